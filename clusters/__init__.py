@@ -1,0 +1,1 @@
+"""Registered clusters, the only door to them, and the kinds they serve."""

@@ -1,0 +1,6 @@
+"""Composition root and HTTP kit of the control plane; no models live here."""
+
+from kubegale.celery import app as celery_app
+
+__all__ = ["__version__", "celery_app"]
+__version__ = "0.1.0"

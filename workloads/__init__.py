@@ -1,0 +1,1 @@
+"""Verbs and actions on live objects."""

@@ -1,0 +1,1 @@
+"""The HTTP kit: dialects, routes, paging, authentication, parsing and rendering."""

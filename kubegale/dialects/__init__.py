@@ -1,0 +1,1 @@
+"""One module per published API document; each is a leaf that only `kubegale.urls` imports."""

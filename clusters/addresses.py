@@ -1,0 +1,55 @@
+"""Which addresses a cluster (or anything else that we call) may have: no metadata services, no surprises."""
+
+import ipaddress
+from collections.abc import Callable
+from functools import lru_cache
+
+from kubegale.errors import Invalid
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+# Cloud metadata services that do not live on link-local addresses.
+METADATA = frozenset(ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
+
+
+def _real(address: Address) -> Address:
+    """The IPv4 address inside a mapped, 6to4 or NAT64 one."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if inner := address.ipv4_mapped or address.sixtofour:
+            return inner
+        if address in ipaddress.ip_network("64:ff9b::/96"):
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+@lru_cache(maxsize=16)
+def _rule(policy: str) -> Callable[[Address], bool]:
+    """`private` allows every ordinary address, `public` global ones only, else a comma list of allowed networks."""
+    if policy == "private":
+        return lambda _: True
+    if policy == "public":
+        return lambda address: address.is_global
+    networks = [ipaddress.ip_network(part.strip(), strict=False) for part in policy.split(",") if part.strip()]
+    return lambda address: any(address in network for network in networks)
+
+
+def check_policy(policy: str) -> None:
+    """ValueError when the setting is neither a known word nor a list of networks."""
+    _rule(policy)
+
+
+def allowed(text: str, policy: str) -> bool:
+    """Whether an IP address may be called; link-local, metadata, multicast and unspecified ones never."""
+    address = _real(ipaddress.ip_address(text.partition("%")[0]))
+    if address.is_link_local or address.is_multicast or address.is_unspecified or address.is_reserved or address in METADATA:
+        return False
+    return _rule(policy)(address)
+
+
+def check_host(host: str, policy: str) -> None:
+    """Invalid when the host is a literal address that the policy refuses; names are checked when they are connected to."""
+    try:
+        ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return
+    if not allowed(host.strip("[]"), policy):
+        raise Invalid(f"the address {host} is not allowed", reason="address_refused")

@@ -1,0 +1,448 @@
+"""The only door to a cluster: raw JSON in and out, quoted addresses, time-outs, errors in the domain's words."""
+
+import logging
+import os
+import socket
+import ssl
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+import orjson
+import urllib3
+from kubernetes.client import ApiClient, Configuration
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from clusters.addresses import allowed
+from clusters.documents import Object
+from clusters.kinds import Kind
+from clusters.kubeconfig import Access
+from kubegale.errors import (
+    ClusterUnavailable,
+    Conflict,
+    DomainError,
+    Expired,
+    Forbidden,
+    Invalid,
+    MethodNotAllowed,
+    NamespaceNotFound,
+    NotFound,
+    Rejected,
+    TooManyRequests,
+)
+
+log = logging.getLogger(__name__)
+
+CHUNK = 500
+MAX_RESPONSE = 512 * 1024 * 1024
+PATCH_TYPES = {
+    "json": "application/json-patch+json",
+    "merge": "application/merge-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+    "apply": "application/apply-patch+yaml",
+}
+Query = Mapping[str, object]
+
+
+class Meta(msgspec.Struct):
+    """What lists and paging need of an object's metadata."""
+
+    name: str = ""
+    namespace: str = ""
+
+
+class Head(msgspec.Struct):
+    """An object of which only the metadata was decoded."""
+
+    metadata: Meta = msgspec.field(default_factory=Meta)
+
+
+class ListMeta(msgspec.Struct, rename="camel"):
+    """Where a list stands."""
+
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+    remaining_item_count: int | None = None
+
+
+class Chunk(msgspec.Struct):
+    """One answer to a list: items as raw bytes."""
+
+    metadata: ListMeta = msgspec.field(default_factory=ListMeta)
+    items: list[msgspec.Raw] | None = None
+
+
+CHUNKS = msgspec.json.Decoder(Chunk)
+HEADS = msgspec.json.Decoder(Head)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds to connect, seconds for a whole answer, kept connections, seconds a circuit stays open, address policy."""
+
+    connect: float = 3.0
+    read: float = 30.0
+    pool: int = 16
+    circuit: float = 10.0
+    policy: str = "private"
+
+
+class Circuit:
+    """Opens after three failures to connect in a row, so that a dead cluster answers at once; one caller then probes."""
+
+    THRESHOLD = 3
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._until = 0.0
+        self._reason = ""
+
+    def check(self) -> None:
+        """ClusterUnavailable while open; when the time is over, one caller passes."""
+        with self._lock:
+            if self._failures < self.THRESHOLD:
+                return
+            if time.monotonic() < self._until:
+                raise ClusterUnavailable(
+                    f"the cluster did not answer lately ({self._reason}); waiting before the next try", reason=self._reason
+                )
+            self._until = time.monotonic() + self.seconds
+
+    def failed(self, reason: str) -> None:
+        """Count a failure to connect."""
+        with self._lock:
+            self._failures += 1
+            self._reason = reason
+            self._until = time.monotonic() + self.seconds
+
+    def succeeded(self) -> None:
+        """Close again."""
+        with self._lock:
+            self._failures = 0
+
+
+def _check_peer(sock: socket.socket, policy: str) -> None:
+    """Refuse the address that a name really led to, before anything is sent (no window for DNS rebinding)."""
+    peer = str(sock.getpeername()[0])
+    if not allowed(peer, policy):
+        sock.close()
+        raise ClusterUnavailable("the cluster's address is not allowed by CLUSTER_ADDRESS_POLICY", reason="address_refused")
+
+
+def _pool_classes(policy: str) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Connection pools whose every new connection checks its peer."""
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            sock = super()._new_conn()
+            _check_peer(sock, policy)
+            return sock
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            sock = super()._new_conn()
+            _check_peer(sock, policy)
+            return sock
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+def tls_context(access: Access) -> ssl.SSLContext:
+    """TLS that trusts the kubeconfig's authority; the client key never touches a disk. Invalid when a certificate is unusable."""
+    try:
+        context = ssl.create_default_context(cadata=access.ca) if access.ca else ssl.create_default_context()
+        if not access.verify:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if access.certificate and access.key:
+            _load_client_certificate(context, f"{access.certificate}\n{access.key}".encode())
+    except (ssl.SSLError, ValueError) as error:
+        raise Invalid(f"kubeconfig: a certificate cannot be used ({getattr(error, 'reason', None) or 'not PEM'})") from None
+    return context
+
+
+def _load_client_certificate(context: ssl.SSLContext, pem: bytes) -> None:
+    """The ssl module takes files only: on Linux one in memory, elsewhere one that is gone before this returns."""
+    if hasattr(os, "memfd_create"):
+        descriptor, path = os.memfd_create("client-certificate", os.MFD_CLOEXEC), ""
+    else:
+        descriptor, path = tempfile.mkstemp()
+    try:
+        os.write(descriptor, pem)
+        context.load_cert_chain(path or f"/proc/self/fd/{descriptor}", password="")
+    finally:
+        os.close(descriptor)
+        if path:
+            os.unlink(path)
+
+
+def api_client(access: Access) -> ApiClient:
+    """The official client, given what the kubeconfig says in memory: never a file, a plug-in or a refresh hook."""
+    configuration = Configuration(host=access.server)
+    configuration.proxy = None
+    configuration.verify_ssl = access.verify
+    configuration.tls_server_name = access.tls_server_name
+    if access.token:
+        configuration.api_key = {"BearerToken": f"Bearer {access.token}"}
+    elif access.username is not None:
+        basic = urllib3.util.make_headers(basic_auth=f"{access.username}:{access.password or ''}")["authorization"]
+        configuration.api_key = {"BearerToken": basic}
+    return ApiClient(configuration)
+
+
+class _FreshConnection(urllib3.Retry):
+    """A kept connection that the server has just closed is no failure: one more try on a new one, never after a time-out."""
+
+    def _is_read_error(self, err: Exception) -> bool:
+        return isinstance(err, ReadTimeoutError)
+
+
+FRESH_CONNECTION = _FreshConnection(
+    total=1, connect=False, read=False, redirect=False, status=False, other=1, respect_retry_after_header=False
+)
+
+
+def dumps(body: object) -> bytes:
+    """JSON bytes of a request body."""
+    return body if isinstance(body, bytes) else orjson.dumps(body)
+
+
+class ClusterClient:
+    """Talks to one API server; safe to share between threads."""
+
+    def __init__(self, access: Access, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.circuit = Circuit(self.limits.circuit)
+        api = api_client(access)
+        self._host = api.configuration.host
+        authorization = api.configuration.get_api_key_with_prefix("BearerToken")
+        self._headers = {"User-Agent": "kubegale", **({"Authorization": authorization} if authorization else {})}
+        self._pool = api.rest_client.pool_manager
+        self._pool.pool_classes_by_scheme = _pool_classes(self.limits.policy)
+        self._pool.connection_pool_kw.update(maxsize=self.limits.pool, ssl_context=tls_context(access))
+        self.access = access
+
+    # --- objects ----------------------------------------------------------------------------------------------------
+    def get(self, kind: Kind, name: str, *, namespace: str | None = None, **query: object) -> bytes:
+        """One object's bytes."""
+        return self.request("GET", kind.path(namespace=namespace, name=name), query=query)
+
+    def chunk(self, kind: Kind, *, namespace: str | None = None, limit: int = CHUNK, query: Query | None = None) -> Chunk:
+        """One answer to a list of at most `limit` items, items unparsed."""
+        body = self.request("GET", kind.path(namespace=namespace), query={"limit": limit or None, **(query or {})})
+        try:
+            return CHUNKS.decode(body)
+        except msgspec.DecodeError:
+            raise ClusterUnavailable("the cluster's answer is not a Kubernetes list", reason="bad_answer") from None
+
+    def create(self, kind: Kind, body: object, *, namespace: str | None = None, **query: object) -> bytes:
+        """The created object's bytes."""
+        return self.request("POST", kind.path(namespace=namespace), query=query, body=body)
+
+    def replace(self, kind: Kind, name: str, body: object, *, namespace: str | None = None, **query: object) -> bytes:
+        """The replaced object's bytes."""
+        return self.request("PUT", kind.path(namespace=namespace, name=name), query=query, body=body)
+
+    def patch(
+        self,
+        kind: Kind,
+        name: str,
+        body: object,
+        *,
+        patch: str,
+        namespace: str | None = None,
+        subresource: str | None = None,
+        query: Query | None = None,
+    ) -> bytes:
+        """The patched object's bytes; `patch` is json, merge, strategic or apply."""
+        path = kind.path(namespace=namespace, name=name, subresource=subresource)
+        return self.request("PATCH", path, query=query, body=body, content_type=PATCH_TYPES[patch])
+
+    def delete(self, kind: Kind, name: str, *, namespace: str | None = None, options: Object | None = None) -> bytes:
+        """The API server's answer: a Status, or the object while it is still going."""
+        return self.request("DELETE", kind.path(namespace=namespace, name=name), body=options)
+
+    def version(self) -> str:
+        """The server's version, e.g. `v1.36.0`."""
+        try:
+            version = orjson.loads(self.request("GET", "/version"))
+            return str(version["gitVersion"])
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            raise ClusterUnavailable("the address does not answer like a Kubernetes API server", reason="bad_answer") from None
+
+    # --- the wire ---------------------------------------------------------------------------------------------------
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: object = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> bytes:
+        """The body of a successful answer; a domain error for everything else."""
+        response = self.open(method, path, query=query, body=body, content_type=content_type, accept=accept)
+        data = self._read(response)
+        if response.status >= 400:
+            raise status_error(response.status, data)
+        if response.status >= 300:
+            raise ClusterUnavailable("the cluster's address redirects elsewhere; redirects are not followed", reason="redirect")
+        if accept == "application/json" and data[:1] not in (b"{", b"["):
+            raise ClusterUnavailable("the address does not answer like a Kubernetes API server", reason="bad_answer")
+        return data
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: object = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        read_timeout: float | None = None,
+    ) -> urllib3.BaseHTTPResponse:
+        """The answer as it arrives, whatever its status; the caller reads and releases it."""
+        self.circuit.check()
+        headers = {**self._headers, "Accept": accept}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        text = urlencode({key: value for key, value in (query or {}).items() if value not in (None, "")})
+        timeout = urllib3.Timeout(connect=self.limits.connect, read=read_timeout or self.limits.read)
+        retries = FRESH_CONNECTION if method == "GET" else False
+        try:
+            response: urllib3.BaseHTTPResponse = self._pool.urlopen(
+                method,
+                f"{self._host}{path}{'?' + text if text else ''}",
+                headers=headers,
+                body=None if body is None else dumps(body),
+                timeout=timeout,
+                retries=retries,
+                redirect=False,
+                preload_content=False,
+            )
+        except DomainError as error:
+            self.circuit.failed(str(error.details.get("reason", "")))
+            raise
+        except HTTPError as error:
+            raise self._unavailable(error) from error
+        self.circuit.succeeded()
+        return response
+
+    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        """The whole body within the time limit, however slowly it drips."""
+        deadline, parts, size = time.monotonic() + self.limits.read, [], 0
+        try:
+            while part := response.read1(1 << 20):
+                parts.append(part)
+                size += len(part)
+                if time.monotonic() > deadline:
+                    raise ReadTimeoutError(None, None, "the answer took too long")  # type: ignore[arg-type]
+                if size > MAX_RESPONSE:
+                    raise ClusterUnavailable("the cluster's answer is too large", reason="bad_answer")
+        except HTTPError as error:
+            response.close()
+            raise self._unavailable(error) from error
+        except DomainError:
+            response.close()
+            raise
+        response.release_conn()
+        return b"".join(parts)
+
+    def _unavailable(self, error: HTTPError) -> ClusterUnavailable:
+        reason, sentence = network_cause(error)
+        if reason != "timeout_read":
+            self.circuit.failed(reason)
+        return ClusterUnavailable(f"the cluster cannot be reached: {sentence}", reason=reason.removesuffix("_read"))
+
+
+def network_cause(error: BaseException) -> tuple[str, str]:
+    """(one word, a sentence) for what a connection died of, without addresses or credentials."""
+    if isinstance(error, MaxRetryError) and error.reason:
+        return network_cause(error.reason)
+    match error:
+        case NameResolutionError():
+            return "dns", "its name does not resolve"
+        case ConnectTimeoutError():
+            return "timeout", "no answer to the connection attempt in time"
+        case ReadTimeoutError():
+            return "timeout_read", "no answer in time"
+        case SSLError():
+            return "tls", f"TLS failed ({_tls_cause(error)})"
+        case NewConnectionError():
+            return "tcp", "the connection was refused or the host is unreachable"
+    return "tcp", "the connection broke"
+
+
+def _tls_cause(error: SSLError) -> str:
+    cause = error.args[0] if error.args else error
+    return getattr(cause, "verify_message", None) or getattr(cause, "reason", None) or "handshake failed"
+
+
+def _status_body(data: bytes) -> Object:
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return {}
+    return body if isinstance(body, dict) and body.get("kind") == "Status" else {}
+
+
+def status_error(status: int, data: bytes) -> DomainError:
+    """The domain's error for an API server's refusal, its Status in the details."""
+    body = _status_body(data)
+    message = str(body.get("message") or f"the API server answered HTTP {status}")[:4000]
+    details: dict[str, Any] = {"reason": body.get("reason") or "", "status": status, "details": body.get("details") or {}}
+    if status == 401:
+        return ClusterUnavailable("the cluster refuses the kubeconfig's credentials", **{**details, "reason": "credential_invalid"})
+    if not body and status == 404 and data.strip() == b"404 page not found":
+        return NotFound("the cluster does not serve this kind of resource", **{**details, "reason": "NotFound"})
+    if not body and status < 500:
+        return ClusterUnavailable(
+            f"the address answers HTTP {status}, but not like a Kubernetes API server", **{**details, "reason": "bad_answer"}
+        )
+    match status:
+        case 404 if (body.get("details") or {}).get("kind") == "namespaces":
+            return NamespaceNotFound(message, **details)
+        case 404 | 405 | 403 | 409 | 410 | 429 | 400 | 422 | 415 | 413:
+            return _REFUSALS[status](message, **details)
+    if status >= 500:
+        return ClusterUnavailable(message, **{**details, "reason": details["reason"] or "server_error"})
+    return Rejected(message, **details)
+
+
+_REFUSALS: dict[int, type[DomainError]] = {
+    400: Invalid,
+    403: Forbidden,
+    404: NotFound,
+    405: MethodNotAllowed,
+    409: Conflict,
+    410: Expired,
+    413: Rejected,
+    415: Invalid,
+    422: Rejected,
+    429: TooManyRequests,
+}
+
+__all__ = ["Chunk", "ClusterClient", "Head", "Limits", "network_cause", "status_error"]

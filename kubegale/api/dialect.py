@@ -1,0 +1,156 @@
+"""What a dialect is, and the view that speaks it: envelopes, error shapes, authentication, rights."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NoReturn
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.db import DatabaseError
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
+from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView, set_rollback
+
+from kubegale.api.parsing import BodyParser
+from kubegale.api.rendering import JSON
+from kubegale.errors import (
+    DomainError,
+    Forbidden,
+    Internal,
+    Invalid,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    RouteNotFound,
+    TooManyRequests,
+    Unauthenticated,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a collection; `page` counts from 1, `extra` adds members beside the items."""
+
+    items: Sequence[object]
+    total: int
+    page: int = 1
+    page_size: int = 20
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one API document wraps success and failure; status codes belong here, never to an exception."""
+
+    name: str
+    one: Callable[[Any], object]
+    page: Callable[[Page], object]
+    error: Callable[[DomainError, str], tuple[int, object]]
+    params: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+
+
+def domain_error(error: Exception) -> DomainError | None:
+    """The domain's word for a library's exception; None for what nobody foresaw."""
+    match error:
+        case DomainError():
+            return error
+        case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
+            return Unauthenticated(str(error.detail))
+        case exceptions.PermissionDenied():
+            return Forbidden(str(error.detail))
+        case exceptions.MethodNotAllowed():
+            return MethodNotAllowed(str(error.detail))
+        case exceptions.Throttled():
+            return TooManyRequests(str(error.detail), retry_after=getattr(error, "wait", None))
+        case exceptions.NotFound() | Http404():
+            return NotFound(str(error) or "not found")
+        case RequestDataTooBig():
+            return PayloadTooLarge(f"the body is larger than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes")
+        case exceptions.APIException() if error.status_code < 500:
+            return Invalid(str(error.detail))
+    return None
+
+
+class DialectView(APIView):
+    """A view whose answers and failures take the shape of its dialect; bind with `as_view(dialect=…)`."""
+
+    dialect: ClassVar[Dialect] = None  # type: ignore[assignment]  # bound per route by as_view
+    public: ClassVar[bool] = False
+    renderer_classes = [JSON]
+    parser_classes = [BodyParser]
+
+    def get_permissions(self) -> Sequence[Any]:
+        """None for routes that are public by their document or opened by OPEN_DIALECTS."""
+        return [] if self.is_open() else [permission() for permission in self.permission_classes]
+
+    def is_open(self) -> bool:
+        """Whether this route answers without credentials."""
+        return self.public or self.dialect.name in settings.OPEN_DIALECTS
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """Always JSON: a client's Accept header never changes the shape of an answer."""
+        renderer = self.get_renderers()[0]
+        return renderer, self.dialect.content_type
+
+    def permission_denied(self, request: Request, message: str | None = None, code: str | None = None) -> NoReturn:
+        """401 without credentials, else forbidden."""
+        if not request.successful_authenticator:
+            raise Unauthenticated("authentication credentials were not provided")
+        raise Forbidden(message or "permission denied")
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Wrap plain data and pages; Django responses pass untouched."""
+        if not isinstance(response, HttpResponseBase):
+            response = Response(self._shape(response))
+        elif isinstance(response, Response) and not response.exception and not getattr(response, "shaped", False):
+            response.data = self._shape(response.data)
+        return super().finalize_response(request, response, *args, **kwargs)
+
+    def _shape(self, data: Any) -> object:
+        return self.dialect.page(data) if isinstance(data, Page) else self.dialect.one(data)
+
+    def get_exception_handler(self) -> Callable[..., Response]:
+        """DRF's hook for turning exceptions into answers."""
+        return self._answer
+
+    def _answer(self, error: Exception, context: Mapping[str, Any]) -> Response:
+        set_rollback()
+        return error_response(self.dialect, error, context["request"])
+
+
+def error_response(dialect: Dialect, error: Exception, request: Request | HttpRequest) -> Response:
+    """The dialect's answer to any exception; what nobody foresaw is logged and answered as internal."""
+    known = domain_error(error)
+    if known is None:
+        log.exception("unhandled exception", exc_info=error, extra={"path": request.path, "method": request.method})
+        known = Internal("database error" if isinstance(error, DatabaseError) else "internal server error")
+    status, body = dialect.error(known, request.method or "GET")
+    response = Response(body, status=status, exception=True)
+    if isinstance(known, Unauthenticated) and status == 401:
+        response["WWW-Authenticate"] = "Bearer"
+    if isinstance(known, TooManyRequests) and known.details.get("retry_after"):
+        response["Retry-After"] = str(int(known.details["retry_after"]) + 1)
+    return response
+
+
+class UnknownRoute(DialectView):
+    """The end of a dialect's URL list: unknown addresses answer in its own shape."""
+
+    public = True
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Refuse every method alike."""
+        self.http_method_not_allowed = self._unknown  # type: ignore[method-assign]
+        return super().dispatch(request, *args, **kwargs)
+
+    def _unknown(self, request: Request, *_: Any, **__: Any) -> NoReturn:
+        raise RouteNotFound(f"no such route: {request.method} {request.path}")
+
+    get = post = put = patch = delete = options = _unknown  # type: ignore[assignment]

@@ -1,0 +1,97 @@
+"""Reading request bodies and parameters: strict JSON whatever the Content-Type says."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+
+from kubegale.errors import Invalid
+
+MAX_DEPTH = 100
+
+
+class BodyParser(BaseParser):
+    """Takes any Content-Type and leaves the bytes alone; `json_body` reads them."""
+
+    media_type = "*/*"
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
+        """The raw body."""
+        return stream.read() if stream is not None else b""
+
+
+def raw_body(request: Request) -> bytes:
+    """The request's body as bytes."""
+    return bytes(request._request.body)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def check_depth(value: object, limit: int = MAX_DEPTH) -> None:
+    """Invalid when containers nest deeper than the limit."""
+    layer: list[object] = [value]
+    for _ in range(limit + 1):
+        layer = [child for item in layer for child in _children(item)]
+        if not layer:
+            return
+    raise Invalid(f"the body nests deeper than {limit} levels")
+
+
+def _children(item: object) -> list[object]:
+    """The containers directly inside a container."""
+    inner = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+    return [child for child in inner if isinstance(child, dict | list)]
+
+
+def loads(body: bytes | str) -> Any:
+    """Strict JSON: no NaN, no Infinity, no lone surrogates, at most 100 levels."""
+    try:
+        value = json.loads(body, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise Invalid(f"the body nests deeper than {MAX_DEPTH} levels") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise Invalid(f"the body is not valid JSON: {error}") from None
+    check_depth([value])
+    return value
+
+
+def json_body(request: Request, *, empty_ok: bool = True) -> dict[str, Any]:
+    """The body as a JSON object; an empty body is {} unless forbidden."""
+    body = raw_body(request)
+    if not body.strip():
+        if empty_ok:
+            return {}
+        raise Invalid("the body is empty")
+    value = loads(body)
+    if not isinstance(value, dict):
+        raise Invalid("the body must be a JSON object")
+    return value
+
+
+def boolean(value: object, name: str) -> bool:
+    """true/false, 1/0, as JSON or as text."""
+    if isinstance(value, bool):
+        return value
+    match str(value).strip().lower():
+        case "true" | "1" | "yes":
+            return True
+        case "false" | "0" | "no" | "":
+            return False
+    raise Invalid(f"{name} must be true or false")
+
+
+def integer(value: object, name: str, *, minimum: int | None = None, maximum: int | None = None) -> int:
+    """A whole number within bounds, as JSON or as text."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise Invalid(f"{name} must be a whole number")
+    try:
+        number = int(value)
+    except ValueError:
+        raise Invalid(f"{name} must be a whole number") from None
+    if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
+        raise Invalid(f"{name} must be {'at least ' + str(minimum) if maximum is None else f'from {minimum} to {maximum}'}")
+    return number

@@ -1,0 +1,134 @@
+"""The KubeGale document: envelope {"code","data","msg"}, error table, parameter names, URL table."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.urls import URLPattern, path
+from django.utils.translation import get_language
+
+from clusters.api import ClusterViewSet
+from clusters.kinds import KINDS, Kind
+from kubegale import errors
+from kubegale.api.dialect import Dialect, Page
+from kubegale.api.routes import catch_all
+from tenants.api import Login, Logout, Me, Refresh
+from workloads.api import AnyObjectViewSet, EventViewSet, NamespaceContents, NamespaceNames, ObjectViewSet
+
+# (code, sentence in Chinese) by what went wrong; the most particular class wins.
+CODES: tuple[tuple[type[errors.DomainError], int, str], ...] = (
+    (errors.ClusterNotFound, 1002, "集群不存在"),
+    (errors.NamespaceNotFound, 1003, "命名空间不存在"),
+    (errors.NotFound, 1004, "资源不存在"),
+    (errors.Forbidden, 1005, "权限不足"),
+    (errors.ClusterUnavailable, 1006, "集群连接失败"),
+    (errors.ConfirmationRequired, 1010, "需要确认"),
+    (errors.TokenExpired, 2002, "Token 过期"),
+    (errors.Unauthenticated, 2001, "认证失败"),
+    (errors.Internal, 5001, "内部服务器错误"),
+)
+REFUSED = {
+    "POST": (1007, "资源创建失败"),
+    "PUT": (1008, "资源更新失败"),
+    "PATCH": (1008, "资源更新失败"),
+    "DELETE": (1009, "资源删除失败"),
+}
+BAD_INPUT = (1001, "参数错误")
+SEMANTIC = {1001: 400, 1002: 404, 1003: 404, 1004: 404, 1005: 403, 1006: 502, 1007: 422, 1008: 422, 1009: 422, 1010: 409}
+
+
+def code_of(error: errors.DomainError, method: str) -> tuple[int, str]:
+    """The document's code and its Chinese sentence; what the API server refused is named after the verb."""
+    for kind, code, sentence in CODES:
+        if isinstance(error, kind):
+            return code, sentence
+    if isinstance(error, errors.Rejected | errors.Expired) or "status" in error.details:
+        return REFUSED.get(method, BAD_INPUT)
+    return BAD_INPUT
+
+
+def http_status(error: errors.DomainError, code: int) -> int:
+    """200 for business errors unless HTTP_STATUS_MODE is semantic; authentication, routing and throttling always have their own."""
+    match error:
+        case errors.Unauthenticated():
+            return 401
+        case errors.RouteNotFound():
+            return 404
+        case errors.MethodNotAllowed() if "status" not in error.details:
+            return 405
+        case errors.TooManyRequests() if "status" not in error.details:
+            return 429
+        case errors.Internal():
+            return 500
+        case errors.Conflict() if settings.HTTP_STATUS_MODE == "semantic":
+            return 409
+    return SEMANTIC[code] if settings.HTTP_STATUS_MODE == "semantic" else 200
+
+
+def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
+    code, sentence = code_of(error, method)
+    message = f"{sentence}: {error.message}" if (get_language() or "").startswith("zh") else error.message
+    return http_status(error, code), {"code": code, "data": dict(error.details), "msg": message}
+
+
+def _page(page: Page) -> object:
+    return _one({**page.extra, "items": page.items, "total": page.total, "page": page.page, "pageSize": page.page_size})
+
+
+def _one(data: object) -> object:
+    return {"code": 0, "data": data, "msg": "success"}
+
+
+DIALECT = Dialect(
+    name="kubegale",
+    one=_one,
+    page=_page,
+    error=_error,
+    params={"cluster_id": "cluster", "clusterId": "cluster", "namespace": "namespace"},
+)
+
+COLLECTION: Any = {"get": "list", "post": "create"}
+ITEM: Any = {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}
+CLUSTER: Any = {"get": "retrieve", "put": "update", "delete": "destroy"}
+NOT_CREATED = {"nodes"}
+
+
+def object_routes(kind: Kind) -> Iterator[URLPattern]:
+    """Collection and item of one kind."""
+    viewset = EventViewSet if kind.plural == "events" else ObjectViewSet
+    collection: Any = {"get": "list"} if kind.plural in NOT_CREATED else COLLECTION
+    yield path(kind.plural, viewset.as_view(collection, kind=kind, dialect=DIALECT), name=f"{kind.plural}-list")
+    yield path(f"{kind.plural}/<str:name>", viewset.as_view(ITEM, kind=kind, dialect=DIALECT), name=f"{kind.plural}-detail")
+
+
+def _routes() -> Iterator[URLPattern]:
+    bind = {"dialect": DIALECT}
+    yield path("clusters", ClusterViewSet.as_view(COLLECTION, **bind), name="clusters-list")
+    yield path(
+        "clusters/<str:pk>",
+        ClusterViewSet.as_view(CLUSTER, **bind),
+        name="clusters-detail",
+    )
+    yield path("clusters/<str:pk>/namespaces", NamespaceNames.as_view(**bind), name="clusters-namespaces")
+    for plural in ("resourcequotas", "limitranges"):
+        view = NamespaceContents.as_view(kind=KINDS[plural], **bind)
+        yield path(f"namespaces/<str:name>/{plural}", view, name=f"namespaces-{plural}")
+    # A pod called `metrics` is hidden by /pods/metrics; this address reaches it.
+    pods = ObjectViewSet.as_view(ITEM, kind=KINDS["pods"], **bind)
+    yield path("namespaces/<str:namespace>/pods/<str:name>", pods, name="namespaces-pods-detail")
+    for kind in KINDS.values():
+        yield from object_routes(kind)
+    base = "resources/<str:group>/<str:version>/<str:plural>"
+    yield path(base, AnyObjectViewSet.as_view(COLLECTION, **bind), name="resources-list")
+    yield path(f"{base}/<str:name>", AnyObjectViewSet.as_view(ITEM, **bind), name="resources-detail")
+    yield catch_all(DIALECT)
+
+
+urlpatterns = list(_routes())
+auth_urlpatterns = [
+    path("login", Login.as_view(dialect=DIALECT), name="login"),
+    path("refresh", Refresh.as_view(dialect=DIALECT), name="refresh"),
+    path("logout", Logout.as_view(dialect=DIALECT), name="logout"),
+    path("me", Me.as_view(dialect=DIALECT), name="me"),
+    catch_all(DIALECT),
+]

@@ -1,0 +1,117 @@
+"""What can go wrong, in the domain's own words: a code, a sentence and details. No HTTP lives here."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class DomainError(Exception):
+    """A failure with a stable `code`, a sentence for people and details for programs."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details: Mapping[str, Any] = details
+
+
+class Invalid(DomainError):
+    """The caller's input cannot be used."""
+
+    code = "invalid"
+
+
+class PayloadTooLarge(Invalid):
+    """The caller's body is larger than the limit."""
+
+    code = "payload_too_large"
+
+
+class NotFound(DomainError):
+    """The object asked for does not exist."""
+
+    code = "not_found"
+
+
+class ClusterNotFound(NotFound):
+    """No cluster is registered under that id or name."""
+
+    code = "cluster_not_found"
+
+
+class NamespaceNotFound(NotFound):
+    """The namespace asked for does not exist in the cluster."""
+
+    code = "namespace_not_found"
+
+
+class RouteNotFound(NotFound):
+    """No such route."""
+
+    code = "route_not_found"
+
+
+class MethodNotAllowed(DomainError):
+    """The route exists but not for this method."""
+
+    code = "method_not_allowed"
+
+
+class Rejected(DomainError):
+    """The API server refused a well-formed request (422, quota, immutable field …)."""
+
+    code = "rejected"
+
+
+class Conflict(Rejected):
+    """The object exists already, or has changed since it was read."""
+
+    code = "conflict"
+
+
+class Expired(DomainError):
+    """A list position or resource version is too old to continue from."""
+
+    code = "expired"
+
+
+class Forbidden(DomainError):
+    """The caller, or the cluster's own credentials, lack the right."""
+
+    code = "forbidden"
+
+
+class Unauthenticated(DomainError):
+    """Credentials are missing, garbled or revoked."""
+
+    code = "unauthenticated"
+
+
+class TokenExpired(Unauthenticated):
+    """The credentials were good but have run out."""
+
+    code = "token_expired"
+
+
+class TooManyRequests(DomainError):
+    """The caller should slow down; `details["retry_after"]` is in seconds."""
+
+    code = "too_many_requests"
+
+
+class ConfirmationRequired(DomainError):
+    """A guarded operation must be repeated with a confirmation."""
+
+    code = "confirmation_required"
+
+
+class ClusterUnavailable(DomainError):
+    """The cluster cannot be used right now; `details["reason"]` names the cause in one word."""
+
+    code = "cluster_unavailable"
+
+
+class Internal(DomainError):
+    """A fault of ours; the request id leads to the log."""
+
+    code = "internal"

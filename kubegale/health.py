@@ -1,0 +1,55 @@
+"""/healthz (alive), /readyz (database and broker answer), /metrics (Prometheus)."""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+TIMEOUT = 3
+
+
+@require_safe
+def healthz(request: HttpRequest) -> HttpResponse:
+    """200 while the process answers at all."""
+    return JsonResponse({"status": "ok"})
+
+
+def _database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+@lru_cache(maxsize=1)
+def _broker_client(url: str) -> "redis.Redis":
+    return redis.Redis.from_url(url, socket_connect_timeout=TIMEOUT, socket_timeout=TIMEOUT)
+
+
+def _broker() -> None:
+    _broker_client(settings.REDIS_URL).ping()
+
+
+def _answer(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except (DatabaseError, redis.RedisError, OSError) as error:
+        return f"failed: {type(error).__name__}"
+    return "ok"
+
+
+@require_safe
+def readyz(request: HttpRequest) -> HttpResponse:
+    """200 when database and broker answer, 503 naming what does not."""
+    checks = {"database": _answer(_database), "broker": _answer(_broker)}
+    ready = set(checks.values()) == {"ok"}
+    return JsonResponse({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """This process's numbers in Prometheus' text format."""
+    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,195 @@
+"""Every setting, out of the environment alone; docs/settings.md lists them all."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from kubegale import __version__, env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- Identity and secrets -------------------------------------------------------------------------------------------
+SECRET_KEY = env.required("SECRET_KEY", "set it to a long random text, the same for every process.")
+FIELD_ENCRYPTION_KEYS = env.words("FIELD_ENCRYPTION_KEYS")
+if not FIELD_ENCRYPTION_KEYS:
+    raise env.SettingError("FIELD_ENCRYPTION_KEYS is not set: give one or more Fernet keys, comma separated; the first encrypts.")
+try:
+    [Fernet(key) for key in FIELD_ENCRYPTION_KEYS]
+except ValueError:
+    raise env.SettingError("FIELD_ENCRYPTION_KEYS holds something that is not a Fernet key (32 bytes, url-safe base64).") from None
+DEBUG = env.boolean("DEBUG", False)
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+
+# --- Applications ---------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "rest_framework_simplejwt",
+    "rest_framework_simplejwt.token_blacklist",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "clusters",
+    "workloads",
+    "storage_api",
+    "tenants",
+    "billing",
+]
+MIDDLEWARE = [
+    "kubegale.observability.RequestLog",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "kubegale.api.routes.OptionalSlash",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "kubegale.urls"
+WSGI_APPLICATION = "kubegale.wsgi.application"
+APPEND_SLASH = False
+API_PREFIXES = (
+    "/api/",
+    "/bcsapi/",
+    "/bcsstorage/",
+    "/v1/k8sservice/",
+    "/k8s/",
+    "/liveniess",
+    "/readiness",
+    "/stats",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+)
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Database, broker, cache ----------------------------------------------------------------------------------------
+DATABASE_URL = env.required("DATABASE_URL", "give postgres://user:password@host:port/name (make run brings its own server).")
+REDIS_URL = env.required("REDIS_URL", "give redis://[:password@]host:port/0 (make run brings its own server).")
+STATEMENT_TIMEOUT_MS = env.integer("DATABASE_STATEMENT_TIMEOUT_MS", 30_000)
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        **env.database(DATABASE_URL),
+        "CONN_MAX_AGE": env.integer("DATABASE_CONN_MAX_AGE", 60),
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"connect_timeout": 5, "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}", "application_name": "kubegale"},
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "kubegale"}}
+CELERY_BROKER_URL = REDIS_URL
+CELERY_RESULT_BACKEND = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_SOFT_TIME_LIMIT = env.integer("TASK_SOFT_TIME_LIMIT", 3300)
+CELERY_TASK_TIME_LIMIT = env.integer("TASK_TIME_LIMIT", 3600)
+# A task that outlives the visibility time-out would be handed out a second time while it still runs.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": CELERY_TASK_TIME_LIMIT + 600, "global_keyprefix": "kubegale:"}
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
+    "check-clusters": {"task": "clusters.check_clusters", "schedule": env.number("CLUSTER_CHECK_INTERVAL", 30.0)},
+}
+
+# --- Web ------------------------------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+USE_TZ = True
+TIME_ZONE = env.text("TIME_ZONE", "UTC")
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(env.text("STATIC_ROOT", str(BASE_DIR / "staticfiles")))
+STATICFILES_DIRS = [path for path in [BASE_DIR / "static"] if path.is_dir()]
+WHITENOISE_USE_FINDERS = not STATIC_ROOT.is_dir()
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.integer("MAX_BODY_BYTES", 16 * 1024 * 1024)
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SECURE_COOKIES = env.boolean("SECURE_COOKIES", False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
+SESSION_COOKIE_HTTPONLY = True
+if env.boolean("BEHIND_TLS_PROXY", False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+LOGIN_URL = "/login"
+
+# --- API ------------------------------------------------------------------------------------------------------------
+OPEN_DIALECTS = frozenset({"bcs": "bcs_storage", "k8sservice": "k8s_service"}.get(word, word) for word in env.words("OPEN_DIALECTS"))
+HTTP_STATUS_MODE = env.choice("HTTP_STATUS_MODE", "document", ("document", "semantic"))
+ACCESS_POLICY = "tenants.permissions.authorise"
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.authentication.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["kubegale.api.rendering.JSON"],
+    "DEFAULT_PARSER_CLASSES": ["kubegale.api.parsing.BodyParser"],
+    "DEFAULT_SCHEMA_CLASS": "kubegale.api.schema.DialectSchema",
+    "DEFAULT_THROTTLE_RATES": {"sign-in": env.text("SIGN_IN_RATE", "20/min")},
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(seconds=env.integer("ACCESS_TOKEN_SECONDS", 900)),
+    "REFRESH_TOKEN_LIFETIME": timedelta(seconds=env.integer("REFRESH_TOKEN_SECONDS", 7 * 24 * 3600)),
+    "ROTATE_REFRESH_TOKENS": True,
+    "BLACKLIST_AFTER_ROTATION": True,
+    "SIGNING_KEY": SECRET_KEY,
+    "AUDIENCE": "kubegale",
+    "ISSUER": "kubegale",
+    "UPDATE_LAST_LOGIN": True,
+    "CHECK_REVOKE_TOKEN": True,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "KubeGale",
+    "DESCRIPTION": "One control plane for many Kubernetes clusters.",
+    "VERSION": __version__,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- Clusters -------------------------------------------------------------------------------------------------------
+CLUSTER_ADDRESS_POLICY = env.text("CLUSTER_ADDRESS_POLICY", "private")
+CLUSTER_ALLOW_INSECURE_TLS = env.boolean("CLUSTER_ALLOW_INSECURE_TLS", False)
+CLUSTER_CONNECT_TIMEOUT = env.number("CLUSTER_CONNECT_TIMEOUT", 3.0)
+CLUSTER_READ_TIMEOUT = env.number("CLUSTER_READ_TIMEOUT", 30.0)
+CLUSTER_CIRCUIT_SECONDS = env.number("CLUSTER_CIRCUIT_SECONDS", 10.0)
+CLUSTER_POOL_SIZE = env.integer("CLUSTER_POOL_SIZE", 16)
+WS_BASE_URL = env.text("WS_BASE_URL")
+KUBEGALE_WS_PORT = env.integer("KUBEGALE_WS_PORT", env.integer("KUBEGALE_PORT", 8000) + 1)
+
+# --- Logs -----------------------------------------------------------------------------------------------------------
+LOG_FORMAT = env.choice("LOG_FORMAT", "json", ("json", "text"))
+LOGGING_CONFIG = "kubegale.observability.configure_logging"
+LOGGING = {"level": env.text("LOG_LEVEL", "INFO"), "format": LOG_FORMAT}

@@ -1,0 +1,60 @@
+"""Every address: the dialects' prefixes, health, schema and admin."""
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from kubegale import errors, health
+from kubegale.api.dialect import Dialect
+from kubegale.api.rendering import dumps
+from kubegale.dialects import kubegale
+
+# Which dialect speaks for addresses under a prefix, when no view of it was reached.
+DIALECTS: dict[str, Dialect] = {
+    "/api/": kubegale.DIALECT,
+}
+
+urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", health.metrics, name="metrics"),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/v1/auth/", include(kubegale.auth_urlpatterns)),
+    path("api/v1/kubernetes/", include(kubegale.urlpatterns)),
+    path("admin/", admin.site.urls),
+]
+
+
+def _refuse(request: HttpRequest, error: errors.DomainError, plain_status: int) -> HttpResponse:
+    for prefix, dialect in DIALECTS.items():
+        if request.path.startswith(prefix):
+            status, body = dialect.error(error, request.method or "GET")
+            return HttpResponse(dumps(body), status=status, content_type=dialect.content_type)
+    return HttpResponse(f"{error.message}\n", status=plain_status, content_type="text/plain; charset=utf-8")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """What Django refuses before any view is reached."""
+    return _refuse(request, errors.Invalid("bad request"), 400)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Refused before any view is reached."""
+    return _refuse(request, errors.Forbidden("permission denied"), 403)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """An address under no dialect's catch-all."""
+    return _refuse(request, errors.RouteNotFound(f"no such route: {request.method} {request.path}"), 404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """A fault outside every view."""
+    return _refuse(request, errors.Internal("internal server error"), 500)
+
+
+handler400, handler403, handler404, handler500 = (
+    f"kubegale.urls.{name}" for name in ("bad_request", "permission_denied", "not_found", "server_error")
+)

@@ -1,0 +1,258 @@
+"""Objects of any kind over JSON: one viewset for every kind and every dialect that shows objects."""
+
+from typing import Any, ClassVar
+
+import orjson
+from rest_framework.request import Request
+from rest_framework.viewsets import ViewSetMixin
+
+from clusters import services as registry
+from clusters.client import PATCH_TYPES
+from clusters.kinds import KINDS, Kind
+from clusters.models import Cluster
+from kubegale.api.auth import Act, Scope, authorise
+from kubegale.api.dialect import DialectView, Page
+from kubegale.api.pagination import page_request
+from kubegale.api.parsing import boolean, integer, json_body, raw_body
+from kubegale.errors import DomainError, Invalid
+from workloads import services
+from workloads.objects import content_namespace
+
+
+class Target:
+    """Which cluster and namespace a request means: from query and body, by every name the dialect allows."""
+
+    def __init__(self, view: DialectView, request: Request) -> None:
+        self.body, self.problem = self._body(request)
+        self._names = view.dialect.params
+        self._query = request.query_params
+        self.cluster_text, self.namespace = self._value("cluster"), self._value("namespace")
+
+    @staticmethod
+    def _body(request: Request) -> tuple[dict[str, Any], DomainError | None]:
+        """The body, or why it cannot be read: said only after the caller's rights were checked."""
+        if request.method == "PATCH":
+            return {}, None
+        try:
+            return json_body(request), None
+        except DomainError as error:
+            return {}, error
+
+    def _values(self, wanted: str) -> list[str]:
+        """Every value given under any of its names, as text."""
+        names = [name for name, ours in self._names.items() if ours == wanted]
+        given = [value for name in names for value in self._query.getlist(name)]
+        given += [self.body[name] for name in names if self.body.get(name) is not None]
+        return list(dict.fromkeys(str(value) for value in given if value != ""))
+
+    def _value(self, wanted: str) -> str:
+        values = self._values(wanted)
+        return values[0] if values else ""
+
+    def check(self) -> None:
+        """Invalid when the body is no JSON object or something is said twice and differently."""
+        if self.problem:
+            raise self.problem
+        for wanted in ("cluster", "namespace"):
+            if len(self._values(wanted)) > 1:
+                raise Invalid(f"{wanted} is given twice, and differently", field=wanted)
+
+    def cluster(self) -> Cluster:
+        """The registered cluster; Invalid without an id, ClusterNotFound for an unknown one."""
+        if not self.cluster_text:
+            raise Invalid("cluster_id is required", field="cluster_id")
+        return registry.find(integer(self.cluster_text, "cluster_id", minimum=0))
+
+    def content(self) -> object:
+        """The manifest: `content`, or the bare body when that looks like one."""
+        if "content" in self.body:
+            return self.body["content"]
+        if "metadata" in self.body or "kind" in self.body:
+            return {key: value for key, value in self.body.items() if key not in self._names}
+        raise Invalid("content is required", field="content")
+
+    def flag(self, name: str) -> bool:
+        """A yes or no out of query or body."""
+        return boolean(self._query.get(name, self.body.get(name, False)), name)
+
+    def option(self, *names: str) -> str:
+        """A word out of query or body, or nothing."""
+        for name in names:
+            if value := self._query.get(name, self.body.get(name)):
+                return str(value)
+        return ""
+
+
+class ObjectView(DialectView):
+    """What every route about objects shares: rights first, then the request's sense, then the cluster."""
+
+    kind: ClassVar[Kind] = None  # type: ignore[assignment]  # bound per route by as_view
+
+    def resolve(self, request: Request, verb: str, *, name: str = "", namespace: str = "") -> tuple[Target, Scope]:
+        """The target and what of it the caller may see; Forbidden before anything else is said."""
+        target = Target(self, request)
+        target.namespace = namespace or target.namespace or self._content_namespace(target)
+        act = Act(verb, self.kind.plural, self.kind.group, target.cluster_text, target.namespace if self.kind.namespaced else "", name)
+        scope = authorise(self, request, act)
+        target.check()
+        return target, scope
+
+    def _content_namespace(self, target: Target) -> str:
+        if not self.kind.namespaced or not target.body:
+            return ""
+        return content_namespace(target.body.get("content", target.body))
+
+    def scoped_kind(self, target: Target, *, item: bool) -> str:
+        """The namespace to act in: none for cluster-wide kinds, required for items of the others."""
+        if not self.kind.namespaced:
+            return ""
+        if item and not target.namespace:
+            raise Invalid("namespace is required", field="namespace")
+        return target.namespace
+
+
+class ObjectViewSet(ViewSetMixin, ObjectView):
+    """List, read, create, change and delete objects of one kind."""
+
+    def list(self, request: Request) -> Any:
+        """One page of raw objects with an exact total."""
+        target, scope = self.resolve(request, "list")
+        page = page_request(request.query_params)
+        listing = services.list_objects(target.cluster(), self.kind, self.query(request, target, scope, page.offset, page.size))
+        return Page([orjson.Fragment(item) for item in listing.items], listing.total, page.page, page.size)
+
+    def query(self, request: Request, target: Target, scope: Scope, offset: int, size: int) -> services.Query:
+        """The list parameters of the contract's LIST convention."""
+        text = request.query_params
+        return services.Query(
+            namespace=self.scoped_kind(target, item=False),
+            keyword=text.get("keyword", ""),
+            label_selector=text.get("labelSelector", ""),
+            field_selector=text.get("fieldSelector", ""),
+            offset=offset,
+            size=size,
+            namespaces=scope.namespaces,
+        )
+
+    def retrieve(self, request: Request, name: str, namespace: str = "") -> Any:
+        """The raw object."""
+        target, _ = self.resolve(request, "get", name=name, namespace=namespace)
+        space = self.scoped_kind(target, item=True)
+        return orjson.Fragment(services.get_object(target.cluster(), self.kind, name, namespace=space))
+
+    def create(self, request: Request) -> Any:
+        """The created object."""
+        target, _ = self.resolve(request, "create")
+        content, space = target.content(), self.scoped_kind(target, item=False)
+        made = services.create_object(target.cluster(), self.kind, content, namespace=space, dry_run=target.flag("dry_run"))
+        return orjson.Fragment(made)
+
+    def update(self, request: Request, name: str, namespace: str = "") -> Any:
+        """The replaced object."""
+        target, _ = self.resolve(request, "update", name=name, namespace=namespace)
+        content, space = target.content(), self.scoped_kind(target, item=False)
+        made = services.update_object(target.cluster(), self.kind, name, content, namespace=space, dry_run=target.flag("dry_run"))
+        return orjson.Fragment(made)
+
+    def partial_update(self, request: Request, name: str, namespace: str = "") -> Any:
+        """The patched object; the Content-Type says which patch the body is."""
+        target, _ = self.resolve(request, "patch", name=name, namespace=namespace)
+        space = self.scoped_kind(target, item=True)
+        options = {
+            "dryRun": "All" if target.flag("dry_run") else "",
+            "fieldManager": target.option("fieldManager"),
+            "force": target.option("force"),
+        }
+        patch = _patch_type(request.content_type or "")
+        made = services.patch_object(target.cluster(), self.kind, name, raw_body(request), patch=patch, namespace=space, options=options)
+        return orjson.Fragment(made)
+
+    def destroy(self, request: Request, name: str, namespace: str = "") -> Any:
+        """{}: the object is going."""
+        target, _ = self.resolve(request, "delete", name=name, namespace=namespace)
+        grace = target.option("grace_period", "gracePeriodSeconds")
+        services.delete_object(
+            target.cluster(),
+            self.kind,
+            name,
+            namespace=self.scoped_kind(target, item=True),
+            propagation=target.option("propagation", "propagationPolicy") or "background",
+            dry_run=target.flag("dry_run"),
+            grace=integer(grace, "grace_period", minimum=0) if grace else None,
+        )
+        return {}
+
+
+def _patch_type(content_type: str) -> str:
+    given = content_type.partition(";")[0].strip().lower()
+    for patch, known in PATCH_TYPES.items():
+        if given == known:
+            return patch
+    raise Invalid(f"the Content-Type of a patch must be one of {', '.join(PATCH_TYPES.values())}", field="Content-Type")
+
+
+class EventViewSet(ObjectViewSet):
+    """Events: listed newest first, and by the object they are about (contract 1.10)."""
+
+    def list(self, request: Request) -> Any:
+        """One page of events."""
+        target, scope = self.resolve(request, "list")
+        page, text = page_request(request.query_params), request.query_params
+        listing = services.list_events(
+            target.cluster(),
+            self.query(request, target, scope, page.offset, page.size),
+            involved_kind=text.get("resource_type", ""),
+            involved_name=text.get("resource_name", ""),
+        )
+        return Page([orjson.Fragment(item) for item in listing.items], listing.total, page.page, page.size)
+
+
+class AnyObjectViewSet(ObjectViewSet):
+    """Any kind that the cluster serves, custom resources too: /resources/{group}/{version}/{plural}."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Find the kind by discovery, once the caller is known to have the right."""
+        super().initial(request, *args, **kwargs)
+        group, version, plural = (kwargs.pop(part) for part in ("group", "version", "plural"))
+        target = Target(self, request)
+        verb = {"GET": "get" if "name" in kwargs else "list", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+        act = Act(verb[request.method or "GET"], plural, "" if group == "core" else group, target.cluster_text, target.namespace)
+        authorise(self, request, act)
+        target.check()
+        self.kind = services.discover(target.cluster(), group, version, plural)  # type: ignore[misc]
+        self.kwargs = kwargs
+
+
+class NamespaceNames(ObjectView):
+    """GET /clusters/{id}/namespaces: every namespace, not paged (contract 1.1)."""
+
+    kind = KINDS["namespaces"]
+
+    def get(self, request: Request, pk: str) -> Any:
+        """{"namespaces":[{"metadata":{"name","uid","creationTimestamp"},"status":{"phase"}}]}."""
+        scope = authorise(self, request, Act("list", "namespaces", cluster=pk))
+        listing = services.list_objects(registry.find(integer(pk, "id", minimum=0)), self.kind, services.Query(size=100_000))
+        objects = [orjson.loads(item) for item in listing.items]
+        return {
+            "namespaces": [_namespace(item) for item in objects if scope.namespaces is None or item["metadata"]["name"] in scope.namespaces]
+        }
+
+
+def _namespace(item: dict[str, Any]) -> dict[str, Any]:
+    metadata = item["metadata"]
+    return {
+        "metadata": {key: metadata.get(key) for key in ("name", "uid", "creationTimestamp", "labels") if metadata.get(key) is not None},
+        "status": {"phase": (item.get("status") or {}).get("phase", "")},
+    }
+
+
+class NamespaceContents(ObjectView):
+    """GET /namespaces/{name}/resourcequotas and /limitranges (contract 1.9)."""
+
+    def get(self, request: Request, name: str) -> Any:
+        """{"items":[…]}; NamespaceNotFound for a namespace that does not exist."""
+        target, _ = self.resolve(request, "list", namespace=name)
+        cluster = target.cluster()
+        services.require_namespace(registry.client(cluster), name)
+        listing = services.list_objects(cluster, self.kind, services.Query(namespace=name, size=10_000))
+        return Page([orjson.Fragment(item) for item in listing.items], listing.total, 1, max(listing.total, 1))

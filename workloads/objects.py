@@ -1,0 +1,67 @@
+"""Checking and shaping manifests: pure rules, no cluster in sight."""
+
+from typing import Any
+
+import orjson
+
+from clusters.documents import Object, as_object, from_yaml
+from clusters.kinds import Kind
+from kubegale.errors import Invalid
+
+MASK = "***"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def manifest(content: object) -> Object:
+    """A manifest given as an object or as YAML text."""
+    if isinstance(content, str):
+        return from_yaml(content)
+    return as_object(content)
+
+
+def _metadata(body: Object) -> Object:
+    metadata = body.setdefault("metadata", {})
+    if not isinstance(metadata, dict):
+        raise Invalid("metadata must be a mapping", field="metadata")
+    return metadata
+
+
+def _agree(given: object, wanted: str, what: str) -> None:
+    if given not in (None, "", wanted):
+        raise Invalid(f"{what} {str(given)[:100]!r} of the content is not {wanted!r}", field=what)
+
+
+def complete(body: Object, kind: Kind, *, namespace: str | None = None, name: str | None = None) -> Object:
+    """The manifest with kind, apiVersion, name and namespace filled in; Invalid where they contradict the request."""
+    metadata = _metadata(body)
+    if kind.name:
+        _agree(body.get("kind"), kind.name, "kind")
+        body["kind"] = kind.name
+    _agree(body.get("apiVersion"), kind.api_version, "apiVersion")
+    body["apiVersion"] = kind.api_version
+    if name is not None:
+        _agree(metadata.get("name"), name, "metadata.name")
+        metadata["name"] = name
+    if kind.namespaced and namespace:
+        _agree(metadata.get("namespace"), namespace, "metadata.namespace")
+        metadata["namespace"] = namespace
+    return body
+
+
+def content_namespace(content: object) -> str:
+    """metadata.namespace of a manifest, or nothing; never an error, for it is read before rights are checked."""
+    metadata = content.get("metadata") if isinstance(content, dict) else None
+    namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
+    return namespace if isinstance(namespace, str) else ""
+
+
+def masked_secret(raw: bytes) -> bytes:
+    """A Secret with its values hidden and its keys kept; the copy of the values in last-applied-configuration goes too."""
+    secret: dict[str, Any] = orjson.loads(raw)
+    for field in ("data", "stringData"):
+        if isinstance(secret.get(field), dict):
+            secret[field] = dict.fromkeys(secret[field], MASK)
+    annotations = (secret.get("metadata") or {}).get("annotations")
+    if isinstance(annotations, dict) and LAST_APPLIED in annotations:
+        annotations[LAST_APPLIED] = MASK
+    return orjson.dumps(secret)

@@ -1,0 +1,269 @@
+"""List, read, create, change and delete objects of any kind in any registered cluster."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import msgspec
+import orjson
+
+from clusters import services as registry
+from clusters.client import CHUNK, HEADS, PATCH_TYPES, Chunk, ClusterClient
+from clusters.documents import Object
+from clusters.kinds import KINDS, Kind, custom
+from clusters.models import Cluster
+from kubegale.errors import Conflict, Expired, Invalid, NamespaceNotFound, NotFound
+from workloads.objects import complete, manifest, masked_secret
+
+T = TypeVar("T")
+UPDATE_TRIES = 4
+MAX_EVENTS = 20_000
+PROPAGATION = {"background": "Background", "foreground": "Foreground", "orphan": "Orphan"}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a caller asks of a list; `namespaces` narrows to what the caller may see (None is everything)."""
+
+    namespace: str = ""
+    keyword: str = ""
+    label_selector: str = ""
+    field_selector: str = ""
+    offset: int = 0
+    size: int = 20
+    namespaces: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page as raw items, and how many there are in all."""
+
+    items: list[bytes]
+    total: int
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+def list_objects(cluster: Cluster, kind: Kind, query: Query) -> Listing:
+    """One page of a kind, read from the cluster in chunks of which only the page is kept."""
+    client = registry.client(cluster)
+    try:
+        listing = _read_page(client, kind, query, CHUNK)
+    except Expired:
+        # The list went stale between two chunks; one answer without a limit cannot.
+        listing = _read_page(client, kind, query, 0)
+    if kind.plural == "secrets" and not kind.group:
+        return Listing([masked_secret(item) for item in listing.items], listing.total)
+    return listing
+
+
+def _chunks(client: ClusterClient, kind: Kind, query: Query, limit: int) -> Iterator[Chunk]:
+    """The list's chunks; the first is cut to what the page needs when that is little."""
+    first = min(limit, query.offset + query.size) if not _filters(query) else limit
+    selectors = {"labelSelector": query.label_selector, "fieldSelector": query.field_selector}
+    chunk = client.chunk(kind, namespace=query.namespace or None, limit=first, query=selectors)
+    yield chunk
+    while token := chunk.metadata.continue_:
+        chunk = client.chunk(kind, namespace=query.namespace or None, limit=limit, query={**selectors, "continue": token})
+        yield chunk
+
+
+def _filters(query: Query) -> bool:
+    return bool(query.keyword) or query.namespaces is not None
+
+
+def _matcher(query: Query) -> Callable[[msgspec.Raw], bool] | None:
+    if not _filters(query):
+        return None
+    keyword, namespaces = query.keyword.lower(), query.namespaces
+
+    def matches(item: msgspec.Raw) -> bool:
+        meta = HEADS.decode(item).metadata
+        return keyword in meta.name.lower() and (namespaces is None or meta.namespace in namespaces)
+
+    return matches
+
+
+def _read_page(client: ClusterClient, kind: Kind, query: Query, limit: int) -> Listing:
+    kept: list[bytes] = []
+    seen, matches, end = 0, _matcher(query), query.offset + query.size
+    for chunk in _chunks(client, kind, query, limit):
+        found = chunk.items or []
+        if matches is not None:
+            found = [item for item in found if matches(item)]
+        kept += [bytes(item) for item in found[max(query.offset - seen, 0) : max(end - seen, 0)]]
+        seen += len(found)
+        rest = chunk.metadata.remaining_item_count
+        if matches is None and seen >= end and rest is not None:
+            return Listing(kept, seen + rest)
+    return Listing(kept, seen)
+
+
+def get_object(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") -> bytes:
+    """One object's bytes; NamespaceNotFound when it is the namespace that is missing."""
+    client = registry.client(cluster)
+    return _explaining(client, kind, namespace, lambda: client.get(kind, name, namespace=namespace or None))
+
+
+def _explaining(client: ClusterClient, kind: Kind, namespace: str, call: Callable[[], T]) -> T:
+    """Run the call; when its object is missing, say whether the namespace is."""
+    try:
+        return call()
+    except NotFound as error:
+        if kind == KINDS["namespaces"]:
+            raise NamespaceNotFound(error.message, **error.details) from error
+        if kind.namespaced and namespace and not isinstance(error, NamespaceNotFound):
+            require_namespace(client, namespace)
+        raise
+
+
+def require_namespace(client: ClusterClient, namespace: str) -> None:
+    """NamespaceNotFound unless the namespace exists."""
+    try:
+        client.get(KINDS["namespaces"], namespace)
+    except NotFound as error:
+        raise NamespaceNotFound(error.message, **error.details) from error
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+def _dry(dry_run: bool) -> dict[str, object]:
+    return {"dryRun": "All"} if dry_run else {}
+
+
+def create_object(cluster: Cluster, kind: Kind, content: object, *, namespace: str = "", dry_run: bool = False) -> bytes:
+    """The created object's bytes."""
+    body = complete(manifest(content), kind, namespace=namespace)
+    namespace = _namespace_of(kind, body, namespace)
+    client = registry.client(cluster)
+    return client.create(kind, body, namespace=namespace or None, **_dry(dry_run))
+
+
+def _namespace_of(kind: Kind, body: Object, namespace: str) -> str:
+    if not kind.namespaced:
+        return ""
+    found = namespace or body["metadata"].get("namespace") or ""
+    if not isinstance(found, str) or not found:
+        raise Invalid("namespace is required", field="namespace")
+    return found
+
+
+def update_object(cluster: Cluster, kind: Kind, name: str, content: object, *, namespace: str = "", dry_run: bool = False) -> bytes:
+    """Replace an object. A resourceVersion in the content must still be current (Conflict); without one the latest is replaced."""
+    body = complete(manifest(content), kind, namespace=namespace, name=name)
+    namespace = _namespace_of(kind, body, namespace)
+    client = registry.client(cluster)
+
+    def put() -> bytes:
+        return client.replace(kind, name, body, namespace=namespace or None, **_dry(dry_run))
+
+    if body["metadata"].get("resourceVersion"):
+        return _explaining(client, kind, namespace, put)
+    return _explaining(client, kind, namespace, lambda: _put_over_latest(client, kind, body, put))
+
+
+def _put_over_latest(client: ClusterClient, kind: Kind, body: Object, put: Callable[[], bytes]) -> bytes:
+    metadata = body["metadata"]
+    for last in (*[False] * (UPDATE_TRIES - 1), True):
+        current = orjson.loads(client.get(kind, metadata["name"], namespace=metadata.get("namespace")))
+        metadata["resourceVersion"] = current["metadata"]["resourceVersion"]
+        try:
+            return put()
+        except Conflict:
+            if last:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def patch_object(
+    cluster: Cluster, kind: Kind, name: str, body: bytes, *, patch: str, namespace: str = "", options: Mapping[str, object] | None = None
+) -> bytes:
+    """The patched object's bytes; `patch` is json, merge, strategic or apply, `options` dryRun, fieldManager and force."""
+    if patch not in PATCH_TYPES:
+        raise Invalid(f"the patch must be one of {', '.join(PATCH_TYPES)}")
+    client = registry.client(cluster)
+    query = dict(options or {})
+    if patch == "apply":
+        query.setdefault("fieldManager", "kubegale")
+    return _explaining(
+        client, kind, namespace, lambda: client.patch(kind, name, body, patch=patch, namespace=namespace or None, query=query)
+    )
+
+
+def delete_object(
+    cluster: Cluster,
+    kind: Kind,
+    name: str,
+    *,
+    namespace: str = "",
+    propagation: str = "background",
+    dry_run: bool = False,
+    grace: int | None = None,
+) -> bytes:
+    """The API server's answer; dependants go too unless `propagation` is orphan."""
+    if propagation.lower() not in PROPAGATION:
+        raise Invalid("propagation must be background, foreground or orphan", field="propagation")
+    options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": PROPAGATION[propagation.lower()]}
+    if dry_run:
+        options["dryRun"] = ["All"]
+    if grace is not None:
+        options["gracePeriodSeconds"] = grace
+    client = registry.client(cluster)
+    return _explaining(client, kind, namespace, lambda: client.delete(kind, name, namespace=namespace or None, options=options))
+
+
+# --- kinds that are not in the table --------------------------------------------------------------------------------
+def discover(cluster: Cluster, group: str, version: str, plural: str) -> Kind:
+    """The kind a cluster serves under that address; NotFound when it serves none."""
+    group = "" if group == "core" else group
+    known = KINDS.get(plural)
+    if known and (known.group, known.version) == (group, version):
+        return known
+    kind = custom(group, version, plural)
+    served = orjson.loads(registry.client(cluster).request("GET", kind.path().rpartition("/")[0]))
+    for resource in served.get("resources") or []:
+        if resource.get("name") == plural:
+            return custom(group, version, plural, name=resource["kind"], namespaced=bool(resource["namespaced"]))
+    raise NotFound(f"the cluster serves no {plural} in {group or 'core'}/{version}", reason="NotFound")
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+class _EventTime(msgspec.Struct, rename="camel"):
+    last_timestamp: str | None = None
+    event_time: str | None = None
+    first_timestamp: str | None = None
+    metadata: dict[str, object] = msgspec.field(default_factory=dict)
+
+    def key(self) -> str:
+        when = self.last_timestamp or self.event_time or self.first_timestamp or self.metadata.get("creationTimestamp")
+        return str(when or "")
+
+
+_EVENT_TIMES = msgspec.json.Decoder(_EventTime)
+
+
+def list_events(cluster: Cluster, query: Query, *, involved_kind: str = "", involved_name: str = "") -> Listing:
+    """Events, newest first; of one object or kind when it is named. Beyond 20,000 the oldest are left out."""
+    wanted = {"involvedObject.kind": _kind_name(involved_kind), "involvedObject.name": involved_name}
+    selectors = [query.field_selector, *(f"{path}={_escaped(value)}" for path, value in wanted.items() if value)]
+    whole = replace(query, field_selector=",".join(filter(None, selectors)), offset=0, size=CHUNK)
+    matches, events = _matcher(query), []
+    for chunk in _chunks(registry.client(cluster), KINDS["events"], whole, CHUNK):
+        events += [bytes(item) for item in chunk.items or [] if matches is None or matches(item)]
+        if len(events) >= MAX_EVENTS:
+            break
+    events.sort(key=lambda item: _EVENT_TIMES.decode(item).key(), reverse=True)
+    return Listing(events[query.offset : query.offset + query.size], len(events))
+
+
+def _escaped(value: str) -> str:
+    """A value that cannot end its requirement and begin another."""
+    return value.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
+
+
+def _kind_name(text: str) -> str:
+    """`Pod` for Pod, pod or pods; a kind that is not in the table as it was given."""
+    for kind in KINDS.values():
+        if text.lower() in {kind.plural, kind.name.lower()}:
+            return kind.name
+    if text and not text.isalnum():
+        raise Invalid("resource_type must be the name of a kind", field="resource_type")
+    return text
