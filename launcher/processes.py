@@ -1,0 +1,142 @@
+"""Child processes: how they are started, how they end, and that none outlives its parent."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+PR_SET_PDEATHSIG = 1
+_prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
+
+
+class LaunchError(Exception):
+    """One sentence for the person at the terminal: what is wrong and, where there is something, what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The operating system user that a child runs as."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A long-running child: what to execute, as whom, and how to ask it to end.
+
+    `stop_signal` is its polite end, `orphan_signal` is what the kernel sends it when we die without a word,
+    `grace` is the number of seconds before SIGKILL, `tier` orders the stop (the highest tier first).
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path
+    account: Account | None = None
+    descriptors: tuple[int, ...] = ()
+    stop_signal: int = signal.SIGTERM
+    orphan_signal: int = signal.SIGTERM
+    grace: float = 10.0
+    tier: int = 0
+    log: Path | None = None
+
+
+@dataclass(slots=True)
+class Child:
+    """A started command."""
+
+    command: Command
+    process: subprocess.Popen[bytes]
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs; reaps it when it does not."""
+        return self.process.poll() is None
+
+
+def die_with(parent: int, orphan_signal: int) -> None:
+    """Have the kernel send us `orphan_signal` when process `parent` ends (Linux; elsewhere nothing happens)."""
+    if _prctl is not None:
+        _prctl(PR_SET_PDEATHSIG, orphan_signal, 0, 0, 0)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def start(command: Command, output: int | IO[bytes] | None = None) -> Child:
+    """Start `command` in a session of its own; its output goes to its log, else to `output`. Call it from the main thread:
+    the kernel ties the child's life to the thread that started it."""
+    parent = os.getpid()
+    account = command.account
+    stream = command.log.open("wb") if command.log else output
+    try:
+        process = subprocess.Popen(
+            command.argv,
+            env=dict(command.env),
+            cwd=command.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT if stream is not None else None,
+            start_new_session=True,
+            pass_fds=command.descriptors,
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+            preexec_fn=lambda: die_with(parent, command.orphan_signal),
+        )
+    except OSError as error:
+        raise LaunchError(f"{command.name} could not be started: {error.strerror or error}: {command.argv[0]}") from error
+    finally:
+        if command.log and stream is not None and not isinstance(stream, int):
+            stream.close()
+    return Child(command, process)
+
+
+def signal_child(child: Child, number: int) -> None:
+    """Send a signal to the child alone."""
+    if child.alive:
+        child.process.send_signal(number)
+
+
+def kill_group(child: Child) -> None:
+    """SIGKILL to whatever is left of the child's session."""
+    try:
+        os.killpg(child.process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def stop(children: Iterable[Child], *, pump: Callable[[], bool] | None = None) -> None:
+    """Ask all of them to end, the last first, wait for each one's grace, kill what is left.
+
+    `pump` is called while waiting; it answers True when the wait is to be cut short.
+    """
+    stopping = list(children)[::-1]
+    for child in stopping:
+        signal_child(child, child.command.stop_signal)
+    asked = time.monotonic()
+    for child in stopping:
+        while child.alive and time.monotonic() - asked < child.command.grace:
+            if pump is not None and pump():
+                break
+            time.sleep(0.02)
+        kill_group(child)
+        child.process.wait()
+
+
+def last_line(log: Path, *words: str) -> str:
+    """The last line of a log that holds one of `words`, else its last line, else an empty text."""
+    try:
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return ""
+    telling = [line for line in lines if any(word in line for word in words)]
+    return (telling or lines or [""])[-1]
