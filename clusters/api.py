@@ -14,6 +14,7 @@ from kubegale.api.auth import Act, authorise
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
 from kubegale.api.parsing import json_body
+from kubegale.api.schema import BOOLEAN, INTEGER, OBJECT, PAGING, TEXT, Described, nullable, record
 
 
 def represent(cluster: Cluster) -> dict[str, Any]:
@@ -39,8 +40,34 @@ def _utc(moment: Any) -> str | None:
     return None if moment is None else f"{localtime(moment, timezone=UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
+CLUSTER_SCHEMA = record(
+    id=INTEGER,
+    name=TEXT,
+    description=TEXT,
+    kubeconfig={"type": "string", "enum": [services.MASK]},
+    server=TEXT,
+    status={"type": "string", "enum": list(Cluster.Status.values)},
+    status_reason=TEXT,
+    version=TEXT,
+    labels=OBJECT,
+    is_default=BOOLEAN,
+    protected=BOOLEAN,
+    created_at=TEXT,
+    last_seen_at=nullable(TEXT),
+)
+FIELDS = {"name": TEXT, "description": TEXT, "kubeconfig": TEXT, "labels": OBJECT, "is_default": BOOLEAN, "protected": BOOLEAN}
+
+
 class ClusterViewSet(ViewSetMixin, DialectView):
     """Clusters: list, read, register, change, remove."""
+
+    operations = {
+        "list": Described("List the registered clusters", CLUSTER_SCHEMA, query=PAGING, paged=True),
+        "retrieve": Described("One cluster", CLUSTER_SCHEMA),
+        "create": Described("Register a cluster", CLUSTER_SCHEMA, body=record(required=("name", "kubeconfig"), **FIELDS)),
+        "update": Described("Change a cluster", CLUSTER_SCHEMA, body=record(required=(), **FIELDS)),
+        "destroy": Described("Forget a cluster", OBJECT),
+    }
 
     def list(self, request: Request) -> Any:
         """One page, by name or description."""

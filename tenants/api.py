@@ -7,13 +7,17 @@ from rest_framework.request import Request
 
 from kubegale.api.dialect import DialectView
 from kubegale.api.parsing import json_body
+from kubegale.api.schema import INTEGER, OBJECT, TEXT, Described, array, record
 from tenants import services
+
+PAIR = record(token=TEXT, refresh_token=TEXT, expires_in=INTEGER)
 
 
 class Login(DialectView):
     """POST {"username","password"} -> {"token","refresh_token","expires_in"}."""
 
     public = True
+    operations = {"post": Described("Sign in", PAIR, body=record(username=TEXT, password=TEXT))}
     authentication_classes = []
 
     def post(self, request: Request) -> Any:
@@ -27,6 +31,7 @@ class Refresh(DialectView):
     """POST {"refresh_token"} -> a new pair; the old refresh token is spent."""
 
     public = True
+    operations = {"post": Described("Trade a refresh token for a new pair", PAIR, body=record(refresh_token=TEXT))}
     authentication_classes = []
 
     def post(self, request: Request) -> Any:
@@ -37,6 +42,8 @@ class Refresh(DialectView):
 class Logout(DialectView):
     """POST: ends the access token, and its refresh token."""
 
+    operations = {"post": Described("Sign out", OBJECT, body=record(required=(), refresh_token=TEXT))}
+
     def post(self, request: Request) -> Any:
         """Sign out; API tokens are not ended here."""
         if isinstance(request.auth, str):
@@ -46,6 +53,8 @@ class Logout(DialectView):
 
 class Me(DialectView):
     """GET -> who the caller is."""
+
+    operations = {"get": Described("Who the caller is", record(id=INTEGER, username=TEXT, email=TEXT, role=TEXT, grants=array(OBJECT)))}
 
     def get(self, request: Request) -> Any:
         """{"id","username","email","role","grants"}."""

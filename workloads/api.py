@@ -14,6 +14,24 @@ from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
 from kubegale.api.parsing import boolean, integer, json_body, raw_body
+from kubegale.api.schema import (
+    ANYTHING,
+    BOOLEAN,
+    CLUSTER,
+    DRY_RUN,
+    INTEGER,
+    KUBERNETES_OBJECT,
+    MANIFEST,
+    NAMESPACE,
+    OBJECT,
+    PAGING,
+    SELECTORS,
+    TEXT,
+    Described,
+    Query,
+    array,
+    record,
+)
 from kubegale.errors import DomainError, Invalid
 from workloads import services
 from workloads.objects import content_namespace
@@ -111,8 +129,29 @@ class ObjectView(DialectView):
         return target.namespace
 
 
+WRITE = record(required=("cluster_id", "content"), cluster_id=INTEGER, namespace=TEXT, content=MANIFEST, dry_run=BOOLEAN)
+ITEM = (CLUSTER, NAMESPACE)
+DELETE = (
+    *ITEM,
+    DRY_RUN,
+    Query("propagation", {"type": "string", "enum": ["background", "foreground", "orphan"]}),
+    Query("grace_period", {"type": "integer", "minimum": 0}),
+)
+
+
 class ObjectViewSet(ViewSetMixin, ObjectView):
     """List, read, create, change and delete objects of one kind."""
+
+    operations = {
+        "list": Described("List objects", KUBERNETES_OBJECT, query=(*ITEM, *PAGING, *SELECTORS), paged=True),
+        "retrieve": Described("One object", KUBERNETES_OBJECT, query=ITEM),
+        "create": Described("Create an object", KUBERNETES_OBJECT, body=WRITE),
+        "update": Described("Replace an object", KUBERNETES_OBJECT, body=WRITE),
+        "partial_update": Described(
+            "Patch an object", KUBERNETES_OBJECT, query=(*ITEM, DRY_RUN), body=ANYTHING, body_types=tuple(PATCH_TYPES.values())
+        ),
+        "destroy": Described("Delete an object", OBJECT, query=DELETE),
+    }
 
     def list(self, request: Request) -> Any:
         """One page of raw objects with an exact total."""
@@ -194,6 +233,16 @@ def _patch_type(content_type: str) -> str:
 class EventViewSet(ObjectViewSet):
     """Events: listed newest first, and by the object they are about (contract 1.10)."""
 
+    operations = {
+        **ObjectViewSet.operations,
+        "list": Described(
+            "List events, newest first",
+            KUBERNETES_OBJECT,
+            query=(*ITEM, *PAGING, *SELECTORS, Query("resource_type", TEXT), Query("resource_name", TEXT)),
+            paged=True,
+        ),
+    }
+
     def list(self, request: Request) -> Any:
         """One page of events."""
         target, scope = self.resolve(request, "list")
@@ -227,6 +276,7 @@ class NamespaceNames(ObjectView):
     """GET /clusters/{id}/namespaces: every namespace, not paged (contract 1.1)."""
 
     kind = KINDS["namespaces"]
+    operations = {"get": Described("Every namespace of a cluster", record(namespaces=array(OBJECT)))}
 
     def get(self, request: Request, pk: str) -> Any:
         """{"namespaces":[{"metadata":{"name","uid","creationTimestamp"},"status":{"phase"}}]}."""
@@ -248,6 +298,8 @@ def _namespace(item: dict[str, Any]) -> dict[str, Any]:
 
 class NamespaceContents(ObjectView):
     """GET /namespaces/{name}/resourcequotas and /limitranges (contract 1.9)."""
+
+    operations = {"get": Described("What is set on a namespace", KUBERNETES_OBJECT, query=(CLUSTER,), paged=True)}
 
     def get(self, request: Request, name: str) -> Any:
         """{"items":[…]}; NamespaceNotFound for a namespace that does not exist."""

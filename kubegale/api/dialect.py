@@ -54,6 +54,11 @@ class Dialect:
     error: Callable[[DomainError, str], tuple[int, object]]
     params: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
+    # For the OpenAPI document: the envelope around an answer's schema (and whether it is a page), the shape of
+    # failures, and 200 where the document answers failures with HTTP 200.
+    envelope: Callable[[dict[str, Any], bool], dict[str, Any]] = lambda schema, paged: schema
+    error_schema: Mapping[str, Any] = field(default_factory=dict)
+    error_status: int = 400
 
 
 def domain_error(error: Exception) -> DomainError | None:
@@ -83,6 +88,7 @@ class DialectView(APIView):
 
     dialect: ClassVar[Dialect] = None  # type: ignore[assignment]  # bound per route by as_view
     public: ClassVar[bool] = False
+    operations: ClassVar[Mapping[str, Any]] = {}
     renderer_classes = [JSON]
     parser_classes = [BodyParser]
 
@@ -144,6 +150,7 @@ class UnknownRoute(DialectView):
     """The end of a dialect's URL list: unknown addresses answer in its own shape."""
 
     public = True
+    schema = None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Refuse every method alike."""

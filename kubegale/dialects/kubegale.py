@@ -12,6 +12,7 @@ from clusters.kinds import KINDS, Kind
 from kubegale import errors
 from kubegale.api.dialect import Dialect, Page
 from kubegale.api.routes import catch_all
+from kubegale.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record
 from tenants.api import Login, Logout, Me, Refresh
 from workloads.api import AnyObjectViewSet, EventViewSet, NamespaceContents, NamespaceNames, ObjectViewSet
 
@@ -79,12 +80,24 @@ def _one(data: object) -> object:
     return {"code": 0, "data": data, "msg": "success"}
 
 
+def _answer_schema(data: Schema, code: Schema) -> Schema:
+    return record(code=code, data=data, msg=TEXT)
+
+
+def _envelope(data: Schema, paged: bool) -> Schema:
+    inner = record(items=array(data), total=INTEGER, page=INTEGER, pageSize=INTEGER) if paged else data
+    return _answer_schema(inner, {"type": "integer", "enum": [0]})
+
+
 DIALECT = Dialect(
     name="kubegale",
     one=_one,
     page=_page,
     error=_error,
     params={"cluster_id": "cluster", "clusterId": "cluster", "namespace": "namespace"},
+    envelope=_envelope,
+    error_schema=_answer_schema(OBJECT, {"type": "integer", "not": {"enum": [0]}}),
+    error_status=200,
 )
 
 COLLECTION: Any = {"get": "list", "post": "create"}
