@@ -82,7 +82,7 @@ def _pem(body: Object, key: str) -> str | None:
     if (text := _text(body, key)) is None:
         return None
     try:
-        return base64.b64decode(text, validate=False).decode()
+        return base64.b64decode("".join(text.split()), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         raise Invalid(f"kubeconfig: {key} is not base64 of a PEM document") from None
 
