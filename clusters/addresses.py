@@ -32,11 +32,6 @@ def _rule(policy: str) -> Callable[[Address], bool]:
     return lambda address: any(address in network for network in networks)
 
 
-def check_policy(policy: str) -> None:
-    """ValueError when the setting is neither a known word nor a list of networks."""
-    _rule(policy)
-
-
 def allowed(text: str, policy: str) -> bool:
     """Whether an IP address may be called; link-local, metadata, multicast and unspecified ones never."""
     address = _real(ipaddress.ip_address(text.partition("%")[0]))

@@ -1,6 +1,7 @@
 """Every setting, out of the environment alone; docs/settings.md lists them all."""
 
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 
 from cryptography.fernet import Fernet
@@ -144,7 +145,11 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "/login"
 
 # --- API ------------------------------------------------------------------------------------------------------------
-OPEN_DIALECTS = frozenset({"bcs": "bcs_storage", "k8sservice": "k8s_service"}.get(word, word) for word in env.words("OPEN_DIALECTS"))
+# The names of the setting -> the dialects' own; only those whose originals had no credentials can be opened.
+_OPENABLE = {"bcs": "bcs_storage", "k8sservice": "k8s_service", "walm": "walm"}
+if unknown := set(env.words("OPEN_DIALECTS")) - set(_OPENABLE):
+    raise env.SettingError(f"OPEN_DIALECTS knows {', '.join(_OPENABLE)}, not {', '.join(sorted(unknown))}.")
+OPEN_DIALECTS = frozenset(_OPENABLE[word] for word in env.words("OPEN_DIALECTS"))
 HTTP_STATUS_MODE = env.choice("HTTP_STATUS_MODE", "document", ("document", "semantic"))
 ACCESS_POLICY = "tenants.permissions.authorise"
 REST_FRAMEWORK = {
@@ -183,6 +188,11 @@ SPECTACULAR_SETTINGS = {
 
 # --- Clusters -------------------------------------------------------------------------------------------------------
 CLUSTER_ADDRESS_POLICY = env.text("CLUSTER_ADDRESS_POLICY", "private")
+if CLUSTER_ADDRESS_POLICY not in {"private", "public"}:
+    try:
+        [ip_network(part.strip(), strict=False) for part in CLUSTER_ADDRESS_POLICY.split(",")]
+    except ValueError:
+        raise env.SettingError("CLUSTER_ADDRESS_POLICY must be private, public or a comma list of networks.") from None
 CLUSTER_ALLOW_INSECURE_TLS = env.boolean("CLUSTER_ALLOW_INSECURE_TLS", False)
 CLUSTER_CONNECT_TIMEOUT = env.number("CLUSTER_CONNECT_TIMEOUT", 3.0)
 CLUSTER_READ_TIMEOUT = env.number("CLUSTER_READ_TIMEOUT", 30.0)

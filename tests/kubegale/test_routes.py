@@ -1,0 +1,97 @@
+"""What holds for every route: credentials, slashes, request ids, unknown addresses."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+pytestmark = pytest.mark.django_db
+
+# Everything that answers without credentials, and why.
+PUBLIC = {
+    "healthz": "a probe has no credentials",
+    "readyz": "a probe has no credentials",
+    "metrics": "scraped by Prometheus; counts only",
+    "schema": "the documentation of the API",
+    "docs": "the documentation of the API",
+    "login": "where credentials come from",
+    "refresh": "its body is the credential",
+}
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def routes(patterns: list[URLPattern | URLResolver] | None = None, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
+    """(address with sample arguments, pattern) of every route but the admin's."""
+    for pattern in patterns or get_resolver().url_patterns:
+        address = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            if not address.startswith("admin/"):
+                yield from routes(pattern.url_patterns, address)
+        else:
+            yield "/" + re.sub(r"<[^>]+>", "1", address).replace("^.*$", "no-such-route"), pattern
+
+
+def test_no_route_answers_without_credentials_but_the_public_few() -> None:
+    client, walked = Client(), 0
+    for address, pattern in routes():
+        if pattern.name in PUBLIC or (pattern.name or "").endswith("-unknown"):
+            continue
+        for method in METHODS:
+            status = getattr(client, method)(address).status_code
+            assert status == 401, f"{method} {address} answers {status}"
+            walked += 1
+    assert walked > 300
+
+
+def test_the_public_list_has_no_stale_entries() -> None:
+    assert set(PUBLIC) <= {pattern.name for _, pattern in routes()}
+
+
+def test_unknown_routes_and_methods_speak_the_dialect() -> None:
+    response = Client().get("/api/v1/kubernetes/no/such/thing")
+    assert (response.status_code, response.json()["code"]) == (404, 1004)
+    response = Client().patch("/api/v1/auth/login")
+    assert (response.status_code, response.json()["code"]) == (405, 1001)
+    assert Client().get("/api/elsewhere").json()["code"] == 1004
+
+
+@pytest.mark.parametrize("path", ["/api/v1/kubernetes/clusters", "/api/v1/kubernetes/pods/x", "/healthz", "/api/v1/auth/me"])
+def test_a_trailing_slash_changes_nothing(path: str) -> None:
+    assert Client().get(path).status_code == Client().get(path + "/").status_code
+
+
+def test_every_answer_carries_a_request_id() -> None:
+    assert re.fullmatch(r"[0-9a-f]{32}", Client().get("/healthz")["X-Request-Id"])
+    assert Client().get("/nope", headers={"X-Request-Id": "trace-1"})["X-Request-Id"] == "trace-1"
+    assert Client().get("/nope", headers={"X-Request-Id": "a b<script>"})["X-Request-Id"] != "a b<script>"
+
+
+def test_ready_names_database_and_broker() -> None:
+    assert Client().get("/readyz").json() == {"status": "ok", "checks": {"database": "ok", "broker": "ok"}}
+
+
+def test_metrics_count_requests_by_route() -> None:
+    Client().get("/healthz")
+    text = Client().get("/metrics").content.decode()
+    assert 'kubegale_http_requests_total{method="GET",route="healthz",status="200"}' in text
+
+
+def test_the_schema_is_valid_and_holds_every_dialect_route() -> None:
+    from drf_spectacular.generators import SchemaGenerator
+    from drf_spectacular.validation import validate_schema
+
+    schema = SchemaGenerator().get_schema(request=None, public=True)
+    validate_schema(schema)
+    described = {re.sub(r"{[^}]+}", "1", path) for path in schema["paths"]}
+    spoken = {address for address, pattern in routes() if hasattr(pattern.callback, "cls") and hasattr(pattern.callback.cls, "dialect")}
+    missing = {address for address in spoken if "no-such-route" not in address} - described
+    assert not missing
+    bare = [
+        f"{method} {path}"
+        for path, methods in schema["paths"].items()
+        for method, operation in methods.items()
+        if operation["summary"] == method
+    ]
+    assert not bare, f"routes without a description: {bare[:5]}"

@@ -1,0 +1,48 @@
+"""Starting from the environment alone, or refusing in one sentence."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+GOOD = {
+    "SECRET_KEY": "x" * 50,
+    "FIELD_ENCRYPTION_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    "DATABASE_URL": "postgres://user:p%40ss@127.0.0.1:1/name",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+}
+
+
+def start(**changes: str | None) -> subprocess.CompletedProcess[str]:
+    """`manage.py check` in an environment of its own."""
+    environment = {key: value for key, value in {**GOOD, **changes}.items() if value is not None}
+    command = [sys.executable, "manage.py", "check"]
+    return subprocess.run(command, env={"PATH": os.environ["PATH"], **environment}, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"SECRET_KEY": None}, "SECRET_KEY"),
+        ({"FIELD_ENCRYPTION_KEYS": None}, "FIELD_ENCRYPTION_KEYS"),
+        ({"FIELD_ENCRYPTION_KEYS": "short"}, "FIELD_ENCRYPTION_KEYS"),
+        ({"DATABASE_URL": None}, "DATABASE_URL"),
+        ({"DATABASE_URL": "mysql://x/y"}, "DATABASE_URL"),
+        ({"REDIS_URL": None}, "REDIS_URL"),
+        ({"KUBEGALE_PORT": "http"}, "KUBEGALE_PORT"),
+        ({"HTTP_STATUS_MODE": "sometimes"}, "HTTP_STATUS_MODE"),
+        ({"CLUSTER_ADDRESS_POLICY": "everything"}, "CLUSTER_ADDRESS_POLICY"),
+        ({"OPEN_DIALECTS": "bcs,waln"}, "OPEN_DIALECTS"),
+    ],
+)
+def test_a_bad_setting_is_refused_in_one_sentence(changes: dict[str, str | None], named: str) -> None:
+    result = start(**changes)
+    assert result.returncode != 0
+    assert named in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_the_environment_alone_is_enough() -> None:
+    assert start().returncode == 0
