@@ -41,4 +41,4 @@ def admin(db: None) -> Caller:
 @pytest.fixture
 def cluster(db: None, apiserver: Any) -> Cluster:
     """The simulated API server, registered."""
-    return services.register(name="simulated", kubeconfig_text=apiserver.kubeconfig_yaml, make_default=True)
+    return services.register(name="simulated", kubeconfig_text=apiserver.kubeconfig_yaml, default=True)
