@@ -71,9 +71,11 @@ class ClusterViewSet(ViewSetMixin, DialectView):
 
     def list(self, request: Request) -> Any:
         """One page, by name or description."""
-        authorise(self, request, Act("list", "clusters"))
+        scope = authorise(self, request, Act("list", "clusters"))
         page = page_request(request.query_params)
         found = services.search(request.query_params.get("keyword", "").replace("\x00", "")).defer("kubeconfig")
+        if scope.clusters is not None:
+            found = found.filter(pk__in=scope.clusters)
         items = [represent(cluster) for cluster in found[page.offset : page.offset + page.size]]
         return Page(items, found.count(), page.page, page.size, extra={"list": items})
 
@@ -90,7 +92,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
             services.register(
                 name=body.get("name"),
                 kubeconfig_text=body.get("kubeconfig"),
-                default=body.get("is_default") is True,
+                make_default=body.get("is_default") is True,
                 **{field: body[field] for field in services.EDITABLE if field in body},
             )
         )

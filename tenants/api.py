@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from kubegale.api.dialect import DialectView
 from kubegale.api.parsing import json_body
 from kubegale.api.schema import INTEGER, OBJECT, TEXT, Described, array, record
-from tenants import services
+from tenants import grants, services
 
 PAIR = record(token=TEXT, refresh_token=TEXT, expires_in=INTEGER)
 
@@ -58,6 +58,7 @@ class Me(DialectView):
 
     def get(self, request: Request) -> Any:
         """{"id","username","email","role","grants"}."""
-        user = request.user
-        role = "admin" if user.is_superuser else ""
-        return {"id": user.pk, "username": user.get_username(), "email": getattr(user, "email", ""), "role": role, "grants": []}
+        user, rows = request.user, list(grants.of_user(request.user).select_related("user", "group", "cluster"))
+        shown = [grants.represent(row) for row in rows]
+        role = grants.highest(user, rows)
+        return {"id": user.pk, "username": user.get_username(), "email": getattr(user, "email", ""), "role": role, "grants": shown}

@@ -1,17 +1,26 @@
-"""Who may sign in, and with what."""
+"""Who may sign in and with what, what they may do, and what they did."""
 
 from django.conf import settings
+from django.contrib.auth.models import Group
 from django.db import models
+from django.db.models.functions import Coalesce
 from django.utils import timezone
+
+from clusters.models import Cluster
+from tenants.policy import Right, Role
 
 
 class ApiToken(models.Model):
-    """A long-lived credential for scripts and agents; only its hash is kept."""
+    """A long-lived credential for scripts and agents; only its hash is kept. It never allows more than its user may do."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens")
     name = models.CharField(max_length=100)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     hint = models.CharField(max_length=12, editable=False, help_text="The first characters, to tell tokens apart.")
+    scopes = models.JSONField(default=list, blank=True, help_text=f"Empty: all that the user may. Else some of: {', '.join(Right)}.")
+    clusters = models.JSONField(
+        default=list, blank=True, help_text="Empty: every cluster. Else names of clusters, or clusterIds of the store."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -26,3 +35,57 @@ class ApiToken(models.Model):
     def is_expired(self) -> bool:
         """Whether its time is over."""
         return self.expires_at is not None and self.expires_at <= timezone.now()
+
+
+class Tenant(models.Model):
+    """A namespace handed out with quotas; keyed on its uid, so that a namespace made anew is another tenant."""
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="tenants")
+    namespace = models.CharField(max_length=63)
+    uid = models.CharField(max_length=64, help_text="metadata.uid of the namespace.")
+    contact = models.CharField(max_length=200, blank=True, default="")
+    description = models.TextField(blank=True, default="")
+    options = models.JSONField(default=dict, blank=True, help_text="What was asked for at creation.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.CharField(max_length=150, blank=True, default="")
+
+    class Meta:
+        ordering = ["cluster_id", "namespace"]
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "uid"], name="tenant_unique_uid"),
+            models.UniqueConstraint(fields=["cluster", "namespace"], name="tenant_unique_namespace"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.cluster}/{self.namespace}"
+
+
+class Grant(models.Model):
+    """A role for a user or a group: on everything, on a cluster, or on one namespace of it; with `tenant` it is a membership."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="grants")
+    group = models.ForeignKey(Group, null=True, blank=True, on_delete=models.CASCADE, related_name="grants")
+    role = models.CharField(max_length=16, choices=[(role.value, role.value) for role in Role])
+    cluster = models.ForeignKey(Cluster, null=True, blank=True, on_delete=models.CASCADE, help_text="Empty: every cluster.")
+    namespace = models.CharField(max_length=63, blank=True, default="", help_text="Empty: the whole cluster.")
+    namespace_uid = models.CharField(max_length=64, blank=True, default="", help_text="Set as soon as the namespace is seen.")
+    tenant = models.ForeignKey(Tenant, null=True, blank=True, on_delete=models.CASCADE, related_name="members")
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.CharField(max_length=150, blank=True, default="")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(user=None, group__isnull=False) | models.Q(user__isnull=False, group=None), name="grant_one_subject"
+            ),
+            models.CheckConstraint(condition=models.Q(namespace="") | models.Q(cluster__isnull=False), name="grant_namespace_of_cluster"),
+            models.CheckConstraint(condition=models.Q(role__in=[role.value for role in Role]), name="grant_known_role"),
+            models.UniqueConstraint(
+                Coalesce("user", 0), Coalesce("group", 0), Coalesce("cluster", 0), "namespace", "namespace_uid", "role", name="grant_unique"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        where = "everything" if self.cluster_id is None else f"{self.cluster}/{self.namespace}" if self.namespace else str(self.cluster)
+        return f"{self.user or self.group}: {self.role} on {where}"

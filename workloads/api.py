@@ -34,7 +34,7 @@ from kubegale.api.schema import (
 )
 from kubegale.errors import DomainError, Invalid
 from workloads import services
-from workloads.objects import content_namespace
+from workloads.objects import content_namespace, is_secret, masked_secret
 
 
 class Target:
@@ -110,7 +110,8 @@ class ObjectView(DialectView):
         """The target and what of it the caller may see; Forbidden before anything else is said."""
         target = Target(self, request)
         target.namespace = namespace or target.namespace or self._content_namespace(target)
-        act = Act(verb, self.kind.plural, self.kind.group, target.cluster_text, target.namespace if self.kind.namespaced else "", name)
+        kind, space = self.kind, target.namespace if self.kind.namespaced else ""
+        act = Act(verb, kind.plural, kind.group, target.cluster_text, space, name, cluster_scoped=not kind.namespaced)
         scope = authorise(self, request, act)
         target.check()
         return target, scope
@@ -119,6 +120,10 @@ class ObjectView(DialectView):
         if not self.kind.namespaced or not target.body:
             return ""
         return content_namespace(target.body.get("content", target.body))
+
+    def shown(self, raw: bytes, scope: Scope) -> orjson.Fragment:
+        """The object as it goes out: the values of a Secret only to those who may see them."""
+        return orjson.Fragment(raw if scope.reveals or not is_secret(self.kind) else masked_secret(raw))
 
     def scoped_kind(self, target: Target, *, item: bool) -> str:
         """The namespace to act in: none for cluster-wide kinds, required for items of the others."""
@@ -175,27 +180,27 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
 
     def retrieve(self, request: Request, name: str, namespace: str = "") -> Any:
         """The raw object."""
-        target, _ = self.resolve(request, "get", name=name, namespace=namespace)
+        target, scope = self.resolve(request, "get", name=name, namespace=namespace)
         space = self.scoped_kind(target, item=True)
-        return orjson.Fragment(services.get_object(target.cluster(), self.kind, name, namespace=space))
+        return self.shown(services.get_object(target.cluster(), self.kind, name, namespace=space), scope)
 
     def create(self, request: Request) -> Any:
         """The created object."""
-        target, _ = self.resolve(request, "create")
+        target, scope = self.resolve(request, "create")
         content, space = target.content(), self.scoped_kind(target, item=False)
         made = services.create_object(target.cluster(), self.kind, content, namespace=space, dry_run=target.flag("dry_run"))
-        return orjson.Fragment(made)
+        return self.shown(made, scope)
 
     def update(self, request: Request, name: str, namespace: str = "") -> Any:
         """The replaced object."""
-        target, _ = self.resolve(request, "update", name=name, namespace=namespace)
+        target, scope = self.resolve(request, "update", name=name, namespace=namespace)
         content, space = target.content(), self.scoped_kind(target, item=False)
         made = services.update_object(target.cluster(), self.kind, name, content, namespace=space, dry_run=target.flag("dry_run"))
-        return orjson.Fragment(made)
+        return self.shown(made, scope)
 
     def partial_update(self, request: Request, name: str, namespace: str = "") -> Any:
         """The patched object; the Content-Type says which patch the body is."""
-        target, _ = self.resolve(request, "patch", name=name, namespace=namespace)
+        target, scope = self.resolve(request, "patch", name=name, namespace=namespace)
         space = self.scoped_kind(target, item=True)
         options = {
             "dryRun": "All" if target.flag("dry_run") else "",
@@ -204,7 +209,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         }
         patch = _patch_type(request.content_type or "")
         made = services.patch_object(target.cluster(), self.kind, name, raw_body(request), patch=patch, namespace=space, options=options)
-        return orjson.Fragment(made)
+        return self.shown(made, scope)
 
     def destroy(self, request: Request, name: str, namespace: str = "") -> Any:
         """{}: the object is going."""
@@ -265,7 +270,8 @@ class AnyObjectViewSet(ObjectViewSet):
         group, version, plural = (kwargs.pop(part) for part in ("group", "version", "plural"))
         target = Target(self, request)
         verb = {"GET": "get" if "name" in kwargs else "list", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-        act = Act(verb[request.method or "GET"], plural, "" if group == "core" else group, target.cluster_text, target.namespace)
+        group = "" if group == "core" else group
+        act = Act(verb.get(request.method or "GET", "get"), plural, group, target.cluster_text, target.namespace, kwargs.get("name", ""))
         authorise(self, request, act)
         target.check()
         self.kind = services.discover(target.cluster(), group, version, plural)  # type: ignore[misc]

@@ -55,6 +55,11 @@ def content_namespace(content: object) -> str:
     return namespace if isinstance(namespace, str) else ""
 
 
+def is_secret(kind: Kind) -> bool:
+    """Whether objects of the kind hold secret values."""
+    return kind.plural == "secrets" and not kind.group
+
+
 def masked_secret(raw: bytes) -> bytes:
     """A Secret with its values hidden and its keys kept; the copy of the values in last-applied-configuration goes too."""
     secret: dict[str, Any] = orjson.loads(raw)

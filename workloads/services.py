@@ -13,7 +13,7 @@ from clusters.documents import Object
 from clusters.kinds import KINDS, Kind, custom
 from clusters.models import Cluster
 from kubegale.errors import Conflict, Expired, Invalid, NamespaceNotFound, NotFound
-from workloads.objects import complete, manifest, masked_secret
+from workloads.objects import complete, is_secret, manifest, masked_secret
 
 T = TypeVar("T")
 UPDATE_TRIES = 4
@@ -51,7 +51,7 @@ def list_objects(cluster: Cluster, kind: Kind, query: Query) -> Listing:
     except Expired:
         # The list went stale between two chunks; one answer without a limit cannot.
         listing = _read_page(client, kind, query, 0)
-    if kind.plural == "secrets" and not kind.group:
+    if is_secret(kind):
         return Listing([masked_secret(item) for item in listing.items], listing.total)
     return listing
 
@@ -71,21 +71,21 @@ def _filters(query: Query) -> bool:
     return bool(query.keyword) or query.namespaces is not None
 
 
-def _matcher(query: Query) -> Callable[[msgspec.Raw], bool] | None:
+def _matcher(kind: Kind, query: Query) -> Callable[[msgspec.Raw], bool] | None:
     if not _filters(query):
         return None
-    keyword, namespaces = query.keyword.lower(), query.namespaces
+    keyword, namespaces, are_namespaces = query.keyword.lower(), query.namespaces, kind == KINDS["namespaces"]
 
     def matches(item: msgspec.Raw) -> bool:
         meta = HEADS.decode(item).metadata
-        return keyword in meta.name.lower() and (namespaces is None or meta.namespace in namespaces)
+        return keyword in meta.name.lower() and (namespaces is None or (meta.name if are_namespaces else meta.namespace) in namespaces)
 
     return matches
 
 
 def _read_page(client: ClusterClient, kind: Kind, query: Query, limit: int) -> Listing:
     kept: list[bytes] = []
-    seen, matches, end = 0, _matcher(query), query.offset + query.size
+    seen, matches, end = 0, _matcher(kind, query), query.offset + query.size
     for chunk in _chunks(client, kind, query, limit):
         found = chunk.items or []
         if matches is not None:
@@ -245,7 +245,7 @@ def list_events(cluster: Cluster, query: Query, *, involved_kind: str = "", invo
     wanted = {"involvedObject.kind": _kind_name(involved_kind), "involvedObject.name": involved_name}
     selectors = [query.field_selector, *(f"{path}={_escaped(value)}" for path, value in wanted.items() if value)]
     whole = replace(query, field_selector=",".join(filter(None, selectors)), offset=0, size=CHUNK)
-    matches, events = _matcher(query), []
+    matches, events = _matcher(KINDS["events"], query), []
     for chunk in _chunks(registry.client(cluster), KINDS["events"], whole, CHUNK):
         events += [bytes(item) for item in chunk.items or [] if matches is None or matches(item)]
         if len(events) >= MAX_EVENTS:

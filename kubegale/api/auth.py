@@ -1,5 +1,6 @@
 """The upward hooks: who may do what is decided in `tenants`, reached through dotted strings in settings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, cast
@@ -13,7 +14,11 @@ from kubegale.api.dialect import DialectView
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What a caller is about to do. `kind` is a plural (or "" for what is not a Kubernetes kind), `cluster` a name or id as text."""
+    """What a caller is about to do. `kind` is a plural (or "" for what is not a Kubernetes kind), `cluster` a name or id as text.
+
+    Verbs and kinds stand in `tenants.policy`; what stands in no table there is an admin's. `cluster_scoped` says that a custom kind,
+    once discovered, lives in no namespace. An act on the default cluster names it.
+    """
 
     verb: str
     kind: str = ""
@@ -21,13 +26,19 @@ class Act:
     cluster: str = ""
     namespace: str = ""
     name: str = ""
+    cluster_scoped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What of a list the caller may see: None is every namespace."""
+    """What the caller may see: `namespaces` None is all of them; `reveals` says whether Secret values are shown.
+
+    For acts that name no cluster, `clusters` gives the namespaces (None is all) by cluster id; None is every cluster.
+    """
 
     namespaces: frozenset[str] | None = None
+    clusters: Mapping[int, frozenset[str] | None] | None = None
+    reveals: bool = True
 
 
 class AccessPolicy(Protocol):

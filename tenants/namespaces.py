@@ -1,0 +1,51 @@
+"""Which namespaces a cluster has right now, by uid: a namespace made anew under an old name is another one."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from clusters import services as registry
+from clusters.kinds import KINDS
+from clusters.models import Cluster
+from kubegale.errors import NotFound
+
+NAMESPACE = KINDS["namespaces"]
+
+
+class _Meta(msgspec.Struct):
+    name: str = ""
+    uid: str = ""
+
+
+class _Head(msgspec.Struct):
+    metadata: _Meta = msgspec.field(default_factory=_Meta)
+
+
+_HEADS = msgspec.json.Decoder(_Head)
+FEW = 3
+
+
+def uid(cluster: Cluster, name: str) -> str:
+    """The uid of a namespace as the cluster has it now; nothing when there is none. ClusterUnavailable is passed on."""
+    try:
+        return _HEADS.decode(registry.client(cluster).get(NAMESPACE, name)).metadata.uid
+    except NotFound:
+        return ""
+
+
+def uids(cluster: Cluster, names: Iterable[str]) -> dict[str, str]:
+    """Uid by name, for those of the names that exist now: asked one by one when they are few, else out of one list."""
+    wanted = frozenset(names)
+    if len(wanted) <= FEW:
+        return {name: seen for name in sorted(wanted) if (seen := uid(cluster, name))}
+    client = registry.client(cluster)
+    found: dict[str, str] = {}
+    query: dict[str, object] = {}
+    while True:
+        chunk = client.chunk(NAMESPACE, query=query)
+        for head in (_HEADS.decode(item).metadata for item in chunk.items or []):
+            if head.name in wanted:
+                found[head.name] = head.uid
+        if not chunk.metadata.continue_:
+            return found
+        query = {"continue": chunk.metadata.continue_}
