@@ -92,7 +92,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
             services.register(
                 name=body.get("name"),
                 kubeconfig_text=body.get("kubeconfig"),
-                make_default=body.get("is_default") is True,
+                default=body.get("is_default") is True,
                 **{field: body[field] for field in services.EDITABLE if field in body},
             )
         )

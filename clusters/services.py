@@ -109,19 +109,19 @@ def _checked(field: str, value: object) -> Any:
     return value if field == "protected" else _check_text(value, field)
 
 
-def register(*, name: object, kubeconfig_text: object, make_default: bool = False, **fields: object) -> Cluster:
+def register(*, name: object, kubeconfig_text: object, default: bool = False, **fields: object) -> Cluster:
     """A new cluster, after its connection was tried; Invalid, Conflict or ClusterUnavailable and nothing saved otherwise."""
     checked = _check_name(name)
     text = _check_text(kubeconfig_text, "kubeconfig")
     if clusters().filter(name__iexact=checked).exists():
         raise _taken(checked)
     cluster = Cluster(name=checked, kubeconfig=text, **{field: _checked(field, value) for field, value in fields.items()})
-    _probe_into(cluster, text)
+    examine(cluster, text)
     try:
         with transaction.atomic():
             cluster.save()
-            if make_default:
-                _make_default(cluster)
+            if default:
+                make_default(cluster)
     except IntegrityError:
         raise _taken(checked) from None
     return cluster
@@ -131,7 +131,7 @@ def _taken(name: str) -> Invalid:
     return Invalid(f"a cluster named {name!r} exists already", field="name", reason="AlreadyExists")
 
 
-def _probe_into(cluster: Cluster, text: str) -> None:
+def examine(cluster: Cluster, text: str) -> None:
     """Try the connection and note what was found; also proves that the credentials may list something."""
     fresh = connect(text)
     cluster.server = fresh.access.server
@@ -171,18 +171,19 @@ def update(cluster: Cluster, fields: Mapping[str, object]) -> Cluster:
     given = fields.get("kubeconfig", MASK)
     if given != MASK:
         cluster.kubeconfig = _check_text(given, "kubeconfig")
-        _probe_into(cluster, cluster.kubeconfig)
+        examine(cluster, cluster.kubeconfig)
     try:
         with transaction.atomic():
             cluster.save()
             if fields.get("is_default") is True:
-                _make_default(cluster)
+                make_default(cluster)
     except IntegrityError:
         raise _taken(cluster.name) from None
     return cluster
 
 
-def _make_default(cluster: Cluster) -> None:
+def make_default(cluster: Cluster) -> None:
+    """From now on, dialects that name no cluster act on this one."""
     clusters().filter(is_default=True).exclude(pk=cluster.pk).update(is_default=False)
     Cluster.objects.filter(pk=cluster.pk).update(is_default=True)
     cluster.is_default = True

@@ -158,7 +158,6 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["kubegale.api.rendering.JSON"],
     "DEFAULT_PARSER_CLASSES": ["kubegale.api.parsing.BodyParser"],
     "DEFAULT_SCHEMA_CLASS": "kubegale.api.schema.DialectSchema",
-    "DEFAULT_THROTTLE_RATES": {"sign-in": env.text("SIGN_IN_RATE", "20/min")},
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 SIMPLE_JWT = {

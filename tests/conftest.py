@@ -1,8 +1,15 @@
 """Fixtures shared by all tests."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
+
+from clusters import services
+from clusters.models import Cluster
+from tenants.services import create_api_token
+from tests.caller import Caller
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +29,16 @@ def apiserver(apiserver_process: object) -> object:
     """
     apiserver_process.requests.clear()  # type: ignore[attr-defined]
     return apiserver_process
+
+
+@pytest.fixture
+def admin(db: None) -> Caller:
+    """An administrator's script: calls the JSON routes with an API token."""
+    user = get_user_model().objects.create_superuser("admin", "admin@example.com", "not-used-here-1")
+    return Caller(create_api_token(user, "tests")[1])
+
+
+@pytest.fixture
+def cluster(db: None, apiserver: Any) -> Cluster:
+    """The simulated API server, registered."""
+    return services.register(name="simulated", kubeconfig_text=apiserver.kubeconfig_yaml, default=True)

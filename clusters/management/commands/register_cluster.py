@@ -39,7 +39,7 @@ class Command(BaseCommand):
         existing = services.clusters().filter(name__iexact=name).first()
         if exist_ok and existing:
             return services.update(existing, {"kubeconfig": text, **({"is_default": True} if default else {})})
-        return services.register(name=name, kubeconfig_text=text, description=description, make_default=default)
+        return services.register(name=name, kubeconfig_text=text, description=description, default=default)
 
     @staticmethod
     def _read(path: str) -> str:

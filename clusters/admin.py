@@ -1,0 +1,86 @@
+"""Clusters in the admin: the same refusals as everywhere, kubeconfigs never shown."""
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from clusters import services
+from clusters.models import Cluster
+from kubegale.errors import DomainError
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[Cluster]
+else:
+    ModelForm = forms.ModelForm
+
+
+class ClusterForm(ModelForm):
+    """Tries the connection before anything is saved; the mask left alone means unchanged."""
+
+    kubeconfig = forms.CharField(widget=UnfoldAdminTextareaWidget(attrs={"spellcheck": "false"}), initial="", strip=False)
+
+    class Meta:
+        model = Cluster
+        fields = ("name", "description", "kubeconfig", "labels", "is_default", "protected")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            self.initial["kubeconfig"] = services.MASK
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what registering over the API refuses, in the same words."""
+        values = super().clean() or self.cleaned_data
+        text = values.get("kubeconfig", "")
+        if self.instance.pk and text == services.MASK:
+            values["kubeconfig"] = Cluster.objects.get(pk=self.instance.pk).kubeconfig
+            return values
+        try:
+            services.examine(self.instance, text)
+        except DomainError as error:
+            self.add_error("kubeconfig", error.message)
+        return values
+
+
+@admin.register(Cluster)
+class ClusterAdmin(ModelAdmin):
+    """Registered clusters."""
+
+    form = ClusterForm
+    list_display = ("name", "status", "version", "server", "is_default", "protected", "last_seen_at")
+    list_filter = ("status", "is_default", "protected")
+    search_fields = ("name", "description", "server")
+    readonly_fields = ("server", "version", "status", "status_reason", "created_at", "last_seen_at")
+    actions = ("check_now",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Cluster]:
+        """Those that are registered; kubeconfigs are not even read."""
+        return super().get_queryset(request).filter(deleted_at=None).defer("kubeconfig")
+
+    def save_model(self, request: HttpRequest, obj: Cluster, form: Any, change: bool) -> None:
+        """Only one cluster is the default."""
+        wanted, obj.is_default = obj.is_default, False
+        super().save_model(request, obj, form, change)
+        if wanted:
+            services.make_default(obj)
+
+    def delete_model(self, request: HttpRequest, obj: Cluster) -> None:
+        """Forget it as the API does."""
+        services.remove(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
+        """Forget them as the API does."""
+        for cluster in queryset:
+            services.remove(cluster)
+
+    @admin.action(description="Check the connection now")
+    def check_now(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
+        """Look at each chosen cluster again."""
+        for cluster in queryset:
+            status = services.check(cluster)
+            messages.info(request, f"{cluster.name}: {status.label}")

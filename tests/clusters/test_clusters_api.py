@@ -1,0 +1,164 @@
+"""Registering, showing, changing and forgetting clusters, over the API and the command line."""
+
+import json
+import time
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import CommandError, call_command
+
+from clusters import services, tasks
+from clusters.models import Cluster
+from tests.bad_servers import answering, serving, silent
+from tests.caller import Caller
+
+pytestmark = pytest.mark.django_db
+
+
+def kubeconfig(server: str, **user: Any) -> str:
+    """A kubeconfig for an address."""
+    return yaml.safe_dump(
+        {
+            "current-context": "x",
+            "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+            "clusters": [{"name": "x", "cluster": {"server": server}}],
+            "users": [{"name": "x", "user": user or {"token": "t"}}],
+        }
+    )
+
+
+def test_a_cluster_is_registered_by_its_kubeconfig(admin: Caller, apiserver: Any) -> None:
+    made = admin.data("POST", "clusters", {"name": "prod", "description": "生产环境集群", "kubeconfig": apiserver.kubeconfig_yaml})
+    assert made["kubeconfig"] == "***"
+    assert made["status"] == "active"
+    assert made["version"].startswith("v1.")
+    assert made["server"].startswith("https://")
+    listed = admin.data("GET", "clusters", keyword="生产")
+    assert listed["list"] == listed["items"] == [made]
+    assert (listed["total"], listed["page"], listed["pageSize"]) == (1, 1, 20)
+    assert admin.data("GET", f"clusters/{made['id']}") == made
+
+
+def test_no_answer_ever_holds_a_credential(admin: Caller, apiserver: Any, cluster: Cluster) -> None:
+    token = yaml.safe_load(cluster.kubeconfig)["users"][0]["user"]["token"]
+    for path in ("clusters", f"clusters/{cluster.pk}", f"clusters/{cluster.pk}/namespaces"):
+        assert token.encode() not in admin.raw("GET", path).content
+    response = admin.raw("POST", "clusters", {"name": cluster.name, "kubeconfig": cluster.kubeconfig})
+    assert token.encode() not in response.content
+
+
+def test_the_mask_written_back_means_unchanged(admin: Caller, cluster: Cluster) -> None:
+    shown = admin.data("GET", f"clusters/{cluster.pk}")
+    changed = admin.data("PUT", f"clusters/{cluster.pk}", {**shown, "description": "new", "labels": {"env": "test"}})
+    assert (changed["description"], changed["labels"]) == ("new", {"env": "test"})
+    assert Cluster.objects.get(pk=cluster.pk).kubeconfig == cluster.kubeconfig
+    assert admin.code("GET", f"clusters/{cluster.pk}/namespaces") == 0
+
+
+def test_names_are_unique_whatever_their_case(admin: Caller, cluster: Cluster, apiserver: Any) -> None:
+    body = {"name": cluster.name.upper(), "kubeconfig": apiserver.kubeconfig_yaml}
+    assert admin.code("POST", "clusters", body) == 1001
+    other = admin.data("POST", "clusters", {**body, "name": "second"})
+    assert admin.code("PUT", f"clusters/{other['id']}", {"name": cluster.name}) == 1001
+
+
+def test_forgetting_a_cluster_wipes_its_credentials_and_frees_its_name(admin: Caller, cluster: Cluster, apiserver: Any) -> None:
+    assert admin.data("DELETE", f"clusters/{cluster.pk}") == {}
+    assert admin.code("GET", f"clusters/{cluster.pk}") == 1002
+    assert admin.code("GET", "pods", cluster_id=cluster.pk) == 1002
+    assert Cluster.objects.get(pk=cluster.pk).kubeconfig == ""
+    assert admin.code("POST", "clusters", {"name": cluster.name, "kubeconfig": apiserver.kubeconfig_yaml}) == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"name": "x"},
+        {"name": "x", "kubeconfig": ""},
+        {"name": "x", "kubeconfig": 5},
+        {"name": "x", "kubeconfig": "a: [b"},
+        {"name": "x", "kubeconfig": kubeconfig("https://169.254.169.254")},
+        {"name": "x", "kubeconfig": kubeconfig("https://10.0.0.1", exec={"command": "id"})},
+        {"name": "x", "kubeconfig": kubeconfig("https://10.0.0.1", tokenFile="/etc/passwd")},
+        {"name": "", "kubeconfig": "KEEP"},
+        {"name": "a/b", "kubeconfig": "KEEP"},
+        {"name": "7", "kubeconfig": "KEEP"},
+        {"name": "x" * 200, "kubeconfig": "KEEP"},
+        {"name": "a\x00b", "kubeconfig": "KEEP"},
+        {"name": "x", "labels": [1], "kubeconfig": "KEEP"},
+        {"name": "x", "description": {"a": 1}, "kubeconfig": "KEEP"},
+    ],
+)
+def test_what_cannot_be_registered_is_1001_and_nothing_is_saved(admin: Caller, apiserver: Any, body: dict[str, Any]) -> None:
+    if body.get("kubeconfig") == "KEEP":
+        body = {**body, "kubeconfig": apiserver.kubeconfig_yaml}
+    assert admin.code("POST", "clusters", body) == 1001
+    assert not Cluster.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [(silent, "timeout"), (answering("401 Unauthorized", b"{}"), "credential_invalid"), (answering("200 OK", b"<html>"), "bad_answer")],
+)
+def test_a_cluster_that_cannot_be_used_is_1006_and_nothing_is_saved(admin: Caller, settings: Any, behaviour: Any, reason: str) -> None:
+    settings.CLUSTER_ALLOW_INSECURE_TLS, settings.CLUSTER_READ_TIMEOUT = True, 1.0
+    with serving(behaviour) as server:
+        answer = admin("POST", "clusters", {"name": "x", "kubeconfig": kubeconfig(server)})
+    assert (answer["code"], answer["data"]["reason"]) == (1006, reason)
+    assert not Cluster.objects.exists()
+
+
+def test_a_wrong_token_and_a_wrong_authority_are_named(admin: Caller, apiserver: Any) -> None:
+    wrong = yaml.safe_load(apiserver.kubeconfig_yaml)
+    wrong["users"][0]["user"]["token"] = "wrong"
+    answer = admin("POST", "clusters", {"name": "x", "kubeconfig": yaml.safe_dump(wrong)})
+    assert (answer["code"], answer["data"]["reason"]) == (1006, "credential_invalid")
+    wrong = yaml.safe_load(apiserver.kubeconfig_yaml)
+    del wrong["clusters"][0]["cluster"]["certificate-authority-data"]
+    answer = admin("POST", "clusters", {"name": "x", "kubeconfig": yaml.safe_dump(wrong)})
+    assert (answer["code"], answer["data"]["reason"]) == (1006, "tls")
+
+
+def test_a_cluster_that_stops_answering_is_unreachable_and_says_so_in_time(admin: Caller, cluster: Cluster) -> None:
+    with serving(silent) as server:
+        dead = kubeconfig(server.replace("http:", "https:"))
+    cluster.kubeconfig = dead
+    cluster.save()
+    started = time.monotonic()
+    answer = admin("GET", "pods", cluster_id=cluster.pk)
+    assert (answer["code"], answer["data"]["reason"]) == (1006, "tcp")
+    assert time.monotonic() - started < 10
+    tasks.check_cluster(cluster.pk)
+    shown = admin.data("GET", f"clusters/{cluster.pk}")
+    assert shown["status"] == "unreachable"
+    assert shown["status_reason"]
+
+
+def test_the_command_registers_and_prints_json(apiserver: Any, tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text(apiserver.kubeconfig_yaml)
+    out = StringIO()
+    call_command("register_cluster", "from-file", kubeconfig=str(file), default=True, stdout=out)
+    printed = json.loads(out.getvalue())
+    assert Cluster.objects.get(pk=printed["id"]).is_default
+    assert services.default().pk == printed["id"]
+
+
+def test_the_command_refuses_in_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text(kubeconfig("https://10.0.0.1", exec={"command": "touch"}))
+    with pytest.raises(CommandError, match="exec"):
+        call_command("register_cluster", "x", kubeconfig=str(file))
+    with pytest.raises(CommandError, match="cannot read"):
+        call_command("register_cluster", "x", kubeconfig=str(tmp_path / "absent"))
+
+
+def test_one_cluster_is_the_default(admin: Caller, cluster: Cluster, apiserver: Any) -> None:
+    assert services.default().pk == cluster.pk
+    other = admin.data("POST", "clusters", {"name": "second", "kubeconfig": apiserver.kubeconfig_yaml, "is_default": True})
+    assert services.default().pk == other["id"]
+    assert [row["is_default"] for row in admin.data("GET", "clusters")["items"]] == [False, True]
