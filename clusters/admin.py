@@ -1,25 +1,20 @@
 """Clusters in the admin: the same refusals as everywhere, kubeconfigs never shown."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from clusters import services
 from clusters.models import Cluster
+from kubegale.api.admin import ModelAdmin, ModelForm
 from kubegale.errors import DomainError
 
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[Cluster]
-else:
-    ModelForm = forms.ModelForm
 
-
-class ClusterForm(ModelForm):
+class ClusterForm(ModelForm[Cluster]):
     """Tries the connection before anything is saved; the mask left alone means unchanged."""
 
     kubeconfig = forms.CharField(widget=UnfoldAdminTextareaWidget(attrs={"spellcheck": "false"}), initial="", strip=False)
@@ -48,7 +43,7 @@ class ClusterForm(ModelForm):
 
 
 @admin.register(Cluster)
-class ClusterAdmin(ModelAdmin):
+class ClusterAdmin(ModelAdmin[Cluster]):
     """Registered clusters."""
 
     form = ClusterForm
