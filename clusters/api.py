@@ -108,3 +108,9 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         authorise(self, request, Act("delete", "clusters", cluster=pk))
         services.remove(services.find(pk))
         return {}
+
+
+def cluster_reference(request: Request) -> str:
+    """The cluster meant where a document names none: `cluster=`, X-Cluster, else the default one's id ("" when none is)."""
+    given = request.query_params.get("cluster") or request.headers.get("X-Cluster")
+    return given or services.default_reference()

@@ -52,6 +52,11 @@ def default() -> Cluster:
     return found
 
 
+def default_reference() -> str:
+    """The default cluster's id as text; "" while none is registered."""
+    return str(clusters().order_by("-is_default", "id").values_list("pk", flat=True).first() or "")
+
+
 def limits() -> Limits:
     """Time-outs and policy out of the settings."""
     return Limits(
@@ -212,6 +217,19 @@ def check(cluster: Cluster) -> Cluster.Status:
         found = {"status": Cluster.Status.ERROR, "status_reason": str(error)[:300]}
     Cluster.objects.filter(pk=cluster.pk, deleted_at=None).update(**found)
     return Cluster.Status(found["status"])
+
+
+def ready(cluster: Cluster, *, seconds: float = 5.0) -> None:
+    """ClusterUnavailable unless the API server calls itself ready (or, without the right to ask that, tells its version)."""
+    for path in ("/readyz", "/version"):
+        response = client(cluster).open("GET", path, accept="*/*", read_timeout=seconds)
+        status = response.status
+        response.close()
+        if status < 300:
+            return
+        if status not in {403, 404}:
+            break
+    raise ClusterUnavailable(f"the API server answers {path} with HTTP {status}", reason="not_ready", status=status)
 
 
 def rotate_keys() -> int:

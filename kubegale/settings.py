@@ -46,6 +46,7 @@ INSTALLED_APPS = [
     "billing",
 ]
 MIDDLEWARE = [
+    "kubegale.statistics.CountAnswers",
     "kubegale.observability.RequestLog",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -68,6 +69,8 @@ API_PREFIXES = (
     "/v1/k8sservice/",
     "/k8s/",
     "/liveniess",
+    "/liveness",
+    "/livez",
     "/readiness",
     "/stats",
     "/healthz",
@@ -151,6 +154,9 @@ if unknown := set(env.words("OPEN_DIALECTS")) - set(_OPENABLE):
     raise env.SettingError(f"OPEN_DIALECTS knows {', '.join(_OPENABLE)}, not {', '.join(sorted(unknown))}.")
 OPEN_DIALECTS = frozenset(_OPENABLE[word] for word in env.words("OPEN_DIALECTS"))
 HTTP_STATUS_MODE = env.choice("HTTP_STATUS_MODE", "document", ("document", "semantic"))
+K8SSERVICE_HTTP_STATUS_FROM_CODE = env.boolean("K8SSERVICE_HTTP_STATUS_FROM_CODE", False)
+WALM_ALLOW_EMPTY_SELECTOR = env.boolean("WALM_ALLOW_EMPTY_SELECTOR", False)
+LOG_LIMIT_BYTES = env.integer("LOG_LIMIT_BYTES", 10 * 1024 * 1024)
 ACCESS_POLICY = "tenants.permissions.authorise"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.authentication.BearerAuthentication"],

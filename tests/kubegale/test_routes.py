@@ -16,6 +16,11 @@ PUBLIC = {
     "metrics": "scraped by Prometheus; counts only",
     "schema": "the documentation of the API",
     "docs": "the documentation of the API",
+    "k8sservice-test": "public by its document",
+    "walm-liveniess": "public by its document",
+    "walm-liveness": "public by its document",
+    "walm-livez": "public by its document",
+    "walm-readiness": "public by its document",
     "login": "where credentials come from",
     "refresh": "its body is the credential",
 }

@@ -1,0 +1,53 @@
+"""Walm's health routes at the root: alive, ready, request statistics."""
+
+from typing import Any
+
+from django.db import DatabaseError, connection
+from rest_framework.request import Request
+
+from clusters import services as registry
+from kubegale.api.auth import Act, authorise
+from kubegale.api.dialect import DialectView
+from kubegale.api.schema import OBJECT, TEXT, Described
+from kubegale.dialects.walm.envelope import Failed, explained
+from kubegale.statistics import STATISTICS
+
+
+class Liveness(DialectView):
+    """GET /liveniess (sic)."""
+
+    public = True
+    operations = {"get": Described("Alive.", TEXT)}
+
+    def get(self, request: Request) -> Any:
+        """The text OK."""
+        return "OK"
+
+
+class Readiness(DialectView):
+    """GET /readiness: the default cluster's API server, then the database."""
+
+    public = True
+    operations = {"get": Described("Ready: cluster and database answer.", TEXT)}
+
+    def get(self, request: Request) -> Any:
+        """The text OK, or which of the two does not answer."""
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            with explained("failed to connect to kubernetes: "):
+                registry.ready(registry.default())
+        except DatabaseError as error:
+            raise Failed(f"failed to connect to the database: {type(error).__name__}") from error
+        return "OK"
+
+
+class Stats(DialectView):
+    """GET /stats: what this process has answered so far."""
+
+    operations = {"get": Described("Statistics of the requests answered by this process.", OBJECT)}
+
+    def get(self, request: Request) -> Any:
+        """The members of the original's statistics."""
+        authorise(self, request, Act("get", "stats"))
+        return STATISTICS.report()
