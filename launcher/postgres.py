@@ -1,6 +1,5 @@
 """An embedded PostgreSQL: TCP on loopback, scram passwords, never as root, data in a directory of ours."""
 
-import os
 import re
 import shutil
 import signal
@@ -98,13 +97,13 @@ class Postgres:
             orphan_signal=signal.SIGQUIT if self.quick else signal.SIGINT,
             grace=30.0,
             log=self.log,
+            diagnose=self._diagnosis,
         )
 
     def is_ready(self, child: Child) -> bool:
         """Whether the server answers and our database exists; a LaunchError when the server has died."""
         if not child.alive:
-            reason = last_line(self.log, "FATAL", "PANIC", "ERROR") or f"exit code {child.process.returncode}"
-            raise LaunchError(f"PostgreSQL could not start on {self.data}: {_sentence(reason)} (its log is {self.log}).")
+            raise LaunchError(self._diagnosis(child.process.returncode))
         try:
             self._ensure_database()
         except psycopg2.OperationalError as error:
@@ -122,6 +121,10 @@ class Postgres:
             if time.monotonic() > deadline:
                 raise LaunchError(f"PostgreSQL on {self.data} did not answer within {seconds:.0f} s (its log is {self.log}).")
             time.sleep(0.02)
+
+    def _diagnosis(self, code: int) -> str:
+        reason = last_line(self.log, "FATAL", "PANIC", "ERROR") or f"exit code {code}"
+        return f"PostgreSQL could not start on {self.data}: {_sentence(reason)} (its log is {self.log})."
 
     def _ensure_database(self) -> None:
         connection = psycopg2.connect(self.url("postgres"), connect_timeout=5)
@@ -197,6 +200,10 @@ def _pid_in(file: Path) -> int | None:
 
 def _is_postgres(pid: int) -> bool:
     """Whether process `pid` is a living PostgreSQL server (a pid can have gone to someone else since)."""
+    status = Path(f"/proc/{pid}/status")
+    if status.parent.parent.joinpath("self").exists():
+        text = status.read_text() if status.exists() else ""
+        return "Name:\tpostgres\n" in text and "State:\tZ" not in text
     done = subprocess.run(["ps", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True, timeout=10)
     state, _, command = done.stdout.strip().partition(" ")
     return "postgres" in command and not state.startswith("Z")
@@ -205,8 +212,3 @@ def _is_postgres(pid: int) -> bool:
 def _sentence(complaint: str) -> str:
     """PostgreSQL's complaint without its time stamp and without a full stop."""
     return re.sub(r"^[-\d.: ]+[A-Z]+ \[\d+\] ", "", complaint).rstrip(".")
-
-
-def server_environment() -> dict[str, str]:
-    """This process's environment, to start servers in."""
-    return dict(os.environ)

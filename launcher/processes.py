@@ -33,7 +33,8 @@ class Command:
     """A long-running child: what to execute, as whom, and how to ask it to end.
 
     `stop_signal` is its polite end, `orphan_signal` is what the kernel sends it when we die without a word,
-    `grace` is the number of seconds before SIGKILL, `tier` orders the stop (the highest tier first).
+    `grace` is the number of seconds before SIGKILL, `tier` orders the stop (the highest tier first),
+    `diagnose` turns the exit code of a start that failed into a sentence.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Command:
     grace: float = 10.0
     tier: int = 0
     log: Path | None = None
+    diagnose: Callable[[int], str] | None = None
 
 
 @dataclass(slots=True)
@@ -108,8 +110,13 @@ def signal_child(child: Child, number: int) -> None:
 
 def kill_group(child: Child) -> None:
     """SIGKILL to whatever is left of the child's session."""
+    kill_session(child.process)
+
+
+def kill_session(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to the process, which leads a session, and to all that it started there."""
     try:
-        os.killpg(child.process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         pass
 

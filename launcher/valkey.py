@@ -62,13 +62,14 @@ class Valkey:
         file = self.home / "redis.conf"
         secretfiles.write(file, "\n".join(settings))
         program = binaries.valkey(self.environ)
-        return Command(name="redis", argv=(str(program), str(file)), env=self.environ, cwd=self.data, log=self.log)
+        return Command(
+            name="redis", argv=(str(program), str(file)), env=self.environ, cwd=self.data, log=self.log, diagnose=self._diagnosis
+        )
 
     def is_ready(self, child: Child) -> bool:
         """Whether the server answers; a LaunchError when it has died."""
         if not child.alive:
-            reason = last_line(self.log, "#", "rror") or f"exit code {child.process.returncode}"
-            raise LaunchError(f"The Redis server could not start on {self.data}: {reason.rstrip('.')} (its log is {self.log}).")
+            raise LaunchError(self._diagnosis(child.process.returncode))
         client = redis.Redis(host="127.0.0.1", port=self.port, password=self.password, socket_timeout=2, socket_connect_timeout=2)
         try:
             return bool(client.ping())
@@ -88,6 +89,10 @@ class Valkey:
             if time.monotonic() > deadline:
                 raise LaunchError(f"The Redis server on {self.data} did not answer within {seconds:.0f} s (its log is {self.log}).")
             time.sleep(0.01)
+
+    def _diagnosis(self, code: int) -> str:
+        reason = last_line(self.log, "#", "rror") or f"exit code {code}"
+        return f"The Redis server could not start on {self.data}: {reason.rstrip('.')} (its log is {self.log})."
 
     def _make_folder(self) -> None:
         try:

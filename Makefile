@@ -1,0 +1,44 @@
+# Each target does the set-up that it needs, once; nothing here needs anything but Python 3.11 and make.
+.PHONY: help setup run serve test lint format bench lock
+.DEFAULT_GOAL := help
+
+PY := .venv/bin/python
+# Settings that have no default, for tools that load the settings and talk to no server.
+OFFLINE := SECRET_KEY=offline FIELD_ENCRYPTION_KEYS=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= \
+	DATABASE_URL=postgres://offline@127.0.0.1:1/offline REDIS_URL=redis://127.0.0.1:1/0
+ARGS ?=
+
+help: ## What there is
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: ## Make .venv and install everything
+	@launcher/setup.sh requirements-dev.txt
+
+run: setup ## Everything on loopback with a demo cluster (http://127.0.0.1:8000); Ctrl-C stops it
+	@exec $(PY) -m launcher run --end-with-parent
+
+serve: ## The production web server, settings from the environment alone
+	@launcher/setup.sh requirements.txt
+	@exec $(PY) -m launcher serve --end-with-parent
+
+test: setup ## The whole suite against real PostgreSQL and Redis (ARGS="tests/x.py -k name" to choose)
+	$(PY) -m pytest -n 2 $(ARGS)
+
+lint: setup ## Style, types, import contracts, forgotten migrations, security
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(OFFLINE) $(PY) -m mypy
+	.venv/bin/lint-imports
+	$(OFFLINE) $(PY) -W ignore manage.py makemigrations --check --dry-run
+	$(PY) -m bandit --quiet --recursive --severity-level high billing clusters kubegale launcher simcluster storage_api tenants workloads
+
+format: setup ## Put the code in the house style
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: setup ## Measure, against simulated clusters
+	$(PY) -m bench $(ARGS)
+
+lock: setup ## Compile requirements*.in to requirements*.txt
+	$(PY) -m uv pip compile --quiet --no-header --no-emit-index-url --no-annotate --python-version 3.11 requirements.in -o requirements.txt
+	$(PY) -m uv pip compile --quiet --no-header --no-emit-index-url --no-annotate --python-version 3.11 requirements-dev.in -o requirements-dev.txt

@@ -1,0 +1,64 @@
+"""gunicorn's settings, out of the environment; used as `gunicorn --config python:kubegale.gunicorn`."""
+
+import gc
+import logging
+import os
+from typing import Any
+
+import gunicorn.http.wsgi
+from django.urls import get_resolver
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+from gunicorn.workers.base import Worker
+
+# The version of the server is nobody's business.
+gunicorn.http.wsgi.SERVER = "KubeGale"
+
+
+class RootLogger(Logger):  # type: ignore[misc]  # the library has no types
+    """gunicorn's own messages in the format of all others; its access log stays off, requests are logged by the application."""
+
+    def setup(self, cfg: Any) -> None:
+        """Leave the handlers to the root logger."""
+        self.loglevel = logging.WARNING
+        self.error_log.setLevel(self.loglevel)
+        self.error_log.propagate = True
+
+
+def _number(name: str, default: int) -> int:
+    return int(os.environ.get(name) or default)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_address = os.environ.get("KUBEGALE_BIND") or "0.0.0.0"  # noqa: S104  a server is there to be reached; make run says loopback
+bind = f"{f'[{_address}]' if ':' in _address else _address}:{_number('KUBEGALE_PORT', 8000)}"
+worker_class = "gthread"
+workers = _number("WEB_CONCURRENCY", min(4, _cores()))
+threads = _number("WEB_THREADS", 16)
+preload_app = True
+logger_class = RootLogger
+backlog = 512
+timeout = 60
+graceful_timeout = 30
+keepalive = 65
+limit_request_line = 8190
+limit_request_fields = 100
+limit_request_field_size = 8190
+forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS") or "127.0.0.1,::1"
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108  heartbeat files; a slow disk would look like a dead worker
+
+
+def when_ready(server: Arbiter) -> None:
+    """Load the routes before the fork, for the first request is not to wait for them. What was loaded is never garbage:
+    keep the collector off it, and its pages shared."""
+    _ = get_resolver().url_patterns
+    gc.collect()
+    gc.freeze()
+
+
+def post_fork(server: Arbiter, worker: Worker) -> None:
+    """Big JSON makes many objects and no cycles: collect far more rarely than Python does by default."""
+    gc.set_threshold(50_000, 20, 50)

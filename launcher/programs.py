@@ -1,0 +1,107 @@
+"""The processes of KubeGale itself: how each is started, out of one environment."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher import ports
+from launcher.processes import Command, LaunchError
+
+ROOT = Path(__file__).resolve().parent.parent
+TIER = 2
+# Warnings about what is meant to be so: our own machine's user, and static files served from where the packages have them.
+AS_ROOT = "ignore:You're running the worker with superuser privileges"
+NOT_COLLECTED = "ignore:No directory at"
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where the web server and the socket server listen."""
+
+    address: str
+    port: int
+    ws_port: int
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], *, default_address: str) -> "Listening":
+        """KUBEGALE_BIND, KUBEGALE_PORT (8000) and KUBEGALE_WS_PORT (the next port)."""
+        port = _port(environ, "KUBEGALE_PORT", 8000)
+        return cls(environ.get("KUBEGALE_BIND") or default_address, port, _port(environ, "KUBEGALE_WS_PORT", port + 1))
+
+    def check(self) -> None:
+        """A LaunchError when somebody listens on one of the ports already."""
+        if self.port == self.ws_port:
+            raise LaunchError(f"KUBEGALE_PORT and KUBEGALE_WS_PORT are both {self.port}: give two different ports.")
+        for name, port in (("KUBEGALE_PORT", self.port), ("KUBEGALE_WS_PORT", self.ws_port)):
+            if not ports.is_free(port, self.address):
+                raise LaunchError(f"Port {port} on {self.address} cannot be used (already in use?): free it, or set {name} to another one.")
+
+    @property
+    def host(self) -> str:
+        """A host name under which this machine itself reaches the servers."""
+        return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.address, f"[{self.address}]" if ":" in self.address else self.address)  # noqa: S104
+
+    @property
+    def url(self) -> str:
+        """The address of the web server, for a browser on this machine."""
+        return f"http://{self.host}:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """The same as environment variables."""
+        return {"KUBEGALE_BIND": self.address, "KUBEGALE_PORT": str(self.port), "KUBEGALE_WS_PORT": str(self.ws_port)}
+
+
+def _port(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name) or str(default)
+    if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
+        return int(text)
+    raise LaunchError(f"{name} must be a port number from 1 to 65535, not {text!r}.")
+
+
+def manage(*arguments: str) -> list[str]:
+    """The command line of a `manage.py` command."""
+    return [sys.executable, str(ROOT / "manage.py"), *arguments]
+
+
+def web(environ: Mapping[str, str]) -> Command:
+    """Pages, admin and every JSON route: gunicorn with threads; kubegale/gunicorn.py has its settings."""
+    program = ("-m", "gunicorn", "--config", "python:kubegale.gunicorn", "kubegale.wsgi:application")
+    return _python("web", ("-W", NOT_COLLECTED, *program), environ, grace=35.0)
+
+
+def sockets(environ: Mapping[str, str], listening: Listening) -> Command:
+    """The WebSocket routes: one uvicorn."""
+    options = ["--host", listening.address, "--port", str(listening.ws_port), "--no-access-log", "--no-server-header"]
+    limits = ["--log-level", "warning", "--timeout-graceful-shutdown", "5", "--ws-max-size", "1048576"]
+    return _python("ws", ("-m", "uvicorn", "kubegale.asgi:application", *options, *limits), environ)
+
+
+def worker(environ: Mapping[str, str]) -> Command:
+    """Background work: a Celery worker with processes, so that time limits and cancelling hold."""
+    count = environ.get("WORKER_CONCURRENCY") or "2"
+    options = ("--concurrency", count, "--without-gossip", "--without-mingle", "--loglevel", environ.get("LOG_LEVEL") or "INFO")
+    return _python("worker", ("-W", AS_ROOT, "-m", "celery", "-q", "-A", "kubegale", "worker", *options), environ, grace=20.0)
+
+
+def beat(environ: Mapping[str, str], schedule: Path) -> Command:
+    """The clock of periodic tasks, a process of its own: as part of a worker it outlives the worker's SIGKILL."""
+    options = ("--schedule", str(schedule), "--pidfile", "", "--loglevel", environ.get("LOG_LEVEL") or "INFO")
+    return _python("beat", ("-m", "celery", "-q", "-A", "kubegale", "beat", *options), environ)
+
+
+def collector(environ: Mapping[str, str]) -> Command | None:
+    """The process that follows the clusters into the store, once the project has its command."""
+    if not list(ROOT.glob("*/management/commands/collect.py")):
+        return None
+    return _python("collector", ("manage.py", "collect"), environ)
+
+
+def simulator(environ: Mapping[str, str], port: int, kubeconfig: Path) -> Command:
+    """The simulated Kubernetes cluster of the demo."""
+    options = ("--port", str(port), "--kubeconfig-out", str(kubeconfig), "--demo")
+    return _python("simulator", ("-m", "simcluster", *options), environ, tier=1)
+
+
+def _python(name: str, arguments: tuple[str, ...], environ: Mapping[str, str], *, grace: float = 10.0, tier: int = TIER) -> Command:
+    return Command(name=name, argv=(sys.executable, *arguments), env=environ, cwd=ROOT, grace=grace, tier=tier)

@@ -1,0 +1,173 @@
+"""`make run`: a whole KubeGale on loopback with a demo cluster; only Python is needed."""
+
+import fcntl
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from launcher import ports, programs, secretfiles
+from launcher.postgres import Postgres
+from launcher.processes import LaunchError
+from launcher.supervisor import Stopped, Supervisor
+from launcher.valkey import Valkey
+
+ADMINISTRATOR = "admin"
+DEMO = "demo"
+DOCUMENTED_AS_OPEN = "k8sservice,walm,bcs"
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+def main(environ: Mapping[str, str]) -> None:
+    """Start everything, say where it is, keep it going until a signal comes."""
+    listening = programs.Listening.from_environment(environ, default_address="127.0.0.1")
+    listening.check()
+    with data_folder(environ) as home, Supervisor().running() as supervisor:
+        try:
+            Launch(supervisor, home, listening, environ).run()
+        except Stopped:
+            supervisor.say("stopping")
+
+
+@contextmanager
+def data_folder(environ: Mapping[str, str]) -> Iterator[Path]:
+    """The folder for everything that is kept (KUBEGALE_DATA_DIR, default .data), ours alone while we run."""
+    home = (programs.ROOT / (environ.get("KUBEGALE_DATA_DIR") or ".data")).resolve()
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (home / "lock").open("a+")
+    except OSError as error:
+        raise LaunchError(f"The data folder {home} cannot be used: {error.strerror}; set KUBEGALE_DATA_DIR to another one.") from error
+    with lock:
+        _lock(lock, home)
+        yield home
+
+
+def _lock(lock: IO[str], home: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        raise LaunchError(f"Another KubeGale (process {holder}) already runs on {home}: stop it, or set KUBEGALE_DATA_DIR.") from error
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+
+
+@dataclass(slots=True)
+class Launch:
+    """One run, step by step."""
+
+    supervisor: Supervisor
+    home: Path
+    listening: programs.Listening
+    environ: Mapping[str, str]
+
+    def run(self) -> None:
+        """Engines, database, servers, demo cluster, background processes, in this order; then watch."""
+        started = time.monotonic()
+        environment = {**self._settings(), **self._engines()}
+        password = self._secret("DJANGO_SUPERUSER_PASSWORD", "admin.password", secretfiles.password)
+        self.supervisor.say("bringing the database up to date")
+        unhurried = {**environment, "DJANGO_SUPERUSER_PASSWORD": password, "DATABASE_STATEMENT_TIMEOUT_MS": "0"}
+        state = json.loads(self._manage("bootstrap", "--administrator", ADMINISTRATOR, env=unhurried))
+        self.supervisor.say("starting the servers")
+        self.supervisor.start(programs.web(environment))
+        self.supervisor.start(programs.sockets(environment, self.listening))
+        self._demo_cluster(environment, set(state["clusters"]))
+        self._background(environment)
+        self._announce(password if state["password_current"] else None, time.monotonic() - started)
+        self.supervisor.watch()
+
+    def _settings(self) -> dict[str, str]:
+        """The environment of the processes: the caller's, completed by what is generated and kept."""
+        environ = self.environ
+        on_loopback = self.listening.address in LOOPBACK
+        return {
+            "LOG_FORMAT": "text",
+            "WEB_CONCURRENCY": "1",
+            **({"OPEN_DIALECTS": DOCUMENTED_AS_OPEN} if on_loopback else {}),
+            **environ,
+            **self.listening.environment(),
+            "PYTHONUNBUFFERED": "1",
+            "SECRET_KEY": self._secret("SECRET_KEY", "secret.key", secretfiles.secret_key),
+            "FIELD_ENCRYPTION_KEYS": self._secret("FIELD_ENCRYPTION_KEYS", "field-encryption.keys", secretfiles.fernet_key),
+        }
+
+    def _secret(self, name: str, file: str, make: Callable[[], str]) -> str:
+        """The variable's value, or that of the file which it names, or one that we generate once and keep."""
+        if value := self.environ.get(name):
+            return value
+        if path := self.environ.get(f"{name}_FILE"):
+            return Path(path).read_text().strip()
+        return secretfiles.kept(self.home / file, make)
+
+    def _engines(self) -> dict[str, str]:
+        """Start the engines that were not given; the addresses of the ones that we started."""
+        addresses: dict[str, str] = {}
+        servers: list[Postgres | Valkey] = []
+        if not (self.environ.get("REDIS_URL") or self.environ.get("REDIS_URL_FILE")):
+            valkey = Valkey(self.home, self.environ)
+            servers.append(valkey)
+            addresses["REDIS_URL"] = valkey.url()
+        if not (self.environ.get("DATABASE_URL") or self.environ.get("DATABASE_URL_FILE")):
+            postgres = Postgres(self.home, self.environ)
+            self.supervisor.say(f"starting PostgreSQL {postgres.binaries.version}")
+            servers.append(postgres)
+            addresses["DATABASE_URL"] = postgres.url()
+        started = [(server, self.supervisor.start(server.command())) for server in servers]
+        for server, child in started:
+            self.supervisor.until(lambda one=server, its=child: one.is_ready(its), seconds=60.0, what=type(server).__name__)  # type: ignore[misc]
+        return addresses
+
+    def _manage(self, *arguments: str, env: Mapping[str, str]) -> str:
+        return self.supervisor.once(arguments[0], programs.manage(*arguments), env=env, cwd=programs.ROOT)
+
+    def _demo_cluster(self, environment: Mapping[str, str], registered: set[str]) -> None:
+        """The simulated cluster, unless the person has registered one of their own."""
+        if registered - {DEMO}:
+            return
+        self.supervisor.say("starting the simulated cluster")
+        kubeconfig = self.home / "demo.kubeconfig"
+        kubeconfig.unlink(missing_ok=True)
+        port = ports.kept_port(self.home / "simulator.port")
+        self.supervisor.start(programs.simulator(environment, port, kubeconfig))
+        self.supervisor.until(lambda: kubeconfig.exists() and not ports.is_free(port), seconds=60.0, what="The simulated cluster")
+        first = [] if DEMO in registered else ["--default"]
+        self._manage("register_cluster", DEMO, "--kubeconfig", str(kubeconfig), "--exist-ok", "--skip-checks", *first, env=environment)
+
+    def _background(self, environment: Mapping[str, str]) -> None:
+        """What nobody waits for starts once the web server answers."""
+        self.supervisor.until(lambda: _answers(f"{self.listening.url}/readyz"), seconds=120.0, what="The web server")
+        self.supervisor.until(lambda: not ports.is_free(self.listening.ws_port), seconds=60.0, what="The socket server")
+        self.supervisor.start(programs.worker(environment))
+        self.supervisor.start(programs.beat(environment, self.home / "beat.schedule"))
+        if (collector := programs.collector(environment)) is not None:
+            self.supervisor.start(collector)
+
+    def _announce(self, password: str | None, seconds: float) -> None:
+        say = self.supervisor.say
+        say("")
+        say(f"KubeGale is ready after {seconds:.1f} s. Ctrl-C stops all of it.")
+        say(f"  address   {self.listening.url}/")
+        say(f"  user      {ADMINISTRATOR}")
+        say(f"  password  {password or '(changed since it was generated)'}")
+        say(f"  data      {self.home}")
+        say("")
+
+
+def _answers(url: str) -> bool:
+    """Whether the address answers 200 now."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

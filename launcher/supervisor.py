@@ -1,0 +1,235 @@
+"""One parent for all processes: shows their output, restarts what crashes, ends all of them with itself."""
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from launcher import processes
+from launcher.processes import Child, Command, LaunchError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+DIES_AT_ONCE = 3.0
+LONGEST_PAUSE = 30.0
+LONGEST_LINE = 64 * 1024
+
+
+class Stopped(Exception):
+    """A signal asked us to end."""
+
+
+@dataclass(slots=True)
+class Keeper:
+    """A supervised command: its present child, what of its last line has come, and when it may start again."""
+
+    command: Command
+    child: Child | None
+    partial: bytes = b""
+    last: str = ""
+    crashes: int = 0
+    due: float = 0.0
+    proven: bool = False
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Owns the children. `prefix` puts each child's name before its lines; without it they write to our output themselves."""
+
+    prefix: bool = True
+    _keepers: list[Keeper] = field(default_factory=list)
+    _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
+    _asked: float | None = None
+    _insisted: bool = False
+    _deaf: bool = False
+
+    @contextmanager
+    def running(self) -> Iterator["Supervisor"]:
+        """Take the signals, and stop every child on the way out, whatever the reason."""
+        before = {number: signal.signal(number, self._on_signal) for number in SIGNALS if not _ignored_on_purpose(number)}
+        waker, sleeper = os.pipe()
+        for end in (waker, sleeper):
+            os.set_blocking(end, False)
+        self._selector.register(waker, selectors.EVENT_READ, None)
+        old_wakeup = signal.set_wakeup_fd(sleeper, warn_on_full_buffer=False)
+        try:
+            yield self
+        finally:
+            self._stop_all()
+            signal.set_wakeup_fd(old_wakeup)
+            self._selector.close()
+            os.close(waker)
+            os.close(sleeper)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def start(self, command: Command) -> Child:
+        """Start a command that is to run until the end."""
+        child = self._spawn(command)
+        self._keepers.append(Keeper(command, child))
+        return child
+
+    def until(self, check: Callable[[], bool], *, seconds: float, what: str) -> None:
+        """Keep things going until `check` answers True; LaunchError when that takes longer, Stopped on a signal."""
+        deadline = time.monotonic() + seconds
+        while not check():
+            if time.monotonic() > deadline:
+                raise LaunchError(f"{what} was not ready within {seconds:.0f} s.")
+            self._turn(0.05)
+
+    def once(self, name: str, argv: list[str], *, env: Mapping[str, str], cwd: Path, seconds: float = 300.0) -> str:
+        """Run a command to its end and return its standard output; LaunchError with its last words when it fails."""
+        parent = os.getpid()
+        with subprocess.Popen(
+            argv,
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=lambda: processes.die_with(parent, signal.SIGTERM),
+        ) as process:
+            try:
+                output, complaint = self._communicate(process, name, seconds)
+            finally:
+                processes.kill_session(process)
+        if process.returncode != 0:
+            lines = (complaint or output).decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
+            raise LaunchError(f"{name} failed: {lines[-1].removeprefix('CommandError: ')}")
+        return output.decode(errors="replace")
+
+    def watch(self) -> None:
+        """Keep every child running; returns only by Stopped or LaunchError."""
+        while True:
+            self._turn(0.5)
+
+    def _communicate(self, process: subprocess.Popen[bytes], name: str, seconds: float) -> tuple[bytes, bytes]:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return process.communicate(timeout=0.05)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > deadline:
+                    raise LaunchError(f"{name} did not end within {seconds:.0f} s.") from None
+            self._turn(0.0)
+
+    def _turn(self, seconds: float) -> None:
+        """One round: pass output on, look after the dead, give way to a signal."""
+        self._read(seconds)
+        if self._asked is not None:
+            raise Stopped
+        for keeper in self._keepers:
+            self._look_after(keeper)
+
+    def _look_after(self, keeper: Keeper) -> None:
+        now = time.monotonic()
+        if keeper.child is None:
+            if now >= keeper.due:
+                self.say(f"{keeper.command.name} starts again")
+                keeper.child = self._spawn(keeper.command)
+        elif keeper.child.alive:
+            age = now - keeper.child.started
+            keeper.proven = keeper.proven or age > DIES_AT_ONCE
+            keeper.crashes = 0 if age > 2 * LONGEST_PAUSE else keeper.crashes
+        else:
+            self._bury(keeper, keeper.child, now)
+
+    def _bury(self, keeper: Keeper, child: Child, now: float) -> None:
+        """A child has died: stop everything when it never came up, else start it again after a pause."""
+        processes.kill_group(child)
+        how = _ending(child.process.returncode)
+        if not keeper.proven:
+            if keeper.command.diagnose:
+                raise LaunchError(keeper.command.diagnose(child.process.returncode))
+            words = f": {keeper.last}" if keeper.last else ""
+            raise LaunchError(f"{keeper.command.name} ended at once, with {how}{words}.")
+        pause = min(LONGEST_PAUSE, 0.5 * 2**keeper.crashes)
+        keeper.child, keeper.crashes, keeper.due = None, keeper.crashes + 1, now + pause
+        self.say(f"{keeper.command.name} ended with {how}; it starts again in {pause:g} s")
+
+    def _spawn(self, command: Command) -> Child:
+        child = processes.start(command, subprocess.PIPE if self.prefix else None)
+        if child.process.stdout is not None:
+            os.set_blocking(child.process.stdout.fileno(), False)
+            self._selector.register(child.process.stdout, selectors.EVENT_READ, command.name)
+        return child
+
+    def _read(self, seconds: float) -> None:
+        for key, _ in self._selector.select(seconds):
+            if key.data is None:
+                os.read(key.fd, 4096)
+                continue
+            keeper = next((one for one in self._keepers if one.command.name == key.data), None)
+            self._take(key, keeper)
+
+    def _take(self, key: selectors.SelectorKey, keeper: Keeper | None) -> None:
+        """Show the whole lines that have come from one child."""
+        try:
+            data = os.read(key.fd, LONGEST_LINE)
+        except BlockingIOError:
+            return
+        if not data:
+            self._selector.unregister(key.fileobj)
+            key.fileobj.close()  # type: ignore[union-attr]  # always the pipe, never a number
+            return
+        if keeper is None:
+            return
+        *lines, rest = (keeper.partial + data).split(b"\n")
+        keeper.partial = rest[-LONGEST_LINE:]
+        for line in lines:
+            text = line.decode(errors="replace").rstrip()
+            keeper.last = text or keeper.last
+            self._print(f"{keeper.command.name:<9}| {text}")
+
+    def say(self, text: str) -> None:
+        """A line of our own."""
+        self._print(f"{'kubegale':<9}| {text}" if self.prefix else text)
+
+    def _print(self, line: str) -> None:
+        """Write a line; a reader that has gone away is no reason to leave the children alone."""
+        if self._deaf:
+            return
+        try:
+            print(line, flush=True)
+        except OSError:
+            self._deaf = True
+
+    def _stop_all(self) -> None:
+        """Tier by tier, the highest first: what serves goes before what it needs."""
+
+        def pump() -> bool:
+            self._read(0.0)
+            return self._insisted
+
+        self._asked = self._asked or time.monotonic()
+        living = [keeper.child for keeper in self._keepers if keeper.child is not None]
+        for tier in sorted({child.command.tier for child in living}, reverse=True):
+            processes.stop([child for child in living if child.command.tier == tier], pump=pump)
+        self._read(0.0)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """The first signal asks for the end; one that comes a second later or more does not want to wait for it."""
+        del number, frame
+        now = time.monotonic()
+        self._insisted = self._asked is not None and now - self._asked > 1.0
+        self._asked = self._asked or now
+
+
+def _ignored_on_purpose(number: int) -> bool:
+    """nohup has SIGHUP ignored; a shell's `&` does the same to SIGINT, yet whoever sends that one means it."""
+    return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        try:
+            return f"signal {signal.Signals(-code).name}"
+        except ValueError:
+            return f"signal {-code}"
+    return f"exit code {code}"
