@@ -1,20 +1,24 @@
 """The registry of clusters over JSON (KubeGale document, section 1; contract 1.1)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
+from django.db.models import Q
 from django.utils.timezone import localtime
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSetMixin
 
-from clusters import services
-from clusters.models import Cluster
-from kubegale.api.auth import Act, authorise
+from clusters import operations, services
+from clusters.kinds import KINDS
+from clusters.models import Cluster, Operation, OperationStep
+from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
-from kubegale.api.parsing import json_body
-from kubegale.api.schema import BOOLEAN, INTEGER, OBJECT, PAGING, TEXT, Described, nullable, record
+from kubegale.api.parsing import integer, json_body
+from kubegale.api.schema import BOOLEAN, INTEGER, OBJECT, PAGING, TEXT, Described, Query, array, nullable, record
+from kubegale.errors import Forbidden, NotFound
 
 
 def represent(cluster: Cluster) -> dict[str, Any]:
@@ -114,3 +118,95 @@ def cluster_reference(request: Request) -> str:
     """The cluster meant where a document names none: `cluster=`, X-Cluster, else the default one's id ("" when none is)."""
     given = request.query_params.get("cluster") or request.headers.get("X-Cluster")
     return given or services.default_reference()
+
+
+STEP_SCHEMA = record(name=TEXT, state={"type": "string", "enum": list(OperationStep.State.values)}, message=TEXT)
+OPERATION_SCHEMA = record(
+    id=INTEGER,
+    kind=TEXT,
+    cluster_id=nullable(INTEGER),
+    target=record(kind=TEXT, namespace=TEXT, name=TEXT),
+    state={"type": "string", "enum": list(Operation.State.values)},
+    progress=record(done=INTEGER, total=INTEGER),
+    steps=array(STEP_SCHEMA),
+    result=nullable(OBJECT),
+    error=nullable(TEXT),
+    reason=nullable(TEXT),
+    cancel_requested=BOOLEAN,
+    requested_by=TEXT,
+    created_at=TEXT,
+    started_at=nullable(TEXT),
+    finished_at=nullable(TEXT),
+)
+OPERATION_QUERY = (
+    Query("cluster_id", INTEGER),
+    Query("state", {"type": "string", "enum": list(Operation.State.values)}),
+    *(Query(name, TEXT) for name in ("kind", "namespace", "name", "requested_by")),
+    *PAGING[:2],
+)
+
+
+class OperationViewSet(ViewSetMixin, DialectView):
+    """Long-running work: list, read, cancel (contract, section 3). Everyone sees their own; the rest needs rights on the target."""
+
+    operations = {
+        "list": Described("List operations, newest first", OPERATION_SCHEMA, query=OPERATION_QUERY, paged=True),
+        "retrieve": Described("One operation", OPERATION_SCHEMA),
+        "cancel": Described("Ask an operation to stop", OPERATION_SCHEMA),
+    }
+
+    def list(self, request: Request) -> Any:
+        """One page, newest first; query cluster_id, state, kind, namespace, name, requested_by."""
+        query = request.query_params
+        cluster = query.get("cluster_id") or query.get("clusterId") or ""
+        visible = self._visible(request, Act("list", "operations", cluster=cluster, namespace=query.get("namespace", "")))
+        page = page_request(query, maximum=200)
+        wanted = {name: query.get(name, "").replace("\x00", "") for name in ("state", "kind", "namespace", "name", "requested_by")}
+        wanted_cluster = services.find(integer(cluster, "cluster_id", minimum=0)).pk if cluster else None
+        found = operations.search(cluster_id=wanted_cluster, **wanted).filter(visible)
+        items = [operations.represent(row) for row in found[page.offset : page.offset + page.size]]
+        return Page(items, found.count(), page.page, page.size)
+
+    def _visible(self, request: Request, act: Act) -> Q:
+        """Their own, and what their rights let them see."""
+        own = Q(requested_by=request.user.get_username()) if request.user.is_authenticated else Q(pk=None)
+        try:
+            scope: Scope = authorise(self, request, act)
+        except Forbidden:
+            return own
+        if scope.clusters is None:
+            return Q() if scope.namespaces is None else own | Q(namespace__in=scope.namespaces)
+        for pk, namespaces in scope.clusters.items():
+            own |= Q(cluster=pk) if namespaces is None else Q(cluster=pk, namespace__in=namespaces)
+        return own
+
+    def retrieve(self, request: Request, pk: str) -> Any:
+        """One operation with its steps."""
+        return operations.represent(self._permitted(request, pk, "get"))
+
+    def cancel(self, request: Request, pk: str) -> Any:
+        """The operation, which stops before its next step; refused when it is over."""
+        return operations.represent(operations.cancel(self._permitted(request, pk, "update")))
+
+    def _permitted(self, request: Request, pk: str, verb: str) -> Operation:
+        """The operation; what the caller may not see does not exist for them."""
+        row = operations.find(pk)
+        if request.user.is_authenticated and row.requested_by == request.user.get_username():
+            return row
+        kind = KINDS.get(row.resource)
+        act = Act(
+            "get",
+            row.resource,
+            kind.group if kind else "",
+            str(row.cluster_id or ""),
+            row.namespace,
+            row.name,
+            cluster_scoped=bool(kind and not kind.namespaced),
+        )
+        try:
+            authorise(self, request, act)
+        except Forbidden:
+            raise NotFound(f"operation {pk} does not exist") from None
+        if verb != "get":
+            authorise(self, request, replace(act, verb=verb))
+        return row

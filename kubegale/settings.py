@@ -5,6 +5,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from cryptography.fernet import Fernet
+from kombu import Queue
 
 from kubegale import __version__, env
 
@@ -119,8 +120,24 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": CELERY_TASK_TIME_LIMIT 
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
+# --- Operations: kind -> runner and queue; queue -> how many may run at once in one cluster -----------------------------------
+OPERATIONS: dict[str, dict[str, str]] = {}
+OPERATION_LIMITS = {
+    "drain": env.integer("OPERATION_LIMIT_DRAIN", 4),
+    "rollout": env.integer("OPERATION_LIMIT_ROLLOUT", 50),
+    "bulk": env.integer("OPERATION_LIMIT_BULK", 4),
+    "deploy": env.integer("OPERATION_LIMIT_DEPLOY", 10),
+}
+OPERATION_STALE_SECONDS = env.number("OPERATION_STALE_SECONDS", 45.0)
+OPERATION_MAX_SECONDS = env.integer("OPERATION_MAX_SECONDS", 6 * 3600)
+OPERATION_RETENTION_DAYS = env.integer("OPERATION_RETENTION_DAYS", 30)
+CELERY_TASK_DEFAULT_QUEUE = "default"
+# A worker started without -Q serves them all.
+CELERY_TASK_QUEUES = [Queue(name) for name in ("default", *OPERATION_LIMITS)]
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "check-clusters": {"task": "clusters.check_clusters", "schedule": env.number("CLUSTER_CHECK_INTERVAL", 30.0)},
+    "resume-operations": {"task": "clusters.resume_operations", "schedule": env.number("OPERATION_RESUME_INTERVAL", 15.0)},
+    "purge-operations": {"task": "clusters.purge_operations", "schedule": 3600.0},
 }
 
 # --- Web ------------------------------------------------------------------------------------------------------------

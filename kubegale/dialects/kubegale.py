@@ -7,7 +7,7 @@ from django.conf import settings
 from django.urls import URLPattern, path
 from django.utils.translation import get_language
 
-from clusters.api import ClusterViewSet
+from clusters.api import ClusterViewSet, OperationViewSet
 from clusters.kinds import KINDS, Kind
 from kubegale import errors
 from kubegale.api.dialect import Dialect, Page
@@ -123,6 +123,9 @@ def _routes() -> Iterator[URLPattern]:
         name="clusters-detail",
     )
     yield path("clusters/<str:pk>/namespaces", NamespaceNames.as_view(**bind), name="clusters-namespaces")
+    yield path("operations", OperationViewSet.as_view({"get": "list"}, **bind), name="operations-list")
+    yield path("operations/<str:pk>", OperationViewSet.as_view({"get": "retrieve"}, **bind), name="operations-detail")
+    yield path("operations/<str:pk>/cancel", OperationViewSet.as_view({"post": "cancel"}, **bind), name="operations-cancel")
     for plural in ("resourcequotas", "limitranges"):
         view = NamespaceContents.as_view(kind=KINDS[plural], **bind)
         yield path(f"namespaces/<str:name>/{plural}", view, name=f"namespaces-{plural}")

@@ -1,0 +1,105 @@
+"""One turn of an operation: take the row where it stands, let its runner do what can be done now, say when to go on.
+
+A turn is held by an advisory lock of the database, so that two messages for one operation never work at once; a lock dies with its
+process, so that a turn broken off by SIGKILL can be taken up at once. A message carries the number of its turn: the second delivery
+of a completed turn is void.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import cast
+
+from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings
+from django.db import DatabaseError
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from clusters import operations
+from clusters.models import Operation
+from clusters.operations import Again, Cancelled, Result
+from kubegale.errors import DomainError, Internal, Rejected
+
+log = logging.getLogger(__name__)
+MAX_ATTEMPTS = 5
+Runner = Callable[[Operation], Again | Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is to be enqueued: the operation, its turn, its queue and how long to wait (seconds)."""
+
+    operation: int
+    turn: int
+    queue: str
+    seconds: float = 0.0
+
+
+def message(operation: Operation, seconds: float = 0.0) -> Message:
+    """The message for the operation's current turn."""
+    return Message(operation.pk, operation.turn, operation.queue, seconds)
+
+
+def run(pk: int, turn: int) -> list[Message]:
+    """Take the turn, unless somebody else has it or it is done; what to enqueue next."""
+    row = _current(pk, turn)
+    if row is None:
+        return []
+    with operations.held(row) as mine:
+        fresh = _current(pk, turn) if mine else None
+        return _take(fresh) if fresh else []
+
+
+def _current(pk: int, turn: int) -> Operation | None:
+    found = Operation.objects.select_related("cluster").filter(pk=pk, turn=turn, state__in=Operation.ACTIVE)
+    return found.first()
+
+
+def _take(row: Operation) -> list[Message]:
+    if row.state == Operation.State.PENDING and not operations.start(row):
+        return []
+    row.refresh_from_db()
+    again = _outcome(row) if _may_go_on(row) else None
+    if again is None:
+        return [message(other) for other in operations.waiting(row)[:1]]
+    operations.end_turn(row, row.turn, again.seconds)
+    return [Message(row.pk, row.turn + 1, row.queue, again.seconds)]
+
+
+def _may_go_on(row: Operation) -> bool:
+    """False when the row was ended here instead: its cluster is gone, its kind unknown, its time over or its turn cursed."""
+    if row.cluster is not None and row.cluster.deleted_at is not None:
+        operations.interrupt(row, "the cluster was removed", reason="cluster_removed")
+    elif row.kind not in settings.OPERATIONS:
+        operations.interrupt(row, f"this version does not know operations of kind {row.kind}", reason="unknown_kind")
+    elif row.attempts >= MAX_ATTEMPTS:
+        operations.interrupt(row, f"the worker died {row.attempts} times at this point", reason="worker_lost")
+    elif row.started_at and timezone.now() - row.started_at > timedelta(seconds=settings.OPERATION_MAX_SECONDS):
+        operations.fail(row, Rejected(f"not finished within {settings.OPERATION_MAX_SECONDS} seconds", reason="timeout"))
+    else:
+        return operations.begin_turn(row, row.turn)
+    return False
+
+
+def _outcome(row: Operation) -> Again | None:
+    """Again, or None when the row is final now."""
+    runner = cast(Runner, import_string(settings.OPERATIONS[row.kind]["run"]))
+    try:
+        operations.alive(row)
+        outcome = runner(row)
+    except Cancelled:
+        operations.cancelled(row)
+    except (DatabaseError, SoftTimeLimitExceeded):
+        raise
+    except DomainError as error:
+        operations.fail(row, error)
+    except Exception:
+        log.exception("operation %s (%s) broke", row.pk, row.kind)
+        operations.fail(row, Internal("internal error; the worker's log has the cause"))
+    else:
+        if isinstance(outcome, Again):
+            return outcome
+        operations.succeed(row, outcome)
+    return None
