@@ -45,6 +45,14 @@ def broken_off(connection: socket.socket) -> None:
 
 
 @contextlib.contextmanager
+def refusing() -> Iterator[str]:
+    """An address that nobody listens at, and nobody else can take."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@contextlib.contextmanager
 def serving(behave: Behaviour) -> Iterator[str]:
     """The address of a server that treats every connection so."""
     listener = socket.create_server(("127.0.0.1", 0))

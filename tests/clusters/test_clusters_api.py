@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 
 from clusters import services, tasks
 from clusters.models import Cluster
-from tests.bad_servers import answering, serving, silent
+from tests.bad_servers import answering, refusing, serving, silent
 from tests.caller import Caller
 
 pytestmark = pytest.mark.django_db
@@ -124,15 +124,15 @@ def test_a_wrong_token_and_a_wrong_authority_are_named(admin: Caller, apiserver:
 
 
 def test_a_cluster_that_stops_answering_is_unreachable_and_says_so_in_time(admin: Caller, cluster: Cluster) -> None:
-    with serving(silent) as server:
-        dead = kubeconfig(server.replace("http:", "https:"))
-    cluster.kubeconfig = dead
-    cluster.save()
     started = time.monotonic()
-    answer = admin("GET", "pods", cluster_id=cluster.pk)
-    assert (answer["code"], answer["data"]["reason"]) == (1006, "tcp")
-    assert time.monotonic() - started < 10
-    tasks.check_cluster(cluster.pk)
+    with refusing() as server:
+        cluster.kubeconfig = kubeconfig(server.replace("http:", "https:"))
+        cluster.save()
+        answer = admin("GET", "pods", cluster_id=cluster.pk)
+        assert answer["code"] == 1006
+        assert answer["data"]["reason"] in {"tcp", "timeout"}  # some networks drop what others refuse
+        assert time.monotonic() - started < 10
+        tasks.check_cluster(cluster.pk)
     shown = admin.data("GET", f"clusters/{cluster.pk}")
     assert shown["status"] == "unreachable"
     assert shown["status_reason"]
