@@ -1,0 +1,96 @@
+"""Starting what is measured as processes of its own, so that their memory and time are theirs alone."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from launcher import secretfiles
+from launcher.testing import running_servers
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def environment(**extra: str) -> Iterator[dict[str, str]]:
+    """Everything that settings need, with real servers that end with the block."""
+    with running_servers() as addresses:
+        yield {
+            **os.environ,
+            "DATABASE_URL": str(addresses.database_url),
+            "REDIS_URL": str(addresses.redis_url),
+            "SECRET_KEY": secretfiles.secret_key(),
+            "FIELD_ENCRYPTION_KEYS": secretfiles.fernet_key(),
+            "LOG_LEVEL": "WARNING",
+            **extra,
+        }
+
+
+def manage(environ: dict[str, str], *arguments: str) -> str:
+    """What a management command prints."""
+    command = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@contextlib.contextmanager
+def running(command: list[str], environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A child for the length of the block."""
+    child = subprocess.Popen(command, env=environ)
+    try:
+        yield child
+    finally:
+        child.terminate()
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def wait_for(url: str, seconds: float = 60) -> None:
+    """Until the address answers."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310  # our own loopback address
+                return
+        except (urllib.error.URLError, OSError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def web(environ: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """(address, gunicorn's master) of one web process with threads, as production runs it."""
+    port = free_port()
+    conf = ["--config", "deploy/gunicorn.conf.py"] if Path("deploy/gunicorn.conf.py").exists() else []
+    command = [sys.executable, "-m", "gunicorn", "kubegale.wsgi", *conf, "--bind", f"127.0.0.1:{port}", "--workers", "1", "--threads", "8"]
+    with running([*command, "--worker-class", "gthread"], environ) as child:
+        wait_for(f"http://127.0.0.1:{port}/healthz")
+        yield f"http://127.0.0.1:{port}", child
+
+
+def peak_memory(master: int) -> float:
+    """Peak resident megabytes of the largest child of a process."""
+    children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    sizes = [_peak(int(child)) for child in children] or [_peak(master)]
+    return max(sizes)
+
+
+def _peak(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return 0.0
