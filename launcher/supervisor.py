@@ -101,7 +101,7 @@ class Supervisor:
                 processes.kill_session(process)
         if process.returncode != 0:
             lines = (complaint or output).decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
-            raise LaunchError(f"{name} failed: {lines[-1].removeprefix('CommandError: ')}")
+            raise LaunchError(lines[-1].removeprefix("CommandError: "))
         return output.decode(errors="replace")
 
     def watch(self) -> None:

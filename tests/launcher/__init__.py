@@ -1,0 +1,1 @@
+"""The launcher, with real servers and real signals."""
