@@ -75,9 +75,9 @@ def wait_for(url: str, seconds: float = 60) -> None:
 def web(environ: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """(address, gunicorn's master) of one web process with threads, as production runs it."""
     port = free_port()
-    conf = ["--config", "deploy/gunicorn.conf.py"] if Path("deploy/gunicorn.conf.py").exists() else []
-    command = [sys.executable, "-m", "gunicorn", "kubegale.wsgi", *conf, "--bind", f"127.0.0.1:{port}", "--workers", "1", "--threads", "8"]
-    with running([*command, "--worker-class", "gthread"], environ) as child:
+    command = [sys.executable, "-m", "gunicorn", "kubegale.wsgi", "--config", "python:kubegale.gunicorn"]
+    bound = {"KUBEGALE_BIND": "127.0.0.1", "KUBEGALE_PORT": str(port), "WEB_CONCURRENCY": "1", **environ}
+    with running(command, {**bound, "KUBEGALE_PORT": str(port)}) as child:
         wait_for(f"http://127.0.0.1:{port}/healthz")
         yield f"http://127.0.0.1:{port}", child
 
