@@ -24,8 +24,10 @@ KUBERNETES_OBJECT: Schema = {
 MANIFEST: Schema = {"oneOf": [OBJECT, {"type": "string", "description": "The same as YAML text."}]}
 
 
-def record(*, required: tuple[str, ...] | None = None, **properties: Schema) -> Schema:
-    """An object schema; every property is required unless some are named."""
+def record(*, required: tuple[str, ...] | Schema | None = None, **properties: Schema) -> Schema:
+    """An object schema; every property is required unless some are named. A schema given as `required` is a property of that name."""
+    if isinstance(required, dict):
+        properties, required = {**properties, "required": required}, None
     names = list(properties if required is None else required)
     return {"type": "object", "properties": properties, **({"required": names} if names else {})}
 
