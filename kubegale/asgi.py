@@ -1,5 +1,6 @@
 """The ASGI application: WebSocket routes only; everything else belongs to the WSGI server."""
 
+import gc
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -8,6 +9,8 @@ import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 django.setup()
+gc.freeze()
+gc.set_threshold(50_000, 20, 50)
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

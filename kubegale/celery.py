@@ -1,11 +1,29 @@
 """The Celery application; queues and limits come from settings."""
 
+import gc
 import os
 
 from celery import Celery
+from celery.signals import setup_logging, worker_process_init
+from django.conf import settings
+
+from kubegale.observability import configure_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 
 app = Celery("kubegale")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@setup_logging.connect
+def log_like_the_web(**_: object) -> None:
+    """Workers and beat log in the format of all processes; without a receiver Celery brings one of its own."""
+    configure_logging(settings.LOGGING)
+
+
+@worker_process_init.connect
+def rarely_collect(**_: object) -> None:
+    """Big JSON makes many objects and no cycles; what was loaded before the fork is never garbage."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

@@ -81,7 +81,7 @@ class Launch:
         self.supervisor.say("starting the servers")
         self.supervisor.start(programs.web(environment))
         self.supervisor.start(programs.sockets(environment, self.listening))
-        self._demo_cluster(environment, set(state["clusters"]))
+        self._demo_cluster(environment, state["clusters"])
         self._background(environment)
         self._announce(password if state["password_current"] else None, time.monotonic() - started)
         self.supervisor.watch()
@@ -130,17 +130,19 @@ class Launch:
     def _manage(self, *arguments: str, env: Mapping[str, str]) -> str:
         return self.supervisor.once(arguments[0], programs.manage(*arguments), env=env, cwd=programs.ROOT)
 
-    def _demo_cluster(self, environment: Mapping[str, str], registered: set[str]) -> None:
-        """The simulated cluster, unless the person has registered one of their own."""
-        if registered - {DEMO}:
+    def _demo_cluster(self, environment: Mapping[str, str], servers: Mapping[str, str]) -> None:
+        """The simulated cluster, unless the person has registered another one; `servers` is cluster name -> address."""
+        if set(servers.values()) - {servers.get(DEMO)}:
             return
         self.supervisor.say("starting the simulated cluster")
-        kubeconfig = self.home / "demo.kubeconfig"
+        folder = self.home / "simcluster"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        kubeconfig = folder / "kubeconfig"
         kubeconfig.unlink(missing_ok=True)
-        port = ports.kept_port(self.home / "simulator.port")
+        port = ports.kept_port(folder / "port")
         self.supervisor.start(programs.simulator(environment, port, kubeconfig))
         self.supervisor.until(lambda: kubeconfig.exists() and not ports.is_free(port), seconds=60.0, what="The simulated cluster")
-        first = [] if DEMO in registered else ["--default"]
+        first = [] if DEMO in servers else ["--default"]
         self._manage("register_cluster", DEMO, "--kubeconfig", str(kubeconfig), "--exist-ok", "--skip-checks", *first, env=environment)
 
     def _background(self, environment: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from clusters import services
 
 
 class Command(BaseCommand):
-    """Prints what is there as JSON: `{"administrator", "created", "password_current", "clusters": [names]}`."""
+    """Prints what is there as JSON: `{"administrator", "created", "password_current", "clusters": {name: server}}`."""
 
     help = "Migrate, make sure of an administrator (password from DJANGO_SUPERUSER_PASSWORD), print as JSON what is there."
 
@@ -38,7 +38,7 @@ class Command(BaseCommand):
                     "administrator": user.get_username(),
                     "created": created,
                     "password_current": user.check_password(password),
-                    "clusters": sorted(services.clusters().values_list("name", flat=True)),
+                    "clusters": dict(services.clusters().values_list("name", "server")),
                 }
             )
         )
