@@ -13,6 +13,7 @@ from rest_framework.viewsets import ViewSetMixin
 from clusters import operations, services
 from clusters.kinds import KINDS
 from clusters.models import Cluster, Operation, OperationStep
+from kubegale.api.audit import note
 from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
@@ -92,6 +93,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         """Register a cluster, after its connection was tried."""
         authorise(self, request, Act("create", "clusters"))
         body = json_body(request)
+        note(request, name=body.get("name"))
         return represent(
             services.register(
                 name=body.get("name"),

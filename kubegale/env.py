@@ -1,6 +1,7 @@
 """Reading settings out of environment variables: typed, with defaults, failing in one sentence."""
 
 import os
+from ipaddress import ip_network
 from urllib.parse import unquote, urlsplit
 
 TRUE = {"1", "true", "yes", "on"}
@@ -62,6 +63,15 @@ def boolean(name: str, default: bool) -> bool:
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list; blanks are dropped."""
     return [word for part in text(name, default).split(",") if (word := part.strip())]
+
+
+def networks(name: str) -> list[str]:
+    """A comma-separated list of IP networks or addresses."""
+    found = words(name)
+    try:
+        return [str(ip_network(word, strict=False)) for word in found]
+    except ValueError as error:
+        raise SettingError(f"{name} must be a comma-separated list of networks: {error}.") from None
 
 
 def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:

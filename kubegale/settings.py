@@ -135,6 +135,8 @@ CELERY_TASK_DEFAULT_QUEUE = "default"
 # A worker started without -Q serves them all.
 CELERY_TASK_QUEUES = [Queue(name) for name in ("default", *OPERATION_LIMITS)]
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
+    "forget-expired-tokens": {"task": "tenants.forget_expired_tokens", "schedule": 86400.0},
+    "expire-audit": {"task": "tenants.expire_audit", "schedule": 3600.0},
     "check-clusters": {"task": "clusters.check_clusters", "schedule": env.number("CLUSTER_CHECK_INTERVAL", 30.0)},
     "resume-operations": {"task": "clusters.resume_operations", "schedule": env.number("OPERATION_RESUME_INTERVAL", 15.0)},
     "purge-operations": {"task": "clusters.purge_operations", "schedule": 3600.0},
@@ -175,6 +177,10 @@ K8SSERVICE_HTTP_STATUS_FROM_CODE = env.boolean("K8SSERVICE_HTTP_STATUS_FROM_CODE
 WALM_ALLOW_EMPTY_SELECTOR = env.boolean("WALM_ALLOW_EMPTY_SELECTOR", False)
 LOG_LIMIT_BYTES = env.integer("LOG_LIMIT_BYTES", 10 * 1024 * 1024)
 ACCESS_POLICY = "tenants.permissions.authorise"
+AUDIT_SINK = "tenants.witness.write"
+AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 365)
+AUDIT_STORE_WRITES = env.boolean("AUDIT_STORE_WRITES", True)
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.authentication.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],

@@ -5,7 +5,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from kubegale.errors import Unauthenticated
-from tenants import services
+from tenants import services, tokens
 from tenants.models import ApiToken
 
 
@@ -21,8 +21,8 @@ class BearerAuthentication(BaseAuthentication):
         raw = raw.strip()
         if scheme.lower() != "bearer" or not raw or not raw.isascii():
             raise Unauthenticated("the Authorization header must be: Bearer <token>")
-        if raw.startswith(services.PREFIX):
-            row = services.api_token(raw)
+        if raw.startswith(tokens.PREFIX):
+            row = tokens.api_token(raw)
             return row.user, row
         return services.user_of_jwt(raw), raw
 

@@ -129,6 +129,14 @@ def take(*, user: User | None = None, group: Group | None = None, role: Role | N
     return count
 
 
+def withdraw(grant: Grant) -> None:
+    """Take one grant away."""
+    with transaction.atomic():
+        grant.delete()
+        if grant.user and grant.role == Role.ADMIN and grant.cluster_id is None:
+            _set_site_rights(grant.user, False)
+
+
 def _set_site_rights(user: User, value: bool) -> None:
     """Django's own admin site is for admins of everything and for nobody else."""
     User.objects.filter(pk=user.pk).update(is_staff=value, is_superuser=value)

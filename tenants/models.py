@@ -89,3 +89,52 @@ class Grant(models.Model):
     def __str__(self) -> str:
         where = "everything" if self.cluster_id is None else f"{self.cluster}/{self.namespace}" if self.namespace else str(self.cluster)
         return f"{self.user or self.group}: {self.role} on {where}"
+
+
+class AuditEntry(models.Model):
+    """One act of somebody, never changed: a database trigger refuses updates, and deletes except by retention.
+
+    Names are copied, not linked: the entry outlives the user, the cluster and the object.
+    """
+
+    class Result(models.TextChoices):
+        """How it ended."""
+
+        SUCCESS = "success"
+        DENIED = "denied"
+        FAILED = "failed"
+
+    at = models.DateTimeField(auto_now_add=True)
+    user_pk = models.BigIntegerField(null=True)
+    username = models.CharField(max_length=150, blank=True, default="")
+    token = models.CharField(max_length=120, blank=True, default="", help_text="Name and hint of the API token used.")
+    address = models.GenericIPAddressField(null=True)
+    request_id = models.CharField(max_length=64, blank=True, default="")
+    dialect = models.CharField(max_length=32)
+    verb = models.CharField(max_length=64)
+    cluster_pk = models.BigIntegerField(null=True)
+    cluster = models.CharField(max_length=253, blank=True, default="")
+    group = models.CharField(max_length=253, blank=True, default="")
+    kind = models.CharField(max_length=253, blank=True, default="")
+    namespace = models.CharField(max_length=253, blank=True, default="")
+    name = models.CharField(max_length=253, blank=True, default="")
+    result = models.CharField(max_length=8, choices=Result.choices)
+    reason = models.CharField(
+        max_length=64, blank=True, default="", help_text="The error's code; never its text, which could quote the input."
+    )
+    diff = models.JSONField(default=list, blank=True)
+    details = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "audit entries"
+        indexes = [
+            models.Index(fields=["at"], name="audit_at"),
+            models.Index(fields=["username", "-id"], name="audit_user"),
+            models.Index(fields=["cluster_pk", "namespace", "-id"], name="audit_place"),
+            models.Index(fields=["kind", "name", "-id"], name="audit_object"),
+            models.Index(fields=["request_id"], name="audit_request"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.username or 'anonymous'} {self.verb} {self.kind} {self.name}: {self.result}"

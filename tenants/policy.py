@@ -59,6 +59,7 @@ VERBS: Mapping[str, Right] = {
     **_verbs(Right.WRITE, "create update patch delete write apply scale rollback restart pause resume suspend trigger rerun"),
     **_verbs(Right.WRITE, "evict bulk cancel retry schedule drain cordon uncordon label annotate check test confirm"),
     **_verbs(Right.TERMINAL, "terminal exec attach debug portforward"),
+    **_verbs(Right.SECRETS, "reveal"),
     **_verbs(Right.FILES, "files files.read files.write files.delete"),
 }
 COLLECTIONS = frozenset({"list", "watch", "search"})
@@ -107,6 +108,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("discovery.k8s.io", "endpointslices"): ROUTING,
     # What is ours, not Kubernetes'.
     ("", "clusters"): REGISTRY,
+    ("", "stats"): REGISTRY,
     ("", "operations"): ORDINARY,
     ("", "metrics"): ORDINARY,
     ("", "tenants"): LIMITS,
@@ -168,7 +170,7 @@ def need(verb: str, kind: str, group: str = "", *, cluster_scoped: bool = False)
         return Need(frozenset({Right.MANAGE}), max(of_kind.write_reach, Reach.CLUSTER))
     if right is Right.READ:
         return Need(frozenset({of_kind.read}), of_kind.read_reach)
-    if right is Right.LOGS:
+    if right in {Right.LOGS, Right.SECRETS}:
         return Need(frozenset({right, of_kind.read}), of_kind.read_reach)
     if right is Right.WRITE:
         return Need(frozenset({of_kind.write}), of_kind.write_reach)

@@ -1,15 +1,15 @@
-"""Signing in: JWT pairs with rotation and revocation, and API tokens kept as hashes."""
+"""Signing in: JWT pairs with rotation and revocation."""
 
 import hashlib
-import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
-from django.contrib.auth import authenticate, get_user_model
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth import authenticate
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.contrib.auth.password_validation import validate_password
 from django.core.cache import cache
+from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
@@ -17,10 +17,7 @@ from rest_framework_simplejwt.tokens import AccessToken, BlacklistMixin, Refresh
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from kubegale.errors import Invalid, TokenExpired, TooManyRequests, Unauthenticated
-from tenants.models import ApiToken
 
-User = get_user_model()
-PREFIX = "kgt_"
 SESSION = "session"
 FAILURES_PER_MINUTE = 10
 
@@ -39,25 +36,58 @@ class TokenPair:
 
 
 # --- passwords ------------------------------------------------------------------------------------------------------
-def _failure_key(username: str, address: str) -> str:
-    return "sign-in-failures:" + hashlib.sha256(f"{username.lower()}\0{address}".encode()).hexdigest()
+def _failure_keys(username: str, address: str) -> dict[str, int]:
+    """What failures are counted under, and how many are let through in a minute: a name from one address, and an address."""
+    pair = hashlib.sha256(f"{username.lower()}\0{address}".encode()).hexdigest()
+    where = hashlib.sha256(address.encode()).hexdigest()
+    return {f"sign-in-failures:{pair}": FAILURES_PER_MINUTE, f"sign-in-failures-from:{where}": FAILURES_PER_MINUTE * 10}
 
 
 def sign_in(username: object, password: object, *, address: str = "") -> TokenPair:
     """A new pair for a right password; Unauthenticated otherwise, TooManyRequests after ten failures in a minute."""
     if not isinstance(username, str) or not isinstance(password, str) or not username or not password:
         raise Invalid("username and password are required")
+    return pair_for(verified(username, password, address=address))
+
+
+def verified(username: str, password: str, *, address: str) -> User:
+    """The user whose password it is; Unauthenticated otherwise, TooManyRequests after too many failures."""
     if "\x00" in username + password:
         raise Unauthenticated("wrong username or password")
-    key = _failure_key(username, address)
-    if cache.get(key, 0) >= FAILURES_PER_MINUTE:
+    limits = _failure_keys(username, address)
+    if any(cache.get(key, 0) >= limit for key, limit in limits.items()):
         raise TooManyRequests("too many failed sign-ins; wait a minute", retry_after=60)
     user = authenticate(username=username, password=password)
-    if user is None:
-        if not cache.add(key, 1, 60):
-            cache.incr(key)
+    if not isinstance(user, User):
+        for key in limits:
+            if not cache.add(key, 1, 60):
+                cache.incr(key)
         raise Unauthenticated("wrong username or password")
-    return pair_for(user)
+    return user
+
+
+def known_name(username: object) -> str:
+    """The name when somebody bears it: people type passwords into the wrong field, and the audit trail must not keep those."""
+    if not isinstance(username, str) or "\x00" in username:
+        return ""
+    return username if User.objects.filter(username=username).exists() else ""
+
+
+def change_password(user: User | AnonymousUser, old: object, new: object, *, address: str = "") -> TokenPair:
+    """A new password and a new pair; Invalid for a weak one or when the old one is wrong. All earlier JWTs end."""
+    if not isinstance(old, str) or not isinstance(new, str) or not old or not new:
+        raise Invalid("password and new_password are required")
+    try:
+        fresh = verified(user.get_username(), old, address=address)
+    except Unauthenticated:
+        raise Invalid("the password is wrong", field="password") from None
+    try:
+        validate_password(new, fresh)
+    except ValidationError as error:
+        raise Invalid(" ".join(error.messages), field="new_password") from None
+    fresh.set_password(new)
+    fresh.save(update_fields=["password"])
+    return pair_for(fresh)
 
 
 def pair_for(user: AbstractBaseUser) -> TokenPair:
@@ -72,7 +102,8 @@ def pair_for(user: AbstractBaseUser) -> TokenPair:
 def _active_user(token: AccessToken | RefreshToken) -> AbstractBaseUser:
     """The token's user, unless gone, switched off or with a new password since."""
     user = User.objects.filter(pk=token.get("user_id"), is_active=True).first()
-    if user is None or token.get(api_settings.REVOKE_TOKEN_CLAIM) != get_md5_hash_password(user.password):
+    claim = str(token.get(api_settings.REVOKE_TOKEN_CLAIM))
+    if user is None or not constant_time_compare(claim, get_md5_hash_password(user.password)):
         raise Unauthenticated("the token was revoked")
     return user
 
@@ -120,29 +151,3 @@ def sign_out(raw_access: str, raw_refresh: object = None) -> None:
             RefreshToken(raw_refresh.encode()).blacklist()
         except TokenError:
             return
-
-
-# --- API tokens -----------------------------------------------------------------------------------------------------
-def _digest(raw: str) -> str:
-    return hashlib.sha256(raw.encode()).hexdigest()
-
-
-def create_api_token(user: AbstractBaseUser, name: str, *, lifetime: timedelta | None = None) -> tuple[ApiToken, str]:
-    """(row, the token itself): the only time that it can be seen."""
-    raw = PREFIX + secrets.token_urlsafe(32)
-    expires: datetime | None = timezone.now() + lifetime if lifetime else None
-    row = ApiToken.objects.create(user_id=user.pk, name=name[:100], digest=_digest(raw), hint=raw[:8], expires_at=expires)
-    return row, raw
-
-
-def api_token(raw: str) -> ApiToken:
-    """The row behind a token; TokenExpired or Unauthenticated otherwise. Notes the time of use, at most once a minute."""
-    row = ApiToken.objects.select_related("user").filter(digest=_digest(raw)).first()
-    if row is None or row.revoked_at or not row.user.is_active:
-        raise Unauthenticated("the token is not valid")
-    if row.is_expired():
-        raise TokenExpired("the token has expired")
-    now = timezone.now()
-    if row.last_used_at is None or now - row.last_used_at > timedelta(minutes=1):
-        ApiToken.objects.filter(pk=row.pk).update(last_used_at=now)
-    return row

@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 
 from clusters import services
 from clusters.models import Cluster
-from tenants.services import create_api_token
+from tenants.tokens import create_api_token
 from tests.caller import Caller
 
 

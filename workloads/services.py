@@ -104,6 +104,19 @@ def get_object(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") 
     return _explaining(client, kind, namespace, lambda: client.get(kind, name, namespace=namespace or None))
 
 
+def peek(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") -> bytes | None:
+    """An object as it stands before a change, for the audit trail; None when it is not there or the address makes no sense."""
+    try:
+        return registry.client(cluster).get(kind, name, namespace=namespace or None)
+    except (NotFound, Invalid):
+        return None
+
+
+def name_of(raw: bytes) -> str:
+    """metadata.name of an object's bytes."""
+    return HEADS.decode(raw).metadata.name
+
+
 def _explaining(client: ClusterClient, kind: Kind, namespace: str, call: Callable[[], T]) -> T:
     """Run the call; when its object is missing, say whether the namespace is."""
     try:

@@ -9,7 +9,9 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 from rest_framework.request import Request
 
+from kubegale.api.audit import record
 from kubegale.api.dialect import DialectView
+from kubegale.errors import Forbidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,11 @@ def _policy(dotted: str) -> AccessPolicy:
 
 def authorise(view: DialectView, request: Request, act: Act) -> Scope:
     """The caller's scope for the act; raises Forbidden when the right is lacking. Open dialects may do all that they document."""
+    deed = record(request, act)
     if view.is_open():
         return Scope()
-    return _policy(settings.ACCESS_POLICY)(request, act)
+    try:
+        return _policy(settings.ACCESS_POLICY)(request, act)
+    except Forbidden:
+        deed.allowed = False
+        raise

@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, set_rollback
 
+from kubegale.api import audit
 from kubegale.api.parsing import BodyParser
 from kubegale.api.rendering import JSON
 from kubegale.errors import (
@@ -117,6 +118,7 @@ class DialectView(APIView):
             response = Response(self._shape(response))
         elif isinstance(response, Response) and not response.exception and not getattr(response, "shaped", False):
             response.data = self._shape(response.data)
+        audit.report(request, self.dialect.name, getattr(response, "error", None))
         return super().finalize_response(request, response, *args, **kwargs)
 
     def _shape(self, data: Any) -> object:
@@ -139,6 +141,7 @@ def error_response(dialect: Dialect, error: Exception, request: Request | HttpRe
         known = Internal("database error" if isinstance(error, DatabaseError) else "internal server error")
     status, body = dialect.error(known, request.method or "GET")
     response = Response(body, status=status, exception=True)
+    response.error = known  # type: ignore[attr-defined]
     if isinstance(known, Unauthenticated) and status == 401:
         response["WWW-Authenticate"] = "Bearer"
     if isinstance(known, TooManyRequests) and known.details.get("retry_after"):

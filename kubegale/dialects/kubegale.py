@@ -13,7 +13,7 @@ from kubegale import errors
 from kubegale.api.dialect import Dialect, Page
 from kubegale.api.routes import catch_all
 from kubegale.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record
-from tenants.api import Login, Logout, Me, Refresh
+from tenants.api import Audit, AuditExport, Grants, Login, Logout, Me, OneGrant, OneToken, Password, Refresh, Tokens
 from workloads.api import AnyObjectViewSet, EventViewSet, NamespaceContents, NamespaceNames, ObjectViewSet
 
 # (code, sentence in Chinese) by what went wrong; the most particular class wins.
@@ -137,6 +137,10 @@ def _routes() -> Iterator[URLPattern]:
     base = "resources/<str:group>/<str:version>/<str:plural>"
     yield path(base, AnyObjectViewSet.as_view(COLLECTION, **bind), name="resources-list")
     yield path(f"{base}/<str:name>", AnyObjectViewSet.as_view(ITEM, **bind), name="resources-detail")
+    yield path("audit", Audit.as_view(**bind), name="audit")
+    yield path("audit/export", AuditExport.as_view(**bind), name="audit-export")
+    yield path("grants", Grants.as_view(**bind), name="grants")
+    yield path("grants/<str:pk>", OneGrant.as_view(**bind), name="grants-detail")
     yield catch_all(DIALECT)
 
 
@@ -146,5 +150,8 @@ auth_urlpatterns = [
     path("refresh", Refresh.as_view(dialect=DIALECT), name="refresh"),
     path("logout", Logout.as_view(dialect=DIALECT), name="logout"),
     path("me", Me.as_view(dialect=DIALECT), name="me"),
+    path("password", Password.as_view(dialect=DIALECT), name="password"),
+    path("tokens", Tokens.as_view(dialect=DIALECT), name="tokens"),
+    path("tokens/<str:pk>", OneToken.as_view(dialect=DIALECT), name="tokens-detail"),
     catch_all(DIALECT),
 ]

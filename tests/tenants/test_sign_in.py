@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
-from tenants import services
+from tenants import tokens
 from tenants.models import ApiToken
 from tests.caller import Caller
 
@@ -131,7 +131,7 @@ def test_an_api_token_is_shown_once_and_kept_as_a_hash(user: Any) -> None:
 
 
 def test_api_tokens_expire_and_can_be_revoked(user: Any) -> None:
-    row, raw = services.create_api_token(user, "agent", lifetime=timedelta(days=1))
+    row, raw = tokens.create_api_token(user, "agent", lifetime=timedelta(days=1))
     ApiToken.objects.filter(pk=row.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     assert Caller(raw).code("GET", f"{AUTH}/me") == 2002
     ApiToken.objects.filter(pk=row.pk).update(expires_at=None, revoked_at=timezone.now())

@@ -10,6 +10,7 @@ from clusters import services as registry
 from clusters.client import PATCH_TYPES
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
+from kubegale.api.audit import note
 from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
@@ -114,6 +115,8 @@ class ObjectView(DialectView):
         act = Act(verb, kind.plural, kind.group, target.cluster_text, space, name, cluster_scoped=not kind.namespaced)
         scope = authorise(self, request, act)
         target.check()
+        if target.option("dry_run"):
+            note(request, details={"dry_run": True})
         return target, scope
 
     def _content_namespace(self, target: Target) -> str:
@@ -189,13 +192,16 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         target, scope = self.resolve(request, "create")
         content, space = target.content(), self.scoped_kind(target, item=False)
         made = services.create_object(target.cluster(), self.kind, content, namespace=space, dry_run=target.flag("dry_run"))
+        note(request, name=services.name_of(made), before=None, after=made)
         return self.shown(made, scope)
 
     def update(self, request: Request, name: str, namespace: str = "") -> Any:
         """The replaced object."""
         target, scope = self.resolve(request, "update", name=name, namespace=namespace)
         content, space = target.content(), self.scoped_kind(target, item=False)
+        before = services.peek(target.cluster(), self.kind, name, namespace=space)
         made = services.update_object(target.cluster(), self.kind, name, content, namespace=space, dry_run=target.flag("dry_run"))
+        note(request, before=before, after=made)
         return self.shown(made, scope)
 
     def partial_update(self, request: Request, name: str, namespace: str = "") -> Any:
@@ -208,7 +214,9 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             "force": target.option("force"),
         }
         patch = _patch_type(request.content_type or "")
+        before = services.peek(target.cluster(), self.kind, name, namespace=space)
         made = services.patch_object(target.cluster(), self.kind, name, raw_body(request), patch=patch, namespace=space, options=options)
+        note(request, before=before, after=made)
         return self.shown(made, scope)
 
     def destroy(self, request: Request, name: str, namespace: str = "") -> Any:

@@ -78,7 +78,7 @@ class Logs(PodView):
 
     def get(self, request: Request, namespace: str, pod: str) -> Any:
         """The log as one JSON string."""
-        self.permit(request, "get", namespace=namespace, name=pod)
+        self.permit(request, "logs", namespace=namespace, name=pod)
         options = LogOptions(container=request.query_params.get("container", ""), tail_lines=_tail(request))
         with explained(f"failed to get pod logs {pod}: "):
             return read_log(self.cluster(), namespace, pod, options).decode(errors="replace")
@@ -103,7 +103,7 @@ class Restart(PodView):
 
     def post(self, request: Request, namespace: str, pod: str) -> HttpResponse:
         """Empty: the pod is deleted, its controller makes another."""
-        self.permit(request, "delete", namespace=namespace, name=pod)
+        self.permit(request, "restart", namespace=namespace, name=pod)
         with explained(f"failed to restart pod {pod}: "):
             pods.remove(self.cluster(), namespace, pod)
         return nothing()

@@ -7,12 +7,12 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from clusters.documents import Object
-from kubegale.api.auth import Act, authorise
+from kubegale.api.audit import note
 from kubegale.api.dialect import Page
 from kubegale.api.parsing import json_body, raw_body
 from kubegale.api.schema import TEXT, Described, Query, record
 from kubegale.dialects.walm.envelope import CLUSTER, META, NOTHING, Missing, WalmView, explained, meta, nothing
-from kubegale.errors import Forbidden, Invalid, NotFound
+from kubegale.errors import Invalid, NotFound
 from workloads import secrets
 from workloads.objects import MASK
 
@@ -28,14 +28,6 @@ class SecretView(WalmView):
     """A call about secrets."""
 
     plural = "secrets"
-
-    def may_reveal(self, request: Request, namespace: str, name: str = "") -> bool:
-        """Whether the caller may see values, not only their names."""
-        try:
-            authorise(self, request, Act("reveal", self.plural, "", self.cluster_text, namespace, name))
-        except Forbidden:
-            return False
-        return True
 
 
 def _secret(item: Object, *, reveal: bool) -> dict[str, Any]:
@@ -102,8 +94,7 @@ class Secrets(SecretView):
 
     def get(self, request: Request, namespace: str) -> Any:
         """{"num","items"}."""
-        self.permit(request, "list", namespace=namespace)
-        reveal = self.may_reveal(request, namespace)
+        reveal = self.permit(request, "list", namespace=namespace).reveals
         with explained(f"failed to list secrets under {namespace}: "):
             found = [_secret(item, reveal=reveal) for item in secrets.secrets(self.cluster(), namespace)]
         return Page(found, len(found))
@@ -133,12 +124,15 @@ class Secrets(SecretView):
             name = name or json_body(request).get("name")
             if not name or not isinstance(name, str):
                 raise Invalid("name is required")
+            note(request, name=name)
             secrets.remove(self.cluster(), namespace, name)
         return nothing()
 
     def _read(self, request: Request) -> tuple[str, str, dict[str, str]]:
         with explained("failed to read request body: "):
-            return _body(request)
+            name, kind, data = _body(request)
+        note(request, name=name)
+        return name, kind, data
 
 
 def _checked(data: dict[str, str]) -> dict[str, str]:
@@ -155,8 +149,7 @@ class Secret(SecretView):
 
     def get(self, request: Request, namespace: str, name: str) -> Any:
         """The secret, its values as plain text."""
-        self.permit(request, "get", namespace=namespace, name=name)
-        reveal = self.may_reveal(request, namespace, name)
+        reveal = self.permit(request, "get", namespace=namespace, name=name).reveals
         with explained(f"failed to get secret {namespace}/{name}: "):
             cluster = self.cluster()
             try:

@@ -5,9 +5,14 @@ from typing import Any
 
 from rest_framework.request import Request
 
+from kubegale.api.audit import note
+from kubegale.api.audit import record as keep
+from kubegale.api.auth import Act
 from kubegale.api.dialect import DialectView
+from kubegale.api.origin import client_address
 from kubegale.api.parsing import json_body
 from kubegale.api.schema import INTEGER, OBJECT, TEXT, Described, array, record
+from kubegale.errors import Forbidden
 from tenants import grants, services
 
 PAIR = record(token=TEXT, refresh_token=TEXT, expires_in=INTEGER)
@@ -22,9 +27,11 @@ class Login(DialectView):
 
     def post(self, request: Request) -> Any:
         """Sign in."""
+        keep(request, Act("login", "sessions"))
         body = json_body(request)
-        address = str(request.META.get("REMOTE_ADDR", ""))
-        return asdict(services.sign_in(body.get("username"), body.get("password"), address=address))
+        name = services.known_name(body.get("username"))
+        note(request, username=name, name=name)
+        return asdict(services.sign_in(body.get("username"), body.get("password"), address=client_address(request)))
 
 
 class Refresh(DialectView):
@@ -46,9 +53,26 @@ class Logout(DialectView):
 
     def post(self, request: Request) -> Any:
         """Sign out; API tokens are not ended here."""
+        keep(request, Act("logout", "sessions", name=request.user.get_username()))
         if isinstance(request.auth, str):
             services.sign_out(request.auth, json_body(request).get("refresh_token"))
         return {}
+
+
+class Password(DialectView):
+    """POST {"password","new_password"}: a new password; every JWT and console session of before ends."""
+
+    operations = {"post": Described("Change your password", PAIR, body=record(password=TEXT, new_password=TEXT))}
+
+    def post(self, request: Request) -> Any:
+        """A new pair, for the old ones are no good any more."""
+        keep(request, Act("update", "passwords", name=request.user.get_username()))
+        if not isinstance(request.auth, str):
+            raise Forbidden("an API token cannot change a password: sign in with it")
+        body = json_body(request)
+        return asdict(
+            services.change_password(request.user, body.get("password"), body.get("new_password"), address=client_address(request))
+        )
 
 
 class Me(DialectView):

@@ -1,0 +1,20 @@
+"""The JSON routes of sign-in, tokens, grants, the audit trail and tenants."""
+
+from tenants.api.audit import Audit, AuditExport
+from tenants.api.grants import Grants, OneGrant
+from tenants.api.sign_in import Login, Logout, Me, Password, Refresh
+from tenants.api.tokens import OneToken, Tokens
+
+__all__ = [
+    "Audit",
+    "AuditExport",
+    "Grants",
+    "Login",
+    "Logout",
+    "Me",
+    "OneGrant",
+    "OneToken",
+    "Password",
+    "Refresh",
+    "Tokens",
+]

@@ -1,0 +1,114 @@
+"""Whether a caller may do an act, and how much of it: grants and tokens against the tables of `tenants.policy`."""
+
+from clusters import services as registry
+from clusters.models import Cluster
+from kubegale.api.auth import Act, Scope
+from kubegale.errors import ClusterNotFound, Forbidden
+from tenants import grants, policy
+from tenants.models import ApiToken
+from tenants.policy import Extent, Holding, Need, Right, Role
+
+
+def held_by(user: grants.Person, token: ApiToken | None) -> list[Holding]:
+    """What the caller holds, cut down by the token they came with."""
+    return _narrowed(grants.holdings(user), token)
+
+
+def require_cover(user: grants.Person, token: ApiToken | None, role: Role, *, cluster: str, namespace: str) -> None:
+    """Forbidden unless the caller may hand out the role there: nobody gives more than they hold."""
+    found = _cluster(cluster)
+    held = held_by(user, token)
+    if namespace and found:
+        held = _current(held, Need(frozenset({Right.MANAGE}), policy.Reach.NAMESPACE), found, namespace)
+    known = found is not None or not cluster
+    if not known or not policy.covers(held, role, cluster=found.pk if found else None, namespace=namespace):
+        raise Forbidden(f"you may not make anyone {role} here")
+
+
+def decide(held: list[Holding], token: ApiToken | None, act: Act) -> Scope:
+    """The scope that these holdings, cut down by the token they came with, give for the act; Forbidden when they give none."""
+    wanted = policy.need(act.verb, act.kind, act.group, cluster_scoped=act.cluster_scoped)
+    if act.kind == "storage":
+        return _store_scope(held, token, act, wanted)
+    held = _narrowed(held, token)
+    cluster = _cluster(act.cluster)
+    if not act.cluster:
+        return _scope(act, held, _across(held, act, wanted))
+    namespace = act.name if (act.group, act.kind) == ("", "namespaces") and not act.namespace else act.namespace
+    if namespace or act.verb in policy.COLLECTIONS:
+        held = _current(held, wanted, cluster, namespace)
+    collection = act.verb in policy.COLLECTIONS
+    extent = policy.within(held, wanted, cluster=cluster.pk if cluster else None, namespace=namespace, collection=collection)
+    return _scope(act, held, extent, cluster=cluster, namespace=namespace)
+
+
+def _cluster(reference: str) -> Cluster | None:
+    """The cluster meant, or nothing: whether it exists is not said before the right is known."""
+    try:
+        return registry.find(reference) if reference else None
+    except ClusterNotFound:
+        return None
+
+
+def _narrowed(held: list[Holding], token: ApiToken | None) -> list[Holding]:
+    if token is None:
+        return held
+    known = (_cluster(str(name)) for name in token.clusters)
+    clusters = frozenset(cluster.pk for cluster in known if cluster) if token.clusters else None
+    return policy.narrowed(held, rights=token_rights(token), clusters=clusters)
+
+
+def token_rights(token: ApiToken) -> frozenset[Right] | None:
+    """The rights that a token's scopes leave; None leaves all of its user's."""
+    return frozenset(Right(scope) for scope in token.scopes if scope in list(Right)) if token.scopes else None
+
+
+def _current(held: list[Holding], wanted: Need, cluster: Cluster | None, namespace: str) -> list[Holding]:
+    """The holdings after a look at the cluster, where only a grant on a namespace can give the right."""
+    if cluster is None:
+        return held
+    whole = [holding for holding in held if not holding.namespace]
+    if policy.within(whole, wanted, cluster=cluster.pk, namespace=namespace, collection=False) is not None:
+        return held
+    fitting = [holding for holding in held if wanted.rights <= holding.rights and holding.cluster == cluster.pk]
+    if not any(holding.namespace == namespace or not namespace for holding in fitting):
+        return held
+    return grants.current(held, [cluster], only=namespace)
+
+
+def _across(held: list[Holding], act: Act, wanted: Need) -> Extent | None:
+    """Acts that name no cluster: those of the platform, and lists over all clusters."""
+    extent = policy.across(held, wanted)
+    if extent is None or extent.clusters is None:
+        return extent
+    if wanted.reach is policy.Reach.ANY:
+        return extent
+    return extent if act.kind in policy.ACROSS_CLUSTERS and act.verb in policy.COLLECTIONS else None
+
+
+def _scope(act: Act, held: list[Holding], extent: Extent | None, *, cluster: Cluster | None = None, namespace: str = "") -> Scope:
+    if extent is None:
+        raise Forbidden(f"you may not {act.verb} {act.kind or 'this'} here")
+    reveals = (act.group, act.kind) != ("", "secrets") or _reveals(held, cluster, namespace)
+    return Scope(namespaces=extent.namespaces, clusters=extent.clusters, reveals=reveals)
+
+
+def _reveals(held: list[Holding], cluster: Cluster | None, namespace: str) -> bool:
+    """Whether the values of Secrets may be shown there."""
+    wanted = Need(frozenset({Right.SECRETS}), policy.Reach.NAMESPACE)
+    held = _current(held, wanted, cluster, namespace) if namespace else held
+    return policy.within(held, wanted, cluster=cluster.pk if cluster else None, namespace=namespace, collection=False) is not None
+
+
+def _store_scope(held: list[Holding], token: ApiToken | None, act: Act, wanted: Need) -> Scope:
+    """The store names clusters freely: a token's list is compared as it stands, whatever else the body says."""
+    held = policy.narrowed(held, rights=token_rights(token), clusters=None) if token else held
+    if token and token.clusters and act.cluster not in token.clusters:
+        raise Forbidden(f"you may not {act.verb} this cluster's rows")
+    named = registry.clusters().filter(name=act.cluster).first() if act.cluster and "\x00" not in act.cluster else None
+    namespace = act.namespace
+    held = _current(held, wanted, named, namespace) if namespace else held
+    extent = policy.within(held, wanted, cluster=named.pk if named else None, namespace=namespace, collection=False)
+    if extent is None:
+        raise Forbidden(f"you may not {act.verb} this cluster's rows")
+    return Scope(reveals=False)

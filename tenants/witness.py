@@ -1,0 +1,33 @@
+"""From an answered request to the lines of the audit trail."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rest_framework.request import Request
+
+from kubegale.api.audit import Deed
+from kubegale.api.origin import client_address
+from kubegale.errors import DomainError
+from tenants import audit
+from tenants.models import ApiToken
+
+
+def write(request: Request, dialect: str, deeds: Sequence[Deed], error: DomainError | None) -> None:
+    """Settings' AUDIT_SINK: one line for each deed that the policy wants kept."""
+    kept = [deed for deed in deeds if audit.is_kept(deed)]
+    if kept:
+        who = caller(request, dialect)
+        audit.append([audit.entry(deed, who, error) for deed in kept])
+
+
+def caller(request: Request, dialect: str) -> dict[str, Any]:
+    """Who asked, from where, by what."""
+    user, token = request.user, request.auth
+    return {
+        "user_pk": user.pk,
+        "username": user.get_username() if user.pk else "",
+        "token": str(token)[:120] if isinstance(token, ApiToken) else "",
+        "address": client_address(request) or None,
+        "request_id": getattr(request._request, "id", ""),
+        "dialect": dialect,
+    }
