@@ -1,0 +1,180 @@
+"""What the store keeps: the snapshot of every object, the log of its changes, and the smaller families of the bcs-storage document.
+
+`Resource` and `Change` are made by SQL in the migrations (stored columns, partitions), hence unmanaged; they are written by `services.resources` and
+`services.bulk` alone. Text columns hold what the wire gave; `namespace` is "" for what has none.
+"""
+
+from django.db import models
+
+
+class Resource(models.Model):
+    """The last known state of one object. Columns below `data` are computed by the database out of it."""
+
+    object_id = models.TextField()
+    cluster_id = models.TextField()
+    resource_type = models.TextField()
+    namespace = models.TextField(default="", blank=True)
+    resource_name = models.TextField()
+    create_time = models.DateTimeField()
+    update_time = models.DateTimeField()
+    change_time = models.DateTimeField(help_text="when `data` last became different; update_time moves with every write")
+    data = models.JSONField()
+    type_key = models.TextField(editable=False)
+    uid = models.TextField(null=True, editable=False)
+    resource_version = models.TextField(null=True, editable=False)
+    owner_uid = models.TextField(null=True, editable=False)
+    node_name = models.TextField(null=True, editable=False)
+    status = models.TextField(null=True, editable=False)
+    host_ip = models.TextField(null=True, editable=False)
+    pod_ip = models.TextField(null=True, editable=False)
+    rc_name = models.TextField(null=True, editable=False)
+    created = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        managed = False
+        db_table = "storage_resource"
+
+    def __str__(self) -> str:
+        return f"{self.cluster_id} {self.resource_type} {self.namespace}/{self.resource_name}"
+
+
+class Change(models.Model):
+    """One entry of the log: what was added, changed or deleted, and the document as it then was (for a deletion, as it last was)."""
+
+    ADDED, CHANGED, DELETED = "add", "change", "delete"
+
+    seq = models.BigIntegerField(primary_key=True)
+    at = models.DateTimeField()
+    op = models.TextField(choices=[(ADDED, "added"), (CHANGED, "changed"), (DELETED, "deleted")])
+    object_id = models.TextField()
+    cluster_id = models.TextField()
+    resource_type = models.TextField()
+    namespace = models.TextField(default="", blank=True)
+    resource_name = models.TextField()
+    uid = models.TextField(null=True)
+    resource_version = models.TextField(null=True)
+    create_time = models.DateTimeField()
+    data = models.JSONField()
+
+    class Meta:
+        managed = False
+        db_table = "storage_change"
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.op} {self.cluster_id} {self.resource_type} {self.namespace}/{self.resource_name}"
+
+
+class Event(models.Model):
+    """One event as a cluster's watcher reported it; never changed after."""
+
+    object_id = models.CharField(max_length=24)
+    event_id = models.TextField(default="", blank=True)
+    env = models.TextField(default="", blank=True)
+    kind = models.TextField(default="", blank=True)
+    level = models.TextField(default="", blank=True)
+    component = models.TextField(default="", blank=True)
+    type = models.TextField(default="", blank=True)
+    describe = models.TextField(default="", blank=True)
+    cluster_id = models.TextField(default="", blank=True)
+    extra_info = models.JSONField()
+    event_time = models.DateTimeField()
+    create_time = models.DateTimeField()
+    data = models.JSONField()
+
+    class Meta:
+        db_table = "storage_event"
+        indexes = [
+            models.Index(fields=["cluster_id", "-event_time", "id"], name="storage_event_cluster"),
+            models.Index(fields=["-event_time", "id"], name="storage_event_time"),
+            models.Index(fields=["create_time"], name="storage_event_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.cluster_id} {self.kind} {self.type}"
+
+
+class Alarm(models.Model):
+    """One alarm as a health checker reported it; never changed after."""
+
+    object_id = models.CharField(max_length=24)
+    cluster_id = models.TextField(default="", blank=True)
+    namespace = models.TextField(default="", blank=True)
+    message = models.TextField(default="", blank=True)
+    source = models.TextField(default="", blank=True)
+    module = models.TextField(default="", blank=True)
+    type = models.TextField(default="", blank=True)
+    received_time = models.DateTimeField()
+    create_time = models.DateTimeField()
+    data = models.JSONField()
+
+    class Meta:
+        db_table = "storage_alarm"
+        indexes = [
+            models.Index(fields=["cluster_id", "-received_time", "id"], name="storage_alarm_cluster"),
+            models.Index(fields=["-received_time", "id"], name="storage_alarm_time"),
+            models.Index(fields=["create_time"], name="storage_alarm_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.cluster_id} {self.module} {self.type}"
+
+
+class Metric(models.Model):
+    """The last report of one metric of one object."""
+
+    object_id = models.CharField(max_length=24)
+    cluster_id = models.TextField()
+    namespace = models.TextField()
+    type = models.TextField()
+    name = models.TextField()
+    data = models.JSONField()
+    create_time = models.DateTimeField()
+    update_time = models.DateTimeField()
+
+    class Meta:
+        db_table = "storage_metric"
+        constraints = [models.UniqueConstraint(fields=["cluster_id", "namespace", "type", "name"], name="storage_metric_key")]
+        indexes = [models.Index(fields=["cluster_id", "id"], name="storage_metric_listing")]
+
+    def __str__(self) -> str:
+        return f"{self.cluster_id} {self.namespace} {self.type}/{self.name}"
+
+
+class Host(models.Model):
+    """One machine and the cluster that it belongs to; `data` is null until the machine itself was reported."""
+
+    object_id = models.CharField(max_length=24)
+    ip = models.TextField(unique=True)
+    cluster_id = models.TextField(default="", blank=True, db_index=True)
+    data = models.JSONField(null=True)
+    create_time = models.DateTimeField()
+    update_time = models.DateTimeField()
+
+    class Meta:
+        db_table = "storage_host"
+
+    def __str__(self) -> str:
+        return self.ip
+
+
+class WatchNode(models.Model):
+    """An object that others watch, kept apart by environment."""
+
+    env = models.TextField(choices=[("mesos", "mesos"), ("k8s", "k8s")])
+    cluster_id = models.TextField()
+    namespace = models.TextField()
+    resource_type = models.TextField()
+    resource_name = models.TextField()
+    data = models.JSONField()
+    update_time = models.DateTimeField()
+
+    class Meta:
+        db_table = "storage_watch_node"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["env", "cluster_id", "resource_type", "namespace", "resource_name"], name="storage_watch_node_key"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.env} {self.cluster_id} {self.resource_type} {self.namespace}/{self.resource_name}"
