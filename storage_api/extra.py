@@ -6,8 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from kubegale.errors import Invalid
 from storage_api import jsontext, paths
 from storage_api.paths import Path
@@ -71,8 +69,3 @@ def contained(text: str) -> list[Contains]:
     if not all(isinstance(value, str) for value in found.values()):
         raise Invalid("extra_contain takes texts only")
     return [Contains(paths.parse(key), value) for key, value in found.items()]
-
-
-def dumps(value: Any) -> str:
-    """A condition's value as JSON text."""
-    return orjson.dumps(value).decode()

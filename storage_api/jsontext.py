@@ -12,6 +12,7 @@ MAX_DEPTH: Final = 200
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ALIKE = bytes.maketrans(b"{}", b"[]")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -37,9 +38,9 @@ def load(text: bytes) -> Any:
 
 def too_deep(text: bytes, limit: int = MAX_DEPTH) -> bool:
     """Whether the brackets of a valid JSON text nest deeper than the limit; each round takes the innermost level away."""
-    brackets = _STRING.sub(b"", text).translate(None, _NO_BRACKETS)
+    brackets = _STRING.sub(b"", text).translate(_ALIKE, _NO_BRACKETS)
     for _ in range(limit):
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        brackets = brackets.replace(b"[]", b"")
         if not brackets:
             return False
     return True

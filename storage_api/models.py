@@ -1,7 +1,7 @@
 """What the store keeps: the snapshot of every object, the log of its changes, and the smaller families of the bcs-storage document.
 
-`Resource` and `Change` are made by SQL in the migrations (stored columns, partitions), hence unmanaged; they are written by `services.resources` and
-`services.bulk` alone. Text columns hold what the wire gave; `namespace` is "" for what has none.
+`Resource` and `Change` are made by SQL in the migrations (stored columns, partitions), hence unmanaged; they are written by
+`services.resources` and `services.bulk` alone. Text columns hold what the wire gave; `namespace` is "" for what has none.
 """
 
 from django.db import models

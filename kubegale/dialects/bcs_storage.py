@@ -1,0 +1,151 @@
+"""The bcs-storage document: envelope {"result","code","message","data"}, error table in two profiles, URL table."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.urls import URLPattern, path
+
+from kubegale import errors
+from kubegale.api.dialect import Dialect, Page
+from kubegale.api.routes import catch_all
+from storage_api import profile
+from storage_api.api import dynamic, feeds, reports
+from storage_api.api.base import Action, Single
+from storage_api.filters import QUERIES
+
+# Codes of the document and of the Go server, and the sentence of both.
+CODES: Mapping[str, tuple[int, int, str]] = {
+    "put": (10003, 1405082, "put resource failed."),
+    "get": (10004, 1405083, "get resource failed."),
+    "delete": (10005, 1405084, "delete resource failed."),
+    "list": (10006, 1405085, "list resource failed."),
+    "missing": (10004, 1405087, "resource does not exist."),
+}
+BY_METHOD = {"PUT": "put", "POST": "put", "PATCH": "put", "DELETE": "delete"}
+SUCCESS = {False: "Success", True: "success"}
+
+
+def _one(data: Any) -> object:
+    go = profile.is_go()
+    if isinstance(data, Single):
+        data = data.document if go else [data.document]
+    elif data is None and go:
+        data = {}
+    return {"result": True, "code": 0, "message": SUCCESS[go], "data": data}
+
+
+def _page(page: Page) -> object:
+    return {"result": True, "code": 0, "message": SUCCESS[profile.is_go()], "data": page.items, "total": page.total}
+
+
+def status_of(error: errors.DomainError) -> int:
+    """200 for what the document calls a failed resource; what it knows nothing of has HTTP's own status."""
+    match error:
+        case errors.Unauthenticated():
+            return 401
+        case errors.Forbidden():
+            return 403
+        case errors.RouteNotFound():
+            return 404
+        case errors.MethodNotAllowed():
+            return 405
+        case errors.Expired():
+            return 410
+        case errors.PayloadTooLarge():
+            return 413
+        case errors.TooManyRequests():
+            return 429
+        case errors.Internal():
+            return 500
+    return 200
+
+
+def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
+    action, status, go = error.details.get("action"), status_of(error), profile.is_go()
+    name = action.name if isinstance(action, Action) else BY_METHOD.get(method, "get")
+    sentence = _sentence("missing" if go and isinstance(error, errors.NotFound) and not _is_watch(action) else name, go)
+    body = {"result": False, **sentence, "data": _empty(action if status == 200 else None, go)}
+    if isinstance(action, Action) and action.counted:
+        body["total"] = 0
+    return status, body
+
+
+def _sentence(name: str, go: bool) -> dict[str, object]:
+    document_code, go_code, text = CODES[name]
+    return {"code": go_code, "message": f"(bcs-storage):{text}"} if go else {"code": document_code, "message": text.capitalize()}
+
+
+def _is_watch(action: object) -> bool:
+    return isinstance(action, Action) and action.watch
+
+
+def _empty(action: object, go: bool) -> object:
+    """What stands in `data` of a failure."""
+    if not isinstance(action, Action):
+        return None
+    if go:
+        return [] if action.name == "list" else {}
+    return [] if action.empty == "list" else None
+
+
+DIALECT = Dialect(name="bcs_storage", one=_one, page=_page, error=_error)
+
+
+def _bound(view: type, **values: Any) -> Any:
+    return view.as_view(dialect=DIALECT, **values)  # type: ignore[attr-defined]
+
+
+def _dynamic(env: str) -> Iterator[URLPattern]:
+    place = "clusters/<segment:cluster>"
+    namespaced = f"{env}/dynamic/namespace_resources/{place}/namespaces/<segment:namespace>/<segment:type>"
+    yield path(f"{namespaced}/<segment:name>", _bound(dynamic.NamespacedResource, env=env))
+    yield path(namespaced, _bound(dynamic.ResourceList, env=env))
+    yield path(f"{env}/dynamic/cluster_resources/{place}/<segment:type>/<segment:name>", _bound(dynamic.ClusterResource, env=env))
+    for scope in ("cluster_resources", "all_resources"):
+        yield path(f"{env}/dynamic/{scope}/{place}/<segment:type>", _bound(dynamic.ResourceList, env=env))
+    yield path(f"{env}/dynamic/{place}/batch", _bound(dynamic.Batch))
+
+
+def _typed(env: str) -> Iterator[URLPattern]:
+    place = f"query/{env}/dynamic/clusters/<segment:cluster>"
+    yield path(f"{place}/namespace", _namespace(env))
+    for typed in QUERIES[env]:
+        if typed.name != "namespace":
+            yield path(f"{place}/{typed.name}", _bound(dynamic.TypedList, typed=typed))
+
+
+def _namespace(env: str) -> Any:
+    if env == "mesos":
+        return _bound(dynamic.NamespaceNames, env=env)
+    return _bound(dynamic.NamespaceDocuments, typed=next(typed for typed in QUERIES[env] if typed.name == "namespace"))
+
+
+def _watch(env: str) -> Iterator[URLPattern]:
+    place = f"{env}/watch/clusters/<segment:cluster>/namespaces/<segment:namespace>/<segment:type>"
+    yield path(f"{place}/<segment:name>", _bound(reports.WatchNodeDocument, env=env))
+    yield path(place, _bound(reports.WatchNodeList, env=env))
+
+
+def _reports() -> Iterator[URLPattern]:
+    yield path("events", _bound(reports.Events))
+    yield path("alarms", _bound(reports.Alarms))
+    yield path("metric/clusters", _bound(reports.MetricClusters))
+    yield path("metric/clusters/<segment:cluster>", _bound(reports.MetricList))
+    yield path(
+        "metric/clusters/<segment:cluster>/namespaces/<segment:namespace>/<segment:type>/<segment:name>", _bound(reports.MetricDocument)
+    )
+    yield path("host/clusters/<segment:cluster>", _bound(reports.ClusterHosts))
+    yield path("host/<segment:ip>", _bound(reports.HostDocument))
+
+
+def _feeds() -> Iterator[URLPattern]:
+    yield path("dynamic/watch/containers/<segment:cluster>", _bound(feeds.Feed, containers=True))
+    yield path("dynamic/watch/<segment:cluster>/<segment:type>", _bound(feeds.Feed))
+
+
+urlpatterns = [
+    *(route for env in ("mesos", "k8s") for routes in (_dynamic, _typed, _watch) for route in routes(env)),
+    *_reports(),
+    *_feeds(),
+    catch_all(DIALECT),
+]

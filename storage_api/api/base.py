@@ -1,0 +1,146 @@
+"""What every view of the store shares: parameters, the caller's right to a cluster, streamed lists, named failures."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import orjson
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from kubegale.api.auth import Act, authorise
+from kubegale.api.dialect import DialectView, Page, domain_error, error_response
+from kubegale.api.parsing import raw_body
+from kubegale.api.rendering import dumps
+from kubegale.errors import DomainError
+from storage_api import extra, paths, profile, times
+from storage_api.api.bodies import parameters
+from storage_api.paths import Tree
+from storage_api.times import TimeStyle
+
+VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "DELETE": "delete"}
+STREAM_FROM = 16 * 1024
+_GAP = b'"\\u0000"'
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a method of a view does, for the error table: its name, what `data` of a failure is, whether the answer counts matches,
+    whether it is about a watch node (which the Go server misses in its own words)."""
+
+    name: Literal["get", "put", "delete", "list"]
+    empty: Literal["null", "list"] = "null"
+    counted: bool = False
+    watch: bool = False
+
+
+PUT, GET, DELETE = Action("put"), Action("get"), Action("delete")
+GET_LISTED, DELETE_MANY, LIST = Action("get", "list"), Action("delete", "list"), Action("list", "list")
+GET_NODE = Action("get", watch=True)
+LIST_BARE, LIST_COUNTED = Action("list"), Action("list", "list", counted=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """One document where the wire profile decides between itself and a list of it."""
+
+    document: orjson.Fragment
+
+
+class StorageView(DialectView):
+    """A view over the store; `actions` names what each method does."""
+
+    actions: ClassVar[Mapping[str, Action]] = {}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Authenticate, then ask whether the caller may touch the cluster named by the address."""
+        super().initial(request, *args, **kwargs)
+        self.authorise_cluster(request, str(kwargs.get("cluster", "")))
+
+    def authorise_cluster(self, request: Request, cluster: str) -> None:
+        """The one place where a clusterId is authorised; raises Forbidden. Bodies and queries that name a cluster come through here too."""
+        authorise(self, request, Act(VERBS.get(request.method or "GET", "get"), cluster=cluster, namespace=str(self.kwargs.get("namespace", ""))))
+
+    def get_exception_handler(self) -> Any:
+        """Failures carry what was being done; the reason goes into a header, the document fixes the sentences of the body."""
+        return self._failed
+
+    def _failed(self, error: Exception, context: Mapping[str, Any]) -> Response:
+        request = context["request"]
+        known = domain_error(error)
+        if known is not None:
+            known.details = {**known.details, "action": self.actions.get(request.method)}
+        response = error_response(self.dialect, known or error, request)
+        if known is not None:
+            response["X-Storage-Error"] = _header(known)
+        return response
+
+    def query(self, request: Request) -> dict[str, str]:
+        """The parameters of the address; of a repeated one the first."""
+        return {name: values[0] for name, values in request.query_params.lists() if values}
+
+    def all_parameters(self, request: Request) -> dict[str, str]:
+        """The parameters of the address and, for POST, of the JSON body, which wins."""
+        found = self.query(request)
+        return {**found, **parameters(raw_body(request))} if request.method == "POST" else found
+
+    @property
+    def style(self) -> TimeStyle:
+        """How times are written."""
+        return profile.time_style()
+
+    def streamed(self, chunks: Iterator[list[str]], *, total: int | None = None) -> HttpResponseBase:
+        """A list of documents inside the envelope. A long one goes out while it is being read."""
+        gap = orjson.Fragment(_GAP)
+        envelope = self.dialect.one(gap) if total is None else self.dialect.page(Page(gap, total))  # type: ignore[arg-type]
+        head, tail = dumps(envelope).split(_GAP)
+        parts, size = [head + b"["], 0
+        joined = _joined(chunks)
+        for part in joined:
+            parts.append(part)
+            size += len(part)
+            if size > STREAM_FROM:
+                return StreamingHttpResponse(_rest(b"".join(parts), joined, b"]" + tail), content_type=self.dialect.content_type)
+        return HttpResponse(b"".join([*parts, b"]", tail]), content_type=self.dialect.content_type)
+
+
+def _joined(chunks: Iterator[list[str]]) -> Iterator[bytes]:
+    separator = ""
+    for texts in chunks:
+        yield (separator + ",".join(texts)).encode()
+        separator = ","
+
+
+def _rest(first: bytes, parts: Iterator[bytes], last: bytes) -> Iterator[bytes]:
+    yield first
+    yield from parts
+    yield last
+
+
+def _header(error: DomainError) -> str:
+    """The reason in one line of printable ASCII."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in error.message)[:300]
+
+
+def slice_of(values: Mapping[str, str], *, length: str = "limit", none_below: int | None = None) -> tuple[int, int | None]:
+    """Offset and limit of a list: unreadable and negative offsets are 0; a limit that is missing or unreadable is none.
+
+    A limit of 0 or less is none, or `none_below` where the family has such a default.
+    """
+    offset = times.whole_number(values.get("offset", "")) or 0
+    limit = times.whole_number(values.get(length, ""))
+    if limit is not None and limit <= 0:
+        limit = none_below
+    return max(offset, 0), limit
+
+
+def fields(values: Mapping[str, str]) -> Tree:
+    """The projection asked for."""
+    return paths.fields(values.get("field", ""))
+
+
+def equalities(values: Mapping[str, str], *, given: tuple[str, ...], any_of: bool = False) -> list[extra.Equals]:
+    """The conditions of `extra`."""
+    return extra.conditions(values.get("extra", ""), any_of=any_of, given=given)

@@ -1,0 +1,71 @@
+"""Request bodies as the published server reads them: raw JSON, forgiving about how scalars are spelled."""
+
+import re
+from typing import Any
+
+import orjson
+
+from kubegale.errors import Invalid
+from storage_api import jsontext, times
+
+_WHOLE = re.compile(rb"-?[0-9]+\Z")
+
+
+class Body:
+    """A JSON object whose members are read by name; missing and null are the zero value."""
+
+    def __init__(self, text: bytes) -> None:
+        """Invalid unless the text is a JSON object that may be stored."""
+        self.members = jsontext.members(text)
+
+    def text(self, name: str) -> str:
+        """A text; a number or boolean counts as its own text."""
+        return scalar(self.members.get(name, b"null"), name)
+
+    def whole(self, name: str) -> int:
+        """An int64; text of one counts."""
+        raw = self.members.get(name, b"null")
+        if raw == b"null":
+            return 0
+        found = scalar(raw, name) if raw[:1] == b'"' else raw.decode() if _WHOLE.match(raw) else "not whole"
+        number = times.whole_number(found or "0")
+        if number is None:
+            raise Invalid(f"{name} must be a whole number")
+        return number
+
+    def json(self, name: str) -> str:
+        """Any value as JSON text."""
+        return self.members.get(name, b"null").decode()
+
+    def object(self, name: str) -> dict[str, Any]:
+        """A JSON object."""
+        value = orjson.loads(self.members.get(name, b"null"))
+        if not isinstance(value, dict | None):
+            raise Invalid(f"{name} must be an object")
+        return value or {}
+
+    def texts(self, name: str) -> list[str]:
+        """A list of texts."""
+        value = orjson.loads(self.members.get(name, b"null")) or []
+        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+            raise Invalid(f"{name} must be a list of texts")
+        return value
+
+
+def scalar(raw: bytes, name: str) -> str:
+    """The text of a JSON scalar; Invalid for arrays and objects."""
+    match raw[:1]:
+        case b"{" | b"[":
+            raise Invalid(f"{name} must not be an array or object")
+        case b'"':
+            return str(orjson.loads(raw))
+        case b"n":
+            return ""
+    return raw.decode()
+
+
+def parameters(text: bytes) -> dict[str, str]:
+    """The parameters of a query sent as a flat JSON object; an empty body has none, null is no parameter."""
+    if not text.strip():
+        return {}
+    return {name: scalar(raw, name) for name, raw in jsontext.members(text).items() if raw != b"null"}

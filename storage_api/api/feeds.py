@@ -1,0 +1,140 @@
+"""The change feed over HTTP: a stream of JSON objects, resumable by sequence."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import BoundedSemaphore
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import connection
+from django.http import StreamingHttpResponse
+from rest_framework.request import Request
+
+from kubegale.api.parsing import raw_body
+from kubegale.errors import TooManyRequests
+from storage_api import paths, times
+from storage_api.api import base
+from storage_api.api.base import StorageView
+from storage_api.api.bodies import Body
+from storage_api.documents import RESOURCE
+from storage_api.paths import Path
+from storage_api.queries import Query
+from storage_api.services import feed, resources
+from storage_api.times import TimeStyle
+
+NUMBERS = {"add": 1, "delete": 2, "change": 3}
+END = b'{"type":-1,"value":null}\n'
+NANOSECONDS = 1_000_000_000
+
+_streams = BoundedSemaphore(max(1, settings.STORAGE_WATCH_STREAMS))
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What one client follows, from which place, until when."""
+
+    cluster: str
+    resource_type: str
+    since: int
+    max_events: int
+    seconds: float
+    must_differ: Path
+    style: TimeStyle
+
+
+class Feed(StorageView):
+    """Changes of one type in one cluster as they happen."""
+
+    actions = {"POST": base.LIST, "GET": base.LIST}
+    containers: ClassVar[bool] = False
+
+    def post(self, request: Request, **_: Any) -> StreamingHttpResponse:
+        """Stream `{"type":1 add|2 delete|3 change,"value":document,"seq":n}`, then `{"type":-1,"value":null}`.
+
+        Body: `maxEvents` (0 is no limit), `timeout` in nanoseconds (0 is the server's own), `mustDiff` dotted path, `since` a `seq` to go on
+        from (0 the oldest kept; absent: from now). Blank lines keep the connection alive. Expired when the place is no longer kept,
+        TooManyRequests when the process serves as many streams as it may.
+        """
+        subscription = self._subscription(request)
+        feed.check_place(subscription.since)
+        if not _streams.acquire(blocking=False):
+            raise TooManyRequests(f"this process serves {settings.STORAGE_WATCH_STREAMS} streams already", retry_after=5)
+        return StreamingHttpResponse(_Stream(subscription), content_type=self.dialect.content_type)
+
+    get = post
+
+    def _subscription(self, request: Request) -> Subscription:
+        text = raw_body(request)
+        body = Body(text if text.strip() else b"{}")
+        asked = self.query(request).get("since") or body.text("since")
+        since = times.whole_number(asked)
+        timeout = body.whole("timeout") / NANOSECONDS
+        must_differ = body.text("mustDiff")
+        return Subscription(
+            cluster=self.kwargs["cluster"],
+            resource_type=self._type(),
+            since=feed.latest() if since is None else since,
+            max_events=body.whole("maxEvents"),
+            seconds=min(timeout, settings.STORAGE_WATCH_SECONDS) if timeout > 0 else settings.STORAGE_WATCH_SECONDS,
+            must_differ=paths.parse(must_differ) if must_differ else (),
+            style=self.style,
+        )
+
+    def _type(self) -> str:
+        """The address's type; a feed of containers follows taskgroups where the cluster has any, else pods."""
+        if not self.containers:
+            return str(self.kwargs["type"])
+        taskgroups = Query(RESOURCE, resources.of_type(self.kwargs["cluster"], "taskgroup"))
+        return "taskgroup" if resources.first(taskgroups, paths.fields("resourceName"), self.style) else "Pod"
+
+
+class _Stream:
+    """The answer's body. Closing it gives the place back, whether or not it was ever read."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._parts = _parts(subscription)
+        self._open = True
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._parts
+
+    def close(self) -> None:
+        """Stop following."""
+        self._parts.close()  # type: ignore[attr-defined]
+        if self._open:
+            self._open = False
+            _streams.release()
+
+
+def _parts(subscription: Subscription) -> Iterator[bytes]:
+    place, sent = subscription.since, 0
+    deadline = time.monotonic() + subscription.seconds
+    beat = time.monotonic() + settings.STORAGE_WATCH_HEARTBEAT
+    yield b"\n"
+    while time.monotonic() < deadline:
+        limit = min(feed.PAGE, subscription.max_events - sent) if subscription.max_events > 0 else feed.PAGE
+        entries = feed.after(
+            place,
+            subscription.cluster,
+            subscription.resource_type,
+            style=subscription.style,
+            must_differ=subscription.must_differ,
+            limit=limit,
+        )
+        for entry in entries:
+            yield f'{{"type":{NUMBERS[entry.op]},"value":{entry.document},"seq":{entry.seq}}}\n'.encode()
+        sent += len(entries)
+        if entries:
+            place = entries[-1].seq
+        if 0 < subscription.max_events <= sent:
+            break
+        if time.monotonic() > beat:
+            beat = time.monotonic() + settings.STORAGE_WATCH_HEARTBEAT
+            yield b"\n"
+        if len(entries) < limit:
+            connection.close_if_unusable_or_obsolete()
+            time.sleep(min(settings.STORAGE_WATCH_POLL, max(0.0, deadline - time.monotonic())))
+    yield END
+
+

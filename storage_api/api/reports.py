@@ -1,0 +1,297 @@
+"""Events, alarms, metrics, hosts and watch nodes over HTTP."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+
+import orjson
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+
+from kubegale.api.parsing import raw_body
+from kubegale.errors import Invalid, NotFound
+from storage_api import conditions, extra, times
+from storage_api.api import base
+from storage_api.api.base import StorageView
+from storage_api.api.bodies import Body
+from storage_api.conditions import Clause, Context
+from storage_api.documents import ALARM, EVENT, HOST, METRIC, WATCH_NODE, Shape
+from storage_api.paths import Tree
+from storage_api.queries import Query
+from storage_api.services import events, hosts, metrics, resources, watchnodes, writes
+from storage_api.services.metrics import MetricKey
+from storage_api.services.watchnodes import NodeKey
+
+DEFAULT_LENGTH = 1000
+
+
+def moment(body: Body, name: str) -> datetime:
+    """A body's unix seconds as an instant; Invalid outside the years 1 to 9999."""
+    seconds = body.whole(name)
+    if not times.FIRST_SECOND <= seconds <= times.LAST_SECOND:
+        raise Invalid(f"{name} must be unix seconds")
+    return times.instant_of(seconds)
+
+
+class ReportView(StorageView):
+    """A view on one family of reports."""
+
+    shape: ClassVar[Shape]
+
+    @property
+    def context(self) -> Context:
+        """What conditions on the family are read against."""
+        return Context(self.shape, self.style.info)
+
+    def lists(self, values: Mapping[str, str], columns: Mapping[str, str]) -> tuple[Clause, ...]:
+        """Comma lists of parameters, each against its column."""
+        return tuple(conditions.among(column, conditions.choices(values[name])) for name, column in columns.items() if values.get(name))
+
+    def between(self, values: Mapping[str, str], column: str) -> tuple[Clause, ...]:
+        """timeBegin and timeEnd, open on both sides; 0, less and unreadable are no bound."""
+        found = []
+        for name, operator in (("timeBegin", ">"), ("timeEnd", "<")):
+            bound = times.bound(values.get(name, ""), self.style.info)
+            if bound is not None and bound.seconds > 0:
+                found.append(conditions.compare(column, operator, bound.instant))
+        return tuple(found)
+
+    def page(self, where: tuple[Clause, ...], values: Mapping[str, str]) -> HttpResponseBase:
+        """A counted list, newest first."""
+        offset, limit = base.slice_of(values, length="length", none_below=DEFAULT_LENGTH)
+        query = Query(self.shape, where, offset, limit)
+        return self.streamed(resources.reader(query, base.fields(values), self.style), total=writes.total(query))
+
+    def one(self, where: tuple[Clause, ...], tree: Tree) -> orjson.Fragment:
+        """One document; NotFound when there is none."""
+        found = resources.first(Query(self.shape, where), tree, self.style)
+        if found is None:
+            raise NotFound("resource does not exist")
+        return orjson.Fragment(found)
+
+    def many(self, where: tuple[Clause, ...], values: Mapping[str, str]) -> HttpResponseBase:
+        """A plain list, oldest first."""
+        offset, limit = base.slice_of(values)
+        return self.streamed(resources.reader(Query(self.shape, where, offset, limit), base.fields(values), self.style))
+
+
+class Events(ReportView):
+    """Events of all clusters: list and report."""
+
+    actions = {"GET": base.LIST_COUNTED, "PUT": base.PUT}
+    shape = EVENT
+    columns = {
+        "id": "event_id",
+        "env": "env",
+        "kind": "kind",
+        "level": "level",
+        "component": "component",
+        "type": "type",
+        "clusterId": "cluster_id",
+    }
+    extra_info = ("name", "namespace", "kind")
+
+    def get(self, request: Request, **_: Any) -> HttpResponseBase:
+        """Events by their time, newest first, with the number that match."""
+        values = self.query(request)
+        for cluster in values.get("clusterId", "").split(","):
+            self.authorise_cluster(request, cluster)
+        info = [
+            extra.Equals(("extraInfo", key), tuple(conditions.choices(values[f"extraInfo.{key}"])))
+            for key in self.extra_info
+            if values.get(f"extraInfo.{key}")
+        ]
+        where = (
+            *self.lists(values, self.columns),
+            *self.between(values, "event_time"),
+            *conditions.extra(self.context, [*info, *base.equalities(values, given=(), any_of=True)]),
+            *conditions.contains(self.context, extra.contained(values.get("extra_contain", ""))),
+        )
+        return self.page(where, values)
+
+    def put(self, request: Request, **_: Any) -> None:
+        """Keep one event."""
+        body = Body(raw_body(request))
+        self.authorise_cluster(request, body.text("clusterId"))
+        info = body.object("extraInfo")
+        unknown = [key for key in self.extra_info if isinstance(info.get(key), dict | list)]
+        if unknown:
+            raise Invalid(f"extraInfo.{unknown[0]} must be a text")
+        events.add_event(
+            events.EventReport(
+                event_id=body.text("id"),
+                env=body.text("env"),
+                kind=body.text("kind"),
+                level=body.text("level"),
+                component=body.text("component"),
+                type=body.text("type"),
+                describe=body.text("describe"),
+                cluster_id=body.text("clusterId"),
+                event_time=moment(body, "eventTime"),
+                extra_info=orjson.dumps({key: _text(info.get(key)) for key in ("namespace", "name", "kind")}).decode(),
+                data=body.json("data"),
+            )
+        )
+
+
+def _text(value: object) -> str:
+    """A JSON scalar as its own text."""
+    return value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
+
+
+class Alarms(ReportView):
+    """Alarms of all clusters: list and report."""
+
+    actions = {"GET": base.LIST_COUNTED, "POST": base.PUT}
+    shape = ALARM
+    columns = {"clusterId": "cluster_id", "namespace": "namespace", "source": "source", "module": "module"}
+
+    def get(self, request: Request, **_: Any) -> HttpResponseBase:
+        """Alarms by their time, newest first; `type` matches any part of the stored list of types."""
+        values = self.query(request)
+        for cluster in values.get("clusterId", "").split(","):
+            self.authorise_cluster(request, cluster)
+        types = (conditions.holds_any("type", conditions.choices(values["type"])),) if values.get("type") else ()
+        found = conditions.extra(self.context, base.equalities(values, given=(), any_of=True))
+        return self.page((*self.lists(values, self.columns), *types, *self.between(values, "received_time"), *found), values)
+
+    def post(self, request: Request, **_: Any) -> None:
+        """Keep one alarm."""
+        body = Body(raw_body(request))
+        self.authorise_cluster(request, body.text("clusterId"))
+        texts = {name: body.text(name) for name in ("namespace", "message", "source", "module", "type")}
+        events.add_alarm(
+            events.AlarmReport(
+                cluster_id=body.text("clusterId"), received_time=moment(body, "receivedTime"), data=body.json("data"), **texts
+            )
+        )
+
+
+class MetricDocument(ReportView):
+    """One metric."""
+
+    actions = {"GET": base.GET, "PUT": base.PUT, "DELETE": base.DELETE}
+    shape = METRIC
+
+    def key(self) -> MetricKey:
+        """The key that the address names."""
+        return MetricKey(self.kwargs["cluster"], self.kwargs["namespace"], self.kwargs["type"], self.kwargs["name"])
+
+    def get(self, request: Request, **_: Any) -> orjson.Fragment:
+        """The document."""
+        return self.one(self.key().clauses(), base.fields(self.query(request)))
+
+    def put(self, request: Request, **_: Any) -> None:
+        """Create or replace it."""
+        metrics.put(self.key(), Body(raw_body(request)).json("data"))
+
+    def delete(self, request: Request, **_: Any) -> None:
+        """Delete it; one that is not there is no failure."""
+        writes.remove(Query(METRIC, self.key().clauses()))
+
+
+class MetricList(ReportView):
+    """The metrics of a cluster."""
+
+    actions = {"GET": base.LIST_BARE}
+    shape = METRIC
+
+    def get(self, request: Request, **_: Any) -> HttpResponseBase:
+        """The documents, oldest first."""
+        values = self.query(request)
+        found = conditions.extra(self.context, base.equalities(values, given=("clusterId",)))
+        lists = self.lists(values, {"namespace": "namespace", "type": "type", "name": "name"})
+        return self.many((conditions.equals("cluster_id", self.kwargs["cluster"]), *lists, *found), values)
+
+
+class MetricClusters(StorageView):
+    """The clusters that have metrics."""
+
+    actions = {"GET": base.LIST_BARE}
+
+    def get(self, request: Request, **_: Any) -> list[str]:
+        """Their ids, sorted."""
+        return metrics.clusters()
+
+
+class HostDocument(ReportView):
+    """One host."""
+
+    actions = {"GET": base.GET_LISTED, "PUT": base.PUT, "DELETE": base.DELETE}
+    shape = HOST
+
+    def get(self, request: Request, **_: Any) -> list[orjson.Fragment]:
+        """The host, as a list of one in both profiles."""
+        return [self.one((conditions.equals("ip", self.kwargs["ip"]),), base.fields(self.query(request)))]
+
+    def put(self, request: Request, **_: Any) -> None:
+        """Create or replace it; the address's ip wins over the body's."""
+        body = Body(raw_body(request))
+        self.authorise_cluster(request, body.text("clusterId"))
+        hosts.put(self.kwargs["ip"], body.text("clusterId"), data=body.json("data"))
+
+    def delete(self, request: Request, **_: Any) -> None:
+        """Delete it; one that is not there is no failure."""
+        writes.remove(Query(HOST, (conditions.equals("ip", self.kwargs["ip"]),)))
+
+
+class ClusterHosts(ReportView):
+    """The hosts of a cluster."""
+
+    actions = {"GET": base.LIST, "PUT": base.PUT, "POST": base.PUT}
+    shape = HOST
+
+    def get(self, request: Request, **_: Any) -> HttpResponseBase:
+        """The documents, oldest first."""
+        values = self.query(request)
+        found = conditions.extra(self.context, base.equalities(values, given=("clusterId",)))
+        return self.many((conditions.equals("cluster_id", self.kwargs["cluster"]), *found), values)
+
+    def put(self, request: Request, **_: Any) -> None:
+        """The cluster holds exactly these hosts from now on."""
+        hosts.relate(self.kwargs["cluster"], Body(raw_body(request)).texts("ips"), exactly=True)
+
+    def post(self, request: Request, **_: Any) -> None:
+        """The cluster holds these hosts too."""
+        hosts.relate(self.kwargs["cluster"], Body(raw_body(request)).texts("ips"), exactly=False)
+
+
+class WatchNodeDocument(ReportView):
+    """One watch node."""
+
+    actions = {"GET": base.GET_NODE, "PUT": base.PUT, "DELETE": base.DELETE}
+    shape = WATCH_NODE
+    env: ClassVar[str] = ""
+
+    def key(self) -> NodeKey:
+        """The key that the address names."""
+        return NodeKey(self.env, self.kwargs["cluster"], self.kwargs["namespace"], self.kwargs["type"], self.kwargs["name"])
+
+    def get(self, request: Request, **_: Any) -> orjson.Fragment:
+        """The object as it was put, with its updateTime."""
+        return self.one(self.key().clauses(), base.fields(self.query(request)))
+
+    def put(self, request: Request, **_: Any) -> None:
+        """Create or replace it; the object receives its updateTime, so it must be one."""
+        data = Body(raw_body(request)).json("data")
+        if not data.startswith("{"):
+            raise Invalid("data must be an object")
+        watchnodes.put(self.key(), data)
+
+    def delete(self, request: Request, **_: Any) -> None:
+        """Delete it; one that is not there is no failure."""
+        writes.remove(Query(WATCH_NODE, self.key().clauses()))
+
+
+class WatchNodeList(ReportView):
+    """The watch nodes of a type in a namespace."""
+
+    actions = {"GET": base.LIST_BARE}
+    shape = WATCH_NODE
+    env: ClassVar[str] = ""
+
+    def get(self, request: Request, **_: Any) -> HttpResponseBase:
+        """The objects, oldest first; `field` and `extra` are relative to the object."""
+        values = self.query(request)
+        place = watchnodes.listed(self.env, self.kwargs["cluster"], namespace=self.kwargs["namespace"], resource_type=self.kwargs["type"])
+        return self.many((*place, *conditions.extra(self.context, base.equalities(values, given=()))), values)

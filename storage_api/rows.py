@@ -1,0 +1,86 @@
+"""Reading rows as JSON texts, a bounded amount at a time, through a cursor of the server."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import Any
+
+import orjson
+from django.db import connection, transaction
+from psycopg2 import sql
+
+from storage_api import paths
+from storage_api.documents import Selection
+
+FIRST_ROWS = 8
+CHUNK_CHARACTERS = 1 << 20
+MAX_ROWS = 5000
+STALLED_READER = "60s"
+
+_names = count()
+
+
+def chunks(statement: sql.Composable, params: Sequence[Any], selection: Selection) -> Iterator[list[str]]:
+    """Lists of documents as JSON text, each list about a megabyte; what was read is given out before more is fetched.
+
+    The first list comes with one exchange, and a short answer ends there. A consumer that stops reading for a minute loses its cursor.
+    """
+    name = sql.Identifier(f"storage_{next(_names)}")
+    own = not connection.in_atomic_block
+    opening = sql.SQL("BEGIN READ ONLY; SET LOCAL idle_in_transaction_session_timeout = {};").format(sql.Literal(STALLED_READER))
+    declare = sql.SQL("DECLARE {} NO SCROLL CURSOR FOR {};").format(name, statement)
+    first = sql.Composed([*([opening] if own else []), declare, _fetch(name, FIRST_ROWS)])
+    finished = False
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(first, params)
+            yield from _batches(cursor, name, selection)
+            cursor.execute(sql.SQL("CLOSE {};{}").format(name, sql.SQL("COMMIT" if own else "")))
+            finished = True
+        finally:
+            if not finished and own:
+                with contextlib.suppress(Exception):
+                    cursor.execute("ROLLBACK")
+
+
+def _fetch(name: sql.Identifier, rows: int) -> sql.Composable:
+    return sql.SQL("FETCH {} FROM {}").format(sql.Literal(rows), name)
+
+
+def _batches(cursor: Any, name: sql.Identifier, selection: Selection) -> Iterator[list[str]]:
+    wanted = FIRST_ROWS
+    while True:
+        found = cursor.fetchall()
+        texts = [row[0] for row in found] if not selection.reduced else [_reduced(row, selection) for row in found]
+        if texts:
+            yield texts
+        if len(found) < wanted:
+            return
+        size = sum(map(len, texts)) // len(texts) + 1
+        wanted = max(1, min(MAX_ROWS, CHUNK_CHARACTERS // size))
+        cursor.execute(_fetch(name, wanted))
+
+
+def _reduced(row: tuple[str, ...], selection: Selection) -> str:
+    """The scalar members and the reduced JSON members as one object."""
+    head, *values = row
+    parts = []
+    for (key, tree), value in zip(selection.reduced, values, strict=True):
+        part = None if value is None else paths.project(value.encode(), tree)
+        if not key:
+            return "{}" if part is None else part.decode()
+        if part is not None:
+            parts.append(f",{orjson.dumps(key).decode()}:{part.decode()}")
+    return f"{head[:-1]}{''.join(parts)}}}"
+
+
+@contextlib.contextmanager
+def long_statement(seconds: int) -> Iterator[None]:
+    """A transaction whose statements may take longer than a request's usually may; 0 changes nothing."""
+    if not seconds:
+        yield
+        return
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = %s", [seconds * 1000])
+        yield

@@ -1,0 +1,1 @@
+"""What the store does: plain functions over its tables, one module per family."""

@@ -1,0 +1,155 @@
+"""The bulk door: many puts and deletes of one cluster in one transaction, for collectors and the batch endpoint."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+
+from django.db import connection, transaction
+
+from storage_api import objectids
+from storage_api.services.resources import Key
+from storage_api.services.writes import refused_data, retried
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One write: the document as JSON text, or None to delete. `resource_version` guards a deletion when the batch is guarded."""
+
+    key: Key
+    data: bytes | None
+    resource_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a batch did. `unchanged` documents only moved their updateTime; `stale` ones were older than what is stored."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    stale: int = 0
+    deleted: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts by name."""
+        return asdict(self)
+
+
+# Kept for the life of the connection: making it anew for each batch would bloat the catalogue.
+_STAGE = """
+CREATE TEMPORARY TABLE IF NOT EXISTS storage_batch (
+  object_id text, cluster_id text COLLATE "C", resource_type text COLLATE "C", namespace text COLLATE "C", resource_name text COLLATE "C",
+  data jsonb
+) ON COMMIT DELETE ROWS;
+DELETE FROM storage_batch;
+"""
+
+# Resource versions of one type are comparable numbers; a different uid is another object, and one that is no number is taken as it arrives.
+_NEWER = """
+WHERE NOT %s OR r.uid IS DISTINCT FROM EXCLUDED.uid OR r.resource_version IS NULL OR EXCLUDED.resource_version IS NULL
+   OR r.resource_version !~ '^[0-9]{1,40}$' OR EXCLUDED.resource_version !~ '^[0-9]{1,40}$'
+   OR EXCLUDED.resource_version::numeric >= r.resource_version::numeric
+"""
+
+# Keys are locked in one order, so that two batches wait for each other instead of deadlocking.
+_PUT = f"""
+WITH written AS (
+  INSERT INTO storage_resource AS r
+    (object_id, cluster_id, resource_type, namespace, resource_name, data, create_time, update_time, change_time)
+  SELECT object_id, cluster_id, resource_type, namespace, resource_name, data, moment, moment, moment
+  FROM storage_batch, date_trunc('milliseconds', clock_timestamp()) AS moment
+  ORDER BY cluster_id, resource_type, namespace, resource_name
+  ON CONFLICT (cluster_id, resource_type, namespace, resource_name) DO UPDATE SET
+    data = EXCLUDED.data,
+    update_time = greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond'),
+    change_time = CASE WHEN r.data IS DISTINCT FROM EXCLUDED.data
+                  THEN greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond') ELSE r.change_time END
+  {_NEWER}
+  RETURNING r.*, xmax = 0 AS fresh
+), logged AS (
+  INSERT INTO storage_change
+    (at, op, object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data)
+  SELECT update_time, CASE WHEN fresh THEN 'add' ELSE 'change' END, object_id, cluster_id, resource_type, namespace, resource_name, uid,
+         resource_version, create_time, data
+  FROM written WHERE change_time = update_time
+)
+SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh AND change_time = update_time),
+       count(*) FILTER (WHERE NOT fresh AND change_time <> update_time) FROM written
+"""  # noqa: S608  # both parts are constants
+
+_DELETE = """
+WITH chosen AS MATERIALIZED (
+  SELECT found.id, wanted.version FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS wanted (cluster_id, resource_type, namespace, resource_name, version)
+  CROSS JOIN LATERAL (
+    SELECT r.id FROM storage_resource r
+    WHERE r.cluster_id = wanted.cluster_id AND r.resource_type = wanted.resource_type
+      AND r.namespace = wanted.namespace AND r.resource_name = wanted.resource_name
+      AND (NOT %s OR wanted.version !~ '^[0-9]{1,40}$' OR r.resource_version IS NULL OR r.resource_version !~ '^[0-9]{1,40}$'
+           OR r.resource_version::numeric <= wanted.version::numeric)
+    FOR UPDATE
+  ) found
+), gone AS (
+  DELETE FROM storage_resource r WHERE r.id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING r.*
+), logged AS (
+  INSERT INTO storage_change
+    (at, op, object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data)
+  SELECT date_trunc('milliseconds', clock_timestamp()), 'delete', object_id, cluster_id, resource_type, namespace, resource_name, uid,
+         resource_version, create_time, data
+  FROM gone
+)
+SELECT count(*) FROM gone
+"""
+
+
+@retried
+def write(records: Iterable[Record], *, guard: bool = False) -> Counts:
+    """Apply the records, all or nothing; of several for one key the last counts.
+
+    With `guard`, a document or deletion whose resourceVersion is older than the stored one's (of the same uid) changes nothing.
+    Invalid when a key or a document cannot be stored.
+    """
+    last = {record.key: record for record in records}
+    for key in last:
+        key.check()
+    puts = [record for record in last.values() if record.data is not None]
+    deletes = [record for record in last.values() if record.data is None]
+    with refused_data(), transaction.atomic():
+        added, changed, unchanged = _put(puts, guard) if puts else (0, 0, 0)
+        deleted = _delete(deletes, guard) if deletes else 0
+    return Counts(added, changed, unchanged, len(puts) - added - changed - unchanged, deleted)
+
+
+def _put(records: Sequence[Record], guard: bool) -> tuple[int, int, int]:
+    with connection.cursor() as cursor:
+        cursor.execute(_STAGE)
+        cursor.copy_expert("COPY storage_batch FROM STDIN", BytesIO(b"".join(map(_copy_line, records))))
+        cursor.execute(_PUT, [guard])
+        added, changed, unchanged = cursor.fetchone()
+        return added, changed, unchanged
+
+
+def _copy_line(record: Record) -> bytes:
+    key = record.key
+    texts = (objectids.new(), key.cluster_id, key.resource_type, key.namespace, key.resource_name)
+    cells = (*(text.encode() for text in texts), record.data or b"null")
+    return b"\t".join(map(_escaped, cells)) + b"\n"
+
+
+def _escaped(cell: bytes) -> bytes:
+    """COPY's text format: a backslash before itself, and no raw tab or line end."""
+    return cell.replace(b"\\", b"\\\\").replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+
+
+def _delete(records: Sequence[Record], guard: bool) -> int:
+    keys = [record.key for record in records]
+    columns: list[list[str]] = [
+        [key.cluster_id for key in keys],
+        [key.resource_type for key in keys],
+        [key.namespace for key in keys],
+        [key.resource_name for key in keys],
+        [record.resource_version for record in records],
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_DELETE, [*columns, guard])
+        return int(cursor.fetchone()[0])

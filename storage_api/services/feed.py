@@ -1,0 +1,78 @@
+"""The change log read forward: resumable by sequence, never a change skipped that commits late."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+from psycopg2 import sql
+
+from kubegale.errors import Expired
+from storage_api.documents import CREATED, DATA, RESOURCE, Column, Kind, Shape, selection
+from storage_api.paths import Path
+from storage_api.times import TimeStyle
+
+CHANGE = Shape(
+    "storage_change",
+    (
+        *(column for column in RESOURCE.columns if column not in (DATA, CREATED) and column.key != "updateTime"),
+        DATA,
+        CREATED,
+        Column("updateTime", "at", Kind.TIME),
+    ),
+)
+PAGE = 100
+# Sequence numbers are drawn before their transaction commits: what a running transaction may still precede is left for the next look.
+_SETTLED = sql.SQL("r.xid < pg_snapshot_xmin(pg_current_snapshot())")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change: its place in the log, what happened (add, change, delete), the document as JSON text."""
+
+    seq: int
+    op: str
+    document: str
+
+
+def latest() -> int:
+    """The place of the newest settled change; 0 when there is none."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("SELECT r.seq FROM storage_change r WHERE {} ORDER BY r.seq DESC LIMIT 1").format(_SETTLED))
+        found = cursor.fetchone()
+        return int(found[0]) if found else 0
+
+
+def check_place(after: int) -> None:
+    """Expired when changes after that place may have been dropped already; 0 always stands for the oldest that is kept."""
+    if after <= 0:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce((SELECT min(seq) FROM storage_change), (SELECT last_value + 1 FROM storage_change_seq))")
+        oldest = int(cursor.fetchone()[0])
+    if after < oldest - 1:
+        raise Expired(f"changes after {after} are no longer kept; the oldest is {oldest}", oldest=oldest)
+
+
+def after(
+    place: int, cluster_id: str, resource_type: str, *, style: TimeStyle, must_differ: Path = (), limit: int = PAGE
+) -> Sequence[Entry]:
+    """The next settled changes of one type in one cluster; with `must_differ`, changed documents only where they differ there from before."""
+    statement = sql.SQL(
+        "SELECT r.seq, r.op, {head} FROM storage_change r WHERE r.cluster_id = %s AND r.resource_type = %s AND r.seq > %s"
+        " AND {settled} {differs}"
+        " ORDER BY r.seq LIMIT %s"
+    ).format(head=selection(CHANGE, {}, style).head, settled=_SETTLED, differs=_DIFFERS if must_differ else sql.SQL(""))
+    params: list[Any] = [cluster_id, resource_type, place, *([list(must_differ), list(must_differ)] if must_differ else []), limit]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        return [Entry(*row) for row in cursor.fetchall()]
+
+
+_DIFFERS = sql.SQL("""
+AND (r.op <> 'change' OR (jsonb_build_object('data', r.data) #> %s::text[]) IS DISTINCT FROM (
+  SELECT jsonb_build_object('data', p.data) #> %s::text[] FROM storage_change p
+  WHERE p.cluster_id = r.cluster_id AND p.resource_type = r.resource_type AND p.namespace = r.namespace
+    AND p.resource_name = r.resource_name AND p.seq < r.seq
+  ORDER BY p.seq DESC LIMIT 1))
+""")

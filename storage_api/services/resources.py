@@ -1,0 +1,158 @@
+"""Dynamic resources: put, delete, sweep and read; every write that changes something is logged in `Change` by the same statement."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from django.db import connection
+from psycopg2 import sql
+
+from storage_api import objectids, rows
+from storage_api.conditions import Clause, Context, among, compare, equals
+from storage_api.documents import RESOURCE, Column, selection
+from storage_api.filters import TypedQuery
+from storage_api.paths import Tree
+from storage_api.queries import Query, condition, listing, on_target, source
+from storage_api.services.writes import check_key, refused_data, retried
+from storage_api.times import TimeStyle
+
+SWEEP_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Where a resource stands; `namespace` is "" for cluster scope."""
+
+    cluster_id: str
+    resource_type: str
+    namespace: str
+    resource_name: str
+
+    def check(self) -> None:
+        """Invalid when a part cannot be stored."""
+        check_key(clusterId=self.cluster_id, resourceType=self.resource_type, namespace=self.namespace, resourceName=self.resource_name)
+
+    def clauses(self) -> tuple[Clause, ...]:
+        """The conditions that name exactly this resource."""
+        return (
+            *of_type(self.cluster_id, self.resource_type),
+            equals("namespace", self.namespace),
+            equals("resource_name", self.resource_name),
+        )
+
+
+# update_time always moves, by a millisecond at least; change_time follows it only when the document differs, and that is what the log is
+# told by.
+_PUT = """
+WITH written AS (
+  INSERT INTO storage_resource AS r
+    (object_id, cluster_id, resource_type, namespace, resource_name, data, create_time, update_time, change_time)
+  SELECT %s, %s, %s, %s, %s, %s::jsonb, moment, moment, moment FROM date_trunc('milliseconds', clock_timestamp()) AS moment
+  ON CONFLICT (cluster_id, resource_type, namespace, resource_name) DO UPDATE SET
+    data = EXCLUDED.data,
+    update_time = greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond'),
+    change_time = CASE WHEN r.data IS DISTINCT FROM EXCLUDED.data
+                  THEN greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond') ELSE r.change_time END
+  RETURNING r.*, xmax = 0 AS fresh
+)
+INSERT INTO storage_change
+  (at, op, object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data)
+SELECT update_time, CASE WHEN fresh THEN 'add' ELSE 'change' END, object_id, cluster_id, resource_type, namespace, resource_name, uid,
+       resource_version, create_time, data
+FROM written WHERE change_time = update_time
+"""
+
+_DELETE = sql.SQL("""
+WITH gone AS (DELETE FROM storage_resource r WHERE {condition} RETURNING r.*),
+logged AS (
+  INSERT INTO storage_change
+    (at, op, object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data)
+  SELECT date_trunc('milliseconds', clock_timestamp()), 'delete', object_id, cluster_id, resource_type, namespace, resource_name, uid,
+         resource_version, create_time, data
+  FROM gone
+)
+SELECT count(*) FROM gone
+""")
+
+
+@retried
+def put(key: Key, data: str) -> None:
+    """Create the resource or replace its document (JSON text). Last arrival wins; `_id` and createTime stay, updateTime always moves."""
+    key.check()
+    values = (objectids.new(), key.cluster_id, key.resource_type, key.namespace, key.resource_name, data)
+    with refused_data(), connection.cursor() as cursor:
+        cursor.execute(_PUT, values)
+
+
+def of_type(cluster_id: str, resource_type: str) -> tuple[Clause, ...]:
+    """The conditions of one type in one cluster, spelled as stored."""
+    exact = equals("resource_type", resource_type)
+    in_lower_case = Clause(sql.SQL('r.type_key = lower(%s COLLATE "C")'), (resource_type,))
+    return equals("cluster_id", cluster_id), in_lower_case, exact
+
+
+def of_query(cluster_id: str, query: TypedQuery) -> tuple[Clause, ...]:
+    """The conditions of a typed query's types in one cluster, however spelled."""
+    return equals("cluster_id", cluster_id), among("type_key", query.types)
+
+
+def root(cluster_id: str, type_key: str) -> str:
+    """Under which key of the document index a cluster's documents of a type stand."""
+    return f"{cluster_id}/{type_key}"
+
+
+def context(cluster_id: str, types: Sequence[str], style: TimeStyle) -> Context:
+    """What conditions on a cluster's documents of some types are read against."""
+    return Context(RESOURCE, style.info, tuple(types), tuple(root(cluster_id, item) for item in types))
+
+
+def reader(query: Query, fields: Tree, style: TimeStyle) -> Iterator[list[str]]:
+    """Lists of JSON texts of a query's documents, in its order; read lazily through a cursor."""
+    chosen = selection(query.shape, fields, style)
+    statement, params = listing(query, chosen, in_index=_in_index(query, fields))
+    return rows.chunks(statement, params, chosen)
+
+
+def _in_index(query: Query, fields: Tree) -> bool:
+    return bool(fields) and not query.shape.bare and all(_is_scalar(query.shape.column(key)) for key in fields)
+
+
+def _is_scalar(column: Column | None) -> bool:
+    return column is None or column.key not in ("data", "extraInfo")
+
+
+def first(query: Query, fields: Tree, style: TimeStyle) -> str | None:
+    """The JSON text of the first document of a query, or None."""
+    for texts in reader(replace(query, limit=1), fields, style):
+        return texts[0]
+    return None
+
+
+@retried
+def delete(query: Query, *, seconds: int = 0) -> int:
+    """Delete what a query matches and log each deletion, all or nothing; how many went.
+
+    `seconds`: how long it may take, when that is more than a request usually may.
+    """
+    where, params = on_target(query)
+    with refused_data(), rows.long_statement(seconds), connection.cursor() as cursor:
+        cursor.execute(_DELETE.format(condition=where), params)
+        return int(cursor.fetchone()[0])
+
+
+def updated_between(begin: datetime | None, end: datetime | None) -> tuple[Clause, ...]:
+    """Conditions of a sweep: updateTime after `begin` and before `end`, both open."""
+    after = () if begin is None else (compare("update_time", ">", begin),)
+    return after if end is None else (*after, compare("update_time", "<", end))
+
+
+def namespaces(cluster_id: str, types: Sequence[str], narrowed: Sequence[Clause] = ()) -> list[str]:
+    """The namespaces in which a cluster has documents of the types, sorted; further conditions narrow which documents count."""
+    query = Query(RESOURCE, (equals("cluster_id", cluster_id), among("type_key", types), *narrowed))
+    rows_, row_params = source(query)
+    where, where_params = condition(query)
+    statement = sql.SQL("SELECT DISTINCT r.namespace FROM {} WHERE {} AND r.namespace <> '' ORDER BY 1").format(rows_, where)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*row_params, *where_params])
+        return [row[0] for row in cursor.fetchall()]
+

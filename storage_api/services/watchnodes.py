@@ -1,0 +1,41 @@
+"""Watch nodes: objects that others watch, apart for each environment."""
+
+from dataclasses import dataclass
+
+from storage_api.conditions import Clause, equals
+from storage_api.services.writes import check_key, execute
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKey:
+    """Where a watch node stands."""
+
+    env: str
+    cluster_id: str
+    namespace: str
+    resource_type: str
+    resource_name: str
+
+    def clauses(self) -> tuple[Clause, ...]:
+        """The conditions that name exactly this node."""
+        siblings = listed(self.env, self.cluster_id, namespace=self.namespace, resource_type=self.resource_type)
+        return (*siblings, equals("resource_name", self.resource_name))
+
+
+def listed(env: str, cluster_id: str, *, namespace: str, resource_type: str) -> tuple[Clause, ...]:
+    """The conditions of one list of nodes."""
+    return equals("env", env), equals("cluster_id", cluster_id), equals("resource_type", resource_type), equals("namespace", namespace)
+
+
+_PUT = """
+INSERT INTO storage_watch_node AS r (env, cluster_id, namespace, resource_type, resource_name, data, update_time)
+VALUES (%s, %s, %s, %s, %s, %s::jsonb, date_trunc('milliseconds', clock_timestamp()))
+ON CONFLICT (env, cluster_id, resource_type, namespace, resource_name) DO UPDATE SET
+  data = EXCLUDED.data, update_time = greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond')
+"""
+
+
+def put(key: NodeKey, data: str) -> None:
+    """Create a node or replace its object (JSON text)."""
+    check_key(clusterId=key.cluster_id, namespace=key.namespace, resourceType=key.resource_type, resourceName=key.resource_name)
+    execute(_PUT, key.env, key.cluster_id, key.namespace, key.resource_type, key.resource_name, data)

@@ -1,0 +1,88 @@
+"""Times on the wire: how they are written, and what a time parameter may look like."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+from psycopg2 import sql
+
+INT64 = 2**63
+FIRST_SECOND, LAST_SECOND = -62135596800, 253402300799
+
+_INTEGER = re.compile(r"[+-]?[0-9]+\Z")
+_WALL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\Z")
+_RFC3339 = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:?[0-9]{2})\Z")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class TimeStyle:
+    """How instants are written: `rfc3339` with milliseconds and offset, or the wall clock of the zone in seconds."""
+
+    zone: str
+    rfc3339: bool = False
+
+    @cached_property
+    def info(self) -> ZoneInfo:
+        """The zone itself."""
+        return ZoneInfo(self.zone)
+
+    def expression(self, instant: sql.Composable) -> sql.Composable:
+        """SQL for the text of an instant."""
+        if self.rfc3339:
+            return sql.SQL("storage_rfc3339({}, {})").format(instant, sql.Literal(self.zone))
+        return sql.SQL("to_char({} AT TIME ZONE {}, 'YYYY-MM-DD HH24:MI:SS')").format(instant, sql.Literal(self.zone))
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A bound given by a caller: unix seconds, and the wall clock as text when that is what the caller gave."""
+
+    seconds: Decimal
+    wall: str | None = None
+
+    @property
+    def instant(self) -> datetime:
+        """The bound as an instant, cut to the years 1 to 9999."""
+        return instant_of(min(max(self.seconds, Decimal(FIRST_SECOND)), Decimal(LAST_SECOND)))
+
+
+def instant_of(seconds: int | Decimal) -> datetime:
+    """The instant of unix seconds within the years 1 to 9999, to the microsecond."""
+    whole = int(seconds // 1)
+    day, second = divmod(whole, 86400)
+    stamp = datetime.fromordinal(_EPOCH.toordinal() + day).replace(
+        tzinfo=UTC, hour=second // 3600, minute=second // 60 % 60, second=second % 60
+    )
+    return stamp.replace(microsecond=int((Decimal(seconds) - whole) * 1_000_000))
+
+
+def whole_number(text: str) -> int | None:
+    """A base-10 int64, or None."""
+    if not text.isascii() or len(text) > 20 or not _INTEGER.match(text):
+        return None
+    number = int(text)
+    return number if -INT64 <= number < INT64 else None
+
+
+def bound(text: str, zone: ZoneInfo) -> Bound | None:
+    """A time parameter: unix seconds, `YYYY-MM-DD HH:MM:SS` or RFC3339; None for anything else."""
+    if (seconds := whole_number(text)) is not None:
+        return Bound(Decimal(seconds))
+    try:
+        if _WALL.match(text):
+            return Bound(_seconds(datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=zone)), wall=text)
+        if parts := _RFC3339.match(text):
+            stamp = datetime.fromisoformat(parts[1] + (parts[3] if parts[3] != "Z" else "+00:00"))
+            return Bound(_seconds(stamp) + Decimal(parts[2] or 0))
+    except (ValueError, OverflowError):
+        return None
+    return None
+
+
+def _seconds(stamp: datetime) -> Decimal:
+    since = stamp - _EPOCH
+    return Decimal(since.days * 86400 + since.seconds)
