@@ -3,6 +3,7 @@
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from cryptography.fernet import Fernet
 from kombu import Queue
@@ -63,6 +64,8 @@ MIDDLEWARE = [
 ROOT_URLCONF = "kubegale.urls"
 WSGI_APPLICATION = "kubegale.wsgi.application"
 APPEND_SLASH = False
+# Under these, names in addresses may hold a percent-encoded slash.
+FREE_NAME_PREFIXES = ("/bcsapi/", "/bcsstorage/")
 API_PREFIXES = (
     "/api/",
     "/bcsapi/",
@@ -140,6 +143,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "check-clusters": {"task": "clusters.check_clusters", "schedule": env.number("CLUSTER_CHECK_INTERVAL", 30.0)},
     "resume-operations": {"task": "clusters.resume_operations", "schedule": env.number("OPERATION_RESUME_INTERVAL", 15.0)},
     "purge-operations": {"task": "clusters.purge_operations", "schedule": 3600.0},
+    "storage-retention": {"task": "storage_api.keep_retention", "schedule": 3600.0},
 }
 
 # --- Web ------------------------------------------------------------------------------------------------------------
@@ -228,6 +232,23 @@ CLUSTER_CIRCUIT_SECONDS = env.number("CLUSTER_CIRCUIT_SECONDS", 10.0)
 CLUSTER_POOL_SIZE = env.integer("CLUSTER_POOL_SIZE", 16)
 WS_BASE_URL = env.text("WS_BASE_URL")
 KUBEGALE_WS_PORT = env.integer("KUBEGALE_WS_PORT", env.integer("KUBEGALE_PORT", 8000) + 1)
+
+# --- Storage --------------------------------------------------------------------------------------------------------
+STORAGE_WIRE_PROFILE = env.choice("STORAGE_WIRE_PROFILE", "doc", ("doc", "go"))
+STORAGE_TIME_ZONE = env.text("STORAGE_TIME_ZONE", env.text("TIME_ZONE", "Asia/Shanghai"))
+try:
+    ZoneInfo(STORAGE_TIME_ZONE)
+except (ValueError, OSError):
+    raise env.SettingError(f"STORAGE_TIME_ZONE is no time zone: {STORAGE_TIME_ZONE!r}.") from None
+STORAGE_CHANGE_DAYS = env.integer("STORAGE_CHANGE_DAYS", 7)
+STORAGE_EVENT_MAX_DAYS = env.integer("STORAGE_EVENT_MAX_DAYS", 15)
+STORAGE_EVENT_MAX_COUNT = env.integer("STORAGE_EVENT_MAX_COUNT", 10_000)
+STORAGE_ALARM_MAX_DAYS = env.integer("STORAGE_ALARM_MAX_DAYS", 15)
+STORAGE_ALARM_MAX_COUNT = env.integer("STORAGE_ALARM_MAX_COUNT", 10_000)
+STORAGE_WATCH_STREAMS = env.integer("STORAGE_WATCH_STREAMS", 8)
+STORAGE_WATCH_SECONDS = env.number("STORAGE_WATCH_SECONDS", 3600.0)
+STORAGE_WATCH_HEARTBEAT = env.number("STORAGE_WATCH_HEARTBEAT", 15.0)
+STORAGE_WATCH_POLL = env.number("STORAGE_WATCH_POLL", 0.5)
 
 # --- Logs -----------------------------------------------------------------------------------------------------------
 LOG_FORMAT = env.choice("LOG_FORMAT", "json", ("json", "text"))

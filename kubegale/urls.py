@@ -8,10 +8,12 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from kubegale import errors, health
 from kubegale.api.dialect import Dialect
 from kubegale.api.rendering import dumps
-from kubegale.dialects import k8s_service, kubegale, walm
+from kubegale.dialects import bcs_storage, k8s_service, kubegale, walm
 
 # Which dialect speaks for addresses under a prefix, when no view of it was reached.
 DIALECTS: dict[str, Dialect] = {
+    "/bcsapi/": bcs_storage.DIALECT,
+    "/bcsstorage/": bcs_storage.DIALECT,
     "/v1/k8sservice": k8s_service.DIALECT,
     **dict.fromkeys(walm.PREFIXES, walm.DIALECT),
     "/api/": kubegale.DIALECT,
@@ -25,6 +27,8 @@ urlpatterns = [
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/v1/auth/", include(kubegale.auth_urlpatterns)),
     path("api/v1/kubernetes/", include(kubegale.urlpatterns)),
+    path("bcsapi/v4/storage/", include(bcs_storage.urlpatterns)),
+    path("bcsstorage/v1/", include(bcs_storage.urlpatterns)),
     path("v1/k8sservice/", include(k8s_service.urlpatterns)),
     path("", include(walm.urlpatterns)),
     path("admin/", admin.site.urls),

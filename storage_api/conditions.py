@@ -129,7 +129,7 @@ def _bounded(context: Context, item: Filter, bound: times.Bound) -> Clause:
     return Clause(text, (list(paths.parse(item.path)[1:]), bound.seconds, bound.wall))
 
 
-def extra(context: Context, conditions: Iterable[Equals]) -> list[Clause]:
+def matching(context: Context, conditions: Iterable[Equals]) -> list[Clause]:
     """The conditions of an `extra` parameter."""
     return [_extra(context, condition) for condition in conditions]
 

@@ -86,7 +86,7 @@ def count(query: Query) -> tuple[sql.Composable, list[Any]]:
 
 
 def on_target(query: Query) -> tuple[sql.Composable, list[Any]]:
-    """The conditions on the table's own row, whatever the slice: a row that another writer has just changed is judged again as it then is."""
+    """The conditions on the table's own row, whatever the slice: a row that another writer has just changed is judged again."""
     where, params = condition(query)
     hints = _hints(query)
     if not hints:

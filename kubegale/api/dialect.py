@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
@@ -79,6 +79,8 @@ def domain_error(error: Exception) -> DomainError | None:
             return NotFound(str(error) or "not found")
         case RequestDataTooBig():
             return PayloadTooLarge(f"the body is larger than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes")
+        case SuspiciousOperation():
+            return Invalid("the request is malformed")
         case exceptions.APIException() if error.status_code < 500:
             return Invalid(str(error.detail))
     return None

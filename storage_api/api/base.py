@@ -50,18 +50,24 @@ class Single:
 
 
 class StorageView(DialectView):
-    """A view over the store; `actions` names what each method does."""
+    """A view over the store; `actions` names what each method does.
+
+    `names_cluster_itself`: the cluster stands in the body or the query, and the view asks for the right to it there.
+    """
 
     actions: ClassVar[Mapping[str, Action]] = {}
+    names_cluster_itself: ClassVar[bool] = False
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate, then ask whether the caller may touch the cluster named by the address."""
         super().initial(request, *args, **kwargs)
-        self.authorise_cluster(request, str(kwargs.get("cluster", "")))
+        if not self.names_cluster_itself:
+            self.authorise_cluster(request, str(kwargs.get("cluster", "")))
 
     def authorise_cluster(self, request: Request, cluster: str) -> None:
         """The one place where a clusterId is authorised; raises Forbidden. Bodies and queries that name a cluster come through here too."""
-        authorise(self, request, Act(VERBS.get(request.method or "GET", "get"), cluster=cluster, namespace=str(self.kwargs.get("namespace", ""))))
+        verb, namespace = VERBS.get(request.method or "GET", "get"), str(self.kwargs.get("namespace", ""))
+        authorise(self, request, Act(verb, "storage", cluster=cluster, namespace=namespace))
 
     def get_exception_handler(self) -> Any:
         """Failures carry what was being done; the reason goes into a header, the document fixes the sentences of the body."""
@@ -94,7 +100,7 @@ class StorageView(DialectView):
     def streamed(self, chunks: Iterator[list[str]], *, total: int | None = None) -> HttpResponseBase:
         """A list of documents inside the envelope. A long one goes out while it is being read."""
         gap = orjson.Fragment(_GAP)
-        envelope = self.dialect.one(gap) if total is None else self.dialect.page(Page(gap, total))  # type: ignore[arg-type]
+        envelope = self.dialect.one(gap) if total is None else self.dialect.page(Page(gap, total))
         head, tail = dumps(envelope).split(_GAP)
         parts, size = [head + b"["], 0
         joined = _joined(chunks)

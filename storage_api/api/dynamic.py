@@ -50,7 +50,7 @@ class DynamicView(StorageView):
         cluster, stored = str(self.kwargs["cluster"]), stored_type(self.env, resource_type)
         context = resources.context(cluster, (_lower(stored.name),), self.style)
         kinds = (conditions.kind_among(context, stored.kinds),) if stored.kinds else ()
-        return (*resources.of_type(cluster, stored.name), *kinds, *conditions.extra(context, found))
+        return (*resources.of_type(cluster, stored.name), *kinds, *conditions.matching(context, found))
 
 
 def _lower(text: str) -> str:
@@ -62,7 +62,7 @@ class NamespacedResource(DynamicView):
     """One resource of a namespace."""
 
     actions = {"GET": base.GET_LISTED, "PUT": base.PUT, "DELETE": base.DELETE}
-    given = ("clusterId", "namespace", "resourceType", "resourceName")
+    given: ClassVar[tuple[str, ...]] = ("clusterId", "namespace", "resourceType", "resourceName")
 
     def key(self) -> Key:
         """The key that the address names."""
@@ -172,7 +172,7 @@ class TypedList(StorageView):
             *resources.of_query(cluster, self.typed),
             *kinds,
             *conditions.typed(context, self.typed.filters, values),
-            *conditions.extra(context, base.equalities(values, given=("clusterId",), any_of=True)),
+            *conditions.matching(context, base.equalities(values, given=("clusterId",), any_of=True)),
         )
         offset, limit = base.slice_of(values)
         return self.streamed(resources.reader(Query(RESOURCE, where, offset, limit), base.fields(values), self.style))
@@ -197,7 +197,7 @@ class NamespaceNames(StorageView):
         cluster, types = self.kwargs["cluster"], filters.NAMESPACE_SOURCES[self.env]
         context = resources.context(cluster, types, self.style)
         chosen = [conditions.among("namespace", conditions.choices(values[key])) for key in ("name", "namespace") if values.get(key)]
-        found = conditions.extra(context, base.equalities(values, given=("clusterId",), any_of=True))
+        found = conditions.matching(context, base.equalities(values, given=("clusterId",), any_of=True))
         return resources.namespaces(cluster, types, (*chosen, *found))
 
 
@@ -245,4 +245,3 @@ class Batch(StorageView):
             case "delete":
                 return Record(key, None, body.text("resourceVersion"))
         raise Invalid(f"line {number}: op must be put or delete", line=number)
-

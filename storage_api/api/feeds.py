@@ -52,8 +52,8 @@ class Feed(StorageView):
     def post(self, request: Request, **_: Any) -> StreamingHttpResponse:
         """Stream `{"type":1 add|2 delete|3 change,"value":document,"seq":n}`, then `{"type":-1,"value":null}`.
 
-        Body: `maxEvents` (0 is no limit), `timeout` in nanoseconds (0 is the server's own), `mustDiff` dotted path, `since` a `seq` to go on
-        from (0 the oldest kept; absent: from now). Blank lines keep the connection alive. Expired when the place is no longer kept,
+        Body: `maxEvents` (0 is no limit), `timeout` in nanoseconds (0 is the server's own), `mustDiff` dotted path, `since` a `seq` to go
+        on from (0 the oldest kept; absent: from now). Blank lines keep the connection alive. Expired when the place is no longer kept,
         TooManyRequests when the process serves as many streams as it may.
         """
         subscription = self._subscription(request)
@@ -136,5 +136,3 @@ def _parts(subscription: Subscription) -> Iterator[bytes]:
             connection.close_if_unusable_or_obsolete()
             time.sleep(min(settings.STORAGE_WATCH_POLL, max(0.0, deadline - time.monotonic())))
     yield END
-
-

@@ -79,6 +79,7 @@ class Events(ReportView):
     """Events of all clusters: list and report."""
 
     actions = {"GET": base.LIST_COUNTED, "PUT": base.PUT}
+    names_cluster_itself = True
     shape = EVENT
     columns = {
         "id": "event_id",
@@ -104,7 +105,7 @@ class Events(ReportView):
         where = (
             *self.lists(values, self.columns),
             *self.between(values, "event_time"),
-            *conditions.extra(self.context, [*info, *base.equalities(values, given=(), any_of=True)]),
+            *conditions.matching(self.context, [*info, *base.equalities(values, given=(), any_of=True)]),
             *conditions.contains(self.context, extra.contained(values.get("extra_contain", ""))),
         )
         return self.page(where, values)
@@ -143,6 +144,7 @@ class Alarms(ReportView):
     """Alarms of all clusters: list and report."""
 
     actions = {"GET": base.LIST_COUNTED, "POST": base.PUT}
+    names_cluster_itself = True
     shape = ALARM
     columns = {"clusterId": "cluster_id", "namespace": "namespace", "source": "source", "module": "module"}
 
@@ -152,7 +154,7 @@ class Alarms(ReportView):
         for cluster in values.get("clusterId", "").split(","):
             self.authorise_cluster(request, cluster)
         types = (conditions.holds_any("type", conditions.choices(values["type"])),) if values.get("type") else ()
-        found = conditions.extra(self.context, base.equalities(values, given=(), any_of=True))
+        found = conditions.matching(self.context, base.equalities(values, given=(), any_of=True))
         return self.page((*self.lists(values, self.columns), *types, *self.between(values, "received_time"), *found), values)
 
     def post(self, request: Request, **_: Any) -> None:
@@ -199,7 +201,7 @@ class MetricList(ReportView):
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         """The documents, oldest first."""
         values = self.query(request)
-        found = conditions.extra(self.context, base.equalities(values, given=("clusterId",)))
+        found = conditions.matching(self.context, base.equalities(values, given=("clusterId",)))
         lists = self.lists(values, {"namespace": "namespace", "type": "type", "name": "name"})
         return self.many((conditions.equals("cluster_id", self.kwargs["cluster"]), *lists, *found), values)
 
@@ -244,7 +246,7 @@ class ClusterHosts(ReportView):
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         """The documents, oldest first."""
         values = self.query(request)
-        found = conditions.extra(self.context, base.equalities(values, given=("clusterId",)))
+        found = conditions.matching(self.context, base.equalities(values, given=("clusterId",)))
         return self.many((conditions.equals("cluster_id", self.kwargs["cluster"]), *found), values)
 
     def put(self, request: Request, **_: Any) -> None:
@@ -294,4 +296,4 @@ class WatchNodeList(ReportView):
         """The objects, oldest first; `field` and `extra` are relative to the object."""
         values = self.query(request)
         place = watchnodes.listed(self.env, self.kwargs["cluster"], namespace=self.kwargs["namespace"], resource_type=self.kwargs["type"])
-        return self.many((*place, *conditions.extra(self.context, base.equalities(values, given=()))), values)
+        return self.many((*place, *conditions.matching(self.context, base.equalities(values, given=()))), values)

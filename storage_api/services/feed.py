@@ -57,7 +57,7 @@ def check_place(after: int) -> None:
 def after(
     place: int, cluster_id: str, resource_type: str, *, style: TimeStyle, must_differ: Path = (), limit: int = PAGE
 ) -> Sequence[Entry]:
-    """The next settled changes of one type in one cluster; with `must_differ`, changed documents only where they differ there from before."""
+    """The next settled changes of one type in one cluster; with `must_differ`, changes only where the document differs there."""
     statement = sql.SQL(
         "SELECT r.seq, r.op, {head} FROM storage_change r WHERE r.cluster_id = %s AND r.resource_type = %s AND r.seq > %s"
         " AND {settled} {differs}"

@@ -23,7 +23,8 @@ _CLAIM = """
 INSERT INTO storage_host AS r (object_id, ip, cluster_id, create_time, update_time)
 SELECT fresh.object_id, fresh.ip, %s, moment, moment
 FROM unnest(%s::text[], %s::text[]) AS fresh (object_id, ip), date_trunc('milliseconds', clock_timestamp()) AS moment ORDER BY fresh.ip
-ON CONFLICT (ip) DO UPDATE SET cluster_id = EXCLUDED.cluster_id, update_time = EXCLUDED.update_time WHERE r.cluster_id <> EXCLUDED.cluster_id
+ON CONFLICT (ip) DO UPDATE SET cluster_id = EXCLUDED.cluster_id, update_time = EXCLUDED.update_time
+  WHERE r.cluster_id <> EXCLUDED.cluster_id
 """
 
 

@@ -155,4 +155,3 @@ def namespaces(cluster_id: str, types: Sequence[str], narrowed: Sequence[Clause]
     with connection.cursor() as cursor:
         cursor.execute(statement, [*row_params, *where_params])
         return [row[0] for row in cursor.fetchall()]
-

@@ -1,0 +1,30 @@
+"""The hourly upkeep of the store."""
+
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+
+from storage_api.models import Alarm, Event
+from storage_api.services import upkeep
+
+
+@shared_task(name="storage_api.keep_retention", soft_time_limit=1800, time_limit=1860)
+def keep_retention() -> None:
+    """Make the change log's coming days, drop its expired ones, let events and alarms age."""
+    now = timezone.now()
+    upkeep.make_partitions(now.date())
+    upkeep.drop_partitions(now.date(), keep_days=settings.STORAGE_CHANGE_DAYS)
+    upkeep.expire(
+        Event._meta.db_table,
+        time_column="event_time",
+        now=now,
+        max_days=settings.STORAGE_EVENT_MAX_DAYS,
+        max_count=settings.STORAGE_EVENT_MAX_COUNT,
+    )
+    upkeep.expire(
+        Alarm._meta.db_table,
+        time_column="received_time",
+        now=now,
+        max_days=settings.STORAGE_ALARM_MAX_DAYS,
+        max_count=settings.STORAGE_ALARM_MAX_COUNT,
+    )
