@@ -8,9 +8,11 @@ from django.urls import URLPattern, path
 from kubegale import errors
 from kubegale.api.dialect import Dialect, Page
 from kubegale.api.routes import catch_all
+from kubegale.api.schema import BOOLEAN, INTEGER, TEXT, Schema
 from storage_api import profile
 from storage_api.api import dynamic, feeds, reports
 from storage_api.api.base import Action, Single
+from storage_api.api.schemas import typed_operations
 from storage_api.filters import QUERIES
 
 # Codes of the document and of the Go server, and the sentence of both.
@@ -88,7 +90,20 @@ def _empty(action: object, go: bool) -> object:
     return [] if action.empty == "list" else None
 
 
-DIALECT = Dialect(name="bcs_storage", one=_one, page=_page, error=_error)
+def _envelope(schema: Schema, paged: bool) -> Schema:
+    members = {"result": BOOLEAN, "code": INTEGER, "message": TEXT, "data": schema, **({"total": INTEGER} if paged else {})}
+    return {"type": "object", "properties": members, "required": list(members)}
+
+
+DIALECT = Dialect(
+    name="bcs_storage",
+    one=_one,
+    page=_page,
+    error=_error,
+    envelope=_envelope,
+    error_schema=_envelope({"nullable": True}, False),
+    error_status=200,
+)
 
 
 def _bound(view: type, **values: Any) -> Any:
@@ -111,13 +126,14 @@ def _typed(env: str) -> Iterator[URLPattern]:
     yield path(f"{place}/namespace", _namespace(env))
     for typed in QUERIES[env]:
         if typed.name != "namespace":
-            yield path(f"{place}/{typed.name}", _bound(dynamic.TypedList, typed=typed))
+            yield path(f"{place}/{typed.name}", _bound(dynamic.TypedList, typed=typed, operations=typed_operations(typed)))
 
 
 def _namespace(env: str) -> Any:
     if env == "mesos":
         return _bound(dynamic.NamespaceNames, env=env)
-    return _bound(dynamic.NamespaceDocuments, typed=next(typed for typed in QUERIES[env] if typed.name == "namespace"))
+    typed = next(typed for typed in QUERIES[env] if typed.name == "namespace")
+    return _bound(dynamic.NamespaceDocuments, typed=typed, operations=typed_operations(typed))
 
 
 def _watch(env: str) -> Iterator[URLPattern]:

@@ -14,6 +14,7 @@ from kubegale.api.auth import Act, authorise
 from kubegale.api.dialect import DialectView, Page, domain_error, error_response
 from kubegale.api.parsing import raw_body
 from kubegale.api.rendering import dumps
+from kubegale.api.schema import Described
 from kubegale.errors import DomainError
 from storage_api import extra, paths, profile, times
 from storage_api.api.bodies import parameters
@@ -56,6 +57,7 @@ class StorageView(DialectView):
     """
 
     actions: ClassVar[Mapping[str, Action]] = {}
+    operations: ClassVar[Mapping[str, Described]] = {}
     names_cluster_itself: ClassVar[bool] = False
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from kubegale.api.parsing import raw_body
 from kubegale.errors import Invalid, NotFound
 from storage_api import conditions, filters, times
-from storage_api.api import base
+from storage_api.api import base, schemas
 from storage_api.api.base import StorageView
 from storage_api.api.bodies import Body
 from storage_api.conditions import Clause
@@ -62,6 +62,7 @@ class NamespacedResource(DynamicView):
     """One resource of a namespace."""
 
     actions = {"GET": base.GET_LISTED, "PUT": base.PUT, "DELETE": base.DELETE}
+    operations = schemas.ONE_OPERATIONS
     given: ClassVar[tuple[str, ...]] = ("clusterId", "namespace", "resourceType", "resourceName")
 
     def key(self) -> Key:
@@ -115,6 +116,7 @@ class ResourceList(DynamicView):
     """All resources of a type: of one namespace where the address names one, else of the whole cluster."""
 
     actions = {"GET": base.LIST, "DELETE": base.DELETE_MANY}
+    operations = schemas.LIST_OPERATIONS
 
     def where(self, values: Mapping[str, str]) -> tuple[Clause, ...]:
         """The conditions of the address and of `extra`."""
@@ -184,6 +186,7 @@ class NamespaceNames(StorageView):
     """The namespaces in which a cluster runs something."""
 
     actions = {"GET": base.LIST, "POST": base.LIST}
+    operations = schemas.NAMESPACE_OPERATIONS
     env: ClassVar[str] = ""
 
     def get(self, request: Request, **_: Any) -> list[str]:
@@ -220,6 +223,7 @@ class Batch(StorageView):
     """Many writes to one cluster in one transaction, as lines of JSON."""
 
     actions = {"POST": base.PUT}
+    operations = schemas.BATCH_OPERATIONS
 
     def post(self, request: Request, **_: Any) -> dict[str, int]:
         """Apply every line or none: `{"op": "put"|"delete", "namespace", "resourceType", "resourceName", "data"}`; answers the counts.

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from kubegale.api.parsing import raw_body
 from kubegale.errors import TooManyRequests
 from storage_api import paths, times
-from storage_api.api import base
+from storage_api.api import base, schemas
 from storage_api.api.base import StorageView
 from storage_api.api.bodies import Body
 from storage_api.documents import RESOURCE
@@ -47,6 +47,7 @@ class Feed(StorageView):
     """Changes of one type in one cluster as they happen."""
 
     actions = {"POST": base.LIST, "GET": base.LIST}
+    operations = schemas.FEED_OPERATIONS
     containers: ClassVar[bool] = False
 
     def post(self, request: Request, **_: Any) -> StreamingHttpResponse:

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from kubegale.api.parsing import raw_body
 from kubegale.errors import Invalid, NotFound
 from storage_api import conditions, extra, times
-from storage_api.api import base
+from storage_api.api import base, schemas
 from storage_api.api.base import StorageView
 from storage_api.api.bodies import Body
 from storage_api.conditions import Clause, Context
@@ -79,6 +79,7 @@ class Events(ReportView):
     """Events of all clusters: list and report."""
 
     actions = {"GET": base.LIST_COUNTED, "PUT": base.PUT}
+    operations = schemas.EVENT_OPERATIONS
     names_cluster_itself = True
     shape = EVENT
     columns = {
@@ -144,6 +145,7 @@ class Alarms(ReportView):
     """Alarms of all clusters: list and report."""
 
     actions = {"GET": base.LIST_COUNTED, "POST": base.PUT}
+    operations = schemas.ALARM_OPERATIONS
     names_cluster_itself = True
     shape = ALARM
     columns = {"clusterId": "cluster_id", "namespace": "namespace", "source": "source", "module": "module"}
@@ -173,6 +175,7 @@ class MetricDocument(ReportView):
     """One metric."""
 
     actions = {"GET": base.GET, "PUT": base.PUT, "DELETE": base.DELETE}
+    operations = schemas.METRIC_OPERATIONS
     shape = METRIC
 
     def key(self) -> MetricKey:
@@ -196,6 +199,7 @@ class MetricList(ReportView):
     """The metrics of a cluster."""
 
     actions = {"GET": base.LIST_BARE}
+    operations = schemas.METRIC_LIST_OPERATIONS
     shape = METRIC
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
@@ -210,6 +214,7 @@ class MetricClusters(StorageView):
     """The clusters that have metrics."""
 
     actions = {"GET": base.LIST_BARE}
+    operations = schemas.METRIC_CLUSTER_OPERATIONS
 
     def get(self, request: Request, **_: Any) -> list[str]:
         """Their ids, sorted."""
@@ -220,6 +225,7 @@ class HostDocument(ReportView):
     """One host."""
 
     actions = {"GET": base.GET_LISTED, "PUT": base.PUT, "DELETE": base.DELETE}
+    operations = schemas.HOST_OPERATIONS
     shape = HOST
 
     def get(self, request: Request, **_: Any) -> list[orjson.Fragment]:
@@ -241,6 +247,7 @@ class ClusterHosts(ReportView):
     """The hosts of a cluster."""
 
     actions = {"GET": base.LIST, "PUT": base.PUT, "POST": base.PUT}
+    operations = schemas.CLUSTER_HOST_OPERATIONS
     shape = HOST
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
@@ -262,6 +269,7 @@ class WatchNodeDocument(ReportView):
     """One watch node."""
 
     actions = {"GET": base.GET_NODE, "PUT": base.PUT, "DELETE": base.DELETE}
+    operations = schemas.NODE_OPERATIONS
     shape = WATCH_NODE
     env: ClassVar[str] = ""
 
@@ -289,6 +297,7 @@ class WatchNodeList(ReportView):
     """The watch nodes of a type in a namespace."""
 
     actions = {"GET": base.LIST_BARE}
+    operations = schemas.NODE_LIST_OPERATIONS
     shape = WATCH_NODE
     env: ClassVar[str] = ""
 
