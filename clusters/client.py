@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 import ssl
 import tempfile
 import threading
@@ -16,7 +15,6 @@ import msgspec
 import orjson
 import urllib3
 from kubernetes.client import ApiClient, Configuration
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -27,10 +25,10 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from clusters.addresses import allowed
 from clusters.documents import Object
 from clusters.kinds import Kind
 from clusters.kubeconfig import Access
+from clusters.pools import pool_classes
 from kubegale.errors import (
     ClusterUnavailable,
     Conflict,
@@ -137,38 +135,6 @@ class Circuit:
             self._failures = 0
 
 
-def _check_peer(sock: socket.socket, policy: str) -> None:
-    """Refuse the address that a name really led to, before anything is sent (no window for DNS rebinding)."""
-    peer = str(sock.getpeername()[0])
-    if not allowed(peer, policy):
-        sock.close()
-        raise ClusterUnavailable("the cluster's address is not allowed by CLUSTER_ADDRESS_POLICY", reason="address_refused")
-
-
-def _pool_classes(policy: str) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    """Connection pools whose every new connection checks its peer."""
-
-    class Plain(HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            sock = super()._new_conn()
-            _check_peer(sock, policy)
-            return sock
-
-    class Secure(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            sock = super()._new_conn()
-            _check_peer(sock, policy)
-            return sock
-
-    class PlainPool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    return {"http": PlainPool, "https": SecurePool}
-
-
 def tls_context(access: Access) -> ssl.SSLContext:
     """TLS that trusts the kubeconfig's authority; the client key never touches a disk. Invalid when a certificate is unusable."""
     try:
@@ -239,7 +205,7 @@ class ClusterClient:
         authorization = api.configuration.get_api_key_with_prefix("BearerToken")
         self._headers = {"User-Agent": "kubegale", **({"Authorization": authorization} if authorization else {})}
         self._pool = api.rest_client.pool_manager
-        self._pool.pool_classes_by_scheme = _pool_classes(self.limits.policy)
+        self._pool.pool_classes_by_scheme = pool_classes(self.limits.policy)
         self._pool.connection_pool_kw.update(maxsize=self.limits.pool, ssl_context=tls_context(access))
         self.access = access
 

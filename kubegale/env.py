@@ -1,6 +1,7 @@
 """Reading settings out of environment variables: typed, with defaults, failing in one sentence."""
 
 import os
+from decimal import Decimal, InvalidOperation
 from ipaddress import ip_network
 from urllib.parse import unquote, urlsplit
 
@@ -48,6 +49,46 @@ def number(name: str, default: float) -> float:
         return float(value)
     except ValueError:
         raise SettingError(f"{name} must be a number, not {value!r}.") from None
+
+
+def decimal(name: str, default: str) -> Decimal:
+    """An exact decimal number above zero."""
+    value = text(name, default)
+    try:
+        found = Decimal(value)
+    except InvalidOperation:
+        raise SettingError(f"{name} must be a number, not {value!r}.") from None
+    if not found.is_finite() or found <= 0:
+        raise SettingError(f"{name} must be above zero, not {value!r}.")
+    return found
+
+
+def integers(name: str, default: str) -> list[int]:
+    """A comma-separated list of whole numbers."""
+    try:
+        return [int(word) for word in words(name, default)]
+    except ValueError:
+        raise SettingError(f"{name} must be whole numbers with commas between them.") from None
+
+
+def rate(name: str, default: str) -> str:
+    """How many in which time, `20/min` (sec, min, hour, day); empty is no limit."""
+    value = text(name, default).strip()
+    count, _, period = value.partition("/")
+    if value and not (count.isascii() and count.isdigit() and int(count) and period[:1] in set("smhd") - {""}):
+        raise SettingError(f"{name} must look like 20/min (sec, min, hour or day), not {value!r}.")
+    return value
+
+
+def ports(name: str, default: str) -> frozenset[int]:
+    """Port numbers and ranges: `22,10248-10259`."""
+    found: set[int] = set()
+    for word in words(name, default):
+        first, dash, last = word.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()) or not 1 <= int(first) <= int(last or first) <= 65535:
+            raise SettingError(f"{name} must be ports and ranges such as 22,10248-10259, not {word!r}.")
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
 
 
 def boolean(name: str, default: bool) -> bool:

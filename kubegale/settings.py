@@ -124,7 +124,9 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
 # --- Operations: kind -> runner and queue; queue -> how many may run at once in one cluster -----------------------------------
-OPERATIONS: dict[str, dict[str, str]] = {}
+OPERATIONS: dict[str, dict[str, str]] = {
+    "vkube_deploy": {"run": "billing.services.following.run", "queue": "rollout"},
+}
 OPERATION_LIMITS = {
     "drain": env.integer("OPERATION_LIMIT_DRAIN", 4),
     "rollout": env.integer("OPERATION_LIMIT_ROLLOUT", 50),
@@ -144,6 +146,9 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "resume-operations": {"task": "clusters.resume_operations", "schedule": env.number("OPERATION_RESUME_INTERVAL", 15.0)},
     "purge-operations": {"task": "clusters.purge_operations", "schedule": 3600.0},
     "storage-retention": {"task": "storage_api.keep_retention", "schedule": 3600.0},
+    "expire-orders": {"task": "billing.expire_orders", "schedule": env.number("VKUBE_EXPIRE_INTERVAL_SECONDS", 10.0)},
+    "sample-usage": {"task": "billing.sample_usage", "schedule": env.number("VKUBE_SAMPLE_INTERVAL_SECONDS", 60.0)},
+    "deliver-webhooks": {"task": "billing.deliver_webhooks", "schedule": env.number("WEBHOOK_INTERVAL_SECONDS", 5.0)},
 }
 
 # --- Web ------------------------------------------------------------------------------------------------------------
@@ -249,6 +254,43 @@ STORAGE_WATCH_STREAMS = env.integer("STORAGE_WATCH_STREAMS", 8)
 STORAGE_WATCH_SECONDS = env.number("STORAGE_WATCH_SECONDS", 3600.0)
 STORAGE_WATCH_HEARTBEAT = env.number("STORAGE_WATCH_HEARTBEAT", 15.0)
 STORAGE_WATCH_POLL = env.number("STORAGE_WATCH_POLL", 0.5)
+
+# --- Orders ---------------------------------------------------------------------------------------------------------
+VKUBE_REGION_LABEL = env.text("VKUBE_REGION_LABEL", "region")
+VKUBE_REGION_FALLBACK_LABEL = env.text("VKUBE_REGION_FALLBACK_LABEL")
+VKUBE_REGION_CACHE_SECONDS = env.number("VKUBE_REGION_CACHE_SECONDS", 2.0)
+VKUBE_NAMESPACE = env.text("VKUBE_NAMESPACE", "default")
+VKUBE_NAMESPACE_MEMORY = env.text("VKUBE_NAMESPACE_MEMORY")
+VKUBE_POD_CIDRS = env.words("VKUBE_POD_CIDRS")
+VKUBE_IMAGE_PULL_SECRET = env.text("VKUBE_IMAGE_PULL_SECRET", "vkube-registry")
+VKUBE_BANDWIDTH = env.text("VKUBE_BANDWIDTH", "1024M")
+VKUBE_CPU_PER_GI = env.decimal("VKUBE_CPU_PER_GI", "256.5")
+VKUBE_ALLOW_PRIVILEGE_ESCALATION = env.boolean("VKUBE_ALLOW_PRIVILEGE_ESCALATION", False)
+VKUBE_CHECK_IMAGES = env.boolean("VKUBE_CHECK_IMAGES", False)
+VKUBE_RESERVED_PORTS = env.ports("VKUBE_RESERVED_PORTS", "22,2379,2380,6443,10248-10259")
+VKUBE_RANDOM_PORTS = env.ports("VKUBE_RANDOM_PORTS", "20000-29999")
+VKUBE_PORT_PROBE = env.boolean("VKUBE_PORT_PROBE", False)
+VKUBE_READY_SECONDS = env.integer("VKUBE_READY_SECONDS", 600)
+VKUBE_LOG_BYTES = env.integer("VKUBE_LOG_BYTES", 1 << 20)
+VKUBE_DURATION_SECONDS = env.integer("VKUBE_DURATION_SECONDS", 3600)
+VKUBE_SETTLE_SECONDS = env.integer("VKUBE_SETTLE_SECONDS", 3600)
+VKUBE_STRAY_SECONDS = env.integer("VKUBE_STRAY_SECONDS", 900)
+VKUBE_PROVIDER = env.text("VKUBE_PROVIDER", "v-kube-service")
+VKUBE_RECIPIENT = env.text("VKUBE_RECIPIENT")
+VKUBE_BARE_ERRORS = env.boolean("VKUBE_BARE_ERRORS", False)
+VKUBE_DOCUMENTED_ERRORS_ONLY = env.boolean("VKUBE_DOCUMENTED_ERRORS_ONLY", False)
+THROTTLE_PUBLIC = env.rate("THROTTLE_PUBLIC", "120/min")
+THROTTLE_BAD_SECRET = env.rate("THROTTLE_BAD_SECRET", "20/min")
+IMAGE_CHECKER = env.text("IMAGE_CHECKER", "billing.registry.RegistryChecker")
+IMAGE_REGISTRY_URL = env.text("IMAGE_REGISTRY_URL", "https://registry-1.docker.io")
+IMAGE_REGISTRIES = env.words("IMAGE_REGISTRIES")
+IMAGE_TOKEN_HOSTS = frozenset(env.words("IMAGE_TOKEN_HOSTS", "auth.docker.io"))
+IMAGE_ADDRESS_POLICY = env.text("IMAGE_ADDRESS_POLICY", "private")
+IMAGE_REGISTRY_TIMEOUT = env.number("IMAGE_REGISTRY_TIMEOUT", 5.0)
+IMAGE_CACHE_SECONDS = env.integer("IMAGE_CACHE_SECONDS", 60)
+WEBHOOK_ADDRESS_POLICY = env.text("WEBHOOK_ADDRESS_POLICY", "public")
+WEBHOOK_TIMEOUT = env.number("WEBHOOK_TIMEOUT", 10.0)
+WEBHOOK_BACKOFF_SECONDS = env.integers("WEBHOOK_BACKOFF_SECONDS", "5,60,300,1800,7200,18000,36000")
 
 # --- Logs -----------------------------------------------------------------------------------------------------------
 LOG_FORMAT = env.choice("LOG_FORMAT", "json", ("json", "text"))

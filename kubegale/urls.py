@@ -8,12 +8,14 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from kubegale import errors, health
 from kubegale.api.dialect import Dialect
 from kubegale.api.rendering import dumps
-from kubegale.dialects import bcs_storage, k8s_service, kubegale, walm
+from kubegale.dialects import bcs_storage, k8s_service, kubegale, vkube, walm
 
 # Which dialect speaks for addresses under a prefix, when no view of it was reached.
 DIALECTS: dict[str, Dialect] = {
     "/bcsapi/": bcs_storage.DIALECT,
     "/bcsstorage/": bcs_storage.DIALECT,
+    "/k8s/": vkube.DIALECT,
+    "/api/v1/k8s/": vkube.DIALECT,
     "/v1/k8sservice": k8s_service.DIALECT,
     **dict.fromkeys(walm.PREFIXES, walm.DIALECT),
     "/api/": kubegale.DIALECT,
@@ -29,6 +31,8 @@ urlpatterns = [
     path("api/v1/kubernetes/", include(kubegale.urlpatterns)),
     path("bcsapi/v4/storage/", include(bcs_storage.urlpatterns)),
     path("bcsstorage/v1/", include(bcs_storage.urlpatterns)),
+    path("api/v1/k8s/", include((vkube.urlpatterns, "vkube"), namespace="vkube")),
+    path("k8s/", include((vkube.urlpatterns, "vkube"), namespace="vkube-short")),
     path("v1/k8sservice/", include(k8s_service.urlpatterns)),
     path("", include(walm.urlpatterns)),
     path("admin/", admin.site.urls),

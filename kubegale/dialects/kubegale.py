@@ -7,6 +7,7 @@ from django.conf import settings
 from django.urls import URLPattern, path
 from django.utils.translation import get_language
 
+from billing.api.orders import OrderViewSet
 from clusters.api import ClusterViewSet, OperationViewSet
 from clusters.kinds import KINDS, Kind
 from kubegale import errors
@@ -126,6 +127,11 @@ def _routes() -> Iterator[URLPattern]:
     yield path("operations", OperationViewSet.as_view({"get": "list"}, **bind), name="operations-list")
     yield path("operations/<str:pk>", OperationViewSet.as_view({"get": "retrieve"}, **bind), name="operations-detail")
     yield path("operations/<str:pk>/cancel", OperationViewSet.as_view({"post": "cancel"}, **bind), name="operations-cancel")
+    yield path("orders", OrderViewSet.as_view({"get": "list"}, **bind), name="orders-list")
+    yield path("orders/export", OrderViewSet.as_view({"get": "export"}, **bind), name="orders-export")
+    yield path("orders/<str:pk>", OrderViewSet.as_view({"get": "retrieve"}, **bind), name="orders-detail")
+    yield path("orders/<str:pk>/usage", OrderViewSet.as_view({"get": "usage"}, **bind), name="orders-usage")
+    yield path("orders/<str:pk>/ledger", OrderViewSet.as_view({"get": "ledger"}, **bind), name="orders-ledger")
     for plural in ("resourcequotas", "limitranges"):
         view = NamespaceContents.as_view(kind=KINDS[plural], **bind)
         yield path(f"namespaces/<str:name>/{plural}", view, name=f"namespaces-{plural}")

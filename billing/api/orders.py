@@ -1,0 +1,255 @@
+"""Orders for those who look after them and for their owners: /api/v1/kubernetes/orders (KubeGale envelope)."""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
+from rest_framework.request import Request
+from rest_framework.viewsets import ViewSetMixin
+
+from billing.models import Deployment, Order, Payment, Posting
+from billing.services import ledger, usage
+from kubegale.api import audit
+from kubegale.api.auth import Act, authorise
+from kubegale.api.dialect import DialectView, Page
+from kubegale.api.pagination import page_request
+from kubegale.api.schema import INTEGER, OBJECT, PAGING, TEXT, Described, Query, array, nullable, record
+from kubegale.errors import Forbidden, Invalid, NotFound
+from tenants.decisions import token_rights
+from tenants.models import ApiToken
+from tenants.policy import Right
+
+NUMBER = re.compile(r"-?[0-9.]+\Z")
+FILTERS = {"status": Order.Status.values, "service": Order.Service.values}
+
+
+def utc(moment: Any) -> str | None:
+    """RFC 3339 UTC to the second, or null."""
+    return None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def represent(order: Order) -> dict[str, Any]:
+    """An order as JSON: amounts are texts, so that nothing is rounded; the secret is never here."""
+    return {
+        "id": order.pk,
+        "plan": order.plan.name,
+        "owner": order.owner.get_username() if order.owner else None,
+        "units": order.units,
+        "duration": order.duration,
+        "seconds": order.seconds,
+        "region": order.region,
+        "ports": order.ports,
+        "price": plain(order.price),
+        "amount": plain(order.amount),
+        "amount_paid": plain(order.amount_paid),
+        "status": order.status,
+        "service": order.service,
+        "name": str(order.service_name),
+        "created_at": utc(order.created_at),
+        "updated_at": utc(order.updated_at),
+        "activated_at": utc(order.activated_at),
+        "expires_at": utc(order.expires_at),
+        "closed_at": utc(order.closed_at),
+    }
+
+
+def plain(amount: Decimal) -> str:
+    """A decimal without exponent or trailing zeros."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _deployment(row: Deployment) -> dict[str, Any]:
+    return {
+        "id": row.pk,
+        "cluster": row.cluster.name,
+        "namespace": row.namespace,
+        "name": row.name,
+        "region": row.region,
+        "containers": row.containers,
+        "state": row.state,
+        "error": row.error or None,
+        "operation_id": row.operation,
+        "created_at": utc(row.created_at),
+        "ready_at": utc(row.ready_at),
+        "removed_at": utc(row.removed_at),
+    }
+
+
+def _payment(row: Payment) -> dict[str, Any]:
+    return {"amount": plain(row.amount), "reference": row.reference, "by": row.by, "at": utc(row.at)}
+
+
+def _posting(row: Posting) -> dict[str, Any]:
+    return {
+        "id": row.pk,
+        "kind": row.kind,
+        "at": utc(row.at),
+        "first_sample": row.first_sample,
+        "last_sample": row.last_sample,
+        "entries": [{"account": entry.account, "amount": plain(entry.amount)} for entry in row.entries.all()],
+    }
+
+
+def _bucket(row: usage.Bucket) -> dict[str, Any]:
+    return {
+        "start": utc(row.start),
+        "running_seconds": row.running_seconds,
+        "gib_hours": plain(row.gib_hours),
+        "cost": plain(row.cost),
+    }
+
+
+_MAYBE = nullable(TEXT)
+ORDER_SCHEMA = record(
+    id=TEXT,
+    plan=TEXT,
+    owner=_MAYBE,
+    units=INTEGER,
+    duration=INTEGER,
+    seconds=INTEGER,
+    region=TEXT,
+    ports=TEXT,
+    price=TEXT,
+    amount=TEXT,
+    amount_paid=TEXT,
+    status=TEXT,
+    service=TEXT,
+    name=TEXT,
+    created_at=TEXT,
+    updated_at=TEXT,
+    activated_at=_MAYBE,
+    expires_at=_MAYBE,
+    closed_at=_MAYBE,
+)
+ENTRY_SCHEMA = record(account=TEXT, amount=TEXT)
+POSTING_SCHEMA = record(
+    id=INTEGER, kind=TEXT, at=TEXT, first_sample=nullable(INTEGER), last_sample=nullable(INTEGER), entries=array(ENTRY_SCHEMA)
+)
+ROW_SCHEMA = record(start=TEXT, running_seconds=INTEGER, gib_hours=TEXT, cost=TEXT)
+USAGE_SCHEMA = record(id=TEXT, step=TEXT, items=array(ROW_SCHEMA), charged=TEXT, balance=TEXT)
+SELECTION = (Query("status", TEXT), Query("service", TEXT), Query("region", TEXT))
+STEP = Query("step", {"type": "string", "enum": list(usage.STEPS), "default": "hour"})
+FORMAT = Query("format", {"type": "string", "enum": ["json", "csv"], "default": "json"})
+CSV = "text/csv; charset=utf-8"
+
+
+class OrderViewSet(ViewSetMixin, DialectView):
+    """Orders: list, one, its use and cost over time, its ledger; an owner sees what is theirs, an admin everything."""
+
+    operations = {
+        "list": Described("List orders, newest first", ORDER_SCHEMA, query=(*PAGING, *SELECTION), paged=True),
+        "export": Described("Orders as CSV", TEXT, query=SELECTION, answer_types=("text/csv",)),
+        "retrieve": Described("One order, with what runs for it", OBJECT),
+        "usage": Described("Use and cost over time", USAGE_SCHEMA, query=(STEP, FORMAT), answer_types=("application/json", "text/csv")),
+        "ledger": Described("The order's double-entry ledger, oldest first", POSTING_SCHEMA, query=PAGING[:2], paged=True),
+    }
+
+    def _visible(self, request: Request, verb: str, name: str = "") -> QuerySet[Order]:
+        """All orders for who may see all; else one's own, for which a token still needs the right to read."""
+        found = Order.objects.select_related("plan", "owner")
+        try:
+            authorise(self, request, Act(verb, "orders", name=name))
+        except Forbidden:
+            rights = token_rights(request.auth) if isinstance(request.auth, ApiToken) else None
+            if rights is not None and Right.READ not in rights:
+                raise
+            # One's own orders need no right, so looking at them was no refusal.
+            kept = audit.deeds(request)
+            kept[:] = [deed for deed in kept if deed.allowed]
+            return found.filter(owner_id=request.user.pk)
+        return found
+
+    def _selected(self, request: Request) -> QuerySet[Order]:
+        found, query = self._visible(request, "list"), request.query_params
+        for column, allowed in FILTERS.items():
+            if value := query.get(column):
+                if value not in allowed:
+                    raise Invalid(f"{column} must be one of {', '.join(allowed)}", field=column)
+                found = found.filter(**{column: value})
+        if region := query.get("region", "").replace("\x00", ""):
+            found = found.filter(region=region)
+        if keyword := query.get("keyword", "").replace("\x00", ""):
+            found = found.filter(id__icontains=keyword)
+        return found
+
+    def _one(self, request: Request, verb: str, pk: str) -> Order:
+        order = self._visible(request, verb, pk).filter(pk=pk.replace("\x00", "")).first()
+        if order is None:
+            raise NotFound(f"order {pk[:60]!r} does not exist")
+        return order
+
+    def list(self, request: Request) -> Any:
+        """One page of orders."""
+        found, page = self._selected(request), page_request(request.query_params)
+        rows = [represent(order) for order in found[page.offset : page.offset + page.size]]
+        return Page(rows, found.count(), page.page, page.size)
+
+    def export(self, request: Request) -> Any:
+        """The same orders as CSV, with what each has cost so far."""
+        return _csv("orders.csv", _order_rows(self._selected(request)))
+
+    def retrieve(self, request: Request, pk: str) -> Any:
+        """One order, its deploys newest first, and its payments."""
+        order = self._one(request, "get", pk)
+        payments = [
+            {"amount": plain(row.amount), "reference": row.reference, "by": row.by, "at": utc(row.at)} for row in order.payments.all()
+        ]
+        rows = order.deployments.select_related("cluster")[:50]
+        return {**represent(order), "deployments": [_deployment(row) for row in rows], "payments": payments}
+
+    def usage(self, request: Request, pk: str) -> Any:
+        """{"id","step","items":[{"start","running_seconds","gib_hours","cost"}],"charged","balance"}, or the items as CSV."""
+        order, query = self._one(request, "usage", pk), request.query_params
+        step = query.get("step") or "hour"
+        if step not in usage.STEPS:
+            raise Invalid(f"step must be one of {', '.join(usage.STEPS)}", field="step")
+        rows = [_bucket(row) for row in usage.over_time(order, step)]
+        if query.get("format") == "csv":
+            columns = ("start", "running_seconds", "gib_hours", "cost")
+            return _csv(f"{order.pk}-usage.csv", [columns, *([row[name] for name in columns] for row in rows)])
+        charged, left = plain(ledger.charged(order)), plain(ledger.balance(order))
+        return {"id": order.pk, "step": step, "items": rows, "charged": charged, "balance": left}
+
+    def ledger(self, request: Request, pk: str) -> Any:
+        """One page of postings, each with entries that sum to zero."""
+        order, page = self._one(request, "get", pk), page_request(request.query_params)
+        found = Posting.objects.filter(order=order).order_by("pk").prefetch_related("entries")
+        rows = [_posting(row) for row in found[page.offset : page.offset + page.size]]
+        return Page(rows, found.count(), page.page, page.size)
+
+
+COLUMNS = (
+    *("id", "plan", "owner", "units", "duration", "region", "price", "amount", "amount_paid"),
+    *("status", "service", "created_at", "activated_at", "expires_at", "closed_at"),
+)
+
+
+def _order_rows(found: QuerySet[Order]) -> Iterator[list[object]]:
+    yield [*COLUMNS, "charged", "balance"]
+    for order in found.iterator(chunk_size=500):
+        row = represent(order)
+        yield [*(row[name] for name in COLUMNS), plain(ledger.charged(order)), plain(ledger.balance(order))]
+
+
+class _Echo:
+    """A file that gives each line back instead of keeping it."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _csv(name: str, rows: Iterable[Iterable[object]]) -> StreamingHttpResponse:
+    writer = csv.writer(_Echo())
+    lines = (writer.writerow([_cell(value) for value in row]) for row in rows)
+    return StreamingHttpResponse(lines, content_type=CSV, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+def _cell(value: object) -> object:
+    """Text that a spreadsheet would take for a formula is quoted."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} and not NUMBER.match(text) else text

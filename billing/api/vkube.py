@@ -1,0 +1,248 @@
+"""The V-Kube document's calls (contract vkube.md)."""
+
+from functools import lru_cache
+from typing import Any, cast
+
+import orjson
+from django.conf import settings
+from django.utils.module_loading import import_string
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing import clock, containers, images, registry, tasks
+from billing.containers import EMPTY
+from billing.models import Order
+from billing.registry import ImageChecker
+from billing.services import deployments, endings, orders, pods, sites
+from billing.services.webhooks import rfc3339
+from billing.throttles import BadSecretThrottle, PublicThrottle
+from kubegale.api import audit
+from kubegale.api.auth import Act
+from kubegale.api.dialect import DialectView
+from kubegale.api.parsing import boolean, integer, json_body
+from kubegale.api.schema import BOOLEAN, INTEGER, OBJECT, TEXT, Described, Query, array, record
+from kubegale.errors import DomainError, Internal, Invalid, NotFound, Unauthenticated
+
+MAX_TAIL = 10_000_000
+
+
+@lru_cache(maxsize=4)
+def _checker(dotted: str) -> ImageChecker:
+    return cast(ImageChecker, import_string(dotted)())
+
+
+class VKubeView(DialectView):
+    """What the document's calls share: no sign-in."""
+
+    public = True
+    authentication_classes = []
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """The secret is no HTTP authentication scheme, so none is named; bare errors are text."""
+        final = super().finalize_response(request, response, *args, **kwargs)
+        if final.has_header("WWW-Authenticate"):
+            del final["WWW-Authenticate"]
+        if isinstance(final, Response) and final.status_code == 500 and settings.VKUBE_BARE_ERRORS:
+            final.content_type = "text/plain; charset=utf-8"
+        return final
+
+
+class SecretView(VKubeView):
+    """Calls that need the header `secret`."""
+
+    def order(self, request: Request) -> Order:
+        """The order that the secret opens, ended first when its time is over; Unauthenticated or TooManyRequests otherwise."""
+        throttle, secret = BadSecretThrottle(), request.headers.get("secret", "").strip()
+        throttle.check(request)
+        try:
+            order = orders.by_secret(secret)
+        except Unauthenticated:
+            if secret:
+                throttle.failed(request)
+            raise
+        return endings.settle_if_over(order)
+
+
+class Regions(VKubeView):
+    """GET /k8s/regions -> ["region1", …]; a failure is [] too."""
+
+    operations = {"get": Described("Regions that can be deployed to", array(TEXT))}
+
+    throttle_classes = [PublicThrottle]
+
+    def get(self, request: Request) -> Any:
+        """The regions in which something can be deployed."""
+        return sites.regions_or_none()
+
+
+class Images(VKubeView):
+    """GET /k8s/images?image=&tag= -> {"status":"OK"}."""
+
+    operations = {
+        "get": Described(
+            "Whether an image exists", record(status=TEXT), query=(Query("image", TEXT, required=True), Query("tag", TEXT, required=True))
+        )
+    }
+
+    throttle_classes = [PublicThrottle]
+
+    def get(self, request: Request) -> Any:
+        """Whether the registry has the image; NotFound, in the document's words, when it has not."""
+        image = images.parse(request.query_params.get("image", ""))
+        tag = images.check_tag(request.query_params.get("tag", ""))
+        credentials = registry.decode_credentials(request.headers.get("Username"), request.headers.get("Password"))
+        if not _checker(settings.IMAGE_CHECKER).exists(image, tag, credentials):
+            raise NotFound("image does not exist.")
+        return {"status": "OK"}
+
+
+class CheckPorts(VKubeView):
+    """POST /k8s/checkports {"region","ports"} -> {"occupied":[…],"status":…}."""
+
+    operations = {
+        "post": Described(
+            "Which host ports are taken",
+            record(occupied=array(INTEGER), status=TEXT),
+            body=record(region=TEXT, ports={"oneOf": [array(INTEGER), INTEGER]}),
+        )
+    }
+
+    throttle_classes = [PublicThrottle]
+
+    def post(self, request: Request) -> Any:
+        """Which of the ports are taken in the region."""
+        try:
+            body = json_body(request, empty_ok=False)
+        except DomainError:
+            raise Invalid(EMPTY) from None
+        region, ports = _region(body.get("region")), _ports(body.get("ports"))
+        status, occupied = sites.check_ports(region, ports)
+        return {"occupied": occupied, "status": status}
+
+
+def _region(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or "\x00" in value:
+        raise Invalid(EMPTY)
+    return value.strip()
+
+
+def _ports(value: object) -> list[int]:
+    """A list of ports, one port, or digits, each once and in order."""
+    given = value if isinstance(value, list) else [value]
+    numbers = [int(item) if isinstance(item, str) and item.strip().isascii() and item.strip().isdigit() else item for item in given]
+    if not numbers or not all(isinstance(item, int) and not isinstance(item, bool) for item in numbers):
+        raise Invalid(EMPTY)
+    return list(dict.fromkeys(containers.number(item, "ports") for item in numbers))
+
+
+class OrderView(SecretView):
+    """GET /k8s/order -> the order."""
+
+    operations = {"get": Described("The order that the secret opens", OBJECT, query=())}
+
+    def get(self, request: Request) -> Any:
+        """The document's sixteen members, in its order."""
+        return represent(self.order(request))
+
+
+def represent(order: Order) -> dict[str, Any]:
+    """An order as the document shows it; times are Unix seconds, the expiry RFC 3339 UTC or ""."""
+    options = {"portSpecification": order.ports, "resourceUnit": f"{order.units}-Unit-Resource"}
+    return {
+        "createdAt": int(order.created_at.timestamp()),
+        "updatedAt": int(order.updated_at.timestamp()),
+        "duration": order.duration,
+        "serviceExpiredDate": rfc3339(order.expires_at),
+        "amount": int(order.amount),
+        "amountPaid": int(order.amount_paid),
+        "serviceID": order.plan.service_id,
+        "service": "Container Service",
+        "serviceCategoryID": order.plan.category_id,
+        "provider": settings.VKUBE_PROVIDER,
+        "address": order.address,
+        "recipient": order.recipient,
+        "id": order.pk,
+        "serviceOptions": {**options, **({"region": order.region} if order.region else {})},
+        "status": order.status,
+        "publicKey": order.public_key,
+    }
+
+
+class Deploy(SecretView):
+    """POST /k8s/deploy {"nodeSelector","containers"} -> {"status":"OK","name":…}; a header names the Operation that follows it."""
+
+    operations = {
+        "post": Described(
+            "Run containers",
+            record(status=TEXT, name=TEXT),
+            body=record(required=("containers",), nodeSelector=record(region=TEXT), containers=array(OBJECT)),
+        )
+    }
+
+    def post(self, request: Request) -> Any:
+        """Run the containers in place of what ran before."""
+        order = self.order(request)
+        audit.record(request, Act("create", "deployments", "apps", namespace=settings.VKUBE_NAMESPACE, name=str(order.service_name)))
+        audit.note(request, username=f"order {order.pk}")
+        deployments.require_deployable(order, clock.now())
+        wanted = containers.parse(json_body(request), order)
+        _check_images(wanted)
+        row = deployments.deploy(order, wanted)
+        if row.operation:
+            tasks.enqueue_following(row.operation)
+        answer = Response({"status": "OK", "name": row.name})
+        answer["X-Operation-Id"] = str(row.operation or "")
+        return answer
+
+
+def _check_images(wanted: containers.Wanted) -> None:
+    """With VKUBE_CHECK_IMAGES the registry must know every image; a registry that is down does not stop anyone."""
+    if not settings.VKUBE_CHECK_IMAGES:
+        return
+    for container in wanted.containers:
+        name, tag = images.split_reference(container.image)
+        try:
+            found = _checker(settings.IMAGE_CHECKER).exists(images.parse(name), tag)
+        except Internal:
+            continue
+        if not found:
+            raise Invalid("image does not exist.", field="imageName")
+
+
+class PodLog(SecretView):
+    """GET /k8s/pod/log -> the log as one JSON string; optional container, tailLines (or tail) and previous."""
+
+    operations = {
+        "get": Described(
+            "The log of the pod", TEXT, query=(Query("container", TEXT), Query("tailLines", INTEGER), Query("previous", BOOLEAN))
+        )
+    }
+
+    def get(self, request: Request) -> Any:
+        """The log of the order's pod."""
+        order, query = self.order(request), request.query_params
+        tail = query.get("tailLines") or query.get("tail")
+        options = pods.LogOptions(
+            container=query.get("container", ""),
+            tail=integer(tail, "tailLines", minimum=0, maximum=MAX_TAIL) if tail else None,
+            previous=boolean(query.get("previous", False), "previous"),
+        )
+        return pods.log(order, options)
+
+
+class PodStatus(SecretView):
+    """GET /k8s/pod/status -> {"name","podStatus","podSpec","annotations"}, or {} while nothing runs."""
+
+    operations = {"get": Described("The pod, as the cluster prints it", OBJECT)}
+
+    def get(self, request: Request) -> Any:
+        """The order's pod, as the cluster prints it."""
+        pod = pods.status(self.order(request))
+        if pod is None:
+            return {}
+        return {
+            "name": pod.name,
+            "podStatus": orjson.Fragment(pod.status),
+            "podSpec": orjson.Fragment(pod.spec),
+            "annotations": orjson.Fragment(pod.annotations),
+        }

@@ -1,0 +1,13 @@
+"""One clock for money and expiry: the database's, the same for every process."""
+
+from datetime import datetime
+
+from django.db import connection
+
+
+def now() -> datetime:
+    """This moment by PostgreSQL's clock, so that workers whose clocks disagree still agree on what has expired."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+    return moment

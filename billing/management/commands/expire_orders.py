@@ -1,0 +1,21 @@
+"""End the orders whose time is over."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from billing.models import Deployment
+from billing.services import endings
+
+
+class Command(BaseCommand):
+    """Prints {"expired","waiting"}: how many ended, and how many Deployments could not be taken away yet."""
+
+    help = "End every order whose time is over; the beat task does the same every VKUBE_EXPIRE_INTERVAL_SECONDS."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """One run."""
+        ended = endings.expire_due()
+        waiting = Deployment.objects.filter(state=Deployment.State.REMOVING).count()
+        self.stdout.write(json.dumps({"expired": ended, "waiting": waiting}))

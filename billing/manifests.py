@@ -1,0 +1,134 @@
+"""The Kubernetes objects of an order: pure functions of what is wanted and of the settings."""
+
+from collections.abc import Mapping
+from decimal import ROUND_CEILING, Decimal
+
+import orjson
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+
+from billing.containers import ContainerWanted, PortWanted, Wanted
+from billing.models import Order
+from billing.pricing import GIB
+from clusters.documents import Object
+
+LABEL = "v-kube/order"
+QUOTA = "v-kube"
+HostPorts = Mapping[PortWanted, int]
+
+
+def labels(order: Order) -> dict[str, str]:
+    """What finds an order's objects."""
+    return {"app": str(order.service_name), LABEL: order.pk}
+
+
+def cpu_request(memory_bytes: int) -> str:
+    """CPU to reserve for memory: VKUBE_CPU_PER_GI thousandths a Gi, rounded up (the document's 2Gi has 513m)."""
+    exact = settings.VKUBE_CPU_PER_GI * Decimal(memory_bytes) / Decimal(GIB)
+    return f"{int(exact.to_integral_value(rounding=ROUND_CEILING))}m"
+
+
+def deployment(order: Order, wanted: Wanted, *, label: str, host_ports: HostPorts) -> Object:
+    """The Deployment: one pod, boxed in, on the region's nodes."""
+    name = str(order.service_name)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": settings.VKUBE_NAMESPACE, "labels": labels(order)},
+        "spec": {
+            "replicas": 1,
+            # Two pods cannot hold one host port, so the old one goes first.
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": labels(order)},
+            "template": {
+                "metadata": {
+                    "labels": labels(order),
+                    "annotations": {
+                        "kubernetes.io/ingress-bandwidth": settings.VKUBE_BANDWIDTH,
+                        "kubernetes.io/egress-bandwidth": settings.VKUBE_BANDWIDTH,
+                    },
+                },
+                "spec": _pod(wanted, label, host_ports),
+            },
+        },
+    }
+
+
+def _pod(wanted: Wanted, label: str, host_ports: HostPorts) -> Object:
+    return {
+        "automountServiceAccountToken": False,
+        "containers": [_container(container, host_ports) for container in wanted.containers],
+        "nodeSelector": {label: wanted.region},
+        "restartPolicy": "Always",
+        **({"imagePullSecrets": [{"name": settings.VKUBE_IMAGE_PULL_SECRET}]} if settings.VKUBE_IMAGE_PULL_SECRET else {}),
+    }
+
+
+def _container(wanted: ContainerWanted, host_ports: HostPorts) -> Object:
+    optional: Object = {
+        "command": list(wanted.command),
+        "args": list(wanted.args),
+        "env": [{"name": name, "value": value} for name, value in wanted.env],
+        "ports": [_port(port, host_ports) for port in wanted.ports],
+    }
+    return {
+        "name": wanted.name,
+        "image": wanted.image,
+        "imagePullPolicy": "Always",
+        "resources": {
+            "limits": {"memory": wanted.memory},
+            "requests": {"cpu": cpu_request(wanted.memory_bytes), "memory": wanted.memory},
+        },
+        "securityContext": {"privileged": False, "allowPrivilegeEscalation": settings.VKUBE_ALLOW_PRIVILEGE_ESCALATION},
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def _port(port: PortWanted, host_ports: HostPorts) -> Object:
+    host = host_ports.get(port)
+    return {"containerPort": port.container, **({"hostPort": host} if host else {}), "protocol": port.protocol}
+
+
+def digest(manifest: Object) -> str:
+    """A keyed hash of a manifest: environments may hold secrets, and a plain hash of them could be guessed."""
+    text = orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS).decode()
+    return salted_hmac("billing.manifest", text, algorithm="sha256").hexdigest()
+
+
+def network_policy(order: Order) -> Object:
+    """Lets in the order's own pods and everyone who is no pod (VKUBE_POD_CIDRS), so that orders cannot call each other."""
+    v6 = [cidr for cidr in settings.VKUBE_POD_CIDRS if ":" in cidr]
+    v4 = [cidr for cidr in settings.VKUBE_POD_CIDRS if ":" not in cidr]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": str(order.service_name), "namespace": settings.VKUBE_NAMESPACE, "labels": labels(order)},
+        "spec": {
+            "podSelector": {"matchLabels": {LABEL: order.pk}},
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {
+                    "from": [
+                        {"podSelector": {"matchLabels": {LABEL: order.pk}}},
+                        {"ipBlock": {"cidr": "0.0.0.0/0", **({"except": v4} if v4 else {})}},
+                        {"ipBlock": {"cidr": "::/0", **({"except": v6} if v6 else {})}},
+                    ]
+                }
+            ],
+        },
+    }
+
+
+def quota() -> Object:
+    """The ceiling of the namespace (VKUBE_NAMESPACE_MEMORY)."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": QUOTA, "namespace": settings.VKUBE_NAMESPACE},
+        "spec": {"hard": {"limits.memory": settings.VKUBE_NAMESPACE_MEMORY, "requests.memory": settings.VKUBE_NAMESPACE_MEMORY}},
+    }
+
+
+def namespace() -> Object:
+    """The namespace that orders run in."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": settings.VKUBE_NAMESPACE}}

@@ -1,0 +1,8 @@
+"""The rows of the orders: what was bought, what runs for it, what it used, what it cost, who is told."""
+
+from billing.models.deployments import Deployment, PortClaim
+from billing.models.ledger import Entry, Posting, UsageSample
+from billing.models.orders import Order, Payment, Plan, new_id
+from billing.models.webhooks import Delivery, Webhook
+
+__all__ = ["Delivery", "Deployment", "Entry", "Order", "Payment", "Plan", "PortClaim", "Posting", "UsageSample", "Webhook", "new_id"]

@@ -1,0 +1,1 @@
+"""What can be done with orders: buying, deploying, looking, ending, accounting, telling."""

@@ -1,0 +1,141 @@
+"""The ledger: double entry, in Decimal, every charge derived from samples and derivable again."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db.models import Max, Sum
+
+from billing import pricing
+from billing.models import Entry, Order, Payment, Posting, UsageSample
+
+CASH, REVENUE, FORFEITED = "cash", "revenue", "forfeited"
+ZERO = Decimal(0)
+Kind = Posting.Kind
+
+
+def prepaid(order: Order) -> str:
+    """The account of what an order has paid and not used: ours to deliver or to give back."""
+    return f"prepaid/{order.pk}"
+
+
+def balance(order: Order) -> Decimal:
+    """What the order has paid and not used."""
+    total = Entry.objects.filter(account=prepaid(order)).aggregate(total=Sum("amount"))["total"]
+    return -(total or ZERO)
+
+
+def post(order: Order, kind: str, *, key: str, at: datetime, debit: str, credit: str, amount: Decimal, **columns: object) -> Posting:
+    """Move an amount from one account to another; the key makes a second time impossible."""
+    posting = Posting.objects.create(order=order, kind=kind, key=key, at=at, **columns)
+    Entry.objects.bulk_create(
+        [Entry(posting=posting, account=debit, amount=amount), Entry(posting=posting, account=credit, amount=-amount)]
+    )
+    return posting
+
+
+def receive(order: Order, payment: Payment) -> Posting:
+    """Money came in: it is owed as service."""
+    key = f"payment/{payment.pk}"
+    return post(order, Kind.PAYMENT, key=key, at=payment.at, debit=CASH, credit=prepaid(order), amount=payment.amount)
+
+
+def give_back(order: Order, payment: Payment) -> Posting:
+    """Money went back (the payment is negative)."""
+    key = f"refund/{payment.pk}"
+    return post(order, Kind.REFUND, key=key, at=payment.at, debit=prepaid(order), credit=CASH, amount=-payment.amount)
+
+
+def forfeit(order: Order, at: datetime) -> None:
+    """The time is over: what was paid and not used is the provider's. Once an order."""
+    if (rest := balance(order)) > 0:
+        post(order, Kind.FORFEIT, key=f"forfeit/{order.pk}", at=at, debit=prepaid(order), credit=FORFEITED, amount=rest)
+
+
+def settled_through(order: Order) -> int:
+    """The last sample that a charge covers."""
+    return Posting.objects.filter(order=order).aggregate(last=Max("last_sample"))["last"] or 0
+
+
+def charge(order: Order, at: datetime) -> Posting | None:
+    """Charge what the samples since the last charge show, never more than is left; the order's row must be locked."""
+    samples = UsageSample.objects.filter(order=order, pk__gt=settled_through(order))
+    rows = list(samples.values_list("pk", "memory_bytes", "running_ms"))
+    amount = min(_cost(order, rows), balance(order))
+    if amount <= 0:
+        return None
+    first, last = rows[0][0], rows[-1][0]
+    key = f"charge/{order.pk}/{last}"
+    return post(
+        order, Kind.CHARGE, key=key, at=at, debit=prepaid(order), credit=REVENUE, amount=amount, first_sample=first, last_sample=last
+    )
+
+
+def _cost(order: Order, rows: list[tuple[int, int, int]]) -> Decimal:
+    return pricing.usage(order.price, sum(memory * running for _, memory, running in rows))
+
+
+def charged(order: Order) -> Decimal:
+    """What its use has cost so far."""
+    found = Entry.objects.filter(posting__order=order, posting__kind=Kind.CHARGE, account=prepaid(order))
+    return found.aggregate(total=Sum("amount"))["total"] or ZERO
+
+
+# --- deriving it all again ------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where the books and the evidence disagree."""
+
+    order: str
+    what: str
+    booked: str
+    derived: str
+
+
+def differences(order: Order) -> Iterator[Difference]:
+    """Derive the order's ledger from payments and samples again, and name every disagreement."""
+    yield from _samples(order)
+    yield from _postings(order)
+    paid = order.payments.filter(amount__gt=0).aggregate(total=Sum("amount"))["total"] or ZERO
+    if paid != order.amount_paid:
+        yield Difference(order.pk, "amount paid", str(order.amount_paid), str(paid))
+    if (left := balance(order)) < 0 or (order.closed_at and left != 0):
+        yield Difference(order.pk, "prepaid balance", str(left), "0")
+
+
+def _samples(order: Order) -> Iterator[Difference]:
+    """Each sample's running time, out of its own moments and the sample before."""
+    latest: dict[str, datetime] = {}
+    for sample in UsageSample.objects.filter(order=order).order_by("pk").iterator():
+        before = latest.get(sample.pod_uid)
+        derived = pricing.running_ms(order, at=sample.at, since=sample.since, before=before)
+        if derived != sample.running_ms:
+            yield Difference(order.pk, f"running time of sample {sample.pk}", str(sample.running_ms), str(derived))
+        latest[sample.pod_uid] = max(before or sample.at, sample.at)
+
+
+def _postings(order: Order) -> Iterator[Difference]:
+    """Each posting's amount, out of what it says it came from, in the order in which they were made."""
+    left, through = ZERO, 0
+    payments = {f"{kind}/{row.pk}": abs(row.amount) for row in order.payments.all() for kind in ("payment", "refund")}
+    for posting in Posting.objects.filter(order=order).order_by("pk").prefetch_related("entries"):
+        entries = list(posting.entries.all())
+        booked = sum((entry.amount for entry in entries if entry.amount > 0), ZERO)
+        if sum((entry.amount for entry in entries), ZERO) != 0:
+            yield Difference(order.pk, f"sides of {posting.key}", str(sum(entry.amount for entry in entries)), "0")
+        derived = _derived(order, posting, payments=payments, left=left, through=through)
+        if booked != derived:
+            yield Difference(order.pk, f"amount of {posting.key}", str(booked), str(derived))
+        through = posting.last_sample or through
+        left += booked if posting.kind == Kind.PAYMENT else -booked
+
+
+def _derived(order: Order, posting: Posting, *, payments: Mapping[str, Decimal], left: Decimal, through: int) -> Decimal:
+    match posting.kind:
+        case Kind.CHARGE:
+            samples = UsageSample.objects.filter(order=order, pk__gt=through, pk__lte=posting.last_sample or 0)
+            return min(_cost(order, list(samples.values_list("pk", "memory_bytes", "running_ms"))), left)
+        case Kind.FORFEIT:
+            return left
+    return payments.get(posting.key, ZERO)

@@ -1,0 +1,136 @@
+"""Telling the outside about an order's life: an outbox row per event, signed and retried (Standard Webhooks 1.0)."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from datetime import UTC, datetime, timedelta
+
+import orjson
+from django.conf import settings
+from django.db import transaction
+
+from billing import clock
+from billing.models import Delivery, Order, Webhook
+from billing.outbound import Outbound, OutboundError
+from clusters.addresses import check_host
+from kubegale.errors import Invalid
+
+EVENTS = (
+    "order.created",
+    "order.paid",
+    "order.filed",
+    "order.refunded",
+    "service.running",
+    "service.done",
+    "deployment.applied",
+    "deployment.ready",
+    "deployment.failed",
+    "deployment.removed",
+)
+KEY_PREFIX = "whsec_"
+LEASE = timedelta(minutes=2)
+
+
+def rfc3339(moment: datetime | None) -> str:
+    """UTC to the second, or nothing."""
+    return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def create(url: str, events: list[str] | None = None) -> tuple[Webhook, str]:
+    """(row, its signing key): the key is shown once. Invalid for an address or event that cannot be."""
+    check_address(url)
+    unknown = sorted(set(events or []) - set(EVENTS))
+    if unknown:
+        raise Invalid(f"unknown events: {', '.join(unknown)}", field="events")
+    key = KEY_PREFIX + base64.b64encode(secrets.token_bytes(24)).decode()
+    return Webhook.objects.create(url=url, events=events or [], key=key), key
+
+
+def check_address(url: str) -> None:
+    """Invalid unless the address is http(s), without credentials, and not a forbidden literal address."""
+    parts = Outbound.parse(url)
+    if parts is None:
+        raise Invalid("the address must be http:// or https:// with a host and without credentials", field="url")
+    check_host(parts.host or "", settings.WEBHOOK_ADDRESS_POLICY)
+
+
+def emit(order: Order, event: str, at: datetime, **data: object) -> None:
+    """Write an event for everyone who wants it; part of the caller's transaction."""
+    for webhook in Webhook.objects.filter(active=True):
+        if webhook.events and event not in webhook.events:
+            continue
+        payload = {"type": event, "timestamp": rfc3339(at), "data": {**facts(order), **data}}
+        Delivery.objects.create(webhook=webhook, order=order, event=event, payload=orjson.dumps(payload).decode(), created_at=at, due_at=at)
+
+
+def facts(order: Order) -> dict[str, object]:
+    """What the outside is told of an order; never its secret."""
+    return {
+        "id": order.id,
+        "status": order.status,
+        "service": order.service,
+        "units": order.units,
+        "region": order.region,
+        "amount": int(order.amount),
+        "amountPaid": int(order.amount_paid),
+        "activatedAt": rfc3339(order.activated_at),
+        "expiresAt": rfc3339(order.expires_at),
+    }
+
+
+def signature(key: str, *, delivery: str, timestamp: int, payload: bytes) -> str:
+    """The `webhook-signature` header: HMAC-SHA256 over id, time and body."""
+    signed = f"{delivery}.{timestamp}.".encode() + payload
+    mac = hmac.new(base64.b64decode(key.removeprefix(KEY_PREFIX)), signed, hashlib.sha256).digest()
+    return "v1," + base64.b64encode(mac).decode()
+
+
+def deliver_due(limit: int = 200) -> int:
+    """Send what is due, each row held by one worker at a time; how many were tried."""
+    tried = 0
+    while tried < limit and (row := _claim()) is not None:
+        _note(row, _send(row))
+        tried += 1
+    return tried
+
+
+def _claim() -> Delivery | None:
+    """The longest due delivery, leased: should this process die, it falls due again."""
+    with transaction.atomic():
+        at = clock.now()
+        due = Delivery.objects.filter(state=Delivery.State.PENDING, due_at__lte=at, webhook__active=True).order_by("due_at")
+        row = due.select_for_update(skip_locked=True, of=("self",)).select_related("webhook").first()
+        if row is not None:
+            Delivery.objects.filter(pk=row.pk).update(due_at=at + LEASE, attempts=row.attempts + 1)
+            row.attempts += 1
+    return row
+
+
+def _send(row: Delivery) -> str:
+    """ "" when the receiver took it, else what went wrong in a few words."""
+    payload, timestamp = row.payload.encode(), int(clock.now().timestamp())
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "kubegale-webhooks",
+        "webhook-id": row.pk,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": signature(row.webhook.key, delivery=row.pk, timestamp=timestamp, payload=payload),
+    }
+    try:
+        with Outbound(policy=settings.WEBHOOK_ADDRESS_POLICY, timeout=settings.WEBHOOK_TIMEOUT) as outbound:
+            answer = outbound.request("POST", row.webhook.url, headers=headers, body=payload)
+    except OutboundError as error:
+        return str(error)[:200]
+    return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"
+
+
+def _note(row: Delivery, problem: str) -> None:
+    at, waits = clock.now(), settings.WEBHOOK_BACKOFF_SECONDS
+    if not problem:
+        columns = {"state": Delivery.State.DELIVERED, "finished_at": at, "answer": "delivered"}
+    elif row.attempts > len(waits):
+        columns = {"state": Delivery.State.FAILED, "finished_at": at, "answer": problem}
+    else:
+        columns = {"due_at": at + timedelta(seconds=waits[row.attempts - 1]), "answer": problem}
+    Delivery.objects.filter(pk=row.pk, state=Delivery.State.PENDING).update(**columns)

@@ -1,0 +1,45 @@
+"""Periodic work on orders: ending them, looking at what they use, telling the outside."""
+
+from celery import group, shared_task
+
+from billing.locks import only_one
+from billing.services import endings, usage, webhooks
+from clusters import operations
+from clusters import services as registry
+from clusters.tasks import enqueue
+
+
+@shared_task(name="billing.expire_orders", soft_time_limit=540, time_limit=600)
+def expire_orders() -> None:
+    """End what is over and take away what still runs of it; a cluster that is down is tried again by the next run."""
+    with only_one("billing.expire_orders") as mine:
+        if mine:
+            endings.expire_due()
+
+
+@shared_task(name="billing.sample_usage")
+def sample_usage() -> None:
+    """One task a cluster, so that a dead one delays nobody."""
+    group(sample_cluster.s(pk) for pk in registry.clusters().values_list("pk", flat=True)).apply_async()
+
+
+@shared_task(name="billing.sample_cluster", soft_time_limit=240, time_limit=300)
+def sample_cluster(pk: int) -> None:
+    """Look at one cluster's pods of orders, and clear away strays."""
+    with only_one(f"billing.sample_cluster/{pk}") as mine:
+        if mine and (cluster := registry.clusters().filter(pk=pk).first()):
+            usage.sample(cluster)
+            usage.sweep(cluster)
+
+
+@shared_task(name="billing.deliver_webhooks", soft_time_limit=240, time_limit=300)
+def deliver_webhooks() -> None:
+    """Send what is due."""
+    webhooks.deliver_due()
+
+
+def enqueue_following(pk: int) -> None:
+    """Send the Operation of a deploy on its way; one that is over or under way already is left alone."""
+    operation = operations.find(pk)
+    if not operation.is_final and operation.turn == 0:
+        enqueue(operation)

@@ -1,0 +1,62 @@
+"""How often the public may call, and how often a caller may guess."""
+
+import hashlib
+from typing import ClassVar
+
+from django.conf import settings
+from django.core.cache import cache
+from rest_framework.request import Request
+from rest_framework.throttling import SimpleRateThrottle
+from rest_framework.views import APIView
+
+from kubegale.api.origin import client_address
+from kubegale.errors import TooManyRequests
+
+
+class Throttle(SimpleRateThrottle):
+    """A rate out of the settings, read when it is needed; an empty one is no limit."""
+
+    setting: ClassVar[str]
+    num_requests: int | None
+    duration: int | None
+
+    def get_rate(self) -> str | None:
+        """For example `60/min`."""
+        return getattr(settings, self.setting) or None
+
+    def get_cache_key(self, request: Request, view: APIView) -> str | None:
+        """One history for each address."""
+        return self.cache_format % {"scope": self.scope, "ident": client_address(request)}
+
+
+class PublicThrottle(Throttle):
+    """Calls that anyone may make and that reach outward."""
+
+    scope, setting = "public", "THROTTLE_PUBLIC"
+
+
+class BadSecretThrottle(Throttle):
+    """Counts secrets tried in vain, and nothing else."""
+
+    scope, setting = "bad-secret", "THROTTLE_BAD_SECRET"
+
+    @staticmethod
+    def _key(request: Request) -> str:
+        return "bad-secret:" + hashlib.sha256(client_address(request).encode()).hexdigest()
+
+    def check(self, request: Request) -> None:
+        """TooManyRequests once the address has guessed too often; right secrets wait as well, or guessing would still pay."""
+        if self.rate is None or not self.num_requests:
+            return
+        if (cache.get(self._key(request)) or 0) >= self.num_requests:
+            raise TooManyRequests("too many wrong secrets; wait", retry_after=self.duration)
+
+    def failed(self, request: Request) -> None:
+        """Count one; the count is forgotten a period after its first."""
+        if self.rate is None or not self.duration:
+            return
+        if not cache.add(self._key(request), 1, self.duration):
+            try:
+                cache.incr(self._key(request))
+            except ValueError:
+                return  # forgotten between the two calls

@@ -1,0 +1,78 @@
+"""The V-Kube document: bare JSON, errors {"error":{"code","message"}}, seven calls under two prefixes."""
+
+from collections.abc import Iterator
+
+import orjson
+from django.conf import settings
+from django.urls import URLPattern, path
+
+from billing.api.vkube import CheckPorts, Deploy, Images, OrderView, PodLog, PodStatus, Regions
+from kubegale import errors
+from kubegale.api.dialect import Dialect, Page
+from kubegale.api.routes import catch_all
+from kubegale.api.schema import INTEGER, TEXT, record
+
+BROKEN = "server errror"
+STATUS: tuple[tuple[type[errors.DomainError], int], ...] = (
+    (errors.Unauthenticated, 401),
+    (errors.Forbidden, 403),
+    (errors.NotFound, 404),
+    (errors.MethodNotAllowed, 405),
+    (errors.Conflict, 409),
+    (errors.PayloadTooLarge, 413),
+    (errors.TooManyRequests, 429),
+    (errors.Invalid, 400),
+)
+
+
+def status_of(error: errors.DomainError) -> int:
+    """The HTTP status; whatever a cluster said is 500, for the document knows no cluster."""
+    if "status" in error.details:
+        return 500
+    found = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+    return 500 if found in {401, 403} and settings.VKUBE_DOCUMENTED_ERRORS_ONLY else found
+
+
+def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
+    status = status_of(error)
+    if status == 500 and settings.VKUBE_BARE_ERRORS:
+        return status, orjson.Fragment(BROKEN.encode())
+    message = {401: "secret invalid", 500: BROKEN}.get(status, error.message)
+    return status, {"error": {"code": status, "message": message}}
+
+
+def _page(page: Page) -> object:
+    return page.items
+
+
+def _one(data: object) -> object:
+    return data
+
+
+DIALECT = Dialect(
+    name="vkube",
+    one=_one,
+    page=_page,
+    error=_error,
+    error_schema=record(error=record(code=INTEGER, message=TEXT)),
+)
+
+VIEWS = {
+    "regions": Regions,
+    "images": Images,
+    "checkports": CheckPorts,
+    "order": OrderView,
+    "deploy": Deploy,
+    "deployment": Deploy,
+    "pod/log": PodLog,
+    "pod/status": PodStatus,
+}
+
+
+def _routes() -> Iterator[URLPattern]:
+    for address, view in VIEWS.items():
+        yield path(address, view.as_view(dialect=DIALECT), name=f"vkube-{address.replace('/', '-')}")
+    yield catch_all(DIALECT)
+
+
+urlpatterns = list(_routes())
