@@ -48,19 +48,25 @@ class VKubeView(DialectView):
 
 
 class SecretView(VKubeView):
-    """Calls that need the header `secret`."""
+    """Calls that need the header `secret`; `order` is what it opens, ended first when its time is over."""
 
-    def order(self, request: Request) -> Order:
-        """The order that the secret opens, ended first when its time is over; Unauthenticated or TooManyRequests otherwise."""
+    order: Order
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Unauthenticated or TooManyRequests before anything else is said, methods that do not exist included."""
+        super().initial(request, *args, **kwargs)
+        self.order = endings.settle_if_over(self._opened(request))
+
+    @staticmethod
+    def _opened(request: Request) -> Order:
         throttle, secret = BadSecretThrottle(), request.headers.get("secret", "").strip()
         throttle.check(request)
         try:
-            order = orders.by_secret(secret)
+            return orders.by_secret(secret)
         except Unauthenticated:
             if secret:
                 throttle.failed(request)
             raise
-        return endings.settle_if_over(order)
 
 
 class Regions(VKubeView):
@@ -142,7 +148,7 @@ class OrderView(SecretView):
 
     def get(self, request: Request) -> Any:
         """The document's sixteen members, in its order."""
-        return represent(self.order(request))
+        return represent(self.order)
 
 
 def represent(order: Order) -> dict[str, Any]:
@@ -181,7 +187,7 @@ class Deploy(SecretView):
 
     def post(self, request: Request) -> Any:
         """Run the containers in place of what ran before."""
-        order = self.order(request)
+        order = self.order
         audit.record(request, Act("create", "deployments", "apps", namespace=settings.VKUBE_NAMESPACE, name=str(order.service_name)))
         audit.note(request, username=f"order {order.pk}")
         deployments.require_deployable(order, clock.now())
@@ -220,7 +226,7 @@ class PodLog(SecretView):
 
     def get(self, request: Request) -> Any:
         """The log of the order's pod."""
-        order, query = self.order(request), request.query_params
+        order, query = self.order, request.query_params
         tail = query.get("tailLines") or query.get("tail")
         options = pods.LogOptions(
             container=query.get("container", ""),
@@ -237,7 +243,7 @@ class PodStatus(SecretView):
 
     def get(self, request: Request) -> Any:
         """The order's pod, as the cluster prints it."""
-        pod = pods.status(self.order(request))
+        pod = pods.status(self.order)
         if pod is None:
             return {}
         return {

@@ -21,6 +21,9 @@ PUBLIC = {
     "walm-liveness": "public by its document",
     "walm-livez": "public by its document",
     "walm-readiness": "public by its document",
+    "vkube-regions": "public by its document",
+    "vkube-images": "public by its document",
+    "vkube-checkports": "public by its document",
     "login": "where credentials come from",
     "refresh": "its body is the credential",
 }
