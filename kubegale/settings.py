@@ -126,6 +126,9 @@ CELERY_TIMEZONE = "UTC"
 # --- Operations: kind -> runner and queue; queue -> how many may run at once in one cluster -----------------------------------
 OPERATIONS: dict[str, dict[str, str]] = {
     "vkube_deploy": {"run": "billing.services.following.run", "queue": "rollout"},
+    "drain": {"run": "workloads.drain.run", "queue": "drain"},
+    "rollout": {"run": "workloads.rollouts.run", "queue": "rollout"},
+    "recreate": {"run": "workloads.recreation.run", "queue": "rollout"},
 }
 OPERATION_LIMITS = {
     "drain": env.integer("OPERATION_LIMIT_DRAIN", 4),
@@ -136,6 +139,10 @@ OPERATION_LIMITS = {
 OPERATION_STALE_SECONDS = env.number("OPERATION_STALE_SECONDS", 45.0)
 OPERATION_MAX_SECONDS = env.integer("OPERATION_MAX_SECONDS", 6 * 3600)
 OPERATION_RETENTION_DAYS = env.integer("OPERATION_RETENTION_DAYS", 30)
+DRAIN_POLL_SECONDS = env.number("DRAIN_POLL_SECONDS", 1.0)
+DRAIN_RETRY_SECONDS = env.number("DRAIN_RETRY_SECONDS", 5.0)
+ROLLOUT_POLL_SECONDS = env.number("ROLLOUT_POLL_SECONDS", 1.0)
+ROLLOUT_DEADLINE_SECONDS = env.integer("ROLLOUT_DEADLINE_SECONDS", 600)
 CELERY_TASK_DEFAULT_QUEUE = "default"
 # A worker started without -Q serves them all.
 CELERY_TASK_QUEUES = [Queue(name) for name in ("default", *OPERATION_LIMITS)]
@@ -184,6 +191,7 @@ OPEN_DIALECTS = frozenset(_OPENABLE[word] for word in env.words("OPEN_DIALECTS")
 HTTP_STATUS_MODE = env.choice("HTTP_STATUS_MODE", "document", ("document", "semantic"))
 K8SSERVICE_HTTP_STATUS_FROM_CODE = env.boolean("K8SSERVICE_HTTP_STATUS_FROM_CODE", False)
 WALM_ALLOW_EMPTY_SELECTOR = env.boolean("WALM_ALLOW_EMPTY_SELECTOR", False)
+LOG_FOLLOW_SECONDS = env.number("LOG_FOLLOW_SECONDS", 3600.0)
 LOG_LIMIT_BYTES = env.integer("LOG_LIMIT_BYTES", 10 * 1024 * 1024)
 ACCESS_POLICY = "tenants.permissions.authorise"
 AUDIT_SINK = "tenants.witness.write"

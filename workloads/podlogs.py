@@ -1,10 +1,13 @@
 """A container's log as one piece of text."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from django.conf import settings
 
 from clusters import services as registry
+from clusters.client import status_error
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 
@@ -40,3 +43,25 @@ def read_log(cluster: Cluster, namespace: str, pod: str, options: LogOptions) ->
     path = KINDS["pods"].path(namespace=namespace, name=pod, subresource="log")
     query = {**options.query(), "limitBytes": min(options.limit_bytes or settings.LOG_LIMIT_BYTES, settings.LOG_LIMIT_BYTES)}
     return registry.client(cluster).request("GET", path, query=query, accept="*/*")
+
+
+def open_log(cluster: Cluster, namespace: str, pod: str, options: LogOptions, *, follow: bool = False) -> Iterator[bytes]:
+    """The log's bytes as they come; refused before the first byte or not at all. Following ends with the container or the reader."""
+    path = KINDS["pods"].path(namespace=namespace, name=pod, subresource="log")
+    patience = settings.LOG_FOLLOW_SECONDS if follow else None
+    query = options.query(follow=follow)
+    response = registry.client(cluster).open("GET", path, query=query, accept="*/*", read_timeout=patience)
+    if response.status >= 400:
+        refusal = status_error(response.status, response.read())
+        response.release_conn()
+        raise refusal
+
+    def parts() -> Iterator[bytes]:
+        try:
+            with suppress(OSError):
+                while part := response.read1(1 << 16):
+                    yield part
+        finally:
+            response.close()
+
+    return parts()

@@ -12,7 +12,8 @@ from clusters.client import CHUNK, HEADS, PATCH_TYPES, Chunk, ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS, Kind, custom
 from clusters.models import Cluster
-from kubegale.errors import Conflict, Expired, Invalid, NamespaceNotFound, NotFound
+from kubegale.errors import Conflict, Expired, Invalid, NotFound
+from workloads.lookup import explaining
 from workloads.objects import complete, is_secret, manifest, masked_secret
 
 T = TypeVar("T")
@@ -101,7 +102,7 @@ def _read_page(client: ClusterClient, kind: Kind, query: Query, limit: int) -> L
 def get_object(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") -> bytes:
     """One object's bytes; NamespaceNotFound when it is the namespace that is missing."""
     client = registry.client(cluster)
-    return _explaining(client, kind, namespace, lambda: client.get(kind, name, namespace=namespace or None))
+    return explaining(client, kind, namespace, lambda: client.get(kind, name, namespace=namespace or None))
 
 
 def peek(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") -> bytes | None:
@@ -115,26 +116,6 @@ def peek(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") -> byt
 def name_of(raw: bytes) -> str:
     """metadata.name of an object's bytes."""
     return HEADS.decode(raw).metadata.name
-
-
-def _explaining(client: ClusterClient, kind: Kind, namespace: str, call: Callable[[], T]) -> T:
-    """Run the call; when its object is missing, say whether the namespace is."""
-    try:
-        return call()
-    except NotFound as error:
-        if kind == KINDS["namespaces"]:
-            raise NamespaceNotFound(error.message, **error.details) from error
-        if kind.namespaced and namespace and not isinstance(error, NamespaceNotFound):
-            require_namespace(client, namespace)
-        raise
-
-
-def require_namespace(client: ClusterClient, namespace: str) -> None:
-    """NamespaceNotFound unless the namespace exists."""
-    try:
-        client.get(KINDS["namespaces"], namespace)
-    except NotFound as error:
-        raise NamespaceNotFound(error.message, **error.details) from error
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
@@ -169,8 +150,8 @@ def update_object(cluster: Cluster, kind: Kind, name: str, content: object, *, n
         return client.replace(kind, name, body, namespace=namespace or None, **_dry(dry_run))
 
     if body["metadata"].get("resourceVersion"):
-        return _explaining(client, kind, namespace, put)
-    return _explaining(client, kind, namespace, lambda: _put_over_latest(client, kind, body, put))
+        return explaining(client, kind, namespace, put)
+    return explaining(client, kind, namespace, lambda: _put_over_latest(client, kind, body, put))
 
 
 def _put_over_latest(client: ClusterClient, kind: Kind, body: Object, put: Callable[[], bytes]) -> bytes:
@@ -196,7 +177,7 @@ def patch_object(
     query = dict(options or {})
     if patch == "apply":
         query.setdefault("fieldManager", "kubegale")
-    return _explaining(
+    return explaining(
         client, kind, namespace, lambda: client.patch(kind, name, body, patch=patch, namespace=namespace or None, query=query)
     )
 
@@ -220,7 +201,7 @@ def delete_object(
     if grace is not None:
         options["gracePeriodSeconds"] = grace
     client = registry.client(cluster)
-    return _explaining(client, kind, namespace, lambda: client.delete(kind, name, namespace=namespace or None, options=options))
+    return explaining(client, kind, namespace, lambda: client.delete(kind, name, namespace=namespace or None, options=options))
 
 
 # --- kinds that are not in the table --------------------------------------------------------------------------------
@@ -253,18 +234,36 @@ class _EventTime(msgspec.Struct, rename="camel"):
 _EVENT_TIMES = msgspec.json.Decoder(_EventTime)
 
 
-def list_events(cluster: Cluster, query: Query, *, involved_kind: str = "", involved_name: str = "") -> Listing:
-    """Events, newest first; of one object or kind when it is named. Beyond 20,000 the oldest are left out."""
+def list_events(
+    cluster: Cluster, query: Query, *, involved_kind: str = "", involved_name: str = "", uids: frozenset[str] | None = None
+) -> Listing:
+    """Events, newest first; of one object or kind when it is named, or of objects by uid. Beyond 20,000 the oldest are left out."""
     wanted = {"involvedObject.kind": _kind_name(involved_kind), "involvedObject.name": involved_name}
     selectors = [query.field_selector, *(f"{path}={_escaped(value)}" for path, value in wanted.items() if value)]
     whole = replace(query, field_selector=",".join(filter(None, selectors)), offset=0, size=CHUNK)
     matches, events = _matcher(KINDS["events"], query), []
     for chunk in _chunks(registry.client(cluster), KINDS["events"], whole, CHUNK):
-        events += [bytes(item) for item in chunk.items or [] if matches is None or matches(item)]
+        events += [bytes(item) for item in chunk.items or [] if (matches is None or matches(item)) and _about(item, uids)]
         if len(events) >= MAX_EVENTS:
             break
     events.sort(key=lambda item: _EVENT_TIMES.decode(item).key(), reverse=True)
     return Listing(events[query.offset : query.offset + query.size], len(events))
+
+
+class _Involved(msgspec.Struct):
+    uid: str = ""
+
+
+class _EventSubject(msgspec.Struct, rename="camel"):
+    involved_object: _Involved = msgspec.field(default_factory=_Involved)
+
+
+_EVENT_SUBJECTS = msgspec.json.Decoder(_EventSubject)
+
+
+def _about(item: msgspec.Raw, uids: frozenset[str] | None) -> bool:
+    """Whether an event is about one of the objects."""
+    return uids is None or _EVENT_SUBJECTS.decode(item).involved_object.uid in uids
 
 
 def _escaped(value: str) -> str:

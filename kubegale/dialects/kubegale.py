@@ -15,7 +15,21 @@ from kubegale.api.dialect import Dialect, Page
 from kubegale.api.routes import catch_all
 from kubegale.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record
 from tenants.api import Audit, AuditExport, Grants, Login, Logout, Me, OneGrant, OneToken, Password, Refresh, Tokens
-from workloads.api import AnyObjectViewSet, EventViewSet, NamespaceContents, NamespaceNames, ObjectViewSet
+from workloads.actions import ACTIONS, VERBS
+from workloads.api import (
+    ActionView,
+    AnyObjectViewSet,
+    EventViewSet,
+    NamespaceContents,
+    NamespaceNames,
+    ObjectViewSet,
+    PodEvents,
+    PodLogs,
+    PodRestart,
+    RevisionViewSet,
+    WorkloadEvents,
+    WorkloadPods,
+)
 
 # (code, sentence in Chinese) by what went wrong; the most particular class wins.
 CODES: tuple[tuple[type[errors.DomainError], int, str], ...] = (
@@ -115,6 +129,25 @@ def object_routes(kind: Kind) -> Iterator[URLPattern]:
     yield path(f"{kind.plural}/<str:name>", viewset.as_view(ITEM, kind=kind, dialect=DIALECT), name=f"{kind.plural}-detail")
 
 
+def action_routes(kind: Kind) -> Iterator[URLPattern]:
+    """What can be done to one workload, and what belongs to it; the same for every kind (contract 1.3)."""
+    bind: Any = {"kind": kind, "dialect": DIALECT}
+    base = f"{kind.plural}/<str:name>"
+    for verb in VERBS:
+        yield path(f"{base}/{verb}", ActionView.as_view(verb=verb, **bind), name=f"{kind.plural}-{verb}")
+    yield path(f"{base}/revisions", RevisionViewSet.as_view({"get": "list"}, **bind), name=f"{kind.plural}-revisions")
+    revision = RevisionViewSet.as_view({"get": "retrieve"}, **bind)
+    yield path(f"{base}/revisions/<str:revision>", revision, name=f"{kind.plural}-revision")
+    yield path(f"{base}/pods", WorkloadPods.as_view(**bind), name=f"{kind.plural}-pods")
+    yield path(f"{base}/events", WorkloadEvents.as_view(**bind), name=f"{kind.plural}-events")
+
+
+def pod_routes() -> Iterator[URLPattern]:
+    """What can be done to one pod (contract 1.2)."""
+    for name, view in {"restart": PodRestart, "logs": PodLogs, "events": PodEvents}.items():
+        yield path(f"pods/<str:name>/{name}", view.as_view(dialect=DIALECT), name=f"pods-{name}")
+
+
 def _routes() -> Iterator[URLPattern]:
     bind = {"dialect": DIALECT}
     yield path("clusters", ClusterViewSet.as_view(COLLECTION, **bind), name="clusters-list")
@@ -138,6 +171,9 @@ def _routes() -> Iterator[URLPattern]:
     # A pod called `metrics` is hidden by /pods/metrics; this address reaches it.
     pods = ObjectViewSet.as_view(ITEM, kind=KINDS["pods"], **bind)
     yield path("namespaces/<str:namespace>/pods/<str:name>", pods, name="namespaces-pods-detail")
+    yield from pod_routes()
+    for plural in ACTIONS:
+        yield from action_routes(KINDS[plural])
     for kind in KINDS.values():
         yield from object_routes(kind)
     base = "resources/<str:group>/<str:version>/<str:plural>"

@@ -35,6 +35,7 @@ from kubegale.api.schema import (
 )
 from kubegale.errors import DomainError, Invalid
 from workloads import services
+from workloads.lookup import require_namespace
 from workloads.objects import content_namespace, is_secret, masked_secret
 
 
@@ -90,9 +91,14 @@ class Target:
             return {key: value for key, value in self.body.items() if key not in self._names}
         raise Invalid("content is required", field="content")
 
-    def flag(self, name: str) -> bool:
+    def given(self, name: str) -> object:
+        """What query or body say under that name, or None."""
+        return self._query.get(name, self.body.get(name))
+
+    def flag(self, name: str, default: bool = False) -> bool:
         """A yes or no out of query or body."""
-        return boolean(self._query.get(name, self.body.get(name, False)), name)
+        value = self.given(name)
+        return default if value is None else boolean(value, name)
 
     def option(self, *names: str) -> str:
         """A word out of query or body, or nothing."""
@@ -319,6 +325,6 @@ class NamespaceContents(ObjectView):
         """{"items":[…]}; NamespaceNotFound for a namespace that does not exist."""
         target, _ = self.resolve(request, "list", namespace=name)
         cluster = target.cluster()
-        services.require_namespace(registry.client(cluster), name)
+        require_namespace(registry.client(cluster), name)
         listing = services.list_objects(cluster, self.kind, services.Query(namespace=name, size=10_000))
         return Page([orjson.Fragment(item) for item in listing.items], listing.total, 1, max(listing.total, 1))

@@ -1,0 +1,184 @@
+"""Actions on workloads and what belongs to them: scale, rollback, revisions, restart … (contract 1.3)."""
+
+from typing import Any, ClassVar
+
+import orjson
+from rest_framework.request import Request
+from rest_framework.viewsets import ViewSetMixin
+
+from clusters import tasks
+from kubegale.api.auth import Act, authorise
+from kubegale.api.dialect import Page
+from kubegale.api.pagination import page_request
+from kubegale.api.parsing import integer
+from kubegale.api.schema import (
+    BOOLEAN,
+    CLUSTER,
+    INTEGER,
+    KUBERNETES_OBJECT,
+    NAMESPACE,
+    OBJECT,
+    PAGING,
+    TEXT,
+    Described,
+    Query,
+    array,
+    nullable,
+    record,
+)
+from workloads import actions, related, revisions, rollouts, services
+from workloads.api.objects import ObjectView, Target
+from workloads.lookup import Subject
+
+MAX_REPLICAS = 2**31 - 1
+
+
+def caller(request: Request) -> str:
+    """Who asks, as operations and audit name them."""
+    return request.user.get_username() if request.user.is_authenticated else ""
+
+
+def number(target: Target, name: str, *, minimum: int = 0, maximum: int = MAX_REPLICAS) -> int | None:
+    """A whole number out of body or query, or None."""
+    value = target.given(name)
+    return None if value in (None, "") else integer(value, name, minimum=minimum, maximum=maximum)
+
+
+class WorkloadView(ObjectView):
+    """What the routes of one workload share."""
+
+    def subject(self, request: Request, verb: str, name: str) -> tuple[Target, Subject]:
+        """The workload meant; rights first, then the request's sense, then the cluster."""
+        target, _ = self.resolve(request, verb, name=name)
+        space = self.scoped_kind(target, item=True)
+        return target, Subject(target.cluster(), self.kind, space, name)
+
+
+class ActionView(WorkloadView):
+    """POST /{plural}/{name}/{verb}; what a kind cannot do is answered with the reason."""
+
+    verb: ClassVar[str] = ""
+    operations = {
+        "post": Described(
+            "Act on a workload; a change that takes time is followed by the operation in the answer",
+            record(
+                required=("kind", "name", "namespace", "changed", "warnings", "operation_id"),
+                kind=TEXT,
+                name=TEXT,
+                namespace=TEXT,
+                changed=BOOLEAN,
+                warnings=array(TEXT),
+                operation_id=nullable(INTEGER),
+                replicas=INTEGER,
+                revision=INTEGER,
+            ),
+            body=record(
+                required=("cluster_id", "namespace"),
+                cluster_id=INTEGER,
+                namespace=TEXT,
+                dry_run=BOOLEAN,
+                replicas=INTEGER,
+                current_replicas=INTEGER,
+                revision=INTEGER,
+                name=TEXT,
+                deadline_seconds=INTEGER,
+            ),
+        )
+    }
+
+    def post(self, request: Request, name: str) -> Any:
+        """{"kind","name","namespace","changed","warnings","operation_id",…}."""
+        target, subject = self.subject(request, self.verb, name)
+        options, deadline = read_options(target), number(target, "deadline_seconds", minimum=1, maximum=86_400)
+        outcome = actions.run(subject, self.verb, options)
+        data = {**outcome.data, "dry_run": options.dry_run, "warnings": outcome.warnings, "operation_id": None}
+        if outcome.rollout is None:
+            return data
+        operation = rollouts.create(subject, outcome.rollout, action=self.verb, requested_by=caller(request), deadline=deadline)
+        tasks.enqueue(operation)
+        return {**data, "operation_id": operation.pk}
+
+
+def read_options(target: Target) -> actions.Options:
+    """What the body says about an action."""
+    return actions.Options(
+        dry_run=target.flag("dry_run"),
+        replicas=number(target, "replicas"),
+        current_replicas=number(target, "current_replicas"),
+        revision=number(target, "revision", maximum=2**63 - 1) or 0,
+        name=target.option("name"),
+    )
+
+
+REVISION_SCHEMA = record(
+    required=("revision", "name", "created_at", "change_cause", "images", "current", "template"),
+    revision=INTEGER,
+    name=TEXT,
+    created_at=nullable(TEXT),
+    change_cause=TEXT,
+    images=array(TEXT),
+    current=BOOLEAN,
+    template=OBJECT,
+    status=OBJECT,
+    diff_to=INTEGER,
+    diff=TEXT,
+)
+
+
+class RevisionViewSet(ViewSetMixin, WorkloadView):
+    """GET /{plural}/{name}/revisions and /revisions/{revision}."""
+
+    operations = {
+        "list": Described("Revisions of a workload, newest first", REVISION_SCHEMA, query=(CLUSTER, NAMESPACE, *PAGING[:2]), paged=True),
+        "retrieve": Described("One revision", REVISION_SCHEMA, query=(CLUSTER, NAMESPACE, Query("diff_to", INTEGER))),
+    }
+
+    def list(self, request: Request, name: str) -> Any:
+        """Pages of {"revision","name","created_at","change_cause","images","current","template"}."""
+        _, subject = self.subject(request, "revisions", name)
+        page = page_request(request.query_params)
+        found = [revision.represent() for revision in revisions.history(subject)]
+        return Page(found[page.offset : page.offset + page.size], len(found), page.page, page.size)
+
+    def retrieve(self, request: Request, name: str, revision: str) -> Any:
+        """One of them; `diff_to=` another adds a unified diff of the two templates as YAML."""
+        target, subject = self.subject(request, "revisions", name)
+        wanted, other = integer(revision, "revision", minimum=0), number(target, "diff_to")
+        found = revisions.history(subject)
+        one = revisions.find(found, wanted)
+        if other is None:
+            return one.represent()
+        base = revisions.find(found, other)
+        return {**one.represent(), "diff_to": base.number, "diff": revisions.difference(one, base)}
+
+
+class WorkloadPods(WorkloadView):
+    """GET /{plural}/{name}/pods: the pods that the workload controls."""
+
+    operations = {"get": Described("The pods of a workload", KUBERNETES_OBJECT, query=(CLUSTER, NAMESPACE, *PAGING[:2]), paged=True)}
+
+    def get(self, request: Request, name: str) -> Any:
+        """A page of Pods."""
+        target, subject = self.subject(request, "get", name)
+        authorise(self, request, Act("list", "pods", "", target.cluster_text, subject.namespace))
+        page = page_request(request.query_params)
+        found = related.pods(subject)
+        return Page(found[page.offset : page.offset + page.size], len(found), page.page, page.size)
+
+
+class WorkloadEvents(WorkloadView):
+    """GET /{plural}/{name}/events: about the workload, its pods and what stands between; newest first."""
+
+    operations = {"get": Described("The events of a workload", KUBERNETES_OBJECT, query=(CLUSTER, NAMESPACE, *PAGING[:2]), paged=True)}
+
+    def get(self, request: Request, name: str) -> Any:
+        """A page of Events."""
+        _, subject = self.subject(request, "events", name)
+        page = page_request(request.query_params)
+        query = services.Query(namespace=subject.namespace, offset=page.offset, size=page.size)
+        return events_page(services.list_events(subject.cluster, query, uids=related.event_uids(subject)), page.page, page.size)
+
+
+def events_page(listing: services.Listing, page: int, size: int) -> Page:
+    """A page of raw events."""
+    return Page([orjson.Fragment(item) for item in listing.items], listing.total, page, size)

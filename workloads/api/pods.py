@@ -1,0 +1,179 @@
+"""One pod: restart, logs, events (contract 1.2)."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from django.http import StreamingHttpResponse
+from rest_framework.request import Request
+
+from clusters import operations, tasks
+from clusters.kinds import KINDS
+from kubegale.api.pagination import page_request
+from kubegale.api.parsing import integer
+from kubegale.api.schema import BOOLEAN, CLUSTER, INTEGER, KUBERNETES_OBJECT, NAMESPACE, PAGING, TEXT, Described, Query, nullable, record
+from kubegale.errors import Invalid
+from workloads import recreation, services
+from workloads.api.actions import WorkloadView, caller, events_page, number
+from workloads.api.objects import Target
+from workloads.lookup import Subject, explaining
+from workloads.podlogs import LogOptions, open_log, read_log
+
+DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")
+HINT = "follow is ignored here; ask with Accept: text/event-stream, or open the socket of POST /pods/{name}/logs/stream"
+
+
+class PodView(WorkloadView):
+    """What the routes of one pod share."""
+
+    kind = KINDS["pods"]
+
+
+class PodRestart(PodView):
+    """POST /pods/{name}/restart."""
+
+    operations = {
+        "post": Described(
+            "Restart a pod: its controller makes another; a bare pod needs force",
+            record(required=("name", "uid", "action"), name=TEXT, namespace=TEXT, uid=TEXT, action=TEXT, operation_id=nullable(INTEGER)),
+            body=record(
+                required=("cluster_id", "namespace"),
+                cluster_id=INTEGER,
+                namespace=TEXT,
+                force=BOOLEAN,
+                grace_period=INTEGER,
+                dry_run=BOOLEAN,
+            ),
+        )
+    }
+
+    def post(self, request: Request, name: str) -> Any:
+        """{"name","uid","action":"deleted"|"recreated","operation_id"}."""
+        target, subject = self.subject(request, "restart", name)
+        wish = recreation.Wish(target.flag("force"), target.flag("dry_run"), number(target, "grace_period"))
+        data, body = recreation.restart(subject, wish)
+        if body is None:
+            return {**data, "operation_id": None}
+        row = recreation.create(subject, data["uid"], body, grace=wish.grace, requested_by=caller(request))
+        tasks.enqueue(row)
+        return {**data, "operation_id": row.pk, "status": operations.find(row.pk).state}
+
+
+class PodEvents(PodView):
+    """GET /pods/{name}/events: about this very pod, newest first."""
+
+    operations = {"get": Described("The events of a pod", KUBERNETES_OBJECT, query=(CLUSTER, NAMESPACE, *PAGING[:2]), paged=True)}
+
+    def get(self, request: Request, name: str) -> Any:
+        """A page of Events."""
+        _, subject = self.subject(request, "events", name)
+        page = page_request(request.query_params)
+        query = services.Query(namespace=subject.namespace, offset=page.offset, size=page.size)
+        uids = frozenset({subject.read()["metadata"]["uid"]})
+        listing = services.list_events(subject.cluster, query, involved_kind="Pod", involved_name=name, uids=uids)
+        return events_page(listing, page.page, page.size)
+
+
+LOG_QUERY = (
+    CLUSTER,
+    NAMESPACE,
+    Query("container", TEXT),
+    Query("tail_lines", INTEGER),
+    Query("since", TEXT, description="A duration such as 10m or 1h30m, or seconds."),
+    Query("since_time", TEXT, description="RFC 3339."),
+    *(Query(name, BOOLEAN) for name in ("previous", "timestamps", "follow", "download")),
+    Query("limit_bytes", INTEGER),
+)
+
+
+class PodLogs(PodView):
+    """GET /pods/{name}/logs: JSON, a download, or a stream of server-sent events."""
+
+    operations = {"get": Described("The log of a container", record(required=("logs",), logs=TEXT, hint=TEXT), query=LOG_QUERY)}
+
+    def get(self, request: Request, name: str) -> Any:
+        """{"logs":"text"}; `download` gives text/plain, `follow` with Accept: text/event-stream a live stream."""
+        target, subject = self.subject(request, "logs", name)
+        options, follow = _log_options(target), target.flag("follow")
+        if target.flag("download"):
+            return _download(subject, options)
+        if follow and "text/event-stream" in request.headers.get("Accept", ""):
+            return _events(subject, options)
+        text = explaining(subject.client, self.kind, subject.namespace, lambda: read_log(subject.cluster, subject.namespace, name, options))
+        logs = {"logs": text.decode(errors="replace")}
+        return {**logs, "hint": HINT} if follow else logs
+
+
+def _log_options(target: Target) -> LogOptions:
+    since_time = target.option("since_time", "sinceTime")
+    since = target.option("since", "since_seconds", "sinceSeconds")
+    if since and since_time:
+        raise Invalid("since and since_time exclude one another", field="since")
+    return LogOptions(
+        container=target.option("container"),
+        tail_lines=_either(target, "tail_lines", "tailLines"),
+        since_seconds=_seconds(since) if since else None,
+        since_time=since_time,
+        previous=target.flag("previous"),
+        timestamps=target.flag("timestamps"),
+        limit_bytes=_either(target, "limit_bytes", "limitBytes", minimum=1),
+    )
+
+
+def _either(target: Target, *names: str, minimum: int = 0) -> int | None:
+    found = [number(target, name, minimum=minimum) for name in names]
+    return next((value for value in found if value is not None), None)
+
+
+def _seconds(text: str) -> int:
+    """Seconds of `90`, `90s`, `10m` or `1h30m`; at least 1."""
+    if text.isdecimal():
+        return integer(text, "since", minimum=1)
+    parts = DURATION.match(text)
+    hours, minutes, seconds = (int(part or 0) for part in parts.groups()) if parts else (0, 0, 0)
+    if total := hours * 3600 + minutes * 60 + seconds:
+        return total
+    raise Invalid("since must be seconds or a duration such as 10m", field="since")
+
+
+def _opened(subject: Subject, options: LogOptions, *, follow: bool) -> Iterator[bytes]:
+    client, space = subject.client, subject.namespace
+    return explaining(client, subject.kind, space, lambda: open_log(subject.cluster, space, subject.name, options, follow=follow))
+
+
+def _download(subject: Subject, options: LogOptions) -> StreamingHttpResponse:
+    """The whole log as a file, streamed."""
+    name = f"{subject.name}-{options.container}.log" if options.container else f"{subject.name}.log"
+    response = StreamingHttpResponse(_opened(subject, options, follow=False), content_type="text/plain; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{re.sub(r"[^A-Za-z0-9._-]", "_", name)}"'
+    return response
+
+
+def _events(subject: Subject, options: LogOptions) -> StreamingHttpResponse:
+    """Each line as an event `log` with {"content","timestamp","source"}, at the end an event `close`."""
+    source = f"{subject.name}/{options.container}" if options.container else subject.name
+    parts = _opened(subject, options, follow=True)
+
+    def stream() -> Iterator[bytes]:
+        for line in _lines(parts):
+            yield b"event: log\ndata: " + orjson.dumps(_entry(line.decode(errors="replace"), source, options.timestamps)) + b"\n\n"
+        yield b'event: close\ndata: {"reason":"the log ended"}\n\n'
+
+    response = StreamingHttpResponse(stream(), content_type="text/event-stream")
+    response["Cache-Control"], response["X-Accel-Buffering"] = "no-cache", "no"
+    return response
+
+
+def _entry(line: str, source: str, stamped: bool) -> dict[str, str]:
+    stamp, _, content = line.partition(" ") if stamped else ("", "", line)
+    return {"content": content, "timestamp": stamp, "source": source}
+
+
+def _lines(parts: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for part in parts:
+        *whole, rest = (rest + part).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest

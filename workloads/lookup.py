@@ -1,0 +1,75 @@
+"""One object in one cluster: reading and patching it, and saying what exactly is missing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+
+from clusters import services as registry
+from clusters.client import ClusterClient
+from clusters.documents import Object
+from clusters.kinds import KINDS, Kind
+from clusters.models import Cluster
+from kubegale.errors import NamespaceNotFound, NotFound
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The object that an action is about; `namespace` is "" for cluster-wide kinds."""
+
+    cluster: Cluster
+    kind: Kind
+    namespace: str
+    name: str
+
+    @property
+    def client(self) -> ClusterClient:
+        """The door to its cluster."""
+        return registry.client(self.cluster)
+
+    def read(self, *, subresource: str | None = None) -> Object:
+        """The object as it is now; NamespaceNotFound when it is the namespace that is missing."""
+        path = self.kind.path(namespace=self.namespace or None, name=self.name, subresource=subresource)
+        return self._object(lambda: self.client.request("GET", path))
+
+    def patch(self, body: object, *, patch: str = "merge", subresource: str | None = None, dry_run: bool = False) -> Object:
+        """The object after a merge, strategic or json patch."""
+        space, query = self.namespace or None, {"dryRun": "All" if dry_run else ""}
+        return self._object(
+            lambda: self.client.patch(self.kind, self.name, body, patch=patch, namespace=space, subresource=subresource, query=query)
+        )
+
+    def _object(self, call: Callable[[], bytes]) -> Object:
+        found: Object = orjson.loads(explaining(self.client, self.kind, self.namespace, call))
+        return found
+
+
+def explaining(client: ClusterClient, kind: Kind, namespace: str, call: Callable[[], T]) -> T:
+    """Run the call; when its object is missing, say whether the namespace is."""
+    try:
+        return call()
+    except NotFound as error:
+        if kind == KINDS["namespaces"]:
+            raise NamespaceNotFound(error.message, **error.details) from error
+        if kind.namespaced and namespace and not isinstance(error, NamespaceNotFound):
+            require_namespace(client, namespace)
+        raise
+
+
+def require_namespace(client: ClusterClient, namespace: str) -> None:
+    """NamespaceNotFound unless the namespace exists."""
+    try:
+        client.get(KINDS["namespaces"], namespace)
+    except NotFound as error:
+        raise NamespaceNotFound(error.message, **error.details) from error
+
+
+def controller_of(item: Object) -> dict[str, Any]:
+    """The owner reference that controls an object, or {}."""
+    for owner in item["metadata"].get("ownerReferences") or []:
+        if owner.get("controller"):
+            return dict(owner)
+    return {}
