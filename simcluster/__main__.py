@@ -1,0 +1,71 @@
+"""`python -m simcluster`: a Kubernetes API server in a box, until interrupted."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from simcluster import faults, kubeconfig
+from simcluster.cluster import Settings
+from simcluster.serving import Running
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="simcluster", description="A Kubernetes API server in a box.")
+    made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    made.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
+    made.add_argument("--kubeconfig-out", type=Path, metavar="FILE", help="write the administrator's kubeconfig here")
+    made.add_argument("--nodes", type=int, default=3, help="number of nodes (default: %(default)s)")
+    made.add_argument("--demo", action="store_true", help="fill the cluster with a small company")
+    made.add_argument(
+        "--time-scale", type=float, default=1.0, metavar="X", help="run controllers and kubelet X times as fast (default: %(default)s)"
+    )
+    made.add_argument("--faults", type=Path, metavar="FILE", help="delay, cut, refuse or garble requests as this YAML file says")
+    made.add_argument("--token", default="", help="the administrator's bearer token (default: a random one)")
+    return made
+
+
+async def serve(arguments: argparse.Namespace) -> None:
+    """Run until SIGINT or SIGTERM."""
+    settings = Settings(
+        nodes=arguments.nodes, time_scale=arguments.time_scale, faults=faults.load(arguments.faults) if arguments.faults else {}
+    )
+    stop = asyncio.Event()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(one, stop.set)
+    async with Running(settings, host=arguments.host, port=arguments.port, token=arguments.token) as running:
+        if arguments.kubeconfig_out:
+            _write_private(arguments.kubeconfig_out, kubeconfig.text(running.kubeconfig))
+        sys.stdout.write(f"simcluster listens on {running.url}\n")
+        sys.stdout.flush()
+        await stop.wait()
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    partial.replace(path)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    arguments = parser().parse_args(words)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(serve(arguments))
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"simcluster: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

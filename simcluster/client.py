@@ -1,0 +1,111 @@
+"""The in-process client of controllers, scheduler and kubelet: the same rules as over HTTP, without it."""
+
+import random
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from simcluster import clock
+from simcluster.errors import ApiError
+from simcluster.registry import WriteOptions
+from simcluster.resources import Object
+
+if TYPE_CHECKING:
+    from simcluster.cluster import Cluster
+
+
+class Client:
+    """Reads and writes in the name of one component."""
+
+    def __init__(self, cluster: "Cluster", component: str) -> None:
+        self.cluster = cluster
+        self.component = component
+
+    def _options(self, subresource: str = "") -> WriteOptions:
+        return WriteOptions(self.component, validation="Ignore", subresource=subresource)
+
+    def get(self, storage: str, namespace: str, name: str) -> Object | None:
+        """One object, or None."""
+        return self.cluster.object(storage, namespace, name)
+
+    def owned(self, storage: str, owner: Object) -> list[Object]:
+        """The objects of a kind that an owner controls, oldest first."""
+        found = [
+            record.obj for record in self.cluster.store.owned(storage, owner["metadata"]["uid"]) if record.owner == owner["metadata"]["uid"]
+        ]
+        return sorted(found, key=lambda obj: (obj["metadata"]["creationTimestamp"], obj["metadata"]["name"]))
+
+    def create(self, storage: str, obj: Object) -> Object:
+        """Create an object; raises ApiError as the API server refuses."""
+        resource = self.cluster.table.of_storage(storage)
+        body = {"kind": resource.kind, "apiVersion": resource.group_version, **obj}
+        return self.cluster.registry.create(resource, obj["metadata"].get("namespace", ""), body, self._options())
+
+    def update(self, storage: str, obj: Object) -> Object:
+        """Write an object that was read before."""
+        return self._rewrite(storage, obj, "")
+
+    def update_status(self, storage: str, obj: Object) -> Object:
+        """Write the status of an object that was read before."""
+        return self._rewrite(storage, obj, "status")
+
+    def _rewrite(self, storage: str, obj: Object, subresource: str) -> Object:
+        resource = self.cluster.table.of_storage(storage)
+        meta = obj["metadata"]
+        old = self.cluster.registry.record(resource, meta.get("namespace", ""), meta["name"]).obj
+        return self.cluster.registry.rewrite(resource, old, {**obj, "metadata": dict(meta)}, self._options(subresource))
+
+    def delete(self, storage: str, obj: Object, **options: Any) -> None:
+        """Delete an object; one that is gone already is fine."""
+        resource = self.cluster.table.of_storage(storage)
+        meta = obj["metadata"]
+        try:
+            self.cluster.registry.delete(resource, meta.get("namespace", ""), meta["name"], options, self._options())
+        except ApiError as error:
+            if error.code != 404:
+                raise
+
+    def event(self, about: Object, reason: str, message: str, *, warning: bool = False, field: str = "", host: str = "") -> None:
+        """Say what happened; the same thing again counts up the first event."""
+        meta = about["metadata"]
+        namespace = meta.get("namespace") or "default"
+        kind = "Warning" if warning else "Normal"
+        store, key = self.cluster.store, (meta["uid"], reason, message)
+        record = store.get("events", namespace, self.cluster.known_events.get(key, ""))
+        if record is not None:
+            known = record.obj
+            known["count"] = known.get("count", 1) + 1
+            known["lastTimestamp"] = clock.timestamp()
+            store.put("events", known)
+            return
+        made = self._new_event(about, namespace, reason, message, kind=kind, field=field, host=host)
+        self.cluster.known_events[key] = made["metadata"]["name"]
+        store.put("events", made)
+
+    def _new_event(self, about: Object, namespace: str, reason: str, message: str, *, kind: str, field: str, host: str) -> Object:
+        meta, now = about["metadata"], datetime.now(UTC)
+        regarding = {"kind": about["kind"], "name": meta["name"], "uid": meta["uid"], "apiVersion": about["apiVersion"]}
+        if meta.get("namespace"):
+            regarding["namespace"] = meta["namespace"]
+        if meta.get("resourceVersion"):
+            regarding["resourceVersion"] = meta["resourceVersion"]
+        if field:
+            regarding["fieldPath"] = field
+        stamp = clock.timestamp(now)
+        name = f"{meta['name']}.{random.getrandbits(60):015x}"
+        return {
+            "kind": "Event",
+            "apiVersion": "v1",
+            "metadata": {"name": name, "namespace": namespace, "uid": str(uuid.uuid4()), "creationTimestamp": stamp},
+            "involvedObject": regarding,
+            "reason": reason,
+            "message": message,
+            "source": {"component": self.component, **({"host": host} if host else {})},
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+            "count": 1,
+            "type": kind,
+            "eventTime": None,
+            "reportingComponent": self.component,
+            "reportingInstance": host,
+        }

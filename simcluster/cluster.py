@@ -1,0 +1,62 @@
+"""The cluster: storage, rules, watchers and controllers put together."""
+
+from dataclasses import dataclass, field
+
+from simcluster import clock, crds, resources
+from simcluster.authentication import MASTERS, Tokens, User
+from simcluster.controllers import Manager
+from simcluster.faults import Faults
+from simcluster.nodes import Addresses, bootstrap
+from simcluster.registry import Registry
+from simcluster.resources import Object, ResourceTable
+from simcluster.scheduler import Load
+from simcluster.store import Change, Store
+from simcluster.watches import Hub
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a cluster is set up."""
+
+    nodes: int = 3
+    time_scale: float = 1.0
+    kubelet: bool = True
+    controllers: bool = True
+    metrics: bool = True
+    history: int = 8000
+    faults: Object = field(default_factory=dict)
+    record_requests: bool = False
+
+
+class Cluster:
+    """One simulated cluster. Everything in it belongs to one event loop."""
+
+    def __init__(self, settings: Settings | None = None, *, token: str = "") -> None:
+        self.settings = settings or Settings()
+        self.clock = clock.Clock(self.settings.time_scale)
+        self.store = Store(history=self.settings.history)
+        self.table = ResourceTable(resources.built_in())
+        self.registry = Registry(self.store, self.table, self.clock)
+        self.hub = Hub()
+        self.tokens = Tokens()
+        self.faults = Faults(self.settings.faults)
+        self.admin_token = self.tokens.issue(User("kubernetes-admin", (MASTERS, "system:authenticated")), token)
+        self.authority = ""
+        self.load = Load()
+        self.addresses = Addresses()
+        self.known_events: dict[tuple[str, str, str], str] = {}
+        self.manager = Manager(self)
+        self.store.listeners.append(self._changed)
+        bootstrap(self.registry, self.settings.nodes)
+
+    def _changed(self, change: Change) -> None:
+        if change.storage == crds.STORAGE:
+            crds.changed(self.registry, change)
+        self.load.changed(change)
+        self.hub.publish(change)
+        self.manager.changed(change)
+
+    def object(self, storage: str, namespace: str, name: str) -> Object | None:
+        """One object of a collection (`pods`, `deployments.apps`), or None."""
+        record = self.store.get(storage, namespace, name)
+        return record.obj if record else None

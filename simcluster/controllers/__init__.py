@@ -1,0 +1,104 @@
+"""Controllers: functions over the store, registered in one table, run whenever what they look at changes."""
+
+import asyncio
+import heapq
+import itertools
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from simcluster.controllers.table import CONTROLLERS, Controller
+from simcluster.errors import ApiError
+from simcluster.store import Change
+
+if TYPE_CHECKING:
+    from simcluster.cluster import Cluster
+
+_log = logging.getLogger(__name__)
+_RETRY = 0.2
+_BATCH = 25
+
+Work = tuple[str, str]
+
+
+class Manager:
+    """Queues the keys that changes concern and reconciles them one by one."""
+
+    def __init__(self, cluster: "Cluster") -> None:
+        self.cluster = cluster
+        settings = cluster.settings
+        self._controllers = {
+            one.name: one for one in CONTROLLERS if one.enabled(kubelet=settings.kubelet, controllers=settings.controllers)
+        }
+        self._by_trigger: dict[str, list[Controller]] = {}
+        for one in self._controllers.values():
+            for storage in one.triggers:
+                self._by_trigger.setdefault(storage, []).append(one)
+        self._queue: dict[Work, None] = {}
+        self._timers: list[tuple[float, int, Work]] = []
+        self._ticket = itertools.count()
+        self._wake = asyncio.Event()
+
+    def changed(self, change: Change) -> None:
+        """Queue what a change concerns."""
+        for one in self._by_trigger.get(change.storage, ()):
+            for key in one.triggers[change.storage](self.cluster.store, change):
+                self._queue[one.name, key] = None
+        if self._queue:
+            self._wake.set()
+
+    def enqueue(self, name: str, keys: Iterable[str]) -> None:
+        """Queue keys for a controller."""
+        for key in keys:
+            self._queue[name, key] = None
+        self._wake.set()
+
+    def later(self, work: Work, seconds: float) -> None:
+        """Queue a key after a simulated span."""
+        loop = asyncio.get_running_loop()
+        heapq.heappush(self._timers, (loop.time() + self.cluster.clock.real(seconds), next(self._ticket), work))
+        self._wake.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued (timers may be pending)."""
+        return not self._queue
+
+    async def run(self) -> None:
+        """Reconcile for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            now = loop.time()
+            while self._timers and self._timers[0][0] <= now:
+                self._queue[heapq.heappop(self._timers)[2]] = None
+            if not self._queue:
+                await self._sleep(loop)
+                continue
+            for work in list(self._queue)[:_BATCH]:
+                del self._queue[work]
+                self._reconcile(work)
+            await asyncio.sleep(0)
+
+    async def _sleep(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._wake.clear()
+        timeout = max(self._timers[0][0] - loop.time(), 0.0) if self._timers else None
+        try:
+            await asyncio.wait_for(self._wake.wait(), timeout)
+        except TimeoutError:
+            pass
+
+    def _reconcile(self, work: Work) -> None:
+        controller = self._controllers[work[0]]
+        record = self.cluster.store.collection(controller.storage).records.get(work[1])
+        if record is None:
+            return
+        try:
+            again = controller.reconcile(self.cluster, record.obj)
+        except ApiError as error:
+            _log.debug("%s of %s is refused: %s", work[0], work[1], error)
+            again = _RETRY * (10 if error.code == 403 else 1)
+        except Exception:
+            _log.exception("%s of %s failed", work[0], work[1])
+            again = 1.0
+        if again is not None:
+            self.later(work, again)

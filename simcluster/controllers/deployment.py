@@ -1,0 +1,292 @@
+"""Deployment: one ReplicaSet per template, rolled from the old to the new."""
+
+import copy
+import math
+from typing import TYPE_CHECKING, Any
+
+from simcluster import clock
+from simcluster.client import Client
+from simcluster.controllers import pods
+from simcluster.resources import Object
+
+if TYPE_CHECKING:
+    from simcluster.cluster import Cluster
+
+REVISION = "deployment.kubernetes.io/revision"
+DESIRED = "deployment.kubernetes.io/desired-replicas"
+MAXIMUM = "deployment.kubernetes.io/max-replicas"
+_SETS = "replicasets.apps"
+_NOT_COPIED = {REVISION, DESIRED, MAXIMUM, "kubectl.kubernetes.io/last-applied-configuration", "deprecated.deployment.rollback.to"}
+
+
+def amount(value: Any, total: int, *, up: bool) -> int:
+    """An absolute number or a percentage of the total."""
+    if isinstance(value, str) and value.endswith("%"):
+        share = int(value[:-1]) * total / 100
+        return math.ceil(share) if up else math.floor(share)
+    return int(value or 0)
+
+
+def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+    """One step of the rollout, then the status."""
+    client = Client(cluster, "deployment-controller")
+    if obj["metadata"].get("deletionTimestamp"):
+        return None
+    sets = client.owned(_SETS, obj)
+    current = next((one for one in sets if _same_template(one, obj)), None)
+    if obj["spec"].get("paused"):
+        _scale_proportionally(client, obj, sets)
+        return _report(cluster, client, obj["metadata"], current)
+    if current is None:
+        current = _new_set(client, obj, sets)
+        sets = client.owned(_SETS, obj)
+    obj = _number(client, obj, current, sets)
+    current = client.get(_SETS, obj["metadata"]["namespace"], current["metadata"]["name"]) or current
+    old = [one for one in sets if one["metadata"]["uid"] != current["metadata"]["uid"]]
+    if obj["spec"]["strategy"]["type"] == "Recreate":
+        _recreate(client, obj, current, old)
+    else:
+        _roll(client, obj, current, old)
+    _forget_old_sets(client, obj, old)
+    return _report(cluster, client, obj["metadata"], current)
+
+
+def _template(owner: Object) -> Object:
+    template: Object = copy.deepcopy(owner["spec"]["template"])
+    (template.get("metadata") or {}).get("labels", {}).pop("pod-template-hash", None)
+    return template
+
+
+def _same_template(replica_set: Object, obj: Object) -> bool:
+    return _template(replica_set) == _template(obj)
+
+
+def _new_set(client: Client, obj: Object, sets: list[Object]) -> Object:
+    digest = pods.template_hash(_template(obj), obj.get("status", {}).get("collisionCount", 0))
+    template = _template(obj)
+    template.setdefault("metadata", {}).setdefault("labels", {})["pod-template-hash"] = digest
+    selector = copy.deepcopy(obj["spec"]["selector"])
+    selector.setdefault("matchLabels", {})["pod-template-hash"] = digest
+    meta = obj["metadata"]
+    body: Object = {
+        "metadata": {
+            "name": f"{meta['name']}-{digest}",
+            "namespace": meta["namespace"],
+            "labels": dict(template["metadata"]["labels"]),
+            "annotations": _copied_annotations(obj) | _size_notes(obj) | {REVISION: str(_last_revision(sets) + 1)},
+            "ownerReferences": [pods.owner_reference(obj)],
+        },
+        "spec": {"replicas": 0, "selector": selector, "template": template},
+    }
+    if obj["spec"].get("minReadySeconds"):
+        body["spec"]["minReadySeconds"] = obj["spec"]["minReadySeconds"]
+    return client.create(_SETS, body)
+
+
+def _copied_annotations(obj: Object) -> Object:
+    return {key: value for key, value in (obj["metadata"].get("annotations") or {}).items() if key not in _NOT_COPIED}
+
+
+def _size_notes(obj: Object) -> Object:
+    replicas = obj["spec"].get("replicas", 1)
+    return {DESIRED: str(replicas), MAXIMUM: str(replicas + _surge(obj))}
+
+
+def _surge(obj: Object) -> int:
+    rolling = obj["spec"]["strategy"].get("rollingUpdate")
+    return amount(rolling.get("maxSurge"), obj["spec"].get("replicas", 1), up=True) if rolling else 0
+
+
+def _unavailable(obj: Object) -> int:
+    rolling = obj["spec"]["strategy"].get("rollingUpdate") or {}
+    allowed = amount(rolling.get("maxUnavailable"), obj["spec"].get("replicas", 1), up=False)
+    return allowed if allowed or _surge(obj) else 1
+
+
+def _revision(replica_set: Object) -> int:
+    return int((replica_set["metadata"].get("annotations") or {}).get(REVISION, 0))
+
+
+def _last_revision(sets: list[Object]) -> int:
+    return max((_revision(one) for one in sets), default=0)
+
+
+def _number(client: Client, obj: Object, current: Object, sets: list[Object]) -> Object:
+    """Give the current set the highest revision, and the deployment the same."""
+    others = [one for one in sets if one["metadata"]["uid"] != current["metadata"]["uid"]]
+    revision = max(_revision(current), _last_revision(others) + 1)
+    notes = _copied_annotations(obj) | _size_notes(obj) | {REVISION: str(revision)}
+    old_notes = current["metadata"].get("annotations") or {}
+    if {**old_notes, **notes} != old_notes:
+        current["metadata"]["annotations"] = {**old_notes, **notes}
+        client.update(_SETS, current)
+    if (obj["metadata"].get("annotations") or {}).get(REVISION) != str(revision):
+        # The generation counts changes of annotations by users, not this one.
+        generation = obj["metadata"].get("generation", 1)
+        obj["metadata"]["annotations"] = {**(obj["metadata"].get("annotations") or {}), REVISION: str(revision)}
+        obj = client.update_status("deployments.apps", obj)
+        obj["metadata"]["generation"] = generation
+    return obj
+
+
+def _set_scale(client: Client, obj: Object, replica_set: Object, wanted: int) -> None:
+    have = replica_set["spec"].get("replicas", 1)
+    notes = {**(replica_set["metadata"].get("annotations") or {}), **_size_notes(obj)}
+    if have == wanted and notes == replica_set["metadata"].get("annotations"):
+        return
+    replica_set["spec"]["replicas"] = wanted
+    replica_set["metadata"]["annotations"] = notes
+    client.update(_SETS, replica_set)
+    if have != wanted:
+        word = "up" if wanted > have else "down"
+        message = f"Scaled {word} replica set {replica_set['metadata']['name']} from {have} to {wanted}"
+        client.event(obj, "ScalingReplicaSet", message)
+
+
+def _recreate(client: Client, obj: Object, current: Object, old: list[Object]) -> None:
+    for one in old:
+        _set_scale(client, obj, one, 0)
+    if any(client.owned("pods", one) for one in old):
+        return
+    _set_scale(client, obj, current, obj["spec"].get("replicas", 1))
+
+
+def _roll(client: Client, obj: Object, current: Object, old: list[Object]) -> None:
+    wanted = obj["spec"].get("replicas", 1)
+    total = current["spec"]["replicas"] + sum(one["spec"]["replicas"] for one in old)
+    have = current["spec"]["replicas"]
+    if have > wanted:
+        _set_scale(client, obj, current, wanted)
+    elif have < wanted:
+        room = wanted + _surge(obj) - total
+        _set_scale(client, obj, current, min(wanted, have + max(room, 0)))
+    elif not old:
+        _set_scale(client, obj, current, wanted)
+    _scale_down_old(client, obj, current, [one for one in old if one["spec"]["replicas"]])
+
+
+def _scale_down_old(client: Client, obj: Object, current: Object, old: list[Object]) -> None:
+    wanted = obj["spec"].get("replicas", 1)
+    least = wanted - _unavailable(obj)
+    available = current.get("status", {}).get("availableReplicas", 0)
+    unready_new = current["spec"]["replicas"] - available
+    total = current["spec"]["replicas"] + sum(one["spec"]["replicas"] for one in old)
+    spare = total - least - unready_new
+    for one in old:
+        broken = one["spec"]["replicas"] - one.get("status", {}).get("availableReplicas", 0)
+        drop = min(broken, spare)
+        if drop > 0:
+            spare -= drop
+            _set_scale(client, obj, one, one["spec"]["replicas"] - drop)
+    spare = min(spare, sum(one.get("status", {}).get("availableReplicas", 0) for one in [*old, current]) - least)
+    for one in old:
+        drop = min(one["spec"]["replicas"], max(spare, 0))
+        if drop > 0:
+            spare -= drop
+            _set_scale(client, obj, one, one["spec"]["replicas"] - drop)
+
+
+def _scale_proportionally(client: Client, obj: Object, sets: list[Object]) -> None:
+    running = [one for one in sets if one["spec"]["replicas"]]
+    if len(running) == 1:
+        _set_scale(client, obj, running[0], obj["spec"].get("replicas", 1))
+
+
+def _forget_old_sets(client: Client, obj: Object, old: list[Object]) -> None:
+    idle = [one for one in old if not one["spec"]["replicas"] and not one.get("status", {}).get("replicas")]
+    excess = len(idle) - obj["spec"].get("revisionHistoryLimit", 10)
+    for one in sorted(idle, key=_revision)[: max(excess, 0)]:
+        client.delete(_SETS, one)
+
+
+def _report(cluster: "Cluster", client: Client, meta: Object, current: Object | None) -> float | None:
+    obj = client.get("deployments.apps", meta["namespace"], meta["name"])
+    if obj is None:
+        return None
+    sets = client.owned(_SETS, obj)
+    new = next((one for one in sets if current is not None and one["metadata"]["uid"] == current["metadata"]["uid"]), None)
+    status = _status(obj, sets, new)
+    again = _conditions(cluster, client, obj, status, new)
+    if status != obj.get("status"):
+        client.update_status("deployments.apps", {**obj, "status": status})
+    return again
+
+
+def _status(obj: Object, sets: list[Object], new: Object | None) -> Object:
+    def total(name: str) -> int:
+        return sum(one.get("status", {}).get(name, 0) for one in sets)
+
+    wanted = obj["spec"].get("replicas", 1)
+    counts = {
+        "replicas": total("replicas"),
+        "updatedReplicas": (new or {}).get("status", {}).get("replicas", 0),
+        "readyReplicas": total("readyReplicas"),
+        "availableReplicas": total("availableReplicas"),
+        "unavailableReplicas": max(max(wanted, total("replicas")) - total("availableReplicas"), 0),
+    }
+    status: Object = {"observedGeneration": obj["metadata"].get("generation", 1)}
+    status |= {key: value for key, value in counts.items() if value}
+    status["terminatingReplicas"] = total("terminatingReplicas")
+    status["conditions"] = copy.deepcopy(obj.get("status", {}).get("conditions") or [])
+    if "collisionCount" in obj.get("status", {}):
+        status["collisionCount"] = obj["status"]["collisionCount"]
+    return status
+
+
+def _conditions(cluster: "Cluster", client: Client, obj: Object, status: Object, new: Object | None) -> float | None:
+    wanted = obj["spec"].get("replicas", 1)
+    enough = status.get("availableReplicas", 0) >= wanted - _unavailable(obj)
+    if enough:
+        pods.set_condition(
+            status, "Available", "True", reason="MinimumReplicasAvailable", message="Deployment has minimum availability.", updated=True
+        )
+    else:
+        message = "Deployment does not have minimum availability."
+        pods.set_condition(status, "Available", "False", reason="MinimumReplicasUnavailable", message=message, updated=True)
+    _failure_condition(status, new)
+    if obj["spec"].get("paused"):
+        pods.set_condition(status, "Progressing", "Unknown", reason="DeploymentPaused", message="Deployment is paused", updated=True)
+        return None
+    return _progress(cluster, obj, status, new)
+
+
+def _failure_condition(status: Object, new: Object | None) -> None:
+    failures = [one for one in (new or {}).get("status", {}).get("conditions") or () if one["type"] == "ReplicaFailure"]
+    status["conditions"] = [one for one in status["conditions"] if one["type"] != "ReplicaFailure"]
+    for one in failures:
+        pods.set_condition(status, "ReplicaFailure", "True", reason=one["reason"], message=one["message"], updated=True)
+
+
+def _progress(cluster: "Cluster", obj: Object, status: Object, new: Object | None) -> float | None:
+    if new is None:
+        return None
+    wanted, name = obj["spec"].get("replicas", 1), new["metadata"]["name"]
+    done = status.get("updatedReplicas", 0) == status.get("replicas", 0) == wanted and status.get("availableReplicas", 0) >= wanted
+    old = next((one for one in status["conditions"] if one["type"] == "Progressing"), None)
+    if done:
+        message = f'ReplicaSet "{name}" has successfully progressed.'
+        pods.set_condition(status, "Progressing", "True", reason="NewReplicaSetAvailable", message=message, updated=True)
+        return None
+    before = {
+        key: value for key, value in obj.get("status", {}).items() if key not in ("conditions", "observedGeneration", "terminatingReplicas")
+    }
+    moved = before != {
+        key: value for key, value in status.items() if key not in ("conditions", "observedGeneration", "terminatingReplicas")
+    }
+    deadline = float(obj["spec"].get("progressDeadlineSeconds", 600))
+    if old is not None and old.get("reason") == "ProgressDeadlineExceeded" and not moved:
+        return None
+    if old is not None and not moved and old["reason"] != "NewReplicaSetAvailable":
+        waited = cluster.clock.since(old["lastUpdateTime"])
+        if waited > deadline:
+            message = f'ReplicaSet "{name}" has timed out progressing.'
+            pods.set_condition(status, "Progressing", "False", reason="ProgressDeadlineExceeded", message=message, updated=True)
+            return None
+        return max(deadline - waited, 1.0) + 1
+    pods.set_condition(
+        status, "Progressing", "True", reason="ReplicaSetUpdated", message=f'ReplicaSet "{name}" is progressing.', updated=True
+    )
+    for one in status["conditions"]:
+        if one["type"] == "Progressing" and moved:
+            one["lastUpdateTime"] = clock.timestamp()
+    return deadline

@@ -1,0 +1,53 @@
+"""ReplicaSet: as many pods as asked for."""
+
+from typing import TYPE_CHECKING
+
+from simcluster.client import Client
+from simcluster.controllers import pods
+from simcluster.errors import ApiError
+from simcluster.resources import Object
+
+if TYPE_CHECKING:
+    from simcluster.cluster import Cluster
+
+_SLOW = 5.0
+
+
+def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+    """Scale the pods, then report."""
+    client = Client(cluster, "replicaset-controller")
+    failure = ""
+    if not obj["metadata"].get("deletionTimestamp"):
+        failure = _scale(client, obj)
+    found = client.owned("pods", obj)
+    running = pods.active(found)
+    min_ready = obj["spec"].get("minReadySeconds", 0)
+    status: Object = {"replicas": len(running), "fullyLabeledReplicas": len(running)}
+    ready = [pod for pod in running if pods.is_ready(pod)]
+    available = [pod for pod in ready if pods.is_available(pod, min_ready, cluster.clock)]
+    if ready:
+        status["readyReplicas"] = len(ready)
+    if available:
+        status["availableReplicas"] = len(available)
+    status["terminatingReplicas"] = sum(bool(pod["metadata"].get("deletionTimestamp")) for pod in found)
+    status["observedGeneration"] = obj["metadata"].get("generation", 1)
+    if failure:
+        status["conditions"] = [one for one in obj.get("status", {}).get("conditions") or () if one["type"] != "ReplicaFailure"]
+        pods.set_condition(status, "ReplicaFailure", "True", reason="FailedCreate", message=failure)
+    if status != obj.get("status"):
+        client.update_status("replicasets.apps", {**obj, "status": status})
+    if failure:
+        return _SLOW
+    return 1.0 if len(available) < len(ready) else None
+
+
+def _scale(client: Client, obj: Object) -> str:
+    running = pods.active(client.owned("pods", obj))
+    wanted = obj["spec"].get("replicas", 1)
+    if len(running) == wanted:
+        return ""
+    try:
+        pods.scale_to(client, obj, running, wanted, obj["spec"]["template"])
+    except ApiError as error:
+        return error.message
+    return ""

@@ -1,0 +1,81 @@
+"""Cron schedules in five fields."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+_MACROS = {"@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0", "@daily": "0 0 * * *"}
+_MACROS |= {"@midnight": "0 0 * * *", "@hourly": "0 * * * *"}
+_BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_NAMES = [
+    {},
+    {},
+    {},
+    {name: at for at, name in enumerate(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1)},
+    {name: at for at, name in enumerate(["sun", "mon", "tue", "wed", "thu", "fri", "sat"])},
+]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The minutes at which a cron job runs."""
+
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    days: frozenset[int]
+    months: frozenset[int]
+    weekdays: frozenset[int]
+    any_day: bool
+    any_weekday: bool
+
+    def matches(self, moment: datetime) -> bool:
+        """Whether the schedule fires in this minute."""
+        if moment.minute not in self.minutes or moment.hour not in self.hours or moment.month not in self.months:
+            return False
+        day, weekday = moment.day in self.days, moment.isoweekday() % 7 in self.weekdays
+        return day and weekday if self.any_day or self.any_weekday else day or weekday
+
+    def due(self, after: datetime, until: datetime) -> datetime | None:
+        """The latest run in (after, until], looking back at most a day; None when there was none."""
+        moment = until.replace(second=0, microsecond=0)
+        earliest = max(after, until - timedelta(days=1))
+        while moment > earliest:
+            if self.matches(moment):
+                return moment
+            moment -= timedelta(minutes=1)
+        return None
+
+
+def _values(text: str, at: int) -> frozenset[int]:
+    low, high = _BOUNDS[at]
+    found: set[int] = set()
+    for part in text.split(","):
+        span, _, step = part.partition("/")
+        if span in ("*", "?"):
+            first, last = low, high
+        else:
+            left, _, right = span.partition("-")
+            first = _number(left, at)
+            last = _number(right, at) if right else (high if step else first)
+        if not low <= first <= last <= high:
+            raise ValueError(f"end of range ({last}) beyond the bounds ({low}-{high}): {part}")
+        if step and (not step.isdigit() or int(step) == 0):
+            raise ValueError(f"step of range should be a positive number: {part}")
+        found.update(range(first, last + 1, int(step or 1)))
+    return frozenset(value % 7 if at == 4 else value for value in found)
+
+
+def _number(text: str, at: int) -> int:
+    if text.lower() in _NAMES[at]:
+        return _NAMES[at][text.lower()]
+    if not text.isdigit():
+        raise ValueError(f"failed to parse int from {text}: strconv.Atoi: parsing {text!r}: invalid syntax".replace("'", '"'))
+    return int(text)
+
+
+def parse(text: str) -> Schedule:
+    """Read a schedule; ValueError says what is wrong with it."""
+    fields = _MACROS.get(text.strip(), text).split()
+    if len(fields) != 5:
+        raise ValueError(f"expected exactly 5 fields, found {len(fields)}: {fields}".replace("'", "").replace(",", ""))
+    sets = [_values(field, at) for at, field in enumerate(fields)]
+    return Schedule(sets[0], sets[1], sets[2], sets[3], sets[4], fields[2] in ("*", "?"), fields[4] in ("*", "?"))

@@ -1,0 +1,95 @@
+"""Reading request bodies as their kind: wrong types are refused, unknown fields dropped, reported or refused."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from simcluster.errors import ApiError, bad_request
+from simcluster.resources import Object, Resource
+from simcluster.schema import Node
+
+_GO = {"string": "string", "boolean": "bool", "integer": "int", "number": "float64", "object": "object", "map": "map", "array": "slice"}
+
+
+@dataclass
+class Decoder:
+    """One pass over an object; collects the unknown fields that it drops."""
+
+    resource: Resource
+    unknown: list[str] = field(default_factory=list)
+
+    def decode(self, obj: Object, node: Node) -> Object:
+        """The object with the fields that its kind has, without nulls; 400 for a value of a wrong type."""
+        decoded: Object = self._value(obj, node, "", self.resource.kind)
+        return decoded
+
+    def _value(self, value: Any, node: Node, path: str, owner: str) -> Any:
+        kind = node.type
+        if kind == "any":
+            return value
+        if kind == "object":
+            return self._object(value, node, path)
+        if kind == "map":
+            self._check(isinstance(value, dict), value, node, path, owner)
+            return {key: self._value(item, node.items, f"{path}.{key}", owner) for key, item in value.items() if item is not None}
+        if kind == "array":
+            self._check(isinstance(value, list), value, node, path, owner)
+            return [self._value(item, node.items, f"{path}[{at}]", owner) for at, item in enumerate(value)]
+        return self._scalar(value, node, path, owner)
+
+    def _object(self, value: Any, node: Node, path: str) -> Object:
+        self._check(isinstance(value, dict), value, node, path, node.name.rpartition(".")[2])
+        result = {}
+        owner = node.name.rpartition(".")[2] or self.resource.kind
+        for key, item in value.items():
+            child = node.fields.get(key)
+            inner = f"{path}.{key}" if path else key
+            if child is None:
+                if node.open:
+                    result[key] = item
+                else:
+                    self.unknown.append(inner)
+            elif item is not None:
+                result[key] = self._value(item, child, inner, owner)
+        return result
+
+    def _scalar(self, value: Any, node: Node, path: str, owner: str) -> Any:
+        kind = node.type
+        if kind == "quantity":
+            self._check(isinstance(value, str | int | float) and not isinstance(value, bool), value, node, path, owner)
+            return str(value)
+        if kind == "int-or-string":
+            self._check(isinstance(value, str | int) and not isinstance(value, bool), value, node, path, owner)
+        elif kind == "integer":
+            if isinstance(value, float) and value.is_integer():
+                value = int(value)
+            self._check(isinstance(value, int) and not isinstance(value, bool), value, node, path, owner)
+        elif kind == "number":
+            self._check(isinstance(value, int | float) and not isinstance(value, bool), value, node, path, owner)
+        elif kind == "boolean":
+            self._check(isinstance(value, bool), value, node, path, owner)
+        elif kind == "string":
+            self._check(isinstance(value, str), value, node, path, owner)
+        return value
+
+    def _check(self, fits: bool, value: Any, node: Node, path: str, owner: str) -> None:
+        if fits:
+            return
+        have = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}.get(type(value), "null")
+        want = node.document.get("format") if node.type in ("integer", "number") else None
+        text = f"json: cannot unmarshal {have} into Go struct field {owner}.{path} of type {want or _GO.get(node.type, node.type)}"
+        raise self.refusal(text)
+
+    def refusal(self, why: str) -> ApiError:
+        """400: the body cannot be read as this kind."""
+        kind, version = self.resource.kind, self.resource.version
+        return bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
+
+
+def decode(resource: Resource, obj: Object, node: Node, *, strictness: str) -> tuple[Object, list[str]]:
+    """The decoded object and the warnings; `strictness` is the query's fieldValidation: Strict, Warn (default) or Ignore."""
+    decoder = Decoder(resource)
+    decoded = decoder.decode(obj, node)
+    complaints = [f'unknown field "{path}"' for path in decoder.unknown]
+    if complaints and strictness == "Strict":
+        raise decoder.refusal(f"strict decoding error: {', '.join(complaints)}")
+    return decoded, complaints if strictness != "Ignore" else []

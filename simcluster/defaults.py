@@ -1,0 +1,281 @@
+"""Defaults that the API server writes into built-in kinds on every write."""
+
+from collections.abc import Callable
+from typing import Any
+
+from simcluster.resources import Object, Resource
+
+Defaulter = Callable[[Object], None]
+
+
+def _fill(target: Object, **values: Any) -> None:
+    for key, value in values.items():
+        target.setdefault(key, value)
+
+
+def _tag(image: str) -> str:
+    if "@" in image:
+        return "@"
+    last = image.rpartition("/")[2]
+    return last.partition(":")[2] or "latest"
+
+
+def container(spec: Object) -> None:
+    """Defaults of one container."""
+    for port in spec.get("ports") or ():
+        _fill(port, protocol="TCP")
+    _fill(spec, resources={}, terminationMessagePath="/dev/termination-log", terminationMessagePolicy="File")
+    _fill(spec, imagePullPolicy="Always" if _tag(spec.get("image", "")) == "latest" else "IfNotPresent")
+    limits = spec["resources"].get("limits") or {}
+    if limits:
+        requests = spec["resources"].setdefault("requests", {})
+        for name, amount in limits.items():
+            requests.setdefault(name, amount)
+    for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
+        if probe in spec:
+            _probe(spec[probe])
+    for variable in spec.get("env") or ():
+        reference = (variable.get("valueFrom") or {}).get("fieldRef")
+        if reference is not None:
+            _fill(reference, apiVersion="v1")
+
+
+def _probe(probe: Object) -> None:
+    if "httpGet" in probe:
+        _fill(probe["httpGet"], path="/", scheme="HTTP")
+    if "grpc" in probe:
+        _fill(probe["grpc"], service="")
+    _fill(probe, timeoutSeconds=1, periodSeconds=10, successThreshold=1, failureThreshold=3)
+
+
+def _volume(volume: Object) -> None:
+    for source in ("secret", "configMap", "projected", "downwardAPI"):
+        if source in volume:
+            _fill(volume[source], defaultMode=420)
+    if "hostPath" in volume:
+        _fill(volume["hostPath"], type="")
+    for source in (volume.get("projected") or {}).get("sources") or ():
+        if "serviceAccountToken" in source:
+            _fill(source["serviceAccountToken"], expirationSeconds=3600)
+    if len(volume) == 1:
+        volume["emptyDir"] = {}
+
+
+def pod_spec(spec: Object) -> None:
+    """Defaults of a pod's spec, in a pod and in a template alike."""
+    for one in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
+        container(one)
+    _fill(spec, restartPolicy="Always", terminationGracePeriodSeconds=30, dnsPolicy="ClusterFirst")
+    if "serviceAccountName" in spec or "serviceAccount" in spec:
+        _fill(spec, serviceAccountName=spec.get("serviceAccount"))
+        _fill(spec, serviceAccount=spec["serviceAccountName"])
+    _fill(spec, securityContext={}, schedulerName="default-scheduler")
+    for volume in spec.get("volumes") or ():
+        _volume(volume)
+    if spec.get("hostNetwork"):
+        for one in spec.get("containers") or ():
+            for port in one.get("ports") or ():
+                _fill(port, hostPort=port.get("containerPort"))
+
+
+def _template(holder: Object) -> None:
+    template = holder.get("template")
+    if isinstance(template, dict):
+        template.setdefault("metadata", {})
+        template["metadata"].pop("creationTimestamp", None)
+        pod_spec(template.setdefault("spec", {}))
+
+
+def _pod(obj: Object) -> None:
+    spec = obj.setdefault("spec", {})
+    pod_spec(spec)
+    _fill(spec, enableServiceLinks=True)
+
+
+def _deployment(obj: Object) -> None:
+    spec = obj.setdefault("spec", {})
+    _template(spec)
+    strategy = spec.setdefault("strategy", {})
+    _fill(spec, replicas=1)
+    _fill(strategy, type="RollingUpdate")
+    if strategy["type"] == "RollingUpdate":
+        _fill(strategy.setdefault("rollingUpdate", {}), maxUnavailable="25%", maxSurge="25%")
+    _fill(spec, revisionHistoryLimit=10, progressDeadlineSeconds=600)
+
+
+def _replica_set(obj: Object) -> None:
+    spec = obj.setdefault("spec", {})
+    _fill(spec, replicas=1)
+    _template(spec)
+    if obj["kind"] == "ReplicationController":
+        labels = spec.get("template", {}).get("metadata", {}).get("labels")
+        if labels:
+            _fill(spec, selector=dict(labels))
+
+
+def _stateful_set(obj: Object) -> None:
+    spec = obj.setdefault("spec", {})
+    _template(spec)
+    _fill(spec, replicas=1, podManagementPolicy="OrderedReady", revisionHistoryLimit=10)
+    update = spec.setdefault("updateStrategy", {})
+    _fill(update, type="RollingUpdate")
+    if update["type"] == "RollingUpdate":
+        _fill(update.setdefault("rollingUpdate", {}), partition=0)
+    _fill(spec, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Retain", "whenScaled": "Retain"})
+    for claim in spec.get("volumeClaimTemplates") or ():
+        _fill(claim, kind="PersistentVolumeClaim", apiVersion="v1")
+        _claim(claim)
+        _fill(claim, status={"phase": "Pending"})
+
+
+def _daemon_set(obj: Object) -> None:
+    spec = obj.setdefault("spec", {})
+    _template(spec)
+    update = spec.setdefault("updateStrategy", {})
+    _fill(update, type="RollingUpdate")
+    if update["type"] == "RollingUpdate":
+        _fill(update.setdefault("rollingUpdate", {}), maxUnavailable=1, maxSurge=0)
+    _fill(spec, revisionHistoryLimit=10)
+
+
+def _job_spec(spec: Object) -> None:
+    _template(spec)
+
+
+def _job(obj: Object) -> None:
+    spec = obj.setdefault("spec", {})
+    _job_spec(spec)
+    if "completions" not in spec and "parallelism" not in spec:
+        _fill(spec, completions=1)
+    _fill(spec, parallelism=1, backoffLimit=6, completionMode="NonIndexed", suspend=False, manualSelector=False)
+    _fill(spec, podReplacementPolicy="Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed")
+
+
+def _cron_job(obj: Object) -> None:
+    spec = obj.setdefault("spec", {})
+    _fill(spec, concurrencyPolicy="Allow", suspend=False, successfulJobsHistoryLimit=3, failedJobsHistoryLimit=1)
+    template = spec.setdefault("jobTemplate", {})
+    template.setdefault("metadata", {})
+    _job_spec(template.setdefault("spec", {}))
+
+
+def _service(obj: Object) -> None:
+    spec = obj.setdefault("spec", {})
+    _fill(spec, sessionAffinity="None", type="ClusterIP")
+    for port in spec.get("ports") or ():
+        _fill(port, protocol="TCP", targetPort=port.get("port"))
+    if spec["sessionAffinity"] == "ClientIP":
+        _fill(spec, sessionAffinityConfig={"clientIP": {"timeoutSeconds": 10800}})
+    if spec["type"] != "ExternalName":
+        _fill(spec, internalTrafficPolicy="Cluster")
+    if spec["type"] in ("NodePort", "LoadBalancer"):
+        _fill(spec, externalTrafficPolicy="Cluster")
+    if spec["type"] == "LoadBalancer":
+        _fill(spec, allocateLoadBalancerNodePorts=True)
+
+
+def _claim(obj: Object) -> None:
+    _fill(obj.setdefault("spec", {}), volumeMode="Filesystem")
+
+
+def _volume_object(obj: Object) -> None:
+    _fill(obj.setdefault("spec", {}), persistentVolumeReclaimPolicy="Retain", volumeMode="Filesystem")
+
+
+def _storage_class(obj: Object) -> None:
+    _fill(obj, reclaimPolicy="Delete", volumeBindingMode="Immediate")
+
+
+def _namespace(obj: Object) -> None:
+    labels = obj["metadata"].get("labels") or {}
+    obj["metadata"]["labels"] = {**labels, "kubernetes.io/metadata.name": obj["metadata"].get("name", "")}
+
+
+def _secret(obj: Object) -> None:
+    _fill(obj, type="Opaque")
+
+
+def _limit_range(obj: Object) -> None:
+    for limit in obj.setdefault("spec", {}).get("limits") or ():
+        if limit.get("type") != "Container":
+            continue
+        for name, amount in (limit.get("max") or {}).items():
+            limit.setdefault("default", {}).setdefault(name, amount)
+        for source in ("default", "min"):
+            for name, amount in (limit.get(source) or {}).items():
+                limit.setdefault("defaultRequest", {}).setdefault(name, amount)
+
+
+def _autoscaler(obj: Object) -> None:
+    _fill(obj.setdefault("spec", {}), minReplicas=1)
+
+
+def _binding(obj: Object) -> None:
+    reference = obj.get("roleRef")
+    if isinstance(reference, dict):
+        _fill(reference, apiGroup="rbac.authorization.k8s.io")
+    for subject in obj.get("subjects") or ():
+        if subject.get("kind") in ("User", "Group"):
+            _fill(subject, apiGroup="rbac.authorization.k8s.io")
+
+
+def _network_policy(obj: Object) -> None:
+    spec = obj.setdefault("spec", {})
+    for rule in [*(spec.get("ingress") or ()), *(spec.get("egress") or ())]:
+        for port in rule.get("ports") or ():
+            _fill(port, protocol="TCP")
+    if "policyTypes" not in spec:
+        spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
+
+
+def _slice(obj: Object) -> None:
+    for port in obj.get("ports") or ():
+        _fill(port, name="", protocol="TCP")
+
+
+def _endpoints(obj: Object) -> None:
+    for subset in obj.get("subsets") or ():
+        for port in subset.get("ports") or ():
+            _fill(port, protocol="TCP")
+
+
+def _definition(obj: Object) -> None:
+    spec = obj.setdefault("spec", {})
+    names = spec.setdefault("names", {})
+    kind = str(names.get("kind", ""))
+    _fill(names, singular=kind.lower(), listKind=f"{kind}List")
+    _fill(spec, conversion={"strategy": "None"})
+
+
+TABLE: dict[str, Defaulter] = {
+    "pods": _pod,
+    "podtemplates": _template,
+    "replicationcontrollers": _replica_set,
+    "deployments.apps": _deployment,
+    "replicasets.apps": _replica_set,
+    "statefulsets.apps": _stateful_set,
+    "daemonsets.apps": _daemon_set,
+    "jobs.batch": _job,
+    "cronjobs.batch": _cron_job,
+    "services": _service,
+    "endpoints": _endpoints,
+    "endpointslices.discovery.k8s.io": _slice,
+    "persistentvolumeclaims": _claim,
+    "persistentvolumes": _volume_object,
+    "storageclasses.storage.k8s.io": _storage_class,
+    "namespaces": _namespace,
+    "secrets": _secret,
+    "limitranges": _limit_range,
+    "horizontalpodautoscalers.autoscaling": _autoscaler,
+    "rolebindings.rbac.authorization.k8s.io": _binding,
+    "clusterrolebindings.rbac.authorization.k8s.io": _binding,
+    "networkpolicies.networking.k8s.io": _network_policy,
+    "customresourcedefinitions.apiextensions.k8s.io": _definition,
+}
+
+
+def apply(resource: Resource, obj: Object) -> None:
+    """Fill in what the writer left out, in place."""
+    defaulter = TABLE.get(resource.storage)
+    if defaulter is not None:
+        defaulter(obj)

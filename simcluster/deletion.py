@@ -1,0 +1,106 @@
+"""Deletion: grace, finalizers, propagation, preconditions."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from simcluster import admission, clock
+from simcluster.errors import ApiError, bad_request, conflict, success
+from simcluster.resources import Object, Resource
+from simcluster.store import Record
+
+if TYPE_CHECKING:
+    from simcluster.registry import Registry, WriteOptions
+
+FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+# Kinds whose deletion answers with the object and not with a Status.
+_ANSWERS_OBJECT = {"pods", "services", "persistentvolumeclaims", "persistentvolumes", "podtemplates", "resourcequotas", "serviceaccounts"}
+
+
+def delete(registry: "Registry", resource: Resource, record: Record, body: Object, options: "WriteOptions") -> Object:
+    """Delete one object as `DeleteOptions` ask; the answer is what the API server answers."""
+    obj = record.obj
+    _check_preconditions(resource, obj, body)
+    admission.protect(resource, record.name)
+    propagation = _propagation(body)
+    before = dict(obj["metadata"])
+    _mark(resource, obj, body, propagation)
+    meta = obj["metadata"]
+    waits = bool(meta.get("finalizers")) or meta.get("deletionGracePeriodSeconds", 0) > 0 or resource.storage == "namespaces"
+    if options.dry_run:
+        return obj if waits or resource.storage in _ANSWERS_OBJECT else _deleted(resource, obj)
+    if not waits:
+        removed = registry.store.remove(resource.storage, record.namespace, record.name)
+        return removed.obj if resource.storage in _ANSWERS_OBJECT else _deleted(resource, obj)
+    if meta != before:
+        registry.store.put(resource.storage, obj)
+    return obj
+
+
+def _deleted(resource: Resource, obj: Object) -> Object:
+    group = {"group": resource.group} if resource.group else {}
+    return success(details={"name": obj["metadata"]["name"], **group, "kind": resource.plural, "uid": obj["metadata"]["uid"]})
+
+
+def _check_preconditions(resource: Resource, obj: Object, body: Object) -> None:
+    wanted = body.get("preconditions") or {}
+    meta = obj["metadata"]
+    for key, shown in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+        if wanted.get(key) and wanted[key] != meta[key]:
+            why = f"Precondition failed: {shown} in precondition: {wanted[key]}, {shown} in object meta: {meta[key]}"
+            raise conflict(resource, meta["name"], why)
+
+
+def _propagation(body: Object) -> str:
+    policy = body.get("propagationPolicy")
+    if policy not in (None, "Orphan", "Background", "Foreground"):
+        message = (
+            f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "{policy}": '
+            'supported values: "Foreground", "Background", "Orphan", "nil"'
+        )
+        raise ApiError(422, "Invalid", message, details={"group": "meta.k8s.io", "kind": "DeleteOptions"})
+    if policy is None:
+        return "Orphan" if body.get("orphanDependents") else "Background"
+    return str(policy)
+
+
+def _mark(resource: Resource, obj: Object, body: Object, propagation: str) -> None:
+    meta = obj["metadata"]
+    finalizers = [one for one in meta.get("finalizers") or () if one not in (FOREGROUND, ORPHAN)]
+    if propagation != "Background":
+        finalizers.append(FOREGROUND if propagation == "Foreground" else ORPHAN)
+    grace = _grace(resource, obj, body)
+    if meta.get("deletionTimestamp"):
+        finalizers = meta.get("finalizers") or []
+        grace = min(grace, meta.get("deletionGracePeriodSeconds", 0))
+        if grace == meta.get("deletionGracePeriodSeconds", 0):
+            return
+    elif "generation" in meta:
+        meta["generation"] += 1
+    meta["deletionTimestamp"] = clock.timestamp(datetime.now(UTC) + timedelta(seconds=grace))
+    meta["deletionGracePeriodSeconds"] = grace
+    if finalizers:
+        meta["finalizers"] = finalizers
+    if resource.storage == "namespaces":
+        obj["status"] = {**obj.get("status", {}), "phase": "Terminating"}
+
+
+def _grace(resource: Resource, obj: Object, body: Object) -> int:
+    given: Any = body.get("gracePeriodSeconds")
+    if given is not None and (not isinstance(given, int) or given < 0):
+        raise bad_request("gracePeriodSeconds must be a non-negative integer")
+    if resource.storage != "pods":
+        return 0
+    if not obj["spec"].get("nodeName") or obj.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+        return 0
+    return int(obj["spec"].get("terminationGracePeriodSeconds", 30) if given is None else given)
+
+
+def finish(registry: "Registry", resource: Resource, obj: Object) -> None:
+    """Remove an object whose deletion nothing holds up any more."""
+    meta = obj["metadata"]
+    if meta.get("finalizers") or meta.get("deletionGracePeriodSeconds", 0) > 0:
+        return
+    if resource.storage == "namespaces" and (obj.get("spec") or {}).get("finalizers"):
+        return
+    if registry.store.get(resource.storage, meta.get("namespace", ""), meta["name"]) is not None:
+        registry.store.remove(resource.storage, meta.get("namespace", ""), meta["name"])

@@ -1,0 +1,352 @@
+"""The kubelet: pods go through Pending, Running, restarts and Terminating; its own writes need no other rule than the store's."""
+
+import zlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from simcluster import clock, deletion, programs
+from simcluster.client import Client
+from simcluster.programs import Program
+from simcluster.resources import Object
+
+if TYPE_CHECKING:
+    from simcluster.cluster import Cluster
+
+_MAX_BACKOFF = 300.0
+_STOPPING = 1.0
+
+
+def reconcile(cluster: "Cluster", pod: Object) -> float | None:
+    """Move a pod of any node one step on; returns when its next step is due."""
+    if not pod["spec"].get("nodeName"):
+        return None
+    if pod["metadata"].get("deletionTimestamp"):
+        return _terminate(cluster, pod)
+    if pod["status"].get("phase") in ("Succeeded", "Failed"):
+        return None
+    node = cluster.object("nodes", "", pod["spec"]["nodeName"])
+    if node is None or not _is_ready(node):
+        return None
+    return PodWorker(cluster, pod, node).step()
+
+
+def _is_ready(node: Object) -> bool:
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in node.get("status", {}).get("conditions") or ())
+
+
+def _terminate(cluster: "Cluster", pod: Object) -> float | None:
+    meta = pod["metadata"]
+    grace = float(meta.get("deletionGracePeriodSeconds", 0))
+    began = clock.parse(meta["deletionTimestamp"]).timestamp() - float(grace)
+    waited = (datetime.now(UTC).timestamp() - began) * cluster.clock.scale
+    due = min(float(grace), _STOPPING)
+    if waited < due:
+        Client(cluster, "kubelet").event(
+            pod, "Killing", f"Stopping container {pod['spec']['containers'][0]['name']}", host=pod["spec"]["nodeName"]
+        )
+        return due - waited + 0.01
+    meta["deletionGracePeriodSeconds"] = 0
+    resource = cluster.table.of_storage("pods")
+    if meta.get("finalizers"):
+        cluster.store.put("pods", pod)
+    else:
+        deletion.finish(cluster.registry, resource, pod)
+    return None
+
+
+class PodWorker:
+    """Works out what one pod's containers do now."""
+
+    def __init__(self, cluster: "Cluster", pod: Object, node: Object) -> None:
+        self.cluster = cluster
+        self.pod = pod
+        self.node = node
+        self.client = Client(cluster, "kubelet")
+        self.host = node["metadata"]["name"]
+        self.next: float | None = None
+        self.status: Object = {
+            key: value for key, value in pod["status"].items() if key not in ("containerStatuses", "initContainerStatuses")
+        }
+
+    def step(self) -> float | None:
+        """Bring the status to what it is by now; returns the seconds until it changes."""
+        self.status.setdefault("startTime", clock.timestamp())
+        self.status["hostIP"] = _address(self.node)
+        self.status["hostIPs"] = [{"ip": self.status["hostIP"]}]
+        initial = self._containers("initContainers", "initContainerStatuses", started=True)
+        initialized = all((one["state"].get("terminated") or {}).get("exitCode") == 0 for one in initial)
+        if initial:
+            self.status["initContainerStatuses"] = initial
+        statuses = self._containers("containers", "containerStatuses", started=initialized)
+        self.status["containerStatuses"] = statuses
+        self.status["phase"] = self._phase(statuses, initial)
+        self._address_of(statuses)
+        self._conditions(statuses, initialized=initialized)
+        self.status["observedGeneration"] = self.pod["metadata"].get("generation", 1)
+        if self.status != self.pod["status"]:
+            self.cluster.store.put("pods", {**self.pod, "status": self.status})
+        return self.next
+
+    def _containers(self, part: str, statuses: str, *, started: bool) -> list[Object]:
+        known = {one["name"]: one for one in self.pod["status"].get(statuses) or ()}
+        found: list[Object] = []
+        for one in self.pod["spec"].get(part) or ():
+            before = known.get(one["name"])
+            ended = part == "containers" or all((other["state"].get("terminated") or {}).get("exitCode") == 0 for other in found)
+            if not started or not ended:
+                found.append(before or _waiting(one, "PodInitializing"))
+            else:
+                found.append(self._container(one, before, initial=part == "initContainers"))
+        return found
+
+    def _wake(self, seconds: float) -> None:
+        self.next = seconds if self.next is None else min(self.next, seconds)
+
+    def _since(self, stamp: str) -> float:
+        return self.cluster.clock.since(stamp)
+
+    def _container(self, spec: Object, before: Object | None, *, initial: bool) -> Object:
+        missing = self._missing_reference(spec)
+        if missing:
+            self.client.event(self.pod, "Failed", f"Error: {missing}", warning=True, field=_field(spec), host=self.host)
+            self._wake(10.0)
+            return _waiting(spec, "CreateContainerConfigError", missing)
+        if programs.missing(spec.get("image", ""), self.pod):
+            return self._pull_failure(spec, before)
+        if before is None or "waiting" in before["state"]:
+            return self._start(spec, before)
+        if before["image"] != spec.get("image") and "running" in before["state"]:
+            return self._restarted(spec, before, Program(0.0, 0, "Completed"), changed=True)
+        if "running" in before["state"]:
+            return self._run(spec, before, initial=initial)
+        return before
+
+    def _missing_reference(self, spec: Object) -> str:
+        namespace = self.pod["metadata"]["namespace"]
+        for source in [*(spec.get("envFrom") or ()), *((one.get("valueFrom") or {}) for one in spec.get("env") or ())]:
+            for key, storage in (
+                ("configMapRef", "configmaps"),
+                ("configMapKeyRef", "configmaps"),
+                ("secretRef", "secrets"),
+                ("secretKeyRef", "secrets"),
+            ):
+                reference = source.get(key)
+                if reference and not reference.get("optional"):
+                    found = self.cluster.object(storage, namespace, reference.get("name", ""))
+                    if found is None:
+                        return f'{storage[:-1]} "{reference.get("name", "")}" not found'
+                    if "key" in reference and reference["key"] not in {**(found.get("data") or {}), **(found.get("binaryData") or {})}:
+                        kind = "ConfigMap" if storage == "configmaps" else "Secret"
+                        return f"couldn't find key {reference['key']} in {kind} {namespace}/{reference['name']}"
+        return ""
+
+    def _pull_failure(self, spec: Object, before: Object | None) -> Object:
+        image = spec.get("image", "")
+        waited = self._since(self.status["startTime"])
+        self._wake(15.0)
+        text = f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": {image}: not found'
+        self.client.event(self.pod, "Pulling", f'Pulling image "{image}"', field=_field(spec), host=self.host)
+        self.client.event(
+            self.pod,
+            "Failed",
+            f'Failed to pull image "{image}": rpc error: code = NotFound desc = {text}',
+            warning=True,
+            field=_field(spec),
+            host=self.host,
+        )
+        if waited < 5 and before is None:
+            self._wake(6.0)
+            return _waiting(spec, "ErrImagePull", f"rpc error: code = NotFound desc = {text}")
+        self.client.event(self.pod, "BackOff", f'Back-off pulling image "{image}"', field=_field(spec), host=self.host)
+        return _waiting(
+            spec, "ImagePullBackOff", f'Back-off pulling image "{image}": ErrImagePull: rpc error: code = NotFound desc = {text}'
+        )
+
+    def _start(self, spec: Object, before: Object | None) -> Object:
+        state = ((before or {}).get("state") or {}).get("waiting") or {}
+        if state.get("reason") == "CrashLoopBackOff" and before is not None:
+            return self._back_off(spec, before)
+        delay = programs.start_delay(self.pod, spec)
+        waited = self._since(self.status["startTime"])
+        if waited < delay:
+            self._wake(delay - waited + 0.01)
+            return before or _waiting(spec, "ContainerCreating")
+        image = spec.get("image", "")
+        took = f"{int(delay * 1000)}ms"
+        pulled = f'Successfully pulled image "{image}" in {took} ({took} including waiting). Image size: {_size(image)} bytes.'
+        self.client.event(self.pod, "Pulled", pulled, field=_field(spec), host=self.host)
+        return self._started(spec, before, restarts=(before or {}).get("restartCount", 0))
+
+    def _started(self, spec: Object, before: Object | None, *, restarts: int) -> Object:
+        self.client.event(self.pod, "Created", f"Container created: {spec['name']}", field=_field(spec), host=self.host)
+        self.client.event(self.pod, "Started", f"Container started: {spec['name']}", field=_field(spec), host=self.host)
+        started = {
+            "name": spec["name"],
+            "state": {"running": {"startedAt": clock.timestamp()}},
+            "lastState": (before or {}).get("lastState") or {},
+            "ready": False,
+            "restartCount": restarts,
+            "image": spec.get("image", ""),
+            "imageID": f"{spec.get('image', '').partition(':')[0]}@sha256:{_digest(spec.get('image', ''))}",
+            "containerID": f"containerd://{_digest(self.pod['metadata']['uid'] + spec['name'] + str(restarts))}",
+            "started": True,
+        }
+        return self._run(spec, started, initial=False)
+
+    def _run(self, spec: Object, now: Object, *, initial: bool) -> Object:
+        program = programs.program_of(self.pod, spec)
+        ran = self._since(now["state"]["running"]["startedAt"])
+        if program.seconds is not None and ran >= program.seconds:
+            return self._ended(spec, now, program, initial=initial)
+        if program.seconds is not None:
+            self._wake(program.seconds - ran + 0.01)
+        delay = float((spec.get("readinessProbe") or {}).get("initialDelaySeconds", 0))
+        never = (self.pod["metadata"].get("annotations") or {}).get("simcluster.dev/never-ready") == "true"
+        ready = ran >= delay and not never
+        if not ready and not never:
+            self._wake(delay - ran + 0.01)
+        if never:
+            self.client.event(
+                self.pod,
+                "Unhealthy",
+                "Readiness probe failed: HTTP probe failed with statuscode: 503",
+                warning=True,
+                field=_field(spec),
+                host=self.host,
+            )
+            self._wake(30.0)
+        return {**now, "ready": ready}
+
+    def _ended(self, spec: Object, now: Object, program: Program, *, initial: bool) -> Object:
+        policy = self.pod["spec"].get("restartPolicy", "Always")
+        again = program.exit_code != 0 if initial or policy == "OnFailure" else policy == "Always"
+        if policy == "Never":
+            again = False
+        if again:
+            return self._restarted(spec, now, program)
+        return {**now, "state": {"terminated": self._terminated(now, program)}, "ready": False, "started": False}
+
+    def _terminated(self, now: Object, program: Program) -> Object:
+        reason = program.reason or ("Completed" if program.exit_code == 0 else "Error")
+        return {
+            "exitCode": program.exit_code,
+            "reason": reason,
+            "startedAt": now["state"]["running"]["startedAt"],
+            "finishedAt": clock.timestamp(),
+            "containerID": now.get("containerID", ""),
+        }
+
+    def _restarted(self, spec: Object, now: Object, program: Program, *, changed: bool = False) -> Object:
+        ended = {**now, "lastState": {"terminated": self._terminated(now, program)}, "ready": False, "started": False}
+        if changed:
+            self.client.event(
+                self.pod, "Killing", f"Container {spec['name']} definition changed, will be restarted", field=_field(spec), host=self.host
+            )
+            return self._started(spec, ended, restarts=now["restartCount"] + 1)
+        if now["restartCount"] == 0:
+            return self._started(spec, ended, restarts=1)
+        return self._back_off(spec, ended)
+
+    def _back_off(self, spec: Object, ended: Object) -> Object:
+        name, meta = spec["name"], self.pod["metadata"]
+        delay = min(10.0 * 2 ** (ended["restartCount"] - 1), _MAX_BACKOFF)
+        waited = self._since(ended["lastState"]["terminated"]["finishedAt"])
+        if waited >= delay:
+            return self._started(spec, ended, restarts=ended["restartCount"] + 1)
+        self._wake(delay - waited + 0.01)
+        whom = f"container={name} pod={meta['name']}_{meta['namespace']}({meta['uid']})"
+        self.client.event(
+            self.pod,
+            "BackOff",
+            f"Back-off restarting failed container {name} in pod {whom[10 + len(name) + 5 :]}",
+            warning=True,
+            field=_field(spec),
+            host=self.host,
+        )
+        message = f"back-off {_span(delay)} restarting failed {whom}"
+        return {**ended, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": message}}, "ready": False, "started": False}
+
+    def _phase(self, statuses: list[Object], initial: list[Object]) -> str:
+        ended = [one["state"]["terminated"] for one in statuses if "terminated" in one["state"]]
+        if any((one["state"].get("terminated") or {}).get("exitCode") for one in initial):
+            return "Failed"
+        if statuses and len(ended) == len(statuses):
+            return "Failed" if any(one["exitCode"] for one in ended) else "Succeeded"
+        began = any("running" in one["state"] or one.get("lastState") or "terminated" in one["state"] for one in statuses)
+        return "Running" if began else "Pending"
+
+    def _address_of(self, statuses: list[Object]) -> None:
+        if self.status.get("podIP") or not any("running" in one["state"] for one in statuses):
+            return
+        self.status["podIP"] = self.status["hostIP"] if self.pod["spec"].get("hostNetwork") else self.cluster.addresses.take(self.host)
+        self.status["podIPs"] = [{"ip": self.status["podIP"]}]
+
+    def _conditions(self, statuses: list[Object], *, initialized: bool) -> None:
+        ready = all(one["ready"] for one in statuses)
+        done = self.status["phase"] == "Succeeded"
+        unready = [one["name"] for one in statuses if not one["ready"]]
+        why = (
+            {"reason": "PodCompleted"}
+            if done
+            else {"reason": "ContainersNotReady", "message": f"containers with unready status: [{' '.join(unready)}]"}
+        )
+        began = any("running" in one["state"] or one.get("lastState") for one in statuses)
+        self._condition("PodReadyToStartContainers", began)
+        self._condition(
+            "Initialized", initialized or not self.pod["spec"].get("initContainers"), why={"reason": "ContainersNotInitialized"}
+        )
+        self._condition("Ready", ready, why=why)
+        self._condition("ContainersReady", ready, why=why)
+
+    def _condition(self, kind: str, value: bool, why: Object | None = None) -> None:
+        conditions: list[Object] = list(self.status.get("conditions") or ())
+        old = next((one for one in conditions if one["type"] == kind), None)
+        shown = "True" if value else "False"
+        stamp = old["lastTransitionTime"] if old is not None and old["status"] == shown else clock.timestamp()
+        body: dict[str, Any] = {
+            "type": kind,
+            "status": shown,
+            "lastProbeTime": None,
+            "lastTransitionTime": stamp,
+            **({} if value else why or {}),
+        }
+        if old is None:
+            conditions.append(body)
+        else:
+            conditions[conditions.index(old)] = body
+        self.status["conditions"] = conditions
+
+
+def _waiting(spec: Object, reason: str, message: str = "") -> Object:
+    state = {"reason": reason, **({"message": message} if message else {})}
+    return {
+        "name": spec["name"],
+        "state": {"waiting": state},
+        "lastState": {},
+        "ready": False,
+        "restartCount": 0,
+        "image": spec.get("image", ""),
+        "imageID": "",
+        "started": False,
+    }
+
+
+def _field(spec: Object) -> str:
+    return f"spec.containers{{{spec['name']}}}"
+
+
+def _digest(text: str) -> str:
+    return "".join(f"{zlib.crc32(f'{text}/{number}'.encode()):08x}" for number in range(8))
+
+
+def _size(image: str) -> int:
+    return 20_000_000 + zlib.crc32(image.encode()) % 180_000_000
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _address(node: Object) -> str:
+    return next((one["address"] for one in node.get("status", {}).get("addresses") or () if one["type"] == "InternalIP"), "")

@@ -1,0 +1,191 @@
+"""Pod logs: what containers print, with tail, since, timestamps and follow."""
+
+import asyncio
+import contextlib
+import random
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from aiohttp import web
+
+from simcluster import clock, programs
+from simcluster.cluster import Cluster
+from simcluster.errors import ApiError, bad_request
+from simcluster.requests import Target, integer, is_true
+from simcluster.resources import Object
+
+_EVERY = 4.0
+_MOST = 20_000
+_PATHS = ("/", "/healthz", "/api/v1/orders", "/api/v1/users/42", "/static/app.js", "/metrics", "/login")
+_CODES = (200, 200, 200, 200, 304, 201, 404, 500)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One printed line and when."""
+
+    at: datetime
+    text: str
+
+    def shown(self, *, stamped: bool) -> bytes:
+        """The line as the API gives it."""
+        return (f"{self.at.strftime('%Y-%m-%dT%H:%M:%S.%f')}000Z " if stamped else "").encode() + self.text.encode() + b"\n"
+
+
+def _access_line(container: Object, number: int, at: datetime, seed: int) -> str:
+    dice = random.Random(seed * 1_000_003 + number)
+    path, code = dice.choice(_PATHS), dice.choice(_CODES)
+    kind = programs.image_name(container.get("image", ""))
+    if kind in ("nginx", "httpd", "haproxy", "traefik", "envoy"):
+        client, stamp = f"10.244.{dice.randint(0, 9)}.{dice.randint(2, 250)}", at.strftime("%d/%b/%Y:%H:%M:%S")
+        return f'{client} - - [{stamp} +0000] "GET {path} HTTP/1.1" {code} {dice.randint(120, 9000)} "-" "kube-probe/1.36"'
+    if kind in ("postgres", "mysql", "mariadb", "redis", "mongo"):
+        stamp = at.strftime("%Y-%m-%d %H:%M:%S")
+        return f"{stamp} UTC [{dice.randint(30, 400)}] LOG:  checkpoint complete: wrote {dice.randint(1, 900)} buffers"
+    level = "ERROR" if code == 500 else "INFO"
+    return f"{clock.timestamp(at)} {level} {container['name']}: method=GET path={path} status={code} duration={dice.randint(1, 900)}ms"
+
+
+class ContainerLog:
+    """The log of one run of a container: the same lines whenever it is read."""
+
+    def __init__(self, cluster: Cluster, pod: Object, container: Object, run: Object) -> None:
+        self.cluster = cluster
+        self.container = container
+        self.started = clock.parse(run["startedAt"])
+        self.finished = clock.parse(run["finishedAt"]) if run.get("finishedAt") else None
+        self.program = programs.program_of(pod, container)
+        self.seed = zlib.crc32(f"{pod['metadata']['uid']}/{container['name']}/{run['startedAt']}".encode())
+
+    def _first(self, end: datetime) -> int:
+        every = self.cluster.clock.real(_EVERY)
+        return max(0, int((end - self.started).total_seconds() / every) - _MOST)
+
+    def lines(self, after: datetime | None = None) -> Iterator[Line]:
+        """The lines up to now, after a moment."""
+        end = self.finished or datetime.now(UTC)
+        if self.program.output or self.program.seconds is not None:
+            for offset, text in self.program.output:
+                at = self.started + timedelta(seconds=self.cluster.clock.real(offset))
+                if at <= end and (after is None or at > after):
+                    yield Line(at, text)
+            return
+        every = self.cluster.clock.real(_EVERY)
+        begin = self.started if after is None else max(after, self.started)
+        number = max(self._first(end), int((begin - self.started).total_seconds() / every))
+        while (at := self.started + timedelta(seconds=number * every)) <= end:
+            if after is None or at > after:
+                yield Line(at, self._text(number, at))
+            number += 1
+
+    def _text(self, number: int, at: datetime) -> str:
+        if number == 0:
+            return f"{at.strftime('%Y-%m-%dT%H:%M:%SZ')} INFO {self.container['name']}: starting"
+        return _access_line(self.container, number, at, self.seed)
+
+
+def _container(pod: Object, name: str) -> Object:
+    spec = pod["spec"]
+    every: list[Object] = [*spec["containers"], *(spec.get("initContainers") or ())]
+    names = " ".join(one["name"] for one in spec["containers"])
+    if not name:
+        default = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
+        if len(spec["containers"]) > 1 and not default:
+            raise bad_request(f"a container name must be specified for pod {pod['metadata']['name']}, choose one of: [{names}]")
+        name = default or spec["containers"][0]["name"]
+    found = next((one for one in every if one["name"] == name), None)
+    if found is None:
+        raise bad_request(f"container {name} is not valid for pod {pod['metadata']['name']}")
+    return found
+
+
+def _run_of(cluster: Cluster, pod: Object, container: Object, *, previous: bool) -> Object:
+    name, pod_name = container["name"], pod["metadata"]["name"]
+    status = pod.get("status", {})
+    every = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    found = next((one for one in every if one["name"] == name), None)
+    if found is None and not cluster.settings.kubelet:
+        details = {"name": pod_name, "kind": "pods/log"}
+        raise ApiError(404, "NotFound", f"the server could not find the requested resource ( pods/log {pod_name})", details=details)
+    last = ((found or {}).get("lastState") or {}).get("terminated")
+    if previous:
+        if last is None:
+            raise bad_request(f'previous terminated container "{name}" in pod "{pod_name}" not found')
+        return dict(last)
+    state = (found or {}).get("state") or {"waiting": {"reason": "ContainerCreating"}}
+    run = (
+        state.get("running")
+        or state.get("terminated")
+        or (last if (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff" else None)
+    )
+    if run is None:
+        if not pod["spec"].get("nodeName"):
+            raise bad_request(f"pod {pod_name} does not have a host assigned")
+        reason = state["waiting"].get("reason", "ContainerCreating")
+        message = {"ErrImagePull": "image can't be pulled", "ImagePullBackOff": "trying and failing to pull image"}.get(reason, reason)
+        raise bad_request(f'container "{name}" in pod "{pod_name}" is waiting to start: {message}')
+    return dict(run)
+
+
+def _begin(query: Mapping[str, str], cluster: Cluster) -> datetime | None:
+    seconds = integer(query, "sinceSeconds")
+    if seconds is not None and query.get("sinceTime"):
+        raise ApiError(422, "Invalid", 'PodLogOptions "" is invalid: at most one of `sinceTime` or `sinceSeconds` may be specified')
+    if seconds is not None:
+        if seconds < 1:
+            raise ApiError(422, "Invalid", f'PodLogOptions "" is invalid: sinceSeconds: Invalid value: {seconds}: must be greater than 0')
+        return datetime.now(UTC) - timedelta(seconds=seconds)
+    try:
+        return clock.parse(query["sinceTime"]) if query.get("sinceTime") else None
+    except ValueError as error:
+        raise bad_request(f'parsing time "{query["sinceTime"]}"') from error
+
+
+async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.StreamResponse:
+    """`GET .../pods/{name}/log`."""
+    query = request.query
+    pod = cluster.registry.read(target.resource, target.namespace, target.name)
+    container = _container(pod, query.get("container", ""))
+    run = _run_of(cluster, pod, container, previous=is_true(query.get("previous")))
+    tail = integer(query, "tailLines")
+    if tail is not None and tail < 0:
+        raise ApiError(422, "Invalid", f'PodLogOptions "" is invalid: tailLines: Invalid value: {tail}: must be greater than or equal to 0')
+    log = ContainerLog(cluster, pod, container, run)
+    found = list(log.lines(_begin(query, cluster)))
+    if tail is not None:
+        found = found[len(found) - tail :] if tail else []
+    stamped = is_true(query.get("timestamps"))
+    body = b"".join(line.shown(stamped=stamped) for line in found)
+    limit = integer(query, "limitBytes")
+    if not is_true(query.get("follow")) or log.finished is not None:
+        return web.Response(body=body[:limit] if limit else body, headers={"Content-Type": "text/plain"})
+    return await _follow(cluster, request, target, log, body, stamped=stamped)
+
+
+async def _follow(
+    cluster: Cluster, request: web.Request, target: Target, log: ContainerLog, body: bytes, *, stamped: bool
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    response.enable_chunked_encoding()
+    last = datetime.now(UTC)
+    with contextlib.suppress(ConnectionResetError):
+        await response.prepare(request)
+        await response.write(body)
+        while _still_runs(cluster, target, log):
+            await asyncio.sleep(min(0.5, cluster.clock.real(_EVERY)))
+            now = datetime.now(UTC)
+            lines = [line for line in log.lines(last) if line.at <= now]
+            last = now
+            if lines:
+                await response.write(b"".join(line.shown(stamped=stamped) for line in lines))
+        await response.write_eof()
+    return response
+
+
+def _still_runs(cluster: Cluster, target: Target, log: ContainerLog) -> bool:
+    pod = cluster.object("pods", target.namespace, target.name)
+    statuses = (pod or {}).get("status", {}).get("containerStatuses") or ()
+    running = next((one["state"].get("running") for one in statuses if one["name"] == log.container["name"]), None)
+    return running is not None and clock.parse(running["startedAt"]) == log.started

@@ -1,0 +1,130 @@
+"""Nodes: what a new cluster starts with, and the addresses of pods on each."""
+
+import itertools
+from collections.abc import Iterator
+
+from simcluster import clock
+from simcluster.registry import Registry, WriteOptions
+from simcluster.resources import Object
+
+_ZONES = ("zone-a", "zone-b", "zone-c")
+_SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+
+
+class Addresses:
+    """Pod addresses: one /24 after the other for each node."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, Iterator[str]] = {}
+
+    def take(self, node: str) -> str:
+        """A new address on a node."""
+        if node not in self._nodes:
+            at = len(self._nodes)
+            self._nodes[node] = (
+                f"10.{244 + (at + number // 254) // 256}.{(at + number // 254 * 32) % 256}.{number % 254 + 1}"
+                for number in itertools.count(1)
+            )
+        return next(self._nodes[node])
+
+
+def node(number: int) -> Object:
+    """A worker: 8 cores, 32 GiB, 110 pods."""
+    name, now = f"node-{number:02d}", clock.timestamp()
+    labels = {
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+        "node.kubernetes.io/instance-type": "standard-8",
+        "topology.kubernetes.io/region": "region-1",
+        "topology.kubernetes.io/zone": _ZONES[number % len(_ZONES)],
+    }
+    if number == 0:
+        labels["node-role.kubernetes.io/control-plane"] = ""
+    capacity = {"cpu": "8", "ephemeral-storage": "101430960Ki", "memory": "32Gi", "pods": "110"}
+    return {
+        "kind": "Node",
+        "apiVersion": "v1",
+        "metadata": {"name": name, "labels": labels, "annotations": {"node.alpha.kubernetes.io/ttl": "0"}},
+        "spec": {"podCIDR": f"10.244.{number % 256}.0/24", "podCIDRs": [f"10.244.{number % 256}.0/24"]},
+        "status": {
+            "capacity": capacity,
+            "allocatable": {**capacity, "cpu": "7800m", "memory": "30Gi"},
+            "conditions": [_condition(*one, now) for one in _CONDITIONS],
+            "addresses": [
+                {"type": "InternalIP", "address": f"10.1.{number // 256}.{number % 256 + 1}"},
+                {"type": "Hostname", "address": name},
+            ],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+            "nodeInfo": {
+                "machineID": f"{number:032x}",
+                "systemUUID": f"00000000-0000-4000-8000-{number:012x}",
+                "bootID": f"10000000-0000-4000-8000-{number:012x}",
+                "kernelVersion": "6.12.48",
+                "osImage": "Debian GNU/Linux 13 (trixie)",
+                "containerRuntimeVersion": "containerd://2.2.0",
+                "kubeletVersion": "v1.36.2",
+                "kubeProxyVersion": "",
+                "operatingSystem": "linux",
+                "architecture": "amd64",
+            },
+        },
+    }
+
+
+_CONDITIONS = (
+    ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+)
+
+
+def _condition(kind: str, status: str, reason: str, message: str, now: str) -> Object:
+    return {"type": kind, "status": status, "lastHeartbeatTime": now, "lastTransitionTime": now, "reason": reason, "message": message}
+
+
+def bootstrap(registry: Registry, count: int) -> None:
+    """Fill a new cluster: system namespaces, nodes, a default storage class, the administrator's role."""
+    options = WriteOptions("kube-apiserver", validation="Ignore")
+    table = registry.table
+    for name in _SYSTEM_NAMESPACES:
+        _make(registry, options, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    kubelet = WriteOptions("kubelet", validation="Ignore")
+    for number in range(count):
+        registry.create(table.of_storage("nodes"), "", node(number), kubelet)
+    marks = {"storageclass.kubernetes.io/is-default-class": "true"}
+    _make(
+        registry,
+        options,
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": "standard", "annotations": marks},
+            "provisioner": "rancher.io/local-path",
+            "allowVolumeExpansion": True,
+        },
+    )
+    rules = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}]
+    for name, allowed in (("cluster-admin", rules), ("view", _view()), ("edit", [{**_view()[0], "verbs": ["*"]}])):
+        _make(
+            registry,
+            options,
+            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": allowed},
+        )
+    ports = [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]
+    spec = {"clusterIP": "10.96.0.1", "ports": ports}
+    _make(
+        registry, options, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kubernetes", "namespace": "default"}, "spec": spec}
+    )
+
+
+def _view() -> list[Object]:
+    groups = ["", "apps", "batch", "networking.k8s.io", "policy", "autoscaling", "discovery.k8s.io"]
+    return [{"apiGroups": groups, "resources": ["*"], "verbs": ["get", "list", "watch"]}]
+
+
+def _make(registry: Registry, options: WriteOptions, obj: Object) -> None:
+    resource = registry.table.of_kind(obj["apiVersion"], obj["kind"])
+    if resource is not None:
+        registry.create(resource, obj["metadata"].get("namespace", ""), obj, options)

@@ -1,0 +1,160 @@
+"""Reading requests: the path as resource, namespace and name; bodies; what the client accepts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+import yaml
+
+from simcluster.authentication import Attributes
+from simcluster.errors import ApiError, bad_request
+from simcluster.resources import Object, Resource, ResourceTable
+
+BODY_LIMIT = 3 * 1024 * 1024
+JSON, YAML = "application/json", "application/yaml"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a path points at."""
+
+    resource: Resource
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    all_namespaces: bool = False
+
+    def attributes(self, verb: str) -> Attributes:
+        """The request as authorization sees it."""
+        return Attributes(verb, self.resource.group, self.resource.plural, self.subresource, self.namespace, self.name)
+
+    @property
+    def scope(self) -> str | None:
+        """The namespace to list; None for all."""
+        return None if self.all_namespaces or not self.resource.namespaced else self.namespace
+
+
+def parse_path(raw_path: str, table: ResourceTable) -> Target | None:
+    """The target of a resource path; None when nothing is served there."""
+    parts = [unquote(part) for part in raw_path.strip("/").split("/")]
+    if parts[0] == "api" and len(parts) >= 3:
+        group, version, rest = "", parts[1], parts[2:]
+    elif parts[0] == "apis" and len(parts) >= 4:
+        group, version, rest = parts[1], parts[2], parts[3:]
+    else:
+        return None
+    if rest[0] == "namespaces" and len(rest) >= 3:
+        resource = table.find(group, version, rest[2])
+        if resource is not None and resource.namespaced:
+            return _target(resource, rest[2:], namespace=rest[1])
+    resource = table.find(group, version, rest[0])
+    if resource is None or (resource.namespaced and len(rest) > 1):
+        return None
+    return _target(resource, rest)
+
+
+def _target(resource: Resource, rest: list[str], *, namespace: str | None = None) -> Target:
+    name = rest[1] if len(rest) > 1 else ""
+    subresource = "/".join(rest[2:])
+    everywhere = resource.namespaced and namespace is None
+    owner = name if resource.storage == "namespaces" and name else namespace or ""
+    return Target(resource, namespace=owner if resource.namespaced else "", name=name, subresource=subresource, all_namespaces=everywhere)
+
+
+def verb_of(method: str, target: Target, query: Mapping[str, str]) -> str:
+    """The API verb of a request."""
+    if method in ("GET", "HEAD"):
+        if is_true(query.get("watch")):
+            return "watch"
+        return "get" if target.name else "list"
+    if method == "DELETE":
+        return "delete" if target.name else "deletecollection"
+    return {"POST": "create", "PUT": "update", "PATCH": "patch"}.get(method, method.lower())
+
+
+def is_true(text: str | None) -> bool:
+    """A boolean query parameter."""
+    return text in ("1", "true", "True")
+
+
+def integer(query: Mapping[str, str], name: str) -> int | None:
+    """A numeric query parameter; 400 when it is not a number."""
+    text = query.get(name)
+    if text in (None, ""):
+        return None
+    try:
+        return int(str(text))
+    except ValueError as error:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
+
+
+def parse_body(raw: bytes, content_type: str) -> Any:
+    """The decoded body of a write: JSON or YAML; 400 when broken, 415 when neither."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind in ("application/yaml", "application/apply-patch+yaml", "text/yaml"):
+        return _yaml(raw)
+    if kind in ("", JSON) or kind.endswith("+json"):
+        return _json(raw)
+    message = "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml"
+    raise ApiError(415, "UnsupportedMediaType", message, details={})
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise bad_request(f"couldn't get version/kind; json parse error: {error}") from error
+
+
+def _yaml(raw: bytes) -> Any:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return orjson.loads(orjson.dumps(yaml.load(raw, Loader=loader), default=str))  # noqa: S506
+    except (yaml.YAMLError, orjson.JSONEncodeError) as error:
+        raise bad_request(f"error decoding YAML: {error}") from error
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """How to answer: plain, as a Table, or as metadata only; in JSON or YAML."""
+
+    form: str = ""
+    yaml: bool = False
+
+    @property
+    def partial(self) -> bool:
+        """Whether only metadata was asked for."""
+        return self.form.startswith("PartialObjectMetadata")
+
+
+def accepted(header: str) -> Accepted:
+    """The first offer of an Accept header that we can meet; 406 when there is none."""
+    if not header:
+        return Accepted()
+    for offer in header.split(","):
+        kind, *parameters = (part.strip() for part in offer.split(";"))
+        given = dict(part.partition("=")[::2] for part in parameters)
+        if kind in (JSON, YAML, "*/*", "application/*", "text/html", "text/*", "application/xhtml+xml"):
+            form = given.get("as", "")
+            if form and (given.get("g") != "meta.k8s.io" or given.get("v") != "v1" or form not in _FORMS):
+                continue
+            return Accepted(form, yaml=kind == YAML)
+    message = "only the following media types are accepted: application/json, application/yaml"
+    raise ApiError(406, "NotAcceptable", message, details={})
+
+
+_FORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+
+
+def delete_options(raw: bytes, content_type: str, query: Mapping[str, str]) -> Object:
+    """DeleteOptions out of the body or of the query."""
+    body = parse_body(raw, content_type) if raw.strip() else {}
+    options: Object = body if isinstance(body, dict) else {}
+    if query.get("propagationPolicy"):
+        options.setdefault("propagationPolicy", query["propagationPolicy"])
+    grace = integer(query, "gracePeriodSeconds")
+    if grace is not None:
+        options.setdefault("gracePeriodSeconds", grace)
+    return options

@@ -1,0 +1,174 @@
+"""The scheduler: a node for every pod that fits one, or the reasons why none does."""
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from simcluster import quantity
+from simcluster.binding import bind
+from simcluster.client import Client
+from simcluster.resources import Object
+from simcluster.selectors import expression_test
+from simcluster.store import DELETED, Change
+from simcluster.usage import Amounts, pod_requests
+
+if TYPE_CHECKING:
+    from simcluster.cluster import Cluster
+
+_AGAIN = 20.0
+_NONE: Amounts = {}
+
+
+class Load:
+    """What the pods of each node ask for and how many they are, kept up to date change by change."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Amounts] = {}
+        self._pods: dict[str, tuple[str, Amounts]] = {}
+
+    def changed(self, change: Change) -> None:
+        """Count a change of a pod."""
+        if change.storage != "pods":
+            return
+        self._add(self._pods.pop(change.record.key, ("", _NONE)), -1)
+        if change.type == DELETED:
+            return
+        pod = change.record.obj
+        node = pod["spec"].get("nodeName")
+        if node and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
+            cost = (node, {**pod_requests(pod["spec"]), "pods": Decimal(1)})
+            self._pods[change.record.key] = cost
+            self._add(cost, 1)
+
+    def _add(self, cost: tuple[str, Amounts], sign: int) -> None:
+        total = self.nodes.setdefault(cost[0], {})
+        for name, amount in cost[1].items():
+            total[name] = total.get(name, Decimal(0)) + sign * amount
+
+    def of(self, node: str) -> Amounts:
+        """The load of one node."""
+        return self.nodes.get(node, _NONE)
+
+
+def reconcile(cluster: "Cluster", pod: Object) -> float | None:
+    """Assign a waiting pod; look again later when it fits nowhere."""
+    spec, meta = pod["spec"], pod["metadata"]
+    if (
+        spec.get("nodeName")
+        or meta.get("deletionTimestamp")
+        or spec.get("schedulerName") != "default-scheduler"
+        or spec.get("schedulingGates")
+    ):
+        return None
+    nodes = [record.obj for record in cluster.store.list("nodes")]
+    refusals: dict[str, int] = {}
+    fitting = []
+    for node in nodes:
+        why = _claims_refusal(cluster, pod) or _refusal(pod, node, cluster.load.of(node["metadata"]["name"]))
+        if why:
+            refusals[why] = refusals.get(why, 0) + 1
+        else:
+            fitting.append(node)
+    client = Client(cluster, "default-scheduler")
+    if not fitting:
+        _report(client, pod, len(nodes), refusals)
+        return _AGAIN
+    chosen = min(fitting, key=lambda node: _fullness(cluster.load.of(node["metadata"]["name"]), node))["metadata"]["name"]
+    bind(cluster.store, pod, chosen)
+    client.event(pod, "Scheduled", f"Successfully assigned {meta['namespace']}/{meta['name']} to {chosen}")
+    return None
+
+
+def _fullness(load: Amounts, node: Object) -> tuple[Decimal, Decimal]:
+    allocatable = node.get("status", {}).get("allocatable") or {}
+    room = quantity.parse(allocatable.get("cpu", "1")) or Decimal(1)
+    return load.get("pods", Decimal(0)), load.get("cpu", Decimal(0)) / room
+
+
+def tolerates(pod_spec: Object, taint: Object) -> bool:
+    """Whether a pod tolerates a taint."""
+    for one in pod_spec.get("tolerations") or ():
+        if one.get("effect") and one["effect"] != taint.get("effect"):
+            continue
+        if one.get("operator") == "Exists" and one.get("key") in (None, "", taint["key"]):
+            return True
+        if one.get("key") == taint["key"] and one.get("value", "") == taint.get("value", ""):
+            return True
+    return False
+
+
+def matches_node(spec: Object, node: Object) -> bool:
+    """Whether a pod's nodeSelector and required node affinity take a node."""
+    labels = {**(node["metadata"].get("labels") or {})}
+    if any(labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
+        return False
+    affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution")
+    if not affinity:
+        return True
+    names = {"metadata.name": node["metadata"]["name"]}
+    return any(
+        all(expression_test(one, labels) for one in term.get("matchExpressions") or ())
+        and all(expression_test(one, names) for one in term.get("matchFields") or ())
+        for term in affinity.get("nodeSelectorTerms") or ()
+    )
+
+
+def taint_refusal(spec: Object, node: Object, *, effects: tuple[str, ...] = ("NoSchedule", "NoExecute")) -> str:
+    """Why a node's taints keep a pod off; empty when they do not."""
+    if node.get("spec", {}).get("unschedulable") and not tolerates(
+        spec, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+    ):
+        return "node(s) were unschedulable"
+    for taint in node.get("spec", {}).get("taints") or ():
+        if taint["key"] != "node.kubernetes.io/unschedulable" and taint["effect"] in effects and not tolerates(spec, taint):
+            return f"node(s) had untolerated taint(s) {{{taint['key']}: {taint.get('value', '')}}}"
+    return ""
+
+
+def _refusal(pod: Object, node: Object, load: Amounts) -> str:
+    spec = pod["spec"]
+    tainted = taint_refusal(spec, node)
+    if tainted:
+        return tainted
+    if not matches_node(spec, node):
+        return "node(s) didn't match Pod's node affinity/selector"
+    allocatable = node.get("status", {}).get("allocatable") or {}
+    if load.get("pods", Decimal(0)) + 1 > quantity.parse(allocatable.get("pods", "110")):
+        return "Too many pods"
+    for name, amount in pod_requests(spec).items():
+        if amount and load.get(name, Decimal(0)) + amount > quantity.parse(allocatable.get(name, "0")):
+            return f"Insufficient {name}"
+    return ""
+
+
+def _claims_refusal(cluster: "Cluster", pod: Object) -> str:
+    for volume in pod["spec"].get("volumes") or ():
+        name = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+        if not name:
+            continue
+        claim = cluster.object("persistentvolumeclaims", pod["metadata"]["namespace"], name)
+        if claim is None:
+            return f'persistentvolumeclaim "{name}" not found'
+        if claim.get("status", {}).get("phase") != "Bound" and cluster.object(
+            "storageclasses.storage.k8s.io", "", claim["spec"].get("storageClassName") or ""
+        ):
+            return "pod has unbound immediate PersistentVolumeClaims"
+    return ""
+
+
+def _report(client: Client, pod: Object, nodes: int, refusals: dict[str, int]) -> None:
+    listed = ", ".join(f"{count} {why}" for why, count in sorted(refusals.items()))
+    note = f"preemption: 0/{nodes} nodes are available: {nodes} Preemption is not helpful for scheduling."
+    message = f"0/{nodes} nodes are available: {listed}. {note}" if nodes else "no nodes available to schedule pods"
+    client.event(pod, "FailedScheduling", message, warning=True)
+    status = pod["status"]
+    old = next((one for one in status.get("conditions") or () if one["type"] == "PodScheduled"), None)
+    if old is None or old.get("message") != message:
+        condition = {
+            "type": "PodScheduled",
+            "status": "False",
+            "lastProbeTime": None,
+            "lastTransitionTime": pod["metadata"]["creationTimestamp"],
+        }
+        condition |= {"reason": "Unschedulable", "message": message}
+        status["conditions"] = [one for one in status.get("conditions") or () if one["type"] != "PodScheduled"] + [condition]
+        client.cluster.store.put("pods", pod)

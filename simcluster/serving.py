@@ -1,0 +1,57 @@
+"""Starting and stopping: the listener, the certificates, the controllers' loop."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+
+from aiohttp import web
+
+from simcluster import certificates, kubeconfig
+from simcluster.cluster import Cluster, Settings
+from simcluster.resources import Object
+from simcluster.server import Server
+
+_log = logging.getLogger(__name__)
+
+
+class Running:
+    """A cluster that listens; `async with` starts and stops it."""
+
+    def __init__(self, settings: Settings, *, host: str = "127.0.0.1", port: int = 0, token: str = "") -> None:
+        self.settings = settings
+        self.host = host
+        self.port = port
+        self.cluster = Cluster(settings, token=token)
+        self.server = Server(self.cluster)
+        self.kubeconfig: Object = {}
+        self._runner: web.AppRunner | None = None
+        self._loop: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """The address of the API."""
+        return f"https://{self.host}:{self.port}"
+
+    async def __aenter__(self) -> "Running":
+        made = certificates.make(sorted({"localhost", "127.0.0.1", "kubernetes.default.svc", self.host}))
+        self.cluster.authority = made.authority.decode()
+        self._runner = web.AppRunner(self.server.application(), access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.host, self.port, ssl_context=made.context, backlog=1024)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        self.server.address = f"{self.host}:{self.port}"
+        self.kubeconfig = kubeconfig.make(self.url, made.authority, self.cluster.admin_token)
+        self._loop = asyncio.create_task(self.cluster.manager.run())
+        gc.set_threshold(50_000, 20, 50)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._loop is not None:
+            self._loop.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._loop
+        self.cluster.hub.cut()
+        if self._runner is not None:
+            await self._runner.cleanup()

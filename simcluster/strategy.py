@@ -1,0 +1,240 @@
+"""What the API server itself writes into an object of each kind: initial status, generation, addresses, selectors."""
+
+import base64
+import binascii
+import random
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from simcluster import quantity
+from simcluster.errors import bad_request
+from simcluster.resources import Object, Resource
+from simcluster.store import Store
+
+# Kinds whose generation counts changes of the spec.
+GENERATIONS = {
+    "pods",
+    "replicationcontrollers",
+    "deployments.apps",
+    "replicasets.apps",
+    "statefulsets.apps",
+    "daemonsets.apps",
+    "jobs.batch",
+    "cronjobs.batch",
+    "poddisruptionbudgets.policy",
+    "ingresses.networking.k8s.io",
+    "networkpolicies.networking.k8s.io",
+    "endpointslices.discovery.k8s.io",
+    "customresourcedefinitions.apiextensions.k8s.io",
+    "horizontalpodautoscalers.autoscaling",
+}
+# Kinds whose generation counts changes of the annotations too.
+_ANNOTATED_GENERATIONS = {"deployments.apps"}
+
+_STATUS: dict[str, Object] = {
+    "deployments.apps": {},
+    "replicasets.apps": {"replicas": 0},
+    "replicationcontrollers": {"replicas": 0},
+    "statefulsets.apps": {"replicas": 0, "availableReplicas": 0},
+    "daemonsets.apps": {"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0},
+    "jobs.batch": {},
+    "cronjobs.batch": {},
+    "poddisruptionbudgets.policy": {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0},
+    "resourcequotas": {},
+    "services": {"loadBalancer": {}},
+    "ingresses.networking.k8s.io": {"loadBalancer": {}},
+    "persistentvolumeclaims": {"phase": "Pending"},
+    "persistentvolumes": {"phase": "Pending"},
+    "namespaces": {"phase": "Active"},
+    "horizontalpodautoscalers.autoscaling": {"desiredReplicas": 0, "currentMetrics": None},
+    "customresourcedefinitions.apiextensions.k8s.io": {
+        "conditions": None,
+        "acceptedNames": {"plural": "", "kind": ""},
+        "storedVersions": None,
+    },
+}
+
+
+def quality_of_service(spec: Object) -> str:
+    """The QoS class of a pod."""
+    guaranteed, anything = True, False
+    for one in [*(spec.get("initContainers") or ()), *spec.get("containers", ())]:
+        resources = one.get("resources") or {}
+        requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
+        for name in ("cpu", "memory"):
+            asked, limited = _amount(requests.get(name)), _amount(limits.get(name))
+            anything = anything or bool(asked) or bool(limited)
+            guaranteed = guaranteed and bool(limited) and asked == limited
+    if guaranteed and anything:
+        return "Guaranteed"
+    return "Burstable" if anything else "BestEffort"
+
+
+def _amount(text: Any) -> Decimal:
+    return quantity.parse(text) if text is not None else Decimal(0)
+
+
+def _pod(obj: Object, store: Store) -> None:
+    spec = obj["spec"]
+    obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
+    tolerations = spec.setdefault("tolerations", [])
+    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        if not any(one.get("key") in (key, None, "") and one.get("effect") in ("NoExecute", None, "") for one in tolerations):
+            tolerations.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
+    priority = 0
+    if spec.get("priorityClassName"):
+        found = store.get("priorityclasses.scheduling.k8s.io", "", spec["priorityClassName"])
+        priority = (
+            found.obj.get("value", 0)
+            if found
+            else {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}.get(spec["priorityClassName"], 0)
+        )
+    spec["priority"] = priority
+    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+
+
+def _job(obj: Object, store: Store) -> None:
+    spec, uid, name = obj["spec"], obj["metadata"]["uid"], obj["metadata"]["name"]
+    labels = {"batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name, "controller-uid": uid, "job-name": name}
+    if not spec.get("manualSelector"):
+        spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    template = spec["template"].setdefault("metadata", {})
+    template["labels"] = {**(template.get("labels") or {}), **labels}
+    obj["metadata"]["labels"] = {**(obj["metadata"].get("labels") or {}), **labels}
+
+
+def _daemon_set(obj: Object, store: Store) -> None:
+    obj["metadata"].setdefault("annotations", {})["deprecated.daemonset.template.generation"] = "1"
+
+
+def _namespace(obj: Object, store: Store) -> None:
+    obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
+
+
+def _service(obj: Object, store: Store) -> None:
+    spec = obj["spec"]
+    if spec["type"] == "ExternalName":
+        return
+    taken = {record.field("spec.clusterIP") for record in store.list("services")}
+    if not spec.get("clusterIP"):
+        spec["clusterIP"] = _free_address(taken)
+    spec["clusterIPs"] = [spec["clusterIP"]]
+    spec.setdefault("ipFamilies", ["IPv4"])
+    spec.setdefault("ipFamilyPolicy", "SingleStack")
+    if spec["type"] in ("NodePort", "LoadBalancer"):
+        used = {port.get("nodePort") for record in store.list("services") for port in record.obj["spec"].get("ports") or ()}
+        for port in spec.get("ports") or ():
+            if not port.get("nodePort"):
+                port["nodePort"] = next(one for one in iter(lambda: random.randint(30000, 32767), None) if one not in used)
+                used.add(port["nodePort"])
+
+
+def _free_address(taken: set[str]) -> str:
+    while True:
+        address = f"10.96.{random.randint(0, 255)}.{random.randint(1, 254)}"
+        if address not in taken:
+            return address
+
+
+def _claim(obj: Object, store: Store) -> None:
+    finalizers = obj["metadata"].setdefault("finalizers", [])
+    if "kubernetes.io/pvc-protection" not in finalizers:
+        finalizers.append("kubernetes.io/pvc-protection")
+    if "storageClassName" not in obj["spec"]:
+        for record in store.list("storageclasses.storage.k8s.io"):
+            if (record.obj["metadata"].get("annotations") or {}).get("storageclass.kubernetes.io/is-default-class") == "true":
+                obj["spec"]["storageClassName"] = record.name
+
+
+def _volume(obj: Object, store: Store) -> None:
+    obj["metadata"].setdefault("finalizers", ["kubernetes.io/pv-protection"])
+
+
+PREPARE: dict[str, Callable[[Object, Store], None]] = {
+    "pods": _pod,
+    "jobs.batch": _job,
+    "daemonsets.apps": _daemon_set,
+    "namespaces": _namespace,
+    "services": _service,
+    "persistentvolumeclaims": _claim,
+    "persistentvolumes": _volume,
+}
+
+
+def has_status(resource: Resource) -> bool:
+    """Whether the status of the kind is written through its own subresource."""
+    return "status" in resource.subresources
+
+
+def prepare_create(resource: Resource, obj: Object, store: Store) -> None:
+    """Complete a new object, in place."""
+    if resource.storage in _STATUS:
+        obj["status"] = dict(_STATUS[resource.storage])
+    elif has_status(resource) and resource.storage != "nodes":
+        obj.pop("status", None)
+    if resource.storage in GENERATIONS or resource.custom:
+        obj["metadata"]["generation"] = 1
+    prepare = PREPARE.get(resource.storage)
+    if prepare is not None:
+        prepare(obj, store)
+
+
+def prepare_update(resource: Resource, obj: Object, old: Object, store: Store) -> None:
+    """Complete a changed object, in place: what only the server writes is taken from before, the generation counted."""
+    if has_status(resource):
+        if "status" in old:
+            obj["status"] = old["status"]
+        else:
+            obj.pop("status", None)
+    if resource.storage == "services":
+        _keep_addresses(obj["spec"], old["spec"], store, obj)
+    if resource.storage == "jobs.batch":
+        obj["spec"].setdefault("selector", old["spec"]["selector"])
+    if resource.storage == "namespaces":
+        obj["spec"] = old.get("spec", {})
+    if resource.storage == "pods":
+        for key in ("nodeName", "priority", "preemptionPolicy", "tolerations"):
+            if key in old["spec"]:
+                obj["spec"].setdefault(key, old["spec"][key])
+    if resource.storage in GENERATIONS or resource.custom:
+        generation = old["metadata"].get("generation", 1)
+        obj["metadata"]["generation"] = generation + _counts(resource, obj, old)
+
+
+def _keep_addresses(spec: Object, before: Object, store: Store, obj: Object) -> None:
+    if spec["type"] == "ExternalName":
+        return
+    for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+        if key in before:
+            spec.setdefault(key, before[key])
+    ports = {(port.get("name"), port["port"]): port.get("nodePort") for port in before.get("ports") or ()}
+    if spec["type"] in ("NodePort", "LoadBalancer"):
+        for port in spec.get("ports") or ():
+            node_port = ports.get((port.get("name"), port["port"]))
+            if node_port:
+                port.setdefault("nodePort", node_port)
+    _service(obj, store)
+
+
+def _counts(resource: Resource, obj: Object, old: Object) -> bool:
+    ignored = ("metadata", "status", "kind", "apiVersion")
+    if any(obj.get(key) != old.get(key) for key in {*obj, *old} if key not in ignored):
+        return True
+    annotations = [one["metadata"].get("annotations") or {} for one in (obj, old)]
+    return resource.storage in _ANNOTATED_GENERATIONS and annotations[0] != annotations[1]
+
+
+def convert_input(resource: Resource, obj: Object) -> None:
+    """Write-only fields, in place: a secret's `stringData` becomes `data`, and `data` must be base64 (400)."""
+    if resource.storage != "secrets":
+        return
+    for value in (obj.get("data") or {}).values():
+        try:
+            base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError) as error:
+            at = next((at for at, letter in enumerate(value) if not (letter.isalnum() or letter in "+/=")), max(len(value) - 1, 0))
+            raise bad_request(f'Secret in version "v1" cannot be handled as a Secret: illegal base64 data at input byte {at}') from error
+    plain = obj.pop("stringData", None)
+    if plain:
+        obj.setdefault("data", {}).update({key: base64.b64encode(text.encode()).decode() for key, text in plain.items()})

@@ -1,0 +1,52 @@
+"""What a refused field is told."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One bad field."""
+
+    reason: str
+    message: str
+    field: str
+
+
+def shown(value: Any) -> str:
+    """A value as messages quote it."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def required(field: str, why: str = "") -> Cause:
+    """The field is missing."""
+    return Cause("FieldValueRequired", f"Required value: {why}" if why else "Required value", field)
+
+
+def bad_value(field: str, value: Any, why: str) -> Cause:
+    """The field's value breaks a rule."""
+    return Cause("FieldValueInvalid", f"Invalid value: {shown(value)}: {why}", field)
+
+
+def forbidden(field: str, why: str) -> Cause:
+    """The field must not be set or changed."""
+    return Cause("FieldValueForbidden", f"Forbidden: {why}", field)
+
+
+def duplicate(field: str, value: Any) -> Cause:
+    """The value is there twice."""
+    return Cause("FieldValueDuplicate", f"Duplicate value: {shown(value)}", field)
+
+
+def unsupported(field: str, value: Any, choices: Iterable[str]) -> Cause:
+    """The value is none of the choices."""
+    listed = ", ".join(f'"{choice}"' for choice in sorted(choices))
+    return Cause("FieldValueNotSupported", f"Unsupported value: {shown(value)}: supported values: {listed}", field)
+
+
+def missing_reference(field: str, value: Any) -> Cause:
+    """The value names something that is not there."""
+    return Cause("FieldValueNotFound", f"Not found: {shown(value)}", field)
