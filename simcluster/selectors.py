@@ -229,11 +229,11 @@ def selector_text(selector: Object | None) -> str:
 def field_test(resource: Resource, text: str) -> RecordTest:
     """A predicate over records out of the query's `fieldSelector`; 400 for a field that the kind does not offer."""
     tests: list[RecordTest] = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    for part in filter(None, (part.strip() for part in re.findall(r"(?:[^\\,]|\\.)+", text))):
         found = re.match(r"^([^=!]+)(==|!=|=)(.*)$", part)
         if found is None:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
-        path, operator, value = found.groups()
+        path, operator, value = found[1], found[2], re.sub(r"\\([\\,=])", r"\1", found[3])
         tests.append(_field(resource, path, equal=operator != "!=", value=value))
     return lambda record: all(test(record) for test in tests)
 

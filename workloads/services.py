@@ -174,7 +174,7 @@ def patch_object(
     if patch not in PATCH_TYPES:
         raise Invalid(f"the patch must be one of {', '.join(PATCH_TYPES)}")
     client = registry.client(cluster)
-    query = dict(options or {})
+    query = {name: value for name, value in (options or {}).items() if value}
     if patch == "apply":
         query.setdefault("fieldManager", "kubegale")
     return explaining(

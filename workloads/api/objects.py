@@ -3,6 +3,8 @@
 from typing import Any, ClassVar
 
 import orjson
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSetMixin
 
@@ -278,18 +280,21 @@ class EventViewSet(ObjectViewSet):
 class AnyObjectViewSet(ObjectViewSet):
     """Any kind that the cluster serves, custom resources too: /resources/{group}/{version}/{plural}."""
 
+    def dispatch(self, request: HttpRequest, *args: Any, group: str, version: str, plural: str, **kwargs: Any) -> HttpResponseBase:
+        """Keep the kind's address apart from what every other kind's routes are called with."""
+        self.address = (group, version, plural)
+        return super().dispatch(request, *args, **kwargs)
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Find the kind by discovery, once the caller is known to have the right."""
         super().initial(request, *args, **kwargs)
-        group, version, plural = (kwargs.pop(part) for part in ("group", "version", "plural"))
-        target = Target(self, request)
+        (group, version, plural), target = self.address, Target(self, request)
         verb = {"GET": "get" if "name" in kwargs else "list", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
         group = "" if group == "core" else group
         act = Act(verb.get(request.method or "GET", "get"), plural, group, target.cluster_text, target.namespace, kwargs.get("name", ""))
         authorise(self, request, act)
         target.check()
         self.kind = services.discover(target.cluster(), group, version, plural)  # type: ignore[misc]
-        self.kwargs = kwargs
 
 
 class NamespaceNames(ObjectView):
