@@ -27,7 +27,7 @@ find_python() {
 
 make_venv() {
     python=$1
-    if "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
+    if "$python" -c 'import venv; from ensurepip import version' >/dev/null 2>&1; then
         "$python" -m venv --clear .venv
     elif "$python" -c 'import venv, pip' >/dev/null 2>&1; then
         "$python" -m venv --clear --without-pip .venv
@@ -55,7 +55,10 @@ install() {
 }
 
 if installed; then exit 0; fi
-[ -x .venv/bin/python ] && .venv/bin/python -m pip --version >/dev/null 2>&1 || make_venv "$(find_python)"
+if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    python=$(find_python) || exit 1
+    make_venv "$python"
+fi
 echo "kubegale: installing $wanted into .venv (once)" >&2
 rm -f "$stamp"
 adopt_pip_settings

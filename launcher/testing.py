@@ -1,8 +1,10 @@
 """PostgreSQL and Redis for the length of a test run: temporary, quick, gone at its end."""
 
+import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,6 +13,9 @@ from pathlib import Path
 from launcher import processes
 from launcher.postgres import Postgres
 from launcher.valkey import Valkey
+
+PREFIX = "kubegale-test-"
+YOUNG = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +32,10 @@ def running_servers(*, database: bool = True, redis: bool = True) -> Iterator[Ad
 
     They also end when this process dies without a word, even by SIGKILL (Linux).
     """
-    home = Path(tempfile.mkdtemp(prefix="kubegale-test-"))
-    with ExitStack() as cleanup:
+    _sweep()
+    home = Path(tempfile.mkdtemp(prefix=PREFIX))
+    with ExitStack() as cleanup, (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         cleanup.callback(shutil.rmtree, home, ignore_errors=True)
         environ = dict(os.environ)
         valkey, postgres = Valkey(home, environ, quick=True), Postgres(home, environ, quick=True)
@@ -40,6 +47,19 @@ def running_servers(*, database: bool = True, redis: bool = True) -> Iterator[Ad
         for server, child in started:
             server.wait(child)
         yield Addresses(postgres.url() if database else None, valkey.url() if redis else None)
+
+
+def _sweep() -> None:
+    """Remove the folders of runs that were killed: their locks are free. A young one may be about to take its lock."""
+    for home in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            with (home / "lock").open() as lock:
+                if time.time() - os.fstat(lock.fileno()).st_mtime < YOUNG:
+                    continue
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(home, ignore_errors=True)
+        except OSError:
+            continue
 
 
 def _start(server: Postgres | Valkey, cleanup: ExitStack) -> processes.Child:
