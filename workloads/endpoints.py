@@ -28,7 +28,7 @@ def objects(client: ClusterClient, kind: Kind, namespace: str, **selectors: str)
     query: dict[str, object] = dict(selectors)
     while True:
         chunk = client.chunk(kind, namespace=namespace or None, limit=CHUNK, query=query)
-        yield from (orjson.loads(item) for item in chunk.items or [])
+        yield from (orjson.loads(bytes(item)) for item in chunk.items or [])
         if not chunk.metadata.continue_:
             return
         query["continue"] = chunk.metadata.continue_

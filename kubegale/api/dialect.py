@@ -117,7 +117,7 @@ class DialectView(APIView):
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Wrap plain data and pages; Django responses pass untouched."""
         if not isinstance(response, HttpResponseBase):
-            response = Response(self._shape(response))
+            response = Response(self._shape(response), content_type=self.dialect.content_type)
         elif isinstance(response, Response) and not response.exception and not getattr(response, "shaped", False):
             response.data = self._shape(response.data)
         audit.report(request, self.dialect.name, getattr(response, "error", None))
@@ -142,7 +142,7 @@ def error_response(dialect: Dialect, error: Exception, request: Request | HttpRe
         log.exception("unhandled exception", exc_info=error, extra={"path": request.path, "method": request.method})
         known = Internal("database error" if isinstance(error, DatabaseError) else "internal server error")
     status, body = dialect.error(known, request.method or "GET")
-    response = Response(body, status=status, exception=True)
+    response = Response(body, status=status, exception=True, content_type=dialect.content_type)
     response.error = known  # type: ignore[attr-defined]
     if isinstance(known, Unauthenticated) and status == 401:
         response["WWW-Authenticate"] = "Bearer"

@@ -63,7 +63,7 @@ CLUSTER = Query("cluster", TEXT, description="Name or id of a registered cluster
 SELECTOR = Query("labelselector", TEXT, description="Kubernetes' label selector.")
 # For the OpenAPI document: a write answers with no body at all; the members every resource begins with.
 NOTHING: Schema = {"description": "Empty."}
-META = {"name": TEXT, "namespace": TEXT, "kind": TEXT, "state": record(status=TEXT, reason=TEXT, message=TEXT)}
+META: Any = {"name": TEXT, "namespace": TEXT, "kind": TEXT, "state": record(status=TEXT, reason=TEXT, message=TEXT)}
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from kubegale.errors import Invalid, NotFound
 from workloads import pods
 from workloads.podlogs import LogOptions, read_log
 
-EVENT_MEMBERS = dict.fromkeys(("type", "reason", "message", "from", "firstTimestamp", "lastTimestamp"), TEXT)
+EVENT_MEMBERS: Any = dict.fromkeys(("type", "reason", "message", "from", "firstTimestamp", "lastTimestamp"), TEXT)
 EVENTS = record(events=array(record(**EVENT_MEMBERS, count=INTEGER)))
 INT64 = re.compile(r"[+-]?[0-9]+\Z")
 
@@ -31,7 +31,7 @@ class Events(PodView):
 
     def get(self, request: Request, namespace: str, pod: str) -> Any:
         """{"events":[…]}, the latest last."""
-        self.permit(request, "get", namespace=namespace, name=pod)
+        self.permit(request, "events", namespace=namespace, name=pod)
         with explained(f"failed to get pod events {pod}: "):
             try:
                 found = pods.events(self.cluster(), namespace, pod)

@@ -25,7 +25,7 @@ BODY = record(required=("name",), name=TEXT, type=TEXT, data={**VALUES, "descrip
 
 
 class SecretView(WalmView):
-    """A call about secrets."""
+    """A call about secrets; values are masked for callers without the right to them."""
 
     plural = "secrets"
 
