@@ -4,12 +4,17 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
 from kubegale.errors import Invalid
 
 MAX_DEPTH = 100
+# How many times the largest body is still read from a client that sends too much.
+DRAINED_SIZES = 4
 
 
 class BodyParser(BaseParser):
@@ -23,8 +28,21 @@ class BodyParser(BaseParser):
 
 
 def raw_body(request: Request) -> bytes:
-    """The request's body as bytes."""
-    return bytes(request._request.body)
+    """The request's body as bytes.
+
+    Of a body that is refused for its size so much is read and dropped that the client, which is still sending, sees the refusal.
+    """
+    try:
+        return bytes(request._request.body)
+    except RequestDataTooBig:
+        _drain(request._request, DRAINED_SIZES * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0))
+        raise
+
+
+def _drain(stream: HttpRequest, limit: int) -> None:
+    left = limit
+    while left > 0 and (part := stream.read(min(left, 1 << 16))):
+        left -= len(part)
 
 
 def _refuse_constant(name: str) -> NoReturn:
