@@ -148,6 +148,7 @@ CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_QUEUES = [Queue(name) for name in ("default", *OPERATION_LIMITS)]
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "forget-expired-tokens": {"task": "tenants.forget_expired_tokens", "schedule": 86400.0},
+    "sample-tenants": {"task": "tenants.sample_usage", "schedule": env.number("TENANT_USAGE_INTERVAL", 300.0)},
     "expire-audit": {"task": "tenants.expire_audit", "schedule": 3600.0},
     "check-clusters": {"task": "clusters.check_clusters", "schedule": env.number("CLUSTER_CHECK_INTERVAL", 30.0)},
     "resume-operations": {"task": "clusters.resume_operations", "schedule": env.number("OPERATION_RESUME_INTERVAL", 15.0)},
@@ -192,6 +193,9 @@ HTTP_STATUS_MODE = env.choice("HTTP_STATUS_MODE", "document", ("document", "sema
 K8SSERVICE_HTTP_STATUS_FROM_CODE = env.boolean("K8SSERVICE_HTTP_STATUS_FROM_CODE", False)
 WALM_ALLOW_EMPTY_SELECTOR = env.boolean("WALM_ALLOW_EMPTY_SELECTOR", False)
 LOG_FOLLOW_SECONDS = env.number("LOG_FOLLOW_SECONDS", 3600.0)
+WALM_TENANT_STATUS_GO_TEXT = env.boolean("WALM_TENANT_STATUS_GO_TEXT", False)
+WALM_DELETE_LABELLED_TENANTS_ONLY = env.boolean("WALM_DELETE_LABELLED_TENANTS_ONLY", False)
+TENANT_USAGE_RETENTION_DAYS = env.integer("TENANT_USAGE_RETENTION_DAYS", 30)
 LOG_LIMIT_BYTES = env.integer("LOG_LIMIT_BYTES", 10 * 1024 * 1024)
 ACCESS_POLICY = "tenants.permissions.authorise"
 AUDIT_SINK = "tenants.witness.write"

@@ -60,6 +60,36 @@ class Tenant(models.Model):
         return f"{self.cluster}/{self.namespace}"
 
 
+class QuotaPlan(models.Model):
+    """A template of quotas to hand out."""
+
+    name = models.SlugField(max_length=63, unique=True)
+    description = models.CharField(max_length=200, blank=True, default="")
+    hard = models.JSONField(help_text='{"limitCpu","limitMemory","requestsCpu","requestsMemory","requestsStorage","pods"} as texts.')
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UsageSample(models.Model):
+    """How much of its quotas a tenant used at a moment, summed over its quotas: plain numbers under the six names."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="samples")
+    at = models.DateTimeField(db_index=True)
+    used = models.JSONField()
+    hard = models.JSONField()
+
+    class Meta:
+        ordering = ["-at"]
+        constraints = [models.UniqueConstraint(fields=["tenant", "at"], name="usage_sample_once")]
+
+    def __str__(self) -> str:
+        return f"{self.tenant} at {self.at}"
+
+
 class Grant(models.Model):
     """A role for a user or a group: on everything, on a cluster, or on one namespace of it; with `tenant` it is a membership."""
 

@@ -111,6 +111,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("", "stats"): REGISTRY,
     ("", "operations"): ORDINARY,
     ("", "metrics"): ORDINARY,
+    # Read by who is inside; made, changed and deleted by admins of the cluster: its quota would be its own to raise.
     ("", "tenants"): LIMITS,
     ("", "members"): GRANTS,
     ("", "grants"): GRANTS,
@@ -120,7 +121,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("", "storage"): STORE,
 }
 # Kinds whose acts need name no cluster: the answer is then narrowed to the clusters that the caller may see.
-ACROSS_CLUSTERS = frozenset({"clusters", "operations", "tenants", "audit", "grants", "members"})
+ACROSS_CLUSTERS = frozenset({"clusters", "operations", "tenants", "audit", "grants", "members", "plans"})
 
 
 def rule(kind: str, group: str, *, cluster_scoped: bool = False) -> Rule:

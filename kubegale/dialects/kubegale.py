@@ -14,7 +14,7 @@ from kubegale import errors
 from kubegale.api.dialect import Dialect, Page
 from kubegale.api.routes import catch_all
 from kubegale.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record
-from tenants.api import Audit, AuditExport, Grants, Login, Logout, Me, OneGrant, OneToken, Password, Refresh, Tokens
+from tenants import api as access
 from workloads.actions import ACTIONS, VERBS
 from workloads.api import (
     ActionView,
@@ -179,21 +179,28 @@ def _routes() -> Iterator[URLPattern]:
     base = "resources/<str:group>/<str:version>/<str:plural>"
     yield path(base, AnyObjectViewSet.as_view(COLLECTION, **bind), name="resources-list")
     yield path(f"{base}/<str:name>", AnyObjectViewSet.as_view(ITEM, **bind), name="resources-detail")
-    yield path("audit", Audit.as_view(**bind), name="audit")
-    yield path("audit/export", AuditExport.as_view(**bind), name="audit-export")
-    yield path("grants", Grants.as_view(**bind), name="grants")
-    yield path("grants/<str:pk>", OneGrant.as_view(**bind), name="grants-detail")
+    yield path("audit", access.Audit.as_view(**bind), name="audit")
+    yield path("audit/export", access.AuditExport.as_view(**bind), name="audit-export")
+    yield path("tenants", access.Tenants.as_view(**bind), name="tenants")
+    yield path("tenants/<str:name>", access.OneTenant.as_view(**bind), name="tenants-detail")
+    yield path("tenants/<str:name>/members", access.Members.as_view(**bind), name="tenants-members")
+    yield path("tenants/<str:name>/members/<str:username>", access.OneMember.as_view(**bind), name="tenants-members-detail")
+    yield path("tenants/<str:name>/usage", access.Usage.as_view(**bind), name="tenants-usage")
+    yield path("plans", access.Plans.as_view(**bind), name="plans")
+    yield path("plans/<str:name>", access.OnePlan.as_view(**bind), name="plans-detail")
+    yield path("grants", access.Grants.as_view(**bind), name="grants")
+    yield path("grants/<str:pk>", access.OneGrant.as_view(**bind), name="grants-detail")
     yield catch_all(DIALECT)
 
 
 urlpatterns = list(_routes())
 auth_urlpatterns = [
-    path("login", Login.as_view(dialect=DIALECT), name="login"),
-    path("refresh", Refresh.as_view(dialect=DIALECT), name="refresh"),
-    path("logout", Logout.as_view(dialect=DIALECT), name="logout"),
-    path("me", Me.as_view(dialect=DIALECT), name="me"),
-    path("password", Password.as_view(dialect=DIALECT), name="password"),
-    path("tokens", Tokens.as_view(dialect=DIALECT), name="tokens"),
-    path("tokens/<str:pk>", OneToken.as_view(dialect=DIALECT), name="tokens-detail"),
+    path("login", access.Login.as_view(dialect=DIALECT), name="login"),
+    path("refresh", access.Refresh.as_view(dialect=DIALECT), name="refresh"),
+    path("logout", access.Logout.as_view(dialect=DIALECT), name="logout"),
+    path("me", access.Me.as_view(dialect=DIALECT), name="me"),
+    path("password", access.Password.as_view(dialect=DIALECT), name="password"),
+    path("tokens", access.Tokens.as_view(dialect=DIALECT), name="tokens"),
+    path("tokens/<str:pk>", access.OneToken.as_view(dialect=DIALECT), name="tokens-detail"),
     catch_all(DIALECT),
 ]

@@ -3,6 +3,7 @@
 from tenants.api.audit import Audit, AuditExport
 from tenants.api.grants import Grants, OneGrant
 from tenants.api.sign_in import Login, Logout, Me, Password, Refresh
+from tenants.api.tenants import Members, OneMember, OnePlan, OneTenant, Plans, Tenants, Usage
 from tenants.api.tokens import OneToken, Tokens
 
 __all__ = [
@@ -12,9 +13,16 @@ __all__ = [
     "Login",
     "Logout",
     "Me",
+    "Members",
     "OneGrant",
+    "OneMember",
+    "OnePlan",
+    "OneTenant",
     "OneToken",
     "Password",
+    "Plans",
     "Refresh",
+    "Tenants",
     "Tokens",
+    "Usage",
 ]

@@ -12,6 +12,7 @@ from kubegale.dialects.walm.health import Liveness, Readiness, Stats
 from kubegale.dialects.walm.pods import Events, Logs, Restart
 from kubegale.dialects.walm.secrets import Secret, Secrets
 from kubegale.dialects.walm.storage_classes import StorageClass, StorageClasses
+from kubegale.dialects.walm.tenants import Tenant, Tenants
 
 __all__ = ["DIALECT", "PREFIXES", "urlpatterns"]
 
@@ -26,6 +27,7 @@ RESOURCES: Mapping[str, Mapping[str, type[DialectView]]] = {
     "pvc": {"/<str:namespace>": Claims, "/<str:namespace>/name/<str:name>": Claim},
     "secret": {"/<str:namespace>": Secrets, "/<str:namespace>/name/<str:name>": Secret},
     "storageclass": {"": StorageClasses, "/<str:name>": StorageClass},
+    "tenant": {"": Tenants, "/<str:name>": Tenant},
 }
 PREFIXES = tuple(f"/api/v1/{chapter}" for chapter in RESOURCES)
 

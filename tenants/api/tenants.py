@@ -1,0 +1,329 @@
+"""Tenants over KubeGale's own routes: plans, members, options and usage."""
+
+import datetime
+from typing import Any
+
+from django.utils import timezone
+from rest_framework.request import Request
+
+from clusters.models import Cluster
+from kubegale.api.audit import note
+from kubegale.api.auth import Act, Scope, authorise
+from kubegale.api.dialect import DialectView, Page
+from kubegale.api.pagination import page_request
+from kubegale.api.schema import BOOLEAN, CLUSTER, INTEGER, NUMBER, OBJECT, PAGING, TEXT, Described, Query, array, nullable, record
+from kubegale.errors import Conflict, Invalid
+from tenants import blueprints, decisions, grants, plans, quotas, tenancies
+from tenants.api.audit import moment
+from tenants.blueprints import Blueprint, Member
+from tenants.models import ApiToken, Grant, QuotaPlan, Tenant
+from tenants.quotas import Quota
+from workloads.api import Target
+
+NUMBERS = record(required=(), **dict.fromkeys(quotas.RESOURCES, NUMBER))
+TEXTS = record(required=(), **dict.fromkeys(quotas.RESOURCES, TEXT))
+MAP = {"type": "object", "additionalProperties": TEXT}
+MEMBER = record(username=TEXT, role=TEXT)
+TENANT = record(
+    id=nullable(INTEGER),
+    cluster_id=INTEGER,
+    name=TEXT,
+    uid=TEXT,
+    status=TEXT,
+    labels=MAP,
+    annotations=MAP,
+    created_at=TEXT,
+    contact=TEXT,
+    description=TEXT,
+    options=OBJECT,
+    members=array(MEMBER),
+    quotas=array(record(name=TEXT, hard=TEXTS, used=TEXTS)),
+    usage=record(hard=NUMBERS, used=NUMBERS),
+)
+WRITE = record(
+    required=("cluster_id",),
+    cluster_id=INTEGER,
+    name=TEXT,
+    labels=nullable(MAP),
+    annotations=nullable(MAP),
+    plan=TEXT,
+    quotas=array(record(name=TEXT, hard=TEXTS)),
+    members=array(MEMBER),
+    contact=TEXT,
+    description=TEXT,
+    network_policy=BOOLEAN,
+    role_bindings=BOOLEAN,
+    pod_security={"type": "string", "enum": list(blueprints.POD_SECURITY)},
+)
+PLAN = record(id=INTEGER, name=TEXT, description=TEXT, hard=TEXTS)
+SAMPLE = record(at=TEXT, hard=NUMBERS, used=NUMBERS)
+
+
+def represent(cluster: Cluster, described: tenancies.Described, row: Tenant | None, members: list[Grant]) -> dict[str, Any]:
+    """A tenant: what the cluster holds, and what we know beside it."""
+    metadata = described.namespace["metadata"]
+    found = [(quota["metadata"]["name"], *quotas.hard_and_used(quota)) for quota in described.quotas]
+    return {
+        "id": row.pk if row else None,
+        "cluster_id": cluster.pk,
+        "name": described.name,
+        "uid": str(metadata["uid"]),
+        "status": (described.namespace.get("status") or {}).get("phase", ""),
+        "labels": metadata.get("labels") or {},
+        "annotations": metadata.get("annotations") or {},
+        "created_at": metadata.get("creationTimestamp") or "",
+        "contact": row.contact if row else "",
+        "description": row.description if row else "",
+        "options": row.options if row else {},
+        "members": [_member(grant) for grant in members],
+        "quotas": [{"name": name, "hard": quotas.texts(hard), "used": quotas.texts(used)} for name, hard, used in found],
+        "usage": plans.usage(described),
+    }
+
+
+def _member(grant: Grant) -> dict[str, str]:
+    return {"username": grant.user.get_username() if grant.user else "", "role": grant.role}
+
+
+def _rows(cluster: Cluster, described: list[tenancies.Described]) -> list[dict[str, Any]]:
+    """Tenants with their rows and members, in three queries however many they are."""
+    uids = [str(tenant.namespace["metadata"]["uid"]) for tenant in described]
+    rows = {row.uid: row for row in Tenant.objects.filter(cluster=cluster, uid__in=uids)}
+    members: dict[int, list[Grant]] = {}
+    for grant in Grant.objects.filter(tenant__in=rows.values()).select_related("user").order_by("user__username"):
+        members.setdefault(grant.tenant_id or 0, []).append(grant)
+    known = [(tenant, rows.get(uid)) for tenant, uid in zip(described, uids, strict=True)]
+    return [represent(cluster, tenant, row, members.get(row.pk, []) if row else []) for tenant, row in known]
+
+
+class TenantView(DialectView):
+    """Rights on a tenant are rights in its namespace; they are checked before anything else is said."""
+
+    def permit(self, request: Request, verb: str, name: str = "", *, kind: str = "tenants") -> tuple[Target, Scope]:
+        """The request's target and what of it the caller may see."""
+        target = Target(self, request)
+        scope = authorise(self, request, Act(verb, kind, "", target.cluster_text, name, name))
+        target.check()
+        return target, scope
+
+
+class Tenants(TenantView):
+    """GET and POST /tenants."""
+
+    operations = {
+        "get": Described("Tenants of a cluster: its namespaces, with quotas and members", TENANT, query=(CLUSTER, *PAGING), paged=True),
+        "post": Described("Make a tenant", TENANT, body=WRITE),
+    }
+
+    def get(self, request: Request) -> Any:
+        """One page, by name."""
+        target, scope = self.permit(request, "list")
+        page, keyword = page_request(request.query_params), request.query_params.get("keyword", "").lower()
+        cluster = target.cluster()
+        found = sorted(tenancies.describe_all(cluster, only=scope.namespaces), key=lambda tenant: tenant.name)
+        found = [tenant for tenant in found if keyword in tenant.name.lower()]
+        return Page(_rows(cluster, found[page.offset : page.offset + page.size]), len(found), page.page, page.size)
+
+    def post(self, request: Request) -> Any:
+        """The new tenant; a namespace that is there already is refused."""
+        name = Target(self, request).body.get("name")
+        name = name if isinstance(name, str) else ""
+        target, _ = self.permit(request, "create", name)
+        cluster, body = target.cluster(), target.body
+        if not name:
+            raise Invalid("name is required", field="name")
+        blueprint = _blueprint(name, body)
+        note(request, details={"members": [f"{one.username}: {one.role}" for one in blueprint.members], "options": dict(blueprint.options)})
+        by, texts = request.user.get_username(), {field: _text(body, field) for field in ("contact", "description")}
+        if tenancies.create(cluster, blueprint, by=by, **texts) is None:
+            raise Conflict(f"namespace {name} exists already", reason="AlreadyExists", status=409)
+        return _rows(cluster, [tenancies.describe(cluster, name)])[0]
+
+
+def _text(body: dict[str, Any], field: str) -> str:
+    value = body.get(field)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or "\x00" in value or len(value) > 200:
+        raise Invalid(f"{field} must be text of at most 200 characters", field=field)
+    return value
+
+
+def _blueprint(name: str, body: dict[str, Any]) -> Blueprint:
+    return Blueprint(
+        name=name,
+        labels=blueprints.texts(body.get("labels"), "labels"),
+        annotations=blueprints.texts(body.get("annotations"), "annotations"),
+        quotas=_quotas(body),
+        members=_members(body.get("members")),
+        options=blueprints.check_options(body),
+    )
+
+
+def _quotas(body: dict[str, Any]) -> tuple[Quota, ...]:
+    given = body.get("quotas")
+    if given is not None and not isinstance(given, list):
+        raise Invalid("quotas must be a list", field="quotas")
+    items = [{"quotaName": item.get("name"), "hard": item.get("hard")} if isinstance(item, dict) else item for item in given or []]
+    if body.get("plan") is not None:
+        plan = plans.find(body["plan"])
+        items.append({"quotaName": plan.name, "hard": plan.hard})
+    return quotas.read(items)
+
+
+def _members(value: object) -> tuple[Member, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise Invalid("members must be a list", field="members")
+    members = tuple(_one_member(item) for item in value)
+    if len({member.username for member in members}) != len(members):
+        raise Invalid("members names somebody twice", field="members")
+    return members
+
+
+def _one_member(item: object) -> Member:
+    if not isinstance(item, dict) or not isinstance(item.get("username"), str):
+        raise Invalid("a member needs a username and a role", field="members")
+    return Member(item["username"], grants.role_of(item.get("role")))
+
+
+class OneTenant(TenantView):
+    """GET, PUT and DELETE /tenants/{name}."""
+
+    operations = {
+        "get": Described("One tenant", TENANT, query=(CLUSTER,)),
+        "put": Described("Change labels, annotations, quotas, contact and description", TENANT, body=WRITE),
+        "delete": Described("Delete a tenant with all that is in it", OBJECT, query=(CLUSTER,)),
+    }
+
+    def get(self, request: Request, name: str) -> Any:
+        """The tenant; NotFound without the namespace."""
+        target, _ = self.permit(request, "get", name)
+        cluster = target.cluster()
+        return _rows(cluster, [tenancies.describe(cluster, name)])[0]
+
+    def put(self, request: Request, name: str) -> Any:
+        """The changed tenant."""
+        target, _ = self.permit(request, "update", name)
+        cluster, body = target.cluster(), target.body
+        blueprint = Blueprint(
+            name=name,
+            labels=blueprints.texts(body.get("labels"), "labels"),
+            annotations=blueprints.texts(body.get("annotations"), "annotations"),
+            quotas=_quotas(body),
+        )
+        texts = {field: _text(body, field) for field in ("contact", "description") if field in body}
+        tenancies.update(cluster, blueprint)
+        if texts:
+            Tenant.objects.filter(pk=tenancies.find(cluster, name, by=request.user.get_username()).pk).update(**texts)
+        return _rows(cluster, [tenancies.describe(cluster, name)])[0]
+
+    def delete(self, request: Request, name: str) -> Any:
+        """{}: the namespace is going, and every right in it is gone. NotFound when there is none."""
+        target, _ = self.permit(request, "delete", name)
+        cluster = target.cluster()
+        tenancies.describe(cluster, name)
+        tenancies.delete(cluster, name)
+        return {}
+
+
+class Members(TenantView):
+    """GET and POST /tenants/{name}/members: an admin of the tenant manages its members, and nobody beyond it."""
+
+    operations = {
+        "get": Described("Members of a tenant", MEMBER, query=(CLUSTER,), paged=True),
+        "post": Described(
+            "Make somebody a member, or give them another role", MEMBER, body=record(cluster_id=INTEGER, username=TEXT, role=TEXT)
+        ),
+    }
+
+    def get(self, request: Request, name: str) -> Any:
+        """All of them, by name."""
+        target, _ = self.permit(request, "list", name, kind="tenants")
+        cluster = target.cluster()
+        (tenant,) = _rows(cluster, [tenancies.describe(cluster, name)])
+        return Page(tenant["members"], len(tenant["members"]), 1, max(len(tenant["members"]), 1))
+
+    def post(self, request: Request, name: str) -> Any:
+        """The member."""
+        target, _ = self.permit(request, "create", name, kind="members")
+        cluster, member = target.cluster(), _one_member(target.body)
+        token = request.auth if isinstance(request.auth, ApiToken) else None
+        decisions.require_cover(request.user, token, member.role, cluster=str(cluster.pk), namespace=name)
+        note(request, details={"member": member.username, "role": member.role})
+        by = request.user.get_username()
+        return _member(tenancies.admit(tenancies.find(cluster, name, by=by), member.username, member.role, by=by))
+
+
+class OneMember(TenantView):
+    """DELETE /tenants/{name}/members/{username}."""
+
+    operations = {"delete": Described("Take a membership away", OBJECT, query=(CLUSTER,))}
+
+    def delete(self, request: Request, name: str, username: str) -> Any:
+        """{}: the member's rights end at once."""
+        target, _ = self.permit(request, "delete", name, kind="members")
+        note(request, details={"member": username})
+        tenancies.dismiss(tenancies.find(target.cluster(), name), username)
+        return {}
+
+
+class Usage(TenantView):
+    """GET /tenants/{name}/usage: quota used against hard, now and over time."""
+
+    operations = {
+        "get": Described(
+            "What a tenant uses of its quotas",
+            record(now=record(hard=NUMBERS, used=NUMBERS), samples=array(SAMPLE)),
+            query=(CLUSTER, Query("since", TEXT), Query("until", TEXT)),
+        )
+    }
+
+    def get(self, request: Request, name: str) -> Any:
+        """{"now","samples"}; the last day unless since and until say otherwise."""
+        target, _ = self.permit(request, "get", name)
+        cluster, query = target.cluster(), request.query_params
+        until = moment(query["until"], "until") if query.get("until") else timezone.now()
+        since = moment(query["since"], "since") if query.get("since") else until - datetime.timedelta(days=1)
+        described = tenancies.describe(cluster, name)
+        row = Tenant.objects.filter(cluster=cluster, uid=str(described.namespace["metadata"]["uid"])).first()
+        return {"now": plans.usage(described), "samples": plans.history(row, since=since, until=until) if row else []}
+
+
+class Plans(DialectView):
+    """GET and POST /plans: templates of quotas."""
+
+    operations = {
+        "get": Described("Templates of quotas", PLAN, paged=True),
+        "post": Described(
+            "Make a template of quotas", PLAN, body=record(required=("name", "hard"), name=TEXT, description=TEXT, hard=TEXTS)
+        ),
+    }
+
+    def get(self, request: Request) -> Any:
+        """All of them, by name."""
+        authorise(self, request, Act("list", "plans"))
+        items = [plans.represent(plan) for plan in QuotaPlan.objects.all()]
+        return Page(items, len(items), 1, max(len(items), 1))
+
+    def post(self, request: Request) -> Any:
+        """The new plan."""
+        target = Target(self, request)
+        authorise(self, request, Act("create", "plans"))
+        target.check()
+        made = plans.create(target.body.get("name"), target.body.get("hard"), target.body.get("description") or "")
+        note(request, name=made.name)
+        return plans.represent(made)
+
+
+class OnePlan(DialectView):
+    """DELETE /plans/{name}."""
+
+    operations = {"delete": Described("Delete a template of quotas; tenants made from it keep theirs", OBJECT)}
+
+    def delete(self, request: Request, name: str) -> Any:
+        """{}."""
+        authorise(self, request, Act("delete", "plans", name=name))
+        plans.find(name).delete()
+        return {}

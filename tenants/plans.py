@@ -1,0 +1,110 @@
+"""Templates of quotas, and what tenants use of theirs over time."""
+
+import datetime
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from clusters import quantities
+from clusters.models import Cluster
+from kubegale.errors import Conflict, DomainError, Invalid, NotFound
+from tenants import quotas, tenancies
+from tenants.models import QuotaPlan, Tenant, UsageSample
+
+log = logging.getLogger(__name__)
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
+
+
+def check_hard(value: object) -> dict[str, str]:
+    """Quotas under the six names, each a quantity; Invalid otherwise."""
+    if not isinstance(value, dict) or not value:
+        raise Invalid(f"hard must give some of {', '.join(quotas.RESOURCES)}", field="hard")
+    for name, amount in value.items():
+        found = quantities.parse(amount) if isinstance(amount, str) else None
+        if name not in quotas.RESOURCES or found is None or found < 0:
+            raise Invalid(f"hard.{str(name)[:40]} must be a quantity as text, under one of {', '.join(quotas.RESOURCES)}", field="hard")
+    return value
+
+
+def create(name: object, hard: object, description: object = "") -> QuotaPlan:
+    """A new plan; Invalid, or Conflict when the name is taken."""
+    if not isinstance(name, str) or not NAME.match(name):
+        raise Invalid("name must be lower-case letters, digits and '-'", field="name")
+    if not isinstance(description, str) or len(description) > 200 or "\x00" in description:
+        raise Invalid("description must be text of at most 200 characters", field="description")
+    try:
+        with transaction.atomic():
+            return QuotaPlan.objects.create(name=name, hard=check_hard(hard), description=description)
+    except IntegrityError:
+        raise Conflict(f"a plan named {name!r} exists already") from None
+
+
+def find(name: object) -> QuotaPlan:
+    """A plan by name; NotFound when there is none."""
+    found = QuotaPlan.objects.filter(name=name).first() if isinstance(name, str) and "\x00" not in name else None
+    if found is None:
+        raise NotFound(f"there is no plan {str(name)[:60]!r}")
+    return found
+
+
+def represent(plan: QuotaPlan) -> dict[str, Any]:
+    """A plan as plain data."""
+    return {"id": plan.pk, "name": plan.name, "description": plan.description, "hard": plan.hard}
+
+
+# --- usage ----------------------------------------------------------------------------------------------------------
+def usage(described: tenancies.Described) -> dict[str, dict[str, float]]:
+    """{"hard","used"} of a tenant in plain numbers. Where several quotas limit the same, the tightest counts."""
+    hard: dict[str, float] = {}
+    used: dict[str, float] = {}
+    for quota in described.quotas:
+        limits, spent = quotas.hard_and_used(quota)
+        limit_numbers, spent_numbers = quotas.numbers(limits), quotas.numbers(spent)
+        for ours, theirs in quotas.RESOURCES.items():
+            if theirs in limits and limit_numbers[ours] <= hard.get(ours, float("inf")):
+                hard[ours], used[ours] = limit_numbers[ours], spent_numbers[ours]
+    return {"hard": hard, "used": used}
+
+
+def sample(cluster: Cluster, rows: Iterable[Tenant]) -> int:
+    """Note what each tenant of the cluster uses now; those whose namespace is gone or another one are left out."""
+    at, wanted = timezone.now().replace(microsecond=0), {(row.namespace, row.uid): row for row in rows}
+    found = tenancies.describe_all(cluster)
+    samples = [
+        UsageSample(tenant=row, at=at, **usage(tenant))
+        for tenant in found
+        if (row := wanted.get((tenant.name, str(tenant.namespace["metadata"]["uid"]))))
+    ]
+    UsageSample.objects.bulk_create(samples, ignore_conflicts=True)
+    return len(samples)
+
+
+def sample_all() -> int:
+    """Every tenant of every cluster; one that does not answer is passed over, and says so in the log."""
+    by_cluster: dict[Cluster, list[Tenant]] = {}
+    for row in Tenant.objects.filter(cluster__deleted_at=None).select_related("cluster"):
+        by_cluster.setdefault(row.cluster, []).append(row)
+    count = 0
+    for cluster, rows in by_cluster.items():
+        try:
+            count += sample(cluster, rows)
+        except DomainError as error:
+            log.warning("tenants could not be sampled", extra={"cluster": cluster.name, "reason": error.code})
+    return count
+
+
+def expire_samples(*, days: int) -> int:
+    """Delete samples that are older."""
+    return UsageSample.objects.filter(at__lt=timezone.now() - datetime.timedelta(days=days)).delete()[0]
+
+
+def history(tenant: Tenant, *, since: datetime.datetime, until: datetime.datetime) -> list[Mapping[str, Any]]:
+    """Samples of a time, oldest first, at most 2,000: of more, the latest."""
+    found = tenant.samples.filter(at__gte=since, at__lt=until).order_by("-at")[:2000]
+    return [
+        {"at": f"{row.at.astimezone(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}", "hard": row.hard, "used": row.used} for row in reversed(list(found))
+    ]

@@ -1,0 +1,281 @@
+"""Tenants in a cluster: a namespace with quotas, a limit range, members and what isolates it (walm.md 2.6)."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from clusters import services as registry
+from clusters.client import ClusterClient
+from clusters.documents import Object
+from clusters.kinds import KINDS, Kind
+from clusters.models import Cluster
+from kubegale.errors import Conflict, DomainError, Invalid, NotFound
+from tenants import blueprints, users
+from tenants.blueprints import PROTECTED, Blueprint, Member
+from tenants.models import Grant, Tenant
+from tenants.policy import Role
+from tenants.quotas import Quota
+from workloads.endpoints import objects
+
+log = logging.getLogger(__name__)
+NAMESPACES, QUOTAS, LIMIT_RANGES = KINDS["namespaces"], KINDS["resourcequotas"], KINDS["limitranges"]
+NETWORK_POLICIES, ROLE_BINDINGS = KINDS["networkpolicies"], KINDS["rolebindings"]
+TRIES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A tenant as the cluster has it: its Namespace and its ResourceQuotas, by name."""
+
+    namespace: Object
+    quotas: tuple[Object, ...]
+
+    @property
+    def name(self) -> str:
+        """The namespace's name."""
+        return str(self.namespace["metadata"]["name"])
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+def describe(cluster: Cluster, name: str) -> Described:
+    """One tenant; NotFound when there is no such namespace."""
+    client = registry.client(cluster)
+    namespace = orjson.loads(client.get(NAMESPACES, name))
+    return Described(namespace, tuple(_sorted(objects(client, QUOTAS, name))))
+
+
+def describe_all(cluster: Cluster, *, only: frozenset[str] | None = None) -> list[Described]:
+    """Every namespace of the cluster as a tenant; of `only` those that the caller may see. Two lists, however many there are."""
+    client, quotas = registry.client(cluster), defaultdict[str, list[Object]](list)
+    if only is None:
+        for quota in objects(client, QUOTAS, ""):
+            quotas[quota["metadata"]["namespace"]].append(quota)
+        return [Described(item, tuple(_sorted(quotas[item["metadata"]["name"]]))) for item in objects(client, NAMESPACES, "")]
+    found: list[Described] = []
+    for name in sorted(only):
+        try:
+            found.append(describe(cluster, name))
+        except NotFound:
+            continue
+    return found
+
+
+def _sorted(items: Iterable[Object]) -> list[Object]:
+    return sorted(items, key=lambda item: str(item["metadata"]["name"]))
+
+
+# --- making ---------------------------------------------------------------------------------------------------------
+def create(cluster: Cluster, blueprint: Blueprint, *, by: str = "", contact: str = "", description: str = "") -> Tenant | None:
+    """Make the namespace and everything in it, or nothing: what fails half-way is taken back, and the first error raised.
+
+    None, and nothing changed, when the namespace is there already.
+    """
+    for member in blueprint.members:
+        users.find(member.username)
+    client = registry.client(cluster)
+    if _exists(client, blueprint.name):
+        return None
+    try:
+        made = orjson.loads(client.create(NAMESPACES, blueprints.namespace(blueprint)))
+    except Conflict as error:
+        if error.details.get("reason") == "AlreadyExists":
+            return None
+        raise
+    try:
+        _furnish(client, blueprint)
+        options = {**blueprint.options, "furnished": True, "quotas": [quota.name for quota in blueprint.quotas]}
+        return _record(cluster, made["metadata"]["uid"], blueprint, options, by=by, contact=contact, description=description)
+    except BaseException:
+        _take_back(client, blueprint.name, made["metadata"]["uid"])
+        raise
+
+
+def _exists(client: ClusterClient, name: str) -> bool:
+    try:
+        client.get(NAMESPACES, name)
+    except NotFound:
+        return False
+    return True
+
+
+def _furnish(client: ClusterClient, blueprint: Blueprint) -> None:
+    """Quotas first, then defaults, then what isolates: a member can do nothing before all limits stand."""
+    space = blueprint.name
+    for quota in blueprint.quotas:
+        client.create(QUOTAS, blueprints.resource_quota(quota, space), namespace=space)
+    client.create(LIMIT_RANGES, blueprints.limit_range(space), namespace=space)
+    if blueprint.options.get("network_policy"):
+        client.create(NETWORK_POLICIES, blueprints.network_policy(space), namespace=space)
+    if blueprint.options.get("role_bindings"):
+        for member in blueprint.members:
+            client.create(ROLE_BINDINGS, blueprints.role_binding(member, space), namespace=space)
+
+
+def _take_back(client: ClusterClient, name: str, uid: str) -> None:
+    """Delete the namespace that we made, and only that one."""
+    try:
+        client.delete(NAMESPACES, name, options={"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}})
+    except DomainError as error:
+        log.error("a half-made tenant could not be taken back", extra={"namespace": name, "reason": error.code})
+
+
+def _record(
+    cluster: Cluster,
+    uid: str,
+    blueprint: Blueprint,
+    options: Mapping[str, Any],
+    *,
+    by: str,
+    contact: str = "",
+    description: str = "",
+) -> Tenant:
+    """The row of a new tenant; whatever was known of an earlier namespace of that name goes, rights and all."""
+    with transaction.atomic():
+        forget(cluster, blueprint.name, but=uid)
+        tenant = Tenant.objects.create(
+            cluster=cluster,
+            namespace=blueprint.name,
+            uid=uid,
+            options=dict(options),
+            created_by=by,
+            contact=contact[:200],
+            description=description,
+        )
+        for member in blueprint.members:
+            _admit(tenant, users.find(member.username), member.role, by=by)
+    return tenant
+
+
+# --- changing -------------------------------------------------------------------------------------------------------
+def update(cluster: Cluster, blueprint: Blueprint) -> None:
+    """Replace labels, annotations and the quotas that are named; the rest stays. NotFound without the namespace."""
+    client = registry.client(cluster)
+    if not _exists(client, blueprint.name):
+        raise NotFound("not found error")
+    if blueprint.labels is not None or blueprint.annotations is not None:
+        _replace(client, NAMESPACES, blueprint.name, lambda current: _renewed(current, blueprint))
+    for quota in blueprint.quotas:
+        _put_quota(client, blueprint.name, quota.name, quota.hard)
+
+
+def _renewed(current: Object, blueprint: Blueprint) -> Object:
+    metadata = current["metadata"]
+    if blueprint.labels is not None:
+        labels = blueprints.renewed(metadata.get("labels") or {}, blueprint.labels)
+        metadata["labels"] = {**labels, blueprints.MULTI_TENANT: blueprints.marker(blueprint.name)}
+    if blueprint.annotations is not None:
+        metadata["annotations"] = blueprints.renewed(metadata.get("annotations") or {}, blueprint.annotations)
+    return current
+
+
+def _put_quota(client: ClusterClient, space: str, name: str, hard: Mapping[str, str]) -> None:
+    def changed(current: Object) -> Object:
+        current["spec"] = {**(current.get("spec") or {}), "hard": dict(hard)}
+        return current
+
+    try:
+        _replace(client, QUOTAS, name, changed, namespace=space)
+    except NotFound:
+        client.create(QUOTAS, blueprints.resource_quota(Quota(name, hard), space), namespace=space)
+
+
+def _replace(client: ClusterClient, kind: Kind, name: str, change: Any, *, namespace: str | None = None) -> None:
+    """Read, change, write; again when somebody else was faster."""
+    for left in reversed(range(TRIES)):
+        current = orjson.loads(client.get(kind, name, namespace=namespace))
+        try:
+            client.replace(kind, name, change(current), namespace=namespace)
+        except Conflict:
+            if not left:
+                raise
+        else:
+            return
+
+
+# --- ending ---------------------------------------------------------------------------------------------------------
+def delete(cluster: Cluster, name: str, *, only_labelled: bool = False) -> None:
+    """Delete the namespace with all that is in it; one that is gone is fine, a system's own is refused (Invalid)."""
+    if name in PROTECTED:
+        raise Invalid(f"namespace {name} belongs to the cluster itself")
+    client = registry.client(cluster)
+    try:
+        current = orjson.loads(client.get(NAMESPACES, name))
+        if only_labelled and blueprints.MULTI_TENANT not in (current["metadata"].get("labels") or {}):
+            raise Invalid(f"namespace {name} does not have the label {blueprints.MULTI_TENANT}")
+        uid = current["metadata"]["uid"]
+        client.delete(NAMESPACES, name, options={"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}})
+    except NotFound:
+        pass
+    forget(cluster, name)
+
+
+def forget(cluster: Cluster, name: str, *, but: str = "") -> None:
+    """Drop the tenant's row and every right on a namespace of that name that was there, except the one whose uid is `but`."""
+    with transaction.atomic():
+        Tenant.objects.filter(cluster=cluster, namespace=name).exclude(uid=but).delete()
+        Grant.objects.filter(cluster=cluster, namespace=name).exclude(namespace_uid__in=("", but)).delete()
+
+
+def forget_stale(cluster: Cluster, name: str) -> None:
+    """Drop what is known of earlier namespaces of that name, and nothing of the one that is there now."""
+    try:
+        uid = str(orjson.loads(registry.client(cluster).get(NAMESPACES, name))["metadata"]["uid"])
+    except NotFound:
+        uid = ""
+    forget(cluster, name, but=uid)
+
+
+# --- members --------------------------------------------------------------------------------------------------------
+def find(cluster: Cluster, name: str, *, by: str = "") -> Tenant:
+    """The tenant's row, made for a namespace that has none yet; NotFound when the cluster has no such namespace."""
+    uid = str(orjson.loads(registry.client(cluster).get(NAMESPACES, name))["metadata"]["uid"])
+    tenant = Tenant.objects.filter(cluster=cluster, uid=uid).first()
+    return tenant or _record(cluster, uid, Blueprint(name), {}, by=by)
+
+
+def _admit(tenant: Tenant, user: User, role: Role, *, by: str) -> Grant:
+    """One membership for each user: a new role replaces the old one."""
+    Grant.objects.filter(tenant=tenant, user=user).exclude(role=role).delete()
+    return Grant.objects.get_or_create(
+        user=user,
+        role=role,
+        cluster=tenant.cluster,
+        namespace=tenant.namespace,
+        namespace_uid=tenant.uid,
+        defaults={"tenant": tenant, "created_by": by},
+    )[0]
+
+
+def admit(tenant: Tenant, username: str, role: Role, *, by: str = "") -> Grant:
+    """Make somebody a member; with the option `role_bindings` also in the cluster's own terms."""
+    user = users.find(username)
+    with transaction.atomic():
+        grant = _admit(tenant, user, role, by=by)
+        if tenant.options.get("role_bindings"):
+            client = registry.client(tenant.cluster)
+            _unbind(client, tenant.namespace, username)
+            client.create(ROLE_BINDINGS, blueprints.role_binding(Member(username, role), tenant.namespace), namespace=tenant.namespace)
+    return grant
+
+
+def dismiss(tenant: Tenant, username: str) -> None:
+    """Take a membership away; NotFound when there is none."""
+    with transaction.atomic():
+        count, _ = Grant.objects.filter(tenant=tenant, user__username=username).delete()
+        if not count:
+            raise NotFound(f"{username[:60]!r} is no member")
+        if tenant.options.get("role_bindings"):
+            _unbind(registry.client(tenant.cluster), tenant.namespace, username)
+
+
+def _unbind(client: ClusterClient, space: str, username: str) -> None:
+    try:
+        client.delete(ROLE_BINDINGS, blueprints.binding_name(username), namespace=space)
+    except NotFound:
+        return
