@@ -15,6 +15,7 @@ from clusters.kinds import KINDS
 from clusters.models import Cluster, Operation, OperationStep
 from kubegale.api.audit import note
 from kubegale.api.auth import Act, Scope, authorise
+from kubegale.api.confirmation import Guarded, confirm
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
 from kubegale.api.parsing import integer, json_body
@@ -112,7 +113,10 @@ class ClusterViewSet(ViewSetMixin, DialectView):
     def destroy(self, request: Request, pk: str) -> Any:
         """Forget a cluster; what runs in it is left alone."""
         authorise(self, request, Act("delete", "clusters", cluster=pk))
-        services.remove(services.find(pk))
+        cluster = services.find(pk)
+        protected = "is protected" if cluster.protected else ""
+        confirm(request, Guarded("delete", "Cluster", cluster.name, identity=str(cluster.pk), protected=protected, require_name=True))
+        services.remove(cluster)
         return {}
 
 
@@ -150,6 +154,8 @@ OPERATION_QUERY = (
 
 class OperationViewSet(ViewSetMixin, DialectView):
     """Long-running work: list, read, cancel (contract, section 3). Everyone sees their own; the rest needs rights on the target."""
+
+    refused_as = "PUT"
 
     operations = {
         "list": Described("List operations, newest first", OPERATION_SCHEMA, query=OPERATION_QUERY, paged=True),

@@ -197,6 +197,7 @@ WALM_TENANT_STATUS_GO_TEXT = env.boolean("WALM_TENANT_STATUS_GO_TEXT", False)
 WALM_DELETE_LABELLED_TENANTS_ONLY = env.boolean("WALM_DELETE_LABELLED_TENANTS_ONLY", False)
 TENANT_USAGE_RETENTION_DAYS = env.integer("TENANT_USAGE_RETENTION_DAYS", 30)
 LOG_LIMIT_BYTES = env.integer("LOG_LIMIT_BYTES", 10 * 1024 * 1024)
+CONFIRMATION_LEVEL = env.choice("CONFIRMATION_LEVEL", "protected", ("off", "protected", "all"))
 ACCESS_POLICY = "tenants.permissions.authorise"
 AUDIT_SINK = "tenants.witness.write"
 AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 365)

@@ -91,6 +91,8 @@ class DialectView(APIView):
 
     dialect: ClassVar[Dialect] = None  # type: ignore[assignment]  # bound per route by as_view
     public: ClassVar[bool] = False
+    # The method whose refusals these are, where it is not the request's own: an action is a POST that changes.
+    refused_as: ClassVar[str] = ""
     operations: ClassVar[Mapping[str, Any]] = {}
     renderer_classes = [JSON]
     parser_classes = [BodyParser]
@@ -132,16 +134,16 @@ class DialectView(APIView):
 
     def _answer(self, error: Exception, context: Mapping[str, Any]) -> Response:
         set_rollback()
-        return error_response(self.dialect, error, context["request"])
+        return error_response(self.dialect, error, context["request"], method=self.refused_as)
 
 
-def error_response(dialect: Dialect, error: Exception, request: Request | HttpRequest) -> Response:
+def error_response(dialect: Dialect, error: Exception, request: Request | HttpRequest, *, method: str = "") -> Response:
     """The dialect's answer to any exception; what nobody foresaw is logged and answered as internal."""
     known = domain_error(error)
     if known is None:
         log.exception("unhandled exception", exc_info=error, extra={"path": request.path, "method": request.method})
         known = Internal("database error" if isinstance(error, DatabaseError) else "internal server error")
-    status, body = dialect.error(known, request.method or "GET")
+    status, body = dialect.error(known, method or request.method or "GET")
     response = Response(body, status=status, exception=True, content_type=dialect.content_type)
     response.error = known  # type: ignore[attr-defined]
     if isinstance(known, Unauthenticated) and status == 401:

@@ -22,6 +22,8 @@ from workloads.api import (
     EventViewSet,
     NamespaceContents,
     NamespaceNames,
+    NodeDrain,
+    NodeSchedule,
     ObjectViewSet,
     PodEvents,
     PodLogs,
@@ -142,6 +144,12 @@ def action_routes(kind: Kind) -> Iterator[URLPattern]:
     yield path(f"{base}/events", WorkloadEvents.as_view(**bind), name=f"{kind.plural}-events")
 
 
+def node_routes() -> Iterator[URLPattern]:
+    """What can be done to one node (contract 1.8)."""
+    for name, view in {"schedule": NodeSchedule, "drain": NodeDrain}.items():
+        yield path(f"nodes/<str:name>/{name}", view.as_view(dialect=DIALECT), name=f"nodes-{name}")
+
+
 def pod_routes() -> Iterator[URLPattern]:
     """What can be done to one pod (contract 1.2)."""
     for name, view in {"restart": PodRestart, "logs": PodLogs, "events": PodEvents}.items():
@@ -172,6 +180,7 @@ def _routes() -> Iterator[URLPattern]:
     pods = ObjectViewSet.as_view(ITEM, kind=KINDS["pods"], **bind)
     yield path("namespaces/<str:namespace>/pods/<str:name>", pods, name="namespaces-pods-detail")
     yield from pod_routes()
+    yield from node_routes()
     for plural in ACTIONS:
         yield from action_routes(KINDS[plural])
     for kind in KINDS.values():

@@ -1,6 +1,7 @@
 """Objects and what is done to them over JSON: CRUD of every kind, actions, pods, nodes, metrics."""
 
 from workloads.api.actions import ActionView, RevisionViewSet, WorkloadEvents, WorkloadPods
+from workloads.api.nodes import NodeDrain, NodeSchedule
 from workloads.api.objects import (
     AnyObjectViewSet,
     EventViewSet,
@@ -18,6 +19,8 @@ __all__ = [
     "EventViewSet",
     "NamespaceContents",
     "NamespaceNames",
+    "NodeDrain",
+    "NodeSchedule",
     "ObjectView",
     "ObjectViewSet",
     "PodEvents",

@@ -58,6 +58,7 @@ class ActionView(WorkloadView):
     """POST /{plural}/{name}/{verb}; what a kind cannot do is answered with the reason."""
 
     verb: ClassVar[str] = ""
+    refused_as = "PUT"
     operations = {
         "post": Described(
             "Act on a workload; a change that takes time is followed by the operation in the answer",

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 import orjson
+from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
@@ -14,6 +15,7 @@ from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
 from kubegale.api.audit import note
 from kubegale.api.auth import Act, Scope, authorise
+from kubegale.api.confirmation import Guarded, confirm
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
 from kubegale.api.parsing import boolean, integer, json_body, raw_body
@@ -36,8 +38,8 @@ from kubegale.api.schema import (
     record,
 )
 from kubegale.errors import DomainError, Invalid
-from workloads import services
-from workloads.lookup import require_namespace
+from workloads import protection, services
+from workloads.lookup import Subject, require_namespace
 from workloads.objects import content_namespace, is_secret, masked_secret
 
 
@@ -230,17 +232,38 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
     def destroy(self, request: Request, name: str, namespace: str = "") -> Any:
         """{}: the object is going."""
         target, _ = self.resolve(request, "delete", name=name, namespace=namespace)
+        subject = Subject(target.cluster(), self.kind, self.scoped_kind(target, item=True), name)
         grace = target.option("grace_period", "gracePeriodSeconds")
+        if not target.flag("dry_run"):
+            guard(request, subject, "delete")
         services.delete_object(
-            target.cluster(),
+            subject.cluster,
             self.kind,
             name,
-            namespace=self.scoped_kind(target, item=True),
+            namespace=subject.namespace,
             propagation=target.option("propagation", "propagationPolicy") or "background",
             dry_run=target.flag("dry_run"),
             grace=integer(grace, "grace_period", minimum=0) if grace else None,
         )
         return {}
+
+
+def guard(request: Request, subject: Subject, action: str, *, protected: str = "") -> None:
+    """ConfirmationRequired unless the action on that object needs no confirmation or has it."""
+    if settings.CONFIRMATION_LEVEL == "off":
+        return
+    item = subject.read()
+    guarded = Guarded(
+        action,
+        subject.kind.name,
+        subject.name,
+        subject.namespace,
+        identity=item["metadata"].get("uid", ""),
+        protected=protected or protection.why(subject, item),
+        require_name=subject.kind.plural in protection.NEEDS_NAME,
+        impact=lambda: protection.impact(subject, item),
+    )
+    confirm(request, guarded)
 
 
 def _patch_type(content_type: str) -> str:

@@ -27,6 +27,7 @@ HINT = "follow is ignored here; ask with Accept: text/event-stream, or open the 
 class PodView(WorkloadView):
     """What the routes of one pod share."""
 
+    refused_as = "PUT"
     kind = KINDS["pods"]
 
 
@@ -113,7 +114,7 @@ def _log_options(target: Target) -> LogOptions:
     return LogOptions(
         container=target.option("container"),
         tail_lines=_either(target, "tail_lines", "tailLines"),
-        since_seconds=_seconds(since) if since else None,
+        since_seconds=seconds(since, "since") if since else None,
         since_time=since_time,
         previous=target.flag("previous"),
         timestamps=target.flag("timestamps"),
@@ -126,15 +127,15 @@ def _either(target: Target, *names: str, minimum: int = 0) -> int | None:
     return next((value for value in found if value is not None), None)
 
 
-def _seconds(text: str) -> int:
+def seconds(text: str, name: str) -> int:
     """Seconds of `90`, `90s`, `10m` or `1h30m`; at least 1."""
     if text.isdecimal():
-        return integer(text, "since", minimum=1)
+        return integer(text, name, minimum=1)
     parts = DURATION.match(text)
-    hours, minutes, seconds = (int(part or 0) for part in parts.groups()) if parts else (0, 0, 0)
-    if total := hours * 3600 + minutes * 60 + seconds:
+    hours, minutes, rest = (int(part or 0) for part in parts.groups()) if parts else (0, 0, 0)
+    if total := hours * 3600 + minutes * 60 + rest:
         return total
-    raise Invalid("since must be seconds or a duration such as 10m", field="since")
+    raise Invalid(f"{name} must be seconds or a duration such as 10m", field=name)
 
 
 def _opened(subject: Subject, options: LogOptions, *, follow: bool) -> Iterator[bytes]:

@@ -1,0 +1,99 @@
+"""Confirming sensitive operations: refuse once with a token, do it when the same request comes again with it (contract, section 3).
+
+A token fits one user, method, address, body and object, works once and lives two minutes. Scripts say `confirm=true` (query or body)
+or send `X-Confirm: <name>` instead. CONFIRMATION_LEVEL: `off` asks never, `protected` (default) for what is protected, `all` for
+every delete and drain.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import cache
+from rest_framework.request import Request
+
+from kubegale.api.parsing import boolean, json_body, raw_body
+from kubegale.errors import ConfirmationRequired, DomainError
+
+EXPIRES_IN = 120
+NAMES = ("confirm", "confirm_token")
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """What is about to be done, and to what: `identity` is the object's uid, `protected` says why it is protected ("" when it is not)."""
+
+    action: str
+    kind: str
+    name: str
+    namespace: str = ""
+    identity: str = ""
+    protected: str = ""
+    require_name: bool = False
+    impact: Callable[[], Mapping[str, Any]] = field(default=lambda: {})
+
+
+def confirm(request: Request, guarded: Guarded) -> None:
+    """Return when the request may go on; ConfirmationRequired, with a fresh token in its details, when it must come again."""
+    if settings.CONFIRMATION_LEVEL == "off" or (settings.CONFIRMATION_LEVEL == "protected" and not guarded.protected):
+        return
+    body = _body(request)
+    if _short_form(request, body, guarded):
+        return
+    token = request.headers.get("X-Confirm-Token") or str(request.query_params.get("confirm_token", body.get("confirm_token", "")))
+    wanted = fingerprint(request, body, guarded)
+    if token and _redeem(token, wanted):
+        return
+    said = "the confirmation is not, or no longer, good for this request" if token else f"{guarded.action} needs to be confirmed"
+    raise ConfirmationRequired(f"{said}: {guarded.kind} {guarded.name} {guarded.protected}".rstrip(), **_invitation(guarded, wanted))
+
+
+def _body(request: Request) -> dict[str, Any]:
+    try:
+        return json_body(request)
+    except DomainError:
+        return {}
+
+
+def _short_form(request: Request, body: Mapping[str, Any], guarded: Guarded) -> bool:
+    """`confirm=true`, or the very name in X-Confirm."""
+    return boolean(request.query_params.get("confirm", body.get("confirm", False)), "confirm") or (
+        bool(guarded.name) and request.headers.get("X-Confirm") == guarded.name
+    )
+
+
+def fingerprint(request: Request, body: Mapping[str, Any], guarded: Guarded) -> str:
+    """A digest of who asks for what on which object; the confirmation itself is left out."""
+    query = sorted((key, value) for key in request.query_params if key not in NAMES for value in request.query_params.getlist(key))
+    plain = {key: value for key, value in body.items() if key not in NAMES}
+    content = json.dumps(plain, sort_keys=True) if body else raw_body(request).decode("latin-1")
+    parts = [str(request.user.pk), request.method or "", request.path, json.dumps(query), content, guarded.action, guarded.identity]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _key(token: str) -> str:
+    return "confirmation:" + hashlib.sha256(token.encode()).hexdigest()
+
+
+def _invitation(guarded: Guarded, wanted: str) -> dict[str, Any]:
+    token = secrets.token_urlsafe(24)
+    cache.set(_key(token), wanted, EXPIRES_IN)
+    resource = {"kind": guarded.kind, "namespace": guarded.namespace, "name": guarded.name}
+    return {
+        "confirm_token": token,
+        "expires_in": EXPIRES_IN,
+        "action": guarded.action,
+        "resource": resource,
+        "impact": {"pods": None, "pvcs": None, "children": None, "warnings": [], **guarded.impact()},
+        "require_name": guarded.require_name,
+    }
+
+
+def _redeem(token: str, wanted: str) -> bool:
+    """Whether the token fits; a fitting one is spent, and of two at once only one wins."""
+    key = _key(token)
+    return cache.get(key) == wanted and bool(cache.delete(key))

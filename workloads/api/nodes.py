@@ -1,0 +1,131 @@
+"""Nodes: cordon, uncordon and drain (contract 1.8)."""
+
+import time
+from typing import Any
+
+from rest_framework.request import Request
+
+from clusters import operations, tasks
+from clusters.kinds import KINDS
+from clusters.models import Operation
+from kubegale.api.audit import note
+from kubegale.api.parsing import boolean, integer
+from kubegale.api.schema import BOOLEAN, INTEGER, KUBERNETES_OBJECT, TEXT, Described, array, record
+from kubegale.errors import Invalid
+from workloads import drain, nodes
+from workloads.api.actions import WorkloadView, caller, number
+from workloads.api.objects import Target, guard
+from workloads.api.pods import seconds
+from workloads.evictions import Flags
+
+MAX_WAIT = 25
+DAY = 86_400
+
+
+class NodeView(WorkloadView):
+    """What the routes of one node share."""
+
+    refused_as = "PUT"
+    kind = KINDS["nodes"]
+
+
+class NodeSchedule(NodeView):
+    """POST /nodes/{name}/schedule: false is kubectl cordon."""
+
+    operations = {
+        "post": Described(
+            "Let pods be scheduled on a node, or not",
+            KUBERNETES_OBJECT,
+            body=record(required=("cluster_id", "schedulable"), cluster_id=INTEGER, schedulable=BOOLEAN, dry_run=BOOLEAN),
+        )
+    }
+
+    def post(self, request: Request, name: str) -> Any:
+        """The node."""
+        target, subject = self.subject(request, "schedule", name)
+        given = target.given("schedulable")
+        if given is None:
+            raise Invalid("schedulable is required", field="schedulable")
+        return nodes.schedule(subject, schedulable=boolean(given, "schedulable"), dry_run=target.flag("dry_run"))
+
+
+class NodeDrain(NodeView):
+    """POST /nodes/{name}/drain: kubectl drain, flag for flag, as an operation."""
+
+    operations = {
+        "post": Described(
+            "Drain a node",
+            record(
+                required=("status",),
+                drain_id=INTEGER,
+                operation_id=INTEGER,
+                status=TEXT,
+                warnings=array(TEXT),
+                pods=array(record(name=TEXT)),
+            ),
+            body=record(
+                required=("cluster_id",),
+                cluster_id=INTEGER,
+                ignore_daemonsets=BOOLEAN,
+                delete_emptydir_data=BOOLEAN,
+                force=BOOLEAN,
+                grace_period=INTEGER,
+                timeout=INTEGER,
+                pod_selector=TEXT,
+                skip_wait_for_delete_timeout=INTEGER,
+                disable_eviction=BOOLEAN,
+                wait=INTEGER,
+                dry_run=BOOLEAN,
+            ),
+        )
+    }
+
+    def post(self, request: Request, name: str) -> Any:
+        """{"drain_id","operation_id","status","joined","warnings"}; with dry_run every pod's fate, and nothing is changed."""
+        target, subject = self.subject(request, "drain", name)
+        flags, wait = read_flags(target), number(target, "wait", maximum=MAX_WAIT) or 0
+        if target.flag("dry_run"):
+            return drain.preview(subject, flags)
+        overrides = "and PodDisruptionBudgets are overridden" if flags.disable_eviction else ""
+        guard(request, subject, "drain", protected=overrides)
+        row, new = drain.request(subject, flags, requested_by=caller(request))
+        note(request, details={"operation_id": row.pk, "warnings": drain.warnings(flags)})
+        if new:
+            tasks.enqueue(row)
+        row = _waited(row, wait)
+        answer = {"drain_id": row.pk, "operation_id": row.pk, "status": row.state, "joined": not new, "warnings": drain.warnings(flags)}
+        return {**answer, "error": row.error or None} if row.is_final else answer
+
+
+def _waited(row: Operation, wait: int) -> Operation:
+    """The row once it is final, or as it is after so many seconds."""
+    end = time.monotonic() + wait
+    while time.monotonic() < end and not row.is_final:
+        time.sleep(0.2)
+        row = operations.find(row.pk)
+    return row
+
+
+def _duration(target: Target, name: str, default: int) -> int:
+    """Seconds, as a number or as kubectl writes them (`90s`, `5m`); 0 is no limit."""
+    value = target.given(name)
+    if value in (None, ""):
+        return default
+    if isinstance(value, str) and not value.isdecimal():
+        return seconds(value, name)
+    return integer(value, name, minimum=0, maximum=DAY)
+
+
+def read_flags(target: Target) -> Flags:
+    """kubectl's flags out of the body; Invalid for what makes no sense."""
+    grace = target.given("grace_period")
+    return Flags(
+        ignore_daemonsets=target.flag("ignore_daemonsets", default=True),
+        delete_emptydir_data=target.flag("delete_emptydir_data"),
+        force=target.flag("force"),
+        grace_period=-1 if grace in (None, "") else integer(grace, "grace_period", minimum=-1, maximum=DAY),
+        timeout=_duration(target, "timeout", Flags().timeout),
+        pod_selector=target.option("pod_selector"),
+        skip_wait_for_delete_timeout=_duration(target, "skip_wait_for_delete_timeout", 0),
+        disable_eviction=target.flag("disable_eviction"),
+    )
