@@ -82,7 +82,7 @@ def plan_named(name: str) -> Plan:
 def create(wanted: Wanted, *, owner: AbstractBaseUser | None = None) -> Order:
     """An unpaid order, priced by its plan; Invalid when the plan does not sell that."""
     plan = plan_named(wanted.plan)
-    _check(wanted, plan)
+    check(wanted, plan)
     at, step = clock.now(), settings.VKUBE_DURATION_SECONDS
     with transaction.atomic():
         order = Order.objects.create(
@@ -105,7 +105,8 @@ def create(wanted: Wanted, *, owner: AbstractBaseUser | None = None) -> Order:
     return order
 
 
-def _check(wanted: Wanted, plan: Plan) -> None:
+def check(wanted: Wanted, plan: Plan) -> None:
+    """Invalid when the plan does not sell that."""
     if wanted.units not in plan.units:
         raise Invalid(f"units must be one of {', '.join(map(str, plan.units))}", field="units")
     if not 1 <= wanted.duration <= LONGEST:
@@ -151,6 +152,13 @@ def change(order: Order, at: datetime, *, expected: dict[str, object], **columns
         raise Conflict("the order has changed meanwhile; try again")
     for name, value in columns.items():
         setattr(order, name, value)
+
+
+def annotate(order: Order, *, owner: AbstractBaseUser | None, address: str) -> None:
+    """Change what may change of an order after it was bought."""
+    with transaction.atomic():
+        order = locked(order)
+        change(order, clock.now(), expected={}, owner_id=owner.pk if owner else None, address=address)
 
 
 def rotate_secret(order: Order) -> str:

@@ -39,20 +39,19 @@ def rfc3339(moment: datetime | None) -> str:
 
 def create(url: str, events: list[str] | None = None) -> tuple[Webhook, str]:
     """(row, its signing key): the key is shown once. Invalid for an address or event that cannot be."""
-    check_address(url)
-    unknown = sorted(set(events or []) - set(EVENTS))
-    if unknown:
-        raise Invalid(f"unknown events: {', '.join(unknown)}", field="events")
+    check(url, events or [])
     key = KEY_PREFIX + base64.b64encode(secrets.token_bytes(24)).decode()
     return Webhook.objects.create(url=url, events=events or [], key=key), key
 
 
-def check_address(url: str) -> None:
-    """Invalid unless the address is http(s), without credentials, and not a forbidden literal address."""
+def check(url: str, events: object) -> None:
+    """Invalid unless the address is http(s), without credentials, no forbidden literal address, and the events exist."""
     parts = Outbound.parse(url)
     if parts is None:
         raise Invalid("the address must be http:// or https:// with a host and without credentials", field="url")
     check_host(parts.host or "", settings.WEBHOOK_ADDRESS_POLICY)
+    if not isinstance(events, list) or not all(event in EVENTS for event in events):
+        raise Invalid(f"events must be a list of some of {', '.join(EVENTS)}", field="events")
 
 
 def emit(order: Order, event: str, at: datetime, **data: object) -> None:

@@ -1,0 +1,315 @@
+"""Orders in the admin: amounts and states to read, life-cycle steps as actions, secrets shown once and never again."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from billing import clock
+from billing.models import Delivery, Deployment, Entry, Order, Payment, Plan, Posting, UsageSample, Webhook
+from billing.models.orders import UNITS
+from billing.services import deployments, endings, ledger, orders, webhooks
+from kubegale.api.admin import ModelAdmin, ModelForm, TabularInline
+from kubegale.errors import DomainError
+
+Rows = Iterable[tuple[object, str]]
+
+
+def shown_once(request: HttpRequest, *, title: str, subject: str, what: str, rows: Rows, model: type[Model]) -> HttpResponse:
+    """A page that is seen once and kept by nobody: no cookie, no cache."""
+    context = {
+        **admin.site.each_context(request),
+        "title": title,
+        "subject": subject,
+        "what": what,
+        "explanation": "Copy this now: only a hash or a cipher is kept, and it is never shown again.",
+        "rows": list(rows),
+        "back": reverse(f"admin:billing_{model._meta.model_name}_changelist"),
+    }
+    return TemplateResponse(request, "admin/billing/shown_once.html", context, headers={"Cache-Control": "no-store"})
+
+
+class ReadOnly:
+    """Rows that the system writes and nobody edits."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never by hand."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never by hand."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never by hand."""
+        return False
+
+
+class PlanForm(ModelForm[Plan]):
+    """Sizes and regions that make sense."""
+
+    class Meta:
+        model = Plan
+        fields = ("name", "price", "units", "regions", "active")
+
+    def clean_units(self) -> list[int]:
+        """Some of the sizes that the document knows."""
+        units = self.cleaned_data["units"]
+        if not isinstance(units, list) or not units or not set(map(str, units)) <= set(map(str, UNITS)):
+            raise forms.ValidationError(f"a list of some of {', '.join(map(str, UNITS))}")
+        return sorted(int(unit) for unit in units)
+
+    def clean_regions(self) -> list[str]:
+        """Names."""
+        regions = self.cleaned_data["regions"] or []
+        if not isinstance(regions, list) or not all(isinstance(region, str) and region for region in regions):
+            raise forms.ValidationError("a list of names; empty is everywhere")
+        return regions
+
+
+@admin.register(Plan)
+class PlanAdmin(ModelAdmin[Plan]):
+    """Plans."""
+
+    form = PlanForm
+    list_display = ("name", "price", "units", "regions", "active")
+    list_filter = ("active",)
+
+
+class PaymentInline(ReadOnly, TabularInline[Payment, Order]):
+    """An order's payments and refunds."""
+
+    model = Payment
+    fields = ("at", "amount", "reference", "by")
+    extra = 0
+
+
+class DeploymentInline(ReadOnly, TabularInline[Deployment, Order]):
+    """An order's deploys."""
+
+    model = Deployment
+    fields = ("created_at", "cluster", "region", "state", "memory_bytes", "ready_at", "removed_at", "error")
+    extra = 0
+
+
+class OrderForm(ModelForm[Order]):
+    """What an operator decides of a new order; price and amount follow from the plan."""
+
+    class Meta:
+        model = Order
+        fields = ("plan", "owner", "units", "duration", "region", "ports", "address", "public_key")
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what buying by command refuses, in the same words."""
+        values = super().clean() or self.cleaned_data
+        if self.instance.pk and not self.instance._state.adding:
+            return values
+        if not self.errors:
+            try:
+                orders.check(self.wanted(), values["plan"])
+            except DomainError as error:
+                raise forms.ValidationError(error.message) from None
+        return values
+
+    def wanted(self) -> orders.Wanted:
+        """The form as a purchase."""
+        values = self.cleaned_data
+        return orders.Wanted(
+            units=values["units"],
+            duration=values["duration"],
+            region=values["region"],
+            random_ports=values["ports"] == Order.Ports.RANDOM,
+            plan=values["plan"].name,
+            address=values["address"],
+            public_key=values["public_key"],
+        )
+
+
+@admin.register(Order)
+class OrderAdmin(ModelAdmin[Order]):
+    """Orders."""
+
+    form = OrderForm
+    list_display = ("id", "plan", "owner", "units", "region", "amount", "amount_paid", "charged", "status", "service", "expires_at")
+    list_filter = ("status", "service", "plan", "region")
+    search_fields = ("id", "region", "address", "owner__username")
+    list_select_related = ("plan", "owner")
+    inlines = (PaymentInline, DeploymentInline)
+    actions = ("pay", "rotate_secret", "refund", "expire")
+    bought = ("plan", "units", "duration", "region", "ports", "public_key")
+    facts = (
+        *("price", "amount", "amount_paid", "charged", "balance", "status", "service", "service_name", "secret_issued_at"),
+        *("created_at", "updated_at", "activated_at", "expires_at", "closed_at"),
+    )
+
+    def get_fields(self, request: HttpRequest, obj: Order | None = None) -> Any:
+        """A new order has only what is asked for."""
+        return (*OrderForm.Meta.fields, *(self.facts if obj else ()))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Order | None = None) -> Any:
+        """What was bought does not change afterwards."""
+        return (*self.bought, *self.facts) if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """The books name every order."""
+        return False
+
+    @admin.display(description="charged")
+    def charged(self, obj: Order) -> str:
+        """What its use has cost so far."""
+        return f"{ledger.charged(obj):f}"
+
+    @admin.display(description="balance")
+    def balance(self, obj: Order) -> str:
+        """What was paid and not used."""
+        return f"{ledger.balance(obj):f}"
+
+    def save_model(self, request: HttpRequest, obj: Order, form: Any, change: bool) -> None:
+        """A new order is made as everywhere else; of an old one only owner and address change."""
+        if change:
+            orders.annotate(obj, owner=obj.owner, address=obj.address)
+            return
+        made = orders.create(form.wanted(), owner=form.cleaned_data["owner"])
+        obj.__dict__.update(made.__dict__)
+
+    @admin.action(description="Note the whole payment and show the secret", permissions=["change"])
+    def pay(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
+        """Secrets of what is paid now."""
+        by = request.user.get_username()
+        return self._secrets(request, queryset, lambda order: orders.pay(order, by=by)[1] or "")
+
+    @admin.action(description="Give a new secret and show it", permissions=["change"])
+    def rotate_secret(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
+        """The old secrets are dead."""
+        return self._secrets(request, queryset, orders.rotate_secret)
+
+    def _secrets(self, request: HttpRequest, queryset: QuerySet[Order], act: Callable[[Order], str]) -> HttpResponse | None:
+        rows: list[tuple[object, str]] = []
+        self._each(request, queryset, lambda order: rows.append((order.pk, act(order))))
+        if not rows:
+            return None
+        return shown_once(request, title="Secrets", subject="order", what="secret", rows=rows, model=Order)
+
+    @admin.action(description="Refund what was not used, and end it", permissions=["change"])
+    def refund(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        """Say how much goes back."""
+        by = request.user.get_username()
+        self._each(request, queryset, lambda order: messages.success(request, f"{order}: {endings.refund(order, by=by):f} goes back"))
+
+    @admin.action(description="End it if its time is over", permissions=["change"])
+    def expire(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        """What the periodic task does, now."""
+        self._each(request, queryset, lambda order: messages.info(request, f"{order}: {self._expired(order)}"))
+
+    @staticmethod
+    def _expired(order: Order) -> str:
+        ended = endings.expire(order)
+        deployments.remove_pending(order)
+        return "ended" if ended else "its time is not over, or it ended before"
+
+    @staticmethod
+    def _each(request: HttpRequest, queryset: QuerySet[Order], act: Callable[[Order], object]) -> None:
+        """One refusal does not stop the rest."""
+        for order in queryset:
+            try:
+                act(order)
+            except DomainError as error:
+                messages.error(request, f"{order}: {error.message}")
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(ReadOnly, ModelAdmin[Deployment]):
+    """Deploys."""
+
+    list_display = ("order", "cluster", "region", "name", "state", "created_at", "ready_at", "removed_at", "error")
+    list_filter = ("state", "region", "cluster")
+    search_fields = ("order__id", "name")
+    list_select_related = ("order", "cluster")
+
+
+class EntryInline(ReadOnly, TabularInline[Entry, Posting]):
+    """The sides of a posting."""
+
+    model = Entry
+    fields = ("account", "amount")
+    extra = 0
+
+
+@admin.register(Posting)
+class PostingAdmin(ReadOnly, ModelAdmin[Posting]):
+    """The ledger."""
+
+    list_display = ("id", "order", "kind", "at", "first_sample", "last_sample")
+    list_filter = ("kind",)
+    search_fields = ("order__id", "key")
+    list_select_related = ("order",)
+    inlines = (EntryInline,)
+
+
+@admin.register(UsageSample)
+class UsageSampleAdmin(ReadOnly, ModelAdmin[UsageSample]):
+    """Evidence of use."""
+
+    list_display = ("id", "order", "cluster", "pod_name", "at", "since", "memory_bytes", "running_ms")
+    search_fields = ("order__id", "pod_name")
+    list_select_related = ("order", "cluster")
+    show_full_result_count = False
+
+
+class WebhookForm(ModelForm[Webhook]):
+    """An address that may be called, and events that exist."""
+
+    class Meta:
+        model = Webhook
+        fields = ("url", "events", "active")
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what the command refuses, in the same words."""
+        values = super().clean() or self.cleaned_data
+        try:
+            webhooks.check(values.get("url", ""), values.get("events") or [])
+        except DomainError as error:
+            raise forms.ValidationError(error.message) from None
+        return values
+
+
+@admin.register(Webhook)
+class WebhookAdmin(ModelAdmin[Webhook]):
+    """Who is told."""
+
+    form = WebhookForm
+    list_display = ("url", "events", "active", "created_at")
+
+    def save_model(self, request: HttpRequest, obj: Webhook, form: Any, change: bool) -> None:
+        """A new one gets its signing key."""
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        made, _ = webhooks.create(obj.url, obj.events or [])
+        obj.__dict__.update(made.__dict__)
+
+    def response_add(self, request: HttpRequest, obj: Webhook, post_url_continue: str | None = None) -> HttpResponse:
+        """The signing key, once."""
+        return shown_once(request, title="Signing key", subject="webhook", what="key", rows=[(obj.url, obj.key)], model=Webhook)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnly, ModelAdmin[Delivery]):
+    """What was told, and what came back."""
+
+    list_display = ("event", "order", "webhook", "state", "attempts", "created_at", "due_at", "answer")
+    list_filter = ("state", "event")
+    search_fields = ("order__id",)
+    list_select_related = ("order", "webhook")
+    actions = ("send_again",)
+
+    @admin.action(description="Send again", permissions=["view"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
+        """Due at once, with all its tries before it."""
+        count = queryset.update(state=Delivery.State.PENDING, attempts=0, due_at=clock.now(), finished_at=None)
+        messages.success(request, f"{count} will be sent again")
