@@ -9,6 +9,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing import clock
 from billing.models import Delivery, Deployment, Entry, Order, Payment, Plan, Posting, UsageSample, Webhook
@@ -263,6 +264,8 @@ class UsageSampleAdmin(ReadOnly, ModelAdmin[UsageSample]):
 
 class WebhookForm(ModelForm[Webhook]):
     """An address that may be called, and events that exist."""
+
+    url = forms.CharField(max_length=500, widget=UnfoldAdminTextInputWidget())
 
     class Meta:
         model = Webhook

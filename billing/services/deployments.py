@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+import msgspec
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, connection, transaction
 
@@ -21,6 +22,18 @@ from kubegale.errors import ClusterUnavailable, Conflict, DomainError, Forbidden
 State, Service = Deployment.State, Order.Service
 TRIES = 4
 CLAIM_PATIENCE_MS = 10_000
+
+
+class Notes(msgspec.Struct):
+    """An object's annotations."""
+
+    annotations: dict[str, str] | None = None
+
+
+class Annotated(msgspec.Struct):
+    """An object of which only the annotations matter."""
+
+    metadata: Notes = msgspec.field(default_factory=Notes)
 
 
 def live(order: Order) -> Deployment | None:
@@ -222,10 +235,12 @@ def put(client: ClusterClient, kind: Kind, body: Object) -> None:
     name, space = body["metadata"]["name"], body["metadata"].get("namespace")
     for last in (*[False] * (TRIES - 1), True):
         try:
-            if _exists(client, kind, name, space):
-                client.replace(kind, name, body, namespace=space)
-            else:
+            if (notes := _annotations(client, kind, name, space)) is None:
                 client.create(kind, body, namespace=space)
+            else:
+                # What controllers noted there stays, or replacing like with like would count as a change.
+                kept = {**body, "metadata": {**body["metadata"], "annotations": notes}}
+                client.replace(kind, name, kept, namespace=space)
         except (Conflict, NotFound):
             if last:
                 raise
@@ -233,12 +248,13 @@ def put(client: ClusterClient, kind: Kind, body: Object) -> None:
             return
 
 
-def _exists(client: ClusterClient, kind: Kind, name: str, namespace: str | None) -> bool:
+def _annotations(client: ClusterClient, kind: Kind, name: str, namespace: str | None) -> dict[str, str] | None:
+    """An object's annotations; None when there is no object."""
     try:
-        client.get(kind, name, namespace=namespace)
+        found = client.get(kind, name, namespace=namespace)
     except NotFound:
-        return False
-    return True
+        return None
+    return msgspec.json.decode(found, type=Annotated).metadata.annotations or {}
 
 
 def delete(client: ClusterClient, namespace: str, name: str) -> None:

@@ -1,0 +1,341 @@
+"""V-Kube from buying to expiry over HTTP, against simulated clusters, in the document's words (seed 003, contract vkube.md)."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from billing.models import Deployment, PortClaim
+from billing.tasks import expire_orders
+from clusters import services
+from clusters.models import Cluster
+from simcluster.testing import running_cluster
+from tests.vkube import Buyer, container, eventually, follow, label_nodes, patch_node
+
+pytestmark = pytest.mark.django_db
+BROKEN = b'{"error":{"code":500,"message":"server errror"}}'
+EMPTY = b'{"error":{"code":400,"message":"item field empty"}}'
+
+
+@pytest.fixture(scope="module")
+def second_process() -> Iterator[Any]:
+    """Another cluster."""
+    with running_cluster(nodes=1) as server:
+        yield server
+
+
+@pytest.fixture
+def site(apiserver: Any, settings: Settings) -> Any:
+    """The simulated cluster with the regions ausrine and giltine; orders run in a namespace of their own."""
+    settings.VKUBE_NAMESPACE = "vkube"
+    settings.VKUBE_REGION_CACHE_SECONDS = 0
+    apiserver.faults.clear()
+    label_nodes(apiserver, ["ausrine", "giltine"])
+    yield apiserver
+    apiserver.faults.clear()
+    label_nodes(apiserver, [])
+
+
+@pytest.fixture
+def vkube(site: Any, cluster: Cluster) -> Any:
+    """The same, registered."""
+    return site
+
+
+def running(buyer: Buyer) -> Any:
+    """The status document once the pod is ready."""
+
+    def look() -> Any:
+        status, body = buyer.get("/pod/status")
+        assert status == 200
+        conditions = {item["type"]: item["status"] for item in body["podStatus"].get("conditions", [])} if body else {}
+        return body if conditions.get("Ready") == "True" else None
+
+    return eventually(look)
+
+
+@pytest.mark.parametrize("prefix", ["/k8s", "/api/v1/k8s"])
+def test_the_whole_cycle(vkube: Any, settings: Settings, prefix: str) -> None:
+    settings.VKUBE_DURATION_SECONDS = 1
+    buyer = Buyer(prefix=prefix, duration=8)
+    assert buyer.get("/order")[1]["serviceExpiredDate"] == ""
+    assert buyer.get("/pod/status") == (200, {})
+    assert buyer.raw("GET", "/pod/log").content == BROKEN
+
+    deployed = buyer.raw("POST", "/deploy", {
+        "nodeSelector": {"region": "ausrine"},
+        "containers": [
+            {
+                "name": "container1",
+                "imageName": "nginx",
+                "ports": [{"containerPort": 80, "hostPort": 2999}],
+                "resource": {"memory": "100Mi"},
+            }
+        ],
+    })  # fmt: skip
+    assert (deployed.status_code, deployed.content.decode()) == (200, f'{{"status":"OK","name":"{buyer.name}"}}')
+    operation = follow(int(deployed["X-Operation-Id"]))
+    assert (operation.state, operation.result["state"]) == ("succeeded", "ready")
+    assert Deployment.objects.get(order=buyer.order).state == "ready"
+
+    status = running(buyer)
+    assert list(status) == ["name", "podStatus", "podSpec", "annotations"]
+    assert status["name"].startswith(buyer.name)
+    assert status["podStatus"]["phase"] == "Running"
+    assert status["podStatus"]["qosClass"] == "Burstable"
+    assert status["podSpec"]["containers"][0]["ports"] == [{"hostPort": 2999, "containerPort": 80, "protocol": "TCP"}]
+    assert status["podSpec"]["containers"][0]["resources"]["limits"] == {"memory": "100Mi"}
+    assert status["podSpec"]["containers"][0]["imagePullPolicy"] == "Always"
+    assert status["podSpec"]["nodeSelector"] == {"region": "ausrine"}
+    assert status["podSpec"]["imagePullSecrets"] == [{"name": "vkube-registry"}]
+    assert status["annotations"]["kubernetes.io/egress-bandwidth"] == "1024M"
+    log = buyer.get("/pod/log")
+    assert log[0] == 200
+    assert isinstance(log[1], str)
+    assert "\n" in log[1]
+
+    assert buyer.deploy(container(imageName="nginx:stable"))[0] == 200
+    eventually(lambda: running(buyer)["podSpec"]["containers"][0]["image"] == "nginx:stable")
+    order = buyer.get("/order")[1]
+    assert order["status"] == "OrderFiled"
+    assert order["serviceExpiredDate"].endswith("Z")
+
+    eventually(lambda: buyer.now().expires_at.timestamp() < time.time())  # type: ignore[union-attr]
+    assert buyer.get("/pod/status") == (200, {})
+    assert buyer.raw("GET", "/pod/log").content == BROKEN
+    assert buyer.deploy() == (403, {"error": {"code": 403, "message": "the order has expired"}})
+    assert buyer.get("/order")[1]["status"] == "OrderFiled"
+    assert buyer.now().service == "ServiceDone"
+    assert vkube.get("deployments.apps", buyer.name, "vkube") is None
+
+
+def test_status_is_the_api_servers_own_json(vkube: Any) -> None:
+    buyer = Buyer()
+    buyer.deploy()
+    running(buyer)
+    answer = buyer.raw("GET", "/pod/status")
+    pod = services.client(services.default()).request("GET", f"/api/v1/namespaces/vkube/pods/{answer.json()['name']}").decode()
+    for part in (b'"lastProbeTime":null', b'"lastState":{}'):
+        assert part in answer.content
+    for member in ("podStatus", "podSpec", "annotations"):
+        raw = json.dumps(answer.json()[member], separators=(",", ":"), ensure_ascii=False)
+        assert raw in pod
+
+
+def test_a_log_can_be_asked_of_one_container_and_of_its_end(vkube: Any) -> None:
+    buyer = Buyer()
+    buyer.deploy(container(), container(name="second"))
+    running(buyer)
+    whole = eventually(lambda: buyer.get("/pod/log")[1] if buyer.get("/pod/log")[1].count("\n") > 2 else None)
+    end = buyer.get("/pod/log?tailLines=1")[1]
+    assert end.count("\n") == 1
+    assert whole != end
+    assert buyer.get("/pod/log?container=second&tail=1")[0] == 200
+    assert [request.query.get("container") for request in vkube.requests if request.path.endswith("/log")][-1] in ("second", ["second"])
+    assert buyer.get("/pod/log?container=third") == (400, {"error": {"code": 400, "message": "container not found"}})
+    assert buyer.get("/pod/log?tailLines=-1")[0] == 400
+
+
+# --- regions --------------------------------------------------------------------------------------------------------
+def test_regions_are_those_of_ready_and_schedulable_nodes_of_every_cluster(vkube: Any, second_process: Any) -> None:
+    assert Client().get("/k8s/regions").content == b'["ausrine","giltine"]'
+    label_nodes(second_process, ["laima"])
+    services.register(name="second", kubeconfig_text=second_process.kubeconfig_yaml)
+    assert Client().get("/api/v1/k8s/regions").content == b'["ausrine","giltine","laima"]'
+    patch_node(vkube, "node-01", {"spec": {"unschedulable": True}})
+    assert Client().get("/k8s/regions").json() == ["ausrine", "laima"]
+    second_process.faults.add(path="/api/v1/nodes", action="status", code=500)
+    assert Client().get("/k8s/regions").json() == ["ausrine"]
+    second_process.faults.clear()
+
+
+def test_regions_never_fail(db: None) -> None:
+    assert Client().get("/k8s/regions").content == b"[]"
+    Cluster.objects.create(name="dead", kubeconfig="{}", server="https://127.0.0.1:9")
+    answer = Client().get("/k8s/regions/")
+    assert (answer.status_code, answer.content) == (200, b"[]")
+
+
+# --- ports ----------------------------------------------------------------------------------------------------------
+def ports(body: Any, prefix: str = "/k8s") -> tuple[int, bytes]:
+    data = body if isinstance(body, str) else json.dumps(body)
+    answer = Client().post(f"{prefix}/checkports", data, content_type="text/plain")
+    return answer.status_code, answer.content
+
+
+def test_ports_that_pods_services_and_orders_hold_are_occupied(vkube: Any) -> None:
+    buyer = Buyer()
+    client = services.client(services.default())
+    buyer.deploy(container(ports=[{"containerPort": 80, "hostPort": 3306}]))
+    running(buyer)
+    example = {"region": "ausrine", "ports": [22, 3306, 1234, 1111]}
+    assert ports(example) == (200, b'{"occupied":[22,3306],"status":"PortsOccupied"}')
+    assert ports(example, "/api/v1/k8s") == (200, b'{"occupied":[22,3306],"status":"PortsOccupied"}')
+    assert ports({"region": "giltine", "ports": [3306, 1234]}) == (200, b'{"occupied":[],"status":"NotOccupied"}')
+    service = {"metadata": {"name": "np"}, "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 31234}]}}
+    client.request("POST", "/api/v1/namespaces/vkube/services", body={"apiVersion": "v1", "kind": "Service", **service})
+    pod = {"containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 9100}]}], "hostNetwork": True, "nodeName": "node-01"}
+    waiting = {
+        "containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 1, "hostPort": 4444}]}],
+        "nodeSelector": {"region": "giltine", "no": "such"},
+    }
+    for name, spec in (("host", pod), ("waits", waiting)):
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+        client.request("POST", "/api/v1/namespaces/vkube/pods", body=body)
+    try:
+        wanted = {"region": "giltine", "ports": [31234, "9100", 1234, 4444, 9100]}
+        assert ports(wanted) == (200, b'{"occupied":[31234,9100,4444],"status":"PortsOccupied"}')
+    finally:
+        for path in ("services/np", "pods/host", "pods/waits"):
+            client.request("DELETE", f"/api/v1/namespaces/vkube/{path}")
+
+
+def test_one_port_may_come_alone(vkube: Any) -> None:
+    assert ports({"region": "ausrine", "ports": 22, "userServiceID": "x"}) == (200, b'{"occupied":[22],"status":"PortsOccupied"}')
+    assert ports({"region": "ausrine", "ports": "1234"}) == (200, b'{"occupied":[],"status":"NotOccupied"}')
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "{",
+        [],
+        {},
+        {"region": "ausrine"},
+        {"ports": [1]},
+        {"region": "", "ports": [1]},
+        {"region": 1, "ports": [1]},
+        {"region": "ausrine", "ports": None},
+        {"region": "ausrine", "ports": []},
+        {"region": "ausrine", "ports": ["http"]},
+        {"region": "ausrine", "ports": [True]},
+        {"region": "ausrine", "ports": [1.5]},
+        {"region": "ausrine", "ports": {}},
+    ],
+)
+def test_missing_fields_of_a_port_check(db: None, body: Any) -> None:
+    assert ports(body) == (400, EMPTY)
+
+
+def test_ports_out_of_range(db: None) -> None:
+    for port in (0, 65536, -1):
+        assert ports({"region": "ausrine", "ports": [port]}) == (400, b'{"error":{"code":400,"message":"port out of range"}}')
+
+
+def test_a_region_that_nobody_has_and_a_cluster_that_cannot_be_asked(vkube: Any) -> None:
+    nowhere = {"region": "nowhere", "ports": [80]}
+    assert ports(nowhere) == (200, b'{"occupied":[],"status":"NoResource"}')
+    patch_node(vkube, "node-01", {"spec": {"unschedulable": True}})
+    assert ports({"region": "giltine", "ports": [80]}) == (200, b'{"occupied":[],"status":"NoResource"}')
+    Cluster.objects.create(name="dead", kubeconfig="{}", server="https://127.0.0.1:9")
+    assert ports(nowhere) == (200, b'{"occupied":[],"status":"InternalErr"}')
+    assert ports({"region": "ausrine", "ports": [80]}) == (200, b'{"occupied":[],"status":"NotOccupied"}')
+    vkube.faults.add(path="/api/v1/pods", action="status", code=500)
+    assert ports({"region": "ausrine", "ports": [80]}) == (200, b'{"occupied":[],"status":"InternalErr"}')
+
+
+# --- deploying again ------------------------------------------------------------------------------------------------
+def test_the_same_deploy_twice_changes_nothing(vkube: Any) -> None:
+    buyer = Buyer()
+    first = buyer.raw("POST", "/deployment", {"nodeSelector": {"region": "ausrine"}, "containers": [container()]})
+    generation = vkube.get("deployments.apps", buyer.name, "vkube")["metadata"]["generation"]
+    assert buyer.deploy() == (200, {"status": "OK", "name": buyer.name})
+    assert vkube.get("deployments.apps", buyer.name, "vkube")["metadata"]["generation"] == generation
+    assert Deployment.objects.filter(order=buyer.order).count() == 1
+    assert first.status_code == 200
+
+
+def test_a_second_deploy_replaces_the_first_and_keeps_the_expiry(vkube: Any) -> None:
+    buyer = Buyer()
+    buyer.deploy(container(ports=[{"containerPort": 80, "hostPort": 3010}]))
+    ends = buyer.now().expires_at
+    assert buyer.deploy(container(name="other", ports=[{"containerPort": 80, "hostPort": 3010}]), region="ausrine")[0] == 200
+    assert buyer.deploy(container(name="other", ports=[{"containerPort": 80, "hostPort": 3011}]), region="giltine")[0] == 200
+    made = vkube.get("deployments.apps", buyer.name, "vkube")["spec"]["template"]["spec"]
+    assert [item["name"] for item in made["containers"]] == ["other"]
+    assert made["nodeSelector"] == {"region": "giltine"}
+    assert buyer.now().expires_at == ends
+    assert list(Deployment.objects.filter(order=buyer.order).values_list("state", flat=True)) == ["applied", "replaced", "replaced"]
+    assert list(PortClaim.objects.values_list("region", "port")) == [("giltine", 3011)]
+
+
+def test_a_port_of_another_order_is_refused_and_the_order_stays_as_it_was(vkube: Any) -> None:
+    first, second = Buyer(), Buyer()
+    wanted = container(ports=[{"containerPort": 80, "hostPort": 3020}])
+    assert first.deploy(wanted)[0] == 200
+    assert second.deploy(wanted) == (400, {"error": {"code": 400, "message": "hostPort occupied: 3020"}})
+    assert (second.now().service, second.now().activated_at) == ("ServicePending", None)
+    assert vkube.get("deployments.apps", second.name, "vkube") is None
+    assert second.deploy(wanted, region="giltine")[0] == 200
+
+
+def test_the_system_draws_free_ports_and_keeps_them(vkube: Any, settings: Settings) -> None:
+    settings.VKUBE_RANDOM_PORTS = frozenset({20000, 20001, 20002})
+    first, second = Buyer(random_ports=True, units=2), Buyer(random_ports=True, units=2)
+    two = container(ports=[{"containerPort": 80, "hostPort": 22}, {"containerPort": 443}])
+    assert first.deploy(two)[0] == 200
+
+    def drawn(buyer: Buyer) -> dict[int, int]:
+        made = vkube.get("deployments.apps", buyer.name, "vkube")["spec"]["template"]["spec"]["containers"][0]
+        return {port["containerPort"]: port["hostPort"] for port in made["ports"]}
+
+    assert drawn(first) == {80: 20000, 443: 20001}
+    assert second.deploy(two) == (400, {"error": {"code": 400, "message": "no host port is left in this region"}})
+    assert second.deploy(container(ports=[{"containerPort": 80}]))[0] == 200
+    assert drawn(second) == {80: 20002}
+    assert first.deploy(container(imageName="nginx:stable", ports=[{"containerPort": 443}]))[0] == 200
+    assert drawn(first) == {443: 20001}
+
+
+def test_an_order_bound_to_a_region_needs_no_node_selector(vkube: Any) -> None:
+    buyer = Buyer(region="giltine")
+    answer = buyer.raw("POST", "/deploy", {"name": buyer.order.pk, "containers": [container(mountPath="/data")], "pvtLogin": True})
+    assert answer.status_code == 200
+    assert vkube.get("deployments.apps", buyer.name, "vkube")["spec"]["template"]["spec"]["nodeSelector"] == {"region": "giltine"}
+
+
+def test_the_region_decides_the_cluster(vkube: Any, second_process: Any) -> None:
+    label_nodes(second_process, ["laima"])
+    services.register(name="second", kubeconfig_text=second_process.kubeconfig_yaml)
+    buyer = Buyer()
+    assert buyer.deploy(region="laima")[0] == 200
+    assert second_process.get("deployments.apps", buyer.name, "vkube")
+    assert vkube.get("deployments.apps", buyer.name, "vkube") is None
+    assert buyer.deploy(region="ausrine")[0] == 200
+    assert vkube.get("deployments.apps", buyer.name, "vkube")
+    expire_orders()
+    assert second_process.get("deployments.apps", buyer.name, "vkube") is None, "what was left behind is taken away"
+    assert vkube.get("deployments.apps", buyer.name, "vkube")
+
+
+def test_the_namespace_gets_its_quota_and_orders_their_policies(vkube: Any, settings: Settings) -> None:
+    settings.VKUBE_NAMESPACE, settings.VKUBE_NAMESPACE_MEMORY, settings.VKUBE_POD_CIDRS = "vkube-boxed", "64Gi", ["10.244.0.0/16"]
+    buyer = Buyer()
+    assert buyer.deploy()[0] == 200
+    assert vkube.get("resourcequotas", "v-kube", "vkube-boxed")["spec"]["hard"]["limits.memory"] == "64Gi"
+    assert vkube.get("networkpolicies.networking.k8s.io", buyer.name, "vkube-boxed")
+    spec = vkube.get("deployments.apps", buyer.name, "vkube-boxed")["spec"]["template"]["spec"]
+    assert spec["automountServiceAccountToken"] is False
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+def test_unknown_routes_and_methods_speak_the_document(db: None) -> None:
+    for path in ("/k8s/nothing", "/api/v1/k8s/pod", "/k8s/"):
+        answer = Client().get(path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, 404)
+    answer = Client().delete("/k8s/regions")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (405, 405)
+
+
+def test_a_cluster_in_trouble_is_a_server_error(vkube: Any) -> None:
+    buyer = Buyer()
+    buyer.deploy()
+    running(buyer)
+    vkube.faults.add(path="/pods", action="status", code=503)
+    assert buyer.raw("GET", "/pod/status").content == BROKEN
+    assert buyer.raw("GET", "/pod/log").content == BROKEN
