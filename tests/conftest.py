@@ -1,33 +1,32 @@
 """Fixtures shared by all tests."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 
 from clusters import services
 from clusters.models import Cluster
+from simcluster.testing import RunningCluster, running_cluster
 from tenants.tokens import create_api_token
 from tests.caller import Caller
 
 
 @pytest.fixture(scope="session")
-def apiserver_process() -> Iterator[object]:
+def apiserver_process() -> Iterator[RunningCluster]:
     """One simulated Kubernetes API server for the whole run; tests take `apiserver`."""
-    running_cluster = pytest.importorskip("simcluster.testing").running_cluster
     with running_cluster() as server:
         yield server
 
 
 @pytest.fixture
-def apiserver(apiserver_process: object) -> object:
+def apiserver(apiserver_process: RunningCluster) -> RunningCluster:
     """The simulated Kubernetes API server, with no recorded requests yet.
 
     `.url`, `.kubeconfig` (dict), `.kubeconfig_yaml`, `.requests` (recorded: method, path, query, headers, body), `.store`.
     Objects of earlier tests may still be there: work in a namespace of your own.
     """
-    apiserver_process.requests.clear()  # type: ignore[attr-defined]
+    apiserver_process.requests.clear()
     return apiserver_process
 
 
@@ -39,6 +38,6 @@ def admin(db: None) -> Caller:
 
 
 @pytest.fixture
-def cluster(db: None, apiserver: Any) -> Cluster:
+def cluster(db: None, apiserver: RunningCluster) -> Cluster:
     """The simulated API server, registered."""
     return services.register(name="simulated", kubeconfig_text=apiserver.kubeconfig_yaml, default=True)

@@ -1,6 +1,5 @@
 """`make run` and `make serve` as a person meets them: a fresh start, Ctrl-C, a second start, and what is refused."""
 
-import importlib.util
 import json
 import re
 import signal
@@ -121,7 +120,6 @@ def demo_cluster(port: int, password: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-@pytest.mark.skipif(importlib.util.find_spec("simcluster.__main__") is None, reason="the simulated cluster cannot be started yet")
 def test_a_fresh_start_serves_the_demo_ctrl_c_leaves_nothing_and_a_second_start_finds_its_data(tmp_path: Path) -> None:
     port = ports.free_port()
     with running(tmp_path / "data", port) as (process, password):
