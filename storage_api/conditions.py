@@ -48,6 +48,9 @@ def equals(column: str, value: str) -> Clause:
 def among(column: str, values: Sequence[str]) -> Clause:
     """A text column is one of these; an absent one is none of them."""
     present = [value for value in values if value or column != "namespace"]
+    if len(present) == 1:
+        # An index keeps its order behind an equality, but not behind a list of one.
+        return equals(column, present[0])
     return Clause(sql.SQL("{} = ANY (%s)").format(sql.Identifier("r", column)), (present,)) if present else NEVER
 
 

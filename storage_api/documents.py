@@ -71,6 +71,7 @@ RESOURCE = Shape(
         CREATED,
         UPDATED,
     ),
+    order=(sql.SQL("r.arrival"),),
 )
 EVENT = Shape(
     "storage_event",

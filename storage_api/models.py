@@ -19,6 +19,7 @@ class Resource(models.Model):
     update_time = models.DateTimeField()
     change_time = models.DateTimeField(help_text="when `data` last became different; update_time moves with every write")
     data = models.JSONField()
+    arrival = models.BigIntegerField(editable=False)
     type_key = models.TextField(editable=False)
     uid = models.TextField(null=True, editable=False)
     resource_version = models.TextField(null=True, editable=False)

@@ -13,6 +13,7 @@ CREATE FUNCTION storage_moment(value jsonb) RETURNS timestamptz LANGUAGE plpgsql
 DECLARE
   stored text := value #>> '{}';
   year int; month int; day int;
+  moment timestamptz;
 BEGIN
   IF jsonb_typeof(value) = 'number' THEN
     RETURN CASE WHEN stored::numeric BETWEEN -62135596800 AND 253402300799 THEN to_timestamp(stored::float8) END;
@@ -25,7 +26,8 @@ BEGIN
                              WHEN month IN (4, 6, 9, 11) THEN 30 ELSE 31 END) THEN
     RETURN NULL;
   END IF;
-  RETURN regexp_replace(stored, '(\.\d{6})\d+', '\1')::timestamptz;
+  moment := regexp_replace(stored, '(\.\d{6})\d+', '\1')::timestamptz;
+  RETURN CASE WHEN moment >= '0001-01-01 00:00:00Z' AND moment < '10000-01-01 00:00:00Z' THEN moment END;
 END
 $$;
 

@@ -15,6 +15,9 @@ CREATE TABLE storage_resource (
   update_time timestamptz NOT NULL,
   change_time timestamptz NOT NULL,
   data jsonb NOT NULL,
+  -- The order of arrival under a name that only the indexes below know: a page ordered by the primary key could tempt the planner to walk all
+  -- clusters for it.
+  arrival bigint NOT NULL GENERATED ALWAYS AS (id) STORED,
   type_key text COLLATE "C" NOT NULL GENERATED ALWAYS AS (lower(resource_type)) STORED,
   uid text COLLATE "C" GENERATED ALWAYS AS (storage_text(data #> '{metadata,uid}')) STORED,
   resource_version text COLLATE "C" GENERATED ALWAYS AS (storage_text(data #> '{metadata,resourceVersion}')) STORED,
@@ -34,10 +37,11 @@ CREATE TABLE storage_resource (
     CASE WHEN lower(resource_type) = 'application' THEN storage_moment(data -> 'createTime')
          ELSE storage_moment(data #> '{metadata,creationTimestamp}') END) STORED
 );
-CREATE UNIQUE INDEX storage_resource_key ON storage_resource (cluster_id, resource_type, namespace, resource_name) INCLUDE (id, object_id);
-CREATE INDEX storage_resource_listing ON storage_resource (cluster_id, type_key, id) INCLUDE (object_id, resource_type, namespace, resource_name);
+CREATE UNIQUE INDEX storage_resource_key ON storage_resource (cluster_id, resource_type, namespace, resource_name) INCLUDE (id, arrival, object_id);
+CREATE INDEX storage_resource_listing ON storage_resource (cluster_id, type_key, arrival)
+  INCLUDE (id, object_id, resource_type, namespace, resource_name);
 CREATE INDEX storage_resource_update_time ON storage_resource (cluster_id, type_key, update_time);
-CREATE INDEX storage_resource_status ON storage_resource (cluster_id, type_key, status, id) WHERE status IS NOT NULL;
+CREATE INDEX storage_resource_status ON storage_resource (cluster_id, type_key, status, arrival) WHERE status IS NOT NULL;
 CREATE INDEX storage_resource_host_ip ON storage_resource (cluster_id, type_key, host_ip) WHERE host_ip IS NOT NULL;
 CREATE INDEX storage_resource_pod_ip ON storage_resource (cluster_id, type_key, pod_ip) WHERE pod_ip IS NOT NULL;
 CREATE INDEX storage_resource_rc_name ON storage_resource (cluster_id, type_key, rc_name) WHERE rc_name IS NOT NULL;

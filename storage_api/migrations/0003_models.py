@@ -46,6 +46,7 @@ class Migration(migrations.Migration):
                 ('update_time', models.DateTimeField()),
                 ('change_time', models.DateTimeField(help_text='when `data` last became different; update_time moves with every write')),
                 ('data', models.JSONField()),
+                ('arrival', models.BigIntegerField(editable=False)),
                 ('type_key', models.TextField(editable=False)),
                 ('uid', models.TextField(editable=False, null=True)),
                 ('resource_version', models.TextField(editable=False, null=True)),

@@ -1,0 +1,180 @@
+"""How PostgreSQL answers the store's questions: by indexes, never by walking the table; names without touching documents."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from psycopg2 import sql
+
+from storage_api import conditions, extra, filters, paths
+from storage_api.conditions import Clause
+from storage_api.documents import RESOURCE, selection
+from storage_api.queries import Query, count, listing, on_target
+from storage_api.services import resources
+from storage_api.times import TimeStyle, instant_of
+
+STYLE = TimeStyle("Asia/Shanghai")
+CLUSTER = "plans-3"
+FILL = """
+INSERT INTO storage_resource (object_id, cluster_id, resource_type, namespace, resource_name, data, create_time, update_time, change_time)
+SELECT md5(c || '-' || n), 'plans-' || c,
+  CASE WHEN n % 4 = 0 THEN 'Deployment' WHEN n % 40 = 1 THEN 'taskgroup' ELSE 'Pod' END, 'ns-' || n % 20, 'name-' || n,
+  jsonb_build_object(
+    'metadata', jsonb_build_object('name', 'name-' || n, 'uid', md5(n::text), 'labels', jsonb_build_object('app', 'app-' || n % 50),
+      'creationTimestamp', to_char(timestamptz '2020-01-01 00:00:00Z' + n * interval '1 hour', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+      'ownerReferences', jsonb_build_array(jsonb_build_object('name', 'rs-' || n % 100, 'uid', 'u-' || n % 100))),
+    'rcname', 'rc-' || n % 30, 'hostIP', '10.1.0.' || n % 100, 'lastStatus', 's-' || n % 30,
+    'spec', jsonb_build_object('nodeName', 'node-' || n % 100, 'padding', repeat(md5(n::text), 60)),
+    'status', jsonb_build_object('phase', CASE WHEN n % 50 = 3 THEN 'Failed' ELSE 'Running' END, 'hostIP', '10.0.0.' || n % 100,
+      'podIP', '10.2.' || n % 250 || '.1', 'replicas', n % 40)),
+  now(), now() - n * interval '1 second', now()
+FROM generate_series(1, 10) c, generate_series(1, 1500) n
+"""
+
+
+@pytest.fixture(scope="module")
+def filled(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Ten clusters of 1,500 documents, with statistics."""
+    with django_db_blocker.unblock():
+        with connection.cursor() as cursor:
+            cursor.execute(FILL)
+            cursor.execute("SELECT gin_clean_pending_list('storage_resource_document')")
+            cursor.execute("VACUUM ANALYZE storage_resource")
+        yield
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM storage_resource WHERE cluster_id LIKE 'plans-%'")
+            cursor.execute("VACUUM storage_resource")
+        connection.close()
+
+
+def plan(statement: sql.Composable, params: list[Any], *, run: bool = False) -> dict[str, Any]:
+    """The plan of a statement as a cursor of ours gets it: no parallel workers, first rows soon."""
+    options = sql.SQL("(FORMAT JSON, ANALYZE, BUFFERS)" if run else "(FORMAT JSON)")
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+        cursor.execute(sql.SQL("EXPLAIN {} {}").format(options, statement), params)
+        top: dict[str, Any] = cursor.fetchone()[0][0]["Plan"]
+        return top
+
+
+def nodes(top: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every node of a plan."""
+    yield top
+    for below in top.get("Plans", []):
+        yield from nodes(below)
+
+
+def indexes(top: dict[str, Any]) -> set[str]:
+    """The indexes that a plan uses, after a look that nothing walks a table."""
+    walked = [node["Relation Name"] for node in nodes(top) if node["Node Type"] == "Seq Scan"]
+    assert walked == []
+    return {node["Index Name"].removeprefix("storage_resource_") for node in nodes(top) if "Index Name" in node}
+
+
+def answered(where: tuple[Clause, ...], *, field: str = "", offset: int = 0, limit: int | None = 100) -> dict[str, Any]:
+    """The plan of a list."""
+    fields = paths.fields(field)
+    query = Query(RESOURCE, where, offset, limit)
+    chosen = selection(RESOURCE, fields, STYLE)
+    return plan(*listing(query, chosen, in_index=bool(fields) and "data" not in fields))
+
+
+def of_type(kind: str = "Pod", *more: Clause) -> tuple[Clause, ...]:
+    """The conditions of a CRUD list."""
+    return (*resources.of_type(CLUSTER, kind), *more)
+
+
+def typed(name: str, env: str = "k8s", **values: str) -> tuple[Clause, ...]:
+    """The conditions of a typed query."""
+    (query,) = [item for item in filters.QUERIES[env] if item.name == name]
+    context = resources.context(CLUSTER, query.types, STYLE)
+    return (*resources.of_query(CLUSTER, query), *conditions.typed(context, query.filters, values))
+
+
+def matching(kind: str = "Pod", **found: Any) -> tuple[Clause, ...]:
+    """The conditions of `extra`."""
+    context = resources.context(CLUSTER, (kind.lower(),), STYLE)
+    wanted = [extra.Equals(paths.parse(path.replace("__", ".")), (value,)) for path, value in found.items()]
+    return of_type(kind, *conditions.matching(context, wanted))
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("limit", [None, 100])
+@pytest.mark.parametrize(
+    ("where", "index"),
+    [
+        (lambda: of_type(), {"listing", "key"}),
+        (lambda: of_type("Pod", conditions.equals("namespace", "ns-3")), {"key", "listing"}),
+        (
+            lambda: (
+                *resources.of_type(CLUSTER, "Pod"),
+                conditions.equals("namespace", "ns-3"),
+                conditions.equals("resource_name", "name-3"),
+            ),
+            {"key"},
+        ),
+        (lambda: typed("pod"), {"listing"}),
+        (lambda: typed("pod", namespace="ns-3,ns-4"), {"listing"}),
+        (lambda: typed("pod", status="Failed"), {"status"}),
+        (lambda: typed("pod", hostIp="10.0.0.1,10.0.0.3"), {"host_ip"}),
+        (lambda: typed("pod", podIp="10.2.7.1"), {"pod_ip"}),
+        (lambda: typed("pod", createTimeBegin="1577836800", createTimeEnd="1577880000"), {"created"}),
+        (lambda: typed("taskgroup", "mesos", rcName="rc-1"), {"rc_name"}),
+        (lambda: typed("taskgroup", "mesos", hostIp="10.1.0.1"), {"host_ip"}),
+        (lambda: typed("taskgroup", "mesos", lastStatus="s-1"), {"document"}),
+        (lambda: typed("deployment", replicas="7"), {"document"}),
+        (lambda: matching(data__metadata__labels__app="app-3"), {"document"}),
+        (lambda: matching(data__metadata__ownerReferences__name="rs-3"), {"document"}),
+        (lambda: matching(data__metadata__ownerReferences__0__name="rs-3"), {"document"}),
+        (lambda: matching(data__metadata__labels={"app": "app-3"}), {"document"}),
+        (lambda: matching(data__nothing=None), {"listing", "key", "update_time"}),
+    ],
+)
+def test_no_list_walks_the_table(where: Any, index: set[str], limit: int | None) -> None:
+    for field in ("", "resourceName", "data.metadata.name"):
+        used = indexes(answered(where(), field=field, limit=limit))
+        assert used & index, (field, used)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("filled")
+def test_a_deep_page_unpacks_only_its_own_documents() -> None:
+    top = answered(typed("pod"), offset=1000, limit=50)
+    assert "listing" in indexes(top)
+    query = Query(RESOURCE, typed("pod"), 1000, 50)
+    run = plan(*listing(query, selection(RESOURCE, {}, STYLE), in_index=False), run=True)
+    fetched = [node["Actual Rows"] * node["Actual Loops"] for node in nodes(run) if node.get("Index Name") == "storage_resource_pkey"]
+    assert fetched == [50]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize(
+    "where",
+    [lambda: of_type(), lambda: typed("pod"), lambda: of_type("Pod", conditions.equals("namespace", "ns-3"))],
+    ids=["type", "typed", "namespace"],
+)
+def test_names_come_out_of_an_index_alone(where: Any) -> None:
+    """No heap page is read, so no document is."""
+    query = Query(RESOURCE, where())
+    run = plan(*listing(query, selection(RESOURCE, paths.fields("resourceName"), STYLE), in_index=True), run=True)
+    scans = [node for node in nodes(run) if "Index Name" in node or "Relation Name" in node]
+    assert [node["Node Type"] for node in scans] == ["Index Only Scan"]
+    assert scans[0]["Heap Fetches"] == 0
+    assert scans[0]["Actual Rows"] > 50
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("filled")
+def test_sweeps_and_counts_use_indexes() -> None:
+    swept = Query(RESOURCE, (*of_type(), *resources.updated_between(None, instant_of(1_000_000_000))))
+    where, params = on_target(swept)
+    top = plan(sql.SQL("DELETE FROM storage_resource r WHERE {}").format(where), params)
+    assert "update_time" in indexes(top)
+    labelled = Query(RESOURCE, matching(data__metadata__labels__app="app-3"))
+    where, params = on_target(labelled)
+    assert "document" in indexes(plan(sql.SQL("DELETE FROM storage_resource r WHERE {}").format(where), params))
+    assert "document" in indexes(plan(*count(labelled)))
+    assert indexes(plan(*count(Query(RESOURCE, of_type())))) <= {"listing", "key"}
