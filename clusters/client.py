@@ -169,12 +169,18 @@ def api_client(access: Access) -> ApiClient:
     configuration.proxy = None
     configuration.verify_ssl = access.verify
     configuration.tls_server_name = access.tls_server_name
-    if access.token:
-        configuration.api_key = {"BearerToken": f"Bearer {access.token}"}
-    elif access.username is not None:
-        basic = urllib3.util.make_headers(basic_auth=f"{access.username}:{access.password or ''}")["authorization"]
-        configuration.api_key = {"BearerToken": basic}
+    if given := authorization(access):
+        configuration.api_key = {"BearerToken": given}
     return ApiClient(configuration)
+
+
+def authorization(access: Access) -> str:
+    """The Authorization header; "" when the credentials are a certificate or none."""
+    if access.token:
+        return f"Bearer {access.token}"
+    if access.username is None:
+        return ""
+    return urllib3.util.make_headers(basic_auth=f"{access.username}:{access.password or ''}")["authorization"]
 
 
 class _FreshConnection(urllib3.Retry):

@@ -305,6 +305,21 @@ WEBHOOK_ADDRESS_POLICY = env.text("WEBHOOK_ADDRESS_POLICY", "public")
 WEBHOOK_TIMEOUT = env.number("WEBHOOK_TIMEOUT", 10.0)
 WEBHOOK_BACKOFF_SECONDS = env.integers("WEBHOOK_BACKOFF_SECONDS", "5,60,300,1800,7200,18000,36000")
 
+# --- Collector ------------------------------------------------------------------------------------------------------
+COLLECTOR_EXCLUDE = env.words("COLLECTOR_EXCLUDE", "leases.coordination.k8s.io")
+COLLECTOR_LEASE_SECONDS = env.number("COLLECTOR_LEASE_SECONDS", 10.0)
+COLLECTOR_BEAT_SECONDS = env.number("COLLECTOR_BEAT_SECONDS", 2.0)
+COLLECTOR_DISCOVERY_SECONDS = env.number("COLLECTOR_DISCOVERY_SECONDS", 60.0)
+COLLECTOR_RELIST_SECONDS = env.number("COLLECTOR_RELIST_SECONDS", 6 * 3600.0)
+COLLECTOR_WATCH_SECONDS = env.integer("COLLECTOR_WATCH_SECONDS", 300)
+COLLECTOR_SILENCE_SECONDS = env.number("COLLECTOR_SILENCE_SECONDS", 150.0)
+COLLECTOR_MAX_DELAY = env.number("COLLECTOR_MAX_DELAY", 30.0)
+COLLECTOR_PAGE = env.integer("COLLECTOR_PAGE", 500)
+COLLECTOR_BATCH = env.integer("COLLECTOR_BATCH", 1000)
+COLLECTOR_QUEUE_BYTES = env.integer("COLLECTOR_QUEUE_BYTES", 8 * 1024 * 1024)
+COLLECTOR_WRITERS = env.integer("COLLECTOR_WRITERS", 4)
+COLLECTOR_LISTS = env.integer("COLLECTOR_LISTS", 2)
+
 # --- Logs -----------------------------------------------------------------------------------------------------------
 LOG_FORMAT = env.choice("LOG_FORMAT", "json", ("json", "text"))
 LOGGING_CONFIG = "kubegale.observability.configure_logging"

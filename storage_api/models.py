@@ -179,3 +179,88 @@ class WatchNode(models.Model):
 
     def __str__(self) -> str:
         return f"{self.env} {self.cluster_id} {self.resource_type} {self.namespace}/{self.resource_name}"
+
+
+class CollectorProcess(models.Model):
+    """One running collector; those seen lately share the clusters out evenly."""
+
+    name = models.TextField(primary_key=True)
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "storage_collector"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ClusterSync(models.Model):
+    """Who collects a cluster until when, and up to which moment the store is known to hold what the cluster said.
+
+    `token` grows with every change of hands: a batch of writes holds on to the token that it was begun under, and the next owner waits
+    for it. `beaten_at` is a moment before which everything that the open watches delivered is committed.
+    """
+
+    cluster = models.OneToOneField("clusters.Cluster", primary_key=True, on_delete=models.CASCADE, related_name="sync")
+    owner = models.TextField(default="", blank=True)
+    token = models.BigIntegerField(default=0)
+    expires_at = models.DateTimeField()
+    stored_as = models.TextField(default="", blank=True, help_text="The cluster_id of the rows: the cluster's name when they were written.")
+    beaten_at = models.DateTimeField(null=True)
+    revision = models.TextField(default="", blank=True, help_text="The cluster's newest resourceVersion at beaten_at.")
+    error = models.TextField(default="", blank=True)
+
+    class Meta:
+        db_table = "storage_cluster_sync"
+
+    def __str__(self) -> str:
+        return f"{self.stored_as} by {self.owner or 'nobody'}"
+
+
+class KindSync(models.Model):
+    """How far one kind of one cluster has been followed; `resource_version` is saved in the transaction of the rows it stands for."""
+
+    class Phase(models.TextChoices):
+        """What the collector is doing about the kind."""
+
+        LISTING = "listing"
+        WATCHING = "watching"
+        RECONNECTING = "reconnecting"
+        REFUSED = "refused"
+
+    cluster = models.ForeignKey("clusters.Cluster", on_delete=models.CASCADE, related_name="kind_syncs")
+    group = models.TextField(default="", blank=True)
+    version = models.TextField()
+    plural = models.TextField()
+    kind = models.TextField()
+    namespaced = models.BooleanField()
+    resource_type = models.TextField()
+    phase = models.TextField(choices=Phase.choices, default=Phase.LISTING)
+    resource_version = models.TextField(default="", blank=True)
+    listed_at = models.DateTimeField(null=True)
+    changed_at = models.DateTimeField(null=True)
+    exact = models.BooleanField(default=True, help_text="False while a document of the kind cannot be stored as it is.")
+    error = models.TextField(default="", blank=True)
+
+    class Meta:
+        db_table = "storage_kind_sync"
+        constraints = [models.UniqueConstraint(fields=["cluster", "group", "plural"], name="storage_kind_sync_key")]
+
+    def __str__(self) -> str:
+        return f"{self.cluster_id} {self.resource_type} {self.phase}"
+
+
+class KindWrite(models.Model):
+    """When somebody last changed objects of a kind through us: until the collector has passed that moment, lists are read live."""
+
+    cluster = models.ForeignKey("clusters.Cluster", on_delete=models.CASCADE, related_name="+")
+    group = models.TextField(default="", blank=True)
+    plural = models.TextField()
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "storage_kind_write"
+        constraints = [models.UniqueConstraint(fields=["cluster", "group", "plural"], name="storage_kind_write_key")]
+
+    def __str__(self) -> str:
+        return f"{self.cluster_id} {self.plural} {self.at}"

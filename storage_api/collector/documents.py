@@ -1,0 +1,109 @@
+"""From an object on the wire to the document that is stored: pruned, and without the values of Secrets."""
+
+import hashlib
+import hmac
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import orjson
+from django.conf import settings
+
+from clusters.documents import Object
+from clusters.kinds import Kind
+from kubegale.errors import ClusterUnavailable
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+class Meta(msgspec.Struct, rename="camel"):
+    """What following a kind needs of an object."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+
+
+class Head(msgspec.Struct):
+    """An object of which only the metadata was decoded."""
+
+    metadata: Meta = msgspec.field(default_factory=Meta)
+
+
+HEADS = msgspec.json.Decoder(Head)
+
+
+def head(raw: bytes | msgspec.Raw) -> Meta:
+    """An object's identity; ClusterUnavailable when it is no object."""
+    try:
+        found = HEADS.decode(raw).metadata
+    except msgspec.DecodeError:
+        raise ClusterUnavailable("the cluster sent something that is no object", reason="bad_answer") from None
+    if not found.name:
+        raise ClusterUnavailable("the cluster sent an object without a name", reason="bad_answer")
+    return found
+
+
+def pruned(obj: Object) -> Object:
+    """The object without managedFields and what kubectl last applied; changes the object given."""
+    metadata = obj.get("metadata")
+    if isinstance(metadata, dict):
+        metadata.pop("managedFields", None)
+        annotations = metadata.get("annotations")
+        if isinstance(annotations, dict) and annotations.pop(LAST_APPLIED, None) is not None and not annotations:
+            del metadata["annotations"]
+    return obj
+
+
+def document(raw: bytes | msgspec.Raw, kind: Kind) -> tuple[bytes, bool]:
+    """(JSON text to store, whether it says exactly what the cluster said)."""
+    try:
+        obj = orjson.loads(memoryview(raw))
+    except orjson.JSONDecodeError:
+        raise ClusterUnavailable("the cluster sent something that is no JSON", reason="bad_answer") from None
+    if not isinstance(obj, dict):
+        raise ClusterUnavailable("the cluster sent something that is no object", reason="bad_answer")
+    obj.setdefault("apiVersion", kind.api_version)
+    obj.setdefault("kind", kind.name)
+    pruned(obj)
+    if (kind.group, kind.plural) == ("", "secrets"):
+        _hide(obj)
+    text = orjson.dumps(obj)
+    if b"\\u0000" not in text:
+        return text, True
+    # PostgreSQL holds no NUL in a text.
+    clean, replaced = _without_nul(obj)
+    return orjson.dumps(clean), not replaced
+
+
+def _without_nul(value: Any) -> tuple[Any, bool]:
+    if isinstance(value, str):
+        return (value.replace("\0", "\N{REPLACEMENT CHARACTER}"), True) if "\0" in value else (value, False)
+    if isinstance(value, list):
+        parts = [_without_nul(item) for item in value]
+        return [part for part, _ in parts], any(replaced for _, replaced in parts)
+    if isinstance(value, dict):
+        pairs = [(_without_nul(key), _without_nul(item)) for key, item in value.items()]
+        return {key[0]: item[0] for key, item in pairs}, any(key[1] or item[1] for key, item in pairs)
+    return value, False
+
+
+@lru_cache(maxsize=2)
+def _key(secret: str) -> bytes:
+    return hmac.digest(secret.encode(), b"kubegale.store.secrets", "sha256")
+
+
+def keyed_hash(value: object) -> str:
+    """What stands in the store for a value of a Secret: the same for the same value, telling nothing without our key."""
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return "hmac-sha256:" + hmac.new(_key(settings.SECRET_KEY), text.encode(), hashlib.sha256).hexdigest()
+
+
+def _hide(secret: Object) -> None:
+    for part in ("data", "stringData"):
+        values = secret.get(part)
+        if isinstance(values, dict):
+            secret[part] = {key: keyed_hash(value) for key, value in values.items()}
+        elif values is not None:
+            secret[part] = keyed_hash(values)

@@ -1,0 +1,307 @@
+"""Following one kind of one cluster: a complete list, then the watch from where it ended, for as long as it takes."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import aiohttp
+import msgspec
+import orjson
+
+from clusters.client import CHUNKS, Chunk, status_error
+from clusters.kinds import Kind
+from clusters.streams import StreamClient
+from kubegale.errors import ClusterUnavailable, DomainError, Expired, Forbidden, Invalid, MethodNotAllowed, NotFound, TooManyRequests
+from storage_api.collector import reports
+from storage_api.collector.documents import Meta, document, head
+from storage_api.collector.queue import Inexact, Item, Position, Queue
+from storage_api.kinds import EVENTS, resource_type
+from storage_api.models import KindSync
+from storage_api.services import sync
+from storage_api.services.bulk import Record
+from storage_api.services.resources import Key
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+MAX_FRAME = 32 * 1024 * 1024
+FIRST_DELAY, LAST_DELAY = 0.2, 30.0
+SHORT_WATCH = 1.0
+Phase = KindSync.Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a kind is followed: items a page, seconds of silence and of a whole watch, seconds until everything is listed again."""
+
+    page: int = 500
+    silence: float = 150.0
+    watch: int = 300
+    relist: float = 6 * 3600.0
+    longest_delay: float = LAST_DELAY
+
+
+class Database(Protocol):
+    """Runs a function that talks to the database, away from the event loop."""
+
+    def __call__(self, function: Callable[..., T], *args: Any) -> Awaitable[T]: ...
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all followers of one cluster share."""
+
+    client: StreamClient
+    cluster_name: str
+    queue: Queue
+    database: Database
+    listing: asyncio.Semaphore
+    pace: Pace
+    kinds_changed: asyncio.Event
+
+
+class Disorder(ClusterUnavailable):
+    """A watch went backwards: what it said, and what it left out, cannot be known. Only a list can tell."""
+
+    code = "disorder"
+
+
+class Frame(msgspec.Struct):
+    """One event of a watch."""
+
+    type: str
+    object: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+
+
+FRAMES = msgspec.json.Decoder(Frame)
+
+
+class Follower:
+    """Follows one kind; `phase` and `error` say how that goes, `open_since` since when its watch stands (loop time)."""
+
+    def __init__(self, around: Surroundings, kind: Kind, version: str = "") -> None:
+        self.around = around
+        self.kind = kind
+        self.version = version
+        self.stored_as = resource_type(kind)
+        self.open_since: float | None = None
+        self.phase: str = Phase.LISTING
+        self.error = ""
+        self._delay = FIRST_DELAY
+        self._relist_at = self._next_relist()
+
+    def _next_relist(self) -> float:
+        return asyncio.get_running_loop().time() + self.around.pace.relist * random.uniform(0.8, 1.2)  # noqa: S311  # no secret
+
+    async def run(self) -> None:
+        """Until cancelled. Whatever goes wrong is tried again, after a while that grows."""
+        while True:
+            try:
+                await self._round()
+            except asyncio.CancelledError:
+                raise
+            except (Expired, Disorder) as error:
+                self._failed(error, Phase.LISTING)
+                self.version = ""
+                await self._wait(error)
+            except (NotFound, MethodNotAllowed) as error:
+                self._failed(error, Phase.REFUSED)
+                self.around.kinds_changed.set()
+                await self._wait(error)
+            except Forbidden as error:
+                self._failed(error, Phase.REFUSED)
+                await self._wait(error)
+            except DomainError as error:
+                if _is_too_new(error):
+                    self.version = ""
+                self._failed(error, Phase.RECONNECTING)
+                await self._wait(error)
+
+    def _failed(self, error: DomainError, phase: str) -> None:
+        self.phase, self.error = phase, error.message
+        log.info("%s %s: %s", self.around.cluster_name, self.stored_as, error.message)
+
+    async def _wait(self, error: DomainError) -> None:
+        asked = error.details.get("retry_after") if isinstance(error, TooManyRequests) else None
+        pause = max(self._delay, float(asked or 0)) * random.uniform(0.8, 1.2)  # noqa: S311  # no secret
+        self._delay = min(self._delay * 2, self.around.pace.longest_delay)
+        await asyncio.sleep(pause)
+
+    async def _round(self) -> None:
+        loop = asyncio.get_running_loop()
+        if not self.version or loop.time() > self._relist_at:
+            await self._list()
+            self._relist_at = self._next_relist()
+        began = loop.time()
+        await self._watch()
+        if loop.time() - began < SHORT_WATCH:
+            await asyncio.sleep(self._delay)
+
+    # --- list -------------------------------------------------------------------------------------------------------
+    async def _list(self) -> None:
+        """The whole kind: what differs from the store is queued, and what the complete list does not hold is deleted."""
+        async with self.around.listing:
+            # What still waits would be missing in what the database says is known.
+            await self.around.queue.flush()
+            self.phase = Phase.LISTING
+            known = await self._known()
+            version, token, exact = "", "", True
+            while True:
+                chunk = await self._page(token)
+                version = version or chunk.metadata.resource_version
+                exact = await self._take_page(chunk, known) and exact
+                token = chunk.metadata.continue_
+                if not token:
+                    break
+            for namespace, name in known:
+                await self.around.queue.put(Record(self._key(namespace, name), None))
+            await self.around.queue.put(Position(self.kind, version, listed=True, exact=exact))
+            self.version, self._delay = version, FIRST_DELAY
+
+    async def _known(self) -> dict[tuple[str, str], tuple[str, str]]:
+        if self._are_events:
+            return {}
+        return await self.around.database(sync.stored, self.around.cluster_name, self.stored_as)
+
+    @property
+    def _are_events(self) -> bool:
+        return (self.kind.group, self.kind.plural) == EVENTS
+
+    async def _page(self, token: str) -> Chunk:
+        query = {"limit": self.around.pace.page, "continue": token}
+        body = await self.around.client.read("GET", self.kind.path(), query=query)
+        try:
+            chunk = CHUNKS.decode(body)
+        except msgspec.DecodeError:
+            raise ClusterUnavailable("the cluster's answer is not a Kubernetes list", reason="bad_answer") from None
+        if chunk.items is None or not chunk.metadata.resource_version:
+            raise ClusterUnavailable("the cluster's answer is not a Kubernetes list", reason="bad_answer")
+        return chunk
+
+    async def _take_page(self, chunk: Chunk, known: dict[tuple[str, str], tuple[str, str]]) -> bool:
+        """Queue what the page has that the store has not; whether all of it could be taken as it is."""
+        if self._are_events:
+            await self._take_events(chunk)
+            return True
+        exact = True
+        for raw in chunk.items or []:
+            meta = head(raw)
+            before = known.pop((meta.namespace, meta.name), None)
+            if before == (meta.uid, meta.resource_version):
+                continue
+            text, same = document(raw, self.kind)
+            exact = exact and same
+            key = self._key(meta.namespace, meta.name)
+            replaced: list[Item] = [Record(key, None)] if before and before[0] != meta.uid else []
+            await self.around.queue.put(*replaced, Record(key, text, meta.resource_version))
+        return exact
+
+    async def _take_events(self, chunk: Chunk) -> None:
+        reported = [reports.report(bytes(raw), self.around.cluster_name) for raw in chunk.items or []]
+        known = await self.around.database(sync.known_events, self.around.cluster_name, [report.event_id for report in reported])
+        for report in reported:
+            if report.event_id not in known:
+                await self.around.queue.put(report)
+
+    def _key(self, namespace: str, name: str) -> Key:
+        return Key(self.around.cluster_name, self.stored_as, namespace, name)
+
+    # --- watch ------------------------------------------------------------------------------------------------------
+    async def _watch(self) -> None:
+        """One watch from `version` until it ends."""
+        pace = self.around.pace
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self.version,
+            "timeoutSeconds": int(pace.watch * random.uniform(0.8, 1.2)) or 1,  # noqa: S311  # no secret
+        }
+        async with self.around.client.open("GET", self.kind.path(), query=query, read=pace.silence) as response:
+            self.open_since, self.phase, self.error = asyncio.get_running_loop().time(), Phase.WATCHING, ""
+            try:
+                async for line in _lines(response):
+                    await self._take(line)
+                    self._delay = FIRST_DELAY
+            finally:
+                self.open_since = None
+
+    async def _take(self, line: bytes) -> None:
+        try:
+            frame = FRAMES.decode(line)
+        except msgspec.DecodeError:
+            raise ClusterUnavailable("the cluster sent something that is no watch event", reason="bad_answer") from None
+        if frame.type == "ERROR":
+            raise _status(bytes(frame.object))
+        if frame.type == "BOOKMARK":
+            await self._bookmark(bytes(frame.object))
+            return
+        if frame.type not in ("ADDED", "MODIFIED", "DELETED"):
+            raise ClusterUnavailable("the cluster sent an unknown watch event", reason="bad_answer")
+        raw = bytes(frame.object)
+        meta = head(raw)
+        if self._is_next(meta.resource_version):
+            await self._queue(frame.type, raw, meta)
+            self.version = meta.resource_version
+
+    async def _queue(self, change: str, raw: bytes, meta: Meta) -> None:
+        position = Position(self.kind, meta.resource_version)
+        if self._are_events:
+            found = [] if change == "DELETED" else [reports.report(raw, self.around.cluster_name)]
+            await self.around.queue.put(*found, position)
+            return
+        key = self._key(meta.namespace, meta.name)
+        if change == "DELETED":
+            await self.around.queue.put(Record(key, None), position)
+            return
+        text, exact = document(raw, self.kind)
+        await self.around.queue.put(Record(key, text, meta.resource_version), *([] if exact else [Inexact(self.kind)]), position)
+
+    async def _bookmark(self, raw: bytes) -> None:
+        try:
+            version = str(orjson.loads(raw)["metadata"]["resourceVersion"])
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            raise ClusterUnavailable("the cluster sent a bookmark without a place", reason="bad_answer") from None
+        if self._is_next(version):
+            await self.around.queue.put(Position(self.kind, version))
+            self.version = version
+
+    def _is_next(self, version: str) -> bool:
+        """False for what came already; Disorder when the watch goes backwards."""
+        if not (version.isdigit() and self.version.isdigit()):
+            return bool(version)
+        if int(version) < int(self.version):
+            raise Disorder("the watch went backwards", reason="disorder")
+        return int(version) > int(self.version)
+
+
+def _is_too_new(error: DomainError) -> bool:
+    """The position is one that the cluster has not reached: its database was restored from a copy."""
+    return error.details.get("status") == 504 and "large resource version" in error.message.lower()
+
+
+def _status(raw: bytes) -> DomainError:
+    """The domain's error for the Status that ends a watch."""
+    try:
+        code = int(orjson.loads(raw).get("code") or 500)
+    except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError):
+        code = 500
+    error = status_error(max(code, 400), raw)
+    return ClusterUnavailable(error.message, **error.details) if isinstance(error, Invalid) else error
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The lines of an answer as they are complete; what is cut off at the end is not given out."""
+    rest = bytearray()
+    async for part in response.content.iter_any():
+        rest += part
+        if b"\n" not in part:
+            if len(rest) > MAX_FRAME:
+                raise ClusterUnavailable("a watch event is too large", reason="bad_answer")
+            continue
+        *lines, tail = bytes(rest).split(b"\n")
+        rest = bytearray(tail)
+        for line in lines:
+            if line.strip():
+                yield line

@@ -1,0 +1,171 @@
+"""The collector process: takes its share of the clusters and collects each on one event loop."""
+
+import asyncio
+import functools
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from clusters import kubeconfig
+from clusters.services import limits
+from clusters.streams import StreamClient
+from kubegale.errors import DomainError
+from storage_api.collector.follower import Pace
+from storage_api.collector.session import Rhythm, Session
+from storage_api.collector.writer import Owner
+from storage_api.services import leases
+from storage_api.services.leases import Lease
+from storage_api.services.sync import Fenced
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+RESTART_PAUSE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a collector works; `writers` is how many connections to the database it keeps, `lists` how many kinds of
+    a cluster it lists at once."""
+
+    lease: float = 10.0
+    writers: int = 4
+    lists: int = 2
+    rhythm: Rhythm = field(default_factory=Rhythm)
+    pace: Pace = field(default_factory=Pace)
+
+
+def options() -> Options:
+    """What the settings say."""
+    return Options(
+        lease=settings.COLLECTOR_LEASE_SECONDS,
+        writers=settings.COLLECTOR_WRITERS,
+        lists=settings.COLLECTOR_LISTS,
+        rhythm=Rhythm(
+            beat=settings.COLLECTOR_BEAT_SECONDS,
+            discovery=settings.COLLECTOR_DISCOVERY_SECONDS,
+            batch=settings.COLLECTOR_BATCH,
+            queue_bytes=settings.COLLECTOR_QUEUE_BYTES,
+            exclude=tuple(settings.COLLECTOR_EXCLUDE),
+        ),
+        pace=Pace(
+            page=settings.COLLECTOR_PAGE,
+            silence=settings.COLLECTOR_SILENCE_SECONDS,
+            watch=settings.COLLECTOR_WATCH_SECONDS,
+            relist=settings.COLLECTOR_RELIST_SECONDS,
+            longest_delay=settings.COLLECTOR_MAX_DELAY,
+        ),
+    )
+
+
+class Collector:
+    """Collects its share of the registered clusters until stopped."""
+
+    def __init__(self, chosen: Options) -> None:
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.options = chosen
+        self._threads = ThreadPoolExecutor(chosen.writers + 1, thread_name_prefix="database")
+        self._sessions: dict[int, tuple[str, asyncio.Task[None]]] = {}
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End soon, giving the clusters back."""
+        self._stopping.set()
+
+    async def database(self, function: Callable[..., T], *args: Any) -> T:
+        """Run a function that talks to the database on one of the few threads that do."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, functools.partial(_usable, function, *args))
+
+    async def run(self) -> None:
+        """Until stopped."""
+        try:
+            while not self._stopping.is_set():
+                await self._turn()
+                try:
+                    async with asyncio.timeout(self.options.lease / 4):
+                        await self._stopping.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            await self._end()
+
+    async def _turn(self) -> None:
+        try:
+            held = await self.database(functools.partial(leases.turn, self.name, seconds=self.options.lease))
+        except DatabaseError as error:
+            log.warning("the database does not answer: %s", str(error).splitlines()[:1])
+            return
+        wanted = {lease.cluster: (_fingerprint(lease), lease) for lease in held}
+        for cluster, (fingerprint, task) in list(self._sessions.items()):
+            if task.done() or wanted.get(cluster, ("", None))[0] != fingerprint:
+                await self._drop(cluster)
+        for cluster, (fingerprint, lease) in wanted.items():
+            if cluster not in self._sessions:
+                self._sessions[cluster] = (fingerprint, asyncio.create_task(self._collect(lease), name=lease.name))
+
+    async def _drop(self, cluster: int) -> None:
+        _, task = self._sessions.pop(cluster)
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def _collect(self, lease: Lease) -> None:
+        """Collect one cluster; a fault of ours costs a pause, never another cluster."""
+        fenced = False
+        while not fenced:
+            try:
+                access = kubeconfig.access(
+                    lease.kubeconfig, policy=settings.CLUSTER_ADDRESS_POLICY, allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS
+                )
+                owner = Owner(lease.cluster, lease.name, lease.token)
+                client = StreamClient(access, limits())
+                listing = asyncio.Semaphore(self.options.lists)
+                await Session(owner, client, self.database, listing, rhythm=self.options.rhythm, pace=self.options.pace).run()
+            except* Fenced:
+                log.info("%s: another collector has it by now", lease.name)
+                fenced = True
+            except* DomainError as group:
+                log.warning("%s cannot be collected: %s", lease.name, group.exceptions[0])
+            except* Exception:
+                log.exception("collecting %s broke; starting over", lease.name)
+            await asyncio.sleep(RESTART_PAUSE)
+
+    async def _end(self) -> None:
+        for cluster in list(self._sessions):
+            await self._drop(cluster)
+        try:
+            await self.database(leases.leave, self.name)
+        except DatabaseError:
+            log.warning("the clusters could not be given back; their leases run out by themselves")
+        self._threads.shutdown()
+
+
+def _usable(function: Callable[..., T], *args: Any) -> T:
+    """Call it on a connection that works: one that broke is closed, so that the next call opens another."""
+    connection.close_if_unusable_or_obsolete()
+    try:
+        return function(*args)
+    except DatabaseError:
+        connection.close()
+        raise
+
+
+def _fingerprint(lease: Lease) -> str:
+    return sha256(f"{lease.token}\n{lease.name}\n{lease.kubeconfig}".encode()).hexdigest()
+
+
+async def collect(chosen: Options) -> None:
+    """Collect until SIGTERM or SIGINT."""
+    collector = Collector(chosen)
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, collector.stop)
+    await collector.run()

@@ -1,0 +1,109 @@
+"""What waits to be written for one cluster: bounded in bytes, so that a slow database stops the reading instead of dropping."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+
+from clusters.kinds import Kind
+from storage_api.services.bulk import Record
+from storage_api.services.events import EventReport
+
+OVERHEAD = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a kind has been followed once everything before this item is written.
+
+    `listed`: a complete list ended here; `exact` says whether all of it could be stored as the cluster sent it.
+    """
+
+    kind: Kind
+    resource_version: str
+    listed: bool = False
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Inexact:
+    """A document of the kind could not be stored as the cluster sent it."""
+
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The cluster no longer serves the kind."""
+
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """At `moment` (the database's clock) the cluster answered, and the kinds stood in these phases: key -> (phase, error)."""
+
+    moment: datetime
+    revision: str
+    phases: dict[Kind, tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Tells when everything before it is committed."""
+
+    reached: "asyncio.Future[None]"
+
+
+Item = Record | EventReport | Position | Inexact | Gone | Beat | Mark
+
+
+def _size(item: Item) -> int:
+    match item:
+        case Record(data=bytes(data)):
+            return len(data) + OVERHEAD
+        case EventReport():
+            return len(item.data) + OVERHEAD
+    return OVERHEAD
+
+
+class Queue:
+    """First in, first out, of at most so many bytes; one larger item is let through alone."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._items: deque[Item] = deque()
+        self._bytes = 0
+        self._changed = asyncio.Condition()
+
+    async def put(self, *items: Item) -> None:
+        """Append the items together, as soon as there is room."""
+        size = sum(map(_size, items))
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._bytes or self._bytes + size <= self._limit)
+            self._items.extend(items)
+            self._bytes += size
+            self._changed.notify_all()
+
+    async def take(self, most: int) -> list[Item]:
+        """At least one item, at most so many. They count as waiting until `done`."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: bool(self._items))
+            return [self._items.popleft() for _ in range(min(most, len(self._items)))]
+
+    async def more(self, most: int) -> list[Item]:
+        """What else waits, at most so many."""
+        async with self._changed:
+            return [self._items.popleft() for _ in range(min(most, len(self._items)))]
+
+    async def done(self, items: list[Item]) -> None:
+        """The items are written: their room is free."""
+        async with self._changed:
+            self._bytes -= sum(map(_size, items))
+            self._changed.notify_all()
+
+    async def flush(self) -> None:
+        """Until everything that waits now is committed."""
+        mark = Mark(asyncio.get_running_loop().create_future())
+        await self.put(mark)
+        await mark.reached

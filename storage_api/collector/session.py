@@ -1,0 +1,210 @@
+"""Collecting one cluster: its kinds' followers, one writer, and the beat that says how fresh the store is."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from django.db import DatabaseError
+
+from clusters.client import CHUNKS
+from clusters.kinds import KINDS, Kind
+from clusters.streams import StreamClient
+from kubegale.errors import ClusterUnavailable, DomainError, Forbidden
+from storage_api.collector import writer
+from storage_api.collector.discovery import Discovered, discover
+from storage_api.collector.follower import Database, Follower, Pace, Phase, Surroundings
+from storage_api.collector.queue import Beat, Gone, Item, Mark, Queue
+from storage_api.collector.writer import Owner
+from storage_api.services import sync
+
+log = logging.getLogger(__name__)
+# A watch that has only just been opened may still be bringing what happened before.
+SETTLED = 0.5
+DATABASE_PAUSE = 1.0
+CRDS = ("apiextensions.k8s.io", "customresourcedefinitions")
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Seconds between beats and between looks at what the cluster serves; items a batch, bytes waiting; kinds to leave out."""
+
+    beat: float = 2.0
+    discovery: float = 60.0
+    gather: float = 0.05
+    batch: int = 1000
+    queue_bytes: int = 8 * 1024 * 1024
+    exclude: tuple[str, ...] = ()
+
+
+class Session:
+    """Collects one cluster under one lease until cancelled, or until the lease is lost (Fenced)."""
+
+    def __init__(
+        self, owner: Owner, client: StreamClient, database: Database, listing: asyncio.Semaphore, *, rhythm: Rhythm, pace: Pace
+    ) -> None:
+        self.owner = owner
+        self.rhythm = rhythm
+        self._queue = Queue(rhythm.queue_bytes)
+        self._database = database
+        self._client = client
+        self._kinds_changed = asyncio.Event()
+        self._around = Surroundings(client, owner.name, self._queue, database, listing, pace, self._kinds_changed)
+        self._followers: dict[Kind, tuple[Follower, asyncio.Task[None]]] = {}
+        self._phases: dict[Kind, tuple[str, str]] = {}
+        self._revision = ""
+        self._versions: dict[Kind, str] = {}
+        self._crds_at = ""
+
+    async def run(self) -> None:
+        """Until cancelled or fenced."""
+        self._revision, known = await self._database(sync.begin, self.owner.cluster, self.owner.token, self.owner.name)
+        for row in known:
+            kind = Kind(row.kind, row.plural, row.group, row.version, row.namespaced)
+            self._versions[kind] = row.resource_version
+            self._phases[kind] = (row.phase, row.error)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._write())
+                tasks.create_task(self._discover(tasks))
+                tasks.create_task(self._beat())
+        finally:
+            await self._client.close()
+
+    # --- kinds ------------------------------------------------------------------------------------------------------
+    async def _discover(self, tasks: asyncio.TaskGroup) -> None:
+        delay = 0.5
+        while True:
+            self._kinds_changed.clear()
+            try:
+                await self._settle(await discover(self._client, self.rhythm.exclude), tasks)
+                delay = 0.5
+            except DomainError as error:
+                await self._say(error)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, self.rhythm.discovery)
+                continue
+            try:
+                async with asyncio.timeout(self.rhythm.discovery):
+                    await self._kinds_changed.wait()
+                # A new definition is served a little after it is written; many come together.
+                await asyncio.sleep(delay)
+            except TimeoutError:
+                pass
+
+    async def _say(self, error: DomainError) -> None:
+        log.info("%s: %s", self.owner.name, error.message)
+        try:
+            await self._database(sync.unreachable, self.owner.cluster, self.owner.token, error.message)
+        except DatabaseError:
+            log.warning("%s: the database does not answer", self.owner.name)
+
+    async def _settle(self, found: Discovered, tasks: asyncio.TaskGroup) -> None:
+        """Follow what is new, stop following what is gone, and take its rows out."""
+        wanted = set(found.kinds)
+        for kind in [kind for kind in {**self._versions, **self._followers} if kind not in wanted and kind.group not in found.unknown]:
+            await self._stop(kind)
+            if any((other.group, other.plural) == (kind.group, kind.plural) for other in wanted):
+                continue
+            self._phases.pop(kind, None)
+            await self._queue.put(Gone(kind))
+        for kind in found.kinds:
+            if kind not in self._followers:
+                follower = Follower(self._around, kind, self._versions.pop(kind, ""))
+                self._followers[kind] = (follower, tasks.create_task(follower.run()))
+
+    async def _stop(self, kind: Kind) -> None:
+        self._versions.pop(kind, None)
+        if kind in self._followers:
+            _, task = self._followers.pop(kind)
+            task.cancel()
+            await asyncio.wait([task])
+
+    # --- beat -------------------------------------------------------------------------------------------------------
+    async def _beat(self) -> None:
+        while True:
+            try:
+                await self._one_beat()
+            except DatabaseError:
+                log.warning("%s: the database does not answer", self.owner.name)
+            except DomainError as error:
+                await self._say(error)
+            await asyncio.sleep(self.rhythm.beat)
+
+    async def _one_beat(self) -> None:
+        """One look at the cluster: how far it is by now, and which watches stood when it was asked."""
+        loop = asyncio.get_running_loop()
+        moment, asked = await self._database(sync.now), loop.time()
+        revision = await self._newest()
+        if revision.isdigit() and self._revision.isdigit() and int(revision) < int(self._revision):
+            log.warning("%s: its versions run backwards; listing everything again", self.owner.name)
+            await self._start_over()
+        self._revision = revision
+        phases = {kind: self._phase(follower, asked) for kind, (follower, _) in self._followers.items()}
+        changed = {kind: phase for kind, phase in phases.items() if self._phases.get(kind) != phase}
+        await self._queue.put(Beat(moment, revision, changed))
+        await self._queue.flush()
+        self._phases.update(changed)
+        self._notice_definitions()
+
+    @staticmethod
+    def _phase(follower: Follower, asked: float) -> tuple[str, str]:
+        stands = follower.open_since is not None and follower.open_since <= asked - SETTLED
+        if follower.phase == Phase.WATCHING and not stands:
+            return Phase.RECONNECTING, follower.error
+        return follower.phase, follower.error
+
+    async def _newest(self) -> str:
+        """The cluster's newest resourceVersion; "" where namespaces may not be listed."""
+        try:
+            body = await self._client.read("GET", KINDS["namespaces"].path(), query={"limit": 1})
+        except Forbidden:
+            await self._client.read("GET", "/version")
+            return ""
+        try:
+            return CHUNKS.decode(body).metadata.resource_version
+        except ValueError:
+            raise ClusterUnavailable("the cluster's answer is not a Kubernetes list", reason="bad_answer") from None
+
+    async def _start_over(self) -> None:
+        """Positions of a history that never happened are worth nothing."""
+        for follower, task in list(self._followers.values()):
+            task.cancel()
+            await asyncio.wait([task])
+            follower.version = ""
+        self._versions = dict.fromkeys(self._followers, "")
+        self._followers.clear()
+        self._kinds_changed.set()
+
+    def _notice_definitions(self) -> None:
+        """A definition that came or went changes what there is to follow."""
+        for kind, (follower, _) in self._followers.items():
+            if (kind.group, kind.plural) == CRDS:
+                if self._crds_at not in ("", follower.version):
+                    self._kinds_changed.set()
+                self._crds_at = follower.version
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+    async def _write(self) -> None:
+        while True:
+            items = await self._queue.take(1)
+            if not isinstance(items[0], Mark):
+                await asyncio.sleep(self.rhythm.gather)
+                items += await self._queue.more(self.rhythm.batch - 1)
+            await self._commit([item for item in items if not isinstance(item, Mark)])
+            await self._queue.done(items)
+            for item in items:
+                if isinstance(item, Mark) and not item.reached.done():
+                    item.reached.set_result(None)
+
+    async def _commit(self, items: list[Item]) -> None:
+        """Written for certain, however often the database has to be asked; Fenced when the lease is lost."""
+        while items:
+            try:
+                refused = await self._database(writer.write, self.owner, items)
+            except DatabaseError as error:
+                log.warning("%s: writing %d items failed, trying again: %s", self.owner.name, len(items), str(error).splitlines()[:1])
+                await asyncio.sleep(DATABASE_PAUSE)
+                continue
+            if refused:
+                log.warning("%s: the database refused %d documents", self.owner.name, refused)
+            return

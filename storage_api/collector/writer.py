@@ -1,0 +1,100 @@
+"""Writing what the followers found: batches, each one transaction with the positions that it reaches, under the lease's token."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from clusters.kinds import Kind
+from kubegale.errors import Invalid
+from storage_api.collector.queue import Beat, Gone, Inexact, Item, Position
+from storage_api.kinds import resource_type
+from storage_api.services import bulk, events, sync
+from storage_api.services.bulk import Record
+from storage_api.services.events import EventReport
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """For whom is written: the cluster, the name its rows stand under, and the lease's token."""
+
+    cluster: int
+    name: str
+    token: int
+
+
+def write(owner: Owner, items: Sequence[Item]) -> int:
+    """Apply the items in order, all or nothing; how many documents were refused by the database. Fenced when the lease is lost."""
+    try:
+        _write(owner, items, bulk.write)
+        return 0
+    except Invalid:
+        refused: list[Record] = []
+        _write(owner, items, lambda records: _one_by_one(records, refused))
+        with transaction.atomic():
+            sync.fence(owner.cluster, owner.token)
+            sync.inexact_types(owner.cluster, {record.key.resource_type for record in refused})
+        return len(refused)
+
+
+def _write(owner: Owner, items: Sequence[Item], put: Callable[[Sequence[Record]], object]) -> None:
+    with transaction.atomic():
+        sync.fence(owner.cluster, owner.token)
+        for part in _parts(items):
+            if isinstance(part, list):
+                put(part)
+            else:
+                _apply(owner, part)
+        _advance(owner, items)
+
+
+def _parts(items: Iterable[Item]) -> Iterator[list[Record] | Item]:
+    """Records in runs in which no key comes twice, so that every state of an object gets its line in the log."""
+    run: dict[object, Record] = {}
+    for item in items:
+        if isinstance(item, Record):
+            if item.key in run:
+                yield list(run.values())
+                run = {}
+            run[item.key] = item
+        elif not isinstance(item, Position) or item.listed:
+            if run:
+                yield list(run.values())
+                run = {}
+            yield item
+    if run:
+        yield list(run.values())
+
+
+def _apply(owner: Owner, item: Item) -> None:
+    match item:
+        case EventReport():
+            events.add_event(item)
+        case Inexact():
+            sync.inexact(owner.cluster, item.kind)
+        case Gone():
+            sync.sweep(owner.name, resource_type(item.kind))
+            sync.forget(owner.cluster, item.kind)
+        case Beat():
+            sync.beat(owner.cluster, item.moment, item.revision, item.phases)
+        case Position():
+            sync.listed(owner.cluster, item.kind, item.resource_version, exact=item.exact)
+
+
+def _advance(owner: Owner, items: Iterable[Item]) -> None:
+    """Save the last position of each kind; a kind has changed when a record of its type is among the items."""
+    last: dict[Kind, Position] = {}
+    changed = {item.key.resource_type for item in items if isinstance(item, Record)}
+    for item in items:
+        if isinstance(item, Position):
+            last[item.kind] = item
+    for kind, position in last.items():
+        sync.advance(owner.cluster, kind, position.resource_version, changed=resource_type(kind) in changed)
+
+
+def _one_by_one(records: Sequence[Record], refused: list[Record]) -> None:
+    for record in records:
+        try:
+            bulk.write([record])
+        except Invalid:
+            refused.append(record)

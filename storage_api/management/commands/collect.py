@@ -1,0 +1,21 @@
+"""`manage.py collect`: keep the store true to every registered cluster."""
+
+import asyncio
+import gc
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from storage_api.collector.process import collect, options
+
+
+class Command(BaseCommand):
+    """Runs one collector in the foreground; several share the clusters."""
+
+    help = "Keep the store true to every registered cluster, until SIGTERM. Several may run: they share the clusters by leases."
+
+    def handle(self, *args: Any, **kwargs: Any) -> None:
+        """Until stopped."""
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        asyncio.run(collect(options()))

@@ -1,0 +1,191 @@
+"""What is known about each cluster's copy in the store: positions of the watches, phases, moments. Written under a lease alone."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from clusters.kinds import Kind
+from clusters.models import Cluster
+from kubegale.errors import Conflict
+from storage_api.documents import RESOURCE
+from storage_api.kinds import resource_type
+from storage_api.models import ClusterSync, KindSync, KindWrite
+from storage_api.queries import Query
+from storage_api.services import resources
+
+SWEEP_SECONDS = 600
+
+
+class Fenced(Conflict):
+    """Another collector holds the cluster by now: nothing was written."""
+
+    code = "fenced"
+
+
+def fence(cluster: int, token: int) -> None:
+    """Hold on to the lease until the transaction ends; Fenced when it is another's by now."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM storage_cluster_sync WHERE cluster_id = %s AND token = %s FOR KEY SHARE", [cluster, token])
+        if cursor.fetchone() is None:
+            raise Fenced("another collector holds this cluster")
+
+
+def now() -> datetime:
+    """The database's clock, which all moments here are read from."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+        return moment
+
+
+# --- written by the collector ---------------------------------------------------------------------------------------
+def begin(cluster: int, token: int, name: str) -> tuple[str, list[KindSync]]:
+    """(the newest revision seen before, the known kinds). Rows under a former name of the cluster are taken out, to be collected anew."""
+    with transaction.atomic():
+        fence(cluster, token)
+        row = ClusterSync.objects.get(pk=cluster)
+        kinds = list(KindSync.objects.filter(cluster_id=cluster))
+        if row.stored_as not in ("", name):
+            for kind in kinds:
+                sweep(row.stored_as, kind.resource_type)
+            KindSync.objects.filter(cluster_id=cluster).delete()
+            ClusterSync.objects.filter(pk=cluster).update(revision="", beaten_at=None)
+            row.revision, kinds = "", []
+        ClusterSync.objects.filter(pk=cluster).update(stored_as=name)
+    return row.revision, kinds
+
+
+def sweep(cluster_name: str, resource_type: str) -> int:
+    """Delete every row of a type in a cluster, logged; how many."""
+    return resources.delete(Query(RESOURCE, resources.of_type(cluster_name, resource_type)), seconds=SWEEP_SECONDS)
+
+
+def stored(cluster_name: str, resource_type: str) -> dict[tuple[str, str], tuple[str, str]]:
+    """(namespace, name) -> (uid, resourceVersion) of a type's rows; documents are not touched."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT namespace, resource_name, coalesce(uid, ''), coalesce(resource_version, '') FROM storage_resource"
+            " WHERE cluster_id = %s AND resource_type = %s",
+            [cluster_name, resource_type],
+        )
+        return {(namespace, name): (uid, version) for namespace, name, uid, version in cursor.fetchall()}
+
+
+def known_events(cluster_name: str, ids: Iterable[str]) -> set[str]:
+    """Which of these event ids are kept already."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT event_id FROM storage_event WHERE cluster_id = %s AND event_id = ANY (%s)", [cluster_name, list(ids)])
+        return {row[0] for row in cursor.fetchall()}
+
+
+def advance(cluster: int, kind: Kind, resource_version: str, *, changed: bool) -> None:
+    """Note how far a kind is followed."""
+    values: dict[str, object] = {"resource_version": resource_version, **({"changed_at": timezone.now()} if changed else {})}
+    KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).update(**values)
+
+
+def listed(cluster: int, kind: Kind, resource_version: str, *, exact: bool) -> None:
+    """Note a complete list of the kind."""
+    values: dict[str, object] = {"version": kind.version, "kind": kind.name, "namespaced": kind.namespaced}
+    values["resource_type"] = resource_type(kind)
+    values |= {"resource_version": resource_version, "listed_at": timezone.now(), "exact": exact, "error": ""}
+    KindSync.objects.update_or_create(cluster_id=cluster, group=kind.group, plural=kind.plural, defaults=values)
+
+
+def inexact(cluster: int, kind: Kind) -> None:
+    """From now on the kind is read live: a document of it is not in the store as the cluster has it."""
+    KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).update(exact=False)
+
+
+def inexact_types(cluster: int, resource_types: Iterable[str]) -> None:
+    """The same for kinds by the types that they are stored under."""
+    KindSync.objects.filter(cluster_id=cluster, resource_type__in=list(resource_types)).update(exact=False)
+
+
+def forget(cluster: int, kind: Kind) -> None:
+    """The kind is served no longer."""
+    KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).delete()
+
+
+def beat(cluster: int, moment: datetime, revision: str, phases: Mapping[Kind, tuple[str, str]]) -> None:
+    """Everything until the moment is committed, for the kinds that are watched; `phases` holds those that changed."""
+    ClusterSync.objects.filter(pk=cluster).update(beaten_at=moment, revision=revision, error="")
+    for kind, (phase, error) in phases.items():
+        known = KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural)
+        if not known.update(phase=phase, error=error) and phase == KindSync.Phase.REFUSED:
+            facts = {"version": kind.version, "kind": kind.name, "namespaced": kind.namespaced, "resource_type": resource_type(kind)}
+            KindSync.objects.create(cluster_id=cluster, group=kind.group, plural=kind.plural, phase=phase, error=error, **facts)
+
+
+def unreachable(cluster: int, token: int, error: str) -> None:
+    """The cluster does not answer; what is stored ages from here."""
+    ClusterSync.objects.filter(pk=cluster, token=token).update(error=error[:500])
+
+
+# --- written by whoever changes objects -------------------------------------------------------------------------------
+def touched(server: Cluster, path: str) -> None:
+    """Objects under an API path were changed through us: until the collector has passed this moment, lists of the kind are live."""
+    group, plural = address(path)
+    if plural:
+        with connection.cursor() as cursor:
+            cursor.execute(_TOUCH, [group, plural, server.pk])
+
+
+_TOUCH = """
+INSERT INTO storage_kind_write (cluster_id, "group", plural, at) SELECT id, %s, %s, clock_timestamp() FROM clusters_cluster WHERE id = %s
+ON CONFLICT (cluster_id, "group", plural) DO UPDATE SET at = greatest(storage_kind_write.at, EXCLUDED.at)
+"""
+
+
+def address(path: str) -> tuple[str, str]:
+    """(group, plural) of an API path; plural is "" for what is no object."""
+    parts = path.strip("/").split("/")
+    if parts[0] == "api":
+        group, rest = "", parts[2:]
+    elif parts[0] == "apis" and len(parts) > 2:
+        group, rest = parts[1], parts[3:]
+    else:
+        return "", ""
+    if len(rest) > 2 and rest[0] == "namespaces":
+        rest = rest[2:] if rest[2] not in ("status", "finalize") else rest
+    return group, rest[0] if rest else ""
+
+
+# --- read -------------------------------------------------------------------------------------------------------------
+# A watch delivers a little later than the API server answers the writer.
+WATCH_LAG = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How old one kind's copy is. `age` is in seconds, None while nothing can be said (never listed, or not watched now)."""
+
+    sync: KindSync
+    age: float | None
+    servable: bool
+
+
+def freshness(cluster: Cluster, *, within: float) -> list[Freshness]:
+    """Of every kind of a cluster; `servable` copies are at most `within` seconds old and hold what was written through us."""
+    row = ClusterSync.objects.filter(pk=cluster.pk).first()
+    if row is None:
+        return []
+    written = {(write.group, write.plural): write.at for write in KindWrite.objects.filter(cluster=cluster)}
+    moment = now()
+    return [_freshness(row, kind, cluster, written.get((kind.group, kind.plural)), moment, within) for kind in _kinds(cluster)]
+
+
+def _kinds(cluster: Cluster) -> list[KindSync]:
+    return list(KindSync.objects.filter(cluster=cluster).order_by("group", "plural"))
+
+
+def _freshness(row: ClusterSync, kind: KindSync, cluster: Cluster, written: datetime | None, moment: datetime, within: float) -> Freshness:
+    watching = kind.phase == KindSync.Phase.WATCHING and row.beaten_at is not None
+    age = (moment - row.beaten_at).total_seconds() if watching and row.beaten_at else None
+    servable = age is not None and age <= within and kind.exact and row.stored_as == cluster.name
+    if servable and written is not None and row.beaten_at is not None:
+        servable = (row.beaten_at - written).total_seconds() > WATCH_LAG
+    return Freshness(kind, age, servable)
