@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -76,14 +77,25 @@ class Collector:
         self._threads = ThreadPoolExecutor(chosen.writers + 1, thread_name_prefix="database")
         self._sessions: dict[int, tuple[str, asyncio.Task[None]]] = {}
         self._stopping = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
 
     def stop(self) -> None:
         """End soon, giving the clusters back."""
         self._stopping.set()
 
+    def stop_from_elsewhere(self) -> None:
+        """The same, from another thread."""
+        self._loop.call_soon_threadsafe(self.stop)
+
     async def database(self, function: Callable[..., T], *args: Any) -> T:
-        """Run a function that talks to the database on one of the few threads that do."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, functools.partial(_usable, function, *args))
+        """Run a function that talks to the database on one of the few threads that do. Cancelled, it still waits for the function:
+        whoever goes on with the cluster must find what was written."""
+        call = self._loop.run_in_executor(self._threads, functools.partial(_usable, function, *args))
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            await asyncio.wait([call])
+            raise
 
     async def run(self) -> None:
         """Until stopped."""
@@ -145,7 +157,19 @@ class Collector:
             await self.database(leases.leave, self.name)
         except DatabaseError:
             log.warning("the clusters could not be given back; their leases run out by themselves")
+        await self._disconnect()
         self._threads.shutdown()
+
+    async def _disconnect(self) -> None:
+        """Each thread closes its own connection; they meet first, so that none does it twice."""
+        threads = self.options.writers + 1
+        meeting = threading.Barrier(threads)
+
+        def close() -> None:
+            meeting.wait()
+            connection.close()
+
+        await asyncio.gather(*(self._loop.run_in_executor(self._threads, close) for _ in range(threads)))
 
 
 def _usable(function: Callable[..., T], *args: Any) -> T:

@@ -1,0 +1,122 @@
+"""Running collectors in the tests' own process, and what a store that is true to its cluster looks like."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from django.db import connection
+
+from clusters.kinds import Kind
+from simcluster.testing import RunningCluster
+from storage_api.collector.documents import document
+from storage_api.collector.follower import Pace
+from storage_api.collector.process import Collector, Options
+from storage_api.collector.session import Rhythm
+from storage_api.kinds import resource_type
+
+# The same, at the speed of tests.
+RHYTHM = Rhythm(beat=0.15, discovery=5.0, gather=0.01, exclude=("leases.coordination.k8s.io",))
+PACE = Pace(page=50, silence=5.0, watch=20, longest_delay=0.4)
+QUICK = Options(lease=2.0, writers=2, rhythm=RHYTHM, pace=PACE)
+NOT_STORED = {("", "events"), ("coordination.k8s.io", "leases"), ("events.k8s.io", "events")}
+
+
+def quick(*, pace: dict[str, Any] | None = None, rhythm: dict[str, Any] | None = None, **changes: Any) -> Options:
+    """Options of tests with some changed."""
+    return replace(QUICK, pace=replace(PACE, **(pace or {})), rhythm=replace(RHYTHM, **(rhythm or {})), **changes)
+
+
+@contextlib.contextmanager
+def collecting(options: Options = QUICK) -> Iterator[Collector]:
+    """A collector for the length of the block."""
+    started: list[Collector] = []
+    ready = threading.Event()
+
+    async def main() -> None:
+        started.append(Collector(options))
+        ready.set()
+        await started[0].run()
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()), name="collector", daemon=True)
+    loops_before = threading.active_count()
+    thread.start()
+    ready.wait(10)
+    try:
+        yield started[0]
+    finally:
+        started[0].stop_from_elsewhere()
+        thread.join(30)
+        assert not thread.is_alive(), f"the collector did not stop ({loops_before} threads before)"
+
+
+def eventually(condition: Callable[[], Any], *, seconds: float = 30.0) -> Any:
+    """What the condition returns once it holds; AssertionError with its last answer when it never does."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"did not come about within {seconds} s: {found!r}"
+        time.sleep(0.03)
+    return found
+
+
+def in_cluster(server: RunningCluster, only: Collection[str] = ()) -> dict[tuple[str, str, str], Any]:
+    """(type, namespace, name) -> document, as the store should have it."""
+
+    def read() -> dict[tuple[str, str, str], Any]:
+        found = {}
+        for resource in server.cluster.table:
+            if (resource.group, resource.plural) in NOT_STORED or "watch" not in resource.verbs:
+                continue
+            if only and resource.plural not in only:
+                continue
+            kind = Kind(resource.kind, resource.plural, resource.group, resource.version, resource.namespaced)
+            for record in server.store.list(resource.storage):
+                text, _ = document(record.raw, kind)
+                found[resource_type(kind), record.namespace, record.name] = orjson.loads(text)
+        return found
+
+    return server.call(read)
+
+
+def in_store(name: str) -> dict[tuple[str, str, str], Any]:
+    """(type, namespace, name) -> document of a cluster's rows."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT resource_type, namespace, resource_name, data::text FROM storage_resource WHERE cluster_id = %s", [name])
+        return {(row[0], row[1], row[2]): orjson.loads(row[3]) for row in cursor.fetchall()}
+
+
+def replayed(name: str) -> dict[tuple[str, str, str], Any]:
+    """The state that the log of changes tells, read from its beginning; each step must fit what was before."""
+    state: dict[tuple[str, str, str], Any] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT op, resource_type, namespace, resource_name, data::text FROM storage_change WHERE cluster_id = %s ORDER BY seq", [name]
+        )
+        for op, *key, data in cursor.fetchall():
+            place = (key[0], key[1], key[2])
+            assert (place in state) == (op != "add"), (op, place)
+            if op == "delete":
+                del state[place]
+            else:
+                state[place] = orjson.loads(data)
+    return state
+
+
+def is_true(server: RunningCluster, name: str, only: Collection[str] = ()) -> bool:
+    """Whether the store holds what the cluster holds; of all kinds or of some plurals."""
+    return in_cluster(server, only) == in_store(name)
+
+
+def wait_true(server: RunningCluster, name: str, *, seconds: float = 30.0, only: Collection[str] = ()) -> None:
+    """Until the store holds what the cluster holds."""
+    deadline = time.monotonic() + seconds
+    while not is_true(server, name, only):
+        if time.monotonic() > deadline:
+            wanted, found = in_cluster(server, only), in_store(name)
+            different = {key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)}
+            raise AssertionError(f"{len(different)} objects differ: {sorted(different)[:5]}")
+        time.sleep(0.05)

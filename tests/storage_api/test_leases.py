@@ -1,0 +1,94 @@
+"""Several collectors share the clusters; a dead one is replaced, and two never write for one cluster."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+from django.db import connection
+
+from clusters import services
+from clusters.models import Cluster
+from simcluster.testing import RunningCluster
+from storage_api.collector.writer import Owner, write
+from storage_api.models import ClusterSync, Resource
+from storage_api.services import leases
+from storage_api.services.bulk import Record
+from storage_api.services.resources import Key
+from storage_api.services.sync import Fenced
+from tests.storage_api.collecting import eventually, in_store, replayed, wait_true
+from tests.storage_api.test_collector import config_map
+
+
+@contextlib.contextmanager
+def process(**environ: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """`manage.py collect` on the tests' database."""
+    to = connection.settings_dict
+    address = f"postgres://{quote(to['USER'])}:{quote(to['PASSWORD'])}@{to['HOST']}:{to['PORT']}/{to['NAME']}"
+    settings = {**os.environ, "DATABASE_URL": address, "LOG_LEVEL": "WARNING", "COLLECTOR_BEAT_SECONDS": "0.3", **environ}
+    child = subprocess.Popen([sys.executable, "manage.py", "collect"], env=settings)
+    try:
+        yield child
+    finally:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+@pytest.mark.slow
+def test_a_killed_collector_is_replaced_within_fifteen_seconds(server: RunningCluster, watched: Cluster) -> None:
+    server.load_pods(40)
+    with process() as first:
+        wait_true(server, "watched", seconds=60)
+        owner = ClusterSync.objects.get().owner
+        with process():
+            first.send_signal(signal.SIGKILL)
+            killed = time.monotonic()
+            server.load("configmaps", [config_map("after-the-kill")])
+            eventually(lambda: ClusterSync.objects.get().owner not in ("", owner), seconds=15)
+            wait_true(server, "watched", seconds=15)
+            assert time.monotonic() - killed < 15
+    assert ClusterSync.objects.get().owner == "", "an orderly end gives the clusters back"
+    assert replayed("watched") == in_store("watched")
+
+
+def test_clusters_are_shared_out_evenly_and_given_away_when_another_comes(server: RunningCluster, watched: Cluster) -> None:
+    for name in ("two", "three", "four"):
+        services.register(name=name, kubeconfig_text=server.kubeconfig_yaml)
+    assert len(leases.turn("a", seconds=30)) == 4
+    assert leases.turn("b", seconds=30) == []
+    first, second = leases.turn("a", seconds=30), leases.turn("b", seconds=30)
+    assert (len(first), len(second)) == (2, 2)
+    assert not {lease.cluster for lease in first} & {lease.cluster for lease in second}
+    leases.leave("a")
+    assert len(leases.turn("b", seconds=30)) == 4
+
+
+def test_a_former_owner_writes_nothing(watched: Cluster) -> None:
+    (lease,) = leases.turn("a", seconds=0.001)
+    time.sleep(0.01)
+    (taken,) = leases.turn("b", seconds=30)
+    assert taken.token > lease.token
+    record = Record(Key("watched", "ConfigMap", "default", "late"), b"{}")
+    with pytest.raises(Fenced):
+        write(Owner(watched.pk, "watched", lease.token), [record])
+    assert not Resource.objects.filter(resource_name="late").exists()
+    write(Owner(watched.pk, "watched", taken.token), [record])
+    assert Resource.objects.filter(resource_name="late").exists()
+
+
+def test_a_renamed_cluster_is_collected_under_its_new_name(server: RunningCluster, watched: Cluster) -> None:
+    server.load("configmaps", [config_map("same")])
+    with process(COLLECTOR_LEASE_SECONDS="2"):
+        wait_true(server, "watched", seconds=60)
+        services.update(watched, {"name": "renamed"})
+        wait_true(server, "renamed", seconds=60)
+        eventually(lambda: not in_store("watched"))
