@@ -21,7 +21,7 @@ class ClusterForm(ModelForm[Cluster]):
 
     class Meta:
         model = Cluster
-        fields = ("name", "description", "kubeconfig", "labels", "is_default", "protected")
+        fields = ("name", "description", "kubeconfig", "labels", "is_default", "protected", "impersonate")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

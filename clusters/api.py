@@ -37,6 +37,7 @@ def represent(cluster: Cluster) -> dict[str, Any]:
         "labels": cluster.labels,
         "is_default": cluster.is_default,
         "protected": cluster.protected,
+        "impersonate": cluster.impersonate,
         "created_at": _utc(cluster.created_at),
         "last_seen_at": _utc(cluster.last_seen_at),
     }
@@ -58,10 +59,19 @@ CLUSTER_SCHEMA = record(
     labels=OBJECT,
     is_default=BOOLEAN,
     protected=BOOLEAN,
+    impersonate=BOOLEAN,
     created_at=TEXT,
     last_seen_at=nullable(TEXT),
 )
-FIELDS = {"name": TEXT, "description": TEXT, "kubeconfig": TEXT, "labels": OBJECT, "is_default": BOOLEAN, "protected": BOOLEAN}
+FIELDS = {
+    "name": TEXT,
+    "description": TEXT,
+    "kubeconfig": TEXT,
+    "labels": OBJECT,
+    "is_default": BOOLEAN,
+    "protected": BOOLEAN,
+    "impersonate": BOOLEAN,
+}
 
 
 class ClusterViewSet(ViewSetMixin, DialectView):

@@ -25,6 +25,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from clusters import identity
 from clusters.documents import Object
 from clusters.kinds import Kind
 from clusters.kubeconfig import Access
@@ -90,13 +91,14 @@ HEADS = msgspec.json.Decoder(Head)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds to connect, seconds for a whole answer, kept connections, seconds a circuit stays open, address policy."""
+    """Seconds to connect, seconds for a whole answer, kept connections, seconds a circuit stays open, address policy, impersonation."""
 
     connect: float = 3.0
     read: float = 30.0
     pool: int = 16
     circuit: float = 10.0
     policy: str = "private"
+    impersonate: bool = False
 
 
 class Circuit:
@@ -298,7 +300,9 @@ class ClusterClient:
     ) -> urllib3.BaseHTTPResponse:
         """The answer as it arrives, whatever its status; the caller reads and releases it."""
         self.circuit.check()
-        headers = {**self._headers, "Accept": accept}
+        headers = urllib3.HTTPHeaderDict({**self._headers, "Accept": accept})
+        for name, value in self.impersonation():
+            headers.add(name, value)
         if body is not None:
             headers["Content-Type"] = content_type
         text = urlencode({key: value for key, value in (query or {}).items() if value not in (None, "")})
@@ -322,6 +326,10 @@ class ClusterClient:
             raise self._unavailable(error) from error
         self.circuit.succeeded()
         return response
+
+    def impersonation(self) -> list[tuple[str, str]]:
+        """The headers that name whoever asks, on clusters whose own RBAC is to decide too; set here and nowhere else."""
+        return identity.headers(identity.current()) if self.limits.impersonate else []
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
         """The whole body within the time limit, however slowly it drips."""

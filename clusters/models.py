@@ -27,6 +27,7 @@ class Cluster(models.Model):
     labels = models.JSONField(default=dict, blank=True)
     is_default = models.BooleanField(default=False)
     protected = models.BooleanField(default=False, help_text="Deleting and draining here asks for confirmation.")
+    impersonate = models.BooleanField(default=False, help_text="Name the caller to the cluster, so that its own RBAC decides too.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     last_seen_at = models.DateTimeField(null=True, blank=True)

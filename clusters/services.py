@@ -18,7 +18,8 @@ from kubegale.errors import ClusterNotFound, ClusterUnavailable, DomainError, Fo
 
 NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_. ]{0,98}[A-Za-z0-9])?\Z")
 MASK = "***"
-EDITABLE = ("description", "labels", "protected")
+EDITABLE = ("description", "labels", "protected", "impersonate")
+FLAGS = {"protected", "impersonate"}
 
 _clients: dict[int, tuple[str, ClusterClient]] = {}
 _lock = threading.Lock()
@@ -57,7 +58,7 @@ def default_reference() -> str:
     return str(clusters().order_by("-is_default", "id").values_list("pk", flat=True).first() or "")
 
 
-def limits() -> Limits:
+def limits(*, impersonate: bool = False) -> Limits:
     """Time-outs and policy out of the settings."""
     return Limits(
         connect=settings.CLUSTER_CONNECT_TIMEOUT,
@@ -65,22 +66,23 @@ def limits() -> Limits:
         pool=settings.CLUSTER_POOL_SIZE,
         circuit=settings.CLUSTER_CIRCUIT_SECONDS,
         policy=settings.CLUSTER_ADDRESS_POLICY,
+        impersonate=impersonate,
     )
 
 
-def connect(text: str) -> ClusterClient:
+def connect(text: str, *, impersonate: bool = False) -> ClusterClient:
     """A new client for a kubeconfig; Invalid when the kubeconfig is refused."""
     access = kubeconfig.access(text, policy=settings.CLUSTER_ADDRESS_POLICY, allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS)
-    return ClusterClient(access, limits())
+    return ClusterClient(access, limits(impersonate=impersonate))
 
 
 def client(cluster: Cluster) -> ClusterClient:
     """This process's client for the cluster, with its kept connections; new when the kubeconfig has changed."""
-    digest = hashlib.sha256(cluster.kubeconfig.encode()).hexdigest()
+    digest = hashlib.sha256(f"{cluster.impersonate}\0{cluster.kubeconfig}".encode()).hexdigest()
     with _lock:
         if (kept := _clients.get(cluster.pk)) and kept[0] == digest:
             return kept[1]
-    fresh = connect(cluster.kubeconfig)
+    fresh = connect(cluster.kubeconfig, impersonate=cluster.impersonate)
     with _lock:
         _clients[cluster.pk] = (digest, fresh)
     return fresh
@@ -109,9 +111,9 @@ def _check_labels(value: object) -> dict[str, str]:
 def _checked(field: str, value: object) -> Any:
     if field == "labels":
         return _check_labels(value)
-    if field == "protected" and not isinstance(value, bool):
-        raise Invalid("protected must be true or false", field=field)
-    return value if field == "protected" else _check_text(value, field)
+    if field in FLAGS and not isinstance(value, bool):
+        raise Invalid(f"{field} must be true or false", field=field)
+    return value if field in FLAGS else _check_text(value, field)
 
 
 def register(*, name: object, kubeconfig_text: object, default: bool = False, **fields: object) -> Cluster:

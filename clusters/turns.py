@@ -17,7 +17,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from clusters import operations
+from clusters import identity, operations
 from clusters.models import Operation
 from clusters.operations import Again, Cancelled, Result
 from kubegale.errors import DomainError, Internal, Rejected
@@ -83,12 +83,21 @@ def _may_go_on(row: Operation) -> bool:
     return False
 
 
+def _requester(row: Operation) -> identity.Source | None:
+    """On whose behalf an operation goes on: its cluster's own RBAC may want to know. The platform's own work is nobody's."""
+    if not row.requested_by:
+        return None
+    named = cast(Callable[[str], identity.Identity | None], import_string(settings.IDENTITY_OF))
+    return lambda: named(row.requested_by)
+
+
 def _outcome(row: Operation) -> Again | None:
     """Again, or None when the row is final now."""
     runner = cast(Runner, import_string(settings.OPERATIONS[row.kind]["run"]))
     try:
         operations.alive(row)
-        outcome = runner(row)
+        with identity.acting(_requester(row)):
+            outcome = runner(row)
     except Cancelled:
         operations.cancelled(row)
     except (DatabaseError, SoftTimeLimitExceeded):

@@ -50,6 +50,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "kubegale.statistics.CountAnswers",
     "kubegale.observability.RequestLog",
+    "clusters.identity.Nobody",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "kubegale.api.routes.OptionalSlash",
@@ -199,6 +200,8 @@ TENANT_USAGE_RETENTION_DAYS = env.integer("TENANT_USAGE_RETENTION_DAYS", 30)
 LOG_LIMIT_BYTES = env.integer("LOG_LIMIT_BYTES", 10 * 1024 * 1024)
 CONFIRMATION_LEVEL = env.choice("CONFIRMATION_LEVEL", "protected", ("off", "protected", "all"))
 ACCESS_POLICY = "tenants.permissions.authorise"
+OPEN_ACCESS_POLICY = "tenants.permissions.open_to_all"
+IDENTITY_OF = "tenants.identities.named"
 AUDIT_SINK = "tenants.witness.write"
 AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 365)
 AUDIT_STORE_WRITES = env.boolean("AUDIT_STORE_WRITES", True)

@@ -86,8 +86,9 @@ ACCESS_WIDE = Rule(read=Right.MANAGE, read_reach=Reach.CLUSTER, write=Right.MANA
 LIMITS = Rule(write=Right.MANAGE, write_reach=Reach.CLUSTER)
 # Endpoints can send another namespace's traffic anywhere (CVE-2021-25740).
 ROUTING = Rule(write_reach=Reach.CLUSTER)
-# Rows of ours that belong to a cluster: seen by anyone with any right there.
-REGISTRY = Rule(read_reach=Reach.ANY, write=Right.MANAGE, write_reach=Reach.CLUSTER)
+# Registered clusters: seen by anyone with any right there. Changing one is for admins of everything: a cluster's name binds tokens
+# and rows of the store, its kubeconfig and its impersonation decide what everybody may do in it.
+REGISTRY = Rule(read_reach=Reach.ANY, write=Right.MANAGE, write_reach=Reach.EVERYTHING)
 GRANTS = Rule(read=Right.MANAGE, write=Right.MANAGE)
 OVERSIGHT = Rule(read=Right.MANAGE, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.EVERYTHING)
 PLATFORM = Rule(read=Right.MANAGE, read_reach=Reach.EVERYTHING, write=Right.MANAGE, write_reach=Reach.EVERYTHING)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django.http import HttpRequest
 from rest_framework.request import Request
 
 from kubegale.api.audit import Deed
@@ -12,7 +13,7 @@ from tenants import audit
 from tenants.models import ApiToken
 
 
-def write(request: Request, dialect: str, deeds: Sequence[Deed], error: DomainError | None) -> None:
+def write(request: Request | HttpRequest, dialect: str, deeds: Sequence[Deed], error: DomainError | None) -> None:
     """Settings' AUDIT_SINK: one line for each deed that the policy wants kept."""
     kept = [deed for deed in deeds if audit.is_kept(deed)]
     if kept:
@@ -20,14 +21,15 @@ def write(request: Request, dialect: str, deeds: Sequence[Deed], error: DomainEr
         audit.append([audit.entry(deed, who, error) for deed in kept])
 
 
-def caller(request: Request, dialect: str) -> dict[str, Any]:
+def caller(request: Request | HttpRequest, dialect: str) -> dict[str, Any]:
     """Who asked, from where, by what."""
-    user, token = request.user, request.auth
+    user, token = request.user, getattr(request, "auth", None)
+    plain = request._request if isinstance(request, Request) else request
     return {
         "user_pk": user.pk,
         "username": user.get_username() if user.pk else "",
         "token": str(token)[:120] if isinstance(token, ApiToken) else "",
         "address": client_address(request) or None,
-        "request_id": getattr(request._request, "id", ""),
+        "request_id": getattr(plain, "id", ""),
         "dialect": dialect,
     }

@@ -32,7 +32,7 @@ class Deed:
 class Sink(Protocol):
     """Takes a request's deeds once it is answered; `error` is what the caller was told, if anything."""
 
-    def __call__(self, request: Request, dialect: str, deeds: Sequence[Deed], error: DomainError | None) -> None: ...
+    def __call__(self, request: Request | HttpRequest, dialect: str, deeds: Sequence[Deed], error: DomainError | None) -> None: ...
 
 
 @lru_cache(maxsize=1)
@@ -65,7 +65,7 @@ def note(request: Request | HttpRequest, **facts: Any) -> None:
         kept[-1].facts |= facts
 
 
-def report(request: Request, dialect: str, error: DomainError | None) -> None:
+def report(request: Request | HttpRequest, dialect: str, error: DomainError | None) -> None:
     """Hand the deeds over, once. An audit trail that cannot be written is shouted about, but what was done is done."""
     kept = deeds(request)
     handed, kept[:] = list(kept), []

@@ -43,7 +43,6 @@ def may(
         ("delete", "customresourcedefinitions", "apiextensions.k8s.io", Role.ADMIN),
         ("create", "tokenreviews", "authentication.k8s.io", Role.ADMIN),
         ("list", "audit", "", Role.ADMIN),
-        ("delete", "clusters", "", Role.ADMIN),
         ("a verb nobody foresaw", "pods", "", Role.ADMIN),
         ("list", "a kind nobody foresaw", "", Role.ADMIN),
     ],
