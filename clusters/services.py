@@ -232,12 +232,3 @@ def ready(cluster: Cluster, *, seconds: float = 5.0) -> None:
         if status not in {403, 404}:
             break
     raise ClusterUnavailable(f"the API server answers {path} with HTTP {status}", reason="not_ready", status=status)
-
-
-def rotate_keys() -> int:
-    """Encrypt every kubeconfig under the first key; the number of rows."""
-    with transaction.atomic():
-        rows = list(Cluster.objects.select_for_update())
-        for row in rows:
-            row.save(update_fields=["kubeconfig"])
-    return len(rows)

@@ -4,8 +4,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.apps import apps
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 
 
 @lru_cache(maxsize=4)
@@ -57,3 +58,15 @@ class EncryptedTextField(TextField):
         """Encrypt what goes to the database."""
         value = super().get_prep_value(value)
         return value if value is None else encrypt(value)
+
+
+def rotate_all() -> int:
+    """Encrypt every value of every such field under the first key; the number of rows. ValueError, and nothing changed, when no key fits."""
+    count = 0
+    with transaction.atomic():
+        for model in apps.get_models():
+            names = [field.name for field in model._meta.concrete_fields if isinstance(field, EncryptedTextField)]
+            for row in model._base_manager.select_for_update() if names else ():
+                row.save(update_fields=names)
+                count += 1
+    return count

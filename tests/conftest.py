@@ -10,6 +10,7 @@ from clusters.models import Cluster
 from simcluster.testing import RunningCluster, running_cluster
 from tenants.tokens import create_api_token
 from tests.caller import Caller
+from tests.vkube import label_nodes
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +42,14 @@ def admin(db: None) -> Caller:
 def cluster(db: None, apiserver: RunningCluster) -> Cluster:
     """The simulated API server, registered."""
     return services.register(name="simulated", kubeconfig_text=apiserver.kubeconfig_yaml, default=True)
+
+
+@pytest.fixture
+def vkube(apiserver: Any, cluster: Cluster, settings: Any) -> Iterator[Any]:
+    """The simulated API server with the regions ausrine and giltine; orders run in a namespace of their own."""
+    settings.VKUBE_NAMESPACE = "vkube"
+    settings.VKUBE_REGION_CACHE_SECONDS = 0
+    label_nodes(apiserver, ["ausrine", "giltine"])
+    yield apiserver
+    apiserver.faults.clear()
+    label_nodes(apiserver, [])

@@ -89,3 +89,15 @@ def follow(operation: int) -> Any:
         return row if row.is_final else None
 
     return eventually(over)
+
+
+def running(buyer: Buyer) -> Any:
+    """The status document once the pod is ready."""
+
+    def look() -> Any:
+        status, body = buyer.get("/pod/status")
+        assert status == 200
+        conditions = {item["type"]: item["status"] for item in body["podStatus"].get("conditions", [])} if body else {}
+        return body if conditions.get("Ready") == "True" else None
+
+    return eventually(look)

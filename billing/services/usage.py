@@ -151,12 +151,12 @@ def over_time(order: Order, step: str) -> list[Bucket]:
     """Use and cost by hour, day or month (UTC), oldest first."""
     columns = UsageSample.objects.filter(order=order).annotate(bucket=Trunc("at", step, tzinfo=UTC))
     rows = columns.values("bucket").annotate(
-        running_ms=Sum("running_ms"), byte_ms=Sum(Cast("memory_bytes", _EXACT) * F("running_ms"), output_field=_EXACT)
+        ms=Sum("running_ms"), byte_ms=Sum(Cast("memory_bytes", _EXACT) * F("running_ms"), output_field=_EXACT)
     )
     return [
         Bucket(
             start=row["bucket"],
-            running_seconds=row["running_ms"] // 1000,
+            running_seconds=row["ms"] // 1000,
             gib_hours=pricing.gib_hours(int(row["byte_ms"])),
             cost=pricing.usage(order.price, int(row["byte_ms"])),
         )

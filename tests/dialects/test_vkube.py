@@ -14,7 +14,7 @@ from billing.tasks import expire_orders
 from clusters import services
 from clusters.models import Cluster
 from simcluster.testing import running_cluster
-from tests.vkube import Buyer, container, eventually, follow, label_nodes, patch_node
+from tests.vkube import Buyer, container, eventually, follow, label_nodes, patch_node, running
 
 pytestmark = pytest.mark.django_db
 BROKEN = b'{"error":{"code":500,"message":"server errror"}}'
@@ -26,36 +26,6 @@ def second_process() -> Iterator[Any]:
     """Another cluster."""
     with running_cluster(nodes=1) as server:
         yield server
-
-
-@pytest.fixture
-def site(apiserver: Any, settings: Settings) -> Any:
-    """The simulated cluster with the regions ausrine and giltine; orders run in a namespace of their own."""
-    settings.VKUBE_NAMESPACE = "vkube"
-    settings.VKUBE_REGION_CACHE_SECONDS = 0
-    apiserver.faults.clear()
-    label_nodes(apiserver, ["ausrine", "giltine"])
-    yield apiserver
-    apiserver.faults.clear()
-    label_nodes(apiserver, [])
-
-
-@pytest.fixture
-def vkube(site: Any, cluster: Cluster) -> Any:
-    """The same, registered."""
-    return site
-
-
-def running(buyer: Buyer) -> Any:
-    """The status document once the pod is ready."""
-
-    def look() -> Any:
-        status, body = buyer.get("/pod/status")
-        assert status == 200
-        conditions = {item["type"]: item["status"] for item in body["podStatus"].get("conditions", [])} if body else {}
-        return body if conditions.get("Ready") == "True" else None
-
-    return eventually(look)
 
 
 @pytest.mark.parametrize("prefix", ["/k8s", "/api/v1/k8s"])

@@ -6,9 +6,9 @@ import pytest
 from cryptography.fernet import Fernet
 from django.db import connection
 
+from billing.models import Webhook
 from clusters.models import Cluster
-from clusters.services import rotate_keys
-from kubegale.crypto import decrypt, encrypt
+from kubegale.crypto import decrypt, encrypt, rotate_all
 
 
 @pytest.mark.django_db
@@ -26,10 +26,12 @@ def test_rotation_puts_everything_under_the_first_key(settings: Any) -> None:
     old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
     settings.FIELD_ENCRYPTION_KEYS = [old]
     Cluster.objects.create(name="one", kubeconfig="text", server="https://x")
+    Webhook.objects.create(url="https://example.com/", key="whsec_marker")
     settings.FIELD_ENCRYPTION_KEYS = [new, old]
-    assert rotate_keys() == 1
+    assert rotate_all() == 2
     settings.FIELD_ENCRYPTION_KEYS = [new]
     assert Cluster.objects.get(name="one").kubeconfig == "text"
+    assert Webhook.objects.get().key == "whsec_marker"
 
 
 def test_a_token_of_an_unknown_key_is_an_error(settings: Any) -> None:

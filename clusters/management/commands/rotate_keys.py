@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from clusters import services
+from kubegale.crypto import rotate_all
 
 
 class Command(BaseCommand):
@@ -15,6 +15,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Say how many values were rewritten."""
         try:
-            self.stdout.write(f"{services.rotate_keys()} kubeconfigs are encrypted under the first key")
+            self.stdout.write(f"{rotate_all()} rows are encrypted under the first key")
         except ValueError as error:
             raise CommandError(f"{error}: nothing was changed") from None
