@@ -14,7 +14,7 @@ import orjson
 import urllib3
 import yaml
 
-from bench.processes import environment, free_port, manage, peak_memory, running, web
+from bench.processes import environment, manage, peak_memory, running, web
 
 PODS = 10_000
 ROUNDS = 7
@@ -67,10 +67,10 @@ def _report(name: str, bound: float, ours: Callable[[], object], bare: Callable[
 
 
 def _measure(call: Callable[[str], dict[str, Any]], bare: Callable[[str], bytes]) -> None:
-    listed = call("keyword=pod&page=300&pageSize=20")
+    listed = call("keyword=load&page=300&pageSize=20")
     assert (listed["total"], len(listed["items"])) == (PODS, 20), (listed["total"], len(listed["items"]))
     whole, first = "/api/v1/pods", "/api/v1/pods?limit=20"
-    _report("page of 20 out of 10,000, keyword, exact total", 3.0, lambda: call("keyword=pod&page=3&pageSize=20"), lambda: bare(whole))
+    _report("page of 20 out of 10,000, keyword, exact total", 3.0, lambda: call("keyword=load&page=3&pageSize=20"), lambda: bare(whole))
     _report("page 300 of 500, no keyword", 3.0, lambda: call("page=300&pageSize=20"), lambda: bare(whole))
     _report("first page of 20, cut by the API server", 1.3, lambda: call("page=1&pageSize=20"), lambda: bare(first))
 
@@ -78,8 +78,8 @@ def _measure(call: Callable[[str], dict[str, Any]], bare: Callable[[str], bytes]
 def run() -> None:
     """10,000 pods of about 4 KB; prints ratios and the web process's peak memory."""
     with tempfile.TemporaryDirectory() as folder, environment() as environ:
-        kubeconfig, port = Path(folder) / "kubeconfig", free_port()
-        simulator = [sys.executable, "-m", "simcluster", "--port", str(port), "--kubeconfig-out", str(kubeconfig), "--pods", str(PODS)]
+        kubeconfig = Path(folder) / "kubeconfig"
+        simulator = [sys.executable, "-m", "bench.simulated", str(PODS), str(kubeconfig)]
         with running(simulator, environ):
             while not kubeconfig.exists():
                 time.sleep(0.1)
