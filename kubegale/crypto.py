@@ -61,7 +61,7 @@ class EncryptedTextField(TextField):
 
 
 def rotate_all() -> int:
-    """Encrypt every value of every such field under the first key; the number of rows. ValueError, and nothing changed, when no key fits."""
+    """Encrypt every value of every such field under the first key; how many rows. ValueError, and nothing changed, when no key fits."""
     count = 0
     with transaction.atomic():
         for model in apps.get_models():

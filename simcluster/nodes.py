@@ -8,6 +8,8 @@ from simcluster.registry import Registry, WriteOptions
 from simcluster.resources import Object
 
 _ZONES = ("zone-a", "zone-b", "zone-c")
+# The plain label is what sellers of capacity put on their nodes.
+_REGIONS = ("ausrine", "giltine")
 _SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 
 
@@ -36,6 +38,7 @@ def node(number: int) -> Object:
         "kubernetes.io/os": "linux",
         "kubernetes.io/arch": "amd64",
         "node.kubernetes.io/instance-type": "standard-8",
+        "region": _REGIONS[number % len(_REGIONS)],
         "topology.kubernetes.io/region": "region-1",
         "topology.kubernetes.io/zone": _ZONES[number % len(_ZONES)],
     }
