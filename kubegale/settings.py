@@ -157,7 +157,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "storage-retention": {"task": "storage_api.keep_retention", "schedule": 3600.0},
     "expire-orders": {"task": "billing.expire_orders", "schedule": env.number("VKUBE_EXPIRE_INTERVAL_SECONDS", 10.0)},
     "sample-usage": {"task": "billing.sample_usage", "schedule": env.number("VKUBE_SAMPLE_INTERVAL_SECONDS", 60.0)},
-    "deliver-webhooks": {"task": "billing.deliver_webhooks", "schedule": env.number("WEBHOOK_INTERVAL_SECONDS", 5.0)},
+    "deliver-webhooks": {"task": "billing.deliver_webhooks", "schedule": env.number("WEBHOOK_INTERVAL_SECONDS", 10.0)},
 }
 
 # --- Web ------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ GOOD = {
     "FIELD_ENCRYPTION_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
     "DATABASE_URL": "postgres://user:p%40ss@127.0.0.1:1/name",
     "REDIS_URL": "redis://127.0.0.1:1/0",
+    "KUBEGALE_DATA_DIR": "no-such-folder",
 }
 
 
