@@ -1,6 +1,7 @@
 """The cluster: storage, rules, watchers and controllers put together."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from simcluster import clock, crds, resources
 from simcluster.authentication import MASTERS, Tokens, User
@@ -45,6 +46,7 @@ class Cluster:
         self.load = Load()
         self.addresses = Addresses()
         self.known_events: dict[tuple[str, str, str], str] = {}
+        self.cron_runs: dict[str, datetime] = {}
         self.manager = Manager(self)
         self.store.listeners.append(self._changed)
         bootstrap(self.registry, self.settings.nodes)

@@ -1,17 +1,15 @@
 """metrics.k8s.io: what nodes and pods use, moving a little all the time."""
 
-import math
-import time
-import zlib
 from decimal import Decimal
 
 import orjson
 from aiohttp import web
 
-from simcluster import authentication, clock, lists, quantity, tables
+from simcluster import authentication, clock, lists, tables
 from simcluster.authentication import Attributes, User
 from simcluster.cluster import Cluster
 from simcluster.errors import not_found
+from simcluster.load import container_use, share
 from simcluster.requests import Accepted, Target, accepted
 from simcluster.resources import Object, Resource
 from simcluster.usage import pod_requests
@@ -94,22 +92,6 @@ def _all(cluster: Cluster, target: Target, query: dict[str, str]) -> list[Object
     if target.resource is PODS:
         return [pod_metrics(pod) for pod in objects if pod.get("status", {}).get("phase") == "Running"]
     return [_node_metrics(cluster, node) for node in objects]
-
-
-def share(key: str) -> float:
-    """The part of its request that something uses now: steady per name, swinging over minutes."""
-    seed = zlib.crc32(key.encode()) % 1000 / 1000
-    return 0.25 + 0.5 * seed + 0.12 * math.sin(time.time() / 60 + seed * 6.28)
-
-
-def container_use(pod: Object, container: Object) -> dict[str, Decimal]:
-    """Cores and bytes that a container uses."""
-    resources = container.get("resources") or {}
-    asked = resources.get("requests") or {}
-    key = f"{pod['metadata'].get('uid')}/{container['name']}"
-    cpu = quantity.parse(asked.get("cpu", "20m")) * Decimal(str(share(key)))
-    memory = quantity.parse(asked.get("memory", "48Mi")) * Decimal(str(share(key + "/memory")))
-    return {"cpu": cpu, "memory": memory}
 
 
 def _amounts(use: dict[str, Decimal]) -> Object:

@@ -41,9 +41,10 @@ class Manager:
 
     def changed(self, change: Change) -> None:
         """Queue what a change concerns."""
-        for one in self._by_trigger.get(change.storage, ()):
-            for key in one.triggers[change.storage](self.cluster.store, change):
-                self._queue[one.name, key] = None
+        for storage in (change.storage, "*"):
+            for one in self._by_trigger.get(storage, ()):
+                for key in one.triggers[storage](self.cluster.store, change):
+                    self._queue[one.name, key] = None
         if self._queue:
             self._wake.set()
 
@@ -89,11 +90,11 @@ class Manager:
 
     def _reconcile(self, work: Work) -> None:
         controller = self._controllers[work[0]]
-        record = self.cluster.store.collection(controller.storage).records.get(work[1])
-        if record is None:
+        record = self.cluster.store.collection(controller.storage).records.get(work[1]) if controller.storage else None
+        if controller.storage and record is None:
             return
         try:
-            again = controller.reconcile(self.cluster, record.obj)
+            again = controller.reconcile(self.cluster, record.obj if record is not None else {"key": work[1]})
         except ApiError as error:
             _log.debug("%s of %s is refused: %s", work[0], work[1], error)
             again = _RETRY * (10 if error.code == 403 else 1)

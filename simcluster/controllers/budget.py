@@ -1,0 +1,76 @@
+"""PodDisruptionBudget: how many of its pods may go now."""
+
+from typing import TYPE_CHECKING
+
+from simcluster import clock
+from simcluster.client import Client
+from simcluster.controllers import pods
+from simcluster.controllers.deployment import amount
+from simcluster.resources import Object
+from simcluster.selectors import selector_test
+
+if TYPE_CHECKING:
+    from simcluster.cluster import Cluster
+
+_SCALED = {"ReplicaSet": "replicasets.apps", "StatefulSet": "statefulsets.apps", "ReplicationController": "replicationcontrollers"}
+
+
+def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+    """Count again."""
+    spec = obj.get("spec") or {}
+    test = selector_test(spec.get("selector"))
+    found = [record.obj for record in cluster.store.list("pods", obj["metadata"]["namespace"]) if test(record.labels)]
+    found = [pod for pod in found if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
+    healthy = sum(pods.is_ready(pod) and not pod["metadata"].get("deletionTimestamp") for pod in found)
+    expected = _expected(cluster, found)
+    if "maxUnavailable" in spec:
+        desired = max(expected - amount(spec["maxUnavailable"], expected, up=True), 0)
+    else:
+        least = spec.get("minAvailable", 1)
+        desired = amount(least, expected, up=True)
+        expected = expected if isinstance(least, str) else len(found)
+    allowed = max(healthy - desired, 0) if expected else 0
+    status: Object = {
+        "observedGeneration": obj["metadata"].get("generation", 1),
+        "disruptionsAllowed": allowed,
+        "currentHealthy": healthy,
+        "desiredHealthy": desired,
+        "expectedPods": expected,
+        "conditions": [_condition(obj, allowed)],
+    }
+    if status != {key: value for key, value in obj["status"].items() if key != "disruptedPods"} or obj["status"].get("disruptedPods"):
+        Client(cluster, "disruption-controller").update_status("poddisruptionbudgets.policy", {**obj, "status": status})
+    return None
+
+
+def _expected(cluster: "Cluster", found: list[Object]) -> int:
+    total, seen = 0, set()
+    for pod in found:
+        owner = next((one for one in pod["metadata"].get("ownerReferences") or () if one.get("controller")), None)
+        if owner is None or owner["kind"] not in _SCALED:
+            total += 1
+        elif owner["uid"] not in seen:
+            seen.add(owner["uid"])
+            controller = cluster.object(_SCALED[owner["kind"]], pod["metadata"]["namespace"], owner["name"])
+            total += _replicas(cluster, controller, pod["metadata"]["namespace"], seen) if controller else 0
+    return total
+
+
+def _replicas(cluster: "Cluster", controller: Object, namespace: str, seen: set[str]) -> int:
+    above = next((one for one in controller["metadata"].get("ownerReferences") or () if one["kind"] == "Deployment"), None)
+    if above is None:
+        return int(controller["spec"].get("replicas", 1))
+    if above["uid"] in seen:
+        return 0
+    seen.add(above["uid"])
+    deployment = cluster.object("deployments.apps", namespace, above["name"])
+    return int(deployment["spec"].get("replicas", 1)) if deployment else 0
+
+
+def _condition(obj: Object, allowed: int) -> Object:
+    old = next(iter(obj["status"].get("conditions") or ()), None)
+    value, reason = ("True", "SufficientPods") if allowed else ("False", "InsufficientPods")
+    stamp = old["lastTransitionTime"] if old and old["status"] == value else clock.timestamp()
+    generation = obj["metadata"].get("generation", 1)
+    head = {"type": "DisruptionAllowed", "status": value, "observedGeneration": generation}
+    return {**head, "lastTransitionTime": stamp, "reason": reason, "message": ""}

@@ -1,0 +1,95 @@
+"""CronJob: a Job whenever its schedule says, on the cluster's own (scaled) time."""
+
+import copy
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from simcluster import clock, cron
+from simcluster.client import Client
+from simcluster.controllers import job as jobs
+from simcluster.controllers import pods
+from simcluster.resources import Object
+
+if TYPE_CHECKING:
+    from simcluster.cluster import Cluster
+
+_AGAIN = 10.0
+_INSTANTIATED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
+
+
+def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+    """Start the run that is due, tidy the history, report."""
+    if obj["metadata"].get("deletionTimestamp"):
+        return None
+    client = Client(cluster, "cronjob-controller")
+    owned = client.owned("jobs.batch", obj)
+    running = [one for one in owned if not jobs.finished(one)]
+    now = cluster.clock.simulated()
+    due = None if obj["spec"].get("suspend") else _due(cluster, obj, now)
+    if due is not None:
+        running = _run(cluster, client, obj, running, due)
+    _tidy(client, obj, owned)
+    _report(client, obj, running, owned, due)
+    return _AGAIN
+
+
+def _due(cluster: "Cluster", obj: Object, now: datetime) -> datetime | None:
+    last = cluster.cron_runs.setdefault(obj["metadata"]["uid"], now - timedelta(seconds=1))
+    found = cron.parse(obj["spec"]["schedule"]).due(last, now)
+    if found is not None:
+        cluster.cron_runs[obj["metadata"]["uid"]] = now
+    return found
+
+
+def _run(cluster: "Cluster", client: Client, obj: Object, running: list[Object], due: datetime) -> list[Object]:
+    policy = obj["spec"].get("concurrencyPolicy", "Allow")
+    if running and policy == "Forbid":
+        client.event(obj, "JobAlreadyActive", "Not starting job because prior execution is running and concurrency policy is Forbid")
+        return running
+    if running and policy == "Replace":
+        for one in running:
+            client.delete("jobs.batch", one, propagationPolicy="Background")
+        running = []
+    name = f"{obj['metadata']['name']}-{int(due.timestamp() // 60)}"
+    if client.get("jobs.batch", obj["metadata"]["namespace"], name) is not None:
+        return running
+    template = copy.deepcopy(obj["spec"]["jobTemplate"])
+    meta = template.get("metadata") or {}
+    made: Object = {"name": name, "namespace": obj["metadata"]["namespace"], "ownerReferences": [pods.owner_reference(obj)]}
+    made["annotations"] = {**(meta.get("annotations") or {}), _INSTANTIATED: clock.timestamp(due)}
+    made |= {"labels": meta["labels"]} if meta.get("labels") else {}
+    created = client.create("jobs.batch", {"metadata": made, "spec": template["spec"]})
+    client.event(obj, "SuccessfulCreate", f"Created job {name}")
+    return [*running, created]
+
+
+def _tidy(client: Client, obj: Object, owned: list[Object]) -> None:
+    for kind, limit in (("Complete", "successfulJobsHistoryLimit"), ("Failed", "failedJobsHistoryLimit")):
+        ended = [
+            one for one in owned if any(c["type"] == kind and c["status"] == "True" for c in one.get("status", {}).get("conditions") or ())
+        ]
+        for one in ended[: max(len(ended) - obj["spec"].get(limit, 1), 0)]:
+            client.delete("jobs.batch", one, propagationPolicy="Background")
+            client.event(obj, "SuccessfulDelete", f"Deleted job {one['metadata']['name']}")
+
+
+def _report(client: Client, obj: Object, running: list[Object], owned: list[Object], due: datetime | None) -> None:
+    status: Object = {key: value for key, value in obj.get("status", {}).items() if key != "active"}
+    if running:
+        status["active"] = [
+            {
+                "kind": "Job",
+                "namespace": one["metadata"]["namespace"],
+                "name": one["metadata"]["name"],
+                "uid": one["metadata"]["uid"],
+                "apiVersion": "batch/v1",
+            }
+            for one in running
+        ]
+    if due is not None:
+        status["lastScheduleTime"] = clock.timestamp()
+    done = [one["status"]["completionTime"] for one in owned if one.get("status", {}).get("completionTime")]
+    if done:
+        status["lastSuccessfulTime"] = max(done)
+    if status != obj.get("status"):
+        client.update_status("cronjobs.batch", {**obj, "status": status})

@@ -1,0 +1,119 @@
+"""DaemonSet: one pod on every node that takes it."""
+
+from typing import TYPE_CHECKING
+
+from simcluster.client import Client
+from simcluster.controllers import pods, revisions
+from simcluster.controllers.deployment import amount
+from simcluster.resources import Object
+from simcluster.scheduler import matches_node, taint_refusal
+
+if TYPE_CHECKING:
+    from simcluster.cluster import Cluster
+
+_SETS = "daemonsets.apps"
+_LABEL = "controller-revision-hash"
+_GENERATION = "deprecated.daemonset.template.generation"
+_TOLERATED = (
+    ("not-ready", "NoExecute"),
+    ("unreachable", "NoExecute"),
+    ("disk-pressure", "NoSchedule"),
+    ("memory-pressure", "NoSchedule"),
+    ("pid-pressure", "NoSchedule"),
+    ("unschedulable", "NoSchedule"),
+)
+
+
+def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+    """Pods where they are missing, none where they do not belong, old ones replaced a few at a time."""
+    client = Client(cluster, "daemonset-controller")
+    if obj["metadata"].get("deletionTimestamp"):
+        return None
+    note = {_GENERATION: (obj["metadata"].get("annotations") or {}).get(_GENERATION, "1")}
+    digest = revisions.current(client, obj, label=_LABEL, annotations=note)["metadata"]["labels"][_LABEL]
+    wanted = _nodes(cluster, obj)
+    placed = _place(client, obj, wanted, digest)
+    if obj["spec"]["updateStrategy"]["type"] == "RollingUpdate":
+        _update(client, obj, wanted, placed, digest)
+    return _report(cluster, client, obj, wanted, digest)
+
+
+def _spec(obj: Object) -> Object:
+    spec = obj["spec"]["template"]["spec"]
+    added = [{"key": f"node.kubernetes.io/{why}", "operator": "Exists", "effect": effect} for why, effect in _TOLERATED]
+    return {**spec, "tolerations": [*(spec.get("tolerations") or ()), *added]}
+
+
+def _nodes(cluster: "Cluster", obj: Object) -> list[str]:
+    spec = _spec(obj)
+    found = [record.obj for record in cluster.store.list("nodes")]
+    return [node["metadata"]["name"] for node in found if matches_node(spec, node) and not taint_refusal(spec, node)]
+
+
+def _node_of(pod: Object) -> str:
+    if pod["spec"].get("nodeName"):
+        return str(pod["spec"]["nodeName"])
+    terms = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    return str(terms[0]["matchFields"][0]["values"][0])
+
+
+def _place(client: Client, obj: Object, wanted: list[str], digest: str) -> dict[str, Object]:
+    placed: dict[str, Object] = {}
+    for pod in client.owned("pods", obj):
+        node = _node_of(pod)
+        ended = pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
+        if node not in wanted or ended or node in placed:
+            client.delete("pods", pod)
+        if not ended:
+            placed.setdefault(node, pod)
+    for node in wanted:
+        if node not in placed:
+            placed[node] = _create(client, obj, node, digest)
+    return placed
+
+
+def _create(client: Client, obj: Object, node: str, digest: str) -> Object:
+    generation = (obj["metadata"].get("annotations") or {}).get(_GENERATION, "1")
+    pod = pods.from_template(obj, obj["spec"]["template"], labels={_LABEL: digest, "pod-template-generation": generation})
+    pod["spec"] = _spec(obj)
+    term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
+    pod["spec"]["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
+    made = client.create("pods", pod)
+    client.event(obj, "SuccessfulCreate", f"Created pod: {made['metadata']['name']}")
+    return made
+
+
+def _update(client: Client, obj: Object, wanted: list[str], placed: dict[str, Object], digest: str) -> None:
+    rolling = obj["spec"]["updateStrategy"].get("rollingUpdate") or {}
+    allowed = max(amount(rolling.get("maxUnavailable", 1), len(wanted), up=True), 1)
+    unavailable = sum(not pods.is_ready(pod) or bool(pod["metadata"].get("deletionTimestamp")) for pod in placed.values())
+    for pod in placed.values():
+        if pod["metadata"]["labels"].get(_LABEL) == digest or pod["metadata"].get("deletionTimestamp"):
+            continue
+        broken = not pods.is_ready(pod)
+        if broken or unavailable < allowed:
+            unavailable += not broken
+            client.delete("pods", pod)
+            client.event(obj, "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}")
+
+
+def _report(cluster: "Cluster", client: Client, obj: Object, wanted: list[str], digest: str) -> float | None:
+    running = [pod for pod in client.owned("pods", obj) if not pod["metadata"].get("deletionTimestamp")]
+    there = [pod for pod in running if _node_of(pod) in wanted]
+    ready = [pod for pod in there if pods.is_ready(pod)]
+    available = [pod for pod in ready if pods.is_available(pod, obj["spec"].get("minReadySeconds", 0), cluster.clock)]
+    status: Object = {
+        "currentNumberScheduled": len(there),
+        "numberMisscheduled": len(running) - len(there),
+        "desiredNumberScheduled": len(wanted),
+        "numberReady": len(ready),
+        "observedGeneration": obj["metadata"].get("generation", 1),
+        "updatedNumberScheduled": sum(pod["metadata"]["labels"].get(_LABEL) == digest for pod in there),
+    }
+    if available:
+        status["numberAvailable"] = len(available)
+    if len(wanted) > len(available):
+        status["numberUnavailable"] = len(wanted) - len(available)
+    if status != obj.get("status"):
+        client.update_status(_SETS, {**obj, "status": status})
+    return 1.0 if len(available) < len(ready) else None

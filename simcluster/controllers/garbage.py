@@ -1,0 +1,79 @@
+"""Garbage collection: dependents of what is gone; foreground and orphan deletion."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from simcluster.client import Client
+from simcluster.deletion import FOREGROUND, ORPHAN
+from simcluster.resources import Object
+from simcluster.store import DELETED, Change, Record, Store
+
+if TYPE_CHECKING:
+    from simcluster.cluster import Cluster
+
+_AGAIN = 0.5
+
+
+def keys(store: Store, change: Change) -> Iterable[str]:
+    """What a change means to the collector: an owner that is gone, or one whose deletion waits for its dependents."""
+    if change.type == DELETED:
+        return (f"gone {change.record.uid}",) if any(_dependents(store, change.record.uid)) else ()
+    if b'"finalizers"' in change.record.raw and b'"deletionTimestamp"' in change.record.raw:
+        return (f"{change.storage} {change.record.key}",)
+    return ()
+
+
+def _dependents(store: Store, uid: str) -> Iterator[tuple[str, Record]]:
+    for storage in store.storages():
+        for record in store.owned(storage, uid):
+            yield storage, record
+
+
+def reconcile(cluster: "Cluster", work: Object) -> float | None:
+    """Work one key off; returns when to look again."""
+    storage, _, rest = work["key"].partition(" ")
+    client = Client(cluster, "garbage-collector")
+    if storage == "gone":
+        for kind, record in list(_dependents(cluster.store, rest)):
+            _release(client, kind, record.obj, rest)
+        return None
+    found = cluster.store.collection(storage).records.get(rest)
+    return _finalize(client, storage, found.obj) if found else None
+
+
+def _release(client: Client, storage: str, obj: Object, uid: str) -> None:
+    others = [one for one in obj["metadata"].get("ownerReferences") or () if one["uid"] != uid]
+    if others:
+        obj["metadata"]["ownerReferences"] = others
+        client.update(storage, obj)
+    elif not obj["metadata"].get("deletionTimestamp"):
+        client.delete(storage, obj, propagationPolicy="Background")
+
+
+def _finalize(client: Client, storage: str, obj: Object) -> float | None:
+    meta = obj["metadata"]
+    finalizers = meta.get("finalizers") or []
+    dependents = list(_dependents(client.cluster.store, meta["uid"]))
+    if ORPHAN in finalizers:
+        for kind, record in dependents:
+            child = record.obj
+            child["metadata"]["ownerReferences"] = [one for one in child["metadata"]["ownerReferences"] if one["uid"] != meta["uid"]]
+            client.update(kind, child)
+        _drop(client, storage, obj, ORPHAN)
+    elif FOREGROUND in finalizers:
+        blocking = False
+        for kind, record in dependents:
+            child = record.obj
+            mine = next(one for one in child["metadata"]["ownerReferences"] if one["uid"] == meta["uid"])
+            blocking = blocking or bool(mine.get("blockOwnerDeletion"))
+            if not child["metadata"].get("deletionTimestamp"):
+                client.delete(kind, child, propagationPolicy="Foreground")
+        if blocking:
+            return _AGAIN
+        _drop(client, storage, obj, FOREGROUND)
+    return None
+
+
+def _drop(client: Client, storage: str, obj: Object, finalizer: str) -> None:
+    obj["metadata"]["finalizers"] = [one for one in obj["metadata"]["finalizers"] if one != finalizer]
+    client.update(storage, obj)

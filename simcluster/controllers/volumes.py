@@ -1,0 +1,138 @@
+"""PersistentVolumeClaims: a volume for each, and the protection of what is in use."""
+
+from typing import TYPE_CHECKING
+
+from simcluster import quantity
+from simcluster.client import Client
+from simcluster.resources import Object
+
+if TYPE_CHECKING:
+    from simcluster.cluster import Cluster
+
+_CLAIMS, _VOLUMES = "persistentvolumeclaims", "persistentvolumes"
+_PROTECTION = "kubernetes.io/pvc-protection"
+_DELAY = 0.5
+
+
+def reconcile_claim(cluster: "Cluster", obj: Object) -> float | None:
+    """Bind a claim to a fitting volume or to a new one; let a deleted one go once no pod uses it."""
+    client = Client(cluster, "persistentvolume-binder")
+    if obj["metadata"].get("deletionTimestamp"):
+        return _release(cluster, client, obj)
+    if obj.get("status", {}).get("phase") == "Bound":
+        _grow(client, obj)
+        return None
+    if cluster.clock.since(obj["metadata"]["creationTimestamp"]) < _DELAY:
+        return _DELAY
+    volume = _volume_for(cluster, obj)
+    if volume is None:
+        storage_class = cluster.object("storageclasses.storage.k8s.io", "", obj["spec"].get("storageClassName") or "")
+        if storage_class is None:
+            message = "no persistent volumes available for this claim and no storage class is set"
+            if obj["spec"].get("storageClassName"):
+                message = f'storageclass.storage.k8s.io "{obj["spec"]["storageClassName"]}" not found'
+            client.event(obj, "FailedBinding" if not obj["spec"].get("storageClassName") else "ProvisioningFailed", message, warning=True)
+            return 15.0
+        volume = _provision(client, obj, storage_class)
+    _bind(client, obj, volume)
+    return None
+
+
+def _requested(obj: Object) -> str:
+    return str(obj["spec"]["resources"]["requests"]["storage"])
+
+
+def _volume_for(cluster: "Cluster", obj: Object) -> Object | None:
+    wanted = obj["spec"].get("storageClassName") or ""
+    for record in cluster.store.list(_VOLUMES):
+        volume = record.obj
+        claim = volume["spec"].get("claimRef")
+        mine = bool(claim) and (claim.get("namespace"), claim.get("name")) == (obj["metadata"]["namespace"], obj["metadata"]["name"])
+        named = obj["spec"].get("volumeName") == record.name
+        free = volume.get("status", {}).get("phase") in ("Available", "Pending") and not claim and not obj["spec"].get("volumeName")
+        fits = (volume["spec"].get("storageClassName") or "") == wanted and set(obj["spec"]["accessModes"]) <= set(
+            volume["spec"]["accessModes"]
+        )
+        large = quantity.parse(volume["spec"]["capacity"]["storage"]) >= quantity.parse(_requested(obj))
+        if mine or (named and not claim) or (free and fits and large):
+            return volume
+    return None
+
+
+def _provision(client: Client, obj: Object, storage_class: Object) -> Object:
+    name = f"pvc-{obj['metadata']['uid']}"
+    spec = {
+        "capacity": {"storage": _requested(obj)},
+        "accessModes": obj["spec"]["accessModes"],
+        "persistentVolumeReclaimPolicy": storage_class.get("reclaimPolicy", "Delete"),
+        "storageClassName": storage_class["metadata"]["name"],
+        "hostPath": {"path": f"/opt/local-path-provisioner/{name}", "type": "DirectoryOrCreate"},
+    }
+    note = {"pv.kubernetes.io/provisioned-by": storage_class["provisioner"]}
+    volume = client.create(_VOLUMES, {"metadata": {"name": name, "annotations": note}, "spec": spec})
+    client.event(obj, "ProvisioningSucceeded", f"Successfully provisioned volume {name}")
+    return volume
+
+
+def _bind(client: Client, obj: Object, volume: Object) -> None:
+    meta = obj["metadata"]
+    reference = {
+        "kind": "PersistentVolumeClaim",
+        "namespace": meta["namespace"],
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "apiVersion": "v1",
+    }
+    volume["spec"]["claimRef"] = reference
+    volume["metadata"]["annotations"] = {**(volume["metadata"].get("annotations") or {}), "pv.kubernetes.io/bound-by-controller": "yes"}
+    volume = client.update(_VOLUMES, volume)
+    client.update_status(_VOLUMES, {**volume, "status": {"phase": "Bound"}})
+    obj["spec"]["volumeName"] = volume["metadata"]["name"]
+    obj["metadata"]["annotations"] = {**(meta.get("annotations") or {}), "pv.kubernetes.io/bind-completed": "yes"}
+    obj = client.update(_CLAIMS, obj)
+    status = {"phase": "Bound", "accessModes": volume["spec"]["accessModes"], "capacity": volume["spec"]["capacity"]}
+    client.update_status(_CLAIMS, {**obj, "status": status})
+
+
+def _grow(client: Client, obj: Object) -> None:
+    have = (obj["status"].get("capacity") or {}).get("storage", "0")
+    if quantity.parse(_requested(obj)) > quantity.parse(have):
+        volume = client.get(_VOLUMES, "", obj["spec"]["volumeName"])
+        if volume is not None:
+            volume["spec"]["capacity"] = {"storage": _requested(obj)}
+            client.update(_VOLUMES, volume)
+        client.update_status(_CLAIMS, {**obj, "status": {**obj["status"], "capacity": {"storage": _requested(obj)}}})
+
+
+def _release(cluster: "Cluster", client: Client, obj: Object) -> float | None:
+    meta = obj["metadata"]
+    for record in cluster.store.list("pods", meta["namespace"]):
+        pod = record.obj
+        used = any((one.get("persistentVolumeClaim") or {}).get("claimName") == meta["name"] for one in pod["spec"].get("volumes") or ())
+        if used and pod["status"].get("phase") not in ("Succeeded", "Failed"):
+            return 1.0
+    meta["finalizers"] = [one for one in meta.get("finalizers") or () if one != _PROTECTION]
+    client.update(_CLAIMS, obj)
+    return None
+
+
+def reconcile_volume(cluster: "Cluster", obj: Object) -> float | None:
+    """Available when free; released, and deleted if its policy says so, when its claim is gone."""
+    client = Client(cluster, "persistentvolume-binder")
+    meta, claim = obj["metadata"], obj["spec"].get("claimRef")
+    bound = claim and cluster.object(_CLAIMS, claim.get("namespace", ""), claim.get("name", ""))
+    if meta.get("deletionTimestamp"):
+        if not bound:
+            meta["finalizers"] = [one for one in meta.get("finalizers") or () if one != "kubernetes.io/pv-protection"]
+            client.update(_VOLUMES, obj)
+            return None
+        return 1.0
+    phase = obj.get("status", {}).get("phase")
+    if not claim and phase != "Available":
+        client.update_status(_VOLUMES, {**obj, "status": {"phase": "Available"}})
+    elif claim and not bound and phase == "Bound":
+        if obj["spec"].get("persistentVolumeReclaimPolicy") == "Delete":
+            client.delete(_VOLUMES, obj)
+        else:
+            client.update_status(_VOLUMES, {**obj, "status": {"phase": "Released"}})
+    return None
