@@ -11,7 +11,8 @@ from simcluster.nodes import Addresses, bootstrap
 from simcluster.registry import Registry
 from simcluster.resources import Object, ResourceTable
 from simcluster.scheduler import Load
-from simcluster.store import Change, Store
+from simcluster.shell import FileSystem
+from simcluster.store import DELETED, Change, Store
 from simcluster.watches import Hub
 
 
@@ -46,6 +47,7 @@ class Cluster:
         self.load = Load()
         self.addresses = Addresses()
         self.known_events: dict[tuple[str, str, str], str] = {}
+        self.file_systems: dict[tuple[str, str], FileSystem] = {}
         self.cron_runs: dict[str, datetime] = {}
         self.manager = Manager(self)
         self.store.listeners.append(self._changed)
@@ -54,9 +56,16 @@ class Cluster:
     def _changed(self, change: Change) -> None:
         if change.storage == crds.STORAGE:
             crds.changed(self.registry, change)
+        if change.type == DELETED:
+            self._forget(change.record.uid)
         self.load.changed(change)
         self.hub.publish(change)
         self.manager.changed(change)
+
+    def _forget(self, uid: str) -> None:
+        self.cron_runs.pop(uid, None)
+        for found in [key for key in self.file_systems if key[0] == uid]:
+            del self.file_systems[found]
 
     def object(self, storage: str, namespace: str, name: str) -> Object | None:
         """One object of a collection (`pods`, `deployments.apps`), or None."""

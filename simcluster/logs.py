@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -66,11 +66,8 @@ class ContainerLog:
     def lines(self, after: datetime | None = None) -> Iterator[Line]:
         """The lines up to now, after a moment."""
         end = self.finished or datetime.now(UTC)
-        if self.program.output or self.program.seconds is not None:
-            for offset, text in self.program.output:
-                at = self.started + timedelta(seconds=self.cluster.clock.real(offset))
-                if at <= end and (after is None or at > after):
-                    yield Line(at, text)
+        if self.program.scripted or self.program.output or self.program.seconds is not None:
+            yield from self._scripted(end, after)
             return
         every = self.cluster.clock.real(_EVERY)
         begin = self.started if after is None else max(after, self.started)
@@ -80,13 +77,28 @@ class ContainerLog:
                 yield Line(at, self._text(number, at))
             number += 1
 
+    def _scripted(self, end: datetime, after: datetime | None) -> Iterator[Line]:
+        period = self.cluster.clock.real(self.program.period)
+        turn = max(0, int(((after or self.started) - self.started).total_seconds() / period)) if period else 0
+        while True:
+            for offset, text in self.program.output:
+                at = self.started + timedelta(seconds=turn * period + self.cluster.clock.real(offset))
+                if at > end:
+                    return
+                if after is None or at > after:
+                    yield Line(at, text)
+            turn += 1
+            if not period or not self.program.output:
+                return
+
     def _text(self, number: int, at: datetime) -> str:
         if number == 0:
             return f"{at.strftime('%Y-%m-%dT%H:%M:%SZ')} INFO {self.container['name']}: starting"
         return _access_line(self.container, number, at, self.seed)
 
 
-def _container(pod: Object, name: str) -> Object:
+def container_of(pod: Object, name: str) -> Object:
+    """The named container of a pod, or its default one; 400 when there is none."""
     spec = pod["spec"]
     every: list[Object] = [*spec["containers"], *(spec.get("initContainers") or ())]
     names = " ".join(one["name"] for one in spec["containers"])
@@ -147,7 +159,7 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
     """`GET .../pods/{name}/log`."""
     query = request.query
     pod = cluster.registry.read(target.resource, target.namespace, target.name)
-    container = _container(pod, query.get("container", ""))
+    container = container_of(pod, query.get("container", ""))
     run = _run_of(cluster, pod, container, previous=is_true(query.get("previous")))
     tail = integer(query, "tailLines")
     if tail is not None and tail < 0:
@@ -169,23 +181,34 @@ async def _follow(
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
     response.enable_chunked_encoding()
-    last = datetime.now(UTC)
     with contextlib.suppress(ConnectionResetError):
         await response.prepare(request)
         await response.write(body)
-        while _still_runs(cluster, target, log):
-            await asyncio.sleep(min(0.5, cluster.clock.real(_EVERY)))
-            now = datetime.now(UTC)
-            lines = [line for line in log.lines(last) if line.at <= now]
-            last = now
-            if lines:
-                await response.write(b"".join(line.shown(stamped=stamped) for line in lines))
+        async for lines in _new_lines(cluster, log, target.namespace, target.name, stamped=stamped):
+            await response.write(lines)
         await response.write_eof()
     return response
 
 
-def _still_runs(cluster: Cluster, target: Target, log: ContainerLog) -> bool:
-    pod = cluster.object("pods", target.namespace, target.name)
+async def follow(cluster: Cluster, pod: Object, container: Object) -> AsyncIterator[bytes]:
+    """The lines that a running container prints from now on, until it ends; empty when there was none for a while."""
+    log = ContainerLog(cluster, pod, container, _run_of(cluster, pod, container, previous=False))
+    async for lines in _new_lines(cluster, log, pod["metadata"]["namespace"], pod["metadata"]["name"], stamped=False):
+        yield lines
+
+
+async def _new_lines(cluster: Cluster, log: ContainerLog, namespace: str, name: str, *, stamped: bool) -> AsyncIterator[bytes]:
+    last = datetime.now(UTC)
+    while _still_runs(cluster, namespace, name, log):
+        await asyncio.sleep(min(0.5, cluster.clock.real(_EVERY)))
+        lines = list(log.lines(last))
+        last = lines[-1].at if lines else last
+        if lines:
+            yield b"".join(line.shown(stamped=stamped) for line in lines)
+
+
+def _still_runs(cluster: Cluster, namespace: str, name: str, log: ContainerLog) -> bool:
+    pod = cluster.object("pods", namespace, name)
     statuses = (pod or {}).get("status", {}).get("containerStatuses") or ()
     running = next((one["state"].get("running") for one in statuses if one["name"] == log.container["name"]), None)
     return running is not None and clock.parse(running["startedAt"]) == log.started

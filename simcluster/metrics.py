@@ -35,6 +35,24 @@ def with_group(groups: Object, cluster: Cluster) -> Object:
     return groups
 
 
+def with_aggregated(document: Object, cluster: Cluster) -> Object:
+    """Aggregated `/apis` with our group in it."""
+    if cluster.settings.metrics:
+        rows = [
+            {
+                "resource": one.plural,
+                "responseKind": {"group": "", "version": "", "kind": one.kind},
+                "scope": "Namespaced" if one.namespaced else "Cluster",
+                "singularResource": "",
+                "verbs": list(_VERBS),
+            }
+            for one in (NODES, PODS)
+        ]
+        versions = [{"version": "v1beta1", "resources": rows, "freshness": "Current"}]
+        document["items"].append({"metadata": {"name": _GROUP}, "versions": versions})
+    return document
+
+
 def answer(cluster: Cluster, path: str, request: web.Request, user: User) -> web.Response:
     """Discovery, lists and single metrics."""
     rest = path.removeprefix(_PREFIX).strip("/").split("/")

@@ -16,6 +16,7 @@ from simcluster import (
     crds,
     discovery,
     errors,
+    exec_session,
     lists,
     logs,
     metrics,
@@ -148,7 +149,8 @@ class Server:
         aggregated = discovery.wants_aggregated(accept)
         if path in ("/api", "/apis"):
             if aggregated:
-                return _json(discovery.aggregated(table, core=path == "/api"), content_type=discovery.AGGREGATED)
+                listed = discovery.aggregated(table, core=path == "/api")
+                return _json(listed if path == "/api" else metrics.with_aggregated(listed, self.cluster), content_type=discovery.AGGREGATED)
             return _json(
                 discovery.api_versions(self.address) if path == "/api" else metrics.with_group(discovery.group_list(table), self.cluster)
             )
@@ -198,6 +200,8 @@ class Server:
             raise errors.method_not_allowed()
         if name == "log":
             return await logs.answer(self.cluster, request, target)
+        if name in ("exec", "attach"):
+            return await exec_session.answer(self.cluster, request, target)
         options = write_options(request)
         options.subresource = name
         call = subresources.Call(self.cluster, target, verb, body, request.content_type if body else "", request.query, options, user)

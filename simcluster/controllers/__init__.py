@@ -2,7 +2,6 @@
 
 import asyncio
 import heapq
-import itertools
 import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -35,8 +34,8 @@ class Manager:
             for storage in one.triggers:
                 self._by_trigger.setdefault(storage, []).append(one)
         self._queue: dict[Work, None] = {}
-        self._timers: list[tuple[float, int, Work]] = []
-        self._ticket = itertools.count()
+        self._timers: list[tuple[float, Work]] = []
+        self._due: dict[Work, float] = {}
         self._wake = asyncio.Event()
 
     def changed(self, change: Change) -> None:
@@ -57,7 +56,8 @@ class Manager:
     def later(self, work: Work, seconds: float) -> None:
         """Queue a key after a simulated span."""
         loop = asyncio.get_running_loop()
-        heapq.heappush(self._timers, (loop.time() + self.cluster.clock.real(seconds), next(self._ticket), work))
+        due = self._due[work] = loop.time() + self.cluster.clock.real(seconds)
+        heapq.heappush(self._timers, (due, work))
         self._wake.set()
 
     @property
@@ -71,7 +71,10 @@ class Manager:
         while True:
             now = loop.time()
             while self._timers and self._timers[0][0] <= now:
-                self._queue[heapq.heappop(self._timers)[2]] = None
+                due, work = heapq.heappop(self._timers)
+                if self._due.get(work) == due:
+                    del self._due[work]
+                    self._queue[work] = None
             if not self._queue:
                 await self._sleep(loop)
                 continue
@@ -91,6 +94,7 @@ class Manager:
     def _reconcile(self, work: Work) -> None:
         controller = self._controllers[work[0]]
         record = self.cluster.store.collection(controller.storage).records.get(work[1]) if controller.storage else None
+        self._due.pop(work, None)
         if controller.storage and record is None:
             return
         try:

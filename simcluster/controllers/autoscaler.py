@@ -28,7 +28,8 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     target = cluster.object(storage, obj["metadata"]["namespace"], reference["name"]) if storage else None
     status: Object = {key: value for key, value in obj.get("status", {}).items() if key in ("lastScaleTime", "conditions")}
     if target is None:
-        message = f'the HPA controller was unable to get the target\'s current scale: {reference["kind"].lower()}s.apps "{reference["name"]}" not found'
+        missing = f'{reference["kind"].lower()}s.apps "{reference["name"]}" not found'
+        message = f"the HPA controller was unable to get the target's current scale: {missing}"
         pods.set_condition(status, "AbleToScale", "False", reason="FailedGetScale", message=message)
         _write(client, obj, {**status, "currentReplicas": 0, "desiredReplicas": 0, "currentMetrics": None})
         return _EVERY

@@ -11,6 +11,7 @@ from simcluster.controllers import (
     cron_job,
     daemon_set,
     deployment,
+    event,
     garbage,
     ingress,
     job,
@@ -188,5 +189,6 @@ CONTROLLERS: tuple[Controller, ...] = (
     ),
     Controller("node", "nodes", node.reconcile, {"nodes": itself, "pods": node_of_pod}),
     Controller("namespace", "namespaces", namespace.reconcile, {"namespaces": itself}),
+    Controller("event", "events", event.reconcile, {"events": itself}),
     Controller("garbage", "", garbage.reconcile, {"*": garbage.keys}),
 )

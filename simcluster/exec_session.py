@@ -1,0 +1,228 @@
+"""Exec and attach over WebSocket: the v4 and v5 channel protocols."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import orjson
+from aiohttp import WSMsgType, web
+
+from simcluster import containers, logs
+from simcluster.cluster import Cluster
+from simcluster.errors import ApiError, bad_request
+from simcluster.requests import Target, is_true
+from simcluster.resources import Object
+from simcluster.shell import Read, Run, Shell, Sleep, Write
+from simcluster.shell.commands import TABLE
+
+STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
+PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+
+
+class Terminal:
+    """A line discipline: echo, backspace, Ctrl-C, Ctrl-D; newlines become CR LF on the way out."""
+
+    def __init__(self) -> None:
+        self.line = b""
+        self.ended = False
+        self.interrupted = False
+
+    def type(self, data: bytes) -> tuple[bytes, bytes]:
+        """What is typed: the echo, and the lines that are complete."""
+        echo, ready = b"", b""
+        for value in data:
+            letter = bytes([value])
+            if letter in (b"\r", b"\n"):
+                echo, ready, self.line = echo + b"\r\n", ready + self.line + b"\n", b""
+            elif letter in (b"\x7f", b"\x08"):
+                if self.line:
+                    echo, self.line = echo + b"\b \b", self.line[:-1]
+            elif letter == b"\x03":
+                echo, self.line, self.interrupted = echo + b"^C\r\n", b"", True
+                ready += b"\n"
+            elif letter == b"\x04":
+                self.ended = self.ended or not self.line
+            else:
+                echo, self.line = echo + letter, self.line + letter
+        return echo, ready
+
+
+class Session:
+    """One exec: a shell on one side, a WebSocket on the other."""
+
+    def __init__(self, cluster: Cluster, socket: web.WebSocketResponse, shell: Shell, *, channels: set[int], tty: bool) -> None:
+        self.cluster = cluster
+        self.socket = socket
+        self.shell = shell
+        self.channels = channels
+        self.terminal = Terminal() if tty else None
+        self.input: asyncio.Queue[bytes] = asyncio.Queue()
+        self.interrupt = asyncio.Event()
+        self.gone = False
+
+    async def run(self, command: Run) -> int:
+        """Drive the command to its end; returns the exit code."""
+        reader = asyncio.create_task(self._receive())
+        try:
+            return await self._drive(command)
+        finally:
+            reader.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reader
+
+    async def _drive(self, command: Run) -> int:
+        answer: bytes | None = None
+        steps = 0
+        while not self.gone:
+            try:
+                effect = command.send(answer)
+            except StopIteration as ended:
+                return int(ended.value)
+            answer = None
+            steps += 1
+            if steps % 100 == 0:
+                await asyncio.sleep(0)
+            if isinstance(effect, Write):
+                await self._write(effect)
+            elif isinstance(effect, Sleep):
+                if await self._sleep(effect.seconds):
+                    return 130
+            elif isinstance(effect, Read):
+                answer = await self.input.get() if STDIN in self.channels else b""
+        return 137
+
+    async def _write(self, effect: Write) -> None:
+        data = effect.data.replace(b"\n", b"\r\n") if self.terminal else effect.data
+        channel = STDOUT if self.terminal else effect.stream
+        if channel in self.channels and data:
+            await self.send(channel, data)
+
+    async def send(self, channel: int, data: bytes) -> None:
+        """One frame."""
+        with contextlib.suppress(ConnectionError):
+            await self.socket.send_bytes(bytes([channel]) + data)
+
+    async def _sleep(self, seconds: float) -> bool:
+        self.interrupt.clear()
+        try:
+            await asyncio.wait_for(self.interrupt.wait(), None if seconds == float("inf") else self.cluster.clock.real(seconds))
+        except TimeoutError:
+            return False
+        return True
+
+    async def _receive(self) -> None:
+        async for message in self.socket:
+            if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
+                continue
+            data = message.data.encode() if isinstance(message.data, str) else message.data
+            if data:
+                await self._take(data[0], data[1:])
+        self.gone = True
+        self.interrupt.set()
+        self.input.put_nowait(b"")
+
+    async def _take(self, channel: int, data: bytes) -> None:
+        if channel == CLOSE and data[:1] == bytes([STDIN]):
+            self.input.put_nowait(b"")
+        elif channel == RESIZE:
+            with contextlib.suppress(orjson.JSONDecodeError, AttributeError):
+                size = orjson.loads(data)
+                self.shell.env |= {"COLUMNS": str(size.get("Width", 80)), "LINES": str(size.get("Height", 24))}
+        elif channel == STDIN and self.terminal:
+            echo, ready = self.terminal.type(data)
+            if echo:
+                await self.send(STDOUT, echo)
+            if self.terminal.interrupted:
+                self.terminal.interrupted = False
+                self.interrupt.set()
+            if ready:
+                self.input.put_nowait(ready)
+            if self.terminal.ended:
+                self.input.put_nowait(b"")
+        elif channel == STDIN and data:
+            self.input.put_nowait(data)
+
+
+def _outcome(code: int) -> Object:
+    if code == 0:
+        return {"metadata": {}, "status": "Success"}
+    cause = {"reason": "ExitCode", "message": str(code)}
+    message = f"command terminated with non-zero exit code: exit status {code}"
+    return {"metadata": {}, "status": "Failure", "message": message, "reason": "NonZeroExitCode", "details": {"causes": [cause]}}
+
+
+def _no_such_program(name: str) -> Object:
+    why = f'exec: "{name}": executable file not found in $PATH: unknown'
+    message = (
+        "Internal error occurred: error executing command in container: failed to exec in container: failed to start exec: "
+        f"OCI runtime exec failed: exec failed: unable to start container process: {why}"
+    )
+    causes = {"causes": [{"message": message}]}
+    return {"metadata": {}, "status": "Failure", "message": message, "reason": "InternalError", "details": causes, "code": 500}
+
+
+def _running_container(pod: Object, name: str) -> Object:
+    container = logs.container_of(pod, name)
+    statuses = pod.get("status", {}).get("containerStatuses") or ()
+    state: Object = next((one["state"] for one in statuses if one["name"] == container["name"]), {})
+    if "running" not in state:
+        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+            raise ApiError(500, "InternalError", f"Internal error occurred: cannot exec in a stopped container {container['name']}")
+        message = f'Internal error occurred: unable to upgrade connection: container not found ("{container["name"]}")'
+        raise ApiError(500, "InternalError", message)
+    return container
+
+
+async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.StreamResponse:
+    """`.../pods/{name}/exec` and `.../attach`."""
+    query = request.query
+    pod = cluster.registry.read(target.resource, target.namespace, target.name)
+    container = _running_container(pod, query.get("container", ""))
+    command = query.getall("command", [])
+    if target.subresource == "exec" and not command:
+        raise bad_request("you must specify at least 1 command for the container")
+    flags = {channel: is_true(query.get(name)) for channel, name in ((STDIN, "stdin"), (STDOUT, "stdout"), (STDERR, "stderr"))}
+    if not any(flags.values()):
+        raise bad_request("you must specify at least 1 of stdin, stdout, stderr")
+    if "websocket" not in request.headers.get("Upgrade", "").lower():
+        raise bad_request("Upgrade request required")
+    socket = web.WebSocketResponse(protocols=PROTOCOLS, max_msg_size=0)
+    await socket.prepare(request)
+    tty = is_true(query.get("tty"))
+    env = (
+        containers.environment(cluster, pod, container) | {"_MAIN": containers.main_command(container)} | ({"TERM": "xterm"} if tty else {})
+    )
+    shell = Shell(containers.files_of(cluster, pod, container), env, tty=tty)
+    session = Session(cluster, socket, shell, channels={channel for channel, wanted in flags.items() if wanted}, tty=tty)
+    await session.send(STDOUT if flags[STDOUT] else ERROR, b"")
+    if target.subresource == "attach":
+        outcome = await _attach(cluster, session, pod, container)
+    elif command[0].rpartition("/")[2] not in (*TABLE, "sh", "ash", "exit") or command[0] == "exit":
+        outcome = _no_such_program(command[0])
+    else:
+        outcome = _outcome(await session.run(shell.execute(command)))
+    await session.send(ERROR, orjson.dumps(outcome))
+    await socket.close()
+    return socket
+
+
+async def _attach(cluster: Cluster, session: Session, pod: Object, container: Object) -> Object:
+    reader = asyncio.create_task(session.run(_idle()))
+    async for lines in _new_lines(cluster, pod, container, reader):
+        await session.send(STDOUT, lines)
+    reader.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await reader
+    return _outcome(0)
+
+
+def _idle() -> Run:
+    yield Sleep(float("inf"))
+    return 0
+
+
+async def _new_lines(cluster: Cluster, pod: Object, container: Object, reader: "asyncio.Task[int]") -> AsyncIterator[bytes]:
+    async for lines in logs.follow(cluster, pod, container):
+        if reader.done():
+            return
+        yield lines

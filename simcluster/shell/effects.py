@@ -1,0 +1,40 @@
+"""What a running command asks of the outside: it is a generator of these and returns its exit code."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+STDOUT, STDERR = 1, 2
+
+
+@dataclass(frozen=True)
+class Write:
+    """Bytes for stdout (1) or stderr (2)."""
+
+    stream: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Wait for seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Read:
+    """Wait for input; answered with bytes, empty at the end."""
+
+
+Effect = Write | Sleep | Read
+Run = Generator[Effect, bytes | None, int]
+
+
+def say(text: str) -> Write:
+    """A line on stdout."""
+    return Write(STDOUT, text.encode() + b"\n")
+
+
+def complain(text: str) -> Write:
+    """A line on stderr."""
+    return Write(STDERR, text.encode() + b"\n")
