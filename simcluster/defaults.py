@@ -6,6 +6,9 @@ from typing import Any
 from simcluster.resources import Object, Resource
 
 Defaulter = Callable[[Object], None]
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+# Fields of status conditions that are written as null when they are not set.
+_NULLS = {"pods": ("lastProbeTime", "lastTransitionTime"), "nodes": ("lastHeartbeatTime", "lastTransitionTime")}
 
 
 def _fill(target: Object, **values: Any) -> None:
@@ -136,6 +139,7 @@ def _daemon_set(obj: Object) -> None:
     if update["type"] == "RollingUpdate":
         _fill(update.setdefault("rollingUpdate", {}), maxUnavailable=1, maxSurge=0)
     _fill(spec, revisionHistoryLimit=10)
+    _fill(obj["metadata"].setdefault("annotations", {}), **{TEMPLATE_GENERATION: "1"})
 
 
 def _job_spec(spec: Object) -> None:
@@ -272,6 +276,12 @@ TABLE: dict[str, Defaulter] = {
     "networkpolicies.networking.k8s.io": _network_policy,
     "customresourcedefinitions.apiextensions.k8s.io": _definition,
 }
+
+
+def write_nulls(resource: Resource, obj: Object) -> None:
+    """The nulls that the API server shows in conditions, in place."""
+    for condition in (obj.get("status") or {}).get("conditions") or ():
+        _fill(condition, **dict.fromkeys(_NULLS.get(resource.storage, ())))
 
 
 def apply(resource: Resource, obj: Object) -> None:

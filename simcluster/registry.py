@@ -232,6 +232,7 @@ class Registry:
 
     def _put(self, resource: Resource, obj: Object, options: WriteOptions, *, old: Object | None = None) -> Object:
         obj = _ordered(obj)
+        defaults.write_nulls(resource, obj)
         if old is not None and _same_state(obj, _ordered(old)):
             return old
         if options.dry_run:

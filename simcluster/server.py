@@ -177,6 +177,8 @@ class Server:
     async def _resource(self, request: web.Request, target: Target, verb: str, body: bytes, user: User) -> web.StreamResponse:
         if target.subresource:
             return await self._subresource(request, target, verb, body, user)
+        if (verb == "create") is bool(target.name) and verb in ("create", "update", "patch"):
+            raise errors.method_not_allowed()
         if verb not in target.resource.verbs or (target.all_namespaces and verb not in ("list", "watch", "create", "deletecollection")):
             raise errors.method_not_allowed()
         if target.all_namespaces and verb in ("create", "deletecollection") and not reviews.serves(target.resource):

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from simcluster import quantity
+from simcluster.defaults import TEMPLATE_GENERATION
 from simcluster.errors import bad_request
 from simcluster.resources import Object, Resource
 from simcluster.store import Store
@@ -104,10 +105,6 @@ def _job(obj: Object, store: Store) -> None:
     obj["metadata"]["labels"] = {**(obj["metadata"].get("labels") or {}), **labels}
 
 
-def _daemon_set(obj: Object, store: Store) -> None:
-    obj["metadata"].setdefault("annotations", {})["deprecated.daemonset.template.generation"] = "1"
-
-
 def _namespace(obj: Object, store: Store) -> None:
     obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
 
@@ -154,7 +151,6 @@ def _volume(obj: Object, store: Store) -> None:
 PREPARE: dict[str, Callable[[Object, Store], None]] = {
     "pods": _pod,
     "jobs.batch": _job,
-    "daemonsets.apps": _daemon_set,
     "namespaces": _namespace,
     "services": _service,
     "persistentvolumeclaims": _claim,
@@ -189,6 +185,9 @@ def prepare_update(resource: Resource, obj: Object, old: Object, store: Store) -
             obj.pop("status", None)
     if resource.storage == "services":
         _keep_addresses(obj["spec"], old["spec"], store, obj)
+    if resource.storage == "daemonsets.apps" and obj["spec"]["template"] != old["spec"]["template"]:
+        notes = obj["metadata"].setdefault("annotations", {})
+        notes[TEMPLATE_GENERATION] = str(int((old["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, 1)) + 1)
     if resource.storage == "jobs.batch":
         obj["spec"].setdefault("selector", old["spec"]["selector"])
     if resource.storage == "namespaces":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from simcluster.client import Client
 from simcluster.controllers import pods, revisions
 from simcluster.controllers.deployment import amount
+from simcluster.defaults import TEMPLATE_GENERATION
 from simcluster.resources import Object
 from simcluster.scheduler import matches_node, taint_refusal
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 _SETS = "daemonsets.apps"
 _LABEL = "controller-revision-hash"
-_GENERATION = "deprecated.daemonset.template.generation"
 _TOLERATED = (
     ("not-ready", "NoExecute"),
     ("unreachable", "NoExecute"),
@@ -29,7 +29,7 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     client = Client(cluster, "daemonset-controller")
     if obj["metadata"].get("deletionTimestamp"):
         return None
-    note = {_GENERATION: (obj["metadata"].get("annotations") or {}).get(_GENERATION, "1")}
+    note = {TEMPLATE_GENERATION: (obj["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, "1")}
     digest = revisions.current(client, obj, label=_LABEL, annotations=note)["metadata"]["labels"][_LABEL]
     wanted = _nodes(cluster, obj)
     placed = _place(client, obj, wanted, digest)
@@ -73,7 +73,7 @@ def _place(client: Client, obj: Object, wanted: list[str], digest: str) -> dict[
 
 
 def _create(client: Client, obj: Object, node: str, digest: str) -> Object:
-    generation = (obj["metadata"].get("annotations") or {}).get(_GENERATION, "1")
+    generation = (obj["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, "1")
     pod = pods.from_template(obj, obj["spec"]["template"], labels={_LABEL: digest, "pod-template-generation": generation})
     pod["spec"] = _spec(obj)
     term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from simcluster.client import Client
+from simcluster.controllers.job import TRACKING
 from simcluster.deletion import FOREGROUND, ORPHAN
 from simcluster.resources import Object
 from simcluster.store import DELETED, Change, Record, Store
@@ -43,6 +44,9 @@ def reconcile(cluster: "Cluster", work: Object) -> float | None:
 
 def _release(client: Client, storage: str, obj: Object, uid: str) -> None:
     others = [one for one in obj["metadata"].get("ownerReferences") or () if one["uid"] != uid]
+    if TRACKING in (obj["metadata"].get("finalizers") or ()):
+        obj["metadata"]["finalizers"] = [one for one in obj["metadata"]["finalizers"] if one != TRACKING]
+        obj = client.update(storage, obj)
     if others:
         obj["metadata"]["ownerReferences"] = others
         client.update(storage, obj)

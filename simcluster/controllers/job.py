@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from simcluster.cluster import Cluster
 
 _JOBS = "jobs.batch"
+TRACKING = "batch.kubernetes.io/job-tracking"
 
 
 def reconcile(cluster: "Cluster", obj: Object) -> float | None:
@@ -19,7 +20,9 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     if obj["metadata"].get("deletionTimestamp"):
         return None
     if finished(obj):
+        _untrack(client, client.owned("pods", obj))
         return _expire(cluster, client, obj)
+    _untrack(client, client.owned("pods", obj))
     found = client.owned("pods", obj)
     status: Object = {key: value for key, value in obj.get("status", {}).items() if key in ("startTime", "conditions")}
     if obj["spec"].get("suspend"):
@@ -52,6 +55,16 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
             again = min(again or 1e9, deadline - cluster.clock.since(status["startTime"]) + 0.1)
     _write(client, obj, status, running, succeeded, failed)
     return again
+
+
+def _untrack(client: Client, found: list[Object]) -> None:
+    """Let go of pods that are counted: ended ones stay until somebody deletes them."""
+    for pod in found:
+        finalizers = pod["metadata"].get("finalizers") or []
+        ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or pod["metadata"].get("deletionTimestamp")
+        if ended and TRACKING in finalizers:
+            pod["metadata"]["finalizers"] = [one for one in finalizers if one != TRACKING]
+            client.update("pods", pod)
 
 
 def finished(job: Object) -> bool:
@@ -112,6 +125,7 @@ def _ended_at(pod: Object) -> str:
 
 def _create(client: Client, obj: Object, index: str) -> None:
     pod = pods.from_template(obj, obj["spec"]["template"])
+    pod["metadata"]["finalizers"] = [*(pod["metadata"].get("finalizers") or ()), TRACKING]
     if index:
         pod["metadata"].setdefault("annotations", {})["batch.kubernetes.io/job-completion-index"] = index
         pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] = index

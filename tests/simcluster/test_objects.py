@@ -29,13 +29,13 @@ def test_a_deployment_gets_pods_that_run(api: Api, sim: RunningCluster, namespac
 
 
 def test_pages_of_a_list_are_one_snapshot(api: Api, namespace: str) -> None:
-    base = f"/api/v1/namespaces/{namespace}/configmaps"
+    base = f"/api/v1/namespaces/{namespace}/secrets"
     for number in range(5):
-        api.post(base, config(f"c{number}"))
+        api.post(base, {**config(f"c{number}"), "kind": "Secret"})
     first = api.get(f"{base}?limit=2").body
     assert first["metadata"]["remainingItemCount"] == 3
     api.call("DELETE", f"{base}/c4")
-    api.post(base, config("c9"))
+    api.post(base, {**config("c9"), "kind": "Secret"})
     second = api.get(f"{base}?limit=10&continue={first['metadata']['continue']}").body
     assert [item["metadata"]["name"] for item in second["items"]] == ["c2", "c3", "c4"]
     assert second["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
