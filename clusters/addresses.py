@@ -1,14 +1,18 @@
 """Which addresses a cluster (or anything else that we call) may have: no metadata services, no surprises."""
 
 import ipaddress
+import re
 from collections.abc import Callable
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from kubegale.errors import Invalid
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # Cloud metadata services that do not live on link-local addresses.
 METADATA = frozenset(ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
+# `namespace/service:port`, reached through the API server's proxy with the cluster's own credentials.
+SERVICE = re.compile(r"(?P<namespace>[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)/(?P<service>[a-z0-9]([-a-z0-9:]{0,90}[a-z0-9])?)\Z")
 
 
 def _real(address: Address) -> Address:
@@ -48,3 +52,18 @@ def check_host(host: str, policy: str) -> None:
         return
     if not allowed(host.strip("[]"), policy):
         raise Invalid(f"the address {host} is not allowed", reason="address_refused")
+
+
+def check_prometheus(text: str, policy: str) -> str:
+    """The setting as it may be saved: nothing, `namespace/service:port`, or an http(s) address that the policy allows."""
+    if not text or SERVICE.match(text):
+        return text
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise Invalid("prometheus is not a valid address", field="prometheus") from None
+    if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment or parts.username is not None:
+        raise Invalid("prometheus must look like namespace/service:port or https://host:port", field="prometheus")
+    check_host(host, policy)
+    return text.rstrip("/")

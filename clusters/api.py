@@ -38,6 +38,7 @@ def represent(cluster: Cluster) -> dict[str, Any]:
         "is_default": cluster.is_default,
         "protected": cluster.protected,
         "impersonate": cluster.impersonate,
+        "prometheus": cluster.prometheus,
         "created_at": _utc(cluster.created_at),
         "last_seen_at": _utc(cluster.last_seen_at),
     }
@@ -60,6 +61,7 @@ CLUSTER_SCHEMA = record(
     is_default=BOOLEAN,
     protected=BOOLEAN,
     impersonate=BOOLEAN,
+    prometheus=TEXT,
     created_at=TEXT,
     last_seen_at=nullable(TEXT),
 )

@@ -28,6 +28,7 @@ class Cluster(models.Model):
     is_default = models.BooleanField(default=False)
     protected = models.BooleanField(default=False, help_text="Deleting and draining here asks for confirmation.")
     impersonate = models.BooleanField(default=False, help_text="Name the caller to the cluster, so that its own RBAC decides too.")
+    prometheus = models.CharField(max_length=500, blank=True, default="", help_text="namespace/service:port, or an http(s) address.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     last_seen_at = models.DateTimeField(null=True, blank=True)

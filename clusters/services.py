@@ -12,13 +12,14 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from clusters import kubeconfig
+from clusters.addresses import check_prometheus
 from clusters.client import ClusterClient, Limits
 from clusters.models import Cluster
 from kubegale.errors import ClusterNotFound, ClusterUnavailable, DomainError, Forbidden, Invalid
 
 NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_. ]{0,98}[A-Za-z0-9])?\Z")
 MASK = "***"
-EDITABLE = ("description", "labels", "protected", "impersonate")
+EDITABLE = ("description", "labels", "protected", "impersonate", "prometheus")
 FLAGS = {"protected", "impersonate"}
 
 _clients: dict[int, tuple[str, ClusterClient]] = {}
@@ -113,6 +114,8 @@ def _checked(field: str, value: object) -> Any:
         return _check_labels(value)
     if field in FLAGS and not isinstance(value, bool):
         raise Invalid(f"{field} must be true or false", field=field)
+    if field == "prometheus":
+        return check_prometheus(_check_text(value, field), settings.CLUSTER_ADDRESS_POLICY)
     return value if field in FLAGS else _check_text(value, field)
 
 

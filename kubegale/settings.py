@@ -127,6 +127,7 @@ CELERY_TIMEZONE = "UTC"
 # --- Operations: kind -> runner and queue; queue -> how many may run at once in one cluster -----------------------------------
 OPERATIONS: dict[str, dict[str, str]] = {
     "vkube_deploy": {"run": "billing.services.following.run", "queue": "rollout"},
+    "bulk": {"run": "workloads.bulk.run", "queue": "bulk"},
     "drain": {"run": "workloads.drain.run", "queue": "drain"},
     "rollout": {"run": "workloads.rollouts.run", "queue": "rollout"},
     "recreate": {"run": "workloads.recreation.run", "queue": "rollout"},
@@ -147,7 +148,9 @@ ROLLOUT_DEADLINE_SECONDS = env.integer("ROLLOUT_DEADLINE_SECONDS", 600)
 CELERY_TASK_DEFAULT_QUEUE = "default"
 # A worker started without -Q serves them all.
 CELERY_TASK_QUEUES = [Queue(name) for name in ("default", *OPERATION_LIMITS)]
+METRIC_RETENTION_DAYS = env.integer("METRIC_RETENTION_DAYS", 7)
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
+    "sample-clusters": {"task": "workloads.sample_clusters", "schedule": env.number("METRIC_INTERVAL", 60.0)},
     "forget-expired-tokens": {"task": "tenants.forget_expired_tokens", "schedule": 86400.0},
     "sample-tenants": {"task": "tenants.sample_usage", "schedule": env.number("TENANT_USAGE_INTERVAL", 300.0)},
     "expire-audit": {"task": "tenants.expire_audit", "schedule": 3600.0},

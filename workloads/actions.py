@@ -50,6 +50,7 @@ class Options:
     current_replicas: int | None = None
     revision: int = 0
     name: str = ""
+    at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ def restart(subject: Subject, options: Options) -> Outcome:
     before = subject.read()
     if before["spec"].get("paused"):
         raise Rejected("a paused Deployment cannot be restarted; resume it first", reason="Paused")
-    now = f"{timezone.now():%Y-%m-%dT%H:%M:%SZ}"
+    now = options.at or f"{timezone.now():%Y-%m-%dT%H:%M:%SZ}"
     body = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}}
     item = subject.patch(body, patch="strategic", dry_run=options.dry_run)
     changed = item["metadata"].get("generation") != before["metadata"].get("generation")

@@ -19,16 +19,23 @@ from workloads.actions import ACTIONS, VERBS
 from workloads.api import (
     ActionView,
     AnyObjectViewSet,
+    BulkView,
+    ClusterMetrics,
     EventViewSet,
     NamespaceContents,
     NamespaceNames,
     NodeDrain,
+    NodeMetrics,
     NodeSchedule,
     ObjectViewSet,
     PodEvents,
     PodLogs,
+    PodMetrics,
     PodRestart,
+    RawNodeMetrics,
+    RawPodMetrics,
     RevisionViewSet,
+    Statistics,
     WorkloadEvents,
     WorkloadPods,
 )
@@ -144,6 +151,16 @@ def action_routes(kind: Kind) -> Iterator[URLPattern]:
     yield path(f"{base}/events", WorkloadEvents.as_view(**bind), name=f"{kind.plural}-events")
 
 
+METRICS: dict[str, Any] = {
+    "pods/metrics": RawPodMetrics,
+    "nodes/metrics": RawNodeMetrics,
+    "metrics/cluster": ClusterMetrics,
+    "metrics/nodes": NodeMetrics,
+    "metrics/pods": PodMetrics,
+    "metrics/stats": Statistics,
+}
+
+
 def node_routes() -> Iterator[URLPattern]:
     """What can be done to one node (contract 1.8)."""
     for name, view in {"schedule": NodeSchedule, "drain": NodeDrain}.items():
@@ -179,11 +196,14 @@ def _routes() -> Iterator[URLPattern]:
     # A pod called `metrics` is hidden by /pods/metrics; this address reaches it.
     pods = ObjectViewSet.as_view(ITEM, kind=KINDS["pods"], **bind)
     yield path("namespaces/<str:namespace>/pods/<str:name>", pods, name="namespaces-pods-detail")
+    for address, view in METRICS.items():
+        yield path(address, view.as_view(**bind), name=address.replace("/", "-"))
     yield from pod_routes()
     yield from node_routes()
     for plural in ACTIONS:
         yield from action_routes(KINDS[plural])
     for kind in KINDS.values():
+        yield path(f"bulk/{kind.plural}", BulkView.as_view(kind=kind, **bind), name=f"bulk-{kind.plural}")
         yield from object_routes(kind)
     base = "resources/<str:group>/<str:version>/<str:plural>"
     yield path(base, AnyObjectViewSet.as_view(COLLECTION, **bind), name="resources-list")

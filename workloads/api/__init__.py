@@ -1,6 +1,8 @@
 """Objects and what is done to them over JSON: CRUD of every kind, actions, pods, nodes, metrics."""
 
 from workloads.api.actions import ActionView, RevisionViewSet, WorkloadEvents, WorkloadPods
+from workloads.api.bulk import BulkView
+from workloads.api.metrics import ClusterMetrics, NodeMetrics, PodMetrics, RawNodeMetrics, RawPodMetrics, Statistics
 from workloads.api.nodes import NodeDrain, NodeSchedule
 from workloads.api.objects import (
     AnyObjectViewSet,
@@ -16,17 +18,24 @@ from workloads.api.pods import PodEvents, PodLogs, PodRestart
 __all__ = [
     "ActionView",
     "AnyObjectViewSet",
+    "BulkView",
+    "ClusterMetrics",
     "EventViewSet",
     "NamespaceContents",
     "NamespaceNames",
     "NodeDrain",
+    "NodeMetrics",
     "NodeSchedule",
     "ObjectView",
     "ObjectViewSet",
     "PodEvents",
     "PodLogs",
+    "PodMetrics",
     "PodRestart",
+    "RawNodeMetrics",
+    "RawPodMetrics",
     "RevisionViewSet",
+    "Statistics",
     "Target",
     "WorkloadEvents",
     "WorkloadPods",

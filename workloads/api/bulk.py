@@ -1,0 +1,109 @@
+"""POST /bulk/{plural}: one action on many objects as an operation."""
+
+from typing import Any
+
+from rest_framework.request import Request
+
+from clusters import tasks
+from clusters.kinds import Kind
+from clusters.models import Cluster
+from kubegale.api.audit import note
+from kubegale.api.confirmation import Guarded, confirm
+from kubegale.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, record
+from kubegale.errors import Invalid
+from workloads import bulk, protection
+from workloads.api.actions import caller, number
+from workloads.api.objects import ObjectView, Target
+from workloads.lookup import Subject
+from workloads.services import PROPAGATION
+
+
+class BulkView(ObjectView):
+    """Delete, restart, scale … what a selector finds."""
+
+    refused_as = "PUT"
+    operations = {
+        "post": Described(
+            "Do one thing to many objects",
+            record(required=("status", "total", "objects"), operation_id=INTEGER, status=TEXT, total=INTEGER, objects=array(TEXT)),
+            body=record(
+                required=("cluster_id", "action"),
+                cluster_id=INTEGER,
+                namespace=TEXT,
+                action=TEXT,
+                labelSelector=TEXT,
+                fieldSelector=TEXT,
+                names=array(TEXT),
+                all=BOOLEAN,
+                replicas=INTEGER,
+                grace_period=INTEGER,
+                propagation=TEXT,
+                dry_run=BOOLEAN,
+            ),
+        )
+    }
+
+    def post(self, request: Request) -> Any:
+        """{"operation_id","status","total","objects"}; with dry_run only what would be chosen."""
+        action = str(Target(self, request).given("action") or "")
+        target, _ = self.resolve(request, action or "bulk")
+        order, cluster = bulk.Order(action, _options(target)), target.cluster()
+        bulk.check(self.kind, order)
+        choice = _choice(target)
+        items = bulk.choose(cluster, self.kind, choice)
+        chosen = [_named(item) for item in items]
+        if target.flag("dry_run"):
+            return {"status": "dry_run", "total": len(items), "objects": chosen}
+        if action == "delete":
+            self._guard(request, target, items)
+        row = bulk.create(cluster, self.kind, order, items, namespace=choice.namespace, requested_by=caller(request))
+        note(request, details={"operation_id": row.pk, "total": len(items)})
+        tasks.enqueue(row)
+        return {"operation_id": row.pk, "status": row.state, "total": len(items), "objects": chosen}
+
+    def _guard(self, request: Request, target: Target, items: list[dict[str, Any]]) -> None:
+        cluster = target.cluster()
+        reasons = (protection.why(_subject(cluster, self.kind, item), item) for item in items)
+        guarded = Guarded(
+            "bulk delete",
+            self.kind.name,
+            self.kind.plural,
+            target.namespace,
+            identity=bulk.fingerprint(items),
+            protected=next(filter(None, reasons), ""),
+            impact=lambda: {"children": len(items), "warnings": [_named(item) for item in items[:20]]},
+        )
+        confirm(request, guarded)
+
+
+def _subject(cluster: Cluster, kind: Kind, item: dict[str, Any]) -> Subject:
+    return Subject(cluster, kind, item["metadata"].get("namespace", ""), item["metadata"]["name"])
+
+
+def _named(item: dict[str, Any]) -> str:
+    namespace = item["metadata"].get("namespace", "")
+    return f"{namespace}/{item['metadata']['name']}" if namespace else str(item["metadata"]["name"])
+
+
+def _choice(target: Target) -> bulk.Choice:
+    names = target.body.get("names") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Invalid("names must be a list of names", field="names")
+    return bulk.Choice(
+        namespace=target.namespace,
+        label_selector=target.option("labelSelector", "label_selector"),
+        field_selector=target.option("fieldSelector", "field_selector"),
+        names=tuple(names),
+        everything=target.flag("all"),
+    )
+
+
+def _options(target: Target) -> dict[str, Any]:
+    propagation = (target.option("propagation") or "background").lower()
+    if propagation not in PROPAGATION:
+        raise Invalid("propagation must be background, foreground or orphan", field="propagation")
+    return {
+        "replicas": number(target, "replicas"),
+        "grace_period": number(target, "grace_period"),
+        "propagation": PROPAGATION[propagation],
+    }

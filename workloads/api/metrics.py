@@ -1,0 +1,119 @@
+"""What clusters, nodes and pods use, now and over time (contract 1.10)."""
+
+from typing import Any
+
+from rest_framework.request import Request
+
+from clusters.kinds import KINDS
+from kubegale.api.auth import Act, Scope, authorise
+from kubegale.api.dialect import DialectView
+from kubegale.api.schema import CLUSTER, INTEGER, NAMESPACE, OBJECT, TEXT, Described, Query, array, record
+from workloads import metrics, samples, usage
+from workloads.api.objects import Target
+
+LISTED = record(required=("kind", "apiVersion", "items", "available"), kind=TEXT, apiVersion=TEXT, items=array(OBJECT))
+SOURCE = {"type": "string", "enum": ["prometheus", "metrics-server", "none"]}
+
+
+class MetricsView(DialectView):
+    """What the metrics routes share."""
+
+    def target(self, request: Request, kind: str, verb: str = "metrics") -> tuple[Target, Scope]:
+        """The target and what of it the caller may see; `kind` is what the numbers are about."""
+        target, known = Target(self, request), KINDS.get(kind)
+        scoped = bool(known and known.namespaced)
+        space = target.namespace if scoped else ""
+        act = Act(verb, kind, known.group if known else "", target.cluster_text, space, cluster_scoped=bool(known) and not scoped)
+        scope = authorise(self, request, act)
+        target.check()
+        return target, scope
+
+
+class RawNodeMetrics(MetricsView):
+    """GET /nodes/metrics."""
+
+    operations = {"get": Described("metrics.k8s.io's NodeMetricsList", LISTED, query=(CLUSTER,))}
+
+    def get(self, request: Request) -> Any:
+        """NodeMetricsList; `available` is false and items are empty without a metrics-server."""
+        target, _ = self.target(request, "nodes")
+        return usage.raw(target.cluster(), "nodes", selector=target.option("labelSelector"))
+
+
+class RawPodMetrics(MetricsView):
+    """GET /pods/metrics."""
+
+    operations = {"get": Described("metrics.k8s.io's PodMetricsList", LISTED, query=(CLUSTER, NAMESPACE))}
+
+    def get(self, request: Request) -> Any:
+        """PodMetricsList; `available` is false and items are empty without a metrics-server."""
+        target, scope = self.target(request, "pods", "list")
+        found = usage.raw(target.cluster(), "pods", namespace=target.namespace, selector=target.option("labelSelector"))
+        if scope.namespaces is not None:
+            found["items"] = [item for item in found["items"] if item["metadata"]["namespace"] in scope.namespaces]
+        return found
+
+
+class ClusterMetrics(MetricsView):
+    """GET /metrics/cluster."""
+
+    operations = {"get": Described("What a cluster has and uses", record(source=SOURCE, metrics=OBJECT), query=(CLUSTER,))}
+
+    def get(self, request: Request) -> Any:
+        """{"source","metrics":{…}}; null where nobody measures."""
+        target, _ = self.target(request, "metrics")
+        return metrics.of_cluster(target.cluster())
+
+
+class NodeMetrics(MetricsView):
+    """GET /metrics/nodes."""
+
+    operations = {
+        "get": Described("What nodes have and use", record(source=SOURCE, metrics=array(OBJECT)), query=(CLUSTER, Query("node_name", TEXT)))
+    }
+
+    def get(self, request: Request) -> Any:
+        """{"source","metrics":[…]}."""
+        target, _ = self.target(request, "nodes")
+        return metrics.of_nodes(target.cluster(), target.option("node_name"))
+
+
+class PodMetrics(MetricsView):
+    """GET /metrics/pods."""
+
+    operations = {
+        "get": Described(
+            "What pods use",
+            record(source=SOURCE, metrics=array(OBJECT)),
+            query=(CLUSTER, NAMESPACE, Query("pod_name", TEXT)),
+        )
+    }
+
+    def get(self, request: Request) -> Any:
+        """{"source","metrics":[…]}."""
+        target, scope = self.target(request, "pods", "list")
+        name = target.option("pod_name")
+        return metrics.of_pods(target.cluster(), namespace=target.namespace, name=name, namespaces=scope.namespaces)
+
+
+class Statistics(MetricsView):
+    """GET /metrics/stats."""
+
+    operations = {
+        "get": Described(
+            "What a cluster used over time",
+            record(source=TEXT, time_range=record(start=TEXT, end=TEXT, step=INTEGER), series=OBJECT, summary=OBJECT),
+            query=(
+                CLUSTER,
+                Query("time_range", TEXT, description="15m, 1h, 6h, 24h, 7d …"),
+                *(Query(name, TEXT) for name in ("start", "end", "step")),
+            ),
+        )
+    }
+
+    def get(self, request: Request) -> Any:
+        """{"time_range","series":{"cpu":[[ts,v]],"memory","pods"},"summary","source"}."""
+        target, _ = self.target(request, "metrics")
+        given = {name: target.option(name) for name in ("start", "end", "step")}
+        span = samples.time_range(span=target.option("time_range"), **given)
+        return samples.statistics(target.cluster(), span)

@@ -1,0 +1,207 @@
+"""The metrics documents of the KubeGale API (contract 1.10): what a cluster, its nodes and pods have and use.
+
+Cores and bytes; percentages of what there is (nodes) or of the limit, else the request (pods). What nobody measures is null.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from django.utils import timezone
+
+from clusters import services as registry
+from clusters.client import CHUNK, ClusterClient
+from clusters.documents import Object
+from clusters.kinds import KINDS
+from clusters.models import Cluster
+from workloads import usage
+from workloads.endpoints import objects
+from workloads.protection import count
+from workloads.quantities import number
+from workloads.usage import Measured, Use
+
+UNMEASURED = Use()
+
+
+class _Status(msgspec.Struct):
+    phase: str = ""
+
+
+class _Spec(msgspec.Struct, rename="camel"):
+    node_name: str = ""
+
+
+class _Placed(msgspec.Struct):
+    spec: _Spec = msgspec.field(default_factory=_Spec)
+    status: _Status = msgspec.field(default_factory=_Status)
+
+
+_PLACED = msgspec.json.Decoder(_Placed)
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many objects are in which phase, and how many pods (all, running) are on which node."""
+
+    phases: Counter[str]
+    on_nodes: Counter[str]
+    running_on_nodes: Counter[str]
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.phases.total()
+
+    def shown(self, *phases: str) -> dict[str, int]:
+        """{"total", and each phase in lower case}."""
+        return {"total": self.total, **{phase.lower(): self.phases[phase] for phase in phases}}
+
+
+def census(client: ClusterClient, plural: str) -> Census:
+    """Counted without parsing more than phase and node."""
+    found, query = Census(Counter(), Counter(), Counter()), dict[str, object]()
+    while True:
+        chunk = client.chunk(KINDS[plural], limit=CHUNK, query=query)
+        for item in map(_PLACED.decode, chunk.items or []):
+            found.phases[item.status.phase] += 1
+            found.on_nodes[item.spec.node_name] += 1
+            found.running_on_nodes[item.spec.node_name] += item.status.phase == "Running"
+        if not chunk.metadata.continue_:
+            return found
+        query = {"continue": chunk.metadata.continue_}
+
+
+def now() -> str:
+    """RFC 3339, UTC."""
+    return f"{timezone.now():%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _share(used: float | None, total: float | None) -> float | None:
+    return round(100 * used / total, 2) if used is not None and total else None
+
+
+def _cpu(used: float | None, total: float) -> Object:
+    return {"total_cores": total, "used_cores": _rounded(used), "usage_percentage": _share(used, total)}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _bytes(used: float | None, total: float | None) -> Object:
+    return {
+        "total_bytes": None if total is None else round(total),
+        "used_bytes": None if used is None else round(used),
+        "usage_percentage": _share(used, total),
+    }
+
+
+def _capacity(nodes: Iterable[Object], resource: str) -> float:
+    return sum(number((node["status"].get("capacity") or {}).get(resource)) for node in nodes)
+
+
+def _total(values: Iterable[float | None]) -> float | None:
+    """The sum of what is known; null when nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def is_ready(node: Object) -> bool:
+    """Whether the node's Ready condition is True."""
+    conditions = (node.get("status") or {}).get("conditions") or []
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def of_cluster(cluster: Cluster) -> Object:
+    """{"source", "metrics":{cpu, memory, storage, nodes, pods, services, ingresses, pvs, pvcs}}."""
+    client = registry.client(cluster)
+    nodes, measured = list(objects(client, KINDS["nodes"], "")), usage.nodes(cluster)
+    uses, ready = [measured.uses.get(node["metadata"]["name"], UNMEASURED) for node in nodes], sum(map(is_ready, nodes))
+    storage = _total(use.more.get("storage_total") for use in uses) or _capacity(nodes, "ephemeral-storage") or None
+    metrics = {
+        "cluster_id": cluster.pk,
+        "timestamp": now(),
+        "cpu": _cpu(_total(use.cpu for use in uses), _capacity(nodes, "cpu")),
+        "memory": _bytes(_total(use.memory for use in uses), _capacity(nodes, "memory")),
+        "storage": _bytes(_total(use.more.get("storage") for use in uses), storage),
+        "nodes": {"total": len(nodes), "ready": ready, "not_ready": len(nodes) - ready},
+        "pods": census(client, "pods").shown("Running", "Pending", "Failed", "Succeeded"),
+        "services": {"total": count(client, "services", "")},
+        "ingresses": {"total": count(client, "ingresses", "")},
+        "pvs": census(client, "persistentvolumes").shown("Available", "Bound", "Released", "Failed"),
+        "pvcs": census(client, "persistentvolumeclaims").shown("Pending", "Bound", "Lost"),
+    }
+    return {"source": measured.source, "metrics": metrics}
+
+
+def of_nodes(cluster: Cluster, name: str = "") -> Object:
+    """{"source", "metrics":[one for each node, or for the named one]}."""
+    client, measured = registry.client(cluster), usage.nodes(cluster)
+    found, pods = objects(client, KINDS["nodes"], ""), census(client, "pods")
+    shown = [_node(cluster, node, measured, pods) for node in found if not name or node["metadata"]["name"] == name]
+    return {"source": measured.source, "metrics": shown}
+
+
+def _node(cluster: Cluster, node: Object, measured: Measured, pods: Census) -> Object:
+    name = node["metadata"]["name"]
+    use, more = measured.uses.get(name, UNMEASURED), measured.uses.get(name, UNMEASURED).more
+    storage = more.get("storage_total") or _capacity([node], "ephemeral-storage") or None
+    return {
+        "node_name": name,
+        "cluster_id": cluster.pk,
+        "timestamp": use.at or now(),
+        "cpu": _cpu(use.cpu, _capacity([node], "cpu")),
+        "memory": _bytes(use.memory, _capacity([node], "memory")),
+        "storage": _bytes(more.get("storage"), storage),
+        "network": {key: more.get(key) for key in ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")},
+        "pods": {"total": pods.on_nodes[name], "running": pods.running_on_nodes[name]},
+        "conditions": node["status"].get("conditions") or [],
+    }
+
+
+def of_pods(cluster: Cluster, *, namespace: str = "", name: str = "", namespaces: frozenset[str] | None = None) -> Object:
+    """{"source", "metrics":[one for each pod that may be seen]}."""
+    client, measured = registry.client(cluster), usage.pods(cluster, namespace=namespace)
+    field = f"metadata.name={name}" if name else ""
+    found = objects(client, KINDS["pods"], namespace, fieldSelector=field)
+    shown = [_pod(cluster, pod, measured) for pod in found if namespaces is None or pod["metadata"]["namespace"] in namespaces]
+    return {"source": measured.source, "metrics": shown}
+
+
+def _pod(cluster: Cluster, pod: Object, measured: Measured) -> Object:
+    metadata, containers = pod["metadata"], pod["spec"]["containers"]
+    use = measured.uses.get(f"{metadata['namespace']}/{metadata['name']}", UNMEASURED)
+    return {
+        "pod_name": metadata["name"],
+        "namespace": metadata["namespace"],
+        "cluster_id": cluster.pk,
+        "timestamp": use.at or now(),
+        **_resources(use, containers),
+        "network": None,
+        "containers": [{"name": one["name"], **_resources(use.containers.get(one["name"], UNMEASURED), [one])} for one in containers],
+    }
+
+
+def _resources(use: Use, containers: list[Object]) -> Object:
+    """cpu and memory: used, limit and request; a limit counts only when every container has one."""
+    cpu_limit, cpu_request = _set(containers, "limits", "cpu"), _set(containers, "requests", "cpu")
+    limit, request = _set(containers, "limits", "memory"), _set(containers, "requests", "memory")
+    cpu: dict[str, Any] = {"used_cores": _rounded(use.cpu), "limit_cores": cpu_limit, "request_cores": cpu_request}
+    memory: dict[str, Any] = {
+        "used_bytes": None if use.memory is None else round(use.memory),
+        "limit_bytes": None if limit is None else round(limit),
+        "request_bytes": None if request is None else round(request),
+    }
+    return {
+        "cpu": {**cpu, "usage_percentage": _share(use.cpu, cpu_limit or cpu_request)},
+        "memory": {**memory, "usage_percentage": _share(use.memory, limit or request)},
+    }
+
+
+def _set(containers: list[Object], side: str, resource: str) -> float | None:
+    given = [((container.get("resources") or {}).get(side) or {}).get(resource) for container in containers]
+    known = [number(value) for value in given if value is not None]
+    complete = known and (side == "requests" or len(known) == len(given))
+    return sum(known) if complete else None
