@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ('clusters', '0003_prometheus'),
+        ('clusters', '0002_operation'),
     ]
 
     operations = [
