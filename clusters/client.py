@@ -6,7 +6,7 @@ import ssl
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -216,6 +216,8 @@ class ClusterClient:
         self._pool.pool_classes_by_scheme = pool_classes(self.limits.policy)
         self._pool.connection_pool_kw.update(maxsize=self.limits.pool, ssl_context=tls_context(access))
         self.access = access
+        # Told the path of every call that may have changed something, once it is over.
+        self.wrote: Callable[[str], None] = lambda path: None
 
     # --- objects ----------------------------------------------------------------------------------------------------
     def get(self, kind: Kind, name: str, *, namespace: str | None = None, **query: object) -> bytes:
@@ -277,8 +279,12 @@ class ClusterClient:
         accept: str = "application/json",
     ) -> bytes:
         """The body of a successful answer; a domain error for everything else."""
-        response = self.open(method, path, query=query, body=body, content_type=content_type, accept=accept)
-        data = self._read(response)
+        try:
+            response = self.open(method, path, query=query, body=body, content_type=content_type, accept=accept)
+            data = self._read(response)
+        finally:
+            if method != "GET" and not (query or {}).get("dryRun"):
+                self.wrote(path)
         if response.status >= 400:
             raise status_error(response.status, data)
         if response.status >= 300:

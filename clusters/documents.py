@@ -12,6 +12,20 @@ MAX_DEPTH = 100
 Object = dict[str, Any]
 
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def pruned(obj: Object) -> Object:
+    """The object without managedFields and what kubectl last applied; changes the object given."""
+    metadata = obj.get("metadata")
+    if isinstance(metadata, dict):
+        metadata.pop("managedFields", None)
+        annotations = metadata.get("annotations")
+        if isinstance(annotations, dict) and annotations.pop(LAST_APPLIED, None) is not None and not annotations:
+            del metadata["annotations"]
+    return obj
+
+
 class _Loader(yaml.CSafeLoader):
     """YAML 1.1 as Kubernetes' reader takes it: no dates, no base-60 numbers, plain tags only."""
 

@@ -3,13 +3,15 @@
 import hashlib
 import re
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from clusters import kubeconfig
 from clusters.addresses import check_prometheus
@@ -77,6 +79,12 @@ def connect(text: str, *, impersonate: bool = False) -> ClusterClient:
     return ClusterClient(access, limits(impersonate=impersonate))
 
 
+@lru_cache(maxsize=1)
+def _observer(dotted: str) -> Callable[[int, str], None]:
+    """Who wants to know, by cluster id and path, that objects were changed through us (a dotted string: it lives in a layer above)."""
+    return cast(Callable[[int, str], None], import_string(dotted))
+
+
 def client(cluster: Cluster) -> ClusterClient:
     """This process's client for the cluster, with its kept connections; new when the kubeconfig has changed."""
     digest = hashlib.sha256(f"{cluster.impersonate}\0{cluster.kubeconfig}".encode()).hexdigest()
@@ -84,6 +92,7 @@ def client(cluster: Cluster) -> ClusterClient:
         if (kept := _clients.get(cluster.pk)) and kept[0] == digest:
             return kept[1]
     fresh = connect(cluster.kubeconfig, impersonate=cluster.impersonate)
+    fresh.wrote = partial(_observer(settings.CLUSTER_WRITE_OBSERVER), cluster.pk)
     with _lock:
         _clients[cluster.pk] = (digest, fresh)
     return fresh

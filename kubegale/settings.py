@@ -312,6 +312,10 @@ WEBHOOK_TIMEOUT = env.number("WEBHOOK_TIMEOUT", 10.0)
 WEBHOOK_BACKOFF_SECONDS = env.integers("WEBHOOK_BACKOFF_SECONDS", "5,60,300,1800,7200,18000,36000")
 
 # --- Collector ------------------------------------------------------------------------------------------------------
+LISTS_FROM_STORE = env.boolean("LISTS_FROM_STORE", True)
+STORE_FRESH_SECONDS = env.number("STORE_FRESH_SECONDS", 10.0)
+SNAPSHOT_READER = "storage_api.services.snapshot.page"
+CLUSTER_WRITE_OBSERVER = "storage_api.services.sync.touched"
 COLLECTOR_EXCLUDE = env.words("COLLECTOR_EXCLUDE", "leases.coordination.k8s.io")
 COLLECTOR_LEASE_SECONDS = env.number("COLLECTOR_LEASE_SECONDS", 10.0)
 COLLECTOR_BEAT_SECONDS = env.number("COLLECTOR_BEAT_SECONDS", 2.0)

@@ -1,15 +1,18 @@
 """List, read, create, change and delete objects of any kind in any registered cluster."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import Protocol, TypeVar, cast
 
 import msgspec
 import orjson
+from django.conf import settings
+from django.utils.module_loading import import_string
 
 from clusters import services as registry
 from clusters.client import CHUNK, HEADS, PATCH_TYPES, Chunk, ClusterClient
-from clusters.documents import Object
+from clusters.documents import Object, pruned
 from clusters.kinds import KINDS, Kind, custom
 from clusters.models import Cluster
 from kubegale.errors import Conflict, Expired, Invalid, NotFound
@@ -37,15 +40,51 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One page as raw items, and how many there are in all."""
+    """One page as raw items, and how many there are in all; `age` in seconds when it was read from the store, None when live."""
 
     items: list[bytes]
     total: int
+    age: float | None = None
+
+
+class SnapshotReader(Protocol):
+    """Answers a list out of the store: items, total, age in seconds; None when the store cannot answer exactly as the cluster would."""
+
+    def __call__(
+        self,
+        cluster: Cluster,
+        kind: Kind,
+        *,
+        namespace: str,
+        keyword: str,
+        label_selector: str,
+        field_selector: str,
+        offset: int,
+        size: int,
+        namespaces: frozenset[str] | None,
+    ) -> tuple[list[bytes], int, float] | None: ...
+
+
+@lru_cache(maxsize=1)
+def _snapshot_reader(dotted: str) -> SnapshotReader:
+    return cast(SnapshotReader, import_string(dotted))
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
-def list_objects(cluster: Cluster, kind: Kind, query: Query) -> Listing:
-    """One page of a kind, read from the cluster in chunks of which only the page is kept."""
+def list_objects(cluster: Cluster, kind: Kind, query: Query, *, live: bool = False) -> Listing:
+    """One page of a kind: from the store when its copy is fresh, else (and if `live`) from the cluster. Both give the same objects in the
+    same order, without managedFields and what kubectl last applied. Always live: Secrets, and clusters that judge each caller themselves."""
+    if settings.LISTS_FROM_STORE and not (live or is_secret(kind) or cluster.impersonate):
+        kept = _snapshot_reader(settings.SNAPSHOT_READER)(
+            cluster, kind, **{field.name: getattr(query, field.name) for field in fields(query)}
+        )
+        if kept is not None:
+            return Listing(*kept)
+    return _live(cluster, kind, query)
+
+
+def _live(cluster: Cluster, kind: Kind, query: Query) -> Listing:
+    """Read from the cluster in chunks of which only the page is kept."""
     client = registry.client(cluster)
     try:
         listing = _read_page(client, kind, query, CHUNK)
@@ -54,7 +93,11 @@ def list_objects(cluster: Cluster, kind: Kind, query: Query) -> Listing:
         listing = _read_page(client, kind, query, 0)
     if is_secret(kind):
         return Listing([masked_secret(item) for item in listing.items], listing.total)
-    return listing
+    return Listing([_pruned(item) for item in listing.items], listing.total)
+
+
+def _pruned(item: bytes) -> bytes:
+    return orjson.dumps(pruned(orjson.loads(item))) if b"managedFields" in item or b"last-applied-configuration" in item else item
 
 
 def _chunks(client: ClusterClient, kind: Kind, query: Query, limit: int) -> Iterator[Chunk]:

@@ -14,6 +14,7 @@ from kubegale import errors
 from kubegale.api.dialect import Dialect, Page
 from kubegale.api.routes import catch_all
 from kubegale.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record
+from storage_api.api.sync import SyncView
 from tenants import api as access
 from workloads.actions import ACTIONS, VERBS
 from workloads.api import (
@@ -181,6 +182,7 @@ def _routes() -> Iterator[URLPattern]:
         ClusterViewSet.as_view(CLUSTER, **bind),
         name="clusters-detail",
     )
+    yield path("clusters/<str:pk>/sync", SyncView.as_view(**bind), name="clusters-sync")
     yield path("clusters/<str:pk>/namespaces", NamespaceNames.as_view(**bind), name="clusters-namespaces")
     yield path("operations", OperationViewSet.as_view({"get": "list"}, **bind), name="operations-list")
     yield path("operations/<str:pk>", OperationViewSet.as_view({"get": "retrieve"}, **bind), name="operations-detail")

@@ -9,11 +9,9 @@ import msgspec
 import orjson
 from django.conf import settings
 
-from clusters.documents import Object
+from clusters.documents import Object, pruned
 from clusters.kinds import Kind
 from kubegale.errors import ClusterUnavailable
-
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 class Meta(msgspec.Struct, rename="camel"):
@@ -43,17 +41,6 @@ def head(raw: bytes | msgspec.Raw) -> Meta:
     if not found.name:
         raise ClusterUnavailable("the cluster sent an object without a name", reason="bad_answer")
     return found
-
-
-def pruned(obj: Object) -> Object:
-    """The object without managedFields and what kubectl last applied; changes the object given."""
-    metadata = obj.get("metadata")
-    if isinstance(metadata, dict):
-        metadata.pop("managedFields", None)
-        annotations = metadata.get("annotations")
-        if isinstance(annotations, dict) and annotations.pop(LAST_APPLIED, None) is not None and not annotations:
-            del metadata["annotations"]
-    return obj
 
 
 def document(raw: bytes | msgspec.Raw, kind: Kind) -> tuple[bytes, bool]:

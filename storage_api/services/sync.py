@@ -1,10 +1,12 @@
 """What is known about each cluster's copy in the store: positions of the watches, phases, moments. Written under a lease alone."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from clusters.kinds import Kind
@@ -12,10 +14,11 @@ from clusters.models import Cluster
 from kubegale.errors import Conflict
 from storage_api.documents import RESOURCE
 from storage_api.kinds import resource_type
-from storage_api.models import ClusterSync, KindSync, KindWrite
+from storage_api.models import ClusterSync, KindSync
 from storage_api.queries import Query
 from storage_api.services import resources
 
+log = logging.getLogger(__name__)
 SWEEP_SECONDS = 600
 
 
@@ -126,16 +129,21 @@ def unreachable(cluster: int, token: int, error: str) -> None:
 
 
 # --- written by whoever changes objects -------------------------------------------------------------------------------
-def touched(server: Cluster, path: str) -> None:
+def touched(cluster: int, path: str) -> None:
     """Objects under an API path were changed through us: until the collector has passed this moment, lists of the kind are live."""
     group, plural = address(path)
-    if plural:
+    try:
         with connection.cursor() as cursor:
-            cursor.execute(_TOUCH, [group, plural, server.pk])
+            cursor.execute(_TOUCH, [cluster, group, plural])
+    except DatabaseError:
+        # The change itself is done and must be answered.
+        log.exception("a change under %s could not be noted", path)
 
 
+# A kind that is not collected is read live anyway.
 _TOUCH = """
-INSERT INTO storage_kind_write (cluster_id, "group", plural, at) SELECT id, %s, %s, clock_timestamp() FROM clusters_cluster WHERE id = %s
+INSERT INTO storage_kind_write (cluster_id, "group", plural, at)
+SELECT cluster_id, "group", plural, clock_timestamp() FROM storage_kind_sync WHERE cluster_id = %s AND "group" = %s AND plural = %s
 ON CONFLICT (cluster_id, "group", plural) DO UPDATE SET at = greatest(storage_kind_write.at, EXCLUDED.at)
 """
 
@@ -161,31 +169,52 @@ WATCH_LAG = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How old one kind's copy is. `age` is in seconds, None while nothing can be said (never listed, or not watched now)."""
+    """How old one kind's copy is: `age` in seconds, None while nothing can be said (not listed yet, or not watched now).
 
-    sync: KindSync
+    `exact`: the copy holds everything as the cluster has it, and what was written through us is in it.
+    """
+
+    kind: Kind
+    resource_type: str
+    phase: str
     age: float | None
-    servable: bool
+    exact: bool
+    resource_version: str
+    listed_at: datetime | None
+    changed_at: datetime | None
+    error: str
+
+    def serves(self, within: float) -> bool:
+        """Whether lists may be answered out of the copy when they may be that many seconds old."""
+        return self.exact and self.age is not None and self.age <= within
 
 
-def freshness(cluster: Cluster, *, within: float) -> list[Freshness]:
-    """Of every kind of a cluster; `servable` copies are at most `within` seconds old and hold what was written through us."""
-    row = ClusterSync.objects.filter(pk=cluster.pk).first()
-    if row is None:
-        return []
-    written = {(write.group, write.plural): write.at for write in KindWrite.objects.filter(cluster=cluster)}
-    moment = now()
-    return [_freshness(row, kind, cluster, written.get((kind.group, kind.plural)), moment, within) for kind in _kinds(cluster)]
+_FRESHNESS = """
+SELECT k.kind, k.plural, k."group", k.version, k.namespaced, k.resource_type, k.phase,
+       CASE WHEN k.phase = 'watching' THEN greatest(0, extract(epoch FROM clock_timestamp() - s.beaten_at)::float8) END,
+       k.exact AND s.stored_as = c.name AND (w.at IS NULL OR w.at < s.beaten_at - %s * interval '1 second'),
+       k.resource_version, k.listed_at, k.changed_at, k.error
+FROM storage_kind_sync k
+JOIN storage_cluster_sync s ON s.cluster_id = k.cluster_id
+JOIN clusters_cluster c ON c.id = k.cluster_id
+LEFT JOIN storage_kind_write w ON w.cluster_id = k.cluster_id AND w."group" = k."group" AND w.plural = k.plural
+WHERE k.cluster_id = %s
+"""
 
 
-def _kinds(cluster: Cluster) -> list[KindSync]:
-    return list(KindSync.objects.filter(cluster=cluster).order_by("group", "plural"))
+def _read(condition: str, *params: int | str) -> list[Freshness]:
+    with connection.cursor() as cursor:
+        cursor.execute(_FRESHNESS + condition, [WATCH_LAG, *params])
+        rows: list[Any] = cursor.fetchall()
+    return [Freshness(Kind(*row[:5]), row[5], row[6], row[7], bool(row[8]), *row[9:13]) for row in rows]
 
 
-def _freshness(row: ClusterSync, kind: KindSync, cluster: Cluster, written: datetime | None, moment: datetime, within: float) -> Freshness:
-    watching = kind.phase == KindSync.Phase.WATCHING and row.beaten_at is not None
-    age = (moment - row.beaten_at).total_seconds() if watching and row.beaten_at else None
-    servable = age is not None and age <= within and kind.exact and row.stored_as == cluster.name
-    if servable and written is not None and row.beaten_at is not None:
-        servable = (row.beaten_at - written).total_seconds() > WATCH_LAG
-    return Freshness(kind, age, servable)
+def freshness(cluster: Cluster) -> list[Freshness]:
+    """Of every kind of a cluster that was ever collected, by group and plural."""
+    return _read('ORDER BY k."group", k.plural', cluster.pk)
+
+
+def freshness_of(cluster: Cluster, kind: Kind) -> Freshness | None:
+    """Of one kind in the version asked for; None when that is not collected."""
+    found = _read('AND k."group" = %s AND k.plural = %s AND k.version = %s', cluster.pk, kind.group, kind.plural, kind.version)
+    return found[0] if found else None

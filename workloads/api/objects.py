@@ -7,6 +7,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.viewsets import ViewSetMixin
 
 from clusters import services as registry
@@ -149,6 +150,7 @@ class ObjectView(DialectView):
 
 WRITE = record(required=("cluster_id", "content"), cluster_id=INTEGER, namespace=TEXT, content=MANIFEST, dry_run=BOOLEAN)
 ITEM = (CLUSTER, NAMESPACE)
+FRESH = Query("fresh", BOOLEAN, description="Ask the cluster itself, even if the store knows; X-Data-Age tells an answer out of the store.")
 DELETE = (
     *ITEM,
     DRY_RUN,
@@ -161,7 +163,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
     """List, read, create, change and delete objects of one kind."""
 
     operations = {
-        "list": Described("List objects", KUBERNETES_OBJECT, query=(*ITEM, *PAGING, *SELECTORS), paged=True),
+        "list": Described("List objects", KUBERNETES_OBJECT, query=(*ITEM, *PAGING, *SELECTORS, FRESH), paged=True),
         "retrieve": Described("One object", KUBERNETES_OBJECT, query=ITEM),
         "create": Described("Create an object", KUBERNETES_OBJECT, body=WRITE),
         "update": Described("Replace an object", KUBERNETES_OBJECT, body=WRITE),
@@ -175,8 +177,10 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         """One page of raw objects with an exact total."""
         target, scope = self.resolve(request, "list")
         page = page_request(request.query_params)
-        listing = services.list_objects(target.cluster(), self.kind, self.query(request, target, scope, page.offset, page.size))
-        return Page([orjson.Fragment(item) for item in listing.items], listing.total, page.page, page.size)
+        query = self.query(request, target, scope, page.offset, page.size)
+        listing = services.list_objects(target.cluster(), self.kind, query, live=target.flag("fresh"))
+        found = Page([orjson.Fragment(item) for item in listing.items], listing.total, page.page, page.size)
+        return found if listing.age is None else Response(found, headers={"X-Data-Age": f"{listing.age:.3f}"})
 
     def query(self, request: Request, target: Target, scope: Scope, offset: int, size: int) -> services.Query:
         """The list parameters of the contract's LIST convention."""

@@ -1,0 +1,106 @@
+"""How fresh the store is: GET /clusters/{id}/sync, and the same as metrics."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.utils.timezone import localtime
+from prometheus_client import REGISTRY
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from rest_framework.request import Request
+
+from clusters import services as registry
+from kubegale.api.auth import Act, authorise
+from kubegale.api.dialect import DialectView
+from kubegale.api.parsing import integer
+from kubegale.api.schema import BOOLEAN, INTEGER, NUMBER, TEXT, Described, array, nullable, record
+from storage_api.models import ClusterSync
+from storage_api.services import sync
+from storage_api.services.sync import Freshness
+
+KIND = record(
+    kind=TEXT,
+    group=TEXT,
+    version=TEXT,
+    plural=TEXT,
+    resource_type=TEXT,
+    phase={"type": "string", "enum": ["listing", "watching", "reconnecting", "refused"]},
+    age=nullable(NUMBER),
+    served=BOOLEAN,
+    resource_version=TEXT,
+    listed_at=nullable(TEXT),
+    changed_at=nullable(TEXT),
+    error=TEXT,
+)
+SYNC = record(cluster_id=INTEGER, collector=TEXT, known_at=nullable(TEXT), error=TEXT, kinds=array(KIND))
+
+
+def utc(moment: datetime | None) -> str | None:
+    """RFC 3339 in UTC with milliseconds."""
+    return None if moment is None else f"{localtime(moment, timezone=UTC):%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+class SyncView(DialectView):
+    """How far a cluster's copy in the store is."""
+
+    operations = {"get": Described("How fresh the store is, kind by kind", SYNC)}
+
+    def get(self, request: Request, pk: str) -> Any:
+        """`age` in seconds (null: not known), `served` whether lists come from the store now; no kinds while nothing was collected."""
+        authorise(self, request, Act("get", "clusters", cluster=pk))
+        cluster = registry.find(integer(pk, "id", minimum=0))
+        row = ClusterSync.objects.filter(pk=cluster.pk).first()
+        return {
+            "cluster_id": cluster.pk,
+            "collector": row.owner if row else "",
+            "known_at": utc(row.beaten_at) if row else None,
+            "error": row.error if row else "",
+            "kinds": [_kind(found) for found in sync.freshness(cluster)],
+        }
+
+
+def _kind(found: Freshness) -> dict[str, Any]:
+    kind = found.kind
+    return {
+        "kind": kind.name,
+        "group": kind.group,
+        "version": kind.version,
+        "plural": kind.plural,
+        "resource_type": found.resource_type,
+        "phase": found.phase,
+        "age": None if found.age is None else round(found.age, 3),
+        "served": settings.LISTS_FROM_STORE and found.serves(settings.STORE_FRESH_SECONDS),
+        "resource_version": found.resource_version,
+        "listed_at": utc(found.listed_at),
+        "changed_at": utc(found.changed_at),
+        "error": found.error,
+    }
+
+
+class StoreAge(Collector):
+    """The store's age by cluster and kind, read when Prometheus asks; nothing while the database is away."""
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Nothing is read for the registration."""
+        return iter(())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Seconds since the store was known to hold what the cluster has, and whether each kind is watched."""
+        age = GaugeMetricFamily("kubegale_store_age_seconds", "Age of the store's copy", labels=["cluster", "kind"])
+        watched = GaugeMetricFamily("kubegale_store_watched", "Whether the kind is watched (1) or not (0)", labels=["cluster", "kind"])
+        try:
+            for cluster in registry.clusters():
+                for found in sync.freshness(cluster):
+                    watched.add_metric([cluster.name, found.resource_type], float(found.phase == "watching"))
+                    if found.age is not None:
+                        age.add_metric([cluster.name, found.resource_type], found.age)
+        except DatabaseError:
+            return
+        yield age
+        yield watched
+
+
+REGISTRY.register(StoreAge())

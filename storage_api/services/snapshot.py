@@ -1,0 +1,88 @@
+"""Lists of one kind in one cluster, answered out of the store exactly as the cluster itself would."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from psycopg2 import sql
+
+from clusters.kinds import KINDS, Kind
+from clusters.models import Cluster
+from storage_api import selectors
+from storage_api.conditions import Clause
+from storage_api.kinds import BUILT_IN, EVENTS, SECRETS, resource_type
+from storage_api.queries import INDEXED
+from storage_api.services import sync
+from storage_api.services.resources import root
+
+ORDER = sql.SQL("(r.namespace || '/' || r.resource_name) COLLATE \"C\"")
+# Lists of the API server's own kinds leave these out of each item; lists of custom kinds do not.
+_WIRE = {True: sql.SQL("(r.data - 'kind' - 'apiVersion')::text"), False: sql.SQL("r.data::text")}
+
+
+def page(
+    cluster: Cluster,
+    kind: Kind,
+    *,
+    namespace: str,
+    keyword: str,
+    label_selector: str,
+    field_selector: str,
+    offset: int,
+    size: int,
+    namespaces: frozenset[str] | None,
+) -> tuple[list[bytes], int, float] | None:
+    """(items, how many in all, age in seconds); None when the store is not fresh or a selector is the cluster's to judge."""
+    if (kind.group, kind.plural) in (EVENTS, SECRETS) or "\0" in f"{namespace}{keyword}":
+        return None
+    labels, fields = selectors.labels(label_selector), selectors.fields(field_selector, kind)
+    if labels is None or fields is None:
+        return None
+    known = sync.freshness_of(cluster, kind)
+    if known is None or known.age is None or not known.serves(settings.STORE_FRESH_SECONDS):
+        return None
+    where = [*_scope(kind, namespace, keyword, namespaces), *labels.clauses, *fields]
+    items, total = _read(cluster.name, kind, where, labels.labels, offset, size)
+    return items, total, known.age
+
+
+def _scope(kind: Kind, namespace: str, keyword: str, namespaces: frozenset[str] | None) -> list[Clause]:
+    found = []
+    if namespace:
+        found.append(Clause(sql.SQL("r.namespace = %s"), (namespace,)))
+    if keyword:
+        found.append(Clause(sql.SQL("position(lower(%s) IN lower(r.resource_name)) > 0"), (keyword,)))
+    if namespaces is not None:
+        column = "resource_name" if kind == KINDS["namespaces"] else "namespace"
+        found.append(Clause(sql.SQL("{} = ANY (%s)").format(sql.Identifier("r", column)), (sorted(namespaces),)))
+    return found
+
+
+def _read(
+    cluster_name: str, kind: Kind, where: Sequence[Clause], labels: tuple[tuple[str, str], ...], offset: int, size: int
+) -> tuple[list[bytes], int]:
+    """One statement, so that page and total are of one moment."""
+    stored_as = resource_type(kind)
+    source, params = _source(root(cluster_name, stored_as.lower()), labels)
+    condition = sql.SQL(" AND ").join([sql.SQL("r.cluster_id = %s AND r.resource_type = %s"), *(clause.text for clause in where)])
+    params += [cluster_name, stored_as, *(param for clause in where for param in clause.params)]
+    statement = sql.SQL("""
+        WITH total AS (SELECT count(*) AS n FROM {source} WHERE {condition}),
+        chosen AS (SELECT r.id, {order} AS place FROM {source} WHERE {condition} ORDER BY place OFFSET %s LIMIT %s)
+        SELECT total.n, found.text FROM total LEFT JOIN LATERAL (
+          SELECT {wire} AS text, chosen.place FROM chosen JOIN storage_resource r ON r.id = chosen.id
+        ) found ON true ORDER BY found.place
+    """).format(source=source, condition=condition, order=ORDER, wire=_WIRE[kind.group in BUILT_IN])
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*params, *params, offset, size])
+        rows: list[Any] = cursor.fetchall()
+    return [row[1].encode() for row in rows if row[1] is not None], int(rows[0][0])
+
+
+def _source(indexed_under: str, labels: tuple[tuple[str, str], ...]) -> tuple[sql.Composable, list[Any]]:
+    """The rows to look at. The index's answer is fenced off (OFFSET 0), or the planner would unpack every document of the kind."""
+    if not labels:
+        return sql.SQL("storage_resource r"), []
+    fenced = sql.SQL("(SELECT * FROM storage_resource WHERE {} @> %s::jsonb OFFSET 0) r").format(INDEXED)
+    return fenced, [selectors.containment(indexed_under, labels)]

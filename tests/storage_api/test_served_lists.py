@@ -1,0 +1,139 @@
+"""Lists out of the store are those of the cluster, and never older than what the caller did."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+
+from clusters import services
+from clusters.models import Cluster
+from simcluster.testing import RunningCluster, running_cluster
+from storage_api.models import KindSync
+from storage_api.services import sync
+from tenants.tokens import create_api_token
+from tests.caller import Caller
+from tests.storage_api.collecting import collecting, eventually
+from tests.storage_api.test_collector import config_map, watching
+
+QUERIES: list[dict[str, Any]] = [
+    {},
+    {"page": 2, "pageSize": 7},
+    {"page": 900},
+    {"namespace": "a"},
+    {"namespace": "a-b", "pageSize": 3},
+    {"namespace": "nowhere"},
+    {"keyword": "WEB"},
+    {"keyword": "%"},
+    {"labelSelector": "app=web"},
+    {"labelSelector": "app==web,tier!=back"},
+    {"labelSelector": "app in (web, api),!canary"},
+    {"labelSelector": "app notin (web)"},
+    {"labelSelector": "canary", "keyword": "1"},
+    {"labelSelector": "example.com/team=red"},
+    {"labelSelector": "app="},
+    {"fieldSelector": "status.phase=Running"},
+    {"fieldSelector": "status.phase!=Running,spec.nodeName=node-1"},
+    {"fieldSelector": "spec.nodeName="},
+    {"fieldSelector": "metadata.name=web-1"},
+    {"fieldSelector": "metadata.namespace!=a"},
+    {"fieldSelector": "metadata.namespace=a", "labelSelector": "app=web", "pageSize": 2, "page": 2},
+]
+LEFT_TO_THE_CLUSTER: list[dict[str, Any]] = [
+    {"labelSelector": "app in ()"},
+    {"labelSelector": "=web"},
+    {"labelSelector": "app=web,"},
+    {"fieldSelector": "spec.nothing=1"},
+    {"fieldSelector": "metadata.name=a\\,b"},
+]
+
+
+def pods() -> list[dict[str, Any]]:
+    """Pods of several namespaces, labels and states, among them names that only sort right byte by byte."""
+    found = []
+    for number in range(40):
+        labels = {"app": ("web", "api", "")[number % 3], "example.com/team": ("red", "blue")[number % 2]}
+        if number % 5 == 0:
+            labels["canary"] = "yes"
+        if number % 4 == 0:
+            labels["tier"] = "back"
+        spec = {"containers": [{"name": "c", "image": "i"}], **({"nodeName": f"node-{number % 2}"} if number % 3 else {})}
+        metadata = {
+            "name": f"{'web' if number % 2 else 'other'}-{number}",
+            "namespace": ("a", "a-b", "a.b", "b")[number % 4].replace(".", "0"),
+            "labels": labels if number % 7 else {},
+            "managedFields": [{"manager": "kubectl", "operation": "Update"}],
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "kept": "1"},
+        }
+        found.append({"metadata": metadata, "spec": spec, "status": {"phase": ("Running", "Pending")[number % 2]}})
+    return found
+
+
+@pytest.fixture
+def collected(emptied: None, settings: Any) -> Iterator[tuple[RunningCluster, Cluster, Caller]]:
+    """A cluster with pods, collected and fresh, and an administrator."""
+    user = get_user_model().objects.create_superuser("admin", "admin@example.com", "not-used-here-1")
+    caller = Caller(create_api_token(user, "tests")[1])
+    with running_cluster(controllers=False, kubelet=False) as server:
+        server.load("pods", pods())
+        cluster = services.register(name="served", kubeconfig_text=server.kubeconfig_yaml)
+        with collecting():
+            eventually(lambda: watching("served"))
+            eventually(lambda: all(found.serves(10) for found in sync.freshness(cluster)))
+            yield server, cluster, caller
+
+
+def test_the_store_answers_as_the_cluster_does_or_leaves_it_to_the_cluster(collected: tuple[RunningCluster, Cluster, Caller]) -> None:
+    server, cluster, caller = collected
+    for query in QUERIES:
+        server.requests.clear()
+        kept = caller.raw("GET", "pods", cluster_id=cluster.pk, **query)
+        assert not [request for request in server.requests if request.path.endswith("/pods") and "limit" in request.query], query
+        assert 0 <= float(kept["X-Data-Age"]) < 10
+        live = caller.raw("GET", "pods", cluster_id=cluster.pk, fresh="true", **query)
+        assert "X-Data-Age" not in live
+        assert kept.json() == live.json(), query
+    assert caller.data("GET", "pods", cluster_id=cluster.pk)["total"] == 40
+    for plural in ("nodes", "namespaces", "customresourcedefinitions", "configmaps"):
+        assert caller("GET", plural, cluster_id=cluster.pk) == caller("GET", plural, cluster_id=cluster.pk, fresh="true")
+    for query in LEFT_TO_THE_CLUSTER:
+        kept = caller.raw("GET", "pods", cluster_id=cluster.pk, **query)
+        assert "X-Data-Age" not in kept, query
+        assert kept.json() == caller("GET", "pods", cluster_id=cluster.pk, fresh="true", **query)
+    assert "X-Data-Age" not in caller.raw("GET", "secrets", cluster_id=cluster.pk)
+
+
+def test_what_a_caller_changed_is_in_the_next_list(collected: tuple[RunningCluster, Cluster, Caller]) -> None:
+    _, cluster, caller = collected
+    assert caller.raw("GET", "configmaps", cluster_id=cluster.pk)["X-Data-Age"]
+    for number in range(5):
+        body = {"cluster_id": cluster.pk, "content": config_map(f"mine-{number}", namespace="a")}
+        caller.data("POST", "configmaps", body)
+        assert f"mine-{number}" in caller.raw("GET", "configmaps", cluster_id=cluster.pk, namespace="a").content.decode()
+        caller.data("DELETE", f"configmaps/mine-{number}", cluster_id=cluster.pk, namespace="a")
+        assert f"mine-{number}" not in caller.raw("GET", "configmaps", cluster_id=cluster.pk, namespace="a").content.decode()
+    assert caller.raw("GET", "pods", cluster_id=cluster.pk)["X-Data-Age"], "another kind is served on"
+    eventually(lambda: caller.raw("GET", "configmaps", cluster_id=cluster.pk).has_header("X-Data-Age"))
+
+
+def test_freshness_is_told_and_a_copy_that_is_not_fresh_is_not_served(
+    collected: tuple[RunningCluster, Cluster, Caller], settings: Any
+) -> None:
+    _, cluster, caller = collected
+    told = caller.data("GET", f"clusters/{cluster.pk}/sync")
+    kinds = {kind["resource_type"]: kind for kind in told["kinds"]}
+    assert told["collector"]
+    assert told["known_at"].endswith("Z")
+    assert kinds["Pod"]["phase"] == "watching"
+    assert kinds["Pod"]["age"] < 10
+    assert kinds["Pod"]["served"] is True
+    metrics = caller.raw("GET", "/metrics").content.decode()
+    assert 'kubegale_store_watched{cluster="served",kind="Pod"} 1.0' in metrics
+    assert 'kubegale_store_age_seconds{cluster="served",kind="Pod"}' in metrics
+    settings.STORE_FRESH_SECONDS = -1
+    assert not caller.raw("GET", "pods", cluster_id=cluster.pk).has_header("X-Data-Age")
+    settings.STORE_FRESH_SECONDS = 10
+    KindSync.objects.filter(plural="pods").update(exact=False)
+    assert not caller.raw("GET", "pods", cluster_id=cluster.pk).has_header("X-Data-Age")
+    settings.LISTS_FROM_STORE = False
+    assert not caller.raw("GET", "configmaps", cluster_id=cluster.pk).has_header("X-Data-Age")
