@@ -73,7 +73,7 @@ def _snapshot_reader(dotted: str) -> SnapshotReader:
 # --- reading --------------------------------------------------------------------------------------------------------
 def list_objects(cluster: Cluster, kind: Kind, query: Query, *, live: bool = False) -> Listing:
     """One page of a kind: from the store when its copy is fresh, else (and if `live`) from the cluster. Both give the same objects in the
-    same order, without managedFields and what kubectl last applied. Always live: Secrets, and clusters that judge each caller themselves."""
+    same order, without managedFields and what kubectl last applied. Always live: Secrets, and clusters that judge each caller."""
     if settings.LISTS_FROM_STORE and not (live or is_secret(kind) or cluster.impersonate):
         kept = _snapshot_reader(settings.SNAPSHOT_READER)(
             cluster, kind, **{field.name: getattr(query, field.name) for field in fields(query)}
