@@ -8,20 +8,21 @@ from typing import Any
 import orjson
 from django.db import connection, transaction
 from psycopg2 import sql
+from psycopg2.extensions import BYTES, register_type
 
-from storage_api import paths
+from storage_api import paths, sessions
 from storage_api.documents import Selection
 
 FIRST_ROWS = 8
-CHUNK_CHARACTERS = 1 << 20
+CHUNK_BYTES = 1 << 18
 MAX_ROWS = 5000
 STALLED_READER = "60s"
 
 _names = count()
 
 
-def chunks(statement: sql.Composable, params: Sequence[Any], selection: Selection) -> Iterator[list[str]]:
-    """Lists of documents as JSON text, each list about a megabyte; what was read is given out before more is fetched.
+def chunks(statement: sql.Composable, params: Sequence[Any], selection: Selection) -> Iterator[list[bytes]]:
+    """Lists of documents as JSON text, each list about 256 kB; what was read is given out before more is fetched.
 
     The first list comes with one exchange, and a short answer ends there. A consumer that stops reading for a minute loses its cursor.
     """
@@ -30,24 +31,33 @@ def chunks(statement: sql.Composable, params: Sequence[Any], selection: Selectio
     opening = sql.SQL("BEGIN READ ONLY; SET LOCAL idle_in_transaction_session_timeout = {};").format(sql.Literal(STALLED_READER))
     declare = sql.SQL("DECLARE {} NO SCROLL CURSOR FOR {};").format(name, statement)
     first = sql.Composed([*([opening] if own else []), declare, _fetch(name, FIRST_ROWS)])
+    cursor = _opened(first, params)
     finished = False
-    with connection.cursor() as cursor:
-        try:
-            cursor.execute(first, params)
-            yield from _batches(cursor, name, selection)
-            cursor.execute(sql.SQL("CLOSE {};{}").format(name, sql.SQL("COMMIT" if own else "")))
-            finished = True
-        finally:
-            if not finished and own:
-                with contextlib.suppress(Exception):
-                    cursor.execute("ROLLBACK")
+    try:
+        yield from _batches(cursor, name, selection)
+        cursor.execute(sql.SQL("CLOSE {};{}").format(name, sql.SQL("COMMIT" if own else "")))
+        finished = True
+    finally:
+        with contextlib.suppress(Exception):
+            if own and not finished:
+                cursor.execute("ROLLBACK")
+            cursor.close()
+
+
+@sessions.retried
+def _opened(statement: sql.Composable, params: Sequence[Any]) -> Any:
+    """A cursor after the statement, whose texts stay bytes: they are only passed on."""
+    cursor = connection.cursor()
+    register_type(BYTES, cursor.cursor)
+    cursor.execute(statement, params)
+    return cursor
 
 
 def _fetch(name: sql.Identifier, rows: int) -> sql.Composable:
     return sql.SQL("FETCH {} FROM {}").format(sql.Literal(rows), name)
 
 
-def _batches(cursor: Any, name: sql.Identifier, selection: Selection) -> Iterator[list[str]]:
+def _batches(cursor: Any, name: sql.Identifier, selection: Selection) -> Iterator[list[bytes]]:
     wanted = FIRST_ROWS
     while True:
         found = cursor.fetchall()
@@ -57,21 +67,21 @@ def _batches(cursor: Any, name: sql.Identifier, selection: Selection) -> Iterato
         if len(found) < wanted:
             return
         size = sum(map(len, texts)) // len(texts) + 1
-        wanted = max(1, min(MAX_ROWS, CHUNK_CHARACTERS // size))
+        wanted = max(1, min(MAX_ROWS, CHUNK_BYTES // size))
         cursor.execute(_fetch(name, wanted))
 
 
-def _reduced(row: tuple[str, ...], selection: Selection) -> str:
+def _reduced(row: tuple[bytes, ...], selection: Selection) -> bytes:
     """The scalar members and the reduced JSON members as one object."""
     head, *values = row
     parts = []
     for (key, tree), value in zip(selection.reduced, values, strict=True):
-        part = None if value is None else paths.project(value.encode(), tree)
+        part = None if value is None else paths.project(value, tree)
         if not key:
-            return "{}" if part is None else part.decode()
+            return part or b"{}"
         if part is not None:
-            parts.append(f",{orjson.dumps(key).decode()}:{part.decode()}")
-    return f"{head[:-1]}{''.join(parts)}}}"
+            parts.append(b"," + orjson.dumps(key) + b":" + part)
+    return head[:-1] + b"".join(parts) + b"}"
 
 
 @contextlib.contextmanager

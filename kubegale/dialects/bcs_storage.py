@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.urls import URLPattern, path
+from django.urls import URLPattern, include, path
 
 from kubegale import errors
 from kubegale.api.dialect import Dialect, Page
@@ -112,17 +112,17 @@ def _bound(view: type, **values: Any) -> Any:
 
 def _dynamic(env: str) -> Iterator[URLPattern]:
     place = "clusters/<segment:cluster>"
-    namespaced = f"{env}/dynamic/namespace_resources/{place}/namespaces/<segment:namespace>/<segment:type>"
+    namespaced = f"namespace_resources/{place}/namespaces/<segment:namespace>/<segment:type>"
     yield path(f"{namespaced}/<segment:name>", _bound(dynamic.NamespacedResource, env=env))
     yield path(namespaced, _bound(dynamic.ResourceList, env=env))
-    yield path(f"{env}/dynamic/cluster_resources/{place}/<segment:type>/<segment:name>", _bound(dynamic.ClusterResource, env=env))
+    yield path(f"cluster_resources/{place}/<segment:type>/<segment:name>", _bound(dynamic.ClusterResource, env=env))
     for scope in ("cluster_resources", "all_resources"):
-        yield path(f"{env}/dynamic/{scope}/{place}/<segment:type>", _bound(dynamic.ResourceList, env=env))
-    yield path(f"{env}/dynamic/{place}/batch", _bound(dynamic.Batch))
+        yield path(f"{scope}/{place}/<segment:type>", _bound(dynamic.ResourceList, env=env))
+    yield path(f"{place}/batch", _bound(dynamic.Batch))
 
 
 def _typed(env: str) -> Iterator[URLPattern]:
-    place = f"query/{env}/dynamic/clusters/<segment:cluster>"
+    place = "dynamic/clusters/<segment:cluster>"
     yield path(f"{place}/namespace", _namespace(env))
     for typed in QUERIES[env]:
         if typed.name != "namespace":
@@ -137,7 +137,7 @@ def _namespace(env: str) -> Any:
 
 
 def _watch(env: str) -> Iterator[URLPattern]:
-    place = f"{env}/watch/clusters/<segment:cluster>/namespaces/<segment:namespace>/<segment:type>"
+    place = "clusters/<segment:cluster>/namespaces/<segment:namespace>/<segment:type>"
     yield path(f"{place}/<segment:name>", _bound(reports.WatchNodeDocument, env=env))
     yield path(place, _bound(reports.WatchNodeList, env=env))
 
@@ -147,9 +147,8 @@ def _reports() -> Iterator[URLPattern]:
     yield path("alarms", _bound(reports.Alarms))
     yield path("metric/clusters", _bound(reports.MetricClusters))
     yield path("metric/clusters/<segment:cluster>", _bound(reports.MetricList))
-    yield path(
-        "metric/clusters/<segment:cluster>/namespaces/<segment:namespace>/<segment:type>/<segment:name>", _bound(reports.MetricDocument)
-    )
+    metric = "metric/clusters/<segment:cluster>/namespaces/<segment:namespace>/<segment:type>/<segment:name>"
+    yield path(metric, _bound(reports.MetricDocument))
     yield path("host/clusters/<segment:cluster>", _bound(reports.ClusterHosts))
     yield path("host/<segment:ip>", _bound(reports.HostDocument))
 
@@ -159,8 +158,11 @@ def _feeds() -> Iterator[URLPattern]:
     yield path("dynamic/watch/<segment:cluster>/<segment:type>", _bound(feeds.Feed))
 
 
+# Grouped by their beginnings, so that a watcher's write is found after a few comparisons.
 urlpatterns = [
-    *(route for env in ("mesos", "k8s") for routes in (_dynamic, _typed, _watch) for route in routes(env)),
+    *(path(f"{env}/dynamic/", include(list(_dynamic(env)))) for env in ("k8s", "mesos")),
+    *(path(f"query/{env}/", include(list(_typed(env)))) for env in ("k8s", "mesos")),
+    *(path(f"{env}/watch/", include(list(_watch(env)))) for env in ("k8s", "mesos")),
     *_reports(),
     *_feeds(),
     catch_all(DIALECT),

@@ -99,7 +99,7 @@ class StorageView(DialectView):
         """How times are written."""
         return profile.time_style()
 
-    def streamed(self, chunks: Iterator[list[str]], *, total: int | None = None) -> HttpResponseBase:
+    def streamed(self, chunks: Iterator[list[bytes]], *, total: int | None = None) -> HttpResponseBase:
         """A list of documents inside the envelope. A long one goes out while it is being read."""
         gap = orjson.Fragment(_GAP)
         envelope = self.dialect.one(gap) if total is None else self.dialect.page(Page(gap, total))
@@ -114,11 +114,11 @@ class StorageView(DialectView):
         return HttpResponse(b"".join([*parts, b"]", tail]), content_type=self.dialect.content_type)
 
 
-def _joined(chunks: Iterator[list[str]]) -> Iterator[bytes]:
-    separator = ""
+def _joined(chunks: Iterator[list[bytes]]) -> Iterator[bytes]:
+    separator = b""
     for texts in chunks:
-        yield (separator + ",".join(texts)).encode()
-        separator = ","
+        yield separator + b",".join(texts)
+        separator = b","
 
 
 def _rest(first: bytes, parts: Iterator[bytes], last: bytes) -> Iterator[bytes]:

@@ -8,7 +8,8 @@ from django.db import connection, transaction
 
 from storage_api import objectids
 from storage_api.services.resources import Key
-from storage_api.services.writes import refused_data, retried
+from storage_api.services.writes import refused_data
+from storage_api.sessions import retried
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from storage_api import objectids
-from storage_api.services.writes import check_key, execute, retried
+from storage_api.services.writes import check_key, execute
+from storage_api.sessions import retried
 
 _PUT = """
 INSERT INTO storage_host AS r (object_id, ip, cluster_id, data, create_time, update_time)

@@ -13,7 +13,8 @@ from storage_api.documents import RESOURCE, Column, selection
 from storage_api.filters import TypedQuery
 from storage_api.paths import Tree
 from storage_api.queries import Query, condition, listing, on_target, source
-from storage_api.services.writes import check_key, refused_data, retried
+from storage_api.services.writes import check_key, refused_data
+from storage_api.sessions import retried
 from storage_api.times import TimeStyle
 
 SWEEP_SECONDS = 300
@@ -106,7 +107,7 @@ def context(cluster_id: str, types: Sequence[str], style: TimeStyle) -> Context:
     return Context(RESOURCE, style.info, tuple(types), tuple(root(cluster_id, item) for item in types))
 
 
-def reader(query: Query, fields: Tree, style: TimeStyle) -> Iterator[list[str]]:
+def reader(query: Query, fields: Tree, style: TimeStyle) -> Iterator[list[bytes]]:
     """Lists of JSON texts of a query's documents, in its order; read lazily through a cursor."""
     chosen = selection(query.shape, fields, style)
     statement, params = listing(query, chosen, in_index=_in_index(query, fields))
@@ -121,7 +122,7 @@ def _is_scalar(column: Column | None) -> bool:
     return column is None or column.key not in ("data", "extraInfo")
 
 
-def first(query: Query, fields: Tree, style: TimeStyle) -> str | None:
+def first(query: Query, fields: Tree, style: TimeStyle) -> bytes | None:
     """The JSON text of the first document of a query, or None."""
     for texts in reader(replace(query, limit=1), fields, style):
         return texts[0]

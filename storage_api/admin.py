@@ -1,0 +1,174 @@
+"""The store in the admin: read-only, its JSON readable, narrowed by cluster and type, never a count over millions of rows."""
+
+import json
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from kubegale.api.admin import ModelAdmin
+from storage_api.models import Alarm, Change, Event, Host, Metric, Resource, WatchNode
+
+COUNTED_ROWS = 10_000
+SHOWN_CHARACTERS = 200_000
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the stubs alone
+    """Counts to 10,000 and no further: beyond that people search, they do not page."""
+
+    @cached_property
+    def count(self) -> int:
+        """How many rows there are, at most 10,000."""
+        rows = self.object_list
+        return rows.order_by().values("pk")[:COUNTED_ROWS].count() if isinstance(rows, QuerySet) else len(rows)
+
+
+class TextFilter(admin.SimpleListFilter):
+    """A filter by the exact text of a column: a field to type in, as the values are far too many to list."""
+
+    template = "admin/storage_text_filter.html"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """None are offered; the template shows a field."""
+        return [("", "")]
+
+    def has_output(self) -> bool:
+        """Always."""
+        return True
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The rows with that text."""
+        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
+
+    def choices(self, changelist: Any) -> Any:
+        """What the field's form must carry along."""
+        others = [(name, value if isinstance(value, list) else [value]) for name, value in changelist.params.items()]
+        yield {"query_parts": others, "value": self.value() or "", "name": self.parameter_name}
+
+
+def by(column: str, label: str) -> type[TextFilter]:
+    """A text filter of one column."""
+    return type(f"By{column.title()}", (TextFilter,), {"title": label, "parameter_name": column})
+
+
+CLUSTER, TYPE, NAMESPACE = by("cluster_id", "cluster"), by("resource_type", "type"), by("namespace", "namespace")
+
+
+class ReadOnlyAdmin(ModelAdmin[Any]):
+    """Rows to look at; they are written by watchers alone."""
+
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+    ordering: ClassVar[tuple[str, ...]] = ("-pk",)
+    json_fields: ClassVar[tuple[str, ...]] = ("data",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Lists leave the documents where they are."""
+        rows = super().get_queryset(request)
+        return rows if (request.resolver_match and "object_id" in request.resolver_match.kwargs) else rows.defer(*self.json_fields)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Every column, JSON in its readable form."""
+        return [f"{field.name}_shown" if field.name in self.json_fields else field.name for field in self.model._meta.fields]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """All of them."""
+        return self.get_fields(request, obj)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nothing is made by hand."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nothing is changed by hand."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nothing is deleted by hand."""
+        return False
+
+    @admin.display(description="data")
+    def data_shown(self, row: Any) -> SafeString:
+        """The document, indented."""
+        return readable(row.data)
+
+
+def readable(value: object) -> SafeString:
+    """JSON indented and escaped; a huge one is cut."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+    cut = f"{text[:SHOWN_CHARACTERS]}\n… {len(text) - SHOWN_CHARACTERS} characters more" if len(text) > SHOWN_CHARACTERS else text
+    return format_html('<pre class="overflow-auto text-xs">{}</pre>', cut)
+
+
+@admin.register(Resource)
+class ResourceAdmin(ReadOnlyAdmin):
+    """The last known state of every object."""
+
+    list_display = ("resource_name", "namespace", "resource_type", "cluster_id", "status", "node_name", "update_time")
+    list_filter = (CLUSTER, TYPE, NAMESPACE, by("resource_name", "name"))
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """Newest first; within one cluster along the index of its lists."""
+        return ("-type_key", "-arrival") if request.GET.get("cluster_id") else ("-pk",)
+
+
+@admin.register(Change)
+class ChangeAdmin(ReadOnlyAdmin):
+    """What changed, newest first."""
+
+    list_display = ("seq", "at", "op", "resource_name", "namespace", "resource_type", "cluster_id")
+    list_filter = (CLUSTER, TYPE, NAMESPACE, by("resource_name", "name"))
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    """Events, newest first."""
+
+    list_display = ("event_time", "cluster_id", "level", "kind", "type", "component", "describe")
+    list_filter = (CLUSTER, by("kind", "kind"), by("type", "type"))
+    ordering = ("-event_time", "pk")
+    json_fields: ClassVar[tuple[str, ...]] = ("data", "extra_info")
+
+    @admin.display(description="extra info")
+    def extra_info_shown(self, row: Event) -> SafeString:
+        """Which object the event is about."""
+        return readable(row.extra_info)
+
+
+@admin.register(Alarm)
+class AlarmAdmin(ReadOnlyAdmin):
+    """Alarms, newest first."""
+
+    list_display = ("received_time", "cluster_id", "namespace", "module", "type", "message")
+    list_filter = (CLUSTER, NAMESPACE, by("module", "module"))
+    ordering = ("-received_time", "pk")
+
+
+@admin.register(Metric)
+class MetricAdmin(ReadOnlyAdmin):
+    """The last report of each metric."""
+
+    list_display = ("name", "type", "namespace", "cluster_id", "update_time")
+    list_filter = (CLUSTER, by("type", "type"), NAMESPACE)
+
+
+@admin.register(Host)
+class HostAdmin(ReadOnlyAdmin):
+    """Machines."""
+
+    list_display = ("ip", "cluster_id", "update_time")
+    list_filter = (CLUSTER, by("ip", "ip"))
+
+
+@admin.register(WatchNode)
+class WatchNodeAdmin(ReadOnlyAdmin):
+    """Objects that others watch."""
+
+    list_display = ("resource_name", "namespace", "resource_type", "cluster_id", "env", "update_time")
+    list_filter = (CLUSTER, TYPE, NAMESPACE, "env")
