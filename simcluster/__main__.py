@@ -33,7 +33,10 @@ def parser() -> argparse.ArgumentParser:
 async def serve(arguments: argparse.Namespace) -> None:
     """Run until SIGINT or SIGTERM."""
     settings = Settings(
-        nodes=arguments.nodes, time_scale=arguments.time_scale, faults=faults.load(arguments.faults) if arguments.faults else {}
+        nodes=arguments.nodes,
+        demo=arguments.demo,
+        time_scale=arguments.time_scale,
+        faults=faults.load(arguments.faults) if arguments.faults else {},
     )
     stop = asyncio.Event()
     for one in (signal.SIGINT, signal.SIGTERM):

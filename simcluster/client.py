@@ -70,7 +70,7 @@ class Client:
         meta = about["metadata"]
         namespace = meta.get("namespace") or "default"
         kind = "Warning" if warning else "Normal"
-        store, key = self.cluster.store, (meta["uid"], reason, message)
+        store, key = self.cluster.store, hash((meta["uid"], reason, message))
         record = store.get("events", namespace, self.cluster.known_events.get(key, ""))
         if record is not None:
             known = record.obj

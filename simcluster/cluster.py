@@ -3,16 +3,16 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from simcluster import clock, crds, resources
+from simcluster import clock, crds, demo, resources
 from simcluster.authentication import MASTERS, Tokens, User
 from simcluster.controllers import Manager
 from simcluster.faults import Faults
 from simcluster.nodes import Addresses, bootstrap
 from simcluster.registry import Registry
 from simcluster.resources import Object, ResourceTable
-from simcluster.scheduler import Load
+from simcluster.scheduler import Load, Nodes
 from simcluster.shell import FileSystem
-from simcluster.store import DELETED, Change, Store
+from simcluster.store import DELETED, HISTORY, Change, Store
 from simcluster.watches import Hub
 
 
@@ -25,7 +25,8 @@ class Settings:
     kubelet: bool = True
     controllers: bool = True
     metrics: bool = True
-    history: int = 8000
+    demo: bool = False
+    history: int = HISTORY
     faults: Object = field(default_factory=dict)
     record_requests: bool = False
 
@@ -45,13 +46,16 @@ class Cluster:
         self.admin_token = self.tokens.issue(User("kubernetes-admin", (MASTERS, "system:authenticated")), token)
         self.authority = ""
         self.load = Load()
+        self.nodes = Nodes()
         self.addresses = Addresses()
-        self.known_events: dict[tuple[str, str, str], str] = {}
+        self.known_events: dict[int, str] = {}
         self.file_systems: dict[tuple[str, str], FileSystem] = {}
         self.cron_runs: dict[str, datetime] = {}
         self.manager = Manager(self)
         self.store.listeners.append(self._changed)
         bootstrap(self.registry, self.settings.nodes)
+        if self.settings.demo:
+            demo.fill(self.registry)
 
     def _changed(self, change: Change) -> None:
         if change.storage == crds.STORAGE:
@@ -59,6 +63,7 @@ class Cluster:
         if change.type == DELETED:
             self._forget(change.record.uid)
         self.load.changed(change)
+        self.nodes.changed(change)
         self.hub.publish(change)
         self.manager.changed(change)
 

@@ -186,8 +186,11 @@ def record_update(old: Object | None, new: Object, node: Node, entry: Entry) -> 
     after = _tracked(new, without_status=main and "status" in node.fields)
     before = _tracked(old, without_status=main and "status" in node.fields) if old is not None else _empty(node)
     touched = frozenset(_changed(before, after, node, ()))
+    if old is None:
+        _write(new, [replace(entry, fields=touched)])
+        return
     present = frozenset(_every(_tracked(new, without_status=False), node))
-    claims = entries_of(old) if old is not None else []
+    claims = entries_of(old)
     mine = next((one for one in claims if one.identity == entry.identity), replace(entry, fields=frozenset()))
     fields = (mine.fields | touched) & present
     updated = replace(entry, fields=fields) if touched else replace(mine, fields=fields)

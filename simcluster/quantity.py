@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 
 _FORM = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))((?:[KMGTPE]i)|[numkMGTPE]|[eE][+-]?\d+|)$")
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
@@ -15,7 +16,12 @@ def valid(text: object) -> bool:
 
 def parse(text: object) -> Decimal:
     """The plain number; ValueError when it is none."""
-    found = _FORM.match(str(text))
+    return _parse(str(text))
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> Decimal:
+    found = _FORM.match(text)
     if found is None:
         raise ValueError(f"quantities must match the regular expression: {text}")
     number, suffix = Decimal(found.group(1)), found.group(2)

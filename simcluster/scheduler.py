@@ -8,7 +8,7 @@ from simcluster.binding import bind
 from simcluster.client import Client
 from simcluster.resources import Object
 from simcluster.selectors import expression_test
-from simcluster.store import DELETED, Change
+from simcluster.store import DELETED, Change, Store
 from simcluster.usage import Amounts, pod_requests
 
 if TYPE_CHECKING:
@@ -49,6 +49,24 @@ class Load:
         return self.nodes.get(node, _NONE)
 
 
+class Nodes:
+    """The nodes, parsed once per change of any of them."""
+
+    def __init__(self) -> None:
+        self._found: list[Object] | None = None
+
+    def changed(self, change: Change) -> None:
+        """Forget what was parsed when a node changes."""
+        if change.storage == "nodes":
+            self._found = None
+
+    def all(self, store: Store) -> list[Object]:
+        """The nodes; not to be changed."""
+        if self._found is None:
+            self._found = [record.obj for record in store.list("nodes")]
+        return self._found
+
+
 def reconcile(cluster: "Cluster", pod: Object) -> float | None:
     """Assign a waiting pod; look again later when it fits nowhere."""
     spec, meta = pod["spec"], pod["metadata"]
@@ -59,29 +77,20 @@ def reconcile(cluster: "Cluster", pod: Object) -> float | None:
         or spec.get("schedulingGates")
     ):
         return None
-    nodes = [record.obj for record in cluster.store.list("nodes")]
-    refusals: dict[str, int] = {}
-    fitting = []
-    for node in nodes:
-        why = _claims_refusal(cluster, pod) or _refusal(pod, node, cluster.load.of(node["metadata"]["name"]))
-        if why:
-            refusals[why] = refusals.get(why, 0) + 1
-        else:
-            fitting.append(node)
     client = Client(cluster, "default-scheduler")
-    if not fitting:
-        _report(client, pod, len(nodes), refusals)
-        return _AGAIN
-    chosen = min(fitting, key=lambda node: _fullness(cluster.load.of(node["metadata"]["name"]), node))["metadata"]["name"]
-    bind(cluster.store, pod, chosen)
-    client.event(pod, "Scheduled", f"Successfully assigned {meta['namespace']}/{meta['name']} to {chosen}")
-    return None
-
-
-def _fullness(load: Amounts, node: Object) -> tuple[Decimal, Decimal]:
-    allocatable = node.get("status", {}).get("allocatable") or {}
-    room = quantity.parse(allocatable.get("cpu", "1")) or Decimal(1)
-    return load.get("pods", Decimal(0)), load.get("cpu", Decimal(0)) / room
+    nodes, requests = cluster.nodes.all(cluster.store), pod_requests(spec)
+    unbound = _claims_refusal(cluster, pod)
+    refusals: dict[str, int] = {unbound: len(nodes)} if unbound else {}
+    for node in [] if unbound else sorted(nodes, key=lambda node: cluster.load.of(node["metadata"]["name"]).get("pods", 0)):
+        name = node["metadata"]["name"]
+        why = _refusal(spec, requests, node, cluster.load.of(name))
+        if not why:
+            bind(cluster.store, pod, name)
+            client.event(pod, "Scheduled", f"Successfully assigned {meta['namespace']}/{meta['name']} to {name}")
+            return None
+        refusals[why] = refusals.get(why, 0) + 1
+    _report(client, pod, len(nodes), refusals)
+    return _AGAIN
 
 
 def tolerates(pod_spec: Object, taint: Object) -> bool:
@@ -124,8 +133,7 @@ def taint_refusal(spec: Object, node: Object, *, effects: tuple[str, ...] = ("No
     return ""
 
 
-def _refusal(pod: Object, node: Object, load: Amounts) -> str:
-    spec = pod["spec"]
+def _refusal(spec: Object, requests: Amounts, node: Object, load: Amounts) -> str:
     tainted = taint_refusal(spec, node)
     if tainted:
         return tainted
@@ -134,7 +142,7 @@ def _refusal(pod: Object, node: Object, load: Amounts) -> str:
     allocatable = node.get("status", {}).get("allocatable") or {}
     if load.get("pods", Decimal(0)) + 1 > quantity.parse(allocatable.get("pods", "110")):
         return "Too many pods"
-    for name, amount in pod_requests(spec).items():
+    for name, amount in requests.items():
         if amount and load.get(name, Decimal(0)) + amount > quantity.parse(allocatable.get(name, "0")):
             return f"Insufficient {name}"
     return ""

@@ -12,7 +12,7 @@ import orjson
 from simcluster.errors import ApiError, expired
 from simcluster.resources import Object
 
-HISTORY = 8000
+HISTORY = 5000
 FIRST_REVISION = 1000
 ADDED, MODIFIED, DELETED = "ADDED", "MODIFIED", "DELETED"
 Listener = Callable[["Change"], None]

@@ -17,7 +17,7 @@ from simcluster.registry import WriteOptions
 from simcluster.resources import Object
 from simcluster.server import RecordedRequest
 from simcluster.serving import Running
-from simcluster.store import Store
+from simcluster.store import HISTORY, Store
 
 T = TypeVar("T")
 
@@ -162,7 +162,8 @@ def running_cluster(
     kubelet: bool = True,
     controllers: bool = True,
     metrics: bool = True,
-    history: int = 8000,
+    demo: bool = False,
+    history: int = HISTORY,
     faults: Object | None = None,
     port: int = 0,
     token: str = "",
@@ -174,6 +175,7 @@ def running_cluster(
         kubelet=kubelet,
         controllers=controllers,
         metrics=metrics,
+        demo=demo,
         history=history,
         faults=faults or {},
         record_requests=True,

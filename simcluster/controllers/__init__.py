@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _RETRY = 0.2
-_BATCH = 25
+_BATCH = 10
 
 Work = tuple[str, str]
 

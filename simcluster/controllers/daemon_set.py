@@ -46,7 +46,7 @@ def _spec(obj: Object) -> Object:
 
 def _nodes(cluster: "Cluster", obj: Object) -> list[str]:
     spec = _spec(obj)
-    found = [record.obj for record in cluster.store.list("nodes")]
+    found = cluster.nodes.all(cluster.store)
     return [node["metadata"]["name"] for node in found if matches_node(spec, node) and not taint_refusal(spec, node)]
 
 

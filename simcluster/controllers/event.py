@@ -17,6 +17,6 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     if left > 0:
         return left + 1
     uid = (obj.get("involvedObject") or {}).get("uid", "")
-    cluster.known_events.pop((uid, obj.get("reason", ""), obj.get("message", "")), None)
+    cluster.known_events.pop(hash((uid, obj.get("reason", ""), obj.get("message", ""))), None)
     Client(cluster, "kube-apiserver").delete("events", obj)
     return None

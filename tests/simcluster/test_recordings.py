@@ -19,9 +19,7 @@ EXEMPT: dict[str, dict[str, str]] = {
     "discovery-apis": {"groups": "the recorded server had two custom groups of an operator installed"},
     "discovery-aggregated-apis": {"items": "the recorded server had two custom groups of an operator installed"},
     "openapi-v3-index": {"paths*": "the recorded server had two custom groups of an operator installed; hashes follow content"},
-    "events-list": {
-        "items[].*": "the recorded page holds events of the scheduler only, written through events.k8s.io; ours holds those of controllers too"
-    },
+    "events-list": {"items[].*": "the recorded page holds events of the scheduler only; ours holds those of controllers too"},
     "watch-initial-events": {"[].object.data.service-ca.crt": "the recorded server put a second ConfigMap into each namespace"},
 }
 

@@ -1,0 +1,28 @@
+"""`--demo`: a small company, with the troubles that a small company has."""
+
+from simcluster.demo import company, manifests
+from simcluster.errors import ApiError
+from simcluster.registry import Registry, WriteOptions
+from simcluster.resources import Object
+
+
+def fill(registry: Registry) -> int:
+    """Create the company's objects as an administrator with kubectl would; returns how many."""
+    options = WriteOptions("kubectl-client-side-apply", validation="Strict")
+    made = 0
+    for obj in _objects():
+        resource = registry.table.of_kind(obj["apiVersion"], obj["kind"])
+        if resource is None:
+            raise ApiError(404, "NotFound", f"no kind {obj['kind']} in {obj['apiVersion']}")
+        registry.create(resource, obj["metadata"].get("namespace", ""), obj, options)
+        made += 1
+    return made
+
+
+def _objects() -> list[Object]:
+    objects = [manifests.namespace(one.name, one.team) for one in company.NAMESPACES]
+    for one in company.NAMESPACES:
+        for app in one.apps:
+            objects += manifests.application(one, app)
+        objects += manifests.extras(one)
+    return objects + manifests.cluster_wide()
