@@ -145,12 +145,16 @@ def _wait_for(step: OperationStep, metadata: Mapping[str, Any], flags: Flags) ->
 
 
 def _is_due(step: OperationStep) -> bool:
-    retry_at = step.data.get("retry_at")
+    """Not while a request may still be under way whose outcome was lost with its worker or its connection."""
+    retry_at, asked_at = step.data.get("retry_at"), step.data.get("asked_at")
+    if asked_at and timezone.now() - datetime.fromisoformat(asked_at) < timedelta(seconds=settings.DRAIN_UNKNOWN_SECONDS):
+        return False
     return not retry_at or datetime.fromisoformat(retry_at) <= timezone.now()
 
 
 def _evict(subject: Subject, step: OperationStep, flags: Flags) -> None:
     """One try; what may pass by itself is tried again later, what will not fails the step."""
+    operations.move(step, step.state, step.message, asked_at=timezone.now().isoformat())
     try:
         _ask(subject, step, flags)
     except NotFound:
@@ -174,7 +178,7 @@ def _evict(subject: Subject, step: OperationStep, flags: Flags) -> None:
         operations.move(step, "failed", error.message)
     else:
         told = "deleted without regard to PodDisruptionBudgets" if flags.disable_eviction else "evicted"
-        operations.move(step, "running", f"{told}, waiting for it to end", evicted=True, retry_at=None)
+        operations.move(step, "running", f"{told}, waiting for it to end", evicted=True, asked_at=None, retry_at=None)
 
 
 def _ask(subject: Subject, step: OperationStep, flags: Flags) -> None:
@@ -195,7 +199,7 @@ def _ask(subject: Subject, step: OperationStep, flags: Flags) -> None:
 def _later(step: OperationStep, message: str, reason: str, seconds: float = 0.0) -> None:
     retry_at = timezone.now() + timedelta(seconds=max(min(seconds, 60.0), settings.DRAIN_RETRY_SECONDS))
     tries = step.data.get("tries", 0) + 1
-    operations.move(step, "pending", message, retry_at=retry_at.isoformat(), tries=tries, reason=reason)
+    operations.move(step, "pending", message, asked_at=None, retry_at=retry_at.isoformat(), tries=tries, reason=reason)
 
 
 def _conflicting(subject: Subject, step: OperationStep, error: Conflict) -> None:
