@@ -24,6 +24,7 @@ PUBLIC = {
     "vkube-regions": "public by its document",
     "vkube-images": "public by its document",
     "vkube-checkports": "public by its document",
+    "home": "leads to the sign-in page",
     "login": "where credentials come from",
     "refresh": "its body is the credential",
 }
