@@ -3,7 +3,7 @@
 from clusters import services as registry
 from clusters.models import Cluster
 from kubegale.api.auth import Act, Scope
-from kubegale.errors import ClusterNotFound, Forbidden
+from kubegale.errors import ClusterNotFound, DomainError, Forbidden
 from tenants import grants, policy
 from tenants.models import ApiToken
 from tenants.policy import Extent, Holding, Need, Right, Role
@@ -77,13 +77,26 @@ def _current(held: list[Holding], wanted: Need, cluster: Cluster | None, namespa
 
 
 def _across(held: list[Holding], act: Act, wanted: Need) -> Extent | None:
-    """Acts that name no cluster: those of the platform, and lists over all clusters."""
+    """Acts that name no cluster: those of the platform, and lists over all clusters. The verb `search` is of any kind in many clusters."""
+    if act.verb == "search":
+        return policy.across(_current_everywhere(held), wanted)
     extent = policy.across(held, wanted)
     if extent is None or extent.clusters is None:
         return extent
     if wanted.reach is policy.Reach.ANY:
         return extent
     return extent if act.kind in policy.ACROSS_CLUSTERS and act.verb in policy.COLLECTIONS else None
+
+
+def _current_everywhere(held: list[Holding]) -> list[Holding]:
+    """The holdings after a look at each cluster in which one is on a namespace; where none is to be had, those give nothing."""
+    for pk in sorted({holding.cluster for holding in held if holding.namespace and holding.cluster is not None}):
+        cluster = _cluster(str(pk))
+        try:
+            held = grants.current(held, [cluster]) if cluster else held
+        except DomainError:
+            held = [holding for holding in held if not (holding.cluster == pk and holding.namespace)]
+    return held
 
 
 def _scope(act: Act, held: list[Holding], extent: Extent | None, *, cluster: Cluster | None = None, namespace: str = "") -> Scope:

@@ -1,0 +1,299 @@
+"""Many clusters at once: /multicluster/resources/{kind}, /multicluster/search, /multicluster/overview (contract, beyond 4.5)."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.core import signing
+from rest_framework.request import Request
+
+from clusters import services as registry
+from clusters.kinds import KINDS, Kind
+from clusters.models import Cluster
+from kubegale.api.auth import Act, Scope, authorise
+from kubegale.api.dialect import DialectView
+from kubegale.api.pagination import page_request
+from kubegale.api.parsing import boolean
+from kubegale.api.schema import (
+    BOOLEAN,
+    INTEGER,
+    KUBERNETES_OBJECT,
+    OBJECT,
+    PAGING,
+    SELECTORS,
+    TEXT,
+    Described,
+    Query,
+    array,
+    nullable,
+    record,
+)
+from kubegale.errors import Forbidden, Invalid
+from storage_api import selectors
+from storage_api.api.sync import utc
+from storage_api.kinds import SECRETS, resource_type
+from storage_api.services import across, sync
+from storage_api.services.across import Place, Search, Slice
+
+SALT = "multicluster-cursor"
+MASK = "***"
+COUNTED = ("nodes", "namespaces", "pods", "deployments", "statefulsets", "daemonsets", "services", "ingresses", "persistentvolumeclaims")
+PROBLEM = record(cluster_id=INTEGER, cluster_name=TEXT, code=INTEGER, msg=TEXT)
+UNREACHED, UNKNOWN = 1006, 1002
+
+
+def visible(view: DialectView, request: Request, kind: Kind) -> list[Place]:
+    """The clusters in which the caller may list the kind, and the namespaces of it; Forbidden when there is none.
+
+    Clusters that judge each caller by their own rules are left out: what the store holds of them was read with other rights.
+    """
+    scope = authorise(view, request, Act("search", kind.plural, kind.group, cluster_scoped=not kind.namespaced))
+    found = registry.clusters().filter(impersonate=False)
+    return [Place(cluster.pk, cluster.name, _namespaces(scope, cluster)) for cluster in found if _sees(scope, cluster)]
+
+
+def _sees(scope: Scope, cluster: Cluster) -> bool:
+    return scope.clusters is None or cluster.pk in scope.clusters
+
+
+def _namespaces(scope: Scope, cluster: Cluster) -> frozenset[str] | None:
+    return None if scope.clusters is None else scope.clusters[cluster.pk]
+
+
+def words(request: Request, name: str) -> list[str]:
+    """A comma list of the query."""
+    return [word for part in request.query_params.get(name, "").split(",") if (word := part.strip())]
+
+
+def moment(request: Request, name: str) -> datetime | None:
+    """A time of the query: RFC 3339 or unix seconds; Invalid for anything else."""
+    text = request.query_params.get(name, "")
+    try:
+        if not text:
+            return None
+        if text.replace(".", "", 1).isdigit():
+            return datetime.fromtimestamp(float(text), UTC)
+        # A plus that was not percent-encoded arrives as a space.
+        found = datetime.fromisoformat(text.replace(" ", "+"))
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, OSError):
+        raise Invalid(f"{name} must be RFC 3339 or unix seconds", field=name) from None
+
+
+def chosen(request: Request, places: Sequence[Place]) -> tuple[list[Place], list[dict[str, Any]]]:
+    """The places that `clusters` (ids or names) leaves, and those of it that are none."""
+    wanted = words(request, "clusters")
+    if not wanted:
+        return list(places), []
+    known = {str(place.cluster): place for place in places} | {place.name.lower(): place for place in places}
+    problems = [
+        {"cluster_id": int(word) if word.isascii() and word.isdigit() and len(word) < 18 else 0, "cluster_name": word, "code": UNKNOWN}
+        | {"msg": f"cluster {word[:60]!r} does not exist, or you may not see it"}
+        for word in wanted
+        if word.lower() not in known
+    ]
+    return list({known[word.lower()].cluster: known[word.lower()] for word in wanted if word.lower() in known}.values()), problems
+
+
+def stale(places: Sequence[Place], kind: Kind) -> list[dict[str, Any]]:
+    """The clusters whose copy is not fresh, and how old it is; what is stored of them is answered all the same."""
+    found = []
+    clusters = registry.clusters().in_bulk([place.cluster for place in places])
+    for place in places:
+        known = sync.freshness_of(clusters[place.cluster], kind) if place.cluster in clusters else None
+        if known is None:
+            sentence = "this kind is not collected there"
+        elif known.age is None:
+            sentence = f"this kind is not watched now ({known.phase}): {known.error}".rstrip(": ")
+        elif known.age > settings.STORE_FRESH_SECONDS:
+            sentence = f"the store's copy is {known.age:.0f} seconds old"
+        else:
+            continue
+        found.append({"cluster_id": place.cluster, "cluster_name": place.name, "code": UNREACHED, "msg": sentence})
+    return found
+
+
+FILTERS = (
+    Query("clusters", TEXT, description="Ids or names, comma list; all that the caller may see when absent."),
+    Query("namespaces", TEXT, description="Comma list."),
+    *PAGING,
+    *SELECTORS,
+    Query("owner", TEXT, description="The uid of an owner, at any depth above."),
+    Query("since", TEXT, description="Created at or after: RFC 3339 or unix seconds."),
+    Query("before", TEXT, description="Created before."),
+    Query("orderby", TEXT, description="name, namespace, cluster or created; a minus before it for backwards."),
+    Query("cursor", TEXT, description="next_cursor of the page before."),
+    Query("total", BOOLEAN, description="Count all; null otherwise."),
+)
+RESOURCES = record(
+    items=array(KUBERNETES_OBJECT), total=nullable(INTEGER), page=INTEGER, pageSize=INTEGER, next_cursor=TEXT, partial_errors=array(PROBLEM)
+)
+
+
+class Resources(DialectView):
+    """GET /multicluster/resources/{kind}: objects of one kind in all clusters."""
+
+    operations = {"get": Described("Objects of one kind in many clusters", RESOURCES, query=FILTERS)}
+
+    def get(self, request: Request, kind: str) -> Any:
+        """Objects with `cluster_id` and `cluster_name` beside their own members; `partial_errors` names the clusters that may be behind."""
+        authorise(self, request, Act("list", "clusters"))
+        found = across.find_kind(kind)
+        places, problems = chosen(request, visible(self, request, found))
+        search, page = self._search(request, found, places), page_request(request.query_params)
+        order = request.query_params.get("orderby", "") or "name"
+        part = Slice(
+            order=order, after=_position(request, order), offset=0 if "cursor" in request.query_params else page.offset, size=page.size
+        )
+        rows, more = across.page(search, part)
+        ids = {place.name: place.cluster for place in places}
+        return {
+            "items": [_item(text, found, ids[name], name) for name, text in rows],
+            "total": across.total(search) if boolean(request.query_params.get("total", "false"), "total") else None,
+            "page": page.page,
+            "pageSize": page.size,
+            "next_cursor": signing.dumps([order, *more], salt=SALT) if more else "",
+            "partial_errors": [*problems, *stale(places, found)],
+        }
+
+    def _search(self, request: Request, kind: Kind, places: Sequence[Place]) -> Search:
+        query = request.query_params
+        if any("\0" in value for value in query.values()):
+            raise Invalid("a parameter holds a NUL")
+        labels = selectors.labels(query.get("labelSelector", ""))
+        fields = selectors.fields(query.get("fieldSelector", ""), kind)
+        if labels is None:
+            raise Invalid("labelSelector cannot be read", field="labelSelector")
+        if fields is None:
+            raise Invalid("fieldSelector cannot be read, or names a field that is not kept apart", field="fieldSelector")
+        return Search(
+            places=places,
+            kind=kind,
+            clauses=(*labels.clauses, *fields),
+            namespaces=words(request, "namespaces"),
+            keyword=query.get("keyword", ""),
+            owner=query.get("owner", ""),
+            since=moment(request, "since"),
+            before=moment(request, "before"),
+        )
+
+
+def _position(request: Request, order: str) -> list[str]:
+    text = request.query_params.get("cursor", "")
+    if not text:
+        return []
+    try:
+        of_order, *position = signing.loads(text, salt=SALT)
+    except signing.BadSignature:
+        raise Invalid("cursor is none of ours", field="cursor") from None
+    if of_order != order:
+        raise Invalid("cursor belongs to another order", field="cursor")
+    return [str(part) for part in position]
+
+
+def _item(text: str, kind: Kind, cluster: int, name: str) -> orjson.Fragment:
+    tags = orjson.dumps({"cluster_id": cluster, "cluster_name": name})[1:-1]
+    return orjson.Fragment(b"{" + tags + b"," + shown(text.encode(), kind)[1:])
+
+
+def shown(raw: bytes, kind: Kind) -> bytes:
+    """A stored object as it goes out: of a Secret's values not even the hashes."""
+    if (kind.group, kind.plural) != SECRETS:
+        return raw
+    secret = orjson.loads(raw)
+    for part in ("data", "stringData"):
+        if isinstance(secret.get(part), dict):
+            secret[part] = dict.fromkeys(secret[part], MASK)
+    return orjson.dumps(secret)
+
+
+FOUND = record(
+    cluster_id=INTEGER,
+    cluster_name=TEXT,
+    kind=TEXT,
+    group=TEXT,
+    plural=TEXT,
+    namespace=TEXT,
+    name=TEXT,
+    uid=TEXT,
+    status=TEXT,
+    created_at=TEXT,
+)
+
+
+class Names(DialectView):
+    """GET /multicluster/search?q=: objects of every kind by a part of their name."""
+
+    operations = {
+        "get": Described("Find objects by name", record(items=array(FOUND)), query=(Query("q", TEXT, required=True), *PAGING[1:2]))
+    }
+
+    def get(self, request: Request) -> Any:
+        """The best `pageSize` (20, at most 200) of what the caller may list, Secrets left out."""
+        authorise(self, request, Act("list", "clusters"))
+        text = request.query_params.get("q", "").strip()
+        if not text or "\0" in text or len(text) > 253:
+            raise Invalid("q must be part of a name", field="q")
+        size = min(page_request(request.query_params).size, 200)
+        kinds = [kind for kind in across.collected_kinds() if (kind.group, kind.plural) != SECRETS]
+        scopes = [(kind, self._places(request, kind)) for kind in kinds]
+        ids = {place.name: place.cluster for _, places in scopes for place in places}
+        by_type = {resource_type(kind): kind for kind in kinds}
+        return {"items": [_found(row, ids, by_type) for row in across.named(scopes, text, size)]}
+
+    def _places(self, request: Request, kind: Kind) -> list[Place]:
+        try:
+            return visible(self, request, kind)
+        except Forbidden:
+            return []
+
+
+def _found(row: Mapping[str, Any], ids: Mapping[str, int], kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    kind = kinds[row["type"]]
+    return {
+        "cluster_id": ids[row["cluster"]],
+        "cluster_name": row["cluster"],
+        "kind": kind.name,
+        "group": kind.group,
+        "plural": kind.plural,
+        "namespace": row["namespace"],
+        "name": row["name"],
+        "uid": row["uid"] or "",
+        "status": row["status"] or "",
+        "created_at": utc(row["created"]) or "",
+    }
+
+
+class Overview(DialectView):
+    """GET /multicluster/overview: what each cluster holds, counted in the store."""
+
+    operations = {
+        "get": Described("What every cluster holds", record(clusters=array(OBJECT), totals=OBJECT, partial_errors=array(PROBLEM)))
+    }
+
+    def get(self, request: Request) -> Any:
+        """`clusters`: id, name, status, version, counts by plural (null: not the caller's to see); `totals` over all of them."""
+        scope = authorise(self, request, Act("list", "clusters"))
+        clusters = [cluster for cluster in registry.clusters() if _sees(scope, cluster)]
+        counted = {plural: self._counts(request, KINDS[plural]) for plural in COUNTED}
+        places = [Place(cluster.pk, cluster.name) for cluster in clusters if not cluster.impersonate]
+        return {
+            "clusters": [
+                {"id": cluster.pk, "name": cluster.name, "status": cluster.status, "version": cluster.version}
+                | {"counts": {plural: counts.get(cluster.name) for plural, counts in counted.items()}}
+                for cluster in clusters
+            ],
+            "totals": {
+                "clusters": len(clusters),
+                **{plural: sum(count["total"] for count in counts.values()) for plural, counts in counted.items()},
+            },
+            "partial_errors": stale(places, KINDS["pods"]),
+        }
+
+    def _counts(self, request: Request, kind: Kind) -> dict[str, dict[str, int]]:
+        try:
+            return across.counts(visible(self, request, kind), kind)
+        except Forbidden:
+            return {}

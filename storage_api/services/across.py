@@ -1,0 +1,197 @@
+"""One kind, one name, or everything, over many clusters at once: read from the store alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from psycopg2 import sql
+
+from clusters.kinds import KINDS, Kind
+from kubegale.errors import Invalid, NotFound
+from storage_api.conditions import Clause
+from storage_api.kinds import EVENTS, resource_type
+from storage_api.models import KindSync
+
+MAX_DEPTH = 10
+MAX_OWNED = 100_000
+_SORTS: Mapping[str, tuple[str, ...]] = {
+    "name": ("r.resource_name", "r.namespace", "r.cluster_id", "r.id"),
+    "namespace": ("r.namespace", "r.resource_name", "r.cluster_id", "r.id"),
+    "cluster": ("r.cluster_id", "r.namespace", "r.resource_name", "r.id"),
+    "created": ("coalesce(r.created, 'epoch')", "r.id"),
+}
+_CASTS = {"r.id": "bigint", "coalesce(r.created, 'epoch')": "timestamptz"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One cluster as a caller may see it: `namespaces` None is all of them."""
+
+    cluster: int
+    name: str
+    namespaces: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What is looked for: conditions, owner (uid, at any depth), creation from `since` to before `before`."""
+
+    places: Sequence[Place]
+    kind: Kind
+    clauses: Sequence[Clause] = ()
+    namespaces: Sequence[str] = ()
+    keyword: str = ""
+    owner: str = ""
+    since: datetime | None = None
+    before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """Which part: sorted by `order` (name, namespace, cluster or created, with `-` backwards), after a position or from an offset."""
+
+    order: str = "name"
+    after: Sequence[str] = ()
+    offset: int = 0
+    size: int = 20
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The SQL of the sort; Invalid for an order that there is not."""
+        try:
+            return _SORTS[self.order.removeprefix("-")]
+        except KeyError:
+            raise Invalid(f"orderby must be one of {', '.join(_SORTS)}, or one of these after a minus", field="orderby") from None
+
+
+def find_kind(text: str) -> Kind:
+    """A kind by plural, name, `plural.group` or stored type; NotFound for one that is neither known nor collected anywhere."""
+    for kind in KINDS.values():
+        if text.lower() in (kind.plural, kind.name.lower(), f"{kind.plural}.{kind.group}"):
+            return kind
+    plural, _, group = text.partition(".")
+    named = KindSync.objects.filter(plural=plural.lower(), group=group) | KindSync.objects.filter(resource_type=text)
+    if "\0" in text or (row := named.order_by("group", "id").first()) is None:
+        raise NotFound(f"no cluster has objects of kind {text[:80]!r}")
+    return Kind(row.kind, row.plural, row.group, row.version, row.namespaced)
+
+
+def collected_kinds() -> list[Kind]:
+    """Every kind that is collected in any registered cluster, each once."""
+    rows = KindSync.objects.filter(cluster__deleted_at=None).order_by("group", "plural", "id")
+    found = {(row.group, row.plural): Kind(row.kind, row.plural, row.group, row.version, row.namespaced) for row in rows}
+    return [kind for key, kind in found.items() if key != EVENTS]
+
+
+def reach(places: Sequence[Place], kind: Kind) -> Clause:
+    """The rows of one kind that the places allow."""
+    column = sql.Identifier("r", "resource_name" if kind == KINDS["namespaces"] else "namespace")
+    whole = [place.name for place in places if place.namespaces is None]
+    parts, params = [sql.SQL("r.cluster_id = ANY (%s)")], [whole]
+    for place in places:
+        if place.namespaces is not None:
+            parts.append(sql.SQL("(r.cluster_id = %s AND {} = ANY (%s))").format(column))
+            params += [place.name, sorted(place.namespaces)]  # type: ignore[list-item]
+    text = sql.SQL("(r.resource_type = %s AND ({}))").format(sql.SQL(" OR ").join(parts))
+    return Clause(text, (resource_type(kind), *params))
+
+
+_OWNED = sql.SQL("""r.id IN (
+  WITH RECURSIVE owned (id, cluster_id, uid, depth) AS (
+    SELECT o.id, o.cluster_id, o.uid, 1 FROM storage_resource o WHERE o.cluster_id = ANY (%s) AND o.owner_uid = %s
+    UNION ALL
+    SELECT o.id, o.cluster_id, o.uid, owned.depth + 1 FROM owned
+    JOIN storage_resource o ON o.cluster_id = owned.cluster_id AND o.owner_uid = owned.uid WHERE owned.depth < %s
+  ) SELECT id FROM owned LIMIT %s)""")
+
+
+def _where(search: Search) -> tuple[sql.Composable, list[Any]]:
+    clauses = [reach(search.places, search.kind), *search.clauses]
+    if search.namespaces:
+        clauses.append(Clause(sql.SQL("r.namespace = ANY (%s)"), (list(search.namespaces),)))
+    if search.keyword:
+        clauses.append(Clause(sql.SQL("position(lower(%s) IN lower(r.resource_name)) > 0"), (search.keyword,)))
+    if search.owner:
+        clauses.append(Clause(_OWNED, ([place.name for place in search.places], search.owner, MAX_DEPTH, MAX_OWNED)))
+    if search.since:
+        clauses.append(Clause(sql.SQL("r.created >= %s"), (search.since,)))
+    if search.before:
+        clauses.append(Clause(sql.SQL("r.created < %s"), (search.before,)))
+    return sql.SQL(" AND ").join([clause.text for clause in clauses]), [param for clause in clauses for param in clause.params]
+
+
+def page(search: Search, part: Slice) -> tuple[list[tuple[str, str]], tuple[str, ...] | None]:
+    """((cluster's name, object as JSON text) …, the position after which more follows, None at the end)."""
+    where, params = _where(search)
+    backwards, columns = part.order.startswith("-"), part.columns
+    casts = [sql.SQL("%s::" + _CASTS.get(column, 'text COLLATE "C"')) for column in columns]
+    if part.after:
+        if len(part.after) != len(columns):
+            raise Invalid("cursor belongs to another order", field="cursor")
+        comparison = sql.SQL("({}) {} ({})").format(_list(columns), sql.SQL("<" if backwards else ">"), sql.SQL(", ").join(casts))
+        where, params = sql.SQL("{} AND {}").format(where, comparison), [*params, *part.after]
+    order = sql.SQL(", ").join([sql.SQL(column + (" DESC" if backwards else "")) for column in columns])
+    keys = sql.SQL(", ").join([sql.SQL(f"({column})::text") for column in columns])
+    statement = sql.SQL("""
+        WITH chosen AS (SELECT r.id, row_number() OVER (ORDER BY {order}) AS place, ARRAY[{keys}] AS position
+                        FROM storage_resource r WHERE {where} ORDER BY {order} OFFSET %s LIMIT %s)
+        SELECT r.cluster_id, r.data::text, chosen.position FROM chosen JOIN storage_resource r ON r.id = chosen.id ORDER BY chosen.place
+    """).format(order=order, keys=keys, where=where)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*params, part.offset, part.size + 1])
+        rows: list[Any] = cursor.fetchall()
+    more = tuple(rows[part.size - 1][2]) if len(rows) > part.size else None
+    return [(row[0], row[1]) for row in rows[: part.size]], more
+
+
+def _list(columns: Sequence[str]) -> sql.Composable:
+    return sql.SQL(", ").join([sql.SQL(column) for column in columns])
+
+
+def total(search: Search) -> int:
+    """How many there are in all."""
+    where, params = _where(search)
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("SELECT count(*) FROM storage_resource r WHERE {}").format(where), params)
+        return int(cursor.fetchone()[0])
+
+
+def named(scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, size: int) -> list[dict[str, Any]]:
+    """Objects of any of the kinds whose names hold the text: equal ones first, then those that begin with it."""
+    reaches = [reach(places, kind) for kind, places in scopes if places]
+    if not reaches:
+        return []
+    statement = sql.SQL("""
+        SELECT r.cluster_id, r.resource_type, r.namespace, r.resource_name, r.uid, r.created, r.status FROM storage_resource r
+        WHERE position(lower(%s) IN lower(r.resource_name)) > 0 AND ({})
+        ORDER BY lower(r.resource_name) <> lower(%s), position(lower(%s) IN lower(r.resource_name)) > 1, r.resource_name, r.resource_type,
+                 r.cluster_id, r.namespace
+        LIMIT %s
+    """).format(sql.SQL(" OR ").join([clause.text for clause in reaches]))
+    params = [text, *(param for clause in reaches for param in clause.params), text, text, size]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        names = ("cluster", "type", "namespace", "name", "uid", "created", "status")
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+_READY = """r.data @? '$.status.conditions[*] ? (@.type == "Ready" && @.status == "True")'"""
+
+
+def counts(places: Sequence[Place], kind: Kind) -> dict[str, dict[str, int]]:
+    """Cluster's name -> {"total": …, and for pods each phase, for nodes "ready"}."""
+    where = reach(places, kind)
+    state = {"pods": "lower(coalesce(r.status, 'unknown'))", "nodes": f"CASE WHEN {_READY} THEN 'ready' ELSE 'not_ready' END"}
+    statement = sql.SQL("SELECT r.cluster_id, {}, count(*) FROM storage_resource r WHERE {} GROUP BY 1, 2").format(
+        sql.SQL(state.get(kind.plural, "''")), where.text
+    )
+    found: dict[str, dict[str, int]] = {place.name: {"total": 0} for place in places}
+    with connection.cursor() as cursor:
+        cursor.execute(statement, where.params)
+        for name, word, number in cursor.fetchall():
+            found[name]["total"] += number
+            if word:
+                found[name][word] = number
+    return found

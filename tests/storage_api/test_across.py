@@ -1,0 +1,172 @@
+"""Many clusters at once: lists, search and overview out of the store, narrowed to what the caller may see."""
+
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+
+from clusters.models import Cluster
+from storage_api.models import ClusterSync, KindSync
+from storage_api.services import bulk
+from storage_api.services.bulk import Record
+from storage_api.services.resources import Key
+from tenants import grants
+from tenants.tokens import create_api_token
+from tests.caller import Caller
+
+KINDS = [("", "v1", "pods", "Pod", True), ("apps", "v1", "deployments", "Deployment", True), ("", "v1", "nodes", "Node", False)]
+KINDS += [("", "v1", "secrets", "Secret", True), ("apps", "v1", "replicasets", "ReplicaSet", True)]
+
+
+def thing(kind: str, name: str, namespace: str = "", *, owner: str = "", **rest: Any) -> tuple[str, dict[str, Any]]:
+    """A document and its type."""
+    created = f"2026-01-{len(name):02d}T00:00:00Z"
+    metadata = {"name": name, "uid": f"{namespace}-{kind}-{name}", "creationTimestamp": created, **rest.pop("meta", {})}
+    if namespace:
+        metadata["namespace"] = namespace
+    if owner:
+        metadata["ownerReferences"] = [{"uid": owner, "controller": True}]
+    return kind, {"kind": kind, "metadata": metadata, **rest}
+
+
+def fill(name: str, things: list[tuple[str, dict[str, Any]]]) -> Cluster:
+    """A registered cluster as if it had been collected just now."""
+    cluster = Cluster.objects.create(name=name, server="https://10.0.0.1", status="active", version="v1.36.0")
+    moment = timezone.now() + timedelta(seconds=60)
+    ClusterSync.objects.create(cluster=cluster, expires_at=moment, stored_as=name, beaten_at=moment)
+    for group, version, plural, kind, namespaced in KINDS:
+        KindSync.objects.create(
+            cluster=cluster,
+            group=group,
+            version=version,
+            plural=plural,
+            kind=kind,
+            namespaced=namespaced,
+            resource_type=kind,
+            phase="watching",
+        )
+    bulk.write(
+        [
+            Record(Key(name, kind, body["metadata"].get("namespace", ""), body["metadata"]["name"]), orjson.dumps(body))
+            for kind, body in things
+        ]
+    )
+    return cluster
+
+
+@pytest.fixture
+def fleet(db: None) -> tuple[Cluster, Cluster]:
+    """Two clusters, both collected."""
+    east = fill(
+        "east",
+        [
+            thing("Deployment", "web", "shop"),
+            thing("ReplicaSet", "web-1", "shop", owner="shop-Deployment-web"),
+            *[thing("Pod", f"web-1-{n}", "shop", owner="shop-ReplicaSet-web-1", status={"phase": "Running"}) for n in range(3)],
+            thing("Pod", "loner", "other", status={"phase": "Pending"}, meta={"labels": {"app": "x"}}),
+            thing("Secret", "web-key", "shop", data={"k": "hmac-sha256:abc"}),
+            thing("Node", "n1", status={"conditions": [{"type": "Ready", "status": "True"}]}),
+        ],
+    )
+    west = fill("west", [thing("Pod", "web-west", "shop", status={"phase": "Running"}, meta={"labels": {"app": "x"}}), thing("Node", "n2")])
+    return east, west
+
+
+def names(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    """(cluster, name) of items."""
+    return [(item["cluster_name"], item["metadata"]["name"]) for item in answer["items"]]
+
+
+def test_one_kind_is_listed_over_all_clusters(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+    pods = admin.data("GET", "multicluster/resources/pods", total="true")
+    assert names(pods) == [("east", "loner"), ("east", "web-1-0"), ("east", "web-1-1"), ("east", "web-1-2"), ("west", "web-west")]
+    assert (pods["total"], pods["partial_errors"]) == (5, [])
+    assert names(admin.data("GET", "multicluster/resources/Pod", clusters="west")) == [("west", "web-west")]
+    assert names(admin.data("GET", "multicluster/resources/pods", labelSelector="app=x", orderby="-name")) == [
+        ("west", "web-west"),
+        ("east", "loner"),
+    ]
+    assert names(admin.data("GET", "multicluster/resources/pods", fieldSelector="status.phase=Pending")) == [("east", "loner")]
+    assert len(admin.data("GET", "multicluster/resources/pods", namespaces="shop", keyword="WEB-1")["items"]) == 3
+    assert admin.data("GET", "multicluster/resources/pods", since="2026-01-08T00:00:00Z")["items"][0]["metadata"]["name"] == "web-west"
+    assert admin.data("GET", "multicluster/resources/secrets")["items"][0]["data"] == {"k": "***"}
+
+
+def test_an_owner_finds_what_it_owns_at_any_depth(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+    assert len(admin.data("GET", "multicluster/resources/pods", owner="shop-Deployment-web")["items"]) == 3
+    assert len(admin.data("GET", "multicluster/resources/replicasets", owner="shop-Deployment-web")["items"]) == 1
+    assert admin.data("GET", "multicluster/resources/pods", owner="nobody")["items"] == []
+
+
+@pytest.mark.parametrize("order", ["name", "-name", "namespace", "cluster", "created", "-created"])
+def test_pages_by_cursor_hold_everything_once(admin: Caller, fleet: tuple[Cluster, Cluster], order: str) -> None:
+    seen: list[tuple[str, str]] = []
+    cursor = ""
+    while True:
+        page = admin.data("GET", "multicluster/resources/pods", pageSize=2, orderby=order, **({"cursor": cursor} if cursor else {}))
+        seen += names(page)
+        if not (cursor := page["next_cursor"]):
+            break
+    whole = names(admin.data("GET", "multicluster/resources/pods", orderby=order))
+    assert seen == whole
+    assert len(set(seen)) == 5
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"orderby": "data"},
+        {"cursor": "x"},
+        {"labelSelector": "a in ("},
+        {"fieldSelector": "spec.x=1"},
+        {"since": "soon"},
+        {"keyword": "\0"},
+    ],
+)
+def test_bad_parameters_are_named(admin: Caller, fleet: tuple[Cluster, Cluster], query: dict[str, str]) -> None:
+    assert admin.code("GET", "multicluster/resources/pods", **query) == 1001
+
+
+def test_clusters_that_are_behind_or_unknown_are_named_and_fail_nothing(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+    KindSync.objects.filter(cluster=fleet[1], plural="pods").update(phase="reconnecting", error="cut off")
+    answer = admin.data("GET", "multicluster/resources/pods", clusters="east,west,nowhere")
+    assert len(answer["items"]) == 5
+    assert [(problem["cluster_name"], problem["code"]) for problem in answer["partial_errors"]] == [("nowhere", 1002), ("west", 1006)]
+    assert "cut off" in answer["partial_errors"][1]["msg"]
+    assert admin.code("GET", "multicluster/resources/gadgets") == 1004
+
+
+def test_search_finds_objects_of_every_kind_the_nearest_first(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+    found = admin.data("GET", "multicluster/search", q="WEB")["items"]
+    assert (found[0]["kind"], found[0]["name"]) == ("Deployment", "web")
+    assert {item["kind"] for item in found} == {"Deployment", "ReplicaSet", "Pod"}, "Secrets are left out"
+    assert admin.code("GET", "multicluster/search") == 1001
+
+
+def test_the_overview_counts_what_clusters_hold(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+    overview = admin.data("GET", "multicluster/overview")
+    east, west = overview["clusters"]
+    assert east["counts"]["pods"] == {"total": 4, "running": 3, "pending": 1}
+    assert (east["counts"]["nodes"], west["counts"]["nodes"]) == ({"total": 1, "ready": 1}, {"total": 1, "not_ready": 1})
+    assert overview["totals"]["pods"] == 5
+
+
+def test_a_caller_sees_the_clusters_and_kinds_that_were_granted(fleet: tuple[Cluster, Cluster]) -> None:
+    user = get_user_model().objects.create_user("west-viewer")
+    nobody = get_user_model().objects.create_user("nobody")
+    grants.give(user=user, role=grants.Role.VIEWER, cluster="west")
+    viewer, stranger = Caller(create_api_token(user, "t")[1]), Caller(create_api_token(nobody, "t")[1])
+    assert names(viewer.data("GET", "multicluster/resources/pods")) == [("west", "web-west")]
+    assert names(viewer.data("GET", "multicluster/resources/pods", clusters="east")) == []
+    assert {item["cluster_name"] for item in viewer.data("GET", "multicluster/search", q="web")["items"]} == {"west"}
+    assert [cluster["name"] for cluster in viewer.data("GET", "multicluster/overview")["clusters"]] == ["west"]
+    assert viewer.code("GET", "multicluster/resources/roles") == 1005
+    assert stranger.code("GET", "multicluster/resources/pods") == 1005
+
+
+def test_clusters_that_judge_each_caller_are_left_out(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+    Cluster.objects.filter(name="east").update(impersonate=True)
+    assert names(admin.data("GET", "multicluster/resources/pods")) == [("west", "web-west")]
