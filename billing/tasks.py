@@ -1,12 +1,17 @@
 """Periodic work on orders: ending them, looking at what they use, telling the outside."""
 
+import logging
+
 from celery import group, shared_task
+from kombu.exceptions import OperationalError
 
 from billing.locks import only_one
 from billing.services import endings, usage, webhooks
 from clusters import operations
 from clusters import services as registry
 from clusters.tasks import enqueue
+
+log = logging.getLogger(__name__)
 
 
 @shared_task(name="billing.expire_orders", soft_time_limit=540, time_limit=600)
@@ -41,5 +46,10 @@ def deliver_webhooks() -> None:
 def enqueue_following(pk: int) -> None:
     """Send the Operation of a deploy on its way; one that is over or under way already is left alone."""
     operation = operations.find(pk)
-    if not operation.is_final and operation.turn == 0:
+    if operation.is_final or operation.turn:
+        return
+    try:
         enqueue(operation)
+    except OperationalError:
+        # The deploy is done; the periodic look for silent operations sends it when the broker is back.
+        log.exception("operation %s cannot be enqueued now", pk)

@@ -1,16 +1,20 @@
 """How often the public may call, and how often a caller may guess."""
 
 import hashlib
+import logging
 from typing import ClassVar
 
 from django.conf import settings
 from django.core.cache import cache
+from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
 from kubegale.api.origin import client_address
 from kubegale.errors import TooManyRequests
+
+log = logging.getLogger(__name__)
 
 
 class Throttle(SimpleRateThrottle):
@@ -30,7 +34,15 @@ class Throttle(SimpleRateThrottle):
 
 
 class PublicThrottle(Throttle):
-    """Calls that anyone may make and that reach outward."""
+    """Calls that anyone may make and that reach outward; while the counts cannot be reached, nobody is held back."""
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        """Whether the caller is within the rate."""
+        try:
+            return super().allow_request(request, view)
+        except RedisError:
+            log.exception("calls cannot be counted")
+            return True
 
     scope, setting = "public", "THROTTLE_PUBLIC"
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.cache import cache
 
 from clusters import services
 from clusters.models import Cluster
@@ -50,6 +51,7 @@ def vkube(apiserver: Any, cluster: Cluster, settings: Any) -> Iterator[Any]:
     """The simulated API server with the regions ausrine and giltine; orders run in a namespace of their own."""
     settings.VKUBE_NAMESPACE = "vkube"
     settings.VKUBE_REGION_CACHE_SECONDS = 0
+    cache.clear()
     label_nodes(apiserver, ["ausrine", "giltine"])
     yield apiserver
     apiserver.faults.clear()

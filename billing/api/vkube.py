@@ -5,12 +5,14 @@ from typing import Any, cast
 
 import orjson
 from django.conf import settings
+from django.http import StreamingHttpResponse
 from django.utils.module_loading import import_string
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing import clock, containers, images, registry, tasks
 from billing.containers import EMPTY
+from billing.logstreams import LogStream
 from billing.models import Order
 from billing.registry import ImageChecker
 from billing.services import deployments, endings, orders, pods, sites
@@ -22,6 +24,7 @@ from kubegale.api.dialect import DialectView
 from kubegale.api.parsing import boolean, integer, json_body
 from kubegale.api.schema import BOOLEAN, INTEGER, OBJECT, TEXT, Described, Query, array, record
 from kubegale.errors import DomainError, Internal, Invalid, NotFound, Unauthenticated
+from workloads.podlogs import LogOptions
 
 MAX_TAIL = 10_000_000
 
@@ -215,25 +218,40 @@ def _check_images(wanted: containers.Wanted) -> None:
             raise Invalid("image does not exist.", field="imageName")
 
 
+LOG_QUERY = (Query("container", TEXT), Query("tailLines", INTEGER), Query("previous", BOOLEAN))
+
+
+def _log_options(request: Request) -> LogOptions:
+    query = request.query_params
+    tail = query.get("tailLines") or query.get("tail")
+    return LogOptions(
+        container=query.get("container", ""),
+        tail_lines=integer(tail, "tailLines", minimum=0, maximum=MAX_TAIL) if tail else None,
+        previous=boolean(query.get("previous", False), "previous"),
+    )
+
+
 class PodLog(SecretView):
     """GET /k8s/pod/log -> the log as one JSON string; optional container, tailLines (or tail) and previous."""
 
-    operations = {
-        "get": Described(
-            "The log of the pod", TEXT, query=(Query("container", TEXT), Query("tailLines", INTEGER), Query("previous", BOOLEAN))
-        )
-    }
+    operations = {"get": Described("The log of the pod", TEXT, query=LOG_QUERY)}
 
     def get(self, request: Request) -> Any:
         """The log of the order's pod."""
-        order, query = self.order, request.query_params
-        tail = query.get("tailLines") or query.get("tail")
-        options = pods.LogOptions(
-            container=query.get("container", ""),
-            tail=integer(tail, "tailLines", minimum=0, maximum=MAX_TAIL) if tail else None,
-            previous=boolean(query.get("previous", False), "previous"),
-        )
-        return pods.log(order, options)
+        return pods.log(self.order, _log_options(request))
+
+
+class PodLogs(SecretView):
+    """GET /k8s/pod/logs -> the log as server-sent events, one `data:` line each, as it grows."""
+
+    operations = {"get": Described("The log of the pod as it grows", TEXT, query=LOG_QUERY, answer_types=("text/event-stream",))}
+
+    def get(self, request: Request) -> Any:
+        """A stream; TooManyRequests while VKUBE_LOG_STREAMS are open in this process."""
+        stream = LogStream(self.order, _log_options(request))
+        response = StreamingHttpResponse(stream, content_type="text/event-stream")
+        response["Cache-Control"], response["X-Accel-Buffering"] = "no-cache", "no"
+        return response
 
 
 class PodStatus(SecretView):

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import msgspec
 from django.conf import settings
+from django.core.cache import cache
 
 from clusters import services as registry
 from clusters.client import ClusterClient
@@ -19,7 +20,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 CHUNK = 500
-WORKERS = 16
+WORKERS = 32
+# Kept: a cluster that hangs keeps its thread, not its caller.
+_executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="survey")
 FINISHED = {"Succeeded", "Failed"}
 
 
@@ -225,24 +228,33 @@ class Survey(Generic[R]):
 
 
 def survey(ask: Callable[[ClusterClient], R]) -> Survey[R]:
-    """Ask every registered cluster at once, the default one first in the answers; a dead one is noted, never waited for twice."""
+    """Ask every registered cluster at once, the default one first in the answers.
+
+    One that fails or takes longer than VKUBE_SURVEY_SECONDS is silent; a slow one is then left alone for CLUSTER_CIRCUIT_SECONDS.
+    """
     clusters = list(registry.clusters().order_by("-is_default", "id"))
+    asked = {cluster.pk: _executor.submit(_asked, cluster, ask) for cluster in clusters if not cache.get(_slow_key(cluster))}
+    done, late = wait(asked.values(), timeout=settings.VKUBE_SURVEY_SECONDS)
     found: Survey[R] = Survey([], [])
-    if not clusters:
-        return found
-    with ThreadPoolExecutor(min(len(clusters), WORKERS)) as pool:
-        answers = list(pool.map(lambda cluster: _asked(cluster, ask), clusters))
-    for cluster, answer in zip(clusters, answers, strict=True):
-        if isinstance(answer, DomainError):
+    for cluster in clusters:
+        future = asked.get(cluster.pk)
+        if future in late:
+            cache.set(_slow_key(cluster), True, settings.CLUSTER_CIRCUIT_SECONDS)
+        answer = future.result() if future is not None and future in done else None
+        if answer is None:
             found.silent.append(cluster)
         else:
             found.answers.append((cluster, answer))
     return found
 
 
-def _asked(cluster: Cluster, ask: Callable[[ClusterClient], R]) -> R | DomainError:
+def _slow_key(cluster: Cluster) -> str:
+    return f"vkube:slow:{cluster.pk}"
+
+
+def _asked(cluster: Cluster, ask: Callable[[ClusterClient], R]) -> R | None:
     try:
         return ask(registry.client(cluster))
     except DomainError as error:
         log.warning("cluster %s cannot be asked: %s", cluster.name, error.message)
-        return error
+        return None

@@ -1,6 +1,7 @@
 """The pod behind an order: its raw state and its log."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import msgspec
 from django.conf import settings
@@ -11,6 +12,7 @@ from clusters import services as registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from kubegale.errors import Internal, Invalid
+from workloads.podlogs import LogOptions, open_log, read_log
 
 EMPTY = msgspec.Raw(b"{}")
 
@@ -54,15 +56,6 @@ class PodDocument:
     annotations: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class LogOptions:
-    """Which container's log (the first when empty), how many last lines, and whether of the run before."""
-
-    container: str = ""
-    tail: int | None = None
-    previous: bool = False
-
-
 def current(order: Order) -> tuple[Cluster, Deployment, RawPod] | None:
     """The order's pod: one that stays before one that goes, a running one first, then the newest; None when there is none."""
     row = deployments.live(order) if order.service == Order.Service.RUNNING else None
@@ -90,6 +83,18 @@ def status(order: Order) -> PodDocument | None:
 
 def log(order: Order, options: LogOptions) -> str:
     """The whole log of one container, at most VKUBE_LOG_BYTES of it; Internal when nothing runs, Invalid for an unknown container."""
+    cluster, namespace, pod, found = _logged(order, options)
+    return read_log(cluster, namespace, pod, replace(found, limit_bytes=settings.VKUBE_LOG_BYTES)).decode(errors="replace")
+
+
+def follow_log(order: Order, options: LogOptions) -> Iterator[bytes]:
+    """The log as it grows, until the container or the reader ends; fails as `log` does, before the first byte."""
+    cluster, namespace, pod, found = _logged(order, options)
+    return open_log(cluster, namespace, pod, found, follow=True)
+
+
+def _logged(order: Order, options: LogOptions) -> tuple[Cluster, str, str, LogOptions]:
+    """Whose log is meant: the first container's unless one is named."""
     found = current(order)
     if found is None:
         raise Internal("no pod runs for this order", reason="no_pod")
@@ -97,11 +102,4 @@ def log(order: Order, options: LogOptions) -> str:
     names = [container.name for container in msgspec.json.decode(pod.spec, type=Names).containers]
     if options.container and options.container not in names:
         raise Invalid("container not found", field="container")
-    query = {
-        "container": options.container or names[0],
-        "tailLines": options.tail,
-        "previous": "true" if options.previous else None,
-        "limitBytes": settings.VKUBE_LOG_BYTES,
-    }
-    path = KINDS["pods"].path(namespace=row.namespace, name=pod.metadata.name, subresource="log")
-    return registry.client(cluster).request("GET", path, query=query, accept="*/*").decode(errors="replace")
+    return cluster, row.namespace, pod.metadata.name, replace(options, container=options.container or names[0])

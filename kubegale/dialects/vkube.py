@@ -1,4 +1,4 @@
-"""The V-Kube document: bare JSON, errors {"error":{"code","message"}}, seven calls under two prefixes."""
+"""The V-Kube document: bare JSON, errors {"error":{"code","message"}}, its calls under two prefixes."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ import orjson
 from django.conf import settings
 from django.urls import URLPattern, path
 
-from billing.api.vkube import CheckPorts, Deploy, Images, OrderView, PodLog, PodStatus, Regions
+from billing.api.vkube import CheckPorts, Deploy, Images, OrderView, PodLog, PodLogs, PodStatus, Regions
 from kubegale import errors
 from kubegale.api.dialect import Dialect, Page
 from kubegale.api.routes import catch_all
@@ -65,6 +65,7 @@ VIEWS = {
     "deploy": Deploy,
     "deployment": Deploy,
     "pod/log": PodLog,
+    "pod/logs": PodLogs,
     "pod/status": PodStatus,
 }
 

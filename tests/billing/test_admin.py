@@ -28,7 +28,7 @@ INLINES = {f"{name}-{field}": "0" for name in ("payments", "deployments") for fi
 def browser() -> Client:
     """An administrator, signed in."""
     client = Client()
-    client.force_login(get_user_model().objects.create_superuser("root", "root@example.com", "not-used-here-1"))
+    client.force_login(get_user_model().objects.create_superuser("root", "root@example.com", None))
     return client
 
 
@@ -79,10 +79,10 @@ def test_only_owner_and_address_of_an_order_can_change(browser: Client) -> None:
     assert browser.post(f"/admin/billing/order/{order.pk}/delete/", {"post": "yes"}).status_code == 403
 
 
-@pytest.mark.parametrize("page", ["plan", "order", "deployment", "posting", "usagesample", "webhook", "delivery"])
-def test_every_page_opens(browser: Client, page: str) -> None:
+def test_every_page_opens(browser: Client) -> None:
     orders.pay(orders.create(orders.Wanted(units=1, duration=1)), by="test")
-    assert browser.get(f"/admin/billing/{page}/").status_code == 200
+    for page in ("plan", "order", "deployment", "posting", "usagesample", "webhook", "delivery"):
+        assert browser.get(f"/admin/billing/{page}/").status_code == 200
 
 
 def test_a_plan_is_checked(browser: Client) -> None:

@@ -1,6 +1,7 @@
 """V-Kube from buying to expiry over HTTP, against simulated clusters, in the document's words (seed 003, contract vkube.md)."""
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -82,6 +83,8 @@ def test_the_whole_cycle(vkube: Any, prefix: str) -> None:
     assert buyer.get("/order")[1]["status"] == "OrderFiled"
     assert buyer.now().service == "ServiceDone"
     assert vkube.get("deployments.apps", buyer.name, "vkube") is None
+    mine = {"v-kube/order": buyer.order.pk}.items()
+    eventually(lambda: not [pod for pod in vkube.list("pods", "vkube") if mine <= pod["metadata"].get("labels", {}).items()])
 
 
 def test_status_is_the_api_servers_own_json(vkube: Any) -> None:
@@ -111,6 +114,25 @@ def test_a_log_can_be_asked_of_one_container_and_of_its_end(vkube: Any) -> None:
     assert buyer.get("/pod/log?tailLines=-1")[0] == 400
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_log_can_be_followed_a_few_at_a_time(vkube: Any, settings: Settings) -> None:
+    settings.VKUBE_LOG_STREAMS = 1
+    buyer = Buyer()
+    assert buyer.raw("GET", "/pod/logs").content == BROKEN
+    buyer.deploy()
+    running(buyer)
+    first = buyer.raw("GET", "/pod/logs?tailLines=1")
+    assert first["Content-Type"] == "text/event-stream"
+    event = next(iter(first.streaming_content))
+    assert event.startswith(b"data: ")
+    assert event.endswith(b"\n\n")
+    assert buyer.get("/pod/logs")[0] == 429
+    first.close()
+    second = buyer.raw("GET", "/pod/logs")
+    assert second.status_code == 200
+    second.close()
+
+
 # --- regions --------------------------------------------------------------------------------------------------------
 def test_regions_are_those_of_ready_and_schedulable_nodes_of_every_cluster(vkube: Any, second_process: Any) -> None:
     assert Client().get("/k8s/regions").content == b'["ausrine","giltine"]'
@@ -129,6 +151,18 @@ def test_regions_never_fail(db: None) -> None:
     Cluster.objects.create(name="dead", kubeconfig="{}", server="https://127.0.0.1:9")
     answer = Client().get("/k8s/regions/")
     assert (answer.status_code, answer.content) == (200, b"[]")
+
+
+def test_a_cluster_that_hangs_delays_nobody_twice(vkube: Any, second_process: Any, settings: Settings) -> None:
+    settings.VKUBE_SURVEY_SECONDS, settings.CLUSTER_READ_TIMEOUT = 1.0, 3.0
+    services.register(name="second", kubeconfig_text=second_process.kubeconfig_yaml)
+    second_process.faults.add(path="/api/v1/nodes", action="hang")
+    assert Client().get("/k8s/regions").json() == ["ausrine", "giltine"]
+    began = time.monotonic()
+    assert Client().get("/k8s/regions").json() == ["ausrine", "giltine"]
+    assert time.monotonic() - began < 1.0, "it is left alone for a while"
+    assert ports({"region": "nowhere", "ports": [80]}) == (200, b'{"occupied":[],"status":"InternalErr"}')
+    second_process.faults.clear()
 
 
 # --- ports ----------------------------------------------------------------------------------------------------------
