@@ -65,7 +65,7 @@ def token_rights(token: ApiToken) -> frozenset[Right] | None:
 
 def _current(held: list[Holding], wanted: Need, cluster: Cluster | None, namespace: str) -> list[Holding]:
     """The holdings after a look at the cluster, where only a grant on a namespace can give the right."""
-    if cluster is None:
+    if cluster is None or wanted.reach > policy.Reach.NAMESPACE:
         return held
     whole = [holding for holding in held if not holding.namespace]
     if policy.within(whole, wanted, cluster=cluster.pk, namespace=namespace, collection=False) is not None:

@@ -68,7 +68,10 @@ class StorageView(DialectView):
 
     def authorise_cluster(self, request: Request, cluster: str) -> None:
         """The one place where a clusterId is authorised; raises Forbidden. Bodies and queries that name a cluster come through here too."""
-        verb, namespace = VERBS.get(request.method or "GET", "get"), str(self.kwargs.get("namespace", ""))
+        method, namespace = request.method or "GET", str(self.kwargs.get("namespace", ""))
+        # A query by POST reads, whatever its method.
+        action = self.actions.get(method)
+        verb = "get" if action and action.name in {"get", "list"} else VERBS.get(method, "get")
         authorise(self, request, Act(verb, "storage", cluster=cluster, namespace=namespace))
 
     def get_exception_handler(self) -> Any:

@@ -258,11 +258,19 @@ class ClusterHosts(ReportView):
 
     def put(self, request: Request, **_: Any) -> None:
         """The cluster holds exactly these hosts from now on."""
-        hosts.relate(self.kwargs["cluster"], Body(raw_body(request)).texts("ips"), exactly=True)
+        hosts.relate(self.kwargs["cluster"], self.ips(request), exactly=True)
 
     def post(self, request: Request, **_: Any) -> None:
         """The cluster holds these hosts too."""
-        hosts.relate(self.kwargs["cluster"], Body(raw_body(request)).texts("ips"), exactly=False)
+        hosts.relate(self.kwargs["cluster"], self.ips(request), exactly=False)
+
+    def ips(self, request: Request) -> list[str]:
+        """The addresses of the body; a host of another cluster moves only for who may write there as well."""
+        ips = list(Body(raw_body(request)).texts("ips"))
+        for owner in hosts.owners(ips):
+            if owner != self.kwargs["cluster"]:
+                self.authorise_cluster(request, owner)
+        return ips
 
 
 class WatchNodeDocument(ReportView):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from storage_api import objectids
+from storage_api.models import Host
 from storage_api.services.writes import check_key, execute
 from storage_api.sessions import retried
 
@@ -33,6 +34,14 @@ def put(ip: str, cluster_id: str, *, data: str) -> None:
     """Create a host or replace its report (JSON text) and its cluster."""
     check_key(ip=ip, clusterId=cluster_id)
     execute(_PUT, objectids.new(), ip, cluster_id, data)
+
+
+def owners(ips: Sequence[str]) -> list[str]:
+    """The clusters that hold any of these hosts now."""
+    for ip in ips:
+        check_key(ip=ip)
+    found = Host.objects.filter(ip__in=ips).exclude(cluster_id="").values_list("cluster_id", flat=True)
+    return sorted(set(found))
 
 
 @retried
