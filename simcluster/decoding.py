@@ -24,7 +24,7 @@ class Decoder:
 
     def _value(self, value: Any, node: Node, path: str, owner: str) -> Any:
         kind = node.type
-        if kind == "any":
+        if kind == "any" or (self.resource.custom and not _fits(value, kind)):
             return value
         if kind == "object":
             return self._object(value, node, path)
@@ -83,6 +83,15 @@ class Decoder:
         """400: the body cannot be read as this kind."""
         kind, version = self.resource.kind, self.resource.version
         return bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
+
+
+def _fits(value: Any, kind: str) -> bool:
+    """Whether a value can be walked into; custom resources' types are validated later, all at once."""
+    return (
+        isinstance(value, {"object": dict, "map": dict, "array": list}.get(kind, type(None)))
+        if kind in ("object", "map", "array")
+        else False
+    )
 
 
 def decode(resource: Resource, obj: Object, node: Node, *, strictness: str) -> tuple[Object, list[str]]:

@@ -10,7 +10,7 @@ from simcluster import admission, clock, conversion, decoding, defaults, deletio
 from simcluster.errors import ApiError, already_exists, bad_request, conflict, invalid, not_found, stale, unsupported_media_type
 from simcluster.resources import Object, Resource, ResourceTable
 from simcluster.store import Record, Store
-from simcluster.validation import Cause, validate, validate_update
+from simcluster.validation import Cause, custom, validate, validate_update
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _META_ORDER = (
@@ -115,7 +115,7 @@ class Registry:
         if not applied:
             managedfields.record_update(None, obj, self.type_of(resource), self._entry(resource, options))
         strategy.prepare_create(resource, obj, self.store) if name else None
-        validate(resource, obj)
+        validate(resource, obj, self.type_of(resource).document)
         admission.admit(resource, obj, self.store, self.table)
         if self.store.get(resource.storage, obj["metadata"].get("namespace", ""), name) is not None:
             raise already_exists(resource, name)
@@ -152,7 +152,7 @@ class Registry:
         else:
             defaults.apply(resource, obj)
             strategy.prepare_update(resource, obj, old, self.store)
-            validate_update(resource, obj, old)
+            validate_update(resource, obj, old, self.type_of(resource).document)
         if not applied:
             if meta.get("managedFields") == []:
                 old = {**old, "metadata": {**before, "managedFields": []}}
@@ -254,6 +254,8 @@ class Registry:
         self._check_kind(resource, obj)
         decoded, warnings = decoding.decode(resource, obj, self.type_of(resource), strictness=options.validation)
         options.warnings += warnings
+        if resource.custom:
+            custom.fill_defaults(decoded, self.type_of(resource).document)
         decoded["kind"], decoded["apiVersion"] = resource.kind, resource.group_version
         decoded.setdefault("metadata", {})
         return decoded

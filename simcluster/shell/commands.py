@@ -213,7 +213,12 @@ def _counted(words: list[str], default: int) -> tuple[int, list[str]]:
 
 def _head(shell: "Shell", words: list[str]) -> Run:
     count, paths = _counted(words, 10)
-    if (yield from _text_of(shell, paths, "head")):
+    if not paths and shell.stdin is None:
+        data = b""
+        while data.count(b"\n") < count and (chunk := (yield Read())):
+            data += chunk
+        shell.text = data
+    elif (yield from _text_of(shell, paths, "head")):
         return 1
     yield Write(STDOUT, b"".join(shell.text.splitlines(keepends=True)[:count]))
     return 0

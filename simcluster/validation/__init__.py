@@ -2,6 +2,7 @@
 
 from simcluster.errors import ApiError, invalid
 from simcluster.resources import Object, Resource
+from simcluster.validation import custom
 from simcluster.validation.causes import Cause
 from simcluster.validation.kinds import ON_CREATE, ON_UPDATE
 from simcluster.validation.metadata import metadata_causes, same_metadata_causes
@@ -9,13 +10,17 @@ from simcluster.validation.metadata import metadata_causes, same_metadata_causes
 __all__ = ["Cause", "validate", "validate_update"]
 
 
+def _own(obj: Object) -> Object:
+    return {key: value for key, value in obj.items() if key not in ("metadata", "kind", "apiVersion")}
+
+
 def _refusal(resource: Resource, name: str, causes: list[Cause]) -> ApiError:
     return invalid(resource.kind, name, causes, group=resource.group)
 
 
-def validate(resource: Resource, obj: Object) -> None:
-    """Refuse an object that breaks a rule of its kind: 422 with every cause."""
-    causes = list(metadata_causes(resource, obj))
+def validate(resource: Resource, obj: Object, schema: Object) -> None:
+    """Refuse an object that breaks a rule of its kind, or of a custom kind's schema: 422 with every cause."""
+    causes = list(metadata_causes(resource, obj)) + (list(custom.causes(_own(obj), schema)) if resource.custom else [])
     check = ON_CREATE.get(resource.storage)
     if check is not None:
         causes += check(obj)
@@ -23,9 +28,10 @@ def validate(resource: Resource, obj: Object) -> None:
         raise _refusal(resource, obj["metadata"].get("name", ""), causes)
 
 
-def validate_update(resource: Resource, obj: Object, old: Object) -> None:
+def validate_update(resource: Resource, obj: Object, old: Object, schema: Object) -> None:
     """Refuse a change that breaks a rule of its kind or touches what cannot change: 422 with every cause."""
     causes = list(metadata_causes(resource, obj)) + list(same_metadata_causes(obj, old))
+    causes += list(custom.causes(_own(obj), schema)) if resource.custom else []
     check = ON_CREATE.get(resource.storage)
     if check is not None:
         causes += check(obj)

@@ -4,6 +4,7 @@ import json
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,9 +44,11 @@ class Reply:
 class Api:
     """Plain HTTP with the administrator's token (or another, or none)."""
 
-    def __init__(self, url: str, authority: str, token: str) -> None:
-        context = ssl.create_default_context(cadata=authority)
-        self.pool = urllib3.PoolManager(ssl_context=context, maxsize=50, retries=False)
+    def __init__(self, url: str, authority: str, token: str, *, certificate: Path | None = None) -> None:
+        self.context = ssl.create_default_context(cadata=authority)
+        if certificate is not None:
+            self.context.load_cert_chain(certificate)
+        self.pool = urllib3.PoolManager(ssl_context=self.context, maxsize=50, retries=False)
         self.url = url
         self.token = token
 
