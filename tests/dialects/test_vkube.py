@@ -1,6 +1,7 @@
 """V-Kube from buying to expiry over HTTP, against simulated clusters, in the document's words (seed 003, contract vkube.md)."""
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,6 +17,7 @@ from billing.tasks import expire_orders
 from clusters import services
 from clusters.models import Cluster
 from simcluster.testing import running_cluster
+from tests.dialects.vkube_document import ORDER_KEYS, POD
 from tests.vkube import Buyer, container, eventually, follow, label_nodes, patch_node, running
 
 pytestmark = pytest.mark.django_db
@@ -344,3 +346,61 @@ def test_a_cluster_in_trouble_is_a_server_error(vkube: Any) -> None:
     vkube.faults.add(path="/pods", action="status", code=503)
     assert buyer.raw("GET", "/pod/status").content == BROKEN
     assert buyer.raw("GET", "/pod/log").content == BROKEN
+
+
+# --- the document's own examples ------------------------------------------------------------------------------------
+def load_pod(server: Any, buyer: Buyer, document: dict[str, Any], **metadata: Any) -> None:
+    """Put a pod into the cluster just as a document shows it."""
+    labels = {"app": buyer.name, "v-kube/order": buyer.order.pk}
+    meta = {"name": document["name"], "namespace": "vkube", "labels": labels, "annotations": document["annotations"], **metadata}
+    server.load("pods", [{"metadata": meta, "spec": document["podSpec"], "status": document["podStatus"]}])
+
+
+def deployed_without_pods(buyer: Buyer, server: Any) -> None:
+    """The order counts as running, and its Deployment makes no pods."""
+    buyer.deploy()
+    path = f"/apis/apps/v1/namespaces/vkube/deployments/{buyer.name}"
+    services.connect(server.kubeconfig_yaml).request("DELETE", path)
+    mine = {"v-kube/order": buyer.order.pk}.items()
+    eventually(lambda: not [pod for pod in server.list("pods", "vkube") if mine <= pod["metadata"].get("labels", {}).items()])
+
+
+def test_the_documents_pod_comes_out_byte_for_byte(vkube: Any) -> None:
+    buyer = Buyer()
+    deployed_without_pods(buyer, vkube)
+    load_pod(vkube, buyer, POD)
+    assert buyer.raw("GET", "/pod/status").content.decode() == json.dumps(POD, separators=(",", ":"))
+
+
+def test_of_several_pods_the_one_that_stays_and_runs_is_shown(vkube: Any) -> None:
+    buyer = Buyer()
+    deployed_without_pods(buyer, vkube)
+    gone = {"deletionTimestamp": "2026-01-05T00:00:00Z", "deletionGracePeriodSeconds": 10**6}
+    load_pod(vkube, buyer, {**POD, "name": "going"}, creationTimestamp="2026-01-05T00:00:00Z", **gone)
+    pending = {**POD, "name": "pending", "podStatus": {"phase": "Pending"}}
+    load_pod(vkube, buyer, pending, creationTimestamp="2026-01-04T00:00:00Z")
+    assert buyer.get("/pod/status")[1]["name"] == "pending"
+    load_pod(vkube, buyer, {**POD, "name": "older"}, creationTimestamp="2026-01-01T00:00:00Z")
+    load_pod(vkube, buyer, {**POD, "name": "newer", "annotations": None}, creationTimestamp="2026-01-02T00:00:00Z")
+    answer = buyer.get("/pod/status")[1]
+    assert (answer["name"], answer["annotations"]) == ("newer", {})
+
+
+def test_the_order_has_the_documents_members_in_its_order(db: None) -> None:
+    order = Buyer().get("/order")[1]
+    assert list(order) == ORDER_KEYS
+    assert (order["service"], order["amount"], order["status"]) == ("Container Service", 18000, "OrderFiled")
+
+
+def test_ports_that_answer_can_be_found_by_connecting(vkube: Any, settings: Settings) -> None:
+    settings.VKUBE_PORT_PROBE = True
+    node = services.client(services.default()).request("GET", "/api/v1/nodes/node-01").decode()
+    before = json.loads(node)["status"]["addresses"]
+    patch_node(vkube, "node-01", {"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}}, "/status")
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            assert ports({"region": "giltine", "ports": [port]})[1] == f'{{"occupied":[{port}],"status":"PortsOccupied"}}'.encode()
+        assert ports({"region": "giltine", "ports": [port]})[1] == b'{"occupied":[],"status":"NotOccupied"}'
+    finally:
+        patch_node(vkube, "node-01", {"status": {"addresses": before}}, "/status")
