@@ -23,6 +23,7 @@ class UsageSample(models.Model):
         indexes = [
             models.Index(fields=["order", "id"], name="sample_order"),
             models.Index(fields=["order", "pod_uid", "-at"], name="sample_pod"),
+            models.Index(fields=["cluster", "at"], name="sample_recent"),
         ]
 
     def __str__(self) -> str:

@@ -19,7 +19,10 @@ from clusters import services as registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from kubegale.errors import DomainError
+from storage_api.models import Change
 
+# How far back a pod's last look may lie for its end to be looked up.
+MEMORY = timedelta(hours=1)
 # Bytes times milliseconds outgrow 64 bits within a month.
 _EXACT = DecimalField(max_digits=60, decimal_places=0)
 
@@ -40,7 +43,36 @@ def sample(cluster: Cluster) -> int:
     for pod in found:
         by_order.setdefault((pod.metadata.labels or {}).get(LABEL, ""), []).append(pod)
     running = Order.objects.filter(pk__in=by_order, service=Order.Service.RUNNING)
-    return sum(_sample_order(order, cluster, by_order[order.pk]) for order in running)
+    taken = sum(_sample_order(order, cluster, by_order[order.pk]) for order in running)
+    return taken + _last_words(cluster, {pod.metadata.uid for pod in found})
+
+
+def _last_words(cluster: Cluster, present: set[str]) -> int:
+    """Evidence of the end of pods that are gone since they were last looked at: the store's change log says when that was.
+
+    Only pods that were seen running count, and only the time since: what is written into the store cannot invent use.
+    """
+    recent = UsageSample.objects.filter(cluster=cluster, at__gt=clock.now() - MEMORY).exclude(pod_uid__in=present)
+    last = recent.order_by("pod_uid", "-at").distinct("pod_uid").select_related("order")
+    return sum(_sample_end(row) for row in last if row.order.service == Order.Service.RUNNING)
+
+
+def _sample_end(last: UsageSample) -> int:
+    with transaction.atomic():
+        order, now = orders.locked(last.order), clock.now()
+        gone = _deleted(last, now)
+        if gone is None or order.service != Order.Service.RUNNING:
+            return 0
+        added = pricing.running_ms(order, at=gone.at, since=last.since, before=last.at)
+        last.pk, last.at, last.running_ms = None, gone.at, added
+        last.save(force_insert=True)
+    return 1
+
+
+def _deleted(last: UsageSample, now: datetime) -> Change | None:
+    """When the store saw the pod go, since it was last looked at."""
+    key = {"cluster_id": last.cluster.name, "resource_type": "Pod", "namespace": settings.VKUBE_NAMESPACE, "resource_name": last.pod_name}
+    return Change.objects.filter(**key, uid=last.pod_uid, op=Change.DELETED, at__gt=last.at, at__lte=now).first()
 
 
 def sample_order(order: Order) -> None:

@@ -16,9 +16,10 @@ from billing.models import Order, Posting, UsageSample
 from billing.services import endings, ledger, orders, usage
 from billing.tasks import sample_cluster
 from clusters import services
+from storage_api.models import Change
 from tenants.tokens import create_api_token
 from tests.caller import Caller
-from tests.vkube import Buyer, container, running
+from tests.vkube import Buyer, container, eventually, running
 
 pytestmark = pytest.mark.django_db
 Run = Callable[..., Any]
@@ -75,6 +76,38 @@ def test_missed_looks_cost_no_evidence_and_nothing_is_counted_twice(vkube: Any) 
     )
     look()
     assert UsageSample.objects.order_by("pk").last().running_ms == 0, "the clock went back: nothing is added, nothing is negative"  # type: ignore[union-attr]
+
+
+def test_the_end_of_a_pod_is_found_in_the_change_log(vkube: Any, command: Run) -> None:
+    buyer = Buyer(units=2)
+    buyer.deploy(container(resource={"memory": "1Gi"}))
+    name = running(buyer)["name"]
+    look()
+    last = UsageSample.objects.get()
+    ended = clock.now()
+    for seq, uid in ((1, last.pod_uid), (2, "never seen by a look")):
+        Change.objects.create(
+            seq=seq,
+            at=ended,
+            op=Change.DELETED,
+            object_id=str(seq),
+            cluster_id="simulated",
+            resource_type="Pod",
+            namespace="vkube",
+            resource_name=name,
+            uid=uid,
+            create_time=ended,
+            data={},
+        )
+    services.client(services.default()).request("DELETE", f"/api/v1/namespaces/vkube/pods/{name}")
+    eventually(lambda: vkube.get("pods", name, "vkube") is None)
+    look()
+    look()
+    seen = list(UsageSample.objects.filter(pod_uid=last.pod_uid).order_by("pk"))
+    assert [row.at for row in seen] == [last.at, ended]
+    assert seen[1].running_ms == (ended - last.at) // timedelta(milliseconds=1)
+    assert not UsageSample.objects.filter(pod_uid="never seen by a look").exists()
+    assert command("reconcile_orders") == "1 orders, 0 differences\n"
 
 
 @pytest.mark.parametrize(
