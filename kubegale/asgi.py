@@ -1,20 +1,45 @@
 """The ASGI application: WebSocket routes only; everything else belongs to the WSGI server."""
 
-import gc
+import asyncio
+import logging
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
+import re
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 django.setup()
-gc.freeze()
-gc.set_threshold(50_000, 20, 50)
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+from kubegale.api.sockets import Message, Receive, Send, Socket, close_all, serve  # noqa: E402  # needs the settings
+from kubegale.dialects.kubegale import code_of  # noqa: E402
+from kubegale.errors import DomainError, NotFound  # noqa: E402
+from workloads import sockets  # noqa: E402
+
+ROUTES = [(re.compile(rf"{pattern}/?\Z"), handler) for pattern, handler in sockets.ROUTES.items()]
+FAREWELL_SECONDS = 2.0
+
+
+class WithoutQuery(logging.Filter):
+    """uvicorn writes the address of each socket into its log; the ticket in it stays out."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Cut every text at its question mark."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(part.partition("?")[0] if isinstance(part, str) else part for part in record.args)
+        return True
+
+
+for name in ("uvicorn.error", "uvicorn.access"):
+    logging.getLogger(name).addFilter(WithoutQuery())
+
+
+def _code(error: DomainError) -> int:
+    return code_of(error, "GET")[0]
 
 
 async def application(scope: Message, receive: Receive, send: Send) -> None:
@@ -24,17 +49,59 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
             await _lifespan(receive, send)
         case "websocket":
             await receive()
-            await send({"type": "websocket.close", "code": 4004, "reason": "no such socket"})
+            await _websocket(Socket(scope, receive, send, error_code=_code))
         case "http":
             await _plain_http(scope, send)
+
+
+async def _websocket(socket: Socket) -> None:
+    for pattern, handler in ROUTES:
+        if match := pattern.match(socket.path):
+            return await serve(socket, handler, match.groupdict())
+    return await serve(socket, _unknown, {})
+
+
+async def _unknown(socket: Socket, arguments: Any) -> None:
+    await socket.accept()
+    raise NotFound("no such socket")
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
+        if message["type"] == "lifespan.startup":
+            _say_goodbye_before_stopping()
+        else:
+            await sockets.stop()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
+
+
+def _say_goodbye_before_stopping() -> None:
+    """uvicorn closes sockets with 1012 as soon as it is told to stop; ours are told 1001 first, so that clients come back."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+        if callable(before):
+            signal.signal(number, _goodbye(loop, before))
+
+
+def _goodbye(loop: asyncio.AbstractEventLoop, before: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
+    async def close_then_stop(number: int, frame: FrameType | None) -> None:
+        try:
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await close_all()
+        except TimeoutError:
+            pass
+        before(number, frame)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(lambda: asyncio.ensure_future(close_then_stop(number, frame)))
+
+    return handle
 
 
 async def _plain_http(scope: Message, send: Send) -> None:

@@ -158,6 +158,8 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "check-clusters": {"task": "clusters.check_clusters", "schedule": env.number("CLUSTER_CHECK_INTERVAL", 30.0)},
     "resume-operations": {"task": "clusters.resume_operations", "schedule": env.number("OPERATION_RESUME_INTERVAL", 15.0)},
     "purge-operations": {"task": "clusters.purge_operations", "schedule": 3600.0},
+    "forget-recordings": {"task": "workloads.forget_recordings", "schedule": 3600.0},
+    "remove-debug-pods": {"task": "workloads.remove_debug_pods", "schedule": 120.0},
     "storage-retention": {"task": "storage_api.keep_retention", "schedule": 3600.0},
     "expire-orders": {"task": "billing.expire_orders", "schedule": env.number("VKUBE_EXPIRE_INTERVAL_SECONDS", 10.0)},
     "sample-usage": {"task": "billing.sample_usage", "schedule": env.number("VKUBE_SAMPLE_INTERVAL_SECONDS", 60.0)},
@@ -210,6 +212,7 @@ AUDIT_SINK = "tenants.witness.write"
 AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 365)
 AUDIT_STORE_WRITES = env.boolean("AUDIT_STORE_WRITES", True)
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
+STREAM_POLICY = "tenants.streams"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.authentication.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -332,6 +335,25 @@ COLLECTOR_BATCH = env.integer("COLLECTOR_BATCH", 1000)
 COLLECTOR_QUEUE_BYTES = env.integer("COLLECTOR_QUEUE_BYTES", 8 * 1024 * 1024)
 COLLECTOR_WRITERS = env.integer("COLLECTOR_WRITERS", 4)
 COLLECTOR_LISTS = env.integer("COLLECTOR_LISTS", 2)
+
+# --- Streams --------------------------------------------------------------------------------------------------------
+WS_ALLOWED_ORIGINS = [origin.rstrip("/").lower() for origin in env.words("WS_ALLOWED_ORIGINS")]
+TICKET_SECONDS = env.integer("TICKET_SECONDS", 60)
+STREAM_PING_SECONDS = env.number("STREAM_PING_SECONDS", 20.0)
+STREAM_REAUTHORISE_SECONDS = env.number("STREAM_REAUTHORISE_SECONDS", 30.0)
+STREAM_GIVE_UP_SECONDS = env.number("STREAM_GIVE_UP_SECONDS", 120.0)
+LOG_STREAMS_PER_USER = env.integer("LOG_STREAMS_PER_USER", 50)
+LOG_SOURCES_PER_STREAM = env.integer("LOG_SOURCES_PER_STREAM", 50)
+LOG_BUFFER_BYTES = env.integer("LOG_BUFFER_BYTES", 512 * 1024)
+LOG_STALL_SECONDS = env.number("LOG_STALL_SECONDS", 5.0)
+TERMINALS_PER_USER = env.integer("TERMINALS_PER_USER", 10)
+TERMINAL_IDLE_SECONDS = env.number("TERMINAL_IDLE_SECONDS", 600.0)
+TERMINAL_HOLD_SECONDS = env.number("TERMINAL_HOLD_SECONDS", 60.0)
+TERMINAL_RECORDING = env.choice("TERMINAL_RECORDING", "asked", ("off", "asked", "always"))
+TERMINAL_RECORDING_DAYS = env.integer("TERMINAL_RECORDING_DAYS", 30)
+NODE_TERMINAL_IMAGE = env.text("NODE_TERMINAL_IMAGE", "busybox:1.37")
+NODE_TERMINAL_NAMESPACE = env.text("NODE_TERMINAL_NAMESPACE", "kube-system")
+NODE_TERMINAL_SECONDS = env.integer("NODE_TERMINAL_SECONDS", 4 * 3600)
 
 # --- Logs -----------------------------------------------------------------------------------------------------------
 LOG_FORMAT = env.choice("LOG_FORMAT", "json", ("json", "text"))

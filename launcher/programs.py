@@ -73,7 +73,7 @@ def web(environ: Mapping[str, str]) -> Command:
 def sockets(environ: Mapping[str, str], listening: Listening) -> Command:
     """The WebSocket routes: one uvicorn."""
     options = ["--host", listening.address, "--port", str(listening.ws_port), "--no-access-log", "--no-server-header"]
-    limits = ["--log-level", "warning", "--timeout-graceful-shutdown", "5", "--ws-max-size", "1048576"]
+    limits = ["--log-level", "warning", "--timeout-graceful-shutdown", "5", "--ws-max-size", "1048576", "--ws-per-message-deflate", "false"]
     return _python("ws", ("-m", "uvicorn", "kubegale.asgi:application", *options, *limits), environ)
 
 

@@ -1,9 +1,10 @@
-"""Periodic looks at what clusters use."""
+"""Periodic looks at what clusters use, and tidying after terminals."""
 
 from celery import group, shared_task
 
 from clusters import services as registry
 from workloads import samples
+from workloads.streams import leftovers, recordings
 
 
 @shared_task(name="workloads.sample_clusters", soft_time_limit=120, time_limit=150)
@@ -18,3 +19,22 @@ def sample_cluster(pk: int) -> None:
     """Note what one cluster uses."""
     if cluster := registry.clusters().filter(pk=pk, status="active").first():
         samples.take(cluster)
+
+
+@shared_task(name="workloads.forget_recordings")
+def forget_recordings() -> int:
+    """Recordings of terminals older than TERMINAL_RECORDING_DAYS go."""
+    return recordings.forget()
+
+
+@shared_task(name="workloads.remove_debug_pods")
+def remove_debug_pods() -> None:
+    """One task a cluster, so that a dead one delays nobody."""
+    group(remove_debug_pods_of.s(pk) for pk in registry.clusters().values_list("pk", flat=True)).apply_async()
+
+
+@shared_task(name="workloads.remove_debug_pods_of", soft_time_limit=60, time_limit=90)
+def remove_debug_pods_of(pk: int) -> int:
+    """Debug pods that a killed process left behind go; a cluster that does not answer is tried again next time."""
+    cluster = registry.clusters().filter(pk=pk, status="active").first()
+    return leftovers.remove(cluster) if cluster else 0

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol, cast
+from importlib import import_module
+from typing import Any, Protocol, cast
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -64,3 +65,23 @@ def authorise(view: DialectView, request: Request, act: Act) -> Scope:
     except Forbidden:
         deed.allowed = False
         raise
+
+
+class StreamPolicy(Protocol):
+    """What lasts longer than a request: noting a caller's credentials, and looking at them and the right again later."""
+
+    def credential(self, request: Request) -> dict[str, Any]: ...
+
+    def still_allowed(self, credential: Mapping[str, Any], act: Act | None) -> None: ...
+
+    def sign_in(self, bearer: str) -> dict[str, Any]: ...
+
+
+def stream_policy() -> StreamPolicy:
+    """The module named by STREAM_POLICY."""
+    return cast(StreamPolicy, _stream_policy(settings.STREAM_POLICY))
+
+
+@lru_cache(maxsize=1)
+def _stream_policy(dotted: str) -> object:
+    return import_module(dotted)

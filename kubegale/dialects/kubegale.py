@@ -41,6 +41,15 @@ from workloads.api import (
     WorkloadEvents,
     WorkloadPods,
 )
+from workloads.api.streams import (
+    FOLLOWED,
+    LogTickets,
+    NodeTerminalTickets,
+    OneRecording,
+    OperationTickets,
+    Recordings,
+    TerminalTickets,
+)
 
 # (code, sentence in Chinese) by what went wrong; the most particular class wins.
 CODES: tuple[tuple[type[errors.DomainError], int, str], ...] = (
@@ -175,6 +184,20 @@ def pod_routes() -> Iterator[URLPattern]:
         yield path(f"pods/<str:name>/{name}", view.as_view(dialect=DIALECT), name=f"pods-{name}")
 
 
+def _stream_routes() -> Iterator[URLPattern]:
+    """Tickets for sockets, recordings of terminals."""
+    bind = {"dialect": DIALECT}
+    yield path("pods/logs/stream", LogTickets.as_view(**bind), name="pods-logs-stream")
+    for plural in ("pods", *FOLLOWED):
+        yield path(f"{plural}/<str:name>/logs/stream", LogTickets.as_view(kind=KINDS[plural], **bind), name=f"{plural}-log-stream")
+    yield path("pods/<str:name>/terminal", TerminalTickets.as_view(**bind), name="pods-terminal")
+    yield path("nodes/<str:name>/terminal", NodeTerminalTickets.as_view(**bind), name="nodes-terminal")
+    yield path("operations/<str:name>/stream", OperationTickets.as_view(**bind), name="operations-stream")
+    yield path("terminal-recordings", Recordings.as_view(**bind), name="recordings-list")
+    yield path("terminal-recordings/<str:pk>", OneRecording.as_view(**bind), name="recordings-detail")
+    yield path("terminal-recordings/<str:pk>/replay", OneRecording.as_view(replay=True, **bind), name="recordings-replay")
+
+
 def _routes() -> Iterator[URLPattern]:
     bind = {"dialect": DIALECT}
     yield path("clusters", ClusterViewSet.as_view(COLLECTION, **bind), name="clusters-list")
@@ -196,6 +219,7 @@ def _routes() -> Iterator[URLPattern]:
     yield path("orders/<str:pk>", OrderViewSet.as_view({"get": "retrieve"}, **bind), name="orders-detail")
     yield path("orders/<str:pk>/usage", OrderViewSet.as_view({"get": "usage"}, **bind), name="orders-usage")
     yield path("orders/<str:pk>/ledger", OrderViewSet.as_view({"get": "ledger"}, **bind), name="orders-ledger")
+    yield from _stream_routes()
     for plural in ("resourcequotas", "limitranges"):
         view = NamespaceContents.as_view(kind=KINDS[plural], **bind)
         yield path(f"namespaces/<str:name>/{plural}", view, name=f"namespaces-{plural}")

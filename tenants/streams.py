@@ -1,0 +1,72 @@
+"""Whether a stream may go on: the caller's credentials and rights, looked at again while it lasts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest
+from rest_framework.request import Request
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
+from rest_framework_simplejwt.utils import get_md5_hash_password
+
+from kubegale.api.auth import Act
+from kubegale.errors import DomainError, Unauthenticated
+from tenants import services
+from tenants.authentication import BearerAuthentication
+from tenants.models import ApiToken
+from tenants.permissions import authorise
+
+User = get_user_model()
+
+
+def credential(request: Request) -> dict[str, Any]:
+    """What to look at later: the user, and the API token or the JWT that was shown. Never the token itself."""
+    found: dict[str, Any] = {"user": request.user.pk, "username": request.user.get_username()}
+    match request.auth:
+        case ApiToken():
+            found["api_token"] = request.auth.pk
+        case str():
+            token = services.RevocableAccessToken(request.auth.encode(), verify=False)
+            found["jti"], found["session"] = token.get("jti", ""), token.get(services.SESSION, "")
+            found["password"] = token.get(api_settings.REVOKE_TOKEN_CLAIM, "")
+    return found
+
+
+def still_allowed(credential: Mapping[str, Any], act: Act | None) -> None:
+    """Unauthenticated when user, token or password are gone or changed, Forbidden when the right is. Runs outside any request.
+
+    None instead of an act: only the credentials are looked at.
+    """
+    user = User.objects.filter(pk=credential["user"], is_active=True).first()
+    if user is None or not _good(credential, user.password):
+        raise Unauthenticated("signed out")
+    if act is None:
+        return
+    request = Request(HttpRequest())
+    request.user = user
+    request.auth = ApiToken.objects.filter(pk=credential["api_token"]).first() if "api_token" in credential else None
+    authorise(request, act)
+
+
+def _good(credential: Mapping[str, Any], password: str) -> bool:
+    if "api_token" in credential:
+        row = ApiToken.objects.filter(pk=credential["api_token"], revoked_at=None).first()
+        return row is not None and not row.is_expired()
+    if "jti" in credential:
+        ended = BlacklistedToken.objects.filter(token__jti=credential["jti"]).exists()
+        return not ended and credential["password"] == get_md5_hash_password(password)
+    return True
+
+
+def sign_in(bearer: str) -> dict[str, Any]:
+    """The credential behind a bearer token that a socket was opened with; Unauthenticated when it is no good."""
+    plain = HttpRequest()
+    plain.META["HTTP_AUTHORIZATION"] = f"Bearer {bearer}"
+    request = Request(plain, authenticators=[BearerAuthentication()])
+    try:
+        if not request.user.is_authenticated:
+            raise Unauthenticated("authentication credentials were not provided")
+    except DomainError as error:
+        raise Unauthenticated(error.message) from error
+    return credential(request)

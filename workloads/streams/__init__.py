@@ -1,0 +1,1 @@
+"""Streams to people: logs that follow, terminals, recordings; tickets to open them with."""

@@ -1,0 +1,60 @@
+"""Pods of a label selector as they come and go: a list, then a watch, again and again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import orjson
+from django.conf import settings
+
+from clusters.documents import Object
+from clusters.kinds import KINDS
+from clusters.streams import StreamClient
+from kubegale.errors import ClusterUnavailable, TooManyRequests
+
+PODS = KINDS["pods"]
+PAGE = 500
+WATCH_SECONDS = 300
+
+
+async def _listed(client: StreamClient, namespace: str, selector: str) -> tuple[list[Object], str]:
+    """(pods, where to watch from)."""
+    query: dict[str, object] = {"labelSelector": selector, "limit": PAGE}
+    pods: list[Object] = []
+    while True:
+        page = await client.json("GET", PODS.path(namespace=namespace), query=query)
+        pods += page.get("items") or []
+        if not page["metadata"].get("continue"):
+            return pods, page["metadata"].get("resourceVersion", "")
+        query["continue"] = page["metadata"]["continue"]
+
+
+async def pods_of(client: StreamClient, namespace: str, selector: str) -> AsyncIterator[list[Object]]:
+    """Pods as they are now, then each that comes or changes; ClusterUnavailable when the cluster stays away."""
+    failures = 0
+    while True:
+        try:
+            found, version = await _listed(client, namespace, selector)
+            failures = 0
+            yield found
+            async for pod in _watched(client, namespace, selector, version):
+                yield [pod]
+        except (ClusterUnavailable, TooManyRequests) as error:
+            failures += 1
+            if failures * 2 > settings.STREAM_GIVE_UP_SECONDS:
+                raise ClusterUnavailable(error.message, **error.details) from error
+        await asyncio.sleep(min(2.0, settings.STREAM_GIVE_UP_SECONDS / 4) if failures else 0.2)
+
+
+async def _watched(client: StreamClient, namespace: str, selector: str, version: str) -> AsyncIterator[Object]:
+    """Pods that changed, until the watch ends or has to begin anew."""
+    query = {"labelSelector": selector, "watch": "true", "resourceVersion": version, "timeoutSeconds": WATCH_SECONDS}
+    async with client.open("GET", PODS.path(namespace=namespace), query=query, read=WATCH_SECONDS + 30) as response:
+        rest = b""
+        async for data in response.content.iter_any():
+            *lines, rest = (rest + data).split(b"\n")
+            for line in filter(None, lines):
+                event = orjson.loads(line)
+                if event["type"] == "ERROR":
+                    return
+                if event["type"] in {"ADDED", "MODIFIED"}:
+                    yield event["object"]

@@ -1,0 +1,114 @@
+"""What a process with sockets keeps: one Redis connection pool, a few database threads, one stream client for each cluster."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import lru_cache
+from typing import ParamSpec, TypeVar
+
+import redis
+import redis.asyncio
+from django.conf import settings
+from django.db import close_old_connections, connections
+
+from clusters import kubeconfig
+from clusters import services as registry
+from clusters.kubeconfig import Access
+from clusters.streams import StreamClient
+from kubegale.errors import Internal, TooManyRequests
+
+P = ParamSpec("P")
+T = TypeVar("T")
+THREADS = 4
+FRESH_SECONDS = 10.0
+SEAT_SECONDS = 90
+
+_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
+_clients: dict[int, tuple[float, Access, StreamClient]] = {}
+
+
+async def in_database_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run what uses the ORM outside of the event loop."""
+
+    def call() -> T:
+        close_old_connections()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            close_old_connections()
+
+    return await asyncio.get_running_loop().run_in_executor(_threads, call)
+
+
+@lru_cache(maxsize=1)
+def store() -> "redis.asyncio.Redis":
+    """The connections to Redis of this process's event loop."""
+    return redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=3, socket_timeout=3)
+
+
+def _access(cluster: int) -> Access:
+    text = registry.find(cluster).kubeconfig
+    return kubeconfig.access(text, policy=settings.CLUSTER_ADDRESS_POLICY, allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS)
+
+
+async def stream_client(cluster: int) -> StreamClient:
+    """This process's client for a cluster; ClusterNotFound when it is gone. A changed kubeconfig is noticed within ten seconds."""
+    kept = _clients.get(cluster)
+    if kept and time.monotonic() - kept[0] < FRESH_SECONDS:
+        return kept[2]
+    access = await in_database_thread(_access, cluster)
+    kept = _clients.get(cluster)
+    client = kept[2] if kept and kept[1] == access else StreamClient(access, registry.limits())
+    _clients[cluster] = (time.monotonic(), access, client)
+    return client
+
+
+def _close_database(all_here: threading.Barrier) -> None:
+    connections.close_all()
+    with suppress(threading.BrokenBarrierError):
+        all_here.wait()
+
+
+async def close() -> None:
+    """Give every connection back, at the end of the process."""
+    loop, barrier = asyncio.get_running_loop(), threading.Barrier(THREADS, timeout=5)
+    await asyncio.gather(*(loop.run_in_executor(_threads, _close_database, barrier) for _ in range(THREADS)))
+    clients = [client for _, _, client in _clients.values()]
+    _clients.clear()
+    for client in clients:
+        await client.close()
+    await store().aclose()
+
+
+# --- seats: how many streams a user has, over all processes ---------------------------------------------------------
+def seats_key(kind: str, user: object) -> str:
+    """Where in Redis the sessions of a user are, each with the time its seat is held until."""
+    return f"kubegale:streams:{kind}:{user}"
+
+
+async def take_seat(kind: str, user: int, session: str, limit: int) -> None:
+    """Count a stream in, or renew its seat; TooManyRequests above the limit. A process that dies leaves its seats for 90 seconds."""
+    key, moment = seats_key(kind, user), time.time()
+    try:
+        async with store().pipeline() as pipe:
+            pipe.zremrangebyscore(key, "-inf", moment)
+            pipe.zadd(key, {session: moment + SEAT_SECONDS})
+            pipe.zcard(key)
+            pipe.expire(key, 2 * SEAT_SECONDS)
+            _, added, taken, _ = await pipe.execute()
+        if added and taken > limit:
+            await store().zrem(key, session)
+            raise TooManyRequests(f"you have {limit} streams of this kind open already")
+    except redis.RedisError as error:
+        raise Internal("the store of streams does not answer") from error
+
+
+async def leave_seat(kind: str, user: int, session: str) -> None:
+    """Count a stream out."""
+    try:
+        await store().zrem(seats_key(kind, user), session)
+    except redis.RedisError:
+        return
