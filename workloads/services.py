@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from functools import lru_cache
 from typing import Protocol, TypeVar, cast
 
@@ -81,6 +82,20 @@ def list_objects(cluster: Cluster, kind: Kind, query: Query, *, live: bool = Fal
         if kept is not None:
             return Listing(*kept)
     return _live(cluster, kind, query)
+
+
+def list_past(cluster: Cluster, kind: Kind, query: Query, at: datetime) -> Listing:
+    """One page of a kind as it was at a moment, out of the store's log; Expired before the log begins."""
+    listing = Listing(
+        *import_string(settings.PAST_PAGE)(cluster, kind, at=at, **{field.name: getattr(query, field.name) for field in fields(query)})
+    )
+    return Listing([masked_secret(item) for item in listing.items], listing.total) if is_secret(kind) else listing
+
+
+def get_past(cluster: Cluster, kind: Kind, name: str, *, namespace: str, at: datetime) -> bytes:
+    """One object as it was at a moment; a Secret without its values, which the store does not have."""
+    found: bytes = import_string(settings.PAST_OBJECT)(cluster, kind, name, namespace=namespace, at=at)
+    return masked_secret(found) if is_secret(kind) else found
 
 
 def _live(cluster: Cluster, kind: Kind, query: Query) -> Listing:

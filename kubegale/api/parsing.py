@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -113,3 +114,17 @@ def integer(value: object, name: str, *, minimum: int | None = None, maximum: in
     if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
         raise Invalid(f"{name} must be {'at least ' + str(minimum) if maximum is None else f'from {minimum} to {maximum}'}")
     return number
+
+
+def moment(text: str, name: str) -> datetime | None:
+    """A time as RFC 3339 or unix seconds, None for nothing; Invalid for anything else."""
+    try:
+        if not text:
+            return None
+        if text.isascii() and text.replace(".", "", 1).isdigit():
+            return datetime.fromtimestamp(float(text), UTC)
+        # A plus that was not percent-encoded arrives as a space.
+        found = datetime.fromisoformat(text.replace(" ", "+"))
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, OSError):
+        raise Invalid(f"{name} must be RFC 3339 or unix seconds", field=name) from None

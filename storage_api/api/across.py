@@ -1,7 +1,6 @@
 """Many clusters at once: /multicluster/resources/{kind}, /multicluster/search, /multicluster/overview (contract, beyond 4.5)."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -15,7 +14,7 @@ from clusters.models import Cluster
 from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import DialectView
 from kubegale.api.pagination import page_request
-from kubegale.api.parsing import boolean
+from kubegale.api.parsing import boolean, moment
 from kubegale.api.schema import (
     BOOLEAN,
     INTEGER,
@@ -65,21 +64,6 @@ def _namespaces(scope: Scope, cluster: Cluster) -> frozenset[str] | None:
 def words(request: Request, name: str) -> list[str]:
     """A comma list of the query."""
     return [word for part in request.query_params.get(name, "").split(",") if (word := part.strip())]
-
-
-def moment(request: Request, name: str) -> datetime | None:
-    """A time of the query: RFC 3339 or unix seconds; Invalid for anything else."""
-    text = request.query_params.get(name, "")
-    try:
-        if not text:
-            return None
-        if text.replace(".", "", 1).isdigit():
-            return datetime.fromtimestamp(float(text), UTC)
-        # A plus that was not percent-encoded arrives as a space.
-        found = datetime.fromisoformat(text.replace(" ", "+"))
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
-    except (ValueError, OverflowError, OSError):
-        raise Invalid(f"{name} must be RFC 3339 or unix seconds", field=name) from None
 
 
 def chosen(request: Request, places: Sequence[Place]) -> tuple[list[Place], list[dict[str, Any]]]:
@@ -175,8 +159,8 @@ class Resources(DialectView):
             namespaces=words(request, "namespaces"),
             keyword=query.get("keyword", ""),
             owner=query.get("owner", ""),
-            since=moment(request, "since"),
-            before=moment(request, "before"),
+            since=moment(query.get("since", ""), "since"),
+            before=moment(query.get("before", ""), "before"),
         )
 
 

@@ -18,7 +18,7 @@ from storage_api.services.resources import root
 
 ORDER = sql.SQL("(r.namespace || '/' || r.resource_name) COLLATE \"C\"")
 # Lists of the API server's own kinds leave these out of each item; lists of custom kinds do not.
-_WIRE = {True: sql.SQL("(r.data - 'kind' - 'apiVersion')::text"), False: sql.SQL("r.data::text")}
+WIRE = {True: sql.SQL("(r.data - 'kind' - 'apiVersion')::text"), False: sql.SQL("r.data::text")}
 
 
 def page(
@@ -42,12 +42,13 @@ def page(
     known = sync.freshness_of(cluster, kind)
     if known is None or known.age is None or not known.serves(settings.STORE_FRESH_SECONDS):
         return None
-    where = [*_scope(kind, namespace, keyword, namespaces), *labels.clauses, *fields]
+    where = [*scope(kind, namespace, keyword, namespaces), *labels.clauses, *fields]
     items, total = _read(cluster.name, kind, where, labels.labels, offset, size)
     return items, total, known.age
 
 
-def _scope(kind: Kind, namespace: str, keyword: str, namespaces: frozenset[str] | None) -> list[Clause]:
+def scope(kind: Kind, namespace: str, keyword: str, namespaces: frozenset[str] | None) -> list[Clause]:
+    """What narrows a list to a namespace, a part of a name, and what the caller may see."""
     found = []
     if namespace:
         found.append(Clause(sql.SQL("r.namespace = %s"), (namespace,)))
@@ -73,7 +74,7 @@ def _read(
         SELECT total.n, found.text FROM total LEFT JOIN LATERAL (
           SELECT {wire} AS text, chosen.place FROM chosen JOIN storage_resource r ON r.id = chosen.id
         ) found ON true ORDER BY found.place
-    """).format(source=source, condition=condition, order=ORDER, wire=_WIRE[kind.group in BUILT_IN])
+    """).format(source=source, condition=condition, order=ORDER, wire=WIRE[kind.group in BUILT_IN])
     with connection.cursor() as cursor:
         cursor.execute(statement, [*params, *params, offset, size])
         rows: list[Any] = cursor.fetchall()

@@ -19,7 +19,7 @@ from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.confirmation import Guarded, confirm
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
-from kubegale.api.parsing import boolean, integer, json_body, raw_body
+from kubegale.api.parsing import boolean, integer, json_body, moment, raw_body
 from kubegale.api.schema import (
     ANYTHING,
     BOOLEAN,
@@ -150,6 +150,7 @@ class ObjectView(DialectView):
 
 WRITE = record(required=("cluster_id", "content"), cluster_id=INTEGER, namespace=TEXT, content=MANIFEST, dry_run=BOOLEAN)
 ITEM = (CLUSTER, NAMESPACE)
+AT = Query("at", TEXT, description="The cluster as it was then, out of the store: RFC 3339 or unix seconds.")
 FRESH = Query("fresh", BOOLEAN, description="Ask the cluster itself, even if the store knows; X-Data-Age tells an answer out of the store.")
 DELETE = (
     *ITEM,
@@ -163,8 +164,8 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
     """List, read, create, change and delete objects of one kind."""
 
     operations = {
-        "list": Described("List objects", KUBERNETES_OBJECT, query=(*ITEM, *PAGING, *SELECTORS, FRESH), paged=True),
-        "retrieve": Described("One object", KUBERNETES_OBJECT, query=ITEM),
+        "list": Described("List objects", KUBERNETES_OBJECT, query=(*ITEM, *PAGING, *SELECTORS, FRESH, AT), paged=True),
+        "retrieve": Described("One object", KUBERNETES_OBJECT, query=(*ITEM, AT)),
         "create": Described("Create an object", KUBERNETES_OBJECT, body=WRITE),
         "update": Described("Replace an object", KUBERNETES_OBJECT, body=WRITE),
         "partial_update": Described(
@@ -178,7 +179,10 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         target, scope = self.resolve(request, "list")
         page = page_request(request.query_params)
         query = self.query(request, target, scope, page.offset, page.size)
-        listing = services.list_objects(target.cluster(), self.kind, query, live=target.flag("fresh"))
+        if at := moment(request.query_params.get("at", ""), "at"):
+            listing = services.list_past(target.cluster(), self.kind, query, at)
+        else:
+            listing = services.list_objects(target.cluster(), self.kind, query, live=target.flag("fresh"))
         found = Page([orjson.Fragment(item) for item in listing.items], listing.total, page.page, page.size)
         return found if listing.age is None else Response(found, headers={"X-Data-Age": f"{listing.age:.3f}"})
 
@@ -199,6 +203,8 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         """The raw object."""
         target, scope = self.resolve(request, "get", name=name, namespace=namespace)
         space = self.scoped_kind(target, item=True)
+        if at := moment(request.query_params.get("at", ""), "at"):
+            return orjson.Fragment(services.get_past(target.cluster(), self.kind, name, namespace=space, at=at))
         return self.shown(services.get_object(target.cluster(), self.kind, name, namespace=space), scope)
 
     def create(self, request: Request) -> Any:

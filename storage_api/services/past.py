@@ -1,0 +1,179 @@
+"""What a cluster was: objects and lists at a moment, the versions of an object, out of the log of changes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from psycopg2 import sql
+
+from clusters.kinds import Kind
+from clusters.models import Cluster
+from kubegale.errors import Expired, Forbidden, Invalid, NotFound
+from storage_api import selectors
+from storage_api.conditions import Clause
+from storage_api.kinds import BUILT_IN, resource_type
+from storage_api.services.snapshot import ORDER, WIRE, scope
+
+_LATEST = """
+SELECT op, data::text FROM storage_change
+WHERE cluster_id = %s AND resource_type = %s AND namespace = %s AND resource_name = %s AND at <= %s ORDER BY seq DESC LIMIT 1
+"""
+_UNCHANGED = """
+SELECT data::text FROM storage_resource
+WHERE cluster_id = %s AND resource_type = %s AND namespace = %s AND resource_name = %s AND change_time <= %s
+"""
+_FIRST = """
+SELECT op FROM storage_change WHERE cluster_id = %s AND resource_type = %s AND namespace = %s AND resource_name = %s ORDER BY seq LIMIT 1
+"""
+_BEGINNING = "SELECT at FROM storage_change WHERE cluster_id = %s AND resource_type = %s ORDER BY seq LIMIT 1"
+
+
+def _one(statement: str, *params: object) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)  # type: ignore[arg-type]
+        return cursor.fetchone()
+
+
+def require_common(cluster: Cluster) -> None:
+    """Forbidden for clusters that judge each caller by their own rules: the store was read with other rights."""
+    if cluster.impersonate:
+        raise Forbidden("this cluster decides by its own rules who sees what; what it was cannot be shown")
+
+
+def get(cluster: Cluster, kind: Kind, name: str, *, namespace: str, at: datetime) -> bytes:
+    """The object as it was. NotFound when it was not there, Expired when the log does not reach back so far."""
+    require_common(cluster)
+    if "\0" in f"{namespace}{name}":
+        raise Invalid("a name holds a NUL")
+    key = (cluster.name, resource_type(kind), namespace, name)
+    if found := _one(_LATEST, *key, at):
+        if found[0] != "delete":
+            return bytes(found[1], "utf-8")
+    elif found := _one(_UNCHANGED, *key, at):
+        return bytes(found[0], "utf-8")
+    elif (first := _one(_FIRST, *key)) and first[0] != "add":
+        raise Expired("what this object was then is no longer kept")
+    else:
+        _check_beginning(cluster, kind, at)
+    raise NotFound(f'{kind.plural} "{name}" was not there at that time', reason="NotFound")
+
+
+def _check_beginning(cluster: Cluster, kind: Kind, at: datetime) -> None:
+    """Expired when nothing is known of the kind so long ago."""
+    beginning = _one(_BEGINNING, cluster.name, resource_type(kind))
+    if beginning is None or at < beginning[0]:
+        since = f" before {beginning[0]:%Y-%m-%dT%H:%M:%SZ}" if beginning else ""
+        raise Expired(f"nothing is kept of this kind{since}")
+
+
+_THEN = sql.SQL("""(
+  SELECT p.namespace, p.resource_name, p.data, p.data #>> '{{spec,nodeName}}' AS node_name, p.data #>> '{{status,phase}}' AS status,
+         p.data #>> '{{status,podIP}}' AS pod_ip
+  FROM (
+    SELECT DISTINCT ON (c.namespace, c.resource_name) c.op, c.namespace, c.resource_name, c.data FROM storage_change c
+    WHERE c.cluster_id = %s AND c.resource_type = %s AND c.at <= %s ORDER BY c.namespace, c.resource_name, c.seq DESC
+  ) p WHERE p.op <> 'delete'
+  UNION ALL
+  SELECT x.namespace, x.resource_name, x.data, x.node_name, x.status, x.pod_ip FROM storage_resource x
+  WHERE x.cluster_id = %s AND x.resource_type = %s AND x.change_time <= %s AND NOT EXISTS (
+    SELECT 1 FROM storage_change c WHERE c.cluster_id = x.cluster_id AND c.resource_type = x.resource_type
+      AND c.namespace = x.namespace AND c.resource_name = x.resource_name AND c.at <= %s)
+) r""")
+
+
+def page(
+    cluster: Cluster,
+    kind: Kind,
+    *,
+    at: datetime,
+    namespace: str,
+    keyword: str,
+    label_selector: str,
+    field_selector: str,
+    offset: int,
+    size: int,
+    namespaces: frozenset[str] | None,
+) -> tuple[list[bytes], int]:
+    """(items, how many in all) of a list as it was; Expired before the log's beginning, Invalid for a selector that is not plain."""
+    require_common(cluster)
+    if "\0" in f"{namespace}{keyword}":
+        raise Invalid("a parameter holds a NUL")
+    labels, fields = selectors.labels(label_selector), selectors.fields(field_selector, kind)
+    if labels is None or fields is None:
+        raise Invalid("a list of the past takes plain selectors only", field="labelSelector" if labels is None else "fieldSelector")
+    _check_beginning(cluster, kind, at)
+    return _read(cluster, kind, at, [*scope(kind, namespace, keyword, namespaces), *labels.clauses, *fields], offset, size)
+
+
+def _read(cluster: Cluster, kind: Kind, at: datetime, where: Sequence[Clause], offset: int, size: int) -> tuple[list[bytes], int]:
+    key = (cluster.name, resource_type(kind), at)
+    condition = sql.SQL(" AND ").join([sql.SQL("true"), *(clause.text for clause in where)])
+    statement = sql.SQL("""
+        WITH then_there AS MATERIALIZED (SELECT r.*, {order} AS place FROM {then} WHERE {condition})
+        SELECT total.n, r.text FROM (SELECT count(*) AS n FROM then_there) total
+        LEFT JOIN LATERAL (SELECT {wire} AS text, r.place FROM then_there r ORDER BY r.place OFFSET %s LIMIT %s) r ON true ORDER BY r.place
+    """).format(order=ORDER, then=_THEN, condition=condition, wire=WIRE[kind.group in BUILT_IN])
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*key, *key, at, *(param for clause in where for param in clause.params), offset, size])
+        rows: list[Any] = cursor.fetchall()
+    return [row[1].encode() for row in rows if row[1] is not None], int(rows[0][0])
+
+
+# --- versions ---------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One line of the log, and the document before it (None: there was none, or it is no longer kept)."""
+
+    seq: int
+    at: datetime
+    op: str
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    data: str
+    before: str | None
+
+
+_VERSIONS = sql.SQL("""
+SELECT c.seq, c.at, c.op, c.namespace, c.resource_name, coalesce(c.uid, ''), coalesce(c.resource_version, ''), c.data::text, (
+  SELECT p.data::text FROM storage_change p
+  WHERE p.cluster_id = c.cluster_id AND p.resource_type = c.resource_type AND p.namespace = c.namespace
+    AND p.resource_name = c.resource_name AND p.seq < c.seq AND p.op <> 'delete' AND c.op = 'change' ORDER BY p.seq DESC LIMIT 1)
+FROM storage_change c WHERE c.cluster_id = %s AND c.resource_type = %s {where} ORDER BY c.seq DESC LIMIT %s
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Which versions: of one object or of all in some namespaces (None is all), of one sort (add, change, delete), in [since, until)."""
+
+    namespace: str = ""
+    name: str = ""
+    namespaces: frozenset[str] | None = None
+    op: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    below: int | None = None
+    size: int = 20
+
+
+def versions(cluster: Cluster, kind: Kind, asked: Asked) -> list[Version]:
+    """What happened, newest first; deleted objects too."""
+    require_common(cluster)
+    conditions: list[tuple[str, Any]] = [
+        ("c.namespace = %s", asked.namespace or None),
+        ("c.resource_name = %s", asked.name or None),
+        ("c.namespace = ANY (%s)", None if asked.namespaces is None else sorted(asked.namespaces)),
+        ("c.op = %s", asked.op or None),
+        ("c.at >= %s", asked.since),
+        ("c.at < %s", asked.until),
+        ("c.seq < %s", asked.below),
+    ]
+    given = [(text, value) for text, value in conditions if value is not None]
+    where = sql.SQL("").join([sql.SQL(f" AND {text}") for text, _ in given])
+    with connection.cursor() as cursor:
+        cursor.execute(_VERSIONS.format(where=where), [cluster.name, resource_type(kind), *(value for _, value in given), asked.size])
+        return [Version(*row) for row in cursor.fetchall()]

@@ -1,0 +1,125 @@
+"""What was: versions, differences, and reads of the past."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from django.contrib.auth import get_user_model
+
+from clusters.models import Cluster
+from storage_api.services import bulk
+from storage_api.services.bulk import Record
+from storage_api.services.resources import Key
+from tenants import grants
+from tenants.tokens import create_api_token
+from tests.caller import Caller
+from tests.storage_api.test_across import fill
+
+
+def pod(name: str, phase: str, image: str = "a:1", namespace: str = "shop") -> dict[str, Any]:
+    """A pod's document."""
+    return {
+        "kind": "Pod",
+        "apiVersion": "v1",
+        "metadata": {"name": name, "namespace": namespace, "uid": f"u-{name}", "labels": {"app": name}},
+        "spec": {"containers": [{"name": "c", "image": image}], "nodeName": "n1"},
+        "status": {"phase": phase},
+    }
+
+
+def store(*documents: dict[str, Any], gone: str = "") -> str:
+    """Write as the collector does; a moment after it, before anything that follows."""
+    records = []
+    for body in documents:
+        key = Key("past", body["kind"], body["metadata"]["namespace"], body["metadata"]["name"])
+        records.append(Record(key, orjson.dumps(body)))
+    if gone:
+        records.append(Record(Key("past", "Pod", "shop", gone), None))
+    bulk.write(records)
+    time.sleep(0.005)
+    now = datetime.now(UTC)
+    time.sleep(0.005)
+    return now.isoformat()
+
+
+@pytest.fixture
+def cluster(db: None) -> Cluster:
+    """A cluster with nothing in it yet."""
+    return fill("past", [])
+
+
+def names(page: dict[str, Any]) -> list[str]:
+    """The names of items."""
+    return [item["metadata"]["name"] for item in page["items"]]
+
+
+def test_a_cluster_is_read_as_it_was(admin: Caller, cluster: Cluster) -> None:
+    first = store(pod("web", "Pending"), pod("db", "Running"))
+    second = store(pod("web", "Running"), gone="db")
+    third = store(pod("web", "Running", "a:2"), pod("late", "Pending", namespace="other"))
+    at = {"cluster_id": cluster.pk, "namespace": "shop"}
+    assert admin.data("GET", "pods/web", at=first, **at)["status"]["phase"] == "Pending"
+    assert admin.data("GET", "pods/web", at=second, **at)["spec"]["containers"][0]["image"] == "a:1"
+    assert admin.data("GET", "pods/db", at=first, **at)["metadata"]["uid"] == "u-db"
+    assert admin.code("GET", "pods/db", at=second, **at) == 1004
+    assert names(admin.data("GET", "pods", cluster_id=cluster.pk, at=first)) == ["db", "web"]
+    assert names(admin.data("GET", "pods", cluster_id=cluster.pk, at=second)) == ["web"]
+    whole = admin.data("GET", "pods", cluster_id=cluster.pk, at=third, pageSize=1)
+    assert (names(whole), whole["total"]) == (["late"], 2)
+    assert names(admin.data("GET", "pods", cluster_id=cluster.pk, at=first, fieldSelector="status.phase=Pending")) == ["web"]
+    assert names(admin.data("GET", "pods", cluster_id=cluster.pk, at=third, labelSelector="app=late")) == ["late"]
+
+
+def test_what_is_not_kept_is_not_made_up(admin: Caller, cluster: Cluster) -> None:
+    store(pod("web", "Pending"))
+    before = "2020-01-01T00:00:00Z"
+    assert admin.code("GET", "pods", cluster_id=cluster.pk, at=before) == 1001
+    assert admin.code("GET", "pods/web", cluster_id=cluster.pk, namespace="shop", at=before) != 0
+    assert admin.code("GET", "pods", cluster_id=cluster.pk, at="yesterday") == 1001
+    Cluster.objects.update(impersonate=True)
+    assert admin.code("GET", "pods", cluster_id=cluster.pk, at=str(time.time())) == 1005
+
+
+def test_the_history_of_an_object_says_what_changed(admin: Caller, cluster: Cluster) -> None:
+    store(pod("web", "Pending"), pod("db", "Running"))
+    store(pod("web", "Running"))
+    store(gone="web")
+    asked = {"cluster_id": cluster.pk, "kind": "pods", "namespace": "shop"}
+    items = admin.data("GET", "history", name="web", **asked)["items"]
+    assert [item["op"] for item in items] == ["delete", "change", "add"]
+    assert items[1]["changes"] == [{"path": ["status", "phase"], "op": "replace", "from": "Pending", "to": "Running"}]
+    deleted = admin.data("GET", "history", op="delete", **asked)["items"]
+    assert [item["name"] for item in deleted] == ["web"], "deleted objects can be found"
+    page = admin.data("GET", "history", pageSize=3, **asked)
+    rest = admin.data("GET", "history", pageSize=3, cursor=page["next_cursor"], **asked)
+    assert (len(page["items"]), len(rest["items"]), rest["next_cursor"]) == (3, 1, "")
+    assert admin.code("GET", "history", op="x", **asked) == 1001
+    assert admin.code("GET", "history", cluster_id=cluster.pk, kind="gadgets") == 1004
+
+
+def test_two_moments_are_compared(admin: Caller, cluster: Cluster) -> None:
+    first = store(pod("web", "Pending"))
+    store(pod("web", "Running", "a:2"))
+    asked = {"cluster_id": cluster.pk, "kind": "Pod", "namespace": "shop", "name": "web", "from": first}
+    changes = {".".join(change["path"]): change["to"] for change in admin.data("GET", "history/diff", **asked)["changes"]}
+    assert changes == {"spec.containers.0.image": "a:2", "status.phase": "Running"}
+    assert admin.data("GET", "history/diff", **asked, to=first)["changes"] == []
+
+
+def test_the_past_shows_no_more_than_the_present(admin: Caller, cluster: Cluster) -> None:
+    secret = {"kind": "Secret", "metadata": {"name": "s", "namespace": "shop"}, "data": {"k": "hmac-sha256:1"}}
+    store(secret)
+    now = store({**secret, "data": {"k": "hmac-sha256:2"}})
+    answer = admin.raw("GET", "history", cluster_id=cluster.pk, kind="secrets", namespace="shop", name="s").content.decode()
+    assert '"path":["data","k"]' in answer
+    assert "hmac" not in answer
+    assert admin.data("GET", "secrets/s", cluster_id=cluster.pk, namespace="shop", at=now)["data"] == {"k": "***"}
+    user = get_user_model().objects.create_user("viewer")
+    grants.give(user=user, role=grants.Role.VIEWER)
+    viewer = Caller(create_api_token(user, "t")[1])
+    assert viewer.code("GET", "history", cluster_id=cluster.pk, kind="Pod") == 0
+    stranger = Caller(create_api_token(get_user_model().objects.create_user("stranger"), "t")[1])
+    for path in ("history", "history/diff", "pods"):
+        assert stranger.code("GET", path, cluster_id=cluster.pk, kind="Pod", namespace="shop", name="web", at=now) == 1005
