@@ -46,7 +46,7 @@ def _body(request: Request) -> tuple[str, str, dict[str, str]]:
         raise Invalid("EOF")
     body = json_body(request)
     name, kind, data = body.get("name"), body.get("type"), body.get("data")
-    if not isinstance(name or "", str) or not isinstance(kind or "", str) or not isinstance(data or {}, dict):
+    if not all(isinstance(text, str | None) for text in (name, kind)) or not isinstance(data, dict | None):
         raise Invalid("name and type must be text, data must map text to text")
     return name or "", kind or "", data or {}
 
