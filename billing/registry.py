@@ -38,7 +38,8 @@ class Credentials:
 class ImageChecker(Protocol):
     """Says whether a registry has an image; Internal when it cannot be asked."""
 
-    def exists(self, image: Image, tag: str, credentials: Credentials | None = None) -> bool: ...
+    def exists(self, image: Image, tag: str, credentials: Credentials | None = None) -> bool:
+        """Whether the image is there."""
 
 
 def decode_credentials(username: str | None, password: str | None) -> Credentials | None:
@@ -81,10 +82,9 @@ class RegistryChecker:
         return None
 
     def _ask(self, base: str, image: Image, tag: str, credentials: Credentials | None) -> bool:
-        url = f"{base}/v2/{quote(image.repository)}/manifests/{quote(tag)}"
         try:
             with Outbound(policy=settings.IMAGE_ADDRESS_POLICY, timeout=settings.IMAGE_REGISTRY_TIMEOUT) as outbound:
-                return _head(outbound, base, url, image.repository, credentials)
+                return _Exchange(outbound, base, image.repository, credentials).head(tag)
         except OutboundError as error:
             raise Internal(f"the image registry cannot be asked: {error}", reason="registry") from None
 
@@ -94,14 +94,58 @@ def _cache_key(base: str, image: Image, tag: str, credentials: Credentials | Non
     return "image:" + salted_hmac("billing.image", f"{base}\0{image.repository}\0{tag}\0{who}", algorithm="sha256").hexdigest()
 
 
-def _head(outbound: Outbound, base: str, url: str, repository: str, credentials: Credentials | None) -> bool:
-    answer = outbound.request("HEAD", url, headers={"Accept": ACCEPT})
-    if answer.status == 401:
-        authorization = _authorise(outbound, base, answer.headers.get("WWW-Authenticate", ""), repository, credentials)
-        if authorization is None:
-            return False
-        answer = outbound.request("HEAD", url, headers={"Accept": ACCEPT, "Authorization": authorization})
-    return _meaning(answer.status)
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """One question to one registry: HEAD, and what its challenge asks for in between."""
+
+    outbound: Outbound
+    base: str
+    repository: str
+    credentials: Credentials | None
+
+    def head(self, tag: str) -> bool:
+        """Whether the manifest is there and may be seen."""
+        url = f"{self.base}/v2/{quote(self.repository)}/manifests/{quote(tag)}"
+        answer = self.outbound.request("HEAD", url, headers={"Accept": ACCEPT})
+        if answer.status == 401:
+            authorization = self._authorization(answer.headers.get("WWW-Authenticate", ""))
+            if authorization is None:
+                return False
+            answer = self.outbound.request("HEAD", url, headers={"Accept": ACCEPT, "Authorization": authorization})
+        return _meaning(answer.status)
+
+    def _authorization(self, challenge: str) -> str | None:
+        """The Authorization header that the challenge asks for; None when we cannot give one."""
+        scheme, _, rest = challenge.partition(" ")
+        if scheme.lower() == "basic":
+            return _basic(self.credentials) if self.credentials else None
+        if scheme.lower() != "bearer":
+            raise OutboundError("it asks for credentials of an unknown kind")
+        return self._token(dict(CHALLENGE.findall(rest)))
+
+    def _token(self, fields: dict[str, str]) -> str | None:
+        realm = fields.get("realm", "")
+        if not _trusted(realm, self.base):
+            raise OutboundError("it sends us to a token service that is not trusted (IMAGE_TOKEN_HOSTS)")
+        query = urlencode({"service": fields.get("service", ""), "scope": f"repository:{self.repository}:pull"})
+        headers = {"Authorization": _basic(self.credentials)} if self.credentials else {}
+        answer = self.outbound.request("GET", f"{realm}{'&' if '?' in realm else '?'}{query}", headers=headers)
+        if answer.status in {401, 403, 404}:
+            return None
+        if answer.status != 200:
+            raise OutboundError(f"its token service answers HTTP {answer.status}")
+        return f"Bearer {_token_of(answer.body)}"
+
+
+def _token_of(body: bytes) -> str:
+    try:
+        found = orjson.loads(body)
+        token = found.get("token") or found.get("access_token")
+    except (orjson.JSONDecodeError, AttributeError):
+        token = None
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        raise OutboundError("its token service answers no token")
+    return token
 
 
 def _meaning(status: int) -> bool:
@@ -113,40 +157,8 @@ def _meaning(status: int) -> bool:
     raise OutboundError(f"HTTP {status}")
 
 
-def _authorise(outbound: Outbound, base: str, challenge: str, repository: str, credentials: Credentials | None) -> str | None:
-    """The Authorization header that the challenge asks for; None when we cannot give one."""
-    scheme, _, rest = challenge.partition(" ")
-    if scheme.lower() == "basic":
-        return _basic(credentials) if credentials else None
-    if scheme.lower() != "bearer":
-        raise OutboundError("it asks for credentials of an unknown kind")
-    fields = dict(CHALLENGE.findall(rest))
-    return _token(outbound, base, fields, repository, credentials)
-
-
 def _basic(credentials: Credentials) -> str:
     return "Basic " + base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
-
-
-def _token(outbound: Outbound, base: str, fields: dict[str, str], repository: str, credentials: Credentials | None) -> str | None:
-    realm = fields.get("realm", "")
-    if not _trusted(realm, base):
-        raise OutboundError("it sends us to a token service that is not trusted (IMAGE_TOKEN_HOSTS)")
-    query = urlencode({"service": fields.get("service", ""), "scope": f"repository:{repository}:pull"})
-    headers = {"Authorization": _basic(credentials)} if credentials else {}
-    answer = outbound.request("GET", f"{realm}{'&' if '?' in realm else '?'}{query}", headers=headers)
-    if answer.status in {401, 403, 404}:
-        return None
-    if answer.status != 200:
-        raise OutboundError(f"its token service answers HTTP {answer.status}")
-    try:
-        body = orjson.loads(answer.body)
-        token = body.get("token") or body.get("access_token")
-    except (orjson.JSONDecodeError, AttributeError):
-        raise OutboundError("its token service answers no token") from None
-    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
-        raise OutboundError("its token service answers no token")
-    return f"Bearer {token}"
 
 
 def _trusted(realm: str, base: str) -> bool:

@@ -9,7 +9,7 @@ from django.test import Client
 
 from billing.models import Order
 from billing.services import orders
-from clusters import operations, turns
+from clusters import operations, services, turns
 
 TIMEOUT = 30.0
 
@@ -24,8 +24,6 @@ def label_nodes(server: Any, regions: Iterable[str]) -> None:
 
 def patch_node(server: Any, name: str, patch: dict[str, Any], subresource: str = "") -> None:
     """A merge patch of a node, as kubectl would send it."""
-    from clusters import services
-
     path = f"/api/v1/nodes/{name}{subresource}"
     services.connect(server.kubeconfig_yaml).request("PATCH", path, body=patch, content_type="application/merge-patch+json")
 

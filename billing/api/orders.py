@@ -240,6 +240,7 @@ class _Echo:
     """A file that gives each line back instead of keeping it."""
 
     def write(self, line: str) -> str:
+        """The line."""
         return line
 
 

@@ -4,36 +4,20 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-import msgspec
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, connection, transaction
 
 from billing import clock, manifests
 from billing.containers import PortWanted, Wanted
 from billing.models import Deployment, Order, PortClaim
-from billing.services import following, orders, sites, webhooks
+from billing.services import following, objects, orders, sites, webhooks
 from billing.services.sites import Site
 from clusters import services as registry
-from clusters.client import ClusterClient
 from clusters.documents import Object
-from clusters.kinds import KINDS, Kind
-from kubegale.errors import ClusterUnavailable, Conflict, DomainError, Forbidden, Invalid, NotFound
+from kubegale.errors import ClusterUnavailable, Conflict, DomainError, Forbidden, Invalid
 
 State, Service = Deployment.State, Order.Service
-TRIES = 4
 CLAIM_PATIENCE_MS = 10_000
-
-
-class Notes(msgspec.Struct):
-    """An object's annotations."""
-
-    annotations: dict[str, str] | None = None
-
-
-class Annotated(msgspec.Struct):
-    """An object of which only the annotations matter."""
-
-    metadata: Notes = msgspec.field(default_factory=Notes)
 
 
 def live(order: Order) -> Deployment | None:
@@ -68,7 +52,7 @@ def deploy(order: Order, wanted: Wanted) -> Deployment:
         manifest = manifests.deployment(order, wanted, label=site.label, host_ports=host_ports)
         row = _record(order, wanted, site, manifest=manifest, before=before, at=at)
         _claim(row, site, host_ports)
-        _apply(order, site, manifest, fresh=before is None)
+        objects.apply(order, site.cluster, manifest, fresh=before is None)
         _activate(order, at)
         if row.operation is None:
             following.follow(row)
@@ -198,75 +182,6 @@ def _activate(order: Order, at: datetime) -> None:
     webhooks.emit(order, "service.running", at)
 
 
-# --- talking to the cluster -----------------------------------------------------------------------------------------
-def _apply(order: Order, site: Site, manifest: Object, *, fresh: bool) -> None:
-    """Create or replace the order's objects; of a first deploy that fails nothing is left over."""
-    client = registry.client(site.cluster)
-    try:
-        _prepare_namespace(client)
-        if settings.VKUBE_POD_CIDRS:
-            put(client, KINDS["networkpolicies"], manifests.network_policy(order))
-        put(client, KINDS["deployments"], manifest)
-    except DomainError:
-        if fresh:
-            _undo(client, manifest)
-        raise
-
-
-def _undo(client: ClusterClient, manifest: Object) -> None:
-    try:
-        delete(client, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-    except DomainError:
-        # The sweep for strays finds whatever a cluster keeps that we could not take back.
-        return
-
-
-def _prepare_namespace(client: ClusterClient) -> None:
-    try:
-        client.get(KINDS["namespaces"], settings.VKUBE_NAMESPACE)
-    except NotFound:
-        put(client, KINDS["namespaces"], manifests.namespace())
-    if settings.VKUBE_NAMESPACE_MEMORY:
-        put(client, KINDS["resourcequotas"], manifests.quota())
-
-
-def put(client: ClusterClient, kind: Kind, body: Object) -> None:
-    """Create the object or replace it, whatever its version; what others do to it meanwhile is tried again."""
-    name, space = body["metadata"]["name"], body["metadata"].get("namespace")
-    for last in (*[False] * (TRIES - 1), True):
-        try:
-            if (notes := _annotations(client, kind, name, space)) is None:
-                client.create(kind, body, namespace=space)
-            else:
-                # What controllers noted there stays, or replacing like with like would count as a change.
-                kept = {**body, "metadata": {**body["metadata"], "annotations": notes}}
-                client.replace(kind, name, kept, namespace=space)
-        except (Conflict, NotFound):
-            if last:
-                raise
-        else:
-            return
-
-
-def _annotations(client: ClusterClient, kind: Kind, name: str, namespace: str | None) -> dict[str, str] | None:
-    """An object's annotations; None when there is no object."""
-    try:
-        found = client.get(kind, name, namespace=namespace)
-    except NotFound:
-        return None
-    return msgspec.json.decode(found, type=Annotated).metadata.annotations or {}
-
-
-def delete(client: ClusterClient, namespace: str, name: str) -> None:
-    """Delete an order's Deployment, its pods and its NetworkPolicy; what is gone already is fine."""
-    options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
-    for kind in (KINDS["deployments"], KINDS["networkpolicies"]):
-        try:
-            client.delete(kind, name, namespace=namespace, options=options)
-        except NotFound:
-            continue
-
-
 # --- taking away ----------------------------------------------------------------------------------------------------
 def release(order: Order) -> None:
     """Mark what runs for removal; part of the caller's transaction."""
@@ -287,7 +202,7 @@ def _remove(row: Deployment, dead: set[int]) -> bool:
         return _gone(row, State.ABANDONED, "its cluster is no longer registered")
     try:
         if not _stands_for_another(row):
-            delete(registry.client(row.cluster), row.namespace, row.name)
+            objects.delete(registry.client(row.cluster), row.namespace, row.name)
     except (DomainError, ValueError) as error:
         if isinstance(error, ClusterUnavailable):
             dead.add(row.cluster_id)

@@ -13,7 +13,7 @@ from django.db.models.functions import Cast, Trunc
 from billing import clock, pricing
 from billing.manifests import LABEL
 from billing.models import Deployment, Order, Posting, UsageSample
-from billing.services import deployments, inventory, ledger, orders
+from billing.services import deployments, inventory, ledger, objects, orders
 from billing.services.inventory import Labelled, Pod
 from clusters import services as registry
 from clusters.kinds import KINDS
@@ -205,7 +205,7 @@ def sweep(cluster: Cluster) -> list[str]:
     for item in found:
         born = moment(item.metadata.creation_timestamp)
         if born and at - born > timedelta(seconds=settings.VKUBE_STRAY_SECONDS) and _is_stray(cluster, item):
-            deployments.delete(client, item.metadata.namespace, item.metadata.name)
+            objects.delete(client, item.metadata.namespace, item.metadata.name)
             gone.append(item.metadata.name)
     return gone
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError
+from django.db import connection
 from pytest_django import Settings
 
 from billing import clock
@@ -145,8 +146,6 @@ def test_a_name_that_leads_inside_is_refused_when_it_is_called(command: Run, rec
 
 
 def test_the_signing_key_is_a_cipher_at_rest(command: Run, receiver: Receiver) -> None:
-    from django.db import connection
-
     key = command("create_webhook", receiver.url)["key"]
     with connection.cursor() as cursor:
         cursor.execute("SELECT key FROM billing_webhook")

@@ -1,54 +1,19 @@
-"""Orders in the admin: amounts and states to read, life-cycle steps as actions, secrets shown once and never again."""
+"""Plans, orders, deploys, the ledger and its evidence."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
-from django.urls import reverse
-from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing import clock
-from billing.models import Delivery, Deployment, Entry, Order, Payment, Plan, Posting, UsageSample, Webhook
+from billing.admin.pages import ReadOnly, shown_once
+from billing.models import Deployment, Entry, Order, Payment, Plan, Posting, UsageSample
 from billing.models.orders import UNITS
-from billing.services import deployments, endings, ledger, orders, webhooks
+from billing.services import deployments, endings, ledger, orders
 from kubegale.api.admin import ModelAdmin, ModelForm, TabularInline
 from kubegale.errors import DomainError
-
-Rows = Iterable[tuple[object, str]]
-
-
-def shown_once(request: HttpRequest, *, title: str, subject: str, what: str, rows: Rows, model: type[Model]) -> HttpResponse:
-    """A page that is seen once and kept by nobody: no cookie, no cache."""
-    context = {
-        **admin.site.each_context(request),
-        "title": title,
-        "subject": subject,
-        "what": what,
-        "explanation": "Copy this now: only a hash or a cipher is kept, and it is never shown again.",
-        "rows": list(rows),
-        "back": reverse(f"admin:billing_{model._meta.model_name}_changelist"),
-    }
-    return TemplateResponse(request, "admin/billing/shown_once.html", context, headers={"Cache-Control": "no-store"})
-
-
-class ReadOnly:
-    """Rows that the system writes and nobody edits."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never by hand."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never by hand."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never by hand."""
-        return False
 
 
 class PlanForm(ModelForm[Plan]):
@@ -260,59 +225,3 @@ class UsageSampleAdmin(ReadOnly, ModelAdmin[UsageSample]):
     search_fields = ("order__id", "pod_name")
     list_select_related = ("order", "cluster")
     show_full_result_count = False
-
-
-class WebhookForm(ModelForm[Webhook]):
-    """An address that may be called, and events that exist."""
-
-    url = forms.CharField(max_length=500, widget=UnfoldAdminTextInputWidget())
-
-    class Meta:
-        model = Webhook
-        fields = ("url", "events", "active")
-
-    def clean(self) -> dict[str, Any]:
-        """Refuse what the command refuses, in the same words."""
-        values = super().clean() or self.cleaned_data
-        try:
-            webhooks.check(values.get("url", ""), values.get("events") or [])
-        except DomainError as error:
-            raise forms.ValidationError(error.message) from None
-        return values
-
-
-@admin.register(Webhook)
-class WebhookAdmin(ModelAdmin[Webhook]):
-    """Who is told."""
-
-    form = WebhookForm
-    list_display = ("url", "events", "active", "created_at")
-
-    def save_model(self, request: HttpRequest, obj: Webhook, form: Any, change: bool) -> None:
-        """A new one gets its signing key."""
-        if change:
-            super().save_model(request, obj, form, change)
-            return
-        made, _ = webhooks.create(obj.url, obj.events or [])
-        obj.__dict__.update(made.__dict__)
-
-    def response_add(self, request: HttpRequest, obj: Webhook, post_url_continue: str | None = None) -> HttpResponse:
-        """The signing key, once."""
-        return shown_once(request, title="Signing key", subject="webhook", what="key", rows=[(obj.url, obj.key)], model=Webhook)
-
-
-@admin.register(Delivery)
-class DeliveryAdmin(ReadOnly, ModelAdmin[Delivery]):
-    """What was told, and what came back."""
-
-    list_display = ("event", "order", "webhook", "state", "attempts", "created_at", "due_at", "answer")
-    list_filter = ("state", "event")
-    search_fields = ("order__id",)
-    list_select_related = ("order", "webhook")
-    actions = ("send_again",)
-
-    @admin.action(description="Send again", permissions=["view"])
-    def send_again(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
-        """Due at once, with all its tries before it."""
-        count = queryset.update(state=Delivery.State.PENDING, attempts=0, due_at=clock.now(), finished_at=None)
-        messages.success(request, f"{count} will be sent again")

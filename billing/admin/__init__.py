@@ -1,0 +1,6 @@
+"""Orders in the admin: amounts and states to read, life-cycle steps as actions, secrets shown once and never again."""
+
+from billing.admin.orders import OrderAdmin, PlanAdmin
+from billing.admin.webhooks import WebhookAdmin
+
+__all__ = ["OrderAdmin", "PlanAdmin", "WebhookAdmin"]

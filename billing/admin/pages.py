@@ -1,0 +1,42 @@
+"""What the pages share: rows that nobody edits, and a page that is seen once."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+Rows = Iterable[tuple[object, str]]
+
+
+def shown_once(request: HttpRequest, *, title: str, subject: str, what: str, rows: Rows, model: type[Model]) -> HttpResponse:
+    """A page that is seen once and kept by nobody: no cookie, no cache."""
+    context = {
+        **admin.site.each_context(request),
+        "title": title,
+        "subject": subject,
+        "what": what,
+        "explanation": "Copy this now: only a hash or a cipher is kept, and it is never shown again.",
+        "rows": list(rows),
+        "back": reverse(f"admin:billing_{model._meta.model_name}_changelist"),
+    }
+    return TemplateResponse(request, "admin/billing/shown_once.html", context, headers={"Cache-Control": "no-store"})
+
+
+class ReadOnly:
+    """Rows that the system writes and nobody edits."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never by hand."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never by hand."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never by hand."""
+        return False

@@ -1,0 +1,72 @@
+"""Webhooks and what was sent to them."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from billing import clock
+from billing.admin.pages import ReadOnly, shown_once
+from billing.models import Delivery, Webhook
+from billing.services import webhooks
+from kubegale.api.admin import ModelAdmin, ModelForm
+from kubegale.errors import DomainError
+
+
+class WebhookForm(ModelForm[Webhook]):
+    """An address that may be called, and events that exist."""
+
+    url = forms.CharField(max_length=500, widget=UnfoldAdminTextInputWidget())
+
+    class Meta:
+        model = Webhook
+        fields = ("url", "events", "active")
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what the command refuses, in the same words."""
+        values = super().clean() or self.cleaned_data
+        try:
+            webhooks.check(values.get("url", ""), values.get("events") or [])
+        except DomainError as error:
+            raise forms.ValidationError(error.message) from None
+        return values
+
+
+@admin.register(Webhook)
+class WebhookAdmin(ModelAdmin[Webhook]):
+    """Who is told."""
+
+    form = WebhookForm
+    list_display = ("url", "events", "active", "created_at")
+
+    def save_model(self, request: HttpRequest, obj: Webhook, form: Any, change: bool) -> None:
+        """A new one gets its signing key."""
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        made, _ = webhooks.create(obj.url, obj.events or [])
+        obj.__dict__.update(made.__dict__)
+
+    def response_add(self, request: HttpRequest, obj: Webhook, post_url_continue: str | None = None) -> HttpResponse:
+        """The signing key, once."""
+        return shown_once(request, title="Signing key", subject="webhook", what="key", rows=[(obj.url, obj.key)], model=Webhook)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnly, ModelAdmin[Delivery]):
+    """What was told, and what came back."""
+
+    list_display = ("event", "order", "webhook", "state", "attempts", "created_at", "due_at", "answer")
+    list_filter = ("state", "event")
+    search_fields = ("order__id",)
+    list_select_related = ("order", "webhook")
+    actions = ("send_again",)
+
+    @admin.action(description="Send again", permissions=["view"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
+        """Due at once, with all its tries before it."""
+        count = queryset.update(state=Delivery.State.PENDING, attempts=0, due_at=clock.now(), finished_at=None)
+        messages.success(request, f"{count} will be sent again")
