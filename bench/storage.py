@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -19,11 +20,14 @@ from bench.processes import environment, manage, peak_memory, web
 
 ROUNDS = 11
 PREFIX = "/bcsapi/v4/storage"
+DOCUMENTS = int(os.environ.get("BENCH_DOCUMENTS", "100000"))
 RESOURCES = int(os.environ.get("BENCH_RESOURCES", "1000000"))
 PER_CLUSTER = 10_000
 DOCUMENT = """
-  '{"_id":"' || r.object_id || '"' || ',"clusterId":' || to_json(r.cluster_id)::text || coalesce(',"namespace":' || to_json(nullif(r.namespace, ''))::text, '')
-  || ',"resourceType":' || to_json(r.resource_type)::text || ',"resourceName":' || to_json(r.resource_name)::text || ',"data":' || r.data::text
+  '{"_id":"' || r.object_id || '"' || ',"clusterId":' || to_json(r.cluster_id)::text
+  || coalesce(',"namespace":' || to_json(nullif(r.namespace, ''))::text, '')
+  || ',"resourceType":' || to_json(r.resource_type)::text || ',"resourceName":' || to_json(r.resource_name)::text
+  || ',"data":' || r.data::text
   || ',"createTime":"' || to_char(r.create_time AT TIME ZONE 'Asia/Shanghai', 'YYYY-MM-DD HH24:MI:SS') || '"'
   || ',"updateTime":"' || to_char(r.update_time AT TIME ZONE 'Asia/Shanghai', 'YYYY-MM-DD HH24:MI:SS') || '"' || '}'
 """
@@ -48,22 +52,28 @@ WITH written AS (
 )
 INSERT INTO storage_change
   (at, op, object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data)
-SELECT update_time, 'add', object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data FROM written
+SELECT update_time, 'add', object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data
+FROM written
 """
 PUT_ONE = UPSERT.format(source="VALUES (%s, %s, %s, %s, %s, %s, clock_timestamp(), clock_timestamp(), clock_timestamp())")
 PUT_MANY = UPSERT.format(
-    source="SELECT md5(name), cluster, 'Pod', ns, name, data, clock_timestamp(), clock_timestamp(), clock_timestamp() FROM bare ORDER BY ns, name"
+    source="SELECT md5(name), cluster, 'Pod', ns, name, data, clock_timestamp(), clock_timestamp(), clock_timestamp() FROM bare"
+    " ORDER BY ns, name"
 )
 SCALE = """
 INSERT INTO storage_resource (object_id, cluster_id, resource_type, namespace, resource_name, data, create_time, update_time, change_time)
-SELECT substr(md5(c || '/' || n), 1, 24), 'scale-' || c, CASE WHEN n %% 10 = 0 THEN 'Service' ELSE 'Pod' END, 'ns-' || n %% 100, 'pod-' || n,
+SELECT substr(md5(c || '/' || n), 1, 24), 'scale-' || c,
+  CASE WHEN n %% 10 = 0 THEN 'Service' ELSE 'Pod' END, 'ns-' || n %% 100, 'pod-' || n,
   jsonb_build_object(
-    'metadata', jsonb_build_object('name', 'pod-' || n, 'namespace', 'ns-' || n %% 100, 'uid', md5(c || '-' || n), 'resourceVersion', n::text,
+    'metadata', jsonb_build_object('name', 'pod-' || n, 'namespace', 'ns-' || n %% 100, 'uid', md5(c || '-' || n),
+      'resourceVersion', n::text,
       'creationTimestamp', to_char(timestamptz '2024-01-01 00:00:00Z' + n * interval '1 minute', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
       'labels', jsonb_build_object('app', 'app-' || n %% 200, 'tier', 'tier-' || n %% 4),
-      'ownerReferences', jsonb_build_array(jsonb_build_object('kind', 'ReplicaSet', 'name', 'rs-' || n %% 500, 'uid', md5('rs' || n %% 500)))),
+      'ownerReferences', jsonb_build_array(jsonb_build_object('kind', 'ReplicaSet', 'name', 'rs-' || n %% 500,
+        'uid', md5('rs' || n %% 500)))),
     'spec', jsonb_build_object('nodeName', 'node-' || n %% 250, 'containers', jsonb_build_array(
-      jsonb_build_object('name', 'main', 'image', 'registry/app:' || n %% 50, 'args', md5(n::text) || md5(c || n::text)))),
+      jsonb_build_object('name', 'main', 'image', 'registry/app:' || n %% 50,
+        'args', md5(n::text) || md5(c || n::text)))),
     'status', jsonb_build_object('phase', CASE WHEN n %% 53 = 1 THEN 'Failed' ELSE 'Running' END,
       'hostIP', '10.0.' || n %% 250 || '.1', 'podIP', '10.' || n %% 250 || '.' || n / 250 || '.2', 'startTime', '2024-01-01T00:00:00Z')),
   now(), now(), now()
@@ -78,7 +88,7 @@ def pod(number: int, revision: int = 0) -> bytes:
             "name": f"c{place}",
             "image": f"registry.example.com/team/app-{number % 50}:{revision}",
             "resources": {"limits": {"cpu": "500m", "memory": "512Mi"}, "requests": {"cpu": "100m", "memory": "128Mi"}},
-            "env": [{"name": f"VARIABLE_{n}", "value": f"value {number * 31 + n}"} for n in range(12)],
+            "env": [{"name": f"VARIABLE_{n}", "value": f"value {number * 31 + n}"} for n in range(16)],
             "volumeMounts": [{"name": f"volume-{n}", "mountPath": f"/var/lib/{number}/{n}"} for n in range(4)],
         }
         for place in range(2)
@@ -227,16 +237,15 @@ def puts(client: Client, cursor: Any, name: str) -> None:
 
 def batches(client: Client, cursor: Any) -> None:
     """2,000 documents of 4 KB: new ones, and changed ones."""
-    for title, revisions in (("new", (0,)), ("changed", (0, 1))):
-        mine, floors = [], []
-        for turn in range(5):
-            for revision in revisions:
-                documents = [pod(number, revision) for number in range(2000)]
-                ours = timed(lambda documents=documents, turn=turn: batch(client, f"batch-{title}-{turn}", documents))  # type: ignore[misc]
-                bare = timed(lambda documents=documents, turn=turn: copy(cursor, f"bare-{title}-{turn}", "ns", documents))  # type: ignore[misc]
-            mine.append(ours)
-            floors.append(bare)
-        ours, bare = statistics.median(mine), statistics.median(floors)
+    mine: dict[str, list[float]] = {"new": [], "changed": []}
+    floors: dict[str, list[float]] = {"new": [], "changed": []}
+    for turn in range(5):
+        for revision, title in enumerate(mine):
+            documents = [pod(number, revision) for number in range(2000)]
+            mine[title].append(timed(partial(batch, client, f"batch-{turn}", documents)))
+            floors[title].append(timed(partial(copy, cursor, f"bare-{turn}", "ns", documents)))
+    for title in mine:
+        ours, bare = statistics.median(mine[title]), statistics.median(floors[title])
         print(
             f"batch of 2,000 {title}: {2000 / ours:.0f} rows/s against {2000 / bare:.0f} bare, {bare / ours:.0%} of it (bound: 70 %)",
             flush=True,
@@ -266,14 +275,16 @@ def questions(cluster: str) -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def fill(cursor: Any, first: int, last: int) -> None:
-    """Clusters of 10,000 resources, the document index built after, statistics fresh."""
-    cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = 'storage_resource_document'")
-    definition = cursor.fetchone()[0]
-    cursor.execute("DROP INDEX storage_resource_document")
+    """Clusters of 10,000 resources; the indexes but those of keys are built after, statistics are fresh."""
+    cursor.execute("SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'storage_resource' AND indexdef NOT LIKE 'CREATE UNIQUE%'")
+    definitions = cursor.fetchall()
+    for name, _ in definitions:
+        cursor.execute(f"DROP INDEX {name}")
+    cursor.execute("SET synchronous_commit = off; SET maintenance_work_mem = '512MB'")
     for start in range(first, last + 1, 10):
         cursor.execute(SCALE, {"first": start, "last": min(start + 9, last), "each": PER_CLUSTER})
-    cursor.execute("SET maintenance_work_mem = '512MB'")
-    cursor.execute(definition)
+    for _, definition in definitions:
+        cursor.execute(definition)
     cursor.execute("VACUUM ANALYZE storage_resource")
 
 
@@ -285,12 +296,13 @@ def walks(cursor: Any) -> int:
     return int(cursor.fetchone()[0])
 
 
-def scale(client: Client, cursor: Any) -> None:
+def scale(address: str, cursor: Any) -> None:
     """The same questions to one cluster, alone and among a hundred."""
     asked = questions("scale-1")
     cursor.execute("TRUNCATE storage_resource")
 
     def measure() -> dict[str, float]:
+        client = Client(address)
         calls = [lambda path=path, query=query: client("GET", path, **query) for path, query in asked.values()]  # type: ignore[misc]
         return dict(zip(asked, medians(*calls, rounds=31), strict=True))
 
@@ -309,15 +321,16 @@ def scale(client: Client, cursor: Any) -> None:
     print(f"  sequential scans meanwhile: {walks(cursor) - before}", flush=True)
 
 
-def memory(client: Client, cursor: Any, master: int) -> None:
+def memory(address: str, cursor: Any, master: int) -> None:
     """100,000 documents of 4 KB in one answer."""
-    for start in range(0, 100_000, 5000):
+    for start in range(0, DOCUMENTS, 5000):
         copy(cursor, "memory", "ns", [pod(number) for number in range(start, start + 5000)], first=start)
+    client = Client(address)
     client("GET", f"{PREFIX}/k8s/dynamic/namespace_resources/clusters/lists/namespaces/ns/Pod")
     before = peak_memory(master)
     first, last = client.first_byte(f"{PREFIX}/k8s/dynamic/all_resources/clusters/memory/Pod")
     print(
-        f"list of 100,000 documents of 4 KB: first byte after {first * 1000:.0f} ms, last after {last:.1f} s,"
+        f"list of {DOCUMENTS} documents of 4 KB: first byte after {first * 1000:.0f} ms, last after {last:.1f} s,"
         f" peak memory of the web process {before:.0f} MB before and {peak_memory(master):.0f} MB after",
         flush=True,
     )
@@ -337,12 +350,13 @@ def run() -> None:
         with session(environ) as cursor:
             versions(cursor)
             with web(environ) as (address, process):
-                client = Client(address)
-                lists(client, cursor)
-                puts(client, cursor, "put of one document")
-                batches(client, cursor)
-                memory(client, cursor, process.pid)
-            with web({**environ, "AUDIT_STORE_WRITES": "true"}) as (address, _):
-                puts(Client(address), cursor, "put of one document, audited")
+                lists(Client(address), cursor)
+                puts(Client(address), cursor, "put of one document, 16 threads and connections")
+                batches(Client(address), cursor)
+                memory(address, cursor, process.pid)
+            with web({**environ, "WEB_THREADS": "1"}) as (address, _):
+                puts(Client(address), cursor, "put of one document, one thread and connection")
+            with web({**environ, "WEB_THREADS": "1", "AUDIT_STORE_WRITES": "true"}) as (address, _):
+                puts(Client(address), cursor, "put of one document, one thread and connection, audited")
             with web(environ) as (address, _):
-                scale(Client(address), cursor)
+                scale(address, cursor)

@@ -1,9 +1,10 @@
 """The change feed over HTTP: a stream of JSON objects, resumable by sequence."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from threading import BoundedSemaphore
+from threading import Lock
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -11,6 +12,7 @@ from django.db import connection
 from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 
+from kubegale.api.origin import client_address
 from kubegale.api.parsing import raw_body
 from kubegale.errors import TooManyRequests
 from storage_api import paths, times
@@ -27,7 +29,32 @@ NUMBERS = {"add": 1, "delete": 2, "change": 3}
 END = b'{"type":-1,"value":null}\n'
 NANOSECONDS = 1_000_000_000
 
-_streams = BoundedSemaphore(max(1, settings.STORAGE_WATCH_STREAMS))
+
+class Places:
+    """How many streams this process serves, in all and for each caller."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._taken: Counter[str] = Counter()
+
+    def take(self, caller: str) -> None:
+        """Take a place; TooManyRequests when there is none left for the caller or for anyone."""
+        with self._lock:
+            if self._taken.total() >= settings.STORAGE_WATCH_STREAMS:
+                raise TooManyRequests(f"this process serves {settings.STORAGE_WATCH_STREAMS} streams already", retry_after=5)
+            if self._taken[caller] >= settings.STORAGE_WATCH_STREAMS_PER_CLIENT:
+                raise TooManyRequests(f"you follow {settings.STORAGE_WATCH_STREAMS_PER_CLIENT} streams here already", retry_after=5)
+            self._taken[caller] += 1
+
+    def give_back(self, caller: str) -> None:
+        """Give a place back."""
+        with self._lock:
+            self._taken[caller] -= 1
+            if not self._taken[caller]:
+                del self._taken[caller]
+
+
+_places = Places()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +82,14 @@ class Feed(StorageView):
 
         Body: `maxEvents` (0 is no limit), `timeout` in nanoseconds (0 is the server's own), `mustDiff` dotted path, `since` a `seq` to go
         on from (0 the oldest kept; absent: from now). Blank lines keep the connection alive. Expired when the place is no longer kept,
-        TooManyRequests when the process serves as many streams as it may.
+        TooManyRequests when the
+        process, or the caller in it, has as many streams as it may.
         """
         subscription = self._subscription(request)
         feed.check_place(subscription.since)
-        if not _streams.acquire(blocking=False):
-            raise TooManyRequests(f"this process serves {settings.STORAGE_WATCH_STREAMS} streams already", retry_after=5)
-        return StreamingHttpResponse(_Stream(subscription), content_type=self.dialect.content_type)
+        caller = f"user {request.user.pk}" if request.user.pk else client_address(request)
+        _places.take(caller)
+        return StreamingHttpResponse(_Stream(subscription, caller), content_type=self.dialect.content_type)
 
     get = post
 
@@ -93,8 +121,9 @@ class Feed(StorageView):
 class _Stream:
     """The answer's body. Closing it gives the place back, whether or not it was ever read."""
 
-    def __init__(self, subscription: Subscription) -> None:
+    def __init__(self, subscription: Subscription, caller: str) -> None:
         self._parts = _parts(subscription)
+        self._caller = caller
         self._open = True
 
     def __iter__(self) -> Iterator[bytes]:
@@ -105,7 +134,7 @@ class _Stream:
         self._parts.close()  # type: ignore[attr-defined]
         if self._open:
             self._open = False
-            _streams.release()
+            _places.give_back(self._caller)
 
 
 def _parts(subscription: Subscription) -> Iterator[bytes]:
@@ -133,7 +162,7 @@ def _parts(subscription: Subscription) -> Iterator[bytes]:
         if time.monotonic() > beat:
             beat = time.monotonic() + settings.STORAGE_WATCH_HEARTBEAT
             yield b"\n"
-        if len(entries) < limit:
+        if not entries:
             connection.close_if_unusable_or_obsolete()
             time.sleep(min(settings.STORAGE_WATCH_POLL, max(0.0, deadline - time.monotonic())))
     yield END

@@ -22,6 +22,7 @@ CHANGE = Shape(
     ),
 )
 PAGE = 100
+PAGE_BYTES = 1 << 18
 # Sequence numbers are drawn before their transaction commits: what a running transaction may still precede is left for the next look.
 _SETTLED = sql.SQL("r.xid < pg_snapshot_xmin(pg_current_snapshot())")
 
@@ -54,15 +55,27 @@ def check_place(after: int) -> None:
         raise Expired(f"changes after {after} are no longer kept; the oldest is {oldest}", oldest=oldest)
 
 
+# Sizes are looked at before documents are unpacked: a page holds what fits, and one document always.
+_NEXT = sql.SQL("""
+SELECT r.seq, r.op, {head} FROM (
+  SELECT r.seq, sum(pg_column_size(r.data)) OVER (ORDER BY r.seq) - pg_column_size(r.data) AS before FROM storage_change r
+  WHERE r.cluster_id = %s AND r.resource_type = %s AND r.seq > %s AND {settled} {differs}
+  ORDER BY r.seq LIMIT %s
+) chosen JOIN storage_change r ON r.seq = chosen.seq
+WHERE chosen.before < {bytes} ORDER BY r.seq
+""")
+
+
 def after(
     place: int, cluster_id: str, resource_type: str, *, style: TimeStyle, must_differ: Path = (), limit: int = PAGE
 ) -> Sequence[Entry]:
     """The next settled changes of one type in one cluster; with `must_differ`, changes only where the document differs there."""
-    statement = sql.SQL(
-        "SELECT r.seq, r.op, {head} FROM storage_change r WHERE r.cluster_id = %s AND r.resource_type = %s AND r.seq > %s"
-        " AND {settled} {differs}"
-        " ORDER BY r.seq LIMIT %s"
-    ).format(head=selection(CHANGE, {}, style).head, settled=_SETTLED, differs=_DIFFERS if must_differ else sql.SQL(""))
+    statement = _NEXT.format(
+        head=selection(CHANGE, {}, style).head,
+        settled=_SETTLED,
+        differs=_DIFFERS if must_differ else sql.SQL(""),
+        bytes=sql.Literal(PAGE_BYTES),
+    )
     params: list[Any] = [cluster_id, resource_type, place, *([list(must_differ), list(must_differ)] if must_differ else []), limit]
     with connection.cursor() as cursor:
         cursor.execute(statement, params)

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +64,15 @@ def test_a_watch_goes_on_where_it_was_left(store: Store, cid: str, pods: str) ->
         assert summary(entries(stream)) == [(1, "web"), (-1, None)]
 
 
+def test_big_documents_come_one_after_the_other(store: Store, cid: str, pods: str) -> None:
+    for number in range(4):
+        store.data("PUT", f"{pods}/big-{number}", {"data": random.Random(number).randbytes(400_000).hex()})
+    with following(store, f"/dynamic/watch/{cid}/Pod", since=0, maxEvents=4, timeout=10**10) as stream:
+        found = entries(stream)
+    assert summary(found) == [*((1, f"big-{number}") for number in range(4)), (-1, None)]
+    assert {len(entry["value"]["data"]) for entry in found[:-1]} == {800_000}
+
+
 def test_containers_are_taskgroups_where_there_are_any(store: Store, cid: str, pods: str) -> None:
     store.data("PUT", f"{pods}/web", {"data": {}})
     with following(store, f"/dynamic/watch/containers/{cid}", since=0, timeout=10**9) as stream:
@@ -78,7 +88,7 @@ def test_a_watch_that_is_not_understood_is_refused(store: Store, cid: str, optio
 
 
 def test_streams_are_bounded_and_kept_alive(django_db_setup: None, cid: str) -> None:
-    limits = {"STORAGE_WATCH_STREAMS": "2", "STORAGE_WATCH_HEARTBEAT": "0.2", "STORAGE_WATCH_POLL": "0.05", "WEB_THREADS": "4"}
+    limits = {"STORAGE_WATCH_STREAMS_PER_CLIENT": "2", "STORAGE_WATCH_HEARTBEAT": "0.2", "STORAGE_WATCH_POLL": "0.05", "WEB_THREADS": "4"}
     with running_store(str(connection.settings_dict["NAME"]), **limits) as store:
         path = f"/dynamic/watch/{cid}/Pod"
         with following(store, path) as first, following(store, path) as second:
