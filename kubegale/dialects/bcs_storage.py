@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.urls import URLPattern, include, path
+from django.urls import URLPattern, URLResolver, include, path
 
 from kubegale import errors
 from kubegale.api.dialect import Dialect, Page
@@ -159,7 +159,7 @@ def _feeds() -> Iterator[URLPattern]:
 
 
 # Grouped by their beginnings, so that a watcher's write is found after a few comparisons.
-urlpatterns = [
+urlpatterns: list[URLPattern | URLResolver] = [
     *(path(f"{env}/dynamic/", include(list(_dynamic(env)))) for env in ("k8s", "mesos")),
     *(path(f"query/{env}/", include(list(_typed(env)))) for env in ("k8s", "mesos")),
     *(path(f"{env}/watch/", include(list(_watch(env)))) for env in ("k8s", "mesos")),

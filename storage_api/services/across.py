@@ -89,11 +89,12 @@ def reach(places: Sequence[Place], kind: Kind) -> Clause:
     """The rows of one kind that the places allow."""
     column = sql.Identifier("r", "resource_name" if kind == KINDS["namespaces"] else "namespace")
     whole = [place.name for place in places if place.namespaces is None]
-    parts, params = [sql.SQL("r.cluster_id = ANY (%s)")], [whole]
+    parts: list[sql.Composable] = [sql.SQL("r.cluster_id = ANY (%s)")]
+    params: list[Any] = [whole]
     for place in places:
         if place.namespaces is not None:
             parts.append(sql.SQL("(r.cluster_id = %s AND {} = ANY (%s))").format(column))
-            params += [place.name, sorted(place.namespaces)]  # type: ignore[list-item]
+            params += [place.name, sorted(place.namespaces)]
     text = sql.SQL("(r.resource_type = %s AND ({}))").format(sql.SQL(" OR ").join(parts))
     return Clause(text, (resource_type(kind), *params))
 
