@@ -231,9 +231,10 @@ COLUMNS = (
 
 def _order_rows(found: QuerySet[Order]) -> Iterator[list[object]]:
     yield [*COLUMNS, "charged", "balance"]
+    totals, unpaid = ledger.totals(), ledger.Totals()
     for order in found.iterator(chunk_size=500):
-        row = represent(order)
-        yield [*(row[name] for name in COLUMNS), plain(ledger.charged(order)), plain(ledger.balance(order))]
+        row, total = represent(order), totals.get(order.pk, unpaid)
+        yield [*(row[name] for name in COLUMNS), plain(total.charged), plain(total.balance)]
 
 
 class _Echo:
