@@ -59,6 +59,7 @@ class Session:
         self.input: asyncio.Queue[bytes] = asyncio.Queue()
         self.interrupt = asyncio.Event()
         self.gone = False
+        self.exhausted = False
 
     async def run(self, command: Run) -> int:
         """Drive the command to its end; returns the exit code."""
@@ -88,8 +89,15 @@ class Session:
                 if await self._sleep(effect.seconds):
                     return 130
             elif isinstance(effect, Read):
-                answer = await self.input.get() if STDIN in self.channels else b""
+                answer = await self._read()
         return 137
+
+    async def _read(self) -> bytes:
+        if STDIN not in self.channels or self.exhausted:
+            return b""
+        data = await self.input.get()
+        self.exhausted = not data
+        return data
 
     async def _write(self, effect: Write) -> None:
         data = effect.data.replace(b"\n", b"\r\n") if self.terminal else effect.data
