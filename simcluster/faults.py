@@ -17,10 +17,11 @@ ACTIONS = ("delay", "cut", "status", "garbage", "compact", "hang", "cut-stream")
 class Rule:
     """One rule of a faults file.
 
-    `path` (regular expression over path and query), `method`, `probability` (0 to 1), `after` (requests let through first),
-    `times` (how often it strikes; 0 for always), `action`: `delay` (`seconds`), `cut` (close without an answer), `cut-stream`
-    (close after `bytes` of the answer), `status` (`code`: 429, 500, 410, ...; `retry_after`), `garbage` (200 with a body that
-    is no JSON, or `body`), `compact` (forget history, so that old resourceVersions are Expired), `hang` (never answer).
+    Which requests: `path` (regular expression over path and query), `method`, `probability` (0 to 1), `after` (requests let through
+    first), `times` (how often it strikes; 0 for always). What happens, `action`: `delay` (`seconds`), `cut` (close without an answer),
+    `cut-stream` (close after `bytes` of the answer; of a watch or a followed log, after `seconds`), `status` (`code`: 429, 500, 410, ...;
+    `retry_after`), `garbage` (200 with a body that is no JSON, or `body`), `compact` (forget history, so that old resourceVersions are
+    Expired, then answer), `hang` (never answer).
     """
 
     path: str = ".*"

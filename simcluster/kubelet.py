@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from simcluster import clock, deletion, programs
 from simcluster.client import Client
+from simcluster.nodes import address
 from simcluster.programs import Program
 from simcluster.resources import Object
 
@@ -71,7 +72,7 @@ class PodWorker:
     def step(self) -> float | None:
         """Bring the status to what it is by now; returns the seconds until it changes."""
         self.status.setdefault("startTime", clock.timestamp())
-        self.status["hostIP"] = _address(self.node)
+        self.status["hostIP"] = address(self.node)
         self.status["hostIPs"] = [{"ip": self.status["hostIP"]}]
         initial = self._containers("initContainers", "initContainerStatuses", started=True)
         initialized = all((one["state"].get("terminated") or {}).get("exitCode") == 0 for one in initial)
@@ -346,7 +347,3 @@ def _size(image: str) -> int:
 def _span(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
-
-
-def _address(node: Object) -> str:
-    return next((one["address"] for one in node.get("status", {}).get("addresses") or () if one["type"] == "InternalIP"), "")

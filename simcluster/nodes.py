@@ -30,6 +30,11 @@ class Addresses:
         return next(self._nodes[node])
 
 
+def address(found: Object) -> str:
+    """The internal address of a node."""
+    return next((one["address"] for one in found.get("status", {}).get("addresses") or () if one["type"] == "InternalIP"), "")
+
+
 def node(number: int) -> Object:
     """A worker: 8 cores, 32 GiB, 110 pods."""
     name, now = f"node-{number:02d}", clock.timestamp()

@@ -10,15 +10,15 @@ from simcluster.resources import Object
 _TEAMS = ("payments", "search", "platform", "growth")
 
 
-def pods(count: int, *, namespace: str, prefix: str, nodes: list[str]) -> Iterator[Object]:
-    """Running pods of 3 to 5 KB, spread over nodes, ten to an application."""
-    now = clock.timestamp()
+def pods(count: int, *, namespace: str, prefix: str, nodes: dict[str, str]) -> Iterator[Object]:
+    """Running pods of 3 to 5 KB, spread over nodes (name to address), ten to an application."""
+    now, listed = clock.timestamp(), list(nodes.items())
     for number in range(count):
-        yield pod(number, namespace=namespace, prefix=prefix, node=nodes[number % len(nodes)], now=now)
+        yield pod(number, namespace=namespace, prefix=prefix, node=listed[number % len(listed)], now=now)
 
 
-def pod(number: int, *, namespace: str, prefix: str, node: str, now: str) -> Object:
-    """One running pod."""
+def pod(number: int, *, namespace: str, prefix: str, node: tuple[str, str], now: str) -> Object:
+    """One running pod on a node (name, address)."""
     app = f"{prefix}-{number // 10:04d}"
     digest = f"{zlib.crc32(app.encode()):08x}"
     labels = {
@@ -44,8 +44,8 @@ def pod(number: int, *, namespace: str, prefix: str, node: str, now: str) -> Obj
         "kind": "Pod",
         "apiVersion": "v1",
         "metadata": meta,
-        "spec": _spec(app, node),
-        "status": _status(app, address, now),
+        "spec": _spec(app, node[0]),
+        "status": _status(app, address, node[1], now),
     }
 
 
@@ -125,7 +125,7 @@ def _spec(app: str, node: str) -> Object:
     }
 
 
-def _status(app: str, address: str, now: str) -> Object:
+def _status(app: str, address: str, host: str, now: str) -> Object:
     kinds = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
     conditions = [{"type": kind, "status": "True", "lastProbeTime": None, "lastTransitionTime": now} for kind in kinds]
     digest = f"{zlib.crc32(app.encode()):08x}" * 8
@@ -144,8 +144,8 @@ def _status(app: str, address: str, now: str) -> Object:
         "observedGeneration": 1,
         "phase": "Running",
         "conditions": conditions,
-        "hostIP": "10.1.0.1",
-        "hostIPs": [{"ip": "10.1.0.1"}],
+        "hostIP": host,
+        "hostIPs": [{"ip": host}],
         "podIP": address,
         "podIPs": [{"ip": address}],
         "startTime": now,

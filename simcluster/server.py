@@ -104,7 +104,10 @@ class Server:
             self.cluster.store.compact()
         return None
 
-    async def _cut_stream(self, rule: Rule, request: web.Request) -> web.StreamResponse:
+    async def _cut_stream(self, rule: Rule, request: web.Request) -> web.StreamResponse | None:
+        if is_true(request.query.get("watch")) or is_true(request.query.get("follow")):
+            asyncio.get_running_loop().call_later(rule.seconds, _cut, request)
+            return None
         try:
             answer = await self._answer(request, await request.read())
         except ApiError as error:

@@ -13,6 +13,7 @@ from simcluster import clock, kubeconfig, samples
 from simcluster.authentication import User
 from simcluster.cluster import Cluster, Settings
 from simcluster.faults import Faults
+from simcluster.nodes import address
 from simcluster.registry import WriteOptions
 from simcluster.resources import Object
 from simcluster.server import RecordedRequest
@@ -106,7 +107,7 @@ class RunningCluster:
 
     def load_pods(self, count: int, *, namespace: str = "default", prefix: str = "load") -> int:
         """Store many running pods of 3 to 5 KB each."""
-        nodes = [record.name for record in self.store.list("nodes")] or ["node-00"]
+        nodes = self.call(lambda: {record.name: address(record.obj) for record in self.store.list("nodes")}) or {"node-00": "10.1.0.1"}
         return self.load("pods", samples.pods(count, namespace=namespace, prefix=prefix, nodes=nodes))
 
     def add_user(self, name: str, groups: Iterable[str] = ("system:authenticated",)) -> Object:

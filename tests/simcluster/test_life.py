@@ -1,0 +1,177 @@
+"""What controllers, scheduler and kubelet make of objects."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from simcluster.testing import RunningCluster, running_cluster
+from tests.simcluster.conftest import Api, api_of
+
+
+def pod(
+    name: str, *, image: str = "nginx:1", notes: dict[str, str] | None = None, spec: dict[str, Any] | None = None, **container: Any
+) -> dict[str, Any]:
+    body = {"containers": [{"name": "c", "image": image, **container}], **(spec or {})}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "annotations": notes or {}}, "spec": body}
+
+
+def waiting(status: dict[str, Any]) -> str:
+    return str(((status.get("containerStatuses") or [{}])[0].get("state") or {}).get("waiting", {}).get("reason"))
+
+
+def unschedulable(status: dict[str, Any]) -> str:
+    return next((str(one.get("message")) for one in status.get("conditions") or () if one["type"] == "PodScheduled"), "")
+
+
+@pytest.mark.parametrize(
+    ("body", "sign"),
+    [
+        (pod("crash", image="busybox", command=["sh", "-c", "exit 1"]), lambda status: waiting(status) == "CrashLoopBackOff"),
+        (pod("no-image", image="shop:missing"), lambda status: waiting(status) == "ImagePullBackOff"),
+        (pod("no-config", envFrom=[{"configMapRef": {"name": "nope"}}]), lambda status: waiting(status) == "CreateContainerConfigError"),
+        (
+            pod("no-node", spec={"nodeSelector": {"disk": "ssd"}}),
+            lambda status: "didn't match Pod's node affinity/selector" in unschedulable(status),
+        ),
+        (pod("too-large", resources={"requests": {"cpu": "900"}}), lambda status: "Insufficient cpu" in unschedulable(status)),
+        (pod("oom", notes={"simcluster.dev/oom-after": "5"}), lambda status: "OOMKilled" in str(status.get("containerStatuses"))),
+        (pod("done", image="busybox", command=["true"], spec={"restartPolicy": "Never"}), lambda status: status["phase"] == "Succeeded"),
+        (pod("failed", image="busybox", command=["false"], spec={"restartPolicy": "Never"}), lambda status: status["phase"] == "Failed"),
+    ],
+    ids=lambda value: value["metadata"]["name"] if isinstance(value, dict) else "",
+)
+def test_pods_fail_as_pods_do(
+    api: Api, sim: RunningCluster, namespace: str, body: dict[str, Any], sign: Callable[[dict[str, Any]], bool]
+) -> None:
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    assert api.post(path, body).status == 201
+    sim.wait(lambda: sign(api.get(f"{path}/{body['metadata']['name']}").body["status"]))
+
+
+def test_a_waiting_pod_is_scheduled_once_a_node_fits(api: Api, sim: RunningCluster, namespace: str) -> None:
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    api.post(path, pod("picky", spec={"nodeSelector": {"zone": namespace}}))
+    sim.wait(lambda: unschedulable(api.get(f"{path}/picky").body["status"]))
+    api.merge("/api/v1/nodes/node-02", {"metadata": {"labels": {"zone": namespace}}})
+    found = sim.wait(lambda: api.get(f"{path}/picky").body["spec"].get("nodeName"))
+    assert found == "node-02"
+    assert "Scheduled" in {event["reason"] for event in api.get(f"/api/v1/namespaces/{namespace}/events").body["items"]}
+
+
+def test_init_containers_run_first(api: Api, sim: RunningCluster, namespace: str) -> None:
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    api.post(path, pod("p", spec={"initContainers": [{"name": "i", "image": "busybox", "command": ["sleep", "20"]}]}))
+    sim.wait(lambda: api.get(f"{path}/p").body["status"].get("initContainerStatuses"))
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    sim.wait(lambda: api.get(f"{path}/p", accept=table).body["rows"][0]["cells"][2] == "Init:0/1")
+    sim.wait(lambda: api.get(f"{path}/p").body["status"]["phase"] == "Running")
+
+
+def test_a_stateful_set_numbers_its_pods_and_keeps_their_volumes(api: Api, sim: RunningCluster, namespace: str) -> None:
+    claim = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}
+    template = {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "db", "image": "postgres:16"}]}}
+    spec = {
+        "serviceName": "db",
+        "replicas": 2,
+        "selector": {"matchLabels": {"app": "db"}},
+        "template": template,
+        "volumeClaimTemplates": [claim],
+    }
+    base = f"/apis/apps/v1/namespaces/{namespace}/statefulsets"
+    api.post(base, {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"}, "spec": spec})
+    sim.wait(lambda: api.get(f"{base}/db").body["status"].get("readyReplicas") == 2)
+    assert [one["metadata"]["name"] for one in api.get(f"/api/v1/namespaces/{namespace}/pods").body["items"]] == ["db-0", "db-1"]
+    claims = api.get(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims").body["items"]
+    assert [(one["metadata"]["name"], one["status"]["phase"]) for one in claims] == [("data-db-0", "Bound"), ("data-db-1", "Bound")]
+    api.merge(f"{base}/db/scale", {"spec": {"replicas": 1}})
+    sim.wait(lambda: len(api.get(f"/api/v1/namespaces/{namespace}/pods").body["items"]) == 1)
+    assert len(api.get(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims").body["items"]) == 2
+
+
+def test_a_daemon_set_covers_every_node_and_updates_them_in_turn(api: Api, sim: RunningCluster, namespace: str) -> None:
+    template = {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": [{"name": "a", "image": "agent:1"}]}}
+    spec = {"selector": {"matchLabels": {"app": "agent"}}, "template": template}
+    base = f"/apis/apps/v1/namespaces/{namespace}/daemonsets"
+    api.post(base, {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent"}, "spec": spec})
+    sim.wait(lambda: api.get(f"{base}/agent").body["status"].get("numberAvailable") == 3)
+    patch = {"spec": {"template": {"spec": {"containers": [{"name": "a", "image": "agent:2"}]}}}}
+    api.call("PATCH", f"{base}/agent", patch, content_type="application/strategic-merge-patch+json")
+
+    def updated() -> bool:
+        status = api.get(f"{base}/agent").body["status"]
+        return bool(status.get("updatedNumberScheduled") == status.get("numberAvailable") == 3)
+
+    sim.wait(updated)
+    items = api.get(f"/api/v1/namespaces/{namespace}/pods").body["items"]
+    assert {one["spec"]["containers"][0]["image"] for one in items} == {"agent:2"}
+    assert len({one["spec"]["nodeName"] for one in items}) == 3
+
+
+def test_a_cron_job_starts_jobs_on_the_clusters_own_time(namespace: str) -> None:
+    with running_cluster(time_scale=200) as cluster:
+        api = api_of(cluster)
+        container = {"name": "c", "image": "busybox", "command": ["echo", "tick"]}
+        job = {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}}
+        body = {
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "metadata": {"name": "tick"},
+            "spec": {"schedule": "* * * * *", "jobTemplate": job},
+        }
+        assert api.post("/apis/batch/v1/namespaces/default/cronjobs", body).status == 201
+        path = "/apis/batch/v1/namespaces/default/cronjobs/tick"
+        cluster.wait(lambda: api.get(path).body["status"].get("lastSuccessfulTime"))
+        owners = [one["metadata"]["ownerReferences"][0]["name"] for one in api.get("/apis/batch/v1/namespaces/default/jobs").body["items"]]
+        assert set(owners) == {"tick"}
+
+
+def test_pods_leave_a_node_that_is_not_ready(namespace: str) -> None:
+    with running_cluster(time_scale=300) as cluster:
+        api = api_of(cluster)
+        api.post("/api/v1/namespaces/default/pods", pod("p"))
+        node = cluster.wait(lambda: api.get("/api/v1/namespaces/default/pods/p").body["spec"].get("nodeName"))
+        status = {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "KubeletNotReady"}]}}
+        api.call("PATCH", f"/api/v1/nodes/{node}/status", status, content_type="application/strategic-merge-patch+json")
+        cluster.wait(lambda: api.get("/api/v1/namespaces/default/pods/p").status == 404)
+
+
+def test_the_demo_is_a_company_with_troubles() -> None:
+    with running_cluster(time_scale=50, demo=True, nodes=4) as cluster:
+        api = api_of(cluster)
+        assert len(api.get("/api/v1/namespaces").body["items"]) >= 16
+
+        def troubles() -> set[str]:
+            table = api.get("/api/v1/pods", accept="application/json;as=Table;v=v1;g=meta.k8s.io").body
+            return {row["cells"][2] for row in table["rows"]}
+
+        wanted = {"Running", "Pending", "CrashLoopBackOff", "ImagePullBackOff", "CreateContainerConfigError"}
+        cluster.wait(lambda: wanted <= troubles(), seconds=30)
+        assert api.get("/apis/metrics.k8s.io/v1beta1/nodes").body["items"]
+        assert len(api.get("/apis/ops.example.com/v1/backups").body["items"]) == 2
+
+
+_MEASURE = """
+import resource, time  # processor time, of client and server together: how busy the machine is does not count
+from simcluster.testing import running_cluster
+import ssl, urllib3
+with running_cluster(nodes=50) as cluster:
+    cluster.load_pods(10_000)
+    pool = urllib3.PoolManager(ssl_context=ssl.create_default_context(cadata=cluster.authority))
+    headers = {"Authorization": "Bearer " + cluster.token}
+    began = time.process_time()
+    body = pool.request("GET", cluster.url + "/api/v1/pods?limit=5000", headers=headers).data
+    took = time.process_time() - began
+    cluster.wait(lambda: cluster.call(lambda: cluster.cluster.manager.idle), seconds=60)
+    print(len(body), took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_ten_thousand_pods_are_small_and_listed_fast() -> None:
+    done = subprocess.run([sys.executable, "-c", _MEASURE], capture_output=True, text=True, timeout=100, check=True)
+    size, seconds, memory = (float(word) for word in done.stdout.split())
+    assert size > 15_000_000
+    assert seconds < 1.0
+    assert memory < 500_000
