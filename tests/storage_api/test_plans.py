@@ -113,7 +113,7 @@ def matching(kind: str = "Pod", **found: Any) -> tuple[Clause, ...]:
                 conditions.equals("namespace", "ns-3"),
                 conditions.equals("resource_name", "name-3"),
             ),
-            {"key"},
+            {"key", "across"},
         ),
         (lambda: typed("pod"), {"listing"}),
         (lambda: typed("pod", namespace="ns-3,ns-4"), {"listing"}),
