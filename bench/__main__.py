@@ -7,6 +7,7 @@ import time
 # name -> module with `run()`; a module is imported only when its scenario runs.
 SCENARIOS = {
     "objects": "bench.objects",
+    "collector": "bench.collector",
     "storage": "bench.storage",
 }
 
