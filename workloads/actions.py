@@ -192,6 +192,13 @@ def _switch(field_name: str, value: bool) -> Action:
     return switch
 
 
+def resume_deployment(subject: Subject, options: Options) -> Outcome:
+    """Let it roll again; what was changed meanwhile is followed."""
+    had = bool(subject.read()["spec"].get("paused"))
+    item = subject.patch({"spec": {"paused": False}}, dry_run=options.dry_run)
+    return Outcome(_answer(subject, changed=had, paused=False), Tracking(item) if had and not options.dry_run else None)
+
+
 def pause_stateful_set(subject: Subject, options: Options) -> Outcome:
     """No pod is updated while the partition is above every ordinal; the old partition is kept in an annotation."""
     item = subject.read()
@@ -293,7 +300,7 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
         "rollback": rollback,
         "restart": restart,
         "pause": _switch("paused", True),
-        "resume": _switch("paused", False),
+        "resume": resume_deployment,
     },
     "statefulsets": {
         **_COMMON,

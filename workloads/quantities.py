@@ -15,7 +15,7 @@ def number(text: object) -> float:
         return 0.0
     digits, suffix = found.group(1), found.group(2) or ""
     try:
-        return float(digits + suffix) if suffix[:1] in ("e", "E") and len(suffix) > 1 else float(digits) * FACTORS[suffix]
+        return float(digits) * FACTORS[suffix] if suffix in FACTORS else float(digits + suffix)
     except ValueError:
         return 0.0
 
