@@ -18,7 +18,7 @@ from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.confirmation import Guarded, confirm
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
-from kubegale.api.parsing import integer, json_body
+from kubegale.api.parsing import boolean, integer, json_body
 from kubegale.api.schema import BOOLEAN, INTEGER, OBJECT, PAGING, TEXT, Described, Query, array, nullable, record
 from kubegale.errors import Forbidden, NotFound
 
@@ -126,6 +126,8 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         """Forget a cluster; what runs in it is left alone."""
         authorise(self, request, Act("delete", "clusters", cluster=pk))
         cluster = services.find(pk)
+        if boolean(request.query_params.get("dry_run", json_body(request).get("dry_run", False)), "dry_run"):
+            return {}
         protected = "is protected" if cluster.protected else ""
         confirm(request, Guarded("delete", "Cluster", cluster.name, identity=str(cluster.pk), protected=protected, require_name=True))
         services.remove(cluster)

@@ -85,7 +85,10 @@ def test_what_is_protected_at_the_default_level(admin: Caller, cluster: Cluster,
     Cluster.objects.filter(pk=cluster.pk).update(protected=True)
     assert delete(admin, "configmaps/plain", where)["code"] == 1010
     assert admin.code("DELETE", f"clusters/{cluster.pk}") == 1010
+    assert admin.code("DELETE", f"clusters/{cluster.pk}", dry_run="true") == 0
+    assert admin.code("GET", f"clusters/{cluster.pk}") == 0
     assert admin.code("DELETE", f"clusters/{cluster.pk}", confirm="true") == 0
+    assert admin.code("GET", f"clusters/{cluster.pk}") == 1002
 
 
 def test_the_levels_off_and_all(admin: Caller, put: Put, guarded: str, where: dict[str, Any], settings: Any) -> None:
