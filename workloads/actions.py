@@ -7,6 +7,7 @@ the outcome (`rollout`, `recreate`) and becomes an operation at the edge.
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 PAUSED_PARTITION = "kubegale.io/paused-partition"
 RERUN_OF = "kubegale.io/rerun-of"
 EVERYTHING = 2**31 - 1
+TRIES = 6
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 # What a rollback leaves alone, as kubectl does.
 KEPT_ANNOTATIONS = frozenset(
@@ -199,6 +201,18 @@ def resume_deployment(subject: Subject, options: Options) -> Outcome:
     return Outcome(_answer(subject, changed=had, paused=False), Tracking(item) if had and not options.dry_run else None)
 
 
+def _retried(act: Action) -> Action:
+    """Read and write again when the object was changed in between, as controllers do all the time."""
+
+    def retried(subject: Subject, options: Options) -> Outcome:
+        for _ in range(TRIES - 1):
+            with suppress(Conflict):
+                return act(subject, options)
+        return act(subject, options)
+
+    return retried
+
+
 def pause_stateful_set(subject: Subject, options: Options) -> Outcome:
     """No pod is updated while the partition is above every ordinal; the old partition is kept in an annotation."""
     item = subject.read()
@@ -307,8 +321,8 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
         "scale": scale,
         "rollback": rollback,
         "restart": restart,
-        "pause": pause_stateful_set,
-        "resume": resume_stateful_set,
+        "pause": _retried(pause_stateful_set),
+        "resume": _retried(resume_stateful_set),
     },
     "daemonsets": {
         **_COMMON,
