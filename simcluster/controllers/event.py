@@ -13,7 +13,9 @@ _KEPT = 3600.0
 
 def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     """Delete an old one; come back later for a young one."""
-    left = _KEPT - cluster.clock.since(obj.get("lastTimestamp") or obj["metadata"]["creationTimestamp"])
+    # A server keeps an event for an hour after its last write, whatever times the event itself tells.
+    stamps = filter(None, (obj.get("lastTimestamp"), obj["metadata"]["creationTimestamp"]))
+    left = _KEPT - min(cluster.clock.since(stamp) for stamp in stamps)
     if left > 0:
         return left + 1
     uid = (obj.get("involvedObject") or {}).get("uid", "")
