@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from django.core.signals import request_finished
+from django.db import close_old_connections
 
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
@@ -88,8 +90,30 @@ def test_logs_as_json_as_a_file_and_as_a_stream(
     query = {**where, "follow": "true", "tail_lines": 1, "timestamps": "true"}
     stream = admin.client.get(url, query_params=query, headers={"Accept": "text/event-stream"})
     assert stream["Content-Type"] == "text/event-stream"
-    assert next(iter(stream.streaming_content)).startswith(b'event: log\ndata: {"content":')
-    stream.close()
+    events = iter(stream.streaming_content)
+    assert next(events) == b": following\n\n"
+    assert next(events).startswith(b'event: log\ndata: {"content":')
+    end(stream)
+
+
+def end(response: Any) -> None:
+    """As a client that has gone; the test's own database connection stays open."""
+    request_finished.disconnect(close_old_connections)
+    response.close()
+    request_finished.connect(close_old_connections)
+
+
+def test_only_so_many_logs_are_followed_and_closing_one_makes_room(
+    admin: Caller, apiserver: RunningCluster, put: Put, space: str, where: dict[str, Any], settings: Any
+) -> None:
+    settings.LOG_FOLLOWERS = 1
+    name = one_pod(put, apiserver, space)["metadata"]["name"]
+    url, headers = f"/api/v1/kubernetes/pods/{name}/logs", {"Accept": "text/event-stream"}
+    for _ in range(2):
+        first = admin.client.get(url, query_params={**where, "follow": 1}, headers=headers)
+        assert first["Content-Type"] == "text/event-stream"
+        assert admin.client.get(url, query_params={**where, "follow": 1}, headers=headers).status_code == 429
+        end(first)
 
 
 def test_log_parameters_are_checked(admin: Caller, put: Put, where: dict[str, Any]) -> None:

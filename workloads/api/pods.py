@@ -1,7 +1,7 @@
 """One pod: restart, logs, events (contract 1.2)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -18,9 +18,10 @@ from workloads import recreation, services
 from workloads.api.actions import WorkloadView, caller, events_page, number
 from workloads.api.objects import Target
 from workloads.lookup import Subject, explaining
-from workloads.podlogs import LogOptions, open_log, read_log
+from workloads.podlogs import FollowedLog, LogOptions, open_log, read_log
 
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")
+PAUSE = 15.0
 HINT = "follow is ignored here; ask with Accept: text/event-stream, or open the socket of POST /pods/{name}/logs/stream"
 
 
@@ -138,30 +139,40 @@ def seconds(text: str, name: str) -> int:
     raise Invalid(f"{name} must be seconds or a duration such as 10m", field=name)
 
 
-def _opened(subject: Subject, options: LogOptions, *, follow: bool) -> Iterator[bytes]:
-    client, space = subject.client, subject.namespace
-    return explaining(client, subject.kind, space, lambda: open_log(subject.cluster, space, subject.name, options, follow=follow))
-
-
 def _download(subject: Subject, options: LogOptions) -> StreamingHttpResponse:
     """The whole log as a file, streamed."""
     name = f"{subject.name}-{options.container}.log" if options.container else f"{subject.name}.log"
-    response = StreamingHttpResponse(_opened(subject, options, follow=False), content_type="text/plain; charset=utf-8")
+    client, space = subject.client, subject.namespace
+    parts = explaining(client, subject.kind, space, lambda: open_log(subject.cluster, space, subject.name, options))
+    response = StreamingHttpResponse(parts, content_type="text/plain; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{re.sub(r"[^A-Za-z0-9._-]", "_", name)}"'
     return response
 
 
-def _events(subject: Subject, options: LogOptions) -> StreamingHttpResponse:
+class _Events:
     """Each line as an event `log` with {"content","timestamp","source"}, at the end an event `close`."""
-    source = f"{subject.name}/{options.container}" if options.container else subject.name
-    parts = _opened(subject, options, follow=True)
 
-    def stream() -> Iterator[bytes]:
-        for line in _lines(parts):
-            yield b"event: log\ndata: " + orjson.dumps(_entry(line.decode(errors="replace"), source, options.timestamps)) + b"\n\n"
+    def __init__(self, log: FollowedLog, source: str, stamped: bool) -> None:
+        self.log, self.source, self.stamped = log, source, stamped
+        self.close = log.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        """As bytes of text/event-stream; a comment now and then shows whether anybody still listens."""
+        yield b": following\n\n"
+        for line in _lines(self.log):
+            if line is None:
+                yield b": still here\n\n"
+            else:
+                yield b"event: log\ndata: " + orjson.dumps(_entry(line.decode(errors="replace"), self.source, self.stamped)) + b"\n\n"
         yield b'event: close\ndata: {"reason":"the log ended"}\n\n'
 
-    response = StreamingHttpResponse(stream(), content_type="text/event-stream")
+
+def _events(subject: Subject, options: LogOptions) -> StreamingHttpResponse:
+    """The log as server-sent events."""
+    source = f"{subject.name}/{options.container}" if options.container else subject.name
+    client, space = subject.client, subject.namespace
+    log = explaining(client, subject.kind, space, lambda: FollowedLog(subject.cluster, space, subject.name, options, pause=PAUSE))
+    response = StreamingHttpResponse(_Events(log, source, options.timestamps), content_type="text/event-stream")
     response["Cache-Control"], response["X-Accel-Buffering"] = "no-cache", "no"
     return response
 
@@ -171,9 +182,13 @@ def _entry(line: str, source: str, stamped: bool) -> dict[str, str]:
     return {"content": content, "timestamp": stamp, "source": source}
 
 
-def _lines(parts: Iterator[bytes]) -> Iterator[bytes]:
+def _lines(parts: Iterable[bytes | None]) -> Iterator[bytes | None]:
+    """Whole lines; None passes through."""
     rest = b""
     for part in parts:
+        if part is None:
+            yield None
+            continue
         *whole, rest = (rest + part).split(b"\n")
         yield from whole
     if rest:
