@@ -190,6 +190,29 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "/login"
 
+# Sign-in through an OpenID Connect provider; off while there is no client id.
+OIDC_RP_CLIENT_ID = env.text("OIDC_CLIENT_ID")
+OIDC_ENABLED = bool(OIDC_RP_CLIENT_ID)
+if OIDC_ENABLED:
+    _HINT = "OIDC_CLIENT_ID is set, so the provider's addresses are needed too."
+    OIDC_RP_CLIENT_SECRET = env.required("OIDC_CLIENT_SECRET", _HINT)
+    OIDC_ISSUER = env.required("OIDC_ISSUER", _HINT)
+    OIDC_OP_AUTHORIZATION_ENDPOINT = env.required("OIDC_AUTHORIZATION_ENDPOINT", _HINT)
+    OIDC_OP_TOKEN_ENDPOINT = env.required("OIDC_TOKEN_ENDPOINT", _HINT)
+    OIDC_OP_USER_ENDPOINT = env.required("OIDC_USERINFO_ENDPOINT", _HINT)
+    OIDC_OP_JWKS_ENDPOINT = env.required("OIDC_JWKS_ENDPOINT", _HINT)
+    OIDC_RP_SIGN_ALGO = env.choice("OIDC_SIGN_ALGORITHM", "RS256", ("RS256", "RS384", "RS512", "ES256", "ES384"))
+    OIDC_RP_SCOPES = env.text("OIDC_SCOPES", "openid profile email groups")
+    OIDC_USERNAME_CLAIM = env.text("OIDC_USERNAME_CLAIM", "preferred_username")
+    OIDC_GROUPS_CLAIM = env.text("OIDC_GROUPS_CLAIM", "groups")
+    OIDC_RENEW_ID_TOKEN_EXPIRY_SECONDS = env.integer("OIDC_RENEW_SECONDS", 900)
+    OIDC_USE_PKCE, OIDC_TIMEOUT = True, 10
+    LOGIN_REDIRECT_URL = "/"
+    INSTALLED_APPS.append("mozilla_django_oidc")
+    # A session ends soon after the provider has ended it.
+    MIDDLEWARE.append("mozilla_django_oidc.middleware.SessionRefresh")
+    AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "tenants.oidc.Backend"]
+
 # --- API ------------------------------------------------------------------------------------------------------------
 # The names of the setting -> the dialects' own; only those whose originals had no credentials can be opened.
 _OPENABLE = {"bcs": "bcs_storage", "k8sservice": "k8s_service", "walm": "walm"}

@@ -1,5 +1,6 @@
 """Every address: the dialects' prefixes, health, schema and admin."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
@@ -38,6 +39,7 @@ urlpatterns = [
     path("v1/k8sservice/", include(k8s_service.urlpatterns)),
     path("", include(walm.urlpatterns)),
     path("admin/", admin.site.urls),
+    *([path("oidc/", include("mozilla_django_oidc.urls"))] if settings.OIDC_ENABLED else []),
 ]
 
 
