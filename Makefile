@@ -1,5 +1,5 @@
 # Each target does the set-up that it needs, once; nothing here needs anything but Python 3.11 and make.
-.PHONY: help setup run serve test lint format bench lock
+.PHONY: help setup run serve test lint audit format bench lock
 .DEFAULT_GOAL := help
 
 PY := .venv/bin/python
@@ -31,6 +31,11 @@ lint: setup ## Style, types, import contracts, forgotten migrations, security
 	.venv/bin/lint-imports
 	$(OFFLINE) $(PY) -W ignore manage.py makemigrations --check --dry-run
 	$(PY) -m bandit --quiet --recursive --severity-level high billing clusters kubegale launcher simcluster storage_api tenants workloads
+
+	-@$(MAKE) --no-print-directory audit
+
+audit: setup ## Known vulnerabilities of the pinned packages; asks PyPI, so lint only shows what it says
+	timeout 120 .venv/bin/pip-audit --requirement requirements.txt --no-deps --disable-pip --progress-spinner off
 
 format: setup ## Put the code in the house style
 	$(PY) -m ruff check --fix .

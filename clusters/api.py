@@ -14,6 +14,7 @@ from clusters import operations, services
 from clusters.kinds import KINDS
 from clusters.models import Cluster, Operation, OperationStep
 from kubegale.api.audit import note
+from kubegale.api.audit import record as record_act
 from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.confirmation import Guarded, confirm
 from kubegale.api.dialect import DialectView, Page
@@ -208,7 +209,9 @@ class OperationViewSet(ViewSetMixin, DialectView):
 
     def cancel(self, request: Request, pk: str) -> Any:
         """The operation, which stops before its next step; refused when it is over."""
-        return operations.represent(operations.cancel(self._permitted(request, pk, "update")))
+        row = self._permitted(request, pk, "update")
+        record_act(request, Act("cancel", "operations", cluster=str(row.cluster_id or ""), namespace=row.namespace, name=str(row.pk)))
+        return operations.represent(operations.cancel(row))
 
     def _permitted(self, request: Request, pk: str, verb: str) -> Operation:
         """The operation; what the caller may not see does not exist for them."""

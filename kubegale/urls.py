@@ -39,8 +39,9 @@ urlpatterns = [
     path("v1/k8sservice/", include(k8s_service.urlpatterns)),
     path("", include(walm.urlpatterns)),
     path("admin/", admin.site.urls),
-    *([path("oidc/", include("mozilla_django_oidc.urls"))] if settings.OIDC_ENABLED else []),
 ]
+if settings.OIDC_ENABLED:
+    urlpatterns.append(path("oidc/", include("mozilla_django_oidc.urls")))
 
 
 def _refuse(request: HttpRequest, error: errors.DomainError, plain_status: int) -> HttpResponse:

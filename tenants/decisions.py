@@ -85,7 +85,9 @@ def _across(held: list[Holding], act: Act, wanted: Need) -> Extent | None:
         return extent
     if wanted.reach is policy.Reach.ANY:
         return extent
-    return extent if act.kind in policy.ACROSS_CLUSTERS and act.verb in policy.COLLECTIONS else None
+    if act.kind not in policy.ACROSS_CLUSTERS or act.verb not in policy.COLLECTIONS:
+        return None
+    return policy.across(_current_everywhere(held), wanted)
 
 
 def _current_everywhere(held: list[Holding]) -> list[Holding]:

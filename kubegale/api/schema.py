@@ -109,7 +109,7 @@ class DialectSchema(AutoSchema):
     def _responses(self, described: Described) -> Schema:
         dialect = self.view.dialect
         answer = dialect.envelope(dict(described.answer), described.paged)
-        good = answer if dialect.error_status != 200 else {"oneOf": [answer, dialect.error_schema]}
+        good = answer if dialect.error_status != 200 else {"anyOf": [answer, dialect.error_schema]}
         failure = {"description": "Refused or failed.", "content": {"application/json": {"schema": dialect.error_schema}}}
         success = {
             "description": "Done, or a failure in the document's envelope.",

@@ -37,13 +37,24 @@ TABLE: list[tuple[set[str], str, str]] = [
     # Clusters, namespaces and tenants that hold something of one's own.
     (EVERYBODY, "GET", "kubegale:clusters-list kubegale:clusters-detail kubegale:clusters-namespaces kubegale:namespaces-list"),
     (EVERYBODY, "GET", "kubegale:tenants walm:walm-tenants walm:walm-stats"),
-    ({"stranger", "admin"}, "GET", "kubegale:grants"),
+    # Narrowed to what one may see, kind by kind, once the kind is named; somebody else's recording is not found.
+    (
+        EVERYBODY,
+        "GET",
+        "kubegale:multicluster-* kubegale:history* kubegale:clusters-sync kubegale:recordings-detail kubegale:recordings-replay",
+    ),
+    (OPERATOR, "GET", "kubegale:recordings-list"),
     # Roles, bindings and service accounts are an admin's, to read as well.
     (
         ADMIN,
         "*",
         "kubegale:roles-* kubegale:rolebindings-* kubegale:clusterroles-* kubegale:clusterrolebindings-* kubegale:serviceaccounts-*",
     ),
+    (ADMIN, "*", "kubegale:bulk-roles kubegale:bulk-rolebindings kubegale:bulk-clusterroles kubegale:bulk-clusterrolebindings"),
+    (ADMIN, "*", "kubegale:bulk-serviceaccounts kubegale:bulk-nodes kubegale:bulk-namespaces kubegale:bulk-persistentvolumes"),
+    (ADMIN, "*", "kubegale:bulk-storageclasses kubegale:bulk-customresourcedefinitions"),
+    (ADMIN, "*", "kubegale:bulk-resourcequotas kubegale:bulk-limitranges"),
+    # An admin of a namespace sees the grants in it, as long as the cluster says that it is still the same namespace; this one is silent.
     (ADMIN, "*", "kubegale:audit* kubegale:grants*"),
     # Cluster-scoped kinds, quotas and what is the platform's: seen by who sees the cluster, changed by admins.
     (ADMIN, "POST PUT PATCH DELETE", "kubegale:clusters-* kubegale:nodes-* kubegale:namespaces-list kubegale:namespaces-detail"),
@@ -56,7 +67,7 @@ TABLE: list[tuple[set[str], str, str]] = [
     (ADMIN, "*", "bcs_storage:*"),
     # Terminals and files count as writes, whatever their method.
     (OPERATOR, "*", "kubegale:*terminal* kubegale:*-exec kubegale:*files*"),
-    (VIEWER, "*", "kubegale:*-logs-stream kubegale:*-watch"),
+    (VIEWER, "*", "kubegale:*-log-stream kubegale:*-logs-stream kubegale:*-watch"),
     # Everything else: reading is a viewer's, changing an operator's.
     (VIEWER, "GET", "kubegale:* k8s_service:* walm:*"),
     (OPERATOR, "POST PUT PATCH DELETE", "kubegale:* k8s_service:* walm:*"),

@@ -18,7 +18,7 @@ from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
 from kubegale.api.parsing import boolean, integer
 from kubegale.api.schema import CLUSTER, INTEGER, NAMESPACE, OBJECT, PAGING, TEXT, Described, Query, Schema, record
-from kubegale.errors import Invalid, NotFound
+from kubegale.errors import Forbidden, Invalid, NotFound
 from workloads import services
 from workloads.api.objects import ObjectView, Target
 from workloads.endpoints import selector_text
@@ -317,7 +317,10 @@ class OneRecording(DialectView):
         own = row.user_id == request.user.pk
         if not own:
             kind, namespace = ("nodes", "") if row.node else ("pods", row.namespace)
-            authorise(self, request, Act("exec", kind, "", str(row.cluster_id), namespace, row.node or row.pod))
+            try:
+                authorise(self, request, Act("exec", kind, "", str(row.cluster_id), namespace, row.node or row.pod))
+            except Forbidden:
+                raise NotFound(f"recording {pk[:60]!r} does not exist") from None
         if not self.replay:
             return recordings.represent(row)
         answer = StreamingHttpResponse(recordings.asciicast(row), content_type="application/x-asciicast")
