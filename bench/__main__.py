@@ -9,6 +9,7 @@ SCENARIOS = {
     "objects": "bench.objects",
     "collector": "bench.collector",
     "storage": "bench.storage",
+    "streams": "bench.streams",
 }
 
 

@@ -23,6 +23,7 @@ from kubegale.errors import Internal, TooManyRequests
 P = ParamSpec("P")
 T = TypeVar("T")
 THREADS = 4
+REDIS_CONNECTIONS = 8
 FRESH_SECONDS = 10.0
 SEAT_SECONDS = 90
 
@@ -45,8 +46,11 @@ async def in_database_thread(function: Callable[P, T], *args: P.args, **kwargs: 
 
 @lru_cache(maxsize=1)
 def store() -> "redis.asyncio.Redis":
-    """The connections to Redis of this process's event loop."""
-    return redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=3, socket_timeout=3)
+    """The few connections to Redis of this process's event loop; when hundreds of clients come at once they take turns."""
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        settings.REDIS_URL, max_connections=REDIS_CONNECTIONS, timeout=30, socket_connect_timeout=5, socket_timeout=10
+    )
+    return redis.asyncio.Redis(connection_pool=pool)
 
 
 def _access(cluster: int) -> Access:
