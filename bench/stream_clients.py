@@ -55,7 +55,7 @@ async def _seen(socket: ClientConnection, mark: str) -> None:
 
 
 async def main() -> None:
-    """One line of JSON with the addresses; one line back when all are open, one with the tally at the end."""
+    """One line of JSON with the addresses; one line back when all are open, and a tally of the time between two more lines."""
     wanted, tally = json.loads(sys.stdin.readline()), Tally()
     tasks = [asyncio.create_task(_logs(url, tally)) for url in wanted["logs"]]
     tasks += [asyncio.create_task(_terminal(url, tally)) for url in wanted["terminals"]]
@@ -76,8 +76,7 @@ async def main() -> None:
         json.dumps({"alive": alive, "lines_per_second": rate, "dropped": tally.dropped, "echo_p50": p50 * 1000, "echo_p95": p95 * 1000}),
         flush=True,
     )
-    for task in tasks:
-        task.cancel()
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
 
 
 if __name__ == "__main__":
