@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlencode
 
@@ -48,6 +49,8 @@ log = logging.getLogger(__name__)
 
 CHUNK = 500
 MAX_RESPONSE = 512 * 1024 * 1024
+# What reading an answer bit by bit may raise when the connection breaks or is shut down.
+READ_ERRORS: tuple[type[Exception], ...] = (HTTPError, OSError, HTTPException)
 PATCH_TYPES = {
     "json": "application/json-patch+json",
     "merge": "application/merge-patch+json",

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPException
 from queue import Empty, Full, Queue
 from threading import Event, Lock, Thread
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from clusters import services as registry
-from clusters.client import status_error
+from clusters.client import READ_ERRORS, status_error
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from kubegale.errors import TooManyRequests
@@ -64,7 +63,7 @@ def _open(cluster: Cluster, namespace: str, pod: str, options: LogOptions, *, fo
 
 def _parts(response: Any) -> Iterator[bytes]:
     try:
-        with suppress(OSError, HTTPException):
+        with suppress(*READ_ERRORS):
             while part := response.read1(1 << 16):
                 yield part
     finally:
