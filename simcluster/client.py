@@ -13,6 +13,9 @@ from simcluster.resources import Object
 if TYPE_CHECKING:
     from simcluster.cluster import Cluster
 
+# Components that are not part of the controller manager and own fields by their own name.
+_OWN_MANAGERS = {"kubelet", "default-scheduler", "ingress-nginx"}
+
 
 class Client:
     """Reads and writes in the name of one component."""
@@ -22,7 +25,8 @@ class Client:
         self.component = component
 
     def _options(self, subresource: str = "") -> WriteOptions:
-        return WriteOptions(self.component, validation="Ignore", subresource=subresource)
+        manager = self.component if self.component in _OWN_MANAGERS else "kube-controller-manager"
+        return WriteOptions(manager, validation="Ignore", subresource=subresource)
 
     def get(self, storage: str, namespace: str, name: str) -> Object | None:
         """One object, or None."""

@@ -27,7 +27,7 @@ def page(registry: Registry, target: Target, query: Mapping[str, str]) -> Page:
     """The page that the query asks for; 400, 410 or 504 as the API server says."""
     store, resource = registry.store, target.resource
     test = combined(resource, query)
-    limit = integer(query, "limit") or 0
+    limit = max(integer(query, "limit") or 0, 0)
     revision, after = store.revision, ""
     if query.get("continue"):
         revision, after = read_continue(query["continue"])

@@ -248,9 +248,8 @@ class Registry:
 
     def _decoded(self, resource: Resource, obj: Any, options: WriteOptions) -> Object:
         if not isinstance(obj, dict):
-            raise bad_request(
-                f"couldn't get version/kind; json parse error: json: cannot unmarshal {type(obj).__name__} into Go value of type struct"
-            )
+            given = {list: "array", str: "string", bool: "bool", type(None): "null"}.get(type(obj), "number")
+            raise bad_request(f"couldn't get version/kind; json parse error: json: cannot unmarshal {given} into Go value of type struct")
         self._check_kind(resource, obj)
         decoded, warnings = decoding.decode(resource, obj, self.type_of(resource), strictness=options.validation)
         options.warnings += warnings

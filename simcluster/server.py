@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from simcluster.resources import Object
 from simcluster.tables.cells import Column
 
 _ENDPOINTS_WARNING = '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"'
+_log = logging.getLogger(__name__)
 _TEXT = "text/plain; charset=utf-8"
 _HEALTH = {"/healthz", "/readyz", "/livez"}
 
@@ -85,6 +87,9 @@ class Server:
             return await self._answer(request, body)
         except ApiError as error:
             return _refusal(error)
+        except Exception as error:
+            _log.exception("%s %s failed", request.method, request.path_qs)
+            return _refusal(ApiError(500, "InternalError", f"Internal error occurred: {type(error).__name__}", details={}))
 
     async def _strike(self, rule: Rule, request: web.Request) -> web.StreamResponse | None:
         if rule.action == "delay":

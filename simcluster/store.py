@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import sys
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from simcluster.resources import Object
 HISTORY = 5000
 FIRST_REVISION = 1000
 ADDED, MODIFIED, DELETED = "ADDED", "MODIFIED", "DELETED"
+_NO_LABELS: dict[str, str] = {}
 Listener = Callable[["Change"], None]
 
 
@@ -26,15 +28,16 @@ class Record:
     def __init__(self, obj: Object, revision: int) -> None:
         meta = obj["metadata"]
         self.name: str = meta["name"]
-        self.namespace: str = meta.get("namespace", "")
+        self.namespace: str = sys.intern(meta.get("namespace", ""))
         self.key = f"{self.namespace}/{self.name}"
         self.uid: str = meta["uid"]
         self.revision = revision
-        self.labels: dict[str, str] = meta.get("labels") or {}
+        self.labels: dict[str, str] = meta.get("labels") or _NO_LABELS
         references = meta.get("ownerReferences") or ()
         self.owners: tuple[str, ...] = tuple(ref["uid"] for ref in references)
         self.owner: str = next((ref["uid"] for ref in references if ref.get("controller")), "")
-        self.raw = orjson.dumps(obj)
+        # A copy of the exact size: what orjson returns keeps the room that it was written in, 8 KB for a small object.
+        self.raw = bytes(memoryview(orjson.dumps(obj)))
         self.prefix = len(orjson.dumps({"kind": obj["kind"], "apiVersion": obj["apiVersion"]}))
         self._fields: dict[str, str] | None = None
 

@@ -1,4 +1,4 @@
-"""Event: gone an hour after it was last seen."""
+"""Event: gone an hour after it was written, or last seen if that is later."""
 
 from typing import TYPE_CHECKING
 
