@@ -30,7 +30,7 @@ def configure_logging(options: dict[str, Any]) -> None:
     ]
     ending: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     if options["format"] == "text":
-        ending = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        ending = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
