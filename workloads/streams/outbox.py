@@ -34,12 +34,13 @@ class Outbox:
 
     async def put(self, frame: Frame, size: int) -> None:
         """Queue a line in its order. Waits for room (so that the source is read no further), at most `stall` seconds unless paused."""
-        deadline = time.monotonic() + self._stall
+        deadline: float | None = None
         while self._size >= self._limit:
             self._room.clear()
-            paused = not self._flowing.is_set()
+            # A pause is a wish, not a stall: the clock of patience begins after it.
+            deadline = (deadline or time.monotonic() + self._stall) if self._flowing.is_set() else None
             try:
-                async with asyncio.timeout(None if paused else max(deadline - time.monotonic(), 0)):
+                async with asyncio.timeout(None if deadline is None else max(deadline - time.monotonic(), 0)):
                     await self._room.wait()
             except TimeoutError:
                 self._drop(size)

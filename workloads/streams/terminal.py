@@ -40,6 +40,7 @@ from workloads.streams.tickets import Ticket
 log = logging.getLogger(__name__)
 PODS = KINDS["pods"]
 TYPED_BYTES = 64 * 1024
+LOST_SECONDS = 5
 Opener = Callable[[Callable[[str], None]], AbstractAsyncContextManager[Channels]]
 LIVE: dict[str, "Session"] = {}
 
@@ -179,8 +180,11 @@ class Session:
         if self._ticket.options.get("node"):
             return Closing(CLUSTER_LOST, "the connection to the node's shell was lost")
         try:
-            client = await runtime.stream_client(self._ticket.cluster)
-            pod = await client.json("GET", PODS.path(namespace=self._ticket.namespace, name=self._ticket.name))
+            async with asyncio.timeout(LOST_SECONDS):
+                client = await runtime.stream_client(self._ticket.cluster)
+                pod = await client.json("GET", PODS.path(namespace=self._ticket.namespace, name=self._ticket.name))
+        except TimeoutError:
+            return Closing(CLUSTER_LOST, "cluster_lost")
         except DomainError as error:
             return Closing(NOT_FOUND, "pod_deleted") if error.code == "not_found" else Closing(CLUSTER_LOST, "cluster_lost")
         going = pod["metadata"].get("deletionTimestamp")
