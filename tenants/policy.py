@@ -118,6 +118,8 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("", "grants"): GRANTS,
     ("", "audit"): OVERSIGHT,
     ("", "users"): PLATFORM,
+    ("", "groups"): PLATFORM,
+    ("", "orders"): PLATFORM,
     ("", "plans"): Rule(read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.EVERYTHING),
     ("", "storage"): STORE,
 }

@@ -1,5 +1,6 @@
 """People: making them, and finding them and their groups by name."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth.models import Group, User
@@ -30,6 +31,33 @@ def create(name: str, password: str, *, role: str, cluster: str = "", namespace:
     except IntegrityError:
         raise Conflict(f"a user named {name!r} exists already") from None
     return user
+
+
+def change(
+    user: User,
+    *,
+    email: str | None = None,
+    password: str | None = None,
+    is_active: bool | None = None,
+    groups: Iterable[str] | None = None,
+) -> None:
+    """Change what is given, all of it or nothing; Invalid for a bad address, a weak password or a group's name that can be none.
+
+    A new password, and being switched off, end the person's sessions and JWTs.
+    """
+    user.email = user.email if email is None else email
+    user.is_active = user.is_active if is_active is None else is_active
+    try:
+        user.clean_fields(exclude=["password"])
+        if password is not None:
+            validate_password(password, user)
+            user.set_password(password)
+    except ValidationError as error:
+        raise Invalid(" ".join(error.messages)) from None
+    with transaction.atomic():
+        user.save(update_fields=["email", "is_active", "password"])
+        if groups is not None:
+            user.groups.set([find_group(name, create=True) for name in groups])
 
 
 def find(name: str) -> User:

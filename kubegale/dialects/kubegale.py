@@ -7,6 +7,7 @@ from django.conf import settings
 from django.urls import URLPattern, path
 from django.utils.translation import get_language
 
+from billing.api import buying
 from billing.api.orders import OrderViewSet
 from clusters.api import ClusterViewSet, OperationViewSet
 from clusters.kinds import KINDS, Kind
@@ -216,10 +217,14 @@ def _routes() -> Iterator[URLPattern]:
     yield path("operations", OperationViewSet.as_view({"get": "list"}, **bind), name="operations-list")
     yield path("operations/<str:pk>", OperationViewSet.as_view({"get": "retrieve"}, **bind), name="operations-detail")
     yield path("operations/<str:pk>/cancel", OperationViewSet.as_view({"post": "cancel"}, **bind), name="operations-cancel")
-    yield path("orders", OrderViewSet.as_view({"get": "list"}, **bind), name="orders-list")
+    yield path("orders", buying.Orders.as_view({"get": "list", "post": "create"}, **bind), name="orders-list")
+    yield path("orders/plans", buying.OrderPlans.as_view(**bind), name="orders-plans")
     yield path("orders/export", OrderViewSet.as_view({"get": "export"}, **bind), name="orders-export")
     yield path("orders/<str:pk>", OrderViewSet.as_view({"get": "retrieve"}, **bind), name="orders-detail")
     yield path("orders/<str:pk>/usage", OrderViewSet.as_view({"get": "usage"}, **bind), name="orders-usage")
+    yield path("orders/<str:pk>/pay", buying.OrderPayment.as_view(**bind), name="orders-pay")
+    yield path("orders/<str:pk>/refund", buying.OrderRefund.as_view(**bind), name="orders-refund")
+    yield path("orders/<str:pk>/secret", buying.OrderSecret.as_view(**bind), name="orders-secret")
     yield path("orders/<str:pk>/ledger", OrderViewSet.as_view({"get": "ledger"}, **bind), name="orders-ledger")
     yield from _stream_routes()
     for plural in ("resourcequotas", "limitranges"):
@@ -251,6 +256,9 @@ def _routes() -> Iterator[URLPattern]:
     yield path("plans/<str:name>", access.OnePlan.as_view(**bind), name="plans-detail")
     yield path("grants", access.Grants.as_view(**bind), name="grants")
     yield path("grants/<str:pk>", access.OneGrant.as_view(**bind), name="grants-detail")
+    yield path("users", access.People.as_view(**bind), name="users")
+    yield path("users/<str:name>", access.OnePerson.as_view(**bind), name="users-detail")
+    yield path("groups", access.Groups.as_view(**bind), name="groups")
     yield catch_all(DIALECT)
 
 

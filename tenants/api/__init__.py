@@ -2,6 +2,7 @@
 
 from tenants.api.audit import Audit, AuditExport
 from tenants.api.grants import Grants, OneGrant
+from tenants.api.people import Groups, OnePerson, People
 from tenants.api.sign_in import Login, Logout, Me, Password, Refresh
 from tenants.api.tenants import Members, OneMember, OnePlan, OneTenant, Plans, Tenants, Usage
 from tenants.api.tokens import OneToken, Tokens
@@ -10,16 +11,19 @@ __all__ = [
     "Audit",
     "AuditExport",
     "Grants",
+    "Groups",
     "Login",
     "Logout",
     "Me",
     "Members",
     "OneGrant",
     "OneMember",
+    "OnePerson",
     "OnePlan",
     "OneTenant",
     "OneToken",
     "Password",
+    "People",
     "Plans",
     "Refresh",
     "Tenants",

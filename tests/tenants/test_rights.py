@@ -32,6 +32,9 @@ TABLE: list[tuple[set[str], str, str]] = [
     (EVERYBODY, "*", "kubegale:login kubegale:refresh k8s_service:k8sservice-test walm:walm-live* walm:walm-livez walm:walm-readiness"),
     (EVERYBODY, "*", "vkube:vkube-regions vkube:vkube-images vkube:vkube-checkports"),
     (SECRET, "*", "vkube:*"),
+    # Selling, people and groups are the platform's.
+    (ADMIN, "*", "kubegale:orders-plans kubegale:orders-pay kubegale:orders-refund kubegale:orders-secret kubegale:users* kubegale:groups"),
+    (ADMIN, "POST", "kubegale:orders-list"),
     # One's own affairs; what belongs to others is not found.
     (EVERYBODY, "*", "kubegale:logout kubegale:me kubegale:password kubegale:tokens* kubegale:orders-* kubegale:operations-*"),
     # Clusters, namespaces and tenants that hold something of one's own.
