@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from clusters import kubeconfig
+from clusters import kubeconfig, lookups
 from clusters.addresses import check_prometheus
 from clusters.client import ClusterClient, Limits
 from clusters.models import Cluster
@@ -42,11 +42,13 @@ def search(keyword: str = "") -> QuerySet[Cluster]:
 def find(reference: object) -> Cluster:
     """A cluster by id or name; ClusterNotFound when there is none."""
     text = str(reference)
+    if known := lookups.known(text):
+        return known
     is_id = text.isascii() and text.isdigit() and len(text) < 18
     named = Q(pk=int(text)) if is_id else Q(name__iexact=text)
     if "\x00" in text or (found := clusters().filter(named).first()) is None:
         raise ClusterNotFound(f"cluster {text[:60]!r} does not exist")
-    return found
+    return lookups.keep(text, found)
 
 
 def default() -> Cluster:
@@ -182,6 +184,7 @@ SELF_REVIEW = {
 
 def update(cluster: Cluster, fields: Mapping[str, object]) -> Cluster:
     """Change some fields; a new kubeconfig is tried first, and the mask written back means unchanged."""
+    lookups.forget()
     if "name" in fields:
         cluster.name = _check_name(fields["name"])
     for field in EDITABLE:
@@ -203,6 +206,7 @@ def update(cluster: Cluster, fields: Mapping[str, object]) -> Cluster:
 
 def make_default(cluster: Cluster) -> None:
     """From now on, dialects that name no cluster act on this one."""
+    lookups.forget()
     clusters().filter(is_default=True).exclude(pk=cluster.pk).update(is_default=False)
     Cluster.objects.filter(pk=cluster.pk).update(is_default=True)
     cluster.is_default = True
@@ -210,6 +214,7 @@ def make_default(cluster: Cluster) -> None:
 
 def remove(cluster: Cluster) -> None:
     """Forget the cluster: its credentials are wiped, its objects are left alone, the row stays for history."""
+    lookups.forget()
     Cluster.objects.filter(pk=cluster.pk).update(deleted_at=timezone.now(), kubeconfig="", is_default=False)
     with _lock:
         _clients.pop(cluster.pk, None)
@@ -217,6 +222,7 @@ def remove(cluster: Cluster) -> None:
 
 def check(cluster: Cluster) -> Cluster.Status:
     """Look at the cluster again and note its state."""
+    lookups.forget()
     try:
         found: dict[str, Any] = {
             "version": probe(client(cluster)),

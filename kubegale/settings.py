@@ -51,6 +51,7 @@ MIDDLEWARE = [
     "kubegale.statistics.CountAnswers",
     "kubegale.observability.RequestLog",
     "clusters.identity.Nobody",
+    "clusters.lookups.Fresh",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "kubegale.api.routes.OptionalSlash",
