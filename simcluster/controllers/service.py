@@ -56,7 +56,7 @@ def _ports(obj: Object, chosen: list[Object]) -> list[Object]:
     for port in obj["spec"].get("ports") or ():
         number = _port_number(chosen[0], port) if chosen else (port.get("targetPort") if isinstance(port.get("targetPort"), int) else None)
         if number is not None:
-            found.append({**({"name": port["name"]} if port.get("name") else {}), "port": number, "protocol": port["protocol"]})
+            found.append({**({"name": port["name"]} if port.get("name") else {}), "port": number, "protocol": port.get("protocol", "TCP")})
     return found
 
 

@@ -53,11 +53,11 @@ def spelled(steps: list[str]) -> str:
 
 
 def reaching(value: Any) -> Any:
-    """Paths that lead into a document, or nearly."""
+    """Paths that lead into a document; an array right inside an array is reached by its place alone."""
     steps: list[str] = []
     while isinstance(value, dict | list) and value:
         if isinstance(value, list):
-            if len(steps) % 2:
+            if isinstance(value[0], list) or len(steps) % 2:
                 steps.append("0")
             value = value[0]
         else:
