@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, ClassVar
 
@@ -23,6 +23,7 @@ from storage_api.documents import RESOURCE
 from storage_api.paths import Path
 from storage_api.queries import Query
 from storage_api.services import feed, resources
+from storage_api.services.feed import Start
 from storage_api.times import TimeStyle
 
 NUMBERS = {"add": 1, "delete": 2, "change": 3}
@@ -63,7 +64,7 @@ class Subscription:
 
     cluster: str
     resource_type: str
-    since: int
+    since: Start
     max_events: int
     seconds: float
     must_differ: Path
@@ -86,7 +87,7 @@ class Feed(StorageView):
         process, or the caller in it, has as many streams as it may.
         """
         subscription = self._subscription(request)
-        feed.check_place(subscription.since)
+        feed.check_place(subscription.since.seq)
         caller = f"user {request.user.pk}" if request.user.pk else client_address(request)
         _places.take(caller)
         return StreamingHttpResponse(_Stream(subscription, caller), content_type=self.dialect.content_type)
@@ -103,7 +104,7 @@ class Feed(StorageView):
         return Subscription(
             cluster=self.kwargs["cluster"],
             resource_type=self._type(),
-            since=feed.latest() if since is None else since,
+            since=feed.now() if since is None else Start(since),
             max_events=body.whole("maxEvents"),
             seconds=min(timeout, settings.STORAGE_WATCH_SECONDS) if timeout > 0 else settings.STORAGE_WATCH_SECONDS,
             must_differ=paths.parse(must_differ) if must_differ else (),
@@ -156,7 +157,7 @@ def _parts(subscription: Subscription) -> Iterator[bytes]:
             yield f'{{"type":{NUMBERS[entry.op]},"value":{entry.document},"seq":{entry.seq}}}\n'.encode()
         sent += len(entries)
         if entries:
-            place = entries[-1].seq
+            place = replace(place, seq=entries[-1].seq)
         if 0 < subscription.max_events <= sent:
             break
         if time.monotonic() > beat:

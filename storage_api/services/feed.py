@@ -36,12 +36,26 @@ class Entry:
     document: str
 
 
-def latest() -> int:
-    """The place of the newest settled change; 0 when there is none."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A place to read on from. `seen` (a PostgreSQL snapshot, or empty) names what was there already, though not settled by then."""
+
+    seq: int
+    seen: str = ""
+
+
+_NOW = sql.SQL("""
+SELECT coalesce((SELECT r.seq FROM storage_change r WHERE {} ORDER BY r.seq DESC LIMIT 1), 0), pg_current_snapshot()::text
+""").format(_SETTLED)
+_UNSEEN = sql.SQL("AND NOT pg_visible_in_snapshot(r.xid, %s::pg_snapshot)")
+
+
+def now() -> Start:
+    """The place after which everything is new that commits from here on, and nothing else."""
     with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("SELECT r.seq FROM storage_change r WHERE {} ORDER BY r.seq DESC LIMIT 1").format(_SETTLED))
-        found = cursor.fetchone()
-        return int(found[0]) if found else 0
+        cursor.execute(_NOW)
+        seq, seen = cursor.fetchone()
+        return Start(int(seq), str(seen))
 
 
 def check_place(after: int) -> None:
@@ -59,7 +73,7 @@ def check_place(after: int) -> None:
 _NEXT = sql.SQL("""
 SELECT r.seq, r.op, {head} FROM (
   SELECT r.seq, sum(pg_column_size(r.data)) OVER (ORDER BY r.seq) - pg_column_size(r.data) AS before FROM storage_change r
-  WHERE r.cluster_id = %s AND r.resource_type = %s AND r.seq > %s AND {settled} {differs}
+  WHERE r.cluster_id = %s AND r.resource_type = %s AND r.seq > %s AND {settled} {unseen} {differs}
   ORDER BY r.seq LIMIT %s
 ) chosen JOIN storage_change r ON r.seq = chosen.seq
 WHERE chosen.before < {bytes} ORDER BY r.seq
@@ -67,16 +81,24 @@ WHERE chosen.before < {bytes} ORDER BY r.seq
 
 
 def after(
-    place: int, cluster_id: str, resource_type: str, *, style: TimeStyle, must_differ: Path = (), limit: int = PAGE
+    start: Start, cluster_id: str, resource_type: str, *, style: TimeStyle, must_differ: Path = (), limit: int = PAGE
 ) -> Sequence[Entry]:
     """The next settled changes of one type in one cluster; with `must_differ`, changes only where the document differs there."""
     statement = _NEXT.format(
         head=selection(CHANGE, {}, style).head,
         settled=_SETTLED,
+        unseen=_UNSEEN if start.seen else sql.SQL(""),
         differs=_DIFFERS if must_differ else sql.SQL(""),
         bytes=sql.Literal(PAGE_BYTES),
     )
-    params: list[Any] = [cluster_id, resource_type, place, *([list(must_differ), list(must_differ)] if must_differ else []), limit]
+    params: list[Any] = [
+        cluster_id,
+        resource_type,
+        start.seq,
+        *([start.seen] if start.seen else []),
+        *([list(must_differ)] * 2 if must_differ else []),
+    ]
+    params.append(limit)
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         return [Entry(*row) for row in cursor.fetchall()]

@@ -16,6 +16,7 @@ from storage_api.models import Alarm, Change, Event
 from storage_api.queries import Query
 from storage_api.services import bulk, feed, resources, upkeep
 from storage_api.services.bulk import Record
+from storage_api.services.feed import Start
 from storage_api.services.resources import Key
 from storage_api.times import TimeStyle
 from tests.storeserver import database
@@ -62,11 +63,26 @@ def test_a_change_that_commits_late_is_not_skipped() -> None:
         early.execute("BEGIN")
         early.execute(resources._PUT, ("0" * 24, "late", "Pod", "ns", "early", "{}"))
         put("late", "late", {})
-        assert [entry.seq for entry in feed.after(0, "late", "Pod", style=STYLE)] == []
+        assert [entry.seq for entry in feed.after(Start(0), "late", "Pod", style=STYLE)] == []
         early.execute("COMMIT")
-        names = [json.loads(entry.document)["resourceName"] for entry in feed.after(0, "late", "Pod", style=STYLE)]
+        names = [json.loads(entry.document)["resourceName"] for entry in feed.after(Start(0), "late", "Pod", style=STYLE)]
     assert names == ["early", "late"]
     resources.delete(Query(RESOURCE, resources.of_type("late", "Pod")))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_feed_from_now_on_holds_what_commits_later_and_nothing_older() -> None:
+    """However many other transactions are under way at that moment."""
+    with database() as other:
+        other.execute("BEGIN")
+        other.execute(resources._PUT, ("1" * 24, "now", "Pod", "ns", "open", "{}"))
+        put("now", "older", {})
+        start = feed.now()
+        put("now", "newer", {})
+        other.execute("COMMIT")
+        names = [json.loads(entry.document)["resourceName"] for entry in feed.after(start, "now", "Pod", style=STYLE)]
+    assert names == ["open", "newer"]
+    resources.delete(Query(RESOURCE, resources.of_type("now", "Pod")))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -74,12 +90,12 @@ def test_the_feed_goes_on_from_a_place_and_refuses_a_lost_one() -> None:
     for version in range(3):
         put("feed", "web", {"status": {"phase": f"p{version}"}, "n": version % 2})
     put("feed", "web", {"status": {"phase": "p2"}, "n": 5})
-    entries = feed.after(0, "feed", "Pod", style=STYLE)
+    entries = feed.after(Start(0), "feed", "Pod", style=STYLE)
     assert [entry.op for entry in entries] == ["add", "change", "change", "change"]
-    assert [entry.seq for entry in feed.after(entries[1].seq, "feed", "Pod", style=STYLE)] == [entry.seq for entry in entries[2:]]
-    differing = feed.after(0, "feed", "Pod", style=STYLE, must_differ=("data", "status", "phase"))
+    assert [entry.seq for entry in feed.after(Start(entries[1].seq), "feed", "Pod", style=STYLE)] == [entry.seq for entry in entries[2:]]
+    differing = feed.after(Start(0), "feed", "Pod", style=STYLE, must_differ=("data", "status", "phase"))
     assert [entry.seq for entry in differing] == [entry.seq for entry in entries[:3]]
-    feed.check_place(feed.latest())
+    feed.check_place(feed.now().seq)
     feed.check_place(0)
     with database() as cursor:
         cursor.execute("DELETE FROM storage_change WHERE seq <= %s", [entries[2].seq])
