@@ -60,7 +60,11 @@ def _narrowed(held: list[Holding], token: ApiToken | None) -> list[Holding]:
 
 def token_rights(token: ApiToken) -> frozenset[Right] | None:
     """The rights that a token's scopes leave; None leaves all of its user's."""
-    return frozenset(Right(scope) for scope in token.scopes if scope in list(Right)) if token.scopes else None
+    if not token.scopes:
+        return None
+    rights = frozenset(Right(scope) for scope in token.scopes if scope in list(Right))
+    # A scope only narrows: "read" leaves all the reading that the token's user may do.
+    return rights | {Right.READ_CLUSTER} if Right.READ in rights else rights
 
 
 def _current(held: list[Holding], wanted: Need, cluster: Cluster | None, namespace: str) -> list[Holding]:

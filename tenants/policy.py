@@ -23,6 +23,7 @@ class Right(StrEnum):
     """One thing that a role, or the scope of an API token, may allow; the values are the token scopes' names."""
 
     READ = "read"
+    READ_CLUSTER = "read:cluster"
     LOGS = "logs"
     STORE_READ = "storage:read"
     WRITE = "write"
@@ -77,8 +78,9 @@ class Rule:
 
 
 ORDINARY = Rule()
-# Nodes, volumes, storage classes, custom resource definitions: seen by who sees the whole cluster, changed by its admins.
-CLUSTER_WIDE = Rule(read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.CLUSTER)
+# Nodes, volumes, storage classes, custom resource definitions: seen and changed by the cluster's admins, as Kubernetes' own `view`,
+# `edit` and `admin` roles hold none of them. The right to see them stands apart so that an admin's read-only token has it too.
+CLUSTER_WIDE = Rule(read=Right.READ_CLUSTER, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.CLUSTER)
 # Roles, bindings, service accounts: whoever may write one may give themselves anything, and reading shows how.
 ACCESS_INSIDE = Rule(read=Right.MANAGE, write=Right.MANAGE)
 ACCESS_WIDE = Rule(read=Right.MANAGE, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.CLUSTER)

@@ -59,10 +59,10 @@ TABLE: list[tuple[set[str], str, str]] = [
     (ADMIN, "*", "kubegale:bulk-resourcequotas kubegale:bulk-limitranges"),
     # An admin of a namespace sees the grants in it, as long as the cluster says that it is still the same namespace; this one is silent.
     (ADMIN, "*", "kubegale:audit* kubegale:grants*"),
-    # Cluster-scoped kinds, quotas and what is the platform's: seen by who sees the cluster, changed by admins.
-    (ADMIN, "POST PUT PATCH DELETE", "kubegale:clusters-* kubegale:nodes-* kubegale:namespaces-list kubegale:namespaces-detail"),
-    (ADMIN, "GET", "kubegale:nodes-terminal"),
-    (ADMIN, "POST PUT PATCH DELETE", "kubegale:persistentvolumes-* kubegale:storageclasses-* kubegale:customresourcedefinitions-*"),
+    # Cluster-scoped kinds are an admin's; quotas and what is the platform's are changed by admins.
+    (ADMIN, "*", "kubegale:nodes-* kubegale:persistentvolumes-* kubegale:storageclasses-* kubegale:customresourcedefinitions-*"),
+    (ADMIN, "*", "walm:walm-storageclass* kubegale:metrics-nodes"),
+    (ADMIN, "POST PUT PATCH DELETE", "kubegale:clusters-* kubegale:namespaces-list kubegale:namespaces-detail"),
     (ADMIN, "POST PUT PATCH DELETE", "kubegale:resourcequotas-* kubegale:limitranges-* kubegale:tenants* kubegale:plans* walm:walm-tenant"),
     # The store: agents write with an admin's token, cut down to a cluster. A query by POST reads.
     (VIEWER, "GET", "bcs_storage:*"),
