@@ -16,6 +16,7 @@ from kubegale.api.dialect import Dialect, Page
 from kubegale.api.routes import catch_all
 from kubegale.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record
 from storage_api.api import across, history
+from storage_api.api.contents import Contents
 from storage_api.api.sync import SyncView
 from tenants import api as access
 from workloads.actions import ACTIONS, VERBS
@@ -212,6 +213,7 @@ def _routes() -> Iterator[URLPattern]:
     yield path("multicluster/resources/<str:kind>", across.Resources.as_view(**bind), name="multicluster-resources")
     yield path("multicluster/search", across.Names.as_view(**bind), name="multicluster-search")
     yield path("multicluster/overview", across.Overview.as_view(**bind), name="multicluster-overview")
+    yield path("store", Contents.as_view(**bind), name="store")
     yield path("clusters/<str:pk>/sync", SyncView.as_view(**bind), name="clusters-sync")
     yield path("clusters/<str:pk>/namespaces", NamespaceNames.as_view(**bind), name="clusters-namespaces")
     yield path("operations", OperationViewSet.as_view({"get": "list"}, **bind), name="operations-list")

@@ -14,6 +14,7 @@ from storage_api.services import bulk
 from storage_api.services.bulk import Record
 from storage_api.services.resources import Key
 from tenants import grants
+from tenants.policy import Role
 from tenants.tokens import create_api_token
 from tests.caller import Caller
 
@@ -170,3 +171,13 @@ def test_a_caller_sees_the_clusters_and_kinds_that_were_granted(fleet: tuple[Clu
 def test_clusters_that_judge_each_caller_are_left_out(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
     Cluster.objects.filter(name="east").update(impersonate=True)
     assert names(admin.data("GET", "multicluster/resources/pods")) == [("west", "web-west")]
+
+
+def test_what_the_store_holds_is_counted_by_cluster_and_type(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+    held = admin.data("GET", "store")
+    assert held["clusters"] == ["east", "west"]
+    assert {"cluster": "east", "type": "Pod", "namespaced": True, "count": 4} in held["types"]
+    assert {"cluster": "west", "type": "Node", "namespaced": False, "count": 1} in held["types"]
+    user = get_user_model().objects.create(username="westerner")
+    grants.give(user=user, role=Role.VIEWER, cluster="west")
+    assert Caller(create_api_token(user, "t")[1]).data("GET", "store")["clusters"] == ["west"]

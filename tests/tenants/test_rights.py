@@ -44,7 +44,8 @@ TABLE: list[tuple[set[str], str, str]] = [
     (
         EVERYBODY,
         "GET",
-        "kubegale:multicluster-* kubegale:history* kubegale:clusters-sync kubegale:recordings-detail kubegale:recordings-replay",
+        "kubegale:multicluster-* kubegale:history* kubegale:clusters-sync kubegale:recordings-detail kubegale:recordings-replay "
+        "kubegale:store",
     ),
     (OPERATOR, "GET", "kubegale:recordings-list"),
     # Roles, bindings and service accounts are an admin's, to read as well.

@@ -139,7 +139,8 @@ def test_a_dry_run_changes_nothing(admin: Caller, cluster: Cluster, space: str, 
                 "PATCH", "configmaps/kept", '{"data":{"key":"b"}}', content_type="application/merge-patch+json", dry_run="true", **where
             )
         case "DELETE":
-            admin.data("DELETE", "configmaps/kept", dry_run="true", **where)
+            forecast = admin.data("DELETE", "configmaps/kept", dry_run="true", **where)
+            assert (forecast["protected"], forecast["require_name"], forecast["impact"]["warnings"]) == ("", False, [])
     listed = admin.data("GET", "configmaps", labelSelector="app", **where)["items"]
     assert [(item["metadata"]["name"], item["data"]) for item in listed] == [("kept", {"key": "a"})]
 

@@ -171,7 +171,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         "partial_update": Described(
             "Patch an object", KUBERNETES_OBJECT, query=(*ITEM, DRY_RUN), body=ANYTHING, body_types=tuple(PATCH_TYPES.values())
         ),
-        "destroy": Described("Delete an object", OBJECT, query=DELETE),
+        "destroy": Described("Delete an object; with dry_run say what would go with it", OBJECT, query=DELETE),
     }
 
     def list(self, request: Request) -> Any:
@@ -240,7 +240,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         return self.shown(made, scope)
 
     def destroy(self, request: Request, name: str, namespace: str = "") -> Any:
-        """{}: the object is going."""
+        """{}: the object is going. With dry_run what would go with it: {"impact","protected","require_name"}."""
         target, _ = self.resolve(request, "delete", name=name, namespace=namespace)
         subject = Subject(target.cluster(), self.kind, self.scoped_kind(target, item=True), name)
         grace = target.option("grace_period", "gracePeriodSeconds")
@@ -255,7 +255,17 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             dry_run=target.flag("dry_run"),
             grace=integer(grace, "grace_period", minimum=0) if grace else None,
         )
-        return {}
+        return forecast(subject) if target.flag("dry_run") else {}
+
+
+def forecast(subject: Subject) -> dict[str, Any]:
+    """What deleting the object would take along, and whether and why it would have to be confirmed."""
+    item = subject.read()
+    return {
+        "impact": {"pods": None, "pvcs": None, "children": None, "warnings": [], **protection.impact(subject, item)},
+        "protected": protection.why(subject, item),
+        "require_name": subject.kind.plural in protection.NEEDS_NAME,
+    }
 
 
 def guard(request: Request, subject: Subject, action: str, *, protected: str = "") -> None:

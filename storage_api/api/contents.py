@@ -1,0 +1,37 @@
+"""What the store holds, for people who look into it: GET /store (the documents themselves are bcs-storage's)."""
+
+from typing import Any
+
+from rest_framework.request import Request
+
+from kubegale.api import audit
+from kubegale.api.auth import Act, authorise
+from kubegale.api.dialect import DialectView
+from kubegale.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, record
+from kubegale.errors import Forbidden
+from storage_api.services import contents
+
+HELD = record(cluster=TEXT, type=TEXT, namespaced=BOOLEAN, count=INTEGER)
+
+
+class Contents(DialectView):
+    """GET /store."""
+
+    operations = {
+        "get": Described("What the store holds, cluster by cluster and type by type", record(clusters=array(TEXT), types=array(HELD)))
+    }
+
+    def get(self, request: Request) -> Any:
+        """{"clusters","types"}: the clusterIds whose rows the caller may read, and how many documents of each type they have."""
+        names = [name for name in contents.clusters() if self._readable(request, name)]
+        return {"clusters": names, "types": contents.types(names)}
+
+    def _readable(self, request: Request, name: str) -> bool:
+        """What is left out of a list was no refusal, and is none in the audit trail."""
+        try:
+            authorise(self, request, Act("list", "storage", cluster=name))
+        except Forbidden:
+            kept = audit.deeds(request)
+            kept[:] = [deed for deed in kept if deed.allowed]
+            return False
+        return True

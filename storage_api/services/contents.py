@@ -1,0 +1,34 @@
+"""What the store holds: how many documents of which cluster and type."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import connection
+
+# One index look-up per cluster, however many rows it has.
+_CLUSTERS = """
+WITH RECURSIVE names AS (
+  (SELECT cluster_id FROM storage_resource ORDER BY cluster_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT r.cluster_id FROM storage_resource r WHERE r.cluster_id > names.cluster_id ORDER BY r.cluster_id LIMIT 1)
+  FROM names WHERE names.cluster_id IS NOT NULL
+) SELECT cluster_id FROM names WHERE cluster_id IS NOT NULL
+"""
+_TYPES = """
+SELECT cluster_id, resource_type, bool_or(namespace <> ''), count(*) FROM storage_resource
+WHERE cluster_id = ANY (%s) GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
+
+def clusters() -> list[str]:
+    """The clusterIds that have resources, sorted."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CLUSTERS)
+        return [str(row[0]) for row in cursor.fetchall()]
+
+
+def types(names: Iterable[str]) -> list[dict[str, Any]]:
+    """Type by type: {"cluster","type","namespaced","count"}."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TYPES, [list(names)])
+        return [dict(zip(("cluster", "type", "namespaced", "count"), row, strict=True)) for row in cursor.fetchall()]
