@@ -22,6 +22,7 @@ serve: ## The production web server, settings from the environment alone
 	@exec $(PY) -m launcher serve --end-with-parent
 
 test: setup ## The whole suite against real PostgreSQL and Redis (ARGS="tests/x.py -k name" to choose)
+	@launcher/browser.sh
 	$(PY) -m pytest -n 2 $(ARGS)
 
 lint: setup ## Style, types, import contracts, forgotten migrations, security

@@ -15,6 +15,13 @@ from tests.caller import Caller
 from tests.vkube import label_nodes
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say loudly that the walks through the console did not happen."""
+    reasons = {str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)}
+    for reason in sorted(reason for reason in reasons if "NO BROWSER" in reason):
+        terminalreporter.write_sep("!", reason.removeprefix("Skipped: "), red=True, bold=True)
+
+
 @pytest.fixture(scope="session")
 def apiserver_process() -> Iterator[RunningCluster]:
     """One simulated Kubernetes API server for the whole run; tests take `apiserver`."""

@@ -1,0 +1,96 @@
+"""A real Chromium: found, started once for a run, and what went wrong in its pages."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SWITCHES = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+ROOT = Path(__file__).resolve().parents[2]
+ARTIFACTS = ROOT / ".artifacts"
+AXE = Path(__file__).resolve().parent / "vendor" / "axe-core-4.14.1" / "axe.min.js"
+MISSING = (
+    "NO BROWSER: the walks through the console were SKIPPED. "
+    "Install chromium (Debian, Ubuntu: apt-get install chromium); make test does so as root."
+)
+DESK, PHONE = (1280, 800), (390, 844)
+
+
+def executable() -> str | None:
+    """Where Chromium is, or None."""
+    return next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """One browser."""
+    path = executable()
+    assert path, MISSING
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(SWITCHES))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Walk:
+    """One person's browser: opens pages, takes pictures, remembers every fault that the pages reported."""
+
+    def __init__(self, context: BrowserContext, base: str, name: str) -> None:
+        self.context, self.base, self.name = context, base, re.sub(r"[^\w-]+", "-", name)
+        self.faults: list[str] = []
+        self.pictures = 0
+        context.set_default_timeout(15_000)
+        self.page: Page = context.new_page()
+        self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        self.page.on("console", self._heard)
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            self.faults.append(f"console: {message.text}")
+
+    def open(self, path: str) -> Page:
+        """Go to a page of the console."""
+        self.page.goto(self.base + path)
+        return self.page
+
+    def picture(self, name: str = "", *, full: bool = False) -> Path:
+        """Keep what is seen now."""
+        ARTIFACTS.mkdir(exist_ok=True)
+        self.pictures += 1
+        path = ARTIFACTS / f"{self.name}-{self.pictures}{f'-{name}' if name else ''}.png"
+        self.page.screenshot(path=path, full_page=full)
+        return path
+
+    def axe(self) -> list[str]:
+        """Serious and critical faults of accessibility, each with the elements that have it."""
+        # Through the debugger, not as a script of the page: the page's policy forbids those.
+        self.page.evaluate(AXE.read_text())
+        found: dict[str, Any] = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        return [
+            f"{fault['id']}: {json.dumps([node['html'][:160] for node in fault['nodes'][:4]])}"
+            for fault in found["violations"]
+            if fault["impact"] in {"serious", "critical"}
+        ]
+
+    def is_wider_than_the_window(self) -> bool:
+        """Whether the page itself can be scrolled sideways."""
+        wide: bool = self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth + 1")
+        return wide

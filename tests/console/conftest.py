@@ -1,0 +1,87 @@
+"""The console as people meet it: a web server, a socket server, a simulated cluster, a person and their browser."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import Browser
+
+from clusters.models import Cluster
+from tests.console import browser as browsers
+from tests.console.browser import Walk
+from tests.socket_server import socket_server
+
+# Playwright runs an event loop in the thread of the tests, where Django would refuse to ask the database.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for the run; without one, tests that need it are skipped."""
+    if browsers.executable() is None:
+        pytest.skip(browsers.MISSING)
+    with browsers.chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def socket_port() -> Iterator[int]:
+    """The port of the WebSocket server."""
+    with socket_server() as port:
+        yield port
+
+
+@pytest.fixture
+def person(db: None) -> User:
+    """Somebody who may do everything."""
+    # No password: hashing one takes longer than most tests.
+    return get_user_model().objects.create_superuser("ada", "ada@example.com", None)
+
+
+@pytest.fixture
+def visitor(person: User) -> Client:
+    """A client with that person's session, for pages without a browser."""
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+Walker = Callable[..., Walk]
+
+
+@pytest.fixture
+def walker(transactional_db: None, live_server: Any, settings: Any, socket_port: int, browser: Browser, request: Any) -> Iterator[Walker]:
+    """Gives a browser to somebody: `walker(user)`, or `walker(None)` for who is not signed in; `size` is the window.
+
+    After the test no page may have reported a fault: no error of a script, nothing that the policy of the pages had to stop.
+    """
+    settings.WS_BASE_URL = f"ws://127.0.0.1:{socket_port}"
+    walks: list[Walk] = []
+
+    def start(user: User | None, *, size: tuple[int, int] = browsers.DESK, **options: Any) -> Walk:
+        # Chromium takes an animation that was cut short for what it is; tests need not wait for any.
+        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce", **options)
+        if user:
+            client = Client()
+            client.force_login(user)
+            cookie = client.cookies["sessionid"]
+            context.add_cookies([{"name": "sessionid", "value": cookie.value, "url": live_server.url}])
+        walks.append(Walk(context, live_server.url, f"{request.node.name}{len(walks) or ''}"))
+        return walks[-1]
+
+    yield start
+    faults = [fault for walk in walks for fault in walk.faults]
+    for walk in walks:
+        walk.picture("end")
+        walk.context.close()
+    assert not faults, faults
+
+
+@pytest.fixture
+def walk(walker: Walker, transactional_db: None, person: User, cluster: Cluster) -> Walk:
+    """The browser of somebody who may do everything, with a simulated cluster registered."""
+    return walker(person)
