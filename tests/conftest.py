@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
+from django.test import override_settings
 
 from clusters import services
 from clusters.models import Cluster
@@ -20,6 +21,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     reasons = {str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)}
     for reason in sorted(reason for reason in reasons if "NO BROWSER" in reason):
         terminalreporter.write_sep("!", reason.removeprefix("Skipped: "), red=True, bold=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """A hash that is as good as any for throw-away passwords: the real one takes longer than most tests."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +51,6 @@ def apiserver(apiserver_process: RunningCluster) -> RunningCluster:
 @pytest.fixture
 def admin(db: None) -> Caller:
     """An administrator's script: calls the JSON routes with an API token."""
-    # No password: hashing one takes longer than most tests.
     user = get_user_model().objects.create_superuser("admin", "admin@example.com", None)
     return Caller(create_api_token(user, "tests")[1])
 
