@@ -46,6 +46,7 @@ INSTALLED_APPS = [
     "storage_api",
     "tenants",
     "billing",
+    "console",
 ]
 MIDDLEWARE = [
     "kubegale.statistics.CountAnswers",
@@ -170,6 +171,8 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
 # --- Web ------------------------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGE_COOKIE_NAME = "language"
 USE_TZ = True
 TIME_ZONE = env.text("TIME_ZONE", "UTC")
 STATIC_URL = "/static/"
@@ -189,7 +192,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ]
-LOGIN_URL = "/login"
+LOGIN_URL = "/signin"
 
 # Sign-in through an OpenID Connect provider; off while there is no client id.
 OIDC_RP_CLIENT_ID = env.text("OIDC_CLIENT_ID")
@@ -239,7 +242,7 @@ AUDIT_STORE_WRITES = env.boolean("AUDIT_STORE_WRITES", True)
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 STREAM_POLICY = "tenants.streams"
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.authentication.BearerAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.authentication.BearerAuthentication", "tenants.authentication.SessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["kubegale.api.rendering.JSON"],
     "DEFAULT_PARSER_CLASSES": ["kubegale.api.parsing.BodyParser"],

@@ -4,9 +4,9 @@ from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
-from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from console import pages
 from kubegale import errors, health
 from kubegale.api.dialect import Dialect
 from kubegale.api.rendering import dumps
@@ -24,7 +24,6 @@ DIALECTS: dict[str, Dialect] = {
 }
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
@@ -42,6 +41,7 @@ urlpatterns = [
 ]
 if settings.OIDC_ENABLED:
     urlpatterns.append(path("oidc/", include("mozilla_django_oidc.urls")))
+urlpatterns.append(path("", include("console.urls")))
 
 
 def _refuse(request: HttpRequest, error: errors.DomainError, plain_status: int) -> HttpResponse:
@@ -63,7 +63,9 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """An address under no dialect's catch-all."""
+    """An address under no dialect's catch-all: people get a page, programs a sentence."""
+    if "text/html" in request.headers.get("Accept", "") and not request.path.startswith(tuple(DIALECTS)):
+        return pages.missing(request)
     return _refuse(request, errors.RouteNotFound(f"no such route: {request.method} {request.path}"), 404)
 
 

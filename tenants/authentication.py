@@ -1,6 +1,9 @@
-"""Who is calling: a bearer token, either a JWT or an API token."""
+"""Who is calling: a bearer token (a JWT or an API token), or a person of the console."""
+
+from dataclasses import dataclass
 
 from django.contrib.auth.models import AbstractBaseUser
+from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
@@ -29,3 +32,26 @@ class BearerAuthentication(BaseAuthentication):
     def authenticate_header(self, request: Request) -> str:
         """What a 401 asks for."""
         return "Bearer"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleSession:
+    """What `request.auth` is for a person of the console: the key of their session."""
+
+    key: str
+    user: AbstractBaseUser
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> "ConsoleSession | None":
+        """The session behind a page's request; None when nobody is signed in."""
+        user = request.user
+        return cls(request.session.session_key or "", user) if isinstance(user, AbstractBaseUser) and user.is_authenticated else None
+
+
+class SessionAuthentication(BaseAuthentication):
+    """A person of the console, calling in process; nothing that comes over the wire can set what is looked at here."""
+
+    def authenticate(self, request: Request) -> tuple[AbstractBaseUser, ConsoleSession] | None:
+        """(user, session), or None for every request from outside."""
+        session: ConsoleSession | None = getattr(request._request, "console_session", None)
+        return (session.user, session) if session else None

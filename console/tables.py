@@ -1,0 +1,212 @@
+"""A table for every kind: filter, labels, namespace, sort, pages, and rows that follow the cluster."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET
+
+from clusters.kinds import KINDS
+from console import cells, columns, navigation
+from console.columns import Column, Sight
+from console.gateway import Refused, call, quoted
+from console.health import Object, get
+from console.pages import is_fragment, page, sealed, signed_in
+
+SIZES = (50, 100, 250, 1000)
+DEFAULTS = {"page": 1, "size": SIZES[0]}
+KEPT = ("q", "namespace", "label", "sort", "size", "page")
+MOST_LABELS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the address of a table asks for."""
+
+    cluster: int
+    plural: str
+    q: str = ""
+    namespace: str = ""
+    label: str = ""
+    sort: str = ""
+    size: int = SIZES[0]
+    page: int = 1
+
+    @classmethod
+    def of(cls, request: HttpRequest, cluster: int, plural: str) -> "Wish":
+        """Out of the query; what makes no sense is the default."""
+        query = request.GET
+        size = _whole(query.get("size"), SIZES[0])
+        return cls(
+            cluster,
+            plural,
+            **{name: query.get(name, "").strip() for name in ("q", "namespace", "label", "sort")},
+            size=size if size in SIZES else SIZES[0],
+            page=max(_whole(query.get("page"), 1), 1),
+        )
+
+    @property
+    def address(self) -> str:
+        """The page without its query."""
+        return f"/clusters/{self.cluster}/{self.plural}"
+
+    def link(self, **changes: object) -> str:
+        """The same table with something changed; what is default is left out of the address."""
+        values = {name: getattr(self, name) for name in KEPT} | {"page": 1} | changes
+        shown = {
+            name: value for name, value in values.items() if value not in ("", None) and (name, value) not in (("page", 1), ("size", 50))
+        }
+        return self.address + (f"?{urlencode(shown)}" if shown else "")
+
+    @property
+    def filtered(self) -> bool:
+        """Whether anything narrows the table."""
+        return bool(self.q or self.namespace or self.label)
+
+
+def _whole(text: str | None, default: int) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else default
+
+
+def api_path(plural: str) -> str:
+    """The API's address of a kind: `pods`, or `resources/{group}/{version}/{plural}` for `widgets.v1.example.com`."""
+    if plural in KINDS:
+        return plural
+    name, _, rest = plural.partition(".")
+    version, _, group = rest.partition(".")
+    if not (name and version and group):
+        raise Refused(1004, plural, {}, 404)
+    return f"resources/{quoted(group)}/{quoted(version)}/{quoted(name)}"
+
+
+def is_namespaced(plural: str, items: Sequence[Object] = ()) -> bool:
+    """Whether objects of the kind live in namespaces; of custom kinds the objects themselves tell."""
+    return KINDS[plural].namespaced if plural in KINDS else not items or bool(get(items[0], "metadata", "namespace"))
+
+
+@require_GET
+@signed_in
+def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
+    """The page of a kind; for htmx the table alone, and 304 while nothing in it changed."""
+    wish = Wish.of(request, cluster, plural)
+    try:
+        answer = call(request, "GET", api_path(plural), query=_query(wish))
+    except Refused as refused:
+        if refused.code != 1001:
+            raise
+        return _shown(request, wish, {"problem": refused.message, "rows": "", "total": 0, "heads": _heads(wish, columns.of(plural), True)})
+    items, total = answer.data["items"], answer.data["total"]
+    mark = _mark(request, wish, items, total)
+    if request.headers.get("If-None-Match") == mark:
+        return sealed(request, HttpResponse(status=304, headers={"ETag": mark}))
+    response = _shown(request, wish, _table(request, wish, items, total))
+    response["ETag"] = mark
+    return response
+
+
+def _query(wish: Wish) -> dict[str, Any]:
+    return {
+        "cluster_id": wish.cluster,
+        "namespace": wish.namespace,
+        "keyword": wish.q,
+        "labelSelector": wish.label,
+        "page": wish.page,
+        "pageSize": wish.size,
+    }
+
+
+def _mark(request: HttpRequest, wish: Wish, items: Sequence[Object], total: int) -> str:
+    """Changes exactly when a row came, went or changed."""
+    versions = [f"{get(item, 'metadata', 'uid')}:{get(item, 'metadata', 'resourceVersion')}" for item in items]
+    seen = "\n".join([str(wish), str(total), request.LANGUAGE_CODE, *versions])
+    return f'"{hashlib.sha256(seen.encode()).hexdigest()[:32]}"'
+
+
+def _shown(request: HttpRequest, wish: Wish, found: Mapping[str, Any]) -> HttpResponse:
+    context = {"wish": wish, "cluster_id": wish.cluster, "title": navigation.title(wish.plural), "kind": navigation.kind_name(wish.plural)}
+    part = is_fragment(request) and request.headers.get("HX-Target") == "table"
+    return page(request, "console/parts/table.html" if part else "console/table.html", {**context, **found})
+
+
+def _table(request: HttpRequest, wish: Wish, items: Sequence[Object], total: int) -> dict[str, Any]:
+    sight = Sight(f"/clusters/{wish.cluster}", cells.zone_of(request), datetime.now(UTC))
+    namespaced = is_namespaced(wish.plural, items)
+    shown = columns.of(wish.plural)
+    last = max((total + wish.size - 1) // wish.size, 1)
+    return {
+        "heads": _heads(wish, shown, namespaced),
+        "rows": cells.safe("".join(row(wish.plural, item, shown, sight, namespaced) for item in items)),
+        "total": total,
+        "namespaced": namespaced,
+        "first": (wish.page - 1) * wish.size + 1 if items else 0,
+        "last": (wish.page - 1) * wish.size + len(items),
+        "previous": wish.link(page=min(wish.page - 1, last)) if wish.page > 1 else "",
+        "next": wish.link(page=wish.page + 1) if wish.page < last else "",
+        "sizes": [(size, wish.link(size=size), size == wish.size) for size in SIZES],
+        "labels": _labels(items),
+        "clear": wish.address,
+    }
+
+
+def _labels(items: Sequence[Object]) -> list[str]:
+    """The labels of what is shown, to choose from."""
+    found = {f"{key}={value}": None for item in items for key, value in (get(item, "metadata", "labels") or {}).items()}
+    return sorted(found)[:MOST_LABELS]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of one column: how it is sorted now ("ascending", "descending" or "") and the address that sorts it the other way."""
+
+    title: str
+    style: str
+    sorted: str
+    link: str
+
+
+def _heads(wish: Wish, shown: Sequence[Column], namespaced: bool) -> list[Head]:
+    own = [Column(_("Name"), columns.of_path(), sort="name"), *([Column(_("Namespace"), columns.of_path(), sort="namespace")] * namespaced)]
+    return [_head(wish, column) for column in [*own, *shown]]
+
+
+def _head(wish: Wish, column: Column) -> Head:
+    direction = {column.sort: "ascending", f"-{column.sort}": "descending"}.get(wish.sort, "") if column.sort else ""
+    return Head(str(column.title), _style(column), direction, "")
+
+
+def _style(column: Column) -> str:
+    return " ".join(name for name, wanted in (("wide", column.wide), ("right", column.right)) if wanted)
+
+
+def row(plural: str, item: Object, shown: Sequence[Column], sight: Sight, namespaced: bool) -> str:
+    """One row; its key and version let the page's script change only rows that changed."""
+    metadata = item.get("metadata") or {}
+    name, space = str(metadata.get("name", "")), str(metadata.get("namespace", ""))
+    address = f"{sight.base}/{cells.part(plural)}/{cells.part(space) if namespaced else '-'}/{cells.part(name)}"
+    key = cells.escaped(f"{space}/{name}" if namespaced else name)
+    parts = [
+        f'<tr data-row="{key}" data-version="{cells.escaped(metadata.get("resourceVersion", ""))}">',
+        f'<td class="pick"><input type="checkbox" name="row" value="{key}" aria-label="{key}"></td>',
+        f'<th scope="row"><a href="{address}">{cells.escaped(name)}</a></th>',
+    ]
+    if namespaced:
+        parts.append(f'<td class="space">{cells.escaped(space)}</td>')
+    for column in shown:
+        style = _style(column)
+        parts.append(f'<td class="{style}">' if style else "<td>")
+        parts.append(column.cell(item, sight) + "</td>")
+    parts.append("</tr>")
+    return "".join(parts)
+
+
+@require_GET
+@signed_in
+def namespaces(request: HttpRequest, cluster: int) -> HttpResponse:
+    """The options of a namespace picker."""
+    answer = call(request, "GET", f"clusters/{cluster}/namespaces")
+    return page(request, "console/parts/namespaces.html", {"names": answer.data, "chosen": request.GET.get("chosen", "")})

@@ -1,0 +1,54 @@
+"""What templates need of `console.cells`: text made harmless, ages, moments, states."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.template import Context
+from django.utils.safestring import SafeString
+
+from console import cells, navigation
+
+register = template.Library()
+
+
+@register.filter
+def shown(value: object) -> SafeString:
+    """Text of a cluster: escaped, control characters visible."""
+    return SafeString(cells.escaped("" if value is None else value))
+
+
+@register.filter
+def part(value: object) -> str:
+    """A name as one segment of an address."""
+    return cells.part(value)
+
+
+@register.simple_tag(takes_context=True)
+def age(context: Context, moment: object) -> SafeString:
+    """How long ago, kept going by the page's script."""
+    return SafeString(cells.age(moment, cells.zone_of(context.get("request")), datetime.now(UTC)))
+
+
+@register.simple_tag(takes_context=True)
+def moment(context: Context, value: object) -> SafeString:
+    """A moment in the viewer's zone."""
+    return SafeString(cells.moment(value, cells.zone_of(context.get("request"))))
+
+
+@register.simple_tag
+def status(word: str, tone: str) -> SafeString:
+    """A dot and its word."""
+    return SafeString(cells.status(word, tone))
+
+
+@register.filter
+def kind_title(plural: str) -> str:
+    """What a kind is called in lists."""
+    return navigation.title(plural)
+
+
+@register.filter
+def at(mapping: Any, key: Any) -> Any:
+    """A member of a mapping, or nothing."""
+    return mapping.get(key) if isinstance(mapping, dict) else None

@@ -1,0 +1,91 @@
+// What every page has: zone and theme, keys, menus, dialogs, notices, ages that go on.
+import { startAges } from "./times.js";
+
+document.documentElement.classList.add("scripted");
+
+const YEAR = 31536000;
+function keep(name, value) {
+  document.cookie = `${name}=${value}; path=/; max-age=${value ? YEAR : 0}; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
+}
+
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zone && !document.cookie.split("; ").includes(`zone=${zone}`)) keep("zone", zone);
+startAges();
+
+// --- preferences: a choice is kept at once; the form is for browsers without scripts --------------------------------
+for (const form of document.querySelectorAll("form[data-prefer]")) {
+  form.addEventListener("change", (event) => {
+    if (event.target.name === "theme") {
+      keep("theme", event.target.value);
+      if (event.target.value) document.documentElement.dataset.theme = event.target.value;
+      else delete document.documentElement.dataset.theme;
+      document.dispatchEvent(new CustomEvent("themechange"));
+    } else {
+      keep("language", event.target.value);
+      location.reload();
+    }
+  });
+}
+
+// --- the drawer of narrow screens -----------------------------------------------------------------------------------
+const menu = document.getElementById("menu");
+const side = document.getElementById("nav");
+function drawer(open) {
+  side?.classList.toggle("open", open);
+  menu?.setAttribute("aria-expanded", String(open));
+}
+menu?.addEventListener("click", () => drawer(!side.classList.contains("open")));
+
+// --- menus close when something else is pressed ---------------------------------------------------------------------
+document.addEventListener("click", (event) => {
+  for (const open of document.querySelectorAll("details.menu[open]")) if (!open.contains(event.target)) open.open = false;
+  const dismissed = event.target.closest("[data-dismiss]");
+  if (dismissed) dismissed.closest(".notice")?.remove();
+  if (event.target.closest("[data-close]")) event.target.closest("dialog")?.close();
+  if (side?.classList.contains("open") && !side.contains(event.target) && !menu.contains(event.target)) drawer(false);
+});
+
+// --- dialogs: whatever htmx puts into #dialog-body is shown in the dialog ---------------------------------------------
+const dialog = document.getElementById("dialog");
+document.body.addEventListener("htmx:afterSwap", (event) => {
+  if (event.detail.target.id === "dialog-body" && !dialog.open && event.detail.target.childElementCount) dialog.showModal();
+});
+document.body.addEventListener("close-dialog", () => dialog.close());
+dialog?.addEventListener("close", () => dialog.querySelector("#dialog-body").replaceChildren());
+document.body.addEventListener("htmx:sendError", () => say(document.body.dataset.offline || "KubeGale does not answer. Is the network there?"));
+
+// A notice above the page; `text` is shown as it is, never as HTML.
+export function say(text, tone = "error") {
+  const notice = document.createElement("div");
+  notice.className = `notice ${tone}`;
+  notice.setAttribute("role", tone === "error" ? "alert" : "status");
+  notice.textContent = text;
+  document.getElementById("notices")?.replaceChildren(notice);
+}
+
+// --- keys: / searches, g and a letter goes somewhere, Esc leaves ------------------------------------------------------
+let going = 0;
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+  const typing = event.target.closest("input, textarea, select, [contenteditable], .xterm, .cm-editor");
+  if (event.key === "Escape") {
+    for (const open of document.querySelectorAll("details.menu[open]")) open.open = false;
+    drawer(false);
+    if (typing && typing.matches(".search input, .filters input")) typing.blur();
+    return;
+  }
+  if (typing || dialog?.open) return;
+  if (event.key === "/") {
+    event.preventDefault();
+    document.getElementById("search")?.focus();
+  } else if (event.key === "f" && document.getElementById("filter")) {
+    event.preventDefault();
+    document.getElementById("filter").focus();
+  } else if (event.key === "g") {
+    going = Date.now();
+  } else if (Date.now() - going < 1500) {
+    const link = [...document.querySelectorAll("#nav a[data-key]")].find((one) => one.dataset.key === event.key);
+    going = 0;
+    if (link) location.assign(link.href);
+  }
+});
