@@ -52,6 +52,7 @@ from workloads.api.streams import (
     Recordings,
     TerminalTickets,
 )
+from workloads.api.topology import TopologyView
 
 # (code, sentence in Chinese) by what went wrong; the most particular class wins.
 CODES: tuple[tuple[type[errors.DomainError], int, str], ...] = (
@@ -214,6 +215,7 @@ def _routes() -> Iterator[URLPattern]:
     yield path("multicluster/search", across.Names.as_view(**bind), name="multicluster-search")
     yield path("multicluster/overview", across.Overview.as_view(**bind), name="multicluster-overview")
     yield path("store", Contents.as_view(**bind), name="store")
+    yield path("topology", TopologyView.as_view(**bind), name="topology")
     yield path("clusters/<str:pk>/sync", SyncView.as_view(**bind), name="clusters-sync")
     yield path("clusters/<str:pk>/namespaces", NamespaceNames.as_view(**bind), name="clusters-namespaces")
     yield path("operations", OperationViewSet.as_view({"get": "list"}, **bind), name="operations-list")
