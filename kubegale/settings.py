@@ -237,6 +237,7 @@ ACCESS_POLICY = "tenants.permissions.authorise"
 OPEN_ACCESS_POLICY = "tenants.permissions.open_to_all"
 IDENTITY_OF = "tenants.identities.named"
 AUDIT_SINK = "tenants.witness.write"
+AUDIT_READER = "tenants.audit.writes"
 AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 365)
 AUDIT_STORE_WRITES = env.boolean("AUDIT_STORE_WRITES", True)
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")

@@ -56,6 +56,7 @@ class Change(models.Model):
     resource_version = models.TextField(null=True)
     create_time = models.DateTimeField()
     data = models.JSONField()
+    written_by = models.TextField(null=True, help_text="The newest writers that the cluster named; see `authors`.")
 
     class Meta:
         managed = False

@@ -189,6 +189,11 @@ def is_audited(verb: str, kind: str, group: str = "") -> bool:
     return right is not Right.READ or (kind == "secrets" and not group)
 
 
+def is_write(verb: str) -> bool:
+    """Whether an act changes the object that it names."""
+    return VERBS.get(verb, Right.MANAGE) in {Right.WRITE, Right.MANAGE}
+
+
 def narrowed(holdings: Iterable[Holding], *, rights: frozenset[Right] | None, clusters: frozenset[int] | None) -> list[Holding]:
     """The holdings cut down to what a token allows; None leaves that side alone."""
     kept: list[Holding] = []

@@ -1,10 +1,13 @@
 """What happened to objects: /history and /history/diff, out of the store's log of changes."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import orjson
+from django.conf import settings
 from django.utils import timezone
+from django.utils.module_loading import import_string
 from rest_framework.request import Request
 
 from clusters import services as registry
@@ -13,10 +16,12 @@ from clusters.models import Cluster
 from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import DialectView
 from kubegale.api.pagination import page_request
-from kubegale.api.parsing import integer, moment
-from kubegale.api.schema import ANYTHING, CLUSTER, INTEGER, NAMESPACE, PAGING, TEXT, Described, Query, array, nullable, record
+from kubegale.api.parsing import boolean, integer, moment
+from kubegale.api.schema import ANYTHING, BOOLEAN, CLUSTER, INTEGER, NAMESPACE, PAGING, TEXT, Described, Query, array, nullable, record
 from kubegale.errors import Invalid
+from storage_api import authors
 from storage_api.api.sync import utc
+from storage_api.authors import Change, Deed
 from storage_api.differences import differences
 from storage_api.kinds import SECRETS
 from storage_api.services import across, past
@@ -24,6 +29,10 @@ from storage_api.services.past import Asked, Version
 
 MASK = "***"
 CHANGE = record(path=array(TEXT), op={"type": "string", "enum": ["add", "remove", "replace"]}, **{"from": ANYTHING, "to": ANYTHING})
+WHO = record(
+    source={"type": "string", "enum": ["audit", "managedFields"]},
+    **{name: nullable(TEXT) for name in ("user", "verb", "manager", "operation", "subresource", "at")},
+)
 VERSION = record(
     seq=INTEGER,
     at=TEXT,
@@ -33,6 +42,7 @@ VERSION = record(
     name=TEXT,
     uid=TEXT,
     resource_version=TEXT,
+    who=nullable(WHO),
     changes=nullable(array(CHANGE)),
 )
 OBJECT = (CLUSTER, Query("kind", TEXT, required=True), NAMESPACE, Query("name", TEXT))
@@ -48,7 +58,7 @@ class HistoryView(DialectView):
         reference, text = query.get("cluster_id", query.get("clusterId", "")), query.get("kind", "")
         authorise(self, request, Act("get", "clusters", cluster=reference or "0"))
         namespace, name = query.get("namespace", ""), query.get("name", "")
-        if not text or "\0" in f"{text}{namespace}{name}":
+        if not text or any("\0" in value for value in query.values()):
             raise Invalid("kind is required", field="kind")
         kind = across.find_kind(text)
         namespace = namespace if kind.namespaced else ""
@@ -63,18 +73,29 @@ class HistoryView(DialectView):
 
 
 class History(HistoryView):
-    """GET /history: what was added, changed and deleted, newest first."""
+    """GET /history: what was added, changed and deleted, when and by whom, newest first."""
 
     operations = {
         "get": Described(
-            "What happened to objects of a kind",
+            "What happened to objects of a kind, and who did it",
             record(items=array(VERSION), next_cursor=TEXT),
-            query=(*OBJECT, *TIMES, *PAGING[1:2], Query("op", TEXT, description="add, change or delete."), Query("cursor", TEXT)),
+            query=(
+                *OBJECT,
+                *TIMES,
+                *PAGING[1:3],
+                Query("op", TEXT, description="add, change or delete."),
+                Query("deleted", BOOLEAN, description="Objects that are gone: of each the last line."),
+                Query("diff", BOOLEAN, description="Say what changed. True for one object, false for many, unless given."),
+                Query("cursor", TEXT),
+            ),
         )
     }
 
     def get(self, request: Request) -> Any:
-        """Versions of one object or of all that the caller may list. `changes` is null when the version before is no longer kept."""
+        """Versions of one object or of all that the caller may list.
+
+        `changes` is null when the version before is no longer kept or `diff` is false, `who` when nobody can be named.
+        """
         cluster, kind, namespace, name, scope = self.subject(request, item=False)
         query, size = request.query_params, min(page_request(request.query_params).size, 200)
         if (op := query.get("op", "")) not in ("", "add", "change", "delete"):
@@ -83,23 +104,46 @@ class History(HistoryView):
         asked = Asked(
             namespace=namespace,
             name=name,
+            keyword=query.get("keyword", ""),
             namespaces=scope.namespaces,
             op=op,
+            deleted=boolean(query.get("deleted", "false"), "deleted"),
             since=moment(query.get("since", ""), "since"),
             until=moment(query.get("before", ""), "before"),
             below=integer(below, "cursor", minimum=1) if below else None,
             size=size + 1,
+            documents=boolean(query.get("diff", "true" if name else "false"), "diff"),
         )
         found = past.versions(cluster, kind, asked)
         more = str(found[size - 1].seq) if len(found) > size else ""
-        return {"items": [_version(version, kind) for version in found[:size]], "next_cursor": more}
+        deeds = _deeds(cluster, kind, found[:size])
+        return {"items": [_version(version, kind, deeds) for version in found[:size]], "next_cursor": more}
 
 
-def _version(version: Version, kind: Kind) -> dict[str, Any]:
-    changes: list[dict[str, Any]] | None = []
-    if version.op == "change":
+def _deeds(cluster: Cluster, kind: Kind, found: Sequence[Version]) -> list[Deed]:
+    """What our audit trail knows about these objects around these times."""
+    if not found:
+        return []
+    since, until = min(version.at for version in found) - authors.DELETION, max(version.at for version in found) + authors.SLACK
+    names = {(version.namespace, version.name) for version in found}
+    lines: Iterable[Mapping[str, Any]] = import_string(settings.AUDIT_READER)(
+        cluster.pk, (kind.group, kind.plural), names, since=since, until=until
+    )
+    return [Deed(**line) for line in lines]
+
+
+def _version(version: Version, kind: Kind, deeds: Iterable[Deed]) -> dict[str, Any]:
+    changes: list[dict[str, Any]] | None = None
+    if version.data is not None:
         before = version.before
-        changes = None if before is None else _masked(differences(orjson.loads(before), orjson.loads(version.data)), kind)
+        changes = [] if version.op != "change" else None
+        if version.op == "change" and before is not None:
+            changes = _masked(differences(orjson.loads(before), orjson.loads(version.data)), kind)
+    change = Change(
+        **{name: getattr(version, name) for name in ("at", "op", "namespace", "name", "uid", "resource_version")},
+        written_by=version.written_by,
+        written_before=version.written_before,
+    )
     return {
         "seq": version.seq,
         "at": utc(version.at),
@@ -109,6 +153,7 @@ def _version(version: Version, kind: Kind) -> dict[str, Any]:
         "name": version.name,
         "uid": version.uid,
         "resource_version": version.resource_version,
+        "who": authors.author(change, deeds),
         "changes": changes,
     }
 

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
@@ -12,6 +12,7 @@ from django.conf import settings
 from clusters.documents import Object, pruned
 from clusters.kinds import Kind
 from kubegale.errors import ClusterUnavailable
+from storage_api.authors import newest_writers
 
 
 class Meta(msgspec.Struct, rename="camel"):
@@ -43,8 +44,16 @@ def head(raw: bytes | msgspec.Raw) -> Meta:
     return found
 
 
-def document(raw: bytes | msgspec.Raw, kind: Kind) -> tuple[bytes, bool]:
-    """(JSON text to store, whether it says exactly what the cluster said)."""
+class Stored(NamedTuple):
+    """What is kept of an object: JSON text, whether it says exactly what the cluster said, and who wrote it last (see `authors`)."""
+
+    text: bytes
+    exact: bool
+    written_by: bytes | None
+
+
+def document(raw: bytes | msgspec.Raw, kind: Kind) -> Stored:
+    """What is to be kept of an object as it came."""
     try:
         obj = orjson.loads(memoryview(raw))
     except orjson.JSONDecodeError:
@@ -53,15 +62,16 @@ def document(raw: bytes | msgspec.Raw, kind: Kind) -> tuple[bytes, bool]:
         raise ClusterUnavailable("the cluster sent something that is no object", reason="bad_answer")
     obj.setdefault("apiVersion", kind.api_version)
     obj.setdefault("kind", kind.name)
+    written_by = newest_writers(obj)
     pruned(obj)
     if (kind.group, kind.plural) == ("", "secrets"):
         _hide(obj)
     text = orjson.dumps(obj)
     if b"\\u0000" not in text:
-        return text, True
+        return Stored(text, True, written_by)
     # PostgreSQL holds no NUL in a text.
     clean, replaced = _without_nul(obj)
-    return orjson.dumps(clean), not replaced
+    return Stored(orjson.dumps(clean), not replaced, written_by)
 
 
 def _without_nul(value: Any) -> tuple[Any, bool]:

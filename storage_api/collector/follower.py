@@ -191,11 +191,11 @@ class Follower:
             before = known.pop((meta.namespace, meta.name), None)
             if before == (meta.uid, meta.resource_version):
                 continue
-            text, same = document(raw, self.kind)
-            exact = exact and same
+            kept = document(raw, self.kind)
+            exact = exact and kept.exact
             key = self._key(meta.namespace, meta.name)
             replaced: list[Item] = [Record(key, None)] if before and before[0] != meta.uid else []
-            await self.around.queue.put(*replaced, Record(key, text, meta.resource_version))
+            await self.around.queue.put(*replaced, Record(key, kept.text, meta.resource_version, kept.written_by))
         return exact
 
     async def _take_events(self, chunk: Chunk) -> None:
@@ -255,8 +255,9 @@ class Follower:
         if change == "DELETED":
             await self.around.queue.put(Record(key, None), position)
             return
-        text, exact = document(raw, self.kind)
-        await self.around.queue.put(Record(key, text, meta.resource_version), *([] if exact else [Inexact(self.kind)]), position)
+        kept = document(raw, self.kind)
+        record = Record(key, kept.text, meta.resource_version, kept.written_by)
+        await self.around.queue.put(record, *([] if kept.exact else [Inexact(self.kind)]), position)
 
     async def _bookmark(self, raw: bytes) -> None:
         try:

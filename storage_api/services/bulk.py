@@ -14,11 +14,15 @@ from storage_api.sessions import retried
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One write: the document as JSON text, or None to delete. `resource_version` guards a deletion when the batch is guarded."""
+    """One write: the document as JSON text, or None to delete. `resource_version` guards a deletion when the batch is guarded.
+
+    `written_by` tells whom the cluster names as the last writers (see `authors`).
+    """
 
     key: Key
     data: bytes | None
     resource_version: str = ""
+    written_by: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Counts:
 _STAGE = """
 CREATE TEMPORARY TABLE IF NOT EXISTS storage_batch (
   object_id text, cluster_id text COLLATE "C", resource_type text COLLATE "C", namespace text COLLATE "C", resource_name text COLLATE "C",
-  data jsonb
+  data jsonb, written_by text
 ) ON COMMIT DELETE ROWS;
 DELETE FROM storage_batch;
 """
@@ -56,12 +60,13 @@ WHERE NOT %s OR r.uid IS DISTINCT FROM EXCLUDED.uid OR r.resource_version IS NUL
 _PUT = f"""
 WITH written AS (
   INSERT INTO storage_resource AS r
-    (object_id, cluster_id, resource_type, namespace, resource_name, data, create_time, update_time, change_time)
-  SELECT object_id, cluster_id, resource_type, namespace, resource_name, data, moment, moment, moment
+    (object_id, cluster_id, resource_type, namespace, resource_name, data, written_by, create_time, update_time, change_time)
+  SELECT object_id, cluster_id, resource_type, namespace, resource_name, data, written_by, moment, moment, moment
   FROM storage_batch, date_trunc('milliseconds', clock_timestamp()) AS moment
   ORDER BY cluster_id, resource_type, namespace, resource_name
   ON CONFLICT (cluster_id, resource_type, namespace, resource_name) DO UPDATE SET
     data = EXCLUDED.data,
+    written_by = EXCLUDED.written_by,
     update_time = greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond'),
     change_time = CASE WHEN r.data IS DISTINCT FROM EXCLUDED.data
                   THEN greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond') ELSE r.change_time END
@@ -69,9 +74,9 @@ WITH written AS (
   RETURNING r.*, xmax = 0 AS fresh
 ), logged AS (
   INSERT INTO storage_change
-    (at, op, object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data)
+    (at, op, object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data, written_by)
   SELECT update_time, CASE WHEN fresh THEN 'add' ELSE 'change' END, object_id, cluster_id, resource_type, namespace, resource_name, uid,
-         resource_version, create_time, data
+         resource_version, create_time, data, written_by
   FROM written WHERE change_time = update_time
 )
 SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh AND change_time = update_time),
@@ -134,7 +139,8 @@ def _copy_line(record: Record) -> bytes:
     key = record.key
     texts = (objectids.new(), key.cluster_id, key.resource_type, key.namespace, key.resource_name)
     cells = (*(text.encode() for text in texts), record.data or b"null")
-    return b"\t".join(map(_escaped, cells)) + b"\n"
+    written_by = b"\\N" if record.written_by is None else _escaped(record.written_by)
+    return b"\t".join([*map(_escaped, cells), written_by]) + b"\n"
 
 
 def _escaped(cell: bytes) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection
 from psycopg2 import sql
 
-from clusters.kinds import Kind
+from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
 from kubegale.errors import Expired, Forbidden, Invalid, NotFound
 from storage_api import selectors
@@ -124,7 +124,7 @@ def _read(cluster: Cluster, kind: Kind, at: datetime, where: Sequence[Clause], o
 # --- versions ---------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One line of the log, and the document before it (None: there was none, or it is no longer kept)."""
+    """One line of the log. `data` and `before` (None: there was none, or it is no longer kept) only where documents were asked for."""
 
     seq: int
     at: datetime
@@ -133,47 +133,91 @@ class Version:
     name: str
     uid: str
     resource_version: str
-    data: str
+    written_by: str | None
+    written_before: str | None
+    data: str | None
     before: str | None
 
 
 _VERSIONS = sql.SQL("""
-SELECT c.seq, c.at, c.op, c.namespace, c.resource_name, coalesce(c.uid, ''), coalesce(c.resource_version, ''), c.data::text, (
-  SELECT p.data::text FROM storage_change p
+SELECT c.seq, c.at, c.op, c.namespace, c.resource_name, coalesce(c.uid, ''), coalesce(c.resource_version, ''), c.written_by,
+       p.written_by, {document}, p.document
+FROM storage_change c LEFT JOIN LATERAL (
+  SELECT p.written_by, {before} AS document FROM storage_change p
   WHERE p.cluster_id = c.cluster_id AND p.resource_type = c.resource_type AND p.namespace = c.namespace
-    AND p.resource_name = c.resource_name AND p.seq < c.seq AND p.op <> 'delete' AND c.op = 'change' ORDER BY p.seq DESC LIMIT 1)
-FROM storage_change c WHERE c.cluster_id = %s AND c.resource_type = %s {where} ORDER BY c.seq DESC LIMIT %s
+    AND p.resource_name = c.resource_name AND p.seq < c.seq AND p.op <> 'delete' AND c.op = 'change' ORDER BY p.seq DESC LIMIT 1
+) p ON true
+WHERE c.cluster_id = %s AND c.resource_type = %s {where} ORDER BY c.seq DESC LIMIT %s
 """)
+_GONE = """NOT EXISTS (
+  SELECT 1 FROM storage_change n WHERE n.cluster_id = c.cluster_id AND n.resource_type = c.resource_type AND n.namespace = c.namespace
+    AND n.resource_name = c.resource_name AND n.seq > c.seq)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Which versions: of one object or of all in some namespaces (None is all), of one sort (add, change, delete), in [since, until)."""
+    """Which versions: of one object or of all in some namespaces (None is all), of one sort (add, change, delete), in [since, until).
+
+    `deleted`: of each object that is gone the last line alone. `documents`: with the documents themselves.
+    """
 
     namespace: str = ""
     name: str = ""
+    keyword: str = ""
     namespaces: frozenset[str] | None = None
     op: str = ""
+    deleted: bool = False
     since: datetime | None = None
     until: datetime | None = None
     below: int | None = None
     size: int = 20
+    documents: bool = True
 
 
 def versions(cluster: Cluster, kind: Kind, asked: Asked) -> list[Version]:
     """What happened, newest first; deleted objects too."""
     require_common(cluster)
+    column = "resource_name" if kind == KINDS["namespaces"] else "namespace"
     conditions: list[tuple[str, Any]] = [
         ("c.namespace = %s", asked.namespace or None),
         ("c.resource_name = %s", asked.name or None),
-        ("c.namespace = ANY (%s)", None if asked.namespaces is None else sorted(asked.namespaces)),
-        ("c.op = %s", asked.op or None),
+        ("position(lower(%s) IN lower(c.resource_name)) > 0", asked.keyword or None),
+        (f"c.{column} = ANY (%s)", None if asked.namespaces is None else sorted(asked.namespaces)),
+        ("c.op = %s", "delete" if asked.deleted else asked.op or None),
         ("c.at >= %s", asked.since),
         ("c.at < %s", asked.until),
         ("c.seq < %s", asked.below),
     ]
     given = [(text, value) for text, value in conditions if value is not None]
-    where = sql.SQL("").join([sql.SQL(f" AND {text}") for text, _ in given])
+    where = sql.SQL("").join([sql.SQL(f" AND {text}") for text, _ in given] + ([sql.SQL(f" AND {_GONE}")] if asked.deleted else []))
+    document, before = ("c.data::text", "p.data::text") if asked.documents else ("NULL", "NULL::text")
+    statement = _VERSIONS.format(where=where, document=sql.SQL(document), before=sql.SQL(before))
     with connection.cursor() as cursor:
-        cursor.execute(_VERSIONS.format(where=where), [cluster.name, resource_type(kind), *(value for _, value in given), asked.size])
+        cursor.execute(statement, [cluster.name, resource_type(kind), *(value for _, value in given), asked.size])
         return [Version(*row) for row in cursor.fetchall()]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A version as it is kept: its place in the log, when it was written, the document."""
+
+    seq: int
+    at: datetime
+    data: bytes
+
+
+_BY_SEQ = """
+SELECT seq, at, data::text FROM storage_change
+WHERE seq = %s AND cluster_id = %s AND resource_type = %s AND namespace = %s AND resource_name = %s
+"""
+
+
+def version(cluster: Cluster, kind: Kind, name: str, *, namespace: str, seq: int) -> Kept:
+    """One version by its place in the log; of a deletion what was deleted. NotFound for a place that is not this object's."""
+    require_common(cluster)
+    if "\0" in f"{namespace}{name}":
+        raise Invalid("a name holds a NUL")
+    found = _one(_BY_SEQ, seq, cluster.name, resource_type(kind), namespace, name)
+    if found is None:
+        raise NotFound(f'{kind.plural} "{name}" has no version {seq}, or it is no longer kept', reason="NotFound")
+    return Kept(int(found[0]), found[1], found[2].encode())

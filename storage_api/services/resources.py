@@ -51,6 +51,7 @@ WITH written AS (
   SELECT %s, %s, %s, %s, %s, %s::jsonb, moment, moment, moment FROM date_trunc('milliseconds', clock_timestamp()) AS moment
   ON CONFLICT (cluster_id, resource_type, namespace, resource_name) DO UPDATE SET
     data = EXCLUDED.data,
+    written_by = NULL,
     update_time = greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond'),
     change_time = CASE WHEN r.data IS DISTINCT FROM EXCLUDED.data
                   THEN greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond') ELSE r.change_time END

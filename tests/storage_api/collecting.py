@@ -75,8 +75,7 @@ def in_cluster(server: RunningCluster, only: Collection[str] = ()) -> dict[tuple
                 continue
             kind = Kind(resource.kind, resource.plural, resource.group, resource.version, resource.namespaced)
             for record in server.store.list(resource.storage):
-                text, _ = document(record.raw, kind)
-                found[resource_type(kind), record.namespace, record.name] = orjson.loads(text)
+                found[resource_type(kind), record.namespace, record.name] = orjson.loads(document(record.raw, kind).text)
         return found
 
     return server.call(read)
