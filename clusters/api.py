@@ -121,6 +121,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         """Change some fields; a new kubeconfig is tried first."""
         authorise(self, request, Act("update", "clusters", cluster=pk))
         body: Mapping[str, object] = json_body(request)
+        note(request, details={"changed": sorted(set(body) & {"name", "kubeconfig", "is_default", *services.EDITABLE})})
         return represent(services.update(services.find(pk), body))
 
     def destroy(self, request: Request, pk: str) -> Any:

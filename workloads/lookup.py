@@ -1,7 +1,7 @@
 """One object in one cluster: reading and patching it, and saying what exactly is missing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import orjson
@@ -24,6 +24,8 @@ class Subject:
     kind: Kind
     namespace: str
     name: str
+    # The JSON first read (`before`) and that of the latest change (`after`): what the audit trail compares.
+    seen: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def client(self) -> ClusterClient:
@@ -33,18 +35,27 @@ class Subject:
     def read(self, *, subresource: str | None = None) -> Object:
         """The object as it is now; NamespaceNotFound when it is the namespace that is missing."""
         path = self.kind.path(namespace=self.namespace or None, name=self.name, subresource=subresource)
-        return self._object(lambda: self.client.request("GET", path))
+        raw = explaining(self.client, self.kind, self.namespace, lambda: self.client.request("GET", path))
+        self.seen.setdefault("before", raw)
+        return _object(raw)
 
     def patch(self, body: object, *, patch: str = "merge", subresource: str | None = None, dry_run: bool = False) -> Object:
         """The object after a merge, strategic or json patch."""
         space, query = self.namespace or None, {"dryRun": "All" if dry_run else ""}
-        return self._object(
-            lambda: self.client.patch(self.kind, self.name, body, patch=patch, namespace=space, subresource=subresource, query=query)
+        raw = explaining(
+            self.client,
+            self.kind,
+            self.namespace,
+            lambda: self.client.patch(self.kind, self.name, body, patch=patch, namespace=space, subresource=subresource, query=query),
         )
+        if not dry_run:
+            self.seen["after"] = raw
+        return _object(raw)
 
-    def _object(self, call: Callable[[], bytes]) -> Object:
-        found: Object = orjson.loads(explaining(self.client, self.kind, self.namespace, call))
-        return found
+
+def _object(raw: bytes) -> Object:
+    found: Object = orjson.loads(raw)
+    return found
 
 
 def explaining(client: ClusterClient, kind: Kind, namespace: str, call: Callable[[], T]) -> T:

@@ -17,6 +17,7 @@ from clusters import services as registry
 from clusters.api import cluster_reference
 from clusters.models import Cluster
 from kubegale import errors
+from kubegale.api.audit import note
 from kubegale.api.auth import Act, authorise
 from kubegale.api.dialect import Dialect, DialectView, Page
 from kubegale.api.parsing import loads, raw_body
@@ -244,6 +245,7 @@ class UpdatePodReplicas(ServiceView):
         replicas = endpoints.set_replicas(self.cluster(), namespace, name, self.parameters.whole_number("replicas"))
         if replicas is None:
             raise QueryFailed(NO_SPEC)
+        note(request, details={"replicas": replicas})
         return {"deploymentName": name, "nameSpace": namespace, "replicas": replicas}
 
 

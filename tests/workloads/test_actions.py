@@ -309,3 +309,19 @@ def test_actions_on_what_is_not_there(act: Acting) -> None:
     assert act.admin("POST", "deployments/none/restart", body)["code"] == 1003
     assert act.admin("POST", "deployments/none/restart", {"cluster_id": 999_999, "namespace": "x"})["code"] == 1002
     assert act.admin("POST", "deployments/none/restart", {"cluster_id": act.cluster.pk})["code"] == 1001
+
+
+def test_the_audit_trail_says_what_an_action_changed(act: Acting, put: Put) -> None:
+    put("deployments", workload(replicas=1))
+    act.data("deployments/web/scale", replicas=3)
+    act.data("deployments/web/pause")
+    act.data("deployments/web/pause", dry_run=True)
+    act.admin("DELETE", "deployments/web", cluster_id=act.cluster.pk, namespace=act.space)
+    lines = {
+        line["verb"]: line for line in act.admin.data("GET", "audit", kind="deployments", namespace=act.space, pageSize=100)["items"][::-1]
+    }
+    assert {"path": "spec.replicas", "before": 1, "after": 3} in lines["scale"]["diff"]
+    assert (lines["scale"]["details"]["replicas"], lines["scale"]["details"]["previous_replicas"]) == (3, 1)
+    assert lines["pause"]["details"]["dry_run"] is True
+    assert lines["pause"]["diff"] == []
+    assert {"path": "spec.paused", "before": True} in lines["delete"]["diff"]

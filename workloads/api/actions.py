@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.viewsets import ViewSetMixin
 
 from clusters import tasks
+from kubegale.api.audit import note
 from kubegale.api.auth import Act, authorise
 from kubegale.api.dialect import Page
 from kubegale.api.pagination import page_request
@@ -42,6 +43,12 @@ def number(target: Target, name: str, *, minimum: int = 0, maximum: int = MAX_RE
     """A whole number out of body or query, or None."""
     value = target.given(name)
     return None if value in (None, "") else integer(value, name, minimum=minimum, maximum=maximum)
+
+
+def witness(request: Request, subject: Subject, *, dry_run: bool = False, **said: Any) -> None:
+    """Tell the audit trail what was changed in the object, and of the answer what is a number, a name or yes or no."""
+    plain = {key: value for key, value in said.items() if isinstance(value, str | int) and key not in {"kind", "name", "namespace"}}
+    note(request, details={**plain, **({"dry_run": True} if dry_run else {})}, **(subject.seen if "after" in subject.seen else {}))
 
 
 class WorkloadView(ObjectView):
@@ -92,6 +99,7 @@ class ActionView(WorkloadView):
         target, subject = self.subject(request, self.verb, name)
         options, deadline = read_options(target), number(target, "deadline_seconds", minimum=1, maximum=86_400)
         outcome = actions.run(subject, self.verb, options)
+        witness(request, subject, dry_run=options.dry_run, **outcome.data)
         data = {**outcome.data, "dry_run": options.dry_run, "warnings": outcome.warnings, "operation_id": None}
         if outcome.rollout is None:
             return data

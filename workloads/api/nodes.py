@@ -13,7 +13,7 @@ from kubegale.api.parsing import boolean, integer
 from kubegale.api.schema import BOOLEAN, INTEGER, KUBERNETES_OBJECT, TEXT, Described, array, record
 from kubegale.errors import Invalid
 from workloads import drain, nodes
-from workloads.api.actions import WorkloadView, caller, number
+from workloads.api.actions import WorkloadView, caller, number, witness
 from workloads.api.objects import Target, guard
 from workloads.api.pods import seconds
 from workloads.evictions import Flags
@@ -46,7 +46,9 @@ class NodeSchedule(NodeView):
         given = target.given("schedulable")
         if given is None:
             raise Invalid("schedulable is required", field="schedulable")
-        return nodes.schedule(subject, schedulable=boolean(given, "schedulable"), dry_run=target.flag("dry_run"))
+        node = nodes.schedule(subject, schedulable=boolean(given, "schedulable"), dry_run=target.flag("dry_run"))
+        witness(request, subject, dry_run=target.flag("dry_run"))
+        return node
 
 
 class NodeDrain(NodeView):

@@ -255,7 +255,10 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             dry_run=target.flag("dry_run"),
             grace=integer(grace, "grace_period", minimum=0) if grace else None,
         )
-        return forecast(subject) if target.flag("dry_run") else {}
+        if target.flag("dry_run"):
+            return forecast(subject)
+        note(request, before=subject.seen.get("before"), after=None)
+        return {}
 
 
 def forecast(subject: Subject) -> dict[str, Any]:

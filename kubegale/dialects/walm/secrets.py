@@ -131,7 +131,7 @@ class Secrets(SecretView):
     def _read(self, request: Request) -> tuple[str, str, dict[str, str]]:
         with explained("failed to read request body: "):
             name, kind, data = _body(request)
-        note(request, name=name)
+        note(request, name=name, details={"keys": sorted(data)})
         return name, kind, data
 
 
