@@ -59,7 +59,7 @@ def age(*path: str) -> Callable[[Object, Sight], str]:
 
 
 def _state(plural: str) -> Column:
-    return Column(_("Status"), lambda item, sight: cells.status(*health.of(plural, item)), sort="status")
+    return Column(_("Status"), lambda item, sight: cells.status(*health.of(plural, item)), sort="status" if plural in PHASED else "")
 
 
 def _ready(item: Object, sight: Sight) -> str:
@@ -174,6 +174,7 @@ def _seen(item: Object, sight: Sight) -> str:
     return cells.age(moment or get(item, "metadata", "creationTimestamp"), sight.zone, sight.now)
 
 
+PHASED = ("pods", "persistentvolumeclaims", "persistentvolumes", "namespaces")
 AGE = Column(_("Age"), age("metadata", "creationTimestamp"), right=True, sort="created")
 IMAGES = Column(_("Image"), _images, wide=True)
 READY = Column(_("Ready"), _replicas, right=True)

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS
+from clusters.troubles import TROUBLES
 from console import cells, columns, navigation
 from console.columns import Column, Sight
 from console.gateway import Refused, call, quoted
@@ -19,9 +20,10 @@ from console.health import Object, get
 from console.pages import is_fragment, page, sealed, signed_in
 
 SIZES = (50, 100, 250, 1000)
-DEFAULTS = {"page": 1, "size": SIZES[0]}
-KEPT = ("q", "namespace", "label", "sort", "size", "page")
+DEFAULTS = {"page": 1, "size": SIZES[0], "troubled": False}
+KEPT = ("q", "namespace", "label", "troubled", "sort", "size", "page")
 MOST_LABELS = 200
+TELLING = ("created", "restarts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Wish:
     q: str = ""
     namespace: str = ""
     label: str = ""
+    troubled: bool = False
     sort: str = ""
     size: int = SIZES[0]
     page: int = 1
@@ -46,6 +49,7 @@ class Wish:
             cluster,
             plural,
             **{name: query.get(name, "").strip() for name in ("q", "namespace", "label", "sort")},
+            troubled=query.get("troubled") in ("1", "on", "True", "true"),
             size=size if size in SIZES else SIZES[0],
             page=max(_whole(query.get("page"), 1), 1),
         )
@@ -66,7 +70,12 @@ class Wish:
     @property
     def filtered(self) -> bool:
         """Whether anything narrows the table."""
-        return bool(self.q or self.namespace or self.label)
+        return bool(self.q or self.namespace or self.label or self.troubled)
+
+    @property
+    def can_be_troubled(self) -> bool:
+        """Whether it is known of the kind what is in trouble."""
+        return self.plural in TROUBLES
 
 
 def _whole(text: str | None, default: int) -> int:
@@ -115,6 +124,8 @@ def _query(wish: Wish) -> dict[str, Any]:
         "namespace": wish.namespace,
         "keyword": wish.q,
         "labelSelector": wish.label,
+        "orderby": wish.sort,
+        "troubled": wish.troubled or None,
         "page": wish.page,
         "pageSize": wish.size,
     }
@@ -176,7 +187,9 @@ def _heads(wish: Wish, shown: Sequence[Column], namespaced: bool) -> list[Head]:
 
 def _head(wish: Wish, column: Column) -> Head:
     direction = {column.sort: "ascending", f"-{column.sort}": "descending"}.get(wish.sort, "") if column.sort else ""
-    return Head(str(column.title), _style(column), direction, "")
+    # The first press sorts times, numbers and troubles with the most telling end up.
+    wanted = column.sort if direction == "descending" or (not direction and column.sort not in TELLING) else f"-{column.sort}"
+    return Head(str(column.title), _style(column), direction, wish.link(sort=wanted) if column.sort else "")
 
 
 def _style(column: Column) -> str:

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 import orjson
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from clusters import orders, troubles
 from clusters import services as registry
 from clusters.client import CHUNK, HEADS, PATCH_TYPES, Chunk, ClusterClient
 from clusters.documents import Object, pruned
@@ -28,7 +29,8 @@ PROPAGATION = {"background": "Background", "foreground": "Foreground", "orphan":
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a caller asks of a list; `namespaces` narrows to what the caller may see (None is everything)."""
+    """What a caller asks of a list; `namespaces` narrows to what the caller may see (None is everything), `order` is one of
+    `clusters.orders` or the cluster's own, `troubled` leaves what is in trouble."""
 
     namespace: str = ""
     keyword: str = ""
@@ -37,6 +39,8 @@ class Query:
     offset: int = 0
     size: int = 20
     namespaces: frozenset[str] | None = None
+    order: str = ""
+    troubled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class SnapshotReader(Protocol):
         offset: int,
         size: int,
         namespaces: frozenset[str] | None,
+        order: str,
+        troubled: bool,
     ) -> tuple[list[bytes], int, float] | None: ...
 
 
@@ -86,9 +92,10 @@ def list_objects(cluster: Cluster, kind: Kind, query: Query, *, live: bool = Fal
 
 def list_past(cluster: Cluster, kind: Kind, query: Query, at: datetime) -> Listing:
     """One page of a kind as it was at a moment, out of the store's log; Expired before the log begins."""
-    listing = Listing(
-        *import_string(settings.PAST_PAGE)(cluster, kind, at=at, **{field.name: getattr(query, field.name) for field in fields(query)})
-    )
+    if query.order or query.troubled:
+        raise Invalid("lists of the past are in the cluster's own order, and whole", field="at")
+    asked = {field.name: getattr(query, field.name) for field in fields(query) if field.name not in ("order", "troubled")}
+    listing = Listing(*import_string(settings.PAST_PAGE)(cluster, kind, at=at, **asked))
     return Listing([masked_secret(item) for item in listing.items], listing.total) if is_secret(kind) else listing
 
 
@@ -100,12 +107,12 @@ def get_past(cluster: Cluster, kind: Kind, name: str, *, namespace: str, at: dat
 
 def _live(cluster: Cluster, kind: Kind, query: Query) -> Listing:
     """Read from the cluster in chunks of which only the page is kept."""
-    client = registry.client(cluster)
+    client, read = registry.client(cluster), _read_chosen if query.order or query.troubled else _read_page
     try:
-        listing = _read_page(client, kind, query, CHUNK)
+        listing = read(client, kind, query, CHUNK)
     except Expired:
         # The list went stale between two chunks; one answer without a limit cannot.
-        listing = _read_page(client, kind, query, 0)
+        listing = read(client, kind, query, 0)
     if is_secret(kind):
         return Listing([masked_secret(item) for item in listing.items], listing.total)
     return Listing([_pruned(item) for item in listing.items], listing.total)
@@ -117,7 +124,8 @@ def _pruned(item: bytes) -> bytes:
 
 def _chunks(client: ClusterClient, kind: Kind, query: Query, limit: int) -> Iterator[Chunk]:
     """The list's chunks; the first is cut to what the page needs when that is little."""
-    first = min(limit, query.offset + query.size) if not _filters(query) else limit
+    whole = _filters(query) or query.order or query.troubled
+    first = limit if whole else min(limit, query.offset + query.size)
     selectors = {"labelSelector": query.label_selector, "fieldSelector": query.field_selector}
     chunk = client.chunk(kind, namespace=query.namespace or None, limit=first, query=selectors)
     yield chunk
@@ -155,6 +163,18 @@ def _read_page(client: ClusterClient, kind: Kind, query: Query, limit: int) -> L
         if matches is None and seen >= end and rest is not None:
             return Listing(kept, seen + rest)
     return Listing(kept, seen)
+
+
+def _read_chosen(client: ClusterClient, kind: Kind, query: Query, limit: int) -> Listing:
+    """The same in another order, or of what is in trouble alone: for that every object has to be looked into."""
+    matches, holds = _matcher(kind, query), troubles.of(kind).holds if query.troubled else None
+    found = [item for chunk in _chunks(client, kind, query, limit) for item in chunk.items or [] if matches is None or matches(item)]
+    items: list[Mapping[str, Any]] = [orjson.loads(bytes(item)) for item in found]
+    if holds is not None:
+        items = [item for item in items if holds(item)]
+    if query.order:
+        items = orders.sorted_objects(items, query.order)
+    return Listing([orjson.dumps(item) for item in items[query.offset : query.offset + query.size]], len(items))
 
 
 def get_object(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") -> bytes:

@@ -35,6 +35,7 @@ from storage_api.api.sync import utc
 from storage_api.kinds import SECRETS, resource_type
 from storage_api.services import across, sync
 from storage_api.services.across import Place, Search, Slice
+from storage_api.services.snapshot import in_trouble
 
 SALT = "multicluster-cursor"
 MASK = "***"
@@ -110,6 +111,7 @@ FILTERS = (
     Query("orderby", TEXT, description="name, namespace, cluster or created; a minus before it for backwards."),
     Query("cursor", TEXT, description="next_cursor of the page before."),
     Query("total", BOOLEAN, description="Count all; null otherwise."),
+    Query("troubled", BOOLEAN, description="Only what is in trouble now."),
 )
 RESOURCES = record(
     items=array(KUBERNETES_OBJECT), total=nullable(INTEGER), page=INTEGER, pageSize=INTEGER, next_cursor=TEXT, partial_errors=array(PROBLEM)
@@ -155,7 +157,7 @@ class Resources(DialectView):
         return Search(
             places=places,
             kind=kind,
-            clauses=(*labels.clauses, *fields),
+            clauses=(*labels.clauses, *fields, *([in_trouble(kind)] if boolean(query.get("troubled", "false"), "troubled") else [])),
             namespaces=words(request, "namespaces"),
             keyword=query.get("keyword", ""),
             owner=query.get("owner", ""),

@@ -1,12 +1,14 @@
 """Lists of one kind in one cluster, answered out of the store exactly as the cluster itself would."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.db import connection
 from psycopg2 import sql
 
+from clusters import orders, troubles
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
 from storage_api import selectors
@@ -32,6 +34,8 @@ def page(
     offset: int,
     size: int,
     namespaces: frozenset[str] | None,
+    order: str = "",
+    troubled: bool = False,
 ) -> tuple[list[bytes], int, float] | None:
     """(items, how many in all, age in seconds); None when the store is not fresh or a selector is the cluster's to judge."""
     if (kind.group, kind.plural) in (EVENTS, SECRETS) or "\0" in f"{namespace}{keyword}":
@@ -42,8 +46,8 @@ def page(
     known = sync.freshness_of(cluster, kind)
     if known is None or known.age is None or not known.serves(settings.STORE_FRESH_SECONDS):
         return None
-    where = [*scope(kind, namespace, keyword, namespaces), *labels.clauses, *fields]
-    items, total = _read(cluster.name, kind, where, labels.labels, offset, size)
+    where = [*scope(kind, namespace, keyword, namespaces), *labels.clauses, *fields, *([in_trouble(kind)] if troubled else [])]
+    items, total = _read(cluster.name, kind, where, labels.labels, _Part(order, offset, size))
     return items, total, known.age
 
 
@@ -60,8 +64,31 @@ def scope(kind: Kind, namespace: str, keyword: str, namespaces: frozenset[str] |
     return found
 
 
+def in_trouble(kind: Kind) -> Clause:
+    """What leaves only objects that are in trouble; Invalid for kinds of which that is not known."""
+    return Clause(sql.SQL("r.data @? %s::jsonpath"), (troubles.of(kind).path,))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Which part of a list, and in which order."""
+
+    order: str
+    offset: int
+    size: int
+
+    @property
+    def place(self) -> sql.Composable:
+        """Where a row stands, as SQL."""
+        if not self.order:
+            return ORDER
+        order, backwards = orders.of(self.order)
+        columns = sql.SQL(", ").join([sql.SQL(column + (" DESC" if backwards else "")) for column in order.columns])
+        return sql.SQL("row_number() OVER (ORDER BY {})").format(columns)
+
+
 def _read(
-    cluster_name: str, kind: Kind, where: Sequence[Clause], labels: tuple[tuple[str, str], ...], offset: int, size: int
+    cluster_name: str, kind: Kind, where: Sequence[Clause], labels: tuple[tuple[str, str], ...], part: _Part
 ) -> tuple[list[bytes], int]:
     """One statement, so that page and total are of one moment."""
     stored_as = resource_type(kind)
@@ -74,9 +101,9 @@ def _read(
         SELECT total.n, found.text FROM total LEFT JOIN LATERAL (
           SELECT {wire} AS text, chosen.place FROM chosen JOIN storage_resource r ON r.id = chosen.id
         ) found ON true ORDER BY found.place
-    """).format(source=source, condition=condition, order=ORDER, wire=WIRE[kind.group in BUILT_IN])
+    """).format(source=source, condition=condition, order=part.place, wire=WIRE[kind.group in BUILT_IN])
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*params, *params, offset, size])
+        cursor.execute(statement, [*params, *params, part.offset, part.size])
         rows: list[Any] = cursor.fetchall()
     return [row[1].encode() for row in rows if row[1] is not None], int(rows[0][0])
 

@@ -7,7 +7,10 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from clusters import services
+from clusters.kinds import KINDS
 from clusters.models import Cluster
+from clusters.orders import ORDERS
+from clusters.troubles import TROUBLES
 from simcluster.testing import RunningCluster, running_cluster
 from storage_api.models import KindSync
 from storage_api.services import sync
@@ -38,6 +41,10 @@ QUERIES: list[dict[str, Any]] = [
     {"fieldSelector": "metadata.name=web-1"},
     {"fieldSelector": "metadata.namespace!=a"},
     {"fieldSelector": "metadata.namespace=a", "labelSelector": "app=web", "pageSize": 2, "page": 2},
+    *({"orderby": word} for order in ORDERS for word in (order, f"-{order}")),
+    {"orderby": "-restarts", "pageSize": 5, "page": 2, "keyword": "web"},
+    {"troubled": "true"},
+    {"troubled": "true", "namespace": "a", "orderby": "-name", "pageSize": 3},
 ]
 LEFT_TO_THE_CLUSTER: list[dict[str, Any]] = [
     {"labelSelector": "app in ()"},
@@ -65,8 +72,56 @@ def pods() -> list[dict[str, Any]]:
             "managedFields": [{"manager": "kubectl", "operation": "Update"}],
             "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "kept": "1"},
         }
-        found.append({"metadata": metadata, "spec": spec, "status": {"phase": ("Running", "Pending")[number % 2]}})
+        if number == 8:
+            metadata |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/wait"]}
+        status = {"phase": ("Running", "Pending")[number % 2], **STATES[number % len(STATES)]}
+        found.append({"metadata": metadata, "spec": spec, "status": status})
     return found
+
+
+def waiting(reason: str, restarts: int) -> dict[str, Any]:
+    """A container that does not run."""
+    return {"name": "c", "ready": False, "restartCount": restarts, "state": {"waiting": {"reason": reason}}}
+
+
+STATES: list[dict[str, Any]] = [
+    {"containerStatuses": [{"name": "c", "ready": True, "restartCount": 2, "state": {"running": {}}}]},
+    {"containerStatuses": [waiting("ContainerCreating", 0)]},
+    {"containerStatuses": [waiting("CrashLoopBackOff", 11), waiting("CrashLoopBackOff", 3)]},
+    {"initContainerStatuses": [waiting("ImagePullBackOff", 0)]},
+    {"conditions": [{"type": "PodScheduled", "status": "False"}]},
+    {"phase": "Failed", "reason": "Evicted"},
+    {},
+    {"containerStatuses": [{"name": "c", "ready": False, "restartCount": 1, "state": {"running": {}}}]},
+]
+
+
+def condition(kind: str, status: str) -> dict[str, Any]:
+    """A status with one condition."""
+    return {"conditions": [{"type": kind, "status": status}]}
+
+
+# Of each kind one that is well, one that is in trouble, and those of which it takes a second look: [spec, status, troubled].
+OTHERS: dict[str, list[tuple[dict[str, Any], dict[str, Any], bool]]] = {
+    "nodes": [({}, condition("Ready", "True"), False), ({}, condition("Ready", "Unknown"), True), ({}, {}, True)],
+    "deployments": [({"replicas": 2}, {"readyReplicas": 2}, False), ({"replicas": 2}, {}, True), ({"replicas": 0}, {}, False)],
+    "statefulsets": [({"replicas": 2}, {"readyReplicas": 1}, True), ({"replicas": 1}, {"readyReplicas": 1}, False)],
+    "replicasets": [({"replicas": 2}, {"readyReplicas": 1}, True), ({"replicas": 0}, {"replicas": 0}, False)],
+    "daemonsets": [({}, {"numberReady": 1, "desiredNumberScheduled": 2}, True), ({}, {}, False)],
+    "jobs": [({}, condition("Failed", "True"), True), ({}, condition("Complete", "True"), False)],
+    "persistentvolumeclaims": [({}, {"phase": "Pending"}, True), ({}, {"phase": "Bound"}, False), ({}, {}, False)],
+    "persistentvolumes": [({}, {"phase": "Failed"}, True), ({}, {"phase": "Available"}, False)],
+    "namespaces": [({}, {"phase": "Terminating"}, True), ({}, {"phase": "Active"}, False)],
+}
+
+
+def other(plural: str) -> list[dict[str, Any]]:
+    """The objects of one kind, the troubled ones named so."""
+    space = {"namespace": "a"} if KINDS[plural].namespaced else {}
+    return [
+        {"metadata": {"name": f"{'bad' if troubled else 'good'}-{number}", **space}, "spec": spec, "status": status}
+        for number, (spec, status, troubled) in enumerate(OTHERS[plural])
+    ]
 
 
 @pytest.fixture
@@ -76,6 +131,9 @@ def collected(emptied: None, settings: Any) -> Iterator[tuple[RunningCluster, Cl
     caller = Caller(create_api_token(user, "tests")[1])
     with running_cluster(controllers=False, kubelet=False) as server:
         server.load("pods", pods())
+        for plural in OTHERS:
+            group = KINDS[plural].group
+            server.load(f"{plural}.{group}" if group else plural, other(plural))
         cluster = services.register(name="served", kubeconfig_text=server.kubeconfig_yaml)
         with collecting():
             eventually(lambda: watching("served"))
@@ -101,6 +159,22 @@ def test_the_store_answers_as_the_cluster_does_or_leaves_it_to_the_cluster(colle
         assert "X-Data-Age" not in kept, query
         assert kept.json() == caller("GET", "pods", cluster_id=cluster.pk, fresh="true", **query)
     assert "X-Data-Age" not in caller.raw("GET", "secrets", cluster_id=cluster.pk)
+
+
+def test_what_is_in_trouble_is_found_in_the_store_and_in_the_cluster_alike(collected: tuple[RunningCluster, Cluster, Caller]) -> None:
+    _, cluster, caller = collected
+    assert set(OTHERS) | {"pods"} == set(TROUBLES)
+    for plural in OTHERS:
+        kept = caller("GET", plural, cluster_id=cluster.pk, troubled="true", pageSize=200)
+        assert kept == caller("GET", plural, cluster_id=cluster.pk, troubled="true", pageSize=200, fresh="true")
+        names = {item["metadata"]["name"] for item in kept["data"]["items"]}
+        assert {name for name in names if name[:4] in ("bad-", "good")} == {
+            item["metadata"]["name"] for item in other(plural) if item["metadata"]["name"].startswith("bad")
+        }, plural
+    everywhere = caller.data("GET", "multicluster/resources/pods", troubled="true", pageSize=200, total="true")
+    assert everywhere["total"] == caller.data("GET", "pods", cluster_id=cluster.pk, troubled="true")["total"] > 10
+    assert caller.code("GET", "configmaps", cluster_id=cluster.pk, troubled="true") == 1001
+    assert caller.code("GET", "pods", cluster_id=cluster.pk, orderby="spec") == 1001
 
 
 def test_what_a_caller_changed_is_in_the_next_list(collected: tuple[RunningCluster, Cluster, Caller]) -> None:

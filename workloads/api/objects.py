@@ -14,6 +14,8 @@ from clusters import services as registry
 from clusters.client import PATCH_TYPES
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
+from clusters.orders import ORDERS
+from clusters.troubles import TROUBLES
 from kubegale.api.audit import note
 from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.confirmation import Guarded, confirm
@@ -152,6 +154,8 @@ WRITE = record(required=("cluster_id", "content"), cluster_id=INTEGER, namespace
 ITEM = (CLUSTER, NAMESPACE)
 AT = Query("at", TEXT, description="The cluster as it was then, out of the store: RFC 3339 or unix seconds.")
 FRESH = Query("fresh", BOOLEAN, description="Ask the cluster itself, even if the store knows; X-Data-Age tells an answer out of the store.")
+ORDERBY = Query("orderby", TEXT, description=f"{', '.join(ORDERS)}; a minus before it for backwards. The cluster's own order when absent.")
+TROUBLED = Query("troubled", BOOLEAN, description=f"Only what is in trouble now: {', '.join(TROUBLES)}.")
 DELETE = (
     *ITEM,
     DRY_RUN,
@@ -164,7 +168,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
     """List, read, create, change and delete objects of one kind."""
 
     operations = {
-        "list": Described("List objects", KUBERNETES_OBJECT, query=(*ITEM, *PAGING, *SELECTORS, FRESH, AT), paged=True),
+        "list": Described("List objects", KUBERNETES_OBJECT, query=(*ITEM, *PAGING, *SELECTORS, FRESH, AT, ORDERBY, TROUBLED), paged=True),
         "retrieve": Described("One object", KUBERNETES_OBJECT, query=(*ITEM, AT)),
         "create": Described("Create an object", KUBERNETES_OBJECT, body=WRITE),
         "update": Described("Replace an object", KUBERNETES_OBJECT, body=WRITE),
@@ -197,6 +201,8 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             offset=offset,
             size=size,
             namespaces=scope.namespaces,
+            order=text.get("orderby", ""),
+            troubled=boolean(text.get("troubled", "false"), "troubled"),
         )
 
     def retrieve(self, request: Request, name: str, namespace: str = "") -> Any:
