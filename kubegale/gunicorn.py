@@ -3,6 +3,8 @@
 import gc
 import logging
 import os
+import shutil
+import tempfile
 from typing import Any
 
 import gunicorn.http.wsgi
@@ -39,6 +41,10 @@ worker_class = "gthread"
 workers = _number("WEB_CONCURRENCY", min(4, _cores()))
 threads = _number("WEB_THREADS", 16)
 preload_app = True
+# Before the application is loaded: where the processes keep their numbers, so that /metrics can add them up.
+_numbers = ""
+if workers > 1 and not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    _numbers = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="kubegale-metrics-")
 logger_class = RootLogger
 backlog = 512
 timeout = 60
@@ -62,3 +68,9 @@ def when_ready(server: Arbiter) -> None:
 def post_fork(server: Arbiter, worker: Worker) -> None:
     """Big JSON makes many objects and no cycles: collect far more rarely than Python does by default."""
     gc.set_threshold(50_000, 20, 50)
+
+
+def on_exit(server: Arbiter) -> None:
+    """Take the folder of numbers away, when it was made here."""
+    if _numbers:
+        shutil.rmtree(_numbers, ignore_errors=True)

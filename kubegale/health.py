@@ -8,7 +8,9 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from kubegale.api import exposition
 
 TIMEOUT = 3
 
@@ -51,5 +53,5 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """This process's numbers in Prometheus' text format."""
-    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+    """The web server's numbers in Prometheus' text format."""
+    return HttpResponse(exposition.text(), content_type=CONTENT_TYPE_LATEST)

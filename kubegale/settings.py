@@ -50,7 +50,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "kubegale.statistics.CountAnswers",
-    "kubegale.observability.RequestLog",
+    "kubegale.traffic.RequestLog",
     "clusters.identity.Nobody",
     "clusters.lookups.Fresh",
     "django.middleware.security.SecurityMiddleware",

@@ -7,7 +7,6 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError
 from django.utils.timezone import localtime
-from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from rest_framework.request import Request
@@ -15,6 +14,7 @@ from rest_framework.request import Request
 from clusters import services as registry
 from kubegale.api.auth import Act, authorise
 from kubegale.api.dialect import DialectView
+from kubegale.api.exposition import SHARED
 from kubegale.api.parsing import integer
 from kubegale.api.schema import BOOLEAN, INTEGER, NUMBER, TEXT, Described, array, nullable, record
 from storage_api.models import ClusterSync
@@ -103,4 +103,4 @@ class StoreAge(Collector):
         yield watched
 
 
-REGISTRY.register(StoreAge())
+SHARED.register(StoreAge())

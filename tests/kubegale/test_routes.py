@@ -2,10 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from urllib.request import urlopen
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+
+from tests.storeserver import running_store
 
 pytestmark = pytest.mark.django_db
 
@@ -90,6 +94,19 @@ def test_metrics_count_requests_by_route() -> None:
     Client().get("/healthz")
     text = Client().get("/metrics").content.decode()
     assert 'kubegale_http_requests_total{method="GET",route="healthz",status="200"}' in text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_metrics_are_those_of_all_processes_together() -> None:
+    with running_store(connection.settings_dict["NAME"], WEB_CONCURRENCY="2") as server:
+        for _ in range(20):
+            urlopen(f"http://127.0.0.1:{server.port}/healthz", timeout=20).close()
+        counted = set()
+        for _ in range(8):
+            text = urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=20).read().decode()
+            counted.add(re.search(r'requests_total{method="GET",route="healthz",status="200"} (\d+)', text)[1])  # type: ignore[index]
+    assert len(counted) == 1
+    assert int(counted.pop()) >= 20
 
 
 def test_the_schema_is_valid_and_holds_every_dialect_route() -> None:
