@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS
 from clusters.troubles import TROUBLES
-from console import cells, columns, navigation
+from console import bulk, cells, columns, navigation
 from console.columns import Column, Sight
 from console.gateway import Refused, call, quoted
 from console.health import Object, get
@@ -139,7 +139,13 @@ def _mark(request: HttpRequest, wish: Wish, items: Sequence[Object], total: int)
 
 
 def _shown(request: HttpRequest, wish: Wish, found: Mapping[str, Any]) -> HttpResponse:
-    context = {"wish": wish, "cluster_id": wish.cluster, "title": navigation.title(wish.plural), "kind": navigation.kind_name(wish.plural)}
+    context = {
+        "wish": wish,
+        "bulk": bulk.offered(wish.plural),
+        "cluster_id": wish.cluster,
+        "title": navigation.title(wish.plural),
+        "kind": navigation.kind_name(wish.plural),
+    }
     part = is_fragment(request) and request.headers.get("HX-Target") == "table"
     return page(request, "console/parts/table.html" if part else "console/table.html", {**context, **found})
 

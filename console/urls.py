@@ -2,7 +2,9 @@
 
 from django.urls import path
 
-from console import clusters, sessions, tables
+from console import actions, bulk, clusters, nodes, objects, operations, sessions, tables
+
+OBJECT = "clusters/<int:cluster>/<str:plural>/<str:namespace>/<str:name>"
 
 urlpatterns = [
     path("", clusters.overview, name="console-overview"),
@@ -12,4 +14,16 @@ urlpatterns = [
     path("clusters/<int:cluster>", clusters.cluster, name="console-cluster"),
     path("clusters/<int:cluster>/-/namespaces", tables.namespaces, name="console-namespaces"),
     path("clusters/<int:cluster>/<str:plural>", tables.table, name="console-table"),
+    path("clusters/<int:cluster>/<str:plural>/-/act", bulk.act, name="console-bulk"),
+    path("clusters/<int:cluster>/nodes/-/<str:name>/act/drain", nodes.drain, name="console-drain"),
+    path(OBJECT, objects.summary, name="console-object"),
+    path(f"{OBJECT}/beside", objects.beside, name="console-beside"),
+    path(f"{OBJECT}/events", objects.events, name="console-events"),
+    path(f"{OBJECT}/yaml", objects.manifest, name="console-yaml"),
+    path(f"{OBJECT}/revisions", objects.revisions, name="console-revisions"),
+    path(f"{OBJECT}/revisions/<int:revision>", actions.rollback, name="console-rollback"),
+    path(f"{OBJECT}/act/<str:verb>", actions.act, name="console-act"),
+    path("operations", operations.listed, name="console-operations"),
+    path("operations/<int:pk>", operations.one, name="console-operation"),
+    path("operations/<int:pk>/cancel", operations.cancel, name="console-operation-cancel"),
 ]

@@ -1,0 +1,17 @@
+// Forms that are sent as soon as something is chosen; without this script their button does it.
+for (const form of document.querySelectorAll("form[data-resend]")) {
+  form.addEventListener("change", () => form.requestSubmit());
+}
+
+// Moments that are chosen in the viewer's zone are sent as moments.
+for (const form of document.querySelectorAll("form")) {
+  form.addEventListener("formdata", (event) => {
+    for (const input of form.querySelectorAll('input[type="datetime-local"]')) {
+      if (input.value) event.formData.set(input.name, new Date(input.value).toISOString());
+    }
+  });
+}
+for (const input of document.querySelectorAll('input[type="datetime-local"][data-moment]')) {
+  const at = new Date(input.dataset.moment);
+  if (!Number.isNaN(at.valueOf())) input.value = new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+}
