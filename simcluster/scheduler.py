@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from simcluster.cluster import Cluster
 
 _AGAIN = 20.0
+_ANYWHERE = "0.0.0.0"  # noqa: S104  a hostIP, as pods write it
 _NONE: Amounts = {}
 
 
@@ -35,7 +36,7 @@ class Load:
         pod = change.record.obj
         node = pod["spec"].get("nodeName")
         if node and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
-            cost = (node, {**pod_requests(pod["spec"]), "pods": Decimal(1)})
+            cost = (node, {**pod_requests(pod["spec"]), **dict.fromkeys(host_ports(pod["spec"]), Decimal(1)), "pods": Decimal(1)})
             self._pods[change.record.key] = cost
             self._add(cost, 1)
 
@@ -133,12 +134,28 @@ def taint_refusal(spec: Object, node: Object, *, effects: tuple[str, ...] = ("No
     return ""
 
 
+def host_ports(spec: Object) -> list[str]:
+    """The ports of its node that a pod takes: `hostPort TCP 80 0.0.0.0`."""
+    sidecars = [one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"]
+    containers = (*sidecars, *spec["containers"])
+    taken = [port for container in containers for port in container.get("ports") or () if port.get("hostPort")]
+    return [f"hostPort {port.get('protocol', 'TCP')} {port['hostPort']} {port.get('hostIP') or _ANYWHERE}" for port in taken]
+
+
+def _port_taken(wanted: str, load: Amounts) -> bool:
+    port, _, address = wanted.rpartition(" ")
+    rivals = [name for name, amount in load.items() if amount and name.startswith(f"{port} ")]
+    return bool(rivals) if address == _ANYWHERE else bool({wanted, f"{port} {_ANYWHERE}"} & set(rivals))
+
+
 def _refusal(spec: Object, requests: Amounts, node: Object, load: Amounts) -> str:
     tainted = taint_refusal(spec, node)
     if tainted:
         return tainted
     if not matches_node(spec, node):
         return "node(s) didn't match Pod's node affinity/selector"
+    if any(_port_taken(port, load) for port in host_ports(spec)):
+        return "node(s) didn't have free ports for the requested pod ports"
     allocatable = node.get("status", {}).get("allocatable") or {}
     if load.get("pods", Decimal(0)) + 1 > quantity.parse(allocatable.get("pods", "110")):
         return "Too many pods"

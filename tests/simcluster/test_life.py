@@ -61,6 +61,17 @@ def test_a_waiting_pod_is_scheduled_once_a_node_fits(api: Api, sim: RunningClust
     assert "Scheduled" in {event["reason"] for event in api.get(f"/api/v1/namespaces/{namespace}/events").body["items"]}
 
 
+def test_a_port_of_a_node_is_taken_once(api: Api, sim: RunningCluster, namespace: str) -> None:
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    for name in ("first", "second"):
+        api.post(
+            path, pod(name, ports=[{"containerPort": 80, "hostPort": 4180}], spec={"nodeSelector": {"kubernetes.io/hostname": "node-01"}})
+        )
+        sim.wait(lambda name=name: api.get(f"{path}/{name}").body["status"].get("conditions"))
+    sim.wait(lambda: "didn't have free ports for the requested pod ports" in unschedulable(api.get(f"{path}/second").body["status"]))
+    assert api.get(f"{path}/first").body["spec"]["nodeName"] == "node-01"
+
+
 def test_init_containers_run_first(api: Api, sim: RunningCluster, namespace: str) -> None:
     path = f"/api/v1/namespaces/{namespace}/pods"
     api.post(path, pod("p", spec={"initContainers": [{"name": "i", "image": "busybox", "command": ["sleep", "20"]}]}))
