@@ -44,12 +44,30 @@ def confirm(request: Request, guarded: Guarded) -> None:
     body = _body(request)
     if _short_form(request, body, guarded):
         return
-    token = request.headers.get("X-Confirm-Token") or str(request.query_params.get("confirm_token", body.get("confirm_token", "")))
+    token = _token(request, body)
     wanted = fingerprint(request, body, guarded)
     if token and _redeem(token, wanted):
         return
     said = "the confirmation is not, or no longer, good for this request" if token else f"{guarded.action} needs to be confirmed"
     raise ConfirmationRequired(f"{said}: {guarded.kind} {guarded.name} {guarded.protected}".rstrip(), **_invitation(guarded, wanted))
+
+
+def answer(request: Request, guarded: Guarded) -> bool | None:
+    """Whether an operation that is always shown first was confirmed: False when nobody tried to, None when the token is not good."""
+    body = _body(request)
+    if _short_form(request, body, guarded):
+        return True
+    token = _token(request, body)
+    return (_redeem(token, fingerprint(request, body, guarded)) or None) if token else False
+
+
+def invite(request: Request, guarded: Guarded) -> dict[str, Any]:
+    """{"confirm_token","expires_in"} for the same request, to be sent again."""
+    return {"confirm_token": _new_token(fingerprint(request, _body(request), guarded)), "expires_in": EXPIRES_IN}
+
+
+def _token(request: Request, body: Mapping[str, Any]) -> str:
+    return request.headers.get("X-Confirm-Token") or str(request.query_params.get("confirm_token") or body.get("confirm_token") or "")
 
 
 def _body(request: Request) -> dict[str, Any]:
@@ -79,12 +97,16 @@ def _key(token: str) -> str:
     return "confirmation:" + hashlib.sha256(token.encode()).hexdigest()
 
 
-def _invitation(guarded: Guarded, wanted: str) -> dict[str, Any]:
+def _new_token(wanted: str) -> str:
     token = secrets.token_urlsafe(24)
     cache.set(_key(token), wanted, EXPIRES_IN)
+    return token
+
+
+def _invitation(guarded: Guarded, wanted: str) -> dict[str, Any]:
     resource = {"kind": guarded.kind, "namespace": guarded.namespace, "name": guarded.name}
     return {
-        "confirm_token": token,
+        "confirm_token": _new_token(wanted),
         "expires_in": EXPIRES_IN,
         "action": guarded.action,
         "resource": resource,

@@ -52,16 +52,15 @@ TIMES = (Query("since", TEXT, description="RFC 3339 or unix seconds."), Query("b
 class HistoryView(DialectView):
     """What both routes share: whose history, and whether the caller may read it."""
 
-    def subject(self, request: Request, *, item: bool) -> tuple[Cluster, Kind, str, str, Scope]:
-        """(cluster, kind, namespace, name, scope); rights first."""
-        query = request.query_params
-        reference, text = query.get("cluster_id", query.get("clusterId", "")), query.get("kind", "")
+    def subject(self, request: Request, given: Mapping[str, Any], *, item: bool) -> tuple[Cluster, Kind, str, str, Scope]:
+        """(cluster, kind, namespace, name, scope) out of the query or the body; rights first."""
+        words = {word: str(given.get(word) or "") for word in ("kind", "namespace", "name")}
+        reference = str(given.get("cluster_id", given.get("clusterId", "")))
         authorise(self, request, Act("get", "clusters", cluster=reference or "0"))
-        namespace, name = query.get("namespace", ""), query.get("name", "")
-        if not text or any("\0" in value for value in query.values()):
+        if not words["kind"] or any("\0" in str(value) for value in given.values()):
             raise Invalid("kind is required", field="kind")
-        kind = across.find_kind(text)
-        namespace = namespace if kind.namespaced else ""
+        kind = across.find_kind(words["kind"])
+        namespace, name = words["namespace"] if kind.namespaced else "", words["name"]
         verb = "history" if name else "list"
         act = Act(verb, kind.plural, kind.group, reference, namespace, name, cluster_scoped=not kind.namespaced)
         scope = authorise(self, request, act)
@@ -69,7 +68,8 @@ class HistoryView(DialectView):
             raise Invalid("namespace and name are required", field="name")
         if not reference:
             raise Invalid("cluster_id is required", field="cluster_id")
-        return registry.find(integer(reference, "cluster_id", minimum=0)), kind, namespace, name, scope
+        cluster = registry.find(integer(reference, "cluster_id", minimum=0))
+        return cluster, across.collected_as(cluster, kind), namespace, name, scope
 
 
 class History(HistoryView):
@@ -96,7 +96,7 @@ class History(HistoryView):
 
         `changes` is null when the version before is no longer kept or `diff` is false, `who` when nobody can be named.
         """
-        cluster, kind, namespace, name, scope = self.subject(request, item=False)
+        cluster, kind, namespace, name, scope = self.subject(request, request.query_params, item=False)
         query, size = request.query_params, min(page_request(request.query_params).size, 200)
         if (op := query.get("op", "")) not in ("", "add", "change", "delete"):
             raise Invalid("op must be add, change or delete", field="op")
@@ -179,7 +179,7 @@ class Diff(HistoryView):
 
     def get(self, request: Request) -> Any:
         """The changes from the object as it was at `from` to what it was at `to`."""
-        cluster, kind, namespace, name, _ = self.subject(request, item=True)
+        cluster, kind, namespace, name, _ = self.subject(request, request.query_params, item=True)
         begin, end = (moment(request.query_params.get(word, ""), word) for word in ("from", "to"))
         if begin is None:
             raise Invalid("from is required", field="from")

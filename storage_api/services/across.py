@@ -9,6 +9,7 @@ from django.db import connection
 from psycopg2 import sql
 
 from clusters.kinds import KINDS, Kind
+from clusters.models import Cluster
 from kubegale.errors import Invalid, NotFound
 from storage_api.conditions import Clause
 from storage_api.kinds import EVENTS, resource_type
@@ -76,6 +77,12 @@ def find_kind(text: str) -> Kind:
     if "\0" in text or (row := named.order_by("group", "id").first()) is None:
         raise NotFound(f"no cluster has objects of kind {text[:80]!r}")
     return Kind(row.kind, row.plural, row.group, row.version, row.namespaced)
+
+
+def collected_as(cluster: Cluster, kind: Kind) -> Kind:
+    """The kind in the version in which it is collected in one cluster."""
+    row = KindSync.objects.filter(cluster=cluster, group=kind.group, plural=kind.plural).first()
+    return Kind(row.kind, row.plural, row.group, row.version, row.namespaced) if row else kind
 
 
 def collected_kinds() -> list[Kind]:

@@ -47,6 +47,7 @@ TABLE: list[tuple[set[str], str, str]] = [
         "kubegale:multicluster-* kubegale:history* kubegale:clusters-sync kubegale:recordings-detail kubegale:recordings-replay "
         "kubegale:store",
     ),
+    (EVERYBODY, "POST", "kubegale:history-restore"),
     (OPERATOR, "GET", "kubegale:recordings-list"),
     # Roles, bindings and service accounts are an admin's, to read as well.
     (
