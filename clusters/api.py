@@ -50,7 +50,7 @@ def _utc(moment: Any) -> str | None:
 
 
 CLUSTER_SCHEMA = record(
-    id=INTEGER,
+    id=nullable(INTEGER),
     name=TEXT,
     description=TEXT,
     kubeconfig={"type": "string", "enum": [services.MASK]},
@@ -63,7 +63,7 @@ CLUSTER_SCHEMA = record(
     protected=BOOLEAN,
     impersonate=BOOLEAN,
     prometheus=TEXT,
-    created_at=TEXT,
+    created_at=nullable(TEXT),
     last_seen_at=nullable(TEXT),
 )
 FIELDS = {
@@ -83,7 +83,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
     operations = {
         "list": Described("List the registered clusters", CLUSTER_SCHEMA, query=PAGING, paged=True),
         "retrieve": Described("One cluster", CLUSTER_SCHEMA),
-        "create": Described("Register a cluster", CLUSTER_SCHEMA, body=record(required=("name", "kubeconfig"), **FIELDS)),
+        "create": Described("Register a cluster", CLUSTER_SCHEMA, body=record(required=("name", "kubeconfig"), dry_run=BOOLEAN, **FIELDS)),
         "update": Described("Change a cluster", CLUSTER_SCHEMA, body=record(required=(), **FIELDS)),
         "destroy": Described("Forget a cluster", OBJECT),
     }
@@ -104,18 +104,16 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         return represent(services.find(pk))
 
     def create(self, request: Request) -> Any:
-        """Register a cluster, after its connection was tried."""
+        """Register a cluster, after its connection was tried; `dry_run` only tries it (the answer's id is null)."""
         authorise(self, request, Act("create", "clusters"))
         body = json_body(request)
         note(request, name=body.get("name"))
-        return represent(
-            services.register(
-                name=body.get("name"),
-                kubeconfig_text=body.get("kubeconfig"),
-                default=body.get("is_default") is True,
-                **{field: body[field] for field in services.EDITABLE if field in body},
-            )
-        )
+        given = {"name": body.get("name"), "kubeconfig_text": body.get("kubeconfig")}
+        given |= {field: body[field] for field in services.EDITABLE if field in body}
+        if boolean(body.get("dry_run", False), "dry_run"):
+            note(request, details={"dry_run": True})
+            return represent(services.draft(**given))
+        return represent(services.register(default=body.get("is_default") is True, **given))
 
     def update(self, request: Request, pk: str) -> Any:
         """Change some fields; a new kubeconfig is tried first."""

@@ -130,21 +130,27 @@ def _checked(field: str, value: object) -> Any:
     return value if field in FLAGS else _check_text(value, field)
 
 
-def register(*, name: object, kubeconfig_text: object, default: bool = False, **fields: object) -> Cluster:
-    """A new cluster, after its connection was tried; Invalid, Conflict or ClusterUnavailable and nothing saved otherwise."""
+def draft(*, name: object, kubeconfig_text: object, **fields: object) -> Cluster:
+    """A cluster that is not saved yet, after its connection was tried; Invalid, Conflict or ClusterUnavailable otherwise."""
     checked = _check_name(name)
     text = _check_text(kubeconfig_text, "kubeconfig")
     if clusters().filter(name__iexact=checked).exists():
         raise _taken(checked)
     cluster = Cluster(name=checked, kubeconfig=text, **{field: _checked(field, value) for field, value in fields.items()})
     examine(cluster, text)
+    return cluster
+
+
+def register(*, name: object, kubeconfig_text: object, default: bool = False, **fields: object) -> Cluster:
+    """A new cluster, after its connection was tried; Invalid, Conflict or ClusterUnavailable and nothing saved otherwise."""
+    cluster = draft(name=name, kubeconfig_text=kubeconfig_text, **fields)
     try:
         with transaction.atomic():
             cluster.save()
             if default:
                 make_default(cluster)
     except IntegrityError:
-        raise _taken(checked) from None
+        raise _taken(cluster.name) from None
     return cluster
 
 

@@ -182,6 +182,27 @@ def of_phase(item: Object) -> Health:
     return "", "idle"
 
 
+def why(item: Object) -> str:
+    """What the object itself says about its trouble: the message of a container, a condition, or nothing."""
+    states = [*rows(get(item, "status", "initContainerStatuses")), *rows(get(item, "status", "containerStatuses"))]
+    ends = [(one.get("name"), get(one, state, "terminated")) for one in states for state in ("state", "lastState")]
+    for name, end in ends:
+        if get(end, "message"):
+            return f"{name}: {get(end, 'message')}"
+    for name, end in ends:
+        if get(end, "exitCode"):
+            return f"{name}: {get(end, 'reason') or 'Error'}, exit code {get(end, 'exitCode')}"
+    for one in states:
+        if get(one, "state", "waiting", "message"):
+            return str(get(one, "state", "waiting", "message"))
+    if get(item, "status", "message"):
+        return str(get(item, "status", "message"))
+    for found in rows(get(item, "status", "conditions")):
+        if found.get("message") and (found.get("status") != "True") != (found.get("type") in ("Failed", "ReplicaFailure")):
+            return str(found["message"])
+    return ""
+
+
 OF: Mapping[str, Callable[[Object], Health]] = {
     "pods": of_pod,
     "deployments": of_workload,

@@ -1,6 +1,6 @@
 """The frame around pages: clusters to choose from, kinds in groups, rooms of the house."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.http import HttpRequest
@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from clusters.kinds import KINDS
+from console import cells
 from console.gateway import Refused, call
 
 Text = str | Promise
@@ -82,6 +83,15 @@ def title(plural: str) -> str:
 def kind_name(plural: str) -> str:
     """`Pod` for `pods`; the plural itself for kinds that are not ours."""
     return KINDS[plural].name if plural in KINDS else plural.partition(".")[0]
+
+
+def address_of(cluster: object, found: Mapping[str, Any]) -> str:
+    """The page of an object that the API names by plural, group, version, namespace and name."""
+    plural, group = str(found["plural"]), str(found.get("group") or "")
+    known = KINDS.get(plural)
+    if known is None or known.group != group:
+        plural = f"{plural}.{found.get('version') or 'v1'}.{group}"
+    return f"/clusters/{cluster}/{plural}/{cells.part(found.get('namespace') or '-')}/{cells.part(found['name'])}"
 
 
 def clusters(request: HttpRequest) -> list[dict[str, Any]]:

@@ -187,7 +187,10 @@ class Head:
 
 
 def _heads(wish: Wish, shown: Sequence[Column], namespaced: bool) -> list[Head]:
-    own = [Column(_("Name"), columns.of_path(), sort="name"), *([Column(_("Namespace"), columns.of_path(), sort="namespace")] * namespaced)]
+    own = [
+        Column(_("Name"), columns.of_path(), sort="name"),
+        *([Column(_("Namespace"), columns.of_path(), wide=True, sort="namespace")] * namespaced),
+    ]
     return [_head(wish, column) for column in [*own, *shown]]
 
 
@@ -211,7 +214,8 @@ def row(plural: str, item: Object, shown: Sequence[Column], sight: Sight, namesp
     parts = [
         f'<tr data-row="{key}" data-version="{cells.escaped(metadata.get("resourceVersion", ""))}">',
         f'<td class="pick"><input type="checkbox" name="row" value="{key}" aria-label="{key}"></td>',
-        f'<th scope="row"><a href="{address}">{cells.escaped(name)}</a></th>',
+        f'<th scope="row"><a href="{address}">{cells.escaped(name)}</a>'
+        + (f'<small class="only-narrow">{cells.escaped(space)}</small></th>' if namespaced else "</th>"),
     ]
     if namespaced:
         parts.append(f'<td class="space">{cells.escaped(space)}</td>')
@@ -227,5 +231,6 @@ def row(plural: str, item: Object, shown: Sequence[Column], sight: Sight, namesp
 @signed_in
 def namespaces(request: HttpRequest, cluster: int) -> HttpResponse:
     """The options of a namespace picker."""
-    answer = call(request, "GET", f"clusters/{cluster}/namespaces")
-    return page(request, "console/parts/namespaces.html", {"names": answer.data, "chosen": request.GET.get("chosen", "")})
+    found = call(request, "GET", f"clusters/{cluster}/namespaces").data["namespaces"]
+    names = [one["metadata"]["name"] for one in found]
+    return page(request, "console/parts/namespaces.html", {"names": names, "chosen": request.GET.get("chosen", "")})

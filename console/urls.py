@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from console import actions, bulk, clusters, nodes, objects, operations, sessions, tables
+from console import actions, bulk, clusters, nodes, objects, operations, search, sessions, tables
 
 OBJECT = "clusters/<int:cluster>/<str:plural>/<str:namespace>/<str:name>"
 
@@ -11,7 +11,17 @@ urlpatterns = [
     path("signin", sessions.sign_in, name="console-signin"),
     path("signout", sessions.sign_out, name="console-signout"),
     path("preferences", sessions.prefer, name="console-preferences"),
+    path("search", search.search, name="console-search"),
+    path("search/quick", search.quick, name="console-search-quick"),
+    path("troubles", clusters.troubles, name="console-troubles"),
+    path("clusters/register", clusters.register, name="console-register"),
     path("clusters/<int:cluster>", clusters.cluster, name="console-cluster"),
+    path("clusters/<int:cluster>/-/capacity", clusters.capacity, name="console-capacity"),
+    path("clusters/<int:cluster>/-/change", clusters.change, name="console-cluster-change"),
+    path("clusters/<int:cluster>/-/remove", clusters.remove, name="console-cluster-remove"),
+    path("clusters/<int:cluster>/-/nodes", clusters.nodes, name="console-cluster-nodes"),
+    path("clusters/<int:cluster>/-/freshness", clusters.freshness, name="console-freshness"),
+    path("clusters/<int:cluster>/-/kinds", clusters.custom_kinds, name="console-kinds"),
     path("clusters/<int:cluster>/-/namespaces", tables.namespaces, name="console-namespaces"),
     path("clusters/<int:cluster>/<str:plural>", tables.table, name="console-table"),
     path("clusters/<int:cluster>/<str:plural>/-/act", bulk.act, name="console-bulk"),

@@ -7,7 +7,8 @@ from django import template
 from django.template import Context
 from django.utils.safestring import SafeString
 
-from console import cells, navigation
+from clusters.kinds import KINDS
+from console import cells, health, navigation
 
 register = template.Library()
 
@@ -40,6 +41,25 @@ def moment(context: Context, value: object) -> SafeString:
 def status(word: str, tone: str) -> SafeString:
     """A dot and its word."""
     return SafeString(cells.status(word, tone))
+
+
+@register.simple_tag
+def state(plural: str, item: Any) -> SafeString:
+    """How an object of a kind is doing."""
+    return SafeString(cells.status(*health.of(plural, item)))
+
+
+@register.filter
+def why(item: Any) -> str:
+    """What an object says about its trouble."""
+    return cells.clean(health.why(item))
+
+
+@register.filter
+def object_address(item: Any, plural: str) -> str:
+    """The page of an object that came out of /multicluster/resources."""
+    metadata = item["metadata"]
+    return navigation.address_of(item["cluster_id"], {"plural": plural, "group": KINDS[plural].group, **metadata})
 
 
 @register.filter

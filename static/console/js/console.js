@@ -89,3 +89,20 @@ document.addEventListener("keydown", (event) => {
     if (link) location.assign(link.href);
   }
 });
+
+// --- the quick finds below the search field: arrows go through them, Esc and leaving close them --------------------------
+const search = document.getElementById("search");
+const quick = document.getElementById("quick");
+search?.form.addEventListener("keydown", (event) => {
+  const links = [...quick.querySelectorAll("a")];
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (step && links.length) {
+    event.preventDefault();
+    const next = links.indexOf(document.activeElement) + step;
+    (links[next] || search).focus();
+  } else if (event.key === "Escape") {
+    quick.replaceChildren();
+    search.focus();
+  }
+});
+search?.form.addEventListener("focusout", (event) => { if (!search.form.contains(event.relatedTarget)) setTimeout(() => quick.replaceChildren(), 150); });
