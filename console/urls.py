@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from console import actions, bulk, clusters, nodes, objects, operations, search, sessions, tables
+from console import actions, bulk, clusters, history, nodes, objects, operations, search, sessions, tables
 
 OBJECT = "clusters/<int:cluster>/<str:plural>/<str:namespace>/<str:name>"
 
@@ -24,7 +24,7 @@ urlpatterns = [
     path("clusters/<int:cluster>/-/kinds", clusters.custom_kinds, name="console-kinds"),
     path("clusters/<int:cluster>/-/namespaces", tables.namespaces, name="console-namespaces"),
     path("clusters/<int:cluster>/<str:plural>", tables.table, name="console-table"),
-    path("clusters/<int:cluster>/<str:plural>/-/act", bulk.act, name="console-bulk"),
+    path("clusters/<int:cluster>/<str:plural>/-/_many", bulk.act, name="console-bulk"),
     path("clusters/<int:cluster>/nodes/-/<str:name>/act/drain", nodes.drain, name="console-drain"),
     path(OBJECT, objects.summary, name="console-object"),
     path(f"{OBJECT}/beside", objects.beside, name="console-beside"),
@@ -32,8 +32,12 @@ urlpatterns = [
     path(f"{OBJECT}/yaml", objects.manifest, name="console-yaml"),
     path(f"{OBJECT}/revisions", objects.revisions, name="console-revisions"),
     path(f"{OBJECT}/revisions/<int:revision>", actions.rollback, name="console-rollback"),
+    path(f"{OBJECT}/history", history.of_object, name="console-object-history"),
+    path(f"{OBJECT}/history/at", history.then, name="console-then"),
+    path(f"{OBJECT}/history/<int:seq>/restore", history.restore, name="console-restore"),
     path(f"{OBJECT}/act/<str:verb>", actions.act, name="console-act"),
     path("operations", operations.listed, name="console-operations"),
     path("operations/<int:pk>", operations.one, name="console-operation"),
     path("operations/<int:pk>/cancel", operations.cancel, name="console-operation-cancel"),
+    path("history", history.room, name="console-history"),
 ]
