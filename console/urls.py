@@ -2,7 +2,24 @@
 
 from django.urls import path
 
-from console import actions, bulk, clusters, history, nodes, objects, operations, search, sessions, tables
+from console import (
+    actions,
+    audit,
+    bulk,
+    clusters,
+    history,
+    nodes,
+    objects,
+    operations,
+    orders,
+    people,
+    search,
+    sessions,
+    store,
+    tables,
+    tenants,
+    tokens,
+)
 
 OBJECT = "clusters/<int:cluster>/<str:plural>/<str:namespace>/<str:name>"
 
@@ -40,4 +57,28 @@ urlpatterns = [
     path("operations/<int:pk>", operations.one, name="console-operation"),
     path("operations/<int:pk>/cancel", operations.cancel, name="console-operation-cancel"),
     path("history", history.room, name="console-history"),
+    path("tenants", tenants.listed, name="console-tenants"),
+    path("tenants/new", tenants.new, name="console-tenant-new"),
+    path("tenants/plans", tenants.plans, name="console-quota-plans"),
+    path("tenants/<int:cluster>/<str:name>", tenants.one, name="console-tenant"),
+    path("tenants/<int:cluster>/<str:name>/change", tenants.change, name="console-tenant-change"),
+    path("tenants/<int:cluster>/<str:name>/members", tenants.members, name="console-tenant-members"),
+    path("tenants/<int:cluster>/<str:name>/delete", tenants.delete, name="console-tenant-delete"),
+    path("orders", orders.listed, name="console-orders"),
+    path("orders/new", orders.new, name="console-order-new"),
+    path("orders/export", orders.export, name="console-orders-export"),
+    path("orders/<str:pk>", orders.one, name="console-order"),
+    path("orders/<str:pk>/usage.csv", orders.usage_file, name="console-order-usage"),
+    path("orders/<str:pk>/pay", orders.pay, name="console-order-pay"),
+    path("orders/<str:pk>/secret", orders.secret, name="console-order-secret"),
+    path("orders/<str:pk>/refund", orders.refund, name="console-order-refund"),
+    path("audit", audit.listed, name="console-audit"),
+    path("audit/export", audit.export, name="console-audit-export"),
+    path("tokens", tokens.room, name="console-tokens"),
+    path("people", people.room, name="console-people"),
+    path("people/<str:name>", people.one, name="console-person"),
+    path("store", store.room, name="console-store"),
+    path("store/-/<str:name>", store.family, name="console-store-family"),
+    path("store/<str:name>/<str:kind>", store.documents, name="console-store-type"),
+    path("store/<str:name>/<str:kind>/<str:namespace>/<str:resource>", store.document, name="console-store-document"),
 ]

@@ -72,3 +72,15 @@ def kind_title(plural: str) -> str:
 def at(mapping: Any, key: Any) -> Any:
     """A member of a mapping, or nothing."""
     return mapping.get(key) if isinstance(mapping, dict) else None
+
+
+@register.filter
+def unlocalised(value: object) -> str:
+    """A number as attributes of HTML and SVG want it, whatever the language."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+@register.filter
+def field(values: Any, name: str) -> str:
+    """What was entered under a name that no template could spell."""
+    return str(values.get(name, "")) if values else ""

@@ -15,3 +15,16 @@ for (const input of document.querySelectorAll('input[type="datetime-local"][data
   const at = new Date(input.dataset.moment);
   if (!Number.isNaN(at.valueOf())) input.value = new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
 }
+
+// Secrets that are shown once.
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  button.addEventListener("click", async () => {
+    const shown = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(shown.textContent);
+      button.textContent += " ✓";
+    } catch {
+      getSelection().selectAllChildren(shown);
+    }
+  });
+}

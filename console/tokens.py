@@ -1,0 +1,53 @@
+"""One's own API tokens: made and shown once, listed, revoked."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods
+
+from console import forms
+from console.cells import parsed
+from console.gateway import call
+from console.pages import go, page, signed_in
+
+PATH = "/api/v1/auth/tokens"
+SCOPES = {
+    "read": gettext_lazy("read objects"),
+    "logs": gettext_lazy("read logs"),
+    "storage:read": gettext_lazy("read the store"),
+    "write": gettext_lazy("change objects"),
+    "terminal": gettext_lazy("open terminals"),
+    "files": gettext_lazy("read and write files"),
+    "secrets": gettext_lazy("see values of Secrets"),
+    "admin": gettext_lazy("administer"),
+    "storage:write": gettext_lazy("write to the store"),
+}
+
+
+@require_http_methods(["GET", "POST"])
+@signed_in
+def room(request: HttpRequest) -> HttpResponse:
+    """The tokens, the form for another, and revoking one."""
+    now = datetime.now(UTC)
+    found = [
+        {**one, "expired": bool((end := parsed(one["expires_at"])) and end <= now)} for one in call(request, "GET", PATH).data["items"]
+    ]
+    return forms.shown(request, "console/tokens.html", {"tokens": found, "scopes": SCOPES.items()}, lambda: _act(request))
+
+
+def _act(request: HttpRequest) -> HttpResponse:
+    if revoked := forms.text(request, "revoke"):
+        call(request, "DELETE", f"{PATH}/{revoked}")
+        return go(request, "/tokens", _("The token is no good from now on."))
+    body: dict[str, Any] = {
+        "name": forms.text(request, "name"),
+        "scopes": request.POST.getlist("scopes"),
+        "clusters": request.POST.getlist("clusters"),
+    }
+    if days := forms.number(request, "days"):
+        body["expires_in_days"] = days
+    made = call(request, "POST", PATH, body=body).data
+    return page(request, "console/token_made.html", {"token": made})
