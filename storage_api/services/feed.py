@@ -23,8 +23,6 @@ CHANGE = Shape(
 )
 PAGE = 100
 PAGE_BYTES = 1 << 18
-# Sequence numbers are drawn before their transaction commits: what a running transaction may still precede is left for the next look.
-_SETTLED = sql.SQL("r.xid < pg_snapshot_xmin(pg_current_snapshot())")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +42,16 @@ class Start:
     seen: str = ""
 
 
-_NOW = sql.SQL("""
-SELECT coalesce((SELECT r.seq FROM storage_change r WHERE {} ORDER BY r.seq DESC LIMIT 1), 0), pg_current_snapshot()::text
-""").format(_SETTLED)
+_NOW = "SELECT storage_change_horizon(), pg_current_snapshot()::text"
 _UNSEEN = sql.SQL("AND NOT pg_visible_in_snapshot(r.xid, %s::pg_snapshot)")
+
+
+def horizon() -> int:
+    """The place up to which the log is settled: numbers are drawn before their transaction commits, and what a running one may still
+    precede is left for the next look. To be asked before the statement that reads, never in it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT storage_change_horizon()")
+        return int(cursor.fetchone()[0])
 
 
 def now() -> Start:
@@ -73,7 +77,7 @@ def check_place(after: int) -> None:
 _NEXT = sql.SQL("""
 SELECT r.seq, r.op, {head} FROM (
   SELECT r.seq, sum(pg_column_size(r.data)) OVER (ORDER BY r.seq) - pg_column_size(r.data) AS before FROM storage_change r
-  WHERE r.cluster_id = %s AND r.resource_type = %s AND r.seq > %s AND {settled} {unseen} {differs}
+  WHERE r.cluster_id = %s AND r.resource_type = %s AND r.seq > %s AND r.seq <= %s {unseen} {differs}
   ORDER BY r.seq LIMIT %s
 ) chosen JOIN storage_change r ON r.seq = chosen.seq
 WHERE chosen.before < {bytes} ORDER BY r.seq
@@ -84,9 +88,10 @@ def after(
     start: Start, cluster_id: str, resource_type: str, *, style: TimeStyle, must_differ: Path = (), limit: int = PAGE
 ) -> Sequence[Entry]:
     """The next settled changes of one type in one cluster; with `must_differ`, changes only where the document differs there."""
+    if (settled := horizon()) <= start.seq:
+        return []
     statement = _NEXT.format(
         head=selection(CHANGE, {}, style).head,
-        settled=_SETTLED,
         unseen=_UNSEEN if start.seen else sql.SQL(""),
         differs=_DIFFERS if must_differ else sql.SQL(""),
         bytes=sql.Literal(PAGE_BYTES),
@@ -95,6 +100,7 @@ def after(
         cluster_id,
         resource_type,
         start.seq,
+        settled,
         *([start.seen] if start.seen else []),
         *([list(must_differ)] * 2 if must_differ else []),
     ]

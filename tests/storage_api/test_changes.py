@@ -71,6 +71,25 @@ def test_a_change_that_commits_late_is_not_skipped() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_lower_number_is_waited_for_whichever_transaction_began_first() -> None:
+    """The older transaction draws the higher number and commits; an open transaction that writes nothing here holds nothing up."""
+    with database() as older, database() as newer, database() as idle:
+        idle.execute("BEGIN")
+        idle.execute("SELECT pg_current_xact_id()")
+        older.execute("BEGIN")
+        older.execute("SELECT pg_current_xact_id()")
+        newer.execute("BEGIN")
+        newer.execute(resources._PUT, ("2" * 24, "swap", "Pod", "ns", "first", "{}"))
+        older.execute(resources._PUT, ("3" * 24, "swap", "Pod", "ns", "second", "{}"))
+        older.execute("COMMIT")
+        assert [entry.seq for entry in feed.after(Start(0), "swap", "Pod", style=STYLE)] == []
+        newer.execute("COMMIT")
+        names = [json.loads(entry.document)["resourceName"] for entry in feed.after(Start(0), "swap", "Pod", style=STYLE)]
+    assert names == ["first", "second"]
+    resources.delete(Query(RESOURCE, resources.of_type("swap", "Pod")))
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_feed_from_now_on_holds_what_commits_later_and_nothing_older() -> None:
     """However many other transactions are under way at that moment."""
     with database() as other:
