@@ -99,3 +99,27 @@ class _Plain:
         if isinstance(key, str | int | float):
             return str(key)
         raise Invalid("keys must be text")
+
+
+class _Dumper(yaml.CSafeDumper):
+    """YAML that both this module and Kubernetes read back as it was: what either would take for something else than text is quoted."""
+
+
+for letter, resolvers in _Loader.yaml_implicit_resolvers.items():
+    for tag, pattern in resolvers:
+        _Dumper.add_implicit_resolver(tag, pattern, [letter])
+# `1e3` is a number to Kubernetes, but text to PyYAML, which would write it without quotes.
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*([eE][-+]?[0-9]+)$"), list("-+0123456789"))
+
+
+def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Dumper.add_representer(str, _text)
+_Dumper.ignore_aliases = lambda self, data: True  # type: ignore[method-assign]
+
+
+def to_yaml(value: object) -> str:
+    """A document as YAML text in the order that it has, texts of several lines as blocks; `from_yaml` gives the same document back."""
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=160, default_flow_style=False))

@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.contrib.auth import get_user_model
+from django.contrib.auth import get_user, get_user_model
+from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
+from kubegale import crypto
 from kubegale.api.auth import Act
 from kubegale.errors import DomainError, Unauthenticated
 from tenants import services
-from tenants.authentication import BearerAuthentication
+from tenants.authentication import BearerAuthentication, ConsoleSession
 from tenants.models import ApiToken
 from tenants.permissions import authorise
 
@@ -21,11 +23,13 @@ User = get_user_model()
 
 
 def credential(request: Request) -> dict[str, Any]:
-    """What to look at later: the user, and the API token or the JWT that was shown. Never the token itself."""
+    """What to look at later: the user, and the API token, the JWT or the console's session. Never a secret that could be used."""
     found: dict[str, Any] = {"user": request.user.pk, "username": request.user.get_username()}
     match request.auth:
         case ApiToken():
             found["api_token"] = request.auth.pk
+        case ConsoleSession():
+            found["console"] = crypto.encrypt(request.auth.key)
         case str():
             token = services.RevocableAccessToken(request.auth.encode(), verify=False)
             found["jti"], found["session"] = token.get("jti", ""), token.get(services.SESSION, "")
@@ -56,7 +60,19 @@ def _good(credential: Mapping[str, Any], password: str) -> bool:
     if "jti" in credential:
         ended = BlacklistedToken.objects.filter(token__jti=credential["jti"]).exists()
         return not ended and credential["password"] == get_md5_hash_password(password)
+    if "console" in credential:
+        return _is_open(credential["console"], int(credential["user"]))
     return True
+
+
+def _is_open(session: str, user: int) -> bool:
+    """Whether the console's session (encrypted) is still that user's: not signed out, not expired, the password not changed since."""
+    visit = HttpRequest()
+    try:
+        visit.session = SessionStore(crypto.decrypt(session))
+    except ValueError:
+        return False
+    return get_user(visit).pk == user
 
 
 def sign_in(bearer: str) -> dict[str, Any]:

@@ -197,16 +197,25 @@ def name_of(raw: bytes) -> str:
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
-def _dry(dry_run: bool) -> dict[str, object]:
-    return {"dryRun": "All"} if dry_run else {}
+VALIDATIONS = ("Strict", "Warn", "Ignore")
 
 
-def create_object(cluster: Cluster, kind: Kind, content: object, *, namespace: str = "", dry_run: bool = False) -> bytes:
+def _options(dry_run: bool, validation: str) -> dict[str, object]:
+    """The API server's query of a write; `validation` is what it does with fields that it does not know."""
+    if validation and validation not in VALIDATIONS:
+        raise Invalid(f"field_validation must be one of {', '.join(VALIDATIONS)}", field="field_validation")
+    return {**({"dryRun": "All"} if dry_run else {}), **({"fieldValidation": validation} if validation else {})}
+
+
+def create_object(
+    cluster: Cluster, kind: Kind, content: object, *, namespace: str = "", dry_run: bool = False, validation: str = ""
+) -> bytes:
     """The created object's bytes."""
+    options = _options(dry_run, validation)
     body = complete(manifest(content), kind, namespace=namespace)
     namespace = _namespace_of(kind, body, namespace)
     client = registry.client(cluster)
-    return client.create(kind, body, namespace=namespace or None, **_dry(dry_run))
+    return client.create(kind, body, namespace=namespace or None, **options)
 
 
 def _namespace_of(kind: Kind, body: Object, namespace: str) -> str:
@@ -218,14 +227,17 @@ def _namespace_of(kind: Kind, body: Object, namespace: str) -> str:
     return found
 
 
-def update_object(cluster: Cluster, kind: Kind, name: str, content: object, *, namespace: str = "", dry_run: bool = False) -> bytes:
+def update_object(
+    cluster: Cluster, kind: Kind, name: str, content: object, *, namespace: str = "", dry_run: bool = False, validation: str = ""
+) -> bytes:
     """Replace an object. A resourceVersion in the content must still be current (Conflict); without one the latest is replaced."""
+    options = _options(dry_run, validation)
     body = complete(manifest(content), kind, namespace=namespace, name=name)
     namespace = _namespace_of(kind, body, namespace)
     client = registry.client(cluster)
 
     def put() -> bytes:
-        return client.replace(kind, name, body, namespace=namespace or None, **_dry(dry_run))
+        return client.replace(kind, name, body, namespace=namespace or None, **options)
 
     if body["metadata"].get("resourceVersion"):
         return explaining(client, kind, namespace, put)

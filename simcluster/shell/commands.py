@@ -478,12 +478,18 @@ def _df(shell: "Shell", words: list[str]) -> Run:
     return 0
 
 
+def _chroot(shell: "Shell", words: list[str]) -> Run:
+    """The machine below a node's debug pod has the same files as the pod: there is one file system."""
+    return (yield from shell.execute(words[1:] or ["sh"]))
+
+
 TABLE: "dict[str, Callable[[Shell, list[str]], Run]]" = {
     ":": _code(0),
     "[": _test,
     "base64": _base64,
     "cat": _cat,
     "cd": _cd,
+    "chroot": _chroot,
     "clear": _fixed(lambda shell: "\033[H\033[2J"),
     "cp": _copy(move=False),
     "date": _date,

@@ -1,6 +1,7 @@
 """The console as people meet it: a web server, a socket server, a simulated cluster, a person and their browser."""
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Browser
 
+from clusters.kinds import KINDS
 from clusters.models import Cluster
+from simcluster.registry import WriteOptions
+from simcluster.testing import RunningCluster
 from tests.console import browser as browsers
 from tests.console.browser import Walk
 from tests.socket_server import socket_server
@@ -48,6 +52,52 @@ def visitor(person: User) -> Client:
     client = Client()
     client.force_login(person)
     return client
+
+
+def conditions(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    """The conditions of a pod."""
+    return list((pod.get("status") or {}).get("conditions") or [])
+
+
+class Make:
+    """Makes objects in a fresh namespace, `space`: make("pods", {...}, running=True) waits until its pods run."""
+
+    def __init__(self, apiserver: RunningCluster, space: str) -> None:
+        self._server, self.space = apiserver, space
+
+    def __call__(self, plural: str, content: dict[str, Any], *, running: bool = False) -> None:
+        kind = KINDS[plural]
+        storage = f"{plural}.{kind.group}" if kind.group else plural
+        whole = {"apiVersion": kind.api_version, "kind": kind.name, **content}
+        resource = self._server.cluster.table.of_storage(storage)
+        place = self.space if kind.namespaced else ""
+        self._server.call(self._server.cluster.registry.create, resource, place, whole, WriteOptions("tests"))
+        if running:
+            wanted = int((content.get("spec") or {}).get("replicas", 1)) if plural != "pods" else 1
+            self._server.wait(lambda: len(self.ready(content["metadata"]["name"])) >= wanted, seconds=20)
+
+    def ready(self, name: str) -> list[dict[str, Any]]:
+        """The Ready pods whose names begin like that."""
+        found = [pod for pod in self._server.list("pods", self.space) if pod["metadata"]["name"].startswith(name)]
+        return [
+            pod for pod in found if any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", []))
+        ]
+
+
+@pytest.fixture
+def make(apiserver: RunningCluster) -> Make:
+    """Makes objects in the simulated cluster, as somebody beside KubeGale would."""
+    space = f"t-{uuid.uuid4().hex[:8]}"
+    maker = Make(apiserver, space)
+    maker("namespaces", {"metadata": {"name": space}})
+    return maker
+
+
+@pytest.fixture
+def live_streams(transactional_db: None, settings: Any, socket_port: int) -> None:
+    """Sockets for tests without a browser; rights are looked at again every half a second."""
+    settings.WS_BASE_URL = f"ws://127.0.0.1:{socket_port}"
+    settings.STREAM_REAUTHORISE_SECONDS = 0.5
 
 
 Walker = Callable[..., Walk]

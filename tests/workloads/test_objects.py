@@ -316,3 +316,13 @@ def _eventually(call: Any) -> dict[str, Any]:
             return answer
         time.sleep(0.1)
     return answer
+
+
+def test_fields_that_the_cluster_does_not_know_are_refused_when_that_is_asked_for(admin: Caller, cluster: Cluster, space: str) -> None:
+    body = {"cluster_id": cluster.pk, "namespace": space, "content": {"metadata": {"name": "odd"}, "dater": {}}}
+    refused = admin("POST", "configmaps", {**body, "field_validation": "Strict"})
+    assert refused["code"] == 1007
+    assert 'unknown field "dater"' in refused["msg"]
+    assert admin.code("POST", "configmaps", {**body, "field_validation": "Sometimes"}) == 1001
+    assert admin.code("GET", "configmaps/odd", cluster_id=cluster.pk, namespace=space) == 1004
+    assert admin.code("POST", "configmaps", body) == 0

@@ -150,7 +150,15 @@ class ObjectView(DialectView):
         return target.namespace
 
 
-WRITE = record(required=("cluster_id", "content"), cluster_id=INTEGER, namespace=TEXT, content=MANIFEST, dry_run=BOOLEAN)
+WRITE = record(
+    required=("cluster_id", "content"),
+    cluster_id=INTEGER,
+    namespace=TEXT,
+    content=MANIFEST,
+    dry_run=BOOLEAN,
+    # What the cluster does with fields that it does not know: Strict refuses them. Its own default is Warn.
+    field_validation={"type": "string", "enum": list(services.VALIDATIONS)},
+)
 ITEM = (CLUSTER, NAMESPACE)
 AT = Query("at", TEXT, description="The cluster as it was then, out of the store: RFC 3339 or unix seconds.")
 FRESH = Query("fresh", BOOLEAN, description="Ask the cluster itself, even if the store knows; X-Data-Age tells an answer out of the store.")
@@ -217,7 +225,8 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         """The created object."""
         target, scope = self.resolve(request, "create")
         content, space = target.content(), self.scoped_kind(target, item=False)
-        made = services.create_object(target.cluster(), self.kind, content, namespace=space, dry_run=target.flag("dry_run"))
+        dry, validation = target.flag("dry_run"), target.option("field_validation")
+        made = services.create_object(target.cluster(), self.kind, content, namespace=space, dry_run=dry, validation=validation)
         note(request, name=services.name_of(made), before=None, after=made)
         return self.shown(made, scope)
 
@@ -226,7 +235,8 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         target, scope = self.resolve(request, "update", name=name, namespace=namespace)
         content, space = target.content(), self.scoped_kind(target, item=False)
         before = services.peek(target.cluster(), self.kind, name, namespace=space)
-        made = services.update_object(target.cluster(), self.kind, name, content, namespace=space, dry_run=target.flag("dry_run"))
+        dry, validation = target.flag("dry_run"), target.option("field_validation")
+        made = services.update_object(target.cluster(), self.kind, name, content, namespace=space, dry_run=dry, validation=validation)
         note(request, before=before, after=made)
         return self.shown(made, scope)
 

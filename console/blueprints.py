@@ -1,0 +1,133 @@
+"""Texts to begin with when something is created: small, complete, and taken by any cluster."""
+
+from collections.abc import Callable
+
+DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  namespace: {namespace}
+spec:
+  replicas: 2
+  selector:
+    matchLabels:
+      app: web
+  template:
+    metadata:
+      labels:
+        app: web
+    spec:
+      containers:
+        - name: web
+          image: nginx:1.27
+          ports:
+            - containerPort: 80
+          resources:
+            requests:
+              cpu: 50m
+              memory: 64Mi
+"""
+SERVICE = """\
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
+  namespace: {namespace}
+spec:
+  selector:
+    app: web
+  ports:
+    - port: 80
+      targetPort: 80
+"""
+INGRESS = """\
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: web
+  namespace: {namespace}
+spec:
+  rules:
+    - host: web.example.com
+      http:
+        paths:
+          - path: /
+            pathType: Prefix
+            backend:
+              service:
+                name: web
+                port:
+                  number: 80
+"""
+CONFIG_MAP = """\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: settings
+  namespace: {namespace}
+data:
+  key: value
+"""
+OPAQUE = """\
+apiVersion: v1
+kind: Secret
+metadata:
+  name: credentials
+  namespace: {namespace}
+type: Opaque
+stringData:
+  password: ""
+"""
+CRON_JOB = """\
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  name: nightly
+  namespace: {namespace}
+spec:
+  schedule: "0 3 * * *"
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: OnFailure
+          containers:
+            - name: job
+              image: busybox:1.36
+              command: [sh, -c, "date"]
+"""
+CLAIM = """\
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  name: data
+  namespace: {namespace}
+spec:
+  accessModes: [ReadWriteOnce]
+  resources:
+    requests:
+      storage: 1Gi
+"""
+NAMESPACE = """\
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: team
+"""
+
+
+def _in(text: str) -> Callable[[str], str]:
+    return lambda namespace: text.format(namespace=namespace)
+
+
+BLUEPRINTS: dict[str, Callable[[str], str]] = {
+    "deployments": _in(DEPLOYMENT),
+    "services": _in(SERVICE),
+    "ingresses": _in(INGRESS),
+    "configmaps": _in(CONFIG_MAP),
+    "secrets": _in(OPAQUE),
+    "cronjobs": _in(CRON_JOB),
+    "persistentvolumeclaims": _in(CLAIM),
+    "namespaces": _in(NAMESPACE),
+}

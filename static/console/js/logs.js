@@ -1,0 +1,373 @@
+// The log page: a stream by WebSocket, kept whole over broken connections, shown as text and nothing else.
+import { Patience, Refused, data, fill, post } from "./sockets.js";
+import { pieces } from "./ansi.js";
+import { moment } from "./times.js";
+
+const MOST_LINES = 20000;
+const CHUNK = 200;
+const ACK_EVERY = 500;
+const config = data("log-config");
+const texts = config.texts;
+const byId = (id) => document.getElementById(id);
+const box = byId("log");
+const form = byId("log-form");
+const jump = byId("log-jump");
+
+let socket = null;
+let wish = 0;
+let cursors = {};
+let paused = false;
+let following = true;
+let unseen = 0;
+let count = 0;
+let acknowledged = 0;
+let timer = 0;
+const patience = new Patience();
+const colours = new Map();
+
+// --- what is shown --------------------------------------------------------------------------------------------------
+function chunk() {
+  const last = box.lastElementChild;
+  if (last?.classList.contains("chunk") && last.childElementCount < CHUNK) return last;
+  const made = document.createElement("div");
+  made.className = "chunk";
+  box.append(made);
+  return made;
+}
+
+function colour(source) {
+  if (!colours.has(source)) colours.set(source, `source-${colours.size % 8}`);
+  return colours.get(source);
+}
+
+function element(name, style, text) {
+  const made = document.createElement(name);
+  if (style) made.className = style;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function row(frame) {
+  const line = element("div", "line");
+  const when = element("time", "", moment(new Date(frame.data.timestamp)));
+  when.dateTime = frame.data.timestamp;
+  when.title = frame.data.timestamp;
+  line.append(when, element("span", `source ${colour(frame.data.source)}`, frame.data.source));
+  const text = element("span", "text");
+  for (const piece of pieces(frame.data.content)) {
+    text.append(piece.style ? element("span", piece.style, piece.text) : document.createTextNode(piece.text));
+  }
+  line.append(text);
+  return line;
+}
+
+function note(text) {
+  if (!text) return;
+  chunk().append(element("div", "line note", text));
+  scroll();
+}
+
+function show(lines) {
+  const wasNew = count === 0;
+  if (wasNew) byId("log-empty").hidden = true;
+  for (const frame of lines) {
+    const line = row(frame);
+    if (query) mark(line);
+    chunk().append(line);
+    cursors[frame.data.source] = frame.data.cursor;
+  }
+  count += lines.length;
+  if (!following) unseen += lines.length;
+  shorten();
+  tell();
+}
+
+function shorten() {
+  while (box.childElementCount * CHUNK > MOST_LINES + CHUNK && box.firstElementChild) {
+    const gone = box.firstElementChild;
+    count -= gone.querySelectorAll(".line:not(.note)").length;
+    gone.remove();
+    byId("log-cut").hidden = false;
+  }
+}
+
+let planned = false;
+function tell() {
+  if (planned) return;
+  planned = true;
+  requestAnimationFrame(() => {
+    planned = false;
+    byId("log-count").textContent = fill(texts.lines, { count: count.toLocaleString() });
+    jump.hidden = following;
+    jump.textContent = unseen ? fill(texts.newer, { count: unseen.toLocaleString() }) : "↓";
+    box.classList.toggle("several", colours.size > 1);
+    scroll();
+    if (query) look(false);
+  });
+}
+
+function scroll() {
+  if (following) box.scrollTop = box.scrollHeight;
+}
+
+box.addEventListener("scroll", () => {
+  const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 24;
+  if (atEnd === following) return;
+  following = atEnd;
+  if (following) unseen = 0;
+  tell();
+});
+jump.addEventListener("click", () => {
+  following = true;
+  unseen = 0;
+  tell();
+  box.focus();
+});
+
+function state(word, tone) {
+  const status = byId("log-state");
+  status.className = `status ${tone}`;
+  if (status.textContent !== word) status.textContent = word;
+}
+
+// --- the stream -----------------------------------------------------------------------------------------------------
+function wanted() {
+  const chosen = form.elements.container?.value ?? "";
+  const values = { containers: chosen, previous: form.elements.previous?.checked ?? false };
+  if (Object.keys(cursors).length) return { ...values, cursor: cursors };
+  return { ...values, tail_lines: form.elements.tail.value, since_seconds: form.elements.since.value };
+}
+
+async function connect() {
+  const mine = ++wish;
+  clearTimeout(timer);
+  socket?.close();
+  socket = null;
+  state(texts.connecting, "busy");
+  let ticket;
+  try {
+    ticket = await post(config.ticket, wanted());
+  } catch (error) {
+    if (mine === wish) refused(error);
+    return;
+  }
+  if (mine !== wish) return;
+  acknowledged = 0;
+  socket = new WebSocket(ticket.ws_url);
+  socket.addEventListener("message", (event) => mine === wish && heard(JSON.parse(event.data)));
+  socket.addEventListener("close", (event) => mine === wish && closed(event));
+}
+
+function refused(error) {
+  if (error instanceof Refused && error.status < 500 && error.status !== 429) {
+    state(error.message, "bad");
+    note(`${error.message} ${error.hint}`.trim());
+  } else {
+    later();
+  }
+}
+
+function later() {
+  const seconds = patience.next();
+  state(fill(texts.again, { seconds: Math.round(seconds) }), "warn");
+  timer = setTimeout(connect, seconds * 1000);
+}
+
+let over = "";
+function closed(event) {
+  socket = null;
+  if (event.code === 1000) {
+    state(over || texts.ended, "idle");
+    note(over || texts.ended);
+  } else if (event.code === 4001 || event.code === 4003) {
+    state(texts.signed_out, "bad");
+    note(event.reason || texts.signed_out);
+  } else if (event.code === 4004 || event.code === 1008) {
+    state(event.reason || texts.ended, "idle");
+    note(event.reason);
+  } else {
+    later();
+  }
+}
+
+function heard(frame) {
+  const send = (reply) => socket?.readyState === WebSocket.OPEN && socket.send(JSON.stringify(reply));
+  switch (frame.type) {
+    case "log":
+      show([frame]);
+      break;
+    case "batch":
+      return together(frame.frames, send);
+    case "status":
+      status(frame);
+      break;
+    case "dropped":
+      note(fill(texts.dropped, frame));
+      break;
+    case "error":
+      note(frame.msg);
+      break;
+    case "ping":
+      send({ type: "pong" });
+  }
+  return acknowledge(frame.seq, send);
+}
+
+function together(frames, send) {
+  let lines = [];
+  for (const frame of frames) {
+    if (frame.type === "log") {
+      lines.push(frame);
+    } else {
+      if (lines.length) show(lines);
+      lines = [];
+      heard(frame);
+    }
+  }
+  if (lines.length) show(lines);
+  acknowledge(frames.findLast((frame) => frame.seq)?.seq, send);
+}
+
+function acknowledge(seq, send) {
+  if (seq && seq - acknowledged >= ACK_EVERY) {
+    acknowledged = seq;
+    send({ type: "ack", seq });
+  }
+}
+
+function status(frame) {
+  const about = { source: frame.source ?? "", reason: frame.reason ? `(${frame.reason})` : "" };
+  switch (frame.state) {
+    case "connected":
+      patience.reset();
+      over = "";
+      if (!frame.source) state(paused ? texts.paused : texts.live, paused ? "idle" : "good");
+      byId("log-empty").textContent = texts.waiting;
+      if (paused) socket.send(JSON.stringify({ type: "pause" }));
+      break;
+    case "reconnecting":
+      note(fill(texts.reconnecting, about));
+      break;
+    case "container_restarted":
+      note(fill(texts.restarted, about));
+      break;
+    case "limited":
+      note(fill(texts.limited, about));
+      break;
+    case "eof":
+      over = frame.reason?.startsWith("pod_") ? texts.gone : texts.ended;
+  }
+}
+
+// --- search ---------------------------------------------------------------------------------------------------------
+let query = "";
+let hits = [];
+let here = -1;
+const highlights = "highlights" in CSS ? CSS.highlights : null;
+
+function mark(line) {
+  line.classList.toggle("hit", Boolean(query) && line.textContent.toLowerCase().includes(query));
+}
+
+// Ranges of what is looked for, in the text of the lines that have it.
+function ranges(line) {
+  const found = [];
+  const walker = document.createTreeWalker(line, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const text = walker.currentNode.data.toLowerCase();
+    for (let at = text.indexOf(query); at >= 0; at = text.indexOf(query, at + query.length)) {
+      const range = new Range();
+      range.setStart(walker.currentNode, at);
+      range.setEnd(walker.currentNode, at + query.length);
+      found.push(range);
+    }
+  }
+  return found;
+}
+
+function look(moving) {
+  hits = query ? [...box.querySelectorAll(".line.hit")] : [];
+  if (highlights) {
+    if (query) highlights.set("found", new Highlight(...hits.slice(-2000).flatMap(ranges)));
+    else highlights.delete("found");
+  }
+  if (moving && hits.length) {
+    here = (here + moving + hits.length) % hits.length;
+    box.querySelector(".line.here")?.classList.remove("here");
+    hits[here].classList.add("here");
+    following = false;
+    hits[here].scrollIntoView({ block: "center" });
+    jump.hidden = false;
+  }
+  const shown = query ? (hits.length ? fill(texts.found, { here: Math.max(here + 1, 1), count: hits.length }) : texts.nothing) : "";
+  byId("log-found").textContent = shown;
+}
+
+function search() {
+  query = byId("log-search").value.toLowerCase();
+  here = -1;
+  for (const line of box.querySelectorAll(".line")) mark(line);
+  byId("log-previous").disabled = byId("log-next").disabled = !query;
+  look(query ? -1 : 0);
+}
+
+let typed = 0;
+byId("log-search").addEventListener("input", () => {
+  clearTimeout(typed);
+  typed = setTimeout(search, 120);
+});
+byId("log-search").addEventListener("keydown", (event) => {
+  if (event.key === "Enter") {
+    event.preventDefault();
+    look(event.shiftKey ? -1 : 1);
+  }
+});
+byId("log-previous").addEventListener("click", () => look(-1));
+byId("log-next").addEventListener("click", () => look(1));
+byId("log-only").addEventListener("change", (event) => box.classList.toggle("only", event.target.checked));
+
+// --- controls -------------------------------------------------------------------------------------------------------
+function begin() {
+  cursors = {};
+  count = acknowledged = unseen = 0;
+  following = true;
+  colours.clear();
+  for (const old of box.querySelectorAll(".chunk")) old.remove();
+  byId("log-empty").hidden = false;
+  byId("log-empty").textContent = "";
+  byId("log-cut").hidden = true;
+  byId("log-download").href = `${config.download}?${new URLSearchParams({
+    container: form.elements.container?.value ?? "",
+    previous: form.elements.previous?.checked ? "1" : "",
+  })}`;
+  patience.reset();
+  tell();
+  connect();
+}
+
+form.addEventListener("submit", (event) => event.preventDefault());
+form.addEventListener("change", (event) => event.target.closest("[data-stream]") && begin());
+byId("log-pause").addEventListener("click", (event) => {
+  paused = !paused;
+  event.currentTarget.setAttribute("aria-pressed", String(paused));
+  event.currentTarget.textContent = event.currentTarget.dataset[paused ? "resume" : "pause"];
+  if (socket?.readyState !== WebSocket.OPEN) return;
+  socket.send(JSON.stringify({ type: paused ? "pause" : "resume" }));
+  state(paused ? texts.paused : texts.live, paused ? "idle" : "good");
+});
+for (const [id, style] of [["log-times", "times"], ["log-wrap", "wrap"]]) {
+  const choice = byId(id);
+  const kept = localStorage.getItem(`kubegale.${id}`);
+  if (kept !== null) choice.checked = kept === "1";
+  else if (id === "log-times" && matchMedia("(max-width: 760px)").matches) choice.checked = false;
+  const apply = () => {
+    box.classList.toggle(style, choice.checked);
+    localStorage.setItem(`kubegale.${id}`, choice.checked ? "1" : "0");
+    scroll();
+  };
+  choice.addEventListener("change", apply);
+  apply();
+}
+addEventListener("pagehide", () => socket?.close());
+addEventListener("online", () => !socket && timer && connect());
+begin();

@@ -1,0 +1,215 @@
+// The terminal page: xterm.js on a socket that can be lost and found again while the shell goes on.
+import { Patience, Refused, data, fill, post } from "./sockets.js";
+
+const config = data("terminal-config");
+const texts = config.texts;
+const byId = (id) => document.getElementById(id);
+const HOLD = 55000;
+
+// xterm puts style elements into the page; the page's policy takes those that carry its nonce.
+const nonce = byId("terminal").dataset.nonce;
+const make = document.createElement.bind(document);
+document.createElement = (name, options) => {
+  const made = make(name, options);
+  if (String(name).toLowerCase() === "style") made.nonce = nonce;
+  return made;
+};
+
+function theme() {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name) => style.getPropertyValue(name).trim();
+  const dark = colour("color-scheme") === "dark" || style.colorScheme === "dark";
+  const ansi = dark
+    ? { black: "#3b4754", red: "#f4877c", green: "#4fc585", yellow: "#e0a64a", blue: "#79aef5", magenta: "#cf9bf0", cyan: "#4cb3d6", white: "#e3e8ed" }
+    : { black: "#1a2027", red: "#b8261b", green: "#1a7f45", yellow: "#8a5200", blue: "#2563b8", magenta: "#8a3db0", cyan: "#0a6485", white: "#5c6773" };
+  const bright = Object.fromEntries(Object.entries(ansi).map(([name, value]) => [`bright${name[0].toUpperCase()}${name.slice(1)}`, value]));
+  return { background: colour("--paper"), foreground: colour("--ink"), cursor: colour("--accent"), selectionBackground: dark ? "#2f5566" : "#bfe0ec", ...ansi, ...bright };
+}
+
+const terminal = new Terminal({
+  theme: theme(),
+  fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono"),
+  fontSize: matchMedia("(max-width: 760px)").matches ? 12 : 13,
+  cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
+  scrollback: 10000,
+  minimumContrastRatio: 4.5,
+  screenReaderMode: localStorage.getItem("kubegale.reader") === "1",
+  // A shell must not be able to open pages or to read the clipboard; nobody gave it a handler.
+  allowProposedApi: false,
+});
+const fitting = new FitAddon.FitAddon();
+terminal.loadAddon(fitting);
+terminal.open(byId("terminal"));
+fitting.fit();
+document.addEventListener("themechange", () => (terminal.options.theme = theme()));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (terminal.options.theme = theme()));
+
+let socket = null;
+let session = null;
+let attempt = 0;
+let timer = 0;
+let lost = 0;
+const patience = new Patience();
+
+function state(word, tone) {
+  const status = byId("terminal-state");
+  status.className = `status ${tone}`;
+  status.textContent = word;
+  const running = tone === "good" || tone === "busy";
+  byId("terminal-open").hidden = running;
+  byId("terminal-end").hidden = !running;
+}
+
+function send(frame) {
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(frame));
+}
+
+// --- the session ----------------------------------------------------------------------------------------------------
+async function open() {
+  const mine = ++attempt;
+  clearTimeout(timer);
+  socket?.close(1000);
+  session = null;
+  lost = 0;
+  terminal.reset();
+  state(texts.connecting, "busy");
+  let ticket;
+  try {
+    ticket = await post(config.ticket, { container: byId("terminal-container")?.value ?? config.container, shell: byId("terminal-shell").value });
+  } catch (error) {
+    if (mine !== attempt) return;
+    const reason = error instanceof Refused ? `${error.message} ${error.hint}`.trim() : texts.lost;
+    state(fill(texts.failed, { reason }), "bad");
+    return;
+  }
+  if (mine === attempt) listen(new WebSocket(ticket.terminal_url), mine);
+}
+
+// Back to the shell that goes on: with the token of its last word, from the last piece that was shown.
+function resume() {
+  const mine = ++attempt;
+  const { address, token, seq, id } = session;
+  state(texts.connecting, "busy");
+  const again = new WebSocket(address);
+  again.addEventListener("open", () => again.send(JSON.stringify({ type: "attach", session: id, last_seq: seq, token })));
+  listen(again, mine);
+}
+
+function listen(opened, mine) {
+  socket = opened;
+  opened.addEventListener("message", (event) => mine === attempt && heard(JSON.parse(event.data), opened));
+  opened.addEventListener("close", (event) => mine === attempt && closed(event));
+}
+
+function heard(frame, opened) {
+  switch (frame.type) {
+    case "data":
+      if (session) session.seq = frame.seq;
+      terminal.write(frame.data.output);
+      break;
+    case "status":
+      if (frame.state === "connected") connected(frame, opened);
+      else state(texts.starting, "busy");
+      break;
+    case "dropped":
+      say(texts.dropped);
+      break;
+    case "close":
+      ended = frame.data.exit_code === null ? fill(texts.failed, { reason: frame.data.error }) : fill(texts.exited, { code: frame.data.exit_code });
+      break;
+    case "error":
+      ended = frame.msg;
+      break;
+    case "ping":
+      send({ type: "pong" });
+  }
+}
+
+let ended = "";
+function connected(frame, opened) {
+  const address = opened.url.replace(/\?.*$/, "");
+  const back = Boolean(session);
+  session = { id: frame.session, token: frame.token, seq: session?.seq ?? 0, address };
+  patience.reset();
+  lost = 0;
+  ended = "";
+  state(back ? texts.back : texts.connected, "good");
+  size();
+  terminal.focus();
+}
+
+function say(text) {
+  terminal.write(`\r\n\x1b[2m${text}\x1b[0m\r\n`);
+}
+
+const WHY = { 4001: "signed_out", 4003: "signed_out", 4004: "gone", 4008: "idle", 4009: "replaced", 4010: "lost", 1000: "over" };
+
+function closed(event) {
+  socket = null;
+  const vanished = event.code === 1006 || event.code === 1012;
+  lost ||= Date.now();
+  if (session && vanished && Date.now() - lost < HOLD) {
+    const seconds = Math.min(patience.next(), 8);
+    state(fill(texts.again, { seconds: Math.round(seconds) }), "warn");
+    timer = setTimeout(resume, seconds * 1000);
+    return;
+  }
+  const told = ended || event.reason || "";
+  const text = ended || texts[WHY[event.code] ?? "over"] || event.reason;
+  state(text, event.code === 1000 ? "idle" : "bad");
+  if (told && session) say(text);
+  session = null;
+}
+
+// --- the keyboard and the window --------------------------------------------------------------------------------------
+terminal.onData((input) => send({ type: "data", data: { input } }));
+terminal.onBinary((input) => send({ type: "data", data: { input } }));
+terminal.onResize(({ cols, rows }) => send({ type: "resize", data: { cols, rows } }));
+
+function size() {
+  fitting.fit();
+  send({ type: "resize", data: { cols: terminal.cols, rows: terminal.rows } });
+}
+let waiting = 0;
+new ResizeObserver(() => {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => fitting.fit(), 80);
+}).observe(byId("terminal"));
+
+terminal.attachCustomKeyEventHandler((event) => {
+  // Ctrl+F6 leaves for who has no mouse; Ctrl+Shift+C copies; everything else is the shell's.
+  if (event.type !== "keydown") return true;
+  if (event.ctrlKey && event.key === "F6") {
+    byId("terminal-shell").focus();
+    return false;
+  }
+  if (event.ctrlKey && event.shiftKey && event.code === "KeyC") {
+    navigator.clipboard?.writeText(terminal.getSelection());
+    event.preventDefault();
+    return false;
+  }
+  return true;
+});
+
+byId("terminal-open").addEventListener("click", open);
+byId("terminal-end").addEventListener("click", () => {
+  clearTimeout(timer);
+  if (socket?.readyState === WebSocket.OPEN) send({ type: "close" });
+  else {
+    attempt += 1;
+    session = null;
+    socket?.close();
+    state(texts.over, "idle");
+  }
+});
+byId("terminal-container")?.addEventListener("change", open);
+byId("terminal-shell").addEventListener("change", () => !config.ask && open());
+const reader = byId("terminal-reader");
+reader.checked = terminal.options.screenReaderMode;
+reader.addEventListener("change", () => {
+  terminal.options.screenReaderMode = reader.checked;
+  localStorage.setItem("kubegale.reader", reader.checked ? "1" : "0");
+});
+addEventListener("online", () => session && !socket && resume());
+if (config.ask) state(texts.over, "idle");
+else open();

@@ -1,0 +1,163 @@
+"""YAML in the editor: complaints at their lines, the difference before anything is written, conflicts, new objects."""
+
+import json
+import re
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import Page, expect
+
+from clusters.models import Cluster
+from simcluster.testing import RunningCluster
+from tests.caller import Caller
+from tests.console.browser import PHONE, Walk
+from tests.console.conftest import Make, Walker
+from tests.workloads.conftest import workload
+
+
+def address(cluster: Cluster, make: Make, name: str = "web") -> str:
+    """The editor of a Deployment that is there."""
+    make("deployments", workload(name))
+    return f"/clusters/{cluster.pk}/deployments/{make.space}/{name}/edit"
+
+
+def replace(page: Page, old: str, new: str) -> None:
+    """Change the text as a person would who searches and types."""
+    found = page.evaluate(
+        """([old]) => { const view = document.getElementById("editor").view; const at = view.state.doc.toString().indexOf(old);
+        if (at >= 0) { view.dispatch({selection: {anchor: at, head: at + old.length}}); view.focus(); } return at; }""",
+        [old],
+    )
+    assert found >= 0, old
+    page.keyboard.insert_text(new)
+
+
+def check(page: Page) -> None:
+    page.get_by_role("button", name="Check and compare").click()
+
+
+def state(page: Page) -> Any:
+    return page.locator("#editor-state")
+
+
+def test_a_change_is_checked_compared_and_applied(walk: Walk, cluster: Cluster, make: Make, apiserver: RunningCluster) -> None:
+    page = walk.open(address(cluster, make))
+    replace(page, "replicas: 2", "replicas: 3")
+    expect(page.get_by_role("button", name="Apply")).to_be_disabled()
+    check(page)
+    expect(state(page)).to_have_text("The cluster would take this.")
+    expect(page.locator("#editor-diff")).to_contain_text("replicas: 3")
+    assert (apiserver.get("deployments.apps", "web", make.space) or {})["spec"]["replicas"] == 2
+    assert walk.axe() == []
+    walk.picture("compared", full=True)
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("web was changed.")).to_be_visible()
+    assert (apiserver.get("deployments.apps", "web", make.space) or {})["spec"]["replicas"] == 3
+
+
+def test_complaints_stand_at_their_lines(walk: Walk, cluster: Cluster, make: Make) -> None:
+    page = walk.open(address(cluster, make))
+    replace(page, "replicas: 2", "replicas: two\n  replikas: 2")
+    check(page)
+    expect(page.locator("#editor-problems")).to_contain_text("spec.replicas")
+    replace(page, "replicas: two", "replicas: 2")
+    check(page)
+    expect(page.locator("#editor-problems")).to_contain_text("There is no field spec.replikas.")
+    line = page.evaluate("""document.getElementById("editor").view.state.doc.toString().split("\\n").indexOf("  replikas: 2") + 1""")
+    expect(page.locator("#editor-problems button")).to_contain_text(f"Line {line}:")
+    expect(page.locator(".cm-lintRange-error")).to_have_text("replikas")
+    walk.picture("problems")
+    replace(page, "  replikas: 2\n", "")
+    replace(page, "image: nginx:1", 'image: ""')
+    check(page)
+    expect(page.locator("#editor-problems")).to_contain_text("spec.template.spec.containers[0].image")
+    replace(page, 'image: ""', "image: [nginx")
+    check(page)
+    expect(state(page)).to_have_text("There is something to correct.")
+    expect(page.get_by_role("button", name="Apply")).to_be_disabled()
+
+
+def test_a_conflict_loses_nobodys_change(walk: Walk, cluster: Cluster, make: Make, apiserver: RunningCluster, admin: Caller) -> None:
+    page = walk.open(address(cluster, make))
+    replace(page, "replicas: 2", "replicas: 3")
+    check(page)
+    expect(state(page)).to_have_text("The cluster would take this.")
+    somebody_else(admin, cluster, make, {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "nginx:2"}]}}}})
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_role("alert")).to_contain_text("Somebody else changed it meanwhile. Nothing was written.")
+    expect(page.locator("#editor-diff")).to_contain_text("nginx:2")
+    walk.picture("conflict", full=True)
+    page.get_by_role("button", name="Put both changes together").click()
+    check(page)
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("web was changed.")).to_be_visible()
+    found = (apiserver.get("deployments.apps", "web", make.space) or {})["spec"]
+    assert (found["replicas"], found["template"]["spec"]["containers"][0]["image"]) == (3, "nginx:2")
+
+
+def somebody_else(admin: Caller, cluster: Cluster, make: Make, patch: dict[str, Any]) -> None:
+    """A change from elsewhere."""
+    kind = "application/strategic-merge-patch+json"
+    admin.data("PATCH", "deployments/web", json.dumps(patch), content_type=kind, cluster_id=cluster.pk, namespace=make.space)
+
+
+def test_what_both_changed_is_named_and_stays_mine(
+    visitor: Client, cluster: Cluster, make: Make, apiserver: RunningCluster, admin: Caller
+) -> None:
+    where = address(cluster, make)
+    page = visitor.get(where).content.decode()
+    config = json.loads(re.search(r'id="editor-config" type="application/json">(.*?)</script>', page)[1])  # type: ignore[index]
+    somebody_else(admin, cluster, make, {"spec": {"replicas": 5}, "metadata": {"labels": {"theirs": "yes"}}})
+    mine = config["text"].replace("replicas: 2", "replicas: 7")
+    body = {"text": mine, "base": config["text"], "version": config["live"]}
+    conflict = visitor.post(config["apply"], body, content_type="application/json").json()["conflict"]
+    assert conflict["clashes"] == ["spec.replicas"]
+    assert "replicas: 7" in conflict["merged"]
+    assert "theirs: 'yes'" in conflict["merged"]
+    assert (apiserver.get("deployments.apps", "web", make.space) or {})["spec"]["replicas"] == 5
+
+
+def test_new_objects_are_created_together_or_the_first_fault_is_named(
+    walk: Walk, cluster: Cluster, make: Make, apiserver: RunningCluster
+) -> None:
+    page = walk.open(f"/clusters/{cluster.pk}/-/create?kind=deployments&namespace={make.space}")
+    check(page)
+    expect(state(page)).to_have_text("The cluster would take this.")
+    assert walk.axe() == []
+    first = f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: first\n  namespace: {make.space}\n---\n"
+    replace(page, "apiVersion: apps/v1", f"{first}apiVersion: apps/v1")
+    replace(page, "kind: Deployment", "kind: Deploymint")
+    check(page)
+    expect(page.locator("#editor-problems button")).to_contain_text("Line 8: ")
+    replace(page, "kind: Deploymint", "kind: Deployment")
+    check(page)
+    expect(state(page)).to_have_text("The cluster would take this.")
+    walk.picture("create", full=True)
+    page.get_by_role("button", name="Create", exact=True).click()
+    expect(page.get_by_text("2 objects were created: ConfigMap first, Deployment web")).to_be_visible()
+    assert apiserver.get("configmaps", "first", make.space)
+    assert apiserver.get("deployments.apps", "web", make.space)
+
+
+def test_the_editor_fits_a_phone(walker: Walker, person: User, cluster: Cluster, make: Make) -> None:
+    walk = walker(person, size=PHONE)
+    page = walk.open(address(cluster, make))
+    replace(page, "replicas: 2", "replicas: 3")
+    check(page)
+    expect(page.locator("#editor-diff")).to_contain_text("replicas: 3")
+    assert not walk.is_wider_than_the_window()
+    walk.picture("phone", full=True)
+
+
+def test_what_kubectl_applied_last_is_kept_and_not_shown(visitor: Client, cluster: Cluster, make: Make, apiserver: RunningCluster) -> None:
+    applied = {"kubectl.kubernetes.io/last-applied-configuration": '{"a":1}\n'}
+    make("configmaps", {"metadata": {"name": "settings", "annotations": applied}, "data": {"odd": "1e3", "older": "0o7"}})
+    page = visitor.get(f"/clusters/{cluster.pk}/configmaps/{make.space}/settings/edit").content.decode()
+    config = json.loads(re.search(r'id="editor-config" type="application/json">(.*?)</script>', page)[1])  # type: ignore[index]
+    assert "last-applied" not in config["text"]
+    body = {"text": config["text"] + "\n", "base": config["text"], "version": config["live"]}
+    assert "address" in visitor.post(config["apply"], body, content_type="application/json").json()
+    found = apiserver.get("configmaps", "settings", make.space) or {}
+    assert found["metadata"]["annotations"] == applied
+    assert found["data"] == {"odd": "1e3", "older": "0o7"}

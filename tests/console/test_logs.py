@@ -1,0 +1,138 @@
+"""Reading logs: the page, its stream, what is dangerous in it, the download."""
+
+import re
+
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import expect
+
+from clusters.models import Cluster
+from tests.console.browser import PHONE, Walk
+from tests.console.conftest import Make, Walker
+from tests.socket_server import peer
+
+# What a container may print: markup, a title and a colour for terminals, a line that runs backwards, a bell.
+NASTY = "<img src=x onerror=alert(1)><script>alert(2)</script> \x1b]0;owned\x07\x1b[31mred\x1b[0m \x1b[2J\x08\x08 \u202edone"
+TALK = f"""echo '{NASTY}'; for i in $(seq 1 380); do echo "request $i served"; sleep 1; done; sleep 99999"""
+
+
+def talking(make: Make, name: str = "talker", **more: object) -> str:
+    """A pod that talks; its name."""
+    containers = [{"name": "main", "image": "busybox:1", "command": ["sh", "-c", TALK]}, {"name": "side", "image": "nginx:1"}]
+    make("pods", {"metadata": {"name": name}, "spec": {"containers": containers, **more}}, running=True)
+    return name
+
+
+def test_a_log_is_followed_and_searched(walk: Walk, cluster: Cluster, make: Make) -> None:
+    name = talking(make)
+    page = walk.open(f"/clusters/{cluster.pk}/pods/{make.space}/{name}/logs")
+    expect(page.locator("#log-state")).to_have_text("Live")
+    expect(page.locator("#log .line").nth(3)).to_contain_text("served")
+    before = page.locator("#log .line").count()
+    expect(page.locator("#log .line").nth(before + 1)).to_be_attached()
+    page.get_by_label("Search this log").fill("request 2")
+    expect(page.locator("#log-found")).to_have_text(re.compile(r"\d+ of \d+"))
+    page.get_by_label("Matches only").check()
+    expect(page.locator("#log .line:visible").first).to_contain_text("request 2")
+    walk.picture("searched")
+    page.get_by_label("Container").select_option("*")
+    expect(page.locator("#log.several")).to_be_attached()
+    assert walk.axe() == []
+    walk.picture("all")
+
+
+def test_what_a_container_prints_is_text_and_nothing_else(walk: Walk, cluster: Cluster, make: Make) -> None:
+    page = walk.open(f"/clusters/{cluster.pk}/pods/{make.space}/{talking(make)}/logs")
+    line = page.locator("#log .line").first
+    expect(line).to_contain_text("<img src=x onerror=alert(1)><script>alert(2)</script>")
+    text = line.locator(".text").inner_text()
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "owned" not in text
+    assert page.title().startswith("Logs")
+    assert line.locator("img, script").count() == 0
+    expect(line.locator(".ansi-1")).to_have_text("red")
+
+
+def test_a_lost_connection_is_taken_up_without_a_line_lost_or_doubled(walk: Walk, cluster: Cluster, make: Make) -> None:
+    page = walk.context.new_page()
+    sockets: list[object] = []
+
+    def cut_the_first(socket: object) -> None:
+        sockets.append(socket)
+        server = socket.connect_to_server()  # type: ignore[attr-defined]
+        if len(sockets) == 1:
+            seen = []
+
+            def pass_on(message: str | bytes) -> None:
+                seen.append(message)
+                socket.send(message)  # type: ignore[attr-defined]
+                if len(seen) == 4:
+                    socket.close(code=1001)  # type: ignore[attr-defined]
+
+            server.on_message(pass_on)
+
+    page.route_web_socket(re.compile("/ws/logs/"), cut_the_first)
+    page.goto(f"{walk.base}/clusters/{cluster.pk}/pods/{make.space}/{talking(make)}/logs")
+    expect(page.locator("#log-state")).to_have_text(re.compile("Trying again"))
+    expect(page.locator("#log-state")).to_have_text("Live")
+    expect(page.locator("#log .line", has_text="served").nth(12)).to_be_attached()
+    numbers = [int(found[1]) for text in page.locator("#log .line .text").all_inner_texts() if (found := re.search(r"request (\d+)", text))]
+    assert len(sockets) == 2
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_the_pods_of_a_workload_are_read_together(walker: Walker, person: User, cluster: Cluster, make: Make) -> None:
+    command = ["sh", "-c", "while true; do echo from $HOSTNAME; sleep 1; done"]
+    template = {
+        "metadata": {"labels": {"app": "chat"}},
+        "spec": {"containers": [{"name": "main", "image": "busybox:1", "command": command}]},
+    }
+    spec = {"replicas": 2, "selector": {"matchLabels": {"app": "chat"}}, "template": template}
+    make("deployments", {"metadata": {"name": "chat"}, "spec": spec}, running=True)
+    walk = walker(person, size=PHONE)
+    page = walk.open(f"/clusters/{cluster.pk}/deployments/{make.space}/chat/logs")
+    expect(page.locator("#log .source-1").first).to_be_visible()
+    assert not walk.is_wider_than_the_window()
+    walk.picture("phone")
+
+
+def test_the_download_is_the_whole_log_of_what_was_chosen(visitor: Client, cluster: Cluster, make: Make) -> None:
+    address = f"/clusters/{cluster.pk}/pods/{make.space}/{talking(make)}/logs/download"
+    one = visitor.get(address, {"container": "main"})
+    assert one["Content-Disposition"] == 'attachment; filename="talker-main.log"'
+    assert b"onerror" in b"".join(one.streaming_content)
+    both = b"".join(visitor.get(address, {"container": "*"}).streaming_content)
+    assert both.startswith(b"==> talker/main <==\n")
+    assert b"==> talker/side <==" in both
+    refused = visitor.get(address, {"container": "nobody"})
+    assert refused.status_code == 404
+    assert b"There is no container to read" in refused.content
+
+
+def test_signing_out_ends_the_stream(live_streams: None, visitor: Client, cluster: Cluster, make: Make) -> None:
+    address = f"/clusters/{cluster.pk}/pods/{make.space}/{talking(make)}/logs/ticket"
+    ticket = visitor.post(address, {"containers": "main"}, content_type="application/json").json()
+    with peer(ticket["ws_url"]) as client:
+        client.until(lambda one: one.types().count("batch") > 1)
+        visitor.post("/signout")
+        assert client.end() == 4001
+    answer = visitor.post(address, {}, content_type="application/json")
+    assert (answer.status_code, answer.json()["hint"]) == (401, "Sign in again.")
+
+
+def test_a_changed_password_ends_the_stream(live_streams: None, visitor: Client, person: User, cluster: Cluster, make: Make) -> None:
+    address = f"/clusters/{cluster.pk}/pods/{make.space}/{talking(make)}/logs/ticket"
+    ticket = visitor.post(address, {"containers": "main"}, content_type="application/json").json()
+    with peer(ticket["ws_url"]) as client:
+        client.until(lambda one: one.types().count("batch") > 1)
+        person.set_password("another-long-Passphrase-8")
+        person.save()
+        assert client.end() == 4001
+
+
+def test_a_log_that_may_not_be_read_has_no_ticket(client: Client, cluster: Cluster, make: Make) -> None:
+    address = f"/clusters/{cluster.pk}/pods/{make.space}/{talking(make)}/logs/ticket"
+    client.force_login(User.objects.create_user("nobody"))
+    answer = client.post(address, {}, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (403, 1005)

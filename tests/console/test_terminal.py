@@ -1,0 +1,96 @@
+"""A shell in a container: typed into, lost and found again, ended with the session of its person."""
+
+import re
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import Page, expect
+
+from clusters.models import Cluster
+from tests.console.browser import PHONE, Walk
+from tests.console.conftest import Make, Walker
+from tests.socket_server import peer
+
+
+def server(make: Make, name: str = "web") -> str:
+    """A pod that runs on; its name."""
+    make("pods", {"metadata": {"name": name}, "spec": {"containers": [{"name": "main", "image": "nginx:1"}]}}, running=True)
+    return name
+
+
+def opened(page: Page) -> Any:
+    """The rows of the terminal, once it is connected."""
+    expect(page.locator("#terminal-state")).to_have_text("Connected")
+    return page.locator("#terminal .xterm-rows")
+
+
+def test_a_shell_is_opened_and_runs_a_command(walk: Walk, cluster: Cluster, make: Make) -> None:
+    page = walk.open(f"/clusters/{cluster.pk}/pods/{make.space}/{server(make)}/terminal")
+    rows = opened(page)
+    page.keyboard.type("echo the answer is $(echo forty-two)\n")
+    expect(rows).to_contain_text("the answer is forty-two")
+    page.keyboard.type("printf '\\e[31mred\\e[0m \\e[38;2;10;200;30mfree\\e[0m'\n")
+    expect(rows.locator("span", has_text="red").last).to_have_css("color", "rgb(184, 38, 27)")
+    assert walk.axe() == []
+    walk.picture("shell")
+    page.keyboard.type("exit 3\n")
+    expect(page.locator("#terminal-state")).to_have_text("The shell ended with code 3.")
+    page.get_by_role("button", name="Open a new session").click()
+    opened(page)
+
+
+def test_a_lost_connection_comes_back_to_the_same_shell(walk: Walk, cluster: Cluster, make: Make) -> None:
+    page = walk.context.new_page()
+    routes: list[Any] = []
+
+    def through(socket: Any) -> None:
+        routes.append(socket)
+        socket.connect_to_server()
+
+    page.route_web_socket(re.compile("/ws/terminal/"), through)
+    page.goto(f"{walk.base}/clusters/{cluster.pk}/pods/{make.space}/{server(make)}/terminal")
+    rows = opened(page)
+    page.keyboard.type("export SECRETLY=still-here\n")
+    expect(rows).to_contain_text("SECRETLY")
+    # What a network does that goes away: nobody says goodbye.
+    routes[0].close(code=1012)
+    expect(page.locator("#terminal-state")).to_have_text("Connected again; the shell went on.")
+    page.keyboard.type("echo it is $SECRETLY\n")
+    expect(rows).to_contain_text("it is still-here")
+    assert len(routes) == 2
+
+
+def test_a_terminal_fits_a_phone_and_says_when_there_is_nothing_to_open(walker: Walker, person: User, cluster: Cluster, make: Make) -> None:
+    walk = walker(person, size=PHONE)
+    page = walk.open(f"/clusters/{cluster.pk}/pods/{make.space}/{server(make)}/terminal")
+    opened(page)
+    assert not walk.is_wider_than_the_window()
+    walk.picture("phone")
+    make("pods", {"metadata": {"name": "broken"}, "spec": {"containers": [{"name": "main", "image": "nginx:does-not-exist"}]}})
+    page = walk.open(f"/clusters/{cluster.pk}/pods/{make.space}/broken/terminal")
+    expect(page.get_by_role("heading", name="No container runs here")).to_be_visible()
+
+
+def test_a_shell_on_a_node_is_opened_by_a_press_and_not_before(walk: Walk, cluster: Cluster, apiserver: Any) -> None:
+    node = apiserver.list("nodes")[0]["metadata"]["name"]
+    before = len(apiserver.list("pods"))
+    page = walk.open(f"/clusters/{cluster.pk}/nodes/-/{node}/terminal")
+    expect(page.get_by_text("makes one privileged pod")).to_be_visible()
+    assert len(apiserver.list("pods")) == before
+    page.get_by_role("button", name="Open a root shell").click()
+    opened(page)
+    page.keyboard.type("whoami\n")
+    expect(page.locator("#terminal .xterm-rows")).to_contain_text("root")
+    page.get_by_role("button", name="End the session").click()
+    expect(page.locator("#terminal-state")).to_have_text(re.compile("closed by the client|The session is over"))
+    apiserver.wait(lambda: len([pod for pod in apiserver.list("pods") if not pod["metadata"].get("deletionTimestamp")]) <= before)
+
+
+def test_signing_out_ends_the_shell(live_streams: None, visitor: Client, cluster: Cluster, make: Make) -> None:
+    address = f"/clusters/{cluster.pk}/pods/{make.space}/{server(make)}/terminal/ticket"
+    ticket = visitor.post(address, {}, content_type="application/json").json()
+    with peer(ticket["terminal_url"]) as client:
+        client.until(lambda one: "connected" in one.states())
+        visitor.post("/signout")
+        assert client.end() == 4001
