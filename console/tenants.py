@@ -4,6 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from console import forms, gauges, navigation
@@ -14,6 +15,11 @@ from console.pages import go, page, signed_in
 ROLES = ("viewer", "operator", "admin")
 SECURITY = ("", "privileged", "baseline", "restricted")
 SIZE = 100
+OPTIONS = {
+    "network_policy": gettext_lazy("Closed network"),
+    "role_bindings": gettext_lazy("Roles inside the cluster"),
+    "pod_security": gettext_lazy("Pod security"),
+}
 
 
 def chosen_cluster(request: HttpRequest) -> int | None:
@@ -117,6 +123,7 @@ def _context(request: HttpRequest, cluster: int, name: str) -> dict[str, Any]:
             {**quota, "fields": [(key, title, quota["hard"][key]) for key, (title, _u) in gauges.RESOURCES.items()]}
             for quota in tenant["quotas"]
         ],
+        "options": [(title, tenant["options"][name]) for name, title in OPTIONS.items() if tenant["options"].get(name)],
         "roles": ROLES,
         "people": names(request),
     }
