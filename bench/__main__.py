@@ -10,6 +10,7 @@ SCENARIOS = {
     "collector": "bench.collector",
     "storage": "bench.storage",
     "streams": "bench.streams",
+    "console": "bench.console",
 }
 
 

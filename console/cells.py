@@ -3,6 +3,7 @@
 import html
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -100,12 +101,18 @@ def zone_of(request: HttpRequest | None) -> ZoneInfo:
 
 def age(moment: object, zone: ZoneInfo, now: datetime) -> str:
     """How long ago, with the moment itself in the title; the page's script keeps it going."""
+    found, opening = _opening(moment, zone) if isinstance(moment, str | datetime) else (None, "")
+    return f"{opening}{short_age((now - found).total_seconds())}</time>" if found else text(None)
+
+
+@lru_cache(maxsize=8192)
+def _opening(moment: str | datetime, zone: ZoneInfo) -> tuple[datetime | None, str]:
+    """The moment and the tag that names it; objects are shown again and again, and dates are slow to write."""
     found = parsed(moment)
     if found is None:
-        return text(None)
-    stamp = found.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    whole = f"{found.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
-    return f'<time datetime="{stamp}" title="{whole}" data-age>{short_age((now - found).total_seconds())}</time>'
+        return None, ""
+    stamp, whole = f"{found.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", f"{found.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+    return found, f'<time datetime="{stamp}" title="{whole}" data-age>'
 
 
 def moment(value: object, zone: ZoneInfo) -> str:

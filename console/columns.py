@@ -22,38 +22,41 @@ class Sight:
     now: datetime
 
 
+Cell = Callable[[Object, Sight], str]
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column: its title, its cell; `wide` ones are left out on narrow screens, `right` ones hold numbers, `sort` is the API's word."""
 
     title: str | Promise
-    cell: Callable[[Object, Sight], str]
+    cell: Cell
     wide: bool = False
     right: bool = False
     sort: str = ""
 
 
-def of_path(*path: str) -> Callable[[Object, Sight], str]:
+def of_path(*path: str) -> Cell:
     """The text at a path of the object."""
     return lambda item, sight: cells.text(get(item, *path))
 
 
-def coded(*path: str) -> Callable[[Object, Sight], str]:
+def coded(*path: str) -> Cell:
     """The same for something long."""
     return lambda item, sight: cells.code(get(item, *path))
 
 
-def count(*path: str) -> Callable[[Object, Sight], str]:
+def count(*path: str) -> Cell:
     """How many members a list or mapping has."""
     return lambda item, sight: cells.text(len(get(item, *path) or ()))
 
 
-def number(*path: str) -> Callable[[Object, Sight], str]:
+def number(*path: str) -> Cell:
     """A number, 0 where it is left out."""
     return lambda item, sight: cells.text(health.number(get(item, *path)))
 
 
-def age(*path: str) -> Callable[[Object, Sight], str]:
+def age(*path: str) -> Cell:
     """How long ago a moment was."""
     return lambda item, sight: cells.age(get(item, *path), sight.zone, sight.now)
 
@@ -102,7 +105,7 @@ def _hosts(item: Object, sight: Sight) -> str:
     return cells.chips([rule.get("host") or "*" for rule in rows(get(item, "spec", "rules"))], 2)
 
 
-def _selector(*path: str) -> Callable[[Object, Sight], str]:
+def _selector(*path: str) -> Cell:
     def shown(item: Object, sight: Sight) -> str:
         labels = get(item, *path)
         return cells.chips([f"{key}={value}" for key, value in labels.items()] if isinstance(labels, Mapping) else [], 2)
@@ -127,7 +130,7 @@ def _claim(item: Object, sight: Sight) -> str:
     return cells.link(f"{sight.base}/persistentvolumeclaims/{cells.part(space)}/{cells.part(name)}", f"{space}/{name}")
 
 
-def _modes(*path: str) -> Callable[[Object, Sight], str]:
+def _modes(*path: str) -> Cell:
     return lambda item, sight: cells.chips(get(item, *path) or [], 2)
 
 

@@ -1,12 +1,15 @@
 """The frame around pages: clusters to choose from, kinds in groups, rooms of the house."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
+from django.core.cache import cache
 from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from clusters.kinds import KINDS
@@ -72,7 +75,7 @@ ROOMS: tuple[tuple[str, Text, str], ...] = (
     ("/people", _("People"), "u"),
     ("/store", _("Store"), "b"),
 )
-MOST_CLUSTERS = 200
+MOST_CLUSTERS, REMEMBERED = 200, 5
 
 
 def title(plural: str) -> str:
@@ -94,58 +97,77 @@ def address_of(cluster: object, found: Mapping[str, Any]) -> str:
     return f"/clusters/{cluster}/{plural}/{cells.part(found.get('namespace') or '-')}/{cells.part(found['name'])}"
 
 
-def clusters(request: HttpRequest) -> list[dict[str, Any]]:
-    """The clusters that the person may see, once per request."""
-    found: list[dict[str, Any]] | None = getattr(request, "console_clusters", None)
-    if found is None:
+def clusters(request: HttpRequest, wanted: object = None) -> list[dict[str, Any]]:
+    """{"id","name"} of the clusters that the person may see, remembered by the session for seconds: every page names them.
+
+    One that is `wanted` and not among them is looked for anew.
+    """
+    found: list[dict[str, Any]] | None = cache.get(_key(request))
+    if found is None or (wanted is not None and all(str(one["id"]) != str(wanted) for one in found)):
         try:
-            found = call(request, "GET", "clusters", query={"pageSize": MOST_CLUSTERS}).data["items"]
+            items = call(request, "GET", "clusters", query={"pageSize": MOST_CLUSTERS}).data["items"]
         except Refused:
-            found = []
-        request.console_clusters = found  # type: ignore[attr-defined]
+            items = []
+        found = [{"id": one["id"], "name": one["name"]} for one in items]
+        cache.set(_key(request), found, REMEMBERED)
     return found
+
+
+def forget(request: HttpRequest) -> None:
+    """The person changed what clusters there are."""
+    cache.delete(_key(request))
+
+
+def _key(request: HttpRequest) -> str:
+    return f"console-clusters:{request.session.session_key}"
 
 
 def frame(request: HttpRequest, cluster_id: object = None) -> dict[str, Any]:
     """What base.html needs: clusters, the one that is looked at, links. Nothing for who is not signed in."""
     if not request.user.is_authenticated:
         return {}
-    found = clusters(request)
+    found = clusters(request, cluster_id)
     current = next((cluster for cluster in found if str(cluster["id"]) == str(cluster_id)), None)
     return {
         "person": request.user,
         "clusters": found,
         "cluster": current,
-        "rooms": _rooms(request.path),
-        "kinds": _kinds(request.path, current) if current else "",
+        "rooms": _rooms(_room(request.path), get_language() or ""),
+        "kinds": _kinds(_kind(request.path), current["id"], get_language() or "") if current else "",
     }
 
 
-def _rooms(path: str) -> SafeString:
-    return format_html('<ul class="nav-list">{}</ul>', _links(((address, text, key) for address, text, key in ROOMS), path))
+def _room(path: str) -> str:
+    """The room of the house that a page belongs to."""
+    return "/" + path.partition("/")[2].partition("/")[0]
 
 
-def _links(links: Iterable[tuple[str, Text, str]], path: str) -> SafeString:
+def _kind(path: str) -> str:
+    """The kind that a page of a cluster shows."""
+    return "".join(path.split("/")[3:4])
+
+
+@lru_cache(maxsize=64)
+def _rooms(room: str, language: str) -> SafeString:
+    return format_html('<ul class="nav-list">{}</ul>', _links(((address, text, key, room == address) for address, text, key in ROOMS)))
+
+
+def _links(links: Iterable[tuple[str, Text, str, bool]]) -> SafeString:
     return format_html_join(
         "",
         '<li><a href="{}"{}{}>{}</a></li>',
-        (
-            (address, _here(address, path), format_html(' data-key="{}"', key) if key else SafeString(""), text)
-            for address, text, key in links
-        ),
+        ((address, _HERE if here else "", format_html(' data-key="{}"', key) if key else "", text) for address, text, key, here in links),
     )
 
 
-def _here(address: str, path: str) -> SafeString:
-    inside = path == address or (address != "/" and path.startswith(f"{address}/"))
-    return SafeString(' aria-current="page"') if inside else SafeString("")
+_HERE, _OPEN = SafeString(' aria-current="page"'), SafeString(" open")
 
 
-def _kinds(path: str, cluster: dict[str, Any]) -> SafeString:
-    base = f"/clusters/{cluster['id']}"
+@lru_cache(maxsize=512)
+def _kinds(plural: str, cluster: int, language: str) -> SafeString:
+    """The kinds in groups; the one that is shown is marked, its group open. Made once for each language."""
     parts = []
-    for text, plurals in GROUPS:
-        links = _links(((f"{base}/{plural}", PLURALS[plural], "") for plural in plurals), path)
-        opened = SafeString(" open") if SafeString("aria-current") in links or text == GROUPS[0][0] else SafeString("")
-        parts.append((opened, text, links))
+    for place, (text, plurals) in enumerate(GROUPS):
+        links = _links((f"/clusters/{cluster}/{one}", PLURALS[one], "", one == plural) for one in plurals)
+        parts.append((_OPEN if place == 0 or plural in plurals else "", text, links))
     return format_html_join("", '<details class="nav-group"{}><summary>{}</summary><ul class="nav-list">{}</ul></details>', parts)

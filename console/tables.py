@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 from clusters.kinds import KINDS
 from clusters.troubles import TROUBLES
 from console import bulk, cells, columns, navigation
-from console.columns import Column, Sight
+from console.columns import Cell, Column, Sight
 from console.gateway import Refused, call, quoted
 from console.health import Object, get
 from console.pages import is_fragment, page, sealed, signed_in
@@ -157,7 +157,7 @@ def _table(request: HttpRequest, wish: Wish, items: Sequence[Object], total: int
     last = max((total + wish.size - 1) // wish.size, 1)
     return {
         "heads": _heads(wish, shown, namespaced),
-        "rows": cells.safe("".join(row(wish.plural, item, shown, sight, namespaced) for item in items)),
+        "rows": _rows(wish.plural, items, shown, sight, namespaced),
         "total": total,
         "namespaced": namespaced,
         "first": (wish.page - 1) * wish.size + 1 if items else 0,
@@ -170,10 +170,10 @@ def _table(request: HttpRequest, wish: Wish, items: Sequence[Object], total: int
     }
 
 
-def _labels(items: Sequence[Object]) -> list[str]:
-    """The labels of what is shown, to choose from."""
-    found = {f"{key}={value}": None for item in items for key, value in (get(item, "metadata", "labels") or {}).items()}
-    return sorted(found)[:MOST_LABELS]
+def _labels(items: Sequence[Object]) -> str:
+    """The labels of what is shown, as options to choose from."""
+    found = {f"{key}={value}" for item in items for key, value in (get(item, "metadata", "labels") or {}).items()}
+    return cells.safe("".join(f'<option value="{cells.escaped(label)}">' for label in sorted(found)[:MOST_LABELS]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,26 +205,26 @@ def _style(column: Column) -> str:
     return " ".join(name for name, wanted in (("wide", column.wide), ("right", column.right)) if wanted)
 
 
-def row(plural: str, item: Object, shown: Sequence[Column], sight: Sight, namespaced: bool) -> str:
-    """One row; its key and version let the page's script change only rows that changed."""
+def _rows(plural: str, items: Sequence[Object], shown: Sequence[Column], sight: Sight, namespaced: bool) -> str:
+    """All rows; each has a key and a version, so that the page's script changes only rows that changed."""
+    base = f"{sight.base}/{cells.part(plural)}/"
+    opened = [(f'<td class="{style}">' if (style := _style(column)) else "<td>", column.cell) for column in shown]
+    return cells.safe("".join(_row(base, item, opened, sight, namespaced) for item in items))
+
+
+def _row(base: str, item: Object, opened: Sequence[tuple[str, Cell]], sight: Sight, namespaced: bool) -> str:
     metadata = item.get("metadata") or {}
-    name, space = str(metadata.get("name", "")), str(metadata.get("namespace", ""))
-    address = f"{sight.base}/{cells.part(plural)}/{cells.part(space) if namespaced else '-'}/{cells.part(name)}"
-    key = cells.escaped(f"{space}/{name}" if namespaced else name)
-    parts = [
-        f'<tr data-row="{key}" data-version="{cells.escaped(metadata.get("resourceVersion", ""))}">',
-        f'<td class="pick"><input type="checkbox" name="row" value="{key}" aria-label="{key}"></td>',
-        f'<th scope="row"><a href="{address}">{cells.escaped(name)}</a>'
-        + (f'<small class="only-narrow">{cells.escaped(space)}</small></th>' if namespaced else "</th>"),
-    ]
-    if namespaced:
-        parts.append(f'<td class="space">{cells.escaped(space)}</td>')
-    for column in shown:
-        style = _style(column)
-        parts.append(f'<td class="{style}">' if style else "<td>")
-        parts.append(column.cell(item, sight) + "</td>")
-    parts.append("</tr>")
-    return "".join(parts)
+    name, space = cells.escaped(metadata.get("name", "")), cells.escaped(metadata.get("namespace", ""))
+    address = f"{base}{cells.part(metadata.get('namespace', '')) if namespaced else '-'}/{cells.part(metadata.get('name', ''))}"
+    key = f"{space}/{name}" if namespaced else name
+    rest = "".join([f"{opening}{cell(item, sight)}</td>" for opening, cell in opened])
+    return (
+        f'<tr data-row="{key}" data-version="{cells.escaped(metadata.get("resourceVersion", ""))}">'
+        f'<td class="pick"><input type="checkbox" name="row" value="{key}" aria-label="{key}"></td>'
+        f'<th scope="row"><a href="{address}">{name}</a>'
+        + (f'<small class="only-narrow">{space}</small></th><td class="space">{space}</td>' if namespaced else "</th>")
+        + f"{rest}</tr>"
+    )
 
 
 @require_GET

@@ -47,7 +47,7 @@ def page(
     if known is None or known.age is None or not known.serves(settings.STORE_FRESH_SECONDS):
         return None
     where = [*scope(kind, namespace, keyword, namespaces), *labels.clauses, *fields, *([in_trouble(kind)] if troubled else [])]
-    items, total = _read(cluster.name, kind, where, labels.labels, _Part(order, offset, size))
+    items, total = _read(cluster.name, kind, where, labels.labels, _Part(order, offset, size, deep=troubled or bool(order)))
     return items, total, known.age
 
 
@@ -71,11 +71,12 @@ def in_trouble(kind: Kind) -> Clause:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Which part of a list, and in which order."""
+    """Which part of a list, and in which order; `deep` says that documents have to be looked into for it."""
 
     order: str
     offset: int
     size: int
+    deep: bool
 
     @property
     def place(self) -> sql.Composable:
@@ -95,15 +96,23 @@ def _read(
     source, params = _source(root(cluster_name, stored_as.lower()), labels)
     condition = sql.SQL(" AND ").join([sql.SQL("r.cluster_id = %s AND r.resource_type = %s"), *(clause.text for clause in where)])
     params += [cluster_name, stored_as, *(param for clause in where for param in clause.params)]
-    statement = sql.SQL("""
+    # What has to look into documents does so once for both page and total; what does not is quicker apart, with a short sort.
+    apart = sql.SQL("""
         WITH total AS (SELECT count(*) AS n FROM {source} WHERE {condition}),
-        chosen AS (SELECT r.id, {order} AS place FROM {source} WHERE {condition} ORDER BY place OFFSET %s LIMIT %s)
+        chosen AS (SELECT r.id, {order} AS place FROM {source} WHERE {condition} ORDER BY place OFFSET %s LIMIT %s)""")
+    once = sql.SQL("""
+        WITH matched AS MATERIALIZED (SELECT r.id, {order} AS place FROM {source} WHERE {condition}),
+        total AS (SELECT count(*) AS n FROM matched),
+        chosen AS (SELECT id, place FROM matched ORDER BY place OFFSET %s LIMIT %s)""")
+    statement = sql.SQL("""{parts}
         SELECT total.n, found.text FROM total LEFT JOIN LATERAL (
           SELECT {wire} AS text, chosen.place FROM chosen JOIN storage_resource r ON r.id = chosen.id
         ) found ON true ORDER BY found.place
-    """).format(source=source, condition=condition, order=part.place, wire=WIRE[kind.group in BUILT_IN])
+    """).format(
+        parts=(once if part.deep else apart).format(source=source, condition=condition, order=part.place), wire=WIRE[kind.group in BUILT_IN]
+    )
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*params, *params, part.offset, part.size])
+        cursor.execute(statement, [*params, *([] if part.deep else params), part.offset, part.size])
         rows: list[Any] = cursor.fetchall()
     return [row[1].encode() for row in rows if row[1] is not None], int(rows[0][0])
 
