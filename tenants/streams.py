@@ -1,6 +1,6 @@
 """Whether a stream may go on: the caller's credentials and rights, looked at again while it lasts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.contrib.auth import get_user, get_user_model
@@ -12,12 +12,13 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from kubegale import crypto
-from kubegale.api.auth import Act
-from kubegale.errors import DomainError, Unauthenticated
-from tenants import services
+from kubegale.api.auth import Act, Scope
+from kubegale.errors import DomainError, Forbidden, Unauthenticated
+from tenants import decisions, grants, services
 from tenants.authentication import BearerAuthentication, ConsoleSession
 from tenants.models import ApiToken
 from tenants.permissions import authorise
+from tenants.policy import Holding
 
 User = get_user_model()
 
@@ -42,15 +43,33 @@ def still_allowed(credential: Mapping[str, Any], act: Act | None) -> None:
 
     None instead of an act: only the credentials are looked at.
     """
-    user = User.objects.filter(pk=credential["user"], is_active=True).first()
-    if user is None or not _good(credential, user.password):
-        raise Unauthenticated("signed out")
+    user, token = _holder(credential)
     if act is None:
         return
     request = Request(HttpRequest())
-    request.user = user
-    request.auth = ApiToken.objects.filter(pk=credential["api_token"]).first() if "api_token" in credential else None
+    request.user, request.auth = user, token
     authorise(request, act)
+
+
+def scopes(credential: Mapping[str, Any], acts: Sequence[Act]) -> list[Scope | None]:
+    """What of each act the caller may do now, None for nothing; Unauthenticated as in `still_allowed`."""
+    user, token = _holder(credential)
+    held = grants.holdings(user)
+    return [_scope(held, token, act) for act in acts]
+
+
+def _scope(held: list[Holding], token: ApiToken | None, act: Act) -> Scope | None:
+    try:
+        return decisions.decide(held, token, act)
+    except Forbidden:
+        return None
+
+
+def _holder(credential: Mapping[str, Any]) -> tuple[Any, ApiToken | None]:
+    user = User.objects.filter(pk=credential["user"], is_active=True).first()
+    if user is None or not _good(credential, user.password):
+        raise Unauthenticated("signed out")
+    return user, ApiToken.objects.filter(pk=credential["api_token"]).first() if "api_token" in credential else None
 
 
 def _good(credential: Mapping[str, Any], password: str) -> bool:

@@ -1,6 +1,6 @@
 """The upward hooks: who may do what is decided in `tenants`, reached through dotted strings in settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -73,6 +73,8 @@ class StreamPolicy(Protocol):
     def credential(self, request: Request) -> dict[str, Any]: ...
 
     def still_allowed(self, credential: Mapping[str, Any], act: Act | None) -> None: ...
+
+    def scopes(self, credential: Mapping[str, Any], acts: Sequence[Act]) -> list[Scope | None]: ...
 
     def sign_in(self, bearer: str) -> dict[str, Any]: ...
 

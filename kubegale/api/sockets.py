@@ -17,7 +17,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 MAX_INCOMING = 1024 * 1024
 GOING_AWAY, POLICY, TOO_BIG, FAULT = 1001, 1008, 1009, 1011
-UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, IDLE, REPLACED, CLUSTER_LOST = 4001, 4003, 4004, 4008, 4009, 4010
+UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, IDLE, REPLACED, CLUSTER_LOST, PLACE_LOST = 4001, 4003, 4004, 4008, 4009, 4010, 4011
 
 
 class Disconnected(Exception):
@@ -48,6 +48,8 @@ def close_code(error: errors.DomainError) -> int:
             return NOT_FOUND
         case errors.ClusterUnavailable():
             return CLUSTER_LOST
+        case errors.Expired():
+            return PLACE_LOST
         case errors.Internal():
             return FAULT
     return POLICY
@@ -93,7 +95,8 @@ class Socket:
     def error_frame(self, error: errors.DomainError) -> dict[str, Any]:
         """What went wrong, with the code of the JSON API."""
         code = self._error_code(error)
-        return {"type": "error", "code": code, "msg": error.message, "data": {"error": error.message}, "timestamp": now()}
+        place = {"status": 410, **error.details} if isinstance(error, errors.Expired) else {}
+        return {"type": "error", "code": code, "msg": error.message, "data": {"error": error.message, **place}, "timestamp": now()}
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, unless that has happened."""

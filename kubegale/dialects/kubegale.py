@@ -15,7 +15,7 @@ from kubegale import errors
 from kubegale.api.dialect import Dialect, Page
 from kubegale.api.routes import catch_all
 from kubegale.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record
-from storage_api.api import across, history, restoration
+from storage_api.api import across, history, restoration, watching
 from storage_api.api.contents import Contents
 from storage_api.api.sync import SyncView
 from tenants import api as access
@@ -51,6 +51,7 @@ from workloads.api.streams import (
     OperationTickets,
     Recordings,
     TerminalTickets,
+    WatchTickets,
 )
 from workloads.api.topology import TopologyView
 
@@ -209,6 +210,8 @@ def _routes() -> Iterator[URLPattern]:
         ClusterViewSet.as_view(CLUSTER, **bind),
         name="clusters-detail",
     )
+    yield path("watch", watching.Watch.as_view(**bind), name="watch")
+    yield path("watch/stream", WatchTickets.as_view(**bind), name="tickets-watch")
     yield path("history", history.History.as_view(**bind), name="history")
     yield path("history/diff", history.Diff.as_view(**bind), name="history-diff")
     yield path("history/restore", restoration.Restore.as_view(**bind), name="history-restore")

@@ -67,9 +67,8 @@ def words(request: Request, name: str) -> list[str]:
     return [word for part in request.query_params.get(name, "").split(",") if (word := part.strip())]
 
 
-def chosen(request: Request, places: Sequence[Place]) -> tuple[list[Place], list[dict[str, Any]]]:
-    """The places that `clusters` (ids or names) leaves, and those of it that are none."""
-    wanted = words(request, "clusters")
+def chosen(wanted: Sequence[str], places: Sequence[Place]) -> tuple[list[Place], list[dict[str, Any]]]:
+    """The places that `wanted` (ids or names; none: all) leaves, and those of it that are none."""
     if not wanted:
         return list(places), []
     known = {str(place.cluster): place for place in places} | {place.name.lower(): place for place in places}
@@ -127,7 +126,7 @@ class Resources(DialectView):
         """Objects with `cluster_id` and `cluster_name` beside their own members; `partial_errors` names the clusters that may be behind."""
         authorise(self, request, Act("list", "clusters"))
         found = across.find_kind(kind)
-        places, problems = chosen(request, visible(self, request, found))
+        places, problems = chosen(words(request, "clusters"), visible(self, request, found))
         search, page = self._search(request, found, places), page_request(request.query_params)
         order = request.query_params.get("orderby", "") or "name"
         part = Slice(

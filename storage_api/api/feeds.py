@@ -1,10 +1,8 @@
 """The change feed over HTTP: a stream of JSON objects, resumable by sequence."""
 
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -14,11 +12,11 @@ from rest_framework.request import Request
 
 from kubegale.api.origin import client_address
 from kubegale.api.parsing import raw_body
-from kubegale.errors import TooManyRequests
 from storage_api import paths, times
 from storage_api.api import base, schemas
 from storage_api.api.base import StorageView
 from storage_api.api.bodies import Body
+from storage_api.api.seats import Seated
 from storage_api.documents import RESOURCE
 from storage_api.paths import Path
 from storage_api.queries import Query
@@ -29,33 +27,6 @@ from storage_api.times import TimeStyle
 NUMBERS = {"add": 1, "delete": 2, "change": 3}
 END = b'{"type":-1,"value":null}\n'
 NANOSECONDS = 1_000_000_000
-
-
-class Places:
-    """How many streams this process serves, in all and for each caller."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._taken: Counter[str] = Counter()
-
-    def take(self, caller: str) -> None:
-        """Take a place; TooManyRequests when there is none left for the caller or for anyone."""
-        with self._lock:
-            if self._taken.total() >= settings.STORAGE_WATCH_STREAMS:
-                raise TooManyRequests(f"this process serves {settings.STORAGE_WATCH_STREAMS} streams already", retry_after=5)
-            if self._taken[caller] >= settings.STORAGE_WATCH_STREAMS_PER_CLIENT:
-                raise TooManyRequests(f"you follow {settings.STORAGE_WATCH_STREAMS_PER_CLIENT} streams here already", retry_after=5)
-            self._taken[caller] += 1
-
-    def give_back(self, caller: str) -> None:
-        """Give a place back."""
-        with self._lock:
-            self._taken[caller] -= 1
-            if not self._taken[caller]:
-                del self._taken[caller]
-
-
-_places = Places()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +60,7 @@ class Feed(StorageView):
         subscription = self._subscription(request)
         feed.check_place(subscription.since.seq)
         caller = f"user {request.user.pk}" if request.user.pk else client_address(request)
-        _places.take(caller)
-        return StreamingHttpResponse(_Stream(subscription, caller), content_type=self.dialect.content_type)
+        return StreamingHttpResponse(Seated(caller, lambda: _parts(subscription)), content_type=self.dialect.content_type)
 
     get = post
 
@@ -119,26 +89,7 @@ class Feed(StorageView):
         return "taskgroup" if resources.first(taskgroups, paths.fields("resourceName"), self.style) else "Pod"
 
 
-class _Stream:
-    """The answer's body. Closing it gives the place back, whether or not it was ever read."""
-
-    def __init__(self, subscription: Subscription, caller: str) -> None:
-        self._parts = _parts(subscription)
-        self._caller = caller
-        self._open = True
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._parts
-
-    def close(self) -> None:
-        """Stop following."""
-        self._parts.close()  # type: ignore[attr-defined]
-        if self._open:
-            self._open = False
-            _places.give_back(self._caller)
-
-
-def _parts(subscription: Subscription) -> Iterator[bytes]:
+def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
     place, sent = subscription.since, 0
     deadline = time.monotonic() + subscription.seconds
     beat = time.monotonic() + settings.STORAGE_WATCH_HEARTBEAT

@@ -18,11 +18,12 @@ from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
 from kubegale.api.parsing import boolean, integer
 from kubegale.api.schema import CLUSTER, INTEGER, NAMESPACE, OBJECT, PAGING, TEXT, Described, Query, Schema, record
-from kubegale.errors import Forbidden, Invalid, NotFound
+from kubegale.errors import Expired, Forbidden, Invalid, NotFound
 from workloads import services
 from workloads.api.objects import ObjectView, Target
 from workloads.endpoints import selector_text
 from workloads.streams import recordings
+from workloads.streams.changes import change_watch
 from workloads.streams.containers import chosen
 from workloads.streams.loglines import line_filter
 from workloads.streams.logs import cursors_of
@@ -78,6 +79,11 @@ class Options:
             raise Invalid(f"{names[0]} must be text", field=names[0])
         return "" if found is None else str(found)
 
+    def listed(self, name: str) -> str:
+        """Words with commas between, given so or as a list; a number as text."""
+        found = self.value(name)
+        return ",".join(self.words(name)) if isinstance(found, list) else self.text(name)
+
     def number(self, name: str, *aliases: str) -> int | None:
         """A whole number from 0 on."""
         found = self.value(name, *aliases)
@@ -123,6 +129,33 @@ class TicketView(ObjectView):
         credential = stream_policy().credential(request)
         host = request.get_host()
         return Ticket(kind, int(request.user.pk or 0), credential, host, cluster.pk if cluster else 0, **fields)
+
+
+# --- changes --------------------------------------------------------------------------------------------------------
+WATCH_OPTIONS = ("clusters", "kinds", "namespaces", "labelSelector", "after")
+
+
+class WatchTickets(TicketView):
+    """GET|POST /watch/stream: the changes of many clusters."""
+
+    operations = {
+        method: Described(
+            "A ticket for a watch of many clusters", ticket_schema("ws_url"), tuple(Query(name, TEXT) for name in WATCH_OPTIONS)
+        )
+        for method in ("get", "post")
+    }
+
+    def get(self, request: Request, name: str = "") -> Any:
+        """{"ws_url","token","session","expires_at"}; what cannot be watched is refused here already."""
+        given = Options(Target(self, request), request)
+        options = {name: text for name in WATCH_OPTIONS if (text := given.listed(name))}
+        ticket = self.ticket(request, "watch", None, options=options)
+        try:
+            change_watch()(ticket.credential, options)
+        except Expired:
+            # The socket says it, with what to do.
+            pass
+        return _answer(request, ticket, address="ws_url", path=f"/ws/watch/{ticket.session}")
 
 
 # --- logs -----------------------------------------------------------------------------------------------------------

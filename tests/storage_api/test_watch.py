@@ -1,0 +1,179 @@
+"""The watch over many clusters: in order, resumable, narrowed to what may be seen, and looked at again while it lasts."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection
+
+from clusters.models import Cluster
+from storage_api.models import Change
+from storage_api.services import bulk
+from storage_api.services.bulk import Record
+from storage_api.services.resources import Key
+from tenants import grants
+from tenants.models import ApiToken
+from tenants.tokens import create_api_token
+from tests.caller import Caller
+from tests.storage_api.test_across import fill, thing
+
+
+@pytest.fixture(autouse=True)
+def quick(settings: Any) -> None:
+    """Streams that end after a moment."""
+    settings.STORAGE_WATCH_SECONDS = 0.5
+    settings.STORAGE_WATCH_POLL = 0.03
+    settings.STORAGE_WATCH_STREAMS_PER_CLIENT = 3
+
+
+@pytest.fixture
+def fleet(emptied: None) -> tuple[Cluster, Cluster]:
+    """Two clusters with a pod each."""
+    return fill("east", [thing("Pod", "a", "shop")]), fill(
+        "west", [thing("Pod", "b", "shop"), thing("Secret", "s", "shop", data={"k": "h"})]
+    )
+
+
+def write(cluster: str, kind: str, name: str, namespace: str = "shop", **rest: Any) -> None:
+    """Write an object as the collector does; nothing but its name deletes it."""
+    _, body = thing(kind, name, namespace, **rest)
+    key = Key(cluster, kind, namespace, name)
+    bulk.write([Record(key, orjson.dumps(body) if rest else None)])
+
+
+class Stream:
+    """One answer, read as a browser's EventSource reads it."""
+
+    def __init__(self, caller: Caller, *, last: str = "", **query: Any) -> None:
+        headers = {"Last-Event-ID": last} if last else {}
+        self.response = caller.client.get("/api/v1/kubernetes/watch", query_params=query, headers=headers)
+        assert self.response["Content-Type"] == "text/event-stream", self.response.content
+        self.last = last
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for part in self.response.streaming_content:
+            lines = part.decode().splitlines()
+            for line in lines:
+                self.last = line[4:] if line.startswith("id: ") else self.last
+            yield from (json.loads(line[6:]) for line in lines if line.startswith("data: "))
+
+    def changes(self) -> list[tuple[str, str, str]]:
+        """(type, cluster, name) of every change, to the end."""
+        return [(event["type"], event["cluster_name"], event["name"]) for event in self if "object" in event]
+
+
+def test_changes_of_all_clusters_come_in_their_order_and_go_on_where_they_were_left(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+    write("east", "Pod", "a", status={"phase": "Running"})
+    write("west", "Pod", "b")
+    whole = Stream(admin, after="0", kinds="pods")
+    assert whole.changes() == [("ADDED", "east", "a"), ("ADDED", "west", "b"), ("MODIFIED", "east", "a"), ("DELETED", "west", "b")]
+    events = [event for event in Stream(admin, after="0", kinds="pods") if "object" in event]
+    assert events[2]["object"]["status"] == {"phase": "Running"}
+    assert (events[2]["cluster_id"], events[2]["kind"], events[2]["plural"]) == (fleet[0].pk, "Pod", "pods")
+    assert [event["seq"] for event in events] == sorted(event["seq"] for event in events)
+    rest = Stream(admin, last=str(events[1]["seq"]), after="0", kinds="pods")
+    assert rest.changes() == [("MODIFIED", "east", "a"), ("DELETED", "west", "b")], "Last-Event-ID goes before after"
+    write("west", "Pod", "c", status={"phase": "Running"})
+    assert Stream(admin, last=whole.last, kinds="pods").changes() == [("ADDED", "west", "c")]
+
+
+def test_from_now_on_begins_with_a_place(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+    stream = iter(Stream(admin))
+    first = next(stream)
+    assert first["type"] == "BOOKMARK"
+    write("east", "Pod", "new", status={"phase": "Pending"})
+    assert [event["name"] for event in stream if "object" in event] == ["new"]
+    assert Stream(admin, after=str(first["seq"])).changes()[-1] == ("ADDED", "east", "new")
+
+
+def test_a_watch_is_narrowed(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+    write("east", "Node", "n1", "", status={"a": 1})
+    write("east", "Pod", "other", "elsewhere", status={"a": 1})
+    assert Stream(admin, after="0", clusters="west").changes() == [("ADDED", "west", "b")], "Secrets are asked for by name"
+    assert Stream(admin, after="0", clusters=str(fleet[0].pk), kinds="nodes,Pod", namespaces="elsewhere").changes() == [
+        ("ADDED", "east", "other")
+    ]
+    secrets = [event for event in Stream(admin, after="0", kinds="secrets") if "object" in event]
+    assert secrets[0]["object"]["data"] == {"k": "***"}
+    first = next(iter(Stream(admin, clusters="east,nowhere")))
+    assert [problem["cluster_name"] for problem in first["partial_errors"]] == ["nowhere"]
+    for wrong in ({"labelSelector": "a in ("}, {"after": "x"}, {"clusters": "\0"}):
+        assert admin.code("GET", "watch", **wrong) == 1001
+    assert admin.code("GET", "watch", kinds="gadgets") == 1004
+
+
+def test_what_comes_to_fit_a_selector_is_added_and_what_no_longer_does_is_deleted(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+    place = str(next(iter(Stream(admin)))["seq"])
+    write("east", "Pod", "p", meta={"labels": {"app": "other"}}, n=1)
+    write("east", "Pod", "p", meta={"labels": {"app": "web"}}, n=2)
+    write("east", "Pod", "p", meta={"labels": {"app": "web"}}, n=3)
+    write("east", "Pod", "p", meta={"labels": {"app": "other"}}, n=4)
+    write("east", "Pod", "p", meta={"labels": {"app": "other"}}, n=5)
+    write("east", "Pod", "p")
+    found = Stream(admin, after=place, labelSelector="app=web").changes()
+    assert [change[0] for change in found] == ["ADDED", "MODIFIED", "DELETED"]
+
+
+def test_only_what_was_granted_is_told(fleet: tuple[Cluster, Cluster]) -> None:
+    user = get_user_model().objects.create_user("west-viewer")
+    grants.give(user=user, role=grants.Role.VIEWER, cluster="west")
+    viewer = Caller(create_api_token(user, "t")[1])
+    write("west", "Role", "r", rules=[])
+    assert Stream(viewer, after="0").changes() == [("ADDED", "west", "b")], "roles are an admin's"
+    stranger = Caller(create_api_token(get_user_model().objects.create_user("stranger"), "t")[1])
+    assert stranger.code("GET", "watch") == 1005
+    assert Caller().raw("GET", "watch").status_code == 401
+    Cluster.objects.filter(name="west").update(impersonate=True)
+    assert Stream(viewer, after="0").changes() == []
+
+
+def test_credentials_and_rights_are_looked_at_again(settings: Any, fleet: tuple[Cluster, Cluster]) -> None:
+    settings.STREAM_REAUTHORISE_SECONDS = 0.1
+    settings.STORAGE_WATCH_SECONDS = 20
+    user = get_user_model().objects.create_user("viewer")
+    grant = grants.give(user=user, role=grants.Role.VIEWER)
+    stream = iter(Stream(Caller(create_api_token(user, "t")[1])))
+    next(stream)
+    grant.delete()
+    (last,) = list(stream)
+    assert (last["type"], last["code"], last["object"]["code"]) == ("ERROR", 1005, 403)
+    grants.give(user=user, role=grants.Role.VIEWER)
+    stream = iter(Stream(Caller(create_api_token(user, "t2")[1])))
+    next(stream)
+    ApiToken.objects.filter(name="t2").update(revoked_at="2026-01-01T00:00:00Z")
+    (last,) = list(stream)
+    assert (last["code"], last["object"]["code"]) == (2001, 401)
+
+
+def test_a_gap_is_told_once_with_the_place_to_go_on_from(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+    first = Change.objects.filter(cluster_id="east").order_by("seq")[0].seq
+    write("east", "Pod", "late", status={"a": 1})
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM storage_change WHERE seq <= %s", [first + 1])
+    stream = Stream(admin, last=str(first - 1))
+    (told,) = list(stream)
+    assert (told["type"], told["object"]["code"], told["object"]["reason"]) == ("ERROR", 410, "expired")
+    assert "list again" in told["msg"]
+    write("east", "Pod", "later", status={"a": 1})
+    assert Stream(admin, last=stream.last).changes() == [("ADDED", "east", "later")]
+    (ahead,) = list(Stream(admin, after=str(10**12)))
+    assert ahead["object"]["code"] == 410
+
+
+def test_the_place_moves_on_while_nothing_happens_and_streams_are_counted(
+    admin: Caller, settings: Any, fleet: tuple[Cluster, Cluster]
+) -> None:
+    settings.STORAGE_WATCH_HEARTBEAT = 0.1
+    stream = Stream(admin, clusters="west")
+    events = list(stream)
+    assert [event["type"] for event in events][:2] == ["BOOKMARK", "BOOKMARK"]
+    assert stream.last == str(events[-1]["seq"])
+    open_ones = [Stream(admin) for _ in range(3)]
+    refused = admin.raw("GET", "watch")
+    assert refused.status_code == 429
+    for one in open_ones:
+        one.response.close()
+    list(Stream(admin))
