@@ -65,10 +65,17 @@ def _frame(request: HttpRequest, place: Place) -> dict[str, Any]:
 def of_object(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
     """Every version that is kept of the object, with a slider over them."""
     place = at(cluster, plural, namespace, name)
-    found = call(request, "GET", "history", query={**about(place), "pageSize": MOST}).data
+    head, problem = _frame(request, place), ""
+    try:
+        found = call(request, "GET", "history", query={**about(place), "pageSize": MOST}).data
+    except Refused as refused:
+        if head["gone"]:
+            raise
+        found, problem = {"items": [], "next_cursor": ""}, refused.message
     versions = [_version(one) for one in found["items"]]
     context = {
-        **_frame(request, place),
+        **head,
+        "problem": problem,
         "versions": versions,
         "moments": [{"at": one["at"], "seq": one["seq"], "op": one["op"]} for one in reversed(versions)],
         "more": bool(found["next_cursor"]),

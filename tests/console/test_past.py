@@ -1,0 +1,71 @@
+"""Travelling in time: the versions of an object, what it was, bringing one back; in a real browser over a collector that runs."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+from playwright.sync_api import expect
+
+from clusters import services
+from clusters.models import Cluster
+from simcluster.testing import RunningCluster, running_cluster
+from tests.caller import Caller
+from tests.console.browser import Walk
+from tests.storage_api.collecting import collecting, eventually
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PATH = "/api/v1/namespaces/default/configmaps"
+
+
+@pytest.fixture
+def apiserver() -> Iterator[RunningCluster]:
+    """A cluster of this test alone, in which nothing moves by itself."""
+    with running_cluster(controllers=False, kubelet=False) as found:
+        yield found
+
+
+@pytest.fixture
+def cluster(transactional_db: None, apiserver: RunningCluster) -> Iterator[Cluster]:
+    """That cluster, registered; the store's tables are not Django's to flush."""
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE storage_resource, storage_change")
+    yield services.register(name="past", kubeconfig_text=apiserver.kubeconfig_yaml)
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE storage_resource, storage_change")
+
+
+def test_somebody_looks_at_an_old_version_and_brings_it_back(
+    walk: Walk, admin: Caller, cluster: Cluster, apiserver: RunningCluster
+) -> None:
+    where = {"cluster_id": cluster.pk, "kind": "configmaps", "namespace": "default", "name": "conf"}
+
+    def lines() -> int:
+        return len(admin.data("GET", "history", **where)["items"])
+
+    with collecting():
+        for number, (method, path, value) in enumerate((("POST", PATH, "good"), ("PUT", f"{PATH}/conf", "<b>bad</b>")), 1):
+            services.client(cluster).request(method, path, body={"metadata": {"name": "conf"}, "data": {"v": value}})
+            eventually(lambda number=number: lines() == number)
+        page = walk.open(f"/clusters/{cluster.pk}/configmaps/default/conf/history")
+        expect(page.locator("td.was", has_text="good")).to_be_visible()
+        expect(page.locator("td.is", has_text="<b>bad</b>")).to_be_visible()
+        page.locator("#moment").press("ArrowLeft")
+        expect(page.locator("#then")).to_contain_text("Changed since then")
+        expect(page.locator("#then td.was")).to_have_text("good")
+        walk.picture("then")
+        assert not walk.axe()
+        page.locator("#then").get_by_role("link", name="Bring it back").click()
+        expect(page.get_by_text("The object in the cluster would be changed like this:")).to_be_visible()
+        page.get_by_role("button", name="Bring it back").click()
+        expect(page.get_by_role("status")).to_contain_text("is back")
+        assert (apiserver.get("configmaps", "conf", "default") or {})["data"] == {"v": "good"}
+        services.client(cluster).request("DELETE", f"{PATH}/conf")
+        eventually(lambda: admin.data("GET", "history", **where)["items"][0]["op"] == "delete")
+        page = walk.open("/history?kind=configmaps&op=gone")
+        page.get_by_role("link", name="conf", exact=True).click()
+        expect(page.get_by_text("It is gone from the cluster")).to_be_visible()
+        page.get_by_role("link", name="Bring it back").first.click()
+        expect(page.get_by_text("it would be made anew as it was")).to_be_visible()
+        page.get_by_role("button", name="Bring it back").click()
+        expect(page.get_by_role("status")).to_contain_text("is back")
+        assert apiserver.get("configmaps", "conf", "default")
