@@ -9,10 +9,11 @@ import msgspec
 import orjson
 from django.conf import settings
 
-from clusters.documents import Object, pruned
+from clusters.documents import LAST_APPLIED, Object, pruned
 from clusters.kinds import Kind
 from kubegale.errors import ClusterUnavailable
 from storage_api.authors import newest_writers
+from storage_api.kinds import SECRETS
 
 
 class Meta(msgspec.Struct, rename="camel"):
@@ -30,14 +31,26 @@ class Head(msgspec.Struct):
     metadata: Meta = msgspec.field(default_factory=Meta)
 
 
+class Entry(msgspec.Struct):
+    """An entry of managedFields without its fields."""
+
+    manager: Any = None
+    operation: Any = None
+    subresource: Any = None
+    time: Any = None
+
+
 HEADS = msgspec.json.Decoder(Head)
+ENTRIES = msgspec.json.Decoder(list[Entry])
+PARTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+UNREADABLE = (msgspec.DecodeError, RecursionError)
 
 
 def head(raw: bytes | msgspec.Raw) -> Meta:
     """An object's identity; ClusterUnavailable when it is no object."""
     try:
         found = HEADS.decode(raw).metadata
-    except msgspec.DecodeError:
+    except UNREADABLE:
         raise ClusterUnavailable("the cluster sent something that is no object", reason="bad_answer") from None
     if not found.name:
         raise ClusterUnavailable("the cluster sent an object without a name", reason="bad_answer")
@@ -53,9 +66,40 @@ class Stored(NamedTuple):
 
 
 def document(raw: bytes | msgspec.Raw, kind: Kind) -> Stored:
-    """What is to be kept of an object as it came."""
+    """What is to be kept of an object as it came. What is not left out is passed on unparsed: the database reads it once more anyway."""
+    text = bytes(raw)
+    if (kind.group, kind.plural) == SECRETS or b"\\u0000" in text:
+        return _parsed(text, kind)
     try:
-        obj = orjson.loads(memoryview(raw))
+        parts: dict[str, Any] = PARTS.decode(text)
+        metadata: dict[str, Any] = PARTS.decode(parts["metadata"])
+        written_by = _writers(metadata.pop("managedFields", None))
+        if "annotations" in metadata:
+            annotations = PARTS.decode(metadata["annotations"])
+            if annotations.pop(LAST_APPLIED, None) is not None:
+                metadata |= {"annotations": annotations}
+                if not annotations:
+                    del metadata["annotations"]
+    except (*UNREADABLE, KeyError):
+        return _parsed(text, kind)
+    parts["metadata"] = metadata
+    parts.setdefault("apiVersion", kind.api_version)
+    parts.setdefault("kind", kind.name)
+    return Stored(msgspec.json.encode(parts), True, written_by)
+
+
+def _writers(managed_fields: msgspec.Raw | None) -> bytes | None:
+    """Who wrote last; which fields is skipped, as it is most of the text."""
+    if managed_fields is None:
+        return None
+    entries = [msgspec.structs.asdict(entry) for entry in ENTRIES.decode(managed_fields)]
+    return newest_writers({"metadata": {"managedFields": entries}})
+
+
+def _parsed(text: bytes, kind: Kind) -> Stored:
+    """The same for what must be looked into, or is not shaped as objects are."""
+    try:
+        obj = orjson.loads(text)
     except orjson.JSONDecodeError:
         raise ClusterUnavailable("the cluster sent something that is no JSON", reason="bad_answer") from None
     if not isinstance(obj, dict):
@@ -64,11 +108,11 @@ def document(raw: bytes | msgspec.Raw, kind: Kind) -> Stored:
     obj.setdefault("kind", kind.name)
     written_by = newest_writers(obj)
     pruned(obj)
-    if (kind.group, kind.plural) == ("", "secrets"):
+    if (kind.group, kind.plural) == SECRETS:
         _hide(obj)
-    text = orjson.dumps(obj)
-    if b"\\u0000" not in text:
-        return Stored(text, True, written_by)
+    stored = orjson.dumps(obj)
+    if b"\\u0000" not in stored:
+        return Stored(stored, True, written_by)
     # PostgreSQL holds no NUL in a text.
     clean, replaced = _without_nul(obj)
     return Stored(orjson.dumps(clean), not replaced, written_by)

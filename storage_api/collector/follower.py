@@ -1,9 +1,10 @@
 """Following one kind of one cluster: a complete list, then the watch from where it ended, for as long as it takes."""
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -16,7 +17,7 @@ from clusters.kinds import Kind
 from clusters.streams import StreamClient
 from kubegale.errors import ClusterUnavailable, DomainError, Expired, Forbidden, Invalid, MethodNotAllowed, NotFound, TooManyRequests
 from storage_api.collector import reports
-from storage_api.collector.documents import Meta, document, head
+from storage_api.collector.documents import UNREADABLE, Meta, document, head
 from storage_api.collector.queue import Inexact, Item, Position, Queue
 from storage_api.kinds import EVENTS, resource_type
 from storage_api.models import KindSync
@@ -29,6 +30,7 @@ T = TypeVar("T")
 MAX_FRAME = 32 * 1024 * 1024
 FIRST_DELAY, LAST_DELAY = 0.2, 30.0
 SHORT_WATCH = 1.0
+QUEUED_TOGETHER = 64 * 1024
 Phase = KindSync.Phase
 
 
@@ -147,14 +149,11 @@ class Follower:
             await self.around.queue.flush()
             self.phase = Phase.LISTING
             known = await self._known()
-            version, token, exact = "", "", True
-            while True:
-                chunk = await self._page(token)
-                version = version or chunk.metadata.resource_version
-                exact = await self._take_page(chunk, known) and exact
-                token = chunk.metadata.continue_
-                if not token:
-                    break
+            version, exact = "", True
+            async with contextlib.aclosing(self._pages()) as chunks:
+                async for chunk in chunks:
+                    version = version or chunk.metadata.resource_version
+                    exact = await self._take_page(chunk, known) and exact
             for namespace, name in known:
                 await self.around.queue.put(Record(self._key(namespace, name), None))
             await self.around.queue.put(Position(self.kind, version, listed=True, exact=exact))
@@ -169,12 +168,26 @@ class Follower:
     def _are_events(self) -> bool:
         return (self.kind.group, self.kind.plural) == EVENTS
 
+    async def _pages(self) -> AsyncGenerator[Chunk]:
+        """The list page by page; the cluster makes the next one while this one is taken in."""
+        coming: asyncio.Task[Chunk] | None = asyncio.create_task(self._page(""))
+        try:
+            while coming:
+                chunk = await coming
+                token = chunk.metadata.continue_
+                coming = asyncio.create_task(self._page(token)) if token else None
+                yield chunk
+        finally:
+            if coming:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+
     async def _page(self, token: str) -> Chunk:
         query = {"limit": self.around.pace.page, "continue": token}
         body = await self.around.client.read("GET", self.kind.path(), query=query)
         try:
             chunk = CHUNKS.decode(body)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             raise ClusterUnavailable("the cluster's answer is not a Kubernetes list", reason="bad_answer") from None
         if chunk.items is None or not chunk.metadata.resource_version:
             raise ClusterUnavailable("the cluster's answer is not a Kubernetes list", reason="bad_answer")
@@ -185,7 +198,7 @@ class Follower:
         if self._are_events:
             await self._take_events(chunk)
             return True
-        exact = True
+        exact, items, size = True, list[Item](), 0
         for raw in chunk.items or []:
             meta = head(raw)
             before = known.pop((meta.namespace, meta.name), None)
@@ -194,8 +207,14 @@ class Follower:
             kept = document(raw, self.kind)
             exact = exact and kept.exact
             key = self._key(meta.namespace, meta.name)
-            replaced: list[Item] = [Record(key, None)] if before and before[0] != meta.uid else []
-            await self.around.queue.put(*replaced, Record(key, kept.text, meta.resource_version, kept.written_by))
+            if before and before[0] != meta.uid:
+                items.append(Record(key, None))
+            items.append(Record(key, kept.text, meta.resource_version, kept.written_by))
+            size += len(kept.text)
+            if size > QUEUED_TOGETHER:
+                await self.around.queue.put(*items)
+                items, size = [], 0
+        await self.around.queue.put(*items)
         return exact
 
     async def _take_events(self, chunk: Chunk) -> None:
@@ -230,7 +249,7 @@ class Follower:
     async def _take(self, line: bytes) -> None:
         try:
             frame = FRAMES.decode(line)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             raise ClusterUnavailable("the cluster sent something that is no watch event", reason="bad_answer") from None
         if frame.type == "ERROR":
             raise _status(bytes(frame.object))

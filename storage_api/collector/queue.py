@@ -85,6 +85,9 @@ class Queue:
             self._bytes += size
             self._changed.notify_all()
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     async def take(self, most: int) -> list[Item]:
         """At least one item, at most so many. They count as waiting until `done`."""
         async with self._changed:

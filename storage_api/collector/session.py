@@ -188,7 +188,8 @@ class Session:
         while True:
             items = await self._queue.take(1)
             if not isinstance(items[0], Mark):
-                await asyncio.sleep(self.rhythm.gather)
+                if len(self._queue) < self.rhythm.batch:
+                    await asyncio.sleep(self.rhythm.gather)
                 items += await self._queue.more(self.rhythm.batch - 1)
             await self._commit([item for item in items if not isinstance(item, Mark)])
             await self._queue.done(items)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
 from storage_api import objectids
 from storage_api.services.resources import Key
@@ -56,12 +56,13 @@ WHERE NOT %s OR r.uid IS DISTINCT FROM EXCLUDED.uid OR r.resource_version IS NUL
    OR EXCLUDED.resource_version::numeric >= r.resource_version::numeric
 """
 
-# Keys are locked in one order, so that two batches wait for each other instead of deadlocking.
+# Keys are locked in one order, so that two batches wait for each other instead of deadlocking. `|| '{}'` unpacks a document once; without it
+# each stored column would unpack it again.
 _PUT = f"""
 WITH written AS (
   INSERT INTO storage_resource AS r
     (object_id, cluster_id, resource_type, namespace, resource_name, data, written_by, create_time, update_time, change_time)
-  SELECT object_id, cluster_id, resource_type, namespace, resource_name, data, written_by, moment, moment, moment
+  SELECT object_id, cluster_id, resource_type, namespace, resource_name, data || '{{}}', written_by, moment, moment, moment
   FROM storage_batch, date_trunc('milliseconds', clock_timestamp()) AS moment
   ORDER BY cluster_id, resource_type, namespace, resource_name
   ON CONFLICT (cluster_id, resource_type, namespace, resource_name) DO UPDATE SET
@@ -82,6 +83,26 @@ WITH written AS (
 SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh AND change_time = update_time),
        count(*) FILTER (WHERE NOT fresh AND change_time <> update_time) FROM written
 """  # noqa: S608  # both parts are constants
+
+_FRESH_IDS = """
+SELECT nextval(pg_get_serial_sequence('storage_resource', 'id')), date_trunc('milliseconds', clock_timestamp())::text FROM generate_series(1, %s)
+"""
+_COPY = """
+COPY storage_resource (object_id, cluster_id, resource_type, namespace, resource_name, data, written_by, id, create_time, update_time, change_time) FROM STDIN
+"""
+_LOG_ADDED = """
+INSERT INTO storage_change
+  (at, op, object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data, written_by)
+SELECT update_time, 'add', object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data, written_by
+FROM storage_resource WHERE id = ANY (%s) ORDER BY id
+"""
+_KNOWN = """
+SELECT r.cluster_id, r.resource_type, r.namespace, r.resource_name
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS wanted (cluster_id, resource_type, namespace, resource_name)
+JOIN storage_resource r USING (cluster_id, resource_type, namespace, resource_name)
+"""
+# Below this, looking first costs more than it saves.
+_MANY = 20
 
 _DELETE = """
 WITH chosen AS MATERIALIZED (
@@ -127,20 +148,59 @@ def write(records: Iterable[Record], *, guard: bool = False) -> Counts:
 
 
 def _put(records: Sequence[Record], guard: bool) -> tuple[int, int, int]:
+    ordered = sorted(records, key=lambda record: _texts(record.key))
+    known = _known(ordered) if len(ordered) >= _MANY else {record.key for record in ordered}
+    fresh, rest = [record for record in ordered if record.key not in known], [record for record in ordered if record.key in known]
+    if fresh and not _add(fresh):
+        fresh, rest = [], ordered
+    added, changed, unchanged = _upsert(rest, guard) if rest else (0, 0, 0)
+    return len(fresh) + added, changed, unchanged
+
+
+def _known(records: Sequence[Record]) -> set[Key]:
+    with connection.cursor() as cursor:
+        cursor.execute(_KNOWN, _columns(records))
+        return {Key(*row) for row in cursor.fetchall()}
+
+
+def _add(records: Sequence[Record]) -> bool:
+    """Copy rows that are new straight into the table; False, and nothing done, when another writer was quicker with one of them."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(_FRESH_IDS, [len(records)])
+            drawn = cursor.fetchall()
+            moments = "\t".join([drawn[0][1]] * 3).encode()
+            lines = [b"%s\t%d\t%s\n" % (_cells(record), row[0], moments) for record, row in zip(records, drawn, strict=True)]
+            cursor.copy_expert(_COPY, BytesIO(b"".join(lines)))
+            cursor.execute(_LOG_ADDED, [[row[0] for row in drawn]])
+    except IntegrityError:
+        return False
+    return True
+
+
+def _upsert(records: Sequence[Record], guard: bool) -> tuple[int, int, int]:
     with connection.cursor() as cursor:
         cursor.execute(_STAGE)
-        cursor.copy_expert("COPY storage_batch FROM STDIN", BytesIO(b"".join(map(_copy_line, records))))
+        cursor.copy_expert("COPY storage_batch FROM STDIN", BytesIO(b"".join([_cells(record) + b"\n" for record in records])))
         cursor.execute(_PUT, [guard])
         added, changed, unchanged = cursor.fetchone()
         return added, changed, unchanged
 
 
-def _copy_line(record: Record) -> bytes:
-    key = record.key
-    texts = (objectids.new(), key.cluster_id, key.resource_type, key.namespace, key.resource_name)
-    cells = (*(text.encode() for text in texts), record.data or b"null")
+def _cells(record: Record) -> bytes:
+    """The columns of a line of COPY, from object_id to written_by."""
+    cells = (*(text.encode() for text in (objectids.new(), *_texts(record.key))), record.data or b"null")
     written_by = b"\\N" if record.written_by is None else _escaped(record.written_by)
-    return b"\t".join([*map(_escaped, cells), written_by]) + b"\n"
+    return b"\t".join([*map(_escaped, cells), written_by])
+
+
+def _texts(key: Key) -> tuple[str, str, str, str]:
+    return key.cluster_id, key.resource_type, key.namespace, key.resource_name
+
+
+def _columns(records: Sequence[Record]) -> list[list[str]]:
+    keys = [_texts(record.key) for record in records]
+    return [list(column) for column in zip(*keys, strict=True)]
 
 
 def _escaped(cell: bytes) -> bytes:
@@ -149,14 +209,6 @@ def _escaped(cell: bytes) -> bytes:
 
 
 def _delete(records: Sequence[Record], guard: bool) -> int:
-    keys = [record.key for record in records]
-    columns: list[list[str]] = [
-        [key.cluster_id for key in keys],
-        [key.resource_type for key in keys],
-        [key.namespace for key in keys],
-        [key.resource_name for key in keys],
-        [record.resource_version for record in records],
-    ]
     with connection.cursor() as cursor:
-        cursor.execute(_DELETE, [*columns, guard])
+        cursor.execute(_DELETE, [*_columns(records), [record.resource_version for record in records], guard])
         return int(cursor.fetchone()[0])
