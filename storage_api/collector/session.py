@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import DatabaseError
@@ -191,13 +192,14 @@ class Session:
                 if len(self._queue) < self.rhythm.batch:
                     await asyncio.sleep(self.rhythm.gather)
                 items += await self._queue.more(self.rhythm.batch - 1)
-            await self._commit([item for item in items if not isinstance(item, Mark)])
+            batch = [item for item in items if not isinstance(item, Mark)]
+            await asyncio.gather(*map(self._commit, writer.apart(batch)))
             await self._queue.done(items)
             for item in items:
                 if isinstance(item, Mark) and not item.reached.done():
                     item.reached.set_result(None)
 
-    async def _commit(self, items: list[Item]) -> None:
+    async def _commit(self, items: Sequence[Item]) -> None:
         """Written for certain, however often the database has to be asked; Fenced when the lease is lost."""
         while items:
             try:

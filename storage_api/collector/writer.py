@@ -13,6 +13,8 @@ from storage_api.services import bulk, events, sync
 from storage_api.services.bulk import Record
 from storage_api.services.events import EventReport
 
+MANY = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -21,6 +23,16 @@ class Owner:
     cluster: int
     name: str
     token: int
+
+
+def apart(items: Sequence[Item]) -> list[Sequence[Item]]:
+    """The parts of a batch that may be written at the same time. What a list found stands for itself: positions come after it, and
+    only when it is complete; so large batches of nothing else are halved, each key in one of the halves."""
+    records = [item for item in items if isinstance(item, Record)]
+    if len(records) < MANY or len(records) < len(items) or len({record.key for record in records}) < len(records):
+        return [items]
+    middle = len(records) // 2
+    return [records[:middle], records[middle:]]
 
 
 def write(owner: Owner, items: Sequence[Item]) -> int:
