@@ -56,8 +56,8 @@ WHERE NOT %s OR r.uid IS DISTINCT FROM EXCLUDED.uid OR r.resource_version IS NUL
    OR EXCLUDED.resource_version::numeric >= r.resource_version::numeric
 """
 
-# Keys are locked in one order, so that two batches wait for each other instead of deadlocking. `#> '{}'` unpacks a document once; without it
-# each stored column would do it again.
+# Keys are locked in one order, so that two batches wait for each other instead of deadlocking. `#> '{}'` unpacks a document once; without
+# it each stored column would do it again.
 _PUT = f"""
 WITH written AS (
   INSERT INTO storage_resource AS r
@@ -96,7 +96,8 @@ FROM STDIN
 _LOG_ADDED = """
 INSERT INTO storage_change
   (at, op, object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data, written_by)
-SELECT update_time, 'add', object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data, written_by
+SELECT update_time, 'add', object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data,
+       written_by
 FROM storage_resource WHERE id = ANY (%s) ORDER BY id
 """
 _KNOWN = """
