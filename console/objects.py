@@ -21,7 +21,7 @@ WORKLOADS = frozenset({"deployments", "statefulsets", "daemonsets", "jobs", "cro
 REVISED = frozenset({"deployments", "statefulsets", "daemonsets"})
 LOGGED = frozenset({"pods", "deployments", "statefulsets", "daemonsets", "jobs", "replicasets"})
 MEASURED = frozenset({"pods", "nodes"})
-DRAWN = frozenset({"ingresses", "services", "deployments", "statefulsets", "daemonsets", "pods"})
+DRAWN = frozenset({"namespaces", "ingresses", "services", "deployments", "statefulsets", "daemonsets", "cronjobs", "jobs", "pods"})
 SHELLS = frozenset({"pods", "nodes"})
 MOST_EVENTS = 100
 

@@ -10,6 +10,7 @@ from console import (
     editor,
     history,
     logs,
+    measures,
     nodes,
     objects,
     operations,
@@ -22,6 +23,7 @@ from console import (
     tenants,
     terminal,
     tokens,
+    topology,
 )
 
 OBJECT = "clusters/<int:cluster>/<str:plural>/<str:namespace>/<str:name>"
@@ -43,6 +45,8 @@ urlpatterns = [
     path("clusters/<int:cluster>/-/freshness", clusters.freshness, name="console-freshness"),
     path("clusters/<int:cluster>/-/kinds", clusters.custom_kinds, name="console-kinds"),
     path("clusters/<int:cluster>/-/namespaces", tables.namespaces, name="console-namespaces"),
+    path("clusters/<int:cluster>/-/metrics", measures.of_cluster, name="console-metrics"),
+    path("clusters/<int:cluster>/-/metrics/data", measures.cluster_data, name="console-metrics-data"),
     path("clusters/<int:cluster>/-/create", editor.create, name="console-create"),
     path("clusters/<int:cluster>/-/create/check", editor.check_new, name="console-create-check"),
     path("clusters/<int:cluster>/-/create/apply", editor.apply_new, name="console-create-apply"),
@@ -59,6 +63,9 @@ urlpatterns = [
     path(f"{OBJECT}/logs", logs.show, name="console-logs"),
     path(f"{OBJECT}/logs/ticket", logs.ticket, name="console-logs-ticket"),
     path(f"{OBJECT}/logs/download", logs.download, name="console-logs-download"),
+    path(f"{OBJECT}/topology", topology.show, name="console-topology"),
+    path(f"{OBJECT}/metrics", measures.of_object, name="console-object-metrics"),
+    path(f"{OBJECT}/metrics/data", measures.object_data, name="console-object-metrics-data"),
     path(f"{OBJECT}/terminal", terminal.show, name="console-terminal"),
     path(f"{OBJECT}/terminal/ticket", terminal.ticket, name="console-terminal-ticket"),
     path(f"{OBJECT}/revisions", objects.revisions, name="console-revisions"),

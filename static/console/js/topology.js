@@ -1,0 +1,49 @@
+// The graph: what is pointed at stays bright with everything that it leads to and that leads to it; size by buttons.
+const picture = document.getElementById("topology");
+
+if (picture) {
+  const boxes = [...picture.querySelectorAll(".box")];
+  const lines = [...picture.querySelectorAll("path")];
+
+  const reach = (start, from, to) => {
+    const seen = new Set([start]);
+    for (const waiting = [start]; waiting.length; ) {
+      const here = waiting.pop();
+      for (const line of lines) {
+        if (line.dataset[from] === here && !seen.has(line.dataset[to])) {
+          seen.add(line.dataset[to]);
+          waiting.push(line.dataset[to]);
+        }
+      }
+    }
+    return seen;
+  };
+
+  const point = (box) => {
+    picture.classList.toggle("pointed", Boolean(box));
+    const down = box ? reach(box.dataset.id, "from", "to") : new Set();
+    const up = box ? reach(box.dataset.id, "to", "from") : new Set();
+    for (const one of boxes) one.classList.toggle("near", down.has(one.dataset.id) || up.has(one.dataset.id));
+    for (const one of lines) {
+      const below = down.has(one.dataset.from) && down.has(one.dataset.to);
+      one.classList.toggle("near", below || (up.has(one.dataset.from) && up.has(one.dataset.to)));
+    }
+  };
+  picture.addEventListener("pointerover", (event) => point(event.target.closest(".box")));
+  picture.addEventListener("pointerleave", () => point(null));
+  picture.addEventListener("focusin", (event) => point(event.target.closest(".box")));
+  picture.addEventListener("focusout", () => point(null));
+
+  const { width, height } = picture.viewBox.baseVal;
+  let scale = 1;
+  const size = (wanted) => {
+    scale = Math.min(Math.max(wanted, 0.3), 2);
+    picture.setAttribute("width", width * scale);
+    picture.setAttribute("height", height * scale);
+  };
+  const fit = () => size(Math.min((picture.parentElement.clientWidth - 20) / width, 1));
+  for (const button of document.querySelectorAll("[data-zoom]")) {
+    button.addEventListener("click", () => (button.dataset.zoom === "0" ? fit() : size(scale * (button.dataset.zoom === "1" ? 1.2 : 1 / 1.2))));
+  }
+  if (width > picture.parentElement.clientWidth) size(Math.max((picture.parentElement.clientWidth - 20) / width, 0.75));
+}
