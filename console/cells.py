@@ -11,6 +11,8 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from console import words
+
 # C0 and C1 controls get their visible pictures; marks that turn the direction of text, and line breaks of other kinds, a sign of their own.
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"}
 _VISIBLE |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
@@ -34,14 +36,14 @@ def text(value: object) -> str:
     return escaped(value) if value not in (None, "") else '<span class="none">–</span>'
 
 
-def link(address: str, words: object) -> str:
+def link(address: str, shown: object) -> str:
     """A link to a page of the console; `address` is quoted already."""
-    return f'<a href="{html.escape(address)}">{escaped(words)}</a>'
+    return f'<a href="{html.escape(address)}">{escaped(shown)}</a>'
 
 
 def status(word: str, tone: str) -> str:
     """A dot and its word; the tone is one of TONES."""
-    return f'<span class="status {tone if tone in TONES else "idle"}">{escaped(word)}</span>'
+    return f'<span class="status {tone if tone in TONES else "idle"}">{escaped(words.said(word))}</span>'
 
 
 def code(value: object) -> str:

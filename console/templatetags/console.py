@@ -8,7 +8,7 @@ from django.template import Context
 from django.utils.safestring import SafeString
 
 from clusters.kinds import KINDS
-from console import cells, health, navigation
+from console import cells, health, navigation, words
 
 register = template.Library()
 
@@ -47,6 +47,12 @@ def status(word: str, tone: str) -> SafeString:
 def state(plural: str, item: Any) -> SafeString:
     """How an object of a kind is doing."""
     return SafeString(cells.status(*health.of(plural, item)))
+
+
+@register.filter
+def said(word: str) -> str:
+    """A state in the viewer's language."""
+    return words.said(word)
 
 
 @register.filter

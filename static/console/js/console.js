@@ -52,7 +52,7 @@ document.body.addEventListener("htmx:afterSwap", (event) => {
 });
 document.body.addEventListener("close-dialog", () => dialog.close());
 dialog?.addEventListener("close", () => dialog.querySelector("#dialog-body").replaceChildren());
-document.body.addEventListener("htmx:sendError", () => say(document.body.dataset.offline || "KubeGale does not answer. Is the network there?"));
+document.body.addEventListener("htmx:sendError", () => say(document.body.dataset.offline));
 
 // A notice above the page; `text` is shown as it is, never as HTML.
 export function say(text, tone = "error") {

@@ -1,0 +1,51 @@
+"""States in the viewer's language: the words that Kubernetes and KubeGale use for how things are; reasons stay as they are."""
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+SAID: dict[str, Promise] = {
+    "Running": _("Running"),
+    "Pending": _("Pending"),
+    "Succeeded": _("Succeeded"),
+    "Failed": _("Failed"),
+    "Unknown": _("Unknown"),
+    "Completed": _("Completed"),
+    "Complete": _("Complete"),
+    "Terminating": _("Terminating"),
+    "Ready": _("Ready"),
+    "NotReady": _("Not ready"),
+    "Ready, SchedulingDisabled": _("Ready, takes no new pods"),
+    "NotReady, SchedulingDisabled": _("Not ready, takes no new pods"),
+    "Updating": _("Updating"),
+    "Degraded": _("Degraded"),
+    "Unavailable": _("Unavailable"),
+    "Paused": _("Paused"),
+    "Scaled to zero": _("Scaled to zero"),
+    "Suspended": _("Suspended"),
+    "Scheduled": _("Scheduled"),
+    "Active": _("Active"),
+    "Bound": _("Bound"),
+    "Available": _("Available"),
+    "Released": _("Released"),
+    "Lost": _("Lost"),
+    "Normal": _("Normal"),
+    "Warning": _("Warning"),
+    "running": _("running"),
+    "pending": _("pending"),
+    "succeeded": _("succeeded"),
+    "failed": _("failed"),
+    "unknown": _("unknown"),
+    "active": _("active"),
+    "unreachable": _("unreachable"),
+    "error": _("error"),
+    "listing": _("listing"),
+    "watching": _("watching"),
+    "reconnecting": _("reconnecting"),
+    "refused": _("refused"),
+}
+
+
+def said(word: str) -> str:
+    """The word for a state; one that nobody translates is said as it is."""
+    found = SAID.get(word)
+    return word if found is None else str(found)
