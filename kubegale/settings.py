@@ -194,6 +194,8 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "/signin"
 
+UNFOLD = {"SITE_TITLE": "KubeGale", "SITE_HEADER": "KubeGale", "SITE_SUBHEADER": "every row", "SITE_URL": "/", "SHOW_VIEW_ON_SITE": False}
+
 # Sign-in through an OpenID Connect provider; off while there is no client id.
 OIDC_RP_CLIENT_ID = env.text("OIDC_CLIENT_ID")
 OIDC_ENABLED = bool(OIDC_RP_CLIENT_ID)

@@ -11,8 +11,20 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from kubegale.api.admin import ModelAdmin
-from storage_api.models import Alarm, Change, Event, Host, Metric, Resource, WatchNode
+from kubegale.api.admin import ModelAdmin, ReadOnly
+from storage_api.models import (
+    Alarm,
+    Change,
+    ClusterSync,
+    CollectorProcess,
+    Event,
+    Host,
+    KindSync,
+    KindWrite,
+    Metric,
+    Resource,
+    WatchNode,
+)
 
 COUNTED_ROWS = 10_000
 SHOWN_CHARACTERS = 200_000
@@ -59,7 +71,7 @@ def by(column: str, label: str) -> type[TextFilter]:
 CLUSTER, TYPE, NAMESPACE = by("cluster_id", "cluster"), by("resource_type", "type"), by("namespace", "namespace")
 
 
-class ReadOnlyAdmin(ModelAdmin[Any]):
+class ReadOnlyAdmin(ReadOnly, ModelAdmin[Any]):
     """Rows to look at; they are written by watchers alone."""
 
     paginator = BoundedPaginator
@@ -80,18 +92,6 @@ class ReadOnlyAdmin(ModelAdmin[Any]):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """All of them."""
         return self.get_fields(request, obj)
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nothing is made by hand."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nothing is changed by hand."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nothing is deleted by hand."""
-        return False
 
     @admin.display(description="data")
     def data_shown(self, row: Any) -> SafeString:
@@ -172,3 +172,39 @@ class WatchNodeAdmin(ReadOnlyAdmin):
 
     list_display = ("resource_name", "namespace", "resource_type", "cluster_id", "env", "update_time")
     list_filter = (CLUSTER, TYPE, NAMESPACE, "env")
+
+
+@admin.register(CollectorProcess)
+class CollectorProcessAdmin(ReadOnly, ModelAdmin[CollectorProcess]):
+    """The collectors that run, or did lately."""
+
+    list_display = ("name", "seen_at")
+    ordering = ("-seen_at",)
+
+
+@admin.register(ClusterSync)
+class ClusterSyncAdmin(ReadOnly, ModelAdmin[ClusterSync]):
+    """Who collects which cluster, and how fresh its copy is."""
+
+    list_display = ("cluster", "owner", "stored_as", "beaten_at", "expires_at", "error")
+    list_select_related = ("cluster",)
+    exclude = ("token",)
+
+
+@admin.register(KindSync)
+class KindSyncAdmin(ReadOnly, ModelAdmin[KindSync]):
+    """How far each kind of each cluster is followed."""
+
+    list_display = ("cluster", "plural", "group", "phase", "listed_at", "changed_at", "error")
+    list_filter = ("phase", "cluster")
+    search_fields = ("plural", "group")
+    list_select_related = ("cluster",)
+
+
+@admin.register(KindWrite)
+class KindWriteAdmin(ReadOnly, ModelAdmin[KindWrite]):
+    """When a kind was last written to through us: until the collector has caught up, its lists are read live."""
+
+    list_display = ("cluster", "plural", "group", "at")
+    list_select_related = ("cluster",)
+    ordering = ("-at",)

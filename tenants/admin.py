@@ -11,10 +11,10 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from kubegale.api.admin import ModelAdmin, ModelForm, TabularInline
+from kubegale.api.admin import ModelAdmin, ModelForm, ReadOnly, TabularInline
 from kubegale.errors import DomainError
 from tenants import grants, plans, tokens
-from tenants.models import ApiToken, AuditEntry, Grant, QuotaPlan, Tenant
+from tenants.models import ApiToken, AuditEntry, ExternalIdentity, Grant, QuotaPlan, Tenant, UsageSample
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
@@ -155,24 +155,8 @@ class ApiTokenAdmin(ModelAdmin[ApiToken]):
             self.log_change(request, token, [{"changed": {"fields": ["revoked_at"]}}])
 
 
-class ReadOnly(ModelAdmin[Any]):
-    """Pages that only show."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Never."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never."""
-        return False
-
-
 @admin.register(AuditEntry)
-class AuditAdmin(ReadOnly):
+class AuditAdmin(ReadOnly, ModelAdmin[AuditEntry]):
     """The audit trail, newest first."""
 
     list_display = ("at", "username", "verb", "kind", "cluster", "namespace", "name", "result", "address", "dialect")
@@ -182,7 +166,7 @@ class AuditAdmin(ReadOnly):
 
 
 @admin.register(Tenant)
-class TenantAdmin(ReadOnly):
+class TenantAdmin(ReadOnly, ModelAdmin[Tenant]):
     """Tenants; they are made, changed and deleted where their namespace is: over the API or the console."""
 
     list_display = ("namespace", "cluster", "contact", "created_at", "created_by")
@@ -212,3 +196,30 @@ class PlanAdmin(ModelAdmin[QuotaPlan]):
 
     form = PlanForm
     list_display = ("name", "description", "hard")
+
+
+@admin.register(ExternalIdentity)
+class ExternalIdentityAdmin(ModelAdmin[ExternalIdentity]):
+    """Who somebody is at the sign-in provider; deleting one lets the provider's name be bound anew."""
+
+    list_display = ("subject", "issuer", "user", "created_at")
+    search_fields = ("subject", "user__username")
+    list_select_related = ("user",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Made by signing in alone."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never by hand."""
+        return False
+
+
+@admin.register(UsageSample)
+class UsageSampleAdmin(ReadOnly, ModelAdmin[UsageSample]):
+    """What tenants used of their quotas, moment by moment."""
+
+    list_display = ("tenant", "at", "used", "hard")
+    list_filter = ("tenant__cluster",)
+    list_select_related = ("tenant", "tenant__cluster")
+    show_full_result_count = False

@@ -8,11 +8,11 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from billing.admin.pages import ReadOnly, shown_once
-from billing.models import Deployment, Entry, Order, Payment, Plan, Posting, UsageSample
+from billing.admin.pages import shown_once
+from billing.models import Deployment, Entry, Order, Payment, Plan, PortClaim, Posting, UsageSample
 from billing.models.orders import UNITS
 from billing.services import deployments, endings, ledger, orders
-from kubegale.api.admin import ModelAdmin, ModelForm, TabularInline
+from kubegale.api.admin import ModelAdmin, ModelForm, ReadOnly, TabularInline
 from kubegale.errors import DomainError
 
 
@@ -225,3 +225,31 @@ class UsageSampleAdmin(ReadOnly, ModelAdmin[UsageSample]):
     search_fields = ("order__id", "pod_name")
     list_select_related = ("order", "cluster")
     show_full_result_count = False
+
+
+@admin.register(Payment)
+class PaymentAdmin(ReadOnly, ModelAdmin[Payment]):
+    """Money in and out; noted on an order's page."""
+
+    list_display = ("at", "order", "amount", "reference", "by")
+    search_fields = ("order__id", "reference")
+    list_select_related = ("order",)
+
+
+@admin.register(Entry)
+class EntryAdmin(ReadOnly, ModelAdmin[Entry]):
+    """The ledger, side by side."""
+
+    list_display = ("id", "posting", "account", "amount")
+    search_fields = ("account",)
+    list_select_related = ("posting",)
+    show_full_result_count = False
+
+
+@admin.register(PortClaim)
+class PortClaimAdmin(ReadOnly, ModelAdmin[PortClaim]):
+    """Host ports that are held."""
+
+    list_display = ("port", "protocol", "region", "cluster", "deployment", "container_port")
+    list_filter = ("region", "cluster")
+    list_select_related = ("cluster", "deployment")

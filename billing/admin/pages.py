@@ -1,7 +1,6 @@
-"""What the pages share: rows that nobody edits, and a page that is seen once."""
+"""What the pages share: a page that is seen once."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model
@@ -24,19 +23,3 @@ def shown_once(request: HttpRequest, *, title: str, subject: str, what: str, row
         "back": reverse(f"admin:billing_{model._meta.model_name}_changelist"),
     }
     return TemplateResponse(request, "admin/billing/shown_once.html", context, headers={"Cache-Control": "no-store"})
-
-
-class ReadOnly:
-    """Rows that the system writes and nobody edits."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never by hand."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never by hand."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never by hand."""
-        return False

@@ -9,10 +9,10 @@ from django.http import HttpRequest, HttpResponse
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing import clock
-from billing.admin.pages import ReadOnly, shown_once
+from billing.admin.pages import shown_once
 from billing.models import Delivery, Webhook
 from billing.services import webhooks
-from kubegale.api.admin import ModelAdmin, ModelForm
+from kubegale.api.admin import ModelAdmin, ModelForm, ReadOnly
 from kubegale.errors import DomainError
 
 

@@ -48,6 +48,22 @@ else:
         """A form over a model."""
 
 
+class ReadOnly:
+    """For rows that the system writes and nobody edits, as a page or inside one."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Never by hand."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Never by hand."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Never by hand."""
+        return False
+
+
 def _audited(request: HttpRequest, verb: str, obj: Model, message: object) -> None:
     """A line in the audit trail: which fields were touched, never what is in them."""
     plural = str(obj._meta.verbose_name_plural).replace(" ", "")
@@ -61,4 +77,4 @@ def _fields(message: object) -> list[str]:
     return [str(field) for part in parts for change in part.values() for field in change.get("fields", [])]
 
 
-__all__ = ["ModelAdmin", "ModelForm", "TabularInline"]
+__all__ = ["ModelAdmin", "ModelForm", "ReadOnly", "TabularInline"]
