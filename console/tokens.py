@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
@@ -14,8 +15,9 @@ from console.gateway import call
 from console.pages import go, page, signed_in
 
 PATH = "/api/v1/auth/tokens"
-SCOPES = {
+SCOPES: dict[str, str | Promise] = {
     "read": gettext_lazy("read objects"),
+    "read:cluster": gettext_lazy("read what belongs to no namespace"),
     "logs": gettext_lazy("read logs"),
     "storage:read": gettext_lazy("read the store"),
     "write": gettext_lazy("change objects"),

@@ -13,7 +13,7 @@ from billing.services import orders
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from tenants import grants
-from tenants.policy import Role
+from tenants.policy import Right, Role
 from tests.caller import Caller
 from tests.workloads.conftest import workload
 
@@ -158,3 +158,8 @@ def test_custom_kinds_have_pages_too(visitor: Client, admin: Caller, cluster: Cl
         assert visitor.get(address + page).status_code == 200, page
     assert visitor.post(f"{address}/act/delete", {"typed": "one"})["Location"].endswith(f"widgets.v1.{group}")
     assert visitor.get(address).status_code == 404
+
+
+def test_every_scope_of_a_token_can_be_chosen(visitor: Client) -> None:
+    page = visitor.get("/tokens").content.decode()
+    assert [scope for scope in Right if f'value="{scope}"' not in page] == []
