@@ -353,6 +353,7 @@ WEBHOOK_BACKOFF_SECONDS = env.integers("WEBHOOK_BACKOFF_SECONDS", "5,60,300,1800
 LISTS_FROM_STORE = env.boolean("LISTS_FROM_STORE", True)
 STORE_FRESH_SECONDS = env.number("STORE_FRESH_SECONDS", 10.0)
 SNAPSHOT_READER = "storage_api.services.snapshot.page"
+SNAPSHOT_CENSUS = "storage_api.services.snapshot.census"
 PAST_PAGE = "storage_api.services.past.page"
 PAST_OBJECT = "storage_api.services.past.get"
 CHANGE_WATCH = "storage_api.api.watching.Following"

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import orjson
+from django.conf import settings
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from clusters import services as registry
 from clusters.client import CHUNK, ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from workloads import usage
+from workloads import services, usage
 from workloads.endpoints import objects
 from workloads.protection import count
 from workloads.quantities import number
@@ -59,7 +62,51 @@ class Census:
         return {"total": self.total, **{phase.lower(): self.phases[phase] for phase in phases}}
 
 
-def census(client: ClusterClient, plural: str) -> Census:
+class Holdings:
+    """What a cluster holds, counted: from the store where its copy is fresh, else (and if `live`) by asking the cluster.
+
+    `age` is that of the oldest copy that was used, None when none was.
+    """
+
+    def __init__(self, cluster: Cluster, *, live: bool = False) -> None:
+        self.cluster = cluster
+        self.age: float | None = None
+        self._live = live or not settings.LISTS_FROM_STORE or cluster.impersonate
+
+    def census(self, plural: str) -> Census:
+        """Phases and nodes of a kind's objects."""
+        kept = None if self._live else import_string(settings.SNAPSHOT_CENSUS)(self.cluster, KINDS[plural])
+        if kept is None:
+            return _live_census(registry.client(self.cluster), plural)
+        counted, age = kept
+        self._used(age)
+        found = Census(Counter(), Counter(), Counter())
+        for phase, node, many in counted:
+            found.phases[phase] += many
+            found.on_nodes[node] += many
+            found.running_on_nodes[node] += many if phase == "Running" else 0
+        return found
+
+    def count(self, plural: str) -> int:
+        """How many there are of a kind."""
+        kept = None if self._live else import_string(settings.SNAPSHOT_CENSUS)(self.cluster, KINDS[plural])
+        if kept is None:
+            return count(registry.client(self.cluster), plural, "")
+        self._used(kept[1])
+        return sum(many for _, _, many in kept[0])
+
+    def nodes(self) -> list[Object]:
+        """Every node."""
+        listing = services.list_objects(self.cluster, KINDS["nodes"], services.Query(size=100_000), live=self._live)
+        if listing.age is not None:
+            self._used(listing.age)
+        return [orjson.loads(item) for item in listing.items]
+
+    def _used(self, age: float) -> None:
+        self.age = max(age, self.age or 0.0)
+
+
+def _live_census(client: ClusterClient, plural: str) -> Census:
     """Counted without parsing more than phase and node."""
     found, query = Census(Counter(), Counter(), Counter()), dict[str, object]()
     while True:
@@ -114,10 +161,9 @@ def is_ready(node: Object) -> bool:
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
-def of_cluster(cluster: Cluster) -> Object:
+def of_cluster(cluster: Cluster, holdings: Holdings) -> Object:
     """{"source", "metrics":{cpu, memory, storage, nodes, pods, services, ingresses, pvs, pvcs}}."""
-    client = registry.client(cluster)
-    nodes, measured = list(objects(client, KINDS["nodes"], "")), usage.nodes(cluster)
+    nodes, measured = holdings.nodes(), usage.nodes(cluster)
     uses, ready = [measured.uses.get(node["metadata"]["name"], UNMEASURED) for node in nodes], sum(map(is_ready, nodes))
     storage = _total(use.more.get("storage_total") for use in uses) or _capacity(nodes, "ephemeral-storage") or None
     metrics = {
@@ -127,19 +173,18 @@ def of_cluster(cluster: Cluster) -> Object:
         "memory": _bytes(_total(use.memory for use in uses), _capacity(nodes, "memory")),
         "storage": _bytes(_total(use.more.get("storage") for use in uses), storage),
         "nodes": {"total": len(nodes), "ready": ready, "not_ready": len(nodes) - ready},
-        "pods": census(client, "pods").shown("Running", "Pending", "Failed", "Succeeded"),
-        "services": {"total": count(client, "services", "")},
-        "ingresses": {"total": count(client, "ingresses", "")},
-        "pvs": census(client, "persistentvolumes").shown("Available", "Bound", "Released", "Failed"),
-        "pvcs": census(client, "persistentvolumeclaims").shown("Pending", "Bound", "Lost"),
+        "pods": holdings.census("pods").shown("Running", "Pending", "Failed", "Succeeded"),
+        "services": {"total": holdings.count("services")},
+        "ingresses": {"total": holdings.count("ingresses")},
+        "pvs": holdings.census("persistentvolumes").shown("Available", "Bound", "Released", "Failed"),
+        "pvcs": holdings.census("persistentvolumeclaims").shown("Pending", "Bound", "Lost"),
     }
     return {"source": measured.source, "metrics": metrics}
 
 
-def of_nodes(cluster: Cluster, name: str = "") -> Object:
+def of_nodes(cluster: Cluster, holdings: Holdings, name: str = "") -> Object:
     """{"source", "metrics":[one for each node, or for the named one]}."""
-    client, measured = registry.client(cluster), usage.nodes(cluster)
-    found, pods = objects(client, KINDS["nodes"], ""), census(client, "pods")
+    measured, found, pods = usage.nodes(cluster), holdings.nodes(), holdings.census("pods")
     shown = [_node(cluster, node, measured, pods) for node in found if not name or node["metadata"]["name"] == name]
     return {"source": measured.source, "metrics": shown}
 

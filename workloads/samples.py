@@ -12,7 +12,6 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from clusters import prometheus
-from clusters import services as registry
 from clusters.models import Cluster
 from kubegale.errors import DomainError, Invalid
 from workloads import metrics, usage
@@ -81,7 +80,7 @@ def take(cluster: Cluster) -> Sample:
     """Note what the cluster uses now; null where nobody measures it."""
     measured = usage.nodes(cluster)
     uses = list(measured.uses.values())
-    pods = metrics.census(registry.client(cluster), "pods").total
+    pods = metrics.Holdings(cluster).census("pods").total
     cpu = sum(use.cpu or 0.0 for use in uses) if uses else None
     memory = sum(use.memory or 0.0 for use in uses) if uses else None
     return Sample.objects.create(cluster=cluster, at=timezone.now(), cpu=cpu, memory=memory, pods=pods)

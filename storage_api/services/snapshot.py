@@ -51,6 +51,23 @@ def page(
     return items, total, known.age
 
 
+_CENSUS = """
+SELECT coalesce(status, ''), coalesce(node_name, ''), count(*) FROM storage_resource
+WHERE cluster_id = %s AND resource_type = %s AND type_key = lower(%s COLLATE "C") GROUP BY 1, 2
+"""
+
+
+def census(cluster: Cluster, kind: Kind) -> tuple[list[tuple[str, str, int]], float] | None:
+    """([(status.phase, spec.nodeName, how many) …], age in seconds); None when the store is not fresh."""
+    known = sync.freshness_of(cluster, kind)
+    if known is None or known.age is None or not known.serves(settings.STORE_FRESH_SECONDS):
+        return None
+    stored_as = resource_type(kind)
+    with connection.cursor() as cursor:
+        cursor.execute(_CENSUS, [cluster.name, stored_as, stored_as])
+        return [(str(phase), str(node), int(number)) for phase, node, number in cursor.fetchall()], known.age
+
+
 def scope(kind: Kind, namespace: str, keyword: str, namespaces: frozenset[str] | None) -> list[Clause]:
     """What narrows a list to a namespace, a part of a name, and what the caller may see."""
     found = []

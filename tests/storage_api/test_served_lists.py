@@ -211,3 +211,32 @@ def test_freshness_is_told_and_a_copy_that_is_not_fresh_is_not_served(
     assert not caller.raw("GET", "pods", cluster_id=cluster.pk).has_header("X-Data-Age")
     settings.LISTS_FROM_STORE = False
     assert not caller.raw("GET", "configmaps", cluster_id=cluster.pk).has_header("X-Data-Age")
+
+
+def test_counts_come_from_the_store_while_it_is_fresh_and_are_the_same(emptied: None, admin: Caller) -> None:
+    with running_cluster(nodes=2) as server:
+        cluster = services.register(name="counted", kubeconfig_text=server.kubeconfig_yaml)
+        server.load_pods(30)
+        server.wait(lambda: all((pod.get("status") or {}).get("phase") == "Running" for pod in server.list("pods")))
+        with collecting():
+            for path in ("metrics/cluster", "metrics/nodes"):
+                kept, live = eventually(lambda path=path: _agreeing(admin, path, cluster.pk))
+                assert kept == live
+            whole = admin.data("GET", "metrics/cluster", cluster_id=cluster.pk)["metrics"]
+            assert (whole["pods"]["running"], whole["nodes"]) == (len(server.list("pods")), {"total": 2, "ready": 2, "not_ready": 0})
+
+
+def _agreeing(admin: Caller, path: str, cluster: int) -> Any:
+    """What store and cluster say, once the store is asked and both are of one moment."""
+    kept, live = admin.raw("GET", path, cluster_id=cluster), admin.raw("GET", path, cluster_id=cluster, fresh="true")
+    assert "X-Data-Age" not in live
+    found = [_steady(answer.json()["data"]) for answer in (kept, live)]
+    return "X-Data-Age" in kept and found[0] == found[1] and found
+
+
+def _steady(data: Any) -> Any:
+    """What does not move from one moment to the next."""
+    whole = data["metrics"] if isinstance(data["metrics"], list) else [data["metrics"]]
+    return [
+        {key: part[key] for key in part if key in ("nodes", "pods", "services", "ingresses", "pvs", "pvcs", "node_name")} for part in whole
+    ]

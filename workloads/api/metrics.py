@@ -3,13 +3,16 @@
 from typing import Any
 
 from rest_framework.request import Request
+from rest_framework.response import Response
 
+from clusters.documents import Object
 from clusters.kinds import KINDS
 from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import DialectView
 from kubegale.api.schema import CLUSTER, INTEGER, NAMESPACE, OBJECT, TEXT, Described, Query, array, record
 from workloads import metrics, samples, usage
-from workloads.api.objects import Target
+from workloads.api.objects import FRESH, Target
+from workloads.metrics import Holdings
 
 LISTED = record(required=("kind", "apiVersion", "items", "available"), kind=TEXT, apiVersion=TEXT, items=array(OBJECT))
 SOURCE = {"type": "string", "enum": ["prometheus", "metrics-server", "none"]}
@@ -27,6 +30,10 @@ class MetricsView(DialectView):
         scope = authorise(self, request, act)
         target.check()
         return target, scope
+
+
+def _aged(answer: Object, holdings: Holdings) -> Response:
+    return Response(answer, headers={} if holdings.age is None else {"X-Data-Age": f"{holdings.age:.3f}"})
 
 
 class RawNodeMetrics(MetricsView):
@@ -57,25 +64,29 @@ class RawPodMetrics(MetricsView):
 class ClusterMetrics(MetricsView):
     """GET /metrics/cluster."""
 
-    operations = {"get": Described("What a cluster has and uses", record(source=SOURCE, metrics=OBJECT), query=(CLUSTER,))}
+    operations = {"get": Described("What a cluster has and uses", record(source=SOURCE, metrics=OBJECT), query=(CLUSTER, FRESH))}
 
     def get(self, request: Request) -> Any:
-        """{"source","metrics":{…}}; null where nobody measures."""
+        """{"source","metrics":{…}}; null where nobody measures. X-Data-Age tells that counts came out of the store, which had this age."""
         target, _ = self.target(request, "metrics")
-        return metrics.of_cluster(target.cluster())
+        holdings = Holdings(target.cluster(), live=target.flag("fresh"))
+        return _aged(metrics.of_cluster(holdings.cluster, holdings), holdings)
 
 
 class NodeMetrics(MetricsView):
     """GET /metrics/nodes."""
 
     operations = {
-        "get": Described("What nodes have and use", record(source=SOURCE, metrics=array(OBJECT)), query=(CLUSTER, Query("node_name", TEXT)))
+        "get": Described(
+            "What nodes have and use", record(source=SOURCE, metrics=array(OBJECT)), query=(CLUSTER, Query("node_name", TEXT), FRESH)
+        )
     }
 
     def get(self, request: Request) -> Any:
         """{"source","metrics":[…]}."""
         target, _ = self.target(request, "nodes")
-        return metrics.of_nodes(target.cluster(), target.option("node_name"))
+        holdings = Holdings(target.cluster(), live=target.flag("fresh"))
+        return _aged(metrics.of_nodes(holdings.cluster, holdings, target.option("node_name")), holdings)
 
 
 class PodMetrics(MetricsView):
