@@ -15,7 +15,7 @@ from kubegale import errors
 from kubegale.api.dialect import Dialect, Page
 from kubegale.api.routes import catch_all
 from kubegale.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record
-from storage_api.api import across, history, restoration, watching
+from storage_api.api import across, history, names, overview, restoration, watching
 from storage_api.api.contents import Contents
 from storage_api.api.sync import SyncView
 from tenants import api as access
@@ -216,8 +216,8 @@ def _routes() -> Iterator[URLPattern]:
     yield path("history/diff", history.Diff.as_view(**bind), name="history-diff")
     yield path("history/restore", restoration.Restore.as_view(**bind), name="history-restore")
     yield path("multicluster/resources/<str:kind>", across.Resources.as_view(**bind), name="multicluster-resources")
-    yield path("multicluster/search", across.Names.as_view(**bind), name="multicluster-search")
-    yield path("multicluster/overview", across.Overview.as_view(**bind), name="multicluster-overview")
+    yield path("multicluster/search", names.Names.as_view(**bind), name="multicluster-search")
+    yield path("multicluster/overview", overview.Overview.as_view(**bind), name="multicluster-overview")
     yield path("store", Contents.as_view(**bind), name="store")
     yield path("topology", TopologyView.as_view(**bind), name="topology")
     yield path("clusters/<str:pk>/sync", SyncView.as_view(**bind), name="clusters-sync")

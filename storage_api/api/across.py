@@ -1,6 +1,6 @@
-"""Many clusters at once: /multicluster/resources/{kind}, /multicluster/search, /multicluster/overview (contract, beyond 4.5)."""
+"""One kind in many clusters: /multicluster/resources/{kind} (contract, beyond 4.5), and what all routes over many clusters share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -9,7 +9,7 @@ from django.core import signing
 from rest_framework.request import Request
 
 from clusters import services as registry
-from clusters.kinds import KINDS, Kind
+from clusters.kinds import Kind
 from clusters.models import Cluster
 from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import DialectView
@@ -19,7 +19,6 @@ from kubegale.api.schema import (
     BOOLEAN,
     INTEGER,
     KUBERNETES_OBJECT,
-    OBJECT,
     PAGING,
     SELECTORS,
     TEXT,
@@ -29,17 +28,15 @@ from kubegale.api.schema import (
     nullable,
     record,
 )
-from kubegale.errors import Forbidden, Invalid
+from kubegale.errors import Invalid
 from storage_api import selectors
-from storage_api.api.sync import utc
-from storage_api.kinds import SECRETS, resource_type
+from storage_api.kinds import SECRETS
 from storage_api.services import across, sync
 from storage_api.services.across import Place, Search, Slice
 from storage_api.services.snapshot import in_trouble
 
 SALT = "multicluster-cursor"
 MASK = "***"
-COUNTED = ("nodes", "namespaces", "pods", "deployments", "statefulsets", "daemonsets", "services", "ingresses", "persistentvolumeclaims")
 PROBLEM = record(cluster_id=INTEGER, cluster_name=TEXT, code=INTEGER, msg=TEXT)
 UNREACHED, UNKNOWN = 1006, 1002
 
@@ -51,10 +48,10 @@ def visible(view: DialectView, request: Request, kind: Kind) -> list[Place]:
     """
     scope = authorise(view, request, Act("search", kind.plural, kind.group, cluster_scoped=not kind.namespaced))
     found = registry.clusters().filter(impersonate=False)
-    return [Place(cluster.pk, cluster.name, _namespaces(scope, cluster)) for cluster in found if _sees(scope, cluster)]
+    return [Place(cluster.pk, cluster.name, _namespaces(scope, cluster)) for cluster in found if sees(scope, cluster)]
 
 
-def _sees(scope: Scope, cluster: Cluster) -> bool:
+def sees(scope: Scope, cluster: Cluster) -> bool:
     return scope.clusters is None or cluster.pk in scope.clusters
 
 
@@ -192,95 +189,3 @@ def shown(raw: bytes, kind: Kind) -> bytes:
         if isinstance(secret.get(part), dict):
             secret[part] = dict.fromkeys(secret[part], MASK)
     return orjson.dumps(secret)
-
-
-FOUND = record(
-    cluster_id=INTEGER,
-    cluster_name=TEXT,
-    kind=TEXT,
-    group=TEXT,
-    version=TEXT,
-    plural=TEXT,
-    namespace=TEXT,
-    name=TEXT,
-    uid=TEXT,
-    status=TEXT,
-    created_at=TEXT,
-)
-
-
-class Names(DialectView):
-    """GET /multicluster/search?q=: objects of every kind by a part of their name."""
-
-    operations = {
-        "get": Described("Find objects by name", record(items=array(FOUND)), query=(Query("q", TEXT, required=True), *PAGING[1:2]))
-    }
-
-    def get(self, request: Request) -> Any:
-        """The best `pageSize` (20, at most 200) of what the caller may list, Secrets left out."""
-        authorise(self, request, Act("list", "clusters"))
-        text = request.query_params.get("q", "").strip()
-        if not text or "\0" in text or len(text) > 253:
-            raise Invalid("q must be part of a name", field="q")
-        size = min(page_request(request.query_params).size, 200)
-        kinds = [kind for kind in across.collected_kinds() if (kind.group, kind.plural) != SECRETS]
-        scopes = [(kind, self._places(request, kind)) for kind in kinds]
-        ids = {place.name: place.cluster for _, places in scopes for place in places}
-        by_type = {resource_type(kind): kind for kind in kinds}
-        return {"items": [_found(row, ids, by_type) for row in across.named(scopes, text, size)]}
-
-    def _places(self, request: Request, kind: Kind) -> list[Place]:
-        try:
-            return visible(self, request, kind)
-        except Forbidden:
-            return []
-
-
-def _found(row: Mapping[str, Any], ids: Mapping[str, int], kinds: Mapping[str, Kind]) -> dict[str, Any]:
-    kind = kinds[row["type"]]
-    return {
-        "cluster_id": ids[row["cluster"]],
-        "cluster_name": row["cluster"],
-        "kind": kind.name,
-        "group": kind.group,
-        "version": kind.version,
-        "plural": kind.plural,
-        "namespace": row["namespace"],
-        "name": row["name"],
-        "uid": row["uid"] or "",
-        "status": row["status"] or "",
-        "created_at": utc(row["created"]) or "",
-    }
-
-
-class Overview(DialectView):
-    """GET /multicluster/overview: what each cluster holds, counted in the store."""
-
-    operations = {
-        "get": Described("What every cluster holds", record(clusters=array(OBJECT), totals=OBJECT, partial_errors=array(PROBLEM)))
-    }
-
-    def get(self, request: Request) -> Any:
-        """`clusters`: id, name, status, version, counts by plural (null: not the caller's to see); `totals` over all of them."""
-        scope = authorise(self, request, Act("list", "clusters"))
-        clusters = [cluster for cluster in registry.clusters() if _sees(scope, cluster)]
-        counted = {plural: self._counts(request, KINDS[plural]) for plural in COUNTED}
-        places = [Place(cluster.pk, cluster.name) for cluster in clusters if not cluster.impersonate]
-        return {
-            "clusters": [
-                {"id": cluster.pk, "name": cluster.name, "status": cluster.status, "version": cluster.version}
-                | {"counts": {plural: counts.get(cluster.name) for plural, counts in counted.items()}}
-                for cluster in clusters
-            ],
-            "totals": {
-                "clusters": len(clusters),
-                **{plural: sum(count["total"] for count in counts.values()) for plural, counts in counted.items()},
-            },
-            "partial_errors": stale(places, KINDS["pods"]),
-        }
-
-    def _counts(self, request: Request, kind: Kind) -> dict[str, dict[str, int]]:
-        try:
-            return across.counts(visible(self, request, kind), kind)
-        except Forbidden:
-            return {}

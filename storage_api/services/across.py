@@ -166,23 +166,52 @@ def total(search: Search) -> int:
         return int(cursor.fetchone()[0])
 
 
-def named(scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, size: int) -> list[dict[str, Any]]:
-    """Objects of any of the kinds whose names hold the text: equal ones first, then those that begin with it."""
-    reaches = [reach(places, kind) for kind, places in scopes if places]
-    if not reaches:
-        return []
+_NAMED = sql.SQL("""
+SELECT r.cluster_id, r.resource_type, r.namespace, r.resource_name, r.uid, r.created, r.status,
+       NULL::timestamptz AS deleted, NULL::bigint AS seq
+FROM storage_resource r WHERE position(lower(%s) IN lower(r.resource_name)) > 0 AND ({reach})
+""")
+# Of what is gone the last line of the log.
+_GONE = sql.SQL("""
+UNION ALL
+SELECT r.cluster_id, r.resource_type, r.namespace, r.resource_name, r.uid, storage_moment(r.data #> '{{metadata,creationTimestamp}}'),
+       r.data #>> '{{status,phase}}', r.at, r.seq
+FROM storage_change r WHERE r.op = 'delete' AND position(lower(%s) IN lower(r.resource_name)) > 0 AND ({reach}) AND NOT EXISTS (
+  SELECT 1 FROM storage_change n WHERE n.cluster_id = r.cluster_id AND n.resource_type = r.resource_type AND n.namespace = r.namespace
+    AND n.resource_name = r.resource_name AND n.seq > r.seq)
+""")
+
+
+def _named(scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, deleted: bool) -> tuple[sql.Composable, list[Any]]:
+    reaches = [reach(places, kind) for kind, places in scopes if places] or [Clause(sql.SQL("false"))]
+    allowed = sql.SQL(" OR ").join([clause.text for clause in reaches])
+    params = [text, *(param for clause in reaches for param in clause.params)]
+    if not deleted:
+        return _NAMED.format(reach=allowed), params
+    return sql.Composed([_NAMED.format(reach=allowed), _GONE.format(reach=allowed)]), [*params, *params]
+
+
+def named(scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, size: int, *, deleted: bool = False) -> list[dict[str, Any]]:
+    """Objects of any of the kinds whose names hold the text: equal ones first, then those that begin with it; what is gone last."""
+    source, params = _named(scopes, text, deleted)
     statement = sql.SQL("""
-        SELECT r.cluster_id, r.resource_type, r.namespace, r.resource_name, r.uid, r.created, r.status FROM storage_resource r
-        WHERE position(lower(%s) IN lower(r.resource_name)) > 0 AND ({})
-        ORDER BY lower(r.resource_name) <> lower(%s), position(lower(%s) IN lower(r.resource_name)) > 1, r.resource_name, r.resource_type,
-                 r.cluster_id, r.namespace
+        SELECT * FROM ({}) r
+        ORDER BY lower(r.resource_name) <> lower(%s), r.deleted IS NOT NULL, position(lower(%s) IN lower(r.resource_name)) > 1,
+                 r.resource_name, r.resource_type, r.cluster_id, r.namespace
         LIMIT %s
-    """).format(sql.SQL(" OR ").join([clause.text for clause in reaches]))
-    params = [text, *(param for clause in reaches for param in clause.params), text, text, size]
+    """).format(source)
     with connection.cursor() as cursor:
-        cursor.execute(statement, params)
-        names = ("cluster", "type", "namespace", "name", "uid", "created", "status")
+        cursor.execute(statement, [*params, text, text, size])
+        names = ("cluster", "type", "namespace", "name", "uid", "created", "status", "deleted", "seq")
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def count_named(scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, *, deleted: bool = False) -> int:
+    """How many there are of them in all."""
+    source, params = _named(scopes, text, deleted)
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("SELECT count(*) FROM ({}) r").format(source), params)
+        return int(cursor.fetchone()[0])
 
 
 _READY = """r.data @? '$.status.conditions[*] ? (@.type == "Ready" && @.status == "True")'"""

@@ -8,7 +8,9 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
+from clusters import services
 from clusters.models import Cluster
+from simcluster.testing import RunningCluster
 from storage_api.models import ClusterSync, KindSync
 from storage_api.services import bulk
 from storage_api.services.bulk import Record
@@ -147,12 +149,57 @@ def test_search_finds_objects_of_every_kind_the_nearest_first(admin: Caller, fle
     assert admin.code("GET", "multicluster/search") == 1001
 
 
+def test_what_is_gone_is_searched_on_request(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+    bulk.write([Record(Key("east", "Pod", "other", "loner"), None)])
+    assert admin.data("GET", "multicluster/search", q="loner")["items"] == []
+    answer = admin.data("GET", "multicluster/search", q="loner", deleted="true", total="true")
+    (gone,) = answer["items"]
+    assert (gone["kind"], gone["cluster_name"], gone["namespace"], gone["status"], answer["total"]) == (
+        "Pod",
+        "east",
+        "other",
+        "Pending",
+        1,
+    )
+    assert gone["deleted_at"]
+    assert (
+        admin.data("GET", "history", cluster_id=fleet[0].pk, kind="Pod", namespace="other", name="loner")["items"][0]["seq"] == gone["seq"]
+    )
+    bulk.write([Record(Key("east", "Pod", "other", "loner"), orjson.dumps(thing("Pod", "loner", "other")[1]))])
+    again = admin.data("GET", "multicluster/search", q="loner", deleted="true")["items"]
+    assert [item["deleted_at"] for item in again] == [None], "it is there again"
+
+
+def test_a_search_is_counted_on_demand_and_names_who_is_behind(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+    KindSync.objects.filter(cluster=fleet[1], plural="pods").update(phase="reconnecting", error="cut off")
+    answer = admin.data("GET", "multicluster/search", q="web", pageSize=2, total="true", clusters="east,west,nowhere")
+    assert (len(answer["items"]), answer["total"]) == (2, 6)
+    assert [(problem["cluster_name"], problem["code"]) for problem in answer["partial_errors"]] == [("nowhere", 1002), ("west", 1006)]
+    assert admin.data("GET", "multicluster/search", q="web")["total"] is None
+    assert {item["cluster_name"] for item in admin.data("GET", "multicluster/search", q="web", clusters="west")["items"]} == {"west"}
+
+
+def test_the_overview_asks_the_clusters_whose_copy_is_not_fresh(admin: Caller, settings: Any, apiserver: RunningCluster) -> None:
+    services.register(name="live", kubeconfig_text=apiserver.kubeconfig_yaml)
+    settings.CLUSTER_CONNECT_TIMEOUT = 0.3
+    Cluster.objects.create(name="dead", server="https://10.0.0.1", status="active")
+    answer = admin.raw("GET", "multicluster/overview")
+    found = answer.json()["data"]
+    counts = {cluster["name"]: cluster["counts"] for cluster in found["clusters"]}
+    assert counts["live"]["nodes"] == {"total": len(apiserver.list("nodes")), "ready": len(apiserver.list("nodes"))}
+    assert counts["live"]["namespaces"]["total"] == len(apiserver.list("namespaces"))
+    assert counts["live"]["pods"]["total"] == len(apiserver.list("pods"))
+    assert [problem["cluster_name"] for problem in found["partial_errors"]] == ["dead"]
+    assert "X-Data-Age" not in answer
+
+
 def test_the_overview_counts_what_clusters_hold(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
     overview = admin.data("GET", "multicluster/overview")
     east, west = overview["clusters"]
     assert east["counts"]["pods"] == {"total": 4, "running": 3, "pending": 1}
     assert (east["counts"]["nodes"], west["counts"]["nodes"]) == ({"total": 1, "ready": 1}, {"total": 1, "not_ready": 1})
     assert overview["totals"]["pods"] == 5
+    assert "X-Data-Age" in admin.raw("GET", "multicluster/overview")
 
 
 def test_a_caller_sees_the_clusters_and_kinds_that_were_granted(fleet: tuple[Cluster, Cluster]) -> None:

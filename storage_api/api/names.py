@@ -1,0 +1,130 @@
+"""GET /multicluster/search: objects of every kind in many clusters by a part of their name, those that are gone too."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
+from rest_framework.request import Request
+
+from clusters import services as registry
+from clusters.kinds import Kind
+from kubegale.api.auth import Act, authorise
+from kubegale.api.dialect import DialectView
+from kubegale.api.pagination import page_request
+from kubegale.api.parsing import boolean
+from kubegale.api.schema import BOOLEAN, INTEGER, PAGING, TEXT, Described, Query, array, nullable, record
+from kubegale.errors import Forbidden, Invalid
+from storage_api.api.across import FILTERS, PROBLEM, UNREACHED, chosen, visible, words
+from storage_api.api.sync import utc
+from storage_api.kinds import SECRETS, resource_type
+from storage_api.services import across, sync
+from storage_api.services.across import Place
+
+FOUND = record(
+    cluster_id=INTEGER,
+    cluster_name=TEXT,
+    kind=TEXT,
+    group=TEXT,
+    plural=TEXT,
+    namespace=TEXT,
+    name=TEXT,
+    uid=TEXT,
+    status=TEXT,
+    created_at=TEXT,
+    deleted_at=nullable(TEXT),
+    seq=nullable(INTEGER),
+)
+
+
+class Names(DialectView):
+    """GET /multicluster/search?q=: objects of every kind by a part of their name."""
+
+    operations = {
+        "get": Described(
+            "Find objects by name",
+            record(items=array(FOUND), total=nullable(INTEGER), partial_errors=array(PROBLEM)),
+            query=(
+                Query("q", TEXT, required=True),
+                PAGING[1],
+                FILTERS[0],
+                Query("deleted", BOOLEAN, description="Objects that are gone too, as far back as the log of changes goes."),
+                Query("total", BOOLEAN, description="Count all; null otherwise."),
+            ),
+        )
+    }
+
+    def get(self, request: Request) -> Any:
+        """The best `pageSize` (20, at most 200) of what the caller may list, Secrets left out.
+
+        With `deleted=true` also what is gone: `deleted_at`, and `seq` of the line in the history (to restore it). `partial_errors` names
+        the clusters whose copy is not fresh.
+        """
+        authorise(self, request, Act("list", "clusters"))
+        query = request.query_params
+        text = query.get("q", "").strip()
+        if not text or "\0" in text or len(text) > 253:
+            raise Invalid("q must be part of a name", field="q")
+        size = min(page_request(query).size, 200)
+        kinds = [kind for kind in across.collected_kinds() if (kind.group, kind.plural) != SECRETS]
+        scopes = [(kind, self._places(request, kind)) for kind in kinds]
+        scopes, problems = _within(scopes, words(request, "clusters"))
+        ids = {place.name: place.cluster for _, places in scopes for place in places}
+        by_type = {resource_type(kind): kind for kind in kinds}
+        found = across.named(scopes, text, size, deleted=boolean(query.get("deleted", "false"), "deleted"))
+        counted = boolean(query.get("total", "false"), "total")
+        return {
+            "items": [_found(row, ids, by_type) for row in found],
+            "total": across.count_named(scopes, text, deleted=boolean(query.get("deleted", "false"), "deleted")) if counted else None,
+            "partial_errors": [*problems, *behind(ids)],
+        }
+
+    def _places(self, request: Request, kind: Kind) -> list[Place]:
+        try:
+            return visible(self, request, kind)
+        except Forbidden:
+            return []
+
+
+def _within(
+    scopes: Sequence[tuple[Kind, list[Place]]], wanted: Sequence[str]
+) -> tuple[list[tuple[Kind, list[Place]]], list[dict[str, Any]]]:
+    """The scopes cut down to some clusters (none named: all), and those that are none."""
+    known = {place.cluster: place for _, places in scopes for place in places}
+    left, problems = chosen(wanted, list(known.values()))
+    kept = {place.cluster for place in left}
+    return [(kind, [place for place in places if place.cluster in kept]) for kind, places in scopes], problems
+
+
+def behind(ids: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Of each cluster the first kind whose copy is not fresh, if there is one."""
+    found = []
+    clusters = registry.clusters().in_bulk(list(ids.values()))
+    for name, pk in ids.items():
+        known = sync.freshness(clusters[pk]) if pk in clusters else []
+        late = next((copy for copy in known if copy.age is None or copy.age > settings.STORE_FRESH_SECONDS), None)
+        if late or not known:
+            what = (
+                f"{late.kind.plural} are {late.phase}, the store's copy may be behind: {late.error}"
+                if late
+                else "nothing is collected there"
+            )
+            found.append({"cluster_id": pk, "cluster_name": name, "code": UNREACHED, "msg": what.rstrip(": ")})
+    return found
+
+
+def _found(row: Mapping[str, Any], ids: Mapping[str, int], kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    kind = kinds[row["type"]]
+    return {
+        "cluster_id": ids[row["cluster"]],
+        "cluster_name": row["cluster"],
+        "kind": kind.name,
+        "group": kind.group,
+        "plural": kind.plural,
+        "namespace": row["namespace"],
+        "name": row["name"],
+        "uid": row["uid"] or "",
+        "status": row["status"] or "",
+        "created_at": utc(row["created"]) or "",
+        "deleted_at": utc(row["deleted"]),
+        "seq": row["seq"],
+    }

@@ -1,0 +1,103 @@
+"""GET /multicluster/overview: what every cluster holds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from clusters import services as registry
+from clusters.kinds import KINDS, Kind
+from clusters.models import Cluster
+from kubegale.api.auth import Act, authorise
+from kubegale.api.dialect import DialectView
+from kubegale.api.parsing import boolean
+from kubegale.api.schema import BOOLEAN, OBJECT, Described, Query, array, record
+from kubegale.errors import Forbidden
+from storage_api.api.across import PROBLEM, UNREACHED, sees, visible
+from storage_api.services import across, live, sync
+from storage_api.services.across import Place
+
+COUNTED = ("nodes", "namespaces", "pods", "deployments", "statefulsets", "daemonsets", "services", "ingresses", "persistentvolumeclaims")
+
+
+class Overview(DialectView):
+    """GET /multicluster/overview: what each cluster holds, counted in the store where its copy is fresh, else by asking the cluster."""
+
+    operations = {
+        "get": Described(
+            "What every cluster holds",
+            record(clusters=array(OBJECT), totals=OBJECT, partial_errors=array(PROBLEM)),
+            query=(Query("fresh", BOOLEAN, description="Ask every cluster, even if the store knows."),),
+        )
+    }
+
+    def get(self, request: Request) -> Any:
+        """`clusters`: id, name, status, version, counts by plural (null: not the caller's to see); `totals` over all of them.
+
+        `partial_errors` names the clusters that could not be asked; the store's last counts stand for them. X-Data-Age is the age of
+        the oldest copy that was used while it was fresh.
+        """
+        scope = authorise(self, request, Act("list", "clusters"))
+        clusters = [cluster for cluster in registry.clusters() if sees(scope, cluster)]
+        places = {KINDS[plural]: self._places(request, KINDS[plural]) for plural in COUNTED}
+        counted = {kind: across.counts(found, kind) for kind, found in places.items() if found}
+        fresh = boolean(request.query_params.get("fresh", "false"), "fresh") or not settings.LISTS_FROM_STORE
+        ages, wishes = _outdated(clusters, places, everything=fresh)
+        problems = _recounted(counted, clusters, wishes)
+        answer = {
+            "clusters": [
+                {"id": cluster.pk, "name": cluster.name, "status": cluster.status, "version": cluster.version}
+                | {"counts": {plural: counted.get(KINDS[plural], {}).get(cluster.name) for plural in COUNTED}}
+                for cluster in clusters
+            ],
+            "totals": {
+                "clusters": len(clusters),
+                **{plural: sum(count["total"] for count in counted.get(KINDS[plural], {}).values()) for plural in COUNTED},
+            },
+            "partial_errors": problems,
+        }
+        return Response(answer, headers={"X-Data-Age": f"{max(ages):.3f}"} if ages else {})
+
+    def _places(self, request: Request, kind: Kind) -> list[Place]:
+        try:
+            return visible(self, request, kind)
+        except Forbidden:
+            return []
+
+
+def _outdated(
+    clusters: Sequence[Cluster], places: Mapping[Kind, Sequence[Place]], *, everything: bool
+) -> tuple[list[float], dict[int, dict[Kind, frozenset[str] | None]]]:
+    """(ages of the copies that are fresh, what is to be asked of which cluster)."""
+    ages: list[float] = []
+    wishes: dict[int, dict[Kind, frozenset[str] | None]] = {}
+    for cluster in clusters:
+        known = {} if everything else {(found.kind.group, found.kind.plural): found for found in sync.freshness(cluster)}
+        for kind, found in places.items():
+            place = next((place for place in found if place.cluster == cluster.pk), None)
+            copy = known.get((kind.group, kind.plural))
+            if place and copy and copy.age is not None and copy.serves(settings.STORE_FRESH_SECONDS):
+                ages.append(copy.age)
+            elif place:
+                wishes.setdefault(cluster.pk, {})[kind] = place.namespaces
+    return ages, wishes
+
+
+def _recounted(
+    counted: Mapping[Kind, dict[str, dict[str, int]]],
+    clusters: Sequence[Cluster],
+    wishes: Mapping[int, Mapping[Kind, frozenset[str] | None]],
+) -> list[dict[str, Any]]:
+    """Put in what the clusters themselves say; the problems of those that could not be asked."""
+    by_pk = {cluster.pk: cluster for cluster in clusters}
+    answers = live.count(live.Wish(by_pk[pk], kinds) for pk, kinds in wishes.items())
+    for pk, answer in answers.items():
+        for kind, counts in answer.counts.items():
+            counted[kind][by_pk[pk].name] = counts
+    return [
+        {"cluster_id": pk, "cluster_name": by_pk[pk].name, "code": UNREACHED, "msg": f"{answer.error}; the store's last counts are shown"}
+        for pk, answer in answers.items()
+        if answer.error
+    ]

@@ -1,0 +1,119 @@
+"""Counting what clusters hold by asking them, where the store's copy is not fresh: a thread for each cluster, and a deadline for all."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+import msgspec
+
+from clusters import services as registry
+from clusters.client import CHUNK, ClusterClient
+from clusters.kinds import Kind
+from clusters.models import Cluster
+from kubegale.errors import DomainError
+
+SECONDS = 5.0
+THREADS = 16
+AWAY = (Cluster.Status.UNREACHABLE, Cluster.Status.ERROR)
+Counts = dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to count in one cluster: kinds, each in some namespaces (None is all)."""
+
+    cluster: Cluster
+    kinds: Mapping[Kind, frozenset[str] | None]
+
+
+@dataclass(slots=True)
+class Answer:
+    """What one cluster said: counts by kind, and what went wrong, if anything."""
+
+    counts: dict[Kind, Counts] = field(default_factory=dict)
+    error: str = ""
+
+
+def count(wishes: Iterable[Wish]) -> dict[int, Answer]:
+    """By cluster; one that does not answer in time is named and holds nobody up."""
+    wishes = list(wishes)
+    answers = {wish.cluster.pk: Answer() for wish in wishes}
+    asked = [(wish, client) for wish in wishes if (client := _client(wish, answers))]
+    if not asked:
+        return answers
+    pool = ThreadPoolExecutor(min(THREADS, len(asked)), thread_name_prefix="count")
+    running = {pool.submit(_one, wish, client, answers[wish.cluster.pk]): wish for wish, client in asked}
+    done, late = wait(running, timeout=SECONDS)
+    pool.shutdown(wait=False, cancel_futures=True)
+    for future in done:
+        future.result()
+    for future in late:
+        answers[running[future].cluster.pk].error = f"did not answer within {SECONDS:.0f} seconds"
+    return answers
+
+
+def _client(wish: Wish, answers: Mapping[int, Answer]) -> ClusterClient | None:
+    """None, with the reason noted, for a cluster that cannot be asked; one that is known to be away is not waited for."""
+    if wish.cluster.status in AWAY:
+        answers[wish.cluster.pk].error = f"the cluster is {wish.cluster.status}"
+        return None
+    try:
+        return registry.client(wish.cluster)
+    except DomainError as error:
+        answers[wish.cluster.pk].error = error.message
+        return None
+
+
+def _one(wish: Wish, client: ClusterClient, answer: Answer) -> None:
+    try:
+        for kind, namespaces in wish.kinds.items():
+            answer.counts[kind] = _counted(client, kind, namespaces)
+    except DomainError as error:
+        answer.error = error.message
+    except msgspec.DecodeError:
+        answer.error = "the cluster's answer is not a Kubernetes list"
+
+
+class _Condition(msgspec.Struct):
+    type: str = ""
+    status: str = ""
+
+
+class _Status(msgspec.Struct):
+    phase: str = ""
+    conditions: list[_Condition] | None = None
+
+
+class _Phased(msgspec.Struct):
+    status: _Status = msgspec.field(default_factory=_Status)
+
+
+_PHASES = msgspec.json.Decoder(_Phased)
+
+
+def _counted(client: ClusterClient, kind: Kind, namespaces: frozenset[str] | None) -> Counts:
+    found: Counter[str] = Counter()
+    for namespace in [None] if namespaces is None or not kind.namespaced else sorted(namespaces):
+        query: dict[str, object] = {}
+        while True:
+            # States are told apart for pods and nodes alone; of others one item and the rest's number will do.
+            whole = kind.plural in ("pods", "nodes")
+            chunk = client.chunk(kind, namespace=namespace, limit=CHUNK if whole else 1, query=query)
+            items = chunk.items or []
+            found["total"] += len(items)
+            if not whole:
+                found["total"] += chunk.metadata.remaining_item_count or 0
+                break
+            found.update(_state(kind, item) for item in items)
+            if not (token := chunk.metadata.continue_):
+                break
+            query = {"continue": token}
+    return dict(found)
+
+
+def _state(kind: Kind, item: msgspec.Raw) -> str:
+    if kind.plural == "pods":
+        return _PHASES.decode(item).status.phase.lower() or "unknown"
+    conditions = _PHASES.decode(item).status.conditions or []
+    return "ready" if any((one.type, one.status) == ("Ready", "True") for one in conditions) else "not_ready"
