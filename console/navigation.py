@@ -64,7 +64,6 @@ PLURALS: dict[str, Text] = {
 }
 # (address, title, key after g)
 ROOMS: tuple[tuple[str, Text, str], ...] = (
-    ("/", _("Overview"), "o"),
     ("/search", _("Search"), "s"),
     ("/operations", _("Operations"), "p"),
     ("/history", _("History"), "h"),
@@ -76,6 +75,8 @@ ROOMS: tuple[tuple[str, Text, str], ...] = (
     ("/store", _("Store"), "b"),
 )
 MOST_CLUSTERS, REMEMBERED = 200, 5
+# The cookie with the cluster that was looked at last.
+LAST = "cluster"
 
 
 def title(plural: str) -> str:
@@ -123,15 +124,18 @@ def _key(request: HttpRequest) -> str:
 
 
 def frame(request: HttpRequest, cluster_id: object = None) -> dict[str, Any]:
-    """What base.html needs: clusters, the one that is looked at, links. Nothing for who is not signed in."""
+    """What base.html needs: clusters, the one that is looked at or was last, links. Nothing for who is not signed in."""
     if not request.user.is_authenticated:
         return {}
     found = clusters(request, cluster_id)
-    current = next((cluster for cluster in found if str(cluster["id"]) == str(cluster_id)), None)
+    wanted = str(cluster_id or request.COOKIES.get(LAST, ""))
+    current = next((cluster for cluster in found if str(cluster["id"]) == wanted), found[0] if len(found) == 1 else None)
     return {
         "person": request.user,
         "clusters": found,
         "cluster": current,
+        "chosen_cluster": current,
+        "all_clusters": found,
         "rooms": _rooms(_room(request.path), get_language() or ""),
         "kinds": _kinds(_kind(request.path), current["id"], get_language() or "") if current else "",
     }
@@ -144,7 +148,7 @@ def _room(path: str) -> str:
 
 def _kind(path: str) -> str:
     """The kind that a page of a cluster shows."""
-    return "".join(path.split("/")[3:4])
+    return "".join(path.split("/")[3:4]) if path.startswith("/clusters/") else ""
 
 
 @lru_cache(maxsize=64)

@@ -72,7 +72,10 @@ def page(request: HttpRequest, template: str, context: Mapping[str, Any] | None 
     frame = {} if bare else navigation.frame(request, given.get("cluster_id"))
     nonce = secrets.token_urlsafe(16)
     values = {"layout": "console/fragment.html" if bare else "console/base.html", "nonce": nonce, **preferences(request), **frame, **given}
-    return sealed(request, HttpResponse(render_to_string(template, values, request), status=status), nonce)
+    response = sealed(request, HttpResponse(render_to_string(template, values, request), status=status), nonce)
+    if frame.get("chosen_cluster") and given.get("cluster_id"):
+        response.set_cookie(navigation.LAST, str(given["cluster_id"]), samesite="Lax", secure=settings.SECURE_COOKIES, httponly=True)
+    return response
 
 
 def preferences(request: HttpRequest) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS
 from clusters.troubles import TROUBLES
-from console import bulk, cells, columns, navigation
+from console import bulk, cells, columns, navigation, printed
 from console.columns import Cell, Column, Sight
 from console.gateway import Refused, call, quoted
 from console.health import Object, get
@@ -153,7 +153,7 @@ def _shown(request: HttpRequest, wish: Wish, found: Mapping[str, Any]) -> HttpRe
 def _table(request: HttpRequest, wish: Wish, items: Sequence[Object], total: int) -> dict[str, Any]:
     sight = Sight(f"/clusters/{wish.cluster}", cells.zone_of(request), datetime.now(UTC))
     namespaced = is_namespaced(wish.plural, items)
-    shown = columns.of(wish.plural)
+    shown = columns.of(wish.plural) if wish.plural in KINDS else printed.columns(request, wish.cluster, wish.plural)
     last = max((total + wish.size - 1) // wish.size, 1)
     return {
         "heads": _heads(wish, shown, namespaced),

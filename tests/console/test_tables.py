@@ -12,6 +12,8 @@ from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from tenants import grants
 from tenants.policy import Role
+from tenants.tokens import create_api_token
+from tests.caller import Caller
 
 TABLE = {"HX-Request": "true", "HX-Target": "table"}
 # What a browser would run, colour or hide if it were not made harmless; none of it may come out as it is.
@@ -121,3 +123,42 @@ def test_an_unknown_cluster_kind_or_page_says_what_to_do_next(visitor: Client, c
         assert words in answer.content.decode(), address
         assert answer["X-Request-Id"] in answer.content.decode()
     assert visitor.get("/nowhere")["Content-Type"].startswith("text/plain")
+
+
+def test_a_custom_kind_has_the_columns_that_its_definition_names(
+    visitor: Client, apiserver: RunningCluster, cluster: Cluster, space: str
+) -> None:
+    columns = [
+        {"name": "Size", "type": "integer", "jsonPath": ".spec.size"},
+        {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
+        {"name": "Since", "type": "date", "jsonPath": ".status.since"},
+        {"name": "Hidden", "type": "string", "jsonPath": ".spec.hidden", "priority": 1},
+    ]
+    kind = f"gizmo{uuid.uuid4().hex[:6]}"
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": schema, "additionalPrinterColumns": columns}
+    names_of = {"plural": f"{kind}s", "singular": kind, "kind": kind.capitalize(), "listKind": f"{kind.capitalize()}List"}
+    spec = {"group": "console.example", "scope": "Namespaced", "names": names_of, "versions": [version]}
+    caller = Gateway(visitor)
+    caller.create(cluster, "customresourcedefinitions", {"metadata": {"name": f"{kind}s.console.example"}, "spec": spec})
+    status = {"conditions": [{"type": "Other", "status": "No"}, {"type": "Ready", "status": NASTY}], "since": "2020-01-01T00:00:00Z"}
+    made = {"metadata": {"name": "one", "namespace": "default"}, "spec": {"size": 42, "hidden": "x"}, "status": status}
+    caller.create(cluster, f"resources/console.example/v1/{kind}s", made, namespace="default")
+    page = visitor.get(f"/clusters/{cluster.pk}/{kind}s.v1.console.example").content.decode()
+    assert ">Size</th>" in page
+    assert ">42</span>" in page
+    assert "Hidden" not in page
+    assert "<script>alert" not in page
+    assert 'datetime="2020-01-01T00:00:00Z"' in page
+
+
+class Gateway:
+    """Makes objects through the API as the person of a session."""
+
+    def __init__(self, client: Client) -> None:
+        user = User.objects.get(pk=client.session["_auth_user_id"])
+        self.caller = Caller(create_api_token(user, "tests")[1])
+
+    def create(self, cluster: Cluster, path: str, content: dict[str, Any], **more: str) -> None:
+        """Create an object."""
+        self.caller.data("POST", path, {"cluster_id": cluster.pk, "content": content, **more})
