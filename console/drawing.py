@@ -74,6 +74,15 @@ def _ordered(columns: Mapping[str, int], edges: Sequence[tuple[str, str]]) -> li
             wish = {one: _mean((height[other] for other in near[one] if other in height), height[one]) for one in group}
             group.sort(key=wish.__getitem__)
             height.update({one: _place(row, group) for row, one in enumerate(group)})
+    # Last, whatever has the same parents stands together.
+    above: dict[str, list[str]] = defaultdict(list)
+    for source, target in edges:
+        if columns.get(source, 0) < columns.get(target, 0):
+            above[target].append(source)
+    for group in groups:
+        order = {one: (_mean((height[other] for other in above[one] if other in height), height[one]), height[one]) for one in group}
+        group.sort(key=order.__getitem__)
+        height.update({one: _place(row, group) for row, one in enumerate(group)})
     return groups
 
 

@@ -15,10 +15,11 @@ from console import objects
 from console.answers import answered, for_scripts, sent
 from console.blueprints import BLUEPRINTS
 from console.gateway import Refused, call
-from console.manifests import Document, Problem, comparable, complaints, documents, editable, whole
+from console.manifests import Document, Problem, comparable, complaints, documents, editable, spot, whole
 from console.merging import merge
 from console.pages import page, signed_in, with_styles
 from console.places import Place, at, collection
+from console.schemas import faults
 
 CONFLICT, INVALID_CODES = 409, frozenset({1001, 1007, 1008})
 MOST_DOCUMENTS = 50
@@ -33,7 +34,7 @@ def edit(request: HttpRequest, cluster: int, plural: str, namespace: str, name: 
     context = objects.frame(request, place, "yaml")
     text = to_yaml(editable(context["item"]))
     config = {"text": text, "check": f"{place.address}/edit/check", "apply": f"{place.address}/edit/apply", "back": place.address}
-    context["config"] = {**config, "texts": _texts(), "live": _version(context["item"])}
+    context["config"] = {**config, "lint": f"/clusters/{cluster}/-/lint", "texts": _texts(), "live": _version(context["item"])}
     return with_styles(page(request, "console/edit.html", context))
 
 
@@ -121,6 +122,28 @@ def _conflict(base: str, mine: Object, live: Object) -> HttpResponse:
     return answered({"conflict": conflict})
 
 
+@require_POST
+@for_scripts
+def lint(request: HttpRequest, cluster: int) -> HttpResponse:
+    """{"problems": […]} of a text while it is written, by YAML's rules and the cluster's own schemas; nothing is tried there."""
+    found = documents(str(sent(request).get("text") or ""))[:MOST_DOCUMENTS]
+    problems = [one for document in found for one in (document.problems or _unfitting(request, cluster, document))]
+    return _problems(problems)
+
+
+def _unfitting(request: HttpRequest, cluster: int, document: Document) -> list[Problem]:
+    """Where a document does not fit the schema of its kind; nothing when the cluster describes no such kind."""
+    obj = document.obj or {}
+    query = {"cluster_id": cluster, "api_version": obj.get("apiVersion"), "kind": obj.get("kind")}
+    try:
+        schema = call(request, "GET", "schemas", query=query).data
+    except Refused as refused:
+        if refused.code in (1001, 1004):
+            return []
+        raise
+    return [Problem(*spot(document, fault.path), fault.message) for fault in faults(obj, schema)]
+
+
 # --- new objects --------------------------------------------------------------------------------------------------------
 @require_GET
 @signed_in
@@ -131,6 +154,7 @@ def create(request: HttpRequest, cluster: int) -> HttpResponse:
     text = known.get(kind) or _empty(kind, namespace)
     base = f"/clusters/{cluster}"
     config = {"text": text, "check": f"{base}/-/create/check", "apply": f"{base}/-/create/apply", "texts": _texts(), "blueprints": known}
+    config["lint"] = f"{base}/-/lint"
     context = {
         "cluster_id": cluster,
         "blueprints": [(plural, KINDS[plural].name) for plural in known],

@@ -1,7 +1,7 @@
 """Manifests as people edit them: text with line numbers, and where in it a complaint of the cluster belongs."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,9 +104,14 @@ def _doubled(node: yaml.Node | None, before: int) -> Iterator[Problem]:
 # --- where a complaint belongs ----------------------------------------------------------------------------------------
 def place(document: Document, path: str) -> tuple[int, int, int]:
     """(line, column, end) of a field path such as `spec.containers[0].image`; of what stands above it when it is not there."""
+    return spot(document, [index or name for index, name in STEP.findall(path)])
+
+
+def spot(document: Document, steps: Iterable[str | int]) -> tuple[int, int, int]:
+    """The same for a path in pieces, whose keys may hold dots."""
     node, marked = document.node, document.node
-    for index, name in STEP.findall(path):
-        key, value = _step(node, index or name)
+    for step in steps:
+        key, value = _step(node, str(step))
         if value is None:
             break
         node, marked = value, key or value

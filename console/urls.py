@@ -47,6 +47,7 @@ urlpatterns = [
     path("clusters/<int:cluster>/-/namespaces", tables.namespaces, name="console-namespaces"),
     path("clusters/<int:cluster>/-/metrics", measures.of_cluster, name="console-metrics"),
     path("clusters/<int:cluster>/-/metrics/data", measures.cluster_data, name="console-metrics-data"),
+    path("clusters/<int:cluster>/-/lint", editor.lint, name="console-lint"),
     path("clusters/<int:cluster>/-/create", editor.create, name="console-create"),
     path("clusters/<int:cluster>/-/create/check", editor.check_new, name="console-create-check"),
     path("clusters/<int:cluster>/-/create/apply", editor.apply_new, name="console-create-apply"),

@@ -43,6 +43,7 @@ from workloads.api import (
     WorkloadEvents,
     WorkloadPods,
 )
+from workloads.api.schemas import KindSchema
 from workloads.api.streams import (
     FOLLOWED,
     LogTickets,
@@ -219,6 +220,7 @@ def _routes() -> Iterator[URLPattern]:
     yield path("multicluster/search", names.Names.as_view(**bind), name="multicluster-search")
     yield path("multicluster/overview", overview.Overview.as_view(**bind), name="multicluster-overview")
     yield path("store", Contents.as_view(**bind), name="store")
+    yield path("schemas", KindSchema.as_view(**bind), name="schemas")
     yield path("topology", TopologyView.as_view(**bind), name="topology")
     yield path("clusters/<str:pk>/sync", SyncView.as_view(**bind), name="clusters-sync")
     yield path("clusters/<str:pk>/namespaces", NamespaceNames.as_view(**bind), name="clusters-namespaces")

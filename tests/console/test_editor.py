@@ -78,6 +78,21 @@ def test_complaints_stand_at_their_lines(walk: Walk, cluster: Cluster, make: Mak
     expect(page.get_by_role("button", name="Apply")).to_be_disabled()
 
 
+def test_the_clusters_own_schema_is_minded_while_one_writes(walk: Walk, cluster: Cluster, make: Make, apiserver: RunningCluster) -> None:
+    page = walk.open(address(cluster, make))
+    apiserver.requests.clear()
+    replace(page, "replicas: 2", "replicas: two\n  replikas: 2")
+    expect(page.locator("#editor-problems")).to_contain_text("spec.replicas must be a whole number")
+    expect(page.locator("#editor-problems")).to_contain_text("There is no field spec.replikas.")
+    replace(page, "replicas: two\n  replikas: 2", "replicas: 2")
+    replace(page, "- name: main", "- nome: main")
+    expect(page.locator("#editor-problems")).to_contain_text("spec.template.spec.containers[0].name is required")
+    assert not [
+        one for one in apiserver.requests if one.method not in ("GET", "POST") or ("deployments" in one.path and one.method != "GET")
+    ]
+    expect(page.locator(".cm-lintRange-error").first).to_be_visible()
+
+
 def test_a_conflict_loses_nobodys_change(walk: Walk, cluster: Cluster, make: Make, apiserver: RunningCluster, admin: Caller) -> None:
     page = walk.open(address(cluster, make))
     replace(page, "replicas: 2", "replicas: 3")

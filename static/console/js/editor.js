@@ -64,6 +64,20 @@ function edited() {
   byId("editor-problems").replaceChildren();
   view.dispatch(CM.setDiagnostics(view.state, []));
   tell("", "idle");
+  clearTimeout(resting);
+  resting = setTimeout(lint, 700);
+}
+
+// While one writes: what the cluster's own description of the kind says; nothing is tried there.
+let resting = 0;
+async function lint() {
+  const sent = text();
+  try {
+    const answer = await post(config.lint, { text: sent });
+    if (sent === text() && !asking.open && answer.problems.length) problems(answer.problems);
+  } catch {
+    // The button says what is wrong with the connection.
+  }
 }
 
 function diagnostic(problem) {
@@ -137,19 +151,22 @@ function compare(pair, titles = [texts.before, texts.after]) {
 }
 
 // --- asking the cluster -----------------------------------------------------------------------------------------------
-let asking = 0;
+const asking = { count: 0, open: false };
 async function ask(address) {
-  const mine = ++asking;
+  clearTimeout(resting);
+  asking.open = true;
+  const mine = ++asking.count;
   const sent = text();
   for (const button of document.querySelectorAll("#editor-check, #editor-apply")) button.disabled = true;
   try {
     const answer = await post(address, { text: sent, base, version });
-    return mine === asking && sent === text() ? answer : null;
+    return mine === asking.count && sent === text() ? answer : null;
   } catch (error) {
     const words = error instanceof Refused ? `${error.message} ${error.hint}`.trim() : String(error.message || error);
-    if (mine === asking) tell(words, "bad");
+    if (mine === asking.count) tell(words, "bad");
     return null;
   } finally {
+    if (mine === asking.count) asking.open = false;
     byId("editor-check").disabled = false;
   }
 }

@@ -1,0 +1,117 @@
+"""Checks a document against the cluster's schema of its kind: fields that are none, wrong types, what is lacking. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+REFERENCE = "#/components/schemas/"
+DEEPEST = 60
+MOST_FAULTS = 50
+Path = tuple[str | int, ...]
+TYPES: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+}
+WORDS: Mapping[str, str | Promise] = {
+    "string": gettext_lazy("a text"),
+    "integer": gettext_lazy("a whole number"),
+    "number": gettext_lazy("a number"),
+    "boolean": gettext_lazy("true or false"),
+    "array": gettext_lazy("a list"),
+    "object": gettext_lazy("a mapping"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong, and where: keys and places in lists from the root on."""
+
+    path: Path
+    message: str
+
+
+def faults(document: Any, schema: Mapping[str, Any]) -> list[Fault]:
+    """The first faults of a document; `schema` is {"root", "definitions"} as the API gives it."""
+    checker = _Checker(schema.get("definitions") or {})
+    found = checker.check(document, {"$ref": REFERENCE + str(schema.get("root", ""))}, ())
+    return [fault for _place, fault in zip(range(MOST_FAULTS), found, strict=False)]
+
+
+def written(path: Path) -> str:
+    """`spec.containers[0].image`."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return text.removeprefix(".")
+
+
+class _Checker:
+    def __init__(self, definitions: Mapping[str, Any]) -> None:
+        self._definitions = definitions
+
+    def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The schema behind references; several of `allOf` together."""
+        for _depth in range(DEEPEST):
+            if "$ref" in schema:
+                schema = self._definitions.get(str(schema["$ref"]).removeprefix(REFERENCE)) or {}
+            elif isinstance(schema.get("allOf"), list) and len(schema["allOf"]) == 1:
+                schema = {**{key: value for key, value in schema.items() if key != "allOf"}, **self._resolved(schema["allOf"][0])}
+            else:
+                return schema
+        return {}
+
+    def check(self, value: Any, schema: Mapping[str, Any], path: Path) -> Iterator[Fault]:
+        """What is wrong with a value; null is what is not there, as Kubernetes takes it."""
+        schema = self._resolved(schema)
+        if value is None or len(path) > DEEPEST or self._is_open(schema):
+            return
+        wanted = str(schema.get("type") or ("object" if "properties" in schema else ""))
+        if wanted in TYPES and not _fits(value, wanted):
+            yield Fault(path, _("{path} must be {wanted}").format(path=written(path), wanted=WORDS[wanted]))
+        elif isinstance(value, dict):
+            yield from self._mapping(value, schema, path)
+        elif isinstance(value, list):
+            for place, item in enumerate(value):
+                yield from self.check(item, schema.get("items") or {}, (*path, place))
+        elif schema.get("enum") and value not in schema["enum"]:
+            allowed = ", ".join(str(one) for one in schema["enum"])
+            yield Fault(path, _("{path} must be one of {allowed}").format(path=written(path), allowed=allowed))
+
+    @staticmethod
+    def _is_open(schema: Mapping[str, Any]) -> bool:
+        """Whether the schema says too little, or too much, to judge by."""
+        alternatives = any(word in schema for word in ("oneOf", "anyOf", "not"))
+        return alternatives or bool(schema.get("x-kubernetes-int-or-string") or schema.get("format") == "int-or-string")
+
+    def _mapping(self, value: Mapping[str, Any], schema: Mapping[str, Any], path: Path) -> Iterator[Fault]:
+        properties, others = schema.get("properties") or {}, schema.get("additionalProperties")
+        closed = bool(properties) and not others and not schema.get("x-kubernetes-preserve-unknown-fields")
+        for key, item in value.items():
+            if key in properties:
+                yield from self.check(item, properties[key], (*path, key))
+            elif isinstance(others, Mapping):
+                yield from self.check(item, others, (*path, key))
+            elif closed:
+                yield Fault((*path, key), _("There is no field {path}.").format(path=written((*path, key))))
+        yield from (_lacking(path, name) for name in _required(schema) if value.get(name) is None)
+
+
+def _required(schema: Mapping[str, Any]) -> Sequence[str]:
+    found = schema.get("required")
+    return [str(one) for one in found] if isinstance(found, list) else []
+
+
+def _lacking(path: Path, name: str) -> Fault:
+    return Fault(path, _("{path} is required").format(path=written((*path, name))))
+
+
+def _fits(value: Any, wanted: str) -> bool:
+    if isinstance(value, bool):
+        return wanted == "boolean"
+    return isinstance(value, TYPES[wanted])
