@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from console import forms, gauges, tenants
+from console import forms, gauges, rights, tenants
 from console.gateway import call
 from console.pages import go, page, signed_in
 
@@ -48,6 +48,7 @@ def listed(request: HttpRequest) -> HttpResponse:
         "total": data["total"],
         "chosen": chosen,
         "filtered": any(chosen.values()),
+        "sells": rights.administers_everything(request),
         "statuses": STATUS.items(),
         "services": SERVICE.items(),
         "rest": rest,
@@ -108,6 +109,7 @@ def _context(request: HttpRequest, pk: str) -> dict[str, Any]:
     ledger = call(request, "GET", f"orders/{pk}/ledger", query={"pageSize": 200}).data
     return {
         "order": order,
+        "sells": rights.administers_everything(request),
         "deployments": [{**row, "tone": STATES.get(row["state"], "idle")} for row in order["deployments"]],
         "usage": usage,
         "bars": gauges.bars([(f"{row['start']}: {row['cost']}", float(row["cost"])) for row in usage["items"][-120:]]),

@@ -14,6 +14,7 @@ from kubegale.api.parsing import json_body
 from kubegale.api.schema import INTEGER, OBJECT, TEXT, Described, array, record
 from kubegale.errors import Forbidden
 from tenants import grants, services
+from tenants.models import ApiToken
 
 PAIR = record(token=TEXT, refresh_token=TEXT, expires_in=INTEGER)
 
@@ -67,7 +68,7 @@ class Password(DialectView):
     def post(self, request: Request) -> Any:
         """A new pair, for the old ones are no good any more."""
         keep(request, Act("update", "passwords", name=request.user.get_username()))
-        if not isinstance(request.auth, str):
+        if isinstance(request.auth, ApiToken):
             raise Forbidden("an API token cannot change a password: sign in with it")
         body = json_body(request)
         return asdict(

@@ -3,6 +3,21 @@ for (const form of document.querySelectorAll("form[data-resend]")) {
   form.addEventListener("change", () => form.requestSubmit());
 }
 
+// What is sent is sent once: pressing twice would ask for the same thing twice.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post" || event.defaultPrevented) return;
+  setTimeout(() => {
+    for (const button of form.querySelectorAll('button[type="submit"]:enabled')) {
+      button.disabled = true;
+      button.dataset.sent = "";
+    }
+  });
+});
+addEventListener("pageshow", (event) => {
+  if (event.persisted) for (const button of document.querySelectorAll("button[data-sent]")) button.disabled = false;
+});
+
 // Moments that are chosen in the viewer's zone are sent as moments.
 for (const form of document.querySelectorAll("form")) {
   form.addEventListener("formdata", (event) => {
