@@ -90,17 +90,24 @@ def list_objects(cluster: Cluster, kind: Kind, query: Query, *, live: bool = Fal
     return _live(cluster, kind, query)
 
 
-def list_past(cluster: Cluster, kind: Kind, query: Query, at: datetime) -> Listing:
-    """One page of a kind as it was at a moment, out of the store's log; Expired before the log begins."""
+def _asked_of_past(query: Query) -> dict[str, Any]:
     if query.order or query.troubled:
         raise Invalid("lists of the past are in the cluster's own order, and whole", field="at")
-    asked = {field.name: getattr(query, field.name) for field in fields(query) if field.name not in ("order", "troubled")}
+    return {field.name: getattr(query, field.name) for field in fields(query) if field.name not in ("order", "troubled")}
+
+
+def list_past(cluster: Cluster, kind: Kind, query: Query, at: datetime) -> Listing:
+    """One page of a kind as it was at a moment, out of the store's log; Expired before the log begins."""
+    asked = _asked_of_past(query)
     listing = Listing(*import_string(settings.PAST_PAGE)(cluster, kind, at=at, **asked))
     return Listing([masked_secret(item) for item in listing.items], listing.total) if is_secret(kind) else listing
 
 
 def get_past(cluster: Cluster, kind: Kind, name: str, *, namespace: str, at: datetime) -> bytes:
     """One object as it was at a moment; a Secret without its values, which the store does not have."""
+    if kind == KINDS["events"]:
+        event: bytes = import_string(settings.PAST_EVENT)(cluster, name, namespace=namespace, at=at)
+        return event
     found: bytes = import_string(settings.PAST_OBJECT)(cluster, kind, name, namespace=namespace, at=at)
     return masked_secret(found) if is_secret(kind) else found
 
@@ -328,9 +335,7 @@ def list_events(
     cluster: Cluster, query: Query, *, involved_kind: str = "", involved_name: str = "", uids: frozenset[str] | None = None
 ) -> Listing:
     """Events, newest first; of one object or kind when it is named, or of objects by uid. Beyond 20,000 the oldest are left out."""
-    wanted = {"involvedObject.kind": _kind_name(involved_kind), "involvedObject.name": involved_name}
-    selectors = [query.field_selector, *(f"{path}={_escaped(value)}" for path, value in wanted.items() if value)]
-    whole = replace(query, field_selector=",".join(filter(None, selectors)), offset=0, size=CHUNK)
+    whole = replace(query, field_selector=_about_selector(query, involved_kind, involved_name), offset=0, size=CHUNK)
     matches, events = _matcher(KINDS["events"], query), []
     for chunk in _chunks(registry.client(cluster), KINDS["events"], whole, CHUNK):
         events += [bytes(item) for item in chunk.items or [] if (matches is None or matches(item)) and _about(item, uids)]
@@ -338,6 +343,27 @@ def list_events(
             break
     events.sort(key=lambda item: _EVENT_TIMES.decode(item).key(), reverse=True)
     return Listing(events[query.offset : query.offset + query.size], len(events))
+
+
+def list_past_events(
+    cluster: Cluster,
+    query: Query,
+    at: datetime,
+    *,
+    involved_kind: str = "",
+    involved_name: str = "",
+    uids: frozenset[str] | None = None,
+) -> Listing:
+    """The Events that were there at a moment, out of the store; Expired before the first that is kept."""
+    asked = _asked_of_past(replace(query, field_selector=_about_selector(query, involved_kind, involved_name)))
+    return Listing(*import_string(settings.PAST_EVENTS)(cluster, at=at, uids=uids, **asked))
+
+
+def _about_selector(query: Query, involved_kind: str, involved_name: str) -> str:
+    """The query's field selector, narrowed to Events about an object or a kind."""
+    wanted = {"involvedObject.kind": _kind_name(involved_kind), "involvedObject.name": involved_name}
+    selectors = [query.field_selector, *(f"{path}={_escaped(value)}" for path, value in wanted.items() if value)]
+    return ",".join(filter(None, selectors))
 
 
 class _Involved(msgspec.Struct):

@@ -1,6 +1,7 @@
 """One kind in many clusters: /multicluster/resources/{kind} (contract, beyond 4.5), and what all routes over many clusters share."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -28,10 +29,10 @@ from kubegale.api.schema import (
     nullable,
     record,
 )
-from kubegale.errors import Invalid
+from kubegale.errors import Expired, Invalid
 from storage_api import selectors
 from storage_api.kinds import SECRETS
-from storage_api.services import across, sync
+from storage_api.services import across, past, sync
 from storage_api.services.across import Place, Search, Slice
 from storage_api.services.snapshot import in_trouble
 
@@ -96,6 +97,28 @@ def stale(places: Sequence[Place], kind: Kind) -> list[dict[str, Any]]:
     return found
 
 
+def refuse_past(request: Request) -> None:
+    """Invalid for `at` where only the present is answered."""
+    if request.query_params.get("at"):
+        raise Invalid("at: this is only answered as of now", field="at")
+
+
+def reaching(places: Sequence[Place], kind: Kind, at: datetime) -> tuple[list[Place], list[dict[str, Any]]]:
+    """The places whose log reaches back to the moment, and the others named; Expired when there is none, Invalid for the future."""
+    past.check_moment(at)
+    kept, problems = [], []
+    clusters = registry.clusters().in_bulk([place.cluster for place in places])
+    for place in places:
+        try:
+            past.check_beginning(clusters[place.cluster], kind, at)
+            kept.append(place)
+        except Expired as error:
+            problems.append({"cluster_id": place.cluster, "cluster_name": place.name, "code": UNREACHED, "msg": error.message})
+    if places and not kept:
+        raise Expired(str(problems[0]["msg"]))
+    return kept, problems
+
+
 FILTERS = (
     Query("clusters", TEXT, description="Ids or names, comma list; all that the caller may see when absent."),
     Query("namespaces", TEXT, description="Comma list."),
@@ -124,6 +147,9 @@ class Resources(DialectView):
         authorise(self, request, Act("list", "clusters"))
         found = across.find_kind(kind)
         places, problems = chosen(words(request, "clusters"), visible(self, request, found))
+        if at := moment(request.query_params.get("at", ""), "at"):
+            places, lost = reaching(places, found, at)
+            problems += lost
         search, page = self._search(request, found, places), page_request(request.query_params)
         order = request.query_params.get("orderby", "") or "name"
         part = Slice(
@@ -137,7 +163,7 @@ class Resources(DialectView):
             "page": page.page,
             "pageSize": page.size,
             "next_cursor": signing.dumps([order, *more], salt=SALT) if more else "",
-            "partial_errors": [*problems, *stale(places, found)],
+            "partial_errors": problems if at else [*problems, *stale(places, found)],
         }
 
     def _search(self, request: Request, kind: Kind, places: Sequence[Place]) -> Search:
@@ -146,6 +172,8 @@ class Resources(DialectView):
             raise Invalid("a parameter holds a NUL")
         labels = selectors.labels(query.get("labelSelector", ""))
         fields = selectors.fields(query.get("fieldSelector", ""), kind)
+        if query.get("at") and query.get("owner"):
+            raise Invalid("owner cannot be asked of the past", field="owner")
         if labels is None:
             raise Invalid("labelSelector cannot be read", field="labelSelector")
         if fields is None:
@@ -159,6 +187,7 @@ class Resources(DialectView):
             owner=query.get("owner", ""),
             since=moment(query.get("since", ""), "since"),
             before=moment(query.get("before", ""), "before"),
+            at=moment(query.get("at", ""), "at"),
         )
 
 

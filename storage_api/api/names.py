@@ -14,7 +14,7 @@ from kubegale.api.pagination import page_request
 from kubegale.api.parsing import boolean
 from kubegale.api.schema import BOOLEAN, INTEGER, PAGING, TEXT, Described, Query, array, nullable, record
 from kubegale.errors import Forbidden, Invalid
-from storage_api.api.across import FILTERS, PROBLEM, UNREACHED, chosen, visible, words
+from storage_api.api.across import FILTERS, PROBLEM, UNREACHED, chosen, refuse_past, visible, words
 from storage_api.api.sync import utc
 from storage_api.kinds import SECRETS, resource_type
 from storage_api.services import across, sync
@@ -60,6 +60,7 @@ class Names(DialectView):
         the clusters whose copy is not fresh.
         """
         authorise(self, request, Act("list", "clusters"))
+        refuse_past(request)
         query = request.query_params
         text = query.get("q", "").strip()
         if not text or "\0" in text or len(text) > 253:

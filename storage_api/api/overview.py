@@ -15,7 +15,7 @@ from kubegale.api.dialect import DialectView
 from kubegale.api.parsing import boolean
 from kubegale.api.schema import BOOLEAN, OBJECT, Described, Query, array, record
 from kubegale.errors import Forbidden
-from storage_api.api.across import PROBLEM, UNREACHED, sees, visible
+from storage_api.api.across import PROBLEM, UNREACHED, refuse_past, sees, visible
 from storage_api.services import across, live, sync
 from storage_api.services.across import Place
 
@@ -40,6 +40,7 @@ class Overview(DialectView):
         the oldest copy that was used while it was fresh.
         """
         scope = authorise(self, request, Act("list", "clusters"))
+        refuse_past(request)
         clusters = [cluster for cluster in registry.clusters() if sees(scope, cluster)]
         places = {KINDS[plural]: self._places(request, KINDS[plural]) for plural in COUNTED}
         counted = {kind: across.counts(found, kind) for kind, found in places.items() if found}

@@ -37,7 +37,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What is looked for: conditions, owner (uid, at any depth), creation from `since` to before `before`."""
+    """What is looked for: conditions, owner (uid, at any depth), creation from `since` to before `before`; `at`: as it was then.
+
+    Of the past no owners are known.
+    """
 
     places: Sequence[Place]
     kind: Kind
@@ -47,6 +50,7 @@ class Search:
     owner: str = ""
     since: datetime | None = None
     before: datetime | None = None
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +134,42 @@ def _where(search: Search) -> tuple[sql.Composable, list[Any]]:
     return sql.SQL(" AND ").join([clause.text for clause in clauses]), [param for clause in clauses for param in clause.params]
 
 
+_NOW = sql.SQL("""
+WITH chosen AS (SELECT r.id, row_number() OVER (ORDER BY {order}) AS place, ARRAY[{keys}] AS position
+                FROM {source} WHERE {where} ORDER BY {order} OFFSET %s LIMIT %s)
+SELECT r.cluster_id, r.data::text, chosen.position FROM chosen JOIN storage_resource r ON r.id = chosen.id ORDER BY chosen.place
+""")
+_PAST = sql.SQL("""
+SELECT r.cluster_id, r.data::text, ARRAY[{keys}] FROM {source} WHERE {where} ORDER BY {order} OFFSET %s LIMIT %s
+""")
+# The last version of each object until then; what the log does not hold has not changed since.
+_THEN = sql.SQL("""(
+  SELECT row_number() OVER (ORDER BY f.cluster_id, f.namespace, f.resource_name) AS id, f.*, f.data #>> '{{spec,nodeName}}' AS node_name,
+         f.data #>> '{{status,phase}}' AS status, f.data #>> '{{status,podIP}}' AS pod_ip,
+         storage_moment(f.data #> '{{metadata,creationTimestamp}}') AS created
+  FROM (
+    SELECT p.cluster_id, p.resource_type, p.namespace, p.resource_name, p.data FROM (
+      SELECT DISTINCT ON (c.cluster_id, c.namespace, c.resource_name) c.* FROM storage_change c
+      WHERE c.cluster_id = ANY (%s) AND c.resource_type = %s AND c.at <= %s
+      ORDER BY c.cluster_id, c.namespace, c.resource_name, c.seq DESC
+    ) p WHERE p.op <> 'delete'
+    UNION ALL
+    SELECT x.cluster_id, x.resource_type, x.namespace, x.resource_name, x.data FROM storage_resource x
+    WHERE x.cluster_id = ANY (%s) AND x.resource_type = %s AND x.change_time <= %s AND NOT EXISTS (
+      SELECT 1 FROM storage_change c WHERE c.cluster_id = x.cluster_id AND c.resource_type = x.resource_type
+        AND c.namespace = x.namespace AND c.resource_name = x.resource_name AND c.at <= %s)
+  ) f
+) r""")
+
+
+def _source(search: Search) -> tuple[sql.Composable, list[Any]]:
+    """The rows to look at, called r."""
+    if search.at is None:
+        return sql.SQL("storage_resource r"), []
+    key = [[place.name for place in search.places], resource_type(search.kind), search.at]
+    return _THEN.format(), [*key, *key, search.at]
+
+
 def page(search: Search, part: Slice) -> tuple[list[tuple[str, str]], tuple[str, ...] | None]:
     """((cluster's name, object as JSON text) …, the position after which more follows, None at the end)."""
     where, params = _where(search)
@@ -142,11 +182,9 @@ def page(search: Search, part: Slice) -> tuple[list[tuple[str, str]], tuple[str,
         where, params = sql.SQL("{} AND {}").format(where, comparison), [*params, *part.after]
     order = sql.SQL(", ").join([sql.SQL(column + (" DESC" if backwards else "")) for column in columns])
     keys = sql.SQL(", ").join([sql.SQL(f"({column})::text") for column in columns])
-    statement = sql.SQL("""
-        WITH chosen AS (SELECT r.id, row_number() OVER (ORDER BY {order}) AS place, ARRAY[{keys}] AS position
-                        FROM storage_resource r WHERE {where} ORDER BY {order} OFFSET %s LIMIT %s)
-        SELECT r.cluster_id, r.data::text, chosen.position FROM chosen JOIN storage_resource r ON r.id = chosen.id ORDER BY chosen.place
-    """).format(order=order, keys=keys, where=where)
+    source, source_params = _source(search)
+    statement = (_NOW if search.at is None else _PAST).format(source=source, order=order, keys=keys, where=where)
+    params = [*source_params, *params]
     with connection.cursor() as cursor:
         cursor.execute(statement, [*params, part.offset, part.size + 1])
         rows: list[Any] = cursor.fetchall()
@@ -161,8 +199,9 @@ def _list(columns: Sequence[str]) -> sql.Composable:
 def total(search: Search) -> int:
     """How many there are in all."""
     where, params = _where(search)
+    source, source_params = _source(search)
     with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("SELECT count(*) FROM storage_resource r WHERE {}").format(where), params)
+        cursor.execute(sql.SQL("SELECT count(*) FROM {} WHERE {}").format(source, where), [*source_params, *params])
         return int(cursor.fetchone()[0])
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
+from django.utils import timezone
 from psycopg2 import sql
 
 from clusters.kinds import KINDS, Kind
@@ -15,6 +16,7 @@ from storage_api import selectors
 from storage_api.conditions import Clause
 from storage_api.kinds import BUILT_IN, resource_type
 from storage_api.services.snapshot import ORDER, WIRE, scope
+from storage_api.services.upkeep import partitions
 
 _LATEST = """
 SELECT op, data::text FROM storage_change
@@ -27,7 +29,12 @@ WHERE cluster_id = %s AND resource_type = %s AND namespace = %s AND resource_nam
 _FIRST = """
 SELECT op FROM storage_change WHERE cluster_id = %s AND resource_type = %s AND namespace = %s AND resource_name = %s ORDER BY seq LIMIT 1
 """
-_BEGINNING = "SELECT at FROM storage_change WHERE cluster_id = %s AND resource_type = %s ORDER BY seq LIMIT 1"
+_BEGINNING = """
+SELECT (SELECT at FROM storage_change WHERE cluster_id = %s AND resource_type = %s ORDER BY seq LIMIT 1),
+       (SELECT min(listed_at) FROM storage_kind_sync WHERE cluster_id = %s AND "group" = %s AND plural = %s)
+"""
+_OLDER = "SELECT 1 FROM storage_resource WHERE cluster_id = %s AND resource_type = %s AND change_time < %s LIMIT 1"
+AHEAD = timedelta(minutes=1)
 
 
 def _one(statement: str, *params: object) -> Any:
@@ -45,6 +52,7 @@ def require_common(cluster: Cluster) -> None:
 def get(cluster: Cluster, kind: Kind, name: str, *, namespace: str, at: datetime) -> bytes:
     """The object as it was. NotFound when it was not there, Expired when the log does not reach back so far."""
     require_common(cluster)
+    check_moment(at)
     if "\0" in f"{namespace}{name}":
         raise Invalid("a name holds a NUL")
     key = (cluster.name, resource_type(kind), namespace, name)
@@ -56,16 +64,28 @@ def get(cluster: Cluster, kind: Kind, name: str, *, namespace: str, at: datetime
     elif (first := _one(_FIRST, *key)) and first[0] != "add":
         raise Expired("what this object was then is no longer kept")
     else:
-        _check_beginning(cluster, kind, at)
+        check_beginning(cluster, kind, at)
     raise NotFound(f'{kind.plural} "{name}" was not there at that time', reason="NotFound")
 
 
-def _check_beginning(cluster: Cluster, kind: Kind, at: datetime) -> None:
+def check_moment(at: datetime) -> None:
+    """Invalid for a moment that is still to come; clocks may differ by a minute."""
+    if at > timezone.now() + AHEAD:
+        raise Invalid("at lies in the future", field="at")
+
+
+def check_beginning(cluster: Cluster, kind: Kind, at: datetime) -> None:
     """Expired when nothing is known of the kind so long ago."""
-    beginning = _one(_BEGINNING, cluster.name, resource_type(kind))
-    if beginning is None or at < beginning[0]:
-        since = f" before {beginning[0]:%Y-%m-%dT%H:%M:%SZ}" if beginning else ""
-        raise Expired(f"nothing is kept of this kind{since}")
+    stored_as = resource_type(kind)
+    first, listed = _one(_BEGINNING, cluster.name, stored_as, cluster.pk, kind.group, kind.plural)
+    since = min((known for known in (first, listed) if known is not None), default=None)
+    if since is not None and at >= since:
+        return
+    # Rows older than the log were collected before it began: their kind did not change until what is known of it.
+    days = partitions()
+    kept = datetime(days[0].year, days[0].month, days[0].day, tzinfo=UTC) if days else None
+    if kept is None or at < kept or not _one(_OLDER, cluster.name, stored_as, kept):
+        raise Expired("nothing is kept of this kind" + (f" before {since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if since else ""))
 
 
 _THEN = sql.SQL("""(
@@ -98,12 +118,13 @@ def page(
 ) -> tuple[list[bytes], int]:
     """(items, how many in all) of a list as it was; Expired before the log's beginning, Invalid for a selector that is not plain."""
     require_common(cluster)
+    check_moment(at)
     if "\0" in f"{namespace}{keyword}":
         raise Invalid("a parameter holds a NUL")
     labels, fields = selectors.labels(label_selector), selectors.fields(field_selector, kind)
     if labels is None or fields is None:
         raise Invalid("a list of the past takes plain selectors only", field="labelSelector" if labels is None else "fieldSelector")
-    _check_beginning(cluster, kind, at)
+    check_beginning(cluster, kind, at)
     return _read(cluster, kind, at, [*scope(kind, namespace, keyword, namespaces), *labels.clauses, *fields], offset, size)
 
 

@@ -1,15 +1,17 @@
 """What was: versions, differences, and reads of the past."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connection
 
 from clusters.models import Cluster
-from storage_api.services import bulk
+from storage_api.collector import reports
+from storage_api.services import bulk, events, upkeep
 from storage_api.services.bulk import Record
 from storage_api.services.resources import Key
 from tenants import grants
@@ -123,3 +125,80 @@ def test_the_past_shows_no_more_than_the_present(admin: Caller, cluster: Cluster
     stranger = Caller(create_api_token(get_user_model().objects.create_user("stranger"), "t")[1])
     for path in ("history", "history/diff", "pods"):
         assert stranger.code("GET", path, cluster_id=cluster.pk, kind="Pod", namespace="shop", name="web", at=now) == 1005
+
+
+def test_many_clusters_are_read_as_they_were(admin: Caller, cluster: Cluster) -> None:
+    fill("young", [])
+    first = store(pod("web", "Pending"), pod("db", "Running"))
+    store(pod("web", "Running"), gone="db")
+    there = {"at": first, "total": "true"}
+    page = admin.data("GET", "multicluster/resources/pods", **there)
+    assert ([item["metadata"]["name"] for item in page["items"]], page["total"]) == (["db", "web"], 2)
+    assert [problem["cluster_name"] for problem in page["partial_errors"]] == ["young"], "whose log does not reach back is named"
+    assert page["items"][1]["status"] == {"phase": "Pending"}
+    assert page["items"][1]["cluster_name"] == "past"
+    assert names(admin.data("GET", "multicluster/resources/pods", at=first, fieldSelector="status.phase=Running")) == ["db"]
+    assert names(admin.data("GET", "multicluster/resources/pods", at=first, labelSelector="app=web")) == ["web"]
+    seen, cursor = [], ""
+    while True:
+        part = admin.data("GET", "multicluster/resources/pods", at=first, pageSize=1, orderby="-created", cursor=cursor)
+        seen += names(part)
+        if not (cursor := part["next_cursor"]):
+            break
+    assert sorted(seen) == ["db", "web"]
+    assert admin.code("GET", "multicluster/resources/pods", at="2020-01-01T00:00:00Z") == 1001
+    assert admin.code("GET", "multicluster/resources/pods", at=first, owner="u") == 1001
+
+
+def test_what_is_answered_as_of_now_only_says_so(admin: Caller, cluster: Cluster) -> None:
+    now = store(pod("web", "Running"))
+    where = {"cluster_id": cluster.pk, "namespace": "shop"}
+    for path in ("deployments/web/pods", "deployments/web/revisions", "metrics/pods", "multicluster/overview"):
+        assert admin.code("GET", path, **where, at=now) == 1001, path
+    assert admin.code("GET", "multicluster/search", q="web", at=now) == 1001
+    for path in ("pods", "pods/web", "events", "multicluster/resources/pods"):
+        answer = admin("GET", path, **where, at=str(time.time() + 3600))
+        assert (answer["code"], "future" in answer["msg"]) == (1001, True), path
+
+
+def test_a_kind_that_has_not_changed_since_the_log_began_is_known_all_the_time(admin: Caller, cluster: Cluster) -> None:
+    store(pod("web", "Running"))
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE storage_resource SET change_time = now() - interval '90 days' WHERE cluster_id = 'past'")
+        cursor.execute("DELETE FROM storage_change WHERE cluster_id = 'past'")
+    upkeep.make_partitions(datetime.now(UTC).date() - timedelta(days=3), days=0)
+    two_days_ago = str(time.time() - 2 * 86400)
+    assert names(admin.data("GET", "pods", cluster_id=cluster.pk, at=two_days_ago)) == ["web"]
+    assert admin.code("GET", "pods", cluster_id=cluster.pk, at=str(time.time() - 5 * 86400)) == 1001
+
+
+def report(name: str, version: int, *, count: int = 1, minutes: float = 0, kind: str = "Pod", namespace: str = "shop") -> None:
+    """What the collector keeps of an Event that came so many minutes ago."""
+    moment = (datetime.now(UTC) - timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    metadata = {"name": name, "namespace": namespace, "uid": f"e-{name}", "resourceVersion": str(version)}
+    involved = {"kind": kind, "name": "web", "namespace": namespace, "uid": f"u-{name}"}
+    event = {"kind": "Event", "metadata": metadata, "involvedObject": involved, "count": count, "lastTimestamp": moment, "reason": "Made"}
+    events.add_event(reports.report(orjson.dumps(event), "past"))
+    time.sleep(0.005)
+
+
+def test_events_are_read_as_they_were(admin: Caller, cluster: Cluster) -> None:
+    report("old", 1, minutes=90)
+    report("web", 2, minutes=2)
+    report("node", 3, kind="Node", namespace="default", minutes=1)
+    before = datetime.now(UTC).isoformat()
+    time.sleep(0.005)
+    report("web", 4, count=7)
+    now = datetime.now(UTC).isoformat()
+    at = {"cluster_id": cluster.pk, "at": before}
+    assert names(admin.data("GET", "events", **at)) == ["node", "web"], "newest first, and an hour of them"
+    assert [item["count"] for item in admin.data("GET", "events", **at, resource_type="pods", resource_name="web")["items"]] == [1]
+    assert [item["count"] for item in admin.data("GET", "events", cluster_id=cluster.pk, at=now, namespace="shop")["items"]] == [7]
+    assert names(admin.data("GET", "events", **at, fieldSelector="involvedObject.kind!=Node,reason=Made")) == ["web"]
+    assert admin.data("GET", "events/web", **at, namespace="shop")["kind"] == "Event"
+    assert admin.code("GET", "events/old", **at, namespace="shop") == 1004
+    assert admin.code("GET", "events", **at, fieldSelector="count=1") == 1001
+    assert admin.code("GET", "events", cluster_id=cluster.pk, at="2020-01-01T00:00:00Z") == 1001
+    store(pod("web", "Running"))
+    later = datetime.now(UTC).isoformat()
+    assert names(admin.data("GET", "pods/web/events", cluster_id=cluster.pk, namespace="shop", at=later)) == ["web"]

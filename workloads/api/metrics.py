@@ -10,6 +10,7 @@ from clusters.kinds import KINDS
 from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import DialectView
 from kubegale.api.schema import CLUSTER, INTEGER, NAMESPACE, OBJECT, TEXT, Described, Query, array, record
+from kubegale.errors import Invalid
 from workloads import metrics, samples, usage
 from workloads.api.objects import FRESH, Target
 from workloads.metrics import Holdings
@@ -29,6 +30,8 @@ class MetricsView(DialectView):
         act = Act(verb, kind, known.group if known else "", target.cluster_text, space, cluster_scoped=bool(known) and not scoped)
         scope = authorise(self, request, act)
         target.check()
+        if request.query_params.get("at"):
+            raise Invalid("at: what is used is measured now; /metrics/stats knows earlier times", field="at")
         return target, scope
 
 

@@ -119,6 +119,8 @@ class ObjectView(DialectView):
     """What every route about objects shares: rights first, then the request's sense, then the cluster."""
 
     kind: ClassVar[Kind] = None  # type: ignore[assignment]  # bound per route by as_view
+    # The verbs that are answered as of a moment, when `at` names one.
+    timely: ClassVar[tuple[str, ...]] = ()
 
     def resolve(self, request: Request, verb: str, *, name: str = "", namespace: str = "") -> tuple[Target, Scope]:
         """The target and what of it the caller may see; Forbidden before anything else is said."""
@@ -128,6 +130,8 @@ class ObjectView(DialectView):
         act = Act(verb, kind.plural, kind.group, target.cluster_text, space, name, cluster_scoped=not kind.namespaced)
         scope = authorise(self, request, act)
         target.check()
+        if request.query_params.get("at") and verb not in self.timely:
+            raise Invalid("at: this is only answered as of now", field="at")
         if target.option("dry_run"):
             note(request, details={"dry_run": True})
         return target, scope
@@ -174,6 +178,8 @@ DELETE = (
 
 class ObjectViewSet(ViewSetMixin, ObjectView):
     """List, read, create, change and delete objects of one kind."""
+
+    timely = ("list", "get")
 
     operations = {
         "list": Described("List objects", KUBERNETES_OBJECT, query=(*ITEM, *PAGING, *SELECTORS, FRESH, AT, ORDERBY, TROUBLED), paged=True),
@@ -321,7 +327,7 @@ class EventViewSet(ObjectViewSet):
         "list": Described(
             "List events, newest first",
             KUBERNETES_OBJECT,
-            query=(*ITEM, *PAGING, *SELECTORS, Query("resource_type", TEXT), Query("resource_name", TEXT)),
+            query=(*ITEM, *PAGING, *SELECTORS, Query("resource_type", TEXT), Query("resource_name", TEXT), AT),
             paged=True,
         ),
     }
@@ -330,12 +336,12 @@ class EventViewSet(ObjectViewSet):
         """One page of events."""
         target, scope = self.resolve(request, "list")
         page, text = page_request(request.query_params), request.query_params
-        listing = services.list_events(
-            target.cluster(),
-            self.query(request, target, scope, page.offset, page.size),
-            involved_kind=text.get("resource_type", ""),
-            involved_name=text.get("resource_name", ""),
-        )
+        query = self.query(request, target, scope, page.offset, page.size)
+        about: dict[str, Any] = {"involved_kind": text.get("resource_type", ""), "involved_name": text.get("resource_name", "")}
+        if at := moment(text.get("at", ""), "at"):
+            listing = services.list_past_events(target.cluster(), query, at, **about)
+        else:
+            listing = services.list_events(target.cluster(), query, **about)
         return Page([orjson.Fragment(item) for item in listing.items], listing.total, page.page, page.size)
 
 
@@ -363,12 +369,14 @@ class NamespaceNames(ObjectView):
     """GET /clusters/{id}/namespaces: every namespace, not paged (contract 1.1)."""
 
     kind = KINDS["namespaces"]
-    operations = {"get": Described("Every namespace of a cluster", record(namespaces=array(OBJECT)))}
+    operations = {"get": Described("Every namespace of a cluster", record(namespaces=array(OBJECT)), query=(AT,))}
 
     def get(self, request: Request, pk: str) -> Any:
         """{"namespaces":[{"metadata":{"name","uid","creationTimestamp"},"status":{"phase"}}]}."""
         scope = authorise(self, request, Act("list", "namespaces", cluster=pk))
-        listing = services.list_objects(registry.find(integer(pk, "id", minimum=0)), self.kind, services.Query(size=100_000))
+        cluster, query = registry.find(integer(pk, "id", minimum=0)), services.Query(size=100_000)
+        at = moment(request.query_params.get("at", ""), "at")
+        listing = services.list_past(cluster, self.kind, query, at) if at else services.list_objects(cluster, self.kind, query)
         objects = [orjson.loads(item) for item in listing.items]
         return {
             "namespaces": [_namespace(item) for item in objects if scope.namespaces is None or item["metadata"]["name"] in scope.namespaces]
@@ -386,12 +394,16 @@ def _namespace(item: dict[str, Any]) -> dict[str, Any]:
 class NamespaceContents(ObjectView):
     """GET /namespaces/{name}/resourcequotas and /limitranges (contract 1.9)."""
 
-    operations = {"get": Described("What is set on a namespace", KUBERNETES_OBJECT, query=(CLUSTER,), paged=True)}
+    timely = ("list",)
+    operations = {"get": Described("What is set on a namespace", KUBERNETES_OBJECT, query=(CLUSTER, AT), paged=True)}
 
     def get(self, request: Request, name: str) -> Any:
         """{"items":[…]}; NamespaceNotFound for a namespace that does not exist."""
         target, _ = self.resolve(request, "list", namespace=name)
-        cluster = target.cluster()
-        require_namespace(registry.client(cluster), name)
-        listing = services.list_objects(cluster, self.kind, services.Query(namespace=name, size=10_000))
+        cluster, query = target.cluster(), services.Query(namespace=name, size=10_000)
+        if at := moment(request.query_params.get("at", ""), "at"):
+            listing = services.list_past(cluster, self.kind, query, at)
+        else:
+            require_namespace(registry.client(cluster), name)
+            listing = services.list_objects(cluster, self.kind, query)
         return Page([orjson.Fragment(item) for item in listing.items], listing.total, 1, max(listing.total, 1))

@@ -11,12 +11,12 @@ from rest_framework.request import Request
 from clusters import operations, tasks
 from clusters.kinds import KINDS
 from kubegale.api.pagination import page_request
-from kubegale.api.parsing import integer
+from kubegale.api.parsing import integer, moment
 from kubegale.api.schema import BOOLEAN, CLUSTER, INTEGER, KUBERNETES_OBJECT, NAMESPACE, PAGING, TEXT, Described, Query, nullable, record
 from kubegale.errors import Invalid
 from workloads import recreation, services
 from workloads.api.actions import WorkloadView, caller, events_page, number
-from workloads.api.objects import Target
+from workloads.api.objects import AT, Target
 from workloads.lookup import Subject, explaining
 from workloads.podlogs import FollowedLog, LogOptions, open_log, read_log
 
@@ -65,15 +65,20 @@ class PodRestart(PodView):
 class PodEvents(PodView):
     """GET /pods/{name}/events: about this very pod, newest first."""
 
-    operations = {"get": Described("The events of a pod", KUBERNETES_OBJECT, query=(CLUSTER, NAMESPACE, *PAGING[:2]), paged=True)}
+    timely = ("events",)
+    operations = {"get": Described("The events of a pod", KUBERNETES_OBJECT, query=(CLUSTER, NAMESPACE, *PAGING[:2], AT), paged=True)}
 
     def get(self, request: Request, name: str) -> Any:
         """A page of Events."""
         _, subject = self.subject(request, "events", name)
         page = page_request(request.query_params)
         query = services.Query(namespace=subject.namespace, offset=page.offset, size=page.size)
-        uids = frozenset({subject.read()["metadata"]["uid"]})
-        listing = services.list_events(subject.cluster, query, involved_kind="Pod", involved_name=name, uids=uids)
+        about: dict[str, Any] = {"involved_kind": "Pod", "involved_name": name}
+        if at := moment(request.query_params.get("at", ""), "at"):
+            then = orjson.loads(services.get_past(subject.cluster, self.kind, name, namespace=subject.namespace, at=at))
+            listing = services.list_past_events(subject.cluster, query, at, uids=frozenset({then["metadata"]["uid"]}), **about)
+        else:
+            listing = services.list_events(subject.cluster, query, uids=frozenset({subject.read()["metadata"]["uid"]}), **about)
         return events_page(listing, page.page, page.size)
 
 
