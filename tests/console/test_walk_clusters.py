@@ -104,6 +104,26 @@ def test_a_table_follows_its_cluster_and_keeps_what_is_chosen(walk: Walk, cluste
     expect(page.locator("#table tbody tr")).to_have_count(2)
 
 
+def test_filter_sort_and_namespace_go_together_and_back_undoes_them(walk: Walk, cluster: Cluster, space: str) -> None:
+    page = walk.open(f"/clusters/{cluster.pk}/pods")
+    names = page.locator("#table tbody th a")
+    page.get_by_label("Namespace").select_option(space)
+    expect(names).to_have_text(["api-broken", "web-fine"])
+    page.get_by_role("link", name="Restarts").click()
+    expect(page.locator("th[aria-sort=descending]")).to_have_text("Restarts")
+    page.get_by_role("link", name="Restarts").click()
+    expect(names).to_have_text(["web-fine", "api-broken"])
+    page.get_by_label("Filter by name").fill("e")
+    expect(page).to_have_url(re.compile("q=e"))
+    expect(names).to_have_text(["web-fine", "api-broken"])
+    assert "sort=restarts" in page.url
+    assert f"namespace={space}" in page.url
+    page.go_back()
+    expect(page).not_to_have_url(re.compile("q=e"))
+    expect(names).to_have_text(["web-fine", "api-broken"])
+    assert page.get_by_label("Filter by name").input_value() == ""
+
+
 def test_keys_lead_to_the_search_and_to_rooms(walk: Walk, cluster: Cluster) -> None:
     page = walk.open(f"/clusters/{cluster.pk}/pods")
     page.keyboard.press("/")
