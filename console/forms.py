@@ -43,6 +43,12 @@ def number(request: HttpRequest, name: str) -> int | None:
         raise Refused(1001, _("%(given)s is not a whole number.") % {"given": given[:60]}, {"field": name}, 400) from None
 
 
+def whole(request: HttpRequest, name: str, *, least: int = 0) -> int:
+    """A whole number of the address, the least one for anything else."""
+    given = request.GET.get(name, "")
+    return max(int(given), least) if given.isascii() and given.isdecimal() and len(given) < 10 else least
+
+
 def require_name(request: HttpRequest, name: str) -> None:
     """Refused unless the name of what is about to be changed was typed."""
     if request.POST.get("typed", "") != name:

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
-from console import navigation
+from console import forms, navigation
 from console.gateway import call
 from console.pages import go, page, signed_in
 from console.places import Place, referred
@@ -69,7 +69,7 @@ def _shown(request: HttpRequest, one: dict[str, Any]) -> dict[str, Any]:
 def listed(request: HttpRequest) -> HttpResponse:
     """Operations, newest first; the rows follow what goes on."""
     chosen = {name: request.GET.get(name, "") for name in ("state", "kind", "cluster_id")}
-    number = max(int(request.GET["page"]), 1) if request.GET.get("page", "").isdecimal() else 1
+    number = forms.whole(request, "page", least=1)
     found = call(request, "GET", "operations", query={**chosen, "page": number, "pageSize": SIZE}).data
     rest = urlencode({name: value for name, value in chosen.items() if value})
     context = {

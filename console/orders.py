@@ -40,7 +40,7 @@ def _shown(one: dict[str, Any]) -> dict[str, Any]:
 def listed(request: HttpRequest) -> HttpResponse:
     """Orders, newest first; their owners see their own."""
     chosen = {name: request.GET.get(name, "") for name in ("status", "service", "region", "keyword")}
-    number = max(int(request.GET["page"]), 1) if request.GET.get("page", "").isdecimal() else 1
+    number = forms.whole(request, "page", least=1)
     data = call(request, "GET", "orders", query={**chosen, "page": number, "pageSize": SIZE}).data
     rest = urlencode({name: value for name, value in chosen.items() if value})
     context = {

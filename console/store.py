@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
-from console import cells, diffs
+from console import cells, diffs, forms
 from console.gateway import Refused, call
 from console.pages import page, signed_in
 
@@ -44,7 +44,7 @@ def room(request: HttpRequest) -> HttpResponse:
 @signed_in
 def documents(request: HttpRequest, name: str, kind: str) -> HttpResponse:
     """The documents of one type, oldest first."""
-    offset = int(request.GET["offset"]) if request.GET.get("offset", "").isdecimal() else 0
+    offset = forms.whole(request, "offset")
     fields = "resourceName,namespace,createTime,updateTime"
     found, _total = ask(request, f"k8s/dynamic/all_resources/clusters/{name}/{kind}", offset=offset, limit=SIZE + 1, field=fields)
     context = {
@@ -75,7 +75,7 @@ def document(request: HttpRequest, name: str, kind: str, namespace: str, resourc
 def family(request: HttpRequest, name: str) -> HttpResponse:
     """Events, alarms, metrics or hosts of a cluster."""
     cluster = request.GET.get("cluster", "")
-    offset = int(request.GET["offset"]) if request.GET.get("offset", "").isdecimal() else 0
+    offset = forms.whole(request, "offset")
     held = call(request, "GET", "store").data["clusters"]
     cluster = cluster or (held[0] if held else "")
     context: dict[str, Any] = {"family": name, "family_title": FAMILIES.get(name, name), "held": held, "chosen": cluster, "documents": []}

@@ -44,7 +44,7 @@ def _plans(request: HttpRequest) -> list[dict[str, Any]]:
 def listed(request: HttpRequest) -> HttpResponse:
     """The tenants of a cluster, each with its quotas as bars."""
     cluster, keyword = chosen_cluster(request), request.GET.get("keyword", "")
-    number = max(int(request.GET["page"]), 1) if request.GET.get("page", "").isdecimal() else 1
+    number = forms.whole(request, "page", least=1)
     context: dict[str, Any] = {"cluster_id": cluster, "keyword": keyword, "chosen": cluster, "page_number": number}
     if cluster is not None:
         query = {"cluster_id": cluster, "keyword": keyword, "page": number, "pageSize": SIZE}
