@@ -201,6 +201,7 @@ def _container(one: Mapping[str, Any], status: Mapping[str, Any], *, first: bool
         "tone": "bad" if bad else tone.get(kind, "busy"),
         "message": state.get("message", ""),
         "restarts": status.get("restartCount"),
+        "last": get(status, "lastState", "terminated"),
         "ports": [f"{port.get('containerPort')}/{port.get('protocol', 'TCP')}" for port in rows(one.get("ports"))],
         "requests": _amounts(get(one, "resources", "requests")),
         "limits": _amounts(get(one, "resources", "limits")),

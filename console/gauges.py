@@ -15,6 +15,7 @@ RESOURCES: Mapping[str, tuple[str | Promise, str]] = {
     "pods": (_("Pods"), ""),
 }
 NEARLY, FULL = 0.8, 1.0
+FEWEST_BARS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ class Bar:
 def bars(values: Sequence[tuple[str, float]], *, width: int = 600, height: int = 100) -> list[Bar]:
     """The columns of a chart, the highest as high as the chart."""
     most = max((value for _title, value in values), default=0) or 1
-    step = width / max(len(values), 1)
+    # A few columns stay columns, instead of filling the chart.
+    step = width / max(len(values), FEWEST_BARS)
     return [
         Bar(place * step, height - value / most * height, max(step - 1, 1), value / most * height, title)
         for place, (title, value) in enumerate(values)

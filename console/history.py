@@ -37,7 +37,19 @@ def about(place: Place) -> dict[str, Any]:
 
 def _version(one: Mapping[str, Any]) -> dict[str, Any]:
     word, tone = WORDS.get(one["op"], (one["op"], "idle"))
-    return {**one, "word": word, "tone": tone, "by": author(one.get("who")), "shown": diffs.changes(one["changes"])}
+    return {
+        **one,
+        "word": word,
+        "tone": tone,
+        "by": author(one.get("who")),
+        "shown": diffs.changes(one["changes"]),
+        "quiet": _is_quiet(one),
+    }
+
+
+def _is_quiet(one: Mapping[str, Any]) -> bool:
+    """Whether nothing but the status became different: what controllers write all the time."""
+    return one["op"] == "change" and bool(one["changes"]) and all(change["path"][0] == "status" for change in one["changes"])
 
 
 def author(who: Mapping[str, Any] | None) -> str:
@@ -73,8 +85,12 @@ def of_object(request: HttpRequest, cluster: int, plural: str, namespace: str, n
             raise
         found, problem = {"items": [], "next_cursor": ""}, refused.message
     versions = [_version(one) for one in found["items"]]
+    loud = request.GET.get("status") == "0"
     context = {
         **head,
+        "loud": loud,
+        "quiet": sum(one["quiet"] for one in versions),
+        "listed": [one for one in versions if not (loud and one["quiet"])],
         "problem": problem,
         "versions": versions,
         "moments": [{"at": one["at"], "seq": one["seq"], "op": one["op"]} for one in reversed(versions)],
