@@ -16,7 +16,7 @@ SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 # Filled in by the API server; nobody can change them by editing.
 KEPT_BY_SERVER = ("managedFields", "selfLink")
 # In the way of a comparison: they change with every write.
-RESTLESS = ("resourceVersion", "generation", "managedFields")
+RESTLESS = ("resourceVersion", "generation", "managedFields", "uid", "creationTimestamp")
 STEP = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 # What strict decoding and Go's decoder say.
 UNKNOWN = re.compile(r'(unknown|duplicate) field "([^"]+)"')

@@ -167,7 +167,8 @@ def test_the_editor_fits_a_phone(walker: Walker, person: User, cluster: Cluster,
 
 def test_what_kubectl_applied_last_is_kept_and_not_shown(visitor: Client, cluster: Cluster, make: Make, apiserver: RunningCluster) -> None:
     applied = {"kubectl.kubernetes.io/last-applied-configuration": '{"a":1}\n'}
-    make("configmaps", {"metadata": {"name": "settings", "annotations": applied}, "data": {"odd": "1e3", "older": "0o7"}})
+    data = {"odd": "1e3", "older": "0o7", "markup": "</script><script>alert(1)</script><!--", "escape": "\x1b]0;x\x07"}
+    make("configmaps", {"metadata": {"name": "settings", "annotations": applied}, "data": data})
     page = visitor.get(f"/clusters/{cluster.pk}/configmaps/{make.space}/settings/edit").content.decode()
     config = json.loads(re.search(r'id="editor-config" type="application/json">(.*?)</script>', page)[1])  # type: ignore[index]
     assert "last-applied" not in config["text"]
@@ -175,4 +176,35 @@ def test_what_kubectl_applied_last_is_kept_and_not_shown(visitor: Client, cluste
     assert "address" in visitor.post(config["apply"], body, content_type="application/json").json()
     found = apiserver.get("configmaps", "settings", make.space) or {}
     assert found["metadata"]["annotations"] == applied
-    assert found["data"] == {"odd": "1e3", "older": "0o7"}
+    assert found["data"] == data
+    assert "<script>alert" not in page
+
+
+def test_a_custom_kind_is_created_minded_and_edited_like_any_other(
+    visitor: Client, cluster: Cluster, make: Make, apiserver: RunningCluster
+) -> None:
+    group = f"{make.space}.example.com"
+    size = {"type": "object", "properties": {"size": {"type": "integer"}}}
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": size, "status": size}}}
+    names = {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"}
+    version = {"name": "v1", "served": True, "storage": True, "schema": schema}
+    spec = {"group": group, "scope": "Namespaced", "names": names, "versions": [version]}
+    make("customresourcedefinitions", {"metadata": {"name": f"widgets.{group}"}, "spec": spec})
+    text = f"apiVersion: {group}/v1\nkind: Widget\nmetadata:\n  name: w\n  namespace: {make.space}\nspec:\n  size: 1\nstatus:\n  size: 1\n"
+
+    def said(path: str, **body: str) -> dict[str, Any]:
+        return dict(visitor.post(f"/clusters/{cluster.pk}/{path}", body, content_type="application/json").json())
+
+    problems = said("-/lint", text=text.replace("size: 1", "size: one", 1))["problems"]
+    assert [(one["line"], one["message"]) for one in problems] == [(7, "spec.size must be a whole number")]
+    assert said("-/create/apply", text=text)["address"] == f"/clusters/{cluster.pk}/widgets.v1.{group}/{make.space}/w"
+    page = visitor.get(f"/clusters/{cluster.pk}/widgets.v1.{group}/{make.space}/w/edit").content.decode()
+    config = json.loads(re.search(r'id="editor-config" type="application/json">(.*?)</script>', page)[1])  # type: ignore[index]
+    # Without a status of its own, such a kind would lose what is not sent.
+    changed = config["text"].replace("spec:\n  size: 1", "spec:\n  size: 2")
+    where = f"widgets.v1.{group}/{make.space}/w/edit"
+    assert "address" in said(f"{where}/apply", text=changed, base=config["text"], version=config["live"])
+    found = apiserver.get(f"widgets.{group}", "w", make.space) or {}
+    assert (found["spec"], found["status"]) == ({"size": 2}, {"size": 1})
+    wrong = said("-/create/check", text=text.replace("kind: Widget", "kind: Gadget"))["problems"]
+    assert (wrong[0]["line"], "has no Gadget" in wrong[0]["message"]) == (2, True)

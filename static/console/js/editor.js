@@ -130,8 +130,10 @@ function compare(pair, titles = [texts.before, texts.after]) {
   if (!pair) return;
   const fixed = (label) => [CM.EditorState.readOnly.of(true), CM.EditorView.contentAttributes.of({ "aria-label": label, tabindex: "0" }), ...looks(), ...common()];
   const options = { highlightChanges: true, collapseUnchanged: { margin: 3, minSize: 6 } };
-  byId("editor-diff-titles").textContent = titles.join(" → ");
-  if (narrow.matches) {
+  byId("editor-diff-titles").textContent = (pair.before ? titles : titles.slice(1)).join(" → ");
+  if (!pair.before) {
+    comparison = new CM.EditorView({ doc: pair.after, parent: place, extensions: fixed(titles[1]) });
+  } else if (narrow.matches) {
     comparison = new CM.EditorView({
       doc: pair.after,
       parent: place,

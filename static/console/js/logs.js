@@ -102,9 +102,10 @@ function tell() {
     jump.textContent = unseen ? fill(texts.newer, { count: unseen.toLocaleString() }) : "↓";
     box.classList.toggle("several", colours.size > 1);
     scroll();
-    if (query) look(false);
+    if (query && !looking) looking = setTimeout(() => ((looking = 0), look(false)), 400);
   });
 }
+let looking = 0;
 
 function scroll() {
   if (following) box.scrollTop = box.scrollHeight;
