@@ -13,8 +13,9 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from clusters.kinds import KINDS
-from console import cells
+from console import cells, rights
 from console.gateway import Refused, call
+from console.rights import Standing
 
 Text = str | Promise
 GROUPS: tuple[tuple[Text, tuple[str, ...]], ...] = (
@@ -130,14 +131,16 @@ def frame(request: HttpRequest, cluster_id: object = None) -> dict[str, Any]:
     found = clusters(request, cluster_id)
     wanted = str(cluster_id or request.COOKIES.get(LAST, ""))
     current = next((cluster for cluster in found if str(cluster["id"]) == wanted), found[0] if len(found) == 1 else None)
+    may = rights.standing(request, current["id"] if current else None)
     return {
         "person": request.user,
+        "may": may,
         "clusters": found,
         "cluster": current,
         "chosen_cluster": current,
         "all_clusters": found,
-        "rooms": _rooms(_room(request.path), get_language() or ""),
-        "kinds": _kinds(_kind(request.path), current["id"], get_language() or "") if current else "",
+        "rooms": _rooms(_room(request.path), get_language() or "", may),
+        "kinds": _kinds(_kind(request.path), current["id"], get_language() or "", admin=may.cluster) if current else "",
     }
 
 
@@ -152,8 +155,10 @@ def _kind(path: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _rooms(room: str, language: str) -> SafeString:
-    return format_html('<ul class="nav-list">{}</ul>', _links(((address, text, key, room == address) for address, text, key in ROOMS)))
+def _rooms(room: str, language: str, may: Standing) -> SafeString:
+    hidden = {address for address, open_ in (("/people", may.platform), ("/audit", may.somewhere)) if not open_}
+    links = _links((address, text, key, room == address) for address, text, key in ROOMS if address not in hidden)
+    return format_html('<ul class="nav-list">{}</ul>', links)
 
 
 def _links(links: Iterable[tuple[str, Text, str, bool]]) -> SafeString:
@@ -168,10 +173,13 @@ _HERE, _OPEN = SafeString(' aria-current="page"'), SafeString(" open")
 
 
 @lru_cache(maxsize=512)
-def _kinds(plural: str, cluster: int, language: str) -> SafeString:
-    """The kinds in groups; the one that is shown is marked, its group open. Made once for each language."""
+def _kinds(plural: str, cluster: int, language: str, *, admin: bool) -> SafeString:
+    """The kinds in groups, without those that only admins see for others; the one that is shown is marked, its group open."""
     parts = []
-    for place, (text, plurals) in enumerate(GROUPS):
+    for place, (text, every) in enumerate(GROUPS):
+        plurals = [one for one in every if admin or one not in rights.FOR_ADMINS]
+        if not plurals:
+            continue
         links = _links((f"/clusters/{cluster}/{one}", PLURALS[one], "", one == plural) for one in plurals)
         parts.append((_OPEN if place == 0 or plural in plurals else "", text, links))
     return format_html_join("", '<details class="nav-group"{}><summary>{}</summary><ul class="nav-list">{}</ul></details>', parts)

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
-from console import cells, diffs, facts, health, navigation, related
+from console import cells, diffs, facts, health, navigation, related, rights
 from console.actions import offered, revisions_of
 from console.gateway import Refused, call
 from console.health import Object, get, rows
@@ -52,16 +52,19 @@ def frame(request: HttpRequest, place: Place, tab: str = "", item: Object | None
     """What the head of every page about an object needs; reads the object unless it is given."""
     found: Object = call(request, "GET", place.path, query=place.query).data if item is None else item
     word, tone = health.of(place.plural, found)
+    changes = rights.may_change(request, place.cluster, place.plural, place.namespace)
+    tabs = [one for one in TABS if (not one.plurals or place.plural in one.plurals) and (changes or one.name != "terminal")]
     return {
         "cluster_id": place.cluster,
+        "may_change": changes,
         "place": place,
         "item": found,
         "kind": navigation.kind_name(place.plural),
         "kinds_title": navigation.title(place.plural),
         "state": word,
         "tone": tone,
-        "tabs": [(one.title, _address(place, one.name), one.name == tab) for one in TABS if not one.plurals or place.plural in one.plurals],
-        "acts": offered(place, found),
+        "tabs": [(one.title, _address(place, one.name), one.name == tab) for one in tabs],
+        "acts": offered(place, found) if changes else [],
     }
 
 

@@ -1,22 +1,62 @@
-"""What the signed-in person may do, as the API tells it: only to leave out buttons that would be refused."""
+"""What the signed-in person may do, as the API tells it: only to leave out what would be refused."""
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
 
+from django.core.cache import cache
 from django.http import HttpRequest
 
+from clusters.kinds import KINDS
 from console.gateway import call
 
+REMEMBERED = 5
+# Kinds outside namespaces, and who may do what: an admin's.
+FOR_ADMINS = frozenset(
+    {kind.plural for kind in KINDS.values() if not kind.namespaced} - {"namespaces"} | {"serviceaccounts", "roles", "rolebindings"}
+)
 
-def me(request: HttpRequest) -> dict[str, Any]:
-    """Who the person is and what they hold, once per request."""
-    found: dict[str, Any] | None = getattr(request, "console_me", None)
-    if found is None:
+
+def me(request: HttpRequest) -> Mapping[str, Any]:
+    """Who the person is and what they hold, remembered by the session for seconds."""
+    key = f"console-me:{request.session.session_key}"
+    if (found := cache.get(key)) is None:
         found = call(request, "GET", "/api/v1/auth/me").data
-        request.console_me = found  # type: ignore[attr-defined]
-    return found
+        cache.set(key, found, REMEMBERED)
+    return cast("Mapping[str, Any]", found)
 
 
 def administers_everything(request: HttpRequest) -> bool:
     """Whether the person is an admin of the whole platform, by themselves or through a group."""
-    wide = any(grant["role"] == "admin" and grant["cluster_id"] is None for grant in me(request)["grants"])
-    return wide or bool(getattr(request.user, "is_superuser", False))
+    return bool(me(request)["platform_role"] == "admin")
+
+
+def may_change(request: HttpRequest, cluster: object, plural: str, namespace: str) -> bool:
+    """Whether to offer the person changes of such an object."""
+    found = me(request)
+    roles = {found["platform_role"]} | {one["role"] for one in _here(found, cluster) if one["namespace"] in (None, namespace or None)}
+    return not roles.isdisjoint({"admin"} if plural in FOR_ADMINS else {"operator", "admin"})
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the person is an admin: on everything, in the cluster that is looked at, anywhere; whether they may change anything in it."""
+
+    platform: bool = False
+    cluster: bool = False
+    somewhere: bool = False
+    writes: bool = False
+
+
+def standing(request: HttpRequest, cluster: object = None) -> Standing:
+    """The person's standing."""
+    found = me(request)
+    platform = found["platform_role"] == "admin"
+    here = _here(found, cluster)
+    whole = any(one["role"] == "admin" and not one["namespace"] for one in here)
+    roles = {found["platform_role"], *(one["role"] for one in here)}
+    return Standing(platform, platform or whole, found["role"] == "admin", not roles.isdisjoint({"operator", "admin"}))
+
+
+def _here(found: Mapping[str, Any], cluster: object) -> list[Mapping[str, Any]]:
+    return [one for one in found["grants"] if cluster is not None and str(one["cluster_id"]) == str(cluster)]

@@ -8,6 +8,12 @@ from tenants import grants, policy
 from tenants.models import ApiToken
 from tenants.policy import Extent, Holding, Need, Right, Role
 
+# Verbs that are the names of what is read.
+_READING = {
+    "metrics": "read",
+    **{noun: f"read the {noun} of" for noun in ("logs", "events", "history", "revisions", "usage", "health", "topology", "capabilities")},
+}
+
 
 def held_by(user: grants.Person, token: ApiToken | None) -> list[Holding]:
     """What the caller holds, cut down by the token they came with."""
@@ -107,7 +113,7 @@ def _current_everywhere(held: list[Holding]) -> list[Holding]:
 
 def _scope(act: Act, held: list[Holding], extent: Extent | None, *, cluster: Cluster | None = None, namespace: str = "") -> Scope:
     if extent is None:
-        raise Forbidden(f"you may not {act.verb} {act.kind or 'this'} here")
+        raise Forbidden(f"you may not {_READING.get(act.verb, act.verb)} {act.kind or 'this'} here")
     reveals = (act.group, act.kind) != ("", "secrets") or _reveals(held, cluster, namespace)
     return Scope(namespaces=extent.namespaces, clusters=extent.clusters, reveals=reveals)
 

@@ -157,6 +157,11 @@ def represent(grant: Grant) -> dict[str, Any]:
     }
 
 
+def everywhere(user: Person, rows: Iterable[Grant]) -> str:
+    """The name of the highest role held on everything; nothing without one."""
+    return highest(user, [row for row in rows if row.cluster_id is None])
+
+
 def highest(user: Person, rows: Iterable[Grant]) -> str:
     """The name of the highest role held anywhere; nothing without one."""
     if getattr(user, "is_superuser", False):

@@ -79,11 +79,15 @@ class Password(DialectView):
 class Me(DialectView):
     """GET -> who the caller is."""
 
-    operations = {"get": Described("Who the caller is", record(id=INTEGER, username=TEXT, email=TEXT, role=TEXT, grants=array(OBJECT)))}
+    operations = {
+        "get": Described(
+            "Who the caller is", record(id=INTEGER, username=TEXT, email=TEXT, role=TEXT, platform_role=TEXT, grants=array(OBJECT))
+        )
+    }
 
     def get(self, request: Request) -> Any:
-        """{"id","username","email","role","grants"}."""
+        """{"id","username","email","role","platform_role","grants"}: the highest role held anywhere, and the one held on everything."""
         user, rows = request.user, list(grants.of_user(request.user).select_related("user", "group", "cluster"))
         shown = [grants.represent(row) for row in rows]
-        role = grants.highest(user, rows)
-        return {"id": user.pk, "username": user.get_username(), "email": getattr(user, "email", ""), "role": role, "grants": shown}
+        roles = {"role": grants.highest(user, rows), "platform_role": grants.everywhere(user, rows)}
+        return {"id": user.pk, "username": user.get_username(), "email": getattr(user, "email", ""), **roles, "grants": shown}

@@ -91,7 +91,10 @@ def test_who_may_not_change_anything_is_told_so_and_nothing_changes(
     viewer, user = Client(), User.objects.create(username="vic")
     grants.give(user=user, role=Role.VIEWER)
     viewer.force_login(user)
-    assert viewer.get(address).status_code == 200
+    shown = viewer.get(address)
+    assert shown.status_code == 200
+    offered = shown.content.decode()
+    assert not [link for link in ("data-act=", "/edit", 'href="/people"', "/nodes") if link in offered]
     apiserver.requests.clear()
     for verb, form in (("scale", {"replicas": "5", "current": "1"}), ("restart", {}), ("pause", {}), ("delete", {"typed": "web"})):
         answer = viewer.post(f"{address}/act/{verb}", form)
