@@ -8,6 +8,7 @@ import orjson
 from django.conf import settings
 from django.core import signing
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from clusters import services as registry
 from clusters.kinds import Kind
@@ -79,12 +80,17 @@ def chosen(wanted: Sequence[str], places: Sequence[Place]) -> tuple[list[Place],
     return list({known[word.lower()].cluster: known[word.lower()] for word in wanted if word.lower() in known}.values()), problems
 
 
-def stale(places: Sequence[Place], kind: Kind) -> list[dict[str, Any]]:
-    """The clusters whose copy is not fresh, and how old it is; what is stored of them is answered all the same."""
-    found = []
+def stale(places: Sequence[Place], kind: Kind) -> tuple[list[dict[str, Any]], float | None]:
+    """(The clusters whose copy is not fresh, and how old it is; the age of the oldest copy that is known.)
+
+    What is stored of them is answered all the same.
+    """
+    found, ages = [], []
     clusters = registry.clusters().in_bulk([place.cluster for place in places])
     for place in places:
         known = sync.freshness_of(clusters[place.cluster], kind) if place.cluster in clusters else None
+        if known is not None and known.age is not None:
+            ages.append(known.age)
         if known is None:
             sentence = "this kind is not collected there"
         elif known.age is None:
@@ -94,7 +100,7 @@ def stale(places: Sequence[Place], kind: Kind) -> list[dict[str, Any]]:
         else:
             continue
         found.append({"cluster_id": place.cluster, "cluster_name": place.name, "code": UNREACHED, "msg": sentence})
-    return found
+    return found, max(ages, default=None)
 
 
 def refuse_past(request: Request) -> None:
@@ -157,14 +163,16 @@ class Resources(DialectView):
         )
         rows, more = across.page(search, part)
         ids = {place.name: place.cluster for place in places}
-        return {
+        behind, age = ([], None) if at else stale(places, found)
+        answer = {
             "items": [_item(text, found, ids[name], name) for name, text in rows],
             "total": across.total(search) if boolean(request.query_params.get("total", "false"), "total") else None,
             "page": page.page,
             "pageSize": page.size,
             "next_cursor": signing.dumps([order, *more], salt=SALT) if more else "",
-            "partial_errors": problems if at else [*problems, *stale(places, found)],
+            "partial_errors": [*problems, *behind],
         }
+        return Response(answer, headers={} if age is None else {"X-Data-Age": f"{age:.3f}"})
 
     def _search(self, request: Request, kind: Kind, places: Sequence[Place]) -> Search:
         query = request.query_params

@@ -87,6 +87,7 @@ def test_one_kind_is_listed_over_all_clusters(admin: Caller, fleet: tuple[Cluste
     pods = admin.data("GET", "multicluster/resources/pods", total="true")
     assert names(pods) == [("east", "loner"), ("east", "web-1-0"), ("east", "web-1-1"), ("east", "web-1-2"), ("west", "web-west")]
     assert (pods["total"], pods["partial_errors"]) == (5, [])
+    assert float(admin.raw("GET", "multicluster/resources/pods")["X-Data-Age"]) < 1
     assert names(admin.data("GET", "multicluster/resources/Pod", clusters="west")) == [("west", "web-west")]
     assert names(admin.data("GET", "multicluster/resources/pods", labelSelector="app=x", orderby="-name")) == [
         ("west", "web-west"),

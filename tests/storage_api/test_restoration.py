@@ -1,6 +1,7 @@
 """An old version is shown first, tried as a dry run, and written only by who confirms it."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tenants.models import AuditEntry
 from tenants.tokens import create_api_token
 from tests.caller import Caller
 from tests.storage_api.collecting import collecting, eventually
+from tests.storage_api.test_collector import definition
 
 PATH = "/api/v1/namespaces/default/configmaps"
 
@@ -142,3 +144,33 @@ def test_restoring_needs_the_right_to_write_the_object(story: Story, server: Run
     assert callers[grants.Role.VIEWER].code("POST", "history/restore", asked) == 1005
     assert (conf(server) or {})["data"]["v"] == "2"
     assert callers[grants.Role.OPERATOR].data("POST", "history/restore", asked)["applied"]
+
+
+def test_custom_and_cluster_wide_kinds_come_back_too(admin: Caller, server: RunningCluster, watched: Cluster) -> None:
+    registry = services.client(watched)
+    with collecting():
+        registry.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", body=definition("a.example.com"))
+        eventually(partial(server.cluster.table.find, "a.example.com", "v1", "services"))
+        thing = {"apiVersion": "a.example.com/v1", "kind": "Service", "metadata": {"name": "mine"}, "spec": {"size": 1}}
+        address = "/apis/a.example.com/v1/namespaces/default/services"
+        registry.request("POST", address, body=thing)
+        roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+        registry.request("POST", roles, body={"metadata": {"name": "team", "labels": {"a": "1"}}, "rules": []})
+        for kind, namespace, name, path in (
+            ("services.a.example.com", "default", "mine", f"{address}/mine"),
+            ("clusterroles", "", "team", f"{roles}/team"),
+        ):
+            where = {"cluster_id": watched.pk, "kind": kind, "namespace": namespace, "name": name}
+
+            def last(op: str, where: dict[str, Any] = where) -> Any:
+                answer = admin("GET", "history", **where)
+                lines = answer["data"].get("items") or []
+                return lines and lines[0]["op"] == op and lines[0]["seq"]
+
+            eventually(lambda last=last: last("add"))
+            registry.request("DELETE", path)
+            seq = eventually(lambda last=last: last("delete"))
+            assert admin.data("POST", "history/restore", {**where, "seq": seq, "confirm": True})["applied"]
+            eventually(lambda last=last: last("add"))
+    assert admin.data("GET", "resources/a.example.com/v1/services/mine", cluster_id=watched.pk, namespace="default")["spec"] == {"size": 1}
+    assert admin.data("GET", "clusterroles/team", cluster_id=watched.pk)["metadata"]["labels"]["a"] == "1"

@@ -1,5 +1,6 @@
 """The watch over many clusters: in order, resumable, narrowed to what may be seen, and looked at again while it lasts."""
 
+import http.client
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +19,9 @@ from tenants import grants
 from tenants.models import ApiToken
 from tenants.tokens import create_api_token
 from tests.caller import Caller
+from tests.storage_api.collecting import eventually
 from tests.storage_api.test_across import fill, thing
+from tests.storeserver import Store, running_store
 
 
 @pytest.fixture(autouse=True)
@@ -177,3 +180,38 @@ def test_the_place_moves_on_while_nothing_happens_and_streams_are_counted(
     for one in open_ones:
         one.response.close()
     list(Stream(admin))
+
+
+def test_a_real_server_tells_changes_as_they_happen_and_forgets_who_left(fleet: tuple[Cluster, Cluster]) -> None:
+    user = get_user_model().objects.create_superuser("admin", "a@example.com", None)
+    headers = {"Authorization": f"Bearer {create_api_token(user, 't')[1]}"}
+    limits = {"STORAGE_WATCH_STREAMS_PER_CLIENT": "1", "STORAGE_WATCH_POLL": "0.05", "STORAGE_WATCH_HEARTBEAT": "0.2"}
+    with running_store(str(connection.settings_dict["NAME"]), **limits) as server:
+        session = http.client.HTTPConnection(server.host, server.port, timeout=20)
+        session.request("GET", "/api/v1/kubernetes/watch?kinds=pods&clusters=east", headers=headers)
+        stream = session.getresponse()
+        lines = iter(stream.readline, b"")
+        assert json.loads(_data(lines))["type"] == "BOOKMARK"
+        write("west", "Pod", "elsewhere", status={"a": 1})
+        write("east", "Pod", "now", status={"a": 1})
+        told = next(event for line in iter(lambda: _data(lines), "") if (event := json.loads(line))["type"] != "BOOKMARK")
+        assert (told["type"], told["name"]) == ("ADDED", "now")
+        assert not _opens(server, headers), "one for each caller"
+        stream.close()
+        session.close()
+        eventually(lambda: _opens(server, headers))
+
+
+def _data(lines: Iterator[bytes]) -> str:
+    """The data of the next event."""
+    return next(line[6:].decode() for line in lines if line.startswith(b"data: "))
+
+
+def _opens(server: Store, headers: dict[str, str]) -> bool:
+    """Whether there is a place for another stream."""
+    session = http.client.HTTPConnection(server.host, server.port, timeout=20)
+    try:
+        session.request("GET", "/api/v1/kubernetes/watch", headers=headers)
+        return session.getresponse().status == 200
+    finally:
+        session.close()
