@@ -66,6 +66,24 @@ class Change(models.Model):
         return f"{self.seq} {self.op} {self.cluster_id} {self.resource_type} {self.namespace}/{self.resource_name}"
 
 
+class Gap(models.Model):
+    """A time in which the log may lack states of a kind's objects: a watch was lost, and a list told only how things stood after."""
+
+    cluster_id = models.TextField()
+    resource_type = models.TextField()
+    after_version = models.TextField(default="", blank=True, help_text="The last version known before; empty when unknown.")
+    to_version = models.TextField()
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+
+    class Meta:
+        db_table = "storage_gap"
+        indexes = [models.Index(fields=["cluster_id", "resource_type", "until"], name="storage_gap_of_kind")]
+
+    def __str__(self) -> str:
+        return f"{self.cluster_id} {self.resource_type} {self.since:%Y-%m-%dT%H:%M:%SZ} to {self.until:%Y-%m-%dT%H:%M:%SZ}"
+
+
 class Event(models.Model):
     """One event as a cluster's watcher reported it; never changed after."""
 

@@ -78,7 +78,7 @@ class History(HistoryView):
     operations = {
         "get": Described(
             "What happened to objects of a kind, and who did it",
-            record(items=array(VERSION), next_cursor=TEXT),
+            record(items=array(VERSION), next_cursor=TEXT, gaps=array(record(since=TEXT, until=TEXT))),
             query=(
                 *OBJECT,
                 *TIMES,
@@ -94,7 +94,8 @@ class History(HistoryView):
     def get(self, request: Request) -> Any:
         """Versions of one object or of all that the caller may list.
 
-        `changes` is null when the version before is no longer kept or `diff` is false, `who` when nobody can be named.
+        `changes` is null when the version before is no longer kept or `diff` is false, `who` when nobody can be named. `gaps` are times
+        of whose changes only the outcome is known.
         """
         cluster, kind, namespace, name, scope = self.subject(request, request.query_params, item=False)
         query, size = request.query_params, min(page_request(request.query_params).size, 200)
@@ -117,7 +118,8 @@ class History(HistoryView):
         found = past.versions(cluster, kind, asked)
         more = str(found[size - 1].seq) if len(found) > size else ""
         deeds = _deeds(cluster, kind, found[:size])
-        return {"items": [_version(version, kind, deeds) for version in found[:size]], "next_cursor": more}
+        gaps = [{"since": utc(since), "until": utc(until)} for since, until in past.gaps(cluster, kind, asked.since, asked.until)]
+        return {"items": [_version(version, kind, deeds) for version in found[:size]], "next_cursor": more, "gaps": gaps}
 
 
 def _deeds(cluster: Cluster, kind: Kind, found: Sequence[Version]) -> list[Deed]:

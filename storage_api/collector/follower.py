@@ -93,6 +93,9 @@ class Follower:
         self.error = ""
         self._delay = FIRST_DELAY
         self._relist_at = self._next_relist()
+        self._lost_after = ""
+        # Lists that broke off count too: what they found is written already.
+        self._differs = False
 
     def _next_relist(self) -> float:
         return asyncio.get_running_loop().time() + self.around.pace.relist * random.uniform(0.8, 1.2)  # noqa: S311  # no secret
@@ -106,7 +109,7 @@ class Follower:
                 raise
             except (Expired, Disorder) as error:
                 self._failed(error, Phase.LISTING)
-                self.version = ""
+                self._lose_place(error)
                 await self._wait(error)
             except (NotFound, MethodNotAllowed) as error:
                 self._failed(error, Phase.REFUSED)
@@ -117,9 +120,14 @@ class Follower:
                 await self._wait(error)
             except DomainError as error:
                 if _is_too_new(error):
-                    self.version = ""
+                    self._lose_place(error)
                 self._failed(error, Phase.RECONNECTING)
                 await self._wait(error)
+
+    def _lose_place(self, error: DomainError) -> None:
+        """The watch cannot go on: only a list can tell how things stand, and what was between is not known."""
+        self._lost_after = str(error.details.get("after") or self.version or self._lost_after)
+        self.version = ""
 
     def _failed(self, error: DomainError, phase: str) -> None:
         self.phase, self.error = phase, error.message
@@ -156,8 +164,14 @@ class Follower:
                     exact = await self._take_page(chunk, known) and exact
             for namespace, name in known:
                 await self.around.queue.put(Record(self._key(namespace, name), None))
-            await self.around.queue.put(Position(self.kind, version, listed=True, exact=exact))
-            self.version, self._delay = version, FIRST_DELAY
+            skipped = None
+            if self.version and not self._differs and not known:
+                # The watch may go on from where it is: what came and went meanwhile is in it, but not in the list.
+                version = self.version
+            else:
+                skipped = self.version or self._lost_after
+            await self.around.queue.put(Position(self.kind, version, listed=True, exact=exact, skipped_after=skipped))
+            self.version, self._lost_after, self._differs, self._delay = version, "", False, FIRST_DELAY
 
     async def _known(self) -> dict[tuple[str, str], tuple[str, str]]:
         if self._are_events:
@@ -205,7 +219,7 @@ class Follower:
             if before == (meta.uid, meta.resource_version):
                 continue
             kept = document(raw, self.kind)
-            exact = exact and kept.exact
+            exact, self._differs = exact and kept.exact, True
             key = self._key(meta.namespace, meta.name)
             if before and before[0] != meta.uid:
                 items.append(Record(key, None))
@@ -292,7 +306,7 @@ class Follower:
         if not (version.isdigit() and self.version.isdigit()):
             return bool(version)
         if int(version) < int(self.version):
-            raise Disorder("the watch went backwards", reason="disorder")
+            raise Disorder("the watch went backwards", reason="disorder", after=int(version) - 1)
         return int(version) > int(self.version)
 
 

@@ -16,13 +16,15 @@ OVERHEAD = 500
 class Position:
     """How far a kind has been followed once everything before this item is written.
 
-    `listed`: a complete list ended here; `exact` says whether all of it could be stored as the cluster sent it.
+    `listed`: a complete list ended here; `exact` says whether all of it could be stored as the cluster sent it. `skipped_after`: what
+    happened between that version ("" is unknown) and the list is only known by its outcome; None when nothing was skipped.
     """
 
     kind: Kind
     resource_version: str
     listed: bool = False
     exact: bool = True
+    skipped_after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,8 @@ def _apply(owner: Owner, item: Item) -> None:
         case Beat():
             sync.beat(owner.cluster, item.moment, item.revision, item.phases)
         case Position():
+            if item.skipped_after is not None:
+                sync.mark_gap(owner.cluster, owner.name, item.kind, item.skipped_after, item.resource_version)
             sync.listed(owner.cluster, item.kind, item.resource_version, exact=item.exact)
 
 

@@ -218,6 +218,20 @@ def versions(cluster: Cluster, kind: Kind, asked: Asked) -> list[Version]:
         return [Version(*row) for row in cursor.fetchall()]
 
 
+_GAPS = """
+SELECT since, until FROM storage_gap
+WHERE cluster_id = %s AND resource_type = %s AND until >= coalesce(%s, '-infinity') AND since < coalesce(%s, 'infinity')
+ORDER BY until DESC LIMIT 100
+"""
+
+
+def gaps(cluster: Cluster, kind: Kind, since: datetime | None, until: datetime | None) -> list[tuple[datetime, datetime]]:
+    """(since, until) of the times within [since, until) of whose changes only the outcome is known, newest first, at most a hundred."""
+    with connection.cursor() as cursor:
+        cursor.execute(_GAPS, [cluster.name, resource_type(kind), since, until])
+        return [(row[0], row[1]) for row in cursor.fetchall()]
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A version as it is kept: its place in the log, when it was written, the document."""

@@ -98,6 +98,19 @@ def listed(cluster: int, kind: Kind, resource_version: str, *, exact: bool) -> N
     KindSync.objects.update_or_create(cluster_id=cluster, group=kind.group, plural=kind.plural, defaults=values)
 
 
+def mark_gap(cluster: int, cluster_name: str, kind: Kind, after: str, upto: str) -> None:
+    """Note that the log shows only the outcome of what happened after a version, until a list; nothing for a kind that is new to us."""
+    with connection.cursor() as cursor:
+        cursor.execute(_MARK_GAP, [cluster_name, after, upto, cluster, kind.group, kind.plural])
+
+
+_MARK_GAP = """
+INSERT INTO storage_gap (cluster_id, resource_type, after_version, to_version, since, until)
+SELECT %s, resource_type, %s, %s, greatest(listed_at, changed_at), clock_timestamp() FROM storage_kind_sync
+WHERE cluster_id = %s AND "group" = %s AND plural = %s AND listed_at IS NOT NULL
+"""
+
+
 def inexact(cluster: int, kind: Kind) -> None:
     """From now on the kind is read live: a document of it is not in the store as the cluster has it."""
     KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).update(exact=False)

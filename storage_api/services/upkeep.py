@@ -62,7 +62,9 @@ def drop_partitions(today: date, *, keep_days: int) -> list[date]:
             cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_WAIT)))
             cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(_name(day))))
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM storage_change_other WHERE at < %s", [datetime(oldest.year, oldest.month, oldest.day, tzinfo=UTC)])
+        midnight = datetime(oldest.year, oldest.month, oldest.day, tzinfo=UTC)
+        cursor.execute("DELETE FROM storage_change_other WHERE at < %s", [midnight])
+        cursor.execute("DELETE FROM storage_gap WHERE until < %s", [midnight])
     return expired
 
 

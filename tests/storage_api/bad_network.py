@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import random
 import threading
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ class BadNetwork:
         self.server = server
         self.bad = False
         self.struck: dict[str, int] = {}
+        # Versions of events that were swallowed, and nobody on the other side can know.
+        self.swallowed: set[int] = set()
         self._dice = random.Random(0)
         self._session: aiohttp.ClientSession | None = None
         self.kubeconfig_yaml = ""
@@ -96,6 +99,8 @@ class BadNetwork:
                     continue
                 if fault == "stall":
                     await asyncio.sleep(0.3)
+                if fault == "drop":
+                    self.swallowed.add(int(json.loads(line)["object"]["metadata"]["resourceVersion"]))
                 times = {"drop": 0, "twice": 2}.get(fault, 1)
                 await response.write(line * times + held)
                 held = b""

@@ -20,7 +20,7 @@ def emptied(transactional_db: None) -> Iterator[None]:
 
 def _empty() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE storage_resource, storage_change")
+        cursor.execute("TRUNCATE storage_resource, storage_change, storage_gap")
 
 
 @pytest.fixture
