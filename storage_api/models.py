@@ -256,6 +256,9 @@ class KindSync(models.Model):
     resource_type = models.TextField()
     phase = models.TextField(choices=Phase.choices, default=Phase.LISTING)
     resource_version = models.TextField(default="", blank=True)
+    lost_after = models.TextField(
+        default="", blank=True, help_text="While resource_version is empty: the last version before the watch was lost."
+    )
     listed_at = models.DateTimeField(null=True)
     changed_at = models.DateTimeField(null=True)
     exact = models.BooleanField(default=True, help_text="False while a document of the kind cannot be stored as it is.")

@@ -18,7 +18,7 @@ from clusters.streams import StreamClient
 from kubegale.errors import ClusterUnavailable, DomainError, Expired, Forbidden, Invalid, MethodNotAllowed, NotFound, TooManyRequests
 from storage_api.collector import reports
 from storage_api.collector.documents import UNREADABLE, Meta, document, head
-from storage_api.collector.queue import Inexact, Item, Position, Queue
+from storage_api.collector.queue import Inexact, Item, Lost, Position, Queue
 from storage_api.kinds import EVENTS, resource_type
 from storage_api.models import KindSync
 from storage_api.services import sync
@@ -83,7 +83,7 @@ FRAMES = msgspec.json.Decoder(Frame)
 class Follower:
     """Follows one kind; `phase` and `error` say how that goes, `open_since` since when its watch stands (loop time)."""
 
-    def __init__(self, around: Surroundings, kind: Kind, version: str = "") -> None:
+    def __init__(self, around: Surroundings, kind: Kind, version: str = "", lost_after: str = "") -> None:
         self.around = around
         self.kind = kind
         self.version = version
@@ -93,7 +93,7 @@ class Follower:
         self.error = ""
         self._delay = FIRST_DELAY
         self._relist_at = self._next_relist()
-        self._lost_after = ""
+        self._lost_after = lost_after
         # Lists that broke off count too: what they found is written already.
         self._differs = False
 
@@ -109,7 +109,7 @@ class Follower:
                 raise
             except (Expired, Disorder) as error:
                 self._failed(error, Phase.LISTING)
-                self._lose_place(error)
+                await self._lose_place(error)
                 await self._wait(error)
             except (NotFound, MethodNotAllowed) as error:
                 self._failed(error, Phase.REFUSED)
@@ -120,14 +120,15 @@ class Follower:
                 await self._wait(error)
             except DomainError as error:
                 if _is_too_new(error):
-                    self._lose_place(error)
+                    await self._lose_place(error)
                 self._failed(error, Phase.RECONNECTING)
                 await self._wait(error)
 
-    def _lose_place(self, error: DomainError) -> None:
+    async def _lose_place(self, error: DomainError) -> None:
         """The watch cannot go on: only a list can tell how things stand, and what was between is not known."""
         self._lost_after = str(error.details.get("after") or self.version or self._lost_after)
         self.version = ""
+        await self.around.queue.put(Lost(self.kind, self._lost_after))
 
     def _failed(self, error: DomainError, phase: str) -> None:
         self.phase, self.error = phase, error.message

@@ -24,7 +24,7 @@ from kubegale.errors import DomainError
 from storage_api.collector.follower import Pace
 from storage_api.collector.session import Rhythm, Session
 from storage_api.collector.writer import Owner
-from storage_api.services import leases
+from storage_api.services import leases, sync
 from storage_api.services.leases import Lease
 from storage_api.services.sync import Fenced
 
@@ -94,11 +94,12 @@ class Collector:
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
-            await asyncio.wait([call])
+            await asyncio.gather(call, return_exceptions=True)
             raise
 
     async def run(self) -> None:
         """Until stopped."""
+        tidying = asyncio.create_task(self._tidy())
         try:
             while not self._stopping.is_set():
                 await self._turn()
@@ -108,7 +109,19 @@ class Collector:
                 except TimeoutError:
                     pass
         finally:
+            tidying.cancel()
+            await asyncio.wait([tidying])
             await self._end()
+
+    async def _tidy(self) -> None:
+        """Take out what is stored of clusters that are registered no longer."""
+        while True:
+            try:
+                while name := await self.database(sync.take_out_removed):
+                    log.info("%s: registered no longer, its rows are deleted", name)
+            except DatabaseError as error:
+                log.warning("the database does not answer: %s", str(error).splitlines()[:1])
+            await asyncio.sleep(self.options.lease)
 
     async def _turn(self) -> None:
         try:

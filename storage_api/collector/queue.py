@@ -35,6 +35,14 @@ class Inexact:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """The kind's watch broke for good; what happened after that version has to be found by a list, whoever makes it."""
+
+    kind: Kind
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class Gone:
     """The cluster no longer serves the kind."""
 
@@ -57,7 +65,7 @@ class Mark:
     reached: "asyncio.Future[None]"
 
 
-Item = Record | EventReport | Position | Inexact | Gone | Beat | Mark
+Item = Record | EventReport | Position | Inexact | Lost | Gone | Beat | Mark
 
 
 def _size(item: Item) -> int:

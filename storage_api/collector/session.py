@@ -54,6 +54,7 @@ class Session:
         self._phases: dict[Kind, tuple[str, str]] = {}
         self._revision = ""
         self._versions: dict[Kind, str] = {}
+        self._lost: dict[Kind, str] = {}
         self._crds_at = ""
 
     async def run(self) -> None:
@@ -61,7 +62,7 @@ class Session:
         self._revision, known = await self._database(sync.begin, self.owner.cluster, self.owner.token, self.owner.name)
         for row in known:
             kind = Kind(row.kind, row.plural, row.group, row.version, row.namespaced)
-            self._versions[kind] = row.resource_version
+            self._versions[kind], self._lost[kind] = row.resource_version, row.lost_after
             self._phases[kind] = (row.phase, row.error)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -110,7 +111,7 @@ class Session:
             await self._queue.put(Gone(kind))
         for kind in found.kinds:
             if kind not in self._followers:
-                follower = Follower(self._around, kind, self._versions.pop(kind, ""))
+                follower = Follower(self._around, kind, self._versions.pop(kind, ""), self._lost.pop(kind, ""))
                 self._followers[kind] = (follower, tasks.create_task(follower.run()))
 
     async def _stop(self, kind: Kind) -> None:

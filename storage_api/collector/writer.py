@@ -7,7 +7,7 @@ from django.db import transaction
 
 from clusters.kinds import Kind
 from kubegale.errors import Invalid
-from storage_api.collector.queue import Beat, Gone, Inexact, Item, Position
+from storage_api.collector.queue import Beat, Gone, Inexact, Item, Lost, Position
 from storage_api.kinds import resource_type
 from storage_api.services import bulk, events, sync
 from storage_api.services.bulk import Record
@@ -84,6 +84,8 @@ def _apply(owner: Owner, item: Item) -> None:
             events.add_event(item)
         case Inexact():
             sync.inexact(owner.cluster, item.kind)
+        case Lost():
+            sync.lost(owner.cluster, item.kind, item.after)
         case Gone():
             sync.sweep(owner.name, resource_type(item.kind))
             sync.forget(owner.cluster, item.kind)
@@ -102,6 +104,8 @@ def _advance(owner: Owner, items: Iterable[Item]) -> None:
     for item in items:
         if isinstance(item, Position):
             last[item.kind] = item
+        elif isinstance(item, Lost):
+            last.pop(item.kind, None)
     for kind, position in last.items():
         sync.advance(owner.cluster, kind, position.resource_version, changed=resource_type(kind) in changed)
 

@@ -19,7 +19,7 @@ from storage_api.services.snapshot import ORDER, WIRE, scope
 from storage_api.services.upkeep import partitions
 
 _LATEST = """
-SELECT op, data::text FROM storage_change
+SELECT op, data::text FROM storage_past
 WHERE cluster_id = %s AND resource_type = %s AND namespace = %s AND resource_name = %s AND at <= %s ORDER BY seq DESC LIMIT 1
 """
 _UNCHANGED = """
@@ -33,7 +33,10 @@ _BEGINNING = """
 SELECT (SELECT at FROM storage_change WHERE cluster_id = %s AND resource_type = %s ORDER BY seq LIMIT 1),
        (SELECT min(listed_at) FROM storage_kind_sync WHERE cluster_id = %s AND "group" = %s AND plural = %s)
 """
-_OLDER = "SELECT 1 FROM storage_resource WHERE cluster_id = %s AND resource_type = %s AND change_time < %s LIMIT 1"
+_OLDER = """
+SELECT 1 FROM storage_resource WHERE cluster_id = %s AND resource_type = %s AND change_time < %s
+UNION ALL SELECT 1 FROM storage_base WHERE cluster_id = %s AND resource_type = %s LIMIT 1
+"""
 AHEAD = timedelta(minutes=1)
 
 
@@ -81,10 +84,10 @@ def check_beginning(cluster: Cluster, kind: Kind, at: datetime) -> None:
     since = min((known for known in (first, listed) if known is not None), default=None)
     if since is not None and at >= since:
         return
-    # Rows older than the log were collected before it began: their kind did not change until what is known of it.
+    # Rows older than the log, and the base that its expired days left, were collected before it began.
     days = partitions()
     kept = datetime(days[0].year, days[0].month, days[0].day, tzinfo=UTC) if days else None
-    if kept is None or at < kept or not _one(_OLDER, cluster.name, stored_as, kept):
+    if kept is None or at < kept or not _one(_OLDER, cluster.name, stored_as, kept, cluster.name, stored_as):
         raise Expired("nothing is kept of this kind" + (f" before {since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if since else ""))
 
 
@@ -92,13 +95,13 @@ _THEN = sql.SQL("""(
   SELECT p.namespace, p.resource_name, p.data, p.data #>> '{{spec,nodeName}}' AS node_name, p.data #>> '{{status,phase}}' AS status,
          p.data #>> '{{status,podIP}}' AS pod_ip
   FROM (
-    SELECT DISTINCT ON (c.namespace, c.resource_name) c.op, c.namespace, c.resource_name, c.data FROM storage_change c
+    SELECT DISTINCT ON (c.namespace, c.resource_name) c.op, c.namespace, c.resource_name, c.data FROM storage_past c
     WHERE c.cluster_id = %s AND c.resource_type = %s AND c.at <= %s ORDER BY c.namespace, c.resource_name, c.seq DESC
   ) p WHERE p.op <> 'delete'
   UNION ALL
   SELECT x.namespace, x.resource_name, x.data, x.node_name, x.status, x.pod_ip FROM storage_resource x
   WHERE x.cluster_id = %s AND x.resource_type = %s AND x.change_time <= %s AND NOT EXISTS (
-    SELECT 1 FROM storage_change c WHERE c.cluster_id = x.cluster_id AND c.resource_type = x.resource_type
+    SELECT 1 FROM storage_past c WHERE c.cluster_id = x.cluster_id AND c.resource_type = x.resource_type
       AND c.namespace = x.namespace AND c.resource_name = x.resource_name AND c.at <= %s)
 ) r""")
 
@@ -164,7 +167,7 @@ _VERSIONS = sql.SQL("""
 SELECT c.seq, c.at, c.op, c.namespace, c.resource_name, coalesce(c.uid, ''), coalesce(c.resource_version, ''), c.written_by,
        p.written_by, {document}, p.document
 FROM storage_change c LEFT JOIN LATERAL (
-  SELECT p.written_by, {before} AS document FROM storage_change p
+  SELECT p.written_by, {before} AS document FROM storage_past p
   WHERE p.cluster_id = c.cluster_id AND p.resource_type = c.resource_type AND p.namespace = c.namespace
     AND p.resource_name = c.resource_name AND p.seq < c.seq AND p.op <> 'delete' AND c.op = 'change' ORDER BY p.seq DESC LIMIT 1
 ) p ON true
@@ -220,7 +223,7 @@ def versions(cluster: Cluster, kind: Kind, asked: Asked) -> list[Version]:
 
 _GAPS = """
 SELECT since, until FROM storage_gap
-WHERE cluster_id = %s AND resource_type = %s AND until >= coalesce(%s, '-infinity') AND since < coalesce(%s, 'infinity')
+WHERE cluster_id = %s AND resource_type = %s AND until >= coalesce(%s::timestamptz, '-infinity') AND since < coalesce(%s::timestamptz, 'infinity')
 ORDER BY until DESC LIMIT 100
 """
 

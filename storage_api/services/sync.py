@@ -61,6 +61,32 @@ def begin(cluster: int, token: int, name: str) -> tuple[str, list[KindSync]]:
     return row.revision, kinds
 
 
+_REMOVED = """
+SELECT s.cluster_id, s.stored_as FROM storage_cluster_sync s JOIN clusters_cluster c ON c.id = s.cluster_id
+WHERE c.deleted_at IS NOT NULL AND s.stored_as <> '' ORDER BY s.cluster_id LIMIT 1 FOR UPDATE OF s SKIP LOCKED
+"""
+_DISOWN = "UPDATE storage_cluster_sync SET token = token + 1, owner = '', stored_as = '' WHERE cluster_id = %s"
+
+
+def take_out_removed() -> str:
+    """Delete the collected rows of one cluster that is registered no longer, logged; its name, or "" when there is none.
+
+    Whoever still writes for it is fenced off. Rows under a name that is another cluster's by now are that one's.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_REMOVED)
+        if (found := cursor.fetchone()) is None:
+            return ""
+        cluster, name = int(found[0]), str(found[1])
+        cursor.execute(_DISOWN, [cluster])
+        kinds = KindSync.objects.filter(cluster_id=cluster)
+        if not Cluster.objects.filter(deleted_at=None, name=name).exists():
+            for kind in kinds:
+                sweep(name, kind.resource_type)
+        kinds.delete()
+    return name
+
+
 def sweep(cluster_name: str, resource_type: str) -> int:
     """Delete every row of a type in a cluster, logged; how many."""
     return resources.delete(Query(RESOURCE, resources.of_type(cluster_name, resource_type)), seconds=SWEEP_SECONDS)
@@ -94,8 +120,13 @@ def listed(cluster: int, kind: Kind, resource_version: str, *, exact: bool) -> N
     """Note a complete list of the kind."""
     values: dict[str, object] = {"version": kind.version, "kind": kind.name, "namespaced": kind.namespaced}
     values["resource_type"] = resource_type(kind)
-    values |= {"resource_version": resource_version, "listed_at": timezone.now(), "exact": exact, "error": ""}
+    values |= {"resource_version": resource_version, "listed_at": timezone.now(), "exact": exact, "error": "", "lost_after": ""}
     KindSync.objects.update_or_create(cluster_id=cluster, group=kind.group, plural=kind.plural, defaults=values)
+
+
+def lost(cluster: int, kind: Kind, after: str) -> None:
+    """Note that the kind must be listed, and after which version nothing is known until then."""
+    KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).update(resource_version="", lost_after=after)
 
 
 def mark_gap(cluster: int, cluster_name: str, kind: Kind, after: str, upto: str) -> None:

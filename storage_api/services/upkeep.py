@@ -5,10 +5,12 @@ from datetime import UTC, date, datetime, timedelta
 from django.db import connection, transaction
 from psycopg2 import sql
 
+from storage_api import rows
 from storage_api.services.writes import execute
 
 DAYS_AHEAD = 7
 LOCK_WAIT = "5s"
+KEEP_SECONDS = 600
 _PREFIX = "storage_change_"
 
 
@@ -51,21 +53,41 @@ def _make(day: date) -> None:
             cursor.execute(statement)
 
 
+_KEY = "cluster_id, resource_type, namespace, resource_name"
+# Of each object that is touched in what goes, the last version before is what the log goes on from; of one that was deleted nothing is.
+_SUPERSEDE = f"DELETE FROM storage_base WHERE ({_KEY}) IN (SELECT {_KEY} FROM {{}} WHERE at < %s)"  # noqa: S608  # a constant
+_KEEP = f"""
+INSERT INTO storage_base
+SELECT * FROM (SELECT DISTINCT ON ({_KEY}) * FROM {{}} WHERE at < %s ORDER BY {_KEY}, seq DESC) last WHERE op <> 'delete'
+"""  # noqa: S608  # a constant
+
+
 def drop_partitions(today: date, *, keep_days: int) -> list[date]:
-    """Drop the days of the change log that are older than `keep_days` full days; 0 keeps everything."""
+    """Drop the days of the change log that are older than `keep_days` full days; 0 keeps everything.
+
+    The last version of each object from before stays, apart from the log, until a newer one takes its place.
+    """
     if keep_days <= 0:
         return []
     oldest = today - timedelta(days=keep_days)
+    midnight = datetime(oldest.year, oldest.month, oldest.day, tzinfo=UTC)
     expired = [day for day in partitions() if day < oldest]
     for day in expired:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_WAIT)))
+            _keep_last(_name(day), midnight)
             cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(_name(day))))
-    with connection.cursor() as cursor:
-        midnight = datetime(oldest.year, oldest.month, oldest.day, tzinfo=UTC)
+    with transaction.atomic(), connection.cursor() as cursor:
+        _keep_last("storage_change_other", midnight)
         cursor.execute("DELETE FROM storage_change_other WHERE at < %s", [midnight])
         cursor.execute("DELETE FROM storage_gap WHERE until < %s", [midnight])
     return expired
+
+
+def _keep_last(table: str, before: datetime) -> None:
+    with rows.long_statement(KEEP_SECONDS), connection.cursor() as cursor:
+        for statement in (_SUPERSEDE, _KEEP):
+            cursor.execute(sql.SQL(statement).format(sql.Identifier(table)), [before])
 
 
 def expire(table: str, *, time_column: str, now: datetime, max_days: int, max_count: int) -> int:

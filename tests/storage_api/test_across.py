@@ -99,6 +99,14 @@ def test_one_kind_is_listed_over_all_clusters(admin: Caller, fleet: tuple[Cluste
     assert admin.data("GET", "multicluster/resources/secrets")["items"][0]["data"] == {"k": "***"}
 
 
+def test_an_owner_is_found_in_whichever_place_it_is_named(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+    kind, text = thing("Pod", "shared", "shop", owner="somebody")
+    text["metadata"]["ownerReferences"] += [{"uid": "another"}, {"uid": "shop-ReplicaSet-web-1"}]
+    bulk.write([Record(Key(fleet[0].name, kind, "shop", "shared"), orjson.dumps(text))])
+    for owner, found in (("another", 1), ("somebody", 1), ("shop-Deployment-web", 4)):
+        assert len(admin.data("GET", "multicluster/resources/pods", owner=owner)["items"]) == found
+
+
 def test_an_owner_finds_what_it_owns_at_any_depth(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
     assert len(admin.data("GET", "multicluster/resources/pods", owner="shop-Deployment-web")["items"]) == 3
     assert len(admin.data("GET", "multicluster/resources/replicasets", owner="shop-Deployment-web")["items"]) == 1

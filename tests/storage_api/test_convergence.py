@@ -33,6 +33,17 @@ def _others(server: RunningCluster) -> tuple[str, ...]:
     return tuple(found | {f"{plural}.{group}".rstrip(".") for group, plural in NOT_STORED})
 
 
+@dataclass(frozen=True)
+class Deed:
+    """Something that was done in a cluster."""
+
+    revision: int
+    kind: str
+    name: str
+    uid: str
+    deleted: bool
+
+
 @dataclass
 class Lane:
     """One cluster behind its bad network, and everything that ever happened in it."""
@@ -40,7 +51,7 @@ class Lane:
     name: str
     server: RunningCluster
     network: BadNetwork
-    happened: list[tuple[int, str, str, str]] = field(default_factory=list)
+    happened: list[Deed] = field(default_factory=list)
 
     def change(self, dice: random.Random) -> None:
         """One object comes, changes, goes, or is replaced by another of its name."""
@@ -57,8 +68,7 @@ class Lane:
             self._note(store.put(storage, body), storage)
 
     def _note(self, record: Record, storage: str, *, deleted: bool = False) -> None:
-        state = f"delete {record.uid}" if deleted else f"put {record.revision}"
-        self.happened.append((record.revision, TYPES[storage], record.name, state))
+        self.happened.append(Deed(record.revision, TYPES[storage], record.name, record.uid, deleted))
 
     def bad_day(self, seed: int) -> None:
         """Changes while the network is bad; afterwards the store must become true."""
@@ -72,21 +82,23 @@ class Lane:
         self.network.recover()
         wait_true(self.server, self.name, only=KINDS)
 
-    def holes(self) -> list[tuple[int, str, str, str]]:
+    def holes(self) -> list[Deed]:
         """What happened, is not in the log, lies in no marked gap, and was not swallowed without a trace."""
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT resource_type, resource_name, op, uid, resource_version FROM storage_change WHERE cluster_id = %s", [self.name]
-            )
-            logged = {(row[0], row[1], f"delete {row[3]}" if row[2] == "delete" else f"put {row[4]}") for row in cursor.fetchall()}
+            cursor.execute("SELECT resource_type, uid, op, resource_version FROM storage_change WHERE cluster_id = %s", [self.name])
+            rows = cursor.fetchall()
             cursor.execute("SELECT resource_type, after_version, to_version FROM storage_gap WHERE cluster_id = %s", [self.name])
             gaps = [(row[0], int(row[1] or 0), int(row[2])) for row in cursor.fetchall()]
+        written = {(kind, int(version)) for kind, _, op, version in rows if op != "delete"}
+        deleted = {(kind, uid) for kind, uid, op, _ in rows if op == "delete"}
+        # What was never seen cannot be seen to go.
+        seen = {(kind, uid) for kind, uid, _, _ in rows}
         return [
             deed
             for deed in self.happened
-            if deed[1:] not in logged
-            and deed[0] not in self.network.swallowed
-            and not any(kind == deed[1] and after < deed[0] <= upto for kind, after, upto in gaps)
+            if ((deed.kind, deed.uid) in seen - deleted if deed.deleted else (deed.kind, deed.revision) not in written)
+            and deed.revision not in self.network.swallowed
+            and not any(kind == deed.kind and after < deed.revision <= upto for kind, after, upto in gaps)
         ]
 
 

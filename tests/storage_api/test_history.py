@@ -202,3 +202,30 @@ def test_events_are_read_as_they_were(admin: Caller, cluster: Cluster) -> None:
     store(pod("web", "Running"))
     later = datetime.now(UTC).isoformat()
     assert names(admin.data("GET", "pods/web/events", cluster_id=cluster.pk, namespace="shop", at=later)) == ["web"]
+
+
+def backdate(days: int) -> None:
+    """Make everything stored so far that many days older, as if it had come then."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE storage_change SET at = at - %s * interval '1 day'", [days])
+        cursor.execute("UPDATE storage_resource SET change_time = change_time - %s * interval '1 day'", [days])
+
+
+def test_the_past_of_what_never_changes_outlives_the_log(admin: Caller, cluster: Cluster) -> None:
+    today = datetime.now(UTC)
+    upkeep.make_partitions(today.date() - timedelta(days=7), days=8)
+    store(pod("web", "Pending"), pod("db", "Running"), pod("gone", "Running"))
+    store(pod("web", "Running"), gone="gone")
+    backdate(10)
+    upkeep.drop_partitions(today.date(), keep_days=7)
+    assert admin.data("GET", "history", cluster_id=cluster.pk, kind="Pod")["items"] == []
+    store(pod("web", "Failed"), pod("db", "Failed"))
+    store(gone="db")
+    yesterday = {"cluster_id": cluster.pk, "at": (today - timedelta(days=1)).isoformat()}
+    assert names(admin.data("GET", "pods", **yesterday)) == ["db", "web"]
+    assert admin.data("GET", "pods/web", namespace="shop", **yesterday)["status"]["phase"] == "Running"
+    (change, _) = admin.data("GET", "history", cluster_id=cluster.pk, kind="Pod", namespace="shop", name="db")["items"][::-1]
+    assert [each["to"] for each in change["changes"]] == ["Failed"]
+    backdate(9)
+    upkeep.drop_partitions(today.date(), keep_days=7)
+    assert names(admin.data("GET", "pods", **yesterday)) == ["web"], "what was deleted before the log begins is no more"

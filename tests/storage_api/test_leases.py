@@ -92,3 +92,15 @@ def test_a_renamed_cluster_is_collected_under_its_new_name(server: RunningCluste
         services.update(watched, {"name": "renamed"})
         wait_true(server, "renamed", seconds=60)
         eventually(lambda: not in_store("watched"))
+
+
+def test_the_rows_of_a_cluster_that_is_removed_go_and_its_namesake_keeps_its_own(server: RunningCluster, watched: Cluster) -> None:
+    server.load("configmaps", [config_map("same")])
+    with process(COLLECTOR_LEASE_SECONDS="1"):
+        wait_true(server, "watched", seconds=60)
+        services.remove(watched)
+        eventually(lambda: not in_store("watched"))
+        assert replayed("watched") == {}, "the log tells of the deletions"
+        services.register(name="watched", kubeconfig_text=server.kubeconfig_yaml)
+        wait_true(server, "watched", seconds=60)
+    assert replayed("watched") == in_store("watched")
