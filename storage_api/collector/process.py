@@ -94,7 +94,9 @@ class Collector:
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
-            await asyncio.gather(call, return_exceptions=True)
+            await asyncio.wait([call])
+            if not call.cancelled() and (error := call.exception()):
+                log.info("what was no longer waited for failed: %s", str(error).splitlines()[:1])
             raise
 
     async def run(self) -> None:

@@ -155,14 +155,14 @@ _THEN = sql.SQL("""(
          storage_moment(f.data #> '{{metadata,creationTimestamp}}') AS created
   FROM (
     SELECT p.cluster_id, p.resource_type, p.namespace, p.resource_name, p.data FROM (
-      SELECT DISTINCT ON (c.cluster_id, c.namespace, c.resource_name) c.* FROM storage_change c
+      SELECT DISTINCT ON (c.cluster_id, c.namespace, c.resource_name) c.* FROM storage_past c
       WHERE c.cluster_id = ANY (%s) AND c.resource_type = %s AND c.at <= %s
       ORDER BY c.cluster_id, c.namespace, c.resource_name, c.seq DESC
     ) p WHERE p.op <> 'delete'
     UNION ALL
     SELECT x.cluster_id, x.resource_type, x.namespace, x.resource_name, x.data FROM storage_resource x
     WHERE x.cluster_id = ANY (%s) AND x.resource_type = %s AND x.change_time <= %s AND NOT EXISTS (
-      SELECT 1 FROM storage_change c WHERE c.cluster_id = x.cluster_id AND c.resource_type = x.resource_type
+      SELECT 1 FROM storage_past c WHERE c.cluster_id = x.cluster_id AND c.resource_type = x.resource_type
         AND c.namespace = x.namespace AND c.resource_name = x.resource_name AND c.at <= %s)
   ) f
 ) r""")

@@ -223,7 +223,8 @@ def versions(cluster: Cluster, kind: Kind, asked: Asked) -> list[Version]:
 
 _GAPS = """
 SELECT since, until FROM storage_gap
-WHERE cluster_id = %s AND resource_type = %s AND until >= coalesce(%s::timestamptz, '-infinity') AND since < coalesce(%s::timestamptz, 'infinity')
+WHERE cluster_id = %s AND resource_type = %s
+  AND until >= coalesce(%s::timestamptz, '-infinity') AND since < coalesce(%s::timestamptz, 'infinity')
 ORDER BY until DESC LIMIT 100
 """
 

@@ -80,7 +80,7 @@ class Lane:
                 self.server.compact()
             time.sleep(dice.random() * 0.03)
         self.network.recover()
-        wait_true(self.server, self.name, only=KINDS)
+        wait_true(self.server, self.name, only=KINDS, seconds=60)
 
     def holes(self) -> list[Deed]:
         """What happened, is not in the log, lies in no marked gap, and was not swallowed without a trace."""
@@ -127,11 +127,13 @@ def test_the_store_becomes_true_again_after_every_bad_day(emptied: None) -> None
             network = stack.enter_context(bad_network(server))
             services.register(name=f"shaky-{number}", kubeconfig_text=network.kubeconfig_yaml)
             lanes.append(Lane(f"shaky-{number}", server, network))
-        options = quick(pace={"relist": 0.8, "silence": 1.0, "page": 5}, rhythm={"exclude": _others(lanes[0].server), "discovery": 1.0})
+        options = quick(
+            lease=10.0, pace={"relist": 0.8, "silence": 1.0, "page": 5}, rhythm={"exclude": _others(lanes[0].server), "discovery": 1.0}
+        )
         with collecting(options), ThreadPoolExecutor(len(lanes)) as threads:
             days = [range(FIRST_SEED + number, FIRST_SEED + RUNS, len(lanes)) for number in range(len(lanes))]
             for lane in lanes:
-                wait_true(lane.server, lane.name, only=KINDS)
+                wait_true(lane.server, lane.name, only=KINDS, seconds=60)
             list(threads.map(_live_through, lanes, days))
         struck = {fault for lane in lanes for fault in lane.network.struck}
         assert struck >= {*ANSWERS, *FRAMES} or RUNS < LANES, struck
