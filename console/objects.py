@@ -24,6 +24,8 @@ MEASURED = frozenset({"pods", "nodes"})
 DRAWN = frozenset({"namespaces", "ingresses", "services", "deployments", "statefulsets", "daemonsets", "cronjobs", "jobs", "pods"})
 SHELLS = frozenset({"pods", "nodes"})
 MOST_EVENTS = 100
+# What makes htmx ask no more.
+STOP_ASKING = 286
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +161,16 @@ def _event(place: Place, one: Object) -> dict[str, Any]:
 @require_GET
 @signed_in
 def beside(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
-    """What belongs to the object: loaded into its summary after that is shown."""
+    """What belongs to the object and how it is doing: loaded into its summary after that is shown, and again while it is open."""
     place = at(cluster, plural, namespace, name)
-    item = call(request, "GET", place.path, query=place.query).data
-    context = {"cluster_id": cluster, "groups": related.of(request, place, item), "place": place}
+    try:
+        item = call(request, "GET", place.path, query=place.query).data
+    except Refused as refused:
+        if refused.code != 1004:
+            raise
+        return page(request, "console/parts/related.html", {"cluster_id": cluster, "place": place, "gone": True}, status=STOP_ASKING)
+    word, tone = health.of(place.plural, item)
+    context = {"cluster_id": cluster, "groups": related.of(request, place, item), "place": place, "state": word, "tone": tone}
     try:
         context["events"] = told(request, place, 8)
     except Refused as refused:

@@ -203,6 +203,23 @@ def test_deleting_names_what_goes_along_and_asks_for_the_name(
     apiserver.wait(lambda: apiserver.get("deployments.apps", "web", space) is None)
 
 
+def test_an_open_page_follows_its_object_to_the_end(
+    walk: Walk, put: Put, admin: Caller, cluster: Cluster, space: str, apiserver: RunningCluster
+) -> None:
+    put("deployments", workload(replicas=1))
+    apiserver.wait(lambda: len(pods_of(apiserver, space)) == 1)
+    page = walk.open(f"/clusters/{cluster.pk}/deployments/{space}/web")
+    expect(page.locator("#state")).to_contain_text("Ready")
+    admin.data("POST", "deployments/web/pause", {"cluster_id": cluster.pk, "namespace": space})
+    # Coming back to a tab asks at once; an open one asks every ten seconds.
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#state")).to_contain_text("Paused")
+    admin.data("DELETE", "deployments/web", cluster_id=cluster.pk, namespace=space)
+    apiserver.wait(lambda: apiserver.get("deployments.apps", "web", space) is None)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.get_by_text("It is gone from the cluster.")).to_be_visible()
+
+
 def test_the_pages_of_an_object_fit_a_telephone(
     walker: Callable[..., Walk], person: Any, put: Put, cluster: Cluster, space: str, apiserver: RunningCluster
 ) -> None:
