@@ -23,16 +23,17 @@ BUSY_REASONS = ("ContainerCreating", "PodInitializing", "Pending", "Terminating"
 
 def get(item: Any, *path: str) -> Any:
     """What stands at a path, or None."""
-    for name in path:
-        if not isinstance(item, Mapping):
-            return None
-        item = item.get(name)
+    try:
+        for name in path:
+            item = item.get(name)
+    except AttributeError:
+        return None
     return item
 
 
 def rows(value: Any) -> list[Mapping[str, Any]]:
     """A list of mappings, whatever was there."""
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def condition(item: Object, kind: str) -> Mapping[str, Any]:

@@ -1,6 +1,9 @@
 """States in the viewer's language: the words that Kubernetes and KubeGale use for how things are; reasons stay as they are."""
 
+from functools import lru_cache
+
 from django.utils.functional import Promise
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 SAID: dict[str, Promise] = {
@@ -47,5 +50,10 @@ SAID: dict[str, Promise] = {
 
 def said(word: str) -> str:
     """The word for a state; one that nobody translates is said as it is."""
-    found = SAID.get(word)
-    return word if found is None else str(found)
+    return _of(get_language() or "").get(word, word)
+
+
+@lru_cache(maxsize=8)
+def _of(language: str) -> dict[str, str]:
+    """All of them in one language: a table asks for hundreds."""
+    return {word: str(text) for word, text in SAID.items()}

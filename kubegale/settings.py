@@ -191,6 +191,8 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_COOKIES = env.boolean("SECURE_COOKIES", False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_HTTPONLY = True
+# Read out of the cache, kept in the database: each page of the console asks for one.
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 if env.boolean("BEHIND_TLS_PROXY", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 AUTH_PASSWORD_VALIDATORS = [

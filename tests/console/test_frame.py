@@ -1,9 +1,12 @@
 """What holds for every page: its policy, no inline script or style, the frame around it, finding things, all clusters."""
 
+import gzip
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from django.contrib.auth.models import User
+from django.contrib.staticfiles import finders
 from django.test import Client
 from django.urls import URLPattern
 
@@ -85,3 +88,30 @@ def test_a_person_without_rights_sees_an_empty_house(cluster: Cluster) -> None:
         assert answer.status_code in (200, 403), address
         assert cluster.name not in answer.content.decode(), address
     assert client.post("/clusters/register", {"name": "x", "kubeconfig": "y", "act": "save"}).status_code == 403
+
+
+def test_pages_weigh_less_than_300_kilobytes_compressed(visitor: Client, cluster: Cluster) -> None:
+    for address in addresses(cluster):
+        answer = visitor.get(address)
+        if not answer["Content-Type"].startswith("text/html") or address.endswith(("/terminal", "/create", "/edit")):
+            continue
+        page = answer.content.decode()
+        wanted = {*re.findall(r'(?:src|href)="/static/([^"]+)"', page)}
+        while more := {found for name in wanted for found in imported(name)} - wanted:
+            wanted |= more
+        weight = sum(len(gzip.compress(content)) for content in [answer.content, *(static(name) for name in wanted)])
+        assert weight < 300_000, (address, weight, wanted)
+
+
+def static(name: str) -> bytes:
+    """A static file as it is served."""
+    path = finders.find(name)
+    assert isinstance(path, str), name
+    return Path(path).read_bytes()
+
+
+def imported(name: str) -> set[str]:
+    """The modules that a script of ours loads."""
+    if not name.startswith("console/js/"):
+        return set()
+    return {f"console/js/{found}" for found in re.findall(r'from "\./([^"]+)"', static(name).decode())}
