@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
-from console import health, objects
+from console import health, objects, words
 from console.cells import clean
 from console.drawing import Drawing, drawn
 from console.gateway import call
@@ -60,12 +60,12 @@ def picture(place: Place, found: Mapping[str, Any]) -> dict[str, Any]:
     lines += [(owner, key) for key, (owner, _count) in folded.items()]
     columns = {one: _column(vertex, edges) for one, vertex in shown.items()} | dict.fromkeys(folded, COLUMNS["pod"])
     graph = drawn(columns, lines) if len(columns) <= MOST_DRAWN else drawn({}, [])
-    words = {(source, target): str(RELATIONS.get(relation, relation)) for source, target, relation in edges}
+    told = {(source, target): str(RELATIONS.get(relation, relation)) for source, target, relation in edges}
     return {
         "graph": graph,
         "boxes": _boxes(place, graph, vertices, folded),
-        "lines": [(line, words.get((line.source, line.target), str(RELATIONS["owns"]))) for line in graph.lines],
-        "sentences": [(_said(place, vertices[one]), words[one, other], _said(place, vertices[other])) for one, other, _relation in edges],
+        "lines": [(line, told.get((line.source, line.target), str(RELATIONS["owns"]))) for line in graph.lines],
+        "sentences": [(_said(place, vertices[one]), told[one, other], _said(place, vertices[other])) for one, other, _relation in edges],
         "too_many": len(columns) > MOST_DRAWN,
         "nothing": not vertices,
         "truncated": found["truncated"],
@@ -80,7 +80,7 @@ def _state(vertex: Mapping[str, Any]) -> dict[str, str]:
     if vertex["presence"] == "unread" or vertex["layer"] in ("entry", "service", "configuration"):
         return {"word": "", "tone": "idle"}
     word, tone = health.of(vertex["plural"], vertex["object"])
-    return {"word": word, "tone": tone}
+    return {"word": words.said(word), "tone": tone}
 
 
 def _folded(vertices: Vertices, edges: list[tuple[str, str, str]]) -> tuple[Vertices, Folds]:

@@ -74,7 +74,8 @@ function draw(chart, names, columns) {
       width: place.clientWidth || 300,
       height: 220,
       cursor: { points: { size: 6 } },
-      scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+      // One number alone has no width: at least a minute is shown.
+      scales: { x: { range: (_, low, high) => [Math.min(low, high - 60), high] }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
       axes: [{ ...axis, values: clock }, { ...axis, incrs: chart.unit === "bytes" ? POWERS : undefined, size: 74, values: (_, ticks) => ticks.map((tick) => SHORT[chart.unit](tick)) }],
       series: [{ label: texts.time, value: (_, value) => (value ? written(new Date(value * 1000)) : "–") }, ...series(chart, names)],
     },

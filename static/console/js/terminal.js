@@ -55,6 +55,7 @@ function state(word, tone) {
   const status = byId("terminal-state");
   status.className = `status ${tone}`;
   status.textContent = word;
+  status.hidden = !word;
   const running = tone === "good" || tone === "busy";
   byId("terminal-open").hidden = running;
   byId("terminal-end").hidden = !running;
@@ -211,5 +212,5 @@ reader.addEventListener("change", () => {
   localStorage.setItem("kubegale.reader", reader.checked ? "1" : "0");
 });
 addEventListener("online", () => session && !socket && resume());
-if (config.ask) state(texts.over, "idle");
+if (config.ask) state("", "idle");
 else open();
