@@ -15,6 +15,7 @@ from console.places import at
 
 SPANS = ("15m", "1h", "6h", "24h", "7d")
 POLL_SECONDS = 10
+PROMETHEUS = "prometheus"
 
 
 def _texts() -> dict[str, str]:
@@ -54,45 +55,58 @@ def of_cluster(request: HttpRequest, cluster: int) -> HttpResponse:
 def cluster_data(request: HttpRequest, cluster: int) -> HttpResponse:
     """{"series": {name: {"used": [[seconds, value], …]}}, "source"}: what the API has of a span."""
     span = request.GET.get("span", "1h")
-    found = call(request, "GET", "metrics/stats", query={"cluster_id": cluster, "time_range": span}).data
-    return answered({"source": found["source"], "series": {name: {"used": points} for name, points in found["series"].items()}})
+    return _past(call(request, "GET", "metrics/stats", query={"cluster_id": cluster, "time_range": span}).data)
 
 
 @require_GET
 @signed_in
 def of_object(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
-    """The page of a pod or a node: its use from now on, beside what it asked for and may take."""
+    """The page of a pod or a node: its past where a Prometheus knows it, else its use from now on beside what it asked for."""
     if plural not in objects.MEASURED:
         return missing(request)
     place = at(cluster, plural, namespace, name)
     context = objects.frame(request, place, "metrics")
     charts = [{"key": "cpu", "title": _("Processors"), "unit": "cores"}, {"key": "memory", "title": _("Memory"), "unit": "bytes"}]
-    config = {"source": f"{place.address}/metrics/data", "charts": charts, "live": POLL_SECONDS, "texts": _texts()}
-    measured = _measured(request, cluster, plural, place.namespace, name)
-    return page(request, "console/metrics.html", context | {"config": config, "charts": charts, "measured": measured, "is_object": True})
+    source, chosen = _source(request, cluster, plural, place.namespace, name), request.GET.get("span", "")
+    live = POLL_SECONDS if source != PROMETHEUS else False
+    config = {"source": f"{place.address}/metrics/data", "charts": charts, "live": live, "texts": _texts()}
+    context |= {"config": config, "charts": charts, "measured": source != "none", "is_object": True}
+    context |= {} if live else {"spans": SPANS, "span": chosen if chosen in SPANS else "1h"}
+    return page(request, "console/metrics.html", context)
 
 
 @require_GET
 @for_scripts
 def object_data(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
-    """{"now": {name: {"used","asked","limit","has"}}, "source"}: this moment; what nobody measures is null."""
+    """With a span as `cluster_data`; else {"now": {name: {"used","asked","limit","has"}}, "source"}: what nobody measures is null."""
     place = at(cluster, plural, namespace, name)
+    if span := request.GET.get("span"):
+        about = {**_about(plural, place.namespace, name), "time_range": span}
+        return _past(call(request, "GET", "metrics/stats", query={"cluster_id": cluster, **about}).data)
     found = _asked(request, cluster, plural, place.namespace, name)
     return answered({"source": found["source"], "now": _numbers(found["metrics"], plural)})
 
 
+def _past(found: Mapping[str, Any]) -> HttpResponse:
+    return answered({"source": found["source"], "series": {name: {"used": points} for name, points in found["series"].items()}})
+
+
+def _about(plural: str, namespace: str, name: str) -> dict[str, str]:
+    return {"node_name": name} if plural == "nodes" else {"namespace": namespace, "pod_name": name}
+
+
 def _asked(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> Mapping[str, Any]:
-    about = {"node_name": name} if plural == "nodes" else {"namespace": namespace, "pod_name": name}
-    found: Mapping[str, Any] = call(request, "GET", f"metrics/{plural}", query={"cluster_id": cluster, **about}).data
+    query = {"cluster_id": cluster, **_about(plural, namespace, name)}
+    found: Mapping[str, Any] = call(request, "GET", f"metrics/{plural}", query=query).data
     return found
 
 
-def _measured(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> bool:
-    """Whether anybody measures here; a cluster that does not answer is the script's to tell."""
+def _source(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> str:
+    """Who measures here; a cluster that does not answer is the script's to tell."""
     try:
-        return bool(_asked(request, cluster, plural, namespace, name)["source"] != "none")
+        return str(_asked(request, cluster, plural, namespace, name)["source"])
     except Refused:
-        return True
+        return ""
 
 
 def _numbers(found: Sequence[Mapping[str, Any]], plural: str) -> dict[str, dict[str, Any]]:

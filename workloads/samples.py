@@ -28,6 +28,36 @@ QUERIES = {
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """One node, or one pod in its namespace; nothing for the whole cluster."""
+
+    node: str = ""
+    namespace: str = ""
+    pod: str = ""
+
+    @property
+    def queries(self) -> Mapping[str, str]:
+        """What Prometheus is asked; names go in as quoted texts."""
+        if self.node:
+            within = f'id="/",node={_quoted(self.node)}'
+        elif self.pod:
+            within = f'container!="",container!="POD",namespace={_quoted(self.namespace)},pod={_quoted(self.pod)}'
+        else:
+            return QUERIES
+        return {
+            "cpu": f"sum(rate(container_cpu_usage_seconds_total{{{within}}}[{usage.WINDOW}]))",
+            "memory": f"sum(container_memory_working_set_bytes{{{within}}})",
+        }
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+WHOLE = About()
+
+
+@dataclass(frozen=True, slots=True)
 class TimeRange:
     """From when to when (UTC), and the seconds between two points."""
 
@@ -93,9 +123,12 @@ def forget() -> int:
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
-def statistics(cluster: Cluster, span: TimeRange) -> dict[str, Any]:
-    """{"time_range", "series":{cpu, memory, pods: [[epoch seconds, value], …]}, "summary", "source"}."""
-    source, series = _series(cluster, span)
+def statistics(cluster: Cluster, span: TimeRange, about: About = WHOLE) -> dict[str, Any]:
+    """{"time_range", "series":{cpu, memory, pods: [[epoch seconds, value], …]}, "summary", "source"}.
+
+    Of one node or pod only a Prometheus knows the past; without one its series are empty and the source is none.
+    """
+    source, series = _series(cluster, span, about)
     return {
         "source": source,
         "time_range": {"start": _text(span.start), "end": _text(span.end), "step": span.step},
@@ -111,14 +144,16 @@ def _text(moment: datetime) -> str:
 Series = Mapping[str, list[list[float]]]
 
 
-def _series(cluster: Cluster, span: TimeRange) -> tuple[str, Series]:
+def _series(cluster: Cluster, span: TimeRange, about: About) -> tuple[str, Series]:
     if cluster.prometheus:
         try:
-            found = {name: _asked(cluster, expression, span) for name, expression in QUERIES.items()}
+            found = {name: _asked(cluster, expression, span) for name, expression in about.queries.items()}
         except DomainError:
             found = {}
         if any(found.values()):
             return "prometheus", found
+    if about != WHOLE:
+        return "none", {name: [] for name in about.queries}
     kept = _kept(cluster, span)
     return ("samples" if any(kept.values()) else "none"), kept
 

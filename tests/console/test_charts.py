@@ -8,8 +8,10 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from clusters.models import Cluster
+from tests.caller import Caller
 from tests.console.browser import PHONE, Walk
 from tests.console.conftest import Make, Walker
+from tests.workloads.test_metrics import prometheus as prometheus
 from workloads.models import Sample
 
 
@@ -42,6 +44,18 @@ def test_a_pods_use_grows_while_one_looks(walker: Walker, person: User, cluster:
     expect(memory.locator("canvas")).to_be_visible()
     assert not walk.is_wider_than_the_window()
     walk.picture("phone")
+
+
+def test_a_prometheus_knows_the_past_of_a_node(visitor: Client, admin: Caller, cluster: Cluster, prometheus: str) -> None:
+    admin.data("PUT", f"clusters/{cluster.pk}", {"prometheus": prometheus})
+    address = f"/clusters/{cluster.pk}/nodes/-/node-00/metrics"
+    assert 'id="metrics-span"' in visitor.get(address).content.decode()
+    past = visitor.get(f"{address}/data", {"span": "6h"}).json()
+    assert past["series"]["cpu"]["used"] == [[1_700_000_000, 1.0], [1_700_000_060, 3.0]]
+    now = visitor.get(f"{address}/data").json()
+    assert now["now"]["cpu"]["used"] == 2.5
+    wrong = visitor.get(f"{address}/data", {"span": "for ever"})
+    assert (wrong.status_code, "must look like" in wrong.json()["message"]) == (400, True)
 
 
 def test_a_cluster_that_nobody_measures_says_what_to_do(visitor: Client, cluster: Cluster, make: Make, apiserver: object) -> None:

@@ -135,6 +135,21 @@ def test_the_clusters_prometheus_is_asked_first(admin: Caller, cluster: Cluster,
     assert stats["summary"]["cpu"] == {"avg": 2.0, "max": 3.0, "min": 1.0}
 
 
+def test_the_past_of_one_node_or_pod_is_asked_of_prometheus(admin: Caller, cluster: Cluster, prometheus: str) -> None:
+    of_pod = {"cluster_id": cluster.pk, "namespace": "default", "pod_name": 'web"} or vector(1) #'}
+    assert admin.data("GET", "metrics/stats", **of_pod)["series"] == {"cpu": [], "memory": []}
+    admin.data("PUT", f"clusters/{cluster.pk}", {"prometheus": prometheus})
+    Prometheus.asked.clear()
+    stats = admin.data("GET", "metrics/stats", **of_pod)
+    assert (stats["source"], set(stats["series"])) == ("prometheus", {"cpu", "memory"})
+    quoted = r'pod="web\"} or vector(1) #"'
+    assert all(f'container!="POD",namespace="default",{quoted}' in expression for expression in Prometheus.asked)
+    Prometheus.asked.clear()
+    admin.data("GET", "metrics/stats", cluster_id=cluster.pk, node_name="node-00")
+    assert all('id="/",node="node-00"' in expression for expression in Prometheus.asked)
+    assert admin.code("GET", "metrics/stats", cluster_id=cluster.pk, pod_name="web") == 1001
+
+
 def test_a_prometheus_that_fails_is_passed_over(admin: Caller, cluster: Cluster) -> None:
     admin.data("PUT", f"clusters/{cluster.pk}", {"prometheus": "monitoring/prometheus:9090"})
     assert admin.data("GET", "metrics/nodes", cluster_id=cluster.pk)["source"] == "metrics-server"

@@ -115,19 +115,26 @@ class Statistics(MetricsView):
 
     operations = {
         "get": Described(
-            "What a cluster used over time",
+            "What a cluster used over time; what one node or pod used, out of the cluster's Prometheus",
             record(source=TEXT, time_range=record(start=TEXT, end=TEXT, step=INTEGER), series=OBJECT, summary=OBJECT),
             query=(
                 CLUSTER,
                 Query("time_range", TEXT, description="15m, 1h, 6h, 24h, 7d …"),
-                *(Query(name, TEXT) for name in ("start", "end", "step")),
+                *(Query(name, TEXT) for name in ("start", "end", "step", "node_name", "namespace", "pod_name")),
             ),
         )
     }
 
     def get(self, request: Request) -> Any:
         """{"time_range","series":{"cpu":[[ts,v]],"memory","pods"},"summary","source"}."""
-        target, _ = self.target(request, "metrics")
+        about = samples.About(*(request.query_params.get(name, "") for name in ("node_name", "namespace", "pod_name")))
+        if about.pod:
+            target, _ = self.target(request, "pods", "get")
+            if about.node or not about.namespace:
+                raise Invalid("pod_name needs a namespace, and excludes node_name", field="pod_name")
+        else:
+            target, _ = self.target(request, "nodes" if about.node else "metrics")
+            about = samples.About(node=about.node)
         given = {name: target.option(name) for name in ("start", "end", "step")}
         span = samples.time_range(span=target.option("time_range"), **given)
-        return samples.statistics(target.cluster(), span)
+        return samples.statistics(target.cluster(), span, about)
