@@ -51,6 +51,7 @@ class Following:
             raise Invalid("labelSelector cannot be read", field="labelSelector")
         self._labels = labels
         self.problems: list[dict[str, Any]] = []
+        self.idle = False
         self._view, self._kinds, self._ids = self._look()
         after = asked.get("after", "")
         self._start = Start(integer(after, "after", minimum=0, maximum=MAX_SEQ)) if after else feed.now()
@@ -67,9 +68,10 @@ class Following:
         watching.check_place(self.place)
 
     def next(self) -> list[Frame]:
-        """The next changes, at most a page; nothing when nothing happened."""
+        """The next changes, at most a page, which may hold none that fit; `idle` says that there is nothing to read on for now."""
         settled = watching.horizon.within(SHARED)
         entries, reached = watching.read(self._view, self._start, settled)
+        self.idle = reached >= settled
         self._start = Start(reached, self._start.seen)
         return [self._frame(entry) for entry in entries if entry.cluster in self._ids]
 
@@ -181,13 +183,12 @@ def _told(following: Following) -> Generator[bytes, None, None]:
         if now - checked >= settings.STREAM_REAUTHORISE_SECONDS:
             following.look_again()
             checked = now
-        frames = following.next()
-        for frame in frames:
+        for frame in following.next():
             yield _event(frame)
         if now - beat >= settings.STORAGE_WATCH_HEARTBEAT:
             beat = now
             yield _event({"type": "BOOKMARK", "seq": following.place})
-        if not frames:
+        if following.idle:
             connection.close_if_unusable_or_obsolete()
             time.sleep(settings.STORAGE_WATCH_POLL)
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -118,6 +119,18 @@ def test_what_comes_to_fit_a_selector_is_added_and_what_no_longer_does_is_delete
     write("east", "Pod", "p")
     found = Stream(admin, after=place, labelSelector="app=web").changes()
     assert [change[0] for change in found] == ["ADDED", "MODIFIED", "DELETED"]
+
+
+def test_what_does_not_fit_is_read_past_without_a_pause(admin: Caller, settings: Any, fleet: tuple[Cluster, Cluster]) -> None:
+    settings.STORAGE_WATCH_POLL = 5.0
+    bodies = [thing("Pod", f"p{number}", "shop", meta={"labels": {"app": "other"}})[1] for number in range(450)]
+    bodies.append(thing("Pod", "wanted", "shop", meta={"labels": {"app": "web"}})[1])
+    for body in bodies:
+        bulk.write([Record(Key("east", "Pod", "shop", body["metadata"]["name"]), orjson.dumps(body))])
+    events = iter(Stream(admin, after="0", labelSelector="app=web"))
+    began = time.monotonic()
+    assert [next(events)["type"], next(events)["name"]] == ["BOOKMARK", "wanted"]
+    assert time.monotonic() - began < 4
 
 
 def test_only_what_was_granted_is_told(fleet: tuple[Cluster, Cluster]) -> None:

@@ -23,6 +23,7 @@ class ChangeWatch(Protocol):
     """One client's watch, behind CHANGE_WATCH; all of it talks to the database."""
 
     problems: list[dict[str, Any]]
+    idle: bool
 
     @property
     def place(self) -> int: ...
@@ -66,13 +67,12 @@ async def _tell(watch: ChangeWatch, outbox: Outbox) -> None:
         if moment - checked >= settings.STREAM_REAUTHORISE_SECONDS:
             await runtime.in_database_thread(watch.look_again)
             checked = moment
-        frames = await runtime.in_database_thread(watch.next)
-        for frame in frames:
+        for frame in await runtime.in_database_thread(watch.next):
             await outbox.put(_event(frame), len(orjson.dumps(frame)))
         if moment - beat >= settings.STORAGE_WATCH_HEARTBEAT:
             beat = moment
             await outbox.put({"type": "bookmark", "seq": watch.place, "timestamp": now()}, 0)
-        if not frames:
+        if watch.idle:
             await asyncio.sleep(settings.STORAGE_WATCH_POLL)
 
 
