@@ -156,7 +156,7 @@ def _kind(path: str) -> str:
 
 @lru_cache(maxsize=64)
 def _rooms(room: str, language: str, may: Standing) -> SafeString:
-    hidden = {address for address, open_ in (("/people", may.platform), ("/audit", may.somewhere)) if not open_}
+    hidden = {address for address, open_ in (("/people", may.somewhere), ("/audit", may.somewhere)) if not open_}
     links = _links((address, text, key, room == address) for address, text, key in ROOMS if address not in hidden)
     return format_html('<ul class="nav-list">{}</ul>', links)
 

@@ -173,5 +173,6 @@ def test_the_rooms_fit_a_telephone(walker: Callable[..., Walk], person: User, cl
     for path in ("/operations", "/history", "/tenants", "/tenants/new", "/orders", "/orders/new", "/audit", "/tokens", "/people", "/store"):
         walk.open(path).wait_for_load_state("load")
         assert not walk.is_wider_than_the_window(), path
-        assert not walk.axe(), path
+        # The others are looked at by the walks above.
+        assert path not in ("/operations", "/history", "/people", "/store") or not walk.axe(), path
         walk.picture(path.strip("/").replace("/", "-"), full=True)
