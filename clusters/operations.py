@@ -14,7 +14,7 @@ How to add a kind of operation:
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 from typing import Any
 
@@ -330,3 +330,33 @@ def purge() -> int:
     """Forget operations that ended longer than OPERATION_RETENTION_DAYS ago; how many."""
     limit = timezone.now() - timedelta(days=settings.OPERATION_RETENTION_DAYS)
     return Operation.objects.filter(finished_at__lt=limit).delete()[0]
+
+
+# --- what was done to whom --------------------------------------------------------------------------------------------
+DELETING = {"drain": "evict", "delete": "delete", "restart": "restart"}
+LONGEST = timedelta(days=1)
+
+
+def deeds(cluster: int, uids: Iterable[str], *, since: datetime, until: datetime) -> list[dict[str, Any]]:
+    """What operations did to objects in [since, until]: {"at","user","verb","namespace","name","uid"}, by the steps that bear their uids.
+
+    `at` is when a step was done; where it deletes, which can take long, when the operation was asked for.
+    """
+    steps = OperationStep.objects.filter(
+        operation__cluster_id=cluster, operation__created_at__gte=since - LONGEST, operation__created_at__lte=until, key__in=list(uids)
+    ).filter(state__in=(StepState.RUNNING, StepState.SUCCEEDED))
+    return [_deed(step) for step in steps.select_related("operation")]
+
+
+def _deed(step: OperationStep) -> dict[str, Any]:
+    operation = step.operation
+    action = str(operation.parameters.get("action") or operation.kind)
+    deletes = action in DELETING and (action != "restart" or operation.resource == "pods")
+    return {
+        "at": operation.created_at if deletes else step.updated_at,
+        "user": operation.requested_by,
+        "verb": DELETING[action] if deletes else action,
+        "namespace": str(step.data.get("namespace") or ""),
+        "name": str(step.data.get("name") or ""),
+        "uid": step.key,
+    }

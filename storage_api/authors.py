@@ -112,5 +112,6 @@ def _write(change: Change, deeds: Sequence[Deed], claims: Sequence[tuple[str, st
 
 def _deletion(change: Change, deeds: Sequence[Deed]) -> Deed | None:
     """The last deletion asked for before the object was gone: that can take a while."""
-    asked = [deed for deed in deeds if deed.verb in ("delete", "evict", "restart") and -SLACK <= change.at - deed.at <= DELETION]
+    asked = [deed for deed in deeds if deed.verb in ("delete", "evict", "restart") and change.at - deed.at >= -SLACK]
+    asked = [deed for deed in asked if change.at - deed.at <= DELETION or (deed.uid and deed.uid == change.uid)]
     return max(asked, key=lambda deed: deed.at, default=None)

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 from rest_framework.request import Request
 
+from clusters import operations
 from clusters import services as registry
 from clusters.kinds import Kind
 from clusters.models import Cluster
@@ -123,7 +124,7 @@ class History(HistoryView):
 
 
 def _deeds(cluster: Cluster, kind: Kind, found: Sequence[Version]) -> list[Deed]:
-    """What our audit trail knows about these objects around these times."""
+    """What our audit trail, and the operations that were asked for, know about these objects around these times."""
     if not found:
         return []
     since, until = min(version.at for version in found) - authors.DELETION, max(version.at for version in found) + authors.SLACK
@@ -131,7 +132,8 @@ def _deeds(cluster: Cluster, kind: Kind, found: Sequence[Version]) -> list[Deed]
     lines: Iterable[Mapping[str, Any]] = import_string(settings.AUDIT_READER)(
         cluster.pk, (kind.group, kind.plural), names, since=since, until=until
     )
-    return [Deed(**line) for line in lines]
+    uids = {version.uid for version in found if version.uid}
+    return [Deed(**line) for line in (*lines, *operations.deeds(cluster.pk, uids, since=since, until=until))]
 
 
 def _version(version: Version, kind: Kind, deeds: Iterable[Deed]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from clusters import services
 from clusters.models import Cluster
 from tests.caller import Caller
 from tests.storage_api.collecting import collecting, eventually
+from tests.turning import finish
 
 WEB: dict[str, Any] = {
     "metadata": {"name": "web", "namespace": "default"},
@@ -98,3 +99,17 @@ def test_what_is_gone_is_found_again(admin: Caller, watched: Cluster) -> None:
     names = [line["name"] for line in admin.data("GET", "history", **asked, deleted="true")["items"]]
     assert sorted(names) == ["back-2", "gone"]
     assert [line["name"] for line in admin.data("GET", "history", **asked, deleted="true", keyword="GO")["items"]] == ["gone"]
+
+
+def test_what_an_operation_did_bears_the_name_of_who_asked_for_it(admin: Caller, watched: Cluster, history: Any) -> None:
+    path = "/api/v1/namespaces/default/configmaps"
+    with collecting():
+        for name in ("a", "b"):
+            kubectl(watched, "POST", path, {"metadata": {"name": name}, "data": {"x": "1"}}, manager="kubectl")
+        history("configmaps", "b", 1)
+        order = {"cluster_id": watched.pk, "namespace": "default", "action": "delete", "names": ["a", "b"], "confirm": True}
+        finish(admin.data("POST", "bulk/configmaps", order)["operation_id"])
+        for name in ("a", "b"):
+            gone, made = history("configmaps", name, 2)
+            assert (gone["op"], gone["who"]["user"], gone["who"]["verb"]) == ("delete", "admin", "delete")
+            assert made["who"]["manager"] == "kubectl"
