@@ -46,7 +46,7 @@ def number(request: HttpRequest, name: str) -> int | None:
 def whole(request: HttpRequest, name: str, *, least: int = 0) -> int:
     """A whole number of the address, the least one for anything else."""
     given = request.GET.get(name, "")
-    return max(int(given), least) if given.isascii() and given.isdecimal() and len(given) < 10 else least
+    return max(int(given), least) if given.isascii() and given.isdecimal() and len(given) < 19 else least
 
 
 def require_name(request: HttpRequest, name: str) -> None:

@@ -105,7 +105,7 @@ def of_object(request: HttpRequest, cluster: int, plural: str, namespace: str, n
 def then(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
     """The object as it was at a moment, and how it differs from what it is now."""
     place, moment = at(cluster, plural, namespace, name), request.GET.get("at", "")
-    context: dict[str, Any] = {"cluster_id": cluster, "place": place, "at": moment, "seq": request.GET.get("seq", "")}
+    context: dict[str, Any] = {"cluster_id": cluster, "place": place, "at": moment, "seq": forms.whole(request, "seq")}
     try:
         item = call(request, "GET", place.path, query={**place.query, "at": moment}).data
         context["text"] = cells.clean(diffs.as_yaml(objects.plain(item)))
