@@ -61,7 +61,7 @@ def frame(request: HttpRequest, place: Place, tab: str = "", item: Object | None
         "may_change": changes,
         "place": place,
         "item": found,
-        "kind": navigation.kind_name(place.plural),
+        "kind": found.get("kind") or navigation.kind_name(place.plural),
         "kinds_title": navigation.title(place.plural),
         "state": word,
         "tone": tone,
@@ -126,18 +126,18 @@ def events(request: HttpRequest, cluster: int, plural: str, namespace: str, name
     """What the cluster said about the object, newest first."""
     place = at(cluster, plural, namespace, name)
     context = frame(request, place, "events")
-    return page(request, "console/events.html", {**context, "events": told(request, place)})
+    return page(request, "console/events.html", {**context, "events": told(request, place, context["kind"])})
 
 
-def told(request: HttpRequest, place: Place, size: int = MOST_EVENTS) -> list[dict[str, Any]]:
-    """The events about an object and, for a workload, about what it controls."""
+def told(request: HttpRequest, place: Place, kind: str, size: int = MOST_EVENTS) -> list[dict[str, Any]]:
+    """The events about an object of a kind and, for a workload, about what it controls."""
     query = {**place.query, "pageSize": size}
     if place.plural in WORKLOADS:
         found = call(request, "GET", f"{place.plural}/{place.name}/events", query=query).data["items"]
     elif place.plural == "pods":
         found = call(request, "GET", f"pods/{place.name}/events", query=query).data["items"]
     else:
-        about = {"resource_type": place.kind.name, "resource_name": place.name}
+        about = {"resource_type": kind, "resource_name": place.name}
         found = call(request, "GET", "events", query={**query, **about}).data["items"]
     return [_event(place, one) for one in found]
 
@@ -172,7 +172,7 @@ def beside(request: HttpRequest, cluster: int, plural: str, namespace: str, name
     word, tone = health.of(place.plural, item)
     context = {"cluster_id": cluster, "groups": related.of(request, place, item), "place": place, "state": word, "tone": tone}
     try:
-        context["events"] = told(request, place, 8)
+        context["events"] = told(request, place, str(item.get("kind") or place.kind.name), 8)
     except Refused as refused:
         context["events_problem"] = refused.message
     return page(request, "console/parts/related.html", context)

@@ -157,6 +157,18 @@ def test_custom_kinds_have_pages_too(visitor: Client, admin: Caller, cluster: Cl
     widget = {"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": {"name": "one", "namespace": "default"}, "spec": {"size": 3}}
     admin.data("POST", f"resources/{group}/v1/widgets", {"cluster_id": cluster.pk, "namespace": "default", "content": widget})
     address = f"/clusters/{cluster.pk}/widgets.v1.{group}/default/one"
+    about = {"apiVersion": f"{group}/v1", "kind": "Widget", "name": "one", "namespace": "default"}
+    event = {
+        "metadata": {"name": f"one.{group}"},
+        "involvedObject": about,
+        "reason": "Resized",
+        "message": "three inches",
+        "type": "Normal",
+    }
+    put(admin, cluster, "default", "events", event)
+    for page in ("/events", "/beside"):
+        assert "three inches" in visitor.get(address + page).content.decode(), page
+    assert "<h2>Widget</h2>" in visitor.get(address).content.decode()
     for page in ("", "/yaml", "/events", "/beside", "/history", "/act/delete"):
         assert visitor.get(address + page).status_code == 200, page
     assert visitor.post(f"{address}/act/delete", {"typed": "one"})["Location"].endswith(f"widgets.v1.{group}")
