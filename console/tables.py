@@ -1,6 +1,7 @@
 """A table for every kind: filter, labels, namespace, sort, pages, and rows that follow the cluster."""
 
 import hashlib
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -176,29 +177,25 @@ def _labels(items: Sequence[Object]) -> str:
     return cells.safe("".join(f'<option value="{cells.escaped(label)}">' for label in sorted(found)[:MOST_LABELS]))
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The head of one column: how it is sorted now ("ascending", "descending" or "") and the address that sorts it the other way."""
-
-    title: str
-    style: str
-    sorted: str
-    link: str
+def _heads(wish: Wish, shown: Sequence[Column], namespaced: bool) -> str:
+    """The heads of the columns; those that the API can sort by are links that do, or turn the order round."""
+    own = [Column(_("Name"), columns.of_path(), sort="name")]
+    if namespaced:
+        own.append(Column(_("Namespace"), columns.of_path(), wide=True, sort="namespace"))
+    return cells.safe("".join(_head(wish, column) for column in [*own, *shown]))
 
 
-def _heads(wish: Wish, shown: Sequence[Column], namespaced: bool) -> list[Head]:
-    own = [
-        Column(_("Name"), columns.of_path(), sort="name"),
-        *([Column(_("Namespace"), columns.of_path(), wide=True, sort="namespace")] * namespaced),
-    ]
-    return [_head(wish, column) for column in [*own, *shown]]
-
-
-def _head(wish: Wish, column: Column) -> Head:
-    direction = {column.sort: "ascending", f"-{column.sort}": "descending"}.get(wish.sort, "") if column.sort else ""
-    # The first press sorts times, numbers and troubles with the most telling end up.
+def _head(wish: Wish, column: Column) -> str:
+    style, title = _style(column), cells.escaped(column.title)
+    opening = f'<th scope="col" class="{style}"' if style else '<th scope="col"'
+    if not column.sort:
+        return f"{opening}>{title}</th>"
+    direction = {column.sort: "ascending", f"-{column.sort}": "descending"}.get(wish.sort, "")
+    # The first press sorts times and numbers with the most telling end up.
     wanted = column.sort if direction == "descending" or (not direction and column.sort not in TELLING) else f"-{column.sort}"
-    return Head(str(column.title), _style(column), direction, wish.link(sort=wanted) if column.sort else "")
+    link = html.escape(wish.link(sort=wanted))
+    told = f' aria-sort="{direction}"' if direction else ""
+    return f'{opening}{told}><a href="{link}" hx-get="{link}">{title}</a></th>'
 
 
 def _style(column: Column) -> str:
