@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SWITCHES = (
@@ -29,6 +29,8 @@ MISSING = (
     "NO BROWSER: the walks through the console were SKIPPED. "
     "Install chromium (Debian, Ubuntu: apt-get install chromium); make test does so as root."
 )
+# A busy machine is slow, not wrong; what fails waits this long once.
+PATIENCE = 20_000
 DESK, PHONE = (1280, 800), (390, 844)
 
 
@@ -42,6 +44,7 @@ def chromium() -> Iterator[Browser]:
     """One browser."""
     path = executable()
     assert path, MISSING
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(SWITCHES))
         try:
@@ -57,7 +60,7 @@ class Walk:
         self.context, self.base, self.name = context, base, re.sub(r"[^\w-]+", "-", name)
         self.faults: list[str] = []
         self.pictures = 0
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
         self.page: Page = context.new_page()
         self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         self.page.on("console", self._heard)

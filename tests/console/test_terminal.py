@@ -40,13 +40,17 @@ def test_a_shell_is_opened_and_runs_a_command(walk: Walk, cluster: Cluster, make
     opened(page)
 
 
-def test_a_lost_connection_comes_back_to_the_same_shell(walk: Walk, cluster: Cluster, make: Make) -> None:
+def test_a_lost_connection_comes_back_to_the_same_shell(walk: Walk, cluster: Cluster, make: Make, settings: Any) -> None:
     page = walk.context.new_page()
     routes: list[Any] = []
+    servers: list[Any] = []
 
     def through(socket: Any) -> None:
         routes.append(socket)
-        socket.connect_to_server()
+        if len(routes) == 3:
+            socket.close(code=1012)
+        else:
+            servers.append(socket.connect_to_server())
 
     page.route_web_socket(re.compile("/ws/terminal/"), through)
     page.goto(f"{walk.base}/clusters/{cluster.pk}/pods/{make.space}/{server(make)}/terminal")
@@ -59,6 +63,11 @@ def test_a_lost_connection_comes_back_to_the_same_shell(walk: Walk, cluster: Clu
     page.keyboard.type("echo it is $SECRETLY\n")
     expect(rows).to_contain_text("it is still-here")
     assert len(routes) == 2
+    # Who comes back too late finds the shell gone.
+    settings.TERMINAL_HOLD_SECONDS = 0.1
+    servers[1].close()
+    routes[1].close(code=1001)
+    expect(page.locator("#terminal-state")).to_have_text("The session is over.")
 
 
 def test_a_terminal_fits_a_phone_and_says_when_there_is_nothing_to_open(walker: Walker, person: User, cluster: Cluster, make: Make) -> None:

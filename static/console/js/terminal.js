@@ -118,8 +118,12 @@ function heard(frame, opened) {
     case "close":
       ended = frame.data.exit_code === null ? fill(texts.failed, { reason: frame.data.error }) : fill(texts.exited, { code: frame.data.exit_code });
       break;
+    case "closed":
+      // Came back too late, or to a process that was started anew: the shell is gone.
+      ended = texts.over;
+      break;
     case "error":
-      ended = frame.msg;
+      ended ||= frame.msg;
       break;
     case "ping":
       send({ type: "pong" });
@@ -147,7 +151,7 @@ const WHY = { 4001: "signed_out", 4003: "signed_out", 4004: "gone", 4008: "idle"
 
 function closed(event) {
   socket = null;
-  const vanished = event.code === 1006 || event.code === 1012;
+  const vanished = [1001, 1006, 1012].includes(event.code);
   lost ||= Date.now();
   if (session && vanished && Date.now() - lost < HOLD) {
     const seconds = Math.min(patience.next(), 8);
