@@ -18,6 +18,7 @@ from storage_api.models import (
     ClusterSync,
     CollectorProcess,
     Event,
+    Gap,
     Host,
     KindSync,
     KindWrite,
@@ -208,3 +209,12 @@ class KindWriteAdmin(ReadOnly, ModelAdmin[KindWrite]):
     list_display = ("cluster", "plural", "group", "at")
     list_select_related = ("cluster",)
     ordering = ("-at",)
+
+
+@admin.register(Gap)
+class GapAdmin(ReadOnly, ModelAdmin[Gap]):
+    """Times in which the log of changes may lack something."""
+
+    list_display = ("cluster_id", "resource_type", "since", "until", "after_version", "to_version")
+    search_fields = ("cluster_id", "resource_type")
+    ordering = ("-until",)

@@ -39,6 +39,8 @@ TABLE: list[tuple[set[str], str, str]] = [
     (EVERYBODY, "*", "kubegale:logout kubegale:me kubegale:password kubegale:tokens* kubegale:orders-* kubegale:operations-*"),
     # Clusters, namespaces and tenants that hold something of one's own.
     (EVERYBODY, "GET", "kubegale:clusters-list kubegale:clusters-detail kubegale:clusters-namespaces kubegale:namespaces-list"),
+    # Which fields a kind of the cluster has is no secret to who is anything in it.
+    (EVERYBODY, "GET", "kubegale:schemas"),
     (EVERYBODY, "GET", "kubegale:tenants walm:walm-tenants walm:walm-stats"),
     # Narrowed to what one may see, kind by kind, once the kind is named; somebody else's recording is not found.
     (
