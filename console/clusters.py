@@ -78,11 +78,13 @@ def _sums(cards: list[dict[str, Any]]) -> dict[str, int]:
 def troubles(request: HttpRequest) -> HttpResponse:
     """What fails now, in all clusters or in the one that `cluster` names."""
     chosen, found, totals = request.GET.get("cluster", ""), [], []
+    behind: dict[str, str] = {}
     for plural in LOOKED_AT:
         try:
             data = _troubled(request, plural, {"clusters": chosen, "troubled": True, "pageSize": MOST_TROUBLES, "orderby": "-created"})
         except Refused:
             continue
+        behind |= {one["cluster_name"]: one["msg"] for one in data["partial_errors"] if plural == "pods"}
         if data["total"]:
             totals.append((plural, data["total"]))
         found += [{"plural": plural, "kind": KINDS[plural].name, "item": item} for item in data["items"]]
@@ -91,6 +93,7 @@ def troubles(request: HttpRequest) -> HttpResponse:
         "totals": totals,
         "chosen": chosen,
         "more": sum(count for _, count in totals) - MOST_TROUBLES,
+        "behind": behind,
     }
     return page(request, "console/parts/troubles.html", context)
 

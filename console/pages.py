@@ -112,7 +112,7 @@ def refusal(request: HttpRequest, refused: Refused) -> HttpResponse:
     if not is_fragment(request):
         return page(request, "console/refused.html", context, status=refused.status)
     response = sealed(request, HttpResponse(render_to_string("console/parts/refused.html", context, request), status=refused.status))
-    response["HX-Retarget"], response["HX-Reswap"] = "#notices", "beforeend"
+    response["HX-Retarget"], response["HX-Reswap"] = "#notices", "innerHTML"
     return response
 
 

@@ -115,3 +115,9 @@ def imported(name: str) -> set[str]:
     if not name.startswith("console/js/"):
         return set()
     return {f"console/js/{found}" for found in re.findall(r'from "\./([^"]+)"', static(name).decode())}
+
+
+def test_a_cluster_whose_copy_is_not_fresh_is_not_said_to_be_well(visitor: Client, cluster: Cluster) -> None:
+    page = visitor.get("/troubles").content.decode()
+    assert f"This may be out of date for {cluster.name}" in page
+    assert "Nothing fails" not in page
