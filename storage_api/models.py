@@ -227,6 +227,7 @@ class ClusterSync(models.Model):
     stored_as = models.TextField(default="", blank=True, help_text="The cluster_id of the rows: the cluster's name when they were written.")
     beaten_at = models.DateTimeField(null=True)
     revision = models.TextField(default="", blank=True, help_text="The cluster's newest resourceVersion at beaten_at.")
+    identity = models.TextField(default="", blank=True, help_text="The uid of kube-system: another one is another cluster.")
     error = models.TextField(default="", blank=True)
 
     class Meta:

@@ -303,12 +303,15 @@ class Follower:
             self.version = version
 
     def _is_next(self, version: str) -> bool:
-        """False for what came already; Disorder when the watch goes backwards."""
+        """Whether a version is one to go on from; Disorder when the watch goes backwards.
+
+        An event of the very version that was reached is taken once more: a bookmark may have overtaken it, and twice does no harm.
+        """
         if not (version.isdigit() and self.version.isdigit()):
             return bool(version)
         if int(version) < int(self.version):
             raise Disorder("the watch went backwards", reason="disorder", after=int(version) - 1)
-        return int(version) > int(self.version)
+        return True
 
 
 def _is_too_new(error: DomainError) -> bool:

@@ -55,6 +55,7 @@ class Beat:
 
     moment: datetime
     revision: str
+    identity: str
     phases: dict[Kind, tuple[str, str]]
 
 

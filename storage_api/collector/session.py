@@ -13,6 +13,7 @@ from clusters.streams import StreamClient
 from kubegale.errors import ClusterUnavailable, DomainError, Forbidden
 from storage_api.collector import writer
 from storage_api.collector.discovery import Discovered, discover
+from storage_api.collector.documents import UNREADABLE, head
 from storage_api.collector.follower import Database, Follower, Pace, Phase, Surroundings
 from storage_api.collector.queue import Beat, Gone, Item, Mark, Queue
 from storage_api.collector.writer import Owner
@@ -52,14 +53,14 @@ class Session:
         self._around = Surroundings(client, owner.name, self._queue, database, listing, pace, self._kinds_changed)
         self._followers: dict[Kind, tuple[Follower, asyncio.Task[None]]] = {}
         self._phases: dict[Kind, tuple[str, str]] = {}
-        self._revision = ""
+        self._revision = self._identity = ""
         self._versions: dict[Kind, str] = {}
         self._lost: dict[Kind, str] = {}
         self._crds_at = ""
 
     async def run(self) -> None:
         """Until cancelled or fenced."""
-        self._revision, known = await self._database(sync.begin, self.owner.cluster, self.owner.token, self.owner.name)
+        self._revision, self._identity, known = await self._database(sync.begin, self.owner.cluster, self.owner.token, self.owner.name)
         for row in known:
             kind = Kind(row.kind, row.plural, row.group, row.version, row.namespaced)
             self._versions[kind], self._lost[kind] = row.resource_version, row.lost_after
@@ -136,14 +137,15 @@ class Session:
         """One look at the cluster: how far it is by now, and which watches stood when it was asked."""
         loop = asyncio.get_running_loop()
         moment, asked = await self._database(sync.now), loop.time()
-        revision = await self._newest()
-        if revision.isdigit() and self._revision.isdigit() and int(revision) < int(self._revision):
-            log.warning("%s: its versions run backwards; listing everything again", self.owner.name)
+        revision, identity = await self._newest()
+        backwards = revision.isdigit() and self._revision.isdigit() and int(revision) < int(self._revision)
+        if backwards or (identity and self._identity and identity != self._identity):
+            log.warning("%s: its versions run backwards, or it is another cluster by now; listing everything again", self.owner.name)
             await self._start_over()
-        self._revision = revision
+        self._revision, self._identity = revision, identity or self._identity
         phases = {kind: self._phase(follower, asked) for kind, (follower, _) in self._followers.items()}
         changed = {kind: phase for kind, phase in phases.items() if self._phases.get(kind) != phase}
-        await self._queue.put(Beat(moment, revision, changed))
+        await self._queue.put(Beat(moment, revision, self._identity, changed))
         await self._queue.flush()
         self._phases.update(changed)
         self._notice_definitions()
@@ -155,17 +157,18 @@ class Session:
             return Phase.RECONNECTING, follower.error
         return follower.phase, follower.error
 
-    async def _newest(self) -> str:
-        """The cluster's newest resourceVersion; "" where namespaces may not be listed."""
+    async def _newest(self) -> tuple[str, str]:
+        """The cluster's newest resourceVersion and the uid of its kube-system; "" where namespaces may not be listed."""
         try:
-            body = await self._client.read("GET", KINDS["namespaces"].path(), query={"limit": 1})
+            body = await self._client.read("GET", KINDS["namespaces"].path(), query={"fieldSelector": "metadata.name=kube-system"})
         except Forbidden:
             await self._client.read("GET", "/version")
-            return ""
+            return "", ""
         try:
-            return CHUNKS.decode(body).metadata.resource_version
-        except ValueError:
+            chunk = CHUNKS.decode(body)
+        except UNREADABLE:
             raise ClusterUnavailable("the cluster's answer is not a Kubernetes list", reason="bad_answer") from None
+        return chunk.metadata.resource_version, head(chunk.items[0]).uid if chunk.items else ""
 
     async def _start_over(self) -> None:
         """Positions of a history that never happened are worth nothing."""

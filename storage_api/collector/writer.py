@@ -90,7 +90,7 @@ def _apply(owner: Owner, item: Item) -> None:
             sync.sweep(owner.name, resource_type(item.kind))
             sync.forget(owner.cluster, item.kind)
         case Beat():
-            sync.beat(owner.cluster, item.moment, item.revision, item.phases)
+            sync.beat(owner.cluster, item.moment, item.revision, item.identity, item.phases)
         case Position():
             if item.skipped_after is not None:
                 sync.mark_gap(owner.cluster, owner.name, item.kind, item.skipped_after, item.resource_version)

@@ -45,8 +45,11 @@ def now() -> datetime:
 
 
 # --- written by the collector ---------------------------------------------------------------------------------------
-def begin(cluster: int, token: int, name: str) -> tuple[str, list[KindSync]]:
-    """(the newest revision seen before, the known kinds). Rows under a former name of the cluster are taken out, to be collected anew."""
+def begin(cluster: int, token: int, name: str) -> tuple[str, str, list[KindSync]]:
+    """(the newest revision seen before, the cluster's identity then, the known kinds).
+
+    Rows under a former name of the cluster are taken out, to be collected anew.
+    """
     with transaction.atomic():
         fence(cluster, token)
         row = ClusterSync.objects.get(pk=cluster)
@@ -55,10 +58,10 @@ def begin(cluster: int, token: int, name: str) -> tuple[str, list[KindSync]]:
             for kind in kinds:
                 sweep(row.stored_as, kind.resource_type)
             KindSync.objects.filter(cluster_id=cluster).delete()
-            ClusterSync.objects.filter(pk=cluster).update(revision="", beaten_at=None)
-            row.revision, kinds = "", []
+            ClusterSync.objects.filter(pk=cluster).update(revision="", identity="", beaten_at=None)
+            row.revision, row.identity, kinds = "", "", []
         ClusterSync.objects.filter(pk=cluster).update(stored_as=name)
-    return row.revision, kinds
+    return row.revision, row.identity, kinds
 
 
 _REMOVED = """
@@ -157,9 +160,9 @@ def forget(cluster: int, kind: Kind) -> None:
     KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).delete()
 
 
-def beat(cluster: int, moment: datetime, revision: str, phases: Mapping[Kind, tuple[str, str]]) -> None:
+def beat(cluster: int, moment: datetime, revision: str, identity: str, phases: Mapping[Kind, tuple[str, str]]) -> None:
     """Everything until the moment is committed, for the kinds that are watched; `phases` holds those that changed."""
-    ClusterSync.objects.filter(pk=cluster).update(beaten_at=moment, revision=revision, error="")
+    ClusterSync.objects.filter(pk=cluster).update(beaten_at=moment, revision=revision, identity=identity, error="")
     for kind, (phase, error) in phases.items():
         known = KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural)
         if not known.update(phase=phase, error=error) and phase == KindSync.Phase.REFUSED:

@@ -81,17 +81,17 @@ def in_cluster(server: RunningCluster, only: Collection[str] = ()) -> dict[tuple
     return server.call(read)
 
 
-def in_store(name: str) -> dict[tuple[str, str, str], Any]:
+def in_store(name: str, database: Any = connection) -> dict[tuple[str, str, str], Any]:
     """(type, namespace, name) -> document of a cluster's rows."""
-    with connection.cursor() as cursor:
+    with database.cursor() as cursor:
         cursor.execute("SELECT resource_type, namespace, resource_name, data::text FROM storage_resource WHERE cluster_id = %s", [name])
         return {(row[0], row[1], row[2]): orjson.loads(row[3]) for row in cursor.fetchall()}
 
 
-def replayed(name: str) -> dict[tuple[str, str, str], Any]:
+def replayed(name: str, database: Any = connection) -> dict[tuple[str, str, str], Any]:
     """The state that the log of changes tells, read from its beginning; each step must fit what was before."""
     state: dict[tuple[str, str, str], Any] = {}
-    with connection.cursor() as cursor:
+    with database.cursor() as cursor:
         cursor.execute(
             "SELECT op, resource_type, namespace, resource_name, data::text FROM storage_change WHERE cluster_id = %s ORDER BY seq", [name]
         )
