@@ -23,8 +23,8 @@ ON CONFLICT (name) DO UPDATE SET seen_at = EXCLUDED.seen_at
 """
 _BURY = "DELETE FROM storage_collector WHERE seen_at < clock_timestamp() - %s * interval '1 second'"
 _ROWS = """
-INSERT INTO storage_cluster_sync (cluster_id, owner, token, expires_at, stored_as, revision, error)
-SELECT id, '', 0, clock_timestamp(), '', '', '' FROM unnest(%s::bigint[]) AS registered (id)
+INSERT INTO storage_cluster_sync (cluster_id, owner, token, expires_at, stored_as, revision, identity, error)
+SELECT id, '', 0, clock_timestamp(), '', '', '', '' FROM unnest(%s::bigint[]) AS registered (id)
 ON CONFLICT (cluster_id) DO NOTHING
 """
 _RENEW = """
