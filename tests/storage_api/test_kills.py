@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,15 +10,63 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 import yaml
 
 from clusters import services
 from clusters.kinds import KINDS
 from launcher import ports
+from launcher.testing import running_servers
+from simcluster.testing import RunningCluster
 from storage_api.models import Resource
-from tests.storage_api.collecting import eventually, in_store, replayed
+from tests.storage_api.collecting import eventually, in_cluster, in_store, replayed
+from tests.storage_api.test_collector import config_map
 from tests.storage_api.test_leases import process
+
+
+def crash(database: Any) -> None:
+    """Kill one of the server's processes: the server throws all sessions out and recovers from its log, as after a loss of power."""
+
+    def victim() -> Any:
+        with database.cursor() as cursor:
+            cursor.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() LIMIT 1")
+            return cursor.fetchone()
+
+    os.kill(eventually(victim)[0], signal.SIGKILL)
+
+
+def connected(address: str) -> Any:
+    """A connection once the server takes one; None until then."""
+    try:
+        database = psycopg2.connect(address)
+    except psycopg2.OperationalError:
+        return None
+    database.autocommit = True
+    return database
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_database_that_crashes_under_load_loses_nothing(server: RunningCluster, tmp_path: Path) -> None:
+    server.load_pods(300)
+    (tmp_path / "kubeconfig").write_text(server.kubeconfig_yaml)
+    with running_servers(redis=False) as addresses:
+        address = str(addresses.database_url)
+        environ = {**os.environ, "DATABASE_URL": address}
+        for command in (["migrate", "--verbosity", "0"], ["register_cluster", "watched", "--kubeconfig", str(tmp_path / "kubeconfig")]):
+            subprocess.run([sys.executable, "manage.py", *command], env=environ, check=True, capture_output=True)
+        with process(DATABASE_URL=address, COLLECTOR_BATCH="20", COLLECTOR_LEASE_SECONDS="3", LOG_LEVEL="CRITICAL"):
+            database = eventually(lambda: connected(address))
+            eventually(lambda: len(in_store("watched", database)) > 50, seconds=60)
+            for round_ in range(3):
+                crash(database)
+                for number in range(100):
+                    server.load("configmaps", [config_map(f"load-{number % 40}", f"{round_}-{number}")])
+                database = eventually(lambda: connected(address), seconds=60)
+            eventually(lambda: in_store("watched", database) == in_cluster(server), seconds=90)
+        assert replayed("watched", database) == in_store("watched", database)
+        database.close()
 
 
 @contextlib.contextmanager
