@@ -11,6 +11,7 @@ SCENARIOS = {
     "storage": "bench.storage",
     "streams": "bench.streams",
     "console": "bench.console",
+    "fleet": "bench.fleet",
 }
 
 

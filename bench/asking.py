@@ -1,0 +1,68 @@
+"""`python -m bench.asking page|chain CLUSTER…`: how long the database takes for a question to the store; prints milliseconds."""
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+ROUNDS = 31
+
+
+def _measured(call: Callable[[], object]) -> float:
+    """The median time in the database of one call, in milliseconds."""
+    from django.db import connection
+
+    taken: list[float] = []
+
+    def timing(execute: Any, *arguments: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return execute(*arguments)
+        finally:
+            taken[-1] += time.perf_counter() - started
+
+    with connection.execute_wrapper(timing):
+        for _ in range(ROUNDS):
+            taken.append(0.0)
+            call()
+    return statistics.median(taken) * 1000
+
+
+def _page(name: str) -> Callable[[], object]:
+    """Page 3 of 20, with a keyword and an exact total."""
+    from clusters import services
+    from clusters.kinds import KINDS
+    from workloads.services import Query, list_objects
+
+    cluster = services.find(name)
+    return lambda: list_objects(cluster, KINDS["pods"], Query(keyword="load", offset=40, size=20))
+
+
+def _chain(*names: str) -> Callable[[], object]:
+    """The pods under a Deployment, two owners away, over the named clusters."""
+    from clusters.kinds import KINDS
+    from storage_api.services import across
+
+    places = [across.Place(number, name) for number, name in enumerate(names)]
+    search = across.Search(places=places, kind=KINDS["pods"], owner="top-1")
+
+    def ask() -> None:
+        found, _ = across.page(search, across.Slice(size=20))
+        assert len(found) == 20, len(found)
+
+    return ask
+
+
+def main(question: str, *names: str) -> None:
+    """Print the median."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
+    import django
+
+    django.setup()
+    print(_measured({"page": _page, "chain": _chain}[question](*names)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,139 @@
+"""Many clusters and many objects: memory of one collector, a page out of 100,000 pods, a chain of owners among 1,000,000 rows."""
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import urllib3
+
+from bench.processes import environment, manage, peak_memory, running, web
+from bench.storage import fill
+
+CLUSTERS, EACH = 20, 2_000
+PODS = 100_000
+ROWS, PER_CLUSTER = 1_000_000, 10_000
+ROUNDS = 5
+# Below a Deployment five ReplicaSets, whose uids own pods of the filled table.
+CHAIN = """
+INSERT INTO storage_resource (object_id, cluster_id, resource_type, namespace, resource_name, data, create_time, update_time, change_time)
+SELECT substr(md5(c || '/' || k || '/' || n), 1, 24), 'scale-' || c, k, 'ns-1', lower(k) || '-' || n,
+  jsonb_build_object('metadata', jsonb_build_object('name', lower(k) || '-' || n, 'namespace', 'ns-1',
+    'uid', CASE k WHEN 'Deployment' THEN 'top-' || n ELSE md5('rs' || n) END, 'ownerReferences',
+    CASE k WHEN 'ReplicaSet' THEN jsonb_build_array(jsonb_build_object('kind', 'Deployment', 'name', 'deployment-1', 'uid', 'top-1'))
+    ELSE '[]'::jsonb END)), now(), now(), now()
+FROM generate_series(1, 100) c, (VALUES ('Deployment', 1, 1), ('ReplicaSet', 1, 5)) kinds (k, low, high), generate_series(low, high) n
+"""
+
+
+def _wait(condition: Callable[[], Any], seconds: float = 900) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "did not come about"
+        time.sleep(0.2)
+    return found
+
+
+@contextlib.contextmanager
+def _simulated(environ: dict[str, str], folder: str, pods: int) -> Iterator[Path]:
+    kubeconfig = Path(folder) / f"kubeconfig-{pods}"
+    with running([sys.executable, "-m", "bench.simulated", str(pods), str(kubeconfig)], environ):
+        _wait(kubeconfig.exists)
+        yield kubeconfig
+
+
+def _pods(cursor: Any) -> int:
+    cursor.execute("SELECT count(*) FROM storage_resource WHERE resource_type = 'Pod'")
+    return int(cursor.fetchone()[0])
+
+
+def _settled(cursor: Any) -> bool:
+    cursor.execute("SELECT count(*) > 20 AND bool_and(phase = 'watching') FROM storage_kind_sync")
+    return bool(cursor.fetchone()[0])
+
+
+def _memory(environ: dict[str, str], cursor: Any, folder: str) -> None:
+    """One simulated cluster, registered twenty times: to the collector these are twenty."""
+    with _simulated(environ, folder, EACH) as kubeconfig:
+        for number in range(CLUSTERS):
+            manage(environ, "register_cluster", f"fleet-{number}", "--kubeconfig", str(kubeconfig))
+        started = time.monotonic()
+        with running([sys.executable, "manage.py", "collect"], environ) as child:
+            _wait(lambda: _pods(cursor) == CLUSTERS * EACH and _settled(cursor))
+            took = time.monotonic() - started
+            line = next(line for line in Path(f"/proc/{child.pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+        print(
+            f"{CLUSTERS} clusters of {EACH} pods in one collector: {int(line.split()[1]) / 1024:.0f} MB (bound: 500), in {took:.0f} s",
+            flush=True,
+        )
+    cursor.execute("UPDATE clusters_cluster SET deleted_at = now(), is_default = false")
+    cursor.execute("TRUNCATE storage_resource, storage_change")
+    cursor.execute("DELETE FROM storage_kind_sync")
+
+
+def _asked(environ: dict[str, str], *words: str) -> float:
+    command = [sys.executable, "-m", "bench.asking", *words]
+    return float(subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout)
+
+
+def _page(environ: dict[str, str], cursor: Any, folder: str) -> None:
+    """The store's page and the cluster's, through the same address in turn."""
+    with _simulated(environ, folder, PODS) as kubeconfig:
+        manage(environ, "register_cluster", "large", "--kubeconfig", str(kubeconfig))
+        manage(
+            {**environ, "DJANGO_SUPERUSER_PASSWORD": "bench-only-1"},
+            "createsuperuser",
+            "--noinput",
+            "--username",
+            "b",
+            "--email",
+            "b@example.com",
+        )
+        token = manage(environ, "create_token", "b")
+        with running([sys.executable, "manage.py", "collect"], environ), web(environ) as (address, master):
+            _wait(lambda: _pods(cursor) == PODS and _settled(cursor))
+            cursor.execute("ANALYZE storage_resource")
+            pool, headers = urllib3.PoolManager(timeout=300), {"Authorization": f"Bearer {token}"}
+            url = f"{address}/api/v1/kubernetes/pods?cluster_id=large&keyword=load&page=3&pageSize=20"
+
+            def timed(query: str) -> float:
+                started = time.perf_counter()
+                answer = pool.request("GET", url + query, headers=headers)
+                assert answer.json()["data"]["total"] == PODS, answer.data[:200]
+                assert ("X-Data-Age" in answer.headers) is not bool(query)
+                return time.perf_counter() - started
+
+            pairs = sorted(timed("") / timed("&fresh=true") for _ in range(ROUNDS))
+            print(f"page of 20 out of {PODS} pods, of the live path's time: {pairs[ROUNDS // 2]:.3f} (bound: 0.1)")
+            asked, peak = _asked(environ, "page", "large"), peak_memory(master.pid)
+            print(f"  in the database: {asked:.1f} ms (bound: 20); web process peak {peak:.0f} MB", flush=True)
+
+
+def _chain(environ: dict[str, str], cursor: Any) -> None:
+    cursor.execute("TRUNCATE storage_resource, storage_change")
+    fill(cursor, 1, ROWS // PER_CLUSTER)
+    cursor.execute(CHAIN)
+    cursor.execute("ANALYZE storage_resource")
+    one = _asked(environ, "chain", "scale-1")
+    every = _asked(environ, "chain", *(f"scale-{number}" for number in range(1, ROWS // PER_CLUSTER + 1)))
+    print(
+        f"owner chain of depth 3 among {ROWS} rows: {one:.1f} ms in one cluster, {every:.1f} ms over 100 clusters (bound: 50)", flush=True
+    )
+
+
+def run() -> None:
+    """About ten minutes."""
+    with tempfile.TemporaryDirectory() as folder, environment() as environ:
+        manage(environ, "migrate", "--verbosity", "0")
+        database = psycopg2.connect(environ["DATABASE_URL"])
+        database.autocommit = True
+        with database.cursor() as cursor:
+            _memory(environ, cursor, folder)
+            _page(environ, cursor, folder)
+            _chain(environ, cursor)
+        database.close()
