@@ -9,9 +9,6 @@ import pytest
 
 from tests.storeserver import Store, encoded
 
-# The database is made for tests that say they need it, the server's too.
-pytestmark = pytest.mark.django_db
-
 DONE = {"result": True, "code": 0, "message": "Success", "data": None}
 
 

@@ -9,9 +9,6 @@ import pytest
 
 from tests.storeserver import Store
 
-# The database is made for tests that say they need it, the server's too.
-pytestmark = pytest.mark.django_db
-
 EXAMPLES = json.loads((Path(__file__).parent.parent / "recordings" / "bcs-storage-queries.json").read_text())
 OBJECT_ID = re.compile(r"[0-9a-f]{24}")
 LOCAL_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")

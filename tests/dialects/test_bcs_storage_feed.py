@@ -13,9 +13,6 @@ from django.db import connection
 
 from tests.storeserver import Store, running_store
 
-# The database is made for tests that say they need it, the server's too.
-pytestmark = pytest.mark.django_db
-
 
 @contextmanager
 def following(store: Store, path: str, **options: Any) -> Iterator[http.client.HTTPResponse]:

@@ -12,9 +12,6 @@ from django.test import Client
 
 from tests.storeserver import PREFIX, Store, database, encoded
 
-# The database is made for tests that say they need it, the server's too.
-pytestmark = pytest.mark.django_db
-
 FILL = """
 INSERT INTO storage_resource (object_id, cluster_id, resource_type, namespace, resource_name, data, create_time, update_time, change_time)
 SELECT md5(n::text), %s, 'Pod', 'ns', 'pod-' || n, {data}, now(), now(), now() FROM generate_series(1, {count}) n
