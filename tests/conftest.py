@@ -13,6 +13,7 @@ from clusters.models import Cluster
 from simcluster.testing import RunningCluster, running_cluster
 from tenants.tokens import create_api_token
 from tests.caller import Caller
+from tests.socket_server import socket_server
 from tests.vkube import label_nodes
 
 
@@ -35,6 +36,13 @@ def apiserver_process() -> Iterator[RunningCluster]:
     """One simulated Kubernetes API server for the whole run; tests take `apiserver`."""
     with running_cluster() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def socket_port() -> Iterator[int]:
+    """The port of the WebSocket server: one for the run, as its connections to Redis belong to one event loop."""
+    with socket_server() as port:
+        yield port
 
 
 @pytest.fixture

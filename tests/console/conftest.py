@@ -17,7 +17,6 @@ from simcluster.registry import WriteOptions
 from simcluster.testing import RunningCluster
 from tests.console import browser as browsers
 from tests.console.browser import Walk
-from tests.socket_server import socket_server
 
 # Playwright runs an event loop in the thread of the tests, where Django would refuse to ask the database.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -30,13 +29,6 @@ def browser() -> Iterator[Browser]:
         pytest.skip(browsers.MISSING)
     with browsers.chromium() as found:
         yield found
-
-
-@pytest.fixture(scope="session")
-def socket_port() -> Iterator[int]:
-    """The port of the WebSocket server."""
-    with socket_server() as port:
-        yield port
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ EXPIRES = "kubegale.io/expires"
 SHELL = ["/bin/sh", "-c", "TERM=xterm-256color; export TERM; if [ -x /bin/bash ]; then exec /bin/bash; else exec /bin/sh; fi"]
 NODE_SHELL = ["chroot", "/host", *SHELL]
 POD_SECONDS = 60.0
+STARTING = "starting"
 
 
 def exec_path(namespace: str, pod: str) -> str:
@@ -95,7 +96,7 @@ def debug_pod(node: str, session: str, user: int) -> Object:
 async def _debug_pod(client: StreamClient, body: Object, starting: Callable[[str], None]) -> AsyncIterator[str]:
     """Its name, once it runs; removed at the end, whatever the end is."""
     name = body["metadata"]["name"]
-    starting("starting")
+    starting(STARTING)
     try:
         await client.json("POST", PODS.path(namespace=settings.NODE_TERMINAL_NAMESPACE), body=body)
         await _until_running(client, name)

@@ -34,7 +34,7 @@ from workloads.streams import admission, frames, runtime
 from workloads.streams.admission import Guest, Pongs
 from workloads.streams.frames import Input, Ring
 from workloads.streams.recorder import Recorder
-from workloads.streams.shells import opened
+from workloads.streams.shells import STARTING, opened
 from workloads.streams.tickets import Ticket
 
 log = logging.getLogger(__name__)
@@ -90,6 +90,7 @@ class Session:
         self._ring, self._notices = Ring(), deque[dict[str, Any]]()
         self._news, self._read_on = asyncio.Event(), asyncio.Event()
         self._channels: Channels | None = None
+        self._announced = False
         self._typed = deque[bytes]()
         self._size: tuple[int, int] | None = None
         self._socket: Socket | None = None
@@ -137,9 +138,24 @@ class Session:
         while self._typed:
             await channels.send(STDIN, self._typed.popleft())
         self._channels = channels
+        if self._announced and not self._forget_announcement() and self._socket:
+            self._notify(self._connected())
 
     def _starting(self, state: str) -> None:
+        """Say that it takes a moment; whoever heard that hears `connected` again once the shell is there."""
+        self._announced = True
         self._notify({"type": "status", "state": state, "timestamp": now()})
+
+    def _forget_announcement(self) -> bool:
+        """Take back what nobody has heard yet; whether there was anything."""
+        unheard = [notice for notice in self._notices if notice.get("state") == STARTING]
+        for notice in unheard:
+            self._notices.remove(notice)
+        return bool(unheard)
+
+    def _connected(self) -> dict[str, Any]:
+        place = {"session": self._ticket.session, "token": self._token, "seq": self._ring.last}
+        return {"type": "status", "state": "connected", **place, "timestamp": now()}
 
     async def _pump(self, channels: Channels) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -213,16 +229,7 @@ class Session:
         if self._socket:
             await self._socket.close(REPLACED, "session replaced")
         self._socket, self._sent, self._token = socket, min(last_seq, self._ring.last), secrets.token_urlsafe(32)
-        self._notices.appendleft(
-            {
-                "type": "status",
-                "state": "connected",
-                "session": self._ticket.session,
-                "token": self._token,
-                "seq": self._ring.last,
-                "timestamp": now(),
-            }
-        )
+        self._notices.appendleft(self._connected())
         if lost := self._ring.lost_after(self._sent):
             self._notices.append({"type": "dropped", "count": lost})
         self._news.set()

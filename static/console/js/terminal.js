@@ -71,6 +71,7 @@ async function open() {
   clearTimeout(timer);
   socket?.close(1000);
   session = null;
+  starting = false;
   lost = 0;
   terminal.reset();
   state(texts.connecting, "busy");
@@ -110,7 +111,10 @@ function heard(frame, opened) {
       break;
     case "status":
       if (frame.state === "connected") connected(frame, opened);
-      else state(texts.starting, "busy");
+      else {
+        starting = true;
+        state(texts.starting, "busy");
+      }
       break;
     case "dropped":
       say(texts.dropped);
@@ -131,9 +135,12 @@ function heard(frame, opened) {
 }
 
 let ended = "";
+let starting = false;
 function connected(frame, opened) {
   const address = opened.url.replace(/\?.*$/, "");
-  const back = Boolean(session);
+  // A shell that took its time is announced twice: when there is a session, and when there is a shell.
+  const back = Boolean(session) && !starting;
+  starting = false;
   session = { id: frame.session, token: frame.token, seq: session?.seq ?? 0, address };
   patience.reset();
   lost = 0;

@@ -11,14 +11,6 @@ from clusters.models import Cluster
 from tenants.tokens import create_api_token
 from tests.caller import Caller
 from tests.scripted_cluster import Scripted, scripted_cluster
-from tests.socket_server import socket_server
-
-
-@pytest.fixture(scope="session")
-def socket_port() -> Iterator[int]:
-    """The port of the WebSocket server."""
-    with socket_server() as port:
-        yield port
 
 
 @pytest.fixture

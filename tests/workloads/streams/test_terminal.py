@@ -281,6 +281,7 @@ def test_a_node_shell_is_a_pod_that_goes_with_it(scripted: Scripted, ticket: Tic
     with peer(given["terminal_url"]) as client:
         client.send(type="data", data={"input": "echo on-$((5+5))\n"})
         client.until(said("on-10"))
+        assert client.states()[-1] == "connected"
         (space, name), pod = next(item for item in scripted.pods.items() if item[0][0] == "kube-system")
         spec = pod["spec"]
         assert (spec["nodeName"], spec["hostPID"], spec["automountServiceAccountToken"]) == ("node-1", True, False)
