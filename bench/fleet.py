@@ -1,6 +1,7 @@
 """Many clusters and many objects: memory of one collector, a page out of 100,000 pods, a chain of owners among 1,000,000 rows."""
 
 import contextlib
+import json
 import subprocess
 import sys
 import tempfile
@@ -84,7 +85,7 @@ def _asked(environ: dict[str, str], *words: str) -> float:
 def _page(environ: dict[str, str], cursor: Any, folder: str) -> None:
     """The store's page and the cluster's, through the same address in turn."""
     with _simulated(environ, folder, PODS) as kubeconfig:
-        manage(environ, "register_cluster", "large", "--kubeconfig", str(kubeconfig))
+        cluster = json.loads(manage(environ, "register_cluster", "large", "--kubeconfig", str(kubeconfig)))["id"]
         manage(
             {**environ, "DJANGO_SUPERUSER_PASSWORD": "bench-only-1"},
             "createsuperuser",
@@ -99,7 +100,7 @@ def _page(environ: dict[str, str], cursor: Any, folder: str) -> None:
             _wait(lambda: _pods(cursor) == PODS and _settled(cursor))
             cursor.execute("ANALYZE storage_resource")
             pool, headers = urllib3.PoolManager(timeout=300), {"Authorization": f"Bearer {token}"}
-            url = f"{address}/api/v1/kubernetes/pods?cluster_id=large&keyword=load&page=3&pageSize=20"
+            url = f"{address}/api/v1/kubernetes/pods?cluster_id={cluster}&keyword=load&page=3&pageSize=20"
 
             def timed(query: str) -> float:
                 started = time.perf_counter()
