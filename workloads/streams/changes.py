@@ -11,9 +11,9 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from kubegale.api.sockets import Socket, first_of, now
-from kubegale.errors import Invalid
 from workloads.streams import admission, runtime, tickets
 from workloads.streams.admission import Guest, Pongs
+from workloads.streams.listening import listen
 from workloads.streams.outbox import Outbox
 
 PATIENCE = 24 * 3600.0
@@ -56,7 +56,7 @@ async def serve_changes(socket: Socket, arguments: Mapping[str, str]) -> None:
         # Nothing may be left out of a watch: while the client does not read, neither do we.
         outbox, pongs = Outbox(settings.LOG_BUFFER_BYTES, PATIENCE), Pongs()
         outbox.notify({"type": "status", "state": "connected", "seq": watch.place, "partial_errors": watch.problems, "timestamp": now()})
-        await first_of(_tell(watch, outbox), outbox.drain(socket), _listen(socket, pongs, outbox), guest.watch(outbox.notify, pongs))
+        await first_of(_tell(watch, outbox), outbox.drain(socket), listen(socket, pongs, outbox), guest.watch(outbox.notify, pongs))
 
 
 async def _tell(watch: ChangeWatch, outbox: Outbox) -> None:
@@ -80,22 +80,3 @@ def _event(frame: dict[str, Any]) -> dict[str, Any]:
     """The event frame of the contract: {"type":"event","seq","data":{"object","event_type","resource_version", …}}."""
     data = {key: value for key, value in frame.items() if key not in ("type", "seq", "at")}
     return {"type": "event", "seq": frame["seq"], "data": {"event_type": frame["type"], **data}, "timestamp": frame["at"]}
-
-
-async def _listen(socket: Socket, pongs: Pongs, outbox: Outbox) -> None:
-    while True:
-        message = await socket.receive()
-        pongs.heard()
-        try:
-            kind = admission.frame_of(message).get("type")
-        except Invalid as error:
-            outbox.notify(socket.error_frame(error))
-            continue
-        if kind == "pong":
-            pongs.answered()
-        elif kind == "ping":
-            outbox.notify({"type": "pong", "timestamp": now()})
-        elif kind in ("pause", "resume"):
-            (outbox.pause if kind == "pause" else outbox.resume)()
-        elif kind == "close":
-            return

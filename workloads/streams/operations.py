@@ -12,9 +12,10 @@ from clusters.kinds import KINDS
 from clusters.models import Operation
 from kubegale.api.auth import Act, stream_policy
 from kubegale.api.sockets import Socket, first_of, now
-from kubegale.errors import Forbidden, Invalid, NotFound
+from kubegale.errors import Forbidden, NotFound
 from workloads.streams import admission, runtime, tickets
 from workloads.streams.admission import Guest, Pongs
+from workloads.streams.listening import listen
 from workloads.streams.outbox import Outbox
 
 LOOK_SECONDS = 0.5
@@ -35,7 +36,7 @@ async def serve_operation(socket: Socket, arguments: Mapping[str, str]) -> None:
     outbox, pongs = Outbox(settings.LOG_BUFFER_BYTES, settings.LOG_STALL_SECONDS), Pongs()
     async with admission.seated(guest):
         tell = _tell(row.pk, outbox)
-        await first_of(tell, outbox.drain(socket), _listen(socket, pongs, outbox), guest.watch(outbox.notify, pongs))
+        await first_of(tell, outbox.drain(socket), listen(socket, pongs, outbox), guest.watch(outbox.notify, pongs))
 
 
 async def _guest(socket: Socket, reference: str) -> tuple[Operation, Guest]:
@@ -80,18 +81,3 @@ def _look(pk: Any, seen: object) -> tuple[dict[str, Any], str, bool] | None:
     row = operations.find(pk)
     stamp = row.updated_at.isoformat()
     return None if stamp == seen else (operations.represent(row), stamp, row.is_final)
-
-
-async def _listen(socket: Socket, pongs: Pongs, outbox: Outbox) -> None:
-    while True:
-        message = await socket.receive()
-        pongs.heard()
-        try:
-            kind = admission.frame_of(message).get("type")
-        except Invalid as error:
-            outbox.notify(socket.error_frame(error))
-            continue
-        if kind == "pong":
-            pongs.answered()
-        elif kind == "ping":
-            outbox.notify({"type": "pong", "timestamp": now()})
