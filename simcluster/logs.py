@@ -48,6 +48,11 @@ def _access_line(container: Object, number: int, at: datetime, seed: int) -> str
     return f"{clock.timestamp(at)} {level} {container['name']}: method=GET path={path} status={code} duration={dice.randint(1, 900)}ms"
 
 
+def _moment_of_end(run: Object) -> datetime:
+    """The last moment of the second in which a run ended: the API's times are cut to seconds."""
+    return clock.parse(run["finishedAt"]) + timedelta(microseconds=999_999)
+
+
 class ContainerLog:
     """The log of one run of a container: the same lines whenever it is read."""
 
@@ -55,7 +60,7 @@ class ContainerLog:
         self.cluster = cluster
         self.container = container
         self.started = clock.parse(run["startedAt"])
-        self.finished = clock.parse(run["finishedAt"]) if run.get("finishedAt") else None
+        self.finished = _moment_of_end(run) if run.get("finishedAt") else None
         self.program = programs.program_of(pod, container)
         self.seed = zlib.crc32(f"{pod['metadata']['uid']}/{container['name']}/{run['startedAt']}".encode())
 
@@ -63,9 +68,9 @@ class ContainerLog:
         every = self.cluster.clock.real(_EVERY)
         return max(0, int((end - self.started).total_seconds() / every) - _MOST)
 
-    def lines(self, after: datetime | None = None) -> Iterator[Line]:
-        """The lines up to now, after a moment."""
-        end = self.finished or datetime.now(UTC)
+    def lines(self, after: datetime | None = None, until: datetime | None = None) -> Iterator[Line]:
+        """The lines after a moment, up to another: now, or the end of the run."""
+        end = self.finished or until or datetime.now(UTC)
         if self.program.scripted or self.program.output or self.program.seconds is not None:
             yield from self._scripted(end, after)
             return
@@ -165,7 +170,8 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
     if tail is not None and tail < 0:
         raise ApiError(422, "Invalid", f'PodLogOptions "" is invalid: tailLines: Invalid value: {tail}: must be greater than or equal to 0')
     log = ContainerLog(cluster, pod, container, run)
-    found = list(log.lines(_begin(query, cluster)))
+    read_at = datetime.now(UTC)
+    found = list(log.lines(_begin(query, cluster), read_at))
     if tail is not None:
         found = found[len(found) - tail :] if tail else []
     stamped = is_true(query.get("timestamps"))
@@ -173,18 +179,17 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
     limit = integer(query, "limitBytes")
     if not is_true(query.get("follow")) or log.finished is not None:
         return web.Response(body=body[:limit] if limit else body, headers={"Content-Type": "text/plain"})
-    return await _follow(cluster, request, target, log, body, stamped=stamped)
+    later = _new_lines(cluster, log, target.namespace, target.name, read_at, stamped=stamped)
+    return await _follow(request, body, later)
 
 
-async def _follow(
-    cluster: Cluster, request: web.Request, target: Target, log: ContainerLog, body: bytes, *, stamped: bool
-) -> web.StreamResponse:
+async def _follow(request: web.Request, body: bytes, later: AsyncIterator[bytes]) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
     response.enable_chunked_encoding()
     with contextlib.suppress(ConnectionResetError):
         await response.prepare(request)
         await response.write(body)
-        async for lines in _new_lines(cluster, log, target.namespace, target.name, stamped=stamped):
+        async for lines in later:
             await response.write(lines)
         await response.write_eof()
     return response
@@ -193,22 +198,31 @@ async def _follow(
 async def follow(cluster: Cluster, pod: Object, container: Object) -> AsyncIterator[bytes]:
     """The lines that a running container prints from now on, until it ends; empty when there was none for a while."""
     log = ContainerLog(cluster, pod, container, _run_of(cluster, pod, container, previous=False))
-    async for lines in _new_lines(cluster, log, pod["metadata"]["namespace"], pod["metadata"]["name"], stamped=False):
+    async for lines in _new_lines(cluster, log, pod["metadata"]["namespace"], pod["metadata"]["name"], datetime.now(UTC), stamped=False):
         yield lines
 
 
-async def _new_lines(cluster: Cluster, log: ContainerLog, namespace: str, name: str, *, stamped: bool) -> AsyncIterator[bytes]:
-    last = datetime.now(UTC)
-    while _still_runs(cluster, namespace, name, log):
+async def _new_lines(
+    cluster: Cluster, log: ContainerLog, namespace: str, name: str, since: datetime, *, stamped: bool
+) -> AsyncIterator[bytes]:
+    last = since
+    while log.finished is None:
         await asyncio.sleep(min(0.5, cluster.clock.real(_EVERY)))
+        log.finished = _end_of_run(cluster, namespace, name, log)
         lines = list(log.lines(last))
         last = lines[-1].at if lines else last
         if lines:
             yield b"".join(line.shown(stamped=stamped) for line in lines)
 
 
-def _still_runs(cluster: Cluster, namespace: str, name: str, log: ContainerLog) -> bool:
+def _end_of_run(cluster: Cluster, namespace: str, name: str, log: ContainerLog) -> datetime | None:
+    """When the run that is followed ended; None while it goes on. What ended without a trace ends now."""
     pod = cluster.object("pods", namespace, name)
     statuses = (pod or {}).get("status", {}).get("containerStatuses") or ()
-    running = next((one["state"].get("running") for one in statuses if one["name"] == log.container["name"]), None)
-    return running is not None and clock.parse(running["startedAt"]) == log.started
+    status: Object = next((one for one in statuses if one["name"] == log.container["name"]), {})
+    running = (status.get("state") or {}).get("running")
+    if running and clock.parse(running["startedAt"]) == log.started:
+        return None
+    ends = [(status.get(key) or {}).get("terminated") or {} for key in ("state", "lastState")]
+    ended = (_moment_of_end(end) for end in ends if end.get("startedAt") and clock.parse(end["startedAt"]) == log.started)
+    return next(ended, datetime.now(UTC))

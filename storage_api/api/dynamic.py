@@ -137,7 +137,7 @@ class ResourceList(DynamicView):
         values = self.query(request)
         begin, end = sweep_range(values, raw_body(request))
         query = Query(RESOURCE, (*self.where(values), *resources.updated_between(begin, end)))
-        resources.delete(query, seconds=resources.SWEEP_SECONDS)
+        resources.sweep(self.kwargs["cluster"], stored_type(self.env, self.kwargs["type"]).name, query)
 
 
 def sweep_range(values: Mapping[str, str], body: bytes) -> tuple[datetime | None, datetime | None]:
@@ -233,7 +233,7 @@ class Batch(StorageView):
         guard = self.query(request).get("guard", "").lower() in ("1", "true")
         lines = raw_body(request).split(b"\n")
         records = [self._record(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-        return bulk.write(records, guard=guard).as_dict()
+        return bulk.write(records, guard=guard, in_turn=True).as_dict()
 
     def _record(self, number: int, line: bytes) -> Record:
         try:

@@ -8,7 +8,7 @@ from django.db import IntegrityError, connection, transaction
 
 from storage_api import objectids
 from storage_api.services.resources import Key
-from storage_api.services.writes import refused_data
+from storage_api.services.writes import refused_data, take_turn
 from storage_api.sessions import retried
 
 
@@ -135,10 +135,11 @@ SELECT count(*) FROM gone
 
 
 @retried
-def write(records: Iterable[Record], *, guard: bool = False) -> Counts:
+def write(records: Iterable[Record], *, guard: bool = False, in_turn: bool = False) -> Counts:
     """Apply the records, all or nothing; of several for one key the last counts.
 
     With `guard`, a document or deletion whose resourceVersion is older than the stored one's (of the same uid) changes nothing.
+    `in_turn` is for writers that share a cluster with others: batches and sweeps of one type then come one after the other.
     Invalid when a key or a document cannot be stored.
     """
     last = {record.key: record for record in records}
@@ -147,6 +148,8 @@ def write(records: Iterable[Record], *, guard: bool = False) -> Counts:
     puts = [record for record in last.values() if record.data is not None]
     deletes = [record for record in last.values() if record.data is None]
     with refused_data(), transaction.atomic():
+        if in_turn:
+            take_turn((key.cluster_id, key.resource_type) for key in last)
         added, changed, unchanged = _put(puts, guard) if puts else (0, 0, 0)
         deleted = _delete(deletes, guard) if deletes else 0
     return Counts(added, changed, unchanged, len(puts) - added - changed - unchanged, deleted)

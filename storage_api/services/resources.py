@@ -13,7 +13,7 @@ from storage_api.documents import RESOURCE, Column, selection
 from storage_api.filters import TypedQuery
 from storage_api.paths import Tree
 from storage_api.queries import Query, condition, listing, on_target, source
-from storage_api.services.writes import check_key, refused_data
+from storage_api.services.writes import check_key, refused_data, take_turn
 from storage_api.sessions import retried
 from storage_api.times import TimeStyle
 
@@ -136,8 +136,21 @@ def delete(query: Query, *, seconds: int = 0) -> int:
 
     `seconds`: how long it may take, when that is more than a request usually may.
     """
+    with rows.long_statement(seconds):
+        return _delete(query)
+
+
+@retried
+def sweep(cluster_id: str, resource_type: str, query: Query) -> int:
+    """Delete what a query matches of one type, as `delete` does, one sweep or batch of the type after the other."""
+    with rows.long_statement(SWEEP_SECONDS):
+        take_turn([(cluster_id, resource_type)])
+        return _delete(query)
+
+
+def _delete(query: Query) -> int:
     where, params = on_target(query)
-    with refused_data(), rows.long_statement(seconds), connection.cursor() as cursor:
+    with refused_data(), connection.cursor() as cursor:
         cursor.execute(_DELETE.format(condition=where), params)
         return int(cursor.fetchone()[0])
 

@@ -1,6 +1,7 @@
 """Writing and counting: what the database refuses, in the domain's words."""
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +21,20 @@ def refused_data() -> Iterator[None]:
         yield
     except DataError as error:
         raise Invalid(f"the document cannot be stored: {str(error).splitlines()[0]}") from error
+
+
+# Names the locks of writers of many rows among the database's advisory locks.
+_TURN = 1262965576
+
+
+def take_turn(types: Iterable[tuple[str, str]]) -> None:
+    """Wait, for the rest of the transaction, until no other writer of many rows is at the same (cluster, resource type).
+
+    Batches and sweeps lock rows in orders of their own; one after the other they cannot lock each other out.
+    """
+    places = {zlib.crc32(f"{cluster}/{resource_type.lower()}".encode()) - (1 << 31) for cluster, resource_type in types}
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, place) FROM unnest(%s::int[]) AS place", [_TURN, sorted(places)])
 
 
 def check_key(**parts: str) -> None:
