@@ -19,6 +19,7 @@ from simcluster.testing import RunningCluster, running_cluster
 PODS = 10_000
 ROUNDS = 3
 RATE, SECONDS = 1000, 5
+QUIET = 2.0
 OTHERS = "leases.coordination.k8s.io,events"
 
 
@@ -67,7 +68,13 @@ def _sync(server: RunningCluster, database: Any, environ: dict[str, str], done: 
         taken = time.monotonic() - began
         # Every kind must have its place, or the next collector has to list it.
         _wait(lambda: _query(database, "SELECT count(*) > 20 AND bool_and(listed_at IS NOT NULL) FROM storage_kind_sync"))
+        _wait(lambda: _is_quiet(server))
         return taken, _peak(pid)
+
+
+def _is_quiet(server: RunningCluster) -> bool:
+    """Whether nothing was asked for in the last two seconds but watches and the beat: every watch that had to be given up was."""
+    return time.monotonic() - max(request.at for request in server.requests if "limit" in request.query) > QUIET
 
 
 def _steady(server: RunningCluster, database: Any) -> tuple[float, list[float]]:

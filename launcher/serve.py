@@ -1,5 +1,6 @@
 """`make serve`: the production web and socket servers, everything out of the environment, no demo."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ NO = {"0", "false", "no", "off"}
 def main(environ: Mapping[str, str]) -> None:
     """Check the settings, bring the database up to date, serve until a signal comes."""
     listening = programs.Listening.from_environment(environ, default_address="0.0.0.0")  # noqa: S104  a server is there to be reached
-    environment = {"PYTHONUNBUFFERED": "1", **environ, **listening.environment()}
+    # What `make run` keeps beside the project is none of a production server's business.
+    environment = {"PYTHONUNBUFFERED": "1", **environ, **listening.environment(), "KUBEGALE_DATA_DIR": os.devnull}
     with Supervisor(prefix=False).running() as supervisor:
         try:
             _serve(supervisor, environment, listening)

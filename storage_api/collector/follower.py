@@ -31,14 +31,18 @@ MAX_FRAME = 32 * 1024 * 1024
 FIRST_DELAY, LAST_DELAY = 0.2, 30.0
 SHORT_WATCH = 1.0
 QUEUED_TOGETHER = 64 * 1024
+# The first page is smaller by so much: the size of the kind's objects is not known yet.
+FIRST_PAGE = 5
 Phase = KindSync.Phase
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How a kind is followed: items a page, seconds of silence and of a whole watch, seconds until everything is listed again."""
+    """How a kind is followed: most items and aimed-at bytes of a page, seconds of silence and of a whole watch, seconds until everything
+    is listed again."""
 
     page: int = 500
+    page_bytes: int = 1024 * 1024
     silence: float = 150.0
     watch: int = 300
     relist: float = 6 * 3600.0
@@ -185,28 +189,34 @@ class Follower:
 
     async def _pages(self) -> AsyncGenerator[Chunk]:
         """The list page by page; the cluster makes the next one while this one is taken in."""
-        coming: asyncio.Task[Chunk] | None = asyncio.create_task(self._page(""))
+        coming: asyncio.Task[tuple[Chunk, int]] | None = asyncio.create_task(self._page("", self._fitting(0, 0)))
         try:
             while coming:
-                chunk = await coming
+                chunk, size = await coming
                 token = chunk.metadata.continue_
-                coming = asyncio.create_task(self._page(token)) if token else None
+                coming = asyncio.create_task(self._page(token, self._fitting(len(chunk.items or ()), size))) if token else None
                 yield chunk
         finally:
             if coming:
                 coming.cancel()
                 await asyncio.gather(coming, return_exceptions=True)
 
-    async def _page(self, token: str) -> Chunk:
-        query = {"limit": self.around.pace.page, "continue": token}
-        body = await self.around.client.read("GET", self.kind.path(), query=query)
+    def _fitting(self, items: int, size: int) -> int:
+        """How many items to ask for when so many took so many bytes; of a first page nothing is known."""
+        pace = self.around.pace
+        fitting = max(items, 1) * pace.page_bytes // size if size else pace.page // FIRST_PAGE
+        return max(min(fitting, pace.page), 1)
+
+    async def _page(self, token: str, limit: int) -> tuple[Chunk, int]:
+        """A page, and its size in bytes."""
+        body = await self.around.client.read("GET", self.kind.path(), query={"limit": limit, "continue": token})
         try:
             chunk = CHUNKS.decode(body)
         except UNREADABLE:
             raise ClusterUnavailable("the cluster's answer is not a Kubernetes list", reason="bad_answer") from None
         if chunk.items is None or not chunk.metadata.resource_version:
             raise ClusterUnavailable("the cluster's answer is not a Kubernetes list", reason="bad_answer")
-        return chunk
+        return chunk, len(body)
 
     async def _take_page(self, chunk: Chunk, known: dict[tuple[str, str], tuple[str, str]]) -> bool:
         """Queue what the page has that the store has not; whether all of it could be taken as it is."""

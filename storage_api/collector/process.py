@@ -22,6 +22,7 @@ from clusters.services import limits
 from clusters.streams import StreamClient
 from kubegale.errors import DomainError
 from storage_api.collector.follower import Pace
+from storage_api.collector.queue import Queue
 from storage_api.collector.session import Rhythm, Session
 from storage_api.collector.writer import Owner
 from storage_api.services import leases, sync
@@ -31,16 +32,18 @@ from storage_api.services.sync import Fenced
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 RESTART_PAUSE = 2.0
+LEAST_SHARES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a collector works; `writers` is how many connections to the database it keeps, `lists` how many kinds of
-    a cluster it lists at once."""
+    a cluster it lists at once, `queue_bytes` what may wait to be written, of which no cluster gets more than an eighth."""
 
     lease: float = 10.0
     writers: int = 4
     lists: int = 2
+    queue_bytes: int = 64 * 1024 * 1024
     rhythm: Rhythm = field(default_factory=Rhythm)
     pace: Pace = field(default_factory=Pace)
 
@@ -51,15 +54,16 @@ def options() -> Options:
         lease=settings.COLLECTOR_LEASE_SECONDS,
         writers=settings.COLLECTOR_WRITERS,
         lists=settings.COLLECTOR_LISTS,
+        queue_bytes=settings.COLLECTOR_QUEUE_BYTES,
         rhythm=Rhythm(
             beat=settings.COLLECTOR_BEAT_SECONDS,
             discovery=settings.COLLECTOR_DISCOVERY_SECONDS,
             batch=settings.COLLECTOR_BATCH,
-            queue_bytes=settings.COLLECTOR_QUEUE_BYTES,
             exclude=tuple(settings.COLLECTOR_EXCLUDE),
         ),
         pace=Pace(
             page=settings.COLLECTOR_PAGE,
+            page_bytes=settings.COLLECTOR_PAGE_BYTES,
             silence=settings.COLLECTOR_SILENCE_SECONDS,
             watch=settings.COLLECTOR_WATCH_SECONDS,
             relist=settings.COLLECTOR_RELIST_SECONDS,
@@ -154,8 +158,8 @@ class Collector:
                 )
                 owner = Owner(lease.cluster, lease.name, lease.token)
                 client = StreamClient(access, limits())
-                listing = asyncio.Semaphore(self.options.lists)
-                await Session(owner, client, self.database, listing, rhythm=self.options.rhythm, pace=self.options.pace).run()
+                listing, queue = asyncio.Semaphore(self.options.lists), Queue(self._share)
+                await Session(owner, client, self.database, listing, queue, rhythm=self.options.rhythm, pace=self.options.pace).run()
             except* Fenced:
                 log.info("%s: another collector has it by now", lease.name)
                 fenced = True
@@ -164,6 +168,10 @@ class Collector:
             except* Exception:
                 log.exception("collecting %s broke; starting over", lease.name)
             await asyncio.sleep(RESTART_PAUSE)
+
+    def _share(self) -> int:
+        """How many bytes may wait for one cluster by now."""
+        return self.options.queue_bytes // max(LEAST_SHARES, len(self._sessions))
 
     async def _end(self) -> None:
         for cluster in list(self._sessions):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -79,9 +80,9 @@ def _size(item: Item) -> int:
 
 
 class Queue:
-    """First in, first out, of at most so many bytes; one larger item is let through alone."""
+    """First in, first out, of at most so many bytes as `limit` says by now; one larger item is let through alone."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
         self._items: deque[Item] = deque()
         self._bytes = 0
@@ -91,7 +92,7 @@ class Queue:
         """Append the items together, as soon as there is room."""
         size = sum(map(_size, items))
         async with self._changed:
-            await self._changed.wait_for(lambda: not self._bytes or self._bytes + size <= self._limit)
+            await self._changed.wait_for(lambda: not self._bytes or self._bytes + size <= self._limit())
             self._items.extend(items)
             self._bytes += size
             self._changed.notify_all()

@@ -18,23 +18,25 @@ from storage_api.collector.follower import Database, Follower, Pace, Phase, Surr
 from storage_api.collector.queue import Beat, Gone, Item, Mark, Queue
 from storage_api.collector.writer import Owner
 from storage_api.services import sync
+from storage_api.services.resources import Key
 
 log = logging.getLogger(__name__)
 # A watch that has only just been opened may still be bringing what happened before.
 SETTLED = 0.5
 DATABASE_PAUSE = 1.0
+# Batches of one cluster that are written at the same time.
+BESIDE = 2
 CRDS = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """Seconds between beats and between looks at what the cluster serves; items a batch, bytes waiting; kinds to leave out."""
+    """Seconds between beats and between looks at what the cluster serves; items a batch; kinds to leave out."""
 
     beat: float = 2.0
     discovery: float = 60.0
     gather: float = 0.05
-    batch: int = 1000
-    queue_bytes: int = 8 * 1024 * 1024
+    batch: int = 500
     exclude: tuple[str, ...] = ()
 
 
@@ -42,11 +44,19 @@ class Session:
     """Collects one cluster under one lease until cancelled, or until the lease is lost (Fenced)."""
 
     def __init__(
-        self, owner: Owner, client: StreamClient, database: Database, listing: asyncio.Semaphore, *, rhythm: Rhythm, pace: Pace
+        self,
+        owner: Owner,
+        client: StreamClient,
+        database: Database,
+        listing: asyncio.Semaphore,
+        queue: Queue,
+        *,
+        rhythm: Rhythm,
+        pace: Pace,
     ) -> None:
         self.owner = owner
         self.rhythm = rhythm
-        self._queue = Queue(rhythm.queue_bytes)
+        self._queue = queue
         self._database = database
         self._client = client
         self._kinds_changed = asyncio.Event()
@@ -190,20 +200,40 @@ class Session:
 
     # --- writing ----------------------------------------------------------------------------------------------------
     async def _write(self) -> None:
-        while True:
-            items = await self._queue.take(1)
-            if not isinstance(items[0], Mark):
-                if len(self._queue) < self.rhythm.batch:
-                    await asyncio.sleep(self.rhythm.gather)
-                items += await self._queue.more(self.rhythm.batch - 1)
-            batch = [item for item in items if not isinstance(item, Mark)]
-            await asyncio.gather(*map(self._commit, writer.apart(batch)))
-            await self._queue.done(items)
-            for item in items:
-                if isinstance(item, Mark) and not item.reached.done():
-                    item.reached.set_result(None)
+        """Batches in order; those of a list that touch different objects may overtake each other."""
+        async with asyncio.TaskGroup() as commits:
+            under_way: dict[asyncio.Task[None], frozenset[Key]] = {}
+            while True:
+                items = await self._gathered()
+                keys = writer.independent(items)
+                await self._make_room(under_way, keys)
+                commit = commits.create_task(self._commit(items))
+                under_way[commit] = keys
 
-    async def _commit(self, items: Sequence[Item]) -> None:
+    async def _gathered(self) -> list[Item]:
+        items = await self._queue.take(1)
+        if not isinstance(items[0], Mark):
+            if len(self._queue) < self.rhythm.batch:
+                await asyncio.sleep(self.rhythm.gather)
+            items += await self._queue.more(self.rhythm.batch - 1)
+        return items
+
+    @staticmethod
+    async def _make_room(under_way: dict[asyncio.Task[None], frozenset[Key]], keys: frozenset[Key]) -> None:
+        """Wait until a batch of these keys may begin: beside one other at most, and none that it could get in the way of."""
+        while under_way and not (len(under_way) < BESIDE and all(keys and held and not keys & held for held in under_way.values())):
+            done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            for commit in done:
+                del under_way[commit]
+
+    async def _commit(self, items: list[Item]) -> None:
+        await self._store([item for item in items if not isinstance(item, Mark)])
+        await self._queue.done(items)
+        for item in items:
+            if isinstance(item, Mark) and not item.reached.done():
+                item.reached.set_result(None)
+
+    async def _store(self, items: Sequence[Item]) -> None:
         """Written for certain, however often the database has to be asked; Fenced when the lease is lost."""
         while items:
             try:

@@ -12,8 +12,7 @@ from storage_api.kinds import resource_type
 from storage_api.services import bulk, events, sync
 from storage_api.services.bulk import Record
 from storage_api.services.events import EventReport
-
-MANY = 200
+from storage_api.services.resources import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +24,14 @@ class Owner:
     token: int
 
 
-def apart(items: Sequence[Item]) -> list[Sequence[Item]]:
-    """The parts of a batch that may be written at the same time. What a list found stands for itself: positions come after it, and
-    only when it is complete; so large batches of nothing else are halved, each key in one of the halves."""
-    records = [item for item in items if isinstance(item, Record)]
-    if len(records) < MANY or len(records) < len(items) or len({record.key for record in records}) < len(records):
-        return [items]
-    middle = len(records) // 2
-    return [records[:middle], records[middle:]]
+def independent(items: Sequence[Item]) -> frozenset[Key]:
+    """The keys of a batch that may be written beside others: records of distinct keys and nothing else. Empty when it may not.
+
+    What a list found stands for itself; positions come after it, and only when it is complete.
+    """
+    records = [item.key for item in items if isinstance(item, Record)]
+    keys = frozenset(records)
+    return keys if len(keys) == len(items) else frozenset()
 
 
 def write(owner: Owner, items: Sequence[Item]) -> int:
