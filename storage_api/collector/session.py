@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 SETTLED = 0.5
 DATABASE_PAUSE = 1.0
 # Batches of one cluster that are written at the same time.
-BESIDE = 2
+BESIDE = 3
 CRDS = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 
@@ -36,7 +36,7 @@ class Rhythm:
     beat: float = 2.0
     discovery: float = 60.0
     gather: float = 0.05
-    batch: int = 500
+    batch: int = 250
     exclude: tuple[str, ...] = ()
 
 
@@ -220,7 +220,7 @@ class Session:
 
     @staticmethod
     async def _make_room(under_way: dict[asyncio.Task[None], frozenset[Key]], keys: frozenset[Key]) -> None:
-        """Wait until a batch of these keys may begin: beside one other at most, and none that it could get in the way of."""
+        """Wait until a batch of these keys may begin: beside few others, and none that it could get in the way of."""
         while under_way and not (len(under_way) < BESIDE and all(keys and held and not keys & held for held in under_way.values())):
             done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             for commit in done:
