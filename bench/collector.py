@@ -122,6 +122,7 @@ def _measure(server: RunningCluster, database: Any, environ: dict[str, str], kub
         _empty(database)
         alone = _bare(kubeconfig)
         first, peak = _sync(server, database, environ, listed)
+        alone = (alone + _bare(kubeconfig)) / 2
         rounds.append((first / alone, first, alone, peak))
         assert _query(database, "SELECT count(*) FROM storage_resource WHERE resource_type = 'Pod'") == PODS
     ratio, first, alone, peak = sorted(rounds)[ROUNDS // 2]

@@ -113,9 +113,10 @@ def _read(
     source, params = _source(root(cluster_name, stored_as.lower()), labels)
     condition = sql.SQL(" AND ").join([sql.SQL("r.cluster_id = %s AND r.resource_type = %s"), *(clause.text for clause in where)])
     params += [cluster_name, stored_as, *(param for clause in where for param in clause.params)]
-    # What has to look into documents does so once for both page and total; what does not is quicker apart, with a short sort.
+    # What has to look into documents does so once for both page and total; what does not is quicker apart, with a short sort and a
+    # count by the smallest index, which begins with the type's key.
     apart = sql.SQL("""
-        WITH total AS (SELECT count(*) AS n FROM {source} WHERE {condition}),
+        WITH total AS (SELECT count(*) AS n FROM {source} WHERE {condition} AND r.type_key = {key}),
         chosen AS (SELECT r.id, {order} AS place FROM {source} WHERE {condition} ORDER BY place OFFSET %s LIMIT %s)""")
     once = sql.SQL("""
         WITH matched AS MATERIALIZED (SELECT r.id, {order} AS place FROM {source} WHERE {condition}),
@@ -126,7 +127,10 @@ def _read(
           SELECT {wire} AS text, chosen.place FROM chosen JOIN storage_resource r ON r.id = chosen.id
         ) found ON true ORDER BY found.place
     """).format(
-        parts=(once if part.deep else apart).format(source=source, condition=condition, order=part.place), wire=WIRE[kind.group in BUILT_IN]
+        parts=(once if part.deep else apart).format(
+            source=source, condition=condition, order=part.place, key=sql.Literal(stored_as.lower())
+        ),
+        wire=WIRE[kind.group in BUILT_IN],
     )
     with connection.cursor() as cursor:
         cursor.execute(statement, [*params, *([] if part.deep else params), part.offset, part.size])
