@@ -82,8 +82,11 @@ def is_kept(deed: Any) -> bool:
 
 
 def append(entries: Sequence[AuditEntry]) -> None:
-    """Add lines."""
-    AuditEntry.objects.bulk_create(entries)
+    """Add lines, all or none. One alone is one statement: a transaction around it would be two exchanges more for each write."""
+    if len(entries) == 1:
+        entries[0].save(force_insert=True)
+    else:
+        AuditEntry.objects.bulk_create(entries)
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
