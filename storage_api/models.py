@@ -75,10 +75,14 @@ class Gap(models.Model):
     to_version = models.TextField()
     since = models.DateTimeField()
     until = models.DateTimeField()
+    seq = models.BigIntegerField(null=True, help_text="Its place in the log: what the list found stands before it.")
 
     class Meta:
         db_table = "storage_gap"
-        indexes = [models.Index(fields=["cluster_id", "resource_type", "until"], name="storage_gap_of_kind")]
+        indexes = [
+            models.Index(fields=["cluster_id", "resource_type", "until"], name="storage_gap_of_kind"),
+            models.Index(fields=["seq"], name="storage_gap_order"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.cluster_id} {self.resource_type} {self.since:%Y-%m-%dT%H:%M:%SZ} to {self.until:%Y-%m-%dT%H:%M:%SZ}"

@@ -111,7 +111,7 @@ class Following:
             "name": entry.name,
             "uid": entry.uid,
             "resource_version": entry.resource_version,
-            "object": orjson.Fragment(shown(entry.data.encode(), kind)),
+            "object": None if entry.type == watching.GAP else orjson.Fragment(shown(entry.data.encode(), kind)),
         }
 
 

@@ -41,7 +41,7 @@ class Options:
     """How a collector works; `writers` is how many connections to the database it keeps, `lists` how many kinds of
     a cluster it lists at once, `queue_bytes` what may wait to be written, of which no cluster gets more than an eighth."""
 
-    lease: float = 10.0
+    lease: float = 8.0
     writers: int = 4
     lists: int = 2
     queue_bytes: int = 64 * 1024 * 1024

@@ -141,8 +141,8 @@ def mark_gap(cluster: int, cluster_name: str, kind: Kind, after: str, upto: str)
 
 
 _MARK_GAP = """
-INSERT INTO storage_gap (cluster_id, resource_type, after_version, to_version, since, until)
-SELECT %s, resource_type, %s, %s, greatest(listed_at, changed_at), clock_timestamp() FROM storage_kind_sync
+INSERT INTO storage_gap (cluster_id, resource_type, after_version, to_version, since, until, seq)
+SELECT %s, resource_type, %s, %s, greatest(listed_at, changed_at), clock_timestamp(), nextval('storage_change_seq') FROM storage_kind_sync
 WHERE cluster_id = %s AND "group" = %s AND plural = %s AND listed_at IS NOT NULL
 """
 

@@ -19,7 +19,7 @@ from storage_api.services import feed
 from storage_api.services.across import Place
 from storage_api.services.feed import PAGE, PAGE_BYTES, Start
 
-ADDED, MODIFIED, DELETED = "ADDED", "MODIFIED", "DELETED"
+ADDED, MODIFIED, DELETED, GAP = "ADDED", "MODIFIED", "DELETED", "GAP"
 TYPES = {"add": ADDED, "change": MODIFIED, "delete": DELETED}
 
 
@@ -34,7 +34,10 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change as it is told: `type` as a watch of Kubernetes names it, `data` the object as JSON text (of a deletion as it last was)."""
+    """One change as it is told: `type` as a watch of Kubernetes names it, `data` the object as JSON text (of a deletion as it last was).
+
+    A GAP stands after the outcomes of what could not be seen happening, and has no data.
+    """
 
     seq: int
     type: str
@@ -133,7 +136,26 @@ def read(view: View, start: Start, settled: int) -> tuple[list[Entry], int]:
         rows: list[Any] = cursor.fetchall()
     told = [(row, _told(view, row[1], row[10], row[11])) for row in rows]
     entries = [Entry(row[0], type_, *row[2:10]) for row, type_ in told if type_]
-    return entries, int(rows[-1][0]) if rows else settled
+    reached = int(rows[-1][0]) if rows else settled
+    return sorted([*entries, *_gaps(view, start.seq, reached)], key=lambda entry: entry.seq), reached
+
+
+_GAPS = "SELECT seq, until, cluster_id, resource_type, to_version FROM storage_gap WHERE seq > %s AND seq <= %s ORDER BY seq"
+
+
+def _gaps(view: View, after: int, upto: int) -> list[Entry]:
+    """The marks between two places of kinds and clusters that the view shows anything of."""
+    with connection.cursor() as cursor:
+        cursor.execute(_GAPS, [after, upto])
+        rows: list[Any] = cursor.fetchall()
+    if not rows:
+        return []
+    shown = {(place.name, resource_type(kind)) for kind, places in view.scopes for place in places}
+    return [
+        Entry(seq, GAP, at, cluster, stored_as, "", "", "", version, "")
+        for seq, at, cluster, stored_as, version in rows
+        if (cluster, stored_as) in shown
+    ]
 
 
 def _statement(view: View, start: Start, settled: int) -> tuple[sql.Composable, list[Any]]:

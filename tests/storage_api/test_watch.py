@@ -10,10 +10,12 @@ import orjson
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
+from django.utils import timezone
 
+from clusters.kinds import KINDS
 from clusters.models import Cluster
-from storage_api.models import Change
-from storage_api.services import bulk
+from storage_api.models import Change, KindSync
+from storage_api.services import bulk, sync
 from storage_api.services.bulk import Record
 from storage_api.services.resources import Key
 from tenants import grants
@@ -82,6 +84,21 @@ def test_changes_of_all_clusters_come_in_their_order_and_go_on_where_they_were_l
     assert rest.changes() == [("MODIFIED", "east", "a"), ("DELETED", "west", "b")], "Last-Event-ID goes before after"
     write("west", "Pod", "c", status={"phase": "Running"})
     assert Stream(admin, last=whole.last, kinds="pods").changes() == [("ADDED", "west", "c")]
+
+
+def test_what_could_not_be_seen_is_told_in_its_place(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+    KindSync.objects.update(listed_at=timezone.now())
+    write("east", "Pod", "a", status={"phase": "Running"})
+    for plural in ("pods", "secrets"):
+        sync.mark_gap(fleet[0].pk, "east", KINDS[plural], "7", "9")
+    write("east", "Pod", "a", status={"phase": "Failed"})
+    events = [event for event in Stream(admin, after="0", clusters="east") if "object" in event]
+    assert [event["type"] for event in events] == ["ADDED", "MODIFIED", "GAP", "MODIFIED"], "of Secrets nothing was asked"
+    gap = events[2]
+    assert (gap["cluster_name"], gap["kind"], gap["name"], gap["object"]) == ("east", "Pod", "", None)
+    assert Stream(admin, after=str(gap["seq"]), clusters="east").changes() == [("MODIFIED", "east", "a")]
+    assert [event["type"] for event in Stream(admin, after=str(gap["seq"]), kinds="secrets") if "object" in event] == ["GAP"]
+    assert "GAP" not in {event["type"] for event in Stream(admin, after="0", clusters="west")}
 
 
 def test_from_now_on_begins_with_a_place(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
