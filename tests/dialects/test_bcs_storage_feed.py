@@ -96,8 +96,9 @@ def test_streams_are_bounded_and_kept_alive(django_db_setup: None, cid: str) -> 
             refused = store.raw("POST", path)
             assert (refused.status, refused.json["result"], refused.headers["Retry-After"]) == (429, False, "6")
             started = time.monotonic()
-            assert [first.readline() for _ in range(3)] == [b"\n"] * 3
-            assert 0.3 < time.monotonic() - started < 5
+            # Some may have come already.
+            assert [first.readline() for _ in range(8)] == [b"\n"] * 8
+            assert 0.3 < time.monotonic() - started < 15
         deadline = time.monotonic() + 10
         while (answer := store.raw("POST", path, {"timeout": 10**8})).status == 429 and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -46,6 +46,8 @@ class Api:
 
     def __init__(self, url: str, authority: str, token: str, *, certificate: Path | None = None) -> None:
         self.context = ssl.create_default_context(cadata=authority)
+        # The WebSocket client reads and writes in two threads; with TLS 1.3 a read changes the state of the session while a write uses it.
+        self.context.maximum_version = ssl.TLSVersion.TLSv1_2
         if certificate is not None:
             self.context.load_cert_chain(certificate)
         self.pool = urllib3.PoolManager(ssl_context=self.context, maxsize=50, retries=False)
