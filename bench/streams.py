@@ -15,7 +15,8 @@ from typing import Any
 import orjson
 import urllib3
 
-from bench.processes import environment, free_port, manage, peak_memory, running, wait_for, web
+from bench.processes import environment, manage, peak_memory, running, wait_for, web
+from launcher.ports import free_port
 
 LOGS, TERMINALS, PODS, ROUNDS, REQUESTS = 300, 50, 10, 8, 25
 NAMESPACE = "bench"

@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import psycopg2
 from django.db import connections
+
+from launcher.ports import free_port
 
 PREFIX = "/bcsapi/v4/storage"
 
@@ -86,12 +87,6 @@ class Store:
         return [item["resourceName"] for item in self.data("GET", path, **query)]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _wait(port: int, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -130,7 +125,7 @@ def database() -> Iterator[Any]:
 @contextmanager
 def running_store(database: str, **environment: str) -> Iterator[Store]:
     """A gunicorn over the named database of the run's server; settings by environment."""
-    port = _free_port()
+    port = free_port()
     address = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{database}").geturl()
     given = {
         "DATABASE_URL": address,

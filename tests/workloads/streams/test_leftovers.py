@@ -14,6 +14,7 @@ from django.conf import settings as live
 from clusters import services as registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
+from launcher.ports import free_port
 from tests.socket_server import peer
 from workloads import tasks
 from workloads.streams.runtime import seats_key
@@ -41,9 +42,7 @@ def test_debug_pods_that_no_terminal_holds_are_removed(apiserver: Any, cluster: 
 
 def test_a_process_that_is_told_to_stop_tells_its_clients_1001(ticket: Any, scripted: Any, registered: Cluster, settings: Any) -> None:
     scripted.add_pod("web", "app")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     base = f"ws://127.0.0.1:{port}"
     settings.WS_BASE_URL = base
     database = live.DATABASES["default"]
