@@ -6,14 +6,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg2
 
-from bench.processes import environment, manage, running
+from bench.processes import environment, manage, peak, running, until
 from simcluster.testing import RunningCluster, running_cluster
 
 PODS = 10_000
@@ -21,14 +21,6 @@ ROUNDS = 3
 RATE, SECONDS = 1000, 5
 QUIET = 2.0
 OTHERS = "leases.coordination.k8s.io,events"
-
-
-def _wait(condition: Callable[[], Any], seconds: float = 300) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "did not come about"
-        time.sleep(0.02)
-    return found
 
 
 def _bare(kubeconfig: Path) -> float:
@@ -54,22 +46,17 @@ def _collecting(environ: dict[str, str]) -> Iterator[int]:
         yield child.pid
 
 
-def _peak(pid: int) -> float:
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
-
-
 def _sync(server: RunningCluster, database: Any, environ: dict[str, str], done: str) -> tuple[float, float]:
     """(seconds from the first list of pods until `done` is true in the database, the collector's peak in MB)."""
     server.requests.clear()
     with _collecting(environ) as pid:
-        began = _wait(lambda: _listed(server))
-        _wait(lambda: _query(database, done))
+        began = until(lambda: _listed(server))
+        until(lambda: _query(database, done))
         taken = time.monotonic() - began
         # Every kind must have its place, or the next collector has to list it.
-        _wait(lambda: _query(database, "SELECT count(*) > 20 AND bool_and(listed_at IS NOT NULL) FROM storage_kind_sync"))
-        _wait(lambda: _is_quiet(server))
-        return taken, _peak(pid)
+        until(lambda: _query(database, "SELECT count(*) > 20 AND bool_and(listed_at IS NOT NULL) FROM storage_kind_sync"))
+        until(lambda: _is_quiet(server))
+        return taken, peak(pid)
 
 
 def _is_quiet(server: RunningCluster) -> bool:
@@ -95,7 +82,7 @@ def _steady(server: RunningCluster, database: Any) -> tuple[float, list[float]]:
         time.sleep(0.01)
     rate = number / (time.monotonic() - started)
     counting = "SELECT count(*) = %s FROM storage_resource WHERE resource_type = 'ConfigMap' AND resource_name LIKE 'steady-%%'"
-    _wait(lambda: _query(database, counting, number))
+    until(lambda: _query(database, counting, number))
     with database.cursor() as cursor:
         cursor.execute("SELECT resource_name, extract(epoch FROM at)::float8 FROM storage_change WHERE resource_name LIKE 'steady-%'")
         return rate, sorted(at - made[name] for name, at in cursor.fetchall())
@@ -149,8 +136,8 @@ def _restarted(server: RunningCluster, database: Any, environ: dict[str, str]) -
     written = _query(database, "SELECT max(seq) FROM storage_change")
     with _collecting(environ):
         watched = "SELECT count(*) = 0 FROM storage_kind_sync WHERE phase <> 'watching'"
-        _wait(lambda: any(request.path == "/api/v1/pods" and "watch" in request.query for request in server.requests))
-        _wait(lambda: _query(database, watched))
+        until(lambda: any(request.path == "/api/v1/pods" and "watch" in request.query for request in server.requests))
+        until(lambda: _query(database, watched))
         lists = [request for request in server.requests if "limit" in request.query and request.path != "/api/v1/namespaces"]
         again = _query(database, "SELECT max(seq) FROM storage_change") - written
         print(f"restart: {len(lists)} lists, {again} rows written (bound: 0)")

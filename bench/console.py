@@ -7,14 +7,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import orjson
 import urllib3
 
 from bench.objects import PODS, _report
-from bench.processes import environment, manage, running, web
+from bench.processes import administrator, environment, manage, running, simulated, web
 
 PASSWORD = "bench-only-1"  # noqa: S105  # of a server that lives for seconds
 BOUND = 2.0
@@ -101,18 +100,12 @@ def _until_fresh(address: str, token: str, cluster: int) -> None:
 
 def run() -> None:
     """10,000 pods of about 4 KB, first without and then with the collector."""
-    with tempfile.TemporaryDirectory() as folder, environment() as environ:
-        kubeconfig = Path(folder) / "kubeconfig"
-        with running([sys.executable, "-m", "bench.simulated", str(PODS), str(kubeconfig)], environ):
-            while not kubeconfig.exists():
-                time.sleep(0.1)
-            manage(environ, "migrate", "--verbosity", "0")
-            cluster = json.loads(manage(environ, "register_cluster", "bench", "--kubeconfig", str(kubeconfig)))["id"]
-            person = {**environ, "DJANGO_SUPERUSER_PASSWORD": PASSWORD}
-            manage(person, "createsuperuser", "--noinput", "--username", "bench", "--email", "b@example.com")
-            token = manage(environ, "create_token", "bench")
-            with web(environ) as (address, _):
-                _measured(environ, address, token, cluster)
+    with tempfile.TemporaryDirectory() as folder, environment() as environ, simulated(environ, folder, PODS) as kubeconfig:
+        manage(environ, "migrate", "--verbosity", "0")
+        cluster = json.loads(manage(environ, "register_cluster", "bench", "--kubeconfig", str(kubeconfig)))["id"]
+        token = administrator(environ, PASSWORD)
+        with web(environ) as (address, _):
+            _measured(environ, address, token, cluster)
 
 
 def _measured(environ: dict[str, str], address: str, token: str, cluster: int) -> None:

@@ -1,19 +1,16 @@
 """Many clusters and many objects: memory of one collector, a page out of 100,000 pods, a chain of owners among 1,000,000 rows."""
 
-import contextlib
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg2
 import urllib3
 
-from bench.processes import environment, manage, peak_memory, running, web
+from bench.processes import administrator, environment, manage, peak, peak_memory, running, simulated, until, web
 from bench.storage import fill
 
 CLUSTERS, EACH = 20, 2_000
@@ -33,22 +30,6 @@ FROM generate_series(1, 100) c, (VALUES ('Deployment', 1, 1), ('ReplicaSet', 1, 
 """
 
 
-def _wait(condition: Callable[[], Any], seconds: float = 900) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "did not come about"
-        time.sleep(0.2)
-    return found
-
-
-@contextlib.contextmanager
-def _simulated(environ: dict[str, str], folder: str, pods: int) -> Iterator[Path]:
-    kubeconfig = Path(folder) / f"kubeconfig-{pods}"
-    with running([sys.executable, "-m", "bench.simulated", str(pods), str(kubeconfig)], environ):
-        _wait(kubeconfig.exists)
-        yield kubeconfig
-
-
 def _pods(cursor: Any) -> int:
     cursor.execute("SELECT count(*) FROM storage_resource WHERE resource_type = 'Pod'")
     return int(cursor.fetchone()[0])
@@ -61,18 +42,15 @@ def _settled(cursor: Any) -> bool:
 
 def _memory(environ: dict[str, str], cursor: Any, folder: str) -> None:
     """One simulated cluster, registered twenty times: to the collector these are twenty."""
-    with _simulated(environ, folder, EACH) as kubeconfig:
+    with simulated(environ, folder, EACH) as kubeconfig:
         for number in range(CLUSTERS):
             manage(environ, "register_cluster", f"fleet-{number}", "--kubeconfig", str(kubeconfig))
         started = time.monotonic()
         with running([sys.executable, "manage.py", "collect"], environ) as child:
-            _wait(lambda: _pods(cursor) == CLUSTERS * EACH and _settled(cursor))
+            until(lambda: _pods(cursor) == CLUSTERS * EACH and _settled(cursor))
             took = time.monotonic() - started
-            line = next(line for line in Path(f"/proc/{child.pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
-        print(
-            f"{CLUSTERS} clusters of {EACH} pods in one collector: {int(line.split()[1]) / 1024:.0f} MB (bound: 500), in {took:.0f} s",
-            flush=True,
-        )
+            most = peak(child.pid)
+        print(f"{CLUSTERS} clusters of {EACH} pods in one collector: {most:.0f} MB (bound: 500), in {took:.0f} s", flush=True)
     cursor.execute("UPDATE clusters_cluster SET deleted_at = now(), is_default = false")
     cursor.execute("TRUNCATE storage_resource, storage_change")
     cursor.execute("DELETE FROM storage_kind_sync")
@@ -85,20 +63,11 @@ def _asked(environ: dict[str, str], *words: str) -> float:
 
 def _page(environ: dict[str, str], cursor: Any, folder: str) -> None:
     """The store's page and the cluster's, through the same address in turn."""
-    with _simulated(environ, folder, PODS) as kubeconfig:
+    with simulated(environ, folder, PODS) as kubeconfig:
         cluster = json.loads(manage(environ, "register_cluster", "large", "--kubeconfig", str(kubeconfig)))["id"]
-        manage(
-            {**environ, "DJANGO_SUPERUSER_PASSWORD": "bench-only-1"},
-            "createsuperuser",
-            "--noinput",
-            "--username",
-            "b",
-            "--email",
-            "b@example.com",
-        )
-        token = manage(environ, "create_token", "b")
+        token = administrator(environ)
         with running([sys.executable, "manage.py", "collect"], environ), web(environ) as (address, master):
-            _wait(lambda: _pods(cursor) == PODS and _settled(cursor))
+            until(lambda: _pods(cursor) == PODS and _settled(cursor))
             # As autovacuum does within a minute.
             cursor.execute("VACUUM ANALYZE storage_resource")
             pool, headers = urllib3.PoolManager(timeout=300), {"Authorization": f"Bearer {token}"}

@@ -3,7 +3,6 @@
 import base64
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import orjson
 import urllib3
 import yaml
 
-from bench.processes import environment, manage, peak_memory, running, web
+from bench.processes import administrator, environment, manage, peak_memory, simulated, web
 
 PODS = 10_000
 ROUNDS = 11
@@ -85,25 +84,11 @@ def _measure(call: Callable[[str], dict[str, Any]], bare: Callable[[str], bytes]
 
 def run() -> None:
     """10,000 pods of about 4 KB; prints ratios and the web process's peak memory."""
-    with tempfile.TemporaryDirectory() as folder, environment() as environ:
-        kubeconfig = Path(folder) / "kubeconfig"
-        simulator = [sys.executable, "-m", "bench.simulated", str(PODS), str(kubeconfig)]
-        with running(simulator, environ):
-            while not kubeconfig.exists():
-                time.sleep(0.1)
-            bare = _bare(kubeconfig)
-            manage(environ, "migrate", "--verbosity", "0")
-            cluster = json.loads(manage(environ, "register_cluster", "bench", "--kubeconfig", str(kubeconfig)))["id"]
-            manage(
-                {**environ, "DJANGO_SUPERUSER_PASSWORD": "bench-only-1"},
-                "createsuperuser",
-                "--noinput",
-                "--username",
-                "bench",
-                "--email",
-                "b@example.com",
-            )
-            token = manage(environ, "create_token", "bench")
-            with web(environ) as (address, master):
-                _measure(_ours(address, token, cluster), bare, _bare(kubeconfig, kept=False))
-                print(f"web process peak: {peak_memory(master.pid):.0f} MB (bound: 250 MB)")
+    with tempfile.TemporaryDirectory() as folder, environment() as environ, simulated(environ, folder, PODS) as kubeconfig:
+        bare = _bare(kubeconfig)
+        manage(environ, "migrate", "--verbosity", "0")
+        cluster = json.loads(manage(environ, "register_cluster", "bench", "--kubeconfig", str(kubeconfig)))["id"]
+        token = administrator(environ)
+        with web(environ) as (address, master):
+            _measure(_ours(address, token, cluster), bare, _bare(kubeconfig, kept=False))
+            print(f"web process peak: {peak_memory(master.pid):.0f} MB (bound: 250 MB)")

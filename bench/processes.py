@@ -7,12 +7,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from launcher import secretfiles
 from launcher.ports import free_port
 from launcher.testing import running_servers
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -75,14 +78,40 @@ def web(environ: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]
         yield f"http://127.0.0.1:{port}", child
 
 
+def until(condition: Callable[[], T], seconds: float = 900) -> T:
+    """What the condition returns once it holds."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "did not come about"
+        time.sleep(0.02)
+    return found
+
+
+@contextlib.contextmanager
+def simulated(environ: dict[str, str], folder: str, pods: int) -> Iterator[Path]:
+    """The kubeconfig of a simulated cluster with so many pods, a process of its own."""
+    kubeconfig = Path(folder) / f"kubeconfig-{pods}"
+    with running([sys.executable, "-m", "bench.simulated", str(pods), str(kubeconfig)], environ):
+        until(kubeconfig.exists)
+        yield kubeconfig
+
+
+def administrator(environ: dict[str, str], password: str = "bench-only-1") -> str:  # noqa: S107  # of a database that ends with the bench
+    """The API token of a new administrator called bench."""
+    account = ("--noinput", "--username", "bench", "--email", "b@example.com")
+    manage({**environ, "DJANGO_SUPERUSER_PASSWORD": password}, "createsuperuser", *account)
+    return manage(environ, "create_token", "bench")
+
+
 def peak_memory(master: int) -> float:
     """Peak resident megabytes of the largest child of a process."""
     children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    sizes = [_peak(int(child)) for child in children] or [_peak(master)]
+    sizes = [peak(int(child)) for child in children] or [peak(master)]
     return max(sizes)
 
 
-def _peak(pid: int) -> float:
+def peak(pid: int) -> float:
+    """Peak resident megabytes of one process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) / 1024

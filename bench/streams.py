@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import urllib3
 
-from bench.processes import environment, manage, peak_memory, running, wait_for, web
+from bench.processes import administrator, environment, manage, peak_memory, running, wait_for, web
 from launcher.ports import free_port
 
 LOGS, TERMINALS, PODS, ROUNDS, REQUESTS = 300, 50, 10, 8, 25
@@ -154,9 +154,7 @@ def run() -> None:
                 time.sleep(0.1)
             manage(environ, "migrate", "--verbosity", "0")
             cluster = json.loads(manage(environ, "register_cluster", "bench", "--kubeconfig", str(kubeconfig)))["id"]
-            account = ("--noinput", "--username", "bench", "--email", "b@example.com")
-            manage({**environ, "DJANGO_SUPERUSER_PASSWORD": "bench-only-1"}, "createsuperuser", *account)
-            token = manage(environ, "create_token", "bench")
+            token = administrator(environ)
             flags = ["--port", str(ws), "--log-level", "warning", "--no-access-log", "--ws-per-message-deflate", "false"]
             command = [sys.executable, "-m", "uvicorn", "kubegale.asgi:application", *flags]
             with web(environ) as (address, _), running(command, environ) as sockets:

@@ -196,7 +196,7 @@ async def _follow(request: web.Request, body: bytes, later: AsyncIterator[bytes]
 
 
 async def follow(cluster: Cluster, pod: Object, container: Object) -> AsyncIterator[bytes]:
-    """The lines that a running container prints from now on, until it ends; empty when there was none for a while."""
+    """The lines that a running container prints from now on, until it ends."""
     log = ContainerLog(cluster, pod, container, _run_of(cluster, pod, container, previous=False))
     async for lines in _new_lines(cluster, log, pod["metadata"]["namespace"], pod["metadata"]["name"], datetime.now(UTC), stamped=False):
         yield lines

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import aiohttp
@@ -65,7 +65,7 @@ class Surroundings:
     database: Database
     listing: asyncio.Semaphore
     pace: Pace
-    kinds_changed: asyncio.Event
+    kinds_changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Disorder(ClusterUnavailable):

@@ -22,7 +22,7 @@ from clusters import kubeconfig
 from clusters.services import limits
 from clusters.streams import StreamClient
 from kubegale.errors import DomainError
-from storage_api.collector.follower import Pace
+from storage_api.collector.follower import Pace, Surroundings
 from storage_api.collector.queue import Queue
 from storage_api.collector.session import Rhythm, Session
 from storage_api.collector.writer import Owner
@@ -33,6 +33,7 @@ from storage_api.services.sync import Fenced
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 RESTART_PAUSE = 2.0
+# One cluster alone would gain nothing from a longer queue.
 LEAST_SHARES = 8
 
 
@@ -158,9 +159,9 @@ class Collector:
                     lease.kubeconfig, policy=settings.CLUSTER_ADDRESS_POLICY, allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS
                 )
                 owner = Owner(lease.cluster, lease.name, lease.token)
-                client = StreamClient(access, limits())
-                listing, queue = asyncio.Semaphore(self.options.lists), Queue(self._share)
-                await Session(owner, client, self.database, listing, queue, rhythm=self.options.rhythm, pace=self.options.pace).run()
+                client, listing = StreamClient(access, limits()), asyncio.Semaphore(self.options.lists)
+                around = Surroundings(client, lease.name, Queue(self._share), self.database, listing, self.options.pace)
+                await Session(owner, around, self.options.rhythm).run()
             except* Fenced:
                 log.info("%s: another collector has it by now", lease.name)
                 fenced = True

@@ -9,13 +9,12 @@ from django.db import DatabaseError
 
 from clusters.client import CHUNKS
 from clusters.kinds import KINDS, Kind
-from clusters.streams import StreamClient
 from kubegale.errors import ClusterUnavailable, DomainError, Forbidden
 from storage_api.collector import writer
 from storage_api.collector.discovery import Discovered, discover
 from storage_api.collector.documents import UNREADABLE, head
-from storage_api.collector.follower import Database, Follower, Pace, Phase, Surroundings
-from storage_api.collector.queue import Beat, Gone, Item, Mark, Queue
+from storage_api.collector.follower import Follower, Phase, Surroundings
+from storage_api.collector.queue import Beat, Gone, Item, Mark
 from storage_api.collector.writer import Owner
 from storage_api.services import sync
 from storage_api.services.resources import Key
@@ -43,24 +42,12 @@ class Rhythm:
 class Session:
     """Collects one cluster under one lease until cancelled, or until the lease is lost (Fenced)."""
 
-    def __init__(
-        self,
-        owner: Owner,
-        client: StreamClient,
-        database: Database,
-        listing: asyncio.Semaphore,
-        queue: Queue,
-        *,
-        rhythm: Rhythm,
-        pace: Pace,
-    ) -> None:
+    def __init__(self, owner: Owner, around: Surroundings, rhythm: Rhythm) -> None:
         self.owner = owner
         self.rhythm = rhythm
-        self._queue = queue
-        self._database = database
-        self._client = client
-        self._kinds_changed = asyncio.Event()
-        self._around = Surroundings(client, owner.name, self._queue, database, listing, pace, self._kinds_changed)
+        self._around = around
+        self._client, self._database, self._queue = around.client, around.database, around.queue
+        self._kinds_changed = around.kinds_changed
         self._followers: dict[Kind, tuple[Follower, asyncio.Task[None]]] = {}
         self._phases: dict[Kind, tuple[str, str]] = {}
         self._revision = self._identity = ""

@@ -17,7 +17,7 @@ from storage_api.services.writes import check_key, refused_data, take_turn
 from storage_api.sessions import retried
 from storage_api.times import TimeStyle
 
-SWEEP_SECONDS = 300
+SWEEP_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,24 +131,16 @@ def first(query: Query, fields: Tree, style: TimeStyle) -> bytes | None:
 
 
 @retried
-def delete(query: Query, *, seconds: int = 0) -> int:
-    """Delete what a query matches and log each deletion, all or nothing; how many went.
-
-    `seconds`: how long it may take, when that is more than a request usually may.
-    """
-    with rows.long_statement(seconds):
-        return _delete(query)
+def sweep(cluster_id: str, resource_type: str, query: Query) -> int:
+    """Delete what a query matches of one type, one sweep or batch of the type after the other; it may take SWEEP_SECONDS."""
+    with rows.long_statement(SWEEP_SECONDS):
+        take_turn([(cluster_id, resource_type)])
+        return delete(query)
 
 
 @retried
-def sweep(cluster_id: str, resource_type: str, query: Query) -> int:
-    """Delete what a query matches of one type, as `delete` does, one sweep or batch of the type after the other."""
-    with rows.long_statement(SWEEP_SECONDS):
-        take_turn([(cluster_id, resource_type)])
-        return _delete(query)
-
-
-def _delete(query: Query) -> int:
+def delete(query: Query) -> int:
+    """Delete what a query matches and log each deletion, all or nothing; how many went."""
     where, params = on_target(query)
     with refused_data(), connection.cursor() as cursor:
         cursor.execute(_DELETE.format(condition=where), params)

@@ -19,7 +19,6 @@ from storage_api.queries import Query
 from storage_api.services import resources
 
 log = logging.getLogger(__name__)
-SWEEP_SECONDS = 600
 
 
 class Fenced(Conflict):
@@ -94,7 +93,7 @@ def take_out_removed() -> str:
 
 def sweep(cluster_name: str, resource_type: str) -> int:
     """Delete every row of a type in a cluster, logged; how many."""
-    return resources.delete(Query(RESOURCE, resources.of_type(cluster_name, resource_type)), seconds=SWEEP_SECONDS)
+    return resources.sweep(cluster_name, resource_type, Query(RESOURCE, resources.of_type(cluster_name, resource_type)))
 
 
 def stored(cluster_name: str, resource_type: str) -> dict[tuple[str, str], tuple[str, str]]:

@@ -28,7 +28,7 @@ from tenants.tokens import create_api_token
 from tests.tenants.test_rights import KUBECONFIG
 
 pytestmark = pytest.mark.django_db
-SECONDS = 12.0
+SECONDS = 20.0
 # These give their database connection back while they wait, and the test's transaction lives in it.
 WAITING = re.compile(r"/dynamic/watch/|/watch$|/batch$")
 FEWEST = 15
