@@ -37,16 +37,27 @@ def _query(database: Any, statement: str, *params: object) -> Any:
 
 def _listed(server: RunningCluster) -> float | None:
     """When the pods were first asked for as a list."""
-    return next((request.at for request in server.requests if request.path == "/api/v1/pods" and "watch" not in request.query), None)
+    return next(
+        (
+            request.at
+            for request in server.requests
+            if request.path == "/api/v1/pods" and "watch" not in request.query
+        ),
+        None,
+    )
 
 
 @contextlib.contextmanager
 def _collecting(environ: dict[str, str]) -> Iterator[int]:
-    with running([sys.executable, "manage.py", "collect"], {**environ, "COLLECTOR_EXCLUDE": OTHERS}) as child:
+    with running(
+        [sys.executable, "manage.py", "collect"], {**environ, "COLLECTOR_EXCLUDE": OTHERS}
+    ) as child:
         yield child.pid
 
 
-def _sync(server: RunningCluster, database: Any, environ: dict[str, str], done: str) -> tuple[float, float]:
+def _sync(
+    server: RunningCluster, database: Any, environ: dict[str, str], done: str
+) -> tuple[float, float]:
     """(seconds from the first list of pods until `done` is true in the database, the collector's peak in MB)."""
     server.requests.clear()
     with _collecting(environ) as pid:
@@ -54,14 +65,23 @@ def _sync(server: RunningCluster, database: Any, environ: dict[str, str], done: 
         until(lambda: _query(database, done))
         taken = time.monotonic() - began
         # Every kind must have its place, or the next collector has to list it.
-        until(lambda: _query(database, "SELECT count(*) > 20 AND bool_and(listed_at IS NOT NULL) FROM storage_kind_sync"))
+        until(
+            lambda: _query(
+                database,
+                "SELECT count(*) > 20 AND bool_and(listed_at IS NOT NULL) FROM storage_kind_sync",
+            )
+        )
         until(lambda: _is_quiet(server))
         return taken, peak(pid)
 
 
 def _is_quiet(server: RunningCluster) -> bool:
     """Whether nothing was asked for in the last two seconds but watches and the beat: every watch that had to be given up was."""
-    return time.monotonic() - max(request.at for request in server.requests if "limit" in request.query) > QUIET
+    return (
+        time.monotonic()
+        - max(request.at for request in server.requests if "limit" in request.query)
+        > QUIET
+    )
 
 
 def _steady(server: RunningCluster, database: Any) -> tuple[float, list[float]]:
@@ -72,7 +92,15 @@ def _steady(server: RunningCluster, database: Any) -> tuple[float, list[float]]:
         name = f"steady-{number}"
         metadata = {"name": name, "namespace": "default", "uid": str(uuid4())}
         made[name] = time.time()
-        server.store.put("configmaps", {"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata, "data": {"n": str(number)}})
+        server.store.put(
+            "configmaps",
+            {
+                "kind": "ConfigMap",
+                "apiVersion": "v1",
+                "metadata": metadata,
+                "data": {"n": str(number)},
+            },
+        )
 
     started, number = time.monotonic(), 0
     while time.monotonic() - started < SECONDS:
@@ -84,13 +112,19 @@ def _steady(server: RunningCluster, database: Any) -> tuple[float, list[float]]:
     counting = "SELECT count(*) = %s FROM storage_resource WHERE resource_type = 'ConfigMap' AND resource_name LIKE 'steady-%%'"
     until(lambda: _query(database, counting, number))
     with database.cursor() as cursor:
-        cursor.execute("SELECT resource_name, extract(epoch FROM at)::float8 FROM storage_change WHERE resource_name LIKE 'steady-%'")
+        cursor.execute(
+            "SELECT resource_name, extract(epoch FROM at)::float8 FROM storage_change WHERE resource_name LIKE 'steady-%'"
+        )
         return rate, sorted(at - made[name] for name, at in cursor.fetchall())
 
 
 def run() -> None:
     """10,000 pods of about 4 KB in one simulated cluster; prints ratios against fetching them alone."""
-    with tempfile.TemporaryDirectory() as folder, environment() as environ, running_cluster(controllers=False, kubelet=False) as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        environment() as environ,
+        running_cluster(controllers=False, kubelet=False) as server,
+    ):
         server.load_pods(PODS)
         kubeconfig = Path(folder) / "kubeconfig"
         kubeconfig.write_text(server.kubeconfig_yaml)
@@ -102,8 +136,12 @@ def run() -> None:
         database.close()
 
 
-def _measure(server: RunningCluster, database: Any, environ: dict[str, str], kubeconfig: Path) -> None:
-    listed = "SELECT count(*) > 0 FROM storage_kind_sync WHERE plural = 'pods' AND listed_at IS NOT NULL"
+def _measure(
+    server: RunningCluster, database: Any, environ: dict[str, str], kubeconfig: Path
+) -> None:
+    listed = (
+        "SELECT count(*) > 0 FROM storage_kind_sync WHERE plural = 'pods' AND listed_at IS NOT NULL"
+    )
     rounds = []
     for _ in range(ROUNDS):
         _empty(database)
@@ -111,16 +149,28 @@ def _measure(server: RunningCluster, database: Any, environ: dict[str, str], kub
         first, peak = _sync(server, database, environ, listed)
         alone = (alone + _bare(kubeconfig)) / 2
         rounds.append((first / alone, first, alone, peak))
-        assert _query(database, "SELECT count(*) FROM storage_resource WHERE resource_type = 'Pod'") == PODS
+        assert (
+            _query(database, "SELECT count(*) FROM storage_resource WHERE resource_type = 'Pod'")
+            == PODS
+        )
     ratio, first, alone, peak = sorted(rounds)[ROUNDS // 2]
-    print(f"first sync of {PODS} pods: {first:.2f} s, fetching them alone {alone:.2f} s, ratio {ratio:.1f} (bound: 4)")
-    print(f"  ratios of all rounds: {', '.join(f'{each[0]:.1f}' for each in rounds)}; collector's peak {peak:.0f} MB")
+    print(
+        f"first sync of {PODS} pods: {first:.2f} s, fetching them alone {alone:.2f} s, ratio {ratio:.1f} (bound: 4)"
+    )
+    print(
+        f"  ratios of all rounds: {', '.join(f'{each[0]:.1f}' for each in rounds)}; collector's peak {peak:.0f} MB"
+    )
     # History is lost only for watches that are behind it.
     server.load("configmaps", [{"metadata": {"name": "later", "namespace": "default"}}])
     server.compact()
     before = _query(database, "SELECT listed_at FROM storage_kind_sync WHERE plural = 'pods'")
     alone = _bare(kubeconfig)
-    again, _ = _sync(server, database, environ, f"SELECT listed_at > '{before}' FROM storage_kind_sync WHERE plural = 'pods'")  # noqa: S608
+    again, _ = _sync(
+        server,
+        database,
+        environ,
+        f"SELECT listed_at > '{before}' FROM storage_kind_sync WHERE plural = 'pods'",  # noqa: S608
+    )
     print(f"re-sync of unchanged pods: {again:.2f} s, ratio {again / alone:.1f} (bound: 1.5)")
     _restarted(server, database, environ)
 
@@ -136,11 +186,22 @@ def _restarted(server: RunningCluster, database: Any, environ: dict[str, str]) -
     written = _query(database, "SELECT max(seq) FROM storage_change")
     with _collecting(environ):
         watched = "SELECT count(*) = 0 FROM storage_kind_sync WHERE phase <> 'watching'"
-        until(lambda: any(request.path == "/api/v1/pods" and "watch" in request.query for request in server.requests))
+        until(
+            lambda: any(
+                request.path == "/api/v1/pods" and "watch" in request.query
+                for request in server.requests
+            )
+        )
         until(lambda: _query(database, watched))
-        lists = [request for request in server.requests if "limit" in request.query and request.path != "/api/v1/namespaces"]
+        lists = [
+            request
+            for request in server.requests
+            if "limit" in request.query and request.path != "/api/v1/namespaces"
+        ]
         again = _query(database, "SELECT max(seq) FROM storage_change") - written
         print(f"restart: {len(lists)} lists, {again} rows written (bound: 0)")
         rate, lags = _steady(server, database)
         middle, worst = lags[len(lags) // 2], lags[len(lags) * 99 // 100]
-        print(f"{rate:.0f} changes a second: committed after p50 {middle:.3f} s, p99 {worst:.3f} s (bound: 1)")
+        print(
+            f"{rate:.0f} changes a second: committed after p50 {middle:.3f} s, p99 {worst:.3f} s (bound: 1)"
+        )

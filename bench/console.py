@@ -19,7 +19,13 @@ PASSWORD = "bench-only-1"  # noqa: S105  # of a server that lives for seconds
 BOUND = 2.0
 WEIGHT = 300_000
 TABLE = {"HX-Request": "true", "HX-Target": "table"}
-PAGES = ("/", "/clusters/{cluster}", "/clusters/{cluster}/pods", "/clusters/register", "/search?q=load")
+PAGES = (
+    "/",
+    "/clusters/{cluster}",
+    "/clusters/{cluster}/pods",
+    "/clusters/register",
+    "/search?q=load",
+)
 
 
 class Person:
@@ -39,13 +45,17 @@ class Person:
             redirect=False,
         )
         assert answer.status == 302, answer.status
-        self.cookie = "; ".join(line.partition(";")[0] for line in answer.headers.getlist("Set-Cookie"))
+        self.cookie = "; ".join(
+            line.partition(";")[0] for line in answer.headers.getlist("Set-Cookie")
+        )
 
     cookie = ""
 
     def get(self, path: str, **headers: str) -> bytes:
         """A page."""
-        answer = self.pool.request("GET", self.address + path, headers={"Cookie": self.cookie, **headers})
+        answer = self.pool.request(
+            "GET", self.address + path, headers={"Cookie": self.cookie, **headers}
+        )
         assert answer.status in (200, 304), (path, answer.status)
         if not self.cookie:
             self.cookie = answer.headers["Set-Cookie"].partition(";")[0]
@@ -56,7 +66,13 @@ def _api(address: str, token: str, cluster: int) -> Callable[[str], dict[str, An
     pool, headers = urllib3.PoolManager(timeout=60), {"Authorization": f"Bearer {token}"}
 
     def call(query: str) -> dict[str, Any]:
-        answer = orjson.loads(pool.request("GET", f"{address}/api/v1/kubernetes/pods?cluster_id={cluster}&{query}", headers=headers).data)
+        answer = orjson.loads(
+            pool.request(
+                "GET",
+                f"{address}/api/v1/kubernetes/pods?cluster_id={cluster}&{query}",
+                headers=headers,
+            ).data
+        )
         assert answer["code"] == 0, answer
         data: dict[str, Any] = answer["data"]
         return data
@@ -66,13 +82,23 @@ def _api(address: str, token: str, cluster: int) -> Callable[[str], dict[str, An
 
 def _tables(person: Person, call: Callable[[str], dict[str, Any]], table: str, where: str) -> None:
     def compare(name: str, query: str, api: str, **headers: str) -> None:
-        _report(f"{name}, {where}", BOUND, lambda: person.get(f"{table}?{query}", **headers), lambda: call(api))
+        _report(
+            f"{name}, {where}",
+            BOUND,
+            lambda: person.get(f"{table}?{query}", **headers),
+            lambda: call(api),
+        )
 
     compare("whole page of 50 rows", "", "page=1&pageSize=50")
     compare("its rows alone", "", "page=1&pageSize=50", **TABLE)
     compare("page of 1,000 rows", "size=1000", "page=1&pageSize=1000")
     compare("filter as typed", "q=load-99", "keyword=load-99&pageSize=50", **TABLE)
-    compare("sorted by age, page 100", "sort=-created&page=100", "orderby=-created&page=100&pageSize=50", **TABLE)
+    compare(
+        "sorted by age, page 100",
+        "sort=-created&page=100",
+        "orderby=-created&page=100&pageSize=50",
+        **TABLE,
+    )
     compare("sorted by restarts", "sort=-restarts", "orderby=-restarts&pageSize=50", **TABLE)
     compare("what is in trouble", "troubled=1", "troubled=true&pageSize=50", **TABLE)
 
@@ -81,8 +107,12 @@ def _weights(person: Person, cluster: int) -> None:
     """Every page with all that it loads, as a browser gets it from a compressing server."""
     for path in PAGES:
         page = person.get(path.format(cluster=cluster))
-        loaded = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page.decode())) | {"/static/console/js/times.js"}
-        total = sum(len(gzip.compress(one)) for one in [page, *(person.get(address) for address in loaded)])
+        loaded = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page.decode())) | {
+            "/static/console/js/times.js"
+        }
+        total = sum(
+            len(gzip.compress(one)) for one in [page, *(person.get(address) for address in loaded)]
+        )
         print(
             f"{path.format(cluster=1)} weighs {total / 1000:.0f} kB compressed in {len(loaded) + 1} files (bound: {WEIGHT / 1000:.0f} kB)"
         )
@@ -92,7 +122,11 @@ def _until_fresh(address: str, token: str, cluster: int) -> None:
     """Wait until lists of pods come from the store."""
     headers = {"Authorization": f"Bearer {token}"}
     while True:
-        answer = urllib3.request("GET", f"{address}/api/v1/kubernetes/pods?cluster_id={cluster}&pageSize=1", headers=headers)
+        answer = urllib3.request(
+            "GET",
+            f"{address}/api/v1/kubernetes/pods?cluster_id={cluster}&pageSize=1",
+            headers=headers,
+        )
         if "X-Data-Age" in answer.headers and answer.json()["data"]["total"] == PODS:
             return
         time.sleep(0.2)
@@ -100,17 +134,32 @@ def _until_fresh(address: str, token: str, cluster: int) -> None:
 
 def run() -> None:
     """10,000 pods of about 4 KB, first without and then with the collector."""
-    with tempfile.TemporaryDirectory() as folder, environment() as environ, simulated(environ, folder, PODS) as kubeconfig:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        environment() as environ,
+        simulated(environ, folder, PODS) as kubeconfig,
+    ):
         manage(environ, "migrate", "--verbosity", "0")
-        cluster = json.loads(manage(environ, "register_cluster", "bench", "--kubeconfig", str(kubeconfig)))["id"]
+        cluster = json.loads(
+            manage(environ, "register_cluster", "bench", "--kubeconfig", str(kubeconfig))
+        )["id"]
         token = administrator(environ, PASSWORD)
         with web(environ) as (address, _):
             _measured(environ, address, token, cluster)
 
 
 def _measured(environ: dict[str, str], address: str, token: str, cluster: int) -> None:
-    person, call, table = Person(address), _api(address, token, cluster), f"/clusters/{cluster}/pods"
-    _report("whole page of 50 rows, live", BOUND, lambda: person.get(table), lambda: call("page=1&pageSize=50"))
+    person, call, table = (
+        Person(address),
+        _api(address, token, cluster),
+        f"/clusters/{cluster}/pods",
+    )
+    _report(
+        "whole page of 50 rows, live",
+        BOUND,
+        lambda: person.get(table),
+        lambda: call("page=1&pageSize=50"),
+    )
     with running([sys.executable, "manage.py", "collect"], environ):
         _until_fresh(address, token, cluster)
         _tables(person, call, table, "from the store")

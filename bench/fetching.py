@@ -23,7 +23,11 @@ def main(kubeconfig: str, count: str) -> None:
         started, token, found = time.monotonic(), "", 0
         while True:
             query = {"limit": "500", **({"continue": token} if token else {})}
-            page = orjson.loads(pool.request("GET", f"{cluster['server']}/api/v1/pods", fields=query, headers=headers).data)
+            page = orjson.loads(
+                pool.request(
+                    "GET", f"{cluster['server']}/api/v1/pods", fields=query, headers=headers
+                ).data
+            )
             found += len(page["items"])
             token = page["metadata"].get("continue", "")
             if not token:

@@ -10,7 +10,17 @@ from typing import Any
 import psycopg2
 import urllib3
 
-from bench.processes import administrator, environment, manage, peak, peak_memory, running, simulated, until, web
+from bench.processes import (
+    administrator,
+    environment,
+    manage,
+    peak,
+    peak_memory,
+    running,
+    simulated,
+    until,
+    web,
+)
 from bench.storage import fill
 
 CLUSTERS, EACH = 20, 2_000
@@ -50,7 +60,10 @@ def _memory(environ: dict[str, str], cursor: Any, folder: str) -> None:
             until(lambda: _pods(cursor) == CLUSTERS * EACH and _settled(cursor))
             took = time.monotonic() - started
             most = peak(child.pid)
-        print(f"{CLUSTERS} clusters of {EACH} pods in one collector: {most:.0f} MB (bound: 500), in {took:.0f} s", flush=True)
+        print(
+            f"{CLUSTERS} clusters of {EACH} pods in one collector: {most:.0f} MB (bound: 500), in {took:.0f} s",
+            flush=True,
+        )
     cursor.execute("UPDATE clusters_cluster SET deleted_at = now(), is_default = false")
     cursor.execute("TRUNCATE storage_resource, storage_change")
     cursor.execute("DELETE FROM storage_kind_sync")
@@ -58,15 +71,22 @@ def _memory(environ: dict[str, str], cursor: Any, folder: str) -> None:
 
 def _asked(environ: dict[str, str], *words: str) -> float:
     command = [sys.executable, "-m", "bench.asking", *words]
-    return float(subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout)
+    return float(
+        subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout
+    )
 
 
 def _page(environ: dict[str, str], cursor: Any, folder: str) -> None:
     """The store's page and the cluster's, through the same address in turn."""
     with simulated(environ, folder, PODS) as kubeconfig:
-        cluster = json.loads(manage(environ, "register_cluster", "large", "--kubeconfig", str(kubeconfig)))["id"]
+        cluster = json.loads(
+            manage(environ, "register_cluster", "large", "--kubeconfig", str(kubeconfig))
+        )["id"]
         token = administrator(environ)
-        with running([sys.executable, "manage.py", "collect"], environ), web(environ) as (address, master):
+        with (
+            running([sys.executable, "manage.py", "collect"], environ),
+            web(environ) as (address, master),
+        ):
             until(lambda: _pods(cursor) == PODS and _settled(cursor))
             # As autovacuum does within a minute.
             cursor.execute("VACUUM ANALYZE storage_resource")
@@ -75,16 +95,25 @@ def _page(environ: dict[str, str], cursor: Any, folder: str) -> None:
 
             def timed(query: str, *, live: bool) -> float:
                 started = time.perf_counter()
-                answer = pool.request("GET", url + query + ("&fresh=true" if live else ""), headers=headers)
+                answer = pool.request(
+                    "GET", url + query + ("&fresh=true" if live else ""), headers=headers
+                )
                 assert answer.json()["data"]["total"] == PODS, answer.data[:200]
                 assert ("X-Data-Age" in answer.headers) is not live
                 return time.perf_counter() - started
 
             for query, what in (("&keyword=load", "searched by name"), ("", "as it stands")):
-                pairs = sorted(timed(query, live=False) / timed(query, live=True) for _ in range(ROUNDS))
-                print(f"page of 20 out of {PODS} pods, {what}: {pairs[ROUNDS // 2]:.3f} of the live path's time (bound: 0.1)")
+                pairs = sorted(
+                    timed(query, live=False) / timed(query, live=True) for _ in range(ROUNDS)
+                )
+                print(
+                    f"page of 20 out of {PODS} pods, {what}: {pairs[ROUNDS // 2]:.3f} of the live path's time (bound: 0.1)"
+                )
             asked, searched = _asked(environ, "page", "large"), _asked(environ, "search", "large")
-            print(f"  in the database: {asked:.1f} ms (bound: 20), {searched:.1f} ms when searched by name", flush=True)
+            print(
+                f"  in the database: {asked:.1f} ms (bound: 20), {searched:.1f} ms when searched by name",
+                flush=True,
+            )
             print(f"  web process peak {peak_memory(master.pid):.0f} MB", flush=True)
 
 
@@ -94,9 +123,12 @@ def _chain(environ: dict[str, str], cursor: Any) -> None:
     cursor.execute(CHAIN)
     cursor.execute("ANALYZE storage_resource")
     one = _asked(environ, "chain", "scale-1")
-    every = _asked(environ, "chain", *(f"scale-{number}" for number in range(1, ROWS // PER_CLUSTER + 1)))
+    every = _asked(
+        environ, "chain", *(f"scale-{number}" for number in range(1, ROWS // PER_CLUSTER + 1))
+    )
     print(
-        f"owner chain of depth 3 among {ROWS} rows: {one:.1f} ms in one cluster, {every:.1f} ms over 100 clusters (bound: 50)", flush=True
+        f"owner chain of depth 3 among {ROWS} rows: {one:.1f} ms in one cluster, {every:.1f} ms over 100 clusters (bound: 50)",
+        flush=True,
     )
 
 

@@ -59,7 +59,13 @@ def _ours(address: str, token: str, cluster: int) -> Callable[[str], dict[str, A
     pool, headers = urllib3.PoolManager(timeout=60), {"Authorization": f"Bearer {token}"}
 
     def call(query: str) -> dict[str, Any]:
-        answer = orjson.loads(pool.request("GET", f"{address}/api/v1/kubernetes/pods?cluster_id={cluster}&{query}", headers=headers).data)
+        answer = orjson.loads(
+            pool.request(
+                "GET",
+                f"{address}/api/v1/kubernetes/pods?cluster_id={cluster}&{query}",
+                headers=headers,
+            ).data
+        )
         assert answer["code"] == 0, answer
         data: dict[str, Any] = answer["data"]
         return data
@@ -67,27 +73,64 @@ def _ours(address: str, token: str, cluster: int) -> Callable[[str], dict[str, A
     return call
 
 
-def _report(name: str, bound: float, ours: Callable[[], object], bare: Callable[[], object]) -> None:
+def _report(
+    name: str, bound: float, ours: Callable[[], object], bare: Callable[[], object]
+) -> None:
     mine, floor, ratio = _paired(ours, bare)
-    print(f"{name}: {mine * 1000:.1f} ms against {floor * 1000:.1f} ms bare, ratio {ratio:.2f} (bound: {bound})")
+    print(
+        f"{name}: {mine * 1000:.1f} ms against {floor * 1000:.1f} ms bare, ratio {ratio:.2f} (bound: {bound})"
+    )
 
 
-def _measure(call: Callable[[str], dict[str, Any]], bare: Callable[[str], bytes], curl: Callable[[str], bytes]) -> None:
+def _measure(
+    call: Callable[[str], dict[str, Any]],
+    bare: Callable[[str], bytes],
+    curl: Callable[[str], bytes],
+) -> None:
     listed = call("keyword=load&page=300&pageSize=20")
-    assert (listed["total"], len(listed["items"])) == (PODS, 20), (listed["total"], len(listed["items"]))
+    assert (listed["total"], len(listed["items"])) == (PODS, 20), (
+        listed["total"],
+        len(listed["items"]),
+    )
     whole, first = "/api/v1/pods", "/api/v1/pods?limit=20"
-    _report("page of 20 out of 10,000, keyword, exact total", 3.0, lambda: call("keyword=load&page=3&pageSize=20"), lambda: bare(whole))
-    _report("page 300 of 500, no keyword", 3.0, lambda: call("page=300&pageSize=20"), lambda: bare(whole))
-    _report("first page of 20, cut by the API server, bare call as curl", 1.3, lambda: call("page=1&pageSize=20"), lambda: curl(first))
-    _report("first page of 20, bare call on a kept connection", 1.3, lambda: call("page=1&pageSize=20"), lambda: bare(first))
+    _report(
+        "page of 20 out of 10,000, keyword, exact total",
+        3.0,
+        lambda: call("keyword=load&page=3&pageSize=20"),
+        lambda: bare(whole),
+    )
+    _report(
+        "page 300 of 500, no keyword",
+        3.0,
+        lambda: call("page=300&pageSize=20"),
+        lambda: bare(whole),
+    )
+    _report(
+        "first page of 20, cut by the API server, bare call as curl",
+        1.3,
+        lambda: call("page=1&pageSize=20"),
+        lambda: curl(first),
+    )
+    _report(
+        "first page of 20, bare call on a kept connection",
+        1.3,
+        lambda: call("page=1&pageSize=20"),
+        lambda: bare(first),
+    )
 
 
 def run() -> None:
     """10,000 pods of about 4 KB; prints ratios and the web process's peak memory."""
-    with tempfile.TemporaryDirectory() as folder, environment() as environ, simulated(environ, folder, PODS) as kubeconfig:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        environment() as environ,
+        simulated(environ, folder, PODS) as kubeconfig,
+    ):
         bare = _bare(kubeconfig)
         manage(environ, "migrate", "--verbosity", "0")
-        cluster = json.loads(manage(environ, "register_cluster", "bench", "--kubeconfig", str(kubeconfig)))["id"]
+        cluster = json.loads(
+            manage(environ, "register_cluster", "bench", "--kubeconfig", str(kubeconfig))
+        )["id"]
         token = administrator(environ)
         with web(environ) as (address, master):
             _measure(_ours(address, token, cluster), bare, _bare(kubeconfig, kept=False))

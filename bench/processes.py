@@ -36,7 +36,9 @@ def environment(**extra: str) -> Iterator[dict[str, str]]:
 def manage(environ: dict[str, str], *arguments: str) -> str:
     """What a management command prints."""
     command = [sys.executable, "manage.py", *arguments]
-    return subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        command, env=environ, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 @contextlib.contextmanager
@@ -71,8 +73,20 @@ def wait_for(url: str, seconds: float = 60) -> None:
 def web(environ: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """(address, gunicorn's master) of one web process with threads, as production runs it."""
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "kubegale.wsgi", "--config", "python:kubegale.gunicorn"]
-    bound = {"KUBEGALE_BIND": "127.0.0.1", "KUBEGALE_PORT": str(port), "WEB_CONCURRENCY": "1", **environ}
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "kubegale.wsgi",
+        "--config",
+        "python:kubegale.gunicorn",
+    ]
+    bound = {
+        "KUBEGALE_BIND": "127.0.0.1",
+        "KUBEGALE_PORT": str(port),
+        "WEB_CONCURRENCY": "1",
+        **environ,
+    }
     with running(command, {**bound, "KUBEGALE_PORT": str(port)}) as child:
         wait_for(f"http://127.0.0.1:{port}/healthz")
         yield f"http://127.0.0.1:{port}", child

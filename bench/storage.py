@@ -55,7 +55,9 @@ INSERT INTO storage_change
 SELECT update_time, 'add', object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data
 FROM written
 """
-PUT_ONE = UPSERT.format(source="VALUES (%s, %s, %s, %s, %s, %s, clock_timestamp(), clock_timestamp(), clock_timestamp())")
+PUT_ONE = UPSERT.format(
+    source="VALUES (%s, %s, %s, %s, %s, %s, clock_timestamp(), clock_timestamp(), clock_timestamp())"
+)
 PUT_MANY = UPSERT.format(
     source="SELECT md5(name), cluster, 'Pod', ns, name, data, clock_timestamp(), clock_timestamp(), clock_timestamp() FROM bare"
     " ORDER BY ns, name"
@@ -87,14 +89,22 @@ def pod(number: int, revision: int = 0) -> bytes:
         {
             "name": f"c{place}",
             "image": f"registry.example.com/team/app-{number % 50}:{revision}",
-            "resources": {"limits": {"cpu": "500m", "memory": "512Mi"}, "requests": {"cpu": "100m", "memory": "128Mi"}},
-            "env": [{"name": f"VARIABLE_{n}", "value": f"value {number * 31 + n}"} for n in range(16)],
-            "volumeMounts": [{"name": f"volume-{n}", "mountPath": f"/var/lib/{number}/{n}"} for n in range(4)],
+            "resources": {
+                "limits": {"cpu": "500m", "memory": "512Mi"},
+                "requests": {"cpu": "100m", "memory": "128Mi"},
+            },
+            "env": [
+                {"name": f"VARIABLE_{n}", "value": f"value {number * 31 + n}"} for n in range(16)
+            ],
+            "volumeMounts": [
+                {"name": f"volume-{n}", "mountPath": f"/var/lib/{number}/{n}"} for n in range(4)
+            ],
         }
         for place in range(2)
     ]
     conditions = [
-        {"type": kind, "status": "True", "lastTransitionTime": "2024-03-01T10:00:00Z"} for kind in ("Ready", "Initialized", "PodScheduled")
+        {"type": kind, "status": "True", "lastTransitionTime": "2024-03-01T10:00:00Z"}
+        for kind in ("Ready", "Initialized", "PodScheduled")
     ]
     document = {
         "apiVersion": "v1",
@@ -107,10 +117,22 @@ def pod(number: int, revision: int = 0) -> bytes:
             "creationTimestamp": "2024-03-01T10:00:00Z",
             "labels": {"app": f"app-{number % 50}", "pod-template-hash": f"{number:x}"},
             "annotations": {f"example.com/annotation-{n}": "x" * 60 for n in range(8)},
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"rs-{number % 100}", "uid": f"u-{number % 100}"}],
+            "ownerReferences": [
+                {
+                    "apiVersion": "apps/v1",
+                    "kind": "ReplicaSet",
+                    "name": f"rs-{number % 100}",
+                    "uid": f"u-{number % 100}",
+                }
+            ],
         },
         "spec": {"nodeName": f"node-{number % 100}", "containers": containers},
-        "status": {"phase": "Running", "hostIP": f"10.0.0.{number % 100}", "podIP": f"10.1.{number % 250}.3", "conditions": conditions},
+        "status": {
+            "phase": "Running",
+            "hostIP": f"10.0.0.{number % 100}",
+            "podIP": f"10.1.{number % 250}.3",
+            "conditions": conditions,
+        },
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
@@ -124,7 +146,9 @@ class Client:
 
     def __call__(self, method: str, path: str, body: bytes | None = None, **query: Any) -> bytes:
         """The body of an answer that must be a success."""
-        self.connection.request(method, path + ("?" + urlencode(query, quote_via=quote) if query else ""), body)
+        self.connection.request(
+            method, path + ("?" + urlencode(query, quote_via=quote) if query else ""), body
+        )
         answer = self.connection.getresponse().read()
         assert b'"result":true' in answer[:40] or path.endswith("/test"), answer[:300]
         return answer
@@ -167,14 +191,23 @@ def medians(*calls: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
 
 def report(name: str, ours: float, bare: float, bound: float) -> None:
     """One line: both times and their ratio."""
-    print(f"{name}: {ours * 1000:.2f} ms against {bare * 1000:.2f} ms bare, ratio {ours / bare:.2f} (bound: {bound})", flush=True)
+    print(
+        f"{name}: {ours * 1000:.2f} ms against {bare * 1000:.2f} ms bare, ratio {ours / bare:.2f} (bound: {bound})",
+        flush=True,
+    )
 
 
-def copy(cursor: Any, cluster: str, namespace: str, documents: list[bytes], *, first: int = 0) -> None:
+def copy(
+    cursor: Any, cluster: str, namespace: str, documents: list[bytes], *, first: int = 0
+) -> None:
     """COPY the documents and upsert them into both tables: what a bare program would do."""
-    cursor.execute("CREATE TEMPORARY TABLE IF NOT EXISTS bare (cluster text, ns text, name text, data jsonb) ON COMMIT DELETE ROWS")
+    cursor.execute(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS bare (cluster text, ns text, name text, data jsonb) ON COMMIT DELETE ROWS"
+    )
     lines = b"".join(
-        f"{cluster}\t{namespace}\tpod-{first + place}\t".encode() + document.replace(b"\\", b"\\\\") + b"\n"
+        f"{cluster}\t{namespace}\tpod-{first + place}\t".encode()
+        + document.replace(b"\\", b"\\\\")
+        + b"\n"
         for place, document in enumerate(documents)
     )
     cursor.execute("BEGIN")
@@ -186,7 +219,8 @@ def copy(cursor: Any, cluster: str, namespace: str, documents: list[bytes], *, f
 def batch(client: Client, cluster: str, documents: list[bytes]) -> None:
     """The same through the batch door."""
     lines = b"".join(
-        b'{"op":"put","resourceType":"Pod","namespace":"ns","resourceName":"pod-%d","data":%s}\n' % (place, document)
+        b'{"op":"put","resourceType":"Pod","namespace":"ns","resourceName":"pod-%d","data":%s}\n'
+        % (place, document)
         for place, document in enumerate(documents)
     )
     client("POST", f"{PREFIX}/k8s/dynamic/clusters/{cluster}/batch", lines)
@@ -208,7 +242,9 @@ def lists(client: Client, cursor: Any) -> None:
     report("list of 500 documents of 4 KB", ours, floor, 1.6)
     first, last = client.first_byte(whole)
     print(f"  its first byte after {first * 1000:.2f} ms, its last after {last * 1000:.2f} ms")
-    ours, floor = medians(lambda: client("GET", names, field="resourceName"), lambda: bare(NAMES, "names"))
+    ours, floor = medians(
+        lambda: client("GET", names, field="resourceName"), lambda: bare(NAMES, "names")
+    )
     report("names of 5,000 documents", ours, floor, 2.0)
 
 
@@ -221,7 +257,9 @@ def puts(client: Client, cursor: Any, name: str) -> None:
         client("PUT", path, b'{"data":' + pod(1, next(document)) + b"}")
 
     def bare() -> None:
-        cursor.execute(PUT_ONE, ("0" * 24, "bare", "Pod", "ns", "web", pod(1, next(document)).decode()))
+        cursor.execute(
+            PUT_ONE, ("0" * 24, "bare", "Pod", "ns", "web", pod(1, next(document)).decode())
+        )
 
     def empty() -> None:
         client("GET", "/v1/k8sservice/test")
@@ -276,7 +314,9 @@ def questions(cluster: str) -> dict[str, tuple[str, dict[str, Any]]]:
 
 def fill(cursor: Any, first: int, last: int) -> None:
     """Clusters of 10,000 resources; the indexes but those of keys are built after, statistics are fresh."""
-    cursor.execute("SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'storage_resource' AND indexdef NOT LIKE 'CREATE UNIQUE%'")
+    cursor.execute(
+        "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'storage_resource' AND indexdef NOT LIKE 'CREATE UNIQUE%'"
+    )
     definitions = cursor.fetchall()
     for name, _ in definitions:
         cursor.execute(f"DROP INDEX {name}")
@@ -303,28 +343,42 @@ def scale(address: str, cursor: Any) -> None:
 
     def measure() -> dict[str, float]:
         client = Client(address)
-        calls = [lambda path=path, query=query: client("GET", path, **query) for path, query in asked.values()]  # type: ignore[misc]
+        calls = [
+            lambda path=path, query=query: client("GET", path, **query)
+            for path, query in asked.values()
+        ]  # type: ignore[misc]
         return dict(zip(asked, medians(*calls, rounds=31), strict=True))
 
     fill(cursor, 1, 1)
     small = measure()
     started = time.monotonic()
     fill(cursor, 2, RESOURCES // PER_CLUSTER)
-    cursor.execute("SELECT count(*), pg_size_pretty(pg_total_relation_size('storage_resource')) FROM storage_resource")
+    cursor.execute(
+        "SELECT count(*), pg_size_pretty(pg_total_relation_size('storage_resource')) FROM storage_resource"
+    )
     count, size = cursor.fetchone()
     print(f"  {count} resources, {size}, filled in {time.monotonic() - started:.0f} s", flush=True)
     before = walks(cursor)
     large = measure()
     for name, seconds in large.items():
         ratio = seconds / small[name]
-        print(f"{name}: {seconds * 1000:.2f} ms against {small[name] * 1000:.2f} ms at 10,000, ratio {ratio:.2f} (bound: 3)", flush=True)
+        print(
+            f"{name}: {seconds * 1000:.2f} ms against {small[name] * 1000:.2f} ms at 10,000, ratio {ratio:.2f} (bound: 3)",
+            flush=True,
+        )
     print(f"  sequential scans meanwhile: {walks(cursor) - before}", flush=True)
 
 
 def memory(address: str, cursor: Any, master: int) -> None:
     """100,000 documents of 4 KB in one answer."""
     for start in range(0, DOCUMENTS, 5000):
-        copy(cursor, "memory", "ns", [pod(number) for number in range(start, start + 5000)], first=start)
+        copy(
+            cursor,
+            "memory",
+            "ns",
+            [pod(number) for number in range(start, start + 5000)],
+            first=start,
+        )
     client = Client(address)
     client("GET", f"{PREFIX}/k8s/dynamic/namespace_resources/clusters/lists/namespaces/ns/Pod")
     before = peak_memory(master)
@@ -357,6 +411,10 @@ def run() -> None:
             with web({**environ, "WEB_THREADS": "1"}) as (address, _):
                 puts(Client(address), cursor, "put of one document, one thread and connection")
             with web({**environ, "WEB_THREADS": "1", "AUDIT_STORE_WRITES": "true"}) as (address, _):
-                puts(Client(address), cursor, "put of one document, one thread and connection, audited")
+                puts(
+                    Client(address),
+                    cursor,
+                    "put of one document, one thread and connection, audited",
+                )
             with web(environ) as (address, _):
                 scale(address, cursor)

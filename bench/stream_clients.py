@@ -70,10 +70,20 @@ async def main() -> None:
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
     seconds, echoes = time.perf_counter() - tally.begun, sorted(tally.echoes)
     alive = sum(not task.done() for task in tasks)
-    p50, p95 = (statistics.median(echoes), echoes[int(len(echoes) * 0.95)]) if echoes else (0.0, 0.0)
+    p50, p95 = (
+        (statistics.median(echoes), echoes[int(len(echoes) * 0.95)]) if echoes else (0.0, 0.0)
+    )
     rate = (tally.lines - before) / seconds
     print(
-        json.dumps({"alive": alive, "lines_per_second": rate, "dropped": tally.dropped, "echo_p50": p50 * 1000, "echo_p95": p95 * 1000}),
+        json.dumps(
+            {
+                "alive": alive,
+                "lines_per_second": rate,
+                "dropped": tally.dropped,
+                "echo_p50": p50 * 1000,
+                "echo_p95": p95 * 1000,
+            }
+        ),
         flush=True,
     )
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)

@@ -26,18 +26,36 @@ class Api:
     """Our JSON API on one kept connection."""
 
     def __init__(self, address: str, token: str, cluster: int) -> None:
-        self._pool, self._headers = urllib3.PoolManager(timeout=60), {"Authorization": f"Bearer {token}"}
-        self._base, self._where = f"{address}/api/v1/kubernetes", {"cluster_id": cluster, "namespace": NAMESPACE}
+        self._pool, self._headers = (
+            urllib3.PoolManager(timeout=60),
+            {"Authorization": f"Bearer {token}"},
+        )
+        self._base, self._where = (
+            f"{address}/api/v1/kubernetes",
+            {"cluster_id": cluster, "namespace": NAMESPACE},
+        )
 
     def post(self, path: str, **body: Any) -> dict[str, Any]:
         """The data of an answer."""
         return self._data(
-            self._pool.request("POST", f"{self._base}/{path}", headers=self._headers, body=orjson.dumps({**self._where, **body}))
+            self._pool.request(
+                "POST",
+                f"{self._base}/{path}",
+                headers=self._headers,
+                body=orjson.dumps({**self._where, **body}),
+            )
         )
 
     def get(self, path: str) -> dict[str, Any]:
         """The data of an answer."""
-        return self._data(self._pool.request("GET", f"{self._base}/{path}", headers=self._headers, fields={**self._where, "pageSize": 20}))
+        return self._data(
+            self._pool.request(
+                "GET",
+                f"{self._base}/{path}",
+                headers=self._headers,
+                fields={**self._where, "pageSize": 20},
+            )
+        )
 
     @staticmethod
     def _data(response: urllib3.BaseHTTPResponse) -> dict[str, Any]:
@@ -51,17 +69,27 @@ def _pods(api: Api) -> list[str]:
     """Names of pods that print and run."""
     api.post("namespaces", content={"metadata": {"name": NAMESPACE}})
     labels = {"app": "bench"}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "nginx"}]}}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "app", "image": "nginx"}]},
+    }
     spec = {"replicas": PODS, "selector": {"matchLabels": labels}, "template": template}
     api.post("deployments", content={"metadata": {"name": "bench"}, "spec": spec})
     while True:
-        pods = [pod for pod in api.get("pods")["items"] if pod.get("status", {}).get("phase") == "Running"]
+        pods = [
+            pod
+            for pod in api.get("pods")["items"]
+            if pod.get("status", {}).get("phase") == "Running"
+        ]
         if len(pods) == PODS:
             return [pod["metadata"]["name"] for pod in pods]
         time.sleep(0.2)
 
 
-PLAIN = {"plain request of our own rows (clusters)": "clusters", "plain request that asks the API server (a page of pods)": "pods"}
+PLAIN = {
+    "plain request of our own rows (clusters)": "clusters",
+    "plain request that asks the API server (a page of pods)": "pods",
+}
 
 
 def _latency(api: Api) -> dict[str, float]:
@@ -92,8 +120,14 @@ def _beside(api: Api, stopped: list[int]) -> dict[str, tuple[float, float, float
         beside = _latency(api)
         for name in PLAIN:
             rounds[name].append((alone[name], beside[name]))
-    medians = {name: [statistics.median(column) for column in zip(*pairs, strict=True)] for name, pairs in rounds.items()}
-    ratios = {name: statistics.median(busy / idle for idle, busy in pairs) for name, pairs in rounds.items()}
+    medians = {
+        name: [statistics.median(column) for column in zip(*pairs, strict=True)]
+        for name, pairs in rounds.items()
+    }
+    ratios = {
+        name: statistics.median(busy / idle for idle, busy in pairs)
+        for name, pairs in rounds.items()
+    }
     return {name: (medians[name][0], medians[name][1], ratios[name]) for name in PLAIN}
 
 
@@ -107,12 +141,23 @@ def _measure(api: Api, pids: Mapping[str, int]) -> None:
     """`pids` names the processes whose share of a core is told."""
     names = _pods(api)
     _latency(api)
-    clients = subprocess.Popen([sys.executable, "-m", "bench.stream_clients"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    clients = subprocess.Popen(
+        [sys.executable, "-m", "bench.stream_clients"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert clients.stdin
     assert clients.stdout
     try:
-        logs = [api.post(f"pods/{names[number % PODS]}/logs/stream", tail_lines=10)["ws_url"] for number in range(LOGS)]
-        terminals = [api.post(f"pods/{names[number % PODS]}/terminal")["terminal_url"] for number in range(TERMINALS)]
+        logs = [
+            api.post(f"pods/{names[number % PODS]}/logs/stream", tail_lines=10)["ws_url"]
+            for number in range(LOGS)
+        ]
+        terminals = [
+            api.post(f"pods/{names[number % PODS]}/terminal")["terminal_url"]
+            for number in range(TERMINALS)
+        ]
         clients.stdin.write(json.dumps({"logs": logs, "terminals": terminals}) + "\n")
         clients.stdin.flush()
         assert json.loads(clients.stdout.readline()) == {"opened": LOGS + TERMINALS}
@@ -137,26 +182,55 @@ def _measure(api: Api, pids: Mapping[str, int]) -> None:
     )
     print("keystroke to echo: median {echo_p50:.1f} ms, 95th {echo_p95:.1f} ms".format(**seen))
     for name, (alone, beside, ratio) in plain.items():
-        print(f"{name}: median {alone * 1000:.1f} ms alone, {beside * 1000:.1f} ms beside them, ratio {ratio:.2f} (bound: 1.25)")
-    print("processor: " + ", ".join(f"{name} {share:.2f} of a core" for name, share in used.items()))
+        print(
+            f"{name}: median {alone * 1000:.1f} ms alone, {beside * 1000:.1f} ms beside them, ratio {ratio:.2f} (bound: 1.25)"
+        )
+    print(
+        "processor: " + ", ".join(f"{name} {share:.2f} of a core" for name, share in used.items())
+    )
     print(f"socket process peak: {peak_memory(pids['sockets']):.0f} MB (bound: 300 MB)")
 
 
 def run() -> None:
     """Everything on loopback, each server a process of its own."""
     ws = free_port()
-    limits = {"LOG_STREAMS_PER_USER": "1000", "TERMINALS_PER_USER": "1000", "TICKET_SECONDS": "300", "WS_BASE_URL": f"ws://127.0.0.1:{ws}"}
+    limits = {
+        "LOG_STREAMS_PER_USER": "1000",
+        "TERMINALS_PER_USER": "1000",
+        "TICKET_SECONDS": "300",
+        "WS_BASE_URL": f"ws://127.0.0.1:{ws}",
+    }
     with tempfile.TemporaryDirectory() as folder, environment(**limits) as environ:
         kubeconfig = Path(folder) / "kubeconfig"
-        options = ["--port", str(free_port()), "--kubeconfig-out", str(kubeconfig), "--time-scale", "4"]
+        options = [
+            "--port",
+            str(free_port()),
+            "--kubeconfig-out",
+            str(kubeconfig),
+            "--time-scale",
+            "4",
+        ]
         with running([sys.executable, "-m", "simcluster", *options], environ) as simulated:
             while not kubeconfig.exists():
                 time.sleep(0.1)
             manage(environ, "migrate", "--verbosity", "0")
-            cluster = json.loads(manage(environ, "register_cluster", "bench", "--kubeconfig", str(kubeconfig)))["id"]
+            cluster = json.loads(
+                manage(environ, "register_cluster", "bench", "--kubeconfig", str(kubeconfig))
+            )["id"]
             token = administrator(environ)
-            flags = ["--port", str(ws), "--log-level", "warning", "--no-access-log", "--ws-per-message-deflate", "false"]
+            flags = [
+                "--port",
+                str(ws),
+                "--log-level",
+                "warning",
+                "--no-access-log",
+                "--ws-per-message-deflate",
+                "false",
+            ]
             command = [sys.executable, "-m", "uvicorn", "kubegale.asgi:application", *flags]
             with web(environ) as (address, _), running(command, environ) as sockets:
                 wait_for(f"http://127.0.0.1:{ws}/healthz")
-                _measure(Api(address, token, cluster), {"sockets": sockets.pid, "simulated API server": simulated.pid})
+                _measure(
+                    Api(address, token, cluster),
+                    {"sockets": sockets.pid, "simulated API server": simulated.pid},
+                )

@@ -142,7 +142,10 @@ def number(value: Any, what: str) -> int:
 def _port(item: Any, *, random: bool) -> PortWanted:
     fields = _filled(item, dict)
     if fields.get("containerPort") is None:
-        raise Invalid("hostPort needs a containerPort" if fields.get("hostPort") is not None else EMPTY, field="ports")
+        raise Invalid(
+            "hostPort needs a containerPort" if fields.get("hostPort") is not None else EMPTY,
+            field="ports",
+        )
     host = fields.get("hostPort")
     protocol = str(fields.get("protocol") or "TCP").upper()
     if protocol not in PROTOCOLS:
@@ -173,7 +176,9 @@ def _variable(item: Any) -> tuple[str, str]:
     fields = _filled(item, dict)
     name, value = _text(fields.get("name"), "envs"), fields.get("value", "")
     if not VARIABLE.match(name):
-        raise Invalid("the name of a variable must be letters, digits, '-', '_' or '.'", field="envs")
+        raise Invalid(
+            "the name of a variable must be letters, digits, '-', '_' or '.'", field="envs"
+        )
     if isinstance(value, bool) or not isinstance(value, str | int | float) or "\x00" in str(value):
         raise Invalid("the value of a variable must be text", field="envs")
     return name, str(value)

@@ -22,7 +22,9 @@ class LogStream:
         self._parts: Iterator[bytes] = iter(())
         with _lock:
             if len(_open) >= settings.VKUBE_LOG_STREAMS:
-                raise TooManyRequests("too many logs are being followed; try again later", retry_after=10)
+                raise TooManyRequests(
+                    "too many logs are being followed; try again later", retry_after=10
+                )
             _open.add(self)
         try:
             self._parts = pods.follow_log(order, options)

@@ -60,7 +60,11 @@ def _pod(wanted: Wanted, label: str, host_ports: HostPorts) -> Object:
         "containers": [_container(container, host_ports) for container in wanted.containers],
         "nodeSelector": {label: wanted.region},
         "restartPolicy": "Always",
-        **({"imagePullSecrets": [{"name": settings.VKUBE_IMAGE_PULL_SECRET}]} if settings.VKUBE_IMAGE_PULL_SECRET else {}),
+        **(
+            {"imagePullSecrets": [{"name": settings.VKUBE_IMAGE_PULL_SECRET}]}
+            if settings.VKUBE_IMAGE_PULL_SECRET
+            else {}
+        ),
     }
 
 
@@ -79,14 +83,21 @@ def _container(wanted: ContainerWanted, host_ports: HostPorts) -> Object:
             "limits": {"memory": wanted.memory},
             "requests": {"cpu": cpu_request(wanted.memory_bytes), "memory": wanted.memory},
         },
-        "securityContext": {"privileged": False, "allowPrivilegeEscalation": settings.VKUBE_ALLOW_PRIVILEGE_ESCALATION},
+        "securityContext": {
+            "privileged": False,
+            "allowPrivilegeEscalation": settings.VKUBE_ALLOW_PRIVILEGE_ESCALATION,
+        },
         **{name: value for name, value in optional.items() if value},
     }
 
 
 def _port(port: PortWanted, host_ports: HostPorts) -> Object:
     host = host_ports.get(port)
-    return {"containerPort": port.container, **({"hostPort": host} if host else {}), "protocol": port.protocol}
+    return {
+        "containerPort": port.container,
+        **({"hostPort": host} if host else {}),
+        "protocol": port.protocol,
+    }
 
 
 def digest(manifest: Object) -> str:
@@ -102,7 +113,11 @@ def network_policy(order: Order) -> Object:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": {"name": str(order.service_name), "namespace": settings.VKUBE_NAMESPACE, "labels": labels(order)},
+        "metadata": {
+            "name": str(order.service_name),
+            "namespace": settings.VKUBE_NAMESPACE,
+            "labels": labels(order),
+        },
         "spec": {
             "podSelector": {"matchLabels": {LABEL: order.pk}},
             "policyTypes": ["Ingress"],
@@ -125,7 +140,12 @@ def quota() -> Object:
         "apiVersion": "v1",
         "kind": "ResourceQuota",
         "metadata": {"name": QUOTA, "namespace": settings.VKUBE_NAMESPACE},
-        "spec": {"hard": {"limits.memory": settings.VKUBE_NAMESPACE_MEMORY, "requests.memory": settings.VKUBE_NAMESPACE_MEMORY}},
+        "spec": {
+            "hard": {
+                "limits.memory": settings.VKUBE_NAMESPACE_MEMORY,
+                "requests.memory": settings.VKUBE_NAMESPACE_MEMORY,
+            }
+        },
     }
 
 

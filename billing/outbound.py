@@ -40,7 +40,12 @@ class Outbound:
     def __enter__(self) -> "Outbound":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._pool.clear()
 
     @staticmethod
@@ -54,7 +59,9 @@ class Outbound:
             return None
         return parts
 
-    def request(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
+    def request(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Answer:
         """The answer, whatever its status, redirects too; OutboundError when there is none in time."""
         try:
             response = self._pool.urlopen(

@@ -35,4 +35,6 @@ def running_ms(order: Order, *, at: datetime, since: datetime, before: datetime 
 
 def gib_hours(byte_ms: int) -> Decimal:
     """Bytes times milliseconds as Gi times hours, to six places."""
-    return EXACT.divide(Decimal(byte_ms), Decimal(GIB * MS_PER_HOUR)).quantize(Decimal("0.000001"), rounding=ROUND_DOWN, context=EXACT)
+    return EXACT.divide(Decimal(byte_ms), Decimal(GIB * MS_PER_HOUR)).quantize(
+        Decimal("0.000001"), rounding=ROUND_DOWN, context=EXACT
+    )

@@ -47,7 +47,9 @@ def decode_credentials(username: str | None, password: str | None) -> Credential
     if not username and not password:
         return None
     try:
-        name, word = (base64.b64decode(text or "", validate=True).decode() for text in (username, password))
+        name, word = (
+            base64.b64decode(text or "", validate=True).decode() for text in (username, password)
+        )
     except (binascii.Error, UnicodeDecodeError):
         raise Invalid("Username and Password must be base64 of UTF-8") from None
     if ":" in name or not (name + word).isprintable():
@@ -83,15 +85,24 @@ class RegistryChecker:
 
     def _ask(self, base: str, image: Image, tag: str, credentials: Credentials | None) -> bool:
         try:
-            with Outbound(policy=settings.IMAGE_ADDRESS_POLICY, timeout=settings.IMAGE_REGISTRY_TIMEOUT) as outbound:
+            with Outbound(
+                policy=settings.IMAGE_ADDRESS_POLICY, timeout=settings.IMAGE_REGISTRY_TIMEOUT
+            ) as outbound:
                 return _Exchange(outbound, base, image.repository, credentials).head(tag)
         except OutboundError as error:
-            raise Internal(f"the image registry cannot be asked: {error}", reason="registry") from None
+            raise Internal(
+                f"the image registry cannot be asked: {error}", reason="registry"
+            ) from None
 
 
 def _cache_key(base: str, image: Image, tag: str, credentials: Credentials | None) -> str:
     who = f"{credentials.username}\0{credentials.password}" if credentials else ""
-    return "image:" + salted_hmac("billing.image", f"{base}\0{image.repository}\0{tag}\0{who}", algorithm="sha256").hexdigest()
+    return (
+        "image:"
+        + salted_hmac(
+            "billing.image", f"{base}\0{image.repository}\0{tag}\0{who}", algorithm="sha256"
+        ).hexdigest()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +122,9 @@ class _Exchange:
             authorization = self._authorization(answer.headers.get("WWW-Authenticate", ""))
             if authorization is None:
                 return False
-            answer = self.outbound.request("HEAD", url, headers={"Accept": ACCEPT, "Authorization": authorization})
+            answer = self.outbound.request(
+                "HEAD", url, headers={"Accept": ACCEPT, "Authorization": authorization}
+            )
         return _meaning(answer.status)
 
     def _authorization(self, challenge: str) -> str | None:
@@ -126,10 +139,16 @@ class _Exchange:
     def _token(self, fields: dict[str, str]) -> str | None:
         realm = fields.get("realm", "")
         if not _trusted(realm, self.base):
-            raise OutboundError("it sends us to a token service that is not trusted (IMAGE_TOKEN_HOSTS)")
-        query = urlencode({"service": fields.get("service", ""), "scope": f"repository:{self.repository}:pull"})
+            raise OutboundError(
+                "it sends us to a token service that is not trusted (IMAGE_TOKEN_HOSTS)"
+            )
+        query = urlencode(
+            {"service": fields.get("service", ""), "scope": f"repository:{self.repository}:pull"}
+        )
         headers = {"Authorization": _basic(self.credentials)} if self.credentials else {}
-        answer = self.outbound.request("GET", f"{realm}{'&' if '?' in realm else '?'}{query}", headers=headers)
+        answer = self.outbound.request(
+            "GET", f"{realm}{'&' if '?' in realm else '?'}{query}", headers=headers
+        )
         if answer.status in {401, 403, 404}:
             return None
         if answer.status != 200:
@@ -158,7 +177,10 @@ def _meaning(status: int) -> bool:
 
 
 def _basic(credentials: Credentials) -> str:
-    return "Basic " + base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
+    return (
+        "Basic "
+        + base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
+    )
 
 
 def _trusted(realm: str, base: str) -> bool:

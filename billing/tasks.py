@@ -25,7 +25,9 @@ def expire_orders() -> None:
 @shared_task(name="billing.sample_usage")
 def sample_usage() -> None:
     """One task a cluster, so that a dead one delays nobody."""
-    group(sample_cluster.s(pk) for pk in registry.clusters().values_list("pk", flat=True)).apply_async()
+    group(
+        sample_cluster.s(pk) for pk in registry.clusters().values_list("pk", flat=True)
+    ).apply_async()
 
 
 @shared_task(name="billing.sample_cluster", soft_time_limit=240, time_limit=300)

@@ -10,9 +10,14 @@ from kubegale.errors import Invalid
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # Cloud metadata services that do not live on link-local addresses.
-METADATA = frozenset(ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
+METADATA = frozenset(
+    ipaddress.ip_address(text)
+    for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
+)
 # `namespace/service:port`, reached through the API server's proxy with the cluster's own credentials.
-SERVICE = re.compile(r"(?P<namespace>[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)/(?P<service>[a-z0-9]([-a-z0-9:]{0,90}[a-z0-9])?)\Z")
+SERVICE = re.compile(
+    r"(?P<namespace>[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)/(?P<service>[a-z0-9]([-a-z0-9:]{0,90}[a-z0-9])?)\Z"
+)
 
 
 def _real(address: Address) -> Address:
@@ -32,14 +37,24 @@ def _rule(policy: str) -> Callable[[Address], bool]:
         return lambda _: True
     if policy == "public":
         return lambda address: address.is_global
-    networks = [ipaddress.ip_network(part.strip(), strict=False) for part in policy.split(",") if part.strip()]
+    networks = [
+        ipaddress.ip_network(part.strip(), strict=False)
+        for part in policy.split(",")
+        if part.strip()
+    ]
     return lambda address: any(address in network for network in networks)
 
 
 def allowed(text: str, policy: str) -> bool:
     """Whether an IP address may be called; link-local, metadata, multicast and unspecified ones never."""
     address = _real(ipaddress.ip_address(text.partition("%")[0]))
-    if address.is_link_local or address.is_multicast or address.is_unspecified or address.is_reserved or address in METADATA:
+    if (
+        address.is_link_local
+        or address.is_multicast
+        or address.is_unspecified
+        or address.is_reserved
+        or address in METADATA
+    ):
         return False
     return _rule(policy)(address)
 
@@ -63,7 +78,16 @@ def check_prometheus(text: str, policy: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise Invalid("prometheus is not a valid address", field="prometheus") from None
-    if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment or parts.username is not None:
-        raise Invalid("prometheus must look like namespace/service:port or https://host:port", field="prometheus")
+    if (
+        parts.scheme not in {"http", "https"}
+        or not host
+        or parts.query
+        or parts.fragment
+        or parts.username is not None
+    ):
+        raise Invalid(
+            "prometheus must look like namespace/service:port or https://host:port",
+            field="prometheus",
+        )
     check_host(host, policy)
     return text.rstrip("/")

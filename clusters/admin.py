@@ -17,11 +17,21 @@ from kubegale.errors import DomainError
 class ClusterForm(ModelForm[Cluster]):
     """Tries the connection before anything is saved; the mask left alone means unchanged."""
 
-    kubeconfig = forms.CharField(widget=UnfoldAdminTextareaWidget(attrs={"spellcheck": "false"}), initial="", strip=False)
+    kubeconfig = forms.CharField(
+        widget=UnfoldAdminTextareaWidget(attrs={"spellcheck": "false"}), initial="", strip=False
+    )
 
     class Meta:
         model = Cluster
-        fields = ("name", "description", "kubeconfig", "labels", "is_default", "protected", "impersonate")
+        fields = (
+            "name",
+            "description",
+            "kubeconfig",
+            "labels",
+            "is_default",
+            "protected",
+            "impersonate",
+        )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -47,7 +57,15 @@ class ClusterAdmin(ModelAdmin[Cluster]):
     """Registered clusters."""
 
     form = ClusterForm
-    list_display = ("name", "status", "version", "server", "is_default", "protected", "last_seen_at")
+    list_display = (
+        "name",
+        "status",
+        "version",
+        "server",
+        "is_default",
+        "protected",
+        "last_seen_at",
+    )
     list_filter = ("status", "is_default", "protected")
     search_fields = ("name", "description", "server")
     readonly_fields = ("server", "version", "status", "status_reason", "created_at", "last_seen_at")
@@ -94,7 +112,19 @@ class StepInline(ReadOnly, TabularInline[OperationStep, Operation]):
 class OperationAdmin(ReadOnly, ModelAdmin[Operation]):
     """Work that takes time, newest first; asked for where its target is, stopped here if need be."""
 
-    list_display = ("id", "kind", "state", "cluster", "resource", "namespace", "name", "done", "total", "requested_by", "created_at")
+    list_display = (
+        "id",
+        "kind",
+        "state",
+        "cluster",
+        "resource",
+        "namespace",
+        "name",
+        "done",
+        "total",
+        "requested_by",
+        "created_at",
+    )
     list_filter = ("state", "kind", "cluster")
     search_fields = ("name", "namespace", "requested_by")
     list_select_related = ("cluster",)
@@ -109,6 +139,8 @@ class OperationAdmin(ReadOnly, ModelAdmin[Operation]):
         for operation in queryset:
             try:
                 operations.cancel(operation)
-                self.log_change(request, operation, [{"changed": {"fields": ["cancel_requested_at"]}}])
+                self.log_change(
+                    request, operation, [{"changed": {"fields": ["cancel_requested_at"]}}]
+                )
             except DomainError as error:
                 messages.error(request, error.message)

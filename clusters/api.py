@@ -20,7 +20,18 @@ from kubegale.api.confirmation import Guarded, confirm
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
 from kubegale.api.parsing import boolean, integer, json_body
-from kubegale.api.schema import BOOLEAN, INTEGER, OBJECT, PAGING, TEXT, Described, Query, array, nullable, record
+from kubegale.api.schema import (
+    BOOLEAN,
+    INTEGER,
+    OBJECT,
+    PAGING,
+    TEXT,
+    Described,
+    Query,
+    array,
+    nullable,
+    record,
+)
 from kubegale.errors import Forbidden, NotFound
 
 
@@ -83,7 +94,11 @@ class ClusterViewSet(ViewSetMixin, DialectView):
     operations = {
         "list": Described("List the registered clusters", CLUSTER_SCHEMA, query=PAGING, paged=True),
         "retrieve": Described("One cluster", CLUSTER_SCHEMA),
-        "create": Described("Register a cluster", CLUSTER_SCHEMA, body=record(required=("name", "kubeconfig"), dry_run=BOOLEAN, **FIELDS)),
+        "create": Described(
+            "Register a cluster",
+            CLUSTER_SCHEMA,
+            body=record(required=("name", "kubeconfig"), dry_run=BOOLEAN, **FIELDS),
+        ),
         "update": Described("Change a cluster", CLUSTER_SCHEMA, body=record(required=(), **FIELDS)),
         "destroy": Described("Forget a cluster", OBJECT),
     }
@@ -92,7 +107,9 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         """One page, by name or description."""
         scope = authorise(self, request, Act("list", "clusters"))
         page = page_request(request.query_params)
-        found = services.search(request.query_params.get("keyword", "").replace("\x00", "")).defer("kubeconfig")
+        found = services.search(request.query_params.get("keyword", "").replace("\x00", "")).defer(
+            "kubeconfig"
+        )
         if scope.clusters is not None:
             found = found.filter(pk__in=scope.clusters)
         items = [represent(cluster) for cluster in found[page.offset : page.offset + page.size]]
@@ -119,17 +136,36 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         """Change some fields; a new kubeconfig is tried first."""
         authorise(self, request, Act("update", "clusters", cluster=pk))
         body: Mapping[str, object] = json_body(request)
-        note(request, details={"changed": sorted(set(body) & {"name", "kubeconfig", "is_default", *services.EDITABLE})})
+        note(
+            request,
+            details={
+                "changed": sorted(
+                    set(body) & {"name", "kubeconfig", "is_default", *services.EDITABLE}
+                )
+            },
+        )
         return represent(services.update(services.find(pk), body))
 
     def destroy(self, request: Request, pk: str) -> Any:
         """Forget a cluster; what runs in it is left alone."""
         authorise(self, request, Act("delete", "clusters", cluster=pk))
         cluster = services.find(pk)
-        if boolean(request.query_params.get("dry_run", json_body(request).get("dry_run", False)), "dry_run"):
+        if boolean(
+            request.query_params.get("dry_run", json_body(request).get("dry_run", False)), "dry_run"
+        ):
             return {}
         protected = "is protected" if cluster.protected else ""
-        confirm(request, Guarded("delete", "Cluster", cluster.name, identity=str(cluster.pk), protected=protected, require_name=True))
+        confirm(
+            request,
+            Guarded(
+                "delete",
+                "Cluster",
+                cluster.name,
+                identity=str(cluster.pk),
+                protected=protected,
+                require_name=True,
+            ),
+        )
         services.remove(cluster)
         return {}
 
@@ -140,7 +176,9 @@ def cluster_reference(request: Request) -> str:
     return given or services.default_reference()
 
 
-STEP_SCHEMA = record(name=TEXT, state={"type": "string", "enum": list(OperationStep.State.values)}, message=TEXT)
+STEP_SCHEMA = record(
+    name=TEXT, state={"type": "string", "enum": list(OperationStep.State.values)}, message=TEXT
+)
 OPERATION_SCHEMA = record(
     id=INTEGER,
     kind=TEXT,
@@ -172,7 +210,9 @@ class OperationViewSet(ViewSetMixin, DialectView):
     refused_as = "PUT"
 
     operations = {
-        "list": Described("List operations, newest first", OPERATION_SCHEMA, query=OPERATION_QUERY, paged=True),
+        "list": Described(
+            "List operations, newest first", OPERATION_SCHEMA, query=OPERATION_QUERY, paged=True
+        ),
         "retrieve": Described("One operation", OPERATION_SCHEMA),
         "cancel": Described("Ask an operation to stop", OPERATION_SCHEMA),
     }
@@ -181,17 +221,29 @@ class OperationViewSet(ViewSetMixin, DialectView):
         """One page, newest first; query cluster_id, state, kind, namespace, name, requested_by."""
         query = request.query_params
         cluster = query.get("cluster_id") or query.get("clusterId") or ""
-        visible = self._visible(request, Act("list", "operations", cluster=cluster, namespace=query.get("namespace", "")))
+        visible = self._visible(
+            request,
+            Act("list", "operations", cluster=cluster, namespace=query.get("namespace", "")),
+        )
         page = page_request(query, maximum=200)
-        wanted = {name: query.get(name, "").replace("\x00", "") for name in ("state", "kind", "namespace", "name", "requested_by")}
-        wanted_cluster = services.find(integer(cluster, "cluster_id", minimum=0)).pk if cluster else None
+        wanted = {
+            name: query.get(name, "").replace("\x00", "")
+            for name in ("state", "kind", "namespace", "name", "requested_by")
+        }
+        wanted_cluster = (
+            services.find(integer(cluster, "cluster_id", minimum=0)).pk if cluster else None
+        )
         found = operations.search(cluster_id=wanted_cluster, **wanted).filter(visible)
         items = [operations.represent(row) for row in found[page.offset : page.offset + page.size]]
         return Page(items, found.count(), page.page, page.size)
 
     def _visible(self, request: Request, act: Act) -> Q:
         """Their own, and what their rights let them see."""
-        own = Q(requested_by=request.user.get_username()) if request.user.is_authenticated else Q(pk=None)
+        own = (
+            Q(requested_by=request.user.get_username())
+            if request.user.is_authenticated
+            else Q(pk=None)
+        )
         try:
             scope: Scope = authorise(self, request, act)
         except Forbidden:
@@ -209,7 +261,16 @@ class OperationViewSet(ViewSetMixin, DialectView):
     def cancel(self, request: Request, pk: str) -> Any:
         """The operation, which stops before its next step; refused when it is over."""
         row = self._permitted(request, pk, "update")
-        record_act(request, Act("cancel", "operations", cluster=str(row.cluster_id or ""), namespace=row.namespace, name=str(row.pk)))
+        record_act(
+            request,
+            Act(
+                "cancel",
+                "operations",
+                cluster=str(row.cluster_id or ""),
+                namespace=row.namespace,
+                name=str(row.pk),
+            ),
+        )
         return operations.represent(operations.cancel(row))
 
     def _permitted(self, request: Request, pk: str, verb: str) -> Operation:

@@ -123,7 +123,8 @@ class Circuit:
                 return
             if time.monotonic() < self._until:
                 raise ClusterUnavailable(
-                    f"the cluster did not answer lately ({self._reason}); waiting before the next try", reason=self._reason
+                    f"the cluster did not answer lately ({self._reason}); waiting before the next try",
+                    reason=self._reason,
                 )
             self._until = time.monotonic() + self.seconds
 
@@ -143,13 +144,19 @@ class Circuit:
 def tls_context(access: Access) -> ssl.SSLContext:
     """TLS that trusts the kubeconfig's authority; the client key never touches a disk. Invalid when a certificate is unusable."""
     try:
-        context = ssl.create_default_context(cadata=access.ca) if access.ca else ssl.create_default_context()
+        context = (
+            ssl.create_default_context(cadata=access.ca)
+            if access.ca
+            else ssl.create_default_context()
+        )
         if not access.verify:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         if access.certificate and access.key:
             _load_client_certificate(context, f"{access.certificate}\n{access.key}".encode())
     except (ssl.SSLError, ValueError) as error:
-        raise Invalid(f"kubeconfig: a certificate cannot be used ({getattr(error, 'reason', None) or 'not PEM'})") from None
+        raise Invalid(
+            f"kubeconfig: a certificate cannot be used ({getattr(error, 'reason', None) or 'not PEM'})"
+        ) from None
     return context
 
 
@@ -185,7 +192,9 @@ def authorization(access: Access) -> str:
         return f"Bearer {access.token}"
     if access.username is None:
         return ""
-    return urllib3.util.make_headers(basic_auth=f"{access.username}:{access.password or ''}")["authorization"]
+    return urllib3.util.make_headers(basic_auth=f"{access.username}:{access.password or ''}")[
+        "authorization"
+    ]
 
 
 class _FreshConnection(urllib3.Retry):
@@ -196,7 +205,13 @@ class _FreshConnection(urllib3.Retry):
 
 
 FRESH_CONNECTION = _FreshConnection(
-    total=1, connect=False, read=False, redirect=False, status=False, other=1, respect_retry_after_header=False
+    total=1,
+    connect=False,
+    read=False,
+    redirect=False,
+    status=False,
+    other=1,
+    respect_retry_after_header=False,
 )
 
 
@@ -214,10 +229,15 @@ class ClusterClient:
         api = api_client(access)
         self._host = api.configuration.host
         authorization = api.configuration.get_api_key_with_prefix("BearerToken")
-        self._headers = {"User-Agent": "kubegale", **({"Authorization": authorization} if authorization else {})}
+        self._headers = {
+            "User-Agent": "kubegale",
+            **({"Authorization": authorization} if authorization else {}),
+        }
         self._pool = api.rest_client.pool_manager
         self._pool.pool_classes_by_scheme = pool_classes(self.limits.policy)
-        self._pool.connection_pool_kw.update(maxsize=self.limits.pool, ssl_context=tls_context(access))
+        self._pool.connection_pool_kw.update(
+            maxsize=self.limits.pool, ssl_context=tls_context(access)
+        )
         self.access = access
         # Told the path of every call that may have changed something, once it is over.
         self.wrote: Callable[[str], None] = lambda path: None
@@ -227,21 +247,38 @@ class ClusterClient:
         """One object's bytes."""
         return self.request("GET", kind.path(namespace=namespace, name=name), query=query)
 
-    def chunk(self, kind: Kind, *, namespace: str | None = None, limit: int = CHUNK, query: Query | None = None) -> Chunk:
+    def chunk(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        limit: int = CHUNK,
+        query: Query | None = None,
+    ) -> Chunk:
         """One answer to a list of at most `limit` items, items unparsed."""
-        body = self.request("GET", kind.path(namespace=namespace), query={"limit": limit or None, **(query or {})})
+        body = self.request(
+            "GET", kind.path(namespace=namespace), query={"limit": limit or None, **(query or {})}
+        )
         try:
             return CHUNKS.decode(body)
         except msgspec.DecodeError:
-            raise ClusterUnavailable("the cluster's answer is not a Kubernetes list", reason="bad_answer") from None
+            raise ClusterUnavailable(
+                "the cluster's answer is not a Kubernetes list", reason="bad_answer"
+            ) from None
 
-    def create(self, kind: Kind, body: object, *, namespace: str | None = None, **query: object) -> bytes:
+    def create(
+        self, kind: Kind, body: object, *, namespace: str | None = None, **query: object
+    ) -> bytes:
         """The created object's bytes."""
         return self.request("POST", kind.path(namespace=namespace), query=query, body=body)
 
-    def replace(self, kind: Kind, name: str, body: object, *, namespace: str | None = None, **query: object) -> bytes:
+    def replace(
+        self, kind: Kind, name: str, body: object, *, namespace: str | None = None, **query: object
+    ) -> bytes:
         """The replaced object's bytes."""
-        return self.request("PUT", kind.path(namespace=namespace, name=name), query=query, body=body)
+        return self.request(
+            "PUT", kind.path(namespace=namespace, name=name), query=query, body=body
+        )
 
     def patch(
         self,
@@ -258,7 +295,9 @@ class ClusterClient:
         path = kind.path(namespace=namespace, name=name, subresource=subresource)
         return self.request("PATCH", path, query=query, body=body, content_type=PATCH_TYPES[patch])
 
-    def delete(self, kind: Kind, name: str, *, namespace: str | None = None, options: Object | None = None) -> bytes:
+    def delete(
+        self, kind: Kind, name: str, *, namespace: str | None = None, options: Object | None = None
+    ) -> bytes:
         """The API server's answer: a Status, or the object while it is still going."""
         return self.request("DELETE", kind.path(namespace=namespace, name=name), body=options)
 
@@ -268,7 +307,9 @@ class ClusterClient:
             version = orjson.loads(self.request("GET", "/version"))
             return str(version["gitVersion"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
-            raise ClusterUnavailable("the address does not answer like a Kubernetes API server", reason="bad_answer") from None
+            raise ClusterUnavailable(
+                "the address does not answer like a Kubernetes API server", reason="bad_answer"
+            ) from None
 
     # --- the wire ---------------------------------------------------------------------------------------------------
     def request(
@@ -283,7 +324,9 @@ class ClusterClient:
     ) -> bytes:
         """The body of a successful answer; a domain error for everything else."""
         try:
-            response = self.open(method, path, query=query, body=body, content_type=content_type, accept=accept)
+            response = self.open(
+                method, path, query=query, body=body, content_type=content_type, accept=accept
+            )
             data = self._read(response)
         finally:
             if method != "GET" and not (query or {}).get("dryRun"):
@@ -291,9 +334,14 @@ class ClusterClient:
         if response.status >= 400:
             raise status_error(response.status, data)
         if response.status >= 300:
-            raise ClusterUnavailable("the cluster's address redirects elsewhere; redirects are not followed", reason="redirect")
+            raise ClusterUnavailable(
+                "the cluster's address redirects elsewhere; redirects are not followed",
+                reason="redirect",
+            )
         if accept == "application/json" and data[:1] not in (b"{", b"["):
-            raise ClusterUnavailable("the address does not answer like a Kubernetes API server", reason="bad_answer")
+            raise ClusterUnavailable(
+                "the address does not answer like a Kubernetes API server", reason="bad_answer"
+            )
         return data
 
     def open(
@@ -314,8 +362,12 @@ class ClusterClient:
             headers.add(name, value)
         if body is not None:
             headers["Content-Type"] = content_type
-        text = urlencode({key: value for key, value in (query or {}).items() if value not in (None, "")})
-        timeout = urllib3.Timeout(connect=self.limits.connect, read=read_timeout or self.limits.read)
+        text = urlencode(
+            {key: value for key, value in (query or {}).items() if value not in (None, "")}
+        )
+        timeout = urllib3.Timeout(
+            connect=self.limits.connect, read=read_timeout or self.limits.read
+        )
         retries = FRESH_CONNECTION if method == "GET" else False
         try:
             response: urllib3.BaseHTTPResponse = self._pool.urlopen(
@@ -350,7 +402,9 @@ class ClusterClient:
                 if time.monotonic() > deadline:
                     raise ReadTimeoutError(None, None, "the answer took too long")  # type: ignore[arg-type]
                 if size > MAX_RESPONSE:
-                    raise ClusterUnavailable("the cluster's answer is too large", reason="bad_answer")
+                    raise ClusterUnavailable(
+                        "the cluster's answer is too large", reason="bad_answer"
+                    )
         except HTTPError as error:
             response.close()
             raise self._unavailable(error) from error
@@ -364,7 +418,9 @@ class ClusterClient:
         reason, sentence = network_cause(error)
         if reason != "timeout_read":
             self.circuit.failed(reason)
-        return ClusterUnavailable(f"the cluster cannot be reached: {sentence}", reason=reason.removesuffix("_read"))
+        return ClusterUnavailable(
+            f"the cluster cannot be reached: {sentence}", reason=reason.removesuffix("_read")
+        )
 
 
 def network_cause(error: BaseException) -> tuple[str, str]:
@@ -387,7 +443,11 @@ def network_cause(error: BaseException) -> tuple[str, str]:
 
 def _tls_cause(error: SSLError) -> str:
     cause = error.args[0] if error.args else error
-    return getattr(cause, "verify_message", None) or getattr(cause, "reason", None) or "handshake failed"
+    return (
+        getattr(cause, "verify_message", None)
+        or getattr(cause, "reason", None)
+        or "handshake failed"
+    )
 
 
 def _status_body(data: bytes) -> Object:
@@ -402,14 +462,24 @@ def status_error(status: int, data: bytes) -> DomainError:
     """The domain's error for an API server's refusal, its Status in the details."""
     body = _status_body(data)
     message = str(body.get("message") or f"the API server answered HTTP {status}")[:4000]
-    details: dict[str, Any] = {"reason": body.get("reason") or "", "status": status, "details": body.get("details") or {}}
+    details: dict[str, Any] = {
+        "reason": body.get("reason") or "",
+        "status": status,
+        "details": body.get("details") or {},
+    }
     if status == 401:
-        return ClusterUnavailable("the cluster refuses the kubeconfig's credentials", **{**details, "reason": "credential_invalid"})
+        return ClusterUnavailable(
+            "the cluster refuses the kubeconfig's credentials",
+            **{**details, "reason": "credential_invalid"},
+        )
     if not body and status == 404 and data.strip() == b"404 page not found":
-        return NotFound("the cluster does not serve this kind of resource", **{**details, "reason": "NotFound"})
+        return NotFound(
+            "the cluster does not serve this kind of resource", **{**details, "reason": "NotFound"}
+        )
     if not body and status < 500:
         return ClusterUnavailable(
-            f"the address answers HTTP {status}, but not like a Kubernetes API server", **{**details, "reason": "bad_answer"}
+            f"the address answers HTTP {status}, but not like a Kubernetes API server",
+            **{**details, "reason": "bad_answer"},
         )
     match status:
         case 404 if (body.get("details") or {}).get("kind") == "namespaces":
@@ -417,7 +487,9 @@ def status_error(status: int, data: bytes) -> DomainError:
         case 404 | 405 | 403 | 409 | 410 | 429 | 400 | 422 | 415 | 413:
             return _REFUSALS[status](message, **details)
     if status >= 500:
-        return ClusterUnavailable(message, **{**details, "reason": details["reason"] or "server_error"})
+        return ClusterUnavailable(
+            message, **{**details, "reason": details["reason"] or "server_error"}
+        )
     return Rejected(message, **details)
 
 

@@ -21,7 +21,11 @@ def pruned(obj: Object) -> Object:
     if isinstance(metadata, dict):
         metadata.pop("managedFields", None)
         annotations = metadata.get("annotations")
-        if isinstance(annotations, dict) and annotations.pop(LAST_APPLIED, None) is not None and not annotations:
+        if (
+            isinstance(annotations, dict)
+            and annotations.pop(LAST_APPLIED, None) is not None
+            and not annotations
+        ):
             del metadata["annotations"]
     return obj
 
@@ -35,16 +39,21 @@ _Loader.yaml_implicit_resolvers = {
     letter: [
         (tag, pattern)
         for tag, pattern in resolvers
-        if tag not in {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+        if tag
+        not in {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
     ]
     for letter, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(0b[01]+|0o?[0-7]+|0x[0-9a-fA-F]+|0|[1-9][0-9]*)$"), list("-+0123456789")
+    "tag:yaml.org,2002:int",
+    re.compile(r"^[-+]?(0b[01]+|0o?[0-7]+|0x[0-9a-fA-F]+|0|[1-9][0-9]*)$"),
+    list("-+0123456789"),
 )
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
+    re.compile(
+        r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
+    ),
     list("-+0123456789."),
 )
 
@@ -52,7 +61,9 @@ _Loader.add_implicit_resolver(
 def from_yaml(text: str) -> Object:
     """One YAML (or JSON) document as an object; Invalid with line and column when it is not one."""
     try:
-        documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
+        documents = [
+            document for document in yaml.load_all(text, Loader=_Loader) if document is not None
+        ]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
@@ -109,11 +120,17 @@ for letter, resolvers in _Loader.yaml_implicit_resolvers.items():
     for tag, pattern in resolvers:
         _Dumper.add_implicit_resolver(tag, pattern, [letter])
 # `1e3` is a number to Kubernetes, but text to PyYAML, which would write it without quotes.
-_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*([eE][-+]?[0-9]+)$"), list("-+0123456789"))
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*([eE][-+]?[0-9]+)$"),
+    list("-+0123456789"),
+)
 
 
 def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", value, style="|" if "\n" in value else None
+    )
 
 
 _Dumper.add_representer(str, _text)
@@ -122,4 +139,13 @@ _Dumper.ignore_aliases = lambda self, data: True  # type: ignore[method-assign]
 
 def to_yaml(value: object) -> str:
     """A document as YAML text in the order that it has, texts of several lines as blocks; `from_yaml` gives the same document back."""
-    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=160, default_flow_style=False))
+    return str(
+        yaml.dump(
+            value,
+            Dumper=_Dumper,
+            sort_keys=False,
+            allow_unicode=True,
+            width=160,
+            default_flow_style=False,
+        )
+    )

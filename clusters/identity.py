@@ -66,5 +66,8 @@ def headers(identity: Identity | None) -> list[tuple[str, str]]:
         return []
     own = identity is ANONYMOUS
     groups = [group for group in identity.groups if own or not group.startswith(RESERVED)]
-    lines = [("Impersonate-User", identity.username), *(("Impersonate-Group", group) for group in groups)]
+    lines = [
+        ("Impersonate-User", identity.username),
+        *(("Impersonate-Group", group) for group in groups),
+    ]
     return [(name, value.encode().decode("latin-1")) for name, value in lines]

@@ -26,7 +26,13 @@ class Kind:
         """`v1` or `apps/v1`."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
-    def path(self, *, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+    def path(
+        self,
+        *,
+        namespace: str | None = None,
+        name: str | None = None,
+        subresource: str | None = None,
+    ) -> str:
         """The address under the server, each part quoted; Invalid for `.`, `..`, empty or over-long parts."""
         parts = ["apis", self.group] if self.group else ["api"]
         parts.append(self.version)
@@ -44,12 +50,21 @@ class Kind:
 
 def segment(text: str, what: str) -> str:
     """One quoted path segment; the client libraries do not quote, and `../secrets/x` would reach another kind."""
-    if not text or text in {".", ".."} or len(text) > 253 or "/" in text or "%" in text or not text.isprintable():
+    if (
+        not text
+        or text in {".", ".."}
+        or len(text) > 253
+        or "/" in text
+        or "%" in text
+        or not text.isprintable()
+    ):
         raise Invalid(f"{what} {text[:60]!r} is not a valid name", field=what)
     return quote(text, safe=":-._~")
 
 
-def custom(group: str, version: str, plural: str, *, name: str = "", namespaced: bool = True) -> Kind:
+def custom(
+    group: str, version: str, plural: str, *, name: str = "", namespaced: bool = True
+) -> Kind:
     """A kind that is not in the table; Invalid when a part is not a DNS-like word."""
     if (group and not GROUP.match(group)) or not VERSION.match(version) or not PLURAL.match(plural):
         raise Invalid(f"{group or 'core'}/{version}/{plural} is not a valid resource")
@@ -92,6 +107,11 @@ KINDS: dict[str, Kind] = {
         Kind("PodDisruptionBudget", "poddisruptionbudgets", "policy"),
         Kind("Event", "events"),
         Kind("Lease", "leases", "coordination.k8s.io"),
-        Kind("CustomResourceDefinition", "customresourcedefinitions", "apiextensions.k8s.io", namespaced=False),
+        Kind(
+            "CustomResourceDefinition",
+            "customresourcedefinitions",
+            "apiextensions.k8s.io",
+            namespaced=False,
+        ),
     )
 }

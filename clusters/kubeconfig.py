@@ -50,7 +50,11 @@ def _entries(config: Object, section: str) -> Iterator[tuple[str, Object]]:
         raise Invalid(f"kubeconfig: {section} must be a list")
     for entry in entries:
         body = entry.get(section[:-1]) if isinstance(entry, dict) else None
-        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not isinstance(body or {}, dict):
+        if (
+            not isinstance(entry, dict)
+            or not isinstance(entry.get("name"), str)
+            or not isinstance(body or {}, dict)
+        ):
             raise Invalid(f"kubeconfig: each of {section} needs a name and a {section[:-1]}")
         yield entry["name"], body or {}
 
@@ -61,7 +65,10 @@ def refuse_dangerous(config: Object) -> None:
         for name, body in _entries(config, section):
             for key in body:
                 if key in REFUSED and body[key] not in (None, ""):
-                    raise Invalid(f"kubeconfig: {key} of {section[:-1]} {name!r} is refused: {REFUSED[key]}", reason="kubeconfig_refused")
+                    raise Invalid(
+                        f"kubeconfig: {key} of {section[:-1]} {name!r} is refused: {REFUSED[key]}",
+                        reason="kubeconfig_refused",
+                    )
 
 
 def _named(config: Object, section: str, name: object) -> Object:
@@ -94,7 +101,13 @@ def check_server(server: str, policy: str) -> None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise Invalid("kubeconfig: server is not a valid address") from None
-    if parts.scheme not in {"https", "http"} or not host or parts.query or parts.fragment or parts.username is not None:
+    if (
+        parts.scheme not in {"https", "http"}
+        or not host
+        or parts.query
+        or parts.fragment
+        or parts.username is not None
+    ):
         raise Invalid("kubeconfig: server must look like https://host:port")
     check_host(host, policy)
 
@@ -118,7 +131,8 @@ def access(text: str, *, policy: str, allow_insecure: bool = False) -> Access:
     verify = not cluster.get("insecure-skip-tls-verify")
     if not allow_insecure and (not verify or server.startswith("http:")):
         raise Invalid(
-            "kubeconfig: TLS must be verified; give certificate-authority-data (or set CLUSTER_ALLOW_INSECURE_TLS)", reason="insecure"
+            "kubeconfig: TLS must be verified; give certificate-authority-data (or set CLUSTER_ALLOW_INSECURE_TLS)",
+            reason="insecure",
         )
     return Access(
         server=server,

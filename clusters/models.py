@@ -26,9 +26,18 @@ class Cluster(models.Model):
     status_reason = models.CharField(max_length=300, blank=True, default="")
     labels = models.JSONField(default=dict, blank=True)
     is_default = models.BooleanField(default=False)
-    protected = models.BooleanField(default=False, help_text="Deleting and draining here asks for confirmation.")
-    impersonate = models.BooleanField(default=False, help_text="Name the caller to the cluster, so that its own RBAC decides too.")
-    prometheus = models.CharField(max_length=500, blank=True, default="", help_text="namespace/service:port, or an http(s) address.")
+    protected = models.BooleanField(
+        default=False, help_text="Deleting and draining here asks for confirmation."
+    )
+    impersonate = models.BooleanField(
+        default=False, help_text="Name the caller to the cluster, so that its own RBAC decides too."
+    )
+    prometheus = models.CharField(
+        max_length=500,
+        blank=True,
+        default="",
+        help_text="namespace/service:port, or an http(s) address.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     last_seen_at = models.DateTimeField(null=True, blank=True)
@@ -37,8 +46,14 @@ class Cluster(models.Model):
     class Meta:
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(Lower("name"), condition=models.Q(deleted_at=None), name="cluster_name_unique"),
-            models.UniqueConstraint("is_default", condition=models.Q(deleted_at=None, is_default=True), name="one_default_cluster"),
+            models.UniqueConstraint(
+                Lower("name"), condition=models.Q(deleted_at=None), name="cluster_name_unique"
+            ),
+            models.UniqueConstraint(
+                "is_default",
+                condition=models.Q(deleted_at=None, is_default=True),
+                name="one_default_cluster",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -67,26 +82,43 @@ class Operation(models.Model):
 
     kind = models.CharField(max_length=40)
     queue = models.CharField(max_length=40)
-    cluster = models.ForeignKey(Cluster, null=True, blank=True, on_delete=models.PROTECT, related_name="operations")
-    resource = models.CharField(max_length=100, blank=True, default="", help_text="Plural of the kind acted on, e.g. nodes.")
+    cluster = models.ForeignKey(
+        Cluster, null=True, blank=True, on_delete=models.PROTECT, related_name="operations"
+    )
+    resource = models.CharField(
+        max_length=100, blank=True, default="", help_text="Plural of the kind acted on, e.g. nodes."
+    )
     namespace = models.CharField(max_length=253, blank=True, default="")
     name = models.CharField(max_length=253, blank=True, default="")
     requested_by = models.CharField(max_length=150, blank=True, default="")
     parameters = models.JSONField(default=dict, blank=True)
-    exclusive = models.CharField(max_length=600, blank=True, default="", help_text="At most one active operation has this key.")
+    exclusive = models.CharField(
+        max_length=600,
+        blank=True,
+        default="",
+        help_text="At most one active operation has this key.",
+    )
     state = models.CharField(max_length=16, choices=State.choices, default=State.PENDING)
     done = models.PositiveIntegerField(default=0)
     total = models.PositiveIntegerField(default=0)
     result = models.JSONField(null=True, blank=True)
     error = models.TextField(blank=True, default="")
-    reason = models.CharField(max_length=60, blank=True, default="", help_text="The error in one word.")
-    turn = models.PositiveIntegerField(default=0, help_text="How many turns were completed; a message for an older turn is void.")
-    attempts = models.PositiveIntegerField(default=0, help_text="How often the current turn was begun.")
+    reason = models.CharField(
+        max_length=60, blank=True, default="", help_text="The error in one word."
+    )
+    turn = models.PositiveIntegerField(
+        default=0, help_text="How many turns were completed; a message for an older turn is void."
+    )
+    attempts = models.PositiveIntegerField(
+        default=0, help_text="How often the current turn was begun."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
-    due_at = models.DateTimeField(null=True, blank=True, help_text="When the next sign of life is expected.")
+    due_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the next sign of life is expected."
+    )
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -100,7 +132,11 @@ class Operation(models.Model):
         ]
         indexes = [
             models.Index(fields=["cluster", "queue", "state"], name="operation_slots"),
-            models.Index(fields=["due_at"], condition=models.Q(state__in=["pending", "running"]), name="operation_due"),
+            models.Index(
+                fields=["due_at"],
+                condition=models.Q(state__in=["pending", "running"]),
+                name="operation_due",
+            ),
             models.Index(fields=["requested_by"], name="operation_of_user"),
         ]
 
@@ -133,12 +169,16 @@ class OperationStep(models.Model):
     name = models.CharField(max_length=600)
     state = models.CharField(max_length=16, choices=State.choices, default=State.PENDING)
     message = models.TextField(blank=True, default="")
-    data = models.JSONField(default=dict, blank=True, help_text="What the runner needs to go on, e.g. a pod's uid.")
+    data = models.JSONField(
+        default=dict, blank=True, help_text="What the runner needs to go on, e.g. a pod's uid."
+    )
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         ordering = ["id"]
-        constraints = [models.UniqueConstraint(fields=["operation", "key"], name="operation_step_unique")]
+        constraints = [
+            models.UniqueConstraint(fields=["operation", "key"], name="operation_step_unique")
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.state})"

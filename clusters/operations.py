@@ -67,7 +67,14 @@ class Step:
 
 
 # --- making and finding ---------------------------------------------------------------------------------------------
-def create(kind: str, target: Target, *, requested_by: str, parameters: Mapping[str, Any] | None = None, exclusive: str = "") -> Operation:
+def create(
+    kind: str,
+    target: Target,
+    *,
+    requested_by: str,
+    parameters: Mapping[str, Any] | None = None,
+    exclusive: str = "",
+) -> Operation:
     """A pending row. Conflict, with `operation_id` in its details, while another active operation has the same `exclusive` key."""
     row = Operation(
         kind=kind,
@@ -85,8 +92,14 @@ def create(kind: str, target: Target, *, requested_by: str, parameters: Mapping[
         with transaction.atomic():
             row.save(force_insert=True)
     except IntegrityError:
-        other = Operation.objects.filter(exclusive=exclusive, state__in=Operation.ACTIVE).values_list("pk", flat=True).first()
-        raise Conflict(f"operation {other} is at this already", reason="OperationRunning", operation_id=other) from None
+        other = (
+            Operation.objects.filter(exclusive=exclusive, state__in=Operation.ACTIVE)
+            .values_list("pk", flat=True)
+            .first()
+        )
+        raise Conflict(
+            f"operation {other} is at this already", reason="OperationRunning", operation_id=other
+        ) from None
     return row
 
 
@@ -124,13 +137,18 @@ def represent(operation: Operation) -> Result:
         "kind": operation.kind,
         "cluster_id": operation.cluster_id,
         "target": {
-            "kind": KINDS[operation.resource].name if operation.resource in KINDS else operation.resource,
+            "kind": KINDS[operation.resource].name
+            if operation.resource in KINDS
+            else operation.resource,
             "namespace": operation.namespace,
             "name": operation.name,
         },
         "state": operation.state,
         "progress": {"done": operation.done, "total": operation.total},
-        "steps": [{"name": step.name, "state": step.state, "message": step.message} for step in operation.steps.all()],
+        "steps": [
+            {"name": step.name, "state": step.state, "message": step.message}
+            for step in operation.steps.all()
+        ],
         "result": operation.result,
         "error": operation.error or None,
         "reason": operation.reason or None,
@@ -168,11 +186,18 @@ def start(operation: Operation) -> bool:
     """pending -> running, unless its cluster has as many running in that queue as OPERATION_LIMITS allows."""
     with transaction.atomic():
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [START_LOCK, operation.cluster_id or 0])
-        if _beside(operation).filter(state=State.RUNNING).count() >= settings.OPERATION_LIMITS[operation.queue]:
+            cursor.execute(
+                "SELECT pg_advisory_xact_lock(%s, %s)", [START_LOCK, operation.cluster_id or 0]
+            )
+        if (
+            _beside(operation).filter(state=State.RUNNING).count()
+            >= settings.OPERATION_LIMITS[operation.queue]
+        ):
             return False
         now = timezone.now()
-        return _change(operation, (State.PENDING,), state=State.RUNNING, started_at=now, due_at=_due())
+        return _change(
+            operation, (State.PENDING,), state=State.RUNNING, started_at=now, due_at=_due()
+        )
 
 
 def _beside(operation: Operation) -> QuerySet[Operation]:
@@ -183,12 +208,18 @@ def _beside(operation: Operation) -> QuerySet[Operation]:
 
 def _change(operation: Operation, expected: Iterable[str], **columns: Any) -> bool:
     """Whether the row was in an expected state, and now has the columns."""
-    changed = Operation.objects.filter(pk=operation.pk, state__in=list(expected)).update(updated_at=timezone.now(), **columns)
+    changed = Operation.objects.filter(pk=operation.pk, state__in=list(expected)).update(
+        updated_at=timezone.now(), **columns
+    )
     return changed == 1
 
 
-def _finish(operation: Operation, state: str, expected: Iterable[str] = (State.RUNNING,), **columns: Any) -> bool:
-    return _change(operation, expected, state=state, finished_at=timezone.now(), due_at=None, **columns)
+def _finish(
+    operation: Operation, state: str, expected: Iterable[str] = (State.RUNNING,), **columns: Any
+) -> bool:
+    return _change(
+        operation, expected, state=state, finished_at=timezone.now(), due_at=None, **columns
+    )
 
 
 def succeed(operation: Operation, result: Result) -> bool:
@@ -209,12 +240,21 @@ def interrupt(operation: Operation, why: str, *, reason: str = "interrupted") ->
 
 def cancel(operation: Operation) -> Operation:
     """Stop it: at once while pending, else before its next step. Conflict when it is over already; asking twice is fine."""
-    if not _finish(operation, State.CANCELLED, (State.PENDING,), cancel_requested_at=timezone.now(), reason="cancelled"):
+    if not _finish(
+        operation,
+        State.CANCELLED,
+        (State.PENDING,),
+        cancel_requested_at=timezone.now(),
+        reason="cancelled",
+    ):
         asked = Operation.objects.filter(pk=operation.pk, state=State.RUNNING).update(
             cancel_requested_at=timezone.now(), updated_at=timezone.now()
         )
         if not asked:
-            raise Conflict(f"operation {operation.pk} is {find(operation.pk).state} already", reason="OperationOver")
+            raise Conflict(
+                f"operation {operation.pk} is {find(operation.pk).state} already",
+                reason="OperationOver",
+            )
     return find(operation.pk)
 
 
@@ -237,7 +277,14 @@ def alive(operation: Operation) -> None:
 def plan(operation: Operation, steps: Iterable[Step]) -> None:
     """Add steps; those whose key is there already stay as they are."""
     rows = [
-        OperationStep(operation=operation, key=step.key, name=step.name, state=step.state, message=step.message, data=dict(step.data))
+        OperationStep(
+            operation=operation,
+            key=step.key,
+            name=step.name,
+            state=step.state,
+            message=step.message,
+            data=dict(step.data),
+        )
         for step in steps
     ]
     OperationStep.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
@@ -254,7 +301,9 @@ def move(step: OperationStep, state: str, message: str = "", **data: Any) -> boo
     """A step's next state and message, its data widened; False when it is final already."""
     step.state, step.message, step.data = state, message, {**step.data, **data}
     open_step = OperationStep.objects.filter(pk=step.pk, state__in=OperationStep.OPEN)
-    if not open_step.update(state=state, message=message, data=step.data, updated_at=timezone.now()):
+    if not open_step.update(
+        state=state, message=message, data=step.data, updated_at=timezone.now()
+    ):
         return False
     _count(Operation(pk=step.operation_id))
     return True
@@ -263,12 +312,16 @@ def move(step: OperationStep, state: str, message: str = "", **data: Any) -> boo
 def _count(operation: Operation) -> None:
     found = OperationStep.objects.filter(operation_id=operation.pk)
     done = found.exclude(state__in=OperationStep.OPEN).count()
-    Operation.objects.filter(pk=operation.pk).update(done=done, total=found.count(), updated_at=timezone.now())
+    Operation.objects.filter(pk=operation.pk).update(
+        done=done, total=found.count(), updated_at=timezone.now()
+    )
 
 
 def advance(operation: Operation, *, done: int, total: int) -> None:
     """Progress of work that has no steps of its own."""
-    Operation.objects.filter(pk=operation.pk, state=State.RUNNING).update(done=done, total=total, updated_at=timezone.now())
+    Operation.objects.filter(pk=operation.pk, state=State.RUNNING).update(
+        done=done, total=total, updated_at=timezone.now()
+    )
 
 
 def remember(operation: Operation, **parameters: Any) -> None:
@@ -315,7 +368,9 @@ def end_turn(operation: Operation, turn: int, seconds: float) -> bool:
 def claim_overdue(limit: int = 500) -> list[Operation]:
     """Active operations that gave no sign of life in time, longest silent first: their worker or their message is gone."""
     with transaction.atomic():
-        silent = Operation.objects.filter(state__in=Operation.ACTIVE, due_at__lt=timezone.now()).order_by("due_at")
+        silent = Operation.objects.filter(
+            state__in=Operation.ACTIVE, due_at__lt=timezone.now()
+        ).order_by("due_at")
         rows = list(silent.select_for_update(skip_locked=True)[:limit])
         Operation.objects.filter(pk__in=[row.pk for row in rows]).update(due_at=_due())
     return rows
@@ -337,13 +392,18 @@ DELETING = {"drain": "evict", "delete": "delete", "restart": "restart"}
 LONGEST = timedelta(days=1)
 
 
-def deeds(cluster: int, uids: Iterable[str], *, since: datetime, until: datetime) -> list[dict[str, Any]]:
+def deeds(
+    cluster: int, uids: Iterable[str], *, since: datetime, until: datetime
+) -> list[dict[str, Any]]:
     """What operations did to objects in [since, until]: {"at","user","verb","namespace","name","uid"}, by the steps that bear their uids.
 
     `at` is when a step was done; where it deletes, which can take long, when the operation was asked for.
     """
     steps = OperationStep.objects.filter(
-        operation__cluster_id=cluster, operation__created_at__gte=since - LONGEST, operation__created_at__lte=until, key__in=list(uids)
+        operation__cluster_id=cluster,
+        operation__created_at__gte=since - LONGEST,
+        operation__created_at__lte=until,
+        key__in=list(uids),
     ).filter(state__in=(StepState.RUNNING, StepState.SUCCEEDED))
     return [_deed(step) for step in steps.select_related("operation")]
 

@@ -30,7 +30,10 @@ def _restarts(item: Mapping[str, Any]) -> int:
 ORDERS: Mapping[str, Order] = {
     "name": Order((_NAME, _SPACE), lambda item: ()),
     "namespace": Order((_SPACE, _NAME), lambda item: ()),
-    "created": Order(("coalesce(r.created, 'epoch')", _SPACE, _NAME), lambda item: (item["metadata"].get("creationTimestamp") or "",)),
+    "created": Order(
+        ("coalesce(r.created, 'epoch')", _SPACE, _NAME),
+        lambda item: (item["metadata"].get("creationTimestamp") or "",),
+    ),
     "status": Order(
         ("coalesce(r.data #>> '{status,phase}', '') COLLATE \"C\"", _SPACE, _NAME),
         lambda item: ((item.get("status") or {}).get("phase") or "",),
@@ -47,7 +50,10 @@ def of(text: str) -> tuple[Order, bool]:
     """(the order, whether backwards) for `name` or `-name`; Invalid for one that there is not."""
     found = ORDERS.get(text.removeprefix("-"))
     if found is None:
-        raise Invalid(f"orderby must be one of {', '.join(ORDERS)}, or one of these after a minus", field="orderby")
+        raise Invalid(
+            f"orderby must be one of {', '.join(ORDERS)}, or one of these after a minus",
+            field="orderby",
+        )
     return found, text.startswith("-")
 
 

@@ -14,7 +14,9 @@ def _check_peer(sock: socket.socket, policy: str) -> None:
     peer = str(sock.getpeername()[0])
     if not allowed(peer, policy):
         sock.close()
-        raise ClusterUnavailable("the address that the name leads to is not allowed", reason="address_refused")
+        raise ClusterUnavailable(
+            "the address that the name leads to is not allowed", reason="address_refused"
+        )
 
 
 def pool_classes(policy: str) -> dict[str, type[urllib3.HTTPConnectionPool]]:

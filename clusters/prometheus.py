@@ -25,7 +25,9 @@ def instant(cluster: Cluster, expression: str) -> list[Sample]:
     return _ask(cluster, "query", query=expression)
 
 
-def over_time(cluster: Cluster, expression: str, *, start: float, end: float, step: int) -> list[Sample]:
+def over_time(
+    cluster: Cluster, expression: str, *, start: float, end: float, step: int
+) -> list[Sample]:
     """The matrix over a time (epoch seconds): [{"metric":{…},"values":[[seconds,"text"],…]}]."""
     return _ask(cluster, "query_range", query=expression, start=start, end=end, step=step)
 
@@ -41,5 +43,7 @@ def _ask(cluster: Cluster, call: str, **query: object) -> list[Sample]:
         answer = orjson.loads(body)
         result = answer["data"]["result"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        raise ClusterUnavailable("the address does not answer like a Prometheus", reason="bad_answer") from None
+        raise ClusterUnavailable(
+            "the address does not answer like a Prometheus", reason="bad_answer"
+        ) from None
     return result if isinstance(result, list) else []

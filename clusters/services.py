@@ -36,7 +36,11 @@ def clusters() -> QuerySet[Cluster]:
 def search(keyword: str = "") -> QuerySet[Cluster]:
     """Clusters whose name or description holds the keyword, whatever its case."""
     found = clusters()
-    return found.filter(Q(name__icontains=keyword) | Q(description__icontains=keyword)) if keyword else found
+    return (
+        found.filter(Q(name__icontains=keyword) | Q(description__icontains=keyword))
+        if keyword
+        else found
+    )
 
 
 def find(reference: object) -> Cluster:
@@ -77,7 +81,11 @@ def limits(*, impersonate: bool = False) -> Limits:
 
 def connect(text: str, *, impersonate: bool = False) -> ClusterClient:
     """A new client for a kubeconfig; Invalid when the kubeconfig is refused."""
-    access = kubeconfig.access(text, policy=settings.CLUSTER_ADDRESS_POLICY, allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS)
+    access = kubeconfig.access(
+        text,
+        policy=settings.CLUSTER_ADDRESS_POLICY,
+        allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS,
+    )
     return ClusterClient(access, limits(impersonate=impersonate))
 
 
@@ -102,7 +110,9 @@ def client(cluster: Cluster) -> ClusterClient:
 
 def _check_name(name: object) -> str:
     if not isinstance(name, str) or not NAME.match(name):
-        raise Invalid("name must be 1 to 100 letters, digits, spaces, '-', '_' or '.'", field="name")
+        raise Invalid(
+            "name must be 1 to 100 letters, digits, spaces, '-', '_' or '.'", field="name"
+        )
     if name.isdigit():
         raise Invalid("name must not be a number: it could be taken for an id", field="name")
     return name
@@ -115,7 +125,9 @@ def _check_text(value: object, field: str) -> str:
 
 
 def _check_labels(value: object) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(item, str) for pair in value.items() for item in pair):
+    if not isinstance(value, dict) or not all(
+        isinstance(item, str) for pair in value.items() for item in pair
+    ):
         raise Invalid("labels must map text to text", field="labels")
     return value
 
@@ -136,12 +148,18 @@ def draft(*, name: object, kubeconfig_text: object, **fields: object) -> Cluster
     text = _check_text(kubeconfig_text, "kubeconfig")
     if clusters().filter(name__iexact=checked).exists():
         raise _taken(checked)
-    cluster = Cluster(name=checked, kubeconfig=text, **{field: _checked(field, value) for field, value in fields.items()})
+    cluster = Cluster(
+        name=checked,
+        kubeconfig=text,
+        **{field: _checked(field, value) for field, value in fields.items()},
+    )
     examine(cluster, text)
     return cluster
 
 
-def register(*, name: object, kubeconfig_text: object, default: bool = False, **fields: object) -> Cluster:
+def register(
+    *, name: object, kubeconfig_text: object, default: bool = False, **fields: object
+) -> Cluster:
     """A new cluster, after its connection was tried; Invalid, Conflict or ClusterUnavailable and nothing saved otherwise."""
     cluster = draft(name=name, kubeconfig_text=kubeconfig_text, **fields)
     try:
@@ -172,9 +190,13 @@ def probe(fresh: ClusterClient) -> str:
     version = fresh.version()
     try:
         # /version answers anyone on most clusters; this answers only those whose credentials are good.
-        fresh.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=SELF_REVIEW)
+        fresh.request(
+            "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=SELF_REVIEW
+        )
     except Forbidden as error:
-        raise ClusterUnavailable("the cluster knows these credentials but allows them nothing", reason="forbidden") from error
+        raise ClusterUnavailable(
+            "the cluster knows these credentials but allows them nothing", reason="forbidden"
+        ) from error
     except DomainError as error:
         if isinstance(error, ClusterUnavailable):
             raise
@@ -221,7 +243,9 @@ def make_default(cluster: Cluster) -> None:
 def remove(cluster: Cluster) -> None:
     """Forget the cluster: its credentials are wiped, its objects are left alone, the row stays for history."""
     lookups.forget()
-    Cluster.objects.filter(pk=cluster.pk).update(deleted_at=timezone.now(), kubeconfig="", is_default=False)
+    Cluster.objects.filter(pk=cluster.pk).update(
+        deleted_at=timezone.now(), kubeconfig="", is_default=False
+    )
     with _lock:
         _clients.pop(cluster.pk, None)
 
@@ -238,7 +262,10 @@ def check(cluster: Cluster) -> Cluster.Status:
         }
     except ClusterUnavailable as error:
         refused = error.details.get("reason") in {"credential_invalid", "forbidden", "bad_answer"}
-        found = {"status": Cluster.Status.ERROR if refused else Cluster.Status.UNREACHABLE, "status_reason": error.message[:300]}
+        found = {
+            "status": Cluster.Status.ERROR if refused else Cluster.Status.UNREACHABLE,
+            "status_reason": error.message[:300],
+        }
     except (DomainError, ValueError) as error:
         found = {"status": Cluster.Status.ERROR, "status_reason": str(error)[:300]}
     Cluster.objects.filter(pk=cluster.pk, deleted_at=None).update(**found)
@@ -255,4 +282,6 @@ def ready(cluster: Cluster, *, seconds: float = 5.0) -> None:
             return
         if status not in {403, 404}:
             break
-    raise ClusterUnavailable(f"the API server answers {path} with HTTP {status}", reason="not_ready", status=status)
+    raise ClusterUnavailable(
+        f"the API server answers {path} with HTTP {status}", reason="not_ready", status=status
+    )

@@ -40,7 +40,9 @@ class StreamClient:
         given = authorization(access)
         self._headers = {"User-Agent": "kubegale", **({"Authorization": given} if given else {})}
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls_context(access), limit=0, socket_factory=self._socket),
+            connector=aiohttp.TCPConnector(
+                ssl=tls_context(access), limit=0, socket_factory=self._socket
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trace_configs=[_no_redirects()],
         )
@@ -81,15 +83,27 @@ class StreamClient:
             reason, sentence = _cause(error)
             if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerTimeoutError):
                 self.circuit.failed(reason)
-            raise ClusterUnavailable(f"the cluster cannot be reached: {sentence}", reason=reason) from error
+            raise ClusterUnavailable(
+                f"the cluster cannot be reached: {sentence}", reason=reason
+            ) from error
 
     @asynccontextmanager
     async def open(
-        self, method: str, path: str, *, query: Query | None = None, body: object = None, read: float | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: object = None,
+        read: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A good answer as it arrives; `read` is the longest silence in seconds, None for as long as it takes. A domain error otherwise."""
         self.circuit.check()
-        headers = {**self._headers, "Accept": "*/*", **({} if body is None else {"Content-Type": "application/json"})}
+        headers = {
+            **self._headers,
+            "Accept": "*/*",
+            **({} if body is None else {"Content-Type": "application/json"}),
+        }
         with self._translated():
             async with self._session.request(
                 method,
@@ -98,7 +112,9 @@ class StreamClient:
                 data=None if body is None else dumps(body),
                 allow_redirects=False,
                 server_hostname=self._server_name,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.limits.connect, sock_read=read),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self.limits.connect, sock_read=read
+                ),
             ) as response:
                 self.circuit.succeeded()
                 if response.status >= 400:
@@ -115,21 +131,31 @@ class StreamClient:
                 parts.append(part)
                 size += len(part)
                 if size > MAX_ANSWER:
-                    raise ClusterUnavailable("the cluster's answer is too large", reason="bad_answer")
+                    raise ClusterUnavailable(
+                        "the cluster's answer is too large", reason="bad_answer"
+                    )
         return b"".join(parts)
 
-    async def read(self, method: str, path: str, *, query: Query | None = None, body: object = None) -> bytes:
+    async def read(
+        self, method: str, path: str, *, query: Query | None = None, body: object = None
+    ) -> bytes:
         """One whole answer."""
-        async with self.open(method, path, query=query, body=body, read=self.limits.read) as response:
+        async with self.open(
+            method, path, query=query, body=body, read=self.limits.read
+        ) as response:
             return await self._body(response)
 
-    async def json(self, method: str, path: str, *, query: Query | None = None, body: object = None) -> Any:
+    async def json(
+        self, method: str, path: str, *, query: Query | None = None, body: object = None
+    ) -> Any:
         """One whole answer as data."""
         data = await self.read(method, path, query=query, body=body)
         try:
             return orjson.loads(data)
         except orjson.JSONDecodeError:
-            raise ClusterUnavailable("the address does not answer like a Kubernetes API server", reason="bad_answer") from None
+            raise ClusterUnavailable(
+                "the address does not answer like a Kubernetes API server", reason="bad_answer"
+            ) from None
 
     @asynccontextmanager
     async def exec(self, path: str, query: Query) -> AsyncIterator["Channels"]:
@@ -156,7 +182,10 @@ class StreamClient:
                 timeout=aiohttp.ClientWSTimeout(ws_close=2),
             )
         except aiohttp.WSServerHandshakeError as error:
-            said = {"kind": "Status", "message": f"the API server refuses to open a shell there (HTTP {error.status})"}
+            said = {
+                "kind": "Status",
+                "message": f"the API server refuses to open a shell there (HTTP {error.status})",
+            }
             raise status_error(error.status, dumps(said)) from None
 
 
@@ -174,17 +203,25 @@ class Channels:
                 return message.data[0], message.data[1:]
             if message.type is aiohttp.WSMsgType.TEXT and message.data:
                 return ord(message.data[0]), message.data[1:].encode()
-            if message.type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED}:
+            if message.type in {
+                aiohttp.WSMsgType.CLOSE,
+                aiohttp.WSMsgType.CLOSING,
+                aiohttp.WSMsgType.CLOSED,
+            }:
                 return None
             if message.type is aiohttp.WSMsgType.ERROR:
-                raise ClusterUnavailable("the cluster cannot be reached: the connection broke", reason="tcp")
+                raise ClusterUnavailable(
+                    "the cluster cannot be reached: the connection broke", reason="tcp"
+                )
 
     async def send(self, channel: int, data: bytes) -> None:
         """Bytes for a channel; ClusterUnavailable when the connection is gone."""
         try:
             await self._connection.send_bytes(bytes([channel]) + data)
         except (ConnectionError, RuntimeError) as error:
-            raise ClusterUnavailable("the cluster cannot be reached: the connection broke", reason="tcp") from error
+            raise ClusterUnavailable(
+                "the cluster cannot be reached: the connection broke", reason="tcp"
+            ) from error
 
 
 def _refusal(response: aiohttp.ClientResponse, data: bytes) -> DomainError:
@@ -196,7 +233,9 @@ def _refusal(response: aiohttp.ClientResponse, data: bytes) -> DomainError:
 
 
 def _redirected() -> NoReturn:
-    raise ClusterUnavailable("the cluster's address redirects elsewhere; redirects are not followed", reason="redirect")
+    raise ClusterUnavailable(
+        "the cluster's address redirects elsewhere; redirects are not followed", reason="redirect"
+    )
 
 
 def _no_redirects() -> aiohttp.TraceConfig:

@@ -11,7 +11,9 @@ from clusters.models import Operation
 @shared_task(name="clusters.check_clusters")
 def check_clusters() -> None:
     """One task a cluster, so that a dead one delays nobody."""
-    group(check_cluster.s(pk) for pk in services.clusters().values_list("pk", flat=True)).apply_async()
+    group(
+        check_cluster.s(pk) for pk in services.clusters().values_list("pk", flat=True)
+    ).apply_async()
 
 
 @shared_task(name="clusters.check_cluster", soft_time_limit=60, time_limit=90)
@@ -28,7 +30,9 @@ def enqueue(operation: Operation) -> None:
 
 def send(message: turns.Message) -> None:
     """Put one turn on its queue."""
-    run_operation.apply_async((message.operation, message.turn), queue=message.queue, countdown=message.seconds)
+    run_operation.apply_async(
+        (message.operation, message.turn), queue=message.queue, countdown=message.seconds
+    )
 
 
 @shared_task(name="clusters.run_operation", soft_time_limit=240, time_limit=300)

@@ -27,14 +27,20 @@ def _states(item: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 
 
 def _is(item: Mapping[str, Any], kind: str, status: str) -> bool:
-    return any(one.get("type") == kind and one.get("status") == status for one in _states(item, "conditions"))
+    return any(
+        one.get("type") == kind and one.get("status") == status
+        for one in _states(item, "conditions")
+    )
 
 
 def _pod(item: Mapping[str, Any]) -> bool:
     if "deletionTimestamp" in item["metadata"]:
         return False
     phase, containers = (item.get("status") or {}).get("phase"), _states(item, "containerStatuses")
-    waiting = [one.get("state", {}).get("waiting") for one in [*containers, *_states(item, "initContainerStatuses")]]
+    waiting = [
+        one.get("state", {}).get("waiting")
+        for one in [*containers, *_states(item, "initContainerStatuses")]
+    ]
     return (
         phase in ("Failed", "Unknown")
         or any(one and "reason" in one and one["reason"] not in STARTING for one in waiting)
@@ -43,7 +49,9 @@ def _pod(item: Mapping[str, Any]) -> bool:
     )
 
 
-_WAITING = "state.waiting.reason ? ({})".format(" && ".join(f'@ != "{reason}"' for reason in STARTING))
+_WAITING = "state.waiting.reason ? ({})".format(
+    " && ".join(f'@ != "{reason}"' for reason in STARTING)
+)
 POD = (
     "$ ? (!exists(@.metadata.deletionTimestamp) && ("
     '@.status.phase == "Failed" || @.status.phase == "Unknown"'
@@ -54,7 +62,10 @@ POD = (
 
 
 def _short(item: Mapping[str, Any]) -> bool:
-    wanted, ready = (item.get("spec") or {}).get("replicas"), (item.get("status") or {}).get("readyReplicas", 0)
+    wanted, ready = (
+        (item.get("spec") or {}).get("replicas"),
+        (item.get("status") or {}).get("readyReplicas", 0),
+    )
     return isinstance(wanted, int) and ready < wanted
 
 
@@ -71,12 +82,15 @@ def _phase(*wrong: str) -> Trouble:
 
 def _daemons(item: Mapping[str, Any]) -> bool:
     status = item.get("status") or {}
-    return "numberReady" in status and status["numberReady"] < status.get("desiredNumberScheduled", 0)
+    return "numberReady" in status and status["numberReady"] < status.get(
+        "desiredNumberScheduled", 0
+    )
 
 
 TROUBLES: Mapping[str, Trouble] = {
     "nodes": Trouble(
-        '$ ? (!exists(@.status.conditions[*] ? (@.type == "Ready" && @.status == "True")))', lambda item: not _is(item, "Ready", "True")
+        '$ ? (!exists(@.status.conditions[*] ? (@.type == "Ready" && @.status == "True")))',
+        lambda item: not _is(item, "Ready", "True"),
     ),
     "pods": Trouble(POD, _pod),
     "deployments": SHORT,
@@ -84,7 +98,8 @@ TROUBLES: Mapping[str, Trouble] = {
     "replicasets": SHORT,
     "daemonsets": Trouble("$ ? (@.status.numberReady < @.status.desiredNumberScheduled)", _daemons),
     "jobs": Trouble(
-        '$ ? (exists(@.status.conditions[*] ? (@.type == "Failed" && @.status == "True")))', lambda item: _is(item, "Failed", "True")
+        '$ ? (exists(@.status.conditions[*] ? (@.type == "Failed" && @.status == "True")))',
+        lambda item: _is(item, "Failed", "True"),
     ),
     "persistentvolumeclaims": _phase("Pending", "Lost"),
     "persistentvolumes": _phase("Failed"),
@@ -96,5 +111,7 @@ def of(kind: Kind) -> Trouble:
     """The rule of a kind; Invalid for kinds that have none."""
     found = TROUBLES.get(kind.plural)
     if found is None or KINDS.get(kind.plural) != kind:
-        raise Invalid(f"troubled is known of {', '.join(TROUBLES)}, not of {kind.plural}", field="troubled")
+        raise Invalid(
+            f"troubled is known of {', '.join(TROUBLES)}, not of {kind.plural}", field="troubled"
+        )
     return found

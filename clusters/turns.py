@@ -53,7 +53,9 @@ def run(pk: int, turn: int) -> list[Message]:
 
 
 def _current(pk: int, turn: int) -> Operation | None:
-    found = Operation.objects.select_related("cluster").filter(pk=pk, turn=turn, state__in=Operation.ACTIVE)
+    found = Operation.objects.select_related("cluster").filter(
+        pk=pk, turn=turn, state__in=Operation.ACTIVE
+    )
     return found.first()
 
 
@@ -73,11 +75,22 @@ def _may_go_on(row: Operation) -> bool:
     if row.cluster is not None and row.cluster.deleted_at is not None:
         operations.interrupt(row, "the cluster was removed", reason="cluster_removed")
     elif row.kind not in settings.OPERATIONS:
-        operations.interrupt(row, f"this version does not know operations of kind {row.kind}", reason="unknown_kind")
+        operations.interrupt(
+            row, f"this version does not know operations of kind {row.kind}", reason="unknown_kind"
+        )
     elif row.attempts >= MAX_ATTEMPTS:
-        operations.interrupt(row, f"the worker died {row.attempts} times at this point", reason="worker_lost")
-    elif row.started_at and timezone.now() - row.started_at > timedelta(seconds=settings.OPERATION_MAX_SECONDS):
-        operations.fail(row, Rejected(f"not finished within {settings.OPERATION_MAX_SECONDS} seconds", reason="timeout"))
+        operations.interrupt(
+            row, f"the worker died {row.attempts} times at this point", reason="worker_lost"
+        )
+    elif row.started_at and timezone.now() - row.started_at > timedelta(
+        seconds=settings.OPERATION_MAX_SECONDS
+    ):
+        operations.fail(
+            row,
+            Rejected(
+                f"not finished within {settings.OPERATION_MAX_SECONDS} seconds", reason="timeout"
+            ),
+        )
     else:
         return operations.begin_turn(row, row.turn)
     return False

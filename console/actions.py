@@ -27,33 +27,71 @@ class Verb:
 
 
 VERBS: Mapping[str, Verb] = {
-    "scale": Verb(gettext_lazy("Scale"), gettext_lazy("Pods are started or stopped until there are as many as asked for.")),
+    "scale": Verb(
+        gettext_lazy("Scale"),
+        gettext_lazy("Pods are started or stopped until there are as many as asked for."),
+    ),
     "restart": Verb(
         gettext_lazy("Restart"),
-        gettext_lazy("Every pod is replaced by a new one, at the pace of the update strategy, so that the service goes on."),
+        gettext_lazy(
+            "Every pod is replaced by a new one, at the pace of the update strategy, so that the service goes on."
+        ),
     ),
     "pause": Verb(
-        gettext_lazy("Pause"), gettext_lazy("Changes of the pod template are no longer rolled out until it is resumed. Running pods go on.")
+        gettext_lazy("Pause"),
+        gettext_lazy(
+            "Changes of the pod template are no longer rolled out until it is resumed. Running pods go on."
+        ),
     ),
-    "resume": Verb(gettext_lazy("Resume"), gettext_lazy("Changes are rolled out again, those made meanwhile too.")),
-    "suspend": Verb(gettext_lazy("Suspend"), gettext_lazy("No new runs are started until it is resumed. A Job that runs is stopped.")),
-    "trigger": Verb(gettext_lazy("Run now"), gettext_lazy("A Job is made out of the template at once, whatever the schedule says.")),
-    "rerun": Verb(gettext_lazy("Run again"), gettext_lazy("A copy of the Job is made under a new name; this one stays.")),
+    "resume": Verb(
+        gettext_lazy("Resume"),
+        gettext_lazy("Changes are rolled out again, those made meanwhile too."),
+    ),
+    "suspend": Verb(
+        gettext_lazy("Suspend"),
+        gettext_lazy("No new runs are started until it is resumed. A Job that runs is stopped."),
+    ),
+    "trigger": Verb(
+        gettext_lazy("Run now"),
+        gettext_lazy("A Job is made out of the template at once, whatever the schedule says."),
+    ),
+    "rerun": Verb(
+        gettext_lazy("Run again"),
+        gettext_lazy("A copy of the Job is made under a new name; this one stays."),
+    ),
     "rollback": Verb(
-        gettext_lazy("Roll back"), gettext_lazy("The pod template becomes that of the chosen revision, and the pods are replaced.")
+        gettext_lazy("Roll back"),
+        gettext_lazy(
+            "The pod template becomes that of the chosen revision, and the pods are replaced."
+        ),
     ),
-    "delete": Verb(gettext_lazy("Delete"), gettext_lazy("It is deleted from the cluster. This cannot be undone."), danger=True),
-    "cordon": Verb(gettext_lazy("Cordon"), gettext_lazy("No new pods are put on the node. What runs there goes on.")),
-    "uncordon": Verb(gettext_lazy("Uncordon"), gettext_lazy("New pods may be put on the node again.")),
+    "delete": Verb(
+        gettext_lazy("Delete"),
+        gettext_lazy("It is deleted from the cluster. This cannot be undone."),
+        danger=True,
+    ),
+    "cordon": Verb(
+        gettext_lazy("Cordon"),
+        gettext_lazy("No new pods are put on the node. What runs there goes on."),
+    ),
+    "uncordon": Verb(
+        gettext_lazy("Uncordon"), gettext_lazy("New pods may be put on the node again.")
+    ),
     "drain": Verb(
-        gettext_lazy("Drain"), gettext_lazy("The node is cordoned and its pods are evicted, respecting disruption budgets."), danger=True
+        gettext_lazy("Drain"),
+        gettext_lazy(
+            "The node is cordoned and its pods are evicted, respecting disruption budgets."
+        ),
+        danger=True,
     ),
 }
 
 
 def _verbs(place: Place, item: Object) -> Iterator[str]:
     """What makes sense for the object as it is now."""
-    paused = bool(get(item, "spec", "paused")) or "kubegale.io/paused-partition" in (get(item, "metadata", "annotations") or {})
+    paused = bool(get(item, "spec", "paused")) or "kubegale.io/paused-partition" in (
+        get(item, "metadata", "annotations") or {}
+    )
     suspended = bool(get(item, "spec", "suspend"))
     match place.plural:
         case "deployments" | "statefulsets":
@@ -74,7 +112,12 @@ def _verbs(place: Place, item: Object) -> Iterator[str]:
 def offered(place: Place, item: Object) -> list[dict[str, Any]]:
     """The buttons on the object's page."""
     return [
-        {"verb": verb, "title": VERBS[verb].title, "danger": VERBS[verb].danger, "address": address(place, verb)}
+        {
+            "verb": verb,
+            "title": VERBS[verb].title,
+            "danger": VERBS[verb].danger,
+            "address": address(place, verb),
+        }
         for verb in _verbs(place, item)
     ]
 
@@ -86,12 +129,16 @@ def address(place: Place, verb: str) -> str:
 
 @require_http_methods(["GET", "POST"])
 @signed_in
-def act(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str, verb: str) -> HttpResponse:
+def act(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str, verb: str
+) -> HttpResponse:
     """The page of an action: what it will do, and doing it."""
     place = at(cluster, plural, namespace, name)
     item = call(request, "GET", place.path, query=place.query).data
     if verb not in VERBS or verb not in set(_verbs(place, item)) or verb in ("rollback", "drain"):
-        raise Refused(1001, _("That cannot be done to it now. Reload its page to see what can."), {}, 400)
+        raise Refused(
+            1001, _("That cannot be done to it now. Reload its page to see what can."), {}, 400
+        )
     known = VERBS[verb]
     context = {
         "cluster_id": cluster,
@@ -105,7 +152,10 @@ def act(request: HttpRequest, cluster: int, plural: str, namespace: str, name: s
     }
     extra = FORMS[verb](request, place, item) if request.method == "GET" and verb in FORMS else {}
     return forms.shown(
-        request, "console/act.html", {**context, **extra, **_kept(request, verb)}, lambda: DEEDS.get(verb, _plain)(request, place, verb)
+        request,
+        "console/act.html",
+        {**context, **extra, **_kept(request, verb)},
+        lambda: DEEDS.get(verb, _plain)(request, place, verb),
     )
 
 
@@ -113,14 +163,23 @@ def _kept(request: HttpRequest, verb: str) -> dict[str, Any]:
     """What the form has to know again when it comes back with a refusal."""
     if request.method != "POST":
         return {}
-    return {"replicas": request.POST.get("replicas", ""), "current": request.POST.get("current", ""), "needs_name": verb == "delete"}
+    return {
+        "replicas": request.POST.get("replicas", ""),
+        "current": request.POST.get("current", ""),
+        "needs_name": verb == "delete",
+    }
 
 
 # --- forms ----------------------------------------------------------------------------------------------------------
 def _scale_form(request: HttpRequest, place: Place, item: Object) -> dict[str, Any]:
     had = get(item, "spec", "replicas")
     had = 1 if had is None else had
-    tried = call(request, "POST", f"{place.plural}/{place.name}/scale", body={**place.query, "replicas": had, "dry_run": True}).data
+    tried = call(
+        request,
+        "POST",
+        f"{place.plural}/{place.name}/scale",
+        body={**place.query, "replicas": had, "dry_run": True},
+    ).data
     return {"replicas": had, "current": had, "warnings": tried["warnings"]}
 
 
@@ -130,8 +189,16 @@ def _delete_form(request: HttpRequest, place: Place, item: Object) -> dict[str, 
     pods, children, pvcs = (impact[name] or 0 for name in ("pods", "children", "pvcs"))
     counts = (
         (pods, ngettext("%(n)s pod goes with it", "%(n)s pods go with it", pods)),
-        (children, ngettext("%(n)s object that belongs to it", "%(n)s objects that belong to it", children)),
-        (pvcs, ngettext("%(n)s volume claim is affected", "%(n)s volume claims are affected", pvcs)),
+        (
+            children,
+            ngettext(
+                "%(n)s object that belongs to it", "%(n)s objects that belong to it", children
+            ),
+        ),
+        (
+            pvcs,
+            ngettext("%(n)s volume claim is affected", "%(n)s volume claims are affected", pvcs),
+        ),
     )
     return {
         "needs_name": True,
@@ -148,7 +215,9 @@ def _restart_form(request: HttpRequest, place: Place, item: Object) -> dict[str,
     said = (
         _("The pod is deleted and its controller makes another.")
         if owned
-        else _("No controller would make this pod again: KubeGale keeps its manifest, deletes it and creates it anew.")
+        else _(
+            "No controller would make this pod again: KubeGale keeps its manifest, deletes it and creates it anew."
+        )
     )
     return {"explains": said, "needs_name": not owned}
 
@@ -158,39 +227,76 @@ FORMS = {"scale": _scale_form, "delete": _delete_form, "restart": _restart_form}
 
 # --- deeds ----------------------------------------------------------------------------------------------------------
 def _plain(request: HttpRequest, place: Place, verb: str) -> HttpResponse:
-    return _done(request, place, verb, call(request, "POST", f"{place.plural}/{place.name}/{verb}", body=place.query).data)
+    return _done(
+        request,
+        place,
+        verb,
+        call(request, "POST", f"{place.plural}/{place.name}/{verb}", body=place.query).data,
+    )
 
 
 def _scale(request: HttpRequest, place: Place, verb: str) -> HttpResponse:
     wanted, current = forms.number(request, "replicas"), forms.number(request, "current")
     body = {**place.query, "replicas": wanted, "current_replicas": current}
-    return _done(request, place, verb, call(request, "POST", f"{place.plural}/{place.name}/scale", body=body).data)
+    return _done(
+        request,
+        place,
+        verb,
+        call(request, "POST", f"{place.plural}/{place.name}/scale", body=body).data,
+    )
 
 
 def _restart(request: HttpRequest, place: Place, verb: str) -> HttpResponse:
     if place.plural != "pods":
         return _plain(request, place, verb)
-    owned = bool(get(call(request, "GET", place.path, query=place.query).data, "metadata", "ownerReferences"))
+    owned = bool(
+        get(call(request, "GET", place.path, query=place.query).data, "metadata", "ownerReferences")
+    )
     if not owned:
         forms.require_name(request, place.name)
-    data = call(request, "POST", f"pods/{place.name}/restart", body={**place.query, "force": not owned}).data
+    data = call(
+        request, "POST", f"pods/{place.name}/restart", body={**place.query, "force": not owned}
+    ).data
     if data.get("operation_id"):
         return go(request, f"/operations/{data['operation_id']}")
-    return go(request, place.table, _("%(name)s was deleted; its controller makes another.") % {"name": place.name})
+    return go(
+        request,
+        place.table,
+        _("%(name)s was deleted; its controller makes another.") % {"name": place.name},
+    )
 
 
 def _delete(request: HttpRequest, place: Place, verb: str) -> HttpResponse:
     forms.confirmed(request, "DELETE", place.path, name=place.name, query=place.query)
-    return go(request, place.table, _("%(kind)s %(name)s is being deleted.") % {"kind": place.kind.name, "name": place.name})
+    return go(
+        request,
+        place.table,
+        _("%(kind)s %(name)s is being deleted.") % {"kind": place.kind.name, "name": place.name},
+    )
 
 
 def _schedule(request: HttpRequest, place: Place, verb: str) -> HttpResponse:
-    call(request, "POST", f"nodes/{place.name}/schedule", body={"cluster_id": place.cluster, "schedulable": verb == "uncordon"})
-    said = _("New pods may be put on %(name)s again.") if verb == "uncordon" else _("No new pods are put on %(name)s.")
+    call(
+        request,
+        "POST",
+        f"nodes/{place.name}/schedule",
+        body={"cluster_id": place.cluster, "schedulable": verb == "uncordon"},
+    )
+    said = (
+        _("New pods may be put on %(name)s again.")
+        if verb == "uncordon"
+        else _("No new pods are put on %(name)s.")
+    )
     return go(request, place.address, said % {"name": place.name})
 
 
-DEEDS = {"scale": _scale, "restart": _restart, "delete": _delete, "cordon": _schedule, "uncordon": _schedule}
+DEEDS = {
+    "scale": _scale,
+    "restart": _restart,
+    "delete": _delete,
+    "cordon": _schedule,
+    "uncordon": _schedule,
+}
 
 
 def _done(request: HttpRequest, place: Place, verb: str, data: Mapping[str, Any]) -> HttpResponse:
@@ -199,8 +305,16 @@ def _done(request: HttpRequest, place: Place, verb: str, data: Mapping[str, Any]
     if data.get("operation_id"):
         return go(request, f"/operations/{data['operation_id']}", warnings)
     if data.get("job"):
-        return go(request, place.other("jobs", data["job"]).address, _("Job %(name)s was made.") % {"name": data["job"]})
-    said = _("Done.") if data.get("changed") else data.get("message") or _("Nothing had to be changed.")
+        return go(
+            request,
+            place.other("jobs", data["job"]).address,
+            _("Job %(name)s was made.") % {"name": data["job"]},
+        )
+    said = (
+        _("Done.")
+        if data.get("changed")
+        else data.get("message") or _("Nothing had to be changed.")
+    )
     return go(request, place.address, f"{said} {warnings}".strip())
 
 
@@ -208,14 +322,19 @@ def _done(request: HttpRequest, place: Place, verb: str, data: Mapping[str, Any]
 def revisions_of(request: HttpRequest, place: Place) -> list[dict[str, Any]]:
     """The revisions of a workload, newest first."""
     found: list[dict[str, Any]] = call(
-        request, "GET", f"{place.plural}/{place.name}/revisions", query={**place.query, "pageSize": 200}
+        request,
+        "GET",
+        f"{place.plural}/{place.name}/revisions",
+        query={**place.query, "pageSize": 200},
     ).data["items"]
     return found
 
 
 @require_http_methods(["GET", "POST"])
 @signed_in
-def rollback(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str, revision: int) -> HttpResponse:
+def rollback(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str, revision: int
+) -> HttpResponse:
     """How the pod template would differ after going back to a revision, and going back."""
     place = at(cluster, plural, namespace, name)
     found = revisions_of(request, place)
@@ -223,19 +342,33 @@ def rollback(request: HttpRequest, cluster: int, plural: str, namespace: str, na
     base = f"{place.plural}/{place.name}"
     lines = []
     if current:
-        diff = call(request, "GET", f"{base}/revisions/{current['revision']}", query={**place.query, "diff_to": revision}).data["diff"]
+        diff = call(
+            request,
+            "GET",
+            f"{base}/revisions/{current['revision']}",
+            query={**place.query, "diff_to": revision},
+        ).data["diff"]
         lines = diffs.lines(diff)
     context = {
         "cluster_id": cluster,
         "place": place,
         "kind": navigation.kind_name(plural),
         "kinds_title": navigation.title(plural),
-        "wanted": next((one for one in found if one["revision"] == revision), {"revision": revision}),
+        "wanted": next(
+            (one for one in found if one["revision"] == revision), {"revision": revision}
+        ),
         "current": current,
         "lines": lines,
     }
 
     def back() -> HttpResponse:
-        return _done(request, place, "rollback", call(request, "POST", f"{base}/rollback", body={**place.query, "revision": revision}).data)
+        return _done(
+            request,
+            place,
+            "rollback",
+            call(
+                request, "POST", f"{base}/rollback", body={**place.query, "revision": revision}
+            ).data,
+        )
 
     return forms.shown(request, "console/rollback.html", context, back)

@@ -17,16 +17,31 @@ MOST_BYTES = 4 * 1024 * 1024
 
 def answered(data: object, status: int = 200) -> HttpResponse:
     """Any data as JSON, for nobody's cache."""
-    return HttpResponse(orjson.dumps(data), status=status, content_type="application/json", headers={"Cache-Control": "no-store"})
+    return HttpResponse(
+        orjson.dumps(data),
+        status=status,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
 
 
-def for_scripts(view: Callable[Concatenate[HttpRequest, P], HttpResponse]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+def for_scripts(
+    view: Callable[Concatenate[HttpRequest, P], HttpResponse],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
     """A view that answers a page's script; what the API refuses becomes {"message", "hint", "code", "details"}, with a fitting status."""
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         if not request.user.is_authenticated:
-            return answered({"message": _("You are signed out."), "hint": _("Sign in again."), "code": 2001, "details": {}}, 401)
+            return answered(
+                {
+                    "message": _("You are signed out."),
+                    "hint": _("Sign in again."),
+                    "code": 2001,
+                    "details": {},
+                },
+                401,
+            )
         try:
             return view(request, *args, **kwargs)
         except Refused as refused:
@@ -38,7 +53,12 @@ def for_scripts(view: Callable[Concatenate[HttpRequest, P], HttpResponse]) -> Ca
 def refusal(refused: Refused) -> HttpResponse:
     """What the API said no to, and what to do next."""
     hint = hints.of(refused.code, refused.details)
-    body = {"message": refused.message, "hint": hint, "code": refused.code, "details": refused.details}
+    body = {
+        "message": refused.message,
+        "hint": hint,
+        "code": refused.code,
+        "details": refused.details,
+    }
     return answered(body, refused.status)
 
 

@@ -13,7 +13,19 @@ from console import diffs
 from console.gateway import call
 from console.pages import page, signed_in
 
-FILTERS = ("user", "verb", "kind", "namespace", "name", "cluster", "result", "dialect", "request_id", "since", "until")
+FILTERS = (
+    "user",
+    "verb",
+    "kind",
+    "namespace",
+    "name",
+    "cluster",
+    "result",
+    "dialect",
+    "request_id",
+    "since",
+    "until",
+)
 TONES = {"success": "good", "denied": "warn", "failed": "bad"}
 RESULTS = {"success": _("success"), "denied": _("denied"), "failed": _("failed")}
 SIZE = 50
@@ -37,7 +49,9 @@ def listed(request: HttpRequest) -> HttpResponse:
         "filtered": bool(rest),
         "results": RESULTS.items(),
         "rest": urlencode(rest),
-        "following": urlencode({**rest, "cursor": data["next_cursor"]}) if data["next_cursor"] else "",
+        "following": urlencode({**rest, "cursor": data["next_cursor"]})
+        if data["next_cursor"]
+        else "",
     }
     return page(request, "console/audit.html", context)
 
@@ -49,7 +63,9 @@ def _shown(one: dict[str, Any]) -> dict[str, Any]:
         "word": RESULTS.get(one["result"], one["result"]),
         "changes": [change for change in one["diff"] if isinstance(change, dict)],
         "told": diffs.as_yaml(one["details"]).strip() if one["details"] else "",
-        "differs": orjson.dumps(one["diff"], option=orjson.OPT_INDENT_2).decode() if one["diff"] else "",
+        "differs": orjson.dumps(one["diff"], option=orjson.OPT_INDENT_2).decode()
+        if one["diff"]
+        else "",
     }
 
 
@@ -57,4 +73,6 @@ def _shown(one: dict[str, Any]) -> dict[str, Any]:
 @signed_in
 def export(request: HttpRequest) -> HttpResponseBase:
     """All entries that fit, one JSON object a line."""
-    return call(request, "GET", "audit/export", query=_chosen(request)).response or HttpResponse(status=204)
+    return call(request, "GET", "audit/export", query=_chosen(request)).response or HttpResponse(
+        status=204
+    )

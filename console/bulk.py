@@ -29,7 +29,10 @@ def offered(plural: str) -> list[dict[str, Any]]:
     """The buttons above a table once rows are chosen; nothing for kinds that only cluster admins delete one by one."""
     if plural not in navigation.PLURALS or plural in ("nodes", "events"):
         return []
-    return [{"verb": verb, "title": VERBS[verb].title, "danger": VERBS[verb].danger} for verb in OFFERED.get(plural, ("delete",))]
+    return [
+        {"verb": verb, "title": VERBS[verb].title, "danger": VERBS[verb].danger}
+        for verb in OFFERED.get(plural, ("delete",))
+    ]
 
 
 def _chosen(request: HttpRequest, namespaced: bool) -> dict[str, list[str]]:
@@ -40,7 +43,12 @@ def _chosen(request: HttpRequest, namespaced: bool) -> dict[str, list[str]]:
         found.setdefault(namespace, []).append(name)
     count = sum(len(names) for names in found.values())
     if not count or count > MOST:
-        raise Refused(1001, _("Choose from 1 to %(most)s objects in the table first.") % {"most": MOST}, {}, 400)
+        raise Refused(
+            1001,
+            _("Choose from 1 to %(most)s objects in the table first.") % {"most": MOST},
+            {},
+            400,
+        )
     return found
 
 
@@ -69,19 +77,38 @@ def act(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
     }
     if request.POST.get("sure") != "1":
         found = [
-            _ask(request, cluster, plural, namespace, {"names": names, "action": verb, "dry_run": True, "replicas": 0})
+            _ask(
+                request,
+                cluster,
+                plural,
+                namespace,
+                {"names": names, "action": verb, "dry_run": True, "replicas": 0},
+            )
             for namespace, names in chosen.items()
         ]
         there = [name for one in found for name in one["objects"]]
-        return page(request, "console/bulk.html", {**context, "objects": there, "gone": count - len(there)})
-    return forms.shown(request, "console/bulk.html", context, lambda: _do(request, cluster, plural, verb, chosen))
+        return page(
+            request, "console/bulk.html", {**context, "objects": there, "gone": count - len(there)}
+        )
+    return forms.shown(
+        request, "console/bulk.html", context, lambda: _do(request, cluster, plural, verb, chosen)
+    )
 
 
-def _ask(request: HttpRequest, cluster: int, plural: str, namespace: str, body: dict[str, Any]) -> Any:
-    return call(request, "POST", f"bulk/{plural}", body={"cluster_id": cluster, "namespace": namespace, **body}).data
+def _ask(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, body: dict[str, Any]
+) -> Any:
+    return call(
+        request,
+        "POST",
+        f"bulk/{plural}",
+        body={"cluster_id": cluster, "namespace": namespace, **body},
+    ).data
 
 
-def _do(request: HttpRequest, cluster: int, plural: str, verb: str, chosen: Mapping[str, list[str]]) -> HttpResponse:
+def _do(
+    request: HttpRequest, cluster: int, plural: str, verb: str, chosen: Mapping[str, list[str]]
+) -> HttpResponse:
     body = {"cluster_id": cluster, "action": verb}
     if verb == "scale":
         body["replicas"] = forms.number(request, "replicas")
@@ -95,5 +122,9 @@ def _do(request: HttpRequest, cluster: int, plural: str, verb: str, chosen: Mapp
         begun.append(answer.data["operation_id"])
     if len(begun) == 1:
         return go(request, f"/operations/{begun[0]}")
-    said = ngettext("%(n)s operation was begun.", "%(n)s operations were begun, one for each namespace.", len(begun)) % {"n": len(begun)}
+    said = ngettext(
+        "%(n)s operation was begun.",
+        "%(n)s operations were begun, one for each namespace.",
+        len(begun),
+    ) % {"n": len(begun)}
     return go(request, "/operations", said)

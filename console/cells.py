@@ -17,7 +17,9 @@ from console import words
 # C0 and C1 controls get their visible pictures; marks that turn the direction of text, and line breaks of other kinds, a sign of their own.
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"}
 _VISIBLE |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
-_VISIBLE |= dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0x2028, 0x2029), 0xFFFD)
+_VISIBLE |= dict.fromkeys(
+    (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0x2028, 0x2029), 0xFFFD
+)
 TONES = ("good", "busy", "warn", "bad", "idle")
 
 
@@ -62,7 +64,10 @@ def code(value: object) -> str:
 
 def chips(values: Sequence[object], most: int = 3) -> str:
     """A few small labels, and how many more there are."""
-    shown = "".join(f'<span class="chip" title="{escaped(value)}">{escaped(value)}</span>' for value in values[:most])
+    shown = "".join(
+        f'<span class="chip" title="{escaped(value)}">{escaped(value)}</span>'
+        for value in values[:most]
+    )
     more = len(values) - most
     return (shown + (f'<span class="chip more">+{more}</span>' if more > 0 else "")) or text(None)
 
@@ -119,7 +124,10 @@ def _opening(moment: str | datetime, zone: ZoneInfo) -> tuple[datetime | None, s
     found = parsed(moment)
     if found is None:
         return None, ""
-    stamp, whole = f"{found.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", f"{found.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+    stamp, whole = (
+        f"{found.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        f"{found.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}",
+    )
     return found, f'<time datetime="{stamp}" title="{whole}" data-age>'
 
 

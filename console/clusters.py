@@ -15,9 +15,27 @@ from console.pages import go, page, signed_in
 
 TONES = {"active": "good", "inactive": "idle", "error": "bad", "unreachable": "bad"}
 PHASES = ("running", "pending", "succeeded", "failed", "unknown")
-COUNTED = ("nodes", "namespaces", "pods", "deployments", "statefulsets", "daemonsets", "services", "ingresses", "persistentvolumeclaims")
+COUNTED = (
+    "nodes",
+    "namespaces",
+    "pods",
+    "deployments",
+    "statefulsets",
+    "daemonsets",
+    "services",
+    "ingresses",
+    "persistentvolumeclaims",
+)
 # What is looked through for troubles, the most telling first.
-LOOKED_AT = ("nodes", "pods", "deployments", "statefulsets", "daemonsets", "jobs", "persistentvolumeclaims")
+LOOKED_AT = (
+    "nodes",
+    "pods",
+    "deployments",
+    "statefulsets",
+    "daemonsets",
+    "jobs",
+    "persistentvolumeclaims",
+)
 MOST_TROUBLES = 20
 FIELDS = ("name", "description", "kubeconfig")
 
@@ -28,9 +46,18 @@ def overview(request: HttpRequest) -> HttpResponse:
     """Every cluster that the person may see: health, freshness, what it holds, what fails."""
     found = call(request, "GET", "multicluster/overview").data
     stale = {one["cluster_id"]: one["msg"] for one in found["partial_errors"]}
-    known = {one["id"]: one for one in call(request, "GET", "clusters", query={"pageSize": 1000}).data["items"]}
-    cards = [_card(one, known.get(one["id"], {}), stale.get(one["id"], "")) for one in found["clusters"]]
-    return page(request, "console/overview.html", {"cards": cards, "totals": found["totals"], "sums": _sums(cards)})
+    known = {
+        one["id"]: one
+        for one in call(request, "GET", "clusters", query={"pageSize": 1000}).data["items"]
+    }
+    cards = [
+        _card(one, known.get(one["id"], {}), stale.get(one["id"], "")) for one in found["clusters"]
+    ]
+    return page(
+        request,
+        "console/overview.html",
+        {"cards": cards, "totals": found["totals"], "sums": _sums(cards)},
+    )
 
 
 def _card(one: Mapping[str, Any], known: Mapping[str, Any], stale: str) -> dict[str, Any]:
@@ -52,7 +79,9 @@ def phases(pods: Mapping[str, int]) -> list[dict[str, Any]]:
     for phase in PHASES:
         if count := pods.get(phase, 0):
             width = 100 * count / max(total, 1)
-            parts.append({"phase": phase, "count": count, "x": f"{place:.3f}", "width": f"{width:.3f}"})
+            parts.append(
+                {"phase": phase, "count": count, "x": f"{place:.3f}", "width": f"{width:.3f}"}
+            )
             place += width
     return parts
 
@@ -81,13 +110,26 @@ def troubles(request: HttpRequest) -> HttpResponse:
     behind: dict[str, str] = {}
     for plural in LOOKED_AT:
         try:
-            data = _troubled(request, plural, {"clusters": chosen, "troubled": True, "pageSize": MOST_TROUBLES, "orderby": "-created"})
+            data = _troubled(
+                request,
+                plural,
+                {
+                    "clusters": chosen,
+                    "troubled": True,
+                    "pageSize": MOST_TROUBLES,
+                    "orderby": "-created",
+                },
+            )
         except Refused:
             continue
-        behind |= {one["cluster_name"]: one["msg"] for one in data["partial_errors"] if plural == "pods"}
+        behind |= {
+            one["cluster_name"]: one["msg"] for one in data["partial_errors"] if plural == "pods"
+        }
         if data["total"]:
             totals.append((plural, data["total"]))
-        found += [{"plural": plural, "kind": KINDS[plural].name, "item": item} for item in data["items"]]
+        found += [
+            {"plural": plural, "kind": KINDS[plural].name, "item": item} for item in data["items"]
+        ]
     context = {
         "found": found[:MOST_TROUBLES],
         "totals": totals,
@@ -100,10 +142,17 @@ def troubles(request: HttpRequest) -> HttpResponse:
 
 def _troubled(request: HttpRequest, plural: str, query: Mapping[str, Any]) -> dict[str, Any]:
     """The newest of one kind, counted only when they are not all on the page: counting looks into every document once more."""
-    data: dict[str, Any] = call(request, "GET", f"multicluster/resources/{plural}", query=query).data
+    data: dict[str, Any] = call(
+        request, "GET", f"multicluster/resources/{plural}", query=query
+    ).data
     if not data["next_cursor"]:
         return data | {"total": len(data["items"])}
-    counted = call(request, "GET", f"multicluster/resources/{plural}", query={**query, "pageSize": 1, "total": True}).data
+    counted = call(
+        request,
+        "GET",
+        f"multicluster/resources/{plural}",
+        query={**query, "pageSize": 1, "total": True},
+    ).data
     return data | {"total": counted["total"]}
 
 
@@ -112,7 +161,9 @@ def _troubled(request: HttpRequest, plural: str, query: Mapping[str, Any]) -> di
 def capacity(request: HttpRequest, cluster: int) -> HttpResponse:
     """How much of a cluster's processors and memory is used; a dash where nobody measures it."""
     try:
-        metrics = call(request, "GET", "metrics/cluster", query={"cluster_id": cluster}).data["metrics"]
+        metrics = call(request, "GET", "metrics/cluster", query={"cluster_id": cluster}).data[
+            "metrics"
+        ]
     except Refused as refused:
         return page(request, "console/parts/capacity.html", {"refused": refused})
     return page(request, "console/parts/capacity.html", {"metrics": metrics})
@@ -124,7 +175,9 @@ def cluster(request: HttpRequest, cluster: int) -> HttpResponse:
     """One cluster: what it is, what it holds, its nodes, what fails, how fresh the copy is."""
     shown = call(request, "GET", f"clusters/{cluster}").data
     counted = call(request, "GET", "multicluster/overview").data
-    counts: dict[str, Any] = next((one["counts"] for one in counted["clusters"] if one["id"] == cluster), {})
+    counts: dict[str, Any] = next(
+        (one["counts"] for one in counted["clusters"] if one["id"] == cluster), {}
+    )
     context = {
         "cluster_id": cluster,
         "shown": shown,
@@ -142,19 +195,31 @@ def nodes(request: HttpRequest, cluster: int) -> HttpResponse:
     """The nodes of a cluster with what they use."""
     items = call(request, "GET", "nodes", query={"cluster_id": cluster, "pageSize": 100}).data
     try:
-        measured = call(request, "GET", "metrics/nodes", query={"cluster_id": cluster}).data["metrics"]
+        measured = call(request, "GET", "metrics/nodes", query={"cluster_id": cluster}).data[
+            "metrics"
+        ]
     except Refused:
         measured = []
     usage = {one["node_name"]: one for one in measured}
-    found = [{"item": item, "usage": usage.get(item["metadata"]["name"], {})} for item in items["items"]]
-    return page(request, "console/parts/nodes.html", {"found": found, "total": items["total"], "at": f"/clusters/{cluster}"})
+    found = [
+        {"item": item, "usage": usage.get(item["metadata"]["name"], {})} for item in items["items"]
+    ]
+    return page(
+        request,
+        "console/parts/nodes.html",
+        {"found": found, "total": items["total"], "at": f"/clusters/{cluster}"},
+    )
 
 
 @require_GET
 @signed_in
 def freshness(request: HttpRequest, cluster: int) -> HttpResponse:
     """How far the store's copy of each kind is."""
-    return page(request, "console/parts/freshness.html", {"sync": call(request, "GET", f"clusters/{cluster}/sync").data})
+    return page(
+        request,
+        "console/parts/freshness.html",
+        {"sync": call(request, "GET", f"clusters/{cluster}/sync").data},
+    )
 
 
 @require_GET
@@ -162,9 +227,21 @@ def freshness(request: HttpRequest, cluster: int) -> HttpResponse:
 def custom_kinds(request: HttpRequest, cluster: int) -> HttpResponse:
     """Links to the kinds that only this cluster has."""
     kinds = call(request, "GET", f"clusters/{cluster}/sync").data["kinds"]
-    found = [one for one in kinds if KINDS.get(one["plural"]) is None or KINDS[one["plural"]].group != one["group"]]
-    links = [(f"{one['plural']}.{one['version']}.{one['group']}", one["kind"], one["group"]) for one in found if one["group"]]
-    return page(request, "console/parts/kinds.html", {"links": sorted(links), "base": f"/clusters/{cluster}"})
+    found = [
+        one
+        for one in kinds
+        if KINDS.get(one["plural"]) is None or KINDS[one["plural"]].group != one["group"]
+    ]
+    links = [
+        (f"{one['plural']}.{one['version']}.{one['group']}", one["kind"], one["group"])
+        for one in found
+        if one["group"]
+    ]
+    return page(
+        request,
+        "console/parts/kinds.html",
+        {"links": sorted(links), "base": f"/clusters/{cluster}"},
+    )
 
 
 @sensitive_post_parameters("kubeconfig")
@@ -176,26 +253,43 @@ def register(request: HttpRequest) -> HttpResponse:
         return page(request, "console/register.html", {"given": {}})
     only_try = request.POST.get("act") == "try"
     given = {name: request.POST.get(name, "").strip() for name in FIELDS}
-    body = given | {"is_default": "is_default" in request.POST, "protected": "protected" in request.POST, "dry_run": only_try}
+    body = given | {
+        "is_default": "is_default" in request.POST,
+        "protected": "protected" in request.POST,
+        "dry_run": only_try,
+    }
     try:
         made = call(request, "POST", "clusters", body=body).data
     except Refused as refused:
-        return _register_again(request, given, {"refused": refused, "hint": _hint(refused)}, refused.status)
+        return _register_again(
+            request, given, {"refused": refused, "hint": _hint(refused)}, refused.status
+        )
     if only_try:
         return _register_again(request, given, {"tried": made}, 200)
     return go(
-        request, f"/clusters/{made['id']}", _("%(name)s is registered. Its objects appear as they are collected.") % {"name": made["name"]}
+        request,
+        f"/clusters/{made['id']}",
+        _("%(name)s is registered. Its objects appear as they are collected.")
+        % {"name": made["name"]},
     )
 
 
 def _hint(refused: Refused) -> str:
     """What to do about a kubeconfig that was refused or a cluster that was not reached."""
     if refused.code == 1006:
-        return _("Nothing was saved. Can the address in the kubeconfig be reached from here, and are its credentials good?")
-    return hints.of(refused.code, refused.details) if refused.code != 1001 else _("Nothing was saved. Correct it and try again.")
+        return _(
+            "Nothing was saved. Can the address in the kubeconfig be reached from here, and are its credentials good?"
+        )
+    return (
+        hints.of(refused.code, refused.details)
+        if refused.code != 1001
+        else _("Nothing was saved. Correct it and try again.")
+    )
 
 
-def _register_again(request: HttpRequest, given: Mapping[str, str], outcome: Mapping[str, Any], status: int) -> HttpResponse:
+def _register_again(
+    request: HttpRequest, given: Mapping[str, str], outcome: Mapping[str, Any], status: int
+) -> HttpResponse:
     """The outcome; without scripts the whole form again, without the kubeconfig, which is never sent back."""
     kept = {name: value for name, value in given.items() if name != "kubeconfig"}
     fragment = request.headers.get("HX-Request") == "true"
@@ -210,7 +304,9 @@ def change(request: HttpRequest, cluster: int) -> HttpResponse:
     shown = call(request, "GET", f"clusters/{cluster}").data
     if request.method == "GET":
         return page(request, "console/parts/change_cluster.html", {"shown": shown})
-    body: dict[str, Any] = {name: request.POST.get(name, "").strip() for name in ("name", "description", "prometheus")}
+    body: dict[str, Any] = {
+        name: request.POST.get(name, "").strip() for name in ("name", "description", "prometheus")
+    }
     body["protected"] = "protected" in request.POST
     if "is_default" in request.POST:
         body["is_default"] = True
@@ -219,7 +315,11 @@ def change(request: HttpRequest, cluster: int) -> HttpResponse:
     try:
         made = call(request, "PUT", f"clusters/{cluster}", body=body).data
     except Refused as refused:
-        return page(request, "console/parts/change_cluster.html", {"shown": shown | body, "refused": refused, "hint": _hint(refused)})
+        return page(
+            request,
+            "console/parts/change_cluster.html",
+            {"shown": shown | body, "refused": refused, "hint": _hint(refused)},
+        )
     navigation.forget(request)
     return go(request, f"/clusters/{cluster}", _("%(name)s was changed.") % {"name": made["name"]})
 
@@ -233,6 +333,11 @@ def remove(request: HttpRequest, cluster: int) -> HttpResponse:
         if request.POST.get("confirm", "").strip() == shown["name"]:
             call(request, "DELETE", f"clusters/{cluster}", headers={"X-Confirm": shown["name"]})
             navigation.forget(request)
-            return go(request, "/", _("%(name)s is no longer registered. Nothing in it was touched.") % {"name": shown["name"]})
+            return go(
+                request,
+                "/",
+                _("%(name)s is no longer registered. Nothing in it was touched.")
+                % {"name": shown["name"]},
+            )
         return page(request, "console/parts/remove_cluster.html", {"shown": shown, "wrong": True})
     return page(request, "console/parts/remove_cluster.html", {"shown": shown})

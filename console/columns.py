@@ -62,7 +62,11 @@ def age(*path: str) -> Cell:
 
 
 def _state(plural: str) -> Column:
-    return Column(_("Status"), lambda item, sight: cells.status(*health.of(plural, item)), sort="status" if plural in PHASED else "")
+    return Column(
+        _("Status"),
+        lambda item, sight: cells.status(*health.of(plural, item)),
+        sort="status" if plural in PHASED else "",
+    )
 
 
 def _ready(item: Object, sight: Sight) -> str:
@@ -74,17 +78,25 @@ def _replicas(item: Object, sight: Sight) -> str:
 
 
 def _images(item: Object, sight: Sight) -> str:
-    spec = get(item, "spec", "template", "spec") or get(item, "spec", "jobTemplate", "spec", "template", "spec") or get(item, "spec")
+    spec = (
+        get(item, "spec", "template", "spec")
+        or get(item, "spec", "jobTemplate", "spec", "template", "spec")
+        or get(item, "spec")
+    )
     return cells.chips([one.get("image", "") for one in rows(get(spec, "containers"))], 1)
 
 
 def _node(item: Object, sight: Sight) -> str:
     name = get(item, "spec", "nodeName")
-    return cells.link(f"{sight.base}/nodes/-/{cells.part(name)}", name) if name else cells.text(None)
+    return (
+        cells.link(f"{sight.base}/nodes/-/{cells.part(name)}", name) if name else cells.text(None)
+    )
 
 
 def _completions(item: Object, sight: Sight) -> str:
-    return f"{health.number(get(item, 'status', 'succeeded'))}/{get(item, 'spec', 'completions') or 1}"
+    return (
+        f"{health.number(get(item, 'status', 'succeeded'))}/{get(item, 'spec', 'completions') or 1}"
+    )
 
 
 def _ports(item: Object, sight: Sight) -> str:
@@ -97,7 +109,9 @@ def _ports(item: Object, sight: Sight) -> str:
 
 def _external(item: Object, sight: Sight) -> str:
     given = rows(get(item, "status", "loadBalancer", "ingress"))
-    found = [one.get("ip") or one.get("hostname") for one in given] or list(get(item, "spec", "externalIPs") or [])
+    found = [one.get("ip") or one.get("hostname") for one in given] or list(
+        get(item, "spec", "externalIPs") or []
+    )
     return cells.chips([one for one in found if one], 2)
 
 
@@ -108,18 +122,30 @@ def _hosts(item: Object, sight: Sight) -> str:
 def _selector(*path: str) -> Cell:
     def shown(item: Object, sight: Sight) -> str:
         labels = get(item, *path)
-        return cells.chips([f"{key}={value}" for key, value in labels.items()] if isinstance(labels, Mapping) else [], 2)
+        return cells.chips(
+            [f"{key}={value}" for key, value in labels.items()]
+            if isinstance(labels, Mapping)
+            else [],
+            2,
+        )
 
     return shown
 
 
 def _addresses(item: Object, sight: Sight) -> str:
-    found = [one.get("ip") for subset in rows(item.get("subsets")) for one in rows(subset.get("addresses"))]
+    found = [
+        one.get("ip")
+        for subset in rows(item.get("subsets"))
+        for one in rows(subset.get("addresses"))
+    ]
     return cells.chips(found, 3)
 
 
 def _slice(item: Object, sight: Sight) -> str:
-    return cells.chips([address for one in rows(item.get("endpoints")) for address in one.get("addresses") or []], 3)
+    return cells.chips(
+        [address for one in rows(item.get("endpoints")) for address in one.get("addresses") or []],
+        3,
+    )
 
 
 def _claim(item: Object, sight: Sight) -> str:
@@ -127,7 +153,10 @@ def _claim(item: Object, sight: Sight) -> str:
     if not claim:
         return cells.text(None)
     space, name = claim.get("namespace", ""), claim.get("name", "")
-    return cells.link(f"{sight.base}/persistentvolumeclaims/{cells.part(space)}/{cells.part(name)}", f"{space}/{name}")
+    return cells.link(
+        f"{sight.base}/persistentvolumeclaims/{cells.part(space)}/{cells.part(name)}",
+        f"{space}/{name}",
+    )
 
 
 def _modes(*path: str) -> Cell:
@@ -146,7 +175,9 @@ def _address(item: Object, sight: Sight) -> str:
 
 
 def _subjects(item: Object, sight: Sight) -> str:
-    return cells.chips([f"{one.get('kind')} {one.get('name')}" for one in rows(item.get("subjects"))], 2)
+    return cells.chips(
+        [f"{one.get('kind')} {one.get('name')}" for one in rows(item.get("subjects"))], 2
+    )
 
 
 def _role(item: Object, sight: Sight) -> str:
@@ -154,11 +185,16 @@ def _role(item: Object, sight: Sight) -> str:
 
 
 def _scaled(item: Object, sight: Sight) -> str:
-    return cells.code(f"{get(item, 'spec', 'scaleTargetRef', 'kind')}/{get(item, 'spec', 'scaleTargetRef', 'name')}")
+    return cells.code(
+        f"{get(item, 'spec', 'scaleTargetRef', 'kind')}/{get(item, 'spec', 'scaleTargetRef', 'name')}"
+    )
 
 
 def _quota(item: Object, sight: Sight) -> str:
-    hard, used = get(item, "status", "hard") or get(item, "spec", "hard") or {}, get(item, "status", "used") or {}
+    hard, used = (
+        get(item, "status", "hard") or get(item, "spec", "hard") or {},
+        get(item, "status", "used") or {},
+    )
     return cells.chips([f"{name} {used.get(name, 0)}/{most}" for name, most in hard.items()], 3)
 
 
@@ -173,7 +209,11 @@ def _involved(item: Object, sight: Sight) -> str:
 
 
 def _seen(item: Object, sight: Sight) -> str:
-    moment = item.get("lastTimestamp") or get(item, "series", "lastObservedTime") or item.get("eventTime")
+    moment = (
+        item.get("lastTimestamp")
+        or get(item, "series", "lastObservedTime")
+        or item.get("eventTime")
+    )
     return cells.age(moment or get(item, "metadata", "creationTimestamp"), sight.zone, sight.now)
 
 
@@ -187,7 +227,12 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
     "pods": (
         _state("pods"),
         Column(_("Ready"), _ready, right=True),
-        Column(_("Restarts"), lambda item, sight: str(health.restarts(item)), right=True, sort="restarts"),
+        Column(
+            _("Restarts"),
+            lambda item, sight: str(health.restarts(item)),
+            right=True,
+            sort="restarts",
+        ),
         Column(_("Node"), _node, wide=True, sort="node"),
         Column(_("Address"), of_path("status", "podIP"), wide=True),
     ),
@@ -198,7 +243,12 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(_("Available"), number("status", "availableReplicas"), right=True, wide=True),
         IMAGES,
     ),
-    "statefulsets": (_state("statefulsets"), READY, Column(_("Service"), of_path("spec", "serviceName"), wide=True), IMAGES),
+    "statefulsets": (
+        _state("statefulsets"),
+        READY,
+        Column(_("Service"), of_path("spec", "serviceName"), wide=True),
+        IMAGES,
+    ),
     "daemonsets": (
         _state("daemonsets"),
         READY,
@@ -230,7 +280,10 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(_("Directions"), _modes("spec", "policyTypes")),
     ),
     "endpoints": (Column(_("Addresses"), _addresses),),
-    "endpointslices": (Column(_("Family"), of_path("addressType"), wide=True), Column(_("Addresses"), _slice)),
+    "endpointslices": (
+        Column(_("Family"), of_path("addressType"), wide=True),
+        Column(_("Addresses"), _slice),
+    ),
     "configmaps": (DATA,),
     "secrets": (Column(_("Type"), coded("type")), DATA),
     "resourcequotas": (Column(_("Used"), _quota),),
@@ -287,7 +340,10 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(_("Message"), coded("message")),
         Column(_("Count"), number("count"), right=True, wide=True),
     ),
-    "leases": (Column(_("Holder"), coded("spec", "holderIdentity")), Column(_("Renewed"), age("spec", "renewTime"), right=True)),
+    "leases": (
+        Column(_("Holder"), coded("spec", "holderIdentity")),
+        Column(_("Renewed"), age("spec", "renewTime"), right=True),
+    ),
     "controllerrevisions": (Column(_("Revision"), number("revision"), right=True),),
     "customresourcedefinitions": (
         Column(_("Group"), of_path("spec", "group")),

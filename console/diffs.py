@@ -28,7 +28,11 @@ class Change(NamedTuple):
 
 def lines(diff: str) -> list[Line]:
     """The lines of a unified diff without its head."""
-    return [Line(line, TONES.get(line[:1], "")) for line in diff.splitlines() if not line.startswith(("--- ", "+++ "))]
+    return [
+        Line(line, TONES.get(line[:1], ""))
+        for line in diff.splitlines()
+        if not line.startswith(("--- ", "+++ "))
+    ]
 
 
 def between(before: Any, after: Any) -> list[Line]:
@@ -39,18 +43,31 @@ def between(before: Any, after: Any) -> list[Line]:
 
 def as_yaml(document: Any) -> str:
     """A document as YAML in the order that Kubernetes gave it."""
-    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=160, default_flow_style=False))
+    return str(
+        yaml.safe_dump(
+            document, sort_keys=False, allow_unicode=True, width=160, default_flow_style=False
+        )
+    )
 
 
 def changes(found: Iterable[Mapping[str, Any]] | None) -> list[Change] | None:
     """The API's changes as short texts; None when the version before is no longer kept."""
     if found is None:
         return None
-    return [Change(".".join(one["path"]), one["op"], _short(one.get("from")), _short(one.get("to"))) for one in found]
+    return [
+        Change(".".join(one["path"]), one["op"], _short(one.get("from")), _short(one.get("to")))
+        for one in found
+    ]
 
 
 def _short(value: Any) -> str:
     if value is None:
         return ""
-    text = value if isinstance(value, str) else as_yaml(value).strip() if isinstance(value, dict | list) else str(value)
+    text = (
+        value
+        if isinstance(value, str)
+        else as_yaml(value).strip()
+        if isinstance(value, dict | list)
+        else str(value)
+    )
     return text if len(text) <= LONGEST else text[:LONGEST] + "…"

@@ -57,7 +57,11 @@ def drawn(columns: Mapping[str, int], edges: Sequence[tuple[str, str]]) -> Drawi
             boxes[one] = Box(one, MARGIN + place * (WIDTH + ACROSS), top + row * (HEIGHT + DOWN))
     width = 2 * MARGIN + len(ordered) * (WIDTH + ACROSS) - ACROSS
     height = 2 * MARGIN + tallest * (HEIGHT + DOWN) - DOWN
-    lines = [Line(source, target, _curve(boxes[source], boxes[target])) for source, target in edges if {source, target} <= boxes.keys()]
+    lines = [
+        Line(source, target, _curve(boxes[source], boxes[target]))
+        for source, target in edges
+        if {source, target} <= boxes.keys()
+    ]
     return Drawing(boxes, lines, max(width, 0), max(height, 0))
 
 
@@ -67,11 +71,17 @@ def _ordered(columns: Mapping[str, int], edges: Sequence[tuple[str, str]]) -> li
     for source, target in edges:
         near[source].append(target)
         near[target].append(source)
-    groups = [[one for one in columns if columns[one] == number] for number in sorted(set(columns.values()))]
+    groups = [
+        [one for one in columns if columns[one] == number]
+        for number in sorted(set(columns.values()))
+    ]
     height = {one: _place(row, group) for group in groups for row, one in enumerate(group)}
     for sweep in range(SWEEPS):
         for group in groups if sweep % 2 == 0 else groups[::-1]:
-            wish = {one: _mean((height[other] for other in near[one] if other in height), height[one]) for one in group}
+            wish = {
+                one: _mean((height[other] for other in near[one] if other in height), height[one])
+                for one in group
+            }
             group.sort(key=wish.__getitem__)
             height.update({one: _place(row, group) for row, one in enumerate(group)})
     # Last, whatever has the same parents stands together.
@@ -80,7 +90,13 @@ def _ordered(columns: Mapping[str, int], edges: Sequence[tuple[str, str]]) -> li
         if columns.get(source, 0) < columns.get(target, 0):
             above[target].append(source)
     for group in groups:
-        order = {one: (_mean((height[other] for other in above[one] if other in height), height[one]), height[one]) for one in group}
+        order = {
+            one: (
+                _mean((height[other] for other in above[one] if other in height), height[one]),
+                height[one],
+            )
+            for one in group
+        }
         group.sort(key=order.__getitem__)
         height.update({one: _place(row, group) for row, one in enumerate(group)})
     return groups

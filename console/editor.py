@@ -15,7 +15,16 @@ from console import objects
 from console.answers import answered, for_scripts, sent
 from console.blueprints import BLUEPRINTS
 from console.gateway import Refused, call
-from console.manifests import Document, Problem, comparable, complaints, documents, editable, spot, whole
+from console.manifests import (
+    Document,
+    Problem,
+    comparable,
+    complaints,
+    documents,
+    editable,
+    spot,
+    whole,
+)
 from console.merging import merge
 from console.pages import page, signed_in, with_styles
 from console.places import Place, at, collection
@@ -28,13 +37,25 @@ MOST_DOCUMENTS = 50
 # --- an object that is there ------------------------------------------------------------------------------------------
 @require_GET
 @signed_in
-def edit(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def edit(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """The page with the object's YAML."""
     place = at(cluster, plural, namespace, name)
     context = objects.frame(request, place, "yaml")
     text = to_yaml(editable(context["item"]))
-    config = {"text": text, "check": f"{place.address}/edit/check", "apply": f"{place.address}/edit/apply", "back": place.address}
-    context["config"] = {**config, "lint": f"/clusters/{cluster}/-/lint", "texts": _texts(), "live": _version(context["item"])}
+    config = {
+        "text": text,
+        "check": f"{place.address}/edit/check",
+        "apply": f"{place.address}/edit/apply",
+        "back": place.address,
+    }
+    context["config"] = {
+        **config,
+        "lint": f"/clusters/{cluster}/-/lint",
+        "texts": _texts(),
+        "live": _version(context["item"]),
+    }
     return with_styles(page(request, "console/edit.html", context))
 
 
@@ -44,7 +65,9 @@ def _version(item: Object) -> str:
 
 @require_POST
 @for_scripts
-def check(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def check(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """{"problems": […]} or {"before", "after"}: what the cluster would make of the text, tried there without being written.
 
     {"conflict": {…}} when somebody else changed the object since the text was taken from it.
@@ -54,7 +77,9 @@ def check(request: HttpRequest, cluster: int, plural: str, namespace: str, name:
 
 @require_POST
 @for_scripts
-def apply(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def apply(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """Write the text; {"address"} when that is done, else as `check`."""
     return _tried(request, at(cluster, plural, namespace, name), dry=False)
 
@@ -88,17 +113,23 @@ def _one(found: list[Document]) -> Problem | None:
         return None
     if not found:
         return Problem(0, 0, 0, _("There is nothing here."))
-    return Problem(found[1].before + 1, 0, 3, _("One object at a time here; the page “Create” takes several."))
+    return Problem(
+        found[1].before + 1, 0, 3, _("One object at a time here; the page “Create” takes several.")
+    )
 
 
 def _problems(found: tuple[Problem, ...] | list[Problem]) -> HttpResponse:
     return answered({"problems": [one.shown() for one in found]})
 
 
-def _refused(request: HttpRequest, place: Place, document: Document, refused: Refused, base: str) -> HttpResponse:
+def _refused(
+    request: HttpRequest, place: Place, document: Document, refused: Refused, base: str
+) -> HttpResponse:
     """Problems with lines where the text is at fault; a conflict when it was overtaken meanwhile; else as every refusal."""
     if refused.details.get("status") == CONFLICT and document.obj is not None:
-        return _conflict(base, document.obj, call(request, "GET", place.path, query=place.query).data)
+        return _conflict(
+            base, document.obj, call(request, "GET", place.path, query=place.query).data
+        )
     if refused.code not in INVALID_CODES:
         raise refused
     return _problems(complaints(document, refused.message, refused.details))
@@ -109,8 +140,13 @@ def _conflict(base: str, mine: Object, live: Object) -> HttpResponse:
     before = next((one.obj for one in documents(base) if one.obj is not None), {})
     theirs = editable(live)
     merged, clashes = merge(before, mine, theirs)
-    both = {**merged, "metadata": {**(merged.get("metadata") or {}), "resourceVersion": _version(live)}}
-    clashes = [path for path in clashes if path not in ("metadata.resourceVersion", "metadata.generation")]
+    both = {
+        **merged,
+        "metadata": {**(merged.get("metadata") or {}), "resourceVersion": _version(live)},
+    }
+    clashes = [
+        path for path in clashes if path not in ("metadata.resourceVersion", "metadata.generation")
+    ]
     conflict = {
         "version": _version(live),
         "theirs": to_yaml(theirs),
@@ -127,7 +163,11 @@ def _conflict(base: str, mine: Object, live: Object) -> HttpResponse:
 def lint(request: HttpRequest, cluster: int) -> HttpResponse:
     """{"problems": […]} of a text while it is written, by YAML's rules and the cluster's own schemas; nothing is tried there."""
     found = documents(str(sent(request).get("text") or ""))[:MOST_DOCUMENTS]
-    problems = [one for document in found for one in (document.problems or _unfitting(request, cluster, document))]
+    problems = [
+        one
+        for document in found
+        for one in (document.problems or _unfitting(request, cluster, document))
+    ]
     return _problems(problems)
 
 
@@ -153,7 +193,13 @@ def create(request: HttpRequest, cluster: int) -> HttpResponse:
     known = {plural: make(namespace) for plural, make in BLUEPRINTS.items()}
     text = known.get(kind) or _empty(kind, namespace)
     base = f"/clusters/{cluster}"
-    config = {"text": text, "check": f"{base}/-/create/check", "apply": f"{base}/-/create/apply", "texts": _texts(), "blueprints": known}
+    config = {
+        "text": text,
+        "check": f"{base}/-/create/check",
+        "apply": f"{base}/-/create/apply",
+        "texts": _texts(),
+        "blueprints": known,
+    }
     config["lint"] = f"{base}/-/lint"
     context = {
         "cluster_id": cluster,
@@ -203,9 +249,13 @@ def _made(request: HttpRequest, cluster: int, *, dry: bool) -> HttpResponse:
                 break
     names = [f"{obj.get('kind')} {obj['metadata']['name']}" for _place, obj in made]
     if problems:
-        return answered({"problems": [one.shown() for one in problems], "made": [] if dry else names})
+        return answered(
+            {"problems": [one.shown() for one in problems], "made": [] if dry else names}
+        )
     if dry:
-        return answered({"before": "", "after": "---\n".join(comparable(obj) for _place, obj in made)})
+        return answered(
+            {"before": "", "after": "---\n".join(comparable(obj) for _place, obj in made)}
+        )
     said = ngettext("{names} was created.", "{count} objects were created: {names}", len(names))
     messages.success(request, said.format(count=len(names), names=", ".join(names)))
     return answered({"address": _address(made)})
@@ -216,11 +266,15 @@ def _unreadable(found: list[Document]) -> list[Problem]:
     if not found:
         return [Problem(0, 0, 0, _("There is nothing here."))]
     if len(found) > MOST_DOCUMENTS:
-        return [Problem(0, 0, 0, _("At most {count} objects at once.").format(count=MOST_DOCUMENTS))]
+        return [
+            Problem(0, 0, 0, _("At most {count} objects at once.").format(count=MOST_DOCUMENTS))
+        ]
     return [one for document in found for one in document.problems]
 
 
-def _make(request: HttpRequest, cluster: int, document: Document, *, dry: bool) -> tuple[Place, Object]:
+def _make(
+    request: HttpRequest, cluster: int, document: Document, *, dry: bool
+) -> tuple[Place, Object]:
     place = _place(request, cluster, document)
     body = {**place.query, "content": document.obj, "dry_run": dry, "field_validation": "Strict"}
     return place, call(request, "POST", collection(place.plural), body=body).data
@@ -229,7 +283,11 @@ def _make(request: HttpRequest, cluster: int, document: Document, *, dry: bool) 
 def _address(made: list[tuple[Place, Object]]) -> str:
     """Where to look at what was made: the object's own page, or the table of the first one's kind."""
     place, obj = made[0]
-    return place.other(place.plural, obj["metadata"]["name"]).address if len(made) == 1 else place.table
+    return (
+        place.other(place.plural, obj["metadata"]["name"]).address
+        if len(made) == 1
+        else place.table
+    )
 
 
 def _place(request: HttpRequest, cluster: int, document: Document) -> Place:
@@ -238,12 +296,16 @@ def _place(request: HttpRequest, cluster: int, document: Document) -> Place:
     version, kind = str(obj.get("apiVersion") or ""), str(obj.get("kind") or "")
     if not version or not kind:
         cause = {"field": "kind" if version else "apiVersion", "message": _("is required")}
-        raise Refused(1001, _("apiVersion and kind are required."), {"details": {"causes": [cause]}}, 400)
+        raise Refused(
+            1001, _("apiVersion and kind are required."), {"details": {"causes": [cause]}}, 400
+        )
     metadata = obj.get("metadata") if isinstance(obj.get("metadata"), Mapping) else {}
     namespace = str((metadata or {}).get("namespace") or "")
     for known in KINDS.values():
         if (known.name, known.api_version) == (kind, version):
-            return Place(cluster, known.plural, (namespace or "default") if known.namespaced else "", "")
+            return Place(
+                cluster, known.plural, (namespace or "default") if known.namespaced else "", ""
+            )
     return _custom(request, cluster, version, kind, namespace)
 
 
@@ -257,7 +319,10 @@ def _custom(request: HttpRequest, cluster: int, version: str, kind: str, namespa
         if spec.get("group") == group and names.get("kind") == kind:
             inside = (namespace or "default") if spec.get("scope") == "Namespaced" else ""
             return Place(cluster, f"{names.get('plural')}.{number}.{group}", inside, "")
-    cause = {"field": "kind", "message": _("this cluster has no {kind} of {version}").format(kind=kind, version=version)}
+    cause = {
+        "field": "kind",
+        "message": _("this cluster has no {kind} of {version}").format(kind=kind, version=version),
+    }
     raise Refused(1001, cause["message"], {"details": {"causes": [cause]}}, 400)
 
 

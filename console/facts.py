@@ -35,7 +35,10 @@ def _pod(item: Object, place: Place) -> Iterator[Row]:
     yield from _link(_("Node"), place.other("nodes", str(spec.get("nodeName") or "")))
     yield from _text(_("Pod address"), item, "status", "podIP")
     yield from _text(_("Host address"), item, "status", "hostIP")
-    yield from _link(_("Service account"), place.other("serviceaccounts", str(spec.get("serviceAccountName") or "")))
+    yield from _link(
+        _("Service account"),
+        place.other("serviceaccounts", str(spec.get("serviceAccountName") or "")),
+    )
     yield from _text(_("Quality of service"), item, "status", "qosClass")
     yield from _text(_("Restart policy"), item, "spec", "restartPolicy")
     yield from _text(_("Reason"), item, "status", "reason")
@@ -47,9 +50,20 @@ def _workload(item: Object, place: Place) -> Iterator[Row]:
     yield _("Replicas"), cells.text(f"{done}/{wanted}")
     kind = get(item, "spec", "strategy", "type") or get(item, "spec", "updateStrategy", "type")
     if kind:
-        rolling = get(item, "spec", "strategy", "rollingUpdate") or get(item, "spec", "updateStrategy", "rollingUpdate") or {}
-        yield _("Strategy"), cells.text(", ".join([str(kind), *(f"{key} {value}" for key, value in rolling.items())]))
-    yield from _link(_("Service"), place.other("services", str(get(item, "spec", "serviceName") or "")))
+        rolling = (
+            get(item, "spec", "strategy", "rollingUpdate")
+            or get(item, "spec", "updateStrategy", "rollingUpdate")
+            or {}
+        )
+        yield (
+            _("Strategy"),
+            cells.text(
+                ", ".join([str(kind), *(f"{key} {value}" for key, value in rolling.items())])
+            ),
+        )
+    yield from _link(
+        _("Service"), place.other("services", str(get(item, "spec", "serviceName") or ""))
+    )
     yield from _labels(_("Selector"), get(item, "spec", "selector", "matchLabels"))
     yield from _text(_("Generation"), item, "metadata", "generation")
 
@@ -57,7 +71,11 @@ def _workload(item: Object, place: Place) -> Iterator[Row]:
 def _job(item: Object, place: Place) -> Iterator[Row]:
     yield from _text(_("Parallelism"), item, "spec", "parallelism")
     yield from _text(_("Completions"), item, "spec", "completions")
-    for title, name in ((_("Active"), "active"), (_("Succeeded"), "succeeded"), (_("Failed"), "failed")):
+    for title, name in (
+        (_("Active"), "active"),
+        (_("Succeeded"), "succeeded"),
+        (_("Failed"), "failed"),
+    ):
         yield title, cells.text(health.number(get(item, "status", name)))
 
 
@@ -98,19 +116,35 @@ def _node(item: Object, place: Place) -> Iterator[Row]:
     for one in rows(get(item, "status", "addresses")):
         yield str(one.get("type", "")), cells.text(one.get("address"))
     info = get(item, "status", "nodeInfo") or {}
-    for title, name in ((_("Kubelet"), "kubeletVersion"), (_("System"), "osImage"), (_("Kernel"), "kernelVersion")):
+    for title, name in (
+        (_("Kubelet"), "kubeletVersion"),
+        (_("System"), "osImage"),
+        (_("Kernel"), "kernelVersion"),
+    ):
         if info.get(name):
             yield title, cells.text(info[name])
-    for title, name in ((_("Processors"), "cpu"), (_("Memory"), "memory"), (_("Pods at most"), "pods")):
+    for title, name in (
+        (_("Processors"), "cpu"),
+        (_("Memory"), "memory"),
+        (_("Pods at most"), "pods"),
+    ):
         yield from _text(title, item, "status", "allocatable", name)
-    taints = [f"{one.get('key')}={one.get('value') or ''}:{one.get('effect')}" for one in rows(get(item, "spec", "taints"))]
+    taints = [
+        f"{one.get('key')}={one.get('value') or ''}:{one.get('effect')}"
+        for one in rows(get(item, "spec", "taints"))
+    ]
     if taints:
         yield _("Taints"), cells.chips(taints, 8)
 
 
 def _claim(item: Object, place: Place) -> Iterator[Row]:
-    yield from _link(_("Volume"), place.other("persistentvolumes", str(get(item, "spec", "volumeName") or "")))
-    yield from _link(_("Storage class"), place.other("storageclasses", str(get(item, "spec", "storageClassName") or "")))
+    yield from _link(
+        _("Volume"), place.other("persistentvolumes", str(get(item, "spec", "volumeName") or ""))
+    )
+    yield from _link(
+        _("Storage class"),
+        place.other("storageclasses", str(get(item, "spec", "storageClassName") or "")),
+    )
     yield from _text(_("Asked for"), item, "spec", "resources", "requests", "storage")
     yield from _text(_("Capacity"), item, "status", "capacity", "storage")
     yield _("Access"), cells.chips(get(item, "spec", "accessModes") or [], 4)
@@ -164,12 +198,18 @@ OF: Mapping[str, Facts] = {
 
 def of(item: Object, place: Place) -> list[Row]:
     """The rows of an object's summary."""
-    return [(title, cells.safe(piece)) for title, piece in OF.get(place.plural, _plain)(item, place)]
+    return [
+        (title, cells.safe(piece)) for title, piece in OF.get(place.plural, _plain)(item, place)
+    ]
 
 
 def template(item: Object) -> Mapping[str, Any]:
     """The pod spec inside a pod, a workload or a CronJob; {} for what makes no pods."""
-    for path in (("spec", "template", "spec"), ("spec", "jobTemplate", "spec", "template", "spec"), ("spec",)):
+    for path in (
+        ("spec", "template", "spec"),
+        ("spec", "jobTemplate", "spec", "template", "spec"),
+        ("spec",),
+    ):
         found = get(item, *path)
         if isinstance(found, Mapping) and "containers" in found:
             return found
@@ -182,7 +222,9 @@ def containers(item: Object) -> list[dict[str, Any]]:
     states: dict[Any, Mapping[str, Any]] = {}
     for part in ("containerStatuses", "initContainerStatuses"):
         states |= {one.get("name"): one for one in rows(get(item, "status", part))}
-    listed = [(one, True) for one in rows(spec.get("initContainers"))] + [(one, False) for one in rows(spec.get("containers"))]
+    listed = [(one, True) for one in rows(spec.get("initContainers"))] + [
+        (one, False) for one in rows(spec.get("containers"))
+    ]
     return [_container(one, states.get(one.get("name"), {}), first=first) for one, first in listed]
 
 
@@ -191,7 +233,10 @@ def _container(one: Mapping[str, Any], status: Mapping[str, Any], *, first: bool
     kind = next(iter(states), "")
     state: Mapping[str, Any] = states.get(kind) or {}
     word = str(state.get("reason") or kind.capitalize())
-    tone = {"running": "good" if status.get("ready") else "warn", "terminated": "idle" if state.get("exitCode") == 0 else "bad"}
+    tone = {
+        "running": "good" if status.get("ready") else "warn",
+        "terminated": "idle" if state.get("exitCode") == 0 else "bad",
+    }
     bad = word in health.BAD_REASONS
     return {
         "name": one.get("name", ""),
@@ -202,7 +247,10 @@ def _container(one: Mapping[str, Any], status: Mapping[str, Any], *, first: bool
         "message": state.get("message", ""),
         "restarts": status.get("restartCount"),
         "last": get(status, "lastState", "terminated"),
-        "ports": [f"{port.get('containerPort')}/{port.get('protocol', 'TCP')}" for port in rows(one.get("ports"))],
+        "ports": [
+            f"{port.get('containerPort')}/{port.get('protocol', 'TCP')}"
+            for port in rows(one.get("ports"))
+        ],
         "requests": _amounts(get(one, "resources", "requests")),
         "limits": _amounts(get(one, "resources", "limits")),
         "env": [(env.get("name", ""), _value(env)) for env in rows(one.get("env"))],
@@ -210,14 +258,22 @@ def _container(one: Mapping[str, Any], status: Mapping[str, Any], *, first: bool
 
 
 def _amounts(found: Any) -> str:
-    return ", ".join(f"{name} {amount}" for name, amount in found.items()) if isinstance(found, Mapping) else ""
+    return (
+        ", ".join(f"{name} {amount}" for name, amount in found.items())
+        if isinstance(found, Mapping)
+        else ""
+    )
 
 
 def _value(env: Mapping[str, Any]) -> str:
     """A value in clear, or where it comes from: values out of Secrets are never here."""
     if "value" in env:
         return str(env["value"])
-    for source, shown in (("secretKeyRef", _("secret")), ("configMapKeyRef", _("config")), ("fieldRef", _("field"))):
+    for source, shown in (
+        ("secretKeyRef", _("secret")),
+        ("configMapKeyRef", _("config")),
+        ("fieldRef", _("field")),
+    ):
         found = get(env, "valueFrom", source)
         if isinstance(found, Mapping):
             return f"{shown} {found.get('name') or ''} {found.get('key') or found.get('fieldPath') or ''}".strip()

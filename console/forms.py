@@ -11,14 +11,21 @@ from console.gateway import Answer, Refused, call
 from console.pages import page
 
 
-def shown(request: HttpRequest, template: str, context: Mapping[str, Any], act: Callable[[], HttpResponse]) -> HttpResponse:
+def shown(
+    request: HttpRequest, template: str, context: Mapping[str, Any], act: Callable[[], HttpResponse]
+) -> HttpResponse:
     """The form for GET; for POST what `act` answers, or the form again with the refusal."""
     if request.method != "POST":
         return page(request, template, context)
     try:
         return act()
     except Refused as refused:
-        again = {**context, "refused": refused, "hint": hints.of(refused.code, refused.details), "values": request.POST}
+        again = {
+            **context,
+            "refused": refused,
+            "hint": hints.of(refused.code, refused.details),
+            "values": request.POST,
+        }
         return page(request, template, again, status=refused.status)
 
 
@@ -29,7 +36,12 @@ def text(request: HttpRequest, name: str) -> str:
 
 def lines(request: HttpRequest, name: str) -> list[str]:
     """What was entered, line by line or between commas, without empty ones."""
-    return [word for line in request.POST.get(name, "").splitlines() for part in line.split(",") if (word := part.strip())]
+    return [
+        word
+        for line in request.POST.get(name, "").splitlines()
+        for part in line.split(",")
+        if (word := part.strip())
+    ]
 
 
 def number(request: HttpRequest, name: str) -> int | None:
@@ -40,28 +52,53 @@ def number(request: HttpRequest, name: str) -> int | None:
     try:
         return int(given)
     except ValueError:
-        raise Refused(1001, _("%(given)s is not a whole number.") % {"given": given[:60]}, {"field": name}, 400) from None
+        raise Refused(
+            1001,
+            _("%(given)s is not a whole number.") % {"given": given[:60]},
+            {"field": name},
+            400,
+        ) from None
 
 
 def whole(request: HttpRequest, name: str, *, least: int = 0) -> int:
     """A whole number of the address, the least one for anything else."""
     given = request.GET.get(name, "")
-    return max(int(given), least) if given.isascii() and given.isdecimal() and len(given) < 19 else least
+    return (
+        max(int(given), least)
+        if given.isascii() and given.isdecimal() and len(given) < 19
+        else least
+    )
 
 
 def require_name(request: HttpRequest, name: str) -> None:
     """Refused unless the name of what is about to be changed was typed."""
     if request.POST.get("typed", "") != name:
-        raise Refused(1001, _("Type %(name)s to confirm; nothing was changed.") % {"name": name}, {"field": "typed"}, 400)
+        raise Refused(
+            1001,
+            _("Type %(name)s to confirm; nothing was changed.") % {"name": name},
+            {"field": "typed"},
+            400,
+        )
 
 
-def confirmed(request: HttpRequest, method: str, path: str, *, name: str, query: Any = None, body: Any = None) -> Answer:
+def confirmed(
+    request: HttpRequest, method: str, path: str, *, name: str, query: Any = None, body: Any = None
+) -> Answer:
     """Ask the API for what the person confirmed by typing the name."""
     require_name(request, name)
     try:
-        return call(request, method, path, query=query, body=body, headers={"X-Confirm": name} if name.isascii() else {})
+        return call(
+            request,
+            method,
+            path,
+            query=query,
+            body=body,
+            headers={"X-Confirm": name} if name.isascii() else {},
+        )
     except Refused as refused:
         token = refused.details.get("confirm_token")
         if refused.code != 1010 or not token:
             raise
-        return call(request, method, path, query=query, body=body, headers={"X-Confirm-Token": token})
+        return call(
+            request, method, path, query=query, body=body, headers={"X-Confirm-Token": token}
+        )

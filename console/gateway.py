@@ -20,7 +20,15 @@ from tenants.authentication import ConsoleSession
 
 BASE = "/api/v1/kubernetes/"
 # What of the page's request the API is to know: where it came from, and under which name and scheme it reached us.
-PASSED = ("REMOTE_ADDR", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_HOST", "HTTP_USER_AGENT", "SERVER_NAME", "SERVER_PORT")
+PASSED = (
+    "REMOTE_ADDR",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_HOST",
+    "HTTP_USER_AGENT",
+    "SERVER_NAME",
+    "SERVER_PORT",
+)
 
 
 class Refused(Exception):
@@ -80,15 +88,32 @@ def quoted(name: str) -> str:
 
 
 def _inner(
-    request: HttpRequest, method: str, address: str, query: Mapping[str, Any], body: Any, headers: Mapping[str, str]
+    request: HttpRequest,
+    method: str,
+    address: str,
+    query: Mapping[str, Any],
+    body: Any,
+    headers: Mapping[str, str],
 ) -> InnerRequest:
     inner = InnerRequest()
     inner.method, inner.path, inner.path_info = method, address, address
     inner.outer_scheme = request.scheme
     inner.GET = _query(query)  # type: ignore[assignment]
-    content = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else b"" if body is None else dumps(body)
+    content = (
+        body
+        if isinstance(body, bytes)
+        else body.encode()
+        if isinstance(body, str)
+        else b""
+        if body is None
+        else dumps(body)
+    )
     inner.META = {name: request.META[name] for name in PASSED if name in request.META}
-    inner.META |= {"REQUEST_METHOD": method, "PATH_INFO": address, "QUERY_STRING": inner.GET.urlencode()}
+    inner.META |= {
+        "REQUEST_METHOD": method,
+        "PATH_INFO": address,
+        "QUERY_STRING": inner.GET.urlencode(),
+    }
     inner.META |= {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(content))}
     for name, value in headers.items():
         key = name.upper().replace("-", "_")
@@ -114,13 +139,20 @@ def _text(value: Any) -> str:
 def _answer(response: HttpResponseBase) -> Answer:
     if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
         response = response.render()
-    if response.streaming or not str(response.get("Content-Type", "")).startswith("application/json"):
+    if response.streaming or not str(response.get("Content-Type", "")).startswith(
+        "application/json"
+    ):
         _check(response)
         content = b"" if response.streaming else response.content  # type: ignore[attr-defined]
         return Answer(content, dict(response.items()), response)
     envelope = orjson.loads(response.content)  # type: ignore[attr-defined]
     if envelope.get("code") != 0:
-        raise Refused(envelope.get("code", 5001), envelope.get("msg", ""), envelope.get("data") or {}, _status(response, envelope))
+        raise Refused(
+            envelope.get("code", 5001),
+            envelope.get("msg", ""),
+            envelope.get("data") or {},
+            _status(response, envelope),
+        )
     return Answer(envelope["data"], dict(response.items()), response)
 
 
@@ -129,10 +161,25 @@ def _check(response: HttpResponseBase) -> None:
         raise Refused(5001, response.reason_phrase, {}, response.status_code)
 
 
-STATUS_OF_CODE = {1001: 400, 1002: 404, 1003: 404, 1004: 404, 1005: 403, 1006: 502, 1007: 422, 1008: 422, 1009: 422, 1010: 409}
+STATUS_OF_CODE = {
+    1001: 400,
+    1002: 404,
+    1003: 404,
+    1004: 404,
+    1005: 403,
+    1006: 502,
+    1007: 422,
+    1008: 422,
+    1009: 422,
+    1010: 409,
+}
 
 
 def _status(response: HttpResponseBase, envelope: Mapping[str, Any]) -> int:
     """The document answers most failures with 200; a page does not."""
     code = response.status_code
-    return code if code >= HTTPStatus.BAD_REQUEST else STATUS_OF_CODE.get(int(envelope.get("code", 0)), 500)
+    return (
+        code
+        if code >= HTTPStatus.BAD_REQUEST
+        else STATUS_OF_CODE.get(int(envelope.get("code", 0)), 500)
+    )

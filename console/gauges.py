@@ -42,7 +42,10 @@ def amount(value: float, unit: str) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") + (f" {unit}" if unit else "")
 
 
-def of_usage(usage: Mapping[str, Mapping[str, float]], samples: Sequence[Mapping[str, Mapping[str, float]]] = ()) -> list[Gauge]:
+def of_usage(
+    usage: Mapping[str, Mapping[str, float]],
+    samples: Sequence[Mapping[str, Mapping[str, float]]] = (),
+) -> list[Gauge]:
     """A bar for every resource that is limited, with its line over time when there are samples."""
     found = []
     for name, (title, unit) in RESOURCES.items():
@@ -51,7 +54,16 @@ def of_usage(usage: Mapping[str, Mapping[str, float]], samples: Sequence[Mapping
             share = used / hard if hard else FULL
             tone = "bad" if share >= FULL else "warn" if share >= NEARLY else "good"
             text = f"{amount(used, unit)} / {amount(hard, unit)}"
-            found.append(Gauge(title, used, hard, text, tone, line([sample["used"].get(name, 0) for sample in samples], top=hard)))
+            found.append(
+                Gauge(
+                    title,
+                    used,
+                    hard,
+                    text,
+                    tone,
+                    line([sample["used"].get(name, 0) for sample in samples], top=hard),
+                )
+            )
     return found
 
 
@@ -61,7 +73,10 @@ def line(values: Sequence[float], *, top: float = 0, width: int = 300, height: i
         return ""
     most = max(top, *values) or 1
     step = width / (len(values) - 1)
-    return " ".join(f"{place * step:.1f},{height - value / most * (height - 2) - 1:.1f}" for place, value in enumerate(values))
+    return " ".join(
+        f"{place * step:.1f},{height - value / most * (height - 2) - 1:.1f}"
+        for place, value in enumerate(values)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +96,12 @@ def bars(values: Sequence[tuple[str, float]], *, width: int = 600, height: int =
     # A few columns stay columns, instead of filling the chart.
     step = width / max(len(values), FEWEST_BARS)
     return [
-        Bar(place * step, height - value / most * height, max(step - 1, 1), value / most * height, title)
+        Bar(
+            place * step,
+            height - value / most * height,
+            max(step - 1, 1),
+            value / most * height,
+            title,
+        )
         for place, (title, value) in enumerate(values)
     ]

@@ -38,7 +38,9 @@ def rows(value: Any) -> list[Mapping[str, Any]]:
 
 def condition(item: Object, kind: str) -> Mapping[str, Any]:
     """The condition of that type, or {}."""
-    return next((one for one in rows(get(item, "status", "conditions")) if one.get("type") == kind), {})
+    return next(
+        (one for one in rows(get(item, "status", "conditions")) if one.get("type") == kind), {}
+    )
 
 
 def number(value: Any) -> int:
@@ -48,13 +50,17 @@ def number(value: Any) -> int:
 
 def restarts(pod: Object) -> int:
     """How often the pod's containers were started again."""
-    return sum(number(one.get("restartCount")) for one in rows(get(pod, "status", "containerStatuses")))
+    return sum(
+        number(one.get("restartCount")) for one in rows(get(pod, "status", "containerStatuses"))
+    )
 
 
 def ready(pod: Object) -> tuple[int, int]:
     """(ready containers, containers)."""
     states = rows(get(pod, "status", "containerStatuses"))
-    return sum(one.get("ready") is True for one in states), len(rows(get(pod, "spec", "containers"))) or len(states)
+    return sum(one.get("ready") is True for one in states), len(
+        rows(get(pod, "spec", "containers"))
+    ) or len(states)
 
 
 def _waiting(states: Iterable[Mapping[str, Any]]) -> str:
@@ -74,7 +80,11 @@ def _starting(pod: Object) -> str:
         if get(one, "state", "terminated", "exitCode") == 0 or one.get("started") is True:
             continue
         reason = _waiting([one])
-        return f"Init:{reason}" if reason and reason != "PodInitializing" else f"Init:{place}/{len(states)}"
+        return (
+            f"Init:{reason}"
+            if reason and reason != "PodInitializing"
+            else f"Init:{place}/{len(states)}"
+        )
     return ""
 
 
@@ -113,7 +123,9 @@ def replicas(item: Object) -> tuple[int, int]:
 def of_workload(item: Object) -> Health:
     """Ready, updating, short of pods, stopped or paused."""
     done, wanted = replicas(item)
-    updated = get(item, "status", "updatedReplicas") or get(item, "status", "updatedNumberScheduled")
+    updated = get(item, "status", "updatedReplicas") or get(
+        item, "status", "updatedNumberScheduled"
+    )
     if get(item, "spec", "paused"):
         return "Paused", "idle"
     if condition(item, "Progressing").get("reason") == "ProgressDeadlineExceeded":
@@ -122,13 +134,25 @@ def of_workload(item: Object) -> Health:
         return "Scaled to zero", "idle"
     if updated is not None and number(updated) < wanted:
         return "Updating", "busy"
-    return ("Ready", "good") if done >= wanted else ("Degraded", "warn") if done else ("Unavailable", "bad")
+    return (
+        ("Ready", "good")
+        if done >= wanted
+        else ("Degraded", "warn")
+        if done
+        else ("Unavailable", "bad")
+    )
 
 
 def of_replicaset(item: Object) -> Health:
     """A ReplicaSet's own state; old ones are scaled to zero."""
     done, wanted = replicas(item)
-    return ("Scaled to zero", "idle") if wanted == 0 else ("Ready", "good") if done >= wanted else ("Degraded", "warn")
+    return (
+        ("Scaled to zero", "idle")
+        if wanted == 0
+        else ("Ready", "good")
+        if done >= wanted
+        else ("Degraded", "warn")
+    )
 
 
 def of_job(job: Object) -> Health:
@@ -150,7 +174,13 @@ def of_cronjob(item: Object) -> Health:
 def of_node(node: Object) -> Health:
     """Ready or not, and whether pods may be put on it."""
     answered = condition(node, "Ready").get("status")
-    word, tone = ("Ready", "good") if answered == "True" else ("NotReady", "bad") if answered == "False" else ("Unknown", "bad")
+    word, tone = (
+        ("Ready", "good")
+        if answered == "True"
+        else ("NotReady", "bad")
+        if answered == "False"
+        else ("Unknown", "bad")
+    )
     if get(node, "spec", "unschedulable"):
         return f"{word}, SchedulingDisabled", "warn" if tone == "good" else tone
     return word, tone
@@ -185,8 +215,15 @@ def of_phase(item: Object) -> Health:
 
 def why(item: Object) -> str:
     """What the object itself says about its trouble: the message of a container, a condition, or nothing."""
-    states = [*rows(get(item, "status", "initContainerStatuses")), *rows(get(item, "status", "containerStatuses"))]
-    ends = [(one.get("name"), get(one, state, "terminated")) for one in states for state in ("state", "lastState")]
+    states = [
+        *rows(get(item, "status", "initContainerStatuses")),
+        *rows(get(item, "status", "containerStatuses")),
+    ]
+    ends = [
+        (one.get("name"), get(one, state, "terminated"))
+        for one in states
+        for state in ("state", "lastState")
+    ]
     for name, end in ends:
         if get(end, "message"):
             return f"{name}: {get(end, 'message')}"
@@ -199,7 +236,9 @@ def why(item: Object) -> str:
     if get(item, "status", "message"):
         return str(get(item, "status", "message"))
     for found in rows(get(item, "status", "conditions")):
-        if found.get("message") and (found.get("status") != "True") != (found.get("type") in ("Failed", "ReplicaFailure")):
+        if found.get("message") and (found.get("status") != "True") != (
+            found.get("type") in ("Failed", "ReplicaFailure")
+        ):
             return str(found["message"])
     return ""
 

@@ -13,19 +13,31 @@ HINTS: dict[int, str | Promise] = {
     1003: _("Choose another namespace; this one may have been deleted."),
     1004: _("It may have been deleted or renamed since. Go back to the list and search for it."),
     1005: _("Ask an administrator for a grant on this cluster or namespace."),
-    1006: _("The cluster does not answer. Check its address and that it runs; KubeGale tries again by itself."),
-    1007: _("The cluster refused it and nothing was created. Correct what the message names and try again."),
-    1008: _("The cluster refused it and nothing was changed. Correct what the message names and try again."),
+    1006: _(
+        "The cluster does not answer. Check its address and that it runs; KubeGale tries again by itself."
+    ),
+    1007: _(
+        "The cluster refused it and nothing was created. Correct what the message names and try again."
+    ),
+    1008: _(
+        "The cluster refused it and nothing was changed. Correct what the message names and try again."
+    ),
     1009: _("The cluster refused it and nothing was deleted."),
     1010: _("Confirm it on the object's own page."),
     2001: _("Sign in again."),
     2002: _("Sign in again."),
-    5001: _("Try again. If it happens again, give the request id to an administrator: it finds the log line."),
+    5001: _(
+        "Try again. If it happens again, give the request id to an administrator: it finds the log line."
+    ),
 }
 
 
 def of(code: int, details: Mapping[str, Any]) -> str:
     """The hint for a code; for a conflict the one that saves work."""
     if details.get("reason") == "Conflict" or details.get("status") == 409:
-        return str(_("Somebody changed it meanwhile. Look at the newer version, then apply your change again."))
+        return str(
+            _(
+                "Somebody changed it meanwhile. Look at the newer version, then apply your change again."
+            )
+        )
     return str(HINTS.get(code, HINTS[5001]))

@@ -49,7 +49,11 @@ def _version(one: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_quiet(one: Mapping[str, Any]) -> bool:
     """Whether nothing but the status became different: what controllers write all the time."""
-    return one["op"] == "change" and bool(one["changes"]) and all(change["path"][0] == "status" for change in one["changes"])
+    return (
+        one["op"] == "change"
+        and bool(one["changes"])
+        and all(change["path"][0] == "status" for change in one["changes"])
+    )
 
 
 def author(who: Mapping[str, Any] | None) -> str:
@@ -74,7 +78,9 @@ def _frame(request: HttpRequest, place: Place) -> dict[str, Any]:
 
 @require_GET
 @signed_in
-def of_object(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def of_object(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """Every version that is kept of the object, with a slider over them."""
     place = at(cluster, plural, namespace, name)
     head, problem = _frame(request, place), ""
@@ -93,7 +99,9 @@ def of_object(request: HttpRequest, cluster: int, plural: str, namespace: str, n
         "listed": [one for one in versions if not (loud and one["quiet"])],
         "problem": problem,
         "versions": versions,
-        "moments": [{"at": one["at"], "seq": one["seq"], "op": one["op"]} for one in reversed(versions)],
+        "moments": [
+            {"at": one["at"], "seq": one["seq"], "op": one["op"]} for one in reversed(versions)
+        ],
         "more": bool(found["next_cursor"]),
         "at": request.GET.get("at", ""),
     }
@@ -102,10 +110,17 @@ def of_object(request: HttpRequest, cluster: int, plural: str, namespace: str, n
 
 @require_GET
 @signed_in
-def then(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def then(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """The object as it was at a moment, and how it differs from what it is now."""
     place, moment = at(cluster, plural, namespace, name), request.GET.get("at", "")
-    context: dict[str, Any] = {"cluster_id": cluster, "place": place, "at": moment, "seq": forms.whole(request, "seq")}
+    context: dict[str, Any] = {
+        "cluster_id": cluster,
+        "place": place,
+        "at": moment,
+        "seq": forms.whole(request, "seq"),
+    }
     try:
         item = call(request, "GET", place.path, query={**place.query, "at": moment}).data
         context["text"] = cells.clean(diffs.as_yaml(objects.plain(item)))
@@ -118,7 +133,9 @@ def then(request: HttpRequest, cluster: int, plural: str, namespace: str, name: 
 
 @require_http_methods(["GET", "POST"])
 @signed_in
-def restore(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str, seq: int) -> HttpResponse:
+def restore(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str, seq: int
+) -> HttpResponse:
     """What bringing a version back would change and what the cluster says to it; POST brings it back."""
     place = at(cluster, plural, namespace, name)
     body = {**about(place), "seq": seq}
@@ -135,7 +152,9 @@ def restore(request: HttpRequest, cluster: int, plural: str, namespace: str, nam
     def bring_back() -> HttpResponse:
         token = request.POST.get("token") or offer["confirm_token"]
         call(request, "POST", "history/restore", body={**body, "confirm_token": token})
-        return go(request, place.address, _("The old version of %(name)s is back.") % {"name": place.name})
+        return go(
+            request, place.address, _("The old version of %(name)s is back.") % {"name": place.name}
+        )
 
     return forms.shown(request, "console/restore.html", context, bring_back)
 
@@ -154,7 +173,11 @@ def room(request: HttpRequest) -> HttpResponse:
     chosen["kind"] = chosen["kind"] if chosen["kind"] in KINDS else "deployments"
     context: dict[str, Any] = {
         "chosen": chosen,
-        "plurals": [(plural, title) for plural, title in navigation.PLURALS.items() if plural not in ("events", "leases")],
+        "plurals": [
+            (plural, title)
+            for plural, title in navigation.PLURALS.items()
+            if plural not in ("events", "leases")
+        ],
         "ops": WORDS.items(),
     }
     if chosen["cluster_id"].isdecimal():
@@ -165,32 +188,52 @@ def room(request: HttpRequest) -> HttpResponse:
 def _past(request: HttpRequest, chosen: Mapping[str, str]) -> dict[str, Any]:
     cluster = int(chosen["cluster_id"])
     try:
-        return _listed(request, cluster, chosen) if chosen["at"] else _happened(request, cluster, chosen)
+        return (
+            _listed(request, cluster, chosen)
+            if chosen["at"]
+            else _happened(request, cluster, chosen)
+        )
     except Refused as refused:
         return {"problem": refused.message}
 
 
 def _listed(request: HttpRequest, cluster: int, chosen: Mapping[str, str]) -> dict[str, Any]:
     """The objects of the kind as they were at the moment."""
-    query = {"cluster_id": cluster, "namespace": chosen["namespace"], "keyword": chosen["keyword"], "at": chosen["at"], "pageSize": MOST}
+    query = {
+        "cluster_id": cluster,
+        "namespace": chosen["namespace"],
+        "keyword": chosen["keyword"],
+        "at": chosen["at"],
+        "pageSize": MOST,
+    }
     data = call(request, "GET", collection(chosen["kind"]), query=query).data
     rows = []
     for item in data["items"]:
-        space, name = str(get(item, "metadata", "namespace") or ""), str(get(item, "metadata", "name"))
+        space, name = (
+            str(get(item, "metadata", "namespace") or ""),
+            str(get(item, "metadata", "name")),
+        )
         word, tone = health.of(chosen["kind"], item)
         address = f"{Place(cluster, chosen['kind'], space, name).address}/history?{urlencode({'at': chosen['at']})}"
-        rows.append({"namespace": space, "name": name, "word": word, "tone": tone, "address": address})
+        rows.append(
+            {"namespace": space, "name": name, "word": word, "tone": tone, "address": address}
+        )
     return {"then_rows": rows, "total": data["total"]}
 
 
 def _happened(request: HttpRequest, cluster: int, chosen: Mapping[str, str]) -> dict[str, Any]:
     """The changes of the kind, newest first."""
-    query: dict[str, Any] = {name: chosen[name] for name in ("kind", "namespace", "keyword", "cursor")}
+    query: dict[str, Any] = {
+        name: chosen[name] for name in ("kind", "namespace", "keyword", "cursor")
+    }
     query |= {"cluster_id": cluster, "pageSize": 50}
     query |= {"deleted": "true"} if chosen["op"] == "gone" else {"op": chosen["op"]}
     found = call(request, "GET", "history", query=query).data
     rows = [
-        {**_version(one), "address": f"{Place(cluster, chosen['kind'], one['namespace'], one['name']).address}/history"}
+        {
+            **_version(one),
+            "address": f"{Place(cluster, chosen['kind'], one['namespace'], one['name']).address}/history",
+        }
         for one in found["items"]
     ]
     rest = {name: value for name, value in chosen.items() if value and name != "cursor"}

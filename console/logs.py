@@ -40,21 +40,35 @@ def containers(place: Place, item: Object) -> list[Container]:
     spec = get(item, "spec") if place.plural == "pods" else get(item, "spec", "template", "spec")
     notes = {"initContainers": _("init"), "ephemeralContainers": _("debug")}
     return [
-        Container(str(one.get("name", "")), _note(item, group, statuses, one) or notes.get(group, ""))
+        Container(
+            str(one.get("name", "")), _note(item, group, statuses, one) or notes.get(group, "")
+        )
         for group, statuses in GROUPS
         for one in rows(get(spec, group))
     ]
 
 
 def _note(item: Object, group: str, statuses: str, container: Mapping[str, Any]) -> str:
-    found = next((one for one in rows(get(item, "status", statuses)) if one.get("name") == container.get("name")), {})
-    waits, ended = get(found, "state", "waiting", "reason"), get(found, "state", "terminated", "reason")
+    found = next(
+        (
+            one
+            for one in rows(get(item, "status", statuses))
+            if one.get("name") == container.get("name")
+        ),
+        {},
+    )
+    waits, ended = (
+        get(found, "state", "waiting", "reason"),
+        get(found, "state", "terminated", "reason"),
+    )
     return "" if group != "containers" and ended == "Completed" else str(waits or ended or "")
 
 
 @require_GET
 @signed_in
-def show(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def show(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """The page; its script opens the stream."""
     place = at(cluster, plural, namespace, name)
     if plural not in objects.LOGGED:
@@ -67,12 +81,25 @@ def show(request: HttpRequest, cluster: int, plural: str, namespace: str, name: 
     context |= {
         "containers": found,
         "texts": texts,
-        "chosen": chosen if chosen in known else "" if len(found) == 1 else ALL if plural != "pods" else _usual(context["item"], found),
+        "chosen": chosen
+        if chosen in known
+        else ""
+        if len(found) == 1
+        else ALL
+        if plural != "pods"
+        else _usual(context["item"], found),
         "tails": TAILS,
         "spans": SPANS,
         "previous": request.GET.get("previous") == "1",
-        "restarted": any(one.get("restartCount") for one in rows(get(context["item"], "status", "containerStatuses"))),
-        "config": {"ticket": f"{place.address}/logs/ticket", "download": f"{place.address}/logs/download", "texts": texts},
+        "restarted": any(
+            one.get("restartCount")
+            for one in rows(get(context["item"], "status", "containerStatuses"))
+        ),
+        "config": {
+            "ticket": f"{place.address}/logs/ticket",
+            "download": f"{place.address}/logs/download",
+            "texts": texts,
+        },
     }
     return page(request, "console/logs.html", context)
 
@@ -111,18 +138,27 @@ def _texts() -> dict[str, str]:
 
 @require_POST
 @for_scripts
-def ticket(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def ticket(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """A ticket for the stream, made through the API by the person of the session."""
     place, wanted = at(cluster, plural, namespace, name), sent(request)
     body = {key: wanted[key] for key in OPTIONS if wanted.get(key) not in (None, "")}
-    answer = call(request, "POST", f"{plural}/{quoted(name)}/logs/stream", body={**place.query, **body, "batch": True})
+    answer = call(
+        request,
+        "POST",
+        f"{plural}/{quoted(name)}/logs/stream",
+        body={**place.query, **body, "batch": True},
+    )
     return answered(answer.data)
 
 
 # --- the download ---------------------------------------------------------------------------------------------------
 @require_GET
 @signed_in
-def download(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def download(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """The whole log as a text file: one container as it is, several one after another under a line that names each."""
     place = at(cluster, plural, namespace, name)
     chosen = request.GET.get("container", "")
@@ -130,14 +166,21 @@ def download(request: HttpRequest, cluster: int, plural: str, namespace: str, na
     parts = _one_after_another(request, place, sources)
     # The first piece is asked for before anything is sent, so that a refusal is still a page.
     first = next(parts, b"")
-    response = StreamingHttpResponse(_with(first, parts), content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"})
+    response = StreamingHttpResponse(
+        _with(first, parts),
+        content_type="text/plain; charset=utf-8",
+        headers={"Cache-Control": "no-store"},
+    )
     container = f"-{chosen}" if chosen not in ("", ALL) else ""
     response["Content-Disposition"] = f'attachment; filename="{_file_name(name + container)}.log"'
     return cast("HttpResponse", response)
 
 
 def _file_name(text: str) -> str:
-    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_" for letter in text)
+    return "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_"
+        for letter in text
+    )
 
 
 def _with(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
@@ -155,17 +198,28 @@ def _sources(request: HttpRequest, place: Place, chosen: str) -> Iterator[tuple[
     for pod in pods:
         inside = Place(place.cluster, "pods", place.namespace, str(get(pod, "metadata", "name")))
         names = [one.name for one in containers(inside, pod)]
-        yield from ((inside.name, one) for one in names if chosen in (one, ALL) or (not chosen and len(names) == 1))
+        yield from (
+            (inside.name, one)
+            for one in names
+            if chosen in (one, ALL) or (not chosen and len(names) == 1)
+        )
 
 
-def _one_after_another(request: HttpRequest, place: Place, sources: list[tuple[str, str]]) -> Iterator[bytes]:
+def _one_after_another(
+    request: HttpRequest, place: Place, sources: list[tuple[str, str]]
+) -> Iterator[bytes]:
     if not sources:
         raise Refused(1004, _("There is no container to read."), {}, 404)
     for pod, container in sources:
         if len(sources) > 1:
             yield f"==> {pod}/{container} <==\n".encode()
         try:
-            query = {**place.query, "container": container, "download": True, "previous": request.GET.get("previous") == "1"}
+            query = {
+                **place.query,
+                "container": container,
+                "download": True,
+                "previous": request.GET.get("previous") == "1",
+            }
             answer = call(request, "GET", f"pods/{quoted(pod)}/logs", query=query)
         except Refused as refused:
             if len(sources) == 1:

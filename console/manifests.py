@@ -20,7 +20,9 @@ RESTLESS = ("resourceVersion", "generation", "managedFields", "uid", "creationTi
 STEP = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 # What strict decoding and Go's decoder say.
 UNKNOWN = re.compile(r'(unknown|duplicate) field "([^"]+)"')
-WRONG_TYPE = re.compile(r"cannot unmarshal (\w+) into Go (?:struct field|value)(?: \w+\.([\w.\[\]]+))? of type ([\w.\[\]*]+)")
+WRONG_TYPE = re.compile(
+    r"cannot unmarshal (\w+) into Go (?:struct field|value)(?: \w+\.([\w.\[\]]+))? of type ([\w.\[\]*]+)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,21 @@ def _document(piece: str, before: int) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line, mark.column) if mark else (0, 0)
-        return Document(piece, before, None, None, (Problem(before + line + 1, column, column + 1, str(error.problem or error.context)),))
+        return Document(
+            piece,
+            before,
+            None,
+            None,
+            (Problem(before + line + 1, column, column + 1, str(error.problem or error.context)),),
+        )
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        return Document(piece, before, None, None, (Problem(before + 1, 0, 0, str(error).splitlines()[0][:200]),))
+        return Document(
+            piece,
+            before,
+            None,
+            None,
+            (Problem(before + 1, 0, 0, str(error).splitlines()[0][:200]),),
+        )
     try:
         obj = from_yaml(piece)
     except Invalid as error:
@@ -96,7 +110,10 @@ def _doubled(node: yaml.Node | None, before: int) -> Iterator[Problem]:
                 if str(key.value) in seen and key.value != "<<":
                     mark = key.start_mark
                     yield Problem(
-                        before + mark.line + 1, mark.column, key.end_mark.column, _("The key {key} is here twice.").format(key=key.value)
+                        before + mark.line + 1,
+                        mark.column,
+                        key.end_mark.column,
+                        _("The key {key} is here twice.").format(key=key.value),
                     )
                 seen.add(str(key.value))
 
@@ -118,7 +135,11 @@ def spot(document: Document, steps: Iterable[str | int]) -> tuple[int, int, int]
     if marked is None:
         return 0, 0, 0
     mark, end = marked.start_mark, marked.end_mark
-    return document.before + mark.line + 1, mark.column, end.column if end.line == mark.line else mark.column + 1
+    return (
+        document.before + mark.line + 1,
+        mark.column,
+        end.column if end.line == mark.line else mark.column + 1,
+    )
 
 
 def _step(node: yaml.Node | None, name: str) -> tuple[yaml.Node | None, yaml.Node | None]:
@@ -134,20 +155,35 @@ def _step(node: yaml.Node | None, name: str) -> tuple[yaml.Node | None, yaml.Nod
 
 def complaints(document: Document, message: str, details: Mapping[str, Any]) -> list[Problem]:
     """What the API server said about a document, each complaint at its line."""
-    causes = [one for one in (details.get("details") or {}).get("causes") or [] if isinstance(one, Mapping) and one.get("field")]
+    causes = [
+        one
+        for one in (details.get("details") or {}).get("causes") or []
+        if isinstance(one, Mapping) and one.get("field")
+    ]
     if causes:
-        return [Problem(*place(document, str(one["field"])), f"{one['field']}: {one.get('message', '')}") for one in causes]
+        return [
+            Problem(
+                *place(document, str(one["field"])), f"{one['field']}: {one.get('message', '')}"
+            )
+            for one in causes
+        ]
     if unknown := UNKNOWN.findall(message):
         return [Problem(*place(document, path), _unknown(word, path)) for word, path in unknown]
     if wrong := WRONG_TYPE.search(message):
         path = (wrong[2] or "").removeprefix(".")
-        said = _("{path}: this is a {given}, but {wanted} is wanted").format(path=path, given=wrong[1], wanted=wrong[3])
+        said = _("{path}: this is a {given}, but {wanted} is wanted").format(
+            path=path, given=wrong[1], wanted=wrong[3]
+        )
         return [Problem(*_ending(document, path), said)]
     return [Problem(document.before + 1 if document.before else 0, 0, 0, message)]
 
 
 def _unknown(word: str, path: str) -> str:
-    return (_("There is no field {path}.") if word == "unknown" else _("The field {path} is here twice.")).format(path=path)
+    return (
+        _("There is no field {path}.")
+        if word == "unknown"
+        else _("The field {path} is here twice.")
+    ).format(path=path)
 
 
 def _ending(document: Document, path: str) -> tuple[int, int, int]:
@@ -162,7 +198,11 @@ def _ending(document: Document, path: str) -> tuple[int, int, int]:
             for key, value in node.value:
                 if str(key.value) == left[0]:
                     if len(left) == 1:
-                        return document.before + key.start_mark.line + 1, key.start_mark.column, key.end_mark.column
+                        return (
+                            document.before + key.start_mark.line + 1,
+                            key.start_mark.column,
+                            key.end_mark.column,
+                        )
                     waiting.insert(0, (value, left[1:]))
     return place(document, path)
 
@@ -170,14 +210,29 @@ def _ending(document: Document, path: str) -> tuple[int, int, int]:
 # --- objects as text ----------------------------------------------------------------------------------------------------
 def editable(item: Object) -> Object:
     """The object as it is given to the editor: without what the server alone writes. Custom kinds keep a status of their own."""
-    metadata = {key: value for key, value in (item.get("metadata") or {}).items() if key not in KEPT_BY_SERVER}
-    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != LAST_APPLIED}
+    metadata = {
+        key: value
+        for key, value in (item.get("metadata") or {}).items()
+        if key not in KEPT_BY_SERVER
+    }
+    annotations = {
+        key: value
+        for key, value in (metadata.get("annotations") or {}).items()
+        if key != LAST_APPLIED
+    }
     metadata.pop("annotations", None)
     if annotations:
         metadata["annotations"] = annotations
-    ours = any(kind.name == item.get("kind") and kind.api_version == item.get("apiVersion") for kind in KINDS.values())
+    ours = any(
+        kind.name == item.get("kind") and kind.api_version == item.get("apiVersion")
+        for kind in KINDS.values()
+    )
     shown = {"apiVersion": item.get("apiVersion"), "kind": item.get("kind"), "metadata": metadata}
-    return shown | {key: value for key, value in item.items() if key not in shown and not (key == "status" and ours)}
+    return shown | {
+        key: value
+        for key, value in item.items()
+        if key not in shown and not (key == "status" and ours)
+    }
 
 
 def whole(edited: Object, live: Object) -> Object:
@@ -194,4 +249,6 @@ def comparable(item: Object) -> str:
     """The object as text for a comparison: as it is edited, without what every write changes."""
     shown = editable(item)
     metadata = {key: value for key, value in shown["metadata"].items() if key not in RESTLESS}
-    return to_yaml({**{key: value for key, value in shown.items() if key != "status"}, "metadata": metadata})
+    return to_yaml(
+        {**{key: value for key, value in shown.items() if key != "status"}, "metadata": metadata}
+    )

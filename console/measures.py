@@ -42,12 +42,28 @@ def _texts() -> dict[str, str]:
 def of_cluster(request: HttpRequest, cluster: int) -> HttpResponse:
     """The page of a cluster's use over time."""
     shown = call(request, "GET", f"clusters/{cluster}").data
-    charts = [{"key": "cpu", "title": _("Processors"), "unit": "cores"}, {"key": "memory", "title": _("Memory"), "unit": "bytes"}]
+    charts = [
+        {"key": "cpu", "title": _("Processors"), "unit": "cores"},
+        {"key": "memory", "title": _("Memory"), "unit": "bytes"},
+    ]
     charts.append({"key": "pods", "title": _("Pods"), "unit": "count"})
     chosen = request.GET.get("span", "")
-    config = {"source": f"/clusters/{cluster}/-/metrics/data", "charts": charts, "live": False, "texts": _texts()}
-    context = {"cluster_id": cluster, "shown": shown, "config": config, "charts": charts, "spans": SPANS}
-    return page(request, "console/metrics.html", context | {"span": chosen if chosen in SPANS else "1h"})
+    config = {
+        "source": f"/clusters/{cluster}/-/metrics/data",
+        "charts": charts,
+        "live": False,
+        "texts": _texts(),
+    }
+    context = {
+        "cluster_id": cluster,
+        "shown": shown,
+        "config": config,
+        "charts": charts,
+        "spans": SPANS,
+    }
+    return page(
+        request, "console/metrics.html", context | {"span": chosen if chosen in SPANS else "1h"}
+    )
 
 
 @require_GET
@@ -55,21 +71,38 @@ def of_cluster(request: HttpRequest, cluster: int) -> HttpResponse:
 def cluster_data(request: HttpRequest, cluster: int) -> HttpResponse:
     """{"series": {name: {"used": [[seconds, value], …]}}, "source"}: what the API has of a span."""
     span = request.GET.get("span", "1h")
-    return _past(call(request, "GET", "metrics/stats", query={"cluster_id": cluster, "time_range": span}).data)
+    return _past(
+        call(
+            request, "GET", "metrics/stats", query={"cluster_id": cluster, "time_range": span}
+        ).data
+    )
 
 
 @require_GET
 @signed_in
-def of_object(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def of_object(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """The page of a pod or a node: its past where a Prometheus knows it, else its use from now on beside what it asked for."""
     if plural not in objects.MEASURED:
         return missing(request)
     place = at(cluster, plural, namespace, name)
     context = objects.frame(request, place, "metrics")
-    charts = [{"key": "cpu", "title": _("Processors"), "unit": "cores"}, {"key": "memory", "title": _("Memory"), "unit": "bytes"}]
-    source, chosen = _source(request, cluster, plural, place.namespace, name), request.GET.get("span", "")
+    charts = [
+        {"key": "cpu", "title": _("Processors"), "unit": "cores"},
+        {"key": "memory", "title": _("Memory"), "unit": "bytes"},
+    ]
+    source, chosen = (
+        _source(request, cluster, plural, place.namespace, name),
+        request.GET.get("span", ""),
+    )
     live = POLL_SECONDS if source != PROMETHEUS else False
-    config = {"source": f"{place.address}/metrics/data", "charts": charts, "live": live, "texts": _texts()}
+    config = {
+        "source": f"{place.address}/metrics/data",
+        "charts": charts,
+        "live": live,
+        "texts": _texts(),
+    }
     context |= {"config": config, "charts": charts, "measured": source != "none", "is_object": True}
     context |= {} if live else {"spans": SPANS, "span": chosen if chosen in SPANS else "1h"}
     return page(request, "console/metrics.html", context)
@@ -77,25 +110,36 @@ def of_object(request: HttpRequest, cluster: int, plural: str, namespace: str, n
 
 @require_GET
 @for_scripts
-def object_data(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def object_data(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """With a span as `cluster_data`; else {"now": {name: {"used","asked","limit","has"}}, "source"}: what nobody measures is null."""
     place = at(cluster, plural, namespace, name)
     if span := request.GET.get("span"):
         about = {**_about(plural, place.namespace, name), "time_range": span}
-        return _past(call(request, "GET", "metrics/stats", query={"cluster_id": cluster, **about}).data)
+        return _past(
+            call(request, "GET", "metrics/stats", query={"cluster_id": cluster, **about}).data
+        )
     found = _asked(request, cluster, plural, place.namespace, name)
     return answered({"source": found["source"], "now": _numbers(found["metrics"], plural)})
 
 
 def _past(found: Mapping[str, Any]) -> HttpResponse:
-    return answered({"source": found["source"], "series": {name: {"used": points} for name, points in found["series"].items()}})
+    return answered(
+        {
+            "source": found["source"],
+            "series": {name: {"used": points} for name, points in found["series"].items()},
+        }
+    )
 
 
 def _about(plural: str, namespace: str, name: str) -> dict[str, str]:
     return {"node_name": name} if plural == "nodes" else {"namespace": namespace, "pod_name": name}
 
 
-def _asked(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> Mapping[str, Any]:
+def _asked(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> Mapping[str, Any]:
     query = {"cluster_id": cluster, **_about(plural, namespace, name)}
     found: Mapping[str, Any] = call(request, "GET", f"metrics/{plural}", query=query).data
     return found
@@ -119,6 +163,14 @@ def _numbers(found: Sequence[Mapping[str, Any]], plural: str) -> dict[str, dict[
             "memory": {"used": memory["used_bytes"], "has": memory["total_bytes"]},
         }
     return {
-        "cpu": {"used": cpu["used_cores"], "asked": cpu["request_cores"], "limit": cpu["limit_cores"]},
-        "memory": {"used": memory["used_bytes"], "asked": memory["request_bytes"], "limit": memory["limit_bytes"]},
+        "cpu": {
+            "used": cpu["used_cores"],
+            "asked": cpu["request_cores"],
+            "limit": cpu["limit_cores"],
+        },
+        "memory": {
+            "used": memory["used_bytes"],
+            "asked": memory["request_bytes"],
+            "limit": memory["limit_bytes"],
+        },
     }

@@ -19,15 +19,38 @@ from console.rights import Standing
 
 Text = str | Promise
 GROUPS: tuple[tuple[Text, tuple[str, ...]], ...] = (
-    (_("Workloads"), ("pods", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs", "replicasets")),
+    (
+        _("Workloads"),
+        ("pods", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs", "replicasets"),
+    ),
     (_("Network"), ("services", "ingresses", "networkpolicies", "endpoints", "endpointslices")),
     (
         _("Configuration"),
-        ("configmaps", "secrets", "horizontalpodautoscalers", "poddisruptionbudgets", "resourcequotas", "limitranges"),
+        (
+            "configmaps",
+            "secrets",
+            "horizontalpodautoscalers",
+            "poddisruptionbudgets",
+            "resourcequotas",
+            "limitranges",
+        ),
     ),
     (_("Storage"), ("persistentvolumeclaims", "persistentvolumes", "storageclasses")),
-    (_("Access"), ("serviceaccounts", "roles", "rolebindings", "clusterroles", "clusterrolebindings")),
-    (_("Cluster"), ("nodes", "namespaces", "events", "leases", "controllerrevisions", "customresourcedefinitions")),
+    (
+        _("Access"),
+        ("serviceaccounts", "roles", "rolebindings", "clusterroles", "clusterrolebindings"),
+    ),
+    (
+        _("Cluster"),
+        (
+            "nodes",
+            "namespaces",
+            "events",
+            "leases",
+            "controllerrevisions",
+            "customresourcedefinitions",
+        ),
+    ),
 )
 PLURALS: dict[str, Text] = {
     "pods": _("Pods"),
@@ -105,9 +128,13 @@ def clusters(request: HttpRequest, wanted: object = None) -> list[dict[str, Any]
     One that is `wanted` and not among them is looked for anew.
     """
     found: list[dict[str, Any]] | None = cache.get(_key(request))
-    if found is None or (wanted is not None and all(str(one["id"]) != str(wanted) for one in found)):
+    if found is None or (
+        wanted is not None and all(str(one["id"]) != str(wanted) for one in found)
+    ):
         try:
-            items = call(request, "GET", "clusters", query={"pageSize": MOST_CLUSTERS}).data["items"]
+            items = call(request, "GET", "clusters", query={"pageSize": MOST_CLUSTERS}).data[
+                "items"
+            ]
         except Refused:
             items = []
         found = [{"id": one["id"], "name": one["name"]} for one in items]
@@ -130,7 +157,10 @@ def frame(request: HttpRequest, cluster_id: object = None) -> dict[str, Any]:
         return {}
     found = clusters(request, cluster_id)
     wanted = str(cluster_id or request.COOKIES.get(LAST, ""))
-    current = next((cluster for cluster in found if str(cluster["id"]) == wanted), found[0] if len(found) == 1 else None)
+    current = next(
+        (cluster for cluster in found if str(cluster["id"]) == wanted),
+        found[0] if len(found) == 1 else None,
+    )
     may = rights.standing(request, current["id"] if current else None)
     return {
         "person": request.user,
@@ -140,7 +170,9 @@ def frame(request: HttpRequest, cluster_id: object = None) -> dict[str, Any]:
         "chosen_cluster": current,
         "all_clusters": found,
         "rooms": _rooms(_room(request.path), get_language() or "", may),
-        "kinds": _kinds(_kind(request.path), current["id"], get_language() or "", admin=may.cluster) if current else "",
+        "kinds": _kinds(_kind(request.path), current["id"], get_language() or "", admin=may.cluster)
+        if current
+        else "",
     }
 
 
@@ -156,8 +188,16 @@ def _kind(path: str) -> str:
 
 @lru_cache(maxsize=64)
 def _rooms(room: str, language: str, may: Standing) -> SafeString:
-    hidden = {address for address, open_ in (("/people", may.somewhere), ("/audit", may.somewhere)) if not open_}
-    links = _links((address, text, key, room == address) for address, text, key in ROOMS if address not in hidden)
+    hidden = {
+        address
+        for address, open_ in (("/people", may.somewhere), ("/audit", may.somewhere))
+        if not open_
+    }
+    links = _links(
+        (address, text, key, room == address)
+        for address, text, key in ROOMS
+        if address not in hidden
+    )
     return format_html('<ul class="nav-list">{}</ul>', links)
 
 
@@ -165,7 +205,15 @@ def _links(links: Iterable[tuple[str, Text, str, bool]]) -> SafeString:
     return format_html_join(
         "",
         '<li><a href="{}"{}{}>{}</a></li>',
-        ((address, _HERE if here else "", format_html(' data-key="{}"', key) if key else "", text) for address, text, key, here in links),
+        (
+            (
+                address,
+                _HERE if here else "",
+                format_html(' data-key="{}"', key) if key else "",
+                text,
+            )
+            for address, text, key, here in links
+        ),
     )
 
 
@@ -180,6 +228,12 @@ def _kinds(plural: str, cluster: int, language: str, *, admin: bool) -> SafeStri
         plurals = [one for one in every if admin or one not in rights.FOR_ADMINS]
         if not plurals:
             continue
-        links = _links((f"/clusters/{cluster}/{one}", PLURALS[one], "", one == plural) for one in plurals)
+        links = _links(
+            (f"/clusters/{cluster}/{one}", PLURALS[one], "", one == plural) for one in plurals
+        )
         parts.append((_OPEN if place == 0 or plural in plurals else "", text, links))
-    return format_html_join("", '<details class="nav-group"{}><summary>{}</summary><ul class="nav-list">{}</ul></details>', parts)
+    return format_html_join(
+        "",
+        '<details class="nav-group"{}><summary>{}</summary><ul class="nav-list">{}</ul></details>',
+        parts,
+    )

@@ -21,7 +21,19 @@ WORKLOADS = frozenset({"deployments", "statefulsets", "daemonsets", "jobs", "cro
 REVISED = frozenset({"deployments", "statefulsets", "daemonsets"})
 LOGGED = frozenset({"pods", "deployments", "statefulsets", "daemonsets", "jobs", "replicasets"})
 MEASURED = frozenset({"pods", "nodes"})
-DRAWN = frozenset({"namespaces", "ingresses", "services", "deployments", "statefulsets", "daemonsets", "cronjobs", "jobs", "pods"})
+DRAWN = frozenset(
+    {
+        "namespaces",
+        "ingresses",
+        "services",
+        "deployments",
+        "statefulsets",
+        "daemonsets",
+        "cronjobs",
+        "jobs",
+        "pods",
+    }
+)
 SHELLS = frozenset({"pods", "nodes"})
 MOST_EVENTS = 100
 # What makes htmx ask no more.
@@ -50,12 +62,20 @@ TABS = (
 )
 
 
-def frame(request: HttpRequest, place: Place, tab: str = "", item: Object | None = None) -> dict[str, Any]:
+def frame(
+    request: HttpRequest, place: Place, tab: str = "", item: Object | None = None
+) -> dict[str, Any]:
     """What the head of every page about an object needs; reads the object unless it is given."""
-    found: Object = call(request, "GET", place.path, query=place.query).data if item is None else item
+    found: Object = (
+        call(request, "GET", place.path, query=place.query).data if item is None else item
+    )
     word, tone = health.of(place.plural, found)
     changes = rights.may_change(request, place.cluster, place.plural, place.namespace)
-    tabs = [one for one in TABS if (not one.plurals or place.plural in one.plurals) and (changes or one.name != "terminal")]
+    tabs = [
+        one
+        for one in TABS
+        if (not one.plurals or place.plural in one.plurals) and (changes or one.name != "terminal")
+    ]
     return {
         "cluster_id": place.cluster,
         "may_change": changes,
@@ -76,7 +96,9 @@ def _address(place: Place, tab: str) -> str:
 
 @require_GET
 @signed_in
-def summary(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def summary(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """What the object is and how it is doing."""
     place = at(cluster, plural, namespace, name)
     context = frame(request, place)
@@ -122,18 +144,26 @@ def _data(place: Place, item: Object) -> list[tuple[str, str]]:
 
 @require_GET
 @signed_in
-def events(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def events(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """What the cluster said about the object, newest first."""
     place = at(cluster, plural, namespace, name)
     context = frame(request, place, "events")
-    return page(request, "console/events.html", {**context, "events": told(request, place, context["kind"])})
+    return page(
+        request, "console/events.html", {**context, "events": told(request, place, context["kind"])}
+    )
 
 
-def told(request: HttpRequest, place: Place, kind: str, size: int = MOST_EVENTS) -> list[dict[str, Any]]:
+def told(
+    request: HttpRequest, place: Place, kind: str, size: int = MOST_EVENTS
+) -> list[dict[str, Any]]:
     """The events about an object of a kind and, for a workload, about what it controls."""
     query = {**place.query, "pageSize": size}
     if place.plural in WORKLOADS:
-        found = call(request, "GET", f"{place.plural}/{place.name}/events", query=query).data["items"]
+        found = call(request, "GET", f"{place.plural}/{place.name}/events", query=query).data[
+            "items"
+        ]
     elif place.plural == "pods":
         found = call(request, "GET", f"pods/{place.name}/events", query=query).data["items"]
     else:
@@ -145,7 +175,9 @@ def told(request: HttpRequest, place: Place, kind: str, size: int = MOST_EVENTS)
 def _event(place: Place, one: Object) -> dict[str, Any]:
     about = one.get("involvedObject") or one.get("regarding") or {}
     target = referred(place, about)
-    last = one.get("lastTimestamp") or get(one, "series", "lastObservedTime") or one.get("eventTime")
+    last = (
+        one.get("lastTimestamp") or get(one, "series", "lastObservedTime") or one.get("eventTime")
+    )
     return {
         "type": one.get("type", ""),
         "tone": "warn" if one.get("type") == "Warning" else "idle",
@@ -160,7 +192,9 @@ def _event(place: Place, one: Object) -> dict[str, Any]:
 
 @require_GET
 @signed_in
-def beside(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def beside(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """What belongs to the object and how it is doing: loaded into its summary after that is shown, and again while it is open."""
     place = at(cluster, plural, namespace, name)
     try:
@@ -168,9 +202,20 @@ def beside(request: HttpRequest, cluster: int, plural: str, namespace: str, name
     except Refused as refused:
         if refused.code != 1004:
             raise
-        return page(request, "console/parts/related.html", {"cluster_id": cluster, "place": place, "gone": True}, status=STOP_ASKING)
+        return page(
+            request,
+            "console/parts/related.html",
+            {"cluster_id": cluster, "place": place, "gone": True},
+            status=STOP_ASKING,
+        )
     word, tone = health.of(place.plural, item)
-    context = {"cluster_id": cluster, "groups": related.of(request, place, item), "place": place, "state": word, "tone": tone}
+    context = {
+        "cluster_id": cluster,
+        "groups": related.of(request, place, item),
+        "place": place,
+        "state": word,
+        "tone": tone,
+    }
     try:
         context["events"] = told(request, place, str(item.get("kind") or place.kind.name), 8)
     except Refused as refused:
@@ -180,30 +225,47 @@ def beside(request: HttpRequest, cluster: int, plural: str, namespace: str, name
 
 @require_GET
 @signed_in
-def manifest(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def manifest(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """The object as YAML; the bookkeeping of field managers only when asked for. Values of Secrets are hidden until then as well."""
     place = at(cluster, plural, namespace, name)
     context = frame(request, place, "yaml")
     whole = request.GET.get("whole") == "1"
-    context |= {"text": cells.clean(diffs.as_yaml(context["item"] if whole else plain(context["item"]))), "whole": whole}
+    context |= {
+        "text": cells.clean(diffs.as_yaml(context["item"] if whole else plain(context["item"]))),
+        "whole": whole,
+    }
     return page(request, "console/yaml.html", context)
 
 
 @require_GET
 @signed_in
-def revisions(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def revisions(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """What the workload was before, to compare with and to go back to."""
     place = at(cluster, plural, namespace, name)
-    return page(request, "console/revisions.html", {**frame(request, place, "revisions"), "revisions": revisions_of(request, place)})
+    return page(
+        request,
+        "console/revisions.html",
+        {**frame(request, place, "revisions"), "revisions": revisions_of(request, place)},
+    )
 
 
 def plain(item: Object) -> dict[str, Any]:
     """The object without what nobody reads: managed fields, the copy of what was applied; values of a Secret hidden."""
     shown = dict(item)
-    metadata = {key: value for key, value in (item.get("metadata") or {}).items() if key != "managedFields"}
+    metadata = {
+        key: value for key, value in (item.get("metadata") or {}).items() if key != "managedFields"
+    }
     annotations = metadata.get("annotations")
     if isinstance(annotations, Mapping):
-        metadata["annotations"] = {k: v for k, v in annotations.items() if k != "kubectl.kubernetes.io/last-applied-configuration"}
+        metadata["annotations"] = {
+            k: v
+            for k, v in annotations.items()
+            if k != "kubectl.kubernetes.io/last-applied-configuration"
+        }
     shown["metadata"] = metadata
     if item.get("kind") == "Secret" and isinstance(item.get("data"), Mapping):
         shown["data"] = dict.fromkeys(item["data"], _("hidden"))

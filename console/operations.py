@@ -46,7 +46,11 @@ def _shown(request: HttpRequest, one: dict[str, Any]) -> dict[str, Any]:
     """An operation with what a page needs beside it: words, tones, the address of its target, how far it is."""
     names = {str(cluster["id"]): cluster["name"] for cluster in navigation.clusters(request)}
     target = one["target"]
-    place = referred(Place(one["cluster_id"] or 0, "", "", ""), target) if one["cluster_id"] and target["name"] else None
+    place = (
+        referred(Place(one["cluster_id"] or 0, "", "", ""), target)
+        if one["cluster_id"] and target["name"]
+        else None
+    )
     done, total = one["progress"]["done"], one["progress"]["total"]
     return {
         **one,
@@ -59,7 +63,12 @@ def _shown(request: HttpRequest, one: dict[str, Any]) -> dict[str, Any]:
         "done": done,
         "total": total,
         "steps": [
-            {**step, "word": STATES.get(step["state"], step["state"]), "tone": TONES.get(step["state"], "idle")} for step in one["steps"]
+            {
+                **step,
+                "word": STATES.get(step["state"], step["state"]),
+                "tone": TONES.get(step["state"], "idle"),
+            }
+            for step in one["steps"]
         ],
     }
 
@@ -70,7 +79,9 @@ def listed(request: HttpRequest) -> HttpResponse:
     """Operations, newest first; the rows follow what goes on."""
     chosen = {name: request.GET.get(name, "") for name in ("state", "kind", "cluster_id")}
     number = forms.whole(request, "page", least=1)
-    found = call(request, "GET", "operations", query={**chosen, "page": number, "pageSize": SIZE}).data
+    found = call(
+        request, "GET", "operations", query={**chosen, "page": number, "pageSize": SIZE}
+    ).data
     rest = urlencode({name: value for name, value in chosen.items() if value})
     context = {
         "operations": [_shown(request, one) for one in found["items"]],
@@ -99,7 +110,9 @@ def one(request: HttpRequest, pk: int) -> HttpResponse:
         "counts": [(STATES[state], number) for state, number in counts.items()],
     }
     part = request.headers.get("HX-Target") == "operation"
-    return page(request, "console/parts/operation.html" if part else "console/operation.html", context)
+    return page(
+        request, "console/parts/operation.html" if part else "console/operation.html", context
+    )
 
 
 @require_POST

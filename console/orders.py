@@ -26,20 +26,36 @@ SERVICE = {
     "ServiceAbort": (gettext_lazy("refunded"), "warn"),
 }
 STATES = {"applied": "busy", "ready": "good", "failed": "bad"}
-STEPS = {"hour": gettext_lazy("by hour"), "day": gettext_lazy("by day"), "month": gettext_lazy("by month")}
+STEPS = {
+    "hour": gettext_lazy("by hour"),
+    "day": gettext_lazy("by day"),
+    "month": gettext_lazy("by month"),
+}
 
 
 def _shown(one: dict[str, Any]) -> dict[str, Any]:
-    status, service = STATUS.get(one["status"], (one["status"], "idle")), SERVICE.get(one["service"], (one["service"], "idle"))
+    status, service = (
+        STATUS.get(one["status"], (one["status"], "idle")),
+        SERVICE.get(one["service"], (one["service"], "idle")),
+    )
     due = int(one["amount"]) - int(one["amount_paid"])
-    return {**one, "status_word": status[0], "status_tone": status[1], "service_word": service[0], "service_tone": service[1], "due": due}
+    return {
+        **one,
+        "status_word": status[0],
+        "status_tone": status[1],
+        "service_word": service[0],
+        "service_tone": service[1],
+        "due": due,
+    }
 
 
 @require_GET
 @signed_in
 def listed(request: HttpRequest) -> HttpResponse:
     """Orders, newest first; their owners see their own."""
-    chosen = {name: request.GET.get(name, "") for name in ("status", "service", "region", "keyword")}
+    chosen = {
+        name: request.GET.get(name, "") for name in ("status", "service", "region", "keyword")
+    }
     number = forms.whole(request, "page", least=1)
     data = call(request, "GET", "orders", query={**chosen, "page": number, "pageSize": SIZE}).data
     rest = urlencode({name: value for name, value in chosen.items() if value})
@@ -62,7 +78,9 @@ def listed(request: HttpRequest) -> HttpResponse:
 @signed_in
 def export(request: HttpRequest) -> HttpResponseBase:
     """The same orders as CSV, with what each has cost."""
-    chosen = {name: request.GET.get(name, "") for name in ("status", "service", "region", "keyword")}
+    chosen = {
+        name: request.GET.get(name, "") for name in ("status", "service", "region", "keyword")
+    }
     response = call(request, "GET", "orders/export", query=chosen).response
     return response or HttpResponse(status=204)
 
@@ -74,19 +92,32 @@ def new(request: HttpRequest) -> HttpResponse:
     data = call(request, "GET", "orders/plans").data
     sold = [{**plan, "sizes": ", ".join(map(str, plan["units"]))} for plan in data["items"]]
     units = sorted({unit for plan in sold for unit in plan["units"]})
-    context = {"plans": sold, "regions": data["regions"], "units": units, "people": tenants.names(request)}
+    context = {
+        "plans": sold,
+        "regions": data["regions"],
+        "units": units,
+        "people": tenants.names(request),
+    }
     return forms.shown(request, "console/order_new.html", context, lambda: _make(request))
 
 
 def _make(request: HttpRequest) -> HttpResponse:
-    body = {name: forms.text(request, name) for name in ("plan", "region", "owner", "address", "public_key")}
+    body = {
+        name: forms.text(request, name)
+        for name in ("plan", "region", "owner", "address", "public_key")
+    }
     wanted: dict[str, Any] = {name: value for name, value in body.items() if value}
-    wanted |= {"units": forms.number(request, "units"), "duration": forms.number(request, "duration")}
+    wanted |= {
+        "units": forms.number(request, "units"),
+        "duration": forms.number(request, "duration"),
+    }
     wanted |= {name: request.POST.get(name) == "1" for name in ("random_ports", "paid")}
     order = call(request, "POST", "orders", body=wanted).data
     if order["secret"]:
         return _secret(request, order["id"], order["secret"])
-    return go(request, f"/orders/{order['id']}", _("The order was made. It can be used once it is paid."))
+    return go(
+        request, f"/orders/{order['id']}", _("The order was made. It can be used once it is paid.")
+    )
 
 
 def _secret(request: HttpRequest, pk: str, secret: str) -> HttpResponse:
@@ -110,9 +141,16 @@ def _context(request: HttpRequest, pk: str) -> dict[str, Any]:
     return {
         "order": order,
         "sells": rights.administers_everything(request),
-        "deployments": [{**row, "tone": STATES.get(row["state"], "idle")} for row in order["deployments"]],
+        "deployments": [
+            {**row, "tone": STATES.get(row["state"], "idle")} for row in order["deployments"]
+        ],
         "usage": usage,
-        "bars": gauges.bars([(f"{row['start']}: {row['cost']}", float(row["cost"])) for row in usage["items"][-120:]]),
+        "bars": gauges.bars(
+            [
+                (f"{row['start']}: {row['cost']}", float(row["cost"]))
+                for row in usage["items"][-120:]
+            ]
+        ),
         "rows": usage["items"][::-1][:48],
         "ledger": ledger["items"][::-1],
         "step": step,
@@ -126,7 +164,12 @@ def _context(request: HttpRequest, pk: str) -> dict[str, Any]:
 @signed_in
 def usage_file(request: HttpRequest, pk: str) -> HttpResponseBase:
     """Use and cost as CSV."""
-    response = call(request, "GET", f"orders/{pk}/usage", query={"step": request.GET.get("step", "hour"), "format": "csv"}).response
+    response = call(
+        request,
+        "GET",
+        f"orders/{pk}/usage",
+        query={"step": request.GET.get("step", "hour"), "format": "csv"},
+    ).response
     return response or HttpResponse(status=204)
 
 
@@ -136,9 +179,16 @@ def pay(request: HttpRequest, pk: str) -> HttpResponse:
     """Note a payment; the last one shows the secret."""
 
     def noted() -> HttpResponse:
-        body = {"amount": forms.text(request, "amount"), "reference": forms.text(request, "reference")}
+        body = {
+            "amount": forms.text(request, "amount"),
+            "reference": forms.text(request, "reference"),
+        }
         order = call(request, "POST", f"orders/{pk}/pay", body=body).data
-        return _secret(request, pk, order["secret"]) if order["secret"] else go(request, f"/orders/{pk}", _("The payment is noted."))
+        return (
+            _secret(request, pk, order["secret"])
+            if order["secret"]
+            else go(request, f"/orders/{pk}", _("The payment is noted."))
+        )
 
     return forms.shown(request, "console/order.html", _context(request, pk), noted)
 
@@ -150,7 +200,9 @@ def secret(request: HttpRequest, pk: str) -> HttpResponse:
     context = {
         "id": pk,
         "title": _("Give a new secret"),
-        "explains": _("Whoever has the old secret can no longer use the order. The new one is shown once."),
+        "explains": _(
+            "Whoever has the old secret can no longer use the order. The new one is shown once."
+        ),
         "button": _("Give a new secret"),
     }
 
@@ -172,7 +224,10 @@ def refund(request: HttpRequest, pk: str) -> HttpResponse:
         "id": pk,
         "title": _("Refund what was not used"),
         "explains": _("The order ends, and with it all that runs for it. This cannot be undone."),
-        "impact": [_("%(left)s goes back, as things are now") % {"left": left}, _("%(n)s deployment is taken away") % {"n": running}],
+        "impact": [
+            _("%(left)s goes back, as things are now") % {"left": left},
+            _("%(n)s deployment is taken away") % {"n": running},
+        ],
         "button": _("Refund"),
         "reference": True,
     }
@@ -180,6 +235,8 @@ def refund(request: HttpRequest, pk: str) -> HttpResponse:
     def refunded() -> HttpResponse:
         body = {"reference": forms.text(request, "reference")}
         data = forms.confirmed(request, "POST", f"orders/{pk}/refund", name=pk, body=body).data
-        return go(request, f"/orders/{pk}", _("%(amount)s goes back.") % {"amount": data["refunded"]})
+        return go(
+            request, f"/orders/{pk}", _("%(amount)s goes back.") % {"amount": data["refunded"]}
+        )
 
     return forms.shown(request, "console/order_act.html", context, refunded)

@@ -23,7 +23,9 @@ P = ParamSpec("P")
 THEMES = ("light", "dark")
 
 
-def signed_in(view: Callable[Concatenate[HttpRequest, P], HttpResponseBase]) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
+def signed_in(
+    view: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
     """A view for people who are signed in; others are sent to sign in and come back. What the API refuses becomes a page that says so."""
 
     @wraps(view)
@@ -44,7 +46,11 @@ def signed_in(view: Callable[Concatenate[HttpRequest, P], HttpResponseBase]) -> 
 
 
 def _to_sign_in(request: HttpRequest) -> HttpResponse:
-    here = request.get_full_path() if request.method == "GET" and not is_fragment(request) else _current(request)
+    here = (
+        request.get_full_path()
+        if request.method == "GET" and not is_fragment(request)
+        else _current(request)
+    )
     address = "/signin?" + urlencode({"next": here})
     if is_fragment(request):
         return HttpResponse(status=401, headers={"HX-Redirect": address})
@@ -59,10 +65,19 @@ def _current(request: HttpRequest) -> str:
 
 def is_fragment(request: HttpRequest) -> bool:
     """Whether a part of a page is wanted, not a whole one."""
-    return request.headers.get("HX-Request") == "true" and "HX-History-Restore-Request" not in request.headers
+    return (
+        request.headers.get("HX-Request") == "true"
+        and "HX-History-Restore-Request" not in request.headers
+    )
 
 
-def page(request: HttpRequest, template: str, context: Mapping[str, Any] | None = None, *, status: int = 200) -> HttpResponse:
+def page(
+    request: HttpRequest,
+    template: str,
+    context: Mapping[str, Any] | None = None,
+    *,
+    status: int = 200,
+) -> HttpResponse:
     """The rendered template: in the console's frame, or bare for htmx. `cluster_id` in the context says which cluster the frame shows.
 
     Templates begin with `{% extends layout %}` and fill the blocks title, content, head (scripts and styles of the page).
@@ -71,10 +86,24 @@ def page(request: HttpRequest, template: str, context: Mapping[str, Any] | None 
     given = dict(context or {})
     frame = {} if bare else navigation.frame(request, given.get("cluster_id"))
     nonce = secrets.token_urlsafe(16)
-    values = {"layout": "console/fragment.html" if bare else "console/base.html", "nonce": nonce, **preferences(request), **frame, **given}
-    response = sealed(request, HttpResponse(render_to_string(template, values, request), status=status), nonce)
+    values = {
+        "layout": "console/fragment.html" if bare else "console/base.html",
+        "nonce": nonce,
+        **preferences(request),
+        **frame,
+        **given,
+    }
+    response = sealed(
+        request, HttpResponse(render_to_string(template, values, request), status=status), nonce
+    )
     if frame.get("chosen_cluster") and given.get("cluster_id"):
-        response.set_cookie(navigation.LAST, str(given["cluster_id"]), samesite="Lax", secure=settings.SECURE_COOKIES, httponly=True)
+        response.set_cookie(
+            navigation.LAST,
+            str(given["cluster_id"]),
+            samesite="Lax",
+            secure=settings.SECURE_COOKIES,
+            httponly=True,
+        )
     return response
 
 
@@ -108,10 +137,19 @@ def _sockets(request: HttpRequest) -> str:
 
 def refusal(request: HttpRequest, refused: Refused) -> HttpResponse:
     """What the API refused: a page of its own, or a notice above the page that asked for a fragment."""
-    context = {"refused": refused, "hint": hints.of(refused.code, refused.details), "request_id": getattr(request, "id", "")}
+    context = {
+        "refused": refused,
+        "hint": hints.of(refused.code, refused.details),
+        "request_id": getattr(request, "id", ""),
+    }
     if not is_fragment(request):
         return page(request, "console/refused.html", context, status=refused.status)
-    response = sealed(request, HttpResponse(render_to_string("console/parts/refused.html", context, request), status=refused.status))
+    response = sealed(
+        request,
+        HttpResponse(
+            render_to_string("console/parts/refused.html", context, request), status=refused.status
+        ),
+    )
     response["HX-Retarget"], response["HX-Reswap"] = "#notices", "innerHTML"
     return response
 

@@ -22,7 +22,14 @@ def room(request: HttpRequest) -> HttpResponse:
 def _change(request: HttpRequest) -> HttpResponse:
     new = request.POST.get("new_password", "")
     if new != request.POST.get("again", ""):
-        raise Refused(1001, _("The two new passwords differ; nothing was changed."), {"field": "again"}, 400)
-    call(request, "POST", "/api/v1/auth/password", body={"password": request.POST.get("password", ""), "new_password": new})
+        raise Refused(
+            1001, _("The two new passwords differ; nothing was changed."), {"field": "again"}, 400
+        )
+    call(
+        request,
+        "POST",
+        "/api/v1/auth/password",
+        body={"password": request.POST.get("password", ""), "new_password": new},
+    )
     logout(request)
     return go(request, "/signin", _("The password is changed. Sign in with the new one."))

@@ -32,25 +32,47 @@ def columns(request: HttpRequest, cluster: int, plural: str) -> Sequence[Column]
     return (*own, tables.AGE) if own else tables.of(plural)
 
 
-def _named(request: HttpRequest, cluster: int, definition: str, version: str) -> list[dict[str, Any]]:
+def _named(
+    request: HttpRequest, cluster: int, definition: str, version: str
+) -> list[dict[str, Any]]:
     """The columns out of the definition, remembered by the session for a minute."""
     key = f"console-columns:{request.session.session_key}:{cluster}:{definition}:{version}"
     found: list[dict[str, Any]] | None = cache.get(key)
     if found is None:
         try:
-            item = call(request, "GET", f"customresourcedefinitions/{definition}", query={"cluster_id": cluster}).data
+            item = call(
+                request,
+                "GET",
+                f"customresourcedefinitions/{definition}",
+                query={"cluster_id": cluster},
+            ).data
         except Refused:
             item = {}
-        served = next((one for one in rows((item.get("spec") or {}).get("versions")) if one.get("name") == version), {})
+        served = next(
+            (
+                one
+                for one in rows((item.get("spec") or {}).get("versions"))
+                if one.get("name") == version
+            ),
+            {},
+        )
         named = rows(served.get("additionalPrinterColumns"))
-        found = [dict(one) for one in named if not one.get("priority") and one.get("jsonPath") != ".metadata.creationTimestamp"][:MOST]
+        found = [
+            dict(one)
+            for one in named
+            if not one.get("priority") and one.get("jsonPath") != ".metadata.creationTimestamp"
+        ][:MOST]
         cache.set(key, found, REMEMBERED)
     return found
 
 
 def _column(named: Mapping[str, Any]) -> Column:
     path, number = str(named.get("jsonPath", "")), named.get("type") in ("integer", "number")
-    return Column(cells.clean(named.get("name", "")), _cell(path, str(named.get("type"))), right=number or named.get("type") == "date")
+    return Column(
+        cells.clean(named.get("name", "")),
+        _cell(path, str(named.get("type"))),
+        right=number or named.get("type") == "date",
+    )
 
 
 def _cell(path: str, kind: str) -> Cell:
@@ -58,7 +80,9 @@ def _cell(path: str, kind: str) -> Cell:
         found = at(item, path)
         if kind == "date" and found:
             return cells.age(str(found[0]), sight.zone, sight.now)
-        return cells.code(", ".join(str(one).lower() if isinstance(one, bool) else str(one) for one in found))
+        return cells.code(
+            ", ".join(str(one).lower() if isinstance(one, bool) else str(one) for one in found)
+        )
 
     return shown
 
@@ -77,7 +101,11 @@ def at(item: Any, path: str) -> list[Any]:
 
 def _inside(item: Any, step: "re.Match[str]") -> list[Any]:
     if name := step["name"] or step["quoted"]:
-        return [item[name.replace("\\.", ".")]] if isinstance(item, Mapping) and name.replace("\\.", ".") in item else []
+        return (
+            [item[name.replace("\\.", ".")]]
+            if isinstance(item, Mapping) and name.replace("\\.", ".") in item
+            else []
+        )
     if not isinstance(item, list):
         return []
     if step["index"]:

@@ -41,7 +41,9 @@ class Group:
 Reader = Callable[[HttpRequest, Place, Object], Iterator[Group]]
 
 
-def _list(request: HttpRequest, place: Place, plural: str, path: str = "", **query: Any) -> tuple[list[Object], int]:
+def _list(
+    request: HttpRequest, place: Place, plural: str, path: str = "", **query: Any
+) -> tuple[list[Object], int]:
     """Objects of a kind in the place's namespace, and how many there are."""
     where = {"cluster_id": place.cluster, "namespace": place.namespace, "pageSize": MOST, **query}
     data = call(request, "GET", path or collection(plural), query=where).data
@@ -52,10 +54,24 @@ def _link(place: Place, plural: str, item: Object) -> Link:
     metadata = item.get("metadata") or {}
     name = str(metadata.get("name", ""))
     target = place.other(plural, name, str(metadata.get("namespace") or place.namespace))
-    return Link(navigation.kind_name(plural), name, target.address, *health.of(plural, item), str(metadata.get("creationTimestamp", "")))
+    return Link(
+        navigation.kind_name(plural),
+        name,
+        target.address,
+        *health.of(plural, item),
+        str(metadata.get("creationTimestamp", "")),
+    )
 
 
-def _found(request: HttpRequest, place: Place, plural: str, title: str | Promise, *, path: str = "", **query: Any) -> Iterator[Group]:
+def _found(
+    request: HttpRequest,
+    place: Place,
+    plural: str,
+    title: str | Promise,
+    *,
+    path: str = "",
+    **query: Any,
+) -> Iterator[Group]:
     """A group of what the API lists; nothing when there is nothing."""
     try:
         items, total = _list(request, place, plural, path, **query)
@@ -63,28 +79,44 @@ def _found(request: HttpRequest, place: Place, plural: str, title: str | Promise
         yield Group(title, problem=refused.message)
         return
     if items:
-        yield Group(title, [_link(place, plural, item) for item in items], more=max(total - len(items), 0))
+        yield Group(
+            title, [_link(place, plural, item) for item in items], more=max(total - len(items), 0)
+        )
 
 
 def _selector(labels: Any) -> str:
-    return ",".join(f"{key}={value}" for key, value in labels.items()) if isinstance(labels, Mapping) else ""
+    return (
+        ",".join(f"{key}={value}" for key, value in labels.items())
+        if isinstance(labels, Mapping)
+        else ""
+    )
 
 
-def _owned(request: HttpRequest, place: Place, plural: str, title: str | Promise, uid: str, selector: str) -> Iterator[Group]:
+def _owned(
+    request: HttpRequest, place: Place, plural: str, title: str | Promise, uid: str, selector: str
+) -> Iterator[Group]:
     """What the object controls, found by its selector and told by its uid."""
     try:
         items, _total = _list(request, place, plural, labelSelector=selector)
     except Refused as refused:
         yield Group(title, problem=refused.message)
         return
-    mine = [item for item in items if any(one.get("uid") == uid for one in rows(get(item, "metadata", "ownerReferences")))]
+    mine = [
+        item
+        for item in items
+        if any(one.get("uid") == uid for one in rows(get(item, "metadata", "ownerReferences")))
+    ]
     if mine:
         yield Group(title, [_link(place, plural, item) for item in mine])
 
 
 def _used(place: Place, title: str | Promise, wanted: list[tuple[str, str]]) -> Iterator[Group]:
     """What the object names, without looking whether it is there."""
-    links = [Link(navigation.kind_name(plural), name, place.other(plural, name).address) for plural, name in dict.fromkeys(wanted) if name]
+    links = [
+        Link(navigation.kind_name(plural), name, place.other(plural, name).address)
+        for plural, name in dict.fromkeys(wanted)
+        if name
+    ]
     if links:
         yield Group(title, links)
 
@@ -112,13 +144,20 @@ def _exposing(request: HttpRequest, place: Place, labels: Any) -> Iterator[Group
         items, _total = _list(request, place, "services", pageSize=500)
     except Refused:
         return
-    fitting = [item for item in items if (wanted := get(item, "spec", "selector")) and wanted.items() <= labels.items()]
+    fitting = [
+        item
+        for item in items
+        if (wanted := get(item, "spec", "selector")) and wanted.items() <= labels.items()
+    ]
     if fitting:
         yield Group(_("Reached through"), [_link(place, "services", item) for item in fitting])
 
 
 def _workload(request: HttpRequest, place: Place, item: Object) -> Iterator[Group]:
-    uid, selector = str(get(item, "metadata", "uid")), _selector(get(item, "spec", "selector", "matchLabels"))
+    uid, selector = (
+        str(get(item, "metadata", "uid")),
+        _selector(get(item, "spec", "selector", "matchLabels")),
+    )
     yield from _found(request, place, "pods", _("Pods"), path=f"{place.plural}/{place.name}/pods")
     if place.plural == "deployments":
         yield from _owned(request, place, "replicasets", _("ReplicaSets"), uid, selector)
@@ -128,7 +167,9 @@ def _workload(request: HttpRequest, place: Place, item: Object) -> Iterator[Grou
 
 def _replicaset(request: HttpRequest, place: Place, item: Object) -> Iterator[Group]:
     selector = _selector(get(item, "spec", "selector", "matchLabels"))
-    yield from _owned(request, place, "pods", _("Pods"), str(get(item, "metadata", "uid")), selector)
+    yield from _owned(
+        request, place, "pods", _("Pods"), str(get(item, "metadata", "uid")), selector
+    )
 
 
 def _cronjob(request: HttpRequest, place: Place, item: Object) -> Iterator[Group]:
@@ -154,12 +195,20 @@ def _service(request: HttpRequest, place: Place, item: Object) -> Iterator[Group
 
 
 def _backends(ingress: Object) -> set[str]:
-    paths = [one for rule in rows(get(ingress, "spec", "rules")) for one in rows(get(rule, "http", "paths"))]
-    return {str(get(one, "backend", "service", "name")) for one in paths} | {str(get(ingress, "spec", "defaultBackend", "service", "name"))}
+    paths = [
+        one
+        for rule in rows(get(ingress, "spec", "rules"))
+        for one in rows(get(rule, "http", "paths"))
+    ]
+    return {str(get(one, "backend", "service", "name")) for one in paths} | {
+        str(get(ingress, "spec", "defaultBackend", "service", "name"))
+    }
 
 
 def _node(request: HttpRequest, place: Place, item: Object) -> Iterator[Group]:
-    yield from _found(request, place, "pods", _("Pods"), namespace="", fieldSelector=f"spec.nodeName={place.name}")
+    yield from _found(
+        request, place, "pods", _("Pods"), namespace="", fieldSelector=f"spec.nodeName={place.name}"
+    )
 
 
 def _config(request: HttpRequest, place: Place, item: Object) -> Iterator[Group]:
@@ -169,13 +218,27 @@ def _config(request: HttpRequest, place: Place, item: Object) -> Iterator[Group]
     except Refused as refused:
         yield Group(_("Used by"), problem=refused.message)
         return
-    using = [one for one in items if (place.plural, place.name) in set(_mounted(get(one, "spec") or {}))]
+    using = [
+        one for one in items if (place.plural, place.name) in set(_mounted(get(one, "spec") or {}))
+    ]
     if using:
-        yield Group(_("Used by"), [_link(place, "pods", one) for one in using[:MOST]], more=max(len(using) - MOST, 0))
+        yield Group(
+            _("Used by"),
+            [_link(place, "pods", one) for one in using[:MOST]],
+            more=max(len(using) - MOST, 0),
+        )
 
 
 def _namespace(request: HttpRequest, place: Place, item: Object) -> Iterator[Group]:
-    for plural in ("deployments", "statefulsets", "daemonsets", "cronjobs", "services", "ingresses", "resourcequotas"):
+    for plural in (
+        "deployments",
+        "statefulsets",
+        "daemonsets",
+        "cronjobs",
+        "services",
+        "ingresses",
+        "resourcequotas",
+    ):
         yield from _found(request, place, plural, navigation.title(plural), namespace=place.name)
 
 

@@ -13,7 +13,8 @@ from console.gateway import call
 REMEMBERED = 5
 # Kinds outside namespaces, and who may do what: an admin's.
 FOR_ADMINS = frozenset(
-    {kind.plural for kind in KINDS.values() if not kind.namespaced} - {"namespaces"} | {"serviceaccounts", "roles", "rolebindings"}
+    {kind.plural for kind in KINDS.values() if not kind.namespaced} - {"namespaces"}
+    | {"serviceaccounts", "roles", "rolebindings"}
 )
 
 
@@ -34,7 +35,11 @@ def administers_everything(request: HttpRequest) -> bool:
 def may_change(request: HttpRequest, cluster: object, plural: str, namespace: str) -> bool:
     """Whether to offer the person changes of such an object."""
     found = me(request)
-    roles = {found["platform_role"]} | {one["role"] for one in _here(found, cluster) if one["namespace"] in (None, namespace or None)}
+    roles = {found["platform_role"]} | {
+        one["role"]
+        for one in _here(found, cluster)
+        if one["namespace"] in (None, namespace or None)
+    }
     return not roles.isdisjoint({"admin"} if plural in FOR_ADMINS else {"operator", "admin"})
 
 
@@ -55,8 +60,17 @@ def standing(request: HttpRequest, cluster: object = None) -> Standing:
     here = _here(found, cluster)
     whole = any(one["role"] == "admin" and not one["namespace"] for one in here)
     roles = {found["platform_role"], *(one["role"] for one in here)}
-    return Standing(platform, platform or whole, found["role"] == "admin", not roles.isdisjoint({"operator", "admin"}))
+    return Standing(
+        platform,
+        platform or whole,
+        found["role"] == "admin",
+        not roles.isdisjoint({"operator", "admin"}),
+    )
 
 
 def _here(found: Mapping[str, Any], cluster: object) -> list[Mapping[str, Any]]:
-    return [one for one in found["grants"] if cluster is not None and str(one["cluster_id"]) == str(cluster)]
+    return [
+        one
+        for one in found["grants"]
+        if cluster is not None and str(one["cluster_id"]) == str(cluster)
+    ]

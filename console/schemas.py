@@ -61,7 +61,10 @@ class _Checker:
             if "$ref" in schema:
                 schema = self._definitions.get(str(schema["$ref"]).removeprefix(REFERENCE)) or {}
             elif isinstance(schema.get("allOf"), list) and len(schema["allOf"]) == 1:
-                schema = {**{key: value for key, value in schema.items() if key != "allOf"}, **self._resolved(schema["allOf"][0])}
+                schema = {
+                    **{key: value for key, value in schema.items() if key != "allOf"},
+                    **self._resolved(schema["allOf"][0]),
+                }
             else:
                 return schema
         return {}
@@ -73,7 +76,9 @@ class _Checker:
             return
         wanted = str(schema.get("type") or ("object" if "properties" in schema else ""))
         if wanted in TYPES and not _fits(value, wanted):
-            yield Fault(path, _("{path} must be {wanted}").format(path=written(path), wanted=WORDS[wanted]))
+            yield Fault(
+                path, _("{path} must be {wanted}").format(path=written(path), wanted=WORDS[wanted])
+            )
         elif isinstance(value, dict):
             yield from self._mapping(value, schema, path)
         elif isinstance(value, list):
@@ -81,24 +86,37 @@ class _Checker:
                 yield from self.check(item, schema.get("items") or {}, (*path, place))
         elif schema.get("enum") and value not in schema["enum"]:
             allowed = ", ".join(str(one) for one in schema["enum"])
-            yield Fault(path, _("{path} must be one of {allowed}").format(path=written(path), allowed=allowed))
+            yield Fault(
+                path,
+                _("{path} must be one of {allowed}").format(path=written(path), allowed=allowed),
+            )
 
     @staticmethod
     def _is_open(schema: Mapping[str, Any]) -> bool:
         """Whether the schema says too little, or too much, to judge by."""
         alternatives = any(word in schema for word in ("oneOf", "anyOf", "not"))
-        return alternatives or bool(schema.get("x-kubernetes-int-or-string") or schema.get("format") == "int-or-string")
+        return alternatives or bool(
+            schema.get("x-kubernetes-int-or-string") or schema.get("format") == "int-or-string"
+        )
 
-    def _mapping(self, value: Mapping[str, Any], schema: Mapping[str, Any], path: Path) -> Iterator[Fault]:
+    def _mapping(
+        self, value: Mapping[str, Any], schema: Mapping[str, Any], path: Path
+    ) -> Iterator[Fault]:
         properties, others = schema.get("properties") or {}, schema.get("additionalProperties")
-        closed = bool(properties) and not others and not schema.get("x-kubernetes-preserve-unknown-fields")
+        closed = (
+            bool(properties)
+            and not others
+            and not schema.get("x-kubernetes-preserve-unknown-fields")
+        )
         for key, item in value.items():
             if key in properties:
                 yield from self.check(item, properties[key], (*path, key))
             elif isinstance(others, Mapping):
                 yield from self.check(item, others, (*path, key))
             elif closed:
-                yield Fault((*path, key), _("There is no field {path}.").format(path=written((*path, key))))
+                yield Fault(
+                    (*path, key), _("There is no field {path}.").format(path=written((*path, key)))
+                )
         yield from (_lacking(path, name) for name in _required(schema) if value.get(name) is None)
 
 

@@ -24,7 +24,9 @@ YEAR = 365 * 86400
 def destination(request: HttpRequest) -> str:
     """Where `next` leads, as long as it stays on this host."""
     wanted = request.POST.get("next") or request.GET.get("next") or "/"
-    safe = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
+    safe = url_has_allowed_host_and_scheme(
+        wanted, {request.get_host()}, require_https=request.is_secure()
+    )
     return wanted if safe else "/"
 
 
@@ -90,12 +92,16 @@ def prefer(request: HttpRequest) -> HttpResponse:
     for name, allowed in {"theme": THEMES, "language": tuple(dict(settings.LANGUAGES))}.items():
         value = request.POST.get(name)
         if value in allowed:
-            response.set_cookie(name, value, max_age=YEAR, samesite="Lax", secure=settings.SECURE_COOKIES)
+            response.set_cookie(
+                name, value, max_age=YEAR, samesite="Lax", secure=settings.SECURE_COOKIES
+            )
         elif value == "":
             response.delete_cookie(name)
     zone = request.POST.get("zone", "")
     if zone and _is_zone(zone):
-        response.set_cookie("zone", zone, max_age=YEAR, samesite="Lax", secure=settings.SECURE_COOKIES)
+        response.set_cookie(
+            "zone", zone, max_age=YEAR, samesite="Lax", secure=settings.SECURE_COOKIES
+        )
     return response
 
 

@@ -14,7 +14,12 @@ from console.pages import page, signed_in
 
 BASE = "/bcsapi/v4/storage/"
 SIZE = 50
-FAMILIES = {"events": _("Events"), "alarms": _("Alarms"), "metrics": _("Metrics"), "hosts": _("Hosts")}
+FAMILIES = {
+    "events": _("Events"),
+    "alarms": _("Alarms"),
+    "metrics": _("Metrics"),
+    "hosts": _("Hosts"),
+}
 
 
 def ask(request: HttpRequest, path: str, **query: Any) -> tuple[list[dict[str, Any]], int | None]:
@@ -37,7 +42,9 @@ def room(request: HttpRequest) -> HttpResponse:
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in held["clusters"]}
     for one in held["types"]:
         found[one["cluster"]].append(one)
-    return page(request, "console/store.html", {"held": found.items(), "families": FAMILIES.items()})
+    return page(
+        request, "console/store.html", {"held": found.items(), "families": FAMILIES.items()}
+    )
 
 
 @require_GET
@@ -46,7 +53,13 @@ def documents(request: HttpRequest, name: str, kind: str) -> HttpResponse:
     """The documents of one type, oldest first."""
     offset = forms.whole(request, "offset")
     fields = "resourceName,namespace,createTime,updateTime"
-    found, _total = ask(request, f"k8s/dynamic/all_resources/clusters/{name}/{kind}", offset=offset, limit=SIZE + 1, field=fields)
+    found, _total = ask(
+        request,
+        f"k8s/dynamic/all_resources/clusters/{name}/{kind}",
+        offset=offset,
+        limit=SIZE + 1,
+        field=fields,
+    )
     context = {
         "store_cluster": name,
         "type": kind,
@@ -60,14 +73,20 @@ def documents(request: HttpRequest, name: str, kind: str) -> HttpResponse:
 
 @require_GET
 @signed_in
-def document(request: HttpRequest, name: str, kind: str, namespace: str, resource: str) -> HttpResponse:
+def document(
+    request: HttpRequest, name: str, kind: str, namespace: str, resource: str
+) -> HttpResponse:
     """One document as it is stored, in the words of bcs-storage."""
     place = f"cluster_resources/clusters/{name}/{kind}/{resource}"
     if namespace != "-":
         place = f"namespace_resources/clusters/{name}/namespaces/{namespace}/{kind}/{resource}"
     found, _total = ask(request, f"k8s/dynamic/{place}")
     text = cells.clean(diffs.as_yaml(found[0])) if found else ""
-    return page(request, "console/store_document.html", {"store_cluster": name, "type": kind, "name": resource, "text": text})
+    return page(
+        request,
+        "console/store_document.html",
+        {"store_cluster": name, "type": kind, "name": resource, "text": text},
+    )
 
 
 @require_GET
@@ -78,10 +97,23 @@ def family(request: HttpRequest, name: str) -> HttpResponse:
     offset = forms.whole(request, "offset")
     held = call(request, "GET", "store").data["clusters"]
     cluster = cluster or (held[0] if held else "")
-    context: dict[str, Any] = {"family": name, "family_title": FAMILIES.get(name, name), "held": held, "chosen": cluster, "documents": []}
+    context: dict[str, Any] = {
+        "family": name,
+        "family_title": FAMILIES.get(name, name),
+        "held": held,
+        "chosen": cluster,
+        "documents": [],
+    }
     if cluster:
         found, total = _family(request, name, cluster, offset)
-        rows = [{"text": cells.clean(diffs.as_yaml(one)), "head": cells.clean(_head(one)), "at": _when(one)} for one in found[:SIZE]]
+        rows = [
+            {
+                "text": cells.clean(diffs.as_yaml(one)),
+                "head": cells.clean(_head(one)),
+                "at": _when(one),
+            }
+            for one in found[:SIZE]
+        ]
         rest = urlencode({"cluster": cluster})
         following = offset + SIZE if (total or 0) > offset + SIZE else None
         context |= {
@@ -94,7 +126,9 @@ def family(request: HttpRequest, name: str) -> HttpResponse:
     return page(request, "console/store_family.html", context)
 
 
-def _family(request: HttpRequest, name: str, cluster: str, offset: int) -> tuple[list[dict[str, Any]], int | None]:
+def _family(
+    request: HttpRequest, name: str, cluster: str, offset: int
+) -> tuple[list[dict[str, Any]], int | None]:
     match name:
         case "events" | "alarms":
             return ask(request, name, clusterId=cluster, offset=offset, length=SIZE)
@@ -107,10 +141,18 @@ def _family(request: HttpRequest, name: str, cluster: str, offset: int) -> tuple
 
 def _head(one: dict[str, Any]) -> str:
     """What tells documents apart at a glance."""
-    parts = [one.get(key) for key in ("kind", "type", "module", "namespace", "name", "ip", "describe", "message")]
+    parts = [
+        one.get(key)
+        for key in ("kind", "type", "module", "namespace", "name", "ip", "describe", "message")
+    ]
     return " · ".join(str(part) for part in parts if part)[:200]
 
 
 def _when(one: dict[str, Any]) -> str:
-    found = one.get("eventTime") or one.get("receivedTime") or one.get("updateTime") or one.get("createTime")
+    found = (
+        one.get("eventTime")
+        or one.get("receivedTime")
+        or one.get("updateTime")
+        or one.get("createTime")
+    )
     return str(found or "")

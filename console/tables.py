@@ -64,7 +64,9 @@ class Wish:
         """The same table with something changed; what is default is left out of the address."""
         values = {name: getattr(self, name) for name in KEPT} | {"page": 1} | changes
         shown = {
-            name: value for name, value in values.items() if value not in ("", None) and (name, value) not in (("page", 1), ("size", 50))
+            name: value
+            for name, value in values.items()
+            if value not in ("", None) and (name, value) not in (("page", 1), ("size", 50))
         }
         return self.address + (f"?{urlencode(shown)}" if shown else "")
 
@@ -96,7 +98,11 @@ def api_path(plural: str) -> str:
 
 def is_namespaced(plural: str, items: Sequence[Object] = ()) -> bool:
     """Whether objects of the kind live in namespaces; of custom kinds the objects themselves tell."""
-    return KINDS[plural].namespaced if plural in KINDS else not items or bool(get(items[0], "metadata", "namespace"))
+    return (
+        KINDS[plural].namespaced
+        if plural in KINDS
+        else not items or bool(get(items[0], "metadata", "namespace"))
+    )
 
 
 @require_GET
@@ -109,7 +115,16 @@ def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
     except Refused as refused:
         if refused.code != 1001:
             raise
-        return _shown(request, wish, {"problem": refused.message, "rows": "", "total": 0, "heads": _heads(wish, columns.of(plural), True)})
+        return _shown(
+            request,
+            wish,
+            {
+                "problem": refused.message,
+                "rows": "",
+                "total": 0,
+                "heads": _heads(wish, columns.of(plural), True),
+            },
+        )
     items, total = answer.data["items"], answer.data["total"]
     mark = _mark(request, wish, items, total)
     if request.headers.get("If-None-Match") == mark:
@@ -134,7 +149,10 @@ def _query(wish: Wish) -> dict[str, Any]:
 
 def _mark(request: HttpRequest, wish: Wish, items: Sequence[Object], total: int) -> str:
     """Changes exactly when a row came, went or changed."""
-    versions = [f"{get(item, 'metadata', 'uid')}:{get(item, 'metadata', 'resourceVersion')}" for item in items]
+    versions = [
+        f"{get(item, 'metadata', 'uid')}:{get(item, 'metadata', 'resourceVersion')}"
+        for item in items
+    ]
     seen = "\n".join([str(wish), str(total), request.LANGUAGE_CODE, *versions])
     return f'"{hashlib.sha256(seen.encode()).hexdigest()[:32]}"'
 
@@ -148,13 +166,19 @@ def _shown(request: HttpRequest, wish: Wish, found: Mapping[str, Any]) -> HttpRe
         "kind": navigation.kind_name(wish.plural),
     }
     part = is_fragment(request) and request.headers.get("HX-Target") == "table"
-    return page(request, "console/parts/table.html" if part else "console/table.html", {**context, **found})
+    return page(
+        request, "console/parts/table.html" if part else "console/table.html", {**context, **found}
+    )
 
 
 def _table(request: HttpRequest, wish: Wish, items: Sequence[Object], total: int) -> dict[str, Any]:
     sight = Sight(f"/clusters/{wish.cluster}", cells.zone_of(request), datetime.now(UTC))
     namespaced = is_namespaced(wish.plural, items)
-    shown = columns.of(wish.plural) if wish.plural in KINDS else printed.columns(request, wish.cluster, wish.plural)
+    shown = (
+        columns.of(wish.plural)
+        if wish.plural in KINDS
+        else printed.columns(request, wish.cluster, wish.plural)
+    )
     last = max((total + wish.size - 1) // wish.size, 1)
     return {
         "heads": _heads(wish, shown, namespaced),
@@ -173,8 +197,14 @@ def _table(request: HttpRequest, wish: Wish, items: Sequence[Object], total: int
 
 def _labels(items: Sequence[Object]) -> str:
     """The labels of what is shown, as options to choose from."""
-    found = {f"{key}={value}" for item in items for key, value in (get(item, "metadata", "labels") or {}).items()}
-    return cells.safe("".join(f'<option value="{cells.escaped(label)}">' for label in sorted(found)[:MOST_LABELS]))
+    found = {
+        f"{key}={value}"
+        for item in items
+        for key, value in (get(item, "metadata", "labels") or {}).items()
+    }
+    return cells.safe(
+        "".join(f'<option value="{cells.escaped(label)}">' for label in sorted(found)[:MOST_LABELS])
+    )
 
 
 def _heads(wish: Wish, shown: Sequence[Column], namespaced: bool) -> str:
@@ -192,26 +222,42 @@ def _head(wish: Wish, column: Column) -> str:
         return f"{opening}>{title}</th>"
     direction = {column.sort: "ascending", f"-{column.sort}": "descending"}.get(wish.sort, "")
     # The first press sorts times and numbers with the most telling end up.
-    wanted = column.sort if direction == "descending" or (not direction and column.sort not in TELLING) else f"-{column.sort}"
+    wanted = (
+        column.sort
+        if direction == "descending" or (not direction and column.sort not in TELLING)
+        else f"-{column.sort}"
+    )
     link = html.escape(wish.link(sort=wanted))
     told = f' aria-sort="{direction}"' if direction else ""
     return f'{opening}{told}><a href="{link}" hx-get="{link}">{title}</a></th>'
 
 
 def _style(column: Column) -> str:
-    return " ".join(name for name, wanted in (("wide", column.wide), ("right", column.right)) if wanted)
+    return " ".join(
+        name for name, wanted in (("wide", column.wide), ("right", column.right)) if wanted
+    )
 
 
-def _rows(plural: str, items: Sequence[Object], shown: Sequence[Column], sight: Sight, namespaced: bool) -> str:
+def _rows(
+    plural: str, items: Sequence[Object], shown: Sequence[Column], sight: Sight, namespaced: bool
+) -> str:
     """All rows; each has a key and a version, so that the page's script changes only rows that changed."""
     base = f"{sight.base}/{cells.part(plural)}/"
-    opened = [(f'<td class="{style}">' if (style := _style(column)) else "<td>", column.cell) for column in shown]
+    opened = [
+        (f'<td class="{style}">' if (style := _style(column)) else "<td>", column.cell)
+        for column in shown
+    ]
     return cells.safe("".join(_row(base, item, opened, sight, namespaced) for item in items))
 
 
-def _row(base: str, item: Object, opened: Sequence[tuple[str, Cell]], sight: Sight, namespaced: bool) -> str:
+def _row(
+    base: str, item: Object, opened: Sequence[tuple[str, Cell]], sight: Sight, namespaced: bool
+) -> str:
     metadata = item.get("metadata") or {}
-    name, space = cells.escaped(metadata.get("name", "")), cells.escaped(metadata.get("namespace", ""))
+    name, space = (
+        cells.escaped(metadata.get("name", "")),
+        cells.escaped(metadata.get("namespace", "")),
+    )
     address = f"{base}{cells.part(metadata.get('namespace', '')) if namespaced else '-'}/{cells.part(metadata.get('name', ''))}"
     key = f"{space}/{name}" if namespaced else name
     rest = "".join([f"{opening}{cell(item, sight)}</td>" for opening, cell in opened])
@@ -219,7 +265,11 @@ def _row(base: str, item: Object, opened: Sequence[tuple[str, Cell]], sight: Sig
         f'<tr data-row="{key}" data-version="{cells.escaped(metadata.get("resourceVersion", ""))}">'
         f'<td class="pick"><input type="checkbox" name="row" value="{key}" aria-label="{key}"></td>'
         f'<th scope="row"><a href="{address}">{name}</a>'
-        + (f'<small class="only-narrow">{space}</small></th><td class="space">{space}</td>' if namespaced else "</th>")
+        + (
+            f'<small class="only-narrow">{space}</small></th><td class="space">{space}</td>'
+            if namespaced
+            else "</th>"
+        )
         + f"{rest}</tr>"
     )
 
@@ -230,4 +280,8 @@ def namespaces(request: HttpRequest, cluster: int) -> HttpResponse:
     """The options of a namespace picker."""
     found = call(request, "GET", f"clusters/{cluster}/namespaces").data["namespaces"]
     names = [one["metadata"]["name"] for one in found]
-    return page(request, "console/parts/namespaces.html", {"names": names, "chosen": request.GET.get("chosen", "")})
+    return page(
+        request,
+        "console/parts/namespaces.html",
+        {"names": names, "chosen": request.GET.get("chosen", "")},
+    )

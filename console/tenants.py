@@ -45,12 +45,23 @@ def listed(request: HttpRequest) -> HttpResponse:
     """The tenants of a cluster, each with its quotas as bars."""
     cluster, keyword = chosen_cluster(request), request.GET.get("keyword", "")
     number = forms.whole(request, "page", least=1)
-    context: dict[str, Any] = {"cluster_id": cluster, "keyword": keyword, "chosen": cluster, "page_number": number}
+    context: dict[str, Any] = {
+        "cluster_id": cluster,
+        "keyword": keyword,
+        "chosen": cluster,
+        "page_number": number,
+    }
     if cluster is not None:
         query = {"cluster_id": cluster, "keyword": keyword, "page": number, "pageSize": SIZE}
         data = call(request, "GET", "tenants", query=query).data
-        context["tenants"] = [{**one, "gauges": gauges.of_usage(one["usage"])[:4]} for one in data["items"]]
-        context |= {"total": data["total"], "next": number + 1 if number * SIZE < data["total"] else 0, "previous": number - 1}
+        context["tenants"] = [
+            {**one, "gauges": gauges.of_usage(one["usage"])[:4]} for one in data["items"]
+        ]
+        context |= {
+            "total": data["total"],
+            "next": number + 1 if number * SIZE < data["total"] else 0,
+            "previous": number - 1,
+        }
     return page(request, "console/tenants.html", context)
 
 
@@ -74,13 +85,18 @@ def new(request: HttpRequest) -> HttpResponse:
 def names(request: HttpRequest) -> list[str]:
     """The names of people to choose from; none for who may not see them."""
     try:
-        return [one["username"] for one in call(request, "GET", "users", query={"pageSize": 500}).data["items"]]
+        return [
+            one["username"]
+            for one in call(request, "GET", "users", query={"pageSize": 500}).data["items"]
+        ]
     except Refused:
         return []
 
 
 def _hard(request: HttpRequest, prefix: str = "hard.") -> dict[str, str]:
-    return {name: value for name in gauges.RESOURCES if (value := forms.text(request, prefix + name))}
+    return {
+        name: value for name in gauges.RESOURCES if (value := forms.text(request, prefix + name))
+    }
 
 
 def _make(request: HttpRequest) -> HttpResponse:
@@ -102,7 +118,9 @@ def _make(request: HttpRequest) -> HttpResponse:
     if security := forms.text(request, "pod_security"):
         body["pod_security"] = security
     call(request, "POST", "tenants", body=body)
-    return go(request, f"/tenants/{cluster}/{part(name)}", _("Tenant %(name)s was made.") % {"name": name})
+    return go(
+        request, f"/tenants/{cluster}/{part(name)}", _("Tenant %(name)s was made.") % {"name": name}
+    )
 
 
 @require_GET
@@ -120,10 +138,20 @@ def _context(request: HttpRequest, cluster: int, name: str) -> dict[str, Any]:
         "tenant": tenant,
         "gauges": gauges.of_usage(usage["now"], usage["samples"]),
         "quotas": [
-            {**quota, "fields": [(key, title, quota["hard"][key]) for key, (title, _u) in gauges.RESOURCES.items()]}
+            {
+                **quota,
+                "fields": [
+                    (key, title, quota["hard"][key])
+                    for key, (title, _u) in gauges.RESOURCES.items()
+                ],
+            }
             for quota in tenant["quotas"]
         ],
-        "options": [(title, tenant["options"][name]) for name, title in OPTIONS.items() if tenant["options"].get(name)],
+        "options": [
+            (title, tenant["options"][name])
+            for name, title in OPTIONS.items()
+            if tenant["options"].get(name)
+        ],
         "roles": ROLES,
         "people": names(request),
     }
@@ -136,7 +164,11 @@ def change(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
 
     def save() -> HttpResponse:
         body: dict[str, Any] = {"cluster_id": cluster}
-        body |= {field: forms.text(request, field) for field in ("contact", "description") if field in request.POST}
+        body |= {
+            field: forms.text(request, field)
+            for field in ("contact", "description")
+            if field in request.POST
+        }
         if request.POST.get("quota"):
             body["quotas"] = [{"name": forms.text(request, "quota"), "hard": _hard(request)}]
         call(request, "PUT", f"tenants/{name}", body=body)
@@ -153,7 +185,9 @@ def members(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
     def save() -> HttpResponse:
         address = f"/tenants/{cluster}/{part(name)}"
         if leaver := request.POST.get("remove", ""):
-            call(request, "DELETE", f"tenants/{name}/members/{leaver}", query={"cluster_id": cluster})
+            call(
+                request, "DELETE", f"tenants/{name}/members/{leaver}", query={"cluster_id": cluster}
+            )
             return go(request, address, _("%(name)s is no member any more.") % {"name": leaver})
         member = forms.text(request, "username")
         body = {"cluster_id": cluster, "username": member, "role": forms.text(request, "role")}
@@ -167,12 +201,25 @@ def members(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
 @signed_in
 def delete(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
     """What goes with a tenant, and deleting it."""
-    forecast = call(request, "DELETE", f"namespaces/{name}", query={"cluster_id": cluster, "dry_run": True}).data
-    context = {"cluster_id": cluster, "name": name, "impact": forecast["impact"], "protected": forecast["protected"]}
+    forecast = call(
+        request, "DELETE", f"namespaces/{name}", query={"cluster_id": cluster, "dry_run": True}
+    ).data
+    context = {
+        "cluster_id": cluster,
+        "name": name,
+        "impact": forecast["impact"],
+        "protected": forecast["protected"],
+    }
 
     def gone() -> HttpResponse:
-        forms.confirmed(request, "DELETE", f"tenants/{name}", name=name, query={"cluster_id": cluster})
-        return go(request, f"/tenants?cluster_id={cluster}", _("Tenant %(name)s is being deleted.") % {"name": name})
+        forms.confirmed(
+            request, "DELETE", f"tenants/{name}", name=name, query={"cluster_id": cluster}
+        )
+        return go(
+            request,
+            f"/tenants?cluster_id={cluster}",
+            _("Tenant %(name)s is being deleted.") % {"name": name},
+        )
 
     return forms.shown(request, "console/tenant_delete.html", context, gone)
 
@@ -186,9 +233,18 @@ def plans(request: HttpRequest) -> HttpResponse:
     def save() -> HttpResponse:
         if gone := request.POST.get("remove", ""):
             call(request, "DELETE", f"plans/{gone}")
-            return go(request, "/tenants/plans", _("Plan %(name)s is deleted; tenants made from it keep their quotas.") % {"name": gone})
+            return go(
+                request,
+                "/tenants/plans",
+                _("Plan %(name)s is deleted; tenants made from it keep their quotas.")
+                % {"name": gone},
+            )
         name = forms.text(request, "name")
-        body = {"name": name, "description": forms.text(request, "description"), "hard": _hard(request)}
+        body = {
+            "name": name,
+            "description": forms.text(request, "description"),
+            "hard": _hard(request),
+        }
         call(request, "POST", "plans", body=body)
         return go(request, "/tenants/plans", _("Plan %(name)s was made.") % {"name": name})
 

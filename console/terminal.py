@@ -21,15 +21,24 @@ def containers(place: Place, item: Object) -> list[str]:
     if place.plural != "pods":
         return []
     running = {
-        one.get("name") for _group, statuses in GROUPS for one in rows(get(item, "status", statuses)) if get(one, "state", "running")
+        one.get("name")
+        for _group, statuses in GROUPS
+        for one in rows(get(item, "status", statuses))
+        if get(one, "state", "running")
     }
-    names = [str(one.get("name", "")) for group, _statuses in GROUPS for one in rows(get(item, "spec", group))]
+    names = [
+        str(one.get("name", ""))
+        for group, _statuses in GROUPS
+        for one in rows(get(item, "spec", group))
+    ]
     return [name for name in names if name in running]
 
 
 @require_GET
 @signed_in
-def show(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def show(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """The page; its script opens the socket, on a node only after a press on a button, for that makes a privileged pod."""
     place = at(cluster, plural, namespace, name)
     if plural not in objects.SHELLS:
@@ -44,7 +53,12 @@ def show(request: HttpRequest, cluster: int, plural: str, namespace: str, name: 
         "shells": SHELLS,
         "on_node": plural == "nodes",
         "can_open": plural == "nodes" or bool(found),
-        "config": {"ticket": f"{place.address}/terminal/ticket", "ask": plural == "nodes", "container": chosen, "texts": _texts()},
+        "config": {
+            "ticket": f"{place.address}/terminal/ticket",
+            "ask": plural == "nodes",
+            "container": chosen,
+            "texts": _texts(),
+        },
     }
     return with_styles(page(request, "console/terminal.html", context))
 
@@ -76,8 +90,14 @@ def _texts() -> dict[str, str]:
 
 @require_POST
 @for_scripts
-def ticket(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def ticket(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """A ticket for a shell, made through the API by the person of the session."""
     place, wanted = at(cluster, plural, namespace, name), sent(request)
     body = {key: wanted[key] for key in OPTIONS if wanted.get(key) not in (None, "")}
-    return answered(call(request, "POST", f"{plural}/{quoted(name)}/terminal", body={**place.query, **body}).data)
+    return answered(
+        call(
+            request, "POST", f"{plural}/{quoted(name)}/terminal", body={**place.query, **body}
+        ).data
+    )

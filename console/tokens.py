@@ -35,9 +35,15 @@ def room(request: HttpRequest) -> HttpResponse:
     """The tokens, the form for another, and revoking one."""
     now = datetime.now(UTC)
     found = [
-        {**one, "expired": bool((end := parsed(one["expires_at"])) and end <= now)} for one in call(request, "GET", PATH).data["items"]
+        {**one, "expired": bool((end := parsed(one["expires_at"])) and end <= now)}
+        for one in call(request, "GET", PATH).data["items"]
     ]
-    return forms.shown(request, "console/tokens.html", {"tokens": found, "scopes": SCOPES.items()}, lambda: _act(request))
+    return forms.shown(
+        request,
+        "console/tokens.html",
+        {"tokens": found, "scopes": SCOPES.items()},
+        lambda: _act(request),
+    )
 
 
 def _act(request: HttpRequest) -> HttpResponse:

@@ -16,7 +16,15 @@ from console.gateway import call
 from console.pages import missing, page, signed_in
 from console.places import Place, at
 
-COLUMNS = {"entry": 0, "service": 1, "workload": 2, "pod": 4, "configuration": 4, "storage": 4, "node": 5}
+COLUMNS = {
+    "entry": 0,
+    "service": 1,
+    "workload": 2,
+    "pod": 4,
+    "configuration": 4,
+    "storage": 4,
+    "node": 5,
+}
 # A CronJob's Jobs stand to its right; what claims are bound to, beside the nodes.
 JOBS, BOUND = 3, 5
 RELATIONS: Mapping[str, str | Promise] = {
@@ -39,14 +47,20 @@ LETTERS = 26
 
 @require_GET
 @signed_in
-def show(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> HttpResponse:
+def show(
+    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+) -> HttpResponse:
     """The graph around one object; of a namespace, everything in it."""
     if plural not in objects.DRAWN:
         return missing(request)
     place = at(cluster, plural, namespace, name)
     context = objects.frame(request, place, "topology")
     whole = plural == "namespaces"
-    about = {"namespace": name} if whole else {"namespace": place.namespace, "kind": plural, "name": name}
+    about = (
+        {"namespace": name}
+        if whole
+        else {"namespace": place.namespace, "kind": plural, "name": name}
+    )
     found = call(request, "GET", "topology", query={"cluster_id": cluster, **about}).data
     return page(request, "console/topology.html", context | picture(place, found))
 
@@ -56,16 +70,31 @@ def picture(place: Place, found: Mapping[str, Any]) -> dict[str, Any]:
     vertices = {one["id"]: {**one, **_state(one)} for one in found["nodes"]}
     edges = [(one["from"], one["to"], one["relation"]) for one in found["edges"]]
     shown, folded = _folded(vertices, edges)
-    lines = [(source, target) for source, target, _relation in edges if source in shown and target in shown]
+    lines = [
+        (source, target)
+        for source, target, _relation in edges
+        if source in shown and target in shown
+    ]
     lines += [(owner, key) for key, (owner, _count) in folded.items()]
-    columns = {one: _column(vertex, edges) for one, vertex in shown.items()} | dict.fromkeys(folded, COLUMNS["pod"])
+    columns = {one: _column(vertex, edges) for one, vertex in shown.items()} | dict.fromkeys(
+        folded, COLUMNS["pod"]
+    )
     graph = drawn(columns, lines) if len(columns) <= MOST_DRAWN else drawn({}, [])
-    told = {(source, target): str(RELATIONS.get(relation, relation)) for source, target, relation in edges}
+    told = {
+        (source, target): str(RELATIONS.get(relation, relation))
+        for source, target, relation in edges
+    }
     return {
         "graph": graph,
         "boxes": _boxes(place, graph, vertices, folded),
-        "lines": [(line, told.get((line.source, line.target), str(RELATIONS["owns"]))) for line in graph.lines],
-        "sentences": [(_said(place, vertices[one]), told[one, other], _said(place, vertices[other])) for one, other, _relation in edges],
+        "lines": [
+            (line, told.get((line.source, line.target), str(RELATIONS["owns"])))
+            for line in graph.lines
+        ],
+        "sentences": [
+            (_said(place, vertices[one]), told[one, other], _said(place, vertices[other]))
+            for one, other, _relation in edges
+        ],
         "too_many": len(columns) > MOST_DRAWN,
         "nothing": not vertices,
         "truncated": found["truncated"],
@@ -97,7 +126,11 @@ def _folded(vertices: Vertices, edges: list[tuple[str, str, str]]) -> tuple[Vert
             hidden |= set(found[MOST_PODS - 1 :])
             folded[f"more/{owner}"] = (owner, len(found) - MOST_PODS + 1)
     kept = {one: vertex for one, vertex in vertices.items() if one not in hidden}
-    used = {target for source, target, relation in edges if source in kept and relation in ("runs on", "mounts")}
+    used = {
+        target
+        for source, target, relation in edges
+        if source in kept and relation in ("runs on", "mounts")
+    }
     # A node or claim of hidden pods only would stand there without a line.
     lonely = {one for one, vertex in kept.items() if vertex["layer"] == "node" and one not in used}
     return {one: vertex for one, vertex in kept.items() if one not in lonely}, folded
@@ -106,7 +139,9 @@ def _folded(vertices: Vertices, edges: list[tuple[str, str, str]]) -> tuple[Vert
 def _column(vertex: Mapping[str, Any], edges: list[tuple[str, str, str]]) -> int:
     if vertex["plural"] == "persistentvolumes":
         return BOUND
-    if vertex["plural"] == "jobs" and any(target == vertex["id"] and relation == "owns" for _source, target, relation in edges):
+    if vertex["plural"] == "jobs" and any(
+        target == vertex["id"] and relation == "owns" for _source, target, relation in edges
+    ):
         return JOBS
     return COLUMNS[vertex["layer"]]
 
@@ -117,8 +152,17 @@ def _boxes(place: Place, graph: Drawing, vertices: Vertices, folded: Folds) -> l
         if one in folded:
             owner, count = folded[one]
             name = _("and {count} more pods").format(count=count)
-            shown = {"kind": "", "name": name, "short": name, "word": "", "tone": "idle", "style": "more"}
-            found.append({"box": box, "id": one, "address": _place(place, vertices[owner]).address, **shown})
+            shown = {
+                "kind": "",
+                "name": name,
+                "short": name,
+                "word": "",
+                "tone": "idle",
+                "style": "more",
+            }
+            found.append(
+                {"box": box, "id": one, "address": _place(place, vertices[owner]).address, **shown}
+            )
             continue
         vertex = vertices[one]
         name = clean(vertex["name"])
@@ -149,4 +193,10 @@ def _place(place: Place, vertex: Mapping[str, Any]) -> Place:
 def _said(place: Place, vertex: Mapping[str, Any]) -> dict[str, str]:
     """A vertex in a sentence."""
     address = _place(place, vertex).address if vertex["presence"] != "missing" else ""
-    return {"kind": vertex["kind"], "name": vertex["name"], "word": vertex["word"], "tone": vertex["tone"], "address": address}
+    return {
+        "kind": vertex["kind"],
+        "name": vertex["name"],
+        "word": vertex["word"],
+        "tone": vertex["tone"],
+        "address": address,
+    }

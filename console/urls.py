@@ -47,7 +47,9 @@ urlpatterns = [
     path("clusters/<int:cluster>/-/kinds", clusters.custom_kinds, name="console-kinds"),
     path("clusters/<int:cluster>/-/namespaces", tables.namespaces, name="console-namespaces"),
     path("clusters/<int:cluster>/-/metrics", measures.of_cluster, name="console-metrics"),
-    path("clusters/<int:cluster>/-/metrics/data", measures.cluster_data, name="console-metrics-data"),
+    path(
+        "clusters/<int:cluster>/-/metrics/data", measures.cluster_data, name="console-metrics-data"
+    ),
     path("clusters/<int:cluster>/-/lint", editor.lint, name="console-lint"),
     path("clusters/<int:cluster>/-/create", editor.create, name="console-create"),
     path("clusters/<int:cluster>/-/create/check", editor.check_new, name="console-create-check"),
@@ -85,7 +87,9 @@ urlpatterns = [
     path("tenants/plans", tenants.plans, name="console-quota-plans"),
     path("tenants/<int:cluster>/<str:name>", tenants.one, name="console-tenant"),
     path("tenants/<int:cluster>/<str:name>/change", tenants.change, name="console-tenant-change"),
-    path("tenants/<int:cluster>/<str:name>/members", tenants.members, name="console-tenant-members"),
+    path(
+        "tenants/<int:cluster>/<str:name>/members", tenants.members, name="console-tenant-members"
+    ),
     path("tenants/<int:cluster>/<str:name>/delete", tenants.delete, name="console-tenant-delete"),
     path("orders", orders.listed, name="console-orders"),
     path("orders/new", orders.new, name="console-order-new"),
@@ -104,5 +108,9 @@ urlpatterns = [
     path("store", store.room, name="console-store"),
     path("store/-/<str:name>", store.family, name="console-store-family"),
     path("store/<str:name>/<str:kind>", store.documents, name="console-store-type"),
-    path("store/<str:name>/<str:kind>/<str:namespace>/<str:resource>", store.document, name="console-store-document"),
+    path(
+        "store/<str:name>/<str:kind>/<str:namespace>/<str:resource>",
+        store.document,
+        name="console-store-document",
+    ),
 ]

@@ -30,7 +30,9 @@ class WithoutQuery(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Cut every text at its question mark."""
         if isinstance(record.args, tuple):
-            record.args = tuple(part.partition("?")[0] if isinstance(part, str) else part for part in record.args)
+            record.args = tuple(
+                part.partition("?")[0] if isinstance(part, str) else part for part in record.args
+            )
         return True
 
 
@@ -89,7 +91,9 @@ def _say_goodbye_before_stopping() -> None:
             signal.signal(number, _goodbye(loop, before))
 
 
-def _goodbye(loop: asyncio.AbstractEventLoop, before: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
+def _goodbye(
+    loop: asyncio.AbstractEventLoop, before: Callable[[int, FrameType | None], Any]
+) -> Callable[[int, FrameType | None], None]:
     async def close_then_stop(number: int, frame: FrameType | None) -> None:
         try:
             async with asyncio.timeout(FAREWELL_SECONDS):
@@ -106,7 +110,13 @@ def _goodbye(loop: asyncio.AbstractEventLoop, before: Callable[[int, FrameType |
 
 async def _plain_http(scope: Message, send: Send) -> None:
     healthy = scope["path"] in {"/healthz", "/healthz/"}
-    body = b'{"status":"ok"}' if healthy else b'{"error":"this port serves WebSocket connections only"}'
+    body = (
+        b'{"status":"ok"}'
+        if healthy
+        else b'{"error":"this port serves WebSocket connections only"}'
+    )
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200 if healthy else 404, "headers": headers})
+    await send(
+        {"type": "http.response.start", "status": 200 if healthy else 404, "headers": headers}
+    )
     await send({"type": "http.response.body", "body": body})

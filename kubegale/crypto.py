@@ -65,7 +65,11 @@ def rotate_all() -> int:
     count = 0
     with transaction.atomic():
         for model in apps.get_models():
-            names = [field.name for field in model._meta.concrete_fields if isinstance(field, EncryptedTextField)]
+            names = [
+                field.name
+                for field in model._meta.concrete_fields
+                if isinstance(field, EncryptedTextField)
+            ]
             for row in model._base_manager.select_for_update() if names else ():
                 row.save(update_fields=names)
                 count += 1

@@ -75,7 +75,9 @@ def rate(name: str, default: str) -> str:
     """How many in which time, `20/min` (sec, min, hour, day); empty is no limit."""
     value = text(name, default).strip()
     count, _, period = value.partition("/")
-    if value and not (count.isascii() and count.isdigit() and int(count) and period[:1] in set("smhd") - {""}):
+    if value and not (
+        count.isascii() and count.isdigit() and int(count) and period[:1] in set("smhd") - {""}
+    ):
         raise SettingError(f"{name} must look like 20/min (sec, min, hour or day), not {value!r}.")
     return value
 
@@ -85,8 +87,14 @@ def ports(name: str, default: str) -> frozenset[int]:
     found: set[int] = set()
     for word in words(name, default):
         first, dash, last = word.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or not 1 <= int(first) <= int(last or first) <= 65535:
-            raise SettingError(f"{name} must be ports and ranges such as 22,10248-10259, not {word!r}.")
+        if (
+            not first.isdigit()
+            or (dash and not last.isdigit())
+            or not 1 <= int(first) <= int(last or first) <= 65535
+        ):
+            raise SettingError(
+                f"{name} must be ports and ranges such as 22,10248-10259, not {word!r}."
+            )
         found.update(range(int(first), int(last or first) + 1))
     return frozenset(found)
 

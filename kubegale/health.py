@@ -48,7 +48,9 @@ def readyz(request: HttpRequest) -> HttpResponse:
     """200 when database and broker answer, 503 naming what does not."""
     checks = {"database": _answer(_database), "broker": _answer(_broker)}
     ready = set(checks.values()) == {"ok"}
-    return JsonResponse({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)
+    return JsonResponse(
+        {"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503
+    )
 
 
 @require_safe

@@ -16,11 +16,15 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 SECRET_KEY = env.required("SECRET_KEY", "set it to a long random text, the same for every process.")
 FIELD_ENCRYPTION_KEYS = env.words("FIELD_ENCRYPTION_KEYS")
 if not FIELD_ENCRYPTION_KEYS:
-    raise env.SettingError("FIELD_ENCRYPTION_KEYS is not set: give one or more Fernet keys, comma separated; the first encrypts.")
+    raise env.SettingError(
+        "FIELD_ENCRYPTION_KEYS is not set: give one or more Fernet keys, comma separated; the first encrypts."
+    )
 try:
     [Fernet(key) for key in FIELD_ENCRYPTION_KEYS]
 except ValueError:
-    raise env.SettingError("FIELD_ENCRYPTION_KEYS holds something that is not a Fernet key (32 bytes, url-safe base64).") from None
+    raise env.SettingError(
+        "FIELD_ENCRYPTION_KEYS holds something that is not a Fernet key (32 bytes, url-safe base64)."
+    ) from None
 DEBUG = env.boolean("DEBUG", False)
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
@@ -100,8 +104,12 @@ TEMPLATES = [
 ]
 
 # --- Database, broker, cache ----------------------------------------------------------------------------------------
-DATABASE_URL = env.required("DATABASE_URL", "give postgres://user:password@host:port/name (make run brings its own server).")
-REDIS_URL = env.required("REDIS_URL", "give redis://[:password@]host:port/0 (make run brings its own server).")
+DATABASE_URL = env.required(
+    "DATABASE_URL", "give postgres://user:password@host:port/name (make run brings its own server)."
+)
+REDIS_URL = env.required(
+    "REDIS_URL", "give redis://[:password@]host:port/0 (make run brings its own server)."
+)
 STATEMENT_TIMEOUT_MS = env.integer("DATABASE_STATEMENT_TIMEOUT_MS", 30_000)
 DATABASES = {
     "default": {
@@ -109,11 +117,21 @@ DATABASES = {
         **env.database(DATABASE_URL),
         "CONN_MAX_AGE": env.integer("DATABASE_CONN_MAX_AGE", 60),
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 5, "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}", "application_name": "kubegale"},
+        "OPTIONS": {
+            "connect_timeout": 5,
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}",
+            "application_name": "kubegale",
+        },
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "kubegale"}}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "kubegale",
+    }
+}
 CELERY_BROKER_URL = REDIS_URL
 CELERY_RESULT_BACKEND = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
@@ -122,7 +140,10 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_SOFT_TIME_LIMIT = env.integer("TASK_SOFT_TIME_LIMIT", 3300)
 CELERY_TASK_TIME_LIMIT = env.integer("TASK_TIME_LIMIT", 3600)
 # A task that outlives the visibility time-out would be handed out a second time while it still runs.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": CELERY_TASK_TIME_LIMIT + 600, "global_keyprefix": "kubegale:"}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": CELERY_TASK_TIME_LIMIT + 600,
+    "global_keyprefix": "kubegale:",
+}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
@@ -153,19 +174,40 @@ CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_QUEUES = [Queue(name) for name in ("default", *OPERATION_LIMITS)]
 METRIC_RETENTION_DAYS = env.integer("METRIC_RETENTION_DAYS", 7)
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
-    "sample-clusters": {"task": "workloads.sample_clusters", "schedule": env.number("METRIC_INTERVAL", 60.0)},
+    "sample-clusters": {
+        "task": "workloads.sample_clusters",
+        "schedule": env.number("METRIC_INTERVAL", 60.0),
+    },
     "forget-expired-tokens": {"task": "tenants.forget_expired_tokens", "schedule": 86400.0},
-    "sample-tenants": {"task": "tenants.sample_usage", "schedule": env.number("TENANT_USAGE_INTERVAL", 300.0)},
+    "sample-tenants": {
+        "task": "tenants.sample_usage",
+        "schedule": env.number("TENANT_USAGE_INTERVAL", 300.0),
+    },
     "expire-audit": {"task": "tenants.expire_audit", "schedule": 3600.0},
-    "check-clusters": {"task": "clusters.check_clusters", "schedule": env.number("CLUSTER_CHECK_INTERVAL", 30.0)},
-    "resume-operations": {"task": "clusters.resume_operations", "schedule": env.number("OPERATION_RESUME_INTERVAL", 15.0)},
+    "check-clusters": {
+        "task": "clusters.check_clusters",
+        "schedule": env.number("CLUSTER_CHECK_INTERVAL", 30.0),
+    },
+    "resume-operations": {
+        "task": "clusters.resume_operations",
+        "schedule": env.number("OPERATION_RESUME_INTERVAL", 15.0),
+    },
     "purge-operations": {"task": "clusters.purge_operations", "schedule": 3600.0},
     "forget-recordings": {"task": "workloads.forget_recordings", "schedule": 3600.0},
     "remove-debug-pods": {"task": "workloads.remove_debug_pods", "schedule": 120.0},
     "storage-retention": {"task": "storage_api.keep_retention", "schedule": 3600.0},
-    "expire-orders": {"task": "billing.expire_orders", "schedule": env.number("VKUBE_EXPIRE_INTERVAL_SECONDS", 10.0)},
-    "sample-usage": {"task": "billing.sample_usage", "schedule": env.number("VKUBE_SAMPLE_INTERVAL_SECONDS", 60.0)},
-    "deliver-webhooks": {"task": "billing.deliver_webhooks", "schedule": env.number("WEBHOOK_INTERVAL_SECONDS", 10.0)},
+    "expire-orders": {
+        "task": "billing.expire_orders",
+        "schedule": env.number("VKUBE_EXPIRE_INTERVAL_SECONDS", 10.0),
+    },
+    "sample-usage": {
+        "task": "billing.sample_usage",
+        "schedule": env.number("VKUBE_SAMPLE_INTERVAL_SECONDS", 60.0),
+    },
+    "deliver-webhooks": {
+        "task": "billing.deliver_webhooks",
+        "schedule": env.number("WEBHOOK_INTERVAL_SECONDS", 10.0),
+    },
 }
 
 # --- Web ------------------------------------------------------------------------------------------------------------
@@ -197,11 +239,22 @@ if env.boolean("BEHIND_TLS_PROXY", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
 ]
 LOGIN_URL = "/signin"
 
-UNFOLD = {"SITE_TITLE": "KubeGale", "SITE_HEADER": "KubeGale", "SITE_SUBHEADER": "every row", "SITE_URL": "/", "SHOW_VIEW_ON_SITE": False}
+UNFOLD = {
+    "SITE_TITLE": "KubeGale",
+    "SITE_HEADER": "KubeGale",
+    "SITE_SUBHEADER": "every row",
+    "SITE_URL": "/",
+    "SHOW_VIEW_ON_SITE": False,
+}
 
 # Sign-in through an OpenID Connect provider; off while there is no client id.
 OIDC_RP_CLIENT_ID = env.text("OIDC_CLIENT_ID")
@@ -214,7 +267,9 @@ if OIDC_ENABLED:
     OIDC_OP_TOKEN_ENDPOINT = env.required("OIDC_TOKEN_ENDPOINT", _HINT)
     OIDC_OP_USER_ENDPOINT = env.required("OIDC_USERINFO_ENDPOINT", _HINT)
     OIDC_OP_JWKS_ENDPOINT = env.required("OIDC_JWKS_ENDPOINT", _HINT)
-    OIDC_RP_SIGN_ALGO = env.choice("OIDC_SIGN_ALGORITHM", "RS256", ("RS256", "RS384", "RS512", "ES256", "ES384"))
+    OIDC_RP_SIGN_ALGO = env.choice(
+        "OIDC_SIGN_ALGORITHM", "RS256", ("RS256", "RS384", "RS512", "ES256", "ES384")
+    )
     OIDC_RP_SCOPES = env.text("OIDC_SCOPES", "openid profile email groups")
     OIDC_USERNAME_CLAIM = env.text("OIDC_USERNAME_CLAIM", "preferred_username")
     OIDC_GROUPS_CLAIM = env.text("OIDC_GROUPS_CLAIM", "groups")
@@ -230,7 +285,9 @@ if OIDC_ENABLED:
 # The names of the setting -> the dialects' own; only those whose originals had no credentials can be opened.
 _OPENABLE = {"bcs": "bcs_storage", "k8sservice": "k8s_service", "walm": "walm"}
 if unknown := set(env.words("OPEN_DIALECTS")) - set(_OPENABLE):
-    raise env.SettingError(f"OPEN_DIALECTS knows {', '.join(_OPENABLE)}, not {', '.join(sorted(unknown))}.")
+    raise env.SettingError(
+        f"OPEN_DIALECTS knows {', '.join(_OPENABLE)}, not {', '.join(sorted(unknown))}."
+    )
 OPEN_DIALECTS = frozenset(_OPENABLE[word] for word in env.words("OPEN_DIALECTS"))
 HTTP_STATUS_MODE = env.choice("HTTP_STATUS_MODE", "document", ("document", "semantic"))
 K8SSERVICE_HTTP_STATUS_FROM_CODE = env.boolean("K8SSERVICE_HTTP_STATUS_FROM_CODE", False)
@@ -252,7 +309,10 @@ AUDIT_STORE_WRITES = env.boolean("AUDIT_STORE_WRITES", True)
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 STREAM_POLICY = "tenants.streams"
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.authentication.BearerAuthentication", "tenants.authentication.SessionAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "tenants.authentication.BearerAuthentication",
+        "tenants.authentication.SessionAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["kubegale.api.rendering.JSON"],
     "DEFAULT_PARSER_CLASSES": ["kubegale.api.parsing.BodyParser"],
@@ -261,7 +321,9 @@ REST_FRAMEWORK = {
 }
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=env.integer("ACCESS_TOKEN_SECONDS", 900)),
-    "REFRESH_TOKEN_LIFETIME": timedelta(seconds=env.integer("REFRESH_TOKEN_SECONDS", 7 * 24 * 3600)),
+    "REFRESH_TOKEN_LIFETIME": timedelta(
+        seconds=env.integer("REFRESH_TOKEN_SECONDS", 7 * 24 * 3600)
+    ),
     "ROTATE_REFRESH_TOKENS": True,
     "BLACKLIST_AFTER_ROTATION": True,
     "SIGNING_KEY": SECRET_KEY,
@@ -281,7 +343,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "PREPROCESSING_HOOKS": ["kubegale.api.schema.dialect_routes"],
-    "APPEND_COMPONENTS": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT or API token"}}},
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT or API token"}
+        }
+    },
 }
 
 # --- Clusters -------------------------------------------------------------------------------------------------------
@@ -290,7 +356,9 @@ if CLUSTER_ADDRESS_POLICY not in {"private", "public"}:
     try:
         [ip_network(part.strip(), strict=False) for part in CLUSTER_ADDRESS_POLICY.split(",")]
     except ValueError:
-        raise env.SettingError("CLUSTER_ADDRESS_POLICY must be private, public or a comma list of networks.") from None
+        raise env.SettingError(
+            "CLUSTER_ADDRESS_POLICY must be private, public or a comma list of networks."
+        ) from None
 CLUSTER_ALLOW_INSECURE_TLS = env.boolean("CLUSTER_ALLOW_INSECURE_TLS", False)
 CLUSTER_CONNECT_TIMEOUT = env.number("CLUSTER_CONNECT_TIMEOUT", 3.0)
 CLUSTER_READ_TIMEOUT = env.number("CLUSTER_READ_TIMEOUT", 30.0)

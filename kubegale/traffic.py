@@ -11,8 +11,12 @@ from django.http.response import HttpResponseBase
 from prometheus_client import Counter, Histogram
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
-REQUESTS = Counter("kubegale_http_requests_total", "Requests answered", ["method", "route", "status"])
-SECONDS = Histogram("kubegale_http_request_seconds", "Time to answer, without streaming", ["method", "route"])
+REQUESTS = Counter(
+    "kubegale_http_requests_total", "Requests answered", ["method", "route", "status"]
+)
+SECONDS = Histogram(
+    "kubegale_http_request_seconds", "Time to answer, without streaming", ["method", "route"]
+)
 log = structlog.stdlib.get_logger("kubegale.request")
 
 
@@ -47,4 +51,6 @@ class RequestLog:
         route = match.route if match else "none"
         REQUESTS.labels(method, route, status).inc()
         SECONDS.labels(method, route).observe(seconds)
-        log.info("request", method=method, path=request.path, status=status, ms=round(seconds * 1000, 1))
+        log.info(
+            "request", method=method, path=request.path, status=status, ms=round(seconds * 1000, 1)
+        )

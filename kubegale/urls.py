@@ -49,7 +49,9 @@ def _refuse(request: HttpRequest, error: errors.DomainError, plain_status: int) 
         if request.path.startswith(prefix):
             status, body = dialect.error(error, request.method or "GET")
             return HttpResponse(dumps(body), status=status, content_type=dialect.content_type)
-    return HttpResponse(f"{error.message}\n", status=plain_status, content_type="text/plain; charset=utf-8")
+    return HttpResponse(
+        f"{error.message}\n", status=plain_status, content_type="text/plain; charset=utf-8"
+    )
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -64,9 +66,13 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """An address under no dialect's catch-all: people get a page, programs a sentence."""
-    if "text/html" in request.headers.get("Accept", "") and not request.path.startswith(tuple(DIALECTS)):
+    if "text/html" in request.headers.get("Accept", "") and not request.path.startswith(
+        tuple(DIALECTS)
+    ):
         return pages.missing(request)
-    return _refuse(request, errors.RouteNotFound(f"no such route: {request.method} {request.path}"), 404)
+    return _refuse(
+        request, errors.RouteNotFound(f"no such route: {request.method} {request.path}"), 404
+    )
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -75,5 +81,6 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 handler400, handler403, handler404, handler500 = (
-    f"kubegale.urls.{name}" for name in ("bad_request", "permission_denied", "not_found", "server_error")
+    f"kubegale.urls.{name}"
+    for name in ("bad_request", "permission_denied", "not_found", "server_error")
 )

@@ -31,7 +31,9 @@ def unprivileged() -> Account | None:
         except KeyError:
             continue
         return Account(name, entry.pw_uid, entry.pw_gid)
-    raise LaunchError("PostgreSQL does not run as root and this system has neither a user postgres nor nobody: start as an ordinary user.")
+    raise LaunchError(
+        "PostgreSQL does not run as root and this system has neither a user postgres nor nobody: start as an ordinary user."
+    )
 
 
 def as_user(account: Account | None) -> UserOptions:
@@ -42,7 +44,12 @@ def as_user(account: Account | None) -> UserOptions:
 def can_enter(folder: Path, account: Account | None) -> bool:
     """Whether `account` reaches the inside of `folder` by its path."""
     try:
-        return subprocess.run(["test", "-x", str(folder)], cwd="/", timeout=10, **as_user(account)).returncode == 0
+        return (
+            subprocess.run(
+                ["test", "-x", str(folder)], cwd="/", timeout=10, **as_user(account)
+            ).returncode
+            == 0
+        )
     except PermissionError as error:
         raise LaunchError(
             f"This process is root but may not become user {account.name if account else ''}: start as an ordinary user."

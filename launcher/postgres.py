@@ -28,7 +28,12 @@ SETTINGS = {
     "log_timezone": "UTC",
     "lc_messages": "C",
 }
-QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "2GB"}
+QUICK = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_wal_size": "2GB",
+}
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,12 @@ class Postgres:
         settings = {**SETTINGS, **(QUICK if self.quick else {}), "port": str(self.port)}
         return Command(
             name="postgres",
-            argv=(str(self.binaries.program("postgres")), "-D", address, *(f"--{key}={value}" for key, value in settings.items())),
+            argv=(
+                str(self.binaries.program("postgres")),
+                "-D",
+                address,
+                *(f"--{key}={value}" for key, value in settings.items()),
+            ),
             env=environment,
             cwd=Path("/"),
             account=self.account,
@@ -119,7 +129,9 @@ class Postgres:
         deadline = time.monotonic() + seconds
         while not self.is_ready(child):
             if time.monotonic() > deadline:
-                raise LaunchError(f"PostgreSQL on {self.data} did not answer within {seconds:.0f} s (its log is {self.log}).")
+                raise LaunchError(
+                    f"PostgreSQL on {self.data} did not answer within {seconds:.0f} s (its log is {self.log})."
+                )
             time.sleep(0.02)
 
     def _diagnosis(self, code: int) -> str:
@@ -155,9 +167,21 @@ class Postgres:
         accounts.give(fresh, self.account)
         address, descriptors = accounts.reachable(fresh, self.account)
         with accounts.secret_file(self.password, self.account) as password_file:
-            options = ["--auth=scram-sha-256", f"--pwfile={password_file}", f"--username={ROLE}", "--encoding=UTF8", "--no-locale"]
+            options = [
+                "--auth=scram-sha-256",
+                f"--pwfile={password_file}",
+                f"--username={ROLE}",
+                "--encoding=UTF8",
+                "--no-locale",
+            ]
             done = subprocess.run(
-                [str(self.binaries.program("initdb")), "-D", address, *options, *(["--no-sync"] if self.quick else [])],
+                [
+                    str(self.binaries.program("initdb")),
+                    "-D",
+                    address,
+                    *options,
+                    *(["--no-sync"] if self.quick else []),
+                ],
                 env=dict(environment),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -170,8 +194,12 @@ class Postgres:
         accounts.close(descriptors)
         if done.returncode != 0:
             shutil.rmtree(fresh, ignore_errors=True)
-            complaint = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
-            raise LaunchError(f"PostgreSQL could not make its data directory {self.data}: {_sentence(complaint[0])}.")
+            complaint = done.stderr.decode(errors="replace").strip().splitlines() or [
+                f"exit code {done.returncode}"
+            ]
+            raise LaunchError(
+                f"PostgreSQL could not make its data directory {self.data}: {_sentence(complaint[0])}."
+            )
         fresh.rename(self.data)
 
     def _settle_old_server(self) -> None:
@@ -180,14 +208,20 @@ class Postgres:
         deadline = time.monotonic() + 15
         while (pid := _pid_in(pid_file)) is not None and _is_postgres(pid):
             if time.monotonic() > deadline:
-                raise LaunchError(f"A PostgreSQL server (process {pid}) still runs on {self.data}: end it first.")
+                raise LaunchError(
+                    f"A PostgreSQL server (process {pid}) still runs on {self.data}: end it first."
+                )
             time.sleep(0.1)
         pid_file.unlink(missing_ok=True)
 
 
 def _clean(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment without what would redirect PostgreSQL's own programs."""
-    return {key: value for key, value in environ.items() if not key.startswith(("PG", "LC_", "LD_")) and key not in {"LANG", "LANGUAGE"}}
+    return {
+        key: value
+        for key, value in environ.items()
+        if not key.startswith(("PG", "LC_", "LD_")) and key not in {"LANG", "LANGUAGE"}
+    }
 
 
 def _pid_in(file: Path) -> int | None:
@@ -204,7 +238,9 @@ def _is_postgres(pid: int) -> bool:
     if status.parent.parent.joinpath("self").exists():
         text = status.read_text() if status.exists() else ""
         return "Name:\tpostgres\n" in text and "State:\tZ" not in text
-    done = subprocess.run(["ps", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True, timeout=10)
+    done = subprocess.run(
+        ["ps", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True, timeout=10
+    )
     state, _, command = done.stdout.strip().partition(" ")
     return "postgres" in command and not state.startswith("Z")
 

@@ -95,7 +95,9 @@ def start(command: Command, output: int | IO[bytes] | None = None) -> Child:
             preexec_fn=lambda: die_with(parent, command.orphan_signal),
         )
     except OSError as error:
-        raise LaunchError(f"{command.name} could not be started: {error.strerror or error}: {command.argv[0]}") from error
+        raise LaunchError(
+            f"{command.name} could not be started: {error.strerror or error}: {command.argv[0]}"
+        ) from error
     finally:
         if command.log and stream is not None and not isinstance(stream, int):
             stream.close()
@@ -142,7 +144,9 @@ def stop(children: Iterable[Child], *, pump: Callable[[], bool] | None = None) -
 def last_line(log: Path, *words: str) -> str:
     """The last line of a log that holds one of `words`, else its last line, else an empty text."""
     try:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()
+        ]
     except OSError:
         return ""
     telling = [line for line in lines if any(word in line for word in words)]

@@ -27,20 +27,29 @@ class Listening:
     def from_environment(cls, environ: Mapping[str, str], *, default_address: str) -> "Listening":
         """KUBEGALE_BIND, KUBEGALE_PORT (8000) and KUBEGALE_WS_PORT (the next port)."""
         port = _port(environ, "KUBEGALE_PORT", 8000)
-        return cls(environ.get("KUBEGALE_BIND") or default_address, port, _port(environ, "KUBEGALE_WS_PORT", port + 1))
+        return cls(
+            environ.get("KUBEGALE_BIND") or default_address,
+            port,
+            _port(environ, "KUBEGALE_WS_PORT", port + 1),
+        )
 
     def check(self) -> None:
         """A LaunchError when somebody listens on one of the ports already."""
         if self.port == self.ws_port:
-            raise LaunchError(f"KUBEGALE_PORT and KUBEGALE_WS_PORT are both {self.port}: give two different ports.")
+            raise LaunchError(
+                f"KUBEGALE_PORT and KUBEGALE_WS_PORT are both {self.port}: give two different ports."
+            )
         for name, port in (("KUBEGALE_PORT", self.port), ("KUBEGALE_WS_PORT", self.ws_port)):
             if not ports.is_free(port, self.address):
-                raise LaunchError(f"Port {port} on {self.address} cannot be used (already in use?): free it, or set {name} to another one.")
+                raise LaunchError(
+                    f"Port {port} on {self.address} cannot be used (already in use?): free it, or set {name} to another one."
+                )
 
     @property
     def host(self) -> str:
         """A host name under which this machine itself reaches the servers."""
-        return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.address, f"[{self.address}]" if ":" in self.address else self.address)  # noqa: S104
+        literal = f"[{self.address}]" if ":" in self.address else self.address
+        return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.address, literal)  # noqa: S104
 
     @property
     def url(self) -> str:
@@ -49,7 +58,11 @@ class Listening:
 
     def environment(self) -> dict[str, str]:
         """The same as environment variables."""
-        return {"KUBEGALE_BIND": self.address, "KUBEGALE_PORT": str(self.port), "KUBEGALE_WS_PORT": str(self.ws_port)}
+        return {
+            "KUBEGALE_BIND": self.address,
+            "KUBEGALE_PORT": str(self.port),
+            "KUBEGALE_WS_PORT": str(self.ws_port),
+        }
 
 
 def _port(environ: Mapping[str, str], name: str, default: int) -> int:
@@ -66,27 +79,68 @@ def manage(*arguments: str) -> list[str]:
 
 def web(environ: Mapping[str, str]) -> Command:
     """Pages, admin and every JSON route: gunicorn with threads; kubegale/gunicorn.py has its settings."""
-    program = ("-m", "gunicorn", "--config", "python:kubegale.gunicorn", "kubegale.wsgi:application")
+    program = (
+        "-m",
+        "gunicorn",
+        "--config",
+        "python:kubegale.gunicorn",
+        "kubegale.wsgi:application",
+    )
     return _python("web", ("-W", NOT_COLLECTED, *program), environ, grace=35.0)
 
 
 def sockets(environ: Mapping[str, str], listening: Listening) -> Command:
     """The WebSocket routes: one uvicorn."""
-    options = ["--host", listening.address, "--port", str(listening.ws_port), "--no-access-log", "--no-server-header"]
-    limits = ["--log-level", "warning", "--timeout-graceful-shutdown", "5", "--ws-max-size", "1048576", "--ws-per-message-deflate", "false"]
+    options = [
+        "--host",
+        listening.address,
+        "--port",
+        str(listening.ws_port),
+        "--no-access-log",
+        "--no-server-header",
+    ]
+    limits = [
+        "--log-level",
+        "warning",
+        "--timeout-graceful-shutdown",
+        "5",
+        "--ws-max-size",
+        "1048576",
+        "--ws-per-message-deflate",
+        "false",
+    ]
     return _python("ws", ("-m", "uvicorn", "kubegale.asgi:application", *options, *limits), environ)
 
 
 def worker(environ: Mapping[str, str]) -> Command:
     """Background work: a Celery worker with processes, so that time limits and cancelling hold."""
     count = environ.get("WORKER_CONCURRENCY") or "2"
-    options = ("--concurrency", count, "--without-gossip", "--without-mingle", "--loglevel", environ.get("LOG_LEVEL") or "INFO")
-    return _python("worker", ("-W", AS_ROOT, "-m", "celery", "-q", "-A", "kubegale", "worker", *options), environ, grace=20.0)
+    options = (
+        "--concurrency",
+        count,
+        "--without-gossip",
+        "--without-mingle",
+        "--loglevel",
+        environ.get("LOG_LEVEL") or "INFO",
+    )
+    return _python(
+        "worker",
+        ("-W", AS_ROOT, "-m", "celery", "-q", "-A", "kubegale", "worker", *options),
+        environ,
+        grace=20.0,
+    )
 
 
 def beat(environ: Mapping[str, str], schedule: Path) -> Command:
     """The clock of periodic tasks, a process of its own: as part of a worker it outlives the worker's SIGKILL."""
-    options = ("--schedule", str(schedule), "--pidfile", "", "--loglevel", environ.get("LOG_LEVEL") or "INFO")
+    options = (
+        "--schedule",
+        str(schedule),
+        "--pidfile",
+        "",
+        "--loglevel",
+        environ.get("LOG_LEVEL") or "INFO",
+    )
     return _python("beat", ("-m", "celery", "-q", "-A", "kubegale", "beat", *options), environ)
 
 
@@ -103,5 +157,14 @@ def simulator(environ: Mapping[str, str], port: int, kubeconfig: Path) -> Comman
     return _python("simulator", ("-m", "simcluster", *options), environ, tier=1)
 
 
-def _python(name: str, arguments: tuple[str, ...], environ: Mapping[str, str], *, grace: float = 10.0, tier: int = TIER) -> Command:
-    return Command(name=name, argv=(sys.executable, *arguments), env=environ, cwd=ROOT, grace=grace, tier=tier)
+def _python(
+    name: str,
+    arguments: tuple[str, ...],
+    environ: Mapping[str, str],
+    *,
+    grace: float = 10.0,
+    tier: int = TIER,
+) -> Command:
+    return Command(
+        name=name, argv=(sys.executable, *arguments), env=environ, cwd=ROOT, grace=grace, tier=tier
+    )

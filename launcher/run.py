@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -43,7 +44,9 @@ def data_folder(environ: Mapping[str, str]) -> Iterator[Path]:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (home / "lock").open("a+")
     except OSError as error:
-        raise LaunchError(f"The data folder {home} cannot be used: {error.strerror}; set KUBEGALE_DATA_DIR to another one.") from error
+        raise LaunchError(
+            f"The data folder {home} cannot be used: {error.strerror}; set KUBEGALE_DATA_DIR to another one."
+        ) from error
     with lock:
         _lock(lock, home)
         yield home
@@ -55,7 +58,9 @@ def _lock(lock: IO[str], home: Path) -> None:
     except OSError as error:
         lock.seek(0)
         holder = lock.read().strip() or "unknown"
-        raise LaunchError(f"Another KubeGale (process {holder}) already runs on {home}: stop it, or set KUBEGALE_DATA_DIR.") from error
+        raise LaunchError(
+            f"Another KubeGale (process {holder}) already runs on {home}: stop it, or set KUBEGALE_DATA_DIR."
+        ) from error
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
     lock.flush()
@@ -76,8 +81,14 @@ class Launch:
         environment = {**self._settings(), **self._engines()}
         password = self._secret("DJANGO_SUPERUSER_PASSWORD", "admin.password", secretfiles.password)
         self.supervisor.say("bringing the database up to date")
-        unhurried = {**environment, "DJANGO_SUPERUSER_PASSWORD": password, "DATABASE_STATEMENT_TIMEOUT_MS": "0"}
-        state = json.loads(self._manage("bootstrap", "--administrator", ADMINISTRATOR, env=unhurried))
+        unhurried = {
+            **environment,
+            "DJANGO_SUPERUSER_PASSWORD": password,
+            "DATABASE_STATEMENT_TIMEOUT_MS": "0",
+        }
+        state = json.loads(
+            self._manage("bootstrap", "--administrator", ADMINISTRATOR, env=unhurried)
+        )
         self.supervisor.say("starting the servers")
         self.supervisor.start(programs.web(environment))
         self.supervisor.start(programs.sockets(environment, self.listening))
@@ -98,7 +109,9 @@ class Launch:
             **self.listening.environment(),
             "PYTHONUNBUFFERED": "1",
             "SECRET_KEY": self._secret("SECRET_KEY", "secret.key", secretfiles.secret_key),
-            "FIELD_ENCRYPTION_KEYS": self._secret("FIELD_ENCRYPTION_KEYS", "field-encryption.keys", secretfiles.fernet_key),
+            "FIELD_ENCRYPTION_KEYS": self._secret(
+                "FIELD_ENCRYPTION_KEYS", "field-encryption.keys", secretfiles.fernet_key
+            ),
         }
 
     def _secret(self, name: str, file: str, make: Callable[[], str]) -> str:
@@ -124,11 +137,15 @@ class Launch:
             addresses["DATABASE_URL"] = postgres.url()
         started = [(server, self.supervisor.start(server.command())) for server in servers]
         for server, child in started:
-            self.supervisor.until(lambda one=server, its=child: one.is_ready(its), seconds=60.0, what=type(server).__name__)  # type: ignore[misc]
+            self.supervisor.until(
+                partial(server.is_ready, child), seconds=60.0, what=type(server).__name__
+            )
         return addresses
 
     def _manage(self, *arguments: str, env: Mapping[str, str]) -> str:
-        return self.supervisor.once(arguments[0], programs.manage(*arguments), env=env, cwd=programs.ROOT)
+        return self.supervisor.once(
+            arguments[0], programs.manage(*arguments), env=env, cwd=programs.ROOT
+        )
 
     def _demo_cluster(self, environment: Mapping[str, str], servers: Mapping[str, str]) -> None:
         """The simulated cluster, unless the person has registered another one; `servers` is cluster name -> address."""
@@ -141,14 +158,33 @@ class Launch:
         kubeconfig.unlink(missing_ok=True)
         port = ports.kept_port(folder / "port")
         self.supervisor.start(programs.simulator(environment, port, kubeconfig))
-        self.supervisor.until(lambda: kubeconfig.exists() and not ports.is_free(port), seconds=60.0, what="The simulated cluster")
+        self.supervisor.until(
+            lambda: kubeconfig.exists() and not ports.is_free(port),
+            seconds=60.0,
+            what="The simulated cluster",
+        )
         first = [] if DEMO in servers else ["--default"]
-        self._manage("register_cluster", DEMO, "--kubeconfig", str(kubeconfig), "--exist-ok", "--skip-checks", *first, env=environment)
+        self._manage(
+            "register_cluster",
+            DEMO,
+            "--kubeconfig",
+            str(kubeconfig),
+            "--exist-ok",
+            "--skip-checks",
+            *first,
+            env=environment,
+        )
 
     def _background(self, environment: Mapping[str, str]) -> None:
         """What nobody waits for starts once the web server answers."""
-        self.supervisor.until(lambda: _answers(f"{self.listening.url}/readyz"), seconds=120.0, what="The web server")
-        self.supervisor.until(lambda: not ports.is_free(self.listening.ws_port), seconds=60.0, what="The socket server")
+        self.supervisor.until(
+            lambda: _answers(f"{self.listening.url}/readyz"), seconds=120.0, what="The web server"
+        )
+        self.supervisor.until(
+            lambda: not ports.is_free(self.listening.ws_port),
+            seconds=60.0,
+            what="The socket server",
+        )
         self.supervisor.start(programs.worker(environment))
         self.supervisor.start(programs.beat(environment, self.home / "beat.schedule"))
         if (collector := programs.collector(environment)) is not None:

@@ -20,7 +20,12 @@ def main(environ: Mapping[str, str]) -> None:
     """Check the settings, bring the database up to date, serve until a signal comes."""
     listening = programs.Listening.from_environment(environ, default_address="0.0.0.0")  # noqa: S104  a server is there to be reached
     # What `make run` keeps beside the project is none of a production server's business.
-    environment = {"PYTHONUNBUFFERED": "1", **environ, **listening.environment(), "KUBEGALE_DATA_DIR": os.devnull}
+    environment = {
+        "PYTHONUNBUFFERED": "1",
+        **environ,
+        **listening.environment(),
+        "KUBEGALE_DATA_DIR": os.devnull,
+    }
     with Supervisor(prefix=False).running() as supervisor:
         try:
             _serve(supervisor, environment, listening)
@@ -28,22 +33,35 @@ def main(environ: Mapping[str, str]) -> None:
             return
 
 
-def _serve(supervisor: Supervisor, environment: Mapping[str, str], listening: programs.Listening) -> None:
+def _serve(
+    supervisor: Supervisor, environment: Mapping[str, str], listening: programs.Listening
+) -> None:
     supervisor.once("settings", programs.manage("check"), env=environment, cwd=programs.ROOT)
     listening.check()
     if environment.get("KUBEGALE_MIGRATE", "1").strip().lower() not in NO:
         with migration_lock(supervisor, _database_url(environment)):
             unhurried = {**environment, "DATABASE_STATEMENT_TIMEOUT_MS": "0"}
-            supervisor.once("migrate", programs.manage("migrate", "--noinput"), env=unhurried, cwd=programs.ROOT, seconds=1800.0)
+            supervisor.once(
+                "migrate",
+                programs.manage("migrate", "--noinput"),
+                env=unhurried,
+                cwd=programs.ROOT,
+                seconds=1800.0,
+            )
     supervisor.start(programs.web(environment))
     supervisor.start(programs.sockets(environment, listening))
-    supervisor.say(f"kubegale: serving on {listening.address} port {listening.port}, WebSockets on port {listening.ws_port}")
+    supervisor.say(
+        f"kubegale: serving on {listening.address} port {listening.port}, WebSockets on port {listening.ws_port}"
+    )
     supervisor.watch()
 
 
 def _database_url(environment: Mapping[str, str]) -> str:
     """DATABASE_URL, or what the file named by DATABASE_URL_FILE holds; the settings check has seen that there is one."""
-    return environment.get("DATABASE_URL") or Path(environment["DATABASE_URL_FILE"]).read_text().strip()
+    return (
+        environment.get("DATABASE_URL")
+        or Path(environment["DATABASE_URL_FILE"]).read_text().strip()
+    )
 
 
 @contextmanager
@@ -54,7 +72,9 @@ def migration_lock(supervisor: Supervisor, url: str) -> Iterator[None]:
         connection = psycopg2.connect(url, connect_timeout=10)
     except psycopg2.OperationalError as error:
         reason = str(error).strip().splitlines()[0]
-        raise LaunchError(f"The database at {parts.hostname}:{parts.port or 5432} cannot be used: {reason}") from None
+        raise LaunchError(
+            f"The database at {parts.hostname}:{parts.port or 5432} cannot be used: {reason}"
+        ) from None
     try:
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -64,7 +84,9 @@ def migration_lock(supervisor: Supervisor, url: str) -> Iterator[None]:
                 row = cursor.fetchone()
                 return bool(row and row[0])
 
-            supervisor.until(taken, seconds=1800.0, what="The lock for migrations, held by another server,")
+            supervisor.until(
+                taken, seconds=1800.0, what="The lock for migrations, held by another server,"
+            )
             yield
     finally:
         connection.close()

@@ -51,7 +51,11 @@ class Supervisor:
     @contextmanager
     def running(self) -> Iterator["Supervisor"]:
         """Take the signals, and stop every child on the way out, whatever the reason."""
-        before = {number: signal.signal(number, self._on_signal) for number in SIGNALS if not _ignored_on_purpose(number)}
+        before = {
+            number: signal.signal(number, self._on_signal)
+            for number in SIGNALS
+            if not _ignored_on_purpose(number)
+        }
         waker, sleeper = os.pipe()
         for end in (waker, sleeper):
             os.set_blocking(end, False)
@@ -82,7 +86,15 @@ class Supervisor:
                 raise LaunchError(f"{what} was not ready within {seconds:.0f} s.")
             self._turn(0.05)
 
-    def once(self, name: str, argv: list[str], *, env: Mapping[str, str], cwd: Path, seconds: float = 300.0) -> str:
+    def once(
+        self,
+        name: str,
+        argv: list[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        seconds: float = 300.0,
+    ) -> str:
         """Run a command to its end and return its standard output; LaunchError with its last words when it fails."""
         parent = os.getpid()
         with subprocess.Popen(
@@ -100,7 +112,9 @@ class Supervisor:
             finally:
                 processes.kill_session(process)
         if process.returncode != 0:
-            lines = (complaint or output).decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
+            lines = (complaint or output).decode(errors="replace").strip().splitlines() or [
+                f"exit code {process.returncode}"
+            ]
             raise LaunchError(lines[-1].removeprefix("CommandError: "))
         return output.decode(errors="replace")
 
@@ -109,7 +123,9 @@ class Supervisor:
         while True:
             self._turn(0.5)
 
-    def _communicate(self, process: subprocess.Popen[bytes], name: str, seconds: float) -> tuple[bytes, bytes]:
+    def _communicate(
+        self, process: subprocess.Popen[bytes], name: str, seconds: float
+    ) -> tuple[bytes, bytes]:
         deadline = time.monotonic() + seconds
         while True:
             try:

@@ -57,20 +57,35 @@ class Valkey:
             f"databases {DATABASES}",
             "daemonize no",
             "protected-mode yes",
-            *(['save ""', "appendonly no"] if self.quick else ["save 300 10", "appendonly yes", "appendfsync everysec"]),
+            *(
+                ['save ""', "appendonly no"]
+                if self.quick
+                else ["save 300 10", "appendonly yes", "appendfsync everysec"]
+            ),
         ]
         file = self.home / "redis.conf"
         secretfiles.write(file, "\n".join(settings))
         program = binaries.valkey(self.environ)
         return Command(
-            name="redis", argv=(str(program), str(file)), env=self.environ, cwd=self.data, log=self.log, diagnose=self._diagnosis
+            name="redis",
+            argv=(str(program), str(file)),
+            env=self.environ,
+            cwd=self.data,
+            log=self.log,
+            diagnose=self._diagnosis,
         )
 
     def is_ready(self, child: Child) -> bool:
         """Whether the server answers; a LaunchError when it has died."""
         if not child.alive:
             raise LaunchError(self._diagnosis(child.process.returncode))
-        client = redis.Redis(host="127.0.0.1", port=self.port, password=self.password, socket_timeout=2, socket_connect_timeout=2)
+        client = redis.Redis(
+            host="127.0.0.1",
+            port=self.port,
+            password=self.password,
+            socket_timeout=2,
+            socket_connect_timeout=2,
+        )
         try:
             return bool(client.ping())
         except redis.AuthenticationError as error:
@@ -87,7 +102,9 @@ class Valkey:
         deadline = time.monotonic() + seconds
         while not self.is_ready(child):
             if time.monotonic() > deadline:
-                raise LaunchError(f"The Redis server on {self.data} did not answer within {seconds:.0f} s (its log is {self.log}).")
+                raise LaunchError(
+                    f"The Redis server on {self.data} did not answer within {seconds:.0f} s (its log is {self.log})."
+                )
             time.sleep(0.01)
 
     def _diagnosis(self, code: int) -> str:
@@ -98,4 +115,6 @@ class Valkey:
         try:
             self.data.mkdir(mode=0o700, exist_ok=True)
         except FileExistsError as error:
-            raise LaunchError(f"{self.data} is not a folder: move it away, or set KUBEGALE_DATA_DIR to another folder.") from error
+            raise LaunchError(
+                f"{self.data} is not a folder: move it away, or set KUBEGALE_DATA_DIR to another folder."
+            ) from error

@@ -16,17 +16,37 @@ from simcluster.serving import Running
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="simcluster", description="A Kubernetes API server in a box.")
-    made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    made = argparse.ArgumentParser(
+        prog="simcluster", description="A Kubernetes API server in a box."
+    )
+    made.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
+    )
     made.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
-    made.add_argument("--kubeconfig-out", type=Path, metavar="FILE", help="write the administrator's kubeconfig here")
+    made.add_argument(
+        "--kubeconfig-out",
+        type=Path,
+        metavar="FILE",
+        help="write the administrator's kubeconfig here",
+    )
     made.add_argument("--nodes", type=int, default=3, help="number of nodes (default: %(default)s)")
     made.add_argument("--demo", action="store_true", help="fill the cluster with a small company")
     made.add_argument(
-        "--time-scale", type=float, default=1.0, metavar="X", help="run controllers and kubelet X times as fast (default: %(default)s)"
+        "--time-scale",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="run controllers and kubelet X times as fast (default: %(default)s)",
     )
-    made.add_argument("--faults", type=Path, metavar="FILE", help="delay, cut, refuse or garble requests as this YAML file says")
-    made.add_argument("--token", default="", help="the administrator's bearer token (default: a random one)")
+    made.add_argument(
+        "--faults",
+        type=Path,
+        metavar="FILE",
+        help="delay, cut, refuse or garble requests as this YAML file says",
+    )
+    made.add_argument(
+        "--token", default="", help="the administrator's bearer token (default: a random one)"
+    )
     return made
 
 
@@ -41,7 +61,9 @@ async def serve(arguments: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for one in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(one, stop.set)
-    async with Running(settings, host=arguments.host, port=arguments.port, token=arguments.token) as running:
+    async with Running(
+        settings, host=arguments.host, port=arguments.port, token=arguments.token
+    ) as running:
         if arguments.kubeconfig_out:
             _write_private(arguments.kubeconfig_out, kubeconfig.text(running.kubeconfig))
         sys.stdout.write(f"simcluster listens on {running.url}\n")

@@ -14,9 +14,15 @@ def check_namespace(resource: Resource, obj: Object, store: Store, table: Resour
         raise not_found(table.of_storage("namespaces"), name)
     if record.field("metadata.deletionTimestamp"):
         refusal = forbidden(
-            resource, obj["metadata"]["name"], f"unable to create new content in namespace {name} because it is being terminated"
+            resource,
+            obj["metadata"]["name"],
+            f"unable to create new content in namespace {name} because it is being terminated",
         )
-        cause = {"reason": "NamespaceTerminating", "message": f"namespace {name} is being terminated", "field": "metadata.namespace"}
+        cause = {
+            "reason": "NamespaceTerminating",
+            "message": f"namespace {name} is being terminated",
+            "field": "metadata.namespace",
+        }
         refusal.details = {**(refusal.details or {}), "causes": [cause]}
         raise refusal
 
@@ -34,15 +40,24 @@ def _limit_containers(resource: Resource, pod: Object, limit: Object) -> None:
     for one in pod["spec"]["containers"]:
         added: dict[str, list[str]] = {"request": [], "limit": []}
         resources = one.setdefault("resources", {})
-        for part, source, word in (("requests", "defaultRequest", "request"), ("limits", "default", "limit")):
+        for part, source, word in (
+            ("requests", "defaultRequest", "request"),
+            ("limits", "default", "limit"),
+        ):
             for name, amount in sorted((limit.get(source) or {}).items()):
                 if name not in (resources.get(part) or {}):
                     resources.setdefault(part, {})[name] = amount
                     added[word].append(name)
-        notes += [f"{', '.join(names)} {word} for container {one['name']}" for word, names in added.items() if names]
+        notes += [
+            f"{', '.join(names)} {word} for container {one['name']}"
+            for word, names in added.items()
+            if names
+        ]
         _check_bounds(resource, pod, resources, limit)
     if notes:
-        pod["metadata"].setdefault("annotations", {})["kubernetes.io/limit-ranger"] = f"LimitRanger plugin set: {'; '.join(notes)}"
+        pod["metadata"].setdefault("annotations", {})["kubernetes.io/limit-ranger"] = (
+            f"LimitRanger plugin set: {'; '.join(notes)}"
+        )
 
 
 def _check_bounds(resource: Resource, pod: Object, resources: Object, limit: Object) -> None:
@@ -50,7 +65,9 @@ def _check_bounds(resource: Resource, pod: Object, resources: Object, limit: Obj
     for name, bound in (limit.get("max") or {}).items():
         amount = limits.get(name)
         if amount is None or quantity.parse(amount) > quantity.parse(bound):
-            shown = f"maximum {name} usage per Container is {bound}, but " + (f"limit is {amount}" if amount else "no limit is specified")
+            shown = f"maximum {name} usage per Container is {bound}, but " + (
+                f"limit is {amount}" if amount else "no limit is specified"
+            )
             raise forbidden(resource, pod["metadata"]["name"], shown)
     for name, bound in (limit.get("min") or {}).items():
         amount = requests.get(name)
@@ -70,7 +87,14 @@ def check_quota(resource: Resource, obj: Object, store: Store, table: ResourceTa
             _check_one_quota(resource, obj, quota, asked, store, table)
 
 
-def _check_one_quota(resource: Resource, obj: Object, quota: Object, asked: usage.Amounts, store: Store, table: ResourceTable) -> None:
+def _check_one_quota(
+    resource: Resource,
+    obj: Object,
+    quota: Object,
+    asked: usage.Amounts,
+    store: Store,
+    table: ResourceTable,
+) -> None:
     hard = (quota.get("spec") or {}).get("hard") or {}
     name, about = quota["metadata"]["name"], obj["metadata"]["name"]
     if resource.storage == "pods":
@@ -81,22 +105,36 @@ def _check_one_quota(resource: Resource, obj: Object, quota: Object, asked: usag
     if not concerned:
         return
     have = usage.used(quota, store, table)
-    over = sorted(key for key, amount in concerned.items() if have[key] + amount > quantity.parse(hard[key]))
+    over = sorted(
+        key for key, amount in concerned.items() if have[key] + amount > quantity.parse(hard[key])
+    )
     if over:
         parts = [
             ",".join(f"{key}={quantity.canonical(key, amounts[key])}" for key in over)
             for amounts in (concerned, have, {key: quantity.parse(hard[key]) for key in over})
         ]
-        raise forbidden(resource, about, f"exceeded quota: {name}, requested: {parts[0]}, used: {parts[1]}, limited: {parts[2]}")
+        raise forbidden(
+            resource,
+            about,
+            f"exceeded quota: {name}, requested: {parts[0]}, used: {parts[1]}, limited: {parts[2]}",
+        )
 
 
 def _unspecified(spec: Object, hard: Object) -> str:
     parts = []
     for limit in sorted(hard):
-        part, _, name = limit.partition(".") if limit.startswith(("limits.", "requests.")) else ("requests", "", limit)
+        part, _, name = (
+            limit.partition(".")
+            if limit.startswith(("limits.", "requests."))
+            else ("requests", "", limit)
+        )
         if name not in ("cpu", "memory"):
             continue
-        without = [one["name"] for one in spec["containers"] if name not in ((one.get("resources") or {}).get(part) or {})]
+        without = [
+            one["name"]
+            for one in spec["containers"]
+            if name not in ((one.get("resources") or {}).get(part) or {})
+        ]
         if without:
             parts.append(f"{limit} for: {','.join(without)}")
     return "; ".join(parts)

@@ -64,9 +64,14 @@ def allowed(user: User, what: Attributes, store: Store) -> bool:
     if MASTERS in user.groups:
         return True
     if what.path:
-        discovery = what.path.startswith(("/api", "/apis", "/openapi")) and "system:authenticated" in user.groups
+        discovery = (
+            what.path.startswith(("/api", "/apis", "/openapi"))
+            and "system:authenticated" in user.groups
+        )
         return what.path in ANONYMOUS_PATHS or discovery
-    if what.group in ("authorization.k8s.io", "authentication.k8s.io") and what.resource.startswith("self"):
+    if what.group in ("authorization.k8s.io", "authentication.k8s.io") and what.resource.startswith(
+        "self"
+    ):
         return "system:authenticated" in user.groups
     return any(_permits(rule, what) for rule in rules_of(user, what.namespace, store))
 
@@ -79,10 +84,17 @@ def rules_of(user: User, namespace: str, store: Store) -> list[Object]:
         bindings += store.list("rolebindings.rbac.authorization.k8s.io", namespace)
     for record in bindings:
         binding = record.obj
-        if not any(_is_subject(user, subject, record.namespace) for subject in binding.get("subjects") or ()):
+        if not any(
+            _is_subject(user, subject, record.namespace)
+            for subject in binding.get("subjects") or ()
+        ):
             continue
         reference = binding["roleRef"]
-        kind, where = ("clusterroles", "") if reference["kind"] == "ClusterRole" else ("roles", record.namespace)
+        kind, where = (
+            ("clusterroles", "")
+            if reference["kind"] == "ClusterRole"
+            else ("roles", record.namespace)
+        )
         role = store.get(f"{kind}.rbac.authorization.k8s.io", where, reference["name"])
         rules += (role.obj.get("rules") or []) if role else []
     return rules
@@ -92,7 +104,10 @@ def _is_subject(user: User, subject: Object, namespace: str) -> bool:
     if subject["kind"] == "Group":
         return subject["name"] in user.groups
     if subject["kind"] == "ServiceAccount":
-        return user.name == f"system:serviceaccount:{subject.get('namespace') or namespace}:{subject['name']}"
+        return (
+            user.name
+            == f"system:serviceaccount:{subject.get('namespace') or namespace}:{subject['name']}"
+        )
     return bool(subject["name"] == user.name)
 
 
@@ -103,7 +118,10 @@ def _permits(rule: Object, what: Attributes) -> bool:
     return (
         _has(rule.get("verbs") or (), what.verb)
         and _has(rule.get("apiGroups") or (), what.group)
-        and (_has(resources, resource) or (bool(what.subresource) and f"*/{what.subresource}" in resources))
+        and (
+            _has(resources, resource)
+            or (bool(what.subresource) and f"*/{what.subresource}" in resources)
+        )
         and (not named or what.name in named)
     )
 
@@ -115,7 +133,12 @@ def _has(values: list[str] | tuple[str, ...], value: str) -> bool:
 def refusal(user: User, what: Attributes) -> ApiError:
     """403 in the words of the API server."""
     if what.path:
-        return ApiError(403, "Forbidden", f'forbidden: User "{user.name}" cannot {what.verb} path "{what.path}"', details={})
+        return ApiError(
+            403,
+            "Forbidden",
+            f'forbidden: User "{user.name}" cannot {what.verb} path "{what.path}"',
+            details={},
+        )
     resource = f"{what.resource}/{what.subresource}" if what.subresource else what.resource
     qualified = f"{what.resource}.{what.group}" if what.group else what.resource
     subject = f'{qualified} "{what.name}"' if what.name else qualified

@@ -10,6 +10,11 @@ def bind(store: Store, pod: Object, node: str) -> None:
     pod["spec"]["nodeName"] = node
     status = pod["status"]
     conditions = [one for one in status.get("conditions") or () if one["type"] != "PodScheduled"]
-    scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": clock.timestamp()}
+    scheduled = {
+        "type": "PodScheduled",
+        "status": "True",
+        "lastProbeTime": None,
+        "lastTransitionTime": clock.timestamp(),
+    }
     status["conditions"] = [*conditions, scheduled]
     store.put("pods", pod)

@@ -35,15 +35,21 @@ class Client:
     def owned(self, storage: str, owner: Object) -> list[Object]:
         """The objects of a kind that an owner controls, oldest first."""
         found = [
-            record.obj for record in self.cluster.store.owned(storage, owner["metadata"]["uid"]) if record.owner == owner["metadata"]["uid"]
+            record.obj
+            for record in self.cluster.store.owned(storage, owner["metadata"]["uid"])
+            if record.owner == owner["metadata"]["uid"]
         ]
-        return sorted(found, key=lambda obj: (obj["metadata"]["creationTimestamp"], obj["metadata"]["name"]))
+        return sorted(
+            found, key=lambda obj: (obj["metadata"]["creationTimestamp"], obj["metadata"]["name"])
+        )
 
     def create(self, storage: str, obj: Object) -> Object:
         """Create an object; raises ApiError as the API server refuses."""
         resource = self.cluster.table.of_storage(storage)
         body = {"kind": resource.kind, "apiVersion": resource.group_version, **obj}
-        return self.cluster.registry.create(resource, obj["metadata"].get("namespace", ""), body, self._options())
+        return self.cluster.registry.create(
+            resource, obj["metadata"].get("namespace", ""), body, self._options()
+        )
 
     def update(self, storage: str, obj: Object) -> Object:
         """Write an object that was read before."""
@@ -57,19 +63,32 @@ class Client:
         resource = self.cluster.table.of_storage(storage)
         meta = obj["metadata"]
         old = self.cluster.registry.record(resource, meta.get("namespace", ""), meta["name"]).obj
-        return self.cluster.registry.rewrite(resource, old, {**obj, "metadata": dict(meta)}, self._options(subresource))
+        return self.cluster.registry.rewrite(
+            resource, old, {**obj, "metadata": dict(meta)}, self._options(subresource)
+        )
 
     def delete(self, storage: str, obj: Object, **options: Any) -> None:
         """Delete an object; one that is gone already is fine."""
         resource = self.cluster.table.of_storage(storage)
         meta = obj["metadata"]
         try:
-            self.cluster.registry.delete(resource, meta.get("namespace", ""), meta["name"], options, self._options())
+            self.cluster.registry.delete(
+                resource, meta.get("namespace", ""), meta["name"], options, self._options()
+            )
         except ApiError as error:
             if error.code != 404:
                 raise
 
-    def event(self, about: Object, reason: str, message: str, *, warning: bool = False, field: str = "", host: str = "") -> None:
+    def event(
+        self,
+        about: Object,
+        reason: str,
+        message: str,
+        *,
+        warning: bool = False,
+        field: str = "",
+        host: str = "",
+    ) -> None:
         """Say what happened; the same thing again counts up the first event."""
         meta = about["metadata"]
         namespace = meta.get("namespace") or "default"
@@ -86,9 +105,24 @@ class Client:
         self.cluster.known_events[key] = made["metadata"]["name"]
         store.put("events", made)
 
-    def _new_event(self, about: Object, namespace: str, reason: str, message: str, *, kind: str, field: str, host: str) -> Object:
+    def _new_event(
+        self,
+        about: Object,
+        namespace: str,
+        reason: str,
+        message: str,
+        *,
+        kind: str,
+        field: str,
+        host: str,
+    ) -> Object:
         meta, now = about["metadata"], datetime.now(UTC)
-        regarding = {"kind": about["kind"], "name": meta["name"], "uid": meta["uid"], "apiVersion": about["apiVersion"]}
+        regarding = {
+            "kind": about["kind"],
+            "name": meta["name"],
+            "uid": meta["uid"],
+            "apiVersion": about["apiVersion"],
+        }
         if meta.get("namespace"):
             regarding["namespace"] = meta["namespace"]
         if meta.get("resourceVersion"):
@@ -100,7 +134,12 @@ class Client:
         return {
             "kind": "Event",
             "apiVersion": "v1",
-            "metadata": {"name": name, "namespace": namespace, "uid": str(uuid.uuid4()), "creationTimestamp": stamp},
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "uid": str(uuid.uuid4()),
+                "creationTimestamp": stamp,
+            },
             "involvedObject": regarding,
             "reason": reason,
             "message": message,

@@ -43,7 +43,9 @@ class Cluster:
         self.hub = Hub()
         self.tokens = Tokens()
         self.faults = Faults(self.settings.faults)
-        self.admin_token = self.tokens.issue(User("kubernetes-admin", (MASTERS, "system:authenticated")), token)
+        self.admin_token = self.tokens.issue(
+            User("kubernetes-admin", (MASTERS, "system:authenticated")), token
+        )
         self.authority = ""
         self.load = Load()
         self.nodes = Nodes()

@@ -34,10 +34,16 @@ def _files(cluster: Cluster, pod: Object, container: Object) -> dict[str, bytes]
         "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt": cluster.authority.encode(),
     }
     if programs.image_name(container.get("image", "")) == "nginx":
-        files["/usr/share/nginx/html/index.html"] = b"<html><body><h1>Welcome to nginx!</h1></body></html>\n"
-        files["/etc/nginx/nginx.conf"] = b"worker_processes auto;\nevents { worker_connections 1024; }\nhttp { include conf.d/*.conf; }\n"
+        files["/usr/share/nginx/html/index.html"] = (
+            b"<html><body><h1>Welcome to nginx!</h1></body></html>\n"
+        )
+        files["/etc/nginx/nginx.conf"] = (
+            b"worker_processes auto;\nevents { worker_connections 1024; }\nhttp { include conf.d/*.conf; }\n"
+        )
     for mount in container.get("volumeMounts") or ():
-        volume: Object = next((one for one in pod["spec"].get("volumes") or () if one["name"] == mount["name"]), {})
+        volume: Object = next(
+            (one for one in pod["spec"].get("volumes") or () if one["name"] == mount["name"]), {}
+        )
         files[f"{mount['mountPath'].rstrip('/')}/.keep"] = b""
         for key, data in _volume(cluster, namespace, volume).items():
             files[f"{mount['mountPath'].rstrip('/')}/{key}"] = data
@@ -63,22 +69,38 @@ def _data(obj: Object | None) -> dict[str, bytes]:
 def environment(cluster: Cluster, pod: Object, container: Object) -> dict[str, str]:
     """The environment of a container: of its image, its service links, `envFrom` and `env`."""
     namespace = pod["metadata"]["namespace"]
-    env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "HOSTNAME": pod["metadata"]["name"]}
-    env |= {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443", "PWD": container.get("workingDir", "/")}
+    env = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "/root",
+        "HOSTNAME": pod["metadata"]["name"],
+    }
+    env |= {
+        "KUBERNETES_SERVICE_HOST": "10.96.0.1",
+        "KUBERNETES_SERVICE_PORT": "443",
+        "PWD": container.get("workingDir", "/"),
+    }
     for source in container.get("envFrom") or ():
         reference = source.get("configMapRef") or source.get("secretRef") or {}
         storage = "configmaps" if "configMapRef" in source else "secrets"
-        for key, data in _data(cluster.object(storage, namespace, reference.get("name", ""))).items():
+        for key, data in _data(
+            cluster.object(storage, namespace, reference.get("name", ""))
+        ).items():
             env[source.get("prefix", "") + key] = data.decode(errors="replace")
     for one in container.get("env") or ():
-        env[one["name"]] = str(one["value"]) if "value" in one else _value(cluster, pod, one.get("valueFrom") or {})
+        env[one["name"]] = (
+            str(one["value"])
+            if "value" in one
+            else _value(cluster, pod, one.get("valueFrom") or {})
+        )
     return env
 
 
 def _value(cluster: Cluster, pod: Object, source: Object) -> str:
     for kind, storage in (("configMapKeyRef", "configmaps"), ("secretKeyRef", "secrets")):
         if kind in source:
-            found = _data(cluster.object(storage, pod["metadata"]["namespace"], source[kind].get("name", "")))
+            found = _data(
+                cluster.object(storage, pod["metadata"]["namespace"], source[kind].get("name", ""))
+            )
             return found.get(source[kind].get("key", ""), b"").decode(errors="replace")
     value: Any = pod
     for part in (source.get("fieldRef") or {}).get("fieldPath", "").split("."):

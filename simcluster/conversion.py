@@ -27,7 +27,11 @@ def to_storage(resource: Resource, obj: Object) -> Object:
     """The object in the version that is stored."""
     if (resource.group, resource.version) == ("events.k8s.io", "v1"):
         return {**_renamed(obj, _EVENT_NAMES), "apiVersion": "v1"}
-    if (resource.group, resource.version, resource.kind) == ("autoscaling", "v1", "HorizontalPodAutoscaler"):
+    if (resource.group, resource.version, resource.kind) == (
+        "autoscaling",
+        "v1",
+        "HorizontalPodAutoscaler",
+    ):
         return _autoscaler_v2(obj)
     return obj
 
@@ -37,8 +41,15 @@ def from_storage(resource: Resource, obj: Object) -> Object:
     if obj["apiVersion"] == resource.group_version:
         return obj
     if (resource.group, resource.version) == ("events.k8s.io", "v1"):
-        return {**_renamed(obj, {old: new for new, old in _EVENT_NAMES.items()}), "apiVersion": "events.k8s.io/v1"}
-    if (resource.group, resource.version, resource.kind) == ("autoscaling", "v1", "HorizontalPodAutoscaler"):
+        return {
+            **_renamed(obj, {old: new for new, old in _EVENT_NAMES.items()}),
+            "apiVersion": "events.k8s.io/v1",
+        }
+    if (resource.group, resource.version, resource.kind) == (
+        "autoscaling",
+        "v1",
+        "HorizontalPodAutoscaler",
+    ):
         return _autoscaler_v1(obj)
     return {**obj, "apiVersion": resource.group_version}
 
@@ -65,16 +76,35 @@ def _autoscaler_v2(obj: Object) -> Object:
 
 
 def _utilization(percent: int) -> Object:
-    return {**_CPU_METRIC, "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}}}
+    return {
+        **_CPU_METRIC,
+        "resource": {
+            "name": "cpu",
+            "target": {"type": "Utilization", "averageUtilization": percent},
+        },
+    }
 
 
 def _autoscaler_v1(obj: Object) -> Object:
-    spec: dict[str, Any] = {key: value for key, value in (obj.get("spec") or {}).items() if key not in ("metrics", "behavior")}
+    spec: dict[str, Any] = {
+        key: value
+        for key, value in (obj.get("spec") or {}).items()
+        if key not in ("metrics", "behavior")
+    }
     for metric in (obj.get("spec") or {}).get("metrics") or ():
         if metric.get("type") == "Resource" and metric["resource"]["name"] == "cpu":
             percent = metric["resource"].get("target", {}).get("averageUtilization")
             if percent is not None:
                 spec["targetCPUUtilizationPercentage"] = percent
     old = obj.get("status") or {}
-    status = {key: old[key] for key in ("observedGeneration", "lastScaleTime", "currentReplicas", "desiredReplicas") if key in old}
-    return {**obj, "apiVersion": "autoscaling/v1", "spec": spec, "status": {"currentReplicas": 0, "desiredReplicas": 0, **status}}
+    status = {
+        key: old[key]
+        for key in ("observedGeneration", "lastScaleTime", "currentReplicas", "desiredReplicas")
+        if key in old
+    }
+    return {
+        **obj,
+        "apiVersion": "autoscaling/v1",
+        "spec": spec,
+        "status": {"currentReplicas": 0, "desiredReplicas": 0, **status},
+    }

@@ -18,7 +18,9 @@ def changed(registry: Registry, change: Change) -> None:
         return
     for resource, document in _kinds(change.record.obj):
         registry.table.add(resource)
-        registry.custom_types[resource.group, resource.version, resource.plural] = schema.custom(document)
+        registry.custom_types[resource.group, resource.version, resource.plural] = schema.custom(
+            document
+        )
 
 
 def _kinds(definition: Object) -> list[tuple[Resource, Object]]:
@@ -26,7 +28,9 @@ def _kinds(definition: Object) -> list[tuple[Resource, Object]]:
     stored = next((one["name"] for one in definition["spec"]["versions"] if one.get("storage")), "")
     for version in definition["spec"]["versions"]:
         if version.get("served", True):
-            document = (version.get("schema") or {}).get("openAPIV3Schema") or {"x-kubernetes-preserve-unknown-fields": True}
+            document = (version.get("schema") or {}).get("openAPIV3Schema") or {
+                "x-kubernetes-preserve-unknown-fields": True
+            }
             found.append((_resource(definition["spec"], version, stored), document))
     return found
 
@@ -56,7 +60,13 @@ def _resource(spec: Object, version: Object, stored: str) -> Resource:
 
 def version_of(registry: Registry, resource: Resource) -> Object:
     """The entry of `spec.versions` that a custom kind comes from; empty for built-in kinds."""
-    record = registry.store.get(STORAGE, "", f"{resource.plural}.{resource.group}") if resource.custom else None
+    record = (
+        registry.store.get(STORAGE, "", f"{resource.plural}.{resource.group}")
+        if resource.custom
+        else None
+    )
     if record is None:
         return {}
-    return next((one for one in record.obj["spec"]["versions"] if one["name"] == resource.version), {})
+    return next(
+        (one for one in record.obj["spec"]["versions"] if one["name"] == resource.version), {}
+    )

@@ -3,14 +3,25 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-_MACROS = {"@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0", "@daily": "0 0 * * *"}
+_MACROS = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+}
 _MACROS |= {"@midnight": "0 0 * * *", "@hourly": "0 * * * *"}
 _BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _NAMES = [
     {},
     {},
     {},
-    {name: at for at, name in enumerate(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1)},
+    {
+        name: at
+        for at, name in enumerate(
+            ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1
+        )
+    },
     {name: at for at, name in enumerate(["sun", "mon", "tue", "wed", "thu", "fri", "sat"])},
 ]
 
@@ -29,7 +40,11 @@ class Schedule:
 
     def matches(self, moment: datetime) -> bool:
         """Whether the schedule fires in this minute."""
-        if moment.minute not in self.minutes or moment.hour not in self.hours or moment.month not in self.months:
+        if (
+            moment.minute not in self.minutes
+            or moment.hour not in self.hours
+            or moment.month not in self.months
+        ):
             return False
         day, weekday = moment.day in self.days, moment.isoweekday() % 7 in self.weekdays
         return day and weekday if self.any_day or self.any_weekday else day or weekday
@@ -68,7 +83,11 @@ def _number(text: str, at: int) -> int:
     if text.lower() in _NAMES[at]:
         return _NAMES[at][text.lower()]
     if not text.isdigit():
-        raise ValueError(f"failed to parse int from {text}: strconv.Atoi: parsing {text!r}: invalid syntax".replace("'", '"'))
+        raise ValueError(
+            f"failed to parse int from {text}: strconv.Atoi: parsing {text!r}: invalid syntax".replace(
+                "'", '"'
+            )
+        )
     return int(text)
 
 
@@ -76,6 +95,18 @@ def parse(text: str) -> Schedule:
     """Read a schedule; ValueError says what is wrong with it."""
     fields = _MACROS.get(text.strip(), text).split()
     if len(fields) != 5:
-        raise ValueError(f"expected exactly 5 fields, found {len(fields)}: {fields}".replace("'", "").replace(",", ""))
+        raise ValueError(
+            f"expected exactly 5 fields, found {len(fields)}: {fields}".replace("'", "").replace(
+                ",", ""
+            )
+        )
     sets = [_values(field, at) for at, field in enumerate(fields)]
-    return Schedule(sets[0], sets[1], sets[2], sets[3], sets[4], fields[2] in ("*", "?"), fields[4] in ("*", "?"))
+    return Schedule(
+        sets[0],
+        sets[1],
+        sets[2],
+        sets[3],
+        sets[4],
+        fields[2] in ("*", "?"),
+        fields[4] in ("*", "?"),
+    )

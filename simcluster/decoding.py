@@ -7,7 +7,15 @@ from simcluster.errors import ApiError, bad_request
 from simcluster.resources import Object, Resource
 from simcluster.schema import Node
 
-_GO = {"string": "string", "boolean": "bool", "integer": "int", "number": "float64", "object": "object", "map": "map", "array": "slice"}
+_GO = {
+    "string": "string",
+    "boolean": "bool",
+    "integer": "int",
+    "number": "float64",
+    "object": "object",
+    "map": "map",
+    "array": "slice",
+}
 
 
 @dataclass
@@ -30,10 +38,17 @@ class Decoder:
             return self._object(value, node, path)
         if kind == "map":
             self._check(isinstance(value, dict), value, node, path, owner)
-            return {key: self._value(item, node.items, f"{path}.{key}", owner) for key, item in value.items() if item is not None}
+            return {
+                key: self._value(item, node.items, f"{path}.{key}", owner)
+                for key, item in value.items()
+                if item is not None
+            }
         if kind == "array":
             self._check(isinstance(value, list), value, node, path, owner)
-            return [self._value(item, node.items, f"{path}[{at}]", owner) for at, item in enumerate(value)]
+            return [
+                self._value(item, node.items, f"{path}[{at}]", owner)
+                for at, item in enumerate(value)
+            ]
         return self._scalar(value, node, path, owner)
 
     def _object(self, value: Any, node: Node, path: str) -> Object:
@@ -55,16 +70,36 @@ class Decoder:
     def _scalar(self, value: Any, node: Node, path: str, owner: str) -> Any:
         kind = node.type
         if kind == "quantity":
-            self._check(isinstance(value, str | int | float) and not isinstance(value, bool), value, node, path, owner)
+            self._check(
+                isinstance(value, str | int | float) and not isinstance(value, bool),
+                value,
+                node,
+                path,
+                owner,
+            )
             return str(value)
         if kind == "int-or-string":
-            self._check(isinstance(value, str | int) and not isinstance(value, bool), value, node, path, owner)
+            self._check(
+                isinstance(value, str | int) and not isinstance(value, bool),
+                value,
+                node,
+                path,
+                owner,
+            )
         elif kind == "integer":
             if isinstance(value, float) and value.is_integer():
                 value = int(value)
-            self._check(isinstance(value, int) and not isinstance(value, bool), value, node, path, owner)
+            self._check(
+                isinstance(value, int) and not isinstance(value, bool), value, node, path, owner
+            )
         elif kind == "number":
-            self._check(isinstance(value, int | float) and not isinstance(value, bool), value, node, path, owner)
+            self._check(
+                isinstance(value, int | float) and not isinstance(value, bool),
+                value,
+                node,
+                path,
+                owner,
+            )
         elif kind == "boolean":
             self._check(isinstance(value, bool), value, node, path, owner)
         elif kind == "string":
@@ -74,7 +109,14 @@ class Decoder:
     def _check(self, fits: bool, value: Any, node: Node, path: str, owner: str) -> None:
         if fits:
             return
-        have = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}.get(type(value), "null")
+        have = {
+            dict: "object",
+            list: "array",
+            str: "string",
+            bool: "bool",
+            int: "number",
+            float: "number",
+        }.get(type(value), "null")
         want = node.document.get("format") if node.type in ("integer", "number") else None
         text = f"json: cannot unmarshal {have} into Go struct field {owner}.{path} of type {want or _GO.get(node.type, node.type)}"
         raise self.refusal(text)
@@ -94,7 +136,9 @@ def _fits(value: Any, kind: str) -> bool:
     )
 
 
-def decode(resource: Resource, obj: Object, node: Node, *, strictness: str) -> tuple[Object, list[str]]:
+def decode(
+    resource: Resource, obj: Object, node: Node, *, strictness: str
+) -> tuple[Object, list[str]]:
     """The decoded object and the warnings; `strictness` is the query's fieldValidation: Strict, Warn (default) or Ignore."""
     decoder = Decoder(resource)
     decoded = decoder.decode(obj, node)

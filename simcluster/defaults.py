@@ -8,7 +8,10 @@ from simcluster.resources import Object, Resource
 Defaulter = Callable[[Object], None]
 TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 # Fields of status conditions that are written as null when they are not set.
-_NULLS = {"pods": ("lastProbeTime", "lastTransitionTime"), "nodes": ("lastHeartbeatTime", "lastTransitionTime")}
+_NULLS = {
+    "pods": ("lastProbeTime", "lastTransitionTime"),
+    "nodes": ("lastHeartbeatTime", "lastTransitionTime"),
+}
 
 
 def _fill(target: Object, **values: Any) -> None:
@@ -27,8 +30,16 @@ def container(spec: Object) -> None:
     """Defaults of one container."""
     for port in spec.get("ports") or ():
         _fill(port, protocol="TCP")
-    _fill(spec, resources={}, terminationMessagePath="/dev/termination-log", terminationMessagePolicy="File")
-    _fill(spec, imagePullPolicy="Always" if _tag(spec.get("image", "")) == "latest" else "IfNotPresent")
+    _fill(
+        spec,
+        resources={},
+        terminationMessagePath="/dev/termination-log",
+        terminationMessagePolicy="File",
+    )
+    _fill(
+        spec,
+        imagePullPolicy="Always" if _tag(spec.get("image", "")) == "latest" else "IfNotPresent",
+    )
     limits = spec["resources"].get("limits") or {}
     if limits:
         requests = spec["resources"].setdefault("requests", {})
@@ -124,7 +135,9 @@ def _stateful_set(obj: Object) -> None:
     _fill(update, type="RollingUpdate")
     if update["type"] == "RollingUpdate":
         _fill(update.setdefault("rollingUpdate", {}), partition=0)
-    _fill(spec, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Retain", "whenScaled": "Retain"})
+    _fill(
+        spec, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Retain", "whenScaled": "Retain"}
+    )
     for claim in spec.get("volumeClaimTemplates") or ():
         _fill(claim, kind="PersistentVolumeClaim", apiVersion="v1")
         _claim(claim)
@@ -151,13 +164,28 @@ def _job(obj: Object) -> None:
     _job_spec(spec)
     if "completions" not in spec and "parallelism" not in spec:
         _fill(spec, completions=1)
-    _fill(spec, parallelism=1, backoffLimit=6, completionMode="NonIndexed", suspend=False, manualSelector=False)
-    _fill(spec, podReplacementPolicy="Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed")
+    _fill(
+        spec,
+        parallelism=1,
+        backoffLimit=6,
+        completionMode="NonIndexed",
+        suspend=False,
+        manualSelector=False,
+    )
+    _fill(
+        spec, podReplacementPolicy="Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed"
+    )
 
 
 def _cron_job(obj: Object) -> None:
     spec = obj.setdefault("spec", {})
-    _fill(spec, concurrencyPolicy="Allow", suspend=False, successfulJobsHistoryLimit=3, failedJobsHistoryLimit=1)
+    _fill(
+        spec,
+        concurrencyPolicy="Allow",
+        suspend=False,
+        successfulJobsHistoryLimit=3,
+        failedJobsHistoryLimit=1,
+    )
     template = spec.setdefault("jobTemplate", {})
     template.setdefault("metadata", {})
     _job_spec(template.setdefault("spec", {}))
@@ -183,7 +211,9 @@ def _claim(obj: Object) -> None:
 
 
 def _volume_object(obj: Object) -> None:
-    _fill(obj.setdefault("spec", {}), persistentVolumeReclaimPolicy="Retain", volumeMode="Filesystem")
+    _fill(
+        obj.setdefault("spec", {}), persistentVolumeReclaimPolicy="Retain", volumeMode="Filesystem"
+    )
 
 
 def _storage_class(obj: Object) -> None:
@@ -192,7 +222,10 @@ def _storage_class(obj: Object) -> None:
 
 def _namespace(obj: Object) -> None:
     labels = obj["metadata"].get("labels") or {}
-    obj["metadata"]["labels"] = {**labels, "kubernetes.io/metadata.name": obj["metadata"].get("name", "")}
+    obj["metadata"]["labels"] = {
+        **labels,
+        "kubernetes.io/metadata.name": obj["metadata"].get("name", ""),
+    }
 
 
 def _secret(obj: Object) -> None:

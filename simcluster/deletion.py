@@ -13,10 +13,20 @@ if TYPE_CHECKING:
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 # Kinds whose deletion answers with the object and not with a Status.
-_ANSWERS_OBJECT = {"pods", "services", "persistentvolumeclaims", "persistentvolumes", "podtemplates", "resourcequotas", "serviceaccounts"}
+_ANSWERS_OBJECT = {
+    "pods",
+    "services",
+    "persistentvolumeclaims",
+    "persistentvolumes",
+    "podtemplates",
+    "resourcequotas",
+    "serviceaccounts",
+}
 
 
-def delete(registry: "Registry", resource: Resource, record: Record, body: Object, options: "WriteOptions") -> Object:
+def delete(
+    registry: "Registry", resource: Resource, record: Record, body: Object, options: "WriteOptions"
+) -> Object:
     """Delete one object as `DeleteOptions` ask; the answer is what the API server answers."""
     obj = record.obj
     _check_preconditions(resource, obj, body)
@@ -25,7 +35,11 @@ def delete(registry: "Registry", resource: Resource, record: Record, body: Objec
     before = dict(obj["metadata"])
     _mark(resource, obj, body, propagation)
     meta = obj["metadata"]
-    waits = bool(meta.get("finalizers")) or meta.get("deletionGracePeriodSeconds", 0) > 0 or resource.storage == "namespaces"
+    waits = (
+        bool(meta.get("finalizers"))
+        or meta.get("deletionGracePeriodSeconds", 0) > 0
+        or resource.storage == "namespaces"
+    )
     if options.dry_run:
         return obj if waits or resource.storage in _ANSWERS_OBJECT else _deleted(resource, obj)
     if not waits:
@@ -38,7 +52,14 @@ def delete(registry: "Registry", resource: Resource, record: Record, body: Objec
 
 def _deleted(resource: Resource, obj: Object) -> Object:
     group = {"group": resource.group} if resource.group else {}
-    return success(details={"name": obj["metadata"]["name"], **group, "kind": resource.plural, "uid": obj["metadata"]["uid"]})
+    return success(
+        details={
+            "name": obj["metadata"]["name"],
+            **group,
+            "kind": resource.plural,
+            "uid": obj["metadata"]["uid"],
+        }
+    )
 
 
 def _check_preconditions(resource: Resource, obj: Object, body: Object) -> None:
@@ -57,7 +78,9 @@ def _propagation(body: Object) -> str:
             f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "{policy}": '
             'supported values: "Foreground", "Background", "Orphan", "nil"'
         )
-        raise ApiError(422, "Invalid", message, details={"group": "meta.k8s.io", "kind": "DeleteOptions"})
+        raise ApiError(
+            422, "Invalid", message, details={"group": "meta.k8s.io", "kind": "DeleteOptions"}
+        )
     if policy is None:
         return "Orphan" if body.get("orphanDependents") else "Background"
     return str(policy)
@@ -90,7 +113,10 @@ def _grace(resource: Resource, obj: Object, body: Object) -> int:
         raise bad_request("gracePeriodSeconds must be a non-negative integer")
     if resource.storage != "pods":
         return 0
-    if not obj["spec"].get("nodeName") or obj.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+    if not obj["spec"].get("nodeName") or obj.get("status", {}).get("phase") in (
+        "Succeeded",
+        "Failed",
+    ):
         return 0
     return int(obj["spec"].get("terminationGracePeriodSeconds", 30) if given is None else given)
 

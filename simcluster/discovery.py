@@ -25,7 +25,8 @@ VERSION: Object = {
 def wants_aggregated(accept: str) -> bool:
     """Whether the Accept header asks for aggregated discovery in its final version."""
     return any(
-        {"as=APIGroupDiscoveryList", "v=v2", "g=apidiscovery.k8s.io"} <= {part.strip() for part in one.split(";")}
+        {"as=APIGroupDiscoveryList", "v=v2", "g=apidiscovery.k8s.io"}
+        <= {part.strip() for part in one.split(";")}
         for one in accept.split(",")
     )
 
@@ -70,7 +71,11 @@ def resource_list(table: ResourceTable, group_name: str, version: str) -> Object
         return None
     head = {"kind": "APIResourceList", **({"apiVersion": "v1"} if group_name else {})}
     rows = [row for resource in resources for row in _rows(resource)]
-    return {**head, "groupVersion": f"{group_name}/{version}" if group_name else version, "resources": rows}
+    return {
+        **head,
+        "groupVersion": f"{group_name}/{version}" if group_name else version,
+        "resources": rows,
+    }
 
 
 def _rows(resource: Resource) -> list[Object]:
@@ -96,7 +101,14 @@ def _rows(resource: Resource) -> list[Object]:
         )
         name = f"{resource.plural}/{sub.name}"
         rows.append(
-            {"name": name, "singularName": "", "namespaced": resource.namespaced, **other, "kind": sub.kind, "verbs": list(sub.verbs)}
+            {
+                "name": name,
+                "singularName": "",
+                "namespaced": resource.namespaced,
+                **other,
+                "kind": sub.kind,
+                "verbs": list(sub.verbs),
+            }
         )
     return rows
 
@@ -108,11 +120,20 @@ def aggregated(table: ResourceTable, *, core: bool) -> Object:
         if bool(name) is core:
             continue
         listed = [
-            {"version": version, "resources": [_aggregated(one) for one in found], "freshness": "Current"}
+            {
+                "version": version,
+                "resources": [_aggregated(one) for one in found],
+                "freshness": "Current",
+            }
             for version, found in versions.items()
         ]
         items.append({"metadata": {"name": name} if name else {}, "versions": listed})
-    return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
+    return {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": "apidiscovery.k8s.io/v2",
+        "metadata": {},
+        "items": items,
+    }
 
 
 def _kind(group_name: str, version: str, kind: str) -> Object:
@@ -134,7 +155,11 @@ def _aggregated(resource: Resource) -> Object:
         row["categories"] = list(resource.categories)
     if resource.subresources:
         row["subresources"] = [
-            {"subresource": sub.name, "responseKind": _kind(sub.group, sub.version, sub.kind), "verbs": list(sub.verbs)}
+            {
+                "subresource": sub.name,
+                "responseKind": _kind(sub.group, sub.version, sub.kind),
+                "verbs": list(sub.verbs),
+            }
             for sub in resource.subresources.values()
         ]
     return row

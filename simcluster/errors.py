@@ -9,7 +9,13 @@ class ApiError(Exception):
     """A refusal: an HTTP status and the `Status` body that goes with it."""
 
     def __init__(
-        self, code: int, reason: str, message: str, *, details: Object | None = None, headers: dict[str, str] | None = None
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        *,
+        details: Object | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -20,7 +26,13 @@ class ApiError(Exception):
 
     def status(self) -> Object:
         """The `Status` object."""
-        body: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message}
+        body: Object = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+        }
         body["reason"] = self.reason
         if self.details is not None:
             body["details"] = self.details
@@ -45,12 +57,19 @@ def _about(resource: Resource, name: str) -> Object:
 
 def not_found(resource: Resource, name: str) -> ApiError:
     """404 for an object that does not exist."""
-    return ApiError(404, "NotFound", f'{resource.qualified} "{name}" not found', details=_about(resource, name))
+    return ApiError(
+        404, "NotFound", f'{resource.qualified} "{name}" not found', details=_about(resource, name)
+    )
 
 
 def already_exists(resource: Resource, name: str) -> ApiError:
     """409 for a name that is taken."""
-    return ApiError(409, "AlreadyExists", f'{resource.qualified} "{name}" already exists', details=_about(resource, name))
+    return ApiError(
+        409,
+        "AlreadyExists",
+        f'{resource.qualified} "{name}" already exists',
+        details=_about(resource, name),
+    )
 
 
 def conflict(resource: Resource, name: str, why: str) -> ApiError:
@@ -61,7 +80,11 @@ def conflict(resource: Resource, name: str, why: str) -> ApiError:
 
 def stale(resource: Resource, name: str) -> ApiError:
     """409 for a write on an older resourceVersion."""
-    return conflict(resource, name, "the object has been modified; please apply your changes to the latest version and try again")
+    return conflict(
+        resource,
+        name,
+        "the object has been modified; please apply your changes to the latest version and try again",
+    )
 
 
 def bad_request(message: str) -> ApiError:
@@ -71,7 +94,12 @@ def bad_request(message: str) -> ApiError:
 
 def forbidden(resource: Resource, name: str, why: str) -> ApiError:
     """403 for a write that admission refuses."""
-    return ApiError(403, "Forbidden", f'{resource.qualified} "{name}" is forbidden: {why}', details=_about(resource, name))
+    return ApiError(
+        403,
+        "Forbidden",
+        f'{resource.qualified} "{name}" is forbidden: {why}',
+        details=_about(resource, name),
+    )
 
 
 def expired(what: str) -> ApiError:
@@ -86,12 +114,23 @@ def unsupported_media_type() -> ApiError:
 
 def method_not_allowed() -> ApiError:
     """405 for a verb that the resource lacks."""
-    return ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", details={})
+    return ApiError(
+        405,
+        "MethodNotAllowed",
+        "the server does not allow this method on the requested resource",
+        details={},
+    )
 
 
 def too_many_requests(message: str, *, retry_after: int = 1) -> ApiError:
     """429 of the server's flow control."""
-    return ApiError(429, "TooManyRequests", message, details={"retryAfterSeconds": retry_after}, headers={"Retry-After": str(retry_after)})
+    return ApiError(
+        429,
+        "TooManyRequests",
+        message,
+        details={"retryAfterSeconds": retry_after},
+        headers={"Retry-After": str(retry_after)},
+    )
 
 
 def invalid(kind: str, name: str, causes: list[Any], *, group: str = "") -> ApiError:
@@ -103,5 +142,7 @@ def invalid(kind: str, name: str, causes: list[Any], *, group: str = "") -> ApiE
     if group:
         details["group"] = group
     details["kind"] = kind
-    details["causes"] = [{"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes]
+    details["causes"] = [
+        {"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes
+    ]
     return ApiError(422, "Invalid", f'{qualified} "{name}" is invalid: {text}', details=details)

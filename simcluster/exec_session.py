@@ -50,7 +50,15 @@ class Terminal:
 class Session:
     """One exec: a shell on one side, a WebSocket on the other."""
 
-    def __init__(self, cluster: Cluster, socket: web.WebSocketResponse, shell: Shell, *, channels: set[int], tty: bool) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        socket: web.WebSocketResponse,
+        shell: Shell,
+        *,
+        channels: set[int],
+        tty: bool,
+    ) -> None:
         self.cluster = cluster
         self.socket = socket
         self.shell = shell
@@ -113,7 +121,10 @@ class Session:
     async def _sleep(self, seconds: float) -> bool:
         self.interrupt.clear()
         try:
-            await asyncio.wait_for(self.interrupt.wait(), None if seconds == float("inf") else self.cluster.clock.real(seconds))
+            await asyncio.wait_for(
+                self.interrupt.wait(),
+                None if seconds == float("inf") else self.cluster.clock.real(seconds),
+            )
         except TimeoutError:
             return False
         return True
@@ -135,7 +146,10 @@ class Session:
         elif channel == RESIZE:
             with contextlib.suppress(orjson.JSONDecodeError, AttributeError):
                 size = orjson.loads(data)
-                self.shell.env |= {"COLUMNS": str(size.get("Width", 80)), "LINES": str(size.get("Height", 24))}
+                self.shell.env |= {
+                    "COLUMNS": str(size.get("Width", 80)),
+                    "LINES": str(size.get("Height", 24)),
+                }
         elif channel == STDIN and self.terminal:
             echo, ready = self.terminal.type(data)
             if echo:
@@ -156,7 +170,13 @@ def _outcome(code: int) -> Object:
         return {"metadata": {}, "status": "Success"}
     cause = {"reason": "ExitCode", "message": str(code)}
     message = f"command terminated with non-zero exit code: exit status {code}"
-    return {"metadata": {}, "status": "Failure", "message": message, "reason": "NonZeroExitCode", "details": {"causes": [cause]}}
+    return {
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": "NonZeroExitCode",
+        "details": {"causes": [cause]},
+    }
 
 
 def _no_such_program(name: str) -> Object:
@@ -166,7 +186,14 @@ def _no_such_program(name: str) -> Object:
         f"OCI runtime exec failed: exec failed: unable to start container process: {why}"
     )
     causes = {"causes": [{"message": message}]}
-    return {"metadata": {}, "status": "Failure", "message": message, "reason": "InternalError", "details": causes, "code": 500}
+    return {
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": "InternalError",
+        "details": causes,
+        "code": 500,
+    }
 
 
 def _running_container(pod: Object, name: str) -> Object:
@@ -175,7 +202,11 @@ def _running_container(pod: Object, name: str) -> Object:
     state: Object = next((one["state"] for one in statuses if one["name"] == container["name"]), {})
     if "running" not in state:
         if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
-            raise ApiError(500, "InternalError", f"Internal error occurred: cannot exec in a stopped container {container['name']}")
+            raise ApiError(
+                500,
+                "InternalError",
+                f"Internal error occurred: cannot exec in a stopped container {container['name']}",
+            )
         message = f'Internal error occurred: unable to upgrade connection: container not found ("{container["name"]}")'
         raise ApiError(500, "InternalError", message)
     return container
@@ -189,7 +220,10 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
     command = query.getall("command", [])
     if target.subresource == "exec" and not command:
         raise bad_request("you must specify at least 1 command for the container")
-    flags = {channel: is_true(query.get(name)) for channel, name in ((STDIN, "stdin"), (STDOUT, "stdout"), (STDERR, "stderr"))}
+    flags = {
+        channel: is_true(query.get(name))
+        for channel, name in ((STDIN, "stdin"), (STDOUT, "stdout"), (STDERR, "stderr"))
+    }
     if not any(flags.values()):
         raise bad_request("you must specify at least 1 of stdin, stdout, stderr")
     if "websocket" not in request.headers.get("Upgrade", "").lower():
@@ -198,10 +232,18 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
     await socket.prepare(request)
     tty = is_true(query.get("tty"))
     env = (
-        containers.environment(cluster, pod, container) | {"_MAIN": containers.main_command(container)} | ({"TERM": "xterm"} if tty else {})
+        containers.environment(cluster, pod, container)
+        | {"_MAIN": containers.main_command(container)}
+        | ({"TERM": "xterm"} if tty else {})
     )
     shell = Shell(containers.files_of(cluster, pod, container), env, tty=tty)
-    session = Session(cluster, socket, shell, channels={channel for channel, wanted in flags.items() if wanted}, tty=tty)
+    session = Session(
+        cluster,
+        socket,
+        shell,
+        channels={channel for channel, wanted in flags.items() if wanted},
+        tty=tty,
+    )
     await session.send(STDOUT if flags[STDOUT] else ERROR, b"")
     if target.subresource == "attach":
         outcome = await _attach(cluster, session, pod, container)
@@ -229,7 +271,9 @@ def _idle() -> Run:
     return 0
 
 
-async def _new_lines(cluster: Cluster, pod: Object, container: Object, reader: "asyncio.Task[int]") -> AsyncIterator[bytes]:
+async def _new_lines(
+    cluster: Cluster, pod: Object, container: Object, reader: "asyncio.Task[int]"
+) -> AsyncIterator[bytes]:
     async for lines in logs.follow(cluster, pod, container):
         if reader.done():
             return

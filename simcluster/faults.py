@@ -38,7 +38,9 @@ class Rule:
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
-            raise ValueError(f"unknown fault action {self.action!r}: it is one of {', '.join(ACTIONS)}")
+            raise ValueError(
+                f"unknown fault action {self.action!r}: it is one of {', '.join(ACTIONS)}"
+            )
         self.seen = 0
         self.struck = 0
         self._pattern = re.compile(self.path)
@@ -48,7 +50,11 @@ class Rule:
         if (self.method and self.method.upper() != method) or not self._pattern.search(path):
             return False
         self.seen += 1
-        if self.seen <= self.after or (self.times and self.struck >= self.times) or dice.random() >= self.probability:
+        if (
+            self.seen <= self.after
+            or (self.times and self.struck >= self.times)
+            or dice.random() >= self.probability
+        ):
             return False
         self.struck += 1
         return True

@@ -32,7 +32,10 @@ def reconcile(cluster: "Cluster", pod: Object) -> float | None:
 
 
 def _is_ready(node: Object) -> bool:
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in node.get("status", {}).get("conditions") or ())
+    return any(
+        one["type"] == "Ready" and one["status"] == "True"
+        for one in node.get("status", {}).get("conditions") or ()
+    )
 
 
 def _terminate(cluster: "Cluster", pod: Object) -> float | None:
@@ -43,7 +46,10 @@ def _terminate(cluster: "Cluster", pod: Object) -> float | None:
     due = min(float(grace), _STOPPING)
     if waited < due:
         Client(cluster, "kubelet").event(
-            pod, "Killing", f"Stopping container {pod['spec']['containers'][0]['name']}", host=pod["spec"]["nodeName"]
+            pod,
+            "Killing",
+            f"Stopping container {pod['spec']['containers'][0]['name']}",
+            host=pod["spec"]["nodeName"],
         )
         return due - waited + 0.01
     meta["deletionGracePeriodSeconds"] = 0
@@ -66,7 +72,9 @@ class PodWorker:
         self.host = node["metadata"]["name"]
         self.next: float | None = None
         self.status: Object = {
-            key: value for key, value in pod["status"].items() if key not in ("containerStatuses", "initContainerStatuses")
+            key: value
+            for key, value in pod["status"].items()
+            if key not in ("containerStatuses", "initContainerStatuses")
         }
 
     def step(self) -> float | None:
@@ -75,7 +83,9 @@ class PodWorker:
         self.status["hostIP"] = address(self.node)
         self.status["hostIPs"] = [{"ip": self.status["hostIP"]}]
         initial = self._containers("initContainers", "initContainerStatuses", started=True)
-        initialized = all((one["state"].get("terminated") or {}).get("exitCode") == 0 for one in initial)
+        initialized = all(
+            (one["state"].get("terminated") or {}).get("exitCode") == 0 for one in initial
+        )
         if initial:
             self.status["initContainerStatuses"] = initial
         statuses = self._containers("containers", "containerStatuses", started=initialized)
@@ -93,7 +103,9 @@ class PodWorker:
         found: list[Object] = []
         for one in self.pod["spec"].get(part) or ():
             before = known.get(one["name"])
-            ended = part == "containers" or all((other["state"].get("terminated") or {}).get("exitCode") == 0 for other in found)
+            ended = part == "containers" or all(
+                (other["state"].get("terminated") or {}).get("exitCode") == 0 for other in found
+            )
             if not started or not ended:
                 found.append(before or _waiting(one, "PodInitializing"))
             else:
@@ -109,7 +121,14 @@ class PodWorker:
     def _container(self, spec: Object, before: Object | None, *, initial: bool) -> Object:
         missing = self._missing_reference(spec)
         if missing:
-            self.client.event(self.pod, "Failed", f"Error: {missing}", warning=True, field=_field(spec), host=self.host)
+            self.client.event(
+                self.pod,
+                "Failed",
+                f"Error: {missing}",
+                warning=True,
+                field=_field(spec),
+                host=self.host,
+            )
             self._wake(10.0)
             return _waiting(spec, "CreateContainerConfigError", missing)
         if programs.missing(spec.get("image", ""), self.pod):
@@ -124,7 +143,10 @@ class PodWorker:
 
     def _missing_reference(self, spec: Object) -> str:
         namespace = self.pod["metadata"]["namespace"]
-        for source in [*(spec.get("envFrom") or ()), *((one.get("valueFrom") or {}) for one in spec.get("env") or ())]:
+        for source in [
+            *(spec.get("envFrom") or ()),
+            *((one.get("valueFrom") or {}) for one in spec.get("env") or ()),
+        ]:
             for key, storage in (
                 ("configMapRef", "configmaps"),
                 ("configMapKeyRef", "configmaps"),
@@ -136,7 +158,10 @@ class PodWorker:
                     found = self.cluster.object(storage, namespace, reference.get("name", ""))
                     if found is None:
                         return f'{storage[:-1]} "{reference.get("name", "")}" not found'
-                    if "key" in reference and reference["key"] not in {**(found.get("data") or {}), **(found.get("binaryData") or {})}:
+                    if "key" in reference and reference["key"] not in {
+                        **(found.get("data") or {}),
+                        **(found.get("binaryData") or {}),
+                    }:
                         kind = "ConfigMap" if storage == "configmaps" else "Secret"
                         return f"couldn't find key {reference['key']} in {kind} {namespace}/{reference['name']}"
         return ""
@@ -146,7 +171,9 @@ class PodWorker:
         waited = self._since(self.status["startTime"])
         self._wake(15.0)
         text = f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": {image}: not found'
-        self.client.event(self.pod, "Pulling", f'Pulling image "{image}"', field=_field(spec), host=self.host)
+        self.client.event(
+            self.pod, "Pulling", f'Pulling image "{image}"', field=_field(spec), host=self.host
+        )
         self.client.event(
             self.pod,
             "Failed",
@@ -158,9 +185,17 @@ class PodWorker:
         if waited < 5 and before is None:
             self._wake(6.0)
             return _waiting(spec, "ErrImagePull", f"rpc error: code = NotFound desc = {text}")
-        self.client.event(self.pod, "BackOff", f'Back-off pulling image "{image}"', field=_field(spec), host=self.host)
+        self.client.event(
+            self.pod,
+            "BackOff",
+            f'Back-off pulling image "{image}"',
+            field=_field(spec),
+            host=self.host,
+        )
         return _waiting(
-            spec, "ImagePullBackOff", f'Back-off pulling image "{image}": ErrImagePull: rpc error: code = NotFound desc = {text}'
+            spec,
+            "ImagePullBackOff",
+            f'Back-off pulling image "{image}": ErrImagePull: rpc error: code = NotFound desc = {text}',
         )
 
     def _start(self, spec: Object, before: Object | None) -> Object:
@@ -179,8 +214,20 @@ class PodWorker:
         return self._started(spec, before, restarts=(before or {}).get("restartCount", 0))
 
     def _started(self, spec: Object, before: Object | None, *, restarts: int) -> Object:
-        self.client.event(self.pod, "Created", f"Container created: {spec['name']}", field=_field(spec), host=self.host)
-        self.client.event(self.pod, "Started", f"Container started: {spec['name']}", field=_field(spec), host=self.host)
+        self.client.event(
+            self.pod,
+            "Created",
+            f"Container created: {spec['name']}",
+            field=_field(spec),
+            host=self.host,
+        )
+        self.client.event(
+            self.pod,
+            "Started",
+            f"Container started: {spec['name']}",
+            field=_field(spec),
+            host=self.host,
+        )
         started = {
             "name": spec["name"],
             "state": {"running": {"startedAt": clock.timestamp()}},
@@ -202,7 +249,9 @@ class PodWorker:
         if program.seconds is not None:
             self._wake(program.seconds - ran + 0.01)
         delay = float((spec.get("readinessProbe") or {}).get("initialDelaySeconds", 0))
-        never = (self.pod["metadata"].get("annotations") or {}).get("simcluster.dev/never-ready") == "true"
+        never = (self.pod["metadata"].get("annotations") or {}).get(
+            "simcluster.dev/never-ready"
+        ) == "true"
         ready = ran >= delay and not never
         if not ready and not never:
             self._wake(delay - ran + 0.01)
@@ -225,7 +274,12 @@ class PodWorker:
             again = False
         if again:
             return self._restarted(spec, now, program)
-        return {**now, "state": {"terminated": self._terminated(now, program)}, "ready": False, "started": False}
+        return {
+            **now,
+            "state": {"terminated": self._terminated(now, program)},
+            "ready": False,
+            "started": False,
+        }
 
     def _terminated(self, now: Object, program: Program) -> Object:
         reason = program.reason or ("Completed" if program.exit_code == 0 else "Error")
@@ -237,11 +291,22 @@ class PodWorker:
             "containerID": now.get("containerID", ""),
         }
 
-    def _restarted(self, spec: Object, now: Object, program: Program, *, changed: bool = False) -> Object:
-        ended = {**now, "lastState": {"terminated": self._terminated(now, program)}, "ready": False, "started": False}
+    def _restarted(
+        self, spec: Object, now: Object, program: Program, *, changed: bool = False
+    ) -> Object:
+        ended = {
+            **now,
+            "lastState": {"terminated": self._terminated(now, program)},
+            "ready": False,
+            "started": False,
+        }
         if changed:
             self.client.event(
-                self.pod, "Killing", f"Container {spec['name']} definition changed, will be restarted", field=_field(spec), host=self.host
+                self.pod,
+                "Killing",
+                f"Container {spec['name']} definition changed, will be restarted",
+                field=_field(spec),
+                host=self.host,
             )
             return self._started(spec, ended, restarts=now["restartCount"] + 1)
         if now["restartCount"] == 0:
@@ -265,7 +330,12 @@ class PodWorker:
             host=self.host,
         )
         message = f"back-off {_span(delay)} restarting failed {whom}"
-        return {**ended, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": message}}, "ready": False, "started": False}
+        return {
+            **ended,
+            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": message}},
+            "ready": False,
+            "started": False,
+        }
 
     def _phase(self, statuses: list[Object], initial: list[Object]) -> str:
         ended = [one["state"]["terminated"] for one in statuses if "terminated" in one["state"]]
@@ -273,13 +343,20 @@ class PodWorker:
             return "Failed"
         if statuses and len(ended) == len(statuses):
             return "Failed" if any(one["exitCode"] for one in ended) else "Succeeded"
-        began = any("running" in one["state"] or one.get("lastState") or "terminated" in one["state"] for one in statuses)
+        began = any(
+            "running" in one["state"] or one.get("lastState") or "terminated" in one["state"]
+            for one in statuses
+        )
         return "Running" if began else "Pending"
 
     def _address_of(self, statuses: list[Object]) -> None:
         if self.status.get("podIP") or not any("running" in one["state"] for one in statuses):
             return
-        self.status["podIP"] = self.status["hostIP"] if self.pod["spec"].get("hostNetwork") else self.cluster.addresses.take(self.host)
+        self.status["podIP"] = (
+            self.status["hostIP"]
+            if self.pod["spec"].get("hostNetwork")
+            else self.cluster.addresses.take(self.host)
+        )
         self.status["podIPs"] = [{"ip": self.status["podIP"]}]
 
     def _conditions(self, statuses: list[Object], *, initialized: bool) -> None:
@@ -289,12 +366,17 @@ class PodWorker:
         why = (
             {"reason": "PodCompleted"}
             if done
-            else {"reason": "ContainersNotReady", "message": f"containers with unready status: [{' '.join(unready)}]"}
+            else {
+                "reason": "ContainersNotReady",
+                "message": f"containers with unready status: [{' '.join(unready)}]",
+            }
         )
         began = any("running" in one["state"] or one.get("lastState") for one in statuses)
         self._condition("PodReadyToStartContainers", began)
         self._condition(
-            "Initialized", initialized or not self.pod["spec"].get("initContainers"), why={"reason": "ContainersNotInitialized"}
+            "Initialized",
+            initialized or not self.pod["spec"].get("initContainers"),
+            why={"reason": "ContainersNotInitialized"},
         )
         self._condition("Ready", ready, why=why)
         self._condition("ContainersReady", ready, why=why)
@@ -303,7 +385,11 @@ class PodWorker:
         conditions: list[Object] = list(self.status.get("conditions") or ())
         old = next((one for one in conditions if one["type"] == kind), None)
         shown = "True" if value else "False"
-        stamp = old["lastTransitionTime"] if old is not None and old["status"] == shown else clock.timestamp()
+        stamp = (
+            old["lastTransitionTime"]
+            if old is not None and old["status"] == shown
+            else clock.timestamp()
+        )
         body: dict[str, Any] = {
             "type": kind,
             "status": shown,

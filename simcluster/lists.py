@@ -55,12 +55,19 @@ def check_not_too_new(query: Mapping[str, str], current: int) -> None:
     """504 for a resourceVersion that has not happened yet."""
     asked = integer(query, "resourceVersion")
     if asked is not None and asked > current:
-        details = {"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1}
+        details = {
+            "causes": [
+                {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+            ],
+            "retryAfterSeconds": 1,
+        }
         message = f"Timeout: Too large resource version: {asked}, current: {current}"
         raise ApiError(504, "Timeout", message, details=details, headers={"Retry-After": "1"})
 
 
-def _snapshot(registry: Registry, resource: Resource, revision: int, scope: str | None) -> tuple[dict[str, Record], list[str]]:
+def _snapshot(
+    registry: Registry, resource: Resource, revision: int, scope: str | None
+) -> tuple[dict[str, Record], list[str]]:
     found = registry.store.collection(resource.storage)
     if revision < found.compacted and revision != registry.store.revision:
         raise expired("list")
@@ -71,7 +78,15 @@ def _snapshot(registry: Registry, resource: Resource, revision: int, scope: str 
     return records, keys[bisect_left(keys, f"{scope}/") : bisect_left(keys, f"{scope}0")]
 
 
-def _cut(records: dict[str, Record], keys: list[str], start: int, *, limit: int, test: RecordTest | None, revision: int) -> Page:
+def _cut(
+    records: dict[str, Record],
+    keys: list[str],
+    start: int,
+    *,
+    limit: int,
+    test: RecordTest | None,
+    revision: int,
+) -> Page:
     metadata: Object = {"resourceVersion": str(revision)}
     if test is None:
         end = start + limit if limit else len(keys)
@@ -91,16 +106,26 @@ def _cut(records: dict[str, Record], keys: list[str], start: int, *, limit: int,
     return Page(chosen, metadata)
 
 
-def render(target: Target, found: Page, accept: Accepted, *, include: str, columns: tuple[Column, ...]) -> bytes:
+def render(
+    target: Target, found: Page, accept: Accepted, *, include: str, columns: tuple[Column, ...]
+) -> bytes:
     """The bytes of the list in the asked form; `include` is the query's includeObject."""
     resource = target.resource
     if accept.form == "Table":
-        rows = [tables.row(conversion.from_storage(resource, record.obj), columns, include) for record in found.records]
+        rows = [
+            tables.row(conversion.from_storage(resource, record.obj), columns, include)
+            for record in found.records
+        ]
         return orjson.dumps(tables.table(rows, columns, found.metadata))
     if accept.partial:
         items = [orjson.dumps(tables.partial(record.obj)) for record in found.records]
         return _joined("PartialObjectMetadataList", "meta.k8s.io/v1", found.metadata, items)
-    return _joined(f"{resource.kind}List", resource.group_version, found.metadata, [item(resource, record) for record in found.records])
+    return _joined(
+        f"{resource.kind}List",
+        resource.group_version,
+        found.metadata,
+        [item(resource, record) for record in found.records],
+    )
 
 
 def item(resource: Resource, record: Record) -> bytes:
@@ -109,7 +134,11 @@ def item(resource: Resource, record: Record) -> bytes:
     if ready is not None:
         return ready
     obj = conversion.from_storage(resource, record.obj)
-    return orjson.dumps(obj if resource.custom else {key: value for key, value in obj.items() if key not in ("kind", "apiVersion")})
+    return orjson.dumps(
+        obj
+        if resource.custom
+        else {key: value for key, value in obj.items() if key not in ("kind", "apiVersion")}
+    )
 
 
 def _joined(kind: str, api_version: str, metadata: Object, items: list[bytes]) -> bytes:

@@ -18,7 +18,15 @@ from simcluster.resources import Object
 
 _EVERY = 4.0
 _MOST = 20_000
-_PATHS = ("/", "/healthz", "/api/v1/orders", "/api/v1/users/42", "/static/app.js", "/metrics", "/login")
+_PATHS = (
+    "/",
+    "/healthz",
+    "/api/v1/orders",
+    "/api/v1/users/42",
+    "/static/app.js",
+    "/metrics",
+    "/login",
+)
 _CODES = (200, 200, 200, 200, 304, 201, 404, 500)
 
 
@@ -31,7 +39,11 @@ class Line:
 
     def shown(self, *, stamped: bool) -> bytes:
         """The line as the API gives it."""
-        return (f"{self.at.strftime('%Y-%m-%dT%H:%M:%S.%f')}000Z " if stamped else "").encode() + self.text.encode() + b"\n"
+        return (
+            (f"{self.at.strftime('%Y-%m-%dT%H:%M:%S.%f')}000Z " if stamped else "").encode()
+            + self.text.encode()
+            + b"\n"
+        )
 
 
 def _access_line(container: Object, number: int, at: datetime, seed: int) -> str:
@@ -39,7 +51,10 @@ def _access_line(container: Object, number: int, at: datetime, seed: int) -> str
     path, code = dice.choice(_PATHS), dice.choice(_CODES)
     kind = programs.image_name(container.get("image", ""))
     if kind in ("nginx", "httpd", "haproxy", "traefik", "envoy"):
-        client, stamp = f"10.244.{dice.randint(0, 9)}.{dice.randint(2, 250)}", at.strftime("%d/%b/%Y:%H:%M:%S")
+        client, stamp = (
+            f"10.244.{dice.randint(0, 9)}.{dice.randint(2, 250)}",
+            at.strftime("%d/%b/%Y:%H:%M:%S"),
+        )
         return f'{client} - - [{stamp} +0000] "GET {path} HTTP/1.1" {code} {dice.randint(120, 9000)} "-" "kube-probe/1.36"'
     if kind in ("postgres", "mysql", "mariadb", "redis", "mongo"):
         stamp = at.strftime("%Y-%m-%d %H:%M:%S")
@@ -62,7 +77,9 @@ class ContainerLog:
         self.started = clock.parse(run["startedAt"])
         self.finished = _moment_of_end(run) if run.get("finishedAt") else None
         self.program = programs.program_of(pod, container)
-        self.seed = zlib.crc32(f"{pod['metadata']['uid']}/{container['name']}/{run['startedAt']}".encode())
+        self.seed = zlib.crc32(
+            f"{pod['metadata']['uid']}/{container['name']}/{run['startedAt']}".encode()
+        )
 
     def _first(self, end: datetime) -> int:
         every = self.cluster.clock.real(_EVERY)
@@ -84,10 +101,16 @@ class ContainerLog:
 
     def _scripted(self, end: datetime, after: datetime | None) -> Iterator[Line]:
         period = self.cluster.clock.real(self.program.period)
-        turn = max(0, int(((after or self.started) - self.started).total_seconds() / period)) if period else 0
+        turn = (
+            max(0, int(((after or self.started) - self.started).total_seconds() / period))
+            if period
+            else 0
+        )
         while True:
             for offset, text in self.program.output:
-                at = self.started + timedelta(seconds=turn * period + self.cluster.clock.real(offset))
+                at = self.started + timedelta(
+                    seconds=turn * period + self.cluster.clock.real(offset)
+                )
                 if at > end:
                     return
                 if after is None or at > after:
@@ -108,9 +131,13 @@ def container_of(pod: Object, name: str) -> Object:
     every: list[Object] = [*spec["containers"], *(spec.get("initContainers") or ())]
     names = " ".join(one["name"] for one in spec["containers"])
     if not name:
-        default = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
+        default = (pod["metadata"].get("annotations") or {}).get(
+            "kubectl.kubernetes.io/default-container"
+        )
         if len(spec["containers"]) > 1 and not default:
-            raise bad_request(f"a container name must be specified for pod {pod['metadata']['name']}, choose one of: [{names}]")
+            raise bad_request(
+                f"a container name must be specified for pod {pod['metadata']['name']}, choose one of: [{names}]"
+            )
         name = default or spec["containers"][0]["name"]
     found = next((one for one in every if one["name"] == name), None)
     if found is None:
@@ -125,11 +152,18 @@ def _run_of(cluster: Cluster, pod: Object, container: Object, *, previous: bool)
     found = next((one for one in every if one["name"] == name), None)
     if found is None and not cluster.settings.kubelet:
         details = {"name": pod_name, "kind": "pods/log"}
-        raise ApiError(404, "NotFound", f"the server could not find the requested resource ( pods/log {pod_name})", details=details)
+        raise ApiError(
+            404,
+            "NotFound",
+            f"the server could not find the requested resource ( pods/log {pod_name})",
+            details=details,
+        )
     last = ((found or {}).get("lastState") or {}).get("terminated")
     if previous:
         if last is None:
-            raise bad_request(f'previous terminated container "{name}" in pod "{pod_name}" not found')
+            raise bad_request(
+                f'previous terminated container "{name}" in pod "{pod_name}" not found'
+            )
         return dict(last)
     state = (found or {}).get("state") or {"waiting": {"reason": "ContainerCreating"}}
     run = (
@@ -141,7 +175,10 @@ def _run_of(cluster: Cluster, pod: Object, container: Object, *, previous: bool)
         if not pod["spec"].get("nodeName"):
             raise bad_request(f"pod {pod_name} does not have a host assigned")
         reason = state["waiting"].get("reason", "ContainerCreating")
-        message = {"ErrImagePull": "image can't be pulled", "ImagePullBackOff": "trying and failing to pull image"}.get(reason, reason)
+        message = {
+            "ErrImagePull": "image can't be pulled",
+            "ImagePullBackOff": "trying and failing to pull image",
+        }.get(reason, reason)
         raise bad_request(f'container "{name}" in pod "{pod_name}" is waiting to start: {message}')
     return dict(run)
 
@@ -149,10 +186,18 @@ def _run_of(cluster: Cluster, pod: Object, container: Object, *, previous: bool)
 def _begin(query: Mapping[str, str], cluster: Cluster) -> datetime | None:
     seconds = integer(query, "sinceSeconds")
     if seconds is not None and query.get("sinceTime"):
-        raise ApiError(422, "Invalid", 'PodLogOptions "" is invalid: at most one of `sinceTime` or `sinceSeconds` may be specified')
+        raise ApiError(
+            422,
+            "Invalid",
+            'PodLogOptions "" is invalid: at most one of `sinceTime` or `sinceSeconds` may be specified',
+        )
     if seconds is not None:
         if seconds < 1:
-            raise ApiError(422, "Invalid", f'PodLogOptions "" is invalid: sinceSeconds: Invalid value: {seconds}: must be greater than 0')
+            raise ApiError(
+                422,
+                "Invalid",
+                f'PodLogOptions "" is invalid: sinceSeconds: Invalid value: {seconds}: must be greater than 0',
+            )
         return datetime.now(UTC) - timedelta(seconds=seconds)
     try:
         return clock.parse(query["sinceTime"]) if query.get("sinceTime") else None
@@ -168,7 +213,11 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
     run = _run_of(cluster, pod, container, previous=is_true(query.get("previous")))
     tail = integer(query, "tailLines")
     if tail is not None and tail < 0:
-        raise ApiError(422, "Invalid", f'PodLogOptions "" is invalid: tailLines: Invalid value: {tail}: must be greater than or equal to 0')
+        raise ApiError(
+            422,
+            "Invalid",
+            f'PodLogOptions "" is invalid: tailLines: Invalid value: {tail}: must be greater than or equal to 0',
+        )
     log = ContainerLog(cluster, pod, container, run)
     read_at = datetime.now(UTC)
     found = list(log.lines(_begin(query, cluster), read_at))
@@ -178,12 +227,16 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
     body = b"".join(line.shown(stamped=stamped) for line in found)
     limit = integer(query, "limitBytes")
     if not is_true(query.get("follow")) or log.finished is not None:
-        return web.Response(body=body[:limit] if limit else body, headers={"Content-Type": "text/plain"})
+        return web.Response(
+            body=body[:limit] if limit else body, headers={"Content-Type": "text/plain"}
+        )
     later = _new_lines(cluster, log, target.namespace, target.name, read_at, stamped=stamped)
     return await _follow(request, body, later)
 
 
-async def _follow(request: web.Request, body: bytes, later: AsyncIterator[bytes]) -> web.StreamResponse:
+async def _follow(
+    request: web.Request, body: bytes, later: AsyncIterator[bytes]
+) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
     response.enable_chunked_encoding()
     with contextlib.suppress(ConnectionResetError):
@@ -198,12 +251,25 @@ async def _follow(request: web.Request, body: bytes, later: AsyncIterator[bytes]
 async def follow(cluster: Cluster, pod: Object, container: Object) -> AsyncIterator[bytes]:
     """The lines that a running container prints from now on, until it ends."""
     log = ContainerLog(cluster, pod, container, _run_of(cluster, pod, container, previous=False))
-    async for lines in _new_lines(cluster, log, pod["metadata"]["namespace"], pod["metadata"]["name"], datetime.now(UTC), stamped=False):
+    async for lines in _new_lines(
+        cluster,
+        log,
+        pod["metadata"]["namespace"],
+        pod["metadata"]["name"],
+        datetime.now(UTC),
+        stamped=False,
+    ):
         yield lines
 
 
 async def _new_lines(
-    cluster: Cluster, log: ContainerLog, namespace: str, name: str, since: datetime, *, stamped: bool
+    cluster: Cluster,
+    log: ContainerLog,
+    namespace: str,
+    name: str,
+    since: datetime,
+    *,
+    stamped: bool,
 ) -> AsyncIterator[bytes]:
     last = since
     while log.finished is None:
@@ -224,5 +290,9 @@ def _end_of_run(cluster: Cluster, namespace: str, name: str, log: ContainerLog) 
     if running and clock.parse(running["startedAt"]) == log.started:
         return None
     ends = [(status.get(key) or {}).get("terminated") or {} for key in ("state", "lastState")]
-    ended = (_moment_of_end(end) for end in ends if end.get("startedAt") and clock.parse(end["startedAt"]) == log.started)
+    ended = (
+        _moment_of_end(end)
+        for end in ends
+        if end.get("startedAt") and clock.parse(end["startedAt"]) == log.started
+    )
     return next(ended, datetime.now(UTC))

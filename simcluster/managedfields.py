@@ -48,12 +48,18 @@ class Entry:
     @property
     def shown(self) -> str:
         """The manager as conflict messages name it."""
-        text = f'"{self.manager}"' + (f' with subresource "{self.subresource}"' if self.subresource else "")
+        text = f'"{self.manager}"' + (
+            f' with subresource "{self.subresource}"' if self.subresource else ""
+        )
         return f"{text} using {self.api_version}" if self.operation == "Update" else text
 
     def document(self) -> Object:
         """The entry as `metadata.managedFields` holds it."""
-        body: Object = {"manager": self.manager, "operation": self.operation, "apiVersion": self.api_version}
+        body: Object = {
+            "manager": self.manager,
+            "operation": self.operation,
+            "apiVersion": self.api_version,
+        }
         if self.time:
             body["time"] = self.time
         body["fieldsType"] = "FieldsV1"
@@ -94,7 +100,12 @@ def entries_of(obj: Object) -> list[Entry]:
     found = []
     for one in obj.get("metadata", {}).get("managedFields") or ():
         fields = frozenset(_decode(one.get("fieldsV1") or {}))
-        about = (one.get("manager", ""), one.get("operation", "Update"), one.get("apiVersion", ""), one.get("subresource", ""))
+        about = (
+            one.get("manager", ""),
+            one.get("operation", "Update"),
+            one.get("apiVersion", ""),
+            one.get("subresource", ""),
+        )
         found.append(Entry(*about, one.get("time", ""), fields))
     return found
 
@@ -102,7 +113,11 @@ def entries_of(obj: Object) -> list[Entry]:
 def _key_of(item: Any, node: Node) -> str:
     if node.set:
         return "v:" + orjson.dumps(item).decode()
-    keys = {key: item.get(key, node.default_of(key)) for key in node.list_keys} if isinstance(item, dict) else {}
+    keys = (
+        {key: item.get(key, node.default_of(key)) for key in node.list_keys}
+        if isinstance(item, dict)
+        else {}
+    )
     known = {key: value for key, value in keys.items() if value is not None}
     return "k:" + orjson.dumps(known, option=orjson.OPT_SORT_KEYS).decode()
 
@@ -155,8 +170,14 @@ def _claims(value: Any, node: Node, path: Path = ()) -> Iterator[Path]:
 
 
 def _tracked(obj: Object, *, without_status: bool) -> Object:
-    body = {key: value for key, value in obj.items() if key not in ("kind", "apiVersion") and not (without_status and key == "status")}
-    body["metadata"] = {key: value for key, value in obj.get("metadata", {}).items() if key not in _UNTRACKED}
+    body = {
+        key: value
+        for key, value in obj.items()
+        if key not in ("kind", "apiVersion") and not (without_status and key == "status")
+    }
+    body["metadata"] = {
+        key: value for key, value in obj.get("metadata", {}).items() if key not in _UNTRACKED
+    }
     return body
 
 
@@ -184,22 +205,36 @@ def record_update(old: Object | None, new: Object, node: Node, entry: Entry) -> 
     """Write the claims of a create or update into `new`: what `entry`'s manager changed is now its own."""
     main = entry.subresource != "status"
     after = _tracked(new, without_status=main and "status" in node.fields)
-    before = _tracked(old, without_status=main and "status" in node.fields) if old is not None else _empty(node)
+    before = (
+        _tracked(old, without_status=main and "status" in node.fields)
+        if old is not None
+        else _empty(node)
+    )
     touched = frozenset(_changed(before, after, node, ()))
     if old is None:
         _write(new, [replace(entry, fields=touched)])
         return
     present = frozenset(_every(_tracked(new, without_status=False), node))
     claims = entries_of(old)
-    mine = next((one for one in claims if one.identity == entry.identity), replace(entry, fields=frozenset()))
+    mine = next(
+        (one for one in claims if one.identity == entry.identity),
+        replace(entry, fields=frozenset()),
+    )
     fields = (mine.fields | touched) & present
     updated = replace(entry, fields=fields) if touched else replace(mine, fields=fields)
-    others = [replace(one, fields=(one.fields - touched) & present) for one in claims if one.identity != entry.identity]
+    others = [
+        replace(one, fields=(one.fields - touched) & present)
+        for one in claims
+        if one.identity != entry.identity
+    ]
     _write(new, [*others, updated])
 
 
 def _write(obj: Object, claims: list[Entry]) -> None:
-    kept = sorted((one for one in claims if one.fields), key=lambda one: (one.operation, one.time, one.manager))
+    kept = sorted(
+        (one for one in claims if one.fields),
+        key=lambda one: (one.operation, one.time, one.manager),
+    )
     obj["metadata"].pop("managedFields", None)
     if kept:
         obj["metadata"]["managedFields"] = [one.document() for one in kept]
@@ -222,7 +257,11 @@ def apply(live: Object | None, config: Object, node: Node, *, entry: Entry, forc
         for path in sorted(mine.fields - claimed - owned, key=len, reverse=True):
             if not any(other[: len(path)] == path for other in claimed | owned):
                 _prune(merged, path, node)
-    touched = frozenset(_changed(_tracked(live, without_status=False), _tracked(merged, without_status=False), node, ()))
+    touched = frozenset(
+        _changed(
+            _tracked(live, without_status=False), _tracked(merged, without_status=False), node, ()
+        )
+    )
     if not force:
         _refuse_conflicts(others, touched & claimed)
     others = [replace(one, fields=one.fields - (touched & claimed)) for one in others]
@@ -237,7 +276,9 @@ def _merge(live: Any, config: Any, node: Node) -> Any:
     if isinstance(config, dict):
         result = dict(live)
         for key, value in config.items():
-            result[key] = _merge(live[key], value, _child(node, key)) if key in live else copy.deepcopy(value)
+            result[key] = (
+                _merge(live[key], value, _child(node, key)) if key in live else copy.deepcopy(value)
+            )
         return result
     if isinstance(config, list):
         return _merge_list(live, config, node)
@@ -248,7 +289,11 @@ def _merge_list(live: list[Any], config: list[Any], node: Node) -> list[Any]:
     result = {_key_of(item, node): item for item in live}
     for item in config:
         key = _key_of(item, node)
-        result[key] = _merge(result[key], item, node.items) if key in result and not node.set else copy.deepcopy(item)
+        result[key] = (
+            _merge(result[key], item, node.items)
+            if key in result and not node.set
+            else copy.deepcopy(item)
+        )
     return list(result.values())
 
 
@@ -274,18 +319,35 @@ def _refuse_conflicts(others: list[Entry], touched: Fields) -> None:
     found = [(one, path) for one in others for path in sorted(one.fields & touched)]
     if not found:
         return
-    causes = [{"reason": "FieldManagerConflict", "message": f"conflict with {one.shown}", "field": _shown(path)} for one, path in found]
+    causes = [
+        {
+            "reason": "FieldManagerConflict",
+            "message": f"conflict with {one.shown}",
+            "field": _shown(path),
+        }
+        for one, path in found
+    ]
     if len(found) == 1:
         one, path = found[0]
         message = f"Apply failed with 1 conflict: conflict with {one.shown}: {_shown(path)}"
     else:
         lines = [f"Apply failed with {len(found)} conflicts: "]
-        owners = sorted({one for one, _ in found}, key=lambda one: (one.manager, one.operation, one.api_version, bool(one.time)))
+        owners = sorted(
+            {one for one, _ in found},
+            key=lambda one: (one.manager, one.operation, one.api_version, bool(one.time)),
+        )
         lines += [
-            f"conflicts with {one.shown}:\n" + "\n".join(f"- {_shown(path)}" for owner, path in found if owner is one) for one in owners
+            f"conflicts with {one.shown}:\n"
+            + "\n".join(f"- {_shown(path)}" for owner, path in found if owner is one)
+            for one in owners
         ]
         message = lines[0] + "\n".join(lines[1:])
-    raise ApiError(409, "Conflict", message, details={"causes": sorted(causes, key=lambda cause: cause["message"])})
+    raise ApiError(
+        409,
+        "Conflict",
+        message,
+        details={"causes": sorted(causes, key=lambda cause: cause["message"])},
+    )
 
 
 def _shown(path: Path) -> str:
@@ -297,5 +359,9 @@ def _shown(path: Path) -> str:
             text += f"[={part[2:]}]"
         else:
             pairs = orjson.loads(part[2:])
-            text += "[" + ",".join(f"{key}={orjson.dumps(value).decode()}" for key, value in pairs.items()) + "]"
+            text += (
+                "["
+                + ",".join(f"{key}={orjson.dumps(value).decode()}" for key, value in pairs.items())
+                + "]"
+            )
     return text

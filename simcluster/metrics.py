@@ -31,7 +31,9 @@ def with_group(groups: Object, cluster: Cluster) -> Object:
     """`/apis` with our group in it."""
     if cluster.settings.metrics:
         version = {"groupVersion": f"{_GROUP}/v1beta1", "version": "v1beta1"}
-        groups["groups"].append({"name": _GROUP, "versions": [version], "preferredVersion": version})
+        groups["groups"].append(
+            {"name": _GROUP, "versions": [version], "preferredVersion": version}
+        )
     return groups
 
 
@@ -61,11 +63,21 @@ def answer(cluster: Cluster, path: str, request: web.Request, user: User) -> web
     target = _target(rest[1:]) if rest[0] == "v1beta1" else None
     if target is None:
         return web.Response(text="404 page not found\n", status=404)
-    what = Attributes("get" if target.name else "list", _GROUP, target.resource.plural, "", target.namespace, target.name)
+    what = Attributes(
+        "get" if target.name else "list",
+        _GROUP,
+        target.resource.plural,
+        "",
+        target.namespace,
+        target.name,
+    )
     if not authentication.allowed(user, what, cluster.store):
         raise authentication.refusal(user, what)
     if target.name:
-        found = next((one for one in _all(cluster, target, {}) if one["metadata"]["name"] == target.name), None)
+        found = next(
+            (one for one in _all(cluster, target, {}) if one["metadata"]["name"] == target.name),
+            None,
+        )
         if found is None:
             raise not_found(target.resource, target.name)
         return _response(found)
@@ -85,43 +97,84 @@ def _target(rest: list[str]) -> Target | None:
 def _discovery(*, versioned: bool) -> Object:
     if not versioned:
         version = {"groupVersion": f"{_GROUP}/v1beta1", "version": "v1beta1"}
-        return {"kind": "APIGroup", "apiVersion": "v1", "name": _GROUP, "versions": [version], "preferredVersion": version}
+        return {
+            "kind": "APIGroup",
+            "apiVersion": "v1",
+            "name": _GROUP,
+            "versions": [version],
+            "preferredVersion": version,
+        }
     rows = [
-        {"name": one.plural, "singularName": "", "namespaced": one.namespaced, "kind": one.kind, "verbs": list(_VERBS)}
+        {
+            "name": one.plural,
+            "singularName": "",
+            "namespaced": one.namespaced,
+            "kind": one.kind,
+            "verbs": list(_VERBS),
+        }
         for one in (NODES, PODS)
     ]
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{_GROUP}/v1beta1", "resources": rows}
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": f"{_GROUP}/v1beta1",
+        "resources": rows,
+    }
 
 
-def _listed(cluster: Cluster, target: Target, request: web.Request, accept: Accepted) -> web.Response:
+def _listed(
+    cluster: Cluster, target: Target, request: web.Request, accept: Accepted
+) -> web.Response:
     items = _all(cluster, target, dict(request.query))
     if accept.form == "Table":
         columns = tables.columns_of(target.resource)
-        return _response(tables.table([tables.row(one, columns, "Metadata") for one in items], columns, {}))
+        return _response(
+            tables.table([tables.row(one, columns, "Metadata") for one in items], columns, {})
+        )
     kind = f"{target.resource.kind}List"
-    return _response({"kind": kind, "apiVersion": f"{_GROUP}/v1beta1", "metadata": {}, "items": items})
+    return _response(
+        {"kind": kind, "apiVersion": f"{_GROUP}/v1beta1", "metadata": {}, "items": items}
+    )
 
 
 def _all(cluster: Cluster, target: Target, query: dict[str, str]) -> list[Object]:
     source = cluster.table.of_storage(target.resource.plural)
-    asked: dict[str, str] = {key: query[key] for key in ("labelSelector", "fieldSelector") if key in query}
-    found = lists.page(cluster.registry, Target(source, target.namespace, all_namespaces=target.all_namespaces), asked)
+    asked: dict[str, str] = {
+        key: query[key] for key in ("labelSelector", "fieldSelector") if key in query
+    }
+    found = lists.page(
+        cluster.registry,
+        Target(source, target.namespace, all_namespaces=target.all_namespaces),
+        asked,
+    )
     objects = [record.obj for record in found.records]
     if target.resource is PODS:
-        return [pod_metrics(pod) for pod in objects if pod.get("status", {}).get("phase") == "Running"]
+        return [
+            pod_metrics(pod) for pod in objects if pod.get("status", {}).get("phase") == "Running"
+        ]
     return [_node_metrics(cluster, node) for node in objects]
 
 
 def _amounts(use: dict[str, Decimal]) -> Object:
-    return {"cpu": f"{max(int(use['cpu'] * 1_000_000_000), 1)}n", "memory": f"{int(use['memory'] / 1024)}Ki"}
+    return {
+        "cpu": f"{max(int(use['cpu'] * 1_000_000_000), 1)}n",
+        "memory": f"{int(use['memory'] / 1024)}Ki",
+    }
 
 
 def pod_metrics(pod: Object) -> Object:
     """The PodMetrics of a pod."""
     meta = pod["metadata"]
-    containers = [{"name": one["name"], "usage": _amounts(container_use(pod, one))} for one in pod["spec"]["containers"]]
+    containers = [
+        {"name": one["name"], "usage": _amounts(container_use(pod, one))}
+        for one in pod["spec"]["containers"]
+    ]
     kept = {key: meta[key] for key in ("name", "namespace", "labels") if key in meta}
-    head = {"kind": "PodMetrics", "apiVersion": f"{_GROUP}/v1beta1", "metadata": {**kept, "creationTimestamp": clock.timestamp()}}
+    head = {
+        "kind": "PodMetrics",
+        "apiVersion": f"{_GROUP}/v1beta1",
+        "metadata": {**kept, "creationTimestamp": clock.timestamp()},
+    }
     return {**head, "timestamp": clock.timestamp(), "window": _WINDOW, "containers": containers}
 
 
@@ -129,13 +182,20 @@ def _node_metrics(cluster: Cluster, node: Object) -> Object:
     meta = node["metadata"]
     use = {"cpu": Decimal("0.12"), "memory": Decimal(700 * 1024 * 1024)}
     for record in cluster.store.list("pods"):
-        if record.field("spec.nodeName") == meta["name"] and record.field("status.phase") == "Running":
+        if (
+            record.field("spec.nodeName") == meta["name"]
+            and record.field("status.phase") == "Running"
+        ):
             pod = record.obj
             for name, amount in pod_requests(pod["spec"]).items():
                 if name in use:
                     use[name] += amount * Decimal(str(share(f"{record.uid}/{name}")))
     kept = {key: meta[key] for key in ("name", "labels") if key in meta}
-    head = {"kind": "NodeMetrics", "apiVersion": f"{_GROUP}/v1beta1", "metadata": {**kept, "creationTimestamp": clock.timestamp()}}
+    head = {
+        "kind": "NodeMetrics",
+        "apiVersion": f"{_GROUP}/v1beta1",
+        "metadata": {**kept, "creationTimestamp": clock.timestamp()},
+    }
     return {**head, "timestamp": clock.timestamp(), "window": _WINDOW, "usage": _amounts(use)}
 
 

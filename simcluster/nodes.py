@@ -32,7 +32,14 @@ class Addresses:
 
 def address(found: Object) -> str:
     """The internal address of a node."""
-    return next((one["address"] for one in found.get("status", {}).get("addresses") or () if one["type"] == "InternalIP"), "")
+    return next(
+        (
+            one["address"]
+            for one in found.get("status", {}).get("addresses") or ()
+            if one["type"] == "InternalIP"
+        ),
+        "",
+    )
 
 
 def node(number: int) -> Object:
@@ -53,8 +60,15 @@ def node(number: int) -> Object:
     return {
         "kind": "Node",
         "apiVersion": "v1",
-        "metadata": {"name": name, "labels": labels, "annotations": {"node.alpha.kubernetes.io/ttl": "0"}},
-        "spec": {"podCIDR": f"10.244.{number % 256}.0/24", "podCIDRs": [f"10.244.{number % 256}.0/24"]},
+        "metadata": {
+            "name": name,
+            "labels": labels,
+            "annotations": {"node.alpha.kubernetes.io/ttl": "0"},
+        },
+        "spec": {
+            "podCIDR": f"10.244.{number % 256}.0/24",
+            "podCIDRs": [f"10.244.{number % 256}.0/24"],
+        },
         "status": {
             "capacity": capacity,
             "allocatable": {**capacity, "cpu": "7800m", "memory": "30Gi"},
@@ -81,7 +95,12 @@ def node(number: int) -> Object:
 
 
 _CONDITIONS = (
-    ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    (
+        "MemoryPressure",
+        "False",
+        "KubeletHasSufficientMemory",
+        "kubelet has sufficient memory available",
+    ),
     ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
     ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
     ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
@@ -89,7 +108,14 @@ _CONDITIONS = (
 
 
 def _condition(kind: str, status: str, reason: str, message: str, now: str) -> Object:
-    return {"type": kind, "status": status, "lastHeartbeatTime": now, "lastTransitionTime": now, "reason": reason, "message": message}
+    return {
+        "type": kind,
+        "status": status,
+        "lastHeartbeatTime": now,
+        "lastTransitionTime": now,
+        "reason": reason,
+        "message": message,
+    }
 
 
 def bootstrap(registry: Registry, count: int) -> None:
@@ -97,7 +123,9 @@ def bootstrap(registry: Registry, count: int) -> None:
     options = WriteOptions("kube-apiserver", validation="Ignore")
     table = registry.table
     for name in _SYSTEM_NAMESPACES:
-        _make(registry, options, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        _make(
+            registry, options, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        )
     kubelet = WriteOptions("kubelet", validation="Ignore")
     for number in range(count):
         registry.create(table.of_storage("nodes"), "", node(number), kubelet)
@@ -113,17 +141,36 @@ def bootstrap(registry: Registry, count: int) -> None:
             "allowVolumeExpansion": True,
         },
     )
-    rules = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}]
-    for name, allowed in (("cluster-admin", rules), ("view", _view()), ("edit", [{**_view()[0], "verbs": ["*"]}])):
+    rules = [
+        {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
+        {"nonResourceURLs": ["*"], "verbs": ["*"]},
+    ]
+    for name, allowed in (
+        ("cluster-admin", rules),
+        ("view", _view()),
+        ("edit", [{**_view()[0], "verbs": ["*"]}]),
+    ):
         _make(
             registry,
             options,
-            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": allowed},
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "ClusterRole",
+                "metadata": {"name": name},
+                "rules": allowed,
+            },
         )
     ports = [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]
     spec = {"clusterIP": "10.96.0.1", "ports": ports}
     _make(
-        registry, options, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kubernetes", "namespace": "default"}, "spec": spec}
+        registry,
+        options,
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "kubernetes", "namespace": "default"},
+            "spec": spec,
+        },
     )
 
 

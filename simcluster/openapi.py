@@ -27,7 +27,9 @@ _PATCHES = (
 
 @cache
 def _recorded_index() -> dict[str, Object]:
-    found: dict[str, Object] = orjson.loads(files("simcluster").joinpath("data/openapi-v3-index.json").read_bytes())
+    found: dict[str, Object] = orjson.loads(
+        files("simcluster").joinpath("data/openapi-v3-index.json").read_bytes()
+    )
     return found
 
 
@@ -37,12 +39,18 @@ def index(table: ResourceTable) -> Object:
     for resource in table:
         name = f"apis/{resource.group_version}" if resource.group else f"api/{resource.version}"
         if name not in paths:
-            digest = hashlib.sha512(repr(sorted(one.plural for one in table)).encode()).hexdigest().upper()
+            digest = (
+                hashlib.sha512(repr(sorted(one.plural for one in table)).encode())
+                .hexdigest()
+                .upper()
+            )
             paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"}
     return {"paths": dict(sorted(paths.items()))}
 
 
-def document(table: ResourceTable, path: str, types: "dict[tuple[str, str, str], Node]") -> bytes | None:
+def document(
+    table: ResourceTable, path: str, types: "dict[tuple[str, str, str], Node]"
+) -> bytes | None:
     """`/openapi/v3/{path}`: one group version's document; None when nothing is served there."""
     group_version = path.removeprefix("apis/").removeprefix("api/")
     recorded = schema.recorded_v3(group_version) if path.startswith("api") else None
@@ -52,7 +60,9 @@ def document(table: ResourceTable, path: str, types: "dict[tuple[str, str, str],
     if served:
         return orjson.dumps(_made(served, types))
     return (
-        orjson.dumps({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.2"}, "paths": {}})
+        orjson.dumps(
+            {"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.2"}, "paths": {}}
+        )
         if path in _recorded_index()
         else None
     )
@@ -66,7 +76,12 @@ def _made(served: list[Resource], types: "dict[tuple[str, str, str], Node]") -> 
         schemas[name] = body
         paths.update(_paths(resource, name))
     _close(schemas)
-    return {"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.2"}, "paths": paths, "components": {"schemas": schemas}}
+    return {
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": "v1.36.2"},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
 
 
 def _schema_of(resource: Resource, types: "dict[tuple[str, str, str], Node]") -> tuple[str, Object]:
@@ -74,7 +89,10 @@ def _schema_of(resource: Resource, types: "dict[tuple[str, str, str], Node]") ->
     if resource.custom:
         reverse = ".".join(reversed(resource.group.split(".")))
         node = types.get((resource.group, resource.version, resource.plural), schema.ANY)
-        return f"{reverse}.{resource.version}.{resource.kind}", {**node.document, "x-kubernetes-group-version-kind": gvk}
+        return f"{reverse}.{resource.version}.{resource.kind}", {
+            **node.document,
+            "x-kubernetes-group-version-kind": gvk,
+        }
     node = schema.built_in(resource)
     return node.name or resource.kind, node.document
 
@@ -116,7 +134,11 @@ def _references(value: Any) -> list[str]:
 
 def _paths(resource: Resource, name: str) -> Object:
     prefix = f"/apis/{resource.group_version}" if resource.group else f"/api/{resource.version}"
-    base = f"{prefix}/namespaces/{{namespace}}/{resource.plural}" if resource.namespaced else f"{prefix}/{resource.plural}"
+    base = (
+        f"{prefix}/namespaces/{{namespace}}/{resource.plural}"
+        if resource.namespaced
+        else f"{prefix}/{resource.plural}"
+    )
     body = {"$ref": f"#/components/schemas/{name}"}
     one: Object = {"get": _operation(resource, "get", body)}
     every: Object = {"get": _operation(resource, "list", body)}
@@ -129,9 +151,15 @@ def _paths(resource: Resource, name: str) -> Object:
 def _operation(resource: Resource, action: str, body: Object) -> Object:
     operation: Object = {
         "operationId": f"{action}{resource.kind}",
-        "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": body}}}},
+        "responses": {
+            "200": {"description": "OK", "content": {"application/json": {"schema": body}}}
+        },
         "x-kubernetes-action": {"create": "post", "update": "put"}.get(action, action),
-        "x-kubernetes-group-version-kind": {"group": resource.group, "version": resource.version, "kind": resource.kind},
+        "x-kubernetes-group-version-kind": {
+            "group": resource.group,
+            "version": resource.version,
+            "kind": resource.kind,
+        },
     }
     if action in _WRITES:
         operation["parameters"] = _PARAMETERS

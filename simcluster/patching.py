@@ -1,6 +1,7 @@
 """The three patches that need no ownership: JSON patch, JSON merge patch, strategic merge patch."""
 
 import copy
+from functools import partial
 from typing import Any
 
 from simcluster.errors import ApiError, bad_request
@@ -15,7 +16,12 @@ APPLY_PATCH_CBOR = "application/apply-patch+cbor"
 
 
 def _unprocessable(message: str) -> ApiError:
-    return ApiError(422, "Invalid", f"the server rejected our request due to an error in our request: {message}", details={})
+    return ApiError(
+        422,
+        "Invalid",
+        f"the server rejected our request due to an error in our request: {message}",
+        details={},
+    )
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
@@ -89,7 +95,9 @@ def _lookup(document: Any, path: list[str], shown: str) -> Any:
             document = document[_index(document, part)]
         else:
             raise _unprocessable(
-                f'"{shown}": missing value' if isinstance(document, dict) else f"doc is missing path: {shown}: missing value"
+                f'"{shown}": missing value'
+                if isinstance(document, dict)
+                else f"doc is missing path: {shown}: missing value"
             )
     return document
 
@@ -104,7 +112,9 @@ def _add(document: Any, path: list[str], value: Any, *, replace: bool) -> Any:
     elif isinstance(parent, dict):
         parent[path[-1]] = value
     else:
-        raise _unprocessable(f"add operation does not apply: doc is missing path: /{'/'.join(path)}: missing value")
+        raise _unprocessable(
+            f"add operation does not apply: doc is missing path: /{'/'.join(path)}: missing value"
+        )
     return document
 
 
@@ -188,5 +198,11 @@ def _order(result: Object, patch: Object, node: Node) -> None:
             continue
         key = child.merge_key
         wanted = [item.get(key) if key and isinstance(item, dict) else item for item in order]
-        places = {str(value): place for place, value in enumerate(wanted)}
-        items.sort(key=lambda item, key=key, places=places: places.get(str(item.get(key) if key else item), len(places)))  # type: ignore[misc]
+        positions = {str(value): position for position, value in enumerate(wanted)}
+        items.sort(key=partial(_position, key=key, positions=positions))
+
+
+def _position(item: Any, *, key: str, positions: dict[str, int]) -> int:
+    """Where the patch's $setElementOrder wants an item; items it does not name go last."""
+    value = item.get(key) if key else item
+    return positions.get(str(value), len(positions))

@@ -9,7 +9,17 @@ from simcluster.resources import Object
 from simcluster.shell import FileSystem, Shell, Sleep, Write
 from simcluster.shell.interpreter import endless
 
-_SHELL_IMAGES = ("busybox", "alpine", "ubuntu", "debian", "bash", "python", "node", "fedora", "centos")
+_SHELL_IMAGES = (
+    "busybox",
+    "alpine",
+    "ubuntu",
+    "debian",
+    "bash",
+    "python",
+    "node",
+    "fedora",
+    "centos",
+)
 _ANNOTATION = "simcluster.dev/"
 _BRIEF = 0.2
 _FOREVER = 7 * 86400.0
@@ -41,7 +51,12 @@ def missing(image: str, pod: Object) -> bool:
     tag = image.rpartition("/")[2].partition(":")[2]
     name = image_name(image)
     told = (pod["metadata"].get("annotations") or {}).get(_ANNOTATION + "missing-images", "")
-    return "does-not-exist" in image or "nonexistent" in image or tag in ("missing", "no-such-tag") or name in told.split(",")
+    return (
+        "does-not-exist" in image
+        or "nonexistent" in image
+        or tag in ("missing", "no-such-tag")
+        or name in told.split(",")
+    )
 
 
 def start_delay(pod: Object, container: Object) -> float:
@@ -54,10 +69,14 @@ def program_of(pod: Object, container: Object) -> Program:
     told = _told(pod, container)
     if told is not None:
         return told
-    argv = [str(word) for word in [*(container.get("command") or ()), *(container.get("args") or ())]]
+    argv = [
+        str(word) for word in [*(container.get("command") or ()), *(container.get("args") or ())]
+    ]
     shell_image = image_name(container.get("image", "")) in _SHELL_IMAGES
     if argv and (container.get("command") or shell_image):
-        literal = {one["name"]: one["value"] for one in container.get("env") or () if "value" in one}
+        literal = {
+            one["name"]: one["value"] for one in container.get("env") or () if "value" in one
+        }
         env = {"HOSTNAME": pod["metadata"]["name"], **literal}
         return _foretold(tuple(argv), tuple(env.items()))
     if shell_image:
@@ -79,7 +98,9 @@ def _told(pod: Object, container: Object) -> Program | None:
 @lru_cache(maxsize=2000)
 def _foretold(argv: tuple[str, ...], env: tuple[tuple[str, str], ...]) -> Program:
     """Run a container's command in the tiny shell with time in fast motion; what goes on too long runs on."""
-    run = Shell(FileSystem(), dict(env), unknown=endless).execute([_expanded(word, dict(env)) for word in argv])
+    run = Shell(FileSystem(), dict(env), unknown=endless).execute(
+        [_expanded(word, dict(env)) for word in argv]
+    )
     output: list[tuple[float, str]] = []
     now, answer = 0.0, None
     for _ in range(_MOST_STEPS):

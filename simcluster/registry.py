@@ -6,8 +6,28 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from simcluster import admission, clock, conversion, decoding, defaults, deletion, managedfields, patching, schema, strategy
-from simcluster.errors import ApiError, already_exists, bad_request, conflict, invalid, not_found, stale, unsupported_media_type
+from simcluster import (
+    admission,
+    clock,
+    conversion,
+    decoding,
+    defaults,
+    deletion,
+    managedfields,
+    patching,
+    schema,
+    strategy,
+)
+from simcluster.errors import (
+    ApiError,
+    already_exists,
+    bad_request,
+    conflict,
+    invalid,
+    not_found,
+    stale,
+    unsupported_media_type,
+)
 from simcluster.resources import Object, Resource, ResourceTable
 from simcluster.store import Record, Store
 from simcluster.validation import Cause, custom, validate, validate_update
@@ -51,10 +71,22 @@ def random_suffix(length: int = 5) -> str:
 
 def _ordered(obj: Object) -> Object:
     meta = obj["metadata"]
-    ordered = {key: meta[key] for key in _META_ORDER if key in meta and meta[key] not in ("", None, {}, [])}
-    rest = {key: value for key, value in obj.items() if key not in ("kind", "apiVersion", "metadata", "status")}
+    ordered = {
+        key: meta[key] for key in _META_ORDER if key in meta and meta[key] not in ("", None, {}, [])
+    }
+    rest = {
+        key: value
+        for key, value in obj.items()
+        if key not in ("kind", "apiVersion", "metadata", "status")
+    }
     status = {"status": obj["status"]} if "status" in obj else {}
-    return {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": ordered, **rest, **status}
+    return {
+        "kind": obj["kind"],
+        "apiVersion": obj["apiVersion"],
+        "metadata": ordered,
+        **rest,
+        **status,
+    }
 
 
 class Registry:
@@ -69,7 +101,9 @@ class Registry:
     def type_of(self, resource: Resource) -> schema.Node:
         """The schema of a kind."""
         if resource.custom:
-            return self.custom_types.get((resource.group, resource.version, resource.plural), schema.ANY)
+            return self.custom_types.get(
+                (resource.group, resource.version, resource.plural), schema.ANY
+            )
         return schema.built_in(resource)
 
     def record(self, resource: Resource, namespace: str, name: str) -> Record:
@@ -83,7 +117,9 @@ class Registry:
         """One object in the asked version; 404 when it is not there."""
         return conversion.from_storage(resource, self.record(resource, namespace, name).obj)
 
-    def create(self, resource: Resource, namespace: str, obj: Object, options: WriteOptions) -> Object:
+    def create(
+        self, resource: Resource, namespace: str, obj: Object, options: WriteOptions
+    ) -> Object:
         """Create an object; 400, 403, 404, 409 or 422 as the API server says."""
         obj = self._decoded(resource, obj, options)
         meta = obj["metadata"]
@@ -108,12 +144,19 @@ class Registry:
         defaults.apply(resource, obj)
         return self._insert(resource, obj, options, applied=False)
 
-    def _insert(self, resource: Resource, obj: Object, options: WriteOptions, *, applied: bool) -> Object:
+    def _insert(
+        self, resource: Resource, obj: Object, options: WriteOptions, *, applied: bool
+    ) -> Object:
         name = obj["metadata"].get("name", "")
-        if resource.namespaced and self.store.get("namespaces", "", obj["metadata"]["namespace"]) is None:
+        if (
+            resource.namespaced
+            and self.store.get("namespaces", "", obj["metadata"]["namespace"]) is None
+        ):
             admission.check_namespace(resource, obj, self.store, self.table)
         if not applied:
-            managedfields.record_update(None, obj, self.type_of(resource), self._entry(resource, options))
+            managedfields.record_update(
+                None, obj, self.type_of(resource), self._entry(resource, options)
+            )
         strategy.prepare_create(resource, obj, self.store) if name else None
         validate(resource, obj, self.type_of(resource).document)
         admission.admit(resource, obj, self.store, self.table)
@@ -121,26 +164,49 @@ class Registry:
             raise already_exists(resource, name)
         return self._put(resource, obj, options)
 
-    def replace(self, resource: Resource, namespace: str, name: str, obj: Object, options: WriteOptions) -> Object:
+    def replace(
+        self, resource: Resource, namespace: str, name: str, obj: Object, options: WriteOptions
+    ) -> Object:
         """Update an object with a whole new state; 409 when it was made from an older one."""
         old = self.read(resource, namespace, name)
         obj = self._decoded(resource, obj, options)
         given = obj["metadata"].get("name", "")
         if given != name:
             raise bad_request(
-                f"the name of the object ({given}) does not match the name on the URL ({name})" if given else "name must be provided"
+                f"the name of the object ({given}) does not match the name on the URL ({name})"
+                if given
+                else "name must be provided"
             )
         self._check_namespace(resource, obj["metadata"], namespace)
         if resource.custom and not obj["metadata"].get("resourceVersion"):
-            cause = Cause("FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion")
+            cause = Cause(
+                "FieldValueInvalid",
+                "Invalid value: 0: must be specified for an update",
+                "metadata.resourceVersion",
+            )
             raise invalid(resource.kind, name, [cause], group=resource.group)
         return self.rewrite(resource, old, obj, options)
 
-    def rewrite(self, resource: Resource, old: Object, obj: Object, options: WriteOptions, *, applied: bool = False) -> Object:
+    def rewrite(
+        self,
+        resource: Resource,
+        old: Object,
+        obj: Object,
+        options: WriteOptions,
+        *,
+        applied: bool = False,
+    ) -> Object:
         """Write a changed state of an object that was read before."""
         meta, before = obj["metadata"], old["metadata"]
         self._check_unchanged_identity(resource, meta, before)
-        for key in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "generateName"):
+        for key in (
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generation",
+            "generateName",
+        ):
             if key in before:
                 meta[key] = before[key]
             else:
@@ -148,7 +214,11 @@ class Registry:
         meta["resourceVersion"] = before["resourceVersion"]
         strategy.convert_input(resource, obj)
         if options.subresource == "status":
-            obj = {**old, "metadata": {**meta, "labels": before.get("labels")}, "status": obj.get("status", {})}
+            obj = {
+                **old,
+                "metadata": {**meta, "labels": before.get("labels")},
+                "status": obj.get("status", {}),
+            }
         else:
             defaults.apply(resource, obj)
             strategy.prepare_update(resource, obj, old, self.store)
@@ -156,31 +226,54 @@ class Registry:
         if not applied:
             if meta.get("managedFields") == []:
                 old = {**old, "metadata": {**before, "managedFields": []}}
-            managedfields.record_update(old, obj, self.type_of(resource), self._entry(resource, options))
+            managedfields.record_update(
+                old, obj, self.type_of(resource), self._entry(resource, options)
+            )
         return self._put(resource, obj, options, old=old)
 
     def patch(
-        self, resource: Resource, namespace: str, name: str, patch: Any, *, content_type: str, options: WriteOptions
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        patch: Any,
+        *,
+        content_type: str,
+        options: WriteOptions,
     ) -> tuple[Object, bool]:
         """Patch an object; the flag says whether an apply created it."""
         if content_type in (patching.APPLY_PATCH, patching.APPLY_PATCH_CBOR):
             return self._apply(resource, namespace, name, patch, options)
         old = self.read(resource, namespace, name)
-        obj = self.patched(old, patch, content_type=content_type, node=self.type_of(resource), custom=resource.custom)
+        obj = self.patched(
+            old,
+            patch,
+            content_type=content_type,
+            node=self.type_of(resource),
+            custom=resource.custom,
+        )
         if not isinstance(obj, dict) or not isinstance(obj.get("metadata"), dict):
             raise bad_request("the patched object has no metadata")
         obj = self._decoded(resource, obj, options)
         if obj["metadata"].get("name") != name:
-            cause = Cause("FieldValueInvalid", f'Invalid value: "{obj["metadata"].get("name", "")}": field is immutable', "metadata.name")
+            cause = Cause(
+                "FieldValueInvalid",
+                f'Invalid value: "{obj["metadata"].get("name", "")}": field is immutable',
+                "metadata.name",
+            )
             raise invalid(resource.kind, name, [cause], group=resource.group)
         return self.rewrite(resource, old, obj, options), False
 
-    def patched(self, old: Object, patch: Any, *, content_type: str, node: schema.Node, custom: bool = False) -> Any:
+    def patched(
+        self, old: Object, patch: Any, *, content_type: str, node: schema.Node, custom: bool = False
+    ) -> Any:
         """The object with a patch of the given content type applied; 415 for an unknown one."""
         source = copy.deepcopy(old)
         if content_type == patching.JSON_PATCH:
             return patching.json_patch(source, patch)
-        if content_type == patching.MERGE_PATCH or (content_type == patching.STRATEGIC_PATCH and not custom):
+        if content_type == patching.MERGE_PATCH or (
+            content_type == patching.STRATEGIC_PATCH and not custom
+        ):
             if not isinstance(patch, dict):
                 raise bad_request(
                     "couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type "
@@ -193,28 +286,39 @@ class Registry:
             )
         raise unsupported_media_type()
 
-    def _apply(self, resource: Resource, namespace: str, name: str, config: Any, options: WriteOptions) -> tuple[Object, bool]:
+    def _apply(
+        self, resource: Resource, namespace: str, name: str, config: Any, options: WriteOptions
+    ) -> tuple[Object, bool]:
         if not isinstance(config, dict):
             raise bad_request("error decoding YAML: the patch is not an object")
         if not options.manager:
-            cause = Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")
+            cause = Cause(
+                "FieldValueRequired", "Required value: is required for apply patch", "fieldManager"
+            )
             raise invalid("PatchOptions", "", [cause], group="meta.k8s.io")
         self._check_kind(resource, config)
         config, warnings = decoding.decode(
-            resource, config, self.type_of(resource), strictness="Strict" if options.validation == "Strict" else "Warn"
+            resource,
+            config,
+            self.type_of(resource),
+            strictness="Strict" if options.validation == "Strict" else "Warn",
         )
         options.warnings += warnings
         meta = config.setdefault("metadata", {})
         if meta.pop("managedFields", None):
             raise bad_request("metadata.managedFields must be nil")
         if meta.setdefault("name", name) != name:
-            raise bad_request(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
+            raise bad_request(
+                f"the name of the object ({meta['name']}) does not match the name on the URL ({name})"
+            )
         self._check_namespace(resource, meta, namespace)
         config = {"kind": resource.kind, "apiVersion": resource.group_version, **config}
         record = self.store.get(resource.storage, namespace, name)
         live = conversion.from_storage(resource, record.obj) if record else None
         entry = self._entry(resource, options, operation="Apply")
-        merged = managedfields.apply(live, config, self.type_of(resource), entry=entry, force=options.force)
+        merged = managedfields.apply(
+            live, config, self.type_of(resource), entry=entry, force=options.force
+        )
         if live is not None:
             return self.rewrite(resource, live, merged, options, applied=True), False
         strategy.convert_input(resource, merged)
@@ -222,15 +326,26 @@ class Registry:
         merged["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": clock.timestamp()}
         return self._insert(resource, merged, options, applied=True), True
 
-    def delete(self, resource: Resource, namespace: str, name: str, body: Object | None, options: WriteOptions) -> Object:
+    def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: Object | None,
+        options: WriteOptions,
+    ) -> Object:
         """Delete an object; the answer is its last state, or a Status where the API server gives one."""
-        return deletion.delete(self, resource, self.record(resource, namespace, name), body or {}, options)
+        return deletion.delete(
+            self, resource, self.record(resource, namespace, name), body or {}, options
+        )
 
     def finish(self, resource: Resource, obj: Object) -> None:
         """Remove a deleted object as soon as nothing holds it."""
         deletion.finish(self, resource, obj)
 
-    def _put(self, resource: Resource, obj: Object, options: WriteOptions, *, old: Object | None = None) -> Object:
+    def _put(
+        self, resource: Resource, obj: Object, options: WriteOptions, *, old: Object | None = None
+    ) -> Object:
         obj = _ordered(obj)
         defaults.write_nulls(resource, obj)
         if old is not None and _same_state(obj, _ordered(old)):
@@ -248,10 +363,16 @@ class Registry:
 
     def _decoded(self, resource: Resource, obj: Any, options: WriteOptions) -> Object:
         if not isinstance(obj, dict):
-            given = {list: "array", str: "string", bool: "bool", type(None): "null"}.get(type(obj), "number")
-            raise bad_request(f"couldn't get version/kind; json parse error: json: cannot unmarshal {given} into Go value of type struct")
+            given = {list: "array", str: "string", bool: "bool", type(None): "null"}.get(
+                type(obj), "number"
+            )
+            raise bad_request(
+                f"couldn't get version/kind; json parse error: json: cannot unmarshal {given} into Go value of type struct"
+            )
         self._check_kind(resource, obj)
-        decoded, warnings = decoding.decode(resource, obj, self.type_of(resource), strictness=options.validation)
+        decoded, warnings = decoding.decode(
+            resource, obj, self.type_of(resource), strictness=options.validation
+        )
         options.warnings += warnings
         if resource.custom:
             custom.fill_defaults(decoded, self.type_of(resource).document)
@@ -261,12 +382,15 @@ class Registry:
 
     def _check_kind(self, resource: Resource, obj: Object) -> None:
         kind, version = obj.get("kind"), obj.get("apiVersion")
-        if (kind or resource.kind) != resource.kind or (version or resource.group_version) != resource.group_version:
+        if (kind or resource.kind) != resource.kind or (
+            version or resource.group_version
+        ) != resource.group_version:
             shown = f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
             if self.table.of_kind(str(version), str(kind)) is not None:
                 given = f'{kind} in version "{str(version).rpartition("/")[2]}"'
                 shown = (
-                    f"{given} cannot be handled as a {resource.kind}: converting (v1.{kind}) to (core.{resource.kind}): unknown conversion"
+                    f"{given} cannot be handled as a {resource.kind}: "
+                    f"converting (v1.{kind}) to (core.{resource.kind}): unknown conversion"
                 )
             raise bad_request(shown)
 
@@ -306,7 +430,10 @@ class Registry:
     def _generated(self, resource: Resource, namespace: str, prefix: str) -> str:
         for _ in range(8):
             name = prefix[:58] + random_suffix()
-            if self.store.get(resource.storage, namespace if resource.namespaced else "", name) is None:
+            if (
+                self.store.get(resource.storage, namespace if resource.namespaced else "", name)
+                is None
+            ):
                 return name
         raise ApiError(
             409,
@@ -314,15 +441,28 @@ class Registry:
             f'{resource.qualified} "{prefix}" already exists, the server was not able to generate a unique name for the object',
         )
 
-    def _entry(self, resource: Resource, options: WriteOptions, operation: str = "Update") -> managedfields.Entry:
+    def _entry(
+        self, resource: Resource, options: WriteOptions, operation: str = "Update"
+    ) -> managedfields.Entry:
         moment = "" if options.subresource == "scale" else clock.timestamp()
         return managedfields.Entry(
-            options.manager or "unknown", operation, resource.group_version, options.subresource, moment, frozenset()
+            options.manager or "unknown",
+            operation,
+            resource.group_version,
+            options.subresource,
+            moment,
+            frozenset(),
         )
 
 
 def _same_state(obj: Object, old: Object) -> bool:
     parts = [{key: value for key, value in one.items() if key != "metadata"} for one in (obj, old)]
-    metas = [{key: value for key, value in one["metadata"].items() if key != "managedFields"} for one in (obj, old)]
-    claims = [sorted(str({**claim, "time": ""}) for claim in one["metadata"].get("managedFields") or ()) for one in (obj, old)]
+    metas = [
+        {key: value for key, value in one["metadata"].items() if key != "managedFields"}
+        for one in (obj, old)
+    ]
+    claims = [
+        sorted(str({**claim, "time": ""}) for claim in one["metadata"].get("managedFields") or ())
+        for one in (obj, old)
+    ]
     return parts[0] == parts[1] and metas[0] == metas[1] and claims[0] == claims[1]

@@ -28,7 +28,14 @@ class Target:
 
     def attributes(self, verb: str) -> Attributes:
         """The request as authorization sees it."""
-        return Attributes(verb, self.resource.group, self.resource.plural, self.subresource, self.namespace, self.name)
+        return Attributes(
+            verb,
+            self.resource.group,
+            self.resource.plural,
+            self.subresource,
+            self.namespace,
+            self.name,
+        )
 
     @property
     def scope(self) -> str | None:
@@ -60,7 +67,13 @@ def _target(resource: Resource, rest: list[str], *, namespace: str | None = None
     subresource = "/".join(rest[2:])
     everywhere = resource.namespaced and namespace is None
     owner = name if resource.storage == "namespaces" and name else namespace or ""
-    return Target(resource, namespace=owner if resource.namespaced else "", name=name, subresource=subresource, all_namespaces=everywhere)
+    return Target(
+        resource,
+        namespace=owner if resource.namespaced else "",
+        name=name,
+        subresource=subresource,
+        all_namespaces=everywhere,
+    )
 
 
 def verb_of(method: str, target: Target, query: Mapping[str, str]) -> str:
@@ -136,9 +149,19 @@ def accepted(header: str) -> Accepted:
     for offer in header.split(","):
         kind, *parameters = (part.strip() for part in offer.split(";"))
         given = dict(part.partition("=")[::2] for part in parameters)
-        if kind in (JSON, YAML, "*/*", "application/*", "text/html", "text/*", "application/xhtml+xml"):
+        if kind in (
+            JSON,
+            YAML,
+            "*/*",
+            "application/*",
+            "text/html",
+            "text/*",
+            "application/xhtml+xml",
+        ):
             form = given.get("as", "")
-            if form and (given.get("g") != "meta.k8s.io" or given.get("v") != "v1" or form not in _FORMS):
+            if form and (
+                given.get("g") != "meta.k8s.io" or given.get("v") != "v1" or form not in _FORMS
+            ):
                 continue
             return Accepted(form, yaml=kind == YAML)
     message = "only the following media types are accepted: application/json, application/yaml"

@@ -70,13 +70,21 @@ class Resource:
         """The `storageVersionHash` of discovery."""
         group = SHARED_STORAGE.get((self.group, self.plural), (self.group, self.plural))[0]
         version = "v1" if group != self.group else self.version
-        digest = hashlib.sha256(f"{group}/{self.storage_version or version}/{self.kind}".encode()).digest()
+        digest = hashlib.sha256(
+            f"{group}/{self.storage_version or version}/{self.kind}".encode()
+        ).digest()
         return base64.b64encode(digest[:8]).decode()
 
 
 def _subresource(document: Object) -> Subresource:
     kind = document["responseKind"]
-    return Subresource(document["subresource"], kind["kind"], tuple(document["verbs"]), kind["group"], kind["version"])
+    return Subresource(
+        document["subresource"],
+        kind["kind"],
+        tuple(document["verbs"]),
+        kind["group"],
+        kind["version"],
+    )
 
 
 def resource_of(document: Object, *, group: str, version: str) -> Resource:
@@ -91,7 +99,9 @@ def resource_of(document: Object, *, group: str, version: str) -> Resource:
         verbs=tuple(document["verbs"]),
         short_names=tuple(document.get("shortNames", ())),
         categories=tuple(document.get("categories", ())),
-        subresources={sub["subresource"]: _subresource(sub) for sub in document.get("subresources", ())},
+        subresources={
+            sub["subresource"]: _subresource(sub) for sub in document.get("subresources", ())
+        },
     )
 
 
@@ -100,7 +110,9 @@ def built_in() -> Iterator[Resource]:
     for group in orjson.loads(files("simcluster").joinpath("data/discovery.json").read_bytes()):
         for version in group["versions"]:
             for document in version["resources"]:
-                yield resource_of(document, group=group["metadata"].get("name", ""), version=version["version"])
+                yield resource_of(
+                    document, group=group["metadata"].get("name", ""), version=version["version"]
+                )
 
 
 class ResourceTable:

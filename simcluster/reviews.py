@@ -20,7 +20,10 @@ _KINDS = {
 
 def serves(resource: Resource) -> bool:
     """Whether the kind is a question."""
-    return resource.group in ("authorization.k8s.io", "authentication.k8s.io") and resource.plural in _KINDS
+    return (
+        resource.group in ("authorization.k8s.io", "authentication.k8s.io")
+        and resource.plural in _KINDS
+    )
 
 
 def answer(cluster: Cluster, resource: Resource, obj: Any, user: User, namespace: str) -> Object:
@@ -35,11 +38,21 @@ def answer(cluster: Cluster, resource: Resource, obj: Any, user: User, namespace
     elif resource.plural == "selfsubjectrulesreviews":
         status = _rules(cluster, user, spec.get("namespace", ""))
     else:
-        asked = user if resource.plural == "selfsubjectaccessreviews" else User(spec.get("user", ""), tuple(spec.get("groups") or ()))
+        asked = (
+            user
+            if resource.plural == "selfsubjectaccessreviews"
+            else User(spec.get("user", ""), tuple(spec.get("groups") or ()))
+        )
         permitted = authentication.allowed(asked, _attributes(spec, namespace), cluster.store)
         status = {"allowed": permitted, **({} if permitted else {"reason": ""})}
     meta = obj.get("metadata") or {}
-    return {"kind": resource.kind, "apiVersion": resource.group_version, "metadata": meta, "spec": spec, "status": status}
+    return {
+        "kind": resource.kind,
+        "apiVersion": resource.group_version,
+        "metadata": meta,
+        "spec": spec,
+        "status": status,
+    }
 
 
 def _attributes(spec: Object, namespace: str) -> Attributes:
@@ -49,12 +62,21 @@ def _attributes(spec: Object, namespace: str) -> Attributes:
     asked = spec.get("resourceAttributes") or {}
     where = asked.get("namespace", "") or namespace
     return Attributes(
-        asked.get("verb", ""), asked.get("group", ""), asked.get("resource", ""), asked.get("subresource", ""), where, asked.get("name", "")
+        asked.get("verb", ""),
+        asked.get("group", ""),
+        asked.get("resource", ""),
+        asked.get("subresource", ""),
+        where,
+        asked.get("name", ""),
     )
 
 
 def _shown(user: User) -> Object:
-    return {"username": user.name, **({"uid": user.uid} if user.uid else {}), "groups": list(user.groups)}
+    return {
+        "username": user.name,
+        **({"uid": user.uid} if user.uid else {}),
+        "groups": list(user.groups),
+    }
 
 
 def _token(cluster: Cluster, spec: Object) -> Object:
@@ -62,7 +84,11 @@ def _token(cluster: Cluster, spec: Object) -> Object:
         found = cluster.tokens.user_of(f"Bearer {spec.get('token', '')}")
     except ApiError:
         return {"user": {}, "error": "[invalid bearer token, unknown]"}
-    return {"authenticated": True, "user": _shown(found), "audiences": ["https://kubernetes.default.svc"]}
+    return {
+        "authenticated": True,
+        "user": _shown(found),
+        "audiences": ["https://kubernetes.default.svc"],
+    }
 
 
 def _rules(cluster: Cluster, user: User, namespace: str) -> Object:

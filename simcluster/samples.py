@@ -14,7 +14,9 @@ def pods(count: int, *, namespace: str, prefix: str, nodes: dict[str, str]) -> I
     """Running pods of 3 to 5 KB, spread over nodes (name to address), ten to an application."""
     now, listed = clock.timestamp(), list(nodes.items())
     for number in range(count):
-        yield pod(number, namespace=namespace, prefix=prefix, node=listed[number % len(listed)], now=now)
+        yield pod(
+            number, namespace=namespace, prefix=prefix, node=listed[number % len(listed)], now=now
+        )
 
 
 def pod(number: int, *, namespace: str, prefix: str, node: tuple[str, str], now: str) -> Object:
@@ -37,7 +39,11 @@ def pod(number: int, *, namespace: str, prefix: str, node: tuple[str, str], now:
         "generation": 1,
         "creationTimestamp": now,
         "labels": labels,
-        "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "8080", "checksum/config": digest * 8},
+        "annotations": {
+            "prometheus.io/scrape": "true",
+            "prometheus.io/port": "8080",
+            "checksum/config": digest * 8,
+        },
         "managedFields": [_claims(labels, now)],
     }
     return {
@@ -53,7 +59,15 @@ def _claims(labels: Object, now: str) -> Object:
     leaf: Object = {}
     container = {
         f"f:{name}": leaf
-        for name in ("image", "imagePullPolicy", "name", "terminationMessagePath", "terminationMessagePolicy", "env", "volumeMounts")
+        for name in (
+            "image",
+            "imagePullPolicy",
+            "name",
+            "terminationMessagePath",
+            "terminationMessagePolicy",
+            "env",
+            "volumeMounts",
+        )
     }
     spec = {
         f"f:{name}": leaf
@@ -67,7 +81,10 @@ def _claims(labels: Object, now: str) -> Object:
         )
     }
     fields = {
-        "f:metadata": {"f:generateName": leaf, "f:labels": {".": leaf, **{f"f:{name}": leaf for name in labels}}},
+        "f:metadata": {
+            "f:generateName": leaf,
+            "f:labels": {".": leaf, **{f"f:{name}": leaf for name in labels}},
+        },
         "f:spec": {"f:containers": {'k:{"name":"app"}': {".": leaf, **container}}, **spec},
     }
     return {
@@ -83,7 +100,12 @@ def _claims(labels: Object, now: str) -> Object:
 def _spec(app: str, node: str) -> Object:
     env = [
         {"name": name, "value": value}
-        for name, value in (("APP", app), ("LOG_LEVEL", "info"), ("REGION", "region-1"), ("DATABASE_HOST", "postgres.data.svc"))
+        for name, value in (
+            ("APP", app),
+            ("LOG_LEVEL", "info"),
+            ("REGION", "region-1"),
+            ("DATABASE_HOST", "postgres.data.svc"),
+        )
     ]
     probe = {
         "httpGet": {"path": "/healthz", "port": 8080, "scheme": "HTTP"},
@@ -97,8 +119,14 @@ def _spec(app: str, node: str) -> Object:
         "image": f"registry.example.com/{app}:1.4.2",
         "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
         "env": env,
-        "resources": {"limits": {"cpu": "100m", "memory": "64Mi"}, "requests": {"cpu": "10m", "memory": "16Mi"}},
-        "volumeMounts": [{"name": "config", "mountPath": "/etc/app"}, {"name": "cache", "mountPath": "/var/cache"}],
+        "resources": {
+            "limits": {"cpu": "100m", "memory": "64Mi"},
+            "requests": {"cpu": "10m", "memory": "16Mi"},
+        },
+        "volumeMounts": [
+            {"name": "config", "mountPath": "/etc/app"},
+            {"name": "cache", "mountPath": "/var/cache"},
+        ],
         "livenessProbe": probe,
         "readinessProbe": probe,
         "terminationMessagePath": "/dev/termination-log",
@@ -106,11 +134,19 @@ def _spec(app: str, node: str) -> Object:
         "imagePullPolicy": "IfNotPresent",
     }
     tolerations = [
-        {"key": f"node.kubernetes.io/{why}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+        {
+            "key": f"node.kubernetes.io/{why}",
+            "operator": "Exists",
+            "effect": "NoExecute",
+            "tolerationSeconds": 300,
+        }
         for why in ("not-ready", "unreachable")
     ]
     return {
-        "volumes": [{"name": "config", "configMap": {"name": app, "defaultMode": 420}}, {"name": "cache", "emptyDir": {}}],
+        "volumes": [
+            {"name": "config", "configMap": {"name": app, "defaultMode": 420}},
+            {"name": "cache", "emptyDir": {}},
+        ],
         "containers": [container],
         "restartPolicy": "Always",
         "terminationGracePeriodSeconds": 30,
@@ -127,7 +163,10 @@ def _spec(app: str, node: str) -> Object:
 
 def _status(app: str, address: str, host: str, now: str) -> Object:
     kinds = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
-    conditions = [{"type": kind, "status": "True", "lastProbeTime": None, "lastTransitionTime": now} for kind in kinds]
+    conditions = [
+        {"type": kind, "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
+        for kind in kinds
+    ]
     digest = f"{zlib.crc32(app.encode()):08x}" * 8
     container = {
         "name": "app",

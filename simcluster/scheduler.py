@@ -36,7 +36,14 @@ class Load:
         pod = change.record.obj
         node = pod["spec"].get("nodeName")
         if node and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
-            cost = (node, {**pod_requests(pod["spec"]), **dict.fromkeys(host_ports(pod["spec"]), Decimal(1)), "pods": Decimal(1)})
+            cost = (
+                node,
+                {
+                    **pod_requests(pod["spec"]),
+                    **dict.fromkeys(host_ports(pod["spec"]), Decimal(1)),
+                    "pods": Decimal(1),
+                },
+            )
             self._pods[change.record.key] = cost
             self._add(cost, 1)
 
@@ -82,12 +89,22 @@ def reconcile(cluster: "Cluster", pod: Object) -> float | None:
     nodes, requests = cluster.nodes.all(cluster.store), pod_requests(spec)
     unbound = _claims_refusal(cluster, pod)
     refusals: dict[str, int] = {unbound: len(nodes)} if unbound else {}
-    for node in [] if unbound else sorted(nodes, key=lambda node: cluster.load.of(node["metadata"]["name"]).get("pods", 0)):
+    for node in (
+        []
+        if unbound
+        else sorted(
+            nodes, key=lambda node: cluster.load.of(node["metadata"]["name"]).get("pods", 0)
+        )
+    ):
         name = node["metadata"]["name"]
         why = _refusal(spec, requests, node, cluster.load.of(name))
         if not why:
             bind(cluster.store, pod, name)
-            client.event(pod, "Scheduled", f"Successfully assigned {meta['namespace']}/{meta['name']} to {name}")
+            client.event(
+                pod,
+                "Scheduled",
+                f"Successfully assigned {meta['namespace']}/{meta['name']} to {name}",
+            )
             return None
         refusals[why] = refusals.get(why, 0) + 1
     _report(client, pod, len(nodes), refusals)
@@ -111,7 +128,9 @@ def matches_node(spec: Object, node: Object) -> bool:
     labels = {**(node["metadata"].get("labels") or {})}
     if any(labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
         return False
-    affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution")
+    affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    )
     if not affinity:
         return True
     names = {"metadata.name": node["metadata"]["name"]}
@@ -122,30 +141,50 @@ def matches_node(spec: Object, node: Object) -> bool:
     )
 
 
-def taint_refusal(spec: Object, node: Object, *, effects: tuple[str, ...] = ("NoSchedule", "NoExecute")) -> str:
+def taint_refusal(
+    spec: Object, node: Object, *, effects: tuple[str, ...] = ("NoSchedule", "NoExecute")
+) -> str:
     """Why a node's taints keep a pod off; empty when they do not."""
     if node.get("spec", {}).get("unschedulable") and not tolerates(
         spec, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
     ):
         return "node(s) were unschedulable"
     for taint in node.get("spec", {}).get("taints") or ():
-        if taint["key"] != "node.kubernetes.io/unschedulable" and taint["effect"] in effects and not tolerates(spec, taint):
+        if (
+            taint["key"] != "node.kubernetes.io/unschedulable"
+            and taint["effect"] in effects
+            and not tolerates(spec, taint)
+        ):
             return f"node(s) had untolerated taint(s) {{{taint['key']}: {taint.get('value', '')}}}"
     return ""
 
 
 def host_ports(spec: Object) -> list[str]:
     """The ports of its node that a pod takes: `hostPort TCP 80 0.0.0.0`."""
-    sidecars = [one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"]
+    sidecars = [
+        one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"
+    ]
     containers = (*sidecars, *spec["containers"])
-    taken = [port for container in containers for port in container.get("ports") or () if port.get("hostPort")]
-    return [f"hostPort {port.get('protocol', 'TCP')} {port['hostPort']} {port.get('hostIP') or _ANYWHERE}" for port in taken]
+    taken = [
+        port
+        for container in containers
+        for port in container.get("ports") or ()
+        if port.get("hostPort")
+    ]
+    return [
+        f"hostPort {port.get('protocol', 'TCP')} {port['hostPort']} {port.get('hostIP') or _ANYWHERE}"
+        for port in taken
+    ]
 
 
 def _port_taken(wanted: str, load: Amounts) -> bool:
     port, _, address = wanted.rpartition(" ")
     rivals = [name for name, amount in load.items() if amount and name.startswith(f"{port} ")]
-    return bool(rivals) if address == _ANYWHERE else bool({wanted, f"{port} {_ANYWHERE}"} & set(rivals))
+    return (
+        bool(rivals)
+        if address == _ANYWHERE
+        else bool({wanted, f"{port} {_ANYWHERE}"} & set(rivals))
+    )
 
 
 def _refusal(spec: Object, requests: Amounts, node: Object, load: Amounts) -> str:
@@ -160,7 +199,9 @@ def _refusal(spec: Object, requests: Amounts, node: Object, load: Amounts) -> st
     if load.get("pods", Decimal(0)) + 1 > quantity.parse(allocatable.get("pods", "110")):
         return "Too many pods"
     for name, amount in requests.items():
-        if amount and load.get(name, Decimal(0)) + amount > quantity.parse(allocatable.get(name, "0")):
+        if amount and load.get(name, Decimal(0)) + amount > quantity.parse(
+            allocatable.get(name, "0")
+        ):
             return f"Insufficient {name}"
     return ""
 
@@ -183,10 +224,16 @@ def _claims_refusal(cluster: "Cluster", pod: Object) -> str:
 def _report(client: Client, pod: Object, nodes: int, refusals: dict[str, int]) -> None:
     listed = ", ".join(f"{count} {why}" for why, count in sorted(refusals.items()))
     note = f"preemption: 0/{nodes} nodes are available: {nodes} Preemption is not helpful for scheduling."
-    message = f"0/{nodes} nodes are available: {listed}. {note}" if nodes else "no nodes available to schedule pods"
+    message = (
+        f"0/{nodes} nodes are available: {listed}. {note}"
+        if nodes
+        else "no nodes available to schedule pods"
+    )
     client.event(pod, "FailedScheduling", message, warning=True)
     status = pod["status"]
-    old = next((one for one in status.get("conditions") or () if one["type"] == "PodScheduled"), None)
+    old = next(
+        (one for one in status.get("conditions") or () if one["type"] == "PodScheduled"), None
+    )
     if old is None or old.get("message") != message:
         condition = {
             "type": "PodScheduled",
@@ -195,5 +242,7 @@ def _report(client: Client, pod: Object, nodes: int, refusals: dict[str, int]) -
             "lastTransitionTime": pod["metadata"]["creationTimestamp"],
         }
         condition |= {"reason": "Unschedulable", "message": message}
-        status["conditions"] = [one for one in status.get("conditions") or () if one["type"] != "PodScheduled"] + [condition]
+        status["conditions"] = [
+            one for one in status.get("conditions") or () if one["type"] != "PodScheduled"
+        ] + [condition]
         client.cluster.store.put("pods", pod)

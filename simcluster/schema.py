@@ -24,7 +24,11 @@ def document_v2() -> bytes:
 @cache
 def recorded_v3(group_version: str) -> bytes | None:
     """The recorded `/openapi/v3/...` document of `apps/v1` or `v1`; None when it was not recorded."""
-    name = f"apis_{group_version.replace('/', '_')}" if "/" in group_version else f"api_{group_version}"
+    name = (
+        f"apis_{group_version.replace('/', '_')}"
+        if "/" in group_version
+        else f"api_{group_version}"
+    )
     path = _DATA.joinpath("openapi-v3", f"{name}.json.gz")
     return gzip.decompress(path.read_bytes()) if path.is_file() else None
 
@@ -71,7 +75,9 @@ class Node:
     @cached_property
     def fields(self) -> "dict[str, Node]":
         """The fields of an object."""
-        return {key: self._child(value) for key, value in self.document.get("properties", {}).items()}
+        return {
+            key: self._child(value) for key, value in self.document.get("properties", {}).items()
+        }
 
     @cached_property
     def items(self) -> "Node":
@@ -95,7 +101,11 @@ class Node:
         """Whether the value is owned and replaced as a whole."""
         if self.type == "array":
             return bool(self.document.get("x-kubernetes-list-type", "atomic") == "atomic")
-        return bool(self.document.get("x-kubernetes-map-type") == "atomic") or self.type == "any" or self.name in _ATOMIC_NAMES
+        return (
+            bool(self.document.get("x-kubernetes-map-type") == "atomic")
+            or self.type == "any"
+            or self.name in _ATOMIC_NAMES
+        )
 
     @property
     def set(self) -> bool:
@@ -112,7 +122,11 @@ class Node:
     def merge_key(self) -> str:
         """The key by which a strategic merge patch pairs the items of a list; empty when it replaces the list."""
         strategy = self.document.get("x-kubernetes-patch-strategy", "")
-        return str(self.document.get("x-kubernetes-patch-merge-key", "")) if "merge" in strategy.split(",") else ""
+        return (
+            str(self.document.get("x-kubernetes-patch-merge-key", ""))
+            if "merge" in strategy.split(",")
+            else ""
+        )
 
     @property
     def merges(self) -> bool:
@@ -163,5 +177,10 @@ def built_in(resource: Resource) -> Node:
 def custom(document: Object) -> Node:
     """The type of a custom resource out of its `openAPIV3Schema`."""
     meta = _definitions_v2()[_META]
-    properties = {**document.get("properties", {}), "metadata": meta, "apiVersion": {"type": "string"}, "kind": {"type": "string"}}
+    properties = {
+        **document.get("properties", {}),
+        "metadata": meta,
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+    }
     return Node({**document, "type": "object", "properties": properties}, _definitions_v2())

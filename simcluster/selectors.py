@@ -84,9 +84,13 @@ class _Parser:
             if word == "":
                 break
             if word != ",":
-                raise bad_request(f"unable to parse requirement: found '{word}', expected: ',' or 'end of string'")
+                raise bad_request(
+                    f"unable to parse requirement: found '{word}', expected: ',' or 'end of string'"
+                )
             if self.peek() in ("", ","):
-                raise bad_request(f"unable to parse requirement: found '{self.peek()}', expected: identifier after ','")
+                raise bad_request(
+                    f"unable to parse requirement: found '{self.peek()}', expected: identifier after ','"
+                )
         return requirements
 
     def requirement(self) -> Requirement:
@@ -112,7 +116,9 @@ class _Parser:
             return lambda labels: labels.get(key) not in values
         if operator in ("<", ">"):
             return _compared(key, operator, self.take())
-        raise bad_request(f"unable to parse requirement: found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
+        raise bad_request(
+            f"unable to parse requirement: found '{operator}', expected: in, notin, =, ==, !=, gt, lt"
+        )
 
     def identifier(self) -> str:
         word = self.take()
@@ -150,14 +156,18 @@ class _Parser:
             if word == ")":
                 return found
             if word != ",":
-                raise bad_request(f"unable to parse requirement: found '{word}', expected: ',', or ')'")
+                raise bad_request(
+                    f"unable to parse requirement: found '{word}', expected: ',', or ')'"
+                )
 
 
 def _compared(key: str, operator: str, value: str) -> Requirement:
     try:
         bound = int(value)
     except ValueError as error:
-        raise bad_request(f"unable to parse requirement: for 'Gt', 'Lt' operators, the value must be an integer: {value}") from error
+        raise bad_request(
+            f"unable to parse requirement: for 'Gt', 'Lt' operators, the value must be an integer: {value}"
+        ) from error
 
     def test(labels: Labels) -> bool:
         try:
@@ -194,14 +204,20 @@ def selector_test(selector: Object | None) -> Callable[[Labels], bool]:
     expressions = selector.get("matchExpressions") or ()
 
     def test(labels: Labels) -> bool:
-        return all(labels.get(key) == value for key, value in pairs.items()) and all(expression_test(one, labels) for one in expressions)
+        return all(labels.get(key) == value for key, value in pairs.items()) and all(
+            expression_test(one, labels) for one in expressions
+        )
 
     return test
 
 
 def expression_test(expression: Object, labels: Labels) -> bool:
     """Whether labels meet one `matchExpressions` entry (also node selector operators Gt and Lt)."""
-    key, operator, values = expression["key"], expression["operator"], expression.get("values") or []
+    key, operator, values = (
+        expression["key"],
+        expression["operator"],
+        expression.get("values") or [],
+    )
     if operator in ("Gt", "Lt"):
         return _compared(key, ">" if operator == "Gt" else "<", values[0])(labels)
     return {
@@ -220,7 +236,9 @@ def selector_text(selector: Object | None) -> str:
     words = {"In": "in", "NotIn": "notin"}
     for one in selector.get("matchExpressions") or ():
         if one["operator"] in words:
-            parts.append(f"{one['key']} {words[one['operator']]} ({','.join(sorted(one.get('values') or []))})")
+            parts.append(
+                f"{one['key']} {words[one['operator']]} ({','.join(sorted(one.get('values') or []))})"
+            )
         else:
             parts.append(one["key"] if one["operator"] == "Exists" else f"!{one['key']}")
     return ",".join(parts)
@@ -258,4 +276,6 @@ def combined(resource: Resource, query: Mapping[str, Any]) -> RecordTest | None:
         return None
     by_label = label_test(labels) if labels else None
     by_field = field_test(resource, fields) if fields else None
-    return lambda record: (by_label is None or by_label(record.labels)) and (by_field is None or by_field(record))
+    return lambda record: (
+        (by_label is None or by_label(record.labels)) and (by_field is None or by_field(record))
+    )

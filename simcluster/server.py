@@ -34,11 +34,23 @@ from simcluster.cluster import Cluster
 from simcluster.errors import ApiError
 from simcluster.faults import Rule
 from simcluster.registry import WriteOptions
-from simcluster.requests import BODY_LIMIT, Accepted, Target, accepted, delete_options, is_true, parse_body, parse_path, verb_of
+from simcluster.requests import (
+    BODY_LIMIT,
+    Accepted,
+    Target,
+    accepted,
+    delete_options,
+    is_true,
+    parse_body,
+    parse_path,
+    verb_of,
+)
 from simcluster.resources import Object
 from simcluster.tables.cells import Column
 
-_ENDPOINTS_WARNING = '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"'
+_ENDPOINTS_WARNING = (
+    '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"'
+)
 _log = logging.getLogger(__name__)
 _TEXT = "text/plain; charset=utf-8"
 _HEALTH = {"/healthz", "/readyz", "/livez"}
@@ -75,9 +87,20 @@ class Server:
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
-            return _refusal(ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {BODY_LIMIT}", details={}))
+            return _refusal(
+                ApiError(
+                    413,
+                    "RequestEntityTooLarge",
+                    f"Request entity too large: limit is {BODY_LIMIT}",
+                    details={},
+                )
+            )
         if self.cluster.settings.record_requests:
-            self.requests.append(RecordedRequest(request.method, request.path, dict(request.query), dict(request.headers), body))
+            self.requests.append(
+                RecordedRequest(
+                    request.method, request.path, dict(request.query), dict(request.headers), body
+                )
+            )
         rule = self.cluster.faults.strike(request.method, request.path_qs)
         if rule is not None:
             struck = await self._strike(rule, request)
@@ -89,7 +112,14 @@ class Server:
             return _refusal(error)
         except Exception as error:
             _log.exception("%s %s failed", request.method, request.path_qs)
-            return _refusal(ApiError(500, "InternalError", f"Internal error occurred: {type(error).__name__}", details={}))
+            return _refusal(
+                ApiError(
+                    500,
+                    "InternalError",
+                    f"Internal error occurred: {type(error).__name__}",
+                    details={},
+                )
+            )
 
     async def _strike(self, rule: Rule, request: web.Request) -> web.StreamResponse | None:
         if rule.action == "delay":
@@ -100,7 +130,10 @@ class Server:
             _cut(request)
             return web.Response()
         elif rule.action == "garbage":
-            return web.Response(text=rule.body, content_type="text/html" if rule.body.startswith("<") else "application/json")
+            return web.Response(
+                text=rule.body,
+                content_type="text/html" if rule.body.startswith("<") else "application/json",
+            )
         elif rule.action == "status":
             return _refusal(_fault_status(rule))
         elif rule.action == "cut-stream":
@@ -117,9 +150,17 @@ class Server:
             answer = await self._answer(request, await request.read())
         except ApiError as error:
             answer = _refusal(error)
-        body = answer.body if isinstance(answer, web.Response) and isinstance(answer.body, bytes) else b""
+        body = (
+            answer.body
+            if isinstance(answer, web.Response) and isinstance(answer.body, bytes)
+            else b""
+        )
         partial = web.StreamResponse(
-            status=answer.status, headers={"Content-Type": "application/json", "Content-Length": str(len(body) or rule.bytes + 1)}
+            status=answer.status,
+            headers={
+                "Content-Type": "application/json",
+                "Content-Length": str(len(body) or rule.bytes + 1),
+            },
         )
         await partial.prepare(request)
         await partial.write(body[: rule.bytes])
@@ -145,7 +186,9 @@ class Server:
         what = authentication.Attributes(request.method.lower(), path=path)
         if not authentication.allowed(user, what, self.cluster.store):
             raise authentication.refusal(user, what)
-        if clean.partition("/")[0] == "" and (clean in _HEALTH or clean.rpartition("/")[0] in _HEALTH):
+        if clean.partition("/")[0] == "" and (
+            clean in _HEALTH or clean.rpartition("/")[0] in _HEALTH
+        ):
             return _text("ok")
         document = self._document(clean, request.headers.get("Accept", ""))
         if document is None:
@@ -158,9 +201,14 @@ class Server:
         if path in ("/api", "/apis"):
             if aggregated:
                 listed = discovery.aggregated(table, core=path == "/api")
-                return _json(listed if path == "/api" else metrics.with_aggregated(listed, self.cluster), content_type=discovery.AGGREGATED)
+                return _json(
+                    listed if path == "/api" else metrics.with_aggregated(listed, self.cluster),
+                    content_type=discovery.AGGREGATED,
+                )
             return _json(
-                discovery.api_versions(self.address) if path == "/api" else metrics.with_group(discovery.group_list(table), self.cluster)
+                discovery.api_versions(self.address)
+                if path == "/api"
+                else metrics.with_group(discovery.group_list(table), self.cluster)
             )
         if path == "/version":
             return _json(discovery.VERSION)
@@ -169,10 +217,26 @@ class Server:
         if path == "/openapi/v3":
             return _json(openapi.index(table), content_type=_TEXT)
         if path.startswith("/openapi/v3/"):
-            found = openapi.document(table, path.removeprefix("/openapi/v3/"), self.cluster.registry.custom_types)
+            found = openapi.document(
+                table, path.removeprefix("/openapi/v3/"), self.cluster.registry.custom_types
+            )
             return _json(found) if found else None
         if path == "/":
-            return _json({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]})
+            return _json(
+                {
+                    "paths": [
+                        "/api",
+                        "/api/v1",
+                        "/apis",
+                        "/healthz",
+                        "/livez",
+                        "/openapi/v2",
+                        "/openapi/v3",
+                        "/readyz",
+                        "/version",
+                    ]
+                }
+            )
         parts = path.strip("/").split("/")
         if parts[0] == "api" and len(parts) == 2:
             return _found(discovery.resource_list(table, "", parts[1]))
@@ -182,14 +246,22 @@ class Server:
             return _found(discovery.resource_list(table, parts[1], parts[2]))
         return None
 
-    async def _resource(self, request: web.Request, target: Target, verb: str, body: bytes, user: User) -> web.StreamResponse:
+    async def _resource(
+        self, request: web.Request, target: Target, verb: str, body: bytes, user: User
+    ) -> web.StreamResponse:
         if target.subresource:
             return await self._subresource(request, target, verb, body, user)
         if (verb == "create") is bool(target.name) and verb in ("create", "update", "patch"):
             raise errors.method_not_allowed()
-        if verb not in target.resource.verbs or (target.all_namespaces and verb not in ("list", "watch", "create", "deletecollection")):
+        if verb not in target.resource.verbs or (
+            target.all_namespaces and verb not in ("list", "watch", "create", "deletecollection")
+        ):
             raise errors.method_not_allowed()
-        if target.all_namespaces and verb in ("create", "deletecollection") and not reviews.serves(target.resource):
+        if (
+            target.all_namespaces
+            and verb in ("create", "deletecollection")
+            and not reviews.serves(target.resource)
+        ):
             raise errors.method_not_allowed()
         if verb == "watch":
             return await self._watch(request, target)
@@ -197,10 +269,17 @@ class Server:
         if verb == "list":
             return self._list(request, target, accept)
         if verb == "get":
-            return self._one(target, self.cluster.registry.read(target.resource, target.namespace, target.name), accept, request.query)
+            return self._one(
+                target,
+                self.cluster.registry.read(target.resource, target.namespace, target.name),
+                accept,
+                request.query,
+            )
         return self._write(request, target, verb, body, accept, user)
 
-    async def _subresource(self, request: web.Request, target: Target, verb: str, body: bytes, user: User) -> web.StreamResponse:
+    async def _subresource(
+        self, request: web.Request, target: Target, verb: str, body: bytes, user: User
+    ) -> web.StreamResponse:
         name = target.subresource.partition("/")[0]
         if name not in target.resource.subresources:
             return _text("404 page not found\n", status=404)
@@ -214,9 +293,25 @@ class Server:
             return await exec_session.answer(self.cluster, request, target)
         options = write_options(request)
         options.subresource = name
-        call = subresources.Call(self.cluster, target, verb, body, request.content_type if body else "", request.query, options, user)
+        call = subresources.Call(
+            self.cluster,
+            target,
+            verb,
+            body,
+            request.content_type if body else "",
+            request.query,
+            options,
+            user,
+        )
         status, obj = subresources.answer(call)
-        return self._one(target, obj, accepted(request.headers.get("Accept", "")), request.query, status=status, warnings=options.warnings)
+        return self._one(
+            target,
+            obj,
+            accepted(request.headers.get("Accept", "")),
+            request.query,
+            status=status,
+            warnings=options.warnings,
+        )
 
     def _list(self, request: web.Request, target: Target, accept: Accepted) -> web.Response:
         found = lists.page(self.cluster.registry, target, request.query)
@@ -225,17 +320,23 @@ class Server:
         return _body(raw, accept, headers=self._warned(target, []))
 
     def _columns(self, target: Target) -> tuple[Column, ...]:
-        printer = crds.version_of(self.cluster.registry, target.resource).get("additionalPrinterColumns")
+        printer = crds.version_of(self.cluster.registry, target.resource).get(
+            "additionalPrinterColumns"
+        )
         return tables.columns_of(target.resource, printer)
 
     async def _watch(self, request: web.Request, target: Target) -> web.StreamResponse:
         accept = accepted(request.headers.get("Accept", ""))
         query = dict(request.query)
         frames = watches.frames_for(target, query, accept, self._columns(target))
-        response = web.StreamResponse(headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"})
+        response = web.StreamResponse(
+            headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
+        )
         response.enable_chunked_encoding()
         try:
-            watcher, first = watches.begin(self.cluster.registry, target, query, frames, self.cluster.hub)
+            watcher, first = watches.begin(
+                self.cluster.registry, target, query, frames, self.cluster.hub
+            )
         except ApiError as error:
             if error.reason != "Expired":
                 raise
@@ -275,7 +376,15 @@ class Server:
                 await response.write(lines)
             await response.write_eof()
 
-    def _write(self, request: web.Request, target: Target, verb: str, body: bytes, accept: Accepted, user: User) -> web.Response:
+    def _write(
+        self,
+        request: web.Request,
+        target: Target,
+        verb: str,
+        body: bytes,
+        accept: Accepted,
+        user: User,
+    ) -> web.Response:
         registry, resource = self.cluster.registry, target.resource
         options = write_options(request)
         if verb in ("delete", "deletecollection"):
@@ -283,28 +392,57 @@ class Server:
         content_type = request.headers.get("Content-Type", "")
         if verb == "patch":
             kind = content_type.partition(";")[0].strip()
-            if kind not in (patching.JSON_PATCH, patching.MERGE_PATCH, patching.STRATEGIC_PATCH, patching.APPLY_PATCH):
+            if kind not in (
+                patching.JSON_PATCH,
+                patching.MERGE_PATCH,
+                patching.STRATEGIC_PATCH,
+                patching.APPLY_PATCH,
+            ):
                 raise errors.unsupported_media_type()
             patch = parse_body(body, content_type)
-            obj, created = registry.patch(resource, target.namespace, target.name, patch, content_type=kind, options=options)
-            return self._one(target, obj, accept, request.query, status=201 if created else 200, warnings=options.warnings)
+            obj, created = registry.patch(
+                resource, target.namespace, target.name, patch, content_type=kind, options=options
+            )
+            return self._one(
+                target,
+                obj,
+                accept,
+                request.query,
+                status=201 if created else 200,
+                warnings=options.warnings,
+            )
         obj = parse_body(body, content_type)
         if verb == "create":
             if reviews.serves(resource):
-                return _json(reviews.answer(self.cluster, resource, obj, user, target.namespace), status=201)
+                return _json(
+                    reviews.answer(self.cluster, resource, obj, user, target.namespace), status=201
+                )
             made = registry.create(resource, target.namespace, obj, options)
-            return self._one(target, made, accept, request.query, status=201, warnings=options.warnings)
+            return self._one(
+                target, made, accept, request.query, status=201, warnings=options.warnings
+            )
         made = registry.replace(resource, target.namespace, target.name, obj, options)
         return self._one(target, made, accept, request.query, warnings=options.warnings)
 
     def _delete(
-        self, request: web.Request, target: Target, verb: str, body: bytes, accept: Accepted, options: WriteOptions
+        self,
+        request: web.Request,
+        target: Target,
+        verb: str,
+        body: bytes,
+        accept: Accepted,
+        options: WriteOptions,
     ) -> web.Response:
         registry, resource = self.cluster.registry, target.resource
         given = delete_options(body, request.headers.get("Content-Type", ""), request.query)
         options.dry_run = options.dry_run or "All" in (given.get("dryRun") or ())
         if verb == "delete":
-            return self._one(target, registry.delete(resource, target.namespace, target.name, given, options), accept, request.query)
+            return self._one(
+                target,
+                registry.delete(resource, target.namespace, target.name, given, options),
+                accept,
+                request.query,
+            )
         found = lists.page(registry, target, request.query)
         raw = lists.render(target, found, Accepted(), include="Metadata", columns=())
         for record in found.records:
@@ -327,10 +465,14 @@ class Server:
             if accept.form == "Table":
                 columns = self._columns(target)
                 rows = [tables.row(obj, columns, query.get("includeObject", "Metadata"))]
-                shown = tables.table(rows, columns, {"resourceVersion": obj["metadata"].get("resourceVersion", "")})
+                shown = tables.table(
+                    rows, columns, {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+                )
             elif accept.partial:
                 shown = tables.partial(obj)
-        return _body(orjson.dumps(shown), accept, status=status, headers=self._warned(target, warnings or []))
+        return _body(
+            orjson.dumps(shown), accept, status=status, headers=self._warned(target, warnings or [])
+        )
 
     def _warned(self, target: Target, warnings: list[str]) -> list[tuple[str, str]]:
         found = [("Warning", _ENDPOINTS_WARNING)] if target.resource.storage == "endpoints" else []
@@ -344,13 +486,21 @@ def write_options(request: web.Request) -> WriteOptions:
     if any(one not in ("All", "") for one in dry_run):
         cause = f'dryRun: Unsupported value: ["{dry_run[0]}"]: supported values: "All"'
         raise ApiError(
-            422, "Invalid", f'UpdateOptions.meta.k8s.io "" is invalid: {cause}', details={"group": "meta.k8s.io", "kind": "UpdateOptions"}
+            422,
+            "Invalid",
+            f'UpdateOptions.meta.k8s.io "" is invalid: {cause}',
+            details={"group": "meta.k8s.io", "kind": "UpdateOptions"},
         )
     agent = request.headers.get("User-Agent", "").partition("/")[0]
     kind = request.headers.get("Content-Type", "").partition(";")[0]
-    manager = query.get("fieldManager") or ("" if kind == patching.APPLY_PATCH else agent or "unknown")
+    manager = query.get("fieldManager") or (
+        "" if kind == patching.APPLY_PATCH else agent or "unknown"
+    )
     return WriteOptions(
-        manager, dry_run="All" in dry_run, validation=query.get("fieldValidation") or "Warn", force=is_true(query.get("force"))
+        manager,
+        dry_run="All" in dry_run,
+        validation=query.get("fieldValidation") or "Warn",
+        force=is_true(query.get("force")),
     )
 
 
@@ -392,16 +542,28 @@ def _text(text: str, *, status: int = 200) -> web.Response:
 
 
 def _json(
-    document: Any, *, status: int = 200, content_type: str = "application/json", headers: dict[str, str] | None = None
+    document: Any,
+    *,
+    status: int = 200,
+    content_type: str = "application/json",
+    headers: dict[str, str] | None = None,
 ) -> web.Response:
     raw = document if isinstance(document, bytes) else orjson.dumps(document)
-    return web.Response(body=raw, status=status, headers={"Content-Type": content_type, **(headers or {})})
+    return web.Response(
+        body=raw, status=status, headers={"Content-Type": content_type, **(headers or {})}
+    )
 
 
-def _body(raw: bytes, accept: Accepted, *, status: int = 200, headers: list[tuple[str, str]] | None = None) -> web.Response:
+def _body(
+    raw: bytes, accept: Accepted, *, status: int = 200, headers: list[tuple[str, str]] | None = None
+) -> web.Response:
     if accept.yaml:
         raw = yaml.safe_dump(orjson.loads(raw), sort_keys=False).encode()
-    response = web.Response(body=raw, status=status, headers={"Content-Type": "application/yaml" if accept.yaml else "application/json"})
+    response = web.Response(
+        body=raw,
+        status=status,
+        headers={"Content-Type": "application/yaml" if accept.yaml else "application/json"},
+    )
     for name, value in headers or ():
         response.headers.add(name, value)
     return response

@@ -18,7 +18,9 @@ _log = logging.getLogger(__name__)
 class Running:
     """A cluster that listens; `async with` starts and stops it."""
 
-    def __init__(self, settings: Settings, *, host: str = "127.0.0.1", port: int = 0, token: str = "") -> None:
+    def __init__(
+        self, settings: Settings, *, host: str = "127.0.0.1", port: int = 0, token: str = ""
+    ) -> None:
         self.settings = settings
         self.host = host
         self.port = port
@@ -34,11 +36,20 @@ class Running:
         return f"https://{self.host}:{self.port}"
 
     async def __aenter__(self) -> "Running":
-        made = certificates.make(sorted({"localhost", "127.0.0.1", "kubernetes.default.svc", self.host}))
+        made = certificates.make(
+            sorted({"localhost", "127.0.0.1", "kubernetes.default.svc", self.host})
+        )
         self.cluster.authority = made.authority.decode()
-        self._runner = web.AppRunner(self.server.application(), access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
+        self._runner = web.AppRunner(
+            self.server.application(),
+            access_log=None,
+            shutdown_timeout=0.5,
+            handler_cancellation=True,
+        )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.host, self.port, ssl_context=made.context, backlog=1024)
+        site = web.TCPSite(
+            self._runner, self.host, self.port, ssl_context=made.context, backlog=1024
+        )
         await site.start()
         self.port = self._runner.addresses[0][1]
         self.server.address = f"{self.host}:{self.port}"

@@ -23,7 +23,19 @@ Listener = Callable[["Change"], None]
 class Record:
     """One stored object: its bytes, and the few parts that selectors and controllers ask for."""
 
-    __slots__ = ("_fields", "key", "labels", "name", "namespace", "owner", "owners", "prefix", "raw", "revision", "uid")
+    __slots__ = (
+        "_fields",
+        "key",
+        "labels",
+        "name",
+        "namespace",
+        "owner",
+        "owners",
+        "prefix",
+        "raw",
+        "revision",
+        "uid",
+    )
 
     def __init__(self, obj: Object, revision: int) -> None:
         meta = obj["metadata"]
@@ -75,7 +87,9 @@ class Change:
 
     __slots__ = ("_frames", "previous", "record", "revision", "storage", "type")
 
-    def __init__(self, kind_of_change: str, storage: str, record: Record, previous: Record | None) -> None:
+    def __init__(
+        self, kind_of_change: str, storage: str, record: Record, previous: Record | None
+    ) -> None:
         self.type = kind_of_change
         self.storage = storage
         self.record = record
@@ -264,7 +278,11 @@ def read_continue(token: str) -> tuple[int, str]:
         document = orjson.loads(raw)
         return int(document["rv"]), str(document["start"]).rstrip("\0")
     except (binascii.Error, ValueError, KeyError, TypeError) as error:
-        raise ApiError(400, "BadRequest", f"invalid continue token: continue key is not valid: {_why_not_json(token, error)}") from error
+        raise ApiError(
+            400,
+            "BadRequest",
+            f"invalid continue token: continue key is not valid: {_why_not_json(token, error)}",
+        ) from error
 
 
 def _why_not_json(token: str, error: Exception) -> str:

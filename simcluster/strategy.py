@@ -38,10 +38,20 @@ _STATUS: dict[str, Object] = {
     "replicasets.apps": {"replicas": 0},
     "replicationcontrollers": {"replicas": 0},
     "statefulsets.apps": {"replicas": 0, "availableReplicas": 0},
-    "daemonsets.apps": {"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0},
+    "daemonsets.apps": {
+        "currentNumberScheduled": 0,
+        "numberMisscheduled": 0,
+        "desiredNumberScheduled": 0,
+        "numberReady": 0,
+    },
     "jobs.batch": {},
     "cronjobs.batch": {},
-    "poddisruptionbudgets.policy": {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0},
+    "poddisruptionbudgets.policy": {
+        "disruptionsAllowed": 0,
+        "currentHealthy": 0,
+        "desiredHealthy": 0,
+        "expectedPods": 0,
+    },
     "resourcequotas": {},
     "services": {"loadBalancer": {}},
     "ingresses.networking.k8s.io": {"loadBalancer": {}},
@@ -81,15 +91,22 @@ def _pod(obj: Object, store: Store) -> None:
     obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
     tolerations = spec.setdefault("tolerations", [])
     for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
-        if not any(one.get("key") in (key, None, "") and one.get("effect") in ("NoExecute", None, "") for one in tolerations):
-            tolerations.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
+        if not any(
+            one.get("key") in (key, None, "") and one.get("effect") in ("NoExecute", None, "")
+            for one in tolerations
+        ):
+            tolerations.append(
+                {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+            )
     priority = 0
     if spec.get("priorityClassName"):
         found = store.get("priorityclasses.scheduling.k8s.io", "", spec["priorityClassName"])
         priority = (
             found.obj.get("value", 0)
             if found
-            else {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}.get(spec["priorityClassName"], 0)
+            else {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}.get(
+                spec["priorityClassName"], 0
+            )
         )
     spec["priority"] = priority
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
@@ -97,7 +114,12 @@ def _pod(obj: Object, store: Store) -> None:
 
 def _job(obj: Object, store: Store) -> None:
     spec, uid, name = obj["spec"], obj["metadata"]["uid"], obj["metadata"]["name"]
-    labels = {"batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name, "controller-uid": uid, "job-name": name}
+    labels = {
+        "batch.kubernetes.io/controller-uid": uid,
+        "batch.kubernetes.io/job-name": name,
+        "controller-uid": uid,
+        "job-name": name,
+    }
     if not spec.get("manualSelector"):
         spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
     template = spec["template"].setdefault("metadata", {})
@@ -120,10 +142,18 @@ def _service(obj: Object, store: Store) -> None:
     spec.setdefault("ipFamilies", ["IPv4"])
     spec.setdefault("ipFamilyPolicy", "SingleStack")
     if spec["type"] in ("NodePort", "LoadBalancer"):
-        used = {port.get("nodePort") for record in store.list("services") for port in record.obj["spec"].get("ports") or ()}
+        used = {
+            port.get("nodePort")
+            for record in store.list("services")
+            for port in record.obj["spec"].get("ports") or ()
+        }
         for port in spec.get("ports") or ():
             if not port.get("nodePort"):
-                port["nodePort"] = next(one for one in iter(lambda: random.randint(30000, 32767), None) if one not in used)
+                port["nodePort"] = next(
+                    one
+                    for one in iter(lambda: random.randint(30000, 32767), None)
+                    if one not in used
+                )
                 used.add(port["nodePort"])
 
 
@@ -140,7 +170,9 @@ def _claim(obj: Object, store: Store) -> None:
         finalizers.append("kubernetes.io/pvc-protection")
     if "storageClassName" not in obj["spec"]:
         for record in store.list("storageclasses.storage.k8s.io"):
-            if (record.obj["metadata"].get("annotations") or {}).get("storageclass.kubernetes.io/is-default-class") == "true":
+            if (record.obj["metadata"].get("annotations") or {}).get(
+                "storageclass.kubernetes.io/is-default-class"
+            ) == "true":
                 obj["spec"]["storageClassName"] = record.name
 
 
@@ -187,7 +219,9 @@ def prepare_update(resource: Resource, obj: Object, old: Object, store: Store) -
         _keep_addresses(obj["spec"], old["spec"], store, obj)
     if resource.storage == "daemonsets.apps" and obj["spec"]["template"] != old["spec"]["template"]:
         notes = obj["metadata"].setdefault("annotations", {})
-        notes[TEMPLATE_GENERATION] = str(int((old["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, 1)) + 1)
+        notes[TEMPLATE_GENERATION] = str(
+            int((old["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, 1)) + 1
+        )
     if resource.storage == "jobs.batch":
         obj["spec"].setdefault("selector", old["spec"]["selector"])
     if resource.storage == "namespaces":
@@ -207,7 +241,9 @@ def _keep_addresses(spec: Object, before: Object, store: Store, obj: Object) -> 
     for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
         if key in before:
             spec.setdefault(key, before[key])
-    ports = {(port.get("name"), port["port"]): port.get("nodePort") for port in before.get("ports") or ()}
+    ports = {
+        (port.get("name"), port["port"]): port.get("nodePort") for port in before.get("ports") or ()
+    }
     if spec["type"] in ("NodePort", "LoadBalancer"):
         for port in spec.get("ports") or ():
             node_port = ports.get((port.get("name"), port["port"]))
@@ -232,8 +268,19 @@ def convert_input(resource: Resource, obj: Object) -> None:
         try:
             base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError) as error:
-            at = next((at for at, letter in enumerate(value) if not (letter.isalnum() or letter in "+/=")), max(len(value) - 1, 0))
-            raise bad_request(f'Secret in version "v1" cannot be handled as a Secret: illegal base64 data at input byte {at}') from error
+            at = next(
+                (
+                    at
+                    for at, letter in enumerate(value)
+                    if not (letter.isalnum() or letter in "+/=")
+                ),
+                max(len(value) - 1, 0),
+            )
+            raise bad_request(
+                f'Secret in version "v1" cannot be handled as a Secret: illegal base64 data at input byte {at}'
+            ) from error
     plain = obj.pop("stringData", None)
     if plain:
-        obj.setdefault("data", {}).update({key: base64.b64encode(text.encode()).decode() for key, text in plain.items()})
+        obj.setdefault("data", {}).update(
+            {key: base64.b64encode(text.encode()).decode() for key, text in plain.items()}
+        )

@@ -9,7 +9,15 @@ from simcluster import clock, crds, deletion
 from simcluster.authentication import User
 from simcluster.binding import bind
 from simcluster.cluster import Cluster
-from simcluster.errors import ApiError, bad_request, conflict, invalid, method_not_allowed, stale, success
+from simcluster.errors import (
+    ApiError,
+    bad_request,
+    conflict,
+    invalid,
+    method_not_allowed,
+    stale,
+    success,
+)
 from simcluster.patching import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 from simcluster.registry import WriteOptions
 from simcluster.requests import Target, parse_body
@@ -37,7 +45,9 @@ class Call:
     @property
     def current(self) -> Object:
         """The object itself; 404 when it is not there."""
-        return self.cluster.registry.read(self.target.resource, self.target.namespace, self.target.name)
+        return self.cluster.registry.read(
+            self.target.resource, self.target.namespace, self.target.name
+        )
 
     def parsed(self) -> Any:
         """The body; 400 when broken, 415 for a patch of an unknown type."""
@@ -61,10 +71,17 @@ def _state(call: Call) -> tuple[int, Object]:
         return 200, call.current
     if call.verb == "patch":
         obj, _ = registry.patch(
-            target.resource, target.namespace, target.name, call.parsed(), content_type=call.content_type, options=call.options
+            target.resource,
+            target.namespace,
+            target.name,
+            call.parsed(),
+            content_type=call.content_type,
+            options=call.options,
         )
         return 200, obj
-    return 200, registry.replace(target.resource, target.namespace, target.name, call.parsed(), call.options)
+    return 200, registry.replace(
+        target.resource, target.namespace, target.name, call.parsed(), call.options
+    )
 
 
 def _main(call: Call) -> tuple[int, Object]:
@@ -74,18 +91,31 @@ def _main(call: Call) -> tuple[int, Object]:
 
 def scale_of(call: Call, obj: Object) -> Object:
     """The `Scale` of an object."""
-    paths = (crds.version_of(call.cluster.registry, call.target.resource).get("subresources") or {}).get("scale") or {}
+    paths = (
+        crds.version_of(call.cluster.registry, call.target.resource).get("subresources") or {}
+    ).get("scale") or {}
     if paths:
         spec, status = _at(obj, paths["specReplicasPath"]), _at(obj, paths["statusReplicasPath"])
         selector = _at(obj, paths["labelSelectorPath"]) if paths.get("labelSelectorPath") else None
     else:
         spec, status = obj["spec"].get("replicas", 1), obj.get("status", {}).get("replicas", 0)
         raw = obj["spec"].get("selector")
-        selector = selector_text(raw if "matchLabels" in (raw or {}) or "matchExpressions" in (raw or {}) else {"matchLabels": raw})
+        selector = selector_text(
+            raw
+            if "matchLabels" in (raw or {}) or "matchExpressions" in (raw or {})
+            else {"matchLabels": raw}
+        )
     meta = {
-        key: obj["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp") if key in obj["metadata"]
+        key: obj["metadata"][key]
+        for key in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+        if key in obj["metadata"]
     }
-    body: Object = {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": {"replicas": spec} if spec else {}}
+    body: Object = {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": meta,
+        "spec": {"replicas": spec} if spec else {},
+    }
     body["status"] = {"replicas": status or 0, **({"selector": selector} if selector else {})}
     return body
 
@@ -104,7 +134,11 @@ def _scale(call: Call) -> tuple[int, Object]:
         return 200, scale
     wanted = call.parsed()
     if call.verb == "patch":
-        kind = MERGE_PATCH if call.content_type in (STRATEGIC_PATCH, APPLY_PATCH) else call.content_type
+        kind = (
+            MERGE_PATCH
+            if call.content_type in (STRATEGIC_PATCH, APPLY_PATCH)
+            else call.content_type
+        )
         wanted = call.cluster.registry.patched(scale, wanted, content_type=kind, node=ANY)
     replicas = (wanted.get("spec") or {}).get("replicas", 0) if isinstance(wanted, dict) else None
     if not isinstance(replicas, int) or isinstance(replicas, bool):
@@ -114,13 +148,22 @@ def _scale(call: Call) -> tuple[int, Object]:
         )
     if replicas < 0:
         raise invalid(
-            "Scale", call.target.name, [bad_value("spec.replicas", replicas, "must be greater than or equal to 0")], group="autoscaling"
+            "Scale",
+            call.target.name,
+            [bad_value("spec.replicas", replicas, "must be greater than or equal to 0")],
+            group="autoscaling",
         )
     version = (wanted.get("metadata") or {}).get("resourceVersion")
     if version and version != obj["metadata"]["resourceVersion"]:
         raise stale(call.target.resource, call.target.name)
-    changed = {**obj, "spec": {**obj["spec"], "replicas": replicas}, "metadata": dict(obj["metadata"])}
-    return 200, scale_of(call, call.cluster.registry.rewrite(call.target.resource, obj, changed, call.options))
+    changed = {
+        **obj,
+        "spec": {**obj["spec"], "replicas": replicas},
+        "metadata": dict(obj["metadata"]),
+    }
+    return 200, scale_of(
+        call, call.cluster.registry.rewrite(call.target.resource, obj, changed, call.options)
+    )
 
 
 def _eviction(call: Call) -> tuple[int, Object]:
@@ -130,11 +173,15 @@ def _eviction(call: Call) -> tuple[int, Object]:
     if given and given != call.target.name:
         raise bad_request("name in URL does not match name in Eviction object")
     options = body.get("deleteOptions") or {}
-    if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed", "Pending") and not pod["metadata"].get("deletionTimestamp"):
+    if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed", "Pending") and not pod[
+        "metadata"
+    ].get("deletionTimestamp"):
         _spend_budget(call, pod)
     call.options.dry_run = call.options.dry_run or "All" in (options.get("dryRun") or ())
     call.options.subresource = ""
-    call.cluster.registry.delete(call.target.resource, call.target.namespace, call.target.name, options, call.options)
+    call.cluster.registry.delete(
+        call.target.resource, call.target.namespace, call.target.name, options, call.options
+    )
     return 201, success(code=201)
 
 
@@ -147,7 +194,9 @@ def _spend_budget(call: Call, pod: Object) -> None:
             matching.append(budget)
     if len(matching) > 1:
         raise ApiError(
-            500, "InternalError", "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+            500,
+            "InternalError",
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
         )
     for budget in matching:
         _check_budget(call, budget, pod)
@@ -155,16 +204,37 @@ def _spend_budget(call: Call, pod: Object) -> None:
 
 def _check_budget(call: Call, budget: Object, pod: Object) -> None:
     status, name = budget["status"], budget["metadata"]["name"]
-    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in pod.get("status", {}).get("conditions") or ())
-    if not ready and status.get("currentHealthy", 0) >= status.get("desiredHealthy", 0) and status.get("desiredHealthy", 0) > 0:
+    ready = any(
+        one["type"] == "Ready" and one["status"] == "True"
+        for one in pod.get("status", {}).get("conditions") or ()
+    )
+    if (
+        not ready
+        and status.get("currentHealthy", 0) >= status.get("desiredHealthy", 0)
+        and status.get("desiredHealthy", 0) > 0
+    ):
         return
     message = "Cannot evict pod as it would violate the pod's disruption budget."
     if status.get("observedGeneration", 0) < budget["metadata"].get("generation", 1):
-        cause = {"reason": "DisruptionBudget", "message": f"The disruption budget {name} is still being processed by the server."}
-        raise ApiError(429, "TooManyRequests", message, details={"causes": [cause], "retryAfterSeconds": 10}, headers={"Retry-After": "10"})
+        cause = {
+            "reason": "DisruptionBudget",
+            "message": f"The disruption budget {name} is still being processed by the server.",
+        }
+        raise ApiError(
+            429,
+            "TooManyRequests",
+            message,
+            details={"causes": [cause], "retryAfterSeconds": 10},
+            headers={"Retry-After": "10"},
+        )
     if status["disruptionsAllowed"] <= 0:
         text = f"The disruption budget {name} needs {status['desiredHealthy']} healthy pods and has {status['currentHealthy']} currently"
-        raise ApiError(429, "TooManyRequests", message, details={"causes": [{"reason": "DisruptionBudget", "message": text}]})
+        raise ApiError(
+            429,
+            "TooManyRequests",
+            message,
+            details={"causes": [{"reason": "DisruptionBudget", "message": text}]},
+        )
     if call.options.dry_run:
         return
     status["disruptionsAllowed"] -= 1
@@ -176,10 +246,16 @@ def _binding(call: Call) -> tuple[int, Object]:
     node = ((call.parsed() or {}).get("target") or {}).get("name", "")
     pod = call.current
     if not node:
-        raise invalid("Binding", call.target.name, [Cause("FieldValueRequired", "Required value", "target.name")])
+        raise invalid(
+            "Binding",
+            call.target.name,
+            [Cause("FieldValueRequired", "Required value", "target.name")],
+        )
     if pod["spec"].get("nodeName"):
         raise conflict(
-            call.target.resource, call.target.name, f'pod {call.target.name} is already assigned to node "{pod["spec"]["nodeName"]}"'
+            call.target.resource,
+            call.target.name,
+            f'pod {call.target.name} is already assigned to node "{pod["spec"]["nodeName"]}"',
         )
     if not call.options.dry_run:
         bind(call.cluster.store, pod, node)
@@ -189,7 +265,10 @@ def _binding(call: Call) -> tuple[int, Object]:
 def _finalize(call: Call) -> tuple[int, Object]:
     body = call.parsed()
     namespace = call.current
-    if not isinstance(body, dict) or (body.get("metadata") or {}).get("name", call.target.name) != call.target.name:
+    if (
+        not isinstance(body, dict)
+        or (body.get("metadata") or {}).get("name", call.target.name) != call.target.name
+    ):
         raise bad_request("the name of the object does not match the name on the URL")
     namespace["spec"] = {"finalizers": (body.get("spec") or {}).get("finalizers") or []}
     if not call.options.dry_run:
@@ -207,17 +286,39 @@ def _token(call: Call) -> tuple[int, Object]:
         raise invalid(
             "TokenRequest",
             "",
-            [bad_value("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")],
+            [
+                bad_value(
+                    "spec.expirationSeconds",
+                    seconds,
+                    "may not specify a duration less than 10 minutes",
+                )
+            ],
             group="authentication.k8s.io",
         )
     namespace, name = call.target.namespace, call.target.name
-    groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
-    token = call.cluster.tokens.issue(User(f"system:serviceaccount:{namespace}:{name}", groups, account["metadata"]["uid"]))
+    groups = (
+        "system:serviceaccounts",
+        f"system:serviceaccounts:{namespace}",
+        "system:authenticated",
+    )
+    token = call.cluster.tokens.issue(
+        User(f"system:serviceaccount:{namespace}:{name}", groups, account["metadata"]["uid"])
+    )
     expires = clock.timestamp(datetime.now(UTC) + timedelta(seconds=seconds))
-    spec = {"audiences": (body.get("spec") or {}).get("audiences") or ["https://kubernetes.default.svc"], "expirationSeconds": seconds}
+    spec = {
+        "audiences": (body.get("spec") or {}).get("audiences")
+        or ["https://kubernetes.default.svc"],
+        "expirationSeconds": seconds,
+    }
     status = {"token": token, "expirationTimestamp": expires}
     meta = {"name": name, "namespace": namespace, "creationTimestamp": clock.timestamp()}
-    return 201, {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": meta, "spec": spec, "status": status}
+    return 201, {
+        "kind": "TokenRequest",
+        "apiVersion": "authentication.k8s.io/v1",
+        "metadata": meta,
+        "spec": spec,
+        "status": status,
+    }
 
 
 _HANDLERS: dict[str, Callable[[Call], tuple[int, Object]]] = {

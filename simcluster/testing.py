@@ -107,8 +107,12 @@ class RunningCluster:
 
     def load_pods(self, count: int, *, namespace: str = "default", prefix: str = "load") -> int:
         """Store many running pods of 3 to 5 KB each."""
-        nodes = self.call(lambda: {record.name: address(record.obj) for record in self.store.list("nodes")}) or {"node-00": "10.1.0.1"}
-        return self.load("pods", samples.pods(count, namespace=namespace, prefix=prefix, nodes=nodes))
+        nodes = self.call(
+            lambda: {record.name: address(record.obj) for record in self.store.list("nodes")}
+        ) or {"node-00": "10.1.0.1"}
+        return self.load(
+            "pods", samples.pods(count, namespace=namespace, prefix=prefix, nodes=nodes)
+        )
 
     def add_user(self, name: str, groups: Iterable[str] = ("system:authenticated",)) -> Object:
         """A kubeconfig for another user, who may do what RBAC objects say."""
@@ -138,7 +142,9 @@ class RunningCluster:
 def _load(cluster: Cluster, storage: str, objects: "list[Object]") -> int:
     resource = cluster.table.of_storage(storage)
     now = clock.timestamp()
-    missing = {obj["metadata"].get("namespace", "") for obj in objects} if resource.namespaced else set()
+    missing = (
+        {obj["metadata"].get("namespace", "") for obj in objects} if resource.namespaced else set()
+    )
     for name in sorted(missing):
         if name and cluster.object("namespaces", "", name) is None:
             body = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
@@ -147,12 +153,20 @@ def _load(cluster: Cluster, storage: str, objects: "list[Object]") -> int:
     for obj in objects:
         meta = {"uid": str(uuid.uuid4()), "creationTimestamp": now, **obj["metadata"]}
         head = {"kind": resource.kind, "apiVersion": resource.group_version}
-        ready.append({**head, **{key: value for key, value in obj.items() if key not in head}, "metadata": meta})
+        ready.append(
+            {
+                **head,
+                **{key: value for key, value in obj.items() if key not in head},
+                "metadata": meta,
+            }
+        )
     return cluster.store.load(storage, ready)
 
 
 def _write_namespace(cluster: Cluster, body: Object) -> None:
-    cluster.registry.create(cluster.table.of_storage("namespaces"), "", body, WriteOptions("kube-apiserver"))
+    cluster.registry.create(
+        cluster.table.of_storage("namespaces"), "", body, WriteOptions("kube-apiserver")
+    )
 
 
 @contextlib.contextmanager

@@ -53,7 +53,9 @@ def usage_of(resource: Resource, obj: Object) -> Amounts:
     if resource.storage == "services":
         kind = obj["spec"].get("type")
         found["services.loadbalancers"] = Decimal(kind == "LoadBalancer")
-        found["services.nodeports"] = Decimal(len(obj["spec"].get("ports") or ()) if kind in ("NodePort", "LoadBalancer") else 0)
+        found["services.nodeports"] = Decimal(
+            len(obj["spec"].get("ports") or ()) if kind in ("NodePort", "LoadBalancer") else 0
+        )
     if resource.storage == "persistentvolumeclaims":
         size = ((obj["spec"].get("resources") or {}).get("requests") or {}).get("storage")
         found["requests.storage"] = quantity.parse(size) if size else Decimal(0)
@@ -89,12 +91,19 @@ def storages_of(hard: Object, table: ResourceTable) -> list[Resource]:
         if not resource.namespaced or (resource.group, resource.version) == ("events.k8s.io", "v1"):
             continue
         pods = resource.storage == "pods" and any(
-            name in COMPUTE or name == "pods" or name.startswith(("requests.", "limits.")) for name in names
+            name in COMPUTE or name == "pods" or name.startswith(("requests.", "limits."))
+            for name in names
         )
         counted = _COUNTED.get(resource.storage) in names or f"count/{resource.qualified}" in names
-        storage = resource.storage == "persistentvolumeclaims" and any("storage" in name for name in names)
-        services = resource.storage == "services" and any(name.startswith("services.") for name in names)
-        if (pods or counted or storage or services) and all(one.storage != resource.storage for one in found):
+        storage = resource.storage == "persistentvolumeclaims" and any(
+            "storage" in name for name in names
+        )
+        services = resource.storage == "services" and any(
+            name.startswith("services.") for name in names
+        )
+        if (pods or counted or storage or services) and all(
+            one.storage != resource.storage for one in found
+        ):
             found.append(resource)
     return found
 

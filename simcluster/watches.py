@@ -92,7 +92,15 @@ class Watcher:
 class Frames:
     """Makes the lines of one watch; what many watches share is made once."""
 
-    def __init__(self, target: Target, accept: Accepted, *, include: str, columns: tuple[Column, ...], test: RecordTest | None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        accept: Accepted,
+        *,
+        include: str,
+        columns: tuple[Column, ...],
+        test: RecordTest | None,
+    ) -> None:
         self.resource = target.resource
         self.namespace = target.scope
         self.name = target.name
@@ -128,8 +136,14 @@ class Frames:
 
     def _body(self, record: Record) -> bytes:
         if self.accept.form == "Table":
-            rows = [tables.row(conversion.from_storage(self.resource, record.obj), self.columns, self.include)]
-            return orjson.dumps(tables.table(rows, self.columns, {"resourceVersion": str(record.revision)}))
+            rows = [
+                tables.row(
+                    conversion.from_storage(self.resource, record.obj), self.columns, self.include
+                )
+            ]
+            return orjson.dumps(
+                tables.table(rows, self.columns, {"resourceVersion": str(record.revision)})
+            )
         if self.accept.partial:
             return orjson.dumps(tables.partial(record.obj))
         if conversion.item_bytes(self.resource, record) is not None:
@@ -141,12 +155,20 @@ class Frames:
         metadata: Object = {"resourceVersion": str(revision)}
         if initial_end:
             metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
-        obj = {"kind": self.resource.kind, "apiVersion": self.resource.group_version, "metadata": metadata}
+        obj = {
+            "kind": self.resource.kind,
+            "apiVersion": self.resource.group_version,
+            "metadata": metadata,
+        }
         if self.accept.form == "Table":
             rows = [
                 {
                     "cells": [None] * len(self.columns),
-                    "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata},
+                    "object": {
+                        "kind": "PartialObjectMetadata",
+                        "apiVersion": "meta.k8s.io/v1",
+                        "metadata": metadata,
+                    },
                 }
             ]
             obj = tables.table(rows, self.columns, {"resourceVersion": str(revision)})
@@ -158,7 +180,9 @@ def error_line(error: ApiError) -> bytes:
     return orjson.dumps({"type": "ERROR", "object": error.status()}) + b"\n"
 
 
-def begin(registry: Registry, target: Target, query: Mapping[str, str], frames: Frames, hub: Hub) -> tuple[Watcher, bytes]:
+def begin(
+    registry: Registry, target: Target, query: Mapping[str, str], frames: Frames, hub: Hub
+) -> tuple[Watcher, bytes]:
     """Join the feed and make the first lines in one step, so that nothing can come between; 410 and 504 as the API server says."""
     store, resource = registry.store, target.resource
     asked = integer(query, "resourceVersion") or 0
@@ -172,11 +196,19 @@ def begin(registry: Registry, target: Target, query: Mapping[str, str], frames: 
     lines = []
     if initial or not asked:
         if query.get("sendInitialEvents") not in ("false", "0"):
-            lines = [frames.line(ADDED, record) for record in store.list(resource.storage, target.scope) if frames.sees(record)]
+            lines = [
+                frames.line(ADDED, record)
+                for record in store.list(resource.storage, target.scope)
+                if frames.sees(record)
+            ]
         if initial and is_true(query.get("allowWatchBookmarks")):
             lines.append(frames.bookmark(store.revision, initial_end=True))
     else:
-        lines = [line for change in store.changes_after(resource.storage, asked) if (line := frames.of_change(change))]
+        lines = [
+            line
+            for change in store.changes_after(resource.storage, asked)
+            if (line := frames.of_change(change))
+        ]
     watcher = Watcher()
     hub.join(resource.storage, watcher)
     return watcher, b"".join(lines)
@@ -207,7 +239,15 @@ async def stream(
             yield frames.bookmark(revision())
 
 
-def frames_for(target: Target, query: Mapping[str, str], accept: Accepted, columns: tuple[Column, ...]) -> Frames:
+def frames_for(
+    target: Target, query: Mapping[str, str], accept: Accepted, columns: tuple[Column, ...]
+) -> Frames:
     """The line maker of a watch request."""
     resource: Resource = target.resource
-    return Frames(target, accept, include=query.get("includeObject", "Metadata"), columns=columns, test=combined(resource, query))
+    return Frames(
+        target,
+        accept,
+        include=query.get("includeObject", "Metadata"),
+        columns=columns,
+        test=combined(resource, query),
+    )

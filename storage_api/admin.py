@@ -38,7 +38,11 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the s
     def count(self) -> int:
         """How many rows there are, at most 10,000."""
         rows = self.object_list
-        return rows.order_by().values("pk")[:COUNTED_ROWS].count() if isinstance(rows, QuerySet) else len(rows)
+        return (
+            rows.order_by().values("pk")[:COUNTED_ROWS].count()
+            if isinstance(rows, QuerySet)
+            else len(rows)
+        )
 
 
 class TextFilter(admin.SimpleListFilter):
@@ -56,11 +60,18 @@ class TextFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The rows with that text."""
-        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
+        return (
+            queryset.filter(**{str(self.parameter_name): self.value()})
+            if self.value()
+            else queryset
+        )
 
     def choices(self, changelist: Any) -> Any:
         """What the field's form must carry along."""
-        others = [(name, value if isinstance(value, list) else [value]) for name, value in changelist.params.items()]
+        others = [
+            (name, value if isinstance(value, list) else [value])
+            for name, value in changelist.params.items()
+        ]
         yield {"query_parts": others, "value": self.value() or "", "name": self.parameter_name}
 
 
@@ -69,7 +80,11 @@ def by(column: str, label: str) -> type[TextFilter]:
     return type(f"By{column.title()}", (TextFilter,), {"title": label, "parameter_name": column})
 
 
-CLUSTER, TYPE, NAMESPACE = by("cluster_id", "cluster"), by("resource_type", "type"), by("namespace", "namespace")
+CLUSTER, TYPE, NAMESPACE = (
+    by("cluster_id", "cluster"),
+    by("resource_type", "type"),
+    by("namespace", "namespace"),
+)
 
 
 class ReadOnlyAdmin(ReadOnly, ModelAdmin[Any]):
@@ -84,11 +99,18 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin[Any]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Lists leave the documents where they are."""
         rows = super().get_queryset(request)
-        return rows if (request.resolver_match and "object_id" in request.resolver_match.kwargs) else rows.defer(*self.json_fields)
+        return (
+            rows
+            if (request.resolver_match and "object_id" in request.resolver_match.kwargs)
+            else rows.defer(*self.json_fields)
+        )
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Every column, JSON in its readable form."""
-        return [f"{field.name}_shown" if field.name in self.json_fields else field.name for field in self.model._meta.fields]
+        return [
+            f"{field.name}_shown" if field.name in self.json_fields else field.name
+            for field in self.model._meta.fields
+        ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """All of them."""
@@ -103,7 +125,11 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin[Any]):
 def readable(value: object) -> SafeString:
     """JSON indented and escaped; a huge one is cut."""
     text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
-    cut = f"{text[:SHOWN_CHARACTERS]}\n… {len(text) - SHOWN_CHARACTERS} characters more" if len(text) > SHOWN_CHARACTERS else text
+    cut = (
+        f"{text[:SHOWN_CHARACTERS]}\n… {len(text) - SHOWN_CHARACTERS} characters more"
+        if len(text) > SHOWN_CHARACTERS
+        else text
+    )
     return format_html('<pre class="overflow-auto text-xs">{}</pre>', cut)
 
 
@@ -111,7 +137,15 @@ def readable(value: object) -> SafeString:
 class ResourceAdmin(ReadOnlyAdmin):
     """The last known state of every object."""
 
-    list_display = ("resource_name", "namespace", "resource_type", "cluster_id", "status", "node_name", "update_time")
+    list_display = (
+        "resource_name",
+        "namespace",
+        "resource_type",
+        "cluster_id",
+        "status",
+        "node_name",
+        "update_time",
+    )
     list_filter = (CLUSTER, TYPE, NAMESPACE, by("resource_name", "name"))
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
@@ -171,7 +205,14 @@ class HostAdmin(ReadOnlyAdmin):
 class WatchNodeAdmin(ReadOnlyAdmin):
     """Objects that others watch."""
 
-    list_display = ("resource_name", "namespace", "resource_type", "cluster_id", "env", "update_time")
+    list_display = (
+        "resource_name",
+        "namespace",
+        "resource_type",
+        "cluster_id",
+        "env",
+        "update_time",
+    )
     list_filter = (CLUSTER, TYPE, NAMESPACE, "env")
 
 

@@ -22,7 +22,11 @@ def newest_writers(obj: dict[str, Any]) -> bytes | None:
     """What is kept of an object's managedFields; None when it has none."""
     metadata = obj.get("metadata")
     entries = metadata.get("managedFields") if isinstance(metadata, dict) else None
-    found = [entry for entry in entries if isinstance(entry, dict) and entry.get("manager")] if isinstance(entries, list) else []
+    found = (
+        [entry for entry in entries if isinstance(entry, dict) and entry.get("manager")]
+        if isinstance(entries, list)
+        else []
+    )
     if not found:
         return None
     newest = max(str(entry.get("time") or "") for entry in found)
@@ -64,7 +68,12 @@ class Change:
 def author(change: Change, deeds: Iterable[Deed]) -> dict[str, Any] | None:
     """{"source":"audit|managedFields","user","verb","manager","operation","subresource","at"}; None when nobody can be named."""
     claims = [] if change.op == "delete" else _claims(change)
-    mine = [deed for deed in deeds if (deed.namespace, deed.name) == (change.namespace, change.name) and _same(deed.uid, change.uid)]
+    mine = [
+        deed
+        for deed in deeds
+        if (deed.namespace, deed.name) == (change.namespace, change.name)
+        and _same(deed.uid, change.uid)
+    ]
     deed = _deletion(change, mine) if change.op == "delete" else _write(change, mine, claims)
     manager, operation, subresource, time = claims[0] if claims else (None, None, None, None)
     if deed is None and manager is None:
@@ -99,19 +108,37 @@ def _is_near(text: str, at: datetime) -> bool:
         return False
 
 
-def _write(change: Change, deeds: Sequence[Deed], claims: Sequence[tuple[str, str, str, str]]) -> Deed | None:
+def _write(
+    change: Change, deeds: Sequence[Deed], claims: Sequence[tuple[str, str, str, str]]
+) -> Deed | None:
     """The deed that answered with this very version; else, where the cluster names us or nobody, the one nearest in time."""
-    exact = [deed for deed in deeds if deed.resource_version and deed.resource_version == change.resource_version]
+    exact = [
+        deed
+        for deed in deeds
+        if deed.resource_version and deed.resource_version == change.resource_version
+    ]
     if exact:
         return exact[0]
     if claims and all(entry[0] != OURS for entry in claims):
         return None
-    near = [deed for deed in deeds if not deed.resource_version and deed.verb != "delete" and abs(deed.at - change.at) <= SLACK]
+    near = [
+        deed
+        for deed in deeds
+        if not deed.resource_version and deed.verb != "delete" and abs(deed.at - change.at) <= SLACK
+    ]
     return min(near, key=lambda deed: abs(deed.at - change.at), default=None)
 
 
 def _deletion(change: Change, deeds: Sequence[Deed]) -> Deed | None:
     """The last deletion asked for before the object was gone: that can take a while."""
-    asked = [deed for deed in deeds if deed.verb in ("delete", "evict", "restart") and change.at - deed.at >= -SLACK]
-    asked = [deed for deed in asked if change.at - deed.at <= DELETION or (deed.uid and deed.uid == change.uid)]
+    asked = [
+        deed
+        for deed in deeds
+        if deed.verb in ("delete", "evict", "restart") and change.at - deed.at >= -SLACK
+    ]
+    asked = [
+        deed
+        for deed in asked
+        if change.at - deed.at <= DELETION or (deed.uid and deed.uid == change.uid)
+    ]
     return max(asked, key=lambda deed: deed.at, default=None)

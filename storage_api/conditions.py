@@ -51,19 +51,29 @@ def among(column: str, values: Sequence[str]) -> Clause:
     if len(present) == 1:
         # An index keeps its order behind an equality, but not behind a list of one.
         return equals(column, present[0])
-    return Clause(sql.SQL("{} = ANY (%s)").format(sql.Identifier("r", column)), (present,)) if present else NEVER
+    return (
+        Clause(sql.SQL("{} = ANY (%s)").format(sql.Identifier("r", column)), (present,))
+        if present
+        else NEVER
+    )
 
 
 def holds_any(column: str, values: Sequence[str]) -> Clause:
     """A text column holds one of these as a part, letter by letter."""
     place = sql.SQL("position(%s IN {}) > 0").format(sql.Identifier("r", column))
-    return Clause(sql.SQL("({})").format(sql.SQL(" OR ").join([place] * len(values))), tuple(values))
+    return Clause(
+        sql.SQL("({})").format(sql.SQL(" OR ").join([place] * len(values))), tuple(values)
+    )
 
 
 def compare(column: str, operator: str, value: datetime) -> Clause:
     """A time column against an instant; the operator is one of < > <= >=."""
     return Clause(
-        sql.SQL("{} {} %s").format(sql.Identifier("r", column), sql.SQL({"<": "<", ">": ">", "<=": "<=", ">=": ">="}[operator])), (value,)
+        sql.SQL("{} {} %s").format(
+            sql.Identifier("r", column),
+            sql.SQL({"<": "<", ">": ">", "<=": "<=", ">=": ">="}[operator]),
+        ),
+        (value,),
     )
 
 
@@ -104,7 +114,11 @@ def _text(context: Context, path: str, values: list[str]) -> Clause:
     if column is not None:
         return among(column.name, values)
     stored = stored_column(path, context.types)
-    if stored and max(len(value.encode("utf-8", "surrogatepass")) for value in values) <= STORED_TEXT_BYTES:
+    if (
+        stored
+        and max(len(value.encode("utf-8", "surrogatepass")) for value in values)
+        <= STORED_TEXT_BYTES
+    ):
         return among(stored, values)
     return _exactly(context, path, values)
 
@@ -113,13 +127,25 @@ def _exactly(context: Context, path: str, values: Sequence[Any]) -> Clause:
     """The value at the path itself, no array looked into."""
     steps = paths.parse(path)[1:]
     hint = jsonpaths.reaches(context.roots, steps, values) if context.roots else None
-    return Clause(sql.SQL("(r.data #> %s::text[]) = ANY (%s::jsonb[])"), (list(steps), [json.dumps(value) for value in values]), hint)
+    return Clause(
+        sql.SQL("(r.data #> %s::text[]) = ANY (%s::jsonb[])"),
+        (list(steps), [json.dumps(value) for value in values]),
+        hint,
+    )
 
 
 def kind_among(context: Context, kinds: Sequence[str | None]) -> Clause:
     """The value of data.kind is one of these; None stands for absent."""
-    hint = jsonpaths.reaches(context.roots, ("kind",), kinds) if context.roots and None not in kinds else None
-    return Clause(sql.SQL("coalesce(r.data -> 'kind', 'null') = ANY (%s::jsonb[])"), ([json.dumps(kind) for kind in kinds],), hint)
+    hint = (
+        jsonpaths.reaches(context.roots, ("kind",), kinds)
+        if context.roots and None not in kinds
+        else None
+    )
+    return Clause(
+        sql.SQL("coalesce(r.data -> 'kind', 'null') = ANY (%s::jsonb[])"),
+        ([json.dumps(kind) for kind in kinds],),
+        hint,
+    )
 
 
 def _bounded(context: Context, item: Filter, bound: times.Bound) -> Clause:
@@ -146,7 +172,11 @@ def _extra(context: Context, condition: Equals) -> Clause:
     if column is None:
         return ALWAYS if None in wanted else NEVER
     if column.kind in JSON_KINDS:
-        hint = jsonpaths.reaches(context.roots, below, wanted) if context.roots and column.key == "data" else None
+        hint = (
+            jsonpaths.reaches(context.roots, below, wanted)
+            if context.roots and column.key == "data"
+            else None
+        )
         return _reaches(column.value, below, wanted, hint)
     if below:
         return ALWAYS if None in wanted else NEVER
@@ -154,13 +184,18 @@ def _extra(context: Context, condition: Equals) -> Clause:
         return NEVER
     texts = among(column.name, [value for value in wanted if isinstance(value, str)])
     if column.kind is Kind.OPTIONAL and None in wanted:
-        return Clause(sql.SQL("({} OR {} = '')").format(texts.text, sql.Identifier("r", column.name)), texts.params)
+        return Clause(
+            sql.SQL("({} OR {} = '')").format(texts.text, sql.Identifier("r", column.name)),
+            texts.params,
+        )
     return texts
 
 
 def _reaches(root: sql.Composable, path: paths.Path, wanted: list[Any], hint: str | None) -> Clause:
     return Clause(
-        sql.SQL("storage_matches({}, %s::text[], %s::jsonb[])").format(root), (list(path), [json.dumps(value) for value in wanted]), hint
+        sql.SQL("storage_matches({}, %s::text[], %s::jsonb[])").format(root),
+        (list(path), [json.dumps(value) for value in wanted]),
+        hint,
     )
 
 
@@ -175,5 +210,8 @@ def _contains(context: Context, condition: Contains) -> Clause:
     if column is None or column.kind is Kind.TIME or column.key == "_id":
         return NEVER
     if column.kind in JSON_KINDS:
-        return Clause(sql.SQL("storage_contains({}, %s::text[], %s)").format(column.value), (list(below), condition.wanted))
+        return Clause(
+            sql.SQL("storage_contains({}, %s::text[], %s)").format(column.value),
+            (list(below), condition.wanted),
+        )
     return NEVER if below else holds_any(column.name, [condition.wanted])

@@ -15,7 +15,14 @@ def differences(before: Any, after: Any) -> list[dict[str, Any]]:
     found = []
     for path, old, new in _walk((), before, after):
         op = "add" if old is ABSENT else "remove" if new is ABSENT else "replace"
-        found.append({"path": list(path), "op": op, "from": None if old is ABSENT else old, "to": None if new is ABSENT else new})
+        found.append(
+            {
+                "path": list(path),
+                "op": op,
+                "from": None if old is ABSENT else old,
+                "to": None if new is ABSENT else new,
+            }
+        )
         if len(found) == MOST:
             break
     return found

@@ -56,7 +56,10 @@ class Shape:
 
 
 ID = Column("_id", "object_id")
-CREATED, UPDATED = Column("createTime", "create_time", Kind.TIME), Column("updateTime", "update_time", Kind.TIME)
+CREATED, UPDATED = (
+    Column("createTime", "create_time", Kind.TIME),
+    Column("updateTime", "update_time", Kind.TIME),
+)
 DATA = Column("data", "data", Kind.JSON)
 
 RESOURCE = Shape(
@@ -114,7 +117,14 @@ METRIC = Shape(
 )
 HOST = Shape(
     "storage_host",
-    (ID, Column("ip", "ip"), Column("clusterId", "cluster_id"), Column("data", "data", Kind.MAYBE), CREATED, UPDATED),
+    (
+        ID,
+        Column("ip", "ip"),
+        Column("clusterId", "cluster_id"),
+        Column("data", "data", Kind.MAYBE),
+        CREATED,
+        UPDATED,
+    ),
 )
 WATCH_NODE = Shape("storage_watch_node", (DATA, UPDATED), bare=True)
 
@@ -143,11 +153,15 @@ def selection(shape: Shape, fields: Tree, style: TimeStyle) -> Selection:
         elif column.kind in JSON_KINDS:
             reduced.append((column.key, below))
             columns.append(sql.SQL("{}::text").format(column.value))
-    return Selection(sql.SQL(" || ").join([*_joined(whole), sql.Literal("}")]), tuple(reduced), columns)
+    return Selection(
+        sql.SQL(" || ").join([*_joined(whole), sql.Literal("}")]), tuple(reduced), columns
+    )
 
 
 def _bare(fields: Tree, style: TimeStyle) -> Selection:
-    stamped = sql.SQL("(r.data || jsonb_build_object('updateTime', {}))::text").format(style.expression(sql.SQL("r.update_time")))
+    stamped = sql.SQL("(r.data || jsonb_build_object('updateTime', {}))::text").format(
+        style.expression(sql.SQL("r.update_time"))
+    )
     return Selection(sql.SQL("'}'"), (("", fields),), [stamped]) if fields else Selection(stamped)
 
 
@@ -160,7 +174,9 @@ def _member(column: Column, style: TimeStyle) -> sql.Composable:
     label = sql.Literal(f'"{column.key}":' if column.key == "_id" else f',"{column.key}":')
     match column.kind:
         case Kind.TIME:
-            return sql.SQL("""{} || '"' || {} || '"'""").format(label, style.expression(column.value))
+            return sql.SQL("""{} || '"' || {} || '"'""").format(
+                label, style.expression(column.value)
+            )
         case Kind.TEXT if column.key == "_id":
             return sql.SQL("""{} || '"' || {} || '"'""").format(label, column.value)
         case Kind.TEXT:

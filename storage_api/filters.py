@@ -155,13 +155,22 @@ K8S = (
         ),
     ),
     TypedQuery(
-        "service", ("service",), (*NAMESPACED, Filter("clusterIp", "data.spec.clusterIP"), Filter("type", "data.spec.type"), *CREATION)
+        "service",
+        ("service",),
+        (
+            *NAMESPACED,
+            Filter("clusterIp", "data.spec.clusterIP"),
+            Filter("type", "data.spec.type"),
+            *CREATION,
+        ),
     ),
     TypedQuery("configmap", ("configmap",), (*NAMESPACED, *CREATION)),
     TypedQuery("secret", ("secret",), (*NAMESPACED, *CREATION)),
     TypedQuery("ingress", ("ingress",), (*NAMESPACED, *CREATION)),
     TypedQuery("endpoints", ("endpoints",), (*NAMESPACED, *CREATION)),
-    TypedQuery("namespace", ("namespace",), (*NAME, Filter("status", "data.status.phase"), *CREATION)),
+    TypedQuery(
+        "namespace", ("namespace",), (*NAME, Filter("status", "data.status.phase"), *CREATION)
+    ),
     TypedQuery("node", ("node",), (*NAME, Filter("externalID", "data.spec.externalID"), *CREATION)),
     TypedQuery(
         "daemonset",
@@ -201,7 +210,17 @@ QUERIES: Mapping[str, tuple[TypedQuery, ...]] = MappingProxyType({"mesos": MESOS
 NAMESPACE_SOURCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "mesos": ("application", "configmap", "deployment", "secret", "service"),
-        "k8s": ("configmap", "daemonset", "deployment", "ingress", "job", "replicaset", "secret", "service", "statefulset"),
+        "k8s": (
+            "configmap",
+            "daemonset",
+            "deployment",
+            "ingress",
+            "job",
+            "replicaset",
+            "secret",
+            "service",
+            "statefulset",
+        ),
     }
 )
 
@@ -235,6 +254,10 @@ STORED_TEXT_BYTES = 256
 def stored_column(path: str, types: tuple[str, ...]) -> str | None:
     """The stored column that holds a path for all of the types, if there is one."""
     for stored in STORED:
-        if stored.path == path and (not stored.types or stored.types.issuperset(types)) and stored.but.isdisjoint(types):
+        if (
+            stored.path == path
+            and (not stored.types or stored.types.issuperset(types))
+            and stored.but.isdisjoint(types)
+        ):
             return stored.column
     return None

@@ -25,7 +25,11 @@ def reaches(roots: Sequence[str], path: Path, wanted: Sequence[Any]) -> str | No
         or any(_places(step) > MAX_PLACES for leaves in choices for step, _ in leaves)
     ):
         return None
-    return either(every(_predicate(root, step, literal) for step, literal in leaves) for root in roots for leaves in choices)
+    return either(
+        every(_predicate(root, step, literal) for step, literal in leaves)
+        for root in roots
+        for leaves in choices
+    )
 
 
 def every(predicates: Iterable[str]) -> str:

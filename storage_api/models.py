@@ -17,7 +17,9 @@ class Resource(models.Model):
     resource_name = models.TextField()
     create_time = models.DateTimeField()
     update_time = models.DateTimeField()
-    change_time = models.DateTimeField(help_text="when `data` last became different; update_time moves with every write")
+    change_time = models.DateTimeField(
+        help_text="when `data` last became different; update_time moves with every write"
+    )
     data = models.JSONField()
     arrival = models.BigIntegerField(editable=False)
     type_key = models.TextField(editable=False)
@@ -56,7 +58,9 @@ class Change(models.Model):
     resource_version = models.TextField(null=True)
     create_time = models.DateTimeField()
     data = models.JSONField()
-    written_by = models.TextField(null=True, help_text="The newest writers that the cluster named; see `authors`.")
+    written_by = models.TextField(
+        null=True, help_text="The newest writers that the cluster named; see `authors`."
+    )
 
     class Meta:
         managed = False
@@ -71,16 +75,22 @@ class Gap(models.Model):
 
     cluster_id = models.TextField()
     resource_type = models.TextField()
-    after_version = models.TextField(default="", blank=True, help_text="The last version known before; empty when unknown.")
+    after_version = models.TextField(
+        default="", blank=True, help_text="The last version known before; empty when unknown."
+    )
     to_version = models.TextField()
     since = models.DateTimeField()
     until = models.DateTimeField()
-    seq = models.BigIntegerField(null=True, help_text="Its place in the log: what the list found stands before it.")
+    seq = models.BigIntegerField(
+        null=True, help_text="Its place in the log: what the list found stands before it."
+    )
 
     class Meta:
         db_table = "storage_gap"
         indexes = [
-            models.Index(fields=["cluster_id", "resource_type", "until"], name="storage_gap_of_kind"),
+            models.Index(
+                fields=["cluster_id", "resource_type", "until"], name="storage_gap_of_kind"
+            ),
             models.Index(fields=["seq"], name="storage_gap_order"),
         ]
 
@@ -134,7 +144,9 @@ class Alarm(models.Model):
     class Meta:
         db_table = "storage_alarm"
         indexes = [
-            models.Index(fields=["cluster_id", "-received_time", "id"], name="storage_alarm_cluster"),
+            models.Index(
+                fields=["cluster_id", "-received_time", "id"], name="storage_alarm_cluster"
+            ),
             models.Index(fields=["-received_time", "id"], name="storage_alarm_time"),
             models.Index(fields=["create_time"], name="storage_alarm_age"),
         ]
@@ -157,7 +169,11 @@ class Metric(models.Model):
 
     class Meta:
         db_table = "storage_metric"
-        constraints = [models.UniqueConstraint(fields=["cluster_id", "namespace", "type", "name"], name="storage_metric_key")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster_id", "namespace", "type", "name"], name="storage_metric_key"
+            )
+        ]
         indexes = [models.Index(fields=["cluster_id", "id"], name="storage_metric_listing")]
 
     def __str__(self) -> str:
@@ -196,7 +212,8 @@ class WatchNode(models.Model):
         db_table = "storage_watch_node"
         constraints = [
             models.UniqueConstraint(
-                fields=["env", "cluster_id", "resource_type", "namespace", "resource_name"], name="storage_watch_node_key"
+                fields=["env", "cluster_id", "resource_type", "namespace", "resource_name"],
+                name="storage_watch_node_key",
             )
         ]
 
@@ -224,14 +241,24 @@ class ClusterSync(models.Model):
     for it. `beaten_at` is a moment before which everything that the open watches delivered is committed.
     """
 
-    cluster = models.OneToOneField("clusters.Cluster", primary_key=True, on_delete=models.CASCADE, related_name="sync")
+    cluster = models.OneToOneField(
+        "clusters.Cluster", primary_key=True, on_delete=models.CASCADE, related_name="sync"
+    )
     owner = models.TextField(default="", blank=True)
     token = models.BigIntegerField(default=0)
     expires_at = models.DateTimeField()
-    stored_as = models.TextField(default="", blank=True, help_text="The cluster_id of the rows: the cluster's name when they were written.")
+    stored_as = models.TextField(
+        default="",
+        blank=True,
+        help_text="The cluster_id of the rows: the cluster's name when they were written.",
+    )
     beaten_at = models.DateTimeField(null=True)
-    revision = models.TextField(default="", blank=True, help_text="The cluster's newest resourceVersion at beaten_at.")
-    identity = models.TextField(default="", blank=True, help_text="The uid of kube-system: another one is another cluster.")
+    revision = models.TextField(
+        default="", blank=True, help_text="The cluster's newest resourceVersion at beaten_at."
+    )
+    identity = models.TextField(
+        default="", blank=True, help_text="The uid of kube-system: another one is another cluster."
+    )
     error = models.TextField(default="", blank=True)
 
     class Meta:
@@ -252,7 +279,9 @@ class KindSync(models.Model):
         RECONNECTING = "reconnecting"
         REFUSED = "refused"
 
-    cluster = models.ForeignKey("clusters.Cluster", on_delete=models.CASCADE, related_name="kind_syncs")
+    cluster = models.ForeignKey(
+        "clusters.Cluster", on_delete=models.CASCADE, related_name="kind_syncs"
+    )
     group = models.TextField(default="", blank=True)
     version = models.TextField()
     plural = models.TextField()
@@ -262,16 +291,24 @@ class KindSync(models.Model):
     phase = models.TextField(choices=Phase.choices, default=Phase.LISTING)
     resource_version = models.TextField(default="", blank=True)
     lost_after = models.TextField(
-        default="", blank=True, help_text="While resource_version is empty: the last version before the watch was lost."
+        default="",
+        blank=True,
+        help_text="While resource_version is empty: the last version before the watch was lost.",
     )
     listed_at = models.DateTimeField(null=True)
     changed_at = models.DateTimeField(null=True)
-    exact = models.BooleanField(default=True, help_text="False while a document of the kind cannot be stored as it is.")
+    exact = models.BooleanField(
+        default=True, help_text="False while a document of the kind cannot be stored as it is."
+    )
     error = models.TextField(default="", blank=True)
 
     class Meta:
         db_table = "storage_kind_sync"
-        constraints = [models.UniqueConstraint(fields=["cluster", "group", "plural"], name="storage_kind_sync_key")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster", "group", "plural"], name="storage_kind_sync_key"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.cluster_id} {self.resource_type} {self.phase}"
@@ -287,7 +324,11 @@ class KindWrite(models.Model):
 
     class Meta:
         db_table = "storage_kind_write"
-        constraints = [models.UniqueConstraint(fields=["cluster", "group", "plural"], name="storage_kind_write_key")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster", "group", "plural"], name="storage_kind_write_key"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.cluster_id} {self.plural} {self.at}"

@@ -60,7 +60,11 @@ def project(value: bytes, wanted: Tree) -> bytes | None:
         case b"{":
             return _project_object(value, wanted)
         case b"[":
-            kept = (_project_object(bytes(item), wanted) for item in _array.decode(value) if bytes(item).lstrip()[:1] == b"{")
+            kept = (
+                _project_object(bytes(item), wanted)
+                for item in _array.decode(value)
+                if bytes(item).lstrip()[:1] == b"{"
+            )
             return b"[" + b",".join(kept) + b"]"
     return None
 

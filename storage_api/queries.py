@@ -35,7 +35,9 @@ def source(query: Query) -> tuple[sql.Composable, list[Any]]:
     hints = _hints(query)
     if not hints:
         return sql.SQL("{} r").format(table), []
-    fenced = sql.SQL("(SELECT * FROM {} WHERE {} @@ %s::jsonpath OFFSET 0) r").format(table, INDEXED)
+    fenced = sql.SQL("(SELECT * FROM {} WHERE {} @@ %s::jsonpath OFFSET 0) r").format(
+        table, INDEXED
+    )
     return fenced, [jsonpaths.every(hints)]
 
 
@@ -43,7 +45,9 @@ def condition(query: Query) -> tuple[sql.Composable, list[Any]]:
     """All conditions as one expression."""
     if not query.where:
         return sql.SQL("true"), []
-    return sql.SQL(" AND ").join([clause.text for clause in query.where]), [param for clause in query.where for param in clause.params]
+    return sql.SQL(" AND ").join([clause.text for clause in query.where]), [
+        param for clause in query.where for param in clause.params
+    ]
 
 
 def _slice(query: Query) -> tuple[sql.Composable, list[Any]]:
@@ -57,7 +61,9 @@ def _slice(query: Query) -> tuple[sql.Composable, list[Any]]:
     return sql.SQL(" ").join(parts), params
 
 
-def listing(query: Query, selection: Selection, *, in_index: bool) -> tuple[sql.Composable, list[Any]]:
+def listing(
+    query: Query, selection: Selection, *, in_index: bool
+) -> tuple[sql.Composable, list[Any]]:
     """Rows of the selection in order. Skipping and sorting move ids only; documents are unpacked one by one for the rows given out.
 
     `in_index`: the selection needs no document, so an index alone may answer.
@@ -71,9 +77,9 @@ def listing(query: Query, selection: Selection, *, in_index: bool) -> tuple[sql.
         return sql.SQL("SELECT {} FROM {} WHERE {} {}").format(columns, rows, where, part), params
     chosen = sql.SQL("SELECT r.id FROM {} WHERE {} {}").format(rows, where, part)
     return (
-        sql.SQL("SELECT d.* FROM ({}) chosen CROSS JOIN LATERAL (SELECT {} FROM {} r WHERE r.id = chosen.id OFFSET 0) d").format(
-            chosen, columns, sql.Identifier(query.shape.table)
-        ),
+        sql.SQL(
+            "SELECT d.* FROM ({}) chosen CROSS JOIN LATERAL (SELECT {} FROM {} r WHERE r.id = chosen.id OFFSET 0) d"
+        ).format(chosen, columns, sql.Identifier(query.shape.table)),
         params,
     )
 
@@ -82,7 +88,10 @@ def count(query: Query) -> tuple[sql.Composable, list[Any]]:
     """How many match, whatever the slice."""
     rows, row_params = source(query)
     where, where_params = condition(query)
-    return sql.SQL("SELECT count(*) FROM {} WHERE {}").format(rows, where), [*row_params, *where_params]
+    return sql.SQL("SELECT count(*) FROM {} WHERE {}").format(rows, where), [
+        *row_params,
+        *where_params,
+    ]
 
 
 def on_target(query: Query) -> tuple[sql.Composable, list[Any]]:
@@ -92,4 +101,7 @@ def on_target(query: Query) -> tuple[sql.Composable, list[Any]]:
     if not hints:
         return where, params
     hinted = sql.SQL("r.id IN (SELECT id FROM {} WHERE {} @@ %s::jsonpath OFFSET 0) AND {}")
-    return hinted.format(sql.Identifier(query.shape.table), INDEXED, where), [jsonpaths.every(hints), *params]
+    return hinted.format(sql.Identifier(query.shape.table), INDEXED, where), [
+        jsonpaths.every(hints),
+        *params,
+    ]

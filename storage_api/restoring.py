@@ -13,7 +13,11 @@ SERVER_OWNED = (
 )
 # Of a live object these stay as they are: its owners and finalizers are kept by controllers, and so are these annotations.
 LIVE_METADATA = ("ownerReferences", "finalizers")
-LIVE_ANNOTATIONS = (LAST_APPLIED, "deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation")
+LIVE_ANNOTATIONS = (
+    LAST_APPLIED,
+    "deployment.kubernetes.io/revision",
+    "deprecated.daemonset.template.generation",
+)
 LIVE_SERVICE = ("clusterIP", "clusterIPs", "healthCheckNodePort")
 # The deletion's own, which would delete the new object too.
 DELETING = frozenset({"foregroundDeletion", "orphan"})
@@ -44,7 +48,9 @@ def plan(old: Object, live: Object | None, kind: Kind) -> Plan:
 def _over(body: Object, live: Object, kind: Kind) -> list[str]:
     metadata, now = body["metadata"], live["metadata"]
     metadata["resourceVersion"] = now["resourceVersion"]
-    left_out = [f"metadata.{member}" for member in LIVE_METADATA if metadata.get(member) != now.get(member)]
+    left_out = [
+        f"metadata.{member}" for member in LIVE_METADATA if metadata.get(member) != now.get(member)
+    ]
     _take(metadata, now, LIVE_METADATA)
     annotations = metadata.setdefault("annotations", {})
     _take(annotations, now.get("annotations") or {}, LIVE_ANNOTATIONS)
@@ -79,7 +85,9 @@ def _anew(body: Object, kind: Kind) -> list[str]:
         left_out.append("spec.clusterIP")
     if kind == KINDS["persistentvolumeclaims"]:
         annotations = metadata.get("annotations") or {}
-        left_out += [f"metadata.annotations.{name}" for name in BINDING if annotations.pop(name, None)]
+        left_out += [
+            f"metadata.annotations.{name}" for name in BINDING if annotations.pop(name, None)
+        ]
     if kind == KINDS["jobs"] and not spec.get("manualSelector"):
         left_out += _unbound(body, spec)
     return left_out

@@ -21,14 +21,18 @@ STALLED_READER = "60s"
 _names = count()
 
 
-def chunks(statement: sql.Composable, params: Sequence[Any], selection: Selection) -> Iterator[list[bytes]]:
+def chunks(
+    statement: sql.Composable, params: Sequence[Any], selection: Selection
+) -> Iterator[list[bytes]]:
     """Lists of documents as JSON text, each list about 256 kB; what was read is given out before more is fetched.
 
     The first list comes with one exchange, and a short answer ends there. A consumer that stops reading for a minute loses its cursor.
     """
     name = sql.Identifier(f"storage_{next(_names)}")
     own = not connection.in_atomic_block
-    opening = sql.SQL("BEGIN READ ONLY; SET LOCAL idle_in_transaction_session_timeout = {};").format(sql.Literal(STALLED_READER))
+    opening = sql.SQL(
+        "BEGIN READ ONLY; SET LOCAL idle_in_transaction_session_timeout = {};"
+    ).format(sql.Literal(STALLED_READER))
     declare = sql.SQL("DECLARE {} NO SCROLL CURSOR FOR {};").format(name, statement)
     first = sql.Composed([*([opening] if own else []), declare, _fetch(name, FIRST_ROWS)])
     cursor = _opened(first, params)
@@ -61,7 +65,11 @@ def _batches(cursor: Any, name: sql.Identifier, selection: Selection) -> Iterato
     wanted = FIRST_ROWS
     while True:
         found = cursor.fetchall()
-        texts = [row[0] for row in found] if not selection.reduced else [_reduced(row, selection) for row in found]
+        texts = (
+            [row[0] for row in found]
+            if not selection.reduced
+            else [_reduced(row, selection) for row in found]
+        )
         if texts:
             yield texts
         if len(found) < wanted:

@@ -74,7 +74,9 @@ def _label(found: "re.Match[str]") -> Clause:
             return Clause(chosen, (found["set_key"], values))
         return Clause(sql.SQL("NOT {}").format(chosen), (found["set_key"], values))
     operator = "IS DISTINCT FROM" if found["op"] == "!=" else "="
-    return Clause(sql.SQL("{} {} %s").format(_HELD, sql.SQL(operator)), (found["key"], found["value"]))
+    return Clause(
+        sql.SQL("{} {} %s").format(_HELD, sql.SQL(operator)), (found["key"], found["value"])
+    )
 
 
 def fields(text: str, kind: Kind) -> tuple[Clause, ...] | None:
@@ -101,7 +103,10 @@ def _field(path: str, is_not: bool, value: str, kind: Kind) -> Clause | None:
         return None
     if not is_not and value and path in _COLUMNS and len(value.encode()) <= STORED_BYTES:
         return Clause(sql.SQL("{} = %s").format(sql.Identifier("r", _COLUMNS[path])), (value,))
-    return Clause(sql.SQL("coalesce(r.data #>> %s::text[], '') {} %s").format(operator), (list(_POD_FIELDS[path]), value))
+    return Clause(
+        sql.SQL("coalesce(r.data #>> %s::text[], '') {} %s").format(operator),
+        (list(_POD_FIELDS[path]), value),
+    )
 
 
 def containment(root: str, certain: tuple[tuple[str, str], ...]) -> str:

@@ -27,7 +27,11 @@ def retried(operation: Callable[P, R]) -> Callable[P, R]:
             try:
                 return operation(*args, **kwargs)
             except (OperationalError, InterfaceError) as error:
-                if connection.in_atomic_block or attempt == ATTEMPTS - 1 or not _worth_another(error):
+                if (
+                    connection.in_atomic_block
+                    or attempt == ATTEMPTS - 1
+                    or not _worth_another(error)
+                ):
                     raise
                 time.sleep(0.01 * 2**attempt)
         raise AssertionError("unreachable")

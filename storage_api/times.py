@@ -14,7 +14,9 @@ FIRST_SECOND, LAST_SECOND = -62135596800, 253402300799
 
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z")
 _WALL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\Z")
-_RFC3339 = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:?[0-9]{2})\Z")
+_RFC3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:?[0-9]{2})\Z"
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -34,7 +36,9 @@ class TimeStyle:
         """SQL for the text of an instant."""
         if self.rfc3339:
             return sql.SQL("storage_rfc3339({}, {})").format(instant, sql.Literal(self.zone))
-        return sql.SQL("to_char({} AT TIME ZONE {}, 'YYYY-MM-DD HH24:MI:SS')").format(instant, sql.Literal(self.zone))
+        return sql.SQL("to_char({} AT TIME ZONE {}, 'YYYY-MM-DD HH24:MI:SS')").format(
+            instant, sql.Literal(self.zone)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,10 @@ def bound(text: str, zone: ZoneInfo) -> Bound | None:
         return Bound(Decimal(seconds))
     try:
         if _WALL.match(text):
-            return Bound(_seconds(datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=zone)), wall=text)
+            return Bound(
+                _seconds(datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=zone)),
+                wall=text,
+            )
         if parts := _RFC3339.match(text):
             stamp = datetime.fromisoformat(parts[1] + (parts[3] if parts[3] != "Z" else "+00:00"))
             return Bound(_seconds(stamp) + Decimal(parts[2] or 0))

@@ -14,7 +14,15 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from kubegale.api.admin import ModelAdmin, ModelForm, ReadOnly, TabularInline
 from kubegale.errors import DomainError
 from tenants import grants, plans, tokens
-from tenants.models import ApiToken, AuditEntry, ExternalIdentity, Grant, QuotaPlan, Tenant, UsageSample
+from tenants.models import (
+    ApiToken,
+    AuditEntry,
+    ExternalIdentity,
+    Grant,
+    QuotaPlan,
+    Tenant,
+    UsageSample,
+)
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
@@ -70,7 +78,10 @@ class GrantForm(ModelForm[Grant]):
         if bool(values.get("user")) == bool(values.get("group")):
             self.add_error("user", "give either a user or a group")
         try:
-            grants.place(str(values["cluster"].pk) if values.get("cluster") else "", values.get("namespace") or "")
+            grants.place(
+                str(values["cluster"].pk) if values.get("cluster") else "",
+                values.get("namespace") or "",
+            )
         except DomainError as error:
             self.add_error("namespace", error.message)
         return values
@@ -81,7 +92,17 @@ class GrantAdmin(ModelAdmin[Grant]):
     """Who may do what, where. A grant is not changed: it is taken away and another given."""
 
     form = GrantForm
-    list_display = ("__str__", "role", "user", "group", "cluster", "namespace", "tenant", "created_at", "created_by")
+    list_display = (
+        "__str__",
+        "role",
+        "user",
+        "group",
+        "cluster",
+        "namespace",
+        "tenant",
+        "created_at",
+        "created_by",
+    )
     list_filter = ("role", "cluster")
     search_fields = ("user__username", "group__name", "namespace")
     autocomplete_fields = ("user", "group")
@@ -94,7 +115,14 @@ class GrantAdmin(ModelAdmin[Grant]):
         """Give it as the commands do."""
         cluster = str(obj.cluster.pk) if obj.cluster else ""
         role, by = grants.role_of(obj.role), request.user.get_username()
-        made = grants.give(role=role, user=obj.user, group=obj.group, cluster=cluster, namespace=obj.namespace, by=by)
+        made = grants.give(
+            role=role,
+            user=obj.user,
+            group=obj.group,
+            cluster=cluster,
+            namespace=obj.namespace,
+            by=by,
+        )
         obj.pk = made.pk
 
     def delete_model(self, request: HttpRequest, obj: Grant) -> None:
@@ -117,7 +145,11 @@ class TokenForm(ModelForm[ApiToken]):
     def clean(self) -> dict[str, Any]:
         """Known scopes, plausible clusters."""
         values = super().clean() or self.cleaned_data
-        for field, check in (("name", tokens.check_name), ("scopes", tokens.check_scopes), ("clusters", tokens.check_clusters)):
+        for field, check in (
+            ("name", tokens.check_name),
+            ("scopes", tokens.check_scopes),
+            ("clusters", tokens.check_clusters),
+        ):
             try:
                 values[field] = check(values.get(field))
             except DomainError as error:
@@ -130,7 +162,16 @@ class ApiTokenAdmin(ModelAdmin[ApiToken]):
     """API tokens: shown once when made, then only their first characters."""
 
     form = TokenForm
-    list_display = ("name", "hint", "user", "scopes", "clusters", "expires_at", "last_used_at", "revoked_at")
+    list_display = (
+        "name",
+        "hint",
+        "user",
+        "scopes",
+        "clusters",
+        "expires_at",
+        "last_used_at",
+        "revoked_at",
+    )
     list_filter = ("user",)
     search_fields = ("name", "user__username")
     autocomplete_fields = ("user",)
@@ -143,7 +184,9 @@ class ApiTokenAdmin(ModelAdmin[ApiToken]):
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
         """Make it, and show it this once."""
         lifetime = obj.expires_at - timezone.now() if obj.expires_at else None
-        row, raw = tokens.create_api_token(obj.user, obj.name, lifetime=lifetime, scopes=obj.scopes, clusters=obj.clusters)
+        row, raw = tokens.create_api_token(
+            obj.user, obj.name, lifetime=lifetime, scopes=obj.scopes, clusters=obj.clusters
+        )
         obj.pk, obj.hint = row.pk, row.hint
         messages.warning(request, f"The token is {raw} and is never shown again.")
 
@@ -159,7 +202,18 @@ class ApiTokenAdmin(ModelAdmin[ApiToken]):
 class AuditAdmin(ReadOnly, ModelAdmin[AuditEntry]):
     """The audit trail, newest first."""
 
-    list_display = ("at", "username", "verb", "kind", "cluster", "namespace", "name", "result", "address", "dialect")
+    list_display = (
+        "at",
+        "username",
+        "verb",
+        "kind",
+        "cluster",
+        "namespace",
+        "name",
+        "result",
+        "address",
+        "dialect",
+    )
     list_filter = ("result", "dialect", "verb", "kind", "cluster")
     search_fields = ("username", "name", "namespace", "request_id")
     show_full_result_count = False

@@ -59,7 +59,12 @@ def _cluster(act: Any) -> Cluster | None:
         return None
     is_id = reference.isascii() and reference.isdigit() and len(reference) < 18
     named = Q(pk=int(reference)) if is_id else Q(name__iexact=reference)
-    return Cluster.objects.filter(named).defer("kubeconfig").order_by(F("deleted_at").desc(nulls_first=True)).first()
+    return (
+        Cluster.objects.filter(named)
+        .defer("kubeconfig")
+        .order_by(F("deleted_at").desc(nulls_first=True))
+        .first()
+    )
 
 
 def clean(text: object) -> str:
@@ -90,9 +95,15 @@ def append(entries: Sequence[AuditEntry]) -> None:
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
-def search(filters: Mapping[str, Any], *, clusters: Sequence[int] | None = None) -> QuerySet[AuditEntry]:
+def search(
+    filters: Mapping[str, Any], *, clusters: Sequence[int] | None = None
+) -> QuerySet[AuditEntry]:
     """Entries that fit all filters, newest first; `clusters` narrows to what the caller may see."""
-    found = AuditEntry.objects.all() if clusters is None else AuditEntry.objects.filter(cluster_pk__in=clusters)
+    found = (
+        AuditEntry.objects.all()
+        if clusters is None
+        else AuditEntry.objects.filter(cluster_pk__in=clusters)
+    )
     for field in EXACT:
         if value := filters.get(field):
             found = found.filter(**{field: value})
@@ -100,7 +111,9 @@ def search(filters: Mapping[str, Any], *, clusters: Sequence[int] | None = None)
         found = found.filter(username=user)
     if cluster := filters.get("cluster"):
         is_id = cluster.isascii() and cluster.isdigit() and len(cluster) < 18
-        found = found.filter(Q(cluster=cluster) | Q(cluster_pk=int(cluster)) if is_id else Q(cluster=cluster))
+        found = found.filter(
+            Q(cluster=cluster) | Q(cluster_pk=int(cluster)) if is_id else Q(cluster=cluster)
+        )
     if since := filters.get("since"):
         found = found.filter(at__gte=since)
     if until := filters.get("until"):
@@ -117,7 +130,12 @@ def stream(found: QuerySet[AuditEntry]) -> Iterator[AuditEntry]:
 
 
 def writes(
-    cluster: int, kind: tuple[str, str], names: Iterable[tuple[str, str]], *, since: datetime.datetime, until: datetime.datetime
+    cluster: int,
+    kind: tuple[str, str],
+    names: Iterable[tuple[str, str]],
+    *,
+    since: datetime.datetime,
+    until: datetime.datetime,
 ) -> list[dict[str, Any]]:
     """Settings' AUDIT_READER: what was done through us to some objects of a kind (group, plural) in [since, until], newest first.
 
@@ -126,14 +144,31 @@ def writes(
     wanted = set(names)
     group, plural = kind
     found = AuditEntry.objects.filter(
-        cluster_pk=cluster, group=group, kind=plural, at__gte=since, at__lte=until, result=AuditEntry.Result.SUCCESS
-    ).filter(name__in={name for _, name in wanted}, namespace__in={namespace for namespace, _ in wanted})
-    rows = found.order_by("-id").values("at", "username", "verb", "namespace", "name", "details")[:MOST_WRITES]
+        cluster_pk=cluster,
+        group=group,
+        kind=plural,
+        at__gte=since,
+        at__lte=until,
+        result=AuditEntry.Result.SUCCESS,
+    ).filter(
+        name__in={name for _, name in wanted}, namespace__in={namespace for namespace, _ in wanted}
+    )
+    rows = found.order_by("-id").values("at", "username", "verb", "namespace", "name", "details")[
+        :MOST_WRITES
+    ]
     return [
-        {"at": row["at"], "user": row["username"], "verb": row["verb"], "namespace": row["namespace"], "name": row["name"]}
+        {
+            "at": row["at"],
+            "user": row["username"],
+            "verb": row["verb"],
+            "namespace": row["namespace"],
+            "name": row["name"],
+        }
         | {key: str(row["details"].get(key, "")) for key in ("uid", "resource_version")}
         for row in rows
-        if (row["namespace"], row["name"]) in wanted and policy.is_write(row["verb"]) and not row["details"].get("dry_run")
+        if (row["namespace"], row["name"]) in wanted
+        and policy.is_write(row["verb"])
+        and not row["details"].get("dry_run")
     ]
 
 
@@ -141,7 +176,9 @@ def represent(row: AuditEntry) -> dict[str, Any]:
     """An entry as plain data."""
     return {
         "id": row.pk,
-        "at": row.at.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "at": row.at.astimezone(datetime.UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z"),
         "user": row.username or None,
         "token": row.token or None,
         "address": row.address,
@@ -169,7 +206,9 @@ def expire(*, days: int) -> int:
     limit, gone = timezone.now() - datetime.timedelta(days=days), 0
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('kubegale.audit_expiry', %s, true)", [limit.isoformat()])
+            cursor.execute(
+                "SELECT set_config('kubegale.audit_expiry', %s, true)", [limit.isoformat()]
+            )
             cursor.execute(
                 "DELETE FROM tenants_auditentry WHERE id IN (SELECT id FROM tenants_auditentry WHERE at < %s ORDER BY at LIMIT %s)",
                 [limit, BATCH],

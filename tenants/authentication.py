@@ -45,7 +45,11 @@ class ConsoleSession:
     def of(cls, request: HttpRequest) -> "ConsoleSession | None":
         """The session behind a page's request; None when nobody is signed in."""
         user = request.user
-        return cls(request.session.session_key or "", user) if isinstance(user, AbstractBaseUser) and user.is_authenticated else None
+        return (
+            cls(request.session.session_key or "", user)
+            if isinstance(user, AbstractBaseUser) and user.is_authenticated
+            else None
+        )
 
 
 class SessionAuthentication(BaseAuthentication):

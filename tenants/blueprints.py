@@ -19,7 +19,11 @@ PROTECTED = frozenset({"default", "kube-system", "kube-public", "kube-node-lease
 KEPT_PREFIXES = ("kubernetes.io/", "k8s.io/")
 RBAC = "rbac.authorization.k8s.io"
 # Kubernetes' own aggregated roles, inside the namespace.
-CLUSTER_ROLES: Mapping[Role, str] = {Role.VIEWER: "view", Role.OPERATOR: "edit", Role.ADMIN: "admin"}
+CLUSTER_ROLES: Mapping[Role, str] = {
+    Role.VIEWER: "view",
+    Role.OPERATOR: "edit",
+    Role.ADMIN: "admin",
+}
 OPTIONS = ("network_policy", "role_bindings", "pod_security")
 
 
@@ -47,7 +51,9 @@ def texts(value: object, name: str) -> dict[str, str] | None:
     """A map of text to text, or None; Invalid otherwise."""
     if value is None:
         return None
-    if not isinstance(value, dict) or not all(isinstance(item, str) for pair in value.items() for item in pair):
+    if not isinstance(value, dict) or not all(
+        isinstance(item, str) for pair in value.items() for item in pair
+    ):
         raise Invalid(f"{name} must map text to text")
     return value
 
@@ -59,7 +65,9 @@ def check_options(body: Mapping[str, object]) -> dict[str, Any]:
         if found.get(name, True) is not True:
             raise Invalid(f"{name} must be true or false", field=name)
     if found.get("pod_security", POD_SECURITY[0]) not in POD_SECURITY:
-        raise Invalid(f"pod_security must be one of {', '.join(POD_SECURITY)}", field="pod_security")
+        raise Invalid(
+            f"pod_security must be one of {', '.join(POD_SECURITY)}", field="pod_security"
+        )
     return found
 
 
@@ -70,7 +78,11 @@ def namespace(blueprint: Blueprint) -> Object:
     if level := blueprint.options.get("pod_security"):
         labels["pod-security.kubernetes.io/enforce"] = level
     labels[MULTI_TENANT] = marker(blueprint.name)
-    metadata = {"name": blueprint.name, "labels": labels, "annotations": dict(blueprint.annotations or {})}
+    metadata = {
+        "name": blueprint.name,
+        "labels": labels,
+        "annotations": dict(blueprint.annotations or {}),
+    }
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
@@ -81,7 +93,11 @@ def marker(name: str) -> str:
 
 def renewed(current: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
     """Labels or annotations after an update: those given, and Kubernetes' own as they were."""
-    kept = {key: value for key, value in current.items() if key == MULTI_TENANT or _prefix(key).endswith(KEPT_PREFIXES)}
+    kept = {
+        key: value
+        for key, value in current.items()
+        if key == MULTI_TENANT or _prefix(key).endswith(KEPT_PREFIXES)
+    }
     return {**kept, **given}
 
 
@@ -115,20 +131,29 @@ def network_policy(space: str) -> Object:
     """Nothing comes in from other namespaces, and nothing goes to them but questions to the cluster's DNS."""
     inside: list[Object] = [{"podSelector": {}}]
     dns = {
-        "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}],
+        "to": [
+            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
+        ],
         "ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")],
     }
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {"name": DEFAULT_DENY, "namespace": space, "labels": MANAGED},
-        "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [{"from": inside}], "egress": [{"to": inside}, dns]},
+        "spec": {
+            "podSelector": {},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": inside}],
+            "egress": [{"to": inside}, dns],
+        },
     }
 
 
 def binding_name(username: str) -> str:
     """A valid object name for any user name: readable where it can be, and never the same for two users."""
-    plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in username.lower()).strip("-")[:40]
+    plain = "".join(
+        letter if letter.isascii() and letter.isalnum() else "-" for letter in username.lower()
+    ).strip("-")[:40]
     return f"kubegale-{plain or 'user'}-{hashlib.sha256(username.encode()).hexdigest()[:8]}"
 
 

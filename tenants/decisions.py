@@ -11,7 +11,19 @@ from tenants.policy import Extent, Holding, Need, Right, Role
 # Verbs that are the names of what is read.
 _READING = {
     "metrics": "read",
-    **{noun: f"read the {noun} of" for noun in ("logs", "events", "history", "revisions", "usage", "health", "topology", "capabilities")},
+    **{
+        noun: f"read the {noun} of"
+        for noun in (
+            "logs",
+            "events",
+            "history",
+            "revisions",
+            "usage",
+            "health",
+            "topology",
+            "capabilities",
+        )
+    },
 }
 
 
@@ -20,14 +32,20 @@ def held_by(user: grants.Person, token: ApiToken | None) -> list[Holding]:
     return _narrowed(grants.holdings(user), token)
 
 
-def require_cover(user: grants.Person, token: ApiToken | None, role: Role, *, cluster: str, namespace: str) -> None:
+def require_cover(
+    user: grants.Person, token: ApiToken | None, role: Role, *, cluster: str, namespace: str
+) -> None:
     """Forbidden unless the caller may hand out the role there: nobody gives more than they hold."""
     found = _cluster(cluster)
     held = held_by(user, token)
     if namespace and found:
-        held = _current(held, Need(frozenset({Right.MANAGE}), policy.Reach.NAMESPACE), found, namespace)
+        held = _current(
+            held, Need(frozenset({Right.MANAGE}), policy.Reach.NAMESPACE), found, namespace
+        )
     known = found is not None or not cluster
-    if not known or not policy.covers(held, role, cluster=found.pk if found else None, namespace=namespace):
+    if not known or not policy.covers(
+        held, role, cluster=found.pk if found else None, namespace=namespace
+    ):
         raise Forbidden(f"you may not make anyone {role} here")
 
 
@@ -40,11 +58,21 @@ def decide(held: list[Holding], token: ApiToken | None, act: Act) -> Scope:
     cluster = _cluster(act.cluster)
     if not act.cluster:
         return _scope(act, held, _across(held, act, wanted))
-    namespace = act.name if (act.group, act.kind) == ("", "namespaces") and not act.namespace else act.namespace
+    namespace = (
+        act.name
+        if (act.group, act.kind) == ("", "namespaces") and not act.namespace
+        else act.namespace
+    )
     if namespace or act.verb in policy.COLLECTIONS:
         held = _current(held, wanted, cluster, namespace)
     collection = act.verb in policy.COLLECTIONS
-    extent = policy.within(held, wanted, cluster=cluster.pk if cluster else None, namespace=namespace, collection=collection)
+    extent = policy.within(
+        held,
+        wanted,
+        cluster=cluster.pk if cluster else None,
+        namespace=namespace,
+        collection=collection,
+    )
     return _scope(act, held, extent, cluster=cluster, namespace=namespace)
 
 
@@ -73,14 +101,23 @@ def token_rights(token: ApiToken) -> frozenset[Right] | None:
     return rights | {Right.READ_CLUSTER} if Right.READ in rights else rights
 
 
-def _current(held: list[Holding], wanted: Need, cluster: Cluster | None, namespace: str) -> list[Holding]:
+def _current(
+    held: list[Holding], wanted: Need, cluster: Cluster | None, namespace: str
+) -> list[Holding]:
     """The holdings after a look at the cluster, where only a grant on a namespace can give the right."""
     if cluster is None or wanted.reach > policy.Reach.NAMESPACE:
         return held
     whole = [holding for holding in held if not holding.namespace]
-    if policy.within(whole, wanted, cluster=cluster.pk, namespace=namespace, collection=False) is not None:
+    if (
+        policy.within(whole, wanted, cluster=cluster.pk, namespace=namespace, collection=False)
+        is not None
+    ):
         return held
-    fitting = [holding for holding in held if wanted.rights <= holding.rights and holding.cluster == cluster.pk]
+    fitting = [
+        holding
+        for holding in held
+        if wanted.rights <= holding.rights and holding.cluster == cluster.pk
+    ]
     if not any(holding.namespace == namespace or not namespace for holding in fitting):
         return held
     return grants.current(held, [cluster], only=namespace)
@@ -102,16 +139,27 @@ def _across(held: list[Holding], act: Act, wanted: Need) -> Extent | None:
 
 def _current_everywhere(held: list[Holding]) -> list[Holding]:
     """The holdings after a look at each cluster in which one is on a namespace; where none is to be had, those give nothing."""
-    for pk in sorted({holding.cluster for holding in held if holding.namespace and holding.cluster is not None}):
+    for pk in sorted(
+        {holding.cluster for holding in held if holding.namespace and holding.cluster is not None}
+    ):
         cluster = _cluster(str(pk))
         try:
             held = grants.current(held, [cluster]) if cluster else held
         except DomainError:
-            held = [holding for holding in held if not (holding.cluster == pk and holding.namespace)]
+            held = [
+                holding for holding in held if not (holding.cluster == pk and holding.namespace)
+            ]
     return held
 
 
-def _scope(act: Act, held: list[Holding], extent: Extent | None, *, cluster: Cluster | None = None, namespace: str = "") -> Scope:
+def _scope(
+    act: Act,
+    held: list[Holding],
+    extent: Extent | None,
+    *,
+    cluster: Cluster | None = None,
+    namespace: str = "",
+) -> Scope:
     if extent is None:
         raise Forbidden(f"you may not {_READING.get(act.verb, act.verb)} {act.kind or 'this'} here")
     reveals = (act.group, act.kind) != ("", "secrets") or _reveals(held, cluster, namespace)
@@ -122,7 +170,16 @@ def _reveals(held: list[Holding], cluster: Cluster | None, namespace: str) -> bo
     """Whether the values of Secrets may be shown there."""
     wanted = Need(frozenset({Right.SECRETS}), policy.Reach.NAMESPACE)
     held = _current(held, wanted, cluster, namespace) if namespace else held
-    return policy.within(held, wanted, cluster=cluster.pk if cluster else None, namespace=namespace, collection=False) is not None
+    return (
+        policy.within(
+            held,
+            wanted,
+            cluster=cluster.pk if cluster else None,
+            namespace=namespace,
+            collection=False,
+        )
+        is not None
+    )
 
 
 def _store_scope(held: list[Holding], token: ApiToken | None, act: Act, wanted: Need) -> Scope:
@@ -130,10 +187,16 @@ def _store_scope(held: list[Holding], token: ApiToken | None, act: Act, wanted: 
     held = policy.narrowed(held, rights=token_rights(token), clusters=None) if token else held
     if token and token.clusters and act.cluster not in token.clusters:
         raise Forbidden(f"you may not {act.verb} this cluster's rows")
-    named = registry.clusters().filter(name=act.cluster).first() if act.cluster and "\x00" not in act.cluster else None
+    named = (
+        registry.clusters().filter(name=act.cluster).first()
+        if act.cluster and "\x00" not in act.cluster
+        else None
+    )
     namespace = act.namespace
     held = _current(held, wanted, named, namespace) if namespace else held
-    extent = policy.within(held, wanted, cluster=named.pk if named else None, namespace=namespace, collection=False)
+    extent = policy.within(
+        held, wanted, cluster=named.pk if named else None, namespace=namespace, collection=False
+    )
     if extent is None:
         raise Forbidden(f"you may not {act.verb} this cluster's rows")
     return Scope(reveals=False)

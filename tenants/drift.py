@@ -41,12 +41,21 @@ def check_cluster(cluster: Cluster) -> Iterator[Drift]:
         if name not in live:
             yield Drift("gone", cluster.name, name, "the namespace does not exist any more")
         elif str(live[name].namespace["metadata"]["uid"]) != row.uid:
-            yield Drift("remade", cluster.name, name, "the namespace was deleted and made anew: its members have no rights in it")
+            yield Drift(
+                "remade",
+                cluster.name,
+                name,
+                "the namespace was deleted and made anew: its members have no rights in it",
+            )
         else:
             yield from _missing(cluster, row)
     for name, tenant in live.items():
-        if name not in rows and blueprints.MULTI_TENANT in (tenant.namespace["metadata"].get("labels") or {}):
-            yield Drift("unknown", cluster.name, name, "labelled as a tenant, but we have no row for it")
+        if name not in rows and blueprints.MULTI_TENANT in (
+            tenant.namespace["metadata"].get("labels") or {}
+        ):
+            yield Drift(
+                "unknown", cluster.name, name, "labelled as a tenant, but we have no row for it"
+            )
 
 
 def _missing(cluster: Cluster, row: Tenant) -> Iterator[Drift]:

@@ -34,20 +34,36 @@ def holdings(user: Person) -> list[Holding]:
     if getattr(user, "is_superuser", False):
         return [EVERYTHING]
     return [
-        Holding(RIGHTS[Role(grant.role)], grant.cluster_id, grant.namespace or None, grant.namespace_uid, grant.pk)
+        Holding(
+            RIGHTS[Role(grant.role)],
+            grant.cluster_id,
+            grant.namespace or None,
+            grant.namespace_uid,
+            grant.pk,
+        )
         for grant in of_user(user)
     ]
 
 
-def current(held: Iterable[Holding], clusters: Iterable[Cluster], *, only: str = "") -> list[Holding]:
+def current(
+    held: Iterable[Holding], clusters: Iterable[Cluster], *, only: str = ""
+) -> list[Holding]:
     """The holdings without those on a namespace that is no longer the one that was meant; looks at the clusters that matter."""
     kept, known = list(held), {cluster.pk: cluster for cluster in clusters}
     for pk, cluster in known.items():
-        bound = [held for held in kept if held.cluster == pk and held.namespace and (not only or held.namespace == only)]
+        bound = [
+            held
+            for held in kept
+            if held.cluster == pk and held.namespace and (not only or held.namespace == only)
+        ]
         if bound:
             live = namespaces.uids(cluster, {held.namespace for held in bound if held.namespace})
             stale = {held.source for held in bound if not _is_same(held, live)}
-            kept = [held for held in kept if not (held.cluster == pk and held.namespace and held.source in stale)]
+            kept = [
+                held
+                for held in kept
+                if not (held.cluster == pk and held.namespace and held.source in stale)
+            ]
     return kept
 
 
@@ -92,7 +108,13 @@ def _uid_if_reachable(cluster: Cluster, namespace: str) -> str:
 
 
 def give(
-    *, role: Role, user: User | None = None, group: Group | None = None, cluster: str = "", namespace: str = "", by: str = ""
+    *,
+    role: Role,
+    user: User | None = None,
+    group: Group | None = None,
+    cluster: str = "",
+    namespace: str = "",
+    by: str = "",
 ) -> Grant:
     """The grant, made or found; an admin of everything may enter Django's admin site as well."""
     where, name, uid = place(cluster, namespace)
@@ -112,7 +134,14 @@ def give(
     return grant
 
 
-def take(*, user: User | None = None, group: Group | None = None, role: Role | None = None, cluster: str = "", namespace: str = "") -> int:
+def take(
+    *,
+    user: User | None = None,
+    group: Group | None = None,
+    role: Role | None = None,
+    cluster: str = "",
+    namespace: str = "",
+) -> int:
     """How many grants were taken away: those that fit all that is given; a superuser who loses everything is none any more."""
     found = Grant.objects.filter(user=user.pk) if user else Grant.objects.filter(group=group)
     if role:
@@ -123,7 +152,13 @@ def take(*, user: User | None = None, group: Group | None = None, role: Role | N
         found = found.filter(namespace=namespace)
     with transaction.atomic():
         count, _ = found.delete()
-        if user is not None and not cluster and not namespace and role in (None, Role.ADMIN) and getattr(user, "is_superuser", False):
+        if (
+            user is not None
+            and not cluster
+            and not namespace
+            and role in (None, Role.ADMIN)
+            and getattr(user, "is_superuser", False)
+        ):
             _set_site_rights(user, False)
             return count or 1
     return count

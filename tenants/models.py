@@ -13,13 +13,23 @@ from tenants.policy import Right, Role
 class ApiToken(models.Model):
     """A long-lived credential for scripts and agents; only its hash is kept. It never allows more than its user may do."""
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens"
+    )
     name = models.CharField(max_length=100)
     digest = models.CharField(max_length=64, unique=True, editable=False)
-    hint = models.CharField(max_length=12, editable=False, help_text="The first characters, to tell tokens apart.")
-    scopes = models.JSONField(default=list, blank=True, help_text=f"Empty: all that the user may. Else some of: {', '.join(Right)}.")
+    hint = models.CharField(
+        max_length=12, editable=False, help_text="The first characters, to tell tokens apart."
+    )
+    scopes = models.JSONField(
+        default=list,
+        blank=True,
+        help_text=f"Empty: all that the user may. Else some of: {', '.join(Right)}.",
+    )
     clusters = models.JSONField(
-        default=list, blank=True, help_text="Empty: every cluster. Else names of clusters, or clusterIds of the store."
+        default=list,
+        blank=True,
+        help_text="Empty: every cluster. Else names of clusters, or clusterIds of the store.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -41,14 +51,18 @@ class ApiToken(models.Model):
 class ExternalIdentity(models.Model):
     """Who a user is at an OpenID Connect provider."""
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="external_identities")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="external_identities"
+    )
     issuer = models.CharField(max_length=300)
     subject = models.CharField(max_length=255)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         verbose_name_plural = "external identities"
-        constraints = [models.UniqueConstraint(fields=["issuer", "subject"], name="external_identity_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["issuer", "subject"], name="external_identity_once")
+        ]
 
     def __str__(self) -> str:
         return f"{self.subject} of {self.issuer}"
@@ -62,7 +76,9 @@ class Tenant(models.Model):
     uid = models.CharField(max_length=64, help_text="metadata.uid of the namespace.")
     contact = models.CharField(max_length=200, blank=True, default="")
     description = models.TextField(blank=True, default="")
-    options = models.JSONField(default=dict, blank=True, help_text="What was asked for at creation.")
+    options = models.JSONField(
+        default=dict, blank=True, help_text="What was asked for at creation."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.CharField(max_length=150, blank=True, default="")
 
@@ -70,7 +86,9 @@ class Tenant(models.Model):
         ordering = ["cluster_id", "namespace"]
         constraints = [
             models.UniqueConstraint(fields=["cluster", "uid"], name="tenant_unique_uid"),
-            models.UniqueConstraint(fields=["cluster", "namespace"], name="tenant_unique_namespace"),
+            models.UniqueConstraint(
+                fields=["cluster", "namespace"], name="tenant_unique_namespace"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -82,7 +100,9 @@ class QuotaPlan(models.Model):
 
     name = models.SlugField(max_length=63, unique=True)
     description = models.CharField(max_length=200, blank=True, default="")
-    hard = models.JSONField(help_text='{"limitCpu","limitMemory","requestsCpu","requestsMemory","requestsStorage","pods"} as texts.')
+    hard = models.JSONField(
+        help_text='{"limitCpu","limitMemory","requestsCpu","requestsMemory","requestsStorage","pods"} as texts.'
+    )
 
     class Meta:
         ordering = ["name"]
@@ -110,13 +130,29 @@ class UsageSample(models.Model):
 class Grant(models.Model):
     """A role for a user or a group: on everything, on a cluster, or on one namespace of it; with `tenant` it is a membership."""
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="grants")
-    group = models.ForeignKey(Group, null=True, blank=True, on_delete=models.CASCADE, related_name="grants")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="grants",
+    )
+    group = models.ForeignKey(
+        Group, null=True, blank=True, on_delete=models.CASCADE, related_name="grants"
+    )
     role = models.CharField(max_length=16, choices=[(role.value, role.value) for role in Role])
-    cluster = models.ForeignKey(Cluster, null=True, blank=True, on_delete=models.CASCADE, help_text="Empty: every cluster.")
-    namespace = models.CharField(max_length=63, blank=True, default="", help_text="Empty: the whole cluster.")
-    namespace_uid = models.CharField(max_length=64, blank=True, default="", help_text="Set as soon as the namespace is seen.")
-    tenant = models.ForeignKey(Tenant, null=True, blank=True, on_delete=models.CASCADE, related_name="members")
+    cluster = models.ForeignKey(
+        Cluster, null=True, blank=True, on_delete=models.CASCADE, help_text="Empty: every cluster."
+    )
+    namespace = models.CharField(
+        max_length=63, blank=True, default="", help_text="Empty: the whole cluster."
+    )
+    namespace_uid = models.CharField(
+        max_length=64, blank=True, default="", help_text="Set as soon as the namespace is seen."
+    )
+    tenant = models.ForeignKey(
+        Tenant, null=True, blank=True, on_delete=models.CASCADE, related_name="members"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.CharField(max_length=150, blank=True, default="")
 
@@ -124,17 +160,36 @@ class Grant(models.Model):
         ordering = ["id"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(user=None, group__isnull=False) | models.Q(user__isnull=False, group=None), name="grant_one_subject"
+                condition=models.Q(user=None, group__isnull=False)
+                | models.Q(user__isnull=False, group=None),
+                name="grant_one_subject",
             ),
-            models.CheckConstraint(condition=models.Q(namespace="") | models.Q(cluster__isnull=False), name="grant_namespace_of_cluster"),
-            models.CheckConstraint(condition=models.Q(role__in=[role.value for role in Role]), name="grant_known_role"),
+            models.CheckConstraint(
+                condition=models.Q(namespace="") | models.Q(cluster__isnull=False),
+                name="grant_namespace_of_cluster",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(role__in=[role.value for role in Role]), name="grant_known_role"
+            ),
             models.UniqueConstraint(
-                Coalesce("user", 0), Coalesce("group", 0), Coalesce("cluster", 0), "namespace", "namespace_uid", "role", name="grant_unique"
+                Coalesce("user", 0),
+                Coalesce("group", 0),
+                Coalesce("cluster", 0),
+                "namespace",
+                "namespace_uid",
+                "role",
+                name="grant_unique",
             ),
         ]
 
     def __str__(self) -> str:
-        where = "everything" if self.cluster_id is None else f"{self.cluster}/{self.namespace}" if self.namespace else str(self.cluster)
+        where = (
+            "everything"
+            if self.cluster_id is None
+            else f"{self.cluster}/{self.namespace}"
+            if self.namespace
+            else str(self.cluster)
+        )
         return f"{self.user or self.group}: {self.role} on {where}"
 
 
@@ -154,7 +209,9 @@ class AuditEntry(models.Model):
     at = models.DateTimeField(auto_now_add=True)
     user_pk = models.BigIntegerField(null=True)
     username = models.CharField(max_length=150, blank=True, default="")
-    token = models.CharField(max_length=120, blank=True, default="", help_text="Name and hint of the API token used.")
+    token = models.CharField(
+        max_length=120, blank=True, default="", help_text="Name and hint of the API token used."
+    )
     address = models.GenericIPAddressField(null=True)
     request_id = models.CharField(max_length=64, blank=True, default="")
     dialect = models.CharField(max_length=32)
@@ -167,7 +224,10 @@ class AuditEntry(models.Model):
     name = models.CharField(max_length=253, blank=True, default="")
     result = models.CharField(max_length=8, choices=Result.choices)
     reason = models.CharField(
-        max_length=64, blank=True, default="", help_text="The error's code; never its text, which could quote the input."
+        max_length=64,
+        blank=True,
+        default="",
+        help_text="The error's code; never its text, which could quote the input.",
     )
     diff = models.JSONField(default=list, blank=True)
     details = models.JSONField(default=dict, blank=True)

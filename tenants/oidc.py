@@ -29,10 +29,15 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
         try:
             payload: Claims = super().verify_token(token, **kwargs)
         except jwt.InvalidTokenError as error:
-            raise SuspiciousOperation(f"the provider's token is no good: {type(error).__name__}") from None
+            raise SuspiciousOperation(
+                f"the provider's token is no good: {type(error).__name__}"
+            ) from None
         audience = payload.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
-        if payload.get("iss") != settings.OIDC_ISSUER or settings.OIDC_RP_CLIENT_ID not in audiences:
+        if (
+            payload.get("iss") != settings.OIDC_ISSUER
+            or settings.OIDC_RP_CLIENT_ID not in audiences
+        ):
             raise SuspiciousOperation("the token is of another issuer, or for somebody else")
         if len(audiences) > 1 and payload.get("azp") != settings.OIDC_RP_CLIENT_ID:
             raise SuspiciousOperation("the token was issued to somebody else")
@@ -53,7 +58,10 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
 
     def filter_users_by_claims(self, claims: Claims) -> QuerySet[User]:
         """The person of an earlier sign-in, by issuer and subject."""
-        return User.objects.filter(external_identities__issuer=settings.OIDC_ISSUER, external_identities__subject=str(claims["sub"]))
+        return User.objects.filter(
+            external_identities__issuer=settings.OIDC_ISSUER,
+            external_identities__subject=str(claims["sub"]),
+        )
 
     def create_user(self, claims: Claims) -> User:
         """A new person without a password; a name that somebody here bears already is refused."""
@@ -62,10 +70,14 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
         try:
             user.full_clean()
         except ValidationError as error:
-            raise SuspiciousOperation(f"nobody can be made of these claims: {', '.join(error.message_dict)}") from None
+            raise SuspiciousOperation(
+                f"nobody can be made of these claims: {', '.join(error.message_dict)}"
+            ) from None
         with transaction.atomic():
             user.save()
-            ExternalIdentity.objects.create(user=user, issuer=settings.OIDC_ISSUER, subject=str(claims["sub"]))
+            ExternalIdentity.objects.create(
+                user=user, issuer=settings.OIDC_ISSUER, subject=str(claims["sub"])
+            )
             _follow_groups(user, claims)
         return user
 
@@ -83,7 +95,16 @@ def _text(value: object) -> str:
 def _follow_groups(user: User, claims: Claims) -> None:
     """The provider's groups, and no others of the provider; groups given here are left alone."""
     given = claims.get(settings.OIDC_GROUPS_CLAIM)
-    names = [name for name in given if isinstance(name, str) and 0 < len(name) <= 140] if isinstance(given, list) else []
-    wanted = [Group.objects.get_or_create(name=PREFIX + name)[0] for name in sorted(set(names))[:MOST_GROUPS]]
-    user.groups.remove(*user.groups.filter(name__startswith=PREFIX).exclude(pk__in=[group.pk for group in wanted]))
+    names = (
+        [name for name in given if isinstance(name, str) and 0 < len(name) <= 140]
+        if isinstance(given, list)
+        else []
+    )
+    wanted = [
+        Group.objects.get_or_create(name=PREFIX + name)[0]
+        for name in sorted(set(names))[:MOST_GROUPS]
+    ]
+    user.groups.remove(
+        *user.groups.filter(name__startswith=PREFIX).exclude(pk__in=[group.pk for group in wanted])
+    )
     user.groups.add(*wanted)

@@ -26,7 +26,10 @@ def check_hard(value: object) -> dict[str, str]:
     for name, amount in value.items():
         found = quantities.parse(amount) if isinstance(amount, str) else None
         if name not in quotas.RESOURCES or found is None or found < 0:
-            raise Invalid(f"hard.{str(name)[:40]} must be a quantity as text, under one of {', '.join(quotas.RESOURCES)}", field="hard")
+            raise Invalid(
+                f"hard.{str(name)[:40]} must be a quantity as text, under one of {', '.join(quotas.RESOURCES)}",
+                field="hard",
+            )
     return value
 
 
@@ -38,14 +41,20 @@ def create(name: object, hard: object, description: object = "") -> QuotaPlan:
         raise Invalid("description must be text of at most 200 characters", field="description")
     try:
         with transaction.atomic():
-            return QuotaPlan.objects.create(name=name, hard=check_hard(hard), description=description)
+            return QuotaPlan.objects.create(
+                name=name, hard=check_hard(hard), description=description
+            )
     except IntegrityError:
         raise Conflict(f"a plan named {name!r} exists already") from None
 
 
 def find(name: object) -> QuotaPlan:
     """A plan by name; NotFound when there is none."""
-    found = QuotaPlan.objects.filter(name=name).first() if isinstance(name, str) and "\x00" not in name else None
+    found = (
+        QuotaPlan.objects.filter(name=name).first()
+        if isinstance(name, str) and "\x00" not in name
+        else None
+    )
     if found is None:
         raise NotFound(f"there is no plan {str(name)[:60]!r}")
     return found
@@ -72,7 +81,10 @@ def usage(described: tenancies.Described) -> dict[str, dict[str, float]]:
 
 def sample(cluster: Cluster, rows: Iterable[Tenant]) -> int:
     """Note what each tenant of the cluster uses now; those whose namespace is gone or another one are left out."""
-    at, wanted = timezone.now().replace(microsecond=0), {(row.namespace, row.uid): row for row in rows}
+    at, wanted = (
+        timezone.now().replace(microsecond=0),
+        {(row.namespace, row.uid): row for row in rows},
+    )
     found = tenancies.describe_all(cluster)
     samples = [
         UsageSample(tenant=row, at=at, **usage(tenant))
@@ -93,18 +105,30 @@ def sample_all() -> int:
         try:
             count += sample(cluster, rows)
         except DomainError as error:
-            log.warning("tenants could not be sampled", extra={"cluster": cluster.name, "reason": error.code})
+            log.warning(
+                "tenants could not be sampled",
+                extra={"cluster": cluster.name, "reason": error.code},
+            )
     return count
 
 
 def expire_samples(*, days: int) -> int:
     """Delete samples that are older."""
-    return UsageSample.objects.filter(at__lt=timezone.now() - datetime.timedelta(days=days)).delete()[0]
+    return UsageSample.objects.filter(
+        at__lt=timezone.now() - datetime.timedelta(days=days)
+    ).delete()[0]
 
 
-def history(tenant: Tenant, *, since: datetime.datetime, until: datetime.datetime) -> list[Mapping[str, Any]]:
+def history(
+    tenant: Tenant, *, since: datetime.datetime, until: datetime.datetime
+) -> list[Mapping[str, Any]]:
     """Samples of a time, oldest first, at most 2,000: of more, the latest."""
     found = tenant.samples.filter(at__gte=since, at__lt=until).order_by("-at")[:2000]
     return [
-        {"at": f"{row.at.astimezone(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}", "hard": row.hard, "used": row.used} for row in reversed(list(found))
+        {
+            "at": f"{row.at.astimezone(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "hard": row.hard,
+            "used": row.used,
+        }
+        for row in reversed(list(found))
     ]

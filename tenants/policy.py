@@ -46,7 +46,11 @@ class Reach(IntEnum):
 # --- roles ----------------------------------------------------------------------------------------------------------
 _VIEWER = frozenset({Right.READ, Right.LOGS, Right.STORE_READ})
 _OPERATOR = _VIEWER | {Right.WRITE, Right.TERMINAL, Right.FILES, Right.SECRETS}
-RIGHTS: Mapping[Role, frozenset[Right]] = {Role.VIEWER: _VIEWER, Role.OPERATOR: _OPERATOR, Role.ADMIN: frozenset(Right)}
+RIGHTS: Mapping[Role, frozenset[Right]] = {
+    Role.VIEWER: _VIEWER,
+    Role.OPERATOR: _OPERATOR,
+    Role.ADMIN: frozenset(Right),
+}
 
 
 # --- verbs ----------------------------------------------------------------------------------------------------------
@@ -55,10 +59,19 @@ def _verbs(right: Right, words: str) -> dict[str, Right]:
 
 
 VERBS: Mapping[str, Right] = {
-    **_verbs(Right.READ, "list get watch search read revisions history diff events metrics health capabilities topology usage preview"),
+    **_verbs(
+        Right.READ,
+        "list get watch search read revisions history diff events metrics health capabilities topology usage preview",
+    ),
     **_verbs(Right.LOGS, "logs"),
-    **_verbs(Right.WRITE, "create update patch delete write apply scale rollback restart pause resume suspend trigger rerun"),
-    **_verbs(Right.WRITE, "evict bulk cancel retry schedule drain cordon uncordon label annotate check test confirm"),
+    **_verbs(
+        Right.WRITE,
+        "create update patch delete write apply scale rollback restart pause resume suspend trigger rerun",
+    ),
+    **_verbs(
+        Right.WRITE,
+        "evict bulk cancel retry schedule drain cordon uncordon label annotate check test confirm",
+    ),
     **_verbs(Right.TERMINAL, "terminal exec attach debug portforward"),
     **_verbs(Right.SECRETS, "reveal"),
     **_verbs(Right.FILES, "files files.read files.write files.delete"),
@@ -80,10 +93,14 @@ class Rule:
 ORDINARY = Rule()
 # Nodes, volumes, storage classes, custom resource definitions: seen and changed by the cluster's admins, as Kubernetes' own `view`,
 # `edit` and `admin` roles hold none of them. The right to see them stands apart so that an admin's read-only token has it too.
-CLUSTER_WIDE = Rule(read=Right.READ_CLUSTER, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.CLUSTER)
+CLUSTER_WIDE = Rule(
+    read=Right.READ_CLUSTER, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.CLUSTER
+)
 # Roles, bindings, service accounts: whoever may write one may give themselves anything, and reading shows how.
 ACCESS_INSIDE = Rule(read=Right.MANAGE, write=Right.MANAGE)
-ACCESS_WIDE = Rule(read=Right.MANAGE, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.CLUSTER)
+ACCESS_WIDE = Rule(
+    read=Right.MANAGE, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.CLUSTER
+)
 # A namespace's limits would otherwise be its own to raise.
 LIMITS = Rule(write=Right.MANAGE, write_reach=Reach.CLUSTER)
 # Endpoints can send another namespace's traffic anywhere (CVE-2021-25740).
@@ -92,13 +109,20 @@ ROUTING = Rule(write_reach=Reach.CLUSTER)
 # and rows of the store, its kubeconfig and its impersonation decide what everybody may do in it.
 REGISTRY = Rule(read_reach=Reach.ANY, write=Right.MANAGE, write_reach=Reach.EVERYTHING)
 GRANTS = Rule(read=Right.MANAGE, write=Right.MANAGE)
-OVERSIGHT = Rule(read=Right.MANAGE, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.EVERYTHING)
-PLATFORM = Rule(read=Right.MANAGE, read_reach=Reach.EVERYTHING, write=Right.MANAGE, write_reach=Reach.EVERYTHING)
+OVERSIGHT = Rule(
+    read=Right.MANAGE, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.EVERYTHING
+)
+PLATFORM = Rule(
+    read=Right.MANAGE, read_reach=Reach.EVERYTHING, write=Right.MANAGE, write_reach=Reach.EVERYTHING
+)
 STORE = Rule(read=Right.STORE_READ, write=Right.STORE_WRITE, write_reach=Reach.CLUSTER)
 
 RBAC = "rbac.authorization.k8s.io"
 RULES: Mapping[tuple[str, str], Rule] = {
-    **{(kind.group, kind.plural): ORDINARY if kind.namespaced else CLUSTER_WIDE for kind in KINDS.values()},
+    **{
+        (kind.group, kind.plural): ORDINARY if kind.namespaced else CLUSTER_WIDE
+        for kind in KINDS.values()
+    },
     (RBAC, "roles"): ACCESS_INSIDE,
     (RBAC, "rolebindings"): ACCESS_INSIDE,
     ("", "serviceaccounts"): ACCESS_INSIDE,
@@ -126,7 +150,9 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("", "storage"): STORE,
 }
 # Kinds whose acts need name no cluster: the answer is then narrowed to the clusters that the caller may see.
-ACROSS_CLUSTERS = frozenset({"clusters", "operations", "tenants", "audit", "grants", "members", "plans"})
+ACROSS_CLUSTERS = frozenset(
+    {"clusters", "operations", "tenants", "audit", "grants", "members", "plans"}
+)
 
 
 def rule(kind: str, group: str, *, cluster_scoped: bool = False) -> Rule:
@@ -194,7 +220,9 @@ def is_write(verb: str) -> bool:
     return VERBS.get(verb, Right.MANAGE) in {Right.WRITE, Right.MANAGE}
 
 
-def narrowed(holdings: Iterable[Holding], *, rights: frozenset[Right] | None, clusters: frozenset[int] | None) -> list[Holding]:
+def narrowed(
+    holdings: Iterable[Holding], *, rights: frozenset[Right] | None, clusters: frozenset[int] | None
+) -> list[Holding]:
     """The holdings cut down to what a token allows; None leaves that side alone."""
     kept: list[Holding] = []
     for holding in holdings:
@@ -207,7 +235,11 @@ def narrowed(holdings: Iterable[Holding], *, rights: frozenset[Right] | None, cl
 
 
 def _fitting(holdings: Iterable[Holding], wanted: Need) -> list[Holding]:
-    return [holding for holding in holdings if wanted.rights <= holding.rights and _wide_enough(holding, wanted.reach)]
+    return [
+        holding
+        for holding in holdings
+        if wanted.rights <= holding.rights and _wide_enough(holding, wanted.reach)
+    ]
 
 
 def _wide_enough(holding: Holding, reach: Reach) -> bool:
@@ -216,9 +248,20 @@ def _wide_enough(holding: Holding, reach: Reach) -> bool:
     return reach < Reach.CLUSTER or holding.namespace is None
 
 
-def within(holdings: Iterable[Holding], wanted: Need, *, cluster: int | None, namespace: str, collection: bool) -> Extent | None:
+def within(
+    holdings: Iterable[Holding],
+    wanted: Need,
+    *,
+    cluster: int | None,
+    namespace: str,
+    collection: bool,
+) -> Extent | None:
     """Where in one cluster the need is met (None: nowhere). `cluster` is None for one that is not registered."""
-    fitting = [held for held in _fitting(holdings, wanted) if held.cluster is None or held.cluster == cluster]
+    fitting = [
+        held
+        for held in _fitting(holdings, wanted)
+        if held.cluster is None or held.cluster == cluster
+    ]
     if any(held.namespace is None for held in fitting) or (fitting and wanted.reach is Reach.ANY):
         return Extent()
     spaces = frozenset(held.namespace for held in fitting if held.namespace is not None)
@@ -236,11 +279,18 @@ def across(holdings: Iterable[Holding], wanted: Need) -> Extent | None:
     for held in fitting:
         if held.cluster is not None:
             before = found.get(held.cluster, frozenset())
-            found[held.cluster] = None if held.namespace is None or before is None else before | {held.namespace}
+            found[held.cluster] = (
+                None if held.namespace is None or before is None else before | {held.namespace}
+            )
     return Extent(namespaces=frozenset(), clusters=found) if found else None
 
 
 def covers(holdings: Iterable[Holding], role: Role, *, cluster: int | None, namespace: str) -> bool:
     """Whether a caller may hand out the role there: only an admin, and never a right or a reach beyond their own."""
-    wanted = Need(RIGHTS[role] | {Right.MANAGE}, Reach.EVERYTHING if cluster is None else Reach.NAMESPACE if namespace else Reach.CLUSTER)
-    return within(holdings, wanted, cluster=cluster, namespace=namespace, collection=False) is not None
+    wanted = Need(
+        RIGHTS[role] | {Right.MANAGE},
+        Reach.EVERYTHING if cluster is None else Reach.NAMESPACE if namespace else Reach.CLUSTER,
+    )
+    return (
+        within(holdings, wanted, cluster=cluster, namespace=namespace, collection=False) is not None
+    )

@@ -71,7 +71,10 @@ def texts(values: Mapping[str, Any]) -> dict[str, str]:
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:
     """The six as numbers: cores, whole Mi, whole Gi of storage, pods; 0 where there is none."""
-    return {ours: _number(ours, quantities.parse(values.get(theirs))) for ours, theirs in RESOURCES.items()}
+    return {
+        ours: _number(ours, quantities.parse(values.get(theirs)))
+        for ours, theirs in RESOURCES.items()
+    }
 
 
 def _number(name: str, value: Decimal | None) -> float:
@@ -86,4 +89,6 @@ def _number(name: str, value: Decimal | None) -> float:
 
 def hard_and_used(quota: Object) -> tuple[dict[str, Any], dict[str, Any]]:
     """(spec.hard, status.used) of a ResourceQuota."""
-    return (quota.get("spec") or {}).get("hard") or {}, (quota.get("status") or {}).get("used") or {}
+    return (quota.get("spec") or {}).get("hard") or {}, (quota.get("status") or {}).get(
+        "used"
+    ) or {}

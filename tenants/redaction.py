@@ -12,10 +12,17 @@ MASK = "***"
 LIMIT = 60
 LONGEST = 200
 # What the API server writes itself, and copies of the whole object.
-NOISE = frozenset({"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink"})
-SENSITIVE = re.compile(r"pass|secret|token|credential|api.?key|private|auth|cookie|session|\bkey\b|kubeconfig|dsn|cert", re.IGNORECASE)
+NOISE = frozenset(
+    {"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink"}
+)
+SENSITIVE = re.compile(
+    r"pass|secret|token|credential|api.?key|private|auth|cookie|session|\bkey\b|kubeconfig|dsn|cert",
+    re.IGNORECASE,
+)
 # Members whose values are free text, in which people do put passwords.
-FREE_TEXT = frozenset({"data", "stringData", "binaryData", "env", "args", "command", "annotations", "caBundle"})
+FREE_TEXT = frozenset(
+    {"data", "stringData", "binaryData", "env", "args", "command", "annotations", "caBundle"}
+)
 ENV_NAMED = frozenset({"name", "key", "fieldPath", "optional"})
 USERINFO = re.compile(r"://[^/@\s]*@")
 MISSING = object()
@@ -39,7 +46,9 @@ def _object(raw: bytes | None) -> Object:
         return {}
     if not isinstance(found, dict):
         return {}
-    return {key: value for key, value in found.items() if key not in {"status", "apiVersion", "kind"}}
+    return {
+        key: value for key, value in found.items() if key not in {"status", "apiVersion", "kind"}
+    }
 
 
 def _leaves(value: object, path: Path) -> Iterator[tuple[Path, object]]:
@@ -72,7 +81,11 @@ def is_sensitive(path: Path) -> bool:
     """Whether the value at a path may be a secret."""
     if any(part in FREE_TEXT for part in path):
         return not (path[-1] in ENV_NAMED and "env" in path)
-    return any(SENSITIVE.search(part) for part in path[-1:] if part not in {"secretName", "automountServiceAccountToken", "secretKeyRef"})
+    return any(
+        SENSITIVE.search(part)
+        for part in path[-1:]
+        if part not in {"secretName", "automountServiceAccountToken", "secretKeyRef"}
+    )
 
 
 def _shown(path: Path, value: object) -> object:

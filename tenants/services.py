@@ -40,12 +40,20 @@ def _failure_keys(username: str, address: str) -> dict[str, int]:
     """What failures are counted under, and how many are let through in a minute: a name from one address, and an address."""
     pair = hashlib.sha256(f"{username.lower()}\0{address}".encode()).hexdigest()
     where = hashlib.sha256(address.encode()).hexdigest()
-    return {f"sign-in-failures:{pair}": FAILURES_PER_MINUTE, f"sign-in-failures-from:{where}": FAILURES_PER_MINUTE * 10}
+    return {
+        f"sign-in-failures:{pair}": FAILURES_PER_MINUTE,
+        f"sign-in-failures-from:{where}": FAILURES_PER_MINUTE * 10,
+    }
 
 
 def sign_in(username: object, password: object, *, address: str = "") -> TokenPair:
     """A new pair for a right password; Unauthenticated otherwise, TooManyRequests after ten failures in a minute."""
-    if not isinstance(username, str) or not isinstance(password, str) or not username or not password:
+    if (
+        not isinstance(username, str)
+        or not isinstance(password, str)
+        or not username
+        or not password
+    ):
         raise Invalid("username and password are required")
     return pair_for(verified(username, password, address=address))
 
@@ -73,7 +81,9 @@ def known_name(username: object) -> str:
     return username if User.objects.filter(username=username).exists() else ""
 
 
-def change_password(user: User | AnonymousUser, old: object, new: object, *, address: str = "") -> TokenPair:
+def change_password(
+    user: User | AnonymousUser, old: object, new: object, *, address: str = ""
+) -> TokenPair:
     """A new password and a new pair; Invalid for a weak one or when the old one is wrong. All earlier JWTs end."""
     if not isinstance(old, str) or not isinstance(new, str) or not old or not new:
         raise Invalid("password and new_password are required")
@@ -95,7 +105,9 @@ def pair_for(user: AbstractBaseUser) -> TokenPair:
     refresh = RefreshToken.for_user(user)
     access = refresh.access_token
     access[SESSION] = refresh["jti"]
-    return TokenPair(str(access), str(refresh), int(api_settings.ACCESS_TOKEN_LIFETIME.total_seconds()))
+    return TokenPair(
+        str(access), str(refresh), int(api_settings.ACCESS_TOKEN_LIFETIME.total_seconds())
+    )
 
 
 # --- JWT ------------------------------------------------------------------------------------------------------------

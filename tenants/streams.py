@@ -69,7 +69,9 @@ def _holder(credential: Mapping[str, Any]) -> tuple[Any, ApiToken | None]:
     user = User.objects.filter(pk=credential["user"], is_active=True).first()
     if user is None or not _good(credential, user.password):
         raise Unauthenticated("signed out")
-    return user, ApiToken.objects.filter(pk=credential["api_token"]).first() if "api_token" in credential else None
+    return user, ApiToken.objects.filter(
+        pk=credential["api_token"]
+    ).first() if "api_token" in credential else None
 
 
 def _good(credential: Mapping[str, Any], password: str) -> bool:

@@ -24,7 +24,11 @@ from tenants.quotas import Quota
 from workloads.endpoints import objects
 
 log = logging.getLogger(__name__)
-NAMESPACES, QUOTAS, LIMIT_RANGES = KINDS["namespaces"], KINDS["resourcequotas"], KINDS["limitranges"]
+NAMESPACES, QUOTAS, LIMIT_RANGES = (
+    KINDS["namespaces"],
+    KINDS["resourcequotas"],
+    KINDS["limitranges"],
+)
 NETWORK_POLICIES, ROLE_BINDINGS = KINDS["networkpolicies"], KINDS["rolebindings"]
 TRIES = 4
 
@@ -56,7 +60,10 @@ def describe_all(cluster: Cluster, *, only: frozenset[str] | None = None) -> lis
     if only is None:
         for quota in objects(client, QUOTAS, ""):
             quotas[quota["metadata"]["namespace"]].append(quota)
-        return [Described(item, tuple(_sorted(quotas[item["metadata"]["name"]]))) for item in objects(client, NAMESPACES, "")]
+        return [
+            Described(item, tuple(_sorted(quotas[item["metadata"]["name"]])))
+            for item in objects(client, NAMESPACES, "")
+        ]
     found: list[Described] = []
     for name in sorted(only):
         try:
@@ -71,7 +78,14 @@ def _sorted(items: Iterable[Object]) -> list[Object]:
 
 
 # --- making ---------------------------------------------------------------------------------------------------------
-def create(cluster: Cluster, blueprint: Blueprint, *, by: str = "", contact: str = "", description: str = "") -> Tenant | None:
+def create(
+    cluster: Cluster,
+    blueprint: Blueprint,
+    *,
+    by: str = "",
+    contact: str = "",
+    description: str = "",
+) -> Tenant | None:
     """Make the namespace and everything in it, or nothing: what fails half-way is taken back, and the first error raised.
 
     None, and nothing changed, when the namespace is there already.
@@ -89,8 +103,20 @@ def create(cluster: Cluster, blueprint: Blueprint, *, by: str = "", contact: str
         raise
     try:
         _furnish(client, blueprint)
-        options = {**blueprint.options, "furnished": True, "quotas": [quota.name for quota in blueprint.quotas]}
-        return _record(cluster, made["metadata"]["uid"], blueprint, options, by=by, contact=contact, description=description)
+        options = {
+            **blueprint.options,
+            "furnished": True,
+            "quotas": [quota.name for quota in blueprint.quotas],
+        }
+        return _record(
+            cluster,
+            made["metadata"]["uid"],
+            blueprint,
+            options,
+            by=by,
+            contact=contact,
+            description=description,
+        )
     except BaseException:
         _take_back(client, blueprint.name, made["metadata"]["uid"])
         raise
@@ -120,9 +146,16 @@ def _furnish(client: ClusterClient, blueprint: Blueprint) -> None:
 def _take_back(client: ClusterClient, name: str, uid: str) -> None:
     """Delete the namespace that we made, and only that one."""
     try:
-        client.delete(NAMESPACES, name, options={"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}})
+        client.delete(
+            NAMESPACES,
+            name,
+            options={"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}},
+        )
     except DomainError as error:
-        log.error("a half-made tenant could not be taken back", extra={"namespace": name, "reason": error.code})
+        log.error(
+            "a half-made tenant could not be taken back",
+            extra={"namespace": name, "reason": error.code},
+        )
 
 
 def _record(
@@ -170,7 +203,9 @@ def _renewed(current: Object, blueprint: Blueprint) -> Object:
         labels = blueprints.renewed(metadata.get("labels") or {}, blueprint.labels)
         metadata["labels"] = {**labels, blueprints.MULTI_TENANT: blueprints.marker(blueprint.name)}
     if blueprint.annotations is not None:
-        metadata["annotations"] = blueprints.renewed(metadata.get("annotations") or {}, blueprint.annotations)
+        metadata["annotations"] = blueprints.renewed(
+            metadata.get("annotations") or {}, blueprint.annotations
+        )
     return current
 
 
@@ -185,7 +220,9 @@ def _put_quota(client: ClusterClient, space: str, name: str, hard: Mapping[str, 
         client.create(QUOTAS, blueprints.resource_quota(Quota(name, hard), space), namespace=space)
 
 
-def _replace(client: ClusterClient, kind: Kind, name: str, change: Any, *, namespace: str | None = None) -> None:
+def _replace(
+    client: ClusterClient, kind: Kind, name: str, change: Any, *, namespace: str | None = None
+) -> None:
     """Read, change, write; again when somebody else was faster."""
     for left in reversed(range(TRIES)):
         current = orjson.loads(client.get(kind, name, namespace=namespace))
@@ -206,10 +243,16 @@ def delete(cluster: Cluster, name: str, *, only_labelled: bool = False) -> None:
     client = registry.client(cluster)
     try:
         current = orjson.loads(client.get(NAMESPACES, name))
-        if only_labelled and blueprints.MULTI_TENANT not in (current["metadata"].get("labels") or {}):
+        if only_labelled and blueprints.MULTI_TENANT not in (
+            current["metadata"].get("labels") or {}
+        ):
             raise Invalid(f"namespace {name} does not have the label {blueprints.MULTI_TENANT}")
         uid = current["metadata"]["uid"]
-        client.delete(NAMESPACES, name, options={"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}})
+        client.delete(
+            NAMESPACES,
+            name,
+            options={"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}},
+        )
     except NotFound:
         pass
     forget(cluster, name)
@@ -219,7 +262,9 @@ def forget(cluster: Cluster, name: str, *, but: str = "") -> None:
     """Drop the tenant's row and every right on a namespace of that name that was there, except the one whose uid is `but`."""
     with transaction.atomic():
         Tenant.objects.filter(cluster=cluster, namespace=name).exclude(uid=but).delete()
-        Grant.objects.filter(cluster=cluster, namespace=name).exclude(namespace_uid__in=("", but)).delete()
+        Grant.objects.filter(cluster=cluster, namespace=name).exclude(
+            namespace_uid__in=("", but)
+        ).delete()
 
 
 def forget_stale(cluster: Cluster, name: str) -> None:
@@ -260,7 +305,11 @@ def admit(tenant: Tenant, username: str, role: Role, *, by: str = "") -> Grant:
         if tenant.options.get("role_bindings"):
             client = registry.client(tenant.cluster)
             _unbind(client, tenant.namespace, username)
-            client.create(ROLE_BINDINGS, blueprints.role_binding(Member(username, role), tenant.namespace), namespace=tenant.namespace)
+            client.create(
+                ROLE_BINDINGS,
+                blueprints.role_binding(Member(username, role), tenant.namespace),
+                namespace=tenant.namespace,
+            )
     return grant
 
 

@@ -24,7 +24,12 @@ def _digest(raw: str) -> str:
 
 def check_name(value: object) -> str:
     """The name; Invalid when it is none."""
-    if not isinstance(value, str) or not value.strip() or len(value) > 100 or not value.isprintable():
+    if (
+        not isinstance(value, str)
+        or not value.strip()
+        or len(value) > 100
+        or not value.isprintable()
+    ):
         raise Invalid("name must be 1 to 100 printable characters", field="name")
     return value
 
@@ -32,7 +37,9 @@ def check_name(value: object) -> str:
 def check_scopes(value: object) -> list[str]:
     """Scopes, none twice; Invalid for unknown ones. None and [] mean all that the user may."""
     known = list(Right)
-    if value is not None and (not isinstance(value, list) or any(scope not in known for scope in value)):
+    if value is not None and (
+        not isinstance(value, list) or any(scope not in known for scope in value)
+    ):
         raise Invalid(f"scopes must be some of {', '.join(known)}", field="scopes")
     return list(dict.fromkeys(value or []))
 
@@ -41,8 +48,13 @@ def check_clusters(value: object) -> list[str]:
     """Names of clusters or clusterIds, none twice; Invalid for what can be none. None and [] mean every cluster."""
     if value is not None and not isinstance(value, list):
         raise Invalid("clusters must be a list", field="clusters")
-    names = [str(name) if isinstance(name, int) and not isinstance(name, bool) else name for name in value or []]
-    if not all(isinstance(name, str) and 0 < len(name) <= LONGEST and name.isprintable() for name in names):
+    names = [
+        str(name) if isinstance(name, int) and not isinstance(name, bool) else name
+        for name in value or []
+    ]
+    if not all(
+        isinstance(name, str) and 0 < len(name) <= LONGEST and name.isprintable() for name in names
+    ):
         raise Invalid("clusters must be names or ids of clusters, or clusterIds", field="clusters")
     return list(dict.fromkeys(names))
 

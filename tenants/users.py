@@ -15,7 +15,16 @@ from tenants import grants
 RESERVED = "system:"
 
 
-def create(name: str, password: str, *, role: str, cluster: str = "", namespace: str = "", email: str = "", by: str = "") -> User:
+def create(
+    name: str,
+    password: str,
+    *,
+    role: str,
+    cluster: str = "",
+    namespace: str = "",
+    email: str = "",
+    by: str = "",
+) -> User:
     """A new user with one grant; Invalid for a bad name or a weak password, Conflict for a taken name, and nothing made."""
     wanted, user = grants.role_of(role), User(username=name, email=email)
     try:
@@ -71,7 +80,10 @@ def find(name: str) -> User:
 def find_group(name: str, *, create: bool = False) -> Group:
     """A group by name, made when asked to; NotFound otherwise, Invalid for a name that belongs to the clusters themselves."""
     if not name or len(name) > 150 or "\x00" in name or name.startswith(RESERVED):
-        raise Invalid(f"a group's name must be 1 to 150 characters and not begin with {RESERVED}", field="group")
+        raise Invalid(
+            f"a group's name must be 1 to 150 characters and not begin with {RESERVED}",
+            field="group",
+        )
     if create:
         return Group.objects.get_or_create(name=name)[0]
     found = Group.objects.filter(name=name).first()

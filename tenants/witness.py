@@ -13,7 +13,9 @@ from tenants import audit
 from tenants.models import ApiToken
 
 
-def write(request: Request | HttpRequest, dialect: str, deeds: Sequence[Deed], error: DomainError | None) -> None:
+def write(
+    request: Request | HttpRequest, dialect: str, deeds: Sequence[Deed], error: DomainError | None
+) -> None:
     """Settings' AUDIT_SINK: one line for each deed that the policy wants kept."""
     kept = [deed for deed in deeds if audit.is_kept(deed)]
     if kept:

@@ -31,7 +31,9 @@ def silent(connection: socket.socket) -> None:
 def dripping(connection: socket.socket) -> None:
     """One byte every tenth of a second, for ever."""
     connection.recv(65536)
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{")
+    connection.sendall(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{"
+    )
     with contextlib.suppress(OSError):
         for _ in range(200):
             connection.sendall(b" ")

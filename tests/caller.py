@@ -14,7 +14,15 @@ class Caller:
     def __init__(self, token: str = "") -> None:
         self.client = Client(headers={"Authorization": f"Bearer {token}"} if token else {})
 
-    def raw(self, method: str, path: str, body: Any = None, *, content_type: str = "application/json", **query: Any) -> Any:
+    def raw(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+        **query: Any,
+    ) -> Any:
         """The Django response; `path` is under the KubeGale base unless it begins with /."""
         url = path if path.startswith("/") else f"{BASE}/{path}"
         data = body if isinstance(body, bytes | str) else b"" if body is None else json.dumps(body)

@@ -21,14 +21,20 @@ from tests.vkube import label_nodes
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say loudly that the walks through the console did not happen."""
-    reasons = {str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)}
+    reasons = {
+        str(report.longrepr[2])
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    }
     for reason in sorted(reason for reason in reasons if "NO BROWSER" in reason):
         terminalreporter.write_sep("!", reason.removeprefix("Skipped: "), red=True, bold=True)
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(
-    django_test_environment: None, django_db_blocker: DjangoDbBlocker, django_db_modify_db_settings: None
+    django_test_environment: None,
+    django_db_blocker: DjangoDbBlocker,
+    django_db_modify_db_settings: None,
 ) -> Iterator[None]:
     """The test database, for every test that asks: the plug-in's own makes none when no chosen test is marked as using it."""
     with django_db_blocker.unblock():
@@ -80,7 +86,9 @@ def admin(db: None) -> Caller:
 @pytest.fixture
 def cluster(db: None, apiserver: RunningCluster) -> Cluster:
     """The simulated API server, registered."""
-    return services.register(name="simulated", kubeconfig_text=apiserver.kubeconfig_yaml, default=True)
+    return services.register(
+        name="simulated", kubeconfig_text=apiserver.kubeconfig_yaml, default=True
+    )
 
 
 @pytest.fixture

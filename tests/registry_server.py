@@ -15,7 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 class Registry:
     """What it has, how it behaves, and what it was asked."""
 
-    images: set[str] = field(default_factory=lambda: {"library/nginx:stable", "library/nginx:latest"})
+    images: set[str] = field(
+        default_factory=lambda: {"library/nginx:stable", "library/nginx:latest"}
+    )
     private: dict[str, tuple[str, str]] = field(default_factory=dict)
     scheme: str = "Bearer"
     realm: str = ""
@@ -46,9 +48,16 @@ class _Handler(BaseHTTPRequestHandler):
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if not token:
             realm = registry.realm or f"{registry.url}/token"
-            return self._answer(401, {"WWW-Authenticate": f'Bearer realm="{realm}",service="registry.test",scope="repository:{name}:pull"'})
+            return self._answer(
+                401,
+                {
+                    "WWW-Authenticate": f'Bearer realm="{realm}",service="registry.test",scope="repository:{name}:pull"'
+                },
+            )
         granted = json.loads(base64.urlsafe_b64decode(token))
-        if granted != f"repository:{name}:pull" or name not in {image.partition(":")[0] for image in registry.images}:
+        if granted != f"repository:{name}:pull" or name not in {
+            image.partition(":")[0] for image in registry.images
+        }:
             return self._answer(401)
         return self._answer(200 if f"{name}:{tag}" in registry.images else 404)
 
@@ -65,7 +74,12 @@ class _Handler(BaseHTTPRequestHandler):
         name = scope.split(":")[1]
         if name in self.registry.private and self._credentials() != self.registry.private[name]:
             return self._answer(401)
-        return self._answer(200, body=json.dumps({"token": base64.urlsafe_b64encode(json.dumps(scope).encode()).decode()}).encode())
+        return self._answer(
+            200,
+            body=json.dumps(
+                {"token": base64.urlsafe_b64encode(json.dumps(scope).encode()).decode()}
+            ).encode(),
+        )
 
     def _credentials(self) -> tuple[str, str] | None:
         given = self.headers.get("Authorization", "")
@@ -77,7 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _note(self) -> None:
         self.registry.requests.append((self.command, self.path, dict(self.headers)))
 
-    def _answer(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
+    def _answer(
+        self, status: int, headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> None:
         self.send_response(status)
         for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
@@ -90,9 +106,13 @@ class _Handler(BaseHTTPRequestHandler):
 def running_registry() -> Iterator[Registry]:
     """One registry on a free port of loopback."""
     registry = Registry()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"registry": registry}))
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), type("Handler", (_Handler,), {"registry": registry})
+    )
     registry.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    )
     thread.start()
     try:
         yield registry

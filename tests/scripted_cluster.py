@@ -27,7 +27,9 @@ class Log:
 
     def lines_since(self, since: str) -> bytes:
         """The lines from a second on."""
-        return b"".join(line for line in self.data.splitlines(keepends=True) if line[:19].decode() >= since[:19])
+        return b"".join(
+            line for line in self.data.splitlines(keepends=True) if line[:19].decode() >= since[:19]
+        )
 
 
 class Scripted:
@@ -70,13 +72,30 @@ class Scripted:
         )
 
     def add_pod(
-        self, name: str, *containers: str, labels: dict[str, str] | None = None, space: str = "default", policy: str = "Always"
+        self,
+        name: str,
+        *containers: str,
+        labels: dict[str, str] | None = None,
+        space: str = "default",
+        policy: str = "Always",
     ) -> None:
         """A running pod."""
-        statuses = [{"name": each, "restartCount": 0, "state": {"running": {}}} for each in containers]
-        meta = {"name": name, "namespace": space, "uid": f"{name}-{len(self.requests)}", "labels": labels or {}, "resourceVersion": "1"}
+        statuses = [
+            {"name": each, "restartCount": 0, "state": {"running": {}}} for each in containers
+        ]
+        meta = {
+            "name": name,
+            "namespace": space,
+            "uid": f"{name}-{len(self.requests)}",
+            "labels": labels or {},
+            "resourceVersion": "1",
+        }
         spec = {"restartPolicy": policy, "containers": [{"name": each} for each in containers]}
-        pod = {"metadata": meta, "spec": spec, "status": {"phase": "Running", "containerStatuses": statuses}}
+        pod = {
+            "metadata": meta,
+            "spec": spec,
+            "status": {"phase": "Running", "containerStatuses": statuses},
+        }
         self.do(self._add, pod, containers)
 
     def _add(self, pod: Object, containers: tuple[str, ...]) -> None:
@@ -112,8 +131,14 @@ class Scripted:
     async def _exit(self, pod: str, container: str, restarts: bool, code: int) -> None:
         log = self.logs[pod, container, False]
         log.over = True
-        status = next(each for each in self.pods["default", pod]["status"]["containerStatuses"] if each["name"] == container)
-        status["state"] = {"terminated": {"exitCode": code, "reason": "Completed" if code == 0 else "Error"}}
+        status = next(
+            each
+            for each in self.pods["default", pod]["status"]["containerStatuses"]
+            if each["name"] == container
+        )
+        status["state"] = {
+            "terminated": {"exitCode": code, "reason": "Completed" if code == 0 else "Error"}
+        }
         if restarts:
             self.logs[pod, container, True], self.logs[pod, container, False] = log, Log()
             status["restartCount"] += 1
@@ -207,14 +232,20 @@ class Scripted:
 
     async def _fixed(self, request: web.Request) -> web.StreamResponse:
         """What every cluster says."""
-        return _json({"gitVersion": "v1.36.0", "metadata": {"name": "fixed"}, "status": {"allowed": True}})
+        return _json(
+            {"gitVersion": "v1.36.0", "metadata": {"name": "fixed"}, "status": {"allowed": True}}
+        )
 
     def _find(self, request: web.Request) -> Object | None:
         return self.pods.get((request.match_info["space"], request.match_info["name"]))
 
     async def _pod(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
-        return _json(pod) if (pod := self._find(request)) else _status(404, f'pods "{name}" not found', "NotFound")
+        return (
+            _json(pod)
+            if (pod := self._find(request))
+            else _status(404, f'pods "{name}" not found', "NotFound")
+        )
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         pod = await request.json()
@@ -228,8 +259,14 @@ class Scripted:
         return _json(gone) if gone else _status(404, "not found", "NotFound")
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
-        wanted = dict(pair.split("=") for pair in request.query.get("labelSelector", "").split(",") if pair)
-        found = [pod for pod in self.pods.values() if wanted.items() <= (pod["metadata"].get("labels") or {}).items()]
+        wanted = dict(
+            pair.split("=") for pair in request.query.get("labelSelector", "").split(",") if pair
+        )
+        found = [
+            pod
+            for pod in self.pods.values()
+            if wanted.items() <= (pod["metadata"].get("labels") or {}).items()
+        ]
         if request.query.get("watch") != "true":
             return _json({"metadata": {"resourceVersion": "1"}, "items": found})
         response = web.StreamResponse()
@@ -318,7 +355,16 @@ def _json(body: Any, status: int = 200) -> web.Response:
 
 
 def _status(status: int, message: str, reason: str = "") -> web.Response:
-    return _json({"kind": "Status", "status": "Failure", "message": message, "reason": reason, "code": status}, status)
+    return _json(
+        {
+            "kind": "Status",
+            "status": "Failure",
+            "message": message,
+            "reason": reason,
+            "code": status,
+        },
+        status,
+    )
 
 
 @contextlib.contextmanager

@@ -47,7 +47,9 @@ def _set_environment() -> None:
     os.environ.setdefault("ALLOWED_HOSTS", "localhost,127.0.0.1,testserver")
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker.startswith("gw") and "REDIS_URL" in os.environ:
-        os.environ["REDIS_URL"] = _redis_database(os.environ["REDIS_URL"], int(worker.removeprefix("gw")) + 1)
+        os.environ["REDIS_URL"] = _redis_database(
+            os.environ["REDIS_URL"], int(worker.removeprefix("gw")) + 1
+        )
 
 
 def _redis_database(address: str, offset: int) -> str:

@@ -20,7 +20,13 @@ def socket_server() -> Iterator[int]:
     from kubegale.asgi import application
 
     server = uvicorn.Server(
-        uvicorn.Config(application, port=0, log_level="warning", ws_per_message_deflate=False, timeout_graceful_shutdown=2)
+        uvicorn.Config(
+            application,
+            port=0,
+            log_level="warning",
+            ws_per_message_deflate=False,
+            timeout_graceful_shutdown=2,
+        )
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -62,7 +68,10 @@ class Peer:
         deadline = time.monotonic() + seconds
         while not (found := condition(self)):
             assert time.monotonic() < deadline, self.frames[-20:]
-            assert self.read(max(deadline - time.monotonic(), 0.01)) is not None, (self.code, self.frames[-20:])
+            assert self.read(max(deadline - time.monotonic(), 0.01)) is not None, (
+                self.code,
+                self.frames[-20:],
+            )
         return found
 
     def end(self, seconds: float = 20) -> int:

@@ -49,7 +49,14 @@ class Store:
     port: int
     prefix: str = PREFIX
 
-    def raw(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, **query: Any) -> Answer:
+    def raw(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        **query: Any,
+    ) -> Answer:
         """One call; `path` is under the prefix and goes out as it is written."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
         try:
@@ -62,7 +69,15 @@ class Store:
                 if body is None
                 else json.dumps(body).encode()
             )
-            address = self.prefix + path + (("&" if "?" in path else "?") + urlencode(query, quote_via=quote) if query else "")
+            address = (
+                self.prefix
+                + path
+                + (
+                    ("&" if "?" in path else "?") + urlencode(query, quote_via=quote)
+                    if query
+                    else ""
+                )
+            )
             connection.request(method, address, data or None, headers or {})
             response = connection.getresponse()
             return Answer(response.status, response.read(), dict(response.getheaders()))
@@ -136,8 +151,17 @@ def running_store(database: str, **environment: str) -> Iterator[Store]:
         "LOG_LEVEL": "ERROR",
         "DJANGO_SETTINGS_MODULE": "kubegale.settings",
     }
-    command = [sys.executable, "-m", "gunicorn", "--config", "python:kubegale.gunicorn", "kubegale.wsgi"]
-    process = subprocess.Popen(command, env={**os.environ, **given, **environment}, start_new_session=True)
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--config",
+        "python:kubegale.gunicorn",
+        "kubegale.wsgi",
+    ]
+    process = subprocess.Popen(
+        command, env={**os.environ, **given, **environment}, start_new_session=True
+    )
     try:
         _wait(port, process)
         yield Store("127.0.0.1", port)

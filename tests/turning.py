@@ -16,7 +16,9 @@ def finish(pk: int, *, seconds: float = 30.0) -> Operation:
     """Turn after turn until the row is final; AssertionError when it never is."""
     deadline = time.monotonic() + seconds
     while not (row := take_turn(pk)).is_final:
-        assert time.monotonic() < deadline, [f"{step.name}: {step.state} {step.message}" for step in row.steps.all()]
+        assert time.monotonic() < deadline, [
+            f"{step.name}: {step.state} {step.message}" for step in row.steps.all()
+        ]
         time.sleep(0.05)
     return row
 

@@ -17,15 +17,23 @@ TIMEOUT = 30.0
 def label_nodes(server: Any, regions: Iterable[str]) -> None:
     """Give the nodes a region each, round and round, and make them all ready and schedulable."""
     names = list(regions)
-    for number, node in enumerate(sorted(server.list("nodes"), key=lambda node: node["metadata"]["name"])):
+    for number, node in enumerate(
+        sorted(server.list("nodes"), key=lambda node: node["metadata"]["name"])
+    ):
         region = names[number % len(names)] if names else None
-        patch_node(server, node["metadata"]["name"], {"metadata": {"labels": {"region": region}}, "spec": {"unschedulable": None}})
+        patch_node(
+            server,
+            node["metadata"]["name"],
+            {"metadata": {"labels": {"region": region}}, "spec": {"unschedulable": None}},
+        )
 
 
 def patch_node(server: Any, name: str, patch: dict[str, Any], subresource: str = "") -> None:
     """A merge patch of a node, as kubectl would send it."""
     path = f"/api/v1/nodes/{name}{subresource}"
-    services.connect(server.kubeconfig_yaml).request("PATCH", path, body=patch, content_type="application/merge-patch+json")
+    services.connect(server.kubeconfig_yaml).request(
+        "PATCH", path, body=patch, content_type="application/merge-patch+json"
+    )
 
 
 def eventually(condition: Callable[[], Any], *, seconds: float = TIMEOUT) -> Any:
@@ -47,9 +55,13 @@ class Buyer:
 
     def raw(self, method: str, path: str, body: Any = None) -> Any:
         """The Django response."""
-        data = body if isinstance(body, bytes | str) else json.dumps(body) if body is not None else b""
+        data = (
+            body if isinstance(body, bytes | str) else json.dumps(body) if body is not None else b""
+        )
         headers = {"secret": self.secret} if self.secret else {}
-        return Client().generic(method, f"{self.prefix}{path}", data, content_type="application/json", headers=headers)
+        return Client().generic(
+            method, f"{self.prefix}{path}", data, content_type="application/json", headers=headers
+        )
 
     def get(self, path: str) -> tuple[int, Any]:
         """(status, JSON) of a GET."""
@@ -58,7 +70,11 @@ class Buyer:
 
     def deploy(self, *containers: dict[str, Any], region: str = "ausrine") -> tuple[int, Any]:
         """(status, JSON) of a deploy."""
-        answer = self.raw("POST", "/deploy", {"nodeSelector": {"region": region}, "containers": list(containers) or [container()]})
+        answer = self.raw(
+            "POST",
+            "/deploy",
+            {"nodeSelector": {"region": region}, "containers": list(containers) or [container()]},
+        )
         return answer.status_code, answer.json()
 
     def now(self) -> Order:
@@ -95,7 +111,11 @@ def running(buyer: Buyer) -> Any:
     def look() -> Any:
         status, body = buyer.get("/pod/status")
         assert status == 200
-        conditions = {item["type"]: item["status"] for item in body["podStatus"].get("conditions", [])} if body else {}
+        conditions = (
+            {item["type"]: item["status"] for item in body["podStatus"].get("conditions", [])}
+            if body
+            else {}
+        )
         return body if conditions.get("Ready") == "True" else None
 
     return eventually(look)

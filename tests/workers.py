@@ -55,7 +55,12 @@ class Program:
 
 def environment(redis_url: str, **settings: object) -> dict[str, str]:
     """The settings of the processes."""
-    return {**os.environ, "DATABASE_URL": database_url(), "REDIS_URL": redis_url, **{name: str(value) for name, value in settings.items()}}
+    return {
+        **os.environ,
+        "DATABASE_URL": database_url(),
+        "REDIS_URL": redis_url,
+        **{name: str(value) for name, value in settings.items()},
+    }
 
 
 @contextmanager

@@ -68,7 +68,13 @@ Action = Callable[[Subject, Options], Outcome]
 
 
 def _answer(subject: Subject, *, changed: bool, **more: Any) -> Object:
-    return {"kind": subject.kind.name, "name": subject.name, "namespace": subject.namespace, "changed": changed, **more}
+    return {
+        "kind": subject.kind.name,
+        "name": subject.name,
+        "namespace": subject.namespace,
+        "changed": changed,
+        **more,
+    }
 
 
 def refused(reason: str) -> Action:
@@ -95,7 +101,10 @@ def scale(subject: Subject, options: Options) -> Outcome:
     body: Object = {"spec": {"replicas": wanted}}
     if options.current_replicas is not None:
         if had != options.current_replicas:
-            raise Conflict(f"{subject.name} has {had} replicas, not {options.current_replicas}", reason="Conflict")
+            raise Conflict(
+                f"{subject.name} has {had} replicas, not {options.current_replicas}",
+                reason="Conflict",
+            )
         body["metadata"] = {"resourceVersion": before["metadata"]["resourceVersion"]}
     subject.patch(body, subresource="scale", dry_run=options.dry_run)
     data = _answer(subject, changed=had != wanted, replicas=wanted, previous_replicas=had)
@@ -112,7 +121,11 @@ def _autoscalers(subject: Subject) -> list[str]:
         found = list(objects(subject.client, KINDS["horizontalpodautoscalers"], subject.namespace))
     except DomainError:
         return []
-    return [_autoscaler(item["metadata"]["name"], item["spec"]) for item in found if _scales(item["spec"], subject)]
+    return [
+        _autoscaler(item["metadata"]["name"], item["spec"])
+        for item in found
+        if _scales(item["spec"], subject)
+    ]
 
 
 def _scales(spec: Object, subject: Subject) -> bool:
@@ -138,12 +151,22 @@ def rollback(subject: Subject, options: Options) -> Outcome:
     """Back to a revision's pod template; 0 is the one before the newest. Nothing is changed when it is the current one."""
     owner = subject.read()
     if owner["spec"].get("paused"):
-        raise Rejected("a paused Deployment cannot be rolled back; resume it first", reason="Paused")
+        raise Rejected(
+            "a paused Deployment cannot be rolled back; resume it first", reason="Paused"
+        )
     wanted = revisions.find(revisions.history(subject, owner), options.revision)
     same = wanted.template == revisions.normal(owner["spec"]["template"])
-    data = _answer(subject, changed=not same, no_op=same, revision=wanted.number, revision_name=wanted.holder["metadata"]["name"])
+    data = _answer(
+        subject,
+        changed=not same,
+        no_op=same,
+        revision=wanted.number,
+        revision_name=wanted.holder["metadata"]["name"],
+    )
     if same:
-        return Outcome({**data, "message": f"the current template is that of revision {wanted.number} already"})
+        return Outcome(
+            {**data, "message": f"the current template is that of revision {wanted.number} already"}
+        )
     if subject.kind.plural == "deployments":
         item = subject.patch(_template_patch(owner, wanted), patch="json", dry_run=options.dry_run)
     else:
@@ -153,7 +176,10 @@ def rollback(subject: Subject, options: Options) -> Outcome:
 
 def _template_patch(owner: Object, wanted: revisions.Revision) -> list[Object]:
     """kubectl's patch: the template, and the annotations that belong to the revision."""
-    mine, theirs = owner["metadata"].get("annotations") or {}, wanted.holder["metadata"].get("annotations") or {}
+    mine, theirs = (
+        owner["metadata"].get("annotations") or {},
+        wanted.holder["metadata"].get("annotations") or {},
+    )
     annotations = {key: value for key, value in mine.items() if key in KEPT_ANNOTATIONS}
     annotations |= {key: value for key, value in theirs.items() if key not in KEPT_ANNOTATIONS}
     return [
@@ -198,7 +224,10 @@ def resume_deployment(subject: Subject, options: Options) -> Outcome:
     """Let it roll again; what was changed meanwhile is followed."""
     had = bool(subject.read()["spec"].get("paused"))
     item = subject.patch({"spec": {"paused": False}}, dry_run=options.dry_run)
-    return Outcome(_answer(subject, changed=had, paused=False), Tracking(item) if had and not options.dry_run else None)
+    return Outcome(
+        _answer(subject, changed=had, paused=False),
+        Tracking(item) if had and not options.dry_run else None,
+    )
 
 
 def _retried(act: Action) -> Action:
@@ -216,9 +245,15 @@ def _retried(act: Action) -> Action:
 def pause_stateful_set(subject: Subject, options: Options) -> Outcome:
     """No pod is updated while the partition is above every ordinal; the old partition is kept in an annotation."""
     item = subject.read()
-    strategy, annotations = item["spec"].get("updateStrategy") or {}, item["metadata"].get("annotations") or {}
+    strategy, annotations = (
+        item["spec"].get("updateStrategy") or {},
+        item["metadata"].get("annotations") or {},
+    )
     if strategy.get("type") == "OnDelete":
-        raise Invalid("StatefulSet: with update strategy OnDelete nothing rolls that could be paused", reason="ActionNotSupported")
+        raise Invalid(
+            "StatefulSet: with update strategy OnDelete nothing rolls that could be paused",
+            reason="ActionNotSupported",
+        )
     if PAUSED_PARTITION in annotations:
         return Outcome(_answer(subject, changed=False, paused=True))
     had = (strategy.get("rollingUpdate") or {}).get("partition") or 0
@@ -232,29 +267,44 @@ def resume_stateful_set(subject: Subject, options: Options) -> Outcome:
     kept = (item["metadata"].get("annotations") or {}).get(PAUSED_PARTITION)
     if kept is None:
         return Outcome(_answer(subject, changed=False, paused=False))
-    item = subject.patch(_partition(item, int(kept) if kept.isdigit() else 0, None), dry_run=options.dry_run)
-    return Outcome(_answer(subject, changed=True, paused=False), None if options.dry_run else Tracking(item))
+    item = subject.patch(
+        _partition(item, int(kept) if kept.isdigit() else 0, None), dry_run=options.dry_run
+    )
+    return Outcome(
+        _answer(subject, changed=True, paused=False), None if options.dry_run else Tracking(item)
+    )
 
 
 def _partition(item: Object, value: int, kept: str | None) -> Object:
     return {
-        "metadata": {"resourceVersion": item["metadata"]["resourceVersion"], "annotations": {PAUSED_PARTITION: kept}},
-        "spec": {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": value}}},
+        "metadata": {
+            "resourceVersion": item["metadata"]["resourceVersion"],
+            "annotations": {PAUSED_PARTITION: kept},
+        },
+        "spec": {
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": value}}
+        },
     }
 
 
 # --- jobs -----------------------------------------------------------------------------------------------------------
 def _new_name(base: str, middle: str, given: str) -> str:
     """The name asked for, or a fresh one that fits a label."""
-    name = given or f"{base[: 62 - len(middle) - 6].rstrip('-')}-{middle}-{secrets.token_hex(3)[:5]}"
+    name = (
+        given or f"{base[: 62 - len(middle) - 6].rstrip('-')}-{middle}-{secrets.token_hex(3)[:5]}"
+    )
     if not NAME.match(name):
-        raise Invalid("name must be a DNS label of at most 63 letters, digits and '-'", field="name")
+        raise Invalid(
+            "name must be a DNS label of at most 63 letters, digits and '-'", field="name"
+        )
     return name
 
 
 def _made(subject: Subject, job: Object, options: Options) -> Outcome:
     query = {"dryRun": "All"} if options.dry_run else {}
-    made = orjson.loads(subject.client.create(KINDS["jobs"], job, namespace=subject.namespace, **query))
+    made = orjson.loads(
+        subject.client.create(KINDS["jobs"], job, namespace=subject.namespace, **query)
+    )
     return Outcome(_answer(subject, changed=True, job=made["metadata"]["name"], object=made))
 
 
@@ -263,14 +313,22 @@ def trigger(subject: Subject, options: Options) -> Outcome:
     owner = subject.read()
     template = owner["spec"]["jobTemplate"]
     metadata = template.get("metadata") or {}
-    reference = {"apiVersion": owner["apiVersion"], "kind": "CronJob", "name": subject.name, "uid": owner["metadata"]["uid"]}
+    reference = {
+        "apiVersion": owner["apiVersion"],
+        "kind": "CronJob",
+        "name": subject.name,
+        "uid": owner["metadata"]["uid"],
+    }
     job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": _new_name(subject.name, "manual", options.name),
             "labels": metadata.get("labels") or {},
-            "annotations": {"cronjob.kubernetes.io/instantiate": "manual", **(metadata.get("annotations") or {})},
+            "annotations": {
+                "cronjob.kubernetes.io/instantiate": "manual",
+                **(metadata.get("annotations") or {}),
+            },
             "ownerReferences": [{**reference, "controller": True}],
         },
         "spec": template["spec"],
@@ -282,20 +340,35 @@ def rerun(subject: Subject, options: Options) -> Outcome:
     """A clone of the Job under a new name; the old one stays."""
     old = subject.read()
     if old["spec"].get("manualSelector"):
-        raise Rejected("a Job with manualSelector cannot be cloned: both would fight over the same pods", reason="ManualSelector")
+        raise Rejected(
+            "a Job with manualSelector cannot be cloned: both would fight over the same pods",
+            reason="ManualSelector",
+        )
     spec = deepcopy(old["spec"])
     for name in ("selector", "suspend", "manualSelector"):
         spec.pop(name, None)
     _strip_job_labels(spec["template"].get("metadata") or {})
-    metadata = {"labels": dict(old["metadata"].get("labels") or {}), "annotations": {RERUN_OF: subject.name}}
+    metadata = {
+        "labels": dict(old["metadata"].get("labels") or {}),
+        "annotations": {RERUN_OF: subject.name},
+    }
     _strip_job_labels(metadata)
-    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {**metadata, "name": _new_name(subject.name, "rerun", options.name)}}
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {**metadata, "name": _new_name(subject.name, "rerun", options.name)},
+    }
     return _made(subject, {**job, "spec": spec}, options)
 
 
 def _strip_job_labels(metadata: Mapping[str, Any]) -> None:
     labels = metadata.get("labels") or {}
-    for name in ("controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"):
+    for name in (
+        "controller-uid",
+        "job-name",
+        "batch.kubernetes.io/controller-uid",
+        "batch.kubernetes.io/job-name",
+    ):
         labels.pop(name, None)
 
 
@@ -304,7 +377,11 @@ VERBS = ("scale", "rollback", "restart", "pause", "resume", "suspend", "trigger"
 _NOT_A_CRONJOB = refused("only a CronJob can be triggered")
 _NOT_A_JOB = refused("only a Job can be run again")
 _NOT_SUSPENDED = refused("it cannot be suspended; only Jobs and CronJobs can")
-_COMMON: Mapping[str, Action] = {"suspend": _NOT_SUSPENDED, "trigger": _NOT_A_CRONJOB, "rerun": _NOT_A_JOB}
+_COMMON: Mapping[str, Action] = {
+    "suspend": _NOT_SUSPENDED,
+    "trigger": _NOT_A_CRONJOB,
+    "rerun": _NOT_A_JOB,
+}
 _SUSPEND, _UNSUSPEND = _switch("suspend", True), _switch("suspend", False)
 
 ACTIONS: Mapping[str, Mapping[str, Action]] = {

@@ -18,7 +18,18 @@ class ChunkInline(ReadOnly, TabularInline[RecordingChunk, Recording]):
 class RecordingAdmin(ReadOnly, ModelAdmin[Recording]):
     """Recorded terminals, newest first."""
 
-    list_display = ("id", "username", "cluster", "namespace", "pod", "container", "node", "size", "started_at", "finished_at")
+    list_display = (
+        "id",
+        "username",
+        "cluster",
+        "namespace",
+        "pod",
+        "container",
+        "node",
+        "size",
+        "started_at",
+        "finished_at",
+    )
     list_filter = ("cluster",)
     search_fields = ("username", "namespace", "pod", "node")
     list_select_related = ("cluster",)

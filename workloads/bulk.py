@@ -53,7 +53,11 @@ class Order:
 
 def check(kind: Kind, order: Order) -> None:
     """Invalid, naming what there is, when the kind cannot have the action done to many."""
-    known = {"delete", *(set(ACTIONS.get(kind.plural, {})) - NOT_IN_BULK), *(["restart"] if kind.plural == "pods" else [])}
+    known = {
+        "delete",
+        *(set(ACTIONS.get(kind.plural, {})) - NOT_IN_BULK),
+        *(["restart"] if kind.plural == "pods" else []),
+    }
     if order.action not in known:
         raise Invalid(f"action must be one of {', '.join(sorted(known))}", field="action")
     if order.action == "scale" and order.options.get("replicas") is None:
@@ -63,25 +67,46 @@ def check(kind: Kind, order: Order) -> None:
 def choose(cluster: Cluster, kind: Kind, choice: Choice) -> list[Object]:
     """The objects meant. Invalid when nothing narrows the choice and `all` was not said, or when they are too many."""
     if not (choice.label_selector or choice.field_selector or choice.names or choice.everything):
-        raise Invalid("give labelSelector, fieldSelector or names, or say all=true", field="labelSelector")
+        raise Invalid(
+            "give labelSelector, fieldSelector or names, or say all=true", field="labelSelector"
+        )
     selectors = {"labelSelector": choice.label_selector, "fieldSelector": choice.field_selector}
     found = []
-    for item in objects(registry.client(cluster), kind, choice.namespace if kind.namespaced else "", **selectors):
+    for item in objects(
+        registry.client(cluster), kind, choice.namespace if kind.namespaced else "", **selectors
+    ):
         if not choice.names or item["metadata"]["name"] in choice.names:
             found.append(item)
         if len(found) > MAX_OBJECTS:
-            raise Invalid(f"more than {MAX_OBJECTS} objects at once; narrow the selector", field="labelSelector")
+            raise Invalid(
+                f"more than {MAX_OBJECTS} objects at once; narrow the selector",
+                field="labelSelector",
+            )
     return found
 
 
 def fingerprint(items: list[Object]) -> str:
     """A digest of exactly these objects."""
-    return hashlib.sha256("".join(sorted(item["metadata"]["uid"] for item in items)).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(sorted(item["metadata"]["uid"] for item in items)).encode()
+    ).hexdigest()
 
 
-def create(cluster: Cluster, kind: Kind, order: Order, items: list[Object], *, namespace: str, requested_by: str) -> Operation:
+def create(
+    cluster: Cluster,
+    kind: Kind,
+    order: Order,
+    items: list[Object],
+    *,
+    namespace: str,
+    requested_by: str,
+) -> Operation:
     """A pending operation with a step for each object."""
-    parameters = {"action": order.action, "options": dict(order.options), "at": f"{timezone.now():%Y-%m-%dT%H:%M:%SZ}"}
+    parameters = {
+        "action": order.action,
+        "options": dict(order.options),
+        "at": f"{timezone.now():%Y-%m-%dT%H:%M:%SZ}",
+    }
     with transaction.atomic():
         target = Target(cluster, kind.plural, namespace)
         row = operations.create("bulk", target, requested_by=requested_by, parameters=parameters)
@@ -114,7 +139,9 @@ def run(operation: Operation) -> Again | Result:
 
 def _do(operation: Operation, step: OperationStep) -> None:
     assert operation.cluster is not None  # noqa: S101  # made with one
-    subject = Subject(operation.cluster, KINDS[operation.resource], step.data["namespace"], step.data["name"])
+    subject = Subject(
+        operation.cluster, KINDS[operation.resource], step.data["namespace"], step.data["name"]
+    )
     action: str = operation.parameters["action"]
     known: Callable[[Subject, Operation, OperationStep], str] = _act
     if action == "delete":
@@ -129,7 +156,9 @@ def _delete(subject: Subject, operation: Operation, step: OperationStep) -> str:
     options = recreation.delete_options(step.key, grace=given.get("grace_period"))
     options["propagationPolicy"] = given.get("propagation") or "Background"
     try:
-        subject.client.delete(subject.kind, subject.name, namespace=subject.namespace or None, options=options)
+        subject.client.delete(
+            subject.kind, subject.name, namespace=subject.namespace or None, options=options
+        )
     except NotFound:
         return "gone already"
     except Conflict:
@@ -144,7 +173,9 @@ def _restart_pod(subject: Subject, operation: Operation, step: OperationStep) ->
         return "gone already"
     if pod["metadata"]["uid"] != step.key or pod["metadata"].get("deletionTimestamp"):
         return "restarted already"
-    recreation.restart(subject, recreation.Wish(grace=operation.parameters["options"].get("grace_period")))
+    recreation.restart(
+        subject, recreation.Wish(grace=operation.parameters["options"].get("grace_period"))
+    )
     return "deleted, its controller makes another"
 
 
@@ -152,7 +183,11 @@ def _act(subject: Subject, operation: Operation, step: OperationStep) -> str:
     if subject.read()["metadata"]["uid"] != step.key:
         raise Conflict("it was deleted, and another of its name was made", reason="Replaced")
     given, action = operation.parameters["options"], operation.parameters["action"]
-    name = f"{subject.name[:40].rstrip('-')}-op{operation.pk}" if action in {"trigger", "rerun", "restart"} else ""
+    name = (
+        f"{subject.name[:40].rstrip('-')}-op{operation.pk}"
+        if action in {"trigger", "rerun", "restart"}
+        else ""
+    )
     options = Options(replicas=given.get("replicas"), name=name, at=operation.parameters["at"])
     try:
         outcome = actions.run(subject, action, options)
@@ -160,14 +195,18 @@ def _act(subject: Subject, operation: Operation, step: OperationStep) -> str:
         if name and error.details.get("reason") == "AlreadyExists":
             return "done already"
         raise
-    return "; ".join(["done" if outcome.data["changed"] else "nothing to change", *outcome.warnings])
+    return "; ".join(
+        ["done" if outcome.data["changed"] else "nothing to change", *outcome.warnings]
+    )
 
 
 def _later(operation: Operation, step: OperationStep, error: ClusterUnavailable) -> Again:
     """Try the same step again, until the cluster was away for too long."""
     since = step.data.get("away_since") or timezone.now().isoformat()
     operations.move(step, "running", error.message, away_since=since)
-    if timezone.now() - datetime.fromisoformat(since) > timedelta(seconds=settings.ROLLOUT_DEADLINE_SECONDS):
+    if timezone.now() - datetime.fromisoformat(since) > timedelta(
+        seconds=settings.ROLLOUT_DEADLINE_SECONDS
+    ):
         raise error
     return Again(settings.DRAIN_RETRY_SECONDS)
 
@@ -176,5 +215,7 @@ def _end(operation: Operation) -> Result:
     steps = operations.steps(operation)
     failed = [f"{step.name}: {step.message}" for step in steps if step.state == "failed"]
     if failed:
-        raise Rejected(f"{len(failed)} of {len(steps)} failed. {'; '.join(failed)}"[:4000], reason="SomeFailed")
+        raise Rejected(
+            f"{len(failed)} of {len(steps)} failed. {'; '.join(failed)}"[:4000], reason="SomeFailed"
+        )
     return {"action": operation.parameters["action"], "objects": len(steps)}

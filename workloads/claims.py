@@ -46,7 +46,9 @@ def _remove_unused(client: ClusterClient, namespace: str, doomed: Iterable[Objec
         name = item["metadata"]["name"]
         if users := _users(item, sets):
             listed = " ".join(f"{namespace}/{user}" for user in users)
-            raise Rejected(f"pvc {namespace}/{name} can not be deleted, it is still used by statefulsets [{listed}]")
+            raise Rejected(
+                f"pvc {namespace}/{name} can not be deleted, it is still used by statefulsets [{listed}]"
+            )
         names.append(name)
     for name in names:
         try:
@@ -60,4 +62,8 @@ def _users(item: Object, sets: Iterable[Object]) -> list[str]:
     labels = item["metadata"].get("labels") or {}
     if not labels:
         return []
-    return [each["metadata"]["name"] for each in sets if labels.items() <= (each["metadata"].get("labels") or {}).items()]
+    return [
+        each["metadata"]["name"]
+        for each in sets
+        if labels.items() <= (each["metadata"].get("labels") or {}).items()
+    ]

@@ -20,7 +20,15 @@ from clusters.documents import Object
 from clusters.kinds import KINDS
 from clusters.models import Operation, OperationStep
 from clusters.operations import Again, Result, Step, Target
-from kubegale.errors import ClusterUnavailable, Conflict, DomainError, Forbidden, NotFound, Rejected, TooManyRequests
+from kubegale.errors import (
+    ClusterUnavailable,
+    Conflict,
+    DomainError,
+    Forbidden,
+    NotFound,
+    Rejected,
+    TooManyRequests,
+)
 from workloads import nodes
 from workloads.evictions import Flags, Judgement, Verdict, judge
 from workloads.lookup import Subject
@@ -37,13 +45,20 @@ def preview(subject: Subject, flags: Flags) -> Result:
     nodes.schedule(subject, schedulable=False, dry_run=True)
     judged = _judgements(subject, flags)
     refused = any(one.verdict is Verdict.REFUSE for one in judged)
-    listed = [{"name": pod_name(one.pod), "action": str(one.verdict), "message": one.message} for one in judged]
+    listed = [
+        {"name": pod_name(one.pod), "action": str(one.verdict), "message": one.message}
+        for one in judged
+    ]
     return {"status": "dry_run", "would_fail": refused, "pods": listed, "warnings": warnings(flags)}
 
 
 def warnings(flags: Flags) -> list[str]:
     """What the flags override, in words."""
-    return ["PodDisruptionBudgets are not respected: pods are deleted, not evicted"] if flags.disable_eviction else []
+    return (
+        ["PodDisruptionBudgets are not respected: pods are deleted, not evicted"]
+        if flags.disable_eviction
+        else []
+    )
 
 
 def request(subject: Subject, flags: Flags, *, requested_by: str) -> tuple[Operation, bool]:
@@ -57,7 +72,9 @@ def request(subject: Subject, flags: Flags, *, requested_by: str) -> tuple[Opera
     exclusive = f"drain/{subject.cluster.pk}/{uid}"
     nodes.schedule(subject, schedulable=False)
     try:
-        return operations.create("drain", target, requested_by=requested_by, parameters=parameters, exclusive=exclusive), True
+        return operations.create(
+            "drain", target, requested_by=requested_by, parameters=parameters, exclusive=exclusive
+        ), True
     except Conflict as error:
         running = operations.find(error.details["operation_id"])
         if running.parameters["flags"] != asdict(flags):
@@ -101,8 +118,13 @@ def _plan(operation: Operation, subject: Subject, flags: Flags) -> None:
     refused = any(one.verdict is Verdict.REFUSE for one in judged)
     operations.plan(operation, [_step(one, held=refused) for one in judged])
     if refused:
-        sentences = [f"{pod_name(one.pod)}: {one.message}" for one in judged if one.verdict is Verdict.REFUSE]
-        raise Rejected(f"nothing was evicted; the node stays cordoned. {'; '.join(sentences)}"[:4000], reason="DrainRefused")
+        sentences = [
+            f"{pod_name(one.pod)}: {one.message}" for one in judged if one.verdict is Verdict.REFUSE
+        ]
+        raise Rejected(
+            f"nothing was evicted; the node stays cordoned. {'; '.join(sentences)}"[:4000],
+            reason="DrainRefused",
+        )
     operations.remember(operation, planned=True)
 
 
@@ -119,7 +141,13 @@ def _step(judgement: Judgement, *, held: bool) -> Step:
     state, message = STATES[judgement.verdict], judgement.message
     if held and judgement.verdict is Verdict.EVICT:
         state, message = "skipped", "not evicted: another pod forbids the drain"
-    return Step(metadata["uid"], pod_name(judgement.pod), state, message, {"namespace": metadata["namespace"], "name": metadata["name"]})
+    return Step(
+        metadata["uid"],
+        pod_name(judgement.pod),
+        state,
+        message,
+        {"namespace": metadata["namespace"], "name": metadata["name"]},
+    )
 
 
 def _turn(operation: Operation, subject: Subject, flags: Flags) -> None:
@@ -147,7 +175,9 @@ def _wait_for(step: OperationStep, metadata: Mapping[str, Any], flags: Flags) ->
 def _is_due(step: OperationStep) -> bool:
     """Not while a request may still be under way whose outcome was lost with its worker or its connection."""
     retry_at, asked_at = step.data.get("retry_at"), step.data.get("asked_at")
-    if asked_at and timezone.now() - datetime.fromisoformat(asked_at) < timedelta(seconds=settings.DRAIN_UNKNOWN_SECONDS):
+    if asked_at and timezone.now() - datetime.fromisoformat(asked_at) < timedelta(
+        seconds=settings.DRAIN_UNKNOWN_SECONDS
+    ):
         return False
     return not retry_at or datetime.fromisoformat(retry_at) <= timezone.now()
 
@@ -177,8 +207,19 @@ def _evict(subject: Subject, step: OperationStep, flags: Flags) -> None:
     except DomainError as error:
         operations.move(step, "failed", error.message)
     else:
-        told = "deleted without regard to PodDisruptionBudgets" if flags.disable_eviction else "evicted"
-        operations.move(step, "running", f"{told}, waiting for it to end", evicted=True, asked_at=None, retry_at=None)
+        told = (
+            "deleted without regard to PodDisruptionBudgets"
+            if flags.disable_eviction
+            else "evicted"
+        )
+        operations.move(
+            step,
+            "running",
+            f"{told}, waiting for it to end",
+            evicted=True,
+            asked_at=None,
+            retry_at=None,
+        )
 
 
 def _ask(subject: Subject, step: OperationStep, flags: Flags) -> None:
@@ -191,15 +232,29 @@ def _ask(subject: Subject, step: OperationStep, flags: Flags) -> None:
         "apiVersion": "policy/v1",
         "kind": "Eviction",
         "metadata": {"name": name, "namespace": namespace},
-        "deleteOptions": {key: value for key, value in options.items() if key not in {"kind", "apiVersion"}},
+        "deleteOptions": {
+            key: value for key, value in options.items() if key not in {"kind", "apiVersion"}
+        },
     }
-    subject.client.request("POST", PODS.path(namespace=namespace, name=name, subresource="eviction"), body=body)
+    subject.client.request(
+        "POST", PODS.path(namespace=namespace, name=name, subresource="eviction"), body=body
+    )
 
 
 def _later(step: OperationStep, message: str, reason: str, seconds: float = 0.0) -> None:
-    retry_at = timezone.now() + timedelta(seconds=max(min(seconds, 60.0), settings.DRAIN_RETRY_SECONDS))
+    retry_at = timezone.now() + timedelta(
+        seconds=max(min(seconds, 60.0), settings.DRAIN_RETRY_SECONDS)
+    )
     tries = step.data.get("tries", 0) + 1
-    operations.move(step, "pending", message, asked_at=None, retry_at=retry_at.isoformat(), tries=tries, reason=reason)
+    operations.move(
+        step,
+        "pending",
+        message,
+        asked_at=None,
+        retry_at=retry_at.isoformat(),
+        tries=tries,
+        reason=reason,
+    )
 
 
 def _conflicting(subject: Subject, step: OperationStep, error: Conflict) -> None:
@@ -210,7 +265,9 @@ def _conflicting(subject: Subject, step: OperationStep, error: Conflict) -> None
     except NotFound:
         replaced = True
     if replaced:
-        operations.move(step, "succeeded", "it is gone; another pod of its name was made and left alone")
+        operations.move(
+            step, "succeeded", "it is gone; another pod of its name was made and left alone"
+        )
     else:
         _later(step, error.message, "Conflict")
 
@@ -233,13 +290,25 @@ def _check_time(operation: Operation, flags: Flags, unavailable: ClusterUnavaila
     text = f"not drained within {flags.timeout} s; the node stays cordoned. "
     if unavailable is not None:
         raise ClusterUnavailable(text + unavailable.message, reason="cluster_unavailable")
-    raise Rejected((text + "; ".join(f"{step.name}: {step.message}" for step in held))[:4000], reason="timeout")
+    raise Rejected(
+        (text + "; ".join(f"{step.name}: {step.message}" for step in held))[:4000], reason="timeout"
+    )
 
 
 def _end(operation: Operation, flags: Flags) -> Result:
     steps = operations.steps(operation)
     if failed := [step for step in steps if step.state == "failed"]:
         sentences = "; ".join(f"{step.name}: {step.message}" for step in failed)
-        raise Rejected(f"some pods were not evicted; the node stays cordoned. {sentences}"[:4000], reason="EvictionFailed")
-    counts = {state: sum(step.state == state for step in steps) for state in ("succeeded", "skipped")}
-    return {"node": operation.name, "evicted": counts["succeeded"], "skipped": counts["skipped"], "warnings": warnings(flags)}
+        raise Rejected(
+            f"some pods were not evicted; the node stays cordoned. {sentences}"[:4000],
+            reason="EvictionFailed",
+        )
+    counts = {
+        state: sum(step.state == state for step in steps) for state in ("succeeded", "skipped")
+    }
+    return {
+        "node": operation.name,
+        "evicted": counts["succeeded"],
+        "skipped": counts["skipped"],
+        "warnings": warnings(flags),
+    }

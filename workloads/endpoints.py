@@ -23,7 +23,9 @@ class Endpoints:
     service: Object | None
 
 
-def objects(client: ClusterClient, kind: Kind, namespace: str, **selectors: str) -> Iterator[Object]:
+def objects(
+    client: ClusterClient, kind: Kind, namespace: str, **selectors: str
+) -> Iterator[Object]:
     """Every object of a kind in a namespace, read in chunks."""
     query: dict[str, object] = dict(selectors)
     while True:
@@ -56,7 +58,11 @@ def _selecting(client: ClusterClient, namespace: str, pods: list[Object]) -> Obj
     if not labels:
         return None
     services = objects(client, KINDS["services"], namespace)
-    fitting = [service for service in services if _selects((service.get("spec") or {}).get("selector") or {}, labels)]
+    fitting = [
+        service
+        for service in services
+        if _selects((service.get("spec") or {}).get("selector") or {}, labels)
+    ]
     return min(fitting, key=lambda service: str(service["metadata"]["name"]), default=None)
 
 
@@ -77,12 +83,20 @@ def selector_text(selector: Mapping[str, object]) -> str:
     """A LabelSelector (matchLabels and matchExpressions) in the syntax of the labelSelector parameter."""
     labels, expressions = selector.get("matchLabels") or {}, selector.get("matchExpressions") or []
     parts = [f"{key}={value}" for key, value in labels.items()] if isinstance(labels, dict) else []
-    parts += [_requirement(expression) for expression in expressions] if isinstance(expressions, list) else []
+    parts += (
+        [_requirement(expression) for expression in expressions]
+        if isinstance(expressions, list)
+        else []
+    )
     return ",".join(parts)
 
 
 def _requirement(expression: Mapping[str, object]) -> str:
-    key, operator, values = expression.get("key"), expression.get("operator"), expression.get("values")
+    key, operator, values = (
+        expression.get("key"),
+        expression.get("operator"),
+        expression.get("values"),
+    )
     listed = ",".join(str(value) for value in values) if isinstance(values, list) else ""
     match operator:
         case "Exists":
@@ -97,6 +111,10 @@ def _requirement(expression: Mapping[str, object]) -> str:
 def set_replicas(cluster: Cluster, namespace: str, name: str, replicas: int) -> int | None:
     """Patch a Deployment's number of replicas; what the API server then has, None when its answer has none."""
     body = orjson.dumps({"spec": {"replicas": replicas}})
-    made = orjson.loads(registry.client(cluster).patch(KINDS["deployments"], name, body, patch="merge", namespace=namespace))
+    made = orjson.loads(
+        registry.client(cluster).patch(
+            KINDS["deployments"], name, body, patch="merge", namespace=namespace
+        )
+    )
     found = (made.get("spec") or {}).get("replicas")
     return found if isinstance(found, int) else None

@@ -59,7 +59,11 @@ def _finished(pod: Object) -> bool:
 
 def _already_deleted(client: ClusterClient, pod: Object, flags: Flags) -> tuple[Verdict, str]:
     stamp, limit = pod["metadata"].get("deletionTimestamp"), flags.skip_wait_for_delete_timeout
-    if limit > 0 and stamp and (timezone.now() - datetime.fromisoformat(stamp)).total_seconds() > limit:
+    if (
+        limit > 0
+        and stamp
+        and (timezone.now() - datetime.fromisoformat(stamp)).total_seconds() > limit
+    ):
         return Verdict.SKIP, f"it has been terminating for more than {limit} s"
     return OKAY
 
@@ -71,7 +75,10 @@ def _daemon_set(client: ClusterClient, pod: Object, flags: Flags) -> tuple[Verdi
     if not _exists(client, pod, owner):
         if flags.force:
             return Verdict.EVICT, f"its DaemonSet {owner['name']} does not exist any more"
-        return Verdict.REFUSE, f"its DaemonSet {owner['name']} does not exist any more (force deletes it)"
+        return (
+            Verdict.REFUSE,
+            f"its DaemonSet {owner['name']} does not exist any more (force deletes it)",
+        )
     if flags.ignore_daemonsets:
         return Verdict.SKIP, "it belongs to a DaemonSet"
     return Verdict.REFUSE, "it belongs to a DaemonSet (ignore_daemonsets leaves it alone)"
@@ -108,7 +115,13 @@ def _unreplicated(client: ClusterClient, pod: Object, flags: Flags) -> tuple[Ver
     return Verdict.REFUSE, "no controller would make it again (force deletes it)"
 
 
-FILTERS: tuple[Filter, ...] = (_already_deleted, _daemon_set, _mirror, _local_storage, _unreplicated)
+FILTERS: tuple[Filter, ...] = (
+    _already_deleted,
+    _daemon_set,
+    _mirror,
+    _local_storage,
+    _unreplicated,
+)
 
 
 def judge(client: ClusterClient, pod: Object, flags: Flags) -> Judgement:

@@ -34,19 +34,38 @@ class Subject:
 
     def read(self, *, subresource: str | None = None) -> Object:
         """The object as it is now; NamespaceNotFound when it is the namespace that is missing."""
-        path = self.kind.path(namespace=self.namespace or None, name=self.name, subresource=subresource)
-        raw = explaining(self.client, self.kind, self.namespace, lambda: self.client.request("GET", path))
+        path = self.kind.path(
+            namespace=self.namespace or None, name=self.name, subresource=subresource
+        )
+        raw = explaining(
+            self.client, self.kind, self.namespace, lambda: self.client.request("GET", path)
+        )
         self.seen.setdefault("before", raw)
         return _object(raw)
 
-    def patch(self, body: object, *, patch: str = "merge", subresource: str | None = None, dry_run: bool = False) -> Object:
+    def patch(
+        self,
+        body: object,
+        *,
+        patch: str = "merge",
+        subresource: str | None = None,
+        dry_run: bool = False,
+    ) -> Object:
         """The object after a merge, strategic or json patch."""
         space, query = self.namespace or None, {"dryRun": "All" if dry_run else ""}
         raw = explaining(
             self.client,
             self.kind,
             self.namespace,
-            lambda: self.client.patch(self.kind, self.name, body, patch=patch, namespace=space, subresource=subresource, query=query),
+            lambda: self.client.patch(
+                self.kind,
+                self.name,
+                body,
+                patch=patch,
+                namespace=space,
+                subresource=subresource,
+                query=query,
+            ),
         )
         if not dry_run:
             self.seen["after"] = raw

@@ -75,7 +75,11 @@ class Holdings:
 
     def census(self, plural: str) -> Census:
         """Phases and nodes of a kind's objects."""
-        kept = None if self._live else import_string(settings.SNAPSHOT_CENSUS)(self.cluster, KINDS[plural])
+        kept = (
+            None
+            if self._live
+            else import_string(settings.SNAPSHOT_CENSUS)(self.cluster, KINDS[plural])
+        )
         if kept is None:
             return _live_census(registry.client(self.cluster), plural)
         counted, age = kept
@@ -89,7 +93,11 @@ class Holdings:
 
     def count(self, plural: str) -> int:
         """How many there are of a kind."""
-        kept = None if self._live else import_string(settings.SNAPSHOT_CENSUS)(self.cluster, KINDS[plural])
+        kept = (
+            None
+            if self._live
+            else import_string(settings.SNAPSHOT_CENSUS)(self.cluster, KINDS[plural])
+        )
         if kept is None:
             return count(registry.client(self.cluster), plural, "")
         self._used(kept[1])
@@ -97,7 +105,9 @@ class Holdings:
 
     def nodes(self) -> list[Object]:
         """Every node."""
-        listing = services.list_objects(self.cluster, KINDS["nodes"], services.Query(size=100_000), live=self._live)
+        listing = services.list_objects(
+            self.cluster, KINDS["nodes"], services.Query(size=100_000), live=self._live
+        )
         if listing.age is not None:
             self._used(listing.age)
         return [orjson.loads(item) for item in listing.items]
@@ -130,7 +140,11 @@ def _share(used: float | None, total: float | None) -> float | None:
 
 
 def _cpu(used: float | None, total: float) -> Object:
-    return {"total_cores": total, "used_cores": _rounded(used), "usage_percentage": _share(used, total)}
+    return {
+        "total_cores": total,
+        "used_cores": _rounded(used),
+        "usage_percentage": _share(used, total),
+    }
 
 
 def _rounded(value: float | None) -> float | None:
@@ -158,14 +172,23 @@ def _total(values: Iterable[float | None]) -> float | None:
 def is_ready(node: Object) -> bool:
     """Whether the node's Ready condition is True."""
     conditions = (node.get("status") or {}).get("conditions") or []
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+    return any(
+        condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions
+    )
 
 
 def of_cluster(cluster: Cluster, holdings: Holdings) -> Object:
     """{"source", "metrics":{cpu, memory, storage, nodes, pods, services, ingresses, pvs, pvcs}}."""
     nodes, measured = holdings.nodes(), usage.nodes(cluster)
-    uses, ready = [measured.uses.get(node["metadata"]["name"], UNMEASURED) for node in nodes], sum(map(is_ready, nodes))
-    storage = _total(use.more.get("storage_total") for use in uses) or _capacity(nodes, "ephemeral-storage") or None
+    uses, ready = (
+        [measured.uses.get(node["metadata"]["name"], UNMEASURED) for node in nodes],
+        sum(map(is_ready, nodes)),
+    )
+    storage = (
+        _total(use.more.get("storage_total") for use in uses)
+        or _capacity(nodes, "ephemeral-storage")
+        or None
+    )
     metrics = {
         "cluster_id": cluster.pk,
         "timestamp": now(),
@@ -176,7 +199,9 @@ def of_cluster(cluster: Cluster, holdings: Holdings) -> Object:
         "pods": holdings.census("pods").shown("Running", "Pending", "Failed", "Succeeded"),
         "services": {"total": holdings.count("services")},
         "ingresses": {"total": holdings.count("ingresses")},
-        "pvs": holdings.census("persistentvolumes").shown("Available", "Bound", "Released", "Failed"),
+        "pvs": holdings.census("persistentvolumes").shown(
+            "Available", "Bound", "Released", "Failed"
+        ),
         "pvcs": holdings.census("persistentvolumeclaims").shown("Pending", "Bound", "Lost"),
     }
     return {"source": measured.source, "metrics": metrics}
@@ -185,7 +210,11 @@ def of_cluster(cluster: Cluster, holdings: Holdings) -> Object:
 def of_nodes(cluster: Cluster, holdings: Holdings, name: str = "") -> Object:
     """{"source", "metrics":[one for each node, or for the named one]}."""
     measured, found, pods = usage.nodes(cluster), holdings.nodes(), holdings.census("pods")
-    shown = [_node(cluster, node, measured, pods) for node in found if not name or node["metadata"]["name"] == name]
+    shown = [
+        _node(cluster, node, measured, pods)
+        for node in found
+        if not name or node["metadata"]["name"] == name
+    ]
     return {"source": measured.source, "metrics": shown}
 
 
@@ -200,18 +229,30 @@ def _node(cluster: Cluster, node: Object, measured: Measured, pods: Census) -> O
         "cpu": _cpu(use.cpu, _capacity([node], "cpu")),
         "memory": _bytes(use.memory, _capacity([node], "memory")),
         "storage": _bytes(more.get("storage"), storage),
-        "network": {key: more.get(key) for key in ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")},
+        "network": {
+            key: more.get(key) for key in ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")
+        },
         "pods": {"total": pods.on_nodes[name], "running": pods.running_on_nodes[name]},
         "conditions": node["status"].get("conditions") or [],
     }
 
 
-def of_pods(cluster: Cluster, *, namespace: str = "", name: str = "", namespaces: frozenset[str] | None = None) -> Object:
+def of_pods(
+    cluster: Cluster,
+    *,
+    namespace: str = "",
+    name: str = "",
+    namespaces: frozenset[str] | None = None,
+) -> Object:
     """{"source", "metrics":[one for each pod that may be seen]}."""
     client, measured = registry.client(cluster), usage.pods(cluster, namespace=namespace)
     field = f"metadata.name={name}" if name else ""
     found = objects(client, KINDS["pods"], namespace, fieldSelector=field)
-    shown = [_pod(cluster, pod, measured) for pod in found if namespaces is None or pod["metadata"]["namespace"] in namespaces]
+    shown = [
+        _pod(cluster, pod, measured)
+        for pod in found
+        if namespaces is None or pod["metadata"]["namespace"] in namespaces
+    ]
     return {"source": measured.source, "metrics": shown}
 
 
@@ -225,7 +266,10 @@ def _pod(cluster: Cluster, pod: Object, measured: Measured) -> Object:
         "timestamp": use.at or now(),
         **_resources(use, containers),
         "network": None,
-        "containers": [{"name": one["name"], **_resources(use.containers.get(one["name"], UNMEASURED), [one])} for one in containers],
+        "containers": [
+            {"name": one["name"], **_resources(use.containers.get(one["name"], UNMEASURED), [one])}
+            for one in containers
+        ],
     }
 
 
@@ -233,7 +277,11 @@ def _resources(use: Use, containers: list[Object]) -> Object:
     """cpu and memory: used, limit and request; a limit counts only when every container has one."""
     cpu_limit, cpu_request = _set(containers, "limits", "cpu"), _set(containers, "requests", "cpu")
     limit, request = _set(containers, "limits", "memory"), _set(containers, "requests", "memory")
-    cpu: dict[str, Any] = {"used_cores": _rounded(use.cpu), "limit_cores": cpu_limit, "request_cores": cpu_request}
+    cpu: dict[str, Any] = {
+        "used_cores": _rounded(use.cpu),
+        "limit_cores": cpu_limit,
+        "request_cores": cpu_request,
+    }
     memory: dict[str, Any] = {
         "used_bytes": None if use.memory is None else round(use.memory),
         "limit_bytes": None if limit is None else round(limit),
@@ -246,7 +294,10 @@ def _resources(use: Use, containers: list[Object]) -> Object:
 
 
 def _set(containers: list[Object], side: str, resource: str) -> float | None:
-    given = [((container.get("resources") or {}).get(side) or {}).get(resource) for container in containers]
+    given = [
+        ((container.get("resources") or {}).get(side) or {}).get(resource)
+        for container in containers
+    ]
     known = [number(value) for value in given if value is not None]
     complete = known and (side == "requests" or len(known) == len(given))
     return sum(known) if complete else None

@@ -26,7 +26,9 @@ class Recording(models.Model):
     """One recorded terminal; its output is in chunks, in the order of asciicast v2."""
 
     session = models.CharField(max_length=32, unique=True)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
     username = models.CharField(max_length=150)
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="+")
     namespace = models.CharField(max_length=253, blank=True, default="")
@@ -55,7 +57,9 @@ class RecordingChunk(models.Model):
     events = models.TextField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["recording", "number"], name="recording_chunk_unique")]
+        constraints = [
+            models.UniqueConstraint(fields=["recording", "number"], name="recording_chunk_unique")
+        ]
 
     def __str__(self) -> str:
         return f"{self.recording_id}#{self.number}"

@@ -31,7 +31,9 @@ def _agree(given: object, wanted: str, what: str) -> None:
         raise Invalid(f"{what} {str(given)[:100]!r} of the content is not {wanted!r}", field=what)
 
 
-def complete(body: Object, kind: Kind, *, namespace: str | None = None, name: str | None = None) -> Object:
+def complete(
+    body: Object, kind: Kind, *, namespace: str | None = None, name: str | None = None
+) -> Object:
     """The manifest with kind, apiVersion, name and namespace filled in; Invalid where they contradict the request."""
     metadata = _metadata(body)
     if kind.name:

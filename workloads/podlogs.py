@@ -45,15 +45,24 @@ class LogOptions:
 def read_log(cluster: Cluster, namespace: str, pod: str, options: LogOptions) -> bytes:
     """The log's bytes, at most LOG_LIMIT_BYTES of them."""
     path = KINDS["pods"].path(namespace=namespace, name=pod, subresource="log")
-    query = {**options.query(), "limitBytes": min(options.limit_bytes or settings.LOG_LIMIT_BYTES, settings.LOG_LIMIT_BYTES)}
+    query = {
+        **options.query(),
+        "limitBytes": min(
+            options.limit_bytes or settings.LOG_LIMIT_BYTES, settings.LOG_LIMIT_BYTES
+        ),
+    }
     return registry.client(cluster).request("GET", path, query=query, accept="*/*")
 
 
-def _open(cluster: Cluster, namespace: str, pod: str, options: LogOptions, *, follow: bool = False) -> Any:
+def _open(
+    cluster: Cluster, namespace: str, pod: str, options: LogOptions, *, follow: bool = False
+) -> Any:
     path = KINDS["pods"].path(namespace=namespace, name=pod, subresource="log")
     patience = settings.LOG_FOLLOW_SECONDS if follow else None
     query = options.query(follow=follow)
-    response = registry.client(cluster).open("GET", path, query=query, accept="*/*", read_timeout=patience)
+    response = registry.client(cluster).open(
+        "GET", path, query=query, accept="*/*", read_timeout=patience
+    )
     if response.status >= 400:
         refusal = status_error(response.status, response.read())
         response.release_conn()
@@ -70,7 +79,9 @@ def _parts(response: Any) -> Iterator[bytes]:
         response.close()
 
 
-def open_log(cluster: Cluster, namespace: str, pod: str, options: LogOptions, *, follow: bool = False) -> Iterator[bytes]:
+def open_log(
+    cluster: Cluster, namespace: str, pod: str, options: LogOptions, *, follow: bool = False
+) -> Iterator[bytes]:
     """The log's bytes as they come; refused before the first byte or not at all. Following ends with the container or the reader."""
     return _parts(_open(cluster, namespace, pod, options, follow=follow))
 
@@ -84,7 +95,9 @@ class FollowedLog:
     _count = 0
     _lock = Lock()
 
-    def __init__(self, cluster: Cluster, namespace: str, pod: str, options: LogOptions, *, pause: float) -> None:
+    def __init__(
+        self, cluster: Cluster, namespace: str, pod: str, options: LogOptions, *, pause: float
+    ) -> None:
         self._closed, self._parts, self._pause = Event(), Queue[bytes](maxsize=64), pause
         self._take_place()
         try:
@@ -98,7 +111,10 @@ class FollowedLog:
     def _take_place(cls) -> None:
         with cls._lock:
             if cls._count >= settings.LOG_FOLLOWERS:
-                raise TooManyRequests("too many logs are followed here; use the socket, or try again later", retry_after=10)
+                raise TooManyRequests(
+                    "too many logs are followed here; use the socket, or try again later",
+                    retry_after=10,
+                )
             cls._count += 1
 
     @classmethod

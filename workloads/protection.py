@@ -15,12 +15,16 @@ from workloads.lookup import Subject
 
 SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", "default"})
 ANNOTATION = "kubegale.io/protected"
-NEEDS_NAME = frozenset({"namespaces", "nodes", "persistentvolumes", "persistentvolumeclaims", "clusterrolebindings"})
+NEEDS_NAME = frozenset(
+    {"namespaces", "nodes", "persistentvolumes", "persistentvolumeclaims", "clusterrolebindings"}
+)
 
 
 def why(subject: Subject, item: Object | None) -> str:
     """Why the object is protected, or nothing."""
-    if reason := of_place(subject.cluster, subject.name if subject.kind.plural == "namespaces" else subject.namespace):
+    if reason := of_place(
+        subject.cluster, subject.name if subject.kind.plural == "namespaces" else subject.namespace
+    ):
         return reason
     annotations = ((item or {}).get("metadata") or {}).get("annotations") or {}
     return f"is annotated {ANNOTATION}" if annotations.get(ANNOTATION) == "true" else ""
@@ -62,7 +66,10 @@ def _counts(subject: Subject, item: Object) -> Iterator[tuple[str, Any]]:
 
 def _mounting(subject: Subject) -> Iterable[Object]:
     for pod in objects(subject.client, KINDS["pods"], subject.namespace):
-        claims = ((volume.get("persistentVolumeClaim") or {}).get("claimName") for volume in pod["spec"].get("volumes") or [])
+        claims = (
+            (volume.get("persistentVolumeClaim") or {}).get("claimName")
+            for volume in pod["spec"].get("volumes") or []
+        )
         if subject.name in claims:
             yield pod
 

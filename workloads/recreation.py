@@ -20,7 +20,13 @@ PODS = KINDS["pods"]
 MIRROR = "kubernetes.io/config.mirror"
 MADE_BY = "kubegale.io/recreated-by-operation"
 TOKEN_VOLUME = "kube-api-access-"  # noqa: S105  # the prefix of a volume's name
-GIVEN_BY_THE_CLUSTER = ("nodeName", "ephemeralContainers", "priority", "preemptionPolicy", "serviceAccount")
+GIVEN_BY_THE_CLUSTER = (
+    "nodeName",
+    "ephemeralContainers",
+    "priority",
+    "preemptionPolicy",
+    "serviceAccount",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +50,23 @@ def restart(subject: Subject, wish: Wish) -> tuple[Result, Object | None]:
     """(the answer, the manifest to make the pod again from when nothing else does). Invalid for what must not be restarted."""
     pod = subject.read()
     uid, owner = pod["metadata"]["uid"], controller_of(pod)
-    data: Result = {"name": subject.name, "namespace": subject.namespace, "uid": uid, "action": "deleted", "dry_run": wish.dry_run}
+    data: Result = {
+        "name": subject.name,
+        "namespace": subject.namespace,
+        "uid": uid,
+        "action": "deleted",
+        "dry_run": wish.dry_run,
+    }
     if MIRROR in (pod["metadata"].get("annotations") or {}):
-        raise Invalid("a static pod belongs to its node's kubelet and cannot be restarted from here", reason="MirrorPod")
+        raise Invalid(
+            "a static pod belongs to its node's kubelet and cannot be restarted from here",
+            reason="MirrorPod",
+        )
     if not owner and not wish.force:
-        raise Invalid("no controller would make this pod again; force=true deletes it and makes it again", reason="BarePod")
+        raise Invalid(
+            "no controller would make this pod again; force=true deletes it and makes it again",
+            reason="BarePod",
+        )
     if owner:
         _delete(subject, uid, wish)
         return {**data, "controller": {"kind": owner.get("kind"), "name": owner.get("name")}}, None
@@ -60,7 +78,12 @@ def restart(subject: Subject, wish: Wish) -> tuple[Result, Object | None]:
 def _delete(subject: Subject, uid: str, wish: Wish) -> None:
     options = delete_options(uid, grace=wish.grace, dry_run=wish.dry_run)
     client, space = subject.client, subject.namespace
-    explaining(client, PODS, space, lambda: client.delete(PODS, subject.name, namespace=space, options=options))
+    explaining(
+        client,
+        PODS,
+        space,
+        lambda: client.delete(PODS, subject.name, namespace=space, options=options),
+    )
 
 
 def manifest(pod: Object) -> Object:
@@ -68,26 +91,46 @@ def manifest(pod: Object) -> Object:
     spec = deepcopy(pod["spec"])
     for name in GIVEN_BY_THE_CLUSTER:
         spec.pop(name, None)
-    spec["volumes"] = [volume for volume in spec.get("volumes") or [] if not volume["name"].startswith(TOKEN_VOLUME)]
+    spec["volumes"] = [
+        volume
+        for volume in spec.get("volumes") or []
+        if not volume["name"].startswith(TOKEN_VOLUME)
+    ]
     for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
         mounts = container.get("volumeMounts") or []
-        container["volumeMounts"] = [mount for mount in mounts if not mount["name"].startswith(TOKEN_VOLUME)]
-    kept = {key: pod["metadata"][key] for key in ("name", "namespace", "labels", "annotations") if pod["metadata"].get(key)}
+        container["volumeMounts"] = [
+            mount for mount in mounts if not mount["name"].startswith(TOKEN_VOLUME)
+        ]
+    kept = {
+        key: pod["metadata"][key]
+        for key in ("name", "namespace", "labels", "annotations")
+        if pod["metadata"].get(key)
+    }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": kept, "spec": spec}
 
 
-def create(subject: Subject, uid: str, body: Object, *, grace: int | None, requested_by: str) -> Operation:
+def create(
+    subject: Subject, uid: str, body: Object, *, grace: int | None, requested_by: str
+) -> Operation:
     """A pending operation that deletes the pod and makes it again; the manifest waits in the row."""
     target = Target(subject.cluster, "pods", subject.namespace, subject.name)
     parameters = {"uid": uid, "manifest": body, "grace": grace}
-    return operations.create("recreate", target, requested_by=requested_by, parameters=parameters, exclusive=f"recreate/{uid}")
+    return operations.create(
+        "recreate",
+        target,
+        requested_by=requested_by,
+        parameters=parameters,
+        exclusive=f"recreate/{uid}",
+    )
 
 
 def run(operation: Operation) -> Again | Result:
     """Delete, wait until it is gone, make it again; each step is safe to repeat."""
     assert operation.cluster is not None  # noqa: S101  # made with one
     subject = Subject(operation.cluster, PODS, operation.namespace, operation.name)
-    operations.plan(operation, [Step("delete", "delete the old pod"), Step("create", "make the new pod")])
+    operations.plan(
+        operation, [Step("delete", "delete the old pod"), Step("create", "make the new pod")]
+    )
     delete, create_step = operations.steps(operation)
     try:
         if delete.state in OperationStep.OPEN and not _gone(subject, operation, delete):
@@ -103,7 +146,9 @@ def run(operation: Operation) -> Again | Result:
 
 
 def _check_deadline(operation: Operation, error: ClusterUnavailable) -> None:
-    if operation.started_at and timezone.now() - operation.started_at > timedelta(seconds=settings.ROLLOUT_DEADLINE_SECONDS):
+    if operation.started_at and timezone.now() - operation.started_at > timedelta(
+        seconds=settings.ROLLOUT_DEADLINE_SECONDS
+    ):
         raise error
 
 
@@ -131,5 +176,7 @@ def _make(subject: Subject, operation: Operation) -> Object:
     except Conflict:
         made = subject.read()
         if (made["metadata"].get("annotations") or {}).get(MADE_BY) != str(operation.pk):
-            raise Rejected("another pod of that name was made meanwhile", reason="AlreadyExists") from None
+            raise Rejected(
+                "another pod of that name was made meanwhile", reason="AlreadyExists"
+            ) from None
     return made

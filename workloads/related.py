@@ -21,7 +21,9 @@ def pods(subject: Subject, known: dict[str, Object] | None = None) -> list[Objec
     """The pods that the workload controls, directly or through its ReplicaSets or Jobs."""
     item = subject.read()
     known = known or owners(subject, item)
-    selector = "" if subject.kind.plural == "cronjobs" else label_selector(item["spec"].get("selector"))
+    selector = (
+        "" if subject.kind.plural == "cronjobs" else label_selector(item["spec"].get("selector"))
+    )
     found = objects(subject.client, KINDS["pods"], subject.namespace, labelSelector=selector)
     return [pod for pod in found if controller_of(pod).get("uid") in known]
 

@@ -63,7 +63,9 @@ def label_selector(selector: Mapping[str, Any] | None) -> str:
     found = selector or {}
     parts = [f"{key}={value}" for key, value in (found.get("matchLabels") or {}).items()]
     rules = found.get("matchExpressions") or []
-    parts += [_expression(rule["key"], rule["operator"], rule.get("values") or []) for rule in rules]
+    parts += [
+        _expression(rule["key"], rule["operator"], rule.get("values") or []) for rule in rules
+    ]
     return ",".join(parts)
 
 
@@ -116,7 +118,9 @@ def _of_deployment(subject: Subject, owner: Object) -> list[Revision]:
 
 
 def _of_controller_revisions(subject: Subject, owner: Object) -> list[Revision]:
-    held = _owned(subject, "controllerrevisions", owner, label_selector(owner["spec"].get("selector")))
+    held = _owned(
+        subject, "controllerrevisions", owner, label_selector(owner["spec"].get("selector"))
+    )
     held.sort(key=lambda item: int(item["revision"]), reverse=True)
     wanted, found, seen = normal(owner["spec"]["template"]), [], False
     for item in held:
@@ -128,15 +132,28 @@ def _of_controller_revisions(subject: Subject, owner: Object) -> list[Revision]:
 
 
 def _runs(subject: Subject, owner: Object) -> list[Revision]:
-    held = sorted(jobs(subject, owner), key=lambda item: (item["metadata"].get("creationTimestamp") or "", item["metadata"]["name"]))
-    runs = [Revision(number, item, item["spec"]["template"], status=_run_status(item)) for number, item in enumerate(held, 1)]
+    held = sorted(
+        jobs(subject, owner),
+        key=lambda item: (
+            item["metadata"].get("creationTimestamp") or "",
+            item["metadata"]["name"],
+        ),
+    )
+    runs = [
+        Revision(number, item, item["spec"]["template"], status=_run_status(item))
+        for number, item in enumerate(held, 1)
+    ]
     return runs[::-1]
 
 
 def _run_status(job: Object) -> Object:
     status = job.get("status") or {}
     counts = {name: status.get(name, 0) for name in ("active", "succeeded", "failed")}
-    return {**counts, "started_at": status.get("startTime"), "finished_at": status.get("completionTime")}
+    return {
+        **counts,
+        "started_at": status.get("startTime"),
+        "finished_at": status.get("completionTime"),
+    }
 
 
 def find(revisions: list[Revision], number: int) -> Revision:
@@ -149,10 +166,18 @@ def find(revisions: list[Revision], number: int) -> Revision:
         if revision.number == number:
             return revision
     kept = ", ".join(str(revision.number) for revision in revisions) or "none"
-    raise NotFound(f"revision {number} does not exist (any more); kept are: {kept}", reason="NotFound")
+    raise NotFound(
+        f"revision {number} does not exist (any more); kept are: {kept}", reason="NotFound"
+    )
 
 
 def difference(old: Revision, new: Revision) -> str:
     """A unified diff of the two pod templates as YAML, empty when they are the same."""
-    before, after = (yaml.safe_dump(revision.template, sort_keys=True).splitlines() for revision in (old, new))
-    return "\n".join(difflib.unified_diff(before, after, f"revision {old.number}", f"revision {new.number}", lineterm=""))
+    before, after = (
+        yaml.safe_dump(revision.template, sort_keys=True).splitlines() for revision in (old, new)
+    )
+    return "\n".join(
+        difflib.unified_diff(
+            before, after, f"revision {old.number}", f"revision {new.number}", lineterm=""
+        )
+    )

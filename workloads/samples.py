@@ -91,10 +91,16 @@ def time_range(*, span: str = "", start: str = "", end: str = "", step: str = ""
     if span and (start or end):
         raise Invalid("time_range and start/end exclude one another", field="time_range")
     last = _moment(end, "end") if end else timezone.now().astimezone(UTC)
-    first = _moment(start, "start") if start else last - timedelta(seconds=_duration(span or "1h", "time_range"))
+    first = (
+        _moment(start, "start")
+        if start
+        else last - timedelta(seconds=_duration(span or "1h", "time_range"))
+    )
     seconds = (last - first).total_seconds()
     if seconds <= 0 or seconds > LONGEST:
-        raise Invalid("the time must begin before it ends, and last a year at most", field="time_range")
+        raise Invalid(
+            "the time must begin before it ends, and last a year at most", field="time_range"
+        )
     width = _step(step) if step else max(round(seconds / POINTS), 15)
     if seconds / width > MAX_POINTS:
         raise Invalid(f"step is too small: more than {MAX_POINTS} points", field="step")
@@ -113,7 +119,9 @@ def take(cluster: Cluster) -> Sample:
     pods = metrics.Holdings(cluster).census("pods").total
     cpu = sum(use.cpu or 0.0 for use in uses) if uses else None
     memory = sum(use.memory or 0.0 for use in uses) if uses else None
-    return Sample.objects.create(cluster=cluster, at=timezone.now(), cpu=cpu, memory=memory, pods=pods)
+    return Sample.objects.create(
+        cluster=cluster, at=timezone.now(), cpu=cpu, memory=memory, pods=pods
+    )
 
 
 def forget() -> int:
@@ -147,7 +155,10 @@ Series = Mapping[str, list[list[float]]]
 def _series(cluster: Cluster, span: TimeRange, about: About) -> tuple[str, Series]:
     if cluster.prometheus:
         try:
-            found = {name: _asked(cluster, expression, span) for name, expression in about.queries.items()}
+            found = {
+                name: _asked(cluster, expression, span)
+                for name, expression in about.queries.items()
+            }
         except DomainError:
             found = {}
         if any(found.values()):
@@ -174,7 +185,10 @@ def _kept(cluster: Cluster, span: TimeRange) -> Series:
         )
         rows = cursor.fetchall()
     columns = {"cpu": 1, "memory": 2, "pods": 3}
-    return {name: [[row[0], float(row[column])] for row in rows if row[column] is not None] for name, column in columns.items()}
+    return {
+        name: [[row[0], float(row[column])] for row in rows if row[column] is not None]
+        for name, column in columns.items()
+    }
 
 
 def _summary(points: list[list[float]]) -> dict[str, float | None]:

@@ -65,7 +65,11 @@ def _bare(schema: Any, *, names: bool = False) -> Any:
         return [_bare(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    return {key: _bare(value, names=key == "properties" and not names) for key, value in schema.items() if names or key not in LEFT_OUT}
+    return {
+        key: _bare(value, names=key == "properties" and not names)
+        for key, value in schema.items()
+        if names or key not in LEFT_OUT
+    }
 
 
 def _references(schema: Any) -> Iterator[str]:

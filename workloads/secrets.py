@@ -26,19 +26,32 @@ def secret(cluster: Cluster, namespace: str, name: str) -> Object:
     return found
 
 
-def create(cluster: Cluster, namespace: str, name: str, *, kind: str, data: Mapping[str, str]) -> None:
+def create(
+    cluster: Cluster, namespace: str, name: str, *, kind: str, data: Mapping[str, str]
+) -> None:
     """A new secret; Conflict when there is one of that name. Without a type Kubernetes makes it Opaque."""
-    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "data": dict(data)}
-    registry.client(cluster).create(SECRETS, {**body, "type": kind} if kind else body, namespace=namespace)
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": dict(data),
+    }
+    registry.client(cluster).create(
+        SECRETS, {**body, "type": kind} if kind else body, namespace=namespace
+    )
 
 
-def replace(cluster: Cluster, namespace: str, name: str, *, kind: str, data: Mapping[str, str]) -> None:
+def replace(
+    cluster: Cluster, namespace: str, name: str, *, kind: str, data: Mapping[str, str]
+) -> None:
     """Replace the data as a whole; labels and annotations stay. NotFound when there is no such secret."""
     client = registry.client(cluster)
     for left in reversed(range(TRIES)):
         body = {**secret(cluster, namespace, name), "data": dict(data)}
         try:
-            client.replace(SECRETS, name, {**body, "type": kind} if kind else body, namespace=namespace)
+            client.replace(
+                SECRETS, name, {**body, "type": kind} if kind else body, namespace=namespace
+            )
         except Conflict:
             if not left:
                 raise

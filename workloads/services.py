@@ -93,14 +93,22 @@ def list_objects(cluster: Cluster, kind: Kind, query: Query, *, live: bool = Fal
 def _asked_of_past(query: Query) -> dict[str, Any]:
     if query.order or query.troubled:
         raise Invalid("lists of the past are in the cluster's own order, and whole", field="at")
-    return {field.name: getattr(query, field.name) for field in fields(query) if field.name not in ("order", "troubled")}
+    return {
+        field.name: getattr(query, field.name)
+        for field in fields(query)
+        if field.name not in ("order", "troubled")
+    }
 
 
 def list_past(cluster: Cluster, kind: Kind, query: Query, at: datetime) -> Listing:
     """One page of a kind as it was at a moment, out of the store's log; Expired before the log begins."""
     asked = _asked_of_past(query)
     listing = Listing(*import_string(settings.PAST_PAGE)(cluster, kind, at=at, **asked))
-    return Listing([masked_secret(item) for item in listing.items], listing.total) if is_secret(kind) else listing
+    return (
+        Listing([masked_secret(item) for item in listing.items], listing.total)
+        if is_secret(kind)
+        else listing
+    )
 
 
 def get_past(cluster: Cluster, kind: Kind, name: str, *, namespace: str, at: datetime) -> bytes:
@@ -108,13 +116,18 @@ def get_past(cluster: Cluster, kind: Kind, name: str, *, namespace: str, at: dat
     if kind == KINDS["events"]:
         event: bytes = import_string(settings.PAST_EVENT)(cluster, name, namespace=namespace, at=at)
         return event
-    found: bytes = import_string(settings.PAST_OBJECT)(cluster, kind, name, namespace=namespace, at=at)
+    found: bytes = import_string(settings.PAST_OBJECT)(
+        cluster, kind, name, namespace=namespace, at=at
+    )
     return masked_secret(found) if is_secret(kind) else found
 
 
 def _live(cluster: Cluster, kind: Kind, query: Query) -> Listing:
     """Read from the cluster in chunks of which only the page is kept."""
-    client, read = registry.client(cluster), _read_chosen if query.order or query.troubled else _read_page
+    client, read = (
+        registry.client(cluster),
+        _read_chosen if query.order or query.troubled else _read_page,
+    )
     try:
         listing = read(client, kind, query, CHUNK)
     except Expired:
@@ -126,7 +139,11 @@ def _live(cluster: Cluster, kind: Kind, query: Query) -> Listing:
 
 
 def _pruned(item: bytes) -> bytes:
-    return orjson.dumps(pruned(orjson.loads(item))) if b"managedFields" in item or b"last-applied-configuration" in item else item
+    return (
+        orjson.dumps(pruned(orjson.loads(item)))
+        if b"managedFields" in item or b"last-applied-configuration" in item
+        else item
+    )
 
 
 def _chunks(client: ClusterClient, kind: Kind, query: Query, limit: int) -> Iterator[Chunk]:
@@ -137,7 +154,12 @@ def _chunks(client: ClusterClient, kind: Kind, query: Query, limit: int) -> Iter
     chunk = client.chunk(kind, namespace=query.namespace or None, limit=first, query=selectors)
     yield chunk
     while token := chunk.metadata.continue_:
-        chunk = client.chunk(kind, namespace=query.namespace or None, limit=limit, query={**selectors, "continue": token})
+        chunk = client.chunk(
+            kind,
+            namespace=query.namespace or None,
+            limit=limit,
+            query={**selectors, "continue": token},
+        )
         yield chunk
 
 
@@ -148,11 +170,17 @@ def _filters(query: Query) -> bool:
 def _matcher(kind: Kind, query: Query) -> Callable[[msgspec.Raw], bool] | None:
     if not _filters(query):
         return None
-    keyword, namespaces, are_namespaces = query.keyword.lower(), query.namespaces, kind == KINDS["namespaces"]
+    keyword, namespaces, are_namespaces = (
+        query.keyword.lower(),
+        query.namespaces,
+        kind == KINDS["namespaces"],
+    )
 
     def matches(item: msgspec.Raw) -> bool:
         meta = HEADS.decode(item).metadata
-        return keyword in meta.name.lower() and (namespaces is None or (meta.name if are_namespaces else meta.namespace) in namespaces)
+        return keyword in meta.name.lower() and (
+            namespaces is None or (meta.name if are_namespaces else meta.namespace) in namespaces
+        )
 
     return matches
 
@@ -175,19 +203,28 @@ def _read_page(client: ClusterClient, kind: Kind, query: Query, limit: int) -> L
 def _read_chosen(client: ClusterClient, kind: Kind, query: Query, limit: int) -> Listing:
     """The same in another order, or of what is in trouble alone: for that every object has to be looked into."""
     matches, holds = _matcher(kind, query), troubles.of(kind).holds if query.troubled else None
-    found = [item for chunk in _chunks(client, kind, query, limit) for item in chunk.items or [] if matches is None or matches(item)]
+    found = [
+        item
+        for chunk in _chunks(client, kind, query, limit)
+        for item in chunk.items or []
+        if matches is None or matches(item)
+    ]
     items: list[Mapping[str, Any]] = [orjson.loads(bytes(item)) for item in found]
     if holds is not None:
         items = [item for item in items if holds(item)]
     if query.order:
         items = orders.sorted_objects(items, query.order)
-    return Listing([orjson.dumps(item) for item in items[query.offset : query.offset + query.size]], len(items))
+    return Listing(
+        [orjson.dumps(item) for item in items[query.offset : query.offset + query.size]], len(items)
+    )
 
 
 def get_object(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") -> bytes:
     """One object's bytes; NamespaceNotFound when it is the namespace that is missing."""
     client = registry.client(cluster)
-    return explaining(client, kind, namespace, lambda: client.get(kind, name, namespace=namespace or None))
+    return explaining(
+        client, kind, namespace, lambda: client.get(kind, name, namespace=namespace or None)
+    )
 
 
 def peek(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") -> bytes | None:
@@ -210,12 +247,23 @@ VALIDATIONS = ("Strict", "Warn", "Ignore")
 def _options(dry_run: bool, validation: str) -> dict[str, object]:
     """The API server's query of a write; `validation` is what it does with fields that it does not know."""
     if validation and validation not in VALIDATIONS:
-        raise Invalid(f"field_validation must be one of {', '.join(VALIDATIONS)}", field="field_validation")
-    return {**({"dryRun": "All"} if dry_run else {}), **({"fieldValidation": validation} if validation else {})}
+        raise Invalid(
+            f"field_validation must be one of {', '.join(VALIDATIONS)}", field="field_validation"
+        )
+    return {
+        **({"dryRun": "All"} if dry_run else {}),
+        **({"fieldValidation": validation} if validation else {}),
+    }
 
 
 def create_object(
-    cluster: Cluster, kind: Kind, content: object, *, namespace: str = "", dry_run: bool = False, validation: str = ""
+    cluster: Cluster,
+    kind: Kind,
+    content: object,
+    *,
+    namespace: str = "",
+    dry_run: bool = False,
+    validation: str = "",
 ) -> bytes:
     """The created object's bytes."""
     options = _options(dry_run, validation)
@@ -235,7 +283,14 @@ def _namespace_of(kind: Kind, body: Object, namespace: str) -> str:
 
 
 def update_object(
-    cluster: Cluster, kind: Kind, name: str, content: object, *, namespace: str = "", dry_run: bool = False, validation: str = ""
+    cluster: Cluster,
+    kind: Kind,
+    name: str,
+    content: object,
+    *,
+    namespace: str = "",
+    dry_run: bool = False,
+    validation: str = "",
 ) -> bytes:
     """Replace an object. A resourceVersion in the content must still be current (Conflict); without one the latest is replaced."""
     options = _options(dry_run, validation)
@@ -251,10 +306,14 @@ def update_object(
     return explaining(client, kind, namespace, lambda: _put_over_latest(client, kind, body, put))
 
 
-def _put_over_latest(client: ClusterClient, kind: Kind, body: Object, put: Callable[[], bytes]) -> bytes:
+def _put_over_latest(
+    client: ClusterClient, kind: Kind, body: Object, put: Callable[[], bytes]
+) -> bytes:
     metadata = body["metadata"]
     for last in (*[False] * (UPDATE_TRIES - 1), True):
-        current = orjson.loads(client.get(kind, metadata["name"], namespace=metadata.get("namespace")))
+        current = orjson.loads(
+            client.get(kind, metadata["name"], namespace=metadata.get("namespace"))
+        )
         metadata["resourceVersion"] = current["metadata"]["resourceVersion"]
         try:
             return put()
@@ -265,7 +324,14 @@ def _put_over_latest(client: ClusterClient, kind: Kind, body: Object, put: Calla
 
 
 def patch_object(
-    cluster: Cluster, kind: Kind, name: str, body: bytes, *, patch: str, namespace: str = "", options: Mapping[str, object] | None = None
+    cluster: Cluster,
+    kind: Kind,
+    name: str,
+    body: bytes,
+    *,
+    patch: str,
+    namespace: str = "",
+    options: Mapping[str, object] | None = None,
 ) -> bytes:
     """The patched object's bytes; `patch` is json, merge, strategic or apply, `options` dryRun, fieldManager and force."""
     if patch not in PATCH_TYPES:
@@ -275,7 +341,12 @@ def patch_object(
     if patch == "apply":
         query.setdefault("fieldManager", "kubegale")
     return explaining(
-        client, kind, namespace, lambda: client.patch(kind, name, body, patch=patch, namespace=namespace or None, query=query)
+        client,
+        kind,
+        namespace,
+        lambda: client.patch(
+            kind, name, body, patch=patch, namespace=namespace or None, query=query
+        ),
     )
 
 
@@ -292,13 +363,22 @@ def delete_object(
     """The API server's answer; dependants go too unless `propagation` is orphan."""
     if propagation.lower() not in PROPAGATION:
         raise Invalid("propagation must be background, foreground or orphan", field="propagation")
-    options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": PROPAGATION[propagation.lower()]}
+    options: Object = {
+        "kind": "DeleteOptions",
+        "apiVersion": "v1",
+        "propagationPolicy": PROPAGATION[propagation.lower()],
+    }
     if dry_run:
         options["dryRun"] = ["All"]
     if grace is not None:
         options["gracePeriodSeconds"] = grace
     client = registry.client(cluster)
-    return explaining(client, kind, namespace, lambda: client.delete(kind, name, namespace=namespace or None, options=options))
+    return explaining(
+        client,
+        kind,
+        namespace,
+        lambda: client.delete(kind, name, namespace=namespace or None, options=options),
+    )
 
 
 # --- kinds that are not in the table --------------------------------------------------------------------------------
@@ -312,8 +392,16 @@ def discover(cluster: Cluster, group: str, version: str, plural: str) -> Kind:
     served = orjson.loads(registry.client(cluster).request("GET", kind.path().rpartition("/")[0]))
     for resource in served.get("resources") or []:
         if resource.get("name") == plural:
-            return custom(group, version, plural, name=resource["kind"], namespaced=bool(resource["namespaced"]))
-    raise NotFound(f"the cluster serves no {plural} in {group or 'core'}/{version}", reason="NotFound")
+            return custom(
+                group,
+                version,
+                plural,
+                name=resource["kind"],
+                namespaced=bool(resource["namespaced"]),
+            )
+    raise NotFound(
+        f"the cluster serves no {plural} in {group or 'core'}/{version}", reason="NotFound"
+    )
 
 
 # --- events ---------------------------------------------------------------------------------------------------------
@@ -324,7 +412,12 @@ class _EventTime(msgspec.Struct, rename="camel"):
     metadata: dict[str, object] = msgspec.field(default_factory=dict)
 
     def key(self) -> str:
-        when = self.last_timestamp or self.event_time or self.first_timestamp or self.metadata.get("creationTimestamp")
+        when = (
+            self.last_timestamp
+            or self.event_time
+            or self.first_timestamp
+            or self.metadata.get("creationTimestamp")
+        )
         return str(when or "")
 
 
@@ -332,13 +425,27 @@ _EVENT_TIMES = msgspec.json.Decoder(_EventTime)
 
 
 def list_events(
-    cluster: Cluster, query: Query, *, involved_kind: str = "", involved_name: str = "", uids: frozenset[str] | None = None
+    cluster: Cluster,
+    query: Query,
+    *,
+    involved_kind: str = "",
+    involved_name: str = "",
+    uids: frozenset[str] | None = None,
 ) -> Listing:
     """Events, newest first; of one object or kind when it is named, or of objects by uid. Beyond 20,000 the oldest are left out."""
-    whole = replace(query, field_selector=_about_selector(query, involved_kind, involved_name), offset=0, size=CHUNK)
+    whole = replace(
+        query,
+        field_selector=_about_selector(query, involved_kind, involved_name),
+        offset=0,
+        size=CHUNK,
+    )
     matches, events = _matcher(KINDS["events"], query), []
     for chunk in _chunks(registry.client(cluster), KINDS["events"], whole, CHUNK):
-        events += [bytes(item) for item in chunk.items or [] if (matches is None or matches(item)) and _about(item, uids)]
+        events += [
+            bytes(item)
+            for item in chunk.items or []
+            if (matches is None or matches(item)) and _about(item, uids)
+        ]
         if len(events) >= MAX_EVENTS:
             break
     events.sort(key=lambda item: _EVENT_TIMES.decode(item).key(), reverse=True)
@@ -355,14 +462,22 @@ def list_past_events(
     uids: frozenset[str] | None = None,
 ) -> Listing:
     """The Events that were there at a moment, out of the store; Expired before the first that is kept."""
-    asked = _asked_of_past(replace(query, field_selector=_about_selector(query, involved_kind, involved_name)))
+    asked = _asked_of_past(
+        replace(query, field_selector=_about_selector(query, involved_kind, involved_name))
+    )
     return Listing(*import_string(settings.PAST_EVENTS)(cluster, at=at, uids=uids, **asked))
 
 
 def _about_selector(query: Query, involved_kind: str, involved_name: str) -> str:
     """The query's field selector, narrowed to Events about an object or a kind."""
-    wanted = {"involvedObject.kind": _kind_name(involved_kind), "involvedObject.name": involved_name}
-    selectors = [query.field_selector, *(f"{path}={_escaped(value)}" for path, value in wanted.items() if value)]
+    wanted = {
+        "involvedObject.kind": _kind_name(involved_kind),
+        "involvedObject.name": involved_name,
+    }
+    selectors = [
+        query.field_selector,
+        *(f"{path}={_escaped(value)}" for path, value in wanted.items() if value),
+    ]
     return ",".join(filter(None, selectors))
 
 

@@ -10,7 +10,9 @@ from workloads.streams import leftovers, recordings
 @shared_task(name="workloads.sample_clusters", soft_time_limit=120, time_limit=150)
 def sample_clusters() -> None:
     """One task a cluster, so that a dead one delays nobody; and forget what is old."""
-    group(sample_cluster.s(pk) for pk in registry.clusters().values_list("pk", flat=True)).apply_async()
+    group(
+        sample_cluster.s(pk) for pk in registry.clusters().values_list("pk", flat=True)
+    ).apply_async()
     samples.forget()
 
 
@@ -30,7 +32,9 @@ def forget_recordings() -> int:
 @shared_task(name="workloads.remove_debug_pods")
 def remove_debug_pods() -> None:
     """One task a cluster, so that a dead one delays nobody."""
-    group(remove_debug_pods_of.s(pk) for pk in registry.clusters().values_list("pk", flat=True)).apply_async()
+    group(
+        remove_debug_pods_of.s(pk) for pk in registry.clusters().values_list("pk", flat=True)
+    ).apply_async()
 
 
 @shared_task(name="workloads.remove_debug_pods_of", soft_time_limit=60, time_limit=90)

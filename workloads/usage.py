@@ -55,22 +55,34 @@ def raw(cluster: Cluster, plural: str, *, namespace: str = "", selector: str = "
     kind = "PodMetricsList" if plural == "pods" else "NodeMetricsList"
     query = {"labelSelector": selector}
     try:
-        found: Object = orjson.loads(registry.client(cluster).request("GET", f"{METRICS_API}{space}/{plural}", query=query))
+        found: Object = orjson.loads(
+            registry.client(cluster).request("GET", f"{METRICS_API}{space}/{plural}", query=query)
+        )
     except (NotFound, ClusterUnavailable) as error:
         if isinstance(error, ClusterUnavailable) and "status" not in error.details:
             raise
-        return {"kind": kind, "apiVersion": "metrics.k8s.io/v1beta1", "metadata": {}, "items": [], "available": False}
+        return {
+            "kind": kind,
+            "apiVersion": "metrics.k8s.io/v1beta1",
+            "metadata": {},
+            "items": [],
+            "available": False,
+        }
     return {**found, "available": True}
 
 
 def nodes(cluster: Cluster) -> Measured:
     """Every node's use."""
-    return _by_prometheus(cluster, _nodes_of_prometheus) or _by_server(raw(cluster, "nodes"), _node_use)
+    return _by_prometheus(cluster, _nodes_of_prometheus) or _by_server(
+        raw(cluster, "nodes"), _node_use
+    )
 
 
 def pods(cluster: Cluster, *, namespace: str = "") -> Measured:
     """Every pod's use, container by container where that is known."""
-    return _by_prometheus(cluster, _pods_of_prometheus, namespace) or _by_server(raw(cluster, "pods", namespace=namespace), _pod_use)
+    return _by_prometheus(cluster, _pods_of_prometheus, namespace) or _by_server(
+        raw(cluster, "pods", namespace=namespace), _pod_use
+    )
 
 
 def _by_prometheus(cluster: Cluster, read: Any, *arguments: str) -> Measured | None:
@@ -101,15 +113,22 @@ def _node_use(item: Object) -> tuple[str, Use]:
 
 def _pod_use(item: Object) -> tuple[str, Use]:
     containers = {one["name"]: _amounts(one["usage"]) for one in item.get("containers") or []}
-    return f"{item['metadata']['namespace']}/{item['metadata']['name']}", replace(_sum(containers), at=item.get("timestamp"))
+    return f"{item['metadata']['namespace']}/{item['metadata']['name']}", replace(
+        _sum(containers), at=item.get("timestamp")
+    )
 
 
 def _sum(containers: Mapping[str, Use]) -> Use:
-    cpu, memory = sum(use.cpu or 0.0 for use in containers.values()), sum(use.memory or 0.0 for use in containers.values())
+    cpu, memory = (
+        sum(use.cpu or 0.0 for use in containers.values()),
+        sum(use.memory or 0.0 for use in containers.values()),
+    )
     return Use(cpu, memory, containers=containers)
 
 
-def _values(cluster: Cluster, expression: str, *labels: str) -> Iterator[tuple[tuple[str, ...], float]]:
+def _values(
+    cluster: Cluster, expression: str, *labels: str
+) -> Iterator[tuple[tuple[str, ...], float]]:
     for sample in prometheus.instant(cluster, expression):
         key = tuple(sample["metric"].get(label, "") for label in labels)
         if all(key):
@@ -121,12 +140,21 @@ def _nodes_of_prometheus(cluster: Cluster) -> dict[str, Use]:
     for name, expression in NODE_QUERIES.items():
         for (node,), value in _values(cluster, expression, "node"):
             found.setdefault(node, {})[name] = value
-    return {node: Use(values.pop("cpu", None), values.pop("memory", None), values) for node, values in found.items()}
+    return {
+        node: Use(values.pop("cpu", None), values.pop("memory", None), values)
+        for node, values in found.items()
+    }
 
 
 def _pods_of_prometheus(cluster: Cluster, namespace: str) -> dict[str, Use]:
     """`namespace` is a DNS label by now: `segment` checked nothing here, so quotes are escaped all the same."""
-    space = "" if not namespace else ',namespace="' + namespace.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    space = (
+        ""
+        if not namespace
+        else ',namespace="'
+        + namespace.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        + '"'
+    )
     labels, within = ("namespace", "pod", "container"), f'container!="",container!="POD"{space}'
     found: dict[str, dict[str, Use]] = {}
     cpu = f"sum by ({','.join(labels)}) (rate(container_cpu_usage_seconds_total{{{within}}}[{WINDOW}]))"

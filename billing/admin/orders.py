@@ -26,14 +26,20 @@ class PlanForm(ModelForm[Plan]):
     def clean_units(self) -> list[int]:
         """Some of the sizes that the document knows."""
         units = self.cleaned_data["units"]
-        if not isinstance(units, list) or not units or not set(map(str, units)) <= set(map(str, UNITS)):
+        if (
+            not isinstance(units, list)
+            or not units
+            or not set(map(str, units)) <= set(map(str, UNITS))
+        ):
             raise forms.ValidationError(f"a list of some of {', '.join(map(str, UNITS))}")
         return sorted(int(unit) for unit in units)
 
     def clean_regions(self) -> list[str]:
         """Names."""
         regions = self.cleaned_data["regions"] or []
-        if not isinstance(regions, list) or not all(isinstance(region, str) and region for region in regions):
+        if not isinstance(regions, list) or not all(
+            isinstance(region, str) and region for region in regions
+        ):
             raise forms.ValidationError("a list of names; empty is everywhere")
         return regions
 
@@ -59,7 +65,16 @@ class DeploymentInline(ReadOnly, TabularInline[Deployment, Order]):
     """An order's deploys."""
 
     model = Deployment
-    fields = ("created_at", "cluster", "region", "state", "memory_bytes", "ready_at", "removed_at", "error")
+    fields = (
+        "created_at",
+        "cluster",
+        "region",
+        "state",
+        "memory_bytes",
+        "ready_at",
+        "removed_at",
+        "error",
+    )
     extra = 0
 
 
@@ -101,7 +116,19 @@ class OrderAdmin(ModelAdmin[Order]):
     """Orders."""
 
     form = OrderForm
-    list_display = ("id", "plan", "owner", "units", "region", "amount", "amount_paid", "charged", "status", "service", "expires_at")
+    list_display = (
+        "id",
+        "plan",
+        "owner",
+        "units",
+        "region",
+        "amount",
+        "amount_paid",
+        "charged",
+        "status",
+        "service",
+        "expires_at",
+    )
     list_filter = ("status", "service", "plan", "region")
     search_fields = ("id", "region", "address", "owner__username")
     list_select_related = ("plan", "owner")
@@ -109,7 +136,17 @@ class OrderAdmin(ModelAdmin[Order]):
     actions = ("pay", "rotate_secret", "refund", "expire")
     bought = ("plan", "units", "duration", "region", "ports", "public_key")
     facts = (
-        *("price", "amount", "amount_paid", "charged", "balance", "status", "service", "service_name", "secret_issued_at"),
+        *(
+            "price",
+            "amount",
+            "amount_paid",
+            "charged",
+            "balance",
+            "status",
+            "service",
+            "service_name",
+            "secret_issued_at",
+        ),
         *("created_at", "updated_at", "activated_at", "expires_at", "closed_at"),
     )
 
@@ -154,23 +191,37 @@ class OrderAdmin(ModelAdmin[Order]):
         """The old secrets are dead."""
         return self._secrets(request, queryset, orders.rotate_secret)
 
-    def _secrets(self, request: HttpRequest, queryset: QuerySet[Order], act: Callable[[Order], str]) -> HttpResponse | None:
+    def _secrets(
+        self, request: HttpRequest, queryset: QuerySet[Order], act: Callable[[Order], str]
+    ) -> HttpResponse | None:
         rows: list[tuple[object, str]] = []
         self._each(request, queryset, lambda order: rows.append((order.pk, act(order))))
         if not rows:
             return None
-        return shown_once(request, title="Secrets", subject="order", what="secret", rows=rows, model=Order)
+        return shown_once(
+            request, title="Secrets", subject="order", what="secret", rows=rows, model=Order
+        )
 
     @admin.action(description="Refund what was not used, and end it", permissions=["change"])
     def refund(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
         """Say how much goes back."""
         by = request.user.get_username()
-        self._each(request, queryset, lambda order: messages.success(request, f"{order}: {endings.refund(order, by=by):f} goes back"))
+        self._each(
+            request,
+            queryset,
+            lambda order: messages.success(
+                request, f"{order}: {endings.refund(order, by=by):f} goes back"
+            ),
+        )
 
     @admin.action(description="End it if its time is over", permissions=["change"])
     def expire(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
         """What the periodic task does, now."""
-        self._each(request, queryset, lambda order: messages.info(request, f"{order}: {self._expired(order)}"))
+        self._each(
+            request,
+            queryset,
+            lambda order: messages.info(request, f"{order}: {self._expired(order)}"),
+        )
 
     @staticmethod
     def _expired(order: Order) -> str:
@@ -179,7 +230,9 @@ class OrderAdmin(ModelAdmin[Order]):
         return "ended" if ended else "its time is not over, or it ended before"
 
     @staticmethod
-    def _each(request: HttpRequest, queryset: QuerySet[Order], act: Callable[[Order], object]) -> None:
+    def _each(
+        request: HttpRequest, queryset: QuerySet[Order], act: Callable[[Order], object]
+    ) -> None:
         """One refusal does not stop the rest."""
         for order in queryset:
             try:
@@ -192,7 +245,17 @@ class OrderAdmin(ModelAdmin[Order]):
 class DeploymentAdmin(ReadOnly, ModelAdmin[Deployment]):
     """Deploys."""
 
-    list_display = ("order", "cluster", "region", "name", "state", "created_at", "ready_at", "removed_at", "error")
+    list_display = (
+        "order",
+        "cluster",
+        "region",
+        "name",
+        "state",
+        "created_at",
+        "ready_at",
+        "removed_at",
+        "error",
+    )
     list_filter = ("state", "region", "cluster")
     search_fields = ("order__id", "name")
     list_select_related = ("order", "cluster")
@@ -221,7 +284,16 @@ class PostingAdmin(ReadOnly, ModelAdmin[Posting]):
 class UsageSampleAdmin(ReadOnly, ModelAdmin[UsageSample]):
     """Evidence of use."""
 
-    list_display = ("id", "order", "cluster", "pod_name", "at", "since", "memory_bytes", "running_ms")
+    list_display = (
+        "id",
+        "order",
+        "cluster",
+        "pod_name",
+        "at",
+        "since",
+        "memory_bytes",
+        "running_ms",
+    )
     search_fields = ("order__id", "pod_name")
     list_select_related = ("order", "cluster")
     show_full_result_count = False

@@ -11,7 +11,9 @@ from django.urls import reverse
 Rows = Iterable[tuple[object, str]]
 
 
-def shown_once(request: HttpRequest, *, title: str, subject: str, what: str, rows: Rows, model: type[Model]) -> HttpResponse:
+def shown_once(
+    request: HttpRequest, *, title: str, subject: str, what: str, rows: Rows, model: type[Model]
+) -> HttpResponse:
     """A page that is seen once and kept by nobody: no cookie, no cache."""
     context = {
         **admin.site.each_context(request),
@@ -22,4 +24,6 @@ def shown_once(request: HttpRequest, *, title: str, subject: str, what: str, row
         "rows": list(rows),
         "back": reverse(f"admin:billing_{model._meta.model_name}_changelist"),
     }
-    return TemplateResponse(request, "admin/billing/shown_once.html", context, headers={"Cache-Control": "no-store"})
+    return TemplateResponse(
+        request, "admin/billing/shown_once.html", context, headers={"Cache-Control": "no-store"}
+    )

@@ -50,16 +50,34 @@ class WebhookAdmin(ModelAdmin[Webhook]):
         made, _ = webhooks.create(obj.url, obj.events or [])
         obj.__dict__.update(made.__dict__)
 
-    def response_add(self, request: HttpRequest, obj: Webhook, post_url_continue: str | None = None) -> HttpResponse:
+    def response_add(
+        self, request: HttpRequest, obj: Webhook, post_url_continue: str | None = None
+    ) -> HttpResponse:
         """The signing key, once."""
-        return shown_once(request, title="Signing key", subject="webhook", what="key", rows=[(obj.url, obj.key)], model=Webhook)
+        return shown_once(
+            request,
+            title="Signing key",
+            subject="webhook",
+            what="key",
+            rows=[(obj.url, obj.key)],
+            model=Webhook,
+        )
 
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnly, ModelAdmin[Delivery]):
     """What was told, and what came back."""
 
-    list_display = ("event", "order", "webhook", "state", "attempts", "created_at", "due_at", "answer")
+    list_display = (
+        "event",
+        "order",
+        "webhook",
+        "state",
+        "attempts",
+        "created_at",
+        "due_at",
+        "answer",
+    )
     list_filter = ("state", "event")
     search_fields = ("order__id",)
     list_select_related = ("order", "webhook")
@@ -68,5 +86,7 @@ class DeliveryAdmin(ReadOnly, ModelAdmin[Delivery]):
     @admin.action(description="Send again", permissions=["view"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
         """Due at once, with all its tries before it."""
-        count = queryset.update(state=Delivery.State.PENDING, attempts=0, due_at=clock.now(), finished_at=None)
+        count = queryset.update(
+            state=Delivery.State.PENDING, attempts=0, due_at=clock.now(), finished_at=None
+        )
         messages.success(request, f"{count} will be sent again")

@@ -45,7 +45,13 @@ def _text(body: dict[str, Any], name: str, default: str = "") -> str:
 class OrderPlans(DialectView):
     """GET /orders/plans: what is on sale, and where."""
 
-    operations = {"get": Described("Plans on sale; `regions` beside them are those that clusters offer now", PLAN_SCHEMA, paged=True)}
+    operations = {
+        "get": Described(
+            "Plans on sale; `regions` beside them are those that clusters offer now",
+            PLAN_SCHEMA,
+            paged=True,
+        )
+    }
 
     def get(self, request: Request) -> Any:
         """All active plans by name, the standard one among them, and the regions of every reachable cluster."""
@@ -53,11 +59,18 @@ class OrderPlans(DialectView):
         if not Plan.objects.filter(name=orders.DEFAULT_PLAN).exists():
             orders.plan_named(orders.DEFAULT_PLAN)
         items = [_plan(plan) for plan in Plan.objects.filter(active=True)]
-        return Page(items, len(items), 1, max(len(items), 1), extra={"regions": sites.regions_or_none()})
+        return Page(
+            items, len(items), 1, max(len(items), 1), extra={"regions": sites.regions_or_none()}
+        )
 
 
 def _plan(plan: Plan) -> dict[str, Any]:
-    return {"name": plan.name, "price": plain(plan.price), "units": plan.units, "regions": plan.regions}
+    return {
+        "name": plan.name,
+        "price": plain(plan.price),
+        "units": plan.units,
+        "regions": plan.regions,
+    }
 
 
 class Orders(OrderViewSet):
@@ -65,7 +78,9 @@ class Orders(OrderViewSet):
 
     operations = {
         **OrderViewSet.operations,
-        "create": Described("Make an order; with `paid` its secret is shown, this once", BOUGHT, body=PURCHASE),
+        "create": Described(
+            "Make an order; with `paid` its secret is shown, this once", BOUGHT, body=PURCHASE
+        ),
     }
 
     def create(self, request: Request) -> Any:
@@ -75,7 +90,11 @@ class Orders(OrderViewSet):
         name = _text(body, "owner")
         owner, paid = users.find(name) if name else None, boolean(body.get("paid", False), "paid")
         order, secret = orders.create(_wanted(body), owner=owner), None
-        note(request, name=order.pk, details={"units": order.units, "duration": order.duration, "owner": name, "paid": paid})
+        note(
+            request,
+            name=order.pk,
+            details={"units": order.units, "duration": order.duration, "owner": name, "paid": paid},
+        )
         if paid:
             order, secret = orders.pay(order, by=request.user.get_username())
         return {**represent(orders.find(order.pk)), "secret": secret}
@@ -121,8 +140,16 @@ class OrderPayment(OneOrder):
         """The order with `secret`, null while something is open."""
         order, body = self.order(request, "pay", pk), json_body(request)
         reference, amount = _text(body, "reference"), _amount(body.get("amount"))
-        order, secret = orders.pay(order, by=request.user.get_username(), amount=amount, reference=reference)
-        note(request, details={"amount": None if amount is None else plain(amount), "reference": reference[:200]})
+        order, secret = orders.pay(
+            order, by=request.user.get_username(), amount=amount, reference=reference
+        )
+        note(
+            request,
+            details={
+                "amount": None if amount is None else plain(amount),
+                "reference": reference[:200],
+            },
+        )
         return {**represent(orders.find(order.pk)), "secret": secret}
 
 
@@ -159,7 +186,10 @@ class OrderRefund(OneOrder):
             order.pk,
             identity=order.pk,
             protected="is paid for",
-            impact=lambda: {"pods": running, "warnings": [f"{plain(ledger.balance(order))} would go back, as things are now"]},
+            impact=lambda: {
+                "pods": running,
+                "warnings": [f"{plain(ledger.balance(order))} would go back, as things are now"],
+            },
         )
         confirm(request, guarded)
         refunded = endings.refund(order, by=request.user.get_username(), reference=reference)
@@ -170,7 +200,12 @@ class OrderRefund(OneOrder):
 class OrderSecret(OneOrder):
     """POST /orders/{id}/secret."""
 
-    operations = {"post": Described("Give an order a new secret, shown this once; the old one is dead", record(id=TEXT, secret=TEXT))}
+    operations = {
+        "post": Described(
+            "Give an order a new secret, shown this once; the old one is dead",
+            record(id=TEXT, secret=TEXT),
+        )
+    }
 
     def post(self, request: Request, pk: str) -> Any:
         """{"id","secret"}."""

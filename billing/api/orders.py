@@ -17,7 +17,17 @@ from kubegale.api import audit
 from kubegale.api.auth import Act, authorise
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
-from kubegale.api.schema import INTEGER, OBJECT, PAGING, TEXT, Described, Query, array, nullable, record
+from kubegale.api.schema import (
+    INTEGER,
+    OBJECT,
+    PAGING,
+    TEXT,
+    Described,
+    Query,
+    array,
+    nullable,
+    record,
+)
 from kubegale.errors import Forbidden, Invalid, NotFound
 from tenants.decisions import token_rights
 from tenants.models import ApiToken
@@ -81,7 +91,12 @@ def _deployment(row: Deployment) -> dict[str, Any]:
 
 
 def _payment(row: Payment) -> dict[str, Any]:
-    return {"amount": plain(row.amount), "reference": row.reference, "by": row.by, "at": utc(row.at)}
+    return {
+        "amount": plain(row.amount),
+        "reference": row.reference,
+        "by": row.by,
+        "at": utc(row.at),
+    }
 
 
 def _posting(row: Posting) -> dict[str, Any]:
@@ -91,7 +106,9 @@ def _posting(row: Posting) -> dict[str, Any]:
         "at": utc(row.at),
         "first_sample": row.first_sample,
         "last_sample": row.last_sample,
-        "entries": [{"account": entry.account, "amount": plain(entry.amount)} for entry in row.entries.all()],
+        "entries": [
+            {"account": entry.account, "amount": plain(entry.amount)} for entry in row.entries.all()
+        ],
     }
 
 
@@ -128,7 +145,12 @@ ORDER_SCHEMA = record(
 )
 ENTRY_SCHEMA = record(account=TEXT, amount=TEXT)
 POSTING_SCHEMA = record(
-    id=INTEGER, kind=TEXT, at=TEXT, first_sample=nullable(INTEGER), last_sample=nullable(INTEGER), entries=array(ENTRY_SCHEMA)
+    id=INTEGER,
+    kind=TEXT,
+    at=TEXT,
+    first_sample=nullable(INTEGER),
+    last_sample=nullable(INTEGER),
+    entries=array(ENTRY_SCHEMA),
 )
 ROW_SCHEMA = record(start=TEXT, running_seconds=INTEGER, gib_hours=TEXT, cost=TEXT)
 USAGE_SCHEMA = record(id=TEXT, step=TEXT, items=array(ROW_SCHEMA), charged=TEXT, balance=TEXT)
@@ -142,11 +164,23 @@ class OrderViewSet(ViewSetMixin, DialectView):
     """Orders: list, one, its use and cost over time, its ledger; an owner sees what is theirs, an admin everything."""
 
     operations = {
-        "list": Described("List orders, newest first", ORDER_SCHEMA, query=(*PAGING, *SELECTION), paged=True),
+        "list": Described(
+            "List orders, newest first", ORDER_SCHEMA, query=(*PAGING, *SELECTION), paged=True
+        ),
         "export": Described("Orders as CSV", TEXT, query=SELECTION, answer_types=("text/csv",)),
         "retrieve": Described("One order, with what runs for it", OBJECT),
-        "usage": Described("Use and cost over time", USAGE_SCHEMA, query=(STEP, FORMAT), answer_types=("application/json", "text/csv")),
-        "ledger": Described("The order's double-entry ledger, oldest first", POSTING_SCHEMA, query=PAGING[:2], paged=True),
+        "usage": Described(
+            "Use and cost over time",
+            USAGE_SCHEMA,
+            query=(STEP, FORMAT),
+            answer_types=("application/json", "text/csv"),
+        ),
+        "ledger": Described(
+            "The order's double-entry ledger, oldest first",
+            POSTING_SCHEMA,
+            query=PAGING[:2],
+            paged=True,
+        ),
     }
 
     def _visible(self, request: Request, verb: str, name: str = "") -> QuerySet[Order]:
@@ -197,10 +231,20 @@ class OrderViewSet(ViewSetMixin, DialectView):
         """One order, its deploys newest first, and its payments."""
         order = self._one(request, "get", pk)
         payments = [
-            {"amount": plain(row.amount), "reference": row.reference, "by": row.by, "at": utc(row.at)} for row in order.payments.all()
+            {
+                "amount": plain(row.amount),
+                "reference": row.reference,
+                "by": row.by,
+                "at": utc(row.at),
+            }
+            for row in order.payments.all()
         ]
         rows = order.deployments.select_related("cluster")[:50]
-        return {**represent(order), "deployments": [_deployment(row) for row in rows], "payments": payments}
+        return {
+            **represent(order),
+            "deployments": [_deployment(row) for row in rows],
+            "payments": payments,
+        }
 
     def usage(self, request: Request, pk: str) -> Any:
         """{"id","step","items":[{"start","running_seconds","gib_hours","cost"}],"charged","balance"}, or the items as CSV."""
@@ -211,7 +255,10 @@ class OrderViewSet(ViewSetMixin, DialectView):
         rows = [_bucket(row) for row in usage.over_time(order, step)]
         if query.get("format") == "csv":
             columns = ("start", "running_seconds", "gib_hours", "cost")
-            return _csv(f"{order.pk}-usage.csv", [columns, *([row[name] for name in columns] for row in rows)])
+            return _csv(
+                f"{order.pk}-usage.csv",
+                [columns, *([row[name] for name in columns] for row in rows)],
+            )
         charged, left = plain(ledger.charged(order)), plain(ledger.balance(order))
         return {"id": order.pk, "step": step, "items": rows, "charged": charged, "balance": left}
 
@@ -248,10 +295,16 @@ class _Echo:
 def _csv(name: str, rows: Iterable[Iterable[object]]) -> StreamingHttpResponse:
     writer = csv.writer(_Echo())
     lines = (writer.writerow([_cell(value) for value in row]) for row in rows)
-    return StreamingHttpResponse(lines, content_type=CSV, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+    return StreamingHttpResponse(
+        lines, content_type=CSV, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )
 
 
 def _cell(value: object) -> object:
     """Text that a spreadsheet would take for a formula is quoted."""
     text = "" if value is None else str(value)
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} and not NUMBER.match(text) else text
+    return (
+        f"'{text}"
+        if text[:1] in {"=", "+", "-", "@", "\t", "\r"} and not NUMBER.match(text)
+        else text
+    )

@@ -89,7 +89,9 @@ class Images(VKubeView):
 
     operations = {
         "get": Described(
-            "Whether an image exists", record(status=TEXT), query=(Query("image", TEXT, required=True), Query("tag", TEXT, required=True))
+            "Whether an image exists",
+            record(status=TEXT),
+            query=(Query("image", TEXT, required=True), Query("tag", TEXT, required=True)),
         )
     }
 
@@ -99,7 +101,9 @@ class Images(VKubeView):
         """Whether the registry has the image; NotFound, in the document's words, when it has not."""
         image = images.parse(request.query_params.get("image", ""))
         tag = images.check_tag(request.query_params.get("tag", ""))
-        credentials = registry.decode_credentials(request.headers.get("Username"), request.headers.get("Password"))
+        credentials = registry.decode_credentials(
+            request.headers.get("Username"), request.headers.get("Password")
+        )
         if not _checker(settings.IMAGE_CHECKER).exists(image, tag, credentials):
             raise NotFound("image does not exist.")
         return {"status": "OK"}
@@ -138,8 +142,15 @@ def _region(value: object) -> str:
 def _ports(value: object) -> list[int]:
     """A list of ports, one port, or digits, each once and in order."""
     given = value if isinstance(value, list) else [value]
-    numbers = [int(item) if isinstance(item, str) and item.strip().isascii() and item.strip().isdigit() else item for item in given]
-    if not numbers or not all(isinstance(item, int) and not isinstance(item, bool) for item in numbers):
+    numbers = [
+        int(item)
+        if isinstance(item, str) and item.strip().isascii() and item.strip().isdigit()
+        else item
+        for item in given
+    ]
+    if not numbers or not all(
+        isinstance(item, int) and not isinstance(item, bool) for item in numbers
+    ):
         raise Invalid(EMPTY)
     return list(dict.fromkeys(containers.number(item, "ports") for item in numbers))
 
@@ -184,14 +195,25 @@ class Deploy(SecretView):
         "post": Described(
             "Run containers",
             record(status=TEXT, name=TEXT),
-            body=record(required=("containers",), nodeSelector=record(region=TEXT), containers=array(OBJECT)),
+            body=record(
+                required=("containers",), nodeSelector=record(region=TEXT), containers=array(OBJECT)
+            ),
         )
     }
 
     def post(self, request: Request) -> Any:
         """Run the containers in place of what ran before."""
         order = self.order
-        audit.record(request, Act("create", "deployments", "apps", namespace=settings.VKUBE_NAMESPACE, name=str(order.service_name)))
+        audit.record(
+            request,
+            Act(
+                "create",
+                "deployments",
+                "apps",
+                namespace=settings.VKUBE_NAMESPACE,
+                name=str(order.service_name),
+            ),
+        )
         audit.note(request, username=f"order {order.pk}")
         deployments.require_deployable(order, clock.now())
         wanted = containers.parse(json_body(request), order)
@@ -244,7 +266,14 @@ class PodLog(SecretView):
 class PodLogs(SecretView):
     """GET /k8s/pod/logs -> the log as server-sent events, one `data:` line each, as it grows."""
 
-    operations = {"get": Described("The log of the pod as it grows", TEXT, query=LOG_QUERY, answer_types=("text/event-stream",))}
+    operations = {
+        "get": Described(
+            "The log of the pod as it grows",
+            TEXT,
+            query=LOG_QUERY,
+            answer_types=("text/event-stream",),
+        )
+    }
 
     def get(self, request: Request) -> Any:
         """A stream; TooManyRequests while VKUBE_LOG_STREAMS are open in this process."""

@@ -5,4 +5,16 @@ from billing.models.ledger import Entry, Posting, UsageSample
 from billing.models.orders import Order, Payment, Plan, new_id
 from billing.models.webhooks import Delivery, Webhook
 
-__all__ = ["Delivery", "Deployment", "Entry", "Order", "Payment", "Plan", "PortClaim", "Posting", "UsageSample", "Webhook", "new_id"]
+__all__ = [
+    "Delivery",
+    "Deployment",
+    "Entry",
+    "Order",
+    "Payment",
+    "Plan",
+    "PortClaim",
+    "Posting",
+    "UsageSample",
+    "Webhook",
+    "new_id",
+]

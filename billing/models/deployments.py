@@ -32,7 +32,9 @@ class Deployment(models.Model):
     digest = models.CharField(max_length=64, help_text="Keyed hash of the whole manifest.")
     state = models.CharField(max_length=10, choices=State.choices, default=State.APPLIED)
     error = models.CharField(max_length=500, blank=True, default="")
-    operation = models.BigIntegerField(null=True, blank=True, help_text="The Operation that follows it.")
+    operation = models.BigIntegerField(
+        null=True, blank=True, help_text="The Operation that follows it."
+    )
     created_at = models.DateTimeField()
     ready_at = models.DateTimeField(null=True, blank=True)
     removed_at = models.DateTimeField(null=True, blank=True)
@@ -43,7 +45,9 @@ class Deployment(models.Model):
         indexes = [models.Index(fields=["state"], name="deployment_state")]
         constraints = [
             models.UniqueConstraint(
-                fields=["order"], condition=models.Q(state__in=("applied", "ready", "failed")), name="one_live_deployment_per_order"
+                fields=["order"],
+                condition=models.Q(state__in=("applied", "ready", "failed")),
+                name="one_live_deployment_per_order",
             )
         ]
 
@@ -62,7 +66,11 @@ class PortClaim(models.Model):
     container_port = models.PositiveIntegerField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["cluster", "region", "port", "protocol"], name="host_port_claimed_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster", "region", "port", "protocol"], name="host_port_claimed_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.port}/{self.protocol}"

@@ -14,8 +14,12 @@ class UsageSample(models.Model):
     pod_uid = models.CharField(max_length=64)
     pod_name = models.CharField(max_length=253)
     at = models.DateTimeField()
-    since = models.DateTimeField(help_text="When its containers last started, by the cluster's clock.")
-    memory_bytes = models.PositiveBigIntegerField(help_text="Memory limits of its running containers.")
+    since = models.DateTimeField(
+        help_text="When its containers last started, by the cluster's clock."
+    )
+    memory_bytes = models.PositiveBigIntegerField(
+        help_text="Memory limits of its running containers."
+    )
     running_ms = models.PositiveBigIntegerField()
 
     class Meta:

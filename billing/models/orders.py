@@ -24,16 +24,25 @@ class Plan(models.Model):
     """What can be bought, and at what price."""
 
     name = models.CharField(max_length=100, unique=True)
-    price = models.DecimalField(max_digits=18, decimal_places=8, default=Decimal(90), help_text="Per resource unit and hour.")
+    price = models.DecimalField(
+        max_digits=18,
+        decimal_places=8,
+        default=Decimal(90),
+        help_text="Per resource unit and hour.",
+    )
     units = models.JSONField(default=unit_choices, help_text="How many units one order may have.")
-    regions = models.JSONField(default=list, blank=True, help_text="Where it is sold; empty is everywhere.")
+    regions = models.JSONField(
+        default=list, blank=True, help_text="Where it is sold; empty is everywhere."
+    )
     service_id = models.CharField(max_length=24, default=new_id, editable=False)
     category_id = models.CharField(max_length=24, default=new_id, editable=False)
     active = models.BooleanField(default=True)
 
     class Meta:
         ordering = ["name"]
-        constraints = [models.CheckConstraint(condition=models.Q(price__gt=0), name="plan_price_positive")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(price__gt=0), name="plan_price_positive")
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -65,26 +74,50 @@ class Order(models.Model):
 
     id = models.CharField(primary_key=True, max_length=24, default=new_id, editable=False)
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="orders")
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="orders")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="orders",
+    )
     units = models.PositiveSmallIntegerField()
-    duration = models.PositiveIntegerField(help_text="In steps of VKUBE_DURATION_SECONDS, as that was when it was bought.")
+    duration = models.PositiveIntegerField(
+        help_text="In steps of VKUBE_DURATION_SECONDS, as that was when it was bought."
+    )
     step_seconds = models.PositiveIntegerField()
     region = models.CharField(max_length=63, blank=True, default="")
     ports = models.CharField(max_length=40, choices=Ports.choices, default=Ports.CHOSEN)
-    price = models.DecimalField(max_digits=18, decimal_places=8, help_text="Per resource unit and hour, as it was when it was bought.")
+    price = models.DecimalField(
+        max_digits=18,
+        decimal_places=8,
+        help_text="Per resource unit and hour, as it was when it was bought.",
+    )
     amount = models.DecimalField(max_digits=20, decimal_places=0)
     amount_paid = models.DecimalField(max_digits=20, decimal_places=0, default=Decimal(0))
-    address = models.CharField(max_length=64, blank=True, default="", help_text="The payer's address.")
-    recipient = models.CharField(max_length=64, blank=True, default="", help_text="The provider's address.")
+    address = models.CharField(
+        max_length=64, blank=True, default="", help_text="The payer's address."
+    )
+    recipient = models.CharField(
+        max_length=64, blank=True, default="", help_text="The provider's address."
+    )
     public_key = models.CharField(max_length=128, blank=True, default="")
-    status = models.CharField(max_length=16, choices=Status.choices, default=Status.PENDING, editable=False)
-    service = models.CharField(max_length=16, choices=Service.choices, default=Service.PENDING, editable=False)
-    service_name = models.UUIDField(default=uuid.uuid4, unique=True, editable=False, help_text="The name of its Deployment.")
+    status = models.CharField(
+        max_length=16, choices=Status.choices, default=Status.PENDING, editable=False
+    )
+    service = models.CharField(
+        max_length=16, choices=Service.choices, default=Service.PENDING, editable=False
+    )
+    service_name = models.UUIDField(
+        default=uuid.uuid4, unique=True, editable=False, help_text="The name of its Deployment."
+    )
     secret_digest = models.CharField(max_length=64, null=True, unique=True, editable=False)
     secret_issued_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(editable=False)
     updated_at = models.DateTimeField(editable=False)
-    activated_at = models.DateTimeField(null=True, editable=False, help_text="The first successful deploy.")
+    activated_at = models.DateTimeField(
+        null=True, editable=False, help_text="The first successful deploy."
+    )
     expires_at = models.DateTimeField(null=True, editable=False)
     closed_at = models.DateTimeField(null=True, editable=False)
 
@@ -92,12 +125,18 @@ class Order(models.Model):
         ordering = ["-created_at", "id"]
         indexes = [models.Index(fields=["service", "expires_at"], name="order_expiry")]
         constraints = [
-            models.CheckConstraint(condition=models.Q(units__gte=1, duration__gte=1, step_seconds__gte=1), name="order_size_positive"),
             models.CheckConstraint(
-                condition=models.Q(amount_paid__gte=0, amount_paid__lte=models.F("amount")), name="order_never_overpaid"
+                condition=models.Q(units__gte=1, duration__gte=1, step_seconds__gte=1),
+                name="order_size_positive",
             ),
             models.CheckConstraint(
-                condition=models.Q(status="OrderPending") | models.Q(amount_paid=models.F("amount")), name="order_filed_only_when_paid"
+                condition=models.Q(amount_paid__gte=0, amount_paid__lte=models.F("amount")),
+                name="order_never_overpaid",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(status="OrderPending")
+                | models.Q(amount_paid=models.F("amount")),
+                name="order_filed_only_when_paid",
             ),
         ]
 

@@ -42,7 +42,12 @@ class Delivery(models.Model):
     created_at = models.DateTimeField()
     due_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
-    answer = models.CharField(max_length=200, blank=True, default="", help_text="HTTP status or what went wrong, last time.")
+    answer = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        help_text="HTTP status or what went wrong, last time.",
+    )
 
     class Meta:
         ordering = ["-created_at"]

@@ -16,7 +16,9 @@ OPEN = (Service.PENDING, Service.RUNNING)
 
 def expire_due(limit: int = 500) -> int:
     """End every order whose time is over and take away what still runs of ended ones; how many ended. Safe to run anywhere, any time."""
-    due = Order.objects.filter(service=Service.RUNNING, expires_at__lte=clock.now()).order_by("expires_at")
+    due = Order.objects.filter(service=Service.RUNNING, expires_at__lte=clock.now()).order_by(
+        "expires_at"
+    )
     ended = sum(_expire_safely(order) for order in due[:limit])
     deployments.remove_pending()
     return ended
@@ -36,7 +38,9 @@ def expire(order: Order) -> bool:
         order, at = orders.locked(order), clock.now()
         if order.service != Service.RUNNING or order.expires_at is None or order.expires_at > at:
             return False
-        orders.change(order, at, expected={"service": Service.RUNNING}, service=Service.DONE, closed_at=at)
+        orders.change(
+            order, at, expected={"service": Service.RUNNING}, service=Service.DONE, closed_at=at
+        )
         ledger.charge(order, at)
         ledger.forfeit(order, at)
         deployments.release(order)
@@ -46,7 +50,11 @@ def expire(order: Order) -> bool:
 
 def settle_if_over(order: Order, at: datetime | None = None) -> Order:
     """The order as it is; when its time is over it is ended first, and what runs is taken away if its cluster answers."""
-    if order.service == Service.RUNNING and order.expires_at and order.expires_at <= (at or clock.now()):
+    if (
+        order.service == Service.RUNNING
+        and order.expires_at
+        and order.expires_at <= (at or clock.now())
+    ):
         _expire_safely(order)
         deployments.remove_pending(order)
         return orders.find(order.pk)
@@ -67,10 +75,14 @@ def refund(order: Order, *, by: str, reference: str = "") -> Decimal:
             raise Conflict("the order has expired; nothing is left to refund")
         ledger.charge(order, at)
         rest = ledger.balance(order)
-        payment = Payment.objects.create(order=order, amount=-rest, reference=reference[:200], by=by[:150], at=at)
+        payment = Payment.objects.create(
+            order=order, amount=-rest, reference=reference[:200], by=by[:150], at=at
+        )
         if rest:
             ledger.give_back(order, payment)
-        orders.change(order, at, expected={"service": order.service}, service=Service.ABORTED, closed_at=at)
+        orders.change(
+            order, at, expected={"service": order.service}, service=Service.ABORTED, closed_at=at
+        )
         deployments.release(order)
         webhooks.emit(order, "order.refunded", at, refunded=str(rest))
     deployments.remove_pending(order)

@@ -88,13 +88,20 @@ class Rollout(msgspec.Struct):
     def done(self) -> bool:
         """What `kubectl rollout status` waits for, with one replica."""
         now = self.status
-        return now.observed_generation >= self.metadata.generation and now.replicas == now.updated_replicas == now.available_replicas == 1
+        return (
+            now.observed_generation >= self.metadata.generation
+            and now.replicas == now.updated_replicas == now.available_replicas == 1
+        )
 
 
 def follow(row: Deployment) -> Operation:
     """A pending Operation for the deploy; part of the caller's transaction, to be enqueued by the edge."""
-    target = Target(cluster=row.cluster, resource="deployments", namespace=row.namespace, name=row.name)
-    operation = operations.create(KIND, target, requested_by=f"order {row.order_id}", parameters={"deployment": row.pk})
+    target = Target(
+        cluster=row.cluster, resource="deployments", namespace=row.namespace, name=row.name
+    )
+    operation = operations.create(
+        KIND, target, requested_by=f"order {row.order_id}", parameters={"deployment": row.pk}
+    )
     Deployment.objects.filter(pk=row.pk).update(operation=operation.pk)
     row.operation = operation.pk
     return operation
@@ -102,20 +109,28 @@ def follow(row: Deployment) -> Operation:
 
 def run(operation: Operation) -> Again | Result:
     """One look: ready, failed for good, replaced meanwhile, or once more in a moment."""
-    row = Deployment.objects.select_related("order", "cluster").filter(pk=operation.parameters.get("deployment")).first()
+    row = (
+        Deployment.objects.select_related("order", "cluster")
+        .filter(pk=operation.parameters.get("deployment"))
+        .first()
+    )
     if row is None or row.state != State.APPLIED:
         return {"state": row.state if row else "gone"}
     operations.plan(operation, [Step("pod", "wait for the pod to be ready")])
     try:
         found = _rollout(row)
-        problem = "" if found and found.done() else _problem(row) if found else "the Deployment is gone"
+        problem = (
+            "" if found and found.done() else _problem(row) if found else "the Deployment is gone"
+        )
     except ClusterUnavailable as error:
         found, problem = Rollout(), error.message
     if found is not None and not problem and found.done():
         _settle(row, State.READY)
         _step(operation, StepState.SUCCEEDED, "ready")
         return {"state": State.READY, "region": row.region}
-    if found is None or clock.now() - row.created_at > timedelta(seconds=settings.VKUBE_READY_SECONDS):
+    if found is None or clock.now() - row.created_at > timedelta(
+        seconds=settings.VKUBE_READY_SECONDS
+    ):
         problem = problem or "the pod was not ready in time"
         _settle(row, State.FAILED, problem)
         _step(operation, StepState.FAILED, problem)
@@ -131,7 +146,9 @@ def _step(operation: Operation, state: str, message: str) -> None:
 
 def _rollout(row: Deployment) -> Rollout | None:
     try:
-        found = registry.client(row.cluster).get(KINDS["deployments"], row.name, namespace=row.namespace)
+        found = registry.client(row.cluster).get(
+            KINDS["deployments"], row.name, namespace=row.namespace
+        )
     except NotFound:
         return None
     return msgspec.json.decode(found, type=Rollout)
@@ -139,13 +156,23 @@ def _rollout(row: Deployment) -> Rollout | None:
 
 def _problem(row: Deployment) -> str:
     """Why the pod is not ready, in the cluster's words; "" when it only takes its time."""
-    pods = inventory.items(registry.client(row.cluster), KINDS["pods"], Pod, namespace=row.namespace, labelSelector=f"app={row.name}")
+    pods = inventory.items(
+        registry.client(row.cluster),
+        KINDS["pods"],
+        Pod,
+        namespace=row.namespace,
+        labelSelector=f"app={row.name}",
+    )
     for pod in sorted(pods, key=lambda pod: pod.metadata.creation_timestamp, reverse=True):
         for status in pod.status.container_statuses or []:
             if (waiting := status.state.waiting) and waiting.message:
                 return f"{status.name}: {waiting.reason}: {waiting.message}"[:500]
         for condition in pod.status.conditions or []:
-            if condition.type == "PodScheduled" and condition.status == "False" and condition.message:
+            if (
+                condition.type == "PodScheduled"
+                and condition.status == "False"
+                and condition.message
+            ):
                 return condition.message[:500]
     return ""
 
@@ -155,7 +182,9 @@ def _settle(row: Deployment, state: str, error: str = "") -> None:
     with transaction.atomic():
         at = clock.now()
         ready = {"ready_at": at} if state == State.READY else {}
-        moved = Deployment.objects.filter(pk=row.pk, state=State.APPLIED).update(state=state, error=error[:500], **ready)
+        moved = Deployment.objects.filter(pk=row.pk, state=State.APPLIED).update(
+            state=state, error=error[:500], **ready
+        )
         if moved:
             event = "deployment.ready" if state == State.READY else "deployment.failed"
             webhooks.emit(row.order, event, at, **({"error": error} if error else {}))

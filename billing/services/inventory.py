@@ -73,7 +73,9 @@ class Node(msgspec.Struct):
 
     def usable(self) -> bool:
         """Ready and open for new pods."""
-        ready = any(item.type == "Ready" and item.status == "True" for item in self.status.conditions or [])
+        ready = any(
+            item.type == "Ready" and item.status == "True" for item in self.status.conditions or []
+        )
         return ready and not self.spec.unschedulable
 
     def region(self) -> tuple[str, str] | None:
@@ -178,10 +180,16 @@ class Labelled(msgspec.Struct):
 
 def region_labels() -> list[str]:
     """The node labels that name a region, first come first served."""
-    return [label for label in (settings.VKUBE_REGION_LABEL, settings.VKUBE_REGION_FALLBACK_LABEL) if label]
+    return [
+        label
+        for label in (settings.VKUBE_REGION_LABEL, settings.VKUBE_REGION_FALLBACK_LABEL)
+        if label
+    ]
 
 
-def items(client: ClusterClient, kind: Kind, shape: type[T], *, namespace: str = "", **query: object) -> list[T]:
+def items(
+    client: ClusterClient, kind: Kind, shape: type[T], *, namespace: str = "", **query: object
+) -> list[T]:
     """Every object of a kind, read in chunks; once more in one piece when the list went stale on the way."""
     try:
         return list(_decoded(client, kind, shape, CHUNK, namespace=namespace, **query))
@@ -189,14 +197,26 @@ def items(client: ClusterClient, kind: Kind, shape: type[T], *, namespace: str =
         return list(_decoded(client, kind, shape, 0, namespace=namespace, **query))
 
 
-def _decoded(client: ClusterClient, kind: Kind, shape: type[T], limit: int, *, namespace: str, **query: object) -> Iterator[T]:
+def _decoded(
+    client: ClusterClient,
+    kind: Kind,
+    shape: type[T],
+    limit: int,
+    *,
+    namespace: str,
+    **query: object,
+) -> Iterator[T]:
     decoder, token = msgspec.json.Decoder(shape), ""
     while True:
-        chunk = client.chunk(kind, namespace=namespace or None, limit=limit, query={**query, "continue": token})
+        chunk = client.chunk(
+            kind, namespace=namespace or None, limit=limit, query={**query, "continue": token}
+        )
         try:
             yield from [decoder.decode(item) for item in chunk.items or []]
         except msgspec.DecodeError:
-            raise ClusterUnavailable(f"the cluster's {kind.plural} cannot be read", reason="bad_answer") from None
+            raise ClusterUnavailable(
+                f"the cluster's {kind.plural} cannot be read", reason="bad_answer"
+            ) from None
         if not (token := chunk.metadata.continue_):
             return
 
@@ -233,7 +253,11 @@ def survey(ask: Callable[[ClusterClient], R]) -> Survey[R]:
     One that fails or takes longer than VKUBE_SURVEY_SECONDS is silent; a slow one is then left alone for CLUSTER_CIRCUIT_SECONDS.
     """
     clusters = list(registry.clusters().order_by("-is_default", "id"))
-    asked = {cluster.pk: _executor.submit(_asked, cluster, ask) for cluster in clusters if not cache.get(_slow_key(cluster))}
+    asked = {
+        cluster.pk: _executor.submit(_asked, cluster, ask)
+        for cluster in clusters
+        if not cache.get(_slow_key(cluster))
+    }
     done, late = wait(asked.values(), timeout=settings.VKUBE_SURVEY_SECONDS)
     found: Survey[R] = Survey([], [])
     for cluster in clusters:

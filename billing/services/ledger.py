@@ -26,11 +26,24 @@ def balance(order: Order) -> Decimal:
     return -(total or ZERO)
 
 
-def post(order: Order, kind: str, *, key: str, at: datetime, debit: str, credit: str, amount: Decimal, **columns: object) -> Posting:
+def post(
+    order: Order,
+    kind: str,
+    *,
+    key: str,
+    at: datetime,
+    debit: str,
+    credit: str,
+    amount: Decimal,
+    **columns: object,
+) -> Posting:
     """Move an amount from one account to another; the key makes a second time impossible."""
     posting = Posting.objects.create(order=order, kind=kind, key=key, at=at, **columns)
     Entry.objects.bulk_create(
-        [Entry(posting=posting, account=debit, amount=amount), Entry(posting=posting, account=credit, amount=-amount)]
+        [
+            Entry(posting=posting, account=debit, amount=amount),
+            Entry(posting=posting, account=credit, amount=-amount),
+        ]
     )
     return posting
 
@@ -38,19 +51,43 @@ def post(order: Order, kind: str, *, key: str, at: datetime, debit: str, credit:
 def receive(order: Order, payment: Payment) -> Posting:
     """Money came in: it is owed as service."""
     key = f"payment/{payment.pk}"
-    return post(order, Kind.PAYMENT, key=key, at=payment.at, debit=CASH, credit=prepaid(order), amount=payment.amount)
+    return post(
+        order,
+        Kind.PAYMENT,
+        key=key,
+        at=payment.at,
+        debit=CASH,
+        credit=prepaid(order),
+        amount=payment.amount,
+    )
 
 
 def give_back(order: Order, payment: Payment) -> Posting:
     """Money went back (the payment is negative)."""
     key = f"refund/{payment.pk}"
-    return post(order, Kind.REFUND, key=key, at=payment.at, debit=prepaid(order), credit=CASH, amount=-payment.amount)
+    return post(
+        order,
+        Kind.REFUND,
+        key=key,
+        at=payment.at,
+        debit=prepaid(order),
+        credit=CASH,
+        amount=-payment.amount,
+    )
 
 
 def forfeit(order: Order, at: datetime) -> None:
     """The time is over: what was paid and not used is the provider's. Once an order."""
     if (rest := balance(order)) > 0:
-        post(order, Kind.FORFEIT, key=f"forfeit/{order.pk}", at=at, debit=prepaid(order), credit=FORFEITED, amount=rest)
+        post(
+            order,
+            Kind.FORFEIT,
+            key=f"forfeit/{order.pk}",
+            at=at,
+            debit=prepaid(order),
+            credit=FORFEITED,
+            amount=rest,
+        )
 
 
 def settled_through(order: Order) -> int:
@@ -68,7 +105,15 @@ def charge(order: Order, at: datetime) -> Posting | None:
     first, last = rows[0][0], rows[-1][0]
     key = f"charge/{order.pk}/{last}"
     return post(
-        order, Kind.CHARGE, key=key, at=at, debit=prepaid(order), credit=REVENUE, amount=amount, first_sample=first, last_sample=last
+        order,
+        Kind.CHARGE,
+        key=key,
+        at=at,
+        debit=prepaid(order),
+        credit=REVENUE,
+        amount=amount,
+        first_sample=first,
+        last_sample=last,
     )
 
 
@@ -78,7 +123,9 @@ def _cost(order: Order, rows: list[tuple[int, int, int]]) -> Decimal:
 
 def charged(order: Order) -> Decimal:
     """What its use has cost so far."""
-    found = Entry.objects.filter(posting__order=order, posting__kind=Kind.CHARGE, account=prepaid(order))
+    found = Entry.objects.filter(
+        posting__order=order, posting__kind=Kind.CHARGE, account=prepaid(order)
+    )
     return found.aggregate(total=Sum("amount"))["total"] or ZERO
 
 
@@ -93,7 +140,11 @@ class Totals:
 def totals() -> dict[str, Totals]:
     """The totals of every order that was ever paid for, in one query."""
     charges = Sum("amount", filter=Q(posting__kind=Kind.CHARGE), default=ZERO)
-    rows = Entry.objects.filter(account__startswith="prepaid/").values("posting__order_id").annotate(left=Sum("amount"), used=charges)
+    rows = (
+        Entry.objects.filter(account__startswith="prepaid/")
+        .values("posting__order_id")
+        .annotate(left=Sum("amount"), used=charges)
+    )
     return {row["posting__order_id"]: Totals(row["used"], -row["left"]) for row in rows.order_by()}
 
 
@@ -126,19 +177,33 @@ def _samples(order: Order) -> Iterator[Difference]:
         before = latest.get(sample.pod_uid)
         derived = pricing.running_ms(order, at=sample.at, since=sample.since, before=before)
         if derived != sample.running_ms:
-            yield Difference(order.pk, f"running time of sample {sample.pk}", str(sample.running_ms), str(derived))
+            yield Difference(
+                order.pk,
+                f"running time of sample {sample.pk}",
+                str(sample.running_ms),
+                str(derived),
+            )
         latest[sample.pod_uid] = max(before or sample.at, sample.at)
 
 
 def _postings(order: Order) -> Iterator[Difference]:
     """Each posting's amount, out of what it says it came from, in the order in which they were made."""
     left, through = ZERO, 0
-    payments = {f"{kind}/{row.pk}": abs(row.amount) for row in order.payments.all() for kind in ("payment", "refund")}
+    payments = {
+        f"{kind}/{row.pk}": abs(row.amount)
+        for row in order.payments.all()
+        for kind in ("payment", "refund")
+    }
     for posting in Posting.objects.filter(order=order).order_by("pk").prefetch_related("entries"):
         entries = list(posting.entries.all())
         booked = sum((entry.amount for entry in entries if entry.amount > 0), ZERO)
         if sum((entry.amount for entry in entries), ZERO) != 0:
-            yield Difference(order.pk, f"sides of {posting.key}", str(sum(entry.amount for entry in entries)), "0")
+            yield Difference(
+                order.pk,
+                f"sides of {posting.key}",
+                str(sum(entry.amount for entry in entries)),
+                "0",
+            )
         derived = _derived(order, posting, payments=payments, left=left, through=through)
         if booked != derived:
             yield Difference(order.pk, f"amount of {posting.key}", str(booked), str(derived))
@@ -146,11 +211,17 @@ def _postings(order: Order) -> Iterator[Difference]:
         left += booked if posting.kind == Kind.PAYMENT else -booked
 
 
-def _derived(order: Order, posting: Posting, *, payments: Mapping[str, Decimal], left: Decimal, through: int) -> Decimal:
+def _derived(
+    order: Order, posting: Posting, *, payments: Mapping[str, Decimal], left: Decimal, through: int
+) -> Decimal:
     match posting.kind:
         case Kind.CHARGE:
-            samples = UsageSample.objects.filter(order=order, pk__gt=through, pk__lte=posting.last_sample or 0)
-            return min(_cost(order, list(samples.values_list("pk", "memory_bytes", "running_ms"))), left)
+            samples = UsageSample.objects.filter(
+                order=order, pk__gt=through, pk__lte=posting.last_sample or 0
+            )
+            return min(
+                _cost(order, list(samples.values_list("pk", "memory_bytes", "running_ms"))), left
+            )
         case Kind.FORFEIT:
             return left
     return payments.get(posting.key, ZERO)

@@ -76,7 +76,9 @@ def put(client: ClusterClient, kind: Kind, body: Object) -> None:
             return
 
 
-def _annotations(client: ClusterClient, kind: Kind, name: str, namespace: str | None) -> dict[str, str] | None:
+def _annotations(
+    client: ClusterClient, kind: Kind, name: str, namespace: str | None
+) -> dict[str, str] | None:
     """An object's annotations; None when there is no object."""
     try:
         found = client.get(kind, name, namespace=namespace)
@@ -87,7 +89,11 @@ def _annotations(client: ClusterClient, kind: Kind, name: str, namespace: str | 
 
 def delete(client: ClusterClient, namespace: str, name: str) -> None:
     """Delete an order's Deployment, its pods and its NetworkPolicy; what is gone already is fine."""
-    options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+    options: Object = {
+        "kind": "DeleteOptions",
+        "apiVersion": "v1",
+        "propagationPolicy": "Background",
+    }
     for kind in (KINDS["deployments"], KINDS["networkpolicies"]):
         try:
             client.delete(kind, name, namespace=namespace, options=options)

@@ -35,7 +35,11 @@ class Wanted:
 def find(reference: object) -> Order:
     """An order by id; NotFound when there is none."""
     text = str(reference)
-    order = Order.objects.select_related("plan", "owner").filter(pk=text).first() if "\x00" not in text else None
+    order = (
+        Order.objects.select_related("plan", "owner").filter(pk=text).first()
+        if "\x00" not in text
+        else None
+    )
     if order is None:
         raise NotFound(f"order {text[:60]!r} does not exist")
     return order
@@ -56,11 +60,17 @@ def locked(order: Order, *, patience_ms: int = 10_000) -> Order:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{patience_ms}ms"])
-            found = Order.objects.select_for_update(of=("self",)).select_related("plan").get(pk=order.pk)
+            found = (
+                Order.objects.select_for_update(of=("self",))
+                .select_related("plan")
+                .get(pk=order.pk)
+            )
             cursor.execute("SELECT set_config('lock_timeout', '0', true)")
     except OperationalError as error:
         if getattr(error.__cause__, "pgcode", "") == "55P03":
-            raise Conflict("the order is being changed by another call; try again", reason="busy") from None
+            raise Conflict(
+                "the order is being changed by another call; try again", reason="busy"
+            ) from None
         raise
     return found
 
@@ -94,7 +104,9 @@ def create(wanted: Wanted, *, owner: AbstractBaseUser | None = None) -> Order:
             region=wanted.region,
             ports=Order.Ports.RANDOM if wanted.random_ports else Order.Ports.CHOSEN,
             price=plan.price,
-            amount=pricing.purchase(price=plan.price, units=wanted.units, seconds=wanted.duration * step),
+            amount=pricing.purchase(
+                price=plan.price, units=wanted.units, seconds=wanted.duration * step
+            ),
             address=wanted.address,
             recipient=settings.VKUBE_RECIPIENT,
             public_key=wanted.public_key,
@@ -117,7 +129,9 @@ def check(wanted: Wanted, plan: Plan) -> None:
         raise Invalid("region, address or public key is too long")
 
 
-def pay(order: Order, *, by: str, amount: Decimal | None = None, reference: str = "") -> tuple[Order, str | None]:
+def pay(
+    order: Order, *, by: str, amount: Decimal | None = None, reference: str = ""
+) -> tuple[Order, str | None]:
     """(order, its secret): a payment, all that is open unless an amount is given. The last one issues the secret, seen only here."""
     with transaction.atomic():
         order, at = locked(order), clock.now()
@@ -127,9 +141,13 @@ def pay(order: Order, *, by: str, amount: Decimal | None = None, reference: str 
             raise Conflict(f"the order is {order.status} already")
         if not given.is_finite() or given != given.to_integral_value() or not 0 < given <= due:
             raise Invalid(f"the amount must be a whole number from 1 to {due}", field="amount")
-        payment = Payment.objects.create(order=order, amount=given, reference=reference[:200], by=by[:150], at=at)
+        payment = Payment.objects.create(
+            order=order, amount=given, reference=reference[:200], by=by[:150], at=at
+        )
         ledger.receive(order, payment)
-        change(order, at, expected={"status": Status.PENDING}, amount_paid=order.amount_paid + given)
+        change(
+            order, at, expected={"status": Status.PENDING}, amount_paid=order.amount_paid + given
+        )
         secret = _file(order, at) if given == due else None
     return order, secret
 
@@ -140,7 +158,14 @@ def _file(order: Order, at: datetime) -> str:
     webhooks.emit(order, "order.paid", at)
     secret = credentials.generate()
     digest = credentials.digest(secret)
-    change(order, at, expected={"status": Status.PAID}, status=Status.FILED, secret_digest=digest, secret_issued_at=at)
+    change(
+        order,
+        at,
+        expected={"status": Status.PAID},
+        status=Status.FILED,
+        secret_digest=digest,
+        secret_issued_at=at,
+    )
     webhooks.emit(order, "order.filed", at)
     return secret
 
@@ -158,7 +183,9 @@ def annotate(order: Order, *, owner: AbstractBaseUser | None, address: str) -> N
     """Change what may change of an order after it was bought."""
     with transaction.atomic():
         order = locked(order)
-        change(order, clock.now(), expected={}, owner_id=owner.pk if owner else None, address=address)
+        change(
+            order, clock.now(), expected={}, owner_id=owner.pk if owner else None, address=address
+        )
 
 
 def rotate_secret(order: Order) -> str:
@@ -168,5 +195,11 @@ def rotate_secret(order: Order) -> str:
         if order.status != Status.FILED:
             raise Conflict("the order is not paid: it has no secret yet")
         secret = credentials.generate()
-        change(order, at, expected={"status": Status.FILED}, secret_digest=credentials.digest(secret), secret_issued_at=at)
+        change(
+            order,
+            at,
+            expected={"status": Status.FILED},
+            secret_digest=credentials.digest(secret),
+            secret_issued_at=at,
+        )
     return secret

@@ -62,13 +62,23 @@ def current(order: Order) -> tuple[Cluster, Deployment, RawPod] | None:
     if row is None:
         return None
     selector = f"app={order.service_name}"
-    found = inventory.items(registry.client(row.cluster), KINDS["pods"], RawPod, namespace=row.namespace, labelSelector=selector)
+    found = inventory.items(
+        registry.client(row.cluster),
+        KINDS["pods"],
+        RawPod,
+        namespace=row.namespace,
+        labelSelector=selector,
+    )
     return (row.cluster, row, max(found, key=_rank)) if found else None
 
 
 def _rank(pod: RawPod) -> tuple[bool, bool, str]:
     phase = msgspec.json.decode(pod.status, type=Phase).phase
-    return pod.metadata.deletion_timestamp is None, phase == "Running", pod.metadata.creation_timestamp
+    return (
+        pod.metadata.deletion_timestamp is None,
+        phase == "Running",
+        pod.metadata.creation_timestamp,
+    )
 
 
 def status(order: Order) -> PodDocument | None:
@@ -78,13 +88,20 @@ def status(order: Order) -> PodDocument | None:
         return None
     pod = found[2]
     annotations = bytes(pod.metadata.annotations)
-    return PodDocument(pod.metadata.name, bytes(pod.status), bytes(pod.spec), b"{}" if annotations == b"null" else annotations)
+    return PodDocument(
+        pod.metadata.name,
+        bytes(pod.status),
+        bytes(pod.spec),
+        b"{}" if annotations == b"null" else annotations,
+    )
 
 
 def log(order: Order, options: LogOptions) -> str:
     """The whole log of one container, at most VKUBE_LOG_BYTES of it; Internal when nothing runs, Invalid for an unknown container."""
     cluster, namespace, pod, found = _logged(order, options)
-    return read_log(cluster, namespace, pod, replace(found, limit_bytes=settings.VKUBE_LOG_BYTES)).decode(errors="replace")
+    return read_log(
+        cluster, namespace, pod, replace(found, limit_bytes=settings.VKUBE_LOG_BYTES)
+    ).decode(errors="replace")
 
 
 def follow_log(order: Order, options: LogOptions) -> Iterator[bytes]:
@@ -102,4 +119,9 @@ def _logged(order: Order, options: LogOptions) -> tuple[Cluster, str, str, LogOp
     names = [container.name for container in msgspec.json.decode(pod.spec, type=Names).containers]
     if options.container and options.container not in names:
         raise Invalid("container not found", field="container")
-    return cluster, row.namespace, pod.metadata.name, replace(options, container=options.container or names[0])
+    return (
+        cluster,
+        row.namespace,
+        pod.metadata.name,
+        replace(options, container=options.container or names[0]),
+    )

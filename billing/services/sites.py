@@ -45,7 +45,14 @@ def regions() -> list[str]:
     if (known := cache.get(CACHE_KEY)) is not None:
         return list(known)
     answers = inventory.survey(inventory.nodes).answers
-    found = sorted({place[1] for _, nodes in answers for node in nodes if node.usable() and (place := node.region())})
+    found = sorted(
+        {
+            place[1]
+            for _, nodes in answers
+            for node in nodes
+            if node.usable() and (place := node.region())
+        }
+    )
     cache.set(CACHE_KEY, found, settings.VKUBE_REGION_CACHE_SECONDS)
     return found
 
@@ -65,7 +72,10 @@ def locate(region: str) -> list[Site]:
     found = [site for cluster, nodes in survey.answers if (site := _site(cluster, region, nodes))]
     if not found and survey.silent:
         names = ", ".join(cluster.name for cluster in survey.silent)
-        raise ClusterUnavailable(f"region {region!r} is in no reachable cluster, and {names} cannot be asked", reason="silent")
+        raise ClusterUnavailable(
+            f"region {region!r} is in no reachable cluster, and {names} cannot be asked",
+            reason="silent",
+        )
     if not found:
         raise NoSuchRegion("region not found", field="region")
     return found
@@ -78,7 +88,9 @@ def _site(cluster: Cluster, region: str, nodes: list[Node]) -> Site | None:
 
 
 # --- host ports -----------------------------------------------------------------------------------------------------
-def taken(sites: Collection[Site], ports: Collection[int] | None = None, *, besides: Order | None = None) -> frozenset[int]:
+def taken(
+    sites: Collection[Site], ports: Collection[int] | None = None, *, besides: Order | None = None
+) -> frozenset[int]:
     """The host ports that are taken on any node of the sites; `besides` leaves out what one order holds itself.
 
     With `ports` a connection to each may be tried as well (VKUBE_PORT_PROBE).

@@ -38,7 +38,13 @@ def moment(text: str) -> datetime | None:
 
 def sample(cluster: Cluster) -> int:
     """Look at the cluster's pods of orders once; how many samples were taken. ClusterUnavailable when it cannot be asked."""
-    found = inventory.items(registry.client(cluster), KINDS["pods"], Pod, namespace=settings.VKUBE_NAMESPACE, labelSelector=LABEL)
+    found = inventory.items(
+        registry.client(cluster),
+        KINDS["pods"],
+        Pod,
+        namespace=settings.VKUBE_NAMESPACE,
+        labelSelector=LABEL,
+    )
     by_order: dict[str, list[Pod]] = {}
     for pod in found:
         by_order.setdefault((pod.metadata.labels or {}).get(LABEL, ""), []).append(pod)
@@ -52,7 +58,9 @@ def _last_words(cluster: Cluster, present: set[str]) -> int:
 
     Only pods that were seen running count, and only the time since: what is written into the store cannot invent use.
     """
-    recent = UsageSample.objects.filter(cluster=cluster, at__gt=clock.now() - MEMORY).exclude(pod_uid__in=present)
+    recent = UsageSample.objects.filter(cluster=cluster, at__gt=clock.now() - MEMORY).exclude(
+        pod_uid__in=present
+    )
     last = recent.order_by("pod_uid", "-at").distinct("pod_uid").select_related("order")
     return sum(_sample_end(row) for row in last if row.order.service == Order.Service.RUNNING)
 
@@ -71,8 +79,15 @@ def _sample_end(last: UsageSample) -> int:
 
 def _deleted(last: UsageSample, now: datetime) -> Change | None:
     """When the store saw the pod go, since it was last looked at."""
-    key = {"cluster_id": last.cluster.name, "resource_type": "Pod", "namespace": settings.VKUBE_NAMESPACE, "resource_name": last.pod_name}
-    return Change.objects.filter(**key, uid=last.pod_uid, op=Change.DELETED, at__gt=last.at, at__lte=now).first()
+    key = {
+        "cluster_id": last.cluster.name,
+        "resource_type": "Pod",
+        "namespace": settings.VKUBE_NAMESPACE,
+        "resource_name": last.pod_name,
+    }
+    return Change.objects.filter(
+        **key, uid=last.pod_uid, op=Change.DELETED, at__gt=last.at, at__lte=now
+    ).first()
 
 
 def sample_order(order: Order) -> None:
@@ -82,7 +97,9 @@ def sample_order(order: Order) -> None:
         return
     try:
         client = registry.client(row.cluster)
-        pods = inventory.items(client, KINDS["pods"], Pod, namespace=row.namespace, labelSelector=f"{LABEL}={order.pk}")
+        pods = inventory.items(
+            client, KINDS["pods"], Pod, namespace=row.namespace, labelSelector=f"{LABEL}={order.pk}"
+        )
     except (DomainError, ValueError):
         return
     _sample_order(order, row.cluster, pods)
@@ -104,7 +121,9 @@ def _sample_pod(order: Order, cluster: Cluster, pod: Pod, at: datetime) -> bool:
     since, memory = running_since(pod), running_memory(pod)
     if since is None or not memory:
         return False
-    seen = UsageSample.objects.filter(order=order, pod_uid=pod.metadata.uid).aggregate(last=Max("at"))["last"]
+    seen = UsageSample.objects.filter(order=order, pod_uid=pod.metadata.uid).aggregate(
+        last=Max("at")
+    )["last"]
     UsageSample.objects.create(
         order=order,
         cluster=cluster,
@@ -123,7 +142,9 @@ def _running(pod: Pod) -> dict[str, datetime]:
     if pod.status.phase != "Running":
         return {}
     started = {
-        status.name: moment(status.state.running.started_at) for status in pod.status.container_statuses or [] if status.state.running
+        status.name: moment(status.state.running.started_at)
+        for status in pod.status.container_statuses or []
+        if status.state.running
     }
     return {name: at for name, at in started.items() if at is not None}
 
@@ -137,11 +158,24 @@ def running_memory(pod: Pod) -> int:
     """The memory limits of the pod's running containers, in bytes."""
     running = _running(pod)
     return sum(
-        quantity((container.resources.limits or {}).get("memory", 0)) for container in pod.spec.containers if container.name in running
+        quantity((container.resources.limits or {}).get("memory", 0))
+        for container in pod.spec.containers
+        if container.name in running
     )
 
 
-SUFFIXES = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
+SUFFIXES = {
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+    "Pi": 2**50,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "P": 10**15,
+}
 
 
 def quantity(value: str | int | float) -> int:
@@ -160,7 +194,9 @@ def quantity(value: str | int | float) -> int:
 
 
 def _settlement_due(order: Order, at: datetime) -> bool:
-    last = Posting.objects.filter(order=order, kind=Posting.Kind.CHARGE).aggregate(last=Max("at"))["last"]
+    last = Posting.objects.filter(order=order, kind=Posting.Kind.CHARGE).aggregate(last=Max("at"))[
+        "last"
+    ]
     start = last or order.activated_at
     return start is not None and at - start >= timedelta(seconds=settings.VKUBE_SETTLE_SECONDS)
 
@@ -183,7 +219,8 @@ def over_time(order: Order, step: str) -> list[Bucket]:
     """Use and cost by hour, day or month (UTC), oldest first."""
     columns = UsageSample.objects.filter(order=order).annotate(bucket=Trunc("at", step, tzinfo=UTC))
     rows = columns.values("bucket").annotate(
-        ms=Sum("running_ms"), byte_ms=Sum(Cast("memory_bytes", _EXACT) * F("running_ms"), output_field=_EXACT)
+        ms=Sum("running_ms"),
+        byte_ms=Sum(Cast("memory_bytes", _EXACT) * F("running_ms"), output_field=_EXACT),
     )
     return [
         Bucket(
@@ -200,11 +237,21 @@ def over_time(order: Order, step: str) -> list[Bucket]:
 def sweep(cluster: Cluster) -> list[str]:
     """Delete what carries our label but belongs to no order here: left by a deploy that died half-way. The names of what went."""
     client, at = registry.client(cluster), clock.now()
-    found = inventory.items(client, KINDS["deployments"], Labelled, namespace=settings.VKUBE_NAMESPACE, labelSelector=LABEL)
+    found = inventory.items(
+        client,
+        KINDS["deployments"],
+        Labelled,
+        namespace=settings.VKUBE_NAMESPACE,
+        labelSelector=LABEL,
+    )
     gone = []
     for item in found:
         born = moment(item.metadata.creation_timestamp)
-        if born and at - born > timedelta(seconds=settings.VKUBE_STRAY_SECONDS) and _is_stray(cluster, item):
+        if (
+            born
+            and at - born > timedelta(seconds=settings.VKUBE_STRAY_SECONDS)
+            and _is_stray(cluster, item)
+        ):
             objects.delete(client, item.metadata.namespace, item.metadata.name)
             gone.append(item.metadata.name)
     return gone

@@ -48,7 +48,10 @@ def check(url: str, events: object) -> None:
     """Invalid unless the address is http(s), without credentials, no forbidden literal address, and the events exist."""
     parts = Outbound.parse(url)
     if parts is None:
-        raise Invalid("the address must be http:// or https:// with a host and without credentials", field="url")
+        raise Invalid(
+            "the address must be http:// or https:// with a host and without credentials",
+            field="url",
+        )
     check_host(parts.host or "", settings.WEBHOOK_ADDRESS_POLICY)
     if not isinstance(events, list) or not all(event in EVENTS for event in events):
         raise Invalid(f"events must be a list of some of {', '.join(EVENTS)}", field="events")
@@ -60,7 +63,14 @@ def emit(order: Order, event: str, at: datetime, **data: object) -> None:
         if webhook.events and event not in webhook.events:
             continue
         payload = {"type": event, "timestamp": rfc3339(at), "data": {**facts(order), **data}}
-        Delivery.objects.create(webhook=webhook, order=order, event=event, payload=orjson.dumps(payload).decode(), created_at=at, due_at=at)
+        Delivery.objects.create(
+            webhook=webhook,
+            order=order,
+            event=event,
+            payload=orjson.dumps(payload).decode(),
+            created_at=at,
+            due_at=at,
+        )
 
 
 def facts(order: Order) -> dict[str, object]:
@@ -98,8 +108,12 @@ def _claim() -> Delivery | None:
     """The longest due delivery, leased: should this process die, it falls due again."""
     with transaction.atomic():
         at = clock.now()
-        due = Delivery.objects.filter(state=Delivery.State.PENDING, due_at__lte=at, webhook__active=True).order_by("due_at")
-        row = due.select_for_update(skip_locked=True, of=("self",)).select_related("webhook").first()
+        due = Delivery.objects.filter(
+            state=Delivery.State.PENDING, due_at__lte=at, webhook__active=True
+        ).order_by("due_at")
+        row = (
+            due.select_for_update(skip_locked=True, of=("self",)).select_related("webhook").first()
+        )
         if row is not None:
             Delivery.objects.filter(pk=row.pk).update(due_at=at + LEASE, attempts=row.attempts + 1)
             row.attempts += 1
@@ -114,10 +128,14 @@ def _send(row: Delivery) -> str:
         "User-Agent": "kubegale-webhooks",
         "webhook-id": row.pk,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature(row.webhook.key, delivery=row.pk, timestamp=timestamp, payload=payload),
+        "webhook-signature": signature(
+            row.webhook.key, delivery=row.pk, timestamp=timestamp, payload=payload
+        ),
     }
     try:
-        with Outbound(policy=settings.WEBHOOK_ADDRESS_POLICY, timeout=settings.WEBHOOK_TIMEOUT) as outbound:
+        with Outbound(
+            policy=settings.WEBHOOK_ADDRESS_POLICY, timeout=settings.WEBHOOK_TIMEOUT
+        ) as outbound:
             answer = outbound.request("POST", row.webhook.url, headers=headers, body=payload)
     except OutboundError as error:
         return str(error)[:200]

@@ -65,7 +65,9 @@ def why(item: Any) -> str:
 def object_address(item: Any, plural: str) -> str:
     """The page of an object that came out of /multicluster/resources."""
     metadata = item["metadata"]
-    return navigation.address_of(item["cluster_id"], {"plural": plural, "group": KINDS[plural].group, **metadata})
+    return navigation.address_of(
+        item["cluster_id"], {"plural": plural, "group": KINDS[plural].group, **metadata}
+    )
 
 
 @register.filter

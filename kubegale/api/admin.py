@@ -74,7 +74,12 @@ def _audited(request: HttpRequest, verb: str, obj: Model, message: object) -> No
 
 def _fields(message: object) -> list[str]:
     parts = message if isinstance(message, list) else []
-    return [str(field) for part in parts for change in part.values() for field in change.get("fields", [])]
+    return [
+        str(field)
+        for part in parts
+        for change in part.values()
+        for field in change.get("fields", [])
+    ]
 
 
 __all__ = ["ModelAdmin", "ModelForm", "ReadOnly", "TabularInline"]

@@ -32,7 +32,13 @@ class Deed:
 class Sink(Protocol):
     """Takes a request's deeds once it is answered; `error` is what the caller was told, if anything."""
 
-    def __call__(self, request: Request | HttpRequest, dialect: str, deeds: Sequence[Deed], error: DomainError | None) -> None: ...
+    def __call__(
+        self,
+        request: Request | HttpRequest,
+        dialect: str,
+        deeds: Sequence[Deed],
+        error: DomainError | None,
+    ) -> None: ...
 
 
 @lru_cache(maxsize=1)
@@ -74,4 +80,7 @@ def report(request: Request | HttpRequest, dialect: str, error: DomainError | No
     try:
         _sink(settings.AUDIT_SINK)(request, dialect, handed, error)
     except Exception:
-        log.exception("the audit trail could not be written", extra={"acts": [f"{deed.act.verb} {deed.act.kind}" for deed in handed]})
+        log.exception(
+            "the audit trail could not be written",
+            extra={"acts": [f"{deed.act.verb} {deed.act.kind}" for deed in handed]},
+        )

@@ -39,7 +39,9 @@ class Guarded:
 
 def confirm(request: Request, guarded: Guarded) -> None:
     """Return when the request may go on; ConfirmationRequired, with a fresh token in its details, when it must come again."""
-    if settings.CONFIRMATION_LEVEL == "off" or (settings.CONFIRMATION_LEVEL == "protected" and not guarded.protected):
+    if settings.CONFIRMATION_LEVEL == "off" or (
+        settings.CONFIRMATION_LEVEL == "protected" and not guarded.protected
+    ):
         return
     body = _body(request)
     if _short_form(request, body, guarded):
@@ -48,8 +50,15 @@ def confirm(request: Request, guarded: Guarded) -> None:
     wanted = fingerprint(request, body, guarded)
     if token and _redeem(token, wanted):
         return
-    said = "the confirmation is not, or no longer, good for this request" if token else f"{guarded.action} needs to be confirmed"
-    raise ConfirmationRequired(f"{said}: {guarded.kind} {guarded.name} {guarded.protected}".rstrip(), **_invitation(guarded, wanted))
+    said = (
+        "the confirmation is not, or no longer, good for this request"
+        if token
+        else f"{guarded.action} needs to be confirmed"
+    )
+    raise ConfirmationRequired(
+        f"{said}: {guarded.kind} {guarded.name} {guarded.protected}".rstrip(),
+        **_invitation(guarded, wanted),
+    )
 
 
 def answer(request: Request, guarded: Guarded) -> bool | None:
@@ -63,11 +72,16 @@ def answer(request: Request, guarded: Guarded) -> bool | None:
 
 def invite(request: Request, guarded: Guarded) -> dict[str, Any]:
     """{"confirm_token","expires_in"} for the same request, to be sent again."""
-    return {"confirm_token": _new_token(fingerprint(request, _body(request), guarded)), "expires_in": EXPIRES_IN}
+    return {
+        "confirm_token": _new_token(fingerprint(request, _body(request), guarded)),
+        "expires_in": EXPIRES_IN,
+    }
 
 
 def _token(request: Request, body: Mapping[str, Any]) -> str:
-    return request.headers.get("X-Confirm-Token") or str(request.query_params.get("confirm_token") or body.get("confirm_token") or "")
+    return request.headers.get("X-Confirm-Token") or str(
+        request.query_params.get("confirm_token") or body.get("confirm_token") or ""
+    )
 
 
 def _body(request: Request) -> dict[str, Any]:
@@ -86,10 +100,23 @@ def _short_form(request: Request, body: Mapping[str, Any], guarded: Guarded) -> 
 
 def fingerprint(request: Request, body: Mapping[str, Any], guarded: Guarded) -> str:
     """A digest of who asks for what on which object; the confirmation itself is left out."""
-    query = sorted((key, value) for key in request.query_params if key not in NAMES for value in request.query_params.getlist(key))
+    query = sorted(
+        (key, value)
+        for key in request.query_params
+        if key not in NAMES
+        for value in request.query_params.getlist(key)
+    )
     plain = {key: value for key, value in body.items() if key not in NAMES}
     content = json.dumps(plain, sort_keys=True) if body else raw_body(request).decode("latin-1")
-    parts = [str(request.user.pk), request.method or "", request.path, json.dumps(query), content, guarded.action, guarded.identity]
+    parts = [
+        str(request.user.pk),
+        request.method or "",
+        request.path,
+        json.dumps(query),
+        content,
+        guarded.action,
+        guarded.identity,
+    ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -110,7 +137,13 @@ def _invitation(guarded: Guarded, wanted: str) -> dict[str, Any]:
         "expires_in": EXPIRES_IN,
         "action": guarded.action,
         "resource": resource,
-        "impact": {"pods": None, "pvcs": None, "children": None, "warnings": [], **guarded.impact()},
+        "impact": {
+            "pods": None,
+            "pvcs": None,
+            "children": None,
+            "warnings": [],
+            **guarded.impact(),
+        },
         "require_name": guarded.require_name,
     }
 

@@ -78,7 +78,9 @@ def domain_error(error: Exception) -> DomainError | None:
         case exceptions.NotFound() | Http404():
             return NotFound(str(error) or "not found")
         case RequestDataTooBig():
-            return PayloadTooLarge(f"the body is larger than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes")
+            return PayloadTooLarge(
+                f"the body is larger than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes"
+            )
         case SuspiciousOperation():
             return Invalid("the request is malformed")
         case exceptions.APIException() if error.status_code < 500:
@@ -110,7 +112,9 @@ class DialectView(APIView):
         renderer = self.get_renderers()[0]
         return renderer, self.dialect.content_type
 
-    def permission_denied(self, request: Request, message: str | None = None, code: str | None = None) -> NoReturn:
+    def permission_denied(
+        self, request: Request, message: str | None = None, code: str | None = None
+    ) -> NoReturn:
         """401 without credentials, else forbidden."""
         if not request.successful_authenticator:
             raise Unauthenticated("authentication credentials were not provided")
@@ -120,7 +124,11 @@ class DialectView(APIView):
         """Wrap plain data and pages; Django responses pass untouched."""
         if not isinstance(response, HttpResponseBase):
             response = Response(self._shape(response), content_type=self.dialect.content_type)
-        elif isinstance(response, Response) and not response.exception and not getattr(response, "shaped", False):
+        elif (
+            isinstance(response, Response)
+            and not response.exception
+            and not getattr(response, "shaped", False)
+        ):
             response.data = self._shape(response.data)
         audit.report(request, self.dialect.name, getattr(response, "error", None))
         return super().finalize_response(request, response, *args, **kwargs)
@@ -137,12 +145,20 @@ class DialectView(APIView):
         return error_response(self.dialect, error, context["request"], method=self.refused_as)
 
 
-def error_response(dialect: Dialect, error: Exception, request: Request | HttpRequest, *, method: str = "") -> Response:
+def error_response(
+    dialect: Dialect, error: Exception, request: Request | HttpRequest, *, method: str = ""
+) -> Response:
     """The dialect's answer to any exception; what nobody foresaw is logged and answered as internal."""
     known = domain_error(error)
     if known is None:
-        log.exception("unhandled exception", exc_info=error, extra={"path": request.path, "method": request.method})
-        known = Internal("database error" if isinstance(error, DatabaseError) else "internal server error")
+        log.exception(
+            "unhandled exception",
+            exc_info=error,
+            extra={"path": request.path, "method": request.method},
+        )
+        known = Internal(
+            "database error" if isinstance(error, DatabaseError) else "internal server error"
+        )
     status, body = dialect.error(known, method or request.method or "GET")
     response = Response(body, status=status, exception=True, content_type=dialect.content_type)
     response.error = known  # type: ignore[attr-defined]

@@ -26,7 +26,11 @@ def _trusted(text: str) -> bool:
 def client_address(request: Request | HttpRequest) -> str:
     """The caller's address: X-Forwarded-For counts only as far as proxies in TRUSTED_PROXIES wrote it. Nothing when unknown."""
     address = str(request.META.get("REMOTE_ADDR") or "")
-    hops = [hop.strip() for hop in str(request.META.get("HTTP_X_FORWARDED_FOR") or "").split(",") if hop.strip()]
+    hops = [
+        hop.strip()
+        for hop in str(request.META.get("HTTP_X_FORWARDED_FOR") or "").split(",")
+        if hop.strip()
+    ]
     while hops and _trusted(address):
         address = hops.pop()
     try:

@@ -21,7 +21,9 @@ class PageRequest:
         return (self.page - 1) * self.size
 
 
-def page_request(query: Mapping[str, str], *, default: int = 20, maximum: int = MAX_PAGE_SIZE) -> PageRequest:
+def page_request(
+    query: Mapping[str, str], *, default: int = 20, maximum: int = MAX_PAGE_SIZE
+) -> PageRequest:
     """`page` and `pageSize` (or `page_size`) of a query; Invalid below 1 or not whole, sizes above the maximum are clamped."""
     size = query.get("pageSize") or query.get("page_size") or str(default)
     return PageRequest(

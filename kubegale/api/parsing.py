@@ -23,7 +23,12 @@ class BodyParser(BaseParser):
 
     media_type = "*/*"
 
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
+    def parse(
+        self,
+        stream: Any,
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
         """The raw body."""
         return stream.read() if stream is not None else b""
 
@@ -103,7 +108,9 @@ def boolean(value: object, name: str) -> bool:
     raise Invalid(f"{name} must be true or false")
 
 
-def integer(value: object, name: str, *, minimum: int | None = None, maximum: int | None = None) -> int:
+def integer(
+    value: object, name: str, *, minimum: int | None = None, maximum: int | None = None
+) -> int:
     """A whole number within bounds, as JSON or as text."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise Invalid(f"{name} must be a whole number")
@@ -112,7 +119,9 @@ def integer(value: object, name: str, *, minimum: int | None = None, maximum: in
     except ValueError:
         raise Invalid(f"{name} must be a whole number") from None
     if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
-        raise Invalid(f"{name} must be {'at least ' + str(minimum) if maximum is None else f'from {minimum} to {maximum}'}")
+        raise Invalid(
+            f"{name} must be {'at least ' + str(minimum) if maximum is None else f'from {minimum} to {maximum}'}"
+        )
     return number
 
 

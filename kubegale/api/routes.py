@@ -62,7 +62,10 @@ def _keep_encoded_slashes(request: HttpRequest) -> None:
     raw = request.META.get("RAW_URI", "").partition("?")[0]
     if "%2f" not in raw.lower() or not raw.startswith("/"):
         return
-    parts = [unquote_to_bytes(part).decode("utf-8", "replace") for part in raw.replace("%2f", "%2F").split("%2F")]
+    parts = [
+        unquote_to_bytes(part).decode("utf-8", "replace")
+        for part in raw.replace("%2f", "%2F").split("%2F")
+    ]
     path = ENCODED_SLASH.join(parts)
     if path.replace(ENCODED_SLASH, "/") == request.path:
         request.path_info = path.rstrip("/")

@@ -67,7 +67,11 @@ class Described:
 
 
 CLUSTER = Query("cluster_id", INTEGER, required=True, description="The registered cluster.")
-NAMESPACE = Query("namespace", TEXT, description="Required for one object of a namespaced kind; in lists empty means all.")
+NAMESPACE = Query(
+    "namespace",
+    TEXT,
+    description="Required for one object of a namespaced kind; in lists empty means all.",
+)
 PAGING = (
     Query("page", {"type": "integer", "minimum": 1, "default": 1}),
     Query("pageSize", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 20}),
@@ -77,7 +81,9 @@ SELECTORS = (Query("labelSelector", TEXT), Query("fieldSelector", TEXT))
 DRY_RUN = Query("dry_run", BOOLEAN, description="Check everything, change nothing.")
 
 
-def dialect_routes(endpoints: list[tuple[str, str, str, Any]], **_: Any) -> list[tuple[str, str, str, Any]]:
+def dialect_routes(
+    endpoints: list[tuple[str, str, str, Any]], **_: Any
+) -> list[tuple[str, str, str, Any]]:
     """Only what speaks a dialect: the schema's own pages stay out of the schema."""
     return [endpoint for endpoint in endpoints if hasattr(endpoint[3].cls, "dialect")]
 
@@ -87,7 +93,9 @@ class DialectSchema(AutoSchema):
 
     view: Any
 
-    def get_operation(self, path: str, path_regex: str, path_prefix: str, method: str, registry: Any) -> Any:
+    def get_operation(
+        self, path: str, path_regex: str, path_prefix: str, method: str, registry: Any
+    ) -> Any:
         """One OpenAPI operation."""
         action = getattr(self.view, "action", None) or method.lower()
         described = getattr(self.view, "operations", {}).get(action) or Described(action, ANYTHING)
@@ -95,13 +103,18 @@ class DialectSchema(AutoSchema):
             "operationId": _operation_id(path, method),
             "summary": described.summary,
             "tags": [_tag(path)],
-            "parameters": [*_path_parameters(path), *(_parameter(query) for query in described.query)],
+            "parameters": [
+                *_path_parameters(path),
+                *(_parameter(query) for query in described.query),
+            ],
             "responses": self._responses(described),
             "security": [] if self.view.is_open() else [{"bearer": []}],
         }
         if described.body is not None:
             operation["requestBody"] = {
-                "content": {kind: {"schema": dict(described.body)} for kind in described.body_types},
+                "content": {
+                    kind: {"schema": dict(described.body)} for kind in described.body_types
+                },
                 "required": True,
             }
         return operation
@@ -110,7 +123,10 @@ class DialectSchema(AutoSchema):
         dialect = self.view.dialect
         answer = dialect.envelope(dict(described.answer), described.paged)
         good = answer if dialect.error_status != 200 else {"anyOf": [answer, dialect.error_schema]}
-        failure = {"description": "Refused or failed.", "content": {"application/json": {"schema": dialect.error_schema}}}
+        failure = {
+            "description": "Refused or failed.",
+            "content": {"application/json": {"schema": dialect.error_schema}},
+        }
         success = {
             "description": "Done, or a failure in the document's envelope.",
             "content": {kind: {"schema": good} for kind in described.answer_types},
@@ -124,14 +140,26 @@ def _operation_id(path: str, method: str) -> str:
 
 
 def _tag(path: str) -> str:
-    words = [word for word in path.split("/") if word and not word.startswith("{") and word not in {"api", "v1", "v4", "kubernetes"}]
+    words = [
+        word
+        for word in path.split("/")
+        if word and not word.startswith("{") and word not in {"api", "v1", "v4", "kubernetes"}
+    ]
     return words[0] if words else "root"
 
 
 def _path_parameters(path: str) -> list[Schema]:
-    return [{"name": name, "in": "path", "required": True, "schema": TEXT} for name in re.findall(r"{(\w+)}", path)]
+    return [
+        {"name": name, "in": "path", "required": True, "schema": TEXT}
+        for name in re.findall(r"{(\w+)}", path)
+    ]
 
 
 def _parameter(query: Query) -> Schema:
-    parameter: Schema = {"name": query.name, "in": "query", "schema": dict(query.schema), "required": query.required}
+    parameter: Schema = {
+        "name": query.name,
+        "in": "query",
+        "schema": dict(query.schema),
+        "required": query.required,
+    }
     return {**parameter, "description": query.description} if query.description else parameter

@@ -17,7 +17,15 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 MAX_INCOMING = 1024 * 1024
 GOING_AWAY, POLICY, TOO_BIG, FAULT = 1001, 1008, 1009, 1011
-UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, IDLE, REPLACED, CLUSTER_LOST, PLACE_LOST = 4001, 4003, 4004, 4008, 4009, 4010, 4011
+UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, IDLE, REPLACED, CLUSTER_LOST, PLACE_LOST = (
+    4001,
+    4003,
+    4004,
+    4008,
+    4009,
+    4010,
+    4011,
+)
 
 
 class Disconnected(Exception):
@@ -58,10 +66,22 @@ def close_code(error: errors.DomainError) -> int:
 class Socket:
     """One accepted connection. Only one task may send at a time."""
 
-    def __init__(self, scope: Message, receive: Receive, send: Send, *, error_code: Callable[[errors.DomainError], int]) -> None:
+    def __init__(
+        self,
+        scope: Message,
+        receive: Receive,
+        send: Send,
+        *,
+        error_code: Callable[[errors.DomainError], int],
+    ) -> None:
         self.path = str(scope["path"])
-        self.query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
-        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope.get("headers", [])}
+        self.query = dict(
+            parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+        )
+        self.headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in scope.get("headers", [])
+        }
         self.subprotocols: list[str] = list(scope.get("subprotocols") or [])
         self._receive, self._send, self._error_code = receive, send, error_code
         self.closed = False
@@ -76,7 +96,9 @@ class Socket:
         if message["type"] != "websocket.receive":
             self.closed = True
             raise Disconnected
-        data: str | bytes = message["text"] if message.get("text") is not None else message.get("bytes") or b""
+        data: str | bytes = (
+            message["text"] if message.get("text") is not None else message.get("bytes") or b""
+        )
         if len(data) > MAX_INCOMING:
             raise Closing(TOO_BIG, "message too big")
         return data
@@ -96,7 +118,13 @@ class Socket:
         """What went wrong, with the code of the JSON API."""
         code = self._error_code(error)
         place = {"status": 410, **error.details} if isinstance(error, errors.Expired) else {}
-        return {"type": "error", "code": code, "msg": error.message, "data": {"error": error.message, **place}, "timestamp": now()}
+        return {
+            "type": "error",
+            "code": code,
+            "msg": error.message,
+            "data": {"error": error.message, **place},
+            "timestamp": now(),
+        }
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, unless that has happened."""
@@ -104,7 +132,13 @@ class Socket:
             return
         self.closed = True
         try:
-            await self._send({"type": "websocket.close", "code": code, "reason": reason.encode()[:120].decode(errors="ignore")})
+            await self._send(
+                {
+                    "type": "websocket.close",
+                    "code": code,
+                    "reason": reason.encode()[:120].decode(errors="ignore"),
+                }
+            )
         except (OSError, RuntimeError):
             return
 

@@ -37,7 +37,13 @@ def _one(data: Any) -> object:
 
 
 def _page(page: Page) -> object:
-    return {"result": True, "code": 0, "message": SUCCESS[profile.is_go()], "data": page.items, "total": page.total}
+    return {
+        "result": True,
+        "code": 0,
+        "message": SUCCESS[profile.is_go()],
+        "data": page.items,
+        "total": page.total,
+    }
 
 
 def status_of(error: errors.DomainError) -> int:
@@ -65,7 +71,10 @@ def status_of(error: errors.DomainError) -> int:
 def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
     action, status, go = error.details.get("action"), status_of(error), profile.is_go()
     name = action.name if isinstance(action, Action) else BY_METHOD.get(method, "get")
-    sentence = _sentence("missing" if go and isinstance(error, errors.NotFound) and not _is_watch(action) else name, go)
+    sentence = _sentence(
+        "missing" if go and isinstance(error, errors.NotFound) and not _is_watch(action) else name,
+        go,
+    )
     body = {"result": False, **sentence, "data": _empty(action if status == 200 else None, go)}
     if isinstance(action, Action) and action.counted:
         body["total"] = 0
@@ -74,7 +83,11 @@ def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
 
 def _sentence(name: str, go: bool) -> dict[str, object]:
     document_code, go_code, text = CODES[name]
-    return {"code": go_code, "message": f"(bcs-storage):{text}"} if go else {"code": document_code, "message": text.capitalize()}
+    return (
+        {"code": go_code, "message": f"(bcs-storage):{text}"}
+        if go
+        else {"code": document_code, "message": text.capitalize()}
+    )
 
 
 def _is_watch(action: object) -> bool:
@@ -91,7 +104,13 @@ def _empty(action: object, go: bool) -> object:
 
 
 def _envelope(schema: Schema, paged: bool) -> Schema:
-    members = {"result": BOOLEAN, "code": INTEGER, "message": TEXT, "data": schema, **({"total": INTEGER} if paged else {})}
+    members = {
+        "result": BOOLEAN,
+        "code": INTEGER,
+        "message": TEXT,
+        "data": schema,
+        **({"total": INTEGER} if paged else {}),
+    }
     return {"type": "object", "properties": members, "required": list(members)}
 
 
@@ -115,7 +134,10 @@ def _dynamic(env: str) -> Iterator[URLPattern]:
     namespaced = f"namespace_resources/{place}/namespaces/<segment:namespace>/<segment:type>"
     yield path(f"{namespaced}/<segment:name>", _bound(dynamic.NamespacedResource, env=env))
     yield path(namespaced, _bound(dynamic.ResourceList, env=env))
-    yield path(f"cluster_resources/{place}/<segment:type>/<segment:name>", _bound(dynamic.ClusterResource, env=env))
+    yield path(
+        f"cluster_resources/{place}/<segment:type>/<segment:name>",
+        _bound(dynamic.ClusterResource, env=env),
+    )
     for scope in ("cluster_resources", "all_resources"):
         yield path(f"{scope}/{place}/<segment:type>", _bound(dynamic.ResourceList, env=env))
     yield path(f"{place}/batch", _bound(dynamic.Batch))
@@ -126,7 +148,10 @@ def _typed(env: str) -> Iterator[URLPattern]:
     yield path(f"{place}/namespace", _namespace(env))
     for typed in QUERIES[env]:
         if typed.name != "namespace":
-            yield path(f"{place}/{typed.name}", _bound(dynamic.TypedList, typed=typed, operations=typed_operations(typed)))
+            yield path(
+                f"{place}/{typed.name}",
+                _bound(dynamic.TypedList, typed=typed, operations=typed_operations(typed)),
+            )
 
 
 def _namespace(env: str) -> Any:

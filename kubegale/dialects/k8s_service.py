@@ -44,7 +44,12 @@ class QueryFailed(errors.NotFound):
 def envelope(code: int, message: object, msg_id: str | None = None) -> dict[str, object]:
     """The document's body; `msgId` is left out when the caller sent none."""
     echoed = {} if msg_id is None else {"msgId": msg_id}
-    return {"code": code, "message": message, **echoed, "responseTime": f"{localtime():%Y-%m-%d %H:%M:%S}"}
+    return {
+        "code": code,
+        "message": message,
+        **echoed,
+        "responseTime": f"{localtime():%Y-%m-%d %H:%M:%S}",
+    }
 
 
 def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
@@ -84,7 +89,11 @@ DIALECT = Dialect(
     error_status=200,
 )
 MSG_ID = Query("msgId", TEXT, required=True, description="Any id; comes back as it was sent.")
-CLUSTER = Query("cluster", TEXT, description="Name or id of a registered cluster; the default one when left out.")
+CLUSTER = Query(
+    "cluster",
+    TEXT,
+    description="Name or id of a registered cluster; the default one when left out.",
+)
 PODS = record(
     required=("podList",),
     clusterIP=TEXT,
@@ -107,7 +116,13 @@ def _form(request: Request) -> Mapping[str, Any]:
         if (request.content_type or "").startswith("multipart/"):
             return plain.POST.dict()
         return QueryDict(body, encoding="utf-8").dict()
-    except (errors.Invalid, MultiPartParserError, BadRequest, SuspiciousOperation, UnicodeDecodeError):
+    except (
+        errors.Invalid,
+        MultiPartParserError,
+        BadRequest,
+        SuspiciousOperation,
+        UnicodeDecodeError,
+    ):
         return {}
 
 
@@ -175,7 +190,14 @@ class ServiceView(DialectView):
         self.cluster_text = cluster_reference(request)
         group = "apps" if self.plural == "deployments" else ""
         name = self.parameters.find("deploymentName") if self.plural == "deployments" else ""
-        act = Act(self.verb, self.plural, group, self.cluster_text, self.parameters.find("nameSpace") or "", name or "")
+        act = Act(
+            self.verb,
+            self.plural,
+            group,
+            self.cluster_text,
+            self.parameters.find("nameSpace") or "",
+            name or "",
+        )
         authorise(self, request, act)
 
     def cluster(self) -> Cluster:
@@ -201,7 +223,12 @@ class GetPod(ServiceView):
         "get": Described(
             "Pods behind a label selector.",
             PODS,
-            (MSG_ID, Query("nameSpace", TEXT, required=True), Query("deploymentName", TEXT, required=True), CLUSTER),
+            (
+                MSG_ID,
+                Query("nameSpace", TEXT, required=True),
+                Query("deploymentName", TEXT, required=True),
+                CLUSTER,
+            ),
         )
     }
 
@@ -209,7 +236,10 @@ class GetPod(ServiceView):
         """{"clusterIP","clusterPort","podList":[{"podIP","podName"}]}."""
         self.permit(request)
         self.parameters.required("msgId")
-        namespace, selector = self.parameters.required("nameSpace"), self.parameters.required("deploymentName")
+        namespace, selector = (
+            self.parameters.required("nameSpace"),
+            self.parameters.required("deploymentName"),
+        )
         found = endpoints.behind(self.cluster(), namespace, selector)
         if found.service is None:
             raise QueryFailed(NOTHING_FOUND)
@@ -223,7 +253,9 @@ def _address(service: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _pod(pod: Mapping[str, Any]) -> dict[str, object]:
-    return _present({"podIP": (pod.get("status") or {}).get("podIP"), "podName": pod["metadata"]["name"]})
+    return _present(
+        {"podIP": (pod.get("status") or {}).get("podIP"), "podName": pod["metadata"]["name"]}
+    )
 
 
 def _present(members: dict[str, object]) -> dict[str, object]:
@@ -241,8 +273,13 @@ class UpdatePodReplicas(ServiceView):
         """{"deploymentName","nameSpace","replicas"}, the number as the API server has it."""
         self.permit(request)
         self.parameters.required("msgId")
-        namespace, name = self.parameters.required("nameSpace"), self.parameters.required("deploymentName")
-        replicas = endpoints.set_replicas(self.cluster(), namespace, name, self.parameters.whole_number("replicas"))
+        namespace, name = (
+            self.parameters.required("nameSpace"),
+            self.parameters.required("deploymentName"),
+        )
+        replicas = endpoints.set_replicas(
+            self.cluster(), namespace, name, self.parameters.whole_number("replicas")
+        )
         if replicas is None:
             raise QueryFailed(NO_SPEC)
         note(request, details={"replicas": replicas})
@@ -252,7 +289,11 @@ class UpdatePodReplicas(ServiceView):
 def _routes() -> Iterator[URLPattern]:
     yield path("test", Test.as_view(dialect=DIALECT), name="k8sservice-test")
     yield path("getPod", GetPod.as_view(dialect=DIALECT), name="k8sservice-get-pod")
-    yield path("updatePodReplicas", UpdatePodReplicas.as_view(dialect=DIALECT), name="k8sservice-update-replicas")
+    yield path(
+        "updatePodReplicas",
+        UpdatePodReplicas.as_view(dialect=DIALECT),
+        name="k8sservice-update-replicas",
+    )
     yield catch_all(DIALECT)
 
 

@@ -75,7 +75,18 @@ REFUSED = {
     "DELETE": (1009, "资源删除失败"),
 }
 BAD_INPUT = (1001, "参数错误")
-SEMANTIC = {1001: 400, 1002: 404, 1003: 404, 1004: 404, 1005: 403, 1006: 502, 1007: 422, 1008: 422, 1009: 422, 1010: 409}
+SEMANTIC = {
+    1001: 400,
+    1002: 404,
+    1003: 404,
+    1004: 404,
+    1005: 403,
+    1006: 502,
+    1007: 422,
+    1008: 422,
+    1009: 422,
+    1010: 409,
+}
 
 
 def code_of(error: errors.DomainError, method: str) -> tuple[int, str]:
@@ -108,12 +119,22 @@ def http_status(error: errors.DomainError, code: int) -> int:
 
 def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
     code, sentence = code_of(error, method)
-    message = f"{sentence}: {error.message}" if (get_language() or "").startswith("zh") else error.message
+    message = (
+        f"{sentence}: {error.message}" if (get_language() or "").startswith("zh") else error.message
+    )
     return http_status(error, code), {"code": code, "data": dict(error.details), "msg": message}
 
 
 def _page(page: Page) -> object:
-    return _one({**page.extra, "items": page.items, "total": page.total, "page": page.page, "pageSize": page.page_size})
+    return _one(
+        {
+            **page.extra,
+            "items": page.items,
+            "total": page.total,
+            "page": page.page,
+            "pageSize": page.page_size,
+        }
+    )
 
 
 def _one(data: object) -> object:
@@ -125,7 +146,9 @@ def _answer_schema(data: Schema, code: Schema) -> Schema:
 
 
 def _envelope(data: Schema, paged: bool) -> Schema:
-    inner = record(items=array(data), total=INTEGER, page=INTEGER, pageSize=INTEGER) if paged else data
+    inner = (
+        record(items=array(data), total=INTEGER, page=INTEGER, pageSize=INTEGER) if paged else data
+    )
     return _answer_schema(inner, {"type": "integer", "enum": [0]})
 
 
@@ -150,8 +173,16 @@ def object_routes(kind: Kind) -> Iterator[URLPattern]:
     """Collection and item of one kind."""
     viewset = EventViewSet if kind.plural == "events" else ObjectViewSet
     collection: Any = {"get": "list"} if kind.plural in NOT_CREATED else COLLECTION
-    yield path(kind.plural, viewset.as_view(collection, kind=kind, dialect=DIALECT), name=f"{kind.plural}-list")
-    yield path(f"{kind.plural}/<str:name>", viewset.as_view(ITEM, kind=kind, dialect=DIALECT), name=f"{kind.plural}-detail")
+    yield path(
+        kind.plural,
+        viewset.as_view(collection, kind=kind, dialect=DIALECT),
+        name=f"{kind.plural}-list",
+    )
+    yield path(
+        f"{kind.plural}/<str:name>",
+        viewset.as_view(ITEM, kind=kind, dialect=DIALECT),
+        name=f"{kind.plural}-detail",
+    )
 
 
 def action_routes(kind: Kind) -> Iterator[URLPattern]:
@@ -159,8 +190,14 @@ def action_routes(kind: Kind) -> Iterator[URLPattern]:
     bind: Any = {"kind": kind, "dialect": DIALECT}
     base = f"{kind.plural}/<str:name>"
     for verb in VERBS:
-        yield path(f"{base}/{verb}", ActionView.as_view(verb=verb, **bind), name=f"{kind.plural}-{verb}")
-    yield path(f"{base}/revisions", RevisionViewSet.as_view({"get": "list"}, **bind), name=f"{kind.plural}-revisions")
+        yield path(
+            f"{base}/{verb}", ActionView.as_view(verb=verb, **bind), name=f"{kind.plural}-{verb}"
+        )
+    yield path(
+        f"{base}/revisions",
+        RevisionViewSet.as_view({"get": "list"}, **bind),
+        name=f"{kind.plural}-revisions",
+    )
     revision = RevisionViewSet.as_view({"get": "retrieve"}, **bind)
     yield path(f"{base}/revisions/<str:revision>", revision, name=f"{kind.plural}-revision")
     yield path(f"{base}/pods", WorkloadPods.as_view(**bind), name=f"{kind.plural}-pods")
@@ -194,13 +231,27 @@ def _stream_routes() -> Iterator[URLPattern]:
     bind = {"dialect": DIALECT}
     yield path("pods/logs/stream", LogTickets.as_view(**bind), name="pods-logs-stream")
     for plural in ("pods", *FOLLOWED):
-        yield path(f"{plural}/<str:name>/logs/stream", LogTickets.as_view(kind=KINDS[plural], **bind), name=f"{plural}-log-stream")
+        yield path(
+            f"{plural}/<str:name>/logs/stream",
+            LogTickets.as_view(kind=KINDS[plural], **bind),
+            name=f"{plural}-log-stream",
+        )
     yield path("pods/<str:name>/terminal", TerminalTickets.as_view(**bind), name="pods-terminal")
-    yield path("nodes/<str:name>/terminal", NodeTerminalTickets.as_view(**bind), name="nodes-terminal")
-    yield path("operations/<str:name>/stream", OperationTickets.as_view(**bind), name="operations-stream")
+    yield path(
+        "nodes/<str:name>/terminal", NodeTerminalTickets.as_view(**bind), name="nodes-terminal"
+    )
+    yield path(
+        "operations/<str:name>/stream", OperationTickets.as_view(**bind), name="operations-stream"
+    )
     yield path("terminal-recordings", Recordings.as_view(**bind), name="recordings-list")
-    yield path("terminal-recordings/<str:pk>", OneRecording.as_view(**bind), name="recordings-detail")
-    yield path("terminal-recordings/<str:pk>/replay", OneRecording.as_view(replay=True, **bind), name="recordings-replay")
+    yield path(
+        "terminal-recordings/<str:pk>", OneRecording.as_view(**bind), name="recordings-detail"
+    )
+    yield path(
+        "terminal-recordings/<str:pk>/replay",
+        OneRecording.as_view(replay=True, **bind),
+        name="recordings-replay",
+    )
 
 
 def _routes() -> Iterator[URLPattern]:
@@ -216,26 +267,58 @@ def _routes() -> Iterator[URLPattern]:
     yield path("history", history.History.as_view(**bind), name="history")
     yield path("history/diff", history.Diff.as_view(**bind), name="history-diff")
     yield path("history/restore", restoration.Restore.as_view(**bind), name="history-restore")
-    yield path("multicluster/resources/<str:kind>", across.Resources.as_view(**bind), name="multicluster-resources")
+    yield path(
+        "multicluster/resources/<str:kind>",
+        across.Resources.as_view(**bind),
+        name="multicluster-resources",
+    )
     yield path("multicluster/search", names.Names.as_view(**bind), name="multicluster-search")
-    yield path("multicluster/overview", overview.Overview.as_view(**bind), name="multicluster-overview")
+    yield path(
+        "multicluster/overview", overview.Overview.as_view(**bind), name="multicluster-overview"
+    )
     yield path("store", Contents.as_view(**bind), name="store")
     yield path("schemas", KindSchema.as_view(**bind), name="schemas")
     yield path("topology", TopologyView.as_view(**bind), name="topology")
     yield path("clusters/<str:pk>/sync", SyncView.as_view(**bind), name="clusters-sync")
-    yield path("clusters/<str:pk>/namespaces", NamespaceNames.as_view(**bind), name="clusters-namespaces")
-    yield path("operations", OperationViewSet.as_view({"get": "list"}, **bind), name="operations-list")
-    yield path("operations/<str:pk>", OperationViewSet.as_view({"get": "retrieve"}, **bind), name="operations-detail")
-    yield path("operations/<str:pk>/cancel", OperationViewSet.as_view({"post": "cancel"}, **bind), name="operations-cancel")
-    yield path("orders", buying.Orders.as_view({"get": "list", "post": "create"}, **bind), name="orders-list")
+    yield path(
+        "clusters/<str:pk>/namespaces", NamespaceNames.as_view(**bind), name="clusters-namespaces"
+    )
+    yield path(
+        "operations", OperationViewSet.as_view({"get": "list"}, **bind), name="operations-list"
+    )
+    yield path(
+        "operations/<str:pk>",
+        OperationViewSet.as_view({"get": "retrieve"}, **bind),
+        name="operations-detail",
+    )
+    yield path(
+        "operations/<str:pk>/cancel",
+        OperationViewSet.as_view({"post": "cancel"}, **bind),
+        name="operations-cancel",
+    )
+    yield path(
+        "orders",
+        buying.Orders.as_view({"get": "list", "post": "create"}, **bind),
+        name="orders-list",
+    )
     yield path("orders/plans", buying.OrderPlans.as_view(**bind), name="orders-plans")
-    yield path("orders/export", OrderViewSet.as_view({"get": "export"}, **bind), name="orders-export")
-    yield path("orders/<str:pk>", OrderViewSet.as_view({"get": "retrieve"}, **bind), name="orders-detail")
-    yield path("orders/<str:pk>/usage", OrderViewSet.as_view({"get": "usage"}, **bind), name="orders-usage")
+    yield path(
+        "orders/export", OrderViewSet.as_view({"get": "export"}, **bind), name="orders-export"
+    )
+    yield path(
+        "orders/<str:pk>", OrderViewSet.as_view({"get": "retrieve"}, **bind), name="orders-detail"
+    )
+    yield path(
+        "orders/<str:pk>/usage", OrderViewSet.as_view({"get": "usage"}, **bind), name="orders-usage"
+    )
     yield path("orders/<str:pk>/pay", buying.OrderPayment.as_view(**bind), name="orders-pay")
     yield path("orders/<str:pk>/refund", buying.OrderRefund.as_view(**bind), name="orders-refund")
     yield path("orders/<str:pk>/secret", buying.OrderSecret.as_view(**bind), name="orders-secret")
-    yield path("orders/<str:pk>/ledger", OrderViewSet.as_view({"get": "ledger"}, **bind), name="orders-ledger")
+    yield path(
+        "orders/<str:pk>/ledger",
+        OrderViewSet.as_view({"get": "ledger"}, **bind),
+        name="orders-ledger",
+    )
     yield from _stream_routes()
     for plural in ("resourcequotas", "limitranges"):
         view = NamespaceContents.as_view(kind=KINDS[plural], **bind)
@@ -250,17 +333,25 @@ def _routes() -> Iterator[URLPattern]:
     for plural in ACTIONS:
         yield from action_routes(KINDS[plural])
     for kind in KINDS.values():
-        yield path(f"bulk/{kind.plural}", BulkView.as_view(kind=kind, **bind), name=f"bulk-{kind.plural}")
+        yield path(
+            f"bulk/{kind.plural}", BulkView.as_view(kind=kind, **bind), name=f"bulk-{kind.plural}"
+        )
         yield from object_routes(kind)
     base = "resources/<str:group>/<str:version>/<str:plural>"
     yield path(base, AnyObjectViewSet.as_view(COLLECTION, **bind), name="resources-list")
-    yield path(f"{base}/<str:name>", AnyObjectViewSet.as_view(ITEM, **bind), name="resources-detail")
+    yield path(
+        f"{base}/<str:name>", AnyObjectViewSet.as_view(ITEM, **bind), name="resources-detail"
+    )
     yield path("audit", access.Audit.as_view(**bind), name="audit")
     yield path("audit/export", access.AuditExport.as_view(**bind), name="audit-export")
     yield path("tenants", access.Tenants.as_view(**bind), name="tenants")
     yield path("tenants/<str:name>", access.OneTenant.as_view(**bind), name="tenants-detail")
     yield path("tenants/<str:name>/members", access.Members.as_view(**bind), name="tenants-members")
-    yield path("tenants/<str:name>/members/<str:username>", access.OneMember.as_view(**bind), name="tenants-members-detail")
+    yield path(
+        "tenants/<str:name>/members/<str:username>",
+        access.OneMember.as_view(**bind),
+        name="tenants-members-detail",
+    )
     yield path("tenants/<str:name>/usage", access.Usage.as_view(**bind), name="tenants-usage")
     yield path("plans", access.Plans.as_view(**bind), name="plans")
     yield path("plans/<str:name>", access.OnePlan.as_view(**bind), name="plans-detail")

@@ -6,7 +6,16 @@ import orjson
 from django.conf import settings
 from django.urls import URLPattern, path
 
-from billing.api.vkube import CheckPorts, Deploy, Images, OrderView, PodLog, PodLogs, PodStatus, Regions
+from billing.api.vkube import (
+    CheckPorts,
+    Deploy,
+    Images,
+    OrderView,
+    PodLog,
+    PodLogs,
+    PodStatus,
+    Regions,
+)
 from kubegale import errors
 from kubegale.api.dialect import Dialect, Page
 from kubegale.api.routes import catch_all
@@ -72,7 +81,9 @@ VIEWS = {
 
 def _routes() -> Iterator[URLPattern]:
     for address, view in VIEWS.items():
-        yield path(address, view.as_view(dialect=DIALECT), name=f"vkube-{address.replace('/', '-')}")
+        yield path(
+            address, view.as_view(dialect=DIALECT), name=f"vkube-{address.replace('/', '-')}"
+        )
     yield catch_all(DIALECT)
 
 

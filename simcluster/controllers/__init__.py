@@ -27,7 +27,9 @@ class Manager:
         self.cluster = cluster
         settings = cluster.settings
         self._controllers = {
-            one.name: one for one in CONTROLLERS if one.enabled(kubelet=settings.kubelet, controllers=settings.controllers)
+            one.name: one
+            for one in CONTROLLERS
+            if one.enabled(kubelet=settings.kubelet, controllers=settings.controllers)
         }
         self._by_trigger: dict[str, list[Controller]] = {}
         for one in self._controllers.values():
@@ -93,12 +95,18 @@ class Manager:
 
     def _reconcile(self, work: Work) -> None:
         controller = self._controllers[work[0]]
-        record = self.cluster.store.collection(controller.storage).records.get(work[1]) if controller.storage else None
+        record = (
+            self.cluster.store.collection(controller.storage).records.get(work[1])
+            if controller.storage
+            else None
+        )
         self._due.pop(work, None)
         if controller.storage and record is None:
             return
         try:
-            again = controller.reconcile(self.cluster, record.obj if record is not None else {"key": work[1]})
+            again = controller.reconcile(
+                self.cluster, record.obj if record is not None else {"key": work[1]}
+            )
         except ApiError as error:
             _log.debug("%s of %s is refused: %s", work[0], work[1], error)
             again = _RETRY * (10 if error.code == 403 else 1)

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 _EVERY = 15.0
 _TOLERANCE = 0.1
 _STABLE = 300.0
-_SCALED = {"Deployment": "deployments.apps", "StatefulSet": "statefulsets.apps", "ReplicaSet": "replicasets.apps"}
+_SCALED = {
+    "Deployment": "deployments.apps",
+    "StatefulSet": "statefulsets.apps",
+    "ReplicaSet": "replicasets.apps",
+}
 
 
 def reconcile(cluster: "Cluster", obj: Object) -> float | None:
@@ -25,33 +29,57 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     client = Client(cluster, "horizontal-pod-autoscaler")
     reference = obj["spec"]["scaleTargetRef"]
     storage = _SCALED.get(reference["kind"], "")
-    target = cluster.object(storage, obj["metadata"]["namespace"], reference["name"]) if storage else None
-    status: Object = {key: value for key, value in obj.get("status", {}).items() if key in ("lastScaleTime", "conditions")}
+    target = (
+        cluster.object(storage, obj["metadata"]["namespace"], reference["name"])
+        if storage
+        else None
+    )
+    status: Object = {
+        key: value
+        for key, value in obj.get("status", {}).items()
+        if key in ("lastScaleTime", "conditions")
+    }
     if target is None:
         missing = f'{reference["kind"].lower()}s.apps "{reference["name"]}" not found'
         message = f"the HPA controller was unable to get the target's current scale: {missing}"
         pods.set_condition(status, "AbleToScale", "False", reason="FailedGetScale", message=message)
-        _write(client, obj, {**status, "currentReplicas": 0, "desiredReplicas": 0, "currentMetrics": None})
+        _write(
+            client,
+            obj,
+            {**status, "currentReplicas": 0, "desiredReplicas": 0, "currentMetrics": None},
+        )
         return _EVERY
     have = target["spec"].get("replicas", 1)
-    measured = [_measure(cluster, target, metric, have) for metric in obj["spec"].get("metrics") or ()]
+    measured = [
+        _measure(cluster, target, metric, have) for metric in obj["spec"].get("metrics") or ()
+    ]
     known = [one for one in measured if one is not None]
     wanted = max((replicas for replicas, _ in known), default=have)
     wanted = min(max(wanted, obj["spec"].get("minReplicas", 1)), obj["spec"]["maxReplicas"])
-    pods.set_condition(status, "AbleToScale", "True", reason="ReadyForNewScale", message="recommended size matches current size")
+    pods.set_condition(
+        status,
+        "AbleToScale",
+        "True",
+        reason="ReadyForNewScale",
+        message="recommended size matches current size",
+    )
     active = (
         ("True", "ValidMetricFound", "the HPA was able to compute the replica count")
         if known
         else ("False", "FailedGetResourceMetric", "no metrics returned")
     )
     pods.set_condition(status, "ScalingActive", active[0], reason=active[1], message=active[2])
-    waited = cluster.clock.since(status["lastScaleTime"]) if status.get("lastScaleTime") else _STABLE
+    waited = (
+        cluster.clock.since(status["lastScaleTime"]) if status.get("lastScaleTime") else _STABLE
+    )
     if have and wanted != have and (wanted > have or waited >= _STABLE):
         target["spec"]["replicas"] = wanted
         client.update(storage, target)
         status["lastScaleTime"] = clock.timestamp()
         client.event(
-            obj, "SuccessfulRescale", f"New size: {wanted}; reason: resource utilization {'above' if wanted > have else 'below'} target"
+            obj,
+            "SuccessfulRescale",
+            f"New size: {wanted}; reason: resource utilization {'above' if wanted > have else 'below'} target",
         )
     current = [shown for _, shown in known] or None
     status |= {
@@ -64,15 +92,24 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     return _EVERY
 
 
-def _measure(cluster: "Cluster", target: Object, metric: Object, have: int) -> tuple[int, Object] | None:
+def _measure(
+    cluster: "Cluster", target: Object, metric: Object, have: int
+) -> tuple[int, Object] | None:
     resource = metric.get("resource") or {}
     name, goal = resource.get("name"), (resource.get("target") or {}).get("averageUtilization")
     test = selector_test(target["spec"]["selector"])
-    found = [record.obj for record in cluster.store.list("pods", target["metadata"]["namespace"]) if test(record.labels)]
+    found = [
+        record.obj
+        for record in cluster.store.list("pods", target["metadata"]["namespace"])
+        if test(record.labels)
+    ]
     running = [pod for pod in found if pods.is_ready(pod)]
     if metric.get("type") != "Resource" or not goal or not running or name not in ("cpu", "memory"):
         return None
-    used = sum((container_use(pod, one)[name] for pod in running for one in pod["spec"]["containers"]), Decimal(0))
+    used = sum(
+        (container_use(pod, one)[name] for pod in running for one in pod["spec"]["containers"]),
+        Decimal(0),
+    )
     asked = sum(
         (
             quantity.parse(((one.get("resources") or {}).get("requests") or {}).get(name, "0"))
@@ -85,7 +122,13 @@ def _measure(cluster: "Cluster", target: Object, metric: Object, have: int) -> t
         return None
     percent = int(used * 100 / asked)
     average = quantity.canonical(name, Decimal(int(used * 1000 / len(running))) / 1000)
-    shown = {"type": "Resource", "resource": {"name": name, "current": {"averageUtilization": percent, "averageValue": average}}}
+    shown = {
+        "type": "Resource",
+        "resource": {
+            "name": name,
+            "current": {"averageUtilization": percent, "averageValue": average},
+        },
+    }
     ratio = percent / goal
     return (have if abs(ratio - 1) <= _TOLERANCE else math.ceil(ratio * len(running))), shown
 

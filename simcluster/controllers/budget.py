@@ -12,16 +12,28 @@ from simcluster.selectors import selector_test
 if TYPE_CHECKING:
     from simcluster.cluster import Cluster
 
-_SCALED = {"ReplicaSet": "replicasets.apps", "StatefulSet": "statefulsets.apps", "ReplicationController": "replicationcontrollers"}
+_SCALED = {
+    "ReplicaSet": "replicasets.apps",
+    "StatefulSet": "statefulsets.apps",
+    "ReplicationController": "replicationcontrollers",
+}
 
 
 def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     """Count again."""
     spec = obj.get("spec") or {}
     test = selector_test(spec.get("selector"))
-    found = [record.obj for record in cluster.store.list("pods", obj["metadata"]["namespace"]) if test(record.labels)]
-    found = [pod for pod in found if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
-    healthy = sum(pods.is_ready(pod) and not pod["metadata"].get("deletionTimestamp") for pod in found)
+    found = [
+        record.obj
+        for record in cluster.store.list("pods", obj["metadata"]["namespace"])
+        if test(record.labels)
+    ]
+    found = [
+        pod for pod in found if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+    ]
+    healthy = sum(
+        pods.is_ready(pod) and not pod["metadata"].get("deletionTimestamp") for pod in found
+    )
     expected = _expected(cluster, found)
     if "maxUnavailable" in spec:
         desired = max(expected - amount(spec["maxUnavailable"], expected, up=True), 0)
@@ -38,26 +50,46 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
         "expectedPods": expected,
         "conditions": [_condition(obj, allowed)],
     }
-    if status != {key: value for key, value in obj["status"].items() if key != "disruptedPods"} or obj["status"].get("disruptedPods"):
-        Client(cluster, "disruption-controller").update_status("poddisruptionbudgets.policy", {**obj, "status": status})
+    if status != {
+        key: value for key, value in obj["status"].items() if key != "disruptedPods"
+    } or obj["status"].get("disruptedPods"):
+        Client(cluster, "disruption-controller").update_status(
+            "poddisruptionbudgets.policy", {**obj, "status": status}
+        )
     return None
 
 
 def _expected(cluster: "Cluster", found: list[Object]) -> int:
     total, seen = 0, set()
     for pod in found:
-        owner = next((one for one in pod["metadata"].get("ownerReferences") or () if one.get("controller")), None)
+        owner = next(
+            (one for one in pod["metadata"].get("ownerReferences") or () if one.get("controller")),
+            None,
+        )
         if owner is None or owner["kind"] not in _SCALED:
             total += 1
         elif owner["uid"] not in seen:
             seen.add(owner["uid"])
-            controller = cluster.object(_SCALED[owner["kind"]], pod["metadata"]["namespace"], owner["name"])
-            total += _replicas(cluster, controller, pod["metadata"]["namespace"], seen) if controller else 0
+            controller = cluster.object(
+                _SCALED[owner["kind"]], pod["metadata"]["namespace"], owner["name"]
+            )
+            total += (
+                _replicas(cluster, controller, pod["metadata"]["namespace"], seen)
+                if controller
+                else 0
+            )
     return total
 
 
 def _replicas(cluster: "Cluster", controller: Object, namespace: str, seen: set[str]) -> int:
-    above = next((one for one in controller["metadata"].get("ownerReferences") or () if one["kind"] == "Deployment"), None)
+    above = next(
+        (
+            one
+            for one in controller["metadata"].get("ownerReferences") or ()
+            if one["kind"] == "Deployment"
+        ),
+        None,
+    )
     if above is None:
         return int(controller["spec"].get("replicas", 1))
     if above["uid"] in seen:

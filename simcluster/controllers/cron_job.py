@@ -41,10 +41,16 @@ def _due(cluster: "Cluster", obj: Object, now: datetime) -> datetime | None:
     return found
 
 
-def _run(cluster: "Cluster", client: Client, obj: Object, running: list[Object], due: datetime) -> list[Object]:
+def _run(
+    cluster: "Cluster", client: Client, obj: Object, running: list[Object], due: datetime
+) -> list[Object]:
     policy = obj["spec"].get("concurrencyPolicy", "Allow")
     if running and policy == "Forbid":
-        client.event(obj, "JobAlreadyActive", "Not starting job because prior execution is running and concurrency policy is Forbid")
+        client.event(
+            obj,
+            "JobAlreadyActive",
+            "Not starting job because prior execution is running and concurrency policy is Forbid",
+        )
         return running
     if running and policy == "Replace":
         for one in running:
@@ -55,7 +61,11 @@ def _run(cluster: "Cluster", client: Client, obj: Object, running: list[Object],
         return running
     template = copy.deepcopy(obj["spec"]["jobTemplate"])
     meta = template.get("metadata") or {}
-    made: Object = {"name": name, "namespace": obj["metadata"]["namespace"], "ownerReferences": [pods.owner_reference(obj)]}
+    made: Object = {
+        "name": name,
+        "namespace": obj["metadata"]["namespace"],
+        "ownerReferences": [pods.owner_reference(obj)],
+    }
     made["annotations"] = {**(meta.get("annotations") or {}), _INSTANTIATED: clock.timestamp(due)}
     made |= {"labels": meta["labels"]} if meta.get("labels") else {}
     created = client.create("jobs.batch", {"metadata": made, "spec": template["spec"]})
@@ -64,16 +74,26 @@ def _run(cluster: "Cluster", client: Client, obj: Object, running: list[Object],
 
 
 def _tidy(client: Client, obj: Object, owned: list[Object]) -> None:
-    for kind, limit in (("Complete", "successfulJobsHistoryLimit"), ("Failed", "failedJobsHistoryLimit")):
+    for kind, limit in (
+        ("Complete", "successfulJobsHistoryLimit"),
+        ("Failed", "failedJobsHistoryLimit"),
+    ):
         ended = [
-            one for one in owned if any(c["type"] == kind and c["status"] == "True" for c in one.get("status", {}).get("conditions") or ())
+            one
+            for one in owned
+            if any(
+                c["type"] == kind and c["status"] == "True"
+                for c in one.get("status", {}).get("conditions") or ()
+            )
         ]
         for one in ended[: max(len(ended) - obj["spec"].get(limit, 1), 0)]:
             client.delete("jobs.batch", one, propagationPolicy="Background")
             client.event(obj, "SuccessfulDelete", f"Deleted job {one['metadata']['name']}")
 
 
-def _report(client: Client, obj: Object, running: list[Object], owned: list[Object], due: datetime | None) -> None:
+def _report(
+    client: Client, obj: Object, running: list[Object], owned: list[Object], due: datetime | None
+) -> None:
     status: Object = {key: value for key, value in obj.get("status", {}).items() if key != "active"}
     if running:
         status["active"] = [
@@ -88,7 +108,11 @@ def _report(client: Client, obj: Object, running: list[Object], owned: list[Obje
         ]
     if due is not None:
         status["lastScheduleTime"] = clock.timestamp()
-    done = [one["status"]["completionTime"] for one in owned if one.get("status", {}).get("completionTime")]
+    done = [
+        one["status"]["completionTime"]
+        for one in owned
+        if one.get("status", {}).get("completionTime")
+    ]
     if done:
         status["lastSuccessfulTime"] = max(done)
     if status != obj.get("status"):

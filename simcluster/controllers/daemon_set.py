@@ -29,8 +29,14 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     client = Client(cluster, "daemonset-controller")
     if obj["metadata"].get("deletionTimestamp"):
         return None
-    note = {TEMPLATE_GENERATION: (obj["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, "1")}
-    digest = revisions.current(client, obj, label=_LABEL, annotations=note)["metadata"]["labels"][_LABEL]
+    note = {
+        TEMPLATE_GENERATION: (obj["metadata"].get("annotations") or {}).get(
+            TEMPLATE_GENERATION, "1"
+        )
+    }
+    digest = revisions.current(client, obj, label=_LABEL, annotations=note)["metadata"]["labels"][
+        _LABEL
+    ]
     wanted = _nodes(cluster, obj)
     placed = _place(client, obj, wanted, digest)
     if obj["spec"]["updateStrategy"]["type"] == "RollingUpdate":
@@ -40,20 +46,29 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
 
 def _spec(obj: Object) -> Object:
     spec = obj["spec"]["template"]["spec"]
-    added = [{"key": f"node.kubernetes.io/{why}", "operator": "Exists", "effect": effect} for why, effect in _TOLERATED]
+    added = [
+        {"key": f"node.kubernetes.io/{why}", "operator": "Exists", "effect": effect}
+        for why, effect in _TOLERATED
+    ]
     return {**spec, "tolerations": [*(spec.get("tolerations") or ()), *added]}
 
 
 def _nodes(cluster: "Cluster", obj: Object) -> list[str]:
     spec = _spec(obj)
     found = cluster.nodes.all(cluster.store)
-    return [node["metadata"]["name"] for node in found if matches_node(spec, node) and not taint_refusal(spec, node)]
+    return [
+        node["metadata"]["name"]
+        for node in found
+        if matches_node(spec, node) and not taint_refusal(spec, node)
+    ]
 
 
 def _node_of(pod: Object) -> str:
     if pod["spec"].get("nodeName"):
         return str(pod["spec"]["nodeName"])
-    terms = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    terms = pod["spec"]["affinity"]["nodeAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]["nodeSelectorTerms"]
     return str(terms[0]["matchFields"][0]["values"][0])
 
 
@@ -74,21 +89,34 @@ def _place(client: Client, obj: Object, wanted: list[str], digest: str) -> dict[
 
 def _create(client: Client, obj: Object, node: str, digest: str) -> Object:
     generation = (obj["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, "1")
-    pod = pods.from_template(obj, obj["spec"]["template"], labels={_LABEL: digest, "pod-template-generation": generation})
+    pod = pods.from_template(
+        obj, obj["spec"]["template"], labels={_LABEL: digest, "pod-template-generation": generation}
+    )
     pod["spec"] = _spec(obj)
     term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
-    pod["spec"]["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
+    pod["spec"]["affinity"] = {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}
+        }
+    }
     made = client.create("pods", pod)
     client.event(obj, "SuccessfulCreate", f"Created pod: {made['metadata']['name']}")
     return made
 
 
-def _update(client: Client, obj: Object, wanted: list[str], placed: dict[str, Object], digest: str) -> None:
+def _update(
+    client: Client, obj: Object, wanted: list[str], placed: dict[str, Object], digest: str
+) -> None:
     rolling = obj["spec"]["updateStrategy"].get("rollingUpdate") or {}
     allowed = max(amount(rolling.get("maxUnavailable", 1), len(wanted), up=True), 1)
-    unavailable = sum(not pods.is_ready(pod) or bool(pod["metadata"].get("deletionTimestamp")) for pod in placed.values())
+    unavailable = sum(
+        not pods.is_ready(pod) or bool(pod["metadata"].get("deletionTimestamp"))
+        for pod in placed.values()
+    )
     for pod in placed.values():
-        if pod["metadata"]["labels"].get(_LABEL) == digest or pod["metadata"].get("deletionTimestamp"):
+        if pod["metadata"]["labels"].get(_LABEL) == digest or pod["metadata"].get(
+            "deletionTimestamp"
+        ):
             continue
         broken = not pods.is_ready(pod)
         if broken or unavailable < allowed:
@@ -97,18 +125,28 @@ def _update(client: Client, obj: Object, wanted: list[str], placed: dict[str, Ob
             client.event(obj, "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}")
 
 
-def _report(cluster: "Cluster", client: Client, obj: Object, wanted: list[str], digest: str) -> float | None:
-    running = [pod for pod in client.owned("pods", obj) if not pod["metadata"].get("deletionTimestamp")]
+def _report(
+    cluster: "Cluster", client: Client, obj: Object, wanted: list[str], digest: str
+) -> float | None:
+    running = [
+        pod for pod in client.owned("pods", obj) if not pod["metadata"].get("deletionTimestamp")
+    ]
     there = [pod for pod in running if _node_of(pod) in wanted]
     ready = [pod for pod in there if pods.is_ready(pod)]
-    available = [pod for pod in ready if pods.is_available(pod, obj["spec"].get("minReadySeconds", 0), cluster.clock)]
+    available = [
+        pod
+        for pod in ready
+        if pods.is_available(pod, obj["spec"].get("minReadySeconds", 0), cluster.clock)
+    ]
     status: Object = {
         "currentNumberScheduled": len(there),
         "numberMisscheduled": len(running) - len(there),
         "desiredNumberScheduled": len(wanted),
         "numberReady": len(ready),
         "observedGeneration": obj["metadata"].get("generation", 1),
-        "updatedNumberScheduled": sum(pod["metadata"]["labels"].get(_LABEL) == digest for pod in there),
+        "updatedNumberScheduled": sum(
+            pod["metadata"]["labels"].get(_LABEL) == digest for pod in there
+        ),
     }
     if available:
         status["numberAvailable"] = len(available)

@@ -16,7 +16,13 @@ REVISION = "deployment.kubernetes.io/revision"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAXIMUM = "deployment.kubernetes.io/max-replicas"
 _SETS = "replicasets.apps"
-_NOT_COPIED = {REVISION, DESIRED, MAXIMUM, "kubectl.kubernetes.io/last-applied-configuration", "deprecated.deployment.rollback.to"}
+_NOT_COPIED = {
+    REVISION,
+    DESIRED,
+    MAXIMUM,
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "deprecated.deployment.rollback.to",
+}
 
 
 def amount(value: Any, total: int, *, up: bool) -> int:
@@ -41,7 +47,9 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
         current = _new_set(client, obj, sets)
         sets = client.owned(_SETS, obj)
     obj = _number(client, obj, current, sets)
-    current = client.get(_SETS, obj["metadata"]["namespace"], current["metadata"]["name"]) or current
+    current = (
+        client.get(_SETS, obj["metadata"]["namespace"], current["metadata"]["name"]) or current
+    )
     old = [one for one in sets if one["metadata"]["uid"] != current["metadata"]["uid"]]
     if obj["spec"]["strategy"]["type"] == "Recreate":
         _recreate(client, obj, current, old)
@@ -73,7 +81,9 @@ def _new_set(client: Client, obj: Object, sets: list[Object]) -> Object:
             "name": f"{meta['name']}-{digest}",
             "namespace": meta["namespace"],
             "labels": dict(template["metadata"]["labels"]),
-            "annotations": _copied_annotations(obj) | _size_notes(obj) | {REVISION: str(_last_revision(sets) + 1)},
+            "annotations": _copied_annotations(obj)
+            | _size_notes(obj)
+            | {REVISION: str(_last_revision(sets) + 1)},
             "ownerReferences": [pods.owner_reference(obj)],
         },
         "spec": {"replicas": 0, "selector": selector, "template": template},
@@ -84,7 +94,11 @@ def _new_set(client: Client, obj: Object, sets: list[Object]) -> Object:
 
 
 def _copied_annotations(obj: Object) -> Object:
-    return {key: value for key, value in (obj["metadata"].get("annotations") or {}).items() if key not in _NOT_COPIED}
+    return {
+        key: value
+        for key, value in (obj["metadata"].get("annotations") or {}).items()
+        if key not in _NOT_COPIED
+    }
 
 
 def _size_notes(obj: Object) -> Object:
@@ -94,7 +108,9 @@ def _size_notes(obj: Object) -> Object:
 
 def _surge(obj: Object) -> int:
     rolling = obj["spec"]["strategy"].get("rollingUpdate")
-    return amount(rolling.get("maxSurge"), obj["spec"].get("replicas", 1), up=True) if rolling else 0
+    return (
+        amount(rolling.get("maxSurge"), obj["spec"].get("replicas", 1), up=True) if rolling else 0
+    )
 
 
 def _unavailable(obj: Object) -> int:
@@ -123,7 +139,10 @@ def _number(client: Client, obj: Object, current: Object, sets: list[Object]) ->
     if (obj["metadata"].get("annotations") or {}).get(REVISION) != str(revision):
         # The generation counts changes of annotations by users, not this one.
         generation = obj["metadata"].get("generation", 1)
-        obj["metadata"]["annotations"] = {**(obj["metadata"].get("annotations") or {}), REVISION: str(revision)}
+        obj["metadata"]["annotations"] = {
+            **(obj["metadata"].get("annotations") or {}),
+            REVISION: str(revision),
+        }
         obj = client.update_status("deployments.apps", obj)
         obj["metadata"]["generation"] = generation
     return obj
@@ -139,7 +158,9 @@ def _set_scale(client: Client, obj: Object, replica_set: Object, wanted: int) ->
     client.update(_SETS, replica_set)
     if have != wanted:
         word = "up" if wanted > have else "down"
-        message = f"Scaled {word} replica set {replica_set['metadata']['name']} from {have} to {wanted}"
+        message = (
+            f"Scaled {word} replica set {replica_set['metadata']['name']} from {have} to {wanted}"
+        )
         client.event(obj, "ScalingReplicaSet", message)
 
 
@@ -178,7 +199,10 @@ def _scale_down_old(client: Client, obj: Object, current: Object, old: list[Obje
         if drop > 0:
             spare -= drop
             _set_scale(client, obj, one, one["spec"]["replicas"] - drop)
-    spare = min(spare, sum(one.get("status", {}).get("availableReplicas", 0) for one in [*old, current]) - least)
+    spare = min(
+        spare,
+        sum(one.get("status", {}).get("availableReplicas", 0) for one in [*old, current]) - least,
+    )
     for one in old:
         drop = min(one["spec"]["replicas"], max(spare, 0))
         if drop > 0:
@@ -193,18 +217,31 @@ def _scale_proportionally(client: Client, obj: Object, sets: list[Object]) -> No
 
 
 def _forget_old_sets(client: Client, obj: Object, old: list[Object]) -> None:
-    idle = [one for one in old if not one["spec"]["replicas"] and not one.get("status", {}).get("replicas")]
+    idle = [
+        one
+        for one in old
+        if not one["spec"]["replicas"] and not one.get("status", {}).get("replicas")
+    ]
     excess = len(idle) - obj["spec"].get("revisionHistoryLimit", 10)
     for one in sorted(idle, key=_revision)[: max(excess, 0)]:
         client.delete(_SETS, one)
 
 
-def _report(cluster: "Cluster", client: Client, meta: Object, current: Object | None) -> float | None:
+def _report(
+    cluster: "Cluster", client: Client, meta: Object, current: Object | None
+) -> float | None:
     obj = client.get("deployments.apps", meta["namespace"], meta["name"])
     if obj is None:
         return None
     sets = client.owned(_SETS, obj)
-    new = next((one for one in sets if current is not None and one["metadata"]["uid"] == current["metadata"]["uid"]), None)
+    new = next(
+        (
+            one
+            for one in sets
+            if current is not None and one["metadata"]["uid"] == current["metadata"]["uid"]
+        ),
+        None,
+    )
     status = _status(obj, sets, new)
     again = _conditions(cluster, client, obj, status, new)
     if status != obj.get("status"):
@@ -233,45 +270,91 @@ def _status(obj: Object, sets: list[Object], new: Object | None) -> Object:
     return status
 
 
-def _conditions(cluster: "Cluster", client: Client, obj: Object, status: Object, new: Object | None) -> float | None:
+def _conditions(
+    cluster: "Cluster", client: Client, obj: Object, status: Object, new: Object | None
+) -> float | None:
     wanted = obj["spec"].get("replicas", 1)
     enough = status.get("availableReplicas", 0) >= wanted - _unavailable(obj)
     if enough:
         pods.set_condition(
-            status, "Available", "True", reason="MinimumReplicasAvailable", message="Deployment has minimum availability.", updated=True
+            status,
+            "Available",
+            "True",
+            reason="MinimumReplicasAvailable",
+            message="Deployment has minimum availability.",
+            updated=True,
         )
     else:
         message = "Deployment does not have minimum availability."
-        pods.set_condition(status, "Available", "False", reason="MinimumReplicasUnavailable", message=message, updated=True)
+        pods.set_condition(
+            status,
+            "Available",
+            "False",
+            reason="MinimumReplicasUnavailable",
+            message=message,
+            updated=True,
+        )
     _failure_condition(status, new)
     if obj["spec"].get("paused"):
-        pods.set_condition(status, "Progressing", "Unknown", reason="DeploymentPaused", message="Deployment is paused", updated=True)
+        pods.set_condition(
+            status,
+            "Progressing",
+            "Unknown",
+            reason="DeploymentPaused",
+            message="Deployment is paused",
+            updated=True,
+        )
         return None
     return _progress(cluster, obj, status, new)
 
 
 def _failure_condition(status: Object, new: Object | None) -> None:
-    failures = [one for one in (new or {}).get("status", {}).get("conditions") or () if one["type"] == "ReplicaFailure"]
+    failures = [
+        one
+        for one in (new or {}).get("status", {}).get("conditions") or ()
+        if one["type"] == "ReplicaFailure"
+    ]
     status["conditions"] = [one for one in status["conditions"] if one["type"] != "ReplicaFailure"]
     for one in failures:
-        pods.set_condition(status, "ReplicaFailure", "True", reason=one["reason"], message=one["message"], updated=True)
+        pods.set_condition(
+            status,
+            "ReplicaFailure",
+            "True",
+            reason=one["reason"],
+            message=one["message"],
+            updated=True,
+        )
 
 
 def _progress(cluster: "Cluster", obj: Object, status: Object, new: Object | None) -> float | None:
     if new is None:
         return None
     wanted, name = obj["spec"].get("replicas", 1), new["metadata"]["name"]
-    done = status.get("updatedReplicas", 0) == status.get("replicas", 0) == wanted and status.get("availableReplicas", 0) >= wanted
+    done = (
+        status.get("updatedReplicas", 0) == status.get("replicas", 0) == wanted
+        and status.get("availableReplicas", 0) >= wanted
+    )
     old = next((one for one in status["conditions"] if one["type"] == "Progressing"), None)
     if done:
         message = f'ReplicaSet "{name}" has successfully progressed.'
-        pods.set_condition(status, "Progressing", "True", reason="NewReplicaSetAvailable", message=message, updated=True)
+        pods.set_condition(
+            status,
+            "Progressing",
+            "True",
+            reason="NewReplicaSetAvailable",
+            message=message,
+            updated=True,
+        )
         return None
     before = {
-        key: value for key, value in obj.get("status", {}).items() if key not in ("conditions", "observedGeneration", "terminatingReplicas")
+        key: value
+        for key, value in obj.get("status", {}).items()
+        if key not in ("conditions", "observedGeneration", "terminatingReplicas")
     }
     moved = before != {
-        key: value for key, value in status.items() if key not in ("conditions", "observedGeneration", "terminatingReplicas")
+        key: value
+        for key, value in status.items()
+        if key not in ("conditions", "observedGeneration", "terminatingReplicas")
     }
     deadline = float(obj["spec"].get("progressDeadlineSeconds", 600))
     if old is not None and old.get("reason") == "ProgressDeadlineExceeded" and not moved:
@@ -280,11 +363,23 @@ def _progress(cluster: "Cluster", obj: Object, status: Object, new: Object | Non
         waited = cluster.clock.since(old["lastUpdateTime"])
         if waited > deadline:
             message = f'ReplicaSet "{name}" has timed out progressing.'
-            pods.set_condition(status, "Progressing", "False", reason="ProgressDeadlineExceeded", message=message, updated=True)
+            pods.set_condition(
+                status,
+                "Progressing",
+                "False",
+                reason="ProgressDeadlineExceeded",
+                message=message,
+                updated=True,
+            )
             return None
         return max(deadline - waited, 1.0) + 1
     pods.set_condition(
-        status, "Progressing", "True", reason="ReplicaSetUpdated", message=f'ReplicaSet "{name}" is progressing.', updated=True
+        status,
+        "Progressing",
+        "True",
+        reason="ReplicaSetUpdated",
+        message=f'ReplicaSet "{name}" is progressing.',
+        updated=True,
     )
     for one in status["conditions"]:
         if one["type"] == "Progressing" and moved:

@@ -45,7 +45,9 @@ def reconcile(cluster: "Cluster", work: Object) -> float | None:
 def _release(client: Client, storage: str, obj: Object, uid: str) -> None:
     others = [one for one in obj["metadata"].get("ownerReferences") or () if one["uid"] != uid]
     if TRACKING in (obj["metadata"].get("finalizers") or ()):
-        obj["metadata"]["finalizers"] = [one for one in obj["metadata"]["finalizers"] if one != TRACKING]
+        obj["metadata"]["finalizers"] = [
+            one for one in obj["metadata"]["finalizers"] if one != TRACKING
+        ]
         obj = client.update(storage, obj)
     if others:
         obj["metadata"]["ownerReferences"] = others
@@ -61,14 +63,18 @@ def _finalize(client: Client, storage: str, obj: Object) -> float | None:
     if ORPHAN in finalizers:
         for kind, record in dependents:
             child = record.obj
-            child["metadata"]["ownerReferences"] = [one for one in child["metadata"]["ownerReferences"] if one["uid"] != meta["uid"]]
+            child["metadata"]["ownerReferences"] = [
+                one for one in child["metadata"]["ownerReferences"] if one["uid"] != meta["uid"]
+            ]
             client.update(kind, child)
         _drop(client, storage, obj, ORPHAN)
     elif FOREGROUND in finalizers:
         blocking = False
         for kind, record in dependents:
             child = record.obj
-            mine = next(one for one in child["metadata"]["ownerReferences"] if one["uid"] == meta["uid"])
+            mine = next(
+                one for one in child["metadata"]["ownerReferences"] if one["uid"] == meta["uid"]
+            )
             blocking = blocking or bool(mine.get("blockOwnerDeletion"))
             if not child["metadata"].get("deletionTimestamp"):
                 client.delete(kind, child, propagationPolicy="Foreground")
@@ -79,5 +85,7 @@ def _finalize(client: Client, storage: str, obj: Object) -> float | None:
 
 
 def _drop(client: Client, storage: str, obj: Object, finalizer: str) -> None:
-    obj["metadata"]["finalizers"] = [one for one in obj["metadata"]["finalizers"] if one != finalizer]
+    obj["metadata"]["finalizers"] = [
+        one for one in obj["metadata"]["finalizers"] if one != finalizer
+    ]
     client.update(storage, obj)

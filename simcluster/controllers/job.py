@@ -24,7 +24,11 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
         return _expire(cluster, client, obj)
     _untrack(client, client.owned("pods", obj))
     found = client.owned("pods", obj)
-    status: Object = {key: value for key, value in obj.get("status", {}).items() if key in ("startTime", "conditions")}
+    status: Object = {
+        key: value
+        for key, value in obj.get("status", {}).items()
+        if key in ("startTime", "conditions")
+    }
     if obj["spec"].get("suspend"):
         _suspend(client, obj, status, found)
         return None
@@ -46,7 +50,14 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
         running = []
         _finish(client, obj, status, "Failed", reason, message)
     elif _complete(obj, succeeded, running):
-        _finish(client, obj, status, "Complete", "CompletionsReached", "Reached expected number of succeeded pods")
+        _finish(
+            client,
+            obj,
+            status,
+            "Complete",
+            "CompletionsReached",
+            "Reached expected number of succeeded pods",
+        )
         status["completionTime"] = clock.timestamp()
     else:
         again = _start(cluster, client, obj, running, succeeded, failed)
@@ -61,7 +72,9 @@ def _untrack(client: Client, found: list[Object]) -> None:
     """Let go of pods that are counted: ended ones stay until somebody deletes them."""
     for pod in found:
         finalizers = pod["metadata"].get("finalizers") or []
-        ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or pod["metadata"].get("deletionTimestamp")
+        ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or pod[
+            "metadata"
+        ].get("deletionTimestamp")
         if ended and TRACKING in finalizers:
             pod["metadata"]["finalizers"] = [one for one in finalizers if one != TRACKING]
             client.update("pods", pod)
@@ -69,13 +82,18 @@ def _untrack(client: Client, found: list[Object]) -> None:
 
 def finished(job: Object) -> bool:
     """Whether the job is over."""
-    return any(one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in job.get("status", {}).get("conditions") or ())
+    return any(
+        one["type"] in ("Complete", "Failed") and one["status"] == "True"
+        for one in job.get("status", {}).get("conditions") or ()
+    )
 
 
 def _restarts(pod: Object) -> int:
     if pod["spec"].get("restartPolicy") != "OnFailure":
         return 0
-    return sum(one.get("restartCount", 0) for one in pod.get("status", {}).get("containerStatuses") or ())
+    return sum(
+        one.get("restartCount", 0) for one in pod.get("status", {}).get("containerStatuses") or ()
+    )
 
 
 def _complete(obj: Object, succeeded: list[Object], running: list[Object]) -> bool:
@@ -92,15 +110,28 @@ def _done(obj: Object, succeeded: list[Object]) -> set[str]:
 
 
 def _index(pod: Object) -> str:
-    return str((pod["metadata"].get("annotations") or {}).get("batch.kubernetes.io/job-completion-index", ""))
+    return str(
+        (pod["metadata"].get("annotations") or {}).get(
+            "batch.kubernetes.io/job-completion-index", ""
+        )
+    )
 
 
 def _start(
-    cluster: "Cluster", client: Client, obj: Object, running: list[Object], succeeded: list[Object], failed: list[Object]
+    cluster: "Cluster",
+    client: Client,
+    obj: Object,
+    running: list[Object],
+    succeeded: list[Object],
+    failed: list[Object],
 ) -> float | None:
     spec = obj["spec"]
     done = _done(obj, succeeded)
-    left = spec["completions"] - len(done) if spec.get("completions") is not None else (0 if succeeded else spec["parallelism"])
+    left = (
+        spec["completions"] - len(done)
+        if spec.get("completions") is not None
+        else (0 if succeeded else spec["parallelism"])
+    )
     missing = min(spec.get("parallelism", 1), left) - len(running)
     if missing < 0:
         _stop(client, sorted(running, key=pods.deletion_order)[:-missing])
@@ -112,14 +143,19 @@ def _start(
         if wait > 0:
             return float(wait) + 0.05
     taken = {_index(pod) for pod in running} | done
-    free = (str(number) for number in range(spec.get("completions") or 0) if str(number) not in taken)
+    free = (
+        str(number) for number in range(spec.get("completions") or 0) if str(number) not in taken
+    )
     for _ in range(missing):
         _create(client, obj, next(free, "") if spec.get("completionMode") == "Indexed" else "")
     return None
 
 
 def _ended_at(pod: Object) -> str:
-    ends = [((one.get("state") or {}).get("terminated") or {}).get("finishedAt") for one in pod["status"].get("containerStatuses") or ()]
+    ends = [
+        ((one.get("state") or {}).get("terminated") or {}).get("finishedAt")
+        for one in pod["status"].get("containerStatuses") or ()
+    ]
     return str(max((end for end in ends if end), default=pod["metadata"]["creationTimestamp"]))
 
 
@@ -127,7 +163,9 @@ def _create(client: Client, obj: Object, index: str) -> None:
     pod = pods.from_template(obj, obj["spec"]["template"])
     pod["metadata"]["finalizers"] = [*(pod["metadata"].get("finalizers") or ()), TRACKING]
     if index:
-        pod["metadata"].setdefault("annotations", {})["batch.kubernetes.io/job-completion-index"] = index
+        pod["metadata"].setdefault("annotations", {})[
+            "batch.kubernetes.io/job-completion-index"
+        ] = index
         pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] = index
         pod["metadata"]["generateName"] = f"{obj['metadata']['name']}-{index}-"
     made = client.create("pods", pod)
@@ -139,8 +177,16 @@ def _stop(client: Client, running: list[Object]) -> None:
         client.delete("pods", pod)
 
 
-def _finish(client: Client, obj: Object, status: Object, kind: str, reason: str, message: str) -> None:
-    pods.set_condition(status, "SuccessCriteriaMet" if kind == "Complete" else "FailureTarget", "True", reason=reason, message=message)
+def _finish(
+    client: Client, obj: Object, status: Object, kind: str, reason: str, message: str
+) -> None:
+    pods.set_condition(
+        status,
+        "SuccessCriteriaMet" if kind == "Complete" else "FailureTarget",
+        "True",
+        reason=reason,
+        message=message,
+    )
     pods.set_condition(status, kind, "True", reason=reason, message=message)
     for one in status["conditions"]:
         one["lastProbeTime"] = one["lastTransitionTime"]
@@ -153,16 +199,36 @@ def _finish(client: Client, obj: Object, status: Object, kind: str, reason: str,
 def _suspend(client: Client, obj: Object, status: Object, found: list[Object]) -> None:
     _stop(client, pods.active(found))
     status.pop("startTime", None)
-    if not any(one["type"] == "Suspended" and one["status"] == "True" for one in status.get("conditions") or ()):
-        pods.set_condition(status, "Suspended", "True", reason="JobSuspended", message="Job suspended")
+    if not any(
+        one["type"] == "Suspended" and one["status"] == "True"
+        for one in status.get("conditions") or ()
+    ):
+        pods.set_condition(
+            status, "Suspended", "True", reason="JobSuspended", message="Job suspended"
+        )
         client.event(obj, "Suspended", "Job suspended")
     _write(client, obj, status, [], [], [])
 
 
-def _write(client: Client, obj: Object, status: Object, running: list[Object], succeeded: list[Object], failed: list[Object]) -> None:
-    counts: dict[str, Any] = {"active": len(running), "succeeded": len(succeeded), "failed": len(failed)}
+def _write(
+    client: Client,
+    obj: Object,
+    status: Object,
+    running: list[Object],
+    succeeded: list[Object],
+    failed: list[Object],
+) -> None:
+    counts: dict[str, Any] = {
+        "active": len(running),
+        "succeeded": len(succeeded),
+        "failed": len(failed),
+    }
     status |= {key: value for key, value in counts.items() if value}
-    status |= {"terminating": 0, "uncountedTerminatedPods": {}, "ready": sum(pods.is_ready(pod) for pod in running)}
+    status |= {
+        "terminating": 0,
+        "uncountedTerminatedPods": {},
+        "ready": sum(pods.is_ready(pod) for pod in running),
+    }
     if status != obj.get("status"):
         client.update_status(_JOBS, {**obj, "status": status})
 

@@ -34,8 +34,14 @@ def _furnish(client: Client, name: str) -> None:
     if client.get("serviceaccounts", name, "default") is None:
         client.create("serviceaccounts", {"metadata": {"name": "default", "namespace": name}})
     if client.get("configmaps", name, "kube-root-ca.crt") is None:
-        meta = {"name": "kube-root-ca.crt", "namespace": name, "annotations": {"kubernetes.io/description": _DESCRIPTION}}
-        client.create("configmaps", {"metadata": meta, "data": {"ca.crt": client.cluster.authority}})
+        meta = {
+            "name": "kube-root-ca.crt",
+            "namespace": name,
+            "annotations": {"kubernetes.io/description": _DESCRIPTION},
+        }
+        client.create(
+            "configmaps", {"metadata": meta, "data": {"ca.crt": client.cluster.authority}}
+        )
 
 
 def _empty(cluster: "Cluster", client: Client, name: str) -> bool:

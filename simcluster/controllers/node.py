@@ -31,7 +31,14 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
 
 
 def _taints(obj: Object) -> list[Object]:
-    ready = next((one["status"] for one in obj.get("status", {}).get("conditions") or () if one["type"] == "Ready"), "True")
+    ready = next(
+        (
+            one["status"]
+            for one in obj.get("status", {}).get("conditions") or ()
+            if one["type"] == "Ready"
+        ),
+        "True",
+    )
     wanted = {
         (_UNSCHEDULABLE, "NoSchedule"): bool(obj["spec"].get("unschedulable")),
         (_NOT_READY, "NoSchedule"): ready == "False",
@@ -39,7 +46,11 @@ def _taints(obj: Object) -> list[Object]:
         (_UNREACHABLE, "NoSchedule"): ready == "Unknown",
         (_UNREACHABLE, "NoExecute"): ready == "Unknown",
     }
-    kept = [one for one in obj["spec"].get("taints") or () if wanted.get((one["key"], one["effect"]), True)]
+    kept = [
+        one
+        for one in obj["spec"].get("taints") or ()
+        if wanted.get((one["key"], one["effect"]), True)
+    ]
     have = {(one["key"], one["effect"]) for one in kept}
     added = [
         {"key": key, "effect": effect, "timeAdded": clock.timestamp()}
@@ -57,7 +68,11 @@ def _expel(cluster: "Cluster", client: Client, name: str, taints: list[Object]) 
         pod = record.obj
         left = min(_patience(cluster, pod, taint) for taint in taints)
         if left <= 0:
-            client.event(pod, "TaintManagerEviction", f"Marking for deletion Pod {pod['metadata']['namespace']}/{record.name}")
+            client.event(
+                pod,
+                "TaintManagerEviction",
+                f"Marking for deletion Pod {pod['metadata']['namespace']}/{record.name}",
+            )
             _disrupt(cluster, pod)
             client.delete("pods", pod)
         elif left != float("inf"):
@@ -67,16 +82,28 @@ def _expel(cluster: "Cluster", client: Client, name: str, taints: list[Object]) 
 
 def _disrupt(cluster: "Cluster", pod: Object) -> None:
     set_condition(
-        pod["status"], "DisruptionTarget", "True", reason="DeletionByTaintManager", message="Taint manager: deleting due to NoExecute taint"
+        pod["status"],
+        "DisruptionTarget",
+        "True",
+        reason="DeletionByTaintManager",
+        message="Taint manager: deleting due to NoExecute taint",
     )
     cluster.store.put("pods", pod)
 
 
 def _patience(cluster: "Cluster", pod: Object, taint: Object) -> float:
     for one in pod["spec"].get("tolerations") or ():
-        same = one.get("key") in (None, "", taint["key"]) and one.get("effect") in (None, "", taint["effect"])
-        if same and (one.get("operator") == "Exists" or one.get("value", "") == taint.get("value", "")):
+        same = one.get("key") in (None, "", taint["key"]) and one.get("effect") in (
+            None,
+            "",
+            taint["effect"],
+        )
+        if same and (
+            one.get("operator") == "Exists" or one.get("value", "") == taint.get("value", "")
+        ):
             if "tolerationSeconds" not in one:
                 return float("inf")
-            return float(one["tolerationSeconds"]) - cluster.clock.since(taint.get("timeAdded", clock.timestamp()))
+            return float(one["tolerationSeconds"]) - cluster.clock.since(
+                taint.get("timeAdded", clock.timestamp())
+            )
     return 0.0

@@ -19,7 +19,8 @@ def active(pods: list[Object]) -> list[Object]:
     return [
         pod
         for pod in pods
-        if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed") and not pod["metadata"].get("deletionTimestamp")
+        if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+        and not pod["metadata"].get("deletionTimestamp")
     ]
 
 
@@ -56,16 +57,26 @@ def template_hash(template: Object, collisions: int = 0) -> str:
 def owner_reference(owner: Object) -> Object:
     """The reference that makes `owner` the controller."""
     meta = owner["metadata"]
-    head = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": meta["name"], "uid": meta["uid"]}
+    head = {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": meta["name"],
+        "uid": meta["uid"],
+    }
     return {**head, "controller": True, "blockOwnerDeletion": True}
 
 
-def from_template(owner: Object, template: Object, *, name: str = "", labels: Object | None = None) -> Object:
+def from_template(
+    owner: Object, template: Object, *, name: str = "", labels: Object | None = None
+) -> Object:
     """A pod out of its owner's template; with a generated name unless one is given."""
     template = copy.deepcopy(template)
     meta = template.get("metadata") or {}
     made: Object = {"name": name} if name else {"generateName": f"{owner['metadata']['name']}-"}
-    made |= {"namespace": owner["metadata"]["namespace"], "ownerReferences": [owner_reference(owner)]}
+    made |= {
+        "namespace": owner["metadata"]["namespace"],
+        "ownerReferences": [owner_reference(owner)],
+    }
     made["labels"] = {**(meta.get("labels") or {}), **(labels or {})}
     if meta.get("annotations"):
         made["annotations"] = meta["annotations"]
@@ -74,14 +85,27 @@ def from_template(owner: Object, template: Object, *, name: str = "", labels: Ob
     return {"metadata": made, "spec": template["spec"]}
 
 
-def set_condition(status: Object, kind: str, value: str, *, reason: str = "", message: str = "", updated: bool = False) -> None:
+def set_condition(
+    status: Object,
+    kind: str,
+    value: str,
+    *,
+    reason: str = "",
+    message: str = "",
+    updated: bool = False,
+) -> None:
     """Write a condition; its transition time moves only when its value does."""
     conditions = status.setdefault("conditions", [])
     now = clock.timestamp(datetime.now(UTC))
     old = next((one for one in conditions if one["type"] == kind), None)
     same = old is not None and old["status"] == value
     body: dict[str, Any] = {"type": kind, "status": value}
-    unchanged = same and old is not None and old.get("reason", "") == reason and old.get("message", "") == message
+    unchanged = (
+        same
+        and old is not None
+        and old.get("reason", "") == reason
+        and old.get("message", "") == message
+    )
     if updated:
         body["lastUpdateTime"] = old["lastUpdateTime"] if unchanged and old is not None else now
     body["lastTransitionTime"] = old["lastTransitionTime"] if same and old is not None else now
@@ -97,13 +121,21 @@ def set_condition(status: Object, kind: str, value: str, *, reason: str = "", me
 
 def deletion_order(pod: Object) -> tuple[Any, ...]:
     """Sort key: the pods to delete first are unassigned, pending, unready, and young."""
-    phase = {"Pending": 0, "Unknown": 1, "Running": 2}.get(pod.get("status", {}).get("phase", "Pending"), 0)
-    cost = int((pod["metadata"].get("annotations") or {}).get("controller.kubernetes.io/pod-deletion-cost", 0))
+    phase = {"Pending": 0, "Unknown": 1, "Running": 2}.get(
+        pod.get("status", {}).get("phase", "Pending"), 0
+    )
+    cost = int(
+        (pod["metadata"].get("annotations") or {}).get(
+            "controller.kubernetes.io/pod-deletion-cost", 0
+        )
+    )
     age = -clock.parse(pod["metadata"]["creationTimestamp"]).timestamp()
     return bool(pod["spec"].get("nodeName")), phase, is_ready(pod), cost, age
 
 
-def scale_to(client: Client, owner: Object, pods: list[Object], wanted: int, template: Object) -> None:
+def scale_to(
+    client: Client, owner: Object, pods: list[Object], wanted: int, template: Object
+) -> None:
     """Create or delete pods until there are as many as wanted, and say so."""
     for _ in range(wanted - len(pods)):
         try:

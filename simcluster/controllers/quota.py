@@ -14,7 +14,12 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     """Count again."""
     hard = (obj.get("spec") or {}).get("hard") or {}
     used = usage.used(obj, cluster.store, cluster.table)
-    status = {"hard": hard, "used": {name: quantity.canonical(name, amount) for name, amount in used.items()}}
+    status = {
+        "hard": hard,
+        "used": {name: quantity.canonical(name, amount) for name, amount in used.items()},
+    }
     if status != obj.get("status"):
-        Client(cluster, "resourcequota-controller").update_status("resourcequotas", {**obj, "status": status})
+        Client(cluster, "resourcequota-controller").update_status(
+            "resourcequotas", {**obj, "status": status}
+        )
     return None

@@ -29,10 +29,16 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
         status["readyReplicas"] = len(ready)
     if available:
         status["availableReplicas"] = len(available)
-    status["terminatingReplicas"] = sum(bool(pod["metadata"].get("deletionTimestamp")) for pod in found)
+    status["terminatingReplicas"] = sum(
+        bool(pod["metadata"].get("deletionTimestamp")) for pod in found
+    )
     status["observedGeneration"] = obj["metadata"].get("generation", 1)
     if failure:
-        status["conditions"] = [one for one in obj.get("status", {}).get("conditions") or () if one["type"] != "ReplicaFailure"]
+        status["conditions"] = [
+            one
+            for one in obj.get("status", {}).get("conditions") or ()
+            if one["type"] != "ReplicaFailure"
+        ]
         pods.set_condition(status, "ReplicaFailure", "True", reason="FailedCreate", message=failure)
     if status != obj.get("status"):
         client.update_status("replicasets.apps", {**obj, "status": status})

@@ -16,7 +16,13 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     """Scale the pods, then report."""
     client = Client(cluster, "replication-controller")
     if not obj["metadata"].get("deletionTimestamp"):
-        pods.scale_to(client, obj, pods.active(client.owned("pods", obj)), obj["spec"].get("replicas", 1), obj["spec"]["template"])
+        pods.scale_to(
+            client,
+            obj,
+            pods.active(client.owned("pods", obj)),
+            obj["spec"].get("replicas", 1),
+            obj["spec"]["template"],
+        )
     running = pods.active(client.owned("pods", obj))
     ready = sum(pods.is_ready(pod) for pod in running)
     status: Object = {"replicas": len(running), "fullyLabeledReplicas": len(running)}

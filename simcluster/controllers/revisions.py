@@ -9,7 +9,9 @@ from simcluster.resources import Object
 _REVISIONS = "controllerrevisions.apps"
 
 
-def current(client: Client, owner: Object, *, label: str, annotations: Object | None = None) -> Object:
+def current(
+    client: Client, owner: Object, *, label: str, annotations: Object | None = None
+) -> Object:
     """The revision of the owner's present template, made when it is new; older ones beyond the history limit are dropped."""
     found = sorted(client.owned(_REVISIONS, owner), key=lambda one: one["revision"])
     template = {**copy.deepcopy(owner["spec"]["template"]), "$patch": "replace"}
@@ -20,18 +22,36 @@ def current(client: Client, owner: Object, *, label: str, annotations: Object | 
             same["revision"] = found[-1]["revision"] + 1
             same = client.update(_REVISIONS, same)
         return same
-    made = _new(client, owner, data, number=found[-1]["revision"] + 1 if found else 1, label=label, annotations=annotations)
+    made = _new(
+        client,
+        owner,
+        data,
+        number=found[-1]["revision"] + 1 if found else 1,
+        label=label,
+        annotations=annotations,
+    )
     for one in found[: max(len(found) - owner["spec"].get("revisionHistoryLimit", 10), 0)]:
         client.delete(_REVISIONS, one)
     return made
 
 
-def _new(client: Client, owner: Object, data: Object, *, number: int, label: str, annotations: Object | None) -> Object:
+def _new(
+    client: Client,
+    owner: Object,
+    data: Object,
+    *,
+    number: int,
+    label: str,
+    annotations: Object | None,
+) -> Object:
     digest = pods.template_hash(data)
     meta: Object = {
         "name": f"{owner['metadata']['name']}-{digest}",
         "namespace": owner["metadata"]["namespace"],
-        "labels": {**(owner["spec"]["template"].get("metadata", {}).get("labels") or {}), label: digest},
+        "labels": {
+            **(owner["spec"]["template"].get("metadata", {}).get("labels") or {}),
+            label: digest,
+        },
         "ownerReferences": [pods.owner_reference(owner)],
     }
     if annotations:

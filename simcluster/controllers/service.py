@@ -25,7 +25,11 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
         return None
     test = selector_test({"matchLabels": selector})
     records = cluster.store.list("pods", obj["metadata"]["namespace"])
-    chosen = [pod for record in records if test(record.labels) and (pod := record.obj)["status"].get("podIP")]
+    chosen = [
+        pod
+        for record in records
+        if test(record.labels) and (pod := record.obj)["status"].get("podIP")
+    ]
     chosen = [pod for pod in chosen if pod["status"].get("phase") not in ("Succeeded", "Failed")]
     _write_endpoints(cluster, obj, chosen)
     _write_slice(cluster, obj, chosen)
@@ -33,7 +37,9 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
 
 
 def _balance(cluster: "Cluster", obj: Object) -> None:
-    if obj["spec"].get("type") != "LoadBalancer" or (obj["status"].get("loadBalancer") or {}).get("ingress"):
+    if obj["spec"].get("type") != "LoadBalancer" or (obj["status"].get("loadBalancer") or {}).get(
+        "ingress"
+    ):
         return
     last = int(obj["spec"]["clusterIP"].rpartition(".")[2])
     obj["status"] = {"loadBalancer": {"ingress": [{"ip": f"203.0.113.{last}", "ipMode": "VIP"}]}}
@@ -54,9 +60,19 @@ def _port_number(pod: Object, port: Object) -> int | None:
 def _ports(obj: Object, chosen: list[Object]) -> list[Object]:
     found = []
     for port in obj["spec"].get("ports") or ():
-        number = _port_number(chosen[0], port) if chosen else (port.get("targetPort") if isinstance(port.get("targetPort"), int) else None)
+        number = (
+            _port_number(chosen[0], port)
+            if chosen
+            else (port.get("targetPort") if isinstance(port.get("targetPort"), int) else None)
+        )
         if number is not None:
-            found.append({**({"name": port["name"]} if port.get("name") else {}), "port": number, "protocol": port.get("protocol", "TCP")})
+            found.append(
+                {
+                    **({"name": port["name"]} if port.get("name") else {}),
+                    "port": number,
+                    "protocol": port.get("protocol", "TCP"),
+                }
+            )
     return found
 
 
@@ -79,12 +95,21 @@ def _write_endpoints(cluster: "Cluster", obj: Object, chosen: list[Object]) -> N
     meta = obj["metadata"]
     client = Client(cluster, "kube-controller-manager")
     old = client.get("endpoints", meta["namespace"], meta["name"])
-    labels = {**(meta.get("labels") or {}), "endpoints.kubernetes.io/managed-by": "endpoint-controller"}
+    labels = {
+        **(meta.get("labels") or {}),
+        "endpoints.kubernetes.io/managed-by": "endpoint-controller",
+    }
     if obj["spec"].get("clusterIP") == "None":
         labels["service.kubernetes.io/headless"] = ""
-    if old is not None and (old.get("subsets") or []) == subsets and old["metadata"].get("labels") == labels:
+    if (
+        old is not None
+        and (old.get("subsets") or []) == subsets
+        and old["metadata"].get("labels") == labels
+    ):
         return
-    body: Object = {"metadata": {"name": meta["name"], "namespace": meta["namespace"], "labels": labels}}
+    body: Object = {
+        "metadata": {"name": meta["name"], "namespace": meta["namespace"], "labels": labels}
+    }
     body["metadata"]["annotations"] = {_TRIGGER: clock.timestamp()}
     body |= {"subsets": subsets} if subsets else {}
     if old is None:
@@ -92,19 +117,30 @@ def _write_endpoints(cluster: "Cluster", obj: Object, chosen: list[Object]) -> N
     else:
         client.update(
             "endpoints",
-            {**{key: value for key, value in old.items() if key != "subsets"}, **body, "metadata": {**old["metadata"], **body["metadata"]}},
+            {
+                **{key: value for key, value in old.items() if key != "subsets"},
+                **body,
+                "metadata": {**old["metadata"], **body["metadata"]},
+            },
         )
 
 
 def _address(pod: Object) -> Object:
-    return {"ip": pod["status"]["podIP"], "nodeName": pod["spec"]["nodeName"], "targetRef": _reference(pod)}
+    return {
+        "ip": pod["status"]["podIP"],
+        "nodeName": pod["spec"]["nodeName"],
+        "targetRef": _reference(pod),
+    }
 
 
 def _write_slice(cluster: "Cluster", obj: Object, chosen: list[Object]) -> None:
     client = Client(cluster, "kube-controller-manager")
     meta = obj["metadata"]
     body: Object = {"addressType": "IPv4", "endpoints": [_endpoint(pod) for pod in chosen]}
-    body["ports"] = [{"name": port.get("name", ""), "protocol": port["protocol"], "port": port["port"]} for port in _ports(obj, chosen)]
+    body["ports"] = [
+        {"name": port.get("name", ""), "protocol": port["protocol"], "port": port["port"]}
+        for port in _ports(obj, chosen)
+    ]
     labels = {
         **(meta.get("labels") or {}),
         "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
@@ -113,11 +149,22 @@ def _write_slice(cluster: "Cluster", obj: Object, chosen: list[Object]) -> None:
     old = next(iter(client.owned(_SLICES, obj)), None)
     note = {_TRIGGER: clock.timestamp()}
     if old is None:
-        made = {"generateName": f"{meta['name']}-", "namespace": meta["namespace"], "labels": labels, "annotations": note}
+        made = {
+            "generateName": f"{meta['name']}-",
+            "namespace": meta["namespace"],
+            "labels": labels,
+            "annotations": note,
+        }
         made["ownerReferences"] = [pods.owner_reference(obj)]
         client.create(_SLICES, {"metadata": made, **body})
-    elif any(old.get(key) != value for key, value in body.items()) or old["metadata"].get("labels") != labels:
-        client.update(_SLICES, {**old, **body, "metadata": {**old["metadata"], "labels": labels, "annotations": note}})
+    elif (
+        any(old.get(key) != value for key, value in body.items())
+        or old["metadata"].get("labels") != labels
+    ):
+        client.update(
+            _SLICES,
+            {**old, **body, "metadata": {**old["metadata"], "labels": labels, "annotations": note}},
+        )
 
 
 def _endpoint(pod: Object) -> Object:

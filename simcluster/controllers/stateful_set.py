@@ -24,7 +24,12 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     try:
         _step(client, obj, revision["metadata"]["name"])
     except ApiError as error:
-        client.event(obj, "FailedCreate", f"create Pod in StatefulSet {obj['metadata']['name']} failed error: {error}", warning=True)
+        client.event(
+            obj,
+            "FailedCreate",
+            f"create Pod in StatefulSet {obj['metadata']['name']} failed error: {error}",
+            warning=True,
+        )
         _report(cluster, client, obj, revision["metadata"]["name"])
         return 5.0
     return _report(cluster, client, obj, revision["metadata"]["name"])
@@ -49,9 +54,13 @@ def _step(client: Client, obj: Object, revision: str) -> None:
         pod = members.get(number)
         if pod is None:
             _create(client, obj, number, _revision_for(obj, number, revision))
-        elif pod.get("status", {}).get("phase") in ("Failed", "Succeeded") and not pod["metadata"].get("deletionTimestamp"):
+        elif pod.get("status", {}).get("phase") in ("Failed", "Succeeded") and not pod[
+            "metadata"
+        ].get("deletionTimestamp"):
             client.delete("pods", pod)
-        if not parallel and (pod is None or not pods.is_ready(pod) or pod["metadata"].get("deletionTimestamp")):
+        if not parallel and (
+            pod is None or not pods.is_ready(pod) or pod["metadata"].get("deletionTimestamp")
+        ):
             return
     extra = sorted((number for number in members if number not in wanted), reverse=True)
     for number in extra:
@@ -80,10 +89,15 @@ def _update(client: Client, obj: Object, members: dict[int, Object], revision: s
         pod = members[number]
         if pod["metadata"].get("deletionTimestamp"):
             return
-        if number >= partition and pod["metadata"]["labels"].get("controller-revision-hash") != revision:
+        if (
+            number >= partition
+            and pod["metadata"]["labels"].get("controller-revision-hash") != revision
+        ):
             client.delete("pods", pod)
             client.event(
-                obj, "SuccessfulDelete", f"delete Pod {pod['metadata']['name']} in StatefulSet {obj['metadata']['name']} successful"
+                obj,
+                "SuccessfulDelete",
+                f"delete Pod {pod['metadata']['name']} in StatefulSet {obj['metadata']['name']} successful",
             )
             return
         if not pods.is_ready(pod):
@@ -102,8 +116,13 @@ def _create(client: Client, obj: Object, number: int, revision: str) -> None:
     for claim in obj["spec"].get("volumeClaimTemplates") or ():
         claim_name = f"{claim['metadata']['name']}-{name}"
         _claim(client, obj, claim, claim_name)
-        volume = {"name": claim["metadata"]["name"], "persistentVolumeClaim": {"claimName": claim_name}}
-        pod["spec"]["volumes"] = [one for one in pod["spec"].get("volumes") or () if one["name"] != volume["name"]] + [volume]
+        volume = {
+            "name": claim["metadata"]["name"],
+            "persistentVolumeClaim": {"claimName": claim_name},
+        }
+        pod["spec"]["volumes"] = [
+            one for one in pod["spec"].get("volumes") or () if one["name"] != volume["name"]
+        ] + [volume]
     client.create("pods", pod)
     client.event(obj, "SuccessfulCreate", f"create Pod {name} in StatefulSet {set_name} successful")
 
@@ -112,26 +131,45 @@ def _claim(client: Client, obj: Object, template: Object, name: str) -> None:
     namespace = obj["metadata"]["namespace"]
     if client.get("persistentvolumeclaims", namespace, name) is not None:
         return
-    labels = {**(template["metadata"].get("labels") or {}), **(obj["spec"]["selector"].get("matchLabels") or {})}
+    labels = {
+        **(template["metadata"].get("labels") or {}),
+        **(obj["spec"]["selector"].get("matchLabels") or {}),
+    }
     meta = {"name": name, "namespace": namespace, "labels": labels}
-    client.create("persistentvolumeclaims", {"metadata": meta, "spec": copy.deepcopy(template["spec"])})
+    client.create(
+        "persistentvolumeclaims", {"metadata": meta, "spec": copy.deepcopy(template["spec"])}
+    )
     about = f"create Claim {name} Pod {name.partition('-')[2]} in StatefulSet {obj['metadata']['name']} success"
     client.event(obj, "SuccessfulCreate", about)
 
 
 def _report(cluster: "Cluster", client: Client, obj: Object, revision: str) -> float | None:
-    members = [pod for pod in client.owned("pods", obj) if not pod["metadata"].get("deletionTimestamp")]
+    members = [
+        pod for pod in client.owned("pods", obj) if not pod["metadata"].get("deletionTimestamp")
+    ]
     ready = [pod for pod in members if pods.is_ready(pod)]
-    available = [pod for pod in ready if pods.is_available(pod, obj["spec"].get("minReadySeconds", 0), cluster.clock)]
-    updated = [pod for pod in members if pod["metadata"]["labels"].get("controller-revision-hash") == revision]
+    available = [
+        pod
+        for pod in ready
+        if pods.is_available(pod, obj["spec"].get("minReadySeconds", 0), cluster.clock)
+    ]
+    updated = [
+        pod
+        for pod in members
+        if pod["metadata"]["labels"].get("controller-revision-hash") == revision
+    ]
     old = obj.get("status", {}).get("currentRevision") or revision
     done = len(updated) == len(members) == len(ready)
     counts = {
         "readyReplicas": len(ready),
-        "currentReplicas": len(updated if done or old == revision else members) - (0 if done or old == revision else len(updated)),
+        "currentReplicas": len(updated if done or old == revision else members)
+        - (0 if done or old == revision else len(updated)),
         "updatedReplicas": len(updated),
     }
-    status: Object = {"observedGeneration": obj["metadata"].get("generation", 1), "replicas": len(members)}
+    status: Object = {
+        "observedGeneration": obj["metadata"].get("generation", 1),
+        "replicas": len(members),
+    }
     status |= {key: value for key, value in counts.items() if value}
     status |= {
         "currentRevision": revision if done else old,

@@ -63,7 +63,11 @@ def owner_in(storage: str) -> Mapper:
     """The object of a collection that controls the changed one."""
 
     def keys(store: Store, change: Change) -> Iterable[str]:
-        uids = {record.owner for record in (change.record, change.previous) if record is not None and record.owner}
+        uids = {
+            record.owner
+            for record in (change.record, change.previous)
+            if record is not None and record.owner
+        }
         if not uids:
             return ()
         references = (
@@ -81,7 +85,9 @@ def owner_in(storage: str) -> Mapper:
 
 def same_namespace(storage: str) -> Mapper:
     """Every object of a collection in the namespace of the changed one."""
-    return lambda store, change: [record.key for record in store.list(storage, change.record.namespace)]
+    return lambda store, change: [
+        record.key for record in store.list(storage, change.record.namespace)
+    ]
 
 
 def everything_in(storage: str) -> Mapper:
@@ -101,7 +107,9 @@ def selecting(storage: str, selector: Callable[[Object], Object | None]) -> Mapp
         found = []
         for record in store.list(storage, change.record.namespace):
             test = selector_test(selector(record.obj))
-            if test(change.record.labels) or (change.previous is not None and test(change.previous.labels)):
+            if test(change.record.labels) or (
+                change.previous is not None and test(change.previous.labels)
+            ):
                 found.append(record.key)
         return found
 
@@ -136,11 +144,23 @@ def node_of_pod(store: Store, change: Change) -> Iterable[str]:
     return (record.key,) if record is not None and b'"NoExecute"' in record.raw else ()
 
 
-_COUNTED = ("pods", "services", "secrets", "configmaps", "persistentvolumeclaims", "deployments.apps", "jobs.batch", "statefulsets.apps")
+_COUNTED = (
+    "pods",
+    "services",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "deployments.apps",
+    "jobs.batch",
+    "statefulsets.apps",
+)
 
 CONTROLLERS: tuple[Controller, ...] = (
     Controller(
-        "scheduler", "pods", scheduler.reconcile, {"pods": itself, "nodes": unscheduled_pods, "persistentvolumeclaims": unscheduled_pods}
+        "scheduler",
+        "pods",
+        scheduler.reconcile,
+        {"pods": itself, "nodes": unscheduled_pods, "persistentvolumeclaims": unscheduled_pods},
     ),
     Controller("kubelet", "pods", kubelet.reconcile, {"pods": itself}, part="kubelet"),
     Controller(
@@ -149,7 +169,12 @@ CONTROLLERS: tuple[Controller, ...] = (
         deployment.reconcile,
         {"deployments.apps": itself, "replicasets.apps": owner_in("deployments.apps")},
     ),
-    Controller("replicaset", "replicasets.apps", replica_set.reconcile, {"replicasets.apps": itself, "pods": owner_in("replicasets.apps")}),
+    Controller(
+        "replicaset",
+        "replicasets.apps",
+        replica_set.reconcile,
+        {"replicasets.apps": itself, "pods": owner_in("replicasets.apps")},
+    ),
     Controller(
         "replicationcontroller",
         "replicationcontrollers",
@@ -157,35 +182,74 @@ CONTROLLERS: tuple[Controller, ...] = (
         {"replicationcontrollers": itself, "pods": owner_in("replicationcontrollers")},
     ),
     Controller(
-        "statefulset", "statefulsets.apps", stateful_set.reconcile, {"statefulsets.apps": itself, "pods": owner_in("statefulsets.apps")}
+        "statefulset",
+        "statefulsets.apps",
+        stateful_set.reconcile,
+        {"statefulsets.apps": itself, "pods": owner_in("statefulsets.apps")},
     ),
     Controller(
         "daemonset",
         "daemonsets.apps",
         daemon_set.reconcile,
-        {"daemonsets.apps": itself, "pods": owner_in("daemonsets.apps"), "nodes": everything_in("daemonsets.apps")},
-    ),
-    Controller("job", "jobs.batch", job.reconcile, {"jobs.batch": itself, "pods": owner_in("jobs.batch")}),
-    Controller("cronjob", "cronjobs.batch", cron_job.reconcile, {"cronjobs.batch": itself, "jobs.batch": owner_in("cronjobs.batch")}),
-    Controller("service", "services", service.reconcile, {"services": itself, "pods": selecting("services", _service_selector)}),
-    Controller("ingress", "ingresses.networking.k8s.io", ingress.reconcile, {"ingresses.networking.k8s.io": itself}),
-    Controller(
-        "claim", "persistentvolumeclaims", volumes.reconcile_claim, {"persistentvolumeclaims": itself, "persistentvolumes": named_claim}
+        {
+            "daemonsets.apps": itself,
+            "pods": owner_in("daemonsets.apps"),
+            "nodes": everything_in("daemonsets.apps"),
+        },
     ),
     Controller(
-        "volume", "persistentvolumes", volumes.reconcile_volume, {"persistentvolumes": itself, "persistentvolumeclaims": named_volume}
+        "job", "jobs.batch", job.reconcile, {"jobs.batch": itself, "pods": owner_in("jobs.batch")}
     ),
     Controller(
-        "quota", "resourcequotas", quota.reconcile, {"resourcequotas": itself} | dict.fromkeys(_COUNTED, same_namespace("resourcequotas"))
+        "cronjob",
+        "cronjobs.batch",
+        cron_job.reconcile,
+        {"cronjobs.batch": itself, "jobs.batch": owner_in("cronjobs.batch")},
+    ),
+    Controller(
+        "service",
+        "services",
+        service.reconcile,
+        {"services": itself, "pods": selecting("services", _service_selector)},
+    ),
+    Controller(
+        "ingress",
+        "ingresses.networking.k8s.io",
+        ingress.reconcile,
+        {"ingresses.networking.k8s.io": itself},
+    ),
+    Controller(
+        "claim",
+        "persistentvolumeclaims",
+        volumes.reconcile_claim,
+        {"persistentvolumeclaims": itself, "persistentvolumes": named_claim},
+    ),
+    Controller(
+        "volume",
+        "persistentvolumes",
+        volumes.reconcile_volume,
+        {"persistentvolumes": itself, "persistentvolumeclaims": named_volume},
+    ),
+    Controller(
+        "quota",
+        "resourcequotas",
+        quota.reconcile,
+        {"resourcequotas": itself} | dict.fromkeys(_COUNTED, same_namespace("resourcequotas")),
     ),
     Controller(
         "budget",
         "poddisruptionbudgets.policy",
         budget.reconcile,
-        {"poddisruptionbudgets.policy": itself, "pods": selecting("poddisruptionbudgets.policy", _spec_selector)},
+        {
+            "poddisruptionbudgets.policy": itself,
+            "pods": selecting("poddisruptionbudgets.policy", _spec_selector),
+        },
     ),
     Controller(
-        "autoscaler", "horizontalpodautoscalers.autoscaling", autoscaler.reconcile, {"horizontalpodautoscalers.autoscaling": itself}
+        "autoscaler",
+        "horizontalpodautoscalers.autoscaling",
+        autoscaler.reconcile,
+        {"horizontalpodautoscalers.autoscaling": itself},
     ),
     Controller("node", "nodes", node.reconcile, {"nodes": itself, "pods": node_of_pod}),
     Controller("namespace", "namespaces", namespace.reconcile, {"namespaces": itself}),

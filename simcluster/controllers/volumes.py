@@ -26,12 +26,23 @@ def reconcile_claim(cluster: "Cluster", obj: Object) -> float | None:
         return _DELAY
     volume = _volume_for(cluster, obj)
     if volume is None:
-        storage_class = cluster.object("storageclasses.storage.k8s.io", "", obj["spec"].get("storageClassName") or "")
+        storage_class = cluster.object(
+            "storageclasses.storage.k8s.io", "", obj["spec"].get("storageClassName") or ""
+        )
         if storage_class is None:
             message = "no persistent volumes available for this claim and no storage class is set"
             if obj["spec"].get("storageClassName"):
-                message = f'storageclass.storage.k8s.io "{obj["spec"]["storageClassName"]}" not found'
-            client.event(obj, "FailedBinding" if not obj["spec"].get("storageClassName") else "ProvisioningFailed", message, warning=True)
+                message = (
+                    f'storageclass.storage.k8s.io "{obj["spec"]["storageClassName"]}" not found'
+                )
+            client.event(
+                obj,
+                "FailedBinding"
+                if not obj["spec"].get("storageClassName")
+                else "ProvisioningFailed",
+                message,
+                warning=True,
+            )
             return 15.0
         volume = _provision(client, obj, storage_class)
     _bind(client, obj, volume)
@@ -47,13 +58,22 @@ def _volume_for(cluster: "Cluster", obj: Object) -> Object | None:
     for record in cluster.store.list(_VOLUMES):
         volume = record.obj
         claim = volume["spec"].get("claimRef")
-        mine = bool(claim) and (claim.get("namespace"), claim.get("name")) == (obj["metadata"]["namespace"], obj["metadata"]["name"])
-        named = obj["spec"].get("volumeName") == record.name
-        free = volume.get("status", {}).get("phase") in ("Available", "Pending") and not claim and not obj["spec"].get("volumeName")
-        fits = (volume["spec"].get("storageClassName") or "") == wanted and set(obj["spec"]["accessModes"]) <= set(
-            volume["spec"]["accessModes"]
+        mine = bool(claim) and (claim.get("namespace"), claim.get("name")) == (
+            obj["metadata"]["namespace"],
+            obj["metadata"]["name"],
         )
-        large = quantity.parse(volume["spec"]["capacity"]["storage"]) >= quantity.parse(_requested(obj))
+        named = obj["spec"].get("volumeName") == record.name
+        free = (
+            volume.get("status", {}).get("phase") in ("Available", "Pending")
+            and not claim
+            and not obj["spec"].get("volumeName")
+        )
+        fits = (volume["spec"].get("storageClassName") or "") == wanted and set(
+            obj["spec"]["accessModes"]
+        ) <= set(volume["spec"]["accessModes"])
+        large = quantity.parse(volume["spec"]["capacity"]["storage"]) >= quantity.parse(
+            _requested(obj)
+        )
         if mine or (named and not claim) or (free and fits and large):
             return volume
     return None
@@ -69,7 +89,9 @@ def _provision(client: Client, obj: Object, storage_class: Object) -> Object:
         "hostPath": {"path": f"/opt/local-path-provisioner/{name}", "type": "DirectoryOrCreate"},
     }
     note = {"pv.kubernetes.io/provisioned-by": storage_class["provisioner"]}
-    volume = client.create(_VOLUMES, {"metadata": {"name": name, "annotations": note}, "spec": spec})
+    volume = client.create(
+        _VOLUMES, {"metadata": {"name": name, "annotations": note}, "spec": spec}
+    )
     client.event(obj, "ProvisioningSucceeded", f"Successfully provisioned volume {name}")
     return volume
 
@@ -84,13 +106,23 @@ def _bind(client: Client, obj: Object, volume: Object) -> None:
         "apiVersion": "v1",
     }
     volume["spec"]["claimRef"] = reference
-    volume["metadata"]["annotations"] = {**(volume["metadata"].get("annotations") or {}), "pv.kubernetes.io/bound-by-controller": "yes"}
+    volume["metadata"]["annotations"] = {
+        **(volume["metadata"].get("annotations") or {}),
+        "pv.kubernetes.io/bound-by-controller": "yes",
+    }
     volume = client.update(_VOLUMES, volume)
     client.update_status(_VOLUMES, {**volume, "status": {"phase": "Bound"}})
     obj["spec"]["volumeName"] = volume["metadata"]["name"]
-    obj["metadata"]["annotations"] = {**(meta.get("annotations") or {}), "pv.kubernetes.io/bind-completed": "yes"}
+    obj["metadata"]["annotations"] = {
+        **(meta.get("annotations") or {}),
+        "pv.kubernetes.io/bind-completed": "yes",
+    }
     obj = client.update(_CLAIMS, obj)
-    status = {"phase": "Bound", "accessModes": volume["spec"]["accessModes"], "capacity": volume["spec"]["capacity"]}
+    status = {
+        "phase": "Bound",
+        "accessModes": volume["spec"]["accessModes"],
+        "capacity": volume["spec"]["capacity"],
+    }
     client.update_status(_CLAIMS, {**obj, "status": status})
 
 
@@ -101,14 +133,19 @@ def _grow(client: Client, obj: Object) -> None:
         if volume is not None:
             volume["spec"]["capacity"] = {"storage": _requested(obj)}
             client.update(_VOLUMES, volume)
-        client.update_status(_CLAIMS, {**obj, "status": {**obj["status"], "capacity": {"storage": _requested(obj)}}})
+        client.update_status(
+            _CLAIMS, {**obj, "status": {**obj["status"], "capacity": {"storage": _requested(obj)}}}
+        )
 
 
 def _release(cluster: "Cluster", client: Client, obj: Object) -> float | None:
     meta = obj["metadata"]
     for record in cluster.store.list("pods", meta["namespace"]):
         pod = record.obj
-        used = any((one.get("persistentVolumeClaim") or {}).get("claimName") == meta["name"] for one in pod["spec"].get("volumes") or ())
+        used = any(
+            (one.get("persistentVolumeClaim") or {}).get("claimName") == meta["name"]
+            for one in pod["spec"].get("volumes") or ()
+        )
         if used and pod["status"].get("phase") not in ("Succeeded", "Failed"):
             return 1.0
     meta["finalizers"] = [one for one in meta.get("finalizers") or () if one != _PROTECTION]
@@ -123,7 +160,9 @@ def reconcile_volume(cluster: "Cluster", obj: Object) -> float | None:
     bound = claim and cluster.object(_CLAIMS, claim.get("namespace", ""), claim.get("name", ""))
     if meta.get("deletionTimestamp"):
         if not bound:
-            meta["finalizers"] = [one for one in meta.get("finalizers") or () if one != "kubernetes.io/pv-protection"]
+            meta["finalizers"] = [
+                one for one in meta.get("finalizers") or () if one != "kubernetes.io/pv-protection"
+            ]
             client.update(_VOLUMES, obj)
             return None
         return 1.0

@@ -43,7 +43,9 @@ NAMESPACES = (
         "storefront",
         "web",
         (
-            App("web", f"{_SHOP}/web:2.14.1", 4, host="shop.example.com", scales=True, sidecar=True),
+            App(
+                "web", f"{_SHOP}/web:2.14.1", 4, host="shop.example.com", scales=True, sidecar=True
+            ),
             App("graphql-gateway", f"{_SHOP}/graphql:5.3.0", 3, scales=True),
             App("session-cache", "redis:7.4", 1, 6379, storage="2Gi", kind="StatefulSet"),
         ),
@@ -101,7 +103,16 @@ NAMESPACES = (
         "catalog",
         (
             App("search-api", f"{_SHOP}/search:2.2.2", 2),
-            App("opensearch", "opensearchproject/opensearch:2.19", 3, 9200, kind="StatefulSet", storage="30Gi", cpu="250m", memory="1Gi"),
+            App(
+                "opensearch",
+                "opensearchproject/opensearch:2.19",
+                3,
+                9200,
+                kind="StatefulSet",
+                storage="30Gi",
+                cpu="250m",
+                memory="1Gi",
+            ),
             # A nightly job that fails.
             App(
                 "reindex",
@@ -115,7 +126,13 @@ NAMESPACES = (
         "identity",
         "platform",
         (
-            App("keycloak", "quay.io/keycloak/keycloak:26.4", 2, host="login.example.com", memory="512Mi"),
+            App(
+                "keycloak",
+                "quay.io/keycloak/keycloak:26.4",
+                2,
+                host="login.example.com",
+                memory="512Mi",
+            ),
             # Its ConfigMap was renamed.
             App("ldap-sync", "registry.example.com/it/ldap-sync:1.0", 1, config="ldap-settings-v2"),
         ),
@@ -124,20 +141,48 @@ NAMESPACES = (
         "data",
         "data",
         (
-            App("kafka", "bitnami/kafka:4.1", 3, 9092, kind="StatefulSet", storage="50Gi", cpu="250m", memory="1Gi"),
+            App(
+                "kafka",
+                "bitnami/kafka:4.1",
+                3,
+                9092,
+                kind="StatefulSet",
+                storage="50Gi",
+                cpu="250m",
+                memory="1Gi",
+            ),
             App("kafka-ui", "provectuslabs/kafka-ui:v0.7.2", 1),
-            App("minio", "quay.io/minio/minio:RELEASE.2026-09-10", 1, 9000, kind="StatefulSet", storage="100Gi"),
+            App(
+                "minio",
+                "quay.io/minio/minio:RELEASE.2026-09-10",
+                1,
+                9000,
+                kind="StatefulSet",
+                storage="100Gi",
+            ),
         ),
     ),
     Namespace(
         "analytics",
         "data",
         (
-            App("superset", "apache/superset:5.0.0", 1, 8088, host="bi.example.com", memory="512Mi"),
+            App(
+                "superset", "apache/superset:5.0.0", 1, 8088, host="bi.example.com", memory="512Mi"
+            ),
             # Runs out of memory every few minutes.
-            App("report-builder", "registry.example.com/data/reports:0.9", 1, notes={"simcluster.dev/oom-after": "90"}),
+            App(
+                "report-builder",
+                "registry.example.com/data/reports:0.9",
+                1,
+                notes={"simcluster.dev/oom-after": "90"},
+            ),
             # Waits for a node with a graphics card.
-            App("model-trainer", "registry.example.com/data/trainer:0.3", 1, selector={"accelerator": "nvidia-a100"}),
+            App(
+                "model-trainer",
+                "registry.example.com/data/trainer:0.3",
+                1,
+                selector={"accelerator": "nvidia-a100"},
+            ),
             App(
                 "daily-report",
                 "registry.example.com/data/reports:0.9",
@@ -151,16 +196,40 @@ NAMESPACES = (
         "monitoring",
         "platform",
         (
-            App("prometheus", "prom/prometheus:v3.6.0", 2, 9090, kind="StatefulSet", storage="40Gi", memory="1Gi"),
+            App(
+                "prometheus",
+                "prom/prometheus:v3.6.0",
+                2,
+                9090,
+                kind="StatefulSet",
+                storage="40Gi",
+                memory="1Gi",
+            ),
             App("grafana", "grafana/grafana:12.2.0", 1, 3000, host="grafana.example.com"),
             App("alertmanager", "prom/alertmanager:v0.29.0", 2, 9093),
-            App("node-exporter", "prom/node-exporter:v1.10.0", kind="DaemonSet", port=9100, cpu="10m", memory="32Mi"),
+            App(
+                "node-exporter",
+                "prom/node-exporter:v1.10.0",
+                kind="DaemonSet",
+                port=9100,
+                cpu="10m",
+                memory="32Mi",
+            ),
         ),
     ),
     Namespace(
         "ingress-nginx",
         "platform",
-        (App("ingress-nginx-controller", "registry.k8s.io/ingress-nginx/controller:v1.14.0", 2, 80, cpu="100m", memory="128Mi"),),
+        (
+            App(
+                "ingress-nginx-controller",
+                "registry.k8s.io/ingress-nginx/controller:v1.14.0",
+                2,
+                80,
+                cpu="100m",
+                memory="128Mi",
+            ),
+        ),
     ),
     Namespace(
         "ci",
@@ -168,7 +237,13 @@ NAMESPACES = (
         (
             App("gitlab-runner", "gitlab/gitlab-runner:v18.5.0", 2),
             App("registry-mirror", "registry:3", 1, 5000, kind="StatefulSet", storage="50Gi"),
-            App("prune-builds", "busybox:1.37", kind="CronJob", schedule="*/5 * * * *", command=("sh", "-c", "echo pruned 7 builds")),
+            App(
+                "prune-builds",
+                "busybox:1.37",
+                kind="CronJob",
+                schedule="*/5 * * * *",
+                command=("sh", "-c", "echo pruned 7 builds"),
+            ),
         ),
     ),
     Namespace(
@@ -176,7 +251,13 @@ NAMESPACES = (
         "web",
         (
             # Never becomes ready: its readiness check answers 503.
-            App("web", f"{_SHOP}/web:2.15.0-rc1", 2, notes={"simcluster.dev/never-ready": "true"}, host="staging.example.com"),
+            App(
+                "web",
+                f"{_SHOP}/web:2.15.0-rc1",
+                2,
+                notes={"simcluster.dev/never-ready": "true"},
+                host="staging.example.com",
+            ),
             App("checkout-api", f"{_SHOP}/checkout:3.3.0-rc2", 1),
             App("old-promo", f"{_SHOP}/promo:1.0", 0),
         ),
@@ -186,9 +267,30 @@ NAMESPACES = (
         "kube-system",
         "",
         (
-            App("coredns", "registry.k8s.io/coredns/coredns:v1.13.1", 2, 53, cpu="100m", memory="70Mi"),
-            App("metrics-server", "registry.k8s.io/metrics-server/metrics-server:v0.8.0", 1, 10250, cpu="100m", memory="200Mi"),
-            App("kube-proxy", "registry.k8s.io/kube-proxy:v1.36.2", kind="DaemonSet", port=10249, cpu="10m", memory="32Mi"),
+            App(
+                "coredns",
+                "registry.k8s.io/coredns/coredns:v1.13.1",
+                2,
+                53,
+                cpu="100m",
+                memory="70Mi",
+            ),
+            App(
+                "metrics-server",
+                "registry.k8s.io/metrics-server/metrics-server:v0.8.0",
+                1,
+                10250,
+                cpu="100m",
+                memory="200Mi",
+            ),
+            App(
+                "kube-proxy",
+                "registry.k8s.io/kube-proxy:v1.36.2",
+                kind="DaemonSet",
+                port=10249,
+                cpu="10m",
+                memory="32Mi",
+            ),
         ),
     ),
 )

@@ -19,7 +19,11 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "e": "\033", "0": "\0"}
 
 
 def _flags(words: list[str]) -> tuple[str, list[str]]:
-    letters = "".join(word[1:] for word in words if word.startswith("-") and word != "-" and not word.startswith("--"))
+    letters = "".join(
+        word[1:]
+        for word in words
+        if word.startswith("-") and word != "-" and not word.startswith("--")
+    )
     return letters, [word for word in words if not word.startswith("-") or word == "-"]
 
 
@@ -33,14 +37,18 @@ def _echo(shell: "Shell", words: list[str]) -> Run:
         newline, escapes = newline and "n" not in words[0], escapes or "e" in words[0]
         words = words[1:]
     text = " ".join(words)
-    yield Write(STDOUT, ((_unescape(text) if escapes else text) + ("\n" if newline else "")).encode())
+    yield Write(
+        STDOUT, ((_unescape(text) if escapes else text) + ("\n" if newline else "")).encode()
+    )
     return 0
 
 
 def _printf(shell: "Shell", words: list[str]) -> Run:
     text = _unescape(words[0]) if words else ""
     values = iter(words[1:])
-    yield Write(STDOUT, re.sub(r"%[sd]", lambda _: next(values, ""), text).replace("%%", "%").encode())
+    yield Write(
+        STDOUT, re.sub(r"%[sd]", lambda _: next(values, ""), text).replace("%%", "%").encode()
+    )
     return 0
 
 
@@ -79,7 +87,13 @@ def _ls(shell: "Shell", words: list[str]) -> Run:
         if "l" in letters:
             yield from _long(shell, full, shown)
         elif shown:
-            yield Write(STDOUT, ("  ".join(shown) if shell.tty and "1" not in letters else "\n".join(shown)).encode() + b"\n")
+            yield Write(
+                STDOUT,
+                (
+                    "  ".join(shown) if shell.tty and "1" not in letters else "\n".join(shown)
+                ).encode()
+                + b"\n",
+            )
     return code
 
 
@@ -90,7 +104,9 @@ def _long(shell: "Shell", folder: str, names: list[str]) -> Iterator[Write]:
         directory = path in shell.files.directories
         size = 4096 if directory else len(shell.files.files.get(path, b""))
         mode = "drwxr-xr-x    2" if directory else "-rw-r--r--    1"
-        yield say(f"{mode} root     root     {size:9d} {shell.files.created.strftime('%b %e %H:%M')} {name}")
+        yield say(
+            f"{mode} root     root     {size:9d} {shell.files.created.strftime('%b %e %H:%M')} {name}"
+        )
 
 
 def _pwd(shell: "Shell", words: list[str]) -> Run:
@@ -101,7 +117,9 @@ def _pwd(shell: "Shell", words: list[str]) -> Run:
 def _cd(shell: "Shell", words: list[str]) -> Run:
     path = shell.files.absolute(shell.cwd, words[0] if words else shell.env.get("HOME", "/root"))
     if path not in shell.files.directories:
-        yield complain(f"sh: cd: can't cd to {words[0] if words else path}: No such file or directory")
+        yield complain(
+            f"sh: cd: can't cd to {words[0] if words else path}: No such file or directory"
+        )
         return 2
     shell.cwd = shell.env["PWD"] = path
     return 0
@@ -163,14 +181,22 @@ def _sleep(shell: "Shell", words: list[str]) -> Run:
 
 def _date(shell: "Shell", words: list[str]) -> Run:
     form = next((word[1:] for word in words if word.startswith("+")), "%a %b %e %H:%M:%S UTC %Y")
-    yield say(datetime.now(UTC).strftime(form.replace("%s", str(int(datetime.now(UTC).timestamp())))))
+    yield say(
+        datetime.now(UTC).strftime(form.replace("%s", str(int(datetime.now(UTC).timestamp()))))
+    )
     return 0
 
 
 def _uname(shell: "Shell", words: list[str]) -> Run:
     letters, _ = _flags(words)
     whole = f"Linux {shell.env.get('HOSTNAME', 'localhost')} 6.12.48 #1 SMP x86_64 GNU/Linux"
-    yield say(whole if "a" in letters else {"r": "6.12.48", "m": "x86_64", "n": shell.env.get("HOSTNAME", "")}.get(letters, "Linux"))
+    yield say(
+        whole
+        if "a" in letters
+        else {"r": "6.12.48", "m": "x86_64", "n": shell.env.get("HOSTNAME", "")}.get(
+            letters, "Linux"
+        )
+    )
     return 0
 
 
@@ -257,7 +283,11 @@ def _grep(shell: "Shell", words: list[str]) -> Run:
         yield complain(f"grep: bad regex '{rest[0]}'")
         return 2
     lines = shell.text.decode(errors="replace").splitlines()
-    found = [(number, line) for number, line in enumerate(lines, 1) if bool(pattern.search(line)) is ("v" not in letters)]
+    found = [
+        (number, line)
+        for number, line in enumerate(lines, 1)
+        if bool(pattern.search(line)) is ("v" not in letters)
+    ]
     if "c" in letters:
         yield say(str(len(found)))
     elif "q" not in letters:
@@ -297,7 +327,10 @@ def _base64(shell: "Shell", words: list[str]) -> Run:
     letters, paths = _flags(words)
     if (yield from _text_of(shell, paths, "base64")):
         return 1
-    yield Write(STDOUT, base64.b64decode(shell.text) if "d" in letters else base64.b64encode(shell.text) + b"\n")
+    yield Write(
+        STDOUT,
+        base64.b64decode(shell.text) if "d" in letters else base64.b64encode(shell.text) + b"\n",
+    )
     return 0
 
 
@@ -350,7 +383,9 @@ def _copy(*, move: bool) -> "Callable[[Shell, list[str]], Run]":
     def run(shell: "Shell", words: list[str]) -> Run:
         paths = [shell.files.absolute(shell.cwd, word) for word in _flags(words)[1]]
         if len(paths) != 2 or not shell.files.exists(paths[0]):
-            yield complain(f"{name}: can't stat '{words[-2] if len(words) > 1 else ''}': No such file or directory")
+            yield complain(
+                f"{name}: can't stat '{words[-2] if len(words) > 1 else ''}': No such file or directory"
+            )
             return 1
         source, target = paths
         if target in shell.files.directories:
@@ -375,7 +410,9 @@ def _find(shell: "Shell", words: list[str]) -> Run:
         yield complain(f"find: {start}: No such file or directory")
         return 1
     for item in shell.files.below(base):
-        yield say(start + item[len(base) :] if start != "." else "." + item[len(base.rstrip("/")) :])
+        yield say(
+            start + item[len(base) :] if start != "." else "." + item[len(base.rstrip("/")) :]
+        )
     return 0
 
 
@@ -419,9 +456,14 @@ def _compare(left: str, operator: str, right: str) -> bool:
         have, want = int(left), int(right)
     except ValueError:
         return False
-    return {"-eq": have == want, "-ne": have != want, "-lt": have < want, "-le": have <= want, "-gt": have > want, "-ge": have >= want}.get(
-        operator, False
-    )
+    return {
+        "-eq": have == want,
+        "-ne": have != want,
+        "-lt": have < want,
+        "-le": have <= want,
+        "-gt": have > want,
+        "-ge": have >= want,
+    }.get(operator, False)
 
 
 def _stty(shell: "Shell", words: list[str]) -> Run:
@@ -441,7 +483,11 @@ def _tar(shell: "Shell", words: list[str]) -> Run:
     archive = rest.pop(0) if "f" in letters and rest else "-"
     if "c" in letters:
         return (yield from _pack(shell, folder, rest))
-    data = (yield from shell.input()) if archive == "-" else shell.files.read(shell.files.absolute(shell.cwd, archive))
+    data = (
+        (yield from shell.input())
+        if archive == "-"
+        else shell.files.read(shell.files.absolute(shell.cwd, archive))
+    )
     with tarfile.open(fileobj=io.BytesIO(data)) as found:
         for member in found:
             path = shell.files.absolute(folder, member.name.lstrip("/"))
@@ -465,7 +511,9 @@ def _pack(shell: "Shell", folder: str, paths: list[str]) -> Run:
                 member = tarfile.TarInfo((path + item[len(base) :]).lstrip("/"))
                 data = shell.files.files.get(item, b"")
                 member.size, member.mtime = len(data), shell.files.created.timestamp()
-                member.type = tarfile.DIRTYPE if item in shell.files.directories else tarfile.REGTYPE
+                member.type = (
+                    tarfile.DIRTYPE if item in shell.files.directories else tarfile.REGTYPE
+                )
                 member.mode = 0o755 if item in shell.files.directories else 0o644
                 made.addfile(member, io.BytesIO(data))
     yield Write(STDOUT, output.getvalue())

@@ -58,14 +58,20 @@ class FileSystem:
         """The names in a directory."""
         prefix = path.rstrip("/") + "/"
         names = {
-            item[len(prefix) :].partition("/")[0] for item in (*self.files, *self.directories) if item.startswith(prefix) and item != path
+            item[len(prefix) :].partition("/")[0]
+            for item in (*self.files, *self.directories)
+            if item.startswith(prefix) and item != path
         }
         return sorted(names - {""})
 
     def below(self, path: str) -> Iterator[str]:
         """Every file and directory below a path, itself first."""
         prefix = path.rstrip("/") + "/"
-        yield from sorted(item for item in (*self.files, *self.directories) if item == path or item.startswith(prefix))
+        yield from sorted(
+            item
+            for item in (*self.files, *self.directories)
+            if item == path or item.startswith(prefix)
+        )
 
     def remove(self, path: str) -> None:
         """Remove a file, or a directory with all that is in it."""

@@ -240,7 +240,17 @@ class Parser:
 
     def _simple(self) -> Simple:
         simple = Simple()
-        while (word := self._peek()) and word not in (";", "\n", "|", "&", "&&", "||", ")", "(", ";;"):
+        while (word := self._peek()) and word not in (
+            ";",
+            "\n",
+            "|",
+            "&",
+            "&&",
+            "||",
+            ")",
+            "(",
+            ";;",
+        ):
             self._at += 1
             if word in (">", ">>", "<", "2>", "&>"):
                 simple.redirects.append((word, self._take()))

@@ -25,7 +25,12 @@ class Shell:
     """One shell: environment, working directory, files; commands it does not know go to `unknown`."""
 
     def __init__(
-        self, files: FileSystem, env: dict[str, str], *, tty: bool = False, unknown: "Callable[[Shell, list[str]], Run] | None" = None
+        self,
+        files: FileSystem,
+        env: dict[str, str],
+        *,
+        tty: bool = False,
+        unknown: "Callable[[Shell, list[str]], Run] | None" = None,
     ) -> None:
         self.files = files
         self.env: dict[str, str] = env
@@ -148,7 +153,11 @@ class Shell:
         if not argv:
             return 0
         run = self._invoke(argv)
-        return (yield from self._redirected(run, node.redirects)) if node.redirects else (yield from run)
+        return (
+            (yield from self._redirected(run, node.redirects))
+            if node.redirects
+            else (yield from run)
+        )
 
     def _redirected(self, run: Run, redirects: list[tuple[str, str]]) -> Run:
         targets: dict[int, str] = {}
@@ -164,7 +173,9 @@ class Shell:
                     targets[STDERR] = targets.get(STDOUT, "&1")
                 else:
                     self.files.write(path, b"", append=operator == ">>")
-                    for stream in {"2>": (STDERR,), "&>": (STDOUT, STDERR)}.get(operator, (STDOUT,)):
+                    for stream in {"2>": (STDERR,), "&>": (STDOUT, STDERR)}.get(
+                        operator, (STDOUT,)
+                    ):
                         targets[stream] = path
             except OSError as error:
                 yield complain(f"sh: can't open {raw}: {error}")
@@ -193,7 +204,9 @@ class Shell:
     def _invoke(self, argv: list[str]) -> Run:
         name = argv[0].rpartition("/")[2]
         if name == "exit":
-            raise Exit(int(argv[1]) if len(argv) > 1 and argv[1].lstrip("-").isdigit() else self.code)
+            raise Exit(
+                int(argv[1]) if len(argv) > 1 and argv[1].lstrip("-").isdigit() else self.code
+            )
         if name in ("sh", "bash", "ash"):
             return (yield from self._nested(argv))
         if name == "exec" and len(argv) > 1:
@@ -206,17 +219,34 @@ class Shell:
     def _nested(self, argv: list[str]) -> Run:
         for at, word in enumerate(argv[1:], 1):
             if word.startswith("-") and word.endswith("c") and at + 1 < len(argv):
-                return (yield from Shell(self.files, {**self.env, "PWD": self.cwd}, tty=self.tty, unknown=self._unknown).run(argv[at + 1]))
+                return (
+                    yield from Shell(
+                        self.files,
+                        {**self.env, "PWD": self.cwd},
+                        tty=self.tty,
+                        unknown=self._unknown,
+                    ).run(argv[at + 1])
+                )
             if not word.startswith("-"):
                 try:
-                    text = self.files.read(self.files.absolute(self.cwd, word)).decode(errors="replace")
+                    text = self.files.read(self.files.absolute(self.cwd, word)).decode(
+                        errors="replace"
+                    )
                 except OSError:
                     yield complain(f"sh: can't open '{word}': No such file or directory")
                     return 2
-                return (yield from Shell(self.files, {**self.env, "PWD": self.cwd}, unknown=self._unknown).run(text))
+                return (
+                    yield from Shell(
+                        self.files, {**self.env, "PWD": self.cwd}, unknown=self._unknown
+                    ).run(text)
+                )
         if self.stdin is not None:
             return (yield from self.run(self.stdin.decode(errors="replace")))
-        return (yield from Shell(self.files, {**self.env, "PWD": self.cwd}, tty=self.tty, unknown=self._unknown).interactive())
+        return (
+            yield from Shell(
+                self.files, {**self.env, "PWD": self.cwd}, tty=self.tty, unknown=self._unknown
+            ).interactive()
+        )
 
     def input(self) -> Generator[Effect, bytes | None, bytes]:
         """All of a command's standard input."""
@@ -233,7 +263,9 @@ class Shell:
             found += yield from self._expand(word)
         return found
 
-    def _expand(self, word: str, *, split: bool = True) -> Generator[Effect, bytes | None, list[str]]:
+    def _expand(
+        self, word: str, *, split: bool = True
+    ) -> Generator[Effect, bytes | None, list[str]]:
         text, at, quoted, splits = "", 0, False, False
         while at < len(word):
             letter = word[at]
@@ -280,14 +312,20 @@ class Shell:
         return (self._variable(found.group()), found.end()) if found else ("$", at + 1)
 
     def _variable(self, name: str) -> str:
-        return {"?": str(self.code), "$": "1", "#": "0", "0": "sh"}.get(name) or self.env.get(name, "")
+        return {"?": str(self.code), "$": "1", "#": "0", "0": "sh"}.get(name) or self.env.get(
+            name, ""
+        )
 
     def _globbed(self, text: str) -> list[str]:
         if not any(letter in text for letter in "*?["):
             return [text]
         folder, _, pattern = text.rpartition("/")
         base = self.files.absolute(self.cwd, folder or ("/" if text.startswith("/") else "."))
-        names = [name for name in self.files.children(base) if fnmatch.fnmatchcase(name, pattern) and not name.startswith(".")]
+        names = [
+            name
+            for name in self.files.children(base)
+            if fnmatch.fnmatchcase(name, pattern) and not name.startswith(".")
+        ]
         return [f"{folder}/{name}" if "/" in text else name for name in names] or [text]
 
 

@@ -15,7 +15,9 @@ __all__ = ["columns_of", "definitions", "partial", "row", "table"]
 
 @cache
 def _metadata_docs() -> dict[str, str]:
-    meta = orjson.loads(document_v2())["definitions"]["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"]["properties"]
+    meta = orjson.loads(document_v2())["definitions"][
+        "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+    ]["properties"]
     return {name: meta[name]["description"] for name in ("name", "creationTimestamp")}
 
 
@@ -29,7 +31,11 @@ def columns_of(resource: Resource, printer: list[Object] | None = None) -> tuple
 def definitions(columns: Iterable[Column]) -> list[Object]:
     """The `columnDefinitions` of a table."""
     docs = _metadata_docs()
-    described = {"Name": docs["name"], "Age": docs["creationTimestamp"], "Created At": docs["creationTimestamp"]}
+    described = {
+        "Name": docs["name"],
+        "Age": docs["creationTimestamp"],
+        "Created At": docs["creationTimestamp"],
+    }
     return [
         {
             "name": column.name,
@@ -44,7 +50,11 @@ def definitions(columns: Iterable[Column]) -> list[Object]:
 
 def partial(obj: Object) -> Object:
     """The object as PartialObjectMetadata."""
-    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": obj["metadata"],
+    }
 
 
 def row(obj: Object, columns: Iterable[Column], include: str) -> Object:
@@ -59,4 +69,10 @@ def row(obj: Object, columns: Iterable[Column], include: str) -> Object:
 
 def table(rows: list[Object], columns: Iterable[Column], metadata: Object) -> Object:
     """A whole table."""
-    return {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": definitions(columns), "rows": rows}
+    return {
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": metadata,
+        "columnDefinitions": definitions(columns),
+        "rows": rows,
+    }

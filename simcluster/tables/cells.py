@@ -33,7 +33,9 @@ class Column:
             priority=document.get("priority", 0),
             type=kind,
             format=document.get("format", ""),
-            description=document.get("description", f"Custom resource definition column (in JSONPath format): {path}"),
+            description=document.get(
+                "description", f"Custom resource definition column (in JSONPath format): {path}"
+            ),
         )
 
 
@@ -43,8 +45,14 @@ def _path_cell(obj: Object, path: str, kind: str) -> Any:
         key = part[0] or part[1].strip("'\"")
         if isinstance(value, list):
             wanted = re.match(r'\?\(@\.(\w+)\s*==\s*["\'](.+?)["\']\)', key)
-            matching = [item for item in value if wanted and item.get(wanted.group(1)) == wanted.group(2)]
-            value = matching[0] if matching else (value[int(key)] if key.isdigit() and int(key) < len(value) else None)
+            matching = [
+                item for item in value if wanted and item.get(wanted.group(1)) == wanted.group(2)
+            ]
+            value = (
+                matching[0]
+                if matching
+                else (value[int(key)] if key.isdigit() and int(key) < len(value) else None)
+            )
         else:
             value = value.get(key) if isinstance(value, dict) else None
     if kind == "date":
@@ -137,11 +145,18 @@ def _containers_status(status: Object, reason: str) -> str:
             reason = state["waiting"]["reason"]
         elif state.get("terminated"):
             ended = state["terminated"]
-            reason = ended.get("reason") or (f"Signal:{ended['signal']}" if ended.get("signal") else f"ExitCode:{ended.get('exitCode', 0)}")
+            reason = ended.get("reason") or (
+                f"Signal:{ended['signal']}"
+                if ended.get("signal")
+                else f"ExitCode:{ended.get('exitCode', 0)}"
+            )
         elif one.get("ready") and state.get("running"):
             running = True
     if reason == "Completed" and running:
-        ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or ())
+        ready = any(
+            one["type"] == "Ready" and one["status"] == "True"
+            for one in status.get("conditions") or ()
+        )
         return "Running" if ready else "NotReady"
     return reason
 
@@ -149,7 +164,9 @@ def _containers_status(status: Object, reason: str) -> str:
 def pod_ready(pod: Object) -> str:
     """The READY column of a pod."""
     statuses = pod.get("status", {}).get("containerStatuses") or ()
-    ready = sum(bool(one.get("ready") and (one.get("state") or {}).get("running")) for one in statuses)
+    ready = sum(
+        bool(one.get("ready") and (one.get("state") or {}).get("running")) for one in statuses
+    )
     return f"{ready}/{len(pod['spec'].get('containers') or ())}"
 
 
@@ -157,16 +174,23 @@ def pod_restarts(pod: Object) -> str:
     """The RESTARTS column of a pod."""
     statuses = pod.get("status", {}).get("containerStatuses") or ()
     count = sum(one.get("restartCount", 0) for one in statuses)
-    ended = [((one.get("lastState") or {}).get("terminated") or {}).get("finishedAt") for one in statuses]
+    ended = [
+        ((one.get("lastState") or {}).get("terminated") or {}).get("finishedAt") for one in statuses
+    ]
     last = max((one for one in ended if one), default=None)
     return f"{count} ({age_of(last)} ago)" if count and last else str(count)
 
 
 def containers(template_at: str) -> Callable[[Object], str]:
     """The names of a template's containers."""
-    return lambda obj: ",".join(one["name"] for one in (at(template_at, {})(obj).get("spec") or {}).get("containers") or ())
+    return lambda obj: ",".join(
+        one["name"] for one in (at(template_at, {})(obj).get("spec") or {}).get("containers") or ()
+    )
 
 
 def images(template_at: str) -> Callable[[Object], str]:
     """The images of a template's containers."""
-    return lambda obj: ",".join(one.get("image", "") for one in (at(template_at, {})(obj).get("spec") or {}).get("containers") or ())
+    return lambda obj: ",".join(
+        one.get("image", "")
+        for one in (at(template_at, {})(obj).get("spec") or {}).get("containers") or ()
+    )

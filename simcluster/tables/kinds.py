@@ -24,8 +24,18 @@ NAME = Column("Name", lambda obj: obj["metadata"]["name"])
 AGE = Column("Age", age)
 CREATED = Column("Created At", lambda obj: obj["metadata"]["creationTimestamp"])
 DEFAULT = (NAME, Column("Age", age))
-_CONTAINERS = Column("Containers", containers("spec.template"), 1, description="Names of each container in the template.")
-_IMAGES = Column("Images", images("spec.template"), 1, description="Images referenced by each container in the template.")
+_CONTAINERS = Column(
+    "Containers",
+    containers("spec.template"),
+    1,
+    description="Names of each container in the template.",
+)
+_IMAGES = Column(
+    "Images",
+    images("spec.template"),
+    1,
+    description="Images referenced by each container in the template.",
+)
 
 
 def _selector(path: str = "spec.selector") -> Column:
@@ -45,18 +55,38 @@ def _deployment_ready(obj: Object) -> str:
 
 
 def _node_status(obj: Object) -> str:
-    conditions = {one["type"]: one["status"] for one in obj.get("status", {}).get("conditions") or ()}
-    ready = {"True": "Ready", "False": "NotReady"}.get(conditions.get("Ready", ""), "Unknown" if not conditions else "NotReady")
+    conditions = {
+        one["type"]: one["status"] for one in obj.get("status", {}).get("conditions") or ()
+    }
+    ready = {"True": "Ready", "False": "NotReady"}.get(
+        conditions.get("Ready", ""), "Unknown" if not conditions else "NotReady"
+    )
     return ready + (",SchedulingDisabled" if obj.get("spec", {}).get("unschedulable") else "")
 
 
 def _node_roles(obj: Object) -> str:
     prefix = "node-role.kubernetes.io/"
-    return ",".join(sorted(key.removeprefix(prefix) for key in obj["metadata"].get("labels") or {} if key.startswith(prefix))) or NONE
+    return (
+        ",".join(
+            sorted(
+                key.removeprefix(prefix)
+                for key in obj["metadata"].get("labels") or {}
+                if key.startswith(prefix)
+            )
+        )
+        or NONE
+    )
 
 
 def _address(kind: str) -> Any:
-    return lambda obj: next((one["address"] for one in obj.get("status", {}).get("addresses") or () if one["type"] == kind), NONE)
+    return lambda obj: next(
+        (
+            one["address"]
+            for one in obj.get("status", {}).get("addresses") or ()
+            if one["type"] == kind
+        ),
+        NONE,
+    )
 
 
 def _info(name: str) -> Any:
@@ -102,11 +132,19 @@ def _slice_ports(obj: Object) -> str:
 
 def _slice_addresses(obj: Object) -> str:
     found = [address for one in obj.get("endpoints") or () for address in one["addresses"]]
-    return ",".join(found[:3]) + (f" + {len(found) - 3} more..." if len(found) > 3 else "") or "<unset>"
+    return (
+        ",".join(found[:3]) + (f" + {len(found) - 3} more..." if len(found) > 3 else "")
+        or "<unset>"
+    )
 
 
 def _modes(path: str) -> Any:
-    short = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
+    short = {
+        "ReadWriteOnce": "RWO",
+        "ReadOnlyMany": "ROX",
+        "ReadWriteMany": "RWX",
+        "ReadWriteOncePod": "RWOP",
+    }
     return lambda obj: ",".join(short.get(mode, mode) for mode in at(path, [])(obj))
 
 
@@ -122,13 +160,21 @@ def _job_duration(obj: Object) -> str:
     if not status.get("startTime"):
         return ""
     if status.get("completionTime"):
-        return duration((clock.parse(status["completionTime"]) - clock.parse(status["startTime"])).total_seconds())
+        return duration(
+            (
+                clock.parse(status["completionTime"]) - clock.parse(status["startTime"])
+            ).total_seconds()
+        )
     return age_of(status["startTime"])
 
 
 def _job_completions(obj: Object) -> str:
     done, spec = obj.get("status", {}).get("succeeded", 0), obj["spec"]
-    return f"{done}/{spec['completions']}" if "completions" in spec else f"{done}/1 of {spec.get('parallelism', 1)}"
+    return (
+        f"{done}/{spec['completions']}"
+        if "completions" in spec
+        else f"{done}/1 of {spec.get('parallelism', 1)}"
+    )
 
 
 def _event_object(obj: Object) -> str:
@@ -137,12 +183,21 @@ def _event_object(obj: Object) -> str:
 
 
 def _event_seen(obj: Object) -> str:
-    return age_of((obj.get("series") or {}).get("lastObservedTime") or obj.get("lastTimestamp") or obj.get("eventTime"))
+    return age_of(
+        (obj.get("series") or {}).get("lastObservedTime")
+        or obj.get("lastTimestamp")
+        or obj.get("eventTime")
+    )
 
 
 def _event_source(obj: Object) -> str:
     source = obj.get("source") or {}
-    return ", ".join(filter(None, (source.get("component") or obj.get("reportingComponent", ""), source.get("host", ""))))
+    return ", ".join(
+        filter(
+            None,
+            (source.get("component") or obj.get("reportingComponent", ""), source.get("host", "")),
+        )
+    )
 
 
 def _hpa_targets(obj: Object) -> str:
@@ -155,7 +210,11 @@ def _hpa_targets(obj: Object) -> str:
         resource = metric.get("resource") or {}
         have = current.get(resource.get("name"))
         target = resource.get("target", {})
-        wanted = f"{target['averageUtilization']}%" if "averageUtilization" in target else target.get("averageValue", UNKNOWN)
+        wanted = (
+            f"{target['averageUtilization']}%"
+            if "averageUtilization" in target
+            else target.get("averageValue", UNKNOWN)
+        )
         shown.append(f"{resource.get('name')}: {UNKNOWN if have is None else f'{have}%'}/{wanted}")
     return ", ".join(shown) or NONE
 
@@ -164,7 +223,11 @@ def _quota(part: str) -> Any:
     def cell(obj: Object) -> str:
         status = obj.get("status", {})
         used = status.get("used") or {}
-        names = sorted(name for name in status.get("hard") or {} if name.startswith("limits.") is (part == "limits"))
+        names = sorted(
+            name
+            for name in status.get("hard") or {}
+            if name.startswith("limits.") is (part == "limits")
+        )
         return ", ".join(f"{name}: {used.get(name, 0)}/{status['hard'][name]}" for name in names)
 
     return cell
@@ -198,8 +261,14 @@ def _claim_of(obj: Object) -> str:
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "pods": (
         NAME,
-        Column("Ready", pod_ready, description="The aggregate readiness state of this pod for accepting traffic."),
-        Column("Status", pod_status, description="The aggregate status of the containers in this pod."),
+        Column(
+            "Ready",
+            pod_ready,
+            description="The aggregate readiness state of this pod for accepting traffic.",
+        ),
+        Column(
+            "Status", pod_status, description="The aggregate status of the containers in this pod."
+        ),
         Column(
             "Restarts",
             pod_restarts,
@@ -249,7 +318,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Ready", _count("status.numberReady"), type="integer"),
         Column("Up-to-date", _count("status.updatedNumberScheduled"), type="integer"),
         Column("Available", _count("status.numberAvailable"), type="integer"),
-        Column("Node Selector", lambda obj: selector_text({"matchLabels": at("spec.template.spec.nodeSelector", {})(obj)}) or NONE),
+        Column(
+            "Node Selector",
+            lambda obj: (
+                selector_text({"matchLabels": at("spec.template.spec.nodeSelector", {})(obj)})
+                or NONE
+            ),
+        ),
         AGE,
         *_wide(),
     ),
@@ -266,15 +341,23 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Schedule", at("spec.schedule")),
         Column("Timezone", at("spec.timeZone")),
         Column("Suspend", lambda obj: str(bool(obj["spec"].get("suspend"))), type="boolean"),
-        Column("Active", lambda obj: len(obj.get("status", {}).get("active") or ()), type="integer"),
+        Column(
+            "Active", lambda obj: len(obj.get("status", {}).get("active") or ()), type="integer"
+        ),
         Column(
             "Last Schedule",
-            lambda obj: age_of(obj["status"]["lastScheduleTime"]) if obj.get("status", {}).get("lastScheduleTime") else NONE,
+            lambda obj: (
+                age_of(obj["status"]["lastScheduleTime"])
+                if obj.get("status", {}).get("lastScheduleTime")
+                else NONE
+            ),
         ),
         AGE,
         Column("Containers", containers("spec.jobTemplate.spec.template"), 1),
         Column("Images", images("spec.jobTemplate.spec.template"), 1),
-        Column("Selector", lambda obj: selector_text(at("spec.jobTemplate.spec.selector", {})(obj)), 1),
+        Column(
+            "Selector", lambda obj: selector_text(at("spec.jobTemplate.spec.selector", {})(obj)), 1
+        ),
     ),
     "services": (
         NAME,
@@ -283,7 +366,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("External-IP", _external),
         Column("Port(s)", _ports),
         AGE,
-        Column("Selector", lambda obj: selector_text({"matchLabels": obj["spec"].get("selector") or {}}) or NONE, 1),
+        Column(
+            "Selector",
+            lambda obj: selector_text({"matchLabels": obj["spec"].get("selector") or {}}) or NONE,
+            1,
+        ),
     ),
     "endpoints": (NAME, Column("Endpoints", _endpoints), AGE),
     "endpointslices.discovery.k8s.io": (
@@ -297,7 +384,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         NAME,
         Column("Class", at("spec.ingressClassName")),
         Column("Hosts", _hosts),
-        Column("Address", lambda obj: ",".join(one.get("ip", "") for one in at("status.loadBalancer.ingress", [])(obj))),
+        Column(
+            "Address",
+            lambda obj: ",".join(
+                one.get("ip", "") for one in at("status.loadBalancer.ingress", [])(obj)
+            ),
+        ),
         Column("Ports", lambda obj: "80, 443" if obj.get("spec", {}).get("tls") else "80"),
         AGE,
     ),
@@ -306,7 +398,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Status", _node_status, description="The status of the node"),
         Column("Roles", _node_roles, description="The roles of the node"),
         AGE,
-        Column("Version", _info("kubeletVersion"), description="Kubelet Version reported by the node."),
+        Column(
+            "Version", _info("kubeletVersion"), description="Kubelet Version reported by the node."
+        ),
         Column("Internal-IP", _address("InternalIP"), 1),
         Column("External-IP", _address("ExternalIP"), 1),
         Column("OS-Image", _info("osImage"), 1),
@@ -314,12 +408,36 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Container-Runtime", _info("containerRuntimeVersion"), 1),
     ),
     "namespaces": (NAME, Column("Status", at("status.phase")), AGE),
-    "configmaps": (NAME, Column("Data", lambda obj: len(obj.get("data") or {}) + len(obj.get("binaryData") or {}), type="integer"), AGE),
-    "secrets": (NAME, Column("Type", at("type")), Column("Data", lambda obj: len(obj.get("data") or {}), type="integer"), AGE),
-    "serviceaccounts": (NAME, Column("Secrets", lambda obj: len(obj.get("secrets") or ()), type="integer"), AGE),
+    "configmaps": (
+        NAME,
+        Column(
+            "Data",
+            lambda obj: len(obj.get("data") or {}) + len(obj.get("binaryData") or {}),
+            type="integer",
+        ),
+        AGE,
+    ),
+    "secrets": (
+        NAME,
+        Column("Type", at("type")),
+        Column("Data", lambda obj: len(obj.get("data") or {}), type="integer"),
+        AGE,
+    ),
+    "serviceaccounts": (
+        NAME,
+        Column("Secrets", lambda obj: len(obj.get("secrets") or ()), type="integer"),
+        AGE,
+    ),
     "persistentvolumeclaims": (
         NAME,
-        Column("Status", lambda obj: "Terminating" if obj["metadata"].get("deletionTimestamp") else at("status.phase")(obj)),
+        Column(
+            "Status",
+            lambda obj: (
+                "Terminating"
+                if obj["metadata"].get("deletionTimestamp")
+                else at("status.phase")(obj)
+            ),
+        ),
         Column("Volume", at("spec.volumeName", "")),
         Column("Capacity", at("status.capacity.storage", "")),
         Column("Access Modes", _modes("status.accessModes")),
@@ -344,12 +462,23 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "storageclasses.storage.k8s.io": (
         Column(
             "Name",
-            lambda obj: obj["metadata"]["name"] + (" (default)" if "true" in (obj["metadata"].get("annotations") or {}).values() else ""),
+            lambda obj: (
+                obj["metadata"]["name"]
+                + (
+                    " (default)"
+                    if "true" in (obj["metadata"].get("annotations") or {}).values()
+                    else ""
+                )
+            ),
         ),
         Column("Provisioner", at("provisioner")),
         Column("ReclaimPolicy", at("reclaimPolicy")),
         Column("VolumeBindingMode", at("volumeBindingMode")),
-        Column("AllowVolumeExpansion", lambda obj: str(bool(obj.get("allowVolumeExpansion"))).lower(), type="boolean"),
+        Column(
+            "AllowVolumeExpansion",
+            lambda obj: str(bool(obj.get("allowVolumeExpansion"))).lower(),
+            type="boolean",
+        ),
         AGE,
     ),
     "events": (
@@ -360,13 +489,20 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Subobject", at("involvedObject.fieldPath", ""), 1),
         Column("Source", _event_source, 1),
         Column("Message", at("message", "")),
-        Column("First Seen", lambda obj: age_of(obj.get("firstTimestamp") or obj.get("eventTime")), 1),
+        Column(
+            "First Seen", lambda obj: age_of(obj.get("firstTimestamp") or obj.get("eventTime")), 1
+        ),
         Column("Count", at("count", 1), 1),
         Column("Name", lambda obj: obj["metadata"]["name"], 1),
     ),
     "horizontalpodautoscalers.autoscaling": (
         NAME,
-        Column("Reference", lambda obj: f"{obj['spec']['scaleTargetRef']['kind']}/{obj['spec']['scaleTargetRef']['name']}"),
+        Column(
+            "Reference",
+            lambda obj: (
+                f"{obj['spec']['scaleTargetRef']['kind']}/{obj['spec']['scaleTargetRef']['name']}"
+            ),
+        ),
         Column("Targets", _hpa_targets),
         Column("MinPods", at("spec.minReplicas", 1)),
         Column("MaxPods", at("spec.maxReplicas", 0)),
@@ -380,16 +516,35 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Allowed Disruptions", _count("status.disruptionsAllowed"), type="integer"),
         AGE,
     ),
-    "resourcequotas": (NAME, Column("Request", _quota("requests")), Column("Limit", _quota("limits")), AGE),
+    "resourcequotas": (
+        NAME,
+        Column("Request", _quota("requests")),
+        Column("Limit", _quota("limits")),
+        AGE,
+    ),
     "limitranges": (NAME, CREATED),
     "roles.rbac.authorization.k8s.io": (NAME, CREATED),
     "clusterroles.rbac.authorization.k8s.io": (NAME, CREATED),
     "rolebindings.rbac.authorization.k8s.io": (NAME, Column("Role", _role), AGE),
     "clusterrolebindings.rbac.authorization.k8s.io": (NAME, Column("Role", _role), AGE),
     "customresourcedefinitions.apiextensions.k8s.io": (NAME, CREATED),
-    "controllerrevisions.apps": (NAME, Column("Controller", _controller), Column("Revision", _count("revision"), type="integer"), AGE),
-    "networkpolicies.networking.k8s.io": (NAME, Column("Pod-Selector", lambda obj: selector_text(at("spec.podSelector", {})(obj))), AGE),
-    "ingressclasses.networking.k8s.io": (NAME, Column("Controller", at("spec.controller")), Column("Parameters", lambda obj: NONE), AGE),
+    "controllerrevisions.apps": (
+        NAME,
+        Column("Controller", _controller),
+        Column("Revision", _count("revision"), type="integer"),
+        AGE,
+    ),
+    "networkpolicies.networking.k8s.io": (
+        NAME,
+        Column("Pod-Selector", lambda obj: selector_text(at("spec.podSelector", {})(obj))),
+        AGE,
+    ),
+    "ingressclasses.networking.k8s.io": (
+        NAME,
+        Column("Controller", at("spec.controller")),
+        Column("Parameters", lambda obj: NONE),
+        AGE,
+    ),
     "leases.coordination.k8s.io": (NAME, Column("Holder", at("spec.holderIdentity", "")), AGE),
     "priorityclasses.scheduling.k8s.io": (
         NAME,
@@ -398,5 +553,10 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         AGE,
         Column("PreemptionPolicy", at("preemptionPolicy", "PreemptLowerPriority")),
     ),
-    "apiservices.apiregistration.k8s.io": (NAME, Column("Service", lambda obj: "Local"), Column("Available", lambda obj: "True"), AGE),
+    "apiservices.apiregistration.k8s.io": (
+        NAME,
+        Column("Service", lambda obj: "Local"),
+        Column("Available", lambda obj: "True"),
+        AGE,
+    ),
 }

@@ -11,7 +11,9 @@ __all__ = ["Cause", "validate", "validate_update"]
 
 
 def _own(obj: Object) -> Object:
-    return {key: value for key, value in obj.items() if key not in ("metadata", "kind", "apiVersion")}
+    return {
+        key: value for key, value in obj.items() if key not in ("metadata", "kind", "apiVersion")
+    }
 
 
 def _refusal(resource: Resource, name: str, causes: list[Cause]) -> ApiError:
@@ -20,7 +22,9 @@ def _refusal(resource: Resource, name: str, causes: list[Cause]) -> ApiError:
 
 def validate(resource: Resource, obj: Object, schema: Object) -> None:
     """Refuse an object that breaks a rule of its kind, or of a custom kind's schema: 422 with every cause."""
-    causes = list(metadata_causes(resource, obj)) + (list(custom.causes(_own(obj), schema)) if resource.custom else [])
+    causes = list(metadata_causes(resource, obj)) + (
+        list(custom.causes(_own(obj), schema)) if resource.custom else []
+    )
     check = ON_CREATE.get(resource.storage)
     if check is not None:
         causes += check(obj)

@@ -44,7 +44,11 @@ def duplicate(field: str, value: Any) -> Cause:
 def unsupported(field: str, value: Any, choices: Iterable[str]) -> Cause:
     """The value is none of the choices."""
     listed = ", ".join(f'"{choice}"' for choice in sorted(choices))
-    return Cause("FieldValueNotSupported", f"Unsupported value: {shown(value)}: supported values: {listed}", field)
+    return Cause(
+        "FieldValueNotSupported",
+        f"Unsupported value: {shown(value)}: supported values: {listed}",
+        field,
+    )
 
 
 def missing_reference(field: str, value: Any) -> Cause:

@@ -15,7 +15,14 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
 }
-_WORDS = {str: "string", bool: "boolean", int: "integer", float: "number", dict: "object", list: "array"}
+_WORDS = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    dict: "object",
+    list: "array",
+}
 
 
 def fill_defaults(value: Any, schema: Object) -> None:
@@ -41,9 +48,16 @@ def causes(value: Any, schema: Object, field: str = "") -> Iterator[Cause]:
     kind = schema.get("type")
     if schema.get("x-kubernetes-int-or-string"):
         kind = None
-    if kind in _TYPES and (not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind in ("integer", "number"))):
+    if kind in _TYPES and (
+        not isinstance(value, _TYPES[kind])
+        or (isinstance(value, bool) and kind in ("integer", "number"))
+    ):
         given = _WORDS.get(type(value), "null")
-        yield Cause("FieldValueTypeInvalid", f'Invalid value: "{given}": {field} in body must be of type {kind}: "{given}"', field)
+        yield Cause(
+            "FieldValueTypeInvalid",
+            f'Invalid value: "{given}": {field} in body must be of type {kind}: "{given}"',
+            field,
+        )
         return
     if "enum" in schema and value not in schema["enum"]:
         yield unsupported(field, value, [str(one) for one in schema["enum"]])
@@ -70,18 +84,38 @@ def _members(value: Object, schema: Object, field: str) -> Iterator[Cause]:
 def _bounds(value: Any, schema: Object, field: str) -> Iterator[Cause]:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if "minimum" in schema and value < schema["minimum"]:
-            yield bad_value(field, value, f"{field} in body should be greater than or equal to {schema['minimum']}")
+            yield bad_value(
+                field,
+                value,
+                f"{field} in body should be greater than or equal to {schema['minimum']}",
+            )
         if "maximum" in schema and value > schema["maximum"]:
-            yield bad_value(field, value, f"{field} in body should be less than or equal to {schema['maximum']}")
+            yield bad_value(
+                field, value, f"{field} in body should be less than or equal to {schema['maximum']}"
+            )
     elif isinstance(value, str):
         if "pattern" in schema and not re.search(schema["pattern"], value):
             yield bad_value(field, value, f"{field} in body should match '{schema['pattern']}'")
         if len(value) < schema.get("minLength", 0):
-            yield bad_value(field, value, f"{field} in body should be at least {schema['minLength']} chars long")
+            yield bad_value(
+                field, value, f"{field} in body should be at least {schema['minLength']} chars long"
+            )
         if len(value) > schema.get("maxLength", len(value)):
-            yield Cause("FieldValueTooLong", f"Too long: may not be more than {schema['maxLength']} bytes", field)
+            yield Cause(
+                "FieldValueTooLong",
+                f"Too long: may not be more than {schema['maxLength']} bytes",
+                field,
+            )
     elif isinstance(value, list):
         if len(value) < schema.get("minItems", 0):
-            yield bad_value(field, len(value), f"{field} in body should have at least {schema['minItems']} items")
+            yield bad_value(
+                field,
+                len(value),
+                f"{field} in body should have at least {schema['minItems']} items",
+            )
         if len(value) > schema.get("maxItems", len(value)):
-            yield Cause("FieldValueTooMany", f"Too many: {len(value)}: must have at most {schema['maxItems']} items", field)
+            yield Cause(
+                "FieldValueTooMany",
+                f"Too many: {len(value)}: must have at most {schema['maxItems']} items",
+                field,
+            )

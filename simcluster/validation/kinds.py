@@ -59,17 +59,28 @@ def _deployment(obj: Object) -> Iterator[Cause]:
     if strategy["type"] not in ("Recreate", "RollingUpdate"):
         yield unsupported("spec.strategy.type", strategy["type"], ("Recreate", "RollingUpdate"))
     elif strategy["type"] == "Recreate" and "rollingUpdate" in strategy:
-        yield forbidden("spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")
+        yield forbidden(
+            "spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'"
+        )
     rolling = strategy.get("rollingUpdate") or {}
     for name in ("maxUnavailable", "maxSurge"):
         yield from _amount(f"spec.strategy.rollingUpdate.{name}", rolling.get(name))
-    if str(rolling.get("maxUnavailable")) in ("0", "0%") and str(rolling.get("maxSurge")) in ("0", "0%"):
-        yield bad_value("spec.strategy.rollingUpdate.maxUnavailable", rolling["maxUnavailable"], "may not be 0 when `maxSurge` is 0")
+    if str(rolling.get("maxUnavailable")) in ("0", "0%") and str(rolling.get("maxSurge")) in (
+        "0",
+        "0%",
+    ):
+        yield bad_value(
+            "spec.strategy.rollingUpdate.maxUnavailable",
+            rolling["maxUnavailable"],
+            "may not be 0 when `maxSurge` is 0",
+        )
     yield from not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
     yield from not_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
     deadline = spec.get("progressDeadlineSeconds")
     if deadline is not None and deadline <= spec.get("minReadySeconds", 0):
-        yield bad_value("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
+        yield bad_value(
+            "spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds"
+        )
 
 
 def _replica_set(obj: Object) -> Iterator[Cause]:
@@ -82,23 +93,41 @@ def _stateful_set(obj: Object) -> Iterator[Cause]:
     spec = obj["spec"]
     yield from not_negative("spec.replicas", spec.get("replicas"))
     yield from workload_selector_causes(spec)
-    claims = frozenset(claim["metadata"].get("name", "") for claim in spec.get("volumeClaimTemplates") or ())
+    claims = frozenset(
+        claim["metadata"].get("name", "") for claim in spec.get("volumeClaimTemplates") or ()
+    )
     yield from template_causes(spec, claims=claims)
     if spec["podManagementPolicy"] not in ("OrderedReady", "Parallel"):
-        yield unsupported("spec.podManagementPolicy", spec["podManagementPolicy"], ("OrderedReady", "Parallel"))
+        yield unsupported(
+            "spec.podManagementPolicy", spec["podManagementPolicy"], ("OrderedReady", "Parallel")
+        )
     if spec["updateStrategy"]["type"] not in ("RollingUpdate", "OnDelete"):
-        yield unsupported("spec.updateStrategy.type", spec["updateStrategy"]["type"], ("RollingUpdate", "OnDelete"))
+        yield unsupported(
+            "spec.updateStrategy.type",
+            spec["updateStrategy"]["type"],
+            ("RollingUpdate", "OnDelete"),
+        )
 
 
 def _daemon_set(obj: Object) -> Iterator[Cause]:
     yield from workload_selector_causes(obj["spec"])
     yield from template_causes(obj["spec"])
     if obj["spec"]["updateStrategy"]["type"] not in ("RollingUpdate", "OnDelete"):
-        yield unsupported("spec.updateStrategy.type", obj["spec"]["updateStrategy"]["type"], ("RollingUpdate", "OnDelete"))
+        yield unsupported(
+            "spec.updateStrategy.type",
+            obj["spec"]["updateStrategy"]["type"],
+            ("RollingUpdate", "OnDelete"),
+        )
 
 
 def _job_spec(spec: Object, field: str) -> Iterator[Cause]:
-    for name in ("parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"):
+    for name in (
+        "parallelism",
+        "completions",
+        "backoffLimit",
+        "activeDeadlineSeconds",
+        "ttlSecondsAfterFinished",
+    ):
         yield from not_negative(f"{field}.{name}", spec.get(name))
     template = (spec.get("template") or {}).get("spec") or {}
     policy = template.get("restartPolicy")
@@ -129,8 +158,12 @@ def _cron_job(obj: Object) -> Iterator[Cause]:
         except ValueError as error:
             yield bad_value("spec.schedule", schedule, str(error))
     if spec["concurrencyPolicy"] not in ("Allow", "Forbid", "Replace"):
-        yield unsupported("spec.concurrencyPolicy", spec["concurrencyPolicy"], ("Allow", "Forbid", "Replace"))
-    yield from not_negative("spec.successfulJobsHistoryLimit", spec.get("successfulJobsHistoryLimit"))
+        yield unsupported(
+            "spec.concurrencyPolicy", spec["concurrencyPolicy"], ("Allow", "Forbid", "Replace")
+        )
+    yield from not_negative(
+        "spec.successfulJobsHistoryLimit", spec.get("successfulJobsHistoryLimit")
+    )
     yield from not_negative("spec.failedJobsHistoryLimit", spec.get("failedJobsHistoryLimit"))
     yield from _job_spec(spec["jobTemplate"]["spec"], "spec.jobTemplate.spec")
 
@@ -139,7 +172,9 @@ def _service(obj: Object) -> Iterator[Cause]:
     spec = obj["spec"]
     ports = spec.get("ports") or []
     if spec["type"] not in ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName"):
-        yield unsupported("spec.type", spec["type"], ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort"))
+        yield unsupported(
+            "spec.type", spec["type"], ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+        )
     if spec["type"] == "ExternalName":
         if not spec.get("externalName"):
             yield required("spec.externalName")
@@ -152,16 +187,24 @@ def _service(obj: Object) -> Iterator[Cause]:
         if len(ports) > 1 and not port.get("name"):
             yield required(f"spec.ports[{at}].name")
         elif port.get("name") and names.index(port["name"]) < at:
-            yield Cause("FieldValueDuplicate", f'Duplicate value: "{port["name"]}"', f"spec.ports[{at}].name")
+            yield Cause(
+                "FieldValueDuplicate",
+                f'Duplicate value: "{port["name"]}"',
+                f"spec.ports[{at}].name",
+            )
         yield from port_causes(f"spec.ports[{at}].port", port.get("port", 0))
         if isinstance(port.get("targetPort"), int):
             yield from port_causes(f"spec.ports[{at}].targetPort", port["targetPort"])
         if port["protocol"] not in ("TCP", "UDP", "SCTP"):
-            yield unsupported(f"spec.ports[{at}].protocol", port["protocol"], ("SCTP", "TCP", "UDP"))
+            yield unsupported(
+                f"spec.ports[{at}].protocol", port["protocol"], ("SCTP", "TCP", "UDP")
+            )
         node_port = port.get("nodePort")
         if node_port and not 30000 <= node_port <= 32767:
             yield bad_value(
-                f"spec.ports[{at}].nodePort", node_port, "provided port is not in the valid range. The range of valid ports is 30000-32767"
+                f"spec.ports[{at}].nodePort",
+                node_port,
+                "provided port is not in the valid range. The range of valid ports is 30000-32767",
             )
     yield from label_map_causes("spec.selector", spec.get("selector"))
 
@@ -177,7 +220,9 @@ def _keys(field: str, data: Object | None) -> Iterator[Cause]:
 def _config_map(obj: Object) -> Iterator[Cause]:
     yield from _keys("data", obj.get("data"))
     yield from _keys("binaryData", obj.get("binaryData"))
-    size = sum(len(value) for part in ("data", "binaryData") for value in (obj.get(part) or {}).values())
+    size = sum(
+        len(value) for part in ("data", "binaryData") for value in (obj.get(part) or {}).values()
+    )
     if size > 1024 * 1024:
         yield Cause("FieldValueTooLong", "Too long: may not be more than 1048576 bytes", "")
 
@@ -200,9 +245,13 @@ def _secret(obj: Object) -> Iterator[Cause]:
         try:
             import_text = base64.b64decode(data[".dockerconfigjson"])
             if not import_text.strip().startswith(b"{"):
-                yield bad_value("data[.dockerconfigjson]", "<secret contents redacted>", "invalid character")
+                yield bad_value(
+                    "data[.dockerconfigjson]", "<secret contents redacted>", "invalid character"
+                )
         except binascii.Error:
-            yield bad_value("data[.dockerconfigjson]", "<secret contents redacted>", "illegal base64 data")
+            yield bad_value(
+                "data[.dockerconfigjson]", "<secret contents redacted>", "illegal base64 data"
+            )
     if sum(len(value) for value in data.values()) > 1.4 * 1024 * 1024:
         yield Cause("FieldValueTooLong", "Too long: may not be more than 1048576 bytes", "data")
 
@@ -284,7 +333,11 @@ def _autoscaler(obj: Object) -> Iterator[Cause]:
     if spec.get("maxReplicas", 0) < 1:
         yield bad_value("spec.maxReplicas", spec.get("maxReplicas", 0), "must be greater than 0")
     elif spec["maxReplicas"] < spec.get("minReplicas", 1):
-        yield bad_value("spec.maxReplicas", spec["maxReplicas"], "must be greater than or equal to `minReplicas`")
+        yield bad_value(
+            "spec.maxReplicas",
+            spec["maxReplicas"],
+            "must be greater than or equal to `minReplicas`",
+        )
 
 
 def _ingress(obj: Object) -> Iterator[Cause]:
@@ -298,7 +351,11 @@ def _ingress(obj: Object) -> Iterator[Cause]:
                 yield (
                     required(f"{here}.pathType", "pathType must be specified")
                     if not path.get("pathType")
-                    else unsupported(f"{here}.pathType", path["pathType"], ("Exact", "ImplementationSpecific", "Prefix"))
+                    else unsupported(
+                        f"{here}.pathType",
+                        path["pathType"],
+                        ("Exact", "ImplementationSpecific", "Prefix"),
+                    )
                 )
             service = (path.get("backend") or {}).get("service") or {}
             if "resource" not in (path.get("backend") or {}) and not service.get("name"):
@@ -322,7 +379,11 @@ def _binding(obj: Object) -> Iterator[Cause]:
 def _node(obj: Object) -> Iterator[Cause]:
     for at, taint in enumerate((obj.get("spec") or {}).get("taints") or ()):
         if taint.get("effect") not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
-            yield unsupported(f"metadata.taints[{at}].effect", taint.get("effect", ""), ("NoExecute", "NoSchedule", "PreferNoSchedule"))
+            yield unsupported(
+                f"metadata.taints[{at}].effect",
+                taint.get("effect", ""),
+                ("NoExecute", "NoSchedule", "PreferNoSchedule"),
+            )
 
 
 def _definition(obj: Object) -> Iterator[Cause]:
@@ -335,10 +396,14 @@ def _definition(obj: Object) -> Iterator[Cause]:
             yield required(f"spec.names.{name}")
     wanted = f"{spec['names'].get('plural', '')}.{spec.get('group', '')}"
     if obj["metadata"].get("name") != wanted:
-        yield bad_value("metadata.name", obj["metadata"].get("name"), 'must be spec.names.plural+"."+spec.group')
+        yield bad_value(
+            "metadata.name", obj["metadata"].get("name"), 'must be spec.names.plural+"."+spec.group'
+        )
     versions = spec.get("versions") or []
     if sum(bool(version.get("storage")) for version in versions) != 1:
-        yield bad_value("spec.versions", versions, "must have exactly one version marked as storage version")
+        yield bad_value(
+            "spec.versions", versions, "must have exactly one version marked as storage version"
+        )
     for at, version in enumerate(versions):
         if not (version.get("schema") or {}).get("openAPIV3Schema"):
             yield required(f"spec.versions[{at}].schema.openAPIV3Schema", "schemas are required")
@@ -377,33 +442,56 @@ _SET_NOTE = (
 
 
 def _stateful_set_update(obj: Object, old: Object) -> Iterator[Cause]:
-    fixed = [{key: value for key, value in one["spec"].items() if key not in _SET_MUTABLE} for one in (obj, old)]
+    fixed = [
+        {key: value for key, value in one["spec"].items() if key not in _SET_MUTABLE}
+        for one in (obj, old)
+    ]
     for one in fixed:
-        one["volumeClaimTemplates"] = [claim.get("spec") for claim in one.get("volumeClaimTemplates") or ()]
+        one["volumeClaimTemplates"] = [
+            claim.get("spec") for claim in one.get("volumeClaimTemplates") or ()
+        ]
     if fixed[0] != fixed[1]:
         yield forbidden("spec", _SET_NOTE)
 
 
 def _claim_update(obj: Object, old: Object) -> Iterator[Cause]:
     frozen = [
-        {key: value for key, value in one["spec"].items() if key not in ("resources", "volumeName", "storageClassName")}
+        {
+            key: value
+            for key, value in one["spec"].items()
+            if key not in ("resources", "volumeName", "storageClassName")
+        }
         for one in (obj, old)
     ]
     new, before = (_at(one, "spec.resources.requests.storage") for one in (obj, old))
-    if frozen[0] != frozen[1] or (old["spec"].get("volumeName") and old["spec"]["volumeName"] != obj["spec"].get("volumeName")):
-        yield forbidden("spec", "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims")
+    if frozen[0] != frozen[1] or (
+        old["spec"].get("volumeName") and old["spec"]["volumeName"] != obj["spec"].get("volumeName")
+    ):
+        yield forbidden(
+            "spec",
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
+        )
     elif new and before and quantity.parse(new) < quantity.parse(before):
-        yield forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
+        yield forbidden(
+            "spec.resources.requests.storage", "field can not be less than status.capacity"
+        )
 
 
 def _service_update(obj: Object, old: Object) -> Iterator[Cause]:
     new, before = obj["spec"].get("clusterIP"), old["spec"].get("clusterIP")
-    if before and new != before and obj["spec"]["type"] != "ExternalName" and old["spec"]["type"] != "ExternalName":
+    if (
+        before
+        and new != before
+        and obj["spec"]["type"] != "ExternalName"
+        and old["spec"]["type"] != "ExternalName"
+    ):
         yield bad_value("spec.clusterIPs[0]", [new] if new else None, "may not change once set")
 
 
 def _fixed_data(obj: Object, old: Object) -> Iterator[Cause]:
-    if old.get("immutable") and any(obj.get(part) != old.get(part) for part in ("data", "binaryData", "immutable")):
+    if old.get("immutable") and any(
+        obj.get(part) != old.get(part) for part in ("data", "binaryData", "immutable")
+    ):
         yield forbidden("data", "field is immutable when `immutable` is set")
 
 
@@ -448,13 +536,19 @@ ON_UPDATE: dict[str, ChangeCheck] = {
     "replicasets.apps": _same("spec.selector"),
     "daemonsets.apps": _same("spec.selector"),
     "statefulsets.apps": _stateful_set_update,
-    "jobs.batch": _same("spec.completions", "spec.selector", "spec.template", "spec.completionMode"),
+    "jobs.batch": _same(
+        "spec.completions", "spec.selector", "spec.template", "spec.completionMode"
+    ),
     "services": _service_update,
     "persistentvolumeclaims": _claim_update,
     "configmaps": _fixed_data,
     "secrets": _secret_update,
     "rolebindings.rbac.authorization.k8s.io": _same("roleRef"),
     "clusterrolebindings.rbac.authorization.k8s.io": _same("roleRef"),
-    "storageclasses.storage.k8s.io": _same("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"),
-    "customresourcedefinitions.apiextensions.k8s.io": _same("spec.group", "spec.names.plural", "spec.names.kind", "spec.scope"),
+    "storageclasses.storage.k8s.io": _same(
+        "provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"
+    ),
+    "customresourcedefinitions.apiextensions.k8s.io": _same(
+        "spec.group", "spec.names.plural", "spec.names.kind", "spec.scope"
+    ),
 }

@@ -62,7 +62,11 @@ def _name_causes(resource: Resource, name: str) -> Iterator[Cause]:
     field = "metadata.name"
     if resource.group == "rbac.authorization.k8s.io":
         if name in (".", "..") or "/" in name or "%" in name:
-            yield bad_value(field, name, "may not contain '/' or '%'" if name not in (".", "..") else f"may not be '{name}'")
+            yield bad_value(
+                field,
+                name,
+                "may not contain '/' or '%'" if name not in (".", "..") else f"may not be '{name}'",
+            )
     elif resource.storage in _LABEL_NAMES:
         yield from label_causes(field, name)
     elif resource.storage in _OLD_LABEL_NAMES:
@@ -90,7 +94,11 @@ def key_causes(field: str, key: str) -> Iterator[Cause]:
     """Rules of a qualified name, as keys of labels and annotations are."""
     prefix, slash, name = key.rpartition("/")
     if slash and not _SUBDOMAIN.match(prefix):
-        yield bad_value(field, key, f"prefix part {SUBDOMAIN_RULE}" if prefix else "prefix part must be non-empty")
+        yield bad_value(
+            field,
+            key,
+            f"prefix part {SUBDOMAIN_RULE}" if prefix else "prefix part must be non-empty",
+        )
     if len(name) > 63:
         yield bad_value(field, key, "name part must be no more than 63 characters")
     elif not name:
@@ -112,12 +120,18 @@ def metadata_causes(resource: Resource, obj: Object) -> Iterator[Cause]:
     for key in annotations:
         yield from key_causes("metadata.annotations", key.lower())
     if sum(len(key) + len(value) for key, value in annotations.items()) > _MAX_ANNOTATIONS:
-        yield Cause("FieldValueTooLong", f"Too long: may not be more than {_MAX_ANNOTATIONS} bytes", "metadata.annotations")
+        yield Cause(
+            "FieldValueTooLong",
+            f"Too long: may not be more than {_MAX_ANNOTATIONS} bytes",
+            "metadata.annotations",
+        )
     for at, reference in enumerate(meta.get("ownerReferences") or ()):
         for key in ("apiVersion", "kind", "name", "uid"):
             if not reference.get(key):
                 yield bad_value(
-                    f"metadata.ownerReferences[{at}].{key}", "", "must not be empty" if key != "apiVersion" else "version must not be empty"
+                    f"metadata.ownerReferences[{at}].{key}",
+                    "",
+                    "must not be empty" if key != "apiVersion" else "version must not be empty",
                 )
     for at, finalizer in enumerate(meta.get("finalizers") or ()):
         yield from key_causes(f"metadata.finalizers[{at}]", finalizer)
@@ -127,7 +141,11 @@ def same_metadata_causes(obj: Object, old: Object) -> Iterator[Cause]:
     """What an update may not change in the metadata."""
     meta, before = obj["metadata"], old["metadata"]
     if before.get("deletionTimestamp"):
-        added = [one for one in meta.get("finalizers") or () if one not in (before.get("finalizers") or ())]
+        added = [
+            one
+            for one in meta.get("finalizers") or ()
+            if one not in (before.get("finalizers") or ())
+        ]
         if added:
             names = ", ".join(f'"{one}"' for one in added)
             why = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{names}}}"

@@ -7,12 +7,22 @@ from typing import Any
 from simcluster import quantity
 from simcluster.resources import Object
 from simcluster.selectors import selector_test
-from simcluster.validation.causes import Cause, bad_value, duplicate, forbidden, missing_reference, required, unsupported
+from simcluster.validation.causes import (
+    Cause,
+    bad_value,
+    duplicate,
+    forbidden,
+    missing_reference,
+    required,
+    unsupported,
+)
 from simcluster.validation.metadata import label_causes, label_map_causes
 
 _ENV_NAME = re.compile(r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
 _PORT_NAME = re.compile(r"^(?=.*[a-z])[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-_QUANTITY_RULE = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+_QUANTITY_RULE = (
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+)
 
 
 def port_causes(field: str, value: Any) -> Iterator[Cause]:
@@ -52,7 +62,9 @@ def resource_causes(field: str, resources: Object) -> Iterator[Cause]:
             if not quantity.valid(amount):
                 yield bad_value(f"{field}.{part}[{name}]", amount, _QUANTITY_RULE)
             elif quantity.parse(amount) < 0:
-                yield bad_value(f"{field}.{part}[{name}]", amount, "must be greater than or equal to 0")
+                yield bad_value(
+                    f"{field}.{part}[{name}]", amount, "must be greater than or equal to 0"
+                )
     limits = resources.get("limits") or {}
     for name, amount in (resources.get("requests") or {}).items():
         if (
@@ -61,14 +73,20 @@ def resource_causes(field: str, resources: Object) -> Iterator[Cause]:
             and quantity.valid(limits[name])
             and quantity.parse(amount) > quantity.parse(limits[name])
         ):
-            yield bad_value(f"{field}.requests", amount, f"must be less than or equal to {name} limit of {limits[name]}")
+            yield bad_value(
+                f"{field}.requests",
+                amount,
+                f"must be less than or equal to {name} limit of {limits[name]}",
+            )
 
 
 def _container(field: str, one: Object, volumes: set[str]) -> Iterator[Cause]:
     if not one.get("image"):
         yield required(f"{field}.image")
     elif one["image"] != one["image"].strip():
-        yield bad_value(f"{field}.image", one["image"], "must not have leading or trailing whitespace")
+        yield bad_value(
+            f"{field}.image", one["image"], "must not have leading or trailing whitespace"
+        )
     yield from _container_ports(f"{field}.ports", one.get("ports") or [])
     for at, variable in enumerate(one.get("env") or ()):
         name = variable.get("name", "")
@@ -81,7 +99,9 @@ def _container(field: str, one: Object, volumes: set[str]) -> Iterator[Cause]:
                 "a valid environment variable name must consist only of printable ASCII characters other than '='",
             )
         if variable.get("value") and variable.get("valueFrom"):
-            yield bad_value(f"{field}.env[{at}].valueFrom", "", "may not be specified when `value` is not empty")
+            yield bad_value(
+                f"{field}.env[{at}].valueFrom", "", "may not be specified when `value` is not empty"
+            )
     yield from resource_causes(f"{field}.resources", one.get("resources") or {})
     for at, mount in enumerate(one.get("volumeMounts") or ()):
         if mount.get("name") not in volumes:
@@ -89,11 +109,19 @@ def _container(field: str, one: Object, volumes: set[str]) -> Iterator[Cause]:
         if not mount.get("mountPath"):
             yield required(f"{field}.volumeMounts[{at}].mountPath")
     if one.get("imagePullPolicy") not in ("Always", "IfNotPresent", "Never"):
-        yield unsupported(f"{field}.imagePullPolicy", one.get("imagePullPolicy"), ("Always", "IfNotPresent", "Never"))
+        yield unsupported(
+            f"{field}.imagePullPolicy",
+            one.get("imagePullPolicy"),
+            ("Always", "IfNotPresent", "Never"),
+        )
 
 
 def pod_spec_causes(
-    field: str, spec: Object, *, restart: tuple[str, ...] = ("Always", "OnFailure", "Never"), claims: frozenset[str] = frozenset()
+    field: str,
+    spec: Object,
+    *,
+    restart: tuple[str, ...] = ("Always", "OnFailure", "Never"),
+    claims: frozenset[str] = frozenset(),
 ) -> Iterator[Cause]:
     """Rules of a pod's spec; `restart` are the restart policies that its owner allows, `claims` volumes that it adds."""
     volumes = {volume.get("name", "") for volume in spec.get("volumes") or ()} | claims
@@ -127,18 +155,28 @@ def pod_spec_causes(
         yield unsupported(f"{field}.restartPolicy", policy, restart)
     grace = spec.get("terminationGracePeriodSeconds", 0)
     if grace < 0:
-        yield bad_value(f"{field}.terminationGracePeriodSeconds", grace, "must be greater than or equal to 0")
+        yield bad_value(
+            f"{field}.terminationGracePeriodSeconds", grace, "must be greater than or equal to 0"
+        )
     for at, toleration in enumerate(spec.get("tolerations") or ()):
         if toleration.get("operator", "Equal") not in ("Equal", "Exists", "Lt", "Gt"):
-            yield unsupported(f"{field}.tolerations[{at}].operator", toleration["operator"], ("Equal", "Exists"))
+            yield unsupported(
+                f"{field}.tolerations[{at}].operator", toleration["operator"], ("Equal", "Exists")
+            )
     yield from label_map_causes(f"{field}.nodeSelector", spec.get("nodeSelector"))
 
 
-def template_causes(spec: Object, *, restart: tuple[str, ...] = ("Always",), claims: frozenset[str] = frozenset()) -> Iterator[Cause]:
+def template_causes(
+    spec: Object, *, restart: tuple[str, ...] = ("Always",), claims: frozenset[str] = frozenset()
+) -> Iterator[Cause]:
     """Rules of the `template` of a controller's spec."""
     template = spec.get("template") or {}
-    yield from label_map_causes("spec.template.metadata.labels", (template.get("metadata") or {}).get("labels"))
-    yield from pod_spec_causes("spec.template.spec", template.get("spec") or {}, restart=restart, claims=claims)
+    yield from label_map_causes(
+        "spec.template.metadata.labels", (template.get("metadata") or {}).get("labels")
+    )
+    yield from pod_spec_causes(
+        "spec.template.spec", template.get("spec") or {}, restart=restart, claims=claims
+    )
 
 
 def selector_causes(field: str, selector: Object) -> Iterator[Cause]:
@@ -147,7 +185,9 @@ def selector_causes(field: str, selector: Object) -> Iterator[Cause]:
     for at, one in enumerate(selector.get("matchExpressions") or ()):
         here = f"{field}.matchExpressions[{at}]"
         if one.get("operator") not in ("In", "NotIn", "Exists", "DoesNotExist"):
-            yield bad_value(f"{here}.operator", one.get("operator"), "not a valid selector operator")
+            yield bad_value(
+                f"{here}.operator", one.get("operator"), "not a valid selector operator"
+            )
         elif one["operator"] in ("In", "NotIn") and not one.get("values"):
             yield required(f"{here}.values", "must be specified when `operator` is 'In' or 'NotIn'")
 
@@ -164,7 +204,9 @@ def workload_selector_causes(spec: Object) -> Iterator[Cause]:
     yield from causes
     labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
     if not causes and not selector_test(selector)(labels):
-        yield bad_value("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+        yield bad_value(
+            "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
+        )
 
 
 _IMMUTABLE_NOTE = (
@@ -179,7 +221,9 @@ def _frozen(spec: Object) -> Object:
     rest = {key: value for key, value in spec.items() if key not in mutable}
     for part in ("containers", "initContainers"):
         if part in rest:
-            rest[part] = [{key: value for key, value in one.items() if key != "image"} for one in rest[part]]
+            rest[part] = [
+                {key: value for key, value in one.items() if key != "image"} for one in rest[part]
+            ]
     return rest
 
 
@@ -187,5 +231,11 @@ def pod_update_causes(obj: Object, old: Object) -> Iterator[Cause]:
     """What may change in a pod's spec: images, the deadline, added tolerations."""
     if _frozen(obj["spec"]) != _frozen(old["spec"]):
         yield forbidden("spec", _IMMUTABLE_NOTE)
-    elif any(one not in (obj["spec"].get("tolerations") or []) for one in old["spec"].get("tolerations") or ()):
-        yield forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")
+    elif any(
+        one not in (obj["spec"].get("tolerations") or [])
+        for one in old["spec"].get("tolerations") or ()
+    ):
+        yield forbidden(
+            "spec.tolerations",
+            "existing toleration can not be modified except its tolerationSeconds",
+        )

@@ -48,9 +48,15 @@ def visible(view: DialectView, request: Request, kind: Kind) -> list[Place]:
 
     Clusters that judge each caller by their own rules are left out: what the store holds of them was read with other rights.
     """
-    scope = authorise(view, request, Act("search", kind.plural, kind.group, cluster_scoped=not kind.namespaced))
+    scope = authorise(
+        view, request, Act("search", kind.plural, kind.group, cluster_scoped=not kind.namespaced)
+    )
     found = registry.clusters().filter(impersonate=False)
-    return [Place(cluster.pk, cluster.name, _namespaces(scope, cluster)) for cluster in found if sees(scope, cluster)]
+    return [
+        Place(cluster.pk, cluster.name, _namespaces(scope, cluster))
+        for cluster in found
+        if sees(scope, cluster)
+    ]
 
 
 def sees(scope: Scope, cluster: Cluster) -> bool:
@@ -63,21 +69,37 @@ def _namespaces(scope: Scope, cluster: Cluster) -> frozenset[str] | None:
 
 def words(request: Request, name: str) -> list[str]:
     """A comma list of the query."""
-    return [word for part in request.query_params.get(name, "").split(",") if (word := part.strip())]
+    return [
+        word for part in request.query_params.get(name, "").split(",") if (word := part.strip())
+    ]
 
 
-def chosen(wanted: Sequence[str], places: Sequence[Place]) -> tuple[list[Place], list[dict[str, Any]]]:
+def chosen(
+    wanted: Sequence[str], places: Sequence[Place]
+) -> tuple[list[Place], list[dict[str, Any]]]:
     """The places that `wanted` (ids or names; none: all) leaves, and those of it that are none."""
     if not wanted:
         return list(places), []
-    known = {str(place.cluster): place for place in places} | {place.name.lower(): place for place in places}
+    known = {str(place.cluster): place for place in places} | {
+        place.name.lower(): place for place in places
+    }
     problems = [
-        {"cluster_id": int(word) if word.isascii() and word.isdigit() and len(word) < 18 else 0, "cluster_name": word, "code": UNKNOWN}
+        {
+            "cluster_id": int(word) if word.isascii() and word.isdigit() and len(word) < 18 else 0,
+            "cluster_name": word,
+            "code": UNKNOWN,
+        }
         | {"msg": f"cluster {word[:60]!r} does not exist, or you may not see it"}
         for word in wanted
         if word.lower() not in known
     ]
-    return list({known[word.lower()].cluster: known[word.lower()] for word in wanted if word.lower() in known}.values()), problems
+    return list(
+        {
+            known[word.lower()].cluster: known[word.lower()]
+            for word in wanted
+            if word.lower() in known
+        }.values()
+    ), problems
 
 
 def stale(places: Sequence[Place], kind: Kind) -> tuple[list[dict[str, Any]], float | None]:
@@ -88,7 +110,9 @@ def stale(places: Sequence[Place], kind: Kind) -> tuple[list[dict[str, Any]], fl
     found, ages = [], []
     clusters = registry.clusters().in_bulk([place.cluster for place in places])
     for place in places:
-        known = sync.freshness_of(clusters[place.cluster], kind) if place.cluster in clusters else None
+        known = (
+            sync.freshness_of(clusters[place.cluster], kind) if place.cluster in clusters else None
+        )
         if known is not None and known.age is not None:
             ages.append(known.age)
         if known is None:
@@ -99,7 +123,14 @@ def stale(places: Sequence[Place], kind: Kind) -> tuple[list[dict[str, Any]], fl
             sentence = f"the store's copy is {known.age:.0f} seconds old"
         else:
             continue
-        found.append({"cluster_id": place.cluster, "cluster_name": place.name, "code": UNREACHED, "msg": sentence})
+        found.append(
+            {
+                "cluster_id": place.cluster,
+                "cluster_name": place.name,
+                "code": UNREACHED,
+                "msg": sentence,
+            }
+        )
     return found, max(ages, default=None)
 
 
@@ -109,7 +140,9 @@ def refuse_past(request: Request) -> None:
         raise Invalid("at: this is only answered as of now", field="at")
 
 
-def reaching(places: Sequence[Place], kind: Kind, at: datetime) -> tuple[list[Place], list[dict[str, Any]]]:
+def reaching(
+    places: Sequence[Place], kind: Kind, at: datetime
+) -> tuple[list[Place], list[dict[str, Any]]]:
     """The places whose log reaches back to the moment, and the others named; Expired when there is none, Invalid for the future."""
     past.check_moment(at)
     kept, problems = [], []
@@ -119,34 +152,56 @@ def reaching(places: Sequence[Place], kind: Kind, at: datetime) -> tuple[list[Pl
             past.check_beginning(clusters[place.cluster], kind, at)
             kept.append(place)
         except Expired as error:
-            problems.append({"cluster_id": place.cluster, "cluster_name": place.name, "code": UNREACHED, "msg": error.message})
+            problems.append(
+                {
+                    "cluster_id": place.cluster,
+                    "cluster_name": place.name,
+                    "code": UNREACHED,
+                    "msg": error.message,
+                }
+            )
     if places and not kept:
         raise Expired(str(problems[0]["msg"]))
     return kept, problems
 
 
 FILTERS = (
-    Query("clusters", TEXT, description="Ids or names, comma list; all that the caller may see when absent."),
+    Query(
+        "clusters",
+        TEXT,
+        description="Ids or names, comma list; all that the caller may see when absent.",
+    ),
     Query("namespaces", TEXT, description="Comma list."),
     *PAGING,
     *SELECTORS,
     Query("owner", TEXT, description="The uid of an owner, at any depth above."),
     Query("since", TEXT, description="Created at or after: RFC 3339 or unix seconds."),
     Query("before", TEXT, description="Created before."),
-    Query("orderby", TEXT, description="name, namespace, cluster or created; a minus before it for backwards."),
+    Query(
+        "orderby",
+        TEXT,
+        description="name, namespace, cluster or created; a minus before it for backwards.",
+    ),
     Query("cursor", TEXT, description="next_cursor of the page before."),
     Query("total", BOOLEAN, description="Count all; null otherwise."),
     Query("troubled", BOOLEAN, description="Only what is in trouble now."),
 )
 RESOURCES = record(
-    items=array(KUBERNETES_OBJECT), total=nullable(INTEGER), page=INTEGER, pageSize=INTEGER, next_cursor=TEXT, partial_errors=array(PROBLEM)
+    items=array(KUBERNETES_OBJECT),
+    total=nullable(INTEGER),
+    page=INTEGER,
+    pageSize=INTEGER,
+    next_cursor=TEXT,
+    partial_errors=array(PROBLEM),
 )
 
 
 class Resources(DialectView):
     """GET /multicluster/resources/{kind}: objects of one kind in all clusters."""
 
-    operations = {"get": Described("Objects of one kind in many clusters", RESOURCES, query=FILTERS)}
+    operations = {
+        "get": Described("Objects of one kind in many clusters", RESOURCES, query=FILTERS)
+    }
 
     def get(self, request: Request, kind: str) -> Any:
         """Objects with `cluster_id` and `cluster_name` beside their own members; `partial_errors` names the clusters that may be behind."""
@@ -159,14 +214,19 @@ class Resources(DialectView):
         search, page = self._search(request, found, places), page_request(request.query_params)
         order = request.query_params.get("orderby", "") or "name"
         part = Slice(
-            order=order, after=_position(request, order), offset=0 if "cursor" in request.query_params else page.offset, size=page.size
+            order=order,
+            after=_position(request, order),
+            offset=0 if "cursor" in request.query_params else page.offset,
+            size=page.size,
         )
         rows, more = across.page(search, part)
         ids = {place.name: place.cluster for place in places}
         behind, age = ([], None) if at else stale(places, found)
         answer = {
             "items": [_item(text, found, ids[name], name) for name, text in rows],
-            "total": across.total(search) if boolean(request.query_params.get("total", "false"), "total") else None,
+            "total": across.total(search)
+            if boolean(request.query_params.get("total", "false"), "total")
+            else None,
             "page": page.page,
             "pageSize": page.size,
             "next_cursor": signing.dumps([order, *more], salt=SALT) if more else "",
@@ -185,11 +245,22 @@ class Resources(DialectView):
         if labels is None:
             raise Invalid("labelSelector cannot be read", field="labelSelector")
         if fields is None:
-            raise Invalid("fieldSelector cannot be read, or names a field that is not kept apart", field="fieldSelector")
+            raise Invalid(
+                "fieldSelector cannot be read, or names a field that is not kept apart",
+                field="fieldSelector",
+            )
         return Search(
             places=places,
             kind=kind,
-            clauses=(*labels.clauses, *fields, *([in_trouble(kind)] if boolean(query.get("troubled", "false"), "troubled") else [])),
+            clauses=(
+                *labels.clauses,
+                *fields,
+                *(
+                    [in_trouble(kind)]
+                    if boolean(query.get("troubled", "false"), "troubled")
+                    else []
+                ),
+            ),
             namespaces=words(request, "namespaces"),
             keyword=query.get("keyword", ""),
             owner=query.get("owner", ""),

@@ -38,7 +38,11 @@ class Action:
 
 
 PUT, GET, DELETE = Action("put"), Action("get"), Action("delete")
-GET_LISTED, DELETE_MANY, LIST = Action("get", "list"), Action("delete", "list"), Action("list", "list")
+GET_LISTED, DELETE_MANY, LIST = (
+    Action("get", "list"),
+    Action("delete", "list"),
+    Action("list", "list"),
+)
 GET_NODE = Action("get", watch=True)
 LIST_BARE, LIST_COUNTED = Action("list"), Action("list", "list", counted=True)
 
@@ -102,7 +106,9 @@ class StorageView(DialectView):
         """How times are written."""
         return profile.time_style()
 
-    def streamed(self, chunks: Iterator[list[bytes]], *, total: int | None = None) -> HttpResponseBase:
+    def streamed(
+        self, chunks: Iterator[list[bytes]], *, total: int | None = None
+    ) -> HttpResponseBase:
         """A list of documents inside the envelope. A long one goes out while it is being read."""
         gap = orjson.Fragment(_GAP)
         envelope = self.dialect.one(gap) if total is None else self.dialect.page(Page(gap, total))
@@ -113,7 +119,10 @@ class StorageView(DialectView):
             parts.append(part)
             size += len(part)
             if size > STREAM_FROM:
-                return StreamingHttpResponse(_rest(b"".join(parts), joined, b"]" + tail), content_type=self.dialect.content_type)
+                return StreamingHttpResponse(
+                    _rest(b"".join(parts), joined, b"]" + tail),
+                    content_type=self.dialect.content_type,
+                )
         return HttpResponse(b"".join([*parts, b"]", tail]), content_type=self.dialect.content_type)
 
 
@@ -135,7 +144,9 @@ def _header(error: DomainError) -> str:
     return "".join(letter if " " <= letter <= "~" else "?" for letter in error.message)[:300]
 
 
-def slice_of(values: Mapping[str, str], *, length: str = "limit", none_below: int | None = None) -> tuple[int, int | None]:
+def slice_of(
+    values: Mapping[str, str], *, length: str = "limit", none_below: int | None = None
+) -> tuple[int, int | None]:
     """Offset and limit of a list: unreadable and negative offsets are 0; a limit that is missing or unreadable is none.
 
     A limit of 0 or less is none, or `none_below` where the family has such a default.
@@ -152,6 +163,8 @@ def fields(values: Mapping[str, str]) -> Tree:
     return paths.fields(values.get("field", ""))
 
 
-def equalities(values: Mapping[str, str], *, given: tuple[str, ...], any_of: bool = False) -> list[extra.Equals]:
+def equalities(
+    values: Mapping[str, str], *, given: tuple[str, ...], any_of: bool = False
+) -> list[extra.Equals]:
     """The conditions of `extra`."""
     return extra.conditions(values.get("extra", ""), any_of=any_of, given=given)

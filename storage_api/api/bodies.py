@@ -27,7 +27,13 @@ class Body:
         raw = self.members.get(name, b"null")
         if raw == b"null":
             return 0
-        found = scalar(raw, name) if raw[:1] == b'"' else raw.decode() if _WHOLE.match(raw) else "not whole"
+        found = (
+            scalar(raw, name)
+            if raw[:1] == b'"'
+            else raw.decode()
+            if _WHOLE.match(raw)
+            else "not whole"
+        )
         number = times.whole_number(found or "0")
         if number is None:
             raise Invalid(f"{name} must be a whole number")
@@ -68,4 +74,6 @@ def parameters(text: bytes) -> dict[str, str]:
     """The parameters of a query sent as a flat JSON object; an empty body has none, null is no parameter."""
     if not text.strip():
         return {}
-    return {name: scalar(raw, name) for name, raw in jsontext.members(text).items() if raw != b"null"}
+    return {
+        name: scalar(raw, name) for name, raw in jsontext.members(text).items() if raw != b"null"
+    }

@@ -18,7 +18,10 @@ class Contents(DialectView):
     """GET /store."""
 
     operations = {
-        "get": Described("What the store holds, cluster by cluster and type by type", record(clusters=array(TEXT), types=array(HELD)))
+        "get": Described(
+            "What the store holds, cluster by cluster and type by type",
+            record(clusters=array(TEXT), types=array(HELD)),
+        )
     }
 
     def get(self, request: Request) -> Any:

@@ -37,7 +37,11 @@ class StoredType:
 
 def stored_type(env: str, resource_type: str) -> StoredType:
     """mesos keeps processes among the applications; every other type stands under its own word."""
-    return StoredType("application", (PROCESS,)) if (env, resource_type) == ("mesos", PROCESS) else StoredType(resource_type)
+    return (
+        StoredType("application", (PROCESS,))
+        if (env, resource_type) == ("mesos", PROCESS)
+        else StoredType(resource_type)
+    )
 
 
 class DynamicView(StorageView):
@@ -50,7 +54,11 @@ class DynamicView(StorageView):
         cluster, stored = str(self.kwargs["cluster"]), stored_type(self.env, resource_type)
         context = resources.context(cluster, (_lower(stored.name),), self.style)
         kinds = (conditions.kind_among(context, stored.kinds),) if stored.kinds else ()
-        return (*resources.of_type(cluster, stored.name), *kinds, *conditions.matching(context, found))
+        return (
+            *resources.of_type(cluster, stored.name),
+            *kinds,
+            *conditions.matching(context, found),
+        )
 
 
 def _lower(text: str) -> str:
@@ -68,7 +76,12 @@ class NamespacedResource(DynamicView):
     def key(self) -> Key:
         """The key that the address names."""
         stored = stored_type(self.env, self.kwargs["type"])
-        return Key(self.kwargs["cluster"], stored.name, self.kwargs.get("namespace", ""), self.kwargs["name"])
+        return Key(
+            self.kwargs["cluster"],
+            stored.name,
+            self.kwargs.get("namespace", ""),
+            self.kwargs["name"],
+        )
 
     def named(self, values: Mapping[str, str], namespace: tuple[Clause, ...]) -> Query:
         """The query for the address's name, within the namespace conditions and `extra`."""
@@ -137,7 +150,9 @@ class ResourceList(DynamicView):
         values = self.query(request)
         begin, end = sweep_range(values, raw_body(request))
         query = Query(RESOURCE, (*self.where(values), *resources.updated_between(begin, end)))
-        resources.sweep(self.kwargs["cluster"], stored_type(self.env, self.kwargs["type"]).name, query)
+        resources.sweep(
+            self.kwargs["cluster"], stored_type(self.env, self.kwargs["type"]).name, query
+        )
 
 
 def sweep_range(values: Mapping[str, str], body: bytes) -> tuple[datetime | None, datetime | None]:
@@ -146,7 +161,9 @@ def sweep_range(values: Mapping[str, str], body: bytes) -> tuple[datetime | None
     Invalid when the body is no object or a value is no integer: a sweep that was not understood deletes nothing.
     """
     sent = Body(body) if body.strip() else None
-    return _sweep_bound("updateTimeBegin", values, sent), _sweep_bound("updateTimeEnd", values, sent)
+    return _sweep_bound("updateTimeBegin", values, sent), _sweep_bound(
+        "updateTimeEnd", values, sent
+    )
 
 
 def _sweep_bound(name: str, values: Mapping[str, str], sent: Body | None) -> datetime | None:
@@ -174,10 +191,14 @@ class TypedList(StorageView):
             *resources.of_query(cluster, self.typed),
             *kinds,
             *conditions.typed(context, self.typed.filters, values),
-            *conditions.matching(context, base.equalities(values, given=("clusterId",), any_of=True)),
+            *conditions.matching(
+                context, base.equalities(values, given=("clusterId",), any_of=True)
+            ),
         )
         offset, limit = base.slice_of(values)
-        return self.streamed(resources.reader(Query(RESOURCE, where, offset, limit), base.fields(values), self.style))
+        return self.streamed(
+            resources.reader(Query(RESOURCE, where, offset, limit), base.fields(values), self.style)
+        )
 
     post = get
 
@@ -199,8 +220,14 @@ class NamespaceNames(StorageView):
         """The names under the given parameters."""
         cluster, types = self.kwargs["cluster"], filters.NAMESPACE_SOURCES[self.env]
         context = resources.context(cluster, types, self.style)
-        chosen = [conditions.among("namespace", conditions.choices(values[key])) for key in ("name", "namespace") if values.get(key)]
-        found = conditions.matching(context, base.equalities(values, given=("clusterId",), any_of=True))
+        chosen = [
+            conditions.among("namespace", conditions.choices(values[key]))
+            for key in ("name", "namespace")
+            if values.get(key)
+        ]
+        found = conditions.matching(
+            context, base.equalities(values, given=("clusterId",), any_of=True)
+        )
         return resources.namespaces(cluster, types, (*chosen, *found))
 
 
@@ -232,13 +259,20 @@ class Batch(StorageView):
         """
         guard = self.query(request).get("guard", "").lower() in ("1", "true")
         lines = raw_body(request).split(b"\n")
-        records = [self._record(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+        records = [
+            self._record(number, line) for number, line in enumerate(lines, 1) if line.strip()
+        ]
         return bulk.write(records, guard=guard, in_turn=True).as_dict()
 
     def _record(self, number: int, line: bytes) -> Record:
         try:
             body = Body(line)
-            key = Key(self.kwargs["cluster"], body.text("resourceType"), body.text("namespace"), body.text("resourceName"))
+            key = Key(
+                self.kwargs["cluster"],
+                body.text("resourceType"),
+                body.text("namespace"),
+                body.text("resourceName"),
+            )
         except Invalid as error:
             raise Invalid(f"line {number}: {error.message}", line=number) from None
         if not key.resource_type or not key.resource_name:

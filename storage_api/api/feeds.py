@@ -60,7 +60,9 @@ class Feed(StorageView):
         subscription = self._subscription(request)
         feed.check_place(subscription.since.seq)
         caller = f"user {request.user.pk}" if request.user.pk else client_address(request)
-        return StreamingHttpResponse(Seated(caller, lambda: _parts(subscription)), content_type=self.dialect.content_type)
+        return StreamingHttpResponse(
+            Seated(caller, lambda: _parts(subscription)), content_type=self.dialect.content_type
+        )
 
     get = post
 
@@ -76,7 +78,9 @@ class Feed(StorageView):
             resource_type=self._type(),
             since=feed.now() if since is None else Start(since),
             max_events=body.whole("maxEvents"),
-            seconds=min(timeout, settings.STORAGE_WATCH_SECONDS) if timeout > 0 else settings.STORAGE_WATCH_SECONDS,
+            seconds=min(timeout, settings.STORAGE_WATCH_SECONDS)
+            if timeout > 0
+            else settings.STORAGE_WATCH_SECONDS,
             must_differ=paths.parse(must_differ) if must_differ else (),
             style=self.style,
         )
@@ -86,7 +90,11 @@ class Feed(StorageView):
         if not self.containers:
             return str(self.kwargs["type"])
         taskgroups = Query(RESOURCE, resources.of_type(self.kwargs["cluster"], "taskgroup"))
-        return "taskgroup" if resources.first(taskgroups, paths.fields("resourceName"), self.style) else "Pod"
+        return (
+            "taskgroup"
+            if resources.first(taskgroups, paths.fields("resourceName"), self.style)
+            else "Pod"
+        )
 
 
 def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
@@ -95,7 +103,11 @@ def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
     beat = time.monotonic() + settings.STORAGE_WATCH_HEARTBEAT
     yield b"\n"
     while time.monotonic() < deadline:
-        limit = min(feed.PAGE, subscription.max_events - sent) if subscription.max_events > 0 else feed.PAGE
+        limit = (
+            min(feed.PAGE, subscription.max_events - sent)
+            if subscription.max_events > 0
+            else feed.PAGE
+        )
         entries = feed.after(
             place,
             subscription.cluster,

@@ -18,7 +18,20 @@ from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import DialectView
 from kubegale.api.pagination import page_request
 from kubegale.api.parsing import boolean, integer, moment
-from kubegale.api.schema import ANYTHING, BOOLEAN, CLUSTER, INTEGER, NAMESPACE, PAGING, TEXT, Described, Query, array, nullable, record
+from kubegale.api.schema import (
+    ANYTHING,
+    BOOLEAN,
+    CLUSTER,
+    INTEGER,
+    NAMESPACE,
+    PAGING,
+    TEXT,
+    Described,
+    Query,
+    array,
+    nullable,
+    record,
+)
 from kubegale.errors import Invalid
 from storage_api import authors
 from storage_api.api.sync import utc
@@ -29,10 +42,17 @@ from storage_api.services import across, past
 from storage_api.services.past import Asked, Version
 
 MASK = "***"
-CHANGE = record(path=array(TEXT), op={"type": "string", "enum": ["add", "remove", "replace"]}, **{"from": ANYTHING, "to": ANYTHING})
+CHANGE = record(
+    path=array(TEXT),
+    op={"type": "string", "enum": ["add", "remove", "replace"]},
+    **{"from": ANYTHING, "to": ANYTHING},
+)
 WHO = record(
     source={"type": "string", "enum": ["audit", "managedFields"]},
-    **{name: nullable(TEXT) for name in ("user", "verb", "manager", "operation", "subresource", "at")},
+    **{
+        name: nullable(TEXT)
+        for name in ("user", "verb", "manager", "operation", "subresource", "at")
+    },
 )
 VERSION = record(
     seq=INTEGER,
@@ -53,7 +73,9 @@ TIMES = (Query("since", TEXT, description="RFC 3339 or unix seconds."), Query("b
 class HistoryView(DialectView):
     """What both routes share: whose history, and whether the caller may read it."""
 
-    def subject(self, request: Request, given: Mapping[str, Any], *, item: bool) -> tuple[Cluster, Kind, str, str, Scope]:
+    def subject(
+        self, request: Request, given: Mapping[str, Any], *, item: bool
+    ) -> tuple[Cluster, Kind, str, str, Scope]:
         """(cluster, kind, namespace, name, scope) out of the query or the body; rights first."""
         words = {word: str(given.get(word) or "") for word in ("kind", "namespace", "name")}
         reference = str(given.get("cluster_id", given.get("clusterId", "")))
@@ -63,7 +85,15 @@ class HistoryView(DialectView):
         kind = across.find_kind(words["kind"])
         namespace, name = words["namespace"] if kind.namespaced else "", words["name"]
         verb = "history" if name else "list"
-        act = Act(verb, kind.plural, kind.group, reference, namespace, name, cluster_scoped=not kind.namespaced)
+        act = Act(
+            verb,
+            kind.plural,
+            kind.group,
+            reference,
+            namespace,
+            name,
+            cluster_scoped=not kind.namespaced,
+        )
         scope = authorise(self, request, act)
         if item and (not name or (kind.namespaced and not namespace)):
             raise Invalid("namespace and name are required", field="name")
@@ -79,14 +109,22 @@ class History(HistoryView):
     operations = {
         "get": Described(
             "What happened to objects of a kind, and who did it",
-            record(items=array(VERSION), next_cursor=TEXT, gaps=array(record(since=TEXT, until=TEXT))),
+            record(
+                items=array(VERSION), next_cursor=TEXT, gaps=array(record(since=TEXT, until=TEXT))
+            ),
             query=(
                 *OBJECT,
                 *TIMES,
                 *PAGING[1:3],
                 Query("op", TEXT, description="add, change or delete."),
-                Query("deleted", BOOLEAN, description="Objects that are gone: of each the last line."),
-                Query("diff", BOOLEAN, description="Say what changed. True for one object, false for many, unless given."),
+                Query(
+                    "deleted", BOOLEAN, description="Objects that are gone: of each the last line."
+                ),
+                Query(
+                    "diff",
+                    BOOLEAN,
+                    description="Say what changed. True for one object, false for many, unless given.",
+                ),
                 Query("cursor", TEXT),
             ),
         )
@@ -98,7 +136,9 @@ class History(HistoryView):
         `changes` is null when the version before is no longer kept or `diff` is false, `who` when nobody can be named. `gaps` are times
         of whose changes only the outcome is known.
         """
-        cluster, kind, namespace, name, scope = self.subject(request, request.query_params, item=False)
+        cluster, kind, namespace, name, scope = self.subject(
+            request, request.query_params, item=False
+        )
         query, size = request.query_params, min(page_request(request.query_params).size, 200)
         if (op := query.get("op", "")) not in ("", "add", "change", "delete"):
             raise Invalid("op must be add, change or delete", field="op")
@@ -119,21 +159,34 @@ class History(HistoryView):
         found = past.versions(cluster, kind, asked)
         more = str(found[size - 1].seq) if len(found) > size else ""
         deeds = _deeds(cluster, kind, found[:size])
-        gaps = [{"since": utc(since), "until": utc(until)} for since, until in past.gaps(cluster, kind, asked.since, asked.until)]
-        return {"items": [_version(version, kind, deeds) for version in found[:size]], "next_cursor": more, "gaps": gaps}
+        gaps = [
+            {"since": utc(since), "until": utc(until)}
+            for since, until in past.gaps(cluster, kind, asked.since, asked.until)
+        ]
+        return {
+            "items": [_version(version, kind, deeds) for version in found[:size]],
+            "next_cursor": more,
+            "gaps": gaps,
+        }
 
 
 def _deeds(cluster: Cluster, kind: Kind, found: Sequence[Version]) -> list[Deed]:
     """What our audit trail, and the operations that were asked for, know about these objects around these times."""
     if not found:
         return []
-    since, until = min(version.at for version in found) - authors.DELETION, max(version.at for version in found) + authors.SLACK
+    since, until = (
+        min(version.at for version in found) - authors.DELETION,
+        max(version.at for version in found) + authors.SLACK,
+    )
     names = {(version.namespace, version.name) for version in found}
     lines: Iterable[Mapping[str, Any]] = import_string(settings.AUDIT_READER)(
         cluster.pk, (kind.group, kind.plural), names, since=since, until=until
     )
     uids = {version.uid for version in found if version.uid}
-    return [Deed(**line) for line in (*lines, *operations.deeds(cluster.pk, uids, since=since, until=until))]
+    return [
+        Deed(**line)
+        for line in (*lines, *operations.deeds(cluster.pk, uids, since=since, until=until))
+    ]
 
 
 def _version(version: Version, kind: Kind, deeds: Iterable[Deed]) -> dict[str, Any]:
@@ -144,7 +197,10 @@ def _version(version: Version, kind: Kind, deeds: Iterable[Deed]) -> dict[str, A
         if version.op == "change" and before is not None:
             changes = _masked(differences(orjson.loads(before), orjson.loads(version.data)), kind)
     change = Change(
-        **{name: getattr(version, name) for name in ("at", "op", "namespace", "name", "uid", "resource_version")},
+        **{
+            name: getattr(version, name)
+            for name in ("at", "op", "namespace", "name", "uid", "resource_version")
+        },
         written_by=version.written_by,
         written_before=version.written_before,
     )
@@ -166,7 +222,10 @@ def _masked(changes: list[dict[str, Any]], kind: Kind) -> list[dict[str, Any]]:
     """That a Secret's value changed may be seen, the hashes not."""
     if (kind.group, kind.plural) != SECRETS:
         return changes
-    hidden = ({"from": MASK, "to": MASK} if change["path"][0] in ("data", "stringData") else {} for change in changes)
+    hidden = (
+        {"from": MASK, "to": MASK} if change["path"][0] in ("data", "stringData") else {}
+        for change in changes
+    )
     return [{**change, **mask} for change, mask in zip(changes, hidden, strict=True)]
 
 
@@ -177,7 +236,11 @@ class Diff(HistoryView):
         "get": Described(
             "How an object differs between two moments",
             record(**{"from": TEXT, "to": TEXT}, changes=array(CHANGE)),
-            query=(*OBJECT, Query("from", TEXT, required=True), Query("to", TEXT, description="Now when absent.")),
+            query=(
+                *OBJECT,
+                Query("from", TEXT, required=True),
+                Query("to", TEXT, description="Now when absent."),
+            ),
         )
     }
 
@@ -189,7 +252,11 @@ class Diff(HistoryView):
             raise Invalid("from is required", field="from")
         end = end or timezone.now()
         before, after = (self._then(cluster, kind, name, namespace, at) for at in (begin, end))
-        return {"from": utc(begin), "to": utc(end), "changes": _masked(differences(before, after), kind)}
+        return {
+            "from": utc(begin),
+            "to": utc(end),
+            "changes": _masked(differences(before, after), kind),
+        }
 
     @staticmethod
     def _then(cluster: Cluster, kind: Kind, name: str, namespace: str, at: datetime) -> Any:

@@ -12,7 +12,17 @@ from kubegale.api.auth import Act, authorise
 from kubegale.api.dialect import DialectView
 from kubegale.api.pagination import page_request
 from kubegale.api.parsing import boolean
-from kubegale.api.schema import BOOLEAN, INTEGER, PAGING, TEXT, Described, Query, array, nullable, record
+from kubegale.api.schema import (
+    BOOLEAN,
+    INTEGER,
+    PAGING,
+    TEXT,
+    Described,
+    Query,
+    array,
+    nullable,
+    record,
+)
 from kubegale.errors import Forbidden, Invalid
 from storage_api.api.across import FILTERS, PROBLEM, UNREACHED, chosen, refuse_past, visible, words
 from storage_api.api.sync import utc
@@ -47,7 +57,11 @@ class Names(DialectView):
                 Query("q", TEXT, required=True),
                 PAGING[1],
                 FILTERS[0],
-                Query("deleted", BOOLEAN, description="Objects that are gone too, as far back as the log of changes goes."),
+                Query(
+                    "deleted",
+                    BOOLEAN,
+                    description="Objects that are gone too, as far back as the log of changes goes.",
+                ),
                 Query("total", BOOLEAN, description="Count all; null otherwise."),
             ),
         )
@@ -71,11 +85,17 @@ class Names(DialectView):
         scopes, problems = _within(scopes, words(request, "clusters"))
         ids = {place.name: place.cluster for _, places in scopes for place in places}
         by_type = {resource_type(kind): kind for kind in kinds}
-        found = across.named(scopes, text, size, deleted=boolean(query.get("deleted", "false"), "deleted"))
+        found = across.named(
+            scopes, text, size, deleted=boolean(query.get("deleted", "false"), "deleted")
+        )
         counted = boolean(query.get("total", "false"), "total")
         return {
             "items": [_found(row, ids, by_type) for row in found],
-            "total": across.count_named(scopes, text, deleted=boolean(query.get("deleted", "false"), "deleted")) if counted else None,
+            "total": across.count_named(
+                scopes, text, deleted=boolean(query.get("deleted", "false"), "deleted")
+            )
+            if counted
+            else None,
             "partial_errors": [*problems, *behind(ids)],
         }
 
@@ -93,7 +113,9 @@ def _within(
     known = {place.cluster: place for _, places in scopes for place in places}
     left, problems = chosen(wanted, list(known.values()))
     kept = {place.cluster for place in left}
-    return [(kind, [place for place in places if place.cluster in kept]) for kind, places in scopes], problems
+    return [
+        (kind, [place for place in places if place.cluster in kept]) for kind, places in scopes
+    ], problems
 
 
 def behind(ids: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -102,18 +124,30 @@ def behind(ids: Mapping[str, int]) -> list[dict[str, Any]]:
     clusters = registry.clusters().in_bulk(list(ids.values()))
     for name, pk in ids.items():
         known = sync.freshness(clusters[pk]) if pk in clusters else []
-        late = next((copy for copy in known if copy.age is None or copy.age > settings.STORE_FRESH_SECONDS), None)
+        late = next(
+            (copy for copy in known if copy.age is None or copy.age > settings.STORE_FRESH_SECONDS),
+            None,
+        )
         if late or not known:
             what = (
                 f"{late.kind.plural} are {late.phase}, the store's copy may be behind: {late.error}"
                 if late
                 else "nothing is collected there"
             )
-            found.append({"cluster_id": pk, "cluster_name": name, "code": UNREACHED, "msg": what.rstrip(": ")})
+            found.append(
+                {
+                    "cluster_id": pk,
+                    "cluster_name": name,
+                    "code": UNREACHED,
+                    "msg": what.rstrip(": "),
+                }
+            )
     return found
 
 
-def _found(row: Mapping[str, Any], ids: Mapping[str, int], kinds: Mapping[str, Kind]) -> dict[str, Any]:
+def _found(
+    row: Mapping[str, Any], ids: Mapping[str, int], kinds: Mapping[str, Kind]
+) -> dict[str, Any]:
     kind = kinds[row["type"]]
     return {
         "cluster_id": ids[row["cluster"]],

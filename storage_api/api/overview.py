@@ -19,7 +19,17 @@ from storage_api.api.across import PROBLEM, UNREACHED, refuse_past, sees, visibl
 from storage_api.services import across, live, sync
 from storage_api.services.across import Place
 
-COUNTED = ("nodes", "namespaces", "pods", "deployments", "statefulsets", "daemonsets", "services", "ingresses", "persistentvolumeclaims")
+COUNTED = (
+    "nodes",
+    "namespaces",
+    "pods",
+    "deployments",
+    "statefulsets",
+    "daemonsets",
+    "services",
+    "ingresses",
+    "persistentvolumeclaims",
+)
 
 
 class Overview(DialectView):
@@ -29,7 +39,9 @@ class Overview(DialectView):
         "get": Described(
             "What every cluster holds",
             record(clusters=array(OBJECT), totals=OBJECT, partial_errors=array(PROBLEM)),
-            query=(Query("fresh", BOOLEAN, description="Ask every cluster, even if the store knows."),),
+            query=(
+                Query("fresh", BOOLEAN, description="Ask every cluster, even if the store knows."),
+            ),
         )
     }
 
@@ -44,18 +56,34 @@ class Overview(DialectView):
         clusters = [cluster for cluster in registry.clusters() if sees(scope, cluster)]
         places = {KINDS[plural]: self._places(request, KINDS[plural]) for plural in COUNTED}
         counted = {kind: across.counts(found, kind) for kind, found in places.items() if found}
-        fresh = boolean(request.query_params.get("fresh", "false"), "fresh") or not settings.LISTS_FROM_STORE
+        fresh = (
+            boolean(request.query_params.get("fresh", "false"), "fresh")
+            or not settings.LISTS_FROM_STORE
+        )
         ages, wishes = _outdated(clusters, places, everything=fresh)
         problems = _recounted(counted, clusters, wishes)
         answer = {
             "clusters": [
-                {"id": cluster.pk, "name": cluster.name, "status": cluster.status, "version": cluster.version}
-                | {"counts": {plural: counted.get(KINDS[plural], {}).get(cluster.name) for plural in COUNTED}}
+                {
+                    "id": cluster.pk,
+                    "name": cluster.name,
+                    "status": cluster.status,
+                    "version": cluster.version,
+                }
+                | {
+                    "counts": {
+                        plural: counted.get(KINDS[plural], {}).get(cluster.name)
+                        for plural in COUNTED
+                    }
+                }
                 for cluster in clusters
             ],
             "totals": {
                 "clusters": len(clusters),
-                **{plural: sum(count["total"] for count in counted.get(KINDS[plural], {}).values()) for plural in COUNTED},
+                **{
+                    plural: sum(count["total"] for count in counted.get(KINDS[plural], {}).values())
+                    for plural in COUNTED
+                },
             },
             "partial_errors": problems,
         }
@@ -75,11 +103,20 @@ def _outdated(
     ages: list[float] = []
     wishes: dict[int, dict[Kind, frozenset[str] | None]] = {}
     for cluster in clusters:
-        known = {} if everything else {(found.kind.group, found.kind.plural): found for found in sync.freshness(cluster)}
+        known = (
+            {}
+            if everything
+            else {(found.kind.group, found.kind.plural): found for found in sync.freshness(cluster)}
+        )
         for kind, found in places.items():
             place = next((place for place in found if place.cluster == cluster.pk), None)
             copy = known.get((kind.group, kind.plural))
-            if place and copy and copy.age is not None and copy.serves(settings.STORE_FRESH_SECONDS):
+            if (
+                place
+                and copy
+                and copy.age is not None
+                and copy.serves(settings.STORE_FRESH_SECONDS)
+            ):
                 ages.append(copy.age)
             elif place:
                 wishes.setdefault(cluster.pk, {})[kind] = place.namespaces
@@ -98,7 +135,12 @@ def _recounted(
         for kind, counts in answer.counts.items():
             counted[kind][by_pk[pk].name] = counts
     return [
-        {"cluster_id": pk, "cluster_name": by_pk[pk].name, "code": UNREACHED, "msg": f"{answer.error}; the store's last counts are shown"}
+        {
+            "cluster_id": pk,
+            "cluster_name": by_pk[pk].name,
+            "code": UNREACHED,
+            "msg": f"{answer.error}; the store's last counts are shown",
+        }
         for pk, answer in answers.items()
         if answer.error
     ]

@@ -45,7 +45,11 @@ class ReportView(StorageView):
 
     def lists(self, values: Mapping[str, str], columns: Mapping[str, str]) -> tuple[Clause, ...]:
         """Comma lists of parameters, each against its column."""
-        return tuple(conditions.among(column, conditions.choices(values[name])) for name, column in columns.items() if values.get(name))
+        return tuple(
+            conditions.among(column, conditions.choices(values[name]))
+            for name, column in columns.items()
+            if values.get(name)
+        )
 
     def between(self, values: Mapping[str, str], column: str) -> tuple[Clause, ...]:
         """timeBegin and timeEnd, open on both sides; 0, less and unreadable are no bound."""
@@ -60,7 +64,9 @@ class ReportView(StorageView):
         """A counted list, newest first."""
         offset, limit = base.slice_of(values, length="length", none_below=DEFAULT_LENGTH)
         query = Query(self.shape, where, offset, limit)
-        return self.streamed(resources.reader(query, base.fields(values), self.style), total=writes.total(query))
+        return self.streamed(
+            resources.reader(query, base.fields(values), self.style), total=writes.total(query)
+        )
 
     def one(self, where: tuple[Clause, ...], tree: Tree) -> orjson.Fragment:
         """One document; NotFound when there is none."""
@@ -72,7 +78,11 @@ class ReportView(StorageView):
     def many(self, where: tuple[Clause, ...], values: Mapping[str, str]) -> HttpResponseBase:
         """A plain list, oldest first."""
         offset, limit = base.slice_of(values)
-        return self.streamed(resources.reader(Query(self.shape, where, offset, limit), base.fields(values), self.style))
+        return self.streamed(
+            resources.reader(
+                Query(self.shape, where, offset, limit), base.fields(values), self.style
+            )
+        )
 
 
 class Events(ReportView):
@@ -106,7 +116,9 @@ class Events(ReportView):
         where = (
             *self.lists(values, self.columns),
             *self.between(values, "event_time"),
-            *conditions.matching(self.context, [*info, *base.equalities(values, given=(), any_of=True)]),
+            *conditions.matching(
+                self.context, [*info, *base.equalities(values, given=(), any_of=True)]
+            ),
             *conditions.contains(self.context, extra.contained(values.get("extra_contain", ""))),
         )
         return self.page(where, values)
@@ -130,7 +142,9 @@ class Events(ReportView):
                 describe=body.text("describe"),
                 cluster_id=body.text("clusterId"),
                 event_time=moment(body, "eventTime"),
-                extra_info=orjson.dumps({key: _text(info.get(key)) for key in ("namespace", "name", "kind")}).decode(),
+                extra_info=orjson.dumps(
+                    {key: _text(info.get(key)) for key in ("namespace", "name", "kind")}
+                ).decode(),
                 data=body.json("data"),
             )
         )
@@ -138,7 +152,9 @@ class Events(ReportView):
 
 def _text(value: object) -> str:
     """A JSON scalar as its own text."""
-    return value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
+    return (
+        value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
+    )
 
 
 class Alarms(ReportView):
@@ -148,25 +164,47 @@ class Alarms(ReportView):
     operations = schemas.ALARM_OPERATIONS
     names_cluster_itself = True
     shape = ALARM
-    columns = {"clusterId": "cluster_id", "namespace": "namespace", "source": "source", "module": "module"}
+    columns = {
+        "clusterId": "cluster_id",
+        "namespace": "namespace",
+        "source": "source",
+        "module": "module",
+    }
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         """Alarms by their time, newest first; `type` matches any part of the stored list of types."""
         values = self.query(request)
         for cluster in values.get("clusterId", "").split(","):
             self.authorise_cluster(request, cluster)
-        types = (conditions.holds_any("type", conditions.choices(values["type"])),) if values.get("type") else ()
+        types = (
+            (conditions.holds_any("type", conditions.choices(values["type"])),)
+            if values.get("type")
+            else ()
+        )
         found = conditions.matching(self.context, base.equalities(values, given=(), any_of=True))
-        return self.page((*self.lists(values, self.columns), *types, *self.between(values, "received_time"), *found), values)
+        return self.page(
+            (
+                *self.lists(values, self.columns),
+                *types,
+                *self.between(values, "received_time"),
+                *found,
+            ),
+            values,
+        )
 
     def post(self, request: Request, **_: Any) -> None:
         """Keep one alarm."""
         body = Body(raw_body(request))
         self.authorise_cluster(request, body.text("clusterId"))
-        texts = {name: body.text(name) for name in ("namespace", "message", "source", "module", "type")}
+        texts = {
+            name: body.text(name) for name in ("namespace", "message", "source", "module", "type")
+        }
         events.add_alarm(
             events.AlarmReport(
-                cluster_id=body.text("clusterId"), received_time=moment(body, "receivedTime"), data=body.json("data"), **texts
+                cluster_id=body.text("clusterId"),
+                received_time=moment(body, "receivedTime"),
+                data=body.json("data"),
+                **texts,
             )
         )
 
@@ -180,7 +218,12 @@ class MetricDocument(ReportView):
 
     def key(self) -> MetricKey:
         """The key that the address names."""
-        return MetricKey(self.kwargs["cluster"], self.kwargs["namespace"], self.kwargs["type"], self.kwargs["name"])
+        return MetricKey(
+            self.kwargs["cluster"],
+            self.kwargs["namespace"],
+            self.kwargs["type"],
+            self.kwargs["name"],
+        )
 
     def get(self, request: Request, **_: Any) -> orjson.Fragment:
         """The document."""
@@ -207,7 +250,9 @@ class MetricList(ReportView):
         values = self.query(request)
         found = conditions.matching(self.context, base.equalities(values, given=("clusterId",)))
         lists = self.lists(values, {"namespace": "namespace", "type": "type", "name": "name"})
-        return self.many((conditions.equals("cluster_id", self.kwargs["cluster"]), *lists, *found), values)
+        return self.many(
+            (conditions.equals("cluster_id", self.kwargs["cluster"]), *lists, *found), values
+        )
 
 
 class MetricClusters(StorageView):
@@ -230,7 +275,11 @@ class HostDocument(ReportView):
 
     def get(self, request: Request, **_: Any) -> list[orjson.Fragment]:
         """The host, as a list of one in both profiles."""
-        return [self.one((conditions.equals("ip", self.kwargs["ip"]),), base.fields(self.query(request)))]
+        return [
+            self.one(
+                (conditions.equals("ip", self.kwargs["ip"]),), base.fields(self.query(request))
+            )
+        ]
 
     def put(self, request: Request, **_: Any) -> None:
         """Create or replace it; the address's ip wins over the body's."""
@@ -283,7 +332,13 @@ class WatchNodeDocument(ReportView):
 
     def key(self) -> NodeKey:
         """The key that the address names."""
-        return NodeKey(self.env, self.kwargs["cluster"], self.kwargs["namespace"], self.kwargs["type"], self.kwargs["name"])
+        return NodeKey(
+            self.env,
+            self.kwargs["cluster"],
+            self.kwargs["namespace"],
+            self.kwargs["type"],
+            self.kwargs["name"],
+        )
 
     def get(self, request: Request, **_: Any) -> orjson.Fragment:
         """The object as it was put, with its updateTime."""
@@ -312,5 +367,12 @@ class WatchNodeList(ReportView):
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         """The objects, oldest first; `field` and `extra` are relative to the object."""
         values = self.query(request)
-        place = watchnodes.listed(self.env, self.kwargs["cluster"], namespace=self.kwargs["namespace"], resource_type=self.kwargs["type"])
-        return self.many((*place, *conditions.matching(self.context, base.equalities(values, given=()))), values)
+        place = watchnodes.listed(
+            self.env,
+            self.kwargs["cluster"],
+            namespace=self.kwargs["namespace"],
+            resource_type=self.kwargs["type"],
+        )
+        return self.many(
+            (*place, *conditions.matching(self.context, base.equalities(values, given=()))), values
+        )

@@ -11,7 +11,17 @@ from kubegale.api.audit import note
 from kubegale.api.auth import Act, authorise
 from kubegale.api.confirmation import Guarded
 from kubegale.api.parsing import boolean, integer, json_body, moment
-from kubegale.api.schema import BOOLEAN, INTEGER, KUBERNETES_OBJECT, OBJECT, TEXT, Described, array, nullable, record
+from kubegale.api.schema import (
+    BOOLEAN,
+    INTEGER,
+    KUBERNETES_OBJECT,
+    OBJECT,
+    TEXT,
+    Described,
+    array,
+    nullable,
+    record,
+)
 from kubegale.errors import ConfirmationRequired, Expired, Invalid
 from storage_api.api.history import CHANGE, HistoryView
 from storage_api.api.sync import utc
@@ -84,13 +94,20 @@ class Restore(HistoryView):
         if at is None:
             raise Invalid("at is required", field="at")
         try:
-            return past.get(subject.cluster, subject.kind, subject.name, at=at, **where), {"seq": None, "at": utc(at)}
+            return past.get(subject.cluster, subject.kind, subject.name, at=at, **where), {
+                "seq": None,
+                "at": utc(at),
+            }
         except Expired as error:
             raise Invalid(error.message, field="at") from None
 
-    def _proceed(self, request: Request, body: Mapping[str, Any], found: Restoration, version: dict[str, Any]) -> dict[str, Any]:
+    def _proceed(
+        self, request: Request, body: Mapping[str, Any], found: Restoration, version: dict[str, Any]
+    ) -> dict[str, Any]:
         subject = found.subject
-        guarded = Guarded("restore", subject.kind.name, subject.name, subject.namespace, identity=found.identity())
+        guarded = Guarded(
+            "restore", subject.kind.name, subject.name, subject.namespace, identity=found.identity()
+        )
         dry_run, action = boolean(body.get("dry_run", False), "dry_run"), found.action
         shown = _shown(found, action, version)
         confirmed = not dry_run and action != "unchanged" and confirmation.answer(request, guarded)
@@ -102,7 +119,10 @@ class Restore(HistoryView):
         invited = not dry_run and action != "unchanged" and found.verdict.made is not None
         shown |= confirmation.invite(request, guarded) if invited else {}
         if confirmed is None:
-            raise ConfirmationRequired("the object has changed since, or the token is spent: look again, then confirm anew", **shown)
+            raise ConfirmationRequired(
+                "the object has changed since, or the token is spent: look again, then confirm anew",
+                **shown,
+            )
         return shown
 
 
@@ -112,7 +132,11 @@ def _shown(found: Restoration, action: str, version: dict[str, Any]) -> dict[str
         "applied": False,
         "action": action,
         "version": version,
-        "verdict": {"accepted": verdict.made is not None, "reason": verdict.reason, "message": verdict.message},
+        "verdict": {
+            "accepted": verdict.made is not None,
+            "reason": verdict.reason,
+            "message": verdict.message,
+        },
         "changes": found.changes(),
         "left_out": list(found.plan.left_out),
         "content": found.plan.body,

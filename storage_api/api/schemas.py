@@ -1,6 +1,17 @@
 """What the store's routes take and answer, for the OpenAPI schema."""
 
-from kubegale.api.schema import ANYTHING, BOOLEAN, INTEGER, OBJECT, TEXT, Described, Query, Schema, array, record
+from kubegale.api.schema import (
+    ANYTHING,
+    BOOLEAN,
+    INTEGER,
+    OBJECT,
+    TEXT,
+    Described,
+    Query,
+    Schema,
+    array,
+    record,
+)
 from storage_api.filters import Filter, Op, TypedQuery
 
 
@@ -9,16 +20,28 @@ def optional(**properties: Schema) -> Schema:
     return {"type": "object", "properties": properties}
 
 
-NULL: Schema = {"nullable": True, "description": "null (profile doc) or an empty object (profile go)."}
-ONE: Schema = {"oneOf": [array(OBJECT), OBJECT], "description": "A list of the one document (profile doc) or the document (profile go)."}
+NULL: Schema = {
+    "nullable": True,
+    "description": "null (profile doc) or an empty object (profile go).",
+}
+ONE: Schema = {
+    "oneOf": [array(OBJECT), OBJECT],
+    "description": "A list of the one document (profile doc) or the document (profile go).",
+}
 NAMES = array(TEXT)
 DOCUMENTS = array(OBJECT)
 DATA = optional(data=ANYTHING)
 UNIX_SECONDS: Schema = {"type": "integer", "format": "int64", "description": "Unix seconds."}
 EXTRA = Query(
-    "extra", TEXT, description='Base64 of a JSON object {"dotted.path": value}; all must hold. A dot inside a key is written U+FF0E.'
+    "extra",
+    TEXT,
+    description='Base64 of a JSON object {"dotted.path": value}; all must hold. A dot inside a key is written U+FF0E.',
 )
-FIELD = Query("field", TEXT, description="Comma list of dotted paths from the document's root; only these and _id are given.")
+FIELD = Query(
+    "field",
+    TEXT,
+    description="Comma list of dotted paths from the document's root; only these and _id are given.",
+)
 SLICE = (Query("offset", INTEGER), Query("limit", INTEGER, description="Missing or 0 is no limit."))
 LISTING = (FIELD, EXTRA, *SLICE)
 PAGE = (
@@ -39,45 +62,78 @@ SWEEP = optional(updateTimeBegin=UNIX_SECONDS, updateTimeEnd=UNIX_SECONDS)
 SWEEP_QUERY = (Query("updateTimeBegin", UNIX_SECONDS), Query("updateTimeEnd", UNIX_SECONDS))
 LIST_OPERATIONS = {
     "get": Described("Documents of a type, oldest first.", DOCUMENTS, LISTING),
-    "delete": Described("Delete the documents of a type updated within an open range.", NULL, (EXTRA, *SWEEP_QUERY), SWEEP),
+    "delete": Described(
+        "Delete the documents of a type updated within an open range.",
+        NULL,
+        (EXTRA, *SWEEP_QUERY),
+        SWEEP,
+    ),
 }
 NAMESPACE_OPERATIONS = {
-    method: Described("The namespaces that a cluster uses.", NAMES, (Query("name", TEXT), Query("namespace", TEXT), EXTRA))
+    method: Described(
+        "The namespaces that a cluster uses.",
+        NAMES,
+        (Query("name", TEXT), Query("namespace", TEXT), EXTRA),
+    )
     for method in ("get", "post")
 }
 BATCH_OPERATIONS = {
     "post": Described(
         "Apply lines of {op, namespace, resourceType, resourceName, data}, all or none.",
         record(added=INTEGER, changed=INTEGER, unchanged=INTEGER, stale=INTEGER, deleted=INTEGER),
-        (Query("guard", BOOLEAN, description="Keep documents whose stored resourceVersion is newer."),),
+        (
+            Query(
+                "guard",
+                BOOLEAN,
+                description="Keep documents whose stored resourceVersion is newer.",
+            ),
+        ),
         TEXT,
         body_types=("application/x-ndjson",),
     )
 }
-_EVENT_TEXTS = dict.fromkeys(("id", "env", "kind", "level", "component", "type", "describe", "clusterId"), TEXT)
+_EVENT_TEXTS = dict.fromkeys(
+    ("id", "env", "kind", "level", "component", "type", "describe", "clusterId"), TEXT
+)
 EVENT_OPERATIONS = {
     "get": Described(
         "Events, newest first; `total` counts all that match.",
         DOCUMENTS,
         (
-            *(Query(name, TEXT) for name in ("id", "env", "kind", "level", "component", "type", "clusterId")),
+            *(
+                Query(name, TEXT)
+                for name in ("id", "env", "kind", "level", "component", "type", "clusterId")
+            ),
             *(Query(f"extraInfo.{name}", TEXT) for name in ("name", "namespace", "kind")),
             *PAGE,
             Query("extra_contain", TEXT, description="As extra, values are substrings."),
         ),
         paged=True,
     ),
-    "put": Described("Report an event.", NULL, body=optional(**_EVENT_TEXTS, eventTime=UNIX_SECONDS, extraInfo=OBJECT, data=ANYTHING)),
+    "put": Described(
+        "Report an event.",
+        NULL,
+        body=optional(**_EVENT_TEXTS, eventTime=UNIX_SECONDS, extraInfo=OBJECT, data=ANYTHING),
+    ),
 }
-_ALARM_TEXTS = dict.fromkeys(("clusterId", "namespace", "message", "source", "module", "type"), TEXT)
+_ALARM_TEXTS = dict.fromkeys(
+    ("clusterId", "namespace", "message", "source", "module", "type"), TEXT
+)
 ALARM_OPERATIONS = {
     "get": Described(
         "Alarms, newest first; `total` counts all that match, `type` matches parts.",
         DOCUMENTS,
-        (*(Query(name, TEXT) for name in ("clusterId", "namespace", "source", "module", "type")), *PAGE),
+        (
+            *(Query(name, TEXT) for name in ("clusterId", "namespace", "source", "module", "type")),
+            *PAGE,
+        ),
         paged=True,
     ),
-    "post": Described("Report an alarm.", NULL, body=optional(**_ALARM_TEXTS, receivedTime=UNIX_SECONDS, data=ANYTHING)),
+    "post": Described(
+        "Report an alarm.",
+        NULL,
+        body=optional(**_ALARM_TEXTS, receivedTime=UNIX_SECONDS, data=ANYTHING),
+    ),
 }
 METRIC_OPERATIONS = {
     "get": Described("One metric.", OBJECT, (FIELD,)),
@@ -85,12 +141,20 @@ METRIC_OPERATIONS = {
     "delete": Described("Delete a metric; one that is not there is no failure.", NULL),
 }
 METRIC_LIST_OPERATIONS = {
-    "get": Described("Metrics of a cluster.", DOCUMENTS, (*(Query(name, TEXT) for name in ("namespace", "type", "name")), *LISTING))
+    "get": Described(
+        "Metrics of a cluster.",
+        DOCUMENTS,
+        (*(Query(name, TEXT) for name in ("namespace", "type", "name")), *LISTING),
+    )
 }
 METRIC_CLUSTER_OPERATIONS = {"get": Described("Clusters that have metrics.", NAMES)}
 HOST_OPERATIONS = {
     "get": Described("One host, as a list.", DOCUMENTS, (FIELD,)),
-    "put": Described("Create a host or replace its report.", NULL, body=optional(ip=TEXT, clusterId=TEXT, data=ANYTHING)),
+    "put": Described(
+        "Create a host or replace its report.",
+        NULL,
+        body=optional(ip=TEXT, clusterId=TEXT, data=ANYTHING),
+    ),
     "delete": Described("Delete a host; one that is not there is no failure.", NULL),
 }
 IPS = record(ips=array(TEXT))
@@ -104,21 +168,37 @@ NODE_OPERATIONS = {
     "put": Described("Create or replace a watched object.", NULL, body=record(data=OBJECT)),
     "delete": Described("Delete a watched object; one that is not there is no failure.", NULL),
 }
-NODE_LIST_OPERATIONS = {"get": Described("Watched objects of a type in a namespace.", DOCUMENTS, LISTING)}
+NODE_LIST_OPERATIONS = {
+    "get": Described("Watched objects of a type in a namespace.", DOCUMENTS, LISTING)
+}
 _FEED = Described(
     "Changes of a type as they happen, one JSON object after another.",
     record(type={"type": "integer", "enum": [1, 2, 3, -1]}, value=OBJECT, seq=INTEGER),
-    (Query("since", INTEGER, description="The seq to go on from; 0 is the oldest kept, absent is now."),),
+    (
+        Query(
+            "since",
+            INTEGER,
+            description="The seq to go on from; 0 is the oldest kept, absent is now.",
+        ),
+    ),
     optional(selfOnly=BOOLEAN, maxEvents=INTEGER, timeout=INTEGER, mustDiff=TEXT, since=INTEGER),
 )
 FEED_OPERATIONS = {"post": _FEED, "get": Described(_FEED.summary, _FEED.answer, _FEED.query)}
 
-_SCHEMAS = {Op.TEXT: TEXT, Op.INTEGER: INTEGER, Op.BOOLEAN: BOOLEAN, Op.SINCE: UNIX_SECONDS, Op.UNTIL: UNIX_SECONDS}
+_SCHEMAS = {
+    Op.TEXT: TEXT,
+    Op.INTEGER: INTEGER,
+    Op.BOOLEAN: BOOLEAN,
+    Op.SINCE: UNIX_SECONDS,
+    Op.UNTIL: UNIX_SECONDS,
+}
 
 
 def _parameter(item: Filter) -> Query:
     rules = {Op.TEXT: "Comma list, any of it.", Op.SINCE: "At or after.", Op.UNTIL: "Before."}
-    return Query(item.param, _SCHEMAS[item.op], description=f"{item.path}. {rules.get(item.op, '')}".strip())
+    return Query(
+        item.param, _SCHEMAS[item.op], description=f"{item.path}. {rules.get(item.op, '')}".strip()
+    )
 
 
 def typed_operations(typed: TypedQuery) -> dict[str, Described]:
@@ -126,5 +206,9 @@ def typed_operations(typed: TypedQuery) -> dict[str, Described]:
     parameters = (*(_parameter(item) for item in typed.filters), *LISTING)
     return {
         "get": Described(f"Documents of type {typed.name}.", DOCUMENTS, parameters),
-        "post": Described(f"Documents of type {typed.name}, parameters as a JSON object of texts.", DOCUMENTS, body=OBJECT),
+        "post": Described(
+            f"Documents of type {typed.name}, parameters as a JSON object of texts.",
+            DOCUMENTS,
+            body=OBJECT,
+        ),
     }

@@ -20,9 +20,15 @@ class Places:
         """Take a place; TooManyRequests when there is none left for the caller or for anyone."""
         with self._lock:
             if self._taken.total() >= settings.STORAGE_WATCH_STREAMS:
-                raise TooManyRequests(f"this process serves {settings.STORAGE_WATCH_STREAMS} streams already", retry_after=5)
+                raise TooManyRequests(
+                    f"this process serves {settings.STORAGE_WATCH_STREAMS} streams already",
+                    retry_after=5,
+                )
             if self._taken[caller] >= settings.STORAGE_WATCH_STREAMS_PER_CLIENT:
-                raise TooManyRequests(f"you follow {settings.STORAGE_WATCH_STREAMS_PER_CLIENT} streams here already", retry_after=5)
+                raise TooManyRequests(
+                    f"you follow {settings.STORAGE_WATCH_STREAMS_PER_CLIENT} streams here already",
+                    retry_after=5,
+                )
             self._taken[caller] += 1
 
     def give_back(self, caller: str) -> None:

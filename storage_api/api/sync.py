@@ -35,12 +35,18 @@ KIND = record(
     changed_at=nullable(TEXT),
     error=TEXT,
 )
-SYNC = record(cluster_id=INTEGER, collector=TEXT, known_at=nullable(TEXT), error=TEXT, kinds=array(KIND))
+SYNC = record(
+    cluster_id=INTEGER, collector=TEXT, known_at=nullable(TEXT), error=TEXT, kinds=array(KIND)
+)
 
 
 def utc(moment: datetime | None) -> str | None:
     """RFC 3339 in UTC with milliseconds."""
-    return None if moment is None else f"{localtime(moment, timezone=UTC):%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return (
+        None
+        if moment is None
+        else f"{localtime(moment, timezone=UTC):%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    )
 
 
 class SyncView(DialectView):
@@ -89,12 +95,20 @@ class StoreAge(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Seconds since the store was known to hold what the cluster has, and whether each kind is watched."""
-        age = GaugeMetricFamily("kubegale_store_age_seconds", "Age of the store's copy", labels=["cluster", "kind"])
-        watched = GaugeMetricFamily("kubegale_store_watched", "Whether the kind is watched (1) or not (0)", labels=["cluster", "kind"])
+        age = GaugeMetricFamily(
+            "kubegale_store_age_seconds", "Age of the store's copy", labels=["cluster", "kind"]
+        )
+        watched = GaugeMetricFamily(
+            "kubegale_store_watched",
+            "Whether the kind is watched (1) or not (0)",
+            labels=["cluster", "kind"],
+        )
         try:
             for cluster in registry.clusters():
                 for found in sync.freshness(cluster):
-                    watched.add_metric([cluster.name, found.resource_type], float(found.phase == "watching"))
+                    watched.add_metric(
+                        [cluster.name, found.resource_type], float(found.phase == "watching")
+                    )
                     if found.age is not None:
                         age.add_metric([cluster.name, found.resource_type], found.age)
         except DatabaseError:

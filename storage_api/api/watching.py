@@ -54,7 +54,9 @@ class Following:
         self.idle = False
         self._view, self._kinds, self._ids = self._look()
         after = asked.get("after", "")
-        self._start = Start(integer(after, "after", minimum=0, maximum=MAX_SEQ)) if after else feed.now()
+        self._start = (
+            Start(integer(after, "after", minimum=0, maximum=MAX_SEQ)) if after else feed.now()
+        )
         watching.check_place(self._start.seq)
 
     @property
@@ -77,16 +79,25 @@ class Following:
 
     def _look(self) -> tuple[View, dict[str, Kind], dict[str, int]]:
         kinds = self._wanted()
-        acts = [Act("search", kind.plural, kind.group, cluster_scoped=not kind.namespaced) for kind in kinds]
+        acts = [
+            Act("search", kind.plural, kind.group, cluster_scoped=not kind.namespaced)
+            for kind in kinds
+        ]
         scopes = stream_policy().scopes(self._credential, acts)
         if not any(scopes):
             raise Forbidden("you may not watch any of this")
         clusters = list(registry.clusters().filter(impersonate=False).values_list("pk", "name"))
-        found = [(kind, _places(scope, clusters)) for kind, scope in zip(kinds, scopes, strict=True) if scope]
+        found = [
+            (kind, _places(scope, clusters))
+            for kind, scope in zip(kinds, scopes, strict=True)
+            if scope
+        ]
         known = {place.cluster: place for _, places in found for place in places}
         left, self.problems = chosen(_words(self._asked, "clusters"), list(known.values()))
         ids = {place.name: place.cluster for place in left}
-        narrowed = [(kind, [place for place in places if place.name in ids]) for kind, places in found]
+        narrowed = [
+            (kind, [place for place in places if place.name in ids]) for kind, places in found
+        ]
         view = View(narrowed, _words(self._asked, "namespaces"), self._labels)
         return view, {resource_type(kind): kind for kind in kinds}, ids
 
@@ -94,7 +105,11 @@ class Following:
         """The kinds that were asked for; Secrets only by name. Before anything is collected, those that will be."""
         if words := _words(self._asked, "kinds"):
             return list(dict.fromkeys(across.find_kind(word) for word in words))
-        return [kind for kind in across.collected_kinds() or KINDS.values() if (kind.group, kind.plural) != SECRETS]
+        return [
+            kind
+            for kind in across.collected_kinds() or KINDS.values()
+            if (kind.group, kind.plural) != SECRETS
+        ]
 
     def _frame(self, entry: Entry) -> Frame:
         kind = self._kinds[entry.resource_type]
@@ -111,7 +126,9 @@ class Following:
             "name": entry.name,
             "uid": entry.uid,
             "resource_version": entry.resource_version,
-            "object": None if entry.type == watching.GAP else orjson.Fragment(shown(entry.data.encode(), kind)),
+            "object": None
+            if entry.type == watching.GAP
+            else orjson.Fragment(shown(entry.data.encode(), kind)),
         }
 
 
@@ -134,10 +151,20 @@ class Watch(DialectView):
             TEXT,
             query=(
                 Query(
-                    "after", INTEGER, description="Go on after this seq; 0 is the oldest kept; from now on when absent. Last-Event-ID too."
+                    "after",
+                    INTEGER,
+                    description="Go on after this seq; 0 is the oldest kept; from now on when absent. Last-Event-ID too.",
                 ),
-                Query("clusters", TEXT, description="Ids or names, comma list; all that the caller may see when absent."),
-                Query("kinds", TEXT, description="Comma list; all that are collected but Secrets when absent."),
+                Query(
+                    "clusters",
+                    TEXT,
+                    description="Ids or names, comma list; all that the caller may see when absent.",
+                ),
+                Query(
+                    "kinds",
+                    TEXT,
+                    description="Comma list; all that are collected but Secrets when absent.",
+                ),
                 Query("namespaces", TEXT, description="Comma list."),
                 Query("labelSelector", TEXT),
             ),
@@ -156,13 +183,20 @@ class Watch(DialectView):
         except Expired as error:
             following = error
         caller = f"user {request.user.pk}" if request.user.pk else client_address(request)
-        body = Seated(caller, lambda: self._lost(following) if isinstance(following, Expired) else self._events(following))
+        body = Seated(
+            caller,
+            lambda: (
+                self._lost(following) if isinstance(following, Expired) else self._events(following)
+            ),
+        )
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingHttpResponse(body, content_type="text/event-stream", headers=headers)
 
     def _events(self, following: Following) -> Generator[bytes, None, None]:
         yield b"retry: 2000\n\n"
-        yield _event({"type": "BOOKMARK", "seq": following.place, "partial_errors": following.problems})
+        yield _event(
+            {"type": "BOOKMARK", "seq": following.place, "partial_errors": following.problems}
+        )
         try:
             yield from _told(following)
         except DomainError as error:
@@ -171,10 +205,25 @@ class Watch(DialectView):
     def _lost(self, error: DomainError) -> Generator[bytes, None, None]:
         """Say why it ends. What reconnects by itself after a gap goes on at `latest`, having been told."""
         _, body = self.dialect.error(error, "GET")
-        code = 410 if isinstance(error, Expired) else 401 if error.code in ("unauthenticated", "token_expired") else 403
-        status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": error.code, "message": error.message}
+        code = (
+            410
+            if isinstance(error, Expired)
+            else 401
+            if error.code in ("unauthenticated", "token_expired")
+            else 403
+        )
+        status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "status": "Failure",
+            "code": code,
+            "reason": error.code,
+            "message": error.message,
+        }
         place = {"seq": error.details["latest"]} if "latest" in error.details else {}
-        yield _event({"type": "ERROR", **place, **(body if isinstance(body, dict) else {}), "object": status})
+        yield _event(
+            {"type": "ERROR", **place, **(body if isinstance(body, dict) else {}), "object": status}
+        )
 
 
 def _told(following: Following) -> Generator[bytes, None, None]:

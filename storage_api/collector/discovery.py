@@ -30,7 +30,9 @@ async def discover(client: StreamClient, exclude: Collection[str]) -> Discovered
     for group, versions in [("", ["v1"]), *_versions(groups)]:
         for version in versions:
             try:
-                served = await client.json("GET", f"/apis/{group}/{version}" if group else f"/api/{version}")
+                served = await client.json(
+                    "GET", f"/apis/{group}/{version}" if group else f"/api/{version}"
+                )
             except NotFound:
                 continue
             except Forbidden:
@@ -43,7 +45,11 @@ async def discover(client: StreamClient, exclude: Collection[str]) -> Discovered
             for kind in _kinds(served, group, version):
                 found.setdefault((kind.group, kind.plural), kind)
     left_out = frozenset(exclude)
-    wanted = [kind for key, kind in found.items() if key not in _TWINS and not left_out & {kind.plural, f"{kind.plural}.{kind.group}"}]
+    wanted = [
+        kind
+        for key, kind in found.items()
+        if key not in _TWINS and not left_out & {kind.plural, f"{kind.plural}.{kind.group}"}
+    ]
     return Discovered(tuple(wanted), frozenset(unknown))
 
 
@@ -64,10 +70,16 @@ def _kinds(served: Any, group: str, version: str) -> list[Kind]:
     kinds = []
     for item in served.get("resources") or []:
         name, plural = str(item.get("kind", "")), str(item.get("name", ""))
-        if "/" in plural or not {"list", "watch"} <= set(item.get("verbs") or []) or not _KIND.match(name):
+        if (
+            "/" in plural
+            or not {"list", "watch"} <= set(item.get("verbs") or [])
+            or not _KIND.match(name)
+        ):
             continue
         try:
-            kinds.append(custom(group, version, plural, name=name, namespaced=bool(item.get("namespaced"))))
+            kinds.append(
+                custom(group, version, plural, name=name, namespaced=bool(item.get("namespaced")))
+            )
         except Invalid:
             continue
     return kinds

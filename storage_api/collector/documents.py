@@ -51,7 +51,9 @@ def head(raw: bytes | msgspec.Raw) -> Meta:
     try:
         found = HEADS.decode(raw).metadata
     except UNREADABLE:
-        raise ClusterUnavailable("the cluster sent something that is no object", reason="bad_answer") from None
+        raise ClusterUnavailable(
+            "the cluster sent something that is no object", reason="bad_answer"
+        ) from None
     if not found.name:
         raise ClusterUnavailable("the cluster sent an object without a name", reason="bad_answer")
     return found
@@ -101,9 +103,13 @@ def _parsed(text: bytes, kind: Kind) -> Stored:
     try:
         obj = orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise ClusterUnavailable("the cluster sent something that is no JSON", reason="bad_answer") from None
+        raise ClusterUnavailable(
+            "the cluster sent something that is no JSON", reason="bad_answer"
+        ) from None
     if not isinstance(obj, dict):
-        raise ClusterUnavailable("the cluster sent something that is no object", reason="bad_answer")
+        raise ClusterUnavailable(
+            "the cluster sent something that is no object", reason="bad_answer"
+        )
     obj.setdefault("apiVersion", kind.api_version)
     obj.setdefault("kind", kind.name)
     written_by = newest_writers(obj)
@@ -120,13 +126,19 @@ def _parsed(text: bytes, kind: Kind) -> Stored:
 
 def _without_nul(value: Any) -> tuple[Any, bool]:
     if isinstance(value, str):
-        return (value.replace("\0", "\N{REPLACEMENT CHARACTER}"), True) if "\0" in value else (value, False)
+        return (
+            (value.replace("\0", "\N{REPLACEMENT CHARACTER}"), True)
+            if "\0" in value
+            else (value, False)
+        )
     if isinstance(value, list):
         parts = [_without_nul(item) for item in value]
         return [part for part, _ in parts], any(replaced for _, replaced in parts)
     if isinstance(value, dict):
         pairs = [(_without_nul(key), _without_nul(item)) for key, item in value.items()]
-        return {key[0]: item[0] for key, item in pairs}, any(key[1] or item[1] for key, item in pairs)
+        return {key[0]: item[0] for key, item in pairs}, any(
+            key[1] or item[1] for key, item in pairs
+        )
     return value, False
 
 
@@ -138,7 +150,10 @@ def _key(secret: str) -> bytes:
 def keyed_hash(value: object) -> str:
     """What stands in the store for a value of a Secret: the same for the same value, telling nothing without our key."""
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    return "hmac-sha256:" + hmac.new(_key(settings.SECRET_KEY), text.encode(), hashlib.sha256).hexdigest()
+    return (
+        "hmac-sha256:"
+        + hmac.new(_key(settings.SECRET_KEY), text.encode(), hashlib.sha256).hexdigest()
+    )
 
 
 def _hide(secret: Object) -> None:

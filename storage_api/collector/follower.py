@@ -15,7 +15,16 @@ import orjson
 from clusters.client import CHUNKS, Chunk, status_error
 from clusters.kinds import Kind
 from clusters.streams import StreamClient
-from kubegale.errors import ClusterUnavailable, DomainError, Expired, Forbidden, Invalid, MethodNotAllowed, NotFound, TooManyRequests
+from kubegale.errors import (
+    ClusterUnavailable,
+    DomainError,
+    Expired,
+    Forbidden,
+    Invalid,
+    MethodNotAllowed,
+    NotFound,
+    TooManyRequests,
+)
 from storage_api.collector import reports
 from storage_api.collector.documents import UNREADABLE, Meta, document, head
 from storage_api.collector.queue import Inexact, Item, Lost, Position, Queue
@@ -87,7 +96,9 @@ FRAMES = msgspec.json.Decoder(Frame)
 class Follower:
     """Follows one kind; `phase` and `error` say how that goes, `open_since` since when its watch stands (loop time)."""
 
-    def __init__(self, around: Surroundings, kind: Kind, version: str = "", lost_after: str = "") -> None:
+    def __init__(
+        self, around: Surroundings, kind: Kind, version: str = "", lost_after: str = ""
+    ) -> None:
         self.around = around
         self.kind = kind
         self.version = version
@@ -102,7 +113,8 @@ class Follower:
         self._differs = False
 
     def _next_relist(self) -> float:
-        return asyncio.get_running_loop().time() + self.around.pace.relist * random.uniform(0.8, 1.2)  # noqa: S311  # no secret
+        spread = random.uniform(0.8, 1.2)  # noqa: S311  # no secret
+        return asyncio.get_running_loop().time() + self.around.pace.relist * spread
 
     async def run(self) -> None:
         """Until cancelled. Whatever goes wrong is tried again, after a while that grows."""
@@ -175,8 +187,15 @@ class Follower:
                 version = self.version
             else:
                 skipped = self.version or self._lost_after
-            await self.around.queue.put(Position(self.kind, version, listed=True, exact=exact, skipped_after=skipped))
-            self.version, self._lost_after, self._differs, self._delay = version, "", False, FIRST_DELAY
+            await self.around.queue.put(
+                Position(self.kind, version, listed=True, exact=exact, skipped_after=skipped)
+            )
+            self.version, self._lost_after, self._differs, self._delay = (
+                version,
+                "",
+                False,
+                FIRST_DELAY,
+            )
 
     async def _known(self) -> dict[tuple[str, str], tuple[str, str]]:
         if self._are_events:
@@ -189,12 +208,20 @@ class Follower:
 
     async def _pages(self) -> AsyncGenerator[Chunk]:
         """The list page by page; the cluster makes the next one while this one is taken in."""
-        coming: asyncio.Task[tuple[Chunk, int]] | None = asyncio.create_task(self._page("", self._fitting(0, 0)))
+        coming: asyncio.Task[tuple[Chunk, int]] | None = asyncio.create_task(
+            self._page("", self._fitting(0, 0))
+        )
         try:
             while coming:
                 chunk, size = await coming
                 token = chunk.metadata.continue_
-                coming = asyncio.create_task(self._page(token, self._fitting(len(chunk.items or ()), size))) if token else None
+                coming = (
+                    asyncio.create_task(
+                        self._page(token, self._fitting(len(chunk.items or ()), size))
+                    )
+                    if token
+                    else None
+                )
                 yield chunk
         finally:
             if coming:
@@ -209,13 +236,19 @@ class Follower:
 
     async def _page(self, token: str, limit: int) -> tuple[Chunk, int]:
         """A page, and its size in bytes."""
-        body = await self.around.client.read("GET", self.kind.path(), query={"limit": limit, "continue": token})
+        body = await self.around.client.read(
+            "GET", self.kind.path(), query={"limit": limit, "continue": token}
+        )
         try:
             chunk = CHUNKS.decode(body)
         except UNREADABLE:
-            raise ClusterUnavailable("the cluster's answer is not a Kubernetes list", reason="bad_answer") from None
+            raise ClusterUnavailable(
+                "the cluster's answer is not a Kubernetes list", reason="bad_answer"
+            ) from None
         if chunk.items is None or not chunk.metadata.resource_version:
-            raise ClusterUnavailable("the cluster's answer is not a Kubernetes list", reason="bad_answer")
+            raise ClusterUnavailable(
+                "the cluster's answer is not a Kubernetes list", reason="bad_answer"
+            )
         return chunk, len(body)
 
     async def _take_page(self, chunk: Chunk, known: dict[tuple[str, str], tuple[str, str]]) -> bool:
@@ -243,8 +276,12 @@ class Follower:
         return exact
 
     async def _take_events(self, chunk: Chunk) -> None:
-        reported = [reports.report(bytes(raw), self.around.cluster_name) for raw in chunk.items or []]
-        known = await self.around.database(sync.known_events, self.around.cluster_name, [report.event_id for report in reported])
+        reported = [
+            reports.report(bytes(raw), self.around.cluster_name) for raw in chunk.items or []
+        ]
+        known = await self.around.database(
+            sync.known_events, self.around.cluster_name, [report.event_id for report in reported]
+        )
         for report in reported:
             if report.event_id not in known:
                 await self.around.queue.put(report)
@@ -262,8 +299,14 @@ class Follower:
             "resourceVersion": self.version,
             "timeoutSeconds": int(pace.watch * random.uniform(0.8, 1.2)) or 1,  # noqa: S311  # no secret
         }
-        async with self.around.client.open("GET", self.kind.path(), query=query, read=pace.silence) as response:
-            self.open_since, self.phase, self.error = asyncio.get_running_loop().time(), Phase.WATCHING, ""
+        async with self.around.client.open(
+            "GET", self.kind.path(), query=query, read=pace.silence
+        ) as response:
+            self.open_since, self.phase, self.error = (
+                asyncio.get_running_loop().time(),
+                Phase.WATCHING,
+                "",
+            )
             try:
                 async for line in _lines(response):
                     await self._take(line)
@@ -275,7 +318,9 @@ class Follower:
         try:
             frame = FRAMES.decode(line)
         except UNREADABLE:
-            raise ClusterUnavailable("the cluster sent something that is no watch event", reason="bad_answer") from None
+            raise ClusterUnavailable(
+                "the cluster sent something that is no watch event", reason="bad_answer"
+            ) from None
         if frame.type == "ERROR":
             raise _status(bytes(frame.object))
         if frame.type == "BOOKMARK":
@@ -307,7 +352,9 @@ class Follower:
         try:
             version = str(orjson.loads(raw)["metadata"]["resourceVersion"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
-            raise ClusterUnavailable("the cluster sent a bookmark without a place", reason="bad_answer") from None
+            raise ClusterUnavailable(
+                "the cluster sent a bookmark without a place", reason="bad_answer"
+            ) from None
         if self._is_next(version):
             await self.around.queue.put(Position(self.kind, version))
             self.version = version
@@ -336,7 +383,9 @@ def _status(raw: bytes) -> DomainError:
     except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError):
         code = 500
     error = status_error(max(code, 400), raw)
-    return ClusterUnavailable(error.message, **error.details) if isinstance(error, Invalid) else error
+    return (
+        ClusterUnavailable(error.message, **error.details) if isinstance(error, Invalid) else error
+    )
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

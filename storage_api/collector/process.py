@@ -96,7 +96,9 @@ class Collector:
     async def database(self, function: Callable[..., T], *args: Any) -> T:
         """Run a function that talks to the database on one of the few threads that do. Cancelled, it still waits for the function:
         whoever goes on with the cluster must find what was written."""
-        call = self._loop.run_in_executor(self._threads, functools.partial(_usable, function, *args))
+        call = self._loop.run_in_executor(
+            self._threads, functools.partial(_usable, function, *args)
+        )
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
@@ -133,7 +135,9 @@ class Collector:
 
     async def _turn(self) -> None:
         try:
-            held = await self.database(functools.partial(leases.turn, self.name, seconds=self.options.lease))
+            held = await self.database(
+                functools.partial(leases.turn, self.name, seconds=self.options.lease)
+            )
         except DatabaseError as error:
             log.warning("the database does not answer: %s", str(error).splitlines()[:1])
             return
@@ -143,7 +147,10 @@ class Collector:
                 await self._drop(cluster)
         for cluster, (fingerprint, lease) in wanted.items():
             if cluster not in self._sessions:
-                self._sessions[cluster] = (fingerprint, asyncio.create_task(self._collect(lease), name=lease.name))
+                self._sessions[cluster] = (
+                    fingerprint,
+                    asyncio.create_task(self._collect(lease), name=lease.name),
+                )
 
     async def _drop(self, cluster: int) -> None:
         _, task = self._sessions.pop(cluster)
@@ -156,11 +163,23 @@ class Collector:
         while not fenced:
             try:
                 access = kubeconfig.access(
-                    lease.kubeconfig, policy=settings.CLUSTER_ADDRESS_POLICY, allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS
+                    lease.kubeconfig,
+                    policy=settings.CLUSTER_ADDRESS_POLICY,
+                    allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS,
                 )
                 owner = Owner(lease.cluster, lease.name, lease.token)
-                client, listing = StreamClient(access, limits()), asyncio.Semaphore(self.options.lists)
-                around = Surroundings(client, lease.name, Queue(self._share), self.database, listing, self.options.pace)
+                client, listing = (
+                    StreamClient(access, limits()),
+                    asyncio.Semaphore(self.options.lists),
+                )
+                around = Surroundings(
+                    client,
+                    lease.name,
+                    Queue(self._share),
+                    self.database,
+                    listing,
+                    self.options.pace,
+                )
                 await Session(owner, around, self.options.rhythm).run()
             except* Fenced:
                 log.info("%s: another collector has it by now", lease.name)
@@ -194,7 +213,9 @@ class Collector:
             meeting.wait()
             connection.close()
 
-        await asyncio.gather(*(self._loop.run_in_executor(self._threads, close) for _ in range(threads)))
+        await asyncio.gather(
+            *(self._loop.run_in_executor(self._threads, close) for _ in range(threads))
+        )
 
 
 def _usable(function: Callable[..., T], *args: Any) -> T:

@@ -92,7 +92,9 @@ class Queue:
         """Append the items together, as soon as there is room."""
         size = sum(map(_size, items))
         async with self._changed:
-            await self._changed.wait_for(lambda: not self._bytes or self._bytes + size <= self._limit())
+            await self._changed.wait_for(
+                lambda: not self._bytes or self._bytes + size <= self._limit()
+            )
             self._items.extend(items)
             self._bytes += size
             self._changed.notify_all()

@@ -17,8 +17,14 @@ def report(raw: bytes, cluster_name: str) -> EventReport:
     """What the originals' watcher puts to /events; the id is the Event's uid and resourceVersion, as each count of it is a report."""
     text = document(raw, KINDS["events"]).text
     event = orjson.loads(text)
-    metadata, involved, source = (_object(event, part) for part in ("metadata", "involvedObject", "source"))
-    extra = {"namespace": _text(involved, "namespace"), "name": _text(involved, "name"), "kind": _text(involved, "kind")}
+    metadata, involved, source = (
+        _object(event, part) for part in ("metadata", "involvedObject", "source")
+    )
+    extra = {
+        "namespace": _text(involved, "namespace"),
+        "name": _text(involved, "name"),
+        "kind": _text(involved, "kind"),
+    }
     return EventReport(
         event_id=f"{_text(metadata, 'uid')}/{_text(metadata, 'resourceVersion')}",
         env="k8s",

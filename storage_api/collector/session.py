@@ -57,7 +57,9 @@ class Session:
 
     async def run(self) -> None:
         """Until cancelled or fenced."""
-        self._revision, self._identity, known = await self._database(sync.begin, self.owner.cluster, self.owner.token, self.owner.name)
+        self._revision, self._identity, known = await self._database(
+            sync.begin, self.owner.cluster, self.owner.token, self.owner.name
+        )
         for row in known:
             kind = Kind(row.kind, row.plural, row.group, row.version, row.namespaced)
             self._versions[kind], self._lost[kind] = row.resource_version, row.lost_after
@@ -94,14 +96,20 @@ class Session:
     async def _say(self, error: DomainError) -> None:
         log.info("%s: %s", self.owner.name, error.message)
         try:
-            await self._database(sync.unreachable, self.owner.cluster, self.owner.token, error.message)
+            await self._database(
+                sync.unreachable, self.owner.cluster, self.owner.token, error.message
+            )
         except DatabaseError:
             log.warning("%s: the database does not answer", self.owner.name)
 
     async def _settle(self, found: Discovered, tasks: asyncio.TaskGroup) -> None:
         """Follow what is new, stop following what is gone, and take its rows out."""
         wanted = set(found.kinds)
-        for kind in [kind for kind in {**self._versions, **self._followers} if kind not in wanted and kind.group not in found.unknown]:
+        for kind in [
+            kind
+            for kind in {**self._versions, **self._followers}
+            if kind not in wanted and kind.group not in found.unknown
+        ]:
             await self._stop(kind)
             if any((other.group, other.plural) == (kind.group, kind.plural) for other in wanted):
                 continue
@@ -109,7 +117,9 @@ class Session:
             await self._queue.put(Gone(kind))
         for kind in found.kinds:
             if kind not in self._followers:
-                follower = Follower(self._around, kind, self._versions.pop(kind, ""), self._lost.pop(kind, ""))
+                follower = Follower(
+                    self._around, kind, self._versions.pop(kind, ""), self._lost.pop(kind, "")
+                )
                 self._followers[kind] = (follower, tasks.create_task(follower.run()))
 
     async def _stop(self, kind: Kind) -> None:
@@ -135,12 +145,19 @@ class Session:
         loop = asyncio.get_running_loop()
         moment, asked = await self._database(sync.now), loop.time()
         revision, identity = await self._newest()
-        backwards = revision.isdigit() and self._revision.isdigit() and int(revision) < int(self._revision)
+        backwards = (
+            revision.isdigit() and self._revision.isdigit() and int(revision) < int(self._revision)
+        )
         if backwards or (identity and self._identity and identity != self._identity):
-            log.warning("%s: its versions run backwards, or it is another cluster by now; listing everything again", self.owner.name)
+            log.warning(
+                "%s: its versions run backwards, or it is another cluster by now; listing everything again",
+                self.owner.name,
+            )
             await self._start_over()
         self._revision, self._identity = revision, identity or self._identity
-        phases = {kind: self._phase(follower, asked) for kind, (follower, _) in self._followers.items()}
+        phases = {
+            kind: self._phase(follower, asked) for kind, (follower, _) in self._followers.items()
+        }
         changed = {kind: phase for kind, phase in phases.items() if self._phases.get(kind) != phase}
         await self._queue.put(Beat(moment, revision, self._identity, changed))
         await self._queue.flush()
@@ -157,14 +174,20 @@ class Session:
     async def _newest(self) -> tuple[str, str]:
         """The cluster's newest resourceVersion and the uid of its kube-system; "" where namespaces may not be listed."""
         try:
-            body = await self._client.read("GET", KINDS["namespaces"].path(), query={"fieldSelector": "metadata.name=kube-system"})
+            body = await self._client.read(
+                "GET",
+                KINDS["namespaces"].path(),
+                query={"fieldSelector": "metadata.name=kube-system"},
+            )
         except Forbidden:
             await self._client.read("GET", "/version")
             return "", ""
         try:
             chunk = CHUNKS.decode(body)
         except UNREADABLE:
-            raise ClusterUnavailable("the cluster's answer is not a Kubernetes list", reason="bad_answer") from None
+            raise ClusterUnavailable(
+                "the cluster's answer is not a Kubernetes list", reason="bad_answer"
+            ) from None
         return chunk.metadata.resource_version, head(chunk.items[0]).uid if chunk.items else ""
 
     async def _start_over(self) -> None:
@@ -206,9 +229,14 @@ class Session:
         return items
 
     @staticmethod
-    async def _make_room(under_way: dict[asyncio.Task[None], frozenset[Key]], keys: frozenset[Key]) -> None:
+    async def _make_room(
+        under_way: dict[asyncio.Task[None], frozenset[Key]], keys: frozenset[Key]
+    ) -> None:
         """Wait until a batch of these keys may begin: beside few others, and none that it could get in the way of."""
-        while under_way and not (len(under_way) < BESIDE and all(keys and held and not keys & held for held in under_way.values())):
+        while under_way and not (
+            len(under_way) < BESIDE
+            and all(keys and held and not keys & held for held in under_way.values())
+        ):
             done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             for commit in done:
                 del under_way[commit]
@@ -226,7 +254,12 @@ class Session:
             try:
                 refused = await self._database(writer.write, self.owner, items)
             except DatabaseError as error:
-                log.warning("%s: writing %d items failed, trying again: %s", self.owner.name, len(items), str(error).splitlines()[:1])
+                log.warning(
+                    "%s: writing %d items failed, trying again: %s",
+                    self.owner.name,
+                    len(items),
+                    str(error).splitlines()[:1],
+                )
                 await asyncio.sleep(DATABASE_PAUSE)
                 continue
             if refused:

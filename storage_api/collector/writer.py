@@ -92,7 +92,9 @@ def _apply(owner: Owner, item: Item) -> None:
             sync.beat(owner.cluster, item.moment, item.revision, item.identity, item.phases)
         case Position():
             if item.skipped_after is not None:
-                sync.mark_gap(owner.cluster, owner.name, item.kind, item.skipped_after, item.resource_version)
+                sync.mark_gap(
+                    owner.cluster, owner.name, item.kind, item.skipped_after, item.resource_version
+                )
             sync.listed(owner.cluster, item.kind, item.resource_version, exact=item.exact)
 
 
@@ -106,7 +108,9 @@ def _advance(owner: Owner, items: Iterable[Item]) -> None:
         elif isinstance(item, Lost):
             last.pop(item.kind, None)
     for kind, position in last.items():
-        sync.advance(owner.cluster, kind, position.resource_version, changed=resource_type(kind) in changed)
+        sync.advance(
+            owner.cluster, kind, position.resource_version, changed=resource_type(kind) in changed
+        )
 
 
 def _one_by_one(records: Sequence[Record], refused: list[Record]) -> None:

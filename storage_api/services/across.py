@@ -68,7 +68,10 @@ class Slice:
         try:
             return _SORTS[self.order.removeprefix("-")]
         except KeyError:
-            raise Invalid(f"orderby must be one of {', '.join(_SORTS)}, or one of these after a minus", field="orderby") from None
+            raise Invalid(
+                f"orderby must be one of {', '.join(_SORTS)}, or one of these after a minus",
+                field="orderby",
+            ) from None
 
 
 def find_kind(text: str) -> Kind:
@@ -77,7 +80,9 @@ def find_kind(text: str) -> Kind:
         if text.lower() in (kind.plural, kind.name.lower(), f"{kind.plural}.{kind.group}"):
             return kind
     plural, _, group = text.partition(".")
-    named = KindSync.objects.filter(plural=plural.lower(), group=group) | KindSync.objects.filter(resource_type=text)
+    named = KindSync.objects.filter(plural=plural.lower(), group=group) | KindSync.objects.filter(
+        resource_type=text
+    )
     if "\0" in text or (row := named.order_by("group", "id").first()) is None:
         raise NotFound(f"no cluster has objects of kind {text[:80]!r}")
     return Kind(row.kind, row.plural, row.group, row.version, row.namespaced)
@@ -92,7 +97,10 @@ def collected_as(cluster: Cluster, kind: Kind) -> Kind:
 def collected_kinds() -> list[Kind]:
     """Every kind that is collected in any registered cluster, each once."""
     rows = KindSync.objects.filter(cluster__deleted_at=None).order_by("group", "plural", "id")
-    found = {(row.group, row.plural): Kind(row.kind, row.plural, row.group, row.version, row.namespaced) for row in rows}
+    found = {
+        (row.group, row.plural): Kind(row.kind, row.plural, row.group, row.version, row.namespaced)
+        for row in rows
+    }
     return [kind for key, kind in found.items() if key != EVENTS]
 
 
@@ -130,14 +138,23 @@ def _where(search: Search) -> tuple[sql.Composable, list[Any]]:
     if search.namespaces:
         clauses.append(Clause(sql.SQL("r.namespace = ANY (%s)"), (list(search.namespaces),)))
     if search.keyword:
-        clauses.append(Clause(sql.SQL("position(lower(%s) IN lower(r.resource_name)) > 0"), (search.keyword,)))
+        clauses.append(
+            Clause(sql.SQL("position(lower(%s) IN lower(r.resource_name)) > 0"), (search.keyword,))
+        )
     if search.owner:
-        clauses.append(Clause(_OWNED, (search.owner, [place.name for place in search.places], MAX_DEPTH, MAX_OWNED)))
+        clauses.append(
+            Clause(
+                _OWNED,
+                (search.owner, [place.name for place in search.places], MAX_DEPTH, MAX_OWNED),
+            )
+        )
     if search.since:
         clauses.append(Clause(sql.SQL("r.created >= %s"), (search.since,)))
     if search.before:
         clauses.append(Clause(sql.SQL("r.created < %s"), (search.before,)))
-    return sql.SQL(" AND ").join([clause.text for clause in clauses]), [param for clause in clauses for param in clause.params]
+    return sql.SQL(" AND ").join([clause.text for clause in clauses]), [
+        param for clause in clauses for param in clause.params
+    ]
 
 
 _NOW = sql.SQL("""
@@ -184,12 +201,18 @@ def page(search: Search, part: Slice) -> tuple[list[tuple[str, str]], tuple[str,
     if part.after:
         if len(part.after) != len(columns):
             raise Invalid("cursor belongs to another order", field="cursor")
-        comparison = sql.SQL("({}) {} ({})").format(_list(columns), sql.SQL("<" if backwards else ">"), sql.SQL(", ").join(casts))
+        comparison = sql.SQL("({}) {} ({})").format(
+            _list(columns), sql.SQL("<" if backwards else ">"), sql.SQL(", ").join(casts)
+        )
         where, params = sql.SQL("{} AND {}").format(where, comparison), [*params, *part.after]
-    order = sql.SQL(", ").join([sql.SQL(column + (" DESC" if backwards else "")) for column in columns])
+    order = sql.SQL(", ").join(
+        [sql.SQL(column + (" DESC" if backwards else "")) for column in columns]
+    )
     keys = sql.SQL(", ").join([sql.SQL(f"({column})::text") for column in columns])
     source, source_params = _source(search)
-    statement = (_NOW if search.at is None else _PAST).format(source=source, order=order, keys=keys, where=where)
+    statement = (_NOW if search.at is None else _PAST).format(
+        source=source, order=order, keys=keys, where=where
+    )
     params = [*source_params, *params]
     with connection.cursor() as cursor:
         cursor.execute(statement, [*params, part.offset, part.size + 1])
@@ -207,7 +230,10 @@ def total(search: Search) -> int:
     where, params = _where(search)
     source, source_params = _source(search)
     with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("SELECT count(*) FROM {} WHERE {}").format(source, where), [*source_params, *params])
+        cursor.execute(
+            sql.SQL("SELECT count(*) FROM {} WHERE {}").format(source, where),
+            [*source_params, *params],
+        )
         return int(cursor.fetchone()[0])
 
 
@@ -227,16 +253,25 @@ FROM storage_change r WHERE r.op = 'delete' AND position(lower(%s) IN lower(r.re
 """)
 
 
-def _named(scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, deleted: bool) -> tuple[sql.Composable, list[Any]]:
-    reaches = [reach(places, kind) for kind, places in scopes if places] or [Clause(sql.SQL("false"))]
+def _named(
+    scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, deleted: bool
+) -> tuple[sql.Composable, list[Any]]:
+    reaches = [reach(places, kind) for kind, places in scopes if places] or [
+        Clause(sql.SQL("false"))
+    ]
     allowed = sql.SQL(" OR ").join([clause.text for clause in reaches])
     params = [text, *(param for clause in reaches for param in clause.params)]
     if not deleted:
         return _NAMED.format(reach=allowed), params
-    return sql.Composed([_NAMED.format(reach=allowed), _GONE.format(reach=allowed)]), [*params, *params]
+    return sql.Composed([_NAMED.format(reach=allowed), _GONE.format(reach=allowed)]), [
+        *params,
+        *params,
+    ]
 
 
-def named(scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, size: int, *, deleted: bool = False) -> list[dict[str, Any]]:
+def named(
+    scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, size: int, *, deleted: bool = False
+) -> list[dict[str, Any]]:
     """Objects of any of the kinds whose names hold the text: equal ones first, then those that begin with it; what is gone last."""
     source, params = _named(scopes, text, deleted)
     statement = sql.SQL("""
@@ -247,11 +282,23 @@ def named(scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, size: int, 
     """).format(source)
     with connection.cursor() as cursor:
         cursor.execute(statement, [*params, text, text, size])
-        names = ("cluster", "type", "namespace", "name", "uid", "created", "status", "deleted", "seq")
+        names = (
+            "cluster",
+            "type",
+            "namespace",
+            "name",
+            "uid",
+            "created",
+            "status",
+            "deleted",
+            "seq",
+        )
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def count_named(scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, *, deleted: bool = False) -> int:
+def count_named(
+    scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, *, deleted: bool = False
+) -> int:
     """How many there are of them in all."""
     source, params = _named(scopes, text, deleted)
     with connection.cursor() as cursor:
@@ -265,10 +312,13 @@ _READY = """r.data @? '$.status.conditions[*] ? (@.type == "Ready" && @.status =
 def counts(places: Sequence[Place], kind: Kind) -> dict[str, dict[str, int]]:
     """Cluster's name -> {"total": …, and for pods each phase, for nodes "ready"}."""
     where = reach(places, kind)
-    state = {"pods": "lower(coalesce(r.status, 'unknown'))", "nodes": f"CASE WHEN {_READY} THEN 'ready' ELSE 'not_ready' END"}
-    statement = sql.SQL("SELECT r.cluster_id, {}, count(*) FROM storage_resource r WHERE {} GROUP BY 1, 2").format(
-        sql.SQL(state.get(kind.plural, "''")), where.text
-    )
+    state = {
+        "pods": "lower(coalesce(r.status, 'unknown'))",
+        "nodes": f"CASE WHEN {_READY} THEN 'ready' ELSE 'not_ready' END",
+    }
+    statement = sql.SQL(
+        "SELECT r.cluster_id, {}, count(*) FROM storage_resource r WHERE {} GROUP BY 1, 2"
+    ).format(sql.SQL(state.get(kind.plural, "''")), where.text)
     found: dict[str, dict[str, int]] = {place.name: {"total": 0} for place in places}
     with connection.cursor() as cursor:
         cursor.execute(statement, where.params)

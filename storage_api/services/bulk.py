@@ -158,7 +158,10 @@ def write(records: Iterable[Record], *, guard: bool = False, in_turn: bool = Fal
 def _put(records: Sequence[Record], guard: bool) -> tuple[int, int, int]:
     ordered = sorted(records, key=lambda record: _texts(record.key))
     known = _known(ordered) if len(ordered) >= _MANY else {record.key for record in ordered}
-    fresh, rest = [record for record in ordered if record.key not in known], [record for record in ordered if record.key in known]
+    fresh, rest = (
+        [record for record in ordered if record.key not in known],
+        [record for record in ordered if record.key in known],
+    )
     if fresh and not _add(fresh):
         fresh, rest = [], ordered
     added, changed, unchanged = _upsert(rest, guard) if rest else (0, 0, 0)
@@ -178,7 +181,10 @@ def _add(records: Sequence[Record]) -> bool:
             cursor.execute(_FRESH_IDS, [len(records)])
             drawn = cursor.fetchall()
             moments = "\t".join([drawn[0][1]] * 3).encode()
-            lines = [b"%s\t%d\t%s\n" % (_cells(record), row[0], moments) for record, row in zip(records, drawn, strict=True)]
+            lines = [
+                b"%s\t%d\t%s\n" % (_cells(record), row[0], moments)
+                for record, row in zip(records, drawn, strict=True)
+            ]
             cursor.copy_expert(_COPY, BytesIO(b"".join(lines)), _SENT_TOGETHER)
             cursor.execute(_LOG_ADDED, [[row[0] for row in drawn]])
     except IntegrityError:
@@ -190,7 +196,9 @@ def _upsert(records: Sequence[Record], guard: bool) -> tuple[int, int, int]:
     with connection.cursor() as cursor:
         cursor.execute(_STAGE)
         cursor.copy_expert(
-            "COPY storage_batch FROM STDIN", BytesIO(b"".join([_cells(record) + b"\n" for record in records])), _SENT_TOGETHER
+            "COPY storage_batch FROM STDIN",
+            BytesIO(b"".join([_cells(record) + b"\n" for record in records])),
+            _SENT_TOGETHER,
         )
         cursor.execute(_PUT, [guard])
         added, changed, unchanged = cursor.fetchone()
@@ -199,7 +207,10 @@ def _upsert(records: Sequence[Record], guard: bool) -> tuple[int, int, int]:
 
 def _cells(record: Record) -> bytes:
     """The columns of a line of COPY, from object_id to written_by."""
-    cells = (*(text.encode() for text in (objectids.new(), *_texts(record.key))), record.data or b"null")
+    cells = (
+        *(text.encode() for text in (objectids.new(), *_texts(record.key))),
+        record.data or b"null",
+    )
     written_by = b"\\N" if record.written_by is None else _escaped(record.written_by)
     return b"\t".join([*map(_escaped, cells), written_by])
 
@@ -215,10 +226,17 @@ def _columns(records: Sequence[Record]) -> list[list[str]]:
 
 def _escaped(cell: bytes) -> bytes:
     """COPY's text format: a backslash before itself, and no raw tab or line end."""
-    return cell.replace(b"\\", b"\\\\").replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+    return (
+        cell.replace(b"\\", b"\\\\")
+        .replace(b"\t", b"\\t")
+        .replace(b"\n", b"\\n")
+        .replace(b"\r", b"\\r")
+    )
 
 
 def _delete(records: Sequence[Record], guard: bool) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(_DELETE, [*_columns(records), [record.resource_version for record in records], guard])
+        cursor.execute(
+            _DELETE, [*_columns(records), [record.resource_version for record in records], guard]
+        )
         return int(cursor.fetchone()[0])

@@ -31,4 +31,7 @@ def types(names: Iterable[str]) -> list[dict[str, Any]]:
     """Type by type: {"cluster","type","namespaced","count"}."""
     with connection.cursor() as cursor:
         cursor.execute(_TYPES, [list(names)])
-        return [dict(zip(("cluster", "type", "namespaced", "count"), row, strict=True)) for row in cursor.fetchall()]
+        return [
+            dict(zip(("cluster", "type", "namespaced", "count"), row, strict=True))
+            for row in cursor.fetchall()
+        ]

@@ -52,12 +52,28 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, date_trunc('milliseconds', cl
 def add_event(report: EventReport) -> None:
     """Keep an event; Invalid when it cannot be stored."""
     check_key(clusterId=report.cluster_id)
-    texts = (report.event_id, report.env, report.kind, report.level, report.component, report.type, report.describe, report.cluster_id)
+    texts = (
+        report.event_id,
+        report.env,
+        report.kind,
+        report.level,
+        report.component,
+        report.type,
+        report.describe,
+        report.cluster_id,
+    )
     execute(_ADD_EVENT, objectids.new(), *texts, report.event_time, report.extra_info, report.data)
 
 
 def add_alarm(report: AlarmReport) -> None:
     """Keep an alarm; Invalid when it cannot be stored."""
     check_key(clusterId=report.cluster_id)
-    texts = (report.cluster_id, report.namespace, report.message, report.source, report.module, report.type)
+    texts = (
+        report.cluster_id,
+        report.namespace,
+        report.message,
+        report.source,
+        report.module,
+        report.type,
+    )
     execute(_ADD_ALARM, objectids.new(), *texts, report.received_time, report.data)

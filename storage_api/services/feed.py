@@ -15,7 +15,11 @@ from storage_api.times import TimeStyle
 CHANGE = Shape(
     "storage_change",
     (
-        *(column for column in RESOURCE.columns if column not in (DATA, CREATED) and column.key != "updateTime"),
+        *(
+            column
+            for column in RESOURCE.columns
+            if column not in (DATA, CREATED) and column.key != "updateTime"
+        ),
         DATA,
         CREATED,
         Column("updateTime", "at", Kind.TIME),
@@ -67,10 +71,14 @@ def check_place(after: int) -> None:
     if after <= 0:
         return
     with connection.cursor() as cursor:
-        cursor.execute("SELECT coalesce((SELECT min(seq) FROM storage_change), (SELECT last_value + 1 FROM storage_change_seq))")
+        cursor.execute(
+            "SELECT coalesce((SELECT min(seq) FROM storage_change), (SELECT last_value + 1 FROM storage_change_seq))"
+        )
         oldest = int(cursor.fetchone()[0])
     if after < oldest - 1:
-        raise Expired(f"changes after {after} are no longer kept; the oldest is {oldest}", oldest=oldest)
+        raise Expired(
+            f"changes after {after} are no longer kept; the oldest is {oldest}", oldest=oldest
+        )
 
 
 # Sizes are looked at before documents are unpacked: a page holds what fits, and one document always.
@@ -85,7 +93,13 @@ WHERE chosen.before < {bytes} ORDER BY r.seq
 
 
 def after(
-    start: Start, cluster_id: str, resource_type: str, *, style: TimeStyle, must_differ: Path = (), limit: int = PAGE
+    start: Start,
+    cluster_id: str,
+    resource_type: str,
+    *,
+    style: TimeStyle,
+    must_differ: Path = (),
+    limit: int = PAGE,
 ) -> Sequence[Entry]:
     """The next settled changes of one type in one cluster; with `must_differ`, changes only where the document differs there."""
     if (settled := horizon()) <= start.seq:

@@ -40,7 +40,9 @@ def owners(ips: Sequence[str]) -> list[str]:
     """The clusters that hold any of these hosts now."""
     for ip in ips:
         check_key(ip=ip)
-    found = Host.objects.filter(ip__in=ips).exclude(cluster_id="").values_list("cluster_id", flat=True)
+    found = (
+        Host.objects.filter(ip__in=ips).exclude(cluster_id="").values_list("cluster_id", flat=True)
+    )
     return sorted(set(found))
 
 

@@ -59,11 +59,17 @@ def turn(me: str, *, seconds: float) -> list[Lease]:
             held = {pk: token for pk, token in held.items() if pk not in surplus}
         cursor.execute(_CLAIM, [me, seconds, list(registered), max(0, fair - len(held))])
         held.update(dict(cursor.fetchall()))
-    return [Lease(pk, registered[pk].name, registered[pk].kubeconfig, token) for pk, token in sorted(held.items())]
+    return [
+        Lease(pk, registered[pk].name, registered[pk].kubeconfig, token)
+        for pk, token in sorted(held.items())
+    ]
 
 
 def leave(me: str) -> None:
     """Give every cluster back and sign off."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("UPDATE storage_cluster_sync SET owner = '', expires_at = clock_timestamp() WHERE owner = %s", [me])
+        cursor.execute(
+            "UPDATE storage_cluster_sync SET owner = '', expires_at = clock_timestamp() WHERE owner = %s",
+            [me],
+        )
         cursor.execute("DELETE FROM storage_collector WHERE name = %s", [me])

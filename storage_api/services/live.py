@@ -43,7 +43,9 @@ def count(wishes: Iterable[Wish]) -> dict[int, Answer]:
     if not asked:
         return answers
     pool = ThreadPoolExecutor(min(THREADS, len(asked)), thread_name_prefix="count")
-    running = {pool.submit(_one, wish, client, answers[wish.cluster.pk]): wish for wish, client in asked}
+    running = {
+        pool.submit(_one, wish, client, answers[wish.cluster.pk]): wish for wish, client in asked
+    }
     done, late = wait(running, timeout=SECONDS)
     pool.shutdown(wait=False, cancel_futures=True)
     for future in done:
@@ -99,7 +101,9 @@ def _counted(client: ClusterClient, kind: Kind, namespaces: frozenset[str] | Non
         while True:
             # States are told apart for pods and nodes alone; of others one item and the rest's number will do.
             whole = kind.plural in ("pods", "nodes")
-            chunk = client.chunk(kind, namespace=namespace, limit=CHUNK if whole else 1, query=query)
+            chunk = client.chunk(
+                kind, namespace=namespace, limit=CHUNK if whole else 1, query=query
+            )
             items = chunk.items or []
             found["total"] += len(items)
             if not whole:
@@ -116,4 +120,8 @@ def _state(kind: Kind, item: msgspec.Raw) -> str:
     if kind.plural == "pods":
         return _PHASES.decode(item).status.phase.lower() or "unknown"
     conditions = _PHASES.decode(item).status.conditions or []
-    return "ready" if any((one.type, one.status) == ("Ready", "True") for one in conditions) else "not_ready"
+    return (
+        "ready"
+        if any((one.type, one.status) == ("Ready", "True") for one in conditions)
+        else "not_ready"
+    )

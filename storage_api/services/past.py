@@ -49,7 +49,9 @@ def _one(statement: str, *params: object) -> Any:
 def require_common(cluster: Cluster) -> None:
     """Forbidden for clusters that judge each caller by their own rules: the store was read with other rights."""
     if cluster.impersonate:
-        raise Forbidden("this cluster decides by its own rules who sees what; what it was cannot be shown")
+        raise Forbidden(
+            "this cluster decides by its own rules who sees what; what it was cannot be shown"
+        )
 
 
 def get(cluster: Cluster, kind: Kind, name: str, *, namespace: str, at: datetime) -> bytes:
@@ -87,8 +89,15 @@ def check_beginning(cluster: Cluster, kind: Kind, at: datetime) -> None:
     # Rows older than the log, and the base that its expired days left, were collected before it began.
     days = partitions()
     kept = datetime(days[0].year, days[0].month, days[0].day, tzinfo=UTC) if days else None
-    if kept is None or at < kept or not _one(_OLDER, cluster.name, stored_as, kept, cluster.name, stored_as):
-        raise Expired("nothing is kept of this kind" + (f" before {since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if since else ""))
+    if (
+        kept is None
+        or at < kept
+        or not _one(_OLDER, cluster.name, stored_as, kept, cluster.name, stored_as)
+    ):
+        raise Expired(
+            "nothing is kept of this kind"
+            + (f" before {since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if since else "")
+        )
 
 
 _THEN = sql.SQL("""(
@@ -126,12 +135,24 @@ def page(
         raise Invalid("a parameter holds a NUL")
     labels, fields = selectors.labels(label_selector), selectors.fields(field_selector, kind)
     if labels is None or fields is None:
-        raise Invalid("a list of the past takes plain selectors only", field="labelSelector" if labels is None else "fieldSelector")
+        raise Invalid(
+            "a list of the past takes plain selectors only",
+            field="labelSelector" if labels is None else "fieldSelector",
+        )
     check_beginning(cluster, kind, at)
-    return _read(cluster, kind, at, [*scope(kind, namespace, keyword, namespaces), *labels.clauses, *fields], offset, size)
+    return _read(
+        cluster,
+        kind,
+        at,
+        [*scope(kind, namespace, keyword, namespaces), *labels.clauses, *fields],
+        offset,
+        size,
+    )
 
 
-def _read(cluster: Cluster, kind: Kind, at: datetime, where: Sequence[Clause], offset: int, size: int) -> tuple[list[bytes], int]:
+def _read(
+    cluster: Cluster, kind: Kind, at: datetime, where: Sequence[Clause], offset: int, size: int
+) -> tuple[list[bytes], int]:
     key = (cluster.name, resource_type(kind), at)
     condition = sql.SQL(" AND ").join([sql.SQL("true"), *(clause.text for clause in where)])
     statement = sql.SQL("""
@@ -140,7 +161,10 @@ def _read(cluster: Cluster, kind: Kind, at: datetime, where: Sequence[Clause], o
         LEFT JOIN LATERAL (SELECT {wire} AS text, r.place FROM then_there r ORDER BY r.place OFFSET %s LIMIT %s) r ON true ORDER BY r.place
     """).format(order=ORDER, then=_THEN, condition=condition, wire=WIRE[kind.group in BUILT_IN])
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*key, *key, at, *(param for clause in where for param in clause.params), offset, size])
+        cursor.execute(
+            statement,
+            [*key, *key, at, *(param for clause in where for param in clause.params), offset, size],
+        )
         rows: list[Any] = cursor.fetchall()
     return [row[1].encode() for row in rows if row[1] is not None], int(rows[0][0])
 
@@ -213,11 +237,19 @@ def versions(cluster: Cluster, kind: Kind, asked: Asked) -> list[Version]:
         ("c.seq < %s", asked.below),
     ]
     given = [(text, value) for text, value in conditions if value is not None]
-    where = sql.SQL("").join([sql.SQL(f" AND {text}") for text, _ in given] + ([sql.SQL(f" AND {_GONE}")] if asked.deleted else []))
-    document, before = ("c.data::text", "p.data::text") if asked.documents else ("NULL", "NULL::text")
+    where = sql.SQL("").join(
+        [sql.SQL(f" AND {text}") for text, _ in given]
+        + ([sql.SQL(f" AND {_GONE}")] if asked.deleted else [])
+    )
+    document, before = (
+        ("c.data::text", "p.data::text") if asked.documents else ("NULL", "NULL::text")
+    )
     statement = _VERSIONS.format(where=where, document=sql.SQL(document), before=sql.SQL(before))
     with connection.cursor() as cursor:
-        cursor.execute(statement, [cluster.name, resource_type(kind), *(value for _, value in given), asked.size])
+        cursor.execute(
+            statement,
+            [cluster.name, resource_type(kind), *(value for _, value in given), asked.size],
+        )
         return [Version(*row) for row in cursor.fetchall()]
 
 
@@ -229,7 +261,9 @@ ORDER BY until DESC LIMIT 100
 """
 
 
-def gaps(cluster: Cluster, kind: Kind, since: datetime | None, until: datetime | None) -> list[tuple[datetime, datetime]]:
+def gaps(
+    cluster: Cluster, kind: Kind, since: datetime | None, until: datetime | None
+) -> list[tuple[datetime, datetime]]:
     """(since, until) of the times within [since, until) of whose changes only the outcome is known, newest first, at most a hundred."""
     with connection.cursor() as cursor:
         cursor.execute(_GAPS, [cluster.name, resource_type(kind), since, until])
@@ -258,5 +292,8 @@ def version(cluster: Cluster, kind: Kind, name: str, *, namespace: str, seq: int
         raise Invalid("a name holds a NUL")
     found = _one(_BY_SEQ, seq, cluster.name, resource_type(kind), namespace, name)
     if found is None:
-        raise NotFound(f'{kind.plural} "{name}" has no version {seq}, or it is no longer kept', reason="NotFound")
+        raise NotFound(
+            f'{kind.plural} "{name}" has no version {seq}, or it is no longer kept',
+            reason="NotFound",
+        )
     return Kept(int(found[0]), found[1], found[2].encode())

@@ -20,7 +20,8 @@ KEPT = timedelta(hours=1)
 # The fields that the API server selects Events by, and the paths of their values.
 FIELDS = {
     **{
-        f"involvedObject.{name}": ("involvedObject", name) for name in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion")
+        f"involvedObject.{name}": ("involvedObject", name)
+        for name in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion")
     },
     "involvedObject.fieldPath": ("involvedObject", "fieldPath"),
     "metadata.name": ("metadata", "name"),
@@ -30,7 +31,9 @@ FIELDS = {
     "source": ("source", "component"),
     "type": ("type",),
 }
-_REQUIREMENT = re.compile(r"(?P<path>[A-Za-z.]+)(?P<op>==|=|!=)(?P<value>(?:[^,\\=!]|\\[,\\=])*)(?:,|\Z)")
+_REQUIREMENT = re.compile(
+    r"(?P<path>[A-Za-z.]+)(?P<op>==|=|!=)(?P<value>(?:[^,\\=!]|\\[,\\=])*)(?:,|\Z)"
+)
 _FIRST = "SELECT min(create_time) FROM storage_event WHERE cluster_id = %s"
 # The id of a report that a collector made is the Event's uid and resourceVersion; others' reports need be no Events at all.
 _THEN = sql.SQL("""
@@ -67,10 +70,16 @@ def page(
     if labels is None:
         raise Invalid("a list of the past takes plain selectors only", field="labelSelector")
     _check_beginning(cluster, at)
-    where = [*labels.clauses, *_fields(field_selector), *_scope(namespace, keyword, namespaces, uids)]
+    where = [
+        *labels.clauses,
+        *_fields(field_selector),
+        *_scope(namespace, keyword, namespaces, uids),
+    ]
     with connection.cursor() as cursor:
         cursor.execute(
-            _THEN.format(where=sql.SQL(" AND ").join([sql.SQL("true"), *(clause.text for clause in where)])),
+            _THEN.format(
+                where=sql.SQL(" AND ").join([sql.SQL("true"), *(clause.text for clause in where)])
+            ),
             [cluster.name, at, at - KEPT, *(param for clause in where for param in clause.params)],
         )
         rows: list[Any] = cursor.fetchall()
@@ -79,12 +88,24 @@ def page(
 
 def get(cluster: Cluster, name: str, *, namespace: str, at: datetime) -> bytes:
     """One Event as it was; NotFound when it was not there."""
-    whole = {"label_selector": "", "keyword": "", "offset": 0, "size": 1, "namespaces": None}
-    found, _ = page(cluster, at=at, namespace=namespace, field_selector=f"metadata.name={_escaped(name)}", **whole)  # type: ignore[arg-type]
+    found, _ = page(
+        cluster,
+        at=at,
+        namespace=namespace,
+        field_selector=f"metadata.name={_escaped(name)}",
+        label_selector="",
+        keyword="",
+        offset=0,
+        size=1,
+        namespaces=None,
+    )
     if not found:
         raise NotFound(f'events "{name}" was not there at that time', reason="NotFound")
     kind = KINDS["events"]
-    return b'{"kind":"%s","apiVersion":"%s",' % (kind.name.encode(), kind.api_version.encode()) + found[0][1:]
+    return (
+        b'{"kind":"%s","apiVersion":"%s",' % (kind.name.encode(), kind.api_version.encode())
+        + found[0][1:]
+    )
 
 
 def _escaped(value: str) -> str:
@@ -96,14 +117,22 @@ def _check_beginning(cluster: Cluster, at: datetime) -> None:
         cursor.execute(_FIRST, [cluster.name])
         first = cursor.fetchone()[0]
     if first is None or at < first:
-        raise Expired("nothing is kept of this cluster's events" + (f" before {first:%Y-%m-%dT%H:%M:%SZ}" if first else ""))
+        raise Expired(
+            "nothing is kept of this cluster's events"
+            + (f" before {first:%Y-%m-%dT%H:%M:%SZ}" if first else "")
+        )
 
 
-def _scope(namespace: str, keyword: str, namespaces: frozenset[str] | None, uids: frozenset[str] | None) -> Sequence[Clause]:
+def _scope(
+    namespace: str, keyword: str, namespaces: frozenset[str] | None, uids: frozenset[str] | None
+) -> Sequence[Clause]:
     given: list[tuple[str, Any]] = [
         ("r.data #>> '{metadata,namespace}' = %s", namespace or None),
         ("position(lower(%s) IN lower(r.data #>> '{metadata,name}')) > 0", keyword or None),
-        ("r.data #>> '{metadata,namespace}' = ANY (%s)", None if namespaces is None else sorted(namespaces)),
+        (
+            "r.data #>> '{metadata,namespace}' = ANY (%s)",
+            None if namespaces is None else sorted(namespaces),
+        ),
         ("r.data #>> '{involvedObject,uid}' = ANY (%s)", None if uids is None else sorted(uids)),
     ]
     return [Clause(sql.SQL(text), (value,)) for text, value in given if value is not None]
@@ -114,9 +143,17 @@ def _fields(text: str) -> list[Clause]:
     while place < len(text):
         found = _REQUIREMENT.match(text, place)
         if found is None or found["path"] not in FIELDS:
-            raise Invalid("fieldSelector cannot be read, or names a field that Events are not selected by", field="fieldSelector")
+            raise Invalid(
+                "fieldSelector cannot be read, or names a field that Events are not selected by",
+                field="fieldSelector",
+            )
         operator = sql.SQL("<>" if found["op"] == "!=" else "=")
         value = re.sub(r"\\(.)", r"\1", found["value"])
-        clauses.append(Clause(sql.SQL("coalesce(r.data #>> %s::text[], '') {} %s").format(operator), (list(FIELDS[found["path"]]), value)))
+        clauses.append(
+            Clause(
+                sql.SQL("coalesce(r.data #>> %s::text[], '') {} %s").format(operator),
+                (list(FIELDS[found["path"]]), value),
+            )
+        )
         place = found.end()
     return clauses

@@ -31,7 +31,12 @@ class Key:
 
     def check(self) -> None:
         """Invalid when a part cannot be stored."""
-        check_key(clusterId=self.cluster_id, resourceType=self.resource_type, namespace=self.namespace, resourceName=self.resource_name)
+        check_key(
+            clusterId=self.cluster_id,
+            resourceType=self.resource_type,
+            namespace=self.namespace,
+            resourceName=self.resource_name,
+        )
 
     def clauses(self) -> tuple[Clause, ...]:
         """The conditions that name exactly this resource."""
@@ -81,7 +86,14 @@ SELECT count(*) FROM gone
 def put(key: Key, data: str) -> None:
     """Create the resource or replace its document (JSON text). Last arrival wins; `_id` and createTime stay, updateTime always moves."""
     key.check()
-    values = (objectids.new(), key.cluster_id, key.resource_type, key.namespace, key.resource_name, data)
+    values = (
+        objectids.new(),
+        key.cluster_id,
+        key.resource_type,
+        key.namespace,
+        key.resource_name,
+        data,
+    )
     with refused_data(), connection.cursor() as cursor:
         cursor.execute(_PUT, values)
 
@@ -105,7 +117,9 @@ def root(cluster_id: str, type_key: str) -> str:
 
 def context(cluster_id: str, types: Sequence[str], style: TimeStyle) -> Context:
     """What conditions on a cluster's documents of some types are read against."""
-    return Context(RESOURCE, style.info, tuple(types), tuple(root(cluster_id, item) for item in types))
+    return Context(
+        RESOURCE, style.info, tuple(types), tuple(root(cluster_id, item) for item in types)
+    )
 
 
 def reader(query: Query, fields: Tree, style: TimeStyle) -> Iterator[list[bytes]]:
@@ -116,7 +130,11 @@ def reader(query: Query, fields: Tree, style: TimeStyle) -> Iterator[list[bytes]
 
 
 def _in_index(query: Query, fields: Tree) -> bool:
-    return bool(fields) and not query.shape.bare and all(_is_scalar(query.shape.column(key)) for key in fields)
+    return (
+        bool(fields)
+        and not query.shape.bare
+        and all(_is_scalar(query.shape.column(key)) for key in fields)
+    )
 
 
 def _is_scalar(column: Column | None) -> bool:
@@ -158,7 +176,9 @@ def namespaces(cluster_id: str, types: Sequence[str], narrowed: Sequence[Clause]
     query = Query(RESOURCE, (equals("cluster_id", cluster_id), among("type_key", types), *narrowed))
     rows_, row_params = source(query)
     where, where_params = condition(query)
-    statement = sql.SQL("SELECT DISTINCT r.namespace FROM {} WHERE {} AND r.namespace <> '' ORDER BY 1").format(rows_, where)
+    statement = sql.SQL(
+        "SELECT DISTINCT r.namespace FROM {} WHERE {} AND r.namespace <> '' ORDER BY 1"
+    ).format(rows_, where)
     with connection.cursor() as cursor:
         cursor.execute(statement, [*row_params, *where_params])
         return [row[0] for row in cursor.fetchall()]

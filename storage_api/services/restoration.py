@@ -10,7 +10,14 @@ from clusters import services as registry
 from clusters.documents import Object
 from clusters.kinds import Kind
 from clusters.models import Cluster
-from kubegale.errors import ClusterUnavailable, Conflict, DomainError, Invalid, NotFound, TooManyRequests
+from kubegale.errors import (
+    ClusterUnavailable,
+    Conflict,
+    DomainError,
+    Invalid,
+    NotFound,
+    TooManyRequests,
+)
 from storage_api import restoring
 from storage_api.differences import differences
 from storage_api.kinds import SECRETS
@@ -61,33 +68,46 @@ class Restoration:
     def identity(self) -> str:
         """A digest of what would be written over what; the live object's resourceVersion is in it."""
         live = (orjson.loads(self.live)["metadata"] if self.live else {}).get("uid", "")
-        return hashlib.sha256(orjson.dumps([live, self.plan.body], option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return hashlib.sha256(
+            orjson.dumps([live, self.plan.body], option=orjson.OPT_SORT_KEYS)
+        ).hexdigest()
 
 
 def check_kind(kind: Kind) -> None:
     """Invalid for Secrets."""
     if (kind.group, kind.plural) == SECRETS:
         raise Invalid(
-            "a Secret cannot be restored: the store keeps keyed hashes of its values, not the values", field="kind", reason="hashed_values"
+            "a Secret cannot be restored: the store keeps keyed hashes of its values, not the values",
+            field="kind",
+            reason="hashed_values",
         )
 
 
 def live(subject: Subject) -> bytes | None:
     """The object as it is now, None when it is gone; Conflict while it is being deleted."""
     try:
-        found = registry.client(subject.cluster).get(subject.kind, subject.name, namespace=subject.namespace or None)
+        found = registry.client(subject.cluster).get(
+            subject.kind, subject.name, namespace=subject.namespace or None
+        )
     except NotFound:
         return None
     if orjson.loads(found)["metadata"].get("deletionTimestamp"):
-        raise Conflict(f'{subject.kind.plural} "{subject.name}" is being deleted; it can be restored once it is gone', reason="Conflict")
+        raise Conflict(
+            f'{subject.kind.plural} "{subject.name}" is being deleted; it can be restored once it is gone',
+            reason="Conflict",
+        )
     return found
 
 
 def prepare(subject: Subject, old: bytes, now: bytes | None) -> Restoration:
     """An old version made ready, and tried as a dry run."""
-    plan = restoring.plan(orjson.loads(old), None if now is None else orjson.loads(now), subject.kind)
+    plan = restoring.plan(
+        orjson.loads(old), None if now is None else orjson.loads(now), subject.kind
+    )
     try:
-        verdict = Verdict(orjson.loads(_send(subject, plan.body, over=now is not None, dry_run=True)))
+        verdict = Verdict(
+            orjson.loads(_send(subject, plan.body, over=now is not None, dry_run=True))
+        )
     except (ClusterUnavailable, TooManyRequests):
         raise
     except DomainError as error:
@@ -97,11 +117,15 @@ def prepare(subject: Subject, old: bytes, now: bytes | None) -> Restoration:
 
 def apply(restoration: Restoration) -> bytes:
     """Write it; the object's bytes. Conflict when the live object has changed since."""
-    return _send(restoration.subject, restoration.plan.body, over=restoration.live is not None, dry_run=False)
+    return _send(
+        restoration.subject, restoration.plan.body, over=restoration.live is not None, dry_run=False
+    )
 
 
 def _send(subject: Subject, body: Object, *, over: bool, dry_run: bool) -> bytes:
     client, query = registry.client(subject.cluster), {"dryRun": "All"} if dry_run else {}
     if over:
-        return client.replace(subject.kind, subject.name, body, namespace=subject.namespace or None, **query)
+        return client.replace(
+            subject.kind, subject.name, body, namespace=subject.namespace or None, **query
+        )
     return client.create(subject.kind, body, namespace=subject.namespace or None, **query)

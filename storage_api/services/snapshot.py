@@ -46,8 +46,19 @@ def page(
     known = sync.freshness_of(cluster, kind)
     if known is None or known.age is None or not known.serves(settings.STORE_FRESH_SECONDS):
         return None
-    where = [*scope(kind, namespace, keyword, namespaces), *labels.clauses, *fields, *([in_trouble(kind)] if troubled else [])]
-    items, total = _read(cluster.name, kind, where, labels.labels, _Part(order, offset, size, deep=troubled or bool(order)))
+    where = [
+        *scope(kind, namespace, keyword, namespaces),
+        *labels.clauses,
+        *fields,
+        *([in_trouble(kind)] if troubled else []),
+    ]
+    items, total = _read(
+        cluster.name,
+        kind,
+        where,
+        labels.labels,
+        _Part(order, offset, size, deep=troubled or bool(order)),
+    )
     return items, total, known.age
 
 
@@ -65,19 +76,29 @@ def census(cluster: Cluster, kind: Kind) -> tuple[list[tuple[str, str, int]], fl
     stored_as = resource_type(kind)
     with connection.cursor() as cursor:
         cursor.execute(_CENSUS, [cluster.name, stored_as, stored_as])
-        return [(str(phase), str(node), int(number)) for phase, node, number in cursor.fetchall()], known.age
+        return [
+            (str(phase), str(node), int(number)) for phase, node, number in cursor.fetchall()
+        ], known.age
 
 
-def scope(kind: Kind, namespace: str, keyword: str, namespaces: frozenset[str] | None) -> list[Clause]:
+def scope(
+    kind: Kind, namespace: str, keyword: str, namespaces: frozenset[str] | None
+) -> list[Clause]:
     """What narrows a list to a namespace, a part of a name, and what the caller may see."""
     found = []
     if namespace:
         found.append(Clause(sql.SQL("r.namespace = %s"), (namespace,)))
     if keyword:
-        found.append(Clause(sql.SQL("position(lower(%s) IN lower(r.resource_name)) > 0"), (keyword,)))
+        found.append(
+            Clause(sql.SQL("position(lower(%s) IN lower(r.resource_name)) > 0"), (keyword,))
+        )
     if namespaces is not None:
         column = "resource_name" if kind == KINDS["namespaces"] else "namespace"
-        found.append(Clause(sql.SQL("{} = ANY (%s)").format(sql.Identifier("r", column)), (sorted(namespaces),)))
+        found.append(
+            Clause(
+                sql.SQL("{} = ANY (%s)").format(sql.Identifier("r", column)), (sorted(namespaces),)
+            )
+        )
     return found
 
 
@@ -101,17 +122,25 @@ class _Part:
         if not self.order:
             return ORDER
         order, backwards = orders.of(self.order)
-        columns = sql.SQL(", ").join([sql.SQL(column + (" DESC" if backwards else "")) for column in order.columns])
+        columns = sql.SQL(", ").join(
+            [sql.SQL(column + (" DESC" if backwards else "")) for column in order.columns]
+        )
         return sql.SQL("row_number() OVER (ORDER BY {})").format(columns)
 
 
 def _read(
-    cluster_name: str, kind: Kind, where: Sequence[Clause], labels: tuple[tuple[str, str], ...], part: _Part
+    cluster_name: str,
+    kind: Kind,
+    where: Sequence[Clause],
+    labels: tuple[tuple[str, str], ...],
+    part: _Part,
 ) -> tuple[list[bytes], int]:
     """One statement, so that page and total are of one moment."""
     stored_as = resource_type(kind)
     source, params = _source(root(cluster_name, stored_as.lower()), labels)
-    condition = sql.SQL(" AND ").join([sql.SQL("r.cluster_id = %s AND r.resource_type = %s"), *(clause.text for clause in where)])
+    condition = sql.SQL(" AND ").join(
+        [sql.SQL("r.cluster_id = %s AND r.resource_type = %s"), *(clause.text for clause in where)]
+    )
     params += [cluster_name, stored_as, *(param for clause in where for param in clause.params)]
     # What has to look into documents does so once for both page and total; what does not is quicker apart, with a short sort and a
     # count by the smallest index, which begins with the type's key.
@@ -138,9 +167,13 @@ def _read(
     return [row[1].encode() for row in rows if row[1] is not None], int(rows[0][0])
 
 
-def _source(indexed_under: str, labels: tuple[tuple[str, str], ...]) -> tuple[sql.Composable, list[Any]]:
+def _source(
+    indexed_under: str, labels: tuple[tuple[str, str], ...]
+) -> tuple[sql.Composable, list[Any]]:
     """The rows to look at. The index's answer is fenced off (OFFSET 0), or the planner would unpack every document of the kind."""
     if not labels:
         return sql.SQL("storage_resource r"), []
-    fenced = sql.SQL("(SELECT * FROM storage_resource WHERE {} @> %s::jsonb OFFSET 0) r").format(INDEXED)
+    fenced = sql.SQL("(SELECT * FROM storage_resource WHERE {} @> %s::jsonb OFFSET 0) r").format(
+        INDEXED
+    )
     return fenced, [selectors.containment(indexed_under, labels)]

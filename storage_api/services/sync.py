@@ -30,7 +30,10 @@ class Fenced(Conflict):
 def fence(cluster: int, token: int) -> None:
     """Hold on to the lease until the transaction ends; Fenced when it is another's by now."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM storage_cluster_sync WHERE cluster_id = %s AND token = %s FOR KEY SHARE", [cluster, token])
+        cursor.execute(
+            "SELECT 1 FROM storage_cluster_sync WHERE cluster_id = %s AND token = %s FOR KEY SHARE",
+            [cluster, token],
+        )
         if cursor.fetchone() is None:
             raise Fenced("another collector holds this cluster")
         # The collector goes on from what was committed: a database set to lose its last commits in a crash would leave a hole.
@@ -93,7 +96,9 @@ def take_out_removed() -> str:
 
 def sweep(cluster_name: str, resource_type: str) -> int:
     """Delete every row of a type in a cluster, logged; how many."""
-    return resources.sweep(cluster_name, resource_type, Query(RESOURCE, resources.of_type(cluster_name, resource_type)))
+    return resources.sweep(
+        cluster_name, resource_type, Query(RESOURCE, resources.of_type(cluster_name, resource_type))
+    )
 
 
 def stored(cluster_name: str, resource_type: str) -> dict[tuple[str, str], tuple[str, str]]:
@@ -104,33 +109,57 @@ def stored(cluster_name: str, resource_type: str) -> dict[tuple[str, str], tuple
             " WHERE cluster_id = %s AND resource_type = %s",
             [cluster_name, resource_type],
         )
-        return {(namespace, name): (uid, version) for namespace, name, uid, version in cursor.fetchall()}
+        return {
+            (namespace, name): (uid, version) for namespace, name, uid, version in cursor.fetchall()
+        }
 
 
 def known_events(cluster_name: str, ids: Iterable[str]) -> set[str]:
     """Which of these event ids are kept already."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT event_id FROM storage_event WHERE cluster_id = %s AND event_id = ANY (%s)", [cluster_name, list(ids)])
+        cursor.execute(
+            "SELECT event_id FROM storage_event WHERE cluster_id = %s AND event_id = ANY (%s)",
+            [cluster_name, list(ids)],
+        )
         return {row[0] for row in cursor.fetchall()}
 
 
 def advance(cluster: int, kind: Kind, resource_version: str, *, changed: bool) -> None:
     """Note how far a kind is followed."""
-    values: dict[str, object] = {"resource_version": resource_version, **({"changed_at": timezone.now()} if changed else {})}
-    KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).update(**values)
+    values: dict[str, object] = {
+        "resource_version": resource_version,
+        **({"changed_at": timezone.now()} if changed else {}),
+    }
+    KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).update(
+        **values
+    )
 
 
 def listed(cluster: int, kind: Kind, resource_version: str, *, exact: bool) -> None:
     """Note a complete list of the kind."""
-    values: dict[str, object] = {"version": kind.version, "kind": kind.name, "namespaced": kind.namespaced}
+    values: dict[str, object] = {
+        "version": kind.version,
+        "kind": kind.name,
+        "namespaced": kind.namespaced,
+    }
     values["resource_type"] = resource_type(kind)
-    values |= {"resource_version": resource_version, "listed_at": timezone.now(), "exact": exact, "error": "", "lost_after": ""}
-    KindSync.objects.update_or_create(cluster_id=cluster, group=kind.group, plural=kind.plural, defaults=values)
+    values |= {
+        "resource_version": resource_version,
+        "listed_at": timezone.now(),
+        "exact": exact,
+        "error": "",
+        "lost_after": "",
+    }
+    KindSync.objects.update_or_create(
+        cluster_id=cluster, group=kind.group, plural=kind.plural, defaults=values
+    )
 
 
 def lost(cluster: int, kind: Kind, after: str) -> None:
     """Note that the kind must be listed, and after which version nothing is known until then."""
-    KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).update(resource_version="", lost_after=after)
+    KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).update(
+        resource_version="", lost_after=after
+    )
 
 
 def mark_gap(cluster: int, cluster_name: str, kind: Kind, after: str, upto: str) -> None:
@@ -148,12 +177,16 @@ WHERE cluster_id = %s AND "group" = %s AND plural = %s AND listed_at IS NOT NULL
 
 def inexact(cluster: int, kind: Kind) -> None:
     """From now on the kind is read live: a document of it is not in the store as the cluster has it."""
-    KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).update(exact=False)
+    KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).update(
+        exact=False
+    )
 
 
 def inexact_types(cluster: int, resource_types: Iterable[str]) -> None:
     """The same for kinds by the types that they are stored under."""
-    KindSync.objects.filter(cluster_id=cluster, resource_type__in=list(resource_types)).update(exact=False)
+    KindSync.objects.filter(cluster_id=cluster, resource_type__in=list(resource_types)).update(
+        exact=False
+    )
 
 
 def forget(cluster: int, kind: Kind) -> None:
@@ -161,14 +194,34 @@ def forget(cluster: int, kind: Kind) -> None:
     KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).delete()
 
 
-def beat(cluster: int, moment: datetime, revision: str, identity: str, phases: Mapping[Kind, tuple[str, str]]) -> None:
+def beat(
+    cluster: int,
+    moment: datetime,
+    revision: str,
+    identity: str,
+    phases: Mapping[Kind, tuple[str, str]],
+) -> None:
     """Everything until the moment is committed, for the kinds that are watched; `phases` holds those that changed."""
-    ClusterSync.objects.filter(pk=cluster).update(beaten_at=moment, revision=revision, identity=identity, error="")
+    ClusterSync.objects.filter(pk=cluster).update(
+        beaten_at=moment, revision=revision, identity=identity, error=""
+    )
     for kind, (phase, error) in phases.items():
         known = KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural)
         if not known.update(phase=phase, error=error) and phase == KindSync.Phase.REFUSED:
-            facts = {"version": kind.version, "kind": kind.name, "namespaced": kind.namespaced, "resource_type": resource_type(kind)}
-            KindSync.objects.create(cluster_id=cluster, group=kind.group, plural=kind.plural, phase=phase, error=error, **facts)
+            facts = {
+                "version": kind.version,
+                "kind": kind.name,
+                "namespaced": kind.namespaced,
+                "resource_type": resource_type(kind),
+            }
+            KindSync.objects.create(
+                cluster_id=cluster,
+                group=kind.group,
+                plural=kind.plural,
+                phase=phase,
+                error=error,
+                **facts,
+            )
 
 
 def unreachable(cluster: int, token: int, error: str) -> None:
@@ -254,7 +307,9 @@ def _read(condition: str, *params: int | str) -> list[Freshness]:
     with connection.cursor() as cursor:
         cursor.execute(_FRESHNESS + condition, [WATCH_LAG, *params])
         rows: list[Any] = cursor.fetchall()
-    return [Freshness(Kind(*row[:5]), row[5], row[6], row[7], bool(row[8]), *row[9:13]) for row in rows]
+    return [
+        Freshness(Kind(*row[:5]), row[5], row[6], row[7], bool(row[8]), *row[9:13]) for row in rows
+    ]
 
 
 def freshness(cluster: Cluster) -> list[Freshness]:
@@ -264,5 +319,11 @@ def freshness(cluster: Cluster) -> list[Freshness]:
 
 def freshness_of(cluster: Cluster, kind: Kind) -> Freshness | None:
     """Of one kind in the version asked for; None when that is not collected."""
-    found = _read('AND k."group" = %s AND k.plural = %s AND k.version = %s', cluster.pk, kind.group, kind.plural, kind.version)
+    found = _read(
+        'AND k."group" = %s AND k.plural = %s AND k.version = %s',
+        cluster.pk,
+        kind.group,
+        kind.plural,
+        kind.version,
+    )
     return found[0] if found else None

@@ -24,29 +24,42 @@ def partitions() -> list[date]:
     with connection.cursor() as cursor:
         cursor.execute(statement)
         names = [row[0].removeprefix(_PREFIX) for row in cursor.fetchall()]
-    return sorted(datetime.strptime(name, "%Y%m%d").replace(tzinfo=UTC).date() for name in names if name.isdigit())
+    return sorted(
+        datetime.strptime(name, "%Y%m%d").replace(tzinfo=UTC).date()
+        for name in names
+        if name.isdigit()
+    )
 
 
 def make_partitions(today: date, *, days: int = DAYS_AHEAD) -> list[date]:
     """Make the partitions of today and the coming days that are missing; rows that came before their partition are moved into it."""
     known = set(partitions())
-    missing = [day for ahead in range(days + 1) if (day := today + timedelta(days=ahead)) not in known]
+    missing = [
+        day for ahead in range(days + 1) if (day := today + timedelta(days=ahead)) not in known
+    ]
     for day in missing:
         _make(day)
     return missing
 
 
 def _make(day: date) -> None:
-    bounds = [datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=ahead) for ahead in (0, 1)]
+    bounds = [
+        datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=ahead)
+        for ahead in (0, 1)
+    ]
     name = sql.Identifier(_name(day))
     statements = (
         sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_WAIT)),
         sql.SQL("LOCK TABLE storage_change_other IN ACCESS EXCLUSIVE MODE"),
-        sql.SQL("CREATE TABLE {} (LIKE storage_change INCLUDING DEFAULTS INCLUDING COMPRESSION INCLUDING STORAGE)").format(name),
+        sql.SQL(
+            "CREATE TABLE {} (LIKE storage_change INCLUDING DEFAULTS INCLUDING COMPRESSION INCLUDING STORAGE)"
+        ).format(name),
         sql.SQL(
             "WITH moved AS (DELETE FROM storage_change_other WHERE at >= {} AND at < {} RETURNING *) INSERT INTO {} SELECT * FROM moved"
         ).format(*map(sql.Literal, bounds), name),
-        sql.SQL("ALTER TABLE storage_change ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(name, *map(sql.Literal, bounds)),
+        sql.SQL(
+            "ALTER TABLE storage_change ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})"
+        ).format(name, *map(sql.Literal, bounds)),
     )
     with transaction.atomic(), connection.cursor() as cursor:
         for statement in statements:
@@ -97,9 +110,14 @@ def expire(table: str, *, time_column: str, now: datetime, max_days: int, max_co
     """
     gone = 0
     if max_days > 0:
-        gone += execute(sql.SQL("DELETE FROM {} WHERE create_time < %s").format(sql.Identifier(table)), now - timedelta(days=max_days))
+        gone += execute(
+            sql.SQL("DELETE FROM {} WHERE create_time < %s").format(sql.Identifier(table)),
+            now - timedelta(days=max_days),
+        )
     if max_count > 0:
-        crowded = sql.SQL("SELECT cluster_id FROM {} GROUP BY cluster_id HAVING count(*) > %s").format(sql.Identifier(table))
+        crowded = sql.SQL(
+            "SELECT cluster_id FROM {} GROUP BY cluster_id HAVING count(*) > %s"
+        ).format(sql.Identifier(table))
         with connection.cursor() as cursor:
             cursor.execute(crowded, [max_count])
             clusters = [row[0] for row in cursor.fetchall()]

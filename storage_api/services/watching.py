@@ -74,16 +74,24 @@ def check_place(after: int) -> None:
     try:
         feed.check_place(after)
     except Expired as error:
-        raise Expired(_advice(error.message), oldest=error.details["oldest"], latest=latest) from None
+        raise Expired(
+            _advice(error.message), oldest=error.details["oldest"], latest=latest
+        ) from None
     with connection.cursor() as cursor:
         cursor.execute("SELECT last_value FROM storage_change_seq")
         drawn = int(cursor.fetchone()[0])
     if after > drawn:
-        raise Expired(_advice(f"the log has not reached {after}, so that place is of another log"), oldest=0, latest=latest)
+        raise Expired(
+            _advice(f"the log has not reached {after}, so that place is of another log"),
+            oldest=0,
+            latest=latest,
+        )
 
 
 def _advice(problem: str) -> str:
-    return f"{problem}. What happened in between cannot be told: list again, then watch after `latest`"
+    return (
+        f"{problem}. What happened in between cannot be told: list again, then watch after `latest`"
+    )
 
 
 def _reach(view: View) -> Clause:
@@ -91,12 +99,16 @@ def _reach(view: View) -> Clause:
     groups: dict[tuple[bool, tuple[Place, ...]], list[str]] = {}
     for kind, places in view.scopes:
         if places:
-            groups.setdefault((kind == KINDS["namespaces"], tuple(places)), []).append(resource_type(kind))
+            groups.setdefault((kind == KINDS["namespaces"], tuple(places)), []).append(
+                resource_type(kind)
+            )
     parts = [_group(types, places, by_name) for (by_name, places), types in groups.items()]
     if not parts:
         return Clause(sql.SQL("false"))
     texts = sql.SQL(" OR ").join([part.text for part in parts])
-    return Clause(sql.SQL("({})").format(texts), tuple(param for part in parts for param in part.params))
+    return Clause(
+        sql.SQL("({})").format(texts), tuple(param for part in parts for param in part.params)
+    )
 
 
 def _group(types: list[str], places: Iterable[Place], by_name: bool) -> Clause:
@@ -108,10 +120,15 @@ def _group(types: list[str], places: Iterable[Place], by_name: bool) -> Clause:
         if place.namespaces is not None:
             parts.append(sql.SQL("(r.cluster_id = %s AND {} = ANY (%s))").format(column))
             params += [place.name, sorted(place.namespaces)]
-    return Clause(sql.SQL("(r.resource_type = ANY (%s) AND ({}))").format(sql.SQL(" OR ").join(parts)), tuple(params))
+    return Clause(
+        sql.SQL("(r.resource_type = ANY (%s) AND ({}))").format(sql.SQL(" OR ").join(parts)),
+        tuple(params),
+    )
 
 
-_NAMESPACES = sql.SQL("(r.namespace = ANY (%s) OR (r.resource_type = 'Namespace' AND r.resource_name = ANY (%s)))")
+_NAMESPACES = sql.SQL(
+    "(r.namespace = ANY (%s) OR (r.resource_type = 'Namespace' AND r.resource_name = ANY (%s)))"
+)
 # Sizes are looked at before documents are unpacked: a page holds what fits, and one document always.
 _NEXT = sql.SQL("""
 SELECT c.seq, c.op, c.at, c.cluster_id, c.resource_type, c.namespace, c.resource_name, coalesce(c.uid, ''),
@@ -137,7 +154,9 @@ def read(view: View, start: Start, settled: int) -> tuple[list[Entry], int]:
     told = [(row, _told(view, row[1], row[10], row[11])) for row in rows]
     entries = [Entry(row[0], type_, *row[2:10]) for row, type_ in told if type_]
     reached = int(rows[-1][0]) if rows else settled
-    return sorted([*entries, *_gaps(view, start.seq, reached)], key=lambda entry: entry.seq), reached
+    return sorted(
+        [*entries, *_gaps(view, start.seq, reached)], key=lambda entry: entry.seq
+    ), reached
 
 
 _GAPS = "SELECT seq, until, cluster_id, resource_type, to_version FROM storage_gap WHERE seq > %s AND seq <= %s ORDER BY seq"
@@ -161,7 +180,9 @@ def _gaps(view: View, after: int, upto: int) -> list[Entry]:
 def _statement(view: View, start: Start, settled: int) -> tuple[sql.Composable, list[Any]]:
     clauses = [Clause(sql.SQL("r.seq > %s AND r.seq <= %s"), (start.seq, settled)), _reach(view)]
     if start.seen:
-        clauses.append(Clause(sql.SQL("NOT pg_visible_in_snapshot(r.xid, %s::pg_snapshot)"), (start.seen,)))
+        clauses.append(
+            Clause(sql.SQL("NOT pg_visible_in_snapshot(r.xid, %s::pg_snapshot)"), (start.seen,))
+        )
     if view.namespaces:
         clauses.append(Clause(_NAMESPACES, (list(view.namespaces), list(view.namespaces))))
     labels = view.labels.clauses
@@ -173,7 +194,12 @@ def _statement(view: View, start: Start, settled: int) -> tuple[sql.Composable, 
         where=sql.SQL(" AND ").join([clause.text for clause in clauses]),
         bytes=sql.Literal(PAGE_BYTES),
     )
-    return statement, [*wanted, *(wanted if labels else []), *(param for clause in clauses for param in clause.params), PAGE]
+    return statement, [
+        *wanted,
+        *(wanted if labels else []),
+        *(param for clause in clauses for param in clause.params),
+        PAGE,
+    ]
 
 
 def _told(view: View, op: str, fits: bool, fitted: bool | None) -> str:

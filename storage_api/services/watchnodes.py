@@ -18,13 +18,20 @@ class NodeKey:
 
     def clauses(self) -> tuple[Clause, ...]:
         """The conditions that name exactly this node."""
-        siblings = listed(self.env, self.cluster_id, namespace=self.namespace, resource_type=self.resource_type)
+        siblings = listed(
+            self.env, self.cluster_id, namespace=self.namespace, resource_type=self.resource_type
+        )
         return (*siblings, equals("resource_name", self.resource_name))
 
 
 def listed(env: str, cluster_id: str, *, namespace: str, resource_type: str) -> tuple[Clause, ...]:
     """The conditions of one list of nodes."""
-    return equals("env", env), equals("cluster_id", cluster_id), equals("resource_type", resource_type), equals("namespace", namespace)
+    return (
+        equals("env", env),
+        equals("cluster_id", cluster_id),
+        equals("resource_type", resource_type),
+        equals("namespace", namespace),
+    )
 
 
 _PUT = """
@@ -37,5 +44,12 @@ ON CONFLICT (env, cluster_id, resource_type, namespace, resource_name) DO UPDATE
 
 def put(key: NodeKey, data: str) -> None:
     """Create a node or replace its object (JSON text)."""
-    check_key(clusterId=key.cluster_id, namespace=key.namespace, resourceType=key.resource_type, resourceName=key.resource_name)
-    execute(_PUT, key.env, key.cluster_id, key.namespace, key.resource_type, key.resource_name, data)
+    check_key(
+        clusterId=key.cluster_id,
+        namespace=key.namespace,
+        resourceType=key.resource_type,
+        resourceName=key.resource_name,
+    )
+    execute(
+        _PUT, key.env, key.cluster_id, key.namespace, key.resource_type, key.resource_name, data
+    )

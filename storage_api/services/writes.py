@@ -11,7 +11,15 @@ from psycopg2 import sql
 from kubegale.errors import Invalid
 from storage_api.queries import Query, condition, count
 
-MAX_KEY_BYTES = {"clusterId": 256, "namespace": 256, "resourceType": 256, "resourceName": 1024, "type": 256, "name": 1024, "ip": 256}
+MAX_KEY_BYTES = {
+    "clusterId": 256,
+    "namespace": 256,
+    "resourceType": 256,
+    "resourceName": 1024,
+    "type": 256,
+    "name": 1024,
+    "ip": 256,
+}
 
 
 @contextmanager
@@ -32,9 +40,15 @@ def take_turn(types: Iterable[tuple[str, str]]) -> None:
 
     Batches and sweeps lock rows in orders of their own; one after the other they cannot lock each other out.
     """
-    places = {zlib.crc32(f"{cluster}/{resource_type.lower()}".encode()) - (1 << 31) for cluster, resource_type in types}
+    places = {
+        zlib.crc32(f"{cluster}/{resource_type.lower()}".encode()) - (1 << 31)
+        for cluster, resource_type in types
+    }
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, place) FROM unnest(%s::int[]) AS place", [_TURN, sorted(places)])
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(%s, place) FROM unnest(%s::int[]) AS place",
+            [_TURN, sorted(places)],
+        )
 
 
 def check_key(**parts: str) -> None:
@@ -56,7 +70,10 @@ def execute(statement: str | sql.Composable, *params: Any) -> int:
 def remove(query: Query) -> int:
     """Delete what matches of a family that keeps no log; how many went."""
     where, params = condition(query)
-    return execute(sql.SQL("DELETE FROM {} r WHERE {}").format(sql.Identifier(query.shape.table), where), *params)
+    return execute(
+        sql.SQL("DELETE FROM {} r WHERE {}").format(sql.Identifier(query.shape.table), where),
+        *params,
+    )
 
 
 def total(query: Query) -> int:

@@ -14,13 +14,33 @@ from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
 from kubegale.api.parsing import integer
 from kubegale.api.rendering import dumps
-from kubegale.api.schema import INTEGER, OBJECT, PAGING, TEXT, Described, Query, array, nullable, record
+from kubegale.api.schema import (
+    INTEGER,
+    OBJECT,
+    PAGING,
+    TEXT,
+    Described,
+    Query,
+    array,
+    nullable,
+    record,
+)
 from kubegale.errors import Invalid
 from tenants import audit
 from tenants.models import AuditEntry
 
 SALT = "audit-cursor"
-FILTERS = ("user", "cluster", "kind", "namespace", "name", "verb", "result", "dialect", "request_id")
+FILTERS = (
+    "user",
+    "cluster",
+    "kind",
+    "namespace",
+    "name",
+    "verb",
+    "result",
+    "dialect",
+    "request_id",
+)
 TIMES = ("since", "until")
 ENTRY = record(
     id=INTEGER,
@@ -67,7 +87,9 @@ def filters(request: Request) -> dict[str, Any]:
     if any("\x00" in value for value in wanted.values()):
         raise Invalid("a filter holds a NUL character")
     if wanted.get("result", AuditEntry.Result.SUCCESS) not in AuditEntry.Result.values:
-        raise Invalid(f"result must be one of {', '.join(AuditEntry.Result.values)}", field="result")
+        raise Invalid(
+            f"result must be one of {', '.join(AuditEntry.Result.values)}", field="result"
+        )
     return {**wanted, **{name: moment(query[name], name) for name in TIMES if query.get(name)}}
 
 
@@ -78,18 +100,30 @@ def _visible(scope: Scope) -> list[int] | None:
 class Audit(DialectView):
     """GET /audit: newest first, by page or by cursor."""
 
-    operations = {"get": Described("The audit trail, newest first", ENTRY, query=(*QUERY, *PAGING[:2], Query("cursor", TEXT)), paged=True)}
+    operations = {
+        "get": Described(
+            "The audit trail, newest first",
+            ENTRY,
+            query=(*QUERY, *PAGING[:2], Query("cursor", TEXT)),
+            paged=True,
+        )
+    }
 
     def get(self, request: Request) -> Any:
         """One page; `next_cursor` leads to the next, however many entries are added meanwhile."""
         scope = authorise(self, request, Act("list", "audit"))
-        found, page = audit.search(filters(request), clusters=_visible(scope)), page_request(request.query_params)
+        found, page = (
+            audit.search(filters(request), clusters=_visible(scope)),
+            page_request(request.query_params),
+        )
         total = found.count()
         if cursor := request.query_params.get("cursor"):
             found = found.filter(id__lt=_position(cursor))
         start = 0 if cursor else page.offset
         rows = list(found[start : start + page.size + 1])
-        following = signing.dumps(rows[page.size - 1].pk, salt=SALT) if len(rows) > page.size else None
+        following = (
+            signing.dumps(rows[page.size - 1].pk, salt=SALT) if len(rows) > page.size else None
+        )
         items = [audit.represent(row) for row in rows[: page.size]]
         return Page(items, total, page.page, page.size, extra={"next_cursor": following})
 
@@ -104,7 +138,14 @@ def _position(cursor: str) -> int:
 class AuditExport(DialectView):
     """GET /audit/export: every entry that fits, one JSON object a line."""
 
-    operations = {"get": Described("The audit trail as lines of JSON", OBJECT, query=QUERY, answer_types=("application/x-ndjson",))}
+    operations = {
+        "get": Described(
+            "The audit trail as lines of JSON",
+            OBJECT,
+            query=QUERY,
+            answer_types=("application/x-ndjson",),
+        )
+    }
 
     def get(self, request: Request) -> StreamingHttpResponse:
         """The lines, as they are read."""

@@ -31,12 +31,18 @@ BODY = record(required=("role",), role=TEXT, user=TEXT, group=TEXT, cluster=TEXT
 
 def visible(scope: Scope) -> QuerySet[Grant]:
     """The grants inside what the caller administers."""
-    found = Grant.objects.select_related("user", "group", "cluster").filter(Q(cluster=None) | Q(cluster__deleted_at=None))
+    found = Grant.objects.select_related("user", "group", "cluster").filter(
+        Q(cluster=None) | Q(cluster__deleted_at=None)
+    )
     if scope.clusters is None:
         return found
     inside = Q(pk=None)
     for cluster, namespaces in scope.clusters.items():
-        inside |= Q(cluster=cluster) if namespaces is None else Q(cluster=cluster, namespace__in=namespaces)
+        inside |= (
+            Q(cluster=cluster)
+            if namespaces is None
+            else Q(cluster=cluster, namespace__in=namespaces)
+        )
     return found.filter(inside)
 
 
@@ -79,7 +85,13 @@ class Grants(DialectView):
         if bool(user) == bool(group):
             raise Invalid("give either a user or a group")
         by = request.user.get_username()
-        made = grants.give(**users.subject(user or group, is_group=bool(group)), role=role, cluster=cluster, namespace=namespace, by=by)
+        made = grants.give(
+            **users.subject(user or group, is_group=bool(group)),
+            role=role,
+            cluster=cluster,
+            namespace=namespace,
+            by=by,
+        )
         note(request, name=user or group, details={"role": role, "is_group": bool(group)})
         return grants.represent(made)
 
@@ -97,8 +109,17 @@ class OneGrant(DialectView):
             raise Forbidden("you may not delete grants here")
         if row is None:
             raise NotFound("there is no such grant")
-        authorise(self, request, Act("delete", "grants", cluster=str(row.cluster_id or ""), namespace=row.namespace))
-        require_cover(request, grants.role_of(row.role), cluster=str(row.cluster_id or ""), namespace=row.namespace)
+        authorise(
+            self,
+            request,
+            Act("delete", "grants", cluster=str(row.cluster_id or ""), namespace=row.namespace),
+        )
+        require_cover(
+            request,
+            grants.role_of(row.role),
+            cluster=str(row.cluster_id or ""),
+            namespace=row.namespace,
+        )
         note(request, name=str(row.user or row.group), details={"role": row.role})
         grants.withdraw(row)
         return {}

@@ -12,7 +12,17 @@ from kubegale.api.auth import Act, authorise
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
 from kubegale.api.parsing import boolean, json_body
-from kubegale.api.schema import BOOLEAN, INTEGER, OBJECT, PAGING, TEXT, Described, array, nullable, record
+from kubegale.api.schema import (
+    BOOLEAN,
+    INTEGER,
+    OBJECT,
+    PAGING,
+    TEXT,
+    Described,
+    array,
+    nullable,
+    record,
+)
 from kubegale.errors import Forbidden, Invalid
 from tenants import decisions, grants, users
 from tenants.models import ApiToken
@@ -28,7 +38,15 @@ PERSON = record(
     last_login=nullable(TEXT),
     date_joined=TEXT,
 )
-NEW = record(required=("username", "password", "role"), username=TEXT, password=TEXT, role=TEXT, cluster=TEXT, namespace=TEXT, email=TEXT)
+NEW = record(
+    required=("username", "password", "role"),
+    username=TEXT,
+    password=TEXT,
+    role=TEXT,
+    cluster=TEXT,
+    namespace=TEXT,
+    email=TEXT,
+)
 CHANGE = record(required=(), email=TEXT, is_active=BOOLEAN, password=TEXT, groups=array(TEXT))
 GROUP = record(name=TEXT, members=INTEGER, grants=array(OBJECT))
 
@@ -61,15 +79,29 @@ class People(DialectView):
 
     operations = {
         "get": Described("People, by name", PERSON, query=PAGING, paged=True),
-        "post": Described("Make a user with a role on everything, a cluster or a namespace", PERSON, body=NEW),
+        "post": Described(
+            "Make a user with a role on everything, a cluster or a namespace", PERSON, body=NEW
+        ),
     }
 
     def get(self, request: Request) -> Any:
         """One page."""
         authorise(self, request, Act("list", "users"))
-        page, keyword = page_request(request.query_params), request.query_params.get("keyword", "").replace("\x00", "")
-        found = User.objects.filter(username__icontains=keyword).order_by("username").prefetch_related("groups")
-        return Page([represent(user) for user in found[page.offset : page.offset + page.size]], found.count(), page.page, page.size)
+        page, keyword = (
+            page_request(request.query_params),
+            request.query_params.get("keyword", "").replace("\x00", ""),
+        )
+        found = (
+            User.objects.filter(username__icontains=keyword)
+            .order_by("username")
+            .prefetch_related("groups")
+        )
+        return Page(
+            [represent(user) for user in found[page.offset : page.offset + page.size]],
+            found.count(),
+            page.page,
+            page.size,
+        )
 
     def post(self, request: Request) -> Any:
         """The new user; a name that is taken, a weak password or a role beyond the caller's is refused."""
@@ -91,7 +123,11 @@ class OnePerson(DialectView):
     refused_as = "PUT"
     operations = {
         "get": Described("One person", PERSON),
-        "put": Described("Change address, groups or password of somebody, or switch them off", PERSON, body=CHANGE),
+        "put": Described(
+            "Change address, groups or password of somebody, or switch them off",
+            PERSON,
+            body=CHANGE,
+        ),
     }
 
     def get(self, request: Request, name: str) -> Any:
@@ -106,7 +142,11 @@ class OnePerson(DialectView):
         if isinstance(request.auth, ApiToken):
             raise Forbidden("an API token cannot change people: sign in with your password")
         user = users.find(name)
-        if "is_active" in body and user.pk == request.user.pk and not boolean(body["is_active"], "is_active"):
+        if (
+            "is_active" in body
+            and user.pk == request.user.pk
+            and not boolean(body["is_active"], "is_active")
+        ):
             raise Invalid("you cannot switch yourself off", field="is_active")
         users.change(user, **_changes(body))
         note(request, details={"changed": sorted(set(body) & set(CHANGE["properties"]))})
@@ -114,7 +154,9 @@ class OnePerson(DialectView):
 
 
 def _changes(body: dict[str, Any]) -> dict[str, Any]:
-    given: dict[str, Any] = {field: _text(body, field) for field in ("email", "password") if field in body}
+    given: dict[str, Any] = {
+        field: _text(body, field) for field in ("email", "password") if field in body
+    }
     if "is_active" in body:
         given["is_active"] = boolean(body["is_active"], "is_active")
     if "groups" in body:
@@ -139,7 +181,11 @@ class Groups(DialectView):
     def get(self, request: Request) -> Any:
         """All of them."""
         authorise(self, request, Act("list", "groups"))
-        found = Group.objects.order_by("name").annotate(members=Count("user")).prefetch_related("grants__cluster", "grants__group")
+        found = (
+            Group.objects.order_by("name")
+            .annotate(members=Count("user"))
+            .prefetch_related("grants__cluster", "grants__group")
+        )
         items = [_group(group, group.members) for group in found]
         return Page(items, len(items), 1, max(len(items), 1))
 
@@ -153,4 +199,8 @@ class Groups(DialectView):
 
 
 def _group(group: Group, members: int) -> dict[str, Any]:
-    return {"name": group.name, "members": members, "grants": [grants.represent(row) for row in group.grants.all()]}
+    return {
+        "name": group.name,
+        "members": members,
+        "grants": [grants.represent(row) for row in group.grants.all()],
+    }

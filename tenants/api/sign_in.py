@@ -32,14 +32,22 @@ class Login(DialectView):
         body = json_body(request)
         name = services.known_name(body.get("username"))
         note(request, username=name, name=name)
-        return asdict(services.sign_in(body.get("username"), body.get("password"), address=client_address(request)))
+        return asdict(
+            services.sign_in(
+                body.get("username"), body.get("password"), address=client_address(request)
+            )
+        )
 
 
 class Refresh(DialectView):
     """POST {"refresh_token"} -> a new pair; the old refresh token is spent."""
 
     public = True
-    operations = {"post": Described("Trade a refresh token for a new pair", PAIR, body=record(refresh_token=TEXT))}
+    operations = {
+        "post": Described(
+            "Trade a refresh token for a new pair", PAIR, body=record(refresh_token=TEXT)
+        )
+    }
     authentication_classes = []
 
     def post(self, request: Request) -> Any:
@@ -50,7 +58,9 @@ class Refresh(DialectView):
 class Logout(DialectView):
     """POST: ends the access token, and its refresh token."""
 
-    operations = {"post": Described("Sign out", OBJECT, body=record(required=(), refresh_token=TEXT))}
+    operations = {
+        "post": Described("Sign out", OBJECT, body=record(required=(), refresh_token=TEXT))
+    }
 
     def post(self, request: Request) -> Any:
         """Sign out; API tokens are not ended here."""
@@ -63,7 +73,11 @@ class Logout(DialectView):
 class Password(DialectView):
     """POST {"password","new_password"}: a new password; every JWT and console session of before ends."""
 
-    operations = {"post": Described("Change your password", PAIR, body=record(password=TEXT, new_password=TEXT))}
+    operations = {
+        "post": Described(
+            "Change your password", PAIR, body=record(password=TEXT, new_password=TEXT)
+        )
+    }
 
     def post(self, request: Request) -> Any:
         """A new pair, for the old ones are no good any more."""
@@ -72,7 +86,12 @@ class Password(DialectView):
             raise Forbidden("an API token cannot change a password: sign in with it")
         body = json_body(request)
         return asdict(
-            services.change_password(request.user, body.get("password"), body.get("new_password"), address=client_address(request))
+            services.change_password(
+                request.user,
+                body.get("password"),
+                body.get("new_password"),
+                address=client_address(request),
+            )
         )
 
 
@@ -81,13 +100,30 @@ class Me(DialectView):
 
     operations = {
         "get": Described(
-            "Who the caller is", record(id=INTEGER, username=TEXT, email=TEXT, role=TEXT, platform_role=TEXT, grants=array(OBJECT))
+            "Who the caller is",
+            record(
+                id=INTEGER,
+                username=TEXT,
+                email=TEXT,
+                role=TEXT,
+                platform_role=TEXT,
+                grants=array(OBJECT),
+            ),
         )
     }
 
     def get(self, request: Request) -> Any:
         """{"id","username","email","role","platform_role","grants"}: the highest role held anywhere, and the one held on everything."""
-        user, rows = request.user, list(grants.of_user(request.user).select_related("user", "group", "cluster"))
+        user, rows = (
+            request.user,
+            list(grants.of_user(request.user).select_related("user", "group", "cluster")),
+        )
         shown = [grants.represent(row) for row in rows]
         roles = {"role": grants.highest(user, rows), "platform_role": grants.everywhere(user, rows)}
-        return {"id": user.pk, "username": user.get_username(), "email": getattr(user, "email", ""), **roles, "grants": shown}
+        return {
+            "id": user.pk,
+            "username": user.get_username(),
+            "email": getattr(user, "email", ""),
+            **roles,
+            "grants": shown,
+        }

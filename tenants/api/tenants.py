@@ -11,7 +11,20 @@ from kubegale.api.audit import note
 from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
-from kubegale.api.schema import BOOLEAN, CLUSTER, INTEGER, NUMBER, OBJECT, PAGING, TEXT, Described, Query, array, nullable, record
+from kubegale.api.schema import (
+    BOOLEAN,
+    CLUSTER,
+    INTEGER,
+    NUMBER,
+    OBJECT,
+    PAGING,
+    TEXT,
+    Described,
+    Query,
+    array,
+    nullable,
+    record,
+)
 from kubegale.errors import Conflict, Invalid
 from tenants import blueprints, decisions, grants, plans, quotas, tenancies
 from tenants.api.audit import moment
@@ -59,10 +72,14 @@ PLAN = record(id=INTEGER, name=TEXT, description=TEXT, hard=TEXTS)
 SAMPLE = record(at=TEXT, hard=NUMBERS, used=NUMBERS)
 
 
-def represent(cluster: Cluster, described: tenancies.Described, row: Tenant | None, members: list[Grant]) -> dict[str, Any]:
+def represent(
+    cluster: Cluster, described: tenancies.Described, row: Tenant | None, members: list[Grant]
+) -> dict[str, Any]:
     """A tenant: what the cluster holds, and what we know beside it."""
     metadata = described.namespace["metadata"]
-    found = [(quota["metadata"]["name"], *quotas.hard_and_used(quota)) for quota in described.quotas]
+    found = [
+        (quota["metadata"]["name"], *quotas.hard_and_used(quota)) for quota in described.quotas
+    ]
     return {
         "id": row.pk if row else None,
         "cluster_id": cluster.pk,
@@ -76,7 +93,10 @@ def represent(cluster: Cluster, described: tenancies.Described, row: Tenant | No
         "description": row.description if row else "",
         "options": row.options if row else {},
         "members": [_member(grant) for grant in members],
-        "quotas": [{"name": name, "hard": quotas.texts(hard), "used": quotas.texts(used)} for name, hard, used in found],
+        "quotas": [
+            {"name": name, "hard": quotas.texts(hard), "used": quotas.texts(used)}
+            for name, hard, used in found
+        ],
         "usage": plans.usage(described),
     }
 
@@ -90,16 +110,25 @@ def _rows(cluster: Cluster, described: list[tenancies.Described]) -> list[dict[s
     uids = [str(tenant.namespace["metadata"]["uid"]) for tenant in described]
     rows = {row.uid: row for row in Tenant.objects.filter(cluster=cluster, uid__in=uids)}
     members: dict[int, list[Grant]] = {}
-    for grant in Grant.objects.filter(tenant__in=rows.values()).select_related("user").order_by("user__username"):
+    for grant in (
+        Grant.objects.filter(tenant__in=rows.values())
+        .select_related("user")
+        .order_by("user__username")
+    ):
         members.setdefault(grant.tenant_id or 0, []).append(grant)
     known = [(tenant, rows.get(uid)) for tenant, uid in zip(described, uids, strict=True)]
-    return [represent(cluster, tenant, row, members.get(row.pk, []) if row else []) for tenant, row in known]
+    return [
+        represent(cluster, tenant, row, members.get(row.pk, []) if row else [])
+        for tenant, row in known
+    ]
 
 
 class TenantView(DialectView):
     """Rights on a tenant are rights in its namespace; they are checked before anything else is said."""
 
-    def permit(self, request: Request, verb: str, name: str = "", *, kind: str = "tenants") -> tuple[Target, Scope]:
+    def permit(
+        self, request: Request, verb: str, name: str = "", *, kind: str = "tenants"
+    ) -> tuple[Target, Scope]:
         """The request's target and what of it the caller may see."""
         target = Target(self, request)
         scope = authorise(self, request, Act(verb, kind, "", target.cluster_text, name, name))
@@ -111,18 +140,33 @@ class Tenants(TenantView):
     """GET and POST /tenants."""
 
     operations = {
-        "get": Described("Tenants of a cluster: its namespaces, with quotas and members", TENANT, query=(CLUSTER, *PAGING), paged=True),
+        "get": Described(
+            "Tenants of a cluster: its namespaces, with quotas and members",
+            TENANT,
+            query=(CLUSTER, *PAGING),
+            paged=True,
+        ),
         "post": Described("Make a tenant", TENANT, body=WRITE),
     }
 
     def get(self, request: Request) -> Any:
         """One page, by name."""
         target, scope = self.permit(request, "list")
-        page, keyword = page_request(request.query_params), request.query_params.get("keyword", "").lower()
+        page, keyword = (
+            page_request(request.query_params),
+            request.query_params.get("keyword", "").lower(),
+        )
         cluster = target.cluster()
-        found = sorted(tenancies.describe_all(cluster, only=scope.namespaces), key=lambda tenant: tenant.name)
+        found = sorted(
+            tenancies.describe_all(cluster, only=scope.namespaces), key=lambda tenant: tenant.name
+        )
         found = [tenant for tenant in found if keyword in tenant.name.lower()]
-        return Page(_rows(cluster, found[page.offset : page.offset + page.size]), len(found), page.page, page.size)
+        return Page(
+            _rows(cluster, found[page.offset : page.offset + page.size]),
+            len(found),
+            page.page,
+            page.size,
+        )
 
     def post(self, request: Request) -> Any:
         """The new tenant; a namespace that is there already is refused."""
@@ -133,8 +177,17 @@ class Tenants(TenantView):
         if not name:
             raise Invalid("name is required", field="name")
         blueprint = _blueprint(name, body)
-        note(request, details={"members": [f"{one.username}: {one.role}" for one in blueprint.members], "options": dict(blueprint.options)})
-        by, texts = request.user.get_username(), {field: _text(body, field) for field in ("contact", "description")}
+        note(
+            request,
+            details={
+                "members": [f"{one.username}: {one.role}" for one in blueprint.members],
+                "options": dict(blueprint.options),
+            },
+        )
+        by, texts = (
+            request.user.get_username(),
+            {field: _text(body, field) for field in ("contact", "description")},
+        )
         if tenancies.create(cluster, blueprint, by=by, **texts) is None:
             raise Conflict(f"namespace {name} exists already", reason="AlreadyExists", status=409)
         return _rows(cluster, [tenancies.describe(cluster, name)])[0]
@@ -164,7 +217,12 @@ def _quotas(body: dict[str, Any]) -> tuple[Quota, ...]:
     given = body.get("quotas")
     if given is not None and not isinstance(given, list):
         raise Invalid("quotas must be a list", field="quotas")
-    items = [{"quotaName": item.get("name"), "hard": item.get("hard")} if isinstance(item, dict) else item for item in given or []]
+    items = [
+        {"quotaName": item.get("name"), "hard": item.get("hard")}
+        if isinstance(item, dict)
+        else item
+        for item in given or []
+    ]
     if body.get("plan") is not None:
         plan = plans.find(body["plan"])
         items.append({"quotaName": plan.name, "hard": plan.hard})
@@ -193,7 +251,9 @@ class OneTenant(TenantView):
 
     operations = {
         "get": Described("One tenant", TENANT, query=(CLUSTER,)),
-        "put": Described("Change labels, annotations, quotas, contact and description", TENANT, body=WRITE),
+        "put": Described(
+            "Change labels, annotations, quotas, contact and description", TENANT, body=WRITE
+        ),
         "delete": Described("Delete a tenant with all that is in it", OBJECT, query=(CLUSTER,)),
     }
 
@@ -216,7 +276,9 @@ class OneTenant(TenantView):
         texts = {field: _text(body, field) for field in ("contact", "description") if field in body}
         tenancies.update(cluster, blueprint)
         if texts:
-            Tenant.objects.filter(pk=tenancies.find(cluster, name, by=request.user.get_username()).pk).update(**texts)
+            Tenant.objects.filter(
+                pk=tenancies.find(cluster, name, by=request.user.get_username()).pk
+            ).update(**texts)
         return _rows(cluster, [tenancies.describe(cluster, name)])[0]
 
     def delete(self, request: Request, name: str) -> Any:
@@ -234,7 +296,9 @@ class Members(TenantView):
     operations = {
         "get": Described("Members of a tenant", MEMBER, query=(CLUSTER,), paged=True),
         "post": Described(
-            "Make somebody a member, or give them another role", MEMBER, body=record(cluster_id=INTEGER, username=TEXT, role=TEXT)
+            "Make somebody a member, or give them another role",
+            MEMBER,
+            body=record(cluster_id=INTEGER, username=TEXT, role=TEXT),
         ),
     }
 
@@ -250,10 +314,16 @@ class Members(TenantView):
         target, _ = self.permit(request, "create", name, kind="members")
         cluster, member = target.cluster(), _one_member(target.body)
         token = request.auth if isinstance(request.auth, ApiToken) else None
-        decisions.require_cover(request.user, token, member.role, cluster=str(cluster.pk), namespace=name)
+        decisions.require_cover(
+            request.user, token, member.role, cluster=str(cluster.pk), namespace=name
+        )
         note(request, details={"member": member.username, "role": member.role})
         by = request.user.get_username()
-        return _member(tenancies.admit(tenancies.find(cluster, name, by=by), member.username, member.role, by=by))
+        return _member(
+            tenancies.admit(
+                tenancies.find(cluster, name, by=by), member.username, member.role, by=by
+            )
+        )
 
 
 class OneMember(TenantView):
@@ -285,10 +355,19 @@ class Usage(TenantView):
         target, _ = self.permit(request, "get", name)
         cluster, query = target.cluster(), request.query_params
         until = moment(query["until"], "until") if query.get("until") else timezone.now()
-        since = moment(query["since"], "since") if query.get("since") else until - datetime.timedelta(days=1)
+        since = (
+            moment(query["since"], "since")
+            if query.get("since")
+            else until - datetime.timedelta(days=1)
+        )
         described = tenancies.describe(cluster, name)
-        row = Tenant.objects.filter(cluster=cluster, uid=str(described.namespace["metadata"]["uid"])).first()
-        return {"now": plans.usage(described), "samples": plans.history(row, since=since, until=until) if row else []}
+        row = Tenant.objects.filter(
+            cluster=cluster, uid=str(described.namespace["metadata"]["uid"])
+        ).first()
+        return {
+            "now": plans.usage(described),
+            "samples": plans.history(row, since=since, until=until) if row else [],
+        }
 
 
 class Plans(DialectView):
@@ -297,7 +376,9 @@ class Plans(DialectView):
     operations = {
         "get": Described("Templates of quotas", PLAN, paged=True),
         "post": Described(
-            "Make a template of quotas", PLAN, body=record(required=("name", "hard"), name=TEXT, description=TEXT, hard=TEXTS)
+            "Make a template of quotas",
+            PLAN,
+            body=record(required=("name", "hard"), name=TEXT, description=TEXT, hard=TEXTS),
         ),
     }
 
@@ -312,7 +393,9 @@ class Plans(DialectView):
         target = Target(self, request)
         authorise(self, request, Act("create", "plans"))
         target.check()
-        made = plans.create(target.body.get("name"), target.body.get("hard"), target.body.get("description") or "")
+        made = plans.create(
+            target.body.get("name"), target.body.get("hard"), target.body.get("description") or ""
+        )
         note(request, name=made.name)
         return plans.represent(made)
 
@@ -320,7 +403,9 @@ class Plans(DialectView):
 class OnePlan(DialectView):
     """DELETE /plans/{name}."""
 
-    operations = {"delete": Described("Delete a template of quotas; tenants made from it keep theirs", OBJECT)}
+    operations = {
+        "delete": Described("Delete a template of quotas; tenants made from it keep theirs", OBJECT)
+    }
 
     def delete(self, request: Request, name: str) -> Any:
         """{}."""

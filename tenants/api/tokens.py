@@ -25,8 +25,16 @@ TOKEN = record(
     last_used_at=nullable(TEXT),
     revoked_at=nullable(TEXT),
 )
-MADE = {**TOKEN, "properties": {**TOKEN["properties"], "token": {"type": "string", "description": "Shown this once."}}}
-BODY = record(required=("name",), name=TEXT, scopes=array(TEXT), clusters=array(TEXT), expires_in_days=INTEGER)
+MADE = {
+    **TOKEN,
+    "properties": {
+        **TOKEN["properties"],
+        "token": {"type": "string", "description": "Shown this once."},
+    },
+}
+BODY = record(
+    required=("name",), name=TEXT, scopes=array(TEXT), clusters=array(TEXT), expires_in_days=INTEGER
+)
 
 
 def _owner(request: Request, verb: str) -> Any:
@@ -48,7 +56,9 @@ class Tokens(DialectView):
 
     def get(self, request: Request) -> Any:
         """All of the caller's tokens, newest first; never the tokens themselves."""
-        rows = [tokens.represent(row) for row in ApiToken.objects.filter(user=_owner(request, "list"))]
+        rows = [
+            tokens.represent(row) for row in ApiToken.objects.filter(user=_owner(request, "list"))
+        ]
         return Page(rows, len(rows), 1, max(len(rows), 1))
 
     def post(self, request: Request) -> Any:
@@ -60,9 +70,15 @@ class Tokens(DialectView):
             tokens.check_name(body.get("name")),
             scopes=tokens.check_scopes(body.get("scopes")),
             clusters=tokens.check_clusters(body.get("clusters")),
-            days=None if lifetime is None else integer(lifetime, "expires_in_days", minimum=1, maximum=36500),
+            days=None
+            if lifetime is None
+            else integer(lifetime, "expires_in_days", minimum=1, maximum=36500),
         )
-        note(request, name=row.name, details={"hint": row.hint, "scopes": row.scopes, "clusters": row.clusters})
+        note(
+            request,
+            name=row.name,
+            details={"hint": row.hint, "scopes": row.scopes, "clusters": row.clusters},
+        )
         return {**tokens.represent(row), "token": raw}
 
 
@@ -74,5 +90,7 @@ class OneToken(DialectView):
     def delete(self, request: Request, pk: str) -> Any:
         """{}: the token is no good from now on. Someone else's answers as one that does not exist."""
         user = _owner(request, "delete")
-        note(request, name=tokens.revoke(user, integer(pk, "id", minimum=0, maximum=2**63 - 1)).name)
+        note(
+            request, name=tokens.revoke(user, integer(pk, "id", minimum=0, maximum=2**63 - 1)).name
+        )
         return {}

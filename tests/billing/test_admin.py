@@ -21,7 +21,11 @@ FORM = {
     "public_key": "",
     "owner": "",
 }
-INLINES = {f"{name}-{field}": "0" for name in ("payments", "deployments") for field in ("TOTAL_FORMS", "INITIAL_FORMS")}
+INLINES = {
+    f"{name}-{field}": "0"
+    for name in ("payments", "deployments")
+    for field in ("TOTAL_FORMS", "INITIAL_FORMS")
+}
 
 
 @pytest.fixture
@@ -33,7 +37,10 @@ def browser() -> Client:
 
 
 def act(browser: Client, action: str, *found: Order) -> Any:
-    return browser.post("/admin/billing/order/", {"action": action, "_selected_action": [order.pk for order in found]})
+    return browser.post(
+        "/admin/billing/order/",
+        {"action": action, "_selected_action": [order.pk for order in found]},
+    )
 
 
 def test_an_order_is_made_paid_and_refunded_on_the_pages(browser: Client) -> None:
@@ -46,24 +53,33 @@ def test_an_order_is_made_paid_and_refunded_on_the_pages(browser: Client) -> Non
     secret = re.search(r"<code>([1-9A-Za-z]{30})</code>", page.content.decode())
     assert secret
     assert "no-store" in page["Cache-Control"]
-    assert Client().get("/k8s/order", headers={"secret": secret[1]}).json()["status"] == "OrderFiled"
+    assert (
+        Client().get("/k8s/order", headers={"secret": secret[1]}).json()["status"] == "OrderFiled"
+    )
     for path in ("", f"{order.pk}/change/"):
         shown = browser.get(f"/admin/billing/order/{path}").content.decode()
         assert "18000" in shown
         assert secret[1] not in shown
         assert Order.objects.get().secret_digest not in shown
-    fresh = re.search(r"<code>([1-9A-Za-z]{30})</code>", act(browser, "rotate_secret", order).content.decode())
+    fresh = re.search(
+        r"<code>([1-9A-Za-z]{30})</code>", act(browser, "rotate_secret", order).content.decode()
+    )
     assert fresh
     assert fresh[1] != secret[1]
     assert act(browser, "refund", order).status_code == 302
     order.refresh_from_db()
     assert (order.status, order.service) == ("OrderFiled", "ServiceAbort")
-    assert "cannot be refunded" in browser.get(act(browser, "refund", order)["Location"]).content.decode()
+    assert (
+        "cannot be refunded"
+        in browser.get(act(browser, "refund", order)["Location"]).content.decode()
+    )
 
 
 def test_what_cannot_be_sold_is_refused_on_the_page(browser: Client) -> None:
     plan = orders.plan_named("standard")
-    page = browser.post("/admin/billing/order/add/", {**FORM, **INLINES, "plan": plan.pk, "units": "3"})
+    page = browser.post(
+        "/admin/billing/order/add/", {**FORM, **INLINES, "plan": plan.pk, "units": "3"}
+    )
     assert page.status_code == 200
     assert "units must be one of" in page.content.decode()
     assert not Order.objects.exists()
@@ -76,7 +92,9 @@ def test_only_owner_and_address_of_an_order_can_change(browser: Client) -> None:
     assert browser.post(f"/admin/billing/order/{order.pk}/change/", form).status_code == 302
     order.refresh_from_db()
     assert (order.units, order.address, order.owner_id) == (2, "AR2", user.pk)
-    assert browser.post(f"/admin/billing/order/{order.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert (
+        browser.post(f"/admin/billing/order/{order.pk}/delete/", {"post": "yes"}).status_code == 403
+    )
 
 
 def test_every_page_opens(browser: Client) -> None:
@@ -97,6 +115,16 @@ def test_the_key_of_a_webhook_is_shown_once(browser: Client, settings: Settings)
     page = browser.post("/admin/billing/webhook/add/", form)
     key = Webhook.objects.get().key
     assert key in page.content.decode().replace("&#x2B;", "+").replace("&#x3D;", "=")
-    assert key not in browser.get(f"/admin/billing/webhook/{Webhook.objects.get().pk}/change/").content.decode()
-    assert browser.post("/admin/billing/webhook/add/", {**form, "url": "http://169.254.169.254/"}).status_code == 200
+    assert (
+        key
+        not in browser.get(
+            f"/admin/billing/webhook/{Webhook.objects.get().pk}/change/"
+        ).content.decode()
+    )
+    assert (
+        browser.post(
+            "/admin/billing/webhook/add/", {**form, "url": "http://169.254.169.254/"}
+        ).status_code
+        == 200
+    )
     assert Webhook.objects.count() == 1

@@ -39,8 +39,20 @@ def test_an_order_is_the_documents_object(command: Run) -> None:
     )
 
 
-def test_the_secret_is_read_whatever_the_case_of_its_header_and_under_both_prefixes(command: Run) -> None:
-    secret = command("create_order", "--units", "1", "--duration", "1", "--paid", "--region", "ausrine", "--random-ports")["secret"]
+def test_the_secret_is_read_whatever_the_case_of_its_header_and_under_both_prefixes(
+    command: Run,
+) -> None:
+    secret = command(
+        "create_order",
+        "--units",
+        "1",
+        "--duration",
+        "1",
+        "--paid",
+        "--region",
+        "ausrine",
+        "--random-ports",
+    )["secret"]
     for path in ("/k8s/order", "/api/v1/k8s/order", "/api/v1/k8s/order/"):
         answer = Client().get(path, headers={"SeCrEt": secret})
         assert answer.json()["serviceOptions"] == {
@@ -63,7 +75,10 @@ def test_an_unpaid_order_has_no_secret_and_the_last_payment_issues_it(command: R
     assert order_of(last["secret"]).json()["amountPaid"] == 18000
     with pytest.raises(CommandError, match="OrderFiled already"):
         command("pay_order", made["id"])
-    assert list(Payment.objects.order_by("at").values_list("amount", "reference")) == [(Decimal(17999), "transfer 1"), (Decimal(1), "")]
+    assert list(Payment.objects.order_by("at").values_list("amount", "reference")) == [
+        (Decimal(17999), "transfer 1"),
+        (Decimal(1), ""),
+    ]
 
 
 def test_a_secret_is_thirty_base58_characters_and_only_its_keyed_hash_is_kept(command: Run) -> None:
@@ -79,13 +94,18 @@ def test_a_rotated_secret_opens_and_the_old_one_does_not(command: Run) -> None:
     fresh = command("rotate_order_secret", made["id"])
     assert fresh["secret"] != made["secret"]
     assert order_of(fresh["secret"]).status_code == 200
-    assert (order_of(made["secret"]).status_code, order_of(made["secret"]).content) == (401, INVALID)
+    assert (order_of(made["secret"]).status_code, order_of(made["secret"]).content) == (
+        401,
+        INVALID,
+    )
     unpaid = command("create_order", "--units", "1", "--duration", "1")
     with pytest.raises(CommandError, match="no secret yet"):
         command("rotate_order_secret", unpaid["id"])
 
 
-def test_secrets_outlive_a_new_secret_key_while_the_old_one_is_a_fallback(command: Run, settings: Settings) -> None:
+def test_secrets_outlive_a_new_secret_key_while_the_old_one_is_a_fallback(
+    command: Run, settings: Settings
+) -> None:
     secret = command("create_order", "--units", "1", "--duration", "1", "--paid")["secret"]
     old, settings.SECRET_KEY = settings.SECRET_KEY, "quite another key, long enough for everyone"
     assert order_of(secret).status_code == 401
@@ -96,7 +116,9 @@ def test_secrets_outlive_a_new_secret_key_while_the_old_one_is_a_fallback(comman
 @pytest.mark.parametrize("secret", ["", " ", "x", "2Vu3Kd" + "x" * 24, "x" * 65, "é" * 30, "a\tb"])
 @pytest.mark.parametrize("path", ["/k8s/order", "/api/v1/k8s/pod/log", "/k8s/pod/status"])
 def test_a_wrong_secret_is_one_and_the_same_refusal(secret: str, path: str) -> None:
-    answer = Client().get(path, headers={"secret": secret.encode().decode("latin-1")} if secret else {})
+    answer = Client().get(
+        path, headers={"secret": secret.encode().decode("latin-1")} if secret else {}
+    )
     assert (answer.status_code, answer.content) == (401, INVALID)
     assert not answer.has_header("WWW-Authenticate")
 
@@ -108,7 +130,10 @@ def test_guessing_is_counted_by_address_and_slowed(command: Run, settings: Setti
     for _ in range(5):
         Client().get("/k8s/order", headers={"secret": secret}, **there)  # type: ignore[arg-type]
         Client().get("/k8s/order", **there)  # type: ignore[arg-type]
-    guesses = [Client().get("/k8s/order", headers={"secret": f"guess{n}"}, **there).status_code for n in range(4)]  # type: ignore[arg-type]
+    guesses = [
+        Client().get("/k8s/order", headers={"secret": f"guess{n}"}, **there).status_code
+        for n in range(4)
+    ]  # type: ignore[arg-type]
     assert guesses == [401, 401, 401, 429]
     slowed = Client().get("/k8s/order", headers={"secret": secret}, **there)  # type: ignore[arg-type]
     assert (slowed.status_code, slowed.json()["error"]["code"]) == (429, 429)
@@ -119,7 +144,10 @@ def test_guessing_is_counted_by_address_and_slowed(command: Run, settings: Setti
 def test_undocumented_errors_can_be_switched_to_documented_ones(settings: Settings) -> None:
     settings.VKUBE_DOCUMENTED_ERRORS_ONLY = True
     answer = order_of("wrong")
-    assert (answer.status_code, answer.content) == (500, b'{"error":{"code":500,"message":"server errror"}}')
+    assert (answer.status_code, answer.content) == (
+        500,
+        b'{"error":{"code":500,"message":"server errror"}}',
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,7 +160,9 @@ def test_undocumented_errors_can_be_switched_to_documented_ones(settings: Settin
         (["--units", "2", "--duration", "1", "--region", "x" * 64], "too long"),
     ],
 )
-def test_what_cannot_be_bought_is_refused_in_one_sentence(command: Run, arguments: list[str], sentence: str) -> None:
+def test_what_cannot_be_bought_is_refused_in_one_sentence(
+    command: Run, arguments: list[str], sentence: str
+) -> None:
     with pytest.raises(CommandError, match=sentence):
         command("create_order", *arguments)
     assert not Order.objects.exists()
@@ -142,14 +172,28 @@ def test_a_plan_sets_price_sizes_and_regions(command: Run) -> None:
     Plan.objects.create(name="small", price=Decimal("0.0333"), units=[1], regions=["ausrine"])
     with pytest.raises(CommandError, match="region must be one of ausrine"):
         command("create_order", "--units", "1", "--duration", "10", "--plan", "small")
-    made = command("create_order", "--units", "1", "--duration", "10", "--plan", "small", "--region", "ausrine")
+    made = command(
+        "create_order", "--units", "1", "--duration", "10", "--plan", "small", "--region", "ausrine"
+    )
     assert Order.objects.get(pk=made["id"]).amount == 1, "coins are whole and rounded up"
     Plan.objects.filter(name="small").update(active=False)
     with pytest.raises(CommandError, match="not on sale"):
-        command("create_order", "--units", "1", "--duration", "1", "--plan", "small", "--region", "ausrine")
+        command(
+            "create_order",
+            "--units",
+            "1",
+            "--duration",
+            "1",
+            "--plan",
+            "small",
+            "--region",
+            "ausrine",
+        )
 
 
-def test_a_step_of_duration_is_as_long_as_it_was_when_it_was_bought(command: Run, settings: Settings) -> None:
+def test_a_step_of_duration_is_as_long_as_it_was_when_it_was_bought(
+    command: Run, settings: Settings
+) -> None:
     settings.VKUBE_DURATION_SECONDS = 60
     order = Order.objects.get(pk=command("create_order", "--units", "1", "--duration", "10")["id"])
     settings.VKUBE_DURATION_SECONDS = 3600
@@ -167,13 +211,18 @@ def test_use_of_all_memory_all_the_time_costs_exactly_the_purchase() -> None:
 
 # --- the ledger's own rules -----------------------------------------------------------------------------------------
 def paid(command: Run) -> Order:
-    return Order.objects.get(pk=command("create_order", "--units", "2", "--duration", "100", "--paid")["id"])
+    return Order.objects.get(
+        pk=command("create_order", "--units", "2", "--duration", "100", "--paid")["id"]
+    )
 
 
 def test_a_payment_is_owed_as_service(command: Run) -> None:
     order = paid(command)
     assert ledger.balance(order) == 18000
-    assert sorted(Entry.objects.values_list("account", "amount")) == [("cash", Decimal(18000)), (f"prepaid/{order.pk}", Decimal(-18000))]
+    assert sorted(Entry.objects.values_list("account", "amount")) == [
+        ("cash", Decimal(18000)),
+        (f"prepaid/{order.pk}", Decimal(-18000)),
+    ]
     assert command("reconcile_orders") == "1 orders, 0 differences\n"
 
 
@@ -194,15 +243,28 @@ def test_the_database_refuses_an_unbalanced_posting(command: Run) -> None:
 @pytest.mark.parametrize("model", [Entry, Posting, Payment])
 def test_the_books_only_ever_grow(command: Run, model: Any) -> None:
     paid(command)
-    with pytest.raises((InternalError, IntegrityError), match="only ever grows"), transaction.atomic():
+    with (
+        pytest.raises((InternalError, IntegrityError), match="only ever grows"),
+        transaction.atomic(),
+    ):
         model.objects.all()._raw_delete(using="default")
     assert model.objects.exists()
 
 
 def test_reconciling_names_what_does_not_derive(command: Run) -> None:
     order = paid(command)
-    ledger.post(order, "charge", key="forged", at=order.created_at, debit=ledger.prepaid(order), credit="revenue", amount=Decimal(5))
+    ledger.post(
+        order,
+        "charge",
+        key="forged",
+        at=order.created_at,
+        debit=ledger.prepaid(order),
+        credit="revenue",
+        amount=Decimal(5),
+    )
     with pytest.raises(SystemExit):
         command("reconcile_orders")
     found = list(ledger.differences(order))
-    assert [(item.what, item.booked, item.derived) for item in found] == [("amount of forged", "5.00000000", "0E-8")]
+    assert [(item.what, item.booked, item.derived) for item in found] == [
+        ("amount of forged", "5.00000000", "0E-8")
+    ]

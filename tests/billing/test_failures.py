@@ -29,11 +29,15 @@ parallel = pytest.mark.django_db(transaction=True)
 def overdue(buyer: Buyer) -> None:
     """The order's time was over a second ago."""
     now = clock.now()
-    Order.objects.filter(pk=buyer.order.pk).update(activated_at=now - timedelta(hours=1), expires_at=now - timedelta(seconds=1))
+    Order.objects.filter(pk=buyer.order.pk).update(
+        activated_at=now - timedelta(hours=1), expires_at=now - timedelta(seconds=1)
+    )
 
 
 def kinds(buyer: Buyer) -> list[str]:
-    return list(Posting.objects.filter(order=buyer.order).order_by("pk").values_list("kind", flat=True))
+    return list(
+        Posting.objects.filter(order=buyer.order).order_by("pk").values_list("kind", flat=True)
+    )
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
@@ -54,7 +58,9 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
 
 
 # --- the cluster is down --------------------------------------------------------------------------------------------
-def test_a_cluster_that_is_down_at_expiry_is_tried_until_it_is_done_and_billed_once(vkube: Any, settings: Settings) -> None:
+def test_a_cluster_that_is_down_at_expiry_is_tried_until_it_is_done_and_billed_once(
+    vkube: Any, settings: Settings
+) -> None:
     settings.VKUBE_SETTLE_SECONDS = 0
     buyer = Buyer()
     buyer.deploy(container(ports=[{"containerPort": 80, "hostPort": 3100}]))
@@ -79,7 +85,9 @@ def test_a_cluster_that_is_down_at_expiry_is_tried_until_it_is_done_and_billed_o
     assert not PortClaim.objects.exists()
 
 
-def test_a_cluster_that_is_no_longer_registered_ends_the_trying(vkube: Any, cluster: Cluster) -> None:
+def test_a_cluster_that_is_no_longer_registered_ends_the_trying(
+    vkube: Any, cluster: Cluster
+) -> None:
     buyer = Buyer()
     buyer.deploy()
     services.remove(cluster)
@@ -90,7 +98,9 @@ def test_a_cluster_that_is_no_longer_registered_ends_the_trying(vkube: Any, clus
 
 
 @pytest.mark.parametrize("code", [403, 409, 422, 429, 500])
-def test_a_deploy_that_the_cluster_refuses_leaves_the_order_as_it_was(vkube: Any, settings: Settings, code: int) -> None:
+def test_a_deploy_that_the_cluster_refuses_leaves_the_order_as_it_was(
+    vkube: Any, settings: Settings, code: int
+) -> None:
     settings.VKUBE_POD_CIDRS = ["10.244.0.0/16"]
     buyer = Buyer()
     before = Order.objects.filter(pk=buyer.order.pk).values().get()
@@ -110,7 +120,12 @@ def test_a_redeploy_that_the_cluster_refuses_keeps_what_ran(vkube: Any) -> None:
     assert buyer.deploy(container(name="other")) == (500, BROKEN)
     assert [row.state for row in Deployment.objects.filter(order=buyer.order)] == ["applied"]
     assert list(PortClaim.objects.values_list("port", flat=True)) == [3120]
-    assert vkube.get("deployments.apps", buyer.name, "vkube")["spec"]["template"]["spec"]["containers"][0]["name"] == "container1"
+    assert (
+        vkube.get("deployments.apps", buyer.name, "vkube")["spec"]["template"]["spec"][
+            "containers"
+        ][0]["name"]
+        == "container1"
+    )
 
 
 def test_nothing_is_deployed_while_it_cannot_be_known_where_a_region_is(vkube: Any) -> None:
@@ -135,7 +150,9 @@ def test_a_clock_that_goes_back_revives_nobody(vkube: Any) -> None:
 # --- two at once ----------------------------------------------------------------------------------------------------
 @parallel
 def test_two_workers_expire_one_order_once(vkube: Any) -> None:
-    webhooks.Webhook.objects.create(url="https://example.com/", key="whsec_x", events=["service.done"])
+    webhooks.Webhook.objects.create(
+        url="https://example.com/", key="whsec_x", events=["service.done"]
+    )
     buyer = Buyer()
     buyer.deploy()
     overdue(buyer)
@@ -151,11 +168,15 @@ def test_two_workers_expire_one_order_once(vkube: Any) -> None:
 def test_two_deploys_at_once_with_one_secret_end_as_one_of_them(vkube: Any) -> None:
     buyer = Buyer()
     vkube.faults.add(path="/deployments", action="delay", seconds=0.2)
-    answers = at_once(*[lambda name=name: buyer.deploy(container(name=name)) for name in ("one", "two", "three")])
+    answers = at_once(
+        *[lambda name=name: buyer.deploy(container(name=name)) for name in ("one", "two", "three")]
+    )
     assert {status for status, _ in answers} <= {200, 409}
     assert 200 in {status for status, _ in answers}
     live = Deployment.objects.get(order=buyer.order, state__in=Deployment.LIVE)
-    made = vkube.get("deployments.apps", buyer.name, "vkube")["spec"]["template"]["spec"]["containers"]
+    made = vkube.get("deployments.apps", buyer.name, "vkube")["spec"]["template"]["spec"][
+        "containers"
+    ]
     assert [item["name"] for item in made] == [live.containers[0]["name"]]
 
 
@@ -215,7 +236,10 @@ def test_a_region_label_that_disappears_stops_deploys_there_and_nothing_else(vku
     patch_node(vkube, "node-00", {"metadata": {"labels": {"region": None}}})
     patch_node(vkube, "node-02", {"metadata": {"labels": {"region": None}}})
     assert Client().get("/k8s/regions").json() == ["giltine"]
-    assert buyer.deploy(container(name="other")) == (400, {"error": {"code": 400, "message": "region not found"}})
+    assert buyer.deploy(container(name="other")) == (
+        400,
+        {"error": {"code": 400, "message": "region not found"}},
+    )
     assert running(buyer)["podSpec"]["containers"][0]["name"] == "container1"
     overdue(buyer)
     expire_orders()
@@ -229,11 +253,16 @@ def test_a_port_taken_between_check_and_deploy_is_refused(vkube: Any) -> None:
     wanted = container(ports=[{"containerPort": 80, "hostPort": 3140}])
     assert Buyer().deploy(wanted)[0] == 200
     late = Buyer()
-    assert late.deploy(wanted) == (400, {"error": {"code": 400, "message": "hostPort occupied: 3140"}})
+    assert late.deploy(wanted) == (
+        400,
+        {"error": {"code": 400, "message": "hostPort occupied: 3140"}},
+    )
     assert late.now().service == "ServicePending"
 
 
-def test_a_deploy_whose_pod_finds_no_place_is_recorded_with_the_clusters_reason(vkube: Any, settings: Settings) -> None:
+def test_a_deploy_whose_pod_finds_no_place_is_recorded_with_the_clusters_reason(
+    vkube: Any, settings: Settings
+) -> None:
     settings.VKUBE_READY_SECONDS = 2
     vkube.faults.add(path="/deployments$", method="POST", action="delay", seconds=0.5)
     label_nodes(vkube, ["giltine", "ausrine"])
@@ -241,7 +270,9 @@ def test_a_deploy_whose_pod_finds_no_place_is_recorded_with_the_clusters_reason(
     for name in ("node-00", "node-01", "node-02"):
         patch_node(vkube, name, {"spec": {"taints": [{"key": "full", "effect": "NoSchedule"}]}})
     try:
-        answer = buyer.raw("POST", "/deploy", {"nodeSelector": {"region": "ausrine"}, "containers": [container()]})
+        answer = buyer.raw(
+            "POST", "/deploy", {"nodeSelector": {"region": "ausrine"}, "containers": [container()]}
+        )
         operation = follow(int(answer["X-Operation-Id"]))
     finally:
         for name in ("node-00", "node-01", "node-02"):
@@ -250,13 +281,17 @@ def test_a_deploy_whose_pod_finds_no_place_is_recorded_with_the_clusters_reason(
     assert (operation.state, operation.reason, row.state) == ("failed", "not_ready", "failed")
     assert "nodes are available" in row.error
     assert buyer.now().service == "ServiceRunning"
-    again = buyer.raw("POST", "/deploy", {"nodeSelector": {"region": "ausrine"}, "containers": [container()]})
+    again = buyer.raw(
+        "POST", "/deploy", {"nodeSelector": {"region": "ausrine"}, "containers": [container()]}
+    )
     assert follow(int(again["X-Operation-Id"])).state == "succeeded"
     row.refresh_from_db()
     assert (row.state, row.error) == ("ready", "")
 
 
-def test_what_a_dead_worker_left_in_a_cluster_is_cleared_away(vkube: Any, settings: Settings) -> None:
+def test_what_a_dead_worker_left_in_a_cluster_is_cleared_away(
+    vkube: Any, settings: Settings
+) -> None:
     buyer, other = Buyer(), Buyer()
     other.deploy()
     client = services.client(services.default())
@@ -267,17 +302,24 @@ def test_what_a_dead_worker_left_in_a_cluster_is_cleared_away(vkube: Any, settin
         "metadata": {"name": buyer.name, "labels": labels},
         "spec": {
             "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "a"}]}},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "a", "image": "a"}]},
+            },
         },
     }
     foreign = {**stray, "metadata": {"name": "foreign", "labels": {"v-kube/order": "0" * 24}}}
     for body in (stray, foreign):
         client.request("POST", "/apis/apps/v1/namespaces/vkube/deployments", body=body)
     sample_cluster(services.default().pk)
-    assert vkube.get("deployments.apps", buyer.name, "vkube"), "it may be a deploy that is under way"
+    assert vkube.get("deployments.apps", buyer.name, "vkube"), (
+        "it may be a deploy that is under way"
+    )
     settings.VKUBE_STRAY_SECONDS = -1
     sample_cluster(services.default().pk)
     assert vkube.get("deployments.apps", buyer.name, "vkube") is None
     assert vkube.get("deployments.apps", other.name, "vkube")
-    assert vkube.get("deployments.apps", "foreign", "vkube"), "what another installation made is none of our business"
+    assert vkube.get("deployments.apps", "foreign", "vkube"), (
+        "what another installation made is none of our business"
+    )
     client.request("DELETE", "/apis/apps/v1/namespaces/vkube/deployments/foreign")

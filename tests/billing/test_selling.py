@@ -24,11 +24,22 @@ def code_with(secret: str) -> int:
 def test_an_order_is_made_paid_and_opened_with_its_secret(admin: Caller, vkube: Any) -> None:
     get_user_model().objects.create(username="buyer")
     order = made(admin, owner="buyer", region="ausrine", random_ports=True)
-    assert (order["status"], order["amount"], order["owner"], order["secret"]) == ("OrderPending", "1800", "buyer", None)
-    part = admin.data("POST", f"orders/{order['id']}/pay", {"amount": 800, "reference": "transfer 1"})
+    assert (order["status"], order["amount"], order["owner"], order["secret"]) == (
+        "OrderPending",
+        "1800",
+        "buyer",
+        None,
+    )
+    part = admin.data(
+        "POST", f"orders/{order['id']}/pay", {"amount": 800, "reference": "transfer 1"}
+    )
     assert (part["status"], part["amount_paid"], part["secret"]) == ("OrderPending", "800", None)
     whole = admin.data("POST", f"orders/{order['id']}/pay")
-    assert (whole["status"], whole["amount_paid"], code_with(whole["secret"])) == ("OrderFiled", "1800", 200)
+    assert (whole["status"], whole["amount_paid"], code_with(whole["secret"])) == (
+        "OrderFiled",
+        "1800",
+        200,
+    )
     assert admin.code("POST", f"orders/{order['id']}/pay") == 1008
     assert "secret" not in admin.data("GET", f"orders/{order['id']}")
     assert whole["secret"] not in str(list(AuditEntry.objects.values()))
@@ -44,9 +55,16 @@ def test_a_new_secret_kills_the_old_one(admin: Caller) -> None:
 def test_a_refund_asks_first_and_then_gives_back_what_was_not_used(admin: Caller) -> None:
     order = made(admin, paid=True)
     asked = admin("POST", f"orders/{order['id']}/refund", {"reference": "sorry"})
-    assert (asked["code"], asked["data"]["impact"]["warnings"]) == (1010, ["1800 would go back, as things are now"])
+    assert (asked["code"], asked["data"]["impact"]["warnings"]) == (
+        1010,
+        ["1800 would go back, as things are now"],
+    )
     assert Order.objects.get(pk=order["id"]).service == "ServicePending"
-    done = admin.data("POST", f"orders/{order['id']}/refund", {"reference": "sorry", "confirm_token": asked["data"]["confirm_token"]})
+    done = admin.data(
+        "POST",
+        f"orders/{order['id']}/refund",
+        {"reference": "sorry", "confirm_token": asked["data"]["confirm_token"]},
+    )
     assert (done["refunded"], done["service"]) == ("1800", "ServiceAbort")
     assert Payment.objects.filter(order=order["id"]).count() == 2
 
@@ -79,5 +97,7 @@ def test_odd_amounts_are_refused(admin: Caller, amount: object) -> None:
 def test_what_is_on_sale_and_where(admin: Caller, vkube: Any) -> None:
     Plan.objects.create(name="old", active=False)
     found = admin.data("GET", "orders/plans")
-    assert [(plan["name"], plan["price"], plan["units"]) for plan in found["items"]] == [("standard", "90", [1, 2, 4, 8, 16])]
+    assert [(plan["name"], plan["price"], plan["units"]) for plan in found["items"]] == [
+        ("standard", "90", [1, 2, 4, 8, 16])
+    ]
     assert found["regions"] == ["ausrine", "giltine"]

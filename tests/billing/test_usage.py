@@ -44,7 +44,10 @@ def shift(buyer: Buyer, back: timedelta) -> None:
 def test_running_time_is_seen_and_charged(vkube: Any, settings: Settings, command: Run) -> None:
     settings.VKUBE_SETTLE_SECONDS = 0
     buyer = Buyer(units=2)
-    buyer.deploy(container(resource={"memory": "512Mi"}), container(name="second", resource={"memory": "1Gi"}))
+    buyer.deploy(
+        container(resource={"memory": "512Mi"}),
+        container(name="second", resource={"memory": "1Gi"}),
+    )
     running(buyer)
     look()
     look()
@@ -53,7 +56,9 @@ def test_running_time_is_seen_and_charged(vkube: Any, settings: Settings, comman
     assert first.since >= buyer.now().activated_at - timedelta(seconds=1)  # type: ignore[operator]
     assert second.running_ms == (second.at - first.at) // timedelta(milliseconds=1)
     paid = ledger.charged(buyer.order)
-    assert paid == sum(pricing.usage(Decimal(90), row.memory_bytes * row.running_ms) for row in (first, second))
+    assert paid == sum(
+        pricing.usage(Decimal(90), row.memory_bytes * row.running_ms) for row in (first, second)
+    )
     assert ledger.balance(buyer.order) == 18000 - paid
     assert command("reconcile_orders", buyer.order.pk) == "1 orders, 0 differences\n"
 
@@ -75,7 +80,9 @@ def test_missed_looks_cost_no_evidence_and_nothing_is_counted_twice(vkube: Any) 
         running_ms=3_600_000,
     )
     look()
-    assert UsageSample.objects.order_by("pk").last().running_ms == 0, "the clock went back: nothing is added, nothing is negative"  # type: ignore[union-attr]
+    assert UsageSample.objects.order_by("pk").last().running_ms == 0, (
+        "the clock went back: nothing is added, nothing is negative"
+    )  # type: ignore[union-attr]
 
 
 def test_the_end_of_a_pod_is_found_in_the_change_log(vkube: Any, command: Run) -> None:
@@ -121,7 +128,15 @@ def test_the_end_of_a_pod_is_found_in_the_change_log(vkube: Any, command: Run) -
         (50, 80, None, 0),
         (900, 0, 500, 100),
     ],
-    ids=["first look", "next look", "restarted between", "before it was paid for", "clock back", "cluster's clock ahead", "past the end"],
+    ids=[
+        "first look",
+        "next look",
+        "restarted between",
+        "before it was paid for",
+        "clock back",
+        "cluster's clock ahead",
+        "past the end",
+    ],
 )
 def test_what_a_look_adds(at: int, since: int, before: int | None, seconds: int) -> None:
     start = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
@@ -131,7 +146,9 @@ def test_what_a_look_adds(at: int, since: int, before: int | None, seconds: int)
         return start + timedelta(seconds=offset)
 
     seen = None if before is None else moment(before)
-    assert pricing.running_ms(order, at=moment(at), since=moment(since), before=seen) == seconds * 1000
+    assert (
+        pricing.running_ms(order, at=moment(at), since=moment(since), before=seen) == seconds * 1000
+    )
 
 
 def test_pods_that_do_not_run_cost_nothing(vkube: Any) -> None:
@@ -164,12 +181,21 @@ def test_a_forged_sample_is_found(vkube: Any, command: Run, settings: Settings) 
     assert any("running time of sample" in item.what for item in ledger.differences(buyer.order))
 
 
-def test_a_refund_gives_back_what_was_not_used(vkube: Any, settings: Settings, command: Run) -> None:
+def test_a_refund_gives_back_what_was_not_used(
+    vkube: Any, settings: Settings, command: Run
+) -> None:
     buyer = Buyer(units=2)
     buyer.deploy(container(resource={"memory": "2Gi"}))
     running(buyer)
     shift(buyer, timedelta(hours=10))
-    pod = UsageSample(order=buyer.order, cluster=services.default(), pod_uid="u", pod_name="p", at=clock.now(), since=ago(hours=10))
+    pod = UsageSample(
+        order=buyer.order,
+        cluster=services.default(),
+        pod_uid="u",
+        pod_name="p",
+        at=clock.now(),
+        since=ago(hours=10),
+    )
     pod.memory_bytes = 2 * 2**30
     pod.running_ms = pricing.running_ms(buyer.now(), at=pod.at, since=pod.since, before=None)
     pod.save()
@@ -184,7 +210,9 @@ def test_a_refund_gives_back_what_was_not_used(vkube: Any, settings: Settings, c
     assert buyer.get("/pod/status") == (200, {})
     assert buyer.deploy() == (403, {"error": {"code": 403, "message": "the order was refunded"}})
     assert command("reconcile_orders") == "1 orders, 0 differences\n"
-    kinds = list(Posting.objects.filter(order=buyer.order).order_by("pk").values_list("kind", flat=True))
+    kinds = list(
+        Posting.objects.filter(order=buyer.order).order_by("pk").values_list("kind", flat=True)
+    )
     assert kinds == ["payment", "charge", "refund"]
 
 
@@ -198,9 +226,13 @@ def test_an_order_that_was_never_deployed_is_refunded_whole(db: None, command: R
 def used(db: None, apiserver: Any, cluster: Any) -> Order:
     """An order of the user `buyer` with three hours of use over two days."""
     owner = get_user_model().objects.create_user("buyer", "b@example.com", "not-used-here-1")
-    order, _ = orders.pay(orders.create(orders.Wanted(units=2, duration=100, region="=cmd"), owner=owner), by="test")
+    order, _ = orders.pay(
+        orders.create(orders.Wanted(units=2, duration=100, region="=cmd"), owner=owner), by="test"
+    )
     start = datetime.fromisoformat("2026-03-01T22:00:00+00:00")
-    Order.objects.filter(pk=order.pk).update(service="ServiceRunning", activated_at=start, expires_at=start + timedelta(hours=100))
+    Order.objects.filter(pk=order.pk).update(
+        service="ServiceRunning", activated_at=start, expires_at=start + timedelta(hours=100)
+    )
     for hour in (1, 2, 3):
         UsageSample.objects.create(
             order=order,
@@ -229,14 +261,24 @@ def caller(name: str, **token: Any) -> Caller:
 def test_use_and_cost_over_time(used: Order, admin: Caller) -> None:
     found = admin.data("GET", f"orders/{used.pk}/usage")
     assert found["items"] == [
-        {"start": f"2026-03-0{day}T{hour}:00:00Z", "running_seconds": 3600, "gib_hours": "1", "cost": "90"}
+        {
+            "start": f"2026-03-0{day}T{hour}:00:00Z",
+            "running_seconds": 3600,
+            "gib_hours": "1",
+            "cost": "90",
+        }
         for day, hour in ((1, 23), (2, "00"), (2, "01"))
     ]
     assert (found["charged"], found["balance"]) == ("270", "17730")
     days = admin.data("GET", f"orders/{used.pk}/usage", step="day")["items"]
-    assert [(row["start"], row["cost"]) for row in days] == [("2026-03-01T00:00:00Z", "90"), ("2026-03-02T00:00:00Z", "180")]
+    assert [(row["start"], row["cost"]) for row in days] == [
+        ("2026-03-01T00:00:00Z", "90"),
+        ("2026-03-02T00:00:00Z", "180"),
+    ]
     assert admin.code("GET", f"orders/{used.pk}/usage", step="week") == 1001
-    text = b"".join(admin.raw("GET", f"orders/{used.pk}/usage", step="day", format="csv").streaming_content).decode()
+    text = b"".join(
+        admin.raw("GET", f"orders/{used.pk}/usage", step="day", format="csv").streaming_content
+    ).decode()
     assert text.splitlines() == [
         "start,running_seconds,gib_hours,cost",
         "2026-03-01T00:00:00Z,3600,1,90",
@@ -247,7 +289,9 @@ def test_use_and_cost_over_time(used: Order, admin: Caller) -> None:
 def test_orders_are_listed_read_and_exported(used: Order, admin: Caller, command: Run) -> None:
     command("create_order", "--units", "1", "--duration", "1")
     assert admin.data("GET", "orders")["total"] == 2
-    assert [row["id"] for row in admin.data("GET", "orders", service="ServiceRunning")["items"]] == [used.pk]
+    assert [
+        row["id"] for row in admin.data("GET", "orders", service="ServiceRunning")["items"]
+    ] == [used.pk]
     assert admin.code("GET", "orders", status="Paid") == 1001
     one = admin.data("GET", f"orders/{used.pk}")
     assert (one["amount"], one["owner"], one["price"]) == ("18000", "buyer", "90")
@@ -256,11 +300,15 @@ def test_orders_are_listed_read_and_exported(used: Order, admin: Caller, command
     assert admin.code("GET", "orders/none") == 1004
     ledger_rows = admin.data("GET", f"orders/{used.pk}/ledger")["items"]
     assert [row["kind"] for row in ledger_rows] == ["payment", "charge"]
-    assert all(sum(Decimal(entry["amount"]) for entry in row["entries"]) == 0 for row in ledger_rows)
+    assert all(
+        sum(Decimal(entry["amount"]) for entry in row["entries"]) == 0 for row in ledger_rows
+    )
     answer = admin.raw("GET", "orders/export", service="ServiceRunning")
     assert answer["Content-Type"].startswith("text/csv")
     rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
-    assert [(row["id"], row["charged"], row["balance"]) for row in rows] == [(used.pk, "270", "17730")]
+    assert [(row["id"], row["charged"], row["balance"]) for row in rows] == [
+        (used.pk, "270", "17730")
+    ]
     assert rows[0]["region"] == "'=cmd", "no spreadsheet takes it for a formula"
 
 
@@ -270,7 +318,12 @@ def test_an_owner_sees_their_own_orders_and_no_others(used: Order, command: Run)
     assert [row["id"] for row in buyer.data("GET", "orders")["items"]] == [used.pk]
     assert buyer.data("GET", f"orders/{used.pk}/usage")["charged"] == "270"
     assert buyer.data("GET", f"orders/{used.pk}/ledger")["total"] == 2
-    for path in (f"orders/{other}", f"orders/{other}/usage", f"orders/{other}/ledger", "orders/none"):
+    for path in (
+        f"orders/{other}",
+        f"orders/{other}/usage",
+        f"orders/{other}/ledger",
+        "orders/none",
+    ):
         assert buyer.code("GET", path) == 1004
     assert caller("stranger").data("GET", "orders")["total"] == 0
     assert caller("buyer", scopes=["logs"]).code("GET", "orders") == 1005
@@ -282,11 +335,15 @@ def test_what_is_left_when_time_is_over_is_forfeited_once(used: Order, command: 
     assert endings.expire(orders.find(used.pk))
     assert not endings.expire(orders.find(used.pk))
     assert ledger.balance(used) == 0
-    assert [row.kind for row in Posting.objects.filter(order=used).order_by("pk")] == ["payment", "charge", "forfeit"]
+    assert [row.kind for row in Posting.objects.filter(order=used).order_by("pk")] == [
+        "payment",
+        "charge",
+        "forfeit",
+    ]
     assert command("reconcile_orders") == "1 orders, 0 differences\n"
 
 
 def test_quantities_of_memory() -> None:
-    assert [usage.quantity(text) for text in ("1Gi", "100Mi", "1.5Gi", "1000", "1k", "2e3", 5, "odd")] == [
-        *(2**30, 100 * 2**20, 3 * 2**29, 1000, 1000, 2000, 5, 0)
-    ]
+    assert [
+        usage.quantity(text) for text in ("1Gi", "100Mi", "1.5Gi", "1000", "1k", "2e3", 5, "odd")
+    ] == [*(2**30, 100 * 2**20, 3 * 2**29, 1000, 1000, 2000, 5, 0)]

@@ -37,7 +37,9 @@ class Receiver:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.came.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                receiver.came.append(
+                    ({name.lower(): value for name, value in self.headers.items()}, body)
+                )
                 self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
                 self.send_header("Location", "http://169.254.169.254/")
                 self.send_header("Content-Length", "0")
@@ -52,7 +54,9 @@ def receiver(settings: Settings) -> Iterator[Receiver]:
     """A receiver on loopback, where webhooks may go in this test."""
     settings.WEBHOOK_ADDRESS_POLICY = "private"
     found = Receiver()
-    thread = threading.Thread(target=found.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(
+        target=found.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    )
     thread.start()
     yield found
     found.server.shutdown()
@@ -68,7 +72,11 @@ def test_every_step_of_buying_is_told_and_signed(command: Run, receiver: Receive
     key = command("create_webhook", receiver.url)["key"]
     made = command("create_order", "--units", "2", "--duration", "100", "--paid")
     deliver_webhooks()
-    assert [json.loads(body)["type"] for _, body in receiver.came] == ["order.created", "order.paid", "order.filed"]
+    assert [json.loads(body)["type"] for _, body in receiver.came] == [
+        "order.created",
+        "order.paid",
+        "order.filed",
+    ]
     headers, body = receiver.came[-1]
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     mac = hmac.new(base64.b64decode(key.removeprefix("whsec_")), signed, hashlib.sha256).digest()
@@ -135,7 +143,9 @@ def test_addresses_inside_are_refused(command: Run, url: str) -> None:
     assert not Webhook.objects.exists()
 
 
-def test_a_name_that_leads_inside_is_refused_when_it_is_called(command: Run, receiver: Receiver, settings: Settings) -> None:
+def test_a_name_that_leads_inside_is_refused_when_it_is_called(
+    command: Run, receiver: Receiver, settings: Settings
+) -> None:
     command("create_webhook", receiver.url.replace("127.0.0.1", "localhost"))
     command("create_order", "--units", "1", "--duration", "1")
     settings.WEBHOOK_ADDRESS_POLICY = "public"

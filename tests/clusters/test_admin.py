@@ -17,7 +17,9 @@ pytestmark = pytest.mark.django_db
 def browser() -> Client:
     """An administrator, signed in."""
     client = Client()
-    client.force_login(get_user_model().objects.create_superuser("root", "root@example.com", "not-used-here-1"))
+    client.force_login(
+        get_user_model().objects.create_superuser("root", "root@example.com", "not-used-here-1")
+    )
     return client
 
 
@@ -26,8 +28,15 @@ def form(text: str, **fields: Any) -> dict[str, Any]:
     return {"name": "from-admin", "description": "", "labels": "{}", "kubeconfig": text, **fields}
 
 
-def test_a_cluster_is_registered_and_its_kubeconfig_never_shown(browser: Client, apiserver: Any) -> None:
-    assert browser.post("/admin/clusters/cluster/add/", form(apiserver.kubeconfig_yaml, is_default="on")).status_code == 302
+def test_a_cluster_is_registered_and_its_kubeconfig_never_shown(
+    browser: Client, apiserver: Any
+) -> None:
+    assert (
+        browser.post(
+            "/admin/clusters/cluster/add/", form(apiserver.kubeconfig_yaml, is_default="on")
+        ).status_code
+        == 302
+    )
     made = Cluster.objects.get(name="from-admin")
     assert (made.status, default().pk) == ("active", made.pk)
     token = yaml.safe_load(apiserver.kubeconfig_yaml)["users"][0]["user"]["token"]
@@ -35,7 +44,12 @@ def test_a_cluster_is_registered_and_its_kubeconfig_never_shown(browser: Client,
         page = browser.get(f"/admin/clusters/cluster/{path}")
         assert page.status_code == 200
         assert token not in page.content.decode()
-    assert browser.post(f"/admin/clusters/cluster/{made.pk}/change/", form("***", description="new")).status_code == 302
+    assert (
+        browser.post(
+            f"/admin/clusters/cluster/{made.pk}/change/", form("***", description="new")
+        ).status_code
+        == 302
+    )
     assert Cluster.objects.get(pk=made.pk).kubeconfig == made.kubeconfig
     assert Cluster.objects.get(pk=made.pk).description == "new"
 
@@ -50,5 +64,8 @@ def test_a_dangerous_kubeconfig_is_refused_on_the_page(browser: Client, apiserve
 
 
 def test_removing_on_the_page_wipes_the_credentials(browser: Client, cluster: Cluster) -> None:
-    assert browser.post(f"/admin/clusters/cluster/{cluster.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert (
+        browser.post(f"/admin/clusters/cluster/{cluster.pk}/delete/", {"post": "yes"}).status_code
+        == 302
+    )
     assert Cluster.objects.get(pk=cluster.pk).kubeconfig == ""

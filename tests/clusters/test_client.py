@@ -16,7 +16,9 @@ PODS = KINDS["pods"]
 
 def client(server: str, **limits: Any) -> ClusterClient:
     """A client with little patience."""
-    return ClusterClient(Access(server=server), Limits(**{"connect": 0.5, "read": 1.0, "circuit": 0.3, **limits}))
+    return ClusterClient(
+        Access(server=server), Limits(**{"connect": 0.5, "read": 1.0, "circuit": 0.3, **limits})
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,9 @@ def test_the_address_that_a_name_leads_to_is_checked_before_anything_is_sent() -
     assert received in ([], [b""])
 
 
-@pytest.mark.parametrize("name", ["../secrets/x", "..", ".", "", "a/b", "%2e%2e", "x" * 300, "a\x00b", "a\nb"])
+@pytest.mark.parametrize(
+    "name", ["../secrets/x", "..", ".", "", "a/b", "%2e%2e", "x" * 300, "a\x00b", "a\nb"]
+)
 def test_hostile_names_never_become_an_address(name: str) -> None:
     for arguments in ({"namespace": "default", "name": name}, {"namespace": name, "name": "x"}):
         with pytest.raises(Invalid):
@@ -102,12 +106,18 @@ def test_hostile_names_never_become_an_address(name: str) -> None:
 def test_ordinary_and_odd_but_legal_names_become_addresses() -> None:
     role = KINDS["clusterroles"].path(name="system:node-proxier")
     assert role == "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:node-proxier"
-    assert PODS.path(namespace="a", name="b", subresource="log") == "/api/v1/namespaces/a/pods/b/log"
-    assert Kind("Widget", "widgets", "example.com", "v1beta1").path() == "/apis/example.com/v1beta1/widgets"
+    assert (
+        PODS.path(namespace="a", name="b", subresource="log") == "/api/v1/namespaces/a/pods/b/log"
+    )
+    assert (
+        Kind("Widget", "widgets", "example.com", "v1beta1").path()
+        == "/apis/example.com/v1beta1/widgets"
+    )
 
 
 @pytest.mark.parametrize(
-    ("group", "version", "plural"), [("..", "v1", "x"), ("a", "v/1", "x"), ("a", "v1", "../x"), ("A", "v1", "x"), ("a", "1", "x")]
+    ("group", "version", "plural"),
+    [("..", "v1", "x"), ("a", "v/1", "x"), ("a", "v1", "../x"), ("A", "v1", "x"), ("a", "1", "x")],
 )
 def test_custom_kinds_are_dns_words(group: str, version: str, plural: str) -> None:
     with pytest.raises(Invalid):
@@ -125,7 +135,11 @@ def test_the_api_servers_reason_is_kept() -> None:
     error = status_error(404, dumps(status))
     assert isinstance(error, NotFound)
     assert not isinstance(error, NamespaceNotFound)
-    assert error.details == {"reason": "NotFound", "status": 404, "details": {"name": "x", "kind": "pods"}}
+    assert error.details == {
+        "reason": "NotFound",
+        "status": 404,
+        "details": {"name": "x", "kind": "pods"},
+    }
 
 
 def test_a_kind_that_is_not_served_is_not_found() -> None:

@@ -31,7 +31,11 @@ def kubeconfig(server: str, **user: Any) -> str:
 
 
 def test_a_cluster_is_registered_by_its_kubeconfig(admin: Caller, apiserver: Any) -> None:
-    made = admin.data("POST", "clusters", {"name": "prod", "description": "生产环境集群", "kubeconfig": apiserver.kubeconfig_yaml})
+    made = admin.data(
+        "POST",
+        "clusters",
+        {"name": "prod", "description": "生产环境集群", "kubeconfig": apiserver.kubeconfig_yaml},
+    )
     assert made["kubeconfig"] == "***"
     assert made["status"] == "active"
     assert made["version"].startswith("v1.")
@@ -46,31 +50,44 @@ def test_no_answer_ever_holds_a_credential(admin: Caller, apiserver: Any, cluste
     token = yaml.safe_load(cluster.kubeconfig)["users"][0]["user"]["token"]
     for path in ("clusters", f"clusters/{cluster.pk}", f"clusters/{cluster.pk}/namespaces"):
         assert token.encode() not in admin.raw("GET", path).content
-    response = admin.raw("POST", "clusters", {"name": cluster.name, "kubeconfig": cluster.kubeconfig})
+    response = admin.raw(
+        "POST", "clusters", {"name": cluster.name, "kubeconfig": cluster.kubeconfig}
+    )
     assert token.encode() not in response.content
 
 
 def test_the_mask_written_back_means_unchanged(admin: Caller, cluster: Cluster) -> None:
     shown = admin.data("GET", f"clusters/{cluster.pk}")
-    changed = admin.data("PUT", f"clusters/{cluster.pk}", {**shown, "description": "new", "labels": {"env": "test"}})
+    changed = admin.data(
+        "PUT", f"clusters/{cluster.pk}", {**shown, "description": "new", "labels": {"env": "test"}}
+    )
     assert (changed["description"], changed["labels"]) == ("new", {"env": "test"})
     assert Cluster.objects.get(pk=cluster.pk).kubeconfig == cluster.kubeconfig
     assert admin.code("GET", f"clusters/{cluster.pk}/namespaces") == 0
 
 
-def test_names_are_unique_whatever_their_case(admin: Caller, cluster: Cluster, apiserver: Any) -> None:
+def test_names_are_unique_whatever_their_case(
+    admin: Caller, cluster: Cluster, apiserver: Any
+) -> None:
     body = {"name": cluster.name.upper(), "kubeconfig": apiserver.kubeconfig_yaml}
     assert admin.code("POST", "clusters", body) == 1001
     other = admin.data("POST", "clusters", {**body, "name": "second"})
     assert admin.code("PUT", f"clusters/{other['id']}", {"name": cluster.name}) == 1001
 
 
-def test_forgetting_a_cluster_wipes_its_credentials_and_frees_its_name(admin: Caller, cluster: Cluster, apiserver: Any) -> None:
+def test_forgetting_a_cluster_wipes_its_credentials_and_frees_its_name(
+    admin: Caller, cluster: Cluster, apiserver: Any
+) -> None:
     assert admin.data("DELETE", f"clusters/{cluster.pk}") == {}
     assert admin.code("GET", f"clusters/{cluster.pk}") == 1002
     assert admin.code("GET", "pods", cluster_id=cluster.pk) == 1002
     assert Cluster.objects.get(pk=cluster.pk).kubeconfig == ""
-    assert admin.code("POST", "clusters", {"name": cluster.name, "kubeconfig": apiserver.kubeconfig_yaml}) == 0
+    assert (
+        admin.code(
+            "POST", "clusters", {"name": cluster.name, "kubeconfig": apiserver.kubeconfig_yaml}
+        )
+        == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +110,9 @@ def test_forgetting_a_cluster_wipes_its_credentials_and_frees_its_name(admin: Ca
         {"name": "x", "description": {"a": 1}, "kubeconfig": "KEEP"},
     ],
 )
-def test_what_cannot_be_registered_is_1001_and_nothing_is_saved(admin: Caller, apiserver: Any, body: dict[str, Any]) -> None:
+def test_what_cannot_be_registered_is_1001_and_nothing_is_saved(
+    admin: Caller, apiserver: Any, body: dict[str, Any]
+) -> None:
     if body.get("kubeconfig") == "KEEP":
         body = {**body, "kubeconfig": apiserver.kubeconfig_yaml}
     assert admin.code("POST", "clusters", body) == 1001
@@ -102,9 +121,15 @@ def test_what_cannot_be_registered_is_1001_and_nothing_is_saved(admin: Caller, a
 
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
-    [(silent, "timeout"), (answering("401 Unauthorized", b"{}"), "credential_invalid"), (answering("200 OK", b"<html>"), "bad_answer")],
+    [
+        (silent, "timeout"),
+        (answering("401 Unauthorized", b"{}"), "credential_invalid"),
+        (answering("200 OK", b"<html>"), "bad_answer"),
+    ],
 )
-def test_a_cluster_that_cannot_be_used_is_1006_and_nothing_is_saved(admin: Caller, settings: Any, behaviour: Any, reason: str) -> None:
+def test_a_cluster_that_cannot_be_used_is_1006_and_nothing_is_saved(
+    admin: Caller, settings: Any, behaviour: Any, reason: str
+) -> None:
     settings.CLUSTER_ALLOW_INSECURE_TLS, settings.CLUSTER_READ_TIMEOUT = True, 1.0
     with serving(behaviour) as server:
         answer = admin("POST", "clusters", {"name": "x", "kubeconfig": kubeconfig(server)})
@@ -123,14 +148,19 @@ def test_a_wrong_token_and_a_wrong_authority_are_named(admin: Caller, apiserver:
     assert (answer["code"], answer["data"]["reason"]) == (1006, "tls")
 
 
-def test_a_cluster_that_stops_answering_is_unreachable_and_says_so_in_time(admin: Caller, cluster: Cluster) -> None:
+def test_a_cluster_that_stops_answering_is_unreachable_and_says_so_in_time(
+    admin: Caller, cluster: Cluster
+) -> None:
     started = time.monotonic()
     with refusing() as server:
         cluster.kubeconfig = kubeconfig(server.replace("http:", "https:"))
         cluster.save()
         answer = admin("GET", "pods", cluster_id=cluster.pk)
         assert answer["code"] == 1006
-        assert answer["data"]["reason"] in {"tcp", "timeout"}  # some networks drop what others refuse
+        assert answer["data"]["reason"] in {
+            "tcp",
+            "timeout",
+        }  # some networks drop what others refuse
         assert time.monotonic() - started < 10
         tasks.check_cluster(cluster.pk)
     shown = admin.data("GET", f"clusters/{cluster.pk}")
@@ -159,6 +189,10 @@ def test_the_command_refuses_in_one_sentence(tmp_path: Path) -> None:
 
 def test_one_cluster_is_the_default(admin: Caller, cluster: Cluster, apiserver: Any) -> None:
     assert services.default().pk == cluster.pk
-    other = admin.data("POST", "clusters", {"name": "second", "kubeconfig": apiserver.kubeconfig_yaml, "is_default": True})
+    other = admin.data(
+        "POST",
+        "clusters",
+        {"name": "second", "kubeconfig": apiserver.kubeconfig_yaml, "is_default": True},
+    )
     assert services.default().pk == other["id"]
     assert [row["is_default"] for row in admin.data("GET", "clusters")["items"]] == [False, True]

@@ -11,11 +11,38 @@ from clusters.documents import from_yaml, to_yaml
 TEXTS = st.one_of(
     st.text(st.characters(blacklist_categories=("Cs",)), max_size=12),
     st.from_regex(r"[-+]?[0-9oxXeE:._]{1,8}", fullmatch=True),
-    st.sampled_from(["yes", "off", "~", "null", "1e3", "0o7", "1_000", "=", "<<", "2024-01-01", "a\nb\n", " a\n", "a: b", "x\n\ty \n"]),
+    st.sampled_from(
+        [
+            "yes",
+            "off",
+            "~",
+            "null",
+            "1e3",
+            "0o7",
+            "1_000",
+            "=",
+            "<<",
+            "2024-01-01",
+            "a\nb\n",
+            " a\n",
+            "a: b",
+            "x\n\ty \n",
+        ]
+    ),
 )
-LEAVES = st.one_of(TEXTS, st.none(), st.booleans(), st.integers(-(10**12), 10**12), st.floats(allow_nan=False, allow_infinity=False))
+LEAVES = st.one_of(
+    TEXTS,
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**12), 10**12),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
 KEYS = st.one_of(TEXTS.filter(bool))
-VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=6)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=6,
+)
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=4))

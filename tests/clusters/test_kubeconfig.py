@@ -19,7 +19,9 @@ def config(*, cluster: dict[str, Any] | None = None, user: dict[str, Any] | None
             "kind": "Config",
             "current-context": "one",
             "contexts": [{"name": "one", "context": {"cluster": "one", "user": "one"}}],
-            "clusters": [{"name": "one", "cluster": {"server": "https://10.0.0.1:6443", **(cluster or {})}}],
+            "clusters": [
+                {"name": "one", "cluster": {"server": "https://10.0.0.1:6443", **(cluster or {})}}
+            ],
             "users": [{"name": "one", "user": {"token": "secret-token", **(user or {})}}],
         }
     )
@@ -31,8 +33,15 @@ def access(text: str, **options: Any) -> kubeconfig.Access:
 
 
 def test_server_token_and_authority_are_read() -> None:
-    found = access(config(cluster={"certificate-authority-data": base64.b64encode(b"PEM").decode()}))
-    assert (found.server, found.token, found.ca, found.verify) == ("https://10.0.0.1:6443", "secret-token", "PEM", True)
+    found = access(
+        config(cluster={"certificate-authority-data": base64.b64encode(b"PEM").decode()})
+    )
+    assert (found.server, found.token, found.ca, found.verify) == (
+        "https://10.0.0.1:6443",
+        "secret-token",
+        "PEM",
+        True,
+    )
 
 
 def test_secrets_stay_out_of_the_representation() -> None:
@@ -42,7 +51,15 @@ def test_secrets_stay_out_of_the_representation() -> None:
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [
-        ("user", "exec", {"command": "touch", "args": ["/tmp/owned"], "apiVersion": "client.authentication.k8s.io/v1"}),
+        (
+            "user",
+            "exec",
+            {
+                "command": "touch",
+                "args": ["/tmp/owned"],
+                "apiVersion": "client.authentication.k8s.io/v1",
+            },
+        ),
         ("user", "auth-provider", {"name": "gcp", "config": {"cmd-path": "touch"}}),
         ("user", "tokenFile", "/etc/passwd"),
         ("user", "client-certificate", "/etc/passwd"),
@@ -52,7 +69,9 @@ def test_secrets_stay_out_of_the_representation() -> None:
         ("cluster", "proxy-url", "http://169.254.169.254"),
     ],
 )
-def test_what_runs_a_command_or_reads_a_file_is_refused(section: str, key: str, value: object) -> None:
+def test_what_runs_a_command_or_reads_a_file_is_refused(
+    section: str, key: str, value: object
+) -> None:
     with pytest.raises(Invalid, match=key):
         access(config(**{section: {key: value}}))
 
@@ -105,7 +124,9 @@ def test_the_address_policy_decides(policy: str, server: str, good: bool) -> Non
         access(text, policy=policy)
 
 
-@pytest.mark.parametrize("cluster", [{"insecure-skip-tls-verify": True}, {"server": "http://10.0.0.1"}])
+@pytest.mark.parametrize(
+    "cluster", [{"insecure-skip-tls-verify": True}, {"server": "http://10.0.0.1"}]
+)
 def test_tls_must_be_verified_unless_the_operator_allows_otherwise(cluster: dict[str, Any]) -> None:
     with pytest.raises(Invalid, match="TLS"):
         access(config(cluster=cluster))
@@ -124,7 +145,11 @@ def test_tls_must_be_verified_unless_the_operator_allows_otherwise(cluster: dict
         config(user={"token": 5}),
         config(user={"token": "line\nbreak"}),
         config(cluster={"certificate-authority-data": "%%%"}),
-        "a: &a [1]\n" + "\n".join(f"b{i}: &b{i} [{', '.join(['*' + ('a' if i == 0 else f'b{i - 1}')] * 10)}]" for i in range(9)),
+        "a: &a [1]\n"
+        + "\n".join(
+            f"b{i}: &b{i} [{', '.join(['*' + ('a' if i == 0 else f'b{i - 1}')] * 10)}]"
+            for i in range(9)
+        ),
         "[" * 5000,
         "x" * (1024 * 1024 + 1),
         "!!python/object/apply:os.system ['id']",
@@ -138,5 +163,15 @@ def test_anything_else_is_a_clear_refusal(text: str) -> None:
 def test_no_file_is_read_and_no_command_is_run(tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     with pytest.raises(Invalid):
-        access(config(user={"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "touch", "args": [str(marker)]}}))
+        access(
+            config(
+                user={
+                    "exec": {
+                        "apiVersion": "client.authentication.k8s.io/v1",
+                        "command": "touch",
+                        "args": [str(marker)],
+                    }
+                }
+            )
+        )
     assert not marker.exists()

@@ -41,12 +41,17 @@ def broken(operation: Operation) -> Again | Result:
 def kinds(settings: Any) -> None:
     """Kinds whose runners are the functions above."""
     here = "tests.clusters.test_operations"
-    settings.OPERATIONS = {name: {"run": f"{here}.{name}", "queue": "bulk"} for name in ("three_steps", "refuses", "broken")}
+    settings.OPERATIONS = {
+        name: {"run": f"{here}.{name}", "queue": "bulk"}
+        for name in ("three_steps", "refuses", "broken")
+    }
 
 
 def make(kind: str = "three_steps", **options: Any) -> Operation:
     """A pending row that belongs to no cluster."""
-    return operations.create(kind, Target(None, "nodes", "", "n1"), requested_by="somebody", **options)
+    return operations.create(
+        kind, Target(None, "nodes", "", "n1"), requested_by="somebody", **options
+    )
 
 
 def test_an_operation_goes_from_pending_to_succeeded_in_turns() -> None:
@@ -95,7 +100,10 @@ def test_cancelling_stops_before_the_next_step() -> None:
     row = take_turn(make().pk)
     assert operations.cancel(row).cancel_requested_at is not None
     row = finish(row.pk)
-    assert (row.state, list(row.steps.values_list("state", flat=True))) == ("cancelled", ["succeeded", "cancelled", "cancelled"])
+    assert (row.state, list(row.steps.values_list("state", flat=True))) == (
+        "cancelled",
+        ["succeeded", "cancelled", "cancelled"],
+    )
 
 
 def test_one_exclusive_operation_at_a_time() -> None:
@@ -155,7 +163,9 @@ def test_silent_operations_are_found_once_per_interval(settings: Any) -> None:
 
 def test_snapshots_follow_a_row_to_its_end() -> None:
     row = finish(make().pk)
-    assert [shown["state"] for shown in operations.snapshots(row.pk, interval=0.01)] == ["succeeded"]
+    assert [shown["state"] for shown in operations.snapshots(row.pk, interval=0.01)] == [
+        "succeeded"
+    ]
 
 
 def test_old_operations_are_forgotten(settings: Any) -> None:

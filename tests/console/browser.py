@@ -8,7 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SWITCHES = (
@@ -86,7 +93,9 @@ class Walk:
         """Serious and critical faults of accessibility, each with the elements that have it."""
         # Through the debugger, not as a script of the page: the page's policy forbids those.
         self.page.evaluate(AXE.read_text())
-        found: dict[str, Any] = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        found: dict[str, Any] = self.page.evaluate(
+            "axe.run(document, {resultTypes: ['violations']})"
+        )
         return [
             f"{fault['id']}: {json.dumps([node['html'][:160] for node in fault['nodes'][:4]])}"
             for fault in found["violations"]
@@ -95,5 +104,7 @@ class Walk:
 
     def is_wider_than_the_window(self) -> bool:
         """Whether the page itself can be scrolled sideways."""
-        wide: bool = self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth + 1")
+        wide: bool = self.page.evaluate(
+            "document.documentElement.scrollWidth > document.documentElement.clientWidth + 1"
+        )
         return wide

@@ -63,16 +63,29 @@ class Make:
         whole = {"apiVersion": kind.api_version, "kind": kind.name, **content}
         resource = self._server.cluster.table.of_storage(storage)
         place = self.space if kind.namespaced else ""
-        self._server.call(self._server.cluster.registry.create, resource, place, whole, WriteOptions("tests"))
+        self._server.call(
+            self._server.cluster.registry.create, resource, place, whole, WriteOptions("tests")
+        )
         if running:
             wanted = int((content.get("spec") or {}).get("replicas", 1)) if plural != "pods" else 1
-            self._server.wait(lambda: len(self.ready(content["metadata"]["name"])) >= wanted, seconds=20)
+            self._server.wait(
+                lambda: len(self.ready(content["metadata"]["name"])) >= wanted, seconds=20
+            )
 
     def ready(self, name: str) -> list[dict[str, Any]]:
         """The Ready pods whose names begin like that."""
-        found = [pod for pod in self._server.list("pods", self.space) if pod["metadata"]["name"].startswith(name)]
+        found = [
+            pod
+            for pod in self._server.list("pods", self.space)
+            if pod["metadata"]["name"].startswith(name)
+        ]
         return [
-            pod for pod in found if any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", []))
+            pod
+            for pod in found
+            if any(
+                one["type"] == "Ready" and one["status"] == "True"
+                for one in pod["status"].get("conditions", [])
+            )
         ]
 
 
@@ -96,7 +109,14 @@ Walker = Callable[..., Walk]
 
 
 @pytest.fixture
-def walker(transactional_db: None, live_server: Any, settings: Any, socket_port: int, browser: Browser, request: Any) -> Iterator[Walker]:
+def walker(
+    transactional_db: None,
+    live_server: Any,
+    settings: Any,
+    socket_port: int,
+    browser: Browser,
+    request: Any,
+) -> Iterator[Walker]:
     """Gives a browser to somebody: `walker(user)`, or `walker(None)` for who is not signed in; `size` is the window.
 
     After the test no page may have reported a fault: no error of a script, nothing that the policy of the pages had to stop.
@@ -106,12 +126,16 @@ def walker(transactional_db: None, live_server: Any, settings: Any, socket_port:
 
     def start(user: User | None, *, size: tuple[int, int] = browsers.DESK, **options: Any) -> Walk:
         # Chromium takes an animation that was cut short for what it is; tests need not wait for any.
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce", **options)
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce", **options
+        )
         if user:
             client = Client()
             client.force_login(user)
             cookie = client.cookies["sessionid"]
-            context.add_cookies([{"name": "sessionid", "value": cookie.value, "url": live_server.url}])
+            context.add_cookies(
+                [{"name": "sessionid", "value": cookie.value, "url": live_server.url}]
+            )
         walks.append(Walk(context, live_server.url, f"{request.node.name}{len(walks) or ''}"))
         return walks[-1]
 

@@ -45,7 +45,9 @@ def cluster(transactional_db: None, apiserver: RunningCluster) -> Cluster:
 def space(admin: Caller, cluster: Cluster) -> str:
     """A fresh namespace."""
     name = f"t-{uuid.uuid4().hex[:8]}"
-    admin.data("POST", "namespaces", {"cluster_id": cluster.pk, "content": {"metadata": {"name": name}}})
+    admin.data(
+        "POST", "namespaces", {"cluster_id": cluster.pk, "content": {"metadata": {"name": name}}}
+    )
     return name
 
 
@@ -54,7 +56,9 @@ def put(admin: Caller, cluster: Cluster, space: str) -> Put:
     """Makes an object in the namespace."""
 
     def make(plural: str, content: dict[str, Any]) -> dict[str, Any]:
-        made: dict[str, Any] = admin.data("POST", plural, {"cluster_id": cluster.pk, "namespace": space, "content": content})
+        made: dict[str, Any] = admin.data(
+            "POST", plural, {"cluster_id": cluster.pk, "namespace": space, "content": content}
+        )
         return made
 
     return make
@@ -79,7 +83,9 @@ def ends_well(page: Page) -> None:
     expect(page.locator("#operation h1 + span")).to_contain_text("succeeded")
 
 
-def test_somebody_scales_a_deployment(walk: Walk, put: Put, cluster: Cluster, space: str, apiserver: RunningCluster) -> None:
+def test_somebody_scales_a_deployment(
+    walk: Walk, put: Put, cluster: Cluster, space: str, apiserver: RunningCluster
+) -> None:
     put("deployments", workload(replicas=1))
     page = walk.open(f"/clusters/{cluster.pk}/deployments/{space}/web")
     expect(page.get_by_role("heading", name="web", exact=True)).to_be_visible()
@@ -105,19 +111,34 @@ def test_somebody_rolls_back_after_reading_the_difference(
     where = {"cluster_id": cluster.pk, "namespace": space}
     patch = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "nginx:2"}]}}}}
     apiserver.wait(lambda: len(pods_of(apiserver, space)) == 1)
-    admin.data("PATCH", "deployments/web", json.dumps(patch), content_type="application/strategic-merge-patch+json", **where)
-    apiserver.wait(lambda: len(admin.data("GET", "deployments/web/revisions", **where)["items"]) == 2)
+    admin.data(
+        "PATCH",
+        "deployments/web",
+        json.dumps(patch),
+        content_type="application/strategic-merge-patch+json",
+        **where,
+    )
+    apiserver.wait(
+        lambda: len(admin.data("GET", "deployments/web/revisions", **where)["items"]) == 2
+    )
     page = walk.open(f"/clusters/{cluster.pk}/deployments/{space}/web")
     page.get_by_role("link", name="Roll back").click()
     expect(page.get_by_role("row", name=re.compile("nginx:2"))).to_contain_text("current")
-    page.get_by_role("row", name=re.compile("nginx:1")).get_by_role("link", name="Compare and roll back").click()
+    page.get_by_role("row", name=re.compile("nginx:1")).get_by_role(
+        "link", name="Compare and roll back"
+    ).click()
     expect(page.locator(".diff .added")).to_contain_text("nginx:1")
     expect(page.locator(".diff .removed")).to_contain_text("nginx:2")
     walk.picture("diff")
     assert not walk.axe()
     page.get_by_role("button", name="Roll back").click()
     ends_well(page)
-    assert apiserver.get("deployments.apps", "web", space)["spec"]["template"]["spec"]["containers"][0]["image"] == "nginx:1"
+    assert (
+        apiserver.get("deployments.apps", "web", space)["spec"]["template"]["spec"]["containers"][
+            0
+        ]["image"]
+        == "nginx:1"
+    )
 
 
 def test_somebody_drains_a_node_and_the_progress_survives_a_reload(
@@ -158,9 +179,15 @@ def test_somebody_drains_a_node_and_the_progress_survives_a_reload(
     assert not apiserver.get("nodes", node)["spec"].get("unschedulable")
 
 
-def test_an_operation_stops_when_it_is_asked_to(walk: Walk, put: Put, admin: Caller, cluster: Cluster, space: str) -> None:
+def test_an_operation_stops_when_it_is_asked_to(
+    walk: Walk, put: Put, admin: Caller, cluster: Cluster, space: str
+) -> None:
     put("deployments", workload(replicas=1))
-    made = admin.data("POST", "deployments/web/scale", {"cluster_id": cluster.pk, "namespace": space, "replicas": 2})
+    made = admin.data(
+        "POST",
+        "deployments/web/scale",
+        {"cluster_id": cluster.pk, "namespace": space, "replicas": 2},
+    )
     page = walk.open("/operations")
     page.get_by_role("link", name=f"Rollout {made['operation_id']}").click()
     page.get_by_role("button", name="Stop it").click()
@@ -182,7 +209,9 @@ def test_many_objects_are_deleted_at_once_and_no_others(
     page.get_by_label("Type").fill("configmaps")
     page.get_by_role("button", name="Delete").click()
     ends_well(page)
-    assert {item["metadata"]["name"] for item in apiserver.list("configmaps", space)} - {"kube-root-ca.crt"} == {"three"}
+    assert {item["metadata"]["name"] for item in apiserver.list("configmaps", space)} - {
+        "kube-root-ca.crt"
+    } == {"three"}
 
 
 def test_deleting_names_what_goes_along_and_asks_for_the_name(
@@ -221,7 +250,12 @@ def test_an_open_page_follows_its_object_to_the_end(
 
 
 def test_the_pages_of_an_object_fit_a_telephone(
-    walker: Callable[..., Walk], person: Any, put: Put, cluster: Cluster, space: str, apiserver: RunningCluster
+    walker: Callable[..., Walk],
+    person: Any,
+    put: Put,
+    cluster: Cluster,
+    space: str,
+    apiserver: RunningCluster,
 ) -> None:
     put("deployments", workload(replicas=1))
     walk, address = walker(person, size=PHONE), f"/clusters/{cluster.pk}/deployments/{space}/web"

@@ -31,18 +31,31 @@ def test_every_model_has_its_page_or_stands_on_that_of_another(visitor: Client) 
         assert page.list_display != ("__str__",), f"the list of {model._meta.label} has no columns"
 
 
-def test_an_operation_is_looked_at_with_its_steps_and_stopped(visitor: Client, cluster: Cluster) -> None:
-    row = operations.create("rollout", operations.Target(cluster, "deployments", "shop", "web"), requested_by="ada", parameters={"k": "v"})
+def test_an_operation_is_looked_at_with_its_steps_and_stopped(
+    visitor: Client, cluster: Cluster
+) -> None:
+    row = operations.create(
+        "rollout",
+        operations.Target(cluster, "deployments", "shop", "web"),
+        requested_by="ada",
+        parameters={"k": "v"},
+    )
     operations.plan(row, [operations.Step("1", "shop/web <b>")])
     page = visitor.get(f"/admin/clusters/operation/{row.pk}/change/").content.decode()
     assert "shop/web &lt;b&gt;" in page
-    visitor.post("/admin/clusters/operation/", {"action": "stop", "_selected_action": [str(row.pk)]})
+    visitor.post(
+        "/admin/clusters/operation/", {"action": "stop", "_selected_action": [str(row.pk)]}
+    )
     row.refresh_from_db()
     assert row.state == "cancelled"
 
 
-def test_what_was_typed_in_a_terminal_is_not_in_the_admin_site(visitor: Client, cluster: Cluster) -> None:
-    recording = Recording.objects.create(session="s", username="ada", cluster=cluster, namespace="shop", pod="web")
+def test_what_was_typed_in_a_terminal_is_not_in_the_admin_site(
+    visitor: Client, cluster: Cluster
+) -> None:
+    recording = Recording.objects.create(
+        session="s", username="ada", cluster=cluster, namespace="shop", pod="web"
+    )
     RecordingChunk.objects.create(recording=recording, number=0, events='[0.1,"o","top secret"]')
     page = visitor.get(f"/admin/workloads/recording/{recording.pk}/change/")
     assert page.status_code == 200

@@ -15,11 +15,19 @@ from tests.workloads.test_metrics import prometheus as prometheus
 from workloads.models import Sample
 
 
-def test_a_clusters_use_is_drawn_over_the_span_that_was_chosen(walk: Walk, cluster: Cluster) -> None:
+def test_a_clusters_use_is_drawn_over_the_span_that_was_chosen(
+    walk: Walk, cluster: Cluster
+) -> None:
     now = timezone.now()
     for minute in range(50):
         at = now - timedelta(minutes=minute)
-        Sample.objects.create(cluster=cluster, at=at, cpu=2.0 + minute % 7 / 10, memory=(3 + minute % 5 / 10) * 2**30, pods=40 + minute % 3)
+        Sample.objects.create(
+            cluster=cluster,
+            at=at,
+            cpu=2.0 + minute % 7 / 10,
+            memory=(3 + minute % 5 / 10) * 2**30,
+            pods=40 + minute % 3,
+        )
     page = walk.open(f"/clusters/{cluster.pk}")
     page.get_by_role("link", name="Over time").click()
     cpu = page.locator('.chart[data-key="cpu"]')
@@ -33,8 +41,13 @@ def test_a_clusters_use_is_drawn_over_the_span_that_was_chosen(walk: Walk, clust
     expect(cpu.locator(".numbers")).not_to_contain_text("most")
 
 
-def test_a_pods_use_grows_while_one_looks(walker: Walker, person: User, cluster: Cluster, make: Make) -> None:
-    resources = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}}
+def test_a_pods_use_grows_while_one_looks(
+    walker: Walker, person: User, cluster: Cluster, make: Make
+) -> None:
+    resources = {
+        "requests": {"cpu": "100m", "memory": "64Mi"},
+        "limits": {"cpu": "1", "memory": "256Mi"},
+    }
     container = {"name": "main", "image": "nginx:1", "resources": resources}
     make("pods", {"metadata": {"name": "busy"}, "spec": {"containers": [container]}}, running=True)
     walk = walker(person, size=PHONE)
@@ -46,7 +59,9 @@ def test_a_pods_use_grows_while_one_looks(walker: Walker, person: User, cluster:
     walk.picture("phone")
 
 
-def test_a_prometheus_knows_the_past_of_a_node(visitor: Client, admin: Caller, cluster: Cluster, prometheus: str) -> None:
+def test_a_prometheus_knows_the_past_of_a_node(
+    visitor: Client, admin: Caller, cluster: Cluster, prometheus: str
+) -> None:
     admin.data("PUT", f"clusters/{cluster.pk}", {"prometheus": prometheus})
     address = f"/clusters/{cluster.pk}/nodes/-/node-00/metrics"
     assert 'id="metrics-span"' in visitor.get(address).content.decode()
@@ -58,12 +73,23 @@ def test_a_prometheus_knows_the_past_of_a_node(visitor: Client, admin: Caller, c
     assert (wrong.status_code, "must look like" in wrong.json()["message"]) == (400, True)
 
 
-def test_a_cluster_that_nobody_measures_says_what_to_do(visitor: Client, cluster: Cluster, make: Make, apiserver: object) -> None:
-    make("pods", {"metadata": {"name": "quiet"}, "spec": {"containers": [{"name": "main", "image": "nginx:1"}]}}, running=True)
+def test_a_cluster_that_nobody_measures_says_what_to_do(
+    visitor: Client, cluster: Cluster, make: Make, apiserver: object
+) -> None:
+    make(
+        "pods",
+        {
+            "metadata": {"name": "quiet"},
+            "spec": {"containers": [{"name": "main", "image": "nginx:1"}]},
+        },
+        running=True,
+    )
     faults = apiserver.faults  # type: ignore[attr-defined]
     faults.add(path="/apis/metrics.k8s.io/*", action="status", code=404)
     try:
-        page = visitor.get(f"/clusters/{cluster.pk}/pods/{make.space}/quiet/metrics").content.decode()
+        page = visitor.get(
+            f"/clusters/{cluster.pk}/pods/{make.space}/quiet/metrics"
+        ).content.decode()
     finally:
         faults.clear()
     assert "Nobody measures here" in page

@@ -41,7 +41,9 @@ def state(page: Page) -> Any:
     return page.locator("#editor-state")
 
 
-def test_a_change_is_checked_compared_and_applied(walk: Walk, cluster: Cluster, make: Make, apiserver: RunningCluster) -> None:
+def test_a_change_is_checked_compared_and_applied(
+    walk: Walk, cluster: Cluster, make: Make, apiserver: RunningCluster
+) -> None:
     page = walk.open(address(cluster, make))
     replace(page, "replicas: 2", "replicas: 3")
     expect(page.get_by_role("button", name="Apply")).to_be_disabled()
@@ -64,21 +66,27 @@ def test_complaints_stand_at_their_lines(walk: Walk, cluster: Cluster, make: Mak
     replace(page, "replicas: two", "replicas: 2")
     check(page)
     expect(page.locator("#editor-problems")).to_contain_text("There is no field spec.replikas.")
-    line = page.evaluate("""document.getElementById("editor").view.state.doc.toString().split("\\n").indexOf("  replikas: 2") + 1""")
+    line = page.evaluate(
+        """document.getElementById("editor").view.state.doc.toString().split("\\n").indexOf("  replikas: 2") + 1"""
+    )
     expect(page.locator("#editor-problems button")).to_contain_text(f"Line {line}:")
     expect(page.locator(".cm-lintRange-error")).to_have_text("replikas")
     walk.picture("problems")
     replace(page, "  replikas: 2\n", "")
     replace(page, "image: nginx:1", 'image: ""')
     check(page)
-    expect(page.locator("#editor-problems")).to_contain_text("spec.template.spec.containers[0].image")
+    expect(page.locator("#editor-problems")).to_contain_text(
+        "spec.template.spec.containers[0].image"
+    )
     replace(page, 'image: ""', "image: [nginx")
     check(page)
     expect(state(page)).to_have_text("There is something to correct.")
     expect(page.get_by_role("button", name="Apply")).to_be_disabled()
 
 
-def test_the_clusters_own_schema_is_minded_while_one_writes(walk: Walk, cluster: Cluster, make: Make, apiserver: RunningCluster) -> None:
+def test_the_clusters_own_schema_is_minded_while_one_writes(
+    walk: Walk, cluster: Cluster, make: Make, apiserver: RunningCluster
+) -> None:
     page = walk.open(address(cluster, make))
     apiserver.requests.clear()
     replace(page, "replicas: 2", "replicas: two\n  replikas: 2")
@@ -86,21 +94,34 @@ def test_the_clusters_own_schema_is_minded_while_one_writes(walk: Walk, cluster:
     expect(page.locator("#editor-problems")).to_contain_text("There is no field spec.replikas.")
     replace(page, "replicas: two\n  replikas: 2", "replicas: 2")
     replace(page, "- name: main", "- nome: main")
-    expect(page.locator("#editor-problems")).to_contain_text("spec.template.spec.containers[0].name is required")
+    expect(page.locator("#editor-problems")).to_contain_text(
+        "spec.template.spec.containers[0].name is required"
+    )
     assert not [
-        one for one in apiserver.requests if one.method not in ("GET", "POST") or ("deployments" in one.path and one.method != "GET")
+        one
+        for one in apiserver.requests
+        if one.method not in ("GET", "POST") or ("deployments" in one.path and one.method != "GET")
     ]
     expect(page.locator(".cm-lintRange-error").first).to_be_visible()
 
 
-def test_a_conflict_loses_nobodys_change(walk: Walk, cluster: Cluster, make: Make, apiserver: RunningCluster, admin: Caller) -> None:
+def test_a_conflict_loses_nobodys_change(
+    walk: Walk, cluster: Cluster, make: Make, apiserver: RunningCluster, admin: Caller
+) -> None:
     page = walk.open(address(cluster, make))
     replace(page, "replicas: 2", "replicas: 3")
     check(page)
     expect(state(page)).to_have_text("The cluster would take this.")
-    somebody_else(admin, cluster, make, {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "nginx:2"}]}}}})
+    somebody_else(
+        admin,
+        cluster,
+        make,
+        {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "nginx:2"}]}}}},
+    )
     page.get_by_role("button", name="Apply").click()
-    expect(page.get_by_role("alert")).to_contain_text("Somebody else changed it meanwhile. Nothing was written.")
+    expect(page.get_by_role("alert")).to_contain_text(
+        "Somebody else changed it meanwhile. Nothing was written."
+    )
     expect(page.locator("#editor-diff")).to_contain_text("nginx:2")
     walk.picture("conflict", full=True)
     page.get_by_role("button", name="Put both changes together").click()
@@ -108,13 +129,23 @@ def test_a_conflict_loses_nobodys_change(walk: Walk, cluster: Cluster, make: Mak
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_text("web was changed.")).to_be_visible()
     found = (apiserver.get("deployments.apps", "web", make.space) or {})["spec"]
-    assert (found["replicas"], found["template"]["spec"]["containers"][0]["image"]) == (3, "nginx:2")
+    assert (found["replicas"], found["template"]["spec"]["containers"][0]["image"]) == (
+        3,
+        "nginx:2",
+    )
 
 
 def somebody_else(admin: Caller, cluster: Cluster, make: Make, patch: dict[str, Any]) -> None:
     """A change from elsewhere."""
     kind = "application/strategic-merge-patch+json"
-    admin.data("PATCH", "deployments/web", json.dumps(patch), content_type=kind, cluster_id=cluster.pk, namespace=make.space)
+    admin.data(
+        "PATCH",
+        "deployments/web",
+        json.dumps(patch),
+        content_type=kind,
+        cluster_id=cluster.pk,
+        namespace=make.space,
+    )
 
 
 def test_what_both_changed_is_named_and_stays_mine(
@@ -122,11 +153,17 @@ def test_what_both_changed_is_named_and_stays_mine(
 ) -> None:
     where = address(cluster, make)
     page = visitor.get(where).content.decode()
-    config = json.loads(re.search(r'id="editor-config" type="application/json">(.*?)</script>', page)[1])  # type: ignore[index]
-    somebody_else(admin, cluster, make, {"spec": {"replicas": 5}, "metadata": {"labels": {"theirs": "yes"}}})
+    config = json.loads(
+        re.search(r'id="editor-config" type="application/json">(.*?)</script>', page)[1]
+    )  # type: ignore[index]
+    somebody_else(
+        admin, cluster, make, {"spec": {"replicas": 5}, "metadata": {"labels": {"theirs": "yes"}}}
+    )
     mine = config["text"].replace("replicas: 2", "replicas: 7")
     body = {"text": mine, "base": config["text"], "version": config["live"]}
-    conflict = visitor.post(config["apply"], body, content_type="application/json").json()["conflict"]
+    conflict = visitor.post(config["apply"], body, content_type="application/json").json()[
+        "conflict"
+    ]
     assert conflict["clashes"] == ["spec.replicas"]
     assert "replicas: 7" in conflict["merged"]
     assert "theirs: 'yes'" in conflict["merged"]
@@ -150,12 +187,16 @@ def test_new_objects_are_created_together_or_the_first_fault_is_named(
     expect(state(page)).to_have_text("The cluster would take this.")
     walk.picture("create", full=True)
     page.get_by_role("button", name="Create", exact=True).click()
-    expect(page.get_by_text("2 objects were created: ConfigMap first, Deployment web")).to_be_visible()
+    expect(
+        page.get_by_text("2 objects were created: ConfigMap first, Deployment web")
+    ).to_be_visible()
     assert apiserver.get("configmaps", "first", make.space)
     assert apiserver.get("deployments.apps", "web", make.space)
 
 
-def test_the_editor_fits_a_phone(walker: Walker, person: User, cluster: Cluster, make: Make) -> None:
+def test_the_editor_fits_a_phone(
+    walker: Walker, person: User, cluster: Cluster, make: Make
+) -> None:
     walk = walker(person, size=PHONE)
     page = walk.open(address(cluster, make))
     replace(page, "replicas: 2", "replicas: 3")
@@ -165,12 +206,23 @@ def test_the_editor_fits_a_phone(walker: Walker, person: User, cluster: Cluster,
     walk.picture("phone", full=True)
 
 
-def test_what_kubectl_applied_last_is_kept_and_not_shown(visitor: Client, cluster: Cluster, make: Make, apiserver: RunningCluster) -> None:
+def test_what_kubectl_applied_last_is_kept_and_not_shown(
+    visitor: Client, cluster: Cluster, make: Make, apiserver: RunningCluster
+) -> None:
     applied = {"kubectl.kubernetes.io/last-applied-configuration": '{"a":1}\n'}
-    data = {"odd": "1e3", "older": "0o7", "markup": "</script><script>alert(1)</script><!--", "escape": "\x1b]0;x\x07"}
+    data = {
+        "odd": "1e3",
+        "older": "0o7",
+        "markup": "</script><script>alert(1)</script><!--",
+        "escape": "\x1b]0;x\x07",
+    }
     make("configmaps", {"metadata": {"name": "settings", "annotations": applied}, "data": data})
-    page = visitor.get(f"/clusters/{cluster.pk}/configmaps/{make.space}/settings/edit").content.decode()
-    config = json.loads(re.search(r'id="editor-config" type="application/json">(.*?)</script>', page)[1])  # type: ignore[index]
+    page = visitor.get(
+        f"/clusters/{cluster.pk}/configmaps/{make.space}/settings/edit"
+    ).content.decode()
+    config = json.loads(
+        re.search(r'id="editor-config" type="application/json">(.*?)</script>', page)[1]
+    )  # type: ignore[index]
     assert "last-applied" not in config["text"]
     body = {"text": config["text"] + "\n", "base": config["text"], "version": config["live"]}
     assert "address" in visitor.post(config["apply"], body, content_type="application/json").json()
@@ -193,17 +245,32 @@ def test_a_custom_kind_is_created_minded_and_edited_like_any_other(
     text = f"apiVersion: {group}/v1\nkind: Widget\nmetadata:\n  name: w\n  namespace: {make.space}\nspec:\n  size: 1\nstatus:\n  size: 1\n"
 
     def said(path: str, **body: str) -> dict[str, Any]:
-        return dict(visitor.post(f"/clusters/{cluster.pk}/{path}", body, content_type="application/json").json())
+        return dict(
+            visitor.post(
+                f"/clusters/{cluster.pk}/{path}", body, content_type="application/json"
+            ).json()
+        )
 
     problems = said("-/lint", text=text.replace("size: 1", "size: one", 1))["problems"]
-    assert [(one["line"], one["message"]) for one in problems] == [(7, "spec.size must be a whole number")]
-    assert said("-/create/apply", text=text)["address"] == f"/clusters/{cluster.pk}/widgets.v1.{group}/{make.space}/w"
-    page = visitor.get(f"/clusters/{cluster.pk}/widgets.v1.{group}/{make.space}/w/edit").content.decode()
-    config = json.loads(re.search(r'id="editor-config" type="application/json">(.*?)</script>', page)[1])  # type: ignore[index]
+    assert [(one["line"], one["message"]) for one in problems] == [
+        (7, "spec.size must be a whole number")
+    ]
+    assert (
+        said("-/create/apply", text=text)["address"]
+        == f"/clusters/{cluster.pk}/widgets.v1.{group}/{make.space}/w"
+    )
+    page = visitor.get(
+        f"/clusters/{cluster.pk}/widgets.v1.{group}/{make.space}/w/edit"
+    ).content.decode()
+    config = json.loads(
+        re.search(r'id="editor-config" type="application/json">(.*?)</script>', page)[1]
+    )  # type: ignore[index]
     # Without a status of its own, such a kind would lose what is not sent.
     changed = config["text"].replace("spec:\n  size: 1", "spec:\n  size: 2")
     where = f"widgets.v1.{group}/{make.space}/w/edit"
-    assert "address" in said(f"{where}/apply", text=changed, base=config["text"], version=config["live"])
+    assert "address" in said(
+        f"{where}/apply", text=changed, base=config["text"], version=config["live"]
+    )
     found = apiserver.get(f"widgets.{group}", "w", make.space) or {}
     assert (found["spec"], found["status"]) == ({"size": 2}, {"size": 1})
     wrong = said("-/create/check", text=text.replace("kind: Widget", "kind: Gadget"))["problems"]

@@ -14,18 +14,30 @@ from clusters.models import Cluster
 from console.urls import urlpatterns
 from simcluster.testing import RunningCluster
 
-INLINE = re.compile(r"<script(?![^>]*\b(?:src=|type=\"application/json\"))|\sstyle\s*=|<[^>]+\son[a-z]+\s*=|javascript:", re.IGNORECASE)
+INLINE = re.compile(
+    r"<script(?![^>]*\b(?:src=|type=\"application/json\"))|\sstyle\s*=|<[^>]+\son[a-z]+\s*=|javascript:",
+    re.IGNORECASE,
+)
 
 
 def addresses(cluster: Cluster) -> Iterator[str]:
     """Every page that can be asked for, with names that exist where there are some."""
-    known = {"cluster": str(cluster.pk), "plural": "namespaces", "namespace": "-", "name": "default"}
+    known = {
+        "cluster": str(cluster.pk),
+        "plural": "namespaces",
+        "namespace": "-",
+        "name": "default",
+    }
     for pattern in urlpatterns:
         assert isinstance(pattern, URLPattern)
-        yield "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda found: known.get(found[1], "1"), str(pattern.pattern))
+        yield "/" + re.sub(
+            r"<(?:\w+:)?(\w+)>", lambda found: known.get(found[1], "1"), str(pattern.pattern)
+        )
 
 
-def test_no_page_has_inline_script_or_style_and_all_forbid_it(visitor: Client, cluster: Cluster) -> None:
+def test_no_page_has_inline_script_or_style_and_all_forbid_it(
+    visitor: Client, cluster: Cluster
+) -> None:
     seen = 0
     for address in addresses(cluster):
         answer = visitor.get(address)
@@ -49,13 +61,23 @@ def test_the_overview_of_nothing_says_how_to_begin(visitor: Client) -> None:
     assert 'href="/clusters/register"' in page
 
 
-def test_a_cluster_is_tried_before_it_is_saved_and_its_kubeconfig_never_comes_back(visitor: Client, apiserver: RunningCluster) -> None:
-    given = {"name": "east", "description": "by hand", "kubeconfig": apiserver.kubeconfig_yaml, "act": "try"}
+def test_a_cluster_is_tried_before_it_is_saved_and_its_kubeconfig_never_comes_back(
+    visitor: Client, apiserver: RunningCluster
+) -> None:
+    given = {
+        "name": "east",
+        "description": "by hand",
+        "kubeconfig": apiserver.kubeconfig_yaml,
+        "act": "try",
+    }
     tried = visitor.post("/clusters/register", given).content.decode()
     assert "The credentials are good. Nothing is saved yet." in tried
     assert "certificate-authority-data" not in tried
     assert not Cluster.objects.exists()
-    wrong = visitor.post("/clusters/register", {**given, "kubeconfig": "users: [{user: {exec: {command: sh}}}]", "act": "save"})
+    wrong = visitor.post(
+        "/clusters/register",
+        {**given, "kubeconfig": "users: [{user: {exec: {command: sh}}}]", "act": "save"},
+    )
     assert wrong.status_code == 400
     assert "Nothing was saved." in wrong.content.decode()
     assert not Cluster.objects.exists()
@@ -67,14 +89,24 @@ def test_a_cluster_is_tried_before_it_is_saved_and_its_kubeconfig_never_comes_ba
     assert apiserver.url in page
 
 
-def test_a_cluster_is_changed_and_removed_only_by_its_name(visitor: Client, cluster: Cluster) -> None:
+def test_a_cluster_is_changed_and_removed_only_by_its_name(
+    visitor: Client, cluster: Cluster
+) -> None:
     base = f"/clusters/{cluster.pk}/-"
-    made = visitor.post(f"{base}/change", {"name": "renamed", "description": "new", "protected": "on", "prometheus": ""})
+    made = visitor.post(
+        f"{base}/change",
+        {"name": "renamed", "description": "new", "protected": "on", "prometheus": ""},
+    )
     assert made["Location"] == f"/clusters/{cluster.pk}"
     cluster.refresh_from_db()
     assert (cluster.name, cluster.description, cluster.protected) == ("renamed", "new", True)
-    assert "Nothing inside the cluster is touched." in visitor.get(f"{base}/remove").content.decode()
-    assert "That is not its name" in visitor.post(f"{base}/remove", {"confirm": "simulated"}).content.decode()
+    assert (
+        "Nothing inside the cluster is touched." in visitor.get(f"{base}/remove").content.decode()
+    )
+    assert (
+        "That is not its name"
+        in visitor.post(f"{base}/remove", {"confirm": "simulated"}).content.decode()
+    )
     assert visitor.get(f"/clusters/{cluster.pk}").status_code == 200
     assert visitor.post(f"{base}/remove", {"confirm": "renamed"})["Location"] == "/"
     assert visitor.get(f"/clusters/{cluster.pk}").status_code == 404
@@ -87,19 +119,29 @@ def test_a_person_without_rights_sees_an_empty_house(cluster: Cluster) -> None:
         answer = client.get(address)
         assert answer.status_code in (200, 403), address
         assert cluster.name not in answer.content.decode(), address
-    assert client.post("/clusters/register", {"name": "x", "kubeconfig": "y", "act": "save"}).status_code == 403
+    assert (
+        client.post(
+            "/clusters/register", {"name": "x", "kubeconfig": "y", "act": "save"}
+        ).status_code
+        == 403
+    )
 
 
 def test_pages_weigh_less_than_300_kilobytes_compressed(visitor: Client, cluster: Cluster) -> None:
     for address in addresses(cluster):
         answer = visitor.get(address)
-        if not answer["Content-Type"].startswith("text/html") or address.endswith(("/terminal", "/create", "/edit")):
+        if not answer["Content-Type"].startswith("text/html") or address.endswith(
+            ("/terminal", "/create", "/edit")
+        ):
             continue
         page = answer.content.decode()
         wanted = {*re.findall(r'(?:src|href)="/static/([^"]+)"', page)}
         while more := {found for name in wanted for found in imported(name)} - wanted:
             wanted |= more
-        weight = sum(len(gzip.compress(content)) for content in [answer.content, *(static(name) for name in wanted)])
+        weight = sum(
+            len(gzip.compress(content))
+            for content in [answer.content, *(static(name) for name in wanted)]
+        )
         assert weight < 300_000, (address, weight, wanted)
 
 
@@ -114,10 +156,14 @@ def imported(name: str) -> set[str]:
     """The modules that a script of ours loads."""
     if not name.startswith("console/js/"):
         return set()
-    return {f"console/js/{found}" for found in re.findall(r'from "\./([^"]+)"', static(name).decode())}
+    return {
+        f"console/js/{found}" for found in re.findall(r'from "\./([^"]+)"', static(name).decode())
+    }
 
 
-def test_a_cluster_whose_copy_is_not_fresh_is_not_said_to_be_well(visitor: Client, cluster: Cluster) -> None:
+def test_a_cluster_whose_copy_is_not_fresh_is_not_said_to_be_well(
+    visitor: Client, cluster: Cluster
+) -> None:
     page = visitor.get("/troubles").content.decode()
     assert f"This may be out of date for {cluster.name}" in page
     assert "Nothing fails" not in page

@@ -20,8 +20,15 @@ MARKED = re.compile(r"""\b(?:_|gettext|ngettext)\(\s*u?("(?:[^"\\]|\\.)*"|'(?:[^
 def texts_of_code(path: Path) -> Iterator[str]:
     """The texts that a module marks for translation."""
     for node in ast.walk(ast.parse(path.read_text())):
-        name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
-        if name in MARKS and isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+        name = (
+            node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+        )
+        if (
+            name in MARKS
+            and isinstance(node, ast.Call)
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+        ):
             yield node.args[0].value
 
 
@@ -34,7 +41,11 @@ def texts_of_template(path: Path) -> Iterator[str]:
 def texts() -> set[str]:
     """All of them."""
     code = {text for path in (ROOT / "console").rglob("*.py") for text in texts_of_code(path)}
-    return code | {text for path in (ROOT / "templates" / "console").rglob("*.html") for text in texts_of_template(path)}
+    return code | {
+        text
+        for path in (ROOT / "templates" / "console").rglob("*.html")
+        for text in texts_of_template(path)
+    }
 
 
 def test_every_text_has_its_chinese() -> None:
@@ -42,7 +53,11 @@ def test_every_text_has_its_chinese() -> None:
         catalog = gettext.GNUTranslations(file)
     found = texts()
     assert len(found) > 500
-    kept = {key[0] if isinstance(key, tuple) else key for key, value in catalog._catalog.items() if value}  # type: ignore[attr-defined]
+    kept = {
+        key[0] if isinstance(key, tuple) else key
+        for key, value in catalog._catalog.items()
+        if value
+    }  # type: ignore[attr-defined]
     assert not sorted(found - kept)
 
 
@@ -56,9 +71,19 @@ def test_places_for_values_are_the_same_in_both_languages() -> None:
             assert set(place.findall(english)) == set(place.findall(chinese)), english
 
 
-@pytest.mark.parametrize(("address", "words"), [("/", "注册集群"), ("/search", "搜索所有集群"), ("/clusters/{}/pods", "容器组")])
-def test_pages_speak_the_language_of_the_cookie_or_the_browser(visitor: Client, cluster: Cluster, address: str, words: str) -> None:
-    assert words in visitor.get(address.format(cluster.pk), headers={"Accept-Language": "zh-CN,zh;q=0.9"}).content.decode()
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("/", "注册集群"), ("/search", "搜索所有集群"), ("/clusters/{}/pods", "容器组")],
+)
+def test_pages_speak_the_language_of_the_cookie_or_the_browser(
+    visitor: Client, cluster: Cluster, address: str, words: str
+) -> None:
+    assert (
+        words
+        in visitor.get(
+            address.format(cluster.pk), headers={"Accept-Language": "zh-CN,zh;q=0.9"}
+        ).content.decode()
+    )
     assert words not in visitor.get(address.format(cluster.pk)).content.decode()
     visitor.cookies["language"] = "zh-hans"
     assert words in visitor.get(address.format(cluster.pk)).content.decode()

@@ -18,8 +18,15 @@ TALK = f"""echo '{NASTY}'; for i in $(seq 1 380); do echo "request $i served"; s
 
 def talking(make: Make, name: str = "talker", **more: object) -> str:
     """A pod that talks; its name."""
-    containers = [{"name": "main", "image": "busybox:1", "command": ["sh", "-c", TALK]}, {"name": "side", "image": "nginx:1"}]
-    make("pods", {"metadata": {"name": name}, "spec": {"containers": containers, **more}}, running=True)
+    containers = [
+        {"name": "main", "image": "busybox:1", "command": ["sh", "-c", TALK]},
+        {"name": "side", "image": "nginx:1"},
+    ]
+    make(
+        "pods",
+        {"metadata": {"name": name}, "spec": {"containers": containers, **more}},
+        running=True,
+    )
     return name
 
 
@@ -41,7 +48,9 @@ def test_a_log_is_followed_and_searched(walk: Walk, cluster: Cluster, make: Make
     walk.picture("all")
 
 
-def test_what_a_container_prints_is_text_and_nothing_else(walk: Walk, cluster: Cluster, make: Make) -> None:
+def test_what_a_container_prints_is_text_and_nothing_else(
+    walk: Walk, cluster: Cluster, make: Make
+) -> None:
     page = walk.open(f"/clusters/{cluster.pk}/pods/{make.space}/{talking(make)}/logs")
     line = page.locator("#log .line").first
     expect(line).to_contain_text("<img src=x onerror=alert(1)><script>alert(2)</script>")
@@ -54,7 +63,9 @@ def test_what_a_container_prints_is_text_and_nothing_else(walk: Walk, cluster: C
     expect(line.locator(".ansi-1")).to_have_text("red")
 
 
-def test_a_lost_connection_is_taken_up_without_a_line_lost_or_doubled(walk: Walk, cluster: Cluster, make: Make) -> None:
+def test_a_lost_connection_is_taken_up_without_a_line_lost_or_doubled(
+    walk: Walk, cluster: Cluster, make: Make
+) -> None:
     page = walk.context.new_page()
     sockets: list[object] = []
 
@@ -77,12 +88,18 @@ def test_a_lost_connection_is_taken_up_without_a_line_lost_or_doubled(walk: Walk
     expect(page.locator("#log-state")).to_have_text(re.compile("Trying again"))
     expect(page.locator("#log-state")).to_have_text("Live")
     expect(page.locator("#log .line", has_text="served").nth(12)).to_be_attached()
-    numbers = [int(found[1]) for text in page.locator("#log .line .text").all_inner_texts() if (found := re.search(r"request (\d+)", text))]
+    numbers = [
+        int(found[1])
+        for text in page.locator("#log .line .text").all_inner_texts()
+        if (found := re.search(r"request (\d+)", text))
+    ]
     assert len(sockets) == 2
     assert numbers == list(range(1, len(numbers) + 1))
 
 
-def test_the_pods_of_a_workload_are_read_together(walker: Walker, person: User, cluster: Cluster, make: Make) -> None:
+def test_the_pods_of_a_workload_are_read_together(
+    walker: Walker, person: User, cluster: Cluster, make: Make
+) -> None:
     command = ["sh", "-c", "while true; do echo from $HOSTNAME; sleep 1; done"]
     template = {
         "metadata": {"labels": {"app": "chat"}},
@@ -97,7 +114,9 @@ def test_the_pods_of_a_workload_are_read_together(walker: Walker, person: User, 
     walk.picture("phone")
 
 
-def test_the_download_is_the_whole_log_of_what_was_chosen(visitor: Client, cluster: Cluster, make: Make) -> None:
+def test_the_download_is_the_whole_log_of_what_was_chosen(
+    visitor: Client, cluster: Cluster, make: Make
+) -> None:
     address = f"/clusters/{cluster.pk}/pods/{make.space}/{talking(make)}/logs/download"
     one = visitor.get(address, {"container": "main"})
     assert one["Content-Disposition"] == 'attachment; filename="talker-main.log"'
@@ -110,7 +129,9 @@ def test_the_download_is_the_whole_log_of_what_was_chosen(visitor: Client, clust
     assert b"There is no container to read" in refused.content
 
 
-def test_signing_out_ends_the_stream(live_streams: None, visitor: Client, cluster: Cluster, make: Make) -> None:
+def test_signing_out_ends_the_stream(
+    live_streams: None, visitor: Client, cluster: Cluster, make: Make
+) -> None:
     address = f"/clusters/{cluster.pk}/pods/{make.space}/{talking(make)}/logs/ticket"
     ticket = visitor.post(address, {"containers": "main"}, content_type="application/json").json()
     with peer(ticket["ws_url"]) as client:
@@ -121,7 +142,9 @@ def test_signing_out_ends_the_stream(live_streams: None, visitor: Client, cluste
     assert (answer.status_code, answer.json()["hint"]) == (401, "Sign in again.")
 
 
-def test_a_changed_password_ends_the_stream(live_streams: None, visitor: Client, person: User, cluster: Cluster, make: Make) -> None:
+def test_a_changed_password_ends_the_stream(
+    live_streams: None, visitor: Client, person: User, cluster: Cluster, make: Make
+) -> None:
     address = f"/clusters/{cluster.pk}/pods/{make.space}/{talking(make)}/logs/ticket"
     ticket = visitor.post(address, {"containers": "main"}, content_type="application/json").json()
     with peer(ticket["ws_url"]) as client:
@@ -131,7 +154,9 @@ def test_a_changed_password_ends_the_stream(live_streams: None, visitor: Client,
         assert client.end() == 4001
 
 
-def test_a_log_that_may_not_be_read_has_no_ticket(client: Client, cluster: Cluster, make: Make) -> None:
+def test_a_log_that_may_not_be_read_has_no_ticket(
+    client: Client, cluster: Cluster, make: Make
+) -> None:
     address = f"/clusters/{cluster.pk}/pods/{make.space}/{talking(make)}/logs/ticket"
     client.force_login(User.objects.create_user("nobody"))
     answer = client.post(address, {}, content_type="application/json")

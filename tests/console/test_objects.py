@@ -25,13 +25,17 @@ MARKUP = "<img src=x onerror=alert(1)>\x1b]0;pwned\x07\x1b[31m\u202e"
 def space(admin: Caller, cluster: Cluster) -> str:
     """A fresh namespace."""
     name = f"t-{uuid.uuid4().hex[:8]}"
-    admin.data("POST", "namespaces", {"cluster_id": cluster.pk, "content": {"metadata": {"name": name}}})
+    admin.data(
+        "POST", "namespaces", {"cluster_id": cluster.pk, "content": {"metadata": {"name": name}}}
+    )
     return name
 
 
 def put(admin: Caller, cluster: Cluster, space: str, plural: str, content: dict[str, Any]) -> str:
     """Make an object; the address of its page."""
-    made = admin.data("POST", plural, {"cluster_id": cluster.pk, "namespace": space, "content": content})
+    made = admin.data(
+        "POST", plural, {"cluster_id": cluster.pk, "namespace": space, "content": content}
+    )
     return f"/clusters/{cluster.pk}/{plural}/{space}/{made['metadata']['name']}"
 
 
@@ -39,41 +43,88 @@ def harmless(text: str) -> bool:
     """Whether the planted text is there, as text alone."""
     # What stands in a field to be edited stays as it was entered.
     outside = re.sub(r'value="[^"]*"', "", text)
-    return "&lt;img src=x onerror=alert(1)&gt;" in text and "<img src=x" not in text and not re.search("[\x1b\x07\u202e]", outside)
+    return (
+        "&lt;img src=x onerror=alert(1)&gt;" in text
+        and "<img src=x" not in text
+        and not re.search("[\x1b\x07\u202e]", outside)
+    )
 
 
-def test_text_of_a_cluster_is_never_markup_and_moves_no_cursor(visitor: Client, admin: Caller, cluster: Cluster, space: str) -> None:
+def test_text_of_a_cluster_is_never_markup_and_moves_no_cursor(
+    visitor: Client, admin: Caller, cluster: Cluster, space: str
+) -> None:
     pod = {
         "metadata": {"name": "planted", "annotations": {"note": MARKUP}},
-        "spec": {"containers": [{"name": "main", "image": "nginx", "env": [{"name": "TEXT", "value": MARKUP}]}]},
+        "spec": {
+            "containers": [
+                {"name": "main", "image": "nginx", "env": [{"name": "TEXT", "value": MARKUP}]}
+            ]
+        },
     }
     address = put(admin, cluster, space, "pods", pod)
     about = {
         "kind": "Pod",
         "name": "planted",
         "namespace": space,
-        "uid": admin.data("GET", f"namespaces/{space}/pods/planted", cluster_id=cluster.pk)["metadata"]["uid"],
+        "uid": admin.data("GET", f"namespaces/{space}/pods/planted", cluster_id=cluster.pk)[
+            "metadata"
+        ]["uid"],
     }
-    event = {"metadata": {"name": "planted.1"}, "involvedObject": about, "reason": "Planted", "message": MARKUP, "type": "Warning"}
+    event = {
+        "metadata": {"name": "planted.1"},
+        "involvedObject": about,
+        "reason": "Planted",
+        "message": MARKUP,
+        "type": "Warning",
+    }
     put(admin, cluster, space, "events", event)
-    config = put(admin, cluster, space, "configmaps", {"metadata": {"name": "planted"}, "data": {"text": MARKUP}})
-    for page in (address, f"{address}/yaml", f"{address}/events", f"{address}/beside", config, f"{config}/yaml"):
+    config = put(
+        admin,
+        cluster,
+        space,
+        "configmaps",
+        {"metadata": {"name": "planted"}, "data": {"text": MARKUP}},
+    )
+    for page in (
+        address,
+        f"{address}/yaml",
+        f"{address}/events",
+        f"{address}/beside",
+        config,
+        f"{config}/yaml",
+    ):
         answer = visitor.get(page)
         assert answer.status_code == 200, page
         assert harmless(answer.content.decode()), page
 
 
-def test_text_of_people_is_never_markup(visitor: Client, admin: Caller, cluster: Cluster, space: str) -> None:
-    admin.data("PUT", f"tenants/{space}", {"cluster_id": cluster.pk, "contact": MARKUP, "description": MARKUP})
-    order, _ = orders.pay(orders.create(orders.Wanted(units=1, duration=1)), by=MARKUP, reference=MARKUP)
-    for page in (f"/tenants?keyword={space}", f"/tenants/{cluster.pk}/{space}", f"/orders/{order.pk}"):
+def test_text_of_people_is_never_markup(
+    visitor: Client, admin: Caller, cluster: Cluster, space: str
+) -> None:
+    admin.data(
+        "PUT",
+        f"tenants/{space}",
+        {"cluster_id": cluster.pk, "contact": MARKUP, "description": MARKUP},
+    )
+    order, _ = orders.pay(
+        orders.create(orders.Wanted(units=1, duration=1)), by=MARKUP, reference=MARKUP
+    )
+    for page in (
+        f"/tenants?keyword={space}",
+        f"/tenants/{cluster.pk}/{space}",
+        f"/orders/{order.pk}",
+    ):
         answer = visitor.get(page)
         assert answer.status_code == 200, page
         assert harmless(answer.content.decode()), page
 
 
-def test_values_of_secrets_are_shown_only_when_asked_for(visitor: Client, admin: Caller, cluster: Cluster, space: str) -> None:
-    address = put(admin, cluster, space, "secrets", {"metadata": {"name": "pw"}, "data": {"key": "bWFya2Vy"}})
+def test_values_of_secrets_are_shown_only_when_asked_for(
+    visitor: Client, admin: Caller, cluster: Cluster, space: str
+) -> None:
+    address = put(
+        admin, cluster, space, "secrets", {"metadata": {"name": "pw"}, "data": {"key": "bWFya2Vy"}}
+    )
     for page in (address, f"{address}/yaml", f"{address}/beside"):
         assert b"bWFya2Vy" not in visitor.get(page).content, page
     assert b"bWFya2Vy" in visitor.get(f"{address}/yaml?whole=1").content
@@ -94,9 +145,16 @@ def test_who_may_not_change_anything_is_told_so_and_nothing_changes(
     shown = viewer.get(address)
     assert shown.status_code == 200
     offered = shown.content.decode()
-    assert not [link for link in ("data-act=", "/edit", 'href="/people"', "/nodes") if link in offered]
+    assert not [
+        link for link in ("data-act=", "/edit", 'href="/people"', "/nodes") if link in offered
+    ]
     apiserver.requests.clear()
-    for verb, form in (("scale", {"replicas": "5", "current": "1"}), ("restart", {}), ("pause", {}), ("delete", {"typed": "web"})):
+    for verb, form in (
+        ("scale", {"replicas": "5", "current": "1"}),
+        ("restart", {}),
+        ("pause", {}),
+        ("delete", {"typed": "web"}),
+    ):
         answer = viewer.post(f"{address}/act/{verb}", form)
         assert answer.status_code == 403, verb
         assert "Ask an administrator" in answer.content.decode(), verb
@@ -108,31 +166,47 @@ def test_who_may_not_change_anything_is_told_so_and_nothing_changes(
     assert {request.method for request in apiserver.requests} <= {"GET"}
 
 
-def test_a_scale_that_somebody_was_faster_with_is_refused(visitor: Client, admin: Caller, cluster: Cluster, space: str) -> None:
+def test_a_scale_that_somebody_was_faster_with_is_refused(
+    visitor: Client, admin: Caller, cluster: Cluster, space: str
+) -> None:
     address = put(admin, cluster, space, "deployments", workload(replicas=2))
     answer = visitor.post(f"{address}/act/scale", {"replicas": "5", "current": "1"})
     assert answer.status_code == 422
     text = answer.content.decode()
     assert "has 2 replicas, not 1" in text
     assert 'value="5"' in text, "what was entered is still there"
-    assert visitor.post(f"{address}/act/scale", {"replicas": "many", "current": "2"}).status_code == 400
+    assert (
+        visitor.post(f"{address}/act/scale", {"replicas": "many", "current": "2"}).status_code
+        == 400
+    )
     assert visitor.get(f"{address}/act/suspend").status_code == 400
     assert visitor.get(f"{address}/act/nonsense").status_code == 400
 
 
-def test_a_cronjob_is_run_now_and_suspended(visitor: Client, admin: Caller, cluster: Cluster, space: str) -> None:
+def test_a_cronjob_is_run_now_and_suspended(
+    visitor: Client, admin: Caller, cluster: Cluster, space: str
+) -> None:
     content = {
         "metadata": {"name": "nightly"},
         "spec": {
             "schedule": "0 3 * * *",
             "jobTemplate": {
-                "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "busybox"}]}}}
+                "spec": {
+                    "template": {
+                        "spec": {
+                            "restartPolicy": "Never",
+                            "containers": [{"name": "main", "image": "busybox"}],
+                        }
+                    }
+                }
             },
         },
     }
     address = put(admin, cluster, space, "cronjobs", content)
     made = visitor.post(f"{address}/act/trigger")
-    assert re.fullmatch(rf"/clusters/{cluster.pk}/jobs/{space}/nightly-manual-\w+", made["Location"])
+    assert re.fullmatch(
+        rf"/clusters/{cluster.pk}/jobs/{space}/nightly-manual-\w+", made["Location"]
+    )
     assert visitor.get(made["Location"]).status_code == 200
     assert visitor.post(f"{address}/act/suspend")["Location"] == address
     page = visitor.get(address).content.decode()
@@ -147,15 +221,28 @@ def test_custom_kinds_have_pages_too(visitor: Client, admin: Caller, cluster: Cl
         "name": "v1",
         "served": True,
         "storage": True,
-        "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+        "schema": {
+            "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        },
     }
     definition = {
         "metadata": {"name": f"widgets.{group}"},
         "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": [version]},
     }
-    admin.data("POST", "customresourcedefinitions", {"cluster_id": cluster.pk, "content": definition})
-    widget = {"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": {"name": "one", "namespace": "default"}, "spec": {"size": 3}}
-    admin.data("POST", f"resources/{group}/v1/widgets", {"cluster_id": cluster.pk, "namespace": "default", "content": widget})
+    admin.data(
+        "POST", "customresourcedefinitions", {"cluster_id": cluster.pk, "content": definition}
+    )
+    widget = {
+        "apiVersion": f"{group}/v1",
+        "kind": "Widget",
+        "metadata": {"name": "one", "namespace": "default"},
+        "spec": {"size": 3},
+    }
+    admin.data(
+        "POST",
+        f"resources/{group}/v1/widgets",
+        {"cluster_id": cluster.pk, "namespace": "default", "content": widget},
+    )
     address = f"/clusters/{cluster.pk}/widgets.v1.{group}/default/one"
     about = {"apiVersion": f"{group}/v1", "kind": "Widget", "name": "one", "namespace": "default"}
     event = {
@@ -171,7 +258,9 @@ def test_custom_kinds_have_pages_too(visitor: Client, admin: Caller, cluster: Cl
     assert "<h2>Widget</h2>" in visitor.get(address).content.decode()
     for page in ("", "/yaml", "/events", "/beside", "/history", "/act/delete"):
         assert visitor.get(address + page).status_code == 200, page
-    assert visitor.post(f"{address}/act/delete", {"typed": "one"})["Location"].endswith(f"widgets.v1.{group}")
+    assert visitor.post(f"{address}/act/delete", {"typed": "one"})["Location"].endswith(
+        f"widgets.v1.{group}"
+    )
     assert visitor.get(address).status_code == 404
 
 

@@ -27,7 +27,9 @@ def vera() -> Client:
         (OLD, NEW, "something else", "The two new passwords differ"),
     ],
 )
-def test_what_is_no_new_password_changes_nothing(vera: Client, old: str, new: str, again: str, said: str) -> None:
+def test_what_is_no_new_password_changes_nothing(
+    vera: Client, old: str, new: str, again: str, said: str
+) -> None:
     answer = vera.post("/password", {"password": old, "new_password": new, "again": again})
     assert answer.status_code == 400
     page = answer.content.decode()
@@ -40,7 +42,9 @@ def test_what_is_no_new_password_changes_nothing(vera: Client, old: str, new: st
 def test_a_new_password_ends_every_session(vera: Client) -> None:
     other = Client()
     assert other.login(username="vera", password=OLD)
-    answer = vera.post("/password", {"password": OLD, "new_password": NEW, "again": NEW}, follow=True)
+    answer = vera.post(
+        "/password", {"password": OLD, "new_password": NEW, "again": NEW}, follow=True
+    )
     assert "Sign in with the new one." in answer.content.decode()
     for client in (vera, other):
         assert client.get("/").status_code == 302

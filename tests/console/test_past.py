@@ -43,8 +43,12 @@ def test_somebody_looks_at_an_old_version_and_brings_it_back(
         return len(admin.data("GET", "history", **where)["items"])
 
     with collecting():
-        for number, (method, path, value) in enumerate((("POST", PATH, "good"), ("PUT", f"{PATH}/conf", "<b>bad</b>")), 1):
-            services.client(cluster).request(method, path, body={"metadata": {"name": "conf"}, "data": {"v": value}})
+        for number, (method, path, value) in enumerate(
+            (("POST", PATH, "good"), ("PUT", f"{PATH}/conf", "<b>bad</b>")), 1
+        ):
+            services.client(cluster).request(
+                method, path, body={"metadata": {"name": "conf"}, "data": {"v": value}}
+            )
             eventually(lambda number=number: lines() == number)
         page = walk.open(f"/clusters/{cluster.pk}/configmaps/default/conf/history")
         expect(page.locator("td.was", has_text="good")).to_be_visible()
@@ -55,7 +59,9 @@ def test_somebody_looks_at_an_old_version_and_brings_it_back(
         walk.picture("then")
         assert not walk.axe()
         page.locator("#then").get_by_role("link", name="Bring it back").click()
-        expect(page.get_by_text("The object in the cluster would be changed like this:")).to_be_visible()
+        expect(
+            page.get_by_text("The object in the cluster would be changed like this:")
+        ).to_be_visible()
         page.get_by_role("button", name="Bring it back").click()
         expect(page.get_by_role("status")).to_contain_text("is back")
         assert (apiserver.get("configmaps", "conf", "default") or {})["data"] == {"v": "good"}

@@ -26,7 +26,9 @@ def tenant(apiserver: RunningCluster) -> str:
     return f"team-{uuid.uuid4().hex[:6]}"
 
 
-def test_somebody_makes_a_tenant_with_a_quota_and_a_member(walk: Walk, cluster: Cluster, tenant: str, apiserver: RunningCluster) -> None:
+def test_somebody_makes_a_tenant_with_a_quota_and_a_member(
+    walk: Walk, cluster: Cluster, tenant: str, apiserver: RunningCluster
+) -> None:
     User.objects.create(username="mia")
     page = walk.open("/tenants")
     page.get_by_role("link", name="Quota plans").click()
@@ -63,11 +65,15 @@ def test_somebody_makes_a_tenant_with_a_quota_and_a_member(walk: Walk, cluster: 
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_role("status")).to_contain_text("is being deleted")
     apiserver.wait(
-        lambda: (apiserver.get("namespaces", tenant) or {"metadata": {"deletionTimestamp": "gone"}})["metadata"].get("deletionTimestamp")
+        lambda: (
+            apiserver.get("namespaces", tenant) or {"metadata": {"deletionTimestamp": "gone"}}
+        )["metadata"].get("deletionTimestamp")
     )
 
 
-def test_somebody_makes_an_order_notes_its_payment_and_refunds_it(walk: Walk, vkube: Any, person: User) -> None:
+def test_somebody_makes_an_order_notes_its_payment_and_refunds_it(
+    walk: Walk, vkube: Any, person: User
+) -> None:
     page = walk.open("/orders")
     page.get_by_role("link", name="Make an order").first.click()
     page.get_by_label("Units").select_option("2")
@@ -139,18 +145,28 @@ def test_a_person_is_made_given_a_role_and_switched_off(walk: Walk, cluster: Clu
     expect(page.get_by_role("button", name="Take away operator from vera")).to_be_visible()
     walk.picture("person")
     assert not walk.axe()
-    assert Caller()("POST", "/api/v1/auth/login", {"username": "vera", "password": PASSWORD})["code"] == 0
+    assert (
+        Caller()("POST", "/api/v1/auth/login", {"username": "vera", "password": PASSWORD})["code"]
+        == 0
+    )
     page.get_by_label("Type").fill("vera")
     page.get_by_role("button", name="Switch off").click()
     expect(page.get_by_text("switched off").first).to_be_visible()
-    assert Caller()("POST", "/api/v1/auth/login", {"username": "vera", "password": PASSWORD})["code"] == 2001
+    assert (
+        Caller()("POST", "/api/v1/auth/login", {"username": "vera", "password": PASSWORD})["code"]
+        == 2001
+    )
 
 
-def test_what_was_done_stands_in_the_audit_room(walk: Walk, cluster: Cluster, admin: Caller) -> None:
+def test_what_was_done_stands_in_the_audit_room(
+    walk: Walk, cluster: Cluster, admin: Caller
+) -> None:
     admin.data("POST", "plans", {"name": "tiny", "hard": {"pods": "1"}})
     assert AuditEntry.objects.filter(verb="create", kind="plans").exists()
     page = walk.open("/audit")
-    expect(page.get_by_role("row", name=re.compile("create.*plans tiny"))).to_contain_text("success")
+    expect(page.get_by_role("row", name=re.compile("create.*plans tiny"))).to_contain_text(
+        "success"
+    )
     walk.picture("audit")
     assert not walk.axe()
     page.get_by_label("Verb").fill("delete")
@@ -158,19 +174,36 @@ def test_what_was_done_stands_in_the_audit_room(walk: Walk, cluster: Cluster, ad
     expect(page.get_by_text("Nothing fits the filter.")).to_be_visible()
 
 
-def test_documents_of_the_store_are_read_in_their_own_words(walk: Walk, admin: Caller, cluster: Cluster) -> None:
+def test_documents_of_the_store_are_read_in_their_own_words(
+    walk: Walk, admin: Caller, cluster: Cluster
+) -> None:
     address = "/bcsapi/v4/storage/k8s/dynamic/namespace_resources/clusters/BCS-1/namespaces/shop/Pod/web-1"
     assert admin("PUT", address, {"data": {"kind": "Pod", "note": "<b>bold</b>"}})["code"] == 0
     page = walk.open("/store")
-    page.locator("section", has=page.get_by_role("heading", name="BCS-1")).get_by_role("link", name="Pod").click()
+    page.locator("section", has=page.get_by_role("heading", name="BCS-1")).get_by_role(
+        "link", name="Pod"
+    ).click()
     page.get_by_role("link", name="web-1").click()
     expect(page.locator("pre.document")).to_contain_text("note: <b>bold</b>")
     expect(page.locator("pre.document")).to_contain_text("resourceName: web-1")
 
 
-def test_the_rooms_fit_a_telephone(walker: Callable[..., Walk], person: User, cluster: Cluster) -> None:
+def test_the_rooms_fit_a_telephone(
+    walker: Callable[..., Walk], person: User, cluster: Cluster
+) -> None:
     walk = walker(person, size=PHONE)
-    for path in ("/operations", "/history", "/tenants", "/tenants/new", "/orders", "/orders/new", "/audit", "/tokens", "/people", "/store"):
+    for path in (
+        "/operations",
+        "/history",
+        "/tenants",
+        "/tenants/new",
+        "/orders",
+        "/orders/new",
+        "/audit",
+        "/tokens",
+        "/people",
+        "/store",
+    ):
         walk.open(path).wait_for_load_state("load")
         assert not walk.is_wider_than_the_window(), path
         # The others are looked at by the walks above.

@@ -26,7 +26,10 @@ SCHEMA = {
                 "mode": {"type": "string", "enum": ["a", "b"]},
                 "port": {"x-kubernetes-int-or-string": True},
                 "labels": {"type": "object", "additionalProperties": {"type": "string"}},
-                "parts": {"type": "array", "items": {"allOf": [{"$ref": "#/components/schemas/Thing"}], "default": {}}},
+                "parts": {
+                    "type": "array",
+                    "items": {"allOf": [{"$ref": "#/components/schemas/Thing"}], "default": {}},
+                },
                 "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
                 "loop": {"$ref": "#/components/schemas/Loop"},
             },
@@ -39,7 +42,18 @@ SCHEMA = {
 @pytest.mark.parametrize(
     "document, expected",
     [
-        ({"name": "x", "size": 1, "mode": "a", "port": "http", "labels": {"a.b/c": "d"}, "free": {"any": 1}, "loop": 3}, []),
+        (
+            {
+                "name": "x",
+                "size": 1,
+                "mode": "a",
+                "port": "http",
+                "labels": {"a.b/c": "d"},
+                "free": {"any": 1},
+                "loop": 3,
+            },
+            [],
+        ),
         ({"name": "x", "size": None, "parts": None}, []),
         ({"name": "x", "size": "1"}, ["size"]),
         ({"name": "x", "size": True}, ["size"]),
@@ -54,7 +68,9 @@ def test_each_fault_is_found_at_its_path(document: Any, expected: list[str]) -> 
     assert [written(fault.path) for fault in faults(document, SCHEMA)] == expected
 
 
-def test_what_a_cluster_holds_fits_its_own_schemas(admin: Caller, cluster: Cluster, make: Make, apiserver: RunningCluster) -> None:
+def test_what_a_cluster_holds_fits_its_own_schemas(
+    admin: Caller, cluster: Cluster, make: Make, apiserver: RunningCluster
+) -> None:
     make("deployments", workload(), running=True)
     looked = 0
     for kind in KINDS.values():

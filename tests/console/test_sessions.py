@@ -29,7 +29,10 @@ def sign_in(client: Client, password: str = PASSWORD, **more: str) -> object:
 def test_the_right_password_opens_a_session_and_leads_where_one_wanted_to_go(grace: User) -> None:
     client = Client()
     sent = client.get("/operations?state=running")
-    assert (sent.status_code, sent["Location"]) == (302, "/signin?next=%2Foperations%3Fstate%3Drunning")
+    assert (sent.status_code, sent["Location"]) == (
+        302,
+        "/signin?next=%2Foperations%3Fstate%3Drunning",
+    )
     answer = sign_in(client, next="/operations?state=running")
     assert answer["Location"] == "/operations?state=running"
     assert client.get("/").status_code == 200
@@ -37,7 +40,10 @@ def test_the_right_password_opens_a_session_and_leads_where_one_wanted_to_go(gra
     assert AuditEntry.objects.filter(username="grace", verb="login").count() == 1
 
 
-@pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example/", "javascript:alert(1)", "/\\evil.example"])
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["https://evil.example/", "//evil.example/", "javascript:alert(1)", "/\\evil.example"],
+)
 def test_signing_in_leads_to_no_other_host(grace: User, elsewhere: str) -> None:
     assert sign_in(Client(), next=elsewhere)["Location"] == "/"
 
@@ -70,9 +76,17 @@ def test_a_session_ends_by_signing_out_a_new_password_or_being_switched_off(grac
     assert third.get("/").status_code == 302
 
 
-def test_a_fragment_asked_for_after_the_session_ended_leads_the_whole_page_to_sign_in(db: None) -> None:
-    answer = Client().get("/clusters/1/pods", headers={"HX-Request": "true", "HX-Current-URL": "http://testserver/clusters/1/pods?q=a"})
-    assert (answer.status_code, answer["HX-Redirect"]) == (401, "/signin?next=%2Fclusters%2F1%2Fpods%3Fq%3Da")
+def test_a_fragment_asked_for_after_the_session_ended_leads_the_whole_page_to_sign_in(
+    db: None,
+) -> None:
+    answer = Client().get(
+        "/clusters/1/pods",
+        headers={"HX-Request": "true", "HX-Current-URL": "http://testserver/clusters/1/pods?q=a"},
+    )
+    assert (answer.status_code, answer["HX-Redirect"]) == (
+        401,
+        "/signin?next=%2Fclusters%2F1%2Fpods%3Fq%3Da",
+    )
 
 
 def test_no_form_is_taken_without_its_token(person: User) -> None:
@@ -80,12 +94,17 @@ def test_no_form_is_taken_without_its_token(person: User) -> None:
     client.force_login(person)
     for pattern in urlpatterns:
         assert isinstance(pattern, URLPattern)
-        address = "/" + re.sub(r"<(\w+):\w+>", lambda found: "1" if found[1] == "int" else "x", str(pattern.pattern))
+        address = "/" + re.sub(
+            r"<(\w+):\w+>", lambda found: "1" if found[1] == "int" else "x", str(pattern.pattern)
+        )
         assert client.post(address).status_code in (403, 405), address
 
 
 def test_theme_language_and_zone_are_kept_in_cookies(visitor: Client) -> None:
-    answer = visitor.post("/preferences", {"theme": "dark", "language": "zh-hans", "zone": "Asia/Shanghai", "next": "/search"})
+    answer = visitor.post(
+        "/preferences",
+        {"theme": "dark", "language": "zh-hans", "zone": "Asia/Shanghai", "next": "/search"},
+    )
     assert answer["Location"] == "/search"
     page = visitor.get("/search").content.decode()
     assert 'data-theme="dark"' in page

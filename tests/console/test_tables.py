@@ -17,7 +17,9 @@ from tests.caller import Caller
 
 TABLE = {"HX-Request": "true", "HX-Target": "table"}
 # What a browser would run, colour or hide if it were not made harmless; none of it may come out as it is.
-NASTY = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\x1b[31mred\x1b]0;title\x07\u202eevil"
+NASTY = (
+    "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\x1b[31mred\x1b]0;title\x07\u202eevil"
+)
 
 
 @pytest.fixture
@@ -29,7 +31,11 @@ def space() -> str:
 def limits_of(space: str, count: int, **labels: str) -> list[dict[str, Any]]:
     """LimitRanges, which no controller adds to."""
     return [
-        {"metadata": {"name": f"map-{number:03}", "namespace": space, "labels": labels}, "spec": {"limits": []}} for number in range(count)
+        {
+            "metadata": {"name": f"map-{number:03}", "namespace": space, "labels": labels},
+            "spec": {"limits": []},
+        }
+        for number in range(count)
     ]
 
 
@@ -54,7 +60,10 @@ def test_a_table_narrows_by_name_label_and_namespace_and_turns_pages(
     assert names(visitor, base) == [f"map-{number:03}" for number in range(50)]
     assert names(visitor, f"{base}&page=2") == [f"map-{number:03}" for number in range(50, 60)]
     assert names(visitor, f"{base}&q=P-01") == [f"map-{number:03}" for number in range(10, 20)]
-    assert names(visitor, f"{base}&label=app%3Dweb&sort=-name&size=100")[:2] == ["map-059", "map-058"]
+    assert names(visitor, f"{base}&label=app%3Dweb&sort=-name&size=100")[:2] == [
+        "map-059",
+        "map-058",
+    ]
     assert names(visitor, f"{base}&label=app%21%3Dweb") == []
     page = visitor.get(f"{base}&page=2").content.decode()
     assert "51–60 of 60" in page
@@ -62,7 +71,9 @@ def test_a_table_narrows_by_name_label_and_namespace_and_turns_pages(
     assert 'rel="next"' not in page
 
 
-def test_a_selector_that_cannot_be_read_is_said_in_the_table(visitor: Client, cluster: Cluster) -> None:
+def test_a_selector_that_cannot_be_read_is_said_in_the_table(
+    visitor: Client, cluster: Cluster
+) -> None:
     answer = visitor.get(f"/clusters/{cluster.pk}/pods?label=%3D%3D", headers=TABLE)
     assert answer.status_code == 200
     assert 'role="alert"' in answer.content.decode()
@@ -82,12 +93,33 @@ def test_a_table_that_did_not_change_is_answered_without_rows(
     assert "one-more" in changed.content.decode()
 
 
-def test_what_a_cluster_says_is_shown_and_never_obeyed(visitor: Client, apiserver: RunningCluster, cluster: Cluster, space: str) -> None:
-    metadata = {"name": "nasty", "namespace": space, "labels": {"app": "web"}, "annotations": {"note": NASTY}}
-    pod = {"spec": {"containers": [{"name": "c", "image": NASTY}], "nodeName": NASTY}, "status": {"phase": NASTY, "podIP": NASTY}}
+def test_what_a_cluster_says_is_shown_and_never_obeyed(
+    visitor: Client, apiserver: RunningCluster, cluster: Cluster, space: str
+) -> None:
+    metadata = {
+        "name": "nasty",
+        "namespace": space,
+        "labels": {"app": "web"},
+        "annotations": {"note": NASTY},
+    }
+    pod = {
+        "spec": {"containers": [{"name": "c", "image": NASTY}], "nodeName": NASTY},
+        "status": {"phase": NASTY, "podIP": NASTY},
+    }
     apiserver.load("pods", [{"metadata": metadata, **pod}])
     about = {"kind": "Pod", "name": NASTY, "namespace": space}
-    apiserver.load("events", [{"metadata": metadata, "reason": NASTY, "message": NASTY, "type": "Warning", "involvedObject": about}])
+    apiserver.load(
+        "events",
+        [
+            {
+                "metadata": metadata,
+                "reason": NASTY,
+                "message": NASTY,
+                "type": "Warning",
+                "involvedObject": about,
+            }
+        ],
+    )
     for plural in ("pods", "events"):
         page = visitor.get(f"/clusters/{cluster.pk}/{plural}?namespace={space}").content.decode()
         assert "nasty" in page
@@ -97,7 +129,9 @@ def test_what_a_cluster_says_is_shown_and_never_obeyed(visitor: Client, apiserve
         assert "\u241b[31mred" in page
 
 
-def test_a_table_shows_no_more_than_its_viewer_may_see(apiserver: RunningCluster, cluster: Cluster, space: str, db: None) -> None:
+def test_a_table_shows_no_more_than_its_viewer_may_see(
+    apiserver: RunningCluster, cluster: Cluster, space: str, db: None
+) -> None:
     apiserver.load("limitranges", limits_of(space, 2))
     user = User.objects.create_user("viewer")
     client = Client()
@@ -111,7 +145,9 @@ def test_a_table_shows_no_more_than_its_viewer_may_see(apiserver: RunningCluster
     assert client.get(f"/clusters/{cluster.pk}/nodes").status_code == 403
 
 
-def test_an_unknown_cluster_kind_or_page_says_what_to_do_next(visitor: Client, cluster: Cluster) -> None:
+def test_an_unknown_cluster_kind_or_page_says_what_to_do_next(
+    visitor: Client, cluster: Cluster
+) -> None:
     for address, words in {
         "/clusters/999999/pods": "Choose another cluster",
         f"/clusters/{cluster.pk}/nonsense": "Not found",
@@ -130,19 +166,50 @@ def test_a_custom_kind_has_the_columns_that_its_definition_names(
 ) -> None:
     columns = [
         {"name": "Size", "type": "integer", "jsonPath": ".spec.size"},
-        {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
+        {
+            "name": "Ready",
+            "type": "string",
+            "jsonPath": '.status.conditions[?(@.type=="Ready")].status',
+        },
         {"name": "Since", "type": "date", "jsonPath": ".status.since"},
         {"name": "Hidden", "type": "string", "jsonPath": ".spec.hidden", "priority": 1},
     ]
     kind = f"gizmo{uuid.uuid4().hex[:6]}"
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    version = {"name": "v1", "served": True, "storage": True, "schema": schema, "additionalPrinterColumns": columns}
-    names_of = {"plural": f"{kind}s", "singular": kind, "kind": kind.capitalize(), "listKind": f"{kind.capitalize()}List"}
-    spec = {"group": "console.example", "scope": "Namespaced", "names": names_of, "versions": [version]}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": schema,
+        "additionalPrinterColumns": columns,
+    }
+    names_of = {
+        "plural": f"{kind}s",
+        "singular": kind,
+        "kind": kind.capitalize(),
+        "listKind": f"{kind.capitalize()}List",
+    }
+    spec = {
+        "group": "console.example",
+        "scope": "Namespaced",
+        "names": names_of,
+        "versions": [version],
+    }
     caller = Gateway(visitor)
-    caller.create(cluster, "customresourcedefinitions", {"metadata": {"name": f"{kind}s.console.example"}, "spec": spec})
-    status = {"conditions": [{"type": "Other", "status": "No"}, {"type": "Ready", "status": NASTY}], "since": "2020-01-01T00:00:00Z"}
-    made = {"metadata": {"name": "one", "namespace": "default"}, "spec": {"size": 42, "hidden": "x"}, "status": status}
+    caller.create(
+        cluster,
+        "customresourcedefinitions",
+        {"metadata": {"name": f"{kind}s.console.example"}, "spec": spec},
+    )
+    status = {
+        "conditions": [{"type": "Other", "status": "No"}, {"type": "Ready", "status": NASTY}],
+        "since": "2020-01-01T00:00:00Z",
+    }
+    made = {
+        "metadata": {"name": "one", "namespace": "default"},
+        "spec": {"size": 42, "hidden": "x"},
+        "status": status,
+    }
     caller.create(cluster, f"resources/console.example/v1/{kind}s", made, namespace="default")
     page = visitor.get(f"/clusters/{cluster.pk}/{kind}s.v1.console.example").content.decode()
     assert ">Size</th>" in page

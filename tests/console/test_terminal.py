@@ -15,7 +15,14 @@ from tests.socket_server import peer
 
 def server(make: Make, name: str = "web") -> str:
     """A pod that runs on; its name."""
-    make("pods", {"metadata": {"name": name}, "spec": {"containers": [{"name": "main", "image": "nginx:1"}]}}, running=True)
+    make(
+        "pods",
+        {
+            "metadata": {"name": name},
+            "spec": {"containers": [{"name": "main", "image": "nginx:1"}]},
+        },
+        running=True,
+    )
     return name
 
 
@@ -40,7 +47,9 @@ def test_a_shell_is_opened_and_runs_a_command(walk: Walk, cluster: Cluster, make
     opened(page)
 
 
-def test_a_lost_connection_comes_back_to_the_same_shell(walk: Walk, cluster: Cluster, make: Make, settings: Any) -> None:
+def test_a_lost_connection_comes_back_to_the_same_shell(
+    walk: Walk, cluster: Cluster, make: Make, settings: Any
+) -> None:
     page = walk.context.new_page()
     routes: list[Any] = []
     servers: list[Any] = []
@@ -70,18 +79,28 @@ def test_a_lost_connection_comes_back_to_the_same_shell(walk: Walk, cluster: Clu
     expect(page.locator("#terminal-state")).to_have_text("The session is over.")
 
 
-def test_a_terminal_fits_a_phone_and_says_when_there_is_nothing_to_open(walker: Walker, person: User, cluster: Cluster, make: Make) -> None:
+def test_a_terminal_fits_a_phone_and_says_when_there_is_nothing_to_open(
+    walker: Walker, person: User, cluster: Cluster, make: Make
+) -> None:
     walk = walker(person, size=PHONE)
     page = walk.open(f"/clusters/{cluster.pk}/pods/{make.space}/{server(make)}/terminal")
     opened(page)
     assert not walk.is_wider_than_the_window()
     walk.picture("phone")
-    make("pods", {"metadata": {"name": "broken"}, "spec": {"containers": [{"name": "main", "image": "nginx:does-not-exist"}]}})
+    make(
+        "pods",
+        {
+            "metadata": {"name": "broken"},
+            "spec": {"containers": [{"name": "main", "image": "nginx:does-not-exist"}]},
+        },
+    )
     page = walk.open(f"/clusters/{cluster.pk}/pods/{make.space}/broken/terminal")
     expect(page.get_by_role("heading", name="No container runs here")).to_be_visible()
 
 
-def test_a_shell_on_a_node_is_opened_by_a_press_and_not_before(walk: Walk, cluster: Cluster, apiserver: Any) -> None:
+def test_a_shell_on_a_node_is_opened_by_a_press_and_not_before(
+    walk: Walk, cluster: Cluster, apiserver: Any
+) -> None:
     node = apiserver.list("nodes")[0]["metadata"]["name"]
     before = len(apiserver.list("pods"))
     page = walk.open(f"/clusters/{cluster.pk}/nodes/-/{node}/terminal")
@@ -92,11 +111,26 @@ def test_a_shell_on_a_node_is_opened_by_a_press_and_not_before(walk: Walk, clust
     page.keyboard.type("whoami\n")
     expect(page.locator("#terminal .xterm-rows")).to_contain_text("root")
     page.get_by_role("button", name="End the session").click()
-    expect(page.locator("#terminal-state")).to_have_text(re.compile("closed by the client|The session is over"))
-    apiserver.wait(lambda: len([pod for pod in apiserver.list("pods") if not pod["metadata"].get("deletionTimestamp")]) <= before)
+    expect(page.locator("#terminal-state")).to_have_text(
+        re.compile("closed by the client|The session is over")
+    )
+    apiserver.wait(
+        lambda: (
+            len(
+                [
+                    pod
+                    for pod in apiserver.list("pods")
+                    if not pod["metadata"].get("deletionTimestamp")
+                ]
+            )
+            <= before
+        )
+    )
 
 
-def test_signing_out_ends_the_shell(live_streams: None, visitor: Client, cluster: Cluster, make: Make) -> None:
+def test_signing_out_ends_the_shell(
+    live_streams: None, visitor: Client, cluster: Cluster, make: Make
+) -> None:
     address = f"/clusters/{cluster.pk}/pods/{make.space}/{server(make)}/terminal/ticket"
     ticket = visitor.post(address, {}, content_type="application/json").json()
     with peer(ticket["terminal_url"]) as client:

@@ -15,18 +15,43 @@ def shop(make: Make, pods: int = 2) -> str:
     """A shop behind an Ingress, with a ConfigMap that is there and one that is not; its namespace."""
     make("configmaps", {"metadata": {"name": "settings"}, "data": {"a": "b"}})
     manifest: dict[str, Any] = workload("shop", replicas=pods)
-    manifest["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [{"configMapRef": {"name": "settings"}}]
-    manifest["spec"]["template"]["spec"]["volumes"] = [{"name": "gone", "configMap": {"name": "forgotten", "optional": False}}]
+    manifest["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [
+        {"configMapRef": {"name": "settings"}}
+    ]
+    manifest["spec"]["template"]["spec"]["volumes"] = [
+        {"name": "gone", "configMap": {"name": "forgotten", "optional": False}}
+    ]
     make("deployments", manifest)
-    make("services", {"metadata": {"name": "shop"}, "spec": {"selector": {"app": "shop"}, "ports": [{"port": 80}]}})
+    make(
+        "services",
+        {
+            "metadata": {"name": "shop"},
+            "spec": {"selector": {"app": "shop"}, "ports": [{"port": 80}]},
+        },
+    )
     backend = {"service": {"name": "shop", "port": {"number": 80}}}
     http = {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}
-    make("ingresses", {"metadata": {"name": "shop"}, "spec": {"rules": [{"host": "shop.example.com", "http": http}]}})
-    make("pods", {"metadata": {"name": "beside"}, "spec": {"containers": [{"name": "main", "image": "nginx:1"}]}}, running=True)
+    make(
+        "ingresses",
+        {
+            "metadata": {"name": "shop"},
+            "spec": {"rules": [{"host": "shop.example.com", "http": http}]},
+        },
+    )
+    make(
+        "pods",
+        {
+            "metadata": {"name": "beside"},
+            "spec": {"containers": [{"name": "main", "image": "nginx:1"}]},
+        },
+        running=True,
+    )
     return make.space
 
 
-def test_an_application_is_drawn_from_its_entry_to_its_nodes(walk: Walk, cluster: Cluster, make: Make) -> None:
+def test_an_application_is_drawn_from_its_entry_to_its_nodes(
+    walk: Walk, cluster: Cluster, make: Make
+) -> None:
     space = shop(make)
     page = walk.open(f"/clusters/{cluster.pk}/deployments/{space}/shop/topology")
     boxes = page.locator("#topology .box")
@@ -40,13 +65,17 @@ def test_an_application_is_drawn_from_its_entry_to_its_nodes(walk: Walk, cluster
     assert walk.axe() == []
     walk.picture("graph")
     page.get_by_text("The same as a list").click()
-    expect(page.get_by_role("listitem").filter(has_text="Ingress shop sends requests to Service shop")).to_be_visible()
+    expect(
+        page.get_by_role("listitem").filter(has_text="Ingress shop sends requests to Service shop")
+    ).to_be_visible()
     assert boxes.count() >= 7
     page.locator('#topology .box[data-id="services/shop"]').click()
     expect(page).to_have_url(f"{walk.base}/clusters/{cluster.pk}/services/{space}/shop")
 
 
-def test_many_pods_are_folded_and_a_namespace_is_drawn_whole(walker: Walker, person: User, cluster: Cluster, make: Make) -> None:
+def test_many_pods_are_folded_and_a_namespace_is_drawn_whole(
+    walker: Walker, person: User, cluster: Cluster, make: Make
+) -> None:
     space = shop(make, pods=9)
     walk = walker(person, size=PHONE)
     page = walk.open(f"/clusters/{cluster.pk}/namespaces/-/{space}/topology")

@@ -22,10 +22,17 @@ PASSWORD = "a-long-Passphrase-7"
 def space(apiserver: RunningCluster) -> Iterator[str]:
     """A namespace with a workload whose pod cannot start, and one that runs."""
     name = f"w-{uuid.uuid4().hex[:8]}"
-    crash = {"name": "main", "ready": False, "restartCount": 7, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+    crash = {
+        "name": "main",
+        "ready": False,
+        "restartCount": 7,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+    }
     crash["lastState"] = {"terminated": {"exitCode": 3, "reason": "Error"}}
     fine = {"name": "main", "ready": True, "restartCount": 0, "state": {"running": {}}}
-    apiserver.load("pods", [pod(name, "api-broken", "Running", crash), pod(name, "web-fine", "Running", fine)])
+    apiserver.load(
+        "pods", [pod(name, "api-broken", "Running", crash), pod(name, "web-fine", "Running", fine)]
+    )
     yield name
     for one in ("api-broken", "web-fine"):
         apiserver.store.remove("pods", name, one)
@@ -41,7 +48,9 @@ def pod(space: str, name: str, phase: str, state: dict[str, Any]) -> dict[str, A
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_somebody_new_signs_in_and_registers_a_cluster(walker: Walker, apiserver: RunningCluster, size: tuple[int, int]) -> None:
+def test_somebody_new_signs_in_and_registers_a_cluster(
+    walker: Walker, apiserver: RunningCluster, size: tuple[int, int]
+) -> None:
     cache.clear()
     User.objects.create_superuser("grace", "grace@example.com", PASSWORD)
     walk = walker(None, size=size)
@@ -72,7 +81,9 @@ def test_somebody_new_signs_in_and_registers_a_cluster(walker: Walker, apiserver
     assert not walk.axe()
 
 
-def test_a_pod_that_fails_is_found_by_narrowing_its_table(walk: Walk, cluster: Cluster, space: str) -> None:
+def test_a_pod_that_fails_is_found_by_narrowing_its_table(
+    walk: Walk, cluster: Cluster, space: str
+) -> None:
     page = walk.open(f"/clusters/{cluster.pk}/pods?namespace={space}")
     rows = page.locator("#table tbody tr")
     expect(rows).to_have_count(2)
@@ -90,21 +101,29 @@ def test_a_pod_that_fails_is_found_by_narrowing_its_table(walk: Walk, cluster: C
     assert page.url.endswith(f"/clusters/{cluster.pk}/pods/{space}/api-broken")
 
 
-def test_a_table_follows_its_cluster_and_keeps_what_is_chosen(walk: Walk, cluster: Cluster, apiserver: RunningCluster, space: str) -> None:
+def test_a_table_follows_its_cluster_and_keeps_what_is_chosen(
+    walk: Walk, cluster: Cluster, apiserver: RunningCluster, space: str
+) -> None:
     page = walk.open(f"/clusters/{cluster.pk}/pods?namespace={space}&sort=name")
     page.locator('tr[data-row$="web-fine"] input').check()
     page.evaluate("document.querySelector('#table tbody tr').before = 'kept'")
     fine = {"name": "main", "ready": True, "restartCount": 1, "state": {"running": {}}}
     apiserver.load("pods", [pod(space, "newcomer", "Pending", fine)])
     expect(page.locator("#table tbody tr")).to_have_count(3)
-    assert [text.split("\n")[0] for text in page.locator("#table tbody th").all_inner_texts()] == ["api-broken", "newcomer", "web-fine"]
+    assert [text.split("\n")[0] for text in page.locator("#table tbody th").all_inner_texts()] == [
+        "api-broken",
+        "newcomer",
+        "web-fine",
+    ]
     assert page.locator('tr[data-row$="web-fine"] input').is_checked()
     assert page.evaluate("document.querySelector('#table tbody tr').before") == "kept"
     apiserver.store.remove("pods", space, "newcomer")
     expect(page.locator("#table tbody tr")).to_have_count(2)
 
 
-def test_filter_sort_and_namespace_go_together_and_back_undoes_them(walk: Walk, cluster: Cluster, space: str) -> None:
+def test_filter_sort_and_namespace_go_together_and_back_undoes_them(
+    walk: Walk, cluster: Cluster, space: str
+) -> None:
     page = walk.open(f"/clusters/{cluster.pk}/pods")
     names = page.locator("#table tbody th a")
     page.get_by_label("Namespace").select_option(space)
@@ -135,7 +154,9 @@ def test_keys_lead_to_the_search_and_to_rooms(walk: Walk, cluster: Cluster) -> N
     expect(page.get_by_role("heading", name="Clusters")).to_be_visible()
 
 
-def test_the_drawer_of_a_phone_opens_and_leads_on(walker: Walker, person: User, cluster: Cluster) -> None:
+def test_the_drawer_of_a_phone_opens_and_leads_on(
+    walker: Walker, person: User, cluster: Cluster
+) -> None:
     walk = walker(person, size=PHONE)
     page = walk.open(f"/clusters/{cluster.pk}")
     expect(page.get_by_role("navigation", name="Main")).to_be_hidden()
@@ -145,10 +166,19 @@ def test_the_drawer_of_a_phone_opens_and_leads_on(walker: Walker, person: User, 
     assert not walk.is_wider_than_the_window()
 
 
-PAGES = ("/", "/clusters/{}", "/clusters/{}/pods", "/clusters/{}/nodes", "/clusters/register", "/search?q=node")
+PAGES = (
+    "/",
+    "/clusters/{}",
+    "/clusters/{}/pods",
+    "/clusters/{}/nodes",
+    "/clusters/register",
+    "/search?q=node",
+)
 
 
-@pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["light desk", "dark phone"])
+@pytest.mark.parametrize(
+    ("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["light desk", "dark phone"]
+)
 def test_no_page_has_a_serious_fault_of_accessibility(
     walker: Walker, person: User, cluster: Cluster, space: str, scheme: str, size: tuple[int, int]
 ) -> None:
@@ -166,7 +196,8 @@ def test_times_are_of_the_viewers_zone(walker: Walker, person: User, cluster: Cl
     moment = page.locator("time[data-moment]").first
     shown, meant = moment.inner_text(), moment.get_attribute("datetime")
     assert page.evaluate(
-        "([shown, meant]) => new Date(shown.replace(' ', 'T') + '+08:00').getTime() === new Date(meant).getTime()", [shown, meant]
+        "([shown, meant]) => new Date(shown.replace(' ', 'T') + '+08:00').getTime() === new Date(meant).getTime()",
+        [shown, meant],
     )
     # The server knows it from the second page on.
     page.reload()

@@ -26,7 +26,9 @@ def query(cid: str, kind: str, env: str = "k8s") -> str:
 # --- The contract's acceptance set ----------------------------------------------------------------------------------
 
 
-def test_putting_again_keeps_id_and_create_time_and_moves_update_time(store: Store, go_store: Store, pods: str) -> None:
+def test_putting_again_keeps_id_and_create_time_and_moves_update_time(
+    store: Store, go_store: Store, pods: str
+) -> None:
     put(store, pods, web={"v": 1})
     before = go_store.data("GET", f"{pods}/web")
     put(store, pods, web={"v": 1})
@@ -58,10 +60,22 @@ def test_a_sweep_takes_what_was_not_put_again(store: Store, cid: str) -> None:
     time.sleep(1.1)
     put(store, base, fresh={})
     sweep = f"/mesos/dynamic/all_resources/clusters/{cid}/taskgroup"
-    assert store("DELETE", sweep, {"updateTimeBegin": 0, "updateTimeEnd": int(time.time()) - 600}) == DONE
+    assert (
+        store("DELETE", sweep, {"updateTimeBegin": 0, "updateTimeEnd": int(time.time()) - 600})
+        == DONE
+    )
     assert store.names(sweep) == ["old", "fresh"]
-    cut = datetime.strptime(store.data("GET", f"{base}/fresh")[0]["updateTime"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
-    assert store("DELETE", sweep, {"updateTimeBegin": 0, "updateTimeEnd": str(int(cut.timestamp()) - 8 * 3600)}) == DONE
+    cut = datetime.strptime(
+        store.data("GET", f"{base}/fresh")[0]["updateTime"], "%Y-%m-%d %H:%M:%S"
+    ).replace(tzinfo=UTC)
+    assert (
+        store(
+            "DELETE",
+            sweep,
+            {"updateTimeBegin": 0, "updateTimeEnd": str(int(cut.timestamp()) - 8 * 3600)},
+        )
+        == DONE
+    )
     assert store.names(sweep) == ["fresh"]
     assert store("DELETE", sweep + f"?updateTimeBegin={int(time.time()) + 60}") == DONE
     assert store.names(sweep) == ["fresh"]
@@ -69,7 +83,16 @@ def test_a_sweep_takes_what_was_not_put_again(store: Store, cid: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    ["{bad", "[]", '"x"', {"updateTimeEnd": "yesterday"}, {"updateTimeEnd": 1.5}, {"updateTimeBegin": True}, "\x00", {"updateTimeEnd": []}],
+    [
+        "{bad",
+        "[]",
+        '"x"',
+        {"updateTimeEnd": "yesterday"},
+        {"updateTimeEnd": 1.5},
+        {"updateTimeBegin": True},
+        "\x00",
+        {"updateTimeEnd": []},
+    ],
 )
 def test_a_sweep_that_is_not_understood_deletes_nothing(store: Store, pods: str, body: Any) -> None:
     put(store, pods, web={})
@@ -82,16 +105,37 @@ def test_extra_looks_into_arrays_and_dotted_keys(store: Store, pods: str) -> Non
     put(
         store,
         pods,
-        owned={"metadata": {"ownerReferences": [{"name": "other"}, {"name": "rs"}], "labels": {"io.tencent.bcs.cluster": "c"}}},
-        free={"metadata": {"ownerReferences": [], "labels": {"io": {"tencent": {"bcs": {"cluster": "c"}}}}}},
+        owned={
+            "metadata": {
+                "ownerReferences": [{"name": "other"}, {"name": "rs"}],
+                "labels": {"io.tencent.bcs.cluster": "c"},
+            }
+        },
+        free={
+            "metadata": {
+                "ownerReferences": [],
+                "labels": {"io": {"tencent": {"bcs": {"cluster": "c"}}}},
+            }
+        },
     )
-    assert store.names(pods, extra=encoded({"data.metadata.ownerReferences.name": "rs"})) == ["owned"]
-    assert store.names(pods, extra=encoded({"data.metadata.ownerReferences.1.name": "rs"})) == ["owned"]
+    assert store.names(pods, extra=encoded({"data.metadata.ownerReferences.name": "rs"})) == [
+        "owned"
+    ]
+    assert store.names(pods, extra=encoded({"data.metadata.ownerReferences.1.name": "rs"})) == [
+        "owned"
+    ]
     assert store.names(pods, extra=encoded({"data.metadata.ownerReferences.0.name": "rs"})) == []
-    assert store.names(pods, extra=encoded({"data.metadata.labels.io．tencent．bcs．cluster": "c"})) == ["owned"]
-    assert store.names(pods, extra=encoded({"data.metadata.labels.io.tencent.bcs.cluster": "c"})) == ["free"]
+    assert store.names(
+        pods, extra=encoded({"data.metadata.labels.io．tencent．bcs．cluster": "c"})
+    ) == ["owned"]
+    assert store.names(
+        pods, extra=encoded({"data.metadata.labels.io.tencent.bcs.cluster": "c"})
+    ) == ["free"]
     projected = store.data("GET", pods, field="data.metadata.labels.io．tencent．bcs．cluster")
-    assert [item["data"]["metadata"]["labels"] for item in projected] == [{"io.tencent.bcs.cluster": "c"}, {}]
+    assert [item["data"]["metadata"]["labels"] for item in projected] == [
+        {"io.tencent.bcs.cluster": "c"},
+        {},
+    ]
 
 
 def test_typed_queries_take_comma_lists_and_bodies(store: Store, cid: str, pods: str) -> None:
@@ -111,7 +155,16 @@ def test_typed_queries_take_comma_lists_and_bodies(store: Store, cid: str, pods:
     assert store.names(path, status="") == ["a", "b", "c", "d"]
     assert store.names(path + "?status=Running&status=Failed") == ["a"]
     asked = store.data(
-        "POST", path, {"status": "Running,Failed", "field": "resourceName", "limit": 1, "offset": "1", "clusterId": "elsewhere", "x": "y"}
+        "POST",
+        path,
+        {
+            "status": "Running,Failed",
+            "field": "resourceName",
+            "limit": 1,
+            "offset": "1",
+            "clusterId": "elsewhere",
+            "x": "y",
+        },
     )
     assert [set(item) for item in asked] == [{"_id", "resourceName"}]
     assert asked[0]["resourceName"] == "b"
@@ -123,7 +176,15 @@ def test_typed_queries_take_comma_lists_and_bodies(store: Store, cid: str, pods:
 def test_events_are_counted_and_newest_first(store: Store, cid: str) -> None:
     for second in (10, 30, 20, 20):
         store.data(
-            "PUT", "/events", {"clusterId": cid, "eventTime": 1509423100 + second, "describe": f"{second}%", "type": "a", "kind": "Pod"}
+            "PUT",
+            "/events",
+            {
+                "clusterId": cid,
+                "eventTime": 1509423100 + second,
+                "describe": f"{second}%",
+                "type": "a",
+                "kind": "Pod",
+            },
         )
 
     def seen(**asked: Any) -> tuple[list[str], int]:
@@ -144,7 +205,11 @@ def test_events_are_counted_and_newest_first(store: Store, cid: str) -> None:
 
 def test_event_filters_reach_into_extra_info(store: Store, cid: str) -> None:
     for name, namespace in (("app", "test"), ("app", "prod"), ("db", "test")):
-        store.data("PUT", "/events", {"clusterId": cid, "extraInfo": {"name": name, "namespace": namespace, "kind": "Pod"}})
+        store.data(
+            "PUT",
+            "/events",
+            {"clusterId": cid, "extraInfo": {"name": name, "namespace": namespace, "kind": "Pod"}},
+        )
 
     def total(**asked: str) -> int:
         return int(store("GET", "/events", clusterId=cid, **asked)["total"])
@@ -165,18 +230,29 @@ def test_alarm_types_match_in_part(store: Store, cid: str) -> None:
         store.data("POST", "/alarms", {"clusterId": cid, "type": kinds, "receivedTime": 1510745681})
 
     def types(**asked: str) -> list[str]:
-        return sorted(alarm["type"] for alarm in store.data("GET", "/alarms", clusterId=cid, **asked))
+        return sorted(
+            alarm["type"] for alarm in store.data("GET", "/alarms", clusterId=cid, **asked)
+        )
 
     assert types(type="sms") == ["sms-gateway", "weixin,sms"]
     assert types(type="rtx,weixin") == ["rtx", "weixin,sms"]
     assert types(type="%") == ["100%"]
     assert types(type="_") == []
     assert types(timeBegin="1510745681") == []
-    assert types(timeBegin="1510745680", timeEnd="1510745682") == ["100%", "rtx", "sms-gateway", "weixin,sms"]
+    assert types(timeBegin="1510745680", timeEnd="1510745682") == [
+        "100%",
+        "rtx",
+        "sms-gateway",
+        "weixin,sms",
+    ]
 
 
 def test_what_is_put_under_one_environment_is_read_under_the_other(store: Store, cid: str) -> None:
-    put(store, f"/k8s/dynamic/namespace_resources/clusters/{cid}/namespaces/ns/application", app={"status": "Running"})
+    put(
+        store,
+        f"/k8s/dynamic/namespace_resources/clusters/{cid}/namespaces/ns/application",
+        app={"status": "Running"},
+    )
     assert store.names(f"/mesos/dynamic/all_resources/clusters/{cid}/application") == ["app"]
     assert store.names(query(cid, "application", "mesos"), status="Running") == ["app"]
 
@@ -198,7 +274,10 @@ DOCUMENT = {
         ("data.spec.missing,data.nothing.at.all", {"data": {"spec": {}}}),
         ("data.metadata.name.deeper,namespace", {"data": {"metadata": {}}, "namespace": "test"}),
         ("data.n,data", {"data": DOCUMENT}),
-        ("data.metadata.labels,data.metadata.labels.a,resourceType", {"data": {"metadata": {"labels": {"a": "b"}}}, "resourceType": "Pod"}),
+        (
+            "data.metadata.labels,data.metadata.labels.a,resourceType",
+            {"data": {"metadata": {"labels": {"a": "b"}}}, "resourceType": "Pod"},
+        ),
         ("data.n", {"data": {"n": 12345678901234567890123}}),
         ("_id", {}),
         ("nothing", {}),
@@ -206,36 +285,69 @@ DOCUMENT = {
         ("resourceName.x", {}),
     ],
 )
-def test_projection_gives_the_asked_paths_and_the_id(store: Store, pods: str, field: str, expected: dict[str, Any]) -> None:
+def test_projection_gives_the_asked_paths_and_the_id(
+    store: Store, pods: str, field: str, expected: dict[str, Any]
+) -> None:
     put(store, pods, web=DOCUMENT)
-    for found in (store.data("GET", f"{pods}/web", field=field)[0], store.data("GET", pods, field=field)[0]):
+    for found in (
+        store.data("GET", f"{pods}/web", field=field)[0],
+        store.data("GET", pods, field=field)[0],
+    ):
         assert found.pop("_id")
         assert found == expected
 
 
 def test_an_empty_field_is_the_whole_document(store: Store, pods: str) -> None:
     put(store, pods, web={})
-    keys = {"_id", "clusterId", "namespace", "resourceType", "resourceName", "data", "createTime", "updateTime"}
+    keys = {
+        "_id",
+        "clusterId",
+        "namespace",
+        "resourceType",
+        "resourceName",
+        "data",
+        "createTime",
+        "updateTime",
+    }
     assert set(store.data("GET", pods, field="")[0]) == keys
     assert set(store.data("GET", pods, field=",")[0]) == keys
 
 
 def test_pages_keep_the_order_of_arrival_and_have_no_hidden_cap(store: Store, cid: str) -> None:
-    lines = "".join(f'{{"op":"put","resourceType":"Pod","namespace":"ns","resourceName":"p{n}","data":{{"n":{n}}}}}\n' for n in range(3200))
+    lines = "".join(
+        f'{{"op":"put","resourceType":"Pod","namespace":"ns","resourceName":"p{n}","data":{{"n":{n}}}}}\n'
+        for n in range(3200)
+    )
     assert store.data("POST", f"/k8s/dynamic/clusters/{cid}/batch", lines)["added"] == 3200
-    put(store, f"/k8s/dynamic/namespace_resources/clusters/{cid}/namespaces/ns/Pod", p0={"n": "again"})
+    put(
+        store,
+        f"/k8s/dynamic/namespace_resources/clusters/{cid}/namespaces/ns/Pod",
+        p0={"n": "again"},
+    )
     listing = f"/k8s/dynamic/all_resources/clusters/{cid}/Pod"
     everything = store.names(listing)
     assert len(everything) == 3200
-    paged = [name for start in range(0, 3300, 500) for name in store.names(listing, offset=start, limit=500)]
+    paged = [
+        name
+        for start in range(0, 3300, 500)
+        for name in store.names(listing, offset=start, limit=500)
+    ]
     assert paged == everything
-    for unlimited in ({"limit": 0}, {"limit": "-3"}, {"limit": "many"}, {"offset": "-1"}, {"limit": "9" * 30}):
+    for unlimited in (
+        {"limit": 0},
+        {"limit": "-3"},
+        {"limit": "many"},
+        {"offset": "-1"},
+        {"limit": "9" * 30},
+    ):
         assert len(store.data("GET", listing, field="resourceName", **unlimited)) == 3200
     assert store.names(listing, offset=3199) == everything[3199:]
     assert store.names(listing, offset=2**62, limit=2**62) == []
 
 
-def test_cluster_scope_covers_namespaces_in_lists_and_prefers_its_own(store: Store, cid: str) -> None:
+def test_cluster_scope_covers_namespaces_in_lists_and_prefers_its_own(
+    store: Store, cid: str
+) -> None:
     own = f"/k8s/dynamic/cluster_resources/clusters/{cid}/Node"
     inside = f"/k8s/dynamic/namespace_resources/clusters/{cid}/namespaces/default/Node"
     put(store, inside, n1={"from": "namespace"}, n2={"from": "namespace"})
@@ -266,13 +378,22 @@ def test_types_are_exact_in_paths_and_of_any_case_in_typed_queries(store: Store,
 
 def test_processes_stand_among_the_applications(store: Store, cid: str) -> None:
     base = f"/mesos/dynamic/namespace_resources/clusters/{cid}/namespaces/ns"
-    put(store, f"{base}/application", app={"kind": "application"}, plain={}, proc={"kind": "process"}, other={"kind": "x"})
+    put(
+        store,
+        f"{base}/application",
+        app={"kind": "application"},
+        plain={},
+        proc={"kind": "process"},
+        other={"kind": "x"},
+    )
     put(store, f"{base}/process", proc2={"kind": "process"})
     assert store.names(f"{base}/process") == ["proc", "proc2"]
     assert store.names(f"{base}/application") == ["app", "plain", "proc", "other", "proc2"]
     assert store.names(query(cid, "application", "mesos")) == ["app", "plain"]
     found = store.data("GET", query(cid, "process", "mesos"), name="proc2,app")
-    assert [(item["resourceName"], item["resourceType"]) for item in found] == [("proc2", "application")]
+    assert [(item["resourceName"], item["resourceType"]) for item in found] == [
+        ("proc2", "application")
+    ]
     assert store("GET", f"{base}/process/app")["code"] == 10004
     store.data("DELETE", f"{base}/process/app")
     store.data("DELETE", f"{base}/process")
@@ -281,11 +402,21 @@ def test_processes_stand_among_the_applications(store: Store, cid: str) -> None:
 
 def test_used_namespaces_of_a_k8s_cluster(store: Store, cid: str) -> None:
     for namespace, kind in (("b", "Deployment"), ("a", "Job"), ("b", "Secret"), ("zz", "Pod")):
-        put(store, f"/k8s/dynamic/namespace_resources/clusters/{cid}/namespaces/{namespace}/{kind}", x={"kind": kind})
-    put(store, f"/k8s/dynamic/cluster_resources/clusters/{cid}/Namespace", a={"status": {"phase": "Active"}})
+        put(
+            store,
+            f"/k8s/dynamic/namespace_resources/clusters/{cid}/namespaces/{namespace}/{kind}",
+            x={"kind": kind},
+        )
+    put(
+        store,
+        f"/k8s/dynamic/cluster_resources/clusters/{cid}/Namespace",
+        a={"status": {"phase": "Active"}},
+    )
     assert store.data("GET", query(cid, "namespace"), used="1") == ["a", "b"]
     assert store.data("POST", query(cid, "namespace"), {"used": "1", "name": "b,c"}) == ["b"]
-    assert store.data("GET", query(cid, "namespace"), used="1", extra=encoded({"data.kind": "Secret"})) == ["b"]
+    assert store.data(
+        "GET", query(cid, "namespace"), used="1", extra=encoded({"data.kind": "Secret"})
+    ) == ["b"]
     assert store.names(query(cid, "namespace"), status="Active") == ["a"]
 
 
@@ -304,7 +435,13 @@ AT, NONE, ALL = ["at"], [], ["at", "null", "odd"]
         ({"startTimeEnd": "1507534665"}, AT),
         ({"startTimeBegin": "2017-10-09 15:37:44", "startTimeEnd": "2017-10-09 15:37:45"}, AT),
         ({"startTimeBegin": "2017-10-09 15:37:45"}, NONE),
-        ({"startTimeBegin": "2017-10-09T07:37:44Z", "startTimeEnd": "2017-10-09T09:37:45.5+02:00"}, AT),
+        (
+            {
+                "startTimeBegin": "2017-10-09T07:37:44Z",
+                "startTimeEnd": "2017-10-09T09:37:45.5+02:00",
+            },
+            AT,
+        ),
         ({"startTimeBegin": "2017-10-09T07:37:44.001Z"}, NONE),
         ({"startTimeBegin": "tomorrow", "startTimeEnd": "2017-02-30 00:00:00"}, ALL),
         ({"startTimeBegin": str(2**63)}, ALL),
@@ -312,18 +449,26 @@ AT, NONE, ALL = ["at"], [], ["at", "null", "odd"]
         ({"lastUpdateTimeBegin": "0"}, NONE),
     ],
 )
-def test_time_ranges_compare_instants_or_wall_clocks(store: Store, cid: str, asked: dict[str, str], found: list[str]) -> None:
+def test_time_ranges_compare_instants_or_wall_clocks(
+    store: Store, cid: str, asked: dict[str, str], found: list[str]
+) -> None:
     """Begin is closed, end is open; what cannot be read is ignored; a document without the time matches no range of it."""
     documents = {
         "at": {"startTime": "2017-10-09T15:37:44+08:00"},
         "null": {"startTime": None},
         "odd": {"startTime": "2017-13-01T00:00:00Z"},
     }
-    put(store, f"/mesos/dynamic/namespace_resources/clusters/{cid}/namespaces/ns/taskgroup", **documents)
+    put(
+        store,
+        f"/mesos/dynamic/namespace_resources/clusters/{cid}/namespaces/ns/taskgroup",
+        **documents,
+    )
     assert store.names(query(cid, "taskgroup", "mesos"), **asked) == found
 
 
-def test_integer_times_compare_as_unix_seconds_and_wall_clocks_of_the_servers_zone(store: Store, cid: str) -> None:
+def test_integer_times_compare_as_unix_seconds_and_wall_clocks_of_the_servers_zone(
+    store: Store, cid: str
+) -> None:
     put(
         store,
         f"/mesos/dynamic/namespace_resources/clusters/{cid}/namespaces/ns/deployment",
@@ -347,7 +492,12 @@ def test_booleans_and_integers_are_strict_about_missing_values(store: Store, cid
         text={"is_in_rolling": "true", "check_time": "5"},
     )
     path = query(cid, "deployment", "mesos")
-    assert store.names(path, isInRolling="TRUE") == store.names(path, isInRolling="1") == store.names(path, checkTime="5") == ["yes"]
+    assert (
+        store.names(path, isInRolling="TRUE")
+        == store.names(path, isInRolling="1")
+        == store.names(path, checkTime="5")
+        == ["yes"]
+    )
     assert store.names(path, isInRolling="nonsense") == store.names(path, checkTime="0") == ["no"]
     assert store.names(path, checkTime="five") == ["yes", "no", "none", "text"]
 
@@ -358,11 +508,15 @@ def test_booleans_and_integers_are_strict_about_missing_values(store: Store, cid
 def test_extra_cannot_reach_past_the_address(store: Store, cid: str, pods: str) -> None:
     put(store, pods, web={"secret": 1})
     elsewhere = pods.replace("/namespaces/test/", "/namespaces/other/")
-    escape = encoded({"clusterId": cid, "namespace": "test", "resourceType": "Pod", "resourceName": "web"})
+    escape = encoded(
+        {"clusterId": cid, "namespace": "test", "resourceType": "Pod", "resourceName": "web"}
+    )
     assert store.data("GET", elsewhere, extra=escape) == []
     assert store("GET", f"{elsewhere}/web", extra=escape)["code"] == 10004
     store.data("DELETE", elsewhere, extra=escape)
-    store.data("PUT", f"{elsewhere}/new?extra={encoded({'clusterId': 'x', 'own': 'y'})}", {"data": {}})
+    store.data(
+        "PUT", f"{elsewhere}/new?extra={encoded({'clusterId': 'x', 'own': 'y'})}", {"data": {}}
+    )
     assert store.names(pods) == ["web"]
     (made,) = store.data("GET", elsewhere)
     assert (made["clusterId"], "own" in made) == (cid, False)
@@ -377,7 +531,9 @@ def test_extra_cannot_reach_past_the_address(store: Store, cid: str, pods: str) 
         lambda text: text.replace("+", " "),
     ],
 )
-def test_extra_is_read_in_every_spelling_that_clients_send(store: Store, pods: str, spell: Any) -> None:
+def test_extra_is_read_in_every_spelling_that_clients_send(
+    store: Store, pods: str, spell: Any
+) -> None:
     put(store, pods, web={"k": "~~~>>>???"}, other={"k": "x"})
     assert store.names(pods, extra=spell(encoded({"data.k": "~~~>>>???"}))) == ["web"]
 
@@ -393,7 +549,12 @@ def test_extra_of_a_typed_query_takes_any_of_an_array(store: Store, cid: str, po
     assert store.names(query(cid, "pod"), extra=encoded({"data.k": ["1", "3"]})) == ["a", "c"]
     assert store.names(pods, extra=encoded({"data.k": ["1", "2"]})) == ["c"]
     assert store.names(query(cid, "pod"), extra=encoded({"data.k": 1.0})) == ["d"]
-    assert store.names(query(cid, "pod"), extra=encoded({"data.nothing": None})) == ["a", "b", "c", "d"]
+    assert store.names(query(cid, "pod"), extra=encoded({"data.nothing": None})) == [
+        "a",
+        "b",
+        "c",
+        "d",
+    ]
 
 
 # --- The Go server's wire profile -----------------------------------------------------------------------------------
@@ -404,7 +565,9 @@ def test_the_go_profile_speaks_as_the_go_server(go_store: Store, cid: str, pods:
     assert go_store("PUT", f"{pods}/web", {"data": {"a": 1}}) == done
     found = go_store("GET", f"{pods}/web")
     assert (found["message"], found["data"]["data"]) == ("success", {"a": 1})
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+08:00", found["data"]["createTime"])
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+08:00", found["data"]["createTime"]
+    )
     assert go_store("GET", f"{pods}/none") == {
         "result": False,
         "code": 1405087,

@@ -9,11 +9,18 @@ import pytest
 
 from tests.storeserver import Store
 
-EXAMPLES = json.loads((Path(__file__).parent.parent / "recordings" / "bcs-storage-queries.json").read_text())
+EXAMPLES = json.loads(
+    (Path(__file__).parent.parent / "recordings" / "bcs-storage-queries.json").read_text()
+)
 OBJECT_ID = re.compile(r"[0-9a-f]{24}")
 LOCAL_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 DONE = {"result": True, "code": 0, "message": "Success", "data": None}
-SENTENCES = {10003: "Put resource failed.", 10004: "Get resource failed.", 10005: "Delete resource failed.", 10006: "List resource failed."}
+SENTENCES = {
+    10003: "Put resource failed.",
+    10004: "Get resource failed.",
+    10005: "Delete resource failed.",
+    10006: "List resource failed.",
+}
 BAD_EXTRA = "?extra=%21%21"
 
 
@@ -39,7 +46,9 @@ ALL = "/{env}/dynamic/all_resources/clusters/{cid}/application"
 
 @pytest.mark.parametrize("env", ["mesos", "k8s"])
 @pytest.mark.parametrize(("form", "namespace"), [(NAMESPACED, {"namespace": "ns"}), (CLUSTER, {})])
-def test_one_dynamic_resource(store: Store, cid: str, env: str, form: str, namespace: dict[str, str]) -> None:
+def test_one_dynamic_resource(
+    store: Store, cid: str, env: str, form: str, namespace: dict[str, str]
+) -> None:
     path = form.format(env=env, cid=cid) + "/app"
     assert store("GET", path) == failed(10004, [])
     assert store("PUT", path, "{bad") == failed(10003, None)
@@ -47,7 +56,13 @@ def test_one_dynamic_resource(store: Store, cid: str, env: str, form: str, names
     answer = store("GET", path)
     assert {**answer, "data": None} == DONE
     (document,) = answer["data"]
-    expected = {"clusterId": cid, **namespace, "resourceType": "application", "resourceName": "app", "data": {"a": [1, {"b": None}]}}
+    expected = {
+        "clusterId": cid,
+        **namespace,
+        "resourceType": "application",
+        "resourceName": "app",
+        "data": {"a": [1, {"b": None}]},
+    }
     assert stamped(document, "createTime", "updateTime") == expected
     assert store("GET", path + BAD_EXTRA) == failed(10004, [])
     assert store("DELETE", path + BAD_EXTRA) == failed(10005, None)
@@ -101,8 +116,16 @@ def test_typed_query(store: Store, cid: str, example: dict[str, Any]) -> None:
     answer = store("GET", request)
     assert {**answer, "data": None} == DONE
     (document,) = answer["data"]
-    made = {name: value for name, value in shown.items() if name not in ("_id", "createTime", "updateTime")}
-    assert stamped(document, "createTime", "updateTime") == {**made, "clusterId": cid, "resourceName": shown["resourceName"] or "example"}
+    made = {
+        name: value
+        for name, value in shown.items()
+        if name not in ("_id", "createTime", "updateTime")
+    }
+    assert stamped(document, "createTime", "updateTime") == {
+        **made,
+        "clusterId": cid,
+        "resourceName": shown["resourceName"] or "example",
+    }
     # The pool's failure example holds a filler code; the contract has the one of all lists.
     failure = example["failure"] if example["query"] != "ippoolstatic" else failed(10006, [])
     assert store("GET", request.partition("?")[0] + BAD_EXTRA) == failure
@@ -110,7 +133,9 @@ def test_typed_query(store: Store, cid: str, example: dict[str, Any]) -> None:
 
 
 def test_namespaces_of_a_mesos_cluster(store: Store, cid: str) -> None:
-    (example,) = [item for item in EXAMPLES if (item["env"], item["query"]) == ("mesos", "namespace")]
+    (example,) = [
+        item for item in EXAMPLES if (item["env"], item["query"]) == ("mesos", "namespace")
+    ]
     request = re.sub(r"/clusters/[^/]+/", f"/clusters/{cid}/", example["request"])
     for kind, namespace in (
         ("application", "test2"),
@@ -119,8 +144,16 @@ def test_namespaces_of_a_mesos_cluster(store: Store, cid: str) -> None:
         ("configmap", "test1"),
         ("deployment", "test"),
     ):
-        store.data("PUT", f"/mesos/dynamic/namespace_resources/clusters/{cid}/namespaces/{namespace}/{kind}/x", {"data": {}})
-    store.data("PUT", f"/mesos/dynamic/namespace_resources/clusters/{cid}/namespaces/other/taskgroup/x", {"data": {}})
+        store.data(
+            "PUT",
+            f"/mesos/dynamic/namespace_resources/clusters/{cid}/namespaces/{namespace}/{kind}/x",
+            {"data": {}},
+        )
+    store.data(
+        "PUT",
+        f"/mesos/dynamic/namespace_resources/clusters/{cid}/namespaces/other/taskgroup/x",
+        {"data": {}},
+    )
     assert store("GET", request) == {**example["success"], "message": "Success"}
     assert store("POST", request, "") == store("GET", request)
     assert store("GET", request + BAD_EXTRA) == example["failure"]
@@ -165,7 +198,10 @@ def test_alarms(store: Store, cid: str) -> None:
     assert store("POST", "/alarms", report) == DONE
     answer = store("GET", "/alarms", clusterId=cid)
     assert {**answer, "data": None} == {**DONE, "total": 1}
-    assert stamped(answer["data"][0], "createTime") == {**report, "receivedTime": "2017-11-15 19:34:41"}
+    assert stamped(answer["data"][0], "createTime") == {
+        **report,
+        "receivedTime": "2017-11-15 19:34:41",
+    }
     assert store("POST", "/alarms", {**report, "message": ["a"]}) == failed(10003, None)
     assert store("GET", "/alarms" + BAD_EXTRA) == failed(10006, [], total=0)
 
@@ -198,7 +234,9 @@ def test_metrics(store: Store, cid: str) -> None:
     expected = {"clusterId": cid, "namespace": "ns", "type": "type", "name": "name", "data": {}}
     assert stamped(answer["data"], "createTime", "updateTime") == expected
     assert store("GET", listing) == {**DONE, "data": [answer["data"]]}
-    assert store("GET", listing, namespace="ns,other", type="type", name="name", field="name")["data"][0].keys() == {"_id", "name"}
+    assert store("GET", listing, namespace="ns,other", type="type", name="name", field="name")[
+        "data"
+    ][0].keys() == {"_id", "name"}
     assert store("GET", listing, name="nam")["data"] == []
     assert cid in store.data("GET", "/metric/clusters")
     assert store("GET", listing + BAD_EXTRA) == failed(10006, None)
@@ -218,10 +256,17 @@ def test_hosts(store: Store, cid: str) -> None:
     ips = [f"{cid}-1", f"{cid}-2", f"{cid}-3"]
     assert store("GET", f"/host/{ips[0]}") == failed(10004, [])
     assert store("PUT", f"/host/{ips[0]}", "nothing") == failed(10003, None)
-    assert store("PUT", f"/host/{ips[0]}", {"ip": "ignored", "clusterId": cid, "data": {"a": "b"}}) == DONE
+    assert (
+        store("PUT", f"/host/{ips[0]}", {"ip": "ignored", "clusterId": cid, "data": {"a": "b"}})
+        == DONE
+    )
     answer = store("GET", f"/host/{ips[0]}")
     assert {**answer, "data": None} == DONE
-    assert stamped(answer["data"][0], "createTime", "updateTime") == {"ip": ips[0], "clusterId": cid, "data": {"a": "b"}}
+    assert stamped(answer["data"][0], "createTime", "updateTime") == {
+        "ip": ips[0],
+        "clusterId": cid,
+        "data": {"a": "b"},
+    }
     assert store("POST", f"/host/clusters/{cid}", {"ips": ips[1:]}) == DONE
     assert [host["ip"] for host in store("GET", f"/host/clusters/{cid}")["data"]] == ips
     assert store("PUT", f"/host/clusters/{cid}", {"ips": "all"}) == failed(10003, None)

@@ -54,20 +54,30 @@ def test_changes_arrive_as_they_happen(store: Store, cid: str, pods: str) -> Non
 def test_a_watch_goes_on_where_it_was_left(store: Store, cid: str, pods: str) -> None:
     for version in range(5):
         store.data("PUT", f"{pods}/web", {"data": {"v": version}})
-    with following(store, f"/dynamic/watch/{cid}/Pod", maxEvents=2, timeout=10**10, since=0) as stream:
+    with following(
+        store, f"/dynamic/watch/{cid}/Pod", maxEvents=2, timeout=10**10, since=0
+    ) as stream:
         first = entries(stream)
     assert [entry["value"]["data"]["v"] for entry in first[:-1]] == [0, 1]
-    with following(store, f"/dynamic/watch/{cid}/Pod?since={first[1]['seq']}", timeout=10**9) as stream:
+    with following(
+        store, f"/dynamic/watch/{cid}/Pod?since={first[1]['seq']}", timeout=10**9
+    ) as stream:
         rest = entries(stream)
     assert [entry["value"]["data"]["v"] for entry in rest[:-1]] == [2, 3, 4]
-    with following(store, f"/dynamic/watch/{cid}/Pod", since=0, timeout=10**9, mustDiff="data.other") as stream:
+    with following(
+        store, f"/dynamic/watch/{cid}/Pod", since=0, timeout=10**9, mustDiff="data.other"
+    ) as stream:
         assert summary(entries(stream)) == [(1, "web"), (-1, None)]
 
 
 def test_big_documents_come_one_after_the_other(store: Store, cid: str, pods: str) -> None:
     for number in range(4):
-        store.data("PUT", f"{pods}/big-{number}", {"data": random.Random(number).randbytes(400_000).hex()})
-    with following(store, f"/dynamic/watch/{cid}/Pod", since=0, maxEvents=4, timeout=10**10) as stream:
+        store.data(
+            "PUT", f"{pods}/big-{number}", {"data": random.Random(number).randbytes(400_000).hex()}
+        )
+    with following(
+        store, f"/dynamic/watch/{cid}/Pod", since=0, maxEvents=4, timeout=10**10
+    ) as stream:
         found = entries(stream)
     assert summary(found) == [*((1, f"big-{number}") for number in range(4)), (-1, None)]
     assert {len(entry["value"]["data"]) for entry in found[:-1]} == {800_000}
@@ -83,23 +93,36 @@ def test_containers_are_taskgroups_where_there_are_any(store: Store, cid: str, p
 
 
 @pytest.mark.parametrize("options", [{"maxEvents": "x"}, {"timeout": []}, {"mustDiff": {}}])
-def test_a_watch_that_is_not_understood_is_refused(store: Store, cid: str, options: dict[str, Any]) -> None:
+def test_a_watch_that_is_not_understood_is_refused(
+    store: Store, cid: str, options: dict[str, Any]
+) -> None:
     assert store("POST", f"/dynamic/watch/{cid}/Pod", options)["code"] == 10006
 
 
 def test_streams_are_bounded_and_kept_alive(django_db_setup: None, cid: str) -> None:
-    limits = {"STORAGE_WATCH_STREAMS_PER_CLIENT": "2", "STORAGE_WATCH_HEARTBEAT": "0.2", "STORAGE_WATCH_POLL": "0.05", "WEB_THREADS": "4"}
+    limits = {
+        "STORAGE_WATCH_STREAMS_PER_CLIENT": "2",
+        "STORAGE_WATCH_HEARTBEAT": "0.2",
+        "STORAGE_WATCH_POLL": "0.05",
+        "WEB_THREADS": "4",
+    }
     with running_store(str(connection.settings_dict["NAME"]), **limits) as store:
         path = f"/dynamic/watch/{cid}/Pod"
         with following(store, path) as first, following(store, path) as second:
             assert first.readline() == second.readline() == b"\n"
             refused = store.raw("POST", path)
-            assert (refused.status, refused.json["result"], refused.headers["Retry-After"]) == (429, False, "6")
+            assert (refused.status, refused.json["result"], refused.headers["Retry-After"]) == (
+                429,
+                False,
+                "6",
+            )
             started = time.monotonic()
             # Some may have come already.
             assert [first.readline() for _ in range(8)] == [b"\n"] * 8
             assert 0.3 < time.monotonic() - started < 15
         deadline = time.monotonic() + 10
-        while (answer := store.raw("POST", path, {"timeout": 10**8})).status == 429 and time.monotonic() < deadline:
+        while (
+            answer := store.raw("POST", path, {"timeout": 10**8})
+        ).status == 429 and time.monotonic() < deadline:
             time.sleep(0.1)
         assert answer.status == 200

@@ -45,7 +45,9 @@ def nested(levels: int) -> str:
     ],
     ids=lambda body: repr(body[:24]),
 )
-def test_a_document_that_cannot_be_kept_changes_nothing(store: Store, cid: str, pods: str, body: bytes) -> None:
+def test_a_document_that_cannot_be_kept_changes_nothing(
+    store: Store, cid: str, pods: str, body: bytes
+) -> None:
     store.data("PUT", f"{pods}/web", {"data": {"kept": True}})
     before = store.data("GET", pods)
     refused = {"result": False, "code": 10003, "message": "Put resource failed.", "data": None}
@@ -62,7 +64,10 @@ def test_a_document_that_cannot_be_kept_changes_nothing(store: Store, cid: str, 
 @pytest.mark.parametrize(
     ("sent", "kept"),
     [
-        ('{"data":{"big":123456789012345678901234567890,"small":0.1}}', {"big": 123456789012345678901234567890, "small": 0.1}),
+        (
+            '{"data":{"big":123456789012345678901234567890,"small":0.1}}',
+            {"big": 123456789012345678901234567890, "small": 0.1},
+        ),
         ('{"data":"\\\\u0000"}', "\\u0000"),
         ('{"data":1,"data":2,"more":[]}', 2),
         ("{}", None),
@@ -80,18 +85,27 @@ def test_unusual_documents_are_kept_exactly(store: Store, pods: str, sent: str, 
 
 
 def test_five_megabytes_come_back_whole(store: Store, pods: str) -> None:
-    document = {"items": [{"ip": f"10.0.{n % 256}.{n % 250}", "text": "e" * 60, "n": n} for n in range(50_000)]}
+    document = {
+        "items": [
+            {"ip": f"10.0.{n % 256}.{n % 250}", "text": "e" * 60, "n": n} for n in range(50_000)
+        ]
+    }
     body = json.dumps({"data": document})
     assert len(body) > 5_000_000
     store.data("PUT", f"{pods}/big", body)
     assert store.data("GET", pods)[0]["data"] == document
-    assert store.data("GET", pods, field="data.items.n")[0]["data"]["items"][49_999] == {"n": 49_999}
+    assert store.data("GET", pods, field="data.items.n")[0]["data"]["items"][49_999] == {
+        "n": 49_999
+    }
     assert store.names(pods, extra=encoded({"data.items.n": 49_999})) == ["big"]
 
 
 def test_a_body_beyond_the_limit_is_413(store: Store, pods: str) -> None:
     answer = store.raw("PUT", f"{pods}/big", b'{"data":"' + b"x" * (16 * 1024 * 1024) + b'"}')
-    assert (answer.status, answer.json) == (413, {"result": False, "code": 10003, "message": "Put resource failed.", "data": None})
+    assert (answer.status, answer.json) == (
+        413,
+        {"result": False, "code": 10003, "message": "Put resource failed.", "data": None},
+    )
     assert store.names(pods) == []
 
 
@@ -129,9 +143,20 @@ def test_sql_and_path_syntax_is_plain_text(store: Store, cid: str, pods: str, te
     if stored and "," not in text:
         assert listed[0]["data"] == {text: {"v": text}}
     path = f"/query/k8s/dynamic/clusters/{cid}/pod"
-    for parameter in ("name", "namespace", "status", "hostIp", "startTimeBegin", "createTimeEnd", "field"):
+    for parameter in (
+        "name",
+        "namespace",
+        "status",
+        "hostIp",
+        "startTimeBegin",
+        "createTimeEnd",
+        "field",
+    ):
         store.data("GET", path, **{parameter: text})
-    assert store("GET", "/events", clusterId=text, timeBegin=text, **{"extraInfo.name": text})["code"] == 0
+    assert (
+        store("GET", "/events", clusterId=text, timeBegin=text, **{"extraInfo.name": text})["code"]
+        == 0
+    )
     assert len(store.names(pods)) == 2
 
 
@@ -170,13 +195,29 @@ def test_odd_queries_never_break_a_read(store: Store, cid: str, query: str) -> N
 
 @pytest.mark.parametrize(
     "conditions",
-    [[], "text", 1, {f"k{n}": 1 for n in range(100)}, {"data." + "a." * 100 + "b": 1}, {"data.k": "\x00"}, {"data.\x00": 1}],
+    [
+        [],
+        "text",
+        1,
+        {f"k{n}": 1 for n in range(100)},
+        {"data." + "a." * 100 + "b": 1},
+        {"data.k": "\x00"},
+        {"data.\x00": 1},
+    ],
 )
-def test_extra_that_is_no_set_of_conditions_deletes_nothing(store: Store, pods: str, conditions: Any) -> None:
+def test_extra_that_is_no_set_of_conditions_deletes_nothing(
+    store: Store, pods: str, conditions: Any
+) -> None:
     store.data("PUT", f"{pods}/web", {"data": {}})
     bad = encoded(conditions)
-    assert (store("GET", pods, extra=bad)["code"], store("GET", f"{pods}/web", extra=bad)["code"]) == (10006, 10004)
-    assert (store("DELETE", pods, extra=bad)["code"], store("DELETE", f"{pods}/web", extra=bad)["code"]) == (10005, 10005)
+    assert (
+        store("GET", pods, extra=bad)["code"],
+        store("GET", f"{pods}/web", extra=bad)["code"],
+    ) == (10006, 10004)
+    assert (
+        store("DELETE", pods, extra=bad)["code"],
+        store("DELETE", f"{pods}/web", extra=bad)["code"],
+    ) == (10005, 10005)
     assert store.names(pods) == ["web"]
 
 
@@ -196,12 +237,18 @@ def test_extra_that_is_no_set_of_conditions_deletes_nothing(store: Store, pods: 
         ({"clusterId": "c" * 3000}, 10003),
     ],
 )
-def test_events_are_forgiving_about_scalars_only(store: Store, cid: str, event: dict[str, Any], code: int) -> None:
+def test_events_are_forgiving_about_scalars_only(
+    store: Store, cid: str, event: dict[str, Any], code: int
+) -> None:
     assert store("PUT", "/events", {"clusterId": cid, **event})["code"] == code
     found = store.data("GET", "/events", clusterId=cid)
     assert len(found) == (code == 0)
     if event.get("kind") == 5:
-        assert (found[0]["kind"], found[0]["type"], found[0]["eventTime"]) == ("5", "true", "2017-10-31 12:12:10")
+        assert (found[0]["kind"], found[0]["type"], found[0]["eventTime"]) == (
+            "5",
+            "true",
+            "2017-10-31 12:12:10",
+        )
 
 
 # --- The batch door -------------------------------------------------------------------------------------------------
@@ -209,11 +256,26 @@ def test_events_are_forgiving_about_scalars_only(store: Store, cid: str, event: 
 
 def line(op: str, name: str, data: Any = None, **more: Any) -> str:
     """One line of a batch."""
-    return json.dumps({"op": op, "namespace": "ns", "resourceType": "Pod", "resourceName": name, "data": data, **more}) + "\n"
+    return (
+        json.dumps(
+            {
+                "op": op,
+                "namespace": "ns",
+                "resourceType": "Pod",
+                "resourceName": name,
+                "data": data,
+                **more,
+            }
+        )
+        + "\n"
+    )
 
 
 def test_a_batch_counts_what_it_did(store: Store, cid: str) -> None:
-    door, listing = f"/k8s/dynamic/clusters/{cid}/batch", f"/k8s/dynamic/all_resources/clusters/{cid}/Pod"
+    door, listing = (
+        f"/k8s/dynamic/clusters/{cid}/batch",
+        f"/k8s/dynamic/all_resources/clusters/{cid}/Pod",
+    )
     odd = {"text": 'tab\t back\\slash "quote" \n line \r é\\n', "nested": [{"\\": "\\\\"}]}
     body = (
         line("put", "a", odd)
@@ -223,15 +285,39 @@ def test_a_batch_counts_what_it_did(store: Store, cid: str) -> None:
         + line("delete", "none")
         + line("put", "node", {}, namespace="")
     )
-    assert store.data("POST", door, body) == {"added": 3, "changed": 0, "unchanged": 0, "stale": 0, "deleted": 0}
-    assert {item["resourceName"]: item["data"] for item in store.data("GET", listing)} == {"a": odd, "b": 2, "node": {}}
-    body = line("put", "a", odd) + line("put", "b", 3) + line("delete", "node", namespace="") + line("put", "c")
-    assert store.data("POST", door, body) == {"added": 1, "changed": 1, "unchanged": 1, "stale": 0, "deleted": 1}
+    assert store.data("POST", door, body) == {
+        "added": 3,
+        "changed": 0,
+        "unchanged": 0,
+        "stale": 0,
+        "deleted": 0,
+    }
+    assert {item["resourceName"]: item["data"] for item in store.data("GET", listing)} == {
+        "a": odd,
+        "b": 2,
+        "node": {},
+    }
+    body = (
+        line("put", "a", odd)
+        + line("put", "b", 3)
+        + line("delete", "node", namespace="")
+        + line("put", "c")
+    )
+    assert store.data("POST", door, body) == {
+        "added": 1,
+        "changed": 1,
+        "unchanged": 1,
+        "stale": 0,
+        "deleted": 1,
+    }
     assert store.names(listing) == ["a", "b", "c"]
 
 
 def test_a_batch_with_one_bad_line_does_nothing(store: Store, cid: str) -> None:
-    door, listing = f"/k8s/dynamic/clusters/{cid}/batch", f"/k8s/dynamic/all_resources/clusters/{cid}/Pod"
+    door, listing = (
+        f"/k8s/dynamic/clusters/{cid}/batch",
+        f"/k8s/dynamic/all_resources/clusters/{cid}/Pod",
+    )
     for bad in (
         "{",
         "[]",
@@ -241,18 +327,27 @@ def test_a_batch_with_one_bad_line_does_nothing(store: Store, cid: str) -> None:
         '{"op":"put"}',
         '{"op":"put","resourceType":"P","resourceName":"x","data":"\\u0000"}',
     ):
-        assert store("POST", door, line("put", "a", 1) + bad + "\n" + line("put", "c", 1))["code"] == 10003
+        assert (
+            store("POST", door, line("put", "a", 1) + bad + "\n" + line("put", "c", 1))["code"]
+            == 10003
+        )
     assert store.names(listing) == []
 
 
 def test_a_guarded_batch_never_goes_back_in_time(store: Store, cid: str) -> None:
-    door, listing = f"/k8s/dynamic/clusters/{cid}/batch?guard=1", f"/k8s/dynamic/all_resources/clusters/{cid}/Pod"
+    door, listing = (
+        f"/k8s/dynamic/clusters/{cid}/batch?guard=1",
+        f"/k8s/dynamic/all_resources/clusters/{cid}/Pod",
+    )
 
     def version(uid: str, number: str) -> dict[str, Any]:
         return {"metadata": {"uid": uid, "resourceVersion": number}}
 
     def stored() -> list[str]:
-        return [f"{item['data']['metadata']['uid']}@{item['data']['metadata']['resourceVersion']}" for item in store.data("GET", listing)]
+        return [
+            f"{item['data']['metadata']['uid']}@{item['data']['metadata']['resourceVersion']}"
+            for item in store.data("GET", listing)
+        ]
 
     store.data("POST", door, line("put", "a", version("u", "100")))
     assert store.data("POST", door, line("put", "a", version("u", "99")))["stale"] == 1
@@ -270,7 +365,10 @@ def test_a_guarded_batch_never_goes_back_in_time(store: Store, cid: str) -> None
 def test_a_long_list_begins_before_its_end_is_read(store: Store, cid: str) -> None:
     """20,000 documents: while the first bytes are read the server's cursor waits; at the end it is gone and nothing was missed."""
     with database() as cursor:
-        cursor.execute(FILL.format(data="jsonb_build_object('n', n, 'text', repeat('x', 1000))", count=20_000), [cid])
+        cursor.execute(
+            FILL.format(data="jsonb_build_object('n', n, 'text', repeat('x', 1000))", count=20_000),
+            [cid],
+        )
     connection = http.client.HTTPConnection(store.host, store.port, timeout=60)
     try:
         connection.request("GET", f"{store.prefix}/k8s/dynamic/all_resources/clusters/{cid}/Pod")
@@ -288,7 +386,9 @@ def test_a_long_list_begins_before_its_end_is_read(store: Store, cid: str) -> No
 
 def test_a_reader_that_goes_away_leaves_no_cursor(store: Store, cid: str) -> None:
     with database() as cursor:
-        cursor.execute(FILL.format(data="jsonb_build_object('text', repeat('x', 100000))", count=300), [cid])
+        cursor.execute(
+            FILL.format(data="jsonb_build_object('text', repeat('x', 100000))", count=300), [cid]
+        )
     connection = http.client.HTTPConnection(store.host, store.port, timeout=60)
     connection.request("GET", f"{store.prefix}/k8s/dynamic/all_resources/clusters/{cid}/Pod")
     response = connection.getresponse()
@@ -322,7 +422,9 @@ def waiting_cursors() -> int:
 # --- Many writers, a dying database ---------------------------------------------------------------------------------
 
 
-def test_writers_on_one_key_leave_one_document_and_every_change(store: Store, go_store: Store, cid: str, pods: str) -> None:
+def test_writers_on_one_key_leave_one_document_and_every_change(
+    store: Store, go_store: Store, cid: str, pods: str
+) -> None:
     def write(writer: int) -> None:
         for turn in range(15):
             store.data("PUT", f"{pods}/web", {"data": {"writer": writer, "turn": turn}})
@@ -334,7 +436,10 @@ def test_writers_on_one_key_leave_one_document_and_every_change(store: Store, go
         thread.join()
     (document,) = go_store.data("GET", pods)
     with database() as cursor:
-        cursor.execute("SELECT op, object_id, data FROM storage_change WHERE cluster_id = %s ORDER BY seq", [cid])
+        cursor.execute(
+            "SELECT op, object_id, data FROM storage_change WHERE cluster_id = %s ORDER BY seq",
+            [cid],
+        )
         log = cursor.fetchall()
     assert [row[0] for row in log] == ["add"] + ["change"] * 59
     assert {row[1] for row in log} == {document["_id"]}
@@ -351,7 +456,9 @@ def test_batches_and_sweeps_over_the_same_keys_do_not_deadlock(store: Store, cid
     def batches(number: int) -> None:
         order = range(40) if number % 2 else range(39, -1, -1)
         for turn in range(6):
-            answer = store("POST", door, "".join(line("put", f"p{n}", [number, turn]) for n in order))
+            answer = store(
+                "POST", door, "".join(line("put", f"p{n}", [number, turn]) for n in order)
+            )
             failures.extend([answer] if answer["code"] else [])
 
     def sweeps() -> None:
@@ -359,7 +466,9 @@ def test_batches_and_sweeps_over_the_same_keys_do_not_deadlock(store: Store, cid
             answer = store("DELETE", f"/k8s/dynamic/all_resources/clusters/{cid}/Pod")
             failures.extend([answer] if answer["code"] else [])
 
-    threads = [threading.Thread(target=batches, args=(number,)) for number in range(3)] + [threading.Thread(target=sweeps)]
+    threads = [threading.Thread(target=batches, args=(number,)) for number in range(3)] + [
+        threading.Thread(target=sweeps)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -392,7 +501,16 @@ def test_what_was_acknowledged_survives_a_dying_database(store: Store, cid: str,
         while not stop.is_set():
             turn += 1
             lines = "".join(
-                json.dumps({"op": "put", "namespace": "batch", "resourceType": "Pod", "resourceName": f"b{turn}-{n}", "data": turn}) + "\n"
+                json.dumps(
+                    {
+                        "op": "put",
+                        "namespace": "batch",
+                        "resourceType": "Pod",
+                        "resourceName": f"b{turn}-{n}",
+                        "data": turn,
+                    }
+                )
+                + "\n"
                 for n in range(50)
             )
             try:
@@ -403,7 +521,9 @@ def test_what_was_acknowledged_survives_a_dying_database(store: Store, cid: str,
             if answer.status == 200 and answer.json["result"]:
                 acknowledged.update({f"b{turn}-{n}": turn for n in range(50)})
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(3)] + [threading.Thread(target=batch)]
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(3)] + [
+        threading.Thread(target=batch)
+    ]
     for thread in threads:
         thread.start()
     try:
@@ -441,14 +561,31 @@ def kill_backends() -> int:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("path", ["/events", "/k8s/dynamic/all_resources/clusters/c/Pod", "/query/k8s/dynamic/clusters/c/pod", "/host/1"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/events",
+        "/k8s/dynamic/all_resources/clusters/c/Pod",
+        "/query/k8s/dynamic/clusters/c/pod",
+        "/host/1",
+    ],
+)
 def test_without_a_token_nothing_answers(path: str) -> None:
     answer = Client().get(PREFIX + path)
-    assert (answer.status_code, answer.json()["result"], answer.json()["data"]) == (401, False, None)
+    assert (answer.status_code, answer.json()["result"], answer.json()["data"]) == (
+        401,
+        False,
+        None,
+    )
     assert answer["WWW-Authenticate"] == "Bearer"
 
 
 def test_a_token_opens_the_store(admin: Any, cid: str) -> None:
     path = f"{PREFIX}/k8s/dynamic/namespace_resources/clusters/{cid}/namespaces/n/Pod"
-    assert admin("PUT", f"{path}/web", {"data": {}}) == {"result": True, "code": 0, "message": "Success", "data": None}
+    assert admin("PUT", f"{path}/web", {"data": {}}) == {
+        "result": True,
+        "code": 0,
+        "message": "Success",
+        "data": None,
+    }
     assert [item["resourceName"] for item in admin("GET", path)["data"]] == ["web"]

@@ -38,14 +38,33 @@ def space(apiserver: Any, cluster: Cluster) -> str:
     def pod(pod_name: str, ip: str | None, app: str = "mysql") -> dict[str, Any]:
         meta = {"name": pod_name, "namespace": name, "labels": {"app": app}}
         spec = {"nodeName": "nowhere", "containers": [{"name": "db", "image": "mysql"}]}
-        return {"metadata": meta, "spec": spec, "status": {"phase": "Running", **({"podIP": ip} if ip else {})}}
+        return {
+            "metadata": meta,
+            "spec": spec,
+            "status": {"phase": "Running", **({"podIP": ip} if ip else {})},
+        }
 
-    def service(service_name: str, labels: dict[str, str], selector: dict[str, str], ip: str, port: int) -> dict[str, Any]:
-        spec = {"clusterIP": ip, "selector": selector, "ports": [{"port": port, "targetPort": 1, "protocol": "TCP"}, {"port": 9}]}
-        return {"metadata": {"name": service_name, "namespace": name, "labels": labels}, "spec": spec}
+    def service(
+        service_name: str, labels: dict[str, str], selector: dict[str, str], ip: str, port: int
+    ) -> dict[str, Any]:
+        spec = {
+            "clusterIP": ip,
+            "selector": selector,
+            "ports": [{"port": port, "targetPort": 1, "protocol": "TCP"}, {"port": 9}],
+        }
+        return {
+            "metadata": {"name": service_name, "namespace": name, "labels": labels},
+            "spec": spec,
+        }
 
     apiserver.load(
-        "pods", [pod("mysql", "10.244.0.33"), pod("mysql2", "10.244.1.25"), pod("alone", None, "alone"), pod("hidden", "10.0.0.9", "h")]
+        "pods",
+        [
+            pod("mysql", "10.244.0.33"),
+            pod("mysql2", "10.244.1.25"),
+            pod("alone", None, "alone"),
+            pod("hidden", "10.0.0.9", "h"),
+        ],
     )
     apiserver.load(
         "services",
@@ -57,9 +76,14 @@ def space(apiserver: Any, cluster: Cluster) -> str:
             service("lonely", {"app": "lonely"}, {}, "10.0.0.3", 83),
         ],
     )
-    template = {"metadata": {"labels": {"app": "mysql"}}, "spec": {"containers": [{"name": "db", "image": "mysql"}]}}
+    template = {
+        "metadata": {"labels": {"app": "mysql"}},
+        "spec": {"containers": [{"name": "db", "image": "mysql"}]},
+    }
     spec = {"replicas": 0, "selector": {"matchLabels": {"app": "mysql"}}, "template": template}
-    registry.client(cluster).create(KINDS["deployments"], {"metadata": {"name": "mariadb"}, "spec": spec}, namespace=name)
+    registry.client(cluster).create(
+        KINDS["deployments"], {"metadata": {"name": "mariadb"}, "spec": spec}, namespace=name
+    )
     return name
 
 
@@ -104,7 +128,9 @@ def test_pods_and_the_address_of_their_service_as_in_the_document(space: str) ->
 
 
 def test_the_exact_spelling_of_a_parameter_wins(space: str) -> None:
-    assert b'"podName":"mysql"' in get(f"getPod?msgId=1&namespace=elsewhere&nameSpace={space}&deploymentName=app=mysql")
+    assert b'"podName":"mysql"' in get(
+        f"getPod?msgId=1&namespace=elsewhere&nameSpace={space}&deploymentName=app=mysql"
+    )
 
 
 def test_a_bare_word_is_a_label_first_and_then_a_deployment(space: str) -> None:
@@ -112,7 +138,9 @@ def test_a_bare_word_is_a_label_first_and_then_a_deployment(space: str) -> None:
     assert b'"podName":"mysql2"' in get(f"getPod?msgId=1&nameSpace={space}&deploymentName=mariadb")
 
 
-def test_a_pod_without_an_address_has_no_such_member_and_a_headless_service_says_none(space: str) -> None:
+def test_a_pod_without_an_address_has_no_such_member_and_a_headless_service_says_none(
+    space: str,
+) -> None:
     assert get(f"getPod?msgId=&nameSpace={space}&deploymentName=app=alone") == (
         b'{"code":201,"message":"[ERROR] mandatory parameters missed. ","msgId":"","responseTime":"T"}'
     )
@@ -122,11 +150,15 @@ def test_a_pod_without_an_address_has_no_such_member_and_a_headless_service_says
 
 
 def test_without_a_labelled_service_the_first_that_selects_the_pods_is_meant(space: str) -> None:
-    assert b'"clusterIP":"10.0.0.1","clusterPort":81' in get(f"getPod?msgId=1&nameSpace={space}&deploymentName=app=h")
+    assert b'"clusterIP":"10.0.0.1","clusterPort":81' in get(
+        f"getPod?msgId=1&nameSpace={space}&deploymentName=app=h"
+    )
 
 
 def test_a_service_without_pods_has_an_empty_list(space: str) -> None:
-    assert b'"clusterPort":83,"podList":[]}' in get(f"getPod?msgId=1&nameSpace={space}&deploymentName=app=lonely")
+    assert b'"clusterPort":83,"podList":[]}' in get(
+        f"getPod?msgId=1&nameSpace={space}&deploymentName=app=lonely"
+    )
 
 
 def test_nothing_found_is_201_with_its_own_sentence(space: str) -> None:
@@ -137,14 +169,25 @@ def test_nothing_found_is_201_with_its_own_sentence(space: str) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["msgId=1&namespace=x", "msgId=1&deploymentName=a=b", "msgId=1&nameSpace=&deploymentName=a=b", "msgId=1&nameSpace=x&deploymentName="],
+    [
+        "msgId=1&namespace=x",
+        "msgId=1&deploymentName=a=b",
+        "msgId=1&nameSpace=&deploymentName=a=b",
+        "msgId=1&nameSpace=x&deploymentName=",
+    ],
 )
 def test_a_missing_parameter_is_201(cluster: Cluster, query: str) -> None:
-    assert get(f"getPod?{query}") == f'{{"code":201,"message":"{MISSING}","msgId":"1","responseTime":"T"}}'.encode()
+    assert (
+        get(f"getPod?{query}")
+        == f'{{"code":201,"message":"{MISSING}","msgId":"1","responseTime":"T"}}'.encode()
+    )
 
 
 def test_a_missing_message_id_is_201_and_stays_out() -> None:
-    assert get("getPod?nameSpace=x&deploymentName=a=b") == f'{{"code":201,"message":"{MISSING}","responseTime":"T"}}'.encode()
+    assert (
+        get("getPod?nameSpace=x&deploymentName=a=b")
+        == f'{{"code":201,"message":"{MISSING}","responseTime":"T"}}'.encode()
+    )
 
 
 def test_what_the_cluster_refuses_is_500(space: str, settings: Any) -> None:
@@ -161,13 +204,27 @@ def test_replicas_are_set_as_in_the_document(apiserver: Any, space: str) -> None
     expected = (
         f'{{"code":200,"message":{{"deploymentName":"mariadb","nameSpace":"{space}","replicas":3}},"msgId":"1641876953","responseTime":"T"}}'
     ).encode()
-    fields = {"nameSpace": space, "deploymentName": "mariadb", "replicas": "3", "msgId": "1641876953"}
+    fields = {
+        "nameSpace": space,
+        "deploymentName": "mariadb",
+        "replicas": "3",
+        "msgId": "1641876953",
+    }
     line = "&".join(f"{key}={value}" for key, value in fields.items())
     assert form(**fields) == expected
     assert apiserver.get("deployments.apps", "mariadb", space)["spec"]["replicas"] == 3
     url = f"{BASE}/updatePodReplicas"
-    assert body(Client().post(url, line, content_type="application/x-www-form-urlencoded")) == expected
-    assert body(Client().post(url, {**fields, "replicas": 3, "msgId": 1641876953}, content_type="application/json")) == expected
+    assert (
+        body(Client().post(url, line, content_type="application/x-www-form-urlencoded")) == expected
+    )
+    assert (
+        body(
+            Client().post(
+                url, {**fields, "replicas": 3, "msgId": 1641876953}, content_type="application/json"
+            )
+        )
+        == expected
+    )
     assert body(Client().post(url, line, content_type="text/plain")) == expected
     assert body(Client().post(f"{url}?{line}")) == expected
     assert b'"replicas":0}' in form(**{**fields, "replicas": "0"})
@@ -193,23 +250,35 @@ def test_a_body_that_cannot_be_read_is_201(cluster: Cluster, junk: bytes) -> Non
 
 
 def test_unknown_routes_and_methods_keep_the_envelope() -> None:
-    assert body(Client().get(f"{BASE}/nope"), status=404) == f'{{"code":500,"message":"{FAILED}","responseTime":"T"}}'.encode()
+    assert (
+        body(Client().get(f"{BASE}/nope"), status=404)
+        == f'{{"code":500,"message":"{FAILED}","responseTime":"T"}}'.encode()
+    )
     assert (
         body(Client().post(f"{BASE}/getPod?msgId=7"), status=405)
         == f'{{"code":500,"message":"{FAILED}","msgId":"7","responseTime":"T"}}'.encode()
     )
 
 
-def test_closed_it_asks_for_a_token_and_for_rights(settings: Any, admin: Caller, space: str, django_user_model: Any) -> None:
+def test_closed_it_asks_for_a_token_and_for_rights(
+    settings: Any, admin: Caller, space: str, django_user_model: Any
+) -> None:
     settings.OPEN_DIALECTS = frozenset()
-    refused = body(Client().get(f"{BASE}/getPod?msgId=1&nameSpace={space}&deploymentName=app=mysql"), status=401)
+    refused = body(
+        Client().get(f"{BASE}/getPod?msgId=1&nameSpace={space}&deploymentName=app=mysql"),
+        status=401,
+    )
     assert refused.startswith(b'{"code":401,"message":"')
     assert b'"msgId":"1"' in refused
     nobody = django_user_model.objects.create_user("nobody", "n@example.com", "not-used-here-1")
     stranger = Caller(create_api_token(nobody, "t")[1])
-    answer = stranger.raw("GET", f"{BASE}/getPod", msgId="1", nameSpace=space, deploymentName="app=mysql")
+    answer = stranger.raw(
+        "GET", f"{BASE}/getPod", msgId="1", nameSpace=space, deploymentName="app=mysql"
+    )
     assert body(answer, status=403).startswith(b'{"code":403,"message":"')
-    answer = admin.raw("GET", f"{BASE}/getPod", msgId="1", nameSpace=space, deploymentName="app=mysql")
+    answer = admin.raw(
+        "GET", f"{BASE}/getPod", msgId="1", nameSpace=space, deploymentName="app=mysql"
+    )
     assert b'"code":200' in body(answer)
 
 

@@ -14,8 +14,23 @@ PLAIN = (
 )
 
 OPERATIONS = [
-    *("GET clusters", "GET clusters/1", "POST clusters", "PUT clusters/1", "DELETE clusters/1", "GET clusters/1/namespaces"),
-    *("GET pods", "GET pods/x", "POST pods", "DELETE pods/x", "POST pods/x/restart", "GET pods/x/logs", "GET pods/x/terminal"),
+    *(
+        "GET clusters",
+        "GET clusters/1",
+        "POST clusters",
+        "PUT clusters/1",
+        "DELETE clusters/1",
+        "GET clusters/1/namespaces",
+    ),
+    *(
+        "GET pods",
+        "GET pods/x",
+        "POST pods",
+        "DELETE pods/x",
+        "POST pods/x/restart",
+        "GET pods/x/logs",
+        "GET pods/x/terminal",
+    ),
     *("GET pods/x/events", "GET pods/metrics"),
     *(f"{verb} {kind}" for kind in PLAIN for verb in ("GET", "POST")),
     *(f"{verb} {kind}/x" for kind in PLAIN for verb in ("GET", "PUT", "DELETE")),
@@ -24,11 +39,24 @@ OPERATIONS = [
         for kind in WORKLOADS
         for verb, action in (("POST", "scale"), ("POST", "rollback"), ("GET", "revisions"))
     ),
-    *("GET nodes", "GET nodes/x", "PUT nodes/x", "DELETE nodes/x", "POST nodes/x/schedule", "POST nodes/x/drain"),
+    *(
+        "GET nodes",
+        "GET nodes/x",
+        "PUT nodes/x",
+        "DELETE nodes/x",
+        "POST nodes/x/schedule",
+        "POST nodes/x/drain",
+    ),
     *("GET nodes/metrics", "GET nodes/x/terminal"),
     *("GET namespaces", "GET namespaces/x", "POST namespaces", "DELETE namespaces/x"),
     *("GET namespaces/x/resourcequotas", "GET namespaces/x/limitranges"),
-    *("GET metrics/cluster", "GET metrics/nodes", "GET metrics/pods", "GET metrics/stats", "GET events"),
+    *(
+        "GET metrics/cluster",
+        "GET metrics/nodes",
+        "GET metrics/pods",
+        "GET metrics/stats",
+        "GET events",
+    ),
 ]
 
 

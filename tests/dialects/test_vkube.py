@@ -50,7 +50,10 @@ def test_the_whole_cycle(vkube: Any, prefix: str) -> None:
             }
         ],
     })  # fmt: skip
-    assert (deployed.status_code, deployed.content.decode()) == (200, f'{{"status":"OK","name":"{buyer.name}"}}')
+    assert (deployed.status_code, deployed.content.decode()) == (
+        200,
+        f'{{"status":"OK","name":"{buyer.name}"}}',
+    )
     operation = follow(int(deployed["X-Operation-Id"]))
     assert (operation.state, operation.result["state"]) == ("succeeded", "ready")
     assert Deployment.objects.get(order=buyer.order).state == "ready"
@@ -60,7 +63,9 @@ def test_the_whole_cycle(vkube: Any, prefix: str) -> None:
     assert status["name"].startswith(buyer.name)
     assert status["podStatus"]["phase"] == "Running"
     assert status["podStatus"]["qosClass"] == "Burstable"
-    assert status["podSpec"]["containers"][0]["ports"] == [{"hostPort": 2999, "containerPort": 80, "protocol": "TCP"}]
+    assert status["podSpec"]["containers"][0]["ports"] == [
+        {"hostPort": 2999, "containerPort": 80, "protocol": "TCP"}
+    ]
     assert status["podSpec"]["containers"][0]["resources"]["limits"] == {"memory": "100Mi"}
     assert status["podSpec"]["containers"][0]["imagePullPolicy"] == "Always"
     assert status["podSpec"]["nodeSelector"] == {"region": "ausrine"}
@@ -86,7 +91,15 @@ def test_the_whole_cycle(vkube: Any, prefix: str) -> None:
     assert buyer.now().service == "ServiceDone"
     assert vkube.get("deployments.apps", buyer.name, "vkube") is None
     mine = {"v-kube/order": buyer.order.pk}.items()
-    eventually(lambda: not [pod for pod in vkube.list("pods", "vkube") if mine <= pod["metadata"].get("labels", {}).items()])
+    eventually(
+        lambda: (
+            not [
+                pod
+                for pod in vkube.list("pods", "vkube")
+                if mine <= pod["metadata"].get("labels", {}).items()
+            ]
+        )
+    )
 
 
 def test_status_is_the_api_servers_own_json(vkube: Any) -> None:
@@ -94,7 +107,11 @@ def test_status_is_the_api_servers_own_json(vkube: Any) -> None:
     buyer.deploy()
     running(buyer)
     answer = buyer.raw("GET", "/pod/status")
-    pod = services.client(services.default()).request("GET", f"/api/v1/namespaces/vkube/pods/{answer.json()['name']}").decode()
+    pod = (
+        services.client(services.default())
+        .request("GET", f"/api/v1/namespaces/vkube/pods/{answer.json()['name']}")
+        .decode()
+    )
     for part in (b'"lastProbeTime":null', b'"lastState":{}'):
         assert part in answer.content
     for member in ("podStatus", "podSpec", "annotations"):
@@ -106,13 +123,22 @@ def test_a_log_can_be_asked_of_one_container_and_of_its_end(vkube: Any) -> None:
     buyer = Buyer()
     buyer.deploy(container(), container(name="second"))
     running(buyer)
-    whole = eventually(lambda: buyer.get("/pod/log")[1] if buyer.get("/pod/log")[1].count("\n") > 2 else None)
+    whole = eventually(
+        lambda: buyer.get("/pod/log")[1] if buyer.get("/pod/log")[1].count("\n") > 2 else None
+    )
     end = buyer.get("/pod/log?tailLines=1")[1]
     assert end.count("\n") == 1
     assert whole != end
     assert buyer.get("/pod/log?container=second&tail=1")[0] == 200
-    assert [request.query.get("container") for request in vkube.requests if request.path.endswith("/log")][-1] in ("second", ["second"])
-    assert buyer.get("/pod/log?container=third") == (400, {"error": {"code": 400, "message": "container not found"}})
+    assert [
+        request.query.get("container")
+        for request in vkube.requests
+        if request.path.endswith("/log")
+    ][-1] in ("second", ["second"])
+    assert buyer.get("/pod/log?container=third") == (
+        400,
+        {"error": {"code": 400, "message": "container not found"}},
+    )
     assert buyer.get("/pod/log?tailLines=-1")[0] == 400
 
 
@@ -136,7 +162,9 @@ def test_a_log_can_be_followed_a_few_at_a_time(vkube: Any, settings: Settings) -
 
 
 # --- regions --------------------------------------------------------------------------------------------------------
-def test_regions_are_those_of_ready_and_schedulable_nodes_of_every_cluster(vkube: Any, second_process: Any) -> None:
+def test_regions_are_those_of_ready_and_schedulable_nodes_of_every_cluster(
+    vkube: Any, second_process: Any
+) -> None:
     assert Client().get("/k8s/regions").content == b'["ausrine","giltine"]'
     label_nodes(second_process, ["laima"])
     services.register(name="second", kubeconfig_text=second_process.kubeconfig_yaml)
@@ -155,7 +183,9 @@ def test_regions_never_fail(db: None) -> None:
     assert (answer.status_code, answer.content) == (200, b"[]")
 
 
-def test_a_cluster_that_hangs_delays_nobody_twice(vkube: Any, second_process: Any, settings: Settings) -> None:
+def test_a_cluster_that_hangs_delays_nobody_twice(
+    vkube: Any, second_process: Any, settings: Settings
+) -> None:
     settings.VKUBE_SURVEY_SECONDS, settings.CLUSTER_READ_TIMEOUT = 1.0, 3.0
     services.register(name="second", kubeconfig_text=second_process.kubeconfig_yaml)
     second_process.faults.add(path="/api/v1/nodes", action="hang")
@@ -163,7 +193,10 @@ def test_a_cluster_that_hangs_delays_nobody_twice(vkube: Any, second_process: An
     began = time.monotonic()
     assert Client().get("/k8s/regions").json() == ["ausrine", "giltine"]
     assert time.monotonic() - began < 1.0, "it is left alone for a while"
-    assert ports({"region": "nowhere", "ports": [80]}) == (200, b'{"occupied":[],"status":"InternalErr"}')
+    assert ports({"region": "nowhere", "ports": [80]}) == (
+        200,
+        b'{"occupied":[],"status":"InternalErr"}',
+    )
     second_process.faults.clear()
 
 
@@ -181,13 +214,32 @@ def test_ports_that_pods_services_and_orders_hold_are_occupied(vkube: Any) -> No
     running(buyer)
     example = {"region": "ausrine", "ports": [22, 3306, 1234, 1111]}
     assert ports(example) == (200, b'{"occupied":[22,3306],"status":"PortsOccupied"}')
-    assert ports(example, "/api/v1/k8s") == (200, b'{"occupied":[22,3306],"status":"PortsOccupied"}')
-    assert ports({"region": "giltine", "ports": [3306, 1234]}) == (200, b'{"occupied":[],"status":"NotOccupied"}')
-    service = {"metadata": {"name": "np"}, "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 31234}]}}
-    client.request("POST", "/api/v1/namespaces/vkube/services", body={"apiVersion": "v1", "kind": "Service", **service})
-    pod = {"containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 9100}]}], "hostNetwork": True, "nodeName": "node-01"}
+    assert ports(example, "/api/v1/k8s") == (
+        200,
+        b'{"occupied":[22,3306],"status":"PortsOccupied"}',
+    )
+    assert ports({"region": "giltine", "ports": [3306, 1234]}) == (
+        200,
+        b'{"occupied":[],"status":"NotOccupied"}',
+    )
+    service = {
+        "metadata": {"name": "np"},
+        "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 31234}]},
+    }
+    client.request(
+        "POST",
+        "/api/v1/namespaces/vkube/services",
+        body={"apiVersion": "v1", "kind": "Service", **service},
+    )
+    pod = {
+        "containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 9100}]}],
+        "hostNetwork": True,
+        "nodeName": "node-01",
+    }
     waiting = {
-        "containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 1, "hostPort": 4444}]}],
+        "containers": [
+            {"name": "c", "image": "i", "ports": [{"containerPort": 1, "hostPort": 4444}]}
+        ],
         "nodeSelector": {"region": "giltine", "no": "such"},
     }
     for name, spec in (("host", pod), ("waits", waiting)):
@@ -202,8 +254,14 @@ def test_ports_that_pods_services_and_orders_hold_are_occupied(vkube: Any) -> No
 
 
 def test_one_port_may_come_alone(vkube: Any) -> None:
-    assert ports({"region": "ausrine", "ports": 22, "userServiceID": "x"}) == (200, b'{"occupied":[22],"status":"PortsOccupied"}')
-    assert ports({"region": "ausrine", "ports": "1234"}) == (200, b'{"occupied":[],"status":"NotOccupied"}')
+    assert ports({"region": "ausrine", "ports": 22, "userServiceID": "x"}) == (
+        200,
+        b'{"occupied":[22],"status":"PortsOccupied"}',
+    )
+    assert ports({"region": "ausrine", "ports": "1234"}) == (
+        200,
+        b'{"occupied":[],"status":"NotOccupied"}',
+    )
 
 
 @pytest.mark.parametrize(
@@ -231,28 +289,44 @@ def test_missing_fields_of_a_port_check(db: None, body: Any) -> None:
 
 def test_ports_out_of_range(db: None) -> None:
     for port in (0, 65536, -1):
-        assert ports({"region": "ausrine", "ports": [port]}) == (400, b'{"error":{"code":400,"message":"port out of range"}}')
+        assert ports({"region": "ausrine", "ports": [port]}) == (
+            400,
+            b'{"error":{"code":400,"message":"port out of range"}}',
+        )
 
 
 def test_a_region_that_nobody_has_and_a_cluster_that_cannot_be_asked(vkube: Any) -> None:
     nowhere = {"region": "nowhere", "ports": [80]}
     assert ports(nowhere) == (200, b'{"occupied":[],"status":"NoResource"}')
     patch_node(vkube, "node-01", {"spec": {"unschedulable": True}})
-    assert ports({"region": "giltine", "ports": [80]}) == (200, b'{"occupied":[],"status":"NoResource"}')
+    assert ports({"region": "giltine", "ports": [80]}) == (
+        200,
+        b'{"occupied":[],"status":"NoResource"}',
+    )
     Cluster.objects.create(name="dead", kubeconfig="{}", server="https://127.0.0.1:9")
     assert ports(nowhere) == (200, b'{"occupied":[],"status":"InternalErr"}')
-    assert ports({"region": "ausrine", "ports": [80]}) == (200, b'{"occupied":[],"status":"NotOccupied"}')
+    assert ports({"region": "ausrine", "ports": [80]}) == (
+        200,
+        b'{"occupied":[],"status":"NotOccupied"}',
+    )
     vkube.faults.add(path="/api/v1/pods", action="status", code=500)
-    assert ports({"region": "ausrine", "ports": [80]}) == (200, b'{"occupied":[],"status":"InternalErr"}')
+    assert ports({"region": "ausrine", "ports": [80]}) == (
+        200,
+        b'{"occupied":[],"status":"InternalErr"}',
+    )
 
 
 # --- deploying again ------------------------------------------------------------------------------------------------
 def test_the_same_deploy_twice_changes_nothing(vkube: Any) -> None:
     buyer = Buyer()
-    first = buyer.raw("POST", "/deployment", {"nodeSelector": {"region": "ausrine"}, "containers": [container()]})
+    first = buyer.raw(
+        "POST", "/deployment", {"nodeSelector": {"region": "ausrine"}, "containers": [container()]}
+    )
     generation = vkube.get("deployments.apps", buyer.name, "vkube")["metadata"]["generation"]
     assert buyer.deploy() == (200, {"status": "OK", "name": buyer.name})
-    assert vkube.get("deployments.apps", buyer.name, "vkube")["metadata"]["generation"] == generation
+    assert (
+        vkube.get("deployments.apps", buyer.name, "vkube")["metadata"]["generation"] == generation
+    )
     assert Deployment.objects.filter(order=buyer.order).count() == 1
     assert first.status_code == 200
 
@@ -261,13 +335,29 @@ def test_a_second_deploy_replaces_the_first_and_keeps_the_expiry(vkube: Any) -> 
     buyer = Buyer()
     buyer.deploy(container(ports=[{"containerPort": 80, "hostPort": 3010}]))
     ends = buyer.now().expires_at
-    assert buyer.deploy(container(name="other", ports=[{"containerPort": 80, "hostPort": 3010}]), region="ausrine")[0] == 200
-    assert buyer.deploy(container(name="other", ports=[{"containerPort": 80, "hostPort": 3011}]), region="giltine")[0] == 200
+    assert (
+        buyer.deploy(
+            container(name="other", ports=[{"containerPort": 80, "hostPort": 3010}]),
+            region="ausrine",
+        )[0]
+        == 200
+    )
+    assert (
+        buyer.deploy(
+            container(name="other", ports=[{"containerPort": 80, "hostPort": 3011}]),
+            region="giltine",
+        )[0]
+        == 200
+    )
     made = vkube.get("deployments.apps", buyer.name, "vkube")["spec"]["template"]["spec"]
     assert [item["name"] for item in made["containers"]] == ["other"]
     assert made["nodeSelector"] == {"region": "giltine"}
     assert buyer.now().expires_at == ends
-    assert list(Deployment.objects.filter(order=buyer.order).values_list("state", flat=True)) == ["applied", "replaced", "replaced"]
+    assert list(Deployment.objects.filter(order=buyer.order).values_list("state", flat=True)) == [
+        "applied",
+        "replaced",
+        "replaced",
+    ]
     assert list(PortClaim.objects.values_list("region", "port")) == [("giltine", 3011)]
 
 
@@ -275,7 +365,10 @@ def test_a_port_of_another_order_is_refused_and_the_order_stays_as_it_was(vkube:
     first, second = Buyer(), Buyer()
     wanted = container(ports=[{"containerPort": 80, "hostPort": 3020}])
     assert first.deploy(wanted)[0] == 200
-    assert second.deploy(wanted) == (400, {"error": {"code": 400, "message": "hostPort occupied: 3020"}})
+    assert second.deploy(wanted) == (
+        400,
+        {"error": {"code": 400, "message": "hostPort occupied: 3020"}},
+    )
     assert (second.now().service, second.now().activated_at) == ("ServicePending", None)
     assert vkube.get("deployments.apps", second.name, "vkube") is None
     assert second.deploy(wanted, region="giltine")[0] == 200
@@ -288,22 +381,35 @@ def test_the_system_draws_free_ports_and_keeps_them(vkube: Any, settings: Settin
     assert first.deploy(two)[0] == 200
 
     def drawn(buyer: Buyer) -> dict[int, int]:
-        made = vkube.get("deployments.apps", buyer.name, "vkube")["spec"]["template"]["spec"]["containers"][0]
+        made = vkube.get("deployments.apps", buyer.name, "vkube")["spec"]["template"]["spec"][
+            "containers"
+        ][0]
         return {port["containerPort"]: port["hostPort"] for port in made["ports"]}
 
     assert drawn(first) == {80: 20000, 443: 20001}
-    assert second.deploy(two) == (400, {"error": {"code": 400, "message": "no host port is left in this region"}})
+    assert second.deploy(two) == (
+        400,
+        {"error": {"code": 400, "message": "no host port is left in this region"}},
+    )
     assert second.deploy(container(ports=[{"containerPort": 80}]))[0] == 200
     assert drawn(second) == {80: 20002}
-    assert first.deploy(container(imageName="nginx:stable", ports=[{"containerPort": 443}]))[0] == 200
+    assert (
+        first.deploy(container(imageName="nginx:stable", ports=[{"containerPort": 443}]))[0] == 200
+    )
     assert drawn(first) == {443: 20001}
 
 
 def test_an_order_bound_to_a_region_needs_no_node_selector(vkube: Any) -> None:
     buyer = Buyer(region="giltine")
-    answer = buyer.raw("POST", "/deploy", {"name": buyer.order.pk, "containers": [container(mountPath="/data")], "pvtLogin": True})
+    answer = buyer.raw(
+        "POST",
+        "/deploy",
+        {"name": buyer.order.pk, "containers": [container(mountPath="/data")], "pvtLogin": True},
+    )
     assert answer.status_code == 200
-    assert vkube.get("deployments.apps", buyer.name, "vkube")["spec"]["template"]["spec"]["nodeSelector"] == {"region": "giltine"}
+    assert vkube.get("deployments.apps", buyer.name, "vkube")["spec"]["template"]["spec"][
+        "nodeSelector"
+    ] == {"region": "giltine"}
 
 
 def test_the_region_decides_the_cluster(vkube: Any, second_process: Any) -> None:
@@ -316,15 +422,26 @@ def test_the_region_decides_the_cluster(vkube: Any, second_process: Any) -> None
     assert buyer.deploy(region="ausrine")[0] == 200
     assert vkube.get("deployments.apps", buyer.name, "vkube")
     expire_orders()
-    assert second_process.get("deployments.apps", buyer.name, "vkube") is None, "what was left behind is taken away"
+    assert second_process.get("deployments.apps", buyer.name, "vkube") is None, (
+        "what was left behind is taken away"
+    )
     assert vkube.get("deployments.apps", buyer.name, "vkube")
 
 
-def test_the_namespace_gets_its_quota_and_orders_their_policies(vkube: Any, settings: Settings) -> None:
-    settings.VKUBE_NAMESPACE, settings.VKUBE_NAMESPACE_MEMORY, settings.VKUBE_POD_CIDRS = "vkube-boxed", "64Gi", ["10.244.0.0/16"]
+def test_the_namespace_gets_its_quota_and_orders_their_policies(
+    vkube: Any, settings: Settings
+) -> None:
+    settings.VKUBE_NAMESPACE, settings.VKUBE_NAMESPACE_MEMORY, settings.VKUBE_POD_CIDRS = (
+        "vkube-boxed",
+        "64Gi",
+        ["10.244.0.0/16"],
+    )
     buyer = Buyer()
     assert buyer.deploy()[0] == 200
-    assert vkube.get("resourcequotas", "v-kube", "vkube-boxed")["spec"]["hard"]["limits.memory"] == "64Gi"
+    assert (
+        vkube.get("resourcequotas", "v-kube", "vkube-boxed")["spec"]["hard"]["limits.memory"]
+        == "64Gi"
+    )
     assert vkube.get("networkpolicies.networking.k8s.io", buyer.name, "vkube-boxed")
     spec = vkube.get("deployments.apps", buyer.name, "vkube-boxed")["spec"]["template"]["spec"]
     assert spec["automountServiceAccountToken"] is False
@@ -352,8 +469,16 @@ def test_a_cluster_in_trouble_is_a_server_error(vkube: Any) -> None:
 def load_pod(server: Any, buyer: Buyer, document: dict[str, Any], **metadata: Any) -> None:
     """Put a pod into the cluster just as a document shows it."""
     labels = {"app": buyer.name, "v-kube/order": buyer.order.pk}
-    meta = {"name": document["name"], "namespace": "vkube", "labels": labels, "annotations": document["annotations"], **metadata}
-    server.load("pods", [{"metadata": meta, "spec": document["podSpec"], "status": document["podStatus"]}])
+    meta = {
+        "name": document["name"],
+        "namespace": "vkube",
+        "labels": labels,
+        "annotations": document["annotations"],
+        **metadata,
+    }
+    server.load(
+        "pods", [{"metadata": meta, "spec": document["podSpec"], "status": document["podStatus"]}]
+    )
 
 
 def deployed_without_pods(buyer: Buyer, server: Any) -> None:
@@ -362,26 +487,43 @@ def deployed_without_pods(buyer: Buyer, server: Any) -> None:
     path = f"/apis/apps/v1/namespaces/vkube/deployments/{buyer.name}"
     services.connect(server.kubeconfig_yaml).request("DELETE", path)
     mine = {"v-kube/order": buyer.order.pk}.items()
-    eventually(lambda: not [pod for pod in server.list("pods", "vkube") if mine <= pod["metadata"].get("labels", {}).items()])
+    eventually(
+        lambda: (
+            not [
+                pod
+                for pod in server.list("pods", "vkube")
+                if mine <= pod["metadata"].get("labels", {}).items()
+            ]
+        )
+    )
 
 
 def test_the_documents_pod_comes_out_byte_for_byte(vkube: Any) -> None:
     buyer = Buyer()
     deployed_without_pods(buyer, vkube)
     load_pod(vkube, buyer, POD)
-    assert buyer.raw("GET", "/pod/status").content.decode() == json.dumps(POD, separators=(",", ":"))
+    assert buyer.raw("GET", "/pod/status").content.decode() == json.dumps(
+        POD, separators=(",", ":")
+    )
 
 
 def test_of_several_pods_the_one_that_stays_and_runs_is_shown(vkube: Any) -> None:
     buyer = Buyer()
     deployed_without_pods(buyer, vkube)
     gone = {"deletionTimestamp": "2026-01-05T00:00:00Z", "deletionGracePeriodSeconds": 10**6}
-    load_pod(vkube, buyer, {**POD, "name": "going"}, creationTimestamp="2026-01-05T00:00:00Z", **gone)
+    load_pod(
+        vkube, buyer, {**POD, "name": "going"}, creationTimestamp="2026-01-05T00:00:00Z", **gone
+    )
     pending = {**POD, "name": "pending", "podStatus": {"phase": "Pending"}}
     load_pod(vkube, buyer, pending, creationTimestamp="2026-01-04T00:00:00Z")
     assert buyer.get("/pod/status")[1]["name"] == "pending"
     load_pod(vkube, buyer, {**POD, "name": "older"}, creationTimestamp="2026-01-01T00:00:00Z")
-    load_pod(vkube, buyer, {**POD, "name": "newer", "annotations": None}, creationTimestamp="2026-01-02T00:00:00Z")
+    load_pod(
+        vkube,
+        buyer,
+        {**POD, "name": "newer", "annotations": None},
+        creationTimestamp="2026-01-02T00:00:00Z",
+    )
     answer = buyer.get("/pod/status")[1]
     assert (answer["name"], answer["annotations"]) == ("newer", {})
 
@@ -389,18 +531,33 @@ def test_of_several_pods_the_one_that_stays_and_runs_is_shown(vkube: Any) -> Non
 def test_the_order_has_the_documents_members_in_its_order(db: None) -> None:
     order = Buyer().get("/order")[1]
     assert list(order) == ORDER_KEYS
-    assert (order["service"], order["amount"], order["status"]) == ("Container Service", 18000, "OrderFiled")
+    assert (order["service"], order["amount"], order["status"]) == (
+        "Container Service",
+        18000,
+        "OrderFiled",
+    )
 
 
 def test_ports_that_answer_can_be_found_by_connecting(vkube: Any, settings: Settings) -> None:
     settings.VKUBE_PORT_PROBE = True
     node = services.client(services.default()).request("GET", "/api/v1/nodes/node-01").decode()
     before = json.loads(node)["status"]["addresses"]
-    patch_node(vkube, "node-01", {"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}}, "/status")
+    patch_node(
+        vkube,
+        "node-01",
+        {"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}},
+        "/status",
+    )
     try:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
-            assert ports({"region": "giltine", "ports": [port]})[1] == f'{{"occupied":[{port}],"status":"PortsOccupied"}}'.encode()
-        assert ports({"region": "giltine", "ports": [port]})[1] == b'{"occupied":[],"status":"NotOccupied"}'
+            assert (
+                ports({"region": "giltine", "ports": [port]})[1]
+                == f'{{"occupied":[{port}],"status":"PortsOccupied"}}'.encode()
+            )
+        assert (
+            ports({"region": "giltine", "ports": [port]})[1]
+            == b'{"occupied":[],"status":"NotOccupied"}'
+        )
     finally:
         patch_node(vkube, "node-01", {"status": {"addresses": before}}, "/status")

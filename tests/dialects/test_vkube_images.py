@@ -27,7 +27,9 @@ def registry(settings: Settings) -> Iterator[Registry]:
 
 
 def ask(image: str, tag: str, prefix: str = "/k8s", **headers: str) -> tuple[int, bytes]:
-    answer = Client().get(f"{prefix}/images", query_params={"image": image, "tag": tag}, headers=headers)
+    answer = Client().get(
+        f"{prefix}/images", query_params={"image": image, "tag": tag}, headers=headers
+    )
     return answer.status_code, answer.content
 
 
@@ -35,13 +37,19 @@ def ask(image: str, tag: str, prefix: str = "/k8s", **headers: str) -> tuple[int
 def test_an_image_that_the_registry_has(registry: Registry, prefix: str) -> None:
     assert ask("nginx", "stable", prefix) == (200, OK)
     token, manifest = registry.requests[1], registry.requests[2]
-    assert token[:2] == ("GET", "/token?service=registry.test&scope=repository%3Alibrary%2Fnginx%3Apull")
+    assert token[:2] == (
+        "GET",
+        "/token?service=registry.test&scope=repository%3Alibrary%2Fnginx%3Apull",
+    )
     assert manifest[:2] == ("HEAD", "/v2/library/nginx/manifests/stable")
     assert "application/vnd.oci.image.index.v1+json" in manifest[2]["Accept"]
     assert "application/vnd.docker.distribution.manifest.list.v2+json" in manifest[2]["Accept"]
 
 
-@pytest.mark.parametrize(("image", "tag"), [("nginx", "no-such-tag"), ("nobody/nothing", "latest"), ("docker.io/library/nginx", "nope")])
+@pytest.mark.parametrize(
+    ("image", "tag"),
+    [("nginx", "no-such-tag"), ("nobody/nothing", "latest"), ("docker.io/library/nginx", "nope")],
+)
 def test_an_image_that_it_has_not(registry: Registry, image: str, tag: str) -> None:
     assert ask(image, tag) == (404, MISSING)
 
@@ -72,7 +80,9 @@ def test_missing_parameters_are_a_bad_format(registry: Registry) -> None:
     assert Client().get("/k8s/images/").content == BAD_FORMAT
 
 
-def test_a_registry_that_is_not_on_the_list_has_nothing_and_is_not_asked(registry: Registry, settings: Settings) -> None:
+def test_a_registry_that_is_not_on_the_list_has_nothing_and_is_not_asked(
+    registry: Registry, settings: Settings
+) -> None:
     host = registry.url.removeprefix("http://")
     settings.IMAGE_REGISTRY_URL = "https://registry.invalid"
     assert ask(f"{host}/library/nginx", "stable") == (404, MISSING)
@@ -85,18 +95,33 @@ def test_a_registry_that_is_not_on_the_list_has_nothing_and_is_not_asked(registr
 def test_credentials_open_private_repositories(registry: Registry) -> None:
     registry.images.add("acme/secret:1")
     registry.private["acme/secret"] = ("jürgen", "pässword")
-    headers = {"Username": base64.b64encode("jürgen".encode()).decode(), "Password": base64.b64encode("pässword".encode()).decode()}
+    headers = {
+        "Username": base64.b64encode("jürgen".encode()).decode(),
+        "Password": base64.b64encode("pässword".encode()).decode(),
+    }
     assert ask("acme/secret", "1") == (404, MISSING)
     assert ask("acme/secret", "1", **headers) == (200, OK)
-    assert ask("acme/secret", "1") == (404, MISSING), "what one caller may see is not remembered for others"
+    assert ask("acme/secret", "1") == (404, MISSING), (
+        "what one caller may see is not remembered for others"
+    )
     registry.scheme = "Basic"
     cache.clear()
     assert ask("acme/secret", "1", **headers) == (200, OK)
     assert ask("acme/secret", "1", Username="*", Password="*")[0] == 400
 
 
-@pytest.mark.parametrize("trouble", [{"failure": 429}, {"failure": 503}, {"token_failure": 500}, {"realm": "http://169.254.169.254/token"}])
-def test_a_registry_in_trouble_is_a_server_error_and_not_remembered(registry: Registry, trouble: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"failure": 429},
+        {"failure": 503},
+        {"token_failure": 500},
+        {"realm": "http://169.254.169.254/token"},
+    ],
+)
+def test_a_registry_in_trouble_is_a_server_error_and_not_remembered(
+    registry: Registry, trouble: dict[str, Any]
+) -> None:
     for name, value in trouble.items():
         setattr(registry, name, value)
     assert ask("nginx", "stable") == (500, BROKEN)
@@ -105,7 +130,9 @@ def test_a_registry_in_trouble_is_a_server_error_and_not_remembered(registry: Re
     assert ask("nginx", "stable") == (200, OK)
 
 
-def test_a_token_service_elsewhere_must_be_trusted_by_name(registry: Registry, settings: Settings) -> None:
+def test_a_token_service_elsewhere_must_be_trusted_by_name(
+    registry: Registry, settings: Settings
+) -> None:
     with running_registry() as elsewhere:
         registry.realm = elsewhere.url.replace("127.0.0.1", "localhost") + "/token"
         assert ask("nginx", "stable") == (500, BROKEN)
@@ -119,18 +146,30 @@ def test_a_registry_that_is_down_is_a_server_error(settings: Settings, registry:
     assert ask("nginx", "stable") == (500, BROKEN)
     settings.VKUBE_BARE_ERRORS = True
     answer = Client().get("/k8s/images?image=nginx&tag=stable")
-    assert (answer.status_code, answer.content, answer["Content-Type"]) == (500, b"server errror", "text/plain; charset=utf-8")
+    assert (answer.status_code, answer.content, answer["Content-Type"]) == (
+        500,
+        b"server errror",
+        "text/plain; charset=utf-8",
+    )
 
 
 def test_answers_are_remembered_for_a_while(registry: Registry) -> None:
-    assert [ask("nginx", "stable"), ask("nginx", "stable"), ask("docker.io/nginx", "stable")] == [(200, OK)] * 3
+    assert [ask("nginx", "stable"), ask("nginx", "stable"), ask("docker.io/nginx", "stable")] == [
+        (200, OK)
+    ] * 3
     assert len(registry.paths()) == 2
 
 
 def test_the_public_calls_are_throttled_by_address(registry: Registry, settings: Settings) -> None:
     settings.THROTTLE_PUBLIC = "2/min"
-    answers = [Client().get("/k8s/images?image=nginx&tag=stable", REMOTE_ADDR="192.0.2.1") for _ in range(3)]
+    answers = [
+        Client().get("/k8s/images?image=nginx&tag=stable", REMOTE_ADDR="192.0.2.1")
+        for _ in range(3)
+    ]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert answers[2].json()["error"]["code"] == 429
     assert int(answers[2]["Retry-After"]) > 0
-    assert Client().get("/k8s/images?image=nginx&tag=stable", REMOTE_ADDR="192.0.2.2").status_code == 200
+    assert (
+        Client().get("/k8s/images?image=nginx&tag=stable", REMOTE_ADDR="192.0.2.2").status_code
+        == 200
+    )

@@ -13,7 +13,14 @@ from tenants.models import Grant, Tenant
 from tests.caller import Caller
 
 pytestmark = pytest.mark.django_db
-HARD = {"limitCpu": "4", "limitMemory": "8Gi", "requestsCpu": "500m", "requestsMemory": "1536Mi", "requestsStorage": "10Gi", "pods": "20"}
+HARD = {
+    "limitCpu": "4",
+    "limitMemory": "8Gi",
+    "requestsCpu": "500m",
+    "requestsMemory": "1536Mi",
+    "requestsStorage": "10Gi",
+    "pods": "20",
+}
 ZEROS = dict.fromkeys(HARD, 0)
 
 
@@ -61,10 +68,21 @@ def test_a_new_tenant_is_a_namespace_with_quotas_and_a_limit_range_in_that_order
     walm: Walm, admin: Caller, cluster: Cluster, apiserver: Any, name: str
 ) -> None:
     assert walm("POST", f"/{name}", body()) == (200, b"")
-    made = [request.path for request in apiserver.requests if request.method == "POST" and name in request.path + str(request.body)]
-    assert [path.rpartition("/")[2] for path in made] == ["namespaces", "resourcequotas", "limitranges"]
+    made = [
+        request.path
+        for request in apiserver.requests
+        if request.method == "POST" and name in request.path + str(request.body)
+    ]
+    assert [path.rpartition("/")[2] for path in made] == [
+        "namespaces",
+        "resourcequotas",
+        "limitranges",
+    ]
     namespace = live(admin, cluster, f"namespaces/{name}")
-    assert namespace["metadata"]["labels"] | {"team": "blue", "multi-tenant": f"tenant-tiller-{name}"} == namespace["metadata"]["labels"]
+    assert (
+        namespace["metadata"]["labels"] | {"team": "blue", "multi-tenant": f"tenant-tiller-{name}"}
+        == namespace["metadata"]["labels"]
+    )
     assert namespace["metadata"]["annotations"]["note"] == "first"
     (limits,) = live(admin, cluster, f"namespaces/{name}/limitranges")["items"]
     assert limits["metadata"]["name"] == "walm-default-limitrange"
@@ -88,7 +106,12 @@ def test_tenant_info_has_every_key_in_the_documents_order(walm: Walm, name: str)
         "ready",
         "unifyUnitTenantQuotas",
     ]
-    assert (info["tenantName"], info["tenantStatus"], info["multiTenant"], info["ready"]) == (name, "Active", True, True)
+    assert (info["tenantName"], info["tenantStatus"], info["multiTenant"], info["ready"]) == (
+        name,
+        "Active",
+        True,
+        True,
+    )
     assert info["tenantCreationTime"].endswith("Z")
     (quota,) = info["tenantQuotas"]
     assert (quota["quotaName"], quota["hard"]) == ("main", HARD)
@@ -119,22 +142,37 @@ def test_the_list_holds_every_namespace_and_no_num(walm: Walm, name: str) -> Non
 def test_a_tenant_that_is_there_is_left_alone(walm: Walm, name: str) -> None:
     walm("POST", f"/{name}", body())
     before = walm("GET", f"/{name}")
-    assert walm("POST", f"/{name}", body(tenantLabels={"team": "red"}, tenantQuotas=[])) == (200, b"")
+    assert walm("POST", f"/{name}", body(tenantLabels={"team": "red"}, tenantQuotas=[])) == (
+        200,
+        b"",
+    )
     assert walm("GET", f"/{name}") == before
 
 
 @pytest.mark.parametrize(
     ("quotas", "text"),
     [
-        ([{"quotaName": "main", "hard": None}], "failed to create tenant : tenantQuotas[0]: hard is required"),
+        (
+            [{"quotaName": "main", "hard": None}],
+            "failed to create tenant : tenantQuotas[0]: hard is required",
+        ),
         ([{"hard": HARD}], "failed to create tenant : tenantQuotas[0]: quotaName is required"),
-        ([{"quotaName": "main", "hard": {"pods": 3}}], "failed to create tenant : tenantQuotas[0]: hard.pods must be a string"),
+        (
+            [{"quotaName": "main", "hard": {"pods": 3}}],
+            "failed to create tenant : tenantQuotas[0]: hard.pods must be a string",
+        ),
         ("many", "failed to create tenant : tenantQuotas must be a list"),
     ],
 )
-def test_bad_parameters_are_refused_before_anything_is_made(walm: Walm, apiserver: Any, name: str, quotas: Any, text: str) -> None:
+def test_bad_parameters_are_refused_before_anything_is_made(
+    walm: Walm, apiserver: Any, name: str, quotas: Any, text: str
+) -> None:
     assert walm.error("POST", f"/{name}", body(tenantQuotas=quotas)) == (500, text)
-    assert not [request for request in apiserver.requests if request.method == "POST" and request.path.endswith("/namespaces")]
+    assert not [
+        request
+        for request in apiserver.requests
+        if request.method == "POST" and request.path.endswith("/namespaces")
+    ]
 
 
 def test_an_unreadable_body_is_said_in_the_documents_words(walm: Walm, name: str) -> None:
@@ -144,25 +182,46 @@ def test_an_unreadable_body_is_said_in_the_documents_words(walm: Walm, name: str
     assert message.startswith("failed to read tenant params : ")
 
 
-def test_a_quota_the_cluster_refuses_takes_the_namespace_back(walm: Walm, cluster: Cluster, name: str) -> None:
-    quotas = [{"quotaName": "main", "hard": HARD}, {"quotaName": "bad", "hard": {"limitCpu": "lots"}}]
+def test_a_quota_the_cluster_refuses_takes_the_namespace_back(
+    walm: Walm, cluster: Cluster, name: str
+) -> None:
+    quotas = [
+        {"quotaName": "main", "hard": HARD},
+        {"quotaName": "bad", "hard": {"limitCpu": "lots"}},
+    ]
     status, message = walm.error("POST", f"/{name}", body(tenantQuotas=quotas))
     assert status == 500
     assert message.startswith("failed to create tenant : ")
-    assert walm("GET", f"/{name}")[0] == 404 or walm("GET", f"/{name}")[1]["tenantStatus"] == "Terminating"
+    assert (
+        walm("GET", f"/{name}")[0] == 404
+        or walm("GET", f"/{name}")[1]["tenantStatus"] == "Terminating"
+    )
     assert not Tenant.objects.filter(namespace=name).exists()
 
 
 def test_empty_quantities_are_left_out(walm: Walm, name: str) -> None:
-    walm("POST", f"/{name}", body(tenantQuotas=[{"quotaName": "main", "hard": {**HARD, "limitCpu": "", "pods": "5"}}]))
+    walm(
+        "POST",
+        f"/{name}",
+        body(tenantQuotas=[{"quotaName": "main", "hard": {**HARD, "limitCpu": "", "pods": "5"}}]),
+    )
     hard = walm("GET", f"/{name}")[1]["tenantQuotas"][0]["hard"]
     assert (hard["limitCpu"], hard["pods"]) == ("", "5")
 
 
-def test_an_update_replaces_what_is_given_and_keeps_kubernetes_own(walm: Walm, admin: Caller, cluster: Cluster, name: str) -> None:
-    walm("POST", f"/{name}", body(tenantLabels={"team": "blue", "pod-security.kubernetes.io/enforce": "baseline"}))
+def test_an_update_replaces_what_is_given_and_keeps_kubernetes_own(
+    walm: Walm, admin: Caller, cluster: Cluster, name: str
+) -> None:
+    walm(
+        "POST",
+        f"/{name}",
+        body(tenantLabels={"team": "blue", "pod-security.kubernetes.io/enforce": "baseline"}),
+    )
     extra = {"quotaName": "extra", "hard": {"pods": "3"}}
-    changed = {"tenantLabels": {"tier": "gold"}, "tenantQuotas": [{"quotaName": "main", "hard": {"pods": "7"}}, extra]}
+    changed = {
+        "tenantLabels": {"tier": "gold"},
+        "tenantQuotas": [{"quotaName": "main", "hard": {"pods": "7"}}, extra],
+    }
     assert walm("PUT", f"/{name}", changed) == (200, b"")
     info = walm("GET", f"/{name}")[1]
     assert info["tenantLabels"] == {
@@ -172,17 +231,25 @@ def test_an_update_replaces_what_is_given_and_keeps_kubernetes_own(walm: Walm, a
         "multi-tenant": f"tenant-tiller-{name}",
     }
     assert info["tenantAnnotations"] == {"note": "first"}
-    assert {quota["quotaName"]: quota["hard"]["pods"] for quota in info["tenantQuotas"]} == {"main": "7", "extra": "3"}
+    assert {quota["quotaName"]: quota["hard"]["pods"] for quota in info["tenantQuotas"]} == {
+        "main": "7",
+        "extra": "3",
+    }
     assert len(live(admin, cluster, f"namespaces/{name}/limitranges")["items"]) == 1
 
 
 def test_missing_tenants_answer_as_the_document_says(walm: Walm, name: str) -> None:
     assert walm.error("GET", f"/{name}") == (404, f"tenant {name} is not found")
-    assert walm.error("PUT", f"/{name}", body()) == (500, "failed to update tenant : not found error")
+    assert walm.error("PUT", f"/{name}", body()) == (
+        500,
+        "failed to update tenant : not found error",
+    )
     assert walm("DELETE", f"/{name}") == (200, b"")
 
 
-def test_deleting_takes_the_namespace_and_every_right_in_it(walm: Walm, admin: Caller, cluster: Cluster, name: str) -> None:
+def test_deleting_takes_the_namespace_and_every_right_in_it(
+    walm: Walm, admin: Caller, cluster: Cluster, name: str
+) -> None:
     walm("POST", f"/{name}", body())
     assert Tenant.objects.filter(namespace=name).exists()
     assert walm("DELETE", f"/{name}") == (200, b"")

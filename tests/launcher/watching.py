@@ -20,7 +20,9 @@ def descendants(pid: int) -> set[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                parents[int(entry.name)] = int(
+                    (entry / "stat").read_text().rpartition(")")[2].split()[1]
+                )
             except (FileNotFoundError, ProcessLookupError):
                 continue
     found, fresh = set(), {pid}
@@ -42,5 +44,12 @@ def eventually(check: Callable[[], bool], *, seconds: float = 15.0) -> bool:
 
 def environment(**changes: str) -> dict[str, str]:
     """Our environment without servers, so that the launcher has to start its own."""
-    without = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DJANGO_SETTINGS_MODULE", "KUBEGALE_DATA_DIR"}
+    without = {
+        "DATABASE_URL",
+        "REDIS_URL",
+        "SECRET_KEY",
+        "FIELD_ENCRYPTION_KEYS",
+        "DJANGO_SETTINGS_MODULE",
+        "KUBEGALE_DATA_DIR",
+    }
     return {key: value for key, value in os.environ.items() if key not in without} | changes

@@ -21,7 +21,11 @@ DEPLOYMENT: dict[str, Any] = {
         "selector": {"matchLabels": {"app": "web"}},
         "template": {
             "metadata": {"labels": {"app": "web"}},
-            "spec": {"containers": [{"name": "web", "image": "nginx:1.27", "ports": [{"containerPort": 80}]}]},
+            "spec": {
+                "containers": [
+                    {"name": "web", "image": "nginx:1.27", "ports": [{"containerPort": 80}]}
+                ]
+            },
         },
     },
 }
@@ -44,7 +48,9 @@ class Reply:
 class Api:
     """Plain HTTP with the administrator's token (or another, or none)."""
 
-    def __init__(self, url: str, authority: str, token: str, *, certificate: Path | None = None) -> None:
+    def __init__(
+        self, url: str, authority: str, token: str, *, certificate: Path | None = None
+    ) -> None:
         self.context = ssl.create_default_context(cadata=authority)
         # The WebSocket client reads and writes in two threads; with TLS 1.3 a read changes the state of the session while a write uses it.
         self.context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -60,11 +66,19 @@ class Api:
         return {"Accept": "application/json", "User-Agent": "recorder/1.0", **signed, **more}
 
     def call(
-        self, method: str, path: str, body: Any = None, *, content_type: str = "application/json", accept: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> Reply:
         """One request."""
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        headers = self.headers(Accept=accept, **({"Content-Type": content_type} if raw is not None else {}))
+        headers = self.headers(
+            Accept=accept, **({"Content-Type": content_type} if raw is not None else {})
+        )
         answer = self.pool.request(method, self.url + path, body=raw, headers=headers, timeout=30)
         return Reply(answer.status, answer.headers, answer.data)
 

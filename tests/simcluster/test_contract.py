@@ -24,21 +24,35 @@ from tests.simcluster.conftest import DEPLOYMENT, Api, Reply, api_of
 GROUP = f"contract-{uuid.uuid4().hex[:6]}.example.com"
 KUBECONFIG = os.environ.get("KUBEGALE_TEST_KUBECONFIG", "")
 PATIENCE = 180 if KUBECONFIG else 15
-STRATEGIC, MERGE, APPLY = "application/strategic-merge-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"
+STRATEGIC, MERGE, APPLY = (
+    "application/strategic-merge-patch+json",
+    "application/merge-patch+json",
+    "application/apply-patch+yaml",
+)
 
 
 def real_api(path: Path, scratch: Path) -> Api:
     """A client out of a kubeconfig: a token, or a client certificate."""
     document = yaml.safe_load(path.read_text())
-    context = next(one["context"] for one in document["contexts"] if one["name"] == document["current-context"])
-    cluster = next(one["cluster"] for one in document["clusters"] if one["name"] == context["cluster"])
+    context = next(
+        one["context"] for one in document["contexts"] if one["name"] == document["current-context"]
+    )
+    cluster = next(
+        one["cluster"] for one in document["clusters"] if one["name"] == context["cluster"]
+    )
     user = next(one["user"] for one in document["users"] if one["name"] == context["user"])
     certificate = None
     if "client-certificate-data" in user:
         certificate = scratch / "client.pem"
-        certificate.write_bytes(b"\n".join(base64.b64decode(user[f"client-{part}-data"]) for part in ("key", "certificate")))
+        certificate.write_bytes(
+            b"\n".join(
+                base64.b64decode(user[f"client-{part}-data"]) for part in ("key", "certificate")
+            )
+        )
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-    return Api(cluster["server"].rstrip("/"), authority, user.get("token", ""), certificate=certificate)
+    return Api(
+        cluster["server"].rstrip("/"), authority, user.get("token", ""), certificate=certificate
+    )
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +67,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 @pytest.fixture
 def space(server: Api) -> Iterator[str]:
     name = f"kubegale-contract-{uuid.uuid4().hex[:8]}"
-    assert server.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}).status == 201
+    assert (
+        server.post(
+            "/api/v1/namespaces",
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}},
+        ).status
+        == 201
+    )
     until(lambda: server.get(f"/api/v1/namespaces/{name}/serviceaccounts/default").status == 200)
     yield name
     server.call("DELETE", f"/api/v1/namespaces/{name}")
@@ -78,7 +98,13 @@ def available(server: Api, path: str, replicas: int) -> bool:
     found = server.get(path).body
     status = found["status"]
     seen = status.get("observedGeneration", 0) >= found["metadata"]["generation"]
-    return bool(seen and status.get("availableReplicas", 0) == status.get("updatedReplicas", 0) == status.get("replicas", 0) == replicas)
+    return bool(
+        seen
+        and status.get("availableReplicas", 0)
+        == status.get("updatedReplicas", 0)
+        == status.get("replicas", 0)
+        == replicas
+    )
 
 
 def refused(reply: Reply) -> tuple[int, str]:
@@ -86,14 +112,28 @@ def refused(reply: Reply) -> tuple[int, str]:
 
 
 def config(name: str, **data: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"suite": "contract"}}, "data": data}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "labels": {"suite": "contract"}},
+        "data": data,
+    }
 
 
 def test_discovery_names_kinds_their_scope_and_subresources(server: Api) -> None:
     rows = {row["name"]: row for row in server.get("/apis/apps/v1").body["resources"]}
     assert rows["deployments"]["kind"] == "Deployment"
     assert rows["deployments"]["namespaced"] is True
-    assert {"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"} <= set(rows["deployments"]["verbs"])
+    assert {
+        "get",
+        "list",
+        "watch",
+        "create",
+        "update",
+        "patch",
+        "delete",
+        "deletecollection",
+    } <= set(rows["deployments"]["verbs"])
     assert rows["deployments/scale"]["kind"] == "Scale"
     assert "pods/log" in {row["name"] for row in server.get("/api/v1").body["resources"]}
     assert "apps" in {group["name"] for group in server.get("/apis").body["groups"]}
@@ -113,7 +153,10 @@ def test_an_update_from_an_older_state_is_a_conflict(server: Api, space: str) ->
     base = f"/api/v1/namespaces/{space}/configmaps"
     first = server.post(base, config("a", n="1")).body
     assert server.call("PUT", f"{base}/a", {**first, "data": {"n": "2"}}).status == 200
-    assert refused(server.call("PUT", f"{base}/a", {**first, "data": {"n": "3"}})) == (409, "Conflict")
+    assert refused(server.call("PUT", f"{base}/a", {**first, "data": {"n": "3"}})) == (
+        409,
+        "Conflict",
+    )
     assert server.get(f"{base}/a").body["data"] == {"n": "2"}
 
 
@@ -127,8 +170,18 @@ def test_an_update_that_changes_nothing_keeps_the_version(server: Api, space: st
 @pytest.mark.parametrize(
     ("change", "status", "reason", "words"),
     [
-        ({"replicas": "two"}, 400, "BadRequest", "cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"),
-        ({"replicas": -1}, 422, "Invalid", "spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
+        (
+            {"replicas": "two"},
+            400,
+            "BadRequest",
+            "cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            {"replicas": -1},
+            422,
+            "Invalid",
+            "spec.replicas: Invalid value: -1: must be greater than or equal to 0",
+        ),
         ({"selector": None}, 422, "Invalid", "spec.selector: Required value"),
         (
             {"template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}}},
@@ -137,7 +190,12 @@ def test_an_update_that_changes_nothing_keeps_the_version(server: Api, space: st
             "spec.template.spec.containers: Required value",
         ),
         (
-            {"template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "Bad_Name", "image": "x"}]}}},
+            {
+                "template": {
+                    "metadata": {"labels": {"app": "web"}},
+                    "spec": {"containers": [{"name": "Bad_Name", "image": "x"}]},
+                }
+            },
             422,
             "Invalid",
             "spec.template.spec.containers[0].name: Invalid value",
@@ -163,14 +221,27 @@ def test_unknown_fields_are_dropped_warned_about_or_refused(server: Api, space: 
     strict = server.post(f"{base}?fieldValidation=Strict", {**body, "metadata": {"name": "b"}})
     assert refused(strict) == (400, "BadRequest")
     assert 'unknown field "colour"' in strict.body["message"]
-    assert "Warning" not in server.post(f"{base}?fieldValidation=Ignore", {**body, "metadata": {"name": "c"}}).headers
+    assert (
+        "Warning"
+        not in server.post(
+            f"{base}?fieldValidation=Ignore", {**body, "metadata": {"name": "c"}}
+        ).headers
+    )
 
 
 def test_broken_json_and_foreign_kinds_are_refused(server: Api, space: str) -> None:
     base = f"/api/v1/namespaces/{space}/configmaps"
     assert server.post(base, b"{").status == 400
-    assert server.post(base, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}}).status == 400
-    assert server.post(base, {**config("a"), "metadata": {"name": "a", "namespace": "elsewhere"}}).status == 400
+    assert (
+        server.post(base, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}}).status
+        == 400
+    )
+    assert (
+        server.post(
+            base, {**config("a"), "metadata": {"name": "a", "namespace": "elsewhere"}}
+        ).status
+        == 400
+    )
 
 
 def test_a_dry_run_shows_the_result_and_keeps_nothing(server: Api, space: str) -> None:
@@ -179,7 +250,9 @@ def test_a_dry_run_shows_the_result_and_keeps_nothing(server: Api, space: str) -
     assert (reply.status, reply.body["metadata"]["name"]) == (201, "a")
     assert server.get(f"{base}/a").status == 404
     server.post(base, config("a", n="1"))
-    assert server.call("PATCH", f"{base}/a?dryRun=All", {"data": {"n": "2"}}, content_type=MERGE).body["data"] == {"n": "2"}
+    assert server.call(
+        "PATCH", f"{base}/a?dryRun=All", {"data": {"n": "2"}}, content_type=MERGE
+    ).body["data"] == {"n": "2"}
     assert server.call("DELETE", f"{base}/a?dryRun=All").status == 200
     assert server.get(f"{base}/a").body["data"] == {"n": "1"}
 
@@ -212,9 +285,18 @@ def test_pages_cover_the_list_exactly_once(server: Api, space: str) -> None:
 )
 def test_label_selectors_choose(server: Api, space: str, selector: str, found: list[str]) -> None:
     base = f"/api/v1/namespaces/{space}/secrets"
-    for name, labels in (("a", {"tier": "front", "n": "1"}), ("b", {"tier": "back", "n": "1"}), ("c", {"n": "1"})):
-        server.post(base, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}})
-    items = server.pool.request("GET", server.url + base, fields={"labelSelector": f"{selector}"}, headers=server.headers()).json()["items"]
+    for name, labels in (
+        ("a", {"tier": "front", "n": "1"}),
+        ("b", {"tier": "back", "n": "1"}),
+        ("c", {"n": "1"}),
+    ):
+        server.post(
+            base,
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}},
+        )
+    items = server.pool.request(
+        "GET", server.url + base, fields={"labelSelector": f"{selector}"}, headers=server.headers()
+    ).json()["items"]
     assert [item["metadata"]["name"] for item in items] == found
 
 
@@ -233,15 +315,30 @@ def test_a_watch_resumes_where_a_list_ended(server: Api, space: str) -> None:
 
 def test_a_table_has_rows_for_people(server: Api, space: str) -> None:
     base = f"/api/v1/namespaces/{space}/secrets"
-    server.post(base, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "stringData": {"k": "v"}})
-    table = server.get(f"{base}/a", accept="application/json;as=Table;v=v1;g=meta.k8s.io,application/json").body
-    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Type", "Data", "Age"]
+    server.post(
+        base,
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "stringData": {"k": "v"}},
+    )
+    table = server.get(
+        f"{base}/a", accept="application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+    ).body
+    assert [column["name"] for column in table["columnDefinitions"]] == [
+        "Name",
+        "Type",
+        "Data",
+        "Age",
+    ]
     assert table["rows"][0]["cells"][:3] == ["a", "Opaque", 1]
 
 
 def test_apply_owns_fields_and_conflicts_are_named(server: Api, space: str) -> None:
     path = f"/api/v1/namespaces/{space}/configmaps/a"
-    mine = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "1", "y": "1"}}
+    mine = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "a"},
+        "data": {"x": "1", "y": "1"},
+    }
     assert server.call("PATCH", f"{path}?fieldManager=one", mine, content_type=APPLY).status == 201
     theirs = {**mine, "data": {"x": "2"}}
     clash = server.call("PATCH", f"{path}?fieldManager=two", theirs, content_type=APPLY)
@@ -250,31 +347,52 @@ def test_apply_owns_fields_and_conflicts_are_named(server: Api, space: str) -> N
     assert 'conflict with "one"' in clash.body["message"]
     forced = server.call("PATCH", f"{path}?fieldManager=two&force=true", theirs, content_type=APPLY)
     assert forced.body["data"] == {"x": "2", "y": "1"}
-    less = server.call("PATCH", f"{path}?fieldManager=one", {**mine, "data": {}}, content_type=APPLY)
+    less = server.call(
+        "PATCH", f"{path}?fieldManager=one", {**mine, "data": {}}, content_type=APPLY
+    )
     assert less.body["data"] == {"x": "2"}
     assert refused(server.call("PATCH", path, mine, content_type=APPLY))[0] in (400, 422)
 
 
 def test_strategic_patches_merge_lists_by_key_and_delete_on_demand(server: Api, space: str) -> None:
     path = deploy(server, space, replicas=0)
-    added = {"spec": {"template": {"spec": {"containers": [{"name": "side", "image": "busybox:1"}]}}}}
-    both = server.call("PATCH", path, added, content_type=STRATEGIC).body["spec"]["template"]["spec"]["containers"]
+    added = {
+        "spec": {"template": {"spec": {"containers": [{"name": "side", "image": "busybox:1"}]}}}
+    }
+    both = server.call("PATCH", path, added, content_type=STRATEGIC).body["spec"]["template"][
+        "spec"
+    ]["containers"]
     assert sorted(one["name"] for one in both) == ["side", "web"]
     gone = {"spec": {"template": {"spec": {"containers": [{"name": "side", "$patch": "delete"}]}}}}
-    left = server.call("PATCH", path, gone, content_type=STRATEGIC).body["spec"]["template"]["spec"]["containers"]
+    left = server.call("PATCH", path, gone, content_type=STRATEGIC).body["spec"]["template"][
+        "spec"
+    ]["containers"]
     assert [one["name"] for one in left] == ["web"]
 
 
 def test_a_deployment_rolls_out_scales_and_leaves_nothing_behind(server: Api, space: str) -> None:
     path = deploy(server, space)
     until(lambda: available(server, path, 2))
-    assert server.call("PATCH", f"{path}/scale", {"spec": {"replicas": 3}}, content_type=MERGE).body["spec"]["replicas"] == 3
+    assert (
+        server.call("PATCH", f"{path}/scale", {"spec": {"replicas": 3}}, content_type=MERGE).body[
+            "spec"
+        ]["replicas"]
+        == 3
+    )
     until(lambda: available(server, path, 3))
-    image = {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "nginx:1.28"}]}}}}
+    image = {
+        "spec": {"template": {"spec": {"containers": [{"name": "web", "image": "nginx:1.28"}]}}}
+    }
     server.call("PATCH", path, image, content_type=STRATEGIC)
     until(lambda: available(server, path, 3))
     sets = server.get(f"/apis/apps/v1/namespaces/{space}/replicasets").body["items"]
-    assert sorted((one["spec"]["replicas"], one["metadata"]["annotations"]["deployment.kubernetes.io/revision"]) for one in sets) == [
+    assert sorted(
+        (
+            one["spec"]["replicas"],
+            one["metadata"]["annotations"]["deployment.kubernetes.io/revision"],
+        )
+        for one in sets
+    ) == [
         (0, "1"),
         (3, "2"),
     ]
@@ -297,10 +415,16 @@ def test_evictions_respect_the_budget(server: Api, space: str) -> None:
     until(lambda: available(server, path, 2))
     budgets = f"/apis/policy/v1/namespaces/{space}/poddisruptionbudgets"
     body = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"}}
-    server.post(budgets, {**body, "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}}})
+    server.post(
+        budgets, {**body, "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}}}
+    )
     until(lambda: server.get(f"{budgets}/web").body.get("status", {}).get("currentHealthy") == 2)
     pod = server.get(f"/api/v1/namespaces/{space}/pods").body["items"][0]["metadata"]["name"]
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": space}}
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": space},
+    }
     blocked = server.post(f"/api/v1/namespaces/{space}/pods/{pod}/eviction", eviction)
     assert refused(blocked) == (429, "TooManyRequests")
     assert blocked.body["details"]["causes"][0]["reason"] == "DisruptionBudget"
@@ -317,7 +441,9 @@ def running_box(server: Api, space: str, script: str) -> str:
         "metadata": {"name": "box"},
         "spec": {
             "terminationGracePeriodSeconds": 1,
-            "containers": [{"name": "box", "image": "busybox:1.37", "command": ["sh", "-c", script]}],
+            "containers": [
+                {"name": "box", "image": "busybox:1.37", "command": ["sh", "-c", script]}
+            ],
         },
     }
     path = f"/api/v1/namespaces/{space}/pods"
@@ -337,13 +463,19 @@ def test_logs_are_what_the_container_printed(server: Api, space: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["v4.channel.k8s.io", "v5.channel.k8s.io"])
-def test_exec_streams_both_ways_and_tells_the_exit_code(server: Api, space: str, protocol: str) -> None:
+def test_exec_streams_both_ways_and_tells_the_exit_code(
+    server: Api, space: str, protocol: str
+) -> None:
     path = running_box(server, space, "sleep 3600")
-    query = "command=sh&command=-c&command=head+-n+1%3B+ls+%2Fnope%3B+exit+3&stdin=1&stdout=1&stderr=1"
+    query = (
+        "command=sh&command=-c&command=head+-n+1%3B+ls+%2Fnope%3B+exit+3&stdin=1&stdout=1&stderr=1"
+    )
     url = server.url.replace("https://", "wss://") + f"{path}/exec?{query}"
     headers = {"Authorization": f"Bearer {server.token}"} if server.token else {}
     frames: dict[int, bytes] = {}
-    with connect(url, ssl=server.context, subprotocols=[protocol], additional_headers=headers) as socket:  # type: ignore[list-item]
+    with connect(
+        url, ssl=server.context, subprotocols=[protocol], additional_headers=headers
+    ) as socket:  # type: ignore[list-item]
         assert socket.subprotocol == protocol
         socket.send(b"\x00hello world\n")
         if protocol.startswith("v5"):
@@ -364,7 +496,12 @@ def test_exec_streams_both_ways_and_tells_the_exit_code(server: Api, space: str,
 
 def test_a_job_runs_to_completion(server: Api, space: str) -> None:
     template = {
-        "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "busybox:1.37", "command": ["sh", "-c", "echo done"]}]}
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [
+                {"name": "c", "image": "busybox:1.37", "command": ["sh", "-c", "echo done"]}
+            ],
+        }
     }
     body = {
         "apiVersion": "batch/v1",
@@ -377,7 +514,10 @@ def test_a_job_runs_to_completion(server: Api, space: str) -> None:
 
     def complete() -> bool:
         found = server.get(f"{path}/once").body["status"]
-        return any(one["type"] == "Complete" and one["status"] == "True" for one in found.get("conditions") or ())
+        return any(
+            one["type"] == "Complete" and one["status"] == "True"
+            for one in found.get("conditions") or ()
+        )
 
     until(complete)
     assert server.get(f"{path}/once").body["status"]["succeeded"] == 2
@@ -397,7 +537,11 @@ def test_a_service_follows_its_pods(server: Api, space: str) -> None:
 
     def ready() -> int:
         items = server.get(slices).body["items"]
-        return sum(bool(one["conditions"].get("ready")) for item in items for one in item.get("endpoints") or ())
+        return sum(
+            bool(one["conditions"].get("ready"))
+            for item in items
+            for one in item.get("endpoints") or ()
+        )
 
     until(lambda: ready() == 2)
     server.call("PATCH", f"{path}/scale", {"spec": {"replicas": 1}}, content_type=MERGE)
@@ -406,25 +550,45 @@ def test_a_service_follows_its_pods(server: Api, space: str) -> None:
 
 def test_a_quota_stops_what_goes_over_it(server: Api, space: str) -> None:
     quotas = f"/api/v1/namespaces/{space}/resourcequotas"
-    server.post(quotas, {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": {"count/secrets": "1"}}})
-    until(lambda: server.get(f"{quotas}/q").body.get("status", {}).get("used") == {"count/secrets": "0"})
+    server.post(
+        quotas,
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "q"},
+            "spec": {"hard": {"count/secrets": "1"}},
+        },
+    )
+    until(
+        lambda: (
+            server.get(f"{quotas}/q").body.get("status", {}).get("used") == {"count/secrets": "0"}
+        )
+    )
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"generateName": "s-"}}
     assert server.post(f"/api/v1/namespaces/{space}/secrets", secret).status == 201
     over = server.post(f"/api/v1/namespaces/{space}/secrets", secret)
     assert refused(over) == (403, "Forbidden")
-    assert "exceeded quota: q, requested: count/secrets=1, used: count/secrets=1, limited: count/secrets=1" in over.body["message"]
+    assert (
+        "exceeded quota: q, requested: count/secrets=1, used: count/secrets=1, limited: count/secrets=1"
+        in over.body["message"]
+    )
 
 
 def test_a_namespace_takes_everything_with_it(server: Api, space: str) -> None:
     server.post(f"/api/v1/namespaces/{space}/configmaps", config("a"))
-    assert server.call("DELETE", f"/api/v1/namespaces/{space}").body["status"]["phase"] == "Terminating"
+    assert (
+        server.call("DELETE", f"/api/v1/namespaces/{space}").body["status"]["phase"]
+        == "Terminating"
+    )
     until(lambda: server.get(f"/api/v1/namespaces/{space}").status == 404)
     assert server.get(f"/api/v1/namespaces/{space}/configmaps").body["items"] == []
 
 
 def test_a_finalizer_holds_an_object_back(server: Api, space: str) -> None:
     path = f"/api/v1/namespaces/{space}/configmaps"
-    server.post(path, {**config("a"), "metadata": {"name": "a", "finalizers": ["example.com/hold"]}})
+    server.post(
+        path, {**config("a"), "metadata": {"name": "a", "finalizers": ["example.com/hold"]}}
+    )
     server.call("DELETE", f"{path}/a")
     assert server.get(f"{path}/a").body["metadata"]["deletionTimestamp"]
     server.merge(f"{path}/a", {"metadata": {"finalizers": None}})
@@ -440,22 +604,55 @@ def test_a_custom_kind_is_served_validated_and_withdrawn(server: Api, space: str
             "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
         },
     }
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}}}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+        "subresources": {"status": {}},
+    }
     names = {"plural": "widgets", "singular": "widget", "kind": "Widget"}
-    definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"widgets.{GROUP}"}}
-    definition["spec"] = {"group": GROUP, "scope": "Namespaced", "names": names, "versions": [version]}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"widgets.{GROUP}"},
+    }
+    definition["spec"] = {
+        "group": GROUP,
+        "scope": "Namespaced",
+        "names": names,
+        "versions": [version],
+    }
     definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     assert server.post(definitions, definition).status == 201
     path = f"/apis/{GROUP}/v1/namespaces/{space}/widgets"
     try:
         until(lambda: server.get(path).status == 200)
-        body = {"apiVersion": f"{GROUP}/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 3}, "status": {"x": 1}}
+        body = {
+            "apiVersion": f"{GROUP}/v1",
+            "kind": "Widget",
+            "metadata": {"name": "w"},
+            "spec": {"size": 3},
+            "status": {"x": 1},
+        }
         made = server.post(path, body)
-        assert (made.status, made.body["metadata"]["generation"], "status" in made.body) == (201, 1, False)
+        assert (made.status, made.body["metadata"]["generation"], "status" in made.body) == (
+            201,
+            1,
+            False,
+        )
         wrong = server.post(path, {**body, "metadata": {"name": "v"}, "spec": {"size": "three"}})
         assert refused(wrong) == (422, "Invalid")
-        assert 'spec.size: Invalid value: "string": spec.size in body must be of type integer: "string"' in wrong.body["message"]
-        status = server.call("PATCH", f"{path}/w/status", {"status": {"x": 2}, "spec": {"size": 9}}, content_type=MERGE).body
+        assert (
+            'spec.size: Invalid value: "string": spec.size in body must be of type integer: "string"'
+            in wrong.body["message"]
+        )
+        status = server.call(
+            "PATCH",
+            f"{path}/w/status",
+            {"status": {"x": 2}, "spec": {"size": 9}},
+            content_type=MERGE,
+        ).body
         assert (status["status"], status["spec"]) == ({"x": 2}, {"size": 3})
         assert server.get(path).body["kind"] == "WidgetList"
     finally:
@@ -465,7 +662,11 @@ def test_a_custom_kind_is_served_validated_and_withdrawn(server: Api, space: str
 
 def test_access_reviews_answer(server: Api, space: str) -> None:
     asked = {"resourceAttributes": {"verb": "create", "resource": "pods", "namespace": space}}
-    body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": asked}
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": asked,
+    }
     reply = server.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
     assert (reply.status, reply.body["status"]["allowed"]) == (201, True)
 
@@ -480,11 +681,31 @@ def test_a_service_account_may_do_what_its_roles_say(server: Api, space: str) ->
     pods = f"{server.url}/api/v1/namespaces/{space}/pods"
     denied = server.pool.request("GET", pods, headers=headers)
     assert denied.status == 403
-    assert f'User "system:serviceaccount:{space}:default" cannot list resource "pods"' in denied.json()["message"]
+    assert (
+        f'User "system:serviceaccount:{space}:default" cannot list resource "pods"'
+        in denied.json()["message"]
+    )
     group = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{space}"
-    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "look"}}
-    server.post(f"{group}/roles", {**role, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]})
-    binding = {**role, "kind": "RoleBinding", "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "look"}}
-    server.post(f"{group}/rolebindings", {**binding, "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": space}]})
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "look"},
+    }
+    server.post(
+        f"{group}/roles",
+        {**role, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]},
+    )
+    binding = {
+        **role,
+        "kind": "RoleBinding",
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "look"},
+    }
+    server.post(
+        f"{group}/rolebindings",
+        {
+            **binding,
+            "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": space}],
+        },
+    )
     until(lambda: server.pool.request("GET", pods, headers=headers).status == 200)
     assert server.pool.request("POST", pods, headers=headers, body=b"{}").status == 403

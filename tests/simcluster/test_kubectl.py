@@ -39,7 +39,13 @@ def kubectl(cluster: RunningCluster, tmp_path_factory: pytest.TempPathFactory) -
     def run(words: str, given: str = "") -> str:
         environment = {**os.environ, "KUBECONFIG": str(config), "HOME": str(home)}
         done = subprocess.run(
-            [str(KUBECTL), *words.split()], input=given, capture_output=True, text=True, timeout=60, env=environment, check=False
+            [str(KUBECTL), *words.split()],
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment,
+            check=False,
         )
         if done.returncode:
             raise Refused(f"{done.returncode}: {done.stderr}")
@@ -66,16 +72,34 @@ def columns(table: str) -> list[list[str]]:
 
 
 def test_get_prints_tables(kubectl: Kubectl, web: None) -> None:
-    assert columns(kubectl("get deployments"))[0] == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"]
+    assert columns(kubectl("get deployments"))[0] == [
+        "NAME",
+        "READY",
+        "UP-TO-DATE",
+        "AVAILABLE",
+        "AGE",
+    ]
     assert columns(kubectl("get deployments"))[1][:4] == ["web", "2/2", "2", "2"]
     wide = columns(kubectl("get pods -l app=web -o wide"))
-    assert wide[0] == ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "NOMINATED NODE", "READINESS GATES"]
+    assert wide[0] == [
+        "NAME",
+        "READY",
+        "STATUS",
+        "RESTARTS",
+        "AGE",
+        "IP",
+        "NODE",
+        "NOMINATED NODE",
+        "READINESS GATES",
+    ]
     assert {row[2] for row in wide[1:]} == {"Running"}
     assert "Ready" in kubectl("get nodes")
     assert "STATUS" in kubectl("get pods -A -w --request-timeout=1s")
 
 
-def test_applying_again_changes_nothing_and_a_diff_shows_what_would(kubectl: Kubectl, web: None, manifest: Path) -> None:
+def test_applying_again_changes_nothing_and_a_diff_shows_what_would(
+    kubectl: Kubectl, web: None, manifest: Path
+) -> None:
     assert kubectl(f"apply -f {manifest}") == "deployment.apps/web unchanged\n"
     assert kubectl(f"diff -f {manifest}") == ""
     changed = manifest.read_text().replace("nginx:1.27", "nginx:1.29")
@@ -95,10 +119,16 @@ def test_describe_shows_state_and_events(kubectl: Kubectl, web: None) -> None:
 def test_a_rollout_goes_forward_and_back(kubectl: Kubectl, web: None) -> None:
     kubectl("set image deployment/web web=nginx:1.28")
     kubectl("rollout status deployment/web --timeout=30s")
-    assert [row[0] for row in columns(kubectl("rollout history deployment/web").strip())[2:]] == ["1", "2"]
+    assert [row[0] for row in columns(kubectl("rollout history deployment/web").strip())[2:]] == [
+        "1",
+        "2",
+    ]
     kubectl("rollout undo deployment/web")
     kubectl("rollout status deployment/web --timeout=30s")
-    assert kubectl("get deployment web -o jsonpath={.spec.template.spec.containers[0].image}") == "nginx:1.27"
+    assert (
+        kubectl("get deployment web -o jsonpath={.spec.template.spec.containers[0].image}")
+        == "nginx:1.27"
+    )
     kubectl("rollout restart deployment/web")
     kubectl("rollout status deployment/web --timeout=30s")
     kubectl("rollout pause deployment/web")
@@ -115,7 +145,9 @@ def test_scaling_labels_and_annotations(kubectl: Kubectl, web: None) -> None:
     assert kubectl("get deployments -l tier=front -o name") == "deployment.apps/web\n"
 
 
-def test_server_side_apply_refuses_what_others_own(kubectl: Kubectl, web: None, manifest: Path) -> None:
+def test_server_side_apply_refuses_what_others_own(
+    kubectl: Kubectl, web: None, manifest: Path
+) -> None:
     theirs = manifest.read_text().replace("replicas: 2", "replicas: 4")
     with pytest.raises(Refused, match="conflict"):
         kubectl("apply --server-side --field-manager=other -f -", theirs)
@@ -126,7 +158,9 @@ def test_server_side_apply_refuses_what_others_own(kubectl: Kubectl, web: None, 
 def test_a_node_is_drained_and_comes_back(kubectl: Kubectl, web: None) -> None:
     kubectl("cordon node-01")
     assert "SchedulingDisabled" in kubectl("get node node-01")
-    assert "drained" in kubectl("drain node-01 --ignore-daemonsets --delete-emptydir-data --timeout=30s")
+    assert "drained" in kubectl(
+        "drain node-01 --ignore-daemonsets --delete-emptydir-data --timeout=30s"
+    )
     assert kubectl("get pods -A --field-selector spec.nodeName=node-01 -o name") == ""
     kubectl("uncordon node-01")
     kubectl("taint node node-02 team=a:NoSchedule")
@@ -135,8 +169,23 @@ def test_a_node_is_drained_and_comes_back(kubectl: Kubectl, web: None) -> None:
 
 def test_logs_and_exec(kubectl: Kubectl, cluster: RunningCluster, tmp_path: Path) -> None:
     script = "echo hello from $NAME; while true; do echo tick; sleep 5; done"
-    box = {"name": "box", "image": "alpine:3", "command": ["sh", "-c", script], "env": [{"name": "NAME", "value": "joe"}]}
-    kubectl("create -f -", yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "box"}, "spec": {"containers": [box]}}))
+    box = {
+        "name": "box",
+        "image": "alpine:3",
+        "command": ["sh", "-c", script],
+        "env": [{"name": "NAME", "value": "joe"}],
+    }
+    kubectl(
+        "create -f -",
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "box"},
+                "spec": {"containers": [box]},
+            }
+        ),
+    )
     kubectl("wait --for=condition=Ready pod/box --timeout=20s")
     assert kubectl("logs box").startswith("hello from joe\ntick\n")
     assert kubectl("exec box -- cat /etc/hostname") == "box\n"
@@ -153,8 +202,16 @@ def test_logs_and_exec(kubectl: Kubectl, cluster: RunningCluster, tmp_path: Path
 
 def test_logs_are_followed_until_the_pod_ends(kubectl: Kubectl) -> None:
     command = ["sh", "-c", "for n in $(seq 1 180); do echo $n; sleep 0.5; done; echo over"]
-    spec = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "busybox:1", "command": command}]}
-    kubectl("create -f -", yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "count"}, "spec": spec}))
+    spec = {
+        "restartPolicy": "Never",
+        "containers": [{"name": "c", "image": "busybox:1", "command": command}],
+    }
+    kubectl(
+        "create -f -",
+        yaml.safe_dump(
+            {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "count"}, "spec": spec}
+        ),
+    )
     kubectl("wait --for=jsonpath={.status.phase}=Running pod/count --timeout=20s")
     assert kubectl("logs -f count").split() == [*map(str, range(1, 181)), "over"]
 
@@ -169,7 +226,9 @@ def test_top_explain_events_and_the_rest(kubectl: Kubectl, web: None) -> None:
     assert "ok" in kubectl("get --raw /readyz")
 
 
-def test_delete_takes_everything_along(kubectl: Kubectl, web: None, cluster: RunningCluster) -> None:
+def test_delete_takes_everything_along(
+    kubectl: Kubectl, web: None, cluster: RunningCluster
+) -> None:
     kubectl("delete deployment web")
     cluster.wait(lambda: kubectl("get pods -l app=web -o name") == "")
     with pytest.raises(Refused, match=r'deployments.apps "web" not found'):

@@ -12,78 +12,154 @@ from tests.simcluster.conftest import Api, api_of
 
 
 def pod(
-    name: str, *, image: str = "nginx:1", notes: dict[str, str] | None = None, spec: dict[str, Any] | None = None, **container: Any
+    name: str,
+    *,
+    image: str = "nginx:1",
+    notes: dict[str, str] | None = None,
+    spec: dict[str, Any] | None = None,
+    **container: Any,
 ) -> dict[str, Any]:
     body = {"containers": [{"name": "c", "image": image, **container}], **(spec or {})}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "annotations": notes or {}}, "spec": body}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "annotations": notes or {}},
+        "spec": body,
+    }
 
 
 def waiting(status: dict[str, Any]) -> str:
-    return str(((status.get("containerStatuses") or [{}])[0].get("state") or {}).get("waiting", {}).get("reason"))
+    return str(
+        ((status.get("containerStatuses") or [{}])[0].get("state") or {})
+        .get("waiting", {})
+        .get("reason")
+    )
 
 
 def unschedulable(status: dict[str, Any]) -> str:
-    return next((str(one.get("message")) for one in status.get("conditions") or () if one["type"] == "PodScheduled"), "")
+    return next(
+        (
+            str(one.get("message"))
+            for one in status.get("conditions") or ()
+            if one["type"] == "PodScheduled"
+        ),
+        "",
+    )
 
 
 @pytest.mark.parametrize(
     ("body", "sign"),
     [
-        (pod("crash", image="busybox", command=["sh", "-c", "exit 1"]), lambda status: waiting(status) == "CrashLoopBackOff"),
-        (pod("no-image", image="shop:missing"), lambda status: waiting(status) == "ImagePullBackOff"),
-        (pod("no-config", envFrom=[{"configMapRef": {"name": "nope"}}]), lambda status: waiting(status) == "CreateContainerConfigError"),
+        (
+            pod("crash", image="busybox", command=["sh", "-c", "exit 1"]),
+            lambda status: waiting(status) == "CrashLoopBackOff",
+        ),
+        (
+            pod("no-image", image="shop:missing"),
+            lambda status: waiting(status) == "ImagePullBackOff",
+        ),
+        (
+            pod("no-config", envFrom=[{"configMapRef": {"name": "nope"}}]),
+            lambda status: waiting(status) == "CreateContainerConfigError",
+        ),
         (
             pod("no-node", spec={"nodeSelector": {"disk": "ssd"}}),
             lambda status: "didn't match Pod's node affinity/selector" in unschedulable(status),
         ),
-        (pod("too-large", resources={"requests": {"cpu": "900"}}), lambda status: "Insufficient cpu" in unschedulable(status)),
-        (pod("oom", notes={"simcluster.dev/oom-after": "5"}), lambda status: "OOMKilled" in str(status.get("containerStatuses"))),
-        (pod("done", image="busybox", command=["true"], spec={"restartPolicy": "Never"}), lambda status: status["phase"] == "Succeeded"),
-        (pod("failed", image="busybox", command=["false"], spec={"restartPolicy": "Never"}), lambda status: status["phase"] == "Failed"),
+        (
+            pod("too-large", resources={"requests": {"cpu": "900"}}),
+            lambda status: "Insufficient cpu" in unschedulable(status),
+        ),
+        (
+            pod("oom", notes={"simcluster.dev/oom-after": "5"}),
+            lambda status: "OOMKilled" in str(status.get("containerStatuses")),
+        ),
+        (
+            pod("done", image="busybox", command=["true"], spec={"restartPolicy": "Never"}),
+            lambda status: status["phase"] == "Succeeded",
+        ),
+        (
+            pod("failed", image="busybox", command=["false"], spec={"restartPolicy": "Never"}),
+            lambda status: status["phase"] == "Failed",
+        ),
     ],
     ids=lambda value: value["metadata"]["name"] if isinstance(value, dict) else "",
 )
 def test_pods_fail_as_pods_do(
-    api: Api, sim: RunningCluster, namespace: str, body: dict[str, Any], sign: Callable[[dict[str, Any]], bool]
+    api: Api,
+    sim: RunningCluster,
+    namespace: str,
+    body: dict[str, Any],
+    sign: Callable[[dict[str, Any]], bool],
 ) -> None:
     path = f"/api/v1/namespaces/{namespace}/pods"
     assert api.post(path, body).status == 201
     sim.wait(lambda: sign(api.get(f"{path}/{body['metadata']['name']}").body["status"]))
 
 
-def test_a_waiting_pod_is_scheduled_once_a_node_fits(api: Api, sim: RunningCluster, namespace: str) -> None:
+def test_a_waiting_pod_is_scheduled_once_a_node_fits(
+    api: Api, sim: RunningCluster, namespace: str
+) -> None:
     path = f"/api/v1/namespaces/{namespace}/pods"
     api.post(path, pod("picky", spec={"nodeSelector": {"zone": namespace}}))
     sim.wait(lambda: unschedulable(api.get(f"{path}/picky").body["status"]))
     api.merge("/api/v1/nodes/node-02", {"metadata": {"labels": {"zone": namespace}}})
     found = sim.wait(lambda: api.get(f"{path}/picky").body["spec"].get("nodeName"))
     assert found == "node-02"
-    assert "Scheduled" in {event["reason"] for event in api.get(f"/api/v1/namespaces/{namespace}/events").body["items"]}
+    assert "Scheduled" in {
+        event["reason"] for event in api.get(f"/api/v1/namespaces/{namespace}/events").body["items"]
+    }
 
 
 def test_a_port_of_a_node_is_taken_once(api: Api, sim: RunningCluster, namespace: str) -> None:
     path = f"/api/v1/namespaces/{namespace}/pods"
     for name in ("first", "second"):
         api.post(
-            path, pod(name, ports=[{"containerPort": 80, "hostPort": 4180}], spec={"nodeSelector": {"kubernetes.io/hostname": "node-01"}})
+            path,
+            pod(
+                name,
+                ports=[{"containerPort": 80, "hostPort": 4180}],
+                spec={"nodeSelector": {"kubernetes.io/hostname": "node-01"}},
+            ),
         )
         sim.wait(lambda name=name: api.get(f"{path}/{name}").body["status"].get("conditions"))
-    sim.wait(lambda: "didn't have free ports for the requested pod ports" in unschedulable(api.get(f"{path}/second").body["status"]))
+    sim.wait(
+        lambda: (
+            "didn't have free ports for the requested pod ports"
+            in unschedulable(api.get(f"{path}/second").body["status"])
+        )
+    )
     assert api.get(f"{path}/first").body["spec"]["nodeName"] == "node-01"
 
 
 def test_init_containers_run_first(api: Api, sim: RunningCluster, namespace: str) -> None:
     path = f"/api/v1/namespaces/{namespace}/pods"
-    api.post(path, pod("p", spec={"initContainers": [{"name": "i", "image": "busybox", "command": ["sleep", "20"]}]}))
+    api.post(
+        path,
+        pod(
+            "p",
+            spec={
+                "initContainers": [{"name": "i", "image": "busybox", "command": ["sleep", "20"]}]
+            },
+        ),
+    )
     sim.wait(lambda: api.get(f"{path}/p").body["status"].get("initContainerStatuses"))
     table = "application/json;as=Table;v=v1;g=meta.k8s.io"
     sim.wait(lambda: api.get(f"{path}/p", accept=table).body["rows"][0]["cells"][2] == "Init:0/1")
     sim.wait(lambda: api.get(f"{path}/p").body["status"]["phase"] == "Running")
 
 
-def test_a_stateful_set_numbers_its_pods_and_keeps_their_volumes(api: Api, sim: RunningCluster, namespace: str) -> None:
-    claim = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}
-    template = {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "db", "image": "postgres:16"}]}}
+def test_a_stateful_set_numbers_its_pods_and_keeps_their_volumes(
+    api: Api, sim: RunningCluster, namespace: str
+) -> None:
+    claim = {
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    template = {
+        "metadata": {"labels": {"app": "db"}},
+        "spec": {"containers": [{"name": "db", "image": "postgres:16"}]},
+    }
     spec = {
         "serviceName": "db",
         "replicas": 2,
@@ -92,21 +168,38 @@ def test_a_stateful_set_numbers_its_pods_and_keeps_their_volumes(api: Api, sim: 
         "volumeClaimTemplates": [claim],
     }
     base = f"/apis/apps/v1/namespaces/{namespace}/statefulsets"
-    api.post(base, {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"}, "spec": spec})
+    api.post(
+        base,
+        {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"}, "spec": spec},
+    )
     sim.wait(lambda: api.get(f"{base}/db").body["status"].get("readyReplicas") == 2)
-    assert [one["metadata"]["name"] for one in api.get(f"/api/v1/namespaces/{namespace}/pods").body["items"]] == ["db-0", "db-1"]
+    assert [
+        one["metadata"]["name"]
+        for one in api.get(f"/api/v1/namespaces/{namespace}/pods").body["items"]
+    ] == ["db-0", "db-1"]
     claims = api.get(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims").body["items"]
-    assert [(one["metadata"]["name"], one["status"]["phase"]) for one in claims] == [("data-db-0", "Bound"), ("data-db-1", "Bound")]
+    assert [(one["metadata"]["name"], one["status"]["phase"]) for one in claims] == [
+        ("data-db-0", "Bound"),
+        ("data-db-1", "Bound"),
+    ]
     api.merge(f"{base}/db/scale", {"spec": {"replicas": 1}})
     sim.wait(lambda: len(api.get(f"/api/v1/namespaces/{namespace}/pods").body["items"]) == 1)
     assert len(api.get(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims").body["items"]) == 2
 
 
-def test_a_daemon_set_covers_every_node_and_updates_them_in_turn(api: Api, sim: RunningCluster, namespace: str) -> None:
-    template = {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": [{"name": "a", "image": "agent:1"}]}}
+def test_a_daemon_set_covers_every_node_and_updates_them_in_turn(
+    api: Api, sim: RunningCluster, namespace: str
+) -> None:
+    template = {
+        "metadata": {"labels": {"app": "agent"}},
+        "spec": {"containers": [{"name": "a", "image": "agent:1"}]},
+    }
     spec = {"selector": {"matchLabels": {"app": "agent"}}, "template": template}
     base = f"/apis/apps/v1/namespaces/{namespace}/daemonsets"
-    api.post(base, {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent"}, "spec": spec})
+    api.post(
+        base,
+        {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent"}, "spec": spec},
+    )
     sim.wait(lambda: api.get(f"{base}/agent").body["status"].get("numberAvailable") == 3)
     patch = {"spec": {"template": {"spec": {"containers": [{"name": "a", "image": "agent:2"}]}}}}
     api.call("PATCH", f"{base}/agent", patch, content_type="application/strategic-merge-patch+json")
@@ -125,7 +218,9 @@ def test_a_cron_job_starts_jobs_on_the_clusters_own_time(namespace: str) -> None
     with running_cluster(time_scale=200) as cluster:
         api = api_of(cluster)
         container = {"name": "c", "image": "busybox", "command": ["echo", "tick"]}
-        job = {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}}
+        job = {
+            "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}
+        }
         body = {
             "apiVersion": "batch/v1",
             "kind": "CronJob",
@@ -135,7 +230,10 @@ def test_a_cron_job_starts_jobs_on_the_clusters_own_time(namespace: str) -> None
         assert api.post("/apis/batch/v1/namespaces/default/cronjobs", body).status == 201
         path = "/apis/batch/v1/namespaces/default/cronjobs/tick"
         cluster.wait(lambda: api.get(path).body["status"].get("lastSuccessfulTime"))
-        owners = [one["metadata"]["ownerReferences"][0]["name"] for one in api.get("/apis/batch/v1/namespaces/default/jobs").body["items"]]
+        owners = [
+            one["metadata"]["ownerReferences"][0]["name"]
+            for one in api.get("/apis/batch/v1/namespaces/default/jobs").body["items"]
+        ]
         assert set(owners) == {"tick"}
 
 
@@ -143,9 +241,20 @@ def test_pods_leave_a_node_that_is_not_ready(namespace: str) -> None:
     with running_cluster(time_scale=300) as cluster:
         api = api_of(cluster)
         api.post("/api/v1/namespaces/default/pods", pod("p"))
-        node = cluster.wait(lambda: api.get("/api/v1/namespaces/default/pods/p").body["spec"].get("nodeName"))
-        status = {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "KubeletNotReady"}]}}
-        api.call("PATCH", f"/api/v1/nodes/{node}/status", status, content_type="application/strategic-merge-patch+json")
+        node = cluster.wait(
+            lambda: api.get("/api/v1/namespaces/default/pods/p").body["spec"].get("nodeName")
+        )
+        status = {
+            "status": {
+                "conditions": [{"type": "Ready", "status": "False", "reason": "KubeletNotReady"}]
+            }
+        }
+        api.call(
+            "PATCH",
+            f"/api/v1/nodes/{node}/status",
+            status,
+            content_type="application/strategic-merge-patch+json",
+        )
         cluster.wait(lambda: api.get("/api/v1/namespaces/default/pods/p").status == 404)
 
 
@@ -155,10 +264,18 @@ def test_the_demo_is_a_company_with_troubles() -> None:
         assert len(api.get("/api/v1/namespaces").body["items"]) >= 16
 
         def troubles() -> set[str]:
-            table = api.get("/api/v1/pods", accept="application/json;as=Table;v=v1;g=meta.k8s.io").body
+            table = api.get(
+                "/api/v1/pods", accept="application/json;as=Table;v=v1;g=meta.k8s.io"
+            ).body
             return {row["cells"][2] for row in table["rows"]}
 
-        wanted = {"Running", "Pending", "CrashLoopBackOff", "ImagePullBackOff", "CreateContainerConfigError"}
+        wanted = {
+            "Running",
+            "Pending",
+            "CrashLoopBackOff",
+            "ImagePullBackOff",
+            "CreateContainerConfigError",
+        }
         cluster.wait(lambda: wanted <= troubles(), seconds=30)
         assert api.get("/apis/metrics.k8s.io/v1beta1/nodes").body["items"]
         assert len(api.get("/apis/ops.example.com/v1/backups").body["items"]) == 2
@@ -180,7 +297,9 @@ with running_cluster(nodes=50) as cluster:
 
 
 def test_ten_thousand_pods_fit_into_little_memory() -> None:
-    done = subprocess.run([sys.executable, "-c", _MEASURE], capture_output=True, text=True, timeout=100, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURE], capture_output=True, text=True, timeout=100, check=True
+    )
     size, memory = (int(word) for word in done.stdout.split())
     assert size > 15_000_000
     assert memory < 500_000

@@ -10,7 +10,12 @@ from tests.simcluster.conftest import DEPLOYMENT, Api, api_of
 
 
 def config(name: str, **data: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"n": name}}, "data": data}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "labels": {"n": name}},
+        "data": data,
+    }
 
 
 def test_a_deployment_gets_pods_that_run(api: Api, sim: RunningCluster, namespace: str) -> None:
@@ -19,7 +24,10 @@ def test_a_deployment_gets_pods_that_run(api: Api, sim: RunningCluster, namespac
 
     def ready() -> bool:
         status = api.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/web").body["status"]
-        return bool(status.get("readyReplicas") == 2 and status["conditions"][0]["reason"] == "MinimumReplicasAvailable")
+        return bool(
+            status.get("readyReplicas") == 2
+            and status["conditions"][0]["reason"] == "MinimumReplicasAvailable"
+        )
 
     sim.wait(ready)
     pods = api.get(f"/api/v1/namespaces/{namespace}/pods?labelSelector=app%3Dweb").body["items"]
@@ -65,16 +73,29 @@ def test_writes_without_a_namespace_are_refused(api: Api) -> None:
             {"spec": {"template": {"spec": {"containers": [{"name": "b", "image": "b:1"}]}}}},
             ["b:1", "nginx:1.27"],
         ),
-        ("application/merge-patch+json", {"spec": {"template": {"spec": {"containers": [{"name": "b", "image": "b:1"}]}}}}, ["b:1"]),
-        ("application/json-patch+json", [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "b:1"}], ["b:1"]),
+        (
+            "application/merge-patch+json",
+            {"spec": {"template": {"spec": {"containers": [{"name": "b", "image": "b:1"}]}}}},
+            ["b:1"],
+        ),
+        (
+            "application/json-patch+json",
+            [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "b:1"}],
+            ["b:1"],
+        ),
     ],
 )
-def test_each_patch_type_has_its_own_meaning(api: Api, namespace: str, content_type: str, patch: Any, images: list[str]) -> None:
+def test_each_patch_type_has_its_own_meaning(
+    api: Api, namespace: str, content_type: str, patch: Any, images: list[str]
+) -> None:
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
     api.post(path, {**DEPLOYMENT, "spec": {**DEPLOYMENT["spec"], "replicas": 0}})
     reply = api.call("PATCH", f"{path}/web", patch, content_type=content_type)
     assert reply.status == 200, reply.body
-    assert sorted(one["image"] for one in reply.body["spec"]["template"]["spec"]["containers"]) == images
+    assert (
+        sorted(one["image"] for one in reply.body["spec"]["template"]["spec"]["containers"])
+        == images
+    )
 
 
 def test_loaded_pods_are_listed_quickly_and_whole() -> None:
@@ -90,6 +111,10 @@ def test_loaded_pods_are_listed_quickly_and_whole() -> None:
 def test_every_request_is_recorded(sim: RunningCluster, api: Api, namespace: str) -> None:
     api.post(f"/api/v1/namespaces/{namespace}/configmaps?dryRun=All", config("a", x="1"))
     seen = sim.requests[-1]
-    assert (seen.method, seen.path, seen.query) == ("POST", f"/api/v1/namespaces/{namespace}/configmaps", {"dryRun": "All"})
+    assert (seen.method, seen.path, seen.query) == (
+        "POST",
+        f"/api/v1/namespaces/{namespace}/configmaps",
+        {"dryRun": "All"},
+    )
     assert json.loads(seen.body)["data"] == {"x": "1"}
     assert api.get(f"/api/v1/namespaces/{namespace}/configmaps/a").status == 404

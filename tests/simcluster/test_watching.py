@@ -36,15 +36,23 @@ async def watch_all(cluster: RunningCluster) -> list[list[str]]:
     base = f"{cluster.url}/api/v1/namespaces/crowd/configmaps"
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
         await session.post(
-            f"{cluster.url}/api/v1/namespaces", json={"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "crowd"}}
+            f"{cluster.url}/api/v1/namespaces",
+            json={"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "crowd"}},
         )
         async with session.get(base) as response:
             version = (await response.json())["metadata"]["resourceVersion"]
-        watches = [asyncio.create_task(watch_until_done(session, f"{base}?watch=1&resourceVersion={version}")) for _ in range(WATCHERS)]
+        watches = [
+            asyncio.create_task(
+                watch_until_done(session, f"{base}?watch=1&resourceVersion={version}")
+            )
+            for _ in range(WATCHERS)
+        ]
         while cluster.watches < WATCHERS // 2:
             await asyncio.sleep(0.05)
         for name in [*(f"c{number}" for number in range(CHANGES)), "last"]:
-            async with session.post(base, json={"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}) as response:
+            async with session.post(
+                base, json={"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+            ) as response:
                 assert response.status == 201
         return await asyncio.gather(*watches)
 
@@ -56,19 +64,29 @@ def test_five_hundred_watchers_lose_nothing() -> None:
             seen = thread.submit(lambda: asyncio.run(watch_all(cluster))).result()
         assert len(seen) == WATCHERS
         assert all(one == seen[0] for one in seen)
-        assert [name.partition("@")[0] for name in seen[0]] == [*(f"c{number}" for number in range(CHANGES)), "last"]
+        assert [name.partition("@")[0] for name in seen[0]] == [
+            *(f"c{number}" for number in range(CHANGES)),
+            "last",
+        ]
         cluster.wait(lambda: cluster.watches == 0)
 
 
 def test_bookmarks_never_overtake_and_history_expires(sim: RunningCluster) -> None:
     api = api_of(sim)
     version = api.get("/api/v1/configmaps").body["metadata"]["resourceVersion"]
-    events = api.watch(f"/apis/coordination.k8s.io/v1/leases?resourceVersion={version}&allowWatchBookmarks=true", seconds=3)
+    events = api.watch(
+        f"/apis/coordination.k8s.io/v1/leases?resourceVersion={version}&allowWatchBookmarks=true",
+        seconds=3,
+    )
     assert {event["type"] for event in events} == {"BOOKMARK"}
     assert int(events[0]["object"]["metadata"]["resourceVersion"]) >= int(version)
     sim.compact()
     gone = api.watch(f"/api/v1/configmaps?resourceVersion={int(version) - 1}", seconds=1)
-    assert (gone[0]["type"], gone[0]["object"]["code"], gone[0]["object"]["reason"]) == ("ERROR", 410, "Expired")
+    assert (gone[0]["type"], gone[0]["object"]["code"], gone[0]["object"]["reason"]) == (
+        "ERROR",
+        410,
+        "Expired",
+    )
 
 
 def test_a_bounded_history_expires_the_oldest_version() -> None:
@@ -76,9 +94,22 @@ def test_a_bounded_history_expires_the_oldest_version() -> None:
         api = api_of(cluster)
         version = api.get("/api/v1/configmaps").body["metadata"]["resourceVersion"]
         for number in range(20):
-            api.post("/api/v1/namespaces/default/configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"c{number}"}})
-        assert api.watch(f"/api/v1/configmaps?resourceVersion={version}", seconds=1)[0]["object"]["code"] == 410
-        assert api.get(f"/api/v1/configmaps?resourceVersion={version}&resourceVersionMatch=Exact").status == 410
+            api.post(
+                "/api/v1/namespaces/default/configmaps",
+                {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"c{number}"}},
+            )
+        assert (
+            api.watch(f"/api/v1/configmaps?resourceVersion={version}", seconds=1)[0]["object"][
+                "code"
+            ]
+            == 410
+        )
+        assert (
+            api.get(
+                f"/api/v1/configmaps?resourceVersion={version}&resourceVersionMatch=Exact"
+            ).status
+            == 410
+        )
 
 
 @pytest.fixture
@@ -91,7 +122,11 @@ def test_faults_refuse_delay_cut_and_garble(troubled: RunningCluster) -> None:
     api = api_of(troubled)
     troubled.faults.add(path="/api/v1/nodes", action="status", code=429, times=1)
     busy = api.get("/api/v1/nodes")
-    assert (busy.status, busy.body["reason"], busy.headers["Retry-After"]) == (429, "TooManyRequests", "1")
+    assert (busy.status, busy.body["reason"], busy.headers["Retry-After"]) == (
+        429,
+        "TooManyRequests",
+        "1",
+    )
     assert api.get("/api/v1/nodes").status == 200
     troubled.faults.add(path="/api/v1/pods", action="garbage", times=1)
     assert api.get("/api/v1/pods").raw.startswith(b"<html>")
@@ -118,7 +153,9 @@ def test_an_open_watch_is_cut_in_the_middle(troubled: RunningCluster) -> None:
 
 def test_the_same_seed_brings_the_same_faults(tmp_path: Path) -> None:
     path = tmp_path / "faults.yaml"
-    path.write_text("seed: 7\nrules:\n- {path: /version, action: status, code: 500, probability: 0.5}\n")
+    path.write_text(
+        "seed: 7\nrules:\n- {path: /version, action: status, code: 500, probability: 0.5}\n"
+    )
 
     def run() -> list[int]:
         with running_cluster(controllers=False, kubelet=False, faults=faults.load(path)) as cluster:

@@ -53,12 +53,16 @@ class BadNetwork:
         assert self._session is not None
         headers = {"Authorization": request.headers.get("Authorization", "")}
         url = f"{self.server.url}{request.path_qs}"
-        async with self._session.request(request.method, url, headers=headers, data=await request.read(), ssl=False) as answer:
+        async with self._session.request(
+            request.method, url, headers=headers, data=await request.read(), ssl=False
+        ) as answer:
             if "watch" in request.query and answer.status == 200:
                 return await self._watch(request, answer)
             return await self._answer(request, answer)
 
-    async def _answer(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.Request, answer: aiohttp.ClientResponse
+    ) -> web.StreamResponse:
         body = await answer.read()
         match self._fault(ANSWERS, 0.25):
             case "server_error":
@@ -76,14 +80,18 @@ class BadNetwork:
         return web.Response(status=answer.status, body=body, content_type=answer.content_type)
 
     async def _cut(self, request: web.Request, body: bytes, length: int) -> web.StreamResponse:
-        partial = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(length)})
+        partial = web.StreamResponse(
+            headers={"Content-Type": "application/json", "Content-Length": str(length)}
+        )
         await partial.prepare(request)
         await partial.write(body[: max(1, len(body) // 2)])
         assert request.transport is not None
         request.transport.abort()
         return partial
 
-    async def _watch(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    async def _watch(
+        self, request: web.Request, answer: aiohttp.ClientResponse
+    ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.enable_chunked_encoding()
         await response.prepare(request)
@@ -92,7 +100,11 @@ class BadNetwork:
             async for line in answer.content:
                 fault = self._fault(FRAMES, 0.15)
                 if fault in ("garbage", "half", "gone"):
-                    await response.write({"garbage": b'{"type":\n', "half": line[: len(line) // 2], "gone": GONE}[fault])
+                    await response.write(
+                        {"garbage": b'{"type":\n', "half": line[: len(line) // 2], "gone": GONE}[
+                            fault
+                        ]
+                    )
                     break
                 if fault == "swap" and not held:
                     held = line
@@ -100,7 +112,9 @@ class BadNetwork:
                 if fault == "stall":
                     await asyncio.sleep(0.3)
                 if fault == "drop":
-                    self.swallowed.add(int(json.loads(line)["object"]["metadata"]["resourceVersion"]))
+                    self.swallowed.add(
+                        int(json.loads(line)["object"]["metadata"]["resourceVersion"])
+                    )
                 times = {"drop": 0, "twice": 2}.get(fault, 1)
                 await response.write(line * times + held)
                 held = b""
@@ -110,14 +124,20 @@ class BadNetwork:
     async def serve(self, ready: threading.Event, ending: asyncio.Event) -> None:
         """Listen until told to end."""
         made = certificates.make(["127.0.0.1"])
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), read_bufsize=2**22)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), read_bufsize=2**22
+        )
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", self.handle)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
+        runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=0.5, handler_cancellation=True
+        )
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=made.context).start()
         url = f"https://127.0.0.1:{runner.addresses[0][1]}"
-        self.kubeconfig_yaml = kubeconfig.text(kubeconfig.make(url, made.authority, self.server.token))
+        self.kubeconfig_yaml = kubeconfig.text(
+            kubeconfig.make(url, made.authority, self.server.token)
+        )
         ready.set()
         await ending.wait()
         await self._session.close()
@@ -129,7 +149,11 @@ def bad_network(server: RunningCluster) -> Iterator[BadNetwork]:
     """A proxy before a simulated cluster, in a thread of its own; good until told otherwise."""
     network, ready = BadNetwork(server), threading.Event()
     loop, ending = asyncio.new_event_loop(), asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(network.serve(ready, ending)), name="bad network", daemon=True)
+    thread = threading.Thread(
+        target=lambda: loop.run_until_complete(network.serve(ready, ending)),
+        name="bad network",
+        daemon=True,
+    )
     thread.start()
     assert ready.wait(20)
     try:

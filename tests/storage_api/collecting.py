@@ -26,9 +26,16 @@ QUICK = Options(lease=2.0, writers=2, rhythm=RHYTHM, pace=PACE)
 NOT_STORED = {("", "events"), ("coordination.k8s.io", "leases"), ("events.k8s.io", "events")}
 
 
-def quick(*, pace: dict[str, Any] | None = None, rhythm: dict[str, Any] | None = None, **changes: Any) -> Options:
+def quick(
+    *, pace: dict[str, Any] | None = None, rhythm: dict[str, Any] | None = None, **changes: Any
+) -> Options:
     """Options of tests with some changed."""
-    return replace(QUICK, pace=replace(PACE, **(pace or {})), rhythm=replace(RHYTHM, **(rhythm or {})), **changes)
+    return replace(
+        QUICK,
+        pace=replace(PACE, **(pace or {})),
+        rhythm=replace(RHYTHM, **(rhythm or {})),
+        **changes,
+    )
 
 
 @contextlib.contextmanager
@@ -63,7 +70,9 @@ def eventually(condition: Callable[[], Any], *, seconds: float = 30.0) -> Any:
     return found
 
 
-def in_cluster(server: RunningCluster, only: Collection[str] = ()) -> dict[tuple[str, str, str], Any]:
+def in_cluster(
+    server: RunningCluster, only: Collection[str] = ()
+) -> dict[tuple[str, str, str], Any]:
     """(type, namespace, name) -> document, as the store should have it."""
 
     def read() -> dict[tuple[str, str, str], Any]:
@@ -73,9 +82,17 @@ def in_cluster(server: RunningCluster, only: Collection[str] = ()) -> dict[tuple
                 continue
             if only and resource.plural not in only:
                 continue
-            kind = Kind(resource.kind, resource.plural, resource.group, resource.version, resource.namespaced)
+            kind = Kind(
+                resource.kind,
+                resource.plural,
+                resource.group,
+                resource.version,
+                resource.namespaced,
+            )
             for record in server.store.list(resource.storage):
-                found[resource_type(kind), record.namespace, record.name] = orjson.loads(document(record.raw, kind).text)
+                found[resource_type(kind), record.namespace, record.name] = orjson.loads(
+                    document(record.raw, kind).text
+                )
         return found
 
     return server.call(read)
@@ -84,7 +101,10 @@ def in_cluster(server: RunningCluster, only: Collection[str] = ()) -> dict[tuple
 def in_store(name: str, database: Any = connection) -> dict[tuple[str, str, str], Any]:
     """(type, namespace, name) -> document of a cluster's rows."""
     with database.cursor() as cursor:
-        cursor.execute("SELECT resource_type, namespace, resource_name, data::text FROM storage_resource WHERE cluster_id = %s", [name])
+        cursor.execute(
+            "SELECT resource_type, namespace, resource_name, data::text FROM storage_resource WHERE cluster_id = %s",
+            [name],
+        )
         return {(row[0], row[1], row[2]): orjson.loads(row[3]) for row in cursor.fetchall()}
 
 
@@ -93,7 +113,8 @@ def replayed(name: str, database: Any = connection) -> dict[tuple[str, str, str]
     state: dict[tuple[str, str, str], Any] = {}
     with database.cursor() as cursor:
         cursor.execute(
-            "SELECT op, resource_type, namespace, resource_name, data::text FROM storage_change WHERE cluster_id = %s ORDER BY seq", [name]
+            "SELECT op, resource_type, namespace, resource_name, data::text FROM storage_change WHERE cluster_id = %s ORDER BY seq",
+            [name],
         )
         for op, *key, data in cursor.fetchall():
             place = (key[0], key[1], key[2])
@@ -110,12 +131,16 @@ def is_true(server: RunningCluster, name: str, only: Collection[str] = ()) -> bo
     return in_cluster(server, only) == in_store(name)
 
 
-def wait_true(server: RunningCluster, name: str, *, seconds: float = 30.0, only: Collection[str] = ()) -> None:
+def wait_true(
+    server: RunningCluster, name: str, *, seconds: float = 30.0, only: Collection[str] = ()
+) -> None:
     """Until the store holds what the cluster holds."""
     deadline = time.monotonic() + seconds
     while not is_true(server, name, only):
         if time.monotonic() > deadline:
             wanted, found = in_cluster(server, only), in_store(name)
-            different = {key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)}
+            different = {
+                key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)
+            }
             raise AssertionError(f"{len(different)} objects differ: {sorted(different)[:5]}")
         time.sleep(0.05)

@@ -81,9 +81,13 @@ def instant(value: Any) -> Fraction | None:
     if parts is None:
         return None
     offset = parts[8]
-    minutes = 0 if offset == "Z" else int(offset[0] + "1") * (int(offset[1:3]) * 60 + int(offset[-2:]))
+    minutes = (
+        0 if offset == "Z" else int(offset[0] + "1") * (int(offset[1:3]) * 60 + int(offset[-2:]))
+    )
     try:
-        stamp = datetime(*(int(parts[place]) for place in range(1, 7)), tzinfo=UTC) - timedelta(minutes=minutes)
+        stamp = datetime(*(int(parts[place]) for place in range(1, 7)), tzinfo=UTC) - timedelta(
+            minutes=minutes
+        )
     except (ValueError, OverflowError):
         return None
     seconds = Fraction((stamp - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1))
@@ -99,4 +103,6 @@ def not_before(value: Any, bound: int | str) -> bool | None:
         return moment >= bound
     if isinstance(value, str):
         return value[:19].replace("T", " ") >= bound
-    return moment >= int(datetime.strptime(bound, "%Y-%m-%d %H:%M:%S").replace(tzinfo=ZONE).timestamp())
+    return moment >= int(
+        datetime.strptime(bound, "%Y-%m-%d %H:%M:%S").replace(tzinfo=ZONE).timestamp()
+    )

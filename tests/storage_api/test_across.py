@@ -20,14 +20,25 @@ from tenants.policy import Role
 from tenants.tokens import create_api_token
 from tests.caller import Caller
 
-KINDS = [("", "v1", "pods", "Pod", True), ("apps", "v1", "deployments", "Deployment", True), ("", "v1", "nodes", "Node", False)]
+KINDS = [
+    ("", "v1", "pods", "Pod", True),
+    ("apps", "v1", "deployments", "Deployment", True),
+    ("", "v1", "nodes", "Node", False),
+]
 KINDS += [("", "v1", "secrets", "Secret", True), ("apps", "v1", "replicasets", "ReplicaSet", True)]
 
 
-def thing(kind: str, name: str, namespace: str = "", *, owner: str = "", **rest: Any) -> tuple[str, dict[str, Any]]:
+def thing(
+    kind: str, name: str, namespace: str = "", *, owner: str = "", **rest: Any
+) -> tuple[str, dict[str, Any]]:
     """A document and its type."""
     created = f"2026-01-{len(name):02d}T00:00:00Z"
-    metadata = {"name": name, "uid": f"{namespace}-{kind}-{name}", "creationTimestamp": created, **rest.pop("meta", {})}
+    metadata = {
+        "name": name,
+        "uid": f"{namespace}-{kind}-{name}",
+        "creationTimestamp": created,
+        **rest.pop("meta", {}),
+    }
     if namespace:
         metadata["namespace"] = namespace
     if owner:
@@ -37,7 +48,9 @@ def thing(kind: str, name: str, namespace: str = "", *, owner: str = "", **rest:
 
 def fill(name: str, things: list[tuple[str, dict[str, Any]]]) -> Cluster:
     """A registered cluster as if it had been collected just now."""
-    cluster = Cluster.objects.create(name=name, server="https://10.0.0.1", status="active", version="v1.36.0")
+    cluster = Cluster.objects.create(
+        name=name, server="https://10.0.0.1", status="active", version="v1.36.0"
+    )
     moment = timezone.now() + timedelta(seconds=60)
     ClusterSync.objects.create(cluster=cluster, expires_at=moment, stored_as=name, beaten_at=moment)
     for group, version, plural, kind, namespaced in KINDS:
@@ -53,7 +66,10 @@ def fill(name: str, things: list[tuple[str, dict[str, Any]]]) -> Cluster:
         )
     bulk.write(
         [
-            Record(Key(name, kind, body["metadata"].get("namespace", ""), body["metadata"]["name"]), orjson.dumps(body))
+            Record(
+                Key(name, kind, body["metadata"].get("namespace", ""), body["metadata"]["name"]),
+                orjson.dumps(body),
+            )
             for kind, body in things
         ]
     )
@@ -68,13 +84,36 @@ def fleet(db: None) -> tuple[Cluster, Cluster]:
         [
             thing("Deployment", "web", "shop"),
             thing("ReplicaSet", "web-1", "shop", owner="shop-Deployment-web"),
-            *[thing("Pod", f"web-1-{n}", "shop", owner="shop-ReplicaSet-web-1", status={"phase": "Running"}) for n in range(3)],
-            thing("Pod", "loner", "other", status={"phase": "Pending"}, meta={"labels": {"app": "x"}}),
+            *[
+                thing(
+                    "Pod",
+                    f"web-1-{n}",
+                    "shop",
+                    owner="shop-ReplicaSet-web-1",
+                    status={"phase": "Running"},
+                )
+                for n in range(3)
+            ],
+            thing(
+                "Pod", "loner", "other", status={"phase": "Pending"}, meta={"labels": {"app": "x"}}
+            ),
             thing("Secret", "web-key", "shop", data={"k": "hmac-sha256:abc"}),
             thing("Node", "n1", status={"conditions": [{"type": "Ready", "status": "True"}]}),
         ],
     )
-    west = fill("west", [thing("Pod", "web-west", "shop", status={"phase": "Running"}, meta={"labels": {"app": "x"}}), thing("Node", "n2")])
+    west = fill(
+        "west",
+        [
+            thing(
+                "Pod",
+                "web-west",
+                "shop",
+                status={"phase": "Running"},
+                meta={"labels": {"app": "x"}},
+            ),
+            thing("Node", "n2"),
+        ],
+    )
     return east, west
 
 
@@ -83,23 +122,51 @@ def names(answer: dict[str, Any]) -> list[tuple[str, str]]:
     return [(item["cluster_name"], item["metadata"]["name"]) for item in answer["items"]]
 
 
-def test_one_kind_is_listed_over_all_clusters(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+def test_one_kind_is_listed_over_all_clusters(
+    admin: Caller, fleet: tuple[Cluster, Cluster]
+) -> None:
     pods = admin.data("GET", "multicluster/resources/pods", total="true")
-    assert names(pods) == [("east", "loner"), ("east", "web-1-0"), ("east", "web-1-1"), ("east", "web-1-2"), ("west", "web-west")]
+    assert names(pods) == [
+        ("east", "loner"),
+        ("east", "web-1-0"),
+        ("east", "web-1-1"),
+        ("east", "web-1-2"),
+        ("west", "web-west"),
+    ]
     assert (pods["total"], pods["partial_errors"]) == (5, [])
     assert float(admin.raw("GET", "multicluster/resources/pods")["X-Data-Age"]) < 1
-    assert names(admin.data("GET", "multicluster/resources/Pod", clusters="west")) == [("west", "web-west")]
-    assert names(admin.data("GET", "multicluster/resources/pods", labelSelector="app=x", orderby="-name")) == [
+    assert names(admin.data("GET", "multicluster/resources/Pod", clusters="west")) == [
+        ("west", "web-west")
+    ]
+    assert names(
+        admin.data("GET", "multicluster/resources/pods", labelSelector="app=x", orderby="-name")
+    ) == [
         ("west", "web-west"),
         ("east", "loner"),
     ]
-    assert names(admin.data("GET", "multicluster/resources/pods", fieldSelector="status.phase=Pending")) == [("east", "loner")]
-    assert len(admin.data("GET", "multicluster/resources/pods", namespaces="shop", keyword="WEB-1")["items"]) == 3
-    assert admin.data("GET", "multicluster/resources/pods", since="2026-01-08T00:00:00Z")["items"][0]["metadata"]["name"] == "web-west"
+    assert names(
+        admin.data("GET", "multicluster/resources/pods", fieldSelector="status.phase=Pending")
+    ) == [("east", "loner")]
+    assert (
+        len(
+            admin.data("GET", "multicluster/resources/pods", namespaces="shop", keyword="WEB-1")[
+                "items"
+            ]
+        )
+        == 3
+    )
+    assert (
+        admin.data("GET", "multicluster/resources/pods", since="2026-01-08T00:00:00Z")["items"][0][
+            "metadata"
+        ]["name"]
+        == "web-west"
+    )
     assert admin.data("GET", "multicluster/resources/secrets")["items"][0]["data"] == {"k": "***"}
 
 
-def test_an_owner_is_found_in_whichever_place_it_is_named(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+def test_an_owner_is_found_in_whichever_place_it_is_named(
+    admin: Caller, fleet: tuple[Cluster, Cluster]
+) -> None:
     kind, text = thing("Pod", "shared", "shop", owner="somebody")
     text["metadata"]["ownerReferences"] += [{"uid": "another"}, {"uid": "shop-ReplicaSet-web-1"}]
     bulk.write([Record(Key(fleet[0].name, kind, "shop", "shared"), orjson.dumps(text))])
@@ -107,18 +174,38 @@ def test_an_owner_is_found_in_whichever_place_it_is_named(admin: Caller, fleet: 
         assert len(admin.data("GET", "multicluster/resources/pods", owner=owner)["items"]) == found
 
 
-def test_an_owner_finds_what_it_owns_at_any_depth(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
-    assert len(admin.data("GET", "multicluster/resources/pods", owner="shop-Deployment-web")["items"]) == 3
-    assert len(admin.data("GET", "multicluster/resources/replicasets", owner="shop-Deployment-web")["items"]) == 1
+def test_an_owner_finds_what_it_owns_at_any_depth(
+    admin: Caller, fleet: tuple[Cluster, Cluster]
+) -> None:
+    assert (
+        len(admin.data("GET", "multicluster/resources/pods", owner="shop-Deployment-web")["items"])
+        == 3
+    )
+    assert (
+        len(
+            admin.data("GET", "multicluster/resources/replicasets", owner="shop-Deployment-web")[
+                "items"
+            ]
+        )
+        == 1
+    )
     assert admin.data("GET", "multicluster/resources/pods", owner="nobody")["items"] == []
 
 
 @pytest.mark.parametrize("order", ["name", "-name", "namespace", "cluster", "created", "-created"])
-def test_pages_by_cursor_hold_everything_once(admin: Caller, fleet: tuple[Cluster, Cluster], order: str) -> None:
+def test_pages_by_cursor_hold_everything_once(
+    admin: Caller, fleet: tuple[Cluster, Cluster], order: str
+) -> None:
     seen: list[tuple[str, str]] = []
     cursor = ""
     while True:
-        page = admin.data("GET", "multicluster/resources/pods", pageSize=2, orderby=order, **({"cursor": cursor} if cursor else {}))
+        page = admin.data(
+            "GET",
+            "multicluster/resources/pods",
+            pageSize=2,
+            orderby=order,
+            **({"cursor": cursor} if cursor else {}),
+        )
         seen += names(page)
         if not (cursor := page["next_cursor"]):
             break
@@ -138,23 +225,36 @@ def test_pages_by_cursor_hold_everything_once(admin: Caller, fleet: tuple[Cluste
         {"keyword": "\0"},
     ],
 )
-def test_bad_parameters_are_named(admin: Caller, fleet: tuple[Cluster, Cluster], query: dict[str, str]) -> None:
+def test_bad_parameters_are_named(
+    admin: Caller, fleet: tuple[Cluster, Cluster], query: dict[str, str]
+) -> None:
     assert admin.code("GET", "multicluster/resources/pods", **query) == 1001
 
 
-def test_clusters_that_are_behind_or_unknown_are_named_and_fail_nothing(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
-    KindSync.objects.filter(cluster=fleet[1], plural="pods").update(phase="reconnecting", error="cut off")
+def test_clusters_that_are_behind_or_unknown_are_named_and_fail_nothing(
+    admin: Caller, fleet: tuple[Cluster, Cluster]
+) -> None:
+    KindSync.objects.filter(cluster=fleet[1], plural="pods").update(
+        phase="reconnecting", error="cut off"
+    )
     answer = admin.data("GET", "multicluster/resources/pods", clusters="east,west,nowhere")
     assert len(answer["items"]) == 5
-    assert [(problem["cluster_name"], problem["code"]) for problem in answer["partial_errors"]] == [("nowhere", 1002), ("west", 1006)]
+    assert [(problem["cluster_name"], problem["code"]) for problem in answer["partial_errors"]] == [
+        ("nowhere", 1002),
+        ("west", 1006),
+    ]
     assert "cut off" in answer["partial_errors"][1]["msg"]
     assert admin.code("GET", "multicluster/resources/gadgets") == 1004
 
 
-def test_search_finds_objects_of_every_kind_the_nearest_first(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+def test_search_finds_objects_of_every_kind_the_nearest_first(
+    admin: Caller, fleet: tuple[Cluster, Cluster]
+) -> None:
     found = admin.data("GET", "multicluster/search", q="WEB")["items"]
     assert (found[0]["kind"], found[0]["name"]) == ("Deployment", "web")
-    assert {item["kind"] for item in found} == {"Deployment", "ReplicaSet", "Pod"}, "Secrets are left out"
+    assert {item["kind"] for item in found} == {"Deployment", "ReplicaSet", "Pod"}, (
+        "Secrets are left out"
+    )
     assert admin.code("GET", "multicluster/search") == 1001
 
 
@@ -163,7 +263,13 @@ def test_what_is_gone_is_searched_on_request(admin: Caller, fleet: tuple[Cluster
     assert admin.data("GET", "multicluster/search", q="loner")["items"] == []
     answer = admin.data("GET", "multicluster/search", q="loner", deleted="true", total="true")
     (gone,) = answer["items"]
-    assert (gone["kind"], gone["cluster_name"], gone["namespace"], gone["status"], answer["total"]) == (
+    assert (
+        gone["kind"],
+        gone["cluster_name"],
+        gone["namespace"],
+        gone["status"],
+        answer["total"],
+    ) == (
         "Pod",
         "east",
         "other",
@@ -172,64 +278,114 @@ def test_what_is_gone_is_searched_on_request(admin: Caller, fleet: tuple[Cluster
     )
     assert gone["deleted_at"]
     assert (
-        admin.data("GET", "history", cluster_id=fleet[0].pk, kind="Pod", namespace="other", name="loner")["items"][0]["seq"] == gone["seq"]
+        admin.data(
+            "GET", "history", cluster_id=fleet[0].pk, kind="Pod", namespace="other", name="loner"
+        )["items"][0]["seq"]
+        == gone["seq"]
     )
-    bulk.write([Record(Key("east", "Pod", "other", "loner"), orjson.dumps(thing("Pod", "loner", "other")[1]))])
+    bulk.write(
+        [
+            Record(
+                Key("east", "Pod", "other", "loner"),
+                orjson.dumps(thing("Pod", "loner", "other")[1]),
+            )
+        ]
+    )
     again = admin.data("GET", "multicluster/search", q="loner", deleted="true")["items"]
     assert [item["deleted_at"] for item in again] == [None], "it is there again"
 
 
-def test_a_search_is_counted_on_demand_and_names_who_is_behind(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
-    KindSync.objects.filter(cluster=fleet[1], plural="pods").update(phase="reconnecting", error="cut off")
-    answer = admin.data("GET", "multicluster/search", q="web", pageSize=2, total="true", clusters="east,west,nowhere")
+def test_a_search_is_counted_on_demand_and_names_who_is_behind(
+    admin: Caller, fleet: tuple[Cluster, Cluster]
+) -> None:
+    KindSync.objects.filter(cluster=fleet[1], plural="pods").update(
+        phase="reconnecting", error="cut off"
+    )
+    answer = admin.data(
+        "GET",
+        "multicluster/search",
+        q="web",
+        pageSize=2,
+        total="true",
+        clusters="east,west,nowhere",
+    )
     assert (len(answer["items"]), answer["total"]) == (2, 6)
-    assert [(problem["cluster_name"], problem["code"]) for problem in answer["partial_errors"]] == [("nowhere", 1002), ("west", 1006)]
+    assert [(problem["cluster_name"], problem["code"]) for problem in answer["partial_errors"]] == [
+        ("nowhere", 1002),
+        ("west", 1006),
+    ]
     assert admin.data("GET", "multicluster/search", q="web")["total"] is None
-    assert {item["cluster_name"] for item in admin.data("GET", "multicluster/search", q="web", clusters="west")["items"]} == {"west"}
+    assert {
+        item["cluster_name"]
+        for item in admin.data("GET", "multicluster/search", q="web", clusters="west")["items"]
+    } == {"west"}
 
 
-def test_the_overview_asks_the_clusters_whose_copy_is_not_fresh(admin: Caller, settings: Any, apiserver: RunningCluster) -> None:
+def test_the_overview_asks_the_clusters_whose_copy_is_not_fresh(
+    admin: Caller, settings: Any, apiserver: RunningCluster
+) -> None:
     services.register(name="live", kubeconfig_text=apiserver.kubeconfig_yaml)
     settings.CLUSTER_CONNECT_TIMEOUT = 0.3
     Cluster.objects.create(name="dead", server="https://10.0.0.1", status="active")
     answer = admin.raw("GET", "multicluster/overview")
     found = answer.json()["data"]
     counts = {cluster["name"]: cluster["counts"] for cluster in found["clusters"]}
-    assert counts["live"]["nodes"] == {"total": len(apiserver.list("nodes")), "ready": len(apiserver.list("nodes"))}
+    assert counts["live"]["nodes"] == {
+        "total": len(apiserver.list("nodes")),
+        "ready": len(apiserver.list("nodes")),
+    }
     assert counts["live"]["namespaces"]["total"] == len(apiserver.list("namespaces"))
     assert counts["live"]["pods"]["total"] == len(apiserver.list("pods"))
     assert [problem["cluster_name"] for problem in found["partial_errors"]] == ["dead"]
     assert "X-Data-Age" not in answer
 
 
-def test_the_overview_counts_what_clusters_hold(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+def test_the_overview_counts_what_clusters_hold(
+    admin: Caller, fleet: tuple[Cluster, Cluster]
+) -> None:
     overview = admin.data("GET", "multicluster/overview")
     east, west = overview["clusters"]
     assert east["counts"]["pods"] == {"total": 4, "running": 3, "pending": 1}
-    assert (east["counts"]["nodes"], west["counts"]["nodes"]) == ({"total": 1, "ready": 1}, {"total": 1, "not_ready": 1})
+    assert (east["counts"]["nodes"], west["counts"]["nodes"]) == (
+        {"total": 1, "ready": 1},
+        {"total": 1, "not_ready": 1},
+    )
     assert overview["totals"]["pods"] == 5
     assert "X-Data-Age" in admin.raw("GET", "multicluster/overview")
 
 
-def test_a_caller_sees_the_clusters_and_kinds_that_were_granted(fleet: tuple[Cluster, Cluster]) -> None:
+def test_a_caller_sees_the_clusters_and_kinds_that_were_granted(
+    fleet: tuple[Cluster, Cluster],
+) -> None:
     user = get_user_model().objects.create_user("west-viewer")
     nobody = get_user_model().objects.create_user("nobody")
     grants.give(user=user, role=grants.Role.VIEWER, cluster="west")
-    viewer, stranger = Caller(create_api_token(user, "t")[1]), Caller(create_api_token(nobody, "t")[1])
+    viewer, stranger = (
+        Caller(create_api_token(user, "t")[1]),
+        Caller(create_api_token(nobody, "t")[1]),
+    )
     assert names(viewer.data("GET", "multicluster/resources/pods")) == [("west", "web-west")]
     assert names(viewer.data("GET", "multicluster/resources/pods", clusters="east")) == []
-    assert {item["cluster_name"] for item in viewer.data("GET", "multicluster/search", q="web")["items"]} == {"west"}
-    assert [cluster["name"] for cluster in viewer.data("GET", "multicluster/overview")["clusters"]] == ["west"]
+    assert {
+        item["cluster_name"] for item in viewer.data("GET", "multicluster/search", q="web")["items"]
+    } == {"west"}
+    assert [
+        cluster["name"] for cluster in viewer.data("GET", "multicluster/overview")["clusters"]
+    ] == ["west"]
     assert viewer.code("GET", "multicluster/resources/roles") == 1005
     assert stranger.code("GET", "multicluster/resources/pods") == 1005
 
 
-def test_clusters_that_judge_each_caller_are_left_out(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+def test_clusters_that_judge_each_caller_are_left_out(
+    admin: Caller, fleet: tuple[Cluster, Cluster]
+) -> None:
     Cluster.objects.filter(name="east").update(impersonate=True)
     assert names(admin.data("GET", "multicluster/resources/pods")) == [("west", "web-west")]
 
 
-def test_what_the_store_holds_is_counted_by_cluster_and_type(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+def test_what_the_store_holds_is_counted_by_cluster_and_type(
+    admin: Caller, fleet: tuple[Cluster, Cluster]
+) -> None:
     held = admin.data("GET", "store")
     assert held["clusters"] == ["east", "west"]
     assert {"cluster": "east", "type": "Pod", "namespaced": True, "count": 4} in held["types"]

@@ -21,14 +21,26 @@ MODELS = ["resource", "change", "event", "alarm", "metric", "host", "watchnode"]
 def people(admin_client: Client) -> Client:
     """A signed-in administrator, and two clusters with a pod each."""
     for cluster in ("c-1", "c-2"):
-        resources.put(Key(cluster, "Pod", "ns", f"web-{cluster}"), json.dumps({"note": "<script>alert(1)</script>"}))
+        resources.put(
+            Key(cluster, "Pod", "ns", f"web-{cluster}"),
+            json.dumps({"note": "<script>alert(1)</script>"}),
+        )
     now = timezone.now()
-    Event.objects.create(object_id="0" * 24, cluster_id="c-1", event_time=now, create_time=now, extra_info={"name": "web"}, data={"a": 1})
+    Event.objects.create(
+        object_id="0" * 24,
+        cluster_id="c-1",
+        event_time=now,
+        create_time=now,
+        extra_info={"name": "web"},
+        data={"a": 1},
+    )
     return admin_client
 
 
 def test_every_family_has_a_list(people: Client) -> None:
-    assert {people.get(reverse(f"admin:storage_api_{model}_changelist")).status_code for model in MODELS} == {200}
+    assert {
+        people.get(reverse(f"admin:storage_api_{model}_changelist")).status_code for model in MODELS
+    } == {200}
 
 
 def test_lists_narrow_by_cluster_and_type(people: Client) -> None:
@@ -37,25 +49,38 @@ def test_lists_narrow_by_cluster_and_type(people: Client) -> None:
     assert "web-c-1" in page
     assert "web-c-2" not in page
     assert 'name="resource_type" value="Pod"' in page
-    assert "web-c-1" not in people.get(address, {"cluster_id": "c-1", "resource_type": "Node"}).content.decode()
+    assert (
+        "web-c-1"
+        not in people.get(address, {"cluster_id": "c-1", "resource_type": "Node"}).content.decode()
+    )
 
 
 def test_a_document_is_readable_and_harmless(people: Client) -> None:
     resource = Resource.objects.get(cluster_id="c-1")
-    page = people.get(reverse("admin:storage_api_resource_change", args=[resource.pk])).content.decode()
+    page = people.get(
+        reverse("admin:storage_api_resource_change", args=[resource.pk])
+    ).content.decode()
     assert "&quot;note&quot;: &quot;&lt;script&gt;alert(1)&lt;/script&gt;&quot;" in page
     assert "<script>alert(1)" not in page
     change = people.get(reverse("admin:storage_api_change_changelist")).content.decode()
     assert "web-c-2" in change
     event = Event.objects.get()
-    assert "&quot;name&quot;: &quot;web&quot;" in people.get(reverse("admin:storage_api_event_change", args=[event.pk])).content.decode()
+    assert (
+        "&quot;name&quot;: &quot;web&quot;"
+        in people.get(reverse("admin:storage_api_event_change", args=[event.pk])).content.decode()
+    )
 
 
 def test_nothing_is_written_by_hand(people: Client) -> None:
     resource = Resource.objects.get(cluster_id="c-1")
     for name, arguments in (("add", []), ("delete", [resource.pk])):
-        assert people.post(reverse(f"admin:storage_api_resource_{name}", args=arguments)).status_code == 403
-    people.post(reverse("admin:storage_api_resource_change", args=[resource.pk]), {"resource_name": "other"})
+        assert (
+            people.post(reverse(f"admin:storage_api_resource_{name}", args=arguments)).status_code
+            == 403
+        )
+    people.post(
+        reverse("admin:storage_api_resource_change", args=[resource.pk]), {"resource_name": "other"}
+    )
     assert Resource.objects.get(pk=resource.pk).resource_name == "web-c-1"
 
 

@@ -31,7 +31,10 @@ def put(cluster: str, name: str, data: Any, kind: str = "Pod") -> None:
 
 def log(cluster: str) -> list[tuple[str, str, Any]]:
     """(op, name, document) of a cluster, in order."""
-    return [(row.op, row.resource_name, row.data) for row in Change.objects.filter(cluster_id=cluster).order_by("seq")]
+    return [
+        (row.op, row.resource_name, row.data)
+        for row in Change.objects.filter(cluster_id=cluster).order_by("seq")
+    ]
 
 
 @pytest.mark.django_db
@@ -39,11 +42,25 @@ def test_each_write_that_changes_something_is_one_entry() -> None:
     put("log", "a", {"v": 1, "metadata": {"uid": "u", "resourceVersion": "5"}})
     put("log", "a", {"metadata": {"resourceVersion": "5", "uid": "u"}, "v": 1.0})
     put("log", "a", {"v": 2})
-    bulk.write([Record(Key("log", "Pod", "ns", "a"), b'{"v": 2}'), Record(Key("log", "Pod", "ns", "b"), b"1")])
-    resources.delete(Query(RESOURCE, (*resources.of_type("log", "Pod"), equals("resource_name", "a"))))
-    resources.delete(Query(RESOURCE, (*resources.of_type("log", "Pod"), equals("resource_name", "a"))))
+    bulk.write(
+        [
+            Record(Key("log", "Pod", "ns", "a"), b'{"v": 2}'),
+            Record(Key("log", "Pod", "ns", "b"), b"1"),
+        ]
+    )
+    resources.delete(
+        Query(RESOURCE, (*resources.of_type("log", "Pod"), equals("resource_name", "a")))
+    )
+    resources.delete(
+        Query(RESOURCE, (*resources.of_type("log", "Pod"), equals("resource_name", "a")))
+    )
     entries = log("log")
-    assert [entry[:2] for entry in entries] == [("add", "a"), ("change", "a"), ("add", "b"), ("delete", "a")]
+    assert [entry[:2] for entry in entries] == [
+        ("add", "a"),
+        ("change", "a"),
+        ("add", "b"),
+        ("delete", "a"),
+    ]
     assert entries[1][2] == entries[3][2] == {"v": 2}
     first = Change.objects.filter(cluster_id="log").order_by("seq")[0]
     assert (first.uid, first.resource_version, first.namespace) == ("u", "5", "ns")
@@ -65,7 +82,10 @@ def test_a_change_that_commits_late_is_not_skipped() -> None:
         put("late", "late", {})
         assert [entry.seq for entry in feed.after(Start(0), "late", "Pod", style=STYLE)] == []
         early.execute("COMMIT")
-        names = [json.loads(entry.document)["resourceName"] for entry in feed.after(Start(0), "late", "Pod", style=STYLE)]
+        names = [
+            json.loads(entry.document)["resourceName"]
+            for entry in feed.after(Start(0), "late", "Pod", style=STYLE)
+        ]
     assert names == ["early", "late"]
     resources.delete(Query(RESOURCE, resources.of_type("late", "Pod")))
 
@@ -84,7 +104,10 @@ def test_a_lower_number_is_waited_for_whichever_transaction_began_first() -> Non
         older.execute("COMMIT")
         assert [entry.seq for entry in feed.after(Start(0), "swap", "Pod", style=STYLE)] == []
         newer.execute("COMMIT")
-        names = [json.loads(entry.document)["resourceName"] for entry in feed.after(Start(0), "swap", "Pod", style=STYLE)]
+        names = [
+            json.loads(entry.document)["resourceName"]
+            for entry in feed.after(Start(0), "swap", "Pod", style=STYLE)
+        ]
     assert names == ["first", "second"]
     resources.delete(Query(RESOURCE, resources.of_type("swap", "Pod")))
 
@@ -99,7 +122,10 @@ def test_a_feed_from_now_on_holds_what_commits_later_and_nothing_older() -> None
         start = feed.now()
         put("now", "newer", {})
         other.execute("COMMIT")
-        names = [json.loads(entry.document)["resourceName"] for entry in feed.after(start, "now", "Pod", style=STYLE)]
+        names = [
+            json.loads(entry.document)["resourceName"]
+            for entry in feed.after(start, "now", "Pod", style=STYLE)
+        ]
     assert names == ["open", "newer"]
     resources.delete(Query(RESOURCE, resources.of_type("now", "Pod")))
 
@@ -111,8 +137,12 @@ def test_the_feed_goes_on_from_a_place_and_refuses_a_lost_one() -> None:
     put("feed", "web", {"status": {"phase": "p2"}, "n": 5})
     entries = feed.after(Start(0), "feed", "Pod", style=STYLE)
     assert [entry.op for entry in entries] == ["add", "change", "change", "change"]
-    assert [entry.seq for entry in feed.after(Start(entries[1].seq), "feed", "Pod", style=STYLE)] == [entry.seq for entry in entries[2:]]
-    differing = feed.after(Start(0), "feed", "Pod", style=STYLE, must_differ=("data", "status", "phase"))
+    assert [
+        entry.seq for entry in feed.after(Start(entries[1].seq), "feed", "Pod", style=STYLE)
+    ] == [entry.seq for entry in entries[2:]]
+    differing = feed.after(
+        Start(0), "feed", "Pod", style=STYLE, must_differ=("data", "status", "phase")
+    )
     assert [entry.seq for entry in differing] == [entry.seq for entry in entries[:3]]
     feed.check_place(feed.now().seq)
     feed.check_place(0)
@@ -126,50 +156,88 @@ def test_the_feed_goes_on_from_a_place_and_refuses_a_lost_one() -> None:
 @pytest.mark.django_db
 def test_partitions_come_and_go_by_day() -> None:
     today = date(2031, 5, 10)
-    assert upkeep.make_partitions(today, days=2) == [today + timedelta(days=ahead) for ahead in range(3)]
+    assert upkeep.make_partitions(today, days=2) == [
+        today + timedelta(days=ahead) for ahead in range(3)
+    ]
     assert upkeep.make_partitions(today, days=2) == []
     upkeep.make_partitions(date(2031, 5, 1), days=0)
     assert upkeep.drop_partitions(today, keep_days=0) == []
     kept = upkeep.partitions()
     dropped = upkeep.drop_partitions(today, keep_days=7)
     assert date(2031, 5, 1) in dropped
-    assert [day for day in upkeep.partitions() if day >= date(2031, 5, 3)] == [day for day in kept if day >= date(2031, 5, 3)]
+    assert [day for day in upkeep.partitions() if day >= date(2031, 5, 3)] == [
+        day for day in kept if day >= date(2031, 5, 3)
+    ]
 
 
 @pytest.mark.django_db
 def test_rows_that_came_before_their_partition_move_into_it() -> None:
     put("move", "web", {})
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE storage_change SET at = '2032-01-05 12:00:00Z' WHERE cluster_id = 'move'")
-        cursor.execute("SELECT tableoid::regclass::text FROM storage_change WHERE cluster_id = 'move'")
+        cursor.execute(
+            "UPDATE storage_change SET at = '2032-01-05 12:00:00Z' WHERE cluster_id = 'move'"
+        )
+        cursor.execute(
+            "SELECT tableoid::regclass::text FROM storage_change WHERE cluster_id = 'move'"
+        )
         assert cursor.fetchone() == ("storage_change_other",)
     upkeep.make_partitions(date(2032, 1, 5), days=0)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT tableoid::regclass::text FROM storage_change WHERE cluster_id = 'move'")
+        cursor.execute(
+            "SELECT tableoid::regclass::text FROM storage_change WHERE cluster_id = 'move'"
+        )
         assert cursor.fetchall() == [("storage_change_20320105",)]
 
 
 def event(cluster: str, at: datetime, made: datetime) -> Event:
     """An event of that time, reported then."""
-    return Event(object_id="0" * 24, cluster_id=cluster, event_time=at, create_time=made, extra_info={}, data={})
+    return Event(
+        object_id="0" * 24,
+        cluster_id=cluster,
+        event_time=at,
+        create_time=made,
+        extra_info={},
+        data={},
+    )
 
 
 @pytest.mark.django_db
 def test_old_and_crowding_events_go() -> None:
     now = timezone.now()
     Event.objects.bulk_create(
-        [event("old", now, now - timedelta(days=16)), event("old", now - timedelta(days=90), now - timedelta(days=14))]
+        [
+            event("old", now, now - timedelta(days=16)),
+            event("old", now - timedelta(days=90), now - timedelta(days=14)),
+        ]
     )
-    Event.objects.bulk_create(event("full", now - timedelta(seconds=second), now) for second in range(31))
-    Event.objects.bulk_create(event("calm", now - timedelta(seconds=second), now) for second in range(30))
-    Alarm.objects.create(object_id="0" * 24, cluster_id="old", received_time=now, create_time=now - timedelta(days=16), data={})
-    gone = upkeep.expire("storage_event", time_column="event_time", now=now, max_days=15, max_count=30)
+    Event.objects.bulk_create(
+        event("full", now - timedelta(seconds=second), now) for second in range(31)
+    )
+    Event.objects.bulk_create(
+        event("calm", now - timedelta(seconds=second), now) for second in range(30)
+    )
+    Alarm.objects.create(
+        object_id="0" * 24,
+        cluster_id="old",
+        received_time=now,
+        create_time=now - timedelta(days=16),
+        data={},
+    )
+    gone = upkeep.expire(
+        "storage_event", time_column="event_time", now=now, max_days=15, max_count=30
+    )
     assert gone == 1 + 11
     assert Event.objects.filter(cluster_id="old").count() == 1
     assert Event.objects.filter(cluster_id="calm").count() == 30
     full = Event.objects.filter(cluster_id="full")
-    assert (full.count(), full.filter(event_time__lt=now - timedelta(seconds=19)).count()) == (20, 0)
-    assert upkeep.expire("storage_event", time_column="event_time", now=now, max_days=0, max_count=0) == 0
+    assert (full.count(), full.filter(event_time__lt=now - timedelta(seconds=19)).count()) == (
+        20,
+        0,
+    )
+    assert (
+        upkeep.expire("storage_event", time_column="event_time", now=now, max_days=0, max_count=0)
+        == 0
+    )
     tasks.keep_retention()
     assert Alarm.objects.count() == 0
     assert datetime.now(UTC).date() in upkeep.partitions()

@@ -7,21 +7,38 @@ from clusters import services as registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from storage_api.models import Change, Event, KindSync, Resource
-from tests.storage_api.collecting import collecting, eventually, in_store, is_true, quick, replayed, wait_true
+from tests.storage_api.collecting import (
+    collecting,
+    eventually,
+    in_store,
+    is_true,
+    quick,
+    replayed,
+    wait_true,
+)
 
 
 def config_map(name: str, value: str = "1", namespace: str = "default") -> dict[str, Any]:
     """A ConfigMap."""
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": {"value": value}}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": {"value": value},
+    }
 
 
-def test_every_object_of_a_cluster_comes_into_the_store_and_stays_true(server: RunningCluster, watched: Cluster) -> None:
+def test_every_object_of_a_cluster_comes_into_the_store_and_stays_true(
+    server: RunningCluster, watched: Cluster
+) -> None:
     server.load_pods(120)
     with collecting():
         wait_true(server, "watched")
         server.load("configmaps", [config_map("later")])
         wait_true(server, "watched")
-        server.call(server.store.remove, "pods", "default", server.list("pods")[0]["metadata"]["name"])
+        server.call(
+            server.store.remove, "pods", "default", server.list("pods")[0]["metadata"]["name"]
+        )
         wait_true(server, "watched")
     assert replayed("watched") == in_store("watched")
     assert "managedFields" not in Resource.objects.filter(resource_type="Pod")[0].data["metadata"]
@@ -29,7 +46,11 @@ def test_every_object_of_a_cluster_comes_into_the_store_and_stays_true(server: R
 
 def requests(server: RunningCluster, text: str) -> list[dict[str, str]]:
     """The queries of list and watch requests for a collection."""
-    return [dict(request.query) for request in server.requests if request.path.endswith(f"/{text}") and request.method == "GET"]
+    return [
+        dict(request.query)
+        for request in server.requests
+        if request.path.endswith(f"/{text}") and request.method == "GET"
+    ]
 
 
 def watching(name: str) -> bool:
@@ -38,7 +59,9 @@ def watching(name: str) -> bool:
     return phases == {KindSync.Phase.WATCHING}
 
 
-def test_a_restart_resumes_the_watches_and_lists_nothing_again(server: RunningCluster, watched: Cluster) -> None:
+def test_a_restart_resumes_the_watches_and_lists_nothing_again(
+    server: RunningCluster, watched: Cluster
+) -> None:
     server.load_pods(60)
     with collecting():
         eventually(lambda: is_true(server, "watched") and watching("watched"))
@@ -49,11 +72,15 @@ def test_a_restart_resumes_the_watches_and_lists_nothing_again(server: RunningCl
     with collecting():
         wait_true(server, "watched")
     assert Change.objects.count() == places + 2
-    assert all("watch" in query for query in [*requests(server, "pods"), *requests(server, "configmaps")])
+    assert all(
+        "watch" in query for query in [*requests(server, "pods"), *requests(server, "configmaps")]
+    )
     assert replayed("watched") == in_store("watched")
 
 
-def test_history_lost_by_the_cluster_is_listed_again_and_deletions_found(server: RunningCluster, watched: Cluster) -> None:
+def test_history_lost_by_the_cluster_is_listed_again_and_deletions_found(
+    server: RunningCluster, watched: Cluster
+) -> None:
     server.load_pods(60)
     with collecting():
         eventually(lambda: is_true(server, "watched") and watching("watched"))
@@ -67,7 +94,12 @@ def test_history_lost_by_the_cluster_is_listed_again_and_deletions_found(server:
 
 
 def test_secrets_are_stored_as_hashes(server: RunningCluster, watched: Cluster) -> None:
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "default"}, "data": {"password": "aHVudGVyMg=="}}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s", "namespace": "default"},
+        "data": {"password": "aHVudGVyMg=="},
+    }
     server.load("secrets", [secret])
     with collecting():
         wait_true(server, "watched")
@@ -95,7 +127,13 @@ def test_events_go_to_the_event_store_once(server: RunningCluster, watched: Clus
     with collecting():
         eventually(lambda: Event.objects.count() == 2)
     kept = Event.objects.order_by("id")[0]
-    assert (kept.cluster_id, kept.kind, kept.level, kept.component, kept.type) == ("watched", "Pod", "Warning", "kubelet", "BackOff")
+    assert (kept.cluster_id, kept.kind, kept.level, kept.component, kept.type) == (
+        "watched",
+        "Pod",
+        "Warning",
+        "kubelet",
+        "BackOff",
+    )
     assert kept.extra_info == {"namespace": "default", "name": "web", "kind": "Pod"}
     assert f"{kept.event_time:%Y-%m-%dT%H:%M:%SZ}" == "2026-01-02T03:04:05Z"
     assert not Resource.objects.filter(resource_type="Event").exists()
@@ -103,7 +141,12 @@ def test_events_go_to_the_event_store_once(server: RunningCluster, watched: Clus
 
 def definition(group: str) -> dict[str, Any]:
     """A definition of Widgets in a group."""
-    names = {"kind": "Service", "plural": "services", "singular": "service", "listKind": "ServiceList"}
+    names = {
+        "kind": "Service",
+        "plural": "services",
+        "singular": "service",
+        "listKind": "ServiceList",
+    }
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
     return {
@@ -119,31 +162,46 @@ def create(watched: Cluster, path: str, body: dict[str, Any]) -> None:
     registry.client(watched).request("POST", path, body=body)
 
 
-def test_kinds_of_equal_names_are_kept_apart_and_go_with_their_definition(server: RunningCluster, watched: Cluster) -> None:
+def test_kinds_of_equal_names_are_kept_apart_and_go_with_their_definition(
+    server: RunningCluster, watched: Cluster
+) -> None:
     definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     with collecting():
         eventually(lambda: watching("watched"))
         for group in ("a.example.com", "b.example.com"):
             create(watched, definitions, definition(group))
-            body = {"apiVersion": f"{group}/v1", "kind": "Service", "metadata": {"name": "same"}, "spec": {"group": group}}
+            body = {
+                "apiVersion": f"{group}/v1",
+                "kind": "Service",
+                "metadata": {"name": "same"},
+                "spec": {"group": group},
+            }
             eventually(partial(server.cluster.table.find, group, "v1", "services"))
             create(watched, f"/apis/{group}/v1/namespaces/default/services", body)
         types = ("Service.a.example.com", "Service.b.example.com")
-        eventually(lambda: Resource.objects.filter(resource_type__in=types, resource_name="same").count() == 2)
+        eventually(
+            lambda: (
+                Resource.objects.filter(resource_type__in=types, resource_name="same").count() == 2
+            )
+        )
         registry.client(watched).request("DELETE", f"{definitions}/services.a.example.com")
         eventually(lambda: not Resource.objects.filter(resource_type=types[0]).exists())
         eventually(lambda: not KindSync.objects.filter(resource_type=types[0]).exists())
     assert Resource.objects.filter(resource_type=types[1]).count() == 1
 
 
-def test_a_cluster_restored_from_an_old_copy_is_listed_again(server: RunningCluster, watched: Cluster) -> None:
+def test_a_cluster_restored_from_an_old_copy_is_listed_again(
+    server: RunningCluster, watched: Cluster
+) -> None:
     server.load_pods(30)
     with collecting():
         eventually(lambda: is_true(server, "watched") and watching("watched"))
 
     def restore() -> None:
         server.store.revision -= 20
-        server.store.remove("pods", "default", server.store.collection("pods").keys[0].partition("/")[2])
+        server.store.remove(
+            "pods", "default", server.store.collection("pods").keys[0].partition("/")[2]
+        )
         server.store.compact()
 
     server.call(restore)
@@ -152,7 +210,9 @@ def test_a_cluster_restored_from_an_old_copy_is_listed_again(server: RunningClus
     assert replayed("watched") == in_store("watched")
 
 
-def test_an_overloaded_cluster_is_asked_again_when_it_said(server: RunningCluster, watched: Cluster) -> None:
+def test_an_overloaded_cluster_is_asked_again_when_it_said(
+    server: RunningCluster, watched: Cluster
+) -> None:
     server.load_pods(10)
     server.faults.add(path="^/api/v1/pods", action="status", code=429, retry_after=1, times=2)
     with collecting():
@@ -161,12 +221,17 @@ def test_an_overloaded_cluster_is_asked_again_when_it_said(server: RunningCluste
     assert asked[1] - asked[0] >= 0.8
 
 
-def test_a_document_that_the_database_cannot_hold_is_kept_as_near_as_possible(server: RunningCluster, watched: Cluster) -> None:
+def test_a_document_that_the_database_cannot_hold_is_kept_as_near_as_possible(
+    server: RunningCluster, watched: Cluster
+) -> None:
     server.load("configmaps", [config_map("odd", "a\0b")])
     with collecting():
         wait_true(server, "watched")
         eventually(lambda: not KindSync.objects.get(resource_type="ConfigMap").exact)
-    assert Resource.objects.get(resource_type="ConfigMap", resource_name="odd").data["data"]["value"] == "a\ufffdb"
+    assert (
+        Resource.objects.get(resource_type="ConfigMap", resource_name="odd").data["data"]["value"]
+        == "a\ufffdb"
+    )
 
 
 def test_a_slow_database_stops_the_reading(server: RunningCluster, watched: Cluster) -> None:

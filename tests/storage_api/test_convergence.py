@@ -18,7 +18,15 @@ from clusters import services
 from simcluster.store import Record
 from simcluster.testing import RunningCluster, running_cluster
 from tests.storage_api.bad_network import ANSWERS, FRAMES, BadNetwork, bad_network
-from tests.storage_api.collecting import NOT_STORED, collecting, eventually, in_store, quick, replayed, wait_true
+from tests.storage_api.collecting import (
+    NOT_STORED,
+    collecting,
+    eventually,
+    in_store,
+    quick,
+    replayed,
+    wait_true,
+)
 
 # More for a long look: CONVERGENCE_RUNS=500.
 RUNS = int(os.environ.get("CONVERGENCE_RUNS", "100"))
@@ -29,7 +37,11 @@ TYPES = {"configmaps": "ConfigMap", "services": "Service"}
 
 
 def _others(server: RunningCluster) -> tuple[str, ...]:
-    found = {f"{resource.plural}.{resource.group}".rstrip(".") for resource in server.cluster.table if resource.plural not in KINDS}
+    found = {
+        f"{resource.plural}.{resource.group}".rstrip(".")
+        for resource in server.cluster.table
+        if resource.plural not in KINDS
+    }
     return tuple(found | {f"{plural}.{group}".rstrip(".") for group, plural in NOT_STORED})
 
 
@@ -55,10 +67,23 @@ class Lane:
 
     def change(self, dice: random.Random) -> None:
         """One object comes, changes, goes, or is replaced by another of its name."""
-        store, storage, name = self.server.store, dice.choice(tuple(TYPES)), f"object-{dice.randrange(12)}"
+        store, storage, name = (
+            self.server.store,
+            dice.choice(tuple(TYPES)),
+            f"object-{dice.randrange(12)}",
+        )
         there = store.get(storage, "default", name)
-        fresh = {"name": name, "namespace": "default", "uid": str(uuid.UUID(int=dice.getrandbits(128)))}
-        body = {"kind": TYPES[storage], "apiVersion": "v1", "metadata": fresh, "data": {"value": str(dice.random())}}
+        fresh = {
+            "name": name,
+            "namespace": "default",
+            "uid": str(uuid.UUID(int=dice.getrandbits(128))),
+        }
+        body = {
+            "kind": TYPES[storage],
+            "apiVersion": "v1",
+            "metadata": fresh,
+            "data": {"value": str(dice.random())},
+        }
         action = dice.choice(("put", "put", "remove", "replace"))
         if there and action in ("remove", "replace"):
             self._note(store.remove(storage, "default", name), storage, deleted=True)
@@ -68,7 +93,9 @@ class Lane:
             self._note(store.put(storage, body), storage)
 
     def _note(self, record: Record, storage: str, *, deleted: bool = False) -> None:
-        self.happened.append(Deed(record.revision, TYPES[storage], record.name, record.uid, deleted))
+        self.happened.append(
+            Deed(record.revision, TYPES[storage], record.name, record.uid, deleted)
+        )
 
     def bad_day(self, seed: int) -> None:
         """Changes while the network is bad; afterwards the store must become true."""
@@ -85,9 +112,15 @@ class Lane:
     def holes(self) -> list[Deed]:
         """What happened, is not in the log, lies in no marked gap, and was not swallowed without a trace."""
         with connection.cursor() as cursor:
-            cursor.execute("SELECT resource_type, uid, op, resource_version FROM storage_change WHERE cluster_id = %s", [self.name])
+            cursor.execute(
+                "SELECT resource_type, uid, op, resource_version FROM storage_change WHERE cluster_id = %s",
+                [self.name],
+            )
             rows = cursor.fetchall()
-            cursor.execute("SELECT resource_type, after_version, to_version FROM storage_gap WHERE cluster_id = %s", [self.name])
+            cursor.execute(
+                "SELECT resource_type, after_version, to_version FROM storage_gap WHERE cluster_id = %s",
+                [self.name],
+            )
             gaps = [(row[0], int(row[1] or 0), int(row[2])) for row in cursor.fetchall()]
         written = {(kind, int(version)) for kind, _, op, version in rows if op != "delete"}
         deleted = {(kind, uid) for kind, uid, op, _ in rows if op == "delete"}
@@ -96,9 +129,15 @@ class Lane:
         return [
             deed
             for deed in self.happened
-            if ((deed.kind, deed.uid) in seen - deleted if deed.deleted else (deed.kind, deed.revision) not in written)
+            if (
+                (deed.kind, deed.uid) in seen - deleted
+                if deed.deleted
+                else (deed.kind, deed.revision) not in written
+            )
             and deed.revision not in self.network.swallowed
-            and not any(kind == deed.kind and after < deed.revision <= upto for kind, after, upto in gaps)
+            and not any(
+                kind == deed.kind and after < deed.revision <= upto for kind, after, upto in gaps
+            )
         ]
 
 
@@ -129,10 +168,15 @@ def test_the_store_becomes_true_again_after_every_bad_day(emptied: None) -> None
             services.register(name=f"shaky-{number}", kubeconfig_text=network.kubeconfig_yaml)
             lanes.append(Lane(f"shaky-{number}", server, network))
         options = quick(
-            lease=10.0, pace={"relist": 0.8, "silence": 1.0, "page": 5}, rhythm={"exclude": _others(lanes[0].server), "discovery": 1.0}
+            lease=10.0,
+            pace={"relist": 0.8, "silence": 1.0, "page": 5},
+            rhythm={"exclude": _others(lanes[0].server), "discovery": 1.0},
         )
         with collecting(options), ThreadPoolExecutor(len(lanes)) as threads:
-            days = [range(FIRST_SEED + number, FIRST_SEED + RUNS, len(lanes)) for number in range(len(lanes))]
+            days = [
+                range(FIRST_SEED + number, FIRST_SEED + RUNS, len(lanes))
+                for number in range(len(lanes))
+            ]
             for lane in lanes:
                 wait_true(lane.server, lane.name, only=KINDS, seconds=60)
             list(threads.map(_live_through, lanes, days))

@@ -25,7 +25,12 @@ def pod(name: str, phase: str, image: str = "a:1", namespace: str = "shop") -> d
     return {
         "kind": "Pod",
         "apiVersion": "v1",
-        "metadata": {"name": name, "namespace": namespace, "uid": f"u-{name}", "labels": {"app": name}},
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "uid": f"u-{name}",
+            "labels": {"app": name},
+        },
         "spec": {"containers": [{"name": "c", "image": image}], "nodeName": "n1"},
         "status": {"phase": phase},
     }
@@ -70,8 +75,14 @@ def test_a_cluster_is_read_as_it_was(admin: Caller, cluster: Cluster) -> None:
     assert names(admin.data("GET", "pods", cluster_id=cluster.pk, at=second)) == ["web"]
     whole = admin.data("GET", "pods", cluster_id=cluster.pk, at=third, pageSize=1)
     assert (names(whole), whole["total"]) == (["late"], 2)
-    assert names(admin.data("GET", "pods", cluster_id=cluster.pk, at=first, fieldSelector="status.phase=Pending")) == ["web"]
-    assert names(admin.data("GET", "pods", cluster_id=cluster.pk, at=third, labelSelector="app=late")) == ["late"]
+    assert names(
+        admin.data(
+            "GET", "pods", cluster_id=cluster.pk, at=first, fieldSelector="status.phase=Pending"
+        )
+    ) == ["web"]
+    assert names(
+        admin.data("GET", "pods", cluster_id=cluster.pk, at=third, labelSelector="app=late")
+    ) == ["late"]
 
 
 def test_what_is_not_kept_is_not_made_up(admin: Caller, cluster: Cluster) -> None:
@@ -91,7 +102,9 @@ def test_the_history_of_an_object_says_what_changed(admin: Caller, cluster: Clus
     asked = {"cluster_id": cluster.pk, "kind": "pods", "namespace": "shop"}
     items = admin.data("GET", "history", name="web", **asked)["items"]
     assert [item["op"] for item in items] == ["delete", "change", "add"]
-    assert items[1]["changes"] == [{"path": ["status", "phase"], "op": "replace", "from": "Pending", "to": "Running"}]
+    assert items[1]["changes"] == [
+        {"path": ["status", "phase"], "op": "replace", "from": "Pending", "to": "Running"}
+    ]
     deleted = admin.data("GET", "history", op="delete", **asked)["items"]
     assert [item["name"] for item in deleted] == ["web"], "deleted objects can be found"
     page = admin.data("GET", "history", pageSize=3, **asked)
@@ -104,27 +117,49 @@ def test_the_history_of_an_object_says_what_changed(admin: Caller, cluster: Clus
 def test_two_moments_are_compared(admin: Caller, cluster: Cluster) -> None:
     first = store(pod("web", "Pending"))
     store(pod("web", "Running", "a:2"))
-    asked = {"cluster_id": cluster.pk, "kind": "Pod", "namespace": "shop", "name": "web", "from": first}
-    changes = {".".join(change["path"]): change["to"] for change in admin.data("GET", "history/diff", **asked)["changes"]}
+    asked = {
+        "cluster_id": cluster.pk,
+        "kind": "Pod",
+        "namespace": "shop",
+        "name": "web",
+        "from": first,
+    }
+    changes = {
+        ".".join(change["path"]): change["to"]
+        for change in admin.data("GET", "history/diff", **asked)["changes"]
+    }
     assert changes == {"spec.containers.0.image": "a:2", "status.phase": "Running"}
     assert admin.data("GET", "history/diff", **asked, to=first)["changes"] == []
 
 
 def test_the_past_shows_no_more_than_the_present(admin: Caller, cluster: Cluster) -> None:
-    secret = {"kind": "Secret", "metadata": {"name": "s", "namespace": "shop"}, "data": {"k": "hmac-sha256:1"}}
+    secret = {
+        "kind": "Secret",
+        "metadata": {"name": "s", "namespace": "shop"},
+        "data": {"k": "hmac-sha256:1"},
+    }
     store(secret)
     now = store({**secret, "data": {"k": "hmac-sha256:2"}})
-    answer = admin.raw("GET", "history", cluster_id=cluster.pk, kind="secrets", namespace="shop", name="s").content.decode()
+    answer = admin.raw(
+        "GET", "history", cluster_id=cluster.pk, kind="secrets", namespace="shop", name="s"
+    ).content.decode()
     assert '"path":["data","k"]' in answer
     assert "hmac" not in answer
-    assert admin.data("GET", "secrets/s", cluster_id=cluster.pk, namespace="shop", at=now)["data"] == {"k": "***"}
+    assert admin.data("GET", "secrets/s", cluster_id=cluster.pk, namespace="shop", at=now)[
+        "data"
+    ] == {"k": "***"}
     user = get_user_model().objects.create_user("viewer")
     grants.give(user=user, role=grants.Role.VIEWER)
     viewer = Caller(create_api_token(user, "t")[1])
     assert viewer.code("GET", "history", cluster_id=cluster.pk, kind="Pod") == 0
     stranger = Caller(create_api_token(get_user_model().objects.create_user("stranger"), "t")[1])
     for path in ("history", "history/diff", "pods"):
-        assert stranger.code("GET", path, cluster_id=cluster.pk, kind="Pod", namespace="shop", name="web", at=now) == 1005
+        assert (
+            stranger.code(
+                "GET", path, cluster_id=cluster.pk, kind="Pod", namespace="shop", name="web", at=now
+            )
+            == 1005
+        )
 
 
 def test_many_clusters_are_read_as_they_were(admin: Caller, cluster: Cluster) -> None:
@@ -133,15 +168,33 @@ def test_many_clusters_are_read_as_they_were(admin: Caller, cluster: Cluster) ->
     store(pod("web", "Running"), gone="db")
     there = {"at": first, "total": "true"}
     page = admin.data("GET", "multicluster/resources/pods", **there)
-    assert ([item["metadata"]["name"] for item in page["items"]], page["total"]) == (["db", "web"], 2)
-    assert [problem["cluster_name"] for problem in page["partial_errors"]] == ["young"], "whose log does not reach back is named"
+    assert ([item["metadata"]["name"] for item in page["items"]], page["total"]) == (
+        ["db", "web"],
+        2,
+    )
+    assert [problem["cluster_name"] for problem in page["partial_errors"]] == ["young"], (
+        "whose log does not reach back is named"
+    )
     assert page["items"][1]["status"] == {"phase": "Pending"}
     assert page["items"][1]["cluster_name"] == "past"
-    assert names(admin.data("GET", "multicluster/resources/pods", at=first, fieldSelector="status.phase=Running")) == ["db"]
-    assert names(admin.data("GET", "multicluster/resources/pods", at=first, labelSelector="app=web")) == ["web"]
+    assert names(
+        admin.data(
+            "GET", "multicluster/resources/pods", at=first, fieldSelector="status.phase=Running"
+        )
+    ) == ["db"]
+    assert names(
+        admin.data("GET", "multicluster/resources/pods", at=first, labelSelector="app=web")
+    ) == ["web"]
     seen, cursor = [], ""
     while True:
-        part = admin.data("GET", "multicluster/resources/pods", at=first, pageSize=1, orderby="-created", cursor=cursor)
+        part = admin.data(
+            "GET",
+            "multicluster/resources/pods",
+            at=first,
+            pageSize=1,
+            orderby="-created",
+            cursor=cursor,
+        )
         seen += names(part)
         if not (cursor := part["next_cursor"]):
             break
@@ -153,7 +206,12 @@ def test_many_clusters_are_read_as_they_were(admin: Caller, cluster: Cluster) ->
 def test_what_is_answered_as_of_now_only_says_so(admin: Caller, cluster: Cluster) -> None:
     now = store(pod("web", "Running"))
     where = {"cluster_id": cluster.pk, "namespace": "shop"}
-    for path in ("deployments/web/pods", "deployments/web/revisions", "metrics/pods", "multicluster/overview"):
+    for path in (
+        "deployments/web/pods",
+        "deployments/web/revisions",
+        "metrics/pods",
+        "multicluster/overview",
+    ):
         assert admin.code("GET", path, **where, at=now) == 1001, path
     assert admin.code("GET", "multicluster/search", q="web", at=now) == 1001
     for path in ("pods", "pods/web", "events", "multicluster/resources/pods"):
@@ -161,10 +219,14 @@ def test_what_is_answered_as_of_now_only_says_so(admin: Caller, cluster: Cluster
         assert (answer["code"], "future" in answer["msg"]) == (1001, True), path
 
 
-def test_a_kind_that_has_not_changed_since_the_log_began_is_known_all_the_time(admin: Caller, cluster: Cluster) -> None:
+def test_a_kind_that_has_not_changed_since_the_log_began_is_known_all_the_time(
+    admin: Caller, cluster: Cluster
+) -> None:
     store(pod("web", "Running"))
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE storage_resource SET change_time = now() - interval '90 days' WHERE cluster_id = 'past'")
+        cursor.execute(
+            "UPDATE storage_resource SET change_time = now() - interval '90 days' WHERE cluster_id = 'past'"
+        )
         cursor.execute("DELETE FROM storage_change WHERE cluster_id = 'past'")
     upkeep.make_partitions(datetime.now(UTC).date() - timedelta(days=3), days=0)
     two_days_ago = str(time.time() - 2 * 86400)
@@ -172,12 +234,32 @@ def test_a_kind_that_has_not_changed_since_the_log_began_is_known_all_the_time(a
     assert admin.code("GET", "pods", cluster_id=cluster.pk, at=str(time.time() - 5 * 86400)) == 1001
 
 
-def report(name: str, version: int, *, count: int = 1, minutes: float = 0, kind: str = "Pod", namespace: str = "shop") -> None:
+def report(
+    name: str,
+    version: int,
+    *,
+    count: int = 1,
+    minutes: float = 0,
+    kind: str = "Pod",
+    namespace: str = "shop",
+) -> None:
     """What the collector keeps of an Event that came so many minutes ago."""
     moment = (datetime.now(UTC) - timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    metadata = {"name": name, "namespace": namespace, "uid": f"e-{name}", "resourceVersion": str(version)}
+    metadata = {
+        "name": name,
+        "namespace": namespace,
+        "uid": f"e-{name}",
+        "resourceVersion": str(version),
+    }
     involved = {"kind": kind, "name": "web", "namespace": namespace, "uid": f"u-{name}"}
-    event = {"kind": "Event", "metadata": metadata, "involvedObject": involved, "count": count, "lastTimestamp": moment, "reason": "Made"}
+    event = {
+        "kind": "Event",
+        "metadata": metadata,
+        "involvedObject": involved,
+        "count": count,
+        "lastTimestamp": moment,
+        "reason": "Made",
+    }
     events.add_event(reports.report(orjson.dumps(event), "past"))
     time.sleep(0.005)
 
@@ -191,24 +273,42 @@ def test_events_are_read_as_they_were(admin: Caller, cluster: Cluster) -> None:
     report("web", 4, count=7)
     now = datetime.now(UTC).isoformat()
     at = {"cluster_id": cluster.pk, "at": before}
-    assert names(admin.data("GET", "events", **at)) == ["node", "web"], "newest first, and an hour of them"
-    assert [item["count"] for item in admin.data("GET", "events", **at, resource_type="pods", resource_name="web")["items"]] == [1]
-    assert [item["count"] for item in admin.data("GET", "events", cluster_id=cluster.pk, at=now, namespace="shop")["items"]] == [7]
-    assert names(admin.data("GET", "events", **at, fieldSelector="involvedObject.kind!=Node,reason=Made")) == ["web"]
+    assert names(admin.data("GET", "events", **at)) == ["node", "web"], (
+        "newest first, and an hour of them"
+    )
+    assert [
+        item["count"]
+        for item in admin.data("GET", "events", **at, resource_type="pods", resource_name="web")[
+            "items"
+        ]
+    ] == [1]
+    assert [
+        item["count"]
+        for item in admin.data("GET", "events", cluster_id=cluster.pk, at=now, namespace="shop")[
+            "items"
+        ]
+    ] == [7]
+    assert names(
+        admin.data("GET", "events", **at, fieldSelector="involvedObject.kind!=Node,reason=Made")
+    ) == ["web"]
     assert admin.data("GET", "events/web", **at, namespace="shop")["kind"] == "Event"
     assert admin.code("GET", "events/old", **at, namespace="shop") == 1004
     assert admin.code("GET", "events", **at, fieldSelector="count=1") == 1001
     assert admin.code("GET", "events", cluster_id=cluster.pk, at="2020-01-01T00:00:00Z") == 1001
     store(pod("web", "Running"))
     later = datetime.now(UTC).isoformat()
-    assert names(admin.data("GET", "pods/web/events", cluster_id=cluster.pk, namespace="shop", at=later)) == ["web"]
+    assert names(
+        admin.data("GET", "pods/web/events", cluster_id=cluster.pk, namespace="shop", at=later)
+    ) == ["web"]
 
 
 def backdate(days: int) -> None:
     """Make everything stored so far that many days older, as if it had come then."""
     with connection.cursor() as cursor:
         cursor.execute("UPDATE storage_change SET at = at - %s * interval '1 day'", [days])
-        cursor.execute("UPDATE storage_resource SET change_time = change_time - %s * interval '1 day'", [days])
+        cursor.execute(
+            "UPDATE storage_resource SET change_time = change_time - %s * interval '1 day'", [days]
+        )
 
 
 def test_the_past_of_what_never_changes_outlives_the_log(admin: Caller, cluster: Cluster) -> None:
@@ -223,9 +323,15 @@ def test_the_past_of_what_never_changes_outlives_the_log(admin: Caller, cluster:
     store(gone="db")
     yesterday = {"cluster_id": cluster.pk, "at": (today - timedelta(days=1)).isoformat()}
     assert names(admin.data("GET", "pods", **yesterday)) == ["db", "web"]
-    assert admin.data("GET", "pods/web", namespace="shop", **yesterday)["status"]["phase"] == "Running"
-    (change, _) = admin.data("GET", "history", cluster_id=cluster.pk, kind="Pod", namespace="shop", name="db")["items"][::-1]
+    assert (
+        admin.data("GET", "pods/web", namespace="shop", **yesterday)["status"]["phase"] == "Running"
+    )
+    (change, _) = admin.data(
+        "GET", "history", cluster_id=cluster.pk, kind="Pod", namespace="shop", name="db"
+    )["items"][::-1]
     assert [each["to"] for each in change["changes"]] == ["Failed"]
     backdate(9)
     upkeep.drop_partitions(today.date(), keep_days=7)
-    assert names(admin.data("GET", "pods", **yesterday)) == ["web"], "what was deleted before the log begins is no more"
+    assert names(admin.data("GET", "pods", **yesterday)) == ["web"], (
+        "what was deleted before the log begins is no more"
+    )

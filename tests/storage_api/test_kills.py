@@ -30,7 +30,9 @@ def crash(database: Any) -> None:
 
     def victim() -> Any:
         with database.cursor() as cursor:
-            cursor.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() LIMIT 1")
+            cursor.execute(
+                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() LIMIT 1"
+            )
             return cursor.fetchone()
 
     os.kill(eventually(victim)[0], signal.SIGKILL)
@@ -48,21 +50,38 @@ def connected(address: str) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_a_database_that_crashes_under_load_loses_nothing(server: RunningCluster, tmp_path: Path) -> None:
+def test_a_database_that_crashes_under_load_loses_nothing(
+    server: RunningCluster, tmp_path: Path
+) -> None:
     server.load_pods(300)
     (tmp_path / "kubeconfig").write_text(server.kubeconfig_yaml)
     with running_servers(redis=False) as addresses:
         address = str(addresses.database_url)
         environ = {**os.environ, "DATABASE_URL": address}
-        for command in (["migrate", "--verbosity", "0"], ["register_cluster", "watched", "--kubeconfig", str(tmp_path / "kubeconfig")]):
-            subprocess.run([sys.executable, "manage.py", *command], env=environ, check=True, capture_output=True)
-        with process(DATABASE_URL=address, COLLECTOR_BATCH="20", COLLECTOR_LEASE_SECONDS="3", LOG_LEVEL="CRITICAL"):
+        for command in (
+            ["migrate", "--verbosity", "0"],
+            ["register_cluster", "watched", "--kubeconfig", str(tmp_path / "kubeconfig")],
+        ):
+            subprocess.run(
+                [sys.executable, "manage.py", *command],
+                env=environ,
+                check=True,
+                capture_output=True,
+            )
+        with process(
+            DATABASE_URL=address,
+            COLLECTOR_BATCH="20",
+            COLLECTOR_LEASE_SECONDS="3",
+            LOG_LEVEL="CRITICAL",
+        ):
             database = eventually(lambda: connected(address))
             eventually(lambda: len(in_store("watched", database)) > 50, seconds=60)
             for round_ in range(3):
                 crash(database)
                 for number in range(100):
-                    server.load("configmaps", [config_map(f"load-{number % 40}", f"{round_}-{number}")])
+                    server.load(
+                        "configmaps", [config_map(f"load-{number % 40}", f"{round_}-{number}")]
+                    )
                 database = eventually(lambda: connected(address), seconds=60)
             eventually(lambda: in_store("watched", database) == in_cluster(server), seconds=90)
         assert replayed("watched", database) == in_store("watched", database)
@@ -74,7 +93,17 @@ def simulated(port: int, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """An API server in a process of its own, which remembers nothing of the one before."""
     config = folder / "kubeconfig"
     config.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "simcluster", "--port", str(port), "--token", "kills", "--kubeconfig-out", str(config)]
+    command = [
+        sys.executable,
+        "-m",
+        "simcluster",
+        "--port",
+        str(port),
+        "--token",
+        "kills",
+        "--kubeconfig-out",
+        str(config),
+    ]
     child = subprocess.Popen(command)
     try:
         eventually(config.exists)
@@ -95,18 +124,26 @@ def insecure(text: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_an_api_server_that_was_killed_and_comes_back_with_another_memory_is_followed(emptied: None, settings: Any, tmp_path: Path) -> None:
+def test_an_api_server_that_was_killed_and_comes_back_with_another_memory_is_followed(
+    emptied: None, settings: Any, tmp_path: Path
+) -> None:
     settings.CLUSTER_ALLOW_INSECURE_TLS = True
     port = ports.free_port()
     with simulated(port, tmp_path) as first:
-        cluster = services.register(name="killed", kubeconfig_text=insecure((tmp_path / "kubeconfig").read_text()))
+        cluster = services.register(
+            name="killed", kubeconfig_text=insecure((tmp_path / "kubeconfig").read_text())
+        )
 
         def live() -> set[str]:
             listed = json.loads(services.client(cluster).request("GET", KINDS["namespaces"].path()))
             return {item["metadata"]["uid"] for item in listed["items"]}
 
         def kept() -> set[str]:
-            return set(Resource.objects.filter(cluster_id="killed", resource_type="Namespace").values_list("uid", flat=True))
+            return set(
+                Resource.objects.filter(cluster_id="killed", resource_type="Namespace").values_list(
+                    "uid", flat=True
+                )
+            )
 
         with process(CLUSTER_ALLOW_INSECURE_TLS="true", COLLECTOR_MAX_DELAY="1", LOG_LEVEL="ERROR"):
             before = eventually(lambda: kept() == live() and kept(), seconds=60)

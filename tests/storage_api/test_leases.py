@@ -30,7 +30,13 @@ def process(**environ: str) -> Iterator["subprocess.Popen[bytes]"]:
     """`manage.py collect` on the tests' database."""
     to = connection.settings_dict
     address = f"postgres://{quote(to['USER'])}:{quote(to['PASSWORD'])}@{to['HOST']}:{to['PORT']}/{to['NAME']}"
-    settings = {**os.environ, "DATABASE_URL": address, "LOG_LEVEL": "WARNING", "COLLECTOR_BEAT_SECONDS": "0.3", **environ}
+    settings = {
+        **os.environ,
+        "DATABASE_URL": address,
+        "LOG_LEVEL": "WARNING",
+        "COLLECTOR_BEAT_SECONDS": "0.3",
+        **environ,
+    }
     child = subprocess.Popen([sys.executable, "manage.py", "collect"], env=settings)
     try:
         yield child
@@ -44,7 +50,9 @@ def process(**environ: str) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 @pytest.mark.slow
-def test_a_killed_collector_is_replaced_within_fifteen_seconds(server: RunningCluster, watched: Cluster) -> None:
+def test_a_killed_collector_is_replaced_within_fifteen_seconds(
+    server: RunningCluster, watched: Cluster
+) -> None:
     server.load_pods(40)
     with process() as first:
         wait_true(server, "watched", seconds=60)
@@ -60,7 +68,9 @@ def test_a_killed_collector_is_replaced_within_fifteen_seconds(server: RunningCl
     assert replayed("watched") == in_store("watched")
 
 
-def test_clusters_are_shared_out_evenly_and_given_away_when_another_comes(server: RunningCluster, watched: Cluster) -> None:
+def test_clusters_are_shared_out_evenly_and_given_away_when_another_comes(
+    server: RunningCluster, watched: Cluster
+) -> None:
     for name in ("two", "three", "four"):
         services.register(name=name, kubeconfig_text=server.kubeconfig_yaml)
     assert len(leases.turn("a", seconds=30)) == 4
@@ -85,7 +95,9 @@ def test_a_former_owner_writes_nothing(watched: Cluster) -> None:
     assert Resource.objects.filter(resource_name="late").exists()
 
 
-def test_a_renamed_cluster_is_collected_under_its_new_name(server: RunningCluster, watched: Cluster) -> None:
+def test_a_renamed_cluster_is_collected_under_its_new_name(
+    server: RunningCluster, watched: Cluster
+) -> None:
     server.load("configmaps", [config_map("same")])
     with process(COLLECTOR_LEASE_SECONDS="2"):
         wait_true(server, "watched", seconds=60)
@@ -94,7 +106,9 @@ def test_a_renamed_cluster_is_collected_under_its_new_name(server: RunningCluste
         eventually(lambda: not in_store("watched"))
 
 
-def test_the_rows_of_a_cluster_that_is_removed_go_and_its_namesake_keeps_its_own(server: RunningCluster, watched: Cluster) -> None:
+def test_the_rows_of_a_cluster_that_is_removed_go_and_its_namesake_keeps_its_own(
+    server: RunningCluster, watched: Cluster
+) -> None:
     server.load("configmaps", [config_map("same")])
     with process(COLLECTOR_LEASE_SECONDS="1"):
         wait_true(server, "watched", seconds=60)

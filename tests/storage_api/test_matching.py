@@ -21,7 +21,9 @@ from tests.storage_api import matcher
 pytestmark = pytest.mark.django_db
 STYLE = TimeStyle("Asia/Shanghai")
 CLUSTER = 'matching "c" / $1'
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 KEYS = st.sampled_from(["a", "b", "0", "1", "x.y", "", '"', "$", "é😀"])
 SCALARS = st.one_of(
@@ -30,20 +32,31 @@ SCALARS = st.one_of(
     st.sampled_from([0, 1, -1, 1.0, 1.5, -0.5, 10**25, 2**53 + 1]),
     st.sampled_from(["", "x", "1", "true", "\\", '"', "%s", "é😀"]),
 )
-VALUES = st.recursive(SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=3)), max_leaves=8)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=3)),
+    max_leaves=8,
+)
 PATHS = st.lists(KEYS, min_size=0, max_size=4)
 
 
 def store(documents: list[Any]) -> None:
     """Exactly these documents, named by their place."""
     resources.delete(Query(RESOURCE, resources.of_type(CLUSTER, "Pod")))
-    bulk.write(Record(Key(CLUSTER, "Pod", "ns", str(place)), json.dumps(data).encode()) for place, data in enumerate(documents))
+    bulk.write(
+        Record(Key(CLUSTER, "Pod", "ns", str(place)), json.dumps(data).encode())
+        for place, data in enumerate(documents)
+    )
 
 
 def found(*clauses: Clause) -> list[int]:
     """The places of the documents that match."""
     query = Query(RESOURCE, (*resources.of_type(CLUSTER, "Pod"), *clauses))
-    texts = (text for chunk in resources.reader(query, paths.fields("resourceName"), STYLE) for text in chunk)
+    texts = (
+        text
+        for chunk in resources.reader(query, paths.fields("resourceName"), STYLE)
+        for text in chunk
+    )
     return sorted(int(json.loads(text)["resourceName"]) for text in texts)
 
 
@@ -75,23 +88,34 @@ def reaching(value: Any) -> Any:
     any_of=st.booleans(),
     own=st.booleans(),
 )
-def test_extra_matches_as_mongo_would(documents: list[Any], steps: list[str], wanted: list[Any], any_of: bool, own: bool) -> None:
+def test_extra_matches_as_mongo_would(
+    documents: list[Any], steps: list[str], wanted: list[Any], any_of: bool, own: bool
+) -> None:
     store(documents)
     if own:
         steps, value = reaching(documents[0])
         wanted = [value, *wanted]
-    condition = extra.Equals(paths.parse(spelled(["data", *steps])), tuple(wanted if any_of else wanted[:1]))
+    condition = extra.Equals(
+        paths.parse(spelled(["data", *steps])), tuple(wanted if any_of else wanted[:1])
+    )
     answer = found(*conditions.matching(resources.context(CLUSTER, ("pod",), STYLE), [condition]))
-    expected = [place for place, data in enumerate(documents) if matcher.matches(data, steps, list(condition.wanted))]
+    expected = [
+        place
+        for place, data in enumerate(documents)
+        if matcher.matches(data, steps, list(condition.wanted))
+    ]
     assert answer == expected
     assert not own or 0 in answer
 
 
 @QUICK
 @given(
-    documents=st.lists(VALUES, min_size=1, max_size=3), asked=st.lists(PATHS.map(lambda steps: ["data", *steps]), min_size=1, max_size=3)
+    documents=st.lists(VALUES, min_size=1, max_size=3),
+    asked=st.lists(PATHS.map(lambda steps: ["data", *steps]), min_size=1, max_size=3),
 )
-def test_projection_keeps_exactly_the_asked_paths(documents: list[Any], asked: list[list[str]]) -> None:
+def test_projection_keeps_exactly_the_asked_paths(
+    documents: list[Any], asked: list[list[str]]
+) -> None:
     store(documents)
     fields = paths.fields(",".join(map(spelled, asked)))
     query = Query(RESOURCE, resources.of_type(CLUSTER, "Pod"))
@@ -121,12 +145,26 @@ MOMENTS = st.one_of(
     st.just([1507534664]),
 )
 BOUNDS = st.sampled_from(
-    [0, 1, 1507534664, 1507534665, -62135596800, 2**62, "2017-10-09 15:37:44", "2017-10-09 07:37:45", "2016-02-29 08:00:00"]
+    [
+        0,
+        1,
+        1507534664,
+        1507534665,
+        -62135596800,
+        2**62,
+        "2017-10-09 15:37:44",
+        "2017-10-09 07:37:45",
+        "2016-02-29 08:00:00",
+    ]
 )
 
 
 @QUICK
-@given(moments=st.lists(MOMENTS, min_size=1, max_size=6), bound=BOUNDS, typed=st.sampled_from(["startTime", "createTime"]))
+@given(
+    moments=st.lists(MOMENTS, min_size=1, max_size=6),
+    bound=BOUNDS,
+    typed=st.sampled_from(["startTime", "createTime"]),
+)
 def test_time_ranges_part_the_moments(moments: list[Any], bound: int | str, typed: str) -> None:
     """A path of its own and one with a stored column answer alike."""
     path = ["status", "startTime"] if typed == "startTime" else ["metadata", "creationTimestamp"]
@@ -137,11 +175,14 @@ def test_time_ranges_part_the_moments(moments: list[Any], bound: int | str, type
     if typed == "createTime":
         # The stored column holds the years 1 to 9999.
         verdicts = [
-            None if moment == 10**30 and isinstance(bound, int) else verdict for moment, verdict in zip(moments, verdicts, strict=True)
+            None if moment == 10**30 and isinstance(bound, int) else verdict
+            for moment, verdict in zip(moments, verdicts, strict=True)
         ]
     for name, wanted in ((f"{typed}Begin", True), (f"{typed}End", False)):
         answer = found(*conditions.typed(context, pod.filters, {name: str(bound)}))
-        assert answer == [place for place, verdict in enumerate(verdicts) if verdict is wanted], name
+        assert answer == [place for place, verdict in enumerate(verdicts) if verdict is wanted], (
+            name
+        )
 
 
 ALL_FILTERS = [
@@ -168,20 +209,33 @@ def holding(path: str, value: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("env", "typed", "item"), ALL_FILTERS)
-def test_every_parameter_of_every_typed_query(env: str, typed: filters.TypedQuery, item: filters.Filter) -> None:
+def test_every_parameter_of_every_typed_query(
+    env: str, typed: filters.TypedQuery, item: filters.Filter
+) -> None:
     """It finds the document with the value; not another value, the value as another type, or no value."""
     good, bad, asked = SAMPLES[item.op]
     good = "yes" if item.op is filters.Op.TEXT else good
     foreign = 7 if item.op is filters.Op.TEXT else "7" if item.op is filters.Op.INTEGER else "true"
     kind = {"kind": "process"} if typed.name == "process" else {}
-    documents = [{**holding(item.path, value), **kind} for value in (good, bad, foreign, None)] + [dict(kind)]
+    documents = [{**holding(item.path, value), **kind} for value in (good, bad, foreign, None)] + [
+        dict(kind)
+    ]
     key = typed.types[-1]
-    bulk.write(Record(Key(CLUSTER, key, "ns", str(place)), json.dumps(data).encode()) for place, data in enumerate(documents))
+    bulk.write(
+        Record(Key(CLUSTER, key, "ns", str(place)), json.dumps(data).encode())
+        for place, data in enumerate(documents)
+    )
     clauses = (
         *resources.of_query(CLUSTER, typed),
-        *conditions.typed(resources.context(CLUSTER, typed.types, STYLE), typed.filters, {item.param: asked}),
+        *conditions.typed(
+            resources.context(CLUSTER, typed.types, STYLE), typed.filters, {item.param: asked}
+        ),
     )
-    texts = [text for chunk in resources.reader(Query(RESOURCE, clauses), paths.fields("resourceName"), STYLE) for text in chunk]
+    texts = [
+        text
+        for chunk in resources.reader(Query(RESOURCE, clauses), paths.fields("resourceName"), STYLE)
+        for text in chunk
+    ]
     assert [json.loads(text)["resourceName"] for text in texts] == ["0"]
 
 

@@ -69,10 +69,16 @@ def indexes(top: dict[str, Any]) -> set[str]:
     """The indexes that a plan uses, after a look that nothing walks a table."""
     walked = [node["Relation Name"] for node in nodes(top) if node["Node Type"] == "Seq Scan"]
     assert walked == []
-    return {node["Index Name"].removeprefix("storage_resource_") for node in nodes(top) if "Index Name" in node}
+    return {
+        node["Index Name"].removeprefix("storage_resource_")
+        for node in nodes(top)
+        if "Index Name" in node
+    }
 
 
-def answered(where: tuple[Clause, ...], *, field: str = "", offset: int = 0, limit: int | None = 100) -> dict[str, Any]:
+def answered(
+    where: tuple[Clause, ...], *, field: str = "", offset: int = 0, limit: int | None = 100
+) -> dict[str, Any]:
     """The plan of a list."""
     fields = paths.fields(field)
     query = Query(RESOURCE, where, offset, limit)
@@ -95,7 +101,10 @@ def typed(name: str, env: str = "k8s", **values: str) -> tuple[Clause, ...]:
 def matching(kind: str = "Pod", **found: Any) -> tuple[Clause, ...]:
     """The conditions of `extra`."""
     context = resources.context(CLUSTER, (kind.lower(),), STYLE)
-    wanted = [extra.Equals(paths.parse(path.replace("__", ".")), (value,)) for path, value in found.items()]
+    wanted = [
+        extra.Equals(paths.parse(path.replace("__", ".")), (value,))
+        for path, value in found.items()
+    ]
     return of_type(kind, *conditions.matching(context, wanted))
 
 
@@ -120,7 +129,10 @@ def matching(kind: str = "Pod", **found: Any) -> tuple[Clause, ...]:
         (lambda: typed("pod", status="Failed"), {"status"}),
         (lambda: typed("pod", hostIp="10.0.0.1,10.0.0.3"), {"host_ip"}),
         (lambda: typed("pod", podIp="10.2.7.1"), {"pod_ip"}),
-        (lambda: typed("pod", createTimeBegin="1577836800", createTimeEnd="1577880000"), {"created"}),
+        (
+            lambda: typed("pod", createTimeBegin="1577836800", createTimeEnd="1577880000"),
+            {"created"},
+        ),
         (lambda: typed("taskgroup", "mesos", rcName="rc-1"), {"rc_name"}),
         (lambda: typed("taskgroup", "mesos", hostIp="10.1.0.1"), {"host_ip"}),
         (lambda: typed("taskgroup", "mesos", lastStatus="s-1"), {"document"}),
@@ -145,7 +157,11 @@ def test_a_deep_page_unpacks_only_its_own_documents() -> None:
     assert "listing" in indexes(top)
     query = Query(RESOURCE, typed("pod"), 1000, 50)
     run = plan(*listing(query, selection(RESOURCE, {}, STYLE), in_index=False), run=True)
-    fetched = [node["Actual Rows"] * node["Actual Loops"] for node in nodes(run) if node.get("Index Name") == "storage_resource_pkey"]
+    fetched = [
+        node["Actual Rows"] * node["Actual Loops"]
+        for node in nodes(run)
+        if node.get("Index Name") == "storage_resource_pkey"
+    ]
     assert fetched == [50]
 
 
@@ -153,13 +169,20 @@ def test_a_deep_page_unpacks_only_its_own_documents() -> None:
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize(
     "where",
-    [lambda: of_type(), lambda: typed("pod"), lambda: of_type("Pod", conditions.equals("namespace", "ns-3"))],
+    [
+        lambda: of_type(),
+        lambda: typed("pod"),
+        lambda: of_type("Pod", conditions.equals("namespace", "ns-3")),
+    ],
     ids=["type", "typed", "namespace"],
 )
 def test_names_come_out_of_an_index_alone(where: Any) -> None:
     """No heap page is read, so no document is."""
     query = Query(RESOURCE, where())
-    run = plan(*listing(query, selection(RESOURCE, paths.fields("resourceName"), STYLE), in_index=True), run=True)
+    run = plan(
+        *listing(query, selection(RESOURCE, paths.fields("resourceName"), STYLE), in_index=True),
+        run=True,
+    )
     scans = [node for node in nodes(run) if "Index Name" in node or "Relation Name" in node]
     assert [node["Node Type"] for node in scans] == ["Index Only Scan"]
     assert scans[0]["Heap Fetches"] == 0
@@ -169,12 +192,16 @@ def test_names_come_out_of_an_index_alone(where: Any) -> None:
 @pytest.mark.django_db
 @pytest.mark.usefixtures("filled")
 def test_sweeps_and_counts_use_indexes() -> None:
-    swept = Query(RESOURCE, (*of_type(), *resources.updated_between(None, instant_of(1_000_000_000))))
+    swept = Query(
+        RESOURCE, (*of_type(), *resources.updated_between(None, instant_of(1_000_000_000)))
+    )
     where, params = on_target(swept)
     top = plan(sql.SQL("DELETE FROM storage_resource r WHERE {}").format(where), params)
     assert "update_time" in indexes(top)
     labelled = Query(RESOURCE, matching(data__metadata__labels__app="app-3"))
     where, params = on_target(labelled)
-    assert "document" in indexes(plan(sql.SQL("DELETE FROM storage_resource r WHERE {}").format(where), params))
+    assert "document" in indexes(
+        plan(sql.SQL("DELETE FROM storage_resource r WHERE {}").format(where), params)
+    )
     assert "document" in indexes(plan(*count(labelled)))
     assert indexes(plan(*count(Query(RESOURCE, of_type())))) <= {"update_time", "listing", "key"}

@@ -25,7 +25,12 @@ class Story:
 
     def __init__(self, admin: Caller, cluster: Cluster) -> None:
         self.admin, self.cluster = admin, cluster
-        self.where = {"cluster_id": cluster.pk, "kind": "configmaps", "namespace": "default", "name": "conf"}
+        self.where = {
+            "cluster_id": cluster.pk,
+            "kind": "configmaps",
+            "namespace": "default",
+            "name": "conf",
+        }
 
     def write(self, method: str, path: str, body: Any = None) -> None:
         """Change something past us, and wait until the log has it."""
@@ -48,8 +53,12 @@ def story(admin: Caller, watched: Cluster) -> Iterator[Story]:
     """A ConfigMap with two versions."""
     with collecting():
         found = Story(admin, watched)
-        found.write("POST", PATH, {"metadata": {"name": "conf", "labels": {"a": "1"}}, "data": {"v": "1"}})
-        found.write("PUT", f"{PATH}/conf", {"metadata": {"name": "conf"}, "data": {"v": "2", "w": "x"}})
+        found.write(
+            "POST", PATH, {"metadata": {"name": "conf", "labels": {"a": "1"}}, "data": {"v": "1"}}
+        )
+        found.write(
+            "PUT", f"{PATH}/conf", {"metadata": {"name": "conf"}, "data": {"v": "2", "w": "x"}}
+        )
         yield found
 
 
@@ -58,10 +67,16 @@ def conf(server: RunningCluster) -> dict[str, Any] | None:
     return server.get("configmaps", "conf", "default")
 
 
-def test_a_version_comes_back_after_it_was_shown_and_confirmed(story: Story, server: RunningCluster) -> None:
+def test_a_version_comes_back_after_it_was_shown_and_confirmed(
+    story: Story, server: RunningCluster
+) -> None:
     seq = story.lines()[0]["seq"]
     shown = story.restore(seq=seq)["data"]
-    assert (shown["applied"], shown["action"], shown["verdict"]["accepted"]) == (False, "replace", True)
+    assert (shown["applied"], shown["action"], shown["verdict"]["accepted"]) == (
+        False,
+        "replace",
+        True,
+    )
     assert {(".".join(change["path"]), change["op"]) for change in shown["changes"]} == {
         ("metadata.labels", "add"),
         ("data.v", "replace"),
@@ -74,8 +89,12 @@ def test_a_version_comes_back_after_it_was_shown_and_confirmed(story: Story, ser
     assert (live["data"], live["metadata"]["labels"]) == ({"v": "1"}, {"a": "1"})
     assert live["metadata"]["uid"] == done["object"]["metadata"]["uid"]
     again = story.restore(seq=seq, confirm_token=shown["confirm_token"])
-    assert (again["code"], again["data"]["action"]) == (0, "unchanged"), "there is nothing left to do"
-    (line,) = AuditEntry.objects.filter(verb="update", kind="configmaps", details__has_key="restored")
+    assert (again["code"], again["data"]["action"]) == (0, "unchanged"), (
+        "there is nothing left to do"
+    )
+    (line,) = AuditEntry.objects.filter(
+        verb="update", kind="configmaps", details__has_key="restored"
+    )
     assert (line.username, line.name, line.details["restored"]["seq"]) == ("admin", "conf", seq)
     last = eventually(lambda: len(story.lines()) > 2 and story.lines()[-1])
     assert (last["who"]["user"], last["who"]["verb"]) == ("admin", "update")
@@ -109,10 +128,14 @@ def test_a_token_is_good_for_what_was_shown_alone(story: Story, server: RunningC
     assert (conf(server) or {})["data"] == {"v": "1"}
 
 
-def test_what_the_api_server_refuses_is_said_before_anything_is_done(story: Story, server: RunningCluster) -> None:
+def test_what_the_api_server_refuses_is_said_before_anything_is_done(
+    story: Story, server: RunningCluster
+) -> None:
     seq = story.lines()[0]["seq"]
     services.client(story.cluster).request(
-        "PUT", f"{PATH}/conf", body={"metadata": {"name": "conf"}, "data": {"v": "2"}, "immutable": True}
+        "PUT",
+        f"{PATH}/conf",
+        body={"metadata": {"name": "conf"}, "data": {"v": "2"}, "immutable": True},
     )
     shown = story.restore(seq=seq)["data"]
     assert (shown["verdict"]["accepted"], shown["confirm_token"]) == (False, None)
@@ -134,7 +157,9 @@ def test_versions_are_named_by_time_too_and_bad_names_are_refused(story: Story) 
     assert (secret["code"], secret["data"]["reason"]) == (1001, "hashed_values")
 
 
-def test_restoring_needs_the_right_to_write_the_object(story: Story, server: RunningCluster) -> None:
+def test_restoring_needs_the_right_to_write_the_object(
+    story: Story, server: RunningCluster
+) -> None:
     callers = {}
     for role in (grants.Role.VIEWER, grants.Role.OPERATOR):
         user = get_user_model().objects.create_user(role.value)
@@ -146,16 +171,29 @@ def test_restoring_needs_the_right_to_write_the_object(story: Story, server: Run
     assert callers[grants.Role.OPERATOR].data("POST", "history/restore", asked)["applied"]
 
 
-def test_custom_and_cluster_wide_kinds_come_back_too(admin: Caller, server: RunningCluster, watched: Cluster) -> None:
+def test_custom_and_cluster_wide_kinds_come_back_too(
+    admin: Caller, server: RunningCluster, watched: Cluster
+) -> None:
     registry = services.client(watched)
     with collecting():
-        registry.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", body=definition("a.example.com"))
+        registry.request(
+            "POST",
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            body=definition("a.example.com"),
+        )
         eventually(partial(server.cluster.table.find, "a.example.com", "v1", "services"))
-        thing = {"apiVersion": "a.example.com/v1", "kind": "Service", "metadata": {"name": "mine"}, "spec": {"size": 1}}
+        thing = {
+            "apiVersion": "a.example.com/v1",
+            "kind": "Service",
+            "metadata": {"name": "mine"},
+            "spec": {"size": 1},
+        }
         address = "/apis/a.example.com/v1/namespaces/default/services"
         registry.request("POST", address, body=thing)
         roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
-        registry.request("POST", roles, body={"metadata": {"name": "team", "labels": {"a": "1"}}, "rules": []})
+        registry.request(
+            "POST", roles, body={"metadata": {"name": "team", "labels": {"a": "1"}}, "rules": []}
+        )
         for kind, namespace, name, path in (
             ("services.a.example.com", "default", "mine", f"{address}/mine"),
             ("clusterroles", "", "team", f"{roles}/team"),
@@ -170,7 +208,17 @@ def test_custom_and_cluster_wide_kinds_come_back_too(admin: Caller, server: Runn
             eventually(lambda last=last: last("add"))
             registry.request("DELETE", path)
             seq = eventually(lambda last=last: last("delete"))
-            assert admin.data("POST", "history/restore", {**where, "seq": seq, "confirm": True})["applied"]
+            assert admin.data("POST", "history/restore", {**where, "seq": seq, "confirm": True})[
+                "applied"
+            ]
             eventually(lambda last=last: last("add"))
-    assert admin.data("GET", "resources/a.example.com/v1/services/mine", cluster_id=watched.pk, namespace="default")["spec"] == {"size": 1}
-    assert admin.data("GET", "clusterroles/team", cluster_id=watched.pk)["metadata"]["labels"]["a"] == "1"
+    assert admin.data(
+        "GET",
+        "resources/a.example.com/v1/services/mine",
+        cluster_id=watched.pk,
+        namespace="default",
+    )["spec"] == {"size": 1}
+    assert (
+        admin.data("GET", "clusterroles/team", cluster_id=watched.pk)["metadata"]["labels"]["a"]
+        == "1"
+    )

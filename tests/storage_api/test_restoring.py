@@ -5,19 +5,39 @@ from typing import Any
 from clusters.kinds import KINDS
 from storage_api import restoring
 
-META = {"name": "x", "namespace": "n", "uid": "old", "resourceVersion": "1", "generation": 3, "creationTimestamp": "2026-01-01T00:00:00Z"}
+META = {
+    "name": "x",
+    "namespace": "n",
+    "uid": "old",
+    "resourceVersion": "1",
+    "generation": 3,
+    "creationTimestamp": "2026-01-01T00:00:00Z",
+}
 
 
 def old(plural: str, spec: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
     """An old version."""
-    return {"kind": KINDS[plural].name, "metadata": {**META, **metadata}, "spec": spec or {}, "status": {"a": 1}}
+    return {
+        "kind": KINDS[plural].name,
+        "metadata": {**META, **metadata},
+        "spec": spec or {},
+        "status": {"a": 1},
+    }
 
 
 def test_a_live_object_keeps_its_identity_owners_and_addresses() -> None:
-    live = old("services", {"clusterIP": "10.0.0.9", "ports": [2]}, uid="new", resourceVersion="7", finalizers=["f"])
+    live = old(
+        "services",
+        {"clusterIP": "10.0.0.9", "ports": [2]},
+        uid="new",
+        resourceVersion="7",
+        finalizers=["f"],
+    )
     live["metadata"]["annotations"] = {restoring.LAST_APPLIED: "{}"}
     plan = restoring.plan(
-        old("services", {"clusterIP": "10.0.0.1", "ports": [1]}, ownerReferences=[{"uid": "gone"}]), live, KINDS["services"]
+        old("services", {"clusterIP": "10.0.0.1", "ports": [1]}, ownerReferences=[{"uid": "gone"}]),
+        live,
+        KINDS["services"],
     )
     assert plan.body["metadata"] == {
         "name": "x",
@@ -34,17 +54,41 @@ def test_a_live_object_keeps_its_identity_owners_and_addresses() -> None:
 def test_what_is_made_anew_is_bound_to_nothing_that_is_gone() -> None:
     finalizers = ["foregroundDeletion", "example.com/keep"]
     pod = restoring.plan(
-        old("pods", {"nodeName": "n1"}, ownerReferences=[{}], finalizers=finalizers, deletionTimestamp="t"), None, KINDS["pods"]
+        old(
+            "pods",
+            {"nodeName": "n1"},
+            ownerReferences=[{}],
+            finalizers=finalizers,
+            deletionTimestamp="t",
+        ),
+        None,
+        KINDS["pods"],
     )
-    assert pod.body["metadata"] == {"name": "x", "namespace": "n", "finalizers": ["example.com/keep"]}
+    assert pod.body["metadata"] == {
+        "name": "x",
+        "namespace": "n",
+        "finalizers": ["example.com/keep"],
+    }
     assert (pod.body["spec"], "status" in pod.body) == ({}, False)
     assert pod.left_out == ("metadata.ownerReferences", "spec.nodeName")
-    service = restoring.plan(old("services", {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}), None, KINDS["services"])
+    service = restoring.plan(
+        old("services", {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}),
+        None,
+        KINDS["services"],
+    )
     assert service.body["spec"] == {}
     headless = restoring.plan(old("services", {"clusterIP": "None"}), None, KINDS["services"])
     assert headless.body["spec"] == {"clusterIP": "None"}
     labels = {"controller-uid": "u", "app": "j"}
-    job = restoring.plan(old("jobs", {"selector": {"a": "b"}, "template": {"metadata": {"labels": labels}}}), None, KINDS["jobs"])
+    job = restoring.plan(
+        old("jobs", {"selector": {"a": "b"}, "template": {"metadata": {"labels": labels}}}),
+        None,
+        KINDS["jobs"],
+    )
     assert job.body["spec"] == {"template": {"metadata": {"labels": {"app": "j"}}}}
-    claim = restoring.plan(old("persistentvolumeclaims", annotations={restoring.BINDING[0]: "yes"}), None, KINDS["persistentvolumeclaims"])
+    claim = restoring.plan(
+        old("persistentvolumeclaims", annotations={restoring.BINDING[0]: "yes"}),
+        None,
+        KINDS["persistentvolumeclaims"],
+    )
     assert claim.body["metadata"]["annotations"] == {}

@@ -59,12 +59,18 @@ def pods() -> list[dict[str, Any]]:
     """Pods of several namespaces, labels and states, among them names that only sort right byte by byte."""
     found = []
     for number in range(40):
-        labels = {"app": ("web", "api", "")[number % 3], "example.com/team": ("red", "blue")[number % 2]}
+        labels = {
+            "app": ("web", "api", "")[number % 3],
+            "example.com/team": ("red", "blue")[number % 2],
+        }
         if number % 5 == 0:
             labels["canary"] = "yes"
         if number % 4 == 0:
             labels["tier"] = "back"
-        spec = {"containers": [{"name": "c", "image": "i"}], **({"nodeName": f"node-{number % 2}"} if number % 3 else {})}
+        spec = {
+            "containers": [{"name": "c", "image": "i"}],
+            **({"nodeName": f"node-{number % 2}"} if number % 3 else {}),
+        }
         metadata = {
             "name": f"{'web' if number % 2 else 'other'}-{number}",
             "namespace": ("a", "a-b", "a.b", "b")[number % 4].replace(".", "0"),
@@ -73,7 +79,10 @@ def pods() -> list[dict[str, Any]]:
             "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "kept": "1"},
         }
         if number == 8:
-            metadata |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/wait"]}
+            metadata |= {
+                "deletionTimestamp": "2026-01-01T00:00:00Z",
+                "finalizers": ["example.com/wait"],
+            }
         status = {"phase": ("Running", "Pending")[number % 2], **STATES[number % len(STATES)]}
         found.append({"metadata": metadata, "spec": spec, "status": status})
     return found
@@ -81,18 +90,31 @@ def pods() -> list[dict[str, Any]]:
 
 def waiting(reason: str, restarts: int) -> dict[str, Any]:
     """A container that does not run."""
-    return {"name": "c", "ready": False, "restartCount": restarts, "state": {"waiting": {"reason": reason}}}
+    return {
+        "name": "c",
+        "ready": False,
+        "restartCount": restarts,
+        "state": {"waiting": {"reason": reason}},
+    }
 
 
 STATES: list[dict[str, Any]] = [
-    {"containerStatuses": [{"name": "c", "ready": True, "restartCount": 2, "state": {"running": {}}}]},
+    {
+        "containerStatuses": [
+            {"name": "c", "ready": True, "restartCount": 2, "state": {"running": {}}}
+        ]
+    },
     {"containerStatuses": [waiting("ContainerCreating", 0)]},
     {"containerStatuses": [waiting("CrashLoopBackOff", 11), waiting("CrashLoopBackOff", 3)]},
     {"initContainerStatuses": [waiting("ImagePullBackOff", 0)]},
     {"conditions": [{"type": "PodScheduled", "status": "False"}]},
     {"phase": "Failed", "reason": "Evicted"},
     {},
-    {"containerStatuses": [{"name": "c", "ready": False, "restartCount": 1, "state": {"running": {}}}]},
+    {
+        "containerStatuses": [
+            {"name": "c", "ready": False, "restartCount": 1, "state": {"running": {}}}
+        ]
+    },
 ]
 
 
@@ -103,13 +125,31 @@ def condition(kind: str, status: str) -> dict[str, Any]:
 
 # Of each kind one that is well, one that is in trouble, and those of which it takes a second look: [spec, status, troubled].
 OTHERS: dict[str, list[tuple[dict[str, Any], dict[str, Any], bool]]] = {
-    "nodes": [({}, condition("Ready", "True"), False), ({}, condition("Ready", "Unknown"), True), ({}, {}, True)],
-    "deployments": [({"replicas": 2}, {"readyReplicas": 2}, False), ({"replicas": 2}, {}, True), ({"replicas": 0}, {}, False)],
-    "statefulsets": [({"replicas": 2}, {"readyReplicas": 1}, True), ({"replicas": 1}, {"readyReplicas": 1}, False)],
-    "replicasets": [({"replicas": 2}, {"readyReplicas": 1}, True), ({"replicas": 0}, {"replicas": 0}, False)],
+    "nodes": [
+        ({}, condition("Ready", "True"), False),
+        ({}, condition("Ready", "Unknown"), True),
+        ({}, {}, True),
+    ],
+    "deployments": [
+        ({"replicas": 2}, {"readyReplicas": 2}, False),
+        ({"replicas": 2}, {}, True),
+        ({"replicas": 0}, {}, False),
+    ],
+    "statefulsets": [
+        ({"replicas": 2}, {"readyReplicas": 1}, True),
+        ({"replicas": 1}, {"readyReplicas": 1}, False),
+    ],
+    "replicasets": [
+        ({"replicas": 2}, {"readyReplicas": 1}, True),
+        ({"replicas": 0}, {"replicas": 0}, False),
+    ],
     "daemonsets": [({}, {"numberReady": 1, "desiredNumberScheduled": 2}, True), ({}, {}, False)],
     "jobs": [({}, condition("Failed", "True"), True), ({}, condition("Complete", "True"), False)],
-    "persistentvolumeclaims": [({}, {"phase": "Pending"}, True), ({}, {"phase": "Bound"}, False), ({}, {}, False)],
+    "persistentvolumeclaims": [
+        ({}, {"phase": "Pending"}, True),
+        ({}, {"phase": "Bound"}, False),
+        ({}, {}, False),
+    ],
     "persistentvolumes": [({}, {"phase": "Failed"}, True), ({}, {"phase": "Available"}, False)],
     "namespaces": [({}, {"phase": "Terminating"}, True), ({}, {"phase": "Active"}, False)],
 }
@@ -119,7 +159,11 @@ def other(plural: str) -> list[dict[str, Any]]:
     """The objects of one kind, the troubled ones named so."""
     space = {"namespace": "a"} if KINDS[plural].namespaced else {}
     return [
-        {"metadata": {"name": f"{'bad' if troubled else 'good'}-{number}", **space}, "spec": spec, "status": status}
+        {
+            "metadata": {"name": f"{'bad' if troubled else 'good'}-{number}", **space},
+            "spec": spec,
+            "status": status,
+        }
         for number, (spec, status, troubled) in enumerate(OTHERS[plural])
     ]
 
@@ -127,7 +171,9 @@ def other(plural: str) -> list[dict[str, Any]]:
 @pytest.fixture
 def collected(emptied: None, settings: Any) -> Iterator[tuple[RunningCluster, Cluster, Caller]]:
     """A cluster with pods, collected and fresh, and an administrator."""
-    user = get_user_model().objects.create_superuser("admin", "admin@example.com", "not-used-here-1")
+    user = get_user_model().objects.create_superuser(
+        "admin", "admin@example.com", "not-used-here-1"
+    )
     caller = Caller(create_api_token(user, "tests")[1])
     with running_cluster(controllers=False, kubelet=False) as server:
         server.load("pods", pods())
@@ -141,19 +187,27 @@ def collected(emptied: None, settings: Any) -> Iterator[tuple[RunningCluster, Cl
             yield server, cluster, caller
 
 
-def test_the_store_answers_as_the_cluster_does_or_leaves_it_to_the_cluster(collected: tuple[RunningCluster, Cluster, Caller]) -> None:
+def test_the_store_answers_as_the_cluster_does_or_leaves_it_to_the_cluster(
+    collected: tuple[RunningCluster, Cluster, Caller],
+) -> None:
     server, cluster, caller = collected
     for query in QUERIES:
         server.requests.clear()
         kept = caller.raw("GET", "pods", cluster_id=cluster.pk, **query)
-        assert not [request for request in server.requests if request.path.endswith("/pods") and "limit" in request.query], query
+        assert not [
+            request
+            for request in server.requests
+            if request.path.endswith("/pods") and "limit" in request.query
+        ], query
         assert 0 <= float(kept["X-Data-Age"]) < 10
         live = caller.raw("GET", "pods", cluster_id=cluster.pk, fresh="true", **query)
         assert "X-Data-Age" not in live
         assert kept.json() == live.json(), query
     assert caller.data("GET", "pods", cluster_id=cluster.pk)["total"] == 40
     for plural in ("nodes", "namespaces", "customresourcedefinitions", "configmaps"):
-        assert caller("GET", plural, cluster_id=cluster.pk) == caller("GET", plural, cluster_id=cluster.pk, fresh="true")
+        assert caller("GET", plural, cluster_id=cluster.pk) == caller(
+            "GET", plural, cluster_id=cluster.pk, fresh="true"
+        )
     for query in LEFT_TO_THE_CLUSTER:
         kept = caller.raw("GET", "pods", cluster_id=cluster.pk, **query)
         assert "X-Data-Age" not in kept, query
@@ -161,33 +215,61 @@ def test_the_store_answers_as_the_cluster_does_or_leaves_it_to_the_cluster(colle
     assert "X-Data-Age" not in caller.raw("GET", "secrets", cluster_id=cluster.pk)
 
 
-def test_what_is_in_trouble_is_found_in_the_store_and_in_the_cluster_alike(collected: tuple[RunningCluster, Cluster, Caller]) -> None:
+def test_what_is_in_trouble_is_found_in_the_store_and_in_the_cluster_alike(
+    collected: tuple[RunningCluster, Cluster, Caller],
+) -> None:
     _, cluster, caller = collected
     assert set(OTHERS) | {"pods"} == set(TROUBLES)
     for plural in OTHERS:
         kept = caller("GET", plural, cluster_id=cluster.pk, troubled="true", pageSize=200)
-        assert kept == caller("GET", plural, cluster_id=cluster.pk, troubled="true", pageSize=200, fresh="true")
+        assert kept == caller(
+            "GET", plural, cluster_id=cluster.pk, troubled="true", pageSize=200, fresh="true"
+        )
         names = {item["metadata"]["name"] for item in kept["data"]["items"]}
         assert {name for name in names if name[:4] in ("bad-", "good")} == {
-            item["metadata"]["name"] for item in other(plural) if item["metadata"]["name"].startswith("bad")
+            item["metadata"]["name"]
+            for item in other(plural)
+            if item["metadata"]["name"].startswith("bad")
         }, plural
-    everywhere = caller.data("GET", "multicluster/resources/pods", troubled="true", pageSize=200, total="true")
-    assert everywhere["total"] == caller.data("GET", "pods", cluster_id=cluster.pk, troubled="true")["total"] > 10
+    everywhere = caller.data(
+        "GET", "multicluster/resources/pods", troubled="true", pageSize=200, total="true"
+    )
+    assert (
+        everywhere["total"]
+        == caller.data("GET", "pods", cluster_id=cluster.pk, troubled="true")["total"]
+        > 10
+    )
     assert caller.code("GET", "configmaps", cluster_id=cluster.pk, troubled="true") == 1001
     assert caller.code("GET", "pods", cluster_id=cluster.pk, orderby="spec") == 1001
 
 
-def test_what_a_caller_changed_is_in_the_next_list(collected: tuple[RunningCluster, Cluster, Caller]) -> None:
+def test_what_a_caller_changed_is_in_the_next_list(
+    collected: tuple[RunningCluster, Cluster, Caller],
+) -> None:
     _, cluster, caller = collected
     assert caller.raw("GET", "configmaps", cluster_id=cluster.pk)["X-Data-Age"]
     for number in range(5):
         body = {"cluster_id": cluster.pk, "content": config_map(f"mine-{number}", namespace="a")}
         caller.data("POST", "configmaps", body)
-        assert f"mine-{number}" in caller.raw("GET", "configmaps", cluster_id=cluster.pk, namespace="a").content.decode()
+        assert (
+            f"mine-{number}"
+            in caller.raw(
+                "GET", "configmaps", cluster_id=cluster.pk, namespace="a"
+            ).content.decode()
+        )
         caller.data("DELETE", f"configmaps/mine-{number}", cluster_id=cluster.pk, namespace="a")
-        assert f"mine-{number}" not in caller.raw("GET", "configmaps", cluster_id=cluster.pk, namespace="a").content.decode()
-    assert caller.raw("GET", "pods", cluster_id=cluster.pk)["X-Data-Age"], "another kind is served on"
-    eventually(lambda: caller.raw("GET", "configmaps", cluster_id=cluster.pk).has_header("X-Data-Age"))
+        assert (
+            f"mine-{number}"
+            not in caller.raw(
+                "GET", "configmaps", cluster_id=cluster.pk, namespace="a"
+            ).content.decode()
+        )
+    assert caller.raw("GET", "pods", cluster_id=cluster.pk)["X-Data-Age"], (
+        "another kind is served on"
+    )
+    eventually(
+        lambda: caller.raw("GET", "configmaps", cluster_id=cluster.pk).has_header("X-Data-Age")
+    )
 
 
 def test_freshness_is_told_and_a_copy_that_is_not_fresh_is_not_served(
@@ -213,22 +295,34 @@ def test_freshness_is_told_and_a_copy_that_is_not_fresh_is_not_served(
     assert not caller.raw("GET", "configmaps", cluster_id=cluster.pk).has_header("X-Data-Age")
 
 
-def test_counts_come_from_the_store_while_it_is_fresh_and_are_the_same(emptied: None, admin: Caller) -> None:
+def test_counts_come_from_the_store_while_it_is_fresh_and_are_the_same(
+    emptied: None, admin: Caller
+) -> None:
     with running_cluster(nodes=2) as server:
         cluster = services.register(name="counted", kubeconfig_text=server.kubeconfig_yaml)
         server.load_pods(30)
-        server.wait(lambda: all((pod.get("status") or {}).get("phase") == "Running" for pod in server.list("pods")))
+        server.wait(
+            lambda: all(
+                (pod.get("status") or {}).get("phase") == "Running" for pod in server.list("pods")
+            )
+        )
         with collecting():
             for path in ("metrics/cluster", "metrics/nodes"):
                 kept, live = eventually(lambda path=path: _agreeing(admin, path, cluster.pk))
                 assert kept == live
             whole = admin.data("GET", "metrics/cluster", cluster_id=cluster.pk)["metrics"]
-            assert (whole["pods"]["running"], whole["nodes"]) == (len(server.list("pods")), {"total": 2, "ready": 2, "not_ready": 0})
+            assert (whole["pods"]["running"], whole["nodes"]) == (
+                len(server.list("pods")),
+                {"total": 2, "ready": 2, "not_ready": 0},
+            )
 
 
 def _agreeing(admin: Caller, path: str, cluster: int) -> Any:
     """What store and cluster say, once the store is asked and both are of one moment."""
-    kept, live = admin.raw("GET", path, cluster_id=cluster), admin.raw("GET", path, cluster_id=cluster, fresh="true")
+    kept, live = (
+        admin.raw("GET", path, cluster_id=cluster),
+        admin.raw("GET", path, cluster_id=cluster, fresh="true"),
+    )
     assert "X-Data-Age" not in live
     found = [_steady(answer.json()["data"]) for answer in (kept, live)]
     return "X-Data-Age" in kept and found[0] == found[1] and found
@@ -238,5 +332,10 @@ def _steady(data: Any) -> Any:
     """What does not move from one moment to the next."""
     whole = data["metrics"] if isinstance(data["metrics"], list) else [data["metrics"]]
     return [
-        {key: part[key] for key in part if key in ("nodes", "pods", "services", "ingresses", "pvs", "pvcs", "node_name")} for part in whole
+        {
+            key: part[key]
+            for key in part
+            if key in ("nodes", "pods", "services", "ingresses", "pvs", "pvcs", "node_name")
+        }
+        for part in whole
     ]

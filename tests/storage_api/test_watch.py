@@ -55,7 +55,9 @@ class Stream:
 
     def __init__(self, caller: Caller, *, last: str = "", **query: Any) -> None:
         headers = {"Last-Event-ID": last} if last else {}
-        self.response = caller.client.get("/api/v1/kubernetes/watch", query_params=query, headers=headers)
+        self.response = caller.client.get(
+            "/api/v1/kubernetes/watch", query_params=query, headers=headers
+        )
         assert self.response["Content-Type"] == "text/event-stream", self.response.content
         self.last = last
 
@@ -68,36 +70,68 @@ class Stream:
 
     def changes(self) -> list[tuple[str, str, str]]:
         """(type, cluster, name) of every change, to the end."""
-        return [(event["type"], event["cluster_name"], event["name"]) for event in self if "object" in event]
+        return [
+            (event["type"], event["cluster_name"], event["name"])
+            for event in self
+            if "object" in event
+        ]
 
 
-def test_changes_of_all_clusters_come_in_their_order_and_go_on_where_they_were_left(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+def test_changes_of_all_clusters_come_in_their_order_and_go_on_where_they_were_left(
+    admin: Caller, fleet: tuple[Cluster, Cluster]
+) -> None:
     write("east", "Pod", "a", status={"phase": "Running"})
     write("west", "Pod", "b")
     whole = Stream(admin, after="0", kinds="pods")
-    assert whole.changes() == [("ADDED", "east", "a"), ("ADDED", "west", "b"), ("MODIFIED", "east", "a"), ("DELETED", "west", "b")]
+    assert whole.changes() == [
+        ("ADDED", "east", "a"),
+        ("ADDED", "west", "b"),
+        ("MODIFIED", "east", "a"),
+        ("DELETED", "west", "b"),
+    ]
     events = [event for event in Stream(admin, after="0", kinds="pods") if "object" in event]
     assert events[2]["object"]["status"] == {"phase": "Running"}
-    assert (events[2]["cluster_id"], events[2]["kind"], events[2]["plural"]) == (fleet[0].pk, "Pod", "pods")
+    assert (events[2]["cluster_id"], events[2]["kind"], events[2]["plural"]) == (
+        fleet[0].pk,
+        "Pod",
+        "pods",
+    )
     assert [event["seq"] for event in events] == sorted(event["seq"] for event in events)
     rest = Stream(admin, last=str(events[1]["seq"]), after="0", kinds="pods")
-    assert rest.changes() == [("MODIFIED", "east", "a"), ("DELETED", "west", "b")], "Last-Event-ID goes before after"
+    assert rest.changes() == [("MODIFIED", "east", "a"), ("DELETED", "west", "b")], (
+        "Last-Event-ID goes before after"
+    )
     write("west", "Pod", "c", status={"phase": "Running"})
     assert Stream(admin, last=whole.last, kinds="pods").changes() == [("ADDED", "west", "c")]
 
 
-def test_what_could_not_be_seen_is_told_in_its_place(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+def test_what_could_not_be_seen_is_told_in_its_place(
+    admin: Caller, fleet: tuple[Cluster, Cluster]
+) -> None:
     KindSync.objects.update(listed_at=timezone.now())
     write("east", "Pod", "a", status={"phase": "Running"})
     for plural in ("pods", "secrets"):
         sync.mark_gap(fleet[0].pk, "east", KINDS[plural], "7", "9")
     write("east", "Pod", "a", status={"phase": "Failed"})
     events = [event for event in Stream(admin, after="0", clusters="east") if "object" in event]
-    assert [event["type"] for event in events] == ["ADDED", "MODIFIED", "GAP", "MODIFIED"], "of Secrets nothing was asked"
+    assert [event["type"] for event in events] == ["ADDED", "MODIFIED", "GAP", "MODIFIED"], (
+        "of Secrets nothing was asked"
+    )
     gap = events[2]
-    assert (gap["cluster_name"], gap["kind"], gap["name"], gap["object"]) == ("east", "Pod", "", None)
-    assert Stream(admin, after=str(gap["seq"]), clusters="east").changes() == [("MODIFIED", "east", "a")]
-    assert [event["type"] for event in Stream(admin, after=str(gap["seq"]), kinds="secrets") if "object" in event] == ["GAP"]
+    assert (gap["cluster_name"], gap["kind"], gap["name"], gap["object"]) == (
+        "east",
+        "Pod",
+        "",
+        None,
+    )
+    assert Stream(admin, after=str(gap["seq"]), clusters="east").changes() == [
+        ("MODIFIED", "east", "a")
+    ]
+    assert [
+        event["type"]
+        for event in Stream(admin, after=str(gap["seq"]), kinds="secrets")
+        if "object" in event
+    ] == ["GAP"]
     assert "GAP" not in {event["type"] for event in Stream(admin, after="0", clusters="west")}
 
 
@@ -113,10 +147,12 @@ def test_from_now_on_begins_with_a_place(admin: Caller, fleet: tuple[Cluster, Cl
 def test_a_watch_is_narrowed(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
     write("east", "Node", "n1", "", status={"a": 1})
     write("east", "Pod", "other", "elsewhere", status={"a": 1})
-    assert Stream(admin, after="0", clusters="west").changes() == [("ADDED", "west", "b")], "Secrets are asked for by name"
-    assert Stream(admin, after="0", clusters=str(fleet[0].pk), kinds="nodes,Pod", namespaces="elsewhere").changes() == [
-        ("ADDED", "east", "other")
-    ]
+    assert Stream(admin, after="0", clusters="west").changes() == [("ADDED", "west", "b")], (
+        "Secrets are asked for by name"
+    )
+    assert Stream(
+        admin, after="0", clusters=str(fleet[0].pk), kinds="nodes,Pod", namespaces="elsewhere"
+    ).changes() == [("ADDED", "east", "other")]
     secrets = [event for event in Stream(admin, after="0", kinds="secrets") if "object" in event]
     assert secrets[0]["object"]["data"] == {"k": "***"}
     first = next(iter(Stream(admin, clusters="east,nowhere")))
@@ -126,7 +162,9 @@ def test_a_watch_is_narrowed(admin: Caller, fleet: tuple[Cluster, Cluster]) -> N
     assert admin.code("GET", "watch", kinds="gadgets") == 1004
 
 
-def test_what_comes_to_fit_a_selector_is_added_and_what_no_longer_does_is_deleted(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+def test_what_comes_to_fit_a_selector_is_added_and_what_no_longer_does_is_deleted(
+    admin: Caller, fleet: tuple[Cluster, Cluster]
+) -> None:
     place = str(next(iter(Stream(admin)))["seq"])
     write("east", "Pod", "p", meta={"labels": {"app": "other"}}, n=1)
     write("east", "Pod", "p", meta={"labels": {"app": "web"}}, n=2)
@@ -138,12 +176,19 @@ def test_what_comes_to_fit_a_selector_is_added_and_what_no_longer_does_is_delete
     assert [change[0] for change in found] == ["ADDED", "MODIFIED", "DELETED"]
 
 
-def test_what_does_not_fit_is_read_past_without_a_pause(admin: Caller, settings: Any, fleet: tuple[Cluster, Cluster]) -> None:
+def test_what_does_not_fit_is_read_past_without_a_pause(
+    admin: Caller, settings: Any, fleet: tuple[Cluster, Cluster]
+) -> None:
     settings.STORAGE_WATCH_POLL = 5.0
-    bodies = [thing("Pod", f"p{number}", "shop", meta={"labels": {"app": "other"}})[1] for number in range(450)]
+    bodies = [
+        thing("Pod", f"p{number}", "shop", meta={"labels": {"app": "other"}})[1]
+        for number in range(450)
+    ]
     bodies.append(thing("Pod", "wanted", "shop", meta={"labels": {"app": "web"}})[1])
     for body in bodies:
-        bulk.write([Record(Key("east", "Pod", "shop", body["metadata"]["name"]), orjson.dumps(body))])
+        bulk.write(
+            [Record(Key("east", "Pod", "shop", body["metadata"]["name"]), orjson.dumps(body))]
+        )
     events = iter(Stream(admin, after="0", labelSelector="app=web"))
     began = time.monotonic()
     assert [next(events)["type"], next(events)["name"]] == ["BOOKMARK", "wanted"]
@@ -163,7 +208,9 @@ def test_only_what_was_granted_is_told(fleet: tuple[Cluster, Cluster]) -> None:
     assert Stream(viewer, after="0").changes() == []
 
 
-def test_credentials_and_rights_are_looked_at_again(settings: Any, fleet: tuple[Cluster, Cluster]) -> None:
+def test_credentials_and_rights_are_looked_at_again(
+    settings: Any, fleet: tuple[Cluster, Cluster]
+) -> None:
     settings.STREAM_REAUTHORISE_SECONDS = 0.1
     settings.STORAGE_WATCH_SECONDS = 20
     user = get_user_model().objects.create_user("viewer")
@@ -181,14 +228,20 @@ def test_credentials_and_rights_are_looked_at_again(settings: Any, fleet: tuple[
     assert (last["code"], last["object"]["code"]) == (2001, 401)
 
 
-def test_a_gap_is_told_once_with_the_place_to_go_on_from(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
+def test_a_gap_is_told_once_with_the_place_to_go_on_from(
+    admin: Caller, fleet: tuple[Cluster, Cluster]
+) -> None:
     first = Change.objects.filter(cluster_id="east").order_by("seq")[0].seq
     write("east", "Pod", "late", status={"a": 1})
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM storage_change WHERE seq <= %s", [first + 1])
     stream = Stream(admin, last=str(first - 1))
     (told,) = list(stream)
-    assert (told["type"], told["object"]["code"], told["object"]["reason"]) == ("ERROR", 410, "expired")
+    assert (told["type"], told["object"]["code"], told["object"]["reason"]) == (
+        "ERROR",
+        410,
+        "expired",
+    )
     assert "list again" in told["msg"]
     write("east", "Pod", "later", status={"a": 1})
     assert Stream(admin, last=stream.last).changes() == [("ADDED", "east", "later")]
@@ -212,10 +265,16 @@ def test_the_place_moves_on_while_nothing_happens_and_streams_are_counted(
     list(Stream(admin))
 
 
-def test_a_real_server_tells_changes_as_they_happen_and_forgets_who_left(fleet: tuple[Cluster, Cluster]) -> None:
+def test_a_real_server_tells_changes_as_they_happen_and_forgets_who_left(
+    fleet: tuple[Cluster, Cluster],
+) -> None:
     user = get_user_model().objects.create_superuser("admin", "a@example.com", None)
     headers = {"Authorization": f"Bearer {create_api_token(user, 't')[1]}"}
-    limits = {"STORAGE_WATCH_STREAMS_PER_CLIENT": "1", "STORAGE_WATCH_POLL": "0.05", "STORAGE_WATCH_HEARTBEAT": "0.2"}
+    limits = {
+        "STORAGE_WATCH_STREAMS_PER_CLIENT": "1",
+        "STORAGE_WATCH_POLL": "0.05",
+        "STORAGE_WATCH_HEARTBEAT": "0.2",
+    }
     with running_store(str(connection.settings_dict["NAME"]), **limits) as server:
         session = http.client.HTTPConnection(server.host, server.port, timeout=20)
         session.request("GET", "/api/v1/kubernetes/watch?kinds=pods&clusters=east", headers=headers)
@@ -224,7 +283,11 @@ def test_a_real_server_tells_changes_as_they_happen_and_forgets_who_left(fleet: 
         assert json.loads(_data(lines))["type"] == "BOOKMARK"
         write("west", "Pod", "elsewhere", status={"a": 1})
         write("east", "Pod", "now", status={"a": 1})
-        told = next(event for line in iter(lambda: _data(lines), "") if (event := json.loads(line))["type"] != "BOOKMARK")
+        told = next(
+            event
+            for line in iter(lambda: _data(lines), "")
+            if (event := json.loads(line))["type"] != "BOOKMARK"
+        )
         assert (told["type"], told["name"]) == ("ADDED", "now")
         assert not _opens(server, headers), "one for each caller"
         stream.close()

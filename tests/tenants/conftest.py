@@ -21,9 +21,21 @@ Person = Callable[..., Caller]
 def person(db: None) -> Person:
     """Makes a user with one grant and gives their script: person("operator", cluster=…, namespace=…)."""
 
-    def make(role: str, *, cluster: Cluster | None = None, namespace: str = "", name: str = "", **token: Any) -> Caller:
+    def make(
+        role: str,
+        *,
+        cluster: Cluster | None = None,
+        namespace: str = "",
+        name: str = "",
+        **token: Any,
+    ) -> Caller:
         user, _ = User.objects.get_or_create(username=name or f"{role}-{uuid.uuid4().hex[:6]}")
-        grants.give(user=user, role=Role(role), cluster=str(cluster.pk) if cluster else "", namespace=namespace)
+        grants.give(
+            user=user,
+            role=Role(role),
+            cluster=str(cluster.pk) if cluster else "",
+            namespace=namespace,
+        )
         return Caller(create_api_token(user, "script", **token)[1])
 
     return make
@@ -38,5 +50,7 @@ def space(admin: Caller, cluster: Cluster) -> str:
 def new_space(admin: Caller, cluster: Cluster) -> str:
     """A namespace nobody has used."""
     name = f"t-{uuid.uuid4().hex[:8]}"
-    admin.data("POST", "namespaces", {"cluster_id": cluster.pk, "content": {"metadata": {"name": name}}})
+    admin.data(
+        "POST", "namespaces", {"cluster_id": cluster.pk, "content": {"metadata": {"name": name}}}
+    )
     return name

@@ -13,7 +13,14 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SPACE = "team-a"
-ARGUMENTS = {"namespace": SPACE, "group": "apps", "version": "v1", "plural": "deployments", "resource_type": "Pod", "resourceType": "Pod"}
+ARGUMENTS = {
+    "namespace": SPACE,
+    "group": "apps",
+    "version": "v1",
+    "plural": "deployments",
+    "resource_type": "Pod",
+    "resourceType": "Pod",
+}
 OUTSIDE = {"schema", "docs", "healthz", "readyz", "metrics"}
 
 
@@ -29,10 +36,21 @@ class Route:
 def walk(arguments: Mapping[str, str]) -> Iterator[Route]:
     """Every route but the admin's, the console's and the platform's own."""
     for prefix, pattern in _patterns(get_resolver().url_patterns, "/"):
-        view = getattr(pattern.callback, "view_class", None) or getattr(pattern.callback, "cls", None)
-        if view is None or not hasattr(view, "dialect") or (pattern.name or "").endswith("-unknown") or pattern.name in OUTSIDE:
+        view = getattr(pattern.callback, "view_class", None) or getattr(
+            pattern.callback, "cls", None
+        )
+        if (
+            view is None
+            or not hasattr(view, "dialect")
+            or (pattern.name or "").endswith("-unknown")
+            or pattern.name in OUTSIDE
+        ):
             continue
-        address = re.sub(r"<(?:\w+:)?(\w+)>", lambda part: arguments.get(part[1], ARGUMENTS.get(part[1], "x")), prefix)
+        address = re.sub(
+            r"<(?:\w+:)?(\w+)>",
+            lambda part: arguments.get(part[1], ARGUMENTS.get(part[1], "x")),
+            prefix,
+        )
         yield Route(f"{_dialect(pattern)}:{pattern.name}", address, tuple(_methods(pattern, view)))
 
 
@@ -42,7 +60,9 @@ def _dialect(pattern: URLPattern) -> str:
     return str(bound["dialect"].name)
 
 
-def _patterns(patterns: list[URLPattern | URLResolver], prefix: str) -> Iterator[tuple[str, URLPattern]]:
+def _patterns(
+    patterns: list[URLPattern | URLResolver], prefix: str
+) -> Iterator[tuple[str, URLPattern]]:
     for pattern in patterns:
         address = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
@@ -62,7 +82,9 @@ def call(client: Client, method: str, route: Route, sent: Mapping[str, Any]) -> 
     """The answer; everything is said in the query and in the body, so that each dialect finds it where it looks."""
     body = json.dumps(sent) if method in {"POST", "PUT"} else ""
     query = {key: str(value) for key, value in sent.items()}
-    return client.generic(method, route.address, body, content_type="application/json", query_params=query)
+    return client.generic(
+        method, route.address, body, content_type="application/json", query_params=query
+    )
 
 
 def _close(response: Any) -> None:
@@ -80,7 +102,11 @@ def verdict(response: Any) -> str:
         return "unknown"
     if response.status_code == 403:
         return "denied"
-    if response["Content-Type"].startswith("application/json") and not response.streaming and response.content:
+    if (
+        response["Content-Type"].startswith("application/json")
+        and not response.streaming
+        and response.content
+    ):
         answer = json.loads(response.content)
         if isinstance(answer, dict) and answer.get("code") == 1005:
             return "denied"

@@ -49,7 +49,10 @@ def test_a_token_is_shown_once_works_and_is_revoked_at_once(browser: Client) -> 
     assert Caller(raw).code("GET", "clusters") == 0
     assert Caller(raw).code("POST", "clusters", {"name": "x"}) == 1005
     assert raw not in browser.get("/admin/tenants/apitoken/").content.decode()
-    browser.post("/admin/tenants/apitoken/", {"action": "revoke_now", "_selected_action": ApiToken.objects.get().pk})
+    browser.post(
+        "/admin/tenants/apitoken/",
+        {"action": "revoke_now", "_selected_action": ApiToken.objects.get().pk},
+    )
     assert Caller(raw).code("GET", "clusters") == 2001
     assert raw not in str(list(AuditEntry.objects.values()))
 
@@ -63,7 +66,9 @@ def test_a_grant_is_given_and_taken_and_both_are_audited(browser: Client) -> Non
     browser.post(f"/admin/tenants/grant/{grant.pk}/delete/", {"post": "yes"})
     vera.refresh_from_db()
     assert not vera.is_superuser
-    assert [(line.verb, line.kind, line.dialect, line.username) for line in AuditEntry.objects.all()] == [
+    assert [
+        (line.verb, line.kind, line.dialect, line.username) for line in AuditEntry.objects.all()
+    ] == [
         ("delete", "grants", "admin", "root"),
         ("create", "grants", "admin", "root"),
     ]
@@ -72,10 +77,16 @@ def test_a_grant_is_given_and_taken_and_both_are_audited(browser: Client) -> Non
 def test_the_audit_trail_is_only_shown(browser: Client) -> None:
     entry = AuditEntry.objects.create(dialect="d", verb="delete", result="success")
     assert browser.get(f"/admin/tenants/auditentry/{entry.pk}/change/").status_code == 200
-    assert browser.post(f"/admin/tenants/auditentry/{entry.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert (
+        browser.post(f"/admin/tenants/auditentry/{entry.pk}/delete/", {"post": "yes"}).status_code
+        == 403
+    )
     assert browser.get("/admin/tenants/auditentry/add/").status_code == 403
 
 
 def test_a_user_page_never_shows_a_password_hash_to_copy(browser: Client) -> None:
     root = User.objects.get()
-    assert root.password.split("$")[-1] not in browser.get(f"/admin/auth/user/{root.pk}/change/").content.decode()
+    assert (
+        root.password.split("$")[-1]
+        not in browser.get(f"/admin/auth/user/{root.pk}/change/").content.decode()
+    )

@@ -34,8 +34,19 @@ def test_a_refused_write_says_who_what_where_from_and_why(admin: Caller) -> None
     viewer = person("vera", Role.VIEWER)
     response = viewer.raw("DELETE", "pods/web", cluster_id="7", namespace="shop")
     (line,) = entries(verb="delete")
-    assert (line.username, line.kind, line.namespace, line.name, line.cluster) == ("vera", "pods", "shop", "web", "7")
-    assert (line.result, line.reason, line.dialect, line.address) == ("denied", "forbidden", "kubegale", "127.0.0.1")
+    assert (line.username, line.kind, line.namespace, line.name, line.cluster) == (
+        "vera",
+        "pods",
+        "shop",
+        "web",
+        "7",
+    )
+    assert (line.result, line.reason, line.dialect, line.address) == (
+        "denied",
+        "forbidden",
+        "kubegale",
+        "127.0.0.1",
+    )
     assert line.request_id == response["X-Request-Id"]
     assert line.token.startswith("vera's script (kgt_")
 
@@ -64,7 +75,10 @@ def test_signing_in_is_kept_without_what_was_typed_by_mistake() -> None:
 
 def test_nobody_changes_or_deletes_a_line_before_its_time(admin: Caller) -> None:
     admin("DELETE", "pods/web", cluster_id="7", namespace="shop")
-    for change in (lambda: AuditEntry.objects.update(username="x"), lambda: AuditEntry.objects.all().delete()):
+    for change in (
+        lambda: AuditEntry.objects.update(username="x"),
+        lambda: AuditEntry.objects.all().delete(),
+    ):
         with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
             change()
     assert audit.expire(days=1) == 0
@@ -89,10 +103,22 @@ def test_retention_deletes_what_is_old_and_nothing_else() -> None:
 @pytest.fixture
 def lines() -> None:
     """Ten lines of two people."""
-    place = {"dialect": "kubegale", "kind": "pods", "namespace": "shop", "cluster": "prod", "cluster_pk": 3}
+    place = {
+        "dialect": "kubegale",
+        "kind": "pods",
+        "namespace": "shop",
+        "cluster": "prod",
+        "cluster_pk": 3,
+    }
     for n in range(10):
-        what = {"username": "ann", "verb": "delete"} if n % 2 else {"username": "bob", "verb": "create"}
-        audit.append([AuditEntry(**place, **what, name=f"web-{n}", result="success" if n < 5 else "failed")])
+        what = (
+            {"username": "ann", "verb": "delete"}
+            if n % 2
+            else {"username": "bob", "verb": "create"}
+        )
+        audit.append(
+            [AuditEntry(**place, **what, name=f"web-{n}", result="success" if n < 5 else "failed")]
+        )
 
 
 @pytest.mark.parametrize(
@@ -110,11 +136,16 @@ def lines() -> None:
         ({"user": "' OR 1=1 --"}, 0),
     ],
 )
-def test_filters_narrow_the_list_and_the_total(admin: Caller, lines: None, query: dict[str, str], total: int) -> None:
+def test_filters_narrow_the_list_and_the_total(
+    admin: Caller, lines: None, query: dict[str, str], total: int
+) -> None:
     assert admin.data("GET", "audit", **query)["total"] == total
 
 
-@pytest.mark.parametrize("query", [{"since": "yesterday"}, {"result": "maybe"}, {"cursor": "x"}, {"page": "0"}, {"user": "\x00"}])
+@pytest.mark.parametrize(
+    "query",
+    [{"since": "yesterday"}, {"result": "maybe"}, {"cursor": "x"}, {"page": "0"}, {"user": "\x00"}],
+)
 def test_a_filter_that_makes_no_sense_is_refused(admin: Caller, query: dict[str, str]) -> None:
     assert admin.code("GET", "audit", **query) == 1001
 
@@ -153,8 +184,16 @@ def changes(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, t
 
 
 def test_a_diff_names_what_changed() -> None:
-    before = {"metadata": {"name": "web", "resourceVersion": "1"}, "spec": {"replicas": 1, "template": {"image": "a"}}, "status": {"x": 1}}
-    after = {"metadata": {"name": "web", "resourceVersion": "2"}, "spec": {"replicas": 3, "template": {"image": "a"}}, "status": {"x": 2}}
+    before = {
+        "metadata": {"name": "web", "resourceVersion": "1"},
+        "spec": {"replicas": 1, "template": {"image": "a"}},
+        "status": {"x": 1},
+    }
+    after = {
+        "metadata": {"name": "web", "resourceVersion": "2"},
+        "spec": {"replicas": 3, "template": {"image": "a"}},
+        "status": {"x": 2},
+    }
     assert changes(before, after) == {"spec.replicas": (1, 3)}
 
 
@@ -162,11 +201,26 @@ def test_a_diff_names_what_changed() -> None:
     "object_",
     [
         {"kind": "Secret", "data": {"password": "MARKER"}, "stringData": {"x": "MARKER"}},
-        {"kind": "ConfigMap", "data": {"app.ini": "password=MARKER"}, "binaryData": {"k": "MARKER"}},
-        {"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "MARKER"}}},
+        {
+            "kind": "ConfigMap",
+            "data": {"app.ini": "password=MARKER"},
+            "binaryData": {"k": "MARKER"},
+        },
+        {
+            "metadata": {
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "MARKER"}
+            }
+        },
         {
             "spec": {
-                "containers": [{"name": "c", "env": [{"name": "PLAIN", "value": "MARKER"}], "args": ["--x=MARKER"], "command": ["MARKER"]}]
+                "containers": [
+                    {
+                        "name": "c",
+                        "env": [{"name": "PLAIN", "value": "MARKER"}],
+                        "args": ["--x=MARKER"],
+                        "command": ["MARKER"],
+                    }
+                ]
             }
         },
         {"spec": {"token": "MARKER", "apiKey": "MARKER", "password": "MARKER"}},

@@ -40,7 +40,9 @@ def test_a_user_made_by_command_signs_in_with_the_role() -> None:
     run("create_user", "vera", "--role", "viewer", "--password", PASSWORD)
     seen = me("vera")
     assert (seen["username"], seen["role"]) == ("vera", "viewer")
-    assert [(grant["role"], grant["cluster_id"], grant["namespace"]) for grant in seen["grants"]] == [("viewer", None, None)]
+    assert [
+        (grant["role"], grant["cluster_id"], grant["namespace"]) for grant in seen["grants"]
+    ] == [("viewer", None, None)]
 
 
 def test_an_admin_of_everything_enters_the_admin_site_until_the_grant_is_taken() -> None:

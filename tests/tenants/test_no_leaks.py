@@ -67,16 +67,35 @@ def test_a_planted_secret_shows_up_nowhere_but_where_it_belongs(
 
     def call(caller: Caller, method: str, path: str, body: Any = None, **options: Any) -> None:
         response = caller.raw(method, path, body, **options)
-        said.append((b"".join(response.streaming_content) if response.streaming else response.content).decode())
+        said.append(
+            (
+                b"".join(response.streaming_content) if response.streaming else response.content
+            ).decode()
+        )
 
     # Secrets of Kubernetes: made, changed, patched, refused, listed; read by somebody who may not see values.
-    secret = {"metadata": {"name": "planted"}, "data": {"key": IN_BASE64}, "stringData": {"more": PLAIN}}
+    secret = {
+        "metadata": {"name": "planted"},
+        "data": {"key": IN_BASE64},
+        "stringData": {"more": PLAIN},
+    }
     admin.raw("POST", "secrets", {**where, "content": secret})
-    admin.raw("PUT", "secrets/planted", {**where, "content": {**secret, "data": {"key": IN_BASE64, "two": IN_BASE64}}})
+    admin.raw(
+        "PUT",
+        "secrets/planted",
+        {**where, "content": {**secret, "data": {"key": IN_BASE64, "two": IN_BASE64}}},
+    )
     patch = {"content_type": "application/merge-patch+json"}
     admin.raw("PATCH", "secrets/planted", {"data": {"three": IN_BASE64}}, **patch, **where)
-    admin.raw("POST", f"/api/v1/secret/{space}", {"name": "walm", "data": {"key": IN_BASE64}}, cluster=cluster.pk)
-    call(admin, "POST", "secrets", {**where, "content": {**secret, "metadata": {"name": "Bad Name"}}})
+    admin.raw(
+        "POST",
+        f"/api/v1/secret/{space}",
+        {"name": "walm", "data": {"key": IN_BASE64}},
+        cluster=cluster.pk,
+    )
+    call(
+        admin, "POST", "secrets", {**where, "content": {**secret, "metadata": {"name": "Bad Name"}}}
+    )
     call(admin, "POST", "secrets", {**where, "content": {**secret, "data": {"key": PLAIN}}})
     call(admin, "GET", "secrets", **where)
     call(admin, "GET", "resources/core/v1/secrets", **where)
@@ -87,9 +106,22 @@ def test_a_planted_secret_shows_up_nowhere_but_where_it_belongs(
     # A ConfigMap and a pod that carry one, changed so that a diff is written. Their own objects show it, the trail must not.
     settings = {"metadata": {"name": "app"}, "data": {"app.ini": f"password={PLAIN}"}}
     admin.raw("POST", "configmaps", {**where, "content": settings})
-    admin.raw("PUT", "configmaps/app", {**where, "content": {**settings, "data": {"app.ini": f"password={PLAIN}2"}}})
-    container = {"name": "c", "image": "x", "env": [{"name": "PASS", "value": PLAIN}], "args": [f"--token={PLAIN}"]}
-    admin.raw("POST", "pods", {**where, "content": {"metadata": {"name": "p"}, "spec": {"containers": [container]}}})
+    admin.raw(
+        "PUT",
+        "configmaps/app",
+        {**where, "content": {**settings, "data": {"app.ini": f"password={PLAIN}2"}}},
+    )
+    container = {
+        "name": "c",
+        "image": "x",
+        "env": [{"name": "PASS", "value": PLAIN}],
+        "args": [f"--token={PLAIN}"],
+    }
+    admin.raw(
+        "POST",
+        "pods",
+        {**where, "content": {"metadata": {"name": "p"}, "spec": {"containers": [container]}}},
+    )
     # Credentials of clusters and people: right ones, wrong ones, refused ones.
     config = yaml.safe_load(apiserver.kubeconfig_yaml)
     config["users"][0]["user"]["token"] = PLAIN
@@ -105,7 +137,12 @@ def test_a_planted_secret_shows_up_nowhere_but_where_it_belongs(
     call(Caller(PLAIN), "GET", "clusters")
     call(Caller(f"kgt_{PLAIN}"), "GET", "clusters")
     pair = Caller().data("POST", "/api/v1/auth/login", {"username": "vera", "password": PASSWORD})
-    call(Caller(pair["token"]), "POST", "/api/v1/auth/password", {"password": PLAIN, "new_password": PASSWORD})
+    call(
+        Caller(pair["token"]),
+        "POST",
+        "/api/v1/auth/password",
+        {"password": PLAIN, "new_password": PASSWORD},
+    )
     made = Caller(pair["token"]).data("POST", "/api/v1/auth/tokens", {"name": "ci"})
     # What is read back of all this.
     call(admin, "GET", "audit", pageSize=100)
@@ -119,6 +156,14 @@ def test_a_planted_secret_shows_up_nowhere_but_where_it_belongs(
     assert not found(rows), [line[:300] for line in rows.splitlines() if found(line)]
     assert not found(broker())
     for raw in (made["token"], pair["token"], pair["refresh_token"]):
-        assert raw not in answers + logged.getvalue() + database("token_blacklist_outstandingtoken") + broker()
+        assert (
+            raw
+            not in answers
+            + logged.getvalue()
+            + database("token_blacklist_outstandingtoken")
+            + broker()
+        )
     trail = json.loads(said[-3])["data"]["items"]
-    assert {("update", "configmaps"), ("create", "pods"), ("patch", "secrets")} <= {(line["verb"], line["kind"]) for line in trail}
+    assert {("update", "configmaps"), ("create", "pods"), ("patch", "secrets")} <= {
+        (line["verb"], line["kind"]) for line in trail
+    }

@@ -32,7 +32,9 @@ class Provider:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self.answer({"keys": [provider.public_key()]} if self.path == "/jwks" else provider.userinfo)
+                self.answer(
+                    {"keys": [provider.public_key()]} if self.path == "/jwks" else provider.userinfo
+                )
 
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
@@ -59,7 +61,11 @@ class Provider:
 
     @staticmethod
     def public_key() -> dict[str, Any]:
-        return {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key())), "kid": "k", "alg": "RS256"}
+        return {
+            **json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key())),
+            "kid": "k",
+            "alg": "RS256",
+        }
 
 
 @pytest.fixture
@@ -81,7 +87,10 @@ def provider(settings: Any) -> Iterator[Provider]:
         "OIDC_TIMEOUT": 10,
         "LOGIN_REDIRECT_URL": "/",
         "LOGIN_REDIRECT_URL_FAILURE": "/refused",
-        "AUTHENTICATION_BACKENDS": ["django.contrib.auth.backends.ModelBackend", "tenants.oidc.Backend"],
+        "AUTHENTICATION_BACKENDS": [
+            "django.contrib.auth.backends.ModelBackend",
+            "tenants.oidc.Backend",
+        ],
     }.items():
         setattr(settings, name, value)
     yield running
@@ -95,10 +104,27 @@ def sign_in(provider: Provider, *, about: dict[str, Any] | None = None, **claims
     query = parse_qs(urlsplit(browser.get("/oidc/authenticate/")["Location"]).query)
     assert query["code_challenge_method"] == ["S256"]
     now = int(time.time())
-    person = {"sub": "s-1", "preferred_username": "vera", "email": "vera@example.com", "groups": ["blue"]}
-    provider.claims = {**person, "iss": ISSUER, "aud": "kubegale", "exp": now + 60, "iat": now, "nonce": query["nonce"][0], **claims}
+    person = {
+        "sub": "s-1",
+        "preferred_username": "vera",
+        "email": "vera@example.com",
+        "groups": ["blue"],
+    }
+    provider.claims = {
+        **person,
+        "iss": ISSUER,
+        "aud": "kubegale",
+        "exp": now + 60,
+        "iat": now,
+        "nonce": query["nonce"][0],
+        **claims,
+    }
     provider.claims = {name: value for name, value in provider.claims.items() if value is not None}
-    provider.userinfo = {**person, **{name: value for name, value in claims.items() if name in person}, **(about or {})}
+    provider.userinfo = {
+        **person,
+        **{name: value for name, value in claims.items() if name in person},
+        **(about or {}),
+    }
     browser.get("/oidc/callback/", {"code": "c", "state": query["state"][0]})
     return browser
 
@@ -135,7 +161,9 @@ def test_a_newcomer_is_made_with_the_providers_groups_and_their_grants(provider:
         {"about": {"sub": "s-2"}},
     ],
 )
-def test_a_token_that_is_not_for_us_lets_nobody_in(provider: Provider, claims: dict[str, Any]) -> None:
+def test_a_token_that_is_not_for_us_lets_nobody_in(
+    provider: Provider, claims: dict[str, Any]
+) -> None:
     assert signed_in(sign_in(provider, **claims)) == ""
     assert not User.objects.exists()
 

@@ -31,11 +31,22 @@ def sign_in(name: str, password: str = PASSWORD) -> dict[str, Any]:
 
 
 def test_an_admin_makes_a_user_who_signs_in_with_the_role(root: Caller) -> None:
-    made = root.data("POST", "users", {"username": "vera", "password": PASSWORD, "role": "viewer", "email": "v@example.com"})
-    assert (made["username"], made["role"], made["is_active"], made["email"]) == ("vera", "viewer", True, "v@example.com")
+    made = root.data(
+        "POST",
+        "users",
+        {"username": "vera", "password": PASSWORD, "role": "viewer", "email": "v@example.com"},
+    )
+    assert (made["username"], made["role"], made["is_active"], made["email"]) == (
+        "vera",
+        "viewer",
+        True,
+        "v@example.com",
+    )
     assert PASSWORD not in str(made)
     assert sign_in("vera")["code"] == 0
-    assert [row["username"] for row in root.data("GET", "users", keyword="VER")["items"]] == ["vera"]
+    assert [row["username"] for row in root.data("GET", "users", keyword="VER")["items"]] == [
+        "vera"
+    ]
     assert root.data("GET", "users/vera")["grants"][0]["role"] == "viewer"
 
 
@@ -55,7 +66,9 @@ def test_what_makes_no_user_leaves_nothing_behind(root: Caller, body: dict[str, 
     assert list(User.objects.values_list("username", flat=True)) == ["root"]
 
 
-def test_switching_somebody_off_ends_their_tokens_and_says_so_in_the_audit_trail(root: Caller) -> None:
+def test_switching_somebody_off_ends_their_tokens_and_says_so_in_the_audit_trail(
+    root: Caller,
+) -> None:
     root.data("POST", "users", {"username": "vera", "password": PASSWORD, "role": "viewer"})
     vera = Caller(sign_in("vera")["data"]["token"])
     assert vera.data("GET", f"{AUTH}/me")["username"] == "vera"
@@ -72,7 +85,11 @@ def test_a_group_lends_its_role_to_those_who_are_put_into_it(root: Caller) -> No
     root.data("POST", "grants", {"group": "platform", "role": "operator"})
     assert root.data("PUT", "users/gil", {"groups": ["platform"]})["role"] == "operator"
     (group,) = root.data("GET", "groups")["items"]
-    assert (group["name"], group["members"], group["grants"][0]["role"]) == ("platform", 1, "operator")
+    assert (group["name"], group["members"], group["grants"][0]["role"]) == (
+        "platform",
+        1,
+        "operator",
+    )
     assert root.data("PUT", "users/gil", {"groups": []})["role"] == "viewer"
     assert root.code("PUT", "users/gil", {"groups": ["system:masters"]}) == 1001
 
@@ -87,9 +104,17 @@ def test_a_new_password_is_checked_and_ends_what_was_signed_in(root: Caller) -> 
     assert sign_in("vera", PASSWORD + "-new")["code"] == 0
 
 
-def test_an_api_token_changes_nobody_and_makes_nobody_mightier_than_itself(root: Caller, person: Person) -> None:
-    wide, narrow = person("admin", name="ada"), person("admin", name="ada", scopes=["read", "admin"])
+def test_an_api_token_changes_nobody_and_makes_nobody_mightier_than_itself(
+    root: Caller, person: Person
+) -> None:
+    wide, narrow = (
+        person("admin", name="ada"),
+        person("admin", name="ada", scopes=["read", "admin"]),
+    )
     assert wide.code("PUT", "users/ada", {"password": PASSWORD}) == 1005
     assert wide.code("POST", "users", {"username": "a", "password": PASSWORD, "role": "admin"}) == 0
-    assert narrow.code("POST", "users", {"username": "b", "password": PASSWORD, "role": "admin"}) == 1005
+    assert (
+        narrow.code("POST", "users", {"username": "b", "password": PASSWORD, "role": "admin"})
+        == 1005
+    )
     assert not User.objects.filter(username="b").exists()

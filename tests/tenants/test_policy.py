@@ -2,13 +2,31 @@
 
 import pytest
 
-from tenants.policy import RIGHTS, Holding, Reach, Right, Role, covers, is_audited, narrowed, need, within
+from tenants.policy import (
+    RIGHTS,
+    Holding,
+    Reach,
+    Right,
+    Role,
+    covers,
+    is_audited,
+    narrowed,
+    need,
+    within,
+)
 
 RBAC = "rbac.authorization.k8s.io"
 
 
 def may(
-    role: Role, verb: str, kind: str, group: str = "", *, cluster: int | None = 1, namespace: str | None = None, asked: str = ""
+    role: Role,
+    verb: str,
+    kind: str,
+    group: str = "",
+    *,
+    cluster: int | None = 1,
+    namespace: str | None = None,
+    asked: str = "",
 ) -> bool:
     held = [Holding(RIGHTS[role], cluster, namespace)]
     wanted = need(verb, kind, group)
@@ -48,7 +66,9 @@ def may(
         ("list", "a kind nobody foresaw", "", Role.ADMIN),
     ],
 )
-def test_an_act_needs_its_role_and_every_higher_role_may_do_it(verb: str, kind: str, group: str, least: Role) -> None:
+def test_an_act_needs_its_role_and_every_higher_role_may_do_it(
+    verb: str, kind: str, group: str, least: Role
+) -> None:
     allowed = [role for role in Role if may(role, verb, kind, group)]
     assert allowed == list(Role)[list(Role).index(least) :]
 
@@ -82,7 +102,11 @@ def test_a_namespace_grant_holds_in_its_namespace_of_its_cluster_alone() -> None
 
 
 def test_a_list_without_a_namespace_is_narrowed_to_the_namespaces_held() -> None:
-    held = [Holding(RIGHTS[Role.VIEWER], 1, "a"), Holding(RIGHTS[Role.VIEWER], 1, "b"), Holding(RIGHTS[Role.VIEWER], 2, "c")]
+    held = [
+        Holding(RIGHTS[Role.VIEWER], 1, "a"),
+        Holding(RIGHTS[Role.VIEWER], 1, "b"),
+        Holding(RIGHTS[Role.VIEWER], 2, "c"),
+    ]
     extent = within(held, need("list", "pods"), cluster=1, namespace="", collection=True)
     assert extent is not None
     assert extent.namespaces == {"a", "b"}
@@ -102,7 +126,9 @@ def test_a_token_only_ever_takes_away() -> None:
     assert within(cut, need("list", "pods"), cluster=2, namespace="", collection=True) is None
     assert within(cut, need("delete", "pods"), cluster=1, namespace="a", collection=False) is None
     viewer = narrowed([Holding(RIGHTS[Role.VIEWER], 1)], rights=frozenset(Right), clusters=None)
-    assert within(viewer, need("delete", "pods"), cluster=1, namespace="a", collection=False) is None
+    assert (
+        within(viewer, need("delete", "pods"), cluster=1, namespace="a", collection=False) is None
+    )
 
 
 @pytest.mark.parametrize("role", list(Role))

@@ -29,16 +29,32 @@ SECRET: set[str] = set()
 # (who, methods, routes): the first line that fits decides. A new route needs a line, or fits one on purpose.
 TABLE: list[tuple[set[str], str, str]] = [
     # Public by their documents; V-Kube's others ask for an order's secret and for nothing else.
-    (EVERYBODY, "*", "kubegale:login kubegale:refresh k8s_service:k8sservice-test walm:walm-live* walm:walm-livez walm:walm-readiness"),
+    (
+        EVERYBODY,
+        "*",
+        "kubegale:login kubegale:refresh k8s_service:k8sservice-test walm:walm-live* walm:walm-livez walm:walm-readiness",
+    ),
     (EVERYBODY, "*", "vkube:vkube-regions vkube:vkube-images vkube:vkube-checkports"),
     (SECRET, "*", "vkube:*"),
     # Selling, people and groups are the platform's.
-    (ADMIN, "*", "kubegale:orders-plans kubegale:orders-pay kubegale:orders-refund kubegale:orders-secret kubegale:users* kubegale:groups"),
+    (
+        ADMIN,
+        "*",
+        "kubegale:orders-plans kubegale:orders-pay kubegale:orders-refund kubegale:orders-secret kubegale:users* kubegale:groups",
+    ),
     (ADMIN, "POST", "kubegale:orders-list"),
     # One's own affairs; what belongs to others is not found.
-    (EVERYBODY, "*", "kubegale:logout kubegale:me kubegale:password kubegale:tokens* kubegale:orders-* kubegale:operations-*"),
+    (
+        EVERYBODY,
+        "*",
+        "kubegale:logout kubegale:me kubegale:password kubegale:tokens* kubegale:orders-* kubegale:operations-*",
+    ),
     # Clusters, namespaces and tenants that hold something of one's own.
-    (EVERYBODY, "GET", "kubegale:clusters-list kubegale:clusters-detail kubegale:clusters-namespaces kubegale:namespaces-list"),
+    (
+        EVERYBODY,
+        "GET",
+        "kubegale:clusters-list kubegale:clusters-detail kubegale:clusters-namespaces kubegale:namespaces-list",
+    ),
     # Which fields a kind of the cluster has is no secret to who is anything in it.
     (EVERYBODY, "GET", "kubegale:schemas"),
     (EVERYBODY, "GET", "kubegale:tenants walm:walm-tenants walm:walm-stats"),
@@ -57,17 +73,37 @@ TABLE: list[tuple[set[str], str, str]] = [
         "*",
         "kubegale:roles-* kubegale:rolebindings-* kubegale:clusterroles-* kubegale:clusterrolebindings-* kubegale:serviceaccounts-*",
     ),
-    (ADMIN, "*", "kubegale:bulk-roles kubegale:bulk-rolebindings kubegale:bulk-clusterroles kubegale:bulk-clusterrolebindings"),
-    (ADMIN, "*", "kubegale:bulk-serviceaccounts kubegale:bulk-nodes kubegale:bulk-namespaces kubegale:bulk-persistentvolumes"),
+    (
+        ADMIN,
+        "*",
+        "kubegale:bulk-roles kubegale:bulk-rolebindings kubegale:bulk-clusterroles kubegale:bulk-clusterrolebindings",
+    ),
+    (
+        ADMIN,
+        "*",
+        "kubegale:bulk-serviceaccounts kubegale:bulk-nodes kubegale:bulk-namespaces kubegale:bulk-persistentvolumes",
+    ),
     (ADMIN, "*", "kubegale:bulk-storageclasses kubegale:bulk-customresourcedefinitions"),
     (ADMIN, "*", "kubegale:bulk-resourcequotas kubegale:bulk-limitranges"),
     # An admin of a namespace sees the grants in it, as long as the cluster says that it is still the same namespace; this one is silent.
     (ADMIN, "*", "kubegale:audit* kubegale:grants*"),
     # Cluster-scoped kinds are an admin's; quotas and what is the platform's are changed by admins.
-    (ADMIN, "*", "kubegale:nodes-* kubegale:persistentvolumes-* kubegale:storageclasses-* kubegale:customresourcedefinitions-*"),
+    (
+        ADMIN,
+        "*",
+        "kubegale:nodes-* kubegale:persistentvolumes-* kubegale:storageclasses-* kubegale:customresourcedefinitions-*",
+    ),
     (ADMIN, "*", "walm:walm-storageclass* kubegale:metrics-nodes"),
-    (ADMIN, "POST PUT PATCH DELETE", "kubegale:clusters-* kubegale:namespaces-list kubegale:namespaces-detail"),
-    (ADMIN, "POST PUT PATCH DELETE", "kubegale:resourcequotas-* kubegale:limitranges-* kubegale:tenants* kubegale:plans* walm:walm-tenant"),
+    (
+        ADMIN,
+        "POST PUT PATCH DELETE",
+        "kubegale:clusters-* kubegale:namespaces-list kubegale:namespaces-detail",
+    ),
+    (
+        ADMIN,
+        "POST PUT PATCH DELETE",
+        "kubegale:resourcequotas-* kubegale:limitranges-* kubegale:tenants* kubegale:plans* walm:walm-tenant",
+    ),
     # The store: agents write with an admin's token, cut down to a cluster. A query by POST reads.
     (VIEWER, "GET", "bcs_storage:*"),
     (VIEWER, "POST", "bcs_storage:*/query/* bcs_storage:*/dynamic/watch/*"),
@@ -96,7 +132,9 @@ def expected(route: routes.Route, method: str) -> set[str]:
     """Who the table lets in."""
     name = route.name if not route.name.endswith(":None") else f"bcs_storage:{route.address}"
     for who, methods, names in TABLE:
-        if (methods == "*" or method in methods.split()) and any(fnmatch(name, pattern) for pattern in names.split()):
+        if (methods == "*" or method in methods.split()) and any(
+            fnmatch(name, pattern) for pattern in names.split()
+        ):
             return who
     raise AssertionError(f"{method} {name} ({route.address}) stands in no line of the table")
 
@@ -105,7 +143,13 @@ def expected(route: routes.Route, method: str) -> set[str]:
 def cluster(settings: Any) -> Cluster:
     """A registered cluster that does not answer, and is not asked twice."""
     settings.CLUSTER_CONNECT_TIMEOUT, settings.CLUSTER_CIRCUIT_SECONDS = 0.3, 3600.0
-    return Cluster.objects.create(name="prod", kubeconfig=KUBECONFIG, server="https://127.0.0.1:1", status="active", is_default=True)
+    return Cluster.objects.create(
+        name="prod",
+        kubeconfig=KUBECONFIG,
+        server="https://127.0.0.1:1",
+        status="active",
+        is_default=True,
+    )
 
 
 def caller(who: str) -> User:
@@ -119,8 +163,18 @@ def caller(who: str) -> User:
 
 @pytest.mark.parametrize("who", sorted(EVERYBODY))
 def test_every_route_lets_in_whom_the_table_lets_in(cluster: Cluster, who: str) -> None:
-    foreign = grants.give(user=User.objects.create_user("somebody"), role=Role.VIEWER, cluster="prod")
-    user, sent = caller(who), {"cluster_id": cluster.pk, "cluster": "prod", "namespace": routes.SPACE, "nameSpace": routes.SPACE}
+    foreign = grants.give(
+        user=User.objects.create_user("somebody"), role=Role.VIEWER, cluster="prod"
+    )
+    user, sent = (
+        caller(who),
+        {
+            "cluster_id": cluster.pk,
+            "cluster": "prod",
+            "namespace": routes.SPACE,
+            "nameSpace": routes.SPACE,
+        },
+    )
     wrong, walked = [], 0
     for route in routes.walk({"pk": str(cluster.pk), "cluster": "prod", "name": routes.SPACE}):
         if route.address.startswith(SECOND):

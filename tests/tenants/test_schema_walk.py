@@ -53,7 +53,10 @@ def everything() -> dict[str, list[Any]]:
         Tenant.objects.values(),
         QuotaPlan.objects.values(),
     )
-    return {str(index): list(rows) for index, rows in enumerate((*tables, Resource.objects.values("id")))}
+    return {
+        str(index): list(rows)
+        for index, rows in enumerate((*tables, Resource.objects.values("id")))
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -69,12 +72,24 @@ def _one_connection() -> Iterator[None]:
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
 def test_no_call_of_the_schema_breaks_anything(role: Role, settings: Any) -> None:
     settings.CLUSTER_CONNECT_TIMEOUT, settings.CLUSTER_CIRCUIT_SECONDS = 0.3, 3600.0
-    Cluster.objects.create(name="prod", kubeconfig=KUBECONFIG, server="https://127.0.0.1:1", status="active", is_default=True)
+    Cluster.objects.create(
+        name="prod",
+        kubeconfig=KUBECONFIG,
+        server="https://127.0.0.1:1",
+        status="active",
+        is_default=True,
+    )
     user = User.objects.create_user("caller")
     grants.give(user=user, role=role)
     token = create_api_token(user, "schemathesis")[1]
-    schema = schemathesis.openapi.from_wsgi("/api/schema", get_wsgi_application(), headers={"Accept": "application/vnd.oai.openapi+json"})
-    operations = [found.ok() for found in schema.get_all_operations() if not WAITING.search(found.ok().path)]
+    schema = schemathesis.openapi.from_wsgi(
+        "/api/schema",
+        get_wsgi_application(),
+        headers={"Accept": "application/vnd.oai.openapi+json"},
+    )
+    operations = [
+        found.ok() for found in schema.get_all_operations() if not WAITING.search(found.ok().path)
+    ]
     random.Random(7).shuffle(operations)
     before, until, walked = everything(), time.monotonic() + SECONDS, 0
     for operation in operations:
@@ -90,7 +105,12 @@ def walk(operation: Any, token: str) -> None:
     """A few calls of one operation, allowed and not."""
 
     @settings(
-        max_examples=3, phases=[Phase.generate], derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=3,
+        phases=[Phase.generate],
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
     )
     @given(case=operation.as_strategy())
     def call(case: Any) -> None:

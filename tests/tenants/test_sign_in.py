@@ -61,13 +61,17 @@ def test_anything_else_is_refused(user: Any, body: Any, code: int, status: int) 
 
 def test_bodies_are_read_whatever_the_content_type_says(user: Any) -> None:
     body = '{"username":"ann","password":"right-password-1"}'
-    assert Caller().raw("POST", f"{AUTH}/login/", body, content_type="text/plain").json()["code"] == 0
+    assert (
+        Caller().raw("POST", f"{AUTH}/login/", body, content_type="text/plain").json()["code"] == 0
+    )
 
 
 def test_ten_failures_slow_a_guesser_down_and_nobody_else(user: Any) -> None:
     for _ in range(10):
         assert login("guess")["code"] == 2001
-    response = Caller().raw("POST", f"{AUTH}/login", {"username": "ann", "password": "right-password-1"})
+    response = Caller().raw(
+        "POST", f"{AUTH}/login", {"username": "ann", "password": "right-password-1"}
+    )
     assert response.status_code == 429
     assert int(response["Retry-After"]) >= 60
     assert login("x", username="other")["code"] == 2001
@@ -82,7 +86,10 @@ def test_a_refresh_token_works_once(user: Any) -> None:
 
 
 def test_an_access_token_is_no_refresh_token(user: Any) -> None:
-    assert Caller().code("POST", f"{AUTH}/refresh", {"refresh_token": login()["data"]["token"]}) == 2001
+    assert (
+        Caller().code("POST", f"{AUTH}/refresh", {"refresh_token": login()["data"]["token"]})
+        == 2001
+    )
 
 
 def test_signing_out_ends_both_tokens(user: Any) -> None:
@@ -90,7 +97,9 @@ def test_signing_out_ends_both_tokens(user: Any) -> None:
     caller = Caller(pair["token"])
     assert caller.data("POST", f"{AUTH}/logout") == {}
     assert caller.code("GET", f"{AUTH}/me") == 2001
-    assert Caller().code("POST", f"{AUTH}/refresh", {"refresh_token": pair["refresh_token"]}) == 2001
+    assert (
+        Caller().code("POST", f"{AUTH}/refresh", {"refresh_token": pair["refresh_token"]}) == 2001
+    )
 
 
 def test_expired_tokens_say_so(user: Any) -> None:
@@ -102,7 +111,18 @@ def test_expired_tokens_say_so(user: Any) -> None:
     assert Caller().code("POST", f"{AUTH}/refresh", {"refresh_token": str(refresh)}) == 2002
 
 
-@pytest.mark.parametrize("header", ["Bearer", "Bearer x.y.z", "Basic YTpi", "Bearer kgt_unknown", "Bearer é", "bearer  ", "x" * 9000])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Bearer",
+        "Bearer x.y.z",
+        "Basic YTpi",
+        "Bearer kgt_unknown",
+        "Bearer é",
+        "bearer  ",
+        "x" * 9000,
+    ],
+)
 def test_garbled_credentials_are_2001(user: Any, header: str) -> None:
     response = Caller().client.get(f"{AUTH}/me", headers={"Authorization": header})
     assert (response.status_code, response.json()["code"]) == (401, 2001)

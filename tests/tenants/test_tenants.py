@@ -60,37 +60,78 @@ def test_a_tenant_is_made_whole_and_goes_whole(admin: Caller, cluster: Cluster, 
     assert not Grant.objects.filter(user__username="mia").exists()
 
 
-def test_a_tenants_admin_manages_its_members_and_nothing_beyond(admin: Caller, cluster: Cluster, name: str, person: Person) -> None:
+def test_a_tenants_admin_manages_its_members_and_nothing_beyond(
+    admin: Caller, cluster: Cluster, name: str, person: Person
+) -> None:
     User.objects.create_user("new")
     person("viewer", cluster=cluster, namespace=new_space(admin, cluster), name="boss")
-    admin.data("POST", "tenants", body(cluster, name, quotas=[{"name": "q", "hard": {"pods": "5"}}]))
-    admin.data("POST", f"tenants/{name}/members", {"cluster_id": cluster.pk, "username": "boss", "role": "admin"})
+    admin.data(
+        "POST", "tenants", body(cluster, name, quotas=[{"name": "q", "hard": {"pods": "5"}}])
+    )
+    admin.data(
+        "POST",
+        f"tenants/{name}/members",
+        {"cluster_id": cluster.pk, "username": "boss", "role": "admin"},
+    )
     boss = person("viewer", cluster=cluster, namespace=name, name="boss")
     where = {"cluster_id": cluster.pk}
-    assert boss.data("POST", f"tenants/{name}/members", {**where, "username": "new", "role": "operator"}) == {
+    assert boss.data(
+        "POST", f"tenants/{name}/members", {**where, "username": "new", "role": "operator"}
+    ) == {
         "username": "new",
         "role": "operator",
     }
-    assert boss.data("POST", f"tenants/{name}/members", {**where, "username": "new", "role": "viewer"})["role"] == "viewer"
+    assert (
+        boss.data(
+            "POST", f"tenants/{name}/members", {**where, "username": "new", "role": "viewer"}
+        )["role"]
+        == "viewer"
+    )
     members = boss.data("GET", f"tenants/{name}/members", **where)["items"]
     assert members == [{"username": "boss", "role": "admin"}, {"username": "new", "role": "viewer"}]
-    assert [tenant["name"] for tenant in boss.data("GET", "tenants", **where)["items"]].count(name) == 1
+    assert [tenant["name"] for tenant in boss.data("GET", "tenants", **where)["items"]].count(
+        name
+    ) == 1
     quotas = [{"name": "q", "hard": {"pods": "500"}}]
     assert boss.code("PUT", f"tenants/{name}", {**where, "quotas": quotas}) == 1005
     assert boss.code("DELETE", f"tenants/{name}", **where) == 1005
-    assert boss.code("PUT", "resourcequotas/q", {**where, "namespace": name, "content": {"spec": {"hard": {"pods": "500"}}}}) == 1005
-    assert boss.code("POST", "tenants/default/members", {**where, "username": "new", "role": "viewer"}) == 1005
+    assert (
+        boss.code(
+            "PUT",
+            "resourcequotas/q",
+            {**where, "namespace": name, "content": {"spec": {"hard": {"pods": "500"}}}},
+        )
+        == 1005
+    )
+    assert (
+        boss.code("POST", "tenants/default/members", {**where, "username": "new", "role": "viewer"})
+        == 1005
+    )
     assert boss.data("DELETE", f"tenants/{name}/members/new", **where) == {}
     assert boss.code("DELETE", f"tenants/{name}/members/new", **where) == 1004
     assert not Grant.objects.filter(user__username="new").exists()
 
 
 def test_an_update_changes_what_is_given(admin: Caller, cluster: Cluster, name: str) -> None:
-    admin.data("POST", "tenants", body(cluster, name, labels={"team": "a"}, quotas=[{"name": "q", "hard": {"pods": "5"}}]))
-    changed = admin.data(
-        "PUT", f"tenants/{name}", {"cluster_id": cluster.pk, "contact": "c", "quotas": [{"name": "q", "hard": {"pods": "9"}}]}
+    admin.data(
+        "POST",
+        "tenants",
+        body(cluster, name, labels={"team": "a"}, quotas=[{"name": "q", "hard": {"pods": "5"}}]),
     )
-    assert (changed["contact"], changed["labels"]["team"], changed["quotas"][0]["hard"]["pods"]) == ("c", "a", "9")
+    changed = admin.data(
+        "PUT",
+        f"tenants/{name}",
+        {
+            "cluster_id": cluster.pk,
+            "contact": "c",
+            "quotas": [{"name": "q", "hard": {"pods": "9"}}],
+        },
+    )
+    assert (
+        changed["contact"],
+        changed["labels"]["team"],
+        changed["quotas"][0]["hard"]["pods"],
+    ) == ("c", "a", "9")
 
 
 @pytest.mark.parametrize(
@@ -106,14 +147,18 @@ def test_an_update_changes_what_is_given(admin: Caller, cluster: Cluster, name: 
         ({"labels": {"a": 1}}, 1001),
     ],
 )
-def test_what_cannot_be_made_makes_nothing(admin: Caller, cluster: Cluster, name: str, more: dict[str, Any], code: int) -> None:
+def test_what_cannot_be_made_makes_nothing(
+    admin: Caller, cluster: Cluster, name: str, more: dict[str, Any], code: int
+) -> None:
     assert admin.code("POST", "tenants", {**body(cluster, name), **more}) == code
     assert admin.code("GET", f"tenants/{name}", cluster_id=cluster.pk) == 1003
     assert not Tenant.objects.exists()
 
 
 def test_usage_is_sampled_and_shown_over_time(admin: Caller, cluster: Cluster, name: str) -> None:
-    admin.data("POST", "tenants", body(cluster, name, quotas=[{"name": "q", "hard": {"pods": "5"}}]))
+    admin.data(
+        "POST", "tenants", body(cluster, name, quotas=[{"name": "q", "hard": {"pods": "5"}}])
+    )
     tasks.sample_usage()
     usage = admin.data("GET", f"tenants/{name}/usage", cluster_id=cluster.pk)
     assert usage["now"]["hard"] == {"pods": 5}
@@ -124,7 +169,9 @@ def test_usage_is_sampled_and_shown_over_time(admin: Caller, cluster: Cluster, n
 
 def test_drift_is_named_and_mended(admin: Caller, cluster: Cluster, name: str) -> None:
     admin.data("POST", "tenants", body(cluster, name, network_policy=True))
-    admin.data("DELETE", "networkpolicies/kubegale-default-deny", cluster_id=cluster.pk, namespace=name)
+    admin.data(
+        "DELETE", "networkpolicies/kubegale-default-deny", cluster_id=cluster.pk, namespace=name
+    )
     assert f"missing: simulated/{name}: NetworkPolicy kubegale-default-deny is not there" in drift()
     Tenant.objects.filter(namespace=name).update(uid="another")
     User.objects.create_user("mia")

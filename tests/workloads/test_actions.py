@@ -16,12 +16,16 @@ pytestmark = pytest.mark.django_db
 class Acting:
     """Calls actions in one namespace."""
 
-    def __init__(self, admin: Caller, cluster: Cluster, space: str, apiserver: RunningCluster) -> None:
+    def __init__(
+        self, admin: Caller, cluster: Cluster, space: str, apiserver: RunningCluster
+    ) -> None:
         self.admin, self.cluster, self.space, self.apiserver = admin, cluster, space, apiserver
 
     def __call__(self, path: str, **body: Any) -> dict[str, Any]:
         """The envelope of a POST."""
-        return self.admin("POST", path, {"cluster_id": self.cluster.pk, "namespace": self.space, **body})
+        return self.admin(
+            "POST", path, {"cluster_id": self.cluster.pk, "namespace": self.space, **body}
+        )
 
     def data(self, path: str, **body: Any) -> dict[str, Any]:
         """The data of a POST that must be a success."""
@@ -32,7 +36,9 @@ class Acting:
 
     def get(self, path: str, **query: Any) -> Any:
         """The data of a GET."""
-        return self.admin.data("GET", path, cluster_id=self.cluster.pk, namespace=self.space, **query)
+        return self.admin.data(
+            "GET", path, cluster_id=self.cluster.pk, namespace=self.space, **query
+        )
 
     def stored(self, storage: str, name: str) -> dict[str, Any]:
         """The object as the API server has it."""
@@ -93,7 +99,10 @@ def test_an_autoscaler_that_will_undo_it_is_named(act: Acting, put: Put) -> None
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
     put(
         "horizontalpodautoscalers",
-        {"metadata": {"name": "auto"}, "spec": {"scaleTargetRef": reference, "minReplicas": 1, "maxReplicas": 5}},
+        {
+            "metadata": {"name": "auto"},
+            "spec": {"scaleTargetRef": reference, "minReplicas": 1, "maxReplicas": 5},
+        },
     )
     warnings = act.data("deployments/web/scale", replicas=2)["warnings"]
     assert len(warnings) == 1
@@ -101,7 +110,13 @@ def test_an_autoscaler_that_will_undo_it_is_named(act: Acting, put: Put) -> None
 
 
 def test_a_job_is_scaled_by_its_parallelism(act: Acting, put: Put) -> None:
-    put("jobs", {"metadata": {"name": "sum"}, "spec": {"completions": 9, "template": template("busybox", restartPolicy="Never")}})
+    put(
+        "jobs",
+        {
+            "metadata": {"name": "sum"},
+            "spec": {"completions": 9, "template": template("busybox", restartPolicy="Never")},
+        },
+    )
     assert act.data("jobs/sum/scale", replicas=0)["operation_id"] is None
     assert act.stored("jobs.batch", "sum")["spec"]["parallelism"] == 0
 
@@ -111,14 +126,22 @@ IMPOSSIBLE = [
     *(("daemonsets", verb) for verb in ("scale", "pause", "resume", "suspend", "trigger", "rerun")),
     *(("jobs", verb) for verb in ("rollback", "trigger")),
     *(("cronjobs", verb) for verb in ("scale", "rollback", "restart", "rerun")),
-    *((plural, verb) for plural in ("deployments", "statefulsets") for verb in ("suspend", "trigger", "rerun")),
+    *(
+        (plural, verb)
+        for plural in ("deployments", "statefulsets")
+        for verb in ("suspend", "trigger", "rerun")
+    ),
 ]
 
 
 def test_what_a_kind_cannot_do_is_routed_and_refused_with_the_reason(act: Acting) -> None:
     for plural, verb in IMPOSSIBLE:
         answer = act(f"{plural}/any/{verb}", replicas=1)
-        assert (answer["code"], answer["data"]["reason"]) == (1001, "ActionNotSupported"), (plural, verb, answer)
+        assert (answer["code"], answer["data"]["reason"]) == (1001, "ActionNotSupported"), (
+            plural,
+            verb,
+            answer,
+        )
         assert len(answer["msg"]) > 20
 
 
@@ -127,7 +150,13 @@ def change_image(act: Acting, plural: str, image: str) -> None:
     """A new template, and its rollout."""
     body = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": image}]}}}}
     query = {"cluster_id": act.cluster.pk, "namespace": act.space}
-    act.admin.data("PATCH", f"{plural}/web", body, content_type="application/strategic-merge-patch+json", **query)
+    act.admin.data(
+        "PATCH",
+        f"{plural}/web",
+        body,
+        content_type="application/strategic-merge-patch+json",
+        **query,
+    )
     assert act.apiserver.wait(lambda: images(act) == {image}, seconds=30)
 
 
@@ -188,11 +217,22 @@ def test_two_revisions_are_compared(act: Acting, put: Put) -> None:
     assert (shown["revision"], shown["diff_to"]) == (1, 2)
     assert "-  - image: nginx:1" in shown["diff"]
     assert "+  - image: nginx:2" in shown["diff"]
-    assert act.admin.code("GET", "deployments/web/revisions/7", cluster_id=act.cluster.pk, namespace=act.space) == 1004
+    assert (
+        act.admin.code(
+            "GET", "deployments/web/revisions/7", cluster_id=act.cluster.pk, namespace=act.space
+        )
+        == 1004
+    )
 
 
 def test_jobs_have_no_revisions_and_cronjobs_show_their_runs(act: Acting, put: Put) -> None:
-    put("jobs", {"metadata": {"name": "sum"}, "spec": {"template": template("busybox", restartPolicy="Never")}})
+    put(
+        "jobs",
+        {
+            "metadata": {"name": "sum"},
+            "spec": {"template": template("busybox", restartPolicy="Never")},
+        },
+    )
     assert act.get("jobs/sum/revisions")["items"] == []
     put("cronjobs", cron_job())
     made = act.data("cronjobs/nightly/trigger")
@@ -226,7 +266,9 @@ def test_a_paused_deployment_is_neither_restarted_nor_rolled_back(act: Acting, p
     assert not act.stored("deployments.apps", "web")["spec"].get("paused")
 
 
-def test_pausing_a_statefulset_holds_its_partition_and_resuming_puts_it_back(act: Acting, put: Put) -> None:
+def test_pausing_a_statefulset_holds_its_partition_and_resuming_puts_it_back(
+    act: Acting, put: Put
+) -> None:
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}
     put("statefulsets", workload(updateStrategy=strategy))
     act.data("statefulsets/web/pause")
@@ -242,9 +284,23 @@ def test_a_rollout_that_cannot_become_ready_fails_at_its_deadline(act: Acting, p
     put("deployments", workload(replicas=1))
     act.apiserver.wait(lambda: images(act) == {"nginx:1"})
     # More than any node has, so that the new pod is never placed.
-    body = {"spec": {"template": {"spec": {"containers": [{"name": "main", "resources": {"requests": {"cpu": "9000"}}}]}}}}
+    body = {
+        "spec": {
+            "template": {
+                "spec": {
+                    "containers": [{"name": "main", "resources": {"requests": {"cpu": "9000"}}}]
+                }
+            }
+        }
+    }
     query = {"cluster_id": act.cluster.pk, "namespace": act.space}
-    act.admin.data("PATCH", "deployments/web", body, content_type="application/strategic-merge-patch+json", **query)
+    act.admin.data(
+        "PATCH",
+        "deployments/web",
+        body,
+        content_type="application/strategic-merge-patch+json",
+        **query,
+    )
     row = act.followed(act.data("deployments/web/restart", deadline_seconds=1))
     assert (row.state, row.reason) == ("failed", "ProgressDeadlineExceeded")
 
@@ -282,7 +338,13 @@ def test_cronjobs_are_suspended_and_resumed(act: Acting, put: Put) -> None:
 
 
 def test_running_a_job_again_leaves_the_old_one(act: Acting, put: Put) -> None:
-    put("jobs", {"metadata": {"name": "sum", "labels": {"team": "a"}}, "spec": {"template": template("busybox", restartPolicy="Never")}})
+    put(
+        "jobs",
+        {
+            "metadata": {"name": "sum", "labels": {"team": "a"}},
+            "spec": {"template": template("busybox", restartPolicy="Never")},
+        },
+    )
     again = act.stored("jobs.batch", act.data("jobs/sum/rerun")["job"])
     first = act.stored("jobs.batch", "sum")
     assert again["metadata"]["labels"]["team"] == "a"
@@ -293,7 +355,10 @@ def test_running_a_job_again_leaves_the_old_one(act: Acting, put: Put) -> None:
 # --- what belongs to a workload -------------------------------------------------------------------------------------
 def test_pods_and_events_are_those_of_the_workload(act: Acting, put: Put) -> None:
     put("deployments", workload(replicas=2))
-    put("pods", {"metadata": {"name": "stray", "labels": {"app": "web"}}, "spec": template()["spec"]})
+    put(
+        "pods",
+        {"metadata": {"name": "stray", "labels": {"app": "web"}}, "spec": template()["spec"]},
+    )
     act.apiserver.wait(lambda: len(pods_of(act.apiserver, act.space)) == 3)
     shown = act.get("deployments/web/pods", pageSize=1)
     assert (shown["total"], len(shown["items"])) == (2, 1)
@@ -307,8 +372,16 @@ def test_actions_on_what_is_not_there(act: Acting) -> None:
     assert act("deployments/none/scale", replicas=1)["code"] == 1004
     body = {"cluster_id": act.cluster.pk, "namespace": "no-such-space"}
     assert act.admin("POST", "deployments/none/restart", body)["code"] == 1003
-    assert act.admin("POST", "deployments/none/restart", {"cluster_id": 999_999, "namespace": "x"})["code"] == 1002
-    assert act.admin("POST", "deployments/none/restart", {"cluster_id": act.cluster.pk})["code"] == 1001
+    assert (
+        act.admin("POST", "deployments/none/restart", {"cluster_id": 999_999, "namespace": "x"})[
+            "code"
+        ]
+        == 1002
+    )
+    assert (
+        act.admin("POST", "deployments/none/restart", {"cluster_id": act.cluster.pk})["code"]
+        == 1001
+    )
 
 
 def test_the_audit_trail_says_what_an_action_changed(act: Acting, put: Put) -> None:
@@ -318,10 +391,16 @@ def test_the_audit_trail_says_what_an_action_changed(act: Acting, put: Put) -> N
     act.data("deployments/web/pause", dry_run=True)
     act.admin("DELETE", "deployments/web", cluster_id=act.cluster.pk, namespace=act.space)
     lines = {
-        line["verb"]: line for line in act.admin.data("GET", "audit", kind="deployments", namespace=act.space, pageSize=100)["items"][::-1]
+        line["verb"]: line
+        for line in act.admin.data(
+            "GET", "audit", kind="deployments", namespace=act.space, pageSize=100
+        )["items"][::-1]
     }
     assert {"path": "spec.replicas", "before": 1, "after": 3} in lines["scale"]["diff"]
-    assert (lines["scale"]["details"]["replicas"], lines["scale"]["details"]["previous_replicas"]) == (3, 1)
+    assert (
+        lines["scale"]["details"]["replicas"],
+        lines["scale"]["details"]["previous_replicas"],
+    ) == (3, 1)
     assert lines["pause"]["details"]["dry_run"] is True
     assert lines["pause"]["diff"] == []
     assert {"path": "spec.paused", "before": True} in lines["delete"]["diff"]

@@ -37,7 +37,9 @@ def apiserver(drained_cluster: RunningCluster) -> RunningCluster:
 @pytest.fixture
 def cluster(db: None, apiserver: RunningCluster) -> Cluster:
     """The cluster, registered."""
-    return services.register(name="drained", kubeconfig_text=apiserver.kubeconfig_yaml, default=True)
+    return services.register(
+        name="drained", kubeconfig_text=apiserver.kubeconfig_yaml, default=True
+    )
 
 
 @pytest.fixture
@@ -49,12 +51,16 @@ def node() -> str:
 class Draining:
     """Drains one node and looks at what became of it."""
 
-    def __init__(self, admin: Caller, cluster: Cluster, apiserver: RunningCluster, node: str) -> None:
+    def __init__(
+        self, admin: Caller, cluster: Cluster, apiserver: RunningCluster, node: str
+    ) -> None:
         self.admin, self.cluster, self.apiserver, self.node = admin, cluster, apiserver, node
 
     def __call__(self, **options: Any) -> dict[str, Any]:
         """The envelope."""
-        return self.admin("POST", f"nodes/{self.node}/drain", {"cluster_id": self.cluster.pk, **options})
+        return self.admin(
+            "POST", f"nodes/{self.node}/drain", {"cluster_id": self.cluster.pk, **options}
+        )
 
     def start(self, **options: Any) -> int:
         """The operation of a drain that must be accepted."""
@@ -69,7 +75,11 @@ class Draining:
 
     def evictions(self) -> Counter[str]:
         """How often each pod's eviction was asked for."""
-        paths = [request.path for request in self.apiserver.requests if request.method == "POST" and request.path.endswith("/eviction")]
+        paths = [
+            request.path
+            for request in self.apiserver.requests
+            if request.method == "POST" and request.path.endswith("/eviction")
+        ]
         return Counter(path.split("/")[-2] for path in paths)
 
     def cordoned(self) -> bool:
@@ -89,7 +99,9 @@ def on(node: str) -> dict[str, Any]:
     return {"nodeSelector": {"kubernetes.io/hostname": node}}
 
 
-def spread(put: Put, apiserver: RunningCluster, space: str, node: str, replicas: int = 3) -> list[str]:
+def spread(
+    put: Put, apiserver: RunningCluster, space: str, node: str, replicas: int = 3
+) -> list[str]:
     """A Deployment whose pods all are on the node; their names."""
     put("deployments", workload(replicas=replicas, template=template(**on(node))))
     found = apiserver.wait(lambda: _all(apiserver, space, replicas), seconds=30)
@@ -101,9 +113,14 @@ def _all(apiserver: RunningCluster, space: str, wanted: int) -> list[dict[str, A
     return found if len(found) == wanted else []
 
 
-def bare(put: Put, apiserver: RunningCluster, space: str, node: str, name: str = "bare", **spec: Any) -> None:
+def bare(
+    put: Put, apiserver: RunningCluster, space: str, node: str, name: str = "bare", **spec: Any
+) -> None:
     """A pod of nobody on the node."""
-    put("pods", {"metadata": {"name": name}, "spec": {**template()["spec"], "nodeName": node, **spec}})
+    put(
+        "pods",
+        {"metadata": {"name": name}, "spec": {**template()["spec"], "nodeName": node, **spec}},
+    )
     apiserver.wait(lambda: apiserver.get("pods", name, space))
 
 
@@ -118,11 +135,15 @@ def test_a_drained_node_is_cordoned_and_its_pods_are_evicted_once_each(
     assert row.result["evicted"] == 3
 
 
-def test_each_eviction_names_the_very_pod(drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str) -> None:
+def test_each_eviction_names_the_very_pod(
+    drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str
+) -> None:
     spread(put, apiserver, space, node, replicas=1)
     uid = pods_of(apiserver, space)[0]["metadata"]["uid"]
     drain.done(grace_period=7)
-    body = json.loads(next(request.body for request in apiserver.requests if request.path.endswith("/eviction")))
+    body = json.loads(
+        next(request.body for request in apiserver.requests if request.path.endswith("/eviction"))
+    )
     assert (body["apiVersion"], body["kind"]) == ("policy/v1", "Eviction")
     assert body["deleteOptions"] == {"preconditions": {"uid": uid}, "gracePeriodSeconds": 7}
 
@@ -153,7 +174,9 @@ def test_a_bare_pod_forbids_the_drain_before_anything_is_evicted(
     assert apiserver.get("pods", "bare", space) is None
 
 
-def test_local_data_is_given_up_only_on_request(drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str) -> None:
+def test_local_data_is_given_up_only_on_request(
+    drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str
+) -> None:
     volumes = [{"name": "cache", "emptyDir": {}}]
     put("deployments", workload(replicas=1, template=template(volumes=volumes, **on(node))))
     apiserver.wait(lambda: _all(apiserver, space, 1))
@@ -163,17 +186,31 @@ def test_local_data_is_given_up_only_on_request(drain: Draining, put: Put, apise
     assert drain.done(delete_emptydir_data=True).state == "succeeded"
 
 
-def test_a_static_pod_stays_and_a_finished_pod_goes(drain: Draining, apiserver: RunningCluster, space: str, node: str) -> None:
+def test_a_static_pod_stays_and_a_finished_pod_goes(
+    drain: Draining, apiserver: RunningCluster, space: str, node: str
+) -> None:
     spec = {**template()["spec"], "nodeName": node}
-    mirror = {"name": "static", "namespace": space, "annotations": {"kubernetes.io/config.mirror": "x"}}
+    mirror = {
+        "name": "static",
+        "namespace": space,
+        "annotations": {"kubernetes.io/config.mirror": "x"},
+    }
     finished = {"name": "finished", "namespace": space}
-    apiserver.load("pods", [{"metadata": mirror, "spec": spec}, {"metadata": finished, "spec": spec, "status": {"phase": "Succeeded"}}])
+    apiserver.load(
+        "pods",
+        [
+            {"metadata": mirror, "spec": spec},
+            {"metadata": finished, "spec": spec, "status": {"phase": "Succeeded"}},
+        ],
+    )
     row = drain.done()
     assert row.state == "succeeded", row.error
     assert step_states(row) == {f"{space}/static": "skipped", f"{space}/finished": "succeeded"}
 
 
-def test_only_selected_pods_go(drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str) -> None:
+def test_only_selected_pods_go(
+    drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str
+) -> None:
     spread(put, apiserver, space, node, replicas=1)
     bare(put, apiserver, space, node)
     assert drain.done(pod_selector="app=web").state == "succeeded"
@@ -193,7 +230,13 @@ def test_a_dry_run_tells_every_fate_and_changes_nothing(
 
 
 def test_flags_that_make_no_sense_are_refused(drain: Draining) -> None:
-    for options in ({"timeout": "soon"}, {"grace_period": -2}, {"force": "maybe"}, {"timeout": -1}, {"wait": 3600}):
+    for options in (
+        {"timeout": "soon"},
+        {"grace_period": -2},
+        {"force": "maybe"},
+        {"timeout": -1},
+        {"wait": 3600},
+    ):
         assert drain(**options)["code"] == 1001, options
     assert not drain.cordoned()
     missing = drain.admin("POST", "nodes/no-such-node/drain", {"cluster_id": drain.cluster.pk})
@@ -202,8 +245,14 @@ def test_flags_that_make_no_sense_are_refused(drain: Draining) -> None:
 
 def test_scheduling_is_cordon_and_uncordon(drain: Draining) -> None:
     address, where = f"nodes/{drain.node}/schedule", {"cluster_id": drain.cluster.pk}
-    assert drain.admin.data("POST", address, {**where, "schedulable": False})["spec"]["unschedulable"] is True
-    assert "unschedulable" not in drain.admin.data("POST", address, {**where, "schedulable": True})["spec"]
+    assert (
+        drain.admin.data("POST", address, {**where, "schedulable": False})["spec"]["unschedulable"]
+        is True
+    )
+    assert (
+        "unschedulable"
+        not in drain.admin.data("POST", address, {**where, "schedulable": True})["spec"]
+    )
     assert drain.admin.code("POST", address, where) == 1001
 
 
@@ -212,7 +261,10 @@ def budget(put: Put, available: int) -> None:
     """A PodDisruptionBudget over the Deployment."""
     put(
         "poddisruptionbudgets",
-        {"metadata": {"name": "keep"}, "spec": {"minAvailable": available, "selector": {"matchLabels": {"app": "web"}}}},
+        {
+            "metadata": {"name": "keep"},
+            "spec": {"minAvailable": available, "selector": {"matchLabels": {"app": "web"}}},
+        },
     )
 
 
@@ -236,7 +288,9 @@ def test_a_budget_that_never_lets_go_ends_the_drain_at_its_timeout(
     assert sorted(pod["metadata"]["name"] for pod in pods_of(apiserver, space)) == sorted(names)
 
 
-def test_a_budget_that_lets_go_later_is_waited_for(drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str) -> None:
+def test_a_budget_that_lets_go_later_is_waited_for(
+    drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str
+) -> None:
     spread(put, apiserver, space, node, replicas=1)
     budget(put, 1)
     apiserver.wait(lambda: allows(apiserver, space, 0))
@@ -244,11 +298,15 @@ def test_a_budget_that_lets_go_later_is_waited_for(drain: Draining, put: Put, ap
     for _ in range(3):
         row = take_turn(pk)
     assert row.state == "running"
-    drain.admin.data("DELETE", "poddisruptionbudgets/keep", cluster_id=drain.cluster.pk, namespace=space)
+    drain.admin.data(
+        "DELETE", "poddisruptionbudgets/keep", cluster_id=drain.cluster.pk, namespace=space
+    )
     assert finish(pk).state == "succeeded"
 
 
-def test_overriding_budgets_is_never_silent(drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str) -> None:
+def test_overriding_budgets_is_never_silent(
+    drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str
+) -> None:
     spread(put, apiserver, space, node, replicas=1)
     budget(put, 1)
     apiserver.wait(lambda: allows(apiserver, space, 0))
@@ -262,7 +320,9 @@ def test_overriding_budgets_is_never_silent(drain: Draining, put: Put, apiserver
 
 # --- what goes wrong ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("code", [429, 500, 503])
-def test_a_storm_of_refusals_is_ridden_out(drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str, code: int) -> None:
+def test_a_storm_of_refusals_is_ridden_out(
+    drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str, code: int
+) -> None:
     names = spread(put, apiserver, space, node)
     apiserver.faults.add(path="/eviction", action="status", code=code, retry_after=0, times=4)
     row = drain.done()
@@ -291,7 +351,9 @@ def test_a_cluster_that_comes_back_lets_the_drain_go_on(
     assert drain.evictions() == Counter(names)
 
 
-def test_a_pod_made_again_under_its_name_is_left_alone(drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str) -> None:
+def test_a_pod_made_again_under_its_name_is_left_alone(
+    drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str
+) -> None:
     bare(put, apiserver, space, node)
     pk = drain.start(force=True)
     apiserver.faults.add(path="/eviction", action="status", code=429, retry_after=0, times=1)
@@ -332,7 +394,9 @@ def test_a_turn_broken_off_after_an_eviction_does_not_evict_again(
     assert drain.evictions() == Counter(names)
 
 
-def test_cancelling_leaves_the_rest_where_it_is(drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str) -> None:
+def test_cancelling_leaves_the_rest_where_it_is(
+    drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str
+) -> None:
     spread(put, apiserver, space, node, replicas=2)
     budget(put, 2)
     apiserver.wait(lambda: allows(apiserver, space, 0))
@@ -340,11 +404,19 @@ def test_cancelling_leaves_the_rest_where_it_is(drain: Draining, put: Put, apise
     take_turn(pk)
     drain.admin.data("POST", f"operations/{pk}/cancel")
     row = finish(pk)
-    assert (row.state, set(step_states(row).values()), drain.cordoned()) == ("cancelled", {"cancelled"}, True)
+    assert (row.state, set(step_states(row).values()), drain.cordoned()) == (
+        "cancelled",
+        {"cancelled"},
+        True,
+    )
 
 
-def test_a_node_that_was_replaced_is_not_drained(drain: Draining, apiserver: RunningCluster, node: str) -> None:
+def test_a_node_that_was_replaced_is_not_drained(
+    drain: Draining, apiserver: RunningCluster, node: str
+) -> None:
     pk = drain.start()
-    Operation.objects.filter(pk=pk).update(parameters={**Operation.objects.get(pk=pk).parameters, "uid": "another"})
+    Operation.objects.filter(pk=pk).update(
+        parameters={**Operation.objects.get(pk=pk).parameters, "uid": "another"}
+    )
     row = finish(pk)
     assert (row.state, row.reason) == ("failed", "Replaced")

@@ -30,7 +30,9 @@ def one_pod(put: Put, apiserver: RunningCluster, space: str) -> dict[str, Any]:
 
 def bare_pod(put: Put, name: str = "bare") -> dict[str, Any]:
     """A pod of nobody."""
-    return put("pods", {"metadata": {"name": name, "labels": {"app": "bare"}}, "spec": template()["spec"]})
+    return put(
+        "pods", {"metadata": {"name": name, "labels": {"app": "bare"}}, "spec": template()["spec"]}
+    )
 
 
 # --- restart --------------------------------------------------------------------------------------------------------
@@ -42,7 +44,9 @@ def test_a_controlled_pod_is_deleted_by_its_uid(
     assert (answer["name"], answer["uid"], answer["action"]) == (pod["name"], pod["uid"], "deleted")
     sent = next(request for request in apiserver.requests if request.method == "DELETE")
     assert pod["uid"].encode() in sent.body
-    assert apiserver.wait(lambda: [one for one in pods_of(apiserver, space) if one["metadata"]["uid"] != pod["uid"]])
+    assert apiserver.wait(
+        lambda: [one for one in pods_of(apiserver, space) if one["metadata"]["uid"] != pod["uid"]]
+    )
 
 
 def test_a_bare_pod_is_made_again_only_with_force(
@@ -50,7 +54,12 @@ def test_a_bare_pod_is_made_again_only_with_force(
 ) -> None:
     before = bare_pod(put)
     assert admin.code("POST", "pods/bare/restart", where) == 1001
-    assert admin.data("POST", "pods/bare/restart", {**where, "force": True, "dry_run": True})["operation_id"] is None
+    assert (
+        admin.data("POST", "pods/bare/restart", {**where, "force": True, "dry_run": True})[
+            "operation_id"
+        ]
+        is None
+    )
     answer = admin.data("POST", "pods/bare/restart", {**where, "force": True, "grace_period": 0})
     assert answer["action"] == "recreated"
     row = finish(answer["operation_id"])
@@ -66,7 +75,9 @@ def test_a_pod_is_made_again_even_when_the_worker_died_in_between(
     admin: Caller, apiserver: RunningCluster, put: Put, space: str, where: dict[str, Any]
 ) -> None:
     bare_pod(put)
-    pk = admin.data("POST", "pods/bare/restart", {**where, "force": True, "grace_period": 0})["operation_id"]
+    pk = admin.data("POST", "pods/bare/restart", {**where, "force": True, "grace_period": 0})[
+        "operation_id"
+    ]
     admin.data("DELETE", "pods/bare", **where, grace_period=0)
     apiserver.wait(lambda: apiserver.get("pods", "bare", space) is None)
     assert finish(pk).state == "succeeded"
@@ -104,7 +115,12 @@ def end(response: Any) -> None:
 
 
 def test_only_so_many_logs_are_followed_and_closing_one_makes_room(
-    admin: Caller, apiserver: RunningCluster, put: Put, space: str, where: dict[str, Any], settings: Any
+    admin: Caller,
+    apiserver: RunningCluster,
+    put: Put,
+    space: str,
+    where: dict[str, Any],
+    settings: Any,
 ) -> None:
     settings.LOG_FOLLOWERS = 1
     name = one_pod(put, apiserver, space)["metadata"]["name"]
@@ -112,19 +128,34 @@ def test_only_so_many_logs_are_followed_and_closing_one_makes_room(
     for _ in range(2):
         first = admin.client.get(url, query_params={**where, "follow": 1}, headers=headers)
         assert first["Content-Type"] == "text/event-stream"
-        assert admin.client.get(url, query_params={**where, "follow": 1}, headers=headers).status_code == 429
+        assert (
+            admin.client.get(url, query_params={**where, "follow": 1}, headers=headers).status_code
+            == 429
+        )
         end(first)
 
 
 def test_log_parameters_are_checked(admin: Caller, put: Put, where: dict[str, Any]) -> None:
     bare_pod(put)
-    for wrong in ({"tail_lines": "x"}, {"since": "yesterday"}, {"limit_bytes": 0}, {"since": "5m", "since_time": "2026-01-01T00:00:00Z"}):
+    for wrong in (
+        {"tail_lines": "x"},
+        {"since": "yesterday"},
+        {"limit_bytes": 0},
+        {"since": "5m", "since_time": "2026-01-01T00:00:00Z"},
+    ):
         assert admin.code("GET", "pods/bare/logs", **where, **wrong) == 1001, wrong
     assert admin.code("GET", "pods/none/logs", **where) == 1004
-    assert admin.code("GET", "pods/none/logs", cluster_id=where["cluster_id"], namespace="no-such-space") == 1003
+    assert (
+        admin.code(
+            "GET", "pods/none/logs", cluster_id=where["cluster_id"], namespace="no-such-space"
+        )
+        == 1003
+    )
 
 
-def test_events_are_about_this_very_pod(admin: Caller, apiserver: RunningCluster, put: Put, space: str, where: dict[str, Any]) -> None:
+def test_events_are_about_this_very_pod(
+    admin: Caller, apiserver: RunningCluster, put: Put, space: str, where: dict[str, Any]
+) -> None:
     bare_pod(put)
     shown = apiserver.wait(lambda: admin.data("GET", "pods/bare/events", **where)["items"])
     uid = (apiserver.get("pods", "bare", space) or {})["metadata"]["uid"]
@@ -137,13 +168,23 @@ def test_one_action_on_all_that_a_selector_finds(
     admin: Caller, apiserver: RunningCluster, put: Put, space: str, where: dict[str, Any]
 ) -> None:
     for name in ("web", "shop"):
-        put("deployments", {**workload(name, replicas=1), "metadata": {"name": name, "labels": {"tier": "front"}}})
+        put(
+            "deployments",
+            {**workload(name, replicas=1), "metadata": {"name": name, "labels": {"tier": "front"}}},
+        )
     put("deployments", workload("db", replicas=1))
-    answer = admin.data("POST", "bulk/deployments", {**where, "action": "scale", "replicas": 2, "labelSelector": "tier=front"})
+    answer = admin.data(
+        "POST",
+        "bulk/deployments",
+        {**where, "action": "scale", "replicas": 2, "labelSelector": "tier=front"},
+    )
     assert (answer["total"], sorted(answer["objects"])) == (2, [f"{space}/shop", f"{space}/web"])
     row = finish(answer["operation_id"])
     assert (row.state, row.done) == ("succeeded", 2)
-    scaled = {item["metadata"]["name"]: item["spec"]["replicas"] for item in apiserver.list("deployments.apps", space)}
+    scaled = {
+        item["metadata"]["name"]: item["spec"]["replicas"]
+        for item in apiserver.list("deployments.apps", space)
+    }
     assert scaled == {"web": 2, "shop": 2, "db": 1}
 
 
@@ -152,7 +193,9 @@ def test_what_fails_is_named_and_the_rest_is_done(
 ) -> None:
     controlled = one_pod(put, apiserver, space)["metadata"]["name"]
     bare_pod(put)
-    row = finish(admin.data("POST", "bulk/pods", {**where, "action": "restart", "all": True})["operation_id"])
+    row = finish(
+        admin.data("POST", "bulk/pods", {**where, "action": "restart", "all": True})["operation_id"]
+    )
     assert (row.state, row.reason) == ("failed", "SomeFailed")
     assert step_states(row) == {f"{space}/bare": "failed", f"{space}/{controlled}": "succeeded"}
 
@@ -163,7 +206,9 @@ def test_a_bulk_delete_needs_a_selector_and_hits_no_later_namesake(
     put("configmaps", {"metadata": {"name": "one", "labels": {"old": "yes"}}})
     put("configmaps", {"metadata": {"name": "two", "labels": {"old": "yes"}}})
     assert admin.code("POST", "bulk/configmaps", {**where, "action": "delete"}) == 1001
-    assert admin.code("POST", "bulk/configmaps", {**where, "action": "explode", "all": True}) == 1001
+    assert (
+        admin.code("POST", "bulk/configmaps", {**where, "action": "explode", "all": True}) == 1001
+    )
     order = {**where, "action": "delete", "labelSelector": "old=yes"}
     assert admin.data("POST", "bulk/configmaps", {**order, "dry_run": True})["total"] == 2
     pk = admin.data("POST", "bulk/configmaps", order)["operation_id"]

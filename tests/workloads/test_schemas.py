@@ -5,12 +5,18 @@ from simcluster.testing import RunningCluster
 from tests.caller import Caller
 
 
-def test_a_kind_comes_with_all_that_it_refers_to(admin: Caller, cluster: Cluster, apiserver: RunningCluster) -> None:
+def test_a_kind_comes_with_all_that_it_refers_to(
+    admin: Caller, cluster: Cluster, apiserver: RunningCluster
+) -> None:
     query = {"cluster_id": cluster.pk, "api_version": "apps/v1", "kind": "Deployment"}
     found = admin.data("GET", "schemas", **query)
     root = found["definitions"][found["root"]]
     assert {"apiVersion", "kind", "metadata", "spec", "status"} == set(root["properties"])
-    container = next(schema for name, schema in found["definitions"].items() if name.endswith("core.v1.Container"))
+    container = next(
+        schema
+        for name, schema in found["definitions"].items()
+        if name.endswith("core.v1.Container")
+    )
     assert container["properties"]["image"]["type"] == "string"
     assert "description" not in str(root)
     before = len(apiserver.requests)
@@ -19,6 +25,20 @@ def test_a_kind_comes_with_all_that_it_refers_to(admin: Caller, cluster: Cluster
 
 
 def test_what_the_cluster_does_not_describe_is_not_found(admin: Caller, cluster: Cluster) -> None:
-    assert admin.code("GET", "schemas", cluster_id=cluster.pk, api_version="apps/v1", kind="Deploymint") == 1004
-    assert admin.code("GET", "schemas", cluster_id=cluster.pk, api_version="nothing.example.com/v1", kind="Widget") == 1004
+    assert (
+        admin.code(
+            "GET", "schemas", cluster_id=cluster.pk, api_version="apps/v1", kind="Deploymint"
+        )
+        == 1004
+    )
+    assert (
+        admin.code(
+            "GET",
+            "schemas",
+            cluster_id=cluster.pk,
+            api_version="nothing.example.com/v1",
+            kind="Widget",
+        )
+        == 1004
+    )
     assert admin.code("GET", "schemas", cluster_id=cluster.pk, kind="Pod") == 1001

@@ -22,7 +22,16 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.
 
 PODS = 6
 DELAY = 0.4
-WORKER = ("worker", "-c", "1", "-l", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat")
+WORKER = (
+    "worker",
+    "-c",
+    "1",
+    "-l",
+    "WARNING",
+    "--without-gossip",
+    "--without-mingle",
+    "--without-heartbeat",
+)
 PROGRAM_SETTINGS = {
     "OPERATION_STALE_SECONDS": 1,
     "OPERATION_RESUME_INTERVAL": 0.5,
@@ -54,7 +63,9 @@ def apiserver(own_cluster: RunningCluster) -> RunningCluster:
 @pytest.fixture
 def cluster(db: None, apiserver: RunningCluster) -> Cluster:
     """The cluster, registered."""
-    return services.register(name="drained", kubeconfig_text=apiserver.kubeconfig_yaml, default=True)
+    return services.register(
+        name="drained", kubeconfig_text=apiserver.kubeconfig_yaml, default=True
+    )
 
 
 def wait(condition: Callable[[], Any], what: str, *, seconds: float = 90.0) -> None:
@@ -67,7 +78,10 @@ def wait(condition: Callable[[], Any], what: str, *, seconds: float = 90.0) -> N
 
 def fill(put: Put, apiserver: RunningCluster, space: str, node: str) -> set[str]:
     """Pods on the node, and evictions that take their time; the pods' names."""
-    put("deployments", workload(replicas=PODS, template=template(nodeSelector={"kubernetes.io/hostname": node})))
+    put(
+        "deployments",
+        workload(replicas=PODS, template=template(nodeSelector={"kubernetes.io/hostname": node})),
+    )
     apiserver.wait(lambda: len(pods_of(apiserver, space)) == PODS, seconds=60)
     apiserver.requests.clear()
     apiserver.faults.add(path="/eviction", action="delay", seconds=DELAY)
@@ -76,7 +90,11 @@ def fill(put: Put, apiserver: RunningCluster, space: str, node: str) -> set[str]
 
 def evictions(apiserver: RunningCluster) -> Counter[str]:
     """How often each pod's eviction was asked for."""
-    paths = [request.path for request in apiserver.requests if request.method == "POST" and request.path.endswith("/eviction")]
+    paths = [
+        request.path
+        for request in apiserver.requests
+        if request.method == "POST" and request.path.endswith("/eviction")
+    ]
     return Counter(path.split("/")[-2] for path in paths)
 
 
@@ -87,7 +105,10 @@ def state(pk: int) -> str:
 
 def finished(pk: int, program: workers.Program) -> Operation:
     """The row once it is final."""
-    wait(lambda: Operation.objects.get(pk=pk).is_final, f"never ended; the worker said: {program.text()[-2000:]}")
+    wait(
+        lambda: Operation.objects.get(pk=pk).is_final,
+        f"never ended; the worker said: {program.text()[-2000:]}",
+    )
     return Operation.objects.get(pk=pk)
 
 
@@ -99,13 +120,19 @@ def test_a_drain_survives_the_sigkill_of_its_worker(
     beat = ("beat", "-l", "WARNING", "-s", str(tmp_path / "schedule"))
     with workers.running(*WORKER, environ=environ) as first:
         pk = admin.data("POST", "nodes/node-01/drain", {"cluster_id": cluster.pk})["drain_id"]
-        wait(lambda: len(evictions(apiserver)) >= 3, f"no evictions; the worker said: {first.text()[-2000:]}")
+        wait(
+            lambda: len(evictions(apiserver)) >= 3,
+            f"no evictions; the worker said: {first.text()[-2000:]}",
+        )
         killed_at = time.monotonic()
         first.kill()
     row = Operation.objects.get(pk=pk)
     assert (row.state, row.total) == ("running", PODS)
     assert len(evictions(apiserver)) < PODS
-    with workers.running(*WORKER, environ=environ) as second, workers.running(*beat, environ=environ):
+    with (
+        workers.running(*WORKER, environ=environ) as second,
+        workers.running(*beat, environ=environ),
+    ):
         row = finished(pk, second)
     assert (row.state, row.done) == ("succeeded", PODS), row.error
     assert Counter(carried_out(apiserver, killed_at)) == Counter(dict.fromkeys(names, 1))
@@ -117,13 +144,23 @@ def carried_out(apiserver: RunningCluster, killed_at: float) -> list[str]:
     for request in apiserver.requests:
         if request.method == "POST" and request.path.endswith("/eviction"):
             asked.setdefault(request.path.split("/")[-2], []).append(request.at)
-    dropped = [name for name, at in asked.items() if len(at) > 1 and killed_at - 2 * DELAY < at[0] < killed_at + DELAY]
+    dropped = [
+        name
+        for name, at in asked.items()
+        if len(at) > 1 and killed_at - 2 * DELAY < at[0] < killed_at + DELAY
+    ]
     assert len(dropped) <= 1
     return [name for name, at in asked.items() for _ in at[1 if name in dropped else 0 :]]
 
 
 def test_a_drain_survives_a_broker_that_loses_everything(
-    admin: Caller, cluster: Cluster, apiserver: RunningCluster, put: Put, space: str, tmp_path: Path, settings: Any
+    admin: Caller,
+    cluster: Cluster,
+    apiserver: RunningCluster,
+    put: Put,
+    space: str,
+    tmp_path: Path,
+    settings: Any,
 ) -> None:
     # This process knows another broker: beat finds the row as soon as it is overdue.
     settings.OPERATION_STALE_SECONDS = 1
@@ -134,9 +171,15 @@ def test_a_drain_survives_a_broker_that_loses_everything(
     environ = workers.environment(valkey.url(), **PROGRAM_SETTINGS)
     beat = ("beat", "-l", "WARNING", "-s", str(tmp_path / "schedule"))
     try:
-        with workers.running(*WORKER, environ=environ) as worker, workers.running(*beat, environ=environ):
+        with (
+            workers.running(*WORKER, environ=environ) as worker,
+            workers.running(*beat, environ=environ),
+        ):
             pk = admin.data("POST", "nodes/node-02/drain", {"cluster_id": cluster.pk})["drain_id"]
-            wait(lambda: len(evictions(apiserver)) >= 2, f"no evictions; the worker said: {worker.text()[-2000:]}")
+            wait(
+                lambda: len(evictions(apiserver)) >= 2,
+                f"no evictions; the worker said: {worker.text()[-2000:]}",
+            )
             processes.kill_group(broker)
             broker.process.wait(30)
             broker = processes.start(valkey.command())

@@ -2,7 +2,14 @@
 
 from workloads.api.actions import ActionView, RevisionViewSet, WorkloadEvents, WorkloadPods
 from workloads.api.bulk import BulkView
-from workloads.api.metrics import ClusterMetrics, NodeMetrics, PodMetrics, RawNodeMetrics, RawPodMetrics, Statistics
+from workloads.api.metrics import (
+    ClusterMetrics,
+    NodeMetrics,
+    PodMetrics,
+    RawNodeMetrics,
+    RawPodMetrics,
+    Statistics,
+)
 from workloads.api.nodes import NodeDrain, NodeSchedule
 from workloads.api.objects import (
     AnyObjectViewSet,

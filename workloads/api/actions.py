@@ -39,7 +39,9 @@ def caller(request: Request) -> str:
     return request.user.get_username() if request.user.is_authenticated else ""
 
 
-def number(target: Target, name: str, *, minimum: int = 0, maximum: int = MAX_REPLICAS) -> int | None:
+def number(
+    target: Target, name: str, *, minimum: int = 0, maximum: int = MAX_REPLICAS
+) -> int | None:
     """A whole number out of body or query, or None."""
     value = target.given(name)
     return None if value in (None, "") else integer(value, name, minimum=minimum, maximum=maximum)
@@ -47,8 +49,16 @@ def number(target: Target, name: str, *, minimum: int = 0, maximum: int = MAX_RE
 
 def witness(request: Request, subject: Subject, *, dry_run: bool = False, **said: Any) -> None:
     """Tell the audit trail what was changed in the object, and of the answer what is a number, a name or yes or no."""
-    plain = {key: value for key, value in said.items() if isinstance(value, str | int) and key not in {"kind", "name", "namespace"}}
-    note(request, details={**plain, **({"dry_run": True} if dry_run else {})}, **(subject.seen if "after" in subject.seen else {}))
+    plain = {
+        key: value
+        for key, value in said.items()
+        if isinstance(value, str | int) and key not in {"kind", "name", "namespace"}
+    }
+    note(
+        request,
+        details={**plain, **({"dry_run": True} if dry_run else {})},
+        **(subject.seen if "after" in subject.seen else {}),
+    )
 
 
 class WorkloadView(ObjectView):
@@ -97,13 +107,27 @@ class ActionView(WorkloadView):
     def post(self, request: Request, name: str) -> Any:
         """{"kind","name","namespace","changed","warnings","operation_id",…}."""
         target, subject = self.subject(request, self.verb, name)
-        options, deadline = read_options(target), number(target, "deadline_seconds", minimum=1, maximum=86_400)
+        options, deadline = (
+            read_options(target),
+            number(target, "deadline_seconds", minimum=1, maximum=86_400),
+        )
         outcome = actions.run(subject, self.verb, options)
         witness(request, subject, dry_run=options.dry_run, **outcome.data)
-        data = {**outcome.data, "dry_run": options.dry_run, "warnings": outcome.warnings, "operation_id": None}
+        data = {
+            **outcome.data,
+            "dry_run": options.dry_run,
+            "warnings": outcome.warnings,
+            "operation_id": None,
+        }
         if outcome.rollout is None:
             return data
-        operation = rollouts.create(subject, outcome.rollout, action=self.verb, requested_by=caller(request), deadline=deadline)
+        operation = rollouts.create(
+            subject,
+            outcome.rollout,
+            action=self.verb,
+            requested_by=caller(request),
+            deadline=deadline,
+        )
         tasks.enqueue(operation)
         return {**data, "operation_id": operation.pk}
 
@@ -138,8 +162,15 @@ class RevisionViewSet(ViewSetMixin, WorkloadView):
     """GET /{plural}/{name}/revisions and /revisions/{revision}."""
 
     operations = {
-        "list": Described("Revisions of a workload, newest first", REVISION_SCHEMA, query=(CLUSTER, NAMESPACE, *PAGING[:2]), paged=True),
-        "retrieve": Described("One revision", REVISION_SCHEMA, query=(CLUSTER, NAMESPACE, Query("diff_to", INTEGER))),
+        "list": Described(
+            "Revisions of a workload, newest first",
+            REVISION_SCHEMA,
+            query=(CLUSTER, NAMESPACE, *PAGING[:2]),
+            paged=True,
+        ),
+        "retrieve": Described(
+            "One revision", REVISION_SCHEMA, query=(CLUSTER, NAMESPACE, Query("diff_to", INTEGER))
+        ),
     }
 
     def list(self, request: Request, name: str) -> Any:
@@ -164,7 +195,14 @@ class RevisionViewSet(ViewSetMixin, WorkloadView):
 class WorkloadPods(WorkloadView):
     """GET /{plural}/{name}/pods: the pods that the workload controls."""
 
-    operations = {"get": Described("The pods of a workload", KUBERNETES_OBJECT, query=(CLUSTER, NAMESPACE, *PAGING[:2]), paged=True)}
+    operations = {
+        "get": Described(
+            "The pods of a workload",
+            KUBERNETES_OBJECT,
+            query=(CLUSTER, NAMESPACE, *PAGING[:2]),
+            paged=True,
+        )
+    }
 
     def get(self, request: Request, name: str) -> Any:
         """A page of Pods."""
@@ -178,14 +216,25 @@ class WorkloadPods(WorkloadView):
 class WorkloadEvents(WorkloadView):
     """GET /{plural}/{name}/events: about the workload, its pods and what stands between; newest first."""
 
-    operations = {"get": Described("The events of a workload", KUBERNETES_OBJECT, query=(CLUSTER, NAMESPACE, *PAGING[:2]), paged=True)}
+    operations = {
+        "get": Described(
+            "The events of a workload",
+            KUBERNETES_OBJECT,
+            query=(CLUSTER, NAMESPACE, *PAGING[:2]),
+            paged=True,
+        )
+    }
 
     def get(self, request: Request, name: str) -> Any:
         """A page of Events."""
         _, subject = self.subject(request, "events", name)
         page = page_request(request.query_params)
         query = services.Query(namespace=subject.namespace, offset=page.offset, size=page.size)
-        return events_page(services.list_events(subject.cluster, query, uids=related.event_uids(subject)), page.page, page.size)
+        return events_page(
+            services.list_events(subject.cluster, query, uids=related.event_uids(subject)),
+            page.page,
+            page.size,
+        )
 
 
 def events_page(listing: services.Listing, page: int, size: int) -> Page:

@@ -25,7 +25,13 @@ class BulkView(ObjectView):
     operations = {
         "post": Described(
             "Do one thing to many objects",
-            record(required=("status", "total", "objects"), operation_id=INTEGER, status=TEXT, total=INTEGER, objects=array(TEXT)),
+            record(
+                required=("status", "total", "objects"),
+                operation_id=INTEGER,
+                status=TEXT,
+                total=INTEGER,
+                objects=array(TEXT),
+            ),
             body=record(
                 required=("cluster_id", "action"),
                 cluster_id=INTEGER,
@@ -56,7 +62,14 @@ class BulkView(ObjectView):
             return {"status": "dry_run", "total": len(items), "objects": chosen}
         if action == "delete":
             self._guard(request, target, items)
-        row = bulk.create(cluster, self.kind, order, items, namespace=choice.namespace, requested_by=caller(request))
+        row = bulk.create(
+            cluster,
+            self.kind,
+            order,
+            items,
+            namespace=choice.namespace,
+            requested_by=caller(request),
+        )
         note(request, details={"operation_id": row.pk, "total": len(items)})
         tasks.enqueue(row)
         return {"operation_id": row.pk, "status": row.state, "total": len(items), "objects": chosen}
@@ -71,7 +84,10 @@ class BulkView(ObjectView):
             target.namespace,
             identity=bulk.fingerprint(items),
             protected=next(filter(None, reasons), ""),
-            impact=lambda: {"children": len(items), "warnings": [_named(item) for item in items[:20]]},
+            impact=lambda: {
+                "children": len(items),
+                "warnings": [_named(item) for item in items[:20]],
+            },
         )
         confirm(request, guarded)
 

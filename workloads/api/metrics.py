@@ -9,13 +9,28 @@ from clusters.documents import Object
 from clusters.kinds import KINDS
 from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import DialectView
-from kubegale.api.schema import CLUSTER, INTEGER, NAMESPACE, OBJECT, TEXT, Described, Query, array, record
+from kubegale.api.schema import (
+    CLUSTER,
+    INTEGER,
+    NAMESPACE,
+    OBJECT,
+    TEXT,
+    Described,
+    Query,
+    array,
+    record,
+)
 from kubegale.errors import Invalid
 from workloads import metrics, samples, usage
 from workloads.api.objects import FRESH, Target
 from workloads.metrics import Holdings
 
-LISTED = record(required=("kind", "apiVersion", "items", "available"), kind=TEXT, apiVersion=TEXT, items=array(OBJECT))
+LISTED = record(
+    required=("kind", "apiVersion", "items", "available"),
+    kind=TEXT,
+    apiVersion=TEXT,
+    items=array(OBJECT),
+)
 SOURCE = {"type": "string", "enum": ["prometheus", "metrics-server", "none"]}
 
 
@@ -27,16 +42,27 @@ class MetricsView(DialectView):
         target, known = Target(self, request), KINDS.get(kind)
         scoped = bool(known and known.namespaced)
         space = target.namespace if scoped else ""
-        act = Act(verb, kind, known.group if known else "", target.cluster_text, space, cluster_scoped=bool(known) and not scoped)
+        act = Act(
+            verb,
+            kind,
+            known.group if known else "",
+            target.cluster_text,
+            space,
+            cluster_scoped=bool(known) and not scoped,
+        )
         scope = authorise(self, request, act)
         target.check()
         if request.query_params.get("at"):
-            raise Invalid("at: what is used is measured now; /metrics/stats knows earlier times", field="at")
+            raise Invalid(
+                "at: what is used is measured now; /metrics/stats knows earlier times", field="at"
+            )
         return target, scope
 
 
 def _aged(answer: Object, holdings: Holdings) -> Response:
-    return Response(answer, headers={} if holdings.age is None else {"X-Data-Age": f"{holdings.age:.3f}"})
+    return Response(
+        answer, headers={} if holdings.age is None else {"X-Data-Age": f"{holdings.age:.3f}"}
+    )
 
 
 class RawNodeMetrics(MetricsView):
@@ -53,21 +79,36 @@ class RawNodeMetrics(MetricsView):
 class RawPodMetrics(MetricsView):
     """GET /pods/metrics."""
 
-    operations = {"get": Described("metrics.k8s.io's PodMetricsList", LISTED, query=(CLUSTER, NAMESPACE))}
+    operations = {
+        "get": Described("metrics.k8s.io's PodMetricsList", LISTED, query=(CLUSTER, NAMESPACE))
+    }
 
     def get(self, request: Request) -> Any:
         """PodMetricsList; `available` is false and items are empty without a metrics-server."""
         target, scope = self.target(request, "pods", "list")
-        found = usage.raw(target.cluster(), "pods", namespace=target.namespace, selector=target.option("labelSelector"))
+        found = usage.raw(
+            target.cluster(),
+            "pods",
+            namespace=target.namespace,
+            selector=target.option("labelSelector"),
+        )
         if scope.namespaces is not None:
-            found["items"] = [item for item in found["items"] if item["metadata"]["namespace"] in scope.namespaces]
+            found["items"] = [
+                item for item in found["items"] if item["metadata"]["namespace"] in scope.namespaces
+            ]
         return found
 
 
 class ClusterMetrics(MetricsView):
     """GET /metrics/cluster."""
 
-    operations = {"get": Described("What a cluster has and uses", record(source=SOURCE, metrics=OBJECT), query=(CLUSTER, FRESH))}
+    operations = {
+        "get": Described(
+            "What a cluster has and uses",
+            record(source=SOURCE, metrics=OBJECT),
+            query=(CLUSTER, FRESH),
+        )
+    }
 
     def get(self, request: Request) -> Any:
         """{"source","metrics":{…}}; null where nobody measures. X-Data-Age tells that counts came out of the store, which had this age."""
@@ -81,7 +122,9 @@ class NodeMetrics(MetricsView):
 
     operations = {
         "get": Described(
-            "What nodes have and use", record(source=SOURCE, metrics=array(OBJECT)), query=(CLUSTER, Query("node_name", TEXT), FRESH)
+            "What nodes have and use",
+            record(source=SOURCE, metrics=array(OBJECT)),
+            query=(CLUSTER, Query("node_name", TEXT), FRESH),
         )
     }
 
@@ -89,7 +132,9 @@ class NodeMetrics(MetricsView):
         """{"source","metrics":[…]}."""
         target, _ = self.target(request, "nodes")
         holdings = Holdings(target.cluster(), live=target.flag("fresh"))
-        return _aged(metrics.of_nodes(holdings.cluster, holdings, target.option("node_name")), holdings)
+        return _aged(
+            metrics.of_nodes(holdings.cluster, holdings, target.option("node_name")), holdings
+        )
 
 
 class PodMetrics(MetricsView):
@@ -107,7 +152,9 @@ class PodMetrics(MetricsView):
         """{"source","metrics":[…]}."""
         target, scope = self.target(request, "pods", "list")
         name = target.option("pod_name")
-        return metrics.of_pods(target.cluster(), namespace=target.namespace, name=name, namespaces=scope.namespaces)
+        return metrics.of_pods(
+            target.cluster(), namespace=target.namespace, name=name, namespaces=scope.namespaces
+        )
 
 
 class Statistics(MetricsView):
@@ -116,22 +163,34 @@ class Statistics(MetricsView):
     operations = {
         "get": Described(
             "What a cluster used over time; what one node or pod used, out of the cluster's Prometheus",
-            record(source=TEXT, time_range=record(start=TEXT, end=TEXT, step=INTEGER), series=OBJECT, summary=OBJECT),
+            record(
+                source=TEXT,
+                time_range=record(start=TEXT, end=TEXT, step=INTEGER),
+                series=OBJECT,
+                summary=OBJECT,
+            ),
             query=(
                 CLUSTER,
                 Query("time_range", TEXT, description="15m, 1h, 6h, 24h, 7d …"),
-                *(Query(name, TEXT) for name in ("start", "end", "step", "node_name", "namespace", "pod_name")),
+                *(
+                    Query(name, TEXT)
+                    for name in ("start", "end", "step", "node_name", "namespace", "pod_name")
+                ),
             ),
         )
     }
 
     def get(self, request: Request) -> Any:
         """{"time_range","series":{"cpu":[[ts,v]],"memory","pods"},"summary","source"}."""
-        about = samples.About(*(request.query_params.get(name, "") for name in ("node_name", "namespace", "pod_name")))
+        about = samples.About(
+            *(request.query_params.get(name, "") for name in ("node_name", "namespace", "pod_name"))
+        )
         if about.pod:
             target, _ = self.target(request, "pods", "get")
             if about.node or not about.namespace:
-                raise Invalid("pod_name needs a namespace, and excludes node_name", field="pod_name")
+                raise Invalid(
+                    "pod_name needs a namespace, and excludes node_name", field="pod_name"
+                )
         else:
             target, _ = self.target(request, "nodes" if about.node else "metrics")
             about = samples.About(node=about.node)

@@ -36,7 +36,12 @@ class NodeSchedule(NodeView):
         "post": Described(
             "Let pods be scheduled on a node, or not",
             KUBERNETES_OBJECT,
-            body=record(required=("cluster_id", "schedulable"), cluster_id=INTEGER, schedulable=BOOLEAN, dry_run=BOOLEAN),
+            body=record(
+                required=("cluster_id", "schedulable"),
+                cluster_id=INTEGER,
+                schedulable=BOOLEAN,
+                dry_run=BOOLEAN,
+            ),
         )
     }
 
@@ -46,7 +51,9 @@ class NodeSchedule(NodeView):
         given = target.given("schedulable")
         if given is None:
             raise Invalid("schedulable is required", field="schedulable")
-        node = nodes.schedule(subject, schedulable=boolean(given, "schedulable"), dry_run=target.flag("dry_run"))
+        node = nodes.schedule(
+            subject, schedulable=boolean(given, "schedulable"), dry_run=target.flag("dry_run")
+        )
         witness(request, subject, dry_run=target.flag("dry_run"))
         return node
 
@@ -95,7 +102,13 @@ class NodeDrain(NodeView):
         if new:
             tasks.enqueue(row)
         row = _waited(row, wait)
-        answer = {"drain_id": row.pk, "operation_id": row.pk, "status": row.state, "joined": not new, "warnings": drain.warnings(flags)}
+        answer = {
+            "drain_id": row.pk,
+            "operation_id": row.pk,
+            "status": row.state,
+            "joined": not new,
+            "warnings": drain.warnings(flags),
+        }
         return {**answer, "error": row.error or None} if row.is_final else answer
 
 
@@ -125,7 +138,9 @@ def read_flags(target: Target) -> Flags:
         ignore_daemonsets=target.flag("ignore_daemonsets", default=True),
         delete_emptydir_data=target.flag("delete_emptydir_data"),
         force=target.flag("force"),
-        grace_period=-1 if grace in (None, "") else integer(grace, "grace_period", minimum=-1, maximum=DAY),
+        grace_period=-1
+        if grace in (None, "")
+        else integer(grace, "grace_period", minimum=-1, maximum=DAY),
         timeout=_duration(target, "timeout", Flags().timeout),
         pod_selector=target.option("pod_selector"),
         skip_wait_for_delete_timeout=_duration(target, "skip_wait_for_delete_timeout", 0),

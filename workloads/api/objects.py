@@ -122,12 +122,22 @@ class ObjectView(DialectView):
     # The verbs that are answered as of a moment, when `at` names one.
     timely: ClassVar[tuple[str, ...]] = ()
 
-    def resolve(self, request: Request, verb: str, *, name: str = "", namespace: str = "") -> tuple[Target, Scope]:
+    def resolve(
+        self, request: Request, verb: str, *, name: str = "", namespace: str = ""
+    ) -> tuple[Target, Scope]:
         """The target and what of it the caller may see; Forbidden before anything else is said."""
         target = Target(self, request)
         target.namespace = namespace or target.namespace or self._content_namespace(target)
         kind, space = self.kind, target.namespace if self.kind.namespaced else ""
-        act = Act(verb, kind.plural, kind.group, target.cluster_text, space, name, cluster_scoped=not kind.namespaced)
+        act = Act(
+            verb,
+            kind.plural,
+            kind.group,
+            target.cluster_text,
+            space,
+            name,
+            cluster_scoped=not kind.namespaced,
+        )
         scope = authorise(self, request, act)
         target.check()
         if request.query_params.get("at") and verb not in self.timely:
@@ -143,7 +153,9 @@ class ObjectView(DialectView):
 
     def shown(self, raw: bytes, scope: Scope) -> orjson.Fragment:
         """The object as it goes out: the values of a Secret only to those who may see them."""
-        return orjson.Fragment(raw if scope.reveals or not is_secret(self.kind) else masked_secret(raw))
+        return orjson.Fragment(
+            raw if scope.reveals or not is_secret(self.kind) else masked_secret(raw)
+        )
 
     def scoped_kind(self, target: Target, *, item: bool) -> str:
         """The namespace to act in: none for cluster-wide kinds, required for items of the others."""
@@ -164,10 +176,24 @@ WRITE = record(
     field_validation={"type": "string", "enum": list(services.VALIDATIONS)},
 )
 ITEM = (CLUSTER, NAMESPACE)
-AT = Query("at", TEXT, description="The cluster as it was then, out of the store: RFC 3339 or unix seconds.")
-FRESH = Query("fresh", BOOLEAN, description="Ask the cluster itself, even if the store knows; X-Data-Age tells an answer out of the store.")
-ORDERBY = Query("orderby", TEXT, description=f"{', '.join(ORDERS)}; a minus before it for backwards. The cluster's own order when absent.")
-TROUBLED = Query("troubled", BOOLEAN, description=f"Only what is in trouble now: {', '.join(TROUBLES)}.")
+AT = Query(
+    "at",
+    TEXT,
+    description="The cluster as it was then, out of the store: RFC 3339 or unix seconds.",
+)
+FRESH = Query(
+    "fresh",
+    BOOLEAN,
+    description="Ask the cluster itself, even if the store knows; X-Data-Age tells an answer out of the store.",
+)
+ORDERBY = Query(
+    "orderby",
+    TEXT,
+    description=f"{', '.join(ORDERS)}; a minus before it for backwards. The cluster's own order when absent.",
+)
+TROUBLED = Query(
+    "troubled", BOOLEAN, description=f"Only what is in trouble now: {', '.join(TROUBLES)}."
+)
 DELETE = (
     *ITEM,
     DRY_RUN,
@@ -182,14 +208,25 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
     timely = ("list", "get")
 
     operations = {
-        "list": Described("List objects", KUBERNETES_OBJECT, query=(*ITEM, *PAGING, *SELECTORS, FRESH, AT, ORDERBY, TROUBLED), paged=True),
+        "list": Described(
+            "List objects",
+            KUBERNETES_OBJECT,
+            query=(*ITEM, *PAGING, *SELECTORS, FRESH, AT, ORDERBY, TROUBLED),
+            paged=True,
+        ),
         "retrieve": Described("One object", KUBERNETES_OBJECT, query=(*ITEM, AT)),
         "create": Described("Create an object", KUBERNETES_OBJECT, body=WRITE),
         "update": Described("Replace an object", KUBERNETES_OBJECT, body=WRITE),
         "partial_update": Described(
-            "Patch an object", KUBERNETES_OBJECT, query=(*ITEM, DRY_RUN), body=ANYTHING, body_types=tuple(PATCH_TYPES.values())
+            "Patch an object",
+            KUBERNETES_OBJECT,
+            query=(*ITEM, DRY_RUN),
+            body=ANYTHING,
+            body_types=tuple(PATCH_TYPES.values()),
         ),
-        "destroy": Described("Delete an object; with dry_run say what would go with it", OBJECT, query=DELETE),
+        "destroy": Described(
+            "Delete an object; with dry_run say what would go with it", OBJECT, query=DELETE
+        ),
     }
 
     def list(self, request: Request) -> Any:
@@ -200,11 +237,21 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         if at := moment(request.query_params.get("at", ""), "at"):
             listing = services.list_past(target.cluster(), self.kind, query, at)
         else:
-            listing = services.list_objects(target.cluster(), self.kind, query, live=target.flag("fresh"))
-        found = Page([orjson.Fragment(item) for item in listing.items], listing.total, page.page, page.size)
-        return found if listing.age is None else Response(found, headers={"X-Data-Age": f"{listing.age:.3f}"})
+            listing = services.list_objects(
+                target.cluster(), self.kind, query, live=target.flag("fresh")
+            )
+        found = Page(
+            [orjson.Fragment(item) for item in listing.items], listing.total, page.page, page.size
+        )
+        return (
+            found
+            if listing.age is None
+            else Response(found, headers={"X-Data-Age": f"{listing.age:.3f}"})
+        )
 
-    def query(self, request: Request, target: Target, scope: Scope, offset: int, size: int) -> services.Query:
+    def query(
+        self, request: Request, target: Target, scope: Scope, offset: int, size: int
+    ) -> services.Query:
         """The list parameters of the contract's LIST convention."""
         text = request.query_params
         return services.Query(
@@ -224,15 +271,26 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         target, scope = self.resolve(request, "get", name=name, namespace=namespace)
         space = self.scoped_kind(target, item=True)
         if at := moment(request.query_params.get("at", ""), "at"):
-            return orjson.Fragment(services.get_past(target.cluster(), self.kind, name, namespace=space, at=at))
-        return self.shown(services.get_object(target.cluster(), self.kind, name, namespace=space), scope)
+            return orjson.Fragment(
+                services.get_past(target.cluster(), self.kind, name, namespace=space, at=at)
+            )
+        return self.shown(
+            services.get_object(target.cluster(), self.kind, name, namespace=space), scope
+        )
 
     def create(self, request: Request) -> Any:
         """The created object."""
         target, scope = self.resolve(request, "create")
         content, space = target.content(), self.scoped_kind(target, item=False)
         dry, validation = target.flag("dry_run"), target.option("field_validation")
-        made = services.create_object(target.cluster(), self.kind, content, namespace=space, dry_run=dry, validation=validation)
+        made = services.create_object(
+            target.cluster(),
+            self.kind,
+            content,
+            namespace=space,
+            dry_run=dry,
+            validation=validation,
+        )
         note(request, name=services.name_of(made), before=None, after=made)
         return self.shown(made, scope)
 
@@ -242,7 +300,15 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         content, space = target.content(), self.scoped_kind(target, item=False)
         before = services.peek(target.cluster(), self.kind, name, namespace=space)
         dry, validation = target.flag("dry_run"), target.option("field_validation")
-        made = services.update_object(target.cluster(), self.kind, name, content, namespace=space, dry_run=dry, validation=validation)
+        made = services.update_object(
+            target.cluster(),
+            self.kind,
+            name,
+            content,
+            namespace=space,
+            dry_run=dry,
+            validation=validation,
+        )
         note(request, before=before, after=made)
         return self.shown(made, scope)
 
@@ -257,7 +323,15 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         }
         patch = _patch_type(request.content_type or "")
         before = services.peek(target.cluster(), self.kind, name, namespace=space)
-        made = services.patch_object(target.cluster(), self.kind, name, raw_body(request), patch=patch, namespace=space, options=options)
+        made = services.patch_object(
+            target.cluster(),
+            self.kind,
+            name,
+            raw_body(request),
+            patch=patch,
+            namespace=space,
+            options=options,
+        )
         note(request, before=before, after=made)
         return self.shown(made, scope)
 
@@ -287,7 +361,13 @@ def forecast(subject: Subject) -> dict[str, Any]:
     """What deleting the object would take along, and whether and why it would have to be confirmed."""
     item = subject.read()
     return {
-        "impact": {"pods": None, "pvcs": None, "children": None, "warnings": [], **protection.impact(subject, item)},
+        "impact": {
+            "pods": None,
+            "pvcs": None,
+            "children": None,
+            "warnings": [],
+            **protection.impact(subject, item),
+        },
         "protected": protection.why(subject, item),
         "require_name": subject.kind.plural in protection.NEEDS_NAME,
     }
@@ -316,7 +396,10 @@ def _patch_type(content_type: str) -> str:
     for patch, known in PATCH_TYPES.items():
         if given == known:
             return patch
-    raise Invalid(f"the Content-Type of a patch must be one of {', '.join(PATCH_TYPES.values())}", field="Content-Type")
+    raise Invalid(
+        f"the Content-Type of a patch must be one of {', '.join(PATCH_TYPES.values())}",
+        field="Content-Type",
+    )
 
 
 class EventViewSet(ObjectViewSet):
@@ -327,7 +410,14 @@ class EventViewSet(ObjectViewSet):
         "list": Described(
             "List events, newest first",
             KUBERNETES_OBJECT,
-            query=(*ITEM, *PAGING, *SELECTORS, Query("resource_type", TEXT), Query("resource_name", TEXT), AT),
+            query=(
+                *ITEM,
+                *PAGING,
+                *SELECTORS,
+                Query("resource_type", TEXT),
+                Query("resource_name", TEXT),
+                AT,
+            ),
             paged=True,
         ),
     }
@@ -337,18 +427,25 @@ class EventViewSet(ObjectViewSet):
         target, scope = self.resolve(request, "list")
         page, text = page_request(request.query_params), request.query_params
         query = self.query(request, target, scope, page.offset, page.size)
-        about: dict[str, Any] = {"involved_kind": text.get("resource_type", ""), "involved_name": text.get("resource_name", "")}
+        about: dict[str, Any] = {
+            "involved_kind": text.get("resource_type", ""),
+            "involved_name": text.get("resource_name", ""),
+        }
         if at := moment(text.get("at", ""), "at"):
             listing = services.list_past_events(target.cluster(), query, at, **about)
         else:
             listing = services.list_events(target.cluster(), query, **about)
-        return Page([orjson.Fragment(item) for item in listing.items], listing.total, page.page, page.size)
+        return Page(
+            [orjson.Fragment(item) for item in listing.items], listing.total, page.page, page.size
+        )
 
 
 class AnyObjectViewSet(ObjectViewSet):
     """Any kind that the cluster serves, custom resources too: /resources/{group}/{version}/{plural}."""
 
-    def dispatch(self, request: HttpRequest, *args: Any, group: str, version: str, plural: str, **kwargs: Any) -> HttpResponseBase:
+    def dispatch(
+        self, request: HttpRequest, *args: Any, group: str, version: str, plural: str, **kwargs: Any
+    ) -> HttpResponseBase:
         """Keep the kind's address apart from what every other kind's routes are called with."""
         self.address = (group, version, plural)
         return super().dispatch(request, *args, **kwargs)
@@ -357,9 +454,22 @@ class AnyObjectViewSet(ObjectViewSet):
         """Find the kind by discovery, once the caller is known to have the right."""
         super().initial(request, *args, **kwargs)
         (group, version, plural), target = self.address, Target(self, request)
-        verb = {"GET": "get" if "name" in kwargs else "list", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+        verb = {
+            "GET": "get" if "name" in kwargs else "list",
+            "POST": "create",
+            "PUT": "update",
+            "PATCH": "patch",
+            "DELETE": "delete",
+        }
         group = "" if group == "core" else group
-        act = Act(verb.get(request.method or "GET", "get"), plural, group, target.cluster_text, target.namespace, kwargs.get("name", ""))
+        act = Act(
+            verb.get(request.method or "GET", "get"),
+            plural,
+            group,
+            target.cluster_text,
+            target.namespace,
+            kwargs.get("name", ""),
+        )
         authorise(self, request, act)
         target.check()
         self.kind = services.discover(target.cluster(), group, version, plural)  # type: ignore[misc]
@@ -369,24 +479,40 @@ class NamespaceNames(ObjectView):
     """GET /clusters/{id}/namespaces: every namespace, not paged (contract 1.1)."""
 
     kind = KINDS["namespaces"]
-    operations = {"get": Described("Every namespace of a cluster", record(namespaces=array(OBJECT)), query=(AT,))}
+    operations = {
+        "get": Described(
+            "Every namespace of a cluster", record(namespaces=array(OBJECT)), query=(AT,)
+        )
+    }
 
     def get(self, request: Request, pk: str) -> Any:
         """{"namespaces":[{"metadata":{"name","uid","creationTimestamp"},"status":{"phase"}}]}."""
         scope = authorise(self, request, Act("list", "namespaces", cluster=pk))
         cluster, query = registry.find(integer(pk, "id", minimum=0)), services.Query(size=100_000)
         at = moment(request.query_params.get("at", ""), "at")
-        listing = services.list_past(cluster, self.kind, query, at) if at else services.list_objects(cluster, self.kind, query)
+        listing = (
+            services.list_past(cluster, self.kind, query, at)
+            if at
+            else services.list_objects(cluster, self.kind, query)
+        )
         objects = [orjson.loads(item) for item in listing.items]
         return {
-            "namespaces": [_namespace(item) for item in objects if scope.namespaces is None or item["metadata"]["name"] in scope.namespaces]
+            "namespaces": [
+                _namespace(item)
+                for item in objects
+                if scope.namespaces is None or item["metadata"]["name"] in scope.namespaces
+            ]
         }
 
 
 def _namespace(item: dict[str, Any]) -> dict[str, Any]:
     metadata = item["metadata"]
     return {
-        "metadata": {key: metadata.get(key) for key in ("name", "uid", "creationTimestamp", "labels") if metadata.get(key) is not None},
+        "metadata": {
+            key: metadata.get(key)
+            for key in ("name", "uid", "creationTimestamp", "labels")
+            if metadata.get(key) is not None
+        },
         "status": {"phase": (item.get("status") or {}).get("phase", "")},
     }
 
@@ -395,7 +521,11 @@ class NamespaceContents(ObjectView):
     """GET /namespaces/{name}/resourcequotas and /limitranges (contract 1.9)."""
 
     timely = ("list",)
-    operations = {"get": Described("What is set on a namespace", KUBERNETES_OBJECT, query=(CLUSTER, AT), paged=True)}
+    operations = {
+        "get": Described(
+            "What is set on a namespace", KUBERNETES_OBJECT, query=(CLUSTER, AT), paged=True
+        )
+    }
 
     def get(self, request: Request, name: str) -> Any:
         """{"items":[…]}; NamespaceNotFound for a namespace that does not exist."""
@@ -406,4 +536,9 @@ class NamespaceContents(ObjectView):
         else:
             require_namespace(registry.client(cluster), name)
             listing = services.list_objects(cluster, self.kind, query)
-        return Page([orjson.Fragment(item) for item in listing.items], listing.total, 1, max(listing.total, 1))
+        return Page(
+            [orjson.Fragment(item) for item in listing.items],
+            listing.total,
+            1,
+            max(listing.total, 1),
+        )

@@ -12,7 +12,19 @@ from clusters import operations, tasks
 from clusters.kinds import KINDS
 from kubegale.api.pagination import page_request
 from kubegale.api.parsing import integer, moment
-from kubegale.api.schema import BOOLEAN, CLUSTER, INTEGER, KUBERNETES_OBJECT, NAMESPACE, PAGING, TEXT, Described, Query, nullable, record
+from kubegale.api.schema import (
+    BOOLEAN,
+    CLUSTER,
+    INTEGER,
+    KUBERNETES_OBJECT,
+    NAMESPACE,
+    PAGING,
+    TEXT,
+    Described,
+    Query,
+    nullable,
+    record,
+)
 from kubegale.errors import Invalid
 from workloads import recreation, services
 from workloads.api.actions import WorkloadView, caller, events_page, number
@@ -38,7 +50,14 @@ class PodRestart(PodView):
     operations = {
         "post": Described(
             "Restart a pod: its controller makes another; a bare pod needs force",
-            record(required=("name", "uid", "action"), name=TEXT, namespace=TEXT, uid=TEXT, action=TEXT, operation_id=nullable(INTEGER)),
+            record(
+                required=("name", "uid", "action"),
+                name=TEXT,
+                namespace=TEXT,
+                uid=TEXT,
+                action=TEXT,
+                operation_id=nullable(INTEGER),
+            ),
             body=record(
                 required=("cluster_id", "namespace"),
                 cluster_id=INTEGER,
@@ -53,11 +72,15 @@ class PodRestart(PodView):
     def post(self, request: Request, name: str) -> Any:
         """{"name","uid","action":"deleted"|"recreated","operation_id"}."""
         target, subject = self.subject(request, "restart", name)
-        wish = recreation.Wish(target.flag("force"), target.flag("dry_run"), number(target, "grace_period"))
+        wish = recreation.Wish(
+            target.flag("force"), target.flag("dry_run"), number(target, "grace_period")
+        )
         data, body = recreation.restart(subject, wish)
         if body is None:
             return {**data, "operation_id": None}
-        row = recreation.create(subject, data["uid"], body, grace=wish.grace, requested_by=caller(request))
+        row = recreation.create(
+            subject, data["uid"], body, grace=wish.grace, requested_by=caller(request)
+        )
         tasks.enqueue(row)
         return {**data, "operation_id": row.pk, "status": operations.find(row.pk).state}
 
@@ -66,7 +89,14 @@ class PodEvents(PodView):
     """GET /pods/{name}/events: about this very pod, newest first."""
 
     timely = ("events",)
-    operations = {"get": Described("The events of a pod", KUBERNETES_OBJECT, query=(CLUSTER, NAMESPACE, *PAGING[:2], AT), paged=True)}
+    operations = {
+        "get": Described(
+            "The events of a pod",
+            KUBERNETES_OBJECT,
+            query=(CLUSTER, NAMESPACE, *PAGING[:2], AT),
+            paged=True,
+        )
+    }
 
     def get(self, request: Request, name: str) -> Any:
         """A page of Events."""
@@ -75,10 +105,18 @@ class PodEvents(PodView):
         query = services.Query(namespace=subject.namespace, offset=page.offset, size=page.size)
         about: dict[str, Any] = {"involved_kind": "Pod", "involved_name": name}
         if at := moment(request.query_params.get("at", ""), "at"):
-            then = orjson.loads(services.get_past(subject.cluster, self.kind, name, namespace=subject.namespace, at=at))
-            listing = services.list_past_events(subject.cluster, query, at, uids=frozenset({then["metadata"]["uid"]}), **about)
+            then = orjson.loads(
+                services.get_past(
+                    subject.cluster, self.kind, name, namespace=subject.namespace, at=at
+                )
+            )
+            listing = services.list_past_events(
+                subject.cluster, query, at, uids=frozenset({then["metadata"]["uid"]}), **about
+            )
         else:
-            listing = services.list_events(subject.cluster, query, uids=frozenset({subject.read()["metadata"]["uid"]}), **about)
+            listing = services.list_events(
+                subject.cluster, query, uids=frozenset({subject.read()["metadata"]["uid"]}), **about
+            )
         return events_page(listing, page.page, page.size)
 
 
@@ -97,7 +135,13 @@ LOG_QUERY = (
 class PodLogs(PodView):
     """GET /pods/{name}/logs: JSON, a download, or a stream of server-sent events."""
 
-    operations = {"get": Described("The log of a container", record(required=("logs",), logs=TEXT, hint=TEXT), query=LOG_QUERY)}
+    operations = {
+        "get": Described(
+            "The log of a container",
+            record(required=("logs",), logs=TEXT, hint=TEXT),
+            query=LOG_QUERY,
+        )
+    }
 
     def get(self, request: Request, name: str) -> Any:
         """{"logs":"text"}; `download` gives text/plain, `follow` with Accept: text/event-stream a live stream."""
@@ -107,7 +151,12 @@ class PodLogs(PodView):
             return _download(subject, options)
         if follow and "text/event-stream" in request.headers.get("Accept", ""):
             return _events(subject, options)
-        text = explaining(subject.client, self.kind, subject.namespace, lambda: read_log(subject.cluster, subject.namespace, name, options))
+        text = explaining(
+            subject.client,
+            self.kind,
+            subject.namespace,
+            lambda: read_log(subject.cluster, subject.namespace, name, options),
+        )
         logs = {"logs": text.decode(errors="replace")}
         return {**logs, "hint": HINT} if follow else logs
 
@@ -148,9 +197,13 @@ def _download(subject: Subject, options: LogOptions) -> StreamingHttpResponse:
     """The whole log as a file, streamed."""
     name = f"{subject.name}-{options.container}.log" if options.container else f"{subject.name}.log"
     client, space = subject.client, subject.namespace
-    parts = explaining(client, subject.kind, space, lambda: open_log(subject.cluster, space, subject.name, options))
+    parts = explaining(
+        client, subject.kind, space, lambda: open_log(subject.cluster, space, subject.name, options)
+    )
     response = StreamingHttpResponse(parts, content_type="text/plain; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{re.sub(r"[^A-Za-z0-9._-]", "_", name)}"'
+    response["Content-Disposition"] = (
+        f'attachment; filename="{re.sub(r"[^A-Za-z0-9._-]", "_", name)}"'
+    )
     return response
 
 
@@ -168,7 +221,11 @@ class _Events:
             if line is None:
                 yield b": still here\n\n"
             else:
-                yield b"event: log\ndata: " + orjson.dumps(_entry(line.decode(errors="replace"), self.source, self.stamped)) + b"\n\n"
+                yield (
+                    b"event: log\ndata: "
+                    + orjson.dumps(_entry(line.decode(errors="replace"), self.source, self.stamped))
+                    + b"\n\n"
+                )
         yield b'event: close\ndata: {"reason":"the log ended"}\n\n'
 
 
@@ -176,8 +233,15 @@ def _events(subject: Subject, options: LogOptions) -> StreamingHttpResponse:
     """The log as server-sent events."""
     source = f"{subject.name}/{options.container}" if options.container else subject.name
     client, space = subject.client, subject.namespace
-    log = explaining(client, subject.kind, space, lambda: FollowedLog(subject.cluster, space, subject.name, options, pause=PAUSE))
-    response = StreamingHttpResponse(_Events(log, source, options.timestamps), content_type="text/event-stream")
+    log = explaining(
+        client,
+        subject.kind,
+        space,
+        lambda: FollowedLog(subject.cluster, space, subject.name, options, pause=PAUSE),
+    )
+    response = StreamingHttpResponse(
+        _Events(log, source, options.timestamps), content_type="text/event-stream"
+    )
     response["Cache-Control"], response["X-Accel-Buffering"] = "no-cache", "no"
     return response
 

@@ -19,7 +19,11 @@ class KindSchema(DialectView):
         "get": Described(
             "The OpenAPI schema of a kind",
             record(root=TEXT, definitions=OBJECT),
-            query=(CLUSTER, Query("api_version", TEXT, required=True, description="v1, apps/v1 …"), Query("kind", TEXT, required=True)),
+            query=(
+                CLUSTER,
+                Query("api_version", TEXT, required=True, description="v1, apps/v1 …"),
+                Query("kind", TEXT, required=True),
+            ),
         )
     }
 
@@ -30,5 +34,7 @@ class KindSchema(DialectView):
         target.check()
         version, kind = target.option("api_version"), target.option("kind")
         if not version or not kind:
-            raise Invalid("api_version and kind are required", field="kind" if version else "api_version")
+            raise Invalid(
+                "api_version and kind are required", field="kind" if version else "api_version"
+            )
         return schema_of(target.cluster(), version, kind)

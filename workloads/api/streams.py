@@ -17,7 +17,18 @@ from kubegale.api.auth import Act, authorise, stream_policy
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
 from kubegale.api.parsing import boolean, integer
-from kubegale.api.schema import CLUSTER, INTEGER, NAMESPACE, OBJECT, PAGING, TEXT, Described, Query, Schema, record
+from kubegale.api.schema import (
+    CLUSTER,
+    INTEGER,
+    NAMESPACE,
+    OBJECT,
+    PAGING,
+    TEXT,
+    Described,
+    Query,
+    Schema,
+    record,
+)
 from kubegale.errors import Expired, Forbidden, Invalid, NotFound
 from workloads import services
 from workloads.api.objects import ObjectView, Target
@@ -128,7 +139,14 @@ class TicketView(ObjectView):
         """A ticket for this caller."""
         credential = stream_policy().credential(request)
         host = request.get_host()
-        return Ticket(kind, int(request.user.pk or 0), credential, host, cluster.pk if cluster else 0, **fields)
+        return Ticket(
+            kind,
+            int(request.user.pk or 0),
+            credential,
+            host,
+            cluster.pk if cluster else 0,
+            **fields,
+        )
 
 
 # --- changes --------------------------------------------------------------------------------------------------------
@@ -140,7 +158,9 @@ class WatchTickets(TicketView):
 
     operations = {
         method: Described(
-            "A ticket for a watch of many clusters", ticket_schema("ws_url"), tuple(Query(name, TEXT) for name in WATCH_OPTIONS)
+            "A ticket for a watch of many clusters",
+            ticket_schema("ws_url"),
+            tuple(Query(name, TEXT) for name in WATCH_OPTIONS),
         )
         for method in ("get", "post")
     }
@@ -162,7 +182,11 @@ class WatchTickets(TicketView):
 LOG_QUERY = (
     CLUSTER,
     NAMESPACE,
-    Query("containers", TEXT, description="Names with commas, or * for all; none is the default container (all of them for many pods)."),
+    Query(
+        "containers",
+        TEXT,
+        description="Names with commas, or * for all; none is the default container (all of them for many pods).",
+    ),
     *(Query(name, INTEGER) for name in ("tail_lines", "since_seconds")),
     *(Query(name, TEXT) for name in ("since_time", "include", "exclude", "cursor")),
     *(Query(name, {"type": "boolean"}) for name in ("previous", "timestamps", "follow", "batch")),
@@ -173,7 +197,10 @@ class LogTickets(TicketView):
     """GET|POST /pods/{name}/logs/stream, /pods/logs/stream?labelSelector=, /{workload}/{name}/logs/stream."""
 
     kind: ClassVar[Kind] = PODS
-    operations = {method: Described("A ticket for a log stream", ticket_schema("ws_url"), LOG_QUERY) for method in ("get", "post")}
+    operations = {
+        method: Described("A ticket for a log stream", ticket_schema("ws_url"), LOG_QUERY)
+        for method in ("get", "post")
+    }
 
     def get(self, request: Request, name: str = "") -> Any:
         """{"ws_url","token","session","expires_at"}."""
@@ -188,18 +215,35 @@ class LogTickets(TicketView):
             options["containers"] = chosen(found, options["containers"])
         else:
             options["selector"] = self._selector(cluster, namespace, name, given)
-        ticket = self.ticket(request, "logs", cluster, namespace=namespace, name=pod, options=options)
+        ticket = self.ticket(
+            request, "logs", cluster, namespace=namespace, name=pod, options=options
+        )
         return _answer(request, ticket, address="ws_url", path=f"/ws/logs/{ticket.session}")
 
     def _permitted(self, request: Request, name: str) -> Target:
         """Reading logs is a right on pods, whatever the workload."""
         target = Target(self, request)
-        authorise(self, request, Act("logs", "pods", "", target.cluster_text, target.namespace, name if self.kind is PODS else ""))
+        authorise(
+            self,
+            request,
+            Act(
+                "logs",
+                "pods",
+                "",
+                target.cluster_text,
+                target.namespace,
+                name if self.kind is PODS else "",
+            ),
+        )
         target.check()
         return target
 
     def _options(self, given: Options) -> dict[str, Any]:
-        include, exclude, cursor = given.text("include"), given.text("exclude"), given.value("cursor") or ""
+        include, exclude, cursor = (
+            given.text("include"),
+            given.text("exclude"),
+            given.value("cursor") or "",
+        )
         line_filter(include, exclude)
         cursor = cursor if isinstance(cursor, str) else orjson.dumps(cursor).decode()
         cursors_of(cursor)
@@ -225,7 +269,9 @@ class LogTickets(TicketView):
     def _selector(self, cluster: Cluster, namespace: str, name: str, given: Options) -> str:
         """The label selector of a workload, or the one given."""
         if name:
-            workload: Object = orjson.loads(services.get_object(cluster, self.kind, name, namespace=namespace))
+            workload: Object = orjson.loads(
+                services.get_object(cluster, self.kind, name, namespace=namespace)
+            )
             text = selector_text((workload.get("spec") or {}).get("selector") or {})
         else:
             text = given.text("labelSelector", "label_selector")
@@ -236,7 +282,11 @@ class LogTickets(TicketView):
 
 # --- terminals ------------------------------------------------------------------------------------------------------
 SHELL_QUERY = (
-    Query("shell", TEXT, description="A program to run instead of the default shell; `command` in a body is a list."),
+    Query(
+        "shell",
+        TEXT,
+        description="A program to run instead of the default shell; `command` in a body is a list.",
+    ),
     Query("record", {"type": "boolean"}, description="Record the output."),
     Query("session", TEXT, description="Come back to this session instead of a new one."),
 )
@@ -266,8 +316,18 @@ class TerminalTickets(TicketView):
         if len(names) > 1 or "*" in names:
             raise Invalid("container must be one name", field="container")
         options = {"container": chosen(pod, names)[0], **_shell(given)}
-        ticket = self.ticket(request, "terminal", cluster, namespace=namespace, name=name, options=options, **_session(given))
-        return _answer(request, ticket, address="terminal_url", path=f"/ws/terminal/{ticket.session}")
+        ticket = self.ticket(
+            request,
+            "terminal",
+            cluster,
+            namespace=namespace,
+            name=name,
+            options=options,
+            **_session(given),
+        )
+        return _answer(
+            request, ticket, address="terminal_url", path=f"/ws/terminal/{ticket.session}"
+        )
 
 
 class NodeTerminalTickets(TicketView):
@@ -275,7 +335,9 @@ class NodeTerminalTickets(TicketView):
 
     kind: ClassVar[Kind] = NODES
     operations = {
-        method: Described("A ticket for a shell on a node", ticket_schema("terminal_url"), (CLUSTER, *SHELL_QUERY))
+        method: Described(
+            "A ticket for a shell on a node", ticket_schema("terminal_url"), (CLUSTER, *SHELL_QUERY)
+        )
         for method in ("get", "post")
     }
 
@@ -287,7 +349,9 @@ class NodeTerminalTickets(TicketView):
         services.get_object(cluster, NODES, name)
         options = {"node": name, **_shell(given)}
         ticket = self.ticket(request, "terminal", cluster, options=options, **_session(given))
-        return _answer(request, ticket, address="terminal_url", path=f"/ws/terminal/{ticket.session}")
+        return _answer(
+            request, ticket, address="terminal_url", path=f"/ws/terminal/{ticket.session}"
+        )
 
 
 def _shell(given: Options) -> dict[str, Any]:
@@ -306,7 +370,10 @@ class OperationTickets(TicketView):
     """GET|POST /operations/{id}/stream."""
 
     kind: ClassVar[Kind] = PODS
-    operations = {method: Described("A ticket for the progress of an operation", ticket_schema("ws_url")) for method in ("get", "post")}
+    operations = {
+        method: Described("A ticket for the progress of an operation", ticket_schema("ws_url"))
+        for method in ("get", "post")
+    }
 
     def get(self, request: Request, name: str = "") -> Any:
         """{"ws_url","token","session","expires_at"}."""
@@ -325,7 +392,11 @@ class Recordings(ObjectView):
     """GET /terminal-recordings: of one cluster, newest first."""
 
     kind: ClassVar[Kind] = PODS
-    operations = {"get": Described("Recordings of terminals", OBJECT, (CLUSTER, NAMESPACE, *PAGING[:2]), paged=True)}
+    operations = {
+        "get": Described(
+            "Recordings of terminals", OBJECT, (CLUSTER, NAMESPACE, *PAGING[:2]), paged=True
+        )
+    }
 
     def get(self, request: Request) -> Any:
         """One page."""
@@ -333,7 +404,10 @@ class Recordings(ObjectView):
         authorise(self, request, Act("exec", "pods", "", target.cluster_text, target.namespace))
         target.check()
         page = page_request(request.query_params)
-        found = recordings.search(cluster=target.cluster(), namespaces=frozenset({target.namespace}) if target.namespace else None)
+        found = recordings.search(
+            cluster=target.cluster(),
+            namespaces=frozenset({target.namespace}) if target.namespace else None,
+        )
         items = [recordings.represent(row) for row in found[page.offset : page.offset + page.size]]
         return Page(items, found.count(), page.page, page.size)
 
@@ -351,11 +425,17 @@ class OneRecording(DialectView):
         if not own:
             kind, namespace = ("nodes", "") if row.node else ("pods", row.namespace)
             try:
-                authorise(self, request, Act("exec", kind, "", str(row.cluster_id), namespace, row.node or row.pod))
+                authorise(
+                    self,
+                    request,
+                    Act("exec", kind, "", str(row.cluster_id), namespace, row.node or row.pod),
+                )
             except Forbidden:
                 raise NotFound(f"recording {pk[:60]!r} does not exist") from None
         if not self.replay:
             return recordings.represent(row)
-        answer = StreamingHttpResponse(recordings.asciicast(row), content_type="application/x-asciicast")
+        answer = StreamingHttpResponse(
+            recordings.asciicast(row), content_type="application/x-asciicast"
+        )
         answer["Content-Disposition"] = f'attachment; filename="terminal-{row.pk}.cast"'
         return answer

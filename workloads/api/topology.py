@@ -14,7 +14,16 @@ from workloads.topology.services import topology
 
 PRESENCE = {"type": "string", "enum": ["found", "missing", "unread"]}
 LAYER = {"type": "string", "enum": sorted(set(LAYERS.values()))}
-VERTEX = record(id=TEXT, layer=LAYER, kind=TEXT, plural=TEXT, name=TEXT, namespace=TEXT, presence=PRESENCE, object=OBJECT)
+VERTEX = record(
+    id=TEXT,
+    layer=LAYER,
+    kind=TEXT,
+    plural=TEXT,
+    name=TEXT,
+    namespace=TEXT,
+    presence=PRESENCE,
+    object=OBJECT,
+)
 EDGE = record(**{"from": TEXT, "to": TEXT, "relation": TEXT})
 
 
@@ -28,7 +37,11 @@ class TopologyView(DialectView):
             query=(
                 CLUSTER,
                 Query("namespace", TEXT, required=True),
-                Query("kind", {"type": "string", "enum": list(LAYERS)}, description="With `name`: only what belongs to this object."),
+                Query(
+                    "kind",
+                    {"type": "string", "enum": list(LAYERS)},
+                    description="With `name`: only what belongs to this object.",
+                ),
                 Query("name", TEXT),
             ),
         )
@@ -41,4 +54,9 @@ class TopologyView(DialectView):
         target.check()
         if not target.namespace:
             raise Invalid("namespace is required", field="namespace")
-        return topology(target.cluster(), target.namespace, kind=target.option("kind"), name=target.option("name"))
+        return topology(
+            target.cluster(),
+            target.namespace,
+            kind=target.option("kind"),
+            name=target.option("name"),
+        )

@@ -40,9 +40,13 @@ async def token_of(socket: Socket) -> tuple[str, Mapping[str, Any]]:
         async with asyncio.timeout(FIRST_FRAME_SECONDS):
             first = frame_of(await socket.receive())
     except (TimeoutError, Invalid):
-        raise Unauthenticated("a ticket is required: ?token= or a first frame with a token") from None
+        raise Unauthenticated(
+            "a ticket is required: ?token= or a first frame with a token"
+        ) from None
     token = (
-        first.get("token") or (first.get("data") or {}).get("token") if isinstance(first.get("data") or {}, dict) else first.get("token")
+        first.get("token") or (first.get("data") or {}).get("token")
+        if isinstance(first.get("data") or {}, dict)
+        else first.get("token")
     )
     if not isinstance(token, str) or not token:
         raise Unauthenticated("a ticket is required: ?token= or a first frame with a token")
@@ -60,7 +64,14 @@ def act_of(ticket: Ticket) -> Act:
     """What the ticket's holder does."""
     if node := ticket.options.get("node"):
         return Act("exec", "nodes", "", str(ticket.cluster), "", str(node))
-    return Act("logs" if ticket.kind == "logs" else "exec", "pods", "", str(ticket.cluster), ticket.namespace, ticket.name)
+    return Act(
+        "logs" if ticket.kind == "logs" else "exec",
+        "pods",
+        "",
+        str(ticket.cluster),
+        ticket.namespace,
+        ticket.name,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +142,9 @@ async def redeem(socket: Socket, token: str, kind: str, session: str) -> Ticket:
     """The ticket behind a token, for a page of ours; the rights are looked at once more."""
     ticket = await tickets.redeem(runtime.store(), token, kind, session)
     check_origin(socket, ticket.host)
-    await runtime.in_database_thread(stream_policy().still_allowed, ticket.credential, act_of(ticket))
+    await runtime.in_database_thread(
+        stream_policy().still_allowed, ticket.credential, act_of(ticket)
+    )
     return ticket
 
 
@@ -140,4 +153,15 @@ def guest_of(ticket: Ticket, *, seats: str, limit: int) -> Guest:
     return Guest(ticket.user, ticket.credential, act_of(ticket), ticket.session, seats, limit)
 
 
-__all__ = ["Disconnected", "Guest", "Pongs", "act_of", "check_origin", "frame_of", "guest_of", "redeem", "seated", "token_of"]
+__all__ = [
+    "Disconnected",
+    "Guest",
+    "Pongs",
+    "act_of",
+    "check_origin",
+    "frame_of",
+    "guest_of",
+    "redeem",
+    "seated",
+    "token_of",
+]

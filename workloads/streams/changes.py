@@ -35,7 +35,9 @@ class ChangeWatch(Protocol):
 
 @lru_cache(maxsize=1)
 def _change_watch(dotted: str) -> Callable[[Mapping[str, Any], Mapping[str, str]], ChangeWatch]:
-    return cast(Callable[[Mapping[str, Any], Mapping[str, str]], ChangeWatch], import_string(dotted))
+    return cast(
+        Callable[[Mapping[str, Any], Mapping[str, str]], ChangeWatch], import_string(dotted)
+    )
 
 
 def change_watch() -> Callable[[Mapping[str, Any], Mapping[str, str]], ChangeWatch]:
@@ -50,13 +52,28 @@ async def serve_changes(socket: Socket, arguments: Mapping[str, str]) -> None:
     ticket = await tickets.redeem(runtime.store(), token, "watch", arguments["session"])
     admission.check_origin(socket, ticket.host)
     asked = {**ticket.options, **({"after": after} if (after := socket.query.get("after")) else {})}
-    guest = Guest(ticket.user, ticket.credential, None, ticket.session, "watch", settings.WATCHES_PER_USER)
+    guest = Guest(
+        ticket.user, ticket.credential, None, ticket.session, "watch", settings.WATCHES_PER_USER
+    )
     async with admission.seated(guest):
         watch = await runtime.in_database_thread(change_watch(), ticket.credential, asked)
         # Nothing may be left out of a watch: while the client does not read, neither do we.
         outbox, pongs = Outbox(settings.LOG_BUFFER_BYTES, PATIENCE), Pongs()
-        outbox.notify({"type": "status", "state": "connected", "seq": watch.place, "partial_errors": watch.problems, "timestamp": now()})
-        await first_of(_tell(watch, outbox), outbox.drain(socket), listen(socket, pongs, outbox), guest.watch(outbox.notify, pongs))
+        outbox.notify(
+            {
+                "type": "status",
+                "state": "connected",
+                "seq": watch.place,
+                "partial_errors": watch.problems,
+                "timestamp": now(),
+            }
+        )
+        await first_of(
+            _tell(watch, outbox),
+            outbox.drain(socket),
+            listen(socket, pongs, outbox),
+            guest.watch(outbox.notify, pongs),
+        )
 
 
 async def _tell(watch: ChangeWatch, outbox: Outbox) -> None:
@@ -79,4 +96,9 @@ async def _tell(watch: ChangeWatch, outbox: Outbox) -> None:
 def _event(frame: dict[str, Any]) -> dict[str, Any]:
     """The event frame of the contract: {"type":"event","seq","data":{"object","event_type","resource_version", …}}."""
     data = {key: value for key, value in frame.items() if key not in ("type", "seq", "at")}
-    return {"type": "event", "seq": frame["seq"], "data": {"event_type": frame["type"], **data}, "timestamp": frame["at"]}
+    return {
+        "type": "event",
+        "seq": frame["seq"],
+        "data": {"event_type": frame["type"], **data},
+        "timestamp": frame["at"],
+    }

@@ -49,7 +49,8 @@ def chosen(pod: Object, names: list[str], *, every: bool = False) -> list[str]:
         return regular if every else [str(preferred) if preferred in regular else regular[0]]
     if not every and (missing := [name for name in names if name not in known]):
         raise Invalid(
-            f"container {missing[0][:100]!r} is not in pod {pod['metadata']['name']}, which has {', '.join(known)}", field="container"
+            f"container {missing[0][:100]!r} is not in pod {pod['metadata']['name']}, which has {', '.join(known)}",
+            field="container",
         )
     return [name for name in names if name in known]
 
@@ -61,9 +62,18 @@ def look(pod: Object, name: str) -> Container:
         for each in status.get(statuses) or []:
             if each["name"] == name:
                 state, reason = _state(pod, group, each)
-                return Container(meta["name"], name, meta["uid"], state, each.get("restartCount", 0), reason)
+                return Container(
+                    meta["name"], name, meta["uid"], state, each.get("restartCount", 0), reason
+                )
     over = status.get("phase") in {"Succeeded", "Failed"}
-    return Container(meta["name"], name, meta["uid"], "ended" if over else "waiting", 0, status.get("reason") or "")
+    return Container(
+        meta["name"],
+        name,
+        meta["uid"],
+        "ended" if over else "waiting",
+        0,
+        status.get("reason") or "",
+    )
 
 
 def _state(pod: Object, group: str, status: Mapping[str, Any]) -> tuple[str, str]:
@@ -73,15 +83,24 @@ def _state(pod: Object, group: str, status: Mapping[str, Any]) -> tuple[str, str
     ended = state.get("terminated")
     if ended is None:
         waiting = state.get("waiting") or {}
-        return ("restarting" if status.get("restartCount") else "waiting"), str(waiting.get("reason") or "")
+        return ("restarting" if status.get("restartCount") else "waiting"), str(
+            waiting.get("reason") or ""
+        )
     reason = f"{ended.get('reason') or 'exited'} ({ended.get('exitCode', 0)})"
     return ("restarting" if _will_restart(pod, group, ended) else "ended"), reason
 
 
 def _will_restart(pod: Object, group: str, ended: Mapping[str, Any]) -> bool:
-    if pod["metadata"].get("deletionTimestamp") or (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
+    if pod["metadata"].get("deletionTimestamp") or (pod.get("status") or {}).get("phase") in {
+        "Succeeded",
+        "Failed",
+    }:
         return False
     if group != "containers":
-        return group == "initContainers" and bool(ended.get("exitCode")) and pod["spec"].get("restartPolicy") != "Never"
+        return (
+            group == "initContainers"
+            and bool(ended.get("exitCode"))
+            and pod["spec"].get("restartPolicy") != "Never"
+        )
     policy = pod["spec"].get("restartPolicy", "Always")
     return policy == "Always" or (policy == "OnFailure" and bool(ended.get("exitCode")))

@@ -28,7 +28,9 @@ async def _listed(client: StreamClient, namespace: str, selector: str) -> tuple[
         query["continue"] = page["metadata"]["continue"]
 
 
-async def pods_of(client: StreamClient, namespace: str, selector: str) -> AsyncIterator[list[Object]]:
+async def pods_of(
+    client: StreamClient, namespace: str, selector: str
+) -> AsyncIterator[list[Object]]:
     """Pods as they are now, then each that comes or changes; ClusterUnavailable when the cluster stays away."""
     failures = 0
     while True:
@@ -45,10 +47,19 @@ async def pods_of(client: StreamClient, namespace: str, selector: str) -> AsyncI
         await asyncio.sleep(min(2.0, settings.STREAM_GIVE_UP_SECONDS / 4) if failures else 0.2)
 
 
-async def _watched(client: StreamClient, namespace: str, selector: str, version: str) -> AsyncIterator[Object]:
+async def _watched(
+    client: StreamClient, namespace: str, selector: str, version: str
+) -> AsyncIterator[Object]:
     """Pods that changed, until the watch ends or has to begin anew."""
-    query = {"labelSelector": selector, "watch": "true", "resourceVersion": version, "timeoutSeconds": WATCH_SECONDS}
-    async with client.open("GET", PODS.path(namespace=namespace), query=query, read=WATCH_SECONDS + 30) as response:
+    query = {
+        "labelSelector": selector,
+        "watch": "true",
+        "resourceVersion": version,
+        "timeoutSeconds": WATCH_SECONDS,
+    }
+    async with client.open(
+        "GET", PODS.path(namespace=namespace), query=query, read=WATCH_SECONDS + 30
+    ) as response:
         rest = b""
         async for data in response.content.iter_any():
             *lines, rest = (rest + data).split(b"\n")

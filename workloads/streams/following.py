@@ -12,7 +12,14 @@ from django.conf import settings
 from clusters.client import Query
 from clusters.kinds import KINDS
 from clusters.streams import StreamClient
-from kubegale.errors import ClusterUnavailable, DomainError, Invalid, NotFound, Rejected, TooManyRequests
+from kubegale.errors import (
+    ClusterUnavailable,
+    DomainError,
+    Invalid,
+    NotFound,
+    Rejected,
+    TooManyRequests,
+)
 from workloads.streams.containers import Container, look
 from workloads.streams.loglines import Cursor, Line, Reader
 
@@ -54,7 +61,12 @@ class Follower:
         notify: Notify,
     ) -> None:
         self.source = container.source
-        self._client, self._namespace, self._container, self._wanted = client, namespace, container, wanted
+        self._client, self._namespace, self._container, self._wanted = (
+            client,
+            namespace,
+            container,
+            wanted,
+        )
         self._emit, self._notify = emit, notify
         self._reader = Reader(cursor)
         self._opened = False
@@ -100,7 +112,9 @@ class Follower:
     async def _read(self, query: Query, *, follow: bool) -> None:
         path = PODS.path(namespace=self._namespace, name=self._container.pod, subresource="log")
         query = {**query, "follow": "true"} if follow else query
-        async with self._client.open("GET", path, query=query, read=None if follow else self._client.limits.read) as response:
+        async with self._client.open(
+            "GET", path, query=query, read=None if follow else self._client.limits.read
+        ) as response:
             if self._opened and follow:
                 await self._check_run()
             if not self._opened:
@@ -117,7 +131,9 @@ class Follower:
 
     async def _check_run(self) -> None:
         """_OtherRun when the container was started again while we were away: what it printed before comes first."""
-        pod = await self._client.json("GET", PODS.path(namespace=self._namespace, name=self._container.pod))
+        pod = await self._client.json(
+            "GET", PODS.path(namespace=self._namespace, name=self._container.pod)
+        )
         found = look(pod, self._container.name)
         if found.uid == self._container.uid and found.restarts > self._container.restarts:
             raise _OtherRun(found)
@@ -125,7 +141,9 @@ class Follower:
     async def _is_over(self, broken: DomainError | None) -> bool:
         """What the pod says after the log ended or broke; waits where there is something to wait for."""
         try:
-            pod = await self._client.json("GET", PODS.path(namespace=self._namespace, name=self._container.pod))
+            pod = await self._client.json(
+                "GET", PODS.path(namespace=self._namespace, name=self._container.pod)
+            )
         except NotFound:
             return await self._gone("pod_deleted")
         except (ClusterUnavailable, TooManyRequests) as error:
@@ -169,17 +187,26 @@ class Follower:
         if self._trouble_began is None:
             self._trouble_began = moment
             await self._notify("reconnecting", self.source, error.message if error else "")
-        if isinstance(error, ClusterUnavailable) and moment - self._trouble_began > settings.STREAM_GIVE_UP_SECONDS:
+        if (
+            isinstance(error, ClusterUnavailable)
+            and moment - self._trouble_began > settings.STREAM_GIVE_UP_SECONDS
+        ):
             raise error
         await self._sleep()
 
     async def _sleep(self) -> None:
-        await asyncio.sleep(min(self._pause, settings.STREAM_GIVE_UP_SECONDS / 4) * random.uniform(0.5, 1.0))  # noqa: S311  # spreads retries
+        spread = random.uniform(0.5, 1.0)  # noqa: S311  # spreads retries
+        await asyncio.sleep(min(self._pause, settings.STREAM_GIVE_UP_SECONDS / 4) * spread)
         self._pause = min(self._pause * 2, SLOWEST)
 
 
 def frame(line: Line, source: str, *, stamped: bool) -> dict[str, Any]:
     """The body of a log frame."""
     content = f"{line.cursor.time} {line.text}" if stamped else line.text
-    data = {"content": content, "timestamp": line.cursor.time, "source": source, "cursor": str(line.cursor)}
+    data = {
+        "content": content,
+        "timestamp": line.cursor.time,
+        "source": source,
+        "cursor": str(line.cursor),
+    }
     return {"type": "log", "timestamp": line.cursor.time, "data": data}

@@ -33,7 +33,15 @@ class Input:
     rows: int = 0
 
 
-ALIASES = {"read": "stdin", "stdin": "stdin", "data": "stdin", "input": "stdin", "bind": "attach", "auth": "attach", "ack": "pong"}
+ALIASES = {
+    "read": "stdin",
+    "stdin": "stdin",
+    "data": "stdin",
+    "input": "stdin",
+    "bind": "attach",
+    "auth": "attach",
+    "ack": "pong",
+}
 PLAIN = {"resize", "ping", "pong", "close", "attach"}
 
 

@@ -22,10 +22,16 @@ GRACE = timedelta(minutes=2)
 def remove(cluster: Cluster) -> int:
     """Delete the cluster's debug pods that no open terminal holds; how many."""
     client, namespace = registry.client(cluster), settings.NODE_TERMINAL_NAMESPACE
-    stale = [pod["metadata"]["name"] for pod in objects(client, KINDS["pods"], namespace, labelSelector=LABEL) if _is_stale(pod)]
+    stale = [
+        pod["metadata"]["name"]
+        for pod in objects(client, KINDS["pods"], namespace, labelSelector=LABEL)
+        if _is_stale(pod)
+    ]
     for name in stale:
         try:
-            client.delete(KINDS["pods"], name, namespace=namespace, options={"gracePeriodSeconds": 0})
+            client.delete(
+                KINDS["pods"], name, namespace=namespace, options={"gracePeriodSeconds": 0}
+            )
         except NotFound:
             continue
     return len(stale)

@@ -111,7 +111,11 @@ class Reader:
 
     def _line(self, raw: bytes) -> Iterator[Line]:
         time, text = split_stamp(raw)
-        time = time or self._time or (self.cursor.time if self.cursor else "1970-01-01T00:00:00.000000000Z")
+        time = (
+            time
+            or self._time
+            or (self.cursor.time if self.cursor else "1970-01-01T00:00:00.000000000Z")
+        )
         self._count = self._count + 1 if time == self._time else 1
         self._time = time
         place = Cursor(time, self._count)
@@ -130,9 +134,13 @@ class Pattern:
         if len(text) > MAX_PATTERN:
             raise Invalid(f"a pattern may have {MAX_PATTERN} characters")
         try:
-            self._schema = SchemaValidator(core_schema.str_schema(pattern=text, regex_engine="rust-regex"))
+            self._schema = SchemaValidator(
+                core_schema.str_schema(pattern=text, regex_engine="rust-regex")
+            )
         except SchemaError as error:
-            raise Invalid(f"not a usable pattern: {str(error).splitlines()[-1].strip()[:200]}") from None
+            raise Invalid(
+                f"not a usable pattern: {str(error).splitlines()[-1].strip()[:200]}"
+            ) from None
 
     def __call__(self, line: str) -> bool:
         """Whether the pattern is found anywhere in the line."""
@@ -148,7 +156,9 @@ class Filter:
 
     def passes(self, text: str) -> bool:
         """Whether the line is wanted."""
-        return (self.include is None or self.include(text)) and not (self.exclude is not None and self.exclude(text))
+        return (self.include is None or self.include(text)) and not (
+            self.exclude is not None and self.exclude(text)
+        )
 
 
 def line_filter(include: str, exclude: str) -> Filter:

@@ -36,7 +36,10 @@ def cursors_of(text: str) -> Mapping[str, Cursor]:
     except orjson.JSONDecodeError:
         given = None
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
-        raise Invalid("cursor must be one that a log frame carried, or an object of them by source", field="cursor")
+        raise Invalid(
+            "cursor must be one that a log frame carried, or an object of them by source",
+            field="cursor",
+        )
     return {source: parse_cursor(value) for source, value in given.items()}
 
 
@@ -48,10 +51,19 @@ async def serve_logs(socket: Socket, arguments: Mapping[str, str]) -> None:
     text = socket.query.get("cursor") or first.get("cursor") or ticket.options.get("cursor") or ""
     guest = admission.guest_of(ticket, seats="logs", limit=settings.LOG_STREAMS_PER_USER)
     async with admission.seated(guest):
-        stream = LogStream(socket, ticket, cursors_of(text if isinstance(text, str) else orjson.dumps(text).decode()))
+        stream = LogStream(
+            socket,
+            ticket,
+            cursors_of(text if isinstance(text, str) else orjson.dumps(text).decode()),
+        )
         client = await runtime.stream_client(ticket.cluster)
         pongs = Pongs()
-        await first_of(stream.read(client), stream.send(), stream.listen(pongs), guest.watch(stream.outbox.notify, pongs))
+        await first_of(
+            stream.read(client),
+            stream.send(),
+            stream.listen(pongs),
+            guest.watch(stream.outbox.notify, pongs),
+        )
 
 
 class LogStream:
@@ -61,7 +73,9 @@ class LogStream:
         options = ticket.options
         self._socket, self._ticket, self._cursors = socket, ticket, cursors
         self._names = list(options.get("containers") or [])
-        self._filter = line_filter(str(options.get("include") or ""), str(options.get("exclude") or ""))
+        self._filter = line_filter(
+            str(options.get("include") or ""), str(options.get("exclude") or "")
+        )
         self._stamped, self._batched = bool(options.get("timestamps")), bool(options.get("batch"))
         self._wanted = Wanted(options.get("query") or {}, bool(options.get("follow", True)))
         self._attached: set[tuple[str, str]] = set()
@@ -71,7 +85,14 @@ class LogStream:
     async def read(self, client: StreamClient) -> None:
         """Follow every container until all have ended, then say so."""
         selector = self._ticket.options.get("selector")
-        self.outbox.notify({"type": "status", "state": "connected", "session": self._ticket.session, "timestamp": now()})
+        self.outbox.notify(
+            {
+                "type": "status",
+                "state": "connected",
+                "session": self._ticket.session,
+                "timestamp": now(),
+            }
+        )
         pods = self._one_pod(client) if selector is None else self._pods(client, str(selector))
         try:
             async with asyncio.TaskGroup() as followers:
@@ -85,7 +106,9 @@ class LogStream:
         await asyncio.sleep(FLUSH_SECONDS)
 
     async def _one_pod(self, client: StreamClient) -> AsyncIterator[Object]:
-        yield await client.json("GET", PODS.path(namespace=self._ticket.namespace, name=self._ticket.name))
+        yield await client.json(
+            "GET", PODS.path(namespace=self._ticket.namespace, name=self._ticket.name)
+        )
 
     async def _pods(self, client: StreamClient, selector: str) -> AsyncIterator[Object]:
         async for pods in pods_of(client, self._ticket.namespace, selector):
@@ -97,26 +120,55 @@ class LogStream:
     def _new(self, pod: Object, *, every: bool) -> list[Container]:
         """Containers that have something to read and are not followed yet; of a selector's pods only such that have started."""
         found = [look(pod, name) for name in chosen(pod, self._names, every=every)]
-        fresh = [each for each in found if (each.uid, each.name) not in self._attached and not (every and each.state == "waiting")]
+        fresh = [
+            each
+            for each in found
+            if (each.uid, each.name) not in self._attached
+            and not (every and each.state == "waiting")
+        ]
         room = settings.LOG_SOURCES_PER_STREAM - len(self._attached)
         if len(fresh) > room:
             left_out = ", ".join(each.source for each in fresh[room:])
             self.outbox.notify(
-                {"type": "status", "state": "limited", "reason": f"too many sources; left out: {left_out}", "timestamp": now()}
+                {
+                    "type": "status",
+                    "state": "limited",
+                    "reason": f"too many sources; left out: {left_out}",
+                    "timestamp": now(),
+                }
             )
         self._attached |= {(each.uid, each.name) for each in fresh}
         return fresh[: max(room, 0)]
 
     def _follower(self, client: StreamClient, container: Container) -> Follower:
         cursor = self._cursors.get(container.source, self._cursors.get(""))
-        return Follower(client, self._ticket.namespace, container, self._wanted, cursor=cursor, emit=self._emit, notify=self._notify)
+        return Follower(
+            client,
+            self._ticket.namespace,
+            container,
+            self._wanted,
+            cursor=cursor,
+            emit=self._emit,
+            notify=self._notify,
+        )
 
     async def _emit(self, follower: Follower, line: Line) -> None:
         if self._filter.passes(line.text):
-            await self.outbox.put(frame(line, follower.source, stamped=self._stamped), len(line.text) + 200)
+            await self.outbox.put(
+                frame(line, follower.source, stamped=self._stamped), len(line.text) + 200
+            )
 
     async def _notify(self, state: str, source: str, reason: str) -> None:
-        await self.outbox.put({"type": "status", "state": state, "source": source, "reason": reason, "timestamp": now()}, 0)
+        await self.outbox.put(
+            {
+                "type": "status",
+                "state": state,
+                "source": source,
+                "reason": reason,
+                "timestamp": now(),
+            },
+            0,
+        )
 
     # --- the client -------------------------------------------------------------------------------------------------
     async def send(self) -> None:
@@ -141,7 +193,10 @@ class LogStream:
                 self.outbox.resume()
             case "filter":
                 wanted = frame.get("data") if isinstance(frame.get("data"), dict) else frame
-                self._filter = line_filter(str((wanted or {}).get("include") or ""), str((wanted or {}).get("exclude") or ""))
+                self._filter = line_filter(
+                    str((wanted or {}).get("include") or ""),
+                    str((wanted or {}).get("exclude") or ""),
+                )
             case "ack" if isinstance(frame.get("seq"), int):
                 self.outbox.acknowledge(frame["seq"])
             case "pong":
@@ -151,4 +206,6 @@ class LogStream:
             case "close":
                 raise Closing(1000, "closed by the client")
             case _:
-                raise Invalid("the frame's type must be pause, resume, filter, ack, ping, pong or close")
+                raise Invalid(
+                    "the frame's type must be pause, resume, filter, ack, ping, pong or close"
+                )

@@ -26,7 +26,13 @@ def act_on(row: Operation) -> Act:
     """What looking at an operation is: reading its target."""
     kind = KINDS.get(row.resource)
     where = (str(row.cluster_id or ""), row.namespace, row.name)
-    return Act("get", row.resource, kind.group if kind else "", *where, cluster_scoped=bool(kind and not kind.namespaced))
+    return Act(
+        "get",
+        row.resource,
+        kind.group if kind else "",
+        *where,
+        cluster_scoped=bool(kind and not kind.namespaced),
+    )
 
 
 async def serve_operation(socket: Socket, arguments: Mapping[str, str]) -> None:
@@ -36,7 +42,12 @@ async def serve_operation(socket: Socket, arguments: Mapping[str, str]) -> None:
     outbox, pongs = Outbox(settings.LOG_BUFFER_BYTES, settings.LOG_STALL_SECONDS), Pongs()
     async with admission.seated(guest):
         tell = _tell(row.pk, outbox)
-        await first_of(tell, outbox.drain(socket), listen(socket, pongs, outbox), guest.watch(outbox.notify, pongs))
+        await first_of(
+            tell,
+            outbox.drain(socket),
+            listen(socket, pongs, outbox),
+            guest.watch(outbox.notify, pongs),
+        )
 
 
 async def _guest(socket: Socket, reference: str) -> tuple[Operation, Guest]:
@@ -56,7 +67,9 @@ async def _guest(socket: Socket, reference: str) -> tuple[Operation, Guest]:
         await runtime.in_database_thread(stream_policy().still_allowed, credential, act)
     except Forbidden:
         raise NotFound(f"operation {reference} does not exist") from None
-    return row, Guest(credential["user"], credential, act, uuid.uuid4().hex, "operations", SOCKETS_PER_USER)
+    return row, Guest(
+        credential["user"], credential, act, uuid.uuid4().hex, "operations", SOCKETS_PER_USER
+    )
 
 
 async def _tell(pk: Any, outbox: Outbox) -> None:

@@ -38,9 +38,13 @@ class Outbox:
         while self._size >= self._limit:
             self._room.clear()
             # A pause is a wish, not a stall: the clock of patience begins after it.
-            deadline = (deadline or time.monotonic() + self._stall) if self._flowing.is_set() else None
+            deadline = (
+                (deadline or time.monotonic() + self._stall) if self._flowing.is_set() else None
+            )
             try:
-                async with asyncio.timeout(None if deadline is None else max(deadline - time.monotonic(), 0)):
+                async with asyncio.timeout(
+                    None if deadline is None else max(deadline - time.monotonic(), 0)
+                ):
                     await self._room.wait()
             except TimeoutError:
                 self._drop(size)
@@ -84,7 +88,12 @@ class Outbox:
         while not self._finished or self._notices or self._frames:
             await self._filled.wait()
             self._filled.clear()
-            if self._frames and self._size < GATHER_BYTES and not self._notices and not self._finished:
+            if (
+                self._frames
+                and self._size < GATHER_BYTES
+                and not self._notices
+                and not self._finished
+            ):
                 await asyncio.sleep(GATHER_SECONDS)
             await self._send_waiting(socket, batched)
 

@@ -46,7 +46,9 @@ class Recorder:
     def _event(self, kind: str, text: str) -> None:
         if self._ticket is None:
             return
-        line = orjson.dumps([round(time.monotonic() - self._began, 6), kind, text], option=orjson.OPT_APPEND_NEWLINE)
+        line = orjson.dumps(
+            [round(time.monotonic() - self._began, 6), kind, text], option=orjson.OPT_APPEND_NEWLINE
+        )
         if self._size + len(line) > MOST:
             self._columns["truncated"] = True
             return
@@ -69,7 +71,14 @@ class Recorder:
         if self._row is None:
             self._row = await runtime.in_database_thread(recordings.begin, self._ticket)
         self._number += 1
-        await runtime.in_database_thread(recordings.add, self._row, self._number, events, size=self._size, columns=dict(self._columns))
+        await runtime.in_database_thread(
+            recordings.add,
+            self._row,
+            self._number,
+            events,
+            size=self._size,
+            columns=dict(self._columns),
+        )
 
     async def finish(self) -> None:
         """Write what is left."""

@@ -27,14 +27,20 @@ def begin(ticket: Ticket) -> int:
         "node": options.get("node") or "",
     }
     row = Recording.objects.create(
-        session=ticket.session, user=user, username=user.get_username() if user else "", cluster_id=ticket.cluster, **target
+        session=ticket.session,
+        user=user,
+        username=user.get_username() if user else "",
+        cluster_id=ticket.cluster,
+        **target,
     )
     return row.pk
 
 
 def add(pk: int, number: int, events: str, *, size: int, columns: dict[str, Any]) -> None:
     """One more chunk, and what is known of the whole."""
-    RecordingChunk.objects.create(recording_id=pk, number=number, events=events.replace("\\u0000", ""))
+    RecordingChunk.objects.create(
+        recording_id=pk, number=number, events=events.replace("\\u0000", "")
+    )
     Recording.objects.filter(pk=pk).update(size=size, **columns)
 
 
@@ -51,7 +57,11 @@ def search(*, cluster: Cluster, namespaces: frozenset[str] | None) -> QuerySet[R
 
 def find(reference: str) -> Recording:
     """A recording by id or session; NotFound when there is none."""
-    named = {"pk": int(reference)} if reference.isascii() and reference.isdigit() and len(reference) < 18 else {"session": reference[:32]}
+    named = (
+        {"pk": int(reference)}
+        if reference.isascii() and reference.isdigit() and len(reference) < 18
+        else {"session": reference[:32]}
+    )
     if "\x00" in reference or (found := Recording.objects.filter(**named).first()) is None:
         raise NotFound(f"recording {reference[:60]!r} does not exist")
     return found
@@ -59,18 +69,44 @@ def find(reference: str) -> Recording:
 
 def represent(row: Recording) -> dict[str, Any]:
     """A recording as JSON."""
-    fields = ("id", "session", "username", "cluster_id", "namespace", "pod", "container", "node", "width", "height", "size", "truncated")
+    fields = (
+        "id",
+        "session",
+        "username",
+        "cluster_id",
+        "namespace",
+        "pod",
+        "container",
+        "node",
+        "width",
+        "height",
+        "size",
+        "truncated",
+    )
     times = {name: getattr(row, name) for name in ("started_at", "finished_at")}
-    shown = {name: None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}" for name, moment in times.items()}
+    shown = {
+        name: None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+        for name, moment in times.items()
+    }
     return {**{name: getattr(row, name) for name in fields}, **shown}
 
 
 def asciicast(row: Recording) -> Iterator[bytes]:
     """The recording as an asciicast v2 file: a header, then one event a line."""
     title = f"{row.node or f'{row.namespace}/{row.pod}'}"
-    header = {"version": 2, "width": row.width, "height": row.height, "timestamp": int(row.started_at.timestamp()), "title": title}
-    yield orjson.dumps({**header, "env": {"TERM": "xterm-256color"}}, option=orjson.OPT_APPEND_NEWLINE)
-    for events in row.chunks.order_by("number").values_list("events", flat=True).iterator(chunk_size=20):
+    header = {
+        "version": 2,
+        "width": row.width,
+        "height": row.height,
+        "timestamp": int(row.started_at.timestamp()),
+        "title": title,
+    }
+    yield orjson.dumps(
+        {**header, "env": {"TERM": "xterm-256color"}}, option=orjson.OPT_APPEND_NEWLINE
+    )
+    for events in (
+        row.chunks.order_by("number").values_list("events", flat=True).iterator(chunk_size=20)
+    ):
         yield events.encode()
 
 

@@ -48,14 +48,22 @@ async def in_database_thread(function: Callable[P, T], *args: P.args, **kwargs: 
 def store() -> "redis.asyncio.Redis":
     """The few connections to Redis of this process's event loop; when hundreds of clients come at once they take turns."""
     pool = redis.asyncio.BlockingConnectionPool.from_url(
-        settings.REDIS_URL, max_connections=REDIS_CONNECTIONS, timeout=30, socket_connect_timeout=5, socket_timeout=10
+        settings.REDIS_URL,
+        max_connections=REDIS_CONNECTIONS,
+        timeout=30,
+        socket_connect_timeout=5,
+        socket_timeout=10,
     )
     return redis.asyncio.Redis(connection_pool=pool)
 
 
 def _access(cluster: int) -> Access:
     text = registry.find(cluster).kubeconfig
-    return kubeconfig.access(text, policy=settings.CLUSTER_ADDRESS_POLICY, allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS)
+    return kubeconfig.access(
+        text,
+        policy=settings.CLUSTER_ADDRESS_POLICY,
+        allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS,
+    )
 
 
 async def stream_client(cluster: int) -> StreamClient:
@@ -79,7 +87,9 @@ def _close_database(all_here: threading.Barrier) -> None:
 async def close() -> None:
     """Give every connection back, at the end of the process."""
     loop, barrier = asyncio.get_running_loop(), threading.Barrier(THREADS, timeout=5)
-    await asyncio.gather(*(loop.run_in_executor(_threads, _close_database, barrier) for _ in range(THREADS)))
+    await asyncio.gather(
+        *(loop.run_in_executor(_threads, _close_database, barrier) for _ in range(THREADS))
+    )
     clients = [client for _, _, client in _clients.values()]
     _clients.clear()
     for client in clients:

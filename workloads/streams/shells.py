@@ -22,7 +22,11 @@ PODS = KINDS["pods"]
 LABEL = "kubegale.io/node-terminal"
 USER = "kubegale.io/user"
 EXPIRES = "kubegale.io/expires"
-SHELL = ["/bin/sh", "-c", "TERM=xterm-256color; export TERM; if [ -x /bin/bash ]; then exec /bin/bash; else exec /bin/sh; fi"]
+SHELL = [
+    "/bin/sh",
+    "-c",
+    "TERM=xterm-256color; export TERM; if [ -x /bin/bash ]; then exec /bin/bash; else exec /bin/sh; fi",
+]
 NODE_SHELL = ["chroot", "/host", *SHELL]
 POD_SECONDS = 60.0
 STARTING = "starting"
@@ -35,7 +39,13 @@ def exec_path(namespace: str, pod: str) -> str:
 
 def exec_query(container: str, command: list[str]) -> dict[str, object]:
     """What exec takes for a terminal; with one there is no separate stderr."""
-    return {"container": container, "command": command, "stdin": "true", "stdout": "true", "tty": "true"}
+    return {
+        "container": container,
+        "command": command,
+        "stdin": "true",
+        "stdout": "true",
+        "tty": "true",
+    }
 
 
 @asynccontextmanager
@@ -44,9 +54,13 @@ async def opened(ticket: Ticket, starting: Callable[[str], None]) -> AsyncIterat
     client = await runtime.stream_client(ticket.cluster)
     options = ticket.options
     if node := options.get("node"):
-        async with _debug_pod(client, debug_pod(str(node), ticket.session, ticket.user), starting) as name:
+        async with _debug_pod(
+            client, debug_pod(str(node), ticket.session, ticket.user), starting
+        ) as name:
             query = exec_query("shell", list(options.get("command") or NODE_SHELL))
-            async with client.exec(exec_path(settings.NODE_TERMINAL_NAMESPACE, name), query) as channels:
+            async with client.exec(
+                exec_path(settings.NODE_TERMINAL_NAMESPACE, name), query
+            ) as channels:
                 yield channels
         return
     query = exec_query(str(options.get("container") or ""), list(options.get("command") or SHELL))
@@ -93,7 +107,9 @@ def debug_pod(node: str, session: str, user: int) -> Object:
 
 
 @asynccontextmanager
-async def _debug_pod(client: StreamClient, body: Object, starting: Callable[[str], None]) -> AsyncIterator[str]:
+async def _debug_pod(
+    client: StreamClient, body: Object, starting: Callable[[str], None]
+) -> AsyncIterator[str]:
     """Its name, once it runs; removed at the end, whatever the end is."""
     name = body["metadata"]["name"]
     starting(STARTING)
@@ -108,33 +124,52 @@ async def _debug_pod(client: StreamClient, body: Object, starting: Callable[[str
 async def _until_running(client: StreamClient, name: str) -> None:
     deadline, pause = time.monotonic() + POD_SECONDS, 0.1
     while True:
-        pod = await client.json("GET", PODS.path(namespace=settings.NODE_TERMINAL_NAMESPACE, name=name))
+        pod = await client.json(
+            "GET", PODS.path(namespace=settings.NODE_TERMINAL_NAMESPACE, name=name)
+        )
         phase = (pod.get("status") or {}).get("phase")
         if phase == "Running":
             return
         if phase in {"Failed", "Succeeded"}:
             raise Rejected(f"the debug pod ended before it could be used: {_reason(pod)}")
         if time.monotonic() > deadline:
-            raise ClusterUnavailable(f"the debug pod did not start within {POD_SECONDS:.0f} s: {_reason(pod)}", reason="timeout")
+            raise ClusterUnavailable(
+                f"the debug pod did not start within {POD_SECONDS:.0f} s: {_reason(pod)}",
+                reason="timeout",
+            )
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, 2.0)
 
 
 def _reason(pod: Mapping[str, Any]) -> str:
     status = pod.get("status") or {}
-    waiting = [(each.get("state") or {}).get("waiting") or {} for each in status.get("containerStatuses") or []]
-    return str(next((each["reason"] for each in waiting if each.get("reason")), status.get("reason") or status.get("phase") or "unknown"))
+    waiting = [
+        (each.get("state") or {}).get("waiting") or {}
+        for each in status.get("containerStatuses") or []
+    ]
+    return str(
+        next(
+            (each["reason"] for each in waiting if each.get("reason")),
+            status.get("reason") or status.get("phase") or "unknown",
+        )
+    )
 
 
 async def _remove(client: StreamClient, name: str) -> None:
     path = PODS.path(namespace=settings.NODE_TERMINAL_NAMESPACE, name=name)
     for pause in (0.5, 2.0, 0.0):
         try:
-            await client.json("DELETE", path, body={"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0})
+            await client.json(
+                "DELETE",
+                path,
+                body={"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0},
+            )
         except NotFound:
             return
         except DomainError as error:
-            log.warning("a debug pod could not be removed yet", extra={"pod": name, "error": error.message})
+            log.warning(
+                "a debug pod could not be removed yet", extra={"pod": name, "error": error.message}
+            )
             await asyncio.sleep(pause)
         else:
             return

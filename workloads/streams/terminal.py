@@ -57,7 +57,12 @@ async def serve_terminal(socket: Socket, arguments: Mapping[str, str]) -> None:
 
 def _last_seq(socket: Socket, first: Mapping[str, Any]) -> int:
     given = first.get("last_seq", socket.query.get("last_seq", 0))
-    return int(given) if isinstance(given, int) or (isinstance(given, str) and given.isascii() and given.isdigit()) else 0
+    return (
+        int(given)
+        if isinstance(given, int)
+        or (isinstance(given, str) and given.isascii() and given.isdigit())
+        else 0
+    )
 
 
 async def _session(socket: Socket, token: str, identity: str) -> "Session":
@@ -70,7 +75,13 @@ async def _session(socket: Socket, token: str, identity: str) -> "Session":
         ticket = await admission.redeem(socket, token, "terminal", identity)
     except Unauthenticated:
         with suppress(Disconnected):
-            await socket.send({"type": "closed", "reason": "the session is over or the ticket is not good", "timestamp": now()})
+            await socket.send(
+                {
+                    "type": "closed",
+                    "reason": "the session is over or the ticket is not good",
+                    "timestamp": now(),
+                }
+            )
         raise
     if waiting:
         return waiting
@@ -185,10 +196,20 @@ class Session:
             status = {"status": "Failure", "message": data.decode(errors="replace")}
         causes = (status.get("details") or {}).get("causes") or []
         codes = [cause.get("message") for cause in causes if cause.get("reason") == "ExitCode"]
-        code = 0 if status.get("status") == "Success" else int(codes[0]) if codes and str(codes[0]).isdigit() else None
+        code = (
+            0
+            if status.get("status") == "Success"
+            else int(codes[0])
+            if codes and str(codes[0]).isdigit()
+            else None
+        )
         reason = "exited" if code is not None else "failed"
         message = "" if code == 0 else str(status.get("message") or "")[:500]
-        self._farewell = {"type": "close", "data": {"reason": reason, "exit_code": code, "error": message}, "timestamp": now()}
+        self._farewell = {
+            "type": "close",
+            "data": {"reason": reason, "exit_code": code, "error": message},
+            "timestamp": now(),
+        }
         return Closing(1000, f"{reason}{'' if code is None else f' ({code})'}")
 
     async def _lost(self) -> Closing:
@@ -198,13 +219,23 @@ class Session:
         try:
             async with asyncio.timeout(LOST_SECONDS):
                 client = await runtime.stream_client(self._ticket.cluster)
-                pod = await client.json("GET", PODS.path(namespace=self._ticket.namespace, name=self._ticket.name))
+                pod = await client.json(
+                    "GET", PODS.path(namespace=self._ticket.namespace, name=self._ticket.name)
+                )
         except TimeoutError:
             return Closing(CLUSTER_LOST, "cluster_lost")
         except DomainError as error:
-            return Closing(NOT_FOUND, "pod_deleted") if error.code == "not_found" else Closing(CLUSTER_LOST, "cluster_lost")
+            return (
+                Closing(NOT_FOUND, "pod_deleted")
+                if error.code == "not_found"
+                else Closing(CLUSTER_LOST, "cluster_lost")
+            )
         going = pod["metadata"].get("deletionTimestamp")
-        return Closing(NOT_FOUND, "pod_deleted") if going else Closing(CLUSTER_LOST, "the connection to the container was lost")
+        return (
+            Closing(NOT_FOUND, "pod_deleted")
+            if going
+            else Closing(CLUSTER_LOST, "the connection to the container was lost")
+        )
 
     async def _watch(self) -> None:
         """End a shell that nobody uses, or whose client does not come back; keep its seat."""
@@ -228,7 +259,11 @@ class Session:
         """Show the session on this socket: what it missed, then all that comes. An earlier socket is closed."""
         if self._socket:
             await self._socket.close(REPLACED, "session replaced")
-        self._socket, self._sent, self._token = socket, min(last_seq, self._ring.last), secrets.token_urlsafe(32)
+        self._socket, self._sent, self._token = (
+            socket,
+            min(last_seq, self._ring.last),
+            secrets.token_urlsafe(32),
+        )
         self._notices.appendleft(self._connected())
         if lost := self._ring.lost_after(self._sent):
             self._notices.append({"type": "dropped", "count": lost})
@@ -236,9 +271,17 @@ class Session:
         self._read_on.set()
         pongs = Pongs()
         try:
-            await first_of(self._send(socket, style), self._listen(socket, pongs), self._guest.watch(self._notify, pongs))
+            await first_of(
+                self._send(socket, style),
+                self._listen(socket, pongs),
+                self._guest.watch(self._notify, pongs),
+            )
         except (Forbidden, Unauthenticated) as error:
-            await self.end(Closing(FORBIDDEN if isinstance(error, Forbidden) else UNAUTHENTICATED, error.message))
+            await self.end(
+                Closing(
+                    FORBIDDEN if isinstance(error, Forbidden) else UNAUTHENTICATED, error.message
+                )
+            )
             raise
         finally:
             if self._socket is socket:
@@ -315,4 +358,6 @@ class Session:
 
 async def end_all() -> None:
     """End every shell, at the end of the process."""
-    await asyncio.gather(*(session.end(Closing(1001, "restart")) for session in list(LIVE.values())))
+    await asyncio.gather(
+        *(session.end(Closing(1001, "restart")) for session in list(LIVE.values()))
+    )

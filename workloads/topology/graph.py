@@ -92,7 +92,14 @@ class Graph:
     def only(self, ids: Iterable[str]) -> "Graph":
         """The graph of these vertices and the edges between them."""
         kept = {one: vertex for one, vertex in self.vertices.items() if one in set(ids)}
-        return Graph(kept, {pair: edge for pair, edge in self.edges.items() if pair[0] in kept and pair[1] in kept})
+        return Graph(
+            kept,
+            {
+                pair: edge
+                for pair, edge in self.edges.items()
+                if pair[0] in kept and pair[1] in kept
+            },
+        )
 
 
 def _reached(start: Iterable[str], onward: dict[str, list[str]]) -> set[str]:

@@ -37,19 +37,28 @@ def pod_spec(plural: str, item: Object) -> Mapping[str, Any]:
 
 def template_labels(plural: str, item: Object) -> Mapping[str, Any]:
     """The labels that the workload's pods get."""
-    path = {"cronjobs": ("spec", "jobTemplate", "spec", "template", "metadata", "labels"), "pods": ("metadata", "labels")}
+    path = {
+        "cronjobs": ("spec", "jobTemplate", "spec", "template", "metadata", "labels"),
+        "pods": ("metadata", "labels"),
+    }
     return mapping(item, *path.get(plural, ("spec", "template", "metadata", "labels")))
 
 
 def backends(ingress: Object) -> Iterator[Reference]:
     """The Services that an Ingress sends requests to."""
     spec = mapping(ingress, "spec")
-    paths = [path for rule in rows(spec.get("rules")) for path in rows(mapping(rule, "http").get("paths"))]
+    paths = [
+        path
+        for rule in rows(spec.get("rules"))
+        for path in rows(mapping(rule, "http").get("paths"))
+    ]
     for backend in (mapping(spec, "defaultBackend"), *(mapping(path, "backend") for path in paths)):
         yield from _named("services", mapping(backend, "service").get("name"), "routes")
 
 
-def _named(plural: str, name: object, relation: str, *, optional: object = False) -> Iterator[Reference]:
+def _named(
+    plural: str, name: object, relation: str, *, optional: object = False
+) -> Iterator[Reference]:
     if isinstance(name, str) and name:
         yield Reference(plural, name, relation, optional is True)
 
@@ -79,7 +88,11 @@ def _sources(source: Mapping[str, Any], *, name: str = "secretName") -> Iterator
     config, secret = mapping(source, "configMap"), mapping(source, "secret")
     yield from _named("configmaps", config.get("name"), "mounts", optional=config.get("optional"))
     yield from _named("secrets", secret.get(name), "mounts", optional=secret.get("optional"))
-    yield from _named("persistentvolumeclaims", mapping(source, "persistentVolumeClaim").get("claimName"), "mounts")
+    yield from _named(
+        "persistentvolumeclaims",
+        mapping(source, "persistentVolumeClaim").get("claimName"),
+        "mounts",
+    )
 
 
 def _environment(spec: Mapping[str, Any]) -> Iterator[Reference]:

@@ -12,13 +12,31 @@ from clusters.models import Cluster
 from kubegale.errors import Forbidden, Invalid, NotFound
 from workloads import services
 from workloads.topology.graph import LAYERS, Edge, Graph, Vertex
-from workloads.topology.references import Reference, backends, configuration, controller, mapping, pod_spec, rows, target, template_labels
+from workloads.topology.references import (
+    Reference,
+    backends,
+    configuration,
+    controller,
+    mapping,
+    pod_spec,
+    rows,
+    target,
+    template_labels,
+)
 
 LIMIT = 2000
 # Nobody stops people from writing owners that own each other.
 DEPTH = 4
 CONTROLLERS = ("deployments", "statefulsets", "daemonsets", "replicasets", "cronjobs", "jobs")
-READ = ("ingresses", "services", "horizontalpodautoscalers", *CONTROLLERS, "pods", "configmaps", "persistentvolumeclaims")
+READ = (
+    "ingresses",
+    "services",
+    "horizontalpodautoscalers",
+    *CONTROLLERS,
+    "pods",
+    "configmaps",
+    "persistentvolumeclaims",
+)
 SPEC = ("replicas", "paused", "suspend", "unschedulable", "type")
 METADATA = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp")
 
@@ -38,7 +56,9 @@ def read(cluster: Cluster, namespace: str) -> Namespace:
     found = Namespace(namespace)
     for plural in READ:
         try:
-            listing = services.list_objects(cluster, KINDS[plural], services.Query(namespace=namespace, size=LIMIT))
+            listing = services.list_objects(
+                cluster, KINDS[plural], services.Query(namespace=namespace, size=LIMIT)
+            )
         except (Forbidden, NotFound):
             # The cluster judges its callers itself, or is too old to serve this kind.
             found.refused.append(plural)
@@ -55,7 +75,9 @@ class Drawing:
     def __init__(self, found: Namespace) -> None:
         self._found, self.graph = found, Graph()
         self._by_uid: dict[str, tuple[str, Object]] = {
-            item["metadata"].get("uid", ""): (plural, item) for plural in CONTROLLERS for item in found.kinds.get(plural, {}).values()
+            item["metadata"].get("uid", ""): (plural, item)
+            for plural in CONTROLLERS
+            for item in found.kinds.get(plural, {}).values()
         }
 
     def draw(self) -> Graph:
@@ -65,7 +87,11 @@ class Drawing:
                 self._controller(plural, item)
         for pod in self._items("pods"):
             self._pod(pod)
-        for plural, draw in {"services": self._service, "ingresses": self._ingress, "horizontalpodautoscalers": self._scaler}.items():
+        for plural, draw in {
+            "services": self._service,
+            "ingresses": self._ingress,
+            "horizontalpodautoscalers": self._scaler,
+        }.items():
             for item in self._items(plural):
                 draw(self._vertex(plural, item), item)
         return self.graph
@@ -74,7 +100,9 @@ class Drawing:
         return self._found.kinds.get(plural, {}).values()
 
     def _vertex(self, plural: str, item: Object) -> Vertex:
-        return self.graph.add(Vertex(plural, item["metadata"]["name"], self._found.name, "found", item))
+        return self.graph.add(
+            Vertex(plural, item["metadata"]["name"], self._found.name, "found", item)
+        )
 
     def _top(self, plural: str, item: Object) -> tuple[str, Object]:
         """The workload that people know: the Deployment of a ReplicaSet, the CronJob of a Job, else the controller itself."""
@@ -100,10 +128,16 @@ class Drawing:
             self.graph.join(self._vertex(plural, workload).id, vertex.id, "owns")
             known = {(one.plural, one.name) for one in configuration(pod_spec(*above))}
         # What the template names is drawn from the workload; a pod adds what is its own, as claims of a StatefulSet are.
-        own = [one for one in configuration(mapping(pod, "spec")) if (one.plural, one.name) not in known]
+        own = [
+            one
+            for one in configuration(mapping(pod, "spec"))
+            if (one.plural, one.name) not in known
+        ]
         self._configured(vertex, [one for one in own if not _everywhere(one)])
         if node := mapping(pod, "spec").get("nodeName"):
-            self.graph.join(vertex.id, self.graph.add(Vertex("nodes", str(node), "", "unread")).id, "runs on")
+            self.graph.join(
+                vertex.id, self.graph.add(Vertex("nodes", str(node), "", "unread")).id, "runs on"
+            )
 
     def _configured(self, vertex: Vertex, references: Iterable[Reference]) -> None:
         for one in references:
@@ -111,9 +145,17 @@ class Drawing:
             if found is None:
                 continue
             self.graph.join(vertex.id, found.id, one.relation)
-            volume = mapping(found.item, "spec").get("volumeName") if one.plural == "persistentvolumeclaims" else None
+            volume = (
+                mapping(found.item, "spec").get("volumeName")
+                if one.plural == "persistentvolumeclaims"
+                else None
+            )
             if volume:
-                self.graph.join(found.id, self.graph.add(Vertex("persistentvolumes", str(volume), "", "unread")).id, "bound to")
+                self.graph.join(
+                    found.id,
+                    self.graph.add(Vertex("persistentvolumes", str(volume), "", "unread")).id,
+                    "bound to",
+                )
 
     def _named(self, one: Reference) -> Vertex | None:
         """The vertex that a reference means; None for something optional that is not there."""
@@ -124,7 +166,9 @@ class Drawing:
         known = kept is not None and not self._found.truncated
         if known and one.optional:
             return None
-        return self.graph.add(Vertex(one.plural, one.name, self._found.name, "missing" if known else "unread"))
+        return self.graph.add(
+            Vertex(one.plural, one.name, self._found.name, "missing" if known else "unread")
+        )
 
     def _service(self, vertex: Vertex, service: Object) -> None:
         selector = mapping(service, "spec", "selector")
@@ -136,7 +180,11 @@ class Drawing:
                 plural, workload = ("pods", pod) if above is None else self._top(*above)
                 self.graph.join(vertex.id, self._vertex(plural, workload).id, "selects")
         # A workload without pods is behind the Service all the same.
-        for one in [one for one in self.graph.vertices.values() if one.layer == "workload" and one.plural != "jobs"]:
+        for one in [
+            one
+            for one in self.graph.vertices.values()
+            if one.layer == "workload" and one.plural != "jobs"
+        ]:
             if selector.items() <= template_labels(one.plural, one.item).items():
                 self.graph.join(vertex.id, one.id, "selects")
 
@@ -156,9 +204,13 @@ class Drawing:
         """The id of the vertex that is meant: for a ReplicaSet of a Deployment the Deployment, which stands for it."""
         identity, item = f"{kind}/{name}", self._found.kinds.get(kind, {}).get(name)
         if identity not in self.graph.vertices and item is not None:
-            identity = self._vertex(*(self._top(kind, item) if kind in CONTROLLERS else (kind, item))).id
+            identity = self._vertex(
+                *(self._top(kind, item) if kind in CONTROLLERS else (kind, item))
+            ).id
         if identity not in self.graph.vertices:
-            raise NotFound(f"{kind} {name!r} is not in namespace {self._found.name!r}", reason="NotFound")
+            raise NotFound(
+                f"{kind} {name!r} is not in namespace {self._found.name!r}", reason="NotFound"
+            )
         return identity
 
 
@@ -208,9 +260,14 @@ def _essence(item: Mapping[str, Any]) -> Object:
     if not item:
         return {}
     metadata, spec = mapping(item, "metadata"), mapping(item, "spec")
-    containers = [{"name": one.get("name"), "image": one.get("image")} for one in rows(spec.get("containers"))]
+    containers = [
+        {"name": one.get("name"), "image": one.get("image")} for one in rows(spec.get("containers"))
+    ]
     return {
         "metadata": {name: metadata[name] for name in METADATA if name in metadata},
-        "spec": {**{name: spec[name] for name in SPEC if name in spec}, **({"containers": containers} if containers else {})},
+        "spec": {
+            **{name: spec[name] for name in SPEC if name in spec},
+            **({"containers": containers} if containers else {}),
+        },
         "status": mapping(item, "status"),
     }

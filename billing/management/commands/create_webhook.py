@@ -18,7 +18,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """URL [--event NAME …]."""
         parser.add_argument("url")
-        parser.add_argument("--event", action="append", default=[], choices=webhooks.EVENTS, help="only these; all when not given")
+        parser.add_argument(
+            "--event",
+            action="append",
+            default=[],
+            choices=webhooks.EVENTS,
+            help="only these; all when not given",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Register or refuse in one sentence."""

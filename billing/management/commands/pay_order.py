@@ -27,9 +27,20 @@ class Command(BaseCommand):
         try:
             amount = None if options["amount"] is None else Decimal(options["amount"])
             found = orders.find(options["id"])
-            order, secret = orders.pay(found, by="manage.py pay_order", amount=amount, reference=options["reference"])
+            order, secret = orders.pay(
+                found, by="manage.py pay_order", amount=amount, reference=options["reference"]
+            )
         except InvalidOperation:
             raise CommandError("the amount must be a whole number") from None
         except DomainError as error:
             raise CommandError(error.message) from None
-        self.stdout.write(json.dumps({"id": order.pk, "status": order.status, "amountPaid": int(order.amount_paid), "secret": secret}))
+        self.stdout.write(
+            json.dumps(
+                {
+                    "id": order.pk,
+                    "status": order.status,
+                    "amountPaid": int(order.amount_paid),
+                    "secret": secret,
+                }
+            )
+        )

@@ -30,7 +30,9 @@ class Command(BaseCommand):
             looked += 1
             for difference in ledger.differences(order):
                 differing += 1
-                self.stdout.write(f"{difference.order}: {difference.what}: booked {difference.booked}, derived {difference.derived}")
+                self.stdout.write(
+                    f"{difference.order}: {difference.what}: booked {difference.booked}, derived {difference.derived}"
+                )
         self.stdout.write(f"{looked} orders, {differing} differences")
         if differing:
             raise SystemExit(1)

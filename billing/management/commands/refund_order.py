@@ -18,13 +18,17 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """ID [--reference TEXT]."""
         parser.add_argument("id")
-        parser.add_argument("--reference", default="", help="for example the id of the transfer back")
+        parser.add_argument(
+            "--reference", default="", help="for example the id of the transfer back"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Refund or refuse in one sentence."""
         try:
             order = orders.find(options["id"])
-            refunded = endings.refund(order, by="manage.py refund_order", reference=options["reference"])
+            refunded = endings.refund(
+                order, by="manage.py refund_order", reference=options["reference"]
+            )
         except DomainError as error:
             raise CommandError(error.message) from None
         self.stdout.write(json.dumps({"id": order.pk, "refunded": str(refunded)}))

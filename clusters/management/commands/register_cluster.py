@@ -21,10 +21,18 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """NAME --kubeconfig FILE [--default] [--description TEXT] [--exist-ok]."""
         parser.add_argument("name")
-        parser.add_argument("--kubeconfig", required=True, help="file to read, or - for standard input")
+        parser.add_argument(
+            "--kubeconfig", required=True, help="file to read, or - for standard input"
+        )
         parser.add_argument("--description", default="")
-        parser.add_argument("--default", action="store_true", help="act on this cluster where a dialect names none")
-        parser.add_argument("--exist-ok", action="store_true", help="when the name is taken, give that cluster this kubeconfig")
+        parser.add_argument(
+            "--default", action="store_true", help="act on this cluster where a dialect names none"
+        )
+        parser.add_argument(
+            "--exist-ok",
+            action="store_true",
+            help="when the name is taken, give that cluster this kubeconfig",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Register or refuse in one sentence."""
@@ -32,18 +40,42 @@ class Command(BaseCommand):
             cluster = self._register(**options)
         except DomainError as error:
             raise CommandError(error.message) from None
-        self.stdout.write(json.dumps({"id": cluster.pk, "name": cluster.name, "server": cluster.server, "version": cluster.version}))
+        self.stdout.write(
+            json.dumps(
+                {
+                    "id": cluster.pk,
+                    "name": cluster.name,
+                    "server": cluster.server,
+                    "version": cluster.version,
+                }
+            )
+        )
 
-    def _register(self, *, name: str, kubeconfig: str, description: str, default: bool, exist_ok: bool, **_: Any) -> Cluster:
+    def _register(
+        self,
+        *,
+        name: str,
+        kubeconfig: str,
+        description: str,
+        default: bool,
+        exist_ok: bool,
+        **_: Any,
+    ) -> Cluster:
         text = self._read(kubeconfig)
         existing = services.clusters().filter(name__iexact=name).first()
         if exist_ok and existing:
-            return services.update(existing, {"kubeconfig": text, **({"is_default": True} if default else {})})
-        return services.register(name=name, kubeconfig_text=text, description=description, default=default)
+            return services.update(
+                existing, {"kubeconfig": text, **({"is_default": True} if default else {})}
+            )
+        return services.register(
+            name=name, kubeconfig_text=text, description=description, default=default
+        )
 
     @staticmethod
     def _read(path: str) -> str:
         try:
             return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise CommandError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not text'}") from None
+            raise CommandError(
+                f"cannot read {path}: {getattr(error, 'strerror', None) or 'not text'}"
+            ) from None

@@ -16,7 +16,13 @@ from kubegale.dialects.walm.tenants import Tenant, Tenants
 
 __all__ = ["DIALECT", "PREFIXES", "urlpatterns"]
 
-HEALTH = {"liveniess": Liveness, "liveness": Liveness, "livez": Liveness, "readiness": Readiness, "stats": Stats}
+HEALTH = {
+    "liveniess": Liveness,
+    "liveness": Liveness,
+    "livez": Liveness,
+    "readiness": Readiness,
+    "stats": Stats,
+}
 # Chapter of the document -> address under it -> view.
 RESOURCES: Mapping[str, Mapping[str, type[DialectView]]] = {
     "pod": {
@@ -37,7 +43,11 @@ def _routes() -> Iterator[URLPattern | URLResolver]:
         yield path(address, health.as_view(dialect=DIALECT), name=f"walm-{address}")
     for chapter, addresses in RESOURCES.items():
         for address, view in addresses.items():
-            yield path(f"api/v1/{chapter}{address}", view.as_view(dialect=DIALECT), name=f"walm-{view.__name__.lower()}")
+            yield path(
+                f"api/v1/{chapter}{address}",
+                view.as_view(dialect=DIALECT),
+                name=f"walm-{view.__name__.lower()}",
+            )
         yield path(f"api/v1/{chapter}/", include([catch_all(DIALECT)]))
 
 

@@ -59,14 +59,19 @@ class Claims(ClaimView):
 
     operations = {
         "get": Described("Claims of a namespace.", CLAIM, (SELECTOR, CLUSTER), paged=True),
-        "delete": Described("Delete the claims that a selector matches.", NOTHING, (SELECTOR, CLUSTER)),
+        "delete": Described(
+            "Delete the claims that a selector matches.", NOTHING, (SELECTOR, CLUSTER)
+        ),
     }
 
     def get(self, request: Request, namespace: str) -> Any:
         """{"num","items"}."""
         self.permit(request, "list", namespace=namespace)
         with explained("failed to get pvcs: "):
-            found = [_claim(item) for item in claims.claims(self.cluster(), namespace, label_selector(request))]
+            found = [
+                _claim(item)
+                for item in claims.claims(self.cluster(), namespace, label_selector(request))
+            ]
         return Page(found, len(found))
 
     def delete(self, request: Request, namespace: str) -> HttpResponse:

@@ -59,11 +59,20 @@ DIALECT = Dialect(
     error_schema=record(errCode={"type": "integer", "enum": [-1]}, errMessage=TEXT),
     error_status=500,
 )
-CLUSTER = Query("cluster", TEXT, description="Name or id of a registered cluster; the default one when left out.")
+CLUSTER = Query(
+    "cluster",
+    TEXT,
+    description="Name or id of a registered cluster; the default one when left out.",
+)
 SELECTOR = Query("labelselector", TEXT, description="Kubernetes' label selector.")
 # For the OpenAPI document: a write answers with no body at all; the members every resource begins with.
 NOTHING: Schema = {"description": "Empty."}
-META: Any = {"name": TEXT, "namespace": TEXT, "kind": TEXT, "state": record(status=TEXT, reason=TEXT, message=TEXT)}
+META: Any = {
+    "name": TEXT,
+    "namespace": TEXT,
+    "kind": TEXT,
+    "state": record(status=TEXT, reason=TEXT, message=TEXT),
+}
 
 
 @contextmanager
@@ -93,7 +102,9 @@ class WalmView(DialectView):
     def permit(self, request: Request, verb: str, *, namespace: str = "", name: str = "") -> Scope:
         """The caller's scope; Forbidden before anything else is said."""
         self.cluster_text = cluster_reference(request)
-        return authorise(self, request, Act(verb, self.plural, self.group, self.cluster_text, namespace, name))
+        return authorise(
+            self, request, Act(verb, self.plural, self.group, self.cluster_text, namespace, name)
+        )
 
     def cluster(self) -> Cluster:
         """The cluster the call means; ClusterNotFound when there is none."""
@@ -102,11 +113,18 @@ class WalmView(DialectView):
 
 def label_selector(request: Request) -> str:
     """`labelselector`, or the spelling of Kubernetes."""
-    return str(request.query_params.get("labelselector") or request.query_params.get("labelSelector") or "")
+    return str(
+        request.query_params.get("labelselector") or request.query_params.get("labelSelector") or ""
+    )
 
 
 def meta(item: Object, kind: str, status: object) -> dict[str, Any]:
     """The members every resource begins with."""
     metadata: Mapping[str, Any] = item["metadata"]
     state = {"status": status or "", "reason": "", "message": ""}
-    return {"name": metadata["name"], "namespace": metadata.get("namespace", ""), "kind": kind, "state": state}
+    return {
+        "name": metadata["name"],
+        "namespace": metadata.get("namespace", ""),
+        "kind": kind,
+        "state": state,
+    }

@@ -13,7 +13,9 @@ from kubegale.errors import Invalid, NotFound
 from workloads import pods
 from workloads.podlogs import LogOptions, read_log
 
-EVENT_MEMBERS: Any = dict.fromkeys(("type", "reason", "message", "from", "firstTimestamp", "lastTimestamp"), TEXT)
+EVENT_MEMBERS: Any = dict.fromkeys(
+    ("type", "reason", "message", "from", "firstTimestamp", "lastTimestamp"), TEXT
+)
 EVENTS = record(events=array(record(**EVENT_MEMBERS, count=INTEGER)))
 INT64 = re.compile(r"[+-]?[0-9]+\Z")
 
@@ -37,7 +39,11 @@ class Events(PodView):
                 found = pods.events(self.cluster(), namespace, pod)
             except NotFound as error:
                 raise _as_cached(error, pod) from error
-        return {"events": sorted((_event(event) for event in found), key=lambda event: event["lastTimestamp"])}
+        return {
+            "events": sorted(
+                (_event(event) for event in found), key=lambda event: event["lastTimestamp"]
+            )
+        }
 
 
 def _as_cached(error: NotFound, pod: str) -> NotFound:
@@ -62,7 +68,12 @@ def _event(event: Object) -> dict[str, Any]:
 
 def _reporter(event: Object) -> str:
     source = event.get("source") or {}
-    component = source.get("component") or event.get("reportingComponent") or event.get("reportingController") or ""
+    component = (
+        source.get("component")
+        or event.get("reportingComponent")
+        or event.get("reportingController")
+        or ""
+    )
     return f"{component}, {source['host']}" if source.get("host") else str(component)
 
 
@@ -74,12 +85,18 @@ def _seconds(moment: str | None) -> str:
 class Logs(PodView):
     """GET /pod/{namespace}/name/{pod}/logs."""
 
-    operations = {"get": Described("Log of a pod.", TEXT, (CLUSTER, Query("container", TEXT), Query("tail", INTEGER)))}
+    operations = {
+        "get": Described(
+            "Log of a pod.", TEXT, (CLUSTER, Query("container", TEXT), Query("tail", INTEGER))
+        )
+    }
 
     def get(self, request: Request, namespace: str, pod: str) -> Any:
         """The log as one JSON string."""
         self.permit(request, "logs", namespace=namespace, name=pod)
-        options = LogOptions(container=request.query_params.get("container", ""), tail_lines=_tail(request))
+        options = LogOptions(
+            container=request.query_params.get("container", ""), tail_lines=_tail(request)
+        )
         with explained(f"failed to get pod logs {pod}: "):
             return read_log(self.cluster(), namespace, pod, options).decode(errors="replace")
 
@@ -88,18 +105,28 @@ def _tail(request: Request) -> int | None:
     """`tail` (or `tailLines`): None, which is everything, when absent or 0."""
     text = request.query_params.get("tail") or request.query_params.get("tailLines") or "0"
     if not INT64.match(text):
-        raise Invalid(f'query param tail is not valid : strconv.ParseInt: parsing "{text}": invalid syntax')
+        raise Invalid(
+            f'query param tail is not valid : strconv.ParseInt: parsing "{text}": invalid syntax'
+        )
     if not -(2**63) <= int(text[:40]) < 2**63:
-        raise Invalid(f'query param tail is not valid : strconv.ParseInt: parsing "{text[:60]}": value out of range')
+        raise Invalid(
+            f'query param tail is not valid : strconv.ParseInt: parsing "{text[:60]}": value out of range'
+        )
     if int(text) < 0:
-        raise Invalid(f'query param tail is not valid : strconv.ParseInt: parsing "{text}": invalid syntax')
+        raise Invalid(
+            f'query param tail is not valid : strconv.ParseInt: parsing "{text}": invalid syntax'
+        )
     return int(text) or None
 
 
 class Restart(PodView):
     """POST /pod/{namespace}/name/{pod}/restart."""
 
-    operations = {"post": Described("Restart a pod: delete it, its controller makes another.", NOTHING, (CLUSTER,))}
+    operations = {
+        "post": Described(
+            "Restart a pod: delete it, its controller makes another.", NOTHING, (CLUSTER,)
+        )
+    }
 
     def post(self, request: Request, namespace: str, pod: str) -> HttpResponse:
         """Empty: the pod is deleted, its controller makes another."""

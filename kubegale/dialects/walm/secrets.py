@@ -11,7 +11,16 @@ from kubegale.api.audit import note
 from kubegale.api.dialect import Page
 from kubegale.api.parsing import json_body, raw_body
 from kubegale.api.schema import TEXT, Described, Query, record
-from kubegale.dialects.walm.envelope import CLUSTER, META, NOTHING, Missing, WalmView, explained, meta, nothing
+from kubegale.dialects.walm.envelope import (
+    CLUSTER,
+    META,
+    NOTHING,
+    Missing,
+    WalmView,
+    explained,
+    meta,
+    nothing,
+)
 from kubegale.errors import Invalid, NotFound
 from workloads import secrets
 from workloads.objects import MASK
@@ -21,7 +30,9 @@ ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 
 VALUES = {"type": "object", "additionalProperties": TEXT}
 SECRET = record(**META, data=VALUES, type=TEXT)
-BODY = record(required=("name",), name=TEXT, type=TEXT, data={**VALUES, "description": "Values in base64."})
+BODY = record(
+    required=("name",), name=TEXT, type=TEXT, data={**VALUES, "description": "Values in base64."}
+)
 
 
 class SecretView(WalmView):
@@ -46,7 +57,9 @@ def _body(request: Request) -> tuple[str, str, dict[str, str]]:
         raise Invalid("EOF")
     body = json_body(request)
     name, kind, data = body.get("name"), body.get("type"), body.get("data")
-    if not all(isinstance(text, str | None) for text in (name, kind)) or not isinstance(data, dict | None):
+    if not all(isinstance(text, str | None) for text in (name, kind)) or not isinstance(
+        data, dict | None
+    ):
         raise Invalid("name and type must be text, data must map text to text")
     return name or "", kind or "", data or {}
 
@@ -86,17 +99,25 @@ class Secrets(SecretView):
     """GET, POST, PUT and DELETE /secret/{namespace}."""
 
     operations = {
-        "get": Described("Secrets of a namespace, values as plain text.", SECRET, (CLUSTER,), paged=True),
+        "get": Described(
+            "Secrets of a namespace, values as plain text.", SECRET, (CLUSTER,), paged=True
+        ),
         "post": Described("Make a secret.", NOTHING, (CLUSTER,), BODY),
         "put": Described("Replace the data of a secret.", NOTHING, (CLUSTER,), BODY),
-        "delete": Described("Delete the secret that the query or the body names.", NOTHING, (Query("name", TEXT), CLUSTER)),
+        "delete": Described(
+            "Delete the secret that the query or the body names.",
+            NOTHING,
+            (Query("name", TEXT), CLUSTER),
+        ),
     }
 
     def get(self, request: Request, namespace: str) -> Any:
         """{"num","items"}."""
         reveal = self.permit(request, "list", namespace=namespace).reveals
         with explained(f"failed to list secrets under {namespace}: "):
-            found = [_secret(item, reveal=reveal) for item in secrets.secrets(self.cluster(), namespace)]
+            found = [
+                _secret(item, reveal=reveal) for item in secrets.secrets(self.cluster(), namespace)
+            ]
         return Page(found, len(found))
 
     def post(self, request: Request, namespace: str) -> HttpResponse:

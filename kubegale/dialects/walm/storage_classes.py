@@ -17,7 +17,13 @@ from workloads.endpoints import objects
 
 KIND = KINDS["storageclasses"]
 
-CLASS = record(**META, provisioner=TEXT, reclaimPolicy=TEXT, allowVolumeExpansion=BOOLEAN, volumeBindingMode=TEXT)
+CLASS = record(
+    **META,
+    provisioner=TEXT,
+    reclaimPolicy=TEXT,
+    allowVolumeExpansion=BOOLEAN,
+    volumeBindingMode=TEXT,
+)
 
 
 class ClassView(WalmView):
@@ -39,7 +45,9 @@ def _class(item: Object) -> dict[str, Any]:
 class StorageClasses(ClassView):
     """GET /storageclass."""
 
-    operations = {"get": Described("Storage classes of the cluster.", CLASS, (CLUSTER,), paged=True)}
+    operations = {
+        "get": Described("Storage classes of the cluster.", CLASS, (CLUSTER,), paged=True)
+    }
 
     def get(self, request: Request) -> Any:
         """{"num","items"}."""

@@ -33,26 +33,41 @@ PARAMS = record(
     required=(),
     tenantAnnotations=nullable(MAP),
     tenantLabels=nullable(MAP),
-    tenantQuotas=nullable(array(record(quotaName=TEXT, hard=record(required=(), **dict.fromkeys(quotas.RESOURCES, TEXT))))),
+    tenantQuotas=nullable(
+        array(
+            record(
+                quotaName=TEXT, hard=record(required=(), **dict.fromkeys(quotas.RESOURCES, TEXT))
+            )
+        )
+    ),
 )
 
 
 def info(tenant: tenancies.Described) -> dict[str, Any]:
     """TenantInfo: every key, always."""
     metadata = tenant.namespace["metadata"]
-    labels, phase = metadata.get("labels") or {}, (tenant.namespace.get("status") or {}).get("phase", "")
+    labels, phase = (
+        metadata.get("labels") or {},
+        (tenant.namespace.get("status") or {}).get("phase", ""),
+    )
     found = [(quota["metadata"]["name"], *quotas.hard_and_used(quota)) for quota in tenant.quotas]
     return {
         "tenantName": tenant.name,
         "tenantCreationTime": metadata.get("creationTimestamp") or "",
         "tenantLabels": labels,
         "tenantAnnotations": metadata.get("annotations") or {},
-        "tenantStatus": f"&NamespaceStatus{{Phase:{phase},}}" if settings.WALM_TENANT_STATUS_GO_TEXT else phase,
-        "tenantQuotas": [{"quotaName": name, "hard": quotas.texts(hard), "used": quotas.texts(used)} for name, hard, used in found],
+        "tenantStatus": f"&NamespaceStatus{{Phase:{phase},}}"
+        if settings.WALM_TENANT_STATUS_GO_TEXT
+        else phase,
+        "tenantQuotas": [
+            {"quotaName": name, "hard": quotas.texts(hard), "used": quotas.texts(used)}
+            for name, hard, used in found
+        ],
         "multiTenant": MULTI_TENANT in labels,
         "ready": phase == "Active",
         "unifyUnitTenantQuotas": [
-            {"quotaName": name, "hard": quotas.numbers(hard), "used": quotas.numbers(used)} for name, hard, used in found
+            {"quotaName": name, "hard": quotas.numbers(hard), "used": quotas.numbers(used)}
+            for name, hard, used in found
         ],
     }
 
@@ -70,13 +85,24 @@ class TenantView(WalmView):
 class Tenants(TenantView):
     """GET /tenant."""
 
-    operations = {"get": Described("Every tenant: all namespaces that the caller may see.", record(items=array(INFO)), (CLUSTER,))}
+    operations = {
+        "get": Described(
+            "Every tenant: all namespaces that the caller may see.",
+            record(items=array(INFO)),
+            (CLUSTER,),
+        )
+    }
 
     def get(self, request: Request) -> Any:
         """{"items"}, without a num."""
         scope = self.permit(request, "list")
         with explained("failed to list tenants : "):
-            return {"items": [info(tenant) for tenant in tenancies.describe_all(self.cluster(), only=scope.namespaces)]}
+            return {
+                "items": [
+                    info(tenant)
+                    for tenant in tenancies.describe_all(self.cluster(), only=scope.namespaces)
+                ]
+            }
 
 
 class Tenant(TenantView):
@@ -84,8 +110,12 @@ class Tenant(TenantView):
 
     operations = {
         "get": Described("One tenant.", INFO, (CLUSTER,)),
-        "post": Described("Make a tenant; one that is there is left alone.", NOTHING, (CLUSTER,), PARAMS),
-        "put": Described("Change labels, annotations and the quotas named.", NOTHING, (CLUSTER,), PARAMS),
+        "post": Described(
+            "Make a tenant; one that is there is left alone.", NOTHING, (CLUSTER,), PARAMS
+        ),
+        "put": Described(
+            "Change labels, annotations and the quotas named.", NOTHING, (CLUSTER,), PARAMS
+        ),
         "delete": Described("Delete a tenant with all that is in it.", NOTHING, (CLUSTER,)),
     }
 
@@ -119,7 +149,9 @@ class Tenant(TenantView):
         """Empty, also when there is no such tenant."""
         self.permit_one(request, "delete", name)
         with explained(f"failed to delete namespace {name}: "):
-            tenancies.delete(self.cluster(), name, only_labelled=settings.WALM_DELETE_LABELLED_TENANTS_ONLY)
+            tenancies.delete(
+                self.cluster(), name, only_labelled=settings.WALM_DELETE_LABELLED_TENANTS_ONLY
+            )
         return nothing()
 
 

@@ -21,12 +21,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """[--administrator NAME]."""
-        parser.add_argument("--administrator", default="admin", help="name of the user to create when there is none of that name")
+        parser.add_argument(
+            "--administrator",
+            default="admin",
+            help="name of the user to create when there is none of that name",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """An existing user is left alone, so that a changed password stays changed."""
         if not (password := os.environ.get("DJANGO_SUPERUSER_PASSWORD")):
-            raise CommandError("DJANGO_SUPERUSER_PASSWORD is not set: give the password of the administrator.")
+            raise CommandError(
+                "DJANGO_SUPERUSER_PASSWORD is not set: give the password of the administrator."
+            )
         call_command("migrate", interactive=False, verbosity=0)
         users = get_user_model().objects
         user = users.filter(username=options["administrator"]).first()

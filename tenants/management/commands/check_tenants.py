@@ -16,8 +16,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """[--fix] [--strict]."""
-        parser.add_argument("--fix", action="store_true", help="forget what is gone or made anew, take in what is labelled as a tenant")
-        parser.add_argument("--strict", action="store_true", help="exit 1 when there is a difference")
+        parser.add_argument(
+            "--fix",
+            action="store_true",
+            help="forget what is gone or made anew, take in what is labelled as a tenant",
+        )
+        parser.add_argument(
+            "--strict", action="store_true", help="exit 1 when there is a difference"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Report; mend first when asked to."""

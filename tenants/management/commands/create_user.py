@@ -19,14 +19,20 @@ class Command(BaseCommand):
         """NAME --role ROLE [--cluster C] [--namespace N] --password P."""
         parser.add_argument("name")
         parser.add_argument("--role", required=True, help="viewer, operator or admin")
-        parser.add_argument("--cluster", default="", help="name or id; without it the role holds everywhere")
+        parser.add_argument(
+            "--cluster", default="", help="name or id; without it the role holds everywhere"
+        )
         parser.add_argument("--namespace", default="", help="with --cluster: only there")
         parser.add_argument("--email", default="")
-        parser.add_argument("--password", required=True, help="the password, or - to read it from standard input")
+        parser.add_argument(
+            "--password", required=True, help="the password, or - to read it from standard input"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Create or refuse in one sentence."""
-        password = sys.stdin.readline().rstrip("\n") if options["password"] == "-" else options["password"]  # noqa: S105
+        password = options["password"]
+        if password == "-":  # noqa: S105
+            password = sys.stdin.readline().rstrip("\n")
         try:
             user = users.create(
                 options["name"],

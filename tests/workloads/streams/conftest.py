@@ -21,7 +21,9 @@ def scripted() -> Iterator[Scripted]:
 
 
 @pytest.fixture
-def registered(transactional_db: None, settings: Any, socket_port: int, scripted: Scripted) -> Cluster:
+def registered(
+    transactional_db: None, settings: Any, socket_port: int, scripted: Scripted
+) -> Cluster:
     """The scripted cluster, registered; sockets are where the server listens."""
     settings.CLUSTER_ALLOW_INSECURE_TLS = True
     settings.WS_BASE_URL = f"ws://127.0.0.1:{socket_port}"
@@ -42,7 +44,9 @@ def ticket(caller: Caller, registered: Cluster) -> Callable[..., dict[str, Any]]
 
     def ask(path: str, **options: Any) -> dict[str, Any]:
         body = {"cluster_id": registered.pk, "namespace": "default", **options}
-        answer: dict[str, Any] = caller.data("POST", path, {key: value for key, value in body.items() if value is not None})
+        answer: dict[str, Any] = caller.data(
+            "POST", path, {key: value for key, value in body.items() if value is not None}
+        )
         return answer
 
     return ask

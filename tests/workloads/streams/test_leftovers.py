@@ -28,7 +28,9 @@ PODS = KINDS["pods"]
 def test_debug_pods_that_no_terminal_holds_are_removed(apiserver: Any, cluster: Cluster) -> None:
     held, lost, fresh = (debug_pod("node-00", name * 32, 7) for name in "abc")
     for pod, age in ((held, "2026-01-01T00:00:00Z"), (lost, "2026-01-01T00:00:00Z"), (fresh, "")):
-        pod["metadata"]["creationTimestamp"] = age or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        pod["metadata"]["creationTimestamp"] = age or time.strftime(
+            "%Y-%m-%dT%H:%M:%SZ", time.gmtime()
+        )
     apiserver.load("pods", [held, lost, fresh])
     store(live.REDIS_URL).zadd(seats_key("terminals", 7), {"a" * 32: time.time() + 60})
     assert tasks.remove_debug_pods_of(cluster.pk) == 1
@@ -37,19 +39,42 @@ def test_debug_pods_that_no_terminal_holds_are_removed(apiserver: Any, cluster: 
     assert {held["metadata"]["name"], fresh["metadata"]["name"]} <= names
     client = registry.client(cluster)
     for pod in (held, fresh):
-        client.delete(PODS, pod["metadata"]["name"], namespace="kube-system", options={"gracePeriodSeconds": 0})
+        client.delete(
+            PODS,
+            pod["metadata"]["name"],
+            namespace="kube-system",
+            options={"gracePeriodSeconds": 0},
+        )
 
 
-def test_a_process_that_is_told_to_stop_tells_its_clients_1001(ticket: Any, scripted: Any, registered: Cluster, settings: Any) -> None:
+def test_a_process_that_is_told_to_stop_tells_its_clients_1001(
+    ticket: Any, scripted: Any, registered: Cluster, settings: Any
+) -> None:
     scripted.add_pod("web", "app")
     port = free_port()
     base = f"ws://127.0.0.1:{port}"
     settings.WS_BASE_URL = base
     database = live.DATABASES["default"]
     url = f"postgres://{database['USER']}:{database['PASSWORD']}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
-    environ = {**os.environ, "DATABASE_URL": url, "CLUSTER_ALLOW_INSECURE_TLS": "true", "REDIS_URL": live.REDIS_URL}
-    command = [sys.executable, "-m", "uvicorn", "kubegale.asgi:application", "--port", str(port), "--log-level", "info"]
-    process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    environ = {
+        **os.environ,
+        "DATABASE_URL": url,
+        "CLUSTER_ALLOW_INSECURE_TLS": "true",
+        "REDIS_URL": live.REDIS_URL,
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "kubegale.asgi:application",
+        "--port",
+        str(port),
+        "--log-level",
+        "info",
+    ]
+    process = subprocess.Popen(
+        command, env=environ, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
     try:
         deadline = time.monotonic() + 60
         while True:
@@ -69,7 +94,9 @@ def test_a_process_that_is_told_to_stop_tells_its_clients_1001(ticket: Any, scri
         _, said = process.communicate(timeout=20)
         assert process.returncode in {0, -signal.SIGTERM}
         assert "/ws/logs/" in said
-        assert not [one for one in given if one["token"] in said], "a ticket was written into the log"
+        assert not [one for one in given if one["token"] in said], (
+            "a ticket was written into the log"
+        )
     finally:
         if process.poll() is None:
             process.kill()

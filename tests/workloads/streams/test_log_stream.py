@@ -14,7 +14,10 @@ Ticket = Callable[..., dict[str, Any]]
 
 def stamped(first: int, count: int, *, second: int = 0) -> bytes:
     """Lines, three of which always share one time."""
-    return b"".join(b"2026-01-01T00:00:%02d.%09dZ line %d\n" % (second, number // 3, number) for number in range(first, first + count))
+    return b"".join(
+        b"2026-01-01T00:00:%02d.%09dZ line %d\n" % (second, number // 3, number)
+        for number in range(first, first + count)
+    )
 
 
 def named(first: int, count: int) -> list[str]:
@@ -58,13 +61,23 @@ def test_a_broken_connection_loses_and_doubles_no_line(scripted: Scripted, ticke
             scripted.write("web", "app", stamped(10 + 7 * round_, 7) + b"2026-01-01T00:00:00.00000")
             client.until(lambda peer, count=17 + 7 * round_: len(peer.lines) >= count)
             scripted.cut("web", "app")
-            client.until(lambda peer, count=round_ + 1: peer.states().count("reconnecting") == count)
-            scripted.do(lambda: setattr(scripted.logs["web", "app", False], "data", scripted.logs["web", "app", False].data[:-25]))
+            client.until(
+                lambda peer, count=round_ + 1: peer.states().count("reconnecting") == count
+            )
+            scripted.do(
+                lambda: setattr(
+                    scripted.logs["web", "app", False],
+                    "data",
+                    scripted.logs["web", "app", False].data[:-25],
+                )
+            )
         client.until(lambda peer: peer.states().count("connected") == 4)
         scripted.write("web", "app", stamped(31, 1))
         client.until(lambda peer: len(peer.lines) >= 32)
         assert client.lines == named(0, 32)
-        assert [frame["seq"] for frame in client.frames if frame["type"] == "log"] == list(range(1, 33))
+        assert [frame["seq"] for frame in client.frames if frame["type"] == "log"] == list(
+            range(1, 33)
+        )
 
 
 def test_a_cursor_goes_on_where_the_client_stopped(scripted: Scripted, ticket: Ticket) -> None:
@@ -75,16 +88,25 @@ def test_a_cursor_goes_on_where_the_client_stopped(scripted: Scripted, ticket: T
         with peer(ticket("pods/web/logs/stream", follow=False)["ws_url"]) as client:
             client.end()
         cursor = client.frames[cut]["data"]["cursor"]
-        with peer(ticket("pods/web/logs/stream", follow=False)["ws_url"] + f"&cursor={cursor}") as client:
+        with peer(
+            ticket("pods/web/logs/stream", follow=False)["ws_url"] + f"&cursor={cursor}"
+        ) as client:
             assert client.end() == 1000
             assert client.lines == named(cut, 10 - cut)
-    cursors = {"web/app": client.frames[-3]["data"]["cursor"], "web/side": "2026-01-01T00:00:00.000000033Z~2"}
-    with peer(ticket("pods/web/logs/stream", follow=False, containers="*", cursor=cursors)["ws_url"]) as client:
+    cursors = {
+        "web/app": client.frames[-3]["data"]["cursor"],
+        "web/side": "2026-01-01T00:00:00.000000033Z~2",
+    }
+    with peer(
+        ticket("pods/web/logs/stream", follow=False, containers="*", cursor=cursors)["ws_url"]
+    ) as client:
         assert client.end() == 1000
         assert client.lines == ["line 102", "line 103"]
 
 
-def test_a_restarted_container_gives_the_rest_of_its_first_life_first(scripted: Scripted, ticket: Ticket) -> None:
+def test_a_restarted_container_gives_the_rest_of_its_first_life_first(
+    scripted: Scripted, ticket: Ticket
+) -> None:
     scripted.add_pod("web", "app")
     scripted.write("web", "app", stamped(0, 3))
     with peer(ticket("pods/web/logs/stream")["ws_url"]) as client:
@@ -99,7 +121,9 @@ def test_a_restarted_container_gives_the_rest_of_its_first_life_first(scripted: 
 
 
 @pytest.mark.parametrize(("code", "reason"), [(0, "Completed (0)"), (3, "Error (3)")])
-def test_a_container_that_exits_for_good_ends_the_stream(scripted: Scripted, ticket: Ticket, code: int, reason: str) -> None:
+def test_a_container_that_exits_for_good_ends_the_stream(
+    scripted: Scripted, ticket: Ticket, code: int, reason: str
+) -> None:
     scripted.add_pod("job", "app", policy="Never")
     scripted.write("job", "app", stamped(0, 2) + b"2026-01-01T00:00:09.000000000Z no line break")
     with peer(ticket("pods/job/logs/stream")["ws_url"]) as client:
@@ -107,7 +131,11 @@ def test_a_container_that_exits_for_good_ends_the_stream(scripted: Scripted, tic
         scripted.exit("job", "app", code=code)
         assert client.end() == 1000
     assert client.lines[-1] == "no line break"
-    assert [frame.get("reason") for frame in client.frames if frame["type"] == "status" and frame["state"] == "eof"] == [reason, None]
+    assert [
+        frame.get("reason")
+        for frame in client.frames
+        if frame["type"] == "status" and frame["state"] == "eof"
+    ] == [reason, None]
 
 
 def test_a_pod_deleted_in_mid_stream_ends_it(scripted: Scripted, ticket: Ticket) -> None:
@@ -120,7 +148,9 @@ def test_a_pod_deleted_in_mid_stream_ends_it(scripted: Scripted, ticket: Ticket)
     assert client.frames[-2]["reason"] == "pod_deleted"
 
 
-def test_a_cluster_that_stays_away_closes_with_4010(scripted: Scripted, ticket: Ticket, settings: Any) -> None:
+def test_a_cluster_that_stays_away_closes_with_4010(
+    scripted: Scripted, ticket: Ticket, settings: Any
+) -> None:
     settings.STREAM_GIVE_UP_SECONDS = 1.0
     scripted.add_pod("web", "app")
     with peer(ticket("pods/web/logs/stream")["ws_url"]) as client:
@@ -135,7 +165,11 @@ def test_a_cluster_that_stays_away_closes_with_4010(scripted: Scripted, ticket: 
 
 def test_binary_output_is_shown_as_text(scripted: Scripted, ticket: Ticket) -> None:
     scripted.add_pod("web", "app")
-    scripted.write("web", "app", b"2026-01-01T00:00:00.000000001Z \x00\xff\xfe\x1b[31m\r\n2026-01-01T00:00:00.000000002Z \xe4\xbd\xa0\n")
+    scripted.write(
+        "web",
+        "app",
+        b"2026-01-01T00:00:00.000000001Z \x00\xff\xfe\x1b[31m\r\n2026-01-01T00:00:00.000000002Z \xe4\xbd\xa0\n",
+    )
     scripted.write("web", "app", b"2026-01-01T00:00:00.000000003Z " + b"x" * 200_000 + b"\n")
     with peer(ticket("pods/web/logs/stream", follow=False)["ws_url"], max_size=None) as client:
         assert client.end() == 1000
@@ -143,7 +177,9 @@ def test_binary_output_is_shown_as_text(scripted: Scripted, ticket: Ticket) -> N
     assert "".join(client.lines[2:]) == "x" * 200_000
 
 
-def test_many_pods_of_a_selector_and_those_that_come_later(scripted: Scripted, ticket: Ticket) -> None:
+def test_many_pods_of_a_selector_and_those_that_come_later(
+    scripted: Scripted, ticket: Ticket
+) -> None:
     for name in ("a", "b"):
         scripted.add_pod(name, "app", "side", labels={"app": "web"})
         scripted.write(name, "app", b"2026-01-01T00:00:00.000000001Z from %s\n" % name.encode())
@@ -161,15 +197,30 @@ def test_many_pods_of_a_selector_and_those_that_come_later(scripted: Scripted, t
 
 def test_only_wanted_lines_pass_and_the_wish_may_change(scripted: Scripted, ticket: Ticket) -> None:
     scripted.add_pod("web", "app")
-    scripted.write("web", "app", b"2026-01-01T00:00:00.000000001Z GET /a\n2026-01-01T00:00:00.000000002Z POST /b\n")
-    with peer(ticket("pods/web/logs/stream", include="^(GET|POST) ", exclude="/b", timestamps=True)["ws_url"]) as client:
+    scripted.write(
+        "web",
+        "app",
+        b"2026-01-01T00:00:00.000000001Z GET /a\n2026-01-01T00:00:00.000000002Z POST /b\n",
+    )
+    with peer(
+        ticket("pods/web/logs/stream", include="^(GET|POST) ", exclude="/b", timestamps=True)[
+            "ws_url"
+        ]
+    ) as client:
         client.until(lambda peer: peer.lines)
         client.send(type="filter", data={"include": "DELETE"})
         client.send(type="ping")
         client.until(lambda peer: peer.types().count("pong") == 1)
-        scripted.write("web", "app", b"2026-01-01T00:00:00.000000003Z GET /c\n2026-01-01T00:00:00.000000004Z DELETE /d\n")
+        scripted.write(
+            "web",
+            "app",
+            b"2026-01-01T00:00:00.000000003Z GET /c\n2026-01-01T00:00:00.000000004Z DELETE /d\n",
+        )
         client.until(lambda peer: len(peer.lines) == 2)
-    assert client.lines == ["2026-01-01T00:00:00.000000001Z GET /a", "2026-01-01T00:00:00.000000004Z DELETE /d"]
+    assert client.lines == [
+        "2026-01-01T00:00:00.000000001Z GET /a",
+        "2026-01-01T00:00:00.000000004Z DELETE /d",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +236,9 @@ def test_only_wanted_lines_pass_and_the_wish_may_change(scripted: Scripted, tick
         {"namespace": None},
     ],
 )
-def test_a_bad_option_is_refused_before_a_ticket_is_made(scripted: Scripted, ticket: Ticket, options: dict[str, Any]) -> None:
+def test_a_bad_option_is_refused_before_a_ticket_is_made(
+    scripted: Scripted, ticket: Ticket, options: dict[str, Any]
+) -> None:
     scripted.add_pod("web", "app")
     with pytest.raises(AssertionError, match=r"'code': 1001"):
         ticket("pods/web/logs/stream", **options)
@@ -233,5 +286,7 @@ def test_frames_can_come_in_batches(scripted: Scripted, ticket: Ticket) -> None:
     with peer(ticket("pods/web/logs/stream", follow=False, batch=True)["ws_url"]) as client:
         assert client.end() == 1000
     batches = [frame["frames"] for frame in client.frames if frame["type"] == "batch"]
-    assert [line["data"]["content"] for batch in batches for line in batch if line["type"] == "log"] == named(0, 100)
+    assert [
+        line["data"]["content"] for batch in batches for line in batch if line["type"] == "log"
+    ] == named(0, 100)
     assert len(batches) < 10

@@ -16,7 +16,9 @@ from tests.socket_server import Peer, peer
 @pytest.fixture
 def operation(registered: Cluster) -> Operation:
     """One that waits."""
-    return operations.create("drain", Target(cluster=registered, resource="nodes", name="node-1"), requested_by="boss")
+    return operations.create(
+        "drain", Target(cluster=registered, resource="nodes", name="node-1"), requested_by="boss"
+    )
 
 
 def events(client: Peer) -> list[dict[str, Any]]:
@@ -28,14 +30,22 @@ def test_every_change_comes_until_it_is_over(caller: Caller, operation: Operatio
     given = caller.data("POST", f"operations/{operation.pk}/stream")
     with peer(given["ws_url"]) as client:
         client.until(lambda peer: events(peer))
-        assert (events(client)[0]["event_type"], events(client)[0]["object"]["state"]) == ("ADDED", "pending")
+        assert (events(client)[0]["event_type"], events(client)[0]["object"]["state"]) == (
+            "ADDED",
+            "pending",
+        )
         operations.cancel(operation)
         assert client.end() == 1000
-    assert (events(client)[-1]["event_type"], events(client)[-1]["object"]["state"]) == ("MODIFIED", "cancelled")
+    assert (events(client)[-1]["event_type"], events(client)[-1]["object"]["state"]) == (
+        "MODIFIED",
+        "cancelled",
+    )
     assert client.states() == ["eof"]
 
 
-def test_a_bearer_token_in_the_header_opens_it_too(operation: Operation, caller: Caller, socket_port: int) -> None:
+def test_a_bearer_token_in_the_header_opens_it_too(
+    operation: Operation, caller: Caller, socket_port: int
+) -> None:
     url = f"ws://127.0.0.1:{socket_port}/ws/operations/{operation.pk}"
     boss = get_user_model().objects.get(username="boss")
     stranger = get_user_model().objects.create_user("stranger", "s@example.com", "not-used-here-1")

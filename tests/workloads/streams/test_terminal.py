@@ -33,7 +33,9 @@ def connected(client: Peer) -> dict[str, Any]:
     return next(frame for frame in client.frames if frame.get("state") == "connected")
 
 
-def test_what_is_typed_reaches_the_shell_and_its_output_comes_back(scripted: Scripted, ticket: Ticket) -> None:
+def test_what_is_typed_reaches_the_shell_and_its_output_comes_back(
+    scripted: Scripted, ticket: Ticket
+) -> None:
     given = ticket("pods/web/terminal")
     assert set(given) == {"terminal_url", "token", "session", "expires_at"}
     with peer(given["terminal_url"]) as client:
@@ -60,7 +62,9 @@ def test_what_is_typed_reaches_the_shell_and_its_output_comes_back(scripted: Scr
     }
 
 
-def test_get_makes_a_ticket_too_and_the_container_may_be_named(caller: Caller, registered: Cluster, scripted: Scripted) -> None:
+def test_get_makes_a_ticket_too_and_the_container_may_be_named(
+    caller: Caller, registered: Cluster, scripted: Scripted
+) -> None:
     where = {"cluster_id": registered.pk, "namespace": "default"}
     assert caller.data("GET", "pods/web/terminal", container="side", **where)["token"]
     assert caller.code("GET", "pods/web/terminal", container="nope", **where) == 1001
@@ -68,14 +72,22 @@ def test_get_makes_a_ticket_too_and_the_container_may_be_named(caller: Caller, r
     assert caller.code("POST", "pods/web/terminal", {**where, "command": "sh"}) == 1001
 
 
-@pytest.mark.parametrize(("subprotocol", "key", "value"), [("kubegale.write", "type", "write"), ("kubegale.stdout", "Op", "stdout")])
-def test_other_consoles_get_their_own_frames(ticket: Ticket, subprotocol: str, key: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("subprotocol", "key", "value"),
+    [("kubegale.write", "type", "write"), ("kubegale.stdout", "Op", "stdout")],
+)
+def test_other_consoles_get_their_own_frames(
+    ticket: Ticket, subprotocol: str, key: str, value: str
+) -> None:
     with peer(ticket("pods/web/terminal")["terminal_url"], subprotocols=[subprotocol]) as client:
         assert client.connection.subprotocol == subprotocol
         client.send(type="read", data="exit\n")
         while client.read() is not None:
             pass
-    assert any(frame.get(key) == value and isinstance(frame.get("data", frame.get("Data")), str) for frame in client.frames)
+    assert any(
+        frame.get(key) == value and isinstance(frame.get("data", frame.get("Data")), str)
+        for frame in client.frames
+    )
 
 
 def test_a_ticket_works_once_and_only_for_its_own_session(ticket: Ticket) -> None:
@@ -160,7 +172,9 @@ def test_a_new_ticket_for_the_session_comes_back_too(ticket: Ticket) -> None:
         again.until(said("is-kept"))
 
 
-def test_a_client_that_stays_away_loses_its_shell(scripted: Scripted, ticket: Ticket, settings: Any) -> None:
+def test_a_client_that_stays_away_loses_its_shell(
+    scripted: Scripted, ticket: Ticket, settings: Any
+) -> None:
     settings.TERMINAL_HOLD_SECONDS = 0.5
     given = ticket("pods/web/terminal")
     with peer(given["terminal_url"]) as client:
@@ -178,7 +192,9 @@ def test_an_idle_shell_is_closed_with_4008(ticket: Ticket, settings: Any) -> Non
         assert client.end() == 4008
 
 
-def test_a_pod_that_vanishes_closes_with_4004_and_a_lost_cluster_with_4010(scripted: Scripted, ticket: Ticket) -> None:
+def test_a_pod_that_vanishes_closes_with_4004_and_a_lost_cluster_with_4010(
+    scripted: Scripted, ticket: Ticket
+) -> None:
     with peer(ticket("pods/web/terminal")["terminal_url"]) as client:
         connected(client)
         client.until(said("$"))
@@ -209,11 +225,15 @@ def test_credentials_do_not_follow_a_redirect(scripted: Scripted, ticket: Ticket
     before = len(scripted.requests)
     with peer(given["terminal_url"]) as client:
         assert client.end() == 4010
-    assert [path for _, path, _ in scripted.requests[before:]] == ["/api/v1/namespaces/default/pods/web/exec"]
+    assert [path for _, path, _ in scripted.requests[before:]] == [
+        "/api/v1/namespaces/default/pods/web/exec"
+    ]
 
 
 @pytest.mark.parametrize("how", ["token", "user", "right"])
-def test_a_caller_who_lost_the_right_is_cut_off(caller: Caller, ticket: Ticket, settings: Any, how: str) -> None:
+def test_a_caller_who_lost_the_right_is_cut_off(
+    caller: Caller, ticket: Ticket, settings: Any, how: str
+) -> None:
     settings.STREAM_REAUTHORISE_SECONDS = 0.3
     with peer(ticket("pods/web/terminal")["terminal_url"]) as client:
         client.until(said("$"))
@@ -234,7 +254,10 @@ def test_a_viewer_gets_no_ticket(registered: Cluster, transactional_db: None) ->
     user = get_user_model().objects.create_user("viewer", "v@example.com", "not-used-here-1")
     stranger = Caller(create_api_token(user, "t")[1])
     for path in ("pods/web/terminal", "nodes/node-1/terminal", "pods/web/logs/stream"):
-        assert stranger.code("POST", path, {"cluster_id": registered.pk, "namespace": "default"}) == 1005
+        assert (
+            stranger.code("POST", path, {"cluster_id": registered.pk, "namespace": "default"})
+            == 1005
+        )
 
 
 def test_one_user_has_so_many_shells_and_no_more(ticket: Ticket, settings: Any) -> None:
@@ -249,11 +272,15 @@ def test_one_user_has_so_many_shells_and_no_more(ticket: Ticket, settings: Any) 
         connected(third)
 
 
-def test_a_recorded_terminal_can_be_replayed(caller: Caller, registered: Cluster, ticket: Ticket) -> None:
+def test_a_recorded_terminal_can_be_replayed(
+    caller: Caller, registered: Cluster, ticket: Ticket
+) -> None:
     given = ticket("pods/web/terminal", record=True)
     with peer(given["terminal_url"]) as client:
         client.send(type="resize", data={"cols": 100, "rows": 30})
-        client.send(type="data", data={"input": "stty -echo; echo re''ady; read x; stty echo; echo got\n"})
+        client.send(
+            type="data", data={"input": "stty -echo; echo re''ady; read x; stty echo; echo got\n"}
+        )
         client.until(said("ready"))
         client.send(type="data", data={"input": "the-password\n"})
         client.until(said("got\r\n"))
@@ -261,14 +288,24 @@ def test_a_recorded_terminal_can_be_replayed(caller: Caller, registered: Cluster
         client.end()
 
     def finished() -> Any:
-        return [row for row in caller.data("GET", "terminal-recordings", cluster_id=registered.pk)["items"] if row["finished_at"]]
+        return [
+            row
+            for row in caller.data("GET", "terminal-recordings", cluster_id=registered.pk)["items"]
+            if row["finished_at"]
+        ]
 
     deadline = time.monotonic() + 10
     while not finished():
         assert time.monotonic() < deadline
         time.sleep(0.1)
     row = finished()[0]
-    assert (row["session"], row["pod"], row["container"], row["username"], row["width"]) == (given["session"], "web", "app", "boss", 100)
+    assert (row["session"], row["pod"], row["container"], row["username"], row["width"]) == (
+        given["session"],
+        "web",
+        "app",
+        "boss",
+        100,
+    )
     answer = caller.raw("GET", f"terminal-recordings/{row['id']}/replay")
     header, *events = b"".join(answer.streaming_content).decode().splitlines()
     assert '"version":2' in header
@@ -282,9 +319,15 @@ def test_a_node_shell_is_a_pod_that_goes_with_it(scripted: Scripted, ticket: Tic
         client.send(type="data", data={"input": "echo on-$((5+5))\n"})
         client.until(said("on-10"))
         assert client.states()[-1] == "connected"
-        (space, name), pod = next(item for item in scripted.pods.items() if item[0][0] == "kube-system")
+        (space, name), pod = next(
+            item for item in scripted.pods.items() if item[0][0] == "kube-system"
+        )
         spec = pod["spec"]
-        assert (spec["nodeName"], spec["hostPID"], spec["automountServiceAccountToken"]) == ("node-1", True, False)
+        assert (spec["nodeName"], spec["hostPID"], spec["automountServiceAccountToken"]) == (
+            "node-1",
+            True,
+            False,
+        )
         assert spec["activeDeadlineSeconds"] == 4 * 3600
         client.send(type="data", data={"input": "exit\n"})
         assert client.end() == 1000
@@ -297,7 +340,13 @@ def test_a_node_shell_is_a_pod_that_goes_with_it(scripted: Scripted, ticket: Tic
 def test_frames_that_are_none_are_answered_and_the_shell_lives(ticket: Ticket) -> None:
     with peer(ticket("pods/web/terminal")["terminal_url"]) as client:
         client.until(said("$"))
-        for junk in ("[1]", "{", '{"type":"nonsense"}', '{"type":"resize","data":{"cols":0,"rows":1}}', '{"type":"data","data":{}}'):
+        for junk in (
+            "[1]",
+            "{",
+            '{"type":"nonsense"}',
+            '{"type":"resize","data":{"cols":0,"rows":1}}',
+            '{"type":"data","data":{}}',
+        ):
             client.connection.send(junk)
         client.send(type="ping")
         client.until(lambda peer: "pong" in peer.types())
@@ -307,7 +356,10 @@ def test_frames_that_are_none_are_answered_and_the_shell_lives(ticket: Ticket) -
 
 
 def test_output_floods_do_not_outrun_a_slow_client(ticket: Ticket) -> None:
-    with peer(ticket("pods/web/terminal", command=["sh", "-c", "seq 1 200000"])["terminal_url"], max_queue=1) as client:
+    with peer(
+        ticket("pods/web/terminal", command=["sh", "-c", "seq 1 200000"])["terminal_url"],
+        max_queue=1,
+    ) as client:
         time.sleep(1)
         assert client.end(60) == 1000
     numbers = client.output.split()

@@ -24,7 +24,11 @@ def east(emptied: None, registered: Cluster, settings: Any) -> Cluster:
 
 def names(client: Peer) -> list[tuple[str, str]]:
     """(type, name) of the event frames."""
-    return [(frame["data"]["event_type"], frame["data"]["name"]) for frame in client.frames if frame["type"] == "event"]
+    return [
+        (frame["data"]["event_type"], frame["data"]["name"])
+        for frame in client.frames
+        if frame["type"] == "event"
+    ]
 
 
 def test_changes_come_as_frames_and_go_on_after_a_break(caller: Caller, east: Cluster) -> None:
@@ -48,7 +52,10 @@ def test_a_lost_place_has_a_close_code_of_its_own(caller: Caller, east: Cluster)
     given = caller.data("POST", "watch/stream", {"after": 10**12})
     with peer(given["ws_url"]) as client:
         assert client.end() == 4011
-    assert (client.frames[-1]["data"]["status"], "latest" in client.frames[-1]["data"]) == (410, True)
+    assert (client.frames[-1]["data"]["status"], "latest" in client.frames[-1]["data"]) == (
+        410,
+        True,
+    )
 
 
 def test_who_is_signed_out_is_cut_off(caller: Caller, east: Cluster, settings: Any) -> None:
