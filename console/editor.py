@@ -22,6 +22,7 @@ from console.manifests import (
     complaints,
     documents,
     editable,
+    same_content,
     spot,
     whole,
 )
@@ -32,6 +33,8 @@ from console.schemas import faults
 
 CONFLICT, INVALID_CODES = 409, frozenset({1001, 1007, 1008})
 MOST_DOCUMENTS = 50
+# How often a write is tried again when only a controller's bookkeeping came in between.
+WRITE_ATTEMPTS = 4
 
 
 # --- an object that is there ------------------------------------------------------------------------------------------
@@ -92,16 +95,28 @@ def _tried(request: HttpRequest, place: Place, *, dry: bool) -> HttpResponse:
     document = found[0]
     if document.obj is None or document.problems:
         return _problems(document.problems)
-    live: Object = call(request, "GET", place.path, query=place.query).data
-    if _version(live) != str(given.get("version") or ""):
-        return _conflict(str(given.get("base") or ""), document.obj, live)
-    metadata = {**(document.obj.get("metadata") or {}), "resourceVersion": _version(live)}
-    content = whole({**document.obj, "metadata": metadata}, live)
-    body = {**place.query, "content": content, "dry_run": dry, "field_validation": "Strict"}
-    try:
-        made = call(request, "PUT", place.path, body=body).data
-    except Refused as refused:
-        return _refused(request, place, document, refused, str(given.get("base") or ""))
+    base = str(given.get("base") or "")
+    version = str(given.get("version") or "")
+    for attempt in range(1, WRITE_ATTEMPTS + 1):
+        live: Object = call(request, "GET", place.path, query=place.query).data
+        edited = document.obj
+        if _version(live) != version:
+            before = _first_object(base)
+            if not same_content(before, live):
+                return _conflict(before, edited, live)
+            # Only controllers wrote since: their bookkeeping stays, the person's change goes on top.
+            edited, _clashes = merge(before, edited, editable(live))
+        metadata = {**(edited.get("metadata") or {}), "resourceVersion": _version(live)}
+        content = whole({**edited, "metadata": metadata}, live)
+        body = {**place.query, "content": content, "dry_run": dry, "field_validation": "Strict"}
+        try:
+            made = call(request, "PUT", place.path, body=body).data
+            break
+        except Refused as refused:
+            # A controller may have written its status between the read and the write.
+            overtaken = refused.details.get("status") == CONFLICT
+            if not overtaken or attempt == WRITE_ATTEMPTS:
+                return _refused(request, place, document, refused, base)
     if dry:
         return answered({"before": comparable(live), "after": comparable(made)})
     messages.success(request, _("{name} was changed.").format(name=place.name))
@@ -127,17 +142,20 @@ def _refused(
 ) -> HttpResponse:
     """Problems with lines where the text is at fault; a conflict when it was overtaken meanwhile; else as every refusal."""
     if refused.details.get("status") == CONFLICT and document.obj is not None:
-        return _conflict(
-            base, document.obj, call(request, "GET", place.path, query=place.query).data
-        )
+        live = call(request, "GET", place.path, query=place.query).data
+        return _conflict(_first_object(base), document.obj, live)
     if refused.code not in INVALID_CODES:
         raise refused
     return _problems(complaints(document, refused.message, refused.details))
 
 
-def _conflict(base: str, mine: Object, live: Object) -> HttpResponse:
+def _first_object(text: str) -> Object:
+    """The first object of a text, {} when there is none."""
+    return next((document.obj for document in documents(text) if document.obj is not None), {})
+
+
+def _conflict(before: Object, mine: Object, live: Object) -> HttpResponse:
     """What somebody else made of it, and the text with both changes as far as they go together."""
-    before = next((one.obj for one in documents(base) if one.obj is not None), {})
     theirs = editable(live)
     merged, clashes = merge(before, mine, theirs)
     both = {

@@ -17,6 +17,8 @@ SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 KEPT_BY_SERVER = ("managedFields", "selfLink")
 # In the way of a comparison: they change with every write.
 RESTLESS = ("resourceVersion", "generation", "managedFields", "uid", "creationTimestamp")
+# Annotations that controllers keep for themselves on the objects that people edit.
+BOOKKEEPING = ("deployment.kubernetes.io/", "deprecated.daemonset.template.generation")
 STEP = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 # What strict decoding and Go's decoder say.
 UNKNOWN = re.compile(r'(unknown|duplicate) field "([^"]+)"')
@@ -252,3 +254,18 @@ def comparable(item: Object) -> str:
     return to_yaml(
         {**{key: value for key, value in shown.items() if key != "status"}, "metadata": metadata}
     )
+
+
+def same_content(one: Object, other: Object) -> bool:
+    """Whether two versions of an object differ at most in status and in what controllers keep."""
+    return comparable(_without_bookkeeping(one)) == comparable(_without_bookkeeping(other))
+
+
+def _without_bookkeeping(item: Object) -> Object:
+    metadata = item.get("metadata") or {}
+    annotations = {
+        key: value
+        for key, value in (metadata.get("annotations") or {}).items()
+        if not key.startswith(BOOKKEEPING)
+    }
+    return {**item, "metadata": {**metadata, "annotations": annotations}}

@@ -170,6 +170,32 @@ def test_what_both_changed_is_named_and_stays_mine(
     assert (apiserver.get("deployments.apps", "web", make.space) or {})["spec"]["replicas"] == 5
 
 
+def test_what_controllers_write_meanwhile_is_no_conflict(
+    visitor: Client, cluster: Cluster, make: Make, apiserver: RunningCluster
+) -> None:
+    where = address(cluster, make)
+    page = visitor.get(where).content.decode()
+    config = json.loads(
+        re.search(r'id="editor-config" type="application/json">(.*?)</script>', page)[1]
+    )  # type: ignore[index]
+    live = apiserver.get("deployments.apps", "web", make.space) or {}
+    status = {**(live.get("status") or {}), "collisionCount": 1}
+    annotations = {"deployment.kubernetes.io/revision": "1"}
+    metadata = {**live["metadata"], "annotations": annotations}
+    written = {**live, "metadata": metadata, "status": status}
+    apiserver.call(apiserver.store.put, "deployments.apps", written)
+    body = {
+        "text": config["text"].replace("replicas: 2", "replicas: 3"),
+        "base": config["text"],
+        "version": config["live"],
+    }
+    answer = visitor.post(config["apply"], body, content_type="application/json").json()
+    assert "address" in answer, answer
+    deployment = apiserver.get("deployments.apps", "web", make.space) or {}
+    assert deployment["spec"]["replicas"] == 3
+    assert deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "1"
+
+
 def test_new_objects_are_created_together_or_the_first_fault_is_named(
     walk: Walk, cluster: Cluster, make: Make, apiserver: RunningCluster
 ) -> None:
