@@ -14,6 +14,11 @@ METADATA = frozenset(
     ipaddress.ip_address(text)
     for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
 )
+BROADCAST = ipaddress.ip_address("255.255.255.255")
+# IPv6 networks whose last 32 bits are an IPv4 address: compatible addresses and both prefixes of NAT64.
+_EMBEDDING = tuple(
+    ipaddress.ip_network(text) for text in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48")
+)
 # `namespace/service:port`, reached through the API server's proxy with the cluster's own credentials.
 SERVICE = re.compile(
     r"(?P<namespace>[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)/(?P<service>[a-z0-9]([-a-z0-9:]{0,90}[a-z0-9])?)\Z"
@@ -21,12 +26,15 @@ SERVICE = re.compile(
 
 
 def _real(address: Address) -> Address:
-    """The IPv4 address inside a mapped, 6to4 or NAT64 one."""
-    if isinstance(address, ipaddress.IPv6Address):
-        if inner := address.ipv4_mapped or address.sixtofour:
-            return inner
-        if address in ipaddress.ip_network("64:ff9b::/96"):
-            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    """The IPv4 address inside a mapped, compatible, 6to4 or NAT64 one."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return address
+    if inner := address.ipv4_mapped or address.sixtofour:
+        return inner
+    if address.is_loopback or address.is_unspecified:
+        return address
+    if any(address in network for network in _EMBEDDING):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
 
@@ -34,9 +42,10 @@ def _real(address: Address) -> Address:
 def _rule(policy: str) -> Callable[[Address], bool]:
     """`private` allows every ordinary address, `public` global ones only, else a comma list of allowed networks."""
     if policy == "private":
-        return lambda _: True
+        # IPv6 counts its loopback address among the reserved ones.
+        return lambda address: address.is_loopback or not address.is_reserved
     if policy == "public":
-        return lambda address: address.is_global
+        return lambda address: address.is_global and not address.is_reserved
     networks = [
         ipaddress.ip_network(part.strip(), strict=False)
         for part in policy.split(",")
@@ -52,8 +61,8 @@ def allowed(text: str, policy: str) -> bool:
         address.is_link_local
         or address.is_multicast
         or address.is_unspecified
-        or address.is_reserved
         or address in METADATA
+        or address == BROADCAST
     ):
         return False
     return _rule(policy)(address)

@@ -1,6 +1,6 @@
 """The registry of clusters over JSON (KubeGale document, section 1; contract 1.1)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC
 from typing import Any
@@ -35,8 +35,26 @@ from kubegale.api.schema import (
 from kubegale.errors import Forbidden, NotFound
 
 
-def represent(cluster: Cluster) -> dict[str, Any]:
-    """A cluster as JSON; the kubeconfig is always masked."""
+def represent(cluster: Cluster, *, readable: Collection[int] | None = None) -> dict[str, Any]:
+    """A cluster as JSON; the kubeconfig is always masked. Warnings name no cluster outside of `readable` (None: all)."""
+    return represent_all([cluster], readable=readable)[0]
+
+
+def represent_all(
+    rows: Collection[Cluster], *, readable: Collection[int] | None = None
+) -> list[dict[str, Any]]:
+    """Clusters as JSON, with one query for what they have in common."""
+    same = services.registrations(rows)
+    return [
+        _represent(
+            row,
+            [*services.expiry_warnings(row), *services.double_warnings(row, same, readable)],
+        )
+        for row in rows
+    ]
+
+
+def _represent(cluster: Cluster, warnings: list[str]) -> dict[str, Any]:
     return {
         "id": cluster.pk,
         "name": cluster.name,
@@ -51,6 +69,10 @@ def represent(cluster: Cluster) -> dict[str, Any]:
         "protected": cluster.protected,
         "impersonate": cluster.impersonate,
         "prometheus": cluster.prometheus,
+        "context": cluster.context,
+        "contexts": cluster.contexts,
+        "credentials_expire_at": _utc(cluster.credentials_expire_at),
+        "warnings": warnings,
         "created_at": _utc(cluster.created_at),
         "last_seen_at": _utc(cluster.last_seen_at),
     }
@@ -74,6 +96,10 @@ CLUSTER_SCHEMA = record(
     protected=BOOLEAN,
     impersonate=BOOLEAN,
     prometheus=TEXT,
+    context=TEXT,
+    contexts=array(TEXT),
+    credentials_expire_at=nullable(TEXT),
+    warnings=array(TEXT),
     created_at=nullable(TEXT),
     last_seen_at=nullable(TEXT),
 )
@@ -81,6 +107,7 @@ FIELDS = {
     "name": TEXT,
     "description": TEXT,
     "kubeconfig": TEXT,
+    "context": TEXT,
     "labels": OBJECT,
     "is_default": BOOLEAN,
     "protected": BOOLEAN,
@@ -112,13 +139,14 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         )
         if scope.clusters is not None:
             found = found.filter(pk__in=scope.clusters)
-        items = [represent(cluster) for cluster in found[page.offset : page.offset + page.size]]
+        rows = list(found[page.offset : page.offset + page.size])
+        items = represent_all(rows, readable=scope.clusters)
         return Page(items, found.count(), page.page, page.size, extra={"list": items})
 
     def retrieve(self, request: Request, pk: str) -> Any:
         """One cluster."""
         authorise(self, request, Act("get", "clusters", cluster=pk))
-        return represent(services.find(pk))
+        return represent(services.find(pk), readable=())
 
     def create(self, request: Request) -> Any:
         """Register a cluster, after its connection was tried; `dry_run` only tries it (the answer's id is null)."""
@@ -126,7 +154,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         body = json_body(request)
         note(request, name=body.get("name"))
         given = {"name": body.get("name"), "kubeconfig_text": body.get("kubeconfig")}
-        given |= {field: body[field] for field in services.EDITABLE if field in body}
+        given |= {field: body[field] for field in ("context", *services.EDITABLE) if field in body}
         if boolean(body.get("dry_run", False), "dry_run"):
             note(request, details={"dry_run": True})
             return represent(services.draft(**given))
@@ -140,7 +168,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
             request,
             details={
                 "changed": sorted(
-                    set(body) & {"name", "kubeconfig", "is_default", *services.EDITABLE}
+                    set(body) & {"name", "kubeconfig", "context", "is_default", *services.EDITABLE}
                 )
             },
         )

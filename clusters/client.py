@@ -1,9 +1,7 @@
 """The only door to a cluster: raw JSON in and out, quoted addresses, time-outs, errors in the domain's words."""
 
+import base64
 import logging
-import os
-import ssl
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,17 +14,10 @@ import msgspec
 import orjson
 import urllib3
 from kubernetes.client import ApiClient, Configuration
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    MaxRetryError,
-    NameResolutionError,
-    NewConnectionError,
-    ReadTimeoutError,
-    SSLError,
-)
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from clusters import identity
+from clusters import identity, tls
+from clusters.causes import describe, network_cause
 from clusters.documents import Object
 from clusters.kinds import Kind
 from clusters.kubeconfig import Access
@@ -141,40 +132,6 @@ class Circuit:
             self._failures = 0
 
 
-def tls_context(access: Access) -> ssl.SSLContext:
-    """TLS that trusts the kubeconfig's authority; the client key never touches a disk. Invalid when a certificate is unusable."""
-    try:
-        context = (
-            ssl.create_default_context(cadata=access.ca)
-            if access.ca
-            else ssl.create_default_context()
-        )
-        if not access.verify:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        if access.certificate and access.key:
-            _load_client_certificate(context, f"{access.certificate}\n{access.key}".encode())
-    except (ssl.SSLError, ValueError) as error:
-        raise Invalid(
-            f"kubeconfig: a certificate cannot be used ({getattr(error, 'reason', None) or 'not PEM'})"
-        ) from None
-    return context
-
-
-def _load_client_certificate(context: ssl.SSLContext, pem: bytes) -> None:
-    """The ssl module takes files only: on Linux one in memory, elsewhere one that is gone before this returns."""
-    if hasattr(os, "memfd_create"):
-        descriptor, path = os.memfd_create("client-certificate", os.MFD_CLOEXEC), ""
-    else:
-        descriptor, path = tempfile.mkstemp()
-    try:
-        os.write(descriptor, pem)
-        context.load_cert_chain(path or f"/proc/self/fd/{descriptor}", password="")
-    finally:
-        os.close(descriptor)
-        if path:
-            os.unlink(path)
-
-
 def api_client(access: Access) -> ApiClient:
     """The official client, given what the kubeconfig says in memory: never a file, a plug-in or a refresh hook."""
     configuration = Configuration(host=access.server)
@@ -192,9 +149,9 @@ def authorization(access: Access) -> str:
         return f"Bearer {access.token}"
     if access.username is None:
         return ""
-    return urllib3.util.make_headers(basic_auth=f"{access.username}:{access.password or ''}")[
-        "authorization"
-    ]
+    # UTF-8, as Go sends it.
+    pair = f"{access.username}:{access.password or ''}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
 
 
 class _FreshConnection(urllib3.Retry):
@@ -236,7 +193,7 @@ class ClusterClient:
         self._pool = api.rest_client.pool_manager
         self._pool.pool_classes_by_scheme = pool_classes(self.limits.policy)
         self._pool.connection_pool_kw.update(
-            maxsize=self.limits.pool, ssl_context=tls_context(access)
+            maxsize=self.limits.pool, ssl_context=tls.make_context(access)
         )
         self.access = access
         # Told the path of every call that may have changed something, once it is over.
@@ -306,7 +263,8 @@ class ClusterClient:
         try:
             version = orjson.loads(self.request("GET", "/version"))
             return str(version["gitVersion"])
-        except (orjson.JSONDecodeError, KeyError, TypeError):
+        # Every API server has /version: an ingress answers `404 page not found` to it.
+        except (NotFound, orjson.JSONDecodeError, KeyError, TypeError):
             raise ClusterUnavailable(
                 "the address does not answer like a Kubernetes API server", reason="bad_answer"
             ) from None
@@ -415,39 +373,21 @@ class ClusterClient:
         return b"".join(parts)
 
     def _unavailable(self, error: HTTPError) -> ClusterUnavailable:
-        reason, sentence = network_cause(error)
+        reason, sentence, fault = describe(error)
         if reason != "timeout_read":
             self.circuit.failed(reason)
-        return ClusterUnavailable(
-            f"the cluster cannot be reached: {sentence}", reason=reason.removesuffix("_read")
-        )
+        return unreachable(reason, sentence, fault)
 
 
-def network_cause(error: BaseException) -> tuple[str, str]:
-    """(one word, a sentence) for what a connection died of, without addresses or credentials."""
-    if isinstance(error, MaxRetryError) and error.reason:
-        return network_cause(error.reason)
-    match error:
-        case NameResolutionError():
-            return "dns", "its name does not resolve"
-        case ConnectTimeoutError():
-            return "timeout", "no answer to the connection attempt in time"
-        case ReadTimeoutError():
-            return "timeout_read", "no answer in time"
-        case SSLError():
-            return "tls", f"TLS failed ({_tls_cause(error)})"
-        case NewConnectionError():
-            return "tcp", "the connection was refused or the host is unreachable"
-    return "tcp", "the connection broke"
-
-
-def _tls_cause(error: SSLError) -> str:
-    cause = error.args[0] if error.args else error
-    return (
-        getattr(cause, "verify_message", None)
-        or getattr(cause, "reason", None)
-        or "handshake failed"
-    )
+def unreachable(reason: str, sentence: str, fault: str) -> ClusterUnavailable:
+    """The domain's error for a connection that failed, as `causes.describe` tells it."""
+    details: dict[str, str] = {"reason": reason.removesuffix("_read")}
+    if reason == "refused":
+        # The published reasons know no such word, only what kind of failure it is.
+        details = {"reason": "tcp", "cause": reason}
+    if fault:
+        details["tls"] = fault
+    return ClusterUnavailable(f"the cluster cannot be reached: {sentence}", **details)
 
 
 def _status_body(data: bytes) -> Object:

@@ -2,16 +2,23 @@
 
 import base64
 import binascii
+import ipaddress
+import posixpath
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
+
+import orjson
 
 from clusters.addresses import check_host
 from clusters.documents import Object, from_yaml
 from kubegale.errors import Invalid
 
 MAX_BYTES = 1024 * 1024
+MAX_HOST = 253
+LABEL = re.compile(r"[A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9_])?\Z")
 # What runs a program or reads a file of our host when a client library loads it.
 REFUSED = {
     "exec": "it would run a command on this host",
@@ -86,63 +93,149 @@ def _text(body: Object, key: str) -> str | None:
 
 
 def _pem(body: Object, key: str) -> str | None:
+    """The decoded text; comments between the PEM blocks may be in any encoding, so bytes are taken for characters."""
     if (text := _text(body, key)) is None:
         return None
     try:
-        return base64.b64decode("".join(text.split()), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+        return base64.b64decode("".join(text.split()), validate=True).decode("latin-1")
+    except (binascii.Error, ValueError):
         raise Invalid(f"kubeconfig: {key} is not base64 of a PEM document") from None
 
 
-def check_server(server: str, policy: str) -> None:
-    """Invalid when the address is no http(s) URL of a host that the policy allows."""
+def _client_certificate(user: Object) -> tuple[str | None, str | None]:
+    """(certificate, key); Invalid when one of them is missing, as it could not sign in."""
+    certificate = _pem(user, "client-certificate-data")
+    key = _pem(user, "client-key-data")
+    if certificate and not key:
+        raise Invalid("kubeconfig: client-certificate-data is given without its client-key-data")
+    if key and not certificate:
+        raise Invalid("kubeconfig: client-key-data is given without its client-certificate-data")
+    return certificate, key
+
+
+def host_name(text: str) -> str:
+    """A host as it goes over the wire: an IP address as it is, a name in ASCII; ValueError when it is neither."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        name = text.rstrip(".") if text.isascii() else text.rstrip(".").encode("idna").decode()
+    if not name or len(name) > MAX_HOST or not all(map(LABEL.match, name.split("."))):
+        raise ValueError(f"{text[:60]!r} is no host name")
+    return name
+
+
+def server_address(server: str, policy: str) -> str:
+    """The address that paths are put behind: `https://host:port/prefix`, cleaned as Go cleans it; Invalid when it must not be called."""
     try:
         parts = urlsplit(server)
-        host, _ = parts.hostname, parts.port
+        port = parts.port
+        host = host_name(parts.hostname or "")
     except ValueError:
         raise Invalid("kubeconfig: server is not a valid address") from None
     if (
         parts.scheme not in {"https", "http"}
-        or not host
         or parts.query
         or parts.fragment
         or parts.username is not None
     ):
         raise Invalid("kubeconfig: server must look like https://host:port")
     check_host(host, policy)
+    authority = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{authority}{'' if port is None else f':{port}'}{_prefix(parts)}"
+
+
+def _prefix(parts: SplitResult) -> str:
+    """The path before `/api`, without doubled and trailing slashes and without dots; "" for none."""
+    cleaned = posixpath.normpath("/" + parts.path.lstrip("/")).rstrip("/")
+    return quote(cleaned, safe="/%:@!$&'()*+,;=~")
+
+
+def _server_name(cluster: Object) -> str | None:
+    """`tls-server-name` as TLS takes it; Invalid when no certificate could have such a name."""
+    name = _text(cluster, "tls-server-name")
+    if name is None:
+        return None
+    try:
+        return host_name(name.strip("[]"))
+    except ValueError:
+        raise Invalid("kubeconfig: tls-server-name is not a host name") from None
 
 
 def parse(text: str) -> Object:
     """The kubeconfig as data, with everything dangerous refused."""
-    if len(text.encode()) > MAX_BYTES:
+    if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
         raise Invalid("kubeconfig: larger than 1 MiB")
     config = from_yaml(text)
     refuse_dangerous(config)
     return config
 
 
+def contexts(config: Object) -> list[str]:
+    """The names of the contexts, in the kubeconfig's order."""
+    return [name for name, _ in _entries(config, "contexts")]
+
+
+def context_name(config: Object, choice: str = "") -> str:
+    """The context to use: the chosen one, else the current one, else the only one. Invalid, listing them, when that is not clear."""
+    names = contexts(config)
+    name = choice or config.get("current-context") or ""
+    if not isinstance(name, str):
+        raise Invalid("kubeconfig: current-context must be text")
+    if name in names:
+        return name
+    if not names:
+        raise Invalid("kubeconfig: it has no contexts", contexts=names)
+    listing = ", ".join(names[:20])
+    if name:
+        raise Invalid(
+            f"kubeconfig: no context named {name[:100]!r}; it has {listing}",
+            field="context",
+            contexts=names,
+        )
+    if len(names) > 1:
+        raise Invalid(
+            f"kubeconfig: it has no current-context; choose one of {listing} (context)",
+            field="context",
+            contexts=names,
+        )
+    return names[0]
+
+
+def with_context(text: str, choice: str) -> str:
+    """The kubeconfig with this context as its current one, unchanged when it is already; Invalid when it has no such context."""
+    config = parse(text)
+    name = context_name(config, choice)
+    if config.get("current-context") == name:
+        return text
+    try:
+        return orjson.dumps({**config, "current-context": name}).decode()
+    except TypeError:
+        raise Invalid("kubeconfig: it holds a number that JSON cannot hold") from None
+
+
 def access(text: str, *, policy: str, allow_insecure: bool = False) -> Access:
     """What the current context says about reaching its server; Invalid, naming the key, when it cannot be used."""
     config = parse(text)
-    context = _named(config, "contexts", config.get("current-context"))
-    cluster, user = _named(config, "clusters", context.get("cluster")), _user(config, context)
-    server = (_text(cluster, "server") or "").rstrip("/")
-    check_server(server, policy)
+    context = _named(config, "contexts", context_name(config))
+    cluster = _named(config, "clusters", context.get("cluster"))
+    user = _user(config, context)
+    server = server_address(_text(cluster, "server") or "", policy)
     verify = not cluster.get("insecure-skip-tls-verify")
     if not allow_insecure and (not verify or server.startswith("http:")):
         raise Invalid(
             "kubeconfig: TLS must be verified; give certificate-authority-data (or set CLUSTER_ALLOW_INSECURE_TLS)",
             reason="insecure",
         )
+    certificate, key = _client_certificate(user)
     return Access(
         server=server,
         ca=_pem(cluster, "certificate-authority-data"),
-        certificate=_pem(user, "client-certificate-data"),
-        key=_pem(user, "client-key-data"),
+        certificate=certificate,
+        key=key,
         token=_token(user),
         username=_text(user, "username"),
         password=_text(user, "password"),
-        tls_server_name=_text(cluster, "tls-server-name"),
+        tls_server_name=_server_name(cluster),
         verify=verify,
     )
 

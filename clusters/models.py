@@ -38,6 +38,14 @@ class Cluster(models.Model):
         default="",
         help_text="namespace/service:port, or an http(s) address.",
     )
+    context = models.CharField(
+        max_length=500, blank=True, default="", help_text="The kubeconfig's context that is used."
+    )
+    contexts = models.JSONField(default=list, blank=True)
+    credentials_expire_at = models.DateTimeField(null=True, blank=True)
+    system_uid = models.CharField(
+        max_length=64, blank=True, default="", help_text="Uid of the namespace kube-system."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     last_seen_at = models.DateTimeField(null=True, blank=True)

@@ -3,19 +3,22 @@
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import timedelta
 from functools import lru_cache, partial
 from typing import Any, cast
 
+import orjson
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from clusters import kubeconfig, lookups
+from clusters import kubeconfig, lookups, tls
 from clusters.addresses import check_prometheus
 from clusters.client import ClusterClient, Limits
+from clusters.kinds import KINDS
 from clusters.models import Cluster
 from kubegale.errors import ClusterNotFound, ClusterUnavailable, DomainError, Forbidden, Invalid
 
@@ -23,6 +26,7 @@ NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_. ]{0,98}[A-Za-z0-9])?\Z")
 MASK = "***"
 EDITABLE = ("description", "labels", "protected", "impersonate", "prometheus")
 FLAGS = {"protected", "impersonate"}
+EXPIRY_NOTICE = timedelta(days=30)
 
 _clients: dict[int, tuple[str, ClusterClient]] = {}
 _lock = threading.Lock()
@@ -142,10 +146,14 @@ def _checked(field: str, value: object) -> Any:
     return value if field in FLAGS else _check_text(value, field)
 
 
-def draft(*, name: object, kubeconfig_text: object, **fields: object) -> Cluster:
+def draft(
+    *, name: object, kubeconfig_text: object, context: object = "", **fields: object
+) -> Cluster:
     """A cluster that is not saved yet, after its connection was tried; Invalid, Conflict or ClusterUnavailable otherwise."""
     checked = _check_name(name)
-    text = _check_text(kubeconfig_text, "kubeconfig")
+    text = kubeconfig.with_context(
+        _check_text(kubeconfig_text, "kubeconfig"), _check_text(context, "context")
+    )
     if clusters().filter(name__iexact=checked).exists():
         raise _taken(checked)
     cluster = Cluster(
@@ -181,12 +189,83 @@ def examine(cluster: Cluster, text: str) -> None:
     fresh = connect(text)
     cluster.server = fresh.access.server
     cluster.version = probe(fresh)
+    for field, value in kubeconfig_facts(fresh, text).items():
+        setattr(cluster, field, value)
     cluster.status, cluster.status_reason = Cluster.Status.ACTIVE, ""
     cluster.last_seen_at = timezone.now()
 
 
+def kubeconfig_facts(fresh: ClusterClient, text: str) -> dict[str, Any]:
+    """What may be shown of a kubeconfig: its contexts, the one in use, its end, and whose API server it leads to."""
+    config = kubeconfig.parse(text)
+    return {
+        "context": kubeconfig.context_name(config)[:500],
+        "contexts": kubeconfig.contexts(config),
+        "credentials_expire_at": tls.expiry(fresh.access),
+        "system_uid": system_uid(fresh),
+    }
+
+
+def system_uid(fresh: ClusterClient) -> str:
+    """The uid of the namespace kube-system, by which an API server is known under any address; "" when it may not be read."""
+    try:
+        namespace = orjson.loads(fresh.get(KINDS["namespaces"], "kube-system"))
+        return str(namespace["metadata"]["uid"])[:64]
+    except (DomainError, orjson.JSONDecodeError, KeyError, TypeError):
+        return ""
+
+
+def expiry_warnings(cluster: Cluster) -> list[str]:
+    """A sentence when the kubeconfig's credentials have expired, or will within 30 days."""
+    moment = cluster.credentials_expire_at
+    if moment is None or moment > timezone.now() + EXPIRY_NOTICE:
+        return []
+    verb = "expired" if moment <= timezone.now() else "expire"
+    return [f"the kubeconfig's credentials {verb} on {moment:%Y-%m-%d at %H:%M} UTC"]
+
+
+def double_warnings(
+    cluster: Cluster, same: Mapping[str, Mapping[int, str]], readable: Collection[int] | None
+) -> list[str]:
+    """A sentence when the API server is registered under other names, too (`same` as of `registrations`).
+
+    Only clusters of `readable` (ids; None is all) are named.
+    """
+    others = {pk: name for pk, name in same.get(cluster.system_uid, {}).items() if pk != cluster.pk}
+    names = [name for pk, name in others.items() if readable is None or pk in readable]
+    if not others:
+        return []
+    listing = f"as {', '.join(names[:5])}" if names else "under another name"
+    return [f"the same API server is registered {listing}, too: its objects are counted twice"]
+
+
+def registrations(rows: Iterable[Cluster]) -> dict[str, dict[int, str]]:
+    """For the API server of each cluster all its registrations: kube-system's uid → id → name."""
+    uids = {row.system_uid for row in rows if row.system_uid}
+    same: dict[str, dict[int, str]] = {}
+    if uids:
+        registered = clusters().filter(system_uid__in=uids)
+        for uid, pk, name in registered.values_list("system_uid", "pk", "name"):
+            same.setdefault(uid, {})[pk] = name
+    return same
+
+
 def probe(fresh: ClusterClient) -> str:
     """The server's version, reached with the credentials; ClusterUnavailable names the cause."""
+    try:
+        return _probe(fresh)
+    except ClusterUnavailable as error:
+        moment = tls.expiry(fresh.access)
+        refused = error.details.get("reason") == "credential_invalid"
+        if refused and moment and moment <= timezone.now():
+            raise ClusterUnavailable(
+                f"the kubeconfig's credentials expired on {moment:%Y-%m-%d at %H:%M} UTC",
+                **{**error.details, "expired_at": f"{moment:%Y-%m-%dT%H:%M:%SZ}"},
+            ) from error
+        raise
+
+
+def _probe(fresh: ClusterClient) -> str:
     version = fresh.version()
     try:
         # /version answers anyone on most clusters; this answers only those whose credentials are good.
@@ -218,10 +297,9 @@ def update(cluster: Cluster, fields: Mapping[str, object]) -> Cluster:
     for field in EDITABLE:
         if field in fields:
             setattr(cluster, field, _checked(field, fields[field]))
-    given = fields.get("kubeconfig", MASK)
-    if given != MASK:
-        cluster.kubeconfig = _check_text(given, "kubeconfig")
-        examine(cluster, cluster.kubeconfig)
+    if text := _new_kubeconfig(cluster, fields):
+        cluster.kubeconfig = text
+        examine(cluster, text)
     try:
         with transaction.atomic():
             cluster.save()
@@ -230,6 +308,24 @@ def update(cluster: Cluster, fields: Mapping[str, object]) -> Cluster:
     except IntegrityError:
         raise _taken(cluster.name) from None
     return cluster
+
+
+def _new_kubeconfig(cluster: Cluster, fields: Mapping[str, object]) -> str:
+    """The kubeconfig to try and keep, when another one or another of its contexts is asked for; "" otherwise."""
+    text = _check_text(fields.get("kubeconfig", MASK), "kubeconfig")
+    context = _check_text(fields.get("context", cluster.context), "context")
+    if text == MASK:
+        changed = context != cluster.context
+        return kubeconfig.with_context(cluster.kubeconfig, context) if changed else ""
+    config = kubeconfig.parse(text)
+    remembered = context == cluster.context
+    # The name of the old kubeconfig's context, written back, is no choice in one that does not have it or says its own.
+    if remembered and (
+        context not in kubeconfig.contexts(config)
+        or ("context" not in fields and config.get("current-context"))
+    ):
+        context = ""
+    return kubeconfig.with_context(text, context)
 
 
 def make_default(cluster: Cluster) -> None:
@@ -254,12 +350,15 @@ def check(cluster: Cluster) -> Cluster.Status:
     """Look at the cluster again and note its state."""
     lookups.forget()
     try:
+        fresh = client(cluster)
         found: dict[str, Any] = {
-            "version": probe(client(cluster)),
+            "version": probe(fresh),
             "status": Cluster.Status.ACTIVE,
             "status_reason": "",
             "last_seen_at": timezone.now(),
         }
+        if not cluster.context:  # registered before these facts were kept
+            found |= kubeconfig_facts(fresh, cluster.kubeconfig)
     except ClusterUnavailable as error:
         refused = error.details.get("reason") in {"credential_invalid", "forbidden", "bad_answer"}
         found = {

@@ -12,8 +12,10 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from clusters import tls
 from clusters.addresses import allowed
-from clusters.client import Circuit, Limits, authorization, dumps, status_error, tls_context
+from clusters.causes import describe
+from clusters.client import Circuit, Limits, authorization, dumps, status_error, unreachable
 from clusters.kubeconfig import Access
 from kubegale.errors import ClusterUnavailable, DomainError
 
@@ -41,7 +43,7 @@ class StreamClient:
         self._headers = {"User-Agent": "kubegale", **({"Authorization": given} if given else {})}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                ssl=tls_context(access), limit=0, socket_factory=self._socket
+                ssl=tls.make_context(access), limit=0, socket_factory=self._socket
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trace_configs=[_no_redirects()],
@@ -80,12 +82,10 @@ class StreamClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if isinstance(error.__cause__, DomainError):
                 raise error.__cause__ from None
-            reason, sentence = _cause(error)
+            reason, sentence, fault = _cause(error)
             if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerTimeoutError):
                 self.circuit.failed(reason)
-            raise ClusterUnavailable(
-                f"the cluster cannot be reached: {sentence}", reason=reason
-            ) from error
+            raise unreachable(reason, sentence, fault) from error
 
     @asynccontextmanager
     async def open(
@@ -249,17 +249,12 @@ def _no_redirects() -> aiohttp.TraceConfig:
     return trace
 
 
-def _cause(error: BaseException) -> tuple[str, str]:
-    """(one word, a sentence) for what a connection died of, without addresses or credentials."""
-    match error:
-        case aiohttp.ClientConnectorDNSError():
-            return "dns", "its name does not resolve"
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
-            return "tls", "TLS failed"
-        case TimeoutError():
-            return "timeout", "no answer in time"
-        case aiohttp.ClientConnectorError() if isinstance(error.os_error, AddressRefused):
-            return "address_refused", "its address is not allowed by CLUSTER_ADDRESS_POLICY"
-        case aiohttp.ClientConnectorError():
-            return "tcp", "the connection was refused or the host is unreachable"
-    return "tcp", "the connection broke"
+def _cause(error: BaseException) -> tuple[str, str, str]:
+    """(one word, a sentence, the fault of TLS) for what a connection died of, without addresses or credentials."""
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(
+        error.os_error, AddressRefused
+    ):
+        return "address_refused", "its address is not allowed by CLUSTER_ADDRESS_POLICY", ""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "timeout", "no answer to the connection attempt in time", ""
+    return describe(error)

@@ -106,9 +106,27 @@ class ConfirmationRequired(DomainError):
 
 
 class ClusterUnavailable(DomainError):
-    """The cluster cannot be used right now; `details["reason"]` names the cause in one word."""
+    """The cluster cannot be used right now; `details` name the reason in one word, and the cause when it lies on the way there.
+
+    The causes: refused, broken, timeout, dns, tls, bad_answer, redirect, address_refused, credentials, forbidden.
+    """
 
     code = "cluster_unavailable"
+    CAUSES: ClassVar[Mapping[str, str]] = {
+        "tcp": "broken",
+        "credential_invalid": "credentials",
+        **{
+            word: word
+            for word in (
+                *("timeout", "dns", "tls", "bad_answer", "redirect"),
+                *("address_refused", "forbidden"),
+            )
+        },
+    }
+
+    def __init__(self, message: str, **details: Any) -> None:
+        cause = self.CAUSES.get(str(details.get("reason", "")))
+        super().__init__(message, **({"cause": cause, **details} if cause else details))
 
 
 class Internal(DomainError):

@@ -125,6 +125,10 @@ def test_what_cannot_be_registered_is_1001_and_nothing_is_saved(
         (silent, "timeout"),
         (answering("401 Unauthorized", b"{}"), "credential_invalid"),
         (answering("200 OK", b"<html>"), "bad_answer"),
+        (answering("404 Not Found", b"404 page not found\n"), "bad_answer"),
+        (answering("404 Not Found", b"default backend - 404"), "bad_answer"),
+        (answering("404 Not Found", b'{"message": "no Route matched"}'), "bad_answer"),
+        (answering("302 Found", b"", "Location: https://login.example/"), "redirect"),
     ],
 )
 def test_a_cluster_that_cannot_be_used_is_1006_and_nothing_is_saved(
@@ -196,3 +200,72 @@ def test_one_cluster_is_the_default(admin: Caller, cluster: Cluster, apiserver: 
     )
     assert services.default().pk == other["id"]
     assert [row["is_default"] for row in admin.data("GET", "clusters")["items"]] == [False, True]
+
+
+def several(text: str, *names: str, current: str = "") -> str:
+    """The kubeconfig with other contexts, of which only the first leads anywhere."""
+    config = yaml.safe_load(text)
+    context = config["contexts"][0]["context"]
+    config["clusters"].append({"name": "away", "cluster": {"server": "https://10.255.255.1"}})
+    config["contexts"] = [{"name": names[0], "context": context}]
+    config["contexts"] += [
+        {"name": name, "context": {"cluster": "away", "user": context["user"]}}
+        for name in names[1:]
+    ]
+    config["current-context"] = current
+    return yaml.safe_dump(config)
+
+
+def test_of_several_contexts_none_is_taken_silently(admin: Caller, apiserver: Any) -> None:
+    text = several(apiserver.kubeconfig_yaml, "生产", "staging", "dev")
+    answer = admin("POST", "clusters", {"name": "x", "kubeconfig": text})
+    assert answer["code"] == 1001
+    assert "生产, staging, dev" in answer["msg"]
+    assert answer["data"]["contexts"] == ["生产", "staging", "dev"]
+    answer = admin("POST", "clusters", {"name": "x", "kubeconfig": text, "context": "prod"})
+    assert (answer["code"], answer["data"]["contexts"][0]) == (1001, "生产")
+    assert not Cluster.objects.exists()
+    body = {"name": "x", "kubeconfig": text, "context": "生产"}
+    made = admin.data("POST", "clusters", body)
+    assert (made["context"], made["contexts"]) == ("生产", ["生产", "staging", "dev"])
+    assert admin.code("GET", f"clusters/{made['id']}/namespaces") == 0
+
+
+def test_the_current_context_and_the_only_one_need_no_choice(admin: Caller, apiserver: Any) -> None:
+    current = several(apiserver.kubeconfig_yaml, "prod", "dev", current="prod")
+    body = {"name": "x", "kubeconfig": current, "dry_run": True}
+    assert admin.data("POST", "clusters", body)["context"] == "prod"
+    only = {**body, "kubeconfig": several(apiserver.kubeconfig_yaml, "prod")}
+    assert admin.data("POST", "clusters", only)["context"] == "prod"
+    missing = several(apiserver.kubeconfig_yaml, "prod", "dev", current="gone")
+    assert admin.code("POST", "clusters", {**body, "kubeconfig": missing}) == 1001
+    assert admin.code("POST", "clusters", {**body, "context": 5}) == 1001
+
+
+def test_another_context_can_be_chosen_later(admin: Caller, apiserver: Any, settings: Any) -> None:
+    settings.CLUSTER_CONNECT_TIMEOUT = 0.5
+    text = several(apiserver.kubeconfig_yaml, "prod", "again", current="prod")
+    config = yaml.safe_load(text)
+    config["contexts"][1] = {**config["contexts"][0], "name": "again"}
+    body = {"name": "x", "kubeconfig": yaml.safe_dump(config)}
+    made = admin.data("POST", "clusters", body)
+    path = f"clusters/{made['id']}"
+    assert admin.data("PUT", path, {"context": "again"})["context"] == "again"
+    assert admin.code("PUT", path, {"context": "other"}) == 1001
+    shown = admin.data("GET", path)
+    assert shown["context"] == "again"
+    assert admin.data("PUT", path, shown) == shown
+    assert admin.code("GET", f"{path}/namespaces") == 0
+
+
+def test_the_same_api_server_twice_is_said(admin: Caller, apiserver: Any, cluster: Cluster) -> None:
+    assert admin.data("GET", f"clusters/{cluster.pk}")["warnings"] == []
+    body = {"name": "again", "kubeconfig": apiserver.kubeconfig_yaml}
+    (warning,) = admin.data("POST", "clusters", {**body, "dry_run": True})["warnings"]
+    assert f"is registered as {cluster.name}" in warning
+    again = admin.data("POST", "clusters", body)
+    assert again["warnings"] == [warning]
+    listed = {row["id"]: row["warnings"] for row in admin.data("GET", "clusters")["items"]}
+    assert "is registered as again" in listed[cluster.pk][0]
+    admin.data("DELETE", f"clusters/{again['id']}", confirm="again")
+    assert admin.data("GET", f"clusters/{cluster.pk}")["warnings"] == []

@@ -24,6 +24,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--kubeconfig", required=True, help="file to read, or - for standard input"
         )
+        parser.add_argument(
+            "--context",
+            default="",
+            help="which of the kubeconfig's contexts, if not the current one",
+        )
         parser.add_argument("--description", default="")
         parser.add_argument(
             "--default", action="store_true", help="act on this cluster where a dialect names none"
@@ -56,6 +61,7 @@ class Command(BaseCommand):
         *,
         name: str,
         kubeconfig: str,
+        context: str,
         description: str,
         default: bool,
         exist_ok: bool,
@@ -64,11 +70,18 @@ class Command(BaseCommand):
         text = self._read(kubeconfig)
         existing = services.clusters().filter(name__iexact=name).first()
         if exist_ok and existing:
-            return services.update(
-                existing, {"kubeconfig": text, **({"is_default": True} if default else {})}
-            )
+            fields: dict[str, object] = {"kubeconfig": text}
+            if context:
+                fields["context"] = context
+            if default:
+                fields["is_default"] = True
+            return services.update(existing, fields)
         return services.register(
-            name=name, kubeconfig_text=text, description=description, default=default
+            name=name,
+            kubeconfig_text=text,
+            context=context,
+            description=description,
+            default=default,
         )
 
     @staticmethod
