@@ -258,14 +258,24 @@ def register(request: HttpRequest) -> HttpResponse:
         "protected": "protected" in request.POST,
         "dry_run": only_try,
     }
+    if choice := request.POST.get("context", ""):
+        body["context"] = given["context"] = choice
     try:
         made = call(request, "POST", "clusters", body=body).data
     except Refused as refused:
         return _register_again(
-            request, given, {"refused": refused, "hint": _hint(refused)}, refused.status
+            request,
+            given,
+            {
+                "refused": refused,
+                "hint": _hint(refused),
+                "contexts": refused.details.get("contexts"),
+            },
+            refused.status,
         )
     if only_try:
-        return _register_again(request, given, {"tried": made}, 200)
+        contexts = made["contexts"] if len(made["contexts"]) > 1 else None
+        return _register_again(request, given, {"tried": made, "contexts": contexts}, 200)
     return go(
         request,
         f"/clusters/{made['id']}",
@@ -312,6 +322,8 @@ def change(request: HttpRequest, cluster: int) -> HttpResponse:
         body["is_default"] = True
     if given := request.POST.get("kubeconfig", "").strip():
         body["kubeconfig"] = given
+    if choice := request.POST.get("context", ""):
+        body["context"] = choice
     try:
         made = call(request, "PUT", f"clusters/{cluster}", body=body).data
     except Refused as refused:

@@ -10,7 +10,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="cluster",
             name="context",
-            field=models.CharField(blank=True, default="", max_length=500),
+            field=models.CharField(
+                blank=True,
+                default="",
+                help_text="The kubeconfig's context that is used.",
+                max_length=500,
+            ),
         ),
         migrations.AddField(
             model_name="cluster",
@@ -25,6 +30,11 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="cluster",
             name="system_uid",
-            field=models.CharField(blank=True, default="", max_length=64),
+            field=models.CharField(
+                blank=True,
+                default="",
+                help_text="Uid of the namespace kube-system.",
+                max_length=64,
+            ),
         ),
     ]

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
 from django.contrib.auth.models import User
 from django.contrib.staticfiles import finders
 from django.test import Client
@@ -87,6 +88,28 @@ def test_a_cluster_is_tried_before_it_is_saved_and_its_kubeconfig_never_comes_ba
     page = visitor.get(made["Location"]).content.decode()
     assert "east is registered." in page
     assert apiserver.url in page
+
+
+def test_a_context_is_chosen_where_a_kubeconfig_has_several(
+    visitor: Client, cluster: Cluster, apiserver: RunningCluster
+) -> None:
+    config = yaml.safe_load(apiserver.kubeconfig_yaml)
+    config["contexts"] = [{**config["contexts"][0], "name": name} for name in ("生产", "dev")]
+    config["current-context"] = ""
+    given = {"name": "east", "kubeconfig": yaml.safe_dump(config), "act": "try"}
+    refused = visitor.post("/clusters/register", given).content.decode()
+    assert '<option value="生产">' in refused
+    tried = visitor.post("/clusters/register", {**given, "context": "dev"}).content.decode()
+    assert '<option value="dev" selected>' in tried
+    assert f"is registered as {cluster.name}" in tried
+    made = visitor.post("/clusters/register", {**given, "context": "dev", "act": "save"})
+    page = visitor.get(made["Location"]).content.decode()
+    assert "<dt>Context</dt><dd>dev</dd>" in page
+    assert "the same API server is registered" in page
+    change = f"{made['Location']}/-/change"
+    assert '<option value="dev" selected>' in visitor.get(change).content.decode()
+    visitor.post(change, {"name": "east", "context": "生产"})
+    assert Cluster.objects.get(name="east").context == "生产"
 
 
 def test_a_cluster_is_changed_and_removed_only_by_its_name(
