@@ -9,9 +9,18 @@ from billing.models import Order
 from billing.services import pods
 from kubegale.errors import TooManyRequests
 from workloads.podlogs import LogOptions
+from workloads.streams.loglines import Piece, Splitter
+
+MAX_EVENT = 1024 * 1024
 
 _lock = threading.Lock()
 _open: set["LogStream"] = set()
+
+
+def _event(piece: Piece) -> bytes:
+    """One event. A carriage return would end its line there, so what follows one gets a `data:` of its own."""
+    text = piece.data.rstrip(b"\r") if piece.ends else piece.data
+    return b"".join(b"data: " + part + b"\n" for part in text.split(b"\r")) + b"\n"
 
 
 class LogStream:
@@ -34,13 +43,12 @@ class LogStream:
 
     def __iter__(self) -> Iterator[bytes]:
         """One event for each line."""
-        rest = b""
+        splitter = Splitter(MAX_EVENT)
         for part in self._parts:
-            *whole, rest = (rest + part).split(b"\n")
-            if whole:
-                yield b"".join(b"data: " + line.rstrip(b"\r") + b"\n\n" for line in whole)
-        if rest:
-            yield b"data: " + rest + b"\n\n"
+            if events := b"".join(map(_event, splitter.feed(part))):
+                yield events
+        for piece in splitter.end():
+            yield _event(piece)
 
     def close(self) -> None:
         """Called by the web server when the reader is gone, and at the end."""

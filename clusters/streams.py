@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any, NoReturn
 from urllib.parse import urlencode
@@ -21,10 +22,12 @@ from kubegale.errors import ClusterUnavailable, DomainError
 
 MAX_ANSWER = 64 * 1024 * 1024
 MAX_FRAME = 4 * 1024 * 1024
+MAX_STATUS = 64 * 1024
 # Channel protocols of exec, the newest first; v5 adds closing one direction, which a terminal does not need.
 EXEC_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 STDIN, STDOUT, STDERR, OUTCOME, RESIZE = range(5)
 Query = Mapping[str, object]
+_REFUSALS: ContextVar[list[DomainError]] = ContextVar("refusals")
 
 
 class AddressRefused(OSError):
@@ -46,7 +49,7 @@ class StreamClient:
                 ssl=tls.make_context(access), limit=0, socket_factory=self._socket
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[_no_redirects()],
+            trace_configs=[_tracing()],
         )
 
     async def close(self) -> None:
@@ -171,6 +174,9 @@ class StreamClient:
                 await channels.close()
 
     async def _upgrade(self, url: URL) -> aiohttp.ClientWebSocketResponse:
+        refusals: list[DomainError] = []
+        # ws_connect throws the body away that says why; the trace below puts it here.
+        token = _REFUSALS.set(refusals)
         try:
             return await self._session.ws_connect(
                 url,
@@ -182,11 +188,14 @@ class StreamClient:
                 timeout=aiohttp.ClientWSTimeout(ws_close=2),
             )
         except aiohttp.WSServerHandshakeError as error:
-            said = {
-                "kind": "Status",
-                "message": f"the API server refuses to open a shell there (HTTP {error.status})",
-            }
-            raise status_error(error.status, dumps(said)) from None
+            if refusals:
+                raise refusals[0] from None
+            raise ClusterUnavailable(
+                f"the API server does not open a stream there (HTTP {error.status})",
+                reason="bad_answer",
+            ) from None
+        finally:
+            _REFUSALS.reset(token)
 
 
 class Channels:
@@ -238,15 +247,37 @@ def _redirected() -> NoReturn:
     )
 
 
-def _no_redirects() -> aiohttp.TraceConfig:
-    """aiohttp follows redirects when it opens a WebSocket, and would take our credentials along."""
+def _tracing() -> aiohttp.TraceConfig:
+    """What aiohttp keeps to itself when it opens a WebSocket: it follows redirects with our credentials, and hides why it was refused."""
 
-    async def refuse(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
+    async def refuse_redirect(
+        session: aiohttp.ClientSession, context: SimpleNamespace, params: Any
+    ) -> None:
         _redirected()
 
+    async def keep_refusal(
+        session: aiohttp.ClientSession,
+        context: SimpleNamespace,
+        params: aiohttp.TraceRequestEndParams,
+    ) -> None:
+        refusals = _REFUSALS.get(None)
+        if refusals is not None and params.response.status >= 400:
+            refusals.append(_refusal(params.response, await _status_bytes(params.response)))
+
     trace = aiohttp.TraceConfig()
-    trace.on_request_redirect.append(refuse)
+    trace.on_request_redirect.append(refuse_redirect)
+    trace.on_request_end.append(keep_refusal)
     return trace
+
+
+async def _status_bytes(response: aiohttp.ClientResponse) -> bytes:
+    """The beginning of a body, enough for any Status."""
+    data = b""
+    async for part in response.content.iter_any():
+        data += part
+        if len(data) > MAX_STATUS:
+            break
+    return data
 
 
 def _cause(error: BaseException) -> tuple[str, str, str]:

@@ -41,6 +41,8 @@ class Scripted:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.watchers: list[asyncio.Queue[Object]] = []
         self.refuse: web.Response | None = None
+        self.refuse_exec: tuple[int, str] | None = None
+        self.typed = b""
         self.shells: list[int] = []
         self.sizes: list[tuple[int, int]] = []
         self.redirect = ""
@@ -306,6 +308,8 @@ class Scripted:
         """A real shell on a real terminal of this machine."""
         if self._find(request) is None:
             return _status(404, "pods not found", "NotFound")
+        if self.refuse_exec:
+            return _status(*self.refuse_exec)
         socket = web.WebSocketResponse(protocols=("v5.channel.k8s.io",))
         await socket.prepare(request)
         self._sockets.append(socket)
@@ -321,6 +325,7 @@ class Scripted:
         try:
             async for message in socket:
                 if message.type is WSMsgType.BINARY and message.data[0] == 0:
+                    self.typed += message.data[1:]
                     os.write(terminal, message.data[1:])
                 elif message.type is WSMsgType.BINARY and message.data[0] == 4:
                     size = json.loads(message.data[1:])

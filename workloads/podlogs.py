@@ -1,5 +1,6 @@
 """A container's log as one piece of text."""
 
+import codecs
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,6 +53,11 @@ def read_log(cluster: Cluster, namespace: str, pod: str, options: LogOptions) ->
         ),
     }
     return registry.client(cluster).request("GET", path, query=query, accept="*/*")
+
+
+def log_text(data: bytes) -> str:
+    """A log's bytes as text; a limit in bytes may have cut the last character, which is left out then."""
+    return codecs.getincrementaldecoder("utf-8")(errors="replace").decode(data)
 
 
 def _open(

@@ -12,7 +12,7 @@ from clusters import services as registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from kubegale.errors import Internal, Invalid
-from workloads.podlogs import LogOptions, open_log, read_log
+from workloads.podlogs import LogOptions, log_text, open_log, read_log
 
 EMPTY = msgspec.Raw(b"{}")
 
@@ -99,9 +99,8 @@ def status(order: Order) -> PodDocument | None:
 def log(order: Order, options: LogOptions) -> str:
     """The whole log of one container, at most VKUBE_LOG_BYTES of it; Internal when nothing runs, Invalid for an unknown container."""
     cluster, namespace, pod, found = _logged(order, options)
-    return read_log(
-        cluster, namespace, pod, replace(found, limit_bytes=settings.VKUBE_LOG_BYTES)
-    ).decode(errors="replace")
+    options = replace(found, limit_bytes=settings.VKUBE_LOG_BYTES)
+    return log_text(read_log(cluster, namespace, pod, options))
 
 
 def follow_log(order: Order, options: LogOptions) -> Iterator[bytes]:

@@ -30,7 +30,8 @@ from workloads import recreation, services
 from workloads.api.actions import WorkloadView, caller, events_page, number
 from workloads.api.objects import AT, Target
 from workloads.lookup import Subject, explaining
-from workloads.podlogs import FollowedLog, LogOptions, open_log, read_log
+from workloads.podlogs import FollowedLog, LogOptions, log_text, open_log, read_log
+from workloads.streams.loglines import Piece, Splitter
 
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")
 PAUSE = 15.0
@@ -157,7 +158,7 @@ class PodLogs(PodView):
             subject.namespace,
             lambda: read_log(subject.cluster, subject.namespace, name, options),
         )
-        logs = {"logs": text.decode(errors="replace")}
+        logs = {"logs": log_text(text)}
         return {**logs, "hint": HINT} if follow else logs
 
 
@@ -207,6 +208,9 @@ def _download(subject: Subject, options: LogOptions) -> StreamingHttpResponse:
     return response
 
 
+MAX_EVENT = 1024 * 1024
+
+
 class _Events:
     """Each line as an event `log` with {"content","timestamp","source"}, at the end an event `close`."""
 
@@ -217,15 +221,16 @@ class _Events:
     def __iter__(self) -> Iterator[bytes]:
         """As bytes of text/event-stream; a comment now and then shows whether anybody still listens."""
         yield b": following\n\n"
-        for line in _lines(self.log):
-            if line is None:
+        stamp = ""
+        for piece in _pieces(self.log):
+            if piece is None:
                 yield b": still here\n\n"
-            else:
-                yield (
-                    b"event: log\ndata: "
-                    + orjson.dumps(_entry(line.decode(errors="replace"), self.source, self.stamped))
-                    + b"\n\n"
-                )
+                continue
+            content = piece.data.decode(errors="replace")
+            if self.stamped and piece.begins:
+                stamp, _, content = content.partition(" ")
+            entry = {"content": content, "timestamp": stamp, "source": self.source}
+            yield b"event: log\ndata: " + orjson.dumps(entry) + b"\n\n"
         yield b'event: close\ndata: {"reason":"the log ended"}\n\n'
 
 
@@ -246,19 +251,12 @@ def _events(subject: Subject, options: LogOptions) -> StreamingHttpResponse:
     return response
 
 
-def _entry(line: str, source: str, stamped: bool) -> dict[str, str]:
-    stamp, _, content = line.partition(" ") if stamped else ("", "", line)
-    return {"content": content, "timestamp": stamp, "source": source}
-
-
-def _lines(parts: Iterable[bytes | None]) -> Iterator[bytes | None]:
-    """Whole lines; None passes through."""
-    rest = b""
+def _pieces(parts: Iterable[bytes | None]) -> Iterator[Piece | None]:
+    """Lines, whole unless they are longer than 1 MiB; None passes through."""
+    splitter = Splitter(MAX_EVENT)
     for part in parts:
         if part is None:
             yield None
-            continue
-        *whole, rest = (rest + part).split(b"\n")
-        yield from whole
-    if rest:
-        yield rest
+        else:
+            yield from splitter.feed(part)
+    yield from splitter.end()

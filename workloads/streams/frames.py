@@ -25,10 +25,10 @@ def output(style: str, seq: int, text: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What a client sent: stdin (`text`), resize (`cols`, `rows`), ping, pong, close or attach."""
+    """What a client sent: stdin (`data`), resize (`cols`, `rows`), ping, pong, close or attach."""
 
     kind: str
-    text: str = ""
+    data: bytes = b""
     cols: int = 0
     rows: int = 0
 
@@ -45,6 +45,11 @@ ALIASES = {
 PLAIN = {"resize", "ping", "pong", "close", "attach"}
 
 
+def keys(message: bytes) -> Input:
+    """What was typed, out of a binary frame: bytes as they are, so that a character may come in two frames."""
+    return Input("stdin", message)
+
+
 def read(frame: Mapping[str, Any]) -> Input:
     """A client's frame under any of its names; Invalid when it is none."""
     named = {key.lower(): value for key, value in frame.items()}
@@ -56,7 +61,7 @@ def read(frame: Mapping[str, Any]) -> Input:
         text = data if isinstance(data, str) else inner.get("input", named.get("input"))
         if not isinstance(text, str):
             raise Invalid("input must be text")
-        return Input(kind, text)
+        return Input(kind, text.encode())
     if kind == "resize":
         return Input(kind, cols=_size(inner, named, "cols"), rows=_size(inner, named, "rows"))
     if not kind:

@@ -1,7 +1,7 @@
 """Log lines and the place of each: a time and how many lines of that time came before. Pure, no network."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -57,32 +57,56 @@ def split_stamp(raw: bytes) -> tuple[str, bytes]:
     return f"{seconds}.{fraction:0<9}Z", raw[match.end() :]
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A line, or a part of one that is too long: whether the line begins here (there alone a stamp may stand), and ends here."""
+
+    data: bytes
+    begins: bool = True
+    ends: bool = True
+
+
 class Splitter:
-    """Bytes in, whole lines out; a line longer than 64 KiB comes in pieces, always the same ones."""
+    """Bytes in, whole lines out; a line longer than `limit` bytes comes in pieces of whole characters, always the same ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        self._limit = limit
         self._rest = b""
+        self._begins = True
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """The lines that are complete now."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
+    def feed(self, data: bytes) -> Iterator[Piece]:
+        """The lines that are complete now, and pieces of one that is longer than the limit already."""
+        # Only \n ends a line: progress bars live by \r, and U+2028 is a character like any other.
+        *lines, rest = (self._rest + data).split(b"\n")
         for line in lines:
-            yield from _pieces(line)
-        while len(self._rest) > MAX_LINE:
-            yield self._rest[:MAX_LINE]
-            self._rest = self._rest[MAX_LINE:]
+            line = yield from self._cut(line)
+            yield Piece(line, self._begins)
+            self._begins = True
+        self._rest = yield from self._cut(rest)
 
-    def end(self) -> Iterator[bytes]:
+    def end(self) -> Iterator[Piece]:
         """What is left when the log ends without a line break."""
         if self._rest:
-            yield self._rest
+            yield Piece(self._rest, self._begins)
         self._rest = b""
+        self._begins = True
+
+    def _cut(self, line: bytes) -> Generator[Piece, None, bytes]:
+        """Gives out pieces until no more than the limit is left, and returns that."""
+        while len(line) > self._limit:
+            end = _character_start(line, self._limit)
+            yield Piece(line[:end], self._begins, ends=False)
+            self._begins = False
+            line = line[end:]
+        return line
 
 
-def _pieces(line: bytes) -> Iterator[bytes]:
-    yield line[:MAX_LINE]
-    for start in range(MAX_LINE, len(line), MAX_LINE):
-        yield line[start : start + MAX_LINE]
+def _character_start(line: bytes, place: int) -> int:
+    """The place, or where the UTF-8 character begins that it lies in; bytes that are no UTF-8 are cut anywhere."""
+    for start in range(place, place - 4, -1):
+        if line[start] & 0xC0 != 0x80:
+            return start
+    return place
 
 
 class Reader:
@@ -101,16 +125,16 @@ class Reader:
 
     def feed(self, data: bytes) -> Iterator[Line]:
         """The new lines in these bytes."""
-        for raw in self._splitter.feed(data):
-            yield from self._line(raw)
+        for piece in self._splitter.feed(data):
+            yield from self._line(piece)
 
     def end(self) -> Iterator[Line]:
         """The last line, when it had no line break; only for a log that ended in order."""
-        for raw in self._splitter.end():
-            yield from self._line(raw)
+        for piece in self._splitter.end():
+            yield from self._line(piece)
 
-    def _line(self, raw: bytes) -> Iterator[Line]:
-        time, text = split_stamp(raw)
+    def _line(self, piece: Piece) -> Iterator[Line]:
+        time, text = split_stamp(piece.data) if piece.begins else ("", piece.data)
         time = (
             time
             or self._time
@@ -124,7 +148,9 @@ class Reader:
                 return
             self._skip_to = None
         self.cursor = place
-        yield Line(place, text.removesuffix(b"\r").decode(errors="replace"))
+        if piece.ends:
+            text = text.removesuffix(b"\r")
+        yield Line(place, text.decode(errors="replace"))
 
 
 class Pattern:

@@ -317,7 +317,7 @@ class Session:
             pongs.heard()
             try:
                 given = (
-                    Input("stdin", message.decode(errors="replace"))
+                    frames.keys(message)
                     if isinstance(message, bytes)
                     else frames.read(admission.frame_of(message))
                 )
@@ -330,7 +330,7 @@ class Session:
         match given.kind:
             case "stdin":
                 self._active = time.monotonic()
-                await self._type(given.text.encode())
+                await self._type(given.data)
             case "resize":
                 self._size = (given.cols, given.rows)
                 self._recorder.resize(given.cols, given.rows)

@@ -11,7 +11,7 @@ from kubegale.api.schema import INTEGER, TEXT, Described, Query, array, record
 from kubegale.dialects.walm.envelope import CLUSTER, NOTHING, WalmView, explained, nothing
 from kubegale.errors import Invalid, NotFound
 from workloads import pods
-from workloads.podlogs import LogOptions, read_log
+from workloads.podlogs import LogOptions, log_text, read_log
 
 EVENT_MEMBERS: Any = dict.fromkeys(
     ("type", "reason", "message", "from", "firstTimestamp", "lastTimestamp"), TEXT
@@ -98,7 +98,7 @@ class Logs(PodView):
             container=request.query_params.get("container", ""), tail_lines=_tail(request)
         )
         with explained(f"failed to get pod logs {pod}: "):
-            return read_log(self.cluster(), namespace, pod, options).decode(errors="replace")
+            return log_text(read_log(self.cluster(), namespace, pod, options))
 
 
 def _tail(request: Request) -> int | None:

@@ -1,11 +1,14 @@
 """Live logs over a WebSocket: every line once, whatever happens to the connection behind."""
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from clusters.models import Cluster
+from tests.caller import Caller
 from tests.scripted_cluster import Scripted
 from tests.socket_server import peer
 
@@ -175,6 +178,54 @@ def test_binary_output_is_shown_as_text(scripted: Scripted, ticket: Ticket) -> N
         assert client.end() == 1000
     assert client.lines[:2] == ["\x00\ufffd\ufffd\x1b[31m", "你"]
     assert "".join(client.lines[2:]) == "x" * 200_000
+
+
+LONG_LINES = [
+    "中" * 60_000,
+    "a" + "😀" * 60_000,
+    # Wherever it is cut, what comes next looks like a stamp.
+    "2026-01-01T00:00:00.000000007Z " * 9_000,
+    "中间\r进度 50%\r进度 100%\u2028同一行\u0085\x0b完",
+]
+
+
+def test_long_lines_keep_their_characters_and_only_their_beginnings_bear_stamps(
+    scripted: Scripted, ticket: Ticket
+) -> None:
+    scripted.add_pod("web", "app")
+    for number, line in enumerate(LONG_LINES):
+        stamp = f"2026-01-01T00:00:0{number}.000000001Z"
+        scripted.write("web", "app", f"{stamp} {line}\n".encode())
+    with peer(ticket("pods/web/logs/stream", follow=False)["ws_url"], max_size=None) as client:
+        assert client.end() == 1000
+    lines: dict[str, str] = {}
+    for frame in client.frames:
+        if frame["type"] == "log":
+            stamp = frame["data"]["timestamp"]
+            lines[stamp] = lines.get(stamp, "") + frame["data"]["content"]
+    assert list(lines.values()) == LONG_LINES
+
+
+def test_lines_followed_over_http_are_whole(
+    scripted: Scripted, registered: Cluster, caller: Caller
+) -> None:
+    scripted.add_pod("web", "app")
+    lines = [f"2026-01-01T00:00:00.000000001Z {line}" for line in LONG_LINES]
+    scripted.write("web", "app", "".join(f"{line}\n" for line in lines).encode())
+    scripted.write("web", "app", b"2026-01-01T00:00:01Z " + "中".encode() * 500_000)
+    scripted.exit("web", "app")
+    query = {"cluster_id": registered.pk, "namespace": "default", "container": "app"}
+    stream = caller.client.get(
+        "/api/v1/kubernetes/pods/web/logs",
+        query_params={**query, "follow": "true", "timestamps": "true"},
+        headers={"Accept": "text/event-stream"},
+    )
+    events = b"".join(stream.streaming_content).split(b"\n\n")
+    entries = [json.loads(event.partition(b"data: ")[2]) for event in events if b"log\n" in event]
+    assert [entry["content"] for entry in entries[: len(LONG_LINES)]] == LONG_LINES
+    longest = entries[len(LONG_LINES) :]
+    assert "".join(entry["content"] for entry in longest) == "中" * 500_000
+    assert {entry["timestamp"] for entry in longest} == {"2026-01-01T00:00:01Z"}
 
 
 def test_many_pods_of_a_selector_and_those_that_come_later(

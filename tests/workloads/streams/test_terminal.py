@@ -219,6 +219,37 @@ def test_a_shell_that_the_cluster_refuses_says_why(scripted: Scripted, ticket: T
         assert client.frames[-1]["code"] == 1004
 
 
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (403, 'pods "web" is forbidden: User "u" cannot create resource "pods/exec"'),
+        (400, "container app is not valid for pod web"),
+        (500, "error dialing backend: no preferred addresses found"),
+    ],
+)
+def test_the_api_servers_own_sentence_comes_through(
+    scripted: Scripted, ticket: Ticket, status: int, sentence: str
+) -> None:
+    scripted.refuse_exec = (status, sentence)
+    with peer(ticket("pods/web/terminal")["terminal_url"]) as client:
+        client.end()
+    assert client.frames[-1]["msg"] == sentence, client.frames[-1]
+    # Asking again only for the sentence would be a second try.
+    assert sum(path.endswith("/exec") for _, path, _ in scripted.requests) == 1
+
+
+def test_bytes_pass_a_terminal_untouched_both_ways(scripted: Scripted, ticket: Ticket) -> None:
+    given = ticket("pods/web/terminal", command=["/bin/cat"])
+    with peer(given["terminal_url"]) as client:
+        for part in (b"\xe4\xbd", b"\xa0", b"\xf0\x9f", b"\x98\x80\n", b"\xff\xfe\n"):
+            client.connection.send(part)
+        client.until(lambda _: scripted.typed.endswith(b"\xff\xfe\n"))
+        client.until(said("你😀"))
+        client.send(type="close")
+        client.end()
+    assert scripted.typed == b"\xe4\xbd\xa0\xf0\x9f\x98\x80\n\xff\xfe\n"
+
+
 def test_credentials_do_not_follow_a_redirect(scripted: Scripted, ticket: Ticket) -> None:
     given = ticket("pods/web/terminal")
     scripted.redirect = f"{scripted.url}/elsewhere"
