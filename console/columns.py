@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from clusters import occurrences
 from console import cells, health
 from console.health import Object, get, rows
 
@@ -209,12 +210,11 @@ def _involved(item: Object, sight: Sight) -> str:
 
 
 def _seen(item: Object, sight: Sight) -> str:
-    moment = (
-        item.get("lastTimestamp")
-        or get(item, "series", "lastObservedTime")
-        or item.get("eventTime")
-    )
-    return cells.age(moment or get(item, "metadata", "creationTimestamp"), sight.zone, sight.now)
+    return cells.age(occurrences.last_seen(item), sight.zone, sight.now)
+
+
+def _occurrences(item: Object, sight: Sight) -> str:
+    return cells.text(occurrences.count(item))
 
 
 PHASED = ("pods", "persistentvolumeclaims", "persistentvolumes", "namespaces")
@@ -338,7 +338,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(_("Reason"), of_path("reason")),
         Column(_("Object"), _involved),
         Column(_("Message"), coded("message")),
-        Column(_("Count"), number("count"), right=True, wide=True),
+        Column(_("Count"), _occurrences, right=True, wide=True),
     ),
     "leases": (
         Column(_("Holder"), coded("spec", "holderIdentity")),

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
+from clusters import occurrences
 from console import cells, diffs, facts, health, navigation, related, rights
 from console.actions import offered, revisions_of
 from console.gateway import Refused, call
@@ -175,16 +176,13 @@ def told(
 def _event(place: Place, one: Object) -> dict[str, Any]:
     about = one.get("involvedObject") or one.get("regarding") or {}
     target = referred(place, about)
-    last = (
-        one.get("lastTimestamp") or get(one, "series", "lastObservedTime") or one.get("eventTime")
-    )
     return {
         "type": one.get("type", ""),
         "tone": "warn" if one.get("type") == "Warning" else "idle",
         "reason": one.get("reason", ""),
         "message": one.get("message") or one.get("note") or "",
-        "count": one.get("count") or get(one, "series", "count") or 1,
-        "last": last or get(one, "metadata", "creationTimestamp"),
+        "count": occurrences.count(one),
+        "last": occurrences.last_seen(one),
         "about": f"{about.get('kind', '')} {about.get('name', '')}".strip(),
         "address": target.address if target else "",
     }

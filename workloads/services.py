@@ -11,7 +11,7 @@ import orjson
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from clusters import orders, troubles
+from clusters import occurrences, orders, troubles
 from clusters import services as registry
 from clusters.client import CHUNK, HEADS, PATCH_TYPES, Chunk, ClusterClient
 from clusters.documents import Object, pruned
@@ -405,25 +405,6 @@ def discover(cluster: Cluster, group: str, version: str, plural: str) -> Kind:
 
 
 # --- events ---------------------------------------------------------------------------------------------------------
-class _EventTime(msgspec.Struct, rename="camel"):
-    last_timestamp: str | None = None
-    event_time: str | None = None
-    first_timestamp: str | None = None
-    metadata: dict[str, object] = msgspec.field(default_factory=dict)
-
-    def key(self) -> str:
-        when = (
-            self.last_timestamp
-            or self.event_time
-            or self.first_timestamp
-            or self.metadata.get("creationTimestamp")
-        )
-        return str(when or "")
-
-
-_EVENT_TIMES = msgspec.json.Decoder(_EventTime)
-
-
 def list_events(
     cluster: Cluster,
     query: Query,
@@ -448,8 +429,9 @@ def list_events(
         ]
         if len(events) >= MAX_EVENTS:
             break
-    events.sort(key=lambda item: _EVENT_TIMES.decode(item).key(), reverse=True)
-    return Listing(events[query.offset : query.offset + query.size], len(events))
+    events.sort(key=occurrences.raw_moment, reverse=True)
+    page = events[query.offset : query.offset + query.size]
+    return Listing([occurrences.with_count(item) for item in page], len(events))
 
 
 def list_past_events(
@@ -465,7 +447,8 @@ def list_past_events(
     asked = _asked_of_past(
         replace(query, field_selector=_about_selector(query, involved_kind, involved_name))
     )
-    return Listing(*import_string(settings.PAST_EVENTS)(cluster, at=at, uids=uids, **asked))
+    items, total = import_string(settings.PAST_EVENTS)(cluster, at=at, uids=uids, **asked)
+    return Listing([occurrences.with_count(item) for item in items], total)
 
 
 def _about_selector(query: Query, involved_kind: str, involved_name: str) -> str:

@@ -1,16 +1,14 @@
 """Events of Kubernetes as the event store of the bcs-storage document keeps them."""
 
-import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
+from clusters import occurrences
 from clusters.kinds import KINDS
 from storage_api.collector.documents import document
 from storage_api.services.events import EventReport
-
-TIMES = ("lastTimestamp", "firstTimestamp", "eventTime")
 
 
 def report(raw: bytes, cluster_name: str) -> EventReport:
@@ -34,7 +32,7 @@ def report(raw: bytes, cluster_name: str) -> EventReport:
         type=_text(event, "reason"),
         describe=_text(event, "message"),
         cluster_id=cluster_name,
-        event_time=_moment(event, metadata),
+        event_time=_moment(event),
         extra_info=orjson.dumps(extra).decode(),
         data=text.decode(),
     )
@@ -50,10 +48,6 @@ def _text(value: dict[str, Any], key: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _moment(event: dict[str, Any], metadata: dict[str, Any]) -> datetime:
-    for text in (*(event.get(name) for name in TIMES), metadata.get("creationTimestamp")):
-        if isinstance(text, str) and text:
-            with contextlib.suppress(ValueError):
-                found = datetime.fromisoformat(text)
-                return found if found.tzinfo else found.replace(tzinfo=UTC)
-    return datetime.now(UTC)
+def _moment(event: dict[str, Any]) -> datetime:
+    time = occurrences.moment(occurrences.last_seen(event))
+    return datetime.now(UTC) if time == occurrences.LONG_AGO else time

@@ -98,6 +98,24 @@ def test_text_of_a_cluster_is_never_markup_and_moves_no_cursor(
         assert harmless(answer.content.decode()), page
 
 
+def test_events_with_a_series_show_how_often(
+    visitor: Client, admin: Caller, cluster: Cluster, apiserver: RunningCluster, space: str
+) -> None:
+    config = {"metadata": {"name": "shown"}}
+    address = put(admin, cluster, space, "configmaps", config)
+    event = {
+        "metadata": {"name": "shown.1", "namespace": space},
+        "involvedObject": {"kind": "ConfigMap", "name": "shown", "namespace": space},
+        "reason": "Often",
+        "eventTime": "2026-01-01T00:00:00.000001Z",
+        "series": {"count": 4242, "lastObservedTime": "2026-01-06T00:00:00.500000Z"},
+    }
+    apiserver.load("events", [event])
+    assert "×4242" in visitor.get(f"{address}/events").content.decode()
+    table = visitor.get(f"/clusters/{cluster.pk}/events?namespace={space}").content.decode()
+    assert "4242" in table
+
+
 def test_text_of_people_is_never_markup(
     visitor: Client, admin: Caller, cluster: Cluster, space: str
 ) -> None:

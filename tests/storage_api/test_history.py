@@ -264,6 +264,21 @@ def report(
     time.sleep(0.005)
 
 
+def test_a_series_is_ordered_and_counted_in_the_store_too(admin: Caller, cluster: Cluster) -> None:
+    report("plain", 1, minutes=2)
+    last = datetime.now(UTC) - timedelta(minutes=1)
+    event = {
+        "metadata": {"name": "series", "namespace": "shop", "uid": "e-s", "resourceVersion": "2"},
+        "involvedObject": {"kind": "Pod", "name": "web", "namespace": "shop", "uid": "u-s"},
+        "eventTime": (last - timedelta(hours=3)).isoformat(),
+        "series": {"count": 42, "lastObservedTime": last.isoformat()},
+    }
+    events.add_event(reports.report(orjson.dumps(event), "past"))
+    items = admin.data("GET", "events", cluster_id=cluster.pk, at=datetime.now(UTC).isoformat())
+    assert names(items) == ["series", "plain"]
+    assert items["items"][0]["count"] == 42
+
+
 def test_events_are_read_as_they_were(admin: Caller, cluster: Cluster) -> None:
     report("old", 1, minutes=90)
     report("web", 2, minutes=2)

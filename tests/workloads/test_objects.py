@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from clusters.models import Cluster
+from simcluster.testing import RunningCluster
 from tests.caller import Caller
 
 pytestmark = pytest.mark.django_db
@@ -427,6 +428,35 @@ def test_events_are_newest_first_and_found_by_what_they_are_about(
         )["total"]
         == 0
     )
+
+
+def test_events_with_a_series_are_ordered_and_counted_as_kubectl_events_does(
+    admin: Caller, cluster: Cluster, apiserver: RunningCluster, space: str
+) -> None:
+    about = {"kind": "Pod", "name": "web", "namespace": space}
+    old = {"firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-05T00:00:00Z"}
+    series = {"count": 42, "lastObservedTime": "2026-01-06T00:00:00.500000Z"}
+    events = {
+        "old": {**old, "count": 9},
+        "newest": {"eventTime": "2026-01-01T00:00:00.000001Z", "series": series},
+        # A series counts more than the last time of the old way.
+        "both": {
+            **old,
+            "count": 2,
+            "series": {**series, "lastObservedTime": "2026-01-06T00:00:00Z"},
+        },
+        "once": {"eventTime": "2026-01-05T12:00:00.000000Z", "lastTimestamp": None},
+    }
+    items = [
+        {"metadata": {"name": name, "namespace": space}, "involvedObject": about, **event}
+        for name, event in events.items()
+    ]
+    apiserver.load("events", items)
+    listed = admin.data("GET", "events", cluster_id=cluster.pk, namespace=space)["items"]
+    assert [item["metadata"]["name"] for item in listed] == ["newest", "both", "once", "old"]
+    assert (listed[0]["count"], listed[0]["lastTimestamp"]) == (42, "2026-01-06T00:00:00Z")
+    assert listed[0]["series"] == series
+    assert listed[1]["count"] == 2
 
 
 def test_a_custom_resource_goes_the_same_way(admin: Caller, cluster: Cluster, space: str) -> None:

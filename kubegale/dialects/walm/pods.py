@@ -6,6 +6,7 @@ from typing import Any
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from clusters import occurrences
 from clusters.documents import Object
 from kubegale.api.schema import INTEGER, TEXT, Described, Query, array, record
 from kubegale.dialects.walm.envelope import CLUSTER, NOTHING, WalmView, explained, nothing
@@ -52,15 +53,15 @@ def _as_cached(error: NotFound, pod: str) -> NotFound:
 
 
 def _event(event: Object) -> dict[str, Any]:
-    series = event.get("series") or {}
+    series = occurrences.series(event)
+    last = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
     first = event.get("firstTimestamp") or event.get("eventTime")
-    last = event.get("lastTimestamp") or series.get("lastObservedTime") or event.get("eventTime")
     return {
         "type": event.get("type") or "",
         "reason": event.get("reason") or "",
         "message": event.get("message") or "",
         "from": _reporter(event),
-        "count": event.get("count") or series.get("count") or 1,
+        "count": occurrences.count(event),
         "firstTimestamp": _seconds(first),
         "lastTimestamp": _seconds(last),
     }

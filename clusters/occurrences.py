@@ -1,0 +1,81 @@
+"""When and how often an Event happened, as `kubectl events` tells it, whichever API and age of client wrote it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import orjson
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+# kubectl's order first; then what else an Event may have, as events.k8s.io names it.
+TIMES = ("lastTimestamp", "eventTime", "deprecatedLastTimestamp", "firstTimestamp")
+
+
+def series(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The Event's series, {} when it happened once or its reporter counts in the old way."""
+    value = event.get("series")
+    return value if isinstance(value, dict) else {}
+
+
+def last_seen(event: Mapping[str, Any]) -> str:
+    """When it happened last, as RFC 3339; "" when the Event does not say."""
+    metadata = event.get("metadata")
+    times = [series(event).get("lastObservedTime"), *(event.get(name) for name in TIMES)]
+    if isinstance(metadata, dict):
+        times.append(metadata.get("creationTimestamp"))
+    return next((time for time in times if isinstance(time, str) and time), "")
+
+
+def count(event: Mapping[str, Any]) -> int:
+    """How often it happened, at least once."""
+    numbers = (series(event).get("count"), event.get("count"), event.get("deprecatedCount"))
+    return next((number for number in numbers if isinstance(number, int) and number > 0), 1)
+
+
+def moment(text: str) -> datetime:
+    """An RFC 3339 text as a time: whole seconds and microseconds are no order of texts. What is no time was long ago."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return LONG_AGO
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+class _Metadata(msgspec.Struct, rename="camel"):
+    creation_timestamp: str | None = None
+
+
+class _Series(msgspec.Struct, rename="camel"):
+    count: int = 0
+    last_observed_time: str | None = None
+
+
+class _Head(msgspec.Struct, rename="camel"):
+    metadata: _Metadata | None = None
+    series: _Series | None = None
+    count: int | None = None
+    last_timestamp: str | None = None
+    event_time: str | None = None
+    deprecated_last_timestamp: str | None = None
+    first_timestamp: str | None = None
+
+
+_HEADS = msgspec.json.Decoder(_Head)
+
+
+def raw_moment(raw: bytes) -> datetime:
+    """When the Event in these bytes happened last; only what that needs is decoded."""
+    return moment(last_seen(msgspec.to_builtins(_HEADS.decode(raw))))
+
+
+def with_count(raw: bytes) -> bytes:
+    """The Event's bytes; one with a series gets the `count` and `lastTimestamp` that its reporter left out."""
+    head = _HEADS.decode(raw)
+    if head.series is None or head.count:
+        return raw
+    event = orjson.loads(raw)
+    event["count"] = count(event)
+    if not event.get("lastTimestamp"):
+        event["lastTimestamp"] = f"{moment(last_seen(event)):%Y-%m-%dT%H:%M:%SZ}"
+    return orjson.dumps(event)
