@@ -1,7 +1,7 @@
 """Kinds as rows: six facts each, from which every address is built."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from kubegale.errors import Invalid
@@ -20,6 +20,13 @@ class Kind:
     group: str = ""
     version: str = "v1"
     namespaced: bool = True
+    # Singular and short names, as discovery tells them; no part of what the kind is.
+    aliases: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that people have for it, in lower case."""
+        return frozenset({self.plural, self.name.lower(), *self.aliases})
 
     @property
     def api_version(self) -> str:
@@ -63,15 +70,59 @@ def segment(text: str, what: str) -> str:
 
 
 def custom(
-    group: str, version: str, plural: str, *, name: str = "", namespaced: bool = True
+    group: str,
+    version: str,
+    plural: str,
+    *,
+    name: str = "",
+    namespaced: bool = True,
+    aliases: tuple[str, ...] = (),
 ) -> Kind:
     """A kind that is not in the table; Invalid when a part is not a DNS-like word."""
     if (group and not GROUP.match(group)) or not VERSION.match(version) or not PLURAL.match(plural):
         raise Invalid(f"{group or 'core'}/{version}/{plural} is not a valid resource")
-    return Kind(name, plural, group, version, namespaced)
+    return Kind(name, plural, group, version, namespaced, aliases)
+
+
+def parse_reference(text: str) -> tuple[str, str]:
+    """(name, what follows its first dot) of `widgets`, `Widget.example.com` or `w.v1.example.com`, in lower case."""
+    name, _, place = text.strip().lower().partition(".")
+    return name, place.rstrip(".")
+
+
+def is_place_of(kind: Kind, place: str) -> bool:
+    """Whether a reference's second part leads to the kind: nothing, its group, or version and group."""
+    return place in ("", kind.group, f"{kind.version}.{kind.group}".rstrip("."))
 
 
 _APPS, _BATCH, _NETWORK, _RBAC = "apps", "batch", "networking.k8s.io", "rbac.authorization.k8s.io"
+
+# As kubectl has them.
+SHORT_NAMES = {
+    "configmaps": ("cm",),
+    "cronjobs": ("cj",),
+    "customresourcedefinitions": ("crd", "crds"),
+    "daemonsets": ("ds",),
+    "deployments": ("deploy",),
+    "endpoints": ("ep",),
+    "events": ("ev",),
+    "horizontalpodautoscalers": ("hpa",),
+    "ingresses": ("ing",),
+    "limitranges": ("limits",),
+    "namespaces": ("ns",),
+    "networkpolicies": ("netpol",),
+    "nodes": ("no",),
+    "persistentvolumeclaims": ("pvc",),
+    "persistentvolumes": ("pv",),
+    "poddisruptionbudgets": ("pdb",),
+    "pods": ("po",),
+    "replicasets": ("rs",),
+    "resourcequotas": ("quota",),
+    "serviceaccounts": ("sa",),
+    "services": ("svc",),
+    "statefulsets": ("sts",),
+    "storageclasses": ("sc",),
+}
 
 KINDS: dict[str, Kind] = {
     kind.plural: kind
@@ -115,3 +166,14 @@ KINDS: dict[str, Kind] = {
         ),
     )
 }
+
+
+def known_kind(text: str) -> Kind | None:
+    """The kind of the table under any of its names: `pods`, `Pod`, `po`, `deployments.apps`, `deploy.v1.apps`; None for others."""
+    name, place = parse_reference(text)
+    for kind in KINDS.values():
+        if (name in kind.names or name in SHORT_NAMES.get(kind.plural, ())) and is_place_of(
+            kind, place
+        ):
+            return kind
+    return None

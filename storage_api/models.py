@@ -288,6 +288,7 @@ class KindSync(models.Model):
     kind = models.TextField()
     namespaced = models.BooleanField()
     resource_type = models.TextField()
+    aliases = models.JSONField(default=list, blank=True, help_text="Singular and short names.")
     phase = models.TextField(choices=Phase.choices, default=Phase.LISTING)
     resource_version = models.TextField(default="", blank=True)
     lost_after = models.TextField(

@@ -15,7 +15,7 @@ from clusters import occurrences, orders, troubles
 from clusters import services as registry
 from clusters.client import CHUNK, HEADS, PATCH_TYPES, Chunk, ClusterClient
 from clusters.documents import Object, pruned
-from clusters.kinds import KINDS, Kind, custom
+from clusters.kinds import KINDS, Kind, custom, known_kind
 from clusters.models import Cluster
 from kubegale.errors import Conflict, Expired, Invalid, NotFound
 from workloads.lookup import explaining
@@ -487,9 +487,8 @@ def _escaped(value: str) -> str:
 
 def _kind_name(text: str) -> str:
     """`Pod` for Pod, pod or pods; a kind that is not in the table as it was given."""
-    for kind in KINDS.values():
-        if text.lower() in {kind.plural, kind.name.lower()}:
-            return kind.name
+    if kind := known_kind(text):
+        return kind.name
     if text and not text.isalnum():
         raise Invalid("resource_type must be the name of a kind", field="resource_type")
     return text

@@ -205,8 +205,8 @@ class Resources(DialectView):
 
     def get(self, request: Request, kind: str) -> Any:
         """Objects with `cluster_id` and `cluster_name` beside their own members; `partial_errors` names the clusters that may be behind."""
-        authorise(self, request, Act("list", "clusters"))
-        found = across.find_kind(kind)
+        scope = authorise(self, request, Act("list", "clusters"))
+        found = across.find_kind(kind, within=scope.clusters)
         places, problems = chosen(words(request, "clusters"), visible(self, request, found))
         if at := moment(request.query_params.get("at", ""), "at"):
             places, lost = reaching(places, found, at)

@@ -82,7 +82,7 @@ class HistoryView(DialectView):
         authorise(self, request, Act("get", "clusters", cluster=reference or "0"))
         if not words["kind"] or any("\0" in str(value) for value in given.values()):
             raise Invalid("kind is required", field="kind")
-        kind = across.find_kind(words["kind"])
+        kind = across.find_kind(words["kind"], cluster=reference)
         namespace, name = words["namespace"] if kind.namespaced else "", words["name"]
         verb = "history" if name else "list"
         act = Act(

@@ -77,9 +77,21 @@ def _kinds(served: Any, group: str, version: str) -> list[Kind]:
         ):
             continue
         try:
-            kinds.append(
-                custom(group, version, plural, name=name, namespaced=bool(item.get("namespaced")))
+            kind = custom(
+                group,
+                version,
+                plural,
+                name=name,
+                namespaced=bool(item.get("namespaced")),
+                aliases=_aliases(item),
             )
         except Invalid:
             continue
+        kinds.append(kind)
     return kinds
+
+
+def _aliases(item: Any) -> tuple[str, ...]:
+    """Singular and short names of a served resource."""
+    names = [item.get("singularName"), *(item.get("shortNames") or [])]
+    return tuple(name.lower() for name in names if isinstance(name, str) and name)

@@ -121,6 +121,10 @@ class Session:
                     self._around, kind, self._versions.pop(kind, ""), self._lost.pop(kind, "")
                 )
                 self._followers[kind] = (follower, tasks.create_task(follower.run()))
+        try:
+            await self._database(sync.name_kinds, self.owner.cluster, found.kinds)
+        except DatabaseError:
+            log.warning("%s: the database does not answer", self.owner.name)
 
     async def _stop(self, kind: Kind) -> None:
         self._versions.pop(kind, None)

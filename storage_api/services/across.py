@@ -1,14 +1,15 @@
 """One kind, one name, or everything, over many clusters at once: read from the store alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import connection
+from django.db.models import Q
 from psycopg2 import sql
 
-from clusters.kinds import KINDS, Kind
+from clusters.kinds import KINDS, Kind, is_place_of, known_kind, parse_reference
 from clusters.models import Cluster
 from kubegale.errors import Invalid, NotFound
 from storage_api.conditions import Clause
@@ -74,18 +75,55 @@ class Slice:
             ) from None
 
 
-def find_kind(text: str) -> Kind:
-    """A kind by plural, name, `plural.group` or stored type; NotFound for one that is neither known nor collected anywhere."""
-    for kind in KINDS.values():
-        if text.lower() in (kind.plural, kind.name.lower(), f"{kind.plural}.{kind.group}"):
-            return kind
-    plural, _, group = text.partition(".")
-    named = KindSync.objects.filter(plural=plural.lower(), group=group) | KindSync.objects.filter(
-        resource_type=text
-    )
-    if "\0" in text or (row := named.order_by("group", "id").first()) is None:
+def find_kind(text: str, *, within: Collection[int] | None = None, cluster: str = "") -> Kind:
+    """A kind by plural, singular, name in any case or short name, with `.group` or `.version.group` behind it where that is not unique.
+
+    Looks at what is collected in the clusters of `within` (ids; None is all), first in `cluster` (its id) when it is there.
+    NotFound for a kind that is neither known nor collected, Invalid, naming the groups, for one of several groups.
+    """
+    known = known_kind(text)
+    name, _ = parse_reference(text)
+    if known and name in known.names:
+        return known
+    candidates = _collected_as_named(text, within)
+    here = [kind for pk, kind in candidates if str(pk) == cluster]
+    kinds = here or [kind for _, kind in candidates]
+    # A short name is worth less than a name, as for kubectl.
+    named = [kind for kind in kinds if name in (kind.plural, kind.name.lower())]
+    if known and not named:
+        return known
+    kinds = named or kinds
+    choices = {(kind.group, kind.plural): kind for kind in reversed(kinds)}
+    if not choices:
         raise NotFound(f"no cluster has objects of kind {text[:80]!r}")
-    return Kind(row.kind, row.plural, row.group, row.version, row.namespaced)
+    if len(choices) > 1:
+        references = sorted(f"{plural}.{group}" for group, plural in choices)
+        raise Invalid(
+            f"kind {text[:80]!r} is in several groups: name one of {', '.join(references)}",
+            field="kind",
+            kinds=references,
+        )
+    return next(iter(choices.values()))
+
+
+def _collected_as_named(text: str, within: Collection[int] | None) -> list[tuple[int, Kind]]:
+    """(cluster's id, kind) of every collected kind that the text may mean."""
+    name, place = parse_reference(text)
+    if not name or "\0" in text:
+        return []
+    rows = KindSync.objects.filter(cluster__deleted_at=None).filter(
+        Q(plural=name) | Q(kind__iexact=name) | Q(aliases__contains=[name])
+    )
+    if within is not None:
+        rows = rows.filter(cluster__in=within)
+    kinds = [
+        (
+            row.cluster_id,
+            Kind(row.kind, row.plural, row.group, row.version, row.namespaced, tuple(row.aliases)),
+        )
+        for row in rows.order_by("group", "id")
+    ]
+    return [(pk, kind) for pk, kind in kinds if is_place_of(kind, place)]
 
 
 def collected_as(cluster: Cluster, kind: Kind) -> Kind:

@@ -141,6 +141,7 @@ def listed(cluster: int, kind: Kind, resource_version: str, *, exact: bool) -> N
         "version": kind.version,
         "kind": kind.name,
         "namespaced": kind.namespaced,
+        "aliases": list(kind.aliases),
     }
     values["resource_type"] = resource_type(kind)
     values |= {
@@ -153,6 +154,15 @@ def listed(cluster: int, kind: Kind, resource_version: str, *, exact: bool) -> N
     KindSync.objects.update_or_create(
         cluster_id=cluster, group=kind.group, plural=kind.plural, defaults=values
     )
+
+
+def name_kinds(cluster: int, kinds: Iterable[Kind]) -> None:
+    """Note the names of kinds that are followed already; a definition may have changed them."""
+    aliases = {(kind.group, kind.plural): list(kind.aliases) for kind in kinds}
+    for row in KindSync.objects.filter(cluster_id=cluster):
+        names = aliases.get((row.group, row.plural), row.aliases)
+        if names != row.aliases:
+            KindSync.objects.filter(pk=row.pk).update(aliases=names)
 
 
 def lost(cluster: int, kind: Kind, after: str) -> None:
@@ -212,6 +222,7 @@ def beat(
                 "version": kind.version,
                 "kind": kind.name,
                 "namespaced": kind.namespaced,
+                "aliases": list(kind.aliases),
                 "resource_type": resource_type(kind),
             }
             KindSync.objects.create(

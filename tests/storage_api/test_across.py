@@ -122,6 +122,92 @@ def names(answer: dict[str, Any]) -> list[tuple[str, str]]:
     return [(item["cluster_name"], item["metadata"]["name"]) for item in answer["items"]]
 
 
+def define(
+    cluster: Cluster, group: str, plural: str, kind: str, *aliases: str, version: str = "v1"
+) -> None:
+    """A collected custom kind with one object, which bears the group's first word."""
+    stored_as = f"{kind}.{group}"
+    KindSync.objects.create(
+        cluster=cluster,
+        group=group,
+        version=version,
+        plural=plural,
+        kind=kind,
+        namespaced=True,
+        resource_type=stored_as,
+        aliases=list(aliases),
+        phase="watching",
+    )
+    name = group.partition(".")[0]
+    body = {"kind": kind, "metadata": {"name": name, "namespace": "shop", "uid": f"{name}-{kind}"}}
+    key = Key(cluster.name, stored_as, "shop", name)
+    bulk.write([Record(key, orjson.dumps(body))])
+
+
+@pytest.fixture
+def custom_kinds(fleet: tuple[Cluster, Cluster]) -> tuple[Cluster, Cluster]:
+    """Shirts in one group; Triggers in two, each in one cluster; one that has the short name of pods."""
+    east, west = fleet
+    define(east, "wear.example.com", "shirts", "Shirt", "shirt", "sh", version="v1beta1")
+    define(east, "ci.example.com", "triggers", "Trigger", "trigger", "tr")
+    define(west, "event.example.org", "triggers", "Trigger", "trigger", "tg")
+    define(west, "other.example.org", "pos", "Po", "tr")
+    return fleet
+
+
+@pytest.mark.parametrize(
+    ("word", "group"),
+    [
+        ("shirts", "wear"),
+        ("Shirt", "wear"),
+        ("SHIRT", "wear"),
+        ("sh", "wear"),
+        ("shirts.wear.example.com", "wear"),
+        ("Shirt.wear.example.com", "wear"),
+        ("sh.v1beta1.wear.example.com", "wear"),
+        ("triggers.ci.example.com", "ci"),
+        ("Trigger.v1.event.example.org", "event"),
+        ("tg", "event"),
+        ("po", "other"),
+    ],
+)
+def test_a_custom_kind_is_found_by_any_name_that_is_unique(
+    admin: Caller, custom_kinds: tuple[Cluster, Cluster], word: str, group: str
+) -> None:
+    listed = admin.data("GET", f"multicluster/resources/{word}")
+    assert [item["metadata"]["name"] for item in listed["items"]] == [group]
+
+
+@pytest.mark.parametrize("word", ["triggers", "trigger", "TRIGGER", "tr"])
+def test_a_kinds_name_in_two_groups_is_1001_naming_both(
+    admin: Caller, custom_kinds: tuple[Cluster, Cluster], word: str
+) -> None:
+    answer = admin("GET", f"multicluster/resources/{word}")
+    assert answer["code"] == 1001
+    assert "triggers.ci.example.com" in answer["msg"]
+    other = "pos.other.example.org" if word == "tr" else "triggers.event.example.org"
+    assert other in answer["msg"]
+    code = admin.code("GET", "watch", kinds=word)
+    assert code == 1001
+
+
+def test_in_one_cluster_only_its_own_kinds_are_meant(
+    admin: Caller, custom_kinds: tuple[Cluster, Cluster]
+) -> None:
+    for cluster, group in zip(custom_kinds, ("ci", "event"), strict=True):
+        rows = admin.data("GET", "history", cluster_id=cluster.pk, kind="trigger")["items"]
+        assert [row["name"] for row in rows] == [group]
+
+
+def test_kinds_of_kubernetes_keep_their_names_and_unknown_ones_are_not_found(
+    admin: Caller, custom_kinds: tuple[Cluster, Cluster]
+) -> None:
+    for word in ("deploy", "Deployments", "deployments.apps", "deploy.v1.apps"):
+        assert names(admin.data("GET", f"multicluster/resources/{word}")) == [("east", "web")]
+    for word in ("shirts.ci.example.com", "shirts.v1.wear.example.com", "trousers", "a%00b"):
+        assert admin.code("GET", f"multicluster/resources/{word}") in (1001, 1004)
+
+
 def test_one_kind_is_listed_over_all_clusters(
     admin: Caller, fleet: tuple[Cluster, Cluster]
 ) -> None:

@@ -7,6 +7,7 @@ from clusters import services as registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from storage_api.models import Change, Event, KindSync, Resource
+from storage_api.services import across
 from tests.storage_api.collecting import (
     collecting,
     eventually,
@@ -139,9 +140,10 @@ def test_events_go_to_the_event_store_once(server: RunningCluster, watched: Clus
     assert not Resource.objects.filter(resource_type="Event").exists()
 
 
-def definition(group: str) -> dict[str, Any]:
-    """A definition of Widgets in a group."""
+def definition(group: str, *short: str) -> dict[str, Any]:
+    """A definition of Services in a group, with short names."""
     names = {
+        "shortNames": list(short),
         "kind": "Service",
         "plural": "services",
         "singular": "service",
@@ -169,7 +171,7 @@ def test_kinds_of_equal_names_are_kept_apart_and_go_with_their_definition(
     with collecting():
         eventually(lambda: watching("watched"))
         for group in ("a.example.com", "b.example.com"):
-            create(watched, definitions, definition(group))
+            create(watched, definitions, definition(group, f"w{group[0]}"))
             body = {
                 "apiVersion": f"{group}/v1",
                 "kind": "Service",
@@ -184,6 +186,13 @@ def test_kinds_of_equal_names_are_kept_apart_and_go_with_their_definition(
                 Resource.objects.filter(resource_type__in=types, resource_name="same").count() == 2
             )
         )
+        assert across.find_kind("WA").group == "a.example.com"
+        definition_b = f"{definitions}/services.b.example.com"
+        patch = [{"op": "replace", "path": "/spec/names/shortNames", "value": ["other"]}]
+        registry.client(watched).request(
+            "PATCH", definition_b, body=patch, content_type="application/json-patch+json"
+        )
+        eventually(lambda: KindSync.objects.filter(aliases__contains=["other"]).exists())
         registry.client(watched).request("DELETE", f"{definitions}/services.a.example.com")
         eventually(lambda: not Resource.objects.filter(resource_type=types[0]).exists())
         eventually(lambda: not KindSync.objects.filter(resource_type=types[0]).exists())
