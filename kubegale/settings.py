@@ -433,6 +433,7 @@ PAST_PAGE = "storage_api.services.past.page"
 PAST_OBJECT = "storage_api.services.past.get"
 PAST_EVENTS = "storage_api.services.past_events.page"
 PAST_EVENT = "storage_api.services.past_events.get"
+KIND_FINDER = "storage_api.services.across.find_kind"
 CHANGE_WATCH = "storage_api.api.watching.Following"
 WATCHES_PER_USER = env.integer("WATCHES_PER_USER", 20)
 CLUSTER_WRITE_OBSERVER = "storage_api.services.sync.touched"

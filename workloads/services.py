@@ -416,7 +416,7 @@ def list_events(
     """Events, newest first; of one object or kind when it is named, or of objects by uid. Beyond 20,000 the oldest are left out."""
     whole = replace(
         query,
-        field_selector=_about_selector(query, involved_kind, involved_name),
+        field_selector=_about_selector(cluster, query, involved_kind, involved_name),
         offset=0,
         size=CHUNK,
     )
@@ -445,16 +445,16 @@ def list_past_events(
 ) -> Listing:
     """The Events that were there at a moment, out of the store; Expired before the first that is kept."""
     asked = _asked_of_past(
-        replace(query, field_selector=_about_selector(query, involved_kind, involved_name))
+        replace(query, field_selector=_about_selector(cluster, query, involved_kind, involved_name))
     )
     items, total = import_string(settings.PAST_EVENTS)(cluster, at=at, uids=uids, **asked)
     return Listing([occurrences.with_count(item) for item in items], total)
 
 
-def _about_selector(query: Query, involved_kind: str, involved_name: str) -> str:
+def _about_selector(cluster: Cluster, query: Query, involved_kind: str, involved_name: str) -> str:
     """The query's field selector, narrowed to Events about an object or a kind."""
     wanted = {
-        "involvedObject.kind": _kind_name(involved_kind),
+        "involvedObject.kind": _kind_name(involved_kind, str(cluster.pk)),
         "involvedObject.name": involved_name,
     }
     selectors = [
@@ -485,10 +485,17 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
 
 
-def _kind_name(text: str) -> str:
-    """`Pod` for Pod, pod or pods; a kind that is not in the table as it was given."""
+def _kind_name(text: str, cluster: str) -> str:
+    """`Pod` for Pod, pod, pods or po; custom kinds under any name, as far as they are collected; else as it was given."""
+    if not text:
+        return ""
     if kind := known_kind(text):
         return kind.name
-    if text and not text.isalnum():
-        raise Invalid("resource_type must be the name of a kind", field="resource_type")
+    try:
+        return str(import_string(settings.KIND_FINDER)(text, cluster=cluster).name)
+    except (NotFound, Invalid):
+        if not text.isalnum():
+            raise Invalid(
+                "resource_type must be the name of a kind", field="resource_type"
+            ) from None
     return text

@@ -8,6 +8,7 @@ import yaml
 
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
+from storage_api.models import KindSync
 from tests.caller import Caller
 
 pytestmark = pytest.mark.django_db
@@ -428,6 +429,29 @@ def test_events_are_newest_first_and_found_by_what_they_are_about(
         )["total"]
         == 0
     )
+
+
+def test_events_are_found_by_any_name_of_a_custom_kind(
+    admin: Caller, cluster: Cluster, apiserver: RunningCluster, space: str
+) -> None:
+    KindSync.objects.create(
+        cluster=cluster,
+        group="wear.example.com",
+        version="v1",
+        plural="shirts",
+        kind="Shirt",
+        namespaced=True,
+        resource_type="Shirt.wear.example.com",
+        aliases=["shirt", "sh"],
+    )
+    about = {"kind": "Shirt", "name": "red", "namespace": space}
+    event = {"metadata": {"name": "red.1", "namespace": space}, "involvedObject": about}
+    apiserver.load("events", [event])
+    where = {"cluster_id": cluster.pk, "namespace": space}
+    for word in ("shirts", "SHIRT", "sh", "shirts.wear.example.com", "Shirt"):
+        assert admin.data("GET", "events", resource_type=word, **where)["total"] == 1, word
+    assert admin.data("GET", "events", resource_type="Trousers", **where)["total"] == 0
+    assert admin.code("GET", "events", resource_type="a,b=c", **where) == 1001
 
 
 def test_events_with_a_series_are_ordered_and_counted_as_kubectl_events_does(
