@@ -201,6 +201,11 @@ def context_name(config: Object, choice: str = "") -> str:
     return names[0]
 
 
+def context_namespace(config: Object) -> str:
+    """The namespace of the context in use; "" when it names none."""
+    return _text(_named(config, "contexts", context_name(config)), "namespace") or ""
+
+
 def with_context(text: str, choice: str) -> str:
     """The kubeconfig with this context as its current one, unchanged when it is already; Invalid when it has no such context."""
     config = parse(text)

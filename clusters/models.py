@@ -46,6 +46,11 @@ class Cluster(models.Model):
     system_uid = models.CharField(
         max_length=64, blank=True, default="", help_text="Uid of the namespace kube-system."
     )
+    namespaces = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Where the credentials may look, if they may not look everywhere.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     last_seen_at = models.DateTimeField(null=True, blank=True)

@@ -24,7 +24,9 @@ from kubegale.errors import ClusterNotFound, ClusterUnavailable, DomainError, Fo
 
 NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_. ]{0,98}[A-Za-z0-9])?\Z")
 MASK = "***"
-EDITABLE = ("description", "labels", "protected", "impersonate", "prometheus")
+EDITABLE = ("description", "labels", "protected", "impersonate", "prometheus", "namespaces")
+NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
+MAX_NAMESPACES = 200
 FLAGS = {"protected", "impersonate"}
 EXPIRY_NOTICE = timedelta(days=30)
 
@@ -136,11 +138,26 @@ def _check_labels(value: object) -> dict[str, str]:
     return value
 
 
+def _check_namespaces(value: object) -> list[str]:
+    if (
+        not isinstance(value, list)
+        or len(value) > MAX_NAMESPACES
+        or not all(isinstance(name, str) and NAMESPACE.match(name) for name in value)
+    ):
+        raise Invalid(
+            f"namespaces must be a list of at most {MAX_NAMESPACES} names of namespaces",
+            field="namespaces",
+        )
+    return sorted(set(value))
+
+
 def _checked(field: str, value: object) -> Any:
     if field == "labels":
         return _check_labels(value)
     if field in FLAGS and not isinstance(value, bool):
         raise Invalid(f"{field} must be true or false", field=field)
+    if field == "namespaces":
+        return _check_namespaces(value)
     if field == "prometheus":
         return check_prometheus(_check_text(value, field), settings.CLUSTER_ADDRESS_POLICY)
     return value if field in FLAGS else _check_text(value, field)
@@ -191,6 +208,8 @@ def examine(cluster: Cluster, text: str) -> None:
     cluster.version = probe(fresh)
     for field, value in kubeconfig_facts(fresh, text).items():
         setattr(cluster, field, value)
+    if not cluster.namespaces:
+        cluster.namespaces = own_namespaces(fresh, text)
     cluster.status, cluster.status_reason = Cluster.Status.ACTIVE, ""
     cluster.last_seen_at = timezone.now()
 
@@ -204,6 +223,29 @@ def kubeconfig_facts(fresh: ClusterClient, text: str) -> dict[str, Any]:
         "credentials_expire_at": tls.expiry(fresh.access),
         "system_uid": system_uid(fresh),
     }
+
+
+def own_namespaces(fresh: ClusterClient, text: str) -> list[str]:
+    """Where credentials that may not list namespaces are at home: the context's namespace, if they may list something in it."""
+    namespace = kubeconfig.context_namespace(kubeconfig.parse(text))
+    if not NAMESPACE.match(namespace):
+        return []
+    try:
+        if _review(fresh, "selfsubjectaccessreviews", SELF_REVIEW).get("allowed"):
+            return []
+        rules = _review(fresh, "selfsubjectrulesreviews", {"spec": {"namespace": namespace}})
+    except (DomainError, orjson.JSONDecodeError):
+        return []
+    verbs = {verb for rule in rules.get("resourceRules") or [] for verb in rule.get("verbs") or []}
+    return [namespace] if verbs & {"list", "*"} else []
+
+
+def _review(fresh: ClusterClient, plural: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The status of a review of the credentials' own rights."""
+    path = f"/apis/authorization.k8s.io/v1/{plural}"
+    review = orjson.loads(fresh.request("POST", path, body=body))
+    status = review.get("status") if isinstance(review, dict) else None
+    return status if isinstance(status, dict) else {}
 
 
 def system_uid(fresh: ClusterClient) -> str:
@@ -256,13 +298,19 @@ def probe(fresh: ClusterClient) -> str:
         return _probe(fresh)
     except ClusterUnavailable as error:
         moment = tls.expiry(fresh.access)
-        refused = error.details.get("reason") == "credential_invalid"
-        if refused and moment and moment <= timezone.now():
+        if moment and moment <= timezone.now() and _may_be_credentials(error):
             raise ClusterUnavailable(
                 f"the kubeconfig's credentials expired on {moment:%Y-%m-%d at %H:%M} UTC",
-                **{**error.details, "expired_at": f"{moment:%Y-%m-%dT%H:%M:%SZ}"},
+                reason="credential_invalid",
+                expired_at=f"{moment:%Y-%m-%dT%H:%M:%SZ}",
             ) from error
         raise
+
+
+def _may_be_credentials(error: ClusterUnavailable) -> bool:
+    """Whether the server refused them, or hung up: in TLS 1.3 its word on our certificate may get lost in that."""
+    details = error.details
+    return details.get("cause") in ("credentials", "broken") or details.get("tls") == "handshake"
 
 
 def _probe(fresh: ClusterClient) -> str:

@@ -86,9 +86,11 @@ def phases(pods: Mapping[str, int]) -> list[dict[str, Any]]:
     return parts
 
 
-def _sums(cards: list[dict[str, Any]]) -> dict[str, int]:
-    def add(kind: str, word: str) -> int:
-        return sum((card["counts"].get(kind) or {}).get(word, 0) for card in cards)
+def _sums(cards: list[dict[str, Any]]) -> dict[str, int | None]:
+    def add(kind: str, word: str) -> int | None:
+        known = [card["counts"][kind] for card in cards if card["counts"].get(kind)]
+        # What nobody may count is unknown, not zero.
+        return sum(counts.get(word, 0) for counts in known) if known or not cards else None
 
     return {
         "clusters": len(cards),
@@ -252,8 +254,8 @@ def register(request: HttpRequest) -> HttpResponse:
     if request.method == "GET":
         return page(request, "console/register.html", {"given": {}})
     only_try = request.POST.get("act") == "try"
-    given = {name: request.POST.get(name, "").strip() for name in FIELDS}
-    body = given | {
+    given: dict[str, str] = {name: request.POST.get(name, "").strip() for name in FIELDS}
+    body: dict[str, Any] = given | {
         "is_default": "is_default" in request.POST,
         "protected": "protected" in request.POST,
         "dry_run": only_try,
@@ -318,6 +320,8 @@ def change(request: HttpRequest, cluster: int) -> HttpResponse:
         name: request.POST.get(name, "").strip() for name in ("name", "description", "prometheus")
     }
     body["protected"] = "protected" in request.POST
+    if "namespaces" in request.POST:
+        body["namespaces"] = request.POST["namespaces"].replace(",", " ").split()
     if "is_default" in request.POST:
         body["is_default"] = True
     if given := request.POST.get("kubeconfig", "").strip():

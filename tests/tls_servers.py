@@ -125,6 +125,7 @@ def tls_server(
     host: str = "127.0.0.1",
     clients: Certified | None = None,
     prefix: str = "",
+    newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
 ) -> Iterator[Server]:
     """An API server that shows this certificate; `clients` is whose certificates callers must show, `prefix` where it lives."""
     server: Server
@@ -157,7 +158,7 @@ def tls_server(
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
     listener = Listener((host, 0), Handler)
-    listener.socket = _context(served, clients).wrap_socket(
+    listener.socket = _context(served, clients, newest).wrap_socket(
         listener.socket, server_side=True, do_handshake_on_connect=False
     )
     shown = f"[{host}]" if ":" in host else host
@@ -171,8 +172,11 @@ def tls_server(
         listener.server_close()
 
 
-def _context(served: Certified, clients: Certified | None) -> ssl.SSLContext:
+def _context(
+    served: Certified, clients: Certified | None, newest: ssl.TLSVersion
+) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = newest
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "server.pem")
         path.write_bytes(served.key_pem + served.chain)

@@ -1,6 +1,6 @@
 """List, read, create, change and delete objects of any kind in any registered cluster."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import lru_cache
@@ -17,7 +17,7 @@ from clusters.client import CHUNK, HEADS, PATCH_TYPES, Chunk, ClusterClient
 from clusters.documents import Object, pruned
 from clusters.kinds import KINDS, Kind, custom, known_kind
 from clusters.models import Cluster
-from kubegale.errors import Conflict, Expired, Invalid, NotFound
+from kubegale.errors import Conflict, Expired, Forbidden, Invalid, NotFound
 from workloads.lookup import explaining
 from workloads.objects import complete, is_secret, manifest, masked_secret
 
@@ -124,18 +124,77 @@ def get_past(cluster: Cluster, kind: Kind, name: str, *, namespace: str, at: dat
 
 def _live(cluster: Cluster, kind: Kind, query: Query) -> Listing:
     """Read from the cluster in chunks of which only the page is kept."""
-    client, read = (
-        registry.client(cluster),
-        _read_chosen if query.order or query.troubled else _read_page,
-    )
+    client = registry.client(cluster)
     try:
-        listing = read(client, kind, query, CHUNK)
-    except Expired:
-        # The list went stale between two chunks; one answer without a limit cannot.
-        listing = read(client, kind, query, 0)
+        listing = _read(client, kind, query)
+    except Forbidden:
+        if query.namespace or not cluster.namespaces:
+            raise
+        listing = _read_by_namespace(client, kind, query, cluster.namespaces)
     if is_secret(kind):
         return Listing([masked_secret(item) for item in listing.items], listing.total)
     return Listing([_pruned(item) for item in listing.items], listing.total)
+
+
+def _read(client: ClusterClient, kind: Kind, query: Query) -> Listing:
+    read = _read_chosen if query.order or query.troubled else _read_page
+    try:
+        return read(client, kind, query, CHUNK)
+    except Expired:
+        # The list went stale between two chunks; one answer without a limit cannot.
+        return read(client, kind, query, 0)
+
+
+def _read_by_namespace(
+    client: ClusterClient, kind: Kind, query: Query, namespaces: Sequence[str]
+) -> Listing:
+    """A list out of those namespaces that the credentials may look into; Forbidden when it is none of them."""
+    end = query.offset + query.size
+    if kind == KINDS["namespaces"]:
+        listings = [_known_namespaces(client, query, namespaces)]
+    else:
+        listings = list(
+            _each_namespace(client, kind, replace(query, offset=0, size=end), namespaces)
+        )
+    items = [item for listing in listings for item in listing.items]
+    if query.order:
+        objects = orders.sorted_objects([orjson.loads(item) for item in items], query.order)
+        items = [orjson.dumps(item) for item in objects]
+    return Listing(items[query.offset : end], sum(listing.total for listing in listings))
+
+
+def _each_namespace(
+    client: ClusterClient, kind: Kind, query: Query, namespaces: Sequence[str]
+) -> Iterator[Listing]:
+    refusal: Forbidden | None = None
+    readable = 0
+    for namespace in namespaces:
+        try:
+            listing = _read(client, kind, replace(query, namespace=namespace))
+        except Forbidden as error:
+            refusal = error
+            continue
+        readable += 1
+        yield listing
+    if refusal and not readable:
+        raise refusal
+
+
+def _known_namespaces(client: ClusterClient, query: Query, namespaces: Sequence[str]) -> Listing:
+    """The namespaces themselves; of one that may be used but not read only its name is known."""
+    kind = KINDS["namespaces"]
+    matches = _matcher(kind, query)
+    items = []
+    for name in namespaces:
+        try:
+            item = client.get(kind, name)
+        except Forbidden:
+            item = orjson.dumps({"metadata": {"name": name}, "status": {}})
+        except NotFound:
+            continue
+        if matches is None or matches(msgspec.Raw(item)):
+            items.append(item)
+    return Listing(items, len(items))
 
 
 def _pruned(item: bytes) -> bytes:
@@ -420,8 +479,23 @@ def list_events(
         offset=0,
         size=CHUNK,
     )
-    matches, events = _matcher(KINDS["events"], query), []
-    for chunk in _chunks(registry.client(cluster), KINDS["events"], whole, CHUNK):
+    client = registry.client(cluster)
+    try:
+        events = _read_events(client, whole, uids)
+    except Forbidden:
+        if query.namespace or not cluster.namespaces:
+            raise
+        places = [replace(whole, namespace=namespace) for namespace in cluster.namespaces]
+        events = [event for place in places for event in _read_events(client, place, uids)]
+    events.sort(key=occurrences.raw_moment, reverse=True)
+    page = events[query.offset : query.offset + query.size]
+    return Listing([occurrences.with_count(item) for item in page], len(events))
+
+
+def _read_events(client: ClusterClient, query: Query, uids: frozenset[str] | None) -> list[bytes]:
+    matches = _matcher(KINDS["events"], query)
+    events: list[bytes] = []
+    for chunk in _chunks(client, KINDS["events"], query, CHUNK):
         events += [
             bytes(item)
             for item in chunk.items or []
@@ -429,9 +503,7 @@ def list_events(
         ]
         if len(events) >= MAX_EVENTS:
             break
-    events.sort(key=occurrences.raw_moment, reverse=True)
-    page = events[query.offset : query.offset + query.size]
-    return Listing([occurrences.with_count(item) for item in page], len(events))
+    return events
 
 
 def list_past_events(

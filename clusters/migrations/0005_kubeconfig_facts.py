@@ -37,4 +37,13 @@ class Migration(migrations.Migration):
                 max_length=64,
             ),
         ),
+        migrations.AddField(
+            model_name="cluster",
+            name="namespaces",
+            field=models.JSONField(
+                blank=True,
+                default=list,
+                help_text="Where the credentials may look, if they may not look everywhere.",
+            ),
+        ),
     ]

@@ -1,6 +1,6 @@
 """GET /multicluster/overview: what every cluster holds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +16,7 @@ from kubegale.api.parsing import boolean
 from kubegale.api.schema import BOOLEAN, OBJECT, Described, Query, array, record
 from kubegale.errors import Forbidden
 from storage_api.api.across import PROBLEM, UNREACHED, refuse_past, sees, visible
+from storage_api.models import KindSync
 from storage_api.services import across, live, sync
 from storage_api.services.across import Place
 
@@ -46,7 +47,8 @@ class Overview(DialectView):
     }
 
     def get(self, request: Request) -> Any:
-        """`clusters`: id, name, status, version, counts by plural (null: not the caller's to see); `totals` over all of them.
+        """`clusters`: id, name, status, version, counts by plural (null: not the caller's to see, or not known); `totals`
+        over all of them.
 
         `partial_errors` names the clusters that could not be asked; the store's last counts stand for them. X-Data-Age is the age of
         the oldest copy that was used while it was fresh.
@@ -55,7 +57,9 @@ class Overview(DialectView):
         refuse_past(request)
         clusters = [cluster for cluster in registry.clusters() if sees(scope, cluster)]
         places = {KINDS[plural]: self._places(request, KINDS[plural]) for plural in COUNTED}
-        counted = {kind: across.counts(found, kind) for kind, found in places.items() if found}
+        counted: Counted = {
+            kind: dict(across.counts(found, kind)) for kind, found in places.items() if found
+        }
         fresh = (
             boolean(request.query_params.get("fresh", "false"), "fresh")
             or not settings.LISTS_FROM_STORE
@@ -80,10 +84,7 @@ class Overview(DialectView):
             ],
             "totals": {
                 "clusters": len(clusters),
-                **{
-                    plural: sum(count["total"] for count in counted.get(KINDS[plural], {}).values())
-                    for plural in COUNTED
-                },
+                **{plural: _total(counted.get(KINDS[plural], {}).values()) for plural in COUNTED},
             },
             "partial_errors": problems,
         }
@@ -94,6 +95,24 @@ class Overview(DialectView):
             return visible(self, request, kind)
         except Forbidden:
             return []
+
+
+Counted = Mapping[Kind, dict[str, dict[str, int] | None]]
+
+
+def _total(counts: Collection[dict[str, int] | None]) -> int | None:
+    """The sum of what is known; None when there is something, and nothing of it is known."""
+    known = [count["total"] for count in counts if count is not None]
+    return sum(known) if known or not counts else None
+
+
+def _never_listed(cluster: Cluster, kinds: Collection[Kind]) -> list[Kind]:
+    """Those of which not even the store knows a number."""
+    listed = {
+        (row.group, row.plural)
+        for row in KindSync.objects.filter(cluster=cluster, listed_at__isnull=False)
+    }
+    return [kind for kind in kinds if (kind.group, kind.plural) not in listed]
 
 
 def _outdated(
@@ -124,7 +143,7 @@ def _outdated(
 
 
 def _recounted(
-    counted: Mapping[Kind, dict[str, dict[str, int]]],
+    counted: Counted,
     clusters: Sequence[Cluster],
     wishes: Mapping[int, Mapping[Kind, frozenset[str] | None]],
 ) -> list[dict[str, Any]]:
@@ -134,13 +153,23 @@ def _recounted(
     for pk, answer in answers.items():
         for kind, counts in answer.counts.items():
             counted[kind][by_pk[pk].name] = counts
+        for kind in _never_listed(by_pk[pk], set(wishes[pk]) - set(answer.counts)):
+            counted[kind][by_pk[pk].name] = None
     return [
         {
             "cluster_id": pk,
             "cluster_name": by_pk[pk].name,
             "code": UNREACHED,
-            "msg": f"{answer.error}; the store's last counts are shown",
+            "msg": problem,
         }
         for pk, answer in answers.items()
-        if answer.error
+        if (problem := _problem(answer))
     ]
+
+
+def _problem(answer: live.Answer) -> str:
+    """What is wrong with a cluster's counts; "" for nothing."""
+    if answer.error:
+        return f"{answer.error}; the store's last counts are shown"
+    hidden = sorted(kind.plural for kind, counts in answer.counts.items() if counts is None)
+    return f"the cluster's credentials may not list {', '.join(hidden)}" if hidden else ""

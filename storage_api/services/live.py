@@ -11,7 +11,7 @@ from clusters import services as registry
 from clusters.client import CHUNK, ClusterClient
 from clusters.kinds import Kind
 from clusters.models import Cluster
-from kubegale.errors import DomainError
+from kubegale.errors import DomainError, Forbidden
 
 SECONDS = 5.0
 THREADS = 16
@@ -29,9 +29,9 @@ class Wish:
 
 @dataclass(slots=True)
 class Answer:
-    """What one cluster said: counts by kind, and what went wrong, if anything."""
+    """What one cluster said: counts by kind (None: its credentials may not list it), and what went wrong, if anything."""
 
-    counts: dict[Kind, Counts] = field(default_factory=dict)
+    counts: dict[Kind, Counts | None] = field(default_factory=dict)
     error: str = ""
 
 
@@ -70,11 +70,27 @@ def _client(wish: Wish, answers: Mapping[int, Answer]) -> ClusterClient | None:
 def _one(wish: Wish, client: ClusterClient, answer: Answer) -> None:
     try:
         for kind, namespaces in wish.kinds.items():
-            answer.counts[kind] = _counted(client, kind, namespaces)
+            answer.counts[kind] = _count_allowed(client, wish.cluster, kind, namespaces)
     except DomainError as error:
         answer.error = error.message
     except msgspec.DecodeError:
         answer.error = "the cluster's answer is not a Kubernetes list"
+
+
+def _count_allowed(
+    client: ClusterClient, cluster: Cluster, kind: Kind, namespaces: frozenset[str] | None
+) -> Counts | None:
+    """The count, by namespace where the credentials may look into some only; None where they may not look at all."""
+    try:
+        return _counted(client, kind, namespaces)
+    except Forbidden:
+        if not kind.namespaced or not cluster.namespaces:
+            return None
+    places = frozenset(cluster.namespaces)
+    try:
+        return _counted(client, kind, places if namespaces is None else places & namespaces)
+    except Forbidden:
+        return None
 
 
 class _Condition(msgspec.Struct):

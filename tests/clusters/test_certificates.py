@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import ssl
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -125,7 +126,8 @@ def test_other_causes_are_told_apart_too(version: Any) -> None:
 @DOORS
 def test_a_server_that_refuses_the_client_certificate_says_credentials(version: Any) -> None:
     old = certify("client", ROOT, ends=-DAY / 2)
-    with tls_server(LEAF, clients=ROOT) as running:
+    # In TLS 1.3 the handshake is over for us before the server looks; its alert may come after it has hung up.
+    with tls_server(LEAF, clients=ROOT, newest=ssl.TLSVersion.TLSv1_2) as running:
         text = running.kubeconfig(ROOT.pem, user=client_entry(old))
         with pytest.raises(ClusterUnavailable, match="expired") as caught:
             version(text)
