@@ -113,13 +113,16 @@ def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
     try:
         answer = call(request, "GET", api_path(plural), query=_query(wish))
     except Refused as refused:
-        if refused.code != 1001:
+        # 403 is the API server's: the cluster's credentials may look into some namespaces only.
+        limited = refused.details.get("status") == 403 and is_namespaced(plural)
+        if refused.code != 1001 and not limited:
             raise
         return _shown(
             request,
             wish,
             {
                 "problem": refused.message,
+                "limited": limited,
                 "rows": "",
                 "total": 0,
                 "heads": _heads(wish, columns.of(plural), True),

@@ -113,6 +113,16 @@ def test_addresses_that_must_never_be_called_are_refused(server: str) -> None:
         ("10.0.0.0/8,fd00::/8", "https://10.1.2.3", True),
         ("10.0.0.0/8,fd00::/8", "https://192.168.0.1", False),
         ("169.254.0.0/16", "https://169.254.169.254", False),
+        ("0.0.0.0/0,::/0", "https://[::169.254.169.254]", False),
+        ("0.0.0.0/0,::/0", "https://[64:ff9b:1::a9fe:a9fe]", False),
+        ("0.0.0.0/0", "https://255.255.255.255", False),
+        ("private", "https://[::1]:6443", True),
+        ("::1/128", "https://[::1]:6443", True),
+        ("public", "https://[::1]:6443", False),
+        ("private", "https://240.1.2.3", False),
+        ("public", "https://240.1.2.3", False),
+        ("240.0.0.0/4", "https://240.1.2.3", True),
+        ("198.18.0.0/15", "https://198.19.0.1", True),
     ],
 )
 def test_the_address_policy_decides(policy: str, server: str, good: bool) -> None:

@@ -5,6 +5,7 @@ import uuid
 from typing import Any
 
 import pytest
+import yaml
 from django.contrib.auth.models import User
 from django.test import Client
 
@@ -114,6 +115,35 @@ def test_events_with_a_series_show_how_often(
     assert "×4242" in visitor.get(f"{address}/events").content.decode()
     table = visitor.get(f"/clusters/{cluster.pk}/events?namespace={space}").content.decode()
     assert "4242" in table
+
+
+def test_where_credentials_may_not_look_everywhere_a_namespace_is_asked_for(
+    visitor: Client, admin: Caller, cluster: Cluster, apiserver: RunningCluster, space: str
+) -> None:
+    body = {
+        "metadata": {"name": "look"},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}],
+    }
+    put(admin, cluster, space, "roles", body)
+    binding = {
+        "metadata": {"name": "look"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "look"},
+        "subjects": [
+            {"kind": "User", "name": f"user-{space}", "apiGroup": "rbac.authorization.k8s.io"}
+        ],
+    }
+    put(admin, cluster, space, "rolebindings", binding)
+    put(admin, cluster, space, "configmaps", {"metadata": {"name": "shown"}})
+    config = yaml.safe_dump(apiserver.add_user(f"user-{space}"))
+    made = admin.data("POST", "clusters", {"name": "limited", "kubeconfig": config})
+    base = f"/clusters/{made['id']}"
+    asked = visitor.get(f"{base}/configmaps")
+    assert asked.status_code == 200
+    assert 'name="namespace" value=""' in asked.content.decode()
+    assert ">shown<" in visitor.get(f"{base}/configmaps?namespace={space}").content.decode()
+    visitor.post(f"{base}/-/change", {"name": "limited", "namespaces": f"{space}, elsewhere"})
+    assert admin.data("GET", f"clusters/{made['id']}")["namespaces"] == sorted([space, "elsewhere"])
+    assert ">shown<" in visitor.get(f"{base}/configmaps").content.decode()
 
 
 def test_text_of_people_is_never_markup(
