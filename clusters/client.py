@@ -381,13 +381,11 @@ class ClusterClient:
 
 def unreachable(reason: str, sentence: str, fault: str) -> ClusterUnavailable:
     """The domain's error for a connection that failed, as `causes.describe` tells it."""
-    details: dict[str, str] = {"reason": reason.removesuffix("_read")}
-    if reason == "refused":
-        # The published reasons know no such word, only what kind of failure it is.
-        details = {"reason": "tcp", "cause": reason}
-    if fault:
-        details["tls"] = fault
-    return ClusterUnavailable(f"the cluster cannot be reached: {sentence}", **details)
+    return ClusterUnavailable(
+        f"the cluster cannot be reached: {sentence}",
+        reason=reason.removesuffix("_read"),
+        **({"tls": fault} if fault else {}),
+    )
 
 
 def _status_body(data: bytes) -> Object:

@@ -125,8 +125,12 @@ class ClusterUnavailable(DomainError):
     }
 
     def __init__(self, message: str, **details: Any) -> None:
-        cause = self.CAUSES.get(str(details.get("reason", "")))
-        super().__init__(message, **({"cause": cause, **details} if cause else details))
+        if details.get("reason") == "refused":
+            # The published reasons know no such word, only what kind of failure it is.
+            details |= {"reason": "tcp", "cause": "refused"}
+        if cause := self.CAUSES.get(str(details.get("reason", ""))):
+            details.setdefault("cause", cause)
+        super().__init__(message, **details)
 
 
 class Internal(DomainError):

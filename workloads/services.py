@@ -442,25 +442,36 @@ def delete_object(
 
 # --- kinds that are not in the table --------------------------------------------------------------------------------
 def discover(cluster: Cluster, group: str, version: str, plural: str) -> Kind:
-    """The kind a cluster serves under that address; NotFound when it serves none."""
+    """The kind a cluster serves under that address, by its plural or any other name; NotFound when it serves none."""
     group = "" if group == "core" else group
     known = KINDS.get(plural)
     if known and (known.group, known.version) == (group, version):
         return known
-    kind = custom(group, version, plural)
+    kind = custom(group, version, plural.lower())
     served = orjson.loads(registry.client(cluster).request("GET", kind.path().rpartition("/")[0]))
-    for resource in served.get("resources") or []:
-        if resource.get("name") == plural:
-            return custom(
-                group,
-                version,
-                plural,
-                name=resource["kind"],
-                namespaced=bool(resource["namespaced"]),
-            )
+    resources = [
+        resource for resource in served.get("resources") or [] if "/" not in resource["name"]
+    ]
+    named = [resource for resource in resources if resource["name"] == plural] or [
+        resource for resource in resources if plural.lower() in _served_names(resource)
+    ]
+    for resource in named:
+        return custom(
+            group,
+            version,
+            resource["name"],
+            name=resource["kind"],
+            namespaced=bool(resource["namespaced"]),
+        )
     raise NotFound(
         f"the cluster serves no {plural} in {group or 'core'}/{version}", reason="NotFound"
     )
+
+
+def _served_names(resource: Mapping[str, Any]) -> set[str]:
+    """Every name of a resource in discovery, in lower case."""
+    names = [resource["name"], resource["kind"], resource.get("singularName")]
+    return {str(name).lower() for name in [*names, *(resource.get("shortNames") or [])] if name}
 
 
 # --- events ---------------------------------------------------------------------------------------------------------

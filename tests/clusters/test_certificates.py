@@ -152,6 +152,13 @@ def test_paths_before_the_api_are_cleaned(version: Any, tail: str) -> None:
 
 
 @DOORS
+def test_a_server_that_signed_its_own_certificate_is_trusted_by_it(version: Any) -> None:
+    own = certify("own", hosts=("127.0.0.1",))
+    with tls_server(own) as running:
+        assert version(running.kubeconfig(own.pem)) == "v1.36.0"
+
+
+@DOORS
 def test_the_ipv6_loopback_is_as_good_as_the_other(version: Any) -> None:
     with tls_server(LEAF, host="::1") as running:
         assert version(running.kubeconfig(ROOT.pem)) == "v1.36.0"

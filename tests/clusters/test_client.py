@@ -64,8 +64,9 @@ def test_a_dead_cluster_answers_at_once() -> None:
             with pytest.raises(ClusterUnavailable, match="cannot be reached"):
                 dead.version()
         started = time.monotonic()
-        with pytest.raises(ClusterUnavailable, match="did not answer lately"):
+        with pytest.raises(ClusterUnavailable, match="did not answer lately") as caught:
             dead.version()
+        assert caught.value.details == {"reason": "tcp", "cause": "refused"}
         assert time.monotonic() - started < 0.5
 
 

@@ -496,6 +496,7 @@ def test_a_custom_resource_goes_the_same_way(admin: Caller, cluster: Cluster, sp
                 "singular": "widget",
                 "kind": "Widget",
                 "listKind": "WidgetList",
+                "shortNames": ["wd"],
             },
             "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
         },
@@ -509,7 +510,8 @@ def test_a_custom_resource_goes_the_same_way(admin: Caller, cluster: Cluster, sp
         )
     )["data"]
     assert made["kind"] == "Widget"
-    assert admin.data("GET", base, **where)["total"] == 1
+    for word in ("widgets", "widget", "Widget", "wd"):
+        assert admin.data("GET", f"resources/{group}/v1/{word}", **where)["total"] == 1, word
     assert admin.data("DELETE", f"{base}/w", **where) == {}
     assert admin.code("GET", f"resources/{group}/v1/gadgets", **where) == 1004
     assert admin.code("GET", "resources/no.such.group/v1/things", **where) == 1004

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from clusters.documents import Object
-from clusters.kinds import KINDS
+from clusters.kinds import KINDS, known_kind
 from clusters.models import Cluster
 from kubegale.errors import Forbidden, Invalid, NotFound
 from workloads import services
@@ -223,6 +223,8 @@ def topology(cluster: Cluster, namespace: str, *, kind: str = "", name: str = ""
     """{"nodes","edges","refused","truncated"}: of the namespace, or of what belongs to one object in it (else NotFound)."""
     if bool(kind) != bool(name):
         raise Invalid("kind and name go together", field="kind" if name else "name")
+    if known := known_kind(kind):
+        kind = known.plural
     if kind and kind not in LAYERS:
         raise Invalid(f"kind must be one of {', '.join(LAYERS)}", field="kind")
     found = read(cluster, namespace)
