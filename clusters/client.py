@@ -39,6 +39,7 @@ from kubegale.errors import (
 log = logging.getLogger(__name__)
 
 CHUNK = 500
+MAX_VERSION = 64
 MAX_RESPONSE = 512 * 1024 * 1024
 # What reading an answer bit by bit may raise when the connection breaks or is shut down.
 READ_ERRORS: tuple[type[Exception], ...] = (HTTPError, OSError, HTTPException)
@@ -262,7 +263,7 @@ class ClusterClient:
         """The server's version, e.g. `v1.36.0`."""
         try:
             version = orjson.loads(self.request("GET", "/version"))
-            return str(version["gitVersion"])
+            return str(version["gitVersion"]).replace("\0", "")[:MAX_VERSION]
         # Every API server has /version: an ingress answers `404 page not found` to it.
         except (NotFound, orjson.JSONDecodeError, KeyError, TypeError):
             raise ClusterUnavailable(

@@ -18,6 +18,9 @@ from kubegale.errors import Invalid
 
 MAX_BYTES = 1024 * 1024
 MAX_HOST = 253
+MAX_SERVER = 500
+# How many contexts are listed; any can be chosen.
+MAX_CONTEXTS = 200
 LABEL = re.compile(r"[A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9_])?\Z")
 # What runs a program or reads a file of our host when a client library loads it.
 REFUSED = {
@@ -141,7 +144,10 @@ def server_address(server: str, policy: str) -> str:
         raise Invalid("kubeconfig: server must look like https://host:port")
     check_host(host, policy)
     authority = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{authority}{'' if port is None else f':{port}'}{_prefix(parts)}"
+    address = f"{parts.scheme}://{authority}{'' if port is None else f':{port}'}{_prefix(parts)}"
+    if len(address) > MAX_SERVER:
+        raise Invalid(f"kubeconfig: server is longer than {MAX_SERVER} characters")
+    return address
 
 
 def _prefix(parts: SplitResult) -> str:
@@ -171,8 +177,11 @@ def parse(text: str) -> Object:
 
 
 def contexts(config: Object) -> list[str]:
-    """The names of the contexts, in the kubeconfig's order."""
-    return [name for name, _ in _entries(config, "contexts")]
+    """The names of the contexts, in the kubeconfig's order; Invalid when one of them is no text to be shown."""
+    names = [name for name, _ in _entries(config, "contexts")]
+    if any("\0" in name for name in names):
+        raise Invalid("kubeconfig: a context's name holds a NUL")
+    return names
 
 
 def context_name(config: Object, choice: str = "") -> str:
@@ -190,13 +199,13 @@ def context_name(config: Object, choice: str = "") -> str:
         raise Invalid(
             f"kubeconfig: no context named {name[:100]!r}; it has {listing}",
             field="context",
-            contexts=names,
+            contexts=names[:MAX_CONTEXTS],
         )
     if len(names) > 1:
         raise Invalid(
             f"kubeconfig: it has no current-context; choose one of {listing} (context)",
             field="context",
-            contexts=names,
+            contexts=names[:MAX_CONTEXTS],
         )
     return names[0]
 

@@ -25,6 +25,7 @@ from kubegale.errors import ClusterNotFound, ClusterUnavailable, DomainError, Fo
 NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_. ]{0,98}[A-Za-z0-9])?\Z")
 MASK = "***"
 EDITABLE = ("description", "labels", "protected", "impersonate", "prometheus", "namespaces")
+UID = re.compile(r"[-A-Za-z0-9._]{1,64}\Z")
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 MAX_NAMESPACES = 200
 FLAGS = {"protected", "impersonate"}
@@ -219,7 +220,7 @@ def kubeconfig_facts(fresh: ClusterClient, text: str) -> dict[str, Any]:
     config = kubeconfig.parse(text)
     return {
         "context": kubeconfig.context_name(config)[:500],
-        "contexts": kubeconfig.contexts(config),
+        "contexts": kubeconfig.contexts(config)[: kubeconfig.MAX_CONTEXTS],
         "credentials_expire_at": tls.expiry(fresh.access),
         "system_uid": system_uid(fresh),
     }
@@ -252,7 +253,8 @@ def system_uid(fresh: ClusterClient) -> str:
     """The uid of the namespace kube-system, by which an API server is known under any address; "" when it may not be read."""
     try:
         namespace = orjson.loads(fresh.get(KINDS["namespaces"], "kube-system"))
-        return str(namespace["metadata"]["uid"])[:64]
+        uid = str(namespace["metadata"]["uid"])
+        return uid if UID.match(uid) else ""
     except (DomainError, orjson.JSONDecodeError, KeyError, TypeError):
         return ""
 
@@ -411,12 +413,17 @@ def check(cluster: Cluster) -> Cluster.Status:
         refused = error.details.get("reason") in {"credential_invalid", "forbidden", "bad_answer"}
         found = {
             "status": Cluster.Status.ERROR if refused else Cluster.Status.UNREACHABLE,
-            "status_reason": error.message[:300],
+            "status_reason": _storable(error.message),
         }
     except (DomainError, ValueError) as error:
-        found = {"status": Cluster.Status.ERROR, "status_reason": str(error)[:300]}
+        found = {"status": Cluster.Status.ERROR, "status_reason": _storable(str(error))}
     Cluster.objects.filter(pk=cluster.pk, deleted_at=None).update(**found)
     return Cluster.Status(found["status"])
+
+
+def _storable(text: str) -> str:
+    """What a cluster says, as the column takes it."""
+    return text.replace("\0", "")[:300]
 
 
 def ready(cluster: Cluster, *, seconds: float = 5.0) -> None:

@@ -292,8 +292,9 @@ class Scripted:
             count = int(request.query["tailLines"])
             kept = log.data.splitlines(keepends=True)
             sent = len(log.data) - len(b"".join(kept[len(kept) - count :]))
+        limit = int(request.query.get("limitBytes", 1 << 30))
         while True:
-            await response.write(log.data[sent:])
+            await response.write(log.data[sent:][:limit])
             sent = len(log.data)
             if log.over or request.query.get("follow") != "true":
                 return response

@@ -101,10 +101,11 @@ class Server:
         cluster = {"server": server or self.url, **more.get("cluster", {})}
         if authority:
             cluster["certificate-authority-data"] = base64.b64encode(authority).decode()
+        context = more.get("context", "c")
         return yaml.safe_dump(
             {
-                "current-context": "c",
-                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": context,
+                "contexts": [{"name": context, "context": {"cluster": "c", "user": "u"}}],
                 "clusters": [{"name": "c", "cluster": cluster}],
                 "users": [{"name": "u", "user": more.get("user", {"token": "t"})}],
             }

@@ -195,6 +195,8 @@ def test_a_server_name_of_tls_replaces_the_address(server: Server, version: Any)
         {"server": "https://a b:6443"},
         {"server": "https://[::1"},
         {"server": "HTTP://10.0.0.1"},
+        {"server": "https://10.0.0.1/" + "a" * 600},
+        {"context": "a\0b"},
         {"authority": b"PEM"},
         {"user": {"client-certificate-data": client_entry(LEAF)["client-certificate-data"]}},
         {"user": {"client-key-data": client_entry(LEAF)["client-key-data"], "token": "t"}},

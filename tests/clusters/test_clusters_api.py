@@ -202,6 +202,23 @@ def test_one_cluster_is_the_default(admin: Caller, cluster: Cluster, apiserver: 
     assert [row["is_default"] for row in admin.data("GET", "clusters")["items"]] == [False, True]
 
 
+def test_what_a_strange_server_says_is_stored_as_far_as_it_can_be(
+    admin: Caller, settings: Any
+) -> None:
+    settings.CLUSTER_ALLOW_INSECURE_TLS = True
+    settings.CLUSTER_READ_TIMEOUT = 1.0
+    body = json.dumps({"gitVersion": "v1\0" + "9" * 500, "metadata": {"uid": "a\0" * 90}})
+    with serving(answering("200 OK", body.encode())) as server:
+        made = admin.data("POST", "clusters", {"name": "x", "kubeconfig": kubeconfig(server)})
+    assert made["version"] == "v1" + "9" * 62
+    status = {"kind": "Status", "message": "broken \0" * 90, "code": 500}
+    with serving(answering("500 Oops", json.dumps(status).encode())) as server:
+        Cluster.objects.filter(pk=made["id"]).update(kubeconfig=kubeconfig(server))
+        tasks.check_cluster(made["id"])
+    shown = admin.data("GET", f"clusters/{made['id']}")
+    assert (shown["status"], shown["status_reason"][:7]) == ("unreachable", "broken ")
+
+
 def several(text: str, *names: str, current: str = "") -> str:
     """The kubeconfig with other contexts, of which only the first leads anywhere."""
     config = yaml.safe_load(text)

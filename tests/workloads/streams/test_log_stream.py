@@ -206,6 +206,17 @@ def test_long_lines_keep_their_characters_and_only_their_beginnings_bear_stamps(
     assert list(lines.values()) == LONG_LINES
 
 
+def test_a_limit_in_bytes_cuts_no_character(
+    scripted: Scripted, registered: Cluster, caller: Caller
+) -> None:
+    scripted.add_pod("web", "app")
+    scripted.write("web", "app", "a中\n".encode())
+    query = {"cluster_id": registered.pk, "namespace": "default", "container": "app"}
+    for limit, text in ((1, "a"), (2, "a"), (3, "a"), (4, "a中"), (5, "a中\n")):
+        answer = caller.data("GET", "pods/web/logs", limit_bytes=limit, **query)
+        assert answer["logs"] == text
+
+
 def test_lines_followed_over_http_are_whole(
     scripted: Scripted, registered: Cluster, caller: Caller
 ) -> None:
