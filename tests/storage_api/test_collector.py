@@ -1,7 +1,11 @@
 """The collector keeps the store true to the clusters."""
 
+import logging
 from functools import partial
 from typing import Any
+
+import pytest
+import yaml
 
 from clusters import services as registry
 from clusters.models import Cluster
@@ -249,3 +253,25 @@ def test_a_slow_database_stops_the_reading(server: RunningCluster, watched: Clus
     with collecting(quick(rhythm={"batch": 7}, queue_bytes=160_000)):
         wait_true(server, "watched", seconds=60)
     assert replayed("watched") == in_store("watched")
+
+
+def test_credentials_that_may_not_list_everything_are_followed_where_they_may(
+    emptied: None, server: RunningCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = registry.connect(server.kubeconfig_yaml)
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]}]
+    client.request("POST", f"{rbac}/clusterroles", body={"metadata": {"name": "r"}, "rules": rules})
+    binding = {
+        "metadata": {"name": "r"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "r"},
+        "subjects": [{"kind": "User", "name": "some", "apiGroup": "rbac.authorization.k8s.io"}],
+    }
+    client.request("POST", f"{rbac}/clusterrolebindings", body=binding)
+    server.load("configmaps", [config_map("seen")])
+    text = yaml.safe_dump(server.add_user("some"))
+    registry.register(name="partly", kubeconfig_text=text)
+    with collecting(), caplog.at_level(logging.INFO):
+        eventually(lambda: Resource.objects.filter(resource_name="seen").exists())
+        eventually(lambda: KindSync.objects.filter(plural="pods", phase="refused").exists())
+    assert not [record for record in caplog.records if record.exc_info]
