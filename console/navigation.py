@@ -170,7 +170,9 @@ def frame(request: HttpRequest, cluster_id: object = None) -> dict[str, Any]:
         "chosen_cluster": current,
         "all_clusters": found,
         "rooms": _rooms(_room(request.path), get_language() or "", may),
-        "kinds": _kinds(_kind(request.path), current["id"], get_language() or "", admin=may.cluster)
+        "kinds": _kinds(
+            _kind(request.path), current["id"], get_language() or "", hidden=may.hidden()
+        )
         if current
         else "",
     }
@@ -221,11 +223,11 @@ _HERE, _OPEN = SafeString(' aria-current="page"'), SafeString(" open")
 
 
 @lru_cache(maxsize=512)
-def _kinds(plural: str, cluster: int, language: str, *, admin: bool) -> SafeString:
-    """The kinds in groups, without those that only admins see for others; the one that is shown is marked, its group open."""
+def _kinds(plural: str, cluster: int, language: str, *, hidden: frozenset[str]) -> SafeString:
+    """The kinds in groups, without those that the person may not see; the one that is shown is marked, its group open."""
     parts = []
     for place, (text, every) in enumerate(GROUPS):
-        plurals = [one for one in every if admin or one not in rights.FOR_ADMINS]
+        plurals = [one for one in every if one not in hidden]
         if not plurals:
             continue
         links = _links(

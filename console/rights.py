@@ -11,11 +11,15 @@ from clusters.kinds import KINDS
 from console.gateway import call
 
 REMEMBERED = 5
-# Kinds outside namespaces, and who may do what: an admin's.
-FOR_ADMINS = frozenset(
-    {kind.plural for kind in KINDS.values() if not kind.namespaced} - {"namespaces"}
-    | {"serviceaccounts", "roles", "rolebindings"}
+# Who may do what: an admin's, to see as well.
+ACCESS_KINDS = frozenset(
+    {"serviceaccounts", "roles", "rolebindings", "clusterroles", "clusterrolebindings"}
 )
+# Kinds outside namespaces: seen with a grant on the whole cluster.
+CLUSTER_WIDE = frozenset(
+    {kind.plural for kind in KINDS.values() if not kind.namespaced} - {"namespaces"}
+)
+FOR_ADMINS = CLUSTER_WIDE | ACCESS_KINDS
 
 
 def me(request: HttpRequest) -> Mapping[str, Any]:
@@ -45,12 +49,22 @@ def may_change(request: HttpRequest, cluster: object, plural: str, namespace: st
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where the person is an admin: on everything, in the cluster that is looked at, anywhere; whether they may change anything in it."""
+    """Where the person is an admin: on everything, in the cluster that is looked at, anywhere; whether they may change anything in it.
+
+    `whole` says that they hold any role on all of that cluster, and so see its nodes and volumes.
+    """
 
     platform: bool = False
     cluster: bool = False
     somewhere: bool = False
     writes: bool = False
+    whole: bool = False
+
+    def hidden(self) -> frozenset[str]:
+        """The kinds that would only be refused."""
+        if self.cluster:
+            return frozenset()
+        return ACCESS_KINDS if self.whole else FOR_ADMINS
 
 
 def standing(request: HttpRequest, cluster: object = None) -> Standing:
@@ -65,6 +79,7 @@ def standing(request: HttpRequest, cluster: object = None) -> Standing:
         platform or whole,
         found["role"] == "admin",
         not roles.isdisjoint({"operator", "admin"}),
+        bool(found["platform_role"]) or any(not one["namespace"] for one in here),
     )
 
 

@@ -26,6 +26,9 @@ _READING = {
     },
 }
 
+# Whoever holds this may write what gives rights in the whole cluster.
+ADMINISTERED = Need(frozenset({Right.MANAGE}), policy.Reach.CLUSTER)
+
 
 def held_by(user: grants.Person, token: ApiToken | None) -> list[Holding]:
     """What the caller holds, cut down by the token they came with."""
@@ -163,7 +166,14 @@ def _scope(
     if extent is None:
         raise Forbidden(f"you may not {_READING.get(act.verb, act.verb)} {act.kind or 'this'} here")
     reveals = (act.group, act.kind) != ("", "secrets") or _reveals(held, cluster, namespace)
-    return Scope(namespaces=extent.namespaces, clusters=extent.clusters, reveals=reveals)
+    pk = cluster.pk if cluster else None
+    whole = policy.within(held, ADMINISTERED, cluster=pk, namespace="", collection=False)
+    return Scope(
+        namespaces=extent.namespaces,
+        clusters=extent.clusters,
+        reveals=reveals,
+        unbounded=bool(act.cluster) and whole is not None,
+    )
 
 
 def _reveals(held: list[Holding], cluster: Cluster | None, namespace: str) -> bool:

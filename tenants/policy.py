@@ -44,7 +44,7 @@ class Reach(IntEnum):
 
 
 # --- roles ----------------------------------------------------------------------------------------------------------
-_VIEWER = frozenset({Right.READ, Right.LOGS, Right.STORE_READ})
+_VIEWER = frozenset({Right.READ, Right.READ_CLUSTER, Right.LOGS, Right.STORE_READ})
 _OPERATOR = _VIEWER | {Right.WRITE, Right.TERMINAL, Right.FILES, Right.SECRETS}
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.VIEWER: _VIEWER,
@@ -91,8 +91,8 @@ class Rule:
 
 
 ORDINARY = Rule()
-# Nodes, volumes, storage classes, custom resource definitions: seen and changed by the cluster's admins, as Kubernetes' own `view`,
-# `edit` and `admin` roles hold none of them. The right to see them stands apart so that an admin's read-only token has it too.
+# Nodes, volumes, storage classes, custom resource definitions: seen with a grant on the whole cluster, changed by its admins. The
+# right to see them stands apart: a token may have it alone.
 CLUSTER_WIDE = Rule(
     read=Right.READ_CLUSTER, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.CLUSTER
 )
@@ -101,6 +101,8 @@ ACCESS_INSIDE = Rule(read=Right.MANAGE, write=Right.MANAGE)
 ACCESS_WIDE = Rule(
     read=Right.MANAGE, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.CLUSTER
 )
+# Access kinds of other API groups: what their bindings lend cannot be weighed, so that an admin of the cluster writes them.
+ACCESS_FOREIGN = Rule(read=Right.MANAGE, write=Right.MANAGE, write_reach=Reach.CLUSTER)
 # A namespace's limits would otherwise be its own to raise.
 LIMITS = Rule(write=Right.MANAGE, write_reach=Reach.CLUSTER)
 # Endpoints can send another namespace's traffic anywhere (CVE-2021-25740).
@@ -118,11 +120,24 @@ PLATFORM = Rule(
 STORE = Rule(read=Right.STORE_READ, write=Right.STORE_WRITE, write_reach=Reach.CLUSTER)
 
 RBAC = "rbac.authorization.k8s.io"
+# Kinds outside namespaces that Kubernetes itself serves and that hold nothing to hide. Others of its own groups (webhooks,
+# API services, certificate requests …) are an admin's.
+_PLAIN = {
+    "storage.k8s.io": "csidrivers csinodes volumeattachments volumeattributesclasses",
+    "scheduling.k8s.io": "priorityclasses",
+    "networking.k8s.io": "ingressclasses ipaddresses servicecidrs",
+    "node.k8s.io": "runtimeclasses",
+    "resource.k8s.io": "deviceclasses resourceslices",
+    "snapshot.storage.k8s.io": "volumesnapshotclasses volumesnapshotcontents",
+    "gateway.networking.k8s.io": "gatewayclasses",
+    "": "componentstatuses",
+}
 RULES: Mapping[tuple[str, str], Rule] = {
     **{
         (kind.group, kind.plural): ORDINARY if kind.namespaced else CLUSTER_WIDE
         for kind in KINDS.values()
     },
+    **{(group, plural): CLUSTER_WIDE for group, text in _PLAIN.items() for plural in text.split()},
     (RBAC, "roles"): ACCESS_INSIDE,
     (RBAC, "rolebindings"): ACCESS_INSIDE,
     ("", "serviceaccounts"): ACCESS_INSIDE,
@@ -155,15 +170,35 @@ ACROSS_CLUSTERS = frozenset(
 )
 
 
+# Parts of the names of API groups that are about who may do what.
+_ACCESS_GROUPS = frozenset({"authorization", "authentication", "rbac", "iam", "oauth", "user"})
+# Custom kinds outside namespaces whose names say that they hold what opens doors.
+_CREDENTIALS = ("token", "secret", "credential", "password", "oauth", "user", "identit")
+
+
+def is_access(kind: str, group: str) -> bool:
+    """Whether objects of the kind give rights, whoever's API group it is: roles, bindings of roles, all of authorization.*, iam.* …"""
+    name = kind.lower()
+    return (
+        name.endswith(("role", "roles", "roletemplates"))
+        or ("role" in name and "binding" in name)
+        or not _ACCESS_GROUPS.isdisjoint(group.lower().split("."))
+    )
+
+
 def rule(kind: str, group: str, *, cluster_scoped: bool = False) -> Rule:
     """The rule of a kind. Custom kinds are ordinary inside a namespace; unknown kinds of Kubernetes' own groups are an admin's."""
     if known := RULES.get((group, kind)):
         return known
     if group == RBAC or group.endswith("authorization.k8s.io") or not group:
         return ACCESS_WIDE
+    if is_access(kind, group):
+        return ACCESS_WIDE if cluster_scoped else ACCESS_FOREIGN
     if group.endswith(".k8s.io") and group != "metrics.k8s.io":
         return ACCESS_WIDE if cluster_scoped else ACCESS_INSIDE
-    return CLUSTER_WIDE if cluster_scoped else ORDINARY
+    if not cluster_scoped:
+        return ORDINARY
+    return ACCESS_WIDE if any(word in kind.lower() for word in _CREDENTIALS) else CLUSTER_WIDE
 
 
 # --- decisions ------------------------------------------------------------------------------------------------------

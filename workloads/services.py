@@ -11,7 +11,7 @@ import orjson
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from clusters import occurrences, orders, troubles
+from clusters import escalation, occurrences, orders, troubles
 from clusters import services as registry
 from clusters.client import CHUNK, HEADS, PATCH_TYPES, Chunk, ClusterClient
 from clusters.documents import Object, pruned
@@ -323,12 +323,15 @@ def create_object(
     namespace: str = "",
     dry_run: bool = False,
     validation: str = "",
+    unbounded: bool = False,
 ) -> bytes:
-    """The created object's bytes."""
+    """The created object's bytes; `unbounded` for who may give rights beyond those of a namespace's admin."""
     options = _options(dry_run, validation)
     body = complete(manifest(content), kind, namespace=namespace)
     namespace = _namespace_of(kind, body, namespace)
     client = registry.client(cluster)
+    if not unbounded:
+        escalation.check(client, kind, body, namespace)
     return client.create(kind, body, namespace=namespace or None, **options)
 
 
@@ -350,12 +353,15 @@ def update_object(
     namespace: str = "",
     dry_run: bool = False,
     validation: str = "",
+    unbounded: bool = False,
 ) -> bytes:
     """Replace an object. A resourceVersion in the content must still be current (Conflict); without one the latest is replaced."""
     options = _options(dry_run, validation)
     body = complete(manifest(content), kind, namespace=namespace, name=name)
     namespace = _namespace_of(kind, body, namespace)
     client = registry.client(cluster)
+    if not unbounded:
+        escalation.check(client, kind, body, namespace)
 
     def put() -> bytes:
         return client.replace(kind, name, body, namespace=namespace or None, **options)
@@ -391,6 +397,7 @@ def patch_object(
     patch: str,
     namespace: str = "",
     options: Mapping[str, object] | None = None,
+    unbounded: bool = False,
 ) -> bytes:
     """The patched object's bytes; `patch` is json, merge, strategic or apply, `options` dryRun, fieldManager and force."""
     if patch not in PATCH_TYPES:
@@ -399,12 +406,19 @@ def patch_object(
     query = {name: value for name, value in (options or {}).items() if value}
     if patch == "apply":
         query.setdefault("fieldManager", "kubegale")
+
+    def send(sent: bytes, dry_run: bool) -> bytes:
+        asked = {**query, "dryRun": "All"} if dry_run else query
+        return client.patch(kind, name, sent, patch=patch, namespace=namespace or None, query=asked)
+
+    if unbounded:
+        return explaining(client, kind, namespace, lambda: send(body, False))
     return explaining(
         client,
         kind,
         namespace,
-        lambda: client.patch(
-            kind, name, body, patch=patch, namespace=namespace or None, query=query
+        lambda: escalation.checked_patch(
+            client, kind, name, namespace, body, patch=patch, send=send
         ),
     )
 

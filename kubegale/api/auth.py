@@ -37,11 +37,13 @@ class Scope:
     """What the caller may see: `namespaces` None is all of them; `reveals` says whether Secret values are shown.
 
     For acts that name no cluster, `clusters` gives the namespaces (None is all) by cluster id; None is every cluster.
+    `unbounded` says that the caller administers the whole cluster, and so may give rights beyond those of a namespace's admin.
     """
 
     namespaces: frozenset[str] | None = None
     clusters: Mapping[int, frozenset[str] | None] | None = None
     reveals: bool = True
+    unbounded: bool = False
 
 
 class AccessPolicy(Protocol):

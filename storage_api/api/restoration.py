@@ -79,8 +79,9 @@ class Restore(HistoryView):
             *(kind.plural, kind.group, str(cluster.pk), namespace, name),
             cluster_scoped=not kind.namespaced,
         )
-        authorise(self, request, act)
-        return self._proceed(request, body, restoration.prepare(subject, old, now), version)
+        scope = authorise(self, request, act)
+        prepared = restoration.prepare(subject, old, now, unbounded=scope.unbounded)
+        return self._proceed(request, body, prepared, version)
 
     def _version(self, subject: Subject, body: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
         where = {"namespace": subject.namespace}

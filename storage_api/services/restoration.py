@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from clusters import escalation
 from clusters import services as registry
 from clusters.documents import Object
 from clusters.kinds import Kind
@@ -99,11 +100,17 @@ def live(subject: Subject) -> bytes | None:
     return found
 
 
-def prepare(subject: Subject, old: bytes, now: bytes | None) -> Restoration:
-    """An old version made ready, and tried as a dry run."""
+def prepare(
+    subject: Subject, old: bytes, now: bytes | None, *, unbounded: bool = False
+) -> Restoration:
+    """An old version made ready, and tried as a dry run; Forbidden when it gives more than an admin of the namespace may."""
     plan = restoring.plan(
         orjson.loads(old), None if now is None else orjson.loads(now), subject.kind
     )
+    if not unbounded:
+        escalation.check(
+            registry.client(subject.cluster), subject.kind, plan.body, subject.namespace
+        )
     try:
         verdict = Verdict(
             orjson.loads(_send(subject, plan.body, over=now is not None, dry_run=True))

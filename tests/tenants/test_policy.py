@@ -39,8 +39,12 @@ def may(
         ("list", "pods", "", Role.VIEWER),
         ("get", "secrets", "", Role.VIEWER),
         ("logs", "pods", "", Role.VIEWER),
-        ("list", "nodes", "", Role.ADMIN),
-        ("get", "storageclasses", "storage.k8s.io", Role.ADMIN),
+        ("list", "nodes", "", Role.VIEWER),
+        ("metrics", "nodes", "", Role.VIEWER),
+        ("list", "persistentvolumes", "", Role.VIEWER),
+        ("get", "storageclasses", "storage.k8s.io", Role.VIEWER),
+        ("list", "customresourcedefinitions", "apiextensions.k8s.io", Role.VIEWER),
+        ("list", "ingressclasses", "networking.k8s.io", Role.VIEWER),
         ("list", "namespaces", "", Role.VIEWER),
         ("create", "deployments", "apps", Role.OPERATOR),
         ("scale", "statefulsets", "apps", Role.OPERATOR),
@@ -61,6 +65,15 @@ def may(
         ("create", "persistentvolumes", "", Role.ADMIN),
         ("delete", "customresourcedefinitions", "apiextensions.k8s.io", Role.ADMIN),
         ("create", "tokenreviews", "authentication.k8s.io", Role.ADMIN),
+        ("list", "validatingwebhookconfigurations", "admissionregistration.k8s.io", Role.ADMIN),
+        ("list", "apiservices", "apiregistration.k8s.io", Role.ADMIN),
+        ("list", "rolebindings", "authorization.openshift.io", Role.ADMIN),
+        ("create", "rolebindings", "authorization.openshift.io", Role.ADMIN),
+        ("create", "RoleBindings", "authorization.openshift.io", Role.ADMIN),
+        ("create", "projectroletemplatebindings", "management.cattle.io", Role.ADMIN),
+        ("update", "globalroles", "iam.kubesphere.io", Role.ADMIN),
+        ("patch", "policies", "iam.example.com", Role.ADMIN),
+        ("get", "clusterroles", "example.com", Role.ADMIN),
         ("list", "audit", "", Role.ADMIN),
         ("a verb nobody foresaw", "pods", "", Role.ADMIN),
         ("list", "a kind nobody foresaw", "", Role.ADMIN),
@@ -84,6 +97,8 @@ def test_an_act_needs_its_role_and_every_higher_role_may_do_it(
         ("create", "endpointslices", "discovery.k8s.io"),
         ("delete", "namespaces", ""),
         ("create", "clusterrolebindings", RBAC),
+        ("create", "rolebindings", "authorization.openshift.io"),
+        ("update", "roles", "iam.example.com"),
         ("update", "clusters", ""),
         ("list", "audit", ""),
         ("write", "storage", ""),
@@ -117,6 +132,28 @@ def test_a_cluster_scoped_custom_kind_is_not_reached_through_a_namespace() -> No
     held = [Holding(RIGHTS[Role.ADMIN], 1, "a")]
     wanted = need("get", "widgets", "example.com", cluster_scoped=True)
     assert within(held, wanted, cluster=1, namespace="a", collection=False) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "group", "seen"),
+    [
+        ("gadgets", "example.com", True),
+        ("nodes", "metrics.k8s.io", True),
+        ("tokens", "management.example.com", False),
+        ("oauthclients", "login.example.com", False),
+        ("users", "user.openshift.io", False),
+        ("clusterroles", "authorization.openshift.io", False),
+        ("mutatingwebhookconfigurations", "admissionregistration.k8s.io", False),
+    ],
+)
+def test_a_viewer_of_a_cluster_sees_its_kinds_outside_namespaces_but_none_that_opens_doors(
+    kind: str, group: str, *, seen: bool
+) -> None:
+    wanted = need("list", kind, group, cluster_scoped=True)
+    whole, inside = Holding(RIGHTS[Role.VIEWER], 1), Holding(RIGHTS[Role.VIEWER], 1, "a")
+    place = {"cluster": 1, "namespace": "", "collection": True}
+    assert (within([whole], wanted, **place) is not None) is seen
+    assert within([inside], wanted, **place) is None
 
 
 def test_a_token_only_ever_takes_away() -> None:

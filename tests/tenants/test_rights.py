@@ -87,7 +87,14 @@ TABLE: list[tuple[set[str], str, str]] = [
     (ADMIN, "*", "kubegale:bulk-resourcequotas kubegale:bulk-limitranges"),
     # An admin of a namespace sees the grants in it, as long as the cluster says that it is still the same namespace; this one is silent.
     (ADMIN, "*", "kubegale:audit* kubegale:grants*"),
-    # Cluster-scoped kinds are an admin's; quotas and what is the platform's are changed by admins.
+    # Cluster-scoped kinds are seen with a grant on the whole cluster and changed by its admins; quotas and what is the platform's
+    # are changed by admins.
+    (
+        VIEWER,
+        "GET",
+        "kubegale:nodes-list kubegale:nodes-detail kubegale:nodes-metrics kubegale:metrics-nodes kubegale:persistentvolumes-* "
+        "kubegale:storageclasses-* kubegale:customresourcedefinitions-* walm:walm-storageclass*",
+    ),
     (
         ADMIN,
         "*",

@@ -290,6 +290,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             namespace=space,
             dry_run=dry,
             validation=validation,
+            unbounded=scope.unbounded,
         )
         note(request, name=services.name_of(made), before=None, after=made)
         return self.shown(made, scope)
@@ -308,6 +309,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             namespace=space,
             dry_run=dry,
             validation=validation,
+            unbounded=scope.unbounded,
         )
         note(request, before=before, after=made)
         return self.shown(made, scope)
@@ -331,6 +333,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             patch=patch,
             namespace=space,
             options=options,
+            unbounded=scope.unbounded,
         )
         note(request, before=before, after=made)
         return self.shown(made, scope)
