@@ -1,6 +1,7 @@
 """Tenants over KubeGale's own routes: plans, members, options and usage."""
 
 import datetime
+from collections.abc import Iterable
 from typing import Any
 
 from django.utils import timezone
@@ -135,6 +136,16 @@ class TenantView(DialectView):
         target.check()
         return target, scope
 
+    def require_cover(
+        self, request: Request, cluster: Cluster, name: str, members: Iterable[Member]
+    ) -> None:
+        """Forbidden unless the caller, by the token they came with, holds all that the members are given."""
+        token = request.auth if isinstance(request.auth, ApiToken) else None
+        for role in {member.role for member in members}:
+            decisions.require_cover(
+                request.user, token, role, cluster=str(cluster.pk), namespace=name
+            )
+
 
 class Tenants(TenantView):
     """GET and POST /tenants."""
@@ -177,6 +188,7 @@ class Tenants(TenantView):
         if not name:
             raise Invalid("name is required", field="name")
         blueprint = _blueprint(name, body)
+        self.require_cover(request, cluster, name, blueprint.members)
         note(
             request,
             details={
@@ -313,10 +325,7 @@ class Members(TenantView):
         """The member."""
         target, _ = self.permit(request, "create", name, kind="members")
         cluster, member = target.cluster(), _one_member(target.body)
-        token = request.auth if isinstance(request.auth, ApiToken) else None
-        decisions.require_cover(
-            request.user, token, member.role, cluster=str(cluster.pk), namespace=name
-        )
+        self.require_cover(request, cluster, name, [member])
         note(request, details={"member": member.username, "role": member.role})
         by = request.user.get_username()
         return _member(

@@ -188,3 +188,31 @@ def test_drift_is_named_and_mended(admin: Caller, cluster: Cluster, name: str) -
     Tenant.objects.create(cluster=cluster, namespace="long-gone", uid="x")
     with pytest.raises(SystemExit):
         drift("--strict")
+
+
+def test_nobody_makes_members_of_more_than_their_token_holds(
+    admin: Caller, cluster: Cluster, name: str, person: Person
+) -> None:
+    User.objects.create_user("friend")
+    narrow = person("admin", scopes=["admin"])
+    for role in ("viewer", "operator", "admin"):
+        members = [{"username": "friend", "role": role}]
+        assert narrow.code("POST", "tenants", body(cluster, name, members=members)) == 1005
+        body_of_one = {"cluster_id": cluster.pk, "username": "friend", "role": role}
+        assert narrow.code("POST", f"tenants/{name}/members", body_of_one) in (1005, 1003)
+        grant = {"user": "friend", "role": role, "cluster": cluster.name}
+        assert narrow.code("POST", "grants", grant) == 1005
+        new = {"username": "new", "password": "a-long-Passphrase-7", "role": role}
+        assert narrow.code("POST", "users", new) == 1005
+    assert admin.code("GET", f"namespaces/{name}", cluster_id=cluster.pk) != 0
+    assert not Grant.objects.filter(user__username="friend").exists()
+    assert not User.objects.filter(username="new").exists()
+    narrow.data("POST", "tenants", body(cluster, name))
+    assert (
+        narrow.code(
+            "POST",
+            f"tenants/{name}/members",
+            {"cluster_id": cluster.pk, "username": "friend", "role": "viewer"},
+        )
+        == 1005
+    )
