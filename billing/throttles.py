@@ -56,19 +56,19 @@ class BadSecretThrottle(Throttle):
     def _key(request: Request) -> str:
         return "bad-secret:" + hashlib.sha256(client_address(request).encode()).hexdigest()
 
-    def check(self, request: Request) -> None:
-        """TooManyRequests once the address has guessed too often; right secrets wait as well, or guessing would still pay."""
-        if self.rate is None or not self.num_requests:
-            return
-        if (cache.get(self._key(request)) or 0) >= self.num_requests:
-            raise TooManyRequests("too many wrong secrets; wait", retry_after=self.duration)
-
     def failed(self, request: Request) -> None:
-        """Count one; the count is forgotten a period after its first."""
-        if self.rate is None or not self.duration:
+        """Count a wrong secret; TooManyRequests when the address had too many before. A right one is always taken: it is no guess.
+
+        The count is forgotten a period after its first.
+        """
+        if self.rate is None or not self.duration or not self.num_requests:
             return
-        if not cache.add(self._key(request), 1, self.duration):
+        key = self._key(request)
+        over = (cache.get(key) or 0) >= self.num_requests
+        if not cache.add(key, 1, self.duration):
             try:
-                cache.incr(self._key(request))
+                cache.incr(key)
             except ValueError:
                 return  # forgotten between the two calls
+        if over:
+            raise TooManyRequests("too many wrong secrets; wait", retry_after=self.duration)

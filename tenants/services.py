@@ -1,12 +1,10 @@
 """Signing in: JWT pairs with rotation and revocation."""
 
-import hashlib
 from dataclasses import dataclass
 
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.contrib.auth.password_validation import validate_password
-from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.crypto import constant_time_compare
@@ -16,10 +14,12 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 from rest_framework_simplejwt.tokens import AccessToken, BlacklistMixin, RefreshToken
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
-from kubegale.errors import Invalid, TokenExpired, TooManyRequests, Unauthenticated
+from kubegale.errors import Invalid, TokenExpired, Unauthenticated
+from tenants import attempts
 
 SESSION = "session"
-FAILURES_PER_MINUTE = 10
+# Of names and passwords, in characters.
+LONGEST = 1024
 
 
 class RevocableAccessToken(BlacklistMixin[AccessToken], AccessToken):  # type: ignore[misc]  # the library has no types
@@ -36,18 +36,8 @@ class TokenPair:
 
 
 # --- passwords ------------------------------------------------------------------------------------------------------
-def _failure_keys(username: str, address: str) -> dict[str, int]:
-    """What failures are counted under, and how many are let through in a minute: a name from one address, and an address."""
-    pair = hashlib.sha256(f"{username.lower()}\0{address}".encode()).hexdigest()
-    where = hashlib.sha256(address.encode()).hexdigest()
-    return {
-        f"sign-in-failures:{pair}": FAILURES_PER_MINUTE,
-        f"sign-in-failures-from:{where}": FAILURES_PER_MINUTE * 10,
-    }
-
-
 def sign_in(username: object, password: object, *, address: str = "") -> TokenPair:
-    """A new pair for a right password; Unauthenticated otherwise, TooManyRequests after ten failures in a minute."""
+    """A new pair for a right password; Unauthenticated otherwise, TooManyRequests after ten failures of the name in a minute."""
     if (
         not isinstance(username, str)
         or not isinstance(password, str)
@@ -60,16 +50,13 @@ def sign_in(username: object, password: object, *, address: str = "") -> TokenPa
 
 def verified(username: str, password: str, *, address: str) -> User:
     """The user whose password it is; Unauthenticated otherwise, TooManyRequests after too many failures."""
-    if "\x00" in username + password:
+    if "\x00" in username + password or max(len(username), len(password)) > LONGEST:
         raise Unauthenticated("wrong username or password")
-    limits = _failure_keys(username, address)
-    if any(cache.get(key, 0) >= limit for key, limit in limits.items()):
-        raise TooManyRequests("too many failed sign-ins; wait a minute", retry_after=60)
-    user = authenticate(username=username, password=password)
+    attempts.check(username, address)
+    with attempts.HASHING.turn():
+        user = authenticate(username=username, password=password)
     if not isinstance(user, User):
-        for key in limits:
-            if not cache.add(key, 1, 60):
-                cache.incr(key)
+        attempts.failed(username, address)
         raise Unauthenticated("wrong username or password")
     return user
 

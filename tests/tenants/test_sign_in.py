@@ -8,10 +8,12 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
+from django.test import Client
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
-from tenants import tokens
+from kubegale.errors import TooManyRequests
+from tenants import attempts, tokens
 from tenants.models import ApiToken
 from tests.caller import Caller
 
@@ -75,6 +77,43 @@ def test_ten_failures_slow_a_guesser_down_and_nobody_else(user: Any) -> None:
     assert response.status_code == 429
     assert int(response["Retry-After"]) >= 60
     assert login("x", username="other")["code"] == 2001
+    elsewhere = Client().post(
+        f"{AUTH}/login",
+        {"username": "ann", "password": RIGHT},
+        content_type="application/json",
+        REMOTE_ADDR="192.0.2.9",
+    )
+    assert elsewhere.json()["code"] == 0
+
+
+def test_failures_of_others_from_an_address_keep_no_right_password_out(user: Any) -> None:
+    for number in range(attempts.FAILURES_FROM_ADDRESS):
+        assert login("guess", username=f"somebody-{number}")["code"] == 2001
+    sent = {"username": "one more", "password": "guess"}
+    slowed = Caller().raw("POST", f"{AUTH}/login", sent)
+    assert slowed.status_code == 429
+    assert int(slowed["Retry-After"]) >= 60
+    assert login()["code"] == 0
+    form = {"username": "ann", "password": RIGHT}
+    assert Client().post("/signin", form).status_code == 302
+
+
+def test_a_host_with_a_network_of_its_own_counts_as_one() -> None:
+    assert attempts.place("2001:db8::1") == attempts.place("2001:db8::ffff:1")
+    assert attempts.place("2001:db8::1") != attempts.place("2001:db8:0:1::1")
+    assert attempts.place("::ffff:192.0.2.1") == attempts.place("192.0.2.1") == "192.0.2.1"
+    assert attempts.place("") == ""
+
+
+@pytest.mark.parametrize(("waiting", "seconds"), [(0, 60.0), (1, 0.01)])
+def test_the_line_of_passwords_to_hash_is_bounded_and_moves_on(
+    waiting: int, seconds: float
+) -> None:
+    line = attempts.Line(1, waiting, seconds)
+    with line.turn(), pytest.raises(TooManyRequests), line.turn():
+        pytest.fail("hashed beside the other")
+    with line.turn():
+        pass
 
 
 def test_a_refresh_token_works_once(user: Any) -> None:
