@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from kubegale.api.admin import ModelAdmin, ModelForm, ReadOnly, TabularInline
@@ -26,6 +27,9 @@ from tenants.models import (
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
+# Sign-ins are ended by signing out or by a new password, and their rows say nothing to people.
+admin.site.unregister(OutstandingToken)
+admin.site.unregister(BlacklistedToken)
 
 
 class GrantInline(TabularInline[Grant, Any]):

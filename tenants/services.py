@@ -1,6 +1,7 @@
 """Signing in: JWT pairs with rotation and revocation."""
 
 from dataclasses import dataclass
+from typing import Self, TypeVar
 
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
@@ -11,8 +12,9 @@ from django.utils.crypto import constant_time_compare
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
-from rest_framework_simplejwt.tokens import AccessToken, BlacklistMixin, RefreshToken
-from rest_framework_simplejwt.utils import get_md5_hash_password
+from rest_framework_simplejwt.tokens import AccessToken, BlacklistMixin, Token
+from rest_framework_simplejwt.tokens import RefreshToken as LibraryRefreshToken
+from rest_framework_simplejwt.utils import datetime_from_epoch, get_md5_hash_password
 
 from kubegale.errors import Invalid, TokenExpired, Unauthenticated
 from tenants import attempts
@@ -22,8 +24,47 @@ SESSION = "session"
 LONGEST = 1024
 
 
-class RevocableAccessToken(BlacklistMixin[AccessToken], AccessToken):  # type: ignore[misc]  # the library has no types
+T = TypeVar("T", bound=Token)
+
+
+class Revocable(BlacklistMixin[T]):  # type: ignore[misc]  # the library has no types
+    """Tokens that can be ended before their time. The library's rows would hold them in clear; these hold their ids alone."""
+
+    def outstand(self) -> tuple[OutstandingToken, bool]:
+        """(row, whether it is new)."""
+        user = User.objects.filter(pk=self.payload.get(api_settings.USER_ID_CLAIM)).first()
+        facts = {
+            "user": user,
+            "token": "",
+            "created_at": self.current_time,
+            "expires_at": datetime_from_epoch(self.payload["exp"]),
+        }
+        row: tuple[OutstandingToken, bool] = OutstandingToken.objects.get_or_create(
+            jti=self.payload[api_settings.JTI_CLAIM], defaults=facts
+        )
+        return row
+
+    def blacklist(self) -> tuple[BlacklistedToken, bool]:
+        """(row, whether the token was good until now)."""
+        row: tuple[BlacklistedToken, bool] = BlacklistedToken.objects.get_or_create(
+            token=self.outstand()[0]
+        )
+        return row
+
+    @classmethod
+    def for_user(cls, user: AbstractBaseUser) -> Self:
+        """A token of the user, in the list of those that are about."""
+        token: Self = super(BlacklistMixin, cls).for_user(user)
+        token.outstand()
+        return token
+
+
+class RevocableAccessToken(Revocable[AccessToken], AccessToken):  # type: ignore[misc]  # the library has no types
     """An access token that signing out can end before its time."""
+
+
+class RefreshToken(Revocable["RefreshToken"], LibraryRefreshToken):  # type: ignore[misc]  # the library has no types
+    """A refresh token, good once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
+from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from kubegale.errors import TooManyRequests
@@ -122,6 +123,19 @@ def test_a_refresh_token_works_once(user: Any) -> None:
     assert Caller(fresh["token"]).code("GET", f"{AUTH}/me") == 0
     again = Caller().raw("POST", f"{AUTH}/refresh", {"refresh_token": pair["refresh_token"]})
     assert (again.status_code, again.json()["code"]) == (401, 2001)
+
+
+def test_no_token_of_a_sign_in_stands_in_the_database(user: Any, client: Client) -> None:
+    pair = login()["data"]
+    fresh = Caller().data("POST", f"{AUTH}/refresh", {"refresh_token": pair["refresh_token"]})
+    Caller(fresh["token"]).data("POST", f"{AUTH}/logout", fresh)
+    assert OutstandingToken.objects.count() == 3, "two refresh tokens and a signed-out access token"
+    assert set(OutstandingToken.objects.values_list("token", flat=True)) == {""}
+    assert Caller(fresh["token"]).code("GET", f"{AUTH}/me") == 2001
+    again = {"refresh_token": fresh["refresh_token"]}
+    assert Caller().code("POST", f"{AUTH}/refresh", again) == 2001
+    client.force_login(user)
+    assert client.get("/admin/token_blacklist/outstandingtoken/").status_code == 404
 
 
 def test_an_access_token_is_no_refresh_token(user: Any) -> None:
