@@ -123,6 +123,20 @@ def networks(name: str) -> list[str]:
         raise SettingError(f"{name} must be a comma-separated list of networks: {error}.") from None
 
 
+def placed(name: str) -> list[tuple[str, str]]:
+    """A comma-separated list of words, each with the network behind its @ ("" without one)."""
+    found = []
+    for part in words(name):
+        word, mark, network = part.partition("@")
+        try:
+            found.append(
+                (word.strip(), str(ip_network(network.strip(), strict=False)) if mark else "")
+            )
+        except ValueError as error:
+            raise SettingError(f"{name}: {part!r} names no network: {error}.") from None
+    return found
+
+
 def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
     """One word out of a fixed set."""
     value = text(name, default)

@@ -284,11 +284,19 @@ if OIDC_ENABLED:
 # --- API ------------------------------------------------------------------------------------------------------------
 # The names of the setting -> the dialects' own; only those whose originals had no credentials can be opened.
 _OPENABLE = {"bcs": "bcs_storage", "k8sservice": "k8s_service", "walm": "walm"}
-if unknown := set(env.words("OPEN_DIALECTS")) - set(_OPENABLE):
-    raise env.SettingError(
-        f"OPEN_DIALECTS knows {', '.join(_OPENABLE)}, not {', '.join(sorted(unknown))}."
+# A word may be followed by @ and the network that it is opened to; several such words add up.
+OPEN_DIALECTS: frozenset[str] = frozenset()
+OPEN_DIALECTS_NETWORKS: dict[str, tuple[str, ...]] = {}
+for _word, _network in env.placed("OPEN_DIALECTS"):
+    if _word not in _OPENABLE:
+        raise env.SettingError(f"OPEN_DIALECTS knows {', '.join(_OPENABLE)}, not {_word}.")
+    _name = _OPENABLE[_word]
+    OPEN_DIALECTS |= {_name}
+    OPEN_DIALECTS_NETWORKS[_name] = (
+        *OPEN_DIALECTS_NETWORKS.get(_name, ()),
+        *([_network] if _network else ["0.0.0.0/0", "::/0"]),
     )
-OPEN_DIALECTS = frozenset(_OPENABLE[word] for word in env.words("OPEN_DIALECTS"))
+OPEN_DIALECTS_CLUSTERS = frozenset(env.words("OPEN_DIALECTS_CLUSTERS"))
 HTTP_STATUS_MODE = env.choice("HTTP_STATUS_MODE", "document", ("document", "semantic"))
 K8SSERVICE_HTTP_STATUS_FROM_CODE = env.boolean("K8SSERVICE_HTTP_STATUS_FROM_CODE", False)
 WALM_ALLOW_EMPTY_SELECTOR = env.boolean("WALM_ALLOW_EMPTY_SELECTOR", False)

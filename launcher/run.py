@@ -100,11 +100,12 @@ class Launch:
     def _settings(self) -> dict[str, str]:
         """The environment of the processes: the caller's, completed by what is generated and kept."""
         environ = self.environ
-        on_loopback = self.listening.address in LOOPBACK
+        opened = self.listening.address in LOOPBACK and "OPEN_DIALECTS" not in environ
+        open_demo = {"OPEN_DIALECTS": DOCUMENTED_AS_OPEN, "OPEN_DIALECTS_CLUSTERS": DEMO}
         return {
             "LOG_FORMAT": "text",
             "WEB_CONCURRENCY": "1",
-            **({"OPEN_DIALECTS": DOCUMENTED_AS_OPEN} if on_loopback else {}),
+            **(open_demo if opened else {}),
             **environ,
             **self.listening.environment(),
             "PYTHONUNBUFFERED": "1",

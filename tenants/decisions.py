@@ -1,5 +1,7 @@
 """Whether a caller may do an act, and how much of it: grants and tokens against the tables of `tenants.policy`."""
 
+from django.conf import settings
+
 from clusters import services as registry
 from clusters.models import Cluster
 from kubegale.api.auth import Act, Scope
@@ -77,6 +79,23 @@ def decide(held: list[Holding], token: ApiToken | None, act: Act) -> Scope:
         collection=collection,
     )
     return _scope(act, held, extent, cluster=cluster, namespace=namespace)
+
+
+def require_opened(act: Act) -> None:
+    """Forbidden when the act is on a registered cluster that OPEN_DIALECTS_CLUSTERS does not name, or might be on any.
+
+    The store's clusterIds are free texts: those that are no registered cluster's name are nobody's and stay open.
+    """
+    closed = registry.clusters().exclude(name__in=settings.OPEN_DIALECTS_CLUSTERS)
+    if act.kind == "storage" and act.cluster:
+        named = "\x00" not in act.cluster and closed.filter(name__iexact=act.cluster).exists()
+    elif act.cluster:
+        found = _cluster(act.cluster)
+        named = found is not None and found.name not in settings.OPEN_DIALECTS_CLUSTERS
+    else:
+        named = closed.exists()
+    if named:
+        raise Forbidden("this API is not open for that cluster: sign in")
 
 
 def _cluster(reference: str) -> Cluster | None:

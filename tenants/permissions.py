@@ -1,5 +1,6 @@
 """The access policy behind every route (settings: ACCESS_POLICY)."""
 
+from django.conf import settings
 from rest_framework.request import Request
 
 from clusters import identity
@@ -16,6 +17,11 @@ def authorise(request: Request, act: Act) -> Scope:
 
 
 def open_to_all(request: Request, act: Act) -> Scope:
-    """Settings' OPEN_ACCESS_POLICY: a dialect that was opened may do all that it documents, as nobody in particular."""
+    """Settings' OPEN_ACCESS_POLICY: a dialect that was opened may do all that it documents, as nobody in particular.
+
+    Where OPEN_DIALECTS_CLUSTERS names clusters, no other registered one is reached; Forbidden.
+    """
+    if settings.OPEN_DIALECTS_CLUSTERS:
+        decisions.require_opened(act)
     identity.become(lambda: identities.of(request.user))
     return Scope()

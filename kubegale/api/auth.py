@@ -58,11 +58,18 @@ def _policy(dotted: str) -> AccessPolicy:
 
 
 def authorise(view: DialectView, request: Request, act: Act) -> Scope:
-    """The caller's scope for the act; raises Forbidden when the right is lacking. Open dialects may do all that they document."""
+    """The caller's scope for the act; raises Forbidden when the right is lacking. Open dialects may do all that they document.
+
+    Where an open dialect may not go, a caller with credentials still has the rights of their own.
+    """
     deed = record(request, act)
-    if view.is_open():
-        return _policy(settings.OPEN_ACCESS_POLICY)(request, act)
     try:
+        if view.is_open():
+            try:
+                return _policy(settings.OPEN_ACCESS_POLICY)(request, act)
+            except Forbidden:
+                if not request.successful_authenticator:
+                    raise
         return _policy(settings.ACCESS_POLICY)(request, act)
     except Forbidden:
         deed.allowed = False

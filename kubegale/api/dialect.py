@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, set_rollback
 
 from kubegale.api import audit
+from kubegale.api.origin import client_address, is_cross_site, is_inside
 from kubegale.api.parsing import BodyParser
 from kubegale.api.rendering import JSON
 from kubegale.errors import (
@@ -105,7 +106,22 @@ class DialectView(APIView):
 
     def is_open(self) -> bool:
         """Whether this route answers without credentials."""
-        return self.public or self.dialect.name in settings.OPEN_DIALECTS
+        return self.public or self.is_opened()
+
+    def is_opened(self) -> bool:
+        """Whether OPEN_DIALECTS opens the route, which its document does not make public, to the caller's network."""
+        if self.public or self.dialect.name not in settings.OPEN_DIALECTS:
+            return False
+        networks, request = settings.OPEN_DIALECTS_NETWORKS, getattr(self, "request", None)
+        if request is None or self.dialect.name not in networks:
+            return True
+        return is_inside(client_address(request) or "0.0.0.0", networks[self.dialect.name])  # noqa: S104
+
+    def check_permissions(self, request: Request) -> None:
+        """Refuse what a page of another origin asks of an opened dialect: its visitor never meant it."""
+        if self.is_opened() and not request.successful_authenticator and is_cross_site(request):
+            raise Forbidden("a page of another origin may not call this")
+        super().check_permissions(request)
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         """Always JSON: a client's Accept header never changes the shape of an answer."""

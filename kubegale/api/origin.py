@@ -1,7 +1,9 @@
 """Where a request came from: the peer, or what a proxy of ours says about it."""
 
 import ipaddress
+from collections.abc import Iterable
 from functools import lru_cache
+from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -10,17 +12,23 @@ from rest_framework.request import Request
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=32)
 def _networks(words: tuple[str, ...]) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(word, strict=False) for word in words)
 
 
-def _trusted(text: str) -> bool:
+def is_inside(text: str, networks: Iterable[str]) -> bool:
+    """Whether an address is in one of the networks; IPv4 in IPv6's clothes counts as IPv4. False for what is no address."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         return False
-    return any(address in network for network in _networks(tuple(settings.TRUSTED_PROXIES)))
+    mapped = getattr(address, "ipv4_mapped", None)
+    return any((mapped or address) in network for network in _networks(tuple(networks)))
+
+
+def _trusted(text: str) -> bool:
+    return is_inside(text, settings.TRUSTED_PROXIES)
 
 
 def client_address(request: Request | HttpRequest) -> str:
@@ -37,3 +45,23 @@ def client_address(request: Request | HttpRequest) -> str:
         return str(ipaddress.ip_address(address))
     except ValueError:
         return ""
+
+
+def is_cross_site(request: Request | HttpRequest) -> bool:
+    """Whether a browser sent it for a page of another origin, as it says itself in Origin and Sec-Fetch-Site."""
+    if request.headers.get("Sec-Fetch-Site", "none").strip().lower() not in ("none", "same-origin"):
+        return True
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return False
+    try:
+        parts = urlsplit(origin.strip().lower())
+        here = urlsplit(f"{parts.scheme}://{request.get_host().lower()}")
+        return not parts.hostname or _place(parts) != _place(here)
+    except ValueError:
+        return True
+
+
+def _place(parts: SplitResult) -> tuple[str | None, int | None]:
+    """Host and port, with the scheme's own port where none stands."""
+    return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

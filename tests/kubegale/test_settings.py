@@ -46,6 +46,8 @@ def start(**changes: str | None) -> subprocess.CompletedProcess[str]:
         ({"WEBHOOK_BACKOFF_SECONDS": "5,soon"}, "WEBHOOK_BACKOFF_SECONDS"),
         ({"CLUSTER_ADDRESS_POLICY": "everything"}, "CLUSTER_ADDRESS_POLICY"),
         ({"OPEN_DIALECTS": "bcs,waln"}, "OPEN_DIALECTS"),
+        ({"OPEN_DIALECTS": "walm@10.0.0.0/8,bcs@somewhere"}, "OPEN_DIALECTS"),
+        ({"OPEN_DIALECTS": "walm@"}, "OPEN_DIALECTS"),
     ],
 )
 def test_a_bad_setting_is_refused_in_one_sentence(

@@ -1,0 +1,130 @@
+"""What an opened dialect lets in: callers of its networks, on its clusters, and no page of another origin."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from clusters.models import Cluster
+from tests.caller import Caller
+from tests.tenants.conftest import Person
+
+pytestmark = pytest.mark.django_db
+STORE = "/bcsapi/v4/storage/k8s/dynamic/namespace_resources/clusters"
+ROW = {"data": {"metadata": {"name": "r"}}}
+JSON = "application/json"
+
+
+@pytest.fixture(autouse=True)
+def opened(settings: Any) -> None:
+    """As `make run` opens them."""
+    settings.OPEN_DIALECTS = frozenset({"walm", "k8s_service", "bcs_storage"})
+
+
+@pytest.fixture
+def other(cluster: Cluster) -> Cluster:
+    """A second registered cluster, which is the same one."""
+    return Cluster.objects.create(
+        name="other", kubeconfig=cluster.kubeconfig, server=cluster.server, status="active"
+    )
+
+
+def row(cluster: str) -> str:
+    return f"{STORE}/{cluster}/namespaces/x/ConfigMap/r"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://testserver:8001"},
+        {"Origin": "http://testserver.evil.example"},
+        {"Origin": "http://testserver:port"},
+        {"Origin": ""},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Origin": "http://testserver"},
+        {"Sec-Fetch-Site": "Cross-Site"},
+    ],
+)
+@pytest.mark.parametrize("kind", [JSON, "text/plain", "application/x-www-form-urlencoded"])
+def test_no_page_of_another_origin_calls_an_opened_dialect(
+    cluster: Cluster, apiserver: Any, headers: dict[str, str], kind: str
+) -> None:
+    apiserver.requests.clear()
+    client = Client(headers=headers)
+    secret = '{"name": "planted", "data": {"a": "b"}}'
+    walm = client.post("/api/v1/secret/default", secret, content_type=kind)
+    assert (walm.status_code, walm.json()["errCode"]) == (403, -1)
+    scale = client.post("/v1/k8sservice/updatePodReplicas", "{}", content_type=kind)
+    assert scale.status_code == 403
+    assert scale.json()["code"] == 403
+    for base in (STORE, STORE.replace("/bcsapi/v4/storage", "/bcsstorage/v1")):
+        stored = client.put(f"{base}/c/namespaces/x/ConfigMap/r", b"{}", content_type=kind)
+        assert stored.status_code == 403
+        assert stored.json()["result"] is False
+    assert client.get("/api/v1/storageclass").status_code == 403
+    assert apiserver.requests == []
+
+
+def test_pages_of_its_own_origin_and_programs_may(cluster: Cluster) -> None:
+    for headers in (
+        {},
+        {"Origin": "http://testserver"},
+        {"Origin": "http://testserver:80", "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+    ):
+        assert Client(headers=headers).get("/api/v1/storageclass").status_code == 200
+    assert Client(headers={"Origin": "http://evil.example"}).get("/liveniess").status_code == 200
+
+
+def test_only_the_clusters_named_are_open(
+    settings: Any, cluster: Cluster, other: Cluster, apiserver: Any
+) -> None:
+    settings.OPEN_DIALECTS_CLUSTERS = frozenset({cluster.name})
+    client = Client()
+    assert client.get("/api/v1/storageclass", {"cluster": cluster.name}).status_code == 200
+    apiserver.requests.clear()
+    for reference in (other.name, other.name.upper(), str(other.pk)):
+        refused = [
+            client.get("/api/v1/storageclass", {"cluster": reference}),
+            client.get("/api/v1/storageclass", headers={"X-Cluster": reference}),
+            client.get("/v1/k8sservice/getPod", {"cluster": reference, "namespace": "x"}),
+        ]
+        assert {answer.status_code for answer in refused} == {403}
+    assert apiserver.requests == []
+    # The store: rows of a registered cluster are its own; a clusterId that is none's stays open.
+    assert client.put(row(other.name), ROW, content_type=JSON).status_code == 403
+    assert client.get(row(other.name)).status_code == 403
+    assert client.get("/bcsapi/v4/storage/events").status_code == 403
+    assert client.get("/bcsapi/v4/storage/metric/clusters").status_code == 403
+    for name in (cluster.name, "BCS-K8S-00001"):
+        assert client.put(row(name), ROW, content_type=JSON).status_code == 200
+
+
+def test_who_signs_in_has_their_own_rights_where_an_opened_dialect_ends(
+    settings: Any, cluster: Cluster, other: Cluster, person: Person
+) -> None:
+    settings.OPEN_DIALECTS_CLUSTERS = frozenset({cluster.name})
+    path = "/api/v1/storageclass"
+    insider, outsider = person("viewer", cluster=other), person("viewer", cluster=cluster)
+    assert insider.raw("GET", path, cluster=other.name).status_code == 200
+    assert outsider.raw("GET", path, cluster=other.name).status_code == 403
+    assert outsider.raw("GET", path, cluster=cluster.name).status_code == 200
+
+
+def test_only_the_networks_named_are_let_in(settings: Any, cluster: Cluster, admin: Caller) -> None:
+    settings.OPEN_DIALECTS_NETWORKS = {"walm": ("10.0.0.0/8", "fd00::/8")}
+    path = "/api/v1/storageclass"
+    for address, status in (
+        ("10.1.2.3", 200),
+        ("::ffff:10.1.2.3", 200),
+        ("fd00::1", 200),
+        ("192.0.2.1", 401),
+        ("2001:db8::1", 401),
+        ("", 401),
+    ):
+        assert Client(REMOTE_ADDR=address).get(path).status_code == status, address
+    spoofed = Client(REMOTE_ADDR="192.0.2.1", headers={"X-Forwarded-For": "10.1.2.3"})
+    assert spoofed.get(path).status_code == 401
+    assert admin.raw("GET", path).status_code == 200
