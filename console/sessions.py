@@ -1,9 +1,11 @@
 """Signing in and out of the console, and what a person prefers: theme, language, zone."""
 
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib.auth import login, logout
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
@@ -73,6 +75,17 @@ def _signed_in(request: HttpRequest) -> HttpResponse:
         report(request, "console", failed)
     login(request, user, backend=BACKEND)
     return HttpResponseRedirect(destination(request))
+
+
+def enter_admin(request: HttpRequest) -> HttpResponse:
+    """The admin site's own form is not served: people sign in where failures are counted and written down.
+
+    PermissionDenied for who is signed in and may not see the admin site: they would be sent to and fro.
+    """
+    if request.user.is_authenticated and not request.user.is_staff:
+        raise PermissionDenied
+    wanted = request.GET.get("next") or "/admin/"
+    return HttpResponseRedirect("/signin?" + urlencode({"next": wanted}))
 
 
 @require_POST

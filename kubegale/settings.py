@@ -59,6 +59,7 @@ MIDDLEWARE = [
     "clusters.lookups.Fresh",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "kubegale.api.headers.PrivateAnswers",
     "kubegale.api.routes.OptionalSlash",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",

@@ -4,9 +4,10 @@ from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from console import pages
+from console import pages, sessions
 from kubegale import errors, health
 from kubegale.api.dialect import Dialect
 from kubegale.api.rendering import dumps
@@ -37,6 +38,10 @@ urlpatterns = [
     path("k8s/", include((vkube.urlpatterns, "vkube"), namespace="vkube-short")),
     path("v1/k8sservice/", include(k8s_service.urlpatterns)),
     path("", include(walm.urlpatterns)),
+    # One door for signing in and out and for passwords: the console's.
+    path("admin/login/", sessions.enter_admin),
+    path("admin/logout/", sessions.sign_out),
+    path("admin/password_change/", RedirectView.as_view(url="/password")),
     path("admin/", admin.site.urls),
 ]
 if settings.OIDC_ENABLED:

@@ -3,11 +3,14 @@
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.db.models import Model
 from django.test import Client
+from playwright.sync_api import expect
 
 from clusters import operations
 from clusters.models import Cluster
+from tests.console.conftest import Walker
 from workloads.models import Recording, RecordingChunk
 
 pytestmark = pytest.mark.django_db
@@ -60,3 +63,13 @@ def test_what_was_typed_in_a_terminal_is_not_in_the_admin_site(
     page = visitor.get(f"/admin/workloads/recording/{recording.pk}/change/")
     assert page.status_code == 200
     assert "top secret" not in page.content.decode()
+
+
+def test_its_pages_work_under_a_policy_without_inline_scripts(walker: Walker, person: User) -> None:
+    """The walk fails on whatever the policy had to stop."""
+    walk = walker(person)
+    page = walk.open("/admin/")
+    expect(page.locator("html:not([x-cloak])")).to_have_count(1)
+    for path in ("auth/user/", "tenants/grant/add/", "django_celery_beat/periodictask/add/"):
+        page = walk.open(f"/admin/{path}")
+        expect(page.locator("html:not([x-cloak])")).to_have_count(1)

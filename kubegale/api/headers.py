@@ -1,0 +1,34 @@
+"""Headers of every answer that is made here: no copy in any cache, and no inline script in the admin site."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+ADMIN = "/admin/"
+# The admin site's frame (Alpine) computes what stands in attributes, which needs eval, and styles elements one by one; neither
+# runs a script out of the page's text.
+ADMIN_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; object-src 'none'"
+)
+
+
+class PrivateAnswers:
+    """Middleware behind the static files: answers carry tokens, secrets and what only their caller may see.
+
+    A view that sets Cache-Control itself is left alone.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """The answer, for nobody's cache."""
+        response = self.get_response(request)
+        if not response.has_header("Cache-Control"):
+            response["Cache-Control"] = "no-store"
+        if request.path.startswith(ADMIN) and not response.has_header("Content-Security-Policy"):
+            response["Content-Security-Policy"] = ADMIN_POLICY
+        return response
