@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -41,7 +42,7 @@ def room(request: HttpRequest) -> HttpResponse:
     return forms.shown(
         request,
         "console/tokens.html",
-        {"tokens": found, "scopes": SCOPES.items()},
+        {"tokens": found, "scopes": SCOPES.items(), "days": settings.API_TOKEN_DAYS or ""},
         lambda: _act(request),
     )
 
@@ -55,7 +56,8 @@ def _act(request: HttpRequest) -> HttpResponse:
         "scopes": request.POST.getlist("scopes"),
         "clusters": request.POST.getlist("clusters"),
     }
-    if days := forms.number(request, "days"):
-        body["expires_in_days"] = days
+    if "days" in request.POST:
+        # Emptied on purpose: the field holds the settings' number at first.
+        body["expires_in_days"] = forms.number(request, "days")
     made = call(request, "POST", PATH, body=body).data
     return page(request, "console/token_made.html", {"token": made})

@@ -298,6 +298,9 @@ for _word, _network in env.placed("OPEN_DIALECTS"):
         *([_network] if _network else ["0.0.0.0/0", "::/0"]),
     )
 OPEN_DIALECTS_CLUSTERS = frozenset(env.words("OPEN_DIALECTS_CLUSTERS"))
+API_TOKEN_DAYS = env.integer("API_TOKEN_DAYS", 90)
+if not 0 <= API_TOKEN_DAYS <= 36500:
+    raise env.SettingError("API_TOKEN_DAYS must be from 0 to 36500; 0: tokens do not expire.")
 HTTP_STATUS_MODE = env.choice("HTTP_STATUS_MODE", "document", ("document", "semantic"))
 K8SSERVICE_HTTP_STATUS_FROM_CODE = env.boolean("K8SSERVICE_HTTP_STATUS_FROM_CODE", False)
 WALM_ALLOW_EMPTY_SELECTOR = env.boolean("WALM_ALLOW_EMPTY_SELECTOR", False)

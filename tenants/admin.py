@@ -1,7 +1,9 @@
 """Users, groups, grants, tokens, tenants and the audit trail in the admin."""
 
+from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -184,6 +186,14 @@ class ApiTokenAdmin(ModelAdmin[ApiToken]):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A token is revoked, not changed; the list's actions still need the right to see it."""
         return obj is None and super().has_change_permission(request, obj)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """The end that a token has unless another is given."""
+        end = timezone.now() + timedelta(days=settings.API_TOKEN_DAYS)
+        return {
+            **super().get_changeform_initial_data(request),
+            **({"expires_at": end} if settings.API_TOKEN_DAYS else {}),
+        }
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
         """Make it, and show it this once."""

@@ -1,7 +1,9 @@
 """API tokens over JSON: everyone makes, sees and revokes their own."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from django.conf import settings
 from rest_framework.request import Request
 
 from kubegale.api.audit import note
@@ -14,6 +16,8 @@ from kubegale.errors import Forbidden
 from tenants import tokens
 from tenants.models import ApiToken
 
+# In days.
+LONGEST_LIFE = 36500
 TOKEN = record(
     id=INTEGER,
     name=TEXT,
@@ -33,7 +37,11 @@ MADE = {
     },
 }
 BODY = record(
-    required=("name",), name=TEXT, scopes=array(TEXT), clusters=array(TEXT), expires_in_days=INTEGER
+    required=("name",),
+    name=TEXT,
+    scopes=array(TEXT),
+    clusters=array(TEXT),
+    expires_in_days=nullable(INTEGER),
 )
 
 
@@ -44,6 +52,16 @@ def _owner(request: Request, verb: str) -> Any:
         deed.allowed = False
         raise Forbidden("an API token cannot manage API tokens: sign in with your password")
     return request.user
+
+
+def _days(body: Mapping[str, Any]) -> int | None:
+    """How long the token is good: as many days as the settings say, unless the body says; null is for ever."""
+    given = body.get("expires_in_days", settings.API_TOKEN_DAYS or None)
+    return (
+        None
+        if given is None
+        else integer(given, "expires_in_days", minimum=1, maximum=LONGEST_LIFE)
+    )
 
 
 class Tokens(DialectView):
@@ -64,15 +82,12 @@ class Tokens(DialectView):
     def post(self, request: Request) -> Any:
         """The new token with `token`, this once."""
         user, body = _owner(request, "create"), json_body(request)
-        lifetime = body.get("expires_in_days")
         row, raw = tokens.create_api_token(
             user,
             tokens.check_name(body.get("name")),
             scopes=tokens.check_scopes(body.get("scopes")),
             clusters=tokens.check_clusters(body.get("clusters")),
-            days=None
-            if lifetime is None
-            else integer(lifetime, "expires_in_days", minimum=1, maximum=36500),
+            days=_days(body),
         )
         note(
             request,

@@ -211,6 +211,41 @@ def test_api_tokens_expire_and_can_be_revoked(user: Any) -> None:
     assert Caller(raw).code("GET", f"{AUTH}/me") == 2001
 
 
+def test_api_tokens_end_unless_they_are_told_not_to(user: Any, settings: Any) -> None:
+    session = Caller(login()["data"]["token"])
+
+    def days(body: dict[str, Any]) -> float | None:
+        made = session.data("POST", f"{AUTH}/tokens", {"name": "t", **body})
+        row = ApiToken.objects.get(pk=made["id"])
+        assert (made["expires_at"] is None) == (row.expires_at is None)
+        return row.expires_at and round((row.expires_at - timezone.now()) / timedelta(days=1))
+
+    assert [days({}), days({"expires_in_days": 7}), days({"expires_in_days": None})] == [
+        90,
+        7,
+        None,
+    ]
+    settings.API_TOKEN_DAYS = 0
+    assert days({}) is None
+    for wrong in (0, -1, 36501, "soon", True):
+        assert (
+            session.code("POST", f"{AUTH}/tokens", {"name": "t", "expires_in_days": wrong}) == 1001
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "end"), [((), "expires at 20"), (("--days", "0"), "never expires")]
+)
+def test_the_command_says_when_its_token_ends(
+    user: Any, options: tuple[str, ...], end: str
+) -> None:
+    out, error = StringIO(), StringIO()
+    call_command("create_token", "ann", *options, stdout=out, stderr=error)
+    assert out.getvalue().strip().startswith("kgt_")
+    assert end in error.getvalue()
+    assert out.getvalue().strip() not in error.getvalue()
+
+
 def test_a_token_for_nobody_is_refused() -> None:
     with pytest.raises(CommandError, match="no active user"):
         call_command("create_token", "nobody")

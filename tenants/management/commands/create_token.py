@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
@@ -13,7 +14,7 @@ from tenants.policy import Right
 
 
 class Command(BaseCommand):
-    """Prints the token, once."""
+    """Prints the token, once, and on standard error when it expires."""
 
     help = "Create an API token for a user and print it; it cannot be shown again."
 
@@ -22,7 +23,10 @@ class Command(BaseCommand):
         parser.add_argument("username")
         parser.add_argument("--name", default="command line")
         parser.add_argument(
-            "--days", type=int, help="life in days; without it the token does not expire"
+            "--days",
+            type=int,
+            default=settings.API_TOKEN_DAYS,
+            help="life in days; 0: it does not expire; default: %(default)s",
         )
         parser.add_argument(
             "--scope",
@@ -42,6 +46,8 @@ class Command(BaseCommand):
         user = get_user_model().objects.filter(username=options["username"], is_active=True).first()
         if user is None:
             raise CommandError(f"there is no active user {options['username']!r}")
+        if not 0 <= options["days"] <= 36500:
+            raise CommandError("--days must be from 0 to 36500")
         lifetime = timedelta(days=options["days"]) if options["days"] else None
         try:
             scopes, clusters = (
@@ -50,8 +56,12 @@ class Command(BaseCommand):
             )
         except Invalid as error:
             raise CommandError(error.message) from None
-        self.stdout.write(
-            tokens.create_api_token(
-                user, options["name"], lifetime=lifetime, scopes=scopes, clusters=clusters
-            )[1]
+        row, raw = tokens.create_api_token(
+            user, options["name"], lifetime=lifetime, scopes=scopes, clusters=clusters
         )
+        end = (
+            f"expires at {row.expires_at:%Y-%m-%dT%H:%M:%SZ}" if row.expires_at else "never expires"
+        )
+        self.stderr.write(f"the token {end}")
+        self.stderr.flush()
+        self.stdout.write(raw)
