@@ -170,23 +170,23 @@ def _check_reference(client: ClusterClient, reference: object, namespace: str) -
     if name in LENDABLE:
         return
     if name == "cluster-admin" or name.startswith("system:"):
-        raise _refusal(f"ClusterRole {name}")
-    role = _read(client, CLUSTER_ROLES, name, "")
-    _require_held(client, _all_rules(client, role), f"ClusterRole {name}")
+        raise _refusal(f"ClusterRole {name[:60]}")
+    try:
+        role = _read(client, CLUSTER_ROLES, name, "")
+    except NotFound:
+        # Nobody knows what it holds once it is there; which ClusterRoles there are is the cluster's admins' to see.
+        raise _refusal(f"ClusterRole {name[:60]}") from None
+    _require_held(client, _all_rules(client, role), f"ClusterRole {name[:60]}")
 
 
 def _read(client: ClusterClient, kind: Kind, name: str, namespace: str) -> Object:
-    """The role that is lent. Without it nobody knows what would be given once it is there."""
-    try:
-        found: Object = orjson.loads(client.get(kind, name, namespace=namespace or None))
-    except NotFound as error:
-        raise NotFound(f'{kind.plural}.{RBAC} "{name[:60]}" not found', **error.details) from None
+    found: Object = orjson.loads(client.get(kind, name, namespace=namespace or None))
     return found
 
 
 def _refusal(what: str) -> Forbidden:
     return Forbidden(
-        f"{what} holds more than an admin of the namespace may give; "
+        f"{what} is not known to hold only what an admin of the namespace may give; "
         "an admin of the cluster may write this"
     )
 
@@ -213,12 +213,21 @@ def _parse_rules(rules: object) -> Iterator[_Rule]:
     for rule in rules:
         if rule.get("nonResourceURLs"):
             raise _refusal("a rule about addresses that are no resources")
-        sides = [_texts(rule, name) for name in ("verbs", "apiGroups", "resources")]
-        names = _texts(rule, "resourceNames")
-        left -= prod(max(len(side), 1) for side in (*sides, names))
+        weighed = _rule(rule)
+        sides = (weighed.verbs, weighed.groups, weighed.resources, weighed.names)
+        left -= prod(max(len(side), 1) for side in sides)
         if left < 0:
             raise Invalid("the rules name too many combinations to be weighed", field="rules")
-        yield _Rule(*sides, names)
+        yield weighed
+
+
+def _rule(rule: Mapping[str, Any]) -> _Rule:
+    return _Rule(
+        _texts(rule, "verbs"),
+        _texts(rule, "apiGroups"),
+        _texts(rule, "resources"),
+        _texts(rule, "resourceNames"),
+    )
 
 
 def _texts(rule: Mapping[str, Any], name: str) -> frozenset[str]:
@@ -233,14 +242,7 @@ def _rules_of_admin(client: ClusterClient) -> Sequence[_Rule]:
     try:
         role = _read(client, CLUSTER_ROLES, "admin", "")
         found = tuple(
-            _Rule(
-                *(
-                    _texts(rule, name)
-                    for name in ("verbs", "apiGroups", "resources", "resourceNames")
-                )
-            )
-            for rule in _all_rules(client, role)
-            if not rule.get("nonResourceURLs")
+            _rule(rule) for rule in _all_rules(client, role) if not rule.get("nonResourceURLs")
         )
     except (NotFound, Forbidden, Invalid):
         return BUILT_IN

@@ -194,7 +194,17 @@ def test_who_may_not_change_anything_is_told_so_and_nothing_changes(
     assert shown.status_code == 200
     offered = shown.content.decode()
     assert not [
-        link for link in ("data-act=", "/edit", 'href="/people"', "/nodes") if link in offered
+        link
+        for link in ("data-act=", "/edit", 'href="/people"', "/clusterroles")
+        if link in offered
+    ]
+    assert f'href="/clusters/{cluster.pk}/nodes"' in offered, "a role on all of it shows its nodes"
+    nodes = viewer.get(f"/clusters/{cluster.pk}/-/nodes").content.decode()
+    node = nodes.partition('<th scope="row"><a href="')[2].partition('"')[0]
+    shown = viewer.get(node)
+    assert shown.status_code == 200
+    assert not [
+        link for link in ("data-act=", "/edit", "/terminal") if link in shown.content.decode()
     ]
     apiserver.requests.clear()
     for verb, form in (

@@ -170,9 +170,9 @@ def test_a_role_that_is_not_there_yet_is_not_lent_and_a_strong_one_neither(
     admin: Caller, chief: Caller, cluster: Cluster, space: str
 ) -> None:
     at = {"cluster_id": cluster.pk, "namespace": space}
-    for kind in ("Role", "ClusterRole"):
+    for kind, code in (("Role", 1004), ("ClusterRole", FORBIDDEN)):
         body = {**at, "content": binding("early", "later", kind)}
-        assert chief.code("POST", "rolebindings", body) == 1004
+        assert chief.code("POST", "rolebindings", body) == code
     admin.data("POST", "roles", {**at, "content": role("strong", ALL)})
     body = {**at, "content": binding("late", "strong", "Role")}
     assert chief.code("POST", "rolebindings", body) == FORBIDDEN
