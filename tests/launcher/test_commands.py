@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,6 +144,26 @@ def demo_cluster(port: int, password: str) -> dict[str, Any]:
     return dict(clusters[0])
 
 
+def opened(port: int, query: str = "", **headers: str) -> int:
+    """The status of a documented curl line without credentials."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/v1/storageclass{query}", headers=headers
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=20) as response:  # noqa: S310  our own loopback address
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def register_twin(port: int, password: str, home: Path) -> None:
+    """The demo's cluster once more, under a name that nobody opened."""
+    sign_in = {"username": "admin", "password": password}
+    token = call(port, "/api/v1/auth/login", sign_in)["data"]["token"]
+    twin = {"name": "twin", "kubeconfig": next(home.glob("**/*kubeconfig*")).read_text()}
+    call(port, "/api/v1/kubernetes/clusters", twin, token)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_fresh_start_serves_the_demo_ctrl_c_leaves_nothing_and_a_second_start_finds_its_data(
@@ -160,6 +181,13 @@ def test_a_fresh_start_serves_the_demo_ctrl_c_leaves_nothing_and_a_second_start_
         assert again == password
         second = demo_cluster(port, again)
         assert (second["id"], second["status"]) == (first["id"], "active")
+        register_twin(port, password, tmp_path / "data")
+        assert [opened(port), opened(port, "?cluster=demo"), opened(port, "?cluster=twin")] == [
+            200,
+            200,
+            403,
+        ]
+        assert opened(port, Origin="http://evil.example") == 403
         below = descendants(process.pid)
         process.kill()
         process.wait(timeout=10)
