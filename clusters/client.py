@@ -349,7 +349,7 @@ class ClusterClient:
 
     def impersonation(self) -> list[tuple[str, str]]:
         """The headers that name whoever asks, on clusters whose own RBAC is to decide too; set here and nowhere else."""
-        return identity.headers(identity.current()) if self.limits.impersonate else []
+        return identity.wire_headers(identity.current()) if self.limits.impersonate else []
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
         """The whole body within the time limit, however slowly it drips."""

@@ -9,6 +9,8 @@ from functools import cache
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from kubegale.errors import Forbidden
+
 # Names that belong to a cluster itself: to impersonate one would be to take the cluster's own power.
 RESERVED = "system:"
 
@@ -61,13 +63,25 @@ class Nobody:
 
 
 def headers(identity: Identity | None) -> list[tuple[str, str]]:
-    """Impersonate-User and -Group; names go over the wire as UTF-8, and those that belong to the cluster itself never."""
+    """Impersonate-User and -Group. Groups that belong to the cluster itself are left out; Forbidden for a user of such a name."""
     if identity is None:
         return []
-    own = identity is ANONYMOUS
-    groups = [group for group in identity.groups if own or not group.startswith(RESERVED)]
-    lines = [
+    if identity == ANONYMOUS:
+        groups: tuple[str, ...] = identity.groups
+    else:
+        if not _is_sendable(identity.username):
+            raise Forbidden("a user of this name cannot act in a cluster that is asked in its name")
+        groups = tuple(group for group in identity.groups if _is_sendable(group))
+    return [
         ("Impersonate-User", identity.username),
         *(("Impersonate-Group", group) for group in groups),
     ]
-    return [(name, value.encode().decode("latin-1")) for name, value in lines]
+
+
+def wire_headers(identity: Identity | None) -> list[tuple[str, str]]:
+    """The same for a library that writes headers as Latin-1: names go over the wire as UTF-8."""
+    return [(name, value.encode().decode("latin-1")) for name, value in headers(identity)]
+
+
+def _is_sendable(name: str) -> bool:
+    return bool(name) and name.isprintable() and not name.lower().startswith(RESERVED)

@@ -1,6 +1,7 @@
 """The door to a cluster for what lasts (logs that follow, watches, exec), on asyncio, under the rules of `clusters.client`."""
 
 import asyncio
+import copy
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -13,10 +14,11 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from clusters import tls
+from clusters import identity, tls
 from clusters.addresses import allowed
 from clusters.causes import describe
 from clusters.client import Circuit, Limits, authorization, dumps, status_error, unreachable
+from clusters.identity import Identity
 from clusters.kubeconfig import Access
 from kubegale.errors import ClusterUnavailable, DomainError
 
@@ -43,7 +45,9 @@ class StreamClient:
         self._host = access.server
         self._server_name = access.tls_server_name if access.server.startswith("https:") else None
         given = authorization(access)
-        self._headers = {"User-Agent": "kubegale", **({"Authorization": given} if given else {})}
+        self._headers = [("User-Agent", "kubegale")]
+        if given:
+            self._headers.append(("Authorization", given))
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 ssl=tls.make_context(access), limit=0, socket_factory=self._socket
@@ -51,6 +55,12 @@ class StreamClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             trace_configs=[_tracing()],
         )
+
+    def acting_as(self, someone: Identity) -> "StreamClient":
+        """The same client, with its connections, that names somebody in every call (impersonation)."""
+        named = copy.copy(self)
+        named._headers = [*self._headers, *identity.headers(someone)]
+        return named
 
     async def close(self) -> None:
         """Give every connection back."""
@@ -102,11 +112,9 @@ class StreamClient:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A good answer as it arrives; `read` is the longest silence in seconds, None for as long as it takes. A domain error otherwise."""
         self.circuit.check()
-        headers = {
-            **self._headers,
-            "Accept": "*/*",
-            **({} if body is None else {"Content-Type": "application/json"}),
-        }
+        headers = [*self._headers, ("Accept", "*/*")]
+        if body is not None:
+            headers.append(("Content-Type", "application/json"))
         with self._translated():
             async with self._session.request(
                 method,

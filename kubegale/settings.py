@@ -260,6 +260,8 @@ UNFOLD = {
 # Sign-in through an OpenID Connect provider; off while there is no client id.
 OIDC_RP_CLIENT_ID = env.text("OIDC_CLIENT_ID")
 OIDC_ENABLED = bool(OIDC_RP_CLIENT_ID)
+# Told to clusters that are asked in their callers' names, as kube-apiserver's --oidc-username-prefix.
+OIDC_USERNAME_PREFIX = env.text("OIDC_USERNAME_PREFIX", "oidc:")
 if OIDC_ENABLED:
     _HINT = "OIDC_CLIENT_ID is set, so the provider's addresses are needed too."
     OIDC_RP_CLIENT_SECRET = env.required("OIDC_CLIENT_SECRET", _HINT)
@@ -314,6 +316,7 @@ CONFIRMATION_LEVEL = env.choice("CONFIRMATION_LEVEL", "protected", ("off", "prot
 ACCESS_POLICY = "tenants.permissions.authorise"
 OPEN_ACCESS_POLICY = "tenants.permissions.open_to_all"
 IDENTITY_OF = "tenants.identities.named"
+IDENTITY_OF_ID = "tenants.identities.by_id"
 AUDIT_SINK = "tenants.witness.write"
 AUDIT_READER = "tenants.audit.writes"
 AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 365)
@@ -478,6 +481,7 @@ TERMINALS_PER_USER = env.integer("TERMINALS_PER_USER", 10)
 TERMINAL_IDLE_SECONDS = env.number("TERMINAL_IDLE_SECONDS", 600.0)
 TERMINAL_HOLD_SECONDS = env.number("TERMINAL_HOLD_SECONDS", 60.0)
 TERMINAL_RECORDING = env.choice("TERMINAL_RECORDING", "asked", ("off", "asked", "always"))
+TERMINAL_RECORDING_BYTES = env.integer("TERMINAL_RECORDING_BYTES", 20 * 1024 * 1024)
 TERMINAL_RECORDING_DAYS = env.integer("TERMINAL_RECORDING_DAYS", 30)
 NODE_TERMINAL_IMAGE = env.text("NODE_TERMINAL_IMAGE", "busybox:1.37")
 NODE_TERMINAL_NAMESPACE = env.text("NODE_TERMINAL_NAMESPACE", "kube-system")

@@ -1,17 +1,32 @@
 """Our users as a cluster's RBAC is to know them."""
 
+from django.conf import settings
 from django.contrib.auth.models import Group, User
 
 from clusters.identity import ANONYMOUS, Identity
 from tenants.grants import Person
+from tenants.models import ExternalIdentity
 
 
 def of(user: Person) -> Identity:
-    """The user and their groups; the anonymous caller of an open dialect is Kubernetes' own anonymous."""
+    """The user and their groups; the anonymous caller of an open dialect is Kubernetes' own anonymous.
+
+    Whoever comes from an OpenID Connect provider bears OIDC_USERNAME_PREFIX, so that the provider cannot name a local user; a local
+    user's name has no colon and cannot begin with it. The provider's groups bear their prefix already.
+    """
     if not user.pk:
         return ANONYMOUS
     groups = Group.objects.filter(user=user.pk).order_by("name").values_list("name", flat=True)
-    return Identity(user.get_username(), tuple(groups))
+    name = user.get_username()
+    if ExternalIdentity.objects.filter(user=user.pk).exists():
+        name = settings.OIDC_USERNAME_PREFIX + name
+    return Identity(name, tuple(groups))
+
+
+def by_id(user: int) -> Identity:
+    """The same by id; a user who is gone or switched off is nobody that a cluster knows."""
+    found = User.objects.filter(pk=user, is_active=True).first() if user else None
+    return of(found) if found else ANONYMOUS
 
 
 def named(username: str) -> Identity | None:

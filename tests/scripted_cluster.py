@@ -39,6 +39,7 @@ class Scripted:
         self.pods: dict[tuple[str, str], Object] = {}
         self.logs: dict[tuple[str, str, bool], Log] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.impersonated: list[tuple[str, str, str, list[str]]] = []
         self.watchers: list[asyncio.Queue[Object]] = []
         self.refuse: web.Response | None = None
         self.refuse_exec: tuple[int, str] | None = None
@@ -49,7 +50,7 @@ class Scripted:
         self.loop = asyncio.new_event_loop()
         self.url = ""
         self._runner: web.AppRunner | None = None
-        self._sockets: list[web.WebSocketResponse] = []
+        self.sockets: list[web.WebSocketResponse] = []
 
     # --- from the test's thread ---------------------------------------------------------------------------------
     def do(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -159,14 +160,14 @@ class Scripted:
                 log.over = True
                 async with log.changed:
                     log.changed.notify_all()
-        for socket in self._sockets:
+        for socket in self.sockets:
             await socket.close()
 
     def close_shells(self) -> None:
         """Break every exec connection without a word."""
 
         async def close() -> None:
-            for socket in self._sockets:
+            for socket in self.sockets:
                 await socket.close()
 
         self.do(close)
@@ -179,7 +180,7 @@ class Scripted:
                 log.cuts += 1
                 async with log.changed:
                     log.changed.notify_all()
-            for socket in self._sockets:
+            for socket in self.sockets:
                 await socket.close()
             assert self._runner
             for site in list(self._runner.sites):
@@ -223,6 +224,9 @@ class Scripted:
     @web.middleware
     async def _record(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self.requests.append((request.method, request.path, dict(request.query)))
+        user = request.headers.get("Impersonate-User", "")
+        groups = request.headers.getall("Impersonate-Group", [])
+        self.impersonated.append((request.method, request.path, user, groups))
         if self.redirect:
             raise web.HTTPFound(self.redirect)
         if request.headers.get("Authorization") != "Bearer the-cluster-token":
@@ -313,7 +317,7 @@ class Scripted:
             return _status(*self.refuse_exec)
         socket = web.WebSocketResponse(protocols=("v5.channel.k8s.io",))
         await socket.prepare(request)
-        self._sockets.append(socket)
+        self.sockets.append(socket)
         command = request.query.getall("command")
         argv = ["/bin/sh"] if "/bin/sh" in command or "chroot" in command else command
         pid, terminal = pty.fork()

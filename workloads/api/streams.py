@@ -288,7 +288,11 @@ SHELL_QUERY = (
         description="A program to run instead of the default shell; `command` in a body is a list.",
     ),
     Query("record", {"type": "boolean"}, description="Record the output."),
-    Query("session", TEXT, description="Come back to this session instead of a new one."),
+    Query(
+        "session",
+        TEXT,
+        description="Refused by the socket: the token of a session's last `connected` is the way back to it.",
+    ),
 )
 
 
@@ -358,11 +362,13 @@ def _shell(given: Options) -> dict[str, Any]:
     return {"command": given.command(), "record": given.flag("record")}
 
 
-def _session(given: Options) -> Mapping[str, str]:
+def _session(given: Options) -> Mapping[str, Any]:
+    """A session that the caller names. Its ticket is refused by the socket: ids are the server's, and the token that a session gave
+    last is the only way back to it."""
     text = given.text("session")
     if text and not (len(text) == 32 and set(text) <= set("0123456789abcdef")):
         raise Invalid("session must be one that a ticket named", field="session")
-    return {"session": text} if text else {}
+    return {"session": text, "claimed": True} if text else {}
 
 
 # --- operations -----------------------------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ async def redeem(socket: Socket, token: str, kind: str, session: str) -> Ticket:
 
 def guest_of(ticket: Ticket, *, seats: str, limit: int) -> Guest:
     """The ticket's caller."""
-    return Guest(ticket.user, ticket.credential, act_of(ticket), ticket.session, seats, limit)
+    return Guest(ticket.user, ticket.credential, act_of(ticket), ticket.mark, seats, limit)
 
 
 __all__ = [

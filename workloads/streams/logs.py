@@ -56,7 +56,7 @@ async def serve_logs(socket: Socket, arguments: Mapping[str, str]) -> None:
             ticket,
             cursors_of(text if isinstance(text, str) else orjson.dumps(text).decode()),
         )
-        client = await runtime.stream_client(ticket.cluster)
+        client = await runtime.stream_client(ticket.cluster, ticket.user)
         pongs = Pongs()
         await first_of(
             stream.read(client),

@@ -13,7 +13,7 @@ from django.utils import timezone
 from clusters.models import Cluster
 from kubegale.errors import NotFound
 from workloads.models import Recording, RecordingChunk
-from workloads.streams.tickets import Ticket
+from workloads.streams.tickets import Ticket, mark
 
 
 def begin(ticket: Ticket) -> int:
@@ -27,7 +27,7 @@ def begin(ticket: Ticket) -> int:
         "node": options.get("node") or "",
     }
     row = Recording.objects.create(
-        session=ticket.session,
+        session=ticket.mark,
         user=user,
         username=user.get_username() if user else "",
         cluster_id=ticket.cluster,
@@ -44,9 +44,9 @@ def add(pk: int, number: int, events: str, *, size: int, columns: dict[str, Any]
     Recording.objects.filter(pk=pk).update(size=size, **columns)
 
 
-def finish(pk: int) -> None:
-    """Note the end."""
-    Recording.objects.filter(pk=pk).update(finished_at=timezone.now())
+def finish(pk: int, columns: dict[str, Any]) -> None:
+    """Note the end, and what is known of the whole."""
+    Recording.objects.filter(pk=pk).update(finished_at=timezone.now(), **columns)
 
 
 def search(*, cluster: Cluster, namespaces: frozenset[str] | None) -> QuerySet[Recording]:
@@ -56,11 +56,11 @@ def search(*, cluster: Cluster, namespaces: frozenset[str] | None) -> QuerySet[R
 
 
 def find(reference: str) -> Recording:
-    """A recording by id or session; NotFound when there is none."""
+    """A recording by id, or by its session's id, of which the row has only the hash; NotFound when there is none."""
     named = (
         {"pk": int(reference)}
         if reference.isascii() and reference.isdigit() and len(reference) < 18
-        else {"session": reference[:32]}
+        else {"session": mark(reference)}
     )
     if "\x00" in reference or (found := Recording.objects.filter(**named).first()) is None:
         raise NotFound(f"recording {reference[:60]!r} does not exist")
@@ -68,7 +68,7 @@ def find(reference: str) -> Recording:
 
 
 def represent(row: Recording) -> dict[str, Any]:
-    """A recording as JSON."""
+    """A recording as JSON; `session` is the hash of the session's id, never the id."""
     fields = (
         "id",
         "session",

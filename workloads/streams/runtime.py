@@ -6,16 +6,19 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 import redis
 import redis.asyncio
 from django.conf import settings
 from django.db import close_old_connections, connections
+from django.utils.module_loading import import_string
 
 from clusters import kubeconfig
 from clusters import services as registry
+from clusters.identity import Identity
 from clusters.kubeconfig import Access
 from clusters.streams import StreamClient
 from kubegale.errors import Internal, TooManyRequests
@@ -27,8 +30,17 @@ REDIS_CONNECTIONS = 8
 FRESH_SECONDS = 10.0
 SEAT_SECONDS = 90
 
+
+@dataclass(frozen=True, slots=True)
+class _Registered:
+    """What a stream has to know of a cluster."""
+
+    access: Access
+    impersonate: bool
+
+
 _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
-_clients: dict[int, tuple[float, Access, StreamClient]] = {}
+_clients: dict[int, tuple[float, _Registered, StreamClient]] = {}
 
 
 async def in_database_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -57,25 +69,41 @@ def store() -> "redis.asyncio.Redis":
     return redis.asyncio.Redis(connection_pool=pool)
 
 
-def _access(cluster: int) -> Access:
-    text = registry.find(cluster).kubeconfig
-    return kubeconfig.access(
-        text,
+def _look_up(cluster: int) -> _Registered:
+    row = registry.find(cluster)
+    access = kubeconfig.access(
+        row.kubeconfig,
         policy=settings.CLUSTER_ADDRESS_POLICY,
         allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS,
     )
+    return _Registered(access, row.impersonate)
 
 
-async def stream_client(cluster: int) -> StreamClient:
-    """This process's client for a cluster; ClusterNotFound when it is gone. A changed kubeconfig is noticed within ten seconds."""
-    kept = _clients.get(cluster)
-    if kept and time.monotonic() - kept[0] < FRESH_SECONDS:
-        return kept[2]
-    access = await in_database_thread(_access, cluster)
-    kept = _clients.get(cluster)
-    client = kept[2] if kept and kept[1] == access else StreamClient(access, registry.limits())
-    _clients[cluster] = (time.monotonic(), access, client)
-    return client
+def _identity_of(user: int) -> Identity:
+    found = cast(Callable[[int], Identity], import_string(settings.IDENTITY_OF_ID))
+    return found(user)
+
+
+async def stream_client(cluster: int, user: int) -> StreamClient:
+    """This process's client for a cluster, acting for a user (their id) where the cluster is asked in its callers' names.
+
+    ClusterNotFound when the cluster is gone. A changed registration is noticed within ten seconds.
+    """
+    known = _clients.get(cluster)
+    if known is None or time.monotonic() - known[0] >= FRESH_SECONDS:
+        registered = await in_database_thread(_look_up, cluster)
+        known = _clients.get(cluster)
+        client = (
+            known[2]
+            if known and known[1] == registered
+            else StreamClient(registered.access, registry.limits())
+        )
+        known = (time.monotonic(), registered, client)
+        _clients[cluster] = known
+    _, registered, client = known
+    if not registered.impersonate:
+        return client
+    return client.acting_as(await in_database_thread(_identity_of, user))
 
 
 def _close_database(all_here: threading.Barrier) -> None:

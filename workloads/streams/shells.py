@@ -51,11 +51,11 @@ def exec_query(container: str, command: list[str]) -> dict[str, object]:
 @asynccontextmanager
 async def opened(ticket: Ticket, starting: Callable[[str], None]) -> AsyncIterator[Channels]:
     """The channels of the shell that a ticket is for."""
-    client = await runtime.stream_client(ticket.cluster)
+    client = await runtime.stream_client(ticket.cluster, ticket.user)
     options = ticket.options
     if node := options.get("node"):
         async with _debug_pod(
-            client, debug_pod(str(node), ticket.session, ticket.user), starting
+            client, debug_pod(str(node), ticket.mark, ticket.user), starting
         ) as name:
             query = exec_query("shell", list(options.get("command") or NODE_SHELL))
             async with client.exec(
@@ -69,16 +69,19 @@ async def opened(ticket: Ticket, starting: Callable[[str], None]) -> AsyncIterat
 
 
 # --- nodes ----------------------------------------------------------------------------------------------------------
-def debug_pod(node: str, session: str, user: int) -> Object:
-    """A privileged pod on the node, with its root under /host; the kubelet ends it even if nobody comes to remove it."""
+def debug_pod(node: str, mark: str, user: int) -> Object:
+    """A privileged pod on the node, with its root under /host; the kubelet ends it even if nobody comes to remove it.
+
+    `mark` stands for the session, whose id must not be read from a label.
+    """
     expires = datetime.now(UTC) + timedelta(seconds=settings.NODE_TERMINAL_SECONDS)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": f"node-terminal-{session[:12]}",
+            "name": f"node-terminal-{mark[:12]}",
             "namespace": settings.NODE_TERMINAL_NAMESPACE,
-            "labels": {LABEL: session, "app.kubernetes.io/managed-by": "kubegale"},
+            "labels": {LABEL: mark, "app.kubernetes.io/managed-by": "kubegale"},
             "annotations": {EXPIRES: f"{expires:%Y-%m-%dT%H:%M:%SZ}", USER: str(user)},
         },
         "spec": {

@@ -46,7 +46,7 @@ LIVE: dict[str, "Session"] = {}
 
 
 async def serve_terminal(socket: Socket, arguments: Mapping[str, str]) -> None:
-    """WS /ws/terminal/{session}: a ticket opens a session, its resume token (or a new ticket for it) comes back to it."""
+    """WS /ws/terminal/{session}: a ticket opens a session, and the token that it gave last comes back to it."""
     wanted = [name for name in socket.subprotocols if name in frames.SUBPROTOCOLS]
     await socket.accept(wanted[0] if wanted else None)
     style = frames.SUBPROTOCOLS[wanted[0]] if wanted else socket.query.get("frames", "data")
@@ -70,6 +70,7 @@ async def _session(socket: Socket, token: str, identity: str) -> "Session":
     waiting = LIVE.get(identity)
     if waiting and waiting.claim(token):
         admission.check_origin(socket, waiting.host)
+        await waiting.recheck()
         return waiting
     try:
         ticket = await admission.redeem(socket, token, "terminal", identity)
@@ -83,8 +84,8 @@ async def _session(socket: Socket, token: str, identity: str) -> "Session":
                 }
             )
         raise
-    if waiting:
-        return waiting
+    if ticket.claimed or waiting:
+        raise Forbidden("only the token that a session gave last brings its shell back")
     guest = admission.guest_of(ticket, seats="terminals", limit=settings.TERMINALS_PER_USER)
     await runtime.take_seat(guest.seats, guest.user, guest.session, guest.limit)
     LIVE[identity] = session = Session(ticket, guest)
@@ -128,16 +129,19 @@ class Session:
     async def _run(self) -> None:
         """The shell from beginning to end; what ended it is kept for the socket."""
         try:
+            # No shell without its recording: it begins first, and a shell ends when it can no longer be written.
+            await self._recorder.start()
             async with opened(self._ticket, self._starting) as channels:
                 await self._ready(channels)
-                await first_of(self._pump(channels), self._watch())
+                await first_of(self._pump(channels), self._watch(), self._recorder.failure())
         except (Closing, DomainError) as ending:
             self._ended = self._ended or ending
         except Exception:
             log.exception("terminal failed")
         finally:
             self._ended = self._ended or Closing(1011, "the terminal failed")
-            LIVE.pop(self._ticket.session, None)
+            if LIVE.get(self._ticket.session) is self:
+                del LIVE[self._ticket.session]
             self._news.set()
             await self._recorder.finish()
             await runtime.leave_seat(self._guest.seats, self._guest.user, self._guest.session)
@@ -218,7 +222,7 @@ class Session:
             return Closing(CLUSTER_LOST, "the connection to the node's shell was lost")
         try:
             async with asyncio.timeout(LOST_SECONDS):
-                client = await runtime.stream_client(self._ticket.cluster)
+                client = await runtime.stream_client(self._ticket.cluster, self._ticket.user)
                 pod = await client.json(
                     "GET", PODS.path(namespace=self._ticket.namespace, name=self._ticket.name)
                 )
@@ -238,7 +242,8 @@ class Session:
         )
 
     async def _watch(self) -> None:
-        """End a shell that nobody uses, or whose client does not come back; keep its seat."""
+        """End a shell that nobody uses, whose client does not come back, or may no longer come back."""
+        checked = time.monotonic()
         pause = min(1.0, settings.TERMINAL_HOLD_SECONDS / 4, settings.TERMINAL_IDLE_SECONDS / 4)
         while True:
             await asyncio.sleep(pause)
@@ -247,6 +252,10 @@ class Session:
                 raise Closing(IDLE, "idle")
             if self._socket is None and moment - self._detached > settings.TERMINAL_HOLD_SECONDS:
                 raise Closing(1000, "the client did not come back")
+            # While a socket is attached, its own watch looks at the rights.
+            if self._socket is None and moment - checked >= settings.STREAM_REAUTHORISE_SECONDS:
+                checked = moment
+                await self._guest.recheck()
 
     # --- the socket -------------------------------------------------------------------------------------------------
     def claim(self, token: str) -> bool:
@@ -254,6 +263,18 @@ class Session:
         good = bool(self._token) and hmac.compare_digest(self._token.encode(), token.encode())
         self._token = "" if good else self._token
         return good
+
+    async def recheck(self) -> None:
+        """Unauthenticated or Forbidden, and the end of the shell, when its user may no longer have it."""
+        try:
+            await self._guest.recheck()
+        except (Forbidden, Unauthenticated) as error:
+            await self._refuse(error)
+            raise
+
+    async def _refuse(self, error: Forbidden | Unauthenticated) -> None:
+        code = FORBIDDEN if isinstance(error, Forbidden) else UNAUTHENTICATED
+        await self.end(Closing(code, error.message))
 
     async def attach(self, socket: Socket, style: str, last_seq: int) -> None:
         """Show the session on this socket: what it missed, then all that comes. An earlier socket is closed."""
@@ -277,11 +298,7 @@ class Session:
                 self._guest.watch(self._notify, pongs),
             )
         except (Forbidden, Unauthenticated) as error:
-            await self.end(
-                Closing(
-                    FORBIDDEN if isinstance(error, Forbidden) else UNAUTHENTICATED, error.message
-                )
-            )
+            await self._refuse(error)
             raise
         finally:
             if self._socket is socket:

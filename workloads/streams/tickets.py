@@ -22,7 +22,10 @@ TIMEOUT = 3
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a ticket opens: a kind of stream, for one caller, on one target. `host` is where the caller's page came from."""
+    """What a ticket opens: a kind of stream, for one caller, on one target. `host` is where the caller's page came from.
+
+    `session` is the server's. One that the caller named instead is `claimed`, and opens nothing.
+    """
 
     kind: str
     user: int
@@ -33,6 +36,12 @@ class Ticket:
     name: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     session: str = field(default_factory=lambda: uuid.uuid4().hex)
+    claimed: bool = False
+
+    @property
+    def mark(self) -> str:
+        """What the session is called where others can read it: labels, seats and recordings do not give its id away."""
+        return mark(self.session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,11 @@ class Issued:
 
     token: str
     expires_at: datetime
+
+
+def mark(session: str) -> str:
+    """A session's name in public: 32 hexadecimal digits of its id's SHA-256."""
+    return hashlib.sha256(session.encode()).hexdigest()[:32]
 
 
 def _key(token: str) -> str:
