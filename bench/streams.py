@@ -196,6 +196,7 @@ def run() -> None:
     ws = free_port()
     limits = {
         "LOG_STREAMS_PER_USER": "1000",
+        "LOG_SOURCES_PER_USER": "1000",
         "TERMINALS_PER_USER": "1000",
         "TICKET_SECONDS": "300",
         "WS_BASE_URL": f"ws://127.0.0.1:{ws}",

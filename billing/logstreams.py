@@ -8,11 +8,11 @@ from django.conf import settings
 from billing.models import Order
 from billing.services import pods
 from kubegale.errors import TooManyRequests
-from workloads.podlogs import LogOptions
-from workloads.streams.loglines import Piece, Splitter
+from workloads.podlogs import FollowedLog, LogOptions, pieces_of
+from workloads.streams.loglines import Piece
 
-MAX_EVENT = 1024 * 1024
-
+# A reader who left is noticed at the second comment after that.
+PAUSE = 5.0
 _lock = threading.Lock()
 _open: set["LogStream"] = set()
 
@@ -28,31 +28,28 @@ class LogStream:
 
     def __init__(self, order: Order, options: LogOptions) -> None:
         """TooManyRequests when too many are open; fails as reading the log does."""
-        self._parts: Iterator[bytes] = iter(())
+        self._log: FollowedLog | None = None
         with _lock:
             if len(_open) >= settings.VKUBE_LOG_STREAMS:
                 raise TooManyRequests(
                     "too many logs are being followed; try again later", retry_after=10
                 )
             _open.add(self)
+        pause = min(PAUSE, settings.STREAM_REAUTHORISE_SECONDS)
         try:
-            self._parts = pods.follow_log(order, options)
+            self._log = pods.follow_log(order, options, pause=pause)
         except BaseException:
             self.close()
             raise
 
     def __iter__(self) -> Iterator[bytes]:
-        """One event for each line."""
-        splitter = Splitter(MAX_EVENT)
-        for part in self._parts:
-            if events := b"".join(map(_event, splitter.feed(part))):
-                yield events
-        for piece in splitter.end():
-            yield _event(piece)
+        """One event for each line; a comment in a silent time shows whether anybody still listens."""
+        for pieces in pieces_of(self._log or ()):
+            yield b":\n\n" if pieces is None else b"".join(map(_event, pieces))
 
     def close(self) -> None:
         """Called by the web server when the reader is gone, and at the end."""
         with _lock:
             _open.discard(self)
-        if (close := getattr(self._parts, "close", None)) is not None:
-            close()
+        if self._log is not None:
+            self._log.close()

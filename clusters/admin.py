@@ -131,7 +131,7 @@ class OperationAdmin(ReadOnly, ModelAdmin[Operation]):
     show_full_result_count = False
     inlines = (StepInline,)
     actions = ("stop",)
-    exclude = ("parameters",)
+    exclude = ("parameters", "authority")
 
     @admin.action(description="Ask to stop", permissions=["view"])
     def stop(self, request: HttpRequest, queryset: QuerySet[Operation]) -> None:

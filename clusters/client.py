@@ -313,8 +313,13 @@ class ClusterClient:
         content_type: str = "application/json",
         accept: str = "application/json",
         read_timeout: float | None = None,
+        silence: float | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        """The answer as it arrives, whatever its status; the caller reads and releases it."""
+        """The answer as it arrives, whatever its status; the caller reads and releases it.
+
+        `silence`: what follows something may be silent for so many seconds once it has begun. Until then nothing is wrong with a
+        cluster that says nothing for `read_timeout` seconds: ClusterUnavailable with the reason "silent".
+        """
         self.circuit.check()
         headers = urllib3.HTTPHeaderDict({**self._headers, "Accept": accept})
         for name, value in self.impersonation():
@@ -342,9 +347,16 @@ class ClusterClient:
         except DomainError as error:
             self.circuit.failed(str(error.details.get("reason", "")))
             raise
+        except ReadTimeoutError as error:
+            if silence is None:
+                raise self._unavailable(error) from error
+            raise ClusterUnavailable("nothing was said yet", reason="silent") from error
         except HTTPError as error:
             raise self._unavailable(error) from error
         self.circuit.succeeded()
+        held = getattr(response.connection, "sock", None)
+        if silence is not None and held is not None:
+            held.settimeout(silence)
         return response
 
     def impersonation(self) -> list[tuple[str, str]]:

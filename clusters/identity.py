@@ -9,6 +9,7 @@ from functools import cache
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from clusters import authority
 from kubegale.errors import Forbidden
 
 # Names that belong to a cluster itself: to impersonate one would be to take the cluster's own power.
@@ -59,6 +60,7 @@ class Nobody:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Forget whom this thread served last."""
         become(None)
+        authority.forget()
         return self.get_response(request)
 
 

@@ -104,6 +104,9 @@ class Operation(models.Model):
     namespace = models.CharField(max_length=253, blank=True, default="")
     name = models.CharField(max_length=253, blank=True, default="")
     requested_by = models.CharField(max_length=150, blank=True, default="")
+    authority = models.JSONField(
+        default=dict, blank=True, help_text="The requester's credential and rights, asked again."
+    )
     parameters = models.JSONField(default=dict, blank=True)
     exclusive = models.CharField(
         max_length=600,

@@ -5,12 +5,14 @@ How to add a kind of operation:
 1. Write a runner, `def run(operation: Operation) -> Again | Result`, in the service layer of your app. It does what can be done now and
    returns: `Again(seconds)` to be called once more, or a dict, the operation's result. A `DomainError` that it raises ends the operation
    as failed with that sentence. It must be idempotent: after a crash it is called again with the same row. What it has to remember it
-   keeps in steps (`plan`, `move`) or in `remember`; between two calls to a cluster it calls `alive`, which lets a cancel through.
+   keeps in steps (`plan`, `move`) or in `remember`; between two calls to a cluster it calls `alive`, which lets a cancel through
+   and asks whether the requester may still do this.
 2. Name it in settings.OPERATIONS: kind -> {"run": dotted path, "queue": one of settings.OPERATION_LIMITS}.
 3. Make the row in a service or an edge with `create(…)`, and enqueue it at the edge with `clusters.tasks.enqueue(operation)`, which
    sends it when the transaction commits.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,13 +25,25 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import F, Prefetch, Q, QuerySet
 from django.utils import timezone
 
+from clusters import authority
 from clusters.kinds import KINDS
 from clusters.models import Cluster, Operation, OperationStep
-from kubegale.errors import Conflict, DomainError, Invalid, NotFound
+from kubegale.errors import (
+    ClusterUnavailable,
+    Conflict,
+    DomainError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unauthenticated,
+)
 
 Result = dict[str, Any]
 State = Operation.State
 StepState = OperationStep.State
+# How long (seconds) a requester's right is taken as known while a turn lasts, and the attribute that says since when.
+RIGHT_SECONDS = 2.0
+ASKED = "_right_asked_at"
 # Advisory locks of two families: the right to start something in a cluster, and the right to turn one operation.
 START_LOCK, TURN_LOCK = 0x4B47, 0x4B48 << 48
 
@@ -84,6 +98,7 @@ def create(
         namespace=target.namespace,
         name=target.name,
         requested_by=requested_by,
+        authority=_authority(requested_by),
         parameters=dict(parameters or {}),
         exclusive=exclusive,
         due_at=_due(),
@@ -101,6 +116,12 @@ def create(
             f"operation {other} is at this already", reason="OperationRunning", operation_id=other
         ) from None
     return row
+
+
+def _authority(requested_by: str) -> dict[str, Any]:
+    """With what right it goes on, noted when a user asks for it; what the platform orders for itself while a user is served is its own."""
+    noted = authority.noted()
+    return noted if noted and noted["credential"].get("username", "") == requested_by else {}
 
 
 def _due(seconds: float = 0.0) -> Any:
@@ -268,10 +289,28 @@ def cancelled(operation: Operation) -> bool:
 
 # --- progress -------------------------------------------------------------------------------------------------------
 def alive(operation: Operation) -> None:
-    """A sign of life; raises Cancelled when somebody asked to stop, or when the row is no longer running."""
+    """A sign of life. Cancelled when somebody asked to stop, or when the row is no longer running; Forbidden when the right is gone."""
     alive_rows = Operation.objects.filter(pk=operation.pk, state=State.RUNNING)
     if not alive_rows.filter(cancel_requested_at=None).update(due_at=_due()):
         raise Cancelled
+    if monotonic() - getattr(operation, ASKED, -math.inf) >= RIGHT_SECONDS:
+        require_right(operation)
+        setattr(operation, ASKED, monotonic())
+
+
+def require_right(operation: Operation) -> None:
+    """Forbidden when the requester, or the API token that they used, may no longer do what the operation does.
+
+    A cluster that does not answer takes no right away: the runner will notice it too.
+    """
+    try:
+        authority.require(operation.authority)
+    except (Forbidden, Unauthenticated) as error:
+        raise Forbidden(
+            f"{operation.requested_by} may no longer do this: {error.message}", reason="RightLost"
+        ) from None
+    except ClusterUnavailable:
+        return
 
 
 def plan(operation: Operation, steps: Iterable[Step]) -> None:

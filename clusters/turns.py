@@ -98,6 +98,9 @@ def _may_go_on(row: Operation) -> bool:
 
 def _requester(row: Operation) -> identity.Source | None:
     """On whose behalf an operation goes on: its cluster's own RBAC may want to know. The platform's own work is nobody's."""
+    if (user := row.authority.get("credential", {}).get("user")) is not None:
+        by_id = cast(Callable[[int], identity.Identity], import_string(settings.IDENTITY_OF_ID))
+        return lambda: by_id(user)
     if not row.requested_by:
         return None
     named = cast(Callable[[str], identity.Identity | None], import_string(settings.IDENTITY_OF))

@@ -1,9 +1,12 @@
 """The access policy behind every route (settings: ACCESS_POLICY)."""
 
+from dataclasses import asdict
+from typing import Any
+
 from django.conf import settings
 from rest_framework.request import Request
 
-from clusters import identity
+from clusters import authority, identity
 from kubegale.api.auth import Act, Scope
 from tenants import decisions, grants, identities
 from tenants.models import ApiToken
@@ -13,7 +16,9 @@ def authorise(request: Request, act: Act) -> Scope:
     """The caller's scope for the act; raises Forbidden, in the same words for what exists and what does not."""
     identity.become(lambda: identities.of(request.user))
     token = request.auth if isinstance(request.auth, ApiToken) else None
-    return decisions.decide(grants.holdings(request.user), token, act)
+    scope = decisions.decide(grants.holdings(request.user), token, act)
+    authority.allow(request._request, lambda: enduring(request), asdict(act))
+    return scope
 
 
 def open_to_all(request: Request, act: Act) -> Scope:
@@ -24,4 +29,16 @@ def open_to_all(request: Request, act: Act) -> Scope:
     if settings.OPEN_DIALECTS_CLUSTERS:
         decisions.require_opened(act)
     identity.become(lambda: identities.of(request.user))
+    authority.allow(request._request, lambda: enduring(request), asdict(act))
     return Scope()
+
+
+def enduring(request: Request) -> dict[str, Any]:
+    """The part of a credential that ordered work goes on with: signing out ends no operation, revoking its API token does.
+
+    The caller of an open dialect is user 0.
+    """
+    if not request.user.pk:
+        return {"user": 0}
+    token = {"api_token": request.auth.pk} if isinstance(request.auth, ApiToken) else {}
+    return {"user": request.user.pk, "username": request.user.get_username(), **token}

@@ -1,5 +1,7 @@
 """Whether a stream may go on: the caller's credentials and rights, looked at again while it lasts."""
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,6 +37,7 @@ def credential(request: Request) -> dict[str, Any]:
             token = services.RevocableAccessToken(request.auth.encode(), verify=False)
             found["jti"], found["session"] = token.get("jti", ""), token.get(services.SESSION, "")
             found["password"] = token.get(api_settings.REVOKE_TOKEN_CLAIM, "")
+            found["expires"] = token.get("exp", 0)
     return found
 
 
@@ -49,6 +52,20 @@ def still_allowed(credential: Mapping[str, Any], act: Act | None) -> None:
     request = Request(HttpRequest())
     request.user, request.auth = user, token
     authorise(request, act)
+
+
+def require(work: Mapping[str, Any]) -> None:
+    """Unauthenticated or Forbidden when whoever ordered some work ({"credential","acts"}) may no longer do it.
+
+    What was ordered through an open dialect was allowed to nobody in particular.
+    """
+    credential = work["credential"]
+    if not credential["user"]:
+        return
+    user, token = _holder(credential)
+    held = grants.holdings(user)
+    for act in work["acts"]:
+        decisions.decide(held, token, Act(**act))
 
 
 def scopes(credential: Mapping[str, Any], acts: Sequence[Act]) -> list[Scope | None]:
@@ -80,7 +97,8 @@ def _good(credential: Mapping[str, Any], password: str) -> bool:
         return row is not None and not row.is_expired()
     if "jti" in credential:
         ended = BlacklistedToken.objects.filter(token__jti=credential["jti"]).exists()
-        return not ended and credential["password"] == get_md5_hash_password(password)
+        expired = time.time() > credential.get("expires", math.inf)
+        return not (ended or expired) and credential["password"] == get_md5_hash_password(password)
     if "console" in credential:
         return _is_open(credential["console"], int(credential["user"]))
     return True

@@ -47,6 +47,7 @@ class Scripted:
         self.shells: list[int] = []
         self.sizes: list[tuple[int, int]] = []
         self.redirect = ""
+        self.mute = False
         self.loop = asyncio.new_event_loop()
         self.url = ""
         self._runner: web.AppRunner | None = None
@@ -287,6 +288,8 @@ class Scripted:
         log = self.logs.get((name, container, request.query.get("previous") == "true"))
         if self._find(request) is None or log is None:
             return _status(404, f'pods "{name}" not found', "NotFound")
+        while self.mute:
+            await asyncio.sleep(0.05)
         response = web.StreamResponse()
         response.enable_chunked_encoding()
         await response.prepare(request)

@@ -1,11 +1,14 @@
 """A container's log as one piece of text."""
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, Full, Queue
 from threading import Event, Lock, Thread
+from time import monotonic
 from typing import Any
 
 from django.conf import settings
@@ -14,7 +17,15 @@ from clusters import services as registry
 from clusters.client import READ_ERRORS, status_error
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from kubegale.errors import TooManyRequests
+from kubegale.errors import ClusterUnavailable, TooManyRequests
+from workloads.streams.loglines import Piece, Splitter
+
+MAX_EVENT = 1024 * 1024
+UNENDED_SECONDS = 5.0
+# A node sends nothing, not even a status, until a followed container prints: so long is waited for an answer before asking again.
+UNBEGUN_SECONDS = 10.0
+# So long a caller waits to hear of a refusal.
+OPEN_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +75,13 @@ def _open(
     cluster: Cluster, namespace: str, pod: str, options: LogOptions, *, follow: bool = False
 ) -> Any:
     path = KINDS["pods"].path(namespace=namespace, name=pod, subresource="log")
-    patience = settings.LOG_FOLLOW_SECONDS if follow else None
-    query = options.query(follow=follow)
     response = registry.client(cluster).open(
-        "GET", path, query=query, accept="*/*", read_timeout=patience
+        "GET",
+        path,
+        query=options.query(follow=follow),
+        accept="*/*",
+        read_timeout=UNBEGUN_SECONDS if follow else None,
+        silence=settings.LOG_FOLLOW_SECONDS if follow else None,
     )
     if response.status >= 400:
         refusal = status_error(response.status, response.read())
@@ -85,48 +99,78 @@ def _parts(response: Any) -> Iterator[bytes]:
         response.close()
 
 
-def open_log(
-    cluster: Cluster, namespace: str, pod: str, options: LogOptions, *, follow: bool = False
-) -> Iterator[bytes]:
-    """The log's bytes as they come; refused before the first byte or not at all. Following ends with the container or the reader."""
-    return _parts(_open(cluster, namespace, pod, options, follow=follow))
+def open_log(cluster: Cluster, namespace: str, pod: str, options: LogOptions) -> Iterator[bytes]:
+    """The log's bytes as they come; refused before the first byte or not at all."""
+    return _parts(_open(cluster, namespace, pod, options))
+
+
+def pieces_of(parts: Iterable[bytes | None]) -> Iterator[list[Piece] | None]:
+    """Lines, whole unless they are longer than 1 MiB, a part's at a time; None in a silent time, or when no line ends for a while."""
+    splitter = Splitter(MAX_EVENT)
+    last = monotonic()
+    for part in parts:
+        pieces = list(splitter.feed(part or b""))
+        if pieces or part is None or monotonic() - last > UNENDED_SECONDS:
+            last = monotonic()
+            yield pieces or None
+    if pieces := list(splitter.end()):
+        yield pieces
 
 
 class FollowedLog:
     """A log as it grows: parts, or None whenever nothing came for `pause` seconds, so that a reader who has left is noticed.
 
-    TooManyRequests when LOG_FOLLOWERS are followed by this process already, for each holds a thread. `close` frees it.
+    TooManyRequests when LOG_FOLLOWERS are followed by this process already, for each holds a thread; whoever counts for themselves says
+    so (`counted`). `close` frees it.
     """
 
     _count = 0
     _lock = Lock()
 
     def __init__(
-        self, cluster: Cluster, namespace: str, pod: str, options: LogOptions, *, pause: float
+        self,
+        cluster: Cluster,
+        namespace: str,
+        pod: str,
+        options: LogOptions,
+        *,
+        pause: float,
+        counted: bool = True,
     ) -> None:
-        self._closed, self._parts, self._pause = Event(), Queue[bytes](maxsize=64), pause
+        self._counted = counted
+        self._closed = Event()
+        self._opened = Event()
+        self._parts = Queue[bytes](maxsize=64)
+        self._pause = pause
+        self._response: Any = None
+        self._error: BaseException | None = None
+        # Whose log it is has to be known before a thread without a database asks for it.
+        registry.client(cluster).impersonation()
+        work = copy_context().run
+        opener = partial(_open, cluster, namespace, pod, options, follow=True)
         self._take_place()
-        try:
-            self._response = _open(cluster, namespace, pod, options, follow=True)
-        except BaseException:
-            self._leave_place()
-            raise
-        Thread(target=self._pump, name="log-follower", daemon=True).start()
+        Thread(target=work, args=(self._pump, opener), name="log-follower", daemon=True).start()
+        self._opened.wait(OPEN_SECONDS)
+        if self._error is not None:
+            self.close()
+            raise self._error
 
-    @classmethod
-    def _take_place(cls) -> None:
-        with cls._lock:
-            if cls._count >= settings.LOG_FOLLOWERS:
+    def _take_place(self) -> None:
+        if not self._counted:
+            return
+        with FollowedLog._lock:
+            if FollowedLog._count >= settings.LOG_FOLLOWERS:
                 raise TooManyRequests(
                     "too many logs are followed here; use the socket, or try again later",
                     retry_after=10,
                 )
-            cls._count += 1
+            FollowedLog._count += 1
 
-    @classmethod
-    def _leave_place(cls) -> None:
-        with cls._lock:
-            cls._count -= 1
+    def _leave_place(self) -> None:
+        if not self._counted:
+            return
+        with FollowedLog._lock:
+            FollowedLog._count -= 1
 
     def __iter__(self) -> Iterator[bytes | None]:
         """Until the container or the reader ends it."""
@@ -142,11 +186,30 @@ class FollowedLog:
         except Empty:
             return None
 
-    def _pump(self) -> None:
-        for part in _parts(self._response):
-            if not self._put(part):
-                return
+    def _pump(self, opener: Callable[[], Any]) -> None:
+        try:
+            self._response = self._open_patiently(opener)
+        except Exception as error:  # handed to whoever waits for it
+            self._error = error
+        self._opened.set()
+        if self._closed.is_set():
+            self._let_go()
+        elif self._response is not None:
+            for part in _parts(self._response):
+                if not self._put(part):
+                    return
         self._put(b"")
+
+    def _open_patiently(self, opener: Callable[[], Any]) -> Any:
+        """The answer, however long the container prints nothing; None when the reader has left, or after LOG_FOLLOW_SECONDS."""
+        end = monotonic() + settings.LOG_FOLLOW_SECONDS
+        while not self._closed.is_set() and monotonic() < end:
+            try:
+                return opener()
+            except ClusterUnavailable as error:
+                if error.details.get("reason") != "silent":
+                    raise
+        return None
 
     def _put(self, part: bytes) -> bool:
         """Whether the reader still wants it; a slow reader is waited for."""
@@ -160,6 +223,10 @@ class FollowedLog:
         """Let go of the connection, whoever reads from it; safe to repeat."""
         if not self._closed.is_set():
             self._closed.set()
+            self._let_go()
+            self._leave_place()
+
+    def _let_go(self) -> None:
+        if self._response is not None:
             with suppress(OSError, ValueError, RuntimeError):
                 self._response.shutdown()
-            self._leave_place()

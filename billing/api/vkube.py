@@ -18,7 +18,7 @@ from billing.registry import ImageChecker
 from billing.services import deployments, endings, orders, pods, sites
 from billing.services.webhooks import rfc3339
 from billing.throttles import BadSecretThrottle, PublicThrottle
-from kubegale.api import audit
+from kubegale.api import audit, lasting
 from kubegale.api.auth import Act
 from kubegale.api.dialect import DialectView
 from kubegale.api.parsing import boolean, integer, json_body
@@ -59,6 +59,17 @@ class SecretView(VKubeView):
         """Unauthenticated or TooManyRequests before anything else is said, methods that do not exist included."""
         super().initial(request, *args, **kwargs)
         self.order = endings.settle_if_over(self._opened(request))
+
+    def recheck(self, request: Request) -> lasting.Check:
+        """Whether the secret still opens the order, and the order still runs."""
+        secret, opened = request.headers.get("secret", "").strip(), self.order.pk
+
+        def look() -> None:
+            order = endings.settle_if_over(orders.by_secret(secret))
+            if order.pk != opened:
+                raise Unauthenticated("secret invalid")
+
+        return look
 
     @staticmethod
     def _opened(request: Request) -> Order:

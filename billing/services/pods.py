@@ -1,6 +1,5 @@
 """The pod behind an order: its raw state and its log."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -12,7 +11,7 @@ from clusters import services as registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from kubegale.errors import Internal, Invalid
-from workloads.podlogs import LogOptions, log_text, open_log, read_log
+from workloads.podlogs import FollowedLog, LogOptions, log_text, read_log
 
 EMPTY = msgspec.Raw(b"{}")
 
@@ -103,10 +102,10 @@ def log(order: Order, options: LogOptions) -> str:
     return log_text(read_log(cluster, namespace, pod, options))
 
 
-def follow_log(order: Order, options: LogOptions) -> Iterator[bytes]:
-    """The log as it grows, until the container or the reader ends; fails as `log` does, before the first byte."""
+def follow_log(order: Order, options: LogOptions, *, pause: float) -> FollowedLog:
+    """The log as it grows, None whenever nothing came for `pause` seconds; fails as `log` does, before the first byte."""
     cluster, namespace, pod, found = _logged(order, options)
-    return open_log(cluster, namespace, pod, found, follow=True)
+    return FollowedLog(cluster, namespace, pod, found, pause=pause, counted=False)
 
 
 def _logged(order: Order, options: LogOptions) -> tuple[Cluster, str, str, LogOptions]:

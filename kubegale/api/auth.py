@@ -1,17 +1,18 @@
 """The upward hooks: who may do what is decided in `tenants`, reached through dotted strings in settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 from rest_framework.request import Request
 
+from kubegale.api import lasting
 from kubegale.api.audit import record
 from kubegale.api.dialect import DialectView
+from kubegale.api.lasting import StreamPolicy, stream_policy
 from kubegale.errors import Forbidden
 
 
@@ -64,35 +65,22 @@ def authorise(view: DialectView, request: Request, act: Act) -> Scope:
     """
     deed = record(request, act)
     try:
-        if view.is_open():
-            try:
-                return _policy(settings.OPEN_ACCESS_POLICY)(request, act)
-            except Forbidden:
-                if not request.successful_authenticator:
-                    raise
-        return _policy(settings.ACCESS_POLICY)(request, act)
+        scope = _scope(view, request, act)
     except Forbidden:
         deed.allowed = False
         raise
+    lasting.allow(request, act)
+    return scope
 
 
-class StreamPolicy(Protocol):
-    """What lasts longer than a request: noting a caller's credentials, and looking at them and the right again later."""
-
-    def credential(self, request: Request) -> dict[str, Any]: ...
-
-    def still_allowed(self, credential: Mapping[str, Any], act: Act | None) -> None: ...
-
-    def scopes(self, credential: Mapping[str, Any], acts: Sequence[Act]) -> list[Scope | None]: ...
-
-    def sign_in(self, bearer: str) -> dict[str, Any]: ...
+def _scope(view: DialectView, request: Request, act: Act) -> Scope:
+    if view.is_open():
+        try:
+            return _policy(settings.OPEN_ACCESS_POLICY)(request, act)
+        except Forbidden:
+            if not request.successful_authenticator:
+                raise
+    return _policy(settings.ACCESS_POLICY)(request, act)
 
 
-def stream_policy() -> StreamPolicy:
-    """The module named by STREAM_POLICY."""
-    return cast(StreamPolicy, _stream_policy(settings.STREAM_POLICY))
-
-
-@lru_cache(maxsize=1)
-def _stream_policy(dotted: str) -> object:
-    return import_module(dotted)
+__all__ = ["AccessPolicy", "Act", "Scope", "StreamPolicy", "authorise", "stream_policy"]

@@ -8,14 +8,14 @@ from typing import Any, ClassVar, NoReturn
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, set_rollback
 
-from kubegale.api import audit
+from kubegale.api import audit, lasting
 from kubegale.api.origin import client_address, is_cross_site, is_inside
 from kubegale.api.parsing import BodyParser
 from kubegale.api.rendering import JSON
@@ -146,8 +146,18 @@ class DialectView(APIView):
             and not getattr(response, "shaped", False)
         ):
             response.data = self._shape(response.data)
+        if isinstance(response, StreamingHttpResponse):
+            lasting.guard(response, self.recheck(request), self.farewell)
         audit.report(request, self.dialect.name, getattr(response, "error", None))
         return super().finalize_response(request, response, *args, **kwargs)
+
+    def recheck(self, request: Request) -> lasting.Check:
+        """What an answer that lasts asks again while it does: all that this request was let do."""
+        return lasting.check_of(request)
+
+    def farewell(self, error: DomainError) -> bytes:
+        """The last words of a streamed answer whose caller lost the right to it; nothing where its format has none."""
+        return b""
 
     def _shape(self, data: Any) -> object:
         return self.dialect.page(data) if isinstance(data, Page) else self.dialect.one(data)

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 
 from kubegale.api.origin import client_address
 from kubegale.api.parsing import raw_body
+from kubegale.errors import DomainError
 from storage_api import paths, times
 from storage_api.api import base, schemas
 from storage_api.api.base import StorageView
@@ -65,6 +66,10 @@ class Feed(StorageView):
         )
 
     get = post
+
+    def farewell(self, error: DomainError) -> bytes:
+        """The end of a feed, as at any other."""
+        return END
 
     def _subscription(self, request: Request) -> Subscription:
         text = raw_body(request)
@@ -129,4 +134,6 @@ def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
         if not entries:
             connection.close_if_unusable_or_obsolete()
             time.sleep(min(settings.STORAGE_WATCH_POLL, max(0.0, deadline - time.monotonic())))
+            # Nothing to send, but the time to look whether the caller may still be here.
+            yield b""
     yield END

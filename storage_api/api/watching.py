@@ -192,6 +192,10 @@ class Watch(DialectView):
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingHttpResponse(body, content_type="text/event-stream", headers=headers)
 
+    def farewell(self, error: DomainError) -> bytes:
+        """The same ERROR event as for any other end."""
+        return b"".join(self._lost(error))
+
     def _events(self, following: Following) -> Generator[bytes, None, None]:
         yield b"retry: 2000\n\n"
         yield _event(
@@ -240,6 +244,7 @@ def _told(following: Following) -> Generator[bytes, None, None]:
         if following.idle:
             connection.close_if_unusable_or_obsolete()
             time.sleep(settings.STORAGE_WATCH_POLL)
+            yield b""
 
 
 def _event(frame: Frame) -> bytes:

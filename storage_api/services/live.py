@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field
 
 import msgspec
@@ -44,7 +45,9 @@ def count(wishes: Iterable[Wish]) -> dict[int, Answer]:
         return answers
     pool = ThreadPoolExecutor(min(THREADS, len(asked)), thread_name_prefix="count")
     running = {
-        pool.submit(_one, wish, client, answers[wish.cluster.pk]): wish for wish, client in asked
+        # In the caller's context: clusters that are asked in their callers' names have to hear whose it is.
+        pool.submit(copy_context().run, _one, wish, client, answers[wish.cluster.pk]): wish
+        for wish, client in asked
     }
     done, late = wait(running, timeout=SECONDS)
     pool.shutdown(wait=False, cancel_futures=True)

@@ -13,6 +13,7 @@ from pytest_django import Settings
 
 from billing import clock
 from billing.models import Deployment, Order, PortClaim
+from billing.services import orders
 from billing.tasks import expire_orders
 from clusters import services
 from clusters.models import Cluster
@@ -159,6 +160,29 @@ def test_a_log_can_be_followed_a_few_at_a_time(vkube: Any, settings: Settings) -
     second = buyer.raw("GET", "/pod/logs")
     assert second.status_code == 200
     second.close()
+
+
+def test_a_silent_log_shows_who_still_listens_and_ends_with_its_secret(
+    vkube: Any, settings: Settings
+) -> None:
+    settings.VKUBE_LOG_STREAMS = 1
+    # The simulated container prints several lines a second: what is silent between two of them is silence enough.
+    settings.STREAM_REAUTHORISE_SECONDS = 0.01
+    buyer = Buyer()
+    buyer.deploy()
+    running(buyer)
+    stream = buyer.raw("GET", "/pod/logs?tailLines=0")
+    # A server that writes to nobody notices, and gives the place back.
+    eventually(lambda: next(stream.streaming_content) == b":\n\n")
+    secret = orders.rotate_secret(buyer.order)
+    deadline = time.monotonic() + 15
+    for _ in stream.streaming_content:
+        assert time.monotonic() < deadline, "it goes on for whoever has the old secret"
+    stream.close()
+    buyer.secret = secret
+    again = buyer.raw("GET", "/pod/logs?tailLines=1")
+    assert again.status_code == 200
+    again.close()
 
 
 # --- regions --------------------------------------------------------------------------------------------------------

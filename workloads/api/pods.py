@@ -1,10 +1,11 @@
 """One pod: restart, logs, events (contract 1.2)."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
+from django.conf import settings
 from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 
@@ -25,13 +26,13 @@ from kubegale.api.schema import (
     nullable,
     record,
 )
-from kubegale.errors import Invalid
+from kubegale.errors import DomainError, Invalid
 from workloads import recreation, services
 from workloads.api.actions import WorkloadView, caller, events_page, number
 from workloads.api.objects import AT, Target
 from workloads.lookup import Subject, explaining
-from workloads.podlogs import FollowedLog, LogOptions, log_text, open_log, read_log
-from workloads.streams.loglines import Piece, Splitter
+from workloads.podlogs import FollowedLog, LogOptions, log_text, open_log, pieces_of, read_log
+from workloads.streams.loglines import Piece
 
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")
 PAUSE = 15.0
@@ -136,6 +137,7 @@ LOG_QUERY = (
 class PodLogs(PodView):
     """GET /pods/{name}/logs: JSON, a download, or a stream of server-sent events."""
 
+    followed = False
     operations = {
         "get": Described(
             "The log of a container",
@@ -151,6 +153,7 @@ class PodLogs(PodView):
         if target.flag("download"):
             return _download(subject, options)
         if follow and "text/event-stream" in request.headers.get("Accept", ""):
+            self.followed = True
             return _events(subject, options)
         text = explaining(
             subject.client,
@@ -160,6 +163,10 @@ class PodLogs(PodView):
         )
         logs = {"logs": log_text(text)}
         return {**logs, "hint": HINT} if follow else logs
+
+    def farewell(self, error: DomainError) -> bytes:
+        """The event `close`, as at any other end; a download just ends."""
+        return _closed(error.message) if self.followed else b""
 
 
 def _log_options(target: Target) -> LogOptions:
@@ -208,55 +215,47 @@ def _download(subject: Subject, options: LogOptions) -> StreamingHttpResponse:
     return response
 
 
-MAX_EVENT = 1024 * 1024
-
-
 class _Events:
     """Each line as an event `log` with {"content","timestamp","source"}, at the end an event `close`."""
 
     def __init__(self, log: FollowedLog, source: str, stamped: bool) -> None:
         self.log, self.source, self.stamped = log, source, stamped
         self.close = log.close
+        # A long line comes in pieces; its stamp is in the first.
+        self.stamp = ""
 
     def __iter__(self) -> Iterator[bytes]:
         """As bytes of text/event-stream; a comment now and then shows whether anybody still listens."""
         yield b": following\n\n"
-        stamp = ""
-        for piece in _pieces(self.log):
-            if piece is None:
-                yield b": still here\n\n"
-                continue
-            content = piece.data.decode(errors="replace")
-            if self.stamped and piece.begins:
-                stamp, _, content = content.partition(" ")
-            entry = {"content": content, "timestamp": stamp, "source": self.source}
-            yield b"event: log\ndata: " + orjson.dumps(entry) + b"\n\n"
-        yield b'event: close\ndata: {"reason":"the log ended"}\n\n'
+        for pieces in pieces_of(self.log):
+            yield b": still here\n\n" if pieces is None else b"".join(map(self._event, pieces))
+        yield _closed("the log ended")
+
+    def _event(self, piece: Piece) -> bytes:
+        content = piece.data.decode(errors="replace")
+        if self.stamped and piece.begins:
+            self.stamp, _, content = content.partition(" ")
+        entry = {"content": content, "timestamp": self.stamp, "source": self.source}
+        return b"event: log\ndata: " + orjson.dumps(entry) + b"\n\n"
+
+
+def _closed(reason: str) -> bytes:
+    return b"event: close\ndata: " + orjson.dumps({"reason": reason}) + b"\n\n"
 
 
 def _events(subject: Subject, options: LogOptions) -> StreamingHttpResponse:
     """The log as server-sent events."""
     source = f"{subject.name}/{options.container}" if options.container else subject.name
     client, space = subject.client, subject.namespace
+    pause = min(PAUSE, settings.STREAM_REAUTHORISE_SECONDS)
     log = explaining(
         client,
         subject.kind,
         space,
-        lambda: FollowedLog(subject.cluster, space, subject.name, options, pause=PAUSE),
+        lambda: FollowedLog(subject.cluster, space, subject.name, options, pause=pause),
     )
     response = StreamingHttpResponse(
         _Events(log, source, options.timestamps), content_type="text/event-stream"
     )
     response["Cache-Control"], response["X-Accel-Buffering"] = "no-cache", "no"
     return response
-
-
-def _pieces(parts: Iterable[bytes | None]) -> Iterator[Piece | None]:
-    """Lines, whole unless they are longer than 1 MiB; None passes through."""
-    splitter = Splitter(MAX_EVENT)
-    for part in parts:
-        if part is None:
-            yield None
-        else:
-            yield from splitter.feed(part)
-    yield from splitter.end()

@@ -384,11 +384,10 @@ class OperationTickets(TicketView):
     def get(self, request: Request, name: str = "") -> Any:
         """{"ws_url","token","session","expires_at"}."""
         row = operations.find(name)
-        if row.requested_by != request.user.get_username():
-            try:
-                authorise(self, request, act_on(row))
-            except Exception:
-                raise NotFound(f"operation {name} does not exist") from None
+        try:
+            authorise(self, request, act_on(row))
+        except Forbidden:
+            raise NotFound(f"operation {name} does not exist") from None
         ticket = self.ticket(request, "operation", None, session=name)
         return _answer(request, ticket, address="ws_url", path=f"/ws/operations/{name}")
 
@@ -413,9 +412,16 @@ class Recordings(ObjectView):
         found = recordings.search(
             cluster=target.cluster(),
             namespaces=frozenset({target.namespace}) if target.namespace else None,
+            nodes=self._may_see_nodes(request, target.cluster_text),
         )
         items = [recordings.represent(row) for row in found[page.offset : page.offset + page.size]]
         return Page(items, found.count(), page.page, page.size)
+
+    def _may_see_nodes(self, request: Request, cluster: str) -> bool:
+        """Whether recordings of shells on nodes are shown too."""
+        policy = stream_policy()
+        act = Act("exec", "nodes", "", cluster)
+        return policy.scopes(policy.credential(request), [act]) != [None]
 
 
 class OneRecording(DialectView):
@@ -425,19 +431,18 @@ class OneRecording(DialectView):
     operations = {"get": Described("A recording, or its asciicast", OBJECT)}
 
     def get(self, request: Request, pk: str) -> Any:
-        """The recording; what the caller may not see does not exist for them."""
+        """The recording; where the caller may open no terminal, it does not exist for them, their own neither."""
         row = recordings.find(pk)
-        own = row.user_id == request.user.pk
-        if not own:
-            kind, namespace = ("nodes", "") if row.node else ("pods", row.namespace)
-            try:
-                authorise(
-                    self,
-                    request,
-                    Act("exec", kind, "", str(row.cluster_id), namespace, row.node or row.pod),
-                )
-            except Forbidden:
-                raise NotFound(f"recording {pk[:60]!r} does not exist") from None
+        cluster = str(row.cluster_id)
+        act = (
+            Act("exec", "nodes", "", cluster, "", row.node)
+            if row.node
+            else Act("exec", "pods", "", cluster, row.namespace, row.pod)
+        )
+        try:
+            authorise(self, request, act)
+        except Forbidden:
+            raise NotFound(f"recording {pk[:60]!r} does not exist") from None
         if not self.replay:
             return recordings.represent(row)
         answer = StreamingHttpResponse(

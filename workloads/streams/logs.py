@@ -11,7 +11,7 @@ from clusters.documents import Object
 from clusters.kinds import KINDS
 from clusters.streams import StreamClient
 from kubegale.api.sockets import Closing, Socket, first_of, now
-from kubegale.errors import DomainError, Invalid
+from kubegale.errors import DomainError, Invalid, TooManyRequests
 from workloads.streams import admission, runtime
 from workloads.streams.admission import Pongs
 from workloads.streams.containers import Container, chosen, look
@@ -23,6 +23,7 @@ from workloads.streams.tickets import Ticket
 
 PODS = KINDS["pods"]
 FLUSH_SECONDS = 10
+SOURCES = "log-sources"
 
 
 def cursors_of(text: str) -> Mapping[str, Cursor]:
@@ -58,12 +59,16 @@ async def serve_logs(socket: Socket, arguments: Mapping[str, str]) -> None:
         )
         client = await runtime.stream_client(ticket.cluster, ticket.user)
         pongs = Pongs()
-        await first_of(
-            stream.read(client),
-            stream.send(),
-            stream.listen(pongs),
-            guest.watch(stream.outbox.notify, pongs),
-        )
+        try:
+            await first_of(
+                stream.read(client),
+                stream.send(),
+                stream.listen(pongs),
+                stream.keep_seats(),
+                guest.watch(stream.outbox.notify, pongs),
+            )
+        finally:
+            await stream.leave_seats()
 
 
 class LogStream:
@@ -79,6 +84,7 @@ class LogStream:
         self._stamped, self._batched = bool(options.get("timestamps")), bool(options.get("batch"))
         self._wanted = Wanted(options.get("query") or {}, bool(options.get("follow", True)))
         self._attached: set[tuple[str, str]] = set()
+        self._seats: set[str] = set()
         self.outbox = Outbox(settings.LOG_BUFFER_BYTES, settings.LOG_STALL_SECONDS)
 
     # --- reading ----------------------------------------------------------------------------------------------------
@@ -98,12 +104,59 @@ class LogStream:
             async with asyncio.TaskGroup() as followers:
                 async for pod in pods:
                     for container in self._new(pod, every=selector is not None):
-                        followers.create_task(self._follower(client, container).run())
+                        if await self._take_seat(container):
+                            followers.create_task(self._follow(client, container))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         await self.outbox.put({"type": "status", "state": "eof", "timestamp": now()}, 0)
         self.outbox.finish()
         await asyncio.sleep(FLUSH_SECONDS)
+
+    async def _follow(self, client: StreamClient, container: Container) -> None:
+        """One container's log, from a seat of its user's."""
+        try:
+            await self._follower(client, container).run()
+        finally:
+            seat = self._seat(container)
+            self._seats.discard(seat)
+            await runtime.leave_seats(SOURCES, self._ticket.user, [seat])
+
+    def _seat(self, container: Container) -> str:
+        return f"{self._ticket.mark}/{container.uid}/{container.name}"
+
+    async def _take_seat(self, container: Container) -> bool:
+        """Whether the user may follow one more log, over all their streams; TooManyRequests where this stream then has none at all."""
+        seat = self._seat(container)
+        try:
+            await runtime.take_seat(SOURCES, self._ticket.user, seat, settings.LOG_SOURCES_PER_USER)
+        except TooManyRequests:
+            if not self._seats and self._ticket.options.get("selector") is None:
+                raise
+            self._limit([container])
+            return False
+        self._seats.add(seat)
+        return True
+
+    async def keep_seats(self) -> None:
+        """Hold the seats of all logs that are followed."""
+        while True:
+            await asyncio.sleep(settings.STREAM_PING_SECONDS)
+            await runtime.renew_seats(SOURCES, self._ticket.user, self._seats)
+
+    async def leave_seats(self) -> None:
+        """Give them back."""
+        await runtime.leave_seats(SOURCES, self._ticket.user, self._seats)
+
+    def _limit(self, left_out: list[Container]) -> None:
+        names = ", ".join(each.source for each in left_out)
+        self.outbox.notify(
+            {
+                "type": "status",
+                "state": "limited",
+                "reason": f"too many sources; left out: {names}",
+                "timestamp": now(),
+            }
+        )
 
     async def _one_pod(self, client: StreamClient) -> AsyncIterator[Object]:
         yield await client.json(
@@ -128,15 +181,7 @@ class LogStream:
         ]
         room = settings.LOG_SOURCES_PER_STREAM - len(self._attached)
         if len(fresh) > room:
-            left_out = ", ".join(each.source for each in fresh[room:])
-            self.outbox.notify(
-                {
-                    "type": "status",
-                    "state": "limited",
-                    "reason": f"too many sources; left out: {left_out}",
-                    "timestamp": now(),
-                }
-            )
+            self._limit(fresh[room:])
         self._attached |= {(each.uid, each.name) for each in fresh}
         return fresh[: max(room, 0)]
 

@@ -62,7 +62,7 @@ async def _guest(socket: Socket, reference: str) -> tuple[Operation, Guest]:
         host, credential = "", await runtime.in_database_thread(stream_policy().sign_in, token)
     admission.check_origin(socket, host)
     row = await runtime.in_database_thread(operations.find, reference)
-    act = None if row.requested_by == credential["username"] else act_on(row)
+    act = act_on(row)
     try:
         await runtime.in_database_thread(stream_policy().still_allowed, credential, act)
     except Forbidden:

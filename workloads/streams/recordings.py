@@ -49,10 +49,14 @@ def finish(pk: int, columns: dict[str, Any]) -> None:
     Recording.objects.filter(pk=pk).update(finished_at=timezone.now(), **columns)
 
 
-def search(*, cluster: Cluster, namespaces: frozenset[str] | None) -> QuerySet[Recording]:
-    """Recordings in a cluster, newest first; those of the namespaces when they are given."""
+def search(
+    *, cluster: Cluster, namespaces: frozenset[str] | None, nodes: bool
+) -> QuerySet[Recording]:
+    """Recordings in a cluster, newest first; those of the namespaces when they are given, else those on nodes too if `nodes` says so."""
     found = Recording.objects.filter(cluster=cluster)
-    return found if namespaces is None else found.filter(namespace__in=namespaces, node="")
+    if namespaces is not None:
+        return found.filter(namespace__in=namespaces, node="")
+    return found if nodes else found.filter(node="")
 
 
 def find(reference: str) -> Recording:

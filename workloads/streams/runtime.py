@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -148,9 +148,27 @@ async def take_seat(kind: str, user: int, session: str, limit: int) -> None:
         raise Internal("the store of streams does not answer") from error
 
 
-async def leave_seat(kind: str, user: int, session: str) -> None:
-    """Count a stream out."""
+async def renew_seats(kind: str, user: int, sessions: Iterable[str]) -> None:
+    """Hold many seats for another while."""
+    until = time.time() + SEAT_SECONDS
+    if seats := dict.fromkeys(sessions, until):
+        try:
+            await store().zadd(seats_key(kind, user), seats)
+            await store().expire(seats_key(kind, user), 2 * SEAT_SECONDS)
+        except redis.RedisError as error:
+            raise Internal("the store of streams does not answer") from error
+
+
+async def leave_seats(kind: str, user: int, sessions: Collection[str]) -> None:
+    """Count many streams out."""
+    if not sessions:
+        return
     try:
-        await store().zrem(seats_key(kind, user), session)
+        await store().zrem(seats_key(kind, user), *sessions)
     except redis.RedisError:
         return
+
+
+async def leave_seat(kind: str, user: int, session: str) -> None:
+    """Count a stream out."""
+    await leave_seats(kind, user, [session])
