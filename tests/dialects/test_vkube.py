@@ -162,6 +162,7 @@ def test_a_log_can_be_followed_a_few_at_a_time(vkube: Any, settings: Settings) -
     second.close()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_silent_log_shows_who_still_listens_and_ends_with_its_secret(
     vkube: Any, settings: Settings
 ) -> None:
