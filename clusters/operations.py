@@ -98,7 +98,7 @@ def create(
         namespace=target.namespace,
         name=target.name,
         requested_by=requested_by,
-        authority=_authority(requested_by),
+        authority=_authority(requested_by, target.cluster),
         parameters=dict(parameters or {}),
         exclusive=exclusive,
         due_at=_due(),
@@ -118,10 +118,15 @@ def create(
     return row
 
 
-def _authority(requested_by: str) -> dict[str, Any]:
+def _authority(requested_by: str, cluster: Cluster | None) -> dict[str, Any]:
     """With what right it goes on, noted when a user asks for it; what the platform orders for itself while a user is served is its own."""
     noted = authority.noted()
-    return noted if noted and noted["credential"].get("username", "") == requested_by else {}
+    if not noted or noted["credential"].get("username", "") != requested_by:
+        return {}
+    # By its id: a cluster may get another name meanwhile.
+    place = {"cluster": str(cluster.pk)} if cluster else {}
+    acts = [{**act, **(place if act["cluster"] else {})} for act in noted["acts"]]
+    return {**noted, "acts": acts}
 
 
 def _due(seconds: float = 0.0) -> Any:

@@ -143,7 +143,7 @@ class FollowedLog:
         self._parts = Queue[bytes](maxsize=64)
         self._pause = pause
         self._response: Any = None
-        self._error: BaseException | None = None
+        self._errors: list[Exception] = []
         # Whose log it is has to be known before a thread without a database asks for it.
         registry.client(cluster).impersonation()
         work = copy_context().run
@@ -151,9 +151,9 @@ class FollowedLog:
         self._take_place()
         Thread(target=work, args=(self._pump, opener), name="log-follower", daemon=True).start()
         self._opened.wait(OPEN_SECONDS)
-        if self._error is not None:
+        if self._errors:
             self.close()
-            raise self._error
+            raise self._errors[0]
 
     def _take_place(self) -> None:
         if not self._counted:
@@ -190,7 +190,7 @@ class FollowedLog:
         try:
             self._response = self._open_patiently(opener)
         except Exception as error:  # handed to whoever waits for it
-            self._error = error
+            self._errors.append(error)
         self._opened.set()
         if self._closed.is_set():
             self._let_go()

@@ -1,7 +1,9 @@
 """One pod: restart, logs, events (contract 1.2)."""
 
 import re
+import uuid
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -32,6 +34,7 @@ from workloads.api.actions import WorkloadView, caller, events_page, number
 from workloads.api.objects import AT, Target
 from workloads.lookup import Subject, explaining
 from workloads.podlogs import FollowedLog, LogOptions, log_text, open_log, pieces_of, read_log
+from workloads.streams import runtime
 from workloads.streams.loglines import Piece
 
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")
@@ -154,7 +157,7 @@ class PodLogs(PodView):
             return _download(subject, options)
         if follow and "text/event-stream" in request.headers.get("Accept", ""):
             self.followed = True
-            return _events(subject, options)
+            return _events(subject, options, int(request.user.pk or 0))
         text = explaining(
             subject.client,
             self.kind,
@@ -215,19 +218,47 @@ def _download(subject: Subject, options: LogOptions) -> StreamingHttpResponse:
     return response
 
 
+class Seat:
+    """One of the logs that a user follows (LOG_SOURCES_PER_USER over all processes); TooManyRequests when they have enough."""
+
+    def __init__(self, user: int) -> None:
+        self._user = user
+        self._session = uuid.uuid4().hex
+        self._take()
+
+    def _take(self) -> None:
+        limit = settings.LOG_SOURCES_PER_USER
+        runtime.hold_seat(runtime.LOG_SOURCES, self._user, self._session, limit)
+        self._taken = monotonic()
+
+    def keep(self) -> None:
+        """Hold it for another while."""
+        if monotonic() - self._taken > settings.STREAM_PING_SECONDS:
+            self._take()
+
+    def leave(self) -> None:
+        """Give it back."""
+        runtime.drop_seat(runtime.LOG_SOURCES, self._user, self._session)
+
+
 class _Events:
     """Each line as an event `log` with {"content","timestamp","source"}, at the end an event `close`."""
 
-    def __init__(self, log: FollowedLog, source: str, stamped: bool) -> None:
-        self.log, self.source, self.stamped = log, source, stamped
-        self.close = log.close
+    def __init__(self, log: FollowedLog, seat: Seat, source: str, stamped: bool) -> None:
+        self.log, self.seat, self.source, self.stamped = log, seat, source, stamped
         # A long line comes in pieces; its stamp is in the first.
         self.stamp = ""
+
+    def close(self) -> None:
+        """Let go of the log, and give its seat back."""
+        self.log.close()
+        self.seat.leave()
 
     def __iter__(self) -> Iterator[bytes]:
         """As bytes of text/event-stream; a comment now and then shows whether anybody still listens."""
         yield b": following\n\n"
         for pieces in pieces_of(self.log):
+            self.seat.keep()
             yield b": still here\n\n" if pieces is None else b"".join(map(self._event, pieces))
         yield _closed("the log ended")
 
@@ -243,19 +274,24 @@ def _closed(reason: str) -> bytes:
     return b"event: close\ndata: " + orjson.dumps({"reason": reason}) + b"\n\n"
 
 
-def _events(subject: Subject, options: LogOptions) -> StreamingHttpResponse:
+def _events(subject: Subject, options: LogOptions, user: int) -> StreamingHttpResponse:
     """The log as server-sent events."""
     source = f"{subject.name}/{options.container}" if options.container else subject.name
     client, space = subject.client, subject.namespace
     pause = min(PAUSE, settings.STREAM_REAUTHORISE_SECONDS)
-    log = explaining(
-        client,
-        subject.kind,
-        space,
-        lambda: FollowedLog(subject.cluster, space, subject.name, options, pause=pause),
-    )
+    seat = Seat(user)
+    try:
+        log = explaining(
+            client,
+            subject.kind,
+            space,
+            lambda: FollowedLog(subject.cluster, space, subject.name, options, pause=pause),
+        )
+    except BaseException:
+        seat.leave()
+        raise
     response = StreamingHttpResponse(
-        _Events(log, source, options.timestamps), content_type="text/event-stream"
+        _Events(log, seat, source, options.timestamps), content_type="text/event-stream"
     )
     response["Cache-Control"], response["X-Accel-Buffering"] = "no-cache", "no"
     return response

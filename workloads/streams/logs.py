@@ -23,7 +23,6 @@ from workloads.streams.tickets import Ticket
 
 PODS = KINDS["pods"]
 FLUSH_SECONDS = 10
-SOURCES = "log-sources"
 
 
 def cursors_of(text: str) -> Mapping[str, Cursor]:
@@ -119,7 +118,7 @@ class LogStream:
         finally:
             seat = self._seat(container)
             self._seats.discard(seat)
-            await runtime.leave_seats(SOURCES, self._ticket.user, [seat])
+            await runtime.leave_seats(runtime.LOG_SOURCES, self._ticket.user, [seat])
 
     def _seat(self, container: Container) -> str:
         return f"{self._ticket.mark}/{container.uid}/{container.name}"
@@ -128,7 +127,9 @@ class LogStream:
         """Whether the user may follow one more log, over all their streams; TooManyRequests where this stream then has none at all."""
         seat = self._seat(container)
         try:
-            await runtime.take_seat(SOURCES, self._ticket.user, seat, settings.LOG_SOURCES_PER_USER)
+            await runtime.take_seat(
+                runtime.LOG_SOURCES, self._ticket.user, seat, settings.LOG_SOURCES_PER_USER
+            )
         except TooManyRequests:
             if not self._seats and self._ticket.options.get("selector") is None:
                 raise
@@ -141,11 +142,11 @@ class LogStream:
         """Hold the seats of all logs that are followed."""
         while True:
             await asyncio.sleep(settings.STREAM_PING_SECONDS)
-            await runtime.renew_seats(SOURCES, self._ticket.user, self._seats)
+            await runtime.renew_seats(runtime.LOG_SOURCES, self._ticket.user, self._seats)
 
     async def leave_seats(self) -> None:
         """Give them back."""
-        await runtime.leave_seats(SOURCES, self._ticket.user, self._seats)
+        await runtime.leave_seats(runtime.LOG_SOURCES, self._ticket.user, self._seats)
 
     def _limit(self, left_out: list[Container]) -> None:
         names = ", ".join(each.source for each in left_out)

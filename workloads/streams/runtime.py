@@ -22,6 +22,7 @@ from clusters.identity import Identity
 from clusters.kubeconfig import Access
 from clusters.streams import StreamClient
 from kubegale.errors import Internal, TooManyRequests
+from workloads.streams import tickets
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,6 +30,8 @@ THREADS = 4
 REDIS_CONNECTIONS = 8
 FRESH_SECONDS = 10.0
 SEAT_SECONDS = 90
+# The kind of seat that every followed log of a user takes, over sockets and over HTTP.
+LOG_SOURCES = "log-sources"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,29 @@ async def take_seat(kind: str, user: int, session: str, limit: int) -> None:
             raise TooManyRequests(f"you have {limit} streams of this kind open already")
     except redis.RedisError as error:
         raise Internal("the store of streams does not answer") from error
+
+
+def hold_seat(kind: str, user: int, session: str, limit: int) -> None:
+    """The same for code that may block: a followed log over HTTP."""
+    key, moment = seats_key(kind, user), time.time()
+    try:
+        with tickets.store(settings.REDIS_URL).pipeline() as pipe:
+            pipe.zremrangebyscore(key, "-inf", moment)
+            pipe.zadd(key, {session: moment + SEAT_SECONDS})
+            pipe.zcard(key)
+            pipe.expire(key, 2 * SEAT_SECONDS)
+            _, added, taken, _ = pipe.execute()
+        if added and taken > limit:
+            drop_seat(kind, user, session)
+            raise TooManyRequests(f"you have {limit} streams of this kind open already")
+    except redis.RedisError as error:
+        raise Internal("the store of streams does not answer") from error
+
+
+def drop_seat(kind: str, user: int, session: str) -> None:
+    """Count a stream out."""
+    with suppress(redis.RedisError):
+        tickets.store(settings.REDIS_URL).zrem(seats_key(kind, user), session)
 
 
 async def renew_seats(kind: str, user: int, sessions: Iterable[str]) -> None:

@@ -22,6 +22,7 @@ PODS = KINDS["pods"]
 LABEL = "kubegale.io/node-terminal"
 USER = "kubegale.io/user"
 EXPIRES = "kubegale.io/expires"
+DEBUG_POD = "node-terminal-"
 SHELL = [
     "/bin/sh",
     "-c",
@@ -79,7 +80,7 @@ def debug_pod(node: str, mark: str, user: int) -> Object:
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": f"node-terminal-{mark[:12]}",
+            "name": f"{DEBUG_POD}{mark[:12]}",
             "namespace": settings.NODE_TERMINAL_NAMESPACE,
             "labels": {LABEL: mark, "app.kubernetes.io/managed-by": "kubegale"},
             "annotations": {EXPIRES: f"{expires:%Y-%m-%dT%H:%M:%SZ}", USER: str(user)},

@@ -199,8 +199,13 @@ def test_a_user_follows_so_many_logs_over_all_streams(
             assert "other/side" in frame["reason"]
             with peer(caller.data("POST", "pods/web/logs/stream", where)["ws_url"]) as third:
                 assert third.end() == 4003
+            assert opened("logs", caller, registered).status_code == 429
         client.send(type="close")
         client.end()
+    for _ in range(3):
+        answer = opened("logs", caller, registered)
+        assert answer.status_code == 200
+        answer.close()
     with peer(caller.data("POST", "pods/logs/stream", many)["ws_url"]) as fourth:
         scripted.write("other", "side", b"2026-01-01T00:00:00.000000000Z here\n")
         fourth.until(lambda peer: "log" in peer.types())

@@ -104,6 +104,18 @@ def test_the_id_of_a_session_is_read_nowhere(
         assert given["session"] not in json.dumps(listed)
 
 
+def test_the_pod_of_a_nodes_shell_lets_in_only_who_may_be_on_the_node(
+    caller: Caller, registered: Cluster, scripted: Scripted, ticket: Ticket
+) -> None:
+    with peer(ticket("nodes/node-1/terminal")["terminal_url"]) as client:
+        prints(client, "on-the-node")
+        name = next(name for space, name in scripted.pods if space == "kube-system")
+        where = {"cluster_id": registered.pk, "namespace": "kube-system"}
+        path = f"pods/{name}/terminal"
+        assert operator(registered, "omar").code("POST", path, where) == 1005
+        assert caller.code("POST", path, where) == 0
+
+
 def test_who_comes_back_is_asked_again_whether_they_may(
     scripted: Scripted, ticket: Ticket, settings: Any
 ) -> None:
