@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('clusters', '0004_prometheus'),
+        ('clusters', '0005_kubeconfig_facts'),
     ]
 
     operations = [
