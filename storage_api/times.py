@@ -15,7 +15,7 @@ FIRST_SECOND, LAST_SECOND = -62135596800, 253402300799
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z")
 _WALL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\Z")
 _RFC3339 = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:?[0-9]{2})\Z"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?(Z|[+ -][0-9]{2}:?[0-9]{2})\Z"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -83,7 +83,9 @@ def bound(text: str, zone: ZoneInfo) -> Bound | None:
                 wall=text,
             )
         if parts := _RFC3339.match(text):
-            stamp = datetime.fromisoformat(parts[1] + (parts[3] if parts[3] != "Z" else "+00:00"))
+            # A plus that was not percent-encoded arrives as a space.
+            offset = "+00:00" if parts[3] == "Z" else parts[3].replace(" ", "+")
+            stamp = datetime.fromisoformat(parts[1] + offset)
             return Bound(_seconds(stamp) + Decimal(parts[2] or 0))
     except (ValueError, OverflowError):
         return None

@@ -1,6 +1,6 @@
 """What every view of the store shares: parameters, the caller's right to a cluster, streamed lists, named failures."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -15,14 +15,21 @@ from kubegale.api.dialect import DialectView, Page, domain_error, error_response
 from kubegale.api.parsing import raw_body
 from kubegale.api.rendering import dumps
 from kubegale.api.schema import Described
-from kubegale.errors import DomainError
-from storage_api import extra, paths, profile, times
+from kubegale.errors import DomainError, Invalid
+from storage_api import document_filters, extra, paths, profile, times
 from storage_api.api.bodies import parameters
+from storage_api.api.schemas import FILTER_NAMES
+from storage_api.conditions import Clause, Context
+from storage_api.documents import Shape
 from storage_api.paths import Tree
 from storage_api.times import TimeStyle
 
 VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "DELETE": "delete"}
 STREAM_FROM = 16 * 1024
+# Which wire profile an answer takes.
+EVERYWHERE = frozenset({"wire"})
+# The Go server's clients send these with writes too; the address wins, so they change nothing.
+IGNORED_ON_WRITES = frozenset({"extra", "field"})
 _GAP = b'"\\u0000"'
 
 
@@ -47,6 +54,12 @@ GET_NODE = Action("get", watch=True)
 LIST_BARE, LIST_COUNTED = Action("list"), Action("list", "list", counted=True)
 
 
+def method_of(request: Request) -> str:
+    """The method under which the views' tables know a request: HEAD is answered as GET is."""
+    method = str(request.method)
+    return "GET" if method == "HEAD" else method
+
+
 @dataclass(frozen=True, slots=True)
 class Single:
     """One document where the wire profile decides between itself and a list of it."""
@@ -63,16 +76,20 @@ class StorageView(DialectView):
     actions: ClassVar[Mapping[str, Action]] = {}
     operations: ClassVar[Mapping[str, Described]] = {}
     names_cluster_itself: ClassVar[bool] = False
+    # Whose documents the filters of today's server narrow; None for routes that take their own parameters alone.
+    filtered: ClassVar[Shape | None] = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate, then ask whether the caller may touch the cluster named by the address."""
         super().initial(request, *args, **kwargs)
         if not self.names_cluster_itself:
             self.authorise_cluster(request, str(kwargs.get("cluster", "")))
+        if request.query_params:
+            self.refuse_unknown(request, request.query_params)
 
     def authorise_cluster(self, request: Request, cluster: str) -> None:
         """The one place where a clusterId is authorised; raises Forbidden. Bodies and queries that name a cluster come through here too."""
-        method, namespace = request.method or "GET", str(self.kwargs.get("namespace", ""))
+        method, namespace = method_of(request), str(self.kwargs.get("namespace", ""))
         # A query by POST reads, whatever its method.
         action = self.actions.get(method)
         verb = "get" if action and action.name in {"get", "list"} else VERBS.get(method, "get")
@@ -92,14 +109,66 @@ class StorageView(DialectView):
             response["X-Storage-Error"] = _header(known)
         return response
 
+    def own_parameters(self, request: Request) -> frozenset[str]:
+        """The names that the route's own table lists for the method; a query by POST takes those of GET."""
+        action = self.actions.get(method_of(request))
+        reads = action is not None and action.name in {"get", "list"}
+        described = self.operations.get("get" if reads else method_of(request).lower())
+        listed = described.query if described else ()
+        names = frozenset(query.name for query in listed) - FILTER_NAMES
+        return names | IGNORED_ON_WRITES if action and action.name == "put" else names
+
+    def refuse_unknown(self, request: Request, names: Iterable[str]) -> None:
+        """Invalid for a parameter that neither the route's table nor the filters of its documents know.
+
+        What is not understood may have been meant to limit: dropped, it would list, change or delete more.
+        """
+        if method_of(request) not in self.actions:
+            return
+        own = self.own_parameters(request)
+        for name in names:
+            if name in own or name in EVERYWHERE:
+                continue
+            if self._filters_by(request, name):
+                continue
+            raise Invalid(f"parameter {name[:80]!r} is not known here", field=name[:80])
+
+    def _filters_by(self, request: Request, name: str) -> bool:
+        if self.filtered is None or self.actions[method_of(request)].name == "put":
+            return False
+        return document_filters.is_filter(self.filtered, name)
+
+    def filters(
+        self, request: Request, context: Context, sent: Mapping[str, str] | None = None
+    ) -> list[Clause]:
+        """The conditions of the filters of today's server, in the address (each of a repeated one) and in the body as `sent`."""
+        own = self.own_parameters(request)
+        pairs = [
+            (name, value)
+            for name, values in request.query_params.lists()
+            for value in values
+            if name not in own and name not in EVERYWHERE
+        ]
+        pairs += [(name, value) for name, value in (sent or {}).items() if name not in own]
+        return document_filters.clauses(context, pairs)
+
     def query(self, request: Request) -> dict[str, str]:
         """The parameters of the address; of a repeated one the first."""
         return {name: values[0] for name, values in request.query_params.lists() if values}
 
     def all_parameters(self, request: Request) -> dict[str, str]:
         """The parameters of the address and, for POST, of the JSON body, which wins."""
-        found = self.query(request)
-        return {**found, **parameters(raw_body(request))} if request.method == "POST" else found
+        return {**self.query(request), **self.body_parameters(request)}
+
+    def body_parameters(self, request: Request) -> dict[str, str]:
+        """The parameters of a query by POST in its JSON body; none for other methods."""
+        if request.method != "POST":
+            return {}
+        sent = parameters(raw_body(request))
+        # The Go server's clients repeat the cluster here; the address wins.
+        sent.pop("clusterId", None)
+        self.refuse_unknown(request, sent)
+        return sent
 
     @property
     def style(self) -> TimeStyle:

@@ -1,6 +1,7 @@
 """Request bodies as the published server reads them: raw JSON, forgiving about how scalars are spelled."""
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 import orjson
@@ -17,6 +18,12 @@ class Body:
     def __init__(self, text: bytes) -> None:
         """Invalid unless the text is a JSON object that may be stored."""
         self.members = jsontext.members(text)
+
+    def refuse_unknown(self, known: Collection[str]) -> None:
+        """Invalid when the object has a member that is not known: `{"dta": …}` must not store an empty document."""
+        for name in self.members:
+            if name not in known:
+                raise Invalid(f"member {name[:80]!r} is not known here", field=name[:80])
 
     def text(self, name: str) -> str:
         """A text; a number or boolean counts as its own text."""

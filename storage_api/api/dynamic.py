@@ -14,8 +14,9 @@ from kubegale.errors import Invalid, NotFound
 from storage_api import conditions, filters, times
 from storage_api.api import base, schemas
 from storage_api.api.base import StorageView
-from storage_api.api.bodies import Body
+from storage_api.api.bodies import Body, parameters
 from storage_api.conditions import Clause
+from storage_api.document_filters import LABEL_SELECTOR
 from storage_api.documents import RESOURCE
 from storage_api.extra import Equals
 from storage_api.filters import TypedQuery
@@ -25,6 +26,8 @@ from storage_api.services.bulk import Record
 from storage_api.services.resources import Key
 
 PROCESS = "process"
+LINE = frozenset({"op", "namespace", "resourceType", "resourceName", "resourceVersion", "data"})
+SWEEP_RANGE = ("updateTimeBegin", "updateTimeEnd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,16 @@ class DynamicView(StorageView):
     """A view on documents of one type in one cluster."""
 
     env: ClassVar[str] = ""
+    filtered = RESOURCE
 
-    def clauses(self, resource_type: str, found: list[Equals]) -> tuple[Clause, ...]:
-        """The conditions of the address and of `extra`."""
+    def clauses(
+        self,
+        resource_type: str,
+        found: list[Equals],
+        request: Request,
+        sent: Mapping[str, str] | None = None,
+    ) -> tuple[Clause, ...]:
+        """The conditions of the address, of `extra`, and of the filters in the query and in the body as `sent`."""
         cluster, stored = str(self.kwargs["cluster"]), stored_type(self.env, resource_type)
         context = resources.context(cluster, (_lower(stored.name),), self.style)
         kinds = (conditions.kind_among(context, stored.kinds),) if stored.kinds else ()
@@ -58,6 +68,7 @@ class DynamicView(StorageView):
             *resources.of_type(cluster, stored.name),
             *kinds,
             *conditions.matching(context, found),
+            *self.filters(request, context, sent),
         )
 
 
@@ -83,11 +94,12 @@ class NamespacedResource(DynamicView):
             self.kwargs["name"],
         )
 
-    def named(self, values: Mapping[str, str], namespace: tuple[Clause, ...]) -> Query:
-        """The query for the address's name, within the namespace conditions and `extra`."""
-        found = base.equalities(values, given=self.given)
+    def named(self, request: Request, namespace: tuple[Clause, ...]) -> Query:
+        """The query for the address's name, within the namespace conditions, `extra` and the filters."""
+        found = base.equalities(self.query(request), given=self.given)
         name = conditions.equals("resource_name", self.kwargs["name"])
-        return Query(RESOURCE, (*self.clauses(self.kwargs["type"], found), *namespace, name))
+        place = self.clauses(self.kwargs["type"], found, request)
+        return Query(RESOURCE, (*place, *namespace, name))
 
     def home(self) -> tuple[Clause, ...]:
         """The condition of the address's own namespace; "" is cluster scope."""
@@ -95,19 +107,23 @@ class NamespacedResource(DynamicView):
 
     def get(self, request: Request, **_: Any) -> base.Single:
         """The document; NotFound when there is none."""
-        values = self.query(request)
-        found = resources.first(self.named(values, self.home()), base.fields(values), self.style)
+        tree = base.fields(self.query(request))
+        found = resources.first(self.named(request, self.home()), tree, self.style)
         if found is None:
             raise NotFound("resource does not exist")
         return base.Single(orjson.Fragment(found))
 
     def put(self, request: Request, **_: Any) -> None:
-        """Create or replace the document by the body's `data`."""
-        resources.put(self.key(), Body(raw_body(request)).json("data"))
+        """Create or replace the document by the body's `data`; what else a document has may come along, the address wins."""
+        body = Body(raw_body(request))
+        body.refuse_unknown({column.key for column in RESOURCE.columns})
+        resources.put(self.key(), body.json("data"))
 
     def delete(self, request: Request, **_: Any) -> None:
         """Delete the document; one that is not there is no failure."""
-        resources.delete(self.named(self.query(request), self.home()))
+        if parameters(raw_body(request)):
+            raise Invalid("the body of this deletion has members that are not known here")
+        resources.delete(self.named(request, self.home()))
 
 
 class ClusterResource(NamespacedResource):
@@ -117,9 +133,9 @@ class ClusterResource(NamespacedResource):
 
     def get(self, request: Request, **_: Any) -> base.Single:
         """The cluster-scoped document of that name, else the oldest namespaced one."""
-        values = self.query(request)
+        tree = base.fields(self.query(request))
         for namespace in (self.home(), ()):
-            found = resources.first(self.named(values, namespace), base.fields(values), self.style)
+            found = resources.first(self.named(request, namespace), tree, self.style)
             if found is not None:
                 return base.Single(orjson.Fragment(found))
         raise NotFound("resource does not exist")
@@ -131,46 +147,65 @@ class ResourceList(DynamicView):
     actions = {"GET": base.LIST, "DELETE": base.DELETE_MANY}
     operations = schemas.LIST_OPERATIONS
 
-    def where(self, values: Mapping[str, str]) -> tuple[Clause, ...]:
-        """The conditions of the address and of `extra`."""
+    def where(
+        self,
+        request: Request,
+        values: Mapping[str, str],
+        sent: Mapping[str, str] | None = None,
+    ) -> tuple[Clause, ...]:
+        """The conditions of the address, of `extra`, and of the filters in the query and in the body as `sent`."""
         namespace = self.kwargs.get("namespace")
         given = ("clusterId", "resourceType", *(("namespace",) if namespace else ()))
         within = (conditions.equals("namespace", namespace),) if namespace else ()
-        return (*self.clauses(self.kwargs["type"], base.equalities(values, given=given)), *within)
+        found = base.equalities(values, given=given)
+        return (*self.clauses(self.kwargs["type"], found, request, sent), *within)
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         """The documents, oldest first."""
         values = self.query(request)
         offset, limit = base.slice_of(values)
-        query = Query(RESOURCE, self.where(values), offset, limit)
+        query = Query(RESOURCE, self.where(request, values), offset, limit)
         return self.streamed(resources.reader(query, base.fields(values), self.style))
 
     def delete(self, request: Request, **_: Any) -> None:
-        """Delete the documents whose updateTime lies within the open range; without a range all of the type. All or nothing."""
-        values = self.query(request)
-        begin, end = sweep_range(values, raw_body(request))
-        query = Query(RESOURCE, (*self.where(values), *resources.updated_between(begin, end)))
+        """Delete the documents that match every filter and were updated within the open range; without any all of the type.
+
+        All or nothing; Invalid, and nothing deleted, for whatever is not understood.
+        """
+        sent = parameters(raw_body(request))
+        self.refuse_unknown(request, sent)
+        values = self.deletion_values(request, sent)
+        within = resources.updated_between(
+            sweep_bound("updateTimeBegin", values), sweep_bound("updateTimeEnd", values)
+        )
+        query = Query(RESOURCE, (*self.where(request, values, sent), *within))
         resources.sweep(
             self.kwargs["cluster"], stored_type(self.env, self.kwargs["type"]).name, query
         )
 
+    def deletion_values(self, request: Request, sent: Mapping[str, str]) -> dict[str, str]:
+        """The route's own parameters of a deletion: the body's updateTimeBegin and updateTimeEnd win over the query's.
 
-def sweep_range(values: Mapping[str, str], body: bytes) -> tuple[datetime | None, datetime | None]:
-    """updateTimeBegin and updateTimeEnd, unix seconds, of the query and of the JSON body, which wins key by key; 0 and less are no bound.
+        Invalid for one that is given twice with different values: which of them limits cannot be known.
+        """
+        values = {**self.query(request), **sent}
+        for name in self.own_parameters(request):
+            given = set(request.query_params.getlist(name))
+            if name in sent and name not in SWEEP_RANGE:
+                given.add(sent[name])
+            if len(given) > 1:
+                raise Invalid(f"{name} is given more than once")
+        if values.get(LABEL_SELECTOR, "?").strip() == "":
+            raise Invalid(f"{LABEL_SELECTOR} is empty: leave it out to delete all of the type")
+        return values
 
-    Invalid when the body is no object or a value is no integer: a sweep that was not understood deletes nothing.
+
+def sweep_bound(name: str, values: Mapping[str, str]) -> datetime | None:
+    """A side of the range, in unix seconds; 0 and less are no bound.
+
+    Invalid when the value is no integer, an empty one too: a sweep that was not understood deletes nothing.
     """
-    sent = Body(body) if body.strip() else None
-    return _sweep_bound("updateTimeBegin", values, sent), _sweep_bound(
-        "updateTimeEnd", values, sent
-    )
-
-
-def _sweep_bound(name: str, values: Mapping[str, str], sent: Body | None) -> datetime | None:
-    if sent is not None and sent.members.get(name, b"null") != b"null":
-        seconds: int | None = sent.whole(name)
-    else:
-        seconds = times.whole_number(values[name]) if values.get(name) else 0
+    seconds = times.whole_number(values.get(name, "0"))
     if seconds is None:
         raise Invalid(f"{name} must be a whole number of unix seconds")
     return times.instant_of(min(seconds, times.LAST_SECOND)) if seconds > 0 else None
@@ -181,10 +216,12 @@ class TypedList(StorageView):
 
     actions = {"GET": base.LIST, "POST": base.LIST}
     typed: ClassVar[TypedQuery] = None  # type: ignore[assignment]  # bound per route by as_view
+    filtered = RESOURCE
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         """The documents that match, oldest first."""
-        cluster, values = self.kwargs["cluster"], self.all_parameters(request)
+        cluster, sent = self.kwargs["cluster"], self.body_parameters(request)
+        values = {**self.query(request), **sent}
         context = resources.context(cluster, self.typed.types, self.style)
         kinds = (conditions.kind_among(context, self.typed.kinds),) if self.typed.kinds else ()
         where = (
@@ -194,6 +231,7 @@ class TypedList(StorageView):
             *conditions.matching(
                 context, base.equalities(values, given=("clusterId",), any_of=True)
             ),
+            *self.filters(request, context, sent),
         )
         offset, limit = base.slice_of(values)
         return self.streamed(
@@ -208,16 +246,18 @@ class NamespaceNames(StorageView):
 
     actions = {"GET": base.LIST, "POST": base.LIST}
     operations = schemas.NAMESPACE_OPERATIONS
+    filtered = RESOURCE
     env: ClassVar[str] = ""
 
     def get(self, request: Request, **_: Any) -> list[str]:
         """The names, sorted; `name`, `namespace` and `extra` narrow them."""
-        return self.names(self.all_parameters(request))
+        return self.names(request, self.body_parameters(request))
 
     post = get
 
-    def names(self, values: Mapping[str, str]) -> list[str]:
-        """The names under the given parameters."""
+    def names(self, request: Request, sent: Mapping[str, str]) -> list[str]:
+        """The names under the parameters of the address and of the body as `sent`."""
+        values = {**self.query(request), **sent}
         cluster, types = self.kwargs["cluster"], filters.NAMESPACE_SOURCES[self.env]
         context = resources.context(cluster, types, self.style)
         chosen = [
@@ -228,7 +268,8 @@ class NamespaceNames(StorageView):
         found = conditions.matching(
             context, base.equalities(values, given=("clusterId",), any_of=True)
         )
-        return resources.namespaces(cluster, types, (*chosen, *found))
+        filtering = self.filters(request, context, sent)
+        return resources.namespaces(cluster, types, (*chosen, *found, *filtering))
 
 
 class NamespaceDocuments(TypedList):
@@ -239,8 +280,8 @@ class NamespaceDocuments(TypedList):
         values = self.all_parameters(request)
         if values.get("used", "").lower() in ("1", "true"):
             names = NamespaceNames(env="k8s", dialect=self.dialect)
-            names.kwargs = self.kwargs
-            return names.names(values)
+            names.kwargs, names.operations = self.kwargs, self.operations
+            return names.names(request, self.body_parameters(request))
         return super().get(request, **kwargs)
 
     post = get
@@ -267,6 +308,7 @@ class Batch(StorageView):
     def _record(self, number: int, line: bytes) -> Record:
         try:
             body = Body(line)
+            body.refuse_unknown(LINE)
             key = Key(
                 self.kwargs["cluster"],
                 body.text("resourceType"),

@@ -27,6 +27,7 @@ from storage_api.times import TimeStyle
 
 NUMBERS = {"add": 1, "delete": 2, "change": 3}
 END = b'{"type":-1,"value":null}\n'
+OPTIONS = frozenset({"selfOnly", "maxEvents", "timeout", "mustDiff", "since"})
 NANOSECONDS = 1_000_000_000
 
 
@@ -74,6 +75,7 @@ class Feed(StorageView):
     def _subscription(self, request: Request) -> Subscription:
         text = raw_body(request)
         body = Body(text if text.strip() else b"{}")
+        body.refuse_unknown(OPTIONS)
         asked = self.query(request).get("since") or body.text("since")
         since = times.whole_number(asked)
         timeout = body.whole("timeout") / NANOSECONDS

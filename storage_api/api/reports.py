@@ -43,6 +43,12 @@ class ReportView(StorageView):
         """What conditions on the family are read against."""
         return Context(self.shape, self.style.info)
 
+    def body(self, request: Request) -> Body:
+        """The body of a write. What else a stored document has may come along, as clients put back what they read."""
+        body = Body(raw_body(request))
+        body.refuse_unknown({column.key for column in self.shape.columns})
+        return body
+
     def lists(self, values: Mapping[str, str], columns: Mapping[str, str]) -> tuple[Clause, ...]:
         """Comma lists of parameters, each against its column."""
         return tuple(
@@ -52,11 +58,15 @@ class ReportView(StorageView):
         )
 
     def between(self, values: Mapping[str, str], column: str) -> tuple[Clause, ...]:
-        """timeBegin and timeEnd, open on both sides; 0, less and unreadable are no bound."""
+        """timeBegin and timeEnd, open on both sides; 0 and less are no bound, Invalid for what cannot be read."""
         found = []
         for name, operator in (("timeBegin", ">"), ("timeEnd", "<")):
-            bound = times.bound(values.get(name, ""), self.style.info)
-            if bound is not None and bound.seconds > 0:
+            if not values.get(name):
+                continue
+            bound = times.bound(values[name], self.style.info)
+            if bound is None:
+                raise Invalid(f"{name} must be unix seconds, a date and time, or RFC 3339")
+            if bound.seconds > 0:
                 found.append(conditions.compare(column, operator, bound.instant))
         return tuple(found)
 
@@ -91,7 +101,7 @@ class Events(ReportView):
     actions = {"GET": base.LIST_COUNTED, "PUT": base.PUT}
     operations = schemas.EVENT_OPERATIONS
     names_cluster_itself = True
-    shape = EVENT
+    shape = filtered = EVENT
     columns = {
         "id": "event_id",
         "env": "env",
@@ -120,12 +130,13 @@ class Events(ReportView):
                 self.context, [*info, *base.equalities(values, given=(), any_of=True)]
             ),
             *conditions.contains(self.context, extra.contained(values.get("extra_contain", ""))),
+            *self.filters(request, self.context),
         )
         return self.page(where, values)
 
     def put(self, request: Request, **_: Any) -> None:
         """Keep one event."""
-        body = Body(raw_body(request))
+        body = self.body(request)
         self.authorise_cluster(request, body.text("clusterId"))
         info = body.object("extraInfo")
         unknown = [key for key in self.extra_info if isinstance(info.get(key), dict | list)]
@@ -163,7 +174,7 @@ class Alarms(ReportView):
     actions = {"GET": base.LIST_COUNTED, "POST": base.PUT}
     operations = schemas.ALARM_OPERATIONS
     names_cluster_itself = True
-    shape = ALARM
+    shape = filtered = ALARM
     columns = {
         "clusterId": "cluster_id",
         "namespace": "namespace",
@@ -188,13 +199,14 @@ class Alarms(ReportView):
                 *types,
                 *self.between(values, "received_time"),
                 *found,
+                *self.filters(request, self.context),
             ),
             values,
         )
 
     def post(self, request: Request, **_: Any) -> None:
         """Keep one alarm."""
-        body = Body(raw_body(request))
+        body = self.body(request)
         self.authorise_cluster(request, body.text("clusterId"))
         texts = {
             name: body.text(name) for name in ("namespace", "message", "source", "module", "type")
@@ -231,7 +243,7 @@ class MetricDocument(ReportView):
 
     def put(self, request: Request, **_: Any) -> None:
         """Create or replace it."""
-        metrics.put(self.key(), Body(raw_body(request)).json("data"))
+        metrics.put(self.key(), self.body(request).json("data"))
 
     def delete(self, request: Request, **_: Any) -> None:
         """Delete it; one that is not there is no failure."""
@@ -243,16 +255,15 @@ class MetricList(ReportView):
 
     actions = {"GET": base.LIST_BARE}
     operations = schemas.METRIC_LIST_OPERATIONS
-    shape = METRIC
+    shape = filtered = METRIC
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         """The documents, oldest first."""
         values = self.query(request)
         found = conditions.matching(self.context, base.equalities(values, given=("clusterId",)))
         lists = self.lists(values, {"namespace": "namespace", "type": "type", "name": "name"})
-        return self.many(
-            (conditions.equals("cluster_id", self.kwargs["cluster"]), *lists, *found), values
-        )
+        place = (conditions.equals("cluster_id", self.kwargs["cluster"]), *lists)
+        return self.many((*place, *found, *self.filters(request, self.context)), values)
 
 
 class MetricClusters(StorageView):
@@ -283,7 +294,7 @@ class HostDocument(ReportView):
 
     def put(self, request: Request, **_: Any) -> None:
         """Create or replace it; the address's ip wins over the body's."""
-        body = Body(raw_body(request))
+        body = self.body(request)
         self.authorise_cluster(request, body.text("clusterId"))
         hosts.put(self.kwargs["ip"], body.text("clusterId"), data=body.json("data"))
 
@@ -297,13 +308,14 @@ class ClusterHosts(ReportView):
 
     actions = {"GET": base.LIST, "PUT": base.PUT, "POST": base.PUT}
     operations = schemas.CLUSTER_HOST_OPERATIONS
-    shape = HOST
+    shape = filtered = HOST
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         """The documents, oldest first."""
         values = self.query(request)
         found = conditions.matching(self.context, base.equalities(values, given=("clusterId",)))
-        return self.many((conditions.equals("cluster_id", self.kwargs["cluster"]), *found), values)
+        place = conditions.equals("cluster_id", self.kwargs["cluster"])
+        return self.many((place, *found, *self.filters(request, self.context)), values)
 
     def put(self, request: Request, **_: Any) -> None:
         """The cluster holds exactly these hosts from now on."""
@@ -315,7 +327,9 @@ class ClusterHosts(ReportView):
 
     def ips(self, request: Request) -> list[str]:
         """The addresses of the body; a host of another cluster moves only for who may write there as well."""
-        ips = list(Body(raw_body(request)).texts("ips"))
+        body = Body(raw_body(request))
+        body.refuse_unknown({"ips", "clusterId"})
+        ips = list(body.texts("ips"))
         for owner in hosts.owners(ips):
             if owner != self.kwargs["cluster"]:
                 self.authorise_cluster(request, owner)
@@ -346,7 +360,7 @@ class WatchNodeDocument(ReportView):
 
     def put(self, request: Request, **_: Any) -> None:
         """Create or replace it; the object receives its updateTime, so it must be one."""
-        data = Body(raw_body(request)).json("data")
+        data = self.body(request).json("data")
         if not data.startswith("{"):
             raise Invalid("data must be an object")
         watchnodes.put(self.key(), data)

@@ -44,6 +44,20 @@ FIELD = Query(
 )
 SLICE = (Query("offset", INTEGER), Query("limit", INTEGER, description="Missing or 0 is no limit."))
 LISTING = (FIELD, EXTRA, *SLICE)
+FILTERS = (
+    Query("labelSelector", TEXT, description="As Kubernetes' own, on data.metadata.labels."),
+    Query(
+        "updateTimeBefore", TEXT, description="Unix seconds or RFC 3339: last updated before that."
+    ),
+    Query(
+        "resourceName",
+        TEXT,
+        description="Comma list. Any other path of the document filters so too: data.status.phase=Failed,"
+        " a dot inside a key written U+FF0E; an empty value asks that the path exists.",
+    ),
+)
+USED = Query("used", BOOLEAN, description="1: the names of the namespaces that are in use.")
+FILTER_NAMES = frozenset(query.name for query in FILTERS)
 PAGE = (
     Query("timeBegin", UNIX_SECONDS),
     Query("timeEnd", UNIX_SECONDS),
@@ -56,16 +70,18 @@ PAGE = (
 ONE_OPERATIONS = {
     "get": Described("One document.", ONE, (FIELD, EXTRA)),
     "put": Described("Create a document or replace its data.", NULL, body=DATA),
-    "delete": Described("Delete a document; one that is not there is no failure.", NULL, (EXTRA,)),
+    "delete": Described(
+        "Delete a document; one that is not there is no failure.", NULL, (EXTRA, FIELD)
+    ),
 }
 SWEEP = optional(updateTimeBegin=UNIX_SECONDS, updateTimeEnd=UNIX_SECONDS)
 SWEEP_QUERY = (Query("updateTimeBegin", UNIX_SECONDS), Query("updateTimeEnd", UNIX_SECONDS))
 LIST_OPERATIONS = {
-    "get": Described("Documents of a type, oldest first.", DOCUMENTS, LISTING),
+    "get": Described("Documents of a type, oldest first.", DOCUMENTS, (*LISTING, *FILTERS)),
     "delete": Described(
         "Delete the documents of a type updated within an open range.",
         NULL,
-        (EXTRA, *SWEEP_QUERY),
+        (EXTRA, FIELD, *SWEEP_QUERY, *FILTERS),
         SWEEP,
     ),
 }
@@ -203,7 +219,9 @@ def _parameter(item: Filter) -> Query:
 
 def typed_operations(typed: TypedQuery) -> dict[str, Described]:
     """The operations of a typed query, out of its table."""
-    parameters = (*(_parameter(item) for item in typed.filters), *LISTING)
+    parameters = (*(_parameter(item) for item in typed.filters), *LISTING, *FILTERS)
+    if typed.name == "namespace":
+        parameters = (*parameters, USED)
     return {
         "get": Described(f"Documents of type {typed.name}.", DOCUMENTS, parameters),
         "post": Described(

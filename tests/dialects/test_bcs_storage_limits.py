@@ -69,7 +69,7 @@ def test_a_document_that_cannot_be_kept_changes_nothing(
             {"big": 123456789012345678901234567890, "small": 0.1},
         ),
         ('{"data":"\\\\u0000"}', "\\u0000"),
-        ('{"data":1,"data":2,"more":[]}', 2),
+        ('{"data":1,"data":2,"resourceName":"elsewhere"}', 2),
         ("{}", None),
         ('{"data":null}', None),
         (' \n{"data" : [ 1 ] }\t', [1]),
@@ -143,20 +143,14 @@ def test_sql_and_path_syntax_is_plain_text(store: Store, cid: str, pods: str, te
     if stored and "," not in text:
         assert listed[0]["data"] == {text: {"v": text}}
     path = f"/query/k8s/dynamic/clusters/{cid}/pod"
-    for parameter in (
-        "name",
-        "namespace",
-        "status",
-        "hostIp",
-        "startTimeBegin",
-        "createTimeEnd",
-        "field",
-    ):
+    for parameter in ("name", "namespace", "status", "hostIp", "field", "resourceName"):
         store.data("GET", path, **{parameter: text})
-    assert (
-        store("GET", "/events", clusterId=text, timeBegin=text, **{"extraInfo.name": text})["code"]
-        == 0
-    )
+    for parameter in ("startTimeBegin", "createTimeEnd"):
+        assert store("GET", path, **{parameter: text})["code"] == (10006 if text else 0)
+    assert store.names(pods, **{"data.k": text}) == (["web"] if text else ["web", "other"])
+    assert store("GET", pods, **{f"data.{key}": ""})["code"] == (0 if key else 10006)
+    assert store("GET", pods, labelSelector=text)["code"] == (10006 if text else 0)
+    assert store("GET", "/events", clusterId=text, **{"extraInfo.name": text})["code"] == 0
     assert len(store.names(pods)) == 2
 
 
