@@ -452,6 +452,8 @@ PAST_EVENT = "storage_api.services.past_events.get"
 KIND_FINDER = "storage_api.services.across.find_kind"
 CHANGE_WATCH = "storage_api.api.watching.Following"
 WATCHES_PER_USER = env.integer("WATCHES_PER_USER", 20)
+# What `manage.py rotate_keys` rewrites beside the encrypted fields of models.
+KEY_ROTATIONS = ["storage_api.services.protection.reprotect"]
 CLUSTER_WRITE_OBSERVER = "storage_api.services.sync.touched"
 COLLECTOR_EXCLUDE = env.words("COLLECTOR_EXCLUDE", "leases.coordination.k8s.io")
 COLLECTOR_LEASE_SECONDS = env.number("COLLECTOR_LEASE_SECONDS", 8.0)

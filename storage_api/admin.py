@@ -26,6 +26,7 @@ from storage_api.models import (
     Resource,
     WatchNode,
 )
+from storage_api.protection import masked_value
 
 COUNTED_ROWS = 10_000
 SHOWN_CHARACTERS = 200_000
@@ -119,7 +120,7 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin[Any]):
     @admin.display(description="data")
     def data_shown(self, row: Any) -> SafeString:
         """The document, indented."""
-        return readable(row.data)
+        return readable(masked_value(row.data))
 
 
 def readable(value: object) -> SafeString:

@@ -12,6 +12,7 @@ from psycopg2.extensions import BYTES, register_type
 
 from storage_api import paths, sessions
 from storage_api.documents import Selection
+from storage_api.protection import shown
 
 FIRST_ROWS = 8
 CHUNK_BYTES = 1 << 18
@@ -22,11 +23,16 @@ _names = count()
 
 
 def chunks(
-    statement: sql.Composable, params: Sequence[Any], selection: Selection
+    statement: sql.Composable,
+    params: Sequence[Any],
+    selection: Selection,
+    *,
+    reveals: bool = False,
 ) -> Iterator[list[bytes]]:
     """Lists of documents as JSON text, each list about 256 kB; what was read is given out before more is fetched.
 
     The first list comes with one exchange, and a short answer ends there. A consumer that stops reading for a minute loses its cursor.
+    Values of Secrets are masked unless `reveals`.
     """
     name = sql.Identifier(f"storage_{next(_names)}")
     own = not connection.in_atomic_block
@@ -38,7 +44,7 @@ def chunks(
     cursor = _opened(first, params)
     finished = False
     try:
-        yield from _batches(cursor, name, selection)
+        yield from _batches(cursor, name, selection, reveals)
         cursor.execute(sql.SQL("CLOSE {};{}").format(name, sql.SQL("COMMIT" if own else "")))
         finished = True
     finally:
@@ -61,14 +67,16 @@ def _fetch(name: sql.Identifier, rows: int) -> sql.Composable:
     return sql.SQL("FETCH {} FROM {}").format(sql.Literal(rows), name)
 
 
-def _batches(cursor: Any, name: sql.Identifier, selection: Selection) -> Iterator[list[bytes]]:
+def _batches(
+    cursor: Any, name: sql.Identifier, selection: Selection, reveals: bool
+) -> Iterator[list[bytes]]:
     wanted = FIRST_ROWS
     while True:
         found = cursor.fetchall()
         texts = (
-            [row[0] for row in found]
+            [shown(row[0], reveals=reveals) for row in found]
             if not selection.reduced
-            else [_reduced(row, selection) for row in found]
+            else [_reduced(row, selection, reveals) for row in found]
         )
         if texts:
             yield texts
@@ -79,12 +87,12 @@ def _batches(cursor: Any, name: sql.Identifier, selection: Selection) -> Iterato
         cursor.execute(_fetch(name, wanted))
 
 
-def _reduced(row: tuple[bytes, ...], selection: Selection) -> bytes:
+def _reduced(row: tuple[bytes, ...], selection: Selection, reveals: bool) -> bytes:
     """The scalar members and the reduced JSON members as one object."""
     head, *values = row
     parts = []
     for (key, tree), value in zip(selection.reduced, values, strict=True):
-        part = None if value is None else paths.project(value, tree)
+        part = None if value is None else paths.project(shown(value, reveals=reveals), tree)
         if not key:
             return part or b"{}"
         if part is not None:

@@ -1,11 +1,14 @@
 """Whether a caller may do an act, and how much of it: grants and tokens against the tables of `tenants.policy`."""
 
+from functools import partial
+
 from django.conf import settings
 
 from clusters import services as registry
 from clusters.models import Cluster
 from kubegale.api.auth import Act, Scope
 from kubegale.errors import ClusterNotFound, DomainError, Forbidden
+from storage_api.kinds import is_access_type
 from tenants import grants, policy
 from tenants.models import ApiToken
 from tenants.policy import Extent, Holding, Need, Right, Role
@@ -228,4 +231,18 @@ def _store_scope(held: list[Holding], token: ApiToken | None, act: Act, wanted: 
     )
     if extent is None:
         raise Forbidden(f"you may not {act.verb} this cluster's rows")
-    return Scope(reveals=False)
+    may = partial(_may_in_store, held, named, namespace)
+    if is_access_type(act.stored_type) and not (may(Right.MANAGE) or may(Right.STORE_WRITE)):
+        raise Forbidden(f"you may not {act.verb} rows that say who may do what")
+    return Scope(reveals=may(Right.SECRETS))
+
+
+def _may_in_store(
+    held: list[Holding], cluster: Cluster | None, namespace: str, right: Right
+) -> bool:
+    """Whether the caller has one more right at these rows."""
+    wanted = Need(frozenset({right}), policy.Reach.NAMESPACE)
+    held = _current(held, wanted, cluster, namespace) if namespace else held
+    pk = cluster.pk if cluster else None
+    extent = policy.within(held, wanted, cluster=pk, namespace=namespace, collection=False)
+    return extent is not None

@@ -21,7 +21,7 @@ class Act:
     """What a caller is about to do. `kind` is a plural (or "" for what is not a Kubernetes kind), `cluster` a name or id as text.
 
     Verbs and kinds stand in `tenants.policy`; what stands in no table there is an admin's. `cluster_scoped` says that a custom kind,
-    once discovered, lives in no namespace. An act on the default cluster names it.
+    once discovered, lives in no namespace. An act on the default cluster names it. `stored_type` is the resource type of rows of the store.
     """
 
     verb: str
@@ -31,6 +31,7 @@ class Act:
     namespace: str = ""
     name: str = ""
     cluster_scoped: bool = False
+    stored_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,12 @@ from kubegale.api.schema import (
 from kubegale.errors import Expired, Invalid
 from storage_api import selectors
 from storage_api.kinds import SECRETS
+from storage_api.protection import MASK
 from storage_api.services import across, past, sync
 from storage_api.services.across import Place, Search, Slice
 from storage_api.services.snapshot import in_trouble
 
 SALT = "multicluster-cursor"
-MASK = "***"
 PROBLEM = record(cluster_id=INTEGER, cluster_name=TEXT, code=INTEGER, msg=TEXT)
 UNREACHED, UNKNOWN = 1006, 1002
 
@@ -289,7 +289,7 @@ def _item(text: str, kind: Kind, cluster: int, name: str) -> orjson.Fragment:
 
 
 def shown(raw: bytes, kind: Kind) -> bytes:
-    """A stored object as it goes out: of a Secret's values not even the hashes."""
+    """A stored object as it goes out: of a Secret's values not even hashes or tokens."""
     if (kind.group, kind.plural) != SECRETS:
         return raw
     secret = orjson.loads(raw)

@@ -22,6 +22,8 @@ from storage_api.api.schemas import FILTER_NAMES
 from storage_api.conditions import Clause, Context
 from storage_api.documents import Shape
 from storage_api.paths import Tree
+from storage_api.queries import Query
+from storage_api.services import resources
 from storage_api.times import TimeStyle
 
 VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "DELETE": "delete"}
@@ -79,12 +81,14 @@ class StorageView(DialectView):
     # Whose documents the filters of today's server narrow; None for routes that take their own parameters alone.
     filtered: ClassVar[Shape | None] = None
 
+    # Whether values of Secrets are shown: only where the caller has that right in every cluster that was asked about.
+    reveals = True
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate, then ask whether the caller may touch the cluster named by the address."""
         super().initial(request, *args, **kwargs)
         if not self.names_cluster_itself:
             self.authorise_cluster(request, str(kwargs.get("cluster", "")))
-        if request.query_params:
             self.refuse_unknown(request, request.query_params)
 
     def authorise_cluster(self, request: Request, cluster: str) -> None:
@@ -93,7 +97,10 @@ class StorageView(DialectView):
         # A query by POST reads, whatever its method.
         action = self.actions.get(method)
         verb = "get" if action and action.name in {"get", "list"} else VERBS.get(method, "get")
-        authorise(self, request, Act(verb, "storage", cluster=cluster, namespace=namespace))
+        of_type = str(self.kwargs.get("type", ""))
+        act = Act(verb, "storage", cluster=cluster, namespace=namespace, stored_type=of_type)
+        scope = authorise(self, request, act)
+        self.reveals = self.reveals and scope.reveals
 
     def get_exception_handler(self) -> Any:
         """Failures carry what was being done; the reason goes into a header, the document fixes the sentences of the body."""
@@ -174,6 +181,15 @@ class StorageView(DialectView):
     def style(self) -> TimeStyle:
         """How times are written."""
         return profile.time_style()
+
+    def first(self, query: Query, tree: Tree) -> bytes | None:
+        """The JSON text of the first document of a query as the caller may see it, or None."""
+        return resources.first(query, tree, self.style, reveals=self.reveals)
+
+    def listed(self, query: Query, tree: Tree, *, total: int | None = None) -> HttpResponseBase:
+        """A query's documents as the caller may see them, inside the envelope."""
+        chunks = resources.reader(query, tree, self.style, reveals=self.reveals)
+        return self.streamed(chunks, total=total)
 
     def streamed(
         self, chunks: Iterator[list[bytes]], *, total: int | None = None

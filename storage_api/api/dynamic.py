@@ -108,7 +108,7 @@ class NamespacedResource(DynamicView):
     def get(self, request: Request, **_: Any) -> base.Single:
         """The document; NotFound when there is none."""
         tree = base.fields(self.query(request))
-        found = resources.first(self.named(request, self.home()), tree, self.style)
+        found = self.first(self.named(request, self.home()), tree)
         if found is None:
             raise NotFound("resource does not exist")
         return base.Single(orjson.Fragment(found))
@@ -135,7 +135,7 @@ class ClusterResource(NamespacedResource):
         """The cluster-scoped document of that name, else the oldest namespaced one."""
         tree = base.fields(self.query(request))
         for namespace in (self.home(), ()):
-            found = resources.first(self.named(request, namespace), tree, self.style)
+            found = self.first(self.named(request, namespace), tree)
             if found is not None:
                 return base.Single(orjson.Fragment(found))
         raise NotFound("resource does not exist")
@@ -165,7 +165,7 @@ class ResourceList(DynamicView):
         values = self.query(request)
         offset, limit = base.slice_of(values)
         query = Query(RESOURCE, self.where(request, values), offset, limit)
-        return self.streamed(resources.reader(query, base.fields(values), self.style))
+        return self.listed(query, base.fields(values))
 
     def delete(self, request: Request, **_: Any) -> None:
         """Delete the documents that match every filter and were updated within the open range; without any all of the type.
@@ -234,9 +234,7 @@ class TypedList(StorageView):
             *self.filters(request, context, sent),
         )
         offset, limit = base.slice_of(values)
-        return self.streamed(
-            resources.reader(Query(RESOURCE, where, offset, limit), base.fields(values), self.style)
-        )
+        return self.listed(Query(RESOURCE, where, offset, limit), base.fields(values))
 
     post = get
 
@@ -279,8 +277,9 @@ class NamespaceDocuments(TypedList):
         """Documents, or sorted names."""
         values = self.all_parameters(request)
         if values.get("used", "").lower() in ("1", "true"):
-            names = NamespaceNames(env="k8s", dialect=self.dialect)
-            names.kwargs, names.operations = self.kwargs, self.operations
+            names = NamespaceNames(
+                env="k8s", dialect=self.dialect, operations=self.operations, kwargs=self.kwargs
+            )
             return names.names(request, self.body_parameters(request))
         return super().get(request, **kwargs)
 

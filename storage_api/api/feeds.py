@@ -42,6 +42,7 @@ class Subscription:
     seconds: float
     must_differ: Path
     style: TimeStyle
+    reveals: bool
 
 
 class Feed(StorageView):
@@ -90,6 +91,7 @@ class Feed(StorageView):
             else settings.STORAGE_WATCH_SECONDS,
             must_differ=paths.parse(must_differ) if must_differ else (),
             style=self.style,
+            reveals=self.reveals,
         )
 
     def _type(self) -> str:
@@ -122,6 +124,7 @@ def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
             style=subscription.style,
             must_differ=subscription.must_differ,
             limit=limit,
+            reveals=subscription.reveals,
         )
         for entry in entries:
             yield f'{{"type":{NUMBERS[entry.op]},"value":{entry.document},"seq":{entry.seq}}}\n'.encode()

@@ -33,15 +33,15 @@ from kubegale.api.schema import (
     record,
 )
 from kubegale.errors import Invalid
-from storage_api import authors
+from storage_api import authors, protection
 from storage_api.api.sync import utc
 from storage_api.authors import Change, Deed
 from storage_api.differences import differences
 from storage_api.kinds import SECRETS
+from storage_api.protection import MASK
 from storage_api.services import across, past
 from storage_api.services.past import Asked, Version
 
-MASK = "***"
 CHANGE = record(
     path=array(TEXT),
     op={"type": "string", "enum": ["add", "remove", "replace"]},
@@ -219,7 +219,8 @@ def _version(version: Version, kind: Kind, deeds: Iterable[Deed]) -> dict[str, A
 
 
 def _masked(changes: list[dict[str, Any]], kind: Kind) -> list[dict[str, Any]]:
-    """That a Secret's value changed may be seen, the hashes not."""
+    """That a Secret's value changed may be seen, the value not."""
+    changes = protection.masked_value(changes)
     if (kind.group, kind.plural) != SECRETS:
         return changes
     hidden = (
@@ -260,4 +261,4 @@ class Diff(HistoryView):
 
     @staticmethod
     def _then(cluster: Cluster, kind: Kind, name: str, namespace: str, at: datetime) -> Any:
-        return orjson.loads(past.get(cluster, kind, name, namespace=namespace, at=at))
+        return orjson.loads(past.stored(cluster, kind, name, namespace=namespace, at=at))

@@ -18,7 +18,7 @@ from storage_api.conditions import Clause, Context
 from storage_api.documents import ALARM, EVENT, HOST, METRIC, WATCH_NODE, Shape
 from storage_api.paths import Tree
 from storage_api.queries import Query
-from storage_api.services import events, hosts, metrics, resources, watchnodes, writes
+from storage_api.services import events, hosts, metrics, watchnodes, writes
 from storage_api.services.metrics import MetricKey
 from storage_api.services.watchnodes import NodeKey
 
@@ -49,6 +49,14 @@ class ReportView(StorageView):
         body.refuse_unknown({column.key for column in self.shape.columns})
         return body
 
+    def body_naming_cluster(self, request: Request) -> Body:
+        """The body of a write whose cluster stands in it: rights first, then whatever is not known."""
+        body = Body(raw_body(request))
+        self.authorise_cluster(request, body.text("clusterId"))
+        self.refuse_unknown(request, request.query_params)
+        body.refuse_unknown({column.key for column in self.shape.columns})
+        return body
+
     def lists(self, values: Mapping[str, str], columns: Mapping[str, str]) -> tuple[Clause, ...]:
         """Comma lists of parameters, each against its column."""
         return tuple(
@@ -74,13 +82,11 @@ class ReportView(StorageView):
         """A counted list, newest first."""
         offset, limit = base.slice_of(values, length="length", none_below=DEFAULT_LENGTH)
         query = Query(self.shape, where, offset, limit)
-        return self.streamed(
-            resources.reader(query, base.fields(values), self.style), total=writes.total(query)
-        )
+        return self.listed(query, base.fields(values), total=writes.total(query))
 
     def one(self, where: tuple[Clause, ...], tree: Tree) -> orjson.Fragment:
         """One document; NotFound when there is none."""
-        found = resources.first(Query(self.shape, where), tree, self.style)
+        found = self.first(Query(self.shape, where), tree)
         if found is None:
             raise NotFound("resource does not exist")
         return orjson.Fragment(found)
@@ -88,11 +94,7 @@ class ReportView(StorageView):
     def many(self, where: tuple[Clause, ...], values: Mapping[str, str]) -> HttpResponseBase:
         """A plain list, oldest first."""
         offset, limit = base.slice_of(values)
-        return self.streamed(
-            resources.reader(
-                Query(self.shape, where, offset, limit), base.fields(values), self.style
-            )
-        )
+        return self.listed(Query(self.shape, where, offset, limit), base.fields(values))
 
 
 class Events(ReportView):
@@ -118,6 +120,7 @@ class Events(ReportView):
         values = self.query(request)
         for cluster in values.get("clusterId", "").split(","):
             self.authorise_cluster(request, cluster)
+        self.refuse_unknown(request, request.query_params)
         info = [
             extra.Equals(("extraInfo", key), tuple(conditions.choices(values[f"extraInfo.{key}"])))
             for key in self.extra_info
@@ -136,8 +139,7 @@ class Events(ReportView):
 
     def put(self, request: Request, **_: Any) -> None:
         """Keep one event."""
-        body = self.body(request)
-        self.authorise_cluster(request, body.text("clusterId"))
+        body = self.body_naming_cluster(request)
         info = body.object("extraInfo")
         unknown = [key for key in self.extra_info if isinstance(info.get(key), dict | list)]
         if unknown:
@@ -187,6 +189,7 @@ class Alarms(ReportView):
         values = self.query(request)
         for cluster in values.get("clusterId", "").split(","):
             self.authorise_cluster(request, cluster)
+        self.refuse_unknown(request, request.query_params)
         types = (
             (conditions.holds_any("type", conditions.choices(values["type"])),)
             if values.get("type")
@@ -206,8 +209,7 @@ class Alarms(ReportView):
 
     def post(self, request: Request, **_: Any) -> None:
         """Keep one alarm."""
-        body = self.body(request)
-        self.authorise_cluster(request, body.text("clusterId"))
+        body = self.body_naming_cluster(request)
         texts = {
             name: body.text(name) for name in ("namespace", "message", "source", "module", "type")
         }
@@ -294,8 +296,7 @@ class HostDocument(ReportView):
 
     def put(self, request: Request, **_: Any) -> None:
         """Create or replace it; the address's ip wins over the body's."""
-        body = self.body(request)
-        self.authorise_cluster(request, body.text("clusterId"))
+        body = self.body_naming_cluster(request)
         hosts.put(self.kwargs["ip"], body.text("clusterId"), data=body.json("data"))
 
     def delete(self, request: Request, **_: Any) -> None:

@@ -73,6 +73,7 @@ class Restore(HistoryView):
         restoration.check_kind(kind)
         subject = Subject(cluster, kind, namespace, name)
         old, version = self._version(subject, body)
+        restoration.check_version(old)
         now = restoration.live(subject)
         act = Act(
             "create" if now is None else "update",
@@ -95,7 +96,7 @@ class Restore(HistoryView):
         if at is None:
             raise Invalid("at is required", field="at")
         try:
-            return past.get(subject.cluster, subject.kind, subject.name, at=at, **where), {
+            return past.stored(subject.cluster, subject.kind, subject.name, at=at, **where), {
                 "seq": None,
                 "at": utc(at),
             }

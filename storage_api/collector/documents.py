@@ -67,11 +67,13 @@ class Stored(NamedTuple):
     written_by: bytes | None
 
 
-def document(raw: bytes | msgspec.Raw, kind: Kind) -> Stored:
-    """What is to be kept of an object as it came. What is not left out is passed on unparsed: the database reads it once more anyway."""
+def document(raw: bytes | msgspec.Raw, kind: Kind, cluster: str) -> Stored:
+    """What is to be kept of an object of a cluster as it came.
+
+    What is not left out is passed on unparsed: the database reads it once more anyway."""
     text = bytes(raw)
     if (kind.group, kind.plural) == SECRETS or b"\\u0000" in text:
-        return _parsed(text, kind)
+        return _parsed(text, kind, cluster)
     try:
         parts: dict[str, Any] = PARTS.decode(text)
         metadata: dict[str, Any] = PARTS.decode(parts["metadata"])
@@ -83,7 +85,7 @@ def document(raw: bytes | msgspec.Raw, kind: Kind) -> Stored:
                 if not annotations:
                     del metadata["annotations"]
     except (*UNREADABLE, KeyError):
-        return _parsed(text, kind)
+        return _parsed(text, kind, cluster)
     parts["metadata"] = metadata
     parts.setdefault("apiVersion", kind.api_version)
     parts.setdefault("kind", kind.name)
@@ -98,7 +100,7 @@ def _writers(managed_fields: msgspec.Raw | None) -> bytes | None:
     return newest_writers({"metadata": {"managedFields": entries}})
 
 
-def _parsed(text: bytes, kind: Kind) -> Stored:
+def _parsed(text: bytes, kind: Kind, cluster: str) -> Stored:
     """The same for what must be looked into, or is not shaped as objects are."""
     try:
         obj = orjson.loads(text)
@@ -115,7 +117,7 @@ def _parsed(text: bytes, kind: Kind) -> Stored:
     written_by = newest_writers(obj)
     pruned(obj)
     if (kind.group, kind.plural) == SECRETS:
-        _hide(obj)
+        _hide(obj, cluster)
     stored = orjson.dumps(obj)
     if b"\\u0000" not in stored:
         return Stored(stored, True, written_by)
@@ -147,19 +149,25 @@ def _key(secret: str) -> bytes:
     return hmac.digest(secret.encode(), b"kubegale.store.secrets", "sha256")
 
 
-def keyed_hash(value: object) -> str:
-    """What stands in the store for a value of a Secret: the same for the same value, telling nothing without our key."""
+def keyed_hash(value: object, *place: str) -> str:
+    """What the collector keeps of a value of a Secret: the same for the same value at the same place, telling nothing without our key.
+
+    `place`: cluster, namespace, name, member and key. Equal values at two places differ, or reading one's own would test another's.
+    """
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    return (
-        "hmac-sha256:"
-        + hmac.new(_key(settings.SECRET_KEY), text.encode(), hashlib.sha256).hexdigest()
-    )
+    bound = orjson.dumps([*place, text])
+    return "hmac-sha256:" + hmac.new(_key(settings.SECRET_KEY), bound, hashlib.sha256).hexdigest()
 
 
-def _hide(secret: Object) -> None:
+def _hide(secret: Object, cluster: str) -> None:
+    metadata = secret.get("metadata")
+    names = metadata if isinstance(metadata, dict) else {}
+    place = (cluster, str(names.get("namespace", "")), str(names.get("name", "")))
     for part in ("data", "stringData"):
         values = secret.get(part)
         if isinstance(values, dict):
-            secret[part] = {key: keyed_hash(value) for key, value in values.items()}
+            secret[part] = {
+                key: keyed_hash(value, *place, part, key) for key, value in values.items()
+            }
         elif values is not None:
-            secret[part] = keyed_hash(values)
+            secret[part] = keyed_hash(values, *place, part, "")

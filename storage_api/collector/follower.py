@@ -262,7 +262,7 @@ class Follower:
             before = known.pop((meta.namespace, meta.name), None)
             if before == (meta.uid, meta.resource_version):
                 continue
-            kept = document(raw, self.kind)
+            kept = document(raw, self.kind, self.around.cluster_name)
             exact, self._differs = exact and kept.exact, True
             key = self._key(meta.namespace, meta.name)
             if before and before[0] != meta.uid:
@@ -344,7 +344,7 @@ class Follower:
         if change == "DELETED":
             await self.around.queue.put(Record(key, None), position)
             return
-        kept = document(raw, self.kind)
+        kept = document(raw, self.kind, self.around.cluster_name)
         record = Record(key, kept.text, meta.resource_version, kept.written_by)
         await self.around.queue.put(record, *([] if kept.exact else [Inexact(self.kind)]), position)
 

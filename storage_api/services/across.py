@@ -15,6 +15,7 @@ from kubegale.errors import Invalid, NotFound
 from storage_api.conditions import Clause
 from storage_api.kinds import EVENTS, resource_type
 from storage_api.models import KindSync
+from storage_api.protection import masked
 
 MAX_DEPTH = 10
 MAX_OWNED = 100_000
@@ -256,7 +257,7 @@ def page(search: Search, part: Slice) -> tuple[list[tuple[str, str]], tuple[str,
         cursor.execute(statement, [*params, part.offset, part.size + 1])
         rows: list[Any] = cursor.fetchall()
     more = tuple(rows[part.size - 1][2]) if len(rows) > part.size else None
-    return [(row[0], row[1]) for row in rows[: part.size]], more
+    return [(row[0], masked(row[1].encode()).decode()) for row in rows[: part.size]], more
 
 
 def _list(columns: Sequence[str]) -> sql.Composable:

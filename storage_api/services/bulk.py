@@ -1,12 +1,13 @@
 """The bulk door: many puts and deletes of one cluster in one transaction, for collectors and the batch endpoint."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 
 from django.db import IntegrityError, connection, transaction
 
 from storage_api import objectids
+from storage_api.protection import Place, protect
 from storage_api.services.resources import Key
 from storage_api.services.writes import refused_data, take_turn
 from storage_api.sessions import retried
@@ -145,7 +146,7 @@ def write(records: Iterable[Record], *, guard: bool = False, in_turn: bool = Fal
     last = {record.key: record for record in records}
     for key in last:
         key.check()
-    puts = [record for record in last.values() if record.data is not None]
+    puts = [_protected(record) for record in last.values() if record.data is not None]
     deletes = [record for record in last.values() if record.data is None]
     with refused_data(), transaction.atomic():
         if in_turn:
@@ -153,6 +154,12 @@ def write(records: Iterable[Record], *, guard: bool = False, in_turn: bool = Fal
         added, changed, unchanged = _put(puts, guard) if puts else (0, 0, 0)
         deleted = _delete(deletes, guard) if deletes else 0
     return Counts(added, changed, unchanged, len(puts) - added - changed - unchanged, deleted)
+
+
+def _protected(record: Record) -> Record:
+    data = record.data or b"null"
+    sealed = protect(Place(*_texts(record.key)), data)
+    return record if sealed is data else replace(record, data=sealed)
 
 
 def _put(records: Sequence[Record], guard: bool) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from storage_api import objectids
+from storage_api.protection import Place, protect
 from storage_api.services.writes import check_key, execute
 
 
@@ -62,7 +63,9 @@ def add_event(report: EventReport) -> None:
         report.describe,
         report.cluster_id,
     )
-    execute(_ADD_EVENT, objectids.new(), *texts, report.event_time, report.extra_info, report.data)
+    object_id = objectids.new()
+    data = _kept(object_id, report.cluster_id, report.data)
+    execute(_ADD_EVENT, object_id, *texts, report.event_time, report.extra_info, data)
 
 
 def add_alarm(report: AlarmReport) -> None:
@@ -76,4 +79,11 @@ def add_alarm(report: AlarmReport) -> None:
         report.module,
         report.type,
     )
-    execute(_ADD_ALARM, objectids.new(), *texts, report.received_time, report.data)
+    object_id = objectids.new()
+    data = _kept(object_id, report.cluster_id, report.data)
+    execute(_ADD_ALARM, object_id, *texts, report.received_time, data)
+
+
+def _kept(object_id: str, cluster_id: str, data: str) -> str:
+    """The document with the values of Secrets sealed."""
+    return protect(Place(cluster_id, "", "", object_id), data.encode()).decode()

@@ -10,6 +10,7 @@ from psycopg2 import sql
 from kubegale.errors import Expired
 from storage_api.documents import CREATED, DATA, RESOURCE, Column, Kind, Shape, selection
 from storage_api.paths import Path
+from storage_api.protection import shown
 from storage_api.times import TimeStyle
 
 CHANGE = Shape(
@@ -100,8 +101,12 @@ def after(
     style: TimeStyle,
     must_differ: Path = (),
     limit: int = PAGE,
+    reveals: bool = False,
 ) -> Sequence[Entry]:
-    """The next settled changes of one type in one cluster; with `must_differ`, changes only where the document differs there."""
+    """The next settled changes of one type in one cluster; with `must_differ`, changes only where the document differs there.
+
+    Values of Secrets are masked unless `reveals`.
+    """
     if (settled := horizon()) <= start.seq:
         return []
     statement = _NEXT.format(
@@ -121,7 +126,10 @@ def after(
     params.append(limit)
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
-        return [Entry(*row) for row in cursor.fetchall()]
+        return [
+            Entry(seq, op, shown(document.encode(), reveals=reveals).decode())
+            for seq, op, document in cursor.fetchall()
+        ]
 
 
 _DIFFERS = sql.SQL("""

@@ -6,6 +6,7 @@ from django.db import transaction
 
 from storage_api import objectids
 from storage_api.models import Host
+from storage_api.protection import Place, protect
 from storage_api.services.writes import check_key, execute
 from storage_api.sessions import retried
 
@@ -33,7 +34,8 @@ ON CONFLICT (ip) DO UPDATE SET cluster_id = EXCLUDED.cluster_id, update_time = E
 def put(ip: str, cluster_id: str, *, data: str) -> None:
     """Create a host or replace its report (JSON text) and its cluster."""
     check_key(ip=ip, clusterId=cluster_id)
-    execute(_PUT, objectids.new(), ip, cluster_id, data)
+    kept = protect(Place(cluster_id, "", "", ip), data.encode()).decode()
+    execute(_PUT, objectids.new(), ip, cluster_id, kept)
 
 
 def owners(ips: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ from django.db import connection
 
 from storage_api import objectids
 from storage_api.conditions import Clause, equals
+from storage_api.protection import Place, protect
 from storage_api.services.writes import check_key, execute
 
 
@@ -39,7 +40,9 @@ ON CONFLICT (cluster_id, namespace, type, name) DO UPDATE SET
 def put(key: MetricKey, data: str) -> None:
     """Create a metric or replace its report (JSON text)."""
     check_key(clusterId=key.cluster_id, namespace=key.namespace, type=key.type, name=key.name)
-    execute(_PUT, objectids.new(), key.cluster_id, key.namespace, key.type, key.name, data)
+    place = Place(key.cluster_id, key.type, key.namespace, key.name)
+    kept = protect(place, data.encode()).decode()
+    execute(_PUT, objectids.new(), key.cluster_id, key.namespace, key.type, key.name, kept)
 
 
 def clusters() -> list[str]:

@@ -15,6 +15,7 @@ from kubegale.errors import Expired, Forbidden, Invalid, NotFound
 from storage_api import selectors
 from storage_api.conditions import Clause
 from storage_api.kinds import BUILT_IN, resource_type
+from storage_api.protection import masked
 from storage_api.services.snapshot import ORDER, WIRE, scope
 from storage_api.services.upkeep import partitions
 
@@ -55,7 +56,12 @@ def require_common(cluster: Cluster) -> None:
 
 
 def get(cluster: Cluster, kind: Kind, name: str, *, namespace: str, at: datetime) -> bytes:
-    """The object as it was. NotFound when it was not there, Expired when the log does not reach back so far."""
+    """The object as it was, values of Secrets masked. NotFound when it was not there, Expired when the log does not reach back so far."""
+    return masked(stored(cluster, kind, name, namespace=namespace, at=at))
+
+
+def stored(cluster: Cluster, kind: Kind, name: str, *, namespace: str, at: datetime) -> bytes:
+    """The same as it stands in the log, values of Secrets sealed: for comparing, never for showing."""
     require_common(cluster)
     check_moment(at)
     if "\0" in f"{namespace}{name}":
@@ -166,13 +172,15 @@ def _read(
             [*key, *key, at, *(param for clause in where for param in clause.params), offset, size],
         )
         rows: list[Any] = cursor.fetchall()
-    return [row[1].encode() for row in rows if row[1] is not None], int(rows[0][0])
+    return [masked(row[1].encode()) for row in rows if row[1] is not None], int(rows[0][0])
 
 
 # --- versions ---------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One line of the log. `data` and `before` (None: there was none, or it is no longer kept) only where documents were asked for."""
+    """One line of the log, values of Secrets sealed.
+
+    `data` and `before` (None: there was none, or it is no longer kept) only where documents were asked for."""
 
     seq: int
     at: datetime
@@ -272,7 +280,7 @@ def gaps(
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A version as it is kept: its place in the log, when it was written, the document."""
+    """A version as it is kept: its place in the log, when it was written, the document, values of Secrets sealed."""
 
     seq: int
     at: datetime

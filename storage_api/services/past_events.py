@@ -13,6 +13,7 @@ from clusters.models import Cluster
 from kubegale.errors import Expired, Invalid, NotFound
 from storage_api import selectors
 from storage_api.conditions import Clause
+from storage_api.protection import masked
 from storage_api.services.past import check_moment, require_common
 
 # What an API server is told by default (--event-ttl).
@@ -83,7 +84,7 @@ def page(
             [cluster.name, at, at - KEPT, *(param for clause in where for param in clause.params)],
         )
         rows: list[Any] = cursor.fetchall()
-    return [row[0].encode() for row in rows[offset : offset + size]], len(rows)
+    return [masked(row[0].encode()) for row in rows[offset : offset + size]], len(rows)
 
 
 def get(cluster: Cluster, name: str, *, namespace: str, at: datetime) -> bytes:

@@ -12,6 +12,7 @@ from storage_api.conditions import Clause, Context, among, compare, equals
 from storage_api.documents import RESOURCE, Column, selection
 from storage_api.filters import TypedQuery
 from storage_api.paths import Tree
+from storage_api.protection import Place, protect
 from storage_api.queries import Query, condition, listing, on_target, source
 from storage_api.services.writes import check_key, refused_data, take_turn
 from storage_api.sessions import retried
@@ -86,13 +87,14 @@ SELECT count(*) FROM gone
 def put(key: Key, data: str) -> None:
     """Create the resource or replace its document (JSON text). Last arrival wins; `_id` and createTime stay, updateTime always moves."""
     key.check()
+    place = Place(key.cluster_id, key.resource_type, key.namespace, key.resource_name)
     values = (
         objectids.new(),
         key.cluster_id,
         key.resource_type,
         key.namespace,
         key.resource_name,
-        data,
+        protect(place, data.encode()).decode(),
     )
     with refused_data(), connection.cursor() as cursor:
         cursor.execute(_PUT, values)
@@ -122,11 +124,16 @@ def context(cluster_id: str, types: Sequence[str], style: TimeStyle) -> Context:
     )
 
 
-def reader(query: Query, fields: Tree, style: TimeStyle) -> Iterator[list[bytes]]:
-    """Lists of JSON texts of a query's documents, in its order; read lazily through a cursor."""
+def reader(
+    query: Query, fields: Tree, style: TimeStyle, *, reveals: bool = False
+) -> Iterator[list[bytes]]:
+    """Lists of JSON texts of a query's documents, in its order; read lazily through a cursor.
+
+    `reveals`: with the values of Secrets, which are masked otherwise.
+    """
     chosen = selection(query.shape, fields, style)
     statement, params = listing(query, chosen, in_index=_in_index(query, fields))
-    return rows.chunks(statement, params, chosen)
+    return rows.chunks(statement, params, chosen, reveals=reveals)
 
 
 def _in_index(query: Query, fields: Tree) -> bool:
@@ -141,9 +148,9 @@ def _is_scalar(column: Column | None) -> bool:
     return column is None or column.key not in ("data", "extraInfo")
 
 
-def first(query: Query, fields: Tree, style: TimeStyle) -> bytes | None:
+def first(query: Query, fields: Tree, style: TimeStyle, *, reveals: bool = False) -> bytes | None:
     """The JSON text of the first document of a query, or None."""
-    for texts in reader(replace(query, limit=1), fields, style):
+    for texts in reader(replace(query, limit=1), fields, style, reveals=reveals):
         return texts[0]
     return None
 

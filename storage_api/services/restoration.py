@@ -22,6 +22,7 @@ from kubegale.errors import (
 from storage_api import restoring
 from storage_api.differences import differences
 from storage_api.kinds import SECRETS
+from storage_api.protection import holds_sealed
 from storage_api.restoring import Plan
 
 
@@ -81,6 +82,16 @@ def check_kind(kind: Kind) -> None:
             "a Secret cannot be restored: the store keeps keyed hashes of its values, not the values",
             field="kind",
             reason="hashed_values",
+        )
+
+
+def check_version(old: bytes) -> None:
+    """Invalid for a version that holds a Secret's values: the store keeps them sealed, and gives them back to nobody's cluster."""
+    if holds_sealed(old):
+        raise Invalid(
+            "this version holds the values of a Secret, which the store keeps sealed: it cannot be restored",
+            field="seq",
+            reason="sealed_values",
         )
 
 

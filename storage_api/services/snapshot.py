@@ -14,6 +14,7 @@ from clusters.models import Cluster
 from storage_api import selectors
 from storage_api.conditions import Clause
 from storage_api.kinds import BUILT_IN, EVENTS, SECRETS, resource_type
+from storage_api.protection import holds_sealed
 from storage_api.queries import INDEXED
 from storage_api.services import sync
 from storage_api.services.resources import root
@@ -59,6 +60,9 @@ def page(
         labels.labels,
         _Part(order, offset, size, deep=troubled or bool(order)),
     )
+    # Elsewhere than in Secrets such values are everybody's who may see the object: the cluster gives them out.
+    if any(holds_sealed(item) for item in items):
+        return None
     return items, total, known.age
 
 

@@ -14,6 +14,7 @@ from clusters.kinds import KINDS, Kind
 from kubegale.errors import Expired
 from storage_api.conditions import Clause
 from storage_api.kinds import resource_type
+from storage_api.protection import masked
 from storage_api.selectors import Selected
 from storage_api.services import feed
 from storage_api.services.across import Place
@@ -152,7 +153,11 @@ def read(view: View, start: Start, settled: int) -> tuple[list[Entry], int]:
         cursor.execute(*_statement(view, start, settled))
         rows: list[Any] = cursor.fetchall()
     told = [(row, _told(view, row[1], row[10], row[11])) for row in rows]
-    entries = [Entry(row[0], type_, *row[2:10]) for row, type_ in told if type_]
+    entries = [
+        Entry(row[0], type_, *[*row[2:9], masked(row[9].encode()).decode()])
+        for row, type_ in told
+        if type_
+    ]
     reached = int(rows[-1][0]) if rows else settled
     return sorted(
         [*entries, *_gaps(view, start.seq, reached)], key=lambda entry: entry.seq

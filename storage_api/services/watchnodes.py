@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from storage_api.conditions import Clause, equals
+from storage_api.protection import Place, protect
 from storage_api.services.writes import check_key, execute
 
 
@@ -50,6 +51,10 @@ def put(key: NodeKey, data: str) -> None:
         resourceType=key.resource_type,
         resourceName=key.resource_name,
     )
+    place = Place(
+        f"{key.env}/{key.cluster_id}", key.resource_type, key.namespace, key.resource_name
+    )
+    kept = protect(place, data.encode()).decode()
     execute(
-        _PUT, key.env, key.cluster_id, key.namespace, key.resource_type, key.resource_name, data
+        _PUT, key.env, key.cluster_id, key.namespace, key.resource_type, key.resource_name, kept
     )

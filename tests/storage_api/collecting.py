@@ -18,6 +18,7 @@ from storage_api.collector.follower import Pace
 from storage_api.collector.process import Collector, Options
 from storage_api.collector.session import Rhythm
 from storage_api.kinds import resource_type
+from storage_api.protection import opened
 
 # The same, at the speed of tests.
 RHYTHM = Rhythm(beat=0.15, discovery=5.0, gather=0.01, exclude=("leases.coordination.k8s.io",))
@@ -71,9 +72,9 @@ def eventually(condition: Callable[[], Any], *, seconds: float = 30.0) -> Any:
 
 
 def in_cluster(
-    server: RunningCluster, only: Collection[str] = ()
+    server: RunningCluster, only: Collection[str] = (), *, name: str = "watched"
 ) -> dict[tuple[str, str, str], Any]:
-    """(type, namespace, name) -> document, as the store should have it."""
+    """(type, namespace, name) -> document, as the store should have it of the cluster registered under that name."""
 
     def read() -> dict[tuple[str, str, str], Any]:
         found = {}
@@ -91,7 +92,7 @@ def in_cluster(
             )
             for record in server.store.list(resource.storage):
                 found[resource_type(kind), record.namespace, record.name] = orjson.loads(
-                    document(record.raw, kind).text
+                    document(record.raw, kind, name).text
                 )
         return found
 
@@ -105,7 +106,10 @@ def in_store(name: str, database: Any = connection) -> dict[tuple[str, str, str]
             "SELECT resource_type, namespace, resource_name, data::text FROM storage_resource WHERE cluster_id = %s",
             [name],
         )
-        return {(row[0], row[1], row[2]): orjson.loads(row[3]) for row in cursor.fetchall()}
+        return {
+            (row[0], row[1], row[2]): orjson.loads(opened(row[3].encode()))
+            for row in cursor.fetchall()
+        }
 
 
 def replayed(name: str, database: Any = connection) -> dict[tuple[str, str, str], Any]:
@@ -122,13 +126,13 @@ def replayed(name: str, database: Any = connection) -> dict[tuple[str, str, str]
             if op == "delete":
                 del state[place]
             else:
-                state[place] = orjson.loads(data)
+                state[place] = orjson.loads(opened(data.encode()))
     return state
 
 
 def is_true(server: RunningCluster, name: str, only: Collection[str] = ()) -> bool:
     """Whether the store holds what the cluster holds; of all kinds or of some plurals."""
-    return in_cluster(server, only) == in_store(name)
+    return in_cluster(server, only, name=name) == in_store(name)
 
 
 def wait_true(
@@ -138,7 +142,7 @@ def wait_true(
     deadline = time.monotonic() + seconds
     while not is_true(server, name, only):
         if time.monotonic() > deadline:
-            wanted, found = in_cluster(server, only), in_store(name)
+            wanted, found = in_cluster(server, only, name=name), in_store(name)
             different = {
                 key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)
             }

@@ -4,6 +4,7 @@ import logging
 from functools import partial
 from typing import Any
 
+import orjson
 import pytest
 import yaml
 
@@ -11,6 +12,7 @@ from clusters import services as registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from storage_api.models import Change, Event, KindSync, Resource
+from storage_api.protection import opened
 from storage_api.services import across
 from tests.storage_api.collecting import (
     collecting,
@@ -98,19 +100,32 @@ def test_history_lost_by_the_cluster_is_listed_again_and_deletions_found(
     assert replayed("watched") == in_store("watched")
 
 
-def test_secrets_are_stored_as_hashes(server: RunningCluster, watched: Cluster) -> None:
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "s", "namespace": "default"},
-        "data": {"password": "aHVudGVyMg=="},
-    }
-    server.load("secrets", [secret])
+def test_secrets_are_stored_as_sealed_hashes_of_their_place(
+    server: RunningCluster, watched: Cluster
+) -> None:
+    secrets = [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": "default"},
+            "data": {"password": "aHVudGVyMg==", "again": "aHVudGVyMg=="},
+        }
+        for name in ("s", "t")
+    ]
+    server.load("secrets", secrets)
     with collecting():
         wait_true(server, "watched")
-    row = Resource.objects.get(resource_type="Secret", resource_name="s")
-    assert row.data["data"]["password"].startswith("hmac-sha256:")
-    assert "aHVudGVyMg" not in str(row.data)
+    rows = Resource.objects.filter(resource_type="Secret")
+    sealed = [value for row in rows for value in row.data["data"].values()]
+    assert len(set(sealed)) == 4
+    assert not any("aHVudGVyMg" in str(row.data) or "hmac" in str(row.data) for row in rows)
+    hashes = [
+        value
+        for row in rows
+        for value in orjson.loads(opened(orjson.dumps(row.data)))["data"].values()
+    ]
+    assert len(set(hashes)) == 4
+    assert all(value.startswith("hmac-sha256:") for value in hashes)
 
 
 def test_events_go_to_the_event_store_once(server: RunningCluster, watched: Cluster) -> None:
