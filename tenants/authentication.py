@@ -11,13 +11,18 @@ from kubegale.errors import Unauthenticated
 from tenants import services, tokens
 from tenants.models import ApiToken
 
+BCS_ROOTS = ("/bcsapi/", "/bcsstorage/")
+
 
 class BearerAuthentication(BaseAuthentication):
-    """`Authorization: Bearer <JWT or API token>`."""
+    """`Authorization: Bearer <JWT or API token>`; in bcs-storage also `X-Bcs-User-Token: <token>`, which its clients send."""
 
     def authenticate(self, request: Request) -> tuple[AbstractBaseUser, ApiToken | str] | None:
         """(user, token row or raw JWT); None without the header; Unauthenticated or TokenExpired when it is no good."""
         header = request.headers.get("Authorization", "")
+        if not header and request.path.startswith(BCS_ROOTS):
+            alias = request.headers.get("X-Bcs-User-Token", "")
+            header = f"Bearer {alias}" if alias else ""
         if not header:
             return None
         scheme, _, raw = header.partition(" ")

@@ -31,6 +31,13 @@ class ApiToken(models.Model):
         blank=True,
         help_text="Empty: every cluster. Else names of clusters, or clusterIds of the store.",
     )
+    wire = models.CharField(
+        max_length=3,
+        default="",
+        blank=True,
+        choices=[("doc", "doc"), ("go", "go")],
+        help_text="How bcs-storage answers this token; empty leaves it to the address.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -59,6 +59,13 @@ def check_clusters(value: object) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def check_wire(value: object) -> str:
+    """The wire profile in which bcs-storage answers the token: doc, go, or nothing; Invalid for others."""
+    if value not in (None, "", "doc", "go"):
+        raise Invalid("wire must be doc or go", field="wire")
+    return str(value or "")
+
+
 def create_api_token(
     user: AbstractBaseUser,
     name: str,
@@ -67,6 +74,7 @@ def create_api_token(
     days: int | None = None,
     scopes: Sequence[str] = (),
     clusters: Sequence[str] = (),
+    wire: str = "",
 ) -> tuple[ApiToken, str]:
     """(row, the token itself): the only time that it can be seen."""
     raw = PREFIX + secrets.token_urlsafe(32)
@@ -80,6 +88,7 @@ def create_api_token(
         expires_at=expires,
         scopes=list(scopes),
         clusters=list(clusters),
+        wire=wire,
     )
     return row, raw
 
@@ -112,7 +121,7 @@ def represent(row: ApiToken) -> dict[str, Any]:
     """A token as plain data, without the token."""
     moments = ("created_at", "expires_at", "last_used_at", "revoked_at")
     return {
-        **{field: getattr(row, field) for field in ("name", "hint", "scopes", "clusters")},
+        **{field: getattr(row, field) for field in ("name", "hint", "scopes", "clusters", "wire")},
         "id": row.pk,
         **{field: _utc(getattr(row, field)) for field in moments},
     }

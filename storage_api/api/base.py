@@ -56,6 +56,11 @@ GET_NODE = Action("get", watch=True)
 LIST_BARE, LIST_COUNTED = Action("list"), Action("list", "list", counted=True)
 
 
+def wire_of(request: Any) -> str:
+    """The wire profile that a request asks for, in the query or by header; nothing when it leaves that to others."""
+    return str(request.GET.get("wire", "") or request.headers.get("X-Bcs-Wire", ""))
+
+
 def method_of(request: Request) -> str:
     """The method under which the views' tables know a request: HEAD is answered as GET is."""
     method = str(request.method)
@@ -84,9 +89,23 @@ class StorageView(DialectView):
     # Whether values of Secrets are shown: only where the caller has that right in every cluster that was asked about.
     reveals = True
 
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Answer in the wire profile that the caller chose (`?wire=`, X-Bcs-Wire), else in that of the address."""
+        asked = wire_of(request)
+        known = asked if asked in profile.PROFILES else profile.default_of(request.path)
+        with profile.speaking(known):
+            return super().dispatch(request, *args, **kwargs)
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate, then ask whether the caller may touch the cluster named by the address."""
         super().initial(request, *args, **kwargs)
+        asked = wire_of(request)
+        credential: Any = request.auth
+        of_token = getattr(credential, "wire", "")
+        if of_token and not asked:
+            profile.choose(of_token)
+        if asked and asked not in profile.PROFILES:
+            raise Invalid(f"wire must be one of {', '.join(profile.PROFILES)}", field="wire")
         if not self.names_cluster_itself:
             self.authorise_cluster(request, str(kwargs.get("cluster", "")))
             self.refuse_unknown(request, request.query_params)

@@ -61,6 +61,8 @@ class Feed(StorageView):
         process, or the caller in it, has as many streams as it may.
         """
         subscription = self._subscription(request)
+        if not subscription.resource_type:
+            return StreamingHttpResponse([END], content_type=self.dialect.content_type)
         feed.check_place(subscription.since.seq)
         caller = f"user {request.user.pk}" if request.user.pk else client_address(request)
         return StreamingHttpResponse(
@@ -95,15 +97,17 @@ class Feed(StorageView):
         )
 
     def _type(self) -> str:
-        """The address's type; a feed of containers follows taskgroups where the cluster has any, else pods."""
+        """The address's type; a feed of containers follows taskgroups where the cluster has any, else pods.
+
+        Nothing where there are neither: such a feed ends at once, as its clients ask again until there is something to follow.
+        """
         if not self.containers:
             return str(self.kwargs["type"])
-        taskgroups = Query(RESOURCE, resources.of_type(self.kwargs["cluster"], "taskgroup"))
-        return (
-            "taskgroup"
-            if resources.first(taskgroups, paths.fields("resourceName"), self.style)
-            else "Pod"
-        )
+        for resource_type in ("taskgroup", "Pod"):
+            rows = Query(RESOURCE, resources.of_type(self.kwargs["cluster"], resource_type))
+            if resources.first(rows, paths.fields("resourceName"), self.style):
+                return resource_type
+        return ""
 
 
 def _parts(subscription: Subscription) -> Generator[bytes, None, None]:

@@ -13,7 +13,7 @@ from kubegale.errors import Invalid, NotFound
 from storage_api import conditions, extra, times
 from storage_api.api import base, schemas
 from storage_api.api.base import StorageView
-from storage_api.api.bodies import Body
+from storage_api.api.bodies import Body, parameters
 from storage_api.conditions import Clause, Context
 from storage_api.documents import ALARM, EVENT, HOST, METRIC, WATCH_NODE, Shape
 from storage_api.paths import Tree
@@ -100,7 +100,7 @@ class ReportView(StorageView):
 class Events(ReportView):
     """Events of all clusters: list and report."""
 
-    actions = {"GET": base.LIST_COUNTED, "PUT": base.PUT}
+    actions = {"GET": base.LIST_COUNTED, "POST": base.LIST_COUNTED, "PUT": base.PUT}
     operations = schemas.EVENT_OPERATIONS
     names_cluster_itself = True
     shape = filtered = EVENT
@@ -116,11 +116,12 @@ class Events(ReportView):
     extra_info = ("name", "namespace", "kind")
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
-        """Events by their time, newest first, with the number that match."""
-        values = self.query(request)
+        """Events by their time, newest first, with the number that match; POST takes the parameters as a JSON object too."""
+        sent = parameters(raw_body(request)) if request.method == "POST" else {}
+        values = {**self.query(request), **sent}
         for cluster in values.get("clusterId", "").split(","):
             self.authorise_cluster(request, cluster)
-        self.refuse_unknown(request, request.query_params)
+        self.refuse_unknown(request, [*request.query_params, *sent])
         info = [
             extra.Equals(("extraInfo", key), tuple(conditions.choices(values[f"extraInfo.{key}"])))
             for key in self.extra_info
@@ -133,9 +134,11 @@ class Events(ReportView):
                 self.context, [*info, *base.equalities(values, given=(), any_of=True)]
             ),
             *conditions.contains(self.context, extra.contained(values.get("extra_contain", ""))),
-            *self.filters(request, self.context),
+            *self.filters(request, self.context, sent),
         )
         return self.page(where, values)
+
+    post = get
 
     def put(self, request: Request, **_: Any) -> None:
         """Keep one event."""

@@ -126,6 +126,12 @@ EVENT_OPERATIONS = {
         ),
         paged=True,
     ),
+    "post": Described(
+        "Events, newest first; the parameters as a JSON object of texts.",
+        DOCUMENTS,
+        body=OBJECT,
+        paged=True,
+    ),
     "put": Described(
         "Report an event.",
         NULL,

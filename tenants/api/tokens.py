@@ -24,6 +24,7 @@ TOKEN = record(
     hint=TEXT,
     scopes=array(TEXT),
     clusters=array(TEXT),
+    wire=TEXT,
     created_at=TEXT,
     expires_at=nullable(TEXT),
     last_used_at=nullable(TEXT),
@@ -42,6 +43,7 @@ BODY = record(
     scopes=array(TEXT),
     clusters=array(TEXT),
     expires_in_days=nullable(INTEGER),
+    wire={"type": "string", "enum": ["", "doc", "go"]},
 )
 
 
@@ -87,6 +89,7 @@ class Tokens(DialectView):
             tokens.check_name(body.get("name")),
             scopes=tokens.check_scopes(body.get("scopes")),
             clusters=tokens.check_clusters(body.get("clusters")),
+            wire=tokens.check_wire(body.get("wire")),
             days=_days(body),
         )
         note(

@@ -84,6 +84,10 @@ def test_big_documents_come_one_after_the_other(store: Store, cid: str, pods: st
 
 
 def test_containers_are_taskgroups_where_there_are_any(store: Store, cid: str, pods: str) -> None:
+    started = time.monotonic()
+    with following(store, f"/dynamic/watch/containers/{cid}") as stream:
+        assert entries(stream) == [{"type": -1, "value": None}], "neither of them: it ends at once"
+    assert time.monotonic() - started < 20
     store.data("PUT", f"{pods}/web", {"data": {}})
     with following(store, f"/dynamic/watch/containers/{cid}", since=0, timeout=10**9) as stream:
         assert summary(entries(stream)) == [(1, "web"), (-1, None)]

@@ -19,7 +19,7 @@ class Command(BaseCommand):
     help = "Create an API token for a user and print it; it cannot be shown again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """USERNAME [--name NAME] [--days N] [--scope S]… [--cluster C]…."""
+        """USERNAME [--name NAME] [--days N] [--scope S]… [--cluster C]… [--wire W]."""
         parser.add_argument("username")
         parser.add_argument("--name", default="command line")
         parser.add_argument(
@@ -41,6 +41,13 @@ class Command(BaseCommand):
             help="name, id or clusterId that it is bound to; default every one",
         )
 
+        parser.add_argument(
+            "--wire",
+            choices=["doc", "go"],
+            default="",
+            help="how bcs-storage answers it: as its document or as its Go server",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the token alone on a line."""
         user = get_user_model().objects.filter(username=options["username"], is_active=True).first()
@@ -57,7 +64,12 @@ class Command(BaseCommand):
         except Invalid as error:
             raise CommandError(error.message) from None
         row, raw = tokens.create_api_token(
-            user, options["name"], lifetime=lifetime, scopes=scopes, clusters=clusters
+            user,
+            options["name"],
+            lifetime=lifetime,
+            scopes=scopes,
+            clusters=clusters,
+            wire=options["wire"],
         )
         end = (
             f"expires at {row.expires_at:%Y-%m-%dT%H:%M:%SZ}" if row.expires_at else "never expires"
