@@ -10,7 +10,7 @@ from kubegale.api.dialect import Dialect, Page
 from kubegale.api.routes import catch_all
 from kubegale.api.schema import BOOLEAN, INTEGER, TEXT, Schema
 from storage_api import profile
-from storage_api.api import dynamic, feeds, reports
+from storage_api.api import dynamic, feeds, multicluster, reports
 from storage_api.api.base import Action, Single
 from storage_api.api.schemas import typed_operations
 from storage_api.filters import QUERIES
@@ -43,6 +43,7 @@ def _page(page: Page) -> object:
         "message": SUCCESS[profile.is_go()],
         "data": page.items,
         "total": page.total,
+        **page.extra,
     }
 
 
@@ -141,6 +142,8 @@ def _dynamic(env: str) -> Iterator[URLPattern]:
     for scope in ("cluster_resources", "all_resources"):
         yield path(f"{scope}/{place}/<segment:type>", _bound(dynamic.ResourceList, env=env))
     yield path(f"{place}/batch", _bound(dynamic.Batch))
+    if env == "k8s":
+        yield path("multicluster_resources/<segment:type>", _bound(multicluster.MulticlusterList))
 
 
 def _typed(env: str) -> Iterator[URLPattern]:

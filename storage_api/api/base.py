@@ -110,9 +110,10 @@ class StorageView(DialectView):
             self.authorise_cluster(request, str(kwargs.get("cluster", "")))
             self.refuse_unknown(request, request.query_params)
 
-    def authorise_cluster(self, request: Request, cluster: str) -> None:
+    def authorise_cluster(self, request: Request, cluster: str, *, namespace: str = "") -> None:
         """The one place where a clusterId is authorised; raises Forbidden. Bodies and queries that name a cluster come through here too."""
-        method, namespace = method_of(request), str(self.kwargs.get("namespace", ""))
+        method = method_of(request)
+        namespace = namespace or str(self.kwargs.get("namespace", ""))
         # A query by POST reads, whatever its method.
         action = self.actions.get(method)
         verb = "get" if action and action.name in {"get", "list"} else VERBS.get(method, "get")
@@ -205,17 +206,29 @@ class StorageView(DialectView):
         """The JSON text of the first document of a query as the caller may see it, or None."""
         return resources.first(query, tree, self.style, reveals=self.reveals)
 
-    def listed(self, query: Query, tree: Tree, *, total: int | None = None) -> HttpResponseBase:
-        """A query's documents as the caller may see them, inside the envelope."""
+    def listed(
+        self,
+        query: Query,
+        tree: Tree,
+        *,
+        total: int | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> HttpResponseBase:
+        """A query's documents as the caller may see them, inside the envelope; `extra` are members beside a total."""
         chunks = resources.reader(query, tree, self.style, reveals=self.reveals)
-        return self.streamed(chunks, total=total)
+        return self.streamed(chunks, total=total, extra=extra)
 
     def streamed(
-        self, chunks: Iterator[list[bytes]], *, total: int | None = None
+        self,
+        chunks: Iterator[list[bytes]],
+        *,
+        total: int | None = None,
+        extra: Mapping[str, object] | None = None,
     ) -> HttpResponseBase:
         """A list of documents inside the envelope. A long one goes out while it is being read."""
         gap = orjson.Fragment(_GAP)
-        envelope = self.dialect.one(gap) if total is None else self.dialect.page(Page(gap, total))
+        page = Page(gap, total or 0, extra=extra or {})
+        envelope = self.dialect.one(gap) if total is None else self.dialect.page(page)
         head, tail = dumps(envelope).split(_GAP)
         parts, size = [head + b"["], 0
         joined = _joined(chunks)

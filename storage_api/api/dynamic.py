@@ -62,7 +62,7 @@ class DynamicView(StorageView):
     ) -> tuple[Clause, ...]:
         """The conditions of the address, of `extra`, and of the filters in the query and in the body as `sent`."""
         cluster, stored = str(self.kwargs["cluster"]), stored_type(self.env, resource_type)
-        context = resources.context(cluster, (_lower(stored.name),), self.style)
+        context = resources.context(cluster, (resources.lower(stored.name),), self.style)
         kinds = (conditions.kind_among(context, stored.kinds),) if stored.kinds else ()
         return (
             *resources.of_type(cluster, stored.name),
@@ -70,11 +70,6 @@ class DynamicView(StorageView):
             *conditions.matching(context, found),
             *self.filters(request, context, sent),
         )
-
-
-def _lower(text: str) -> str:
-    """Lower case of ASCII letters alone, as the database's column has it."""
-    return "".join(letter.lower() if letter.isascii() else letter for letter in text)
 
 
 class NamespacedResource(DynamicView):

@@ -108,6 +108,22 @@ BATCH_OPERATIONS = {
         body_types=("application/x-ndjson",),
     )
 }
+MULTICLUSTER_OPERATIONS = {
+    "post": Described(
+        "Documents of a type in several clusters and namespaces, newest first.",
+        DOCUMENTS,
+        body=record(
+            required=("clusteredNamespaces",),
+            clusteredNamespaces=array(optional(clusterId=TEXT, namespaces=array(TEXT))),
+            labelSelector=TEXT,
+            field=TEXT,
+            offset=INTEGER,
+            limit=INTEGER,
+            sort=OBJECT,
+        ),
+        paged=True,
+    )
+}
 _EVENT_TEXTS = dict.fromkeys(
     ("id", "env", "kind", "level", "component", "type", "describe", "clusterId"), TEXT
 )

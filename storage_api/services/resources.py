@@ -112,6 +112,11 @@ def of_query(cluster_id: str, query: TypedQuery) -> tuple[Clause, ...]:
     return equals("cluster_id", cluster_id), among("type_key", query.types)
 
 
+def lower(text: str) -> str:
+    """Lower case of ASCII letters alone, as the database's column has it."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in text)
+
+
 def root(cluster_id: str, type_key: str) -> str:
     """Under which key of the document index a cluster's documents of a type stand."""
     return f"{cluster_id}/{type_key}"

@@ -178,6 +178,37 @@ def test_filters_hold_together_and_repeated_ones_all(store: Store, cid: str, fil
     assert store.names(whole) == EVERYTHING
 
 
+def test_many_clusters_are_listed_at_once(store: Store, cid: str, filled: str) -> None:
+    other = f"{cid}-2"
+    for namespace in ("test", "prod"):
+        place = f"/k8s/dynamic/namespace_resources/clusters/{other}/namespaces/{namespace}/Pod"
+        store.data("PUT", f"{place}/{namespace}", {"data": DOCUMENTS["a"]})
+    path = "/k8s/dynamic/multicluster_resources/Pod"
+    both = [{"clusterId": cid}, {"clusterId": other, "namespaces": ["prod"]}]
+
+    def asked(**body: Any) -> tuple[list[str], int, int, int]:
+        answer = store("POST", path, {"clusteredNamespaces": both, **body})
+        assert answer["code"] == 0, answer
+        names = [item["resourceName"] for item in answer["data"]]
+        return names, answer["total"], answer["pageSize"], answer["offset"]
+
+    assert asked() == (["prod", "c", "b", "a"], 4, 0, 0)
+    assert asked(limit=2, offset=1, field="resourceName") == (["c", "b"], 4, 2, 1)
+    assert asked(labelSelector="app=a", sort={"_id": 1}) == (["a", "prod"], 2, 0, 0)
+    for refused in (
+        {"clusteredNamespaces": []},
+        {"clusteredNamespaces": [{"namespaces": ["prod"]}]},
+        {"clusteredNamespaces": [{"clusterId": cid, "namespace": "prod"}]},
+        {"clusteredNamespaces": both, "labelSelector": "=a"},
+        {"clusteredNamespaces": both, "conditions": [{"op": "eq"}]},
+        {"clusteredNamespaces": both, "sort": {"updateTime": 1}},
+        {"clusteredNamespaces": both, "limit": "many"},
+        {},
+    ):
+        answer = store("POST", path, refused)
+        assert (answer["code"], answer["data"], answer["total"]) == (10006, [], 0)
+
+
 # --- every route ----------------------------------------------------------------------------------------------------
 VALUES = {"env": "k8s", "type": "Pod", "namespace": "test", "name": "a", "ip": "10.9.8.7"}
 
@@ -202,6 +233,7 @@ ROUTES = [
 ]
 BODIES: dict[str, Any] = {
     "batch": '{"op":"put","resourceType":"Pod","resourceName":"new","data":{}}',
+    "multicluster_resources/<segment:type>": {"clusteredNamespaces": [{"clusterId": "c"}]},
     "host/clusters/<segment:cluster>": {"ips": ["10.9.8.7"]},
 }
 

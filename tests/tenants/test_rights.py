@@ -113,7 +113,11 @@ TABLE: list[tuple[set[str], str, str]] = [
     ),
     # The store: agents write with an admin's token, cut down to a cluster. A query by POST reads.
     (VIEWER, "GET", "bcs_storage:*"),
-    (VIEWER, "POST", "bcs_storage:*/query/* bcs_storage:*/dynamic/watch/* bcs_storage:*/events"),
+    (
+        VIEWER,
+        "POST",
+        "bcs_storage:*/query/* bcs_storage:*/dynamic/watch/* bcs_storage:*/events bcs_storage:*/multicluster_resources/*",
+    ),
     (ADMIN, "*", "bcs_storage:*"),
     # Terminals and files count as writes, whatever their method.
     (OPERATOR, "*", "kubegale:*terminal* kubegale:*-exec kubegale:*files*"),
