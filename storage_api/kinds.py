@@ -62,8 +62,11 @@ def _singular(word: str) -> str:
 
 @lru_cache(maxsize=4096)
 def is_secret_type(resource_type: str) -> bool:
-    """Whether a stored type means Kubernetes' Secrets, however spelled. A custom kind of that name (`Secret.example.com`) is none."""
-    return _singular("".join(words_of(resource_type))) == "secret"
+    """Whether a stored type means Kubernetes' Secrets or those of mesos, however spelled.
+
+    A custom kind of that name (`Secret.example.com`) is none.
+    """
+    return _singular("".join(words_of(resource_type))) in ("secret", "bcssecret")
 
 
 @lru_cache(maxsize=4096)

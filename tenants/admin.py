@@ -146,7 +146,7 @@ class TokenForm(ModelForm[ApiToken]):
 
     class Meta:
         model = ApiToken
-        fields = ("user", "name", "scopes", "clusters", "expires_at")
+        fields = ("user", "name", "scopes", "clusters", "wire", "expires_at")
 
     def clean(self) -> dict[str, Any]:
         """Known scopes, plausible clusters."""
@@ -199,7 +199,12 @@ class ApiTokenAdmin(ModelAdmin[ApiToken]):
         """Make it, and show it this once."""
         lifetime = obj.expires_at - timezone.now() if obj.expires_at else None
         row, raw = tokens.create_api_token(
-            obj.user, obj.name, lifetime=lifetime, scopes=obj.scopes, clusters=obj.clusters
+            obj.user,
+            obj.name,
+            lifetime=lifetime,
+            scopes=obj.scopes,
+            clusters=obj.clusters,
+            wire=obj.wire,
         )
         obj.pk, obj.hint = row.pk, row.hint
         messages.warning(request, f"The token is {raw} and is never shown again.")

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 from psycopg2 import sql
 
+from storage_api import rows
 from storage_api.protection import SEALED, Place, holds_sealed, opened, protect
+from storage_api.services.resources import SWEEP_SECONDS
 
 AT_ONCE = 500
 
@@ -44,7 +46,7 @@ def reprotect() -> int:
 
     ValueError, and nothing changed, when a value is sealed under a key that is not there.
     """
-    with transaction.atomic():
+    with rows.long_statement(SWEEP_SECONDS):
         return sum(_reprotect(table) for table in _TABLES)
 
 
@@ -68,8 +70,8 @@ def _reprotect(table: _Table) -> int:
         reading.execute(
             sql.SQL("DECLARE {} INSENSITIVE NO SCROLL CURSOR FOR {}").format(cursor, candidates)
         )
-        while rows := _next(reading, cursor):
-            for row in rows:
+        while candidates_read := _next(reading, cursor):
+            for row in candidates_read:
                 before = row[4].encode()
                 after = protect(Place(*row[:4]), opened(before) if holds_sealed(before) else before)
                 if _differs(before, after):

@@ -163,6 +163,29 @@ def test_an_agents_secret_is_sealed_and_comes_back_with_the_right(
     assert first.data["data"]["user"] == second.data["data"]["user"]
 
 
+@pytest.mark.usefixtures("emptied")
+def test_a_tokens_scope_secrets_shows_values_and_feeds_mask_without(
+    admin: Caller, agent: Caller
+) -> None:
+    put(admin, path_of("Secret"), SECRET)
+    owner = get_user_model().objects.get(username="store-agent")
+    for scopes, sees in (
+        (["storage:read"], False),
+        (["storage:read", "secrets"], True),
+        (["read", "storage:read", "storage:write"], False),
+    ):
+        caller = Caller(create_api_token(owner, "t", scopes=scopes)[1])
+        assert (WORD in text_of(caller, path_of("Secret"))) is sees
+        feed = caller.raw(
+            "POST",
+            f"{PREFIX}/dynamic/watch/sealed-1/Secret",
+            {"since": "0", "timeout": 10**8},
+        )
+        lines = b"".join(feed.streaming_content).decode()
+        assert '"type":1' in lines
+        assert hidden(lines) is not sees
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("data", ODD, ids=range(len(ODD)))
 def test_what_is_no_secret_under_that_type_is_sealed_too(
