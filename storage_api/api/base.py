@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import orjson
+from django.core.exceptions import SuspiciousOperation
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
@@ -91,7 +92,11 @@ class StorageView(DialectView):
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer in the wire profile that the caller chose (`?wire=`, X-Bcs-Wire), else in that of the address."""
-        asked = wire_of(request)
+        try:
+            asked = wire_of(request)
+        except SuspiciousOperation:
+            # A query that cannot be read is refused below, in the words of the dialect.
+            asked = ""
         known = asked if asked in profile.PROFILES else profile.default_of(request.path)
         with profile.speaking(known):
             return super().dispatch(request, *args, **kwargs)
