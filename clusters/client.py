@@ -4,10 +4,11 @@ import base64
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from http.client import HTTPException
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -21,7 +22,8 @@ from clusters.causes import describe, network_cause
 from clusters.documents import Object
 from clusters.kinds import Kind
 from clusters.kubeconfig import Access
-from clusters.pools import pool_classes
+from clusters.pools import pool_classes, whole_answers
+from clusters.shares import Circuit, Groups, Share, api_group
 from kubegale.errors import (
     ClusterUnavailable,
     Conflict,
@@ -38,8 +40,16 @@ from kubegale.errors import (
 
 log = logging.getLogger(__name__)
 
+R = TypeVar("R")
+
 CHUNK = 500
 MAX_VERSION = 64
+# A list that is longer than any cluster's is endless: pages, empty pages in a row, and time-outs' worth of seconds.
+MAX_CHUNKS = 4000
+EMPTY_CHUNKS = 3
+LIST_TIMEOUTS = 4
+# Seconds in which a cluster that was silent has to say its version before it is asked anything else.
+PROBE_SECONDS = 4.0
 MAX_RESPONSE = 512 * 1024 * 1024
 # What reading an answer bit by bit may raise when the connection breaks or is shut down.
 READ_ERRORS: tuple[type[Exception], ...] = (HTTPError, OSError, HTTPException)
@@ -86,51 +96,16 @@ HEADS = msgspec.json.Decoder(Head)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds to connect, seconds for a whole answer, kept connections, seconds a circuit stays open, address policy, impersonation."""
+    """Seconds to connect, seconds for a whole answer, kept connections, calls at a time, seconds a circuit stays open, address policy,
+    impersonation."""
 
     connect: float = 3.0
     read: float = 30.0
     pool: int = 16
+    concurrency: int = 8
     circuit: float = 10.0
     policy: str = "private"
     impersonate: bool = False
-
-
-class Circuit:
-    """Opens after three failures to connect in a row, so that a dead cluster answers at once; one caller then probes."""
-
-    THRESHOLD = 3
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._lock = threading.Lock()
-        self._failures = 0
-        self._until = 0.0
-        self._reason = ""
-
-    def check(self) -> None:
-        """ClusterUnavailable while open; when the time is over, one caller passes."""
-        with self._lock:
-            if self._failures < self.THRESHOLD:
-                return
-            if time.monotonic() < self._until:
-                raise ClusterUnavailable(
-                    f"the cluster did not answer lately ({self._reason}); waiting before the next try",
-                    reason=self._reason,
-                )
-            self._until = time.monotonic() + self.seconds
-
-    def failed(self, reason: str) -> None:
-        """Count a failure to connect."""
-        with self._lock:
-            self._failures += 1
-            self._reason = reason
-            self._until = time.monotonic() + self.seconds
-
-    def succeeded(self) -> None:
-        """Close again."""
-        with self._lock:
-            self._failures = 0
 
 
 def api_client(access: Access) -> ApiClient:
@@ -181,9 +156,14 @@ def dumps(body: object) -> bytes:
 class ClusterClient:
     """Talks to one API server; safe to share between threads."""
 
-    def __init__(self, access: Access, limits: Limits | None = None) -> None:
+    def __init__(
+        self, access: Access, limits: Limits | None = None, share: Share | None = None
+    ) -> None:
         self.limits = limits or Limits()
+        self.share = share or Share(self.limits.concurrency)
         self.circuit = Circuit(self.limits.circuit)
+        self._groups = Groups(self.limits.circuit)
+        self._probing = threading.Lock()
         api = api_client(access)
         self._host = api.configuration.host
         authorization = api.configuration.get_api_key_with_prefix("BearerToken")
@@ -223,6 +203,55 @@ class ClusterClient:
             raise ClusterUnavailable(
                 "the cluster's answer is not a Kubernetes list", reason="bad_answer"
             ) from None
+
+    def chunks(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        limit: int = CHUNK,
+        first: int | None = None,
+        query: Query | None = None,
+    ) -> Iterator[Chunk]:
+        """A list's chunks, `first` items at most in the first of them; ClusterUnavailable when the list has no end, Expired when it
+        went stale between two chunks (see `read_list`)."""
+        deadline = time.monotonic() + LIST_TIMEOUTS * self.limits.read
+        chunk = self.chunk(
+            kind, namespace=namespace, limit=limit if first is None else first, query=query
+        )
+        yield chunk
+        seen: set[str] = set()
+        empty = 0
+        while token := chunk.metadata.continue_:
+            empty = 0 if chunk.items else empty + 1
+            if token in seen or len(seen) >= MAX_CHUNKS or empty >= EMPTY_CHUNKS:
+                raise ClusterUnavailable("the cluster's list has no end", reason="bad_answer")
+            if time.monotonic() > deadline:
+                raise ClusterUnavailable("the cluster's list takes too long", reason="timeout")
+            seen.add(token)
+            chunk = self.chunk(
+                kind, namespace=namespace, limit=limit, query={**(query or {}), "continue": token}
+            )
+            yield chunk
+
+    def read_list(
+        self,
+        read: Callable[[Iterator[Chunk]], R],
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        limit: int = CHUNK,
+        first: int | None = None,
+        query: Query | None = None,
+    ) -> R:
+        """What `read` makes of a list's chunks. When the list goes stale between two of them it is called again, with one answer that has
+        no limit and so cannot."""
+        try:
+            return read(
+                self.chunks(kind, namespace=namespace, limit=limit, first=first, query=query)
+            )
+        except Expired:
+            return read(self.chunks(kind, namespace=namespace, limit=0, query=query))
 
     def create(
         self, kind: Kind, body: object, *, namespace: str | None = None, **query: object
@@ -283,10 +312,17 @@ class ClusterClient:
     ) -> bytes:
         """The body of a successful answer; a domain error for everything else."""
         try:
-            response = self.open(
-                method, path, query=query, body=body, content_type=content_type, accept=accept
-            )
-            data = self._read(response)
+            with self.share.turn(), self._watched(path), whole_answers():
+                response = self._send(
+                    method,
+                    path,
+                    query=query,
+                    body=body,
+                    content_type=content_type,
+                    accept=accept,
+                    read=self.limits.read,
+                )
+                data = self._read(response, self.limits.read)
         finally:
             if method != "GET" and not (query or {}).get("dryRun"):
                 self.wrote(path)
@@ -320,7 +356,67 @@ class ClusterClient:
         `silence`: what follows something may be silent for so many seconds once it has begun. Until then nothing is wrong with a
         cluster that says nothing for `read_timeout` seconds: ClusterUnavailable with the reason "silent".
         """
+        # What follows a log waits for its container, not for the cluster: it takes nobody's turn.
+        turn = self.share.turn() if silence is None else nullcontext()
+        with turn, self._watched(path):
+            return self._send(
+                method,
+                path,
+                query=query,
+                body=body,
+                content_type=content_type,
+                accept=accept,
+                read=read_timeout or self.limits.read,
+                silence=silence,
+            )
+
+    @contextmanager
+    def _watched(self, path: str) -> Iterator[None]:
+        """One call under the circuits' eyes: not begun while they are open, and its answer or silence is counted."""
+        group = api_group(path)
         self.circuit.check()
+        self._groups.check(group)
+        self._dispel_doubt()
+        started = time.monotonic()
+        try:
+            yield
+        except _Silence:
+            self.circuit.timed_out(started)
+            self._groups.timed_out(group, started)
+            raise
+        self.circuit.succeeded()
+        self._groups.succeeded(group)
+
+    def _dispel_doubt(self) -> None:
+        """After a call without an answer, ask for the version first, in a few seconds: a slow list is no dead cluster."""
+        if not self.circuit.doubtful():
+            return
+        with self._probing:
+            if not self.circuit.doubtful():
+                return
+            self.circuit.check()
+            seconds = min(PROBE_SECONDS, self.limits.read)
+            try:
+                with whole_answers():
+                    self._read(self._send("GET", "/version", read=seconds), seconds)
+            except _Silence:
+                self.circuit.trip("timeout")
+                raise
+            self.circuit.succeeded()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        read: float,
+        query: Query | None = None,
+        body: object = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        silence: float | None = None,
+    ) -> urllib3.BaseHTTPResponse:
+        """The answer as it arrives; counts failures to connect."""
         headers = urllib3.HTTPHeaderDict({**self._headers, "Accept": accept})
         for name, value in self.impersonation():
             headers.add(name, value)
@@ -329,9 +425,7 @@ class ClusterClient:
         text = urlencode(
             {key: value for key, value in (query or {}).items() if value not in (None, "")}
         )
-        timeout = urllib3.Timeout(
-            connect=self.limits.connect, read=read_timeout or self.limits.read
-        )
+        timeout = urllib3.Timeout(connect=self.limits.connect, read=read)
         retries = FRESH_CONNECTION if method == "GET" else False
         try:
             response: urllib3.BaseHTTPResponse = self._pool.urlopen(
@@ -353,19 +447,20 @@ class ClusterClient:
             raise ClusterUnavailable("nothing was said yet", reason="silent") from error
         except HTTPError as error:
             raise self._unavailable(error) from error
-        self.circuit.succeeded()
-        held = getattr(response.connection, "sock", None)
-        if silence is not None and held is not None:
-            held.settimeout(silence)
+        connection = getattr(response.connection, "sock", None)
+        if silence is not None and connection is not None:
+            connection.settimeout(silence)
         return response
 
     def impersonation(self) -> list[tuple[str, str]]:
         """The headers that name whoever asks, on clusters whose own RBAC is to decide too; set here and nowhere else."""
         return identity.wire_headers(identity.current()) if self.limits.impersonate else []
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+    def _read(self, response: urllib3.BaseHTTPResponse, seconds: float) -> bytes:
         """The whole body within the time limit, however slowly it drips."""
-        deadline, parts, size = time.monotonic() + self.limits.read, [], 0
+        deadline = time.monotonic() + seconds
+        parts: list[bytes] = []
+        size = 0
         try:
             while part := response.read1(1 << 20):
                 parts.append(part)
@@ -387,9 +482,15 @@ class ClusterClient:
 
     def _unavailable(self, error: HTTPError) -> ClusterUnavailable:
         reason, sentence, fault = describe(error)
-        if reason != "timeout_read":
-            self.circuit.failed(reason)
-        return unreachable(reason, sentence, fault)
+        found = unreachable(reason, sentence, fault)
+        if reason == "timeout_read":
+            return _Silence(found.message, **found.details)
+        self.circuit.failed(reason)
+        return found
+
+
+class _Silence(ClusterUnavailable):
+    """Connected, but no whole answer in time."""
 
 
 def unreachable(reason: str, sentence: str, fault: str) -> ClusterUnavailable:
@@ -457,4 +558,4 @@ _REFUSALS: dict[int, type[DomainError]] = {
     429: TooManyRequests,
 }
 
-__all__ = ["Chunk", "ClusterClient", "Head", "Limits", "network_cause", "status_error"]
+__all__ = ["Chunk", "Circuit", "ClusterClient", "Head", "Limits", "network_cause", "status_error"]

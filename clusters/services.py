@@ -20,6 +20,7 @@ from clusters.addresses import check_prometheus
 from clusters.client import ClusterClient, Limits
 from clusters.kinds import KINDS
 from clusters.models import Cluster
+from clusters.shares import Share
 from kubegale.errors import ClusterNotFound, ClusterUnavailable, DomainError, Forbidden, Invalid
 
 NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_. ]{0,98}[A-Za-z0-9])?\Z")
@@ -33,6 +34,8 @@ EXPIRY_NOTICE = timedelta(days=30)
 
 _clients: dict[int, tuple[str, ClusterClient]] = {}
 _lock = threading.Lock()
+# Kubeconfigs that are only tried have no cluster yet to count for: they share this.
+_trials = Share(4)
 
 
 def clusters() -> QuerySet[Cluster]:
@@ -80,20 +83,21 @@ def limits(*, impersonate: bool = False) -> Limits:
         connect=settings.CLUSTER_CONNECT_TIMEOUT,
         read=settings.CLUSTER_READ_TIMEOUT,
         pool=settings.CLUSTER_POOL_SIZE,
+        concurrency=settings.CLUSTER_CONCURRENCY,
         circuit=settings.CLUSTER_CIRCUIT_SECONDS,
         policy=settings.CLUSTER_ADDRESS_POLICY,
         impersonate=impersonate,
     )
 
 
-def connect(text: str, *, impersonate: bool = False) -> ClusterClient:
-    """A new client for a kubeconfig; Invalid when the kubeconfig is refused."""
+def connect(text: str, *, impersonate: bool = False, share: Share | None = None) -> ClusterClient:
+    """A new client for a kubeconfig, with a share of its own unless one is given; Invalid when the kubeconfig is refused."""
     access = kubeconfig.access(
         text,
         policy=settings.CLUSTER_ADDRESS_POLICY,
         allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS,
     )
-    return ClusterClient(access, limits(impersonate=impersonate))
+    return ClusterClient(access, limits(impersonate=impersonate), share)
 
 
 @lru_cache(maxsize=1)
@@ -204,7 +208,7 @@ def _taken(name: str) -> Invalid:
 
 def examine(cluster: Cluster, text: str) -> None:
     """Try the connection and note what was found; also proves that the credentials may list something."""
-    fresh = connect(text)
+    fresh = connect(text, share=_trials)
     cluster.server = fresh.access.server
     cluster.version = probe(fresh)
     for field, value in kubeconfig_facts(fresh, text).items():

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -17,9 +18,17 @@ from yarl import URL
 from clusters import identity, tls
 from clusters.addresses import allowed
 from clusters.causes import describe
-from clusters.client import Circuit, Limits, authorization, dumps, status_error, unreachable
+from clusters.client import (
+    PROBE_SECONDS,
+    Limits,
+    authorization,
+    dumps,
+    status_error,
+    unreachable,
+)
 from clusters.identity import Identity
 from clusters.kubeconfig import Access
+from clusters.shares import Circuit, api_group
 from kubegale.errors import ClusterUnavailable, DomainError
 
 MAX_ANSWER = 64 * 1024 * 1024
@@ -42,6 +51,7 @@ class StreamClient:
     def __init__(self, access: Access, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.circuit = Circuit(self.limits.circuit)
+        self._probing = asyncio.Lock()
         self._host = access.server
         self._server_name = access.tls_server_name if access.server.startswith("https:") else None
         given = authorization(access)
@@ -96,7 +106,7 @@ class StreamClient:
             if isinstance(error.__cause__, DomainError):
                 raise error.__cause__ from None
             reason, sentence, fault = _cause(error)
-            if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerTimeoutError):
+            if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
                 self.circuit.failed(reason)
             raise unreachable(reason, sentence, fault) from error
 
@@ -112,10 +122,12 @@ class StreamClient:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A good answer as it arrives; `read` is the longest silence in seconds, None for as long as it takes. A domain error otherwise."""
         self.circuit.check()
+        await self._dispel_doubt()
+        started = time.monotonic()
         headers = [*self._headers, ("Accept", "*/*")]
         if body is not None:
             headers.append(("Content-Type", "application/json"))
-        with self._translated():
+        with self._translated(), self._silence(path, started):
             async with self._session.request(
                 method,
                 self._url(path, query),
@@ -133,6 +145,45 @@ class StreamClient:
                 if response.status >= 300:
                     _redirected()
                 yield response
+
+    @contextmanager
+    def _silence(self, path: str, started: float) -> Iterator[None]:
+        """A call without an answer makes the cluster doubtful, unless it is one that the API server only passes on."""
+        try:
+            yield
+        except aiohttp.ConnectionTimeoutError:
+            raise
+        except TimeoutError:
+            if api_group(path):
+                self.circuit.timed_out(started)
+            raise
+
+    async def _dispel_doubt(self) -> None:
+        """After a call without an answer, ask for the version first, in a few seconds, before anything else."""
+        if not self.circuit.doubtful():
+            return
+        async with self._probing:
+            if not self.circuit.doubtful():
+                return
+            self.circuit.check()
+            seconds = min(PROBE_SECONDS, self.limits.read)
+            try:
+                with self._translated():
+                    async with (
+                        asyncio.timeout(seconds),
+                        self._session.get(
+                            self._url("/version", None),
+                            headers=self._headers,
+                            allow_redirects=False,
+                            server_hostname=self._server_name,
+                        ) as response,
+                    ):
+                        await self._body(response)
+            except ClusterUnavailable as error:
+                if error.details.get("reason") == "timeout":
+                    self.circuit.trip("timeout")
+                raise
+            self.circuit.succeeded()
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         """A whole body, within the time limit however slowly it drips."""

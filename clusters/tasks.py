@@ -2,6 +2,7 @@
 
 from celery import group, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings
 from django.db import transaction
 
 from clusters import operations, services, turns
@@ -12,7 +13,8 @@ from clusters.models import Operation
 def check_clusters() -> None:
     """One task a cluster, so that a dead one delays nobody."""
     group(
-        check_cluster.s(pk) for pk in services.clusters().values_list("pk", flat=True)
+        check_cluster.s(pk).set(expires=settings.CLUSTER_CHECK_INTERVAL)
+        for pk in services.clusters().values_list("pk", flat=True)
     ).apply_async()
 
 

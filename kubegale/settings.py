@@ -174,6 +174,7 @@ CELERY_TASK_DEFAULT_QUEUE = "default"
 # A worker started without -Q serves them all.
 CELERY_TASK_QUEUES = [Queue(name) for name in ("default", *OPERATION_LIMITS)]
 METRIC_RETENTION_DAYS = env.integer("METRIC_RETENTION_DAYS", 7)
+CLUSTER_CHECK_INTERVAL = env.number("CLUSTER_CHECK_INTERVAL", 30.0)
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "sample-clusters": {
         "task": "workloads.sample_clusters",
@@ -187,7 +188,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "expire-audit": {"task": "tenants.expire_audit", "schedule": 3600.0},
     "check-clusters": {
         "task": "clusters.check_clusters",
-        "schedule": env.number("CLUSTER_CHECK_INTERVAL", 30.0),
+        "schedule": CLUSTER_CHECK_INTERVAL,
     },
     "resume-operations": {
         "task": "clusters.resume_operations",
@@ -380,6 +381,11 @@ CLUSTER_CONNECT_TIMEOUT = env.number("CLUSTER_CONNECT_TIMEOUT", 3.0)
 CLUSTER_READ_TIMEOUT = env.number("CLUSTER_READ_TIMEOUT", 30.0)
 CLUSTER_CIRCUIT_SECONDS = env.number("CLUSTER_CIRCUIT_SECONDS", 10.0)
 CLUSTER_POOL_SIZE = env.integer("CLUSTER_POOL_SIZE", 16)
+CLUSTER_CONCURRENCY = env.integer(
+    "CLUSTER_CONCURRENCY", max(env.integer("WEB_THREADS", 16) // 2, 1)
+)
+if CLUSTER_CONCURRENCY < 1:
+    raise env.SettingError("CLUSTER_CONCURRENCY must be at least 1.")
 WS_BASE_URL = env.text("WS_BASE_URL")
 KUBEGALE_WS_PORT = env.integer("KUBEGALE_WS_PORT", env.integer("KUBEGALE_PORT", 8000) + 1)
 
@@ -413,7 +419,11 @@ VKUBE_BANDWIDTH = env.text("VKUBE_BANDWIDTH", "1024M")
 VKUBE_CPU_PER_GI = env.decimal("VKUBE_CPU_PER_GI", "256.5")
 VKUBE_ALLOW_PRIVILEGE_ESCALATION = env.boolean("VKUBE_ALLOW_PRIVILEGE_ESCALATION", False)
 VKUBE_CHECK_IMAGES = env.boolean("VKUBE_CHECK_IMAGES", False)
-VKUBE_RESERVED_PORTS = env.ports("VKUBE_RESERVED_PORTS", "22,2379,2380,6443,10248-10259")
+VKUBE_RESERVED_PORTS = env.ports(
+    # What nodes and Kubernetes themselves answer on, and where it puts node ports; 80 and 443 are what orders are bought for.
+    "VKUBE_RESERVED_PORTS",
+    "1-79,81-442,444-1023,2379-2380,6443,10248-10259,30000-32767",
+)
 VKUBE_RANDOM_PORTS = env.ports("VKUBE_RANDOM_PORTS", "20000-29999")
 VKUBE_PORT_PROBE = env.boolean("VKUBE_PORT_PROBE", False)
 VKUBE_READY_SECONDS = env.integer("VKUBE_READY_SECONDS", 600)

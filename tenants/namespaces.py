@@ -1,10 +1,11 @@
 """Which namespaces a cluster has right now, by uid: a namespace made anew under an old name is another one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from clusters import services as registry
+from clusters.client import Chunk
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from kubegale.errors import NotFound
@@ -39,13 +40,9 @@ def uids(cluster: Cluster, names: Iterable[str]) -> dict[str, str]:
     if len(wanted) <= FEW:
         return {name: seen for name in sorted(wanted) if (seen := uid(cluster, name))}
     client = registry.client(cluster)
-    found: dict[str, str] = {}
-    query: dict[str, object] = {}
-    while True:
-        chunk = client.chunk(NAMESPACE, query=query)
-        for head in (_HEADS.decode(item).metadata for item in chunk.items or []):
-            if head.name in wanted:
-                found[head.name] = head.uid
-        if not chunk.metadata.continue_:
-            return found
-        query = {"continue": chunk.metadata.continue_}
+
+    def read(chunks: Iterator[Chunk]) -> dict[str, str]:
+        heads = (_HEADS.decode(item).metadata for chunk in chunks for item in chunk.items or [])
+        return {head.name: head.uid for head in heads if head.name in wanted}
+
+    return client.read_list(read, NAMESPACE)

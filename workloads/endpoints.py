@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import orjson
 
 from clusters import services as registry
-from clusters.client import CHUNK, ClusterClient
+from clusters.client import Chunk, ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
@@ -23,17 +23,13 @@ class Endpoints:
     service: Object | None
 
 
-def objects(
-    client: ClusterClient, kind: Kind, namespace: str, **selectors: str
-) -> Iterator[Object]:
+def objects(client: ClusterClient, kind: Kind, namespace: str, **selectors: str) -> list[Object]:
     """Every object of a kind in a namespace, read in chunks."""
-    query: dict[str, object] = dict(selectors)
-    while True:
-        chunk = client.chunk(kind, namespace=namespace or None, limit=CHUNK, query=query)
-        yield from (orjson.loads(bytes(item)) for item in chunk.items or [])
-        if not chunk.metadata.continue_:
-            return
-        query["continue"] = chunk.metadata.continue_
+
+    def read(chunks: Iterator[Chunk]) -> list[Object]:
+        return [orjson.loads(bytes(item)) for chunk in chunks for item in chunk.items or []]
+
+    return client.read_list(read, kind, namespace=namespace or None, query=selectors)
 
 
 def behind(cluster: Cluster, namespace: str, selector: str) -> Endpoints:
@@ -47,8 +43,10 @@ def behind(cluster: Cluster, namespace: str, selector: str) -> Endpoints:
 
 
 def _select(client: ClusterClient, namespace: str, selector: str) -> Endpoints:
-    pods = list(objects(client, KINDS["pods"], namespace, labelSelector=selector))
-    labelled = next(objects(client, KINDS["services"], namespace, labelSelector=selector), None)
+    pods = objects(client, KINDS["pods"], namespace, labelSelector=selector)
+    labelled = next(
+        iter(objects(client, KINDS["services"], namespace, labelSelector=selector)), None
+    )
     return Endpoints(pods, labelled or _selecting(client, namespace, pods))
 
 

@@ -4,7 +4,7 @@ Cores and bytes; percentages of what there is (nodes) or of the limit, else the 
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from clusters import services as registry
-from clusters.client import CHUNK, ClusterClient
+from clusters.client import Chunk, ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS
 from clusters.models import Cluster
@@ -118,16 +118,17 @@ class Holdings:
 
 def _live_census(client: ClusterClient, plural: str) -> Census:
     """Counted without parsing more than phase and node."""
-    found, query = Census(Counter(), Counter(), Counter()), dict[str, object]()
-    while True:
-        chunk = client.chunk(KINDS[plural], limit=CHUNK, query=query)
-        for item in map(_PLACED.decode, chunk.items or []):
-            found.phases[item.status.phase] += 1
-            found.on_nodes[item.spec.node_name] += 1
-            found.running_on_nodes[item.spec.node_name] += item.status.phase == "Running"
-        if not chunk.metadata.continue_:
-            return found
-        query = {"continue": chunk.metadata.continue_}
+
+    def read(chunks: Iterator[Chunk]) -> Census:
+        census = Census(Counter(), Counter(), Counter())
+        for chunk in chunks:
+            for item in map(_PLACED.decode, chunk.items or []):
+                census.phases[item.status.phase] += 1
+                census.on_nodes[item.spec.node_name] += 1
+                census.running_on_nodes[item.spec.node_name] += item.status.phase == "Running"
+        return census
+
+    return client.read_list(read, KINDS[plural])
 
 
 def now() -> str:

@@ -210,16 +210,9 @@ def _chunks(client: ClusterClient, kind: Kind, query: Query, limit: int) -> Iter
     whole = _filters(query) or query.order or query.troubled
     first = limit if whole else min(limit, query.offset + query.size)
     selectors = {"labelSelector": query.label_selector, "fieldSelector": query.field_selector}
-    chunk = client.chunk(kind, namespace=query.namespace or None, limit=first, query=selectors)
-    yield chunk
-    while token := chunk.metadata.continue_:
-        chunk = client.chunk(
-            kind,
-            namespace=query.namespace or None,
-            limit=limit,
-            query={**selectors, "continue": token},
-        )
-        yield chunk
+    return client.chunks(
+        kind, namespace=query.namespace or None, limit=limit, first=first, query=selectors
+    )
 
 
 def _filters(query: Query) -> bool:
@@ -519,16 +512,25 @@ def list_events(
 
 def _read_events(client: ClusterClient, query: Query, uids: frozenset[str] | None) -> list[bytes]:
     matches = _matcher(KINDS["events"], query)
-    events: list[bytes] = []
-    for chunk in _chunks(client, KINDS["events"], query, CHUNK):
-        events += [
-            bytes(item)
-            for item in chunk.items or []
-            if (matches is None or matches(item)) and _about(item, uids)
-        ]
-        if len(events) >= MAX_EVENTS:
-            break
-    return events
+
+    def read(chunks: Iterator[Chunk]) -> list[bytes]:
+        events: list[bytes] = []
+        for chunk in chunks:
+            events += [
+                bytes(item)
+                for item in chunk.items or []
+                if (matches is None or matches(item)) and _about(item, uids)
+            ]
+            if len(events) >= MAX_EVENTS:
+                break
+        return events
+
+    return client.read_list(
+        read,
+        KINDS["events"],
+        namespace=query.namespace or None,
+        query={"labelSelector": query.label_selector, "fieldSelector": query.field_selector},
+    )
 
 
 def list_past_events(

@@ -11,10 +11,10 @@ from django.conf import settings
 from django.core.cache import cache
 
 from clusters import services as registry
-from clusters.client import ClusterClient
+from clusters.client import Chunk, ClusterClient
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
-from kubegale.errors import ClusterUnavailable, DomainError, Expired
+from kubegale.errors import ClusterUnavailable, DomainError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -191,34 +191,17 @@ def items(
     client: ClusterClient, kind: Kind, shape: type[T], *, namespace: str = "", **query: object
 ) -> list[T]:
     """Every object of a kind, read in chunks; once more in one piece when the list went stale on the way."""
+    decoder = msgspec.json.Decoder(shape)
+
+    def read(chunks: Iterator[Chunk]) -> list[T]:
+        return [decoder.decode(item) for chunk in chunks for item in chunk.items or []]
+
     try:
-        return list(_decoded(client, kind, shape, CHUNK, namespace=namespace, **query))
-    except Expired:
-        return list(_decoded(client, kind, shape, 0, namespace=namespace, **query))
-
-
-def _decoded(
-    client: ClusterClient,
-    kind: Kind,
-    shape: type[T],
-    limit: int,
-    *,
-    namespace: str,
-    **query: object,
-) -> Iterator[T]:
-    decoder, token = msgspec.json.Decoder(shape), ""
-    while True:
-        chunk = client.chunk(
-            kind, namespace=namespace or None, limit=limit, query={**query, "continue": token}
-        )
-        try:
-            yield from [decoder.decode(item) for item in chunk.items or []]
-        except msgspec.DecodeError:
-            raise ClusterUnavailable(
-                f"the cluster's {kind.plural} cannot be read", reason="bad_answer"
-            ) from None
-        if not (token := chunk.metadata.continue_):
-            return
+        return client.read_list(read, kind, namespace=namespace or None, query=query)
+    except msgspec.DecodeError:
+        raise ClusterUnavailable(
+            f"the cluster's {kind.plural} cannot be read", reason="bad_answer"
+        ) from None
 
 
 def nodes(client: ClusterClient) -> list[Node]:

@@ -1,7 +1,7 @@
 """Counting what clusters hold by asking them, where the store's copy is not fresh: a thread for each cluster, and a deadline for all."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from clusters import services as registry
-from clusters.client import CHUNK, ClusterClient
+from clusters.client import CHUNK, Chunk, ClusterClient
 from clusters.kinds import Kind
 from clusters.models import Cluster
 from kubegale.errors import DomainError, Forbidden
@@ -114,24 +114,25 @@ _PHASES = msgspec.json.Decoder(_Phased)
 
 
 def _counted(client: ClusterClient, kind: Kind, namespaces: frozenset[str] | None) -> Counts:
+    # States are told apart for pods and nodes alone; of others one item and the rest's number will do.
+    has_states = kind.plural in ("pods", "nodes")
+
+    def read(chunks: Iterator[Chunk]) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        for chunk in chunks:
+            items = chunk.items or []
+            counts["total"] += len(items)
+            if not has_states:
+                counts["total"] += chunk.metadata.remaining_item_count or 0
+                break
+            counts.update(_state(kind, item) for item in items)
+        return counts
+
     found: Counter[str] = Counter()
     for namespace in [None] if namespaces is None or not kind.namespaced else sorted(namespaces):
-        query: dict[str, object] = {}
-        while True:
-            # States are told apart for pods and nodes alone; of others one item and the rest's number will do.
-            whole = kind.plural in ("pods", "nodes")
-            chunk = client.chunk(
-                kind, namespace=namespace, limit=CHUNK if whole else 1, query=query
-            )
-            items = chunk.items or []
-            found["total"] += len(items)
-            if not whole:
-                found["total"] += chunk.metadata.remaining_item_count or 0
-                break
-            found.update(_state(kind, item) for item in items)
-            if not (token := chunk.metadata.continue_):
-                break
-            query = {"continue": token}
+        found.update(
+            client.read_list(read, kind, namespace=namespace, limit=CHUNK if has_states else 1)
+        )
     return dict(found)
 
 

@@ -1,6 +1,9 @@
 """The door to a cluster on a bad day: every failure is a named domain error, in time."""
 
+import contextlib
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -8,8 +11,15 @@ import pytest
 from clusters.client import ClusterClient, Limits, dumps, status_error
 from clusters.kinds import KINDS, Kind, custom
 from clusters.kubeconfig import Access
-from kubegale.errors import ClusterUnavailable, DomainError, Invalid, NamespaceNotFound, NotFound
-from tests.bad_servers import answering, broken_off, dripping, refusing, serving, silent
+from kubegale.errors import (
+    ClusterUnavailable,
+    DomainError,
+    Invalid,
+    NamespaceNotFound,
+    NotFound,
+    TooManyRequests,
+)
+from tests.bad_servers import Behaviour, answering, broken_off, dripping, refusing, serving, silent
 
 PODS = KINDS["pods"]
 
@@ -81,6 +91,158 @@ def test_an_open_circuit_lets_one_caller_try_again() -> None:
         with pytest.raises(ClusterUnavailable, match="HTTP 500"):
             tired.version()
         tired.circuit.check()
+
+
+def test_a_silent_cluster_takes_its_share_of_the_threads_and_then_answers_at_once() -> None:
+    healthy = answering("200 OK", b'{"metadata":{},"items":[]}')
+    with serving(silent) as mute, serving(healthy) as server, ThreadPoolExecutor(8) as threads:
+        dead = client(mute, read=3.0, circuit=60.0, concurrency=4)
+        waiting = [threads.submit(dead.chunk, PODS) for _ in range(16)]
+        deadline = time.monotonic() + 5
+        other = threads.submit(client(server).chunk, PODS)
+        assert other.result(timeout=deadline - time.monotonic()).items == []
+        errors = [future.exception(timeout=60) for future in waiting]
+        refused = [error for error in errors if isinstance(error, TooManyRequests)]
+        silence = [error for error in errors if isinstance(error, ClusterUnavailable)]
+        assert len(refused) + len(silence) == 16
+        assert len(silence) >= 4
+        assert refused
+        assert all("waiting for this cluster" in error.message for error in refused)
+        started = time.monotonic()
+        with pytest.raises(ClusterUnavailable):
+            dead.version()
+        assert time.monotonic() - started < 5.5
+        with pytest.raises(ClusterUnavailable, match="did not answer lately"):
+            dead.version()
+
+
+def _hanging_at(hung: str, paths: list[str]) -> Behaviour:
+    """Answers everything but one path."""
+
+    def behave(connection: socket.socket) -> None:
+        path = connection.recv(65536).decode().split(" ")[1]
+        paths.append(path)
+        if hung in path:
+            connection.settimeout(20)
+            connection.recv(1)
+        body = b'{"gitVersion":"v1.36.0","items":[],"metadata":{}}'
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
+
+    return behave
+
+
+def test_an_aggregated_api_that_hangs_does_not_close_the_cluster() -> None:
+    paths: list[str] = []
+    with serving(_hanging_at("metrics.k8s.io", paths)) as server:
+        tired = client(server, read=0.3, circuit=60.0)
+        usage = custom("metrics.k8s.io", "v1beta1", "pods")
+        for _ in range(3):
+            with pytest.raises(ClusterUnavailable, match="no answer in time"):
+                tired.chunk(usage)
+        with pytest.raises(ClusterUnavailable, match=r"metrics\.k8s\.io did not answer lately"):
+            tired.chunk(usage)
+        assert tired.chunk(PODS).items == []
+        assert tired.chunk(KINDS["deployments"]).items == []
+    # After a silence the cluster is asked for its version before anything else.
+    assert "/version" in paths
+
+
+def _dripping_head(connection: socket.socket) -> None:
+    """A header that never ends, a byte at a time."""
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+    with contextlib.suppress(OSError):
+        while True:
+            connection.sendall(b"x")
+            time.sleep(0.05)
+
+
+def _going_on(connection: socket.socket) -> None:
+    """Never comes to its answer."""
+    connection.recv(65536)
+    with contextlib.suppress(OSError):
+        while True:
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            time.sleep(0.01)
+
+
+def _dripping_size(connection: socket.socket) -> None:
+    """A chunk whose size never ends."""
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    with contextlib.suppress(OSError):
+        while True:
+            connection.sendall(b"0")
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("behaviour", [_dripping_head, _going_on, _dripping_size])
+def test_an_answer_that_never_comes_to_its_point_ends_in_time(behaviour: Behaviour) -> None:
+    with serving(behaviour) as server:
+        started = time.monotonic()
+        with pytest.raises(ClusterUnavailable) as caught:
+            client(server, read=0.5).chunk(PODS)
+    assert caught.value.details["reason"] == "timeout"
+    assert time.monotonic() - started < 8
+
+
+def _endless(items: bytes, fresh: bool, counts: list[int]) -> Behaviour:
+    """A list that always goes on."""
+
+    def behave(connection: socket.socket) -> None:
+        counts.append(1)
+        token = b"%d" % (len(counts) if fresh else 0)
+        body = b'{"metadata":{"continue":"%s"},"items":[%s]}' % (token, items)
+        answering("200 OK", body, "Connection: close")(connection)
+
+    return behave
+
+
+@pytest.mark.parametrize(("items", "fresh"), [(b"{}", False), (b"", True)])
+def test_a_list_without_an_end_is_a_bad_answer(items: bytes, fresh: bool) -> None:
+    counts: list[int] = []
+    with (
+        serving(_endless(items, fresh, counts)) as server,
+        pytest.raises(ClusterUnavailable, match="no end") as caught,
+    ):
+        client(server).read_list(list, PODS)
+    assert caught.value.details["reason"] == "bad_answer"
+    assert len(counts) < 10
+
+
+def test_a_list_that_grows_for_ever_ends_in_time() -> None:
+    with (
+        serving(_endless(b"{}", True, [])) as server,
+        pytest.raises(ClusterUnavailable, match="takes too long"),
+    ):
+        client(server, read=0.5).read_list(list, PODS)
+
+
+def test_a_list_that_went_stale_is_read_in_one_piece() -> None:
+    queries: list[str] = []
+
+    def behave(connection: socket.socket) -> None:
+        path = connection.recv(65536).decode().split(" ")[1]
+        queries.append(path.partition("?")[2])
+        gone = b'{"kind":"Status","reason":"Expired","code":410,"message":"too old"}'
+        if "continue" in path:
+            connection.sendall(
+                b"HTTP/1.1 410 Gone\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(gone)
+                + gone
+            )
+            return
+        token = b"next" if "limit=2" in path else b""
+        body = b'{"metadata":{"continue":"%s"},"items":[{"a":1}]}' % token
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
+
+    with serving(behave) as server:
+        chunks = client(server).read_list(list, PODS, limit=2)
+    assert [len(chunk.items or []) for chunk in chunks] == [1]
+    assert queries == ["limit=2", "limit=2&continue=next", ""]
 
 
 def test_the_address_that_a_name_leads_to_is_checked_before_anything_is_sent() -> None:
