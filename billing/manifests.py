@@ -15,6 +15,10 @@ from clusters.documents import Object
 LABEL = "v-kube/order"
 QUOTA = "v-kube"
 HostPorts = Mapping[PortWanted, int]
+# What ordinary images need to start as root and go on as somebody else: they own their directories (CHOWN, FOWNER, DAC_OVERRIDE), change
+# their user (SETUID, SETGID) and listen below 1024 (NET_BIND_SERVICE). Everything else that a runtime gives by default is dropped, raw
+# sockets and device files before all.
+CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "NET_BIND_SERVICE", "SETGID", "SETUID")
 
 
 def labels(order: Order) -> dict[str, str]:
@@ -86,6 +90,8 @@ def _container(wanted: ContainerWanted, host_ports: HostPorts) -> Object:
         "securityContext": {
             "privileged": False,
             "allowPrivilegeEscalation": settings.VKUBE_ALLOW_PRIVILEGE_ESCALATION,
+            "capabilities": {"drop": ["ALL"], "add": list(CAPABILITIES)},
+            "seccompProfile": {"type": "RuntimeDefault"},
         },
         **{name: value for name, value in optional.items() if value},
     }

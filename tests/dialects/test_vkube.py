@@ -386,6 +386,15 @@ def test_a_second_deploy_replaces_the_first_and_keeps_the_expiry(vkube: Any) -> 
     assert list(PortClaim.objects.values_list("region", "port")) == [("giltine", 3011)]
 
 
+@pytest.mark.parametrize("port", [22, 53, 179, 1023, 2379, 6443, 10250, 10257, 30000, 32767])
+def test_ports_of_the_nodes_themselves_are_no_orders(vkube: Any, port: int) -> None:
+    buyer = Buyer()
+    refusal = {"error": {"code": 400, "message": f"hostPort occupied: {port}"}}
+    wanted = container(ports=[{"containerPort": 80, "hostPort": port}])
+    assert buyer.deploy(wanted) == (400, refusal)
+    assert vkube.get("deployments.apps", buyer.name, "vkube") is None
+
+
 def test_a_port_of_another_order_is_refused_and_the_order_stays_as_it_was(vkube: Any) -> None:
     first, second = Buyer(), Buyer()
     wanted = container(ports=[{"containerPort": 80, "hostPort": 3020}])

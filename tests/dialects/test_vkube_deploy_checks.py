@@ -253,6 +253,18 @@ def test_the_documents_example_becomes_the_deployment_that_the_contract_describe
                             "securityContext": {
                                 "privileged": False,
                                 "allowPrivilegeEscalation": False,
+                                "capabilities": {
+                                    "drop": ["ALL"],
+                                    "add": [
+                                        "CHOWN",
+                                        "DAC_OVERRIDE",
+                                        "FOWNER",
+                                        "NET_BIND_SERVICE",
+                                        "SETGID",
+                                        "SETUID",
+                                    ],
+                                },
+                                "seccompProfile": {"type": "RuntimeDefault"},
                             },
                         }
                     ],
