@@ -153,7 +153,10 @@ def collector(environ: Mapping[str, str]) -> Command | None:
 
 def simulator(environ: Mapping[str, str], port: int, kubeconfig: Path) -> Command:
     """The simulated Kubernetes cluster of the demo."""
-    options = ("--port", str(port), "--kubeconfig-out", str(kubeconfig), "--demo")
+    options = (
+        *("--port", str(port), "--kubeconfig-out", str(kubeconfig)),
+        *("--data", str(kubeconfig.parent), "--demo"),
+    )
     return _python("simulator", ("-m", "simcluster", *options), environ, tier=1)
 
 

@@ -4,12 +4,12 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import sys
 from pathlib import Path
 
 from simcluster import faults, kubeconfig
+from simcluster.certificates import write_private
 from simcluster.cluster import Settings
 from simcluster.serving import Running
 
@@ -47,6 +47,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--token", default="", help="the administrator's bearer token (default: a random one)"
     )
+    made.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the certificate authority and the administrator's token here, so that kubeconfigs outlive a restart",
+    )
     return made
 
 
@@ -62,21 +68,17 @@ async def serve(arguments: argparse.Namespace) -> None:
     for one in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(one, stop.set)
     async with Running(
-        settings, host=arguments.host, port=arguments.port, token=arguments.token
+        settings,
+        host=arguments.host,
+        port=arguments.port,
+        token=arguments.token,
+        folder=arguments.data,
     ) as running:
         if arguments.kubeconfig_out:
-            _write_private(arguments.kubeconfig_out, kubeconfig.text(running.kubeconfig))
+            write_private(arguments.kubeconfig_out, kubeconfig.text(running.kubeconfig).encode())
         sys.stdout.write(f"simcluster listens on {running.url}\n")
         sys.stdout.flush()
         await stop.wait()
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    partial.replace(path)
 
 
 def main(words: list[str] | None = None) -> int:

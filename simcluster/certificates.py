@@ -1,5 +1,6 @@
-"""TLS: a certificate authority and a server certificate, made at start."""
+"""TLS: a certificate authority, kept where there is a place for it, and a server certificate, made at start."""
 
+import os
 import ssl
 import tempfile
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ def _name(common: str) -> x509.Name:
 
 
 def _certificate(
-    subject: str, issuer: str, key: ec.EllipticCurvePrivateKey
+    subject: str, issuer: str, key: ec.EllipticCurvePrivateKey, *, days: int = 365
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -36,7 +37,7 @@ def _certificate(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=365))
+        .not_valid_after(now + timedelta(days=days))
     )
 
 
@@ -46,12 +47,8 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def make(hosts: list[str]) -> Certificates:
-    """A new authority, and a certificate of it for the hosts."""
-    authority_key, key = (
-        ec.generate_private_key(ec.SECP256R1()),
-        ec.generate_private_key(ec.SECP256R1()),
-    )
+def _make_authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = ec.generate_private_key(ec.SECP256R1())
     usage = x509.KeyUsage(
         digital_signature=True,
         key_cert_sign=True,
@@ -63,14 +60,47 @@ def make(hosts: list[str]) -> Certificates:
         encipher_only=False,
         decipher_only=False,
     )
-    identifier = x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key())
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     authority = (
-        _certificate("simcluster-ca", "simcluster-ca", authority_key)
+        _certificate("simcluster-ca", "simcluster-ca", key, days=3650)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(identifier, critical=False)
-        .sign(authority_key, hashes.SHA256())
+        .sign(key, hashes.SHA256())
     )
+    return authority, key
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """A whole file or none, for its owner's eyes only."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = path.with_name(path.name + ".partial")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+    partial.replace(path)
+
+
+def _kept_authority(path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """The authority in a file; a new one, written there, when there is none that can still be used."""
+    try:
+        pem = path.read_bytes()
+        authority = x509.load_pem_x509_certificate(pem)
+        key = serialization.load_pem_private_key(pem, None)
+    except (OSError, ValueError):
+        pass
+    else:
+        usable = authority.not_valid_after_utc > datetime.now(UTC) + timedelta(days=1)
+        if usable and isinstance(key, ec.EllipticCurvePrivateKey):
+            return authority, key
+    authority, made = _make_authority()
+    write_private(path, _pem(made) + authority.public_bytes(serialization.Encoding.PEM))
+    return authority, made
+
+
+def make(hosts: list[str], kept: Path | None = None) -> Certificates:
+    """The authority in the file `kept`, or a new one, and a certificate of it for the hosts."""
+    authority, authority_key = _kept_authority(kept) if kept else _make_authority()
+    key = ec.generate_private_key(ec.SECP256R1())
     names: list[x509.GeneralName] = [_alternative(host) for host in hosts]
     served = (
         _certificate("simcluster", "simcluster-ca", key)

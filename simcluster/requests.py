@@ -14,6 +14,8 @@ from simcluster.resources import Object, Resource, ResourceTable
 
 BODY_LIMIT = 3 * 1024 * 1024
 JSON, YAML = "application/json", "application/yaml"
+MAX_YAML_DEPTH = 200
+MAX_YAML_NODES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,41 @@ def _json(raw: bytes) -> Any:
 def _yaml(raw: bytes) -> Any:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        _check_expansion(raw, loader)
         return orjson.loads(orjson.dumps(yaml.load(raw, Loader=loader), default=str))  # noqa: S506
-    except (yaml.YAMLError, orjson.JSONEncodeError) as error:
+    except (yaml.YAMLError, orjson.JSONEncodeError, ValueError, RecursionError) as error:
         raise bad_request(f"error decoding YAML: {error}") from error
+
+
+def _check_expansion(raw: bytes, loader: Any) -> None:
+    """ValueError for a document that is deep, or that its aliases make far larger than it is; nothing is built."""
+    sizes: dict[str, int] = {}
+    # Of each collection that is open: its anchor, and how many nodes it has so far, aliases counted as what they stand for.
+    open_nodes: list[tuple[str | None, int]] = [(None, 0)]
+
+    def add(count: int) -> None:
+        anchor, before = open_nodes[-1]
+        if before + count > MAX_YAML_NODES:
+            raise ValueError("document contains excessive aliasing")
+        open_nodes[-1] = (anchor, before + count)
+
+    for event in yaml.parse(raw, Loader=loader):
+        match event:
+            case yaml.AliasEvent():
+                add(sizes.get(event.anchor or "", 1))
+            case yaml.ScalarEvent():
+                if event.anchor:
+                    sizes[event.anchor] = 1
+                add(1)
+            case yaml.CollectionStartEvent():
+                if len(open_nodes) > MAX_YAML_DEPTH:
+                    raise ValueError("exceeded max depth")
+                open_nodes.append((event.anchor, 1))
+            case yaml.CollectionEndEvent():
+                anchor, count = open_nodes.pop()
+                if anchor:
+                    sizes[anchor] = count
+                add(count)
 
 
 @dataclass(frozen=True)

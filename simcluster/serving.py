@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import gc
 import logging
+import secrets
+from pathlib import Path
 
 from aiohttp import web
 
@@ -15,16 +17,38 @@ from simcluster.server import Server
 _log = logging.getLogger(__name__)
 
 
+def _kept_token(folder: Path | None) -> str:
+    """The administrator's token in the folder, made when it has none; "" without a folder."""
+    if folder is None:
+        return ""
+    path = folder / "token"
+    try:
+        token = path.read_text().strip()
+    except OSError:
+        token = ""
+    if not token:
+        token = secrets.token_urlsafe(32)
+        certificates.write_private(path, token.encode())
+    return token
+
+
 class Running:
     """A cluster that listens; `async with` starts and stops it."""
 
     def __init__(
-        self, settings: Settings, *, host: str = "127.0.0.1", port: int = 0, token: str = ""
+        self,
+        settings: Settings,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str = "",
+        folder: Path | None = None,
     ) -> None:
         self.settings = settings
         self.host = host
         self.port = port
-        self.cluster = Cluster(settings, token=token)
+        self.folder = folder
+        self.cluster = Cluster(settings, token=token or _kept_token(folder))
         self.server = Server(self.cluster)
         self.kubeconfig: Object = {}
         self._runner: web.AppRunner | None = None
@@ -37,7 +61,8 @@ class Running:
 
     async def __aenter__(self) -> "Running":
         made = certificates.make(
-            sorted({"localhost", "127.0.0.1", "kubernetes.default.svc", self.host})
+            sorted({"localhost", "127.0.0.1", "kubernetes.default.svc", self.host}),
+            self.folder / "authority.pem" if self.folder else None,
         )
         self.cluster.authority = made.authority.decode()
         self._runner = web.AppRunner(

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from simcluster import clock, kubeconfig, samples
@@ -182,8 +183,11 @@ def running_cluster(
     faults: Object | None = None,
     port: int = 0,
     token: str = "",
+    folder: Path | None = None,
 ) -> Iterator[RunningCluster]:
-    """Run a cluster in a thread; it is gone when the block ends. Controllers run `time_scale` times as fast as in life."""
+    """Run a cluster in a thread; it is gone when the block ends, but for its authority and token in `folder`.
+
+    Controllers run `time_scale` times as fast as in life."""
     settings = Settings(
         nodes=nodes,
         time_scale=time_scale,
@@ -203,7 +207,7 @@ def running_cluster(
         loop = asyncio.get_running_loop()
         stop.append(lambda: loop.call_soon_threadsafe(ending.set))
         try:
-            async with Running(settings, port=port, token=token) as running:
+            async with Running(settings, port=port, token=token, folder=folder) as running:
                 started.set_result(RunningCluster(running, loop))
                 await ending.wait()
         except BaseException as error:

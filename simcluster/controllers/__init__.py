@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from simcluster.cluster import Cluster
 
 _log = logging.getLogger(__name__)
+# What is refused is tried again after twice as long each time, as Kubernetes' controllers do; simulated seconds.
 _RETRY = 0.2
+_LONGEST_RETRY = 300.0
 _BATCH = 10
 
 Work = tuple[str, str]
@@ -38,6 +40,8 @@ class Manager:
         self._queue: dict[Work, None] = {}
         self._timers: list[tuple[float, Work]] = []
         self._due: dict[Work, float] = {}
+        # How often in a row each key was refused.
+        self._refusals: dict[Work, int] = {}
         self._wake = asyncio.Event()
 
     def changed(self, change: Change) -> None:
@@ -102,14 +106,17 @@ class Manager:
         )
         self._due.pop(work, None)
         if controller.storage and record is None:
+            self._refusals.pop(work, None)
             return
         try:
             again = controller.reconcile(
                 self.cluster, record.obj if record is not None else {"key": work[1]}
             )
+            self._refusals.pop(work, None)
         except ApiError as error:
             _log.debug("%s of %s is refused: %s", work[0], work[1], error)
-            again = _RETRY * (10 if error.code == 403 else 1)
+            times = self._refusals[work] = self._refusals.get(work, 0) + 1
+            again = min(_RETRY * 2.0 ** min(times - 1, 20), _LONGEST_RETRY)
         except Exception:
             _log.exception("%s of %s failed", work[0], work[1])
             again = 1.0

@@ -314,7 +314,11 @@ def _failure_condition(status: Object, new: Object | None) -> None:
         for one in (new or {}).get("status", {}).get("conditions") or ()
         if one["type"] == "ReplicaFailure"
     ]
-    status["conditions"] = [one for one in status["conditions"] if one["type"] != "ReplicaFailure"]
+    if not failures:
+        # A failure that lasts keeps its times, else each look at it would be a change.
+        status["conditions"] = [
+            one for one in status["conditions"] if one["type"] != "ReplicaFailure"
+        ]
     for one in failures:
         pods.set_condition(
             status,

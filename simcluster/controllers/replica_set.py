@@ -10,15 +10,13 @@ from simcluster.resources import Object
 if TYPE_CHECKING:
     from simcluster.cluster import Cluster
 
-_SLOW = 5.0
-
 
 def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     """Scale the pods, then report."""
     client = Client(cluster, "replicaset-controller")
-    failure = ""
+    refusal: ApiError | None = None
     if not obj["metadata"].get("deletionTimestamp"):
-        failure = _scale(client, obj)
+        refusal = _scale(client, obj)
     found = client.owned("pods", obj)
     running = pods.active(found)
     min_ready = obj["spec"].get("minReadySeconds", 0)
@@ -33,27 +31,27 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
         bool(pod["metadata"].get("deletionTimestamp")) for pod in found
     )
     status["observedGeneration"] = obj["metadata"].get("generation", 1)
-    if failure:
-        status["conditions"] = [
-            one
-            for one in obj.get("status", {}).get("conditions") or ()
-            if one["type"] != "ReplicaFailure"
-        ]
-        pods.set_condition(status, "ReplicaFailure", "True", reason="FailedCreate", message=failure)
+    if refusal:
+        # The first refusal stays: each names a pod of its own, and a status that changes would call us again at once.
+        status["conditions"] = list(obj.get("status", {}).get("conditions") or ())
+        if not any(one["type"] == "ReplicaFailure" for one in status["conditions"]):
+            pods.set_condition(
+                status, "ReplicaFailure", "True", reason="FailedCreate", message=refusal.message
+            )
     if status != obj.get("status"):
         client.update_status("replicasets.apps", {**obj, "status": status})
-    if failure:
-        return _SLOW
+    if refusal:
+        raise refusal
     return 1.0 if len(available) < len(ready) else None
 
 
-def _scale(client: Client, obj: Object) -> str:
+def _scale(client: Client, obj: Object) -> ApiError | None:
     running = pods.active(client.owned("pods", obj))
     wanted = obj["spec"].get("replicas", 1)
     if len(running) == wanted:
-        return ""
+        return None
     try:
         pods.scale_to(client, obj, running, wanted, obj["spec"]["template"])
     except ApiError as error:
-        return error.message
-    return ""
+        return error
+    return None

@@ -709,3 +709,26 @@ def test_a_service_account_may_do_what_its_roles_say(server: Api, space: str) ->
     )
     until(lambda: server.pool.request("GET", pods, headers=headers).status == 200)
     assert server.pool.request("POST", pods, headers=headers, body=b"{}").status == 403
+
+
+def _bomb() -> str:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("text", [_bomb(), "a: " + "[" * 5000, "a: " + "{a: " * 5000, "a: &a [*a]"])
+def test_a_yaml_bomb_is_refused_before_it_is_built(server: Api, space: str, text: str) -> None:
+    path = f"/api/v1/namespaces/{space}/configmaps/bomb?fieldManager=x"
+    answer = server.call("PATCH", path, text.encode(), content_type="application/apply-patch+yaml")
+    assert refused(answer) == (400, "BadRequest")
+
+
+def test_a_kubeconfig_outlives_a_restart(tmp_path: Path) -> None:
+    with running_cluster(nodes=1, folder=tmp_path) as first:
+        before = first.kubeconfig
+        port = int(first.url.rpartition(":")[2])
+    with running_cluster(nodes=1, folder=tmp_path, port=port) as second:
+        assert second.kubeconfig == before
+        assert api_of(second).get("/api/v1/nodes").status == 200
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}

@@ -303,3 +303,53 @@ def test_ten_thousand_pods_fit_into_little_memory() -> None:
     size, memory = (int(word) for word in done.stdout.split())
     assert size > 15_000_000
     assert memory < 500_000
+
+
+def test_a_refused_deployment_is_tried_ever_more_rarely_and_its_status_stands_still(
+    api: Api, sim: RunningCluster, namespace: str
+) -> None:
+    quota = {
+        "kind": "ResourceQuota",
+        "apiVersion": "v1",
+        "metadata": {"name": "none"},
+        "spec": {"hard": {"pods": "0"}},
+    }
+    api.post(f"/api/v1/namespaces/{namespace}/resourcequotas", quota)
+    sim.wait(
+        lambda: (sim.get("resourcequotas", "none", namespace) or {}).get("status", {}).get("hard")
+    )
+    labels = {"app": "held"}
+    body = {
+        "kind": "Deployment",
+        "apiVersion": "apps/v1",
+        "metadata": {"name": "held"},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "c", "image": "nginx:1"}]},
+            },
+        },
+    }
+    assert api.post(f"/apis/apps/v1/namespaces/{namespace}/deployments", body).status == 201
+
+    def refusals() -> int:
+        return sum(
+            event.get("count", 1)
+            for event in sim.list("events", namespace)
+            if event["reason"] == "FailedCreate"
+        )
+
+    def failing() -> bool:
+        found = sim.get("deployments.apps", "held", namespace) or {}
+        conditions = found.get("status", {}).get("conditions") or []
+        return any(one["type"] == "ReplicaFailure" for one in conditions)
+
+    sim.wait(lambda: failing() and refusals() >= 4)
+    before = [sim.list(kind, namespace)[0] for kind in ("replicasets.apps", "deployments.apps")]
+    tries = refusals()
+    sim.wait(lambda: refusals() >= tries + 3, seconds=60)
+    after = [sim.list(kind, namespace)[0] for kind in ("replicasets.apps", "deployments.apps")]
+    assert after == before
+    assert "exceeded quota" in str(before[1]["status"]["conditions"])
