@@ -90,6 +90,25 @@ class Chunk(msgspec.Struct):
     items: list[msgspec.Raw] | None = None
 
 
+class Walk:
+    """A list on its way from chunk to chunk."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._empty = 0
+
+    def next_token(self, chunk: Chunk) -> str:
+        """Where the list goes on, "" at its end; ClusterUnavailable when it only pretends to have one."""
+        token = chunk.metadata.continue_
+        if not token:
+            return ""
+        self._empty = 0 if chunk.items else self._empty + 1
+        if token in self._seen or len(self._seen) >= MAX_CHUNKS or self._empty >= EMPTY_CHUNKS:
+            raise ClusterUnavailable("the cluster's list has no end", reason="bad_answer")
+        self._seen.add(token)
+        return token
+
+
 CHUNKS = msgspec.json.Decoder(Chunk)
 HEADS = msgspec.json.Decoder(Head)
 
@@ -220,15 +239,10 @@ class ClusterClient:
             kind, namespace=namespace, limit=limit if first is None else first, query=query
         )
         yield chunk
-        seen: set[str] = set()
-        empty = 0
-        while token := chunk.metadata.continue_:
-            empty = 0 if chunk.items else empty + 1
-            if token in seen or len(seen) >= MAX_CHUNKS or empty >= EMPTY_CHUNKS:
-                raise ClusterUnavailable("the cluster's list has no end", reason="bad_answer")
+        walk = Walk()
+        while token := walk.next_token(chunk):
             if time.monotonic() > deadline:
                 raise ClusterUnavailable("the cluster's list takes too long", reason="timeout")
-            seen.add(token)
             chunk = self.chunk(
                 kind, namespace=namespace, limit=limit, query={**(query or {}), "continue": token}
             )
@@ -558,4 +572,13 @@ _REFUSALS: dict[int, type[DomainError]] = {
     429: TooManyRequests,
 }
 
-__all__ = ["Chunk", "Circuit", "ClusterClient", "Head", "Limits", "network_cause", "status_error"]
+__all__ = [
+    "Chunk",
+    "Circuit",
+    "ClusterClient",
+    "Head",
+    "Limits",
+    "Walk",
+    "network_cause",
+    "status_error",
+]

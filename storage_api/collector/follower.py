@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 import orjson
 
-from clusters.client import CHUNKS, Chunk, status_error
+from clusters.client import CHUNKS, Chunk, Walk, status_error
 from clusters.kinds import Kind
 from clusters.streams import StreamClient
 from kubegale.errors import (
@@ -208,13 +208,14 @@ class Follower:
 
     async def _pages(self) -> AsyncGenerator[Chunk]:
         """The list page by page; the cluster makes the next one while this one is taken in."""
+        walk = Walk()
         coming: asyncio.Task[tuple[Chunk, int]] | None = asyncio.create_task(
             self._page("", self._fitting(0, 0))
         )
         try:
             while coming:
                 chunk, size = await coming
-                token = chunk.metadata.continue_
+                token = walk.next_token(chunk)
                 coming = (
                     asyncio.create_task(
                         self._page(token, self._fitting(len(chunk.items or ()), size))
