@@ -16,6 +16,7 @@ from django.template.response import SimpleTemplateResponse
 from django.urls import resolve
 
 from kubegale.api.rendering import dumps
+from kubegale.front import BEHIND_FRONT
 from tenants.authentication import ConsoleSession
 
 BASE = "/api/v1/kubernetes/"
@@ -28,6 +29,7 @@ PASSED = (
     "HTTP_USER_AGENT",
     "SERVER_NAME",
     "SERVER_PORT",
+    BEHIND_FRONT,
 )
 
 

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from console import hints, navigation
 from console.gateway import Refused
+from kubegale.api.origin import socket_base
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -127,12 +128,8 @@ def sealed(request: HttpRequest, response: HttpResponse, nonce: str = "") -> Htt
 
 def _sockets(request: HttpRequest) -> str:
     """Where log, terminal and progress sockets are."""
-    if settings.WS_BASE_URL:
-        parts = urlsplit(settings.WS_BASE_URL)
-        return f"{parts.scheme}://{parts.netloc}"
-    host = urlsplit(f"//{request.get_host()}").hostname or "localhost"
-    shown = f"[{host}]" if ":" in host else host
-    return f"{'wss' if request.is_secure() else 'ws'}://{shown}:{settings.KUBEGALE_WS_PORT}"
+    parts = urlsplit(socket_base(request))
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def refusal(request: HttpRequest, refused: Refused) -> HttpResponse:

@@ -22,6 +22,7 @@ from workloads import sockets  # noqa: E402
 
 ROUTES = [(re.compile(rf"{pattern}/?\Z"), handler) for pattern, handler in sockets.ROUTES.items()]
 FAREWELL_SECONDS = 2.0
+FRONT_PEER = b"x-kubegale-peer"
 
 
 class WithoutQuery(logging.Filter):
@@ -46,6 +47,8 @@ def _code(error: DomainError) -> int:
 
 async def application(scope: Message, receive: Receive, send: Send) -> None:
     """Dispatch by scope type; unknown sockets are closed, plain HTTP is told where it belongs."""
+    if scope["type"] != "lifespan":
+        _name_client(scope)
     match scope["type"]:
         case "lifespan":
             await _lifespan(receive, send)
@@ -54,6 +57,15 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
             await _websocket(Socket(scope, receive, send, error_code=_code))
         case "http":
             await _plain_http(scope, send)
+
+
+def _name_client(scope: Message) -> None:
+    """Behind the front (a unix socket, whose peers have no address) the client is who the front says; elsewhere its header is
+    dropped."""
+    said = [value for name, value in scope["headers"] if name == FRONT_PEER]
+    scope["headers"] = [pair for pair in scope["headers"] if pair[0] != FRONT_PEER]
+    if said and os.environ.get("KUBEGALE_WS_SOCKET") and not (scope.get("client") or ("",))[0]:
+        scope["client"] = (said[0].decode("latin-1"), 0)
 
 
 async def _websocket(socket: Socket) -> None:

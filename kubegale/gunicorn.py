@@ -36,7 +36,13 @@ def _cores() -> int:
 
 
 _address = os.environ.get("KUBEGALE_BIND") or "0.0.0.0"  # noqa: S104  a server is there to be reached; make run says loopback
-bind = f"{f'[{_address}]' if ':' in _address else _address}:{_number('KUBEGALE_PORT', 8000)}"
+# Behind the front it is a unix socket in a folder that only we enter, and clients are who the front says.
+_socket = os.environ.get("KUBEGALE_WEB_SOCKET") or ""
+bind = (
+    f"unix:{_socket}"
+    if _socket
+    else f"{f'[{_address}]' if ':' in _address else _address}:{_number('KUBEGALE_PORT', 8000)}"
+)
 worker_class = "gthread"
 workers = _number("WEB_CONCURRENCY", min(4, _cores()))
 threads = _number("WEB_THREADS", 16)
@@ -51,7 +57,7 @@ timeout = 60
 graceful_timeout = 30
 keepalive = 65
 limit_request_line = 8190
-limit_request_fields = 100
+limit_request_fields = 110  # the front allows 100 and adds its own
 limit_request_field_size = 8190
 forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS") or "127.0.0.1,::1"
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108  heartbeat files; a slow disk would look like a dead worker

@@ -58,6 +58,7 @@ MIDDLEWARE = [
     "clusters.identity.Nobody",
     "clusters.lookups.Fresh",
     "django.middleware.security.SecurityMiddleware",
+    "kubegale.api.bodies.BodyLimit",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "kubegale.api.headers.PrivateAnswers",
     "kubegale.api.routes.OptionalSlash",
@@ -229,15 +230,25 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = not STATIC_ROOT.is_dir()
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.integer("MAX_BODY_BYTES", 16 * 1024 * 1024)
+MAX_ANONYMOUS_BODY_BYTES = env.integer("MAX_ANONYMOUS_BODY_BYTES", 64 * 1024)
+# Followed logs and feeds over HTTP that one process serves: each holds one of its threads.
+WEB_STREAMS = env.integer("WEB_STREAMS", max(1, env.integer("WEB_THREADS", 16) // 2))
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-SECURE_COOKIES = env.boolean("SECURE_COOKIES", False)
+BEHIND_TLS_PROXY = env.boolean("BEHIND_TLS_PROXY", False)
+SECURE_COOKIES = env.boolean("SECURE_COOKIES", BEHIND_TLS_PROXY)
+# Browsers come back by https only; sent over https alone.
+SECURE_HSTS_SECONDS = env.integer(
+    "HSTS_SECONDS", 365 * 86400 if BEHIND_TLS_PROXY or SECURE_COOKIES else 0
+)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("HSTS_INCLUDE_SUBDOMAINS", False)
+LANGUAGE_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_HTTPONLY = True
 # Read out of the cache, kept in the database: each page of the console asks for one.
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
-if env.boolean("BEHIND_TLS_PROXY", False):
+if BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

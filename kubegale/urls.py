@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.contrib import admin
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django.views.generic import RedirectView
@@ -9,6 +10,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from console import pages, sessions
 from kubegale import errors, health
+from kubegale.api.bodies import FrontRefusal
 from kubegale.api.dialect import Dialect
 from kubegale.api.rendering import dumps
 from kubegale.dialects import bcs_storage, k8s_service, kubegale, vkube, walm
@@ -60,7 +62,13 @@ def _refuse(request: HttpRequest, error: errors.DomainError, plain_status: int) 
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """What Django refuses before any view is reached."""
+    """What Django, or the front, refuses before any view is reached."""
+    if isinstance(exception, FrontRefusal):
+        response = _refuse(request, errors.Invalid(str(exception)), exception.status)
+        response.status_code = exception.status
+        return response
+    if isinstance(exception, RequestDataTooBig):
+        return _refuse(request, errors.PayloadTooLarge("the body is too large"), 413)
     return _refuse(request, errors.Invalid("bad request"), 400)
 
 

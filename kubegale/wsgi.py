@@ -4,6 +4,8 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from kubegale.front import behind_front
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 
-application = get_wsgi_application()
+application = behind_front(get_wsgi_application(), os.environ)

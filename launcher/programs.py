@@ -1,7 +1,9 @@
 """The processes of KubeGale itself: how each is started, out of one environment."""
 
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,13 +58,29 @@ class Listening:
         """The address of the web server, for a browser on this machine."""
         return f"http://{self.host}:{self.port}"
 
-    def environment(self) -> dict[str, str]:
-        """The same as environment variables."""
+    @property
+    def ws_url(self) -> str:
+        """The address of the port that is for WebSockets alone."""
+        return f"http://{self.host}:{self.ws_port}"
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        """The same as environment variables; the servers behind the front listen on sockets in `folder`."""
         return {
             "KUBEGALE_BIND": self.address,
             "KUBEGALE_PORT": str(self.port),
             "KUBEGALE_WS_PORT": str(self.ws_port),
+            "KUBEGALE_WEB_SOCKET": str(folder / "web"),
+            "KUBEGALE_WS_SOCKET": str(folder / "ws"),
         }
+
+
+@contextmanager
+def socket_folder() -> Iterator[Path]:
+    """A folder for unix sockets that only we enter; its path is short, as theirs must be."""
+    with tempfile.TemporaryDirectory(
+        prefix="kubegale-sockets-", ignore_cleanup_errors=True
+    ) as name:
+        yield Path(name)
 
 
 def _port(environ: Mapping[str, str], name: str, default: int) -> int:
@@ -77,6 +95,11 @@ def manage(*arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "manage.py"), *arguments]
 
 
+def front(environ: Mapping[str, str]) -> Command:
+    """What clients talk to: reads whole requests, hands them to the web server and WebSockets to theirs."""
+    return _python("front", ("-m", "edge"), environ, grace=35.0)
+
+
 def web(environ: Mapping[str, str]) -> Command:
     """Pages, admin and every JSON route: gunicorn with threads; kubegale/gunicorn.py has its settings."""
     program = (
@@ -89,13 +112,11 @@ def web(environ: Mapping[str, str]) -> Command:
     return _python("web", ("-W", NOT_COLLECTED, *program), environ, grace=35.0)
 
 
-def sockets(environ: Mapping[str, str], listening: Listening) -> Command:
-    """The WebSocket routes: one uvicorn."""
+def sockets(environ: Mapping[str, str]) -> Command:
+    """The WebSocket routes: one uvicorn, behind the front."""
     options = [
-        "--host",
-        listening.address,
-        "--port",
-        str(listening.ws_port),
+        "--uds",
+        environ["KUBEGALE_WS_SOCKET"],
         "--no-access-log",
         "--no-server-header",
     ]

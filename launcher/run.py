@@ -29,9 +29,13 @@ def main(environ: Mapping[str, str]) -> None:
     """Start everything, say where it is, keep it going until a signal comes."""
     listening = programs.Listening.from_environment(environ, default_address="127.0.0.1")
     listening.check()
-    with data_folder(environ) as home, Supervisor().running() as supervisor:
+    with (
+        data_folder(environ) as home,
+        programs.socket_folder() as sockets,
+        Supervisor().running() as supervisor,
+    ):
         try:
-            Launch(supervisor, home, listening, environ).run()
+            Launch(supervisor, home, sockets, listening, environ).run()
         except Stopped:
             supervisor.say("stopping")
 
@@ -72,6 +76,7 @@ class Launch:
 
     supervisor: Supervisor
     home: Path
+    sockets: Path
     listening: programs.Listening
     environ: Mapping[str, str]
 
@@ -90,8 +95,9 @@ class Launch:
             self._manage("bootstrap", "--administrator", ADMINISTRATOR, env=unhurried)
         )
         self.supervisor.say("starting the servers")
+        self.supervisor.start(programs.front(environment))
         self.supervisor.start(programs.web(environment))
-        self.supervisor.start(programs.sockets(environment, self.listening))
+        self.supervisor.start(programs.sockets(environment))
         self._demo_cluster(environment, state["clusters"])
         self._background(environment)
         self._announce(password if state["password_current"] else None, time.monotonic() - started)
@@ -107,7 +113,7 @@ class Launch:
             "WEB_CONCURRENCY": "1",
             **(open_demo if opened else {}),
             **environ,
-            **self.listening.environment(),
+            **self.listening.environment(self.sockets),
             "PYTHONUNBUFFERED": "1",
             "SECRET_KEY": self._secret("SECRET_KEY", "secret.key", secretfiles.secret_key),
             "FIELD_ENCRYPTION_KEYS": self._secret(
@@ -182,7 +188,7 @@ class Launch:
             lambda: _answers(f"{self.listening.url}/readyz"), seconds=120.0, what="The web server"
         )
         self.supervisor.until(
-            lambda: not ports.is_free(self.listening.ws_port),
+            lambda: _answers(f"{self.listening.ws_url}/healthz"),
             seconds=60.0,
             what="The socket server",
         )

@@ -20,13 +20,16 @@ def main(environ: Mapping[str, str]) -> None:
     """Check the settings, bring the database up to date, serve until a signal comes."""
     listening = programs.Listening.from_environment(environ, default_address="0.0.0.0")  # noqa: S104  a server is there to be reached
     # What `make run` keeps beside the project is none of a production server's business.
-    environment = {
-        "PYTHONUNBUFFERED": "1",
-        **environ,
-        **listening.environment(),
-        "KUBEGALE_DATA_DIR": os.devnull,
-    }
-    with Supervisor(prefix=False).running() as supervisor:
+    with (
+        programs.socket_folder() as sockets,
+        Supervisor(prefix=False).running() as supervisor,
+    ):
+        environment = {
+            "PYTHONUNBUFFERED": "1",
+            **environ,
+            **listening.environment(sockets),
+            "KUBEGALE_DATA_DIR": os.devnull,
+        }
         try:
             _serve(supervisor, environment, listening)
         except Stopped:
@@ -48,10 +51,12 @@ def _serve(
                 cwd=programs.ROOT,
                 seconds=1800.0,
             )
+    supervisor.start(programs.front(environment))
     supervisor.start(programs.web(environment))
-    supervisor.start(programs.sockets(environment, listening))
+    supervisor.start(programs.sockets(environment))
     supervisor.say(
-        f"kubegale: serving on {listening.address} port {listening.port}, WebSockets on port {listening.ws_port}"
+        f"kubegale: serving on {listening.address} port {listening.port}, "
+        f"WebSockets there and on port {listening.ws_port}"
     )
     supervisor.watch()
 

@@ -18,6 +18,7 @@ from clusters.client import READ_ERRORS, status_error
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from kubegale.errors import ClusterUnavailable, TooManyRequests
+from kubegale.lasting import StreamPlace
 from workloads.streams.loglines import Piece, Splitter
 
 MAX_EVENT = 1024 * 1024
@@ -148,7 +149,12 @@ class FollowedLog:
         registry.client(cluster).impersonation()
         work = copy_context().run
         opener = partial(_open, cluster, namespace, pod, options, follow=True)
-        self._take_place()
+        self._place = StreamPlace()
+        try:
+            self._take_place()
+        except TooManyRequests:
+            self._place.give_back()
+            raise
         Thread(target=work, args=(self._pump, opener), name="log-follower", daemon=True).start()
         self._opened.wait(OPEN_SECONDS)
         if self._errors:
@@ -225,6 +231,7 @@ class FollowedLog:
             self._closed.set()
             self._let_go()
             self._leave_place()
+            self._place.give_back()
 
     def _let_go(self) -> None:
         if self._response is not None:

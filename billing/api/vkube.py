@@ -21,7 +21,7 @@ from billing.throttles import BadSecretThrottle, PublicThrottle
 from kubegale.api import audit, lasting
 from kubegale.api.auth import Act
 from kubegale.api.dialect import DialectView
-from kubegale.api.parsing import boolean, integer, json_body
+from kubegale.api.parsing import boolean, integer, json_body, know_caller
 from kubegale.api.schema import BOOLEAN, INTEGER, OBJECT, TEXT, Described, Query, array, record
 from kubegale.errors import DomainError, Internal, Invalid, NotFound, Unauthenticated
 from workloads.podlogs import LogOptions
@@ -59,6 +59,7 @@ class SecretView(VKubeView):
         """Unauthenticated or TooManyRequests before anything else is said, methods that do not exist included."""
         super().initial(request, *args, **kwargs)
         self.order = endings.settle_if_over(self._opened(request))
+        know_caller(request)
 
     def recheck(self, request: Request) -> lasting.Check:
         """Whether the secret still opens the order, and the order still runs."""

@@ -17,7 +17,7 @@ from rest_framework.views import APIView, set_rollback
 
 from kubegale.api import audit, lasting
 from kubegale.api.origin import client_address, is_cross_site, is_inside
-from kubegale.api.parsing import BodyParser
+from kubegale.api.parsing import BodyParser, know_caller
 from kubegale.api.rendering import JSON
 from kubegale.errors import (
     DomainError,
@@ -122,6 +122,12 @@ class DialectView(APIView):
         if self.is_opened() and not request.successful_authenticator and is_cross_site(request):
             raise Forbidden("a page of another origin may not call this")
         super().check_permissions(request)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Authentication, rights and throttles; then larger bodies of those who are known, or of open dialects."""
+        super().initial(request, *args, **kwargs)
+        if request.successful_authenticator or self.is_opened():
+            know_caller(request)
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         """Always JSON: a client's Accept header never changes the shape of an answer."""

@@ -9,6 +9,8 @@ from django.conf import settings
 from django.http import HttpRequest
 from rest_framework.request import Request
 
+from kubegale.front import BEHIND_FRONT
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -65,3 +67,16 @@ def is_cross_site(request: Request | HttpRequest) -> bool:
 def _place(parts: SplitResult) -> tuple[str | None, int | None]:
     """Host and port, with the scheme's own port where none stands."""
     return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def socket_base(request: Request | HttpRequest) -> str:
+    """`ws://host:port` (or wss behind TLS) of the sockets: WS_BASE_URL, else where the caller reached us, as the front serves
+    both there; a web server without a front has its sockets on the socket port of the same host."""
+    if settings.WS_BASE_URL:
+        return str(settings.WS_BASE_URL).rstrip("/")
+    scheme = "wss" if request.is_secure() else "ws"
+    if request.META.get(BEHIND_FRONT):
+        return f"{scheme}://{request.get_host()}"
+    host = urlsplit(f"//{request.get_host()}").hostname or "localhost"
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{shown}:{settings.KUBEGALE_WS_PORT}"

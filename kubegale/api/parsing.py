@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-from kubegale.errors import Invalid
+from kubegale.errors import Invalid, PayloadTooLarge
+from kubegale.front import BODY_LEFT
 
 MAX_DEPTH = 100
 # How many times the largest body is still read from a client that sends too much.
@@ -33,16 +33,31 @@ class BodyParser(BaseParser):
         return stream.read() if stream is not None else b""
 
 
+def know_caller(request: Request) -> None:
+    """From here on the request's body may be as large as MAX_BODY_BYTES: its caller is known, or need not be."""
+    request._request.caller_known = True  # type: ignore[attr-defined]
+
+
+def claimed_size(request: HttpRequest) -> int:
+    """How many bytes the request says that its body has; 0 when it does not say."""
+    text = str(request.META.get("CONTENT_LENGTH") or "")
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
 def raw_body(request: Request) -> bytes:
-    """The request's body as bytes.
+    """The request's body as bytes; PayloadTooLarge beyond MAX_BODY_BYTES, or MAX_ANONYMOUS_BODY_BYTES while nobody is known.
 
     Of a body that is refused for its size so much is read and dropped that the client, which is still sending, sees the refusal.
     """
-    try:
-        return bytes(request._request.body)
-    except RequestDataTooBig:
-        _drain(request._request, DRAINED_SIZES * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0))
-        raise
+    plain = request._request
+    largest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
+    limit = min(settings.MAX_ANONYMOUS_BODY_BYTES, largest)
+    if getattr(plain, "caller_known", False) and not plain.META.get(BODY_LEFT):
+        limit = largest
+    if claimed_size(plain) > limit:
+        _drain(plain, DRAINED_SIZES * largest)
+        raise PayloadTooLarge(f"the body is larger than {limit} bytes")
+    return bytes(plain.body)
 
 
 def _drain(stream: HttpRequest, limit: int) -> None:

@@ -20,7 +20,7 @@ from kubegale import errors
 from kubegale.api.audit import note
 from kubegale.api.auth import Act, authorise
 from kubegale.api.dialect import Dialect, DialectView, Page
-from kubegale.api.parsing import loads, raw_body
+from kubegale.api.parsing import claimed_size, loads, raw_body
 from kubegale.api.routes import catch_all
 from kubegale.api.schema import INTEGER, TEXT, Described, Query, Schema, array, record
 from workloads import endpoints
@@ -136,8 +136,8 @@ def _text(value: object) -> str | None:
 class Parameters:
     """A call's parameters, whatever the case of their names; the exact spelling wins, and the body wins over the query."""
 
-    def __init__(self, request: Request) -> None:
-        body = _form(request) if request.method == "POST" else {}
+    def __init__(self, request: Request, *, with_body: bool = True) -> None:
+        body = _form(request) if with_body and request.method == "POST" else {}
         self._sources: list[Mapping[str, Any]] = [body, request.query_params.dict()]
 
     def find(self, name: str) -> str | None:
@@ -162,6 +162,10 @@ class Parameters:
         return int(text)
 
 
+def _is_large(request: HttpRequest) -> bool:
+    return claimed_size(request) > settings.MAX_ANONYMOUS_BODY_BYTES
+
+
 # --- views ----------------------------------------------------------------------------------------------------------
 class ServiceView(DialectView):
     """Echoes `msgId` in every answer, failures and refusals included."""
@@ -173,9 +177,18 @@ class ServiceView(DialectView):
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         """Note the caller's parameters before anything can be refused."""
         made = super().initialize_request(request, *args, **kwargs)
-        self.parameters = Parameters(made)
-        self.msg_id = self.parameters.find("msgId")
+        self._note_parameters(made, with_body=not _is_large(request))
         return made
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """A large body is read once its caller is known."""
+        super().initial(request, *args, **kwargs)
+        if _is_large(request._request):
+            self._note_parameters(request, with_body=True)
+
+    def _note_parameters(self, request: Request, *, with_body: bool) -> None:
+        self.parameters = Parameters(request, with_body=with_body)
+        self.msg_id = self.parameters.find("msgId")
 
     def _shape(self, data: Any) -> object:
         return envelope(200, data, self.msg_id)

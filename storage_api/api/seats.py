@@ -7,6 +7,7 @@ from threading import Lock
 from django.conf import settings
 
 from kubegale.errors import TooManyRequests
+from kubegale.lasting import StreamPlace
 
 
 class Places:
@@ -47,7 +48,12 @@ class Seated:
     back, whether or not it was ever read."""
 
     def __init__(self, caller: str, parts: Callable[[], Generator[bytes, None, None]]) -> None:
-        _places.take(caller)
+        self._place = StreamPlace()
+        try:
+            _places.take(caller)
+        except TooManyRequests:
+            self._place.give_back()
+            raise
         self._parts = parts()
         self._caller = caller
         self._open = True
@@ -61,3 +67,4 @@ class Seated:
         if self._open:
             self._open = False
             _places.give_back(self._caller)
+            self._place.give_back()

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 import orjson
-from django.conf import settings
 from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 
@@ -15,6 +13,7 @@ from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
 from kubegale.api.auth import Act, authorise, stream_policy
 from kubegale.api.dialect import DialectView, Page
+from kubegale.api.origin import socket_base
 from kubegale.api.pagination import page_request
 from kubegale.api.parsing import boolean, integer
 from kubegale.api.schema import (
@@ -44,15 +43,6 @@ from workloads.streams.tickets import Ticket, issue
 
 PODS, NODES = KINDS["pods"], KINDS["nodes"]
 FOLLOWED = ("deployments", "statefulsets", "daemonsets", "replicasets", "jobs")
-
-
-def socket_base(request: Request) -> str:
-    """`ws://host:port` (or wss behind TLS) of the sockets: WS_BASE_URL, else this host with the socket port."""
-    if settings.WS_BASE_URL:
-        return str(settings.WS_BASE_URL).rstrip("/")
-    host = urlsplit(f"//{request.get_host()}").hostname or "localhost"
-    shown = f"[{host}]" if ":" in host else host
-    return f"{'wss' if request.is_secure() else 'ws'}://{shown}:{settings.KUBEGALE_WS_PORT}"
 
 
 def _answer(request: Request, ticket: Ticket, *, address: str, path: str) -> dict[str, Any]:

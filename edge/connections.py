@@ -1,0 +1,140 @@
+"""One TCP or unix connection as a coroutine sees it: read with a deadline, write with back-pressure."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+READ_AHEAD = 128 * 1024
+
+
+class Connection(asyncio.Protocol):
+    """Bytes come into `buffer`; reading stops while more than READ_AHEAD of them wait there.
+
+    `write_ahead` is how many bytes wait inside for a reader that is slower than we are before `blocked` is true.
+    """
+
+    def __init__(
+        self, write_ahead: int = 64 * 1024, connected: "Callable[[Connection], None] | None" = None
+    ) -> None:
+        self.buffer = bytearray()
+        self.ended = False
+        self.lost = False
+        self.blocked = False
+        self.on_end: Callable[[], None] | None = None
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._write_ahead = write_ahead
+        self._connected = connected
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=self._write_ahead)
+        if self._connected is not None:
+            self._connected(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop."""
+        self.buffer += data
+        if len(self.buffer) > READ_AHEAD and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+        _wake(self._reader)
+
+    def eof_received(self) -> bool:
+        """The other side sends no more; it may still read."""
+        self.ended = True
+        _wake(self._reader)
+        if self.on_end is not None:
+            self.on_end()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop."""
+        self.ended = self.lost = True
+        _wake(self._reader)
+        _wake(self._writer)
+        if self.on_end is not None:
+            self.on_end()
+
+    def pause_writing(self) -> None:
+        """Called by the loop."""
+        self.blocked = True
+
+    def resume_writing(self) -> None:
+        """Called by the loop."""
+        self.blocked = False
+        _wake(self._writer)
+
+    async def more(self, deadline: float | None = None) -> bool:
+        """Wait for bytes that are not in `buffer` yet; False when none will come. TimeoutError at the deadline (loop time)."""
+        if self.ended:
+            return False
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        self._reader = asyncio.get_running_loop().create_future()
+        size = len(self.buffer)
+        try:
+            await _until(self._reader, deadline)
+        finally:
+            self._reader = None
+        return len(self.buffer) > size
+
+    def take(self, most: int | None = None) -> bytes:
+        """The bytes that have come, at most `most` of them."""
+        if most is None or most >= len(self.buffer):
+            data = bytes(self.buffer)
+            self.buffer.clear()
+        else:
+            data = bytes(self.buffer[:most])
+            del self.buffer[:most]
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep until the other side reads; dropped when it is gone."""
+        if not self.lost:
+            self.transport.write(data)
+
+    async def writable(self, deadline: float | None = None) -> bool:
+        """Wait until the other side has read enough; False when it is gone. TimeoutError at the deadline (loop time)."""
+        while self.blocked and not self.lost:
+            self._writer = asyncio.get_running_loop().create_future()
+            try:
+                await _until(self._writer, deadline)
+            finally:
+                self._writer = None
+        return not self.lost
+
+    def close(self) -> None:
+        """Close once everything is written."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close now, and forget what was not written."""
+        if self.transport is not None:
+            self.transport.abort()
+
+
+def _wake(waiter: "asyncio.Future[None] | None") -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
+
+
+def _expire(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())
+
+
+async def _until(waiter: "asyncio.Future[None]", deadline: float | None) -> None:
+    if deadline is None:
+        await waiter
+        return
+    handle = asyncio.get_running_loop().call_at(deadline, _expire, waiter)
+    try:
+        await waiter
+    finally:
+        handle.cancel()

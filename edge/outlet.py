@@ -1,0 +1,88 @@
+"""An answer on its way to a client that may read slowly: the server behind is freed at once, the rest waits in a spool."""
+
+import asyncio
+
+from edge.connections import Connection
+from edge.limits import Limits
+from edge.spool import Budget, Spool
+
+
+class Gone(Exception):
+    """The client has left, or has not read for too long."""
+
+
+class Outlet:
+    """Writes straight on while the client keeps up, else through a spool of its own."""
+
+    def __init__(self, client: Connection, limits: Limits, budget: Budget) -> None:
+        self._client = client
+        self._stall = limits.stall_seconds
+        self._spool = Spool(budget, limits.spool_memory, limits.answer_spool)
+        self._pump: asyncio.Task[None] | None = None
+        self._filled = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._complete = False
+        self._failed = False
+
+    async def put(self, data: bytes) -> None:
+        """Send or keep; waits only while the spool is full. Gone."""
+        if self._pump is None and not self._client.blocked:
+            self._client.write(data)
+            if self._client.lost:
+                raise Gone
+            return
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._run())
+        while not self._failed and not self._spool.put(data):
+            if not self._spool.waiting:
+                await self._directly(data)
+                return
+            self._moved.clear()
+            await self._moved.wait()
+        if self._failed:
+            raise Gone
+        self._filled.set()
+
+    async def finish(self) -> None:
+        """Wait until all of it is with the client's own connection. Gone."""
+        if self._pump is not None:
+            self._complete = True
+            self._filled.set()
+            await self._pump
+        if self._failed or self._client.lost:
+            raise Gone
+
+    def close(self) -> None:
+        """Forget what waits."""
+        if self._pump is not None:
+            self._pump.cancel()
+        self._spool.close()
+
+    async def _directly(self, data: bytes) -> None:
+        try:
+            if not await self._client.writable(self._deadline()):
+                raise Gone
+        except TimeoutError:
+            raise Gone from None
+        self._client.write(data)
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._stall
+
+    async def _run(self) -> None:
+        try:
+            while await self._client.writable(self._deadline()):
+                if data := self._spool.take():
+                    self._client.write(data)
+                    self._moved.set()
+                elif self._complete:
+                    return
+                else:
+                    self._filled.clear()
+                    await self._filled.wait()
+            self._failed = True
+        except (TimeoutError, OSError):
+            self._failed = True
+            self._client.abort()
+        finally:
+            self._moved.set()

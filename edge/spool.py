@@ -1,0 +1,92 @@
+"""Bytes that wait: the first in memory, the rest in a temporary file, and a bound on what all of them take together."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+PART = 64 * 1024
+
+
+class Budget:
+    """How many bytes all spools may hold."""
+
+    def __init__(self, total: int) -> None:
+        self.left = total
+
+    def take(self, size: int) -> bool:
+        """Whether there is room for so many more; they count from now on."""
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+
+class Spool:
+    """First in, first out. `size` counts what was put in, `waiting` what has not been taken out."""
+
+    def __init__(self, budget: Budget, memory: int, most: int) -> None:
+        self.size = 0
+        self._most = most
+        self.waiting = 0
+        self._budget = budget
+        self._memory = memory
+        self._head = bytearray()
+        self._file: IO[bytes] | None = None
+        self._read_at = 0
+        self._counted = 0
+
+    def put(self, data: bytes) -> bool:
+        """Keep the bytes; False, and nothing kept, when this spool, or all of them together, are full."""
+        if self._counted + len(data) > self._most or not self._budget.take(len(data)):
+            return False
+        self._counted += len(data)
+        self.size += len(data)
+        self.waiting += len(data)
+        if self._file is None and len(self._head) + len(data) <= self._memory:
+            self._head += data
+            return True
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="kubegale-front-", buffering=0)  # noqa: SIM115  closed by close()
+            self._read_at = 0
+        self._file.seek(0, 2)
+        self._file.write(data)
+        return True
+
+    def take(self, most: int = PART) -> bytes:
+        """The next bytes; nothing when none wait."""
+        data = b""
+        if self._head:
+            data = bytes(self._head[:most])
+            del self._head[:most]
+        elif self._file is not None:
+            self._file.seek(self._read_at)
+            data = self._file.read(most)
+            self._read_at += len(data)
+        self.waiting -= len(data)
+        if not self.waiting:
+            self.close()
+        return data
+
+    def _release(self) -> None:
+        self._budget.left += self._counted
+        self._counted = 0
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._head.clear()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self.waiting = 0
+        self._release()
+
+
+@contextmanager
+def spooling(budget: Budget, memory: int, most: int) -> Iterator[Spool]:
+    """A spool of at most `most` bytes that is forgotten at the end."""
+    spool = Spool(budget, memory, most)
+    try:
+        yield spool
+    finally:
+        spool.close()

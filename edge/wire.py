@@ -1,0 +1,301 @@
+"""HTTP/1 as bytes: heads of requests and answers, and chunked bodies. Nothing is guessed: what can be read two ways is refused."""
+
+import re
+from dataclasses import dataclass, field
+
+from edge.limits import Limits
+
+CRLF = b"\r\n"
+END = b"\r\n\r\n"
+REQUEST_LINE = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([^\x00-\x20\x7f]+) HTTP/1\.([01])"
+)
+FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: |$)")
+ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+LONGEST_CHUNK_LINE = 1024
+LONGEST_TRAILER = 8192
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"expect",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# A Connection header cannot take these away: they decide who is asking, and for what.
+KEPT = frozenset({b"host", b"content-length", b"authorization", b"cookie", b"secret"})
+OURS = b"x-kubegale-"
+
+
+class Refusal(Exception):
+    """The request ends here: an HTTP status and a sentence. `target` is the address as far as it is known."""
+
+    def __init__(self, status: int, sentence: str, target: bytes = b"") -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+        self.target = target
+
+
+@dataclass(slots=True)
+class Request:
+    """The head of a request. Names in `headers` are in lower case; `length` is None for a chunked body."""
+
+    method: bytes
+    target: bytes
+    minor: int
+    headers: list[tuple[bytes, bytes]]
+    length: int | None = 0
+    keep_alive: bool = True
+    websocket: bool = False
+    expects: bool = False
+    nominated: frozenset[bytes] = field(default_factory=frozenset)
+
+    def value(self, name: bytes) -> bytes:
+        """The first value of a header; nothing when it is missing."""
+        return next((value for key, value in self.headers if key == name), b"")
+
+    def end_to_end(self) -> list[tuple[bytes, bytes]]:
+        """What an upstream may see: no header of this hop, none of ours, none that could pass for another one."""
+        return [
+            (name, value)
+            for name, value in self.headers
+            if name not in HOP_BY_HOP
+            and name != b"content-length"
+            and b"_" not in name
+            and not name.startswith(OURS)
+            and (name not in self.nominated or name in KEPT or name.startswith(b"x-forwarded-"))
+        ]
+
+
+def find_head(buffer: bytearray, limits: Limits) -> int:
+    """Where the head in the buffer ends (after its empty line), or 0 when it is not whole yet.
+
+    Refusal as soon as no continuation can make it good: too long, or a line that ends in a bare line feed.
+    """
+    end = buffer.find(END)
+    seen = buffer if end < 0 else buffer[: end + 4]
+    first = seen.find(b"\n")
+    if first == 0 or (first > 0 and seen[first - 1] != 13) or b"\n\n" in seen:
+        raise Refusal(400, "A line of the request's head does not end with CR LF.")
+    if (len(seen) if first < 0 else first) > limits.line_bytes:
+        path = bytes(seen[:256]).split(b" ", 2)[1:2]
+        raise Refusal(
+            414,
+            f"The request line is longer than {limits.line_bytes} bytes.",
+            path[0].partition(b"?")[0] if path and path[0].startswith(b"/") else b"",
+        )
+    if len(seen) > limits.head_bytes:
+        raise Refusal(
+            431,
+            f"The request's head is larger than {limits.head_bytes} bytes.",
+            _target_of(bytes(seen[:first])),
+        )
+    return end + 4 if end >= 0 else 0
+
+
+def _target_of(line: bytes) -> bytes:
+    parts = line.rstrip(b"\r").split(b" ")
+    return parts[1] if len(parts) == 3 and parts[1].startswith(b"/") else b""
+
+
+def parse_request(raw: bytes, limits: Limits) -> Request:
+    """The head of a request; `raw` ends with its empty line. Refusal for whatever two readers could read in two ways."""
+    line, *lines = raw[:-4].split(CRLF)
+    match = REQUEST_LINE.fullmatch(line)
+    if match is None:
+        version = line.rpartition(b" ")[2]
+        if re.fullmatch(rb"HTTP/[0-9]\.[0-9]", version) and not version.startswith(b"HTTP/1."):
+            raise Refusal(505, "This server speaks HTTP/1.1.")
+        raise Refusal(400, "The request line cannot be read.")
+    method, target, minor = match[1], match[2], int(match[3])
+    try:
+        return _request(method, target, minor, lines, limits)
+    except Refusal as refusal:
+        refusal.target = refusal.target or _target_of(line)
+        raise
+
+
+def _request(
+    method: bytes, target: bytes, minor: int, lines: list[bytes], limits: Limits
+) -> Request:
+    if len(lines) > limits.headers:
+        raise Refusal(431, f"The request has more than {limits.headers} headers.")
+    headers: list[tuple[bytes, bytes]] = []
+    for line in lines:
+        if len(line) > limits.line_bytes:
+            raise Refusal(431, f"A header is longer than {limits.line_bytes} bytes.")
+        found = FIELD.fullmatch(line)
+        if found is None:
+            raise Refusal(400, "A header cannot be read.")
+        headers.append((found[1].lower(), found[2].rstrip(b" \t")))
+    request = Request(method, target, minor, headers)
+    _address(request)
+    _framing(request)
+    connection = {
+        word.strip().lower()
+        for name, value in headers
+        if name == b"connection"
+        for word in value.split(b",")
+    }
+    request.nominated = frozenset(connection)
+    request.keep_alive = b"close" not in connection if minor else b"keep-alive" in connection
+    request.websocket = bool(
+        minor
+        and method == b"GET"
+        and b"upgrade" in connection
+        and request.value(b"upgrade").lower() == b"websocket"
+        and request.length == 0
+    )
+    expected = request.value(b"expect").lower()
+    if expected not in (b"", b"100-continue"):
+        raise Refusal(417, "The expectation of the request cannot be met.")
+    request.expects = bool(expected) and minor == 1
+    return request
+
+
+def _address(request: Request) -> None:
+    """An absolute address becomes a path and a Host; more than one Host is refused."""
+    hosts = [value for name, value in request.headers if name == b"host"]
+    if len(hosts) > 1:
+        raise Refusal(400, "The request has more than one Host.")
+    if request.target.startswith(b"/"):
+        return
+    if request.target == b"*" and request.method == b"OPTIONS":
+        return
+    absolute = ABSOLUTE.fullmatch(request.target)
+    if absolute is None or not absolute[1] or b"@" in absolute[1]:
+        raise Refusal(400, "The request's address cannot be read.")
+    rest = absolute[2]
+    request.target = rest if rest.startswith(b"/") else b"/" + rest
+    request.headers = [(b"host", absolute[1])] + [
+        (name, value) for name, value in request.headers if name != b"host"
+    ]
+
+
+def _framing(request: Request) -> None:
+    """The length of the body, by one header and one only."""
+    lengths = [value for name, value in request.headers if name == b"content-length"]
+    codings = [value for name, value in request.headers if name == b"transfer-encoding"]
+    if len(lengths) > 1 or (lengths and codings) or len(codings) > 1:
+        raise Refusal(400, "The length of the request's body is said more than once.")
+    if codings:
+        if codings[0].lower() != b"chunked" or not request.minor:
+            raise Refusal(400, "The only transfer encoding of a request's body is chunked.")
+        request.length = None
+    if lengths:
+        if not re.fullmatch(rb"[0-9]{1,18}", lengths[0]):
+            raise Refusal(400, "Content-Length must be a whole number.")
+        request.length = int(lengths[0])
+
+
+@dataclass(slots=True)
+class Answer:
+    """The head of an answer: `length` is None for a chunked body and -1 for one that lasts until the end of the connection."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    line: bytes
+    length: int | None
+    reusable: bool
+
+
+def parse_answer(raw: bytes, method: bytes) -> Answer:
+    """The head of an answer of one of our own servers; ValueError when it is none."""
+    line, *lines = raw[:-4].split(CRLF)
+    match = STATUS_LINE.match(line)
+    if match is None:
+        raise ValueError("not an HTTP answer")
+    status = int(match[2])
+    headers: list[tuple[bytes, bytes]] = []
+    length: int | None = -1
+    close = match[1] == b"0"
+    for one in lines:
+        name, _, value = one.partition(b":")
+        value = value.strip()
+        match name.lower():
+            case b"content-length":
+                length = int(value) if length is not None else None
+            case b"transfer-encoding":
+                length = None
+            case b"connection":
+                close = close or value.lower() == b"close"
+        headers.append((name, value))
+    if method == b"HEAD" or status in (204, 304) or status < 200:
+        length = 0
+    return Answer(status, headers, line, length, not close and length != -1)
+
+
+class Chunked:
+    """Takes a chunked body apart as it comes. `take` gives the data, `done` says that its end has come."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self._buffer = bytearray()
+        self._left = 0
+        self._state = "size"
+        self._trailer = 0
+
+    def take(self, data: bytes | bytearray) -> tuple[bytes, bytes]:
+        """(data of the body, what comes after its end); Refusal when it is not chunked."""
+        self._buffer += data
+        parts: list[bytes] = []
+        while not self.done and self._step(parts):
+            pass
+        rest = b""
+        if self.done:
+            rest = bytes(self._buffer)
+            self._buffer.clear()
+        return b"".join(parts), rest
+
+    def _step(self, parts: list[bytes]) -> bool:
+        """One piece of syntax; whether there was enough for it."""
+        if self._state == "data":
+            piece = bytes(self._buffer[: self._left])
+            del self._buffer[: len(piece)]
+            self._left -= len(piece)
+            if piece:
+                parts.append(piece)
+            if self._left == 0:
+                self._state = "gap"
+            return bool(piece)
+        if self._state == "gap":
+            if len(self._buffer) < 2:
+                return False
+            if self._buffer[:2] != CRLF:
+                raise Refusal(400, "A chunk of the body does not end where it says.")
+            del self._buffer[:2]
+            self._state = "size"
+            return True
+        return self._line()
+
+    def _line(self) -> bool:
+        end = self._buffer.find(b"\n")
+        if end < 0:
+            if len(self._buffer) > LONGEST_CHUNK_LINE:
+                raise Refusal(400, "A line of the chunked body is too long.")
+            return False
+        line = bytes(self._buffer[: end + 1])
+        del self._buffer[: end + 1]
+        if not line.endswith(CRLF) or len(line) > LONGEST_CHUNK_LINE:
+            raise Refusal(400, "A line of the chunked body does not end with CR LF.")
+        if self._state == "trailer":
+            self._trailer += len(line)
+            if self._trailer > LONGEST_TRAILER:
+                raise Refusal(431, "The trailer of the body is too large.")
+            self.done = line == CRLF
+            return True
+        match = CHUNK_SIZE.fullmatch(line[:-2])
+        if match is None:
+            raise Refusal(400, "The size of a chunk cannot be read.")
+        self._left = int(match[1], 16)
+        self._state = "data" if self._left else "trailer"
+        return True

@@ -1,0 +1,343 @@
+"""The front before a real web server: who sends badly, slowly or too much harms nobody else."""
+
+import json
+import re
+import signal
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from tests.edge.running import Running, Stack, body, head, memory, rest, seconds, status
+from tests.launcher.watching import eventually
+from tests.storeserver import database
+
+LOGIN = "/api/v1/auth/login"
+BCS = "/bcsapi/v4/storage/k8s/dynamic/namespace_resources/clusters"
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def stack(django_db_setup: None) -> Iterator[Stack]:
+    """The servers behind; a process of four threads serves two streams."""
+    with (
+        tempfile.TemporaryDirectory(prefix="kubegale-test-sockets-") as folder,
+        ExitStack() as cleanup,
+    ):
+        yield Stack(
+            str(connection.settings_dict["NAME"]),
+            Path(folder),
+            cleanup,
+            STORAGE_WATCH_STREAMS="100",
+            STORAGE_WATCH_STREAMS_PER_CLIENT="100",
+            STORAGE_WATCH_HEARTBEAT="0.2",
+            STORAGE_WATCH_POLL="0.05",
+        )
+
+
+@pytest.fixture(scope="module")
+def patient(stack: Stack) -> Iterator[Running]:
+    """A front that waits long, so that what is half-sent stays so during a test."""
+    with stack.front(
+        EDGE_HEAD_SECONDS="120",
+        EDGE_BODY_IDLE_SECONDS="120",
+        EDGE_BODY_GRACE_SECONDS="120",
+        EDGE_CONNECTIONS_PER_ADDRESS="2000",
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def strict(stack: Stack) -> Iterator[Running]:
+    """A front that waits a second."""
+    with stack.front(
+        EDGE_HEAD_SECONDS="1",
+        EDGE_BODY_IDLE_SECONDS="1",
+        EDGE_BODY_GRACE_SECONDS="2",
+        EDGE_IDLE_SECONDS="1",
+        EDGE_STALL_SECONDS="2",
+    ) as running:
+        yield running
+
+
+def answers_others(front: Running) -> bool:
+    """Whether somebody else is answered while the rest goes on: quickly, but a busy machine may take its time."""
+    began = time.monotonic()
+    assert status(front.get("/healthz")) == 200
+    wrong = b'{"username":"x","password":"y"}'
+    told = head("POST", LOGIN, b"Content-Length: %d\r\nConnection: close\r\n" % len(wrong)) + wrong
+    assert status(front.ask(told)) == 401
+    return seconds(began) < 10
+
+
+def put(front: Running, path: str, document: dict[str, Any]) -> bytes:
+    """Store a document."""
+    text = json.dumps({"data": document}).encode()
+    return front.ask(
+        head("PUT", path, b"Connection: close\r\nContent-Length: %d\r\n" % len(text)) + text
+    )
+
+
+def test_half_sent_requests_hold_nobody_up(patient: Running) -> None:
+    with ExitStack() as held:
+        for _ in range(500):
+            held.enter_context(patient.connect(b"GET /healthz HTTP/1.1\r\nHost: local"))
+        for number in range(200):
+            sent = head("POST", LOGIN, b"Content-Length: 1000\r\n") + b"{" * (number % 9)
+            held.enter_context(patient.connect(sent))
+        for _ in range(100):
+            sent = head("POST", LOGIN, b"Transfer-Encoding: chunked\r\n") + b"5\r\nhel"
+            held.enter_context(patient.connect(sent))
+        assert answers_others(patient)
+
+
+def test_who_reads_slowly_holds_nobody_up(patient: Running) -> None:
+    cluster = f"BCS-{uuid.uuid4().hex[:12]}"
+    for number in range(12):
+        path = f"{BCS}/{cluster}/namespaces/n/Pod/p{number}"
+        assert status(put(patient, path, {"metadata": {"name": "p"}, "text": "x" * MIB})) == 200
+    listed = f"{BCS}/{cluster}/namespaces/n/Pod"
+    assert len(patient.get(listed)) > 12 * MIB
+    with ExitStack() as held:
+        slow = [held.enter_context(patient.connect(head("GET", listed))) for _ in range(8)]
+        for reader in slow:
+            assert reader.recv(100).startswith(b"HTTP/1.1 200")
+        assert answers_others(patient)
+        assert len(body(patient.get(listed))) > 12 * MIB
+
+
+def test_a_head_that_does_not_come_in_time_is_refused(strict: Running) -> None:
+    with strict.connect(b"GET /healthz HTTP/1.1\r\nHost:") as half, strict.connect() as silent:
+        assert status(rest(half)) == 408
+        assert rest(silent) == b""
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (LOGIN, b'{"code":1001,"data":{},"msg":"The request\'s body came too slowly."}'),
+        (f"{BCS}/a/namespaces/b/Pod/c", b'{"result":false,'),
+        ("/signin", b"The request's body came too slowly."),
+    ],
+)
+def test_a_dripping_body_is_refused_in_the_words_of_its_api(
+    strict: Running, path: str, words: bytes
+) -> None:
+    with strict.connect(head("POST", path, b"Content-Length: 1000\r\n")) as dripping:
+        dripping.settimeout(0.2)
+        answer, began = b"", time.monotonic()
+        while not answer:
+            assert seconds(began) < 60
+            try:
+                dripping.sendall(b" ")
+                answer = dripping.recv(1 << 16)
+            except TimeoutError:
+                continue
+        dripping.settimeout(30)
+        answer += rest(dripping)
+    assert status(answer) == 408
+    assert words in answer
+
+
+@pytest.mark.parametrize(
+    ("path", "lines", "expected", "words"),
+    [
+        (LOGIN, b"Content-Length: 1\r\nContent-Length: 1\r\n", 400, b'"code":1001'),
+        (LOGIN, b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", 400, b'"code":1001'),
+        (f"{BCS}/a/namespaces/b/Pod/c", b"A: b\r\n c\r\n", 400, b'"result":false'),
+        ("/v1/k8sservice/x", b"A: b\r\n" * 101, 431, b'"code":500'),
+        ("/k8s/x", b"A: " + b"b" * 40_000 + b"\r\n", 431, b'{"error":{"code":400,'),
+        ("/api/" + "a" * 9000, b"", 414, b'"code":1001'),
+    ],
+)
+def test_a_bad_head_is_refused_in_the_words_of_its_api_and_the_connection_ends(
+    strict: Running, path: str, lines: bytes, expected: int, words: bytes
+) -> None:
+    smuggled = head("GET", "/healthz")
+    answer = strict.ask(head("POST", path, lines) + smuggled)
+    assert status(answer) == expected
+    assert words in answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_answers_come_in_the_order_of_requests_and_the_last_one_ends(strict: Running) -> None:
+    answer = strict.ask(
+        head("GET", "/healthz")
+        + head("HEAD", "/healthz")
+        + b"GET http://localhost/no HTTP/1.1\r\nHost: x\r\n\r\n"
+        + head("POST", LOGIN, b"Content-Length: 2\r\n")
+        + b"{}"
+        + head("GET", "/healthz", b"Connection: close\r\n")
+    )
+    found = [int(code) for code in re.findall(rb"HTTP/1\.1 (\d+) ", answer)]
+    assert found == [200, 200, 404, 200, 200]
+    assert answer.count(b'{"status": "ok"}') == 2
+    assert answer.count(b"Connection: close") == 1
+
+
+def test_a_client_that_waits_for_leave_to_send_gets_it(strict: Running) -> None:
+    asked = head("POST", LOGIN, b"Content-Length: 2\r\nExpect: 100-continue\r\n")
+    with strict.connect(asked) as waiting:
+        assert waiting.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        waiting.sendall(b"{}")
+        assert b"username and password are required" in waiting.recv(1 << 16)
+    large = head("POST", LOGIN, b"Content-Length: 9000000\r\nExpect: 100-continue\r\n")
+    with strict.connect(large) as waiting:
+        assert b"the body is larger than 65536 bytes" in waiting.recv(1 << 16)
+
+
+def test_an_old_client_without_a_host_is_answered(strict: Running) -> None:
+    assert status(strict.ask(b"GET /healthz HTTP/1.0\r\n\r\n")) == 200
+
+
+def test_a_chunked_body_is_read(strict: Running) -> None:
+    path = f"{BCS}/BCS-{uuid.uuid4().hex[:12]}/namespaces/n/Pod/a%2Fb"
+    text = json.dumps({"data": {"metadata": {"name": "x" * 300_000}}}).encode()
+    chunks = [text[start : start + 7000] for start in range(0, len(text), 7000)]
+    wire = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+    lines = b"Transfer-Encoding: chunked\r\nConnection: close\r\n"
+    assert b'"result":true' in strict.ask(head("PUT", path, lines) + wire)
+    found = json.loads(body(strict.get(path)))["data"]
+    assert [(row["resourceName"], len(row["data"]["metadata"]["name"])) for row in found] == [
+        ("a/b", 300_000)
+    ]
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize(
+    ("path", "expected", "words"),
+    [
+        (LOGIN, 200, b"the body is larger than 65536 bytes"),
+        ("/signin", 413, b"the body is too large"),
+        ("/admin/login/", 413, b"the body is too large"),
+        ("/api/v1/kubernetes/clusters", 401, b'"code":2001'),
+        ("/k8s/deploy", 401, b'"code":401'),
+    ],
+)
+def test_a_large_body_of_somebody_unknown_is_refused_and_costs_no_memory(
+    strict: Running, path: str, expected: int, words: bytes, framing: str
+) -> None:
+    pids = [*strict.workers(), strict.front.process.pid]
+    before = [memory(pid) for pid in pids]
+    part = b"a" * 65_536
+    answers: list[bytes] = []
+
+    def send() -> None:
+        if framing == "length":
+            data = head("POST", path, b"Content-Length: %d\r\n" % (16 * MIB - 1)) + part * 255
+        else:
+            chunks = b"10000\r\n%s\r\n" % part * 255
+            data = head("POST", path, b"Transfer-Encoding: chunked\r\n") + chunks
+        with strict.connect() as sending:
+            try:
+                sending.sendall(data)
+            except OSError:
+                pass  # the answer was there before all of it was sent
+            answers.append(rest(sending))
+
+    senders = [threading.Thread(target=send) for _ in range(6)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    assert [status(answer) for answer in answers] == [expected] * 6
+    assert all(words in answer for answer in answers)
+    after = [memory(pid) for pid in pids]
+    assert all(grown - held < 16 for grown, held in zip(after, before, strict=True)), (
+        before,
+        after,
+    )
+
+
+def test_one_address_makes_room_for_its_own_new_connections(stack: Stack) -> None:
+    few = {"EDGE_HEAD_SECONDS": "120", "EDGE_CONNECTIONS_PER_ADDRESS": "40"}
+    with stack.front(**few) as crowded, ExitStack() as held:
+        first = held.enter_context(crowded.connect(b"GET /"))
+        for _ in range(60):
+            held.enter_context(crowded.connect(b"GET /"))
+        assert status(crowded.get("/healthz")) == 200
+        assert first.recv(1000) == b""
+
+
+def test_streams_leave_threads_for_others_and_give_their_places_back(patient: Running) -> None:
+    watch = head("POST", f"/bcsapi/v4/storage/dynamic/watch/{uuid.uuid4().hex}/Pod", b"")
+    with ExitStack() as held:
+        for _ in range(2):
+            stream = held.enter_context(patient.connect(watch))
+            assert stream.recv(1000).startswith(b"HTTP/1.1 200")
+        with patient.connect(watch) as third:
+            assert status(third.recv(1000)) == 429
+        assert answers_others(patient)
+
+    def has_room() -> bool:
+        with patient.connect(watch) as again:
+            return status(again.recv(1000)) == 200
+
+    assert eventually(has_room, seconds=30)
+
+
+def test_told_to_stop_the_front_finishes_what_it_answers(stack: Stack) -> None:
+    cluster = uuid.uuid4().hex
+    text = b'{"timeout": 1000000000}'
+    watch = head(
+        "POST",
+        f"/bcsapi/v4/storage/dynamic/watch/{cluster}/Pod",
+        b"Content-Length: %d\r\n" % len(text),
+    )
+    with stack.front() as front, front.connect(watch + text) as stream, front.connect() as idle:
+        begun = stream.recv(1000)
+        front.front.process.send_signal(signal.SIGTERM)
+        assert rest(idle) == b""
+        assert b'{"type":-1,"value":null}' in begun + rest(stream)
+        assert front.front.process.wait(30) == 0
+
+
+def test_sockets_are_served_on_both_ports(patient: Running) -> None:
+    asked = head(
+        "GET",
+        "/ws/nothing",
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+    )
+    for port in (patient.port, patient.ws_port):
+        answer = b""
+        with patient.connect(asked, port=port) as opened:
+            while b"no such socket" not in answer:
+                part = opened.recv(1 << 16)
+                assert part, answer
+                answer += part
+        assert status(answer) == 101
+        assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in answer
+    assert b"WebSocket connections only" in patient.get("/signin", port=patient.ws_port)
+
+
+def test_a_client_cannot_say_who_it_is(strict: Running) -> None:
+    name = uuid.uuid4().hex
+    text = json.dumps({"username": name, "password": "wrong"}).encode()
+    lines = (
+        b"X-Kubegale-Peer: 192.0.2.1\r\nX-Kubegale-Refused: 400 no\r\nX-Forwarded-For: 192.0.2.2\r\n"
+        b"X_Kubegale_Peer: 192.0.2.3\r\nConnection: close\r\nContent-Length: %d\r\n" % len(text)
+    )
+    assert status(strict.ask(head("POST", LOGIN, lines) + text)) == 401
+    with database() as cursor:
+        cursor.execute("SELECT host(address) FROM tenants_auditentry ORDER BY id DESC LIMIT 1")
+        assert cursor.fetchall() == [("127.0.0.1",)]
+
+
+def test_a_front_without_servers_says_so(stack: Stack) -> None:
+    nowhere = str(Path(tempfile.gettempdir()) / f"kubegale-{uuid.uuid4().hex}")
+    with stack.front(KUBEGALE_WEB_SOCKET=nowhere) as front:
+        assert status(front.get("/healthz")) == 503
+
+
+def test_descriptors_are_lifted(strict: Running) -> None:
+    limits = Path(f"/proc/{strict.front.process.pid}/limits").read_text()
+    soft, hard = re.search(r"Max open files +(\d+) +(\d+)", limits).groups()  # type: ignore[union-attr]
+    assert int(soft) == min(int(hard), 1 << 20)
