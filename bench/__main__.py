@@ -12,6 +12,7 @@ SCENARIOS = {
     "streams": "bench.streams",
     "console": "bench.console",
     "fleet": "bench.fleet",
+    "front": "bench.front",
 }
 
 

@@ -62,3 +62,29 @@ def test_a_bad_setting_is_refused_in_one_sentence(
 
 def test_the_environment_alone_is_enough() -> None:
     assert start().returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({}, "False False 0"),
+        ({"BEHIND_TLS_PROXY": "true"}, "True True 31536000"),
+        ({"SECURE_COOKIES": "true"}, "True True 31536000"),
+        ({"BEHIND_TLS_PROXY": "true", "HSTS_SECONDS": "0"}, "True True 0"),
+    ],
+)
+def test_tls_brings_secure_cookies_and_hsts(changes: dict[str, str], shown: str) -> None:
+    script = (
+        "from django.conf import settings as s;"
+        "print(s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE, s.SECURE_HSTS_SECONDS)"
+    )
+    environment = {
+        **GOOD,
+        "PATH": os.environ["PATH"],
+        "DJANGO_SETTINGS_MODULE": "kubegale.settings",
+        **changes,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == shown, done.stderr

@@ -1,0 +1,125 @@
+"""What the front costs: the same web server asked directly and through it, in turns; and with half-sent requests held open."""
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import uvloop
+
+from bench.processes import administrator, environment, manage, running, wait_for, web
+from launcher.ports import free_port
+
+CLIENTS = 8
+SECONDS = 3.0
+ROUNDS = 5
+HELD = 500
+
+
+@contextmanager
+def _fronted(environ: dict[str, str], folder: str) -> Iterator[tuple[int, int]]:
+    """(port, process) of a front with a web server of its own behind it."""
+    port = free_port()
+    bound = {
+        **environ,
+        "KUBEGALE_BIND": "127.0.0.1",
+        "KUBEGALE_PORT": str(port),
+        "KUBEGALE_WS_PORT": str(free_port()),
+        "KUBEGALE_WEB_SOCKET": f"{folder}/web",
+        "KUBEGALE_WS_SOCKET": f"{folder}/ws",
+        "WEB_CONCURRENCY": "1",
+        "EDGE_HEAD_SECONDS": "600",
+    }
+    gunicorn = ["-m", "gunicorn", "kubegale.wsgi", "--config", "python:kubegale.gunicorn"]
+    with (
+        running([sys.executable, *gunicorn], bound),
+        running([sys.executable, "-m", "edge"], bound) as front,
+    ):
+        wait_for(f"http://127.0.0.1:{port}/healthz")
+        yield port, front.pid
+
+
+async def _load(port: int, request: bytes) -> list[float]:
+    """Seconds that each of the answers took, asked for by CLIENTS over kept connections."""
+    taken: list[float] = []
+    end = time.perf_counter() + SECONDS
+
+    async def client() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while (began := time.perf_counter()) < end:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), head
+            length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            await reader.readexactly(int(length))
+            taken.append(time.perf_counter() - began)
+        writer.close()
+
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    return sorted(taken)
+
+
+def _measure(port: int, request: bytes) -> tuple[float, float, float]:
+    """(answers a second, median, 99th percentile)."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        taken = runner.run(_load(port, request))
+    return len(taken) / SECONDS, taken[len(taken) // 2], taken[len(taken) * 99 // 100]
+
+
+def _memory(pid: int) -> int:
+    """MiB that the process holds."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) // 1024
+
+
+async def _hold(port: int, stack: ExitStack) -> None:
+    for _ in range(HELD):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: lo")
+        stack.callback(writer.transport.abort)
+
+
+async def _beside_held(port: int, request: bytes) -> list[float]:
+    with ExitStack() as stack:
+        await _hold(port, stack)
+        return await _load(port, request)
+
+
+def run() -> None:
+    """Print the ratios."""
+    with (
+        environment() as environ,
+        tempfile.TemporaryDirectory(prefix="kubegale-bench-") as folder,
+        ExitStack() as stack,
+    ):
+        manage(environ, "migrate", "--verbosity", "0")
+        token = administrator(environ)
+        address, _ = stack.enter_context(web(environ))
+        plain = int(address.rpartition(":")[2])
+        port, pid = stack.enter_context(_fronted(environ, folder))
+        spoken = b"GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n"
+        print(f"memory of the front, idle: {_memory(pid)} MB")
+        for path in (b"/healthz", b"/api/v1/auth/me"):
+            request = spoken % (path, token.encode())
+            pairs = [(_measure(plain, request), _measure(port, request)) for _ in range(ROUNDS)]
+            for position, what in enumerate(("answers a second", "p50", "p99")):
+                ratios = [fronted[position] / bare[position] for bare, fronted in pairs]
+                bare, fronted = (
+                    statistics.median(pair[side][position] for pair in pairs) for side in (0, 1)
+                )
+                print(
+                    f"{path.decode()} {what}: {statistics.median(ratios):.2f} of plain gunicorn "
+                    f"({min(ratios):.2f}-{max(ratios):.2f}; {bare:.4g} and {fronted:.4g})"
+                )
+        request = spoken % (b"/healthz", token.encode())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            taken = runner.run(_beside_held(port, request))
+        print(
+            f"beside {HELD} half-sent requests: {len(taken) / SECONDS:.0f} answers a second, "
+            f"p99 {taken[len(taken) * 99 // 100] * 1000:.1f} ms"
+        )
+        print(f"memory of the front, after: {_memory(pid)} MB")
