@@ -114,7 +114,9 @@ def end(response: Any) -> None:
     request_finished.connect(close_old_connections)
 
 
+@pytest.mark.parametrize("limit", ["LOG_FOLLOWERS", "WEB_STREAMS"])
 def test_only_so_many_logs_are_followed_and_closing_one_makes_room(
+    limit: str,
     admin: Caller,
     apiserver: RunningCluster,
     put: Put,
@@ -122,7 +124,7 @@ def test_only_so_many_logs_are_followed_and_closing_one_makes_room(
     where: dict[str, Any],
     settings: Any,
 ) -> None:
-    settings.LOG_FOLLOWERS = 1
+    setattr(settings, limit, 1)
     name = one_pod(put, apiserver, space)["metadata"]["name"]
     url, headers = f"/api/v1/kubernetes/pods/{name}/logs", {"Accept": "text/event-stream"}
     for _ in range(2):
@@ -132,6 +134,10 @@ def test_only_so_many_logs_are_followed_and_closing_one_makes_room(
             admin.client.get(url, query_params={**where, "follow": 1}, headers=headers).status_code
             == 429
         )
+        if limit == "WEB_STREAMS":
+            feed = "/bcsapi/v4/storage/dynamic/watch/c/Pod"
+            assert admin.client.get("/api/v1/kubernetes/watch").status_code == 429
+            assert admin.client.post(feed, "", content_type="application/json").status_code == 429
         end(first)
 
 
