@@ -1,5 +1,6 @@
 """The processes of KubeGale itself: how each is started, out of one environment."""
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,8 @@ from launcher.processes import Command, LaunchError
 
 ROOT = Path(__file__).resolve().parent.parent
 TIER = 2
+# The path of a unix socket has at most 107 bytes, on some systems 103.
+LONGEST_HOME = 90
 # Warnings about what is meant to be so: our own machine's user, and static files served from where the packages have them.
 AS_ROOT = "ignore:You're running the worker with superuser privileges"
 NOT_COLLECTED = "ignore:No directory at"
@@ -75,8 +78,15 @@ class Listening:
 
 
 @contextmanager
-def socket_folder() -> Iterator[Path]:
-    """A folder for unix sockets that only we enter; its path is short, as theirs must be."""
+def socket_folder(home: Path | None = None) -> Iterator[Path]:
+    """A folder for unix sockets that only we enter: below `home`, where a launch that was killed leaves nothing in the way of the
+    next, unless its path is too long for a socket's; else a temporary one."""
+    if home is not None and len(os.fsencode(home)) < LONGEST_HOME:
+        folder = home / "sockets"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)
+        yield folder
+        return
     with tempfile.TemporaryDirectory(
         prefix="kubegale-sockets-", ignore_cleanup_errors=True
     ) as name:

@@ -31,7 +31,7 @@ def main(environ: Mapping[str, str]) -> None:
     listening.check()
     with (
         data_folder(environ) as home,
-        programs.socket_folder() as sockets,
+        programs.socket_folder(home) as sockets,
         Supervisor().running() as supervisor,
     ):
         try:

@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,6 +13,8 @@ from launcher import processes, programs
 from launcher.ports import free_port
 from launcher.processes import Child
 from tests.launcher.watching import eventually
+
+LISTENING = "0A"
 
 
 @dataclass
@@ -38,6 +40,17 @@ class Running:
     def get(self, path: str, *, port: int | None = None, more: bytes = b"") -> bytes:
         """The answer to a plain GET."""
         return self.ask(head("GET", path, b"Connection: close\r\n" + more), port=port)
+
+    def connections(self) -> int:
+        """How many clients the front is connected to."""
+        pid = self.front.process.pid
+        inodes = set()
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                inodes.add(os.readlink(descriptor))
+        lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+        rows = [line.split() for line in lines]
+        return sum(f"socket:[{row[9]}]" in inodes for row in rows if row[3] != LISTENING)
 
     def workers(self) -> list[int]:
         """The processes of the web server that answer."""

@@ -113,6 +113,25 @@ def test_who_reads_slowly_holds_nobody_up(patient: Running) -> None:
         assert len(body(patient.get(listed))) > 12 * MIB
 
 
+def test_who_does_not_read_at_all_is_left(stack: Stack) -> None:
+    cluster = f"BCS-{uuid.uuid4().hex[:12]}"
+    listed = f"{BCS}/{cluster}/namespaces/n/Pod"
+    with stack.front(EDGE_STALL_SECONDS="1") as front:
+        for number in range(12):
+            document = {"metadata": {"name": "p"}, "text": "x" * MIB}
+            assert status(put(front, f"{listed}/p{number}", document)) == 200
+        with front.connect(head("GET", listed)) as deaf:
+            assert eventually(lambda: front.connections() == 1)
+            assert eventually(lambda: front.connections() == 0, seconds=30)
+            received = 0
+            try:
+                while data := deaf.recv(1 << 20):
+                    received += len(data)
+            except ConnectionResetError:
+                pass
+        assert received < 12 * MIB
+
+
 def test_a_head_that_does_not_come_in_time_is_refused(strict: Running) -> None:
     with strict.connect(b"GET /healthz HTTP/1.1\r\nHost:") as half, strict.connect() as silent:
         assert status(rest(half)) == 408
