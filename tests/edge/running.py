@@ -72,6 +72,16 @@ def rest(connection: socket.socket) -> bytes:
     return b"".join(parts)
 
 
+def until(connection: socket.socket, words: bytes) -> bytes:
+    """What comes up to and with `words`."""
+    found = b""
+    while words not in found:
+        part = connection.recv(1 << 16)
+        assert part, found
+        found += part
+    return found
+
+
 def status(answer: bytes) -> int:
     """The status of an answer; 0 for none."""
     return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.") else 0
