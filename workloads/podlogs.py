@@ -18,7 +18,7 @@ from clusters.client import READ_ERRORS, status_error
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from kubegale.errors import ClusterUnavailable, TooManyRequests
-from kubegale.lasting import StreamPlace
+from kubegale.streamplaces import StreamPlace
 from workloads.streams.loglines import Piece, Splitter
 
 MAX_EVENT = 1024 * 1024

@@ -7,7 +7,7 @@ from threading import Lock
 from django.conf import settings
 
 from kubegale.errors import TooManyRequests
-from kubegale.lasting import StreamPlace
+from kubegale.streamplaces import StreamPlace
 
 
 class Places:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import orjson
+from django.conf import settings
 from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 
