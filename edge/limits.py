@@ -72,7 +72,9 @@ class Limits:
                 _number(environ, "EDGE_CONNECTIONS_PER_ADDRESS", cls.connections_per_address)
             ),
             trusted=_networks(environ.get("TRUSTED_PROXIES", "")),
-            open_prefixes=tuple(prefix for word in words for prefix in OPEN_PREFIXES.get(word, ())),
+            open_prefixes=tuple(
+                prefix for word in words for prefix in OPEN_PREFIXES.get(word.partition("@")[0], ())
+            ),
         )
 
     def body_limit(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> int:

@@ -100,7 +100,7 @@ def test_a_chunked_body_that_is_none_is_refused(wire: bytes) -> None:
 
 
 def test_larger_bodies_are_for_those_who_show_credentials() -> None:
-    limits = Limits.from_environment({"OPEN_DIALECTS": "bcs,walm"})
+    limits = Limits.from_environment({"OPEN_DIALECTS": "bcs,walm@10.0.0.0/8"})
     small, large = limits.anonymous_body_bytes, limits.body_bytes
     assert small == 64 * 1024
     for header in (
