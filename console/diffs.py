@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import yaml
+from clusters.documents import to_yaml
 
 TONES = {"+": "added", "-": "removed", "@": "place"}
 LONGEST = 400
@@ -43,11 +43,7 @@ def between(before: Any, after: Any) -> list[Line]:
 
 def as_yaml(document: Any) -> str:
     """A document as YAML in the order that Kubernetes gave it."""
-    return str(
-        yaml.safe_dump(
-            document, sort_keys=False, allow_unicode=True, width=160, default_flow_style=False
-        )
-    )
+    return to_yaml(document)
 
 
 def changes(found: Iterable[Mapping[str, Any]] | None) -> list[Change] | None:

@@ -30,6 +30,7 @@ from console.merging import merge
 from console.pages import page, signed_in, with_styles
 from console.places import Place, at, collection
 from console.schemas import faults
+from kubegale.errors import Invalid
 
 CONFLICT, INVALID_CODES = 409, frozenset({1001, 1007, 1008})
 MOST_DOCUMENTS = 50
@@ -88,8 +89,10 @@ def apply(
 
 
 def _tried(request: HttpRequest, place: Place, *, dry: bool) -> HttpResponse:
+    # Whoever may not read the object has no text of theirs read either.
+    live: Object = call(request, "GET", place.path, query=place.query).data
     given = sent(request)
-    found = documents(str(given.get("text") or ""))
+    found = _documents(str(given.get("text") or ""), most=1)
     if problem := _one(found):
         return _problems([problem])
     document = found[0]
@@ -98,7 +101,8 @@ def _tried(request: HttpRequest, place: Place, *, dry: bool) -> HttpResponse:
     base = str(given.get("base") or "")
     version = str(given.get("version") or "")
     for attempt in range(1, WRITE_ATTEMPTS + 1):
-        live: Object = call(request, "GET", place.path, query=place.query).data
+        if attempt > 1:
+            live = call(request, "GET", place.path, query=place.query).data
         edited = document.obj
         if _version(live) != version:
             before = _first_object(base)
@@ -121,6 +125,13 @@ def _tried(request: HttpRequest, place: Place, *, dry: bool) -> HttpResponse:
         return answered({"before": comparable(live), "after": comparable(made)})
     messages.success(request, _("{name} was changed.").format(name=place.name))
     return answered({"address": place.address})
+
+
+def _documents(text: str, *, most: int) -> list[Document]:
+    try:
+        return documents(text, most=most)
+    except Invalid as error:
+        raise Refused(1001, error.message, {}, 400) from None
 
 
 def _one(found: list[Document]) -> Problem | None:
@@ -151,7 +162,7 @@ def _refused(
 
 def _first_object(text: str) -> Object:
     """The first object of a text, {} when there is none."""
-    return next((document.obj for document in documents(text) if document.obj is not None), {})
+    return next((document.obj for document in _documents(text, most=1) if document.obj is not None), {})
 
 
 def _conflict(before: Object, mine: Object, live: Object) -> HttpResponse:
@@ -180,10 +191,11 @@ def _conflict(before: Object, mine: Object, live: Object) -> HttpResponse:
 @for_scripts
 def lint(request: HttpRequest, cluster: int) -> HttpResponse:
     """{"problems": […]} of a text while it is written, by YAML's rules and the cluster's own schemas; nothing is tried there."""
-    found = documents(str(sent(request).get("text") or ""))[:MOST_DOCUMENTS]
+    call(request, "GET", f"clusters/{cluster}")
+    found = _documents(str(sent(request).get("text") or ""), most=MOST_DOCUMENTS)
     problems = [
         one
-        for document in found
+        for document in found[:MOST_DOCUMENTS]
         for one in (document.problems or _unfitting(request, cluster, document))
     ]
     return _problems(problems)
@@ -252,7 +264,8 @@ def apply_new(request: HttpRequest, cluster: int) -> HttpResponse:
 
 
 def _made(request: HttpRequest, cluster: int, *, dry: bool) -> HttpResponse:
-    found = documents(str(sent(request).get("text") or ""))
+    call(request, "GET", f"clusters/{cluster}")
+    found = _documents(str(sent(request).get("text") or ""), most=MOST_DOCUMENTS)
     if problems := _unreadable(found):
         return _problems(problems)
     made: list[tuple[Place, Object]] = []

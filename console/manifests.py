@@ -8,11 +8,27 @@ from typing import Any
 import yaml
 from django.utils.translation import gettext as _
 
-from clusters.documents import LAST_APPLIED, Object, from_yaml, to_yaml
+from clusters.documents import (
+    JSON,
+    LAST_APPLIED,
+    MAX_DOCUMENTS,
+    Object,
+    as_object,
+    from_yaml,
+    json_stream,
+    parse,
+    to_yaml,
+)
 from clusters.kinds import KINDS
 from kubegale.errors import Invalid
 
+MAX_TEXT = 3 * 1024 * 1024
 SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
+# Lines without a letter, and lines that are a comment; each letter can match in one way only.
+SAYS_NOTHING = re.compile(r"\ufeff?(?:[^\S\n]*+(?:#[^\n]*+)?(?:\n|\Z))*+")
+ONLY_DIRECTIVES = re.compile(
+    r"(?:\ufeff)?(?:[^\S\n]*+(?:#[^\n]*+)?\n)*+(?:%[^\n]*+\n|[^\S\n]*+(?:#[^\n]*+)?\n)++"
+)
 # Filled in by the API server; nobody can change them by editing.
 KEPT_BY_SERVER = ("managedFields", "selfLink")
 # In the way of a comparison: they change with every write.
@@ -52,50 +68,109 @@ class Document:
     problems: tuple[Problem, ...] = ()
 
 
-def documents(text: str) -> list[Document]:
-    """The documents of a text, empty ones left out; what cannot be read has a problem instead of an object."""
-    found, start = [], 0
-    ends = [match.start() for match in SEPARATOR.finditer(text)] + [len(text)]
-    for end in ends:
+def check_length(text: str) -> None:
+    """Invalid when a text of one or several documents is larger than is read at once."""
+    if len(text) > MAX_TEXT or len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT:
+        raise Invalid(f"the text is larger than {MAX_TEXT // 1024} KiB")
+
+
+def documents(text: str, *, most: int = MAX_DOCUMENTS) -> list[Document]:
+    """The documents of a text, empty ones and `null` left out; what cannot be read has a problem instead of an object.
+
+    The objects of a List are documents of their own. No more than `most` pieces of the text are read, and one more is
+    returned unread where there are more.
+    """
+    check_length(text)
+    found: list[Document] = []
+    line = start = 0
+    for end in _ends(text):
         piece = text[start:end]
+        if len(found) >= most:
+            return [*found, Document("", line, None, None)]
         if _says_something(piece):
             # The separator itself stays with the document, so that its lines count.
-            found.append(_document(piece, text.count("\n", 0, start)))
+            found += _read(piece, line)
+        line += piece.count("\n")
         start = end
     return found
 
 
+def _ends(text: str) -> Iterator[int]:
+    """Where each document ends: before the next separator, and not between directives and theirs."""
+    start = 0
+    for match in SEPARATOR.finditer(text):
+        if not ONLY_DIRECTIVES.fullmatch(text, start, match.start()):
+            yield match.start()
+            start = match.start()
+    yield len(text)
+
+
 def _says_something(piece: str) -> bool:
-    lines = SEPARATOR.sub("", piece, count=1).splitlines()
-    return any(line.strip() and not line.lstrip().startswith("#") for line in lines)
+    return SAYS_NOTHING.fullmatch(SEPARATOR.sub("", piece, count=1)) is None
 
 
-def _document(piece: str, before: int) -> Document:
+def _read(piece: str, before: int) -> Iterator[Document]:
     try:
-        node = yaml.compose(piece, Loader=yaml.CSafeLoader)
+        texts = json_stream(piece)
+    except Invalid as error:
+        yield Document(piece, before, None, None, (Problem(before + 1, 0, 0, error.message),))
+        return
+    for text in texts:
+        for document in _document(text, before):
+            yield from _listed(document)
+        before += text.count("\n")
+
+
+def _document(piece: str, before: int) -> Iterator[Document]:
+    try:
+        parsed = list(parse(piece, places=True))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line, mark.column) if mark else (0, 0)
-        return Document(
-            piece,
-            before,
-            None,
-            None,
-            (Problem(before + line + 1, column, column + 1, str(error.problem or error.context)),),
-        )
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        return Document(
-            piece,
-            before,
-            None,
-            None,
-            (Problem(before + 1, 0, 0, str(error).splitlines()[0][:200]),),
-        )
-    try:
-        obj = from_yaml(piece)
+        said = Problem(before + line + 1, column, column + 1, str(error.problem or error.context))
+        yield Document(piece, before, None, None, (said,))
+        return
     except Invalid as error:
-        return Document(piece, before, node, None, (Problem(before + 1, 0, 0, error.message),))
-    return Document(piece, before, node, obj, tuple(_doubled(node, before)))
+        yield Document(piece, before, None, None, (Problem(before + 1, 0, 0, error.message),))
+        return
+    except (yaml.YAMLError, ValueError) as error:
+        said = Problem(before + 1, 0, 0, str(error).splitlines()[0][:200])
+        yield Document(piece, before, None, None, (said,))
+        return
+    for one in parsed:
+        if one.value is None:
+            continue
+        try:
+            # JSON has its own rules for numbers and texts; its places are YAML's.
+            obj = from_yaml(piece) if JSON.match(piece) else as_object(one.value)
+        except Invalid as error:
+            said = Problem(before + 1, 0, 0, error.message)
+            yield Document(piece, before, one.node, None, (said,))
+            continue
+        yield Document(piece, before, one.node, obj, tuple(_doubled(one.node, before)))
+
+
+def _listed(document: Document) -> Iterator[Document]:
+    """The objects of a List one by one, else the document itself."""
+    obj = document.obj or {}
+    items = obj.get("items")
+    if not (str(obj.get("kind") or "").endswith("List") and isinstance(items, list)):
+        yield document
+        return
+    _key, node = _step(document.node, "items")
+    for index, item in enumerate(items):
+        _none, place = _step(node, str(index))
+        problems = document.problems if index == 0 else ()
+        if not isinstance(item, dict):
+            line = document.before + (place.start_mark.line if place else 0) + 1
+            problems = (Problem(line, 0, 0, _("An item of a List must be an object.")),)
+        yield Document(
+            document.text,
+            document.before,
+            place,
+            item if isinstance(item, dict) else None,
+            problems,
+        )
 
 
 def _doubled(node: yaml.Node | None, before: int) -> Iterator[Problem]:
@@ -191,11 +266,12 @@ def _unknown(word: str, path: str) -> str:
 def _ending(document: Document, path: str) -> tuple[int, int, int]:
     """Go names a path without the places in lists: the first one that ends like it."""
     names = path.split(".")
+    # The last is looked at first.
     waiting: list[tuple[yaml.Node | None, list[str]]] = [(document.node, names)]
     while waiting:
-        node, left = waiting.pop(0)
+        node, left = waiting.pop()
         if isinstance(node, yaml.SequenceNode):
-            waiting = [(item, left) for item in node.value] + waiting
+            waiting += [(item, left) for item in reversed(node.value)]
         elif left and isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 if str(key.value) == left[0]:
@@ -205,7 +281,7 @@ def _ending(document: Document, path: str) -> tuple[int, int, int]:
                             key.start_mark.column,
                             key.end_mark.column,
                         )
-                    waiting.insert(0, (value, left[1:]))
+                    waiting.append((value, left[1:]))
     return place(document, path)
 
 

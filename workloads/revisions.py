@@ -6,9 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
-from clusters.documents import Object
+from clusters.documents import Object, to_yaml
 from clusters.kinds import KINDS
 from kubegale.errors import NotFound
 from workloads.endpoints import objects
@@ -174,7 +172,7 @@ def find(revisions: list[Revision], number: int) -> Revision:
 def difference(old: Revision, new: Revision) -> str:
     """A unified diff of the two pod templates as YAML, empty when they are the same."""
     before, after = (
-        yaml.safe_dump(revision.template, sort_keys=True).splitlines() for revision in (old, new)
+        to_yaml(revision.template, sort_keys=True).splitlines() for revision in (old, new)
     )
     return "\n".join(
         difflib.unified_diff(
