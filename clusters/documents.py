@@ -20,8 +20,8 @@ from clusters.yamlreader import (
     resolved,
     whole_number,
 )
-from kubegale.api.parsing import check_shape, loads
 from kubegale.errors import Invalid
+from kubegale.jsontext import check_shape, loads
 
 # Empty ones count.
 MAX_DOCUMENTS = 1000
@@ -79,6 +79,11 @@ def read(text: str, *, places: bool = False) -> list[Parsed]:
         raise Invalid(f"not valid YAML: {error.problem or error.context}{where}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Invalid(f"not valid YAML: {str(error).splitlines()[0][:200]}") from None
+
+
+def placed(text: str) -> list[Parsed]:
+    """Every document with its tree, `null` ones too; raises as the reader does: Invalid for a limit, yaml.YAMLError else."""
+    return list(parse(text, places=True))
 
 
 def _json(text: str) -> Any:

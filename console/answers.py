@@ -10,6 +10,8 @@ from django.utils.translation import gettext as _
 
 from console import hints
 from console.gateway import Refused
+from kubegale.errors import Invalid
+from kubegale.jsontext import loads
 
 P = ParamSpec("P")
 MOST_BYTES = 4 * 1024 * 1024
@@ -65,8 +67,8 @@ def refusal(refused: Refused) -> HttpResponse:
 def sent(request: HttpRequest) -> Mapping[str, Any]:
     """The JSON object that a script sent; Refused when it is none."""
     try:
-        found = orjson.loads(request.body) if len(request.body) <= MOST_BYTES else None
-    except orjson.JSONDecodeError:
+        found = loads(request.body) if len(request.body) <= MOST_BYTES else None
+    except Invalid:
         found = None
     if not isinstance(found, dict):
         raise Refused(1001, _("The request was not understood."), {}, 400)

@@ -16,7 +16,7 @@ from clusters.documents import (
     as_object,
     from_yaml,
     json_stream,
-    parse,
+    placed,
     to_yaml,
 )
 from clusters.kinds import KINDS
@@ -24,6 +24,7 @@ from kubegale.errors import Invalid
 
 MAX_TEXT = 3 * 1024 * 1024
 SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
+BARE_SEPARATOR = re.compile(r"---[^\S\n]*+\n")
 # Lines without a letter, and lines that are a comment; each letter can match in one way only.
 SAYS_NOTHING = re.compile(r"\ufeff?(?:[^\S\n]*+(?:#[^\n]*+)?(?:\n|\Z))*+")
 ONLY_DIRECTIVES = re.compile(
@@ -110,6 +111,9 @@ def _says_something(piece: str) -> bool:
 
 
 def _read(piece: str, before: int) -> Iterator[Document]:
+    head = BARE_SEPARATOR.match(piece)
+    if head and JSON.match(piece, head.end()):
+        piece, before = piece[head.end() :], before + 1
     try:
         texts = json_stream(piece)
     except Invalid as error:
@@ -123,7 +127,7 @@ def _read(piece: str, before: int) -> Iterator[Document]:
 
 def _document(piece: str, before: int) -> Iterator[Document]:
     try:
-        parsed = list(parse(piece, places=True))
+        parsed = placed(piece)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line, mark.column) if mark else (0, 0)

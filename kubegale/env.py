@@ -114,9 +114,9 @@ def words(name: str, default: str = "") -> list[str]:
     return [word for part in text(name, default).split(",") if (word := part.strip())]
 
 
-def networks(name: str) -> list[str]:
+def networks(name: str, default: str = "") -> list[str]:
     """A comma-separated list of IP networks or addresses."""
-    found = words(name)
+    found = words(name, default)
     try:
         return [str(ip_network(word, strict=False)) for word in found]
     except ValueError as error:

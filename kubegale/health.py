@@ -1,7 +1,9 @@
 """/healthz (alive), /readyz (database and broker answer), /metrics (Prometheus)."""
 
+import hmac
 from collections.abc import Callable
 from functools import lru_cache
+from http import HTTPStatus
 
 import redis
 from django.conf import settings
@@ -11,6 +13,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from kubegale.api import exposition
+from kubegale.api.origin import came_from
 
 TIMEOUT = 3
 
@@ -53,7 +56,21 @@ def readyz(request: HttpRequest) -> HttpResponse:
     )
 
 
+def _may_scrape(request: HttpRequest) -> bool:
+    if settings.METRICS_TOKEN:
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if hmac.compare_digest(bearer.encode(), settings.METRICS_TOKEN.encode()):
+            return True
+    return came_from(request, settings.METRICS_NETWORKS)
+
+
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """The web server's numbers in Prometheus' text format."""
+    """The web server's numbers in Prometheus' text format, for METRICS_NETWORKS and for who has METRICS_TOKEN: they name clusters."""
+    if not _may_scrape(request):
+        return HttpResponse(
+            "metrics are for METRICS_NETWORKS or the bearer of METRICS_TOKEN\n",
+            status=HTTPStatus.FORBIDDEN,
+            content_type="text/plain; charset=utf-8",
+        )
     return HttpResponse(exposition.text(), content_type=CONTENT_TYPE_LATEST)

@@ -335,6 +335,10 @@ AUDIT_READER = "tenants.audit.writes"
 AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 365)
 AUDIT_STORE_WRITES = env.boolean("AUDIT_STORE_WRITES", True)
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
+METRICS_NETWORKS = env.networks(
+    "METRICS_NETWORKS", "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
+)
+METRICS_TOKEN = env.text("METRICS_TOKEN")
 STREAM_POLICY = "tenants.streams"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -493,6 +497,7 @@ COLLECTOR_LISTS = env.integer("COLLECTOR_LISTS", 2)
 
 # --- Streams --------------------------------------------------------------------------------------------------------
 WS_ALLOWED_ORIGINS = [origin.rstrip("/").lower() for origin in env.words("WS_ALLOWED_ORIGINS")]
+TICKETS_PER_USER = env.integer("TICKETS_PER_USER", 200)
 TICKET_SECONDS = env.integer("TICKET_SECONDS", 60)
 STREAM_PING_SECONDS = env.number("STREAM_PING_SECONDS", 20.0)
 STREAM_REAUTHORISE_SECONDS = env.number("STREAM_REAUTHORISE_SECONDS", 15.0)

@@ -11,6 +11,8 @@ from django.http.response import HttpResponseBase
 from prometheus_client import Counter, Histogram
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+# Whatever else a caller makes up is counted together: a label is kept for ever.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 REQUESTS = Counter(
     "kubegale_http_requests_total", "Requests answered", ["method", "route", "status"]
 )
@@ -46,7 +48,7 @@ class RequestLog:
             structlog.contextvars.clear_contextvars()
 
     def _record(self, request: HttpRequest, status: int, seconds: float) -> None:
-        method = request.method or "?"
+        method = request.method if request.method in METHODS else "other"
         match = getattr(request, "resolver_match", None)
         route = match.route if match else "none"
         REQUESTS.labels(method, route, status).inc()

@@ -6,12 +6,13 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerView
 
 from console import pages, sessions
 from kubegale import errors, health
 from kubegale.api.bodies import FrontRefusal
 from kubegale.api.dialect import Dialect
+from kubegale.api.openapi import SchemaView
 from kubegale.api.rendering import dumps
 from kubegale.dialects import bcs_storage, k8s_service, kubegale, vkube, walm
 
@@ -30,7 +31,7 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
-    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/schema", SchemaView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/v1/auth/", include(kubegale.auth_urlpatterns)),
     path("api/v1/kubernetes/", include(kubegale.urlpatterns)),

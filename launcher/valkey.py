@@ -12,6 +12,7 @@ from launcher import binaries, ports, secretfiles
 from launcher.processes import Child, Command, LaunchError, last_line
 
 DATABASES = 128
+MAX_MEMORY = "512mb"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,9 @@ class Valkey:
             f"databases {DATABASES}",
             "daemonize no",
             "protected-mode yes",
+            # Queues and sessions are kept here: full means refused, never forgotten.
+            f"maxmemory {MAX_MEMORY}",
+            "maxmemory-policy noeviction",
             *(
                 ['save ""', "appendonly no"]
                 if self.quick

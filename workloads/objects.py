@@ -1,5 +1,6 @@
 """Checking and shaping manifests: pure rules, no cluster in sight."""
 
+import re
 from typing import Any
 
 import orjson
@@ -7,8 +8,11 @@ import orjson
 from clusters.documents import Object, as_object, from_yaml
 from clusters.kinds import Kind
 from kubegale.errors import Invalid
+from kubegale.jsontext import loads
 
 MASK = "***"
+# What may be a number that is not written as an integer.
+FLOAT = re.compile(rb"[0-9](?:\.[0-9]|[eE])")
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -17,6 +21,24 @@ def manifest(content: object) -> Object:
     if isinstance(content, str):
         return from_yaml(content)
     return as_object(content)
+
+
+def patch_body(body: bytes, patch: str) -> bytes:
+    """A patch as it is sent to a cluster: what is applied is read like any manifest, whole floats become integers.
+
+    Invalid for a manifest that cannot be read; what is wrong with other patches the API server says.
+    """
+    if patch == "apply":
+        try:
+            return orjson.dumps(from_yaml(body.decode()))
+        except UnicodeDecodeError:
+            raise Invalid("the body is not UTF-8 text") from None
+    if not FLOAT.search(body):
+        return body
+    try:
+        return orjson.dumps(as_object({"patch": loads(body)})["patch"])
+    except Invalid:
+        return body
 
 
 def _metadata(body: Object) -> Object:

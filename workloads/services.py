@@ -19,7 +19,7 @@ from clusters.kinds import KINDS, Kind, custom, known_kind
 from clusters.models import Cluster
 from kubegale.errors import Conflict, Expired, Forbidden, Invalid, NotFound
 from workloads.lookup import explaining
-from workloads.objects import complete, is_secret, manifest, masked_secret
+from workloads.objects import complete, is_secret, manifest, masked_secret, patch_body
 
 T = TypeVar("T")
 UPDATE_TRIES = 4
@@ -395,6 +395,7 @@ def patch_object(
     """The patched object's bytes; `patch` is json, merge, strategic or apply, `options` dryRun, fieldManager and force."""
     if patch not in PATCH_TYPES:
         raise Invalid(f"the patch must be one of {', '.join(PATCH_TYPES)}")
+    body = patch_body(body, patch)
     client = registry.client(cluster)
     query = {name: value for name, value in (options or {}).items() if value}
     if patch == "apply":

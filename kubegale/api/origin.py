@@ -33,6 +33,18 @@ def _trusted(text: str) -> bool:
     return is_inside(text, settings.TRUSTED_PROXIES)
 
 
+def came_from(request: Request | HttpRequest, networks: Iterable[str]) -> bool:
+    """Whether the caller is in one of the networks; not when a proxy that is none of ours speaks for somebody else."""
+    peer = str(request.META.get("REMOTE_ADDR") or "")
+    if request.META.get("HTTP_X_FORWARDED_FOR") and not _trusted(peer):
+        return False
+    try:
+        address = ipaddress.ip_address(client_address(request))
+    except ValueError:
+        return False
+    return any(address in network for network in _networks(tuple(networks)))
+
+
 def client_address(request: Request | HttpRequest) -> str:
     """The caller's address: X-Forwarded-For counts only as far as proxies in TRUSTED_PROXIES wrote it. Nothing when unknown."""
     address = str(request.META.get("REMOTE_ADDR") or "")

@@ -20,9 +20,10 @@ from kubegale import errors
 from kubegale.api.audit import note
 from kubegale.api.auth import Act, authorise
 from kubegale.api.dialect import Dialect, DialectView, Page
-from kubegale.api.parsing import claimed_size, loads, raw_body
+from kubegale.api.parsing import claimed_size, raw_body
 from kubegale.api.routes import catch_all
 from kubegale.api.schema import INTEGER, TEXT, Described, Query, Schema, array, record
+from kubegale.jsontext import loads
 from workloads import endpoints
 
 REACHED = "[INFO] oops, you got it."

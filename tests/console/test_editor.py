@@ -301,3 +301,46 @@ def test_a_custom_kind_is_created_minded_and_edited_like_any_other(
     assert (found["spec"], found["status"]) == ({"size": 2}, {"size": 1})
     wrong = said("-/create/check", text=text.replace("kind: Widget", "kind: Gadget"))["problems"]
     assert (wrong[0]["line"], "has no Gadget" in wrong[0]["message"]) == (2, True)
+
+
+def post(client: Client, address: str, text: str) -> Any:
+    answer = client.post(address, json.dumps({"text": text}), content_type="application/json")
+    return answer.status_code, answer.json()
+
+
+def test_nobody_has_a_text_read_without_a_right_to_the_cluster(cluster: Cluster, db: None) -> None:
+    stranger = Client()
+    stranger.force_login(User.objects.create_user("stranger", password="not-a-word-of-it"))
+    bomb = "a: " + "{a: " * 30_000
+    for door in ("lint", "create/check", "create/apply"):
+        _status, said = post(stranger, f"/clusters/{cluster.pk}/-/{door}", bomb)
+        assert said["code"] == 1005, said
+
+
+def test_texts_that_blow_up_are_problems_and_lists_are_their_objects(
+    visitor: Client, cluster: Cluster, make: Make
+) -> None:
+    lint = f"/clusters/{cluster.pk}/-/lint"
+    _status, said = post(visitor, lint, "a: " + "{a: " * 30_000)
+    assert "nests deeper" in said["problems"][0]["message"]
+    status, said = post(visitor, lint, "a: 1\n---\n" * 400_000)
+    assert (status, said["code"]) == (400, 1001)
+    one = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": make.space}}
+    objects = [
+        {**one, "metadata": {**one["metadata"], "name": f"c{number}"}} for number in range(4)
+    ]
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects[:2]})
+    # A byte order mark, a directive, nothing, a List, and JSON objects in a row.
+    text = (
+        "\ufeff# all of them\n%YAML 1.2\n---\nnull\n---\n"
+        + listed
+        + "\n---\n"
+        + json.dumps(objects[2])
+        + "\n"
+        + json.dumps(objects[3])
+    )
+    status, said = post(visitor, f"/clusters/{cluster.pk}/-/create/apply", text)
+    assert (status, list(said)) == (200, ["address"]), said
+    for number in range(4):
+        address = f"/clusters/{cluster.pk}/configmaps/{make.space}/c{number}"
+        assert visitor.get(address).status_code == 200

@@ -1,7 +1,11 @@
 """What holds for every route: credentials, slashes, request ids, unknown addresses."""
 
+import gzip
+import json
 import re
+import time
 from collections.abc import Iterator
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -17,7 +21,7 @@ pytestmark = pytest.mark.django_db
 PUBLIC = {
     "healthz": "a probe has no credentials",
     "readyz": "a probe has no credentials",
-    "metrics": "scraped by Prometheus; counts only",
+    "metrics": "scraped by Prometheus, from networks that are allowed",
     "schema": "the documentation of the API",
     "docs": "the documentation of the API",
     "k8sservice-test": "public by its document",
@@ -124,6 +128,46 @@ def test_metrics_are_those_of_all_processes_together() -> None:
             )  # type: ignore[index]
     assert len(counted) == 1
     assert int(counted.pop()) >= 20
+
+
+def test_made_up_methods_are_counted_together() -> None:
+    client = Client()
+    for number in range(5):
+        client.generic(f"MADEUP{number}", "/healthz")
+    text = client.get("/metrics").content.decode()
+    assert 'method="other"' in text
+    assert "MADEUP" not in text
+
+
+def test_metrics_are_for_trusted_networks_or_a_token(settings: Any) -> None:
+    client = Client(REMOTE_ADDR="203.0.113.7")
+    assert client.get("/metrics").status_code == 403
+    # A proxy that is none of ours speaks for somebody else.
+    assert Client(HTTP_X_FORWARDED_FOR="203.0.113.7").get("/metrics").status_code == 403
+    settings.METRICS_TOKEN = "scraper-of-the-night"
+    assert client.get("/metrics", HTTP_AUTHORIZATION="Bearer wrong").status_code == 403
+    answer = client.get("/metrics", HTTP_AUTHORIZATION="Bearer scraper-of-the-night")
+    assert answer.status_code == 200
+    settings.METRICS_NETWORKS = ["203.0.113.0/24"]
+    assert client.get("/metrics").status_code == 200
+    assert Client().get("/metrics").status_code == 403
+
+
+def test_the_schema_is_made_once_compressed_and_told_by_its_tag() -> None:
+    client = Client()
+    first = client.get("/api/schema?format=json")
+    document = json.loads(first.content)
+    assert document["openapi"].startswith("3.")
+    squeezed = client.get("/api/schema?format=json", HTTP_ACCEPT_ENCODING="gzip, br")
+    assert squeezed["Content-Encoding"] == "gzip"
+    assert gzip.decompress(squeezed.content) == first.content
+    known = client.get("/api/schema?format=json", HTTP_IF_NONE_MATCH=first["ETag"])
+    assert (known.status_code, known.content) == (304, b"")
+    assert client.get("/api/schema").content.startswith(b"openapi: 3.")
+    started = time.process_time()
+    for _ in range(50):
+        client.get("/api/schema?format=json")
+    assert (time.process_time() - started) / 50 < 0.05
 
 
 def test_the_schema_is_valid_and_holds_every_dialect_route() -> None:

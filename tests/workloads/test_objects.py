@@ -312,6 +312,20 @@ def test_what_the_api_server_refuses_is_named_after_the_verb(
         "{",
         "[]",
         '{"a": NaN}',
+        # Never more than 64 bits, half of a letter, or text that would blow up; the process lives on.
+        {
+            "cluster_id": "CLUSTER",
+            "content": "metadata: {name: x}\na: 123456789012345678901234567890",
+        },
+        {"cluster_id": "CLUSTER", "content": {**configmap("x"), "a": 2**63}},
+        {"cluster_id": "CLUSTER", "content": {**configmap("x"), "a": 10**30}},
+        {"cluster_id": "CLUSTER", "content": "a: " + "{a: " * 30_000},
+        {"cluster_id": "CLUSTER", "content": "metadata: {name: x}\n" + "\n" * 2**20},
+        '{"a": "\\ud800"}',
+        '{"a": ' * 20_000,
+        '{"a": [' + "1," * 600_000 + "1]}",
+        '{"a": 1e999}',
+        '{"a": ' + "1" * 5000 + "}",
     ],
 )
 def test_input_that_makes_no_sense_is_1001_and_nothing_is_made(
@@ -327,6 +341,48 @@ def test_input_that_makes_no_sense_is_1001_and_nothing_is_made(
         )["total"]
         == 0
     )
+
+
+def test_numbers_reach_the_cluster_as_kubernetes_clients_send_them(
+    admin: Caller, cluster: Cluster, space: str
+) -> None:
+    where = {"cluster_id": cluster.pk, "namespace": space}
+    text = """
+    metadata: {name: web}
+    spec:
+      replicas: 0e3
+      selector: {matchLabels: {app: web}}
+      template:
+        metadata: {labels: {app: web}}
+        spec:
+          terminationGracePeriodSeconds: 3.0
+          securityContext: {runAsUser: 1.00065e+09}
+          containers: [{name: app, image: "nginx:1", args: [=, "<<"]}]
+    """
+    made = admin.data("POST", "deployments", {**where, "content": text})
+    pod = made["spec"]["template"]["spec"]
+    assert (str(made["spec"]["replicas"]), str(pod["terminationGracePeriodSeconds"])) == ("0", "3")
+    assert str(pod["securityContext"]["runAsUser"]) == "1000650000"
+    assert pod["containers"][0]["args"] == ["=", "<<"]
+    made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 4.0
+    made["metadata"].pop("resourceVersion")
+    changed = admin.data("PUT", "deployments/web", {**where, "content": made})
+    assert str(changed["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]) == "4"
+    patched = admin.raw(
+        "PATCH",
+        f"deployments/web?cluster_id={cluster.pk}&namespace={space}",
+        b'{"spec":{"revisionHistoryLimit":7.0}}',
+        content_type="application/merge-patch+json",
+    ).json()
+    assert str(patched["data"]["spec"]["revisionHistoryLimit"]) == "7"
+    bomb = b"a: " + b"{a: " * 30_000
+    applied = admin.raw(
+        "PATCH",
+        f"deployments/web?cluster_id={cluster.pk}&namespace={space}",
+        bomb,
+        content_type="application/apply-patch+yaml",
+    ).json()
+    assert applied["code"] == 1001
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ from workloads.streams.shells import DEBUG_POD
 from workloads.streams.tickets import Ticket, issue
 
 PODS, NODES = KINDS["pods"], KINDS["nodes"]
+MAX_OPTION = 8 * 1024
 FOLLOWED = ("deployments", "statefulsets", "daemonsets", "replicasets", "jobs")
 
 
@@ -61,6 +62,15 @@ def ticket_schema(address: str) -> Schema:
     return record(**{address: TEXT, "token": TEXT, "session": TEXT, "expires_at": TEXT})
 
 
+def _bounded(value: Any, name: str) -> Any:
+    """The value of an option; Invalid when it is longer than any ticket may be."""
+    parts = value if isinstance(value, list) else [value]
+    length = len(parts) + sum(len(part) for part in parts if isinstance(part, str | list | dict))
+    if length > MAX_OPTION:
+        raise Invalid(f"{name} is longer than {MAX_OPTION} letters", field=name)
+    return value
+
+
 class Options:
     """A ticket's options out of body or query, each checked."""
 
@@ -72,7 +82,7 @@ class Options:
         for name in names:
             found = self._body.get(name, self._query.get(name))
             if found not in (None, ""):
-                return found
+                return _bounded(found, name)
         return None
 
     def text(self, *names: str) -> str:

@@ -2,8 +2,10 @@
 
 import hashlib
 import secrets
+import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -14,10 +16,11 @@ import redis
 import redis.asyncio
 from django.conf import settings
 
-from kubegale.errors import Internal, Unauthenticated
+from kubegale.errors import Internal, Invalid, TooManyRequests, Unauthenticated
 
 PREFIX = "kubegale:ticket:"
 TIMEOUT = 3
+MAX_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,10 @@ def _key(token: str) -> str:
     return PREFIX + hashlib.sha256(token.encode()).hexdigest()
 
 
+def _unspent(user: int) -> str:
+    return f"{PREFIX}unspent:{user}"
+
+
 @lru_cache(maxsize=1)
 def store(url: str) -> "redis.Redis":
     """The connections to Redis of code that may block."""
@@ -68,13 +75,37 @@ def store(url: str) -> "redis.Redis":
 
 
 def issue(ticket: Ticket) -> Issued:
-    """Keep the ticket for TICKET_SECONDS."""
+    """Keep the ticket for TICKET_SECONDS; Invalid when it says too much, TooManyRequests when its user has too many unspent."""
     token, life = secrets.token_urlsafe(32), settings.TICKET_SECONDS
+    content = orjson.dumps(asdict(ticket))
+    if len(content) > MAX_BYTES:
+        raise Invalid(f"the options of a ticket are larger than {MAX_BYTES // 1024} KiB")
+    key, unspent, now = _key(token), _unspent(ticket.user), time.time()
     try:
-        store(settings.REDIS_URL).set(_key(token), orjson.dumps(asdict(ticket)), ex=life)
+        with store(settings.REDIS_URL).pipeline() as pipe:
+            pipe.zremrangebyscore(unspent, 0, now)
+            pipe.zadd(unspent, {key: now + life})
+            pipe.zcard(unspent)
+            pipe.expire(unspent, life)
+            count = int(pipe.execute()[2])
+            if count > settings.TICKETS_PER_USER:
+                pipe.zrem(unspent, key)
+            else:
+                pipe.set(key, content, ex=life)
+            pipe.execute()
     except redis.RedisError as error:
         raise Internal("the store of tickets does not answer") from error
+    if count > settings.TICKETS_PER_USER:
+        raise TooManyRequests(
+            f"{settings.TICKETS_PER_USER} tickets are unspent: use one or wait until they expire"
+        )
     return Issued(token, datetime.now(UTC) + timedelta(seconds=life))
+
+
+async def _forget(kept_in: "redis.asyncio.Redis", user: int, token: str) -> None:
+    """Count a spent ticket no longer; where that fails it counts until it would have expired."""
+    with suppress(redis.RedisError):
+        await kept_in.zrem(_unspent(user), _key(token))
 
 
 async def redeem(kept_in: "redis.asyncio.Redis", token: str, kind: str, session: str) -> Ticket:
@@ -84,6 +115,8 @@ async def redeem(kept_in: "redis.asyncio.Redis", token: str, kind: str, session:
     except redis.RedisError as error:
         raise Internal("the store of tickets does not answer") from error
     ticket = Ticket(**orjson.loads(kept)) if kept else None
+    if ticket is not None:
+        await _forget(kept_in, ticket.user, token)
     if ticket is None or ticket.kind != kind or ticket.session != session:
         raise Unauthenticated("the ticket is unknown, expired or was used before")
     return ticket

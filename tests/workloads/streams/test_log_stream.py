@@ -306,6 +306,23 @@ def test_a_bad_option_is_refused_before_a_ticket_is_made(
         ticket("pods/web/logs/stream", **options)
 
 
+def test_tickets_are_small_and_few(scripted: Scripted, ticket: Ticket, settings: Any) -> None:
+    scripted.add_pod("web", "app")
+    for options in ({"include": "a" * 9000}, {"containers": ["app"] * 9000}):
+        with pytest.raises(AssertionError, match=r"'code': 1001"):
+            ticket("pods/web/logs/stream", **options)
+    with pytest.raises(AssertionError, match=r"'code': 1001"):
+        ticket("watch/stream", cluster_id=None, namespace=None, kinds="a," * 700_000)
+    settings.TICKETS_PER_USER = 3
+    issued = [ticket("pods/web/logs/stream") for _ in range(3)]
+    with pytest.raises(AssertionError, match="tickets are unspent"):
+        ticket("pods/web/logs/stream")
+    with peer(issued[0]["ws_url"]) as client:
+        client.until(lambda peer: "connected" in peer.states())
+    # A spent ticket makes room for another.
+    ticket("pods/web/logs/stream")
+
+
 def test_a_client_that_stops_reading_costs_bounded_memory_and_is_told_what_it_missed(
     scripted: Scripted, ticket: Ticket, settings: Any
 ) -> None:

@@ -1,0 +1,111 @@
+"""JSON from outside: strict, and of bounded size and depth before it is parsed."""
+
+import json
+import re
+from typing import Any, NoReturn
+
+import orjson
+
+from kubegale.errors import Invalid
+
+MAX_DEPTH = 100
+# More values than any object of a cluster has, and few enough to be read within a second.
+MAX_MEMBERS = 500_000
+# Up to so many commas and brackets nothing has to be looked at twice.
+SAFE_MARKS = 10_000
+STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+# A sign and what 64 bits can say.
+MAX_DIGITS = 20
+LONG_NUMBER = re.compile(rb"[0-9]{18}|[eE][-+]?[0-9]{3}")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def check_depth(value: object, limit: int = MAX_DEPTH) -> None:
+    """Invalid when containers nest deeper than the limit."""
+    layer: list[object] = [value]
+    for _ in range(limit + 1):
+        layer = [child for item in layer for child in _children(item)]
+        if not layer:
+            return
+    raise Invalid(f"the body nests deeper than {limit} levels")
+
+
+def _children(item: object) -> list[object]:
+    """The containers directly inside a container."""
+    inner = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+    return [child for child in inner if isinstance(child, dict | list)]
+
+
+def check_shape(body: bytes, *, nodes: int = MAX_MEMBERS) -> None:
+    """Invalid when JSON holds more values or nests deeper than is read; looks at the text alone, before it is parsed."""
+    bare = body
+    if body.count(b",") + body.count(b"{") + body.count(b"[") > min(nodes, SAFE_MARKS):
+        # What stands inside of texts does not count.
+        bare = STRINGS.sub(b"", body)
+        if bare.count(b",") + bare.count(b"{") + bare.count(b"[") > nodes:
+            raise Invalid(f"the body holds more than {nodes} values")
+    elif body.count(b"{") + body.count(b"[") > MAX_DEPTH:
+        bare = STRINGS.sub(b"", body)
+    else:
+        return
+    level = deepest = 0
+    for bracket in bare.translate(None, NO_BRACKETS):
+        # [ and { are the ones whose second bit is set: 0x5b, 0x7b; ] and } are 0x5d, 0x7d.
+        level += 1 if bracket & 2 else -1
+        deepest = max(deepest, level)
+    if deepest > MAX_DEPTH:
+        raise Invalid(f"the body nests deeper than {MAX_DEPTH} levels")
+
+
+def loads(body: bytes | str) -> Any:
+    """Strict JSON: no NaN, no Infinity, no integer beyond 64 bits, no lone surrogates, at most 100 levels.
+
+    Size and depth are limited before anything is parsed.
+    """
+    try:
+        raw = body.encode() if isinstance(body, str) else body
+    except UnicodeEncodeError:
+        raise Invalid("the body is not valid JSON: it holds half of a surrogate pair") from None
+    check_shape(raw)
+    if not LONG_NUMBER.search(raw):
+        try:
+            value = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            # Read once more by the one that says what is wrong, and that takes byte order marks and UTF-16.
+            value = _slowly(raw)
+    else:
+        value = _slowly(raw)
+    check_depth([value])
+    return value
+
+
+def _slowly(raw: bytes) -> Any:
+    try:
+        value = json.loads(
+            raw, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole
+        )
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise Invalid(f"the body nests deeper than {MAX_DEPTH} levels") from None
+    except UnicodeEncodeError:
+        raise Invalid("the body is not valid JSON: it holds half of a surrogate pair") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise Invalid(f"the body is not valid JSON: {error}") from None
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > MAX_DIGITS or not -(2**63) <= int(text) < 2**64:
+        raise ValueError(f"{text[:60]} has more than 64 bits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in {float("inf"), float("-inf")}:
+        raise ValueError(f"{text[:60]} is too large a number")
+    return number
