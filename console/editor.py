@@ -162,7 +162,9 @@ def _refused(
 
 def _first_object(text: str) -> Object:
     """The first object of a text, {} when there is none."""
-    return next((document.obj for document in _documents(text, most=1) if document.obj is not None), {})
+    return next(
+        (document.obj for document in _documents(text, most=1) if document.obj is not None), {}
+    )
 
 
 def _conflict(before: Object, mine: Object, live: Object) -> HttpResponse:
