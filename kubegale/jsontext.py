@@ -40,7 +40,7 @@ def _children(item: object) -> list[object]:
     return [child for child in inner if isinstance(child, dict | list)]
 
 
-def check_shape(body: bytes, *, nodes: int = MAX_MEMBERS) -> None:
+def check_shape(body: bytes, *, nodes: int = MAX_MEMBERS, depth: int = MAX_DEPTH) -> None:
     """Invalid when JSON holds more values or nests deeper than is read; looks at the text alone, before it is parsed."""
     bare = body
     if body.count(b",") + body.count(b"{") + body.count(b"[") > min(nodes, SAFE_MARKS):
@@ -48,7 +48,7 @@ def check_shape(body: bytes, *, nodes: int = MAX_MEMBERS) -> None:
         bare = STRINGS.sub(b"", body)
         if bare.count(b",") + bare.count(b"{") + bare.count(b"[") > nodes:
             raise Invalid(f"the body holds more than {nodes} values")
-    elif body.count(b"{") + body.count(b"[") > MAX_DEPTH:
+    elif body.count(b"{") + body.count(b"[") > depth:
         bare = STRINGS.sub(b"", body)
     else:
         return
@@ -57,8 +57,8 @@ def check_shape(body: bytes, *, nodes: int = MAX_MEMBERS) -> None:
         # [ and { are the ones whose second bit is set: 0x5b, 0x7b; ] and } are 0x5d, 0x7d.
         level += 1 if bracket & 2 else -1
         deepest = max(deepest, level)
-    if deepest > MAX_DEPTH:
-        raise Invalid(f"the body nests deeper than {MAX_DEPTH} levels")
+    if deepest > depth:
+        raise Invalid(f"the body nests deeper than {depth} levels")
 
 
 def loads(body: bytes | str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import DatabaseError
+from django.db import DatabaseError, DataError
 from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework import exceptions
@@ -84,6 +84,9 @@ def domain_error(error: Exception) -> DomainError | None:
             )
         case SuspiciousOperation():
             return Invalid("the request is malformed")
+        case DataError():
+            # What no check foresaw and no column takes.
+            return Invalid("a value is too large or holds a null character")
         case exceptions.APIException() if error.status_code < 500:
             return Invalid(str(error.detail))
     return None
