@@ -50,7 +50,7 @@ def routes(
         if isinstance(pattern, URLResolver):
             if not address.startswith("admin/"):
                 yield from routes(pattern.url_patterns, address)
-        else:
+        elif not address.startswith("admin/"):
             yield "/" + re.sub(r"<[^>]+>", "1", address).replace("^.*$", "no-such-route"), pattern
 
 
