@@ -39,7 +39,8 @@ def catch_all(dialect: Dialect) -> URLPattern:
 class OptionalSlash:
     """Middleware: API routes work with and without a trailing slash, and never redirect.
 
-    Where the server passes the address as it was sent (gunicorn: RAW_URI), a %2F in it does not divide segments; see `Segment`.
+    Where the server passes the address as it was sent (gunicorn: RAW_URI), a %2F in it does not divide segments: it belongs to the name
+    where names are free (`Segment`), and everywhere else there is no such route.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -54,12 +55,20 @@ class OptionalSlash:
             request.path_info = path.rstrip("/")
         if path.startswith(self.free_names):
             _keep_encoded_slashes(request)
+        elif "%2f" in _raw_path(request).lower():
+            # No name here holds a slash, and an empty segment fits no route.
+            request.path_info = f"{path.rstrip('/')}//-"
         return self.get_response(request)
+
+
+def _raw_path(request: HttpRequest) -> str:
+    """The address as it was sent, without its query; "" where the server does not say."""
+    return str(request.META.get("RAW_URI", "")).partition("?")[0]
 
 
 def _keep_encoded_slashes(request: HttpRequest) -> None:
     """Look the route up with encoded slashes still apart from those that divide segments."""
-    raw = request.META.get("RAW_URI", "").partition("?")[0]
+    raw = _raw_path(request)
     if "%2f" not in raw.lower() or not raw.startswith("/"):
         return
     parts = [
