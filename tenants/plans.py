@@ -9,7 +9,6 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from clusters import quantities
 from clusters.models import Cluster
 from kubegale.errors import Conflict, DomainError, Invalid, NotFound
 from tenants import quotas, tenancies
@@ -20,16 +19,12 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 
 
 def check_hard(value: object) -> dict[str, str]:
-    """Quotas under the six names, each a quantity; Invalid otherwise."""
+    """Quotas in either spelling, each a quantity; Invalid otherwise. The six names stay as they were given."""
     if not isinstance(value, dict) or not value:
         raise Invalid(f"hard must give some of {', '.join(quotas.RESOURCES)}", field="hard")
-    for name, amount in value.items():
-        found = quantities.parse(amount) if isinstance(amount, str) else None
-        if name not in quotas.RESOURCES or found is None or found < 0:
-            raise Invalid(
-                f"hard.{str(name)[:40]} must be a quantity as text, under one of {', '.join(quotas.RESOURCES)}",
-                field="hard",
-            )
+    quotas.read_hard(value)
+    if empty := next((name for name, amount in value.items() if not amount), None):
+        raise Invalid(f"hard.{empty} must be a quantity as text", field="hard")
     return value
 
 

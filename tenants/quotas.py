@@ -1,5 +1,6 @@
-"""Quotas in the six names that tenants know, and as plain numbers."""
+"""Quotas in the six names that tenants know or in Kubernetes' own, and as plain numbers."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,6 +19,25 @@ RESOURCES: Mapping[str, str] = {
     "requestsStorage": "requests.storage",
     "pods": "pods",
 }
+# Everything else that a ResourceQuota can limit, as Kubernetes' own validation has it: its standard names, what storage classes
+# and device plug-ins add, and counts of objects of any kind.
+STANDARD = frozenset(
+    {
+        *("cpu", "memory", "ephemeral-storage", "requests.ephemeral-storage"),
+        *("limits.ephemeral-storage", "services", "services.loadbalancers", "services.nodeports"),
+        *("replicationcontrollers", "resourcequotas", "secrets", "configmaps"),
+        *("persistentvolumeclaims", *RESOURCES.values()),
+    }
+)
+WORD = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+DOMAIN = rf"{WORD}(\.{WORD})*"
+OTHERS = re.compile(
+    rf"count/{DOMAIN}"
+    rf"|{DOMAIN}\.storageclass\.storage\.k8s\.io/(requests\.storage|persistentvolumeclaims)"
+    rf"|(requests\.)?hugepages-[0-9]+([KMGTPE]i)?"
+    rf"|requests\.{DOMAIN}/[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?"
+)
+LONGEST = 253
 MEBIBYTE, GIBIBYTE = 2**20, 2**30
 
 
@@ -50,23 +70,52 @@ def _quota(item: object, index: int) -> Quota:
         raise Invalid(f"tenantQuotas[{index}]: quotaName is required")
     if not isinstance(hard, dict):
         raise Invalid(f"tenantQuotas[{index}]: hard is required")
-    return Quota(name, _hard(hard, index))
+    return Quota(name, read_hard(hard, f"tenantQuotas[{index}]: hard"))
 
 
-def _hard(hard: Mapping[str, object], index: int) -> dict[str, str]:
+def read_hard(hard: Mapping[str, object], where: str = "hard") -> dict[str, str]:
+    """Limits in either spelling, under Kubernetes' names and without those left empty.
+
+    Invalid, naming the member, for what no quota can limit, what is no quantity, and for both spellings with different values.
+    """
     found: dict[str, str] = {}
-    for ours, theirs in RESOURCES.items():
-        value = hard.get(ours)
+    for name, value in hard.items():
+        theirs = resource_of(name)
+        if not theirs:
+            raise Invalid(
+                f"{where}.{name[:60]} is nothing that a quota limits: use {', '.join(RESOURCES)} or Kubernetes' names",
+                field="hard",
+            )
         if value is not None and not isinstance(value, str):
-            raise Invalid(f"tenantQuotas[{index}]: hard.{ours} must be a string")
-        if value:
-            found[theirs] = value
+            raise Invalid(f"{where}.{name} must be a string", field="hard")
+        if not value:
+            continue
+        amount = quantities.parse(value)
+        if amount is None or amount < 0:
+            raise Invalid(f"{where}.{name} must be a quantity: {value[:40]!r}", field="hard")
+        if theirs in found and quantities.parse(found[theirs]) != amount:
+            raise Invalid(f"{where}.{name} is given twice, and differently", field="hard")
+        found.setdefault(theirs, value)
     return found
+
+
+def resource_of(name: str) -> str:
+    """Kubernetes' name for what a member of `hard` limits, whichever spelling it has; "" for what is none."""
+    if name in RESOURCES:
+        return RESOURCES[name]
+    known = name in STANDARD or (len(name) <= LONGEST and OTHERS.fullmatch(name))
+    return name if known else ""
 
 
 def texts(values: Mapping[str, Any]) -> dict[str, str]:
     """The six as the cluster writes them; "" where there is none."""
     return {ours: str(values.get(theirs, "")) for ours, theirs in RESOURCES.items()}
+
+
+def all_texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """The six, and whatever else is limited under Kubernetes' names."""
+    others = {name: str(value) for name, value in values.items() if name not in RESOURCES.values()}
+    return {**texts(values), **others}
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:

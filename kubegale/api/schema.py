@@ -64,6 +64,11 @@ class Described:
     body_types: tuple[str, ...] = ("application/json",)
     paged: bool = False
     answer_types: tuple[str, ...] = ("application/json",)
+    # What is read besides: other spellings, and members of a representation that is sent back whole.
+    also_query: tuple[str, ...] = ()
+    also_body: tuple[str, ...] = ()
+    # Whether the body may be the object itself instead of a member `content`.
+    bare: bool = False
 
 
 CLUSTER = Query("cluster_id", INTEGER, required=True, description="The registered cluster.")

@@ -35,8 +35,12 @@ from tenants.quotas import Quota
 from workloads.api import Target
 
 NUMBERS = record(required=(), **dict.fromkeys(quotas.RESOURCES, NUMBER))
-TEXTS = record(required=(), **dict.fromkeys(quotas.RESOURCES, TEXT))
 MAP = {"type": "object", "additionalProperties": TEXT}
+TEXTS = {
+    **record(required=(), **dict.fromkeys(quotas.RESOURCES, TEXT)),
+    "additionalProperties": TEXT,
+    "description": "Quantities, under these names or under Kubernetes' own (`requests.cpu`, `count/jobs.batch`).",
+}
 MEMBER = record(username=TEXT, role=TEXT)
 TENANT = record(
     id=nullable(INTEGER),
@@ -69,6 +73,15 @@ WRITE = record(
     role_bindings=BOOLEAN,
     pod_security={"type": "string", "enum": list(blueprints.POD_SECURITY)},
 )
+# What a tenant was made with stays: members and options have routes of their own, or none.
+CHANGE = {
+    **WRITE,
+    "properties": {
+        name: schema
+        for name, schema in WRITE["properties"].items()
+        if name not in {"members", "network_policy", "role_bindings", "pod_security"}
+    },
+}
 PLAN = record(id=INTEGER, name=TEXT, description=TEXT, hard=TEXTS)
 SAMPLE = record(at=TEXT, hard=NUMBERS, used=NUMBERS)
 
@@ -95,7 +108,7 @@ def represent(
         "options": row.options if row else {},
         "members": [_member(grant) for grant in members],
         "quotas": [
-            {"name": name, "hard": quotas.texts(hard), "used": quotas.texts(used)}
+            {"name": name, "hard": quotas.all_texts(hard), "used": quotas.all_texts(used)}
             for name, hard, used in found
         ],
         "usage": plans.usage(described),
@@ -127,6 +140,8 @@ def _rows(cluster: Cluster, described: list[tenancies.Described]) -> list[dict[s
 class TenantView(DialectView):
     """Rights on a tenant are rights in its namespace; they are checked before anything else is said."""
 
+    aliases = {"clusterId": "cluster_id"}
+
     def permit(
         self, request: Request, verb: str, name: str = "", *, kind: str = "tenants"
     ) -> tuple[Target, Scope]:
@@ -157,7 +172,7 @@ class Tenants(TenantView):
             query=(CLUSTER, *PAGING),
             paged=True,
         ),
-        "post": Described("Make a tenant", TENANT, body=WRITE),
+        "post": Described("Make a tenant", TENANT, body=WRITE, also_query=("cluster_id",)),
     }
 
     def get(self, request: Request) -> Any:
@@ -264,9 +279,17 @@ class OneTenant(TenantView):
     operations = {
         "get": Described("One tenant", TENANT, query=(CLUSTER,)),
         "put": Described(
-            "Change labels, annotations, quotas, contact and description", TENANT, body=WRITE
+            "Change labels, annotations, quotas, contact and description",
+            TENANT,
+            body=CHANGE,
+            also_query=("cluster_id",),
         ),
-        "delete": Described("Delete a tenant with all that is in it", OBJECT, query=(CLUSTER,)),
+        "delete": Described(
+            "Delete a tenant with all that is in it",
+            OBJECT,
+            query=(CLUSTER,),
+            also_body=("cluster_id",),
+        ),
     }
 
     def get(self, request: Request, name: str) -> Any:
@@ -279,6 +302,8 @@ class OneTenant(TenantView):
         """The changed tenant."""
         target, _ = self.permit(request, "update", name)
         cluster, body = target.cluster(), target.body
+        if body.get("name", name) != name:
+            raise Invalid("name cannot be changed", field="name")
         blueprint = Blueprint(
             name=name,
             labels=blueprints.texts(body.get("labels"), "labels"),
@@ -311,6 +336,7 @@ class Members(TenantView):
             "Make somebody a member, or give them another role",
             MEMBER,
             body=record(cluster_id=INTEGER, username=TEXT, role=TEXT),
+            also_query=("cluster_id",),
         ),
     }
 
@@ -338,7 +364,11 @@ class Members(TenantView):
 class OneMember(TenantView):
     """DELETE /tenants/{name}/members/{username}."""
 
-    operations = {"delete": Described("Take a membership away", OBJECT, query=(CLUSTER,))}
+    operations = {
+        "delete": Described(
+            "Take a membership away", OBJECT, query=(CLUSTER,), also_body=("cluster_id",)
+        )
+    }
 
     def delete(self, request: Request, name: str, username: str) -> Any:
         """{}: the member's rights end at once."""

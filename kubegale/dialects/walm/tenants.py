@@ -36,7 +36,11 @@ PARAMS = record(
     tenantQuotas=nullable(
         array(
             record(
-                quotaName=TEXT, hard=record(required=(), **dict.fromkeys(quotas.RESOURCES, TEXT))
+                quotaName=TEXT,
+                hard={
+                    **record(required=(), **dict.fromkeys(quotas.RESOURCES, TEXT)),
+                    "additionalProperties": TEXT,
+                },
             )
         )
     ),
