@@ -22,6 +22,7 @@ from kubegale.api.pagination import page_request
 from kubegale.api.parsing import boolean, integer, json_body
 from kubegale.api.schema import (
     BOOLEAN,
+    DRY_RUN,
     INTEGER,
     OBJECT,
     PAGING,
@@ -32,7 +33,7 @@ from kubegale.api.schema import (
     nullable,
     record,
 )
-from kubegale.errors import Forbidden, NotFound
+from kubegale.errors import Forbidden, Invalid, NotFound
 
 
 def represent(cluster: Cluster, *, readable: Collection[int] | None = None) -> dict[str, Any]:
@@ -115,7 +116,10 @@ FIELDS = {
     "is_default": BOOLEAN,
     "protected": BOOLEAN,
     "impersonate": BOOLEAN,
+    "prometheus": TEXT,
 }
+# Members of the answer that a client may send back with the rest, without changing them.
+READ_ONLY = tuple(name for name in CLUSTER_SCHEMA["properties"] if name not in FIELDS)
 
 
 class ClusterViewSet(ViewSetMixin, DialectView):
@@ -129,8 +133,13 @@ class ClusterViewSet(ViewSetMixin, DialectView):
             CLUSTER_SCHEMA,
             body=record(required=("name", "kubeconfig"), dry_run=BOOLEAN, **FIELDS),
         ),
-        "update": Described("Change a cluster", CLUSTER_SCHEMA, body=record(required=(), **FIELDS)),
-        "destroy": Described("Forget a cluster", OBJECT),
+        "update": Described(
+            "Change a cluster",
+            CLUSTER_SCHEMA,
+            body=record(required=(), **FIELDS),
+            also_body=READ_ONLY,
+        ),
+        "destroy": Described("Forget a cluster", OBJECT, query=(DRY_RUN,), also_body=("dry_run",)),
     }
 
     def list(self, request: Request) -> Any:
@@ -161,12 +170,17 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         if boolean(body.get("dry_run", False), "dry_run"):
             note(request, details={"dry_run": True})
             return represent(services.draft(**given))
-        return represent(services.register(default=body.get("is_default") is True, **given))
+        default = boolean(body.get("is_default") or False, "is_default")
+        return represent(services.register(default=default, **given))
 
     def update(self, request: Request, pk: str) -> Any:
         """Change some fields; a new kubeconfig is tried first."""
         authorise(self, request, Act("update", "clusters", cluster=pk))
         body: Mapping[str, object] = json_body(request)
+        found = services.find(pk)
+        for name in ("id", "server"):
+            if name in body and body[name] != represent(found)[name]:
+                raise Invalid(f"{name} cannot be changed", field=name)
         note(
             request,
             details={
@@ -175,7 +189,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
                 )
             },
         )
-        return represent(services.update(services.find(pk), body))
+        return represent(services.update(found, body))
 
     def destroy(self, request: Request, pk: str) -> Any:
         """Forget a cluster; what runs in it is left alone."""
@@ -203,8 +217,10 @@ class ClusterViewSet(ViewSetMixin, DialectView):
 
 def cluster_reference(request: Request) -> str:
     """The cluster meant where a document names none: `cluster=`, X-Cluster, else the default one's id ("" when none is)."""
-    given = request.query_params.get("cluster") or request.headers.get("X-Cluster")
-    return given or services.default_reference()
+    asked, header = request.query_params.get("cluster"), request.headers.get("X-Cluster")
+    if asked and header and asked != header:
+        raise Invalid("cluster and X-Cluster name two clusters", field="cluster")
+    return asked or header or services.default_reference()
 
 
 STEP_SCHEMA = record(
@@ -289,6 +305,7 @@ class OperationViewSet(ViewSetMixin, DialectView):
     def cancel(self, request: Request, pk: str) -> Any:
         """The operation, which stops before its next step; refused when it is over."""
         row = self._permitted(request, pk, "update")
+        self.check_input(request)
         record_act(
             request,
             Act(

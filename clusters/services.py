@@ -346,6 +346,9 @@ SELF_REVIEW = {
 def update(cluster: Cluster, fields: Mapping[str, object]) -> Cluster:
     """Change some fields; a new kubeconfig is tried first, and the mask written back means unchanged."""
     lookups.forget()
+    default = fields.get("is_default")
+    if default is not None and not isinstance(default, bool):
+        raise Invalid("is_default must be true or false", field="is_default")
     if "name" in fields:
         cluster.name = _check_name(fields["name"])
     for field in EDITABLE:
@@ -357,7 +360,7 @@ def update(cluster: Cluster, fields: Mapping[str, object]) -> Cluster:
     try:
         with transaction.atomic():
             cluster.save()
-            if fields.get("is_default") is True:
+            if default:
                 make_default(cluster)
     except IntegrityError:
         raise _taken(cluster.name) from None

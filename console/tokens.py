@@ -53,8 +53,9 @@ def _act(request: HttpRequest) -> HttpResponse:
         return go(request, "/tokens", _("The token is no good from now on."))
     body: dict[str, Any] = {
         "name": forms.text(request, "name"),
-        "scopes": request.POST.getlist("scopes"),
-        "clusters": request.POST.getlist("clusters"),
+        # Nothing chosen is no limit: an empty list would be refused.
+        "scopes": request.POST.getlist("scopes") or None,
+        "clusters": request.POST.getlist("clusters") or None,
     }
     if "days" in request.POST:
         # Emptied on purpose: the field holds the settings' number at first.

@@ -21,6 +21,10 @@ class Invalid(DomainError):
     code = "invalid"
 
 
+class UnclearInput(Invalid):
+    """A parameter or member that the call does not read, or that was said twice and differently; `details["field"]` names it."""
+
+
 class PayloadTooLarge(Invalid):
     """The caller's body is larger than the limit."""
 

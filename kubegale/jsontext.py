@@ -4,9 +4,7 @@ import json
 import re
 from typing import Any, NoReturn
 
-import orjson
-
-from kubegale.errors import Invalid
+from kubegale.errors import Invalid, UnclearInput
 
 MAX_DEPTH = 100
 # More values than any object of a cluster has, and few enough to be read within a second.
@@ -17,7 +15,6 @@ STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 # A sign and what 64 bits can say.
 MAX_DIGITS = 20
-LONG_NUMBER = re.compile(rb"[0-9]{18}|[eE][-+]?[0-9]{3}")
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -62,7 +59,8 @@ def check_shape(body: bytes, *, nodes: int = MAX_MEMBERS, depth: int = MAX_DEPTH
 
 
 def loads(body: bytes | str) -> Any:
-    """Strict JSON: no NaN, no Infinity, no integer beyond 64 bits, no lone surrogates, at most 100 levels.
+    """Strict JSON: no NaN, no Infinity, no integer beyond 64 bits, no lone surrogates, no member twice with different
+    values, at most 100 levels.
 
     Size and depth are limited before anything is parsed.
     """
@@ -71,31 +69,40 @@ def loads(body: bytes | str) -> Any:
     except UnicodeEncodeError:
         raise Invalid("the body is not valid JSON: it holds half of a surrogate pair") from None
     check_shape(raw)
-    if not LONG_NUMBER.search(raw):
-        try:
-            value = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            # Read once more by the one that says what is wrong, and that takes byte order marks and UTF-16.
-            value = _slowly(raw)
-    else:
-        value = _slowly(raw)
-    check_depth([value])
-    return value
-
-
-def _slowly(raw: bytes) -> Any:
     try:
         value = json.loads(
-            raw, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole
+            raw,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_whole,
+            object_pairs_hook=_members,
         )
-        json.dumps(value, ensure_ascii=False).encode()
+        # Half of a surrogate pair can only be written as an escape.
+        if b"\\u" in raw or not raw.isascii():
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise Invalid(f"the body nests deeper than {MAX_DEPTH} levels") from None
     except UnicodeEncodeError:
         raise Invalid("the body is not valid JSON: it holds half of a surrogate pair") from None
     except (ValueError, UnicodeDecodeError) as error:
         raise Invalid(f"the body is not valid JSON: {error}") from None
+    check_depth([value])
     return value
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; UnclearInput when a member stands in it twice with different values.
+
+    The guard could read one of them and the work the other.
+    """
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        for name, value in pairs:
+            if members[name] != value:
+                raise UnclearInput(
+                    f"{name[:100]} is given twice, and differently", field=name[:100]
+                )
+    return members
 
 
 def _whole(text: str) -> int:

@@ -157,7 +157,8 @@ class TokenForm(ModelForm[ApiToken]):
             ("clusters", tokens.check_clusters),
         ):
             try:
-                values[field] = check(values.get(field))
+                # The form's field left empty is a list of none: no limit, as before.
+                values[field] = check(values.get(field) or None)
             except DomainError as error:
                 self.add_error(field, error.message)
         return values

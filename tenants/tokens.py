@@ -35,19 +35,19 @@ def check_name(value: object) -> str:
 
 
 def check_scopes(value: object) -> list[str]:
-    """Scopes, none twice; Invalid for unknown ones. None and [] mean all that the user may."""
+    """Scopes, none twice; Invalid for unknown ones, and for a list of none. None means all that the user may."""
     known = list(Right)
     if value is not None and (
-        not isinstance(value, list) or any(scope not in known for scope in value)
+        not isinstance(value, list) or not value or any(scope not in known for scope in value)
     ):
         raise Invalid(f"scopes must be some of {', '.join(known)}", field="scopes")
     return list(dict.fromkeys(value or []))
 
 
 def check_clusters(value: object) -> list[str]:
-    """Names of clusters or clusterIds, none twice; Invalid for what can be none. None and [] mean every cluster."""
-    if value is not None and not isinstance(value, list):
-        raise Invalid("clusters must be a list", field="clusters")
+    """Names of clusters or clusterIds, none twice; Invalid for what can be none, and for a list of none. None means every cluster."""
+    if value is not None and not (isinstance(value, list) and value):
+        raise Invalid("clusters must be a list of at least one", field="clusters")
     names = [
         str(name) if isinstance(name, int) and not isinstance(name, bool) else name
         for name in value or []

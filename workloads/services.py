@@ -296,12 +296,18 @@ def name_of(raw: bytes) -> str:
 VALIDATIONS = ("Strict", "Warn", "Ignore")
 
 
-def _options(dry_run: bool, validation: str) -> dict[str, object]:
-    """The API server's query of a write; `validation` is what it does with fields that it does not know."""
+def check_validation(validation: str) -> str:
+    """What the API server does with fields that it does not know: one of VALIDATIONS, or nothing; Invalid otherwise."""
     if validation and validation not in VALIDATIONS:
         raise Invalid(
             f"field_validation must be one of {', '.join(VALIDATIONS)}", field="field_validation"
         )
+    return validation
+
+
+def _options(dry_run: bool, validation: str) -> dict[str, object]:
+    """The API server's query of a write."""
+    check_validation(validation)
     return {
         **({"dryRun": "All"} if dry_run else {}),
         **({"fieldValidation": validation} if validation else {}),

@@ -195,6 +195,7 @@ class OrderViewSet(ViewSetMixin, DialectView):
             # One's own orders need no right, so looking at them was no refusal.
             kept = audit.deeds(request)
             kept[:] = [deed for deed in kept if deed.allowed]
+            self.check_input(request)
             return found.filter(owner_id=request.user.pk)
         return found
 

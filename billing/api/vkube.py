@@ -53,6 +53,7 @@ class VKubeView(DialectView):
 class SecretView(VKubeView):
     """Calls that need the header `secret`; `order` is what it opens, ended first when its time is over."""
 
+    own_credentials = True
     order: Order
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -60,6 +61,8 @@ class SecretView(VKubeView):
         super().initial(request, *args, **kwargs)
         self.order = endings.settle_if_over(self._opened(request))
         know_caller(request)
+        if request.method == "GET":
+            self.check_input(request)
 
     def recheck(self, request: Request) -> lasting.Check:
         """Whether the secret still opens the order, and the order still runs."""
@@ -128,6 +131,7 @@ class CheckPorts(VKubeView):
             "Which host ports are taken",
             record(occupied=array(INTEGER), status=TEXT),
             body=record(region=TEXT, ports={"oneOf": [array(INTEGER), INTEGER]}),
+            also_body=("userServiceID",),
         )
     }
 
@@ -199,6 +203,28 @@ def represent(order: Order) -> dict[str, Any]:
     }
 
 
+WORDS: Any = {"oneOf": [TEXT, array(TEXT)]}
+CONTAINER = record(
+    required=("name", "imageName", "resource"),
+    name=TEXT,
+    imageName=TEXT,
+    ports=array(
+        record(required=("containerPort",), containerPort=INTEGER, hostPort=INTEGER, protocol=TEXT)
+    ),
+    resource=record(memory=TEXT),
+    resourceUnit={},
+    command=WORDS,
+    args=WORDS,
+    envs=array(record(name=TEXT, value={})),
+    mountPath=TEXT,
+    configMap={},
+    exposedPorts={},
+)
+DEPLOY = record(
+    required=("containers",), nodeSelector=record(region=TEXT), containers=array(CONTAINER)
+)
+
+
 class Deploy(SecretView):
     """POST /k8s/deploy {"nodeSelector","containers"} -> {"status":"OK","name":…}; a header names the Operation that follows it."""
 
@@ -206,9 +232,8 @@ class Deploy(SecretView):
         "post": Described(
             "Run containers",
             record(status=TEXT, name=TEXT),
-            body=record(
-                required=("containers",), nodeSelector=record(region=TEXT), containers=array(OBJECT)
-            ),
+            body=DEPLOY,
+            also_body=("name", "pvtLogin"),
         )
     }
 
@@ -227,6 +252,7 @@ class Deploy(SecretView):
         )
         audit.note(request, username=f"order {order.pk}")
         deployments.require_deployable(order, clock.now())
+        self.check_input(request)
         wanted = containers.parse(json_body(request), order)
         _check_images(wanted)
         row = deployments.deploy(order, wanted)

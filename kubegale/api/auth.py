@@ -10,10 +10,13 @@ from django.utils.module_loading import import_string
 from rest_framework.request import Request
 
 from kubegale.api import lasting
+from kubegale.api.accepted import CHANGING
 from kubegale.api.audit import record
 from kubegale.api.dialect import DialectView
 from kubegale.api.lasting import StreamPolicy, stream_policy
 from kubegale.errors import Forbidden
+
+LOOKING = frozenset({"get", "list", "history"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ def _policy(dotted: str) -> AccessPolicy:
 def authorise(view: DialectView, request: Request, act: Act) -> Scope:
     """The caller's scope for the act; raises Forbidden when the right is lacking. Open dialects may do all that they document.
 
-    Where an open dialect may not go, a caller with credentials still has the rights of their own.
+    Where an open dialect may not go, a caller with credentials still has the rights of their own. Then the call is looked at:
+    UnclearInput when it says what its route does not read.
     """
     deed = record(request, act)
     try:
@@ -70,6 +74,9 @@ def authorise(view: DialectView, request: Request, act: Act) -> Scope:
     except Forbidden:
         deed.allowed = False
         raise
+    # A route that changes something may ask first whether its object may be seen; the right to change it comes later.
+    if request.method not in CHANGING or act.verb not in LOOKING:
+        view.check_input(request)
     lasting.allow(request, act)
     return scope
 

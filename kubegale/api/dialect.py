@@ -15,9 +15,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, set_rollback
 
-from kubegale.api import audit, lasting
+from kubegale.api import accepted, audit, lasting
 from kubegale.api.origin import client_address, is_cross_site, is_inside
-from kubegale.api.parsing import BodyParser, know_caller
+from kubegale.api.parsing import BodyParser, json_body, know_caller
 from kubegale.api.rendering import JSON
 from kubegale.errors import (
     DomainError,
@@ -61,6 +61,11 @@ class Dialect:
     envelope: Callable[[dict[str, Any], bool], dict[str, Any]] = lambda schema, paged: schema
     error_schema: Mapping[str, Any] = field(default_factory=dict)
     error_status: int = 400
+    # Whether calls may say only what their routes declare (`kubegale.api.accepted`), what every changing call may say besides,
+    # and whether the case of names counts.
+    strict: bool = True
+    spoken: frozenset[str] = frozenset()
+    folds_names: bool = False
 
 
 def domain_error(error: Exception) -> DomainError | None:
@@ -97,11 +102,17 @@ class DialectView(APIView):
 
     dialect: ClassVar[Dialect] = None  # type: ignore[assignment]  # bound per route by as_view
     public: ClassVar[bool] = False
+    # Whether a route without sign-in asks for credentials of its own first, and looks at what was said by itself.
+    own_credentials: ClassVar[bool] = False
     # The method whose refusals these are, where it is not the request's own: an action is a POST that changes.
     refused_as: ClassVar[str] = ""
     operations: ClassVar[Mapping[str, Any]] = {}
+    # Whether query and body are read alike, and other spellings of names that are declared.
+    either: ClassVar[bool] = False
+    aliases: ClassVar[Mapping[str, str]] = {}
     renderer_classes = [JSON]
     parser_classes = [BodyParser]
+    _checked = False
 
     def get_permissions(self) -> Sequence[Any]:
         """None for routes that are public by their document or opened by OPEN_DIALECTS."""
@@ -127,10 +138,27 @@ class DialectView(APIView):
         super().check_permissions(request)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Authentication, rights and throttles; then larger bodies of those who are known, or of open dialects."""
+        """Authentication, rights and throttles; then larger bodies of those who are known, or of open dialects.
+
+        A public route has no right to wait for before it looks at what the call says.
+        """
         super().initial(request, *args, **kwargs)
         if request.successful_authenticator or self.is_opened():
             know_caller(request)
+        if self.public and not self.own_credentials:
+            self.check_input(request)
+
+    def members(self, request: Request) -> Mapping[str, Any]:
+        """The members of the body; Invalid when it has none that can be read."""
+        return json_body(request)
+
+    def check_input(self, request: Request) -> None:
+        """UnclearInput when the call says what its route does not read. `authorise` asks, once the caller has the right."""
+        action = getattr(self, "action", None) or (request.method or "").lower()
+        described = self.operations.get(action)
+        if self.dialect.strict and described is not None and not self._checked:
+            accepted.check(self, request, described)
+            self._checked = True
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         """Always JSON: a client's Accept header never changes the shape of an answer."""
@@ -177,7 +205,11 @@ class DialectView(APIView):
 
     def _answer(self, error: Exception, context: Mapping[str, Any]) -> Response:
         set_rollback()
-        return error_response(self.dialect, error, context["request"], method=self.refused_as)
+        # A read that is refused is nothing that was not made or changed, whatever the view's actions are.
+        reading = context["request"].method in {"GET", "HEAD"}
+        return error_response(
+            self.dialect, error, context["request"], method="" if reading else self.refused_as
+        )
 
 
 def error_response(

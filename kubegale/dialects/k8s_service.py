@@ -59,6 +59,8 @@ def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
             return 200, envelope(201, MISSING)
         case QueryFailed():
             return 200, envelope(201, error.message)
+        case errors.UnclearInput():
+            return 200, envelope(201, f"[ERROR] {error.message}. ")
         case errors.Unauthenticated():
             return 401, envelope(401, error.message)
         case errors.Forbidden() if "status" not in error.details:
@@ -88,6 +90,7 @@ DIALECT = Dialect(
     envelope=_envelope,
     error_schema=_envelope(TEXT, False),
     error_status=200,
+    folds_names=True,
 )
 MSG_ID = Query("msgId", TEXT, required=True, description="Any id; comes back as it was sent.")
 CLUSTER = Query(
@@ -191,6 +194,16 @@ class ServiceView(DialectView):
         self.parameters = Parameters(request, with_body=with_body)
         self.msg_id = self.parameters.find("msgId")
 
+    def members(self, request: Request) -> Mapping[str, Any]:
+        """The members of a JSON body or a form; UnclearInput for what a form says twice and differently."""
+        found = _form(request)
+        body = raw_body(request)
+        if body.lstrip()[:1] != b"{" and not (request.content_type or "").startswith("multipart/"):
+            for name, values in QueryDict(body, encoding="utf-8").lists() if found else ():
+                if len(set(values)) > 1:
+                    raise errors.UnclearInput(f"{name[:100]} is given twice, and differently")
+        return found
+
     def _shape(self, data: Any) -> object:
         return envelope(200, data, self.msg_id)
 
@@ -198,6 +211,14 @@ class ServiceView(DialectView):
         response = super()._answer(error, context)
         response.data = envelope(response.data["code"], response.data["message"], self.msg_id)
         return response
+
+    def check_input(self, request: Request) -> None:
+        """What is missing comes first, as the document has one sentence for it."""
+        for name in ("msgId", "nameSpace", "deploymentName"):
+            self.parameters.required(name)
+        if request.method == "POST":
+            self.parameters.whole_number("replicas")
+        super().check_input(request)
 
     def permit(self, request: Request) -> None:
         """Forbidden unless the caller may do this where the parameters point."""
@@ -281,7 +302,16 @@ class UpdatePodReplicas(ServiceView):
     """POST /updatePodReplicas: scale a Deployment."""
 
     verb, plural = "scale", "deployments"
-    operations = {"post": Described("Scale a Deployment.", REPLICAS, (CLUSTER,), FORM, FORMS)}
+    operations = {
+        "post": Described(
+            "Scale a Deployment.",
+            REPLICAS,
+            (CLUSTER,),
+            FORM,
+            FORMS,
+            also_query=tuple(FORM["properties"]),
+        )
+    }
 
     def post(self, request: Request) -> Any:
         """{"deploymentName","nameSpace","replicas"}, the number as the API server has it."""

@@ -12,6 +12,7 @@ from billing.api.orders import OrderViewSet
 from clusters.api import ClusterViewSet, OperationViewSet
 from clusters.kinds import KINDS, Kind
 from kubegale import errors
+from kubegale.api import confirmation
 from kubegale.api.dialect import Dialect, Page
 from kubegale.api.routes import catch_all
 from kubegale.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record
@@ -161,6 +162,7 @@ DIALECT = Dialect(
     envelope=_envelope,
     error_schema=_answer_schema(OBJECT, {"type": "integer", "not": {"enum": [0]}}),
     error_status=200,
+    spoken=frozenset(confirmation.NAMES),
 )
 
 COLLECTION: Any = {"get": "list", "post": "create"}

@@ -80,6 +80,7 @@ class HistoryView(DialectView):
         words = {word: str(given.get(word) or "") for word in ("kind", "namespace", "name")}
         reference = str(given.get("cluster_id", given.get("clusterId", "")))
         authorise(self, request, Act("get", "clusters", cluster=reference or "0"))
+        self.check_input(request)
         if not words["kind"] or any("\0" in str(value) for value in given.values()):
             raise Invalid("kind is required", field="kind")
         kind = across.find_kind(words["kind"], cluster=reference)

@@ -59,6 +59,7 @@ class Restore(HistoryView):
     """Twice the same request: the first says what it would do and gives a token, the second brings the token and does it."""
 
     refused_as = "PUT"
+    aliases = {"clusterId": "cluster_id"}
     operations = {"post": Described("Restore an old version of an object", ANSWER, body=BODY)}
 
     def post(self, request: Request) -> Any:

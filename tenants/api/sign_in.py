@@ -65,6 +65,7 @@ class Logout(DialectView):
     def post(self, request: Request) -> Any:
         """Sign out; API tokens are not ended here."""
         keep(request, Act("logout", "sessions", name=request.user.get_username()))
+        self.check_input(request)
         if isinstance(request.auth, str):
             services.sign_out(request.auth, json_body(request).get("refresh_token"))
         return {}
@@ -84,6 +85,7 @@ class Password(DialectView):
         keep(request, Act("update", "passwords", name=request.user.get_username()))
         if isinstance(request.auth, ApiToken):
             raise Forbidden("an API token cannot change a password: sign in with it")
+        self.check_input(request)
         body = json_body(request)
         return asdict(
             services.change_password(

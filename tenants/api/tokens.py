@@ -47,12 +47,13 @@ BODY = record(
 )
 
 
-def _owner(request: Request, verb: str) -> Any:
+def _owner(view: DialectView, request: Request, verb: str) -> Any:
     """The user, unless they came by an API token themselves: a token makes no tokens, or a narrow one would make a wide one."""
     deed = keep(request, Act(verb, "tokens"))
     if isinstance(request.auth, ApiToken):
         deed.allowed = False
         raise Forbidden("an API token cannot manage API tokens: sign in with your password")
+    view.check_input(request)
     return request.user
 
 
@@ -77,13 +78,14 @@ class Tokens(DialectView):
     def get(self, request: Request) -> Any:
         """All of the caller's tokens, newest first; never the tokens themselves."""
         rows = [
-            tokens.represent(row) for row in ApiToken.objects.filter(user=_owner(request, "list"))
+            tokens.represent(row)
+            for row in ApiToken.objects.filter(user=_owner(self, request, "list"))
         ]
         return Page(rows, len(rows), 1, max(len(rows), 1))
 
     def post(self, request: Request) -> Any:
         """The new token with `token`, this once."""
-        user, body = _owner(request, "create"), json_body(request)
+        user, body = _owner(self, request, "create"), json_body(request)
         row, raw = tokens.create_api_token(
             user,
             tokens.check_name(body.get("name")),
@@ -107,7 +109,7 @@ class OneToken(DialectView):
 
     def delete(self, request: Request, pk: str) -> Any:
         """{}: the token is no good from now on. Someone else's answers as one that does not exist."""
-        user = _owner(request, "delete")
+        user = _owner(self, request, "delete")
         note(
             request, name=tokens.revoke(user, integer(pk, "id", minimum=0, maximum=2**63 - 1)).name
         )

@@ -624,15 +624,19 @@ def test_closed_every_route_asks_for_a_token_and_for_the_right(
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_an_unknown_cluster_is_500(cluster: Cluster, method: str, path: str) -> None:
-    body = {"name": "s", "data": {}} if path == "secret/x" else None
-    query = "cluster=unknown&labelselector=a"
+    writes = path == "secret/x" and method in {"POST", "PUT"}
+    body = {"name": "s", "data": {}} if writes else None
+    selector = {("DELETE", "pvc/x"): "labelselector=a", ("DELETE", "secret/x"): "name=s"}.get(
+        (method, path), ""
+    )
+    query = f"cluster=unknown&{selector}"
     assert "cluster 'unknown' does not exist" in failure(method, path, body, QUERY_STRING=query)
     response = call(
         method,
         f"/api/v1/{path}",
         body,
         headers={"X-Cluster": "unknown"},
-        QUERY_STRING="labelselector=a",
+        QUERY_STRING=selector,
     )
     assert response.status_code == 500
 

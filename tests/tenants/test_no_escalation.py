@@ -97,7 +97,9 @@ class World:
             case ("dismiss", name, place):
                 caller("DELETE", f"tenants/{self.spaces[place] or 'default'}/members/{name}", **at)
             case ("token", scopes):
-                made = caller("POST", "/api/v1/auth/tokens", {"name": "more", "scopes": scopes})
+                made = caller(
+                    "POST", "/api/v1/auth/tokens", {"name": "more", "scopes": scopes or None}
+                )
                 if made["code"] == 0:
                     self.callers[who] = Caller(made["data"]["token"])
             case ("cluster", field):

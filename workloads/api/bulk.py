@@ -102,16 +102,29 @@ def _named(item: dict[str, Any]) -> str:
 
 
 def _choice(target: Target) -> bulk.Choice:
-    names = target.body.get("names") or []
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise Invalid("names must be a list of names", field="names")
+    names = target.body.get("names")
+    if names is not None and not (
+        isinstance(names, list) and names and all(isinstance(name, str) and name for name in names)
+    ):
+        # An empty list is a mistake of whoever filled it, never a wish for everything.
+        raise Invalid("names must be a list of names, at least one", field="names")
     return bulk.Choice(
         namespace=target.namespace,
-        label_selector=target.option("labelSelector", "label_selector"),
-        field_selector=target.option("fieldSelector", "field_selector"),
-        names=tuple(names),
+        label_selector=_selector(target, "labelSelector"),
+        field_selector=_selector(target, "fieldSelector"),
+        names=tuple(names or ()),
         everything=target.flag("all"),
     )
+
+
+def _selector(target: Target, name: str) -> str:
+    """A selector out of query or body; Invalid for one that says nothing, which Kubernetes reads as everything."""
+    value = target.given(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not value.strip(" \t\r\n,"):
+        raise Invalid(f"{name} must select something; say all=true for all", field=name)
+    return value
 
 
 def _options(target: Target) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class NodeSchedule(NodeView):
                 schedulable=BOOLEAN,
                 dry_run=BOOLEAN,
             ),
+            also_body=("namespace",),
         )
     }
 
@@ -86,6 +87,7 @@ class NodeDrain(NodeView):
                 wait=INTEGER,
                 dry_run=BOOLEAN,
             ),
+            also_body=("namespace",),
         )
     }
 

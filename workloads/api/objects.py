@@ -21,7 +21,7 @@ from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.confirmation import Guarded, confirm
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
-from kubegale.api.parsing import boolean, integer, json_body, moment, raw_body
+from kubegale.api.parsing import boolean, integer, json_body, loads, moment, raw_body
 from kubegale.api.schema import (
     ANYTHING,
     BOOLEAN,
@@ -40,10 +40,12 @@ from kubegale.api.schema import (
     array,
     record,
 )
-from kubegale.errors import DomainError, Invalid
+from kubegale.errors import DomainError, Invalid, UnclearInput
 from workloads import protection, services
 from workloads.lookup import Subject, require_namespace
 from workloads.objects import content_namespace, is_secret, masked_secret
+
+MAX_GRACE = 2**31 - 1
 
 
 class Target:
@@ -53,6 +55,9 @@ class Target:
         self.body, self.problem = self._body(request)
         self._names = view.dialect.params
         self._query = request.query_params
+        self._aliases = view.aliases
+        # What may stand beside the members of a bare object.
+        self._said = {*self._names, *WRITE["properties"], *view.aliases, *view.dialect.spoken}
         self.cluster_text, self.namespace = self._value("cluster"), self._value("namespace")
 
     @staticmethod
@@ -95,28 +100,43 @@ class Target:
         if "content" in self.body:
             return self.body["content"]
         if "metadata" in self.body or "kind" in self.body:
-            return {key: value for key, value in self.body.items() if key not in self._names}
+            return {key: value for key, value in self.body.items() if key not in self._said}
         raise Invalid("content is required", field="content")
 
     def given(self, name: str) -> object:
-        """What query or body say under that name, or None."""
-        return self._query.get(name, self.body.get(name))
+        """What query or body say under that name or another spelling of it, or None."""
+        spellings = [name, *(other for other, ours in self._aliases.items() if ours == name)]
+        for spelling in spellings:
+            value = self._query.get(spelling, self.body.get(spelling))
+            if value is not None:
+                return value
+        return None
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """A yes or no out of query or body."""
+        """A yes or no out of query or body; `All` is Kubernetes' yes to a dry run."""
         value = self.given(name)
+        if name == "dry_run" and value in ("All", ["All"]):
+            return True
         return default if value is None else boolean(value, name)
 
     def option(self, *names: str) -> str:
         """A word out of query or body, or nothing."""
-        for name in names:
-            if value := self._query.get(name, self.body.get(name)):
-                return str(value)
-        return ""
+        return next((str(value) for name in names if (value := self.given(name))), "")
 
 
 class ObjectView(DialectView):
     """What every route about objects shares: rights first, then the request's sense, then the cluster."""
+
+    either = True
+    aliases = {
+        "clusterId": "cluster_id",
+        "dryRun": "dry_run",
+        "fieldValidation": "field_validation",
+        "propagationPolicy": "propagation",
+        "gracePeriodSeconds": "grace_period",
+        "label_selector": "labelSelector",
+        "field_selector": "fieldSelector",
+    }
 
     kind: ClassVar[Kind] = None  # type: ignore[assignment]  # bound per route by as_view
     # The verbs that are answered as of a moment, when `at` names one.
@@ -142,7 +162,7 @@ class ObjectView(DialectView):
         target.check()
         if request.query_params.get("at") and verb not in self.timely:
             raise Invalid("at: this is only answered as of now", field="at")
-        if target.option("dry_run"):
+        if target.flag("dry_run"):
             note(request, details={"dry_run": True})
         return target, scope
 
@@ -176,6 +196,9 @@ WRITE = record(
     field_validation={"type": "string", "enum": list(services.VALIDATIONS)},
 )
 ITEM = (CLUSTER, NAMESPACE)
+VALIDATION = Query("field_validation", WRITE["properties"]["field_validation"])
+MANAGER = Query("fieldManager", TEXT, description="Who owns the fields; of a server-side apply.")
+FORCE = Query("force", BOOLEAN, description="Take fields from others; of a server-side apply.")
 AT = Query(
     "at",
     TEXT,
@@ -215,12 +238,12 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             paged=True,
         ),
         "retrieve": Described("One object", KUBERNETES_OBJECT, query=(*ITEM, AT)),
-        "create": Described("Create an object", KUBERNETES_OBJECT, body=WRITE),
-        "update": Described("Replace an object", KUBERNETES_OBJECT, body=WRITE),
+        "create": Described("Create an object", KUBERNETES_OBJECT, body=WRITE, bare=True),
+        "update": Described("Replace an object", KUBERNETES_OBJECT, body=WRITE, bare=True),
         "partial_update": Described(
             "Patch an object",
             KUBERNETES_OBJECT,
-            query=(*ITEM, DRY_RUN),
+            query=(*ITEM, DRY_RUN, VALIDATION, MANAGER, FORCE),
             body=ANYTHING,
             body_types=tuple(PATCH_TYPES.values()),
         ),
@@ -257,8 +280,8 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         return services.Query(
             namespace=self.scoped_kind(target, item=False),
             keyword=text.get("keyword", ""),
-            label_selector=text.get("labelSelector", ""),
-            field_selector=text.get("fieldSelector", ""),
+            label_selector=target.option("labelSelector"),
+            field_selector=target.option("fieldSelector"),
             offset=offset,
             size=size,
             namespaces=scope.namespaces,
@@ -320,10 +343,13 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         space = self.scoped_kind(target, item=True)
         options = {
             "dryRun": "All" if target.flag("dry_run") else "",
+            "fieldValidation": services.check_validation(target.option("field_validation")),
             "fieldManager": target.option("fieldManager"),
-            "force": target.option("force"),
+            "force": "true" if target.flag("force") else "",
         }
         patch = _patch_type(request.content_type or "")
+        if patch != "apply":
+            _check_patch(raw_body(request))
         before = services.peek(target.cluster(), self.kind, name, namespace=space)
         made = services.patch_object(
             target.cluster(),
@@ -342,7 +368,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         """{}: the object is going. With dry_run what would go with it: {"impact","protected","require_name"}."""
         target, _ = self.resolve(request, "delete", name=name, namespace=namespace)
         subject = Subject(target.cluster(), self.kind, self.scoped_kind(target, item=True), name)
-        grace = target.option("grace_period", "gracePeriodSeconds")
+        grace = target.given("grace_period")
         if not target.flag("dry_run"):
             guard(request, subject, "delete")
         services.delete_object(
@@ -350,9 +376,11 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             self.kind,
             name,
             namespace=subject.namespace,
-            propagation=target.option("propagation", "propagationPolicy") or "background",
+            propagation=target.option("propagation") or "background",
             dry_run=target.flag("dry_run"),
-            grace=integer(grace, "grace_period", minimum=0) if grace else None,
+            grace=None
+            if grace in (None, "")
+            else integer(grace, "grace_period", minimum=0, maximum=MAX_GRACE),
         )
         if target.flag("dry_run"):
             return forecast(subject)
@@ -394,6 +422,16 @@ def guard(request: Request, subject: Subject, action: str, *, protected: str = "
     confirm(request, guarded)
 
 
+def _check_patch(body: bytes) -> None:
+    """UnclearInput for a member that is given twice and differently; all else is the API server's to judge."""
+    try:
+        loads(body)
+    except UnclearInput:
+        raise
+    except Invalid:
+        return
+
+
 def _patch_type(content_type: str) -> str:
     given = content_type.partition(";")[0].strip().lower()
     for patch, known in PATCH_TYPES.items():
@@ -421,6 +459,8 @@ class EventViewSet(ObjectViewSet):
                 Query("resource_name", TEXT),
                 AT,
             ),
+            # Always the cluster's own, and always newest first.
+            also_query=("fresh", "orderby"),
             paged=True,
         ),
     }

@@ -146,6 +146,7 @@ class PodLogs(PodView):
             "The log of a container",
             record(required=("logs",), logs=TEXT, hint=TEXT),
             query=LOG_QUERY,
+            also_query=("tailLines", "sinceTime", "since_seconds", "sinceSeconds", "limitBytes"),
         )
     }
 

@@ -177,6 +177,7 @@ class WatchTickets(TicketView):
         except Expired:
             # The socket says it, with what to do.
             pass
+        self.check_input(request)
         return _answer(request, ticket, address="ws_url", path=f"/ws/watch/{ticket.session}")
 
 
@@ -192,6 +193,7 @@ LOG_QUERY = (
     *(Query(name, INTEGER) for name in ("tail_lines", "since_seconds")),
     *(Query(name, TEXT) for name in ("since_time", "include", "exclude", "cursor")),
     *(Query(name, {"type": "boolean"}) for name in ("previous", "timestamps", "follow", "batch")),
+    Query("labelSelector", TEXT, description="Which pods, where the address names none."),
 )
 
 
@@ -200,7 +202,12 @@ class LogTickets(TicketView):
 
     kind: ClassVar[Kind] = PODS
     operations = {
-        method: Described("A ticket for a log stream", ticket_schema("ws_url"), LOG_QUERY)
+        method: Described(
+            "A ticket for a log stream",
+            ticket_schema("ws_url"),
+            LOG_QUERY,
+            also_query=("container", "tailLines", "sinceSeconds", "sinceTime"),
+        )
         for method in ("get", "post")
     }
 
@@ -277,7 +284,7 @@ class LogTickets(TicketView):
             text = selector_text((workload.get("spec") or {}).get("selector") or {})
         else:
             text = given.text("labelSelector", "label_selector")
-        if not text:
+        if not text.strip():
             raise Invalid("labelSelector is required", field="labelSelector")
         return text
 
@@ -307,6 +314,7 @@ class TerminalTickets(TicketView):
             "A ticket for a shell in a container",
             ticket_schema("terminal_url"),
             (CLUSTER, NAMESPACE, Query("container", TEXT), *SHELL_QUERY),
+            also_body=("command",),
         )
         for method in ("get", "post")
     }
@@ -346,7 +354,11 @@ class NodeTerminalTickets(TicketView):
     kind: ClassVar[Kind] = NODES
     operations = {
         method: Described(
-            "A ticket for a shell on a node", ticket_schema("terminal_url"), (CLUSTER, *SHELL_QUERY)
+            "A ticket for a shell on a node",
+            ticket_schema("terminal_url"),
+            (CLUSTER, *SHELL_QUERY),
+            also_query=("namespace",),
+            also_body=("command",),
         )
         for method in ("get", "post")
     }
@@ -394,6 +406,7 @@ class OperationTickets(TicketView):
             authorise(self, request, act_on(row))
         except Forbidden:
             raise NotFound(f"operation {name} does not exist") from None
+        self.check_input(request)
         ticket = self.ticket(request, "operation", None, session=name)
         return _answer(request, ticket, address="ws_url", path=f"/ws/operations/{name}")
 

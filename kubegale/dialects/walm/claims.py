@@ -77,7 +77,8 @@ class Claims(ClaimView):
     def delete(self, request: Request, namespace: str) -> HttpResponse:
         """Empty; every guard is asked before the first claim goes, and no selector is no permission to delete all."""
         self.permit(request, "delete", namespace=namespace)
-        selector = label_selector(request).strip()
+        # Blanks and commas alone select everything too.
+        selector = label_selector(request).strip(" \t\r\n,")
         with explained("failed to delete pvcs: "):
             if not selector and not settings.WALM_ALLOW_EMPTY_SELECTOR:
                 raise Invalid("labelselector must not be empty")

@@ -96,6 +96,7 @@ def nothing() -> HttpResponse:
 class WalmView(DialectView):
     """Rights first, then the cluster: the default one unless the call names another."""
 
+    aliases = {"labelSelector": "labelselector", "tailLines": "tail"}
     plural: ClassVar[str] = ""
     group: ClassVar[str] = ""
 

@@ -108,6 +108,8 @@ class Secrets(SecretView):
             "Delete the secret that the query or the body names.",
             NOTHING,
             (Query("name", TEXT), CLUSTER),
+            also_query=("secretname",),
+            also_body=("name",),
         ),
     }
 
@@ -142,7 +144,10 @@ class Secrets(SecretView):
         name = query.get("name") or query.get("secretname")
         self.permit(request, "delete", namespace=namespace, name=name or "")
         with explained("failed to delete secret : "):
-            name = name or json_body(request).get("name")
+            inside = json_body(request).get("name")
+            if len({str(text) for text in (name, query.get("secretname"), inside) if text}) > 1:
+                raise Invalid("name is given twice, and differently")
+            name = name or inside
             if not name or not isinstance(name, str):
                 raise Invalid("name is required")
             note(request, name=name)

@@ -58,8 +58,8 @@ class Command(BaseCommand):
         lifetime = timedelta(days=options["days"]) if options["days"] else None
         try:
             scopes, clusters = (
-                tokens.check_scopes(options["scope"]),
-                tokens.check_clusters(options["cluster"]),
+                tokens.check_scopes(options["scope"] or None),
+                tokens.check_clusters(options["cluster"] or None),
             )
         except Invalid as error:
             raise CommandError(error.message) from None
