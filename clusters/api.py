@@ -19,7 +19,7 @@ from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.confirmation import Guarded, confirm
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
-from kubegale.api.parsing import boolean, integer, json_body
+from kubegale.api.parsing import boolean, dry_run, integer, json_body
 from kubegale.api.schema import (
     BOOLEAN,
     DRY_RUN,
@@ -167,7 +167,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         note(request, name=body.get("name"))
         given = {"name": body.get("name"), "kubeconfig_text": body.get("kubeconfig")}
         given |= {field: body[field] for field in ("context", *services.EDITABLE) if field in body}
-        if boolean(body.get("dry_run", False), "dry_run"):
+        if dry_run(body.get("dry_run", False)):
             note(request, details={"dry_run": True})
             return represent(services.draft(**given))
         default = boolean(body.get("is_default") or False, "is_default")
@@ -195,9 +195,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         """Forget a cluster; what runs in it is left alone."""
         authorise(self, request, Act("delete", "clusters", cluster=pk))
         cluster = services.find(pk)
-        if boolean(
-            request.query_params.get("dry_run", json_body(request).get("dry_run", False)), "dry_run"
-        ):
+        if dry_run(request.query_params.get("dry_run", json_body(request).get("dry_run", False))):
             return {}
         protected = "is protected" if cluster.protected else ""
         confirm(

@@ -28,8 +28,7 @@ FILTERS = frozenset(
         *("name", "names", "kind", "kinds", "namespace", "namespaces", "ns", "cluster", "clusters"),
         *("clusterid", "node", "nodename", "status", "phase", "state", "user", "username", "uid"),
         *("resourcetype", "resourcename", "owner", "region", "service", "since", "until", "before"),
-        *("at", "troubled", "requestedby", "filter", "query", "resourceversion", "limit", "offset"),
-        "continue",
+        *("at", "troubled", "requestedby", "filter", "query"),
     }
 )
 PAGING = frozenset({"page", "pagesize"})

@@ -90,6 +90,13 @@ def boolean(value: object, name: str) -> bool:
     raise Invalid(f"{name} must be true or false")
 
 
+def dry_run(value: object) -> bool:
+    """Whether to change nothing; Invalid for a parameter without a value, whose sender thinks that it is set."""
+    if value == "":
+        raise Invalid("dry_run must be true or false", field="dry_run")
+    return boolean(value, "dry_run")
+
+
 def integer(
     value: object, name: str, *, minimum: int | None = None, maximum: int | None = None
 ) -> int:

@@ -41,6 +41,7 @@ from storage_api.services.snapshot import in_trouble
 SALT = "multicluster-cursor"
 PROBLEM = record(cluster_id=INTEGER, cluster_name=TEXT, code=INTEGER, msg=TEXT)
 UNREACHED, UNKNOWN = 1006, 1002
+SINGULAR = {"clusters": "cluster_id", "namespaces": "namespace"}
 
 
 def visible(view: DialectView, request: Request, kind: Kind) -> list[Place]:
@@ -68,10 +69,13 @@ def _namespaces(scope: Scope, cluster: Cluster) -> frozenset[str] | None:
 
 
 def words(request: Request, name: str) -> list[str]:
-    """A comma list of the query."""
-    return [
-        word for part in request.query_params.get(name, "").split(",") if (word := part.strip())
-    ]
+    """A comma list of the query, under the name or its singular, as single clusters have it; Invalid for both with different values."""
+    given = {
+        text for one in (name, SINGULAR.get(name, name)) if (text := request.query_params.get(one))
+    }
+    if len(given) > 1:
+        raise Invalid(f"{name} is given twice, and differently", field=name)
+    return [word for text in given for part in text.split(",") if (word := part.strip())]
 
 
 def chosen(
@@ -200,7 +204,12 @@ class Resources(DialectView):
     """GET /multicluster/resources/{kind}: objects of one kind in all clusters."""
 
     operations = {
-        "get": Described("Objects of one kind in many clusters", RESOURCES, query=FILTERS)
+        "get": Described(
+            "Objects of one kind in many clusters",
+            RESOURCES,
+            query=FILTERS,
+            also_query=("at", *SINGULAR.values()),
+        )
     }
 
     def get(self, request: Request, kind: str) -> Any:

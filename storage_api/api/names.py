@@ -64,6 +64,7 @@ class Names(DialectView):
                 ),
                 Query("total", BOOLEAN, description="Count all; null otherwise."),
             ),
+            also_query=("cluster_id",),
         )
     }
 

@@ -174,6 +174,7 @@ class Watch(DialectView):
 
     def get(self, request: Request) -> HttpResponseBase:
         """Server-sent events; `id` is the seq to go on from. A place that is no longer kept is an ERROR event with code 410."""
+        self.check_input(request)
         query = request.query_params
         asked = {name: query[name] for name in OPTIONS if name in query}
         if last := request.headers.get("Last-Event-ID", "").strip():

@@ -16,8 +16,9 @@ from kubegale.api.schema import Described
 from tenants import grants
 from tenants.policy import Role
 from tenants.services import pair_for
+from tests.caller import Caller
 from tests.tenants import routes
-from tests.vkube import Buyer
+from tests.vkube import Buyer, container
 
 pytestmark = pytest.mark.django_db
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
@@ -150,3 +151,33 @@ def _described(route: routes.Route) -> Described | None:
     action = (getattr(callback, "actions", None) or {}).get("get", "get")
     found: Described | None = view.operations.get(action)
     return found
+
+
+def test_members_inside_a_deploy_are_known_or_refused(vkube: Any, cluster: Cluster) -> None:
+    buyer = Buyer()
+    published = {
+        **{"mountPath": "", "resourceUnit": 1, "configMap": {}, "exposedPorts": []},
+        **{"envs": [{"name": "A", "value": "b"}], "command": [], "args": []},
+    }
+    for where, wrong in (
+        ("containers[0].privileged", {"privileged": True}),
+        ("containers[0].resource.cpu", {"resource": {"memory": "100Mi", "cpu": "9"}}),
+        ("containers[0].ports[0].hostIP", {"ports": [{"containerPort": 80, "hostIP": "10.0.0.1"}]}),
+    ):
+        vkube.requests.clear()
+        status, answer = buyer.deploy(container(**published, **wrong))
+        assert (status, where in answer["error"]["message"]) == (400, True), answer
+        assert [one for one in vkube.requests if one.method != "GET"] == []
+    assert buyer.deploy(container(**published))[0] == 200
+
+
+def test_a_right_that_is_lacking_is_said_before_what_was_not_understood(
+    cluster: Cluster,
+) -> None:
+    user = User.objects.create_user("looker")
+    grants.give(user=user, role=Role.VIEWER, cluster=str(cluster.pk))
+    looker = Caller(pair_for(user).token)
+    where = {"cluster_id": cluster.pk, "namespace": "default"}
+    assert looker.code("DELETE", "configmaps/x", **where, zzz=1) == 1005
+    assert looker.code("POST", "configmaps", {**where, "content": {}, "zzz": 1}) == 1005
+    assert Caller().code("DELETE", "configmaps/x", **where, zzz=1) == 2001

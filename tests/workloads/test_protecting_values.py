@@ -46,6 +46,7 @@ def test_kubernetes_word_for_a_dry_run_is_a_dry_run(
     [
         {"dry_run": "maybe"},
         {"dryRun": "Some"},
+        {"dry_run": ""},
         {"dry_run": "false", "dryRun": "All"},
         {"propagation": "Forgroud"},
         {"propagationPolicy": "everything"},
@@ -107,6 +108,8 @@ def test_grace_of_zero_in_a_body_is_zero(
         {"labelselector": "app=a", "all": True},
         {"name": "c", "all": True},
         {"all": "perhaps"},
+        {"all": True, "namespace": ""},
+        {"all": True, "dry_run": ""},
         {"labelSelector": "app=a", "label_selector": "app=b"},
     ],
     ids=str,

@@ -53,6 +53,9 @@ class BulkView(ObjectView):
         """{"operation_id","status","total","objects"}; with dry_run only what would be chosen."""
         action = str(Target(self, request).given("action") or "")
         target, _ = self.resolve(request, action or "bulk")
+        if self.kind.namespaced and "" in (target.given("namespace"), target.body.get("namespace")):
+            # A script's empty variable; leaving the member out means every namespace.
+            raise Invalid("namespace is empty; leave it out for every namespace", field="namespace")
         order, cluster = bulk.Order(action, _options(target)), target.cluster()
         bulk.check(self.kind, order)
         choice = _choice(target)

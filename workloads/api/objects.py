@@ -21,7 +21,7 @@ from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.confirmation import Guarded, confirm
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
-from kubegale.api.parsing import boolean, integer, json_body, loads, moment, raw_body
+from kubegale.api.parsing import boolean, dry_run, integer, json_body, loads, moment, raw_body
 from kubegale.api.schema import (
     ANYTHING,
     BOOLEAN,
@@ -115,8 +115,8 @@ class Target:
     def flag(self, name: str, default: bool = False) -> bool:
         """A yes or no out of query or body; `All` is Kubernetes' yes to a dry run."""
         value = self.given(name)
-        if name == "dry_run" and value in ("All", ["All"]):
-            return True
+        if name == "dry_run" and value is not None:
+            return value in ("All", ["All"]) or dry_run(value)
         return default if value is None else boolean(value, name)
 
     def option(self, *names: str) -> str:
