@@ -165,7 +165,7 @@ def test_members_inside_a_deploy_are_known_or_refused(vkube: Any, cluster: Clust
         ("containers[0].ports[0].hostIP", {"ports": [{"containerPort": 80, "hostIP": "10.0.0.1"}]}),
     ):
         vkube.requests.clear()
-        status, answer = buyer.deploy(container(**published, **wrong))
+        status, answer = buyer.deploy(container(**{**published, **wrong}))
         assert (status, where in answer["error"]["message"]) == (400, True), answer
         assert [one for one in vkube.requests if one.method != "GET"] == []
     assert buyer.deploy(container(**published))[0] == 200
