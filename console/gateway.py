@@ -130,7 +130,8 @@ def _query(query: Mapping[str, Any]) -> QueryDict:
     found = QueryDict(mutable=True)
     for name, value in query.items():
         values = value if isinstance(value, list | tuple) else [value]
-        found.setlist(name, [_text(one) for one in values if one is not None and one != ""])
+        if texts := [_text(one) for one in values if one is not None and one != ""]:
+            found.setlist(name, texts)
     return found
 
 
