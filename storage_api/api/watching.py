@@ -174,7 +174,6 @@ class Watch(DialectView):
 
     def get(self, request: Request) -> HttpResponseBase:
         """Server-sent events; `id` is the seq to go on from. A place that is no longer kept is an ERROR event with code 410."""
-        self.check_input(request)
         query = request.query_params
         asked = {name: query[name] for name in OPTIONS if name in query}
         if last := request.headers.get("Last-Event-ID", "").strip():
@@ -183,6 +182,7 @@ class Watch(DialectView):
             following: Following | Expired = Following(stream_policy().credential(request), asked)
         except Expired as error:
             following = error
+        self.check_input(request)
         caller = f"user {request.user.pk}" if request.user.pk else client_address(request)
         body = Seated(
             caller,
