@@ -21,7 +21,7 @@ from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.confirmation import Guarded, confirm
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
-from kubegale.api.parsing import boolean, dry_run, integer, json_body, loads, moment, raw_body
+from kubegale.api.parsing import boolean, dry_run, integer, json_body, moment, raw_body
 from kubegale.api.schema import (
     ANYTHING,
     BOOLEAN,
@@ -41,6 +41,7 @@ from kubegale.api.schema import (
     record,
 )
 from kubegale.errors import DomainError, Invalid, UnclearInput
+from kubegale.jsontext import loads
 from workloads import protection, services
 from workloads.lookup import Subject, require_namespace
 from workloads.objects import content_namespace, is_secret, masked_secret
