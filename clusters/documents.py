@@ -92,7 +92,8 @@ def _json(text: str) -> Any:
     except UnicodeEncodeError:
         raise Invalid("the text holds half of a surrogate pair") from None
     check_shape(raw, nodes=MAX_NODES)
-    return loads(raw)
+    # As in YAML, and as kubectl reads it: of a member that stands there twice the last one counts.
+    return loads(raw, last_wins=True)
 
 
 def json_stream(text: str) -> list[str]:

@@ -58,11 +58,11 @@ def check_shape(body: bytes, *, nodes: int = MAX_MEMBERS, depth: int = MAX_DEPTH
         raise Invalid(f"the body nests deeper than {depth} levels")
 
 
-def loads(body: bytes | str) -> Any:
-    """Strict JSON: no NaN, no Infinity, no integer beyond 64 bits, no lone surrogates, no member twice with different
-    values, at most 100 levels.
+def loads(body: bytes | str, *, last_wins: bool = False) -> Any:
+    """Strict JSON: no NaN, no Infinity, no integer beyond 64 bits, no lone surrogates, at most 100 levels.
 
-    Size and depth are limited before anything is parsed.
+    A member that stands there twice with different values is refused, unless `last_wins`. Size and depth are limited
+    before anything is parsed.
     """
     try:
         raw = body.encode() if isinstance(body, str) else body
@@ -75,7 +75,7 @@ def loads(body: bytes | str) -> Any:
             parse_constant=_refuse_constant,
             parse_float=_finite,
             parse_int=_whole,
-            object_pairs_hook=_members,
+            object_pairs_hook=dict if last_wins else _members,
         )
         # Half of a surrogate pair can only be written as an escape.
         if b"\\u" in raw or not raw.isascii():

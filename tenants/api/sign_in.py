@@ -59,7 +59,12 @@ class Logout(DialectView):
     """POST: ends the access token, and its refresh token."""
 
     operations = {
-        "post": Described("Sign out", OBJECT, body=record(required=(), refresh_token=TEXT))
+        # Callers hand back what signing in gave them; the refresh token is what is read.
+        "post": Described(
+            "Sign out",
+            OBJECT,
+            body=record(required=(), refresh_token=TEXT, token=TEXT, expires_in=INTEGER),
+        )
     }
 
     def post(self, request: Request) -> Any:
