@@ -128,3 +128,19 @@ def test_only_the_networks_named_are_let_in(settings: Any, cluster: Cluster, adm
     spoofed = Client(REMOTE_ADDR="192.0.2.1", headers={"X-Forwarded-For": "10.1.2.3"})
     assert spoofed.get(path).status_code == 401
     assert admin.raw("GET", path).status_code == 200
+
+
+def test_an_opened_dialect_shows_values_to_whom_their_own_rights_show_them(
+    admin: Caller, cluster: Cluster, person: Person
+) -> None:
+    address = f"{STORE}/agents/namespaces/x/Secret/s"
+    secret = {
+        "data": {"kind": "Secret", "metadata": {"name": "s"}, "data": {"key": "cGxhbnRlZA=="}}
+    }
+    assert admin.raw("PUT", address, secret).json()["result"]
+    viewer = person("viewer").raw("GET", address).content.decode()
+    assert "key" in viewer
+    assert "cGxhbnRlZA==" not in viewer
+    assert "cGxhbnRlZA==" in admin.raw("GET", address).content.decode()
+    # The original knew nobody and showed all; that is what opening it means.
+    assert "cGxhbnRlZA==" in Client().get(address).content.decode()
