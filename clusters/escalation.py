@@ -186,7 +186,7 @@ def _read(client: ClusterClient, kind: Kind, name: str, namespace: str) -> Objec
 
 def _refusal(what: str) -> Forbidden:
     return Forbidden(
-        f"{what} is not known to hold only what an admin of the namespace may give; "
+        f"{what} grants more than an admin of the namespace may give; "
         "an admin of the cluster may write this"
     )
 
