@@ -233,6 +233,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = env.integer("MAX_BODY_BYTES", 16 * 1024 * 1024)
 MAX_ANONYMOUS_BODY_BYTES = env.integer("MAX_ANONYMOUS_BODY_BYTES", 64 * 1024)
 # Followed logs and feeds over HTTP that one process serves: each holds one of its threads.
 WEB_STREAMS = env.integer("WEB_STREAMS", max(1, env.integer("WEB_THREADS", 16) // 2))
+WEB_STREAMS_PER_CALLER = env.integer("WEB_STREAMS_PER_CALLER", max(1, WEB_STREAMS // 2))
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"

@@ -1,5 +1,6 @@
 """Answers that last: each followed log or feed over HTTP holds a thread of the web server, so that they may not take them all."""
 
+from collections import Counter
 from threading import Lock
 from typing import ClassVar
 
@@ -9,19 +10,30 @@ from kubegale.errors import TooManyRequests
 
 
 class StreamPlace:
-    """One place among the lasting answers of this process, taken by making it: TooManyRequests when WEB_STREAMS are taken."""
+    """One place among the lasting answers of this process, taken by making it.
+
+    `caller` names whose share it comes out of: a user, an order, an address. TooManyRequests when WEB_STREAMS are taken, or
+    WEB_STREAMS_PER_CALLER by this caller.
+    """
 
     _lock: ClassVar[Lock] = Lock()
-    _taken: ClassVar[int] = 0
+    _taken: ClassVar[Counter[str]] = Counter()
 
-    def __init__(self) -> None:
+    def __init__(self, caller: str) -> None:
         with StreamPlace._lock:
-            if StreamPlace._taken >= settings.WEB_STREAMS:
+            if StreamPlace._taken.total() >= settings.WEB_STREAMS:
                 raise TooManyRequests(
                     f"this process serves {settings.WEB_STREAMS} streams already: try again later",
                     retry_after=5,
                 )
-            StreamPlace._taken += 1
+            if StreamPlace._taken[caller] >= settings.WEB_STREAMS_PER_CALLER:
+                raise TooManyRequests(
+                    f"this process serves {settings.WEB_STREAMS_PER_CALLER} streams of yours already: "
+                    "use sockets, or try again later",
+                    retry_after=5,
+                )
+            StreamPlace._taken[caller] += 1
+        self._caller = caller
         self._held = True
 
     def give_back(self) -> None:
@@ -29,4 +41,6 @@ class StreamPlace:
         with StreamPlace._lock:
             if self._held:
                 self._held = False
-                StreamPlace._taken -= 1
+                StreamPlace._taken[self._caller] -= 1
+                if not StreamPlace._taken[self._caller]:
+                    del StreamPlace._taken[self._caller]

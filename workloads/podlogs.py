@@ -136,6 +136,7 @@ class FollowedLog:
         options: LogOptions,
         *,
         pause: float,
+        caller: str,
         counted: bool = True,
     ) -> None:
         self._counted = counted
@@ -149,7 +150,7 @@ class FollowedLog:
         registry.client(cluster).impersonation()
         work = copy_context().run
         opener = partial(_open, cluster, namespace, pod, options, follow=True)
-        self._place = StreamPlace()
+        self._place = StreamPlace(caller)
         try:
             self._take_place()
         except TooManyRequests:

@@ -105,7 +105,8 @@ def log(order: Order, options: LogOptions) -> str:
 def follow_log(order: Order, options: LogOptions, *, pause: float) -> FollowedLog:
     """The log as it grows, None whenever nothing came for `pause` seconds; fails as `log` does, before the first byte."""
     cluster, namespace, pod, found = _logged(order, options)
-    return FollowedLog(cluster, namespace, pod, found, pause=pause, counted=False)
+    caller = f"order {order.pk}"
+    return FollowedLog(cluster, namespace, pod, found, pause=pause, caller=caller, counted=False)
 
 
 def _logged(order: Order, options: LogOptions) -> tuple[Cluster, str, str, LogOptions]:

@@ -48,7 +48,7 @@ class Seated:
     back, whether or not it was ever read."""
 
     def __init__(self, caller: str, parts: Callable[[], Generator[bytes, None, None]]) -> None:
-        self._place = StreamPlace()
+        self._place = StreamPlace(caller)
         try:
             _places.take(caller)
         except TooManyRequests:

@@ -144,7 +144,7 @@ def test_a_log_can_be_asked_of_one_container_and_of_its_end(vkube: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("limit", ["VKUBE_LOG_STREAMS", "WEB_STREAMS"])
+@pytest.mark.parametrize("limit", ["VKUBE_LOG_STREAMS", "WEB_STREAMS", "WEB_STREAMS_PER_CALLER"])
 def test_a_log_can_be_followed_a_few_at_a_time(vkube: Any, settings: Settings, limit: str) -> None:
     setattr(settings, limit, 1)
     buyer = Buyer()

@@ -113,6 +113,7 @@ class Stack:
             "OPEN_DIALECTS": "bcs",
             "WEB_CONCURRENCY": "1",
             "WEB_THREADS": "4",
+            "WEB_STREAMS_PER_CALLER": "2",
             "LOG_LEVEL": "ERROR",
             "DJANGO_SETTINGS_MODULE": "kubegale.settings",
             "KUBEGALE_WEB_SOCKET": str(folder / "web"),

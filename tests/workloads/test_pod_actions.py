@@ -114,7 +114,7 @@ def end(response: Any) -> None:
     request_finished.connect(close_old_connections)
 
 
-@pytest.mark.parametrize("limit", ["LOG_FOLLOWERS", "WEB_STREAMS"])
+@pytest.mark.parametrize("limit", ["LOG_FOLLOWERS", "WEB_STREAMS", "WEB_STREAMS_PER_CALLER"])
 def test_only_so_many_logs_are_followed_and_closing_one_makes_room(
     limit: str,
     admin: Caller,

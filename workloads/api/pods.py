@@ -286,7 +286,9 @@ def _events(subject: Subject, options: LogOptions, user: int) -> StreamingHttpRe
             client,
             subject.kind,
             space,
-            lambda: FollowedLog(subject.cluster, space, subject.name, options, pause=pause),
+            lambda: FollowedLog(
+                subject.cluster, space, subject.name, options, pause=pause, caller=f"user {user}"
+            ),
         )
     except BaseException:
         seat.leave()
