@@ -10,8 +10,9 @@ class Deployment(models.Model):
     """One deploy of an order: what was asked (never the values of its environment) and what became of it."""
 
     class State(models.TextChoices):
-        """From accepted by the cluster to gone from it."""
+        """From being written to the cluster, over accepted by it, to gone from it."""
 
+        APPLYING = "applying"
         APPLIED = "applied"
         READY = "ready"
         FAILED = "failed"
@@ -48,7 +49,12 @@ class Deployment(models.Model):
                 fields=["order"],
                 condition=models.Q(state__in=("applied", "ready", "failed")),
                 name="one_live_deployment_per_order",
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["order"],
+                condition=models.Q(state="applying"),
+                name="one_applying_deployment_per_order",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -6,17 +6,19 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db.models import QuerySet
 
 from billing import clock, manifests
 from billing.containers import PortWanted, Wanted
 from billing.models import Deployment, Order, PortClaim
 from billing.services import following, objects, orders, sites, webhooks
-from billing.services.sites import Site
+from billing.services.sites import ClusterSurvey, Site
 from clusters import services as registry
 from clusters.documents import Object
 from kubegale.errors import ClusterUnavailable, Conflict, DomainError, Forbidden, Invalid
 
 State, Service = Deployment.State, Order.Service
+OVER = (Service.DONE, Service.ABORTED)
 CLAIM_PATIENCE_MS = 10_000
 
 
@@ -41,26 +43,29 @@ def require_deployable(order: Order, at: datetime) -> None:
 
 # --- deploying ------------------------------------------------------------------------------------------------------
 def deploy(order: Order, wanted: Wanted) -> Deployment:
-    """Run what is wanted in place of what ran before; the order's row is locked meanwhile.
+    """Run what is wanted in place of what ran before.
 
-    Forbidden for orders that may not, Invalid for regions and ports that cannot be had, Conflict while another call changes the order.
-    What the cluster refuses, or fails to answer, leaves the order as it was.
+    Clusters are asked outside transactions: first the survey, then a transaction that claims the
+    ports and records the deploy as `applying`, then the cluster's answer, then a transaction that
+    records it. Forbidden for orders that may not, Invalid for regions and ports that cannot be had,
+    Conflict while another call deploys the order. What the cluster refuses, or fails to answer,
+    leaves the order as it was; an order that ended meanwhile runs nothing.
     """
-    found = sites.locate(wanted.region)
-    with transaction.atomic():
-        order, at = orders.locked(order), clock.now()
-        require_deployable(order, at)
-        before = live(order)
-        site = _site(found, before)
-        host_ports = _host_ports(order, wanted, site, before)
-        manifest = manifests.deployment(order, wanted, label=site.label, host_ports=host_ports)
-        row = _record(order, wanted, site, manifest=manifest, before=before, at=at)
-        _claim(row, site, host_ports)
-        objects.apply(order, site.cluster, manifest, fresh=before is None)
-        _activate(order, at)
-        if row.operation is None:
-            following.follow(row)
-    return row
+    recover(order)
+    before = live(order)
+    site = _site(sites.locate(wanted.region), before)
+    look = _survey(order, wanted, site)
+    row, manifest = _begin(order, wanted, look, before)
+    number = before.pk if before is not None and _is_same(row, before) else row.pk
+    try:
+        objects.apply(order, site.cluster, manifest, number=number)
+    except Exception as error:
+        # Without an answer it is not known whether a replacement was written; the cluster knows.
+        unclear = before is not None and isinstance(error, ClusterUnavailable)
+        if not (unclear and number == row.pk and _stands(row)):
+            _cancel(row, fresh=before is None)
+            raise
+    return _finish(row)
 
 
 def _site(found: Collection[Site], before: Deployment | None) -> Site:
@@ -74,21 +79,69 @@ def _site(found: Collection[Site], before: Deployment | None) -> Site:
     return next(iter(found))
 
 
+def _survey(order: Order, wanted: Wanted, site: Site) -> ClusterSurvey:
+    """What the cluster says about host ports, as far as the deploy wants any."""
+    ports = _ports(wanted)
+    chosen = [port.host for port in ports if port.host]
+    if not chosen and not (ports and order.ports == Order.Ports.RANDOM):
+        return ClusterSurvey(site, frozenset())
+    return sites.survey(site, chosen, besides=order)
+
+
+def _ports(wanted: Wanted) -> list[PortWanted]:
+    return [port for container in wanted.containers for port in container.ports]
+
+
+def _begin(
+    order: Order, wanted: Wanted, look: ClusterSurvey, before: Deployment | None
+) -> tuple[Deployment, Object]:
+    """Record the deploy and claim its ports, before the cluster is asked; the row and the manifest."""
+    with transaction.atomic():
+        order, at = orders.locked(order), clock.now()
+        require_deployable(order, at)
+        _require_unchanged(order, before)
+        host_ports = _host_ports(order, wanted, look, before)
+        manifest = manifests.deployment(order, wanted, label=look.site.label, host_ports=host_ports)
+        row = Deployment.objects.create(
+            order=order,
+            cluster=look.site.cluster,
+            namespace=settings.VKUBE_NAMESPACE,
+            name=str(order.service_name),
+            region=look.site.region,
+            containers=_summary(manifest),
+            memory_bytes=wanted.memory_bytes,
+            digest=manifests.digest(manifest),
+            state=State.APPLYING,
+            created_at=at,
+        )
+        _claim(row, besides=before if before is not None and _in_place(row, before) else None)
+    return row, manifest
+
+
+def _require_unchanged(order: Order, before: Deployment | None) -> None:
+    """Conflict when another deploy is under way, or came after this one looked."""
+    if Deployment.objects.filter(order=order, state=State.APPLYING).exists():
+        raise Conflict("another deploy of this order is under way; try again", reason="busy")
+    current = live(order)
+    if (current.pk if current else None) != (before.pk if before else None):
+        raise Conflict("the order has changed meanwhile; try again", reason="busy")
+
+
 def _host_ports(
-    order: Order, wanted: Wanted, site: Site, before: Deployment | None
+    order: Order, wanted: Wanted, look: ClusterSurvey, before: Deployment | None
 ) -> dict[PortWanted, int]:
     """Which host port each wanted port gets; Invalid when a chosen one is taken or none is left."""
-    ports = [port for container in wanted.containers for port in container.ports]
+    ports = _ports(wanted)
     chosen = {port: port.host for port in ports if port.host}
     random = order.ports == Order.Ports.RANDOM and ports
     if not chosen and not random:
         return {}
-    occupied = sites.taken([site], list(chosen.values()), besides=order)
+    occupied = look.occupied(besides=order)
     if busy := sorted({host for host in chosen.values() if host in occupied}):
         raise Invalid(
             f"hostPort occupied: {', '.join(map(str, busy))}", field="hostPort", occupied=busy
         )
-    return _drawn(ports, site, occupied, before) if random else chosen
+    return _drawn(ports, look.site, occupied, before) if random else chosen
 
 
 def _drawn(
@@ -117,45 +170,120 @@ def _drawn(
     return kept
 
 
-def _record(
-    order: Order,
-    wanted: Wanted,
-    site: Site,
-    *,
-    manifest: Object,
-    before: Deployment | None,
-    at: datetime,
-) -> Deployment:
-    """The row of this deploy: the one before when nothing changed, else a new one in its place."""
-    digest = manifests.digest(manifest)
-    same_place = before is not None and before.cluster_id == site.cluster.pk
-    if (
-        before is not None
-        and same_place
-        and before.digest == digest
-        and before.namespace == settings.VKUBE_NAMESPACE
-    ):
-        if before.state == State.FAILED:
-            Deployment.objects.filter(pk=before.pk).update(
-                state=State.APPLIED, error="", operation=None
+def _in_place(row: Deployment, before: Deployment) -> bool:
+    """Whether the one stands where the other stood, as one object."""
+    return (row.cluster_id, row.namespace) == (before.cluster_id, before.namespace)
+
+
+def _is_same(row: Deployment, before: Deployment) -> bool:
+    """Whether nothing changed."""
+    return _in_place(row, before) and row.digest == before.digest
+
+
+def _finish(row: Deployment) -> Deployment:
+    """The cluster has accepted: the row takes the place of what ran before, and the order's time begins.
+
+    Of an order that ended meanwhile everything is taken away. Conflict when another call took over.
+    """
+    with transaction.atomic():
+        order, at = orders.locked(row.order, patience_ms=60_000), clock.now()
+        before = live(order)
+        if order.service in OVER:
+            moved = _move(row, State.REMOVING)
+        elif before is not None and _is_same(row, before):
+            moved = _drop(row)
+            row = _revive(before)
+        else:
+            if before is not None:
+                _retire(before, in_place=_in_place(row, before))
+            moved = _move(row, State.APPLIED)
+            _claim(row)
+            webhooks.emit(
+                order, "deployment.applied", at, cluster=row.cluster.name, region=row.region
             )
-            before.state, before.operation = State.APPLIED, None
-        return before
-    if before is not None:
-        _retire(before, in_place=same_place and before.namespace == settings.VKUBE_NAMESPACE)
-    row = Deployment.objects.create(
-        order=order,
-        cluster=site.cluster,
-        namespace=settings.VKUBE_NAMESPACE,
-        name=str(order.service_name),
-        region=site.region,
-        containers=_summary(manifest),
-        memory_bytes=wanted.memory_bytes,
-        digest=digest,
-        created_at=at,
-    )
-    webhooks.emit(order, "deployment.applied", at, cluster=site.cluster.name, region=site.region)
+        if not moved:
+            raise Conflict("the deploy took so long that another call ended it", reason="busy")
+        if order.service not in OVER:
+            _activate(order, at)
+            if row.operation is None:
+                following.follow(row)
+    if order.service in OVER:
+        remove_pending(order)
     return row
+
+
+def _move(row: Deployment, state: str) -> bool:
+    """applying -> the state; False when the row is no longer being applied."""
+    moved = Deployment.objects.filter(pk=row.pk, state=State.APPLYING).update(state=state)
+    row.state = state
+    return bool(moved)
+
+
+def _drop(row: Deployment) -> bool:
+    """Forget a deploy that changed nothing, its claims with it; False when it is no longer being applied."""
+    return bool(Deployment.objects.filter(pk=row.pk, state=State.APPLYING).delete()[0])
+
+
+def _revive(before: Deployment) -> Deployment:
+    """What was deployed again as it stood is followed again when it had failed."""
+    if before.state == State.FAILED:
+        Deployment.objects.filter(pk=before.pk).update(
+            state=State.APPLIED, error="", operation=None
+        )
+        before.state = State.APPLIED
+        before.operation = None
+    return before
+
+
+def _cancel(row: Deployment, *, fresh: bool) -> None:
+    """The cluster has refused: the row and its claims go, and what ran before is what runs.
+
+    Of a first deploy nothing is left in the cluster; what cannot be undone now is removed later.
+    """
+    undone = not fresh or objects.undo(row.cluster, row.namespace, row.name)
+    with transaction.atomic():
+        order = orders.locked(row.order, patience_ms=60_000)
+        if undone:
+            _drop(row)
+        else:
+            _move(row, State.REMOVING)
+    if order.service in OVER:
+        remove_pending(order)
+
+
+def _stands(row: Deployment) -> bool:
+    """Whether the cluster has what this deploy wrote; False as well when it does not say."""
+    try:
+        return objects.applied(row.cluster, row.namespace, row.name) == row.pk
+    except (DomainError, ValueError):
+        return False
+
+
+def recover(order: Order | None = None) -> None:
+    """End the deploys of processes that died, of one order or of all: as the cluster shows them.
+
+    A cluster that does not answer is asked again by the next call.
+    """
+    oldest = clock.now() - timedelta(seconds=objects.longest_apply())
+    stale = Deployment.objects.filter(state=State.APPLYING, created_at__lt=oldest)
+    if order is not None:
+        stale = stale.filter(order=order)
+    for row in stale.select_related("cluster", "order").order_by("attempts", "pk")[:500]:
+        try:
+            _recover(row)
+        except (DomainError, ValueError) as error:
+            Deployment.objects.filter(pk=row.pk).update(
+                attempts=row.attempts + 1, error=str(error)[:500]
+            )
+
+
+def _recover(row: Deployment) -> None:
+    if row.cluster.deleted_at is not None:
+        _cancel(row, fresh=False)
+    elif objects.applied(row.cluster, row.namespace, row.name) == row.pk:
+        _finish(row)
+    else:
+        _cancel(row, fresh=live(row.order) is None)
 
 
 def _summary(manifest: Object) -> list[Object]:
@@ -181,20 +309,30 @@ def _retire(before: Deployment, *, in_place: bool) -> None:
         PortClaim.objects.filter(deployment=before).delete()
 
 
-def _claim(row: Deployment, site: Site, host_ports: dict[PortWanted, int]) -> None:
-    """Hold the host ports, in one order everywhere so that two deploys never wait for each other in a circle."""
+def _claim(row: Deployment, *, besides: Deployment | None = None) -> None:
+    """Hold the host ports of the row, but for those that `besides`, which it will replace, holds still.
+
+    Always in one order, so that two deploys never wait for each other in a circle.
+    """
+    ports = [port for container in row.containers for port in container["ports"]]
+    needed = {
+        (port["hostPort"], port["protocol"]): port["containerPort"]
+        for port in ports
+        if "hostPort" in port
+    }
+    others = PortClaim.objects.filter(deployment=besides, region=row.region)
+    for claim in others if besides is not None else ():
+        needed.pop((claim.port, claim.protocol), None)
     with _patience():
         PortClaim.objects.filter(deployment=row).delete()
-        for port, number in sorted(
-            host_ports.items(), key=lambda item: (item[1], item[0].protocol)
-        ):
+        for (number, protocol), container_port in sorted(needed.items()):
             PortClaim.objects.create(
                 deployment=row,
-                cluster=site.cluster,
-                region=site.region,
+                cluster=row.cluster,
+                region=row.region,
                 port=number,
-                protocol=port.protocol,
-                container_port=port.container,
+                protocol=protocol,
+                container_port=container_port,
             )
 
 
@@ -237,7 +375,10 @@ def _activate(order: Order, at: datetime) -> None:
 
 # --- taking away ----------------------------------------------------------------------------------------------------
 def release(order: Order) -> None:
-    """Mark what runs for removal; part of the caller's transaction."""
+    """Mark what runs for removal; part of the caller's transaction.
+
+    What is being applied is left to the call that applies it, which finds the order over.
+    """
     Deployment.objects.filter(order=order, state__in=Deployment.LIVE).update(state=State.REMOVING)
 
 
@@ -257,6 +398,8 @@ def remove_pending(order: Order | None = None) -> int:
 def _remove(row: Deployment, dead: set[int]) -> bool:
     if row.cluster.deleted_at is not None:
         return _gone(row, State.ABANDONED, "its cluster is no longer registered")
+    if _same_place(row).filter(state=State.APPLYING).exists():
+        return False  # whoever applies there tells first what stands
     try:
         if not _stands_for_another(row):
             objects.delete(registry.client(row.cluster), row.namespace, row.name)
@@ -272,10 +415,14 @@ def _remove(row: Deployment, dead: set[int]) -> bool:
 
 def _stands_for_another(row: Deployment) -> bool:
     """Whether the order was deployed to the same place again since."""
-    again = Deployment.objects.filter(
+    return _same_place(row).filter(state__in=Deployment.LIVE).exists()
+
+
+def _same_place(row: Deployment) -> QuerySet[Deployment]:
+    """The order's deploys that share one object in the cluster with this one."""
+    return Deployment.objects.filter(
         order_id=row.order_id, cluster_id=row.cluster_id, namespace=row.namespace
     )
-    return again.filter(state__in=Deployment.LIVE).exists()
 
 
 def _gone(row: Deployment, state: str, error: str = "") -> bool:

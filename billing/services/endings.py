@@ -20,6 +20,7 @@ def expire_due(limit: int = 500) -> int:
         "expires_at"
     )
     ended = sum(_expire_safely(order) for order in due[:limit])
+    deployments.recover()
     deployments.remove_pending()
     return ended
 
@@ -64,7 +65,7 @@ def settle_if_over(order: Order, at: datetime | None = None) -> Order:
 def refund(order: Order, *, by: str, reference: str = "") -> Decimal:
     """Give back what was paid and not used, and end the order; the amount. Conflict when it is unpaid or over.
 
-    A deploy that is under way ends first: it holds the order's row.
+    A deploy that is under way finds the order over when the cluster has answered, and takes away what it made.
     """
     usage.sample_order(order)
     with transaction.atomic():

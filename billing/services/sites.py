@@ -88,22 +88,39 @@ def _site(cluster: Cluster, region: str, nodes: list[Node]) -> Site | None:
 
 
 # --- host ports -----------------------------------------------------------------------------------------------------
-def taken(
-    sites: Collection[Site], ports: Collection[int] | None = None, *, besides: Order | None = None
-) -> frozenset[int]:
-    """The host ports that are taken on any node of the sites; `besides` leaves out what one order holds itself.
+@dataclass(frozen=True, slots=True)
+class ClusterSurvey:
+    """One look at a region in a cluster: its nodes, and the host ports that pods and Services hold.
 
-    With `ports` a connection to each may be tried as well (VKUBE_PORT_PROBE).
+    It is taken before any row is locked, since a cluster may answer slowly; what orders claim is
+    read from the database when the answer is needed.
     """
-    found = set(settings.VKUBE_RESERVED_PORTS)
-    for site in sites:
-        client = registry.client(site.cluster)
-        found |= _pod_ports(site, inventory.active_pods(client), besides)
-        found.update(_node_ports(inventory.services(client)))
-        found |= _claimed(site, besides)
-        if settings.VKUBE_PORT_PROBE and ports:
-            found |= _answering(site, [port for port in ports if port not in found])
-    return frozenset(found)
+
+    site: Site
+    taken: frozenset[int]
+
+    def occupied(self, *, besides: Order | None = None) -> frozenset[int]:
+        """The host ports that are not free now; `besides` leaves out what one order claims."""
+        return self.taken | _claimed(self.site, besides)
+
+
+def survey(
+    site: Site, ports: Collection[int] = (), *, besides: Order | None = None
+) -> ClusterSurvey:
+    """Ask the cluster which host ports are taken on any node of the site.
+
+    `besides` leaves out the pods of one order. With `ports` a connection to each may be tried as
+    well (VKUBE_PORT_PROBE).
+    """
+    client = registry.client(site.cluster)
+    taken = set(settings.VKUBE_RESERVED_PORTS)
+    taken |= _pod_ports(site, inventory.active_pods(client), besides)
+    taken.update(_node_ports(inventory.services(client)))
+    if settings.VKUBE_PORT_PROBE and ports:
+        # The order's own pods answer too, so what it claims is not asked.
+        own = _claimed(site, None) - _claimed(site, besides) if besides else set()
+        taken |= _answering(site, [port for port in ports if port not in taken | own])
+    return ClusterSurvey(site, frozenset(taken))
 
 
 def _pod_ports(site: Site, pods: list[Pod], besides: Order | None) -> set[int]:
@@ -171,7 +188,8 @@ def _connects(address: str, port: int) -> bool:
 def check_ports(region: str, ports: list[int]) -> tuple[str, list[int]]:
     """(status, occupied ports in the order asked) in the document's words; every failure is InternalErr."""
     try:
-        occupied = taken(locate(region), ports)
+        surveys = [survey(site, ports) for site in locate(region)]
+        occupied = frozenset[int]().union(*(look.occupied() for look in surveys))
     except NoSuchRegion:
         return "NoResource", []
     except Exception:

@@ -262,5 +262,5 @@ def _is_stray(cluster: Cluster, item: Labelled) -> bool:
     order = Order.objects.filter(pk=(item.metadata.labels or {}).get(LABEL, "")).first()
     if order is None or str(order.service_name) != item.metadata.name:
         return False
-    ours = (*Deployment.LIVE, Deployment.State.REMOVING)
+    ours = (*Deployment.LIVE, Deployment.State.APPLYING, Deployment.State.REMOVING)
     return not Deployment.objects.filter(order=order, cluster=cluster, state__in=ours).exists()

@@ -191,7 +191,7 @@ def test_two_orders_that_want_one_port_at_once_get_it_once(vkube: Any) -> None:
 
 
 @parallel
-def test_a_refund_during_a_deploy_waits_for_it_and_takes_it_away(vkube: Any) -> None:
+def test_a_refund_during_a_first_deploy_leaves_nothing_running(vkube: Any) -> None:
     buyer = Buyer()
     slow = vkube.faults.add(path="/deployments", method="POST", action="delay", seconds=1.0)
 
@@ -204,6 +204,118 @@ def test_a_refund_during_a_deploy_waits_for_it_and_takes_it_away(vkube: Any) -> 
     assert refunded > 17_990
     assert buyer.now().service == "ServiceAbort"
     assert Deployment.objects.get(order=buyer.order).state == "removed"
+    assert vkube.get("deployments.apps", buyer.name, "vkube") is None
+
+
+@parallel
+def test_a_slow_cluster_holds_no_row_and_a_second_deploy_is_a_conflict(vkube: Any) -> None:
+    buyer = Buyer()
+    buyer.deploy()
+    slow = vkube.faults.add(path="/deployments", method="PUT", action="delay", seconds=1.5)
+
+    def call_meanwhile() -> Any:
+        eventually(lambda: slow.struck)
+        with orders.transaction.atomic():
+            orders.locked(buyer.order, patience_ms=1)
+        return buyer.deploy(container(name="late"))
+
+    deployed, late = at_once(lambda: buyer.deploy(container(name="early")), call_meanwhile)
+    assert (deployed[0], late[0]) == (200, 409)
+    live = Deployment.objects.get(order=buyer.order, state__in=Deployment.LIVE)
+    assert (live.containers[0]["name"], live.state) == ("early", "applied")
+
+
+@parallel
+def test_time_that_is_over_during_a_redeploy_leaves_nothing_running(vkube: Any) -> None:
+    buyer = Buyer()
+    buyer.deploy(container(ports=[{"containerPort": 80, "hostPort": 3150}]))
+    slow = vkube.faults.add(path="/deployments", method="PUT", action="delay", seconds=1.0)
+    overdue_call: list[int] = []
+
+    def expire() -> None:
+        eventually(lambda: slow.struck)
+        overdue(buyer)
+        overdue_call.append(endings.expire_due())
+
+    at_once(
+        lambda: buyer.deploy(container(ports=[{"containerPort": 80, "hostPort": 3151}])), expire
+    )
+    assert overdue_call == [1]
+    assert vkube.get("deployments.apps", buyer.name, "vkube") is None
+    assert {row.state for row in Deployment.objects.filter(order=buyer.order)} == {"removed"}
+    assert not PortClaim.objects.exists()
+
+
+# --- a process dies between its two transactions --------------------------------------------------------------------
+def died_while_applying(buyer: Buyer) -> Deployment:
+    """What the database has when the process that deployed died before it recorded the cluster's answer."""
+    row = Deployment.objects.filter(order=buyer.order).latest("pk")
+    Deployment.objects.filter(pk=row.pk).update(
+        state="applying", operation=None, created_at=clock.now() - timedelta(hours=1)
+    )
+    before = Deployment.objects.filter(order=buyer.order, state="replaced").order_by("-pk")
+    Deployment.objects.filter(pk__in=before[:1]).update(state="applied")
+    return row
+
+
+def test_a_deploy_whose_process_died_after_the_cluster_accepted_is_finished(vkube: Any) -> None:
+    buyer = Buyer()
+    buyer.deploy(container(ports=[{"containerPort": 80, "hostPort": 3160}]))
+    row = died_while_applying(buyer)
+    Order.objects.filter(pk=buyer.order.pk).update(
+        service="ServicePending", activated_at=None, expires_at=None
+    )
+    vkube.faults.add(path="/deployments", action="status", code=503)
+    expire_orders()
+    row.refresh_from_db()
+    assert row.state == "applying", "the cluster cannot be asked yet"
+    vkube.faults.clear()
+    expire_orders()
+    row.refresh_from_db()
+    assert (row.state, buyer.now().service) == ("applied", "ServiceRunning")
+    assert row.operation is not None
+    assert list(PortClaim.objects.values_list("port", flat=True)) == [3160]
+
+
+def test_a_deploy_whose_process_died_before_the_cluster_was_asked_is_forgotten(vkube: Any) -> None:
+    buyer = Buyer()
+    buyer.deploy(container(ports=[{"containerPort": 80, "hostPort": 3161}]))
+    died_while_applying(buyer)
+    Order.objects.filter(pk=buyer.order.pk).update(
+        service="ServicePending", activated_at=None, expires_at=None
+    )
+    services.client(services.default()).request(
+        "DELETE", f"/apis/apps/v1/namespaces/vkube/deployments/{buyer.name}"
+    )
+    expire_orders()
+    assert buyer.now().service == "ServicePending"
+    assert not Deployment.objects.exists()
+    assert not PortClaim.objects.exists()
+
+
+def test_the_next_deploy_takes_over_from_a_process_that_died(vkube: Any) -> None:
+    buyer = Buyer()
+    buyer.deploy(container(name="first"))
+    buyer.deploy(container(name="second"))
+    row = died_while_applying(buyer)
+    Deployment.objects.filter(pk=row.pk).update(created_at=clock.now())
+    assert buyer.deploy(container(name="third"))[0] == 409, "it may be under way"
+    died_while_applying(buyer)
+    assert buyer.deploy(container(name="third"))[0] == 200
+    states = Deployment.objects.filter(order=buyer.order).order_by("pk")
+    assert [row.state for row in states] == ["replaced", "replaced", "applied"]
+    pod = vkube.get("deployments.apps", buyer.name, "vkube")["spec"]["template"]["spec"]
+    assert [item["name"] for item in pod["containers"]] == ["third"]
+
+
+def test_an_order_refunded_after_its_process_died_runs_nothing(vkube: Any) -> None:
+    buyer = Buyer()
+    buyer.deploy()
+    row = died_while_applying(buyer)
+    endings.refund(buyer.now(), by="test")
+    expire_orders()
+    row.refresh_from_db()
+    assert row.state == "removed"
     assert vkube.get("deployments.apps", buyer.name, "vkube") is None
 
 
