@@ -1,10 +1,11 @@
 """What a buyer asks to run: the document's deploy body, checked as a whole (contract 3.6)."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from billing import images
 from billing.images import split_reference
 from billing.models import Order
 from billing.pricing import GIB
@@ -18,6 +19,12 @@ LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z")
 SIZES = {"Mi": 2**20, "Gi": GIB}
 PROTOCOLS = ("TCP", "UDP")
 MAX_CONTAINERS = 32
+MAX_FILES = 64
+# Kubernetes lets a ConfigMap have one MiB, names included.
+MAX_FILE_BYTES = 900_000
+MOUNT_PATH = re.compile(r"(/[^/:\x00-\x1f\x7f]+)+\Z")
+LONGEST_PATH, LONGEST_NAME, LONGEST_PASSWORD = 512, 255, 16_384
+DOCKER_HUB = "https://index.docker.io/v1/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,7 @@ class ContainerWanted:
     command: tuple[str, ...]
     args: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
+    files: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def memory_bytes(self) -> int:
@@ -48,11 +56,21 @@ class ContainerWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Login:
+    """A login for a private registry, which is named as Docker's configuration names it."""
+
+    registry: str
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
-    """A whole deploy."""
+    """A whole deploy; the files of a container are (mount path, text)."""
 
     region: str
     containers: tuple[ContainerWanted, ...]
+    logins: tuple[Login, ...] = ()
 
     @property
     def memory_bytes(self) -> int:
@@ -60,17 +78,27 @@ class Wanted:
         return sum(container.memory_bytes for container in self.containers)
 
 
-def parse(body: Mapping[str, Any], order: Order) -> Wanted:
-    """What the body asks for, within what the order bought; Invalid otherwise."""
-    region = _region(body, order)
+def parse(
+    body: Mapping[str, Any], order: Order, *, published: bool = False, running: str = ""
+) -> Wanted:
+    """What the body asks for, within what the order bought; Invalid otherwise.
+
+    `published` reads what V-Kube's published client says beyond the document (resourceUnit,
+    configMap, mountPath, exposedPorts, pvtLogin). `running` is the region where the order runs,
+    for bodies that name none.
+    """
+    region = _region(body, order, running)
     given = _filled(body.get("containers"), list)
     if len(given) > MAX_CONTAINERS:
         raise Invalid(f"at most {MAX_CONTAINERS} containers are allowed")
     random = order.ports == Order.Ports.RANDOM
-    wanted = Wanted(region, tuple(_container(item, random=random) for item in given))
+    containers = tuple(_container(item, random=random, published=published) for item in given)
+    logins = _logins(body.get("pvtLogin"), containers) if published else ()
+    wanted = Wanted(region, containers, logins)
     _check_names(wanted)
     _check_size(wanted, order)
     _check_ports(wanted, random=random)
+    _check_files(wanted)
     return wanted
 
 
@@ -90,10 +118,10 @@ def _text(value: Any, what: str) -> str:
     return found
 
 
-def _region(body: Mapping[str, Any], order: Order) -> str:
+def _region(body: Mapping[str, Any], order: Order, running: str) -> str:
     selector = body.get("nodeSelector")
-    if selector is None and order.region:
-        return order.region
+    if selector is None and (order.region or running):
+        return order.region or running
     region = _text(_filled(selector, dict).get("region"), "region")
     if not LABEL_VALUE.match(region):
         raise Invalid("region not found", field="region")
@@ -102,13 +130,13 @@ def _region(body: Mapping[str, Any], order: Order) -> str:
     return region
 
 
-def _container(item: Any, *, random: bool) -> ContainerWanted:
+def _container(item: Any, *, random: bool, published: bool) -> ContainerWanted:
     fields = _filled(item, dict)
     image = _text(fields.get("imageName"), "imageName")
     split_reference(image)
-    memory = _text(_filled(fields.get("resource"), dict).get("memory"), "memory")
-    if not MEMORY.match(memory):
-        raise Invalid("memory format not allow.Format: 100Mi or 1Gi", field="memory")
+    memory = _unit_memory(fields) if published else _memory(fields.get("resource"))
+    if published:
+        _check_unsold(fields)
     return ContainerWanted(
         name=_text(fields.get("name"), "name"),
         image=image,
@@ -117,7 +145,82 @@ def _container(item: Any, *, random: bool) -> ContainerWanted:
         command=words(fields.get("command"), "command"),
         args=words(fields.get("args"), "args"),
         env=tuple(_variable(entry) for entry in _list(fields.get("envs"), "envs")),
+        files=_files(fields.get("configMap")) if published else (),
     )
+
+
+def _memory(resource: Any) -> str:
+    memory = _text(_filled(resource, dict).get("memory"), "memory")
+    if not MEMORY.match(memory):
+        raise Invalid("memory format not allow.Format: 100Mi or 1Gi", field="memory")
+    return memory
+
+
+def _unit_memory(fields: Mapping[str, Any]) -> str:
+    """The memory of a container: one Gi a resource unit, or as the document says it."""
+    unit = fields.get("resourceUnit")
+    if unit is None:
+        return _memory(fields.get("resource"))
+    if isinstance(unit, str) and unit.isascii() and unit.isdigit() and len(unit) < 10:
+        unit = int(unit)
+    if isinstance(unit, bool) or not isinstance(unit, int) or not 1 <= unit < 10**9:
+        raise Invalid("resourceUnit must be a whole number from 1", field="resourceUnit")
+    memory = f"{unit}Gi"
+    if fields.get("resource") and memory_bytes(_memory(fields["resource"])) != unit * GIB:
+        raise Invalid("resourceUnit and resource.memory differ", field="resourceUnit")
+    return memory
+
+
+def _check_unsold(fields: Mapping[str, Any]) -> None:
+    """Storage and published paths are not sold; saying that none is wanted is fine."""
+    if fields.get("mountPath") not in (None, ""):
+        raise Invalid("mountPath needs storage, and the order has none", field="mountPath")
+    if fields.get("exposedPorts") not in (None, []):
+        raise Invalid("exposedPorts is not supported: use ports", field="exposedPorts")
+
+
+def _files(value: Any) -> tuple[tuple[str, str], ...]:
+    """(mount path, text) of each file, sorted."""
+    if value is None or value == {}:
+        return ()
+    if not isinstance(value, dict):
+        raise Invalid("configMap must be an object of mount paths and texts", field="configMap")
+    if len(value) > MAX_FILES:
+        raise Invalid(f"configMap has more than {MAX_FILES} files", field="configMap")
+    for path, text in value.items():
+        parts = path.split("/")
+        if len(path) > LONGEST_PATH or not MOUNT_PATH.match(path) or {".", ".."} & set(parts):
+            raise Invalid(
+                "a mount path of configMap must be the absolute path of a file", field="configMap"
+            )
+        if not isinstance(text, str) or "\x00" in text:
+            raise Invalid("a file of configMap must be text", field="configMap")
+    return tuple(sorted(value.items()))
+
+
+def _logins(value: Any, containers: Sequence[ContainerWanted]) -> tuple[Login, ...]:
+    """Logins for the registries of the images: the client sends one for each container, in order."""
+    entries = _list(value, "pvtLogin")
+    if len(entries) > len(containers):
+        raise Invalid("pvtLogin has more entries than there are containers", field="pvtLogin")
+    logins: dict[str, Login] = {}
+    for entry, container in zip(entries, containers, strict=False):
+        login = _login(entry, container.image)
+        if logins.setdefault(login.registry, login) != login:
+            raise Invalid("pvtLogin has two logins for one registry", field="pvtLogin")
+    return tuple(logins[registry] for registry in sorted(logins))
+
+
+def _login(entry: Any, image: str) -> Login:
+    fields = _filled(entry, dict)
+    username = _text(fields.get("username"), "pvtLogin")
+    password = _filled(fields.get("password"), str)
+    if len(username) > LONGEST_NAME or len(password) > LONGEST_PASSWORD:
+        raise Invalid("a login of pvtLogin is too long", field="pvtLogin")
+    if ":" in username or not (username + password).isprintable():
+        raise Invalid("a login of pvtLogin cannot be used", field="pvtLogin")
+    registry = images.parse(split_reference(image)[0]).registry
+    return Login(registry or DOCKER_HUB, username, password)
 
 
 def _list(value: Any, what: str) -> list[Any]:
@@ -214,3 +317,15 @@ def _check_ports(wanted: Wanted, *, random: bool) -> None:
         raise Invalid("hostPort duplicate", field="hostPort")
     if random and len(set(ports)) < len(ports):
         raise Invalid("containerPort duplicate", field="containerPort")
+
+
+def _check_files(wanted: Wanted) -> None:
+    size = sum(
+        len(path.encode(errors="replace")) + len(text.encode(errors="replace"))
+        for container in wanted.containers
+        for path, text in container.files
+    )
+    if size > MAX_FILE_BYTES:
+        raise Invalid(
+            f"the files of configMap are larger than {MAX_FILE_BYTES} bytes", field="configMap"
+        )

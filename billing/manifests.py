@@ -1,5 +1,6 @@
 """The Kubernetes objects of an order: pure functions of what is wanted and of the settings."""
 
+import base64
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal
 
@@ -14,6 +15,7 @@ from clusters.documents import Object
 
 LABEL = "v-kube/order"
 QUOTA = "v-kube"
+FILES = "files"
 HostPorts = Mapping[PortWanted, int]
 # What ordinary images need to start as root and go on as somebody else: they own their directories (CHOWN, FOWNER, DAC_OVERRIDE), change
 # their user (SETUID, SETGID) and listen below 1024 (NET_BIND_SERVICE). Everything else that a runtime gives by default is dropped, raw
@@ -52,23 +54,32 @@ def deployment(order: Order, wanted: Wanted, *, label: str, host_ports: HostPort
                         "kubernetes.io/egress-bandwidth": settings.VKUBE_BANDWIDTH,
                     },
                 },
-                "spec": _pod(wanted, label, host_ports),
+                "spec": _pod(order, wanted, label, host_ports),
             },
         },
     }
 
 
-def _pod(wanted: Wanted, label: str, host_ports: HostPorts) -> Object:
+def _pod(order: Order, wanted: Wanted, label: str, host_ports: HostPorts) -> Object:
+    files = config_map(order, wanted)
+    own_secret = pull_secret(order, wanted)
+    pull_secrets = [
+        *([own_secret["metadata"]["name"]] if own_secret else []),
+        *([settings.VKUBE_IMAGE_PULL_SECRET] if settings.VKUBE_IMAGE_PULL_SECRET else []),
+    ]
+    optional: Object = {
+        "imagePullSecrets": [{"name": name} for name in pull_secrets],
+        "volumes": [
+            {"name": FILES, "configMap": {"name": item["metadata"]["name"]}}
+            for item in ([files] if files else [])
+        ],
+    }
     return {
         "automountServiceAccountToken": False,
         "containers": [_container(container, host_ports) for container in wanted.containers],
         "nodeSelector": {label: wanted.region},
         "restartPolicy": "Always",
-        **(
-            {"imagePullSecrets": [{"name": settings.VKUBE_IMAGE_PULL_SECRET}]}
-            if settings.VKUBE_IMAGE_PULL_SECRET
-            else {}
-        ),
+        **{name: value for name, value in optional.items() if value},
     }
 
 
@@ -78,6 +89,15 @@ def _container(wanted: ContainerWanted, host_ports: HostPorts) -> Object:
         "args": list(wanted.args),
         "env": [{"name": name, "value": value} for name, value in wanted.env],
         "ports": [_port(port, host_ports) for port in wanted.ports],
+        "volumeMounts": [
+            {
+                "name": FILES,
+                "mountPath": path,
+                "subPath": _file_key(wanted, index),
+                "readOnly": True,
+            }
+            for index, (path, _) in enumerate(wanted.files)
+        ],
     }
     return {
         "name": wanted.name,
@@ -104,6 +124,65 @@ def _port(port: PortWanted, host_ports: HostPorts) -> Object:
         **({"hostPort": host} if host else {}),
         "protocol": port.protocol,
     }
+
+
+def _file_key(wanted: ContainerWanted, index: int) -> str:
+    return f"{wanted.name}.{index}"
+
+
+def config_map(order: Order, wanted: Wanted) -> Object | None:
+    """The files of all containers; None without any.
+
+    Its name depends on its content: what runs keeps its files while its replacement is refused,
+    and other files make another pod.
+    """
+    texts = {
+        _file_key(container, index): text
+        for container in wanted.containers
+        for index, (_, text) in enumerate(container.files)
+    }
+    if not texts:
+        return None
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "data": texts}
+    return _companion(order, body)
+
+
+def pull_secret(order: Order, wanted: Wanted) -> Object | None:
+    """The logins for private registries, as Docker's configuration has them; None without any."""
+    if not wanted.logins:
+        return None
+    logins = {}
+    for login in wanted.logins:
+        pair = base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
+        logins[login.registry] = {
+            "username": login.username,
+            "password": login.password,
+            "auth": pair,
+        }
+    text = base64.b64encode(orjson.dumps({"auths": logins})).decode()
+    body: Object = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/dockerconfigjson",
+        "data": {".dockerconfigjson": text},
+    }
+    return _companion(order, body)
+
+
+def _companion(order: Order, body: Object) -> Object:
+    """The object, named after the order and its content."""
+    name = f"{order.service_name}-{digest(body)[:10]}"
+    metadata = {"name": name, "namespace": settings.VKUBE_NAMESPACE, "labels": labels(order)}
+    return {**body, "metadata": metadata}
+
+
+def companions(order: Order, wanted: Wanted) -> list[tuple[str, Object]]:
+    """(resource, object) of what the Deployment refers to."""
+    objects = {
+        "configmaps": config_map(order, wanted),
+        "secrets": pull_secret(order, wanted),
+    }
+    return [(resource, body) for resource, body in objects.items() if body is not None]
 
 
 def digest(manifest: Object) -> str:

@@ -1,5 +1,6 @@
 """The V-Kube document's calls (contract vkube.md)."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from rest_framework.response import Response
 from billing import clock, containers, images, registry, tasks
 from billing.containers import EMPTY
 from billing.logstreams import LogStream
-from billing.models import Order
+from billing.models import Deployment, Order
 from billing.registry import ImageChecker
 from billing.services import deployments, endings, orders, pods, sites
 from billing.services.webhooks import rfc3339
@@ -239,42 +240,148 @@ class Deploy(SecretView):
 
     def post(self, request: Request) -> Any:
         """Run the containers in place of what ran before."""
-        order = self.order
-        audit.record(
-            request,
-            Act(
-                "create",
-                "deployments",
-                "apps",
-                namespace=settings.VKUBE_NAMESPACE,
-                name=str(order.service_name),
-            ),
-        )
-        audit.note(request, username=f"order {order.pk}")
-        deployments.require_deployable(order, clock.now())
+        _audit(request, self.order, "create")
+        deployments.require_deployable(self.order, clock.now())
         self.check_input(request)
-        wanted = containers.parse(json_body(request), order)
+        wanted = self.parse(json_body(request))
         _check_images(wanted)
-        row = deployments.deploy(order, wanted)
-        if row.operation:
-            tasks.enqueue_following(row.operation)
-        answer = Response({"status": "OK", "name": row.name})
-        answer["X-Operation-Id"] = str(row.operation or "")
-        return answer
+        return _answer(deployments.deploy(self.order, wanted))
+
+    def parse(self, body: dict[str, Any]) -> containers.Wanted:
+        """What the document's body asks for."""
+        return containers.parse(body, self.order)
+
+
+PUBLISHED_CONTAINER = record(
+    required=("name", "imageName"),
+    name=TEXT,
+    imageName=TEXT,
+    ports=array(
+        record(required=("containerPort",), containerPort=INTEGER, hostPort=INTEGER, protocol=TEXT)
+    ),
+    resource=record(memory=TEXT),
+    resourceUnit={"oneOf": [INTEGER, TEXT]},
+    command=WORDS,
+    args=WORDS,
+    envs=array(record(name=TEXT, value={})),
+    mountPath=TEXT,
+    configMap={"type": "object", "additionalProperties": TEXT},
+    exposedPorts=array({}),
+)
+PUBLISHED_DEPLOY = record(
+    required=("containers",),
+    nodeSelector=record(region=TEXT),
+    containers=array(PUBLISHED_CONTAINER),
+    pvtLogin=array(record(username=TEXT, password=TEXT)),
+)
+
+
+class PublishedDeploy(Deploy):
+    """POST /k8s/deployment and /k8s/deployment/update: `deploy` as V-Kube's published client says it.
+
+    A container's memory is `resourceUnit` (Gi) or `resource`; `configMap` is files by mount path;
+    `pvtLogin` has the login for the registry of each container's image, in order.
+    """
+
+    operations = {
+        "post": Described(
+            "Run containers, as the published client asks for them",
+            record(status=TEXT, name=TEXT),
+            body=PUBLISHED_DEPLOY,
+            also_body=("name",),
+        )
+    }
+
+    def parse(self, body: dict[str, Any]) -> containers.Wanted:
+        """What the client's body asks for; without a region, where the order runs already."""
+        current = deployments.live(self.order)
+        running = current.region if current else ""
+        return containers.parse(body, self.order, published=True, running=running)
+
+
+def _audit(request: Request, order: Order, verb: str) -> None:
+    namespace = settings.VKUBE_NAMESPACE
+    name = str(order.service_name)
+    audit.record(request, Act(verb, "deployments", "apps", namespace=namespace, name=name))
+    audit.note(request, username=f"order {order.pk}")
+
+
+def _answer(row: Deployment) -> Response:
+    """OK, with the Operation that follows the pod on its way."""
+    if row.operation:
+        tasks.enqueue_following(row.operation)
+    answer = Response({"status": "OK", "name": row.name})
+    answer["X-Operation-Id"] = str(row.operation or "")
+    return answer
 
 
 def _check_images(wanted: containers.Wanted) -> None:
     """With VKUBE_CHECK_IMAGES the registry must know every image; a registry that is down does not stop anyone."""
     if not settings.VKUBE_CHECK_IMAGES:
         return
+    logins = {
+        login.registry: registry.Credentials(login.username, login.password)
+        for login in wanted.logins
+    }
     for container in wanted.containers:
         name, tag = images.split_reference(container.image)
+        image = images.parse(name)
+        login = logins.get(image.registry or containers.DOCKER_HUB)
         try:
-            found = _checker(settings.IMAGE_CHECKER).exists(images.parse(name), tag)
+            found = _checker(settings.IMAGE_CHECKER).exists(image, tag, login)
         except Internal:
             continue
         if not found:
             raise Invalid("image does not exist.", field="imageName")
+
+
+class UserService(SecretView):
+    """GET /k8s/userService -> the order, its `status` that of the service."""
+
+    operations = {"get": Described("The service that the secret opens", OBJECT, query=())}
+
+    def get(self, request: Request) -> Any:
+        """The order's members; ServiceStop while the buyer has stopped its pod."""
+        status: str = self.order.service
+        if status == Order.Service.RUNNING:
+            current = deployments.live(self.order)
+            status = "ServiceStop" if current and current.stopped else status
+        return {**represent(self.order), "status": status}
+
+
+class PodSwitch(SecretView):
+    """POST /k8s/pod/restart|stop|start -> {"status":"OK","name":…}."""
+
+    operations = {"post": Described("Change whether the pod runs", record(status=TEXT, name=TEXT))}
+    switch: Callable[[Order], Deployment]
+
+    def post(self, request: Request) -> Any:
+        """Restart, stop or start what runs; Conflict when nothing was deployed."""
+        _audit(request, self.order, "update")
+        deployments.require_deployable(self.order, clock.now())
+        self.check_input(request)
+        return _answer(type(self).switch(self.order))
+
+
+class PodRestart(PodSwitch):
+    """POST /k8s/pod/restart: a new pod."""
+
+    operations = {"post": Described("Make a new pod", record(status=TEXT, name=TEXT))}
+    switch = staticmethod(deployments.restart)
+
+
+class PodStop(PodSwitch):
+    """POST /k8s/pod/stop: no pod, while the order's time goes on."""
+
+    operations = {"post": Described("Stop the pod", record(status=TEXT, name=TEXT))}
+    switch = staticmethod(deployments.stop)
+
+
+class PodStart(PodSwitch):
+    """POST /k8s/pod/start: the pod that was stopped runs again."""
+
+    operations = {"post": Described("Start the pod again", record(status=TEXT, name=TEXT))}
+    switch = staticmethod(deployments.start)
 
 
 LOG_QUERY = (Query("container", TEXT), Query("tailLines", INTEGER), Query("previous", BOOLEAN))

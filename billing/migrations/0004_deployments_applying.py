@@ -16,6 +16,11 @@ class Migration(migrations.Migration):
             name='state',
             field=models.CharField(choices=[('applying', 'Applying'), ('applied', 'Applied'), ('ready', 'Ready'), ('failed', 'Failed'), ('replaced', 'Replaced'), ('removing', 'Removing'), ('removed', 'Removed'), ('abandoned', 'Abandoned')], default='applied', max_length=10),
         ),
+        migrations.AddField(
+            model_name='deployment',
+            name='stopped',
+            field=models.BooleanField(default=False, help_text='Whether its pod was stopped.'),
+        ),
         migrations.AddConstraint(
             model_name='deployment',
             constraint=models.UniqueConstraint(condition=models.Q(('state', 'applying')), fields=('order',), name='one_applying_deployment_per_order'),

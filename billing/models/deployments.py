@@ -39,6 +39,7 @@ class Deployment(models.Model):
     created_at = models.DateTimeField()
     ready_at = models.DateTimeField(null=True, blank=True)
     removed_at = models.DateTimeField(null=True, blank=True)
+    stopped = models.BooleanField(default=False, help_text="Whether its pod was stopped.")
     attempts = models.PositiveIntegerField(default=0, help_text="How often its removal was tried.")
 
     class Meta:

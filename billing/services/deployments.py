@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, connection, transaction
@@ -10,6 +11,7 @@ from django.db.models import QuerySet
 
 from billing import clock, manifests
 from billing.containers import PortWanted, Wanted
+from billing.locks import only_one
 from billing.models import Deployment, Order, PortClaim
 from billing.services import following, objects, orders, sites, webhooks
 from billing.services.sites import ClusterSurvey, Site
@@ -51,21 +53,46 @@ def deploy(order: Order, wanted: Wanted) -> Deployment:
     Conflict while another call deploys the order. What the cluster refuses, or fails to answer,
     leaves the order as it was; an order that ended meanwhile runs nothing.
     """
-    recover(order)
-    before = live(order)
-    site = _site(sites.locate(wanted.region), before)
-    look = _survey(order, wanted, site)
-    row, manifest = _begin(order, wanted, look, before)
-    number = before.pk if before is not None and _is_same(row, before) else row.pk
-    try:
-        objects.apply(order, site.cluster, manifest, number=number)
-    except Exception as error:
-        # Without an answer it is not known whether a replacement was written; the cluster knows.
-        unclear = before is not None and isinstance(error, ClusterUnavailable)
-        if not (unclear and number == row.pk and _stands(row)):
-            _cancel(row, fresh=before is None)
-            raise
-    return _finish(row)
+    with _turn(order):
+        before = live(order)
+        site = _site(sites.locate(wanted.region), before)
+        look = _survey(order, wanted, site)
+        row, manifest = _begin(order, wanted, look, before)
+        number = before.pk if before is not None and _is_same(row, before) else row.pk
+        try:
+            companions = manifests.companions(order, wanted)
+            objects.apply(order, site.cluster, manifest, companions, number=number)
+        except Exception as error:
+            # Without an answer it is not known whether a replacement was written; the cluster knows.
+            unclear = before is not None and isinstance(error, ClusterUnavailable)
+            if not (unclear and number == row.pk and _stands(row)):
+                _cancel(row, fresh=before is None)
+                raise
+        return _finish(row)
+
+
+@contextmanager
+def _turn(order: Order) -> Iterator[None]:
+    """One call at a time deploys, stops or starts an order; Conflict while another does.
+
+    No row is locked. PostgreSQL notices when the process dies, so whatever it left half-done is
+    ended by whoever comes next.
+    """
+    with only_one(_turn_name(order.pk)) as mine:
+        if not mine:
+            raise Conflict("another deploy of this order is under way; try again", reason="busy")
+        for row in _unfinished(order):
+            _recover(row)
+        yield
+
+
+def _turn_name(order: str) -> str:
+    return f"billing.deploy/{order}"
+
+
+def _unfinished(order: Order | None = None) -> QuerySet[Deployment]:
+    rows = Deployment.objects.filter(state=State.APPLYING).select_related("cluster", "order")
+    return rows if order is None else rows.filter(order=order)
 
 
 def _site(found: Collection[Site], before: Deployment | None) -> Site:
@@ -225,13 +252,14 @@ def _drop(row: Deployment) -> bool:
 
 
 def _revive(before: Deployment) -> Deployment:
-    """What was deployed again as it stood is followed again when it had failed."""
-    if before.state == State.FAILED:
+    """What was deployed again as it stood is followed again when it had failed or been stopped."""
+    if before.state == State.FAILED or before.stopped:
         Deployment.objects.filter(pk=before.pk).update(
-            state=State.APPLIED, error="", operation=None
+            state=State.APPLIED, error="", operation=None, stopped=False
         )
         before.state = State.APPLIED
         before.operation = None
+        before.stopped = False
     return before
 
 
@@ -259,22 +287,21 @@ def _stands(row: Deployment) -> bool:
         return False
 
 
-def recover(order: Order | None = None) -> None:
-    """End the deploys of processes that died, of one order or of all: as the cluster shows them.
+def recover() -> None:
+    """End the deploys of processes that died, as the cluster shows them.
 
     A cluster that does not answer is asked again by the next call.
     """
-    oldest = clock.now() - timedelta(seconds=objects.longest_apply())
-    stale = Deployment.objects.filter(state=State.APPLYING, created_at__lt=oldest)
-    if order is not None:
-        stale = stale.filter(order=order)
-    for row in stale.select_related("cluster", "order").order_by("attempts", "pk")[:500]:
-        try:
-            _recover(row)
-        except (DomainError, ValueError) as error:
-            Deployment.objects.filter(pk=row.pk).update(
-                attempts=row.attempts + 1, error=str(error)[:500]
-            )
+    for row in _unfinished().order_by("attempts", "pk")[:500]:
+        with only_one(_turn_name(row.order_id)) as mine:
+            if not mine or not _unfinished().filter(pk=row.pk).exists():
+                continue
+            try:
+                _recover(row)
+            except (DomainError, ValueError) as error:
+                Deployment.objects.filter(pk=row.pk).update(
+                    attempts=row.attempts + 1, error=str(error)[:500]
+                )
 
 
 def _recover(row: Deployment) -> None:
@@ -371,6 +398,60 @@ def _activate(order: Order, at: datetime) -> None:
         expires_at=ends,
     )
     webhooks.emit(order, "service.running", at)
+
+
+# --- stopping and starting ------------------------------------------------------------------------------------------
+def stop(order: Order) -> Deployment:
+    """Run no pod until `start`; the order's time goes on. Conflict when nothing was deployed."""
+    with _exclusively(order) as row:
+        objects.scale(row.cluster, row.namespace, row.name, 0)
+        _note_change(row, stopped=True)
+    return row
+
+
+def start(order: Order) -> Deployment:
+    """Run what was stopped again, and follow it."""
+    with _exclusively(order) as row:
+        objects.scale(row.cluster, row.namespace, row.name, 1)
+        _note_change(row, stopped=False)
+    return row
+
+
+def restart(order: Order) -> Deployment:
+    """Have a new pod made, and follow it. Conflict when nothing was deployed, or it is stopped."""
+    with _exclusively(order) as row:
+        if row.stopped:
+            raise Conflict("the service is stopped: start it", reason="stopped")
+        objects.restart(row.cluster, row.namespace, row.name, clock.now())
+        _note_change(row, stopped=False)
+    return row
+
+
+@contextmanager
+def _exclusively(order: Order) -> Iterator[Deployment]:
+    """What runs for the order, which no deploy can replace meanwhile."""
+    with _turn(order):
+        require_deployable(orders.find(order.pk), clock.now())
+        current = live(order)
+        if current is None:
+            raise Conflict("nothing was deployed", reason="not_deployed")
+        yield current
+
+
+def _note_change(row: Deployment, *, stopped: bool) -> None:
+    """Record that the pod is stopped, or that a new one is on its way; what ended meanwhile stays as it is."""
+    with transaction.atomic():
+        order, at = orders.locked(row.order, patience_ms=60_000), clock.now()
+        columns: dict[str, Any] = {"stopped": stopped}
+        if not stopped:
+            columns.update(state=State.APPLIED, error="")
+        moved = Deployment.objects.filter(pk=row.pk, state__in=Deployment.LIVE).update(**columns)
+        if not moved:
+            return
+        row.stopped = stopped
+        orders.change(order, at, expected={})
+        if not stopped:
+            following.follow(row)
 
 
 # --- taking away ----------------------------------------------------------------------------------------------------

@@ -116,6 +116,8 @@ def run(operation: Operation) -> Again | Result:
     )
     if row is None or row.state != State.APPLIED:
         return {"state": row.state if row else "gone"}
+    if row.stopped or row.operation != operation.pk:
+        return {"state": "stopped" if row.stopped else "replaced"}
     operations.plan(operation, [Step("pod", "wait for the pod to be ready")])
     try:
         found = _rollout(row)
@@ -128,7 +130,7 @@ def run(operation: Operation) -> Again | Result:
         _settle(row, State.READY)
         _step(operation, StepState.SUCCEEDED, "ready")
         return {"state": State.READY, "region": row.region}
-    if found is None or clock.now() - row.created_at > timedelta(
+    if found is None or clock.now() - operation.created_at > timedelta(
         seconds=settings.VKUBE_READY_SECONDS
     ):
         problem = problem or "the pod was not ready in time"

@@ -1,25 +1,30 @@
 """An order's objects in a cluster: applied as a whole, replaced whatever their version, deleted."""
 
+import logging
 import time
+from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 from django.conf import settings
 
 from billing import manifests
 from billing.models import Order
+from billing.services import inventory
 from clusters import services as registry
 from clusters.client import ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
-from kubegale.errors import ClusterUnavailable, Conflict, DomainError, NotFound
+from kubegale.errors import ClusterUnavailable, Conflict, DomainError, Forbidden, NotFound
 
+log = logging.getLogger(__name__)
+Companions = Sequence[tuple[str, Object]]
+RESTARTED = "kubectl.kubernetes.io/restartedAt"
 TRIES = 4
 # Which deploy wrote the Deployment: a process that died cannot say whether its write arrived.
 NUMBER = "v-kube/deployment"
 APPLY_SECONDS = 60
-# The write that began just in time, and what undoing a first deploy asks of the cluster.
-REQUESTS_AFTERWARDS = 6
 
 
 class Notes(msgspec.Struct):
@@ -28,17 +33,37 @@ class Notes(msgspec.Struct):
     annotations: dict[str, str] | None = None
 
 
-class Annotated(msgspec.Struct):
-    """An object of which only the annotations matter."""
+class Template(msgspec.Struct):
+    """A pod template."""
 
     metadata: Notes = msgspec.field(default_factory=Notes)
 
 
-def apply(order: Order, cluster: Cluster, manifest: Object, *, number: int) -> None:
-    """Create or replace the order's objects.
+class Spec(msgspec.Struct):
+    """What is asked of an object, as far as it has pods."""
+
+    template: Template = msgspec.field(default_factory=Template)
+
+
+class Annotated(msgspec.Struct):
+    """An object of which only the annotations matter, its own and its pods'."""
+
+    metadata: Notes = msgspec.field(default_factory=Notes)
+    spec: Spec = msgspec.field(default_factory=Spec)
+
+
+def apply(
+    order: Order,
+    cluster: Cluster,
+    manifest: Object,
+    companions: Companions,
+    *,
+    number: int,
+) -> None:
+    """Create or replace the order's objects, and delete the companions of what ran before.
 
     `number` is the row of the deploy, noted on the Deployment so that `applied` can tell it later.
-    ClusterUnavailable when the cluster is so slow that another call may take over meanwhile.
+    ClusterUnavailable when the cluster is so slow that no write could begin within APPLY_SECONDS.
     """
     client = registry.client(cluster)
     deadline = time.monotonic() + APPLY_SECONDS
@@ -47,18 +72,38 @@ def apply(order: Order, cluster: Cluster, manifest: Object, *, number: int) -> N
     _prepare_namespace(client, deadline)
     if settings.VKUBE_POD_CIDRS:
         put(client, KINDS["networkpolicies"], manifests.network_policy(order), deadline=deadline)
+    for resource, body in companions:
+        put(client, KINDS[resource], body, deadline=deadline)
     put(client, KINDS["deployments"], numbered, deadline=deadline)
+    current = {body["metadata"]["name"] for _, body in companions}
+    try:
+        _delete_companions(client, settings.VKUBE_NAMESPACE, str(order.service_name), current)
+    except DomainError:
+        # The deploy is done; the next one, or the end of the order, deletes them.
+        log.warning("companions of %s could not be deleted now", order.service_name)
 
 
-def longest_apply() -> float:
-    """Seconds after which an `apply`, its undoing included, is over for certain."""
-    answer = settings.CLUSTER_CONNECT_TIMEOUT + settings.CLUSTER_READ_TIMEOUT
-    return float(APPLY_SECONDS + REQUESTS_AFTERWARDS * answer)
+def scale(cluster: Cluster, namespace: str, name: str, replicas: int) -> None:
+    """Set how many pods the order has."""
+    _patch(cluster, namespace, name, {"replicas": replicas})
+
+
+def restart(cluster: Cluster, namespace: str, name: str, at: datetime) -> None:
+    """Have a new pod made, as `kubectl rollout restart` does."""
+    annotations = {RESTARTED: at.isoformat(timespec="milliseconds")}
+    template = {"metadata": {"annotations": annotations}}
+    _patch(cluster, namespace, name, {"template": template})
+
+
+def _patch(cluster: Cluster, namespace: str, name: str, spec: Object) -> None:
+    client = registry.client(cluster)
+    client.patch(KINDS["deployments"], name, {"spec": spec}, patch="strategic", namespace=namespace)
 
 
 def applied(cluster: Cluster, namespace: str, name: str) -> int | None:
     """The number of the deploy that the cluster has; None when there is no Deployment or no number on it."""
-    notes = _annotations(registry.client(cluster), KINDS["deployments"], name, namespace) or {}
+    standing = _standing(registry.client(cluster), KINDS["deployments"], name, namespace)
+    notes = (standing.metadata.annotations if standing else None) or {}
     number = notes.get(NUMBER, "")
     return int(number) if number.isascii() and number.isdigit() else None
 
@@ -90,16 +135,13 @@ def put(client: ClusterClient, kind: Kind, body: Object, *, deadline: float | No
     space = body["metadata"].get("namespace")
     for last in (*[False] * (TRIES - 1), True):
         try:
-            notes = _annotations(client, kind, name, space)
+            standing = _standing(client, kind, name, space)
             if deadline is not None and time.monotonic() > deadline:
                 raise ClusterUnavailable("the cluster takes too long", reason="timeout")
-            if notes is None:
+            if standing is None:
                 client.create(kind, body, namespace=space)
             else:
-                # What controllers noted there stays, or replacing like with like would count as a change.
-                merged = {**notes, **body["metadata"].get("annotations", {})}
-                replacement = {**body, "metadata": {**body["metadata"], "annotations": merged}}
-                client.replace(kind, name, replacement, namespace=space)
+                client.replace(kind, name, _with_notes(body, standing), namespace=space)
         except (Conflict, NotFound):
             if last:
                 raise
@@ -107,19 +149,33 @@ def put(client: ClusterClient, kind: Kind, body: Object, *, deadline: float | No
             return
 
 
-def _annotations(
+def _standing(
     client: ClusterClient, kind: Kind, name: str, namespace: str | None
-) -> dict[str, str] | None:
-    """An object's annotations; None when there is no object."""
+) -> Annotated | None:
+    """The object that is there; None when there is none."""
     try:
-        found = client.get(kind, name, namespace=namespace)
+        body = client.get(kind, name, namespace=namespace)
     except NotFound:
         return None
-    return msgspec.json.decode(found, type=Annotated).metadata.annotations or {}
+    return msgspec.json.decode(body, type=Annotated)
+
+
+def _with_notes(body: Object, standing: Annotated) -> Object:
+    """The body with what controllers and a restart noted, or replacing like with like would count as a change."""
+    notes = {**(standing.metadata.annotations or {}), **body["metadata"].get("annotations", {})}
+    merged = {**body, "metadata": {**body["metadata"], "annotations": notes}}
+    restarted = (standing.spec.template.metadata.annotations or {}).get(RESTARTED)
+    if restarted is None or body["kind"] != "Deployment":
+        return merged
+    template = body["spec"]["template"]
+    annotations = {**template["metadata"]["annotations"], RESTARTED: restarted}
+    metadata = {**template["metadata"], "annotations": annotations}
+    spec = {**body["spec"], "template": {**template, "metadata": metadata}}
+    return {**merged, "spec": spec}
 
 
 def delete(client: ClusterClient, namespace: str, name: str) -> None:
-    """Delete an order's Deployment, its pods and its NetworkPolicy; what is gone already is fine."""
+    """Delete an order's Deployment, its pods, NetworkPolicy and companions; what is gone already is fine."""
     options: Object = {
         "kind": "DeleteOptions",
         "apiVersion": "v1",
@@ -129,4 +185,25 @@ def delete(client: ClusterClient, namespace: str, name: str) -> None:
         try:
             client.delete(kind, name, namespace=namespace, options=options)
         except NotFound:
+            continue
+    _delete_companions(client, namespace, name, set())
+
+
+def _delete_companions(client: ClusterClient, namespace: str, name: str, but: set[str]) -> None:
+    """Delete the order's ConfigMaps and Secrets, all `but` the named ones."""
+    for resource in ("configmaps", "secrets"):
+        kind = KINDS[resource]
+        try:
+            rows = inventory.items(
+                client,
+                kind,
+                inventory.Labelled,
+                namespace=namespace,
+                labelSelector=f"{manifests.LABEL},app={name}",
+            )
+            for row in rows:
+                if row.metadata.name not in but:
+                    client.delete(kind, row.metadata.name, namespace=namespace)
+        except (Forbidden, NotFound):
+            # Credentials that may not read them could not have made them.
             continue

@@ -13,8 +13,13 @@ from billing.api.vkube import (
     OrderView,
     PodLog,
     PodLogs,
+    PodRestart,
+    PodStart,
     PodStatus,
+    PodStop,
+    PublishedDeploy,
     Regions,
+    UserService,
 )
 from kubegale import errors
 from kubegale.api.dialect import Dialect, Page
@@ -72,10 +77,15 @@ VIEWS = {
     "checkports": CheckPorts,
     "order": OrderView,
     "deploy": Deploy,
-    "deployment": Deploy,
+    "userService": UserService,
+    "deployment": PublishedDeploy,
+    "deployment/update": PublishedDeploy,
     "pod/log": PodLog,
     "pod/logs": PodLogs,
     "pod/status": PodStatus,
+    "pod/restart": PodRestart,
+    "pod/stop": PodStop,
+    "pod/start": PodStart,
 }
 
 
