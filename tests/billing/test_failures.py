@@ -1,11 +1,15 @@
 """What goes wrong, and what then: each a stated outcome (docs/billing.md, When something goes wrong)."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.db import connection
@@ -301,6 +305,43 @@ def test_the_next_deploy_takes_over_from_a_process_that_died(vkube: Any) -> None
     assert [row.state for row in states] == ["replaced", "replaced", "applied"]
     pod = vkube.get("deployments.apps", buyer.name, "vkube")["spec"]["template"]["spec"]
     assert [item["name"] for item in pod["containers"]] == ["third"]
+
+
+DEPLOY = """
+from billing import containers
+from billing.services import deployments, orders
+order = orders.find({order!r})
+body = {{"nodeSelector": {{"region": "ausrine"}}, "containers": [{container!r}]}}
+deployments.deploy(order, containers.parse(body, order))
+"""
+
+
+@parallel
+def test_the_order_of_a_killed_process_is_free_at_once(vkube: Any) -> None:
+    buyer = Buyer()
+    slow = vkube.faults.add(path="/deployments/", method="GET", action="delay", seconds=30.0)
+    database = connection.settings_dict
+    credentials = f"{quote(database['USER'])}:{quote(database['PASSWORD'])}"
+    address = f"{database['HOST']}:{database['PORT']}/{database['NAME']}"
+    environ = {
+        **os.environ,
+        "DATABASE_URL": f"postgres://{credentials}@{address}",
+        "VKUBE_NAMESPACE": "vkube",
+    }
+    script = DEPLOY.format(order=buyer.order.pk, container=container(name="killed"))
+    process = subprocess.Popen([sys.executable, "manage.py", "shell", "-c", script], env=environ)
+    try:
+        eventually(lambda: slow.struck or process.poll() is not None)
+        assert process.poll() is None
+        assert Deployment.objects.get(order=buyer.order).state == "applying"
+        assert buyer.deploy()[0] == 409, "it is under way"
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+    vkube.faults.clear()
+    eventually(lambda: buyer.deploy(container(name="next"))[0] == 200)
+    row = Deployment.objects.get(order=buyer.order)
+    assert (row.state, row.containers[0]["name"]) == ("applied", "next")
 
 
 def test_an_order_refunded_after_its_process_died_runs_nothing(vkube: Any) -> None:
