@@ -35,6 +35,12 @@ lint: setup ## Style, types, import contracts, forgotten migrations, security
 
 	-@$(MAKE) --no-print-directory audit
 
+lint-api: setup ## The OpenAPI document, as redocly and a generator of Python clients see it; asks npm and PyPI
+	mkdir -p test-artifacts
+	$(OFFLINE) $(PY) -W ignore manage.py spectacular --format openapi-json --file test-artifacts/openapi.json
+	npx --yes @redocly/cli@2 lint test-artifacts/openapi.json
+	$(PY) -m uv tool run --from openapi-python-client openapi-python-client generate --overwrite --path test-artifacts/openapi.json --output-path test-artifacts/client
+
 audit: setup ## Known vulnerabilities of the pinned packages; asks PyPI, so lint only shows what it says
 	timeout 120 .venv/bin/pip-audit --requirement requirements.txt --no-deps --disable-pip --progress-spinner off
 

@@ -376,11 +376,9 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "PREPROCESSING_HOOKS": ["kubegale.api.schema.dialect_routes"],
-    "APPEND_COMPONENTS": {
-        "securitySchemes": {
-            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT or API token"}
-        }
-    },
+    "POSTPROCESSING_HOOKS": ["kubegale.api.components.name_components"],
+    "SERVERS": [{"url": "/", "description": "This server"}],
+    "LICENSE": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
 }
 
 # --- Clusters -------------------------------------------------------------------------------------------------------

@@ -77,13 +77,15 @@ def _answer(subject: Subject, *, changed: bool, **more: Any) -> Object:
     }
 
 
-def refused(reason: str) -> Action:
+@dataclass(frozen=True, slots=True)
+class Refusal:
     """An action that a kind cannot have; routed all the same, so that the caller learns why."""
 
-    def refuse(subject: Subject, options: Options) -> Outcome:
-        raise Invalid(f"{subject.kind.name}: {reason}", reason="ActionNotSupported")
+    reason: str
 
-    return refuse
+    def __call__(self, subject: Subject, options: Options) -> Outcome:
+        """Invalid, whatever the object is."""
+        raise Invalid(f"{subject.kind.name}: {self.reason}", reason="ActionNotSupported")
 
 
 # --- scale ----------------------------------------------------------------------------------------------------------
@@ -374,9 +376,9 @@ def _strip_job_labels(metadata: Mapping[str, Any]) -> None:
 
 # --- the table ------------------------------------------------------------------------------------------------------
 VERBS = ("scale", "rollback", "restart", "pause", "resume", "suspend", "trigger", "rerun")
-_NOT_A_CRONJOB = refused("only a CronJob can be triggered")
-_NOT_A_JOB = refused("only a Job can be run again")
-_NOT_SUSPENDED = refused("it cannot be suspended; only Jobs and CronJobs can")
+_NOT_A_CRONJOB = Refusal("only a CronJob can be triggered")
+_NOT_A_JOB = Refusal("only a Job can be run again")
+_NOT_SUSPENDED = Refusal("it cannot be suspended; only Jobs and CronJobs can")
 _COMMON: Mapping[str, Action] = {
     "suspend": _NOT_SUSPENDED,
     "trigger": _NOT_A_CRONJOB,
@@ -403,16 +405,16 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
     },
     "daemonsets": {
         **_COMMON,
-        "scale": refused("it cannot be scaled, its pods follow the nodes"),
+        "scale": Refusal("it cannot be scaled, its pods follow the nodes"),
         "rollback": rollback,
         "restart": restart,
-        "pause": refused("it cannot be paused"),
-        "resume": refused("it cannot be paused, so there is nothing to resume"),
+        "pause": Refusal("it cannot be paused"),
+        "resume": Refusal("it cannot be paused, so there is nothing to resume"),
     },
     "jobs": {
         **_COMMON,
         "scale": scale_job,
-        "rollback": refused("it has no revisions to go back to"),
+        "rollback": Refusal("it has no revisions to go back to"),
         "restart": rerun,
         "pause": _SUSPEND,
         "resume": _UNSUSPEND,
@@ -421,15 +423,20 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
     },
     "cronjobs": {
         **_COMMON,
-        "scale": refused("it cannot be scaled, it makes one Job at a time"),
-        "rollback": refused("it has no revisions to go back to"),
-        "restart": refused("it is not restarted; trigger it instead"),
+        "scale": Refusal("it cannot be scaled, it makes one Job at a time"),
+        "rollback": Refusal("it has no revisions to go back to"),
+        "restart": Refusal("it is not restarted; trigger it instead"),
         "pause": _SUSPEND,
         "resume": _UNSUSPEND,
         "suspend": _SUSPEND,
         "trigger": trigger,
     },
 }
+
+
+def is_possible(plural: str, verb: str) -> bool:
+    """Whether the kind has the action at all."""
+    return not isinstance(ACTIONS[plural][verb], Refusal)
 
 
 def run(subject: Subject, verb: str, options: Options) -> Outcome:

@@ -79,7 +79,10 @@ class Orders(OrderViewSet):
     operations = {
         **OrderViewSet.operations,
         "create": Described(
-            "Make an order; with `paid` its secret is shown, this once", BOUGHT, body=PURCHASE
+            "Make an order; with `paid` its secret is shown, this once",
+            BOUGHT,
+            body=PURCHASE,
+            answer_name="NewOrder",
         ),
     }
 

@@ -61,6 +61,10 @@ class Dialect:
     envelope: Callable[[dict[str, Any], bool], dict[str, Any]] = lambda schema, paged: schema
     error_schema: Mapping[str, Any] = field(default_factory=dict)
     error_status: int = 400
+    # What its nouns begin with there, the kinds whose names stand in addresses (plural -> name), and how callers say who they are.
+    prefix: str = ""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    security: tuple[str, ...] = ("bearer",)
     # Whether calls may say only what their routes declare (`kubegale.api.accepted`), what every changing call may say besides,
     # and whether the case of names counts.
     strict: bool = True
@@ -117,6 +121,11 @@ class DialectView(APIView):
     def get_permissions(self) -> Sequence[Any]:
         """None for routes that are public by their document or opened by OPEN_DIALECTS."""
         return [] if self.is_open() else [permission() for permission in self.permission_classes]
+
+    @classmethod
+    def is_offered(cls, **values: Any) -> bool:
+        """Whether a route bound with these values can ever succeed, and so belongs into the OpenAPI document."""
+        return True
 
     def is_open(self) -> bool:
         """Whether this route answers without credentials."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
 
+from kubegale.api import operation_names, parameter_texts
+
 Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
@@ -15,10 +17,26 @@ NUMBER: Schema = {"type": "number"}
 BOOLEAN: Schema = {"type": "boolean"}
 ANYTHING: Schema = {}
 OBJECT: Schema = {"type": "object", "additionalProperties": True}
+TEXTS_BY_NAME: Schema = {"type": "object", "additionalProperties": TEXT}
+METADATA: Schema = {
+    "title": "ObjectMeta",
+    "type": "object",
+    "properties": {
+        "name": TEXT,
+        "namespace": TEXT,
+        "uid": TEXT,
+        "resourceVersion": TEXT,
+        "creationTimestamp": TEXT,
+        "labels": TEXTS_BY_NAME,
+        "annotations": TEXTS_BY_NAME,
+    },
+    "additionalProperties": True,
+}
 KUBERNETES_OBJECT: Schema = {
+    "title": "KubernetesObject",
     "type": "object",
     "description": "A Kubernetes object exactly as the API server gives it.",
-    "properties": {"apiVersion": TEXT, "kind": TEXT, "metadata": OBJECT},
+    "properties": {"apiVersion": TEXT, "kind": TEXT, "metadata": METADATA},
     "required": ["metadata"],
     "additionalProperties": True,
 }
@@ -31,6 +49,11 @@ def record(*, required: tuple[str, ...] | Schema | None = None, **properties: Sc
         properties, required = {**properties, "required": required}, None
     names = list(properties if required is None else required)
     return {"type": "object", "properties": properties, **({"required": names} if names else {})}
+
+
+def titled(name: str, schema: Schema) -> Schema:
+    """The schema under a name of its own in the OpenAPI document; without one it is named after where it stands."""
+    return {"title": name, **schema}
 
 
 def array(items: Schema) -> Schema:
@@ -69,6 +92,11 @@ class Described:
     also_body: tuple[str, ...] = ()
     # Whether the body may be the object itself instead of a member `content`.
     bare: bool = False
+    # Whether the summary speaks of objects in general, so that each kind's own name says more.
+    generic: bool = False
+    # What the data of the answer (of a page: its items) and the body are called where the operation's own name says too little.
+    answer_name: str = ""
+    body_name: str = ""
 
 
 CLUSTER = Query("cluster_id", INTEGER, required=True, description="The registered cluster.")
@@ -89,12 +117,20 @@ DRY_RUN = Query("dry_run", BOOLEAN, description="Check everything, change nothin
 def dialect_routes(
     endpoints: list[tuple[str, str, str, Any]], **_: Any
 ) -> list[tuple[str, str, str, Any]]:
-    """Only what speaks a dialect: the schema's own pages stay out of the schema."""
-    return [endpoint for endpoint in endpoints if hasattr(endpoint[3].cls, "dialect")]
+    """What speaks a dialect and can succeed: neither the schema's own pages, nor actions that a kind does not have."""
+    return [
+        endpoint
+        for endpoint in endpoints
+        if hasattr(endpoint[3].cls, "dialect")
+        and endpoint[3].cls.is_offered(**getattr(endpoint[3], "initkwargs", {}))
+    ]
 
 
 class DialectSchema(AutoSchema):
-    """Describes a DialectView by its table `operations`: action or method -> Described."""
+    """Describes a DialectView by its table `operations`: action or method -> Described.
+
+    Schemas carry titles here; `components` turns them into names.
+    """
 
     view: Any
 
@@ -102,69 +138,272 @@ class DialectSchema(AutoSchema):
         self, path: str, path_regex: str, path_prefix: str, method: str, registry: Any
     ) -> Any:
         """One OpenAPI operation."""
+        dialect = self.view.dialect
         action = getattr(self.view, "action", None) or method.lower()
         described = getattr(self.view, "operations", {}).get(action) or Described(action, ANYTHING)
+        name = operation_names.operation_id(
+            dialect.name,
+            method,
+            path,
+            kinds=dialect.kinds,
+            prefix=dialect.prefix,
+            paged=described.paged,
+        )
+        summary = self._summary(name, described)
         operation: Schema = {
-            "operationId": _operation_id(path, method),
-            "summary": described.summary,
-            "tags": [_tag(path)],
+            "operationId": name,
+            "summary": summary,
+            "description": self._description(described, method),
+            "tags": [operation_names.topic(dialect.name, path)],
             "parameters": [
                 *_path_parameters(path),
                 *(_parameter(query) for query in described.query),
             ],
-            "responses": self._responses(described),
-            "security": [] if self.view.is_open() else [{"bearer": []}],
+            "responses": self._responses(described, name, path),
+            "security": self._security(),
         }
         if described.body is not None:
-            operation["requestBody"] = {
-                "content": {
-                    kind: {"schema": dict(described.body)} for kind in described.body_types
-                },
-                "required": True,
-            }
+            operation["requestBody"] = self._body(described, name)
         return operation
 
-    def _responses(self, described: Described) -> Schema:
+    # --- words ------------------------------------------------------------------------------------------------------
+    def _is_of_kind(self) -> bool:
+        return getattr(self.view, "kind", None) is not None
+
+    def _summary(self, name: str, described: Described) -> str:
+        """The declaration's words; where one declaration serves every kind, the operation's name as a sentence."""
+        if described.generic and self._is_of_kind():
+            return operation_names.sentence(name)
+        return described.summary.rstrip(".").replace("`", "'")
+
+    def _description(self, described: Described, method: str) -> str:
+        words = [described.summary.rstrip(".") + "."]
+        kind = getattr(self.view, "kind", None)
+        verb = VERBS.get(getattr(self.view, "action", None) or "") or getattr(self.view, "verb", "")
+        if self.view.is_open():
+            words.append(
+                "Needs the secret of an order."
+                if self.view.own_credentials
+                else "Answers without credentials."
+            )
+        elif described.generic and kind is not None and verb:
+            words.append(f"Needs the right to {verb} {kind.plural} in that place.")
+        elif method == "GET":
+            words.append("Needs the right to read what is asked for (a viewer has it by default).")
+        else:
+            words.append("Needs the right to change it; what it did is in the audit trail.")
+        if PATCH_LIST in described.body_types:
+            words.append(
+                "A JSON patch (RFC 6902), which is a list of operations, is taken too, as "
+                f"`{PATCH_LIST}`."
+            )
+        if self.view.dialect.error_status == 200:
+            words.append("Failures come in the same envelope: look at `code` before `data`.")
+        return " ".join(words)
+
+    def _security(self) -> list[Schema]:
+        if self.view.is_open():
+            return [{"orderSecret": []}] if self.view.own_credentials else []
+        return [{scheme: []} for scheme in self.view.dialect.security]
+
+    # --- bodies -----------------------------------------------------------------------------------------------------
+    def _body(self, described: Described, name: str) -> Schema:
+        example = parameter_texts.example(
+            described.body or {},
+            manifest=self._manifest(),
+            shown=parameter_texts.shown(getattr(self.view, "verb", "")),
+        )
+        content: Schema = {}
+        for kind in _ordered(described.body_types):
+            schema: Schema = dict(described.body or {}) or dict(PATCH_BODIES.get(kind, ANYTHING))
+            if described.body_name:
+                schema["title"] = described.body_name
+            content[kind] = {"schema": schema}
+            if kind in PATCH_BODIES:
+                content[kind]["example"] = self._manifest() if kind == APPLY else PATCH_EXAMPLE
+            elif example:
+                content[kind]["example"] = example
+        return {"content": content, "required": True}
+
+    def _manifest(self) -> Schema:
+        """The least of an object of the view's kind."""
+        kind = getattr(self.view, "kind", None)
+        metadata = {"name": "web", "labels": {"app": "web"}}
+        if kind is None:
+            return {"apiVersion": "example.com/v1", "kind": "Example", "metadata": metadata}
+        if kind.namespaced:
+            metadata["namespace"] = "default"
+        return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata}
+
+    # --- answers ----------------------------------------------------------------------------------------------------
+    def _responses(self, described: Described, name: str, path: str) -> Schema:
         dialect = self.view.dialect
-        answer = dialect.envelope(dict(described.answer), described.paged)
+        data, noun = self._answer(described, name, path)
+        answer = _titled_answer(dialect.envelope(data, described.paged), data, noun, described)
         good = answer if dialect.error_status != 200 else {"anyOf": [answer, dialect.error_schema]}
         failure = {
             "description": "Refused or failed.",
             "content": {"application/json": {"schema": dialect.error_schema}},
         }
         success = {
-            "description": "Done, or a failure in the document's envelope.",
+            "description": (
+                "Done, or a failure in the document's envelope."
+                if dialect.error_status == 200
+                else "Done."
+            ),
             "content": {kind: {"schema": good} for kind in described.answer_types},
         }
         return {"200": success, "4XX": failure, "5XX": failure}
 
+    def _answer(self, described: Described, name: str, path: str) -> tuple[Schema, str]:
+        """The data inside the envelope under its title, and the noun that names the envelope."""
+        dialect, answer = self.view.dialect, dict(described.answer)
+        if answer == KUBERNETES_OBJECT and (kind := _kind_of(path, dialect.kinds)):
+            return of_kind(kind), kind
+        if described.answer_name:
+            answer["title"] = described.answer_name
+        if title := answer.get("title"):
+            return answer, str(title)
+        if answer.get("properties"):
+            noun = _noun(name)
+            return titled(noun, answer), noun
+        inner = answer.get("items") or {}
+        if answer.get("type") == "array" and inner.get("properties"):
+            noun = str(inner.get("title") or operation_names.singular(_noun(name)))
+            return {**answer, "items": titled(noun, inner)}, f"{noun}List"
+        return answer, dialect.prefix + _plain_noun(answer)
 
-def _operation_id(path: str, method: str) -> str:
-    words = [word for word in re.split(r"[^A-Za-z0-9]+", path) if word not in {"", "api", "v1"}]
-    return "_".join([method.lower(), *words])
+
+VERBS: Mapping[str, str] = {
+    "list": "list",
+    "retrieve": "get",
+    "create": "create",
+    "update": "update",
+    "partial_update": "patch",
+    "destroy": "delete",
+}
+# What stands in an envelope without a name of its own.
+PLAIN = {"object": "Object", "string": "Text", "boolean": "Flag", "integer": "Count"}
+PATCH_LIST = "application/json-patch+json"
+APPLY = "application/apply-patch+yaml"
+# Merge patch first: generators take the first type. A JSON patch is a list, which clients that are generated from a choice
+# of list and object cannot send; it is described in words.
+PATCH_BODIES: Mapping[str, Schema] = {
+    "application/merge-patch+json": {
+        "title": "MergePatch",
+        **OBJECT,
+        "description": "The members to change; null takes one away (RFC 7386).",
+    },
+    "application/strategic-merge-patch+json": {
+        "title": "StrategicMergePatch",
+        **OBJECT,
+        "description": "As a merge patch, but lists of known kinds are merged by their keys.",
+    },
+    APPLY: {
+        "title": "Apply",
+        **OBJECT,
+        "description": "Server-side apply: the fields that `fieldManager` wants, as YAML or JSON.",
+    },
+}
+PATCH_EXAMPLE: Schema = {"metadata": {"labels": {"app": "web"}}}
 
 
-def _tag(path: str) -> str:
-    words = [
-        word
-        for word in path.split("/")
-        if word and not word.startswith("{") and word not in {"api", "v1", "v4", "kubernetes"}
-    ]
-    return words[0] if words else "root"
+def _ordered(body_types: tuple[str, ...]) -> list[str]:
+    """The types of a body that have a schema, a merge patch first."""
+    if PATCH_LIST not in body_types:
+        return list(body_types)
+    return [kind for kind in PATCH_BODIES if kind in body_types]
+
+
+def of_kind(kind: str) -> Schema:
+    """An object of one kind."""
+    return {
+        "title": kind,
+        "allOf": [
+            KUBERNETES_OBJECT,
+            {
+                "type": "object",
+                "properties": {
+                    "kind": {"type": "string", "enum": [kind]},
+                    **MEMBERS.get(kind, HAS_SPEC),
+                },
+                "additionalProperties": True,
+            },
+        ],
+    }
+
+
+HAS_SPEC: Schema = {"spec": OBJECT, "status": OBJECT}
+RULES: Schema = {"rules": array(OBJECT)}
+BINDING: Schema = {"subjects": array(OBJECT), "roleRef": OBJECT}
+MEMBERS: Mapping[str, Schema] = {
+    "ConfigMap": {"data": TEXTS_BY_NAME, "binaryData": TEXTS_BY_NAME, "immutable": BOOLEAN},
+    "Secret": {"data": TEXTS_BY_NAME, "type": TEXT, "immutable": BOOLEAN},
+    "Role": RULES,
+    "ClusterRole": RULES,
+    "RoleBinding": BINDING,
+    "ClusterRoleBinding": BINDING,
+    "ServiceAccount": {"secrets": array(OBJECT), "imagePullSecrets": array(OBJECT)},
+    "Endpoints": {"subsets": array(OBJECT)},
+    "EndpointSlice": {"addressType": TEXT, "endpoints": array(OBJECT), "ports": array(OBJECT)},
+    "ControllerRevision": {"revision": INTEGER, "data": OBJECT},
+    "StorageClass": {"provisioner": TEXT, "parameters": TEXTS_BY_NAME, "reclaimPolicy": TEXT},
+    "Event": {"type": TEXT, "reason": TEXT, "message": TEXT, "involvedObject": OBJECT},
+}
+
+
+def _kind_of(path: str, kinds: Mapping[str, str]) -> str:
+    """The kind whose objects an address answers: the last that it names."""
+    return next((kinds[word] for word in reversed(path.split("/")) if word in kinds), "")
+
+
+def _plain_noun(answer: Schema) -> str:
+    if answer.get("type") == "array":
+        return f"{_plain_noun(answer.get('items') or {})}List"
+    return "Document" if "oneOf" in answer else PLAIN.get(str(answer.get("type")), "Anything")
+
+
+def _noun(name: str) -> str:
+    """`getOrder` -> `Order`; what an action answers is called after it: `drainNode` -> `DrainNodeResult`."""
+    verb, noun = re.match(r"([a-z]+)(.*)", name).groups()  # type: ignore[union-attr]
+    if verb in {"get", "create", "replace", "update", "register"}:
+        return str(noun)
+    if verb == "list":
+        return operation_names.singular(noun)
+    return f"{name[:1].upper()}{name[1:]}Result"
+
+
+def _titled_answer(answer: Schema, data: Schema, noun: str, described: Described) -> Schema:
+    """The envelope under a title; a page inside it too. Bare data keeps its own name, or has none."""
+    if answer == data or not answer.get("properties"):
+        return answer
+    inside = answer["properties"].get("data", {})
+    if not described.paged:
+        return titled(f"{noun}Answer", answer)
+    if "items" not in inside.get("properties", {}):
+        return titled(f"{noun}Page", answer)
+    page = {**answer["properties"], "data": titled(f"{noun}Page", inside)}
+    return titled(f"{noun}PageAnswer", {**answer, "properties": page})
 
 
 def _path_parameters(path: str) -> list[Schema]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": TEXT}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": TEXT,
+            "description": parameter_texts.text(name),
+        }
         for name in re.findall(r"{(\w+)}", path)
     ]
 
 
 def _parameter(query: Query) -> Schema:
-    parameter: Schema = {
+    return {
         "name": query.name,
         "in": "query",
         "schema": dict(query.schema),
         "required": query.required,
+        "description": query.description or parameter_texts.text(query.name),
     }
-    return {**parameter, "description": query.description} if query.description else parameter

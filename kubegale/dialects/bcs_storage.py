@@ -8,7 +8,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from kubegale import errors
 from kubegale.api.dialect import Dialect, Page
 from kubegale.api.routes import catch_all
-from kubegale.api.schema import BOOLEAN, INTEGER, TEXT, Schema
+from kubegale.api.schema import BOOLEAN, INTEGER, TEXT, Schema, titled
 from storage_api import profile
 from storage_api.api import dynamic, feeds, multicluster, reports
 from storage_api.api.base import Action, Single
@@ -23,6 +23,7 @@ CODES: Mapping[str, tuple[int, int, str]] = {
     "list": (10006, 1405085, "list resource failed."),
     "missing": (10004, 1405087, "resource does not exist."),
 }
+FAILURE_CODES = sorted({code for *codes, _ in CODES.values() for code in codes if code != 0})
 BY_METHOD = {"PUT": "put", "POST": "put", "PATCH": "put", "DELETE": "delete"}
 SUCCESS = {False: "Success", True: "success"}
 
@@ -105,9 +106,13 @@ def _empty(action: object, go: bool) -> object:
 
 
 def _envelope(schema: Schema, paged: bool) -> Schema:
+    return _members(schema, paged, result=True, codes=[0])
+
+
+def _members(schema: Schema, paged: bool, *, result: bool, codes: list[int]) -> Schema:
     members = {
-        "result": BOOLEAN,
-        "code": INTEGER,
+        "result": {**BOOLEAN, "enum": [result]},
+        "code": {**INTEGER, "enum": codes},
         "message": TEXT,
         "data": schema,
         **({"total": INTEGER} if paged else {}),
@@ -121,8 +126,10 @@ DIALECT = Dialect(
     page=_page,
     error=_error,
     envelope=_envelope,
-    error_schema=_envelope({"nullable": True}, False),
+    error_schema=titled("BcsFailure", _members({}, False, result=False, codes=FAILURE_CODES)),
     error_status=200,
+    prefix="Bcs",
+    security=("bearer", "bcsToken"),
     # Its documents are free, and its filters have checks of their own.
     strict=False,
 )

@@ -22,7 +22,7 @@ from kubegale.api.auth import Act, authorise
 from kubegale.api.dialect import Dialect, DialectView, Page
 from kubegale.api.parsing import claimed_size, raw_body
 from kubegale.api.routes import catch_all
-from kubegale.api.schema import INTEGER, TEXT, Described, Query, Schema, array, record
+from kubegale.api.schema import INTEGER, TEXT, Described, Query, Schema, array, record, titled
 from kubegale.jsontext import loads
 from workloads import endpoints
 
@@ -77,7 +77,12 @@ def _page(page: Page) -> object:
 
 
 def _envelope(message: Schema, paged: bool) -> Schema:
-    members = {"code": INTEGER, "message": message, "msgId": TEXT, "responseTime": TEXT}
+    return _members(message, [200])
+
+
+def _members(message: Schema, codes: list[int]) -> Schema:
+    code = {"type": "integer", "enum": codes}
+    members = {"code": code, "message": message, "msgId": TEXT, "responseTime": TEXT}
     return record(required=("code", "message", "responseTime"), **members)
 
 
@@ -88,8 +93,9 @@ DIALECT = Dialect(
     error=_error,
     content_type="application/json;charset=utf-8",
     envelope=_envelope,
-    error_schema=_envelope(TEXT, False),
+    error_schema=titled("K8sServiceFailure", _members(TEXT, [201, 401, 403, 500])),
     error_status=200,
+    prefix="K8sService",
     folds_names=True,
 )
 MSG_ID = Query("msgId", TEXT, required=True, description="Any id; comes back as it was sent.")

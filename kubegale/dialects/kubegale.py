@@ -15,7 +15,7 @@ from kubegale import errors
 from kubegale.api import confirmation
 from kubegale.api.dialect import Dialect, Page
 from kubegale.api.routes import catch_all
-from kubegale.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record
+from kubegale.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record, titled
 from storage_api.api import across, history, names, overview, restoration, watching
 from storage_api.api.contents import Contents
 from storage_api.api.sync import SyncView
@@ -146,6 +146,29 @@ def _answer_schema(data: Schema, code: Schema) -> Schema:
     return record(code=code, data=data, msg=TEXT)
 
 
+FAILURE_CODE: Schema = {
+    "type": "integer",
+    "enum": sorted(
+        {BAD_INPUT[0], *(code for _, code, _ in CODES), *(code for code, _ in REFUSED.values())}
+    ),
+    "description": "; ".join(
+        [
+            "1001 bad input",
+            "1002 no such cluster",
+            "1003 no such namespace",
+            "1004 no such object or route",
+            "1005 not allowed",
+            "1006 the cluster does not answer",
+            "1007, 1008, 1009 the cluster refused to create, change, delete",
+            "1010 to be confirmed first",
+            "2001 not signed in",
+            "2002 token expired",
+            "5001 internal error",
+        ]
+    ),
+}
+
+
 def _envelope(data: Schema, paged: bool) -> Schema:
     inner = (
         record(items=array(data), total=INTEGER, page=INTEGER, pageSize=INTEGER) if paged else data
@@ -160,8 +183,9 @@ DIALECT = Dialect(
     error=_error,
     params={"cluster_id": "cluster", "clusterId": "cluster", "namespace": "namespace"},
     envelope=_envelope,
-    error_schema=_answer_schema(OBJECT, {"type": "integer", "not": {"enum": [0]}}),
+    error_schema=titled("Failure", _answer_schema(OBJECT, FAILURE_CODE)),
     error_status=200,
+    kinds={kind.plural: kind.name for kind in KINDS.values()},
     spoken=frozenset(confirmation.NAMES),
 )
 

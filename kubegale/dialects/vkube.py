@@ -24,7 +24,7 @@ from billing.api.vkube import (
 from kubegale import errors
 from kubegale.api.dialect import Dialect, Page
 from kubegale.api.routes import catch_all
-from kubegale.api.schema import INTEGER, TEXT, record
+from kubegale.api.schema import TEXT, Schema, record, titled
 
 BROKEN = "server errror"
 STATUS: tuple[tuple[type[errors.DomainError], int], ...] = (
@@ -37,6 +37,12 @@ STATUS: tuple[tuple[type[errors.DomainError], int], ...] = (
     (errors.TooManyRequests, 429),
     (errors.Invalid, 400),
 )
+
+
+FAILURE_STATUS: Schema = {
+    "type": "integer",
+    "enum": sorted({500, *(status for _, status in STATUS)}),
+}
 
 
 def status_of(error: errors.DomainError) -> int:
@@ -68,7 +74,11 @@ DIALECT = Dialect(
     one=_one,
     page=_page,
     error=_error,
-    error_schema=record(error=record(code=INTEGER, message=TEXT)),
+    error_schema=titled(
+        "VKubeFailure",
+        record(error=titled("VKubeError", record(code=FAILURE_STATUS, message=TEXT))),
+    ),
+    prefix="VKube",
 )
 
 VIEWS = {

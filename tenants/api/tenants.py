@@ -386,6 +386,7 @@ class Usage(TenantView):
             "What a tenant uses of its quotas",
             record(now=record(hard=NUMBERS, used=NUMBERS), samples=array(SAMPLE)),
             query=(CLUSTER, Query("since", TEXT), Query("until", TEXT)),
+            answer_name="TenantUsageOverTime",
         )
     }
 

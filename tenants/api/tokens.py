@@ -72,7 +72,9 @@ class Tokens(DialectView):
 
     operations = {
         "get": Described("Your API tokens", TOKEN, paged=True),
-        "post": Described("Make an API token; it is shown once", MADE, body=BODY),
+        "post": Described(
+            "Make an API token; it is shown once", MADE, body=BODY, answer_name="NewApiToken"
+        ),
     }
 
     def get(self, request: Request) -> Any:

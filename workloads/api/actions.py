@@ -101,8 +101,16 @@ class ActionView(WorkloadView):
                 name=TEXT,
                 deadline_seconds=INTEGER,
             ),
+            generic=True,
+            answer_name="ActionResult",
+            body_name="ActionOptions",
         )
     }
+
+    @classmethod
+    def is_offered(cls, **values: Any) -> bool:
+        """The OpenAPI document has the actions that a kind has; the others are routed to tell why it has not."""
+        return actions.is_possible(values["kind"].plural, values["verb"])
 
     def post(self, request: Request, name: str) -> Any:
         """{"kind","name","namespace","changed","warnings","operation_id",…}."""
@@ -167,9 +175,13 @@ class RevisionViewSet(ViewSetMixin, WorkloadView):
             REVISION_SCHEMA,
             query=(CLUSTER, NAMESPACE, *PAGING[:2]),
             paged=True,
+            answer_name="Revision",
         ),
         "retrieve": Described(
-            "One revision", REVISION_SCHEMA, query=(CLUSTER, NAMESPACE, Query("diff_to", INTEGER))
+            "One revision",
+            REVISION_SCHEMA,
+            query=(CLUSTER, NAMESPACE, Query("diff_to", INTEGER)),
+            answer_name="Revision",
         ),
     }
 

@@ -46,6 +46,9 @@ class BulkView(ObjectView):
                 propagation=TEXT,
                 dry_run=BOOLEAN,
             ),
+            generic=True,
+            answer_name="BulkResult",
+            body_name="BulkChange",
         )
     }
 

@@ -237,19 +237,38 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             KUBERNETES_OBJECT,
             query=(*ITEM, *PAGING, *SELECTORS, FRESH, AT, ORDERBY, TROUBLED),
             paged=True,
+            generic=True,
         ),
-        "retrieve": Described("One object", KUBERNETES_OBJECT, query=(*ITEM, AT)),
-        "create": Described("Create an object", KUBERNETES_OBJECT, body=WRITE, bare=True),
-        "update": Described("Replace an object", KUBERNETES_OBJECT, body=WRITE, bare=True),
+        "retrieve": Described("One object", KUBERNETES_OBJECT, query=(*ITEM, AT), generic=True),
+        "create": Described(
+            "Create an object",
+            KUBERNETES_OBJECT,
+            body=WRITE,
+            bare=True,
+            generic=True,
+            body_name="ObjectToWrite",
+        ),
+        "update": Described(
+            "Replace an object",
+            KUBERNETES_OBJECT,
+            body=WRITE,
+            bare=True,
+            generic=True,
+            body_name="ObjectToWrite",
+        ),
         "partial_update": Described(
             "Patch an object",
             KUBERNETES_OBJECT,
             query=(*ITEM, DRY_RUN, VALIDATION, MANAGER, FORCE),
             body=ANYTHING,
             body_types=tuple(PATCH_TYPES.values()),
+            generic=True,
         ),
         "destroy": Described(
-            "Delete an object; with dry_run say what would go with it", OBJECT, query=DELETE
+            "Delete an object; with dry_run say what would go with it",
+            OBJECT,
+            query=DELETE,
+            generic=True,
         ),
     }
 

@@ -28,6 +28,7 @@ from kubegale.api.schema import (
     Query,
     Schema,
     record,
+    titled,
 )
 from kubegale.errors import Expired, Forbidden, Invalid, NotFound
 from workloads import services
@@ -59,7 +60,9 @@ def _answer(request: Request, ticket: Ticket, *, address: str, path: str) -> dic
 
 def ticket_schema(address: str) -> Schema:
     """What a ticket looks like in OpenAPI."""
-    return record(**{address: TEXT, "token": TEXT, "session": TEXT, "expires_at": TEXT})
+    name = "TerminalTicket" if address == "terminal_url" else "StreamTicket"
+    members = {address: TEXT, "token": TEXT, "session": TEXT, "expires_at": TEXT}
+    return titled(name, record(**members))
 
 
 def _bounded(value: Any, name: str) -> Any:

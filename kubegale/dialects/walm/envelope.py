@@ -14,7 +14,7 @@ from clusters.models import Cluster
 from kubegale import errors
 from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import Dialect, DialectView, Page
-from kubegale.api.schema import INTEGER, TEXT, Query, Schema, array, record
+from kubegale.api.schema import INTEGER, TEXT, Query, Schema, array, record, titled
 from kubegale.errors import DomainError
 
 
@@ -56,8 +56,11 @@ DIALECT = Dialect(
     page=_page,
     error=_error,
     envelope=_envelope,
-    error_schema=record(errCode={"type": "integer", "enum": [-1]}, errMessage=TEXT),
+    error_schema=titled(
+        "WalmFailure", record(errCode={"type": "integer", "enum": [-1]}, errMessage=TEXT)
+    ),
     error_status=500,
+    prefix="Walm",
 )
 CLUSTER = Query(
     "cluster",

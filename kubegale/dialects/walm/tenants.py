@@ -94,6 +94,7 @@ class Tenants(TenantView):
             "Every tenant: all namespaces that the caller may see.",
             record(items=array(INFO)),
             (CLUSTER,),
+            answer_name="WalmTenants",
         )
     }
 

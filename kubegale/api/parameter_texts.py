@@ -1,0 +1,192 @@
+"""What the OpenAPI document says of parameters that do not explain themselves, and the values of its examples."""
+
+from collections.abc import Mapping
+from typing import Any
+
+TEXTS: Mapping[str, str] = {
+    "after": "Only what is newer than this cursor.",
+    "batch": "How many documents are read at a time.",
+    "before": "Only what happened before: RFC 3339 or unix seconds.",
+    "cluster": "Name or id of a registered cluster.",
+    "clusterId": "The cluster, as its reporter calls it.",
+    "cluster_id": "The registered cluster.",
+    "clusters": "Ids or names of clusters, with commas between; all that the caller may see when left out.",
+    "component": "The component that reported.",
+    "container": "The container; the first when left out.",
+    "cursor": "Where the last page ended, as its answer says.",
+    "deploymentName": "Value of the label `app` (in reads), or the Deployment's name.",
+    "dialect": "The API document that was spoken.",
+    "diff_to": "A second revision; the answer has the difference between the two.",
+    "download": "Answer as a file.",
+    "end": "Until then: RFC 3339 or unix seconds.",
+    "env": "The kind of cluster: k8s or mesos.",
+    "exclude": "A regular expression; lines that match it are left out.",
+    "extraInfo.kind": "Kind of the object that is meant.",
+    "extraInfo.name": "Name of the object that is meant.",
+    "extraInfo.namespace": "Namespace of the object that is meant.",
+    "fieldSelector": "Kubernetes' field selector: `status.phase=Running`.",
+    "field_validation": "What the cluster does with fields that it does not know; Strict refuses them.",
+    "follow": "Go on as the log grows.",
+    "format": "The format of the answer.",
+    "from": "The earlier of the two moments: RFC 3339 or unix seconds.",
+    "grace_period": "Seconds that containers have to end.",
+    "group": "The API group; `core` for the one without a name.",
+    "id": "The number or name that its list tells.",
+    "image": "The image, with its registry where that is not the default.",
+    "include": "A regular expression; only lines that match it are answered.",
+    "ip": "The address of the host.",
+    "kind": "The kind: its plural, singular, short name or name.",
+    "kinds": "Kinds, with commas between.",
+    "labelSelector": "Kubernetes' label selector: `app=web,tier!=cache`.",
+    "level": "How severe it is.",
+    "limit": "At most so many.",
+    "limit_bytes": "At most so many bytes.",
+    "module": "The module that reported.",
+    "name": "The name.",
+    "nameSpace": "The namespace.",
+    "namespace": "The namespace; all that the caller may see when left out of a list.",
+    "namespaces": "Namespaces, with commas between.",
+    "node_name": "Only what is on this node.",
+    "offset": "How many are left out from the beginning.",
+    "page": "Which page, from 1.",
+    "pageSize": "How many on a page.",
+    "plural": "The plural by which the cluster serves the kind.",
+    "pod": "The pod.",
+    "pod_name": "The pod; with it one pod's own use is answered.",
+    "previous": "The container before the last restart.",
+    "propagation": "What becomes of objects that this one owns.",
+    "q": "Part of a name, whatever its case.",
+    "region": "The region, as the list of regions calls it.",
+    "request_id": "The X-Request-Id of the call.",
+    "requested_by": "The user who asked for it.",
+    "resource_name": "Name of the object that is meant.",
+    "resource_type": "Kind of the object that is meant.",
+    "result": "How it ended.",
+    "revision": "The number of the revision.",
+    "service": "Name of the service.",
+    "since": "Only what happened since: RFC 3339 or unix seconds.",
+    "since_seconds": "Only the last so many seconds.",
+    "since_time": "Only since then: RFC 3339.",
+    "source": "Where it comes from.",
+    "start": "From then on: RFC 3339 or unix seconds.",
+    "state": "Only what is in this state.",
+    "status": "Only what has this status.",
+    "step": "Seconds between two points.",
+    "tag": "The tag of the image.",
+    "tail": "Only the last so many lines.",
+    "tailLines": "Only the last so many lines.",
+    "tail_lines": "Only the last so many lines.",
+    "timeBegin": "From then on: unix seconds.",
+    "timeEnd": "Until then: unix seconds.",
+    "timestamps": "Begin each line with its time.",
+    "type": "The type of the documents, as they were written: Pod, Deployment, taskgroup …",
+    "until": "Only what happened until then: RFC 3339 or unix seconds.",
+    "updateTimeBegin": "Changed since then: unix seconds.",
+    "updateTimeEnd": "Changed until then: unix seconds.",
+    "user": "The user's name.",
+    "username": "The user's name.",
+    "verb": "What was done: create, delete, scale …",
+    "version": "The version of the API group: v1, v1beta1 …",
+}
+
+# What examples of bodies hold, by member.
+EXAMPLES: Mapping[str, Any] = {
+    "action": "delete",
+    "at": "2026-05-01T12:00:00Z",
+    "amount": "12.50",
+    "cluster": "prod",
+    "cluster_id": 1,
+    "description": "For the web team",
+    "duration": 24,
+    "expires_in_days": 30,
+    "group": "developers",
+    "hard": {"limitCpu": "4", "limitMemory": "8Gi", "pods": "20"},
+    "imageName": "nginx:1.27",
+    "kind": "Deployment",
+    "kubeconfig": "apiVersion: v1\nkind: Config\n…",
+    "labelSelector": "app=web",
+    "labels": {"app": "web"},
+    "memory": "1Gi",
+    "name": "web",
+    "namespace": "default",
+    "new_password": "correct horse battery staple",
+    "password": "correct horse battery staple",
+    "plan": "small",
+    "propagation": "background",
+    "reference": "invoice 17",
+    "refresh_token": "eyJhbGciOiJIUzI1NiJ9…",
+    "replicas": 3,
+    "revision": 2,
+    "role": "viewer",
+    "schedulable": False,
+    "scopes": ["read"],
+    "token": "kgt_…",
+    "units": 2,
+    "user": "alice",
+    "username": "alice",
+}
+# Members of examples besides those that are required.
+SHOWN = frozenset(
+    {"namespace", "name", "labelSelector", "role", "description", "user", "plan", "hard"}
+)
+SHOWN_BY_VERB: Mapping[str, frozenset[str]] = {
+    "scale": frozenset({"namespace", "replicas"}),
+    "rollback": frozenset({"namespace", "revision"}),
+}
+
+
+def text(name: str) -> str:
+    """What a parameter means; where nothing more is known of it, that it selects."""
+    return TEXTS.get(name) or f"Only what has this `{name}`."
+
+
+def shown(verb: str) -> frozenset[str]:
+    """The optional members that the example of an action shows; no verb means a call that is no action."""
+    return SHOWN_BY_VERB.get(verb, frozenset({"namespace"})) if verb else SHOWN
+
+
+def example(
+    schema: Mapping[str, Any],
+    name: str = "",
+    *,
+    manifest: Any = None,
+    shown: frozenset[str] = SHOWN,
+) -> Any:
+    """A value that fits the schema, as people would write it: what is required and what is shown besides.
+
+    `manifest` stands for a whole object.
+    """
+    if name == "content" and manifest is not None:
+        return manifest
+    if name in EXAMPLES and "enum" not in schema and _fits(EXAMPLES[name], schema):
+        return EXAMPLES[name]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    for several in ("oneOf", "anyOf"):
+        if several in schema:
+            return example(schema[several][0], name, manifest=manifest, shown=shown)
+    match schema.get("type"):
+        case "object":
+            required = schema.get("required", ())
+            return {
+                member: example(inner, member, manifest=manifest, shown=shown)
+                for member, inner in schema.get("properties", {}).items()
+                if member in required or member in shown
+            }
+        case "array":
+            item = schema.get("items", {})
+            return [example(item, name.removesuffix("s"), manifest=manifest, shown=shown)]
+        case "integer" | "number":
+            return schema.get("default", schema.get("minimum", 1))
+        case "boolean":
+            return True
+        case "string":
+            return schema.get("default", "text")
+    return {}
+
+
+def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
+    types = {"string": str, "integer": int, "boolean": bool, "array": list, "object": dict}
+    if not isinstance(value, types.get(str(schema.get("type")), object)):
+        return False
+    return not isinstance(value, dict) or set(value) <= set(schema.get("properties") or value)
