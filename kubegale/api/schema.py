@@ -153,7 +153,7 @@ class DialectSchema(AutoSchema):
         operation: Schema = {
             "operationId": name,
             "summary": summary,
-            "description": self._description(described, method),
+            "description": self._description(described, summary, method),
             "tags": [operation_names.topic(dialect.name, path)],
             "parameters": [
                 *_path_parameters(path),
@@ -176,8 +176,12 @@ class DialectSchema(AutoSchema):
             return operation_names.sentence(name)
         return described.summary.rstrip(".").replace("`", "'")
 
-    def _description(self, described: Described, method: str) -> str:
-        words = [described.summary.rstrip(".") + "."]
+    def _description(self, described: Described, summary: str, method: str) -> str:
+        words = [f"{summary}."]
+        if summary != described.summary.rstrip("."):
+            # What a declaration for every kind says beyond the operation's own name.
+            more = described.summary.partition("; ")[2]
+            words += [f"{more[:1].upper()}{more[1:]}."] if more else []
         kind = getattr(self.view, "kind", None)
         verb = VERBS.get(getattr(self.view, "action", None) or "") or getattr(self.view, "verb", "")
         if self.view.is_open():
@@ -187,7 +191,7 @@ class DialectSchema(AutoSchema):
                 else "Answers without credentials."
             )
         elif described.generic and kind is not None and verb:
-            words.append(f"Needs the right to {verb} {kind.plural} in that place.")
+            words.append(f"Needs the right to {verb} {kind.plural} there.")
         elif method == "GET":
             words.append("Needs the right to read what is asked for (a viewer has it by default).")
         else:
