@@ -303,7 +303,7 @@ def sentence(name: str) -> str:
     """An operation id as people read it: `scaleDeployment` -> `Scale a Deployment`, `listPods` -> `List Pods`."""
     verb, noun = re.match(r"([a-z]+)(.*)", name).groups()  # type: ignore[union-attr]
     verb = verb.capitalize()
-    if verb == "List":
+    if verb == "List" or noun in SAME_IN_PLURAL:
         return f"{verb} {noun}"
     if verb == "Bulk":
         return f"Do one thing to many {noun.removeprefix('Change')}"

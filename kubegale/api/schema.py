@@ -174,7 +174,7 @@ class DialectSchema(AutoSchema):
         """The declaration's words; where one declaration serves every kind, the operation's name as a sentence."""
         if described.generic and self._is_of_kind():
             return operation_names.sentence(name)
-        return described.summary.rstrip(".").replace("`", "'")
+        return described.summary.rstrip(".")
 
     def _description(self, described: Described, summary: str, method: str) -> str:
         words = [f"{summary}."]
@@ -191,7 +191,8 @@ class DialectSchema(AutoSchema):
                 else "Answers without credentials."
             )
         elif described.generic and kind is not None and verb:
-            words.append(f"Needs the right to {verb} {kind.plural} there.")
+            place = "namespace" if kind.namespaced else "cluster"
+            words.append(f"Needs the right to {verb} {kind.plural} in the {place}.")
         elif method == "GET":
             words.append("Needs the right to read what is asked for (a viewer has it by default).")
         else:

@@ -81,6 +81,7 @@ def test_only_the_verbs_that_a_kind_has_are_there(document: dict[str, Any]) -> N
         "scaleDaemonSet",
         "rerunStatefulSet",
         "restartCronJob",
+        "listJobRevisions",
     } & names == set()
     assert {"suspendJob", "rerunJob", "pauseCronJob", "resumeStatefulSet"} <= names
 

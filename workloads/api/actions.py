@@ -185,6 +185,11 @@ class RevisionViewSet(ViewSetMixin, WorkloadView):
         ),
     }
 
+    @classmethod
+    def is_offered(cls, **values: Any) -> bool:
+        """Jobs have no revisions."""
+        return bool(values["kind"].plural != "jobs")
+
     def list(self, request: Request, name: str) -> Any:
         """Pages of {"revision","name","created_at","change_cause","images","current","template"}."""
         _, subject = self.subject(request, "revisions", name)
