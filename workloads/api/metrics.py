@@ -10,6 +10,7 @@ from clusters.kinds import KINDS
 from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import DialectView
 from kubegale.api.schema import (
+    BOOLEAN,
     CLUSTER,
     INTEGER,
     NAMESPACE,
@@ -30,6 +31,7 @@ LISTED = record(
     kind=TEXT,
     apiVersion=TEXT,
     items=array(OBJECT),
+    available=BOOLEAN,
 )
 SOURCE = {"type": "string", "enum": ["prometheus", "metrics-server", "none"]}
 
