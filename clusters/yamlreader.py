@@ -91,6 +91,7 @@ class _Open:
     key: Any = None
     keyed: bool = False
     merging: bool = False
+    is_pair: bool = False
     key_node: yaml.Node | None = None
     children: list[Any] = field(default_factory=list)
 
@@ -109,7 +110,7 @@ def parse(text: str, *, places: bool = False) -> Iterator[Parsed]:
         directives = sum(line.startswith("%") for line in text.splitlines())
         if directives > MAX_DIRECTIVES:
             raise Beyond(f"the document has more than {MAX_DIRECTIVES} lines that begin with %")
-    builder = _Builder(places=places)
+    builder = _Builder(text, places=places)
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             if (done := builder.take(event)) is not None:
@@ -121,8 +122,11 @@ def parse(text: str, *, places: bool = False) -> Iterator[Parsed]:
 class _Builder:
     """Takes events and keeps count; nothing in it recurses."""
 
-    def __init__(self, *, places: bool) -> None:
+    def __init__(self, text: str, *, places: bool) -> None:
+        self.text = text
         self.places = places
+        # A tag that has taken the comma after it, until what it stands before is read.
+        self.tag_with_comma: str | None = None
         self.nodes = 0
         self.open: list[_Open] = []
         self.anchors: dict[str, _Anchored | None] = {}
@@ -130,6 +134,8 @@ class _Builder:
 
     def take(self, event: Any) -> Parsed | None:
         """The document that ended with this event, if one did."""
+        if self.tag_with_comma is not None:
+            self._pass_on_tag(event)
         match event:
             case yaml.ScalarEvent():
                 self._scalar(event)
@@ -157,6 +163,9 @@ class _Builder:
     def _scalar(self, event: Any) -> None:
         self._count(1, 0)
         _check_tag(event)
+        if self._takes_comma(event):
+            self.tag_with_comma = f"{event.tag},"
+            return
         plain = event.implicit[0]
         # What stands in quotes is text, unless a tag says otherwise.
         tag = event.tag or ("" if plain else STR)
@@ -176,6 +185,50 @@ class _Builder:
         merge = event.value == "<<" and (tag == MERGE or (plain and not event.tag))
         self._add(value, 1, 0, node, merge=merge, mark=event.start_mark)
 
+    def _takes_comma(self, event: Any) -> bool:
+        """Whether a tag stands before a comma, as in `[!=, a]`; Invalid where Kubernetes' reader makes something else of it.
+
+        A comma belongs to the tag there: "a" with the tag "!=,". To libyaml these are two values, the first without text.
+        """
+        end = event.end_mark.index
+        if event.value or not event.tag or self.text[end : end + 1] != ",":
+            return False
+        last = self.text[event.start_mark.index : end].split()[-1]
+        if not last.startswith("!"):
+            # What stands before the comma are quotes or an anchor.
+            return False
+        inside = self.open[-1]
+        is_key = isinstance(inside.value, dict) and not inside.keyed
+        is_ended = not last.startswith("!<") and self.text[end + 1 : end + 2].isspace()
+        if is_key or inside.is_pair or event.anchor or not is_ended:
+            raise _misplaced_tag(event)
+        return True
+
+    def _pass_on_tag(self, event: Any) -> None:
+        tag, self.tag_with_comma = self.tag_with_comma, None
+        inside = self.open[-1]
+        if isinstance(event, yaml.SequenceEndEvent | yaml.MappingEndEvent):
+            mark = event.start_mark
+            node = yaml.ScalarNode(STR, "", mark, mark) if self.places else None
+            self._add("", 1, 0, node, mark=mark)
+            return
+        takes_tag = isinstance(inside.value, list) or inside.is_pair
+        if not takes_tag or isinstance(event, yaml.AliasEvent) or event.tag:
+            raise _misplaced_tag(event)
+        if isinstance(event, yaml.ScalarEvent):
+            event.tag = tag
+        elif self._is_pair(event):
+            if self.text[event.start_mark.index] == "?":
+                raise _misplaced_tag(event)
+            # It stands before the key.
+            self.tag_with_comma = tag
+
+    def _is_pair(self, event: Any) -> bool:
+        """Whether this begins a mapping without braces in a list, as in `[a: b]`."""
+        if not isinstance(event, yaml.MappingStartEvent) or not event.flow_style:
+            return False
+        return not event.anchor and not event.tag and self.text[event.start_mark.index] != "{"
+
     def _start(self, event: Any) -> None:
         self._count(1, 1)
         _check_tag(event)
@@ -183,7 +236,7 @@ class _Builder:
             # An alias inside of what it names would have no end.
             self.anchors[event.anchor] = None
         value: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
-        self.open.append(_Open(event, value, event.anchor))
+        self.open.append(_Open(event, value, event.anchor, is_pair=self._is_pair(event)))
 
     def _end(self, event: Any) -> None:
         done = self.open.pop()
@@ -243,6 +296,11 @@ class _Builder:
 
 def _where(mark: Any) -> str:
     return f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+
+
+def _misplaced_tag(event: Any) -> Invalid:
+    where = _where(event.start_mark)
+    return Invalid(f"not valid YAML: a tag needs a blank between it and what follows{where}")
 
 
 def _check_tag(event: Any) -> None:
