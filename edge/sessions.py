@@ -224,7 +224,7 @@ class Session:
         size = body.waiting
         head = self._upstream_head(request, size, claimed)
         for last in (False, True):
-            server, used = await upstream.connection(fresh=last)
+            server, used = await upstream.connection(fresh=last or not _repeatable(request, size))
             try:
                 answer = await self._exchange(server, request, head, body)
             except BaseException:
@@ -233,8 +233,9 @@ class Session:
             if answer is not None:
                 return server, answer
             server.abort()
-            # A kept connection may end just as it is used again; what changes nothing is asked once more.
-            if last or not used or size or request.method not in IDEMPOTENT:
+            # A kept connection may end just as it is used again; what changes nothing is asked once more, and nothing else is
+            # sent on one.
+            if last or not used:
                 break
         raise Refusal(502, "The server ended before it answered.")
 
@@ -250,6 +251,9 @@ class Session:
         lines.append(b"x-kubegale-peer: %s" % self.address.encode())
         if request.websocket:
             lines += [b"connection: Upgrade", b"upgrade: websocket"]
+        elif not _repeatable(request, size):
+            # The web server ends a connection, whatever it has said, when much of a body was not read.
+            lines.append(b"connection: close")
         return CRLF.join(lines) + END
 
     def _own_name(self) -> bytes:
@@ -419,6 +423,11 @@ class Session:
                     return
         except TimeoutError:
             return
+
+
+def _repeatable(request: Request, size: int) -> bool:
+    """Whether asking twice does no harm."""
+    return not size and request.method in IDEMPOTENT
 
 
 def _client_head(answer: Answer, *, keep: bool) -> bytes:

@@ -275,6 +275,22 @@ def test_a_large_body_of_somebody_unknown_is_refused_and_costs_no_memory(
     )
 
 
+def test_a_body_that_is_not_read_spoils_no_request_after_it(strict: Running) -> None:
+    """The web server ends such a connection after it has answered, just when it might be used again."""
+    cluster = f"BCS-{uuid.uuid4().hex[:12]}"
+    unread = b"a" * 130_000
+    refused = head(
+        "POST",
+        "/api/v1/kubernetes/clusters",
+        b"Authorization: Bearer none\r\nConnection: close\r\nContent-Length: %d\r\n" % len(unread),
+    )
+    for number in range(40):
+        assert b'"code":2001' in strict.ask(refused + unread)
+        path = f"{BCS}/{cluster}/namespaces/n/Pod/p{number}"
+        answer = put(strict, path, {"metadata": {"name": f"p{number}"}})
+        assert status(answer) == 200, (number, answer)
+
+
 def test_one_address_makes_room_for_its_own_new_connections(stack: Stack) -> None:
     few = {"EDGE_HEAD_SECONDS": "120", "EDGE_CONNECTIONS_PER_ADDRESS": "40"}
     with stack.front(**few) as crowded, ExitStack() as held:
