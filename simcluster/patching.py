@@ -1,6 +1,7 @@
 """The three patches that need no ownership: JSON patch, JSON merge patch, strategic merge patch."""
 
 import copy
+import json
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,10 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 APPLY_PATCH_CBOR = "application/apply-patch+cbor"
+
+# As many as the API server takes, and as many bytes as a request may have.
+MAX_OPERATIONS = 10_000
+MAX_COPIED = 3 * 1024 * 1024
 
 
 def _unprocessable(message: str) -> ApiError:
@@ -41,12 +46,32 @@ def json_patch(document: Any, operations: Any) -> Any:
     """RFC 6902; 422 when an operation does not fit, 400 when it is none."""
     if not isinstance(operations, list):
         raise bad_request("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
-    document = copy.deepcopy(document)
+    if len(operations) > MAX_OPERATIONS:
+        raise ApiError(
+            413,
+            "RequestEntityTooLarge",
+            f"Request entity too large: The allowed maximum operations in a JSON patch is {MAX_OPERATIONS},"
+            f" got {len(operations)}",
+        )
+    document, copied = copy.deepcopy(document), 0
     for operation in operations:
         if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
             raise bad_request("error decoding patch: every operation needs an op and a path")
+        if operation.get("op") == "copy":
+            copied += _copied_size(document, operation)
+            if copied > MAX_COPIED:
+                raise _unprocessable(
+                    f"Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the"
+                    f" limit {MAX_COPIED}"
+                )
         document = _operate(document, operation)
     return document
+
+
+def _copied_size(document: Any, operation: Object) -> int:
+    """How many bytes of JSON the operation adds: a copy of what holds the copies before doubles each time."""
+    source = str(operation.get("from", ""))
+    return len(json.dumps(_lookup(document, _pointer(source), source), separators=(",", ":")))
 
 
 def _operate(document: Any, operation: Object) -> Any:

@@ -98,6 +98,28 @@ def test_each_patch_type_has_its_own_meaning(
     )
 
 
+@pytest.mark.parametrize(
+    ("patch", "status", "words"),
+    [
+        (
+            [{"op": "copy", "from": "/data", "path": f"/data/k{number}"} for number in range(40)],
+            422,
+            "exceeding the limit 3145728",
+        ),
+        ([{"op": "test", "path": "/data/a", "value": "x"}] * 10_001, 413, "got 10001"),
+    ],
+)
+def test_a_json_patch_that_would_blow_up_is_refused(
+    api: Api, namespace: str, patch: Any, status: int, words: str
+) -> None:
+    """Copies of what holds the copies before double each time."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "x"}}
+    api.post(path, made)
+    reply = api.call("PATCH", f"{path}/c", patch, content_type="application/json-patch+json")
+    assert (reply.status, words in reply.body["message"]) == (status, True), reply.body
+
+
 def test_loaded_pods_are_listed_quickly_and_whole() -> None:
     with running_cluster(nodes=5) as cluster:
         assert cluster.load_pods(300, namespace="bulk") == 300
