@@ -50,7 +50,6 @@ EMPTY_CHUNKS = 3
 LIST_TIMEOUTS = 4
 # Seconds in which a cluster that was silent has to say its version before it is asked anything else.
 PROBE_SECONDS = 4.0
-MAX_RESPONSE = 512 * 1024 * 1024
 # What reading an answer bit by bit may raise when the connection breaks or is shut down.
 READ_ERRORS: tuple[type[Exception], ...] = (HTTPError, OSError, HTTPException)
 PATCH_TYPES = {
@@ -479,18 +478,17 @@ class ClusterClient:
             while part := response.read1(1 << 20):
                 parts.append(part)
                 size += len(part)
+                self.share.count(len(part))
                 if time.monotonic() > deadline:
                     raise ReadTimeoutError(None, None, "the answer took too long")  # type: ignore[arg-type]
-                if size > MAX_RESPONSE:
-                    raise ClusterUnavailable(
-                        "the cluster's answer is too large", reason="bad_answer"
-                    )
         except HTTPError as error:
             response.close()
             raise self._unavailable(error) from error
         except DomainError:
             response.close()
             raise
+        finally:
+            self.share.count(-size)
         response.release_conn()
         return b"".join(parts)
 

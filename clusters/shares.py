@@ -14,13 +14,20 @@ PATIENCE = 1.5
 LONGEST_WAIT = 10.0
 # API groups whose silence is remembered for each cluster.
 GROUPS = 64
+# Bytes of a cluster's answers that are read at once: a page of the largest objects, or many of ordinary ones.
+MAX_BYTES = 256 * 1024 * 1024
 
 
 class Share:
-    """At most `size` calls at a time; whoever comes later waits while calls come back, and is refused once they do not."""
+    """At most `size` calls at a time; whoever comes later waits while calls come back, and is refused once they do not.
 
-    def __init__(self, size: int) -> None:
+    Their answers have at most `most_bytes` together while they are read.
+    """
+
+    def __init__(self, size: int, most_bytes: int = MAX_BYTES) -> None:
         self.size = size
+        self.most_bytes = most_bytes
+        self._bytes = 0
         self._changed = threading.Condition()
         self._running = 0
         self._moved = time.monotonic()
@@ -41,6 +48,13 @@ class Share:
             raise
         finally:
             self._end(answered)
+
+    def count(self, size: int) -> None:
+        """Count bytes that came, or (less than nothing) of an answer that is read; ClusterUnavailable beyond the most."""
+        with self._changed:
+            self._bytes += size
+            if size > 0 and self._bytes > self.most_bytes:
+                raise ClusterUnavailable("the cluster's answer is too large", reason="bad_answer")
 
     def _begin(self) -> None:
         last = time.monotonic() + LONGEST_WAIT

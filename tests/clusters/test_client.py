@@ -11,6 +11,7 @@ import pytest
 from clusters.client import ClusterClient, Limits, dumps, status_error
 from clusters.kinds import KINDS, Kind, custom
 from clusters.kubeconfig import Access
+from clusters.shares import Share
 from kubegale.errors import (
     ClusterUnavailable,
     DomainError,
@@ -186,6 +187,34 @@ def test_an_answer_that_never_comes_to_its_point_ends_in_time(behaviour: Behavio
             client(server, read=0.5).chunk(PODS)
     assert caught.value.details["reason"] == "timeout"
     assert time.monotonic() - started < 8
+
+
+def test_large_answers_of_one_cluster_share_one_bound() -> None:
+    """What is read is given back, whether it was too much or not."""
+    part = b"a" * 65_536
+
+    def flood(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b'HTTP/1.1 200 OK\r\n\r\n{"items":["')
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(part)
+                sent.append(len(part))
+
+    sent: list[int] = []
+    share = Share(4, most_bytes=8 * 2**20)
+    page = b'{"items":[{"metadata":{"name":"%s"}}]}' % (b"a" * 5 * 2**20)
+    with serving(flood) as server, ThreadPoolExecutor(4) as threads:
+        access = Access(server=server)
+        caller = ClusterClient(access, Limits(connect=5, read=30, circuit=0.3), share)
+        calls = [threads.submit(caller.chunk, PODS) for _ in range(4)]
+        errors = [call.exception(timeout=60) for call in calls]
+    assert [error.details["reason"] for error in errors] == ["bad_answer"] * 4  # type: ignore[union-attr]
+    assert {error.message for error in errors} == {"the cluster's answer is too large"}  # type: ignore[union-attr]
+    with serving(answering("200 OK", page)) as server:
+        caller = ClusterClient(Access(server=server), Limits(connect=5, read=30), share)
+        for _ in range(3):
+            assert len(caller.chunk(PODS).items) == 1
 
 
 def _endless(items: bytes, fresh: bool, counts: list[int]) -> Behaviour:
