@@ -18,6 +18,12 @@ LONGEST_HOME = 90
 # Warnings about what is meant to be so: our own machine's user, and static files served from where the packages have them.
 AS_ROOT = "ignore:You're running the worker with superuser privileges"
 NOT_COLLECTED = "ignore:No directory at"
+# Each thread would keep the most that it has ever held: large bodies, one a thread, would stay in memory for good.
+ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": str(1024 * 1024),
+    "MALLOC_TRIM_THRESHOLD_": str(8 * 1024 * 1024),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,5 +206,10 @@ def _python(
     tier: int = TIER,
 ) -> Command:
     return Command(
-        name=name, argv=(sys.executable, *arguments), env=environ, cwd=ROOT, grace=grace, tier=tier
+        name=name,
+        argv=(sys.executable, *arguments),
+        env={**ALLOCATOR, **environ},
+        cwd=ROOT,
+        grace=grace,
+        tier=tier,
     )

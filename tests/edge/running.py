@@ -92,10 +92,10 @@ def body(answer: bytes) -> bytes:
     return answer.partition(b"\r\n\r\n")[2]
 
 
-def memory(pid: int) -> float:
-    """The most that the process has held so far, in MiB."""
+def memory(pid: int, what: str = "VmHWM") -> float:
+    """The most that the process has held so far, or (VmRSS) what it holds, in MiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{what}:"):
             return int(line.split()[1]) / 1024
     raise AssertionError("no such process")
 

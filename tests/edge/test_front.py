@@ -21,6 +21,8 @@ from tests.storeserver import database
 
 LOGIN = "/api/v1/auth/login"
 BCS = "/bcsapi/v4/storage/k8s/dynamic/namespace_resources/clusters"
+# MiB; four threads would keep 160 of their own otherwise.
+LEFT = 100
 MIB = 1024 * 1024
 
 
@@ -273,6 +275,27 @@ def test_a_large_body_of_somebody_unknown_is_refused_and_costs_no_memory(
         before,
         after,
     )
+
+
+def test_large_documents_do_not_stay_in_memory(patient: Running) -> None:
+    (web,) = patient.workers()
+    path = f"{BCS}/BCS-{uuid.uuid4().hex[:12]}/namespaces/n/Pod/p"
+    document = {f"k{number}": {} for number in range(240_000)}
+    answers: list[bytes] = []
+
+    def send() -> None:
+        answers.append(put(patient, path, document))
+
+    assert status(put(patient, path, {})) == 200
+    before = memory(web, "VmRSS")
+    for _ in range(2):
+        senders = [threading.Thread(target=send) for _ in range(4)]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+    assert [status(answer) for answer in answers] == [200] * 8, answers
+    assert eventually(lambda: memory(web, "VmRSS") - before < LEFT), memory(web, "VmRSS") - before
 
 
 def test_a_body_that_is_not_read_spoils_no_request_after_it(strict: Running) -> None:
