@@ -208,7 +208,7 @@ class _Builder:
         tag, self.tag_with_comma = self.tag_with_comma, None
         inside = self.open[-1]
         if isinstance(event, yaml.SequenceEndEvent | yaml.MappingEndEvent):
-            mark = event.start_mark
+            mark: Any = event.start_mark
             node = yaml.ScalarNode(STR, "", mark, mark) if self.places else None
             self._add("", 1, 0, node, mark=mark)
             return
@@ -227,7 +227,8 @@ class _Builder:
         """Whether this begins a mapping without braces in a list, as in `[a: b]`."""
         if not isinstance(event, yaml.MappingStartEvent) or not event.flow_style:
             return False
-        return not event.anchor and not event.tag and self.text[event.start_mark.index] != "{"
+        start: Any = event.start_mark
+        return not event.anchor and not event.tag and self.text[start.index] != "{"
 
     def _start(self, event: Any) -> None:
         self._count(1, 1)
