@@ -482,9 +482,12 @@ class ClusterClient:
                 if time.monotonic() > deadline:
                     raise ReadTimeoutError(None, None, "the answer took too long")  # type: ignore[arg-type]
         except HTTPError as error:
+            # The error's traceback may live on for long; what was read must not.
+            parts.clear()
             response.close()
             raise self._unavailable(error) from error
         except DomainError:
+            parts.clear()
             response.close()
             raise
         finally:
