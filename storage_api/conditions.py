@@ -88,7 +88,7 @@ class Context:
 
 
 def typed(context: Context, filters: Iterable[Filter], values: Mapping[str, str]) -> list[Clause]:
-    """The conditions of a typed query's parameters; empty ones are ignored, Invalid for those that cannot be read."""
+    """The conditions of a typed query's parameters; empty and unreadable ones are ignored, as the published server does."""
     found = (_typed(context, item, values.get(item.param, "")) for item in filters)
     return [clause for clause in found if clause is not None]
 
@@ -101,16 +101,12 @@ def _typed(context: Context, item: Filter, value: str) -> Clause | None:
             return _text(context, item.path, choices(value))
         case Op.INTEGER:
             number = times.whole_number(value)
-            if number is None:
-                raise Invalid(f"{item.param} must be a whole number")
-            return _exactly(context, item.path, [number])
+            return None if number is None else _exactly(context, item.path, [number])
         case Op.BOOLEAN:
             return _exactly(context, item.path, [value.lower() == "true" or value == "1"])
         case Op.SINCE | Op.UNTIL:
             bound = times.bound(value, context.zone)
-            if bound is None:
-                raise Invalid(f"{item.param} must be unix seconds, a date and time, or RFC 3339")
-            return _bounded(context, item, bound)
+            return None if bound is None else _bounded(context, item, bound)
 
 
 def _text(context: Context, path: str, values: list[str]) -> Clause:

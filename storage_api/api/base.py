@@ -274,7 +274,7 @@ def slice_of(
     A limit of 0 or less is none, or `none_below` where the family has such a default.
     """
     offset = times.whole_number(values.get("offset", "")) or 0
-    limit = times.whole_number(values.get(length, ""))
+    limit = times.whole_number(values.get(length) or values.get("limit", ""))
     if limit is not None and limit <= 0:
         limit = none_below
     return max(offset, 0), limit

@@ -262,7 +262,9 @@ class NamespaceNames(StorageView):
             context, base.equalities(values, given=("clusterId",), any_of=True)
         )
         filtering = self.filters(request, context, sent)
-        return resources.namespaces(cluster, types, (*chosen, *found, *filtering))
+        names = resources.namespaces(cluster, types, (*chosen, *found, *filtering))
+        offset, limit = base.slice_of(values)
+        return names[offset:] if limit is None else names[offset : offset + limit]
 
 
 class NamespaceDocuments(TypedList):

@@ -63,6 +63,7 @@ PAGE = (
     Query("timeEnd", UNIX_SECONDS),
     Query("offset", INTEGER),
     Query("length", INTEGER, description="Missing is no limit, 0 and less are 1000."),
+    Query("limit", INTEGER, description="Another name of length, which wins."),
     FIELD,
     EXTRA,
 )
@@ -89,7 +90,7 @@ NAMESPACE_OPERATIONS = {
     method: Described(
         "The namespaces that a cluster uses.",
         NAMES,
-        (Query("name", TEXT), Query("namespace", TEXT), EXTRA),
+        (Query("name", TEXT), Query("namespace", TEXT), *LISTING),
     )
     for method in ("get", "post")
 }

@@ -156,6 +156,9 @@ def test_namespaces_of_a_mesos_cluster(store: Store, cid: str) -> None:
     )
     assert store("GET", request) == {**example["success"], "message": "Success"}
     assert store("POST", request, "") == store("GET", request)
+    # Clients add to every query what the document's other ones take.
+    assert store.data("GET", request, field="namespace") == ["test", "test1", "test2", "test3"]
+    assert store.data("GET", request, offset="1", limit="2") == ["test1", "test2"]
     assert store("GET", request + BAD_EXTRA) == example["failure"]
 
 

@@ -143,14 +143,24 @@ def test_sql_and_path_syntax_is_plain_text(store: Store, cid: str, pods: str, te
     if stored and "," not in text:
         assert listed[0]["data"] == {text: {"v": text}}
     path = f"/query/k8s/dynamic/clusters/{cid}/pod"
-    for parameter in ("name", "namespace", "status", "hostIp", "field", "resourceName"):
+    for parameter in (
+        "name",
+        "namespace",
+        "status",
+        "hostIp",
+        "startTimeBegin",
+        "createTimeEnd",
+        "field",
+        "resourceName",
+    ):
         store.data("GET", path, **{parameter: text})
-    for parameter in ("startTimeBegin", "createTimeEnd"):
-        assert store("GET", path, **{parameter: text})["code"] == (10006 if text else 0)
     assert store.names(pods, **{"data.k": text}) == (["web"] if text else ["web", "other"])
     assert store("GET", pods, **{f"data.{key}": ""})["code"] == (0 if key else 10006)
     assert store("GET", pods, labelSelector=text)["code"] == (10006 if text else 0)
-    assert store("GET", "/events", clusterId=text, **{"extraInfo.name": text})["code"] == 0
+    assert (
+        store("GET", "/events", clusterId=text, timeBegin=text, **{"extraInfo.name": text})["code"]
+        == 0
+    )
     assert len(store.names(pods)) == 2
 
 
