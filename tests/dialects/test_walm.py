@@ -384,6 +384,10 @@ def test_a_secret_goes_in_as_base64_and_comes_out_as_text(space: str) -> None:
     ]
     again = failure("POST", f"secret/{space}", {"name": "s", "data": {}})
     assert again == 'failed to create secret : secrets "s" already exists'
+    back = {**json.loads(raw), "data": encoded(user="you")}
+    empty(call("PUT", f"/api/v1/secret/{space}", back))
+    assert read(f"secret/{space}/name/s")["data"] == {"user": "you"}
+    assert "namespace" in failure("PUT", f"secret/{space}", {**back, "namespace": "elsewhere"})
 
 
 def test_a_secret_without_data_has_an_empty_map_and_bytes_that_are_no_text_are_replaced(

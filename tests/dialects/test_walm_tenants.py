@@ -236,6 +236,10 @@ def test_an_update_replaces_what_is_given_and_keeps_kubernetes_own(
         "extra": "3",
     }
     assert len(live(admin, cluster, f"namespaces/{name}/limitranges")["items"]) == 1
+    # What was read may be sent back whole.
+    assert walm("PUT", f"/{name}", info) == (200, b"")
+    assert walm("GET", f"/{name}")[1]["tenantQuotas"] == info["tenantQuotas"]
+    assert walm.error("PUT", f"/{name}", {**info, "tenantName": "another"})[0] == 500
 
 
 def test_missing_tenants_answer_as_the_document_says(walm: Walm, name: str) -> None:

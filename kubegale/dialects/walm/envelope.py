@@ -15,7 +15,7 @@ from kubegale import errors
 from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import Dialect, DialectView, Page
 from kubegale.api.schema import INTEGER, TEXT, Query, Schema, array, record, titled
-from kubegale.errors import DomainError
+from kubegale.errors import DomainError, Invalid
 
 
 class Failed(errors.Rejected):
@@ -87,6 +87,12 @@ def explained(prefix: str) -> Iterator[None]:
         raise
     except DomainError as error:
         raise Failed(f"{prefix}{error.message}") from error
+
+
+def as_addressed(body: Mapping[str, Any], member: str, value: str) -> None:
+    """Invalid when a member of the body names something else than the address does."""
+    if body.get(member) not in (None, "", value):
+        raise Invalid(f"{member} differs from the address")
 
 
 def nothing() -> HttpResponse:

@@ -17,6 +17,7 @@ from kubegale.dialects.walm.envelope import (
     NOTHING,
     Missing,
     WalmView,
+    as_addressed,
     explained,
     meta,
     nothing,
@@ -33,6 +34,8 @@ SECRET = record(**META, data=VALUES, type=TEXT)
 BODY = record(
     required=("name",), name=TEXT, type=TEXT, data={**VALUES, "description": "Values in base64."}
 )
+# Members of an answer that are the server's to say; clients send back what they read.
+ANSWERED = ("namespace", "kind", "state")
 
 
 class SecretView(WalmView):
@@ -51,11 +54,12 @@ def _decoded(value: str) -> str:
     return base64.b64decode(value).decode(errors="replace")
 
 
-def _body(request: Request) -> tuple[str, str, dict[str, str]]:
+def _body(request: Request, namespace: str) -> tuple[str, str, dict[str, str]]:
     """(name, type, data) of a request; Invalid in the words of the original."""
     if not raw_body(request).strip():
         raise Invalid("EOF")
     body = json_body(request)
+    as_addressed(body, "namespace", namespace)
     name, kind, data = body.get("name"), body.get("type"), body.get("data")
     if not all(isinstance(text, str | None) for text in (name, kind)) or not isinstance(
         data, dict | None
@@ -102,8 +106,10 @@ class Secrets(SecretView):
         "get": Described(
             "Secrets of a namespace, values as plain text.", SECRET, (CLUSTER,), paged=True
         ),
-        "post": Described("Make a secret.", NOTHING, (CLUSTER,), BODY),
-        "put": Described("Replace the data of a secret.", NOTHING, (CLUSTER,), BODY),
+        "post": Described("Make a secret.", NOTHING, (CLUSTER,), BODY, also_body=ANSWERED),
+        "put": Described(
+            "Replace the data of a secret.", NOTHING, (CLUSTER,), BODY, also_body=ANSWERED
+        ),
         "delete": Described(
             "Delete the secret that the query or the body names.",
             NOTHING,
@@ -125,7 +131,7 @@ class Secrets(SecretView):
     def post(self, request: Request, namespace: str) -> HttpResponse:
         """Empty: the secret was made."""
         self.permit(request, "create", namespace=namespace)
-        name, kind, data = self._read(request)
+        name, kind, data = self._read(request, namespace)
         with explained("failed to create secret : "):
             secrets.create(self.cluster(), namespace, name, kind=kind, data=_checked(data))
         return nothing()
@@ -133,7 +139,7 @@ class Secrets(SecretView):
     def put(self, request: Request, namespace: str) -> HttpResponse:
         """Empty: the secret's data was replaced."""
         self.permit(request, "update", namespace=namespace)
-        name, kind, data = self._read(request)
+        name, kind, data = self._read(request, namespace)
         with explained("failed to update secret : "):
             secrets.replace(self.cluster(), namespace, name, kind=kind, data=_checked(data))
         return nothing()
@@ -154,9 +160,9 @@ class Secrets(SecretView):
             secrets.remove(self.cluster(), namespace, name)
         return nothing()
 
-    def _read(self, request: Request) -> tuple[str, str, dict[str, str]]:
+    def _read(self, request: Request, namespace: str) -> tuple[str, str, dict[str, str]]:
         with explained("failed to read request body: "):
-            name, kind, data = _body(request)
+            name, kind, data = _body(request, namespace)
         note(request, name=name, details={"keys": sorted(data)})
         return name, kind, data
 

@@ -10,7 +10,15 @@ from kubegale.api.audit import note
 from kubegale.api.auth import Scope
 from kubegale.api.parsing import json_body, raw_body
 from kubegale.api.schema import BOOLEAN, NUMBER, TEXT, Described, array, nullable, record
-from kubegale.dialects.walm.envelope import CLUSTER, NOTHING, Missing, WalmView, explained, nothing
+from kubegale.dialects.walm.envelope import (
+    CLUSTER,
+    NOTHING,
+    Missing,
+    WalmView,
+    as_addressed,
+    explained,
+    nothing,
+)
 from kubegale.errors import Invalid, NotFound
 from tenants import quotas, tenancies
 from tenants.blueprints import MULTI_TENANT, Blueprint, texts
@@ -36,15 +44,19 @@ PARAMS = record(
     tenantQuotas=nullable(
         array(
             record(
+                required=("quotaName", "hard"),
                 quotaName=TEXT,
                 hard={
                     **record(required=(), **dict.fromkeys(quotas.RESOURCES, TEXT)),
                     "additionalProperties": TEXT,
                 },
+                used={**MAP, "description": "As answered; changes nothing."},
             )
         )
     ),
 )
+# Members of an answer that are the server's to say; clients send back what they read.
+ANSWERED = tuple(name for name in INFO["properties"] if name not in PARAMS["properties"])
 
 
 def info(tenant: tenancies.Described) -> dict[str, Any]:
@@ -116,10 +128,18 @@ class Tenant(TenantView):
     operations = {
         "get": Described("One tenant.", INFO, (CLUSTER,)),
         "post": Described(
-            "Make a tenant; one that is there is left alone.", NOTHING, (CLUSTER,), PARAMS
+            "Make a tenant; one that is there is left alone.",
+            NOTHING,
+            (CLUSTER,),
+            PARAMS,
+            also_body=ANSWERED,
         ),
         "put": Described(
-            "Change labels, annotations and the quotas named.", NOTHING, (CLUSTER,), PARAMS
+            "Change labels, annotations and the quotas named.",
+            NOTHING,
+            (CLUSTER,),
+            PARAMS,
+            also_body=ANSWERED,
         ),
         "delete": Described("Delete a tenant with all that is in it.", NOTHING, (CLUSTER,)),
     }
@@ -137,7 +157,7 @@ class Tenant(TenantView):
     def post(self, request: Request, name: str) -> HttpResponse:
         """Empty: made, or there already and unchanged."""
         self.permit_one(request, "create", name)
-        body = _body(request)
+        body = _body(request, name)
         with explained("failed to create tenant : "):
             tenancies.create(self.cluster(), _blueprint(name, body), by=request.user.get_username())
         return nothing()
@@ -145,7 +165,7 @@ class Tenant(TenantView):
     def put(self, request: Request, name: str) -> HttpResponse:
         """Empty: changed."""
         self.permit_one(request, "update", name)
-        body = _body(request)
+        body = _body(request, name)
         with explained("failed to update tenant : "):
             tenancies.update(self.cluster(), _blueprint(name, body))
         return nothing()
@@ -160,11 +180,12 @@ class Tenant(TenantView):
         return nothing()
 
 
-def _body(request: Request) -> dict[str, Any]:
+def _body(request: Request, name: str) -> dict[str, Any]:
     with explained("failed to read tenant params : "):
         if not raw_body(request).strip():
             raise Invalid("EOF")
         body = json_body(request)
+        as_addressed(body, "tenantName", name)
     note(request, details={"quotas": _names(body.get("tenantQuotas"))})
     return body
 
