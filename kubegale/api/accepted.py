@@ -32,6 +32,8 @@ FILTERS = frozenset(
     }
 )
 PAGING = frozenset({"page", "pagesize"})
+# Where KubeGale's clients are, which they send with every call: a list without clusters or namespaces has nothing to select by them.
+EVERYWHERE = frozenset({"clusterid", "namespace"})
 CLOSE = 0.84
 
 
@@ -181,7 +183,7 @@ def _check_read(request: Request, described: Described, names: Names) -> None:
             raise UnclearInput(
                 f"unknown parameter {name[:100]!r}: did you mean {meant}?", field=name[:100]
             )
-        elif described.paged and _folded(name) in FILTERS:
+        elif described.paged and _folded(name) in FILTERS - EVERYWHERE:
             raise UnclearInput(
                 f"unknown parameter {name[:100]!r}: this list has no such filter", field=name[:100]
             )

@@ -138,6 +138,11 @@ def test_a_list_refuses_what_was_meant_to_select_and_ignores_what_nobody_knows(
             said = refusal(client.get(route.address, {name: "a"}), dialect)
             if "unknown" not in said or name not in said:
                 wrong.append(f"{route.name} {route.address}?{name}=: {said}"[:300])
+        for name in {"cluster_id", "namespace"} - set(names):
+            # Sent with every call by clients that know where they are; a list of users has neither.
+            said = refusal(client.get(route.address, {name: "1"}), dialect)
+            if "no such filter" in said:
+                wrong.append(f"{route.name} {route.address}?{name}=: {said}"[:300])
         harmless = client.get(route.address, {"_": "1", "zzz": "1"})
         if not harmless.streaming and b"zzz" in harmless.content:
             wrong.append(f"{route.name}: {harmless.content[:200]!r}")
