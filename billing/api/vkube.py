@@ -1,6 +1,6 @@
 """The V-Kube document's calls (contract vkube.md)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
@@ -234,9 +234,17 @@ class Deploy(SecretView):
             "Run containers",
             record(status=TEXT, name=TEXT),
             body=DEPLOY,
-            also_body=("name", "pvtLogin"),
+            also_body=("name", "pvtLogin", "resourceUnit"),
         )
     }
+
+    def members(self, request: Request) -> Mapping[str, Any]:
+        """Without members of a container that stand beside the containers and hold nothing, as some clients send them."""
+        return {
+            name: value
+            for name, value in super().members(request).items()
+            if name not in CONTAINER["properties"] or value not in (None, "", [], {})
+        }
 
     def post(self, request: Request) -> Any:
         """Run the containers in place of what ran before."""

@@ -173,7 +173,11 @@ def test_members_inside_a_deploy_are_known_or_refused(vkube: Any, cluster: Clust
         status, answer = buyer.deploy(container(**{**published, **wrong}))
         assert (status, where in answer["error"]["message"]) == (400, True), answer
         assert [one for one in vkube.requests if one.method != "GET"] == []
-    assert buyer.deploy(container(**published))[0] == 200
+    beside = {"nodeSelector": {"region": "ausrine"}, "containers": [container(**published)]}
+    answer = buyer.raw("POST", "/deploy", {**beside, "configMap": {"a": "b"}})
+    assert (answer.status_code, b"configMap" in answer.content) == (400, True)
+    for also in ({}, {"resourceUnit": 1, "configMap": {}, "exposedPorts": [], "mountPath": ""}):
+        assert buyer.raw("POST", "/deploy", {**beside, **also}).status_code == 200
 
 
 def test_a_right_that_is_lacking_is_said_before_what_was_not_understood(
