@@ -31,9 +31,9 @@ class Segment:
 register_converter(Segment, "segment")
 
 
-def catch_all(dialect: Dialect) -> URLPattern:
+def catch_all(dialect: Dialect, view: type[UnknownRoute] = UnknownRoute) -> URLPattern:
     """The last route of a dialect: any address not matched before."""
-    return re_path(r"^.*$", UnknownRoute.as_view(dialect=dialect), name=f"{dialect.name}-unknown")
+    return re_path(r"^.*$", view.as_view(dialect=dialect), name=f"{dialect.name}-unknown")
 
 
 class OptionalSlash:

@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, include, path
 
 from kubegale import errors
-from kubegale.api.dialect import Dialect, Page
+from kubegale.api.dialect import Dialect, Page, UnknownRoute
 from kubegale.api.routes import catch_all
 from kubegale.api.schema import BOOLEAN, INTEGER, TEXT, Schema, titled
 from storage_api import profile
 from storage_api.api import dynamic, feeds, multicluster, reports
-from storage_api.api.base import Action, Single
+from storage_api.api.base import Action, Single, profile_of
 from storage_api.api.schemas import typed_operations
 from storage_api.filters import QUERIES
 
@@ -195,6 +197,15 @@ def _feeds() -> Iterator[URLPattern]:
     yield path("dynamic/watch/<segment:cluster>/<segment:type>", _bound(feeds.Feed))
 
 
+class UnknownAddress(UnknownRoute):
+    """An address that there is not, answered in the shape of its root."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Refuse every method alike."""
+        with profile.speaking(profile_of(request)):
+            return super().dispatch(request, *args, **kwargs)
+
+
 # Grouped by their beginnings, so that a watcher's write is found after a few comparisons.
 urlpatterns: list[URLPattern | URLResolver] = [
     *(path(f"{env}/dynamic/", include(list(_dynamic(env)))) for env in ("k8s", "mesos")),
@@ -202,5 +213,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *(path(f"{env}/watch/", include(list(_watch(env)))) for env in ("k8s", "mesos")),
     *_reports(),
     *_feeds(),
-    catch_all(DIALECT),
+    catch_all(DIALECT, UnknownAddress),
 ]

@@ -62,6 +62,16 @@ def wire_of(request: Any) -> str:
     return str(request.GET.get("wire", "") or request.headers.get("X-Bcs-Wire", ""))
 
 
+def profile_of(request: Any) -> str:
+    """The wire profile of a request's answer: the one asked for, else that of its address."""
+    try:
+        asked = wire_of(request)
+    except SuspiciousOperation:
+        # A query that cannot be read is refused later, in the words of the dialect.
+        asked = ""
+    return asked if asked in profile.PROFILES else profile.default_of(request.path)
+
+
 def method_of(request: Request) -> str:
     """The method under which the views' tables know a request: HEAD is answered as GET is."""
     method = str(request.method)
@@ -92,13 +102,7 @@ class StorageView(DialectView):
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer in the wire profile that the caller chose (`?wire=`, X-Bcs-Wire), else in that of the address."""
-        try:
-            asked = wire_of(request)
-        except SuspiciousOperation:
-            # A query that cannot be read is refused below, in the words of the dialect.
-            asked = ""
-        known = asked if asked in profile.PROFILES else profile.default_of(request.path)
-        with profile.speaking(known):
+        with profile.speaking(profile_of(request)):
             return super().dispatch(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

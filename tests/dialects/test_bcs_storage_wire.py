@@ -46,6 +46,24 @@ def test_each_root_speaks_its_own_shape_unless_asked(store: Store, pods: str) ->
     assert (shape(documented, pods), shape(go, pods)) == ("doc", "go"), "nothing lingers"
 
 
+def test_an_address_that_there_is_not_is_answered_in_the_shape_of_its_root(store: Store) -> None:
+    documented, go = (replace(store, prefix=root) for root in ROOTS)
+    codes = {
+        (name, wire): caller.raw("GET", "/nope", headers={"X-Bcs-Wire": wire} if wire else {})
+        for name, caller in (("documented", documented), ("go", go))
+        for wire in ("", "doc", "go")
+    }
+    assert {answer.status for answer in codes.values()} == {404}
+    assert {key: answer.json["code"] > 1405000 for key, answer in codes.items()} == {
+        ("documented", ""): False,
+        ("documented", "doc"): False,
+        ("documented", "go"): True,
+        ("go", ""): True,
+        ("go", "doc"): False,
+        ("go", "go"): True,
+    }
+
+
 def test_a_shape_that_there_is_not_is_refused(store: Store, pods: str) -> None:
     assert store("GET", pods, wire="xml")["code"] == 10006
     assert store("PUT", f"{pods}/web?wire=xml", {"data": {}})["code"] == 10003
