@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         "--data",
         type=Path,
         metavar="FOLDER",
-        help="keep the certificate authority and the administrator's token here, so that kubeconfigs outlive a restart",
+        help="keep the objects, the certificate authority and the tokens here, so that they outlive a restart",
     )
     return made
 

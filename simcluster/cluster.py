@@ -12,6 +12,7 @@ from simcluster.registry import Registry
 from simcluster.resources import Object, ResourceTable
 from simcluster.scheduler import Load, Nodes
 from simcluster.shell import FileSystem
+from simcluster.snapshots import REVISION_GAP, Snapshot
 from simcluster.store import DELETED, HISTORY, Change, Store
 from simcluster.watches import Hub
 
@@ -34,7 +35,13 @@ class Settings:
 class Cluster:
     """One simulated cluster. Everything in it belongs to one event loop."""
 
-    def __init__(self, settings: Settings | None = None, *, token: str = "") -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        token: str = "",
+        snapshot: Snapshot | None = None,
+    ) -> None:
         self.settings = settings or Settings()
         self.clock = clock.Clock(self.settings.time_scale)
         self.store = Store(history=self.settings.history)
@@ -55,9 +62,26 @@ class Cluster:
         self.cron_runs: dict[str, datetime] = {}
         self.manager = Manager(self)
         self.store.listeners.append(self._changed)
+        if snapshot is not None:
+            self._restore(snapshot)
+            return
         bootstrap(self.registry, self.settings.nodes)
         if self.settings.demo:
             demo.fill(self.registry)
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        """Go on where an earlier process stopped."""
+        self.tokens.users = {**snapshot.users, **self.tokens.users}
+        # Definitions first: what serves a custom kind comes before its objects.
+        records = sorted(snapshot.records, key=lambda kept: kept[0] != crds.STORAGE)
+        self.store.restore(snapshot.revision + REVISION_GAP, records)
+        for record in self.store.list("pods"):
+            self.addresses.reserve(record.field("status.podIP"))
+        for record in self.store.list("events"):
+            event = record.obj
+            uid = (event.get("involvedObject") or {}).get("uid", "")
+            said = (uid, event.get("reason", ""), event.get("message", ""))
+            self.known_events[hash(said)] = record.name
 
     def _changed(self, change: Change) -> None:
         if change.storage == crds.STORAGE:

@@ -101,11 +101,12 @@ class ContainerLog:
 
     def _scripted(self, end: datetime, after: datetime | None) -> Iterator[Line]:
         period = self.cluster.clock.real(self.program.period)
-        turn = (
-            max(0, int(((after or self.started) - self.started).total_seconds() / period))
-            if period
-            else 0
-        )
+        turn = 0
+        if period:
+            # What a container printed in all its life is bounded, as the files of a real node are.
+            last = int((end - self.started).total_seconds() / period)
+            read = int(((after or self.started) - self.started).total_seconds() / period)
+            turn = max(0, read, last - _MOST)
         while True:
             for offset, text in self.program.output:
                 at = self.started + timedelta(

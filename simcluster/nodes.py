@@ -18,6 +18,11 @@ class Addresses:
 
     def __init__(self) -> None:
         self._nodes: dict[str, Iterator[str]] = {}
+        self._reserved: set[str] = set()
+
+    def reserve(self, address: str) -> None:
+        """Give an address to nobody: a pod of an earlier process has it."""
+        self._reserved.add(address)
 
     def take(self, node: str) -> str:
         """A new address on a node."""
@@ -27,7 +32,7 @@ class Addresses:
                 f"10.{244 + (at + number // 254) // 256}.{(at + number // 254 * 32) % 256}.{number % 254 + 1}"
                 for number in itertools.count(1)
             )
-        return next(self._nodes[node])
+        return next(one for one in self._nodes[node] if one not in self._reserved)
 
 
 def address(found: Object) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from simcluster import certificates, kubeconfig
+from simcluster import certificates, kubeconfig, snapshots
 from simcluster.cluster import Cluster, Settings
 from simcluster.resources import Object
 from simcluster.server import Server
@@ -48,7 +48,16 @@ class Running:
         self.host = host
         self.port = port
         self.folder = folder
-        self.cluster = Cluster(settings, token=token or _kept_token(folder))
+        token = token or _kept_token(folder)
+        path = folder / "objects" if folder is not None else None
+        snapshot = snapshots.read_or_set_aside(path) if path is not None else None
+        self.cluster = Cluster(settings, token=token, snapshot=snapshot)
+        self._keeper: snapshots.Keeper | None = None
+        self._saving: asyncio.Task[None] | None = None
+        if path is not None:
+            self._keeper = snapshots.Keeper(
+                path, self.cluster.store, self.cluster.tokens, besides=self.cluster.admin_token
+            )
         self.server = Server(self.cluster)
         self.kubeconfig: Object = {}
         self._runner: web.AppRunner | None = None
@@ -65,6 +74,9 @@ class Running:
             self.folder / "authority.pem" if self.folder else None,
         )
         self.cluster.authority = made.authority.decode()
+        if self._keeper is not None:
+            # Before anybody is answered: a crash from now on leaves revisions behind that the next start goes beyond.
+            self._keeper.save()
         self._runner = web.AppRunner(
             self.server.application(),
             access_log=None,
@@ -80,6 +92,8 @@ class Running:
         self.server.address = f"{self.host}:{self.port}"
         self.kubeconfig = kubeconfig.make(self.url, made.authority, self.cluster.admin_token)
         self._loop = asyncio.create_task(self.cluster.manager.run())
+        if self._keeper is not None:
+            self._saving = asyncio.create_task(self._keeper.run())
         gc.set_threshold(50_000, 20, 50)
         return self
 
@@ -91,3 +105,6 @@ class Running:
         self.cluster.hub.cut()
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._keeper is not None and self._saving is not None:
+            self._keeper.stop()
+            await self._saving

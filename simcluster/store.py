@@ -108,12 +108,12 @@ class Change:
 class Collection:
     """All objects of one kind, in the order of their keys, and their recent changes."""
 
-    def __init__(self, history: int) -> None:
+    def __init__(self, history: int, compacted: int = FIRST_REVISION) -> None:
         self.records: dict[str, Record] = {}
         self.keys: list[str] = []
         self.children: dict[str, dict[str, Record]] = {}
         self.changes: deque[Change] = deque(maxlen=history)
-        self.compacted = FIRST_REVISION
+        self.compacted = compacted
 
     def insert(self, record: Record) -> None:
         """Put a record in, in place of an older one."""
@@ -166,13 +166,15 @@ class Store:
         self.revision = FIRST_REVISION
         self.listeners: list[Listener] = []
         self._history = history
+        # Nothing is known of what happened up to here.
+        self._begin = FIRST_REVISION
         self._collections: dict[str, Collection] = {}
 
     def collection(self, storage: str) -> Collection:
         """The collection of a kind (`pods`, `deployments.apps`)."""
         found = self._collections.get(storage)
         if found is None:
-            found = self._collections[storage] = Collection(self._history)
+            found = self._collections[storage] = Collection(self._history, self._begin)
         return found
 
     def storages(self) -> list[str]:
@@ -229,6 +231,20 @@ class Store:
             self._publish(found, Change(ADDED, storage, record, None))
         return len(records)
 
+    def restore(self, revision: int, kept: "Iterable[tuple[str, Record]]") -> None:
+        """Fill an empty store with the records of an earlier one; history begins at the revision."""
+        self.revision = self._begin = revision
+        by_storage: dict[str, list[Record]] = {}
+        for storage, record in kept:
+            by_storage.setdefault(storage, []).append(record)
+        for storage, records in by_storage.items():
+            self.collection(storage).extend(records)
+        # Listeners see each record as new, as a controller does that lists after its start; watches find no such event.
+        for storage, records in by_storage.items():
+            for record in records:
+                for listener in self.listeners:
+                    listener(Change(ADDED, storage, record, None))
+
     def compact(self) -> None:
         """Forget all history: older resourceVersions are Expired from now on."""
         for found in self._collections.values():
@@ -245,10 +261,10 @@ class Store:
     def as_of(self, storage: str, revision: int) -> dict[str, Record]:
         """The records of a kind as they were at a revision; 410 when history does not reach back."""
         found = self.collection(storage)
-        if revision >= self.revision or not found.changes or found.changes[-1].revision <= revision:
-            return found.records
         if revision < found.compacted:
             raise expired("list")
+        if revision >= self.revision or not found.changes or found.changes[-1].revision <= revision:
+            return found.records
         records = dict(found.records)
         for change in reversed(found.changes):
             if change.revision <= revision:

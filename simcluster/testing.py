@@ -185,7 +185,7 @@ def running_cluster(
     token: str = "",
     folder: Path | None = None,
 ) -> Iterator[RunningCluster]:
-    """Run a cluster in a thread; it is gone when the block ends, but for its authority and token in `folder`.
+    """Run a cluster in a thread; it is gone when the block ends, but for what it keeps in `folder`.
 
     Controllers run `time_scale` times as fast as in life."""
     settings = Settings(
