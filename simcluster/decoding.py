@@ -1,5 +1,8 @@
 """Reading request bodies as their kind: wrong types are refused, unknown fields dropped, reported or refused."""
 
+import contextlib
+import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,12 +20,16 @@ _GO = {
     "array": "slice",
 }
 
+_RANGES = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1)}
+_INDEX = re.compile(r"\[\d+\]")
+
 
 @dataclass
 class Decoder:
     """One pass over an object; collects the unknown fields that it drops."""
 
     resource: Resource
+    body: bytes = b""
     unknown: list[str] = field(default_factory=list)
 
     def decode(self, obj: Object, node: Node) -> Object:
@@ -33,7 +40,7 @@ class Decoder:
     def _value(self, value: Any, node: Node, path: str, owner: str) -> Any:
         kind = node.type
         if kind == "any" or (self.resource.custom and not _fits(value, kind)):
-            return value
+            return whole_numbers(value)
         if kind == "object":
             return self._object(value, node, path)
         if kind == "map":
@@ -87,11 +94,9 @@ class Decoder:
                 owner,
             )
         elif kind == "integer":
-            if isinstance(value, float) and value.is_integer():
-                value = int(value)
-            self._check(
-                isinstance(value, int) and not isinstance(value, bool), value, node, path, owner
-            )
+            low, high = _RANGES.get(node.document.get("format", ""), _RANGES["int64"])
+            fits = isinstance(value, int) and not isinstance(value, bool)
+            self._check(fits and low <= value <= high, value, node, path, owner)
         elif kind == "number":
             self._check(
                 isinstance(value, int | float) and not isinstance(value, bool),
@@ -106,6 +111,12 @@ class Decoder:
             self._check(isinstance(value, str), value, node, path, owner)
         return value
 
+    def integer(self, value: Any, owner: str, path: str) -> int:
+        """The value of an int32 field of a struct; 400 when it is none."""
+        node = Node({"type": "integer", "format": "int32"}, {})
+        found: int = self._scalar(value, node, path, owner)
+        return found
+
     def _check(self, fits: bool, value: Any, node: Node, path: str, owner: str) -> None:
         if fits:
             return
@@ -117,14 +128,39 @@ class Decoder:
             int: "number",
             float: "number",
         }.get(type(value), "null")
+        if node.type == "integer" and have == "number":
+            have = f"number {self._literal(value)}"
+        # Go tells the fields on the way, not the places in lists.
+        path = _INDEX.sub("", path)
         want = node.document.get("format") if node.type in ("integer", "number") else None
         text = f"json: cannot unmarshal {have} into Go struct field {owner}.{path} of type {want or _GO.get(node.type, node.type)}"
         raise self.refusal(text)
+
+    def _literal(self, value: float) -> str:
+        """A number as the client wrote it; as Python writes it when its text is not at hand."""
+        texts: list[str] = []
+
+        def note(text: str) -> float:
+            texts.append(text)
+            return float(text)
+
+        with contextlib.suppress(ValueError, RecursionError):
+            json.loads(self.body, parse_float=note, parse_int=note)
+        return next((text for text in texts if float(text) == value), str(value))
 
     def refusal(self, why: str) -> ApiError:
         """400: the body cannot be read as this kind."""
         kind, version = self.resource.kind, self.resource.version
         return bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
+
+
+def whole_numbers(value: Any) -> Any:
+    """The value with whole floats as integers, as Go writes numbers that it has read without a type."""
+    if isinstance(value, dict):
+        return {key: whole_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [whole_numbers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _fits(value: Any, kind: str) -> bool:
@@ -137,10 +173,12 @@ def _fits(value: Any, kind: str) -> bool:
 
 
 def decode(
-    resource: Resource, obj: Object, node: Node, *, strictness: str
+    resource: Resource, obj: Object, node: Node, *, strictness: str, body: bytes = b""
 ) -> tuple[Object, list[str]]:
-    """The decoded object and the warnings; `strictness` is the query's fieldValidation: Strict, Warn (default) or Ignore."""
-    decoder = Decoder(resource)
+    """The decoded object and the warnings; `strictness` is the query's fieldValidation: Strict, Warn (default) or Ignore.
+
+    `body` is the request as it came, for the words of a refusal."""
+    decoder = Decoder(resource, body)
     decoded = decoder.decode(obj, node)
     complaints = [f'unknown field "{path}"' for path in decoder.unknown]
     if complaints and strictness == "Strict":

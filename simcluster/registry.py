@@ -61,6 +61,7 @@ class WriteOptions:
     validation: str = "Warn"
     force: bool = False
     subresource: str = ""
+    body: bytes = b""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -371,7 +372,11 @@ class Registry:
             )
         self._check_kind(resource, obj)
         decoded, warnings = decoding.decode(
-            resource, obj, self.type_of(resource), strictness=options.validation
+            resource,
+            obj,
+            self.type_of(resource),
+            strictness=options.validation,
+            body=options.body,
         )
         options.warnings += warnings
         if resource.custom:

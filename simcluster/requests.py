@@ -1,13 +1,15 @@
 """Reading requests: the path as resource, namespace and name; bodies; what the client accepts."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote
 
 import orjson
 import yaml
 
+from simcluster import decoding
 from simcluster.authentication import Attributes
 from simcluster.errors import ApiError, bad_request
 from simcluster.resources import Object, Resource, ResourceTable
@@ -16,6 +18,7 @@ BODY_LIMIT = 3 * 1024 * 1024
 JSON, YAML = "application/json", "application/yaml"
 MAX_YAML_DEPTH = 200
 MAX_YAML_NODES = 1_000_000
+_IMPLICIT = ("bool", "merge", "null")
 
 
 @dataclass(frozen=True)
@@ -123,12 +126,47 @@ def _json(raw: bytes) -> Any:
         raise bad_request(f"couldn't get version/kind; json parse error: {error}") from error
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Plain scalars as Kubernetes reads them: `1e3` is a number; `1:30`, `=` and dates are text."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {
+        first: [(tag, form) for tag, form in resolvers if tag.rpartition(":")[2] in _IMPLICIT]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _decimal(loader: Any, node: Any) -> Any:
+    """An `int` or `float` that is no number of base 60, which takes quadratic time to build."""
+    if ":" in str(node.value):
+        raise ValueError(f"{str(node.value)[:80]!r} is not a number")
+    of_tag = {"int": yaml.SafeLoader.construct_yaml_int}
+    kind = node.tag.rpartition(":")[2]
+    return of_tag.get(kind, yaml.SafeLoader.construct_yaml_float)(loader, node)
+
+
+for _kind, _form in (
+    ("int", r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]+|0|[1-9][0-9_]*)"),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+    ),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_form})$"), list("-+.0123456789")
+    )
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _decimal)
+
+
 def _yaml(raw: bytes) -> Any:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        _check_expansion(raw, loader)
-        return orjson.loads(orjson.dumps(yaml.load(raw, Loader=loader), default=str))  # noqa: S506
-    except (yaml.YAMLError, orjson.JSONEncodeError, ValueError, RecursionError) as error:
+        _check_expansion(raw, _Loader)
+        plain = orjson.loads(orjson.dumps(yaml.load(raw, Loader=_Loader), default=str))  # noqa: S506
+        return decoding.whole_numbers(plain)
+    except (
+        *(yaml.YAMLError, orjson.JSONEncodeError, ValueError, RecursionError),
+        # What PyYAML raises for scalars that do not fit the tag they name.
+        *(ArithmeticError, AttributeError, LookupError),
+    ) as error:
         raise bad_request(f"error decoding YAML: {error}") from error
 
 

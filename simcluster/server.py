@@ -15,6 +15,7 @@ from aiohttp import web
 from simcluster import (
     authentication,
     crds,
+    decoding,
     discovery,
     errors,
     exec_session,
@@ -293,6 +294,7 @@ class Server:
             return await exec_session.answer(self.cluster, request, target)
         options = write_options(request)
         options.subresource = name
+        options.body = body
         call = subresources.Call(
             self.cluster,
             target,
@@ -387,6 +389,7 @@ class Server:
     ) -> web.Response:
         registry, resource = self.cluster.registry, target.resource
         options = write_options(request)
+        options.body = body
         if verb in ("delete", "deletecollection"):
             return self._delete(request, target, verb, body, accept, options)
         content_type = request.headers.get("Content-Type", "")
@@ -400,6 +403,8 @@ class Server:
             ):
                 raise errors.unsupported_media_type()
             patch = parse_body(body, content_type)
+            if kind == patching.STRATEGIC_PATCH:
+                patch = decoding.whole_numbers(patch)
             obj, created = registry.patch(
                 resource, target.namespace, target.name, patch, content_type=kind, options=options
             )

@@ -1,11 +1,12 @@
 """Subresources that take or give objects: status, scale, eviction, binding, finalize, token."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from simcluster import clock, crds, deletion
+from simcluster import clock, crds, decoding, deletion
 from simcluster.authentication import User
 from simcluster.binding import bind
 from simcluster.cluster import Cluster
@@ -141,11 +142,10 @@ def _scale(call: Call) -> tuple[int, Object]:
         )
         wanted = call.cluster.registry.patched(scale, wanted, content_type=kind, node=ANY)
     replicas = (wanted.get("spec") or {}).get("replicas", 0) if isinstance(wanted, dict) else None
-    if not isinstance(replicas, int) or isinstance(replicas, bool):
-        raise bad_request(
-            'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal string into Go struct field '
-            "ScaleSpec.spec.replicas of type int32"
-        )
+    kind_of_scale = dataclasses.replace(
+        call.target.resource, group="autoscaling", version="v1", kind="Scale"
+    )
+    decoding.Decoder(kind_of_scale, call.body).integer(replicas, "ScaleSpec", "spec.replicas")
     if replicas < 0:
         raise invalid(
             "Scale",

@@ -177,6 +177,31 @@ def test_an_update_that_changes_nothing_keeps_the_version(server: Api, space: st
             "cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
         ),
         (
+            {"replicas": 10.0},
+            400,
+            "BadRequest",
+            'Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal '
+            "number 10.0 into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            {"replicas": 3_000_000_000},
+            400,
+            "BadRequest",
+            "cannot unmarshal number 3000000000 into Go struct field DeploymentSpec.spec.replicas",
+        ),
+        (
+            {"replicas": True},
+            400,
+            "BadRequest",
+            "cannot unmarshal bool into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            {"paused": "yes"},
+            400,
+            "BadRequest",
+            "cannot unmarshal string into Go struct field DeploymentSpec.spec.paused of type bool",
+        ),
+        (
             {"replicas": -1},
             422,
             "Invalid",
@@ -721,6 +746,65 @@ def _bomb() -> str:
 def test_a_yaml_bomb_is_refused_before_it_is_built(server: Api, space: str, text: str) -> None:
     path = f"/api/v1/namespaces/{space}/configmaps/bomb?fieldManager=x"
     answer = server.call("PATCH", path, text.encode(), content_type="application/apply-patch+yaml")
+    assert refused(answer) == (400, "BadRequest")
+
+
+@pytest.mark.parametrize("text", ["1e1", "1.5", "10.0", "1e400"])
+def test_an_integer_is_refused_in_the_words_that_it_was_sent_in(
+    server: Api, space: str, text: str
+) -> None:
+    containers = [{"name": "web", "image": "nginx", "ports": [{"containerPort": 7777}]}]
+    pod = {"metadata": {"name": "odd"}, "spec": {"containers": containers}}
+    raw = json.dumps(pod).replace("7777", text).encode()
+    answer = server.call("POST", f"/api/v1/namespaces/{space}/pods", raw)
+    if text == "1e400":
+        assert refused(answer) == (400, "BadRequest")
+        return
+    assert answer.body["message"] == (
+        'Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal number '
+        f"{text} into Go struct field ContainerPort.spec.containers.ports.containerPort of type int32"
+    )
+
+
+@pytest.mark.parametrize("text", ["2.0", "3000000000", '"2"', "true"])
+def test_a_scale_takes_integers_only(server: Api, space: str, text: str) -> None:
+    path = f"/apis/apps/v1/namespaces/{space}/deployments"
+    server.post(path, DEPLOYMENT)
+    raw = b'{"spec": {"replicas": ' + text.encode() + b"}}"
+    answer = server.call(
+        "PATCH", f"{path}/web/scale", raw, content_type="application/merge-patch+json"
+    )
+    assert refused(answer)[0] in (400, 422)
+    assert "of type int32" in answer.body["message"]
+    assert server.get(f"{path}/web").body["spec"]["replicas"] == 2
+
+
+@pytest.mark.parametrize("text", ["1e0", "1.0", "01", "1"])
+def test_numbers_of_yaml_are_written_as_integers(server: Api, space: str, text: str) -> None:
+    deployment = {**DEPLOYMENT, "spec": {**DEPLOYMENT["spec"], "replicas": 7777}}
+    raw = yaml.safe_dump(deployment).replace("7777", text).encode()
+    path = f"/apis/apps/v1/namespaces/{space}/deployments"
+    made = server.call("POST", path, raw, content_type="application/yaml")
+    assert made.body["spec"]["replicas"] == 1
+
+
+@pytest.mark.parametrize("text", ["1:30", "=", "2026-11-28", "0x"])
+def test_plain_text_of_yaml_stays_text(server: Api, space: str, text: str) -> None:
+    raw = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: plain}}\ndata: {{a: {text}}}\n"
+    path = f"/api/v1/namespaces/{space}/configmaps"
+    made = server.call("POST", path, raw.encode(), content_type="application/yaml")
+    assert made.body["data"] == {"a": text}
+
+
+@pytest.mark.parametrize(
+    "text", ["!!int " + "1:" * 500_000 + "1", "!!float " + "1:" * 999 + "1.5", "!!float ''"]
+)
+def test_scalars_that_do_not_fit_their_tag_are_refused_at_once(
+    server: Api, space: str, text: str
+) -> None:
+    raw = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: odd}}\ndata: {{a: {text}}}\n"
+    path = f"/api/v1/namespaces/{space}/configmaps"
+    answer = server.call("POST", path, raw.encode(), content_type="application/yaml")
     assert refused(answer) == (400, "BadRequest")
 
 
