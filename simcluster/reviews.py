@@ -76,6 +76,7 @@ def _shown(user: User) -> Object:
         "username": user.name,
         **({"uid": user.uid} if user.uid else {}),
         "groups": list(user.groups),
+        **({"extra": {key: list(values) for key, values in user.extra}} if user.extra else {}),
     }
 
 

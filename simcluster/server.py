@@ -19,6 +19,7 @@ from simcluster import (
     discovery,
     errors,
     exec_session,
+    impersonation,
     lists,
     logs,
     metrics,
@@ -66,6 +67,8 @@ class RecordedRequest:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    # Every header line as it came: names may come several times, as Impersonate-Group does.
+    header_list: tuple[tuple[str, str], ...] = ()
     at: float = field(default_factory=time.monotonic)
 
 
@@ -99,7 +102,12 @@ class Server:
         if self.cluster.settings.record_requests:
             self.requests.append(
                 RecordedRequest(
-                    request.method, request.path, dict(request.query), dict(request.headers), body
+                    request.method,
+                    request.path,
+                    dict(request.query),
+                    dict(request.headers),
+                    body,
+                    tuple(request.headers.items()),
                 )
             )
         rule = self.cluster.faults.strike(request.method, request.path_qs)
@@ -171,6 +179,11 @@ class Server:
     async def _answer(self, request: web.Request, body: bytes) -> web.StreamResponse:
         user = self.cluster.tokens.user_of(request.headers.get("Authorization"))
         path = request.rel_url.raw_path
+        try:
+            user = impersonation.user_of(user, request.headers.items(), self.cluster.store)
+        except impersonation.UserMissingError as error:
+            shown = orjson.dumps(request.path_qs).decode()
+            return _text(f"Internal Server Error: {shown}: {error}\n", status=500)
         target = parse_path(path, self.cluster.table)
         if target is None:
             if metrics.serves(path, self.cluster):

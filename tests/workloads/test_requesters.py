@@ -18,6 +18,7 @@ from tests.workloads.conftest import Put, is_ready, pods_of, workload
 from tests.workloads.test_pod_actions import end
 from workloads.models import Recording
 
+RBAC = "rbac.authorization.k8s.io"
 pytestmark = pytest.mark.django_db
 
 
@@ -208,6 +209,13 @@ def test_every_path_to_a_cluster_is_in_the_callers_name(
     name = pod["metadata"]["name"]
     vera.groups.create(name="team-blue")
     caller = script(vera)
+    # The cluster decides as the person: it has to know the group.
+    binding = {
+        "metadata": {"name": "team-blue"},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"apiGroup": RBAC, "kind": "Group", "name": "team-blue"}],
+    }
+    apiserver.load(f"clusterrolebindings.{RBAC}", [binding])
     admin.data("PUT", f"clusters/{cluster.pk}", {"impersonate": True})
     vera_alone = {("vera", "team-blue")}
     calls: list[tuple[str, str, dict[str, Any] | None]] = [
