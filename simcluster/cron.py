@@ -1,5 +1,6 @@
 """Cron schedules in five fields."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,6 +12,8 @@ _MACROS = {
     "@daily": "0 0 * * *",
 }
 _MACROS |= {"@midnight": "0 0 * * *", "@hourly": "0 * * * *"}
+_SPAN = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _NAMES = [
     {},
@@ -60,6 +63,28 @@ class Schedule:
         return None
 
 
+@dataclass(frozen=True)
+class Every:
+    """A run each time that a span has passed since the last one."""
+
+    span: timedelta
+
+    def due(self, after: datetime, until: datetime) -> datetime | None:
+        """The latest run in (after, until], counted from `after`; None when there was none."""
+        times = (until - after) // self.span
+        return after + times * self.span if times > 0 else None
+
+
+def _every(text: str) -> Every:
+    parts = _SPAN.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f'failed to parse duration @every {text}: time: invalid duration "{text}"')
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if seconds > 290 * 365 * 86400:
+        raise ValueError(f'failed to parse duration @every {text}: time: invalid duration "{text}"')
+    return Every(timedelta(seconds=max(int(seconds), 1)))
+
+
 def _values(text: str, at: int) -> frozenset[int]:
     low, high = _BOUNDS[at]
     found: set[int] = set()
@@ -91,8 +116,10 @@ def _number(text: str, at: int) -> int:
     return int(text)
 
 
-def parse(text: str) -> Schedule:
+def parse(text: str) -> Schedule | Every:
     """Read a schedule; ValueError says what is wrong with it."""
+    if text.startswith("@every "):
+        return _every(text.removeprefix("@every "))
     fields = _MACROS.get(text.strip(), text).split()
     if len(fields) != 5:
         raise ValueError(

@@ -46,9 +46,10 @@ class Decoder:
         if kind == "map":
             self._check(isinstance(value, dict), value, node, path, owner)
             return {
-                key: self._value(item, node.items, f"{path}.{key}", owner)
+                key: self._value("" if item is None else item, node.items, f"{path}.{key}", owner)
                 for key, item in value.items()
-                if item is not None
+                # In Go a null is the zero value of a map of texts.
+                if item is not None or node.items.type == "string"
             }
         if kind == "array":
             self._check(isinstance(value, list), value, node, path, owner)

@@ -114,7 +114,8 @@ def _foretold(argv: tuple[str, ...], env: tuple[tuple[str, str], ...]) -> Progra
             if now > _FOREVER:
                 return Program(output=tuple(output), scripted=True)
         elif isinstance(effect, Write):
-            output += [(now, line) for line in effect.data.decode(errors="replace").splitlines()]
+            text = effect.data.decode(errors="replace").removesuffix("\n")
+            output += [(now, line) for line in text.split("\n")]
         else:
             answer = b""
     return Program(output=tuple(output), period=max(now, 1.0), scripted=True)

@@ -145,7 +145,8 @@ def _scale(call: Call) -> tuple[int, Object]:
     kind_of_scale = dataclasses.replace(
         call.target.resource, group="autoscaling", version="v1", kind="Scale"
     )
-    decoding.Decoder(kind_of_scale, call.body).integer(replicas, "ScaleSpec", "spec.replicas")
+    decoder = decoding.Decoder(kind_of_scale, call.body)
+    replicas = decoder.integer(replicas, "ScaleSpec", "spec.replicas")
     if replicas < 0:
         raise invalid(
             "Scale",

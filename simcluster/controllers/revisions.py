@@ -54,6 +54,6 @@ def _new(
         },
         "ownerReferences": [pods.owner_reference(owner)],
     }
-    if annotations:
-        meta["annotations"] = annotations
+    if noted := {**(owner["metadata"].get("annotations") or {}), **(annotations or {})}:
+        meta["annotations"] = noted
     return client.create(_REVISIONS, {"metadata": meta, "data": data, "revision": number})

@@ -56,7 +56,11 @@ def _path_cell(obj: Object, path: str, kind: str) -> Any:
         else:
             value = value.get(key) if isinstance(value, dict) else None
     if kind == "date":
-        return age_of(value)
+        try:
+            return age_of(value)
+        except (ValueError, TypeError):
+            # A field of a custom kind may hold any text.
+            return "<invalid>"
     return value if value is not None or kind in ("integer", "boolean", "number") else ""
 
 

@@ -1,0 +1,93 @@
+"""Small things in which the simulator is like a real API server."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from simcluster.testing import RunningCluster
+from tests.simcluster.conftest import DEPLOYMENT, Api
+
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+
+
+def test_a_date_column_that_is_no_date_is_invalid(
+    api: Api, sim: RunningCluster, namespace: str
+) -> None:
+    group = "dates.example.com"
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    column = {"name": "When", "type": "date", "jsonPath": ".when"}
+    version: dict[str, Any] = {"name": "v1", "served": True, "storage": True}
+    version |= {"schema": {"openAPIV3Schema": schema}, "additionalPrinterColumns": [column]}
+    names = {"plural": "notes", "singular": "note", "kind": "Note"}
+    api.post(
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": f"notes.{group}"},
+            "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": [version]},
+        },
+    )
+    path = f"/apis/{group}/v1/namespaces/{namespace}/notes"
+    for at, when in enumerate(("soon", "2026-01-01", 5, "")):
+        note = {"apiVersion": f"{group}/v1", "kind": "Note", "metadata": {"name": f"n{at}"}}
+        assert api.post(path, {**note, "when": when}).status == 201
+    rows = api.get(path, accept=TABLE).body["rows"]
+    assert [row["cells"][1] for row in rows] == ["<invalid>"] * 3 + ["<unknown>"]
+
+
+def test_a_null_in_a_map_of_texts_is_empty(api: Api, namespace: str) -> None:
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    body = {"metadata": {"name": "nulls", "labels": {"a": None}}, "data": {"a": None, "b": "1"}}
+    made = api.post(path, body).body
+    assert made["data"] == {"a": "", "b": "1"}
+    assert made["metadata"]["labels"] == {"a": ""}
+    patched = api.merge(f"{path}/nulls", {"data": {"b": None}}).body
+    assert patched["data"] == {"a": ""}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "status"),
+    [("@every 1h30m", 201), ("@every 90s", 201), ("@every soon", 422), ("@every -1h", 422)],
+)
+def test_schedules_of_a_span(api: Api, namespace: str, schedule: str, status: int) -> None:
+    template = copy.deepcopy(DEPLOYMENT["spec"]["template"])
+    template["spec"]["restartPolicy"] = "Never"
+    job = {"spec": {"template": template}}
+    path = f"/apis/batch/v1/namespaces/{namespace}/cronjobs"
+    spec = {"schedule": schedule, "jobTemplate": job}
+    assert api.post(path, {"metadata": {"name": "again"}, "spec": spec}).status == status
+
+
+def test_a_span_starts_jobs(api: Api, sim: RunningCluster, namespace: str) -> None:
+    template = copy.deepcopy(DEPLOYMENT["spec"]["template"])
+    template["spec"]["restartPolicy"] = "Never"
+    spec = {"schedule": "@every 20s", "jobTemplate": {"spec": {"template": template}}}
+    path = f"/apis/batch/v1/namespaces/{namespace}/cronjobs"
+    assert api.post(path, {"metadata": {"name": "again"}, "spec": spec}).status == 201
+    sim.wait(lambda: sim.list("jobs.batch", namespace), seconds=30)
+
+
+def test_revisions_carry_the_annotations_of_their_owner(
+    api: Api, sim: RunningCluster, namespace: str
+) -> None:
+    path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets"
+    notes = {"kubernetes.io/change-cause": "a new image"}
+    body = {
+        "metadata": {"name": "db", "annotations": notes},
+        "spec": {**DEPLOYMENT["spec"], "serviceName": "db"},
+    }
+    assert api.post(path, body).status == 201
+    (found,) = sim.wait(lambda: sim.list("controllerrevisions.apps", namespace))
+    assert found["metadata"]["annotations"] == notes
+
+
+def test_logs_are_split_at_line_feeds_only(api: Api, sim: RunningCluster, namespace: str) -> None:
+    command = ["printf", "a\\rb\u2028c\\nd\\n"]
+    container = {"name": "c", "image": "busybox", "command": command}
+    spec = {"containers": [container], "restartPolicy": "Never"}
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    assert api.post(path, {"metadata": {"name": "odd"}, "spec": spec}).status == 201
+    sim.wait(lambda: api.get(f"{path}/odd").body["status"].get("phase") == "Succeeded")
+    assert api.get(f"{path}/odd/log").raw.decode() == "a\rb\u2028c\nd\n"
