@@ -8,6 +8,8 @@ from rest_framework.request import Request
 
 from clusters import authority, identity
 from kubegale.api.auth import Act, Scope
+from kubegale.errors import Forbidden
+from storage_api.kinds import is_access_type
 from tenants import decisions, grants, identities
 from tenants.models import ApiToken
 
@@ -24,13 +26,26 @@ def authorise(request: Request, act: Act) -> Scope:
 def open_to_all(request: Request, act: Act) -> Scope:
     """Settings' OPEN_ACCESS_POLICY: a dialect that was opened may do all that it documents, as nobody in particular.
 
-    Where OPEN_DIALECTS_CLUSTERS names clusters, no other registered one is reached; Forbidden.
+    Where OPEN_DIALECTS_CLUSTERS names clusters, no other registered one is reached; Forbidden. Whoever signs in all the same is held
+    to their own rights in what they see of Secrets and, in the store, of rows that say who may do what.
     """
     if settings.OPEN_DIALECTS_CLUSTERS:
         decisions.require_opened(act)
+    reveals = _reveals(request, act) if request.user.pk else True
     identity.become(lambda: identities.of(request.user))
     authority.allow(request._request, lambda: enduring(request), asdict(act))
-    return Scope()
+    return Scope(reveals=reveals)
+
+
+def _reveals(request: Request, act: Act) -> bool:
+    """Whether the caller's own rights show the values of Secrets there; Forbidden for rows about access that are not theirs to see."""
+    token = request.auth if isinstance(request.auth, ApiToken) else None
+    try:
+        return decisions.decide(grants.holdings(request.user), token, act).reveals
+    except Forbidden:
+        if is_access_type(act.stored_type):
+            raise
+        return False
 
 
 def enduring(request: Request) -> dict[str, Any]:

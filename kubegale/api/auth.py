@@ -1,7 +1,7 @@
 """The upward hooks: who may do what is decided in `tenants`, reached through dotted strings in settings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, cast
 
@@ -85,22 +85,11 @@ def _scope(view: DialectView, request: Request, act: Act) -> Scope:
     if not view.is_open():
         return _policy(settings.ACCESS_POLICY)(request, act)
     try:
-        scope = _policy(settings.OPEN_ACCESS_POLICY)(request, act)
+        return _policy(settings.OPEN_ACCESS_POLICY)(request, act)
     except Forbidden:
         if not request.successful_authenticator:
             raise
         return _policy(settings.ACCESS_POLICY)(request, act)
-    if request.successful_authenticator:
-        scope = replace(scope, reveals=_reveals(request, act))
-    return scope
-
-
-def _reveals(request: Request, act: Act) -> bool:
-    """Whether a caller who said who they are may see values of Secrets: an opened dialect lends nobody that right."""
-    try:
-        return _policy(settings.ACCESS_POLICY)(request, act).reveals
-    except Forbidden:
-        return False
 
 
 __all__ = ["AccessPolicy", "Act", "Scope", "StreamPolicy", "authorise", "stream_policy"]

@@ -130,17 +130,50 @@ def test_only_the_networks_named_are_let_in(settings: Any, cluster: Cluster, adm
     assert admin.raw("GET", path).status_code == 200
 
 
-def test_an_opened_dialect_shows_values_to_whom_their_own_rights_show_them(
-    admin: Caller, cluster: Cluster, person: Person
-) -> None:
-    address = f"{STORE}/agents/namespaces/x/Secret/s"
-    secret = {
-        "data": {"kind": "Secret", "metadata": {"name": "s"}, "data": {"key": "cGxhbnRlZA=="}}
+VALUE = "aGlkZGVuLXZhbHVl"
+
+
+@pytest.fixture
+def shut(cluster: Cluster, space: str, admin: Caller) -> dict[str, str]:
+    """Addresses in opened dialects that show a Secret's value, and how they write it."""
+    body = {"data": {"kind": "Secret", "data": {"key": VALUE}}}
+    stored = f"{STORE}/BCS-K8S-00001/namespaces/x/Secret/r"
+    assert Client().put(stored, body, content_type=JSON).status_code == 200
+    content = {"metadata": {"name": "pass"}, "data": {"key": VALUE}}
+    where = {"cluster_id": cluster.pk, "namespace": space}
+    admin.data("POST", "secrets", {**where, "content": content})
+    return {
+        stored: VALUE,
+        f"{STORE.replace('/bcsapi/v4/storage', '/bcsstorage/v1')}/BCS-K8S-00001/namespaces/x/Secret": VALUE,
+        f"/api/v1/secret/{space}": "hidden-value",
+        f"/api/v1/secret/{space}/name/pass": "hidden-value",
     }
-    assert admin.raw("PUT", address, secret).json()["result"]
-    viewer = person("viewer").raw("GET", address).content.decode()
-    assert "key" in viewer
-    assert "cGxhbnRlZA==" not in viewer
-    assert "cGxhbnRlZA==" in admin.raw("GET", address).content.decode()
-    # The original knew nobody and showed all; that is what opening it means.
-    assert "cGxhbnRlZA==" in Client().get(address).content.decode()
+
+
+def text_of(answer: Any) -> str:
+    body = b"".join(answer.streaming_content) if answer.streaming else answer.content
+    return str(body.decode())
+
+
+def test_who_signs_in_to_an_opened_dialect_sees_the_values_that_are_theirs_to_see(
+    shut: dict[str, str], person: Person, admin: Caller
+) -> None:
+    viewer = person("viewer")
+    narrow = person("admin", scopes=["read", "storage:read", "storage:write"])
+    elsewhere = person("operator", cluster=Cluster.objects.get(), namespace="elsewhere")
+    for path, value in shut.items():
+        for caller in (viewer, narrow, elsewhere):
+            answer = caller.raw("GET", path)
+            assert answer.status_code == 200, (path, answer.content)
+            assert value not in text_of(answer)
+        assert value in text_of(admin.raw("GET", path))
+        assert value in text_of(Client().get(path))
+
+
+def test_who_signs_in_to_an_opened_store_reads_no_rows_about_access_beyond_their_rights(
+    person: Person, admin: Caller
+) -> None:
+    path = f"{STORE}/BCS-K8S-00001/namespaces/x/RoleBinding/r"
+    assert Client().put(path, ROW, content_type=JSON).status_code == 200
+    assert person("viewer").raw("GET", path).status_code == 403
+    assert admin.raw("GET", path).status_code == 200
