@@ -79,6 +79,34 @@ def content_namespace(content: object) -> str:
     return namespace if isinstance(namespace, str) else ""
 
 
+# What a step of a JSON patch may look at in a Secret without the right to its values.
+_OPEN_PLACES = re.compile(
+    r"/(kind|apiVersion|type|immutable|metadata/(name|namespace|uid|resourceVersion|labels(/[^/]*)?))"
+)
+
+
+def looks_at_values(body: bytes) -> bool:
+    """Whether a JSON patch of a Secret compares, copies or moves what may be one of its values.
+
+    A body that is no list of steps does not: the API server refuses it.
+    """
+    try:
+        steps = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    if not isinstance(steps, list):
+        return False
+    return any(_looks(step) for step in steps if isinstance(step, dict))
+
+
+def _looks(step: Object) -> bool:
+    operation = step.get("op")
+    if operation not in ("test", "copy", "move"):
+        return False
+    place = step.get("path" if operation == "test" else "from")
+    return not (isinstance(place, str) and _OPEN_PLACES.fullmatch(place))
+
+
 def is_secret(kind: Kind) -> bool:
     """Whether objects of the kind hold secret values."""
     return kind.plural == "secrets" and not kind.group

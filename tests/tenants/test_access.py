@@ -354,3 +354,54 @@ def test_the_cluster_is_told_who_asks_and_never_what_the_caller_says(
         for name in request.headers
         if name.lower().startswith("impersonate")
     ]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [{"op": "test", "path": "/data/key", "value": HIDDEN}],
+        [{"op": "test", "path": "", "value": {}}],
+        [{"op": "copy", "from": "/data/key", "path": "/metadata/annotations"}],
+        [{"op": "copy", "from": "/data", "path": "/metadata/annotations"}],
+        [{"op": "move", "from": "/data/key", "path": "/metadata/labels"}],
+        [{"op": "copy", "from": "/metadata/annotations", "path": "/metadata/labels"}],
+        [{"op": "replace", "path": "/type", "value": "x"}, {"op": "test", "path": "/data~1key"}],
+    ],
+)
+def test_a_json_patch_tells_no_value_to_who_may_not_see_it(
+    admin: Caller, cluster: Cluster, space: str, person: Person, steps: list[dict[str, Any]]
+) -> None:
+    make(admin, cluster, space, "secrets", "pass", data={"key": HIDDEN})
+    narrow = person("operator", cluster=cluster, namespace=space, scopes=["read", "write"])
+    for path in ("secrets/pass", "resources/core/v1/secrets/pass"):
+        answer = narrow.raw("PATCH", path, steps, **json_patch(cluster, space))
+        assert answer.json()["code"] == 1005
+        assert HIDDEN not in answer.content.decode()
+    where: dict[str, Any] = {"cluster_id": cluster.pk, "namespace": space}
+    assert admin.data("GET", "secrets/pass", **where)["data"] == {"key": HIDDEN}
+
+
+def test_a_json_patch_of_a_secret_changes_what_it_need_not_see(
+    admin: Caller, cluster: Cluster, space: str, person: Person
+) -> None:
+    make(admin, cluster, space, "secrets", "pass", data={"key": HIDDEN})
+    narrow = person("operator", cluster=cluster, namespace=space, scopes=["read", "write"])
+    steps = [
+        {"op": "test", "path": "/metadata/name", "value": "pass"},
+        {"op": "add", "path": "/data/other", "value": HIDDEN},
+    ]
+    answer = narrow.data("PATCH", "secrets/pass", steps, **json_patch(cluster, space))
+    assert set(answer["data"]) == {"key", "other"}
+    whole = person("operator", cluster=cluster, namespace=space)
+    steps = [{"op": "move", "from": "/data/other", "path": "/data/third"}]
+    answer = whole.data("PATCH", "secrets/pass", steps, **json_patch(cluster, space))
+    assert answer["data"] == {"key": HIDDEN, "third": HIDDEN}
+
+
+def json_patch(cluster: Cluster, space: str) -> dict[str, Any]:
+    """How a JSON patch of an object in the namespace is sent."""
+    return {
+        "content_type": "application/json-patch+json",
+        "cluster_id": cluster.pk,
+        "namespace": space,
+    }

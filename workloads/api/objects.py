@@ -40,11 +40,11 @@ from kubegale.api.schema import (
     array,
     record,
 )
-from kubegale.errors import DomainError, Invalid, UnclearInput
+from kubegale.errors import DomainError, Forbidden, Invalid, UnclearInput
 from kubegale.jsontext import loads
 from workloads import protection, services
 from workloads.lookup import Subject, require_namespace
-from workloads.objects import content_namespace, is_secret, masked_secret
+from workloads.objects import content_namespace, is_secret, looks_at_values, masked_secret
 
 MAX_GRACE = 2**31 - 1
 
@@ -370,6 +370,8 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         patch = _patch_type(request.content_type or "")
         if patch != "apply":
             _check_patch(raw_body(request))
+        if patch == "json" and is_secret(self.kind) and not scope.reveals:
+            _check_steps(raw_body(request))
         before = services.peek(target.cluster(), self.kind, name, namespace=space)
         made = services.patch_object(
             target.cluster(),
@@ -450,6 +452,12 @@ def _check_patch(body: bytes) -> None:
         raise
     except Invalid:
         return
+
+
+def _check_steps(body: bytes) -> None:
+    """Forbidden for a JSON patch that would compare or copy values that its sender may not see."""
+    if looks_at_values(body):
+        raise Forbidden("you may not compare, copy or move the values of secrets here")
 
 
 def _patch_type(content_type: str) -> str:
