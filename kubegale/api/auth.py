@@ -77,7 +77,7 @@ def authorise(view: DialectView, request: Request, act: Act) -> Scope:
     # A route that changes something may ask first whether its object may be seen; the right to change it comes later.
     if request.method not in CHANGING or act.verb not in LOOKING:
         view.check_input(request)
-    lasting.allow(request, act)
+    lasting.allow(request, act, scope)
     return scope
 
 

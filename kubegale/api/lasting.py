@@ -5,7 +5,7 @@ their steps.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
@@ -51,10 +51,11 @@ def _stream_policy(dotted: str) -> object:
 # --- with what right ------------------------------------------------------------------------------------------------
 @dataclass(slots=True)
 class Authority:
-    """A request's caller and the acts that they were let do."""
+    """A request's caller, the acts that they were let do, and those of them whose answers show values of Secrets."""
 
     request: Request
     acts: "list[Act]" = field(default_factory=list)
+    revealing: "set[Act]" = field(default_factory=set)
 
     def credential(self) -> dict[str, Any]:
         """What to look at later, as the stream policy notes it; empty for the caller of an open dialect."""
@@ -63,8 +64,8 @@ class Authority:
         return stream_policy().credential(self.request)
 
 
-def allow(request: Request, act: "Act") -> None:
-    """Note that the request's caller was let do an act."""
+def allow(request: Request, act: "Act", scope: "Scope") -> None:
+    """Note that the request's caller was let do an act, and whether it shows them values of Secrets."""
     plain = request._request
     authority: Authority | None = getattr(plain, ATTRIBUTE, None)
     if authority is None:
@@ -72,10 +73,16 @@ def allow(request: Request, act: "Act") -> None:
         setattr(plain, ATTRIBUTE, authority)
     if act not in authority.acts:
         authority.acts.append(act)
+    if scope.reveals:
+        authority.revealing.add(act)
 
 
-def recheck(credential: Mapping[str, Any], acts: "Sequence[Act]") -> None:
+def recheck(
+    credential: Mapping[str, Any], acts: "Sequence[Act]", revealing: "Set[Act]" = frozenset()
+) -> None:
     """Unauthenticated when the credential is no good any more, Forbidden when a right is gone.
+
+    So is the right to see values of Secrets, for the acts that are `revealing` them.
 
     The caller of an open dialect has no credential and nothing to lose.
     """
@@ -85,6 +92,8 @@ def recheck(credential: Mapping[str, Any], acts: "Sequence[Act]") -> None:
     for act, scope in zip(acts, scopes, strict=True):
         if scope is None:
             raise Forbidden(f"you may no longer {act.verb} {act.kind or 'this'} here")
+        if act in revealing and not scope.reveals:
+            raise Forbidden("you may no longer see the values of secrets here")
 
 
 # --- answers that last ----------------------------------------------------------------------------------------------
@@ -100,7 +109,8 @@ def check_of(request: Request | HttpRequest) -> Check:
         return lambda: None
     credential = authority.credential()
     acts = tuple(authority.acts)
-    return lambda: recheck(credential, acts)
+    revealing = frozenset(authority.revealing)
+    return lambda: recheck(credential, acts, revealing)
 
 
 def guard(response: StreamingHttpResponse, check: Check, farewell: Farewell) -> None:

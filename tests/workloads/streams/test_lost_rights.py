@@ -168,6 +168,33 @@ def test_a_container_whose_node_has_not_even_answered_is_left_with_the_right(
         ApiToken.objects.all().delete()
 
 
+def demote(user: User) -> None:
+    """Whoever wrote may read from now on."""
+    Grant.objects.filter(user=user).delete()
+    grants.give(user=user, role=grants.role_of("viewer"), cluster=Cluster.objects.get().name)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [demote, lambda user: ApiToken.objects.update(scopes=["read", "storage:read"])],
+    ids=["grant", "scopes"],
+)
+def test_a_feed_that_shows_values_ends_with_the_right_to_them(
+    registered: Cluster, viewer: User, settings: Any, way: Callable[[User], Any]
+) -> None:
+    settings.STORAGE_WATCH_POLL = 0.05
+    address = f"/bcsapi/v4/storage/dynamic/watch/{registered.name}"
+    caller = script(viewer)
+    showing = caller.raw("POST", f"{address}/Secret", {})
+    assert next(showing.streaming_content)
+    way(viewer)
+    assert ends(showing).endswith(b'{"type":-1,"value":null}\n')
+    showing.close()
+    masking = caller.raw("POST", f"{address}/Secret", {"timeout": 1_000_000_000})
+    assert ends(masking).endswith(b'{"type":-1,"value":null}\n')
+    masking.close()
+
+
 def test_a_right_that_stays_ends_nothing(registered: Cluster, viewer: User) -> None:
     answer = opened("logs", script(viewer), registered)
     pulses = list(itertools.islice(pulse_times(answer), 6))
