@@ -8,7 +8,6 @@ from clusters import services as registry
 from clusters.models import Cluster
 from kubegale.api.auth import Act, Scope
 from kubegale.errors import ClusterNotFound, DomainError, Forbidden
-from storage_api.kinds import is_access_type
 from tenants import grants, policy
 from tenants.models import ApiToken
 from tenants.policy import Extent, Holding, Need, Right, Role
@@ -232,7 +231,7 @@ def _store_scope(held: list[Holding], token: ApiToken | None, act: Act, wanted: 
     if extent is None:
         raise Forbidden(f"you may not {act.verb} this cluster's rows")
     may = partial(_may_in_store, held, named, namespace)
-    if is_access_type(act.stored_type) and not (may(Right.MANAGE) or may(Right.STORE_WRITE)):
+    if policy.is_access_row(act.stored_type) and not (may(Right.MANAGE) or may(Right.STORE_WRITE)):
         raise Forbidden(f"you may not {act.verb} rows that say who may do what")
     return Scope(reveals=may(Right.SECRETS))
 

@@ -9,8 +9,7 @@ from rest_framework.request import Request
 from clusters import authority, identity
 from kubegale.api.auth import Act, Scope
 from kubegale.errors import Forbidden
-from storage_api.kinds import is_access_type
-from tenants import decisions, grants, identities
+from tenants import decisions, grants, identities, policy
 from tenants.models import ApiToken
 
 
@@ -43,7 +42,7 @@ def _reveals(request: Request, act: Act) -> bool:
     try:
         return decisions.decide(grants.holdings(request.user), token, act).reveals
     except Forbidden:
-        if is_access_type(act.stored_type):
+        if policy.is_access_row(act.stored_type):
             raise
         return False
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 
 from clusters.kinds import KINDS
+from storage_api.kinds import is_access_type, words_of
 
 
 class Role(StrEnum):
@@ -172,17 +173,33 @@ ACROSS_CLUSTERS = frozenset(
 
 # Parts of the names of API groups that are about who may do what.
 _ACCESS_GROUPS = frozenset({"authorization", "authentication", "rbac", "iam", "oauth", "user"})
+# What a kind does with roles that gives rights to somebody.
+_LENDING = ("binding", "assignment", "grant", "definition")
 # Custom kinds outside namespaces whose names say that they hold what opens doors.
 _CREDENTIALS = ("token", "secret", "credential", "password", "oauth", "user", "identit")
 
 
 def is_access(kind: str, group: str) -> bool:
-    """Whether objects of the kind give rights, whoever's API group it is: roles, bindings of roles, all of authorization.*, iam.* …"""
+    """Whether objects of the kind give rights, whoever's API group it is.
+
+    Roles, what binds or assigns them, service accounts, all of authorization.*, iam.* …
+    """
     name = kind.lower()
     return (
-        name.endswith(("role", "roles", "roletemplates"))
-        or ("role" in name and "binding" in name)
+        name.endswith(("role", "roles", "roletemplates", "serviceaccount", "serviceaccounts"))
+        or ("role" in name and any(word in name for word in _LENDING))
+        or "rbac" in name
         or not _ACCESS_GROUPS.isdisjoint(group.lower().split("."))
+    )
+
+
+def is_access_row(stored_type: str) -> bool:
+    """Whether rows of a stored type give rights, as `is_access` says it of kinds, however the type is spelled: `v1.RoleBinding` …"""
+    head, _, group = stored_type.partition(".")
+    return (
+        is_access_type(stored_type)
+        or is_access("".join(words_of(head)), group)
+        or is_access("".join(words_of(stored_type)), "")
     )
 
 

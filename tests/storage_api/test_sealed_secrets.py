@@ -377,6 +377,12 @@ ACCESS_TYPES = [
     ),
     *("clusterrolebindings", "ServiceAccount", "RoleBinding.authorization.openshift.io"),
     "Policy.authorization.example.com",
+    *(
+        "v1.RoleBinding",
+        "core.v1.ServiceAccount",
+        "ProjectRoleTemplateBinding.management.cattle.io",
+    ),
+    *("Policy.iam.example.com", "RoleAssignment.example.com"),
 ]
 
 
