@@ -50,6 +50,12 @@ _NO_NAMES = frozenset({"", "v1", "v1beta1", "v1alpha1", "core", "api"})
 _ACCESS = frozenset({"role", "rolebinding", "clusterrole", "clusterrolebinding", "serviceaccount"})
 
 
+# What agents write before and after the word: `corev1.Secret`, `k8s-secret`, `SecretV1`.
+_SECRET = re.compile(
+    r"(k8s|kube|kubernetes|core|api|v[0-9]+((alpha|beta)[0-9]+)?)*(bcs)?secrets?(list)?(v[0-9]+)?"
+)
+
+
 def words_of(resource_type: str) -> list[str]:
     """The words of a stored type in lower case, as agents spell types as they like: `Secret`, `secrets`, `v1.Secret`, `SECRET_LIST`."""
     text = unicodedata.normalize("NFKC", resource_type).casefold()
@@ -66,7 +72,7 @@ def is_secret_type(resource_type: str) -> bool:
 
     A custom kind of that name (`Secret.example.com`) is none.
     """
-    return _singular("".join(words_of(resource_type))) in ("secret", "bcssecret")
+    return _SECRET.fullmatch("".join(words_of(resource_type))) is not None
 
 
 @lru_cache(maxsize=4096)

@@ -48,7 +48,7 @@ SECRET: dict[str, Any] = {
 }
 TYPES = [
     *("Secret", "secret", "secrets", "Secrets", "SECRET", "sEcReTs", "Secret.v1", "v1.Secret"),
-    *("SecretList", "secret_list", "ＳＥＣＲＥＴ"),
+    *("SecretList", "secret_list", "ＳＥＣＲＥＴ", "corev1.Secret", "k8s-secrets", "SecretV1"),
 ]
 ODD: list[Any] = [
     WORD,
