@@ -256,7 +256,11 @@ class OperationViewSet(ViewSetMixin, DialectView):
 
     operations = {
         "list": Described(
-            "List operations, newest first", OPERATION_SCHEMA, query=OPERATION_QUERY, paged=True
+            "List operations, newest first",
+            OPERATION_SCHEMA,
+            query=OPERATION_QUERY,
+            also_query=("clusterId",),
+            paged=True,
         ),
         "retrieve": Described("One operation", OPERATION_SCHEMA),
         "cancel": Described("Ask an operation to stop", OPERATION_SCHEMA),

@@ -50,10 +50,12 @@ def raw_body(request: Request) -> bytes:
     """
     plain = request._request
     largest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
-    limit = min(settings.MAX_ANONYMOUS_BODY_BYTES, largest)
-    if getattr(plain, "caller_known", False) and not plain.META.get(BODY_LEFT):
-        limit = largest
-    if claimed_size(plain) > limit:
+    size = claimed_size(plain)
+    # The front leaves bodies unread that show no credentials, and those that are too large for anybody.
+    is_left = plain.META.get(BODY_LEFT) and size <= largest
+    is_known = getattr(plain, "caller_known", False) and not is_left
+    limit = largest if is_known else min(settings.MAX_ANONYMOUS_BODY_BYTES, largest)
+    if size > limit:
         _drain(plain, DRAINED_SIZES * largest)
         raise PayloadTooLarge(f"the body is larger than {limit} bytes")
     return bytes(plain.body)

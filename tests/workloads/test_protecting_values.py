@@ -88,7 +88,9 @@ def test_grace_of_zero_in_a_body_is_zero(
 ) -> None:
     make(admin, where)
     apiserver.requests.clear()
-    admin.data("DELETE", "configmaps/c", {**where, "gracePeriodSeconds": 0})
+    # With what a DeleteOptions says about itself.
+    options = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}
+    admin.data("DELETE", "configmaps/c", {**where, **options})
     (sent,) = [one for one in apiserver.requests if one.method == "DELETE"]
     assert b'"gracePeriodSeconds":0' in bytes(sent.body).replace(b" ", b"")
 

@@ -153,6 +153,14 @@ def test_around_one_object_nothing_else_is_shown(
     assert not {"statefulsets/db", "pods/db-0", "pods/alone"} & found
 
 
+def test_some_kinds_alone_are_shown(admin: Caller, cluster: Cluster, shop: str) -> None:
+    where: dict[str, Any] = {"cluster_id": cluster.pk, "namespace": shop}
+    graph = admin.data("GET", "topology", kinds="services,Ingress", **where)
+    assert ids(graph) == ["ingresses/shop", "services/shop"]
+    assert edges(graph) == {("ingresses/shop", "routes", "services/shop")}
+    assert admin.code("GET", "topology", kinds="pods,shirts", **where) == 1001
+
+
 def test_a_replicaset_is_shown_as_its_deployment(
     admin: Caller, cluster: Cluster, shop: str, apiserver: RunningCluster
 ) -> None:

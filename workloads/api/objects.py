@@ -268,6 +268,8 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             "Delete an object; with dry_run say what would go with it",
             OBJECT,
             query=DELETE,
+            # What a DeleteOptions says about itself.
+            also_body=("kind", "apiVersion"),
             generic=True,
         ),
     }

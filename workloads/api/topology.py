@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework.request import Request
 
+from clusters.kinds import known_kind
 from kubegale.api.auth import Act, authorise
 from kubegale.api.dialect import DialectView
 from kubegale.api.schema import BOOLEAN, CLUSTER, OBJECT, TEXT, Described, Query, array, record
@@ -43,6 +44,11 @@ class TopologyView(DialectView):
                     description="With `name`: only what belongs to this object.",
                 ),
                 Query("name", TEXT),
+                Query(
+                    "kinds",
+                    TEXT,
+                    description="Comma list of plurals: only these, and what connects them.",
+                ),
             ),
         )
     }
@@ -54,9 +60,28 @@ class TopologyView(DialectView):
         target.check()
         if not target.namespace:
             raise Invalid("namespace is required", field="namespace")
-        return topology(
+        kinds = _kinds(target.option("kinds"))
+        graph = topology(
             target.cluster(),
             target.namespace,
             kind=target.option("kind"),
             name=target.option("name"),
         )
+        return _reduced(graph, kinds) if kinds else graph
+
+
+def _kinds(text: str) -> frozenset[str]:
+    """The plurals of a comma list; Invalid for a kind that stands in no graph."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    kinds = frozenset(kind.plural if (kind := known_kind(word)) else word for word in words)
+    if unknown := kinds - set(LAYERS):
+        raise Invalid(f"kinds knows {', '.join(LAYERS)}, not {min(unknown)[:100]}", field="kinds")
+    return kinds
+
+
+def _reduced(graph: dict[str, Any], kinds: frozenset[str]) -> dict[str, Any]:
+    """The graph with vertices of some kinds alone and the edges between them."""
+    vertices = [vertex for vertex in graph["nodes"] if vertex["plural"] in kinds]
+    ids = {vertex["id"] for vertex in vertices}
+    edges = [edge for edge in graph["edges"] if {edge["from"], edge["to"]} <= ids]
+    return {**graph, "nodes": vertices, "edges": edges}
