@@ -155,8 +155,8 @@ class Launch:
         )
 
     def _demo_cluster(self, environment: Mapping[str, str], servers: Mapping[str, str]) -> None:
-        """The simulated cluster, unless the person has registered another one; `servers` is cluster name -> address."""
-        if set(servers.values()) - {servers.get(DEMO)}:
+        """The simulated cluster: where nothing is registered yet, and as long as it is; `servers` is cluster name -> address."""
+        if servers and DEMO not in servers:
             return
         self.supervisor.say("starting the simulated cluster")
         folder = self.home / "simcluster"
