@@ -431,7 +431,7 @@ class PodLogs(SecretView):
         """A stream; TooManyRequests while VKUBE_LOG_STREAMS are open in this process."""
         stream = LogStream(self.order, _log_options(request))
         response = StreamingHttpResponse(stream, content_type="text/event-stream")
-        response["Cache-Control"], response["X-Accel-Buffering"] = "no-cache", "no"
+        response["Cache-Control"], response["X-Accel-Buffering"] = "no-store", "no"
         return response
 
 

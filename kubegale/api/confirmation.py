@@ -20,6 +20,9 @@ from kubegale.api.parsing import boolean, json_body, raw_body
 from kubegale.errors import ConfirmationRequired, DomainError
 
 EXPIRES_IN = 120
+# More than anybody confirms in two minutes; the oldest is forgotten for the one after.
+TOKENS_PER_USER = 200
+COUNTER_SECONDS = 86_400
 NAMES = ("confirm", "confirm_token")
 
 
@@ -48,7 +51,7 @@ def confirm(request: Request, guarded: Guarded) -> None:
         return
     token = _token(request, body)
     wanted = fingerprint(request, body, guarded)
-    if token and _redeem(token, wanted):
+    if token and _redeem(request, token, wanted):
         return
     said = (
         "the confirmation is not, or no longer, good for this request"
@@ -57,7 +60,7 @@ def confirm(request: Request, guarded: Guarded) -> None:
     )
     raise ConfirmationRequired(
         f"{said}: {guarded.kind} {guarded.name} {guarded.protected}".rstrip(),
-        **_invitation(guarded, wanted),
+        **_invitation(request, guarded, wanted),
     )
 
 
@@ -67,13 +70,15 @@ def answer(request: Request, guarded: Guarded) -> bool | None:
     if _short_form(request, body, guarded):
         return True
     token = _token(request, body)
-    return (_redeem(token, fingerprint(request, body, guarded)) or None) if token else False
+    return (
+        (_redeem(request, token, fingerprint(request, body, guarded)) or None) if token else False
+    )
 
 
 def invite(request: Request, guarded: Guarded) -> dict[str, Any]:
     """{"confirm_token","expires_in"} for the same request, to be sent again."""
     return {
-        "confirm_token": _new_token(fingerprint(request, _body(request), guarded)),
+        "confirm_token": _new_token(request, fingerprint(request, _body(request), guarded)),
         "expires_in": EXPIRES_IN,
     }
 
@@ -120,20 +125,33 @@ def fingerprint(request: Request, body: Mapping[str, Any], guarded: Guarded) -> 
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _key(token: str) -> str:
-    return "confirmation:" + hashlib.sha256(token.encode()).hexdigest()
+def _slot_key(user: object, slot: str) -> str:
+    return f"confirmation:{user}:{slot}"
 
 
-def _new_token(wanted: str) -> str:
-    token = secrets.token_urlsafe(24)
-    cache.set(_key(token), wanted, EXPIRES_IN)
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _new_token(request: Request, wanted: str) -> str:
+    """A token in the user's next slot; TOKENS_PER_USER requests later its slot is taken by another."""
+    user = request.user.pk
+    counter = _slot_key(user, "count")
+    cache.add(counter, 0, COUNTER_SECONDS)
+    try:
+        slot = cache.incr(counter) % TOKENS_PER_USER
+    except ValueError:
+        # The counter expired between the two calls.
+        slot = 0
+    token = f"{slot}.{secrets.token_urlsafe(24)}"
+    cache.set(_slot_key(user, str(slot)), (_digest(token), wanted), EXPIRES_IN)
     return token
 
 
-def _invitation(guarded: Guarded, wanted: str) -> dict[str, Any]:
+def _invitation(request: Request, guarded: Guarded, wanted: str) -> dict[str, Any]:
     resource = {"kind": guarded.kind, "namespace": guarded.namespace, "name": guarded.name}
     return {
-        "confirm_token": _new_token(wanted),
+        "confirm_token": _new_token(request, wanted),
         "expires_in": EXPIRES_IN,
         "action": guarded.action,
         "resource": resource,
@@ -148,7 +166,10 @@ def _invitation(guarded: Guarded, wanted: str) -> dict[str, Any]:
     }
 
 
-def _redeem(token: str, wanted: str) -> bool:
+def _redeem(request: Request, token: str, wanted: str) -> bool:
     """Whether the token fits; a fitting one is spent, and of two at once only one wins."""
-    key = _key(token)
-    return cache.get(key) == wanted and bool(cache.delete(key))
+    slot = token.partition(".")[0]
+    if not (slot.isascii() and slot.isdigit() and len(slot) < 6):
+        return False
+    key = _slot_key(request.user.pk, slot)
+    return cache.get(key) == (_digest(token), wanted) and bool(cache.delete(key))

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from clusters.models import Cluster
+from kubegale.api.confirmation import TOKENS_PER_USER
 from simcluster.testing import RunningCluster
 from tests.caller import Caller
 from tests.workloads.conftest import Put
@@ -167,3 +168,13 @@ def test_a_right_that_is_lacking_comes_first(
     admin: Caller, guarded: str, where: dict[str, Any]
 ) -> None:
     assert Caller()("DELETE", guarded, **where)["code"] == 2001
+
+
+def test_a_caller_who_never_confirms_keeps_so_many_tokens_and_no_more(
+    admin: Caller, guarded: str, where: dict[str, Any]
+) -> None:
+    tokens = [
+        delete(admin, guarded, where)["data"]["confirm_token"] for _ in range(TOKENS_PER_USER + 1)
+    ]
+    assert delete(admin, guarded, where, confirm_token=tokens[0])["code"] == 1010
+    assert delete(admin, guarded, where, confirm_token=tokens[-1])["code"] == 0

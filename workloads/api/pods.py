@@ -296,5 +296,5 @@ def _events(subject: Subject, options: LogOptions, user: int) -> StreamingHttpRe
     response = StreamingHttpResponse(
         _Events(log, seat, source, options.timestamps), content_type="text/event-stream"
     )
-    response["Cache-Control"], response["X-Accel-Buffering"] = "no-cache", "no"
+    response["Cache-Control"], response["X-Accel-Buffering"] = "no-store", "no"
     return response
