@@ -96,5 +96,7 @@ class Line:
             self._places.release()
 
 
-# Hashing takes a whole processor for a part of a second. The line leaves some of a process's threads to everything else.
-HASHING = Line(at_once=max(1, min(4, os.cpu_count() or 1)), waiting=10, seconds=5.0)
+# Hashing takes a whole processor for a part of a second. The line leaves two of a process's sixteen threads to everything else.
+LONGEST_LINE = 14
+AT_ONCE = max(1, min(4, os.cpu_count() or 1))
+HASHING = Line(at_once=AT_ONCE, waiting=LONGEST_LINE - AT_ONCE, seconds=8.0)
