@@ -108,7 +108,7 @@ def test_streams_are_bounded_and_kept_alive(django_db_setup: None, cid: str) -> 
         "STORAGE_WATCH_STREAMS_PER_CLIENT": "2",
         "STORAGE_WATCH_HEARTBEAT": "0.2",
         "STORAGE_WATCH_POLL": "0.05",
-        "WEB_THREADS": "4",
+        "WEB_THREADS": "8",
     }
     with running_store(str(connection.settings_dict["NAME"]), **limits) as store:
         path = f"/dynamic/watch/{cid}/Pod"
