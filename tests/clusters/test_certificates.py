@@ -1,6 +1,5 @@
 """Kubeconfigs as people have them, against servers with certificates of all sorts: both doors agree with kubectl."""
 
-import asyncio
 import base64
 import ssl
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from clusters.streams import StreamClient
 from kubegale.errors import ClusterUnavailable
 from tests.bad_servers import answering, refusing, serving, silent
 from tests.caller import Caller
+from tests.event_loops import run_in_thread
 from tests.tls_servers import DAY, Certified, Server, certify, tls_server
 
 ROOT = certify("root")
@@ -47,7 +47,7 @@ def version_by_stream(text: str) -> str:
         finally:
             await client.close()
 
-    return asyncio.run(ask())
+    return run_in_thread(ask())
 
 
 def version_by_pool(text: str) -> str:

@@ -1,6 +1,5 @@
 """The lasting door to a cluster that says nothing."""
 
-import asyncio
 import time
 
 import pytest
@@ -10,6 +9,7 @@ from clusters.kubeconfig import Access
 from clusters.streams import StreamClient
 from kubegale.errors import ClusterUnavailable
 from tests.bad_servers import serving, silent
+from tests.event_loops import run_in_thread
 
 PATH = "/api/v1/pods"
 
@@ -33,7 +33,7 @@ def test_a_silent_cluster_answers_streams_at_once_after_its_first_silence() -> N
             await client.close()
 
     with serving(silent) as server:
-        messages, seconds = asyncio.run(ask(server))
+        messages, seconds = run_in_thread(ask(server))
     assert "no answer in time" in messages[0]
     assert "no answer in time" in messages[1]
     assert "did not answer lately" in messages[2]

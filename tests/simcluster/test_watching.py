@@ -4,7 +4,6 @@ import asyncio
 import json
 import ssl
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import aiohttp
@@ -13,6 +12,7 @@ import urllib3
 
 from simcluster import faults
 from simcluster.testing import RunningCluster, running_cluster
+from tests.event_loops import run_in_thread
 from tests.simcluster.conftest import api_of
 
 WATCHERS, CHANGES = 500, 25
@@ -59,9 +59,7 @@ async def watch_all(cluster: RunningCluster) -> list[list[str]]:
 
 def test_five_hundred_watchers_lose_nothing() -> None:
     with running_cluster(controllers=False, kubelet=False) as cluster:
-        # In a thread of its own: a browser of other tests may run an event loop in this one.
-        with ThreadPoolExecutor(1) as thread:
-            seen = thread.submit(lambda: asyncio.run(watch_all(cluster))).result()
+        seen = run_in_thread(watch_all(cluster))
         assert len(seen) == WATCHERS
         assert all(one == seen[0] for one in seen)
         assert [name.partition("@")[0] for name in seen[0]] == [
