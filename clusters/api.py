@@ -139,7 +139,9 @@ class ClusterViewSet(ViewSetMixin, DialectView):
             body=record(required=(), **FIELDS),
             also_body=READ_ONLY,
         ),
-        "destroy": Described("Forget a cluster", OBJECT, query=(DRY_RUN,), also_body=("dry_run",)),
+        "destroy": Described(
+            "Forget a cluster", OBJECT, query=(DRY_RUN,), also_body=("dry_run",), guarded=True
+        ),
     }
 
     def list(self, request: Request) -> Any:

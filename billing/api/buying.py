@@ -175,6 +175,7 @@ class OrderRefund(OneOrder):
             "Give back what was not used, and end the order with all that runs for it",
             {**ORDER_SCHEMA, "properties": {**ORDER_SCHEMA["properties"], "refunded": TEXT}},
             body=record(required=(), reference=TEXT, confirm=BOOLEAN),
+            guarded=True,
         )
     }
 

@@ -132,10 +132,40 @@ def name_components(result: Schema, **_: Any) -> Schema:
         "schemas": dict(sorted(components.schemas.items())),
         "responses": dict(sorted(responses.items())),
         "parameters": _shared_parameters(operations),
+        "examples": _shared_examples(operations, responses),
         "securitySchemes": SECURITY_SCHEMES,
     }
     result["tags"] = [{"name": name, "description": text} for name, (text, _) in TOPICS.items()]
     return result
+
+
+def _shared_examples(operations: list[Schema], responses: dict[str, Schema]) -> Schema:
+    """Examples of answers, each written once under the name of what it is an example of."""
+    names: dict[str, str] = {}
+    shared: dict[str, Schema] = {}
+    answers = [
+        *((operation["operationId"], operation["responses"]["200"]) for operation in operations),
+        *responses.items(),
+    ]
+    contents = [
+        (owner, content)
+        for owner, answer in answers
+        for content in answer["content"].values()
+        if "example" in content
+    ]
+    for owner, content in contents:
+        example = content.pop("example")
+        key = json.dumps(example, sort_keys=True)
+        if key not in names:
+            schema = content["schema"]
+            first = schema.get("anyOf", [schema])[0]
+            title = str(first.get("$ref", "")).rpartition("/")[2] or pascal(owner)
+            if title in shared:
+                title = pascal(owner)
+            names[key] = title
+            shared[title] = {"summary": title, "value": example}
+        content["examples"] = {"answer": {"$ref": f"#/components/examples/{names[key]}"}}
+    return dict(sorted(shared.items()))
 
 
 def _order(operation: Schema) -> tuple[bool, bool]:

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import re
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +58,15 @@ def _render(renderer: Any, schema: Any) -> bytes:
     return content if isinstance(content, bytes) else content.encode()
 
 
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding header names gzip without refusing it (`gzip;q=0`)."""
+    for part in accepted.lower().split(","):
+        coding, _, weight = part.partition(";")
+        if coding.strip() == "gzip":
+            return not re.fullmatch(r"\s*q=0(\.0*)?\s*", weight)
+    return False
+
+
 SHELF = _Shelf()
 
 
@@ -81,7 +91,7 @@ class SchemaView(SpectacularAPIView):
             return HttpResponse(status=304, headers=headers)
         headers["Content-Disposition"] = f'inline; filename="KubeGale.{renderer.format}"'
         content = kept.content
-        if "gzip" in request.headers.get("Accept-Encoding", ""):
+        if _takes_gzip(request.headers.get("Accept-Encoding", "")):
             headers["Content-Encoding"] = "gzip"
             content = kept.compressed
         return HttpResponse(content, content_type=f"{renderer.media_type}", headers=headers)

@@ -107,6 +107,8 @@ EXAMPLES: Mapping[str, Any] = {
     "labelSelector": "app=web",
     "labels": {"app": "web"},
     "memory": "1Gi",
+    "metadata": {"name": "web", "namespace": "default"},
+    "msg": "name is required",
     "name": "web",
     "namespace": "default",
     "new_password": "correct horse battery staple",
@@ -125,6 +127,9 @@ EXAMPLES: Mapping[str, Any] = {
     "user": "alice",
     "username": "alice",
 }
+MOMENT = "2026-05-01T12:00:00Z"
+# How many members an example has where no member is required.
+FEW = 3
 # Members of examples besides those that are required.
 SHOWN = frozenset(
     {"namespace", "name", "labelSelector", "role", "description", "user", "plan", "hard"}
@@ -156,8 +161,11 @@ def example(
 
     `manifest` stands for a whole object.
     """
-    if name == "content" and manifest is not None:
+    if manifest is not None and (name == "content" or "allOf" in schema):
         return manifest
+    if "allOf" in schema:
+        parts = [example(part, name, shown=shown) for part in schema["allOf"]]
+        return {member: value for part in parts for member, value in part.items()}
     if name in EXAMPLES and "enum" not in schema and _fits(EXAMPLES[name], schema):
         return EXAMPLES[name]
     if schema.get("enum"):
@@ -167,12 +175,7 @@ def example(
             return example(schema[several][0], name, manifest=manifest, shown=shown)
     match schema.get("type"):
         case "object":
-            required = schema.get("required", ())
-            return {
-                member: example(inner, member, manifest=manifest, shown=shown)
-                for member, inner in schema.get("properties", {}).items()
-                if member in required or member in shown
-            }
+            return _members(schema, manifest, shown)
         case "array":
             item = schema.get("items", {})
             return [example(item, name.removesuffix("s"), manifest=manifest, shown=shown)]
@@ -181,12 +184,40 @@ def example(
         case "boolean":
             return True
         case "string":
-            return schema.get("default", "text")
+            return schema.get("default", MOMENT if name.endswith("_at") else "text")
     return {}
 
 
+def _members(schema: Mapping[str, Any], manifest: Any, shown: frozenset[str]) -> dict[str, Any]:
+    """The members of an object that its example has; the first ones where nothing asks for any."""
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    named = {*schema.get("required", ()), *shown}
+    members = [member for member in properties if member in named]
+    return {
+        member: example(properties[member], member, manifest=manifest, shown=shown)
+        for member in members or list(properties)[:FEW]
+    }
+
+
+TYPES: Mapping[str, Any] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "array": list,
+    "object": dict,
+}
+
+
 def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
-    types = {"string": str, "integer": int, "boolean": bool, "array": list, "object": dict}
-    if not isinstance(value, types.get(str(schema.get("type")), object)):
+    if not isinstance(value, TYPES.get(str(schema.get("type")), object)):
         return False
-    return not isinstance(value, dict) or set(value) <= set(schema.get("properties") or value)
+    if not isinstance(value, dict):
+        return True
+    others = schema.get("additionalProperties")
+    others = others if isinstance(others, dict) else {}
+    properties = schema.get("properties") or dict.fromkeys(value, others)
+    complete = set(schema.get("required", ())) <= set(value)
+    return complete and all(
+        member in properties and _fits(inner, properties[member]) for member, inner in value.items()
+    )

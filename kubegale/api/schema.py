@@ -92,6 +92,8 @@ class Described:
     also_body: tuple[str, ...] = ()
     # Whether the body may be the object itself instead of a member `content`.
     bare: bool = False
+    # Whether the call may be refused until it is confirmed (1010).
+    guarded: bool = False
     # Whether the summary speaks of objects in general, so that each kind's own name says more.
     generic: bool = False
     # What the data of the answer (of a page: its items) and the body are called where the operation's own name says too little.
@@ -112,6 +114,17 @@ PAGING = (
 )
 SELECTORS = (Query("labelSelector", TEXT), Query("fieldSelector", TEXT))
 DRY_RUN = Query("dry_run", BOOLEAN, description="Check everything, change nothing.")
+CONFIRMATION = (
+    Query("confirm", BOOLEAN, description="Do it without asking: for scripts."),
+    Query(
+        "confirm_token",
+        TEXT,
+        description=(
+            "The token out of `data` of a refusal with code 1010: "
+            "the same call goes through with it, once, for two minutes."
+        ),
+    ),
+)
 
 
 def dialect_routes(
@@ -150,6 +163,9 @@ class DialectSchema(AutoSchema):
             paged=described.paged,
         )
         summary = self._summary(name, described)
+        queries = described.query
+        if described.guarded and dialect.spoken:
+            queries += CONFIRMATION
         operation: Schema = {
             "operationId": name,
             "summary": summary,
@@ -157,7 +173,7 @@ class DialectSchema(AutoSchema):
             "tags": [operation_names.topic(dialect.name, path)],
             "parameters": [
                 *_path_parameters(path),
-                *(_parameter(query) for query in described.query),
+                *(_parameter(query) for query in queries),
             ],
             "responses": self._responses(described, name, path),
             "security": self._security(),
@@ -197,6 +213,11 @@ class DialectSchema(AutoSchema):
             words.append("Needs the right to read what is asked for (a viewer has it by default).")
         else:
             words.append("Needs the right to change it; what it did is in the audit trail.")
+        if described.guarded and self.view.dialect.spoken:
+            words.append(
+                "What is protected is refused first (code 1010) with what would happen and a "
+                "`confirm_token`: send the same call again with it, or with `confirm=true`."
+            )
         if PATCH_LIST in described.body_types:
             words.append(
                 "A JSON patch (RFC 6902), which is a list of operations, is taken too, as "
@@ -226,8 +247,8 @@ class DialectSchema(AutoSchema):
             content[kind] = {"schema": schema}
             if kind in PATCH_BODIES:
                 content[kind]["example"] = self._manifest() if kind == APPLY else PATCH_EXAMPLE
-            elif example:
-                content[kind]["example"] = example
+            else:
+                content[kind]["example"] = example or {"namespace": "default"}
         return {"content": content, "required": True}
 
     def _manifest(self) -> Schema:
@@ -248,17 +269,40 @@ class DialectSchema(AutoSchema):
         good = answer if dialect.error_status != 200 else {"anyOf": [answer, dialect.error_schema]}
         failure = {
             "description": "Refused or failed.",
-            "content": {"application/json": {"schema": dialect.error_schema}},
+            "content": {
+                "application/json": {
+                    "schema": dialect.error_schema,
+                    "example": parameter_texts.example(dialect.error_schema),
+                }
+            },
         }
+        content: Schema = {}
+        for kind in described.answer_types:
+            if kind == "application/json":
+                content[kind] = {"schema": good, "example": self._example(data, answer)}
+            else:
+                content[kind] = dict(TEXT_ANSWERS[kind])
+        if dialect.error_status == 200:
+            content.setdefault("application/json", {"schema": dialect.error_schema})
         success = {
             "description": (
                 "Done, or a failure in the document's envelope."
                 if dialect.error_status == 200
                 else "Done."
             ),
-            "content": {kind: {"schema": good} for kind in described.answer_types},
+            "content": content,
         }
         return {"200": success, "4XX": failure, "5XX": failure}
+
+    def _example(self, data: Schema, answer: Schema) -> Any:
+        """An answer as it may come; an object of the view's own kind stands for the objects in it."""
+        kind = getattr(self.view, "kind", None)
+        own = kind is not None and data.get("title") == kind.name
+        sample = parameter_texts.example(answer, manifest=self._manifest() if own else None)
+        for member, word in SUCCESS_WORDS.items():
+            if isinstance(sample, dict) and isinstance(sample.get(member), str):
+                sample[member] = word
+        return sample
 
     def _answer(self, described: Described, name: str, path: str) -> tuple[Schema, str]:
         """The data inside the envelope under its title, and the noun that names the envelope."""
@@ -289,6 +333,23 @@ VERBS: Mapping[str, str] = {
 }
 # What stands in an envelope without a name of its own.
 PLAIN = {"object": "Object", "string": "Text", "boolean": "Flag", "integer": "Count"}
+# What the envelopes say when all went well.
+SUCCESS_WORDS = {"msg": "success", "message": "Success"}
+# Answers that are no JSON have no envelope: a schema and an example of their own.
+TEXT_ANSWERS: Mapping[str, Schema] = {
+    "text/event-stream": {
+        "schema": {"type": "string", "description": "Server-sent events, as they happen."},
+        "example": 'id: 17\ndata: {"seq":17}\n\n',
+    },
+    "text/csv": {
+        "schema": {"type": "string", "description": "A line of names, then a line for each row."},
+        "example": "id,state\n17,running\n",
+    },
+    "application/x-ndjson": {
+        "schema": {"type": "string", "description": "One JSON object in each line."},
+        "example": '{"id":17,"verb":"delete"}\n',
+    },
+}
 PATCH_LIST = "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
 # Merge patch first: generators take the first type. A JSON patch is a list, which clients that are generated from a choice
@@ -399,16 +460,20 @@ def _path_parameters(path: str) -> list[Schema]:
             "required": True,
             "schema": TEXT,
             "description": parameter_texts.text(name),
+            "example": parameter_texts.example(TEXT, name),
         }
         for name in re.findall(r"{(\w+)}", path)
     ]
 
 
 def _parameter(query: Query) -> Schema:
-    return {
+    parameter = {
         "name": query.name,
         "in": "query",
         "schema": dict(query.schema),
         "required": query.required,
         "description": query.description or parameter_texts.text(query.name),
     }
+    if query.required:
+        parameter["example"] = parameter_texts.example(query.schema, query.name)
+    return parameter

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from jsonschema import Draft4Validator
+from jsonschema.exceptions import best_match
 
 LARGEST = 1_200_000
 
@@ -47,6 +49,16 @@ def nodes(node: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(node, list):
         for inner in node:
             yield from nodes(inner)
+
+
+def with_null(node: Any) -> Any:
+    """The same schema in the words of JSON Schema, where null is one of the types."""
+    if isinstance(node, list):
+        return [with_null(inner) for inner in node]
+    if not isinstance(node, dict):
+        return node
+    schema = {key: with_null(inner) for key, inner in node.items() if key != "nullable"}
+    return {"anyOf": [schema, {"type": "null"}]} if node.get("nullable") is True else schema
 
 
 def test_operations_are_called_by_verb_and_noun(document: dict[str, Any]) -> None:
@@ -105,6 +117,47 @@ def test_bodies_have_examples(document: dict[str, Any]) -> None:
             schema = resolved(document, content["schema"])
             assert content.get("example") or not schema.get("required"), name
             assert set(schema.get("required", ())) <= set(content.get("example", ())), name
+
+
+def test_every_operation_has_examples_that_fit_its_schemas(document: dict[str, Any]) -> None:
+    pairs = []
+    for name, operation in operations(document).items():
+        answers = [resolved(document, answer) for answer in operation["responses"].values()]
+        for content in (
+            *operation.get("requestBody", {}).get("content", {}).values(),
+            *(content for answer in answers for content in answer["content"].values()),
+        ):
+            shown = [
+                resolved(document, example) for example in content.get("examples", {}).values()
+            ]
+            values = [example["value"] for example in shown]
+            values += [content["example"]] if "example" in content else []
+            pairs += [(name, content["schema"], value) for value in values]
+        assert operation["responses"]["200"]["content"], name
+        assert any(owner == name for owner, *_ in pairs), name
+        for parameter in (resolved(document, item) for item in operation["parameters"]):
+            if parameter["required"]:
+                pairs.append((name, parameter["schema"], parameter["example"]))
+    whole = with_null(document)
+    for name, schema, value in {json.dumps(pair, sort_keys=True): pair for pair in pairs}.values():
+        checked = {**with_null(schema), "components": whole["components"]}
+        error = best_match(Draft4Validator(checked).iter_errors(value))
+        assert error is None, f"{name}: {error and error.message}"
+
+
+def test_what_may_have_to_be_confirmed_takes_a_confirmation(document: dict[str, Any]) -> None:
+    for name in ("deletePod", "drainNode", "bulkChangePods", "unregisterCluster", "refundOrder"):
+        operation = operations(document)[name]
+        names = {resolved(document, item)["name"] for item in operation["parameters"]}
+        assert {"confirm", "confirm_token"} <= names, name
+        assert "1010" in operation["description"]
+
+
+def test_answers_that_are_no_json_have_no_envelope(document: dict[str, Any]) -> None:
+    answer = operations(document)["exportAuditEntries"]["responses"]["200"]["content"]
+    assert answer["application/x-ndjson"]["schema"]["type"] == "string"
+    failure = {"$ref": "#/components/schemas/Failure"}
+    assert answer["application/json"]["schema"] == failure
 
 
 def test_objects_with_members_are_components_with_names(document: dict[str, Any]) -> None:

@@ -161,6 +161,8 @@ def test_the_schema_is_made_once_compressed_and_told_by_its_tag() -> None:
     squeezed = client.get("/api/schema?format=json", HTTP_ACCEPT_ENCODING="gzip, br")
     assert squeezed["Content-Encoding"] == "gzip"
     assert gzip.decompress(squeezed.content) == first.content
+    refusing = client.get("/api/schema?format=json", HTTP_ACCEPT_ENCODING="identity, gzip;q=0")
+    assert refusing.content == first.content
     known = client.get("/api/schema?format=json", HTTP_IF_NONE_MATCH=first["ETag"])
     assert (known.status_code, known.content) == (304, b"")
     assert client.get("/api/schema").content.startswith(b"openapi: 3.")

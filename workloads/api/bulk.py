@@ -32,6 +32,7 @@ class BulkView(ObjectView):
                 total=INTEGER,
                 objects=array(TEXT),
             ),
+            guarded=True,
             body=record(
                 required=("cluster_id", "action"),
                 cluster_id=INTEGER,

@@ -10,7 +10,16 @@ from clusters.kinds import KINDS
 from clusters.models import Operation
 from kubegale.api.audit import note
 from kubegale.api.parsing import boolean, integer
-from kubegale.api.schema import BOOLEAN, INTEGER, KUBERNETES_OBJECT, TEXT, Described, array, record
+from kubegale.api.schema import (
+    BOOLEAN,
+    INTEGER,
+    KUBERNETES_OBJECT,
+    TEXT,
+    Described,
+    array,
+    record,
+    titled,
+)
 from kubegale.errors import Invalid
 from workloads import drain, nodes
 from workloads.api.actions import WorkloadView, caller, number, witness
@@ -20,6 +29,7 @@ from workloads.evictions import Flags
 
 MAX_WAIT = 25
 DAY = 86_400
+DRAINED_POD = titled("DrainedPod", {**record(name=TEXT), "description": "A pod that has to go."})
 
 
 class NodeView(WorkloadView):
@@ -71,8 +81,9 @@ class NodeDrain(NodeView):
                 operation_id=INTEGER,
                 status=TEXT,
                 warnings=array(TEXT),
-                pods=array(record(name=TEXT)),
+                pods=array(DRAINED_POD),
             ),
+            guarded=True,
             body=record(
                 required=("cluster_id",),
                 cluster_id=INTEGER,

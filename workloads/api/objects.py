@@ -271,6 +271,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             # What a DeleteOptions says about itself.
             also_body=("kind", "apiVersion"),
             generic=True,
+            guarded=True,
         ),
     }
 
