@@ -1,5 +1,5 @@
 # Each target does the set-up that it needs, once; nothing here needs anything but Python 3.11 and make.
-.PHONY: help setup run serve test lint audit format bench lock
+.PHONY: help setup run serve test lint lint-api schema client audit format bench lock
 .DEFAULT_GOAL := help
 
 PY := .venv/bin/python
@@ -9,7 +9,7 @@ OFFLINE := SECRET_KEY=offline FIELD_ENCRYPTION_KEYS=AAAAAAAAAAAAAAAAAAAAAAAAAAAA
 ARGS ?=
 
 help: ## What there is
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: ## Make .venv and install everything
 	@launcher/setup.sh requirements-dev.txt
@@ -35,11 +35,17 @@ lint: setup ## Style, types, import contracts, forgotten migrations, security
 
 	-@$(MAKE) --no-print-directory audit
 
-lint-api: setup ## The OpenAPI document, as redocly and a generator of Python clients see it; asks npm and PyPI
-	mkdir -p test-artifacts
-	$(OFFLINE) $(PY) -W ignore manage.py spectacular --format openapi-json --file test-artifacts/openapi.json
-	npx --yes @redocly/cli@2 lint test-artifacts/openapi.json
-	$(PY) -m uv tool run --from openapi-python-client openapi-python-client generate --overwrite --path test-artifacts/openapi.json --output-path test-artifacts/client
+schema:
+	@mkdir -p test-artifacts
+	@$(OFFLINE) $(PY) -W ignore manage.py spectacular --format openapi-json --file test-artifacts/openapi.json
+
+client: setup schema ## The Python client: its table of calls, its generated half, and both archives in clients/python/dist
+	$(PY) clients/python/generate.py test-artifacts/openapi.json
+	$(PY) -m uv build --offline --quiet clients/python --out-dir clients/python/dist
+
+lint-api: setup schema ## The OpenAPI document as redocly and a strict TypeScript program see it; asks npm
+	npx --yes @redocly/cli@2.77.0 lint test-artifacts/openapi.json
+	tests/typescript/check.sh test-artifacts/openapi.json test-artifacts/typescript
 
 audit: setup ## Known vulnerabilities of the pinned packages; asks PyPI, so lint only shows what it says
 	timeout 120 .venv/bin/pip-audit --requirement requirements.txt --no-deps --disable-pip --progress-spinner off
