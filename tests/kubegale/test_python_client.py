@@ -1,14 +1,16 @@
 """The Python client as its users get it: installed, and with its generated half."""
 
 import importlib
+import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,55 +40,69 @@ def install(package: Path, target: Path) -> Path:
     return target
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fresh_checkout(folder: Path) -> Path:
     """The client as a fresh checkout has it: without what is generated."""
-    checkout = tmp_path_factory.mktemp("checkout")
     ignored = shutil.ignore_patterns("generated", "dist", "__pycache__")
-    shutil.copy(ROOT / "LICENSE", checkout)
-    shutil.copytree(SOURCE, checkout / "clients" / "python", ignore=ignored)
-    return checkout / "clients" / "python"
+    shutil.copy(ROOT / "LICENSE", folder)
+    shutil.copytree(SOURCE, folder / "clients" / "python", ignore=ignored)
+    return folder / "clients" / "python"
 
 
 @pytest.fixture(scope="module")
-def thin(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the checkout is installed."""
+def thin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a fresh checkout is installed."""
+    package = fresh_checkout(tmp_path_factory.mktemp("checkout"))
     return install(package, tmp_path_factory.mktemp("thin"))
 
 
-@pytest.fixture(scope="module")
-def generated(thin: Path, package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+@contextmanager
+def importing(place: Path) -> Iterator[None]:
+    """The package is the one in that folder or wheel, and forgotten afterwards."""
+    sys.path.insert(0, str(place))
+    yield
+    sys.path.remove(str(place))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "kubegale_client"]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def client_module(thin: Path) -> Iterator[Any]:
+    """The package as it is installed from a checkout."""
+    with importing(thin):
+        yield importlib.import_module("kubegale_client")
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> Path:
+    """The OpenAPI document as a file."""
+    path = tmp_path / "openapi.json"
+    path.write_bytes(Client().get("/api/schema?format=json").content)
+    return path
+
+
+@pytest.fixture
+def generated(document: Path, tmp_path: Path) -> Iterator[Any]:
     """Imports a module of the generated half, out of the wheel that `make client` builds."""
-    folder = tmp_path_factory.mktemp("document")
-    document = Client().get("/api/schema?format=json").content
-    (folder / "openapi.json").write_bytes(document)
+    package = fresh_checkout(tmp_path)
     result = subprocess.run(
-        [sys.executable, package / "generate.py", folder / "openapi.json"],
+        [sys.executable, package / "generate.py", document],
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=100,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     left_out = [line for line in result.stdout.splitlines() if "will not be generated" in line]
     # Batches of bcs-storage are lines of JSON, a type that this generator does not know.
     assert [line for line in left_out if "/batch " not in line] == []
     assert "duplicate" not in result.stdout
-    build = f"import build_backend; print(build_backend.build_wheel({str(folder)!r}))"
+    build = f"import build_backend; print(build_backend.build_wheel({str(tmp_path)!r}))"
     built = subprocess.run(
         [sys.executable, "-c", build], cwd=package, capture_output=True, text=True, timeout=60
     )
     assert built.returncode == 0, built.stderr
     # Python imports from a wheel as it is.
-    target = str(folder / built.stdout.strip())
-    sys.path.insert(0, target)
-    yield lambda name: importlib.import_module(f"kubegale_client.generated.{name}")
-    sys.path.remove(target)
-
-
-@pytest.fixture
-def client_module(generated: Any) -> Any:
-    """The hand-written half."""
-    return importlib.import_module("kubegale_client")
+    with importing(tmp_path / built.stdout.strip()):
+        yield lambda name: importlib.import_module(f"kubegale_client.generated.{name}")
 
 
 @pytest.fixture
@@ -122,8 +138,8 @@ def readme_lines(path: Path) -> str:
     return match.group(1)
 
 
-def test_the_table_of_calls_is_that_of_the_document(generated: Any, package: Path) -> None:
-    made = (package / "src" / "kubegale_client" / "operations.json").read_text()
+def test_the_table_of_calls_is_that_of_the_document(document: Path) -> None:
+    made = runpy.run_path(str(SOURCE / "generate.py"))["table"](json.loads(document.read_text()))
     committed = (SOURCE / "src" / "kubegale_client" / "operations.json").read_text()
     assert made == committed, "run `make client` and commit what it changes"
 
@@ -265,12 +281,12 @@ def test_a_generated_client_works_with_a_cluster(
 
     # Each is closed before the test ends: the server keeps a session of the database for every open connection.
     anonymous = sessions.enter_context(generated("client").Client(live_server.url))
+    typed = importlib.import_module("kubegale_client.typed")
     body = models.SignInBody(username="root", password="of-the-python-client")
     signed_in = call("authentication", "sign_in", anonymous, body=body)
     assert signed_in.code == 0, signed_in
-    client = sessions.enter_context(
-        generated("client").AuthenticatedClient(live_server.url, signed_in.data.token)
-    )
+    kg = importlib.import_module("kubegale_client").KubeGale(live_server.url, signed_in.data.token)
+    client = sessions.enter_context(typed.typed_client(kg))
 
     registration = models.RegisterClusterBody(name="real", kubeconfig=apiserver.kubeconfig_yaml)
     registered = call("clusters", "register_cluster", client, body=registration)
@@ -318,6 +334,19 @@ def test_a_generated_client_works_with_a_cluster(
     operation = call("operations", "get_operation", client, str(scaled.data.operation_id))
     assert operation.data.target.name == "web"
     deleted = call("configuration", "delete_config_map", client, "settings", **where)
+    assert deleted.code == 0
+    # What is in `default` is guarded: a generated client can confirm it.
+    guarded = {**where, "namespace": "default"}
+    call(
+        *("configuration", "create_config_map", client),
+        body=write({"metadata": {"name": space}}, **guarded),
+    )
+    asked = call("configuration", "delete_config_map", client, space, **guarded)
+    assert asked.code == 1010
+    token = asked.data["confirm_token"]
+    deleted = call(
+        *("configuration", "delete_config_map", client, space), **guarded, confirm_token=token
+    )
     assert deleted.code == 0
     missing = call("configuration", "get_config_map", client, "settings", **where)
     assert isinstance(missing, models.Failure)
