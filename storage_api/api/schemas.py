@@ -69,7 +69,8 @@ PAGE = (
 )
 
 ONE_OPERATIONS = {
-    "get": Described("One document.", ONE, (FIELD, EXTRA)),
+    # The Go server's SDK sends a limit with the name of one, too.
+    "get": Described("One document.", ONE, (FIELD, EXTRA, Query("limit", INTEGER))),
     "put": Described("Create a document or replace its data.", NULL, body=DATA),
     "delete": Described(
         "Delete a document; one that is not there is no failure.", NULL, (EXTRA, FIELD)

@@ -76,6 +76,20 @@ def test_the_setting_is_the_default_of_the_documents_root(go_store: Store, pods:
     assert shape(go_store, pods, query="?wire=doc") == "doc"
 
 
+def test_the_sdk_reads_one_resource_with_a_limit_and_a_body(
+    store: Store, cid: str, pods: str
+) -> None:
+    """As `QueryK8SPod` with names and `QueryK8SNamespace` with names do; its REST client sends `{}` with every GET."""
+    place = f"/k8s/dynamic/cluster_resources/clusters/{cid}/Namespace"
+    go = replace(store, prefix=ROOTS[1])
+    for path in (f"{pods}/web", f"{place}/test"):
+        go.data("PUT", path, {"data": {"metadata": {"name": "x"}}})
+        found = go.data("GET", f"{path}?limit=200", {})
+        assert found["data"] == {"metadata": {"name": "x"}}
+    assert go("GET", f"{pods}/web?offset=1")["code"] == 1405083
+    assert store("DELETE", f"{pods}/web?limit=200")["code"] == 10005
+
+
 @pytest.mark.django_db
 def test_a_tokens_flag_chooses_and_is_overridden(admin: Caller, pods: str) -> None:
     out = StringIO()
