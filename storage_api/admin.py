@@ -18,6 +18,8 @@ from storage_api.models import (
     ClusterSync,
     CollectorProcess,
     Event,
+    FreeDocument,
+    FreeIndex,
     Gap,
     Host,
     KindSync,
@@ -215,6 +217,22 @@ class WatchNodeAdmin(ReadOnlyAdmin):
         "update_time",
     )
     list_filter = (CLUSTER, TYPE, NAMESPACE, "env")
+
+
+@admin.register(FreeDocument)
+class FreeDocumentAdmin(ReadOnlyAdmin):
+    """Documents of any members."""
+
+    list_display = ("object_id", "resource_type", "create_time", "update_time")
+    list_filter = (TYPE,)
+
+
+@admin.register(FreeIndex)
+class FreeIndexAdmin(ReadOnly, ModelAdmin[FreeIndex]):
+    """What names the documents of a type."""
+
+    list_display = ("resource_type", "name", "keys")
+    ordering = ("resource_type", "pk")
 
 
 @admin.register(CollectorProcess)

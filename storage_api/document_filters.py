@@ -12,7 +12,7 @@ from psycopg2 import sql
 from kubegale.errors import Invalid
 from storage_api import conditions, jsonpaths, paths, selectors, times
 from storage_api.conditions import ALWAYS, Clause, Context
-from storage_api.documents import JSON_KINDS, Kind, Shape
+from storage_api.documents import FREE, JSON_KINDS, Kind, Shape
 from storage_api.extra import Equals
 
 LABEL_SELECTOR, UPDATE_TIME_BEFORE = "labelSelector", "updateTimeBefore"
@@ -24,7 +24,7 @@ def is_filter(shape: Shape, name: str) -> bool:
 
     Paths start at the document's root and name a text column or lie under a JSON column; `_id` and times are not filterable.
     """
-    if shape.bare:
+    if shape.bare and shape is not FREE:
         return False
     if name == LABEL_SELECTOR:
         return True
@@ -32,6 +32,9 @@ def is_filter(shape: Shape, name: str) -> bool:
         return shape.column("updateTime") is not None
     first, *below = name.split(".")
     column = shape.column(first)
+    if shape is FREE:
+        # Its members are free, but for those of the store.
+        return "" not in (first, *below) and (column is None or column.kind in JSON_KINDS)
     if column is None or "" in below:
         return False
     if column.kind in JSON_KINDS:
@@ -60,7 +63,7 @@ def _filter(context: Context, name: str, value: str) -> list[Clause]:
         return [conditions.compare("update_time", "<", bound.instant)]
     path = paths.parse(name)
     if not value.strip():
-        return [_exists(context, path)]
+        return [exists(context, path)]
     wanted = tuple(conditions.choices(value))
     return conditions.matching(context, [Equals(path, wanted)])
 
@@ -70,6 +73,10 @@ def _labels(context: Context, value: str) -> list[Clause]:
     selected = selectors.labels(value.replace("+", " ").replace(paths.DOT_IN_KEY, "."))
     if selected is None or "\0" in value:
         raise Invalid(f"{LABEL_SELECTOR} cannot be read")
+    if context.shape is FREE:
+        # The object that carries labels stands under `data`.
+        inside = sql.SQL("(SELECT {} FROM (SELECT r.data -> 'data' AS data) r)")
+        return [Clause(inside.format(item.text), item.params) for item in selected.clauses]
     if not context.roots:
         return list(selected.clauses)
     hints = (
@@ -80,8 +87,10 @@ def _labels(context: Context, value: str) -> list[Clause]:
     return [*selected.clauses, *indexed]
 
 
-def _exists(context: Context, path: paths.Path) -> Clause:
+def exists(context: Context, path: paths.Path) -> Clause:
     """The path leads somewhere, to null too; a step on an array looks into its elements."""
+    if context.shape is FREE:
+        return _leads(sql.SQL("r.data"), path)
     column = context.shape.column(path[0])
     if column is None:
         raise Invalid(f"{path[0]} is no key of the document")
@@ -89,11 +98,15 @@ def _exists(context: Context, path: paths.Path) -> Clause:
         return Clause(sql.SQL("{} <> ''").format(sql.Identifier("r", column.name)))
     if column.kind not in JSON_KINDS or len(path) == 1:
         return Clause(sql.SQL("{} IS NOT NULL").format(column.value))
-    steps = [_step_choices(step) for step in path[1:]]
+    return _leads(column.value, path[1:])
+
+
+def _leads(root: sql.Composable, path: paths.Path) -> Clause:
+    steps = [_step_choices(step) for step in path]
     if sum(len(choice) > 1 for choice in steps) > jsonpaths.MAX_PLACES:
         raise Invalid("a path has too many steps that are numbers")
     places = tuple("$" + "".join(choice) for choice in product(*steps))
-    test = sql.SQL("jsonb_path_exists({}, %s::jsonpath)").format(column.value)
+    test = sql.SQL("jsonb_path_exists({}, %s::jsonpath)").format(root)
     return Clause(sql.SQL("({})").format(sql.SQL(" OR ").join([test] * len(places))), places)
 
 

@@ -47,7 +47,7 @@ class Shape:
 
     table: str
     columns: tuple[Column, ...]
-    order: tuple[sql.SQL, ...] = (sql.SQL("r.id"),)
+    order: tuple[sql.Composable, ...] = (sql.SQL("r.id"),)
     bare: bool = False
 
     def column(self, key: str) -> Column | None:
@@ -127,6 +127,8 @@ HOST = Shape(
     ),
 )
 WATCH_NODE = Shape("storage_watch_node", (DATA, UPDATED), bare=True)
+# A document of any members: those beside `data` are the store's own.
+FREE = Shape("storage_free_document", (ID, DATA, CREATED, UPDATED), bare=True)
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Selection:
 def selection(shape: Shape, fields: Tree, style: TimeStyle) -> Selection:
     """The SQL of a row's JSON text for a projection ({} is the whole document)."""
     if shape.bare:
-        return _bare(fields, style)
+        return _bare(shape, fields, style)
     wanted: Mapping[str, Tree | None] = fields or {column.key: None for column in shape.columns}
     whole, reduced, columns = [], [], []
     for column in shape.columns:
@@ -158,10 +160,16 @@ def selection(shape: Shape, fields: Tree, style: TimeStyle) -> Selection:
     )
 
 
-def _bare(fields: Tree, style: TimeStyle) -> Selection:
-    stamped = sql.SQL("(r.data || jsonb_build_object('updateTime', {}))::text").format(
-        style.expression(sql.SQL("r.update_time"))
-    )
+def _bare(shape: Shape, fields: Tree, style: TimeStyle) -> Selection:
+    stamps = [
+        sql.SQL("{}, {}").format(
+            sql.Literal(column.key),
+            style.expression(column.value) if column.kind is Kind.TIME else column.value,
+        )
+        for column in shape.columns
+        if column.kind not in JSON_KINDS
+    ]
+    stamped = sql.SQL("(r.data || jsonb_build_object({}))::text").format(sql.SQL(", ").join(stamps))
     return Selection(sql.SQL("'}'"), (("", fields),), [stamped]) if fields else Selection(stamped)
 
 

@@ -4,6 +4,7 @@
 `services.resources` and `services.bulk` alone. Text columns hold what the wire gave; `namespace` is "" for what has none.
 """
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 
 
@@ -166,6 +167,7 @@ class Metric(models.Model):
     data = models.JSONField()
     create_time = models.DateTimeField()
     update_time = models.DateTimeField()
+    change_time = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         db_table = "storage_metric"
@@ -219,6 +221,43 @@ class WatchNode(models.Model):
 
     def __str__(self) -> str:
         return f"{self.env} {self.cluster_id} {self.resource_type} {self.namespace}/{self.resource_name}"
+
+
+class FreeDocument(models.Model):
+    """A document of any members that belongs to a type and no cluster; `data` is all of it."""
+
+    object_id = models.CharField(max_length=24)
+    resource_type = models.TextField()
+    data = models.JSONField()
+    create_time = models.DateTimeField()
+    update_time = models.DateTimeField()
+
+    class Meta:
+        db_table = "storage_free_document"
+        indexes = [
+            models.Index(fields=["resource_type", "id"], name="storage_free_listing"),
+            GinIndex(fields=["data"], name="storage_free_data", opclasses=["jsonb_path_ops"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.resource_type} {self.object_id}"
+
+
+class FreeIndex(models.Model):
+    """The members whose values name a free document of a type: a second one with the same values replaces the first."""
+
+    resource_type = models.TextField()
+    name = models.TextField()
+    keys = models.JSONField(help_text="The dotted paths, in order.")
+
+    class Meta:
+        db_table = "storage_free_index"
+        constraints = [
+            models.UniqueConstraint(fields=["resource_type", "name"], name="storage_free_index_key")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.resource_type} {self.name}"
 
 
 class CollectorProcess(models.Model):

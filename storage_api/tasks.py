@@ -5,7 +5,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from storage_api.models import Alarm, Event
-from storage_api.services import upkeep
+from storage_api.services import metrics, upkeep
 
 
 @shared_task(name="storage_api.keep_retention", soft_time_limit=1800, time_limit=1860)
@@ -28,3 +28,4 @@ def keep_retention() -> None:
         max_days=settings.STORAGE_ALARM_MAX_DAYS,
         max_count=settings.STORAGE_ALARM_MAX_COUNT,
     )
+    metrics.expire(now)

@@ -12,7 +12,7 @@ from kubegale.api.dialect import Dialect, Page, UnknownRoute
 from kubegale.api.routes import catch_all
 from kubegale.api.schema import BOOLEAN, INTEGER, TEXT, Schema, titled
 from storage_api import profile
-from storage_api.api import dynamic, feeds, multicluster, reports
+from storage_api.api import dynamic, feeds, freedocs, multicluster, reports
 from storage_api.api.base import Action, Single, profile_of
 from storage_api.api.schemas import typed_operations
 from storage_api.filters import QUERIES
@@ -195,6 +195,14 @@ def _reports() -> Iterator[URLPattern]:
 def _feeds() -> Iterator[URLPattern]:
     yield path("dynamic/watch/containers/<segment:cluster>", _bound(feeds.Feed, containers=True))
     yield path("dynamic/watch/<segment:cluster>/<segment:type>", _bound(feeds.Feed))
+    yield path("metric/watch/<segment:cluster>/<segment:type>", _bound(feeds.MetricFeed))
+
+
+def _free() -> Iterator[URLPattern]:
+    place = "dynamic/customresources/<segment:type>"
+    yield path(place, _bound(freedocs.CustomResources))
+    yield path(f"{place}/index/<segment:name>", _bound(freedocs.CustomIndex))
+    yield path("clusters/<segment:cluster>", _bound(freedocs.ClusterInfo))
 
 
 class UnknownAddress(UnknownRoute):
@@ -213,5 +221,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *(path(f"{env}/watch/", include(list(_watch(env)))) for env in ("k8s", "mesos")),
     *_reports(),
     *_feeds(),
+    *_free(),
     catch_all(DIALECT, UnknownAddress),
 ]

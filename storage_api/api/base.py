@@ -179,14 +179,19 @@ class StorageView(DialectView):
     ) -> list[Clause]:
         """The conditions of the filters of today's server, in the address (each of a repeated one) and in the body as `sent`."""
         own = self.own_parameters(request)
-        pairs = [
+        pairs = self.filter_pairs(request)
+        pairs += [(name, value) for name, value in (sent or {}).items() if name not in own]
+        return document_filters.clauses(context, pairs)
+
+    def filter_pairs(self, request: Request) -> list[tuple[str, str]]:
+        """(name, value) of each parameter of the address that is none of the route's own."""
+        own = self.own_parameters(request)
+        return [
             (name, value)
             for name, values in request.query_params.lists()
             for value in values
             if name not in own and name not in EVERYWHERE
         ]
-        pairs += [(name, value) for name, value in (sent or {}).items() if name not in own]
-        return document_filters.clauses(context, pairs)
 
     def query(self, request: Request) -> dict[str, str]:
         """The parameters of the address; of a repeated one the first."""

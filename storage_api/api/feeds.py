@@ -22,7 +22,7 @@ from storage_api.documents import RESOURCE
 from storage_api.paths import Path
 from storage_api.queries import Query
 from storage_api.services import feed, resources
-from storage_api.services.feed import Start
+from storage_api.services.feed import Log, Start
 from storage_api.times import TimeStyle
 
 NUMBERS = {"add": 1, "delete": 2, "change": 3}
@@ -43,6 +43,7 @@ class Subscription:
     must_differ: Path
     style: TimeStyle
     reveals: bool
+    log: Log
 
 
 class Feed(StorageView):
@@ -51,6 +52,7 @@ class Feed(StorageView):
     actions = {"POST": base.LIST, "GET": base.LIST}
     operations = schemas.FEED_OPERATIONS
     containers: ClassVar[bool] = False
+    log: ClassVar[Log] = feed.RESOURCES
 
     def post(self, request: Request, **_: Any) -> StreamingHttpResponse:
         """Stream `{"type":1 add|2 delete|3 change,"value":document,"seq":n}`, then `{"type":-1,"value":null}`.
@@ -63,7 +65,7 @@ class Feed(StorageView):
         subscription = self._subscription(request)
         if not subscription.resource_type:
             return StreamingHttpResponse([END], content_type=self.dialect.content_type)
-        feed.check_place(subscription.since.seq)
+        feed.check_place(subscription.since.seq, self.log)
         caller = f"user {request.user.pk}" if request.user.pk else client_address(request)
         return StreamingHttpResponse(
             Seated(caller, lambda: _parts(subscription)), content_type=self.dialect.content_type
@@ -94,6 +96,7 @@ class Feed(StorageView):
             must_differ=paths.parse(must_differ) if must_differ else (),
             style=self.style,
             reveals=self.reveals,
+            log=self.log,
         )
 
     def _type(self) -> str:
@@ -108,6 +111,13 @@ class Feed(StorageView):
             if resources.first(rows, paths.fields("resourceName"), self.style):
                 return resource_type
         return ""
+
+
+class MetricFeed(Feed):
+    """Changes of the metrics of one type in one cluster as they happen; reports that say the same again are none."""
+
+    operations = schemas.METRIC_FEED_OPERATIONS
+    log = feed.METRICS
 
 
 def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
@@ -126,6 +136,7 @@ def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
             subscription.cluster,
             subscription.resource_type,
             style=subscription.style,
+            log=subscription.log,
             must_differ=subscription.must_differ,
             limit=limit,
             reveals=subscription.reveals,

@@ -248,7 +248,7 @@ class MetricDocument(ReportView):
 
     def delete(self, request: Request, **_: Any) -> None:
         """Delete it; one that is not there is no failure."""
-        writes.remove(Query(METRIC, self.key().clauses()))
+        metrics.delete(self.key())
 
 
 class MetricList(ReportView):

@@ -127,6 +127,34 @@ MULTICLUSTER_OPERATIONS = {
     )
 }
 _EVENT_TEXTS = dict.fromkeys(
+CUSTOM_OPERATIONS = {
+    "get": Described(
+        "Documents of a type in any cluster or in none; `total` counts all that match.",
+        DOCUMENTS,
+        (*LISTING, *FILTERS, Query("clusterId", TEXT, description="Comma list.")),
+        paged=True,
+    ),
+    "put": Described(
+        "Store a document of any members; one with the same values of the type's index is replaced.",
+        NULL,
+        body=OBJECT,
+    ),
+    "delete": Described(
+        "Delete the documents of a type that every parameter fits; without any, all of them.",
+        NULL,
+        (EXTRA, FIELD, *FILTERS, Query("clusterId", TEXT, description="Comma list.")),
+    ),
+}
+CUSTOM_INDEX_OPERATIONS = {
+    "put": Described(
+        'The values of these paths name a document of the type: {"path": 1}.', NULL, body=OBJECT
+    ),
+    "delete": Described("Forget an index; one that is not there is no failure.", NULL),
+}
+CLUSTER_INFO_OPERATIONS = {
+    "put": Described("Tell of a cluster: create or replace its data.", NULL, body=DATA),
+    "delete": Described("Forget what was told of a cluster.", NULL),
+}
     ("id", "env", "kind", "level", "component", "type", "describe", "clusterId"), TEXT
 )
 EVENT_OPERATIONS = {
@@ -224,6 +252,16 @@ _FEED = Described(
     optional(selfOnly=BOOLEAN, maxEvents=INTEGER, timeout=INTEGER, mustDiff=TEXT, since=INTEGER),
 )
 FEED_OPERATIONS = {"post": _FEED, "get": Described(_FEED.summary, _FEED.answer, _FEED.query)}
+_METRIC_FEED = Described(
+    "Changes of the metrics of a type as they happen, one JSON object after another.",
+    _FEED.answer,
+    _FEED.query,
+    _FEED.body,
+)
+METRIC_FEED_OPERATIONS = {
+    "post": _METRIC_FEED,
+    "get": Described(_METRIC_FEED.summary, _METRIC_FEED.answer, _METRIC_FEED.query),
+}
 
 _SCHEMAS = {
     Op.TEXT: TEXT,

@@ -8,10 +8,20 @@ from django.db import connection
 from psycopg2 import sql
 
 from kubegale.errors import Expired
-from storage_api.documents import CREATED, DATA, RESOURCE, Column, Kind, Shape, selection
+from storage_api.documents import CREATED, DATA, METRIC, RESOURCE, Column, Kind, Shape, selection
 from storage_api.paths import Path
 from storage_api.protection import shown
 from storage_api.times import TimeStyle
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A log of changes: its documents, and the columns that hold their type and name."""
+
+    shape: Shape
+    type: str = "resource_type"
+    name: str = "resource_name"
+
 
 CHANGE = Shape(
     "storage_change",
@@ -25,6 +35,18 @@ CHANGE = Shape(
         CREATED,
         Column("updateTime", "at", Kind.TIME),
     ),
+)
+RESOURCES = Log(CHANGE)
+METRICS = Log(
+    Shape(
+        "storage_metric_change",
+        (
+            *(column for column in METRIC.columns if column.key != "updateTime"),
+            Column("updateTime", "at", Kind.TIME),
+        ),
+    ),
+    type="type",
+    name="name",
 )
 PAGE = 100
 PAGE_BYTES = 1 << 18
@@ -67,14 +89,17 @@ def now() -> Start:
         return Start(int(seq), str(seen))
 
 
-def check_place(after: int) -> None:
+_OLDEST = sql.SQL(
+    "SELECT coalesce((SELECT min(seq) FROM {}), (SELECT last_value + 1 FROM storage_change_seq))"
+)
+
+
+def check_place(after: int, log: Log = RESOURCES) -> None:
     """Expired when changes after that place may have been dropped already; 0 always stands for the oldest that is kept."""
     if after <= 0:
         return
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT coalesce((SELECT min(seq) FROM storage_change), (SELECT last_value + 1 FROM storage_change_seq))"
-        )
+        cursor.execute(_OLDEST.format(sql.Identifier(log.shape.table)))
         oldest = int(cursor.fetchone()[0])
     if after < oldest - 1:
         raise Expired(
@@ -85,10 +110,10 @@ def check_place(after: int) -> None:
 # Sizes are looked at before documents are unpacked: a page holds what fits, and one document always.
 _NEXT = sql.SQL("""
 SELECT r.seq, r.op, {head} FROM (
-  SELECT r.seq, sum(pg_column_size(r.data)) OVER (ORDER BY r.seq) - pg_column_size(r.data) AS before FROM storage_change r
-  WHERE r.cluster_id = %s AND r.resource_type = %s AND r.seq > %s AND r.seq <= %s {unseen} {differs}
+  SELECT r.seq, sum(pg_column_size(r.data)) OVER (ORDER BY r.seq) - pg_column_size(r.data) AS before FROM {table} r
+  WHERE r.cluster_id = %s AND r.{type} = %s AND r.seq > %s AND r.seq <= %s {unseen} {differs}
   ORDER BY r.seq LIMIT %s
-) chosen JOIN storage_change r ON r.seq = chosen.seq
+) chosen JOIN {table} r ON r.seq = chosen.seq
 WHERE chosen.before < {bytes} ORDER BY r.seq
 """)
 
@@ -99,6 +124,7 @@ def after(
     resource_type: str,
     *,
     style: TimeStyle,
+    log: Log = RESOURCES,
     must_differ: Path = (),
     limit: int = PAGE,
     reveals: bool = False,
@@ -109,10 +135,16 @@ def after(
     """
     if (settled := horizon()) <= start.seq:
         return []
+    names = {
+        "table": sql.Identifier(log.shape.table),
+        "type": sql.Identifier(log.type),
+        "name": sql.Identifier(log.name),
+    }
     statement = _NEXT.format(
-        head=selection(CHANGE, {}, style).head,
+        **names,
+        head=selection(log.shape, {}, style).head,
         unseen=_UNSEEN if start.seen else sql.SQL(""),
-        differs=_DIFFERS if must_differ else sql.SQL(""),
+        differs=_DIFFERS.format(**names) if must_differ else sql.SQL(""),
         bytes=sql.Literal(PAGE_BYTES),
     )
     params: list[Any] = [
@@ -134,8 +166,8 @@ def after(
 
 _DIFFERS = sql.SQL("""
 AND (r.op <> 'change' OR (jsonb_build_object('data', r.data) #> %s::text[]) IS DISTINCT FROM (
-  SELECT jsonb_build_object('data', p.data) #> %s::text[] FROM storage_change p
-  WHERE p.cluster_id = r.cluster_id AND p.resource_type = r.resource_type AND p.namespace = r.namespace
-    AND p.resource_name = r.resource_name AND p.seq < r.seq
+  SELECT jsonb_build_object('data', p.data) #> %s::text[] FROM {table} p
+  WHERE p.cluster_id = r.cluster_id AND p.{type} = r.{type} AND p.namespace = r.namespace AND p.{name} = r.{name}
+    AND p.seq < r.seq
   ORDER BY p.seq DESC LIMIT 1))
 """)

@@ -1,12 +1,16 @@
-"""Metrics: the last report of each."""
+"""Metrics: the last report of each; each change is logged by the statement that makes it."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.db import connection
+from psycopg2 import sql
 
 from storage_api import objectids
 from storage_api.conditions import Clause, equals
+from storage_api.documents import METRIC
 from storage_api.protection import Place, protect
+from storage_api.queries import Query, condition
 from storage_api.services.writes import check_key, execute
 
 
@@ -29,12 +33,31 @@ class MetricKey:
         )
 
 
+# change_time follows update_time when the report differs, and that is what the log is told by.
 _PUT = """
-INSERT INTO storage_metric AS r (object_id, cluster_id, namespace, type, name, data, create_time, update_time)
-SELECT %s, %s, %s, %s, %s, %s::jsonb, moment, moment FROM date_trunc('milliseconds', clock_timestamp()) AS moment
-ON CONFLICT (cluster_id, namespace, type, name) DO UPDATE SET
-  data = EXCLUDED.data, update_time = greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond')
+WITH written AS (
+  INSERT INTO storage_metric AS r
+    (object_id, cluster_id, namespace, type, name, data, create_time, update_time, change_time)
+  SELECT %s, %s, %s, %s, %s, %s::jsonb, moment, moment, moment FROM date_trunc('milliseconds', clock_timestamp()) AS moment
+  ON CONFLICT (cluster_id, namespace, type, name) DO UPDATE SET
+    data = EXCLUDED.data,
+    update_time = greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond'),
+    change_time = CASE WHEN r.data IS DISTINCT FROM EXCLUDED.data
+                  THEN greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond') ELSE r.change_time END
+  RETURNING r.*, xmax = 0 AS fresh
+)
+INSERT INTO storage_metric_change (at, op, object_id, cluster_id, namespace, type, name, create_time, data)
+SELECT update_time, CASE WHEN fresh THEN 'add' ELSE 'change' END, object_id, cluster_id, namespace, type, name, create_time, data
+FROM written WHERE change_time = update_time
 """
+_DELETE = sql.SQL("""
+WITH gone AS (DELETE FROM storage_metric r WHERE {condition} RETURNING r.*)
+INSERT INTO storage_metric_change (at, op, object_id, cluster_id, namespace, type, name, create_time, data)
+SELECT date_trunc('milliseconds', clock_timestamp()), 'delete', object_id, cluster_id, namespace, type, name, create_time, data
+FROM gone
+""")
+# A place in the log of metrics is kept so long.
+KEEP = timedelta(days=1)
 
 
 def put(key: MetricKey, data: str) -> None:
@@ -43,6 +66,17 @@ def put(key: MetricKey, data: str) -> None:
     place = Place(key.cluster_id, key.type, key.namespace, key.name)
     kept = protect(place, data.encode()).decode()
     execute(_PUT, objectids.new(), key.cluster_id, key.namespace, key.type, key.name, kept)
+
+
+def delete(key: MetricKey) -> int:
+    """Delete a metric; how many went."""
+    where, params = condition(Query(METRIC, key.clauses()))
+    return execute(_DELETE.format(condition=where), *params)
+
+
+def expire(now: datetime) -> int:
+    """Drop what the log has kept long enough; how many entries went."""
+    return execute("DELETE FROM storage_metric_change WHERE at < %s", now - KEEP)
 
 
 def clusters() -> list[str]:

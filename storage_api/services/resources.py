@@ -168,6 +168,42 @@ def sweep(cluster_id: str, resource_type: str, query: Query) -> int:
         return delete(query)
 
 
+_CLUSTERS = """
+WITH RECURSIVE known AS (
+  (SELECT cluster_id FROM storage_resource ORDER BY cluster_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT r.cluster_id FROM storage_resource r WHERE r.cluster_id > known.cluster_id ORDER BY r.cluster_id LIMIT 1)
+  FROM known WHERE known.cluster_id IS NOT NULL
+)
+SELECT cluster_id FROM known WHERE cluster_id IS NOT NULL
+  AND EXISTS (SELECT 1 FROM storage_resource r WHERE r.cluster_id = known.cluster_id AND r.type_key = %s)
+"""
+
+
+def clusters_of(resource_type: str) -> list[str]:
+    """The clusters that have documents of a type, however spelled."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CLUSTERS, [lower(resource_type)])
+        return [row[0] for row in cursor.fetchall()]
+
+
+def in_clusters(clusters: Sequence[str], resource_type: str) -> tuple[Clause, ...]:
+    """The conditions of one type in several clusters, spelled as stored."""
+    return (
+        among("cluster_id", clusters),
+        equals("type_key", lower(resource_type)),
+        equals("resource_type", resource_type),
+    )
+
+
+@retried
+def sweep_clusters(clusters: Sequence[str], resource_type: str, query: Query) -> int:
+    """As `sweep`, in several clusters."""
+    with rows.long_statement(SWEEP_SECONDS):
+        take_turn((cluster, resource_type) for cluster in clusters)
+        return delete(query)
+
+
 @retried
 def delete(query: Query) -> int:
     """Delete what a query matches and log each deletion, all or nothing; how many went."""

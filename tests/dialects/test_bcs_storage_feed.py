@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -130,3 +131,48 @@ def test_streams_are_bounded_and_kept_alive(django_db_setup: None, cid: str) -> 
         ).status == 429 and time.monotonic() < deadline:
             time.sleep(0.1)
         assert answer.status == 200
+
+
+def named(found: list[dict[str, Any]]) -> list[tuple[int, str | None]]:
+    """(type, name) of each entry of a feed of metrics."""
+    return [(entry["type"], entry["value"] and entry["value"]["name"]) for entry in found]
+
+
+def test_metrics_are_watched_by_type(store: Store, cid: str) -> None:
+    """As metricservice watches them: `mustDiff` data.version, deletions of its own type alone, no end while nothing happens."""
+    path = f"/metric/clusters/{cid}/namespaces/test"
+    store.data("PUT", f"{path}/metric/before", {"data": {"version": "v0"}})
+    options = {"selfOnly": False, "maxEvents": 4, "timeout": 0, "mustDiff": "data.version"}
+    with following(store, f"/metric/watch/{cid}/metric", **options) as stream:
+        assert stream.readline() == b"\n"
+        for call, name, body in (
+            ("PUT", "collector/other", {"data": {"version": "v1"}}),
+            ("PUT", "metric/web", {"data": {"version": "v1", "port": 80}}),
+            ("PUT", "metric/web", {"data": {"version": "v1", "port": 81}}),
+            ("DELETE", "collector/other", None),
+            ("PUT", "metric/web", {"data": {"version": "v2", "port": 81}}),
+            ("DELETE", "metric/web", None),
+            ("DELETE", "metric/web", None),
+            ("DELETE", "metric/before", None),
+        ):
+            store.data(call, f"{path}/{name}", body)
+        found = entries(stream)
+    assert named(found) == [(1, "web"), (3, "web"), (2, "web"), (2, "before"), (-1, None)]
+    assert [entry["value"]["data"]["version"] for entry in found[:3]] == ["v1", "v2", "v2"]
+    assert (found[0]["value"]["clusterId"], found[0]["value"]["type"]) == (cid, "metric")
+    last = {"since": found[1]["seq"], "timeout": 10**8}
+    with following(store, f"/metric/watch/{cid}/metric", **last) as stream:
+        assert named(entries(stream)) == [(2, "web"), (2, "before"), (-1, None)]
+
+
+def test_a_report_that_says_the_same_again_is_no_change(store: Store, cid: str) -> None:
+    path = f"/metric/clusters/{cid}/namespaces/test/app/web"
+    for version in ("v1", "v1", "v2"):
+        store.data("PUT", path, {"data": {"version": version}})
+    with following(store, f"/metric/watch/{cid}/app", since=0, timeout=10**8) as stream:
+        assert named(entries(stream)) == [(1, "web"), (3, "web"), (-1, None)]
+    with following(store, f"/metric/watch/{cid}/none", timeout=10**8) as stream:
+        assert entries(stream) == [{"type": -1, "value": None}]
+    go = replace(store, prefix="/bcsstorage/v1")
+    with following(go, f"/metric/watch/{cid}/app", since=0, timeout=10**8) as stream:
+        assert "T" in entries(stream)[0]["value"]["updateTime"]

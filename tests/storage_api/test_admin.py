@@ -15,6 +15,7 @@ from storage_api.services.bulk import Record
 from storage_api.services.resources import Key
 
 MODELS = ["resource", "change", "event", "alarm", "metric", "host", "watchnode"]
+MODELS += ["freedocument", "freeindex"]
 
 
 @pytest.fixture

@@ -112,7 +112,8 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
     (
         frozenset({"store-read"}),
         "POST",
-        "bcs_storage:*/query/* bcs_storage:*/dynamic/watch/* bcs_storage:*/multicluster_resources/* "
+        "bcs_storage:*/query/* bcs_storage:*/dynamic/watch/* bcs_storage:*/metric/watch/* "
+        "bcs_storage:*/multicluster_resources/* "
         "bcs_storage:*/storage/events",
     ),
     (frozenset({"store-write"}), "*", "bcs_storage:*"),

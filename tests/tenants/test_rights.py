@@ -116,7 +116,8 @@ TABLE: list[tuple[set[str], str, str]] = [
     (
         VIEWER,
         "POST",
-        "bcs_storage:*/query/* bcs_storage:*/dynamic/watch/* bcs_storage:*/events bcs_storage:*/multicluster_resources/*",
+        "bcs_storage:*/query/* bcs_storage:*/dynamic/watch/* bcs_storage:*/metric/watch/* "
+        "bcs_storage:*/events bcs_storage:*/multicluster_resources/*",
     ),
     (ADMIN, "*", "bcs_storage:*"),
     # Terminals and files count as writes, whatever their method.
