@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from kubegale.api.parsing import raw_body
 from kubegale.errors import Invalid
-from storage_api import conditions, document_filters, paths
+from storage_api import conditions, document_filters, jsontext, paths, trees
 from storage_api.api import base, schemas
 from storage_api.api.base import StorageView
 from storage_api.api.bodies import Body
@@ -24,8 +24,6 @@ MEMBERS = frozenset(
     {"offset", "limit", "clusteredNamespaces", "field", "labelSelector", "conditions", "sort"}
 )
 MAX_PLACES = 200
-# The newest come first, as the Go server sorts by _id backwards; the other way round on request.
-_ORDERS = {-1: "r.arrival DESC", 1: "r.arrival"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class MulticlusterList(StorageView):
     names_cluster_itself = True
 
     def post(self, request: Request, **_: Any) -> HttpResponseBase:
-        """Body: `clusteredNamespaces` [{clusterId, namespaces}], `labelSelector`, `field`, `offset`, `limit`, `sort` {"_id": 1 or -1}."""
+        """Body: `clusteredNamespaces` [{clusterId, namespaces}], `labelSelector`, `conditions`, `field`, `offset`, `limit`, `sort`."""
         body = Body(raw_body(request))
         try:
             places = _places(body)
@@ -66,12 +64,11 @@ class MulticlusterList(StorageView):
                 self.authorise_cluster(request, place.cluster, namespace=namespace)
         self.refuse_unknown(request, request.query_params)
         body.refuse_unknown(MEMBERS)
-        if body.members.get("conditions", b"null") not in (b"null", b"[]"):
-            raise Invalid("conditions are not served: use labelSelector", field="conditions")
         offset, limit = max(body.whole("offset"), 0), max(body.whole("limit"), 0)
+        context = self._context(places)
         query = Query(
-            replace(RESOURCE, order=(sql.SQL(_ORDERS[_direction(body)]),)),
-            self._where(places, body.text("labelSelector")),
+            replace(RESOURCE, order=trees.orders(context, body.object("sort"))),
+            self._where(context, places, body),
             offset,
             limit or None,
         )
@@ -82,22 +79,25 @@ class MulticlusterList(StorageView):
             extra={"pageSize": limit, "offset": offset},
         )
 
-    def _where(self, places: list[Place], selector: str) -> tuple[Clause, ...]:
-        stored = str(self.kwargs["type"])
-        lower = resources.lower(stored)
+    def _context(self, places: list[Place]) -> Context:
+        lower = resources.lower(str(self.kwargs["type"]))
+        roots = tuple(resources.root(place.cluster, lower) for place in places)
+        return Context(RESOURCE, self.style.info, (lower,), roots)
+
+    def _where(self, context: Context, places: list[Place], body: Body) -> tuple[Clause, ...]:
         clauses = [place.clause() for place in places]
         anywhere = Clause(
             sql.SQL("({})").format(sql.SQL(" OR ").join([clause.text for clause in clauses])),
             tuple(param for clause in clauses for param in clause.params),
         )
-        roots = tuple(resources.root(place.cluster, lower) for place in places)
-        context = Context(RESOURCE, self.style.info, (lower,), roots)
+        selector = body.text("labelSelector")
         filters = [(document_filters.LABEL_SELECTOR, selector)] if selector else []
         return (
             anywhere,
-            conditions.equals("type_key", lower),
-            conditions.equals("resource_type", stored),
+            conditions.equals("type_key", context.types[0]),
+            conditions.equals("resource_type", str(self.kwargs["type"])),
             *document_filters.clauses(context, filters),
+            *trees.clauses(context, jsontext.load(body.members.get("conditions", b"null"))),
         )
 
 
@@ -121,10 +121,3 @@ def _place(item: Any) -> Place:
     if any("\0" in text for text in (cluster, *namespaces)):
         raise Invalid("a name holds a NUL")
     return Place(cluster, tuple(dict.fromkeys(namespaces)))
-
-
-def _direction(body: Body) -> int:
-    sort = body.object("sort") or {"_id": -1}
-    if sort not in ({"_id": -1}, {"_id": 1}):
-        raise Invalid('sort must be {"_id": 1} or {"_id": -1}', field="sort")
-    return int(sort["_id"])

@@ -121,12 +121,12 @@ MULTICLUSTER_OPERATIONS = {
             field=TEXT,
             offset=INTEGER,
             limit=INTEGER,
+            conditions=array(optional(Op=TEXT, Value=OBJECT, Children=array(OBJECT))),
             sort=OBJECT,
         ),
         paged=True,
     )
 }
-_EVENT_TEXTS = dict.fromkeys(
 CUSTOM_OPERATIONS = {
     "get": Described(
         "Documents of a type in any cluster or in none; `total` counts all that match.",
@@ -155,6 +155,7 @@ CLUSTER_INFO_OPERATIONS = {
     "put": Described("Tell of a cluster: create or replace its data.", NULL, body=DATA),
     "delete": Described("Forget what was told of a cluster.", NULL),
 }
+_EVENT_TEXTS = dict.fromkeys(
     ("id", "env", "kind", "level", "component", "type", "describe", "clusterId"), TEXT
 )
 EVENT_OPERATIONS = {
@@ -251,7 +252,6 @@ _FEED = Described(
     ),
     optional(selfOnly=BOOLEAN, maxEvents=INTEGER, timeout=INTEGER, mustDiff=TEXT, since=INTEGER),
 )
-FEED_OPERATIONS = {"post": _FEED, "get": Described(_FEED.summary, _FEED.answer, _FEED.query)}
 _METRIC_FEED = Described(
     "Changes of the metrics of a type as they happen, one JSON object after another.",
     _FEED.answer,
@@ -262,6 +262,7 @@ METRIC_FEED_OPERATIONS = {
     "post": _METRIC_FEED,
     "get": Described(_METRIC_FEED.summary, _METRIC_FEED.answer, _METRIC_FEED.query),
 }
+FEED_OPERATIONS = {"post": _FEED, "get": Described(_FEED.summary, _FEED.answer, _FEED.query)}
 
 _SCHEMAS = {
     Op.TEXT: TEXT,
