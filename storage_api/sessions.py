@@ -24,13 +24,14 @@ def retried(operation: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         connection.health_check_done = True  # type: ignore[attr-defined]  # of every Django database wrapper
         for attempt in range(ATTEMPTS):
+            session = connection.connection
             try:
                 return operation(*args, **kwargs)
             except (OperationalError, InterfaceError) as error:
                 if (
                     connection.in_atomic_block
                     or attempt == ATTEMPTS - 1
-                    or not _worth_another(error)
+                    or not _worth_another(error, session)
                 ):
                     raise
                 time.sleep(0.01 * 2**attempt)
@@ -39,9 +40,12 @@ def retried(operation: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def _worth_another(error: Exception) -> bool:
+def _worth_another(error: Exception, session: object) -> bool:
     """Whether the failure was a deadlock or a lost session, which is given up so that the next attempt gets a new one."""
     if getattr(error.__cause__, "pgcode", None) in _TRY_AGAIN:
+        return True
+    if session is not None and connection.connection is not session:
+        # The end of a transaction has found it dead already, and may have made a new one.
         return True
     if connection.connection is not None and connection.is_usable():
         return False
