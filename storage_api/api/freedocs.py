@@ -5,7 +5,6 @@ from itertools import chain, product
 from typing import Any, ClassVar
 
 import orjson
-from django.db import transaction
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
@@ -115,9 +114,7 @@ class CustomResources(FreeView):
         of_clusters, free = self._queries(request)
         if not self._named(request, CLUSTER_KEYS[0]) and writes.total(of_clusters):
             raise Invalid("documents of clusters are deleted by naming them: clusterId is needed")
-        with transaction.atomic():
-            resources.sweep_clusters(self._clusters(request), self.type, of_clusters)
-            freedocs.delete(free.where)
+        freedocs.sweep(self._clusters(request), self.type, of_clusters, free)
 
     def _key(self, document: Mapping[str, Any], members: Mapping[str, bytes]) -> Key | None:
         """The place of a document that is one of a cluster's; None for a free one."""

@@ -18,6 +18,7 @@ from storage_api.models import FreeIndex
 from storage_api.paths import Path
 from storage_api.protection import Place, protect
 from storage_api.queries import Query
+from storage_api.services import resources
 from storage_api.services.writes import check_key, refused_data, remove, take_turn
 from storage_api.sessions import retried
 
@@ -94,9 +95,18 @@ WHERE r.object_id = given.object_id AND r.resource_type = given.resource_type
 """
 
 
+@retried
 def delete(where: Sequence[Clause]) -> int:
     """Delete what matches; how many went."""
     return remove(Query(FREE, tuple(where)))
+
+
+@retried
+def sweep(clusters: Sequence[str], resource_type: str, of_clusters: Query, free: Query) -> None:
+    """Delete what the queries match of a type: documents of these clusters, and free ones. All or nothing."""
+    with transaction.atomic():
+        resources.sweep_clusters(clusters, resource_type, of_clusters)
+        remove(free)
 
 
 def of_type(resource_type: str) -> Clause:
@@ -113,6 +123,7 @@ def exactly(key: str, values: Sequence[str]) -> Clause:
 
 
 # --- indexes ----------------------------------------------------------------------------------------
+@retried
 def declare_index(resource_type: str, name: str, keys: Sequence[str]) -> None:
     """From here on the values of these paths name a document of the type. The same once more changes nothing.
 
@@ -138,6 +149,7 @@ def declare_index(resource_type: str, name: str, keys: Sequence[str]) -> None:
         FreeIndex.objects.create(resource_type=resource_type, name=name, keys=list(keys))
 
 
+@retried
 def drop_index(resource_type: str, name: str) -> None:
     """Forget an index; one that is not there is no failure."""
     check_key(resourceType=resource_type, name=name)

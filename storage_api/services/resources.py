@@ -180,6 +180,7 @@ SELECT cluster_id FROM known WHERE cluster_id IS NOT NULL
 """
 
 
+@retried
 def clusters_of(resource_type: str) -> list[str]:
     """The clusters that have documents of a type, however spelled."""
     with connection.cursor() as cursor:
