@@ -47,6 +47,8 @@ class Limits:
     stop_seconds: float = 30.0
     trusted: tuple[Network, ...] = ()
     open_prefixes: tuple[bytes, ...] = ()
+    # Names, in lower case, of the headers in which a trusted proxy describes its client's certificate.
+    certificate_headers: frozenset[bytes] = frozenset()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Limits":
@@ -75,6 +77,11 @@ class Limits:
             open_prefixes=tuple(
                 prefix for word in words for prefix in OPEN_PREFIXES.get(word.partition("@")[0], ())
             ),
+            certificate_headers=frozenset(
+                environ[name].strip().lower().encode()
+                for name in ("CLIENT_CERT_HEADER", "CLIENT_CERT_VERIFIED_HEADER")
+                if environ.get(name, "").strip()
+            ),
         )
 
     def body_limit(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> int:
@@ -93,6 +100,7 @@ class Limits:
             parsed = ip_address(address)
         except ValueError:
             return False
+        parsed = getattr(parsed, "ipv4_mapped", None) or parsed
         return any(parsed in network for network in self.trusted)
 
 

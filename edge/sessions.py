@@ -16,6 +16,7 @@ from edge.wire import (
     Refusal,
     Request,
     find_head,
+    heed_certificate,
     parse_answer,
     parse_request,
 )
@@ -123,7 +124,10 @@ class Session:
                 if end := find_head(buffer, limits):
                     raw = bytes(buffer[:end])
                     del buffer[:end]
-                    return parse_request(raw, limits)
+                    request = parse_request(raw, limits)
+                    trusted = limits.trusts(self.address)
+                    heed_certificate(request, limits.certificate_headers, trusted=trusted)
+                    return request
             if self._front.stopping and not begun:
                 return None
             try:

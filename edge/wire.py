@@ -76,6 +76,17 @@ class Request:
         ]
 
 
+def heed_certificate(request: Request, names: frozenset[bytes], *, trusted: bool) -> None:
+    """Drop what a client that is no proxy of ours says of a certificate; Refusal when a proxy says it twice."""
+    if not names:
+        return
+    if not trusted:
+        request.headers = [pair for pair in request.headers if pair[0] not in names]
+    seen = [name for name, _ in request.headers if name in names]
+    if len(seen) > len(set(seen)):
+        raise Refusal(400, "The client's certificate is described more than once.", request.target)
+
+
 def find_head(buffer: bytearray, limits: Limits) -> int:
     """Where the head in the buffer ends (after its empty line), or 0 when it is not whole yet.
 

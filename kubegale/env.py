@@ -1,12 +1,32 @@
 """Reading settings out of environment variables: typed, with defaults, failing in one sentence."""
 
 import os
+import re
 from decimal import Decimal, InvalidOperation
 from ipaddress import ip_network
 from urllib.parse import unquote, urlsplit
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
+HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}", re.ASCII)
+# Headers that already decide who is asking, from where and for what.
+TAKEN_HEADERS = frozenset(
+    {
+        "authorization",
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "host",
+        "origin",
+        "secret",
+        "transfer-encoding",
+        "upgrade",
+        "x-bcs-user-token",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+    }
+)
 
 
 class SettingError(SystemExit):
@@ -123,18 +143,35 @@ def networks(name: str, default: str = "") -> list[str]:
         raise SettingError(f"{name} must be a comma-separated list of networks: {error}.") from None
 
 
-def placed(name: str) -> list[tuple[str, str]]:
-    """A comma-separated list of words, each with the network behind its @ ("" without one)."""
-    found = []
+def opened(name: str) -> list[tuple[str, str, str]]:
+    """A comma-separated list of words, each with the network behind its @ and the rule for certificates behind its @cert: ("" without)."""
+    entries = []
     for part in words(name):
-        word, mark, network = part.partition("@")
+        word, mark, place = part.partition("@")
+        network, narrowed, rule = f"@{place}".partition("@cert:") if mark else ("", "", "")
+        network = network.removeprefix("@").strip()
+        if mark and not network and not narrowed:
+            raise SettingError(f"{name}: {part!r} names no network.")
+        if narrowed and not rule.strip():
+            raise SettingError(f"{name}: {part!r} names no certificate.")
         try:
-            found.append(
-                (word.strip(), str(ip_network(network.strip(), strict=False)) if mark else "")
-            )
+            where = str(ip_network(network, strict=False)) if network else ""
         except ValueError as error:
             raise SettingError(f"{name}: {part!r} names no network: {error}.") from None
-    return found
+        entries.append((word.strip(), where, rule.strip()))
+    return entries
+
+
+def header(name: str) -> str:
+    """The name of an HTTP header, or nothing. Underscores are refused: servers drop such headers, for they can pass for others."""
+    value = text(name).strip()
+    if value and not HEADER_NAME.fullmatch(value):
+        raise SettingError(
+            f"{name} must be the name of a header such as X-SSL-Client-S-DN, not {value!r}."
+        )
+    if value.lower().startswith("x-kubegale-") or value.lower() in TAKEN_HEADERS:
+        raise SettingError(f"{name} must be a header of its own; {value} has another meaning.")
+    return value
 
 
 def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:

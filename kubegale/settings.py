@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from cryptography.fernet import Fernet
 from kombu import Queue
 
-from kubegale import __version__, env
+from kubegale import __version__, client_cert, env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -300,17 +300,43 @@ if OIDC_ENABLED:
 # --- API ------------------------------------------------------------------------------------------------------------
 # The names of the setting -> the dialects' own; only those whose originals had no credentials can be opened.
 _OPENABLE = {"bcs": "bcs_storage", "k8sservice": "k8s_service", "walm": "walm"}
-# A word may be followed by @ and the network that it is opened to; several such words add up.
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
+# The header in which a trusted proxy describes its client's certificate, and the one that says that it has verified it.
+CLIENT_CERT_HEADER = env.header("CLIENT_CERT_HEADER")
+CLIENT_CERT_VERIFIED_HEADER = env.header("CLIENT_CERT_VERIFIED_HEADER")
+CLIENT_CERT_FORMAT = env.choice("CLIENT_CERT_FORMAT", "dn", client_cert.FORMATS)
+if CLIENT_CERT_HEADER.lower() == CLIENT_CERT_VERIFIED_HEADER.lower() != "":
+    raise env.SettingError(
+        "CLIENT_CERT_HEADER and CLIENT_CERT_VERIFIED_HEADER must be different headers."
+    )
+# A word may be followed by @ and the network that it is opened to, and by @cert: and what a client's certificate has to say;
+# several such words add up.
 OPEN_DIALECTS: frozenset[str] = frozenset()
 OPEN_DIALECTS_NETWORKS: dict[str, tuple[str, ...]] = {}
-for _word, _network in env.placed("OPEN_DIALECTS"):
+OPEN_DIALECTS_CERTIFICATES: dict[str, tuple[tuple[str, client_cert.Rule], ...]] = {}
+for _word, _network, _rule in env.opened("OPEN_DIALECTS"):
     if _word not in _OPENABLE:
         raise env.SettingError(f"OPEN_DIALECTS knows {', '.join(_OPENABLE)}, not {_word}.")
     _name = _OPENABLE[_word]
     OPEN_DIALECTS |= {_name}
-    OPEN_DIALECTS_NETWORKS[_name] = (
-        *OPEN_DIALECTS_NETWORKS.get(_name, ()),
-        *([_network] if _network else ["0.0.0.0/0", "::/0"]),
+    if not _rule:
+        OPEN_DIALECTS_NETWORKS[_name] = (
+            *OPEN_DIALECTS_NETWORKS.get(_name, ()),
+            *([_network] if _network else ["0.0.0.0/0", "::/0"]),
+        )
+        continue
+    if not CLIENT_CERT_HEADER or not TRUSTED_PROXIES:
+        raise env.SettingError(
+            f"OPEN_DIALECTS opens {_word} by certificate: set TRUSTED_PROXIES to the proxies that verify "
+            "certificates, and CLIENT_CERT_HEADER to the header in which they describe them."
+        )
+    try:
+        _parsed = client_cert.parse_rule(_rule, CLIENT_CERT_FORMAT)
+    except ValueError as _error:
+        raise env.SettingError(f"OPEN_DIALECTS: {_word}@cert:{_rule}: {_error}.") from None
+    OPEN_DIALECTS_CERTIFICATES[_name] = (
+        *OPEN_DIALECTS_CERTIFICATES.get(_name, ()),
+        (_network, _parsed),
     )
 OPEN_DIALECTS_CLUSTERS = frozenset(env.words("OPEN_DIALECTS_CLUSTERS"))
 API_TOKEN_DAYS = env.integer("API_TOKEN_DAYS", 90)
@@ -335,7 +361,6 @@ AUDIT_SINK = "tenants.witness.write"
 AUDIT_READER = "tenants.audit.writes"
 AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 365)
 AUDIT_STORE_WRITES = env.boolean("AUDIT_STORE_WRITES", True)
-TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 METRICS_NETWORKS = env.networks(
     "METRICS_NETWORKS", "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
 )

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, set_rollback
 
 from kubegale.api import accepted, audit, lasting
-from kubegale.api.origin import client_address, is_cross_site, is_inside
+from kubegale.api.origin import came_from, client_certificate, is_cross_site
 from kubegale.api.parsing import BodyParser, json_body, know_caller
 from kubegale.api.rendering import JSON
 from kubegale.errors import (
@@ -33,6 +33,8 @@ from kubegale.errors import (
 )
 
 log = logging.getLogger(__name__)
+# Networks that narrow nothing.
+EVERYWHERE = frozenset({"0.0.0.0/0", "::/0"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +134,22 @@ class DialectView(APIView):
         return self.public or self.is_opened()
 
     def is_opened(self) -> bool:
-        """Whether OPEN_DIALECTS opens the route, which its document does not make public, to the caller's network."""
-        if self.public or self.dialect.name not in settings.OPEN_DIALECTS:
+        """Whether OPEN_DIALECTS opens the route, which its document does not make public, to this caller."""
+        name = self.dialect.name
+        if self.public or name not in settings.OPEN_DIALECTS:
             return False
-        networks, request = settings.OPEN_DIALECTS_NETWORKS, getattr(self, "request", None)
-        if request is None or self.dialect.name not in networks:
+        request = getattr(self, "request", None)
+        networks = settings.OPEN_DIALECTS_NETWORKS.get(name, ())
+        rules = settings.OPEN_DIALECTS_CERTIFICATES.get(name, ())
+        if request is None or not (networks or rules):
             return True
-        return is_inside(client_address(request) or "0.0.0.0", networks[self.dialect.name])  # noqa: S104
+        if set(networks) >= EVERYWHERE or came_from(request, networks):
+            return True
+        certificate = client_certificate(request) if rules else None
+        return certificate is not None and any(
+            rule.admits(certificate) and (not network or came_from(request, [network]))
+            for network, rule in rules
+        )
 
     def check_permissions(self, request: Request) -> None:
         """Refuse what a page of another origin asks of an opened dialect: its visitor never meant it."""

@@ -9,6 +9,8 @@ from django.conf import settings
 from django.http import HttpRequest
 from rest_framework.request import Request
 
+from kubegale import client_cert
+from kubegale.client_cert import Certificate
 from kubegale.front import BEHIND_FRONT
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -38,11 +40,27 @@ def came_from(request: Request | HttpRequest, networks: Iterable[str]) -> bool:
     peer = str(request.META.get("REMOTE_ADDR") or "")
     if request.META.get("HTTP_X_FORWARDED_FOR") and not _trusted(peer):
         return False
-    try:
-        address = ipaddress.ip_address(client_address(request))
-    except ValueError:
-        return False
-    return any(address in network for network in _networks(tuple(networks)))
+    return is_inside(client_address(request), networks)
+
+
+def client_certificate(request: Request | HttpRequest) -> Certificate | None:
+    """The certificate of the proxy's client, where the peer is in TRUSTED_PROXIES and says that it has verified it.
+
+    None from anybody else, whatever their headers say.
+    """
+    if not settings.CLIENT_CERT_HEADER or not _trusted(str(request.META.get("REMOTE_ADDR") or "")):
+        return None
+    if settings.CLIENT_CERT_VERIFIED_HEADER:
+        verified = _header(request, settings.CLIENT_CERT_VERIFIED_HEADER)
+        if verified not in client_cert.VERIFIED:
+            return None
+    return client_cert.read_header(
+        _header(request, settings.CLIENT_CERT_HEADER), settings.CLIENT_CERT_FORMAT
+    )
+
+
+def _header(request: Request | HttpRequest, name: str) -> str:
+    return str(request.META.get(f"HTTP_{name.upper().replace('-', '_')}") or "").strip(" \t")
 
 
 def client_address(request: Request | HttpRequest) -> str:

@@ -26,9 +26,13 @@ class Running:
     front: Child
     web: Child
 
-    def connect(self, data: bytes = b"", *, port: int | None = None) -> socket.socket:
-        """A connection that has sent `data` and no more."""
-        made = socket.create_connection(("127.0.0.1", port or self.port), timeout=30)
+    def connect(
+        self, data: bytes = b"", *, port: int | None = None, source: str = "127.0.0.1"
+    ) -> socket.socket:
+        """A connection from an address of loopback that has sent `data` and no more."""
+        made = socket.create_connection(
+            ("127.0.0.1", port or self.port), timeout=30, source_address=(source, 0)
+        )
         made.sendall(data)
         return made
 

@@ -26,6 +26,9 @@ LEFT = 100
 MIB = 1024 * 1024
 
 
+PROXY = "127.0.0.2"
+
+
 @pytest.fixture(scope="module")
 def stack(django_db_setup: None) -> Iterator[Stack]:
     """The servers behind; a process of four threads serves two streams."""
@@ -37,6 +40,10 @@ def stack(django_db_setup: None) -> Iterator[Stack]:
             str(connection.settings_dict["NAME"]),
             Path(folder),
             cleanup,
+            OPEN_DIALECTS="bcs,walm@cert:CN=payments",
+            TRUSTED_PROXIES=PROXY,
+            CLIENT_CERT_HEADER="X-SSL-Client-S-DN",
+            CLIENT_CERT_VERIFIED_HEADER="X-SSL-Client-Verify",
             STORAGE_WATCH_STREAMS="100",
             STORAGE_WATCH_STREAMS_PER_CLIENT="100",
             STORAGE_WATCH_HEARTBEAT="0.2",
@@ -395,3 +402,30 @@ def test_descriptors_are_lifted(strict: Running) -> None:
     limits = Path(f"/proc/{strict.front.process.pid}/limits").read_text()
     soft, hard = re.search(r"Max open files +(\d+) +(\d+)", limits).groups()  # type: ignore[union-attr]
     assert int(soft) == min(int(hard), 1 << 20)
+
+
+def test_a_certificate_is_believed_of_a_proxy_alone(strict: Running) -> None:
+    """On the way through the front: who says it, twice, or in spellings that pass for it."""
+    verified = b"X-SSL-Client-Verify: SUCCESS\r\n"
+    subject = b"X-SSL-Client-S-DN: CN=payments\r\n"
+
+    def answer(headers: bytes, source: str = PROXY) -> int:
+        asked = head("GET", "/api/v1/tenant", b"Connection: close\r\n" + headers)
+        with strict.connect(asked, source=source) as made:
+            return status(rest(made))
+
+    assert answer(verified + subject) not in (400, 401, 403)
+    assert answer(verified + subject, "127.0.0.1") == 401
+    assert answer(b"X-Forwarded-For: 127.0.0.2\r\n" + verified + subject, "127.0.0.1") == 401
+    for twice in (subject, b"x-ssl-client-s-dn: CN=else\r\n", verified):
+        assert answer(verified + subject + twice) == 400
+        assert answer(verified + subject + twice, "127.0.0.1") == 401
+    for spelt in (
+        b"X_SSL_Client_S_DN: CN=payments\r\n",
+        b"X-SSL-Client_S-DN: CN=payments\r\n",
+        subject + b"Connection: X-SSL-Client-S-DN\r\n",
+    ):
+        assert answer(verified + spelt) == 401
+    assert answer(subject) == 401
+    assert answer(b"X-SSL-Client-Verify: FAILED:expired\r\n" + subject) == 401
+    assert answer(verified + b"X-SSL-Client-S-DN: CN=else\r\n") == 401

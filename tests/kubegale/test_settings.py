@@ -14,6 +14,8 @@ GOOD = {
     "KUBEGALE_DATA_DIR": "no-such-folder",
 }
 
+CERTIFIED = {"TRUSTED_PROXIES": "10.0.0.9", "CLIENT_CERT_HEADER": "X-Subject"}
+
 
 def start(**changes: str | None) -> subprocess.CompletedProcess[str]:
     """`manage.py check` in an environment of its own."""
@@ -48,6 +50,20 @@ def start(**changes: str | None) -> subprocess.CompletedProcess[str]:
         ({"OPEN_DIALECTS": "bcs,waln"}, "OPEN_DIALECTS"),
         ({"OPEN_DIALECTS": "walm@10.0.0.0/8,bcs@somewhere"}, "OPEN_DIALECTS"),
         ({"OPEN_DIALECTS": "walm@"}, "OPEN_DIALECTS"),
+        ({**CERTIFIED, "OPEN_DIALECTS": "walm@cert:"}, "OPEN_DIALECTS"),
+        ({**CERTIFIED, "OPEN_DIALECTS": "walm@cert:payments"}, "OPEN_DIALECTS"),
+        ({**CERTIFIED, "OPEN_DIALECTS": "walm@cert:CN="}, "OPEN_DIALECTS"),
+        ({**CERTIFIED, "OPEN_DIALECTS": "walm@cert:Name=x"}, "OPEN_DIALECTS"),
+        ({**CERTIFIED, "OPEN_DIALECTS": "walm@cert:URI=spiffe://a"}, "CLIENT_CERT_FORMAT"),
+        ({**CERTIFIED, "OPEN_DIALECTS": "walm@certificate:CN=x"}, "OPEN_DIALECTS"),
+        ({**CERTIFIED, "OPEN_DIALECTS": "walm@here@cert:CN=x"}, "OPEN_DIALECTS"),
+        ({**CERTIFIED, "OPEN_DIALECTS": "walm@CN=x"}, "OPEN_DIALECTS"),
+        ({"OPEN_DIALECTS": "walm@cert:CN=x"}, "CLIENT_CERT_HEADER"),
+        ({**CERTIFIED, "OPEN_DIALECTS": "walm@cert:*", "TRUSTED_PROXIES": ""}, "TRUSTED_PROXIES"),
+        ({"CLIENT_CERT_HEADER": "X_SSL_Client_S_DN"}, "CLIENT_CERT_HEADER"),
+        ({"CLIENT_CERT_HEADER": "X-Forwarded-For"}, "CLIENT_CERT_HEADER"),
+        ({**CERTIFIED, "CLIENT_CERT_VERIFIED_HEADER": "x-subject"}, "CLIENT_CERT_VERIFIED_HEADER"),
+        ({"CLIENT_CERT_FORMAT": "text"}, "CLIENT_CERT_FORMAT"),
     ],
 )
 def test_a_bad_setting_is_refused_in_one_sentence(
@@ -62,6 +78,14 @@ def test_a_bad_setting_is_refused_in_one_sentence(
 
 def test_the_environment_alone_is_enough() -> None:
     assert start().returncode == 0
+
+
+def test_dialects_are_opened_by_network_by_certificate_and_by_both() -> None:
+    opened = (
+        "bcs,k8sservice@10.0.0.0/8,walm@cert:CN=a+O=Acme%2C%20Inc.,walm@10.0.0.0/8@cert:UID=a@b"
+    )
+    answer = start(**CERTIFIED, OPEN_DIALECTS=opened)
+    assert (answer.returncode, answer.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

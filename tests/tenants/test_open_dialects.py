@@ -1,13 +1,17 @@
 """What an opened dialect lets in: callers of its networks, on its clusters, and no page of another origin."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 from django.test import Client
 
 from clusters.models import Cluster
+from kubegale.client_cert import parse_rule
 from tests.caller import Caller
 from tests.tenants.conftest import Person
+from tests.tls_servers import certify
 
 pytestmark = pytest.mark.django_db
 STORE = "/bcsapi/v4/storage/k8s/dynamic/namespace_resources/clusters"
@@ -128,6 +132,115 @@ def test_only_the_networks_named_are_let_in(settings: Any, cluster: Cluster, adm
     spoofed = Client(REMOTE_ADDR="192.0.2.1", headers={"X-Forwarded-For": "10.1.2.3"})
     assert spoofed.get(path).status_code == 401
     assert admin.raw("GET", path).status_code == 200
+
+
+def test_a_proxy_that_is_none_of_ours_brings_nobody_into_a_network(
+    settings: Any, cluster: Cluster
+) -> None:
+    settings.OPEN_DIALECTS_NETWORKS = {"walm": ("10.0.0.0/8",)}
+    ingress = Client(REMOTE_ADDR="10.0.0.9", headers={"X-Forwarded-For": "192.0.2.1"})
+    assert ingress.get("/api/v1/storageclass").status_code == 401
+    settings.TRUSTED_PROXIES = ["10.0.0.9/32"]
+    assert ingress.get("/api/v1/storageclass").status_code == 401
+    inner = Client(REMOTE_ADDR="10.0.0.9", headers={"X-Forwarded-For": "10.1.1.1"})
+    assert inner.get("/api/v1/storageclass").status_code == 200
+
+
+PROXY, DIRECT = "10.0.0.9", "10.0.0.8"
+SHOWN = certify("payments-client", hosts=("payments.example",))
+DIGEST = SHOWN.certificate.fingerprint(SHA256()).hex()
+BASE64 = "".join(SHOWN.pem.decode().strip().splitlines()[1:-1])
+
+
+@pytest.mark.parametrize(
+    ("form", "rule", "value", "admitted"),
+    [
+        ("dn", "CN=payments", "CN=payments", True),
+        ("dn", "CN=payments", "emailAddress=a@b.example,CN=payments,OU=x,O=Acme,C=FR", True),
+        ("dn", "CN=payments+O=Acme", "CN=payments,O=Acme", True),
+        ("dn", "CN=Pay%2C Inc.", "CN=Pay\\, Inc.", True),
+        ("dn", "CN=\u4f60", "CN=\\E4\\BD\\A0", True),
+        ("dn", "CN=\u4f60", "CN=\u4f60".encode().decode("latin-1"), True),
+        ("dn", "*", "CN=anything", True),
+        ("dn", "*", "", False),
+        ("dn", "CN=payments", "CN=payments-evil", False),
+        ("dn", "CN=payments", "CN=Payments", False),
+        ("dn", "CN=payments", "O=payments", False),
+        ("dn", "CN=payments+O=Acme", "CN=payments", False),
+        ("dn", "CN=payments", "CN=payments,CN=evil", False),
+        ("dn", "CN=payments", "CN=evil,CN=payments", False),
+        ("dn", "CN=payments", "O=x\\,CN\\=payments,CN=evil", False),
+        ("dn", "CN=payments", "/O=Acme/CN=payments", False),
+        ("dn", "CN=payments", "payments", False),
+        ("dn", "CN=payments", "CN=payments" + ",OU=x" * 2000, False),
+        ("xfcc", "CN=pay,O=A".replace(",", "+"), 'Hash=ab;Subject="CN=pay,O=A";URI=', True),
+        ("xfcc", "URI=spiffe://a/ns/b/sa/c", "By=x;URI=spiffe://a/ns/b/sa/c", True),
+        ("xfcc", "DNS=a.example", 'hash=ab;DNS=b.example;DNS=A.example;Subject=""', True),
+        ("xfcc", f"Hash={DIGEST.upper()}", f'Hash={DIGEST};Subject="title=x"', True),
+        ("xfcc", "CN=pay", 'By="a;Subject=\\"CN=pay\\"";Hash=ab', False),
+        ("xfcc", "CN=pay", 'Hash=ab;Subject="CN=pay",Hash=cd;Subject="CN=evil"', False),
+        ("xfcc", "CN=pay", 'Hash=cd;Subject="CN=evil",Hash=ab;Subject="CN=pay"', False),
+        ("xfcc", "CN=pay", 'Subject="CN=pay";Subject="CN=evil"', False),
+        ("xfcc", "URI=spiffe://a", "By=spiffe://a;Hash=ab", False),
+        ("pem", "CN=payments-client", quote(SHOWN.pem.decode(), safe=""), True),
+        ("pem", "CN=payments-client", BASE64, True),
+        ("pem", "CN=payments-client", f":{BASE64}:", True),
+        ("pem", f"Hash={DIGEST}+DNS=payments.example", f"{BASE64},{BASE64}", True),
+        ("pem", "CN=payments-client", BASE64[:-8], False),
+        ("pem", "CN=payments-client", "CN=payments-client", False),
+        ("pem", "CN=payments", BASE64, False),
+    ],
+)
+def test_a_certificate_opens_as_a_trusted_proxy_describes_it(
+    settings: Any, cluster: Cluster, form: str, rule: str, value: str, admitted: bool
+) -> None:
+    settings.TRUSTED_PROXIES = [f"{PROXY}/32"]
+    settings.CLIENT_CERT_HEADER = "X-Client-Certificate"
+    settings.CLIENT_CERT_FORMAT = form
+    settings.OPEN_DIALECTS_CERTIFICATES = {"walm": (("", parse_rule(rule, form)),)}
+    path = "/api/v1/storageclass"
+    shown = {"X-Client-Certificate": value}
+    proxied = Client(REMOTE_ADDR=PROXY, headers=shown)
+    assert proxied.get(path).status_code == (200 if admitted else 401)
+    assert Client(REMOTE_ADDR=DIRECT, headers=shown).get(path).status_code == 401
+    settings.CLIENT_CERT_VERIFIED_HEADER = "X-Client-Verified"
+    for verified, good in (("SUCCESS", True), ("0", True), ("NONE", False), ("", False)):
+        proxied = Client(REMOTE_ADDR=PROXY, headers={**shown, "X-Client-Verified": verified})
+        assert proxied.get(path).status_code == (200 if admitted and good else 401)
+
+
+def test_every_door_of_a_dialect_asks_for_the_certificate(
+    settings: Any, cluster: Cluster, admin: Caller
+) -> None:
+    """A network may stand beside it, or narrow it."""
+    rule = parse_rule("CN=payments", "dn")
+    settings.TRUSTED_PROXIES = [f"{PROXY}/32"]
+    settings.CLIENT_CERT_HEADER = "X-Client-Certificate"
+    settings.OPEN_DIALECTS_CERTIFICATES = dict.fromkeys(
+        ("walm", "k8s_service", "bcs_storage"), (("", rule),)
+    )
+    shown = {"X-Client-Certificate": "CN=payments"}
+    for path in (
+        "/api/v1/storageclass",
+        "/v1/k8sservice/getPod?namespace=x",
+        "/bcsapi/v4/storage/events",
+        "/bcsstorage/v1/events",
+    ):
+        assert Client(REMOTE_ADDR=PROXY, headers=shown).get(path).status_code != 401, path
+        assert Client(REMOTE_ADDR=PROXY).get(path).status_code == 401, path
+        assert Client(REMOTE_ADDR=DIRECT, headers=shown).get(path).status_code == 401, path
+    assert admin.raw("GET", "/api/v1/storageclass").status_code == 200
+    settings.OPEN_DIALECTS_CERTIFICATES = {"walm": (("10.1.0.0/16", rule),)}
+    settings.OPEN_DIALECTS_NETWORKS = {"walm": ("192.0.2.0/24",)}
+    for caller, certificate, status in (
+        ("10.1.2.3", "CN=payments", 200),
+        ("10.2.2.3", "CN=payments", 401),
+        ("10.1.2.3", "CN=else", 401),
+        ("192.0.2.3", "", 200),
+    ):
+        headers = {"X-Client-Certificate": certificate, "X-Forwarded-For": caller}
+        answer = Client(REMOTE_ADDR=PROXY, headers=headers).get("/api/v1/storageclass")
+        assert answer.status_code == status, (caller, certificate)
 
 
 VALUE = "aGlkZGVuLXZhbHVl"
