@@ -58,18 +58,19 @@ class LogOptions:
 def read_log(cluster: Cluster, namespace: str, pod: str, options: LogOptions) -> bytes:
     """The log's bytes, at most LOG_LIMIT_BYTES of them."""
     path = KINDS["pods"].path(namespace=namespace, name=pod, subresource="log")
-    query = {
-        **options.query(),
-        "limitBytes": min(
-            options.limit_bytes or settings.LOG_LIMIT_BYTES, settings.LOG_LIMIT_BYTES
-        ),
-    }
+    query = {**options.query(), "limitBytes": _limit(options)}
     return registry.client(cluster).request("GET", path, query=query, accept="*/*")
 
 
-def log_text(data: bytes) -> str:
-    """A log's bytes as text; a limit in bytes may have cut the last character, which is left out then."""
-    return codecs.getincrementaldecoder("utf-8")(errors="replace").decode(data)
+def _limit(options: LogOptions) -> int:
+    return min(options.limit_bytes or settings.LOG_LIMIT_BYTES, settings.LOG_LIMIT_BYTES)
+
+
+def read_log_text(cluster: Cluster, namespace: str, pod: str, options: LogOptions) -> str:
+    """The same as text. A character that the limit in bytes has cut is left out; what the log itself breaks off shows as U+FFFD."""
+    data = read_log(cluster, namespace, pod, options)
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    return decoder.decode(data, final=len(data) < _limit(options))
 
 
 def _open(

@@ -11,7 +11,7 @@ from clusters import services as registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from kubegale.errors import Internal, Invalid
-from workloads.podlogs import FollowedLog, LogOptions, log_text, read_log
+from workloads.podlogs import FollowedLog, LogOptions, read_log_text
 
 EMPTY = msgspec.Raw(b"{}")
 
@@ -99,7 +99,7 @@ def log(order: Order, options: LogOptions) -> str:
     """The whole log of one container, at most VKUBE_LOG_BYTES of it; Internal when nothing runs, Invalid for an unknown container."""
     cluster, namespace, pod, found = _logged(order, options)
     options = replace(found, limit_bytes=settings.VKUBE_LOG_BYTES)
-    return log_text(read_log(cluster, namespace, pod, options))
+    return read_log_text(cluster, namespace, pod, options)
 
 
 def follow_log(order: Order, options: LogOptions, *, pause: float) -> FollowedLog:

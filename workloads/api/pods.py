@@ -33,7 +33,7 @@ from workloads import recreation, services
 from workloads.api.actions import WorkloadView, caller, events_page, number
 from workloads.api.objects import AT, Target
 from workloads.lookup import Subject, explaining
-from workloads.podlogs import FollowedLog, LogOptions, log_text, open_log, pieces_of, read_log
+from workloads.podlogs import FollowedLog, LogOptions, open_log, pieces_of, read_log_text
 from workloads.streams import runtime
 from workloads.streams.loglines import Piece
 
@@ -163,9 +163,9 @@ class PodLogs(PodView):
             subject.client,
             self.kind,
             subject.namespace,
-            lambda: read_log(subject.cluster, subject.namespace, name, options),
+            lambda: read_log_text(subject.cluster, subject.namespace, name, options),
         )
-        logs = {"logs": log_text(text)}
+        logs = {"logs": text}
         return {**logs, "hint": HINT} if follow else logs
 
     def farewell(self, error: DomainError) -> bytes:

@@ -173,21 +173,34 @@ class Session:
         return {"type": "status", "state": "connected", **place, "timestamp": now()}
 
     async def _pump(self, channels: Channels) -> None:
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        while (message := await channels.receive()) is not None:
-            channel, data = message
-            if channel == OUTCOME:
-                raise self._outcome(data)
-            if channel in {STDOUT, STDERR} and (text := decoder.decode(data)):
-                await self._show(text)
-        raise await self._lost()
+        # Each has its own, for what comes between two halves of a character may be the other's.
+        decoders = {
+            channel: codecs.getincrementaldecoder("utf-8")(errors="replace")
+            for channel in (STDOUT, STDERR)
+        }
+        try:
+            while (message := await channels.receive()) is not None:
+                channel, data = message
+                if channel == OUTCOME:
+                    raise self._outcome(data)
+                if channel in decoders and (text := decoders[channel].decode(data)):
+                    await self._show(text)
+            raise await self._lost()
+        finally:
+            for decoder in decoders.values():
+                if text := decoder.decode(b"", final=True):
+                    self._keep_output(text)
 
-    async def _show(self, text: str) -> None:
-        """Keep output for the socket; one that does not read stops the shell, as a real terminal would."""
+    def _keep_output(self, text: str) -> None:
+        """For the socket and for the recording."""
         self._active = time.monotonic()
         self._ring.append(text)
         self._recorder.output(text)
         self._news.set()
+
+    async def _show(self, text: str) -> None:
+        """Keep output; a socket that does not read stops the shell, as a real terminal would."""
+        self._keep_output(text)
         while self._socket and self._ring.ahead(self._sent) > frames.RING_BYTES // 2:
             self._read_on.clear()
             await self._read_on.wait()

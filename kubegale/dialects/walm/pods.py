@@ -12,7 +12,7 @@ from kubegale.api.schema import INTEGER, TEXT, Described, Query, array, record
 from kubegale.dialects.walm.envelope import CLUSTER, NOTHING, WalmView, explained, nothing
 from kubegale.errors import Invalid, NotFound
 from workloads import pods
-from workloads.podlogs import LogOptions, log_text, read_log
+from workloads.podlogs import LogOptions, read_log_text
 
 EVENT_MEMBERS: Any = dict.fromkeys(
     ("type", "reason", "message", "from", "firstTimestamp", "lastTimestamp"), TEXT
@@ -99,7 +99,7 @@ class Logs(PodView):
             container=request.query_params.get("container", ""), tail_lines=_tail(request)
         )
         with explained(f"failed to get pod logs {pod}: "):
-            return log_text(read_log(self.cluster(), namespace, pod, options))
+            return read_log_text(self.cluster(), namespace, pod, options)
 
 
 def _tail(request: Request) -> int | None:

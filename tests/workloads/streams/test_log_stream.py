@@ -217,6 +217,21 @@ def test_a_limit_in_bytes_cuts_no_character(
         assert answer["logs"] == text
 
 
+def test_a_log_that_breaks_off_inside_a_character_shows_so(
+    scripted: Scripted, registered: Cluster, caller: Caller, ticket: Ticket
+) -> None:
+    """As a container does that was killed while it printed."""
+    scripted.add_pod("web", "app")
+    scripted.write("web", "app", b"2026-01-01T00:00:00.000000001Z a\xe4\xb8")
+    scripted.exit("web", "app")
+    query = {"cluster_id": registered.pk, "namespace": "default", "container": "app"}
+    assert caller.data("GET", "pods/web/logs", **query)["logs"].endswith("Z a\ufffd")
+    with peer(ticket("pods/web/logs/stream", follow=False)["ws_url"]) as client:
+        client.end()
+    shown = [frame["data"]["content"] for frame in client.frames if frame["type"] == "log"]
+    assert shown == ["a\ufffd"]
+
+
 def test_lines_followed_over_http_are_whole(
     scripted: Scripted, registered: Cluster, caller: Caller
 ) -> None:

@@ -1,5 +1,6 @@
 """A shell over a WebSocket: a real one, behind a scripted API server."""
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +27,21 @@ def web(scripted: Scripted) -> None:
 def said(text: str) -> Callable[[Peer], bool]:
     """Whether the terminal has printed this."""
     return lambda client: text in client.output
+
+
+def recording(caller: Caller, cluster: Cluster) -> dict[str, Any]:
+    """The last recording there, once it is finished."""
+
+    def finished() -> Any:
+        rows = caller.data("GET", "terminal-recordings", cluster_id=cluster.pk)["items"]
+        return [row for row in rows if row["finished_at"]]
+
+    deadline = time.monotonic() + 10
+    while not finished():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    row: dict[str, Any] = finished()[0]
+    return row
 
 
 def connected(client: Peer) -> dict[str, Any]:
@@ -240,6 +256,20 @@ def test_bytes_pass_a_terminal_untouched_both_ways(scripted: Scripted, ticket: T
     assert scripted.typed == b"\xe4\xbd\xa0\xf0\x9f\x98\x80\n\xff\xfe\n"
 
 
+def test_half_a_character_at_the_very_end_is_shown_and_recorded(
+    caller: Caller, registered: Cluster, ticket: Ticket
+) -> None:
+    command = ["/usr/bin/printf", "end:\\344\\275"]
+    given = ticket("pods/web/terminal", command=command, record=True)
+    with peer(given["terminal_url"]) as client:
+        client.end()
+        assert client.output == "end:\ufffd"
+    row = recording(caller, registered)
+    answer = caller.raw("GET", f"terminal-recordings/{row['id']}/replay")
+    events = b"".join(answer.streaming_content).decode().splitlines()[1:]
+    assert "".join(json.loads(event)[2] for event in events) == "end:\ufffd"
+
+
 def test_credentials_do_not_follow_a_redirect(scripted: Scripted, ticket: Ticket) -> None:
     given = ticket("pods/web/terminal")
     scripted.redirect = f"{scripted.url}/elsewhere"
@@ -308,18 +338,7 @@ def test_a_recorded_terminal_can_be_replayed(
         client.send(type="data", data={"input": "exit\n"})
         client.end()
 
-    def finished() -> Any:
-        return [
-            row
-            for row in caller.data("GET", "terminal-recordings", cluster_id=registered.pk)["items"]
-            if row["finished_at"]
-        ]
-
-    deadline = time.monotonic() + 10
-    while not finished():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    row = finished()[0]
+    row = recording(caller, registered)
     assert caller.data("GET", f"terminal-recordings/{given['session']}") == row
     assert (row["session"], row["pod"], row["container"], row["username"], row["width"]) == (
         mark(given["session"]),
