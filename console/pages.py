@@ -13,9 +13,11 @@ from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from console import hints, navigation
+from clusters.kinds import KINDS
+from console import hints, kindnames, navigation
 from console.gateway import Refused
 from kubegale.api.origin import socket_base
 
@@ -36,7 +38,7 @@ def signed_in(
         try:
             return view(request, *args, **kwargs)
         except Refused as refused:
-            return refusal(request, refused)
+            return _to_kind(request, refused) or refusal(request, refused)
         except (Http404, PermissionDenied, SuspiciousOperation):
             raise
         except Exception:
@@ -44,6 +46,24 @@ def signed_in(
             return refusal(request, Refused(5001, _("KubeGale itself failed."), {}, 500))
 
     return cast("Callable[Concatenate[HttpRequest, P], HttpResponseBase]", guarded)
+
+
+def _to_kind(request: HttpRequest, refused: Refused) -> HttpResponse | None:
+    """The page that was meant, where an address names its kind by another of its names; or why that cannot be told."""
+    match = request.resolver_match
+    names = match.kwargs if match else {}
+    text = str(names.get("plural", ""))
+    if refused.status != 404 or request.method != "GET" or not text or text in KINDS:
+        return None
+    try:
+        plural = kindnames.canonical_name(request, names["cluster"], text)
+    except Refused as unclear:
+        return refusal(request, unclear) if unclear.code == 1001 else None
+    if plural in ("", text):
+        return None
+    address = reverse(str(match.view_name), kwargs={**names, "plural": plural}) if match else ""
+    query = request.META.get("QUERY_STRING", "")
+    return HttpResponseRedirect(address + (f"?{query}" if query else ""))
 
 
 def _to_sign_in(request: HttpRequest) -> HttpResponse:

@@ -19,6 +19,7 @@ from console.columns import Cell, Column, Sight
 from console.gateway import Refused, call, quoted
 from console.health import Object, get
 from console.pages import is_fragment, page, sealed, signed_in
+from console.places import kind_of
 
 SIZES = (50, 100, 250, 1000)
 DEFAULTS = {"page": 1, "size": SIZES[0], "troubled": False}
@@ -89,11 +90,10 @@ def api_path(plural: str) -> str:
     """The API's address of a kind: `pods`, or `resources/{group}/{version}/{plural}` for `widgets.v1.example.com`."""
     if plural in KINDS:
         return plural
-    name, _, rest = plural.partition(".")
-    version, _, group = rest.partition(".")
-    if not (name and version and group):
+    kind = kind_of(plural)
+    if not kind.group:
         raise Refused(1004, plural, {}, 404)
-    return f"resources/{quoted(group)}/{quoted(version)}/{quoted(name)}"
+    return f"resources/{quoted(kind.group)}/{quoted(kind.version)}/{quoted(kind.plural)}"
 
 
 def is_namespaced(plural: str, items: Sequence[Object] = ()) -> bool:

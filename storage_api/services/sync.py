@@ -1,5 +1,6 @@
 """What is known about each cluster's copy in the store: positions of the watches, phases, moments. Written under a lease alone."""
 
+import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -305,7 +306,7 @@ _FRESHNESS = """
 SELECT k.kind, k.plural, k."group", k.version, k.namespaced, k.resource_type, k.phase,
        CASE WHEN k.phase = 'watching' THEN greatest(0, extract(epoch FROM clock_timestamp() - s.beaten_at)::float8) END,
        k.exact AND s.stored_as = c.name AND (w.at IS NULL OR w.at < s.beaten_at - %s * interval '1 second'),
-       k.resource_version, k.listed_at, k.changed_at, k.error
+       k.resource_version, k.listed_at, k.changed_at, k.error, k.aliases
 FROM storage_kind_sync k
 JOIN storage_cluster_sync s ON s.cluster_id = k.cluster_id
 JOIN clusters_cluster c ON c.id = k.cluster_id
@@ -319,7 +320,15 @@ def _read(condition: str, *params: int | str) -> list[Freshness]:
         cursor.execute(_FRESHNESS + condition, [WATCH_LAG, *params])
         rows: list[Any] = cursor.fetchall()
     return [
-        Freshness(Kind(*row[:5]), row[5], row[6], row[7], bool(row[8]), *row[9:13]) for row in rows
+        Freshness(
+            Kind(*row[:5], aliases=tuple(json.loads(row[13]))),
+            row[5],
+            row[6],
+            row[7],
+            bool(row[8]),
+            *row[9:13],
+        )
+        for row in rows
     ]
 
 

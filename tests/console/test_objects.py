@@ -8,11 +8,13 @@ import pytest
 import yaml
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from billing.models import Order
 from billing.services import orders
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
+from storage_api.models import ClusterSync, KindSync
 from tenants import grants
 from tenants.policy import Right, Role
 from tests.caller import Caller
@@ -320,6 +322,80 @@ def test_custom_kinds_have_pages_too(visitor: Client, admin: Caller, cluster: Cl
         f"widgets.v1.{group}"
     )
     assert visitor.get(address).status_code == 404
+
+
+def define(admin: Caller, cluster: Cluster, group: str, **names: Any) -> None:
+    """A custom kind in two versions, of which v1 is stored."""
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    versions = [
+        {"name": name, "served": True, "storage": name == "v1", "schema": schema}
+        for name in ("v1beta1", "v1")
+    ]
+    spec = {"group": group, "names": names, "scope": "Namespaced", "versions": versions}
+    content = {"metadata": {"name": f"{names['plural']}.{group}"}, "spec": spec}
+    where = {"cluster_id": cluster.pk}
+    admin.data("POST", "customresourcedefinitions", {**where, "content": content})
+
+
+@pytest.mark.parametrize("collected", [False, True])
+def test_addresses_name_kinds_by_any_of_their_names(
+    visitor: Client, admin: Caller, cluster: Cluster, collected: bool
+) -> None:
+    """As far as definitions may be read, and from what was collected."""
+    word = f"w{uuid.uuid4().hex[:6]}"
+    group = f"{word}.example.com"
+    plural, short, kind = f"{word}s", f"{word}sh", word.capitalize()
+    if collected:
+        sync = ClusterSync.objects.create(
+            cluster=cluster, stored_as=cluster.name, expires_at=timezone.now()
+        )
+        KindSync.objects.create(
+            cluster_id=sync.pk,
+            kind=kind,
+            plural=plural,
+            group=group,
+            version="v1",
+            namespaced=True,
+            resource_type=kind,
+            aliases=[word, short],
+        )
+    else:
+        define(admin, cluster, group, plural=plural, singular=word, kind=kind, shortNames=[short])
+    base = f"/clusters/{cluster.pk}"
+    for name in (plural, word, kind, short, f"{plural}.{group}", f"{short}.{group}"):
+        answer = visitor.get(f"{base}/{name}?namespace=x&q=a")
+        assert (answer.status_code, answer.get("Location")) == (
+            302,
+            f"{base}/{plural}.v1.{group}?namespace=x&q=a",
+        ), name
+    answer = visitor.get(f"{base}/{short}/x/one/yaml")
+    assert answer["Location"] == f"{base}/{plural}.v1.{group}/x/one/yaml"
+    for name, known in {
+        "Pod": "pods",
+        "po": "pods",
+        "deploy": "deployments",
+        "deployments.apps": "deployments",
+    }.items():
+        assert visitor.get(f"{base}/{name}")["Location"] == f"{base}/{known}", name
+    assert visitor.get(f"{base}/{word}x").status_code == 404
+    assert visitor.get(f"{base}/{plural}.other.example.com").status_code == 404
+    assert visitor.post(f"{base}/{short}/x/one/act/delete").status_code == 404
+
+
+def test_a_name_of_several_kinds_names_their_groups(
+    visitor: Client, admin: Caller, cluster: Cluster
+) -> None:
+    word = f"w{uuid.uuid4().hex[:6]}"
+    for group in (f"a.{word}.example.com", f"b.{word}.example.com"):
+        names = {"plural": f"{word}s", "singular": word, "kind": word.capitalize()}
+        define(admin, cluster, group, **names, shortNames=[f"{word}sh"])
+    for name in (f"{word}s", word, f"{word}sh"):
+        answer = visitor.get(f"/clusters/{cluster.pk}/{name}")
+        assert answer.status_code == 400
+        page = answer.content.decode()
+        assert f"{word}s.a.{word}.example.com, {word}s.b.{word}.example.com" in page
+    chosen = visitor.get(f"/clusters/{cluster.pk}/{word}sh.b.{word}.example.com")
+    assert chosen["Location"] == f"/clusters/{cluster.pk}/{word}s.v1.b.{word}.example.com"
 
 
 def test_every_scope_of_a_token_can_be_chosen(visitor: Client) -> None:
