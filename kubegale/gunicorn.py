@@ -5,7 +5,9 @@ import gc
 import logging
 import os
 import shutil
+import signal
 import tempfile
+from types import FrameType
 from typing import Any
 
 import gunicorn.http.wsgi
@@ -13,6 +15,8 @@ from django.urls import get_resolver
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
+
+from kubegale.streamplaces import stopping
 
 # Digits of a body's length: a megabyte and more.
 LARGE = 6
@@ -77,6 +81,16 @@ def when_ready(server: Arbiter) -> None:
 def post_fork(server: Arbiter, worker: Worker) -> None:
     """Big JSON makes many objects and no cycles: collect far more rarely than Python does by default."""
     gc.set_threshold(50_000, 20, 50)
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Feeds and followed logs end as soon as the process is asked to end; the web server itself would wait for them."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+        worker.handle_exit(number, frame)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def post_request(worker: Worker, request: Any, environ: dict[str, Any], response: Any) -> None:

@@ -1,12 +1,15 @@
 """Answers that last: each followed log or feed over HTTP holds a thread of the web server, so that they may not take them all."""
 
 from collections import Counter
-from threading import Lock
+from threading import Event, Lock
 from typing import ClassVar
 
 from django.conf import settings
 
 from kubegale.errors import TooManyRequests
+
+# Set when this process is asked to end: what would last ends at once, in the words of its kind, and its clients come back elsewhere.
+stopping = Event()
 
 
 class StreamPlace:

@@ -18,7 +18,7 @@ from clusters.client import READ_ERRORS, status_error
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from kubegale.errors import ClusterUnavailable, TooManyRequests
-from kubegale.streamplaces import StreamPlace
+from kubegale.streamplaces import StreamPlace, stopping
 from workloads.streams.loglines import Piece, Splitter
 
 MAX_EVENT = 1024 * 1024
@@ -27,6 +27,8 @@ UNENDED_SECONDS = 5.0
 UNBEGUN_SECONDS = 10.0
 # So long a caller waits to hear of a refusal.
 OPEN_SECONDS = 3.0
+# How soon a silent log ends when the process is asked to.
+STOPPING_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +191,14 @@ class FollowedLog:
             self.close()
 
     def _next(self) -> bytes | None:
-        try:
-            return self._parts.get(timeout=self._pause)
-        except Empty:
-            return None
+        end = monotonic() + self._pause
+        while (left := end - monotonic()) > 0:
+            try:
+                return self._parts.get(timeout=min(left, STOPPING_SECONDS))
+            except Empty:
+                if stopping.is_set():
+                    return b""
+        return None
 
     def _pump(self, opener: Callable[[], Any]) -> None:
         try:
@@ -220,8 +226,8 @@ class FollowedLog:
         return None
 
     def _put(self, part: bytes) -> bool:
-        """Whether the reader still wants it; a slow reader is waited for."""
-        while not self._closed.is_set():
+        """Whether the reader still wants it; a slow reader is waited for. Once the process is to end nothing more is."""
+        while not self._closed.is_set() and not stopping.is_set():
             with suppress(Full):
                 self._parts.put(part, timeout=0.5)
                 return True

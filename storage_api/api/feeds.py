@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from kubegale.api.origin import client_address
 from kubegale.api.parsing import raw_body
 from kubegale.errors import DomainError
+from kubegale.streamplaces import stopping
 from storage_api import paths, times
 from storage_api.api import base, schemas
 from storage_api.api.base import StorageView
@@ -125,7 +126,7 @@ def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
     deadline = time.monotonic() + subscription.seconds
     beat = time.monotonic() + settings.STORAGE_WATCH_HEARTBEAT
     yield b"\n"
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not stopping.is_set():
         limit = (
             min(feed.PAGE, subscription.max_events - sent)
             if subscription.max_events > 0

@@ -18,6 +18,7 @@ from kubegale.api.origin import client_address
 from kubegale.api.parsing import integer
 from kubegale.api.schema import INTEGER, TEXT, Described, Query
 from kubegale.errors import DomainError, Expired, Forbidden, Invalid
+from kubegale.streamplaces import stopping
 from storage_api import selectors
 from storage_api.api.across import chosen, shown
 from storage_api.api.seats import Seated
@@ -242,6 +243,8 @@ def _told(following: Following) -> Generator[bytes, None, None]:
         if now - beat >= settings.STORAGE_WATCH_HEARTBEAT:
             beat = now
             yield _event({"type": "BOOKMARK", "seq": following.place})
+        if stopping.is_set():
+            return
         if following.idle:
             connection.close_if_unusable_or_obsolete()
             time.sleep(settings.STORAGE_WATCH_POLL)

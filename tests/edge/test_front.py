@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from launcher import processes, programs
 from tests.edge.running import Running, Stack, body, head, memory, rest, seconds, status, until
 from tests.launcher.watching import eventually
 from tests.storeserver import database
@@ -362,6 +363,23 @@ def test_told_to_stop_the_front_finishes_what_it_answers(stack: Stack) -> None:
         assert rest(idle) == b""
         assert b'{"type":-1,"value":null}' in begun + rest(stream)
         assert front.front.process.wait(30) == 0
+
+
+def test_a_feed_ends_whole_when_the_web_server_is_told_to_stop(stack: Stack) -> None:
+    """Long before its next heartbeat; the front's own farewell cuts it off later."""
+    with ExitStack() as cleanup:
+        folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="kubegale-test-stop-"))
+        changed = {"KUBEGALE_WEB_SOCKET": f"{folder}/web", "STORAGE_WATCH_HEARTBEAT": "120"}
+        web = processes.start(programs.web({**stack.environ, **changed}))
+        cleanup.callback(processes.stop, [web])
+        front = cleanup.enter_context(stack.front(KUBEGALE_WEB_SOCKET=f"{folder}/web"))
+        assert eventually(lambda: status(front.get("/healthz")) == 200, seconds=60)
+        path = f"/bcsapi/v4/storage/dynamic/watch/{uuid.uuid4().hex}/Pod"
+        feed = cleanup.enter_context(front.connect(head("POST", path)))
+        until(feed, b"1\r\n\n\r\n")
+        web.process.terminate()
+        assert until(feed, b"0\r\n\r\n").endswith(b'{"type":-1,"value":null}\n\r\n0\r\n\r\n')
+        assert eventually(lambda: not web.alive, seconds=15)
 
 
 def test_sockets_are_served_on_both_ports(patient: Running) -> None:

@@ -29,6 +29,7 @@ from kubegale.api.schema import (
     record,
 )
 from kubegale.errors import DomainError, Invalid
+from kubegale.streamplaces import stopping
 from workloads import recreation, services
 from workloads.api.actions import WorkloadView, caller, events_page, number
 from workloads.api.objects import AT, Target
@@ -261,7 +262,7 @@ class _Events:
         for pieces in pieces_of(self.log):
             self.seat.keep()
             yield b": still here\n\n" if pieces is None else b"".join(map(self._event, pieces))
-        yield _closed("the log ended")
+        yield _closed("the server is stopping" if stopping.is_set() else "the log ended")
 
     def _event(self, piece: Piece) -> bytes:
         content = piece.data.decode(errors="replace")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from clusters.models import Cluster
+from kubegale.streamplaces import stopping
 from tests.caller import Caller
 from tests.scripted_cluster import Scripted
 from tests.socket_server import peer
@@ -230,6 +231,28 @@ def test_a_log_that_breaks_off_inside_a_character_shows_so(
         client.end()
     shown = [frame["data"]["content"] for frame in client.frames if frame["type"] == "log"]
     assert shown == ["a\ufffd"]
+
+
+def test_a_silent_log_says_that_the_server_stops(
+    scripted: Scripted, registered: Cluster, caller: Caller
+) -> None:
+    scripted.add_pod("web", "app")
+    scripted.write("web", "app", b"2026-01-01T00:00:00.000000001Z hello\n")
+    query = {"cluster_id": registered.pk, "namespace": "default", "container": "app"}
+    answer = caller.client.get(
+        "/api/v1/kubernetes/pods/web/logs",
+        query_params={**query, "follow": "true"},
+        headers={"Accept": "text/event-stream"},
+    )
+    events = iter(answer.streaming_content)
+    while b"hello" not in next(events):
+        pass
+    stopping.set()
+    try:
+        last = list(events)[-1]
+    finally:
+        stopping.clear()
+    assert last == b'event: close\ndata: {"reason":"the server is stopping"}\n\n'
 
 
 def test_lines_followed_over_http_are_whole(
