@@ -321,7 +321,7 @@ def _read(condition: str, *params: int | str) -> list[Freshness]:
         rows: list[Any] = cursor.fetchall()
     return [
         Freshness(
-            Kind(*row[:5], aliases=tuple(json.loads(row[13]))),
+            Kind(row[0], row[1], row[2], row[3], row[4], tuple(json.loads(row[13]))),
             row[5],
             row[6],
             row[7],

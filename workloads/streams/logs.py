@@ -56,18 +56,18 @@ async def serve_logs(socket: Socket, arguments: Mapping[str, str]) -> None:
             ticket,
             cursors_of(text if isinstance(text, str) else orjson.dumps(text).decode()),
         )
-        client = await runtime.stream_client(ticket.cluster, ticket.user)
         pongs = Pongs()
-        try:
-            await first_of(
-                stream.read(client),
-                stream.send(),
-                stream.listen(pongs),
-                stream.keep_seats(),
-                guest.watch(stream.outbox.notify, pongs),
-            )
-        finally:
-            await stream.leave_seats()
+        async with runtime.stream_client(ticket.cluster, ticket.user) as client:
+            try:
+                await first_of(
+                    stream.read(client),
+                    stream.send(),
+                    stream.listen(pongs),
+                    stream.keep_seats(),
+                    guest.watch(stream.outbox.notify, pongs),
+                )
+            finally:
+                await stream.leave_seats()
 
 
 class LogStream:

@@ -3,17 +3,17 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import redis
 import redis.asyncio
 from django.conf import settings
-from django.db import close_old_connections, connections
+from django.db import DatabaseError, close_old_connections, connections
 from django.utils.module_loading import import_string
 
 from clusters import kubeconfig
@@ -21,7 +21,7 @@ from clusters import services as registry
 from clusters.identity import Identity
 from clusters.kubeconfig import Access
 from clusters.streams import StreamClient
-from kubegale.errors import Internal, TooManyRequests
+from kubegale.errors import ClusterNotFound, DomainError, Internal, TooManyRequests
 from workloads.streams import tickets
 
 P = ParamSpec("P")
@@ -42,8 +42,22 @@ class _Registered:
     impersonate: bool
 
 
+@dataclass(slots=True, eq=False)
+class _Shared:
+    """A cluster's client, with the moment when its registration was looked at last, and how many use it now."""
+
+    registered: _Registered
+    client: StreamClient
+    looked_at: float
+    users: int = 0
+    retired: bool = False
+
+
 _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
-_clients: dict[int, tuple[float, _Registered, StreamClient]] = {}
+_clients: dict[int, _Shared] = {}
+# Every client that is not closed, the retired ones too, and what goes on by itself to close them.
+_open_clients: set[StreamClient] = set()
+_endings: set[asyncio.Task[None]] = set()
 
 
 async def in_database_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -87,26 +101,74 @@ def _identity_of(user: int) -> Identity:
     return found(user)
 
 
-async def stream_client(cluster: int, user: int) -> StreamClient:
+@asynccontextmanager
+async def stream_client(cluster: int, user: int) -> AsyncIterator[StreamClient]:
     """This process's client for a cluster, acting for a user (their id) where the cluster is asked in its callers' names.
 
-    ClusterNotFound when the cluster is gone. A changed registration is noticed within ten seconds.
+    ClusterNotFound when the cluster is gone. A changed registration is noticed within ten seconds; the client of the one before is closed
+    as soon as it has no user any more.
     """
-    known = _clients.get(cluster)
-    if known is None or time.monotonic() - known[0] >= FRESH_SECONDS:
+    shared = await _current_client(cluster)
+    shared.users += 1
+    try:
+        if shared.registered.impersonate:
+            yield shared.client.acting_as(await in_database_thread(_identity_of, user))
+        else:
+            yield shared.client
+    finally:
+        shared.users -= 1
+        if shared.retired:
+            _close_unused(shared)
+        elif not shared.users and not _is_fresh(shared):
+            # It may have lasted longer than its registration.
+            _in_background(_look_again(cluster))
+
+
+def _is_fresh(shared: _Shared) -> bool:
+    seconds = min(FRESH_SECONDS, settings.STREAM_REAUTHORISE_SECONDS)
+    return time.monotonic() - shared.looked_at < seconds
+
+
+async def _current_client(cluster: int) -> _Shared:
+    shared = _clients.get(cluster)
+    if shared is not None and _is_fresh(shared):
+        return shared
+    try:
         registered = await in_database_thread(_look_up, cluster)
-        known = _clients.get(cluster)
-        client = (
-            known[2]
-            if known and known[1] == registered
-            else StreamClient(registered.access, registry.limits())
-        )
-        known = (time.monotonic(), registered, client)
-        _clients[cluster] = known
-    _, registered, client = known
-    if not registered.impersonate:
-        return client
-    return client.acting_as(await in_database_thread(_identity_of, user))
+    except ClusterNotFound:
+        _retire(cluster)
+        raise
+    shared = _clients.get(cluster)
+    if shared is None or shared.registered != registered:
+        _retire(cluster)
+        client = StreamClient(registered.access, registry.limits())
+        _open_clients.add(client)
+        shared = _clients[cluster] = _Shared(registered, client, time.monotonic())
+    shared.looked_at = time.monotonic()
+    return shared
+
+
+async def _look_again(cluster: int) -> None:
+    with suppress(DomainError, DatabaseError):
+        await _current_client(cluster)
+
+
+def _retire(cluster: int) -> None:
+    if shared := _clients.pop(cluster, None):
+        shared.retired = True
+        _close_unused(shared)
+
+
+def _close_unused(shared: _Shared) -> None:
+    if not shared.users and shared.client in _open_clients:
+        _open_clients.discard(shared.client)
+        _in_background(shared.client.close())
+
+
+def _in_background(work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.get_running_loop().create_task(work)
+    _endings.add(task)
+    task.add_done_callback(_endings.discard)
 
 
 def _close_database(all_here: threading.Barrier) -> None:
@@ -117,12 +179,15 @@ def _close_database(all_here: threading.Barrier) -> None:
 
 async def close() -> None:
     """Give every connection back, at the end of the process."""
+    while _endings:
+        await asyncio.gather(*_endings, return_exceptions=True)
     loop, barrier = asyncio.get_running_loop(), threading.Barrier(THREADS, timeout=5)
     await asyncio.gather(
         *(loop.run_in_executor(_threads, _close_database, barrier) for _ in range(THREADS))
     )
-    clients = [client for _, _, client in _clients.values()]
+    clients = list(_open_clients)
     _clients.clear()
+    _open_clients.clear()
     for client in clients:
         await client.close()
     await store().aclose()

@@ -52,7 +52,17 @@ def exec_query(container: str, command: list[str]) -> dict[str, object]:
 @asynccontextmanager
 async def opened(ticket: Ticket, starting: Callable[[str], None]) -> AsyncIterator[Channels]:
     """The channels of the shell that a ticket is for."""
-    client = await runtime.stream_client(ticket.cluster, ticket.user)
+    async with (
+        runtime.stream_client(ticket.cluster, ticket.user) as client,
+        _shell(client, ticket, starting) as channels,
+    ):
+        yield channels
+
+
+@asynccontextmanager
+async def _shell(
+    client: StreamClient, ticket: Ticket, starting: Callable[[str], None]
+) -> AsyncIterator[Channels]:
     options = ticket.options
     if node := options.get("node"):
         async with _debug_pod(

@@ -234,8 +234,10 @@ class Session:
         if self._ticket.options.get("node"):
             return Closing(CLUSTER_LOST, "the connection to the node's shell was lost")
         try:
-            async with asyncio.timeout(LOST_SECONDS):
-                client = await runtime.stream_client(self._ticket.cluster, self._ticket.user)
+            async with (
+                asyncio.timeout(LOST_SECONDS),
+                runtime.stream_client(self._ticket.cluster, self._ticket.user) as client,
+            ):
                 pod = await client.json(
                     "GET", PODS.path(namespace=self._ticket.namespace, name=self._ticket.name)
                 )

@@ -11,7 +11,6 @@ from clusters.models import Cluster
 from tenants.models import ExternalIdentity
 from tests.scripted_cluster import Scripted
 from tests.socket_server import peer
-from workloads.streams import runtime
 
 Ticket = Callable[..., dict[str, Any]]
 BOSS = ("boss", ["team-blue"])
@@ -25,7 +24,6 @@ def impersonated(registered: Cluster, ticket: Ticket, scripted: Scripted) -> Clu
     boss.groups.create(name="team-blue")
     boss.groups.create(name="system:masters")
     Cluster.objects.filter(pk=registered.pk).update(impersonate=True)
-    runtime._clients.clear()
     return registered
 
 
