@@ -13,9 +13,10 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
+from clusters import services as registry
 from kubegale import crypto
 from kubegale.api.auth import Act, Scope
-from kubegale.errors import DomainError, Forbidden, Unauthenticated
+from kubegale.errors import ClusterNotFound, DomainError, Forbidden, Unauthenticated
 from tenants import decisions, grants, services
 from tenants.authentication import BearerAuthentication, ConsoleSession
 from tenants.models import ApiToken
@@ -73,6 +74,16 @@ def scopes(credential: Mapping[str, Any], acts: Sequence[Act]) -> list[Scope | N
     user, token = _holder(credential)
     held = grants.holdings(user)
     return [_scope(held, token, act) for act in acts]
+
+
+def require_cluster(act: Act) -> None:
+    """Forbidden when the act is in a cluster that was removed. The store's clusterIds are free texts."""
+    if not act.cluster or act.kind == "storage":
+        return
+    try:
+        registry.find(act.cluster)
+    except ClusterNotFound:
+        raise Forbidden("the cluster is no longer registered") from None
 
 
 def _scope(held: list[Holding], token: ApiToken | None, act: Act) -> Scope | None:

@@ -35,6 +35,8 @@ class StreamPolicy(Protocol):
         self, credential: Mapping[str, Any], acts: "Sequence[Act]"
     ) -> "list[Scope | None]": ...
 
+    def require_cluster(self, act: "Act") -> None: ...
+
     def sign_in(self, bearer: str) -> dict[str, Any]: ...
 
 
@@ -80,7 +82,7 @@ def allow(request: Request, act: "Act", scope: "Scope") -> None:
 def recheck(
     credential: Mapping[str, Any], acts: "Sequence[Act]", revealing: "Set[Act]" = frozenset()
 ) -> None:
-    """Unauthenticated when the credential is no good any more, Forbidden when a right is gone.
+    """Unauthenticated when the credential is no good any more, Forbidden when a right is gone, or the cluster.
 
     So is the right to see values of Secrets, for the acts that are `revealing` them.
 
@@ -94,6 +96,7 @@ def recheck(
             raise Forbidden(f"you may no longer {act.verb} {act.kind or 'this'} here")
         if act in revealing and not scope.reveals:
             raise Forbidden("you may no longer see the values of secrets here")
+        stream_policy().require_cluster(act)
 
 
 # --- answers that last ----------------------------------------------------------------------------------------------

@@ -10,10 +10,9 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from clusters import services as registry
 from kubegale.api.auth import Act, stream_policy
 from kubegale.api.sockets import Closing, Disconnected, Socket, now, same_origin
-from kubegale.errors import ClusterNotFound, Forbidden, Invalid, Unauthenticated
+from kubegale.errors import Forbidden, Invalid, Unauthenticated
 from workloads.streams import runtime, tickets
 from workloads.streams.tickets import Ticket
 
@@ -89,8 +88,8 @@ class Guest:
     async def recheck(self) -> None:
         """Unauthenticated or Forbidden when the caller may no longer do this, and nobody may in a cluster that was removed."""
         await runtime.in_database_thread(stream_policy().still_allowed, self.credential, self.act)
-        if self.act is not None and self.act.cluster:
-            await runtime.in_database_thread(_require_registered, self.act.cluster)
+        if self.act is not None:
+            await runtime.in_database_thread(stream_policy().require_cluster, self.act)
 
     async def watch(self, notify: Callable[[dict[str, Any]], None], pongs: "Pongs") -> None:
         """Ping, keep the seat, look at the rights again; ends only by an exception."""
@@ -108,13 +107,6 @@ class Guest:
                 pongs.check()
                 notify({"type": "ping", "timestamp": now()})
                 await runtime.take_seat(self.seats, self.user, self.session, self.limit)
-
-
-def _require_registered(cluster: str) -> None:
-    try:
-        registry.find(cluster)
-    except ClusterNotFound:
-        raise Forbidden("the cluster is no longer registered") from None
 
 
 class Pongs:

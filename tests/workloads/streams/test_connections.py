@@ -70,3 +70,19 @@ def test_a_removed_cluster_ends_what_is_open_and_leaves_no_connection(
         assert caller.raw("DELETE", f"clusters/{registered.pk}").status_code == 200
         assert client.end() == 4003
     assert eventually(lambda: connections(scripted) == 0, seconds=10)
+
+
+def test_a_log_followed_over_http_ends_with_its_cluster(
+    registered: Cluster, caller: Caller
+) -> None:
+    query = {"cluster_id": registered.pk, "namespace": "default", "container": "app"}
+    answer = caller.client.get(
+        "/api/v1/kubernetes/pods/web/logs",
+        query_params={**query, "follow": "true"},
+        headers={"Accept": "text/event-stream"},
+    )
+    events = iter(answer.streaming_content)
+    while b"hello" not in next(events):
+        pass
+    assert caller.raw("DELETE", f"clusters/{registered.pk}").status_code == 200
+    assert b"the cluster is no longer registered" in list(events)[-1]
