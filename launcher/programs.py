@@ -1,6 +1,7 @@
 """The processes of KubeGale itself: how each is started, out of one environment."""
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -165,6 +166,8 @@ def worker(environ: Mapping[str, str]) -> Command:
         ("-W", AS_ROOT, "-m", "celery", "-q", "-A", "kubegale", "worker", *options),
         environ,
         grace=20.0,
+        # Asked politely it would wait for a broker that has died with us, for ever; what it was doing is done again.
+        orphan_signal=signal.SIGKILL,
     )
 
 
@@ -204,6 +207,7 @@ def _python(
     *,
     grace: float = 10.0,
     tier: int = TIER,
+    orphan_signal: int = signal.SIGTERM,
 ) -> Command:
     return Command(
         name=name,
@@ -212,4 +216,5 @@ def _python(
         cwd=ROOT,
         grace=grace,
         tier=tier,
+        orphan_signal=orphan_signal,
     )

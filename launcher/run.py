@@ -192,8 +192,10 @@ class Launch:
             seconds=60.0,
             what="The socket server",
         )
-        self.supervisor.start(programs.worker(environment))
-        self.supervisor.start(programs.beat(environment, self.home / "beat.schedule"))
+        # A line for every run of every periodic task would push the password off the screen.
+        quiet = {**environment, "LOG_LEVEL": environment.get("LOG_LEVEL") or "WARNING"}
+        self.supervisor.start(programs.worker(quiet))
+        self.supervisor.start(programs.beat(quiet, self.home / "beat.schedule"))
         if (collector := programs.collector(environment)) is not None:
             self.supervisor.start(collector)
 

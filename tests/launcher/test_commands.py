@@ -93,12 +93,13 @@ def test_serving_without_a_database_is_refused_in_one_sentence_without_the_passw
 
 
 @contextmanager
-def running(home: Path, port: int) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+def running(home: Path, port: int, **more: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """`make run` until it says that it is ready: (process, the password that it printed)."""
     settings = {
         "KUBEGALE_DATA_DIR": str(home),
         "KUBEGALE_PORT": str(port),
         "KUBEGALE_WS_PORT": str(ports.free_port()),
+        **more,
     }
     arguments = [sys.executable, "-m", "launcher", "run"]
     with subprocess.Popen(
@@ -134,11 +135,14 @@ def call(port: int, path: str, body: dict[str, str] | None = None, token: str = 
         return json.load(response)
 
 
-def demo_cluster(port: int, password: str) -> dict[str, Any]:
-    """Sign in as the administrator and look at the demo's cluster."""
-    token = call(port, "/api/v1/auth/login", {"username": "admin", "password": password})["data"][
-        "token"
-    ]
+def sign_in(port: int, password: str) -> str:
+    """The administrator's token."""
+    body = {"username": "admin", "password": password}
+    return str(call(port, "/api/v1/auth/login", body)["data"]["token"])
+
+
+def demo_cluster(port: int, token: str) -> dict[str, Any]:
+    """The demo's cluster as the API shows it."""
     clusters = call(port, "/api/v1/kubernetes/clusters", token=token)["data"]["items"]
     return dict(next(cluster for cluster in clusters if cluster["name"] == "demo"))
 
@@ -172,10 +176,8 @@ def register_elsewhere(home: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def register_twin(port: int, password: str, home: Path) -> None:
+def register_twin(port: int, token: str, home: Path) -> None:
     """The demo's cluster once more, under a name that nobody opened."""
-    sign_in = {"username": "admin", "password": password}
-    token = call(port, "/api/v1/auth/login", sign_in)["data"]["token"]
     twin = {"name": "twin", "kubeconfig": next(home.glob("**/*kubeconfig*")).read_text()}
     call(port, "/api/v1/kubernetes/clusters", twin, token)
 
@@ -187,27 +189,33 @@ def test_a_fresh_start_serves_the_demo_ctrl_c_leaves_nothing_and_a_second_start_
 ) -> None:
     port = ports.free_port()
     with running(tmp_path / "data", port) as (process, password):
-        first = demo_cluster(port, password)
+        first = demo_cluster(port, sign_in(port, password))
         register_elsewhere(tmp_path / "data")
         below = descendants(process.pid)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
         assert not [pid for pid in below if living(pid)]
     assert all((file.stat().st_mode & 0o077) == 0 for file in (tmp_path / "data").glob("*.key*"))
-    with running(tmp_path / "data", port) as (process, again):
+    with running(tmp_path / "data", port, CLUSTER_CHECK_INTERVAL="1") as (process, again):
         assert again == password
-        second = demo_cluster(port, again)
+        token = sign_in(port, again)
+        second = demo_cluster(port, token)
         assert (second["id"], second["status"]) == (first["id"], "active")
-        register_twin(port, password, tmp_path / "data")
+        register_twin(port, token, tmp_path / "data")
         assert [opened(port), opened(port, "?cluster=demo"), opened(port, "?cluster=twin")] == [
             200,
             200,
             403,
         ]
         assert opened(port, Origin="http://evil.example") == 403
+        assert eventually(
+            lambda: demo_cluster(port, token)["last_seen_at"] > second["last_seen_at"], seconds=60
+        ), "no periodic task has run"
         below = descendants(process.pid)
         process.kill()
         process.wait(timeout=10)
         assert eventually(lambda: not [pid for pid in below if living(pid)], seconds=30), (
             "processes were left behind"
         )
+        assert process.stdout is not None
+        assert "check_clusters" not in process.stdout.read(), "tasks push the password away"
