@@ -87,7 +87,7 @@ def parse(
     configMap, mountPath, exposedPorts, pvtLogin). `running` is the region where the order runs,
     for bodies that name none.
     """
-    region = _region(body, order, running)
+    region = _region(body, order, published=published, running=running)
     given = _filled(body.get("containers"), list)
     if len(given) > MAX_CONTAINERS:
         raise Invalid(f"at most {MAX_CONTAINERS} containers are allowed")
@@ -118,10 +118,16 @@ def _text(value: Any, what: str) -> str:
     return found
 
 
-def _region(body: Mapping[str, Any], order: Order, running: str) -> str:
+def _region(body: Mapping[str, Any], order: Order, *, published: bool, running: str) -> str:
     selector = body.get("nodeSelector")
     if selector is None and (order.region or running):
         return order.region or running
+    if selector is None and published:
+        # The published client cannot name a region, so the document's two words would lead nowhere.
+        raise Invalid(
+            "the order has no region: ask the seller for one with a region, or send nodeSelector.region",
+            field="region",
+        )
     region = _text(_filled(selector, dict).get("region"), "region")
     if not LABEL_VALUE.match(region):
         raise Invalid("region not found", field="region")
@@ -176,7 +182,10 @@ def _check_unsold(fields: Mapping[str, Any]) -> None:
     if fields.get("mountPath") not in (None, ""):
         raise Invalid("mountPath needs storage, and the order has none", field="mountPath")
     if fields.get("exposedPorts") not in (None, []):
-        raise Invalid("exposedPorts is not supported: use ports", field="exposedPorts")
+        raise Invalid(
+            "exposedPorts is not supported: leave path and rewrite out, and name a hostPort",
+            field="exposedPorts",
+        )
 
 
 def _files(value: Any) -> tuple[tuple[str, str], ...]:
@@ -195,6 +204,9 @@ def _files(value: Any) -> tuple[tuple[str, str], ...]:
             )
         if not isinstance(text, str) or "\x00" in text:
             raise Invalid("a file of configMap must be text", field="configMap")
+        # No container starts that has to mount a file below a file.
+        if any("/".join(parts[:depth]) in value for depth in range(2, len(parts))):
+            raise Invalid("a file of configMap cannot be below another one", field="configMap")
     return tuple(sorted(value.items()))
 
 

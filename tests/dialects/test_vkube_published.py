@@ -115,7 +115,9 @@ def test_an_update_starts_what_was_stopped(vkube: Any) -> None:
 def test_an_update_without_a_region_stays_where_it_runs(vkube: Any) -> None:
     buyer = Buyer()
     selector = {"region": "giltine"}
-    assert send(buyer).status_code == 400
+    refused = send(buyer)
+    assert refused.status_code == 400
+    assert "nodeSelector.region" in refused.json()["error"]["message"]
     assert send(buyer, nodeSelector=selector).status_code == 200
     assert send(buyer, published(name="other"), path="/deployment/update").status_code == 200
     assert pod_spec(vkube, buyer)["nodeSelector"] == selector
@@ -216,6 +218,7 @@ def test_passwords_go_into_a_secret_of_the_order_and_nowhere_else(
         ({"configMap": {"/a:b": "a"}}, {}),
         ({"configMap": {"/": "a"}}, {}),
         ({"configMap": {"/a": 1}}, {}),
+        ({"configMap": {"/etc/app": "", "/etc/app/conf.d/a.conf": ""}}, {}),
         ({"configMap": {"/a": "a\x00"}}, {}),
         ({"configMap": {"/a": "a" * 900_001}}, {}),
         ({"configMap": {f"/{number}": "" for number in range(65)}}, {}),
