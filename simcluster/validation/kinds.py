@@ -19,6 +19,19 @@ from simcluster.validation.pods import (
     workload_selector_causes,
 )
 
+COUNTED = frozenset(
+    {
+        "pods",
+        "services",
+        "services.nodeports",
+        "services.loadbalancers",
+        "replicationcontrollers",
+        "resourcequotas",
+        "secrets",
+        "configmaps",
+        "persistentvolumeclaims",
+    }
+)
 _KEY = re.compile(r"^[-._a-zA-Z0-9]+$")
 _PERCENT = re.compile(r"^\d+%$")
 _IMMUTABLE = "field is immutable"
@@ -304,7 +317,11 @@ def _quantities(field: str, amounts: Object | None) -> Iterator[Cause]:
 
 
 def _quota(obj: Object) -> Iterator[Cause]:
-    yield from _quantities("spec.hard", (obj.get("spec") or {}).get("hard"))
+    hard = (obj.get("spec") or {}).get("hard") or {}
+    yield from _quantities("spec.hard", hard)
+    for name in sorted(COUNTED.intersection(hard)):
+        if quantity.valid(hard[name]) and quantity.parse(hard[name]) % 1:
+            yield bad_value(f"spec.hard[{name}]", hard[name], "must be an integer")
 
 
 def _limit_range(obj: Object) -> Iterator[Cause]:

@@ -573,6 +573,15 @@ def test_a_service_follows_its_pods(server: Api, space: str) -> None:
     until(lambda: ready() == 1)
 
 
+def test_a_quota_counts_in_whole_objects(server: Api, space: str) -> None:
+    quota = {"metadata": {"name": "half"}, "spec": {"hard": {"pods": "1.5", "limits.cpu": "1.5"}}}
+    reply = server.post(f"/api/v1/namespaces/{space}/resourcequotas", quota)
+    assert refused(reply) == (422, "Invalid")
+    assert "spec.hard[pods]: Invalid value" in reply.body["message"]
+    assert "must be an integer" in reply.body["message"]
+    assert "limits.cpu" not in reply.body["message"]
+
+
 def test_a_quota_stops_what_goes_over_it(server: Api, space: str) -> None:
     quotas = f"/api/v1/namespaces/{space}/resourcequotas"
     server.post(
