@@ -180,6 +180,10 @@ def test_the_command_registers_and_prints_json(apiserver: Any, tmp_path: Path) -
     printed = json.loads(out.getvalue())
     assert Cluster.objects.get(pk=printed["id"]).is_default
     assert services.default().pk == printed["id"]
+    assert printed["warnings"] == []
+    out = StringIO()
+    call_command("register_cluster", "twin", kubeconfig=str(file), stdout=out)
+    assert "registered as from-file" in json.loads(out.getvalue())["warnings"][0]
 
 
 def test_the_command_refuses_in_one_sentence(tmp_path: Path) -> None:

@@ -45,6 +45,10 @@ class Command(BaseCommand):
             cluster = self._register(**options)
         except DomainError as error:
             raise CommandError(error.message) from None
+        warnings = [
+            *services.expiry_warnings(cluster),
+            *services.double_warnings(cluster, services.registrations([cluster]), None),
+        ]
         self.stdout.write(
             json.dumps(
                 {
@@ -52,6 +56,7 @@ class Command(BaseCommand):
                     "name": cluster.name,
                     "server": cluster.server,
                     "version": cluster.version,
+                    "warnings": warnings,
                 }
             )
         )
