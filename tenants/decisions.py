@@ -97,7 +97,11 @@ def require_opened(act: Act) -> None:
     else:
         named = closed.exists()
     if named:
-        raise Forbidden("this API is not open for that cluster: sign in")
+        names = ", ".join(sorted(settings.OPEN_DIALECTS_CLUSTERS))
+        raise Forbidden(
+            f"without signing in this API acts on these clusters only: {names}; "
+            "sign in, or name one of them"
+        )
 
 
 def _cluster(reference: str) -> Cluster | None:

@@ -96,6 +96,7 @@ def test_only_the_clusters_named_are_open(
             client.get("/v1/k8sservice/getPod", {"cluster": reference, "namespace": "x"}),
         ]
         assert {answer.status_code for answer in refused} == {403}
+        assert cluster.name in refused[0].json()["errMessage"], "it says what is open"
     assert apiserver.requests == []
     # The store: rows of a registered cluster are its own; a clusterId that is none's stays open.
     assert client.put(row(other.name), ROW, content_type=JSON).status_code == 403
