@@ -17,7 +17,7 @@ from rest_framework.views import APIView, set_rollback
 
 from kubegale.api import accepted, audit, lasting
 from kubegale.api.origin import came_from, client_certificate, is_cross_site
-from kubegale.api.parsing import BodyParser, json_body, know_caller
+from kubegale.api.parsing import BodyParser, json_body, know_caller, query_with_body
 from kubegale.api.rendering import JSON
 from kubegale.errors import (
     DomainError,
@@ -72,6 +72,8 @@ class Dialect:
     strict: bool = True
     spoken: frozenset[str] = frozenset()
     folds_names: bool = False
+    # Whether the parameters of a read may stand in a JSON body, as the document prints them.
+    reads_bodies: bool = False
 
 
 def domain_error(error: Exception) -> DomainError | None:
@@ -165,6 +167,8 @@ class DialectView(APIView):
         super().initial(request, *args, **kwargs)
         if request.successful_authenticator or self.is_opened():
             know_caller(request)
+        if self.dialect.reads_bodies and request.method in {"GET", "HEAD"}:
+            request._request.GET = query_with_body(request)
         if self.public and not self.own_credentials:
             self.check_input(request)
 

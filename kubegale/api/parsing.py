@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-from kubegale.errors import Invalid, PayloadTooLarge
+from kubegale.errors import DomainError, Invalid, PayloadTooLarge
 from kubegale.front import BODY_LEFT
 from kubegale.jsontext import loads
 
@@ -78,6 +78,27 @@ def json_body(request: Request, *, empty_ok: bool = True) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Invalid("the body must be a JSON object")
     return value
+
+
+def query_with_body(request: Request) -> QueryDict:
+    """The query of a read, and what its body, a JSON object, says beyond it; a body that cannot be read says nothing here."""
+    try:
+        members = json_body(request)
+    except DomainError:
+        members = {}
+    query = request._request.GET.copy()
+    for name, value in members.items():
+        text = _query_text(value)
+        if name not in query and text is not None:
+            query[name] = text
+    return query
+
+
+def _query_text(value: object) -> str | None:
+    """A plain JSON value as it would stand in a query; None for null, lists and objects."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int | float) else None
 
 
 def boolean(value: object, name: str) -> bool:

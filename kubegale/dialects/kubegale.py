@@ -187,6 +187,7 @@ DIALECT = Dialect(
     error_status=200,
     kinds={kind.plural: kind.name for kind in KINDS.values()},
     spoken=frozenset(confirmation.NAMES),
+    reads_bodies=True,
 )
 
 COLLECTION: Any = {"get": "list", "post": "create"}

@@ -7,6 +7,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 
+from clusters.models import Cluster
 from tests.caller import Caller
 
 LARGE = "x" * 70_000
@@ -71,3 +72,24 @@ def test_behind_tls_cookies_are_secure_and_browsers_stay(settings: Any) -> None:
     client = Client(headers={"X-Forwarded-Proto": "https"})
     assert client.get("/healthz")["Strict-Transport-Security"] == "max-age=31536000"
     assert not Client().get("/healthz").has_header("Strict-Transport-Security")
+
+
+@pytest.mark.django_db
+def test_the_parameters_of_a_read_may_stand_in_its_body(
+    apiserver: Any, admin: Caller, cluster: Cluster
+) -> None:
+    names = [f"body-{number}" for number in range(3)]
+    maps = [{"metadata": {"name": name, "namespace": "default"}} for name in names]
+    apiserver.load("configmaps", maps)
+    said = {"cluster_id": cluster.pk, "namespace": "default", "keyword": "body-"}
+    for more in ({}, {"page": 2, "pageSize": 2}, {"orderby": "-name"}, {"keyword": "body-1"}):
+        asked = {**said, **more}
+        in_body = admin.data("GET", "configmaps", asked)
+        assert in_body == admin.data("GET", "configmaps", **asked)
+        assert in_body["items"], more
+    first = admin.data("GET", "configmaps", {**said, "keyword": "none"}, keyword="body-0")
+    assert first["total"] == 1, "the query goes before the body"
+    assert admin.code("GET", "configmaps", {**said, "labelSelectr": "a=b"}) == 1001
+    clusters = admin.data("GET", "clusters", {"keyword": "none"})
+    assert clusters["total"] == 0
+    assert admin.code("GET", "configmaps", {**said, "cluster_id": 0}, cluster_id=cluster.pk) == 1001
