@@ -15,7 +15,7 @@ from clusters.kinds import KINDS
 from clusters.models import Cluster, Operation, OperationStep
 from kubegale.api.audit import note
 from kubegale.api.audit import record as record_act
-from kubegale.api.auth import Act, Scope, authorise
+from kubegale.api.auth import Act, Scope, authorise, visible_clusters
 from kubegale.api.confirmation import Guarded, confirm
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
@@ -160,7 +160,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
     def retrieve(self, request: Request, pk: str) -> Any:
         """One cluster."""
         authorise(self, request, Act("get", "clusters", cluster=pk))
-        return represent(services.find(pk), readable=())
+        return represent(services.find(pk), readable=visible_clusters(self, request))
 
     def create(self, request: Request) -> Any:
         """Register a cluster, after its connection was tried; `dry_run` only tries it (the answer's id is null)."""
@@ -191,7 +191,8 @@ class ClusterViewSet(ViewSetMixin, DialectView):
                 )
             },
         )
-        return represent(services.update(found, body))
+        changed = services.update(found, body)
+        return represent(changed, readable=visible_clusters(self, request))
 
     def destroy(self, request: Request, pk: str) -> Any:
         """Forget a cluster; what runs in it is left alone."""

@@ -7,9 +7,19 @@ import errno
 import socket
 import ssl
 from collections.abc import Iterator
+from http.client import (
+    BadStatusLine,
+    HTTPException,
+    LineTooLong,
+    RemoteDisconnected,
+    UnknownProtocol,
+)
 
+from aiohttp import ClientResponseError
+from aiohttp.http_exceptions import HttpProcessingError
 from urllib3.exceptions import (
     ConnectTimeoutError,
+    DecodeError,
     NameResolutionError,
     NewConnectionError,
     ReadTimeoutError,
@@ -50,6 +60,15 @@ _CLIENT_ALERTS = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server asks for a client certificate",
 }
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
+# What no HTTP server says.
+_NO_HTTP = (
+    BadStatusLine,
+    LineTooLong,
+    UnknownProtocol,
+    DecodeError,
+    ClientResponseError,
+    HttpProcessingError,
+)
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN)
 
 
@@ -73,7 +92,16 @@ def describe(error: BaseException) -> tuple[str, str, str]:
             return "refused", "connection refused (nothing listens at its address and port)", ""
         if isinstance(part, OSError) and part.errno in _UNREACHABLE:
             return "tcp", "no route to its address", ""
+        if _is_no_http(part):
+            return "bad_answer", "what answers at its address is no HTTP server", ""
     return *_silence(chain), ""
+
+
+def _is_no_http(error: BaseException) -> bool:
+    if isinstance(error, RemoteDisconnected):
+        return False
+    # Too many headers have no class of their own.
+    return isinstance(error, _NO_HTTP) or type(error) is HTTPException
 
 
 def _silence(chain: list[BaseException]) -> tuple[str, str]:
@@ -117,6 +145,15 @@ def _tls_cause(error: ssl.SSLError) -> tuple[str, str, str]:
         return _verification_cause(error)
     if reason in _NO_TLS:
         return "tls", "TLS failed: the server does not speak TLS", "not_tls"
+    if isinstance(error, ssl.SSLEOFError) or reason == "UNEXPECTED_EOF_WHILE_READING":
+        return "tls", "TLS failed: the server broke the handshake off", "handshake"
+    if "HANDSHAKE_FAILURE" in reason:
+        # Up to TLS 1.2 this is also what a server says that wants a client certificate.
+        return (
+            "tls",
+            "TLS failed: the server broke the handshake off; it may ask for a client certificate",
+            "handshake",
+        )
     return "tls", f"TLS failed ({reason or 'the handshake was broken off'})", "handshake"
 
 

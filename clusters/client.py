@@ -304,13 +304,14 @@ class ClusterClient:
     def version(self) -> str:
         """The server's version, e.g. `v1.36.0`."""
         try:
-            version = orjson.loads(self.request("GET", "/version"))
-            return str(version["gitVersion"]).replace("\0", "")[:MAX_VERSION]
+            answer = orjson.loads(self.request("GET", "/version"))
         # Every API server has /version: an ingress answers `404 page not found` to it.
-        except (NotFound, orjson.JSONDecodeError, KeyError, TypeError):
-            raise ClusterUnavailable(
-                "the address does not answer like a Kubernetes API server", reason="bad_answer"
-            ) from None
+        except (NotFound, orjson.JSONDecodeError):
+            raise _no_api_server() from None
+        version = answer.get("gitVersion") if isinstance(answer, dict) else None
+        if not isinstance(version, str) or not version:
+            raise _no_api_server()
+        return version.replace("\0", "")[:MAX_VERSION]
 
     # --- the wire ---------------------------------------------------------------------------------------------------
     def request(
@@ -347,9 +348,7 @@ class ClusterClient:
                 reason="redirect",
             )
         if accept == "application/json" and data[:1] not in (b"{", b"["):
-            raise ClusterUnavailable(
-                "the address does not answer like a Kubernetes API server", reason="bad_answer"
-            )
+            raise _no_api_server()
         return data
 
     def open(
@@ -508,6 +507,12 @@ class _Silence(ClusterUnavailable):
     """Connected, but no whole answer in time."""
 
 
+def _no_api_server() -> ClusterUnavailable:
+    return ClusterUnavailable(
+        "the address does not answer like a Kubernetes API server", reason="bad_answer"
+    )
+
+
 def unreachable(reason: str, sentence: str, fault: str) -> ClusterUnavailable:
     """The domain's error for a connection that failed, as `causes.describe` tells it."""
     return ClusterUnavailable(
@@ -536,7 +541,10 @@ def status_error(status: int, data: bytes) -> DomainError:
     }
     if status == 401:
         return ClusterUnavailable(
-            "the cluster refuses the kubeconfig's credentials",
+            "the cluster refuses the kubeconfig's credentials"
+            if body
+            else "the kubeconfig's credentials are refused with HTTP 401,"
+            " but not as a Kubernetes API server does it: a proxy may stand before it",
             **{**details, "reason": "credential_invalid"},
         )
     if not body and status == 404 and data.strip() == b"404 page not found":

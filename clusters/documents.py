@@ -93,7 +93,7 @@ def _json(text: str) -> Any:
         raise Invalid("the text holds half of a surrogate pair") from None
     check_shape(raw, nodes=MAX_NODES)
     # As in YAML, and as kubectl reads it: of a member that stands there twice the last one counts.
-    return loads(raw, last_wins=True)
+    return loads(raw, last_wins=True, what="the text")
 
 
 def json_stream(text: str) -> list[str]:

@@ -129,18 +129,17 @@ def host_name(text: str) -> str:
 
 def server_address(server: str, policy: str) -> str:
     """The address that paths are put behind: `https://host:port/prefix`, cleaned as Go cleans it; Invalid when it must not be called."""
+    if "://" not in server:
+        raise Invalid("kubeconfig: server must look like https://host:port")
     try:
         parts = urlsplit(server)
         port = parts.port
-        host = host_name(parts.hostname or "")
+        host = host_name(_without_zone(parts.hostname or ""))
     except ValueError:
         raise Invalid("kubeconfig: server is not a valid address") from None
-    if (
-        parts.scheme not in {"https", "http"}
-        or parts.query
-        or parts.fragment
-        or parts.username is not None
-    ):
+    if parts.username is not None:
+        raise Invalid("kubeconfig: server must not hold credentials; they belong to a user")
+    if parts.scheme not in {"https", "http"} or parts.query or parts.fragment:
         raise Invalid("kubeconfig: server must look like https://host:port")
     check_host(host, policy)
     authority = f"[{host}]" if ":" in host else host
@@ -148,6 +147,11 @@ def server_address(server: str, policy: str) -> str:
     if len(address) > MAX_SERVER:
         raise Invalid(f"kubeconfig: server is longer than {MAX_SERVER} characters")
     return address
+
+
+def _without_zone(host: str) -> str:
+    """An IPv6 address without its zone: only link-local addresses need one, and these are never called."""
+    return host.partition("%")[0] if ":" in host else host
 
 
 def _prefix(parts: SplitResult) -> str:
@@ -171,9 +175,47 @@ def parse(text: str) -> Object:
     """The kubeconfig as data, with everything dangerous refused."""
     if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
         raise Invalid("kubeconfig: larger than 1 MiB")
-    config = from_yaml(text)
+    if not text.strip("\ufeff \t\r\n"):
+        raise Invalid("kubeconfig: it is empty")
+    try:
+        config = from_yaml(text)
+    except Invalid as error:
+        raise Invalid(f"kubeconfig: {error.message}", **error.details) from None
     refuse_dangerous(config)
     return config
+
+
+def check(text: str) -> None:
+    """Invalid for what kubectl refuses to load and would have two meanings here; asked before a kubeconfig is kept."""
+    config = parse(text)
+    if config.get("kind") not in (None, "", "Config") or config.get("apiVersion") not in (
+        None,
+        "",
+        "v1",
+    ):
+        raise Invalid("kubeconfig: kind and apiVersion must be Config and v1")
+    for section in ("clusters", "users", "contexts"):
+        _check_names(config, section)
+    for name, body in _entries(config, "clusters"):
+        if not isinstance(body.get("insecure-skip-tls-verify"), bool | None):
+            raise Invalid(
+                f"kubeconfig: insecure-skip-tls-verify of cluster {name!r} must be true or false"
+            )
+    for name, body in _entries(config, "users"):
+        if body.get("token") and (body.get("username") or body.get("password")):
+            raise Invalid(
+                f"kubeconfig: user {name!r} has a token and a password; only one is allowed"
+            )
+    context_namespace(config)
+
+
+def _check_names(config: Object, section: str) -> None:
+    """Invalid when two entries have one name: neither is plainly the one that is meant."""
+    names: set[str] = set()
+    for name, _ in _entries(config, section):
+        if name in names:
+            raise Invalid(f"kubeconfig: two {section} are named {name!r}")
+        names.add(name)
 
 
 def contexts(config: Object) -> list[str]:
@@ -230,11 +272,18 @@ def with_context(text: str, choice: str) -> str:
 def access(text: str, *, policy: str, allow_insecure: bool = False) -> Access:
     """What the current context says about reaching its server; Invalid, naming the key, when it cannot be used."""
     config = parse(text)
-    context = _named(config, "contexts", context_name(config))
-    cluster = _named(config, "clusters", context.get("cluster"))
+    name = context_name(config)
+    context = _named(config, "contexts", name)
+    if not context.get("cluster"):
+        raise Invalid(f"kubeconfig: context {name!r} names no cluster")
+    cluster = _named(config, "clusters", context["cluster"])
     user = _user(config, context)
-    server = server_address(_text(cluster, "server") or "", policy)
-    verify = not cluster.get("insecure-skip-tls-verify")
+    address = _text(cluster, "server")
+    if not address:
+        raise Invalid(f"kubeconfig: cluster {context['cluster']!r} has no server")
+    server = server_address(address, policy)
+    # Anything else than true leaves the verification on.
+    verify = cluster.get("insecure-skip-tls-verify") is not True
     if not allow_insecure and (not verify or server.startswith("http:")):
         raise Invalid(
             "kubeconfig: TLS must be verified; give certificate-authority-data (or set CLUSTER_ALLOW_INSECURE_TLS)",

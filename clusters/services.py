@@ -208,6 +208,7 @@ def _taken(name: str) -> Invalid:
 
 def examine(cluster: Cluster, text: str) -> None:
     """Try the connection and note what was found; also proves that the credentials may list something."""
+    kubeconfig.check(text)
     fresh = connect(text, share=_trials)
     cluster.server = fresh.access.server
     cluster.version = probe(fresh)
@@ -303,12 +304,20 @@ def probe(fresh: ClusterClient) -> str:
     try:
         return _probe(fresh)
     except ClusterUnavailable as error:
+        if not _may_be_credentials(error):
+            raise
         moment = tls.expiry(fresh.access)
-        if moment and moment <= timezone.now() and _may_be_credentials(error):
+        if moment and moment <= timezone.now():
             raise ClusterUnavailable(
                 f"the kubeconfig's credentials expired on {moment:%Y-%m-%d at %H:%M} UTC",
                 reason="credential_invalid",
                 expired_at=f"{moment:%Y-%m-%dT%H:%M:%SZ}",
+            ) from error
+        moment = tls.beginning(fresh.access)
+        if moment and moment > timezone.now():
+            raise ClusterUnavailable(
+                f"the kubeconfig's credentials are valid from {moment:%Y-%m-%d at %H:%M} UTC on",
+                reason="credential_invalid",
             ) from error
         raise
 
@@ -320,13 +329,23 @@ def _may_be_credentials(error: ClusterUnavailable) -> bool:
 
 
 def _probe(fresh: ClusterClient) -> str:
-    version = fresh.version()
+    try:
+        version = fresh.version()
+    except Forbidden:
+        # Hardened clusters tell it to nobody but administrators; what comes next decides.
+        version = ""
     try:
         # /version answers anyone on most clusters; this answers only those whose credentials are good.
         fresh.request(
             "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=SELF_REVIEW
         )
     except Forbidden as error:
+        if "system:anonymous" in error.message:
+            raise ClusterUnavailable(
+                "the cluster takes the caller for system:anonymous:"
+                " the kubeconfig has no credentials that it knows",
+                reason="credential_invalid",
+            ) from error
         raise ClusterUnavailable(
             "the cluster knows these credentials but allows them nothing", reason="forbidden"
         ) from error

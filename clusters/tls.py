@@ -15,7 +15,9 @@ from clusters.kubeconfig import Access
 from kubegale.errors import Invalid
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?\n.*?-----END \1-----", re.DOTALL)
-_MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH")
+# The last one: the certificate is for another kind of key.
+_MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+_ENCRYPTED = ("BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED")
 
 
 def pem_blocks(text: str, label: str) -> list[str]:
@@ -58,6 +60,8 @@ def _add_client_certificate(context: ssl.SSLContext, certificate: str, key: str)
     keys = pem_blocks(key, "PRIVATE KEY")
     if not keys:
         raise Invalid("kubeconfig: client-key-data holds no private key in PEM")
+    if any(mark in keys[0] for mark in _ENCRYPTED):
+        raise Invalid("kubeconfig: client-key-data is encrypted; give the key without a passphrase")
     pem = "\n".join([*_client_chain(certificate), keys[0], ""])
     try:
         _load_chain(context, pem.encode("ascii"))
@@ -75,9 +79,7 @@ def _chain_fault(error: Exception) -> str:
     reason = str(getattr(error, "reason", None) or "")
     if reason in _MISMATCHES:
         return "client-key-data does not belong to client-certificate-data"
-    if "DECRYPT" in reason:
-        return "client-key-data is encrypted"
-    return reason or "not PEM"
+    return reason or "client-certificate-data or client-key-data cannot be read"
 
 
 def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
@@ -98,27 +100,41 @@ def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
 
 def expiry(access: Access) -> datetime | None:
     """When the first of the credentials runs out (the client certificate, a token that says so); None when none says."""
-    moments = [_certificate_expiry(access.certificate), _token_expiry(access.token)]
+    certificate = _client_certificate(access.certificate)
+    moments = [
+        certificate.not_valid_after_utc if certificate else None,
+        _token_moment(access.token, "exp"),
+    ]
     return min((moment for moment in moments if moment), default=None)
 
 
-def _certificate_expiry(text: str | None) -> datetime | None:
+def beginning(access: Access) -> datetime | None:
+    """From when on all of the credentials hold (the client certificate, a token that says so); None when none says."""
+    certificate = _client_certificate(access.certificate)
+    moments = [
+        certificate.not_valid_before_utc if certificate else None,
+        _token_moment(access.token, "nbf"),
+    ]
+    return max((moment for moment in moments if moment), default=None)
+
+
+def _client_certificate(text: str | None) -> x509.Certificate | None:
     blocks = pem_blocks(text, "CERTIFICATE") if text else []
     if not blocks:
         return None
     try:
-        return x509.load_pem_x509_certificate(blocks[0].encode("ascii")).not_valid_after_utc
+        return x509.load_pem_x509_certificate(blocks[0].encode("ascii"))
     except ValueError:
         return None
 
 
-def _token_expiry(token: str | None) -> datetime | None:
-    """A service account's token is a JWT that tells its end; nothing is concluded from one that does not."""
+def _token_moment(token: str | None, claim: str) -> datetime | None:
+    """A service account's token is a JWT that tells its times; nothing is concluded from one that does not."""
     parts = (token or "").split(".")
     if len(parts) != 3:
         return None
     try:
         claims = orjson.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        return datetime.fromtimestamp(int(claims["exp"]), UTC)
+        return datetime.fromtimestamp(int(claims[claim]), UTC)
     except (binascii.Error, ValueError, TypeError, KeyError, OverflowError, OSError):
         return None

@@ -334,10 +334,20 @@ def change(request: HttpRequest, cluster: int) -> HttpResponse:
         return page(
             request,
             "console/parts/change_cluster.html",
-            {"shown": shown | body, "refused": refused, "hint": _hint(refused)},
+            {
+                "shown": shown | body | _offered_contexts(refused),
+                "refused": refused,
+                "hint": _hint(refused),
+            },
         )
     navigation.forget(request)
     return go(request, f"/clusters/{cluster}", _("%(name)s was changed.") % {"name": made["name"]})
+
+
+def _offered_contexts(refused: Refused) -> dict[str, Any]:
+    """The contexts of the kubeconfig that was refused, none of them chosen; nothing when it lists none."""
+    names = refused.details.get("contexts")
+    return {"contexts": names, "context": ""} if names else {}
 
 
 @require_http_methods(["GET", "POST"])

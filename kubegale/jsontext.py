@@ -58,16 +58,16 @@ def check_shape(body: bytes, *, nodes: int = MAX_MEMBERS, depth: int = MAX_DEPTH
         raise Invalid(f"the body nests deeper than {depth} levels")
 
 
-def loads(body: bytes | str, *, last_wins: bool = False) -> Any:
+def loads(body: bytes | str, *, last_wins: bool = False, what: str = "the body") -> Any:
     """Strict JSON: no NaN, no Infinity, no integer beyond 64 bits, no lone surrogates, at most 100 levels.
 
     A member that stands there twice with different values is refused, unless `last_wins`. Size and depth are limited
-    before anything is parsed.
+    before anything is parsed. Sentences say `what` it is.
     """
     try:
         raw = body.encode() if isinstance(body, str) else body
     except UnicodeEncodeError:
-        raise Invalid("the body is not valid JSON: it holds half of a surrogate pair") from None
+        raise Invalid(f"{what} is not valid JSON: it holds half of a surrogate pair") from None
     check_shape(raw)
     try:
         value = json.loads(
@@ -83,9 +83,9 @@ def loads(body: bytes | str, *, last_wins: bool = False) -> Any:
     except RecursionError:
         raise Invalid(f"the body nests deeper than {MAX_DEPTH} levels") from None
     except UnicodeEncodeError:
-        raise Invalid("the body is not valid JSON: it holds half of a surrogate pair") from None
+        raise Invalid(f"{what} is not valid JSON: it holds half of a surrogate pair") from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise Invalid(f"the body is not valid JSON: {error}") from None
+        raise Invalid(f"{what} is not valid JSON: {error}") from None
     check_depth([value])
     return value
 

@@ -1,6 +1,6 @@
 """The upward hooks: who may do what is decided in `tenants`, reached through dotted strings in settings."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, cast
@@ -81,6 +81,14 @@ def authorise(view: DialectView, request: Request, act: Act) -> Scope:
     return scope
 
 
+def visible_clusters(view: DialectView, request: Request) -> Collection[int] | None:
+    """The ids of the clusters whose names the caller may read; None is every cluster. Nothing is recorded."""
+    try:
+        return _scope(view, request, Act("list", "clusters")).clusters
+    except Forbidden:
+        return ()
+
+
 def _scope(view: DialectView, request: Request, act: Act) -> Scope:
     if not view.is_open():
         return _policy(settings.ACCESS_POLICY)(request, act)
@@ -92,4 +100,12 @@ def _scope(view: DialectView, request: Request, act: Act) -> Scope:
         return _policy(settings.ACCESS_POLICY)(request, act)
 
 
-__all__ = ["AccessPolicy", "Act", "Scope", "StreamPolicy", "authorise", "stream_policy"]
+__all__ = [
+    "AccessPolicy",
+    "Act",
+    "Scope",
+    "StreamPolicy",
+    "authorise",
+    "stream_policy",
+    "visible_clusters",
+]

@@ -1,12 +1,16 @@
 """Kubeconfigs as people have them, against servers with certificates of all sorts: both doors agree with kubectl."""
 
 import base64
+import socket
 import ssl
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from clusters import kubeconfig
 from clusters.client import ClusterClient, Limits
@@ -159,9 +163,11 @@ def test_a_server_that_signed_its_own_certificate_is_trusted_by_it(version: Any)
 
 
 @DOORS
-def test_the_ipv6_loopback_is_as_good_as_the_other(version: Any) -> None:
+@pytest.mark.parametrize("zone", ["", "%25lo", "%lo"])
+def test_the_ipv6_loopback_is_as_good_as_the_other(version: Any, zone: str) -> None:
     with tls_server(LEAF, host="::1") as running:
-        assert version(running.kubeconfig(ROOT.pem)) == "v1.36.0"
+        address = running.url.replace("::1", f"::1{zone}")
+        assert version(running.kubeconfig(ROOT.pem, server=address)) == "v1.36.0"
 
 
 @DOORS
@@ -195,6 +201,7 @@ def test_a_server_name_of_tls_replaces_the_address(server: Server, version: Any)
         {"server": "https://a b:6443"},
         {"server": "https://[::1"},
         {"server": "HTTP://10.0.0.1"},
+        {"server": "10.0.0.1:6443"},
         {"server": "https://10.0.0.1/" + "a" * 600},
         {"context": "a\0b"},
         {"authority": b"PEM"},
@@ -207,6 +214,8 @@ def test_a_server_name_of_tls_replaces_the_address(server: Server, version: Any)
             }
         },
         {"user": dict.fromkeys(client_entry(LEAF), base64.b64encode(b"none").decode())},
+        {"user": {"token": "t", "username": "u", "password": "p"}},
+        {"cluster": {"insecure-skip-tls-verify": "false"}},
     ],
 )
 def test_what_no_client_could_use_is_1001(admin: Caller, server: Server, more: Any) -> None:
@@ -215,6 +224,77 @@ def test_what_no_client_could_use_is_1001(admin: Caller, server: Server, more: A
     answer = admin("POST", "clusters", {"name": "x", "kubeconfig": text})
     assert (answer["code"], answer["msg"][:10]) == (1001, "kubeconfig"), answer
     assert server.requests == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda config: config["clusters"].append(config["clusters"][0]), "two clusters are named"),
+        (lambda config: config["users"].append(config["users"][0]), "two users are named 'u'"),
+        (lambda config: config.update(kind="Pod", apiVersion="v1"), "kind and apiVersion must be"),
+        (lambda config: config["contexts"][0]["context"].pop("cluster"), "'c' names no cluster"),
+        (lambda config: config["contexts"][0]["context"].update(cluster="q"), "no cluster named"),
+        (lambda config: config["clusters"][0]["cluster"].pop("server"), "'c' has no server"),
+        (lambda config: config["contexts"][0]["context"].update(namespace=7), "namespace must be"),
+        (lambda config: config.clear(), "it has no contexts"),
+        (
+            lambda config: config["clusters"][0]["cluster"].update(server="https://u:geheim@a:1"),
+            "server must not hold credentials",
+        ),
+    ],
+)
+def test_a_kubeconfig_that_kubectl_would_not_take_is_refused_in_its_own_words(
+    admin: Caller, server: Server, change: Any, sentence: str
+) -> None:
+    server.requests.clear()
+    config = yaml.safe_load(server.kubeconfig(ROOT.pem))
+    change(config)
+    answer = admin("POST", "clusters", {"name": "x", "kubeconfig": yaml.safe_dump(config)})
+    assert (answer["code"], answer["msg"][:11]) == (1001, "kubeconfig:")
+    assert sentence in answer["msg"]
+    assert "geheim" not in str(answer)
+    assert server.requests == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (" \n", "kubeconfig: it is empty"),
+        ("[]", "kubeconfig: a Kubernetes object must be a mapping"),
+        ("a: [", "kubeconfig: not valid YAML"),
+        ('{"a":', "kubeconfig: the text is not valid JSON"),
+    ],
+)
+def test_a_text_that_is_no_kubeconfig_is_said_to_be_that(
+    admin: Caller, text: str, sentence: str
+) -> None:
+    answer = admin("POST", "clusters", {"name": "x", "kubeconfig": text})
+    assert (answer["code"], answer["msg"][: len(sentence)]) == (1001, sentence)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("form", ["PKCS8", "TraditionalOpenSSL"])
+def test_an_encrypted_or_foreign_client_key_is_said_to_be_that(
+    admin: Caller, server: Server, form: str
+) -> None:
+    entry = client_entry(certify("client", ROOT))
+    locked = certify("client", ROOT).key.private_bytes(
+        serialization.Encoding.PEM,
+        getattr(serialization.PrivateFormat, form),
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    foreign = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM,
+        getattr(serialization.PrivateFormat, form),
+        serialization.NoEncryption(),
+    )
+    for key, sentence in ((locked, "is encrypted"), (foreign, "does not belong to")):
+        user = {**entry, "client-key-data": base64.b64encode(key).decode()}
+        body = {"name": "x", "kubeconfig": server.kubeconfig(ROOT.pem, user=user)}
+        answer = admin("POST", "clusters", body)
+        assert (answer["code"], f"client-key-data {sentence}" in answer["msg"]) == (1001, True)
 
 
 @pytest.mark.django_db
@@ -252,3 +332,44 @@ def test_expired_credentials_are_said_to_be_that(admin: Caller) -> None:
     assert (answer["code"], answer["data"]["reason"]) == (1006, "credential_invalid")
     assert "credentials expired on 20" in answer["msg"]
     assert not Cluster.objects.exists()
+
+
+@pytest.mark.django_db
+def test_credentials_that_do_not_hold_yet_are_said_to_be_that(admin: Caller) -> None:
+    early = client_entry(certify("client", ROOT, begins=DAY))
+    with tls_server(LEAF, clients=ROOT, newest=ssl.TLSVersion.TLSv1_2) as running:
+        text = running.kubeconfig(ROOT.pem, user=early)
+        answer = admin("POST", "clusters", {"name": "x", "kubeconfig": text})
+    assert (answer["code"], answer["data"]["reason"]) == (1006, "credential_invalid")
+    assert "credentials are valid from 20" in answer["msg"]
+
+
+@DOORS
+def test_a_server_that_wants_a_certificate_which_the_kubeconfig_lacks_is_told(version: Any) -> None:
+    with (
+        tls_server(LEAF, clients=ROOT, newest=ssl.TLSVersion.TLSv1_2) as running,
+        pytest.raises(ClusterUnavailable, match="may ask for a client certificate") as caught,
+    ):
+        version(running.kubeconfig(ROOT.pem))
+    assert (caught.value.details["cause"], caught.value.details["tls"]) == ("tls", "handshake")
+
+
+@DOORS
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        b"SSH-2.0-OpenSSH_9\r\n",
+        b"HTTP/1.1 99999 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70000 + b"\r\n\r\n",
+    ],
+    ids=["ssh", "status", "gzip", "head"],
+)
+def test_what_does_not_speak_http_is_a_bad_answer(version: Any, greeting: bytes) -> None:
+    def behave(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(greeting)
+
+    with serving(behave) as address, pytest.raises(ClusterUnavailable) as caught:
+        version(Server("").kubeconfig(server=address))
+    assert caught.value.details["cause"] == "bad_answer"

@@ -1,6 +1,7 @@
 """Registering, showing, changing and forgetting clusters, over the API and the command line."""
 
 import json
+import socket
 import time
 from io import StringIO
 from pathlib import Path
@@ -8,11 +9,14 @@ from typing import Any
 
 import pytest
 import yaml
+from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
 from clusters import services, tasks
 from clusters.models import Cluster
-from tests.bad_servers import answering, refusing, serving, silent
+from tenants import grants
+from tenants.tokens import create_api_token
+from tests.bad_servers import Behaviour, answering, refusing, serving, silent
 from tests.caller import Caller
 
 pytestmark = pytest.mark.django_db
@@ -129,6 +133,9 @@ def test_what_cannot_be_registered_is_1001_and_nothing_is_saved(
         (answering("404 Not Found", b"default backend - 404"), "bad_answer"),
         (answering("404 Not Found", b'{"message": "no Route matched"}'), "bad_answer"),
         (answering("302 Found", b"", "Location: https://login.example/"), "redirect"),
+        (answering("200 OK", b'{"gitVersion": null}'), "bad_answer"),
+        (answering("200 OK", b'{"gitVersion": ""}'), "bad_answer"),
+        (answering("200 OK", b"[]"), "bad_answer"),
     ],
 )
 def test_a_cluster_that_cannot_be_used_is_1006_and_nothing_is_saved(
@@ -139,6 +146,49 @@ def test_a_cluster_that_cannot_be_used_is_1006_and_nothing_is_saved(
         answer = admin("POST", "clusters", {"name": "x", "kubeconfig": kubeconfig(server)})
     assert (answer["code"], answer["data"]["reason"]) == (1006, reason)
     assert not Cluster.objects.exists()
+
+
+def guarded(version: int, review: int, message: str) -> Behaviour:
+    """An API server that answers /version and reviews of rights with these statuses."""
+
+    def behave(connection: socket.socket) -> None:
+        path = connection.recv(65536).split()[1].partition(b"?")[0]
+        status = version if path == b"/version" else review
+        answer: dict[str, Any] = {"gitVersion": "v1.36.0"}
+        if status >= 400:
+            answer = {"kind": "Status", "message": message, "code": status}
+        body = json.dumps(answer)
+        head = f"HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body.encode())
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    ("version", "message", "cause"),
+    [
+        (200, 'User "jane" cannot create resource', "forbidden"),
+        (403, 'User "jane" cannot get path "/version"', "forbidden"),
+        (403, 'User "system:anonymous" cannot get path "/version"', "credentials"),
+        (200, 'User "system:anonymous" cannot create resource', "credentials"),
+    ],
+)
+def test_rights_that_lack_in_the_cluster_are_no_lack_of_rights_here(
+    admin: Caller, settings: Any, version: int, message: str, cause: str
+) -> None:
+    settings.CLUSTER_ALLOW_INSECURE_TLS = True
+    with serving(guarded(version, 403, message)) as server:
+        answer = admin("POST", "clusters", {"name": "x", "kubeconfig": kubeconfig(server)})
+    assert (answer["code"], answer["data"]["cause"]) == (1006, cause)
+
+
+def test_a_cluster_that_keeps_its_version_to_itself_can_be_registered(
+    admin: Caller, settings: Any
+) -> None:
+    settings.CLUSTER_ALLOW_INSECURE_TLS = True
+    with serving(guarded(403, 201, 'cannot get path "/version"')) as server:
+        made = admin.data("POST", "clusters", {"name": "x", "kubeconfig": kubeconfig(server)})
+    assert (made["status"], made["version"]) == ("active", "")
 
 
 def test_a_wrong_token_and_a_wrong_authority_are_named(admin: Caller, apiserver: Any) -> None:
@@ -288,5 +338,11 @@ def test_the_same_api_server_twice_is_said(admin: Caller, apiserver: Any, cluste
     assert again["warnings"] == [warning]
     listed = {row["id"]: row["warnings"] for row in admin.data("GET", "clusters")["items"]}
     assert "is registered as again" in listed[cluster.pk][0]
+    assert admin.data("GET", f"clusters/{cluster.pk}")["warnings"] == listed[cluster.pk]
+    user = get_user_model().objects.create_user(username="local")
+    grants.give(user=user, role=grants.Role.VIEWER, cluster=cluster.name)
+    local = Caller(create_api_token(user, "tests")[1])
+    (warning,) = local.data("GET", f"clusters/{cluster.pk}")["warnings"]
+    assert "is registered under another name" in warning
     admin.data("DELETE", f"clusters/{again['id']}", confirm="again")
     assert admin.data("GET", f"clusters/{cluster.pk}")["warnings"] == []

@@ -110,6 +110,27 @@ def test_a_context_is_chosen_where_a_kubeconfig_has_several(
     assert '<option value="dev" selected>' in visitor.get(change).content.decode()
     visitor.post(change, {"name": "east", "context": "生产"})
     assert Cluster.objects.get(name="east").context == "生产"
+    # A new kubeconfig brings contexts of its own, from which to choose.
+    config["contexts"] = [{**config["contexts"][0], "name": name} for name in ("red", "blue")]
+    given = {"name": "east", "kubeconfig": yaml.safe_dump(config), "context": "生产"}
+    refused = visitor.post(change, given).content.decode()
+    assert '<option value="red">' in refused
+    assert "生产" not in refused
+    visitor.post(change, {**given, "context": "blue"})
+    assert Cluster.objects.get(name="east").context == "blue"
+
+
+def test_a_context_beyond_those_that_are_listed_stays_the_one_in_use(
+    visitor: Client, apiserver: RunningCluster
+) -> None:
+    config = yaml.safe_load(apiserver.kubeconfig_yaml)
+    config["contexts"] = [{**config["contexts"][0], "name": f"c{index}"} for index in range(300)]
+    given = {"name": "many", "kubeconfig": yaml.safe_dump(config), "context": "c299"}
+    tried = visitor.post("/clusters/register", {**given, "act": "try"}).content.decode()
+    assert '<option value="c299" selected>' in tried
+    made = visitor.post("/clusters/register", {**given, "act": "save"})
+    page = visitor.get(f"{made['Location']}/-/change").content.decode()
+    assert '<option value="c299" selected>' in page
 
 
 def test_a_cluster_is_changed_and_removed_only_by_its_name(
