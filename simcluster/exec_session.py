@@ -16,6 +16,8 @@ from simcluster.shell import Read, Run, Shell, Sleep, Write
 from simcluster.shell.commands import TABLE
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
+# A terminal of Linux takes no more in one line, and drops the rest.
+MAX_LINE = 4095
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 
 
@@ -42,7 +44,7 @@ class Terminal:
                 ready += b"\n"
             elif letter == b"\x04":
                 self.ended = self.ended or not self.line
-            else:
+            elif len(self.line) < MAX_LINE:
                 echo, self.line = echo + letter, self.line + letter
         return echo, ready
 
@@ -151,18 +153,24 @@ class Session:
                     "LINES": str(size.get("Height", 24)),
                 }
         elif channel == STDIN and self.terminal:
-            echo, ready = self.terminal.type(data)
-            if echo:
-                await self.send(STDOUT, echo)
-            if self.terminal.interrupted:
-                self.terminal.interrupted = False
-                self.interrupt.set()
-            if ready:
-                self.input.put_nowait(ready)
-            if self.terminal.ended:
-                self.input.put_nowait(b"")
+            for start in range(0, len(data), MAX_LINE):
+                await self._type(self.terminal, data[start : start + MAX_LINE])
         elif channel == STDIN and data:
             self.input.put_nowait(data)
+
+    async def _type(self, terminal: Terminal, data: bytes) -> None:
+        echo, ready = terminal.type(data)
+        if echo:
+            await self.send(STDOUT, echo)
+        if terminal.interrupted:
+            terminal.interrupted = False
+            self.interrupt.set()
+        if ready:
+            self.input.put_nowait(ready)
+        if terminal.ended:
+            self.input.put_nowait(b"")
+        # A paste of a megabyte is no reason for anybody else to wait.
+        await asyncio.sleep(0)
 
 
 def _outcome(code: int) -> Object:

@@ -18,6 +18,8 @@ from simcluster.resources import Object
 
 _EVERY = 4.0
 _MOST = 20_000
+# Seconds before any log there is.
+_LONG_AGO = 100 * 365 * 86400
 _PATHS = (
     "/",
     "/healthz",
@@ -199,7 +201,7 @@ def _begin(query: Mapping[str, str], cluster: Cluster) -> datetime | None:
                 "Invalid",
                 f'PodLogOptions "" is invalid: sinceSeconds: Invalid value: {seconds}: must be greater than 0',
             )
-        return datetime.now(UTC) - timedelta(seconds=seconds)
+        return datetime.now(UTC) - timedelta(seconds=min(seconds, _LONG_AGO))
     try:
         return clock.parse(query["sinceTime"]) if query.get("sinceTime") else None
     except ValueError as error:

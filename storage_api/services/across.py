@@ -96,7 +96,9 @@ def find_kind(text: str, *, within: Collection[int] | None = None, cluster: str 
     kinds = named or kinds
     choices = {(kind.group, kind.plural): kind for kind in reversed(kinds)}
     if not choices:
-        raise NotFound(f"no cluster has objects of kind {text[:80]!r}")
+        raise NotFound(
+            f"no cluster has objects of kind {text[:80]!r}{_other_version(text, within)}"
+        )
     if len(choices) > 1:
         references = sorted(f"{plural}.{group}" for group, plural in choices)
         raise Invalid(
@@ -105,6 +107,16 @@ def find_kind(text: str, *, within: Collection[int] | None = None, cluster: str 
             kinds=references,
         )
     return next(iter(choices.values()))
+
+
+def _other_version(text: str, within: Collection[int] | None) -> str:
+    """Says in which version the kind is kept, when the text names another one; "" otherwise."""
+    name, _, place = text.strip().partition(".")
+    group = place.partition(".")[2]
+    kinds = [kind for _, kind in _collected_as_named(f"{name}.{group}", within)] if group else []
+    if not kinds:
+        return ""
+    return f"; they are kept as {kinds[0].plural}.{kinds[0].version}.{kinds[0].group}"
 
 
 def _collected_as_named(text: str, within: Collection[int] | None) -> list[tuple[int, Kind]]:

@@ -4,6 +4,8 @@ import copy
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from simcluster.testing import RunningCluster
 from tests.simcluster.conftest import DEPLOYMENT, Api
@@ -91,3 +93,34 @@ def test_logs_are_split_at_line_feeds_only(api: Api, sim: RunningCluster, namesp
     assert api.post(path, {"metadata": {"name": "odd"}, "spec": spec}).status == 201
     sim.wait(lambda: api.get(f"{path}/odd").body["status"].get("phase") == "Succeeded")
     assert api.get(f"{path}/odd/log").raw.decode() == "a\rb\u2028c\nd\n"
+    assert api.get(f"{path}/odd/log?sinceSeconds={2**63 - 1}").raw.endswith(b"d\n")
+
+
+def test_a_large_paste_into_a_terminal_keeps_nobody_waiting(
+    api: Api, sim: RunningCluster, namespace: str
+) -> None:
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    container = {"name": "c", "image": "busybox", "command": ["sleep", "3600"]}
+    assert api.post(path, {"metadata": {"name": "box"}, "spec": {"containers": [container]}})
+    sim.wait(lambda: api.get(f"{path}/box").body["status"].get("phase") == "Running")
+    url = api.url.replace("https://", "wss://")
+    headers = {"Authorization": f"Bearer {api.token}"}
+    lines = b"".join(b"%079d\n" % number for number in range(12_500))
+    with connect(
+        f"{url}{path}/box/exec?command=cat&stdin=1&stdout=1&tty=1",
+        ssl=api.context,
+        additional_headers=headers,
+        subprotocols=[Subprotocol("v4.channel.k8s.io")],
+        max_size=None,
+        proxy=None,
+    ) as socket:
+        socket.send(b"\0" + b"x" * 1_000_000 + b"\n")
+        socket.send(b"\0" + lines + b"the end\n")
+        assert api.get(f"{path}/box").status == 200
+        output = b""
+        while output.count(b"the end\r\n") < 2:
+            frame = socket.recv(timeout=60)
+            output += frame[1:] if isinstance(frame, bytes) else frame[1:].encode()
+    # Once as it was typed, once as cat writes it; a line has room for 4095 bytes.
+    assert output.count(b"x") == 2 * 4095
+    assert output.count(b"0012499\r\n") == 2

@@ -206,6 +206,8 @@ def test_kinds_of_kubernetes_keep_their_names_and_unknown_ones_are_not_found(
         assert names(admin.data("GET", f"multicluster/resources/{word}")) == [("east", "web")]
     for word in ("shirts.ci.example.com", "shirts.v1.wear.example.com", "trousers", "a%00b"):
         assert admin.code("GET", f"multicluster/resources/{word}") in (1001, 1004)
+    answer = admin("GET", "multicluster/resources/Shirt.v1.wear.example.com")
+    assert "they are kept as shirts.v1beta1.wear.example.com" in answer["msg"]
 
 
 def test_one_kind_is_listed_over_all_clusters(

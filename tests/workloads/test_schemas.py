@@ -1,5 +1,7 @@
 """What kinds look like, as the cluster describes them: /schemas."""
 
+import pytest
+
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from tests.caller import Caller
@@ -22,6 +24,14 @@ def test_a_kind_comes_with_all_that_it_refers_to(
     before = len(apiserver.requests)
     assert admin.data("GET", "schemas", **query) == found
     assert len(apiserver.requests) == before
+
+
+@pytest.mark.parametrize("name", ["deployments", "deployment", "DEPLOY", "deploy"])
+def test_a_kind_may_be_called_by_any_of_its_names(
+    admin: Caller, cluster: Cluster, name: str
+) -> None:
+    query = {"cluster_id": cluster.pk, "api_version": "apps/v1", "kind": name}
+    assert admin.data("GET", "schemas", **query)["root"].endswith("apps.v1.Deployment")
 
 
 def test_what_the_cluster_does_not_describe_is_not_found(admin: Caller, cluster: Cluster) -> None:

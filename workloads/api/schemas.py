@@ -4,12 +4,15 @@ from typing import Any
 
 from rest_framework.request import Request
 
+from clusters.documents import Object
+from clusters.models import Cluster
 from kubegale.api.auth import Act, authorise
 from kubegale.api.dialect import DialectView
 from kubegale.api.schema import CLUSTER, OBJECT, TEXT, Described, Query, record
-from kubegale.errors import Invalid
+from kubegale.errors import Invalid, NotFound
 from workloads.api.objects import Target
 from workloads.schemas import schema_of
+from workloads.services import discover
 
 
 class KindSchema(DialectView):
@@ -37,4 +40,20 @@ class KindSchema(DialectView):
             raise Invalid(
                 "api_version and kind are required", field="kind" if version else "api_version"
             )
-        return schema_of(target.cluster(), version, kind)
+        return _schema_by_any_name(target.cluster(), version, kind)
+
+
+def _schema_by_any_name(cluster: Cluster, api_version: str, name: str) -> Object:
+    """The schema of a kind that is called by its name, plural, singular or short name."""
+    try:
+        return schema_of(cluster, api_version, name)
+    except NotFound:
+        group, _, version = api_version.rpartition("/")
+        try:
+            kind = discover(cluster, group, version, name)
+        except (NotFound, Invalid):
+            # The first sentence is the better one.
+            pass
+        else:
+            return schema_of(cluster, api_version, kind.name)
+        raise

@@ -53,7 +53,11 @@ def split_stamp(raw: bytes) -> tuple[str, bytes]:
         return "", raw
     seconds, fraction, zone = match[1].decode(), (match[2] or b"").decode(), match[3].decode()
     if zone != "Z":
-        seconds = f"{datetime.fromisoformat(seconds + zone).astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
+        try:
+            local = datetime.fromisoformat(seconds + zone)
+        except ValueError:
+            return "", raw
+        seconds = f"{local.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
     return f"{seconds}.{fraction:0<9}Z", raw[match.end() :]
 
 
