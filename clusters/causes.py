@@ -145,8 +145,16 @@ def _tls_cause(error: ssl.SSLError) -> tuple[str, str, str]:
         return _verification_cause(error)
     if reason in _NO_TLS:
         return "tls", "TLS failed: the server does not speak TLS", "not_tls"
-    if isinstance(error, ssl.SSLEOFError) or reason == "UNEXPECTED_EOF_WHILE_READING":
+    if reason == "UNEXPECTED_EOF_WHILE_READING":
         return "tls", "TLS failed: the server broke the handshake off", "handshake"
+    if isinstance(error, ssl.SSLEOFError):
+        # In TLS 1.3 the server looks at our certificate when the handshake is over for us; its word on it may get lost.
+        return (
+            "tls",
+            "TLS failed: the server hung up after the handshake;"
+            " it may want another client certificate, or one at all",
+            "handshake",
+        )
     if "HANDSHAKE_FAILURE" in reason:
         # Up to TLS 1.2 this is also what a server says that wants a client certificate.
         return (

@@ -329,30 +329,39 @@ def _may_be_credentials(error: ClusterUnavailable) -> bool:
 
 
 def _probe(fresh: ClusterClient) -> str:
+    version = ""
+    refusal: Forbidden | None = None
     try:
         version = fresh.version()
-    except Forbidden:
+    except Forbidden as error:
         # Hardened clusters tell it to nobody but administrators; what comes next decides.
-        version = ""
+        refusal = error
     try:
         # /version answers anyone on most clusters; this answers only those whose credentials are good.
         fresh.request(
             "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=SELF_REVIEW
         )
     except Forbidden as error:
-        if "system:anonymous" in error.message:
-            raise ClusterUnavailable(
-                "the cluster takes the caller for system:anonymous:"
-                " the kubeconfig has no credentials that it knows",
-                reason="credential_invalid",
-            ) from error
-        raise ClusterUnavailable(
-            "the cluster knows these credentials but allows them nothing", reason="forbidden"
-        ) from error
+        raise _powerless(error) from error
     except DomainError as error:
+        if refusal:
+            raise _powerless(refusal) from error
         if isinstance(error, ClusterUnavailable):
             raise
     return version
+
+
+def _powerless(refusal: Forbidden) -> ClusterUnavailable:
+    """Credentials that may not even ask what they may do."""
+    if "system:anonymous" in refusal.message:
+        return ClusterUnavailable(
+            "the cluster takes the caller for system:anonymous:"
+            " the kubeconfig has no credentials that it knows",
+            reason="credential_invalid",
+        )
+    return ClusterUnavailable(
+        "the cluster knows these credentials but allows them nothing", reason="forbidden"
+    )
 
 
 SELF_REVIEW = {

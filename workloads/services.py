@@ -510,11 +510,29 @@ def list_events(
     except Forbidden:
         if query.namespace or not cluster.namespaces:
             raise
-        places = [replace(whole, namespace=namespace) for namespace in cluster.namespaces]
-        events = [event for place in places for event in _read_events(client, place, uids)]
+        events = _read_events_by_namespace(client, whole, uids, cluster.namespaces)
     events.sort(key=occurrences.raw_moment, reverse=True)
     page = events[query.offset : query.offset + query.size]
     return Listing([occurrences.with_count(item) for item in page], len(events))
+
+
+def _read_events_by_namespace(
+    client: ClusterClient,
+    query: Query,
+    uids: frozenset[str] | None,
+    namespaces: Sequence[str],
+) -> list[bytes]:
+    """The Events of those namespaces that the credentials may look into; Forbidden when it is none of them."""
+    events: list[bytes] = []
+    refusals: list[Forbidden] = []
+    for namespace in namespaces:
+        try:
+            events += _read_events(client, replace(query, namespace=namespace), uids)
+        except Forbidden as error:
+            refusals.append(error)
+    if len(refusals) == len(namespaces):
+        raise refusals[0]
+    return events
 
 
 def _read_events(client: ClusterClient, query: Query, uids: frozenset[str] | None) -> list[bytes]:

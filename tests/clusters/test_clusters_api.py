@@ -136,6 +136,7 @@ def test_what_cannot_be_registered_is_1001_and_nothing_is_saved(
         (answering("200 OK", b'{"gitVersion": null}'), "bad_answer"),
         (answering("200 OK", b'{"gitVersion": ""}'), "bad_answer"),
         (answering("200 OK", b"[]"), "bad_answer"),
+        (answering("403 Forbidden", b'{"kind": "Status", "code": 403}'), "forbidden"),
     ],
 )
 def test_a_cluster_that_cannot_be_used_is_1006_and_nothing_is_saved(

@@ -80,6 +80,9 @@ def test_namespaces_can_be_typed(admin: Caller, kubeconfig: dict[str, Any], home
         [home, "gone"]
     )
     assert admin.data("GET", "pods", cluster_id=made["id"])["total"] == 2
+    assert admin.data("GET", "events", cluster_id=made["id"])["total"] >= 0
+    admin.data("PUT", path, {"namespaces": ["gone"]})
+    assert admin.code("GET", "events", cluster_id=made["id"]) == 1005
 
 
 def test_what_cannot_be_counted_is_null(admin: Caller, limited: Cluster) -> None:
