@@ -40,4 +40,12 @@ def of(code: int, details: Mapping[str, Any]) -> str:
                 "Somebody changed it meanwhile. Look at the newer version, then apply your change again."
             )
         )
+    if code == 1005 and details.get("status") == 403:
+        # Said by the API server, to the credentials that everybody here uses; no grant of ours would change it.
+        return str(
+            _(
+                "The cluster itself refuses this to the credentials that it was registered with."
+                " Choose a namespace that they may look into, or give them the right in the cluster."
+            )
+        )
     return str(HINTS.get(code, HINTS[5001]))

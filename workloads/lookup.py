@@ -11,7 +11,7 @@ from clusters.client import ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
-from kubegale.errors import NamespaceNotFound, NotFound
+from kubegale.errors import Forbidden, NamespaceNotFound, NotFound
 
 T = TypeVar("T")
 
@@ -90,9 +90,12 @@ def explaining(client: ClusterClient, kind: Kind, namespace: str, call: Callable
 
 
 def require_namespace(client: ClusterClient, namespace: str) -> None:
-    """NamespaceNotFound unless the namespace exists."""
+    """NamespaceNotFound unless the namespace exists, as far as the credentials may see that."""
     try:
         client.get(KINDS["namespaces"], namespace)
+    except Forbidden:
+        # What may be done inside a namespace has nothing to do with the right to read the namespace itself.
+        return
     except NotFound as error:
         raise NamespaceNotFound(error.message, **error.details) from error
 

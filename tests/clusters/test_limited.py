@@ -66,6 +66,13 @@ def test_the_contexts_namespace_is_known_and_lists_come_out_of_it(
     assert [item["metadata"]["name"] for item in spaces] == [home]
     assert admin.data("GET", "events", **where)["total"] >= 0
     assert admin.code("GET", "nodes", **where) != 0
+    # They may not read the namespace itself; that is no reason to refuse what is inside.
+    for plural in ("resourcequotas", "limitranges"):
+        assert admin.data("GET", f"namespaces/{home}/{plural}", **where)["total"] == 0
+    for name, method in (("pods/nope", "GET"), ("pods/nope/logs", "GET"), ("pods/nope", "DELETE")):
+        answer = admin(method, name, **where, namespace=home)
+        assert answer["code"] in (1004, 1005), answer
+        assert "namespaces" not in answer["msg"]
 
 
 def test_namespaces_can_be_typed(admin: Caller, kubeconfig: dict[str, Any], home: str) -> None:

@@ -106,6 +106,7 @@ def test_a_context_is_chosen_where_a_kubeconfig_has_several(
     page = visitor.get(made["Location"]).content.decode()
     assert "<dt>Context</dt><dd>dev</dd>" in page
     assert "the same API server is registered" in page
+    assert "the same API server is registered" in visitor.get("/").content.decode()
     change = f"{made['Location']}/-/change"
     assert '<option value="dev" selected>' in visitor.get(change).content.decode()
     visitor.post(change, {"name": "east", "context": "生产"})

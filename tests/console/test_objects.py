@@ -143,6 +143,13 @@ def test_where_credentials_may_not_look_everywhere_a_namespace_is_asked_for(
     assert asked.status_code == 200
     assert 'name="namespace" value=""' in asked.content.decode()
     assert ">shown<" in visitor.get(f"{base}/configmaps?namespace={space}").content.decode()
+    # What is loaded beside it is no mishap either.
+    picker = visitor.get(f"{base}/-/namespaces?chosen={space}")
+    assert (picker.status_code, f"selected>{space}<" in picker.content.decode()) == (200, True)
+    nodes = visitor.get(f"{base}/-/nodes", headers={"HX-Request": "true"})
+    assert (nodes.status_code, "nodes is forbidden" in nodes.content.decode()) == (200, True)
+    refused = visitor.get(f"{base}/nodes")
+    assert "The cluster itself refuses this" in refused.content.decode()
     visitor.post(f"{base}/-/change", {"name": "limited", "namespaces": f"{space}, elsewhere"})
     assert admin.data("GET", f"clusters/{made['id']}")["namespaces"] == sorted([space, "elsewhere"])
     assert ">shown<" in visitor.get(f"{base}/configmaps").content.decode()
