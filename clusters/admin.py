@@ -38,9 +38,25 @@ class ClusterForm(ModelForm[Cluster]):
         if self.instance.pk:
             self.initial["kubeconfig"] = services.MASK
 
+    def clean_name(self) -> str:
+        """A name that can be told from an id and is no other cluster's."""
+        try:
+            return services.check_name(self.cleaned_data["name"], own=self.instance.pk)
+        except DomainError as error:
+            raise forms.ValidationError(error.message) from None
+
+    def clean_labels(self) -> dict[str, str]:
+        """Texts by texts."""
+        try:
+            return services.check_labels(self.cleaned_data["labels"] or {})
+        except DomainError as error:
+            raise forms.ValidationError(error.message) from None
+
     def clean(self) -> dict[str, Any]:
-        """Refuse what registering over the API refuses, in the same words."""
+        """Refuse what registering over the API refuses, in the same words; nothing is dialled for a form that is wrong already."""
         values = super().clean() or self.cleaned_data
+        if self.errors:
+            return values
         text = values.get("kubeconfig", "")
         if self.instance.pk and text == services.MASK:
             values["kubeconfig"] = Cluster.objects.get(pk=self.instance.pk).kubeconfig

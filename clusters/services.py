@@ -129,13 +129,22 @@ def _check_name(name: object) -> str:
     return name
 
 
+def check_name(name: object, *, own: int | None = None) -> str:
+    """The name as it may be saved; Invalid when it is none, or another cluster's than the one with the id `own`."""
+    checked = _check_name(name)
+    if clusters().filter(name__iexact=checked).exclude(pk=own).exists():
+        raise _taken(checked)
+    return checked
+
+
 def _check_text(value: object, field: str) -> str:
     if not isinstance(value, str) or "\x00" in value:
         raise Invalid(f"{field} must be text", field=field)
     return value
 
 
-def _check_labels(value: object) -> dict[str, str]:
+def check_labels(value: object) -> dict[str, str]:
+    """The labels as they may be saved; Invalid when they are anything else than text by text."""
     if not isinstance(value, dict) or not all(
         isinstance(item, str) for pair in value.items() for item in pair
     ):
@@ -158,7 +167,7 @@ def _check_namespaces(value: object) -> list[str]:
 
 def _checked(field: str, value: object) -> Any:
     if field == "labels":
-        return _check_labels(value)
+        return check_labels(value)
     if field in FLAGS and not isinstance(value, bool):
         raise Invalid(f"{field} must be true or false", field=field)
     if field == "namespaces":
@@ -176,8 +185,7 @@ def draft(
     text = kubeconfig.with_context(
         _check_text(kubeconfig_text, "kubeconfig"), _check_text(context, "context")
     )
-    if clusters().filter(name__iexact=checked).exists():
-        raise _taken(checked)
+    check_name(checked)
     cluster = Cluster(
         name=checked,
         kubeconfig=text,

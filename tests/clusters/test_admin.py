@@ -69,3 +69,30 @@ def test_removing_on_the_page_wipes_the_credentials(browser: Client, cluster: Cl
         == 302
     )
     assert Cluster.objects.get(pk=cluster.pk).kubeconfig == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"name": "SIMULATED"}, "exists already"),
+        ({"name": "12345"}, "could be taken for an id"),
+        ({"name": "a/b?c"}, "name must be"),
+        ({"labels": "[1]"}, "labels must map text to text"),
+        ({"labels": '{"a": {"b": 1}}'}, "labels must map text to text"),
+        ({"kubeconfig": ""}, "required"),
+    ],
+)
+def test_what_the_api_refuses_is_refused_on_the_page(
+    browser: Client, cluster: Cluster, apiserver: Any, fields: dict[str, str], sentence: str
+) -> None:
+    apiserver.requests.clear()
+    body = {**form(apiserver.kubeconfig_yaml), **fields}
+    page = browser.post("/admin/clusters/cluster/add/", body)
+    assert (page.status_code, sentence in page.content.decode()) == (200, True)
+    assert Cluster.objects.count() == 1
+    assert apiserver.requests == []
+    body |= {"name": fields.get("name", cluster.name), "kubeconfig": "***"}
+    change = browser.post(f"/admin/clusters/cluster/{cluster.pk}/change/", body)
+    # Its own name, in another case too, is no other cluster's.
+    good = fields.get("name") == "SIMULATED" or "kubeconfig" in fields
+    assert change.status_code == (302 if good else 200)
