@@ -41,7 +41,7 @@ class ClusterForm(ModelForm[Cluster]):
     def clean_name(self) -> str:
         """A name that can be told from an id and is no other cluster's."""
         try:
-            return services.check_name(self.cleaned_data["name"], own=self.instance.pk)
+            return services.check_name(self.cleaned_data["name"], own=self.instance.pk or 0)
         except DomainError as error:
             raise forms.ValidationError(error.message) from None
 

@@ -129,8 +129,8 @@ def _check_name(name: object) -> str:
     return name
 
 
-def check_name(name: object, *, own: int | None = None) -> str:
-    """The name as it may be saved; Invalid when it is none, or another cluster's than the one with the id `own`."""
+def check_name(name: object, *, own: int = 0) -> str:
+    """The name as it may be saved; Invalid when it is none, or that of a cluster with another id than `own`."""
     checked = _check_name(name)
     if clusters().filter(name__iexact=checked).exclude(pk=own).exists():
         raise _taken(checked)
