@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from simcluster import quantity
 from simcluster.errors import ApiError, bad_request
 from simcluster.resources import Object, Resource
 from simcluster.schema import Node
@@ -45,11 +46,14 @@ class Decoder:
             return self._object(value, node, path)
         if kind == "map":
             self._check(isinstance(value, dict), value, node, path, owner)
+            if node.items.type == "quantity":
+                return {key: self._quantity(item, listed=True) for key, item in value.items()}
+            # In Go a null in a map of texts is the zero value.
+            zero = "" if node.items.type == "string" else None
             return {
-                key: self._value("" if item is None else item, node.items, f"{path}.{key}", owner)
+                key: self._value(zero if item is None else item, node.items, f"{path}.{key}", owner)
                 for key, item in value.items()
-                # In Go a null is the zero value of a map of texts.
-                if item is not None or node.items.type == "string"
+                if item is not None or zero is not None
             }
         if kind == "array":
             self._check(isinstance(value, list), value, node, path, owner)
@@ -78,14 +82,7 @@ class Decoder:
     def _scalar(self, value: Any, node: Node, path: str, owner: str) -> Any:
         kind = node.type
         if kind == "quantity":
-            self._check(
-                isinstance(value, str | int | float) and not isinstance(value, bool),
-                value,
-                node,
-                path,
-                owner,
-            )
-            return str(value)
+            return self._quantity(value)
         if kind == "int-or-string":
             self._check(
                 isinstance(value, str | int) and not isinstance(value, bool),
@@ -111,6 +108,18 @@ class Decoder:
         elif kind == "string":
             self._check(isinstance(value, str), value, node, path, owner)
         return value
+
+    def _quantity(self, value: Any, *, listed: bool = False) -> str:
+        """A quantity in canonical form; 400 in Go's words when it is none."""
+        if value is None:
+            return "0"
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise self.refusal(quantity.FORM_RULE)
+        text = self._literal(value) if isinstance(value, float) else str(value)
+        try:
+            return quantity.canonical_text(text, listed=listed)
+        except ValueError as error:
+            raise self.refusal(str(error)) from error
 
     def integer(self, value: Any, owner: str, path: str) -> int:
         """The value of an int32 field of a struct; 400 when it is none."""

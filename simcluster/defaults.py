@@ -49,9 +49,15 @@ def container(spec: Object) -> None:
         if probe in spec:
             _probe(spec[probe])
     for variable in spec.get("env") or ():
-        reference = (variable.get("valueFrom") or {}).get("fieldRef")
-        if reference is not None:
-            _fill(reference, apiVersion="v1")
+        _references(variable.get("valueFrom") or {})
+
+
+def _references(holder: Object) -> None:
+    """Defaults of what the downward API is asked for."""
+    if holder.get("fieldRef") is not None:
+        _fill(holder["fieldRef"], apiVersion="v1")
+    if holder.get("resourceFieldRef") is not None:
+        _fill(holder["resourceFieldRef"], divisor="0")
 
 
 def _probe(probe: Object) -> None:
@@ -68,17 +74,20 @@ def _volume(volume: Object) -> None:
             _fill(volume[source], defaultMode=420)
     if "hostPath" in volume:
         _fill(volume["hostPath"], type="")
-    for source in (volume.get("projected") or {}).get("sources") or ():
+    for source in [volume, *((volume.get("projected") or {}).get("sources") or ())]:
         if "serviceAccountToken" in source:
             _fill(source["serviceAccountToken"], expirationSeconds=3600)
+        for item in (source.get("downwardAPI") or {}).get("items") or ():
+            _references(item)
     if len(volume) == 1:
         volume["emptyDir"] = {}
 
 
 def pod_spec(spec: Object) -> None:
     """Defaults of a pod's spec, in a pod and in a template alike."""
-    for one in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
-        container(one)
+    for field in ("initContainers", "containers", "ephemeralContainers"):
+        for one in spec.get(field) or ():
+            container(one)
     _fill(spec, restartPolicy="Always", terminationGracePeriodSeconds=30, dnsPolicy="ClusterFirst")
     if "serviceAccountName" in spec or "serviceAccount" in spec:
         _fill(spec, serviceAccountName=spec.get("serviceAccount"))

@@ -14,24 +14,12 @@ from simcluster.validation.pods import (
     pod_spec_causes,
     pod_update_causes,
     port_causes,
+    quantity_causes,
     selector_causes,
     template_causes,
     workload_selector_causes,
 )
 
-COUNTED = frozenset(
-    {
-        "pods",
-        "services",
-        "services.nodeports",
-        "services.loadbalancers",
-        "replicationcontrollers",
-        "resourcequotas",
-        "secrets",
-        "configmaps",
-        "persistentvolumeclaims",
-    }
-)
 _KEY = re.compile(r"^[-._a-zA-Z0-9]+$")
 _PERCENT = re.compile(r"^\d+%$")
 _IMMUTABLE = "field is immutable"
@@ -280,7 +268,7 @@ def _claim(obj: Object) -> Iterator[Cause]:
     storage = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     if storage is None:
         yield required("spec.resources[storage]")
-    elif not quantity.valid(storage) or quantity.parse(storage) <= 0:
+    elif quantity.parse(storage) <= 0:
         yield bad_value("spec.resources[storage]", storage, "must be greater than zero")
 
 
@@ -310,18 +298,8 @@ def _storage_class(obj: Object) -> Iterator[Cause]:
         yield required("provisioner")
 
 
-def _quantities(field: str, amounts: Object | None) -> Iterator[Cause]:
-    for name, amount in (amounts or {}).items():
-        if not quantity.valid(amount) or quantity.parse(amount) < 0:
-            yield bad_value(f"{field}[{name}]", amount, "must be greater than or equal to 0")
-
-
 def _quota(obj: Object) -> Iterator[Cause]:
-    hard = (obj.get("spec") or {}).get("hard") or {}
-    yield from _quantities("spec.hard", hard)
-    for name in sorted(COUNTED.intersection(hard)):
-        if quantity.valid(hard[name]) and quantity.parse(hard[name]) % 1:
-            yield bad_value(f"spec.hard[{name}]", hard[name], "must be an integer")
+    yield from quantity_causes("spec.hard", (obj.get("spec") or {}).get("hard"))
 
 
 def _limit_range(obj: Object) -> Iterator[Cause]:
@@ -329,7 +307,7 @@ def _limit_range(obj: Object) -> Iterator[Cause]:
         if not limit.get("type"):
             yield required(f"spec.limits[{at}].type")
         for part in ("default", "defaultRequest", "max", "min"):
-            yield from _quantities(f"spec.limits[{at}].{part}", limit.get(part))
+            yield from quantity_causes(f"spec.limits[{at}].{part}", limit.get(part))
 
 
 def _budget(obj: Object) -> Iterator[Cause]:

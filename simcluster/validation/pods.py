@@ -20,9 +20,18 @@ from simcluster.validation.metadata import label_causes, label_map_causes
 
 _ENV_NAME = re.compile(r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
 _PORT_NAME = re.compile(r"^(?=.*[a-z])[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-_QUANTITY_RULE = (
-    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-)
+# What is counted, besides extended resources such as `example.com/gpu`.
+_COUNTED = {
+    "configmaps",
+    "persistentvolumeclaims",
+    "pods",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+    "services",
+    "services.loadbalancers",
+    "services.nodeports",
+}
 
 
 def port_causes(field: str, value: Any) -> Iterator[Cause]:
@@ -55,24 +64,24 @@ def _container_ports(field: str, ports: list[Object]) -> Iterator[Cause]:
             yield unsupported(f"{here}.protocol", port.get("protocol"), ("TCP", "UDP", "SCTP"))
 
 
+def quantity_causes(field: str, amounts: Object | None) -> Iterator[Cause]:
+    """Rules of the amounts of a list of resources: none is negative, what is counted is whole."""
+    for name, amount in (amounts or {}).items():
+        number = quantity.parse(amount)
+        if number < 0:
+            yield bad_value(f"{field}[{name}]", amount, "must be greater than or equal to 0")
+        extended = "/" in name and "kubernetes.io/" not in name and name[:9] != "requests."
+        if (extended or name in _COUNTED) and number % 1:
+            yield bad_value(f"{field}[{name}]", amount, "must be an integer")
+
+
 def resource_causes(field: str, resources: Object) -> Iterator[Cause]:
     """Rules of requests and limits."""
     for part in ("limits", "requests"):
-        for name, amount in (resources.get(part) or {}).items():
-            if not quantity.valid(amount):
-                yield bad_value(f"{field}.{part}[{name}]", amount, _QUANTITY_RULE)
-            elif quantity.parse(amount) < 0:
-                yield bad_value(
-                    f"{field}.{part}[{name}]", amount, "must be greater than or equal to 0"
-                )
+        yield from quantity_causes(f"{field}.{part}", resources.get(part))
     limits = resources.get("limits") or {}
     for name, amount in (resources.get("requests") or {}).items():
-        if (
-            name in limits
-            and quantity.valid(amount)
-            and quantity.valid(limits[name])
-            and quantity.parse(amount) > quantity.parse(limits[name])
-        ):
+        if name in limits and quantity.parse(amount) > quantity.parse(limits[name]):
             yield bad_value(
                 f"{field}.requests",
                 amount,
