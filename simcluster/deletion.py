@@ -33,12 +33,14 @@ def delete(
     admission.protect(resource, record.name)
     propagation = _propagation(body)
     before = dict(obj["metadata"])
+    namespace = resource.storage == "namespaces"
     _mark(resource, obj, body, propagation)
     meta = obj["metadata"]
     waits = (
         bool(meta.get("finalizers"))
         or meta.get("deletionGracePeriodSeconds", 0) > 0
-        or resource.storage == "namespaces"
+        # A namespace goes once it is finalized; the first time it is only marked.
+        or (namespace and (not before.get("deletionTimestamp") or _finalizers(obj)))
     )
     if options.dry_run:
         return obj if waits or resource.storage in _ANSWERS_OBJECT else _deleted(resource, obj)
@@ -100,10 +102,11 @@ def _mark(resource: Resource, obj: Object, body: Object, propagation: str) -> No
     elif "generation" in meta:
         meta["generation"] += 1
     meta["deletionTimestamp"] = clock.timestamp(datetime.now(UTC) + timedelta(seconds=grace))
-    meta["deletionGracePeriodSeconds"] = grace
     if finalizers:
         meta["finalizers"] = finalizers
-    if resource.storage == "namespaces":
+    if resource.storage != "namespaces":
+        meta["deletionGracePeriodSeconds"] = grace
+    else:
         obj["status"] = {**obj.get("status", {}), "phase": "Terminating"}
 
 
@@ -126,7 +129,26 @@ def finish(registry: "Registry", resource: Resource, obj: Object) -> None:
     meta = obj["metadata"]
     if meta.get("finalizers") or meta.get("deletionGracePeriodSeconds", 0) > 0:
         return
-    if resource.storage == "namespaces" and (obj.get("spec") or {}).get("finalizers"):
+    if resource.storage == "namespaces" and _finalizers(obj):
         return
     if registry.store.get(resource.storage, meta.get("namespace", ""), meta["name"]) is not None:
         registry.store.remove(resource.storage, meta.get("namespace", ""), meta["name"])
+
+
+def finalize(registry: "Registry", namespace: Object, finalizer: str) -> None:
+    """Take one of the finalizers of a namespace away; one without any that is deleted goes."""
+    left = [one for one in _finalizers(namespace) if one != finalizer]
+    set_finalizers(registry, namespace, left)
+
+
+def set_finalizers(registry: "Registry", namespace: Object, finalizers: list[str]) -> None:
+    """Write the finalizers in the spec of a namespace, in place."""
+    namespace["spec"] = {"finalizers": finalizers} if finalizers else {}
+    registry.store.put("namespaces", namespace)
+    if namespace["metadata"].get("deletionTimestamp"):
+        finish(registry, registry.table.of_storage("namespaces"), namespace)
+
+
+def _finalizers(namespace: Object) -> list[str]:
+    """The finalizers in the spec of a namespace, not those of its metadata."""
+    return (namespace.get("spec") or {}).get("finalizers") or []

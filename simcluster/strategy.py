@@ -128,7 +128,9 @@ def _job(obj: Object, store: Store) -> None:
 
 
 def _namespace(obj: Object, store: Store) -> None:
-    obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
+    finalizers = obj.setdefault("spec", {}).setdefault("finalizers", [])
+    if "kubernetes" not in finalizers:
+        finalizers.append("kubernetes")
 
 
 def _service(obj: Object, store: Store) -> None:

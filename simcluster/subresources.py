@@ -26,6 +26,7 @@ from simcluster.resources import Object
 from simcluster.schema import ANY
 from simcluster.selectors import selector_test, selector_text
 from simcluster.validation.causes import Cause, bad_value
+from simcluster.validation.metadata import finalizer_causes
 
 _PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
 
@@ -271,11 +272,20 @@ def _finalize(call: Call) -> tuple[int, Object]:
         or (body.get("metadata") or {}).get("name", call.target.name) != call.target.name
     ):
         raise bad_request("the name of the object does not match the name on the URL")
-    namespace["spec"] = {"finalizers": (body.get("spec") or {}).get("finalizers") or []}
-    if not call.options.dry_run:
-        call.cluster.store.put("namespaces", namespace)
-        if namespace["metadata"].get("deletionTimestamp"):
-            deletion.finish(call.cluster.registry, call.target.resource, namespace)
+    meta = namespace["metadata"]
+    version = (body.get("metadata") or {}).get("resourceVersion")
+    if version and version != meta["resourceVersion"]:
+        raise stale(call.target.resource, call.target.name)
+    finalizers = (body.get("spec") or {}).get("finalizers") or []
+    if not isinstance(finalizers, list) or not all(isinstance(one, str) for one in finalizers):
+        raise bad_request("spec.finalizers must be a list of texts")
+    causes = [*finalizer_causes("spec.finalizers", finalizers)]
+    if causes:
+        raise invalid("Namespace", call.target.name, causes)
+    if call.options.dry_run:
+        namespace["spec"] = {"finalizers": finalizers} if finalizers else {}
+    else:
+        deletion.set_finalizers(call.cluster.registry, namespace, finalizers)
     return 200, namespace
 
 

@@ -1,15 +1,39 @@
 """Namespace: what a new one is given, and the end of one with all that is in it."""
 
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from simcluster import deletion
+from simcluster import clock, deletion
 from simcluster.client import Client
-from simcluster.resources import Object
+from simcluster.errors import ApiError
+from simcluster.resources import Object, Resource
 
 if TYPE_CHECKING:
     from simcluster.cluster import Cluster
 
 _AGAIN = 0.5
+_KUBERNETES = "kubernetes"
+# Each condition with its reason and message when all is well, in the order of Kubernetes' controller.
+_DONE = (
+    (
+        "NamespaceDeletionDiscoveryFailure",
+        "ResourcesDiscovered",
+        "All resources successfully discovered",
+    ),
+    (
+        "NamespaceDeletionGroupVersionParsingFailure",
+        "ParsedGroupVersions",
+        "All legacy kube types successfully parsed",
+    ),
+    (
+        "NamespaceDeletionContentFailure",
+        "ContentDeleted",
+        "All content successfully deleted, may be waiting on finalization",
+    ),
+    ("NamespaceContentRemaining", "ContentRemoved", "All content successfully removed"),
+    ("NamespaceFinalizersRemaining", "ContentRemoved", "All content successfully removed"),
+)
 _DESCRIPTION = (
     "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or "
     "kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters."
@@ -22,12 +46,27 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     if not obj["metadata"].get("deletionTimestamp"):
         _furnish(client, obj["metadata"]["name"])
         return None
-    if _empty(cluster, client, obj["metadata"]["name"]):
-        obj["spec"] = {}
-        cluster.store.put("namespaces", obj)
-        deletion.finish(cluster.registry, cluster.table.of_storage("namespaces"), obj)
-        return None
-    return _AGAIN
+    if _KUBERNETES in ((obj.get("spec") or {}).get("finalizers") or ()):
+        content = _clear(client, obj["metadata"]["name"])
+        status = obj.get("status") or {}
+        conditions = _conditions(status.get("conditions") or [], content)
+        if conditions != status.get("conditions"):
+            obj = client.update_status(
+                "namespaces", {**obj, "status": {**status, "conditions": conditions}}
+            )
+        if content.counts or content.errors:
+            return _AGAIN
+        deletion.finalize(cluster.registry, obj, _KUBERNETES)
+    return None
+
+
+@dataclass
+class _Content:
+    """What a namespace still holds: objects by resource and by finalizer, and refusals."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    finalizers: Counter[str] = field(default_factory=Counter)
+    errors: list[str] = field(default_factory=list)
 
 
 def _furnish(client: Client, name: str) -> None:
@@ -44,18 +83,74 @@ def _furnish(client: Client, name: str) -> None:
         )
 
 
-def _empty(cluster: "Cluster", client: Client, name: str) -> bool:
-    left = False
-    for storage in cluster.store.storages():
-        resource = cluster.table.of_storage(storage) if _served(cluster, storage) else None
-        if resource is None or not resource.namespaced:
-            continue
-        for record in cluster.store.list(storage, name):
-            if not record.field("metadata.deletionTimestamp"):
-                client.delete(storage, record.obj)
-        left = left or any(True for _ in cluster.store.list(storage, name))
-    return not left
+def _clear(client: Client, name: str) -> _Content:
+    """Delete what is in a namespace, pods before all else; returns what is there still."""
+    content = _Content()
+    served: dict[str, Resource] = {}
+    for resource in client.cluster.table:
+        served.setdefault(resource.storage, resource)
+    for resource in (served.pop("pods"), *served.values()):
+        if resource.namespaced and "delete" in resource.verbs:
+            _clear_kind(client, resource, name, content)
+        if resource.storage == "pods" and content.counts:
+            break
+    return content
 
 
-def _served(cluster: "Cluster", storage: str) -> bool:
-    return any(resource.storage == storage for resource in cluster.table)
+def _clear_kind(client: Client, resource: Resource, name: str, content: _Content) -> None:
+    store = client.cluster.store
+    for record in store.list(resource.storage, name):
+        if not record.field("metadata.deletionTimestamp"):
+            try:
+                client.delete(resource.storage, record.obj)
+            except ApiError as error:
+                content.errors.append(error.message)
+    left = [record.obj["metadata"] for record in store.list(resource.storage, name)]
+    if left:
+        content.counts[f"{resource.plural}.{resource.group}"] = len(left)
+    for meta in left:
+        content.finalizers.update(meta.get("finalizers") or ())
+
+
+def _conditions(before: list[Object], content: _Content) -> list[Object]:
+    """The conditions of a namespace that is being deleted, in the words of its controller."""
+    now = clock.timestamp()
+    found = {one["type"]: one for one in before}
+    troubles = _troubles(content)
+    for kind, reason, message in _DONE:
+        status = "False"
+        if kind in troubles:
+            status = "True"
+            reason, message = troubles[kind]
+        old = found.get(kind, {})
+        moment = old["lastTransitionTime"] if old.get("status") == status else now
+        found[kind] = {
+            "type": kind,
+            "status": status,
+            "lastTransitionTime": moment,
+            "reason": reason,
+            "message": message,
+        }
+    return list(found.values())
+
+
+def _troubles(content: _Content) -> dict[str, tuple[str, str]]:
+    """Reason and message of each condition that is true."""
+    troubles = {}
+    if content.errors:
+        errors = ", ".join(sorted(content.errors))
+        text = f"Failed to delete all resource types, {len(content.errors)} remaining: {errors}"
+        troubles["NamespaceDeletionContentFailure"] = ("ContentDeletionFailed", text)
+    if content.counts:
+        parts = sorted(
+            f"{name} has {count} resource instances" for name, count in content.counts.items()
+        )
+        text = f"Some resources are remaining: {', '.join(parts)}"
+        troubles["NamespaceContentRemaining"] = ("SomeResourcesRemain", text)
+    if content.finalizers:
+        parts = sorted(
+            f"{name} in {count} resource instances" for name, count in content.finalizers.items()
+        )
+        text = f"Some content in the namespace has finalizers remaining: {', '.join(parts)}"
+        troubles["NamespaceFinalizersRemaining"] = ("SomeFinalizersRemain", text)
+    return troubles

@@ -39,6 +39,7 @@ _VALUE_RULE = (
 # Kinds whose names are labels, by collection; everything else is a subdomain, and RBAC takes any path segment.
 _LABEL_NAMES = {"namespaces", "replicationcontrollers"}
 _OLD_LABEL_NAMES = {"services"}
+_STANDARD_FINALIZERS = {"kubernetes", "orphan", "foregroundDeletion"}
 _MAX_ANNOTATIONS = 256 * 1024
 
 
@@ -133,8 +134,21 @@ def metadata_causes(resource: Resource, obj: Object) -> Iterator[Cause]:
                     "",
                     "must not be empty" if key != "apiVersion" else "version must not be empty",
                 )
-    for at, finalizer in enumerate(meta.get("finalizers") or ()):
-        yield from key_causes(f"metadata.finalizers[{at}]", finalizer)
+    standard = not resource.custom and resource.group != "apiextensions.k8s.io"
+    yield from finalizer_causes(
+        "metadata.finalizers", meta.get("finalizers") or [], standard=standard
+    )
+
+
+def finalizer_causes(
+    field: str, finalizers: list[str], *, standard: bool = True
+) -> Iterator[Cause]:
+    """Rules of finalizers; `standard` refuses names without a prefix that Kubernetes does not know."""
+    for at, finalizer in enumerate(finalizers):
+        yield from key_causes(f"{field}[{at}]", finalizer)
+        if standard and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            yield bad_value(f"{field}[{at}]", finalizer, why)
 
 
 def same_metadata_causes(obj: Object, old: Object) -> Iterator[Cause]:

@@ -124,3 +124,97 @@ def test_a_large_paste_into_a_terminal_keeps_nobody_waiting(
     # Once as it was typed, once as cat writes it; a line has room for 4095 bytes.
     assert output.count(b"x") == 2 * 4095
     assert output.count(b"0012499\r\n") == 2
+
+
+def conditions_of(namespace: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
+    return {
+        one["type"]: (one["status"], one["reason"], one["message"])
+        for one in namespace["status"].get("conditions") or ()
+    }
+
+
+def test_a_namespace_says_what_holds_it(api: Api, sim: RunningCluster, namespace: str) -> None:
+    path = f"/api/v1/namespaces/{namespace}"
+    held = {"metadata": {"name": "held", "finalizers": ["example.com/hold", "example.com/too"]}}
+    assert api.post(f"{path}/configmaps", held).status == 201
+    held["metadata"]["finalizers"] = ["example.com/hold"]
+    assert api.post(f"{path}/secrets", held).status == 201
+    assert "conditions" not in api.get(path).body["status"]
+    answer = api.call("DELETE", path).body
+    assert answer["status"]["phase"] == "Terminating"
+    assert "deletionGracePeriodSeconds" not in answer["metadata"]
+    sim.wait(lambda: "NamespaceContentRemaining" in conditions_of(api.get(path).body))
+    finalizers = "example.com/hold in 2 resource instances, example.com/too in 1 resource instances"
+    assert conditions_of(api.get(path).body) == {
+        "NamespaceDeletionDiscoveryFailure": (
+            "False",
+            "ResourcesDiscovered",
+            "All resources successfully discovered",
+        ),
+        "NamespaceDeletionGroupVersionParsingFailure": (
+            "False",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
+        "NamespaceDeletionContentFailure": (
+            "False",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
+        ),
+        "NamespaceContentRemaining": (
+            "True",
+            "SomeResourcesRemain",
+            "Some resources are remaining: configmaps. has 1 resource instances, "
+            "secrets. has 1 resource instances",
+        ),
+        "NamespaceFinalizersRemaining": (
+            "True",
+            "SomeFinalizersRemain",
+            f"Some content in the namespace has finalizers remaining: {finalizers}",
+        ),
+    }
+    # A second deletion changes nothing, and the namespace takes nothing new.
+    assert api.call("DELETE", path).status == 200
+    assert api.post(f"{path}/configmaps", {"metadata": {"name": "new"}}).status == 403
+    for kind in ("configmaps", "secrets"):
+        assert api.merge(f"{path}/{kind}/held", {"metadata": {"finalizers": None}}).status == 200
+    sim.wait(lambda: api.get(path).status == 404)
+
+
+def test_other_finalizers_of_a_namespace_outlast_its_content(
+    api: Api, sim: RunningCluster, namespace: str
+) -> None:
+    body = {"spec": {"finalizers": ["example.com/mine"]}}
+    named = {**body, "metadata": {"name": f"{namespace}-more"}}
+    made = api.post("/api/v1/namespaces", named).body
+    path = f"/api/v1/namespaces/{namespace}-more"
+    assert made["spec"]["finalizers"] == ["example.com/mine", "kubernetes"]
+    # The object's own paths do not change them.
+    assert api.merge(path, {"spec": {"finalizers": []}}).body["spec"] == made["spec"]
+    assert api.call("DELETE", path).status == 200
+    sim.wait(lambda: api.get(path).body["spec"]["finalizers"] == ["example.com/mine"])
+    reached = conditions_of(api.get(path).body)["NamespaceContentRemaining"]
+    assert reached == ("False", "ContentRemoved", "All content successfully removed")
+    stale = api.call("PUT", f"{path}/finalize", {**made, "spec": {}})
+    assert (stale.status, stale.body["reason"]) == (409, "Conflict")
+    bare = api.call("PUT", f"{path}/finalize", {"spec": {"finalizers": ["mine"]}})
+    assert bare.status == 422
+    assert "name is neither a standard finalizer name" in bare.body["message"]
+    ended = api.call("PUT", f"{path}/finalize", {"metadata": {"name": named["metadata"]["name"]}})
+    assert (ended.status, ended.body["spec"]) == (200, {})
+    assert api.get(path).status == 404
+
+
+def test_pods_of_a_namespace_go_first(api: Api, sim: RunningCluster, namespace: str) -> None:
+    path = f"/api/v1/namespaces/{namespace}"
+    pod = {"metadata": {"name": "p", "finalizers": ["example.com/hold"]}}
+    container = {"name": "c", "image": "nginx"}
+    assert api.post(f"{path}/pods", {**pod, "spec": {"containers": [container]}}).status == 201
+    assert api.post(f"{path}/configmaps", {"metadata": {"name": "later"}}).status == 201
+    api.call("DELETE", path)
+    sim.wait(lambda: "NamespaceContentRemaining" in conditions_of(api.get(path).body))
+    remaining = conditions_of(api.get(path).body)["NamespaceContentRemaining"][2]
+    assert remaining == "Some resources are remaining: pods. has 1 resource instances"
+    assert api.get(f"{path}/configmaps/later").status == 200
+    api.merge(f"{path}/pods/p", {"metadata": {"finalizers": None}})
+    sim.wait(lambda: api.get(path).status == 404, seconds=30)
