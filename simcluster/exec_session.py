@@ -12,8 +12,8 @@ from simcluster.cluster import Cluster
 from simcluster.errors import ApiError, bad_request
 from simcluster.requests import Target, is_true
 from simcluster.resources import Object
-from simcluster.shell import Read, Run, Shell, Sleep, Write
-from simcluster.shell.commands import TABLE
+from simcluster.shell import Read, Run, Shell, Sleep, Window, Write
+from simcluster.shell.commands import MAX_SIDE, TABLE
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 # A terminal of Linux takes no more in one line, and drops the rest.
@@ -24,7 +24,8 @@ PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 class Terminal:
     """A line discipline: echo, backspace, Ctrl-C, Ctrl-D; newlines become CR LF on the way out."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: Window) -> None:
+        self.window = window
         self.line = b""
         self.ended = False
         self.interrupted = False
@@ -46,7 +47,15 @@ class Terminal:
                 self.ended = self.ended or not self.line
             elif len(self.line) < MAX_LINE:
                 echo, self.line = echo + letter, self.line + letter
-        return echo, ready
+        return echo if self.window.echo else b"", ready
+
+    def resize(self, message: bytes) -> None:
+        """Take a size, as JSON, from the other side; what is no size changes nothing."""
+        with contextlib.suppress(orjson.JSONDecodeError, AttributeError):
+            size = orjson.loads(message)
+            sides = (size.get("Height"), size.get("Width"))
+            if all(type(side) is int and 0 < side <= MAX_SIDE for side in sides):
+                self.window.rows, self.window.columns = sides
 
 
 class Session:
@@ -59,13 +68,12 @@ class Session:
         shell: Shell,
         *,
         channels: set[int],
-        tty: bool,
     ) -> None:
         self.cluster = cluster
         self.socket = socket
         self.shell = shell
         self.channels = channels
-        self.terminal = Terminal() if tty else None
+        self.terminal = Terminal(shell.window) if shell.window else None
         self.input: asyncio.Queue[bytes] = asyncio.Queue()
         self.interrupt = asyncio.Event()
         self.gone = False
@@ -145,13 +153,8 @@ class Session:
     async def _take(self, channel: int, data: bytes) -> None:
         if channel == CLOSE and data[:1] == bytes([STDIN]):
             self.input.put_nowait(b"")
-        elif channel == RESIZE:
-            with contextlib.suppress(orjson.JSONDecodeError, AttributeError):
-                size = orjson.loads(data)
-                self.shell.env |= {
-                    "COLUMNS": str(size.get("Width", 80)),
-                    "LINES": str(size.get("Height", 24)),
-                }
+        elif channel == RESIZE and self.terminal:
+            self.terminal.resize(data)
         elif channel == STDIN and self.terminal:
             for start in range(0, len(data), MAX_LINE):
                 await self._type(self.terminal, data[start : start + MAX_LINE])
@@ -165,8 +168,9 @@ class Session:
         if terminal.interrupted:
             terminal.interrupted = False
             self.interrupt.set()
-        if ready:
-            self.input.put_nowait(ready)
+        # A terminal hands out one line at a time: the rest is for whoever reads next.
+        for line in ready.splitlines(keepends=True):
+            self.input.put_nowait(line)
         if terminal.ended:
             self.input.put_nowait(b"")
         # A paste of a megabyte is no reason for anybody else to wait.
@@ -244,13 +248,13 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
         | {"_MAIN": containers.main_command(container)}
         | ({"TERM": "xterm"} if tty else {})
     )
-    shell = Shell(containers.files_of(cluster, pod, container), env, tty=tty)
+    window = Window() if tty else None
+    shell = Shell(containers.files_of(cluster, pod, container), env, window=window)
     session = Session(
         cluster,
         socket,
         shell,
         channels={channel for channel, wanted in flags.items() if wanted},
-        tty=tty,
     )
     await session.send(STDOUT if flags[STDOUT] else ERROR, b"")
     if target.subresource == "attach":

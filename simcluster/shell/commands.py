@@ -14,6 +14,8 @@ from simcluster.shell.effects import STDOUT, Read, Run, Sleep, Write, complain, 
 if TYPE_CHECKING:
     from simcluster.shell.interpreter import Shell
 
+# Rows and columns of a terminal are numbers of sixteen bits.
+MAX_SIDE = 0xFFFF
 _PROCESSES = "PID   USER     TIME  COMMAND"
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "e": "\033", "0": "\0"}
 
@@ -90,7 +92,7 @@ def _ls(shell: "Shell", words: list[str]) -> Run:
             yield Write(
                 STDOUT,
                 (
-                    "  ".join(shown) if shell.tty and "1" not in letters else "\n".join(shown)
+                    "  ".join(shown) if shell.window and "1" not in letters else "\n".join(shown)
                 ).encode()
                 + b"\n",
             )
@@ -467,8 +469,29 @@ def _compare(left: str, operator: str, right: str) -> bool:
 
 
 def _stty(shell: "Shell", words: list[str]) -> Run:
+    window = shell.window
+    if window is None or shell.stdin is not None:
+        yield complain("stty: standard input: Not a tty")
+        return 1
     if words == ["size"]:
-        yield say(f"{shell.env.get('LINES', '24')} {shell.env.get('COLUMNS', '80')}")
+        yield say(f"{window.rows} {window.columns}")
+        return 0
+    if words in ([], ["-a"]):
+        yield say(f"speed 38400 baud; rows {window.rows}; columns {window.columns};")
+        return 0
+    settings = iter(words)
+    for word in settings:
+        if word in ("echo", "-echo"):
+            window.echo = word == "echo"
+        elif word in ("rows", "cols", "columns"):
+            value = next(settings, "")
+            if not value.isascii() or not value.isdigit() or int(value) > MAX_SIDE:
+                yield complain(f"stty: invalid number '{value}'")
+                return 1
+            setattr(window, "rows" if word == "rows" else "columns", int(value))
+        elif word not in ("sane", "raw", "-raw", "cooked", "-cooked"):
+            yield complain(f"stty: invalid argument '{word}'")
+            return 1
     return 0
 
 

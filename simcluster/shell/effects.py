@@ -26,6 +26,15 @@ class Read:
     """Wait for input; answered with bytes, empty at the end."""
 
 
+@dataclass
+class Window:
+    """A terminal: its size in characters, which the other side changes, and whether it echoes."""
+
+    rows: int = 0
+    columns: int = 0
+    echo: bool = True
+
+
 Effect = Write | Sleep | Read
 Run = Generator[Effect, bytes | None, int]
 

@@ -5,7 +5,17 @@ import re
 from collections.abc import Callable, Generator
 
 from simcluster.shell import commands
-from simcluster.shell.effects import STDERR, STDOUT, Effect, Read, Run, Sleep, Write, complain
+from simcluster.shell.effects import (
+    STDERR,
+    STDOUT,
+    Effect,
+    Read,
+    Run,
+    Sleep,
+    Window,
+    Write,
+    complain,
+)
 from simcluster.shell.files import FileSystem
 from simcluster.shell.grammar import For, If, Loop, Node, Parser, Pipeline, Sequence, Simple
 
@@ -29,12 +39,12 @@ class Shell:
         files: FileSystem,
         env: dict[str, str],
         *,
-        tty: bool = False,
+        window: Window | None = None,
         unknown: "Callable[[Shell, list[str]], Run] | None" = None,
     ) -> None:
         self.files = files
         self.env: dict[str, str] = env
-        self.tty = tty
+        self.window = window
         self.cwd = env.get("PWD", "/")
         self.code = 0
         self.stdin: bytes | None = None
@@ -64,7 +74,7 @@ class Shell:
         """Read and run line by line until the end of input or `exit`."""
         pending = b""
         while True:
-            if self.tty:
+            if self.window:
                 yield Write(STDOUT, f"{self.cwd} # ".encode())
             while b"\n" not in pending:
                 data = yield Read()
@@ -223,7 +233,7 @@ class Shell:
                     yield from Shell(
                         self.files,
                         {**self.env, "PWD": self.cwd},
-                        tty=self.tty,
+                        window=self.window,
                         unknown=self._unknown,
                     ).run(argv[at + 1])
                 )
@@ -237,14 +247,17 @@ class Shell:
                     return 2
                 return (
                     yield from Shell(
-                        self.files, {**self.env, "PWD": self.cwd}, unknown=self._unknown
+                        self.files,
+                        {**self.env, "PWD": self.cwd},
+                        window=self.window,
+                        unknown=self._unknown,
                     ).run(text)
                 )
         if self.stdin is not None:
             return (yield from self.run(self.stdin.decode(errors="replace")))
         return (
             yield from Shell(
-                self.files, {**self.env, "PWD": self.cwd}, tty=self.tty, unknown=self._unknown
+                self.files, {**self.env, "PWD": self.cwd}, window=self.window, unknown=self._unknown
             ).interactive()
         )
 

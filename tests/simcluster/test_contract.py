@@ -519,6 +519,42 @@ def test_exec_streams_both_ways_and_tells_the_exit_code(
     assert outcome["details"]["causes"] == [{"reason": "ExitCode", "message": "3"}]
 
 
+@pytest.mark.parametrize("protocol", ["v4.channel.k8s.io", "v5.channel.k8s.io"])
+def test_a_terminal_has_the_size_that_it_was_last_given(
+    server: Api, space: str, protocol: str
+) -> None:
+    path = running_box(server, space, "sleep 3600")
+    url = server.url.replace("https://", "wss://") + (
+        f"{path}/exec?command=sh&stdin=1&stdout=1&tty=1"
+    )
+    headers = {"Authorization": f"Bearer {server.token}"} if server.token else {}
+    output = b""
+    with connect(
+        url, ssl=server.context, subprotocols=[protocol], additional_headers=headers
+    ) as socket:  # type: ignore[list-item]
+
+        def read_until(text: bytes) -> None:
+            nonlocal output
+            while text not in output:
+                frame = socket.recv(timeout=PATIENCE)
+                output += frame[1:] if isinstance(frame, bytes) else frame[1:].encode()
+
+        for width, height in ((120, 40), (91, 17)):
+            size = {"Width": width, "Height": height}
+            socket.send(b"\x04" + json.dumps(size).encode())
+            # A nested shell sees it too, and the size changes while that runs.
+            socket.send(b"\x00sh\nstty size\n")
+            read_until(f"{height} {width}\r\n".encode())
+        socket.send(b'\x04{"Width": 0, "Height": 5}')
+        socket.send(b"\x00stty size; stty -echo; echo qui''et\n")
+        read_until(b"quiet\r\n")
+        socket.send(b"\x00echo se''cret\n")
+        read_until(b"secret\r\n")
+    assert output.endswith(b"secret\r\n")
+    assert b"se''cret" not in output
+    assert output.count(b"17 91\r\n") == 2
+
+
 def test_a_job_runs_to_completion(server: Api, space: str) -> None:
     template = {
         "spec": {
