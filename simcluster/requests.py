@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import orjson
 import yaml
 
-from simcluster import decoding
+from simcluster import decoding, protobuf
 from simcluster.authentication import Attributes
 from simcluster.errors import ApiError, bad_request
 from simcluster.resources import Object, Resource, ResourceTable
@@ -109,13 +109,18 @@ def integer(query: Mapping[str, str], name: str) -> int | None:
 
 
 def parse_body(raw: bytes, content_type: str) -> Any:
-    """The decoded body of a write: JSON or YAML; 400 when broken, 415 when neither."""
+    """The decoded body of a write: JSON, YAML or protobuf; 400 when broken, 415 when none of them."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind in ("application/yaml", "application/apply-patch+yaml", "text/yaml"):
         return _yaml(raw)
     if kind in ("", JSON) or kind.endswith("+json"):
         return _json(raw)
-    message = "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml"
+    if kind == protobuf.MEDIA_TYPE:
+        return protobuf.decode(raw)
+    message = (
+        "the body of the request was in an unknown format - accepted media types include: "
+        f"{JSON}, {YAML}, {protobuf.MEDIA_TYPE}"
+    )
     raise ApiError(415, "UnsupportedMediaType", message, details={})
 
 
