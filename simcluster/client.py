@@ -1,6 +1,6 @@
 """The in-process client of controllers, scheduler and kubelet: the same rules as over HTTP, without it."""
 
-import random
+import time
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -88,8 +88,12 @@ class Client:
         warning: bool = False,
         field: str = "",
         host: str = "",
+        action: str = "",
     ) -> None:
-        """Say what happened; the same thing again counts up the first event."""
+        """Say what happened; the same thing again counts up the first event.
+
+        With an `action` it is said by events.k8s.io, as the scheduler does: no count and no
+        times but eventTime, and a series once it happens again."""
         meta = about["metadata"]
         namespace = meta.get("namespace") or "default"
         kind = "Warning" if warning else "Normal"
@@ -97,11 +101,25 @@ class Client:
         record = store.get("events", namespace, self.cluster.known_events.get(key, ""))
         if record is not None:
             known = record.obj
-            known["count"] = known.get("count", 1) + 1
-            known["lastTimestamp"] = clock.timestamp()
+            if action:
+                count = (known.get("series") or {}).get("count", 1) + 1
+                known["series"] = {"count": count, "lastObservedTime": clock.micro_timestamp()}
+            else:
+                known["count"] = known.get("count", 1) + 1
+                known["lastTimestamp"] = clock.timestamp()
             store.put("events", known)
             return
         made = self._new_event(about, namespace, reason, message, kind=kind, field=field, host=host)
+        if action:
+            made |= {
+                "source": {},
+                "firstTimestamp": None,
+                "lastTimestamp": None,
+                "eventTime": clock.micro_timestamp(),
+                "action": action,
+                "reportingInstance": f"{self.component}-node-00",
+            }
+            del made["count"]
         self.cluster.known_events[key] = made["metadata"]["name"]
         store.put("events", made)
 
@@ -130,7 +148,7 @@ class Client:
         if field:
             regarding["fieldPath"] = field
         stamp = clock.timestamp(now)
-        name = f"{meta['name']}.{random.getrandbits(60):015x}"
+        name = f"{meta['name']}.{time.time_ns():x}"
         return {
             "kind": "Event",
             "apiVersion": "v1",

@@ -12,6 +12,26 @@ _NULLS = {
     "pods": ("lastProbeTime", "lastTransitionTime"),
     "nodes": ("lastHeartbeatTime", "lastTransitionTime"),
 }
+# Fields of objects that are written when they are not set.
+_UNSET: dict[tuple[str, str], dict[str, Any]] = {
+    ("", "events"): {
+        "source": {},
+        "firstTimestamp": None,
+        "lastTimestamp": None,
+        "eventTime": None,
+        "reportingComponent": "",
+        "reportingInstance": "",
+    },
+    ("events.k8s.io", "events"): {
+        "eventTime": None,
+        "deprecatedSource": {},
+        "deprecatedFirstTimestamp": None,
+        "deprecatedLastTimestamp": None,
+    },
+    ("rbac.authorization.k8s.io", "roles"): {"rules": None},
+    ("rbac.authorization.k8s.io", "clusterroles"): {"rules": None},
+    ("discovery.k8s.io", "endpointslices"): {"endpoints": None, "ports": None},
+}
 
 
 def _fill(target: Object, **values: Any) -> None:
@@ -321,7 +341,8 @@ TABLE: dict[str, Defaulter] = {
 
 
 def write_nulls(resource: Resource, obj: Object) -> None:
-    """The nulls that the API server shows in conditions, in place."""
+    """The nulls and zeros that the API server shows for fields that are not set, in place."""
+    _fill(obj, **_UNSET.get((resource.group, resource.plural), {}))
     for condition in (obj.get("status") or {}).get("conditions") or ():
         _fill(condition, **dict.fromkeys(_NULLS.get(resource.storage, ())))
 

@@ -104,6 +104,7 @@ def reconcile(cluster: "Cluster", pod: Object) -> float | None:
                 pod,
                 "Scheduled",
                 f"Successfully assigned {meta['namespace']}/{meta['name']} to {name}",
+                action="Binding",
             )
             return None
         refusals[why] = refusals.get(why, 0) + 1
@@ -229,7 +230,7 @@ def _report(client: Client, pod: Object, nodes: int, refusals: dict[str, int]) -
         if nodes
         else "no nodes available to schedule pods"
     )
-    client.event(pod, "FailedScheduling", message, warning=True)
+    client.event(pod, "FailedScheduling", message, warning=True, action="Scheduling")
     status = pod["status"]
     old = next(
         (one for one in status.get("conditions") or () if one["type"] == "PodScheduled"), None

@@ -14,7 +14,8 @@ _KEPT = 3600.0
 def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     """Delete an old one; come back later for a young one."""
     # A server keeps an event for an hour after its last write, whatever times the event itself tells.
-    stamps = filter(None, (obj.get("lastTimestamp"), obj["metadata"]["creationTimestamp"]))
+    again = (obj.get("series") or {}).get("lastObservedTime")
+    stamps = filter(None, (again, obj.get("lastTimestamp"), obj["metadata"]["creationTimestamp"]))
     left = _KEPT - min(cluster.clock.since(stamp) for stamp in stamps)
     if left > 0:
         return left + 1

@@ -186,8 +186,13 @@ def _event_seen(obj: Object) -> str:
     return age_of(
         (obj.get("series") or {}).get("lastObservedTime")
         or obj.get("lastTimestamp")
+        or obj.get("firstTimestamp")
         or obj.get("eventTime")
     )
+
+
+def _event_count(obj: Object) -> int:
+    return int((obj.get("series") or obj).get("count") or 1)
 
 
 def _event_source(obj: Object) -> str:
@@ -492,7 +497,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column(
             "First Seen", lambda obj: age_of(obj.get("firstTimestamp") or obj.get("eventTime")), 1
         ),
-        Column("Count", at("count", 1), 1),
+        Column("Count", _event_count, 1),
         Column("Name", lambda obj: obj["metadata"]["name"], 1),
     ),
     "horizontalpodautoscalers.autoscaling": (

@@ -218,3 +218,48 @@ def test_pods_of_a_namespace_go_first(api: Api, sim: RunningCluster, namespace: 
     assert api.get(f"{path}/configmaps/later").status == 200
     api.merge(f"{path}/pods/p", {"metadata": {"finalizers": None}})
     sim.wait(lambda: api.get(path).status == 404, seconds=30)
+
+
+def test_the_scheduler_tells_by_events_of_the_new_kind(
+    api: Api, sim: RunningCluster, namespace: str
+) -> None:
+    container = {"name": "c", "image": "nginx", "resources": {"requests": {"cpu": "900"}}}
+    path = f"/api/v1/namespaces/{namespace}"
+    assert (
+        api.post(
+            f"{path}/pods", {"metadata": {"name": "big"}, "spec": {"containers": [container]}}
+        ).status
+        == 201
+    )
+
+    def repeated() -> Any:
+        items = api.get(f"{path}/events").body["items"]
+        return next((one for one in items if one.get("series")), None)
+
+    event = sim.wait(repeated)
+    assert (event["reason"], event["action"]) == ("FailedScheduling", "Scheduling")
+    assert (event["firstTimestamp"], event["lastTimestamp"]) == (None, None)
+    assert "count" not in event
+    assert event["series"]["count"] >= 2
+    assert event["eventTime"] < event["series"]["lastObservedTime"]
+    rows = api.get(f"{path}/events", accept=TABLE).body["rows"]
+    assert rows[0]["cells"][8] >= 2
+    name = event["metadata"]["name"]
+    served = api.get(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events/{name}").body
+    assert served["deprecatedFirstTimestamp"] is None
+    assert served["series"]["count"] >= 2
+
+
+def test_what_is_not_set_is_null_where_go_writes_it(api: Api, namespace: str) -> None:
+    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles"
+    assert api.post(rbac, {"metadata": {"name": "none"}}).body["rules"] is None
+    again = api.merge(f"{rbac}/none", {"metadata": {"labels": {"a": "b"}}}).body
+    assert again["rules"] is None
+    slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+    made = api.post(slices, {"metadata": {"name": "none"}, "addressType": "IPv4"}).body
+    assert (made["endpoints"], made["ports"]) == (None, None)
+    about = {"kind": "Pod", "name": "p", "namespace": namespace}
+    event = {"metadata": {"name": "bare"}, "involvedObject": about}
+    made = api.post(f"/api/v1/namespaces/{namespace}/events", event).body
+    times = (made["firstTimestamp"], made["lastTimestamp"], made["eventTime"])
+    assert (times, made["source"]) == ((None, None, None), {})
