@@ -137,7 +137,7 @@ def finish(registry: "Registry", resource: Resource, obj: Object) -> None:
 
 def finalize(registry: "Registry", namespace: Object, finalizer: str) -> None:
     """Take one of the finalizers of a namespace away; one without any that is deleted goes."""
-    left = [one for one in _finalizers(namespace) if one != finalizer]
+    left = [name for name in _finalizers(namespace) if name != finalizer]
     set_finalizers(registry, namespace, left)
 
 

@@ -37,8 +37,8 @@ class _BrokenError(Exception):
 @cache
 def _messages() -> dict[str, Fields]:
     raw = files("simcluster").joinpath("data", "protobuf.json.gz").read_bytes()
-    found: dict[str, Fields] = orjson.loads(gzip.decompress(raw))
-    return found
+    messages: dict[str, Fields] = orjson.loads(gzip.decompress(raw))
+    return messages
 
 
 def decode(body: bytes) -> Object:
@@ -56,7 +56,8 @@ def _decode(body: bytes) -> Object:
         )
     envelope = dict(_fields(body[len(_MAGIC) :]))
     names = dict(_fields(_data(envelope.get(1, b""))))
-    api_version, kind = _text(names.get(1, b"")), _text(names.get(2, b""))
+    api_version = _text(names.get(1, b""))
+    kind = _text(names.get(2, b""))
     message = _message_of(api_version, kind)
     if message is None:
         raise ApiError(

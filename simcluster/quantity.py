@@ -53,7 +53,7 @@ def _parse(text: str) -> tuple[Decimal, str]:
     parts = _FORM.fullmatch(text) if text and len(text) <= _TEXT_LIMIT else None
     if parts is None:
         raise ValueError(FORM_RULE)
-    sign, digits, fraction, suffix = parts.group(1), parts.group(2), parts.group(3), parts.group(4)
+    sign, digits, fraction, suffix = parts.groups()
     fraction = fraction or ""
     number = Decimal(f"{sign}{digits or 0}.{fraction or 0}")
     if suffix in _BINARY:

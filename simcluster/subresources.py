@@ -277,7 +277,7 @@ def _finalize(call: Call) -> tuple[int, Object]:
     if version and version != meta["resourceVersion"]:
         raise stale(call.target.resource, call.target.name)
     finalizers = (body.get("spec") or {}).get("finalizers") or []
-    if not isinstance(finalizers, list) or not all(isinstance(one, str) for one in finalizers):
+    if not isinstance(finalizers, list) or not all(isinstance(name, str) for name in finalizers):
         raise bad_request("spec.finalizers must be a list of texts")
     causes = [*finalizer_causes("spec.finalizers", finalizers)]
     if causes:

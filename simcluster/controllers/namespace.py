@@ -115,23 +115,23 @@ def _clear_kind(client: Client, resource: Resource, name: str, content: _Content
 def _conditions(before: list[Object], content: _Content) -> list[Object]:
     """The conditions of a namespace that is being deleted, in the words of its controller."""
     now = clock.timestamp()
-    found = {one["type"]: one for one in before}
+    by_type = {condition["type"]: condition for condition in before}
     troubles = _troubles(content)
     for kind, reason, message in _DONE:
         status = "False"
         if kind in troubles:
             status = "True"
             reason, message = troubles[kind]
-        old = found.get(kind, {})
+        old = by_type.get(kind, {})
         moment = old["lastTransitionTime"] if old.get("status") == status else now
-        found[kind] = {
+        by_type[kind] = {
             "type": kind,
             "status": status,
             "lastTransitionTime": moment,
             "reason": reason,
             "message": message,
         }
-    return list(found.values())
+    return list(by_type.values())
 
 
 def _troubles(content: _Content) -> dict[str, tuple[str, str]]:
