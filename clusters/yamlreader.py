@@ -6,10 +6,12 @@ could count. Here values are built from the events one by one, and every limit i
 
 import base64
 import binascii
+import math
 import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import yaml
@@ -326,7 +328,9 @@ def _key(value: Any, mark: Any) -> str:
             return value
         case bool():
             return "true" if value else "false"
-        case int() if value in INT64:
+        case int():
+            if value not in INT64:
+                raise Invalid(f"{BEYOND_64_BITS}{_where(mark)}")
             return str(value)
         case float():
             return float_key(value)
@@ -344,7 +348,7 @@ def float_key(value: float) -> str:
     if single in {float("inf"), float("-inf")}:
         return ".inf" if single > 0 else "-.inf"
     if single == 0:
-        return "0"
+        return "-0" if math.copysign(1, single) < 0 else "0"
     digits, exponent = "", 0
     for precision in range(9):
         mantissa, _e, power = f"{single:.{precision}e}".partition("e")
@@ -400,8 +404,8 @@ def resolved(text: str) -> tuple[str, Any]:
     plain = text.replace("_", "")
     if whole := INTEGER.match(plain):
         number = _integer(whole)
-        # What is written with a base and has more than 64 bits is text to Kubernetes; a decimal would lose digits.
-        if -(2**63) <= number < 2**64 or whole[5] is not None:
+        # What is written with 0x, 0b or 0o and has more than 64 bits is text to Kubernetes; other digits would be rounded.
+        if -(2**63) <= number < 2**64 or plain.lstrip("+-").isdigit():
             return INT, number
         return STR, text
     return _decimal(plain, text)
@@ -435,5 +439,8 @@ def is_text(text: str) -> bool:
 
 
 def whole_number(value: float) -> int | float:
-    """A float that is a whole number of 64 bits as an integer, as Kubernetes' clients send it."""
-    return int(value) if value.is_integer() and int(value) in INT64 else value
+    """A float that is a whole number of 64 bits as an integer, as Kubernetes' clients send it: the shortest digits, then zeros."""
+    if not value.is_integer() or abs(value) > 2**63:
+        return value
+    number = int(Decimal(repr(value)))
+    return number if number in INT64 else value

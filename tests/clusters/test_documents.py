@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clusters.documents import from_yaml, to_yaml
+from clusters.documents import as_object, from_yaml, to_yaml
 from kubegale.errors import Invalid
 from tests.clusters.yaml_table.generate import TABLE, WRITTEN
 
@@ -54,7 +54,8 @@ VALUES = st.recursive(
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
 @settings(max_examples=150, deadline=None)
 def test_what_is_written_is_read_back(document: dict[str, Any]) -> None:
-    assert from_yaml(to_yaml(document)) == document
+    # Whole floats are integers from there on.
+    assert from_yaml(to_yaml(document)) == as_object(document)
 
 
 @pytest.mark.parametrize("text", ["1e3", "0o17", "on", "1:30", "2024-01-01", "0x1f", "1_0"])
