@@ -15,6 +15,12 @@ STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 # A sign and what 64 bits can say.
 MAX_DIGITS = 20
+HALF_PAIR = "{what} is not valid JSON: it holds half of a surrogate pair"
+COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+
+
+class Unrepresentable(Invalid):
+    """A number or text that another reader of the same JSON would change in silence."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -64,10 +70,7 @@ def loads(body: bytes | str, *, last_wins: bool = False, what: str = "the body")
     A member that stands there twice with different values is refused, unless `last_wins`. Size and depth are limited
     before anything is parsed. Sentences say `what` it is.
     """
-    try:
-        raw = body.encode() if isinstance(body, str) else body
-    except UnicodeEncodeError:
-        raise Invalid(f"{what} is not valid JSON: it holds half of a surrogate pair") from None
+    raw = _utf8(body, what)
     check_shape(raw)
     try:
         value = json.loads(
@@ -83,11 +86,38 @@ def loads(body: bytes | str, *, last_wins: bool = False, what: str = "the body")
     except RecursionError:
         raise Invalid(f"the body nests deeper than {MAX_DEPTH} levels") from None
     except UnicodeEncodeError:
-        raise Invalid(f"{what} is not valid JSON: it holds half of a surrogate pair") from None
-    except (ValueError, UnicodeDecodeError) as error:
+        raise Unrepresentable(HALF_PAIR.format(what=what)) from None
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{what} is not valid JSON: {_undecodable(error)}") from None
+    except ValueError as error:
         raise Invalid(f"{what} is not valid JSON: {error}") from None
     check_depth([value])
     return value
+
+
+def _utf8(body: bytes | str, what: str) -> bytes:
+    """JSON text as UTF-8 without a byte order mark, so that every look at its bytes sees what the parser reads.
+
+    UTF-16 and UTF-32 are taken, too; Invalid for bytes that are no text.
+    """
+    if isinstance(body, bytes) and body.startswith(COMPRESSED):
+        raise Invalid(f"{what} is compressed; send it without Content-Encoding")
+    try:
+        if isinstance(body, str):
+            return body.encode()
+        encoding = json.detect_encoding(body)
+        if encoding == "utf-8":
+            # Whether these are UTF-8 is seen when they are parsed; to decode them twice would be dear.
+            return body
+        return body.decode(encoding).encode()
+    except UnicodeEncodeError:
+        raise Unrepresentable(HALF_PAIR.format(what=what)) from None
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{what} is not valid JSON: {_undecodable(error)}") from None
+
+
+def _undecodable(error: UnicodeDecodeError) -> str:
+    return f"byte {error.start + 1} is not {error.encoding.upper()} text"
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -107,7 +137,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _whole(text: str) -> int:
     if len(text) > MAX_DIGITS or not -(2**63) <= int(text) < 2**64:
-        raise ValueError(f"{text[:60]} has more than 64 bits")
+        raise Unrepresentable(f"the body is not valid JSON: {text[:60]} has more than 64 bits")
     return int(text)
 
 

@@ -27,8 +27,8 @@ def entry(deed: Any, who: Mapping[str, Any], error: DomainError | None) -> Audit
     cluster = _cluster(act)
     named = facts.get("username")
     return AuditEntry(
-        **{**who, **({"username": named} if named is not None else {})},
-        verb=act.verb[:64],
+        **{**who, **({"username": clean(named)[:150]} if named is not None else {})},
+        verb=clean(act.verb)[:64],
         cluster_pk=cluster.pk if cluster else None,
         cluster=clean(cluster.name if cluster else act.cluster),
         group=clean(act.group),
@@ -37,8 +37,10 @@ def entry(deed: Any, who: Mapping[str, Any], error: DomainError | None) -> Audit
         name=clean(facts.get("name") or act.name),
         result=result(deed, error),
         reason=error.code if error else "",
-        diff=redaction.diff(facts.get("before"), facts.get("after")) if "after" in facts else [],
-        details={**(facts.get("details") or {}), **_version(facts.get("after"))},
+        diff=_storable(
+            redaction.diff(facts.get("before"), facts.get("after")) if "after" in facts else []
+        ),
+        details=_storable({**(facts.get("details") or {}), **_version(facts.get("after"))}),
     )
 
 
@@ -70,6 +72,17 @@ def _cluster(act: Any) -> Cluster | None:
 def clean(text: object) -> str:
     """Text that the column takes: no NUL, not too long."""
     return str(text or "").replace("\x00", "")[:253]
+
+
+def _storable(value: Any) -> Any:
+    """JSON data as PostgreSQL takes it. A Kubernetes object may hold NUL characters, and its line must not be lost for them."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd")
+    if isinstance(value, Mapping):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(item) for item in value]
+    return value
 
 
 def result(deed: Any, error: DomainError | None) -> str:

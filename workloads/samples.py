@@ -20,6 +20,7 @@ from workloads.models import Sample
 DURATION = re.compile(r"([1-9][0-9]{0,6})(s|m|h|d|w)\Z")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 MAX_POINTS, POINTS, LONGEST = 11_000, 120, 366 * 86_400
+UNFIT = "the time must begin before it ends, and last a year at most"
 QUERIES = {
     "cpu": 'sum(rate(container_cpu_usage_seconds_total{id="/"}[5m]))',
     "memory": 'sum(container_memory_working_set_bytes{id="/"})',
@@ -91,16 +92,17 @@ def time_range(*, span: str = "", start: str = "", end: str = "", step: str = ""
     if span and (start or end):
         raise Invalid("time_range and start/end exclude one another", field="time_range")
     last = _moment(end, "end") if end else timezone.now().astimezone(UTC)
-    first = (
-        _moment(start, "start")
-        if start
-        else last - timedelta(seconds=_duration(span or "1h", "time_range"))
-    )
+    try:
+        first = (
+            _moment(start, "start")
+            if start
+            else last - timedelta(seconds=_duration(span or "1h", "time_range"))
+        )
+    except OverflowError:
+        raise Invalid(UNFIT, field="time_range") from None
     seconds = (last - first).total_seconds()
     if seconds <= 0 or seconds > LONGEST:
-        raise Invalid(
-            "the time must begin before it ends, and last a year at most", field="time_range"
-        )
+        raise Invalid(UNFIT, field="time_range")
     width = _step(step) if step else max(round(seconds / POINTS), 15)
     if seconds / width > MAX_POINTS:
         raise Invalid(f"step is too small: more than {MAX_POINTS} points", field="step")

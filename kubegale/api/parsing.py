@@ -140,7 +140,7 @@ def integer(
 
 
 def moment(text: str, name: str) -> datetime | None:
-    """A time as RFC 3339 or unix seconds, None for nothing; Invalid for anything else."""
+    """A time as RFC 3339 or unix seconds, in UTC; None for nothing, Invalid for anything else."""
     try:
         if not text:
             return None
@@ -148,6 +148,7 @@ def moment(text: str, name: str) -> datetime | None:
             return datetime.fromtimestamp(float(text), UTC)
         # A plus that was not percent-encoded arrives as a space.
         found = datetime.fromisoformat(text.replace(" ", "+"))
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
+        # The first and last hours of all years may lie outside of them in UTC.
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError):
         raise Invalid(f"{name} must be RFC 3339 or unix seconds", field=name) from None

@@ -1,6 +1,7 @@
 """The K8s-service document: `{"code","message","msgId","responseTime"}`, members in alphabetical order, HTTP 200 whatever the code says."""
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -119,7 +120,7 @@ FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "applicatio
 def _form(request: Request) -> Mapping[str, Any]:
     """The body's members: JSON, multipart or urlencoded, whatever the Content-Type claims; {} when it cannot be read."""
     try:
-        body, plain = raw_body(request), request._request
+        body, plain = raw_body(request).removeprefix(BOM_UTF8), request._request
         if body.lstrip()[:1] == b"{":
             found = loads(body)
             return found if isinstance(found, dict) else {}
@@ -203,7 +204,7 @@ class ServiceView(DialectView):
     def members(self, request: Request) -> Mapping[str, Any]:
         """The members of a JSON body or a form; UnclearInput for what a form says twice and differently."""
         found = _form(request)
-        body = raw_body(request)
+        body = raw_body(request).removeprefix(BOM_UTF8)
         if body.lstrip()[:1] != b"{" and not (request.content_type or "").startswith("multipart/"):
             for name, values in QueryDict(body, encoding="utf-8").lists() if found else ():
                 if len(set(values)) > 1:

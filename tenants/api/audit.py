@@ -1,18 +1,16 @@
 """The audit trail over JSON: one page with filters, and all of it as lines (contract, Audit)."""
 
-import datetime
 from collections.abc import Iterator
 from typing import Any
 
 from django.core import signing
 from django.http import StreamingHttpResponse
-from django.utils.dateparse import parse_datetime
 from rest_framework.request import Request
 
 from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
-from kubegale.api.parsing import integer
+from kubegale.api.parsing import integer, moment
 from kubegale.api.rendering import dumps
 from kubegale.api.schema import (
     INTEGER,
@@ -65,19 +63,6 @@ ENTRY = record(
 QUERY = tuple(Query(name, TEXT) for name in FILTERS) + tuple(
     Query(name, TEXT, description="RFC 3339, or seconds since 1970.") for name in TIMES
 )
-
-
-def moment(text: str, name: str) -> datetime.datetime:
-    """An instant out of RFC 3339 text or seconds since 1970; Invalid otherwise."""
-    try:
-        if text.replace(".", "", 1).isdigit():
-            return datetime.datetime.fromtimestamp(float(text), datetime.UTC)
-        found = parse_datetime(text.replace(" ", "+"))
-    except (ValueError, OverflowError, OSError):
-        found = None
-    if found is None:
-        raise Invalid(f"{name} must be an RFC 3339 time or seconds since 1970", field=name)
-    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
 
 
 def filters(request: Request) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from kubegale.api.audit import note
 from kubegale.api.auth import Act, Scope, authorise
 from kubegale.api.dialect import DialectView, Page
 from kubegale.api.pagination import page_request
+from kubegale.api.parsing import moment
 from kubegale.api.schema import (
     BOOLEAN,
     CLUSTER,
@@ -28,12 +29,13 @@ from kubegale.api.schema import (
 )
 from kubegale.errors import Conflict, Invalid
 from tenants import blueprints, decisions, grants, plans, quotas, tenancies
-from tenants.api.audit import moment
 from tenants.blueprints import Blueprint, Member
 from tenants.models import ApiToken, Grant, QuotaPlan, Tenant
 from tenants.quotas import Quota
 from workloads.api import Target
 
+# No samples are older, and a day before the first year there is no time.
+FIRST_MOMENT = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 NUMBERS = record(required=(), **dict.fromkeys(quotas.RESOURCES, NUMBER))
 MAP = {"type": "object", "additionalProperties": TEXT}
 TEXTS = {
@@ -398,7 +400,7 @@ class Usage(TenantView):
         since = (
             moment(query["since"], "since")
             if query.get("since")
-            else until - datetime.timedelta(days=1)
+            else max(until, FIRST_MOMENT) - datetime.timedelta(days=1)
         )
         described = tenancies.describe(cluster, name)
         row = Tenant.objects.filter(

@@ -1,5 +1,6 @@
 """Numbers of more than 64 bits, null characters and endless texts are bad input at every door, never a fault of ours."""
 
+import gzip
 from typing import Any
 
 import pytest
@@ -29,6 +30,13 @@ IN_A_BODY: list[tuple[str, str, dict[str, Any]]] = [
         "deployments/x/scale",
         {"cluster_id": "CLUSTER", "namespace": "default", "replicas": 2**62},
     ),
+    # A kind without namespaces: no cluster judges the name.
+    (
+        "POST",
+        "bulk/persistentvolumes",
+        {"cluster_id": "CLUSTER", "namespace": "\x00", "action": "delete", "all": True},
+    ),
+    ("POST", "bulk/pods", {"cluster_id": "CLUSTER", "action": "\x00"}),
 ]
 IN_AN_ADDRESS = [
     ("GET", f"pods?cluster_id={BIG}"),
@@ -39,6 +47,12 @@ IN_AN_ADDRESS = [
     ("GET", f"audit?page={BIG}"),
     ("GET", f"audit?page={2**62}"),
     ("GET", f"audit?from={BIG}"),
+    ("GET", "audit?since=0001-01-01T00:00:00%2B23:59"),
+    ("GET", "audit/export?until=9999-12-31T23:59:59-23:59"),
+    ("GET", "pods?cluster_id=CLUSTER&at=0001-01-01T00:00:00%2B23:59"),
+    ("GET", "metrics/stats?cluster_id=CLUSTER&end=0001-01-01T00:00:00Z"),
+    ("GET", "metrics/stats?cluster_id=CLUSTER&time_range=9999999w"),
+    ("GET", "tenants/x/usage?cluster_id=CLUSTER&until=0001-01-01T00:00:00Z"),
     ("GET", "audit?user=a%00b"),
     ("GET", "users?keyword=%00"),
     ("GET", "grants?user=%00"),
@@ -66,8 +80,10 @@ def test_no_address_is_a_fault_of_ours(
     admin: Caller, cluster: Cluster, method: str, path: str
 ) -> None:
     answer = admin.raw(method, path.replace("CLUSTER", str(cluster.pk)))
+    # A file comes in pieces, and is made while it is sent.
+    assert answer.getvalue() is not None
     assert answer.status_code < 500
-    assert b'"code":5001' not in answer.content
+    assert b'"code":5001' not in answer.getvalue()
 
 
 @pytest.mark.parametrize(("method", "path", "body"), IN_A_BODY)
@@ -79,3 +95,47 @@ def test_no_body_is_a_fault_of_ours(
     assert answer.status_code < 500
     said = answer.json()
     assert said["code"] not in (0, 5001), said
+
+
+TEXTS = {"half of a pair": '{"username": "\\ud800", "password": "x"}', "too deep": '{"a":' * 200}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32-be"])
+@pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
+def test_json_in_another_encoding_is_looked_at_as_closely(encoding: str, text: str) -> None:
+    answer = Caller()("POST", "/api/v1/auth/login", text.encode(encoding))
+    assert (answer["code"], "the body" in answer["msg"]) == (1001, True)
+
+
+SENTENCES = {
+    "compressed": (
+        gzip.compress(b"{}"),
+        "the body is compressed; send it without Content-Encoding",
+    ),
+    "latin-1": (
+        '{"name": "é"}'.encode("latin-1"),
+        "the body is not valid JSON: byte 11 is not UTF-8",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "said"), SENTENCES.values(), ids=list(SENTENCES))
+def test_bytes_that_are_no_text_are_told_apart(body: bytes, said: str) -> None:
+    answer = Caller()("POST", "/api/v1/auth/login", body)
+    assert (answer["code"], answer["msg"][: len(said)]) == (1001, said)
+
+
+def test_an_act_on_an_object_with_nul_characters_leaves_its_line(
+    admin: Caller, cluster: Cluster
+) -> None:
+    where = {"cluster_id": cluster.pk, "namespace": "default"}
+    content = {
+        "metadata": {"generateName": "nul-", "labels": {"of": "nul"}},
+        "data": {"a": "b\x00c"},
+    }
+    content["metadata"]["annotations"] = {"note": "d\x00e"}
+    made = admin.data("POST", "configmaps", {**where, "content": content})
+    assert made["data"] == {"a": "b\x00c"}
+    name = made["metadata"]["name"]
+    (line,) = admin.data("GET", "audit", kind="configmaps", name=name)["items"]
+    assert (line["verb"], line["result"]) == ("create", "success")

@@ -385,6 +385,30 @@ def test_numbers_reach_the_cluster_as_kubernetes_clients_send_them(
     assert applied["code"] == 1001
 
 
+@pytest.mark.parametrize("patch", ["merge-patch", "strategic-merge-patch", "json-patch"])
+@pytest.mark.parametrize("value", ["1180591620717411303424", '"\\ud800"'])
+def test_no_patch_carries_what_the_api_server_would_change_in_silence(
+    admin: Caller, cluster: Cluster, space: str, patch: str, value: str
+) -> None:
+    admin.data(
+        "POST",
+        "configmaps",
+        {"cluster_id": cluster.pk, "namespace": space, "content": configmap("x")},
+    )
+    body = (
+        f'[{{"op": "add", "path": "/a", "value": {value}}}]'
+        if patch == "json-patch"
+        else f'{{"a": {value}}}'
+    )
+    answer = admin(
+        "PATCH",
+        f"configmaps/x?cluster_id={cluster.pk}&namespace={space}",
+        body,
+        content_type=f"application/{patch}+json",
+    )
+    assert answer["code"] == 1001, answer
+
+
 @pytest.mark.parametrize(
     "query", [{"page": 0}, {"pageSize": 0}, {"page": "x"}, {"pageSize": -1}, {"page": "1.5"}]
 )

@@ -41,7 +41,7 @@ from kubegale.api.schema import (
     record,
 )
 from kubegale.errors import DomainError, Forbidden, Invalid, UnclearInput
-from kubegale.jsontext import loads
+from kubegale.jsontext import Unrepresentable, loads
 from workloads import protection, services
 from workloads.lookup import Subject, require_namespace
 from workloads.objects import content_namespace, is_secret, looks_at_values, masked_secret
@@ -89,6 +89,9 @@ class Target:
         for wanted in ("cluster", "namespace"):
             if len(self._values(wanted)) > 1:
                 raise Invalid(f"{wanted} is given twice, and differently", field=wanted)
+        if "\x00" in self.namespace:
+            # It goes into rows of operations, also where the kind has no namespaces and no cluster judges it.
+            raise Invalid("namespace holds a NUL character", field="namespace")
 
     def cluster(self) -> Cluster:
         """The registered cluster; Invalid without an id, ClusterNotFound for an unknown one."""
@@ -448,10 +451,13 @@ def guard(request: Request, subject: Subject, action: str, *, protected: str = "
 
 
 def _check_patch(body: bytes) -> None:
-    """UnclearInput for a member that is given twice and differently; all else is the API server's to judge."""
+    """UnclearInput for a member that is given twice and differently, Unrepresentable for a value that would not arrive as it is.
+
+    All else is the API server's to judge: that one would make a rounded number, or another letter, of the latter in silence.
+    """
     try:
         loads(body)
-    except UnclearInput:
+    except (UnclearInput, Unrepresentable):
         raise
     except Invalid:
         return
