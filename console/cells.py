@@ -73,14 +73,20 @@ def chips(values: Sequence[object], most: int = 3) -> str:
 
 
 def parsed(moment: object) -> datetime | None:
-    """RFC 3339 as Kubernetes and KubeGale write it; None for anything else."""
-    if isinstance(moment, datetime):
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    """RFC 3339 as Kubernetes and KubeGale write it, in UTC; None for anything else."""
     try:
-        found = datetime.fromisoformat(str(moment))
-    except ValueError:
+        found = moment if isinstance(moment, datetime) else datetime.fromisoformat(str(moment))
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _in_zone(moment: datetime, zone: ZoneInfo) -> datetime:
+    """The moment in the viewer's zone, or in UTC where it would lie beyond the last year there, as "never" often does."""
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        return moment
 
 
 def short_age(seconds: float) -> str:
@@ -125,8 +131,8 @@ def _opening(moment: str | datetime, zone: ZoneInfo) -> tuple[datetime | None, s
     if found is None:
         return None, ""
     stamp, whole = (
-        f"{found.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        f"{found.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}",
+        f"{found:%Y-%m-%dT%H:%M:%SZ}",
+        f"{_in_zone(found, zone):%Y-%m-%d %H:%M:%S %Z}",
     )
     return found, f'<time datetime="{stamp}" title="{whole}" data-age>'
 
@@ -136,8 +142,8 @@ def moment(value: object, zone: ZoneInfo) -> str:
     found = parsed(value)
     if found is None:
         return text(None)
-    stamp = found.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f'<time datetime="{stamp}" data-moment>{found.astimezone(zone):%Y-%m-%d %H:%M:%S}</time>'
+    stamp = f"{found:%Y-%m-%dT%H:%M:%SZ}"
+    return f'<time datetime="{stamp}" data-moment>{_in_zone(found, zone):%Y-%m-%d %H:%M:%S}</time>'
 
 
 @lru_cache(maxsize=16384)

@@ -172,6 +172,8 @@ def test_a_custom_kind_has_the_columns_that_its_definition_names(
             "jsonPath": '.status.conditions[?(@.type=="Ready")].status',
         },
         {"name": "Since", "type": "date", "jsonPath": ".status.since"},
+        {"name": "Until", "type": "date", "jsonPath": ".status.until"},
+        {"name": "Never", "type": "date", "jsonPath": ".status.never"},
         {"name": "Hidden", "type": "string", "jsonPath": ".spec.hidden", "priority": 1},
     ]
     kind = f"gizmo{uuid.uuid4().hex[:6]}"
@@ -204,6 +206,8 @@ def test_a_custom_kind_has_the_columns_that_its_definition_names(
     status = {
         "conditions": [{"type": "Other", "status": "No"}, {"type": "Ready", "status": NASTY}],
         "since": "2020-01-01T00:00:00Z",
+        "until": "9999-12-31T23:59:59Z",
+        "never": "0001-01-01T00:00:00+23:00",
     }
     made = {
         "metadata": {"name": "one", "namespace": "default"},
@@ -211,12 +215,15 @@ def test_a_custom_kind_has_the_columns_that_its_definition_names(
         "status": status,
     }
     caller.create(cluster, f"resources/console.example/v1/{kind}s", made, namespace="default")
+    # There the last moment of all is in the year 10000.
+    visitor.cookies["zone"] = "Asia/Shanghai"
     page = visitor.get(f"/clusters/{cluster.pk}/{kind}s.v1.console.example").content.decode()
     assert ">Size</th>" in page
     assert ">42</span>" in page
     assert "Hidden" not in page
     assert "<script>alert" not in page
     assert 'datetime="2020-01-01T00:00:00Z"' in page
+    assert 'datetime="9999-12-31T23:59:59Z"' in page
 
 
 class Gateway:

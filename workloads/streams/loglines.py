@@ -47,17 +47,17 @@ class Line:
 
 
 def split_stamp(raw: bytes) -> tuple[str, bytes]:
-    """(time as UTC with nine digits, the rest); ("", everything) when the line begins with no time."""
+    """(time as UTC with nine digits, the rest); ("", everything) when the line begins with no time that there is."""
     match = STAMP.match(raw)
     if match is None:
         return "", raw
     seconds, fraction, zone = match[1].decode(), (match[2] or b"").decode(), match[3].decode()
     if zone != "Z":
         try:
-            local = datetime.fromisoformat(seconds + zone)
-        except ValueError:
+            local = datetime.fromisoformat(seconds + zone).astimezone(UTC)
+        except (ValueError, OverflowError):
             return "", raw
-        seconds = f"{local.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
+        seconds = f"{local:%Y-%m-%dT%H:%M:%S}"
     return f"{seconds}.{fraction:0<9}Z", raw[match.end() :]
 
 
