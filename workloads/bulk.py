@@ -75,7 +75,13 @@ def choose(cluster: Cluster, kind: Kind, choice: Choice) -> list[Object]:
     for item in objects(
         registry.client(cluster), kind, choice.namespace if kind.namespaced else "", **selectors
     ):
-        if not choice.names or item["metadata"]["name"] in choice.names:
+        name = item["metadata"]["name"]
+        if not choice.names or name in choice.names:
+            # Kubernetes lets roles have such names; no row of an operation does.
+            if "\x00" in name:
+                raise Invalid(
+                    f"{name!r} holds a NUL character; narrow the selector to leave it out"
+                )
             found.append(item)
         if len(found) > MAX_OBJECTS:
             raise Invalid(

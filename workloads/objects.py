@@ -49,6 +49,8 @@ def _metadata(body: Object) -> Object:
 
 
 def _agree(given: object, wanted: str, what: str) -> None:
+    if given is not None and not isinstance(given, str):
+        raise Invalid(f"{what} of the content must be a text", field=what)
     if given not in (None, "", wanted):
         raise Invalid(f"{what} {str(given)[:100]!r} of the content is not {wanted!r}", field=what)
 
@@ -85,15 +87,11 @@ _OPEN_PLACES = re.compile(
 )
 
 
-def looks_at_values(body: bytes) -> bool:
+def looks_at_values(steps: object) -> bool:
     """Whether a JSON patch of a Secret compares, copies or moves what may be one of its values.
 
-    A body that is no list of steps does not: the API server refuses it.
+    What is no list of steps does not: the API server refuses it.
     """
-    try:
-        steps = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return False
     if not isinstance(steps, list):
         return False
     return any(_looks(step) for step in steps if isinstance(step, dict))

@@ -139,3 +139,15 @@ def test_an_act_on_an_object_with_nul_characters_leaves_its_line(
     name = made["metadata"]["name"]
     (line,) = admin.data("GET", "audit", kind="configmaps", name=name)["items"]
     assert (line["verb"], line["result"]) == ("create", "success")
+
+
+def test_a_role_whose_name_holds_a_nul_character_is_not_taken_into_an_operation(
+    admin: Caller, cluster: Cluster
+) -> None:
+    """API servers take such names for roles."""
+    content = {"metadata": {"name": "nul\x00role", "labels": {"nul": "yes"}}, "rules": []}
+    made = admin("POST", "clusterroles", {"cluster_id": cluster.pk, "content": content})
+    assert made["code"] == 0, made
+    order = {"cluster_id": cluster.pk, "action": "delete", "labelSelector": "nul=yes"}
+    answer = admin("POST", "bulk/clusterroles", order)
+    assert (answer["code"], "NUL" in answer["msg"]) == (1001, True), answer

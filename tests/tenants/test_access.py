@@ -381,6 +381,19 @@ def test_a_json_patch_tells_no_value_to_who_may_not_see_it(
     assert admin.data("GET", "secrets/pass", **where)["data"] == {"key": HIDDEN}
 
 
+@pytest.mark.parametrize("addition", [b'"\xff"', b'"\\ud800"', b"1e999", b"[" * 1100 + b"]" * 1100])
+def test_a_json_patch_that_only_an_api_server_can_read_compares_no_values(
+    admin: Caller, cluster: Cluster, space: str, person: Person, addition: bytes
+) -> None:
+    """Go's reader forgives bytes that are no text, and does not look into numbers and lists that it only copies."""
+    make(admin, cluster, space, "secrets", "pass", data={"key": HIDDEN})
+    narrow = person("operator", cluster=cluster, namespace=space, scopes=["read", "write"])
+    steps = b'[{"op":"test","path":"/data/key","value":"x"},{"op":"add","path":"/x","value":%s}]'
+    answer = narrow("PATCH", "secrets/pass", steps % addition, **json_patch(cluster, space))
+    assert answer["code"] == 1001
+    assert "the body" in answer["msg"]
+
+
 def test_a_json_patch_of_a_secret_changes_what_it_need_not_see(
     admin: Caller, cluster: Cluster, space: str, person: Person
 ) -> None:
