@@ -91,9 +91,12 @@ def _json(text: str) -> Any:
         raw = text.removeprefix("\ufeff").encode()
     except UnicodeEncodeError:
         raise Invalid("the text holds half of a surrogate pair") from None
-    check_shape(raw, nodes=MAX_NODES)
-    # As in YAML, and as kubectl reads it: of a member that stands there twice the last one counts.
-    return loads(raw, last_wins=True, what="the text")
+    try:
+        check_shape(raw, nodes=MAX_NODES)
+        # As in YAML, and as kubectl reads it: of a member that stands there twice the last one counts.
+        return loads(raw, last_wins=True, what="the text")
+    except Invalid as error:
+        raise Invalid(error.message.replace("the body", "the text", 1)) from None
 
 
 def json_stream(text: str) -> list[str]:

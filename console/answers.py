@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from console import hints
 from console.gateway import Refused
 from kubegale.errors import Invalid
-from kubegale.jsontext import loads
+from kubegale.jsontext import Unrepresentable, loads
 
 P = ParamSpec("P")
 MOST_BYTES = 4 * 1024 * 1024
@@ -68,6 +68,8 @@ def sent(request: HttpRequest) -> Mapping[str, Any]:
     """The JSON object that a script sent; Refused when it is none."""
     try:
         found = loads(request.body) if len(request.body) <= MOST_BYTES else None
+    except Unrepresentable as error:
+        raise Refused(1001, error.message, {}, 400) from None
     except Invalid:
         found = None
     if not isinstance(found, dict):

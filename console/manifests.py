@@ -20,6 +20,7 @@ from clusters.documents import (
     to_yaml,
 )
 from clusters.kinds import KINDS
+from clusters.yamlreader import Parsed
 from kubegale.errors import Invalid
 
 MAX_TEXT = 3 * 1024 * 1024
@@ -36,6 +37,8 @@ KEPT_BY_SERVER = ("managedFields", "selfLink")
 RESTLESS = ("resourceVersion", "generation", "managedFields", "uid", "creationTimestamp")
 # Annotations that controllers keep for themselves on the objects that people edit.
 BOOKKEEPING = ("deployment.kubernetes.io/", "deprecated.daemonset.template.generation")
+# Where the JSON parser stopped.
+JSON_PLACE = re.compile(r": line (\d+) column (\d+) \(char \d+\)\Z")
 STEP = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 # What strict decoding and Go's decoder say.
 UNKNOWN = re.compile(r'(unknown|duplicate) field "([^"]+)"')
@@ -145,22 +148,46 @@ def _document(piece: str, before: int) -> Iterator[Document]:
         if one.value is None:
             continue
         try:
-            # JSON has its own rules for numbers and texts; its places are YAML's.
-            obj = from_yaml(piece) if JSON.match(piece) else as_object(one.value)
+            obj = _object(piece, one, is_first=before == 0)
         except Invalid as error:
-            said = Problem(before + 1, 0, 0, error.message)
-            yield Document(piece, before, one.node, None, (said,))
+            yield Document(piece, before, one.node, None, (_about_json(error.message, before),))
             continue
         yield Document(piece, before, one.node, obj, tuple(_doubled(one.node, before)))
+
+
+def _object(piece: str, parsed: Parsed, *, is_first: bool) -> Object:
+    """The object of a document. JSON has its own rules for numbers and texts; its places are YAML's."""
+    if not JSON.match(piece):
+        return as_object(parsed.value)
+    try:
+        return from_yaml(piece)
+    except Invalid:
+        # Behind a separator kubectl reads YAML: comments, commas at the end.
+        if is_first:
+            raise
+        return as_object(parsed.value)
+
+
+def _about_json(message: str, before: int) -> Problem:
+    """The complaint at the place that it names."""
+    sentence, line, column = message, 1, 0
+    if at := JSON_PLACE.search(message):
+        sentence, line, column = message[: at.start()], int(at[1]), int(at[2]) - 1
+    return Problem(before + line, column, column + 1 if column else 0, sentence)
 
 
 def _listed(document: Document) -> Iterator[Document]:
     """The objects of a List one by one, else the document itself."""
     obj = document.obj or {}
+    kind = str(obj.get("kind") or "")
     items = obj.get("items")
-    if not (str(obj.get("kind") or "").endswith("List") and isinstance(items, list)):
+    if kind == "List" and items is None and not document.problems:
+        items = []
+    if not (kind.endswith("List") and isinstance(items, list)):
         yield document
         return
+    # The items of a ConfigMapList need not say that they are ConfigMaps.
+    implied = {"apiVersion": obj.get("apiVersion"), "kind": kind.removesuffix("List")}
     _key, node = _step(document.node, "items")
     for index, item in enumerate(items):
         _none, place = _step(node, str(index))
@@ -172,7 +199,7 @@ def _listed(document: Document) -> Iterator[Document]:
             document.text,
             document.before,
             place,
-            item if isinstance(item, dict) else None,
+            ({**implied, **item} if kind != "List" else item) if isinstance(item, dict) else None,
             problems,
         )
 

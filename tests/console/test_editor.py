@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Page, expect
@@ -344,3 +345,34 @@ def test_texts_that_blow_up_are_problems_and_lists_are_their_objects(
     for number in range(4):
         address = f"/clusters/{cluster.pk}/configmaps/{make.space}/c{number}"
         assert visitor.get(address).status_code == 200
+
+
+AS_YAML = '---\n{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "y1"}, "data": {a: "=",},}\n# end'
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        # What kubectl makes of each of these.
+        (
+            "apiVersion: v1\nkind: ConfigMapList\nitems: [{metadata: {name: t1}}, {metadata: {name: t2}}]",
+            ["t1", "t2"],
+        ),
+        (AS_YAML, ["y1"]),
+        ('{"apiVersion": "v1", "kind": "List", "items": null}', []),
+    ],
+)
+def test_lists_and_json_behind_a_separator_are_read_as_kubectl_reads_them(
+    visitor: Client, cluster: Cluster, text: str, names: list[str]
+) -> None:
+    _status, said = post(visitor, f"/clusters/{cluster.pk}/-/create/check", text)
+    assert re.findall(r"name: (\w+)", said.get("after", "")) == names, said
+
+
+def test_what_is_wrong_with_json_is_said_at_its_line(visitor: Client, cluster: Cluster) -> None:
+    text = '{"apiVersion": "v1",\n "kind": "ConfigMap",\n "metadata": {"name": "x"},}'
+    _status, said = post(visitor, f"/clusters/{cluster.pk}/-/lint", text)
+    (problem,) = said["problems"]
+    assert (problem["line"], problem["message"][:26]) == (3, "the text is not valid JSON")
+    status, said = post(visitor, f"/clusters/{cluster.pk}/-/lint", "a: \ud800")
+    assert (status, "half of a surrogate pair" in said["message"]) == (400, True)
