@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from console import hints
 from console.gateway import Answer, Refused, call
 from console.pages import page
+from kubegale.api.parsing import WHOLE_NUMBER
 
 
 def shown(
@@ -49,15 +50,14 @@ def number(request: HttpRequest, name: str) -> int | None:
     given = text(request, name)
     if not given:
         return None
-    try:
-        return int(given)
-    except ValueError:
+    if not WHOLE_NUMBER.match(given):
         raise Refused(
             1001,
             _("%(given)s is not a whole number.") % {"given": given[:60]},
             {"field": name},
             400,
-        ) from None
+        )
+    return int(given)
 
 
 def whole(request: HttpRequest, name: str, *, least: int = 0) -> int:

@@ -180,7 +180,7 @@ def room(request: HttpRequest) -> HttpResponse:
         ],
         "ops": WORDS.items(),
     }
-    if chosen["cluster_id"].isdecimal():
+    if chosen["cluster_id"].isdecimal() and len(chosen["cluster_id"]) < 19:
         context |= _past(request, chosen)
     return page(request, "console/history.html", context)
 

@@ -252,8 +252,8 @@ def spot(document: Document, steps: Iterable[str | int]) -> tuple[int, int, int]
 
 def _step(node: yaml.Node | None, name: str) -> tuple[yaml.Node | None, yaml.Node | None]:
     """(key node, value node) one step further; (None, None) where there is none."""
-    if isinstance(node, yaml.SequenceNode) and name.isdigit() and int(name) < len(node.value):
-        return None, node.value[int(name)]
+    if isinstance(node, yaml.SequenceNode) and name.isdecimal() and len(name) < 10:
+        return None, node.value[int(name)] if int(name) < len(node.value) else None
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if str(key.value) == name:

@@ -26,7 +26,7 @@ def chosen_cluster(request: HttpRequest) -> int | None:
     """The cluster of the query, or the first that there is."""
     known = navigation.clusters(request)
     wanted = request.GET.get("cluster_id", "")
-    if wanted.isdecimal():
+    if wanted.isdecimal() and len(wanted) < 19:
         return int(wanted)
     return int(known[0]["id"]) if known else None
 

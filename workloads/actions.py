@@ -270,7 +270,8 @@ def resume_stateful_set(subject: Subject, options: Options) -> Outcome:
     if kept is None:
         return Outcome(_answer(subject, changed=False, paused=False))
     item = subject.patch(
-        _partition(item, int(kept) if kept.isdigit() else 0, None), dry_run=options.dry_run
+        _partition(item, int(kept) if kept.isdecimal() and len(kept) < 10 else 0, None),
+        dry_run=options.dry_run,
     )
     return Outcome(
         _answer(subject, changed=True, paused=False), None if options.dry_run else Tracking(item)

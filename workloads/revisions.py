@@ -109,7 +109,7 @@ def _of_deployment(subject: Subject, owner: Object) -> list[Revision]:
     wanted, found = normal(owner["spec"]["template"]), []
     for item in replica_sets(subject, owner):
         number = (item["metadata"].get("annotations") or {}).get(REVISION, "")
-        if number.isdigit():
+        if number.isdecimal() and len(number) < 19:
             template = normal(item["spec"]["template"])
             found.append(Revision(int(number), item, template, template == wanted))
     return sorted(found, key=lambda revision: revision.number, reverse=True)

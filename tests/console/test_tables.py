@@ -159,6 +159,8 @@ def test_an_unknown_cluster_kind_or_page_says_what_to_do_next(
         assert words in answer.content.decode(), address
         assert answer["X-Request-Id"] in answer.content.decode()
     assert visitor.get("/nowhere")["Content-Type"].startswith("text/plain")
+    for address in ("/tenants", "/history", "/orders/new"):
+        assert visitor.get(f"{address}?cluster_id={'9' * 5000}").status_code < 500
 
 
 def test_a_custom_kind_has_the_columns_that_its_definition_names(

@@ -53,6 +53,7 @@ IN_AN_ADDRESS = [
     ("GET", "metrics/stats?cluster_id=CLUSTER&end=0001-01-01T00:00:00Z"),
     ("GET", "metrics/stats?cluster_id=CLUSTER&time_range=9999999w"),
     ("GET", "tenants/x/usage?cluster_id=CLUSTER&until=0001-01-01T00:00:00Z"),
+    ("GET", f"pods/x/logs?cluster_id=CLUSTER&namespace=default&since={'9' * 5000}h"),
     ("GET", "audit?user=a%00b"),
     ("GET", "users?keyword=%00"),
     ("GET", "grants?user=%00"),

@@ -280,6 +280,29 @@ def test_pausing_a_statefulset_holds_its_partition_and_resuming_puts_it_back(
     assert "kubegale.io/paused-partition" not in (resumed["metadata"].get("annotations") or {})
 
 
+def test_annotations_that_are_no_numbers_are_no_revision_and_no_partition(
+    act: Acting, put: Put
+) -> None:
+    """`²` is a digit to Python, and more digits than an int has are one to everybody."""
+    note = {"kubegale.io/paused-partition": "²"}
+    put("statefulsets", {**workload(), "metadata": {"name": "web", "annotations": note}})
+    act.data("statefulsets/web/resume")
+    resumed = act.stored("statefulsets.apps", "web")
+    assert resumed["spec"]["updateStrategy"]["rollingUpdate"]["partition"] == 0
+    made = put("deployments", workload())
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "controller": True}
+    for number, text in enumerate(("²", "9" * 5000)):
+        metadata = {
+            "name": f"odd-{number}",
+            "labels": {"app": "web"},
+            "annotations": {"deployment.kubernetes.io/revision": text},
+            "ownerReferences": [{**owner, "uid": made["metadata"]["uid"]}],
+        }
+        put("replicasets", {**workload(replicas=0), "metadata": metadata})
+    shown = act.get("deployments/web/revisions")["items"]
+    assert all(one["revision"] < 10 for one in shown)
+
+
 def test_a_rollout_that_cannot_become_ready_fails_at_its_deadline(act: Acting, put: Put) -> None:
     put("deployments", workload(replicas=1))
     act.apiserver.wait(lambda: images(act) == {"nginx:1"})

@@ -410,7 +410,16 @@ def test_no_patch_carries_what_the_api_server_would_change_in_silence(
 
 
 @pytest.mark.parametrize(
-    "query", [{"page": 0}, {"pageSize": 0}, {"page": "x"}, {"pageSize": -1}, {"page": "1.5"}]
+    "query",
+    [
+        {"page": 0},
+        {"pageSize": 0},
+        {"page": "x"},
+        {"pageSize": -1},
+        {"page": "1.5"},
+        {"page": "1_0"},
+        {"page": "\u0661"},
+    ],
 )
 def test_bad_pages_are_1001(admin: Caller, cluster: Cluster, query: dict[str, Any]) -> None:
     assert admin.code("GET", "configmaps", cluster_id=cluster.pk, **query) == 1001

@@ -38,7 +38,7 @@ from workloads.podlogs import FollowedLog, LogOptions, open_log, pieces_of, read
 from workloads.streams import runtime
 from workloads.streams.loglines import Piece
 
-DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")
+DURATION = re.compile(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?\Z")
 PAUSE = 15.0
 HINT = "follow is ignored here; ask with Accept: text/event-stream, or open the socket of POST /pods/{name}/logs/stream"
 
