@@ -3,6 +3,7 @@
 The very view behind the address answers, so that rights, audit, confirmation, limits and errors are those of every other caller.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -89,6 +90,14 @@ def quoted(name: str) -> str:
     return name
 
 
+def _written(body: Any) -> bytes:
+    """The body as JSON; numbers of more than 64 bits as well, so that the API says what is wrong with them."""
+    try:
+        return dumps(body)
+    except TypeError:
+        return json.dumps(body).encode()
+
+
 def _inner(
     request: HttpRequest,
     method: str,
@@ -108,7 +117,7 @@ def _inner(
         if isinstance(body, str)
         else b""
         if body is None
-        else dumps(body)
+        else _written(body)
     )
     inner.META = {name: request.META[name] for name in PASSED if name in request.META}
     inner.META |= {

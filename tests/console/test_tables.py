@@ -161,6 +161,9 @@ def test_an_unknown_cluster_kind_or_page_says_what_to_do_next(
     assert visitor.get("/nowhere")["Content-Type"].startswith("text/plain")
     for address in ("/tenants", "/history", "/orders/new"):
         assert visitor.get(f"{address}?cluster_id={'9' * 5000}").status_code < 500
+    form = {"name": "team", "cluster_id": "9" * 40}
+    answer = visitor.post("/tenants/new", form)
+    assert (answer.status_code, "more than 64 bits" in answer.content.decode()) == (400, True)
 
 
 def test_a_custom_kind_has_the_columns_that_its_definition_names(
