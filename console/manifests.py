@@ -20,7 +20,6 @@ from clusters.documents import (
     to_yaml,
 )
 from clusters.kinds import KINDS
-from clusters.yamlreader import Parsed
 from kubegale.errors import Invalid
 
 MAX_TEXT = 3 * 1024 * 1024
@@ -148,24 +147,24 @@ def _document(piece: str, before: int) -> Iterator[Document]:
         if one.value is None:
             continue
         try:
-            obj = _object(piece, one, is_first=before == 0)
+            obj = _object(piece, one.value, is_first=before == 0)
         except Invalid as error:
             yield Document(piece, before, one.node, None, (_about_json(error.message, before),))
             continue
         yield Document(piece, before, one.node, obj, tuple(_doubled(one.node, before)))
 
 
-def _object(piece: str, parsed: Parsed, *, is_first: bool) -> Object:
+def _object(piece: str, value: Any, *, is_first: bool) -> Object:
     """The object of a document. JSON has its own rules for numbers and texts; its places are YAML's."""
     if not JSON.match(piece):
-        return as_object(parsed.value)
+        return as_object(value)
     try:
         return from_yaml(piece)
     except Invalid:
         # Behind a separator kubectl reads YAML: comments, commas at the end.
         if is_first:
             raise
-        return as_object(parsed.value)
+        return as_object(value)
 
 
 def _about_json(message: str, before: int) -> Problem:

@@ -396,12 +396,10 @@ class Usage(TenantView):
         """{"now","samples"}; the last day unless since and until say otherwise."""
         target, _ = self.permit(request, "get", name)
         cluster, query = target.cluster(), request.query_params
-        until = moment(query["until"], "until") if query.get("until") else timezone.now()
-        since = (
-            moment(query["since"], "since")
-            if query.get("since")
-            else max(until, FIRST_MOMENT) - datetime.timedelta(days=1)
-        )
+        until = moment(query.get("until", ""), "until") or timezone.now()
+        since = moment(query.get("since", ""), "since")
+        if since is None:
+            since = max(until, FIRST_MOMENT) - datetime.timedelta(days=1)
         described = tenancies.describe(cluster, name)
         row = Tenant.objects.filter(
             cluster=cluster, uid=str(described.namespace["metadata"]["uid"])
