@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clusters.documents import as_object, from_yaml, to_yaml
@@ -51,8 +51,9 @@ VALUES = st.recursive(
 )
 
 
+# On a busy machine examples take long to make, which is nobody's fault.
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_written_is_read_back(document: dict[str, Any]) -> None:
     # Whole floats are integers from there on.
     assert from_yaml(to_yaml(document)) == as_object(document)
