@@ -517,6 +517,7 @@ COLLECTOR_PAGE_BYTES = env.integer("COLLECTOR_PAGE_BYTES", 1024 * 1024)
 COLLECTOR_BATCH = env.integer("COLLECTOR_BATCH", 250)
 COLLECTOR_QUEUE_BYTES = env.integer("COLLECTOR_QUEUE_BYTES", 64 * 1024 * 1024)
 COLLECTOR_WRITERS = env.integer("COLLECTOR_WRITERS", 4)
+COLLECTOR_NAMESPACE_WATCHES = env.integer("COLLECTOR_NAMESPACE_WATCHES", 500)
 COLLECTOR_LISTS = env.integer("COLLECTOR_LISTS", 2)
 
 # --- Streams --------------------------------------------------------------------------------------------------------

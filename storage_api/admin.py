@@ -256,9 +256,18 @@ class ClusterSyncAdmin(ReadOnly, ModelAdmin[ClusterSync]):
 class KindSyncAdmin(ReadOnly, ModelAdmin[KindSync]):
     """How far each kind of each cluster is followed."""
 
-    list_display = ("cluster", "plural", "group", "phase", "listed_at", "changed_at", "error")
+    list_display = (
+        "cluster",
+        "plural",
+        "group",
+        "namespace",
+        "phase",
+        "listed_at",
+        "changed_at",
+        "error",
+    )
     list_filter = ("phase", "cluster")
-    search_fields = ("plural", "group")
+    search_fields = ("plural", "group", "namespace")
     list_select_related = ("cluster",)
 
 

@@ -80,6 +80,9 @@ class Gap(models.Model):
         default="", blank=True, help_text="The last version known before; empty when unknown."
     )
     to_version = models.TextField()
+    namespace = models.TextField(
+        default="", blank=True, help_text="The namespace it is about; empty for all."
+    )
     since = models.DateTimeField()
     until = models.DateTimeField()
     seq = models.BigIntegerField(
@@ -308,7 +311,10 @@ class ClusterSync(models.Model):
 
 
 class KindSync(models.Model):
-    """How far one kind of one cluster has been followed; `resource_version` is saved in the transaction of the rows it stands for."""
+    """How far one kind of one cluster has been followed; `resource_version` is saved in the transaction of the rows it stands for.
+
+    Where a kind may not be read in the whole cluster, each namespace in which it may be has a row of its own beside the cluster's.
+    """
 
     class Phase(models.TextChoices):
         """What the collector is doing about the kind."""
@@ -317,6 +323,7 @@ class KindSync(models.Model):
         WATCHING = "watching"
         RECONNECTING = "reconnecting"
         REFUSED = "refused"
+        OVER_LIMIT = "over_limit"
 
     cluster = models.ForeignKey(
         "clusters.Cluster", on_delete=models.CASCADE, related_name="kind_syncs"
@@ -326,6 +333,9 @@ class KindSync(models.Model):
     plural = models.TextField()
     kind = models.TextField()
     namespaced = models.BooleanField()
+    namespace = models.TextField(
+        default="", blank=True, help_text="The namespace that is followed; empty for all."
+    )
     resource_type = models.TextField()
     aliases = models.JSONField(default=list, blank=True, help_text="Singular and short names.")
     phase = models.TextField(choices=Phase.choices, default=Phase.LISTING)
@@ -346,12 +356,12 @@ class KindSync(models.Model):
         db_table = "storage_kind_sync"
         constraints = [
             models.UniqueConstraint(
-                fields=["cluster", "group", "plural"], name="storage_kind_sync_key"
+                fields=["cluster", "group", "plural", "namespace"], name="storage_kind_sync_key"
             )
         ]
 
     def __str__(self) -> str:
-        return f"{self.cluster_id} {self.resource_type} {self.phase}"
+        return f"{self.cluster_id} {self.resource_type} {self.namespace} {self.phase}"
 
 
 class KindWrite(models.Model):

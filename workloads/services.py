@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 
 from clusters import escalation, occurrences, orders, troubles
 from clusters import services as registry
+from clusters.accessible import read_each
 from clusters.client import CHUNK, HEADS, PATCH_TYPES, Chunk, ClusterClient
 from clusters.documents import Object, pruned
 from clusters.kinds import KINDS, Kind, custom, known_kind
@@ -148,36 +149,22 @@ def _read(client: ClusterClient, kind: Kind, query: Query) -> Listing:
 def _read_by_namespace(
     client: ClusterClient, kind: Kind, query: Query, namespaces: Sequence[str]
 ) -> Listing:
-    """A list out of those namespaces that the credentials may look into; Forbidden when it is none of them."""
+    """A list out of those namespaces that the credentials may look into, in the order of a list of the whole cluster; Forbidden when it
+    is none of them."""
+    namespaces = sorted(namespaces, key=lambda name: f"{name}/")
     end = query.offset + query.size
     if kind == KINDS["namespaces"]:
         listings = [_known_namespaces(client, query, namespaces)]
     else:
-        listings = list(
-            _each_namespace(client, kind, replace(query, offset=0, size=end), namespaces)
+        first = replace(query, offset=0, size=end)
+        listings = read_each(
+            namespaces, lambda namespace: _read(client, kind, replace(first, namespace=namespace))
         )
     items = [item for listing in listings for item in listing.items]
     if query.order:
         objects = orders.sorted_objects([orjson.loads(item) for item in items], query.order)
         items = [orjson.dumps(item) for item in objects]
     return Listing(items[query.offset : end], sum(listing.total for listing in listings))
-
-
-def _each_namespace(
-    client: ClusterClient, kind: Kind, query: Query, namespaces: Sequence[str]
-) -> Iterator[Listing]:
-    refusal: Forbidden | None = None
-    readable = 0
-    for namespace in namespaces:
-        try:
-            listing = _read(client, kind, replace(query, namespace=namespace))
-        except Forbidden as error:
-            refusal = error
-            continue
-        readable += 1
-        yield listing
-    if refusal and not readable:
-        raise refusal
 
 
 def _known_namespaces(client: ClusterClient, query: Query, namespaces: Sequence[str]) -> Listing:
@@ -510,29 +497,14 @@ def list_events(
     except Forbidden:
         if query.namespace or not cluster.namespaces:
             raise
-        events = _read_events_by_namespace(client, whole, uids, cluster.namespaces)
+        parts = read_each(
+            cluster.namespaces,
+            lambda namespace: _read_events(client, replace(whole, namespace=namespace), uids),
+        )
+        events = [event for part in parts for event in part]
     events.sort(key=occurrences.raw_moment, reverse=True)
     page = events[query.offset : query.offset + query.size]
     return Listing([occurrences.with_count(item) for item in page], len(events))
-
-
-def _read_events_by_namespace(
-    client: ClusterClient,
-    query: Query,
-    uids: frozenset[str] | None,
-    namespaces: Sequence[str],
-) -> list[bytes]:
-    """The Events of those namespaces that the credentials may look into; Forbidden when it is none of them."""
-    events: list[bytes] = []
-    refusals: list[Forbidden] = []
-    for namespace in namespaces:
-        try:
-            events += _read_events(client, replace(query, namespace=namespace), uids)
-        except Forbidden as error:
-            refusals.append(error)
-    if len(refusals) == len(namespaces):
-        raise refusals[0]
-    return events
 
 
 def _read_events(client: ClusterClient, query: Query, uids: frozenset[str] | None) -> list[bytes]:

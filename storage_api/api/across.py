@@ -37,6 +37,7 @@ from storage_api.protection import MASK
 from storage_api.services import across, past, sync
 from storage_api.services.across import Place, Search, Slice
 from storage_api.services.snapshot import in_trouble
+from storage_api.services.sync import Coverage, Freshness
 
 SALT = "multicluster-cursor"
 PROBLEM = record(cluster_id=INTEGER, cluster_name=TEXT, code=INTEGER, msg=TEXT)
@@ -114,13 +115,16 @@ def stale(places: Sequence[Place], kind: Kind) -> tuple[list[dict[str, Any]], fl
     found, ages = [], []
     clusters = registry.clusters().in_bulk([place.cluster for place in places])
     for place in places:
-        known = (
-            sync.freshness_of(clusters[place.cluster], kind) if place.cluster in clusters else None
-        )
+        cluster = clusters.get(place.cluster)
+        copies = sync.freshness_of(cluster, kind) if cluster else []
+        known = next((copy for copy in copies if not copy.namespace), None)
         if known is not None and known.age is not None:
             ages.append(known.age)
-        if known is None:
+        if known is None or cluster is None:
             sentence = "this kind is not collected there"
+        elif covering := _by_namespace(cluster, copies):
+            ages.append(covering.age)
+            continue
         elif known.age is None:
             sentence = f"this kind is not watched now ({known.phase}): {known.error}".rstrip(": ")
         elif known.age > settings.STORE_FRESH_SECONDS:
@@ -136,6 +140,13 @@ def stale(places: Sequence[Place], kind: Kind) -> tuple[list[dict[str, Any]], fl
             }
         )
     return found, max(ages, default=None)
+
+
+def _by_namespace(cluster: Cluster, copies: Sequence[Freshness]) -> Coverage | None:
+    """How a kind is collected namespace by namespace; None when it is not, or when rows of other namespaces are left from before."""
+    covering = sync.covered(copies, cluster.namespaces, settings.STORE_FRESH_SECONDS, exact=False)
+    was_whole = any(copy.listed_at and not copy.namespace for copy in copies)
+    return covering if covering and covering.namespaces is not None and not was_whole else None
 
 
 def refuse_past(request: Request) -> None:

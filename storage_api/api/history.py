@@ -162,7 +162,7 @@ class History(HistoryView):
         deeds = _deeds(cluster, kind, found[:size])
         gaps = [
             {"since": utc(since), "until": utc(until)}
-            for since, until in past.gaps(cluster, kind, asked.since, asked.until)
+            for since, until in past.gaps(cluster, kind, asked)
         ]
         return {
             "items": [_version(version, kind, deeds) for version in found[:size]],

@@ -8,6 +8,7 @@ from rest_framework.request import Request
 
 from clusters import services as registry
 from clusters.kinds import Kind
+from clusters.models import Cluster
 from kubegale.api.auth import Act, authorise
 from kubegale.api.dialect import DialectView
 from kubegale.api.pagination import page_request
@@ -29,6 +30,7 @@ from storage_api.api.sync import utc
 from storage_api.kinds import SECRETS, resource_type
 from storage_api.services import across, sync
 from storage_api.services.across import Place
+from storage_api.services.sync import Freshness
 
 FOUND = record(
     cluster_id=INTEGER,
@@ -125,10 +127,7 @@ def behind(ids: Mapping[str, int]) -> list[dict[str, Any]]:
     clusters = registry.clusters().in_bulk(list(ids.values()))
     for name, pk in ids.items():
         known = sync.freshness(clusters[pk]) if pk in clusters else []
-        late = next(
-            (copy for copy in known if copy.age is None or copy.age > settings.STORE_FRESH_SECONDS),
-            None,
-        )
+        late = _late_copy(clusters[pk], known) if known else None
         if late or not known:
             what = (
                 f"{late.kind.plural} are {late.phase}, the store's copy may be behind: {late.error}"
@@ -144,6 +143,19 @@ def behind(ids: Mapping[str, int]) -> list[dict[str, Any]]:
                 }
             )
     return found
+
+
+def _late_copy(cluster: Cluster, copies: Sequence[Freshness]) -> Freshness | None:
+    """The first kind of which the store is behind."""
+    by_kind: dict[Kind, list[Freshness]] = {}
+    for copy in copies:
+        by_kind.setdefault(copy.kind, []).append(copy)
+    for kind_copies in by_kind.values():
+        if not sync.covered(
+            kind_copies, cluster.namespaces, settings.STORE_FRESH_SECONDS, exact=False
+        ):
+            return kind_copies[0]
+    return None
 
 
 def _found(

@@ -125,7 +125,11 @@ def _outdated(
         known = (
             {}
             if everything
-            else {(found.kind.group, found.kind.plural): found for found in sync.freshness(cluster)}
+            else {
+                (found.kind.group, found.kind.plural): found
+                for found in sync.freshness(cluster)
+                if not found.namespace
+            }
         )
         for kind, found in places.items():
             place = next((place for place in found if place.cluster == cluster.pk), None)

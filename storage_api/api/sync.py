@@ -1,6 +1,6 @@
 """How fresh the store is: GET /clusters/{id}/sync, and the same as metrics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from kubegale.api.dialect import DialectView
 from kubegale.api.exposition import SHARED
 from kubegale.api.parsing import integer
 from kubegale.api.schema import BOOLEAN, INTEGER, NUMBER, TEXT, Described, array, nullable, record
-from storage_api.models import ClusterSync
+from storage_api.models import ClusterSync, KindSync
 from storage_api.services import sync
 from storage_api.services.sync import Freshness
 
@@ -27,8 +27,9 @@ KIND = record(
     version=TEXT,
     plural=TEXT,
     aliases=array(TEXT),
+    namespace=TEXT,
     resource_type=TEXT,
-    phase={"type": "string", "enum": ["listing", "watching", "reconnecting", "refused"]},
+    phase={"type": "string", "enum": KindSync.Phase.values},
     age=nullable(NUMBER),
     served=BOOLEAN,
     resource_version=TEXT,
@@ -56,7 +57,10 @@ class SyncView(DialectView):
     operations = {"get": Described("How fresh the store is, kind by kind", SYNC)}
 
     def get(self, request: Request, pk: str) -> Any:
-        """`age` in seconds (null: not known), `served` whether lists come from the store now; no kinds while nothing was collected."""
+        """`age` in seconds (null: not known), `served` whether lists come from the store now; no kinds while nothing was collected.
+
+        A kind that may not be read in the whole cluster has an entry for each accessible namespace beside its own, which is `refused`.
+        """
         authorise(self, request, Act("get", "clusters", cluster=pk))
         cluster = registry.find(integer(pk, "id", minimum=0))
         row = ClusterSync.objects.filter(pk=cluster.pk).first()
@@ -77,6 +81,7 @@ def _kind(found: Freshness) -> dict[str, Any]:
         "version": kind.version,
         "plural": kind.plural,
         "aliases": list(kind.aliases),
+        "namespace": found.namespace,
         "resource_type": found.resource_type,
         "phase": found.phase,
         "age": None if found.age is None else round(found.age, 3),
@@ -86,6 +91,21 @@ def _kind(found: Freshness) -> dict[str, Any]:
         "changed_at": utc(found.changed_at),
         "error": found.error,
     }
+
+
+def _by_type(copies: Iterable[Freshness]) -> dict[str, list[Freshness]]:
+    """The copies that make up what is collected of each type: the whole cluster's, or those of the namespaces that do not refuse it."""
+    found: dict[str, list[Freshness]] = {}
+    for copy in copies:
+        found.setdefault(copy.resource_type, []).append(copy)
+    for stored_as, of_type in found.items():
+        parts = [
+            copy for copy in of_type if copy.namespace and copy.phase != KindSync.Phase.REFUSED
+        ]
+        whole = [copy for copy in of_type if not copy.namespace]
+        is_refused = any(copy.phase == KindSync.Phase.REFUSED for copy in whole)
+        found[stored_as] = parts if parts and (is_refused or not whole) else whole or of_type
+    return found
 
 
 class StoreAge(Collector):
@@ -98,7 +118,9 @@ class StoreAge(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Seconds since the store was known to hold what the cluster has, and whether each kind is watched."""
         age = GaugeMetricFamily(
-            "kubegale_store_age_seconds", "Age of the store's copy", labels=["cluster", "kind"]
+            "kubegale_store_age_seconds",
+            "Age of the store's copy, of the oldest namespace where a kind is followed by namespace",
+            labels=["cluster", "kind"],
         )
         watched = GaugeMetricFamily(
             "kubegale_store_watched",
@@ -107,12 +129,12 @@ class StoreAge(Collector):
         )
         try:
             for cluster in registry.clusters():
-                for found in sync.freshness(cluster):
-                    watched.add_metric(
-                        [cluster.name, found.resource_type], float(found.phase == "watching")
-                    )
-                    if found.age is not None:
-                        age.add_metric([cluster.name, found.resource_type], found.age)
+                for stored_as, copies in _by_type(sync.freshness(cluster)).items():
+                    is_watched = all(copy.phase == KindSync.Phase.WATCHING for copy in copies)
+                    watched.add_metric([cluster.name, stored_as], float(is_watched))
+                    ages = [copy.age for copy in copies if copy.age is not None]
+                    if len(ages) == len(copies):
+                        age.add_metric([cluster.name, stored_as], max(ages))
         except DatabaseError:
             return
         yield age

@@ -1,10 +1,13 @@
-"""Following one kind of one cluster: a complete list, then the watch from where it ended, for as long as it takes."""
+"""Following one kind of one cluster: a complete list, then the watch from where it ended, for as long as it takes.
+
+Where the whole cluster may not be read, the same in each of its accessible namespaces, until it may.
+"""
 
 import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -13,7 +16,6 @@ import msgspec
 import orjson
 
 from clusters.client import CHUNKS, Chunk, Walk, status_error
-from clusters.kinds import Kind
 from clusters.streams import StreamClient
 from kubegale.errors import (
     ClusterUnavailable,
@@ -27,22 +29,28 @@ from kubegale.errors import (
 )
 from storage_api.collector import reports
 from storage_api.collector.documents import UNREADABLE, Meta, document, head
-from storage_api.collector.queue import Inexact, Item, Lost, Position, Queue
+from storage_api.collector.queue import Inexact, Item, Joined, Lost, Position, Queue
 from storage_api.kinds import EVENTS, resource_type
 from storage_api.models import KindSync
 from storage_api.services import sync
 from storage_api.services.bulk import Record
 from storage_api.services.resources import Key
+from storage_api.services.sync import WatchScope
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_FRAME = 32 * 1024 * 1024
 FIRST_DELAY, LAST_DELAY = 0.2, 30.0
+# Seconds until a namespace that refuses a kind is asked again by itself; a change of rights is noticed sooner.
+REFUSED_DELAY = 600.0
 SHORT_WATCH = 1.0
 QUEUED_TOGETHER = 64 * 1024
 # The first page is smaller by so much: the size of the kind's objects is not known yet.
 FIRST_PAGE = 5
 Phase = KindSync.Phase
+OVER_LIMIT = (
+    "{plural} would need more watches than COLLECTOR_NAMESPACE_WATCHES allows: they are read live"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,8 @@ class Database(Protocol):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all followers of one cluster share."""
+    """What all followers of one cluster share; `namespaces` are those to go on with where the whole cluster may not be read, `positions`
+    (version, the last one before it was lost) of watches that were there before."""
 
     client: StreamClient
     cluster_name: str
@@ -74,6 +83,8 @@ class Surroundings:
     database: Database
     listing: asyncio.Semaphore
     pace: Pace
+    namespaces: tuple[str, ...] = ()
+    positions: dict[WatchScope, tuple[str, str]] = field(default_factory=dict)
     kinds_changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -94,21 +105,26 @@ FRAMES = msgspec.json.Decoder(Frame)
 
 
 class Follower:
-    """Follows one kind; `phase` and `error` say how that goes, `open_since` since when its watch stands (loop time)."""
+    """Follows one kind, in the whole cluster or in one namespace; `phase` and `error` say how that goes, `open_since` since when its
+    watch stands (loop time). `parts` are the followers of the namespaces, while it is followed in these."""
 
-    def __init__(
-        self, around: Surroundings, kind: Kind, version: str = "", lost_after: str = ""
-    ) -> None:
+    def __init__(self, around: Surroundings, scope: WatchScope) -> None:
         self.around = around
-        self.kind = kind
-        self.version = version
+        self.scope = scope
+        self.kind = kind = scope.kind
+        self.version, self._lost_after = around.positions.pop(scope, ("", ""))
+        self.may_split = False
+        self.parts: dict[str, Follower] = {}
+        self._rights_changed = asyncio.Event()
+        self._response: aiohttp.ClientResponse | None = None
+        self._is_listing = False
+        self._may_only_list = False
         self.stored_as = resource_type(kind)
         self.open_since: float | None = None
         self.phase: str = Phase.LISTING
         self.error = ""
         self._delay = FIRST_DELAY
         self._relist_at = self._next_relist()
-        self._lost_after = lost_after
         # Lists that broke off count too: what they found is written already.
         self._differs = False
 
@@ -128,27 +144,105 @@ class Follower:
                 await self._lose_place(error)
                 await self._wait(error)
             except (NotFound, MethodNotAllowed) as error:
-                self._failed(error, Phase.REFUSED)
+                # That a namespace refuses a kind is said by 403 alone.
+                self._failed(error, Phase.RECONNECTING if self.scope.namespace else Phase.REFUSED)
                 self.around.kinds_changed.set()
                 await self._wait(error)
             except Forbidden as error:
-                self._failed(error, Phase.REFUSED)
-                await self._wait(error)
+                await self._refused(error)
             except DomainError as error:
                 if _is_too_new(error):
                     await self._lose_place(error)
                 self._failed(error, Phase.RECONNECTING)
                 await self._wait(error)
 
+    async def _refused(self, error: Forbidden) -> None:
+        """Wait for the right, or go on by namespace."""
+        if not self.scope.namespace:
+            self._failed(error, Phase.REFUSED)
+            if self.kind.namespaced and self.around.namespaces:
+                await self._follow_by_namespace(error)
+            else:
+                await self._wait(error)
+        elif self._is_listing:
+            self._failed(error, Phase.REFUSED)
+            await self._wait_for_rights(REFUSED_DELAY)
+        else:
+            # Whether the kind may be read no longer, or only not watched, is what a list tells.
+            self._failed(error, Phase.RECONNECTING)
+            await self._lose_place(error)
+            if not self._may_only_list:
+                self._may_only_list = True
+                return
+            await self._wait_for_rights(self.around.pace.longest_delay)
+
+    async def _follow_by_namespace(self, error: Forbidden) -> None:
+        """Follow the kind in each accessible namespace until the whole cluster may be read."""
+        if not self.may_split:
+            self.phase = Phase.OVER_LIMIT
+            self.error = OVER_LIMIT.format(plural=self.kind.plural)
+            await self._wait_for_rights(REFUSED_DELAY)
+            return
+        if self.version:
+            await self._lose_place(error)
+        self.parts = {
+            namespace: Follower(self.around, WatchScope(self.kind, namespace))
+            for namespace in self.around.namespaces
+        }
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(part.run()) for part in self.parts.values()]
+            await self._until_allowed()
+            for task in running:
+                task.cancel()
+        await self.around.queue.put(Joined(self.kind))
+        self.parts = {}
+
+    async def _until_allowed(self) -> None:
+        """Ask now and then, and when rights have changed, whether the kind may be listed in the whole cluster."""
+        while True:
+            await self._wait_for_rights(self.around.pace.longest_delay)
+            try:
+                await self._page("", 1)
+            except Forbidden:
+                continue
+            except DomainError as error:
+                log.info("%s %s: %s", self.around.cluster_name, self.stored_as, error.message)
+                continue
+            return
+
+    async def _wait_for_rights(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds * random.uniform(0.8, 1.2)):  # noqa: S311  # no secret
+                await self._rights_changed.wait()
+        except TimeoutError:
+            pass
+        # Cleared after the wait: a change while something else was under way is not missed.
+        self._rights_changed.clear()
+
+    def check_rights(self, namespaces: Collection[str]) -> None:
+        """The credentials' rights have changed in these namespaces: ask again for what was refused, and open the watches anew, which asks
+        too."""
+        self._rights_changed.set()
+        if self._response is not None:
+            self._response.close()
+        for namespace, part in self.parts.items():
+            if namespace in namespaces:
+                part.check_rights(namespaces)
+
     async def _lose_place(self, error: DomainError) -> None:
         """The watch cannot go on: only a list can tell how things stand, and what was between is not known."""
         self._lost_after = str(error.details.get("after") or self.version or self._lost_after)
         self.version = ""
-        await self.around.queue.put(Lost(self.kind, self._lost_after))
+        await self.around.queue.put(Lost(self.scope, self._lost_after))
 
     def _failed(self, error: DomainError, phase: str) -> None:
         self.phase, self.error = phase, error.message
-        log.info("%s %s: %s", self.around.cluster_name, self.stored_as, error.message)
+        place = (
+            f"{self.stored_as} in {self.scope.namespace}"
+            if self.scope.namespace
+            else self.stored_as
+        )
+        log.info("%s %s: %s", self.around.cluster_name, place, error.message)
 
     async def _wait(self, error: DomainError) -> None:
         asked = error.details.get("retry_after") if isinstance(error, TooManyRequests) else None
@@ -168,8 +262,9 @@ class Follower:
 
     # --- list -------------------------------------------------------------------------------------------------------
     async def _list(self) -> None:
-        """The whole kind: what differs from the store is queued, and what the complete list does not hold is deleted."""
+        """All that the scope covers: what differs from the store is queued, and what the complete list does not hold is deleted."""
         async with self.around.listing:
+            self._is_listing = True
             # What still waits would be missing in what the database says is known.
             await self.around.queue.flush()
             self.phase = Phase.LISTING
@@ -188,8 +283,9 @@ class Follower:
             else:
                 skipped = self.version or self._lost_after
             await self.around.queue.put(
-                Position(self.kind, version, listed=True, exact=exact, skipped_after=skipped)
+                Position(self.scope, version, listed=True, exact=exact, skipped_after=skipped)
             )
+            await self._join_parts()
             self.version, self._lost_after, self._differs, self._delay = (
                 version,
                 "",
@@ -197,10 +293,26 @@ class Follower:
                 FIRST_DELAY,
             )
 
+    async def _join_parts(self) -> None:
+        """The whole cluster is listed: where a former collector stood in single namespaces is worth nothing any more."""
+        if self.scope.namespace:
+            return
+        parts = [s for s in self.around.positions if s.namespace and s.kind == self.kind]
+        for scope in parts:
+            del self.around.positions[scope]
+        if parts:
+            await self.around.queue.put(Joined(self.kind))
+
     async def _known(self) -> dict[tuple[str, str], tuple[str, str]]:
         if self._are_events:
             return {}
-        return await self.around.database(sync.stored, self.around.cluster_name, self.stored_as)
+        return await self.around.database(
+            sync.stored, self.around.cluster_name, self.stored_as, self.scope.namespace
+        )
+
+    @property
+    def _path(self) -> str:
+        return self.kind.path(namespace=self.scope.namespace or None)
 
     @property
     def _are_events(self) -> bool:
@@ -238,7 +350,7 @@ class Follower:
     async def _page(self, token: str, limit: int) -> tuple[Chunk, int]:
         """A page, and its size in bytes."""
         body = await self.around.client.read(
-            "GET", self.kind.path(), query={"limit": limit, "continue": token}
+            "GET", self._path, query={"limit": limit, "continue": token}
         )
         try:
             chunk = CHUNKS.decode(body)
@@ -294,6 +406,7 @@ class Follower:
     async def _watch(self) -> None:
         """One watch from `version` until it ends."""
         pace = self.around.pace
+        self._is_listing = False
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -301,8 +414,10 @@ class Follower:
             "timeoutSeconds": int(pace.watch * random.uniform(0.8, 1.2)) or 1,  # noqa: S311  # no secret
         }
         async with self.around.client.open(
-            "GET", self.kind.path(), query=query, read=pace.silence
+            "GET", self._path, query=query, read=pace.silence
         ) as response:
+            self._response = response
+            self._may_only_list = False
             self.open_since, self.phase, self.error = (
                 asyncio.get_running_loop().time(),
                 Phase.WATCHING,
@@ -314,6 +429,7 @@ class Follower:
                     self._delay = FIRST_DELAY
             finally:
                 self.open_since = None
+                self._response = None
 
     async def _take(self, line: bytes) -> None:
         try:
@@ -336,7 +452,7 @@ class Follower:
             self.version = meta.resource_version
 
     async def _queue(self, change: str, raw: bytes, meta: Meta) -> None:
-        position = Position(self.kind, meta.resource_version)
+        position = Position(self.scope, meta.resource_version)
         if self._are_events:
             found = [] if change == "DELETED" else [reports.report(raw, self.around.cluster_name)]
             await self.around.queue.put(*found, position)
@@ -347,7 +463,9 @@ class Follower:
             return
         kept = document(raw, self.kind, self.around.cluster_name)
         record = Record(key, kept.text, meta.resource_version, kept.written_by)
-        await self.around.queue.put(record, *([] if kept.exact else [Inexact(self.kind)]), position)
+        await self.around.queue.put(
+            record, *([] if kept.exact else [Inexact(self.scope)]), position
+        )
 
     async def _bookmark(self, raw: bytes) -> None:
         try:
@@ -357,7 +475,7 @@ class Follower:
                 "the cluster sent a bookmark without a place", reason="bad_answer"
             ) from None
         if self._is_next(version):
-            await self.around.queue.put(Position(self.kind, version))
+            await self.around.queue.put(Position(self.scope, version))
             self.version = version
 
     def _is_next(self, version: str) -> bool:

@@ -62,6 +62,7 @@ def options() -> Options:
             discovery=settings.COLLECTOR_DISCOVERY_SECONDS,
             batch=settings.COLLECTOR_BATCH,
             exclude=tuple(settings.COLLECTOR_EXCLUDE),
+            namespace_watches=settings.COLLECTOR_NAMESPACE_WATCHES,
         ),
         pace=Pace(
             page=settings.COLLECTOR_PAGE,
@@ -179,6 +180,7 @@ class Collector:
                     self.database,
                     listing,
                     self.options.pace,
+                    lease.namespaces,
                 )
                 await Session(owner, around, self.options.rhythm).run()
             except* Fenced:
@@ -229,7 +231,8 @@ def _usable(function: Callable[..., T], *args: Any) -> T:
 
 
 def _fingerprint(lease: Lease) -> str:
-    return sha256(f"{lease.token}\n{lease.name}\n{lease.kubeconfig}".encode()).hexdigest()
+    parts = (str(lease.token), lease.name, *lease.namespaces, lease.kubeconfig)
+    return sha256("\n".join(parts).encode()).hexdigest()
 
 
 async def collect(chosen: Options) -> None:

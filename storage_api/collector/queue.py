@@ -9,6 +9,7 @@ from datetime import datetime
 from clusters.kinds import Kind
 from storage_api.services.bulk import Record
 from storage_api.services.events import EventReport
+from storage_api.services.sync import WatchScope
 
 OVERHEAD = 500
 
@@ -21,7 +22,7 @@ class Position:
     happened between that version ("" is unknown) and the list is only known by its outcome; None when nothing was skipped.
     """
 
-    kind: Kind
+    scope: WatchScope
     resource_version: str
     listed: bool = False
     exact: bool = True
@@ -32,14 +33,14 @@ class Position:
 class Inexact:
     """A document of the kind could not be stored as the cluster sent it."""
 
-    kind: Kind
+    scope: WatchScope
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
     """The kind's watch broke for good; what happened after that version has to be found by a list, whoever makes it."""
 
-    kind: Kind
+    scope: WatchScope
     after: str
 
 
@@ -51,13 +52,27 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """The namespace is none of the cluster's accessible ones any more: nothing will be known of the kind there."""
+
+    scope: WatchScope
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The kind is followed in the whole cluster from now on, no longer namespace by namespace."""
+
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
 class Beat:
-    """At `moment` (the database's clock) the cluster answered, and the kinds stood in these phases: key -> (phase, error)."""
+    """At `moment` (the database's clock) the cluster answered, and the watches stood in these phases: scope -> (phase, error)."""
 
     moment: datetime
     revision: str
     identity: str
-    phases: dict[Kind, tuple[str, str]]
+    phases: dict[WatchScope, tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +82,7 @@ class Mark:
     reached: "asyncio.Future[None]"
 
 
-Item = Record | EventReport | Position | Inexact | Lost | Gone | Beat | Mark
+Item = Record | EventReport | Position | Inexact | Lost | Gone | Left | Joined | Beat | Mark
 
 
 def _size(item: Item) -> int:

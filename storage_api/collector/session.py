@@ -14,10 +14,12 @@ from storage_api.collector import writer
 from storage_api.collector.discovery import Discovered, discover
 from storage_api.collector.documents import UNREADABLE, head
 from storage_api.collector.follower import Follower, Phase, Surroundings
-from storage_api.collector.queue import Beat, Gone, Item, Mark
+from storage_api.collector.queue import Beat, Gone, Item, Left, Mark
+from storage_api.collector.rights import changed_rights
 from storage_api.collector.writer import Owner
 from storage_api.services import sync
 from storage_api.services.resources import Key
+from storage_api.services.sync import WatchScope
 
 log = logging.getLogger(__name__)
 # A watch that has only just been opened may still be bringing what happened before.
@@ -25,18 +27,23 @@ SETTLED = 0.5
 DATABASE_PAUSE = 1.0
 # Batches of one cluster that are written at the same time.
 BESIDE = 3
+REVIEWS_PER_SECOND = 2
+BUILT_IN_KINDS = frozenset(KINDS.values())
 CRDS = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """Seconds between beats and between looks at what the cluster serves; items a batch; kinds to leave out."""
+    """Seconds between beats, between looks at what the cluster serves and (at least) at what the credentials may do in its accessible
+    namespaces; items a batch; kinds to leave out; most watches of single namespaces."""
 
     beat: float = 2.0
     discovery: float = 60.0
     gather: float = 0.05
     batch: int = 250
     exclude: tuple[str, ...] = ()
+    rights: float = 10.0
+    namespace_watches: int = 500
 
 
 class Session:
@@ -49,10 +56,9 @@ class Session:
         self._client, self._database, self._queue = around.client, around.database, around.queue
         self._kinds_changed = around.kinds_changed
         self._followers: dict[Kind, tuple[Follower, asyncio.Task[None]]] = {}
-        self._phases: dict[Kind, tuple[str, str]] = {}
+        self._phases: dict[WatchScope, tuple[str, str]] = {}
         self._revision = self._identity = ""
-        self._versions: dict[Kind, str] = {}
-        self._lost: dict[Kind, str] = {}
+        self._positions = around.positions
         self._crds_at = ""
 
     async def run(self) -> None:
@@ -62,13 +68,19 @@ class Session:
         )
         for row in known:
             kind = Kind(row.kind, row.plural, row.group, row.version, row.namespaced)
-            self._versions[kind], self._lost[kind] = row.resource_version, row.lost_after
-            self._phases[kind] = (row.phase, row.error)
+            scope = WatchScope(kind, row.namespace)
+            if row.namespace and row.namespace not in self._around.namespaces:
+                await self._queue.put(Left(scope))
+                continue
+            self._positions[scope] = (row.resource_version, row.lost_after)
+            self._phases[scope] = (row.phase, row.error)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write())
                 tasks.create_task(self._discover(tasks))
                 tasks.create_task(self._beat())
+                if self._around.namespaces:
+                    tasks.create_task(self._watch_rights())
         finally:
             await self._client.close()
 
@@ -105,29 +117,60 @@ class Session:
     async def _settle(self, found: Discovered, tasks: asyncio.TaskGroup) -> None:
         """Follow what is new, stop following what is gone, and take its rows out."""
         wanted = set(found.kinds)
+        followed = {scope.kind for scope in self._positions} | set(self._followers)
         for kind in [
-            kind
-            for kind in {**self._versions, **self._followers}
-            if kind not in wanted and kind.group not in found.unknown
+            kind for kind in followed if kind not in wanted and kind.group not in found.unknown
         ]:
             await self._stop(kind)
             if any((other.group, other.plural) == (kind.group, kind.plural) for other in wanted):
                 continue
-            self._phases.pop(kind, None)
+            for scope in [scope for scope in self._phases if scope.kind == kind]:
+                del self._phases[scope]
             await self._queue.put(Gone(kind))
         for kind in found.kinds:
             if kind not in self._followers:
-                follower = Follower(
-                    self._around, kind, self._versions.pop(kind, ""), self._lost.pop(kind, "")
-                )
+                follower = Follower(self._around, WatchScope(kind))
                 self._followers[kind] = (follower, tasks.create_task(follower.run()))
+        self._allot_namespaces()
         try:
             await self._database(sync.name_kinds, self.owner.cluster, found.kinds)
         except DatabaseError:
             log.warning("%s: the database does not answer", self.owner.name)
 
+    def _allot_namespaces(self) -> None:
+        """Say which kinds may be followed in each accessible namespace, as many as fit into the limit: well-known kinds first."""
+        followers = [
+            follower for follower, _ in self._followers.values() if follower.kind.namespaced
+        ]
+        followers.sort(key=lambda follower: follower.kind not in BUILT_IN_KINDS)
+        room = self.rhythm.namespace_watches // max(1, len(self._around.namespaces))
+        room -= sum(follower.may_split for follower in followers)
+        for follower in followers:
+            if not follower.may_split and room > 0:
+                follower.may_split = True
+                room -= 1
+                if follower.phase == Phase.OVER_LIMIT:
+                    follower.check_rights(())
+
+    # --- rights -----------------------------------------------------------------------------------------------------
+    async def _watch_rights(self) -> None:
+        """Notice when the credentials' rights change: a watch that is open goes on without them, and what is refused is seldom tried."""
+        known: dict[str, bytes] = {}
+        pause = max(self.rhythm.rights, len(self._around.namespaces) / REVIEWS_PER_SECOND)
+        while True:
+            try:
+                changed = await changed_rights(self._client, self._around.namespaces, known)
+                if changed:
+                    log.info("%s: the rights of its credentials have changed", self.owner.name)
+                    for follower, _ in self._followers.values():
+                        follower.check_rights(changed)
+            except DomainError as error:
+                log.info("%s: its rights cannot be asked for: %s", self.owner.name, error.message)
+            await asyncio.sleep(pause)
+
     async def _stop(self, kind: Kind) -> None:
-        self._versions.pop(kind, None)
+        for scope in [scope for scope in self._positions if scope.kind == kind]:
+            del self._positions[scope]
         if kind in self._followers:
             _, task = self._followers.pop(kind)
             task.cancel()
@@ -160,13 +203,26 @@ class Session:
             await self._start_over()
         self._revision, self._identity = revision, identity or self._identity
         phases = {
-            kind: self._phase(follower, asked) for kind, (follower, _) in self._followers.items()
+            follower.scope: self._phase(follower, asked) for follower in self._all_followers()
         }
-        changed = {kind: phase for kind, phase in phases.items() if self._phases.get(kind) != phase}
-        await self._queue.put(Beat(moment, revision, self._identity, changed))
+        # What was watched before and is not followed (yet, or any more) gets no younger by this beat.
+        resting = {
+            scope: (Phase.RECONNECTING, error)
+            for scope, (phase, error) in self._phases.items()
+            if scope not in phases and phase == Phase.WATCHING
+        }
+        changed = {
+            scope: phase for scope, phase in phases.items() if self._phases.get(scope) != phase
+        }
+        await self._queue.put(Beat(moment, revision, self._identity, {**resting, **changed}))
         await self._queue.flush()
-        self._phases.update(changed)
+        self._phases = phases
         self._notice_definitions()
+
+    def _all_followers(self) -> list[Follower]:
+        """Of whole kinds, and of the namespaces in which some are followed."""
+        whole = [follower for follower, _ in self._followers.values()]
+        return [*whole, *(part for follower in whole for part in follower.parts.values())]
 
     @staticmethod
     def _phase(follower: Follower, asked: float) -> tuple[str, str]:
@@ -196,11 +252,12 @@ class Session:
 
     async def _start_over(self) -> None:
         """Positions of a history that never happened are worth nothing."""
-        for follower, task in list(self._followers.values()):
+        for _, task in list(self._followers.values()):
             task.cancel()
             await asyncio.wait([task])
-            follower.version = ""
-        self._versions = dict.fromkeys(self._followers, "")
+        self._positions.clear()
+        # Those that are served no longer have to be taken out by the next look.
+        self._positions.update({WatchScope(kind): ("", "") for kind in self._followers})
         self._followers.clear()
         self._kinds_changed.set()
 

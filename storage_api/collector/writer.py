@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from clusters.kinds import Kind
 from kubegale.errors import Invalid
-from storage_api.collector.queue import Beat, Gone, Inexact, Item, Lost, Position
+from storage_api.collector.queue import Beat, Gone, Inexact, Item, Joined, Left, Lost, Position
 from storage_api.kinds import resource_type
 from storage_api.services import bulk, events, sync
 from storage_api.services.bulk import Record
 from storage_api.services.events import EventReport
 from storage_api.services.resources import Key
+from storage_api.services.sync import WatchScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,34 +82,45 @@ def _apply(owner: Owner, item: Item) -> None:
         case EventReport():
             events.add_event(item)
         case Inexact():
-            sync.inexact(owner.cluster, item.kind)
+            sync.inexact(owner.cluster, item.scope)
         case Lost():
-            sync.lost(owner.cluster, item.kind, item.after)
+            sync.lost(owner.cluster, item.scope, item.after)
         case Gone():
             sync.sweep(owner.name, resource_type(item.kind))
             sync.forget(owner.cluster, item.kind)
+        case Left():
+            stored_as = resource_type(item.scope.kind)
+            sync.sweep_namespace(owner.name, stored_as, item.scope.namespace)
+            sync.forget_namespace(owner.cluster, item.scope)
+        case Joined():
+            sync.forget_namespaces(owner.cluster, item.kind)
         case Beat():
             sync.beat(owner.cluster, item.moment, item.revision, item.identity, item.phases)
         case Position():
             if item.skipped_after is not None:
                 sync.mark_gap(
-                    owner.cluster, owner.name, item.kind, item.skipped_after, item.resource_version
+                    owner.cluster, owner.name, item.scope, item.skipped_after, item.resource_version
                 )
-            sync.listed(owner.cluster, item.kind, item.resource_version, exact=item.exact)
+            sync.listed(owner.cluster, item.scope, item.resource_version, exact=item.exact)
 
 
 def _advance(owner: Owner, items: Iterable[Item]) -> None:
-    """Save the last position of each kind; a kind has changed when a record of its type is among the items."""
-    last: dict[Kind, Position] = {}
-    changed = {item.key.resource_type for item in items if isinstance(item, Record)}
+    """Save the last position of each watch; its kind has changed when a record that it covers is among the items."""
+    last: dict[WatchScope, Position] = {}
+    changed = set[tuple[str, str]]()
     for item in items:
-        if isinstance(item, Position):
-            last[item.kind] = item
+        if isinstance(item, Record):
+            changed |= {(item.key.resource_type, ""), (item.key.resource_type, item.key.namespace)}
+        elif isinstance(item, Position):
+            last[item.scope] = item
         elif isinstance(item, Lost):
-            last.pop(item.kind, None)
-    for kind, position in last.items():
+            last.pop(item.scope, None)
+    for scope, position in last.items():
         sync.advance(
-            owner.cluster, kind, position.resource_version, changed=resource_type(kind) in changed
+            owner.cluster,
+            scope,
+            position.resource_version,
+            changed=(resource_type(scope.kind), scope.namespace) in changed,
         )
 
 

@@ -141,7 +141,8 @@ def _collected_as_named(text: str, within: Collection[int] | None) -> list[tuple
 
 def collected_as(cluster: Cluster, kind: Kind) -> Kind:
     """The kind in the version in which it is collected in one cluster."""
-    row = KindSync.objects.filter(cluster=cluster, group=kind.group, plural=kind.plural).first()
+    rows = KindSync.objects.filter(cluster=cluster, group=kind.group, plural=kind.plural)
+    row = rows.order_by("namespace").first()
     return Kind(row.kind, row.plural, row.group, row.version, row.namespaced) if row else kind
 
 

@@ -9,12 +9,13 @@ from clusters import services as registry
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One cluster that this collector holds; `token` proves it to the database."""
+    """One cluster that this collector holds; `token` proves it to the database, `namespaces` are its accessible ones."""
 
     cluster: int
     name: str
     kubeconfig: str
     token: int
+    namespaces: tuple[str, ...] = ()
 
 
 _SEEN = """
@@ -60,7 +61,13 @@ def turn(me: str, *, seconds: float) -> list[Lease]:
         cursor.execute(_CLAIM, [me, seconds, list(registered), max(0, fair - len(held))])
         held.update(dict(cursor.fetchall()))
     return [
-        Lease(pk, registered[pk].name, registered[pk].kubeconfig, token)
+        Lease(
+            pk,
+            registered[pk].name,
+            registered[pk].kubeconfig,
+            token,
+            tuple(registered[pk].namespaces),
+        )
         for pk, token in sorted(held.items())
     ]
 

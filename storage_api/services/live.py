@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from clusters import services as registry
+from clusters.accessible import read_each
 from clusters.client import CHUNK, Chunk, ClusterClient
 from clusters.kinds import Kind
 from clusters.models import Cluster
@@ -89,11 +90,19 @@ def _count_allowed(
     except Forbidden:
         if not kind.namespaced or not cluster.namespaces:
             return None
-    places = frozenset(cluster.namespaces)
+    accessible = frozenset(cluster.namespaces)
     try:
-        return _counted(client, kind, places if namespaces is None else places & namespaces)
+        # As in lists, namespaces that refuse the kind do not count.
+        parts = read_each(
+            sorted(accessible if namespaces is None else accessible & namespaces),
+            lambda namespace: _counted(client, kind, frozenset({namespace})),
+        )
     except Forbidden:
         return None
+    total = Counter[str]()
+    for part in parts:
+        total.update(part)
+    return dict(total) if parts else None
 
 
 class _Condition(msgspec.Struct):

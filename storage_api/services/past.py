@@ -31,12 +31,17 @@ _FIRST = """
 SELECT op FROM storage_change WHERE cluster_id = %s AND resource_type = %s AND namespace = %s AND resource_name = %s ORDER BY seq LIMIT 1
 """
 _BEGINNING = """
-SELECT (SELECT at FROM storage_change WHERE cluster_id = %s AND resource_type = %s ORDER BY seq LIMIT 1),
-       (SELECT min(listed_at) FROM storage_kind_sync WHERE cluster_id = %s AND "group" = %s AND plural = %s)
+SELECT (SELECT at FROM storage_change WHERE cluster_id = %s AND resource_type = %s AND (%s = '' OR namespace = %s) ORDER BY seq LIMIT 1),
+       (SELECT min(listed_at) FROM storage_kind_sync
+        WHERE cluster_id = %s AND "group" = %s AND plural = %s AND (%s = '' OR namespace = %s))
 """
 _OLDER = """
-SELECT 1 FROM storage_resource WHERE cluster_id = %s AND resource_type = %s AND change_time < %s
-UNION ALL SELECT 1 FROM storage_base WHERE cluster_id = %s AND resource_type = %s LIMIT 1
+SELECT 1 FROM storage_resource WHERE cluster_id = %s AND resource_type = %s AND (%s = '' OR namespace = %s) AND change_time < %s
+UNION ALL SELECT 1 FROM storage_base WHERE cluster_id = %s AND resource_type = %s AND (%s = '' OR namespace = %s) LIMIT 1
+"""
+_BY_NAMESPACE = """
+SELECT coalesce(bool_or(namespace <> ''), false) AND NOT coalesce(bool_or(namespace = '' AND listed_at IS NOT NULL), false)
+FROM storage_kind_sync WHERE cluster_id = %s AND "group" = %s AND plural = %s
 """
 AHEAD = timedelta(minutes=1)
 
@@ -75,7 +80,7 @@ def stored(cluster: Cluster, kind: Kind, name: str, *, namespace: str, at: datet
     elif (first := _one(_FIRST, *key)) and first[0] != "add":
         raise Expired("what this object was then is no longer kept")
     else:
-        check_beginning(cluster, kind, at)
+        check_beginning(cluster, kind, at, namespace)
     raise NotFound(f'{kind.plural} "{name}" was not there at that time', reason="NotFound")
 
 
@@ -85,21 +90,20 @@ def check_moment(at: datetime) -> None:
         raise Invalid("at lies in the future", field="at")
 
 
-def check_beginning(cluster: Cluster, kind: Kind, at: datetime) -> None:
-    """Expired when nothing is known of the kind so long ago."""
+def check_beginning(cluster: Cluster, kind: Kind, at: datetime, namespace: str = "") -> None:
+    """Expired when nothing is known of the kind so long ago; of a kind that is followed by namespace, in that namespace."""
     stored_as = resource_type(kind)
-    first, listed = _one(_BEGINNING, cluster.name, stored_as, cluster.pk, kind.group, kind.plural)
+    kind_key = (cluster.pk, kind.group, kind.plural)
+    within = (namespace, namespace) if _one(_BY_NAMESPACE, *kind_key)[0] else ("", "")
+    rows_key = (cluster.name, stored_as, *within)
+    first, listed = _one(_BEGINNING, *rows_key, *kind_key, *within)
     since = min((known for known in (first, listed) if known is not None), default=None)
     if since is not None and at >= since:
         return
     # Rows older than the log, and the base that its expired days left, were collected before it began.
     days = partitions()
     kept = datetime(days[0].year, days[0].month, days[0].day, tzinfo=UTC) if days else None
-    if (
-        kept is None
-        or at < kept
-        or not _one(_OLDER, cluster.name, stored_as, kept, cluster.name, stored_as)
-    ):
+    if kept is None or at < kept or not _one(_OLDER, *rows_key, kept, *rows_key):
         raise Expired(
             "nothing is kept of this kind"
             + (f" before {since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if since else "")
@@ -145,7 +149,7 @@ def page(
             "a list of the past takes plain selectors only",
             field="labelSelector" if labels is None else "fieldSelector",
         )
-    check_beginning(cluster, kind, at)
+    check_beginning(cluster, kind, at, namespace)
     return _read(
         cluster,
         kind,
@@ -265,16 +269,18 @@ _GAPS = """
 SELECT since, until FROM storage_gap
 WHERE cluster_id = %s AND resource_type = %s
   AND until >= coalesce(%s::timestamptz, '-infinity') AND since < coalesce(%s::timestamptz, 'infinity')
+  AND (namespace = '' OR (%s IN ('', namespace) AND (%s::text[] IS NULL OR namespace = ANY (%s))))
 ORDER BY until DESC LIMIT 100
 """
 
 
-def gaps(
-    cluster: Cluster, kind: Kind, since: datetime | None, until: datetime | None
-) -> list[tuple[datetime, datetime]]:
-    """(since, until) of the times within [since, until) of whose changes only the outcome is known, newest first, at most a hundred."""
+def gaps(cluster: Cluster, kind: Kind, asked: Asked) -> list[tuple[datetime, datetime]]:
+    """(since, until) of the times of whose changes only the outcome is known, newest first, at most a hundred; `asked` for its times and
+    namespaces."""
+    readable = None if asked.namespaces is None else sorted(asked.namespaces)
+    within = [asked.since, asked.until, asked.namespace, readable, readable]
     with connection.cursor() as cursor:
-        cursor.execute(_GAPS, [cluster.name, resource_type(kind), since, until])
+        cursor.execute(_GAPS, [cluster.name, resource_type(kind), *within])
         return [(row[0], row[1]) for row in cursor.fetchall()]
 
 

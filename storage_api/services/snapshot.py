@@ -44,11 +44,12 @@ def page(
     labels, fields = selectors.labels(label_selector), selectors.fields(field_selector, kind)
     if labels is None or fields is None:
         return None
-    known = sync.freshness_of(cluster, kind)
-    if known is None or known.age is None or not known.serves(settings.STORE_FRESH_SECONDS):
+    known = sync.coverage(cluster, kind, settings.STORE_FRESH_SECONDS, namespace=namespace)
+    if known is None:
         return None
     where = [
         *scope(kind, namespace, keyword, namespaces),
+        *(scope(kind, "", "", known.namespaces)),
         *labels.clauses,
         *fields,
         *([in_trouble(kind)] if troubled else []),
@@ -68,18 +69,20 @@ def page(
 
 _CENSUS = """
 SELECT coalesce(status, ''), coalesce(node_name, ''), count(*) FROM storage_resource
-WHERE cluster_id = %s AND resource_type = %s AND type_key = lower(%s COLLATE "C") GROUP BY 1, 2
+WHERE cluster_id = %s AND resource_type = %s AND type_key = lower(%s COLLATE "C")
+  AND (%s::text[] IS NULL OR namespace = ANY (%s)) GROUP BY 1, 2
 """
 
 
 def census(cluster: Cluster, kind: Kind) -> tuple[list[tuple[str, str, int]], float] | None:
     """([(status.phase, spec.nodeName, how many) …], age in seconds); None when the store is not fresh."""
-    known = sync.freshness_of(cluster, kind)
-    if known is None or known.age is None or not known.serves(settings.STORE_FRESH_SECONDS):
+    known = sync.coverage(cluster, kind, settings.STORE_FRESH_SECONDS)
+    if known is None:
         return None
     stored_as = resource_type(kind)
+    readable = None if known.namespaces is None else sorted(known.namespaces)
     with connection.cursor() as cursor:
-        cursor.execute(_CENSUS, [cluster.name, stored_as, stored_as])
+        cursor.execute(_CENSUS, [cluster.name, stored_as, stored_as, readable, readable])
         return [
             (str(phase), str(node), int(number)) for phase, node, number in cursor.fetchall()
         ], known.age

@@ -2,17 +2,19 @@
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import DatabaseError, connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from clusters.kinds import Kind
 from clusters.models import Cluster
 from kubegale.errors import Conflict
+from storage_api import conditions
 from storage_api.documents import RESOURCE
 from storage_api.kinds import resource_type
 from storage_api.models import ClusterSync, KindSync
@@ -20,6 +22,16 @@ from storage_api.queries import Query
 from storage_api.services import resources
 
 log = logging.getLogger(__name__)
+# Kinds in these phases are named even when they were never listed.
+NOT_FOLLOWED = (KindSync.Phase.REFUSED, KindSync.Phase.OVER_LIMIT)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchScope:
+    """What one watch covers: a kind, in one namespace or ("") in the whole cluster."""
+
+    kind: Kind
+    namespace: str = ""
 
 
 class Fenced(Conflict):
@@ -102,13 +114,22 @@ def sweep(cluster_name: str, resource_type: str) -> int:
     )
 
 
-def stored(cluster_name: str, resource_type: str) -> dict[tuple[str, str], tuple[str, str]]:
-    """(namespace, name) -> (uid, resourceVersion) of a type's rows; documents are not touched."""
+def sweep_namespace(cluster_name: str, resource_type: str, namespace: str) -> int:
+    """Delete every row of a type in one namespace of a cluster, logged; how many."""
+    rows = resources.of_type(cluster_name, resource_type)
+    query = Query(RESOURCE, (*rows, conditions.equals("namespace", namespace)))
+    return resources.sweep(cluster_name, resource_type, query)
+
+
+def stored(
+    cluster_name: str, resource_type: str, namespace: str = ""
+) -> dict[tuple[str, str], tuple[str, str]]:
+    """(namespace, name) -> (uid, resourceVersion) of a type's rows, in one namespace or in all; documents are not touched."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT namespace, resource_name, coalesce(uid, ''), coalesce(resource_version, '') FROM storage_resource"
-            " WHERE cluster_id = %s AND resource_type = %s",
-            [cluster_name, resource_type],
+            " WHERE cluster_id = %s AND resource_type = %s AND (%s = '' OR namespace = %s)",
+            [cluster_name, resource_type, namespace, namespace],
         )
         return {
             (namespace, name): (uid, version) for namespace, name, uid, version in cursor.fetchall()
@@ -125,27 +146,37 @@ def known_events(cluster_name: str, ids: Iterable[str]) -> set[str]:
         return {row[0] for row in cursor.fetchall()}
 
 
-def advance(cluster: int, kind: Kind, resource_version: str, *, changed: bool) -> None:
+def _rows_of(cluster: int, scope: WatchScope) -> QuerySet[KindSync]:
+    return KindSync.objects.filter(
+        cluster_id=cluster,
+        group=scope.kind.group,
+        plural=scope.kind.plural,
+        namespace=scope.namespace,
+    )
+
+
+def _facts(kind: Kind) -> dict[str, object]:
+    return {
+        "version": kind.version,
+        "kind": kind.name,
+        "namespaced": kind.namespaced,
+        "aliases": list(kind.aliases),
+        "resource_type": resource_type(kind),
+    }
+
+
+def advance(cluster: int, scope: WatchScope, resource_version: str, *, changed: bool) -> None:
     """Note how far a kind is followed."""
     values: dict[str, object] = {
         "resource_version": resource_version,
         **({"changed_at": timezone.now()} if changed else {}),
     }
-    KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).update(
-        **values
-    )
+    _rows_of(cluster, scope).update(**values)
 
 
-def listed(cluster: int, kind: Kind, resource_version: str, *, exact: bool) -> None:
+def listed(cluster: int, scope: WatchScope, resource_version: str, *, exact: bool) -> None:
     """Note a complete list of the kind."""
-    values: dict[str, object] = {
-        "version": kind.version,
-        "kind": kind.name,
-        "namespaced": kind.namespaced,
-        "aliases": list(kind.aliases),
-    }
-    values["resource_type"] = resource_type(kind)
-    values |= {
+    values = _facts(scope.kind) | {
         "resource_version": resource_version,
         "listed_at": timezone.now(),
         "exact": exact,
@@ -153,7 +184,11 @@ def listed(cluster: int, kind: Kind, resource_version: str, *, exact: bool) -> N
         "lost_after": "",
     }
     KindSync.objects.update_or_create(
-        cluster_id=cluster, group=kind.group, plural=kind.plural, defaults=values
+        cluster_id=cluster,
+        group=scope.kind.group,
+        plural=scope.kind.plural,
+        namespace=scope.namespace,
+        defaults=values,
     )
 
 
@@ -166,35 +201,36 @@ def name_kinds(cluster: int, kinds: Iterable[Kind]) -> None:
             KindSync.objects.filter(pk=row.pk).update(aliases=names)
 
 
-def lost(cluster: int, kind: Kind, after: str) -> None:
+def lost(cluster: int, scope: WatchScope, after: str) -> None:
     """Note that the kind must be listed, and after which version nothing is known until then."""
-    KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).update(
-        resource_version="", lost_after=after
-    )
+    _rows_of(cluster, scope).update(resource_version="", lost_after=after)
 
 
-def mark_gap(cluster: int, cluster_name: str, kind: Kind, after: str, upto: str) -> None:
+def mark_gap(cluster: int, cluster_name: str, scope: WatchScope, after: str, upto: str) -> None:
     """Note that the log shows only the outcome of what happened after a version, until a list; nothing for a kind that is new to us."""
+    kind = scope.kind
     with connection.cursor() as cursor:
-        cursor.execute(_MARK_GAP, [cluster_name, after, upto, cluster, kind.group, kind.plural])
+        cursor.execute(
+            _MARK_GAP,
+            [cluster_name, after, upto, cluster, kind.group, kind.plural, scope.namespace],
+        )
 
 
 _MARK_GAP = """
-INSERT INTO storage_gap (cluster_id, resource_type, after_version, to_version, since, until, seq)
-SELECT %s, resource_type, %s, %s, greatest(listed_at, changed_at), clock_timestamp(), nextval('storage_change_seq') FROM storage_kind_sync
-WHERE cluster_id = %s AND "group" = %s AND plural = %s AND listed_at IS NOT NULL
+INSERT INTO storage_gap (cluster_id, resource_type, namespace, after_version, to_version, since, until, seq)
+SELECT %s, resource_type, namespace, %s, %s, greatest(listed_at, changed_at), clock_timestamp(), nextval('storage_change_seq')
+FROM storage_kind_sync
+WHERE cluster_id = %s AND "group" = %s AND plural = %s AND namespace = %s AND listed_at IS NOT NULL
 """
 
 
-def inexact(cluster: int, kind: Kind) -> None:
+def inexact(cluster: int, scope: WatchScope) -> None:
     """From now on the kind is read live: a document of it is not in the store as the cluster has it."""
-    KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).update(
-        exact=False
-    )
+    _rows_of(cluster, scope).update(exact=False)
 
 
 def inexact_types(cluster: int, resource_types: Iterable[str]) -> None:
-    """The same for kinds by the types that they are stored under."""
+    """The same for kinds by the types that they are stored under, in every namespace."""
     KindSync.objects.filter(cluster_id=cluster, resource_type__in=list(resource_types)).update(
         exact=False
     )
@@ -205,35 +241,39 @@ def forget(cluster: int, kind: Kind) -> None:
     KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).delete()
 
 
+def forget_namespace(cluster: int, scope: WatchScope) -> None:
+    """The kind is no longer followed in that namespace."""
+    _rows_of(cluster, scope).delete()
+
+
+def forget_namespaces(cluster: int, kind: Kind) -> None:
+    """The kind is no longer followed namespace by namespace."""
+    rows = KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural)
+    rows.exclude(namespace="").delete()
+
+
 def beat(
     cluster: int,
     moment: datetime,
     revision: str,
     identity: str,
-    phases: Mapping[Kind, tuple[str, str]],
+    phases: Mapping[WatchScope, tuple[str, str]],
 ) -> None:
     """Everything until the moment is committed, for the kinds that are watched; `phases` holds those that changed."""
     ClusterSync.objects.filter(pk=cluster).update(
         beaten_at=moment, revision=revision, identity=identity, error=""
     )
-    for kind, (phase, error) in phases.items():
-        known = KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural)
-        if not known.update(phase=phase, error=error) and phase == KindSync.Phase.REFUSED:
-            facts = {
-                "version": kind.version,
-                "kind": kind.name,
-                "namespaced": kind.namespaced,
-                "aliases": list(kind.aliases),
-                "resource_type": resource_type(kind),
-            }
-            KindSync.objects.create(
+    for scope, (phase, error) in phases.items():
+        if phase in NOT_FOLLOWED:
+            KindSync.objects.update_or_create(
                 cluster_id=cluster,
-                group=kind.group,
-                plural=kind.plural,
-                phase=phase,
-                error=error,
-                **facts,
+                group=scope.kind.group,
+                plural=scope.kind.plural,
+                namespace=scope.namespace,
+                defaults={"phase": phase, "error": error, **_facts(scope.kind)},
             )
+        else:
+            _rows_of(cluster, scope).update(phase=phase, error=error)
 
 
 def unreachable(cluster: int, token: int, error: str) -> None:
@@ -256,7 +296,8 @@ def touched(cluster: int, path: str) -> None:
 # A kind that is not collected is read live anyway.
 _TOUCH = """
 INSERT INTO storage_kind_write (cluster_id, "group", plural, at)
-SELECT cluster_id, "group", plural, clock_timestamp() FROM storage_kind_sync WHERE cluster_id = %s AND "group" = %s AND plural = %s
+SELECT DISTINCT cluster_id, "group", plural, clock_timestamp() FROM storage_kind_sync
+WHERE cluster_id = %s AND "group" = %s AND plural = %s
 ON CONFLICT (cluster_id, "group", plural) DO UPDATE SET at = greatest(storage_kind_write.at, EXCLUDED.at)
 """
 
@@ -282,7 +323,8 @@ WATCH_LAG = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How old one kind's copy is: `age` in seconds, None while nothing can be said (not listed yet, or not watched now).
+    """How old one kind's copy is, in one namespace or ("") in all: `age` in seconds, None while nothing can be said (not listed yet, or
+    not watched now).
 
     `exact`: the copy holds everything as the cluster has it, and what was written through us is in it.
     """
@@ -296,6 +338,7 @@ class Freshness:
     listed_at: datetime | None
     changed_at: datetime | None
     error: str
+    namespace: str
 
     def serves(self, within: float) -> bool:
         """Whether lists may be answered out of the copy when they may be that many seconds old."""
@@ -306,7 +349,7 @@ _FRESHNESS = """
 SELECT k.kind, k.plural, k."group", k.version, k.namespaced, k.resource_type, k.phase,
        CASE WHEN k.phase = 'watching' THEN greatest(0, extract(epoch FROM clock_timestamp() - s.beaten_at)::float8) END,
        k.exact AND s.stored_as = c.name AND (w.at IS NULL OR w.at < s.beaten_at - %s * interval '1 second'),
-       k.resource_version, k.listed_at, k.changed_at, k.error, k.aliases
+       k.resource_version, k.listed_at, k.changed_at, k.error, k.namespace, k.aliases
 FROM storage_kind_sync k
 JOIN storage_cluster_sync s ON s.cluster_id = k.cluster_id
 JOIN clusters_cluster c ON c.id = k.cluster_id
@@ -321,29 +364,81 @@ def _read(condition: str, *params: int | str) -> list[Freshness]:
         rows: list[Any] = cursor.fetchall()
     return [
         Freshness(
-            Kind(row[0], row[1], row[2], row[3], row[4], tuple(json.loads(row[13]))),
+            Kind(row[0], row[1], row[2], row[3], row[4], tuple(json.loads(row[14]))),
             row[5],
             row[6],
             row[7],
             bool(row[8]),
-            *row[9:13],
+            *row[9:14],
         )
         for row in rows
     ]
 
 
 def freshness(cluster: Cluster) -> list[Freshness]:
-    """Of every kind of a cluster that was ever collected, by group and plural."""
-    return _read('ORDER BY k."group", k.plural', cluster.pk)
+    """Of every kind of a cluster that was ever collected, by group, plural and namespace."""
+    return _read('ORDER BY k."group", k.plural, k.namespace', cluster.pk)
 
 
-def freshness_of(cluster: Cluster, kind: Kind) -> Freshness | None:
-    """Of one kind in the version asked for; None when that is not collected."""
-    found = _read(
+def freshness_of(cluster: Cluster, kind: Kind) -> list[Freshness]:
+    """Of one kind in the version asked for, in the whole cluster and in each namespace where it is followed apart."""
+    return _read(
         'AND k."group" = %s AND k.plural = %s AND k.version = %s',
         cluster.pk,
         kind.group,
         kind.plural,
         kind.version,
     )
-    return found[0] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What of a kind can be read out of the store: in these namespaces (None: wherever it is), `age` seconds old."""
+
+    age: float
+    namespaces: frozenset[str] | None = None
+
+
+def coverage(
+    cluster: Cluster, kind: Kind, within: float, *, namespace: str = ""
+) -> Coverage | None:
+    """What the store may answer for, at most `within` seconds old; None when the cluster has to be asked.
+
+    A list of all namespaces by credentials that may look into some is that of these, without those that refuse the kind: as it is live.
+    """
+    return covered(freshness_of(cluster, kind), cluster.namespaces, within, namespace=namespace)
+
+
+def covered(
+    copies: Iterable[Freshness],
+    accessible: Collection[str],
+    within: float,
+    *,
+    namespace: str = "",
+    exact: bool = True,
+) -> Coverage | None:
+    """The same out of the copies of one kind that are known; `accessible` are the cluster's namespaces. Not `exact`: age alone counts."""
+
+    def age_of(copy: Freshness) -> float | None:
+        is_fresh = copy.age is not None and copy.age <= within
+        return copy.age if is_fresh and (copy.exact or not exact) else None
+
+    by_namespace = {copy.namespace: copy for copy in copies}
+    whole = by_namespace.get("")
+    if whole is not None and (age := age_of(whole)) is not None:
+        return Coverage(age)
+    if namespace:
+        parts = [by_namespace.get(namespace)]
+    elif whole is not None and whole.phase == KindSync.Phase.REFUSED:
+        parts = [by_namespace.get(name) for name in accessible]
+    else:
+        return None
+    ages: dict[str, float] = {}
+    for part in parts:
+        if part is None:
+            return None
+        if (age := age_of(part)) is not None:
+            ages[part.namespace] = age
+        elif part.phase != KindSync.Phase.REFUSED:
+            return None
+    return Coverage(max(ages.values()), frozenset(ages)) if ages else None

@@ -164,7 +164,7 @@ def read(view: View, start: Start, settled: int) -> tuple[list[Entry], int]:
     ), reached
 
 
-_GAPS = "SELECT seq, until, cluster_id, resource_type, to_version FROM storage_gap WHERE seq > %s AND seq <= %s ORDER BY seq"
+_GAPS = "SELECT seq, until, cluster_id, resource_type, to_version, namespace FROM storage_gap WHERE seq > %s AND seq <= %s ORDER BY seq"
 
 
 def _gaps(view: View, after: int, upto: int) -> list[Entry]:
@@ -174,11 +174,23 @@ def _gaps(view: View, after: int, upto: int) -> list[Entry]:
         rows: list[Any] = cursor.fetchall()
     if not rows:
         return []
-    shown = {(place.name, resource_type(kind)) for kind, places in view.scopes for place in places}
+    shown = {
+        (place.name, resource_type(kind)): place.namespaces
+        for kind, places in view.scopes
+        for place in places
+    }
+
+    def is_shown(cluster: str, stored_as: str, namespace: str) -> bool:
+        if (cluster, stored_as) not in shown:
+            return False
+        readable = shown[cluster, stored_as]
+        chosen = not view.namespaces or namespace in view.namespaces
+        return not namespace or (chosen and (readable is None or namespace in readable))
+
     return [
-        Entry(seq, GAP, at, cluster, stored_as, "", "", "", version, "")
-        for seq, at, cluster, stored_as, version in rows
-        if (cluster, stored_as) in shown
+        Entry(seq, GAP, at, cluster, stored_as, namespace, "", "", version, "")
+        for seq, at, cluster, stored_as, version, namespace in rows
+        if is_shown(cluster, stored_as, namespace)
     ]
 
 

@@ -18,6 +18,7 @@ from storage_api.models import Change, KindSync
 from storage_api.services import bulk, sync
 from storage_api.services.bulk import Record
 from storage_api.services.resources import Key
+from storage_api.services.sync import WatchScope
 from tenants import grants
 from tenants.models import ApiToken
 from tenants.tokens import create_api_token
@@ -111,7 +112,7 @@ def test_what_could_not_be_seen_is_told_in_its_place(
     KindSync.objects.update(listed_at=timezone.now())
     write("east", "Pod", "a", status={"phase": "Running"})
     for plural in ("pods", "secrets"):
-        sync.mark_gap(fleet[0].pk, "east", KINDS[plural], "7", "9")
+        sync.mark_gap(fleet[0].pk, "east", WatchScope(KINDS[plural]), "7", "9")
     write("east", "Pod", "a", status={"phase": "Failed"})
     events = [event for event in Stream(admin, after="0", clusters="east") if "object" in event]
     assert [event["type"] for event in events] == ["ADDED", "MODIFIED", "GAP", "MODIFIED"], (
