@@ -1,12 +1,13 @@
 """The metrics documents of the KubeGale API (contract 1.10): what a cluster, its nodes and pods have and use.
 
-Cores and bytes; percentages of what there is (nodes) or of the limit, else the request (pods). What nobody measures is null.
+Cores and bytes; percentages of what there is (nodes) or of the limit, else the request (pods). What nobody measures is null, and so is
+what the cluster's credentials may not look at.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import orjson
@@ -15,16 +16,19 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from clusters import services as registry
+from clusters.accessible import read_accessible
 from clusters.client import Chunk, ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS
 from clusters.models import Cluster
+from kubegale.errors import Forbidden
 from workloads import services, usage
 from workloads.endpoints import objects
 from workloads.protection import count
 from workloads.quantities import number
 from workloads.usage import Measured, Use
 
+T = TypeVar("T")
 UNMEASURED = Use()
 
 
@@ -57,31 +61,50 @@ class Census:
         """All of them."""
         return self.phases.total()
 
-    def shown(self, *phases: str) -> dict[str, int]:
-        """{"total", and each phase in lower case}."""
-        return {"total": self.total, **{phase.lower(): self.phases[phase] for phase in phases}}
+
+def _shown(census: Census | None, *phases: str) -> dict[str, int | None]:
+    """{"total", and each phase in lower case}, null where nobody may count."""
+    if census is None:
+        return dict.fromkeys(["total", *map(str.lower, phases)])
+    return {"total": census.total, **{phase.lower(): census.phases[phase] for phase in phases}}
 
 
 class Holdings:
     """What a cluster holds, counted: from the store where its copy is fresh, else (and if `live`) by asking the cluster.
 
-    `age` is that of the oldest copy that was used, None when none was.
+    None for kinds that its credentials may not list; with credentials for some namespaces only, what these hold is counted. `refusal` is
+    the last that was met, `is_known` whether anything could be counted. `age` is that of the oldest copy that was used, None when none was.
     """
 
     def __init__(self, cluster: Cluster, *, live: bool = False) -> None:
         self.cluster = cluster
         self.age: float | None = None
+        self.refusal: Forbidden | None = None
+        self.is_known = False
         self._live = live or not settings.LISTS_FROM_STORE or cluster.impersonate
 
-    def census(self, plural: str) -> Census:
+    def _allowed(self, read: Callable[[], T]) -> T | None:
+        """What is read, None when the credentials may not."""
+        try:
+            answer = read()
+        except Forbidden as error:
+            self.refusal = error
+            return None
+        self.is_known = True
+        return answer
+
+    def census(self, plural: str) -> Census | None:
         """Phases and nodes of a kind's objects."""
+        return self._allowed(lambda: self._census(plural))
+
+    def _census(self, plural: str) -> Census:
         kept = (
             None
             if self._live
             else import_string(settings.SNAPSHOT_CENSUS)(self.cluster, KINDS[plural])
         )
         if kept is None:
-            return _live_census(registry.client(self.cluster), plural)
+            return _live_census(self.cluster, plural)
         counted, age = kept
         self._used(age)
         found = Census(Counter(), Counter(), Counter())
@@ -91,20 +114,34 @@ class Holdings:
             found.running_on_nodes[node] += many if phase == "Running" else 0
         return found
 
-    def count(self, plural: str) -> int:
+    def count(self, plural: str) -> int | None:
         """How many there are of a kind."""
+        return self._allowed(lambda: self._count(plural))
+
+    def _count(self, plural: str) -> int:
         kept = (
             None
             if self._live
             else import_string(settings.SNAPSHOT_CENSUS)(self.cluster, KINDS[plural])
         )
         if kept is None:
-            return count(registry.client(self.cluster), plural, "")
+            client = registry.client(self.cluster)
+            return sum(
+                read_accessible(
+                    self.cluster,
+                    KINDS[plural],
+                    lambda namespace: count(client, plural, namespace),
+                )
+            )
         self._used(kept[1])
         return sum(many for _, _, many in kept[0])
 
+    def known_nodes(self) -> list[Object] | None:
+        """Every node; None where the credentials may not list them."""
+        return self._allowed(self.nodes)
+
     def nodes(self) -> list[Object]:
-        """Every node."""
+        """Every node; Forbidden where the credentials may not list them."""
         listing = services.list_objects(
             self.cluster, KINDS["nodes"], services.Query(size=100_000), live=self._live
         )
@@ -116,9 +153,21 @@ class Holdings:
         self.age = max(age, self.age or 0.0)
 
 
-def _live_census(client: ClusterClient, plural: str) -> Census:
+def _live_census(cluster: Cluster, plural: str) -> Census:
     """Counted without parsing more than phase and node."""
+    client = registry.client(cluster)
+    parts = read_accessible(
+        cluster, KINDS[plural], lambda namespace: _census_within(client, plural, namespace)
+    )
+    whole = Census(Counter(), Counter(), Counter())
+    for part in parts:
+        whole.phases.update(part.phases)
+        whole.on_nodes.update(part.on_nodes)
+        whole.running_on_nodes.update(part.running_on_nodes)
+    return whole
 
+
+def _census_within(client: ClusterClient, plural: str, namespace: str) -> Census:
     def read(chunks: Iterator[Chunk]) -> Census:
         census = Census(Counter(), Counter(), Counter())
         for chunk in chunks:
@@ -128,7 +177,7 @@ def _live_census(client: ClusterClient, plural: str) -> Census:
                 census.running_on_nodes[item.spec.node_name] += item.status.phase == "Running"
         return census
 
-    return client.read_list(read, KINDS[plural])
+    return client.read_list(read, KINDS[plural], namespace=namespace or None)
 
 
 def now() -> str:
@@ -140,7 +189,7 @@ def _share(used: float | None, total: float | None) -> float | None:
     return round(100 * used / total, 2) if used is not None and total else None
 
 
-def _cpu(used: float | None, total: float) -> Object:
+def _cpu(used: float | None, total: float | None) -> Object:
     return {
         "total_cores": total,
         "used_cores": _rounded(used),
@@ -179,38 +228,40 @@ def is_ready(node: Object) -> bool:
 
 
 def of_cluster(cluster: Cluster, holdings: Holdings) -> Object:
-    """{"source", "metrics":{cpu, memory, storage, nodes, pods, services, ingresses, pvs, pvcs}}."""
-    nodes, measured = holdings.nodes(), usage.nodes(cluster)
-    uses, ready = (
-        [measured.uses.get(node["metadata"]["name"], UNMEASURED) for node in nodes],
-        sum(map(is_ready, nodes)),
-    )
+    """{"source", "metrics":{cpu, memory, storage, nodes, pods, services, ingresses, pvs, pvcs}}; Forbidden when the credentials may look at
+    none of these."""
+    nodes, measured = holdings.known_nodes(), measured_nodes(cluster)
+    uses = [measured.uses.get(node["metadata"]["name"], UNMEASURED) for node in nodes or []]
     storage = (
         _total(use.more.get("storage_total") for use in uses)
-        or _capacity(nodes, "ephemeral-storage")
+        or _known_capacity(nodes, "ephemeral-storage")
         or None
     )
+    cpu, memory = _known_capacity(nodes, "cpu"), _known_capacity(nodes, "memory")
     metrics = {
         "cluster_id": cluster.pk,
         "timestamp": now(),
-        "cpu": _cpu(_total(use.cpu for use in uses), _capacity(nodes, "cpu")),
-        "memory": _bytes(_total(use.memory for use in uses), _capacity(nodes, "memory")),
+        "cpu": _cpu(_total(use.cpu for use in uses), cpu),
+        "memory": _bytes(_total(use.memory for use in uses), memory),
         "storage": _bytes(_total(use.more.get("storage") for use in uses), storage),
-        "nodes": {"total": len(nodes), "ready": ready, "not_ready": len(nodes) - ready},
-        "pods": holdings.census("pods").shown("Running", "Pending", "Failed", "Succeeded"),
+        "nodes": _readiness(nodes),
+        "pods": _shown(holdings.census("pods"), "Running", "Pending", "Failed", "Succeeded"),
         "services": {"total": holdings.count("services")},
         "ingresses": {"total": holdings.count("ingresses")},
-        "pvs": holdings.census("persistentvolumes").shown(
-            "Available", "Bound", "Released", "Failed"
+        "pvs": _shown(
+            holdings.census("persistentvolumes"), "Available", "Bound", "Released", "Failed"
         ),
-        "pvcs": holdings.census("persistentvolumeclaims").shown("Pending", "Bound", "Lost"),
+        "pvcs": _shown(holdings.census("persistentvolumeclaims"), "Pending", "Bound", "Lost"),
     }
+    if holdings.refusal and not holdings.is_known:
+        raise holdings.refusal
     return {"source": measured.source, "metrics": metrics}
 
 
 def of_nodes(cluster: Cluster, holdings: Holdings, name: str = "") -> Object:
     """{"source", "metrics":[one for each node, or for the named one]}."""
-    measured, found, pods = usage.nodes(cluster), holdings.nodes(), holdings.census("pods")
+    found = holdings.nodes()
+    measured, pods = measured_nodes(cluster), holdings.census("pods")
     shown = [
         _node(cluster, node, measured, pods)
         for node in found
@@ -219,7 +270,30 @@ def of_nodes(cluster: Cluster, holdings: Holdings, name: str = "") -> Object:
     return {"source": measured.source, "metrics": shown}
 
 
-def _node(cluster: Cluster, node: Object, measured: Measured, pods: Census) -> Object:
+def measured_nodes(cluster: Cluster) -> Measured:
+    """Every node's use; none where the credentials may not ask for it."""
+    return _allowed_measures(lambda: usage.nodes(cluster))
+
+
+def _allowed_measures(measure: Callable[[], Measured]) -> Measured:
+    try:
+        return measure()
+    except Forbidden:
+        return Measured("none")
+
+
+def _known_capacity(nodes: Iterable[Object] | None, resource: str) -> float | None:
+    return None if nodes is None else _capacity(nodes, resource)
+
+
+def _readiness(nodes: Sequence[Object] | None) -> dict[str, int | None]:
+    if nodes is None:
+        return {"total": None, "ready": None, "not_ready": None}
+    ready = sum(map(is_ready, nodes))
+    return {"total": len(nodes), "ready": ready, "not_ready": len(nodes) - ready}
+
+
+def _node(cluster: Cluster, node: Object, measured: Measured, pods: Census | None) -> Object:
     name = node["metadata"]["name"]
     use, more = measured.uses.get(name, UNMEASURED), measured.uses.get(name, UNMEASURED).more
     storage = more.get("storage_total") or _capacity([node], "ephemeral-storage") or None
@@ -233,7 +307,10 @@ def _node(cluster: Cluster, node: Object, measured: Measured, pods: Census) -> O
         "network": {
             key: more.get(key) for key in ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")
         },
-        "pods": {"total": pods.on_nodes[name], "running": pods.running_on_nodes[name]},
+        "pods": {
+            "total": None if pods is None else pods.on_nodes[name],
+            "running": None if pods is None else pods.running_on_nodes[name],
+        },
         "conditions": node["status"].get("conditions") or [],
     }
 
@@ -246,9 +323,16 @@ def of_pods(
     namespaces: frozenset[str] | None = None,
 ) -> Object:
     """{"source", "metrics":[one for each pod that may be seen]}."""
-    client, measured = registry.client(cluster), usage.pods(cluster, namespace=namespace)
+    client = registry.client(cluster)
+    measured = _allowed_measures(lambda: usage.pods(cluster, namespace=namespace))
     field = f"metadata.name={name}" if name else ""
-    found = objects(client, KINDS["pods"], namespace, fieldSelector=field)
+    kind = KINDS["pods"]
+
+    def read(within: str) -> list[Object]:
+        return objects(client, kind, within, fieldSelector=field)
+
+    parts = [read(namespace)] if namespace else read_accessible(cluster, kind, read)
+    found = [pod for part in parts for pod in part]
     shown = [
         _pod(cluster, pod, measured)
         for pod in found

@@ -7,13 +7,13 @@ from clusters.models import Cluster
 
 
 class Sample(models.Model):
-    """What a cluster used at one moment: cores, bytes, pods; null where nothing measured it."""
+    """What a cluster used at one moment: cores, bytes, pods; null where nothing measured it or nobody may count."""
 
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="+")
     at = models.DateTimeField()
     cpu = models.FloatField(null=True)
     memory = models.FloatField(null=True)
-    pods = models.PositiveIntegerField()
+    pods = models.PositiveIntegerField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["cluster", "at"], name="sample_once")]

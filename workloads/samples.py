@@ -115,14 +115,20 @@ def _step(text: str) -> int:
 
 # --- taking ---------------------------------------------------------------------------------------------------------
 def take(cluster: Cluster) -> Sample:
-    """Note what the cluster uses now; null where nobody measures it."""
-    measured = usage.nodes(cluster)
-    uses = list(measured.uses.values())
-    pods = metrics.Holdings(cluster).census("pods").total
+    """Note what the cluster uses now; null where nobody measures it, or the credentials may not look at it. Forbidden when nothing is known."""
+    uses = list(metrics.measured_nodes(cluster).uses.values())
+    holdings = metrics.Holdings(cluster)
+    census = holdings.census("pods")
+    if holdings.refusal and not uses:
+        raise holdings.refusal
     cpu = sum(use.cpu or 0.0 for use in uses) if uses else None
     memory = sum(use.memory or 0.0 for use in uses) if uses else None
     return Sample.objects.create(
-        cluster=cluster, at=timezone.now(), cpu=cpu, memory=memory, pods=pods
+        cluster=cluster,
+        at=timezone.now(),
+        cpu=cpu,
+        memory=memory,
+        pods=None if census is None else census.total,
     )
 
 

@@ -9,8 +9,9 @@ import orjson
 
 from clusters import prometheus
 from clusters import services as registry
+from clusters.accessible import read_accessible
 from clusters.documents import Object
-from clusters.kinds import segment
+from clusters.kinds import KINDS, segment
 from clusters.models import Cluster
 from kubegale.errors import ClusterUnavailable, DomainError, NotFound
 from workloads.quantities import number
@@ -51,11 +52,23 @@ class Measured:
 
 def raw(cluster: Cluster, plural: str, *, namespace: str = "", selector: str = "") -> Object:
     """metrics.k8s.io's own list; empty, with available false, where the cluster has no metrics-server."""
+
+    def read(within: str) -> Object:
+        return _raw_within(cluster, plural, within, selector)
+
+    if namespace or plural != "pods":
+        return read(namespace)
+    first, *others = read_accessible(cluster, KINDS[plural], read)
+    items = [item for part in (first, *others) for item in part.get("items") or []]
+    return first | {"items": items} if others else first
+
+
+def _raw_within(cluster: Cluster, plural: str, namespace: str, selector: str) -> Object:
     space = f"/namespaces/{segment(namespace, 'namespace')}" if namespace else ""
     kind = "PodMetricsList" if plural == "pods" else "NodeMetricsList"
     query = {"labelSelector": selector}
     try:
-        found: Object = orjson.loads(
+        found: Any = orjson.loads(
             registry.client(cluster).request("GET", f"{METRICS_API}{space}/{plural}", query=query)
         )
     except (NotFound, ClusterUnavailable) as error:
@@ -68,6 +81,10 @@ def raw(cluster: Cluster, plural: str, *, namespace: str = "", selector: str = "
             "items": [],
             "available": False,
         }
+    if not isinstance(found, dict):
+        raise ClusterUnavailable(
+            "the cluster's answer is no list of measurements", reason="bad_answer"
+        )
     return {**found, "available": True}
 
 

@@ -12,7 +12,6 @@ from clusters import services
 from clusters.models import Cluster
 from clusters.tasks import check_cluster
 from simcluster.testing import RunningCluster
-from tenants.tasks import sample_usage
 from tests.caller import Caller
 from workloads.tasks import remove_debug_pods_of, sample_cluster
 
@@ -104,6 +103,44 @@ def test_what_cannot_be_counted_is_null(admin: Caller, limited: Cluster) -> None
     assert "nodes" in problem["msg"]
 
 
+def test_the_metrics_document_is_null_where_nobody_can_count(
+    admin: Caller, limited: Cluster, home: str
+) -> None:
+    for fresh in ("false", "true"):
+        answer = admin.data("GET", "metrics/cluster", cluster_id=limited.pk, fresh=fresh)
+        shown = answer["metrics"]
+        assert answer["source"] == "none"
+        assert shown["nodes"] == {"total": None, "ready": None, "not_ready": None}
+        assert shown["cpu"] == {"total_cores": None, "used_cores": None, "usage_percentage": None}
+        assert set(shown["memory"].values()) == {None}
+        assert set(shown["storage"].values()) == {None}
+        assert set(shown["pvs"].values()) == {None}
+        assert shown["pods"]["total"] == 2
+        assert (shown["services"], shown["ingresses"]) == ({"total": 0}, {"total": None})
+    pods = admin.data("GET", "metrics/pods", cluster_id=limited.pk)["metrics"]
+    assert {pod["namespace"] for pod in pods} == {home}
+    sample_cluster.apply((limited.pk,), throw=True)
+    stats = admin.data("GET", "metrics/stats", cluster_id=limited.pk)
+    assert [value for _, value in stats["series"]["pods"]] == [2.0]
+    assert stats["series"]["cpu"] == []
+
+    Cluster.objects.filter(pk=limited.pk).update(namespaces=[])
+    assert admin.code("GET", "metrics/cluster", cluster_id=limited.pk) == 1005
+
+
+def test_a_namespace_that_refuses_takes_nothing_from_the_others(
+    admin: Caller, limited: Cluster, home: str
+) -> None:
+    spaces = sorted([home, f"{home}-other"])
+    Cluster.objects.filter(pk=limited.pk).update(namespaces=spaces)
+    where = {"cluster_id": limited.pk}
+    assert admin.data("GET", "pods", **where)["total"] == 2
+    assert admin.data("GET", "metrics/cluster", **where)["metrics"]["pods"]["total"] == 2
+    assert admin.data("GET", "events", **where)["total"] >= 0
+    (shown,) = admin.data("GET", "multicluster/overview")["clusters"]
+    assert shown["counts"]["pods"]["total"] == 2
+
+
 def test_periodic_tasks_log_a_line_and_no_traceback(
     limited: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -111,6 +148,5 @@ def test_periodic_tasks_log_a_line_and_no_traceback(
     with caplog.at_level(logging.INFO):
         for task in (check_cluster, sample_cluster, remove_debug_pods_of, sample_orders):
             task.apply((limited.pk,), throw=True)
-        sample_usage.apply(throw=True)
     assert not [record for record in caplog.records if record.exc_info]
     assert limited.name in caplog.text
