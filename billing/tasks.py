@@ -9,8 +9,8 @@ from billing.locks import only_one
 from billing.services import endings, usage, webhooks
 from clusters import operations
 from clusters import services as registry
+from clusters.attempts import attempt
 from clusters.tasks import enqueue
-from kubegale.errors import DomainError
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +36,9 @@ def sample_cluster(pk: int) -> None:
     """Look at one cluster's pods of orders, and clear away strays."""
     with only_one(f"billing.sample_cluster/{pk}") as mine:
         if mine and (cluster := registry.clusters().filter(pk=pk).first()):
-            try:
+            with attempt(cluster, "looking at orders"):
                 usage.sample(cluster)
                 usage.sweep(cluster)
-            except DomainError as error:  # what a cluster answers is no fault of ours
-                log.warning("%s: orders were not looked at: %s", cluster.name, error.message)
 
 
 @shared_task(name="billing.deliver_webhooks", soft_time_limit=240, time_limit=300)

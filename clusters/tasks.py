@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import transaction
 
 from clusters import operations, services, turns
+from clusters.attempts import attempt
 from clusters.models import Operation
 
 
@@ -22,7 +23,8 @@ def check_clusters() -> None:
 def check_cluster(pk: int) -> None:
     """Note what one cluster's API server answers."""
     if cluster := services.clusters().filter(pk=pk).first():
-        services.check(cluster)
+        with attempt(cluster, "checking it"):
+            services.check(cluster)
 
 
 def enqueue(operation: Operation) -> None:

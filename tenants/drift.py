@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from clusters import services as registry
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
-from kubegale.errors import ClusterUnavailable, NotFound
+from kubegale.errors import ClusterUnavailable, Forbidden, NotFound
 from tenants import blueprints, tenancies
 from tenants.models import Tenant
 
@@ -29,7 +29,7 @@ def check() -> Iterator[Drift]:
     for cluster in registry.clusters():
         try:
             yield from check_cluster(cluster)
-        except ClusterUnavailable as error:
+        except (ClusterUnavailable, Forbidden) as error:
             yield Drift("unreachable", cluster.name, "*", error.message)
 
 

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from clusters.models import Cluster
-from kubegale.errors import Conflict, DomainError, Invalid, NotFound
+from kubegale.errors import Conflict, Invalid, NotFound
 from tenants import quotas, tenancies
 from tenants.models import QuotaPlan, Tenant, UsageSample
 
@@ -80,7 +80,7 @@ def sample(cluster: Cluster, rows: Iterable[Tenant]) -> int:
         timezone.now().replace(microsecond=0),
         {(row.namespace, row.uid): row for row in rows},
     )
-    found = tenancies.describe_all(cluster)
+    found = tenancies.describe_accessible(cluster)
     samples = [
         UsageSample(tenant=row, at=at, **usage(tenant))
         for tenant in found
@@ -90,21 +90,10 @@ def sample(cluster: Cluster, rows: Iterable[Tenant]) -> int:
     return len(samples)
 
 
-def sample_all() -> int:
-    """Every tenant of every cluster; one that does not answer is passed over, and says so in the log."""
-    by_cluster: dict[Cluster, list[Tenant]] = {}
-    for row in Tenant.objects.filter(cluster__deleted_at=None).select_related("cluster"):
-        by_cluster.setdefault(row.cluster, []).append(row)
-    count = 0
-    for cluster, rows in by_cluster.items():
-        try:
-            count += sample(cluster, rows)
-        except DomainError as error:
-            log.warning(
-                "tenants could not be sampled",
-                extra={"cluster": cluster.name, "reason": error.code},
-            )
-    return count
+def clusters_with_tenants() -> list[int]:
+    """The ids of the registered clusters that have tenants."""
+    rows = Tenant.objects.filter(cluster__deleted_at=None).order_by("cluster_id")
+    return list(rows.values_list("cluster_id", flat=True).distinct())
 
 
 def expire_samples(*, days: int) -> int:

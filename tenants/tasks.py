@@ -1,9 +1,11 @@
 """What the clock does: old audit lines go, spent sign-ins are forgotten."""
 
-from celery import shared_task
+from celery import group, shared_task
 from django.conf import settings
 from django.core.management import call_command
 
+from clusters import services as registry
+from clusters.attempts import attempt
 from tenants import audit, plans
 
 
@@ -21,6 +23,14 @@ def forget_expired_tokens() -> None:
 
 @shared_task(name="tenants.sample_usage", soft_time_limit=240, time_limit=300)
 def sample_usage() -> None:
-    """Note what tenants use of their quotas, and drop old notes."""
-    plans.sample_all()
+    """One task a cluster, so that a dead one delays nobody; and drop old notes."""
+    group(sample_cluster.s(pk) for pk in plans.clusters_with_tenants()).apply_async()
     plans.expire_samples(days=settings.TENANT_USAGE_RETENTION_DAYS)
+
+
+@shared_task(name="tenants.sample_cluster", soft_time_limit=120, time_limit=150)
+def sample_cluster(pk: int) -> None:
+    """Note what one cluster's tenants use of their quotas."""
+    if cluster := registry.clusters().filter(pk=pk).first():
+        with attempt(cluster, "looking at what its tenants use"):
+            plans.sample(cluster, cluster.tenants.all())

@@ -11,11 +11,12 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from clusters import services as registry
+from clusters.accessible import read_each
 from clusters.client import ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
-from kubegale.errors import Conflict, DomainError, Invalid, NotFound
+from kubegale.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
 from tenants import blueprints, users
 from tenants.blueprints import PROTECTED, Blueprint, Member
 from tenants.models import Grant, Tenant
@@ -71,6 +72,20 @@ def describe_all(cluster: Cluster, *, only: frozenset[str] | None = None) -> lis
         except NotFound:
             continue
     return found
+
+
+def describe_accessible(cluster: Cluster) -> list[Described]:
+    """Every namespace as a tenant, or those that the cluster's credentials may look into; Forbidden when they may look into none."""
+    try:
+        return describe_all(cluster)
+    except Forbidden:
+        if not cluster.namespaces:
+            raise
+
+    def read(namespace: str) -> list[Described]:
+        return describe_all(cluster, only=frozenset({namespace}))
+
+    return [tenant for part in read_each(cluster.namespaces, read) for tenant in part]
 
 
 def _sorted(items: Iterable[Object]) -> list[Object]:

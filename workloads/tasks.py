@@ -1,15 +1,11 @@
 """Periodic looks at what clusters use, and tidying after terminals."""
 
-import logging
-
 from celery import group, shared_task
 
 from clusters import services as registry
-from kubegale.errors import DomainError
+from clusters.attempts import attempt
 from workloads import samples
 from workloads.streams import leftovers, recordings
-
-log = logging.getLogger(__name__)
 
 
 @shared_task(name="workloads.sample_clusters", soft_time_limit=120, time_limit=150)
@@ -25,10 +21,8 @@ def sample_clusters() -> None:
 def sample_cluster(pk: int) -> None:
     """Note what one cluster uses."""
     if cluster := registry.clusters().filter(pk=pk, status="active").first():
-        try:
+        with attempt(cluster, "measuring what it uses"):
             samples.take(cluster)
-        except DomainError as error:  # what a cluster answers is no fault of ours
-            log.warning("%s was not sampled: %s", cluster.name, error.message)
 
 
 @shared_task(name="workloads.forget_recordings")
@@ -49,8 +43,8 @@ def remove_debug_pods() -> None:
 def remove_debug_pods_of(pk: int) -> int:
     """Debug pods that a killed process left behind go; a cluster that does not answer is tried again next time."""
     cluster = registry.clusters().filter(pk=pk, status="active").first()
-    try:
-        return leftovers.remove(cluster) if cluster else 0
-    except DomainError as error:
-        log.warning("%s was not looked through for debug pods: %s", cluster, error.message)
-        return 0
+    removed = 0
+    if cluster:
+        with attempt(cluster, "looking for debug pods"):
+            removed = leftovers.remove(cluster)
+    return removed

@@ -333,6 +333,7 @@ TASKS: Mapping[str, str] = {
     "workloads.remove_debug_pods_of": PLATFORM,
     "storage_api.keep_retention": PLATFORM,
     "tenants.sample_usage": PLATFORM,
+    "tenants.sample_cluster": PLATFORM,
     "tenants.expire_audit": PLATFORM,
     "tenants.forget_expired_tokens": PLATFORM,
     "billing.expire_orders": PLATFORM,

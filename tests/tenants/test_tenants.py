@@ -159,7 +159,7 @@ def test_usage_is_sampled_and_shown_over_time(admin: Caller, cluster: Cluster, n
     admin.data(
         "POST", "tenants", body(cluster, name, quotas=[{"name": "q", "hard": {"pods": "5"}}])
     )
-    tasks.sample_usage()
+    tasks.sample_cluster(cluster.pk)
     usage = admin.data("GET", f"tenants/{name}/usage", cluster_id=cluster.pk)
     assert usage["now"]["hard"] == {"pods": 5}
     assert [sample["hard"] for sample in usage["samples"]] == [{"pods": 5}]
