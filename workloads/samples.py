@@ -115,7 +115,10 @@ def _step(text: str) -> int:
 
 # --- taking ---------------------------------------------------------------------------------------------------------
 def take(cluster: Cluster) -> Sample:
-    """Note what the cluster uses now; null where nobody measures it, or the credentials may not look at it. Forbidden when nothing is known."""
+    """Note what the cluster uses now; null where nobody measures it, or the credentials may not look at it.
+
+    Forbidden when they may look at nothing of it.
+    """
     uses = list(metrics.measured_nodes(cluster).uses.values())
     holdings = metrics.Holdings(cluster)
     census = holdings.census("pods")

@@ -16,7 +16,7 @@ from billing.services.inventory import Node, Pod
 from clusters import services as registry
 from clusters.addresses import allowed
 from clusters.models import Cluster
-from kubegale.errors import ClusterUnavailable, Invalid
+from kubegale.errors import ClusterUnavailable, DomainError, Invalid
 
 log = logging.getLogger(__name__)
 CACHE_KEY = "vkube:regions"
@@ -192,6 +192,9 @@ def check_ports(region: str, ports: list[int]) -> tuple[str, list[int]]:
         occupied = frozenset[int]().union(*(look.occupied() for look in surveys))
     except NoSuchRegion:
         return "NoResource", []
+    except DomainError as error:  # what a cluster answers is no fault of ours
+        log.warning("ports of region %r cannot be checked: %s", region, error.message)
+        return "InternalErr", []
     except Exception:
         log.exception("ports of region %r cannot be checked", region)
         return "InternalErr", []
