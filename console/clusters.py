@@ -248,7 +248,7 @@ def custom_kinds(request: HttpRequest, cluster: int) -> HttpResponse:
     return page(
         request,
         "console/parts/kinds.html",
-        {"links": sorted(links), "base": f"/clusters/{cluster}"},
+        {"links": sorted(set(links)), "base": f"/clusters/{cluster}"},
     )
 
 

@@ -45,6 +45,7 @@ SAID: dict[str, Promise] = {
     "watching": _("watching"),
     "reconnecting": _("reconnecting"),
     "refused": _("refused"),
+    "over_limit": _("over the limit"),
 }
 
 
