@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("storage_api", "0014_sealed_secrets")]
+    dependencies = [("storage_api", "0015_free_documents")]
 
     operations = [
         migrations.AddField(
