@@ -9,7 +9,7 @@ from billing import images
 from billing.images import split_reference
 from billing.models import Order
 from billing.pricing import GIB
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 EMPTY = "item field empty"
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")

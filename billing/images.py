@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 PATH = re.compile(
     r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\Z"

@@ -7,7 +7,7 @@ from django.conf import settings
 
 from billing.models import Order
 from billing.services import pods
-from kubegale.errors import TooManyRequests
+from core.errors import TooManyRequests
 from workloads.podlogs import FollowedLog, LogOptions, pieces_of
 from workloads.streams.loglines import Piece
 

@@ -11,7 +11,7 @@ from urllib3.util import Url, parse_url
 
 from clusters.client import network_cause
 from clusters.pools import pool_classes
-from kubegale.errors import DomainError
+from core.errors import DomainError
 
 MAX_ANSWER = 1 << 20
 

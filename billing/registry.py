@@ -14,7 +14,7 @@ from django.utils.crypto import salted_hmac
 
 from billing.images import Image
 from billing.outbound import Outbound, OutboundError
-from kubegale.errors import Internal, Invalid
+from core.errors import Internal, Invalid
 
 ACCEPT = ", ".join(
     (

@@ -11,8 +11,8 @@ from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
-from kubegale.api.origin import client_address
-from kubegale.errors import TooManyRequests
+from core.api.client_ip import client_address
+from core.errors import TooManyRequests
 
 log = logging.getLogger(__name__)
 

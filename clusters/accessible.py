@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from clusters.kinds import Kind
 from clusters.models import Cluster
-from kubegale.errors import Forbidden
+from core.errors import Forbidden
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # Cloud metadata services that do not live on link-local addresses.

@@ -10,8 +10,8 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from clusters import operations, services
 from clusters.models import Cluster, Operation, OperationStep
-from kubegale.api.admin import ModelAdmin, ModelForm, ReadOnly, TabularInline
-from kubegale.errors import DomainError
+from core.api.admin import ModelAdmin, ModelForm, ReadOnly, TabularInline
+from core.errors import DomainError
 
 
 class ClusterForm(ModelForm[Cluster]):

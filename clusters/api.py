@@ -13,14 +13,14 @@ from rest_framework.viewsets import ViewSetMixin
 from clusters import operations, services
 from clusters.kinds import KINDS
 from clusters.models import Cluster, Operation, OperationStep
-from kubegale.api.audit import note
-from kubegale.api.audit import record as record_act
-from kubegale.api.auth import Act, Scope, authorise, visible_clusters
-from kubegale.api.confirmation import Guarded, confirm
-from kubegale.api.dialect import DialectView, Page
-from kubegale.api.pagination import page_request
-from kubegale.api.parsing import boolean, dry_run, integer, json_body
-from kubegale.api.schema import (
+from core.api.audit import note
+from core.api.audit import record as record_act
+from core.api.auth import Act, Scope, authorise, visible_clusters
+from core.api.confirmation import Guarded, confirm
+from core.api.dialect import DialectView, Page
+from core.api.pagination import page_request
+from core.api.parsing import boolean, dry_run, integer, json_body
+from core.api.schema import (
     BOOLEAN,
     DRY_RUN,
     INTEGER,
@@ -33,7 +33,7 @@ from kubegale.api.schema import (
     nullable,
     record,
 )
-from kubegale.errors import Forbidden, Invalid, NotFound
+from core.errors import Forbidden, Invalid, NotFound
 
 
 def represent(cluster: Cluster, *, readable: Collection[int] | None = None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import msgspec
 from celery.exceptions import SoftTimeLimitExceeded
 
 from clusters.models import Cluster
-from kubegale.errors import DomainError
+from core.errors import DomainError
 
 log = logging.getLogger(__name__)
 ANSWERS = (DomainError, ValueError, msgspec.DecodeError)

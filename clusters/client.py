@@ -24,7 +24,7 @@ from clusters.kinds import Kind
 from clusters.kubeconfig import Access
 from clusters.pools import pool_classes, whole_answers
 from clusters.shares import Circuit, Groups, Share, api_group
-from kubegale.errors import (
+from core.errors import (
     ClusterUnavailable,
     Conflict,
     DomainError,

@@ -20,8 +20,8 @@ from clusters.yamlreader import (
     resolved,
     whole_number,
 )
-from kubegale.errors import Invalid
-from kubegale.jsontext import check_shape, loads
+from core.errors import Invalid
+from core.jsontext import check_shape, loads
 
 # Empty ones count.
 MAX_DOCUMENTS = 1000

@@ -15,7 +15,7 @@ import orjson
 from clusters.client import CHUNK, ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS, Kind
-from kubegale.errors import Forbidden, Invalid, NotFound
+from core.errors import Forbidden, Invalid, NotFound
 
 RBAC = KINDS["roles"].group
 CLUSTER_ROLES = KINDS["clusterroles"]

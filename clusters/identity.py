@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from clusters import authority
-from kubegale.errors import Forbidden
+from core.errors import Forbidden
 
 # Names that belong to a cluster itself: to impersonate one would be to take the cluster's own power.
 RESERVED = "system:"

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 GROUP = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\Z")
 VERSION = re.compile(r"v[a-z0-9]{1,62}\Z")

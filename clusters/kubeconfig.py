@@ -14,7 +14,7 @@ import orjson
 
 from clusters.addresses import check_host
 from clusters.documents import Object, from_yaml
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 MAX_BYTES = 1024 * 1024
 MAX_HOST = 253

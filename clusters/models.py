@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models.functions import Lower
 
-from kubegale.crypto import EncryptedTextField
+from core.crypto import EncryptedTextField
 
 
 class Cluster(models.Model):

@@ -28,7 +28,7 @@ from django.utils import timezone
 from clusters import authority
 from clusters.kinds import KINDS
 from clusters.models import Cluster, Operation, OperationStep
-from kubegale.errors import (
+from core.errors import (
     ClusterUnavailable,
     Conflict,
     DomainError,

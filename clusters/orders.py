@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 Key = Callable[[Mapping[str, Any]], Any]
 _SPACE, _NAME = 'r.namespace COLLATE "C"', 'r.resource_name COLLATE "C"'

@@ -13,7 +13,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from clusters.addresses import allowed
-from kubegale.errors import ClusterUnavailable
+from core.errors import ClusterUnavailable
 
 
 def _check_peer(sock: socket.socket, policy: str) -> None:

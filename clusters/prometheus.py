@@ -10,7 +10,7 @@ from clusters.addresses import SERVICE
 from clusters.client import ClusterClient
 from clusters.kubeconfig import Access
 from clusters.models import Cluster
-from kubegale.errors import ClusterUnavailable
+from core.errors import ClusterUnavailable
 
 Sample = dict[str, Any]
 

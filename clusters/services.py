@@ -21,7 +21,7 @@ from clusters.client import ClusterClient, Limits
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from clusters.shares import Share
-from kubegale.errors import ClusterNotFound, ClusterUnavailable, DomainError, Forbidden, Invalid
+from core.errors import ClusterNotFound, ClusterUnavailable, DomainError, Forbidden, Invalid
 
 NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_. ]{0,98}[A-Za-z0-9])?\Z")
 MASK = "***"

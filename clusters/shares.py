@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kubegale.errors import ClusterUnavailable, TooManyRequests
+from core.errors import ClusterUnavailable, TooManyRequests
 
 # Seconds that a caller waits for its turn while none of the calls before it comes back.
 PATIENCE = 1.5

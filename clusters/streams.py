@@ -29,7 +29,7 @@ from clusters.client import (
 from clusters.identity import Identity
 from clusters.kubeconfig import Access
 from clusters.shares import Circuit, api_group
-from kubegale.errors import ClusterUnavailable, DomainError
+from core.errors import ClusterUnavailable, DomainError
 
 MAX_ANSWER = 64 * 1024 * 1024
 MAX_FRAME = 4 * 1024 * 1024

@@ -12,7 +12,7 @@ import orjson
 from cryptography import x509
 
 from clusters.kubeconfig import Access
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?\n.*?-----END \1-----", re.DOTALL)
 # The last one: the certificate is for another kind of key.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clusters.kinds import KINDS, Kind
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 STARTING = ("ContainerCreating", "PodInitializing")
 

@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 from clusters import identity, operations
 from clusters.models import Operation
 from clusters.operations import Again, Cancelled, Result
-from kubegale.errors import DomainError, Internal, Rejected
+from core.errors import DomainError, Internal, Rejected
 
 log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 5

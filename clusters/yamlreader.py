@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 MAX_BYTES = 1024 * 1024
 MAX_NODES = 200_000

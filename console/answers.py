@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 
 from console import hints
 from console.gateway import Refused
-from kubegale.errors import Invalid
-from kubegale.jsontext import Unrepresentable, loads
+from core.errors import Invalid
+from core.jsontext import Unrepresentable, loads
 
 P = ParamSpec("P")
 MOST_BYTES = 4 * 1024 * 1024

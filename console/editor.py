@@ -30,7 +30,7 @@ from console.merging import merge
 from console.pages import page, signed_in, with_styles
 from console.places import Place, at, collection
 from console.schemas import faults
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 CONFLICT, INVALID_CODES = 409, frozenset({1001, 1007, 1008})
 MOST_DOCUMENTS = 50

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from console import hints
 from console.gateway import Answer, Refused, call
 from console.pages import page
-from kubegale.api.parsing import WHOLE_NUMBER
+from core.api.parsing import WHOLE_NUMBER
 
 
 def shown(

@@ -16,8 +16,8 @@ from django.http.response import HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 from django.urls import resolve
 
-from kubegale.api.rendering import dumps
-from kubegale.front import BEHIND_FRONT
+from core.api.rendering import dumps
+from core.front import BEHIND_FRONT
 from tenants.authentication import ConsoleSession
 
 BASE = "/api/v1/kubernetes/"

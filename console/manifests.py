@@ -20,7 +20,7 @@ from clusters.documents import (
     to_yaml,
 )
 from clusters.kinds import KINDS
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 MAX_TEXT = 3 * 1024 * 1024
 SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from clusters.kinds import KINDS
 from console import hints, kindnames, navigation
 from console.gateway import Refused
-from kubegale.api.origin import socket_base
+from core.api.client_ip import socket_base
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")

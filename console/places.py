@@ -7,7 +7,7 @@ from typing import Any
 from clusters.kinds import KINDS, Kind, custom
 from console.cells import part
 from console.gateway import Refused, quoted
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 NONE = "-"
 

@@ -13,10 +13,10 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from console.pages import THEMES, page
-from kubegale.api.audit import note, record, report
-from kubegale.api.auth import Act
-from kubegale.api.origin import client_address
-from kubegale.errors import DomainError, TooManyRequests
+from core.api.audit import note, record, report
+from core.api.auth import Act
+from core.api.client_ip import client_address
+from core.errors import DomainError, TooManyRequests
 from tenants import services
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"

@@ -1,4 +1,4 @@
-"""Composition root and HTTP kit of the control plane; no models live here."""
+"""The Django project: settings, URLs, entry points of its processes; no models live here."""
 
 from kubegale.celery import app as celery_app
 

@@ -15,9 +15,9 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 django.setup()
 
-from kubegale.api.sockets import Message, Receive, Send, Socket, close_all, serve  # noqa: E402  # needs the settings
-from kubegale.dialects.kubegale import code_of  # noqa: E402
-from kubegale.errors import DomainError, NotFound  # noqa: E402
+from core.api.sockets import Message, Receive, Send, Socket, close_all, serve  # noqa: E402  # needs the settings
+from core.errors import DomainError, NotFound  # noqa: E402
+from dialects.kubegale import code_of  # noqa: E402
 from workloads import sockets  # noqa: E402
 
 ROUTES = [(re.compile(rf"{pattern}/?\Z"), handler) for pattern, handler in sockets.ROUTES.items()]

@@ -16,7 +16,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
-from kubegale.streamplaces import stopping
+from core.stream_limits import stopping
 
 # Digits of a body's length: a megabyte and more.
 LARGE = 6

@@ -12,8 +12,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from kubegale.api import exposition
-from kubegale.api.origin import came_from
+from core.api import prometheus
+from core.api.client_ip import came_from
 
 TIMEOUT = 3
 
@@ -73,4 +73,4 @@ def metrics(request: HttpRequest) -> HttpResponse:
             status=HTTPStatus.FORBIDDEN,
             content_type="text/plain; charset=utf-8",
         )
-    return HttpResponse(exposition.text(), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(prometheus.text(), content_type=CONTENT_TYPE_LATEST)

@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 from cryptography.fernet import Fernet
 from kombu import Queue
 
-from kubegale import __version__, client_cert, env
+from core import client_certificates
+from kubegale import __version__, env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -53,15 +54,15 @@ INSTALLED_APPS = [
     "console",
 ]
 MIDDLEWARE = [
-    "kubegale.statistics.CountAnswers",
-    "kubegale.traffic.RequestLog",
+    "kubegale.walm_stats.CountAnswers",
+    "kubegale.request_log.RequestLog",
     "clusters.identity.Nobody",
     "clusters.lookups.Fresh",
     "django.middleware.security.SecurityMiddleware",
-    "kubegale.api.bodies.BodyLimit",
+    "core.api.bodies.BodyLimit",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "kubegale.api.headers.PrivateAnswers",
-    "kubegale.api.routes.OptionalSlash",
+    "core.api.headers.PrivateAnswers",
+    "core.api.routes.OptionalSlash",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -304,7 +305,7 @@ TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 # The header in which a trusted proxy describes its client's certificate, and the one that says that it has verified it.
 CLIENT_CERT_HEADER = env.header("CLIENT_CERT_HEADER")
 CLIENT_CERT_VERIFIED_HEADER = env.header("CLIENT_CERT_VERIFIED_HEADER")
-CLIENT_CERT_FORMAT = env.choice("CLIENT_CERT_FORMAT", "dn", client_cert.FORMATS)
+CLIENT_CERT_FORMAT = env.choice("CLIENT_CERT_FORMAT", "dn", client_certificates.FORMATS)
 if CLIENT_CERT_HEADER.lower() == CLIENT_CERT_VERIFIED_HEADER.lower() != "":
     raise env.SettingError(
         "CLIENT_CERT_HEADER and CLIENT_CERT_VERIFIED_HEADER must be different headers."
@@ -313,7 +314,7 @@ if CLIENT_CERT_HEADER.lower() == CLIENT_CERT_VERIFIED_HEADER.lower() != "":
 # several such words add up.
 OPEN_DIALECTS: frozenset[str] = frozenset()
 OPEN_DIALECTS_NETWORKS: dict[str, tuple[str, ...]] = {}
-OPEN_DIALECTS_CERTIFICATES: dict[str, tuple[tuple[str, client_cert.Rule], ...]] = {}
+OPEN_DIALECTS_CERTIFICATES: dict[str, tuple[tuple[str, client_certificates.Rule], ...]] = {}
 for _word, _network, _rule in env.opened("OPEN_DIALECTS"):
     if _word not in _OPENABLE:
         raise env.SettingError(f"OPEN_DIALECTS knows {', '.join(_OPENABLE)}, not {_word}.")
@@ -331,7 +332,7 @@ for _word, _network, _rule in env.opened("OPEN_DIALECTS"):
             "certificates, and CLIENT_CERT_HEADER to the header in which they describe them."
         )
     try:
-        _parsed = client_cert.parse_rule(_rule, CLIENT_CERT_FORMAT)
+        _parsed = client_certificates.parse_rule(_rule, CLIENT_CERT_FORMAT)
     except ValueError as _error:
         raise env.SettingError(f"OPEN_DIALECTS: {_word}@cert:{_rule}: {_error}.") from None
     OPEN_DIALECTS_CERTIFICATES[_name] = (
@@ -372,9 +373,9 @@ REST_FRAMEWORK = {
         "tenants.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["kubegale.api.rendering.JSON"],
-    "DEFAULT_PARSER_CLASSES": ["kubegale.api.parsing.BodyParser"],
-    "DEFAULT_SCHEMA_CLASS": "kubegale.api.schema.DialectSchema",
+    "DEFAULT_RENDERER_CLASSES": ["core.api.rendering.JSON"],
+    "DEFAULT_PARSER_CLASSES": ["core.api.parsing.BodyParser"],
+    "DEFAULT_SCHEMA_CLASS": "core.api.schema.DialectSchema",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 SIMPLE_JWT = {
@@ -400,8 +401,8 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
-    "PREPROCESSING_HOOKS": ["kubegale.api.schema.dialect_routes"],
-    "POSTPROCESSING_HOOKS": ["kubegale.api.components.name_components"],
+    "PREPROCESSING_HOOKS": ["core.api.schema.dialect_routes"],
+    "POSTPROCESSING_HOOKS": ["core.api.components.name_components"],
     "SERVERS": [{"url": "/", "description": "This server"}],
     "LICENSE": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
 }

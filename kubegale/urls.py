@@ -9,12 +9,13 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerView
 
 from console import pages, sessions
-from kubegale import errors, health
-from kubegale.api.bodies import FrontRefusal
-from kubegale.api.dialect import Dialect
-from kubegale.api.openapi import SchemaView
-from kubegale.api.rendering import dumps
-from kubegale.dialects import bcs_storage, k8s_service, kubegale, vkube, walm
+from core import errors
+from core.api.bodies import FrontRefusal
+from core.api.dialect import Dialect
+from core.api.openapi import SchemaView
+from core.api.rendering import dumps
+from dialects import bcs_storage, k8s_service, kubegale, vkube, walm
+from kubegale import health
 
 # Which dialect speaks for addresses under a prefix, when no view of it was reached.
 DIALECTS: dict[str, Dialect] = {

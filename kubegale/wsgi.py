@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.wsgi import LimitedStream, WSGIHandler, WSGIRequest
 
-from kubegale.front import behind_front
+from core.front import behind_front
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 

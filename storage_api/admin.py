@@ -11,7 +11,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from kubegale.api.admin import ModelAdmin, ReadOnly
+from core.api.admin import ModelAdmin, ReadOnly
 from storage_api.models import (
     Alarm,
     Change,

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from psycopg2 import sql
 
-from kubegale.errors import Invalid
+from core.errors import Invalid
 from storage_api import jsonpaths, paths, times
 from storage_api.documents import JSON_KINDS, Kind, Shape
 from storage_api.extra import Contains, Equals

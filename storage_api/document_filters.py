@@ -9,7 +9,7 @@ from itertools import product
 
 from psycopg2 import sql
 
-from kubegale.errors import Invalid
+from core.errors import Invalid
 from storage_api import conditions, jsonpaths, paths, selectors, times
 from storage_api.conditions import ALWAYS, Clause, Context
 from storage_api.documents import FREE, JSON_KINDS, Kind, Shape

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from kubegale.errors import Invalid
+from core.errors import Invalid
 from storage_api import jsontext, paths
 from storage_api.paths import Path
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from kubegale.errors import Invalid
-from kubegale.jsontext import check_shape
+from core.errors import Invalid
+from core.jsontext import check_shape
 
 MAX_DEPTH: Final = 200
 

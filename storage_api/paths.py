@@ -6,7 +6,7 @@ from typing import TypeAlias
 import msgspec
 import orjson
 
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 Path: TypeAlias = tuple[str, ...]
 # What to keep of an object, by key; None keeps the whole value.

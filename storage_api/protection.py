@@ -12,7 +12,7 @@ import msgspec
 import orjson
 
 from clusters.documents import LAST_APPLIED
-from kubegale import crypto
+from core import crypto
 from storage_api.kinds import is_secret_type
 
 MASK = "***"

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from psycopg2 import sql
 
-from kubegale.errors import Invalid
+from core.errors import Invalid
 from storage_api import conditions, document_filters, paths, times
 from storage_api.conditions import ALWAYS, Clause, Context
 from storage_api.documents import JSON_KINDS, Column, Kind

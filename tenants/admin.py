@@ -14,8 +14,8 @@ from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from kubegale.api.admin import ModelAdmin, ModelForm, ReadOnly, TabularInline
-from kubegale.errors import DomainError
+from core.api.admin import ModelAdmin, ModelForm, ReadOnly, TabularInline
+from core.errors import DomainError
 from tenants import grants, plans, tokens
 from tenants.models import (
     ApiToken,

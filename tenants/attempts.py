@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from django.core.cache import cache
 
-from kubegale.errors import TooManyRequests
+from core.errors import TooManyRequests
 
 SECONDS = 60
 FAILURES_OF_NAME = 10

@@ -11,7 +11,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from clusters.models import Cluster
-from kubegale.errors import DomainError, Forbidden, Unauthenticated
+from core.errors import DomainError, Forbidden, Unauthenticated
 from tenants import policy, redaction
 from tenants.models import AuditEntry
 

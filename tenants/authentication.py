@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from kubegale.errors import Unauthenticated
+from core.errors import Unauthenticated
 from tenants import services, tokens
 from tenants.models import ApiToken
 

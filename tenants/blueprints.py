@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clusters.documents import Object
-from kubegale.errors import Invalid
+from core.errors import Invalid
 from tenants.policy import Role
 from tenants.quotas import Quota
 

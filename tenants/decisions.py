@@ -6,8 +6,8 @@ from django.conf import settings
 
 from clusters import services as registry
 from clusters.models import Cluster
-from kubegale.api.auth import Act, Scope
-from kubegale.errors import ClusterNotFound, DomainError, Forbidden
+from core.api.auth import Act, Scope
+from core.errors import ClusterNotFound, DomainError, Forbidden
 from tenants import grants, policy
 from tenants.models import ApiToken
 from tenants.policy import Extent, Holding, Need, Right, Role

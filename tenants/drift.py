@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from clusters import services as registry
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
-from kubegale.errors import ClusterUnavailable, Forbidden, NotFound
+from core.errors import ClusterUnavailable, Forbidden, NotFound
 from tenants import blueprints, tenancies
 from tenants.models import Tenant
 

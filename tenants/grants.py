@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from clusters import services as registry
 from clusters.kinds import segment
 from clusters.models import Cluster
-from kubegale.errors import ClusterUnavailable, Invalid
+from core.errors import ClusterUnavailable, Invalid
 from tenants import namespaces
 from tenants.models import Grant
 from tenants.policy import RIGHTS, Holding, Role

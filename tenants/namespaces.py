@@ -8,7 +8,7 @@ from clusters import services as registry
 from clusters.client import Chunk
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from kubegale.errors import NotFound
+from core.errors import NotFound
 
 NAMESPACE = KINDS["namespaces"]
 

@@ -7,8 +7,8 @@ from django.conf import settings
 from rest_framework.request import Request
 
 from clusters import authority, identity
-from kubegale.api.auth import Act, Scope
-from kubegale.errors import Forbidden
+from core.api.auth import Act, Scope
+from core.errors import Forbidden
 from tenants import decisions, grants, identities, policy
 from tenants.models import ApiToken
 

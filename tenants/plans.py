@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from clusters.models import Cluster
-from kubegale.errors import Conflict, Invalid, NotFound
+from core.errors import Conflict, Invalid, NotFound
 from tenants import quotas, tenancies
 from tenants.models import QuotaPlan, Tenant, UsageSample
 

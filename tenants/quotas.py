@@ -8,7 +8,7 @@ from typing import Any
 
 from clusters import quantities
 from clusters.documents import Object
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 # The tenant's name for a resource -> Kubernetes' name.
 RESOURCES: Mapping[str, str] = {

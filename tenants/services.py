@@ -16,7 +16,7 @@ from rest_framework_simplejwt.tokens import AccessToken, BlacklistMixin, Token
 from rest_framework_simplejwt.tokens import RefreshToken as LibraryRefreshToken
 from rest_framework_simplejwt.utils import datetime_from_epoch, get_md5_hash_password
 
-from kubegale.errors import Invalid, TokenExpired, Unauthenticated
+from core.errors import Invalid, TokenExpired, Unauthenticated
 from tenants import attempts
 
 SESSION = "session"

@@ -14,9 +14,9 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from clusters import services as registry
-from kubegale import crypto
-from kubegale.api.auth import Act, Scope
-from kubegale.errors import ClusterNotFound, DomainError, Forbidden, Unauthenticated
+from core import crypto
+from core.api.auth import Act, Scope
+from core.errors import ClusterNotFound, DomainError, Forbidden, Unauthenticated
 from tenants import decisions, grants, services
 from tenants.authentication import BearerAuthentication, ConsoleSession
 from tenants.models import ApiToken

@@ -16,7 +16,7 @@ from clusters.client import ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
-from kubegale.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
+from core.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
 from tenants import blueprints, users
 from tenants.blueprints import PROTECTED, Blueprint, Member
 from tenants.models import Grant, Tenant

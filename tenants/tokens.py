@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib.auth.models import AbstractBaseUser
 from django.utils import timezone
 
-from kubegale.errors import Invalid, NotFound, TokenExpired, Unauthenticated
+from core.errors import Invalid, NotFound, TokenExpired, Unauthenticated
 from tenants.models import ApiToken
 from tenants.policy import Right
 

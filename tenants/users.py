@@ -8,7 +8,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from kubegale.errors import Conflict, Invalid, NotFound
+from core.errors import Conflict, Invalid, NotFound
 from tenants import grants
 
 # A cluster's own names; impersonating one would be the cluster's own power.

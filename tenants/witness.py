@@ -6,9 +6,9 @@ from typing import Any
 from django.http import HttpRequest
 from rest_framework.request import Request
 
-from kubegale.api.audit import Deed
-from kubegale.api.origin import client_address
-from kubegale.errors import DomainError
+from core.api.audit import Deed
+from core.api.client_ip import client_address
+from core.errors import DomainError
 from tenants import audit
 from tenants.models import ApiToken
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from clusters.documents import Object
 from clusters.kinds import KINDS
-from kubegale.errors import Conflict, DomainError, Invalid, Rejected
+from core.errors import Conflict, DomainError, Invalid, Rejected
 from workloads import revisions
 from workloads.endpoints import objects
 from workloads.lookup import Subject

@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from kubegale.api.admin import ModelAdmin, ReadOnly, TabularInline
+from core.api.admin import ModelAdmin, ReadOnly, TabularInline
 from workloads.models import Recording, RecordingChunk, Sample
 
 

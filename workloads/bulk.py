@@ -20,7 +20,7 @@ from clusters.documents import Object
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster, Operation, OperationStep
 from clusters.operations import Again, Result, Step, Target
-from kubegale.errors import ClusterUnavailable, Conflict, DomainError, Invalid, NotFound, Rejected
+from core.errors import ClusterUnavailable, Conflict, DomainError, Invalid, NotFound, Rejected
 from workloads import actions, recreation
 from workloads.actions import ACTIONS, Options
 from workloads.endpoints import objects

@@ -9,7 +9,7 @@ from clusters.client import ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from kubegale.errors import NotFound, Rejected
+from core.errors import NotFound, Rejected
 from workloads.endpoints import objects
 
 CLAIMS = KINDS["persistentvolumeclaims"]

@@ -20,7 +20,7 @@ from clusters.documents import Object
 from clusters.kinds import KINDS
 from clusters.models import Operation, OperationStep
 from clusters.operations import Again, Result, Step, Target
-from kubegale.errors import (
+from core.errors import (
     ClusterUnavailable,
     Conflict,
     DomainError,

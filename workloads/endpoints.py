@@ -10,7 +10,7 @@ from clusters.client import Chunk, ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
-from kubegale.errors import NotFound
+from core.errors import NotFound
 
 SELECTOR_SYNTAX = frozenset("=!,( ")
 

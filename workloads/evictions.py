@@ -11,7 +11,7 @@ from django.utils import timezone
 from clusters.client import ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS
-from kubegale.errors import NotFound
+from core.errors import NotFound
 from workloads.lookup import controller_of
 from workloads.recreation import MIRROR
 

@@ -11,7 +11,7 @@ from clusters.client import ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
-from kubegale.errors import Forbidden, NamespaceNotFound, NotFound
+from core.errors import Forbidden, NamespaceNotFound, NotFound
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from clusters.client import Chunk, ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from kubegale.errors import Forbidden
+from core.errors import Forbidden
 from workloads import services, usage
 from workloads.endpoints import objects
 from workloads.protection import count

@@ -7,8 +7,8 @@ import orjson
 
 from clusters.documents import Object, as_object, from_yaml
 from clusters.kinds import Kind
-from kubegale.errors import Invalid
-from kubegale.jsontext import loads
+from core.errors import Invalid
+from core.jsontext import loads
 
 MASK = "***"
 # What may be a number that is not written as an integer.

@@ -17,8 +17,8 @@ from clusters import services as registry
 from clusters.client import READ_ERRORS, status_error
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from kubegale.errors import ClusterUnavailable, TooManyRequests
-from kubegale.streamplaces import StreamPlace, stopping
+from core.errors import ClusterUnavailable, TooManyRequests
+from core.stream_limits import StreamPlace, stopping
 from workloads.streams.loglines import Piece, Splitter
 
 MAX_EVENT = 1024 * 1024

@@ -7,7 +7,7 @@ from clusters.client import ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from kubegale.errors import DomainError
+from core.errors import DomainError
 from workloads import nodes, related
 from workloads.actions import ACTIONS
 from workloads.endpoints import objects

@@ -13,7 +13,7 @@ from clusters.documents import Object
 from clusters.kinds import KINDS
 from clusters.models import Operation, OperationStep
 from clusters.operations import Again, Result, Step, Target
-from kubegale.errors import ClusterUnavailable, Conflict, Invalid, NotFound, Rejected
+from core.errors import ClusterUnavailable, Conflict, Invalid, NotFound, Rejected
 from workloads.lookup import Subject, controller_of, explaining
 
 PODS = KINDS["pods"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from clusters.documents import Object, to_yaml
 from clusters.kinds import KINDS
-from kubegale.errors import NotFound
+from core.errors import NotFound
 from workloads.endpoints import objects
 from workloads.lookup import Subject, controller_of
 

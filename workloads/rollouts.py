@@ -12,7 +12,7 @@ from clusters.documents import Object
 from clusters.kinds import KINDS
 from clusters.models import Operation
 from clusters.operations import Again, Result, Step, Target
-from kubegale.errors import ClusterUnavailable, Conflict, NotFound, Rejected
+from core.errors import ClusterUnavailable, Conflict, NotFound, Rejected
 from workloads.lookup import Subject
 
 STEP = "rollout"

@@ -13,7 +13,7 @@ from django.utils.dateparse import parse_datetime
 
 from clusters import prometheus
 from clusters.models import Cluster
-from kubegale.errors import DomainError, Invalid
+from core.errors import DomainError, Invalid
 from workloads import metrics, usage
 from workloads.models import Sample
 

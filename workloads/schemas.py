@@ -10,7 +10,7 @@ from clusters import services as registry
 from clusters.client import ClusterClient
 from clusters.documents import Object
 from clusters.models import Cluster
-from kubegale.errors import NotFound
+from core.errors import NotFound
 
 KEPT_SECONDS = 600
 REFERENCE = "#/components/schemas/"

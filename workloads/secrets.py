@@ -8,7 +8,7 @@ from clusters import services as registry
 from clusters.documents import Object
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from kubegale.errors import Conflict, NotFound
+from core.errors import Conflict, NotFound
 from workloads.endpoints import objects
 
 SECRETS = KINDS["secrets"]

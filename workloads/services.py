@@ -18,7 +18,7 @@ from clusters.client import CHUNK, HEADS, PATCH_TYPES, Chunk, ClusterClient
 from clusters.documents import Object, pruned
 from clusters.kinds import KINDS, Kind, custom, known_kind
 from clusters.models import Cluster
-from kubegale.errors import Conflict, Expired, Forbidden, Invalid, NotFound
+from core.errors import Conflict, Expired, Forbidden, Invalid, NotFound
 from workloads.lookup import explaining
 from workloads.objects import complete, is_secret, manifest, masked_secret, patch_body
 

@@ -1,6 +1,6 @@
 """WebSocket addresses of this app; `kubegale.asgi` serves them."""
 
-from kubegale.api.sockets import Handler
+from core.api.sockets import Handler
 from workloads.streams import runtime, terminal
 from workloads.streams.changes import serve_changes
 from workloads.streams.logs import serve_logs

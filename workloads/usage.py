@@ -13,7 +13,7 @@ from clusters.accessible import read_accessible
 from clusters.documents import Object
 from clusters.kinds import KINDS, segment
 from clusters.models import Cluster
-from kubegale.errors import ClusterUnavailable, DomainError, NotFound
+from core.errors import ClusterUnavailable, DomainError, NotFound
 from workloads.quantities import number
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from billing.admin.pages import shown_once
 from billing.models import Deployment, Entry, Order, Payment, Plan, PortClaim, Posting, UsageSample
 from billing.models.orders import UNITS
 from billing.services import deployments, endings, ledger, orders
-from kubegale.api.admin import ModelAdmin, ModelForm, ReadOnly, TabularInline
-from kubegale.errors import DomainError
+from core.api.admin import ModelAdmin, ModelForm, ReadOnly, TabularInline
+from core.errors import DomainError
 
 
 class PlanForm(ModelForm[Plan]):

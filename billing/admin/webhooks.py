@@ -12,8 +12,8 @@ from billing import clock
 from billing.admin.pages import shown_once
 from billing.models import Delivery, Webhook
 from billing.services import webhooks
-from kubegale.api.admin import ModelAdmin, ModelForm, ReadOnly
-from kubegale.errors import DomainError
+from core.api.admin import ModelAdmin, ModelForm, ReadOnly
+from core.errors import DomainError
 
 
 class WebhookForm(ModelForm[Webhook]):

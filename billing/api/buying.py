@@ -8,13 +8,13 @@ from rest_framework.request import Request
 from billing.api.orders import ORDER_SCHEMA, OrderViewSet, plain, represent
 from billing.models import Order, Plan
 from billing.services import endings, ledger, orders, sites
-from kubegale.api.audit import note
-from kubegale.api.auth import Act, authorise
-from kubegale.api.confirmation import Guarded, confirm
-from kubegale.api.dialect import DialectView, Page
-from kubegale.api.parsing import boolean, integer, json_body
-from kubegale.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, nullable, record
-from kubegale.errors import Invalid
+from core.api.audit import note
+from core.api.auth import Act, authorise
+from core.api.confirmation import Guarded, confirm
+from core.api.dialect import DialectView, Page
+from core.api.parsing import boolean, integer, json_body
+from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, nullable, record
+from core.errors import Invalid
 from tenants import users
 
 PLAN_SCHEMA = record(name=TEXT, price=TEXT, units=array(INTEGER), regions=array(TEXT))

@@ -13,22 +13,12 @@ from rest_framework.viewsets import ViewSetMixin
 
 from billing.models import Deployment, Order, Payment, Posting
 from billing.services import ledger, usage
-from kubegale.api import audit
-from kubegale.api.auth import Act, authorise
-from kubegale.api.dialect import DialectView, Page
-from kubegale.api.pagination import page_request
-from kubegale.api.schema import (
-    INTEGER,
-    OBJECT,
-    PAGING,
-    TEXT,
-    Described,
-    Query,
-    array,
-    nullable,
-    record,
-)
-from kubegale.errors import Forbidden, Invalid, NotFound
+from core.api import audit
+from core.api.auth import Act, authorise
+from core.api.dialect import DialectView, Page
+from core.api.pagination import page_request
+from core.api.schema import INTEGER, OBJECT, PAGING, TEXT, Described, Query, array, nullable, record
+from core.errors import Forbidden, Invalid, NotFound
 from tenants.decisions import token_rights
 from tenants.models import ApiToken
 from tenants.policy import Right

@@ -19,12 +19,12 @@ from billing.registry import ImageChecker
 from billing.services import deployments, endings, orders, pods, sites
 from billing.services.webhooks import rfc3339
 from billing.throttles import BadSecretThrottle, PublicThrottle
-from kubegale.api import audit, lasting
-from kubegale.api.auth import Act
-from kubegale.api.dialect import DialectView
-from kubegale.api.parsing import boolean, integer, json_body, know_caller
-from kubegale.api.schema import BOOLEAN, INTEGER, OBJECT, TEXT, Described, Query, array, record
-from kubegale.errors import DomainError, Internal, Invalid, NotFound, Unauthenticated
+from core.api import audit, long_lived
+from core.api.auth import Act
+from core.api.dialect import DialectView
+from core.api.parsing import boolean, integer, json_body, know_caller
+from core.api.schema import BOOLEAN, INTEGER, OBJECT, TEXT, Described, Query, array, record
+from core.errors import DomainError, Internal, Invalid, NotFound, Unauthenticated
 from workloads.podlogs import LogOptions
 
 MAX_TAIL = 10_000_000
@@ -65,7 +65,7 @@ class SecretView(VKubeView):
         if request.method == "GET":
             self.check_input(request)
 
-    def recheck(self, request: Request) -> lasting.Check:
+    def recheck(self, request: Request) -> long_lived.Check:
         """Whether the secret still opens the order, and the order still runs."""
         secret, opened = request.headers.get("secret", "").strip(), self.order.pk
 

@@ -2,7 +2,7 @@
 
 import billing.models.orders
 import django.db.models.deletion
-import kubegale.crypto
+import core.crypto
 import uuid
 from decimal import Decimal
 from django.conf import settings
@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('url', models.URLField(max_length=500)),
                 ('events', models.JSONField(blank=True, default=list, help_text='Which events; empty is all.')),
-                ('key', kubegale.crypto.EncryptedTextField(editable=False)),
+                ('key', core.crypto.EncryptedTextField(editable=False)),
                 ('active', models.BooleanField(default=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
             ],

@@ -3,7 +3,7 @@
 from django.db import models
 
 from billing.models.orders import Order, new_id
-from kubegale.crypto import EncryptedTextField
+from core.crypto import EncryptedTextField
 
 
 class Webhook(models.Model):

@@ -17,7 +17,7 @@ from billing.services import following, objects, orders, sites, webhooks
 from billing.services.sites import ClusterSurvey, Site
 from clusters import services as registry
 from clusters.documents import Object
-from kubegale.errors import ClusterUnavailable, Conflict, DomainError, Forbidden, Invalid
+from core.errors import ClusterUnavailable, Conflict, DomainError, Forbidden, Invalid
 
 State, Service = Deployment.State, Order.Service
 OVER = (Service.DONE, Service.ABORTED)

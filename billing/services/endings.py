@@ -8,7 +8,7 @@ from django.db import transaction
 from billing import clock
 from billing.models import Order, Payment
 from billing.services import deployments, ledger, orders, usage, webhooks
-from kubegale.errors import Conflict
+from core.errors import Conflict
 
 Service = Order.Service
 OPEN = (Service.PENDING, Service.RUNNING)

@@ -14,7 +14,7 @@ from clusters import services as registry
 from clusters.kinds import KINDS
 from clusters.models import Operation, OperationStep
 from clusters.operations import Again, Result, Step, Target
-from kubegale.errors import ClusterUnavailable, NotFound, Rejected
+from core.errors import ClusterUnavailable, NotFound, Rejected
 
 KIND = "vkube_deploy"
 SECONDS = 2.0

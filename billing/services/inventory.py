@@ -14,7 +14,7 @@ from clusters import services as registry
 from clusters.client import Chunk, ClusterClient
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
-from kubegale.errors import ClusterUnavailable, DomainError
+from core.errors import ClusterUnavailable, DomainError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from clusters.client import ClusterClient
 from clusters.documents import Object
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
-from kubegale.errors import ClusterUnavailable, Conflict, DomainError, Forbidden, NotFound
+from core.errors import ClusterUnavailable, Conflict, DomainError, Forbidden, NotFound
 
 log = logging.getLogger(__name__)
 Companions = Sequence[tuple[str, Object]]

@@ -11,7 +11,7 @@ from django.db import OperationalError, connection, transaction
 from billing import clock, credentials, pricing
 from billing.models import Order, Payment, Plan
 from billing.services import ledger, webhooks
-from kubegale.errors import Conflict, Invalid, NotFound, Unauthenticated
+from core.errors import Conflict, Invalid, NotFound, Unauthenticated
 
 Status, Service = Order.Status, Order.Service
 DEFAULT_PLAN = "standard"

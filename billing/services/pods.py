@@ -10,7 +10,7 @@ from billing.services import deployments, inventory
 from clusters import services as registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from kubegale.errors import Internal, Invalid
+from core.errors import Internal, Invalid
 from workloads.podlogs import FollowedLog, LogOptions, read_log_text
 
 EMPTY = msgspec.Raw(b"{}")

@@ -16,7 +16,7 @@ from billing.services.inventory import Node, Pod
 from clusters import services as registry
 from clusters.addresses import allowed
 from clusters.models import Cluster
-from kubegale.errors import ClusterUnavailable, DomainError, Invalid
+from core.errors import ClusterUnavailable, DomainError, Invalid
 
 log = logging.getLogger(__name__)
 CACHE_KEY = "vkube:regions"

@@ -18,7 +18,7 @@ from billing.services.inventory import Labelled, Pod
 from clusters import services as registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from kubegale.errors import DomainError
+from core.errors import DomainError
 from storage_api.models import Change
 
 # How far back a pod's last look may lie for its end to be looked up.

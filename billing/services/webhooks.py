@@ -14,7 +14,7 @@ from billing import clock
 from billing.models import Delivery, Order, Webhook
 from billing.outbound import Outbound, OutboundError
 from clusters.addresses import check_host
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 EVENTS = (
     "order.created",

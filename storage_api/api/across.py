@@ -13,11 +13,11 @@ from rest_framework.response import Response
 from clusters import services as registry
 from clusters.kinds import Kind
 from clusters.models import Cluster
-from kubegale.api.auth import Act, Scope, authorise
-from kubegale.api.dialect import DialectView
-from kubegale.api.pagination import page_request
-from kubegale.api.parsing import boolean, moment
-from kubegale.api.schema import (
+from core.api.auth import Act, Scope, authorise
+from core.api.dialect import DialectView
+from core.api.pagination import page_request
+from core.api.parsing import boolean, moment
+from core.api.schema import (
     BOOLEAN,
     INTEGER,
     KUBERNETES_OBJECT,
@@ -30,7 +30,7 @@ from kubegale.api.schema import (
     nullable,
     record,
 )
-from kubegale.errors import Expired, Invalid
+from core.errors import Expired, Invalid
 from storage_api import selectors
 from storage_api.kinds import SECRETS
 from storage_api.protection import MASK

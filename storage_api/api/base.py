@@ -11,12 +11,12 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kubegale.api.auth import Act, authorise
-from kubegale.api.dialect import DialectView, Page, domain_error, error_response
-from kubegale.api.parsing import raw_body
-from kubegale.api.rendering import dumps
-from kubegale.api.schema import Described
-from kubegale.errors import DomainError, Invalid
+from core.api.auth import Act, authorise
+from core.api.dialect import DialectView, Page, domain_error, error_response
+from core.api.parsing import raw_body
+from core.api.rendering import dumps
+from core.api.schema import Described
+from core.errors import DomainError, Invalid
 from storage_api import document_filters, extra, paths, profile, times
 from storage_api.api.bodies import parameters
 from storage_api.api.schemas import FILTER_NAMES

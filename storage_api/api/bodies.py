@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from kubegale.errors import Invalid
+from core.errors import Invalid
 from storage_api import jsontext, times
 
 _WHOLE = re.compile(rb"-?[0-9]+\Z")

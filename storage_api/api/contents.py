@@ -4,11 +4,11 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from kubegale.api import audit
-from kubegale.api.auth import Act, authorise
-from kubegale.api.dialect import DialectView
-from kubegale.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, record
-from kubegale.errors import Forbidden
+from core.api import audit
+from core.api.auth import Act, authorise
+from core.api.dialect import DialectView
+from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, record
+from core.errors import Forbidden
 from storage_api.services import contents
 
 HELD = record(cluster=TEXT, type=TEXT, namespaced=BOOLEAN, count=INTEGER)

@@ -10,10 +10,10 @@ from django.db import connection
 from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 
-from kubegale.api.origin import client_address
-from kubegale.api.parsing import raw_body
-from kubegale.errors import DomainError
-from kubegale.streamplaces import stopping
+from core.api.client_ip import client_address
+from core.api.parsing import raw_body
+from core.errors import DomainError
+from core.stream_limits import stopping
 from storage_api import paths, times
 from storage_api.api import base, schemas
 from storage_api.api.base import StorageView

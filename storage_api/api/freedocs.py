@@ -8,8 +8,8 @@ import orjson
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
-from kubegale.api.parsing import raw_body
-from kubegale.errors import Invalid
+from core.api.parsing import raw_body
+from core.errors import Invalid
 from storage_api import conditions, document_filters, extra, jsontext
 from storage_api.api import base, dynamic, schemas
 from storage_api.api.base import StorageView

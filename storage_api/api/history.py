@@ -14,11 +14,11 @@ from clusters import operations
 from clusters import services as registry
 from clusters.kinds import Kind
 from clusters.models import Cluster
-from kubegale.api.auth import Act, Scope, authorise
-from kubegale.api.dialect import DialectView
-from kubegale.api.pagination import page_request
-from kubegale.api.parsing import boolean, integer, moment
-from kubegale.api.schema import (
+from core.api.auth import Act, Scope, authorise
+from core.api.dialect import DialectView
+from core.api.pagination import page_request
+from core.api.parsing import boolean, integer, moment
+from core.api.schema import (
     ANYTHING,
     BOOLEAN,
     CLUSTER,
@@ -32,7 +32,7 @@ from kubegale.api.schema import (
     nullable,
     record,
 )
-from kubegale.errors import Invalid
+from core.errors import Invalid
 from storage_api import authors, protection
 from storage_api.api.sync import utc
 from storage_api.authors import Change, Deed

@@ -9,8 +9,8 @@ from django.http.response import HttpResponseBase
 from psycopg2 import sql
 from rest_framework.request import Request
 
-from kubegale.api.parsing import raw_body
-from kubegale.errors import Invalid
+from core.api.parsing import raw_body
+from core.errors import Invalid
 from storage_api import conditions, document_filters, jsontext, paths, trees
 from storage_api.api import base, schemas
 from storage_api.api.base import StorageView

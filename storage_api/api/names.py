@@ -9,11 +9,11 @@ from rest_framework.request import Request
 from clusters import services as registry
 from clusters.kinds import Kind
 from clusters.models import Cluster
-from kubegale.api.auth import Act, authorise
-from kubegale.api.dialect import DialectView
-from kubegale.api.pagination import page_request
-from kubegale.api.parsing import boolean
-from kubegale.api.schema import (
+from core.api.auth import Act, authorise
+from core.api.dialect import DialectView
+from core.api.pagination import page_request
+from core.api.parsing import boolean
+from core.api.schema import (
     BOOLEAN,
     INTEGER,
     PAGING,
@@ -24,7 +24,7 @@ from kubegale.api.schema import (
     nullable,
     record,
 )
-from kubegale.errors import Forbidden, Invalid
+from core.errors import Forbidden, Invalid
 from storage_api.api.across import FILTERS, PROBLEM, UNREACHED, chosen, refuse_past, visible, words
 from storage_api.api.sync import utc
 from storage_api.kinds import SECRETS, resource_type

@@ -10,11 +10,11 @@ from rest_framework.response import Response
 from clusters import services as registry
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
-from kubegale.api.auth import Act, authorise
-from kubegale.api.dialect import DialectView
-from kubegale.api.parsing import boolean
-from kubegale.api.schema import BOOLEAN, OBJECT, Described, Query, array, record
-from kubegale.errors import Forbidden
+from core.api.auth import Act, authorise
+from core.api.dialect import DialectView
+from core.api.parsing import boolean
+from core.api.schema import BOOLEAN, OBJECT, Described, Query, array, record
+from core.errors import Forbidden
 from storage_api.api.across import PROBLEM, UNREACHED, refuse_past, sees, visible
 from storage_api.models import KindSync
 from storage_api.services import across, live, sync

@@ -8,8 +8,8 @@ import orjson
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
-from kubegale.api.parsing import raw_body
-from kubegale.errors import Invalid, NotFound
+from core.api.parsing import raw_body
+from core.errors import Invalid, NotFound
 from storage_api import conditions, extra, times
 from storage_api.api import base, schemas
 from storage_api.api.base import StorageView

@@ -6,12 +6,12 @@ from typing import Any
 import orjson
 from rest_framework.request import Request
 
-from kubegale.api import confirmation
-from kubegale.api.audit import note
-from kubegale.api.auth import Act, authorise
-from kubegale.api.confirmation import Guarded
-from kubegale.api.parsing import boolean, integer, json_body, moment
-from kubegale.api.schema import (
+from core.api import confirmation
+from core.api.audit import note
+from core.api.auth import Act, authorise
+from core.api.confirmation import Guarded
+from core.api.parsing import boolean, integer, json_body, moment
+from core.api.schema import (
     BOOLEAN,
     INTEGER,
     KUBERNETES_OBJECT,
@@ -22,7 +22,7 @@ from kubegale.api.schema import (
     nullable,
     record,
 )
-from kubegale.errors import ConfirmationRequired, Expired, Invalid
+from core.errors import ConfirmationRequired, Expired, Invalid
 from storage_api.api.history import CHANGE, HistoryView
 from storage_api.api.sync import utc
 from storage_api.services import past, restoration

@@ -1,6 +1,6 @@
 """What the store's routes take and answer, for the OpenAPI schema."""
 
-from kubegale.api.schema import (
+from core.api.schema import (
     ANYTHING,
     BOOLEAN,
     INTEGER,

@@ -6,8 +6,8 @@ from threading import Lock
 
 from django.conf import settings
 
-from kubegale.errors import TooManyRequests
-from kubegale.streamplaces import StreamPlace
+from core.errors import TooManyRequests
+from core.stream_limits import StreamPlace
 
 
 class Places:

@@ -12,11 +12,11 @@ from prometheus_client.registry import Collector
 from rest_framework.request import Request
 
 from clusters import services as registry
-from kubegale.api.auth import Act, authorise
-from kubegale.api.dialect import DialectView
-from kubegale.api.exposition import SHARED
-from kubegale.api.parsing import integer
-from kubegale.api.schema import BOOLEAN, INTEGER, NUMBER, TEXT, Described, array, nullable, record
+from core.api.auth import Act, authorise
+from core.api.dialect import DialectView
+from core.api.parsing import integer
+from core.api.prometheus import SHARED
+from core.api.schema import BOOLEAN, INTEGER, NUMBER, TEXT, Described, array, nullable, record
 from storage_api.models import ClusterSync, KindSync
 from storage_api.services import sync
 from storage_api.services.sync import Freshness

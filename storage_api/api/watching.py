@@ -12,13 +12,13 @@ from rest_framework.request import Request
 
 from clusters import services as registry
 from clusters.kinds import KINDS, Kind
-from kubegale.api.auth import Act, Scope, stream_policy
-from kubegale.api.dialect import DialectView
-from kubegale.api.origin import client_address
-from kubegale.api.parsing import integer
-from kubegale.api.schema import INTEGER, TEXT, Described, Query
-from kubegale.errors import DomainError, Expired, Forbidden, Invalid
-from kubegale.streamplaces import stopping
+from core.api.auth import Act, Scope, stream_policy
+from core.api.client_ip import client_address
+from core.api.dialect import DialectView
+from core.api.parsing import integer
+from core.api.schema import INTEGER, TEXT, Described, Query
+from core.errors import DomainError, Expired, Forbidden, Invalid
+from core.stream_limits import stopping
 from storage_api import selectors
 from storage_api.api.across import chosen, shown
 from storage_api.api.seats import Seated

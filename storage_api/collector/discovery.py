@@ -7,7 +7,7 @@ from typing import Any
 
 from clusters.kinds import KINDS, Kind, custom
 from clusters.streams import StreamClient
-from kubegale.errors import DomainError, Forbidden, Invalid, NotFound
+from core.errors import DomainError, Forbidden, Invalid, NotFound
 
 # The same objects as the core group's.
 _TWINS = frozenset({("events.k8s.io", "events")})

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from clusters.documents import LAST_APPLIED, Object, pruned
 from clusters.kinds import Kind
-from kubegale.errors import ClusterUnavailable
+from core.errors import ClusterUnavailable
 from storage_api.authors import newest_writers
 from storage_api.kinds import SECRETS
 

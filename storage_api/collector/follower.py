@@ -17,7 +17,7 @@ import orjson
 
 from clusters.client import CHUNKS, Chunk, Walk, status_error
 from clusters.streams import StreamClient
-from kubegale.errors import (
+from core.errors import (
     ClusterUnavailable,
     DomainError,
     Expired,

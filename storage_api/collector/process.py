@@ -21,7 +21,7 @@ from django.db import DatabaseError, connection
 from clusters import kubeconfig
 from clusters.services import limits
 from clusters.streams import StreamClient
-from kubegale.errors import DomainError
+from core.errors import DomainError
 from storage_api.collector.follower import Pace, Surroundings
 from storage_api.collector.queue import Queue
 from storage_api.collector.session import Rhythm, Session

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import orjson
 
 from clusters.streams import StreamClient
-from kubegale.errors import ClusterUnavailable
+from core.errors import ClusterUnavailable
 
 RULES_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 

@@ -9,7 +9,7 @@ from django.db import DatabaseError
 
 from clusters.client import CHUNKS
 from clusters.kinds import KINDS, Kind
-from kubegale.errors import ClusterUnavailable, DomainError, Forbidden
+from core.errors import ClusterUnavailable, DomainError, Forbidden
 from storage_api.collector import writer
 from storage_api.collector.discovery import Discovered, discover
 from storage_api.collector.documents import UNREADABLE, head

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from kubegale.errors import Invalid
+from core.errors import Invalid
 from storage_api.collector.queue import Beat, Gone, Inexact, Item, Joined, Left, Lost, Position
 from storage_api.kinds import resource_type
 from storage_api.services import bulk, events, sync

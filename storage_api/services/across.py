@@ -11,7 +11,7 @@ from psycopg2 import sql
 
 from clusters.kinds import KINDS, Kind, is_place_of, known_kind, parse_reference
 from clusters.models import Cluster
-from kubegale.errors import Invalid, NotFound
+from core.errors import Invalid, NotFound
 from storage_api.conditions import Clause
 from storage_api.kinds import EVENTS, resource_type
 from storage_api.models import KindSync

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connection
 from psycopg2 import sql
 
-from kubegale.errors import Expired
+from core.errors import Expired
 from storage_api.documents import CREATED, DATA, METRIC, RESOURCE, Column, Kind, Shape, selection
 from storage_api.paths import Path
 from storage_api.protection import shown

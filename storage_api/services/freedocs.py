@@ -9,7 +9,7 @@ import orjson
 from django.db import connection, transaction
 from psycopg2 import sql
 
-from kubegale.errors import Invalid
+from core.errors import Invalid
 from storage_api import jsontext, objectids, paths
 from storage_api.conditions import Clause, equals
 from storage_api.documents import FREE

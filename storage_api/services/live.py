@@ -13,7 +13,7 @@ from clusters.accessible import read_each
 from clusters.client import CHUNK, Chunk, ClusterClient
 from clusters.kinds import Kind
 from clusters.models import Cluster
-from kubegale.errors import DomainError, Forbidden
+from core.errors import DomainError, Forbidden
 
 SECONDS = 5.0
 THREADS = 16

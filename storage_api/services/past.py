@@ -11,7 +11,7 @@ from psycopg2 import sql
 
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
-from kubegale.errors import Expired, Forbidden, Invalid, NotFound
+from core.errors import Expired, Forbidden, Invalid, NotFound
 from storage_api import selectors
 from storage_api.conditions import Clause
 from storage_api.kinds import BUILT_IN, resource_type

@@ -10,7 +10,7 @@ from psycopg2 import sql
 
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from kubegale.errors import Expired, Invalid, NotFound
+from core.errors import Expired, Invalid, NotFound
 from storage_api import selectors
 from storage_api.conditions import Clause
 from storage_api.protection import masked

@@ -11,7 +11,7 @@ from clusters import services as registry
 from clusters.documents import Object
 from clusters.kinds import Kind
 from clusters.models import Cluster
-from kubegale.errors import (
+from core.errors import (
     ClusterUnavailable,
     Conflict,
     DomainError,

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from clusters.kinds import Kind
 from clusters.models import Cluster
-from kubegale.errors import Conflict
+from core.errors import Conflict
 from storage_api import conditions
 from storage_api.documents import RESOURCE
 from storage_api.kinds import resource_type

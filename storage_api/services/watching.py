@@ -11,7 +11,7 @@ from django.db import connection
 from psycopg2 import sql
 
 from clusters.kinds import KINDS, Kind
-from kubegale.errors import Expired
+from core.errors import Expired
 from storage_api.conditions import Clause
 from storage_api.kinds import resource_type
 from storage_api.protection import masked

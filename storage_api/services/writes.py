@@ -8,7 +8,7 @@ from typing import Any
 from django.db import DataError, connection
 from psycopg2 import sql
 
-from kubegale.errors import Invalid
+from core.errors import Invalid
 from storage_api.queries import Query, condition, count
 
 MAX_KEY_BYTES = {

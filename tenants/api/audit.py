@@ -7,23 +7,13 @@ from django.core import signing
 from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 
-from kubegale.api.auth import Act, Scope, authorise
-from kubegale.api.dialect import DialectView, Page
-from kubegale.api.pagination import page_request
-from kubegale.api.parsing import integer, moment
-from kubegale.api.rendering import dumps
-from kubegale.api.schema import (
-    INTEGER,
-    OBJECT,
-    PAGING,
-    TEXT,
-    Described,
-    Query,
-    array,
-    nullable,
-    record,
-)
-from kubegale.errors import Invalid
+from core.api.auth import Act, Scope, authorise
+from core.api.dialect import DialectView, Page
+from core.api.pagination import page_request
+from core.api.parsing import integer, moment
+from core.api.rendering import dumps
+from core.api.schema import INTEGER, OBJECT, PAGING, TEXT, Described, Query, array, nullable, record
+from core.errors import Invalid
 from tenants import audit
 from tenants.models import AuditEntry
 

@@ -5,13 +5,13 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from rest_framework.request import Request
 
-from kubegale.api.audit import note
-from kubegale.api.auth import Act, Scope, authorise
-from kubegale.api.dialect import DialectView, Page
-from kubegale.api.pagination import page_request
-from kubegale.api.parsing import integer, json_body
-from kubegale.api.schema import INTEGER, OBJECT, PAGING, TEXT, Described, nullable, record
-from kubegale.errors import Forbidden, Invalid, NotFound
+from core.api.audit import note
+from core.api.auth import Act, Scope, authorise
+from core.api.dialect import DialectView, Page
+from core.api.pagination import page_request
+from core.api.parsing import integer, json_body
+from core.api.schema import INTEGER, OBJECT, PAGING, TEXT, Described, nullable, record
+from core.errors import Forbidden, Invalid, NotFound
 from tenants import decisions, grants, users
 from tenants.models import ApiToken, Grant
 from tenants.policy import Role

@@ -7,12 +7,12 @@ from django.contrib.auth.models import Group, User
 from django.db.models import Count
 from rest_framework.request import Request
 
-from kubegale.api.audit import note
-from kubegale.api.auth import Act, authorise
-from kubegale.api.dialect import DialectView, Page
-from kubegale.api.pagination import page_request
-from kubegale.api.parsing import boolean, json_body
-from kubegale.api.schema import (
+from core.api.audit import note
+from core.api.auth import Act, authorise
+from core.api.dialect import DialectView, Page
+from core.api.pagination import page_request
+from core.api.parsing import boolean, json_body
+from core.api.schema import (
     BOOLEAN,
     INTEGER,
     OBJECT,
@@ -23,7 +23,7 @@ from kubegale.api.schema import (
     nullable,
     record,
 )
-from kubegale.errors import Forbidden, Invalid
+from core.errors import Forbidden, Invalid
 from tenants import decisions, grants, users
 from tenants.models import ApiToken
 

@@ -5,14 +5,14 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from kubegale.api.audit import note
-from kubegale.api.audit import record as keep
-from kubegale.api.auth import Act
-from kubegale.api.dialect import DialectView
-from kubegale.api.origin import client_address
-from kubegale.api.parsing import json_body
-from kubegale.api.schema import INTEGER, OBJECT, TEXT, Described, array, record
-from kubegale.errors import Forbidden
+from core.api.audit import note
+from core.api.audit import record as keep
+from core.api.auth import Act
+from core.api.client_ip import client_address
+from core.api.dialect import DialectView
+from core.api.parsing import json_body
+from core.api.schema import INTEGER, OBJECT, TEXT, Described, array, record
+from core.errors import Forbidden
 from tenants import grants, services
 from tenants.models import ApiToken
 

@@ -8,12 +8,12 @@ from django.utils import timezone
 from rest_framework.request import Request
 
 from clusters.models import Cluster
-from kubegale.api.audit import note
-from kubegale.api.auth import Act, Scope, authorise
-from kubegale.api.dialect import DialectView, Page
-from kubegale.api.pagination import page_request
-from kubegale.api.parsing import moment
-from kubegale.api.schema import (
+from core.api.audit import note
+from core.api.auth import Act, Scope, authorise
+from core.api.dialect import DialectView, Page
+from core.api.pagination import page_request
+from core.api.parsing import moment
+from core.api.schema import (
     BOOLEAN,
     CLUSTER,
     INTEGER,
@@ -27,7 +27,7 @@ from kubegale.api.schema import (
     nullable,
     record,
 )
-from kubegale.errors import Conflict, Invalid
+from core.errors import Conflict, Invalid
 from tenants import blueprints, decisions, grants, plans, quotas, tenancies
 from tenants.blueprints import Blueprint, Member
 from tenants.models import ApiToken, Grant, QuotaPlan, Tenant

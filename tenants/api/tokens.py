@@ -6,13 +6,13 @@ from typing import Any
 from django.conf import settings
 from rest_framework.request import Request
 
-from kubegale.api.audit import note
-from kubegale.api.audit import record as keep
-from kubegale.api.auth import Act
-from kubegale.api.dialect import DialectView, Page
-from kubegale.api.parsing import integer, json_body
-from kubegale.api.schema import INTEGER, OBJECT, TEXT, Described, array, nullable, record
-from kubegale.errors import Forbidden
+from core.api.audit import note
+from core.api.audit import record as keep
+from core.api.auth import Act
+from core.api.dialect import DialectView, Page
+from core.api.parsing import integer, json_body
+from core.api.schema import INTEGER, OBJECT, TEXT, Described, array, nullable, record
+from core.errors import Forbidden
 from tenants import tokens
 from tenants.models import ApiToken
 

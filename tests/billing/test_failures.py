@@ -22,7 +22,7 @@ from billing.services import deployments, endings, orders, webhooks
 from billing.tasks import expire_orders, sample_cluster
 from clusters import services
 from clusters.models import Cluster, Operation
-from kubegale.errors import Conflict
+from core.errors import Conflict
 from tests.vkube import Buyer, container, eventually, follow, label_nodes, patch_node, running
 
 pytestmark = pytest.mark.django_db

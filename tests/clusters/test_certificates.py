@@ -16,7 +16,7 @@ from clusters import kubeconfig
 from clusters.client import ClusterClient, Limits
 from clusters.models import Cluster
 from clusters.streams import StreamClient
-from kubegale.errors import ClusterUnavailable
+from core.errors import ClusterUnavailable
 from tests.bad_servers import answering, refusing, serving, silent
 from tests.caller import Caller
 from tests.event_loops import run_in_thread

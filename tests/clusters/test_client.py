@@ -12,7 +12,7 @@ from clusters.client import ClusterClient, Limits, dumps, status_error
 from clusters.kinds import KINDS, Kind, custom
 from clusters.kubeconfig import Access
 from clusters.shares import Share
-from kubegale.errors import (
+from core.errors import (
     ClusterUnavailable,
     DomainError,
     Invalid,

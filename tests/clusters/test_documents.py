@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clusters.documents import as_object, from_yaml, to_yaml
-from kubegale.errors import Invalid
+from core.errors import Invalid
 from tests.clusters.yaml_table.generate import TABLE, WRITTEN
 
 TEXTS = st.one_of(
@@ -173,7 +173,7 @@ import django, json, resource, sys, time
 django.setup()
 from clusters.documents import from_yaml
 from console.manifests import documents
-from kubegale.errors import Invalid
+from core.errors import Invalid
 def reached(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 def refused(text):
     try:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from clusters import kubeconfig
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 
 def config(*, cluster: dict[str, Any] | None = None, user: dict[str, Any] | None = None) -> str:

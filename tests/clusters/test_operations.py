@@ -10,7 +10,7 @@ from django.utils import timezone
 from clusters import operations, turns
 from clusters.models import Cluster, Operation
 from clusters.operations import Again, Result, Step, Target
-from kubegale.errors import Conflict, Invalid, Rejected
+from core.errors import Conflict, Invalid, Rejected
 from tests.caller import Caller
 from tests.turning import finish, take_turn
 

@@ -7,7 +7,7 @@ import pytest
 from clusters.client import Limits
 from clusters.kubeconfig import Access
 from clusters.streams import StreamClient
-from kubegale.errors import ClusterUnavailable
+from core.errors import ClusterUnavailable
 from tests.bad_servers import serving, silent
 from tests.event_loops import run_in_thread
 

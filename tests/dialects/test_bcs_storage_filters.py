@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.urls import URLPattern, URLResolver
 
-from kubegale.dialects import bcs_storage
+from dialects import bcs_storage
 from storage_api.api.freedocs import CustomResources
 from tests.storeserver import Store
 

@@ -10,7 +10,7 @@ from pytest_django import Settings
 from billing import containers, manifests
 from billing.models import Order
 from billing.services import orders
-from kubegale.errors import Invalid
+from core.errors import Invalid
 from tests.registry_server import running_registry
 
 pytestmark = pytest.mark.django_db

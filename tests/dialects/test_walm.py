@@ -12,7 +12,7 @@ from django.test import Client
 from clusters import services as registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from kubegale.statistics import go_duration
+from kubegale.walm_stats import go_duration
 from tenants.tokens import create_api_token
 from tests.caller import Caller
 

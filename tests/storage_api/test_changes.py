@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from kubegale.errors import Expired, Invalid
+from core.errors import Expired, Invalid
 from storage_api import tasks
 from storage_api.conditions import equals
 from storage_api.documents import RESOURCE

@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from psycopg2 import sql
 
-from kubegale.crypto import rotate_all
+from core.crypto import rotate_all
 from storage_api.models import Change, Resource
 from storage_api.services.protection import reprotect
 from tenants import grants

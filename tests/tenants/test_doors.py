@@ -1,7 +1,7 @@
 """Every door and every kind of credential: what a token is cut down to, what a lost right closes, who acts later.
 
 Who gets in by role is walked in test_rights.py; that nobody gets in without credentials, in
-tests/kubegale/test_routes.py. A door that stands in no table here fails its test.
+tests/core/test_routes.py. A door that stands in no table here fails its test.
 """
 
 import re

@@ -10,7 +10,7 @@ from clusters import escalation
 from clusters import services as registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from kubegale.errors import Forbidden
+from core.errors import Forbidden
 from storage_api.services import restoration
 from storage_api.services.restoration import Subject
 from tests.caller import Caller

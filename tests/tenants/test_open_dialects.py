@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from django.test import Client
 
 from clusters.models import Cluster
-from kubegale.client_cert import parse_rule
+from core.client_certificates import parse_rule
 from tests.caller import Caller
 from tests.tenants.conftest import Person
 from tests.tls_servers import certify

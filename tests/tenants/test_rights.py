@@ -1,6 +1,6 @@
 """Every route of every dialect, walked as each kind of caller and compared with the table below.
 
-That nobody at all gets in is walked in tests/kubegale/test_routes.py.
+That nobody at all gets in is walked in tests/core/test_routes.py.
 """
 
 from dataclasses import replace

@@ -13,7 +13,7 @@ from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
-from kubegale.errors import TooManyRequests
+from core.errors import TooManyRequests
 from tenants import attempts, tokens
 from tenants.models import ApiToken
 from tests.caller import Caller

@@ -12,7 +12,7 @@ from django.urls import resolve
 from clusters import operations
 from clusters.models import Cluster
 from clusters.operations import Target
-from kubegale.api.schema import Described
+from core.api.schema import Described
 from tenants import grants
 from tenants.policy import Role
 from tenants.services import pair_for

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from clusters.models import Cluster
-from kubegale.api.confirmation import TOKENS_PER_USER
+from core.api.confirmation import TOKENS_PER_USER
 from simcluster.testing import RunningCluster
 from tests.caller import Caller
 from tests.workloads.conftest import Put

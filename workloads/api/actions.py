@@ -7,12 +7,12 @@ from rest_framework.request import Request
 from rest_framework.viewsets import ViewSetMixin
 
 from clusters import tasks
-from kubegale.api.audit import note
-from kubegale.api.auth import Act, authorise
-from kubegale.api.dialect import Page
-from kubegale.api.pagination import page_request
-from kubegale.api.parsing import integer
-from kubegale.api.schema import (
+from core.api.audit import note
+from core.api.auth import Act, authorise
+from core.api.dialect import Page
+from core.api.pagination import page_request
+from core.api.parsing import integer
+from core.api.schema import (
     BOOLEAN,
     CLUSTER,
     INTEGER,

@@ -7,10 +7,10 @@ from rest_framework.request import Request
 from clusters import tasks
 from clusters.kinds import Kind
 from clusters.models import Cluster
-from kubegale.api.audit import note
-from kubegale.api.confirmation import Guarded, confirm
-from kubegale.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, record
-from kubegale.errors import Invalid
+from core.api.audit import note
+from core.api.confirmation import Guarded, confirm
+from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, record
+from core.errors import Invalid
 from workloads import bulk, protection
 from workloads.api.actions import caller, number
 from workloads.api.objects import ObjectView, Target

@@ -7,9 +7,9 @@ from rest_framework.response import Response
 
 from clusters.documents import Object
 from clusters.kinds import KINDS
-from kubegale.api.auth import Act, Scope, authorise
-from kubegale.api.dialect import DialectView
-from kubegale.api.schema import (
+from core.api.auth import Act, Scope, authorise
+from core.api.dialect import DialectView
+from core.api.schema import (
     BOOLEAN,
     CLUSTER,
     INTEGER,
@@ -21,7 +21,7 @@ from kubegale.api.schema import (
     array,
     record,
 )
-from kubegale.errors import Invalid
+from core.errors import Invalid
 from workloads import metrics, samples, usage
 from workloads.api.objects import FRESH, Target
 from workloads.metrics import Holdings

@@ -8,9 +8,9 @@ from rest_framework.request import Request
 from clusters import operations, tasks
 from clusters.kinds import KINDS
 from clusters.models import Operation
-from kubegale.api.audit import note
-from kubegale.api.parsing import boolean, integer
-from kubegale.api.schema import (
+from core.api.audit import note
+from core.api.parsing import boolean, integer
+from core.api.schema import (
     BOOLEAN,
     INTEGER,
     KUBERNETES_OBJECT,
@@ -20,7 +20,7 @@ from kubegale.api.schema import (
     record,
     titled,
 )
-from kubegale.errors import Invalid
+from core.errors import Invalid
 from workloads import drain, nodes
 from workloads.api.actions import WorkloadView, caller, number, witness
 from workloads.api.objects import Target, guard

@@ -16,13 +16,13 @@ from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
 from clusters.orders import ORDERS
 from clusters.troubles import TROUBLES
-from kubegale.api.audit import note
-from kubegale.api.auth import Act, Scope, authorise
-from kubegale.api.confirmation import Guarded, confirm
-from kubegale.api.dialect import DialectView, Page
-from kubegale.api.pagination import page_request
-from kubegale.api.parsing import boolean, dry_run, integer, json_body, moment, raw_body
-from kubegale.api.schema import (
+from core.api.audit import note
+from core.api.auth import Act, Scope, authorise
+from core.api.confirmation import Guarded, confirm
+from core.api.dialect import DialectView, Page
+from core.api.pagination import page_request
+from core.api.parsing import boolean, dry_run, integer, json_body, moment, raw_body
+from core.api.schema import (
     ANYTHING,
     BOOLEAN,
     CLUSTER,
@@ -40,8 +40,8 @@ from kubegale.api.schema import (
     array,
     record,
 )
-from kubegale.errors import DomainError, Forbidden, Invalid, UnclearInput
-from kubegale.jsontext import Unrepresentable, loads
+from core.errors import DomainError, Forbidden, Invalid, UnclearInput
+from core.jsontext import Unrepresentable, loads
 from workloads import protection, services
 from workloads.lookup import Subject, require_namespace
 from workloads.objects import content_namespace, is_secret, looks_at_values, masked_secret

@@ -13,9 +13,9 @@ from rest_framework.request import Request
 
 from clusters import operations, tasks
 from clusters.kinds import KINDS
-from kubegale.api.pagination import page_request
-from kubegale.api.parsing import integer, moment
-from kubegale.api.schema import (
+from core.api.pagination import page_request
+from core.api.parsing import integer, moment
+from core.api.schema import (
     BOOLEAN,
     CLUSTER,
     INTEGER,
@@ -28,8 +28,8 @@ from kubegale.api.schema import (
     nullable,
     record,
 )
-from kubegale.errors import DomainError, Invalid
-from kubegale.streamplaces import stopping
+from core.errors import DomainError, Invalid
+from core.stream_limits import stopping
 from workloads import recreation, services
 from workloads.api.actions import WorkloadView, caller, events_page, number
 from workloads.api.objects import AT, Target

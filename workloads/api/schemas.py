@@ -6,10 +6,10 @@ from rest_framework.request import Request
 
 from clusters.documents import Object
 from clusters.models import Cluster
-from kubegale.api.auth import Act, authorise
-from kubegale.api.dialect import DialectView
-from kubegale.api.schema import CLUSTER, OBJECT, TEXT, Described, Query, record
-from kubegale.errors import Invalid, NotFound
+from core.api.auth import Act, authorise
+from core.api.dialect import DialectView
+from core.api.schema import CLUSTER, OBJECT, TEXT, Described, Query, record
+from core.errors import Invalid, NotFound
 from workloads.api.objects import Target
 from workloads.schemas import schema_of
 from workloads.services import discover

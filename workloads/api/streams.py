@@ -12,12 +12,12 @@ from clusters import operations
 from clusters.documents import Object
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
-from kubegale.api.auth import Act, authorise, stream_policy
-from kubegale.api.dialect import DialectView, Page
-from kubegale.api.origin import socket_base
-from kubegale.api.pagination import page_request
-from kubegale.api.parsing import boolean, integer
-from kubegale.api.schema import (
+from core.api.auth import Act, authorise, stream_policy
+from core.api.client_ip import socket_base
+from core.api.dialect import DialectView, Page
+from core.api.pagination import page_request
+from core.api.parsing import boolean, integer
+from core.api.schema import (
     CLUSTER,
     INTEGER,
     NAMESPACE,
@@ -30,7 +30,7 @@ from kubegale.api.schema import (
     record,
     titled,
 )
-from kubegale.errors import Expired, Forbidden, Invalid, NotFound
+from core.errors import Expired, Forbidden, Invalid, NotFound
 from workloads import services
 from workloads.api.objects import ObjectView, Target
 from workloads.endpoints import selector_text

@@ -5,10 +5,10 @@ from typing import Any
 from rest_framework.request import Request
 
 from clusters.kinds import known_kind
-from kubegale.api.auth import Act, authorise
-from kubegale.api.dialect import DialectView
-from kubegale.api.schema import BOOLEAN, CLUSTER, OBJECT, TEXT, Described, Query, array, record
-from kubegale.errors import Invalid
+from core.api.auth import Act, authorise
+from core.api.dialect import DialectView
+from core.api.schema import BOOLEAN, CLUSTER, OBJECT, TEXT, Described, Query, array, record
+from core.errors import Invalid
 from workloads.api.objects import Target
 from workloads.topology.graph import LAYERS
 from workloads.topology.services import topology

@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from kubegale.api.auth import Act, stream_policy
-from kubegale.api.sockets import Closing, Disconnected, Socket, now, same_origin
-from kubegale.errors import Forbidden, Invalid, Unauthenticated
+from core.api.auth import Act, stream_policy
+from core.api.sockets import Closing, Disconnected, Socket, now, same_origin
+from core.errors import Forbidden, Invalid, Unauthenticated
 from workloads.streams import runtime, tickets
 from workloads.streams.tickets import Ticket
 

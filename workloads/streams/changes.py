@@ -10,7 +10,7 @@ import orjson
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from kubegale.api.sockets import Socket, first_of, now
+from core.api.sockets import Socket, first_of, now
 from workloads.streams import admission, runtime, tickets
 from workloads.streams.admission import Guest, Pongs
 from workloads.streams.listening import listen

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clusters.documents import Object
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 DEFAULT = "kubectl.kubernetes.io/default-container"
 GROUPS = (

@@ -9,7 +9,7 @@ from django.conf import settings
 from clusters.documents import Object
 from clusters.kinds import KINDS
 from clusters.streams import StreamClient
-from kubegale.errors import ClusterUnavailable, TooManyRequests
+from core.errors import ClusterUnavailable, TooManyRequests
 
 PODS = KINDS["pods"]
 PAGE = 500

@@ -12,7 +12,7 @@ from django.conf import settings
 from clusters.client import Query
 from clusters.kinds import KINDS
 from clusters.streams import StreamClient
-from kubegale.errors import (
+from core.errors import (
     ClusterUnavailable,
     DomainError,
     Invalid,

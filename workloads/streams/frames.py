@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubegale.api.sockets import now
-from kubegale.errors import Invalid
+from core.api.sockets import now
+from core.errors import Invalid
 
 RING_BYTES = 256 * 1024
 STYLES = ("data", "write", "stdout")

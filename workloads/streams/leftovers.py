@@ -10,7 +10,7 @@ from clusters import services as registry
 from clusters.documents import Object
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from kubegale.errors import NotFound
+from core.errors import NotFound
 from workloads.endpoints import objects
 from workloads.streams.runtime import seats_key
 from workloads.streams.shells import LABEL, USER

@@ -1,7 +1,7 @@
 """What a client that only watches may say: answers to pings, pings of its own, pause, resume, close."""
 
-from kubegale.api.sockets import Socket, now
-from kubegale.errors import Invalid
+from core.api.sockets import Socket, now
+from core.errors import Invalid
 from workloads.streams import admission
 from workloads.streams.admission import Pongs
 from workloads.streams.outbox import Outbox

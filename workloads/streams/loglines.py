@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
-from kubegale.errors import Invalid
+from core.errors import Invalid
 
 MAX_LINE = 64 * 1024
 MAX_PATTERN = 500

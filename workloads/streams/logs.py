@@ -10,8 +10,8 @@ from django.conf import settings
 from clusters.documents import Object
 from clusters.kinds import KINDS
 from clusters.streams import StreamClient
-from kubegale.api.sockets import Closing, Socket, first_of, now
-from kubegale.errors import DomainError, Invalid, TooManyRequests
+from core.api.sockets import Closing, Socket, first_of, now
+from core.errors import DomainError, Invalid, TooManyRequests
 from workloads.streams import admission, runtime
 from workloads.streams.admission import Pongs
 from workloads.streams.containers import Container, chosen, look

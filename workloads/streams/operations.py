@@ -10,9 +10,9 @@ from django.conf import settings
 from clusters import operations
 from clusters.kinds import KINDS
 from clusters.models import Operation
-from kubegale.api.auth import Act, stream_policy
-from kubegale.api.sockets import Socket, first_of, now
-from kubegale.errors import Forbidden, NotFound
+from core.api.auth import Act, stream_policy
+from core.api.sockets import Socket, first_of, now
+from core.errors import Forbidden, NotFound
 from workloads.streams import admission, runtime, tickets
 from workloads.streams.admission import Guest, Pongs
 from workloads.streams.listening import listen

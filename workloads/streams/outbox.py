@@ -5,7 +5,7 @@ import time
 from collections import deque
 from typing import Any
 
-from kubegale.api.sockets import Socket
+from core.api.sockets import Socket
 
 Frame = dict[str, Any]
 GATHER_SECONDS = 0.05

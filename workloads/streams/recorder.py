@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 import orjson
 from django.conf import settings
 
-from kubegale.api.sockets import FAULT, POLICY, Closing
+from core.api.sockets import FAULT, POLICY, Closing
 from workloads.streams import recordings, runtime
 from workloads.streams.tickets import Ticket
 

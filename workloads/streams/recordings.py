@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from clusters.models import Cluster
-from kubegale.errors import NotFound
+from core.errors import NotFound
 from workloads.models import Recording, RecordingChunk
 from workloads.streams.tickets import Ticket, mark
 

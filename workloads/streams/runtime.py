@@ -21,7 +21,7 @@ from clusters import services as registry
 from clusters.identity import Identity
 from clusters.kubeconfig import Access
 from clusters.streams import StreamClient
-from kubegale.errors import ClusterNotFound, DomainError, Internal, TooManyRequests
+from core.errors import ClusterNotFound, DomainError, Internal, TooManyRequests
 from workloads.streams import tickets
 
 P = ParamSpec("P")

@@ -13,7 +13,7 @@ from django.conf import settings
 from clusters.documents import Object
 from clusters.kinds import KINDS
 from clusters.streams import Channels, StreamClient
-from kubegale.errors import ClusterUnavailable, DomainError, NotFound, Rejected
+from core.errors import ClusterUnavailable, DomainError, NotFound, Rejected
 from workloads.streams import runtime
 from workloads.streams.tickets import Ticket
 

@@ -16,7 +16,7 @@ from django.conf import settings
 
 from clusters.kinds import KINDS
 from clusters.streams import OUTCOME, RESIZE, STDERR, STDIN, STDOUT, Channels
-from kubegale.api.sockets import (
+from core.api.sockets import (
     CLUSTER_LOST,
     FORBIDDEN,
     IDLE,
@@ -29,7 +29,7 @@ from kubegale.api.sockets import (
     first_of,
     now,
 )
-from kubegale.errors import DomainError, Forbidden, Unauthenticated
+from core.errors import DomainError, Forbidden, Unauthenticated
 from workloads.streams import admission, frames, runtime
 from workloads.streams.admission import Guest, Pongs
 from workloads.streams.frames import Input, Ring

@@ -16,7 +16,7 @@ import redis
 import redis.asyncio
 from django.conf import settings
 
-from kubegale.errors import Internal, Invalid, TooManyRequests, Unauthenticated
+from core.errors import Internal, Invalid, TooManyRequests, Unauthenticated
 
 PREFIX = "kubegale:ticket:"
 TIMEOUT = 3

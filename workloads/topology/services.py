@@ -9,7 +9,7 @@ import orjson
 from clusters.documents import Object
 from clusters.kinds import KINDS, known_kind
 from clusters.models import Cluster
-from kubegale.errors import Forbidden, Invalid, NotFound
+from core.errors import Forbidden, Invalid, NotFound
 from workloads import services
 from workloads.topology.graph import LAYERS, Edge, Graph, Vertex
 from workloads.topology.references import (

@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
 from billing.services import orders
-from kubegale.errors import DomainError
+from core.errors import DomainError
 
 
 class Command(BaseCommand):

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from billing.models import Order
 from billing.services import ledger, orders
-from kubegale.errors import DomainError
+from core.errors import DomainError
 
 
 class Command(BaseCommand):

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from billing.services import endings, orders
-from kubegale.errors import DomainError
+from core.errors import DomainError
 
 
 class Command(BaseCommand):

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from clusters import services
 from clusters.models import Cluster
-from kubegale.errors import DomainError
+from core.errors import DomainError
 
 
 class Command(BaseCommand):

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from kubegale.crypto import rotate_all
+from core.crypto import rotate_all
 
 
 class Command(BaseCommand):

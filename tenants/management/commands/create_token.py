@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
-from kubegale.errors import Invalid
+from core.errors import Invalid
 from tenants import tokens
 from tenants.policy import Right
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from kubegale.errors import DomainError
+from core.errors import DomainError
 from tenants import grants, users
 
 

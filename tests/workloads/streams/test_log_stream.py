@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clusters.models import Cluster
-from kubegale.streamplaces import stopping
+from core.stream_limits import stopping
 from tests.caller import Caller
 from tests.scripted_cluster import Scripted
 from tests.socket_server import peer

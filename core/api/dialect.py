@@ -1,0 +1,278 @@
+"""What a dialect is, and the view that speaks it: envelopes, error shapes, authentication, rights."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NoReturn
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.db import DatabaseError, DataError
+from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView, set_rollback
+
+from core.api import accepted_input, audit, long_lived
+from core.api.client_ip import came_from, client_certificate, is_cross_site
+from core.api.parsing import BodyParser, json_body, know_caller, query_with_body
+from core.api.rendering import JSON
+from core.errors import (
+    DomainError,
+    Forbidden,
+    Internal,
+    Invalid,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    RouteNotFound,
+    TooManyRequests,
+    Unauthenticated,
+)
+
+log = logging.getLogger(__name__)
+# Networks that narrow nothing.
+EVERYWHERE = frozenset({"0.0.0.0/0", "::/0"})
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a collection; `page` counts from 1, `extra` adds members beside the items."""
+
+    items: Sequence[object]
+    total: int
+    page: int = 1
+    page_size: int = 20
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one API document wraps success and failure; status codes belong here, never to an exception."""
+
+    name: str
+    one: Callable[[Any], object]
+    page: Callable[[Page], object]
+    error: Callable[[DomainError, str], tuple[int, object]]
+    params: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+    # For the OpenAPI document: the envelope around an answer's schema (and whether it is a page), the shape of
+    # failures, and 200 where the document answers failures with HTTP 200.
+    envelope: Callable[[dict[str, Any], bool], dict[str, Any]] = lambda schema, paged: schema
+    error_schema: Mapping[str, Any] = field(default_factory=dict)
+    error_status: int = 400
+    # What its nouns begin with there, the kinds whose names stand in addresses (plural -> name), and how callers say who they are.
+    prefix: str = ""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    security: tuple[str, ...] = ("bearer",)
+    # Whether calls may say only what their routes declare (`core.api.accepted_input`), what every changing call may say besides,
+    # and whether the case of names counts.
+    strict: bool = True
+    spoken: frozenset[str] = frozenset()
+    folds_names: bool = False
+    # Whether the parameters of a read may stand in a JSON body, as the document prints them.
+    reads_bodies: bool = False
+
+
+def domain_error(error: Exception) -> DomainError | None:
+    """The domain's word for a library's exception; None for what nobody foresaw."""
+    match error:
+        case DomainError():
+            return error
+        case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
+            return Unauthenticated(str(error.detail))
+        case exceptions.PermissionDenied():
+            return Forbidden(str(error.detail))
+        case exceptions.MethodNotAllowed():
+            return MethodNotAllowed(str(error.detail))
+        case exceptions.Throttled():
+            return TooManyRequests(str(error.detail), retry_after=getattr(error, "wait", None))
+        case exceptions.NotFound() | Http404():
+            return NotFound(str(error) or "not found")
+        case RequestDataTooBig():
+            return PayloadTooLarge(
+                f"the body is larger than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes"
+            )
+        case SuspiciousOperation():
+            return Invalid("the request is malformed")
+        case DataError():
+            # What no check foresaw and no column takes.
+            return Invalid("a value is too large or holds a null character")
+        case exceptions.APIException() if error.status_code < 500:
+            return Invalid(str(error.detail))
+    return None
+
+
+class DialectView(APIView):
+    """A view whose answers and failures take the shape of its dialect; bind with `as_view(dialect=…)`."""
+
+    dialect: ClassVar[Dialect] = None  # type: ignore[assignment]  # bound per route by as_view
+    public: ClassVar[bool] = False
+    # Whether a route without sign-in asks for credentials of its own first, and looks at what was said by itself.
+    own_credentials: ClassVar[bool] = False
+    # The method whose refusals these are, where it is not the request's own: an action is a POST that changes.
+    refused_as: ClassVar[str] = ""
+    operations: ClassVar[Mapping[str, Any]] = {}
+    # Whether query and body are read alike, and other spellings of names that are declared.
+    either: ClassVar[bool] = False
+    aliases: ClassVar[Mapping[str, str]] = {}
+    renderer_classes = [JSON]
+    parser_classes = [BodyParser]
+    _checked = False
+
+    def get_permissions(self) -> Sequence[Any]:
+        """None for routes that are public by their document or opened by OPEN_DIALECTS."""
+        return [] if self.is_open() else [permission() for permission in self.permission_classes]
+
+    @classmethod
+    def is_offered(cls, **values: Any) -> bool:
+        """Whether a route bound with these values can ever succeed, and so belongs into the OpenAPI document."""
+        return True
+
+    def is_open(self) -> bool:
+        """Whether this route answers without credentials."""
+        return self.public or self.is_opened()
+
+    def is_opened(self) -> bool:
+        """Whether OPEN_DIALECTS opens the route, which its document does not make public, to this caller."""
+        name = self.dialect.name
+        if self.public or name not in settings.OPEN_DIALECTS:
+            return False
+        request = getattr(self, "request", None)
+        networks = settings.OPEN_DIALECTS_NETWORKS.get(name, ())
+        rules = settings.OPEN_DIALECTS_CERTIFICATES.get(name, ())
+        if request is None or not (networks or rules):
+            return True
+        if set(networks) >= EVERYWHERE or came_from(request, networks):
+            return True
+        certificate = client_certificate(request) if rules else None
+        return certificate is not None and any(
+            rule.admits(certificate) and (not network or came_from(request, [network]))
+            for network, rule in rules
+        )
+
+    def check_permissions(self, request: Request) -> None:
+        """Refuse what a page of another origin asks of an opened dialect: its visitor never meant it."""
+        if self.is_opened() and not request.successful_authenticator and is_cross_site(request):
+            raise Forbidden("a page of another origin may not call this")
+        super().check_permissions(request)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Authentication, rights and throttles; then larger bodies of those who are known, or of open dialects.
+
+        A public route has no right to wait for before it looks at what the call says.
+        """
+        super().initial(request, *args, **kwargs)
+        if request.successful_authenticator or self.is_opened():
+            know_caller(request)
+        if self.dialect.reads_bodies and request.method in {"GET", "HEAD"}:
+            # The stubs know only the query that came, which nobody may change.
+            request._request.GET = query_with_body(request)  # type: ignore[assignment]
+        if self.public and not self.own_credentials:
+            self.check_input(request)
+
+    def members(self, request: Request) -> Mapping[str, Any]:
+        """The members of the body; Invalid when it has none that can be read."""
+        return json_body(request)
+
+    def check_input(self, request: Request) -> None:
+        """UnclearInput when the call says what its route does not read. `authorise` asks, once the caller has the right."""
+        action = getattr(self, "action", None) or (request.method or "").lower()
+        described = self.operations.get(action)
+        if self.dialect.strict and described is not None and not self._checked:
+            accepted_input.check(self, request, described)
+            self._checked = True
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """Always JSON: a client's Accept header never changes the shape of an answer."""
+        renderer = self.get_renderers()[0]
+        return renderer, self.dialect.content_type
+
+    def permission_denied(
+        self, request: Request, message: str | None = None, code: str | None = None
+    ) -> NoReturn:
+        """401 without credentials, else forbidden."""
+        if not request.successful_authenticator:
+            raise Unauthenticated("authentication credentials were not provided")
+        raise Forbidden(message or "permission denied")
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Wrap plain data and pages; Django responses pass untouched."""
+        if not isinstance(response, HttpResponseBase):
+            response = Response(self._shape(response), content_type=self.dialect.content_type)
+        elif (
+            isinstance(response, Response)
+            and not response.exception
+            and not getattr(response, "shaped", False)
+        ):
+            response.data = self._shape(response.data)
+        if isinstance(response, StreamingHttpResponse):
+            long_lived.guard(response, self.recheck(request), self.farewell)
+        audit.report(request, self.dialect.name, getattr(response, "error", None))
+        return super().finalize_response(request, response, *args, **kwargs)
+
+    def recheck(self, request: Request) -> long_lived.Check:
+        """What an answer that lasts asks again while it does: all that this request was let do."""
+        return long_lived.check_of(request)
+
+    def farewell(self, error: DomainError) -> bytes:
+        """The last words of a streamed answer whose caller lost the right to it; nothing where its format has none."""
+        return b""
+
+    def _shape(self, data: Any) -> object:
+        return self.dialect.page(data) if isinstance(data, Page) else self.dialect.one(data)
+
+    def get_exception_handler(self) -> Callable[..., Response]:
+        """DRF's hook for turning exceptions into answers."""
+        return self._answer
+
+    def _answer(self, error: Exception, context: Mapping[str, Any]) -> Response:
+        set_rollback()
+        # A read that is refused is nothing that was not made or changed, whatever the view's actions are.
+        reading = context["request"].method in {"GET", "HEAD"}
+        return error_response(
+            self.dialect, error, context["request"], method="" if reading else self.refused_as
+        )
+
+
+def error_response(
+    dialect: Dialect, error: Exception, request: Request | HttpRequest, *, method: str = ""
+) -> Response:
+    """The dialect's answer to any exception; what nobody foresaw is logged and answered as internal."""
+    known = domain_error(error)
+    if known is None:
+        log.exception(
+            "unhandled exception",
+            exc_info=error,
+            extra={"path": request.path, "method": request.method},
+        )
+        known = Internal(
+            "database error" if isinstance(error, DatabaseError) else "internal server error"
+        )
+    status, body = dialect.error(known, method or request.method or "GET")
+    response = Response(body, status=status, exception=True, content_type=dialect.content_type)
+    response.error = known  # type: ignore[attr-defined]
+    if isinstance(known, Unauthenticated) and status == 401:
+        response["WWW-Authenticate"] = "Bearer"
+    if isinstance(known, TooManyRequests) and known.details.get("retry_after"):
+        response["Retry-After"] = str(int(known.details["retry_after"]) + 1)
+    return response
+
+
+class UnknownRoute(DialectView):
+    """The end of a dialect's URL list: unknown addresses answer in its own shape."""
+
+    public = True
+    schema = None
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Refuse every method alike."""
+        self.http_method_not_allowed = self._unknown  # type: ignore[method-assign]
+        return super().dispatch(request, *args, **kwargs)
+
+    def _unknown(self, request: Request, *_: Any, **__: Any) -> NoReturn:
+        raise RouteNotFound(f"no such route: {request.method} {request.path}")
+
+    get = post = put = patch = delete = options = _unknown  # type: ignore[assignment]

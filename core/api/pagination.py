@@ -1,0 +1,32 @@
+"""Paging by number: page counts from 1, bounds are checked, sizes are clamped."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.api.parsing import integer
+
+MAX_PAGE_SIZE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which page of which size a caller wants."""
+
+    page: int = 1
+    size: int = 20
+
+    @property
+    def offset(self) -> int:
+        """How many items stand before the page."""
+        return (self.page - 1) * self.size
+
+
+def page_request(
+    query: Mapping[str, str], *, default: int = 20, maximum: int = MAX_PAGE_SIZE
+) -> PageRequest:
+    """`page` and `pageSize` (or `page_size`) of a query; Invalid below 1 or not whole, sizes above the maximum are clamped."""
+    size = query.get("pageSize") or query.get("page_size") or str(default)
+    return PageRequest(
+        page=integer(query.get("page") or "1", "page", minimum=1, maximum=10**9),
+        size=min(integer(size, "pageSize", minimum=1), maximum),
+    )

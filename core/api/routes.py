@@ -1,0 +1,80 @@
+"""URL tables: kinds bound to viewsets, optional trailing slashes, a catch-all per dialect."""
+
+from collections.abc import Callable
+from urllib.parse import quote, unquote_to_bytes
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, re_path, register_converter
+
+from core.api.dialect import Dialect, UnknownRoute
+
+# Stands for a percent-encoded slash while a route is looked up; no request can hold it, as text out of UTF-8 has no surrogates.
+ENCODED_SLASH = "\udc2f"
+
+
+class Segment:
+    """Path converter `segment`: any text between two slashes, where %2F is a slash of the text itself."""
+
+    regex = "[^/]+"
+
+    def to_python(self, value: str) -> str:
+        """The text that the client meant."""
+        return value.replace(ENCODED_SLASH, "/")
+
+    def to_url(self, value: str) -> str:
+        """The text, ready for an address."""
+        return quote(value, safe="")
+
+
+register_converter(Segment, "segment")
+
+
+def catch_all(dialect: Dialect, view: type[UnknownRoute] = UnknownRoute) -> URLPattern:
+    """The last route of a dialect: any address not matched before."""
+    return re_path(r"^.*$", view.as_view(dialect=dialect), name=f"{dialect.name}-unknown")
+
+
+class OptionalSlash:
+    """Middleware: API routes work with and without a trailing slash, and never redirect.
+
+    Where the server passes the address as it was sent (gunicorn: RAW_URI), a %2F in it does not divide segments: it belongs to the name
+    where names are free (`Segment`), and everywhere else there is no such route.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        self.prefixes = tuple(settings.API_PREFIXES)
+        self.free_names = tuple(settings.FREE_NAME_PREFIXES)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Drop the slash before the route is looked up."""
+        path = request.path_info
+        if path.endswith("/") and path.startswith(self.prefixes):
+            request.path_info = path.rstrip("/")
+        if path.startswith(self.free_names):
+            _keep_encoded_slashes(request)
+        elif "%2f" in _raw_path(request).lower():
+            # No name here holds a slash, and an empty segment fits no route.
+            request.path_info = f"{path.rstrip('/')}//-"
+        return self.get_response(request)
+
+
+def _raw_path(request: HttpRequest) -> str:
+    """The address as it was sent, without its query; "" where the server does not say."""
+    return str(request.META.get("RAW_URI", "")).partition("?")[0]
+
+
+def _keep_encoded_slashes(request: HttpRequest) -> None:
+    """Look the route up with encoded slashes still apart from those that divide segments."""
+    raw = _raw_path(request)
+    if "%2f" not in raw.lower() or not raw.startswith("/"):
+        return
+    parts = [
+        unquote_to_bytes(part).decode("utf-8", "replace")
+        for part in raw.replace("%2f", "%2F").split("%2F")
+    ]
+    path = ENCODED_SLASH.join(parts)
+    if path.replace(ENCODED_SLASH, "/") == request.path:
+        request.path_info = path.rstrip("/")

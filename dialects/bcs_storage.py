@@ -1,0 +1,226 @@
+"""The bcs-storage document: envelope {"result","code","message","data"}, error table in two profiles, URL table."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, URLResolver, include, path
+
+from core import errors
+from core.api.dialect import Dialect, Page, UnknownRoute
+from core.api.routes import catch_all
+from core.api.schema import BOOLEAN, INTEGER, TEXT, Schema, titled
+from storage_api import profile
+from storage_api.api import dynamic, feeds, freedocs, multicluster, reports
+from storage_api.api.base import Action, Single, profile_of
+from storage_api.api.schemas import typed_operations
+from storage_api.filters import QUERIES
+
+# Codes of the document and of the Go server, and the sentence of both.
+CODES: Mapping[str, tuple[int, int, str]] = {
+    "put": (10003, 1405082, "put resource failed."),
+    "get": (10004, 1405083, "get resource failed."),
+    "delete": (10005, 1405084, "delete resource failed."),
+    "list": (10006, 1405085, "list resource failed."),
+    "missing": (10004, 1405087, "resource does not exist."),
+}
+FAILURE_CODES = sorted({code for *codes, _ in CODES.values() for code in codes if code != 0})
+BY_METHOD = {"PUT": "put", "POST": "put", "PATCH": "put", "DELETE": "delete"}
+SUCCESS = {False: "Success", True: "success"}
+
+
+def _one(data: Any) -> object:
+    go = profile.is_go()
+    if isinstance(data, Single):
+        data = data.document if go else [data.document]
+    elif data is None and go:
+        data = {}
+    return {"result": True, "code": 0, "message": SUCCESS[go], "data": data}
+
+
+def _page(page: Page) -> object:
+    return {
+        "result": True,
+        "code": 0,
+        "message": SUCCESS[profile.is_go()],
+        "data": page.items,
+        "total": page.total,
+        **page.extra,
+    }
+
+
+def status_of(error: errors.DomainError) -> int:
+    """200 for what the document calls a failed resource; what it knows nothing of has HTTP's own status."""
+    match error:
+        case errors.Unauthenticated():
+            return 401
+        case errors.Forbidden():
+            return 403
+        case errors.RouteNotFound():
+            return 404
+        case errors.MethodNotAllowed():
+            return 405
+        case errors.Expired():
+            return 410
+        case errors.PayloadTooLarge():
+            return 413
+        case errors.TooManyRequests():
+            return 429
+        case errors.Internal():
+            return 500
+    return 200
+
+
+def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
+    action, status, go = error.details.get("action"), status_of(error), profile.is_go()
+    name = action.name if isinstance(action, Action) else BY_METHOD.get(method, "get")
+    sentence = _sentence(
+        "missing" if go and isinstance(error, errors.NotFound) and not _is_watch(action) else name,
+        go,
+    )
+    body = {"result": False, **sentence, "data": _empty(action if status == 200 else None, go)}
+    if isinstance(action, Action) and action.counted:
+        body["total"] = 0
+    return status, body
+
+
+def _sentence(name: str, go: bool) -> dict[str, object]:
+    document_code, go_code, text = CODES[name]
+    return (
+        {"code": go_code, "message": f"(bcs-storage):{text}"}
+        if go
+        else {"code": document_code, "message": text.capitalize()}
+    )
+
+
+def _is_watch(action: object) -> bool:
+    return isinstance(action, Action) and action.watch
+
+
+def _empty(action: object, go: bool) -> object:
+    """What stands in `data` of a failure."""
+    if not isinstance(action, Action):
+        return None
+    if go:
+        return [] if action.name == "list" else {}
+    return [] if action.empty == "list" else None
+
+
+def _envelope(schema: Schema, paged: bool) -> Schema:
+    return _members(schema, paged, result=True, codes=[0])
+
+
+def _members(schema: Schema, paged: bool, *, result: bool, codes: list[int]) -> Schema:
+    members = {
+        "result": {**BOOLEAN, "enum": [result]},
+        "code": {**INTEGER, "enum": codes},
+        "message": TEXT,
+        "data": schema,
+        **({"total": INTEGER} if paged else {}),
+    }
+    return {"type": "object", "properties": members, "required": list(members)}
+
+
+DIALECT = Dialect(
+    name="bcs_storage",
+    one=_one,
+    page=_page,
+    error=_error,
+    envelope=_envelope,
+    error_schema=titled("BcsFailure", _members({}, False, result=False, codes=FAILURE_CODES)),
+    error_status=200,
+    prefix="Bcs",
+    security=("bearer", "bcsToken"),
+    # Its documents are free, and its filters have checks of their own.
+    strict=False,
+)
+
+
+def _bound(view: type, **values: Any) -> Any:
+    return view.as_view(dialect=DIALECT, **values)  # type: ignore[attr-defined]
+
+
+def _dynamic(env: str) -> Iterator[URLPattern]:
+    place = "clusters/<segment:cluster>"
+    namespaced = f"namespace_resources/{place}/namespaces/<segment:namespace>/<segment:type>"
+    yield path(f"{namespaced}/<segment:name>", _bound(dynamic.NamespacedResource, env=env))
+    yield path(namespaced, _bound(dynamic.ResourceList, env=env))
+    yield path(
+        f"cluster_resources/{place}/<segment:type>/<segment:name>",
+        _bound(dynamic.ClusterResource, env=env),
+    )
+    for scope in ("cluster_resources", "all_resources"):
+        yield path(f"{scope}/{place}/<segment:type>", _bound(dynamic.ResourceList, env=env))
+    yield path(f"{place}/batch", _bound(dynamic.Batch))
+    if env == "k8s":
+        yield path("multicluster_resources/<segment:type>", _bound(multicluster.MulticlusterList))
+
+
+def _typed(env: str) -> Iterator[URLPattern]:
+    place = "dynamic/clusters/<segment:cluster>"
+    yield path(f"{place}/namespace", _namespace(env))
+    for typed in QUERIES[env]:
+        if typed.name != "namespace":
+            yield path(
+                f"{place}/{typed.name}",
+                _bound(dynamic.TypedList, typed=typed, operations=typed_operations(typed)),
+            )
+
+
+def _namespace(env: str) -> Any:
+    if env == "mesos":
+        return _bound(dynamic.NamespaceNames, env=env)
+    typed = next(typed for typed in QUERIES[env] if typed.name == "namespace")
+    return _bound(dynamic.NamespaceDocuments, typed=typed, operations=typed_operations(typed))
+
+
+def _watch(env: str) -> Iterator[URLPattern]:
+    place = "clusters/<segment:cluster>/namespaces/<segment:namespace>/<segment:type>"
+    yield path(f"{place}/<segment:name>", _bound(reports.WatchNodeDocument, env=env))
+    yield path(place, _bound(reports.WatchNodeList, env=env))
+
+
+def _reports() -> Iterator[URLPattern]:
+    yield path("events", _bound(reports.Events))
+    yield path("alarms", _bound(reports.Alarms))
+    yield path("metric/clusters", _bound(reports.MetricClusters))
+    yield path("metric/clusters/<segment:cluster>", _bound(reports.MetricList))
+    metric = "metric/clusters/<segment:cluster>/namespaces/<segment:namespace>/<segment:type>/<segment:name>"
+    yield path(metric, _bound(reports.MetricDocument))
+    yield path("host/clusters/<segment:cluster>", _bound(reports.ClusterHosts))
+    yield path("host/<segment:ip>", _bound(reports.HostDocument))
+
+
+def _feeds() -> Iterator[URLPattern]:
+    yield path("dynamic/watch/containers/<segment:cluster>", _bound(feeds.Feed, containers=True))
+    yield path("dynamic/watch/<segment:cluster>/<segment:type>", _bound(feeds.Feed))
+    yield path("metric/watch/<segment:cluster>/<segment:type>", _bound(feeds.MetricFeed))
+
+
+def _free() -> Iterator[URLPattern]:
+    place = "dynamic/customresources/<segment:type>"
+    yield path(place, _bound(freedocs.CustomResources))
+    yield path(f"{place}/index/<segment:name>", _bound(freedocs.CustomIndex))
+    yield path("clusters/<segment:cluster>", _bound(freedocs.ClusterInfo))
+
+
+class UnknownAddress(UnknownRoute):
+    """An address that there is not, answered in the shape of its root."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Refuse every method alike."""
+        with profile.speaking(profile_of(request)):
+            return super().dispatch(request, *args, **kwargs)
+
+
+# Grouped by their beginnings, so that a watcher's write is found after a few comparisons.
+urlpatterns: list[URLPattern | URLResolver] = [
+    *(path(f"{env}/dynamic/", include(list(_dynamic(env)))) for env in ("k8s", "mesos")),
+    *(path(f"query/{env}/", include(list(_typed(env)))) for env in ("k8s", "mesos")),
+    *(path(f"{env}/watch/", include(list(_watch(env)))) for env in ("k8s", "mesos")),
+    *_reports(),
+    *_feeds(),
+    *_free(),
+    catch_all(DIALECT, UnknownAddress),
+]

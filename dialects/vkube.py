@@ -1,0 +1,110 @@
+"""The V-Kube document: bare JSON, errors {"error":{"code","message"}}, its calls under two prefixes."""
+
+from collections.abc import Iterator
+
+import orjson
+from django.conf import settings
+from django.urls import URLPattern, path
+
+from billing.api.vkube import (
+    CheckPorts,
+    Deploy,
+    Images,
+    OrderView,
+    PodLog,
+    PodLogs,
+    PodRestart,
+    PodStart,
+    PodStatus,
+    PodStop,
+    PublishedDeploy,
+    Regions,
+    UserService,
+)
+from core import errors
+from core.api.dialect import Dialect, Page
+from core.api.routes import catch_all
+from core.api.schema import TEXT, Schema, record, titled
+
+BROKEN = "server errror"
+STATUS: tuple[tuple[type[errors.DomainError], int], ...] = (
+    (errors.Unauthenticated, 401),
+    (errors.Forbidden, 403),
+    (errors.NotFound, 404),
+    (errors.MethodNotAllowed, 405),
+    (errors.Conflict, 409),
+    (errors.PayloadTooLarge, 413),
+    (errors.TooManyRequests, 429),
+    (errors.Invalid, 400),
+)
+
+
+FAILURE_STATUS: Schema = {
+    "type": "integer",
+    "enum": sorted({500, *(status for _, status in STATUS)}),
+}
+
+
+def status_of(error: errors.DomainError) -> int:
+    """The HTTP status; whatever a cluster said is 500, for the document knows no cluster."""
+    if "status" in error.details:
+        return 500
+    found = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+    return 500 if found in {401, 403} and settings.VKUBE_DOCUMENTED_ERRORS_ONLY else found
+
+
+def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
+    status = status_of(error)
+    if status == 500 and settings.VKUBE_BARE_ERRORS:
+        return status, orjson.Fragment(BROKEN.encode())
+    message = {401: "secret invalid", 500: BROKEN}.get(status, error.message)
+    return status, {"error": {"code": status, "message": message}}
+
+
+def _page(page: Page) -> object:
+    return page.items
+
+
+def _one(data: object) -> object:
+    return data
+
+
+DIALECT = Dialect(
+    name="vkube",
+    one=_one,
+    page=_page,
+    error=_error,
+    error_schema=titled(
+        "VKubeFailure",
+        record(error=titled("VKubeError", record(code=FAILURE_STATUS, message=TEXT))),
+    ),
+    prefix="VKube",
+)
+
+VIEWS = {
+    "regions": Regions,
+    "images": Images,
+    "checkports": CheckPorts,
+    "order": OrderView,
+    "deploy": Deploy,
+    "userService": UserService,
+    "deployment": PublishedDeploy,
+    "deployment/update": PublishedDeploy,
+    "pod/log": PodLog,
+    "pod/logs": PodLogs,
+    "pod/status": PodStatus,
+    "pod/restart": PodRestart,
+    "pod/stop": PodStop,
+    "pod/start": PodStart,
+}
+
+
+def _routes() -> Iterator[URLPattern]:
+    for address, view in VIEWS.items():
+        yield path(
+            address, view.as_view(dialect=DIALECT), name=f"vkube-{address.replace('/', '-')}"
+        )
+    yield catch_all(DIALECT)
+
+
+urlpatterns = list(_routes())

@@ -1,0 +1,112 @@
+"""Walm's persistent volume claims: list, read, delete one, delete by selector."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from clusters.documents import Object
+from core.api.dialect import Page
+from core.api.schema import TEXT, Described, array, nullable, record
+from core.errors import Invalid, NotFound
+from dialects.walm.envelope import (
+    CLUSTER,
+    META,
+    NOTHING,
+    SELECTOR,
+    Missing,
+    WalmView,
+    explained,
+    label_selector,
+    meta,
+    nothing,
+)
+from workloads import claims
+
+CLAIM = record(
+    **META,
+    labels={"type": "object", "nullable": True, "additionalProperties": TEXT},
+    storageClass=TEXT,
+    volumeName=TEXT,
+    capacity=TEXT,
+    accessModes=nullable(array(TEXT)),
+    volumeMode=TEXT,
+)
+
+
+class ClaimView(WalmView):
+    """A call about claims."""
+
+    plural = "persistentvolumeclaims"
+
+
+def _claim(item: Object) -> dict[str, Any]:
+    spec, status = item.get("spec") or {}, item.get("status") or {}
+    return {
+        **meta(item, "PersistentVolumeClaim", status.get("phase")),
+        "labels": item["metadata"].get("labels") or None,
+        "storageClass": spec.get("storageClassName") or "",
+        "volumeName": spec.get("volumeName") or "",
+        "capacity": (status.get("capacity") or {}).get("storage", ""),
+        "accessModes": spec.get("accessModes") or None,
+        "volumeMode": spec.get("volumeMode") or "",
+    }
+
+
+class Claims(ClaimView):
+    """GET and DELETE /pvc/{namespace}."""
+
+    operations = {
+        "get": Described("Claims of a namespace.", CLAIM, (SELECTOR, CLUSTER), paged=True),
+        "delete": Described(
+            "Delete the claims that a selector matches.", NOTHING, (SELECTOR, CLUSTER)
+        ),
+    }
+
+    def get(self, request: Request, namespace: str) -> Any:
+        """{"num","items"}."""
+        self.permit(request, "list", namespace=namespace)
+        with explained("failed to get pvcs: "):
+            found = [
+                _claim(item)
+                for item in claims.claims(self.cluster(), namespace, label_selector(request))
+            ]
+        return Page(found, len(found))
+
+    def delete(self, request: Request, namespace: str) -> HttpResponse:
+        """Empty; every guard is asked before the first claim goes, and no selector is no permission to delete all."""
+        self.permit(request, "delete", namespace=namespace)
+        # Blanks and commas alone select everything too.
+        selector = label_selector(request).strip(" \t\r\n,")
+        with explained("failed to delete pvcs: "):
+            if not selector and not settings.WALM_ALLOW_EMPTY_SELECTOR:
+                raise Invalid("labelselector must not be empty")
+            claims.remove_selected(self.cluster(), namespace, selector)
+        return nothing()
+
+
+class Claim(ClaimView):
+    """GET and DELETE /pvc/{namespace}/name/{pvcname}."""
+
+    operations = {
+        "get": Described("One claim.", CLAIM, (CLUSTER,)),
+        "delete": Described("Delete a claim that no StatefulSet uses.", NOTHING, (CLUSTER,)),
+    }
+
+    def get(self, request: Request, namespace: str, name: str) -> Any:
+        """The claim."""
+        self.permit(request, "get", namespace=namespace, name=name)
+        with explained("failed to get pvc: "):
+            cluster = self.cluster()
+            try:
+                return _claim(claims.claim(cluster, namespace, name))
+            except NotFound as error:
+                raise Missing(f"pvc {name} is not found") from error
+
+    def delete(self, request: Request, namespace: str, name: str) -> HttpResponse:
+        """Empty, also when there is no such claim."""
+        self.permit(request, "delete", namespace=namespace, name=name)
+        with explained("failed to delete pvc : "):
+            claims.remove(self.cluster(), namespace, name)
+        return nothing()

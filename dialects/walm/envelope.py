@@ -1,0 +1,140 @@
+"""What every Walm answer shares: bare JSON, `{"errCode":-1,"errMessage"}`, empty bodies for writes, the members called Meta."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from clusters import services as registry
+from clusters.api import cluster_reference
+from clusters.documents import Object
+from clusters.models import Cluster
+from core import errors
+from core.api.auth import Act, Scope, authorise
+from core.api.dialect import Dialect, DialectView, Page
+from core.api.schema import INTEGER, TEXT, Query, Schema, array, record, titled
+from core.errors import DomainError, Invalid
+
+
+class Failed(errors.Rejected):
+    """Any failure of a call, already in the document's words: HTTP 500."""
+
+
+class Missing(errors.NotFound):
+    """The one object asked for does not exist: HTTP 404."""
+
+
+def _error(error: DomainError, method: str) -> tuple[int, object]:
+    status, message = 500, error.message
+    match error:
+        case Missing():
+            status = 404
+        case errors.Unauthenticated():
+            status = 401
+        case errors.Forbidden() if "status" not in error.details:
+            status = 403
+        case errors.RouteNotFound():
+            status, message = 404, "404: Page Not Found"
+        case errors.MethodNotAllowed() if "status" not in error.details:
+            status, message = 405, "405: Method Not Allowed"
+    return status, {"errCode": -1, "errMessage": message}
+
+
+def _page(page: Page) -> object:
+    return {"num": page.total, "items": page.items}
+
+
+def _envelope(answer: Schema, paged: bool) -> Schema:
+    return record(num=INTEGER, items=array(answer)) if paged else answer
+
+
+DIALECT = Dialect(
+    name="walm",
+    one=lambda body: body,
+    page=_page,
+    error=_error,
+    envelope=_envelope,
+    error_schema=titled(
+        "WalmFailure", record(errCode={"type": "integer", "enum": [-1]}, errMessage=TEXT)
+    ),
+    error_status=500,
+    prefix="Walm",
+)
+CLUSTER = Query(
+    "cluster",
+    TEXT,
+    description="Name or id of a registered cluster; the default one when left out.",
+)
+SELECTOR = Query("labelselector", TEXT, description="Kubernetes' label selector.")
+# For the OpenAPI document: a write answers with no body at all; the members every resource begins with.
+NOTHING: Schema = {"description": "Empty."}
+META: Any = {
+    "name": TEXT,
+    "namespace": TEXT,
+    "kind": TEXT,
+    "state": record(status=TEXT, reason=TEXT, message=TEXT),
+}
+
+
+@contextmanager
+def explained(prefix: str) -> Iterator[None]:
+    """What goes wrong inside is answered as HTTP 500, its text behind the prefix; what is Missing stays so."""
+    try:
+        yield
+    except Missing:
+        raise
+    except DomainError as error:
+        raise Failed(f"{prefix}{error.message}") from error
+
+
+def as_addressed(body: Mapping[str, Any], member: str, value: str) -> None:
+    """Invalid when a member of the body names something else than the address does."""
+    if body.get(member) not in (None, "", value):
+        raise Invalid(f"{member} differs from the address")
+
+
+def nothing() -> HttpResponse:
+    """The answer to a write: HTTP 200 without a body."""
+    response = HttpResponse(b"")
+    del response["Content-Type"]
+    return response
+
+
+class WalmView(DialectView):
+    """Rights first, then the cluster: the default one unless the call names another."""
+
+    aliases = {"labelSelector": "labelselector", "tailLines": "tail"}
+    plural: ClassVar[str] = ""
+    group: ClassVar[str] = ""
+
+    def permit(self, request: Request, verb: str, *, namespace: str = "", name: str = "") -> Scope:
+        """The caller's scope; Forbidden before anything else is said."""
+        self.cluster_text = cluster_reference(request)
+        return authorise(
+            self, request, Act(verb, self.plural, self.group, self.cluster_text, namespace, name)
+        )
+
+    def cluster(self) -> Cluster:
+        """The cluster the call means; ClusterNotFound when there is none."""
+        return registry.find(self.cluster_text) if self.cluster_text else registry.default()
+
+
+def label_selector(request: Request) -> str:
+    """`labelselector`, or the spelling of Kubernetes."""
+    return str(
+        request.query_params.get("labelselector") or request.query_params.get("labelSelector") or ""
+    )
+
+
+def meta(item: Object, kind: str, status: object) -> dict[str, Any]:
+    """The members every resource begins with."""
+    metadata: Mapping[str, Any] = item["metadata"]
+    state = {"status": status or "", "reason": "", "message": ""}
+    return {
+        "name": metadata["name"],
+        "namespace": metadata.get("namespace", ""),
+        "kind": kind,
+        "state": state,
+    }

@@ -1,0 +1,51 @@
+"""Walm's health routes at the root: alive, ready, request statistics."""
+
+from typing import Any
+
+from django.db import DatabaseError, connection
+from rest_framework.request import Request
+
+from clusters import services as registry
+from core.api.dialect import DialectView
+from core.api.schema import OBJECT, TEXT, Described
+from dialects.walm.envelope import Failed, explained
+from kubegale.walm_stats import STATISTICS
+
+
+class Liveness(DialectView):
+    """GET /liveniess (sic)."""
+
+    public = True
+    operations = {"get": Described("Alive.", TEXT)}
+
+    def get(self, request: Request) -> Any:
+        """The text OK."""
+        return "OK"
+
+
+class Readiness(DialectView):
+    """GET /readiness: the default cluster's API server, then the database."""
+
+    public = True
+    operations = {"get": Described("Ready: cluster and database answer.", TEXT)}
+
+    def get(self, request: Request) -> Any:
+        """The text OK, or which of the two does not answer."""
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            with explained("failed to connect to kubernetes: "):
+                registry.ready(registry.default())
+        except DatabaseError as error:
+            raise Failed(f"failed to connect to the database: {type(error).__name__}") from error
+        return "OK"
+
+
+class Stats(DialectView):
+    """GET /stats, for anyone signed in: what this process has answered so far."""
+
+    operations = {"get": Described("Statistics of the requests answered by this process.", OBJECT)}
+
+    def get(self, request: Request) -> Any:
+        """The members of the original's statistics."""
+        return STATISTICS.report()

@@ -1,0 +1,137 @@
+"""Walm's pods: events, logs, restart."""
+
+import re
+from typing import Any
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from clusters import occurrences
+from clusters.documents import Object
+from core.api.schema import INTEGER, TEXT, Described, Query, array, record
+from core.errors import Invalid, NotFound
+from dialects.walm.envelope import CLUSTER, NOTHING, WalmView, explained, nothing
+from workloads import pods
+from workloads.podlogs import LogOptions, read_log_text
+
+EVENT_MEMBERS: Any = dict.fromkeys(
+    ("type", "reason", "message", "from", "firstTimestamp", "lastTimestamp"), TEXT
+)
+EVENTS = record(events=array(record(**EVENT_MEMBERS, count=INTEGER)))
+INT64 = re.compile(r"[+-]?[0-9]+\Z")
+
+
+class PodView(WalmView):
+    """A call about one pod."""
+
+    plural = "pods"
+
+
+class Events(PodView):
+    """GET /pod/{namespace}/name/{pod}/events."""
+
+    operations = {"get": Described("Events of a pod.", EVENTS, (CLUSTER,))}
+
+    def get(self, request: Request, namespace: str, pod: str) -> Any:
+        """{"events":[…]}, the latest last."""
+        self.permit(request, "events", namespace=namespace, name=pod)
+        with explained(f"failed to get pod events {pod}: "):
+            try:
+                found = pods.events(self.cluster(), namespace, pod)
+            except NotFound as error:
+                raise _as_cached(error, pod) from error
+        return {
+            "events": sorted(
+                (_event(event) for event in found), key=lambda event: event["lastTimestamp"]
+            )
+        }
+
+
+def _as_cached(error: NotFound, pod: str) -> NotFound:
+    """A missing pod in the words of the original, which reads its cache here; other things missing keep theirs."""
+    return NotFound(f'pod "{pod}" not found') if error.details.get("status") == 404 else error
+
+
+def _event(event: Object) -> dict[str, Any]:
+    series = occurrences.series(event)
+    last = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
+    first = event.get("firstTimestamp") or event.get("eventTime")
+    return {
+        "type": event.get("type") or "",
+        "reason": event.get("reason") or "",
+        "message": event.get("message") or "",
+        "from": _reporter(event),
+        "count": occurrences.count(event),
+        "firstTimestamp": _seconds(first),
+        "lastTimestamp": _seconds(last),
+    }
+
+
+def _reporter(event: Object) -> str:
+    source = event.get("source") or {}
+    component = (
+        source.get("component")
+        or event.get("reportingComponent")
+        or event.get("reportingController")
+        or ""
+    )
+    return f"{component}, {source['host']}" if source.get("host") else str(component)
+
+
+def _seconds(moment: str | None) -> str:
+    """An RFC 3339 time without its fraction; "" when unset."""
+    return re.sub(r"\.\d+", "", moment or "")
+
+
+class Logs(PodView):
+    """GET /pod/{namespace}/name/{pod}/logs."""
+
+    operations = {
+        "get": Described(
+            "Log of a pod.", TEXT, (CLUSTER, Query("container", TEXT), Query("tail", INTEGER))
+        )
+    }
+
+    def get(self, request: Request, namespace: str, pod: str) -> Any:
+        """The log as one JSON string."""
+        self.permit(request, "logs", namespace=namespace, name=pod)
+        options = LogOptions(
+            container=request.query_params.get("container", ""), tail_lines=_tail(request)
+        )
+        with explained(f"failed to get pod logs {pod}: "):
+            return read_log_text(self.cluster(), namespace, pod, options)
+
+
+def _tail(request: Request) -> int | None:
+    """`tail` (or `tailLines`): None, which is everything, when absent or 0."""
+    text = request.query_params.get("tail") or request.query_params.get("tailLines") or "0"
+    if not INT64.match(text):
+        raise Invalid(
+            f'query param tail is not valid : strconv.ParseInt: parsing "{text}": invalid syntax'
+        )
+    if not -(2**63) <= int(text[:40]) < 2**63:
+        raise Invalid(
+            f'query param tail is not valid : strconv.ParseInt: parsing "{text[:60]}": value out of range'
+        )
+    if int(text) < 0:
+        raise Invalid(
+            f'query param tail is not valid : strconv.ParseInt: parsing "{text}": invalid syntax'
+        )
+    return int(text) or None
+
+
+class Restart(PodView):
+    """POST /pod/{namespace}/name/{pod}/restart."""
+
+    operations = {
+        "post": Described(
+            "Restart a pod: delete it, its controller makes another.", NOTHING, (CLUSTER,)
+        )
+    }
+
+    def post(self, request: Request, namespace: str, pod: str) -> HttpResponse:
+        """Empty: the pod is deleted, its controller makes another."""
+        self.permit(request, "restart", namespace=namespace, name=pod)
+        with explained(f"failed to restart pod {pod}: "):
+            pods.remove(self.cluster(), namespace, pod)
+        return nothing()

@@ -1,0 +1,197 @@
+"""Walm's secrets: base64 in, plain text out."""
+
+import base64
+from typing import Any
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from clusters.documents import Object
+from core.api.audit import note
+from core.api.dialect import Page
+from core.api.parsing import json_body, raw_body
+from core.api.schema import TEXT, Described, Query, record
+from core.errors import Invalid, NotFound
+from dialects.walm.envelope import (
+    CLUSTER,
+    META,
+    NOTHING,
+    Missing,
+    WalmView,
+    as_addressed,
+    explained,
+    meta,
+    nothing,
+)
+from workloads import secrets
+from workloads.objects import MASK
+
+ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+
+
+VALUES = {"type": "object", "additionalProperties": TEXT}
+SECRET = record(**META, data=VALUES, type=TEXT)
+BODY = record(
+    required=("name",), name=TEXT, type=TEXT, data={**VALUES, "description": "Values in base64."}
+)
+# Members of an answer that are the server's to say; clients send back what they read.
+ANSWERED = ("namespace", "kind", "state")
+
+
+class SecretView(WalmView):
+    """A call about secrets; values are masked for callers without the right to them."""
+
+    plural = "secrets"
+
+
+def _secret(item: Object, *, reveal: bool) -> dict[str, Any]:
+    data = item.get("data") or {}
+    values = {key: _decoded(value) if reveal else MASK for key, value in data.items()}
+    return {**meta(item, "Secret", "Ready"), "data": values, "type": item.get("type") or ""}
+
+
+def _decoded(value: str) -> str:
+    return base64.b64decode(value).decode(errors="replace")
+
+
+def _body(request: Request, namespace: str) -> tuple[str, str, dict[str, str]]:
+    """(name, type, data) of a request; Invalid in the words of the original."""
+    if not raw_body(request).strip():
+        raise Invalid("EOF")
+    body = json_body(request)
+    as_addressed(body, "namespace", namespace)
+    name, kind, data = body.get("name"), body.get("type"), body.get("data")
+    if not all(isinstance(text, str | None) for text in (name, kind)) or not isinstance(
+        data, dict | None
+    ):
+        raise Invalid("name and type must be text, data must map text to text")
+    return name or "", kind or "", data or {}
+
+
+def check_base64(value: object) -> str:
+    """The value when it is standard base64 as Go reads it; Invalid with the place of the first wrong byte."""
+    if not isinstance(value, str):
+        raise Invalid("data must map text to base64 text")
+    raw = value.encode(errors="replace")
+    if (wrong := _first_wrong(raw)) is not None:
+        raise Invalid(f"illegal base64 data at input byte {wrong}")
+    return value.replace("\r", "").replace("\n", "")
+
+
+def _first_wrong(raw: bytes) -> int | None:
+    """Where Go's decoder stops with an error: it skips line breaks and wants padding."""
+    places = [(at, byte) for at, byte in enumerate(raw) if byte not in b"\r\n"]
+    body = 0
+    while body < len(places) and places[body][1] in ALPHABET:
+        body += 1
+    rest = places[body:]
+    if not rest:
+        return None if body % 4 == 0 else len(raw) - body % 4
+    at, byte = rest[0]
+    if byte != ord("=") or body % 4 < 2:
+        return at
+    if body % 4 == 3:
+        return rest[1][0] if len(rest) > 1 else None
+    if len(rest) == 1:
+        return len(raw)
+    if rest[1][1] != ord("="):
+        return rest[1][0] - 1
+    return rest[2][0] if len(rest) > 2 else None
+
+
+class Secrets(SecretView):
+    """GET, POST, PUT and DELETE /secret/{namespace}."""
+
+    operations = {
+        "get": Described(
+            "Secrets of a namespace, values as plain text.", SECRET, (CLUSTER,), paged=True
+        ),
+        "post": Described("Make a secret.", NOTHING, (CLUSTER,), BODY, also_body=ANSWERED),
+        "put": Described(
+            "Replace the data of a secret.", NOTHING, (CLUSTER,), BODY, also_body=ANSWERED
+        ),
+        "delete": Described(
+            "Delete the secret that the query or the body names.",
+            NOTHING,
+            (Query("name", TEXT), CLUSTER),
+            also_query=("secretname",),
+            also_body=("name",),
+        ),
+    }
+
+    def get(self, request: Request, namespace: str) -> Any:
+        """{"num","items"}."""
+        reveal = self.permit(request, "list", namespace=namespace).reveals
+        with explained(f"failed to list secrets under {namespace}: "):
+            found = [
+                _secret(item, reveal=reveal) for item in secrets.secrets(self.cluster(), namespace)
+            ]
+        return Page(found, len(found))
+
+    def post(self, request: Request, namespace: str) -> HttpResponse:
+        """Empty: the secret was made."""
+        self.permit(request, "create", namespace=namespace)
+        name, kind, data = self._read(request, namespace)
+        with explained("failed to create secret : "):
+            secrets.create(self.cluster(), namespace, name, kind=kind, data=_checked(data))
+        return nothing()
+
+    def put(self, request: Request, namespace: str) -> HttpResponse:
+        """Empty: the secret's data was replaced."""
+        self.permit(request, "update", namespace=namespace)
+        name, kind, data = self._read(request, namespace)
+        with explained("failed to update secret : "):
+            secrets.replace(self.cluster(), namespace, name, kind=kind, data=_checked(data))
+        return nothing()
+
+    def delete(self, request: Request, namespace: str) -> HttpResponse:
+        """Empty; the document's collection address takes the name from query or body, and never deletes all."""
+        query = request.query_params
+        name = query.get("name") or query.get("secretname")
+        self.permit(request, "delete", namespace=namespace, name=name or "")
+        with explained("failed to delete secret : "):
+            inside = json_body(request).get("name")
+            if len({str(text) for text in (name, query.get("secretname"), inside) if text}) > 1:
+                raise Invalid("name is given twice, and differently")
+            name = name or inside
+            if not name or not isinstance(name, str):
+                raise Invalid("name is required")
+            note(request, name=name)
+            secrets.remove(self.cluster(), namespace, name)
+        return nothing()
+
+    def _read(self, request: Request, namespace: str) -> tuple[str, str, dict[str, str]]:
+        with explained("failed to read request body: "):
+            name, kind, data = _body(request, namespace)
+        note(request, name=name, details={"keys": sorted(data)})
+        return name, kind, data
+
+
+def _checked(data: dict[str, str]) -> dict[str, str]:
+    return {key: check_base64(value) for key, value in data.items()}
+
+
+class Secret(SecretView):
+    """GET and DELETE /secret/{namespace}/name/{secretname}."""
+
+    operations = {
+        "get": Described("One secret, values as plain text.", SECRET, (CLUSTER,)),
+        "delete": Described("Delete a secret.", NOTHING, (CLUSTER,)),
+    }
+
+    def get(self, request: Request, namespace: str, name: str) -> Any:
+        """The secret, its values as plain text."""
+        reveal = self.permit(request, "get", namespace=namespace, name=name).reveals
+        with explained(f"failed to get secret {namespace}/{name}: "):
+            cluster = self.cluster()
+            try:
+                return _secret(secrets.secret(cluster, namespace, name), reveal=reveal)
+            except NotFound as error:
+                raise Missing(f"secret {namespace}/{name} is not found") from error
+
+    def delete(self, request: Request, namespace: str, name: str) -> HttpResponse:
+        """Empty, also when there is no such secret."""
+        self.permit(request, "delete", namespace=namespace, name=name)
+        with explained("failed to delete secret : "):
+            secrets.remove(self.cluster(), namespace, name)
+        return nothing()

@@ -1,0 +1,73 @@
+"""Walm's storage classes, read only."""
+
+from typing import Any
+
+import orjson
+from rest_framework.request import Request
+
+from clusters import services as registry
+from clusters.documents import Object
+from clusters.kinds import KINDS
+from core.api.dialect import Page
+from core.api.schema import BOOLEAN, TEXT, Described, record
+from core.errors import NotFound
+from dialects.walm.envelope import CLUSTER, META, Missing, WalmView, explained, meta
+from workloads import services
+from workloads.endpoints import objects
+
+KIND = KINDS["storageclasses"]
+
+CLASS = record(
+    **META,
+    provisioner=TEXT,
+    reclaimPolicy=TEXT,
+    allowVolumeExpansion=BOOLEAN,
+    volumeBindingMode=TEXT,
+)
+
+
+class ClassView(WalmView):
+    """A call about storage classes."""
+
+    plural, group = KIND.plural, KIND.group
+
+
+def _class(item: Object) -> dict[str, Any]:
+    return {
+        **meta(item, "StorageClass", "Ready"),
+        "provisioner": item.get("provisioner") or "",
+        "reclaimPolicy": item.get("reclaimPolicy") or "",
+        "allowVolumeExpansion": bool(item.get("allowVolumeExpansion")),
+        "volumeBindingMode": item.get("volumeBindingMode") or "",
+    }
+
+
+class StorageClasses(ClassView):
+    """GET /storageclass."""
+
+    operations = {
+        "get": Described("Storage classes of the cluster.", CLASS, (CLUSTER,), paged=True)
+    }
+
+    def get(self, request: Request) -> Any:
+        """{"num","items"}."""
+        self.permit(request, "list")
+        with explained("failed to get storageClasses: "):
+            found = [_class(item) for item in objects(registry.client(self.cluster()), KIND, "")]
+        return Page(found, len(found))
+
+
+class StorageClass(ClassView):
+    """GET /storageclass/{name}."""
+
+    operations = {"get": Described("One storage class.", CLASS, (CLUSTER,))}
+
+    def get(self, request: Request, name: str) -> Any:
+        """The storage class."""
+        self.permit(request, "get", name=name)
+        with explained("failed to get storageClass: "):
+            cluster = self.cluster()
+            try:
+                return _class(orjson.loads(services.get_object(cluster, KIND, name)))
+            except NotFound as error:
+                raise Missing(f"storageClass {name} is not found") from error
