@@ -32,11 +32,11 @@ def _measured(call: Callable[[], object]) -> float:
 
 def _page(name: str, keyword: str = "") -> Callable[[], object]:
     """Page 3 of 20, with an exact total."""
-    from clusters import services
+    from clusters import registry
     from clusters.kinds import KINDS
-    from workloads.services import Query, list_objects
+    from workloads.objects.services import Query, list_objects
 
-    cluster = services.find(name)
+    cluster = registry.find(name)
     return lambda: list_objects(cluster, KINDS["pods"], Query(keyword=keyword, offset=40, size=20))
 
 
@@ -48,13 +48,13 @@ def _search(name: str) -> Callable[[], object]:
 def _chain(*names: str) -> Callable[[], object]:
     """The pods under a Deployment, two owners away, over the named clusters."""
     from clusters.kinds import KINDS
-    from storage_api.services import across
+    from storage_api.services import multicluster
 
-    places = [across.Place(number, name) for number, name in enumerate(names)]
-    search = across.Search(places=places, kind=KINDS["pods"], owner="top-1-1")
+    places = [multicluster.Place(number, name) for number, name in enumerate(names)]
+    search = multicluster.Search(places=places, kind=KINDS["pods"], owner="top-1-1")
 
     def ask() -> None:
-        found, _ = across.page(search, across.Slice(size=20))
+        found, _ = multicluster.page(search, multicluster.Slice(size=20))
         assert len(found) == 20, len(found)
 
     return ask

@@ -8,8 +8,8 @@ from django.conf import settings
 from billing.models import Order
 from billing.services import pods
 from core.errors import TooManyRequests
-from workloads.podlogs import FollowedLog, LogOptions, pieces_of
-from workloads.streams.loglines import Piece
+from workloads.objects.log_lines import Piece
+from workloads.objects.logs import FollowedLog, LogOptions, pieces_of
 
 # A reader who left is noticed at the second comment after that.
 PAUSE = 5.0

@@ -11,7 +11,7 @@ from django.utils.crypto import salted_hmac
 from billing.containers import ContainerWanted, PortWanted, Wanted
 from billing.models import Order
 from billing.pricing import GIB
-from clusters.documents import Object
+from clusters.manifests import Object
 
 LABEL = "v-kube/order"
 QUOTA = "v-kube"

@@ -6,10 +6,9 @@ from celery import group, shared_task
 from kombu.exceptions import OperationalError
 
 from billing.locks import only_one
-from billing.services import endings, usage, webhooks
-from clusters import operations
-from clusters import services as registry
-from clusters.attempts import attempt
+from billing.services import expiry, usage, webhooks
+from clusters import operations, registry
+from clusters.quiet_failures import attempt
 from clusters.tasks import enqueue
 
 log = logging.getLogger(__name__)
@@ -20,7 +19,7 @@ def expire_orders() -> None:
     """End what is over and take away what still runs of it; a cluster that is down is tried again by the next run."""
     with only_one("billing.expire_orders") as mine:
         if mine:
-            endings.expire_due()
+            expiry.expire_due()
 
 
 @shared_task(name="billing.sample_usage")

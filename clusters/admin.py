@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from clusters import operations, services
+from clusters import operations, registry
 from clusters.models import Cluster, Operation, OperationStep
 from core.api.admin import ModelAdmin, ModelForm, ReadOnly, TabularInline
 from core.errors import DomainError
@@ -36,19 +36,19 @@ class ClusterForm(ModelForm[Cluster]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk:
-            self.initial["kubeconfig"] = services.MASK
+            self.initial["kubeconfig"] = registry.MASK
 
     def clean_name(self) -> str:
         """A name that can be told from an id and is no other cluster's."""
         try:
-            return services.check_name(self.cleaned_data["name"], own=self.instance.pk or 0)
+            return registry.check_name(self.cleaned_data["name"], own=self.instance.pk or 0)
         except DomainError as error:
             raise forms.ValidationError(error.message) from None
 
     def clean_labels(self) -> dict[str, str]:
         """Texts by texts."""
         try:
-            return services.check_labels(self.cleaned_data["labels"] or {})
+            return registry.check_labels(self.cleaned_data["labels"] or {})
         except DomainError as error:
             raise forms.ValidationError(error.message) from None
 
@@ -58,11 +58,11 @@ class ClusterForm(ModelForm[Cluster]):
         if self.errors:
             return values
         text = values.get("kubeconfig", "")
-        if self.instance.pk and text == services.MASK:
+        if self.instance.pk and text == registry.MASK:
             values["kubeconfig"] = Cluster.objects.get(pk=self.instance.pk).kubeconfig
             return values
         try:
-            services.examine(self.instance, text)
+            registry.examine(self.instance, text)
         except DomainError as error:
             self.add_error("kubeconfig", error.message)
         return values
@@ -96,22 +96,22 @@ class ClusterAdmin(ModelAdmin[Cluster]):
         wanted, obj.is_default = obj.is_default, False
         super().save_model(request, obj, form, change)
         if wanted:
-            services.make_default(obj)
+            registry.make_default(obj)
 
     def delete_model(self, request: HttpRequest, obj: Cluster) -> None:
         """Forget it as the API does."""
-        services.remove(obj)
+        registry.remove(obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
         """Forget them as the API does."""
         for cluster in queryset:
-            services.remove(cluster)
+            registry.remove(cluster)
 
     @admin.action(description="Check the connection now")
     def check_now(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
         """Look at each chosen cluster again."""
         for cluster in queryset:
-            status = services.check(cluster)
+            status = registry.check(cluster)
             messages.info(request, f"{cluster.name}: {status.label}")
 
 

@@ -10,7 +10,7 @@ from django.utils.timezone import localtime
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSetMixin
 
-from clusters import operations, services
+from clusters import operations, registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster, Operation, OperationStep
 from core.api.audit import note
@@ -45,11 +45,11 @@ def represent_all(
     rows: Collection[Cluster], *, readable: Collection[int] | None = None
 ) -> list[dict[str, Any]]:
     """Clusters as JSON, with one query for what they have in common."""
-    same = services.registrations(rows)
+    same = registry.registrations(rows)
     return [
         _represent(
             row,
-            [*services.expiry_warnings(row), *services.double_warnings(row, same, readable)],
+            [*registry.expiry_warnings(row), *registry.double_warnings(row, same, readable)],
         )
         for row in rows
     ]
@@ -60,7 +60,7 @@ def _represent(cluster: Cluster, warnings: list[str]) -> dict[str, Any]:
         "id": cluster.pk,
         "name": cluster.name,
         "description": cluster.description,
-        "kubeconfig": services.MASK,
+        "kubeconfig": registry.MASK,
         "server": cluster.server,
         "status": cluster.status,
         "status_reason": cluster.status_reason,
@@ -88,7 +88,7 @@ CLUSTER_SCHEMA = record(
     id=nullable(INTEGER),
     name=TEXT,
     description=TEXT,
-    kubeconfig={"type": "string", "enum": [services.MASK]},
+    kubeconfig={"type": "string", "enum": [registry.MASK]},
     server=TEXT,
     status={"type": "string", "enum": list(Cluster.Status.values)},
     status_reason=TEXT,
@@ -148,7 +148,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         """One page, by name or description."""
         scope = authorise(self, request, Act("list", "clusters"))
         page = page_request(request.query_params)
-        found = services.search(request.query_params.get("keyword", "").replace("\x00", "")).defer(
+        found = registry.search(request.query_params.get("keyword", "").replace("\x00", "")).defer(
             "kubeconfig"
         )
         if scope.clusters is not None:
@@ -160,7 +160,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
     def retrieve(self, request: Request, pk: str) -> Any:
         """One cluster."""
         authorise(self, request, Act("get", "clusters", cluster=pk))
-        return represent(services.find(pk), readable=visible_clusters(self, request))
+        return represent(registry.find(pk), readable=visible_clusters(self, request))
 
     def create(self, request: Request) -> Any:
         """Register a cluster, after its connection was tried; `dry_run` only tries it (the answer's id is null)."""
@@ -168,18 +168,18 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         body = json_body(request)
         note(request, name=body.get("name"))
         given = {"name": body.get("name"), "kubeconfig_text": body.get("kubeconfig")}
-        given |= {field: body[field] for field in ("context", *services.EDITABLE) if field in body}
+        given |= {field: body[field] for field in ("context", *registry.EDITABLE) if field in body}
         if dry_run(body.get("dry_run", False)):
             note(request, details={"dry_run": True})
-            return represent(services.draft(**given))
+            return represent(registry.draft(**given))
         default = boolean(body.get("is_default") or False, "is_default")
-        return represent(services.register(default=default, **given))
+        return represent(registry.register(default=default, **given))
 
     def update(self, request: Request, pk: str) -> Any:
         """Change some fields; a new kubeconfig is tried first."""
         authorise(self, request, Act("update", "clusters", cluster=pk))
         body: Mapping[str, object] = json_body(request)
-        found = services.find(pk)
+        found = registry.find(pk)
         for name in ("id", "server"):
             if name in body and body[name] != represent(found)[name]:
                 raise Invalid(f"{name} cannot be changed", field=name)
@@ -187,17 +187,17 @@ class ClusterViewSet(ViewSetMixin, DialectView):
             request,
             details={
                 "changed": sorted(
-                    set(body) & {"name", "kubeconfig", "context", "is_default", *services.EDITABLE}
+                    set(body) & {"name", "kubeconfig", "context", "is_default", *registry.EDITABLE}
                 )
             },
         )
-        changed = services.update(found, body)
+        changed = registry.update(found, body)
         return represent(changed, readable=visible_clusters(self, request))
 
     def destroy(self, request: Request, pk: str) -> Any:
         """Forget a cluster; what runs in it is left alone."""
         authorise(self, request, Act("delete", "clusters", cluster=pk))
-        cluster = services.find(pk)
+        cluster = registry.find(pk)
         if dry_run(request.query_params.get("dry_run", json_body(request).get("dry_run", False))):
             return {}
         protected = "is protected" if cluster.protected else ""
@@ -212,7 +212,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
                 require_name=True,
             ),
         )
-        services.remove(cluster)
+        registry.remove(cluster)
         return {}
 
 
@@ -221,7 +221,7 @@ def cluster_reference(request: Request) -> str:
     asked, header = request.query_params.get("cluster"), request.headers.get("X-Cluster")
     if asked and header and asked != header:
         raise Invalid("cluster and X-Cluster name two clusters", field="cluster")
-    return asked or header or services.default_reference()
+    return asked or header or registry.default_reference()
 
 
 STEP_SCHEMA = record(
@@ -283,7 +283,7 @@ class OperationViewSet(ViewSetMixin, DialectView):
             for name in ("state", "kind", "namespace", "name", "requested_by")
         }
         wanted_cluster = (
-            services.find(integer(cluster, "cluster_id", minimum=0)).pk if cluster else None
+            registry.find(integer(cluster, "cluster_id", minimum=0)).pk if cluster else None
         )
         found = operations.search(cluster_id=wanted_cluster, **wanted).filter(visible)
         items = [operations.represent(row) for row in found[page.offset : page.offset + page.size]]

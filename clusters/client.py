@@ -17,13 +17,14 @@ import urllib3
 from kubernetes.client import ApiClient, Configuration
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from clusters import identity, tls
-from clusters.causes import describe, network_cause
-from clusters.documents import Object
+from clusters import impersonation as identity
+from clusters import tls
+from clusters.call_limits import Circuit, Groups, Share, api_group
+from clusters.guarded_pools import pool_classes, whole_answers
 from clusters.kinds import Kind
 from clusters.kubeconfig import Access
-from clusters.pools import pool_classes, whole_answers
-from clusters.shares import Circuit, Groups, Share, api_group
+from clusters.manifests import Object
+from clusters.network_causes import describe, network_cause
 from core.errors import (
     ClusterUnavailable,
     Conflict,

@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 
 from clusters.client import CHUNK, ClusterClient
-from clusters.documents import Object
 from clusters.kinds import KINDS, Kind
+from clusters.manifests import Object
 from core.errors import Forbidden, Invalid, NotFound
 
 RBAC = KINDS["roles"].group

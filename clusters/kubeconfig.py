@@ -12,8 +12,8 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 import orjson
 
-from clusters.addresses import check_host
-from clusters.documents import Object, from_yaml
+from clusters.address_policy import check_host
+from clusters.manifests import Object, from_yaml
 from core.errors import Invalid
 
 MAX_BYTES = 1024 * 1024

@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
-from clusters import services
-from clusters.addresses import SERVICE
+from clusters import registry
+from clusters.address_policy import SERVICE
 from clusters.client import ClusterClient
 from clusters.kubeconfig import Access
 from clusters.models import Cluster
@@ -17,7 +17,7 @@ Sample = dict[str, Any]
 
 @lru_cache(maxsize=256)
 def _outside(address: str) -> ClusterClient:
-    return ClusterClient(Access(server=address), services.limits())
+    return ClusterClient(Access(server=address), registry.limits())
 
 
 def instant(cluster: Cluster, expression: str) -> list[Sample]:
@@ -36,7 +36,7 @@ def _ask(cluster: Cluster, call: str, **query: object) -> list[Sample]:
     """ClusterUnavailable when it does not answer like a Prometheus."""
     if inside := SERVICE.match(cluster.prometheus):
         base = f"/api/v1/namespaces/{inside['namespace']}/services/{inside['service']}/proxy"
-        body = services.client(cluster).request("GET", f"{base}/api/v1/{call}", query=query)
+        body = registry.client(cluster).request("GET", f"{base}/api/v1/{call}", query=query)
     else:
         body = _outside(cluster.prometheus).request("GET", f"/api/v1/{call}", query=query)
     try:

@@ -15,9 +15,9 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from clusters import identity, tls
-from clusters.addresses import allowed
-from clusters.causes import describe
+from clusters import impersonation, tls
+from clusters.address_policy import allowed
+from clusters.call_limits import Circuit, api_group
 from clusters.client import (
     PROBE_SECONDS,
     Limits,
@@ -26,9 +26,9 @@ from clusters.client import (
     status_error,
     unreachable,
 )
-from clusters.identity import Identity
+from clusters.impersonation import Identity
 from clusters.kubeconfig import Access
-from clusters.shares import Circuit, api_group
+from clusters.network_causes import describe
 from core.errors import ClusterUnavailable, DomainError
 
 MAX_ANSWER = 64 * 1024 * 1024
@@ -69,7 +69,7 @@ class StreamClient:
     def acting_as(self, someone: Identity) -> "StreamClient":
         """The same client, with its connections, that names somebody in every call (impersonation)."""
         named = copy.copy(self)
-        named._headers = [*self._headers, *identity.headers(someone)]
+        named._headers = [*self._headers, *impersonation.headers(someone)]
         return named
 
     async def close(self) -> None:

@@ -5,9 +5,9 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import transaction
 
-from clusters import operations, services, turns
-from clusters.attempts import attempt
+from clusters import operations, registry, turns
 from clusters.models import Operation
+from clusters.quiet_failures import attempt
 
 
 @shared_task(name="clusters.check_clusters")
@@ -15,16 +15,16 @@ def check_clusters() -> None:
     """One task a cluster, so that a dead one delays nobody."""
     group(
         check_cluster.s(pk).set(expires=settings.CLUSTER_CHECK_INTERVAL)
-        for pk in services.clusters().values_list("pk", flat=True)
+        for pk in registry.clusters().values_list("pk", flat=True)
     ).apply_async()
 
 
 @shared_task(name="clusters.check_cluster", soft_time_limit=60, time_limit=90)
 def check_cluster(pk: int) -> None:
     """Note what one cluster's API server answers."""
-    if cluster := services.clusters().filter(pk=pk).first():
+    if cluster := registry.clusters().filter(pk=pk).first():
         with attempt(cluster, "checking it"):
-            services.check(cluster)
+            registry.check(cluster)
 
 
 def enqueue(operation: Operation) -> None:

@@ -17,7 +17,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from clusters import identity, operations
+from clusters import impersonation, operations
 from clusters.models import Operation
 from clusters.operations import Again, Cancelled, Result
 from core.errors import DomainError, Internal, Rejected
@@ -96,14 +96,18 @@ def _may_go_on(row: Operation) -> bool:
     return False
 
 
-def _requester(row: Operation) -> identity.Source | None:
+def _requester(row: Operation) -> impersonation.Source | None:
     """On whose behalf an operation goes on: its cluster's own RBAC may want to know. The platform's own work is nobody's."""
     if (user := row.authority.get("credential", {}).get("user")) is not None:
-        by_id = cast(Callable[[int], identity.Identity], import_string(settings.IDENTITY_OF_ID))
+        by_id = cast(
+            Callable[[int], impersonation.Identity], import_string(settings.IDENTITY_OF_ID)
+        )
         return lambda: by_id(user)
     if not row.requested_by:
         return None
-    named = cast(Callable[[str], identity.Identity | None], import_string(settings.IDENTITY_OF))
+    named = cast(
+        Callable[[str], impersonation.Identity | None], import_string(settings.IDENTITY_OF)
+    )
     return lambda: named(row.requested_by)
 
 
@@ -112,7 +116,7 @@ def _outcome(row: Operation) -> Again | None:
     runner = cast(Runner, import_string(settings.OPERATIONS[row.kind]["run"]))
     try:
         operations.alive(row)
-        with identity.acting(_requester(row)):
+        with impersonation.acting(_requester(row)):
             outcome = runner(row)
     except Cancelled:
         operations.cancelled(row)

@@ -6,9 +6,9 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from console import hints
-from console.gateway import Answer, Refused, call
-from console.pages import page
+from console.api_client import Answer, Refused, call
+from console.page import page
+from console.rendering import hints
 from core.api.parsing import WHOLE_NUMBER
 
 

@@ -13,9 +13,10 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from clusters.kinds import KINDS
-from console import cells, rights
-from console.gateway import Refused, call
-from console.rights import Standing
+from console import permissions
+from console.api_client import Refused, call
+from console.permissions import Standing
+from console.rendering import html
 
 Text = str | Promise
 GROUPS: tuple[tuple[Text, tuple[str, ...]], ...] = (
@@ -119,7 +120,7 @@ def address_of(cluster: object, found: Mapping[str, Any]) -> str:
     known = KINDS.get(plural)
     if known is None or known.group != group:
         plural = f"{plural}.{found.get('version') or 'v1'}.{group}"
-    return f"/clusters/{cluster}/{plural}/{cells.part(found.get('namespace') or '-')}/{cells.part(found['name'])}"
+    return f"/clusters/{cluster}/{plural}/{html.part(found.get('namespace') or '-')}/{html.part(found['name'])}"
 
 
 def clusters(request: HttpRequest, wanted: object = None) -> list[dict[str, Any]]:
@@ -161,7 +162,7 @@ def frame(request: HttpRequest, cluster_id: object = None) -> dict[str, Any]:
         (cluster for cluster in found if str(cluster["id"]) == wanted),
         found[0] if len(found) == 1 else None,
     )
-    may = rights.standing(request, current["id"] if current else None)
+    may = permissions.standing(request, current["id"] if current else None)
     return {
         "person": request.user,
         "may": may,

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from console import (
+from console.views import (
     actions,
     audit,
     bulk,
@@ -10,7 +10,7 @@ from console import (
     editor,
     history,
     logs,
-    measures,
+    metrics,
     nodes,
     objects,
     operations,
@@ -46,9 +46,9 @@ urlpatterns = [
     path("clusters/<int:cluster>/-/freshness", clusters.freshness, name="console-freshness"),
     path("clusters/<int:cluster>/-/kinds", clusters.custom_kinds, name="console-kinds"),
     path("clusters/<int:cluster>/-/namespaces", tables.namespaces, name="console-namespaces"),
-    path("clusters/<int:cluster>/-/metrics", measures.of_cluster, name="console-metrics"),
+    path("clusters/<int:cluster>/-/metrics", metrics.of_cluster, name="console-metrics"),
     path(
-        "clusters/<int:cluster>/-/metrics/data", measures.cluster_data, name="console-metrics-data"
+        "clusters/<int:cluster>/-/metrics/data", metrics.cluster_data, name="console-metrics-data"
     ),
     path("clusters/<int:cluster>/-/lint", editor.lint, name="console-lint"),
     path("clusters/<int:cluster>/-/create", editor.create, name="console-create"),
@@ -68,8 +68,8 @@ urlpatterns = [
     path(f"{OBJECT}/logs/ticket", logs.ticket, name="console-logs-ticket"),
     path(f"{OBJECT}/logs/download", logs.download, name="console-logs-download"),
     path(f"{OBJECT}/topology", topology.show, name="console-topology"),
-    path(f"{OBJECT}/metrics", measures.of_object, name="console-object-metrics"),
-    path(f"{OBJECT}/metrics/data", measures.object_data, name="console-object-metrics-data"),
+    path(f"{OBJECT}/metrics", metrics.of_object, name="console-object-metrics"),
+    path(f"{OBJECT}/metrics/data", metrics.object_data, name="console-object-metrics-data"),
     path(f"{OBJECT}/terminal", terminal.show, name="console-terminal"),
     path(f"{OBJECT}/terminal/ticket", terminal.ticket, name="console-terminal-ticket"),
     path(f"{OBJECT}/revisions", objects.revisions, name="console-revisions"),

@@ -11,11 +11,11 @@ from core import errors
 from core.api.dialect import Dialect, Page, UnknownRoute
 from core.api.routes import catch_all
 from core.api.schema import BOOLEAN, INTEGER, TEXT, Schema, titled
-from storage_api import profile
-from storage_api.api import dynamic, feeds, freedocs, multicluster, reports
+from storage_api import wire_profile
+from storage_api.api import cluster_resources, dynamic, feeds, free_documents, reports
 from storage_api.api.base import Action, Single, profile_of
 from storage_api.api.schemas import typed_operations
-from storage_api.filters import QUERIES
+from storage_api.query.filters import QUERIES
 
 # Codes of the document and of the Go server, and the sentence of both.
 CODES: Mapping[str, tuple[int, int, str]] = {
@@ -31,7 +31,7 @@ SUCCESS = {False: "Success", True: "success"}
 
 
 def _one(data: Any) -> object:
-    go = profile.is_go()
+    go = wire_profile.is_go()
     if isinstance(data, Single):
         data = data.document if go else [data.document]
     elif data is None and go:
@@ -43,7 +43,7 @@ def _page(page: Page) -> object:
     return {
         "result": True,
         "code": 0,
-        "message": SUCCESS[profile.is_go()],
+        "message": SUCCESS[wire_profile.is_go()],
         "data": page.items,
         "total": page.total,
         **page.extra,
@@ -73,7 +73,7 @@ def status_of(error: errors.DomainError) -> int:
 
 
 def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
-    action, status, go = error.details.get("action"), status_of(error), profile.is_go()
+    action, status, go = error.details.get("action"), status_of(error), wire_profile.is_go()
     name = action.name if isinstance(action, Action) else BY_METHOD.get(method, "get")
     sentence = _sentence(
         "missing" if go and isinstance(error, errors.NotFound) and not _is_watch(action) else name,
@@ -154,7 +154,9 @@ def _dynamic(env: str) -> Iterator[URLPattern]:
         yield path(f"{scope}/{place}/<segment:type>", _bound(dynamic.ResourceList, env=env))
     yield path(f"{place}/batch", _bound(dynamic.Batch))
     if env == "k8s":
-        yield path("multicluster_resources/<segment:type>", _bound(multicluster.MulticlusterList))
+        yield path(
+            "multicluster_resources/<segment:type>", _bound(cluster_resources.MulticlusterList)
+        )
 
 
 def _typed(env: str) -> Iterator[URLPattern]:
@@ -200,9 +202,9 @@ def _feeds() -> Iterator[URLPattern]:
 
 def _free() -> Iterator[URLPattern]:
     place = "dynamic/customresources/<segment:type>"
-    yield path(place, _bound(freedocs.CustomResources))
-    yield path(f"{place}/index/<segment:name>", _bound(freedocs.CustomIndex))
-    yield path("clusters/<segment:cluster>", _bound(freedocs.ClusterInfo))
+    yield path(place, _bound(free_documents.CustomResources))
+    yield path(f"{place}/index/<segment:name>", _bound(free_documents.CustomIndex))
+    yield path("clusters/<segment:cluster>", _bound(free_documents.ClusterInfo))
 
 
 class UnknownAddress(UnknownRoute):
@@ -210,7 +212,7 @@ class UnknownAddress(UnknownRoute):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Refuse every method alike."""
-        with profile.speaking(profile_of(request)):
+        with wire_profile.speaking(profile_of(request)):
             return super().dispatch(request, *args, **kwargs)
 
 

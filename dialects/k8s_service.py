@@ -14,7 +14,7 @@ from django.utils.timezone import localtime
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from clusters import services as registry
+from clusters import registry
 from clusters.api import cluster_reference
 from clusters.models import Cluster
 from core import errors
@@ -25,7 +25,7 @@ from core.api.parsing import claimed_size, raw_body
 from core.api.routes import catch_all
 from core.api.schema import INTEGER, TEXT, Described, Query, Schema, array, record, titled
 from core.jsontext import loads
-from workloads import endpoints
+from workloads.objects import endpoints
 
 REACHED = "[INFO] oops, you got it."
 MISSING = "[ERROR] mandatory parameters missed. "

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.urls import URLPattern, path
 from django.utils.translation import get_language
 
-from billing.api import buying
+from billing.api import sales
 from billing.api.orders import OrderViewSet
 from clusters.api import ClusterViewSet, OperationViewSet
 from clusters.kinds import KINDS, Kind
@@ -16,11 +16,11 @@ from core.api import confirmation
 from core.api.dialect import Dialect, Page
 from core.api.routes import catch_all
 from core.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record, titled
-from storage_api.api import across, history, names, overview, restoration, watching
-from storage_api.api.contents import Contents
+from storage_api.api import history, multicluster, names, overview, restoration, watching
+from storage_api.api.inventory import Contents
 from storage_api.api.sync import SyncView
 from tenants import api as access
-from workloads.actions import ACTIONS, VERBS
+from workloads.actions.actions import ACTIONS, VERBS
 from workloads.api import (
     ActionView,
     AnyObjectViewSet,
@@ -296,7 +296,7 @@ def _routes() -> Iterator[URLPattern]:
     yield path("history/restore", restoration.Restore.as_view(**bind), name="history-restore")
     yield path(
         "multicluster/resources/<str:kind>",
-        across.Resources.as_view(**bind),
+        multicluster.Resources.as_view(**bind),
         name="multicluster-resources",
     )
     yield path("multicluster/search", names.Names.as_view(**bind), name="multicluster-search")
@@ -325,10 +325,10 @@ def _routes() -> Iterator[URLPattern]:
     )
     yield path(
         "orders",
-        buying.Orders.as_view({"get": "list", "post": "create"}, **bind),
+        sales.Orders.as_view({"get": "list", "post": "create"}, **bind),
         name="orders-list",
     )
-    yield path("orders/plans", buying.OrderPlans.as_view(**bind), name="orders-plans")
+    yield path("orders/plans", sales.OrderPlans.as_view(**bind), name="orders-plans")
     yield path(
         "orders/export", OrderViewSet.as_view({"get": "export"}, **bind), name="orders-export"
     )
@@ -338,9 +338,9 @@ def _routes() -> Iterator[URLPattern]:
     yield path(
         "orders/<str:pk>/usage", OrderViewSet.as_view({"get": "usage"}, **bind), name="orders-usage"
     )
-    yield path("orders/<str:pk>/pay", buying.OrderPayment.as_view(**bind), name="orders-pay")
-    yield path("orders/<str:pk>/refund", buying.OrderRefund.as_view(**bind), name="orders-refund")
-    yield path("orders/<str:pk>/secret", buying.OrderSecret.as_view(**bind), name="orders-secret")
+    yield path("orders/<str:pk>/pay", sales.OrderPayment.as_view(**bind), name="orders-pay")
+    yield path("orders/<str:pk>/refund", sales.OrderRefund.as_view(**bind), name="orders-refund")
+    yield path("orders/<str:pk>/secret", sales.OrderSecret.as_view(**bind), name="orders-secret")
     yield path(
         "orders/<str:pk>/ledger",
         OrderViewSet.as_view({"get": "ledger"}, **bind),

@@ -56,8 +56,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "kubegale.walm_stats.CountAnswers",
     "kubegale.request_log.RequestLog",
-    "clusters.identity.Nobody",
-    "clusters.lookups.Fresh",
+    "clusters.impersonation.Nobody",
+    "clusters.request_cache.Fresh",
     "django.middleware.security.SecurityMiddleware",
     "core.api.bodies.BodyLimit",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -152,11 +152,11 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
 # --- Operations: kind -> runner and queue; queue -> how many may run at once in one cluster -----------------------------------
 OPERATIONS: dict[str, dict[str, str]] = {
-    "vkube_deploy": {"run": "billing.services.following.run", "queue": "rollout"},
-    "bulk": {"run": "workloads.bulk.run", "queue": "bulk"},
-    "drain": {"run": "workloads.drain.run", "queue": "drain"},
-    "rollout": {"run": "workloads.rollouts.run", "queue": "rollout"},
-    "recreate": {"run": "workloads.recreation.run", "queue": "rollout"},
+    "vkube_deploy": {"run": "billing.services.rollout_watch.run", "queue": "rollout"},
+    "bulk": {"run": "workloads.actions.bulk.run", "queue": "bulk"},
+    "drain": {"run": "workloads.actions.drain.run", "queue": "drain"},
+    "rollout": {"run": "workloads.actions.rollouts.run", "queue": "rollout"},
+    "recreate": {"run": "workloads.actions.restarts.run", "queue": "rollout"},
 }
 OPERATION_LIMITS = {
     "drain": env.integer("OPERATION_LIMIT_DRAIN", 4),
@@ -495,11 +495,11 @@ LISTS_FROM_STORE = env.boolean("LISTS_FROM_STORE", True)
 STORE_FRESH_SECONDS = env.number("STORE_FRESH_SECONDS", 10.0)
 SNAPSHOT_READER = "storage_api.services.snapshot.page"
 SNAPSHOT_CENSUS = "storage_api.services.snapshot.census"
-PAST_PAGE = "storage_api.services.past.page"
-PAST_OBJECT = "storage_api.services.past.get"
-PAST_EVENTS = "storage_api.services.past_events.page"
-PAST_EVENT = "storage_api.services.past_events.get"
-KIND_FINDER = "storage_api.services.across.find_kind"
+PAST_PAGE = "storage_api.history.as_of.page"
+PAST_OBJECT = "storage_api.history.as_of.get"
+PAST_EVENTS = "storage_api.history.past_events.page"
+PAST_EVENT = "storage_api.history.past_events.get"
+KIND_FINDER = "storage_api.services.multicluster.find_kind"
 CHANGE_WATCH = "storage_api.api.watching.Following"
 WATCHES_PER_USER = env.integer("WATCHES_PER_USER", 20)
 # What `manage.py rotate_keys` rewrites beside the encrypted fields of models.

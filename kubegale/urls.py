@@ -8,7 +8,8 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerView
 
-from console import pages, sessions
+from console import page
+from console.views import sessions
 from core import errors
 from core.api.bodies import FrontRefusal
 from core.api.dialect import Dialect
@@ -84,7 +85,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if "text/html" in request.headers.get("Accept", "") and not request.path.startswith(
         tuple(DIALECTS)
     ):
-        return pages.missing(request)
+        return page.missing(request)
     return _refuse(
         request, errors.RouteNotFound(f"no such route: {request.method} {request.path}"), 404
     )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 
-from clusters.documents import LAST_APPLIED
+from clusters.manifests import LAST_APPLIED
 from core import crypto
 from storage_api.kinds import is_secret_type
 

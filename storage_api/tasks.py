@@ -5,23 +5,23 @@ from django.conf import settings
 from django.utils import timezone
 
 from storage_api.models import Alarm, Event
-from storage_api.services import metrics, upkeep
+from storage_api.services import metrics, retention
 
 
 @shared_task(name="storage_api.keep_retention", soft_time_limit=1800, time_limit=1860)
 def keep_retention() -> None:
     """Make the change log's coming days, drop its expired ones, let events and alarms age."""
     now = timezone.now()
-    upkeep.make_partitions(now.date())
-    upkeep.drop_partitions(now.date(), keep_days=settings.STORAGE_CHANGE_DAYS)
-    upkeep.expire(
+    retention.make_partitions(now.date())
+    retention.drop_partitions(now.date(), keep_days=settings.STORAGE_CHANGE_DAYS)
+    retention.expire(
         Event._meta.db_table,
         time_column="event_time",
         now=now,
         max_days=settings.STORAGE_EVENT_MAX_DAYS,
         max_count=settings.STORAGE_EVENT_MAX_COUNT,
     )
-    upkeep.expire(
+    retention.expire(
         Alarm._meta.db_table,
         time_column="received_time",
         now=now,

@@ -4,7 +4,7 @@ from functools import partial
 
 from django.conf import settings
 
-from clusters import services as registry
+from clusters import registry
 from clusters.models import Cluster
 from core.api.auth import Act, Scope
 from core.errors import ClusterNotFound, DomainError, Forbidden

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from clusters import services as registry
+from clusters import registry
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
 from core.errors import ClusterUnavailable, Forbidden, NotFound
-from tenants import blueprints, tenancies
+from tenants import manifests, tenancies
 from tenants.models import Tenant
 
 
@@ -50,7 +50,7 @@ def check_cluster(cluster: Cluster) -> Iterator[Drift]:
         else:
             yield from _missing(cluster, row)
     for name, tenant in live.items():
-        if name not in rows and blueprints.MULTI_TENANT in (
+        if name not in rows and manifests.MULTI_TENANT in (
             tenant.namespace["metadata"].get("labels") or {}
         ):
             yield Drift(
@@ -61,13 +61,13 @@ def check_cluster(cluster: Cluster) -> Iterator[Drift]:
 def _missing(cluster: Cluster, row: Tenant) -> Iterator[Drift]:
     wanted: list[tuple[Kind, str]] = []
     if row.options.get("furnished"):
-        wanted.append((tenancies.LIMIT_RANGES, blueprints.LIMIT_RANGE))
+        wanted.append((tenancies.LIMIT_RANGES, manifests.LIMIT_RANGE))
         wanted += [(KINDS["resourcequotas"], name) for name in row.options.get("quotas", [])]
     if row.options.get("network_policy"):
-        wanted.append((tenancies.NETWORK_POLICIES, blueprints.DEFAULT_DENY))
+        wanted.append((tenancies.NETWORK_POLICIES, manifests.DEFAULT_DENY))
     if row.options.get("role_bindings"):
         names = row.members.exclude(user=None).values_list("user__username", flat=True)
-        wanted += [(tenancies.ROLE_BINDINGS, blueprints.binding_name(name)) for name in names]
+        wanted += [(tenancies.ROLE_BINDINGS, manifests.binding_name(name)) for name in names]
     for kind, name in wanted:
         try:
             registry.client(cluster).get(kind, name, namespace=row.namespace)

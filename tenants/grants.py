@@ -7,7 +7,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, U
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from clusters import services as registry
+from clusters import registry
 from clusters.kinds import segment
 from clusters.models import Cluster
 from core.errors import ClusterUnavailable, Invalid

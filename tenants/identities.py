@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.contrib.auth.models import Group, User
 
-from clusters.identity import ANONYMOUS, Identity
+from clusters.impersonation import ANONYMOUS, Identity
 from tenants.grants import Person
 from tenants.models import ExternalIdentity
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from clusters import services as registry
+from clusters import registry
 from clusters.client import Chunk
 from clusters.kinds import KINDS
 from clusters.models import Cluster

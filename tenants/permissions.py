@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from rest_framework.request import Request
 
-from clusters import authority, identity
+from clusters import authority, impersonation
 from core.api.auth import Act, Scope
 from core.errors import Forbidden
 from tenants import decisions, grants, identities, policy
@@ -15,7 +15,7 @@ from tenants.models import ApiToken
 
 def authorise(request: Request, act: Act) -> Scope:
     """The caller's scope for the act; raises Forbidden, in the same words for what exists and what does not."""
-    identity.become(lambda: identities.of(request.user))
+    impersonation.become(lambda: identities.of(request.user))
     token = request.auth if isinstance(request.auth, ApiToken) else None
     scope = decisions.decide(grants.holdings(request.user), token, act)
     authority.allow(request._request, lambda: enduring(request), asdict(act))
@@ -31,7 +31,7 @@ def open_to_all(request: Request, act: Act) -> Scope:
     if settings.OPEN_DIALECTS_CLUSTERS:
         decisions.require_opened(act)
     reveals = _reveals(request, act) if request.user.pk else True
-    identity.become(lambda: identities.of(request.user))
+    impersonation.become(lambda: identities.of(request.user))
     authority.allow(request._request, lambda: enduring(request), asdict(act))
     return Scope(reveals=reveals)
 

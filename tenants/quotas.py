@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from clusters import quantities
-from clusters.documents import Object
+from clusters.manifests import Object
 from core.errors import Invalid
 
 # The tenant's name for a resource -> Kubernetes' name.

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from clusters.documents import Object
+from clusters.manifests import Object
 
 MASK = "***"
 LIMIT = 60

@@ -13,7 +13,7 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
-from clusters import services as registry
+from clusters import registry
 from core import crypto
 from core.api.auth import Act, Scope
 from core.errors import ClusterNotFound, DomainError, Forbidden, Unauthenticated

@@ -4,8 +4,8 @@ from celery import group, shared_task
 from django.conf import settings
 from django.core.management import call_command
 
-from clusters import services as registry
-from clusters.attempts import attempt
+from clusters import registry
+from clusters.quiet_failures import attempt
 from tenants import audit, plans
 
 

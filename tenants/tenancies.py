@@ -10,19 +10,19 @@ import orjson
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from clusters import services as registry
-from clusters.accessible import read_each
+from clusters import registry
+from clusters.accessible_namespaces import read_each
 from clusters.client import ClusterClient
-from clusters.documents import Object
 from clusters.kinds import KINDS, Kind
+from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
-from tenants import blueprints, users
-from tenants.blueprints import PROTECTED, Blueprint, Member
+from tenants import manifests, users
+from tenants.manifests import PROTECTED, Blueprint, Member
 from tenants.models import Grant, Tenant
 from tenants.policy import Role
 from tenants.quotas import Quota
-from workloads.endpoints import objects
+from workloads.objects.endpoints import objects
 
 log = logging.getLogger(__name__)
 NAMESPACES, QUOTAS, LIMIT_RANGES = (
@@ -111,7 +111,7 @@ def create(
     if _exists(client, blueprint.name):
         return None
     try:
-        made = orjson.loads(client.create(NAMESPACES, blueprints.namespace(blueprint)))
+        made = orjson.loads(client.create(NAMESPACES, manifests.namespace(blueprint)))
     except Conflict as error:
         if error.details.get("reason") == "AlreadyExists":
             return None
@@ -149,13 +149,13 @@ def _furnish(client: ClusterClient, blueprint: Blueprint) -> None:
     """Quotas first, then defaults, then what isolates: a member can do nothing before all limits stand."""
     space = blueprint.name
     for quota in blueprint.quotas:
-        client.create(QUOTAS, blueprints.resource_quota(quota, space), namespace=space)
-    client.create(LIMIT_RANGES, blueprints.limit_range(space), namespace=space)
+        client.create(QUOTAS, manifests.resource_quota(quota, space), namespace=space)
+    client.create(LIMIT_RANGES, manifests.limit_range(space), namespace=space)
     if blueprint.options.get("network_policy"):
-        client.create(NETWORK_POLICIES, blueprints.network_policy(space), namespace=space)
+        client.create(NETWORK_POLICIES, manifests.network_policy(space), namespace=space)
     if blueprint.options.get("role_bindings"):
         for member in blueprint.members:
-            client.create(ROLE_BINDINGS, blueprints.role_binding(member, space), namespace=space)
+            client.create(ROLE_BINDINGS, manifests.role_binding(member, space), namespace=space)
 
 
 def _take_back(client: ClusterClient, name: str, uid: str) -> None:
@@ -215,10 +215,10 @@ def update(cluster: Cluster, blueprint: Blueprint) -> None:
 def _renewed(current: Object, blueprint: Blueprint) -> Object:
     metadata = current["metadata"]
     if blueprint.labels is not None:
-        labels = blueprints.renewed(metadata.get("labels") or {}, blueprint.labels)
-        metadata["labels"] = {**labels, blueprints.MULTI_TENANT: blueprints.marker(blueprint.name)}
+        labels = manifests.renewed(metadata.get("labels") or {}, blueprint.labels)
+        metadata["labels"] = {**labels, manifests.MULTI_TENANT: manifests.marker(blueprint.name)}
     if blueprint.annotations is not None:
-        metadata["annotations"] = blueprints.renewed(
+        metadata["annotations"] = manifests.renewed(
             metadata.get("annotations") or {}, blueprint.annotations
         )
     return current
@@ -232,7 +232,7 @@ def _put_quota(client: ClusterClient, space: str, name: str, hard: Mapping[str, 
     try:
         _replace(client, QUOTAS, name, changed, namespace=space)
     except NotFound:
-        client.create(QUOTAS, blueprints.resource_quota(Quota(name, hard), space), namespace=space)
+        client.create(QUOTAS, manifests.resource_quota(Quota(name, hard), space), namespace=space)
 
 
 def _replace(
@@ -258,10 +258,10 @@ def delete(cluster: Cluster, name: str, *, only_labelled: bool = False) -> None:
     client = registry.client(cluster)
     try:
         current = orjson.loads(client.get(NAMESPACES, name))
-        if only_labelled and blueprints.MULTI_TENANT not in (
+        if only_labelled and manifests.MULTI_TENANT not in (
             current["metadata"].get("labels") or {}
         ):
-            raise Invalid(f"namespace {name} does not have the label {blueprints.MULTI_TENANT}")
+            raise Invalid(f"namespace {name} does not have the label {manifests.MULTI_TENANT}")
         uid = current["metadata"]["uid"]
         client.delete(
             NAMESPACES,
@@ -322,7 +322,7 @@ def admit(tenant: Tenant, username: str, role: Role, *, by: str = "") -> Grant:
             _unbind(client, tenant.namespace, username)
             client.create(
                 ROLE_BINDINGS,
-                blueprints.role_binding(Member(username, role), tenant.namespace),
+                manifests.role_binding(Member(username, role), tenant.namespace),
                 namespace=tenant.namespace,
             )
     return grant
@@ -340,6 +340,6 @@ def dismiss(tenant: Tenant, username: str) -> None:
 
 def _unbind(client: ClusterClient, space: str, username: str) -> None:
     try:
-        client.delete(ROLE_BINDINGS, blueprints.binding_name(username), namespace=space)
+        client.delete(ROLE_BINDINGS, manifests.binding_name(username), namespace=space)
     except NotFound:
         return

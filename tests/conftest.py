@@ -10,7 +10,7 @@ from django.test import override_settings
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
 
-from clusters import services
+from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster, running_cluster
 from tenants.tokens import create_api_token
@@ -86,7 +86,7 @@ def admin(db: None) -> Caller:
 @pytest.fixture
 def cluster(db: None, apiserver: RunningCluster) -> Cluster:
     """The simulated API server, registered."""
-    return services.register(
+    return registry.register(
         name="simulated", kubeconfig_text=apiserver.kubeconfig_yaml, default=True
     )
 

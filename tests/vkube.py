@@ -9,7 +9,7 @@ from django.test import Client
 
 from billing.models import Order
 from billing.services import orders
-from clusters import operations, services, turns
+from clusters import operations, registry, turns
 
 TIMEOUT = 30.0
 
@@ -31,7 +31,7 @@ def label_nodes(server: Any, regions: Iterable[str]) -> None:
 def patch_node(server: Any, name: str, patch: dict[str, Any], subresource: str = "") -> None:
     """A merge patch of a node, as kubectl would send it."""
     path = f"/api/v1/nodes/{name}{subresource}"
-    services.connect(server.kubeconfig_yaml).request(
+    registry.connect(server.kubeconfig_yaml).request(
         "PATCH", path, body=patch, content_type="application/merge-patch+json"
     )
 

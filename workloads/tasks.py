@@ -2,10 +2,10 @@
 
 from celery import group, shared_task
 
-from clusters import services as registry
-from clusters.attempts import attempt
-from workloads import samples
-from workloads.streams import leftovers, recordings
+from clusters import registry
+from clusters.quiet_failures import attempt
+from workloads.metrics import usage_history
+from workloads.streams import debug_pod_gc, recordings
 
 
 @shared_task(name="workloads.sample_clusters", soft_time_limit=120, time_limit=150)
@@ -14,7 +14,7 @@ def sample_clusters() -> None:
     group(
         sample_cluster.s(pk) for pk in registry.clusters().values_list("pk", flat=True)
     ).apply_async()
-    samples.forget()
+    usage_history.forget()
 
 
 @shared_task(name="workloads.sample_cluster", soft_time_limit=60, time_limit=90)
@@ -22,7 +22,7 @@ def sample_cluster(pk: int) -> None:
     """Note what one cluster uses."""
     if cluster := registry.clusters().filter(pk=pk, status="active").first():
         with attempt(cluster, "measuring what it uses"):
-            samples.take(cluster)
+            usage_history.take(cluster)
 
 
 @shared_task(name="workloads.forget_recordings")
@@ -46,5 +46,5 @@ def remove_debug_pods_of(pk: int) -> int:
     removed = 0
     if cluster:
         with attempt(cluster, "looking for debug pods"):
-            removed = leftovers.remove(cluster)
+            removed = debug_pod_gc.remove(cluster)
     return removed

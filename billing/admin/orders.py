@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from billing.admin.pages import shown_once
 from billing.models import Deployment, Entry, Order, Payment, Plan, PortClaim, Posting, UsageSample
 from billing.models.orders import UNITS
-from billing.services import deployments, endings, ledger, orders
+from billing.services import deployments, expiry, ledger, orders
 from core.api.admin import ModelAdmin, ModelForm, ReadOnly, TabularInline
 from core.errors import DomainError
 
@@ -210,7 +210,7 @@ class OrderAdmin(ModelAdmin[Order]):
             request,
             queryset,
             lambda order: messages.success(
-                request, f"{order}: {endings.refund(order, by=by):f} goes back"
+                request, f"{order}: {expiry.refund(order, by=by):f} goes back"
             ),
         )
 
@@ -225,7 +225,7 @@ class OrderAdmin(ModelAdmin[Order]):
 
     @staticmethod
     def _expired(order: Order) -> str:
-        ended = endings.expire(order)
+        ended = expiry.expire(order)
         deployments.remove_pending(order)
         return "ended" if ended else "its time is not over, or it ended before"
 

@@ -16,7 +16,7 @@ from billing.containers import EMPTY
 from billing.logstreams import LogStream
 from billing.models import Deployment, Order
 from billing.registry import ImageChecker
-from billing.services import deployments, endings, orders, pods, sites
+from billing.services import deployments, expiry, orders, pods, regions
 from billing.services.webhooks import rfc3339
 from billing.throttles import BadSecretThrottle, PublicThrottle
 from core.api import audit, long_lived
@@ -25,7 +25,7 @@ from core.api.dialect import DialectView
 from core.api.parsing import boolean, integer, json_body, know_caller
 from core.api.schema import BOOLEAN, INTEGER, OBJECT, TEXT, Described, Query, array, record
 from core.errors import DomainError, Internal, Invalid, NotFound, Unauthenticated
-from workloads.podlogs import LogOptions
+from workloads.objects.logs import LogOptions
 
 MAX_TAIL = 10_000_000
 
@@ -60,7 +60,7 @@ class SecretView(VKubeView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Unauthenticated or TooManyRequests before anything else is said, methods that do not exist included."""
         super().initial(request, *args, **kwargs)
-        self.order = endings.settle_if_over(self._opened(request))
+        self.order = expiry.settle_if_over(self._opened(request))
         know_caller(request)
         if request.method == "GET":
             self.check_input(request)
@@ -70,7 +70,7 @@ class SecretView(VKubeView):
         secret, opened = request.headers.get("secret", "").strip(), self.order.pk
 
         def look() -> None:
-            order = endings.settle_if_over(orders.by_secret(secret))
+            order = expiry.settle_if_over(orders.by_secret(secret))
             if order.pk != opened:
                 raise Unauthenticated("secret invalid")
 
@@ -96,7 +96,7 @@ class Regions(VKubeView):
 
     def get(self, request: Request) -> Any:
         """The regions in which something can be deployed."""
-        return sites.regions_or_none()
+        return regions.regions_or_none()
 
 
 class Images(VKubeView):
@@ -145,7 +145,7 @@ class CheckPorts(VKubeView):
         except DomainError:
             raise Invalid(EMPTY) from None
         region, ports = _region(body.get("region")), _ports(body.get("ports"))
-        status, occupied = sites.check_ports(region, ports)
+        status, occupied = regions.check_ports(region, ports)
         return {"occupied": occupied, "status": status}
 
 

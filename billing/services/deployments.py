@@ -13,10 +13,10 @@ from billing import clock, manifests
 from billing.containers import PortWanted, Wanted
 from billing.locks import only_one
 from billing.models import Deployment, Order, PortClaim
-from billing.services import following, objects, orders, sites, webhooks
-from billing.services.sites import ClusterSurvey, Site
-from clusters import services as registry
-from clusters.documents import Object
+from billing.services import objects, orders, regions, rollout_watch, webhooks
+from billing.services.regions import ClusterSurvey, Site
+from clusters import registry
+from clusters.manifests import Object
 from core.errors import ClusterUnavailable, Conflict, DomainError, Forbidden, Invalid
 
 State, Service = Deployment.State, Order.Service
@@ -55,7 +55,7 @@ def deploy(order: Order, wanted: Wanted) -> Deployment:
     """
     with _turn(order):
         before = live(order)
-        site = _site(sites.locate(wanted.region), before)
+        site = _site(regions.locate(wanted.region), before)
         look = _survey(order, wanted, site)
         row, manifest = _begin(order, wanted, look, before)
         number = before.pk if before is not None and _is_same(row, before) else row.pk
@@ -112,7 +112,7 @@ def _survey(order: Order, wanted: Wanted, site: Site) -> ClusterSurvey:
     chosen = [port.host for port in ports if port.host]
     if not chosen and not (ports and order.ports == Order.Ports.RANDOM):
         return ClusterSurvey(site, frozenset())
-    return sites.survey(site, chosen, besides=order)
+    return regions.survey(site, chosen, besides=order)
 
 
 def _ports(wanted: Wanted) -> list[PortWanted]:
@@ -233,7 +233,7 @@ def _finish(row: Deployment) -> Deployment:
         if order.service not in OVER:
             _activate(order, at)
             if row.operation is None:
-                following.follow(row)
+                rollout_watch.follow(row)
     if order.service in OVER:
         remove_pending(order)
     return row
@@ -451,7 +451,7 @@ def _note_change(row: Deployment, *, stopped: bool) -> None:
         row.stopped = stopped
         orders.change(order, at, expected={})
         if not stopped:
-            following.follow(row)
+            rollout_watch.follow(row)
 
 
 # --- taking away ----------------------------------------------------------------------------------------------------

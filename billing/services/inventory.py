@@ -10,7 +10,7 @@ import msgspec
 from django.conf import settings
 from django.core.cache import cache
 
-from clusters import services as registry
+from clusters import registry
 from clusters.client import Chunk, ClusterClient
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster

@@ -11,10 +11,10 @@ from django.conf import settings
 from billing import manifests
 from billing.models import Order
 from billing.services import inventory
-from clusters import services as registry
+from clusters import registry
 from clusters.client import ClusterClient
-from clusters.documents import Object
 from clusters.kinds import KINDS, Kind
+from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import ClusterUnavailable, Conflict, DomainError, Forbidden, NotFound
 

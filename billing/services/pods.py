@@ -7,11 +7,11 @@ from django.conf import settings
 
 from billing.models import Deployment, Order
 from billing.services import deployments, inventory
-from clusters import services as registry
+from clusters import registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from core.errors import Internal, Invalid
-from workloads.podlogs import FollowedLog, LogOptions, read_log_text
+from workloads.objects.logs import FollowedLog, LogOptions, read_log_text
 
 EMPTY = msgspec.Raw(b"{}")
 

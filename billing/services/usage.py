@@ -15,7 +15,7 @@ from billing.manifests import LABEL
 from billing.models import Deployment, Order, Posting, UsageSample
 from billing.services import deployments, inventory, ledger, objects, orders
 from billing.services.inventory import Labelled, Pod
-from clusters import services as registry
+from clusters import registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from core.errors import DomainError

@@ -11,9 +11,9 @@ from django.conf import settings
 from django.db import transaction
 
 from billing import clock
+from billing.http_client import Outbound, OutboundError
 from billing.models import Delivery, Order, Webhook
-from billing.outbound import Outbound, OutboundError
-from clusters.addresses import check_host
+from clusters.address_policy import check_host
 from core.errors import Invalid
 
 EVENTS = (

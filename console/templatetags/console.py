@@ -1,4 +1,4 @@
-"""What templates need of `console.cells`: text made harmless, ages, moments, states."""
+"""What templates need of `console.rendering.html`: text made harmless, ages, moments, states."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -8,7 +8,8 @@ from django.template import Context
 from django.utils.safestring import SafeString
 
 from clusters.kinds import KINDS
-from console import cells, health, navigation, words
+from console import navigation
+from console.rendering import health, html, state_labels
 
 register = template.Library()
 
@@ -16,49 +17,49 @@ register = template.Library()
 @register.filter
 def shown(value: object) -> SafeString:
     """Text of a cluster: escaped, control characters visible."""
-    return SafeString(cells.escaped("" if value is None else value))
+    return SafeString(html.escaped("" if value is None else value))
 
 
 @register.filter
 def part(value: object) -> str:
     """A name as one segment of an address."""
-    return cells.part(value)
+    return html.part(value)
 
 
 @register.simple_tag(takes_context=True)
 def age(context: Context, moment: object) -> SafeString:
     """How long ago, kept going by the page's script."""
-    return SafeString(cells.age(moment, cells.zone_of(context.get("request")), datetime.now(UTC)))
+    return SafeString(html.age(moment, html.zone_of(context.get("request")), datetime.now(UTC)))
 
 
 @register.simple_tag(takes_context=True)
 def moment(context: Context, value: object) -> SafeString:
     """A moment in the viewer's zone."""
-    return SafeString(cells.moment(value, cells.zone_of(context.get("request"))))
+    return SafeString(html.moment(value, html.zone_of(context.get("request"))))
 
 
 @register.simple_tag
 def status(word: str, tone: str) -> SafeString:
     """A dot and its word."""
-    return SafeString(cells.status(word, tone))
+    return SafeString(html.status(word, tone))
 
 
 @register.simple_tag
 def state(plural: str, item: Any) -> SafeString:
     """How an object of a kind is doing."""
-    return SafeString(cells.status(*health.of(plural, item)))
+    return SafeString(html.status(*health.of(plural, item)))
 
 
 @register.filter
 def said(word: str) -> str:
     """A state in the viewer's language."""
-    return words.said(word)
+    return state_labels.said(word)
 
 
 @register.filter
 def why(item: Any) -> str:
     """What an object says about its trouble."""
-    return cells.clean(health.why(item))
+    return html.clean(health.why(item))
 
 
 @register.filter

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from clusters.documents import Object
+from clusters.manifests import Object
 from core.api.dialect import Page
 from core.api.schema import TEXT, Described, array, nullable, record
 from core.errors import Invalid, NotFound
@@ -22,7 +22,7 @@ from dialects.walm.envelope import (
     meta,
     nothing,
 )
-from workloads import claims
+from workloads.objects import claims
 
 CLAIM = record(
     **META,

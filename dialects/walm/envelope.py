@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from clusters import services as registry
+from clusters import registry
 from clusters.api import cluster_reference
-from clusters.documents import Object
+from clusters.manifests import Object
 from clusters.models import Cluster
 from core import errors
 from core.api.auth import Act, Scope, authorise

@@ -5,7 +5,7 @@ from typing import Any
 from django.db import DatabaseError, connection
 from rest_framework.request import Request
 
-from clusters import services as registry
+from clusters import registry
 from core.api.dialect import DialectView
 from core.api.schema import OBJECT, TEXT, Described
 from dialects.walm.envelope import Failed, explained

@@ -6,13 +6,13 @@ from typing import Any
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from clusters import occurrences
-from clusters.documents import Object
+from clusters import event_series
+from clusters.manifests import Object
 from core.api.schema import INTEGER, TEXT, Described, Query, array, record
 from core.errors import Invalid, NotFound
 from dialects.walm.envelope import CLUSTER, NOTHING, WalmView, explained, nothing
-from workloads import pods
-from workloads.podlogs import LogOptions, read_log_text
+from workloads.objects import pods
+from workloads.objects.logs import LogOptions, read_log_text
 
 EVENT_MEMBERS: Any = dict.fromkeys(
     ("type", "reason", "message", "from", "firstTimestamp", "lastTimestamp"), TEXT
@@ -53,7 +53,7 @@ def _as_cached(error: NotFound, pod: str) -> NotFound:
 
 
 def _event(event: Object) -> dict[str, Any]:
-    series = occurrences.series(event)
+    series = event_series.series(event)
     last = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
     first = event.get("firstTimestamp") or event.get("eventTime")
     return {
@@ -61,7 +61,7 @@ def _event(event: Object) -> dict[str, Any]:
         "reason": event.get("reason") or "",
         "message": event.get("message") or "",
         "from": _reporter(event),
-        "count": occurrences.count(event),
+        "count": event_series.count(event),
         "firstTimestamp": _seconds(first),
         "lastTimestamp": _seconds(last),
     }

@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from clusters.documents import Object
+from clusters.manifests import Object
 from core.api.audit import note
 from core.api.dialect import Page
 from core.api.parsing import json_body, raw_body
@@ -23,8 +23,8 @@ from dialects.walm.envelope import (
     meta,
     nothing,
 )
-from workloads import secrets
-from workloads.objects import MASK
+from workloads.objects import secrets
+from workloads.objects.manifests import MASK
 
 ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 

@@ -5,15 +5,15 @@ from typing import Any
 import orjson
 from rest_framework.request import Request
 
-from clusters import services as registry
-from clusters.documents import Object
+from clusters import registry
 from clusters.kinds import KINDS
+from clusters.manifests import Object
 from core.api.dialect import Page
 from core.api.schema import BOOLEAN, TEXT, Described, record
 from core.errors import NotFound
 from dialects.walm.envelope import CLUSTER, META, Missing, WalmView, explained, meta
-from workloads import services
-from workloads.endpoints import objects
+from workloads.objects import services
+from workloads.objects.endpoints import objects
 
 KIND = KINDS["storageclasses"]
 

@@ -21,7 +21,7 @@ from dialects.walm.envelope import (
     nothing,
 )
 from tenants import quotas, tenancies
-from tenants.blueprints import MULTI_TENANT, Blueprint, texts
+from tenants.manifests import MULTI_TENANT, Blueprint, texts
 
 TEXTS = record(**dict.fromkeys(quotas.RESOURCES, TEXT))
 NUMBERS = record(**dict.fromkeys(quotas.RESOURCES, NUMBER))

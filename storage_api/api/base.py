@@ -17,15 +17,16 @@ from core.api.parsing import raw_body
 from core.api.rendering import dumps
 from core.api.schema import Described
 from core.errors import DomainError, Invalid
-from storage_api import document_filters, extra, paths, profile, times
+from storage_api import wire_profile
 from storage_api.api.bodies import parameters
 from storage_api.api.schemas import FILTER_NAMES
-from storage_api.conditions import Clause, Context
-from storage_api.documents import Shape
-from storage_api.paths import Tree
-from storage_api.queries import Query
+from storage_api.query import document_filters, extra, paths, times
+from storage_api.query.conditions import Clause, Context
+from storage_api.query.paths import Tree
+from storage_api.query.queries import Query
+from storage_api.query.shapes import Shape
+from storage_api.query.times import TimeStyle
 from storage_api.services import resources
-from storage_api.times import TimeStyle
 
 VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "DELETE": "delete"}
 STREAM_FROM = 16 * 1024
@@ -69,7 +70,7 @@ def profile_of(request: Any) -> str:
     except SuspiciousOperation:
         # A query that cannot be read is refused later, in the words of the dialect.
         asked = ""
-    return asked if asked in profile.PROFILES else profile.default_of(request.path)
+    return asked if asked in wire_profile.PROFILES else wire_profile.default_of(request.path)
 
 
 def method_of(request: Request) -> str:
@@ -102,7 +103,7 @@ class StorageView(DialectView):
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer in the wire profile that the caller chose (`?wire=`, X-Bcs-Wire), else in that of the address."""
-        with profile.speaking(profile_of(request)):
+        with wire_profile.speaking(profile_of(request)):
             return super().dispatch(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -112,9 +113,9 @@ class StorageView(DialectView):
         credential: Any = request.auth
         of_token = getattr(credential, "wire", "")
         if of_token and not asked:
-            profile.choose(of_token)
-        if asked and asked not in profile.PROFILES:
-            raise Invalid(f"wire must be one of {', '.join(profile.PROFILES)}", field="wire")
+            wire_profile.choose(of_token)
+        if asked and asked not in wire_profile.PROFILES:
+            raise Invalid(f"wire must be one of {', '.join(wire_profile.PROFILES)}", field="wire")
         if not self.names_cluster_itself:
             self.authorise_cluster(request, str(kwargs.get("cluster", "")))
             self.refuse_unknown(request, request.query_params)
@@ -214,7 +215,7 @@ class StorageView(DialectView):
     @property
     def style(self) -> TimeStyle:
         """How times are written."""
-        return profile.time_style()
+        return wire_profile.time_style()
 
     def first(self, query: Query, tree: Tree) -> bytes | None:
         """The JSON text of the first document of a query as the caller may see it, or None."""

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from core.errors import Invalid
-from storage_api import jsontext, times
+from storage_api.query import jsontext, times
 
 _WHOLE = re.compile(rb"-?[0-9]+\Z")
 

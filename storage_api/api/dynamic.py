@@ -11,16 +11,16 @@ from rest_framework.request import Request
 
 from core.api.parsing import raw_body
 from core.errors import Invalid, NotFound
-from storage_api import conditions, filters, times
 from storage_api.api import base, schemas
 from storage_api.api.base import StorageView
 from storage_api.api.bodies import Body, parameters
-from storage_api.conditions import Clause
-from storage_api.document_filters import LABEL_SELECTOR
-from storage_api.documents import RESOURCE
-from storage_api.extra import Equals
-from storage_api.filters import TypedQuery
-from storage_api.queries import Query
+from storage_api.query import conditions, filters, times
+from storage_api.query.conditions import Clause
+from storage_api.query.document_filters import LABEL_SELECTOR
+from storage_api.query.extra import Equals
+from storage_api.query.filters import TypedQuery
+from storage_api.query.queries import Query
+from storage_api.query.shapes import RESOURCE
 from storage_api.services import bulk, resources
 from storage_api.services.bulk import Record
 from storage_api.services.resources import Key

@@ -14,17 +14,17 @@ from core.api.client_ip import client_address
 from core.api.parsing import raw_body
 from core.errors import DomainError
 from core.stream_limits import stopping
-from storage_api import paths, times
 from storage_api.api import base, schemas
 from storage_api.api.base import StorageView
 from storage_api.api.bodies import Body
-from storage_api.api.seats import Seated
-from storage_api.documents import RESOURCE
-from storage_api.paths import Path
-from storage_api.queries import Query
-from storage_api.services import feed, resources
-from storage_api.services.feed import Log, Start
-from storage_api.times import TimeStyle
+from storage_api.api.stream_limits import Seated
+from storage_api.query import paths, times
+from storage_api.query.paths import Path
+from storage_api.query.queries import Query
+from storage_api.query.shapes import RESOURCE
+from storage_api.query.times import TimeStyle
+from storage_api.services import change_log, resources
+from storage_api.services.change_log import Log, Start
 
 NUMBERS = {"add": 1, "delete": 2, "change": 3}
 END = b'{"type":-1,"value":null}\n'
@@ -53,7 +53,7 @@ class Feed(StorageView):
     actions = {"POST": base.LIST, "GET": base.LIST}
     operations = schemas.FEED_OPERATIONS
     containers: ClassVar[bool] = False
-    log: ClassVar[Log] = feed.RESOURCES
+    log: ClassVar[Log] = change_log.RESOURCES
 
     def post(self, request: Request, **_: Any) -> StreamingHttpResponse:
         """Stream `{"type":1 add|2 delete|3 change,"value":document,"seq":n}`, then `{"type":-1,"value":null}`.
@@ -66,7 +66,7 @@ class Feed(StorageView):
         subscription = self._subscription(request)
         if not subscription.resource_type:
             return StreamingHttpResponse([END], content_type=self.dialect.content_type)
-        feed.check_place(subscription.since.seq, self.log)
+        change_log.check_place(subscription.since.seq, self.log)
         caller = f"user {request.user.pk}" if request.user.pk else client_address(request)
         return StreamingHttpResponse(
             Seated(caller, lambda: _parts(subscription)), content_type=self.dialect.content_type
@@ -89,7 +89,7 @@ class Feed(StorageView):
         return Subscription(
             cluster=self.kwargs["cluster"],
             resource_type=self._type(),
-            since=feed.now() if since is None else Start(since),
+            since=change_log.now() if since is None else Start(since),
             max_events=body.whole("maxEvents"),
             seconds=min(timeout, settings.STORAGE_WATCH_SECONDS)
             if timeout > 0
@@ -118,7 +118,7 @@ class MetricFeed(Feed):
     """Changes of the metrics of one type in one cluster as they happen; reports that say the same again are none."""
 
     operations = schemas.METRIC_FEED_OPERATIONS
-    log = feed.METRICS
+    log = change_log.METRICS
 
 
 def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
@@ -128,11 +128,11 @@ def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
     yield b"\n"
     while time.monotonic() < deadline and not stopping.is_set():
         limit = (
-            min(feed.PAGE, subscription.max_events - sent)
+            min(change_log.PAGE, subscription.max_events - sent)
             if subscription.max_events > 0
-            else feed.PAGE
+            else change_log.PAGE
         )
-        entries = feed.after(
+        entries = change_log.after(
             place,
             subscription.cluster,
             subscription.resource_type,

@@ -10,8 +10,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 from rest_framework.request import Request
 
-from clusters import operations
-from clusters import services as registry
+from clusters import operations, registry
 from clusters.kinds import Kind
 from clusters.models import Cluster
 from core.api.auth import Act, Scope, authorise
@@ -33,14 +32,15 @@ from core.api.schema import (
     record,
 )
 from core.errors import Invalid
-from storage_api import authors, protection
+from storage_api import protection
 from storage_api.api.sync import utc
-from storage_api.authors import Change, Deed
-from storage_api.differences import differences
+from storage_api.history import as_of, attribution
+from storage_api.history.as_of import Asked, Version
+from storage_api.history.attribution import Change, Deed
+from storage_api.history.differences import differences
 from storage_api.kinds import SECRETS
 from storage_api.protection import MASK
-from storage_api.services import across, past
-from storage_api.services.past import Asked, Version
+from storage_api.services import multicluster
 
 CHANGE = record(
     path=array(TEXT),
@@ -83,7 +83,7 @@ class HistoryView(DialectView):
         self.check_input(request)
         if not words["kind"] or any("\0" in str(value) for value in given.values()):
             raise Invalid("kind is required", field="kind")
-        kind = across.find_kind(words["kind"], cluster=reference)
+        kind = multicluster.find_kind(words["kind"], cluster=reference)
         namespace, name = words["namespace"] if kind.namespaced else "", words["name"]
         verb = "history" if name else "list"
         act = Act(
@@ -101,7 +101,7 @@ class HistoryView(DialectView):
         if not reference:
             raise Invalid("cluster_id is required", field="cluster_id")
         cluster = registry.find(integer(reference, "cluster_id", minimum=0))
-        return cluster, across.collected_as(cluster, kind), namespace, name, scope
+        return cluster, multicluster.collected_as(cluster, kind), namespace, name, scope
 
 
 class History(HistoryView):
@@ -157,12 +157,12 @@ class History(HistoryView):
             size=size + 1,
             documents=boolean(query.get("diff", "true" if name else "false"), "diff"),
         )
-        found = past.versions(cluster, kind, asked)
+        found = as_of.versions(cluster, kind, asked)
         more = str(found[size - 1].seq) if len(found) > size else ""
         deeds = _deeds(cluster, kind, found[:size])
         gaps = [
             {"since": utc(since), "until": utc(until)}
-            for since, until in past.gaps(cluster, kind, asked)
+            for since, until in as_of.gaps(cluster, kind, asked)
         ]
         return {
             "items": [_version(version, kind, deeds) for version in found[:size]],
@@ -176,8 +176,8 @@ def _deeds(cluster: Cluster, kind: Kind, found: Sequence[Version]) -> list[Deed]
     if not found:
         return []
     since, until = (
-        min(version.at for version in found) - authors.DELETION,
-        max(version.at for version in found) + authors.SLACK,
+        min(version.at for version in found) - attribution.DELETION,
+        max(version.at for version in found) + attribution.SLACK,
     )
     names = {(version.namespace, version.name) for version in found}
     lines: Iterable[Mapping[str, Any]] = import_string(settings.AUDIT_READER)(
@@ -214,7 +214,7 @@ def _version(version: Version, kind: Kind, deeds: Iterable[Deed]) -> dict[str, A
         "name": version.name,
         "uid": version.uid,
         "resource_version": version.resource_version,
-        "who": authors.author(change, deeds),
+        "who": attribution.author(change, deeds),
         "changes": changes,
     }
 
@@ -262,4 +262,4 @@ class Diff(HistoryView):
 
     @staticmethod
     def _then(cluster: Cluster, kind: Kind, name: str, namespace: str, at: datetime) -> Any:
-        return orjson.loads(past.stored(cluster, kind, name, namespace=namespace, at=at))
+        return orjson.loads(as_of.stored(cluster, kind, name, namespace=namespace, at=at))

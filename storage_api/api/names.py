@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from rest_framework.request import Request
 
-from clusters import services as registry
+from clusters import registry
 from clusters.kinds import Kind
 from clusters.models import Cluster
 from core.api.auth import Act, authorise
@@ -25,11 +25,19 @@ from core.api.schema import (
     record,
 )
 from core.errors import Forbidden, Invalid
-from storage_api.api.across import FILTERS, PROBLEM, UNREACHED, chosen, refuse_past, visible, words
+from storage_api.api.multicluster import (
+    FILTERS,
+    PROBLEM,
+    UNREACHED,
+    chosen,
+    refuse_past,
+    visible,
+    words,
+)
 from storage_api.api.sync import utc
 from storage_api.kinds import SECRETS, resource_type
-from storage_api.services import across, sync
-from storage_api.services.across import Place
+from storage_api.services import multicluster, sync
+from storage_api.services.multicluster import Place
 from storage_api.services.sync import Freshness
 
 FOUND = record(
@@ -83,18 +91,20 @@ class Names(DialectView):
         if not text or "\0" in text or len(text) > 253:
             raise Invalid("q must be part of a name", field="q")
         size = min(page_request(query).size, 200)
-        kinds = [kind for kind in across.collected_kinds() if (kind.group, kind.plural) != SECRETS]
+        kinds = [
+            kind for kind in multicluster.collected_kinds() if (kind.group, kind.plural) != SECRETS
+        ]
         scopes = [(kind, self._places(request, kind)) for kind in kinds]
         scopes, problems = _within(scopes, words(request, "clusters"))
         ids = {place.name: place.cluster for _, places in scopes for place in places}
         by_type = {resource_type(kind): kind for kind in kinds}
-        found = across.named(
+        found = multicluster.named(
             scopes, text, size, deleted=boolean(query.get("deleted", "false"), "deleted")
         )
         counted = boolean(query.get("total", "false"), "total")
         return {
             "items": [_found(row, ids, by_type) for row in found],
-            "total": across.count_named(
+            "total": multicluster.count_named(
                 scopes, text, deleted=boolean(query.get("deleted", "false"), "deleted")
             )
             if counted

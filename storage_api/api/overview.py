@@ -7,7 +7,7 @@ from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from clusters import services as registry
+from clusters import registry
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
 from core.api.auth import Act, authorise
@@ -15,10 +15,10 @@ from core.api.dialect import DialectView
 from core.api.parsing import boolean
 from core.api.schema import BOOLEAN, OBJECT, Described, Query, array, record
 from core.errors import Forbidden
-from storage_api.api.across import PROBLEM, UNREACHED, refuse_past, sees, visible
+from storage_api.api.multicluster import PROBLEM, UNREACHED, refuse_past, sees, visible
 from storage_api.models import KindSync
-from storage_api.services import across, live, sync
-from storage_api.services.across import Place
+from storage_api.services import live_counts, multicluster, sync
+from storage_api.services.multicluster import Place
 
 COUNTED = (
     "nodes",
@@ -58,7 +58,7 @@ class Overview(DialectView):
         clusters = [cluster for cluster in registry.clusters() if sees(scope, cluster)]
         places = {KINDS[plural]: self._places(request, KINDS[plural]) for plural in COUNTED}
         counted: Counted = {
-            kind: dict(across.counts(found, kind)) for kind, found in places.items() if found
+            kind: dict(multicluster.counts(found, kind)) for kind, found in places.items() if found
         }
         fresh = (
             boolean(request.query_params.get("fresh", "false"), "fresh")
@@ -153,7 +153,7 @@ def _recounted(
 ) -> list[dict[str, Any]]:
     """Put in what the clusters themselves say; the problems of those that could not be asked."""
     by_pk = {cluster.pk: cluster for cluster in clusters}
-    answers = live.count(live.Wish(by_pk[pk], kinds) for pk, kinds in wishes.items())
+    answers = live_counts.count(live_counts.Wish(by_pk[pk], kinds) for pk, kinds in wishes.items())
     for pk, answer in answers.items():
         for kind, counts in answer.counts.items():
             counted[kind][by_pk[pk].name] = counts
@@ -171,7 +171,7 @@ def _recounted(
     ]
 
 
-def _problem(answer: live.Answer) -> str:
+def _problem(answer: live_counts.Answer) -> str:
     """What is wrong with a cluster's counts; "" for nothing."""
     if answer.error:
         return f"{answer.error}; the store's last counts are shown"

@@ -10,15 +10,15 @@ from rest_framework.request import Request
 
 from core.api.parsing import raw_body
 from core.errors import Invalid, NotFound
-from storage_api import conditions, extra, times
 from storage_api.api import base, schemas
 from storage_api.api.base import StorageView
 from storage_api.api.bodies import Body, parameters
-from storage_api.conditions import Clause, Context
-from storage_api.documents import ALARM, EVENT, HOST, METRIC, WATCH_NODE, Shape
-from storage_api.paths import Tree
-from storage_api.queries import Query
-from storage_api.services import events, hosts, metrics, watchnodes, writes
+from storage_api.query import conditions, extra, times
+from storage_api.query.conditions import Clause, Context
+from storage_api.query.paths import Tree
+from storage_api.query.queries import Query
+from storage_api.query.shapes import ALARM, EVENT, HOST, METRIC, WATCH_NODE, Shape
+from storage_api.services import events, hosts, metrics, watchnodes, write_errors
 from storage_api.services.metrics import MetricKey
 from storage_api.services.watchnodes import NodeKey
 
@@ -78,7 +78,7 @@ class ReportView(StorageView):
         """A counted list, newest first."""
         offset, limit = base.slice_of(values, length="length", none_below=DEFAULT_LENGTH)
         query = Query(self.shape, where, offset, limit)
-        return self.listed(query, base.fields(values), total=writes.total(query))
+        return self.listed(query, base.fields(values), total=write_errors.total(query))
 
     def one(self, where: tuple[Clause, ...], tree: Tree) -> orjson.Fragment:
         """One document; NotFound when there is none."""
@@ -300,7 +300,7 @@ class HostDocument(ReportView):
 
     def delete(self, request: Request, **_: Any) -> None:
         """Delete it; one that is not there is no failure."""
-        writes.remove(Query(HOST, (conditions.equals("ip", self.kwargs["ip"]),)))
+        write_errors.remove(Query(HOST, (conditions.equals("ip", self.kwargs["ip"]),)))
 
 
 class ClusterHosts(ReportView):
@@ -367,7 +367,7 @@ class WatchNodeDocument(ReportView):
 
     def delete(self, request: Request, **_: Any) -> None:
         """Delete it; one that is not there is no failure."""
-        writes.remove(Query(WATCH_NODE, self.key().clauses()))
+        write_errors.remove(Query(WATCH_NODE, self.key().clauses()))
 
 
 class WatchNodeList(ReportView):

@@ -25,8 +25,8 @@ from core.api.schema import (
 from core.errors import ConfirmationRequired, Expired, Invalid
 from storage_api.api.history import CHANGE, HistoryView
 from storage_api.api.sync import utc
-from storage_api.services import past, restoration
-from storage_api.services.restoration import Restoration, Subject
+from storage_api.history import as_of, restore
+from storage_api.history.restore import Restoration, Subject
 
 MAX_SEQ = 2**63 - 1
 BODY = record(
@@ -71,18 +71,18 @@ class Restore(HistoryView):
         """
         body = json_body(request)
         cluster, kind, namespace, name, _ = self.subject(request, body, item=True)
-        restoration.check_kind(kind)
+        restore.check_kind(kind)
         subject = Subject(cluster, kind, namespace, name)
         old, version = self._version(subject, body)
-        restoration.check_version(old)
-        now = restoration.live(subject)
+        restore.check_version(old)
+        now = restore.live(subject)
         act = Act(
             "create" if now is None else "update",
             *(kind.plural, kind.group, str(cluster.pk), namespace, name),
             cluster_scoped=not kind.namespaced,
         )
         scope = authorise(self, request, act)
-        prepared = restoration.prepare(subject, old, now, unbounded=scope.unbounded)
+        prepared = restore.prepare(subject, old, now, unbounded=scope.unbounded)
         return self._proceed(request, body, prepared, version)
 
     def _version(self, subject: Subject, body: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
@@ -91,13 +91,13 @@ class Restore(HistoryView):
             raise Invalid("seq or at is required, and not both", field="seq")
         if body.get("seq") is not None:
             seq = integer(body["seq"], "seq", minimum=1, maximum=MAX_SEQ)
-            found = past.version(subject.cluster, subject.kind, subject.name, seq=seq, **where)
+            found = as_of.version(subject.cluster, subject.kind, subject.name, seq=seq, **where)
             return found.data, {"seq": seq, "at": utc(found.at)}
         at = moment(str(body["at"]), "at")
         if at is None:
             raise Invalid("at is required", field="at")
         try:
-            return past.stored(subject.cluster, subject.kind, subject.name, at=at, **where), {
+            return as_of.stored(subject.cluster, subject.kind, subject.name, at=at, **where), {
                 "seq": None,
                 "at": utc(at),
             }
@@ -115,7 +115,7 @@ class Restore(HistoryView):
         shown = _shown(found, action, version)
         confirmed = not dry_run and action != "unchanged" and confirmation.answer(request, guarded)
         if confirmed:
-            made = restoration.apply(found)
+            made = restore.apply(found)
             note(request, before=found.live, after=made, details={"restored": version})
             return {**shown, "applied": True, "object": orjson.Fragment(made)}
         note(request, details={"dry_run": True})

@@ -12,7 +12,7 @@ from core.api.schema import (
     array,
     record,
 )
-from storage_api.filters import Filter, Op, TypedQuery
+from storage_api.query.filters import Filter, Op, TypedQuery
 
 
 def optional(**properties: Schema) -> Schema:

@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from rest_framework.request import Request
 
-from clusters import services as registry
+from clusters import registry
 from core.api.auth import Act, authorise
 from core.api.dialect import DialectView
 from core.api.parsing import integer

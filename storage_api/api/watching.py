@@ -10,7 +10,7 @@ from django.db import connection
 from django.http import HttpResponseBase, StreamingHttpResponse
 from rest_framework.request import Request
 
-from clusters import services as registry
+from clusters import registry
 from clusters.kinds import KINDS, Kind
 from core.api.auth import Act, Scope, stream_policy
 from core.api.client_ip import client_address
@@ -19,15 +19,15 @@ from core.api.parsing import integer
 from core.api.schema import INTEGER, TEXT, Described, Query
 from core.errors import DomainError, Expired, Forbidden, Invalid
 from core.stream_limits import stopping
-from storage_api import selectors
-from storage_api.api.across import chosen, shown
-from storage_api.api.seats import Seated
+from storage_api.api.multicluster import chosen, shown
+from storage_api.api.stream_limits import Seated
 from storage_api.api.sync import utc
 from storage_api.kinds import SECRETS, resource_type
-from storage_api.services import across, feed, watching
-from storage_api.services.across import Place
-from storage_api.services.feed import Start
-from storage_api.services.watching import Entry, View
+from storage_api.query import selectors
+from storage_api.services import change_log, multicluster, multicluster_watch
+from storage_api.services.change_log import Start
+from storage_api.services.multicluster import Place
+from storage_api.services.multicluster_watch import Entry, View
 
 Frame = dict[str, Any]
 OPTIONS = ("clusters", "kinds", "namespaces", "labelSelector", "after")
@@ -56,9 +56,11 @@ class Following:
         self._view, self._kinds, self._ids = self._look()
         after = asked.get("after", "")
         self._start = (
-            Start(integer(after, "after", minimum=0, maximum=MAX_SEQ)) if after else feed.now()
+            Start(integer(after, "after", minimum=0, maximum=MAX_SEQ))
+            if after
+            else change_log.now()
         )
-        watching.check_place(self._start.seq)
+        multicluster_watch.check_place(self._start.seq)
 
     @property
     def place(self) -> int:
@@ -68,12 +70,12 @@ class Following:
     def look_again(self) -> None:
         """Credentials, grants, kinds and clusters as they are by now. Unauthenticated, Forbidden, or Expired when reading was too slow."""
         self._view, self._kinds, self._ids = self._look()
-        watching.check_place(self.place)
+        multicluster_watch.check_place(self.place)
 
     def next(self) -> list[Frame]:
         """The next changes, at most a page, which may hold none that fit; `idle` says that there is nothing to read on for now."""
-        settled = watching.horizon.within(SHARED)
-        entries, reached = watching.read(self._view, self._start, settled)
+        settled = multicluster_watch.horizon.within(SHARED)
+        entries, reached = multicluster_watch.read(self._view, self._start, settled)
         self.idle = reached >= settled
         self._start = Start(reached, self._start.seen)
         return [self._frame(entry) for entry in entries if entry.cluster in self._ids]
@@ -105,10 +107,10 @@ class Following:
     def _wanted(self) -> Sequence[Kind]:
         """The kinds that were asked for; Secrets only by name. Before anything is collected, those that will be."""
         if words := _words(self._asked, "kinds"):
-            return list(dict.fromkeys(across.find_kind(word) for word in words))
+            return list(dict.fromkeys(multicluster.find_kind(word) for word in words))
         return [
             kind
-            for kind in across.collected_kinds() or KINDS.values()
+            for kind in multicluster.collected_kinds() or KINDS.values()
             if (kind.group, kind.plural) != SECRETS
         ]
 
@@ -128,7 +130,7 @@ class Following:
             "uid": entry.uid,
             "resource_version": entry.resource_version,
             "object": None
-            if entry.type == watching.GAP
+            if entry.type == multicluster_watch.GAP
             else orjson.Fragment(shown(entry.data.encode(), kind)),
         }
 

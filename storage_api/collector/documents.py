@@ -9,10 +9,10 @@ import msgspec
 import orjson
 from django.conf import settings
 
-from clusters.documents import LAST_APPLIED, Object, pruned
 from clusters.kinds import Kind
+from clusters.manifests import LAST_APPLIED, Object, pruned
 from core.errors import ClusterUnavailable
-from storage_api.authors import newest_writers
+from storage_api.history.attribution import newest_writers
 from storage_api.kinds import SECRETS
 
 

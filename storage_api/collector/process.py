@@ -19,15 +19,16 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from clusters import kubeconfig
-from clusters.services import limits
+from clusters.registry import limits
 from clusters.streams import StreamClient
 from core.errors import DomainError
-from storage_api.collector.follower import Pace, Surroundings
+from storage_api.collector import leases
+from storage_api.collector.cluster_collector import Rhythm, Session
+from storage_api.collector.leases import Lease
 from storage_api.collector.queue import Queue
-from storage_api.collector.session import Rhythm, Session
+from storage_api.collector.reflector import Pace, Surroundings
 from storage_api.collector.writer import Owner
-from storage_api.services import leases, sync
-from storage_api.services.leases import Lease
+from storage_api.services import sync
 from storage_api.services.sync import Fenced
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from clusters import occurrences
+from clusters import event_series
 from clusters.kinds import KINDS
 from storage_api.collector.documents import document
 from storage_api.services.events import EventReport
@@ -49,5 +49,5 @@ def _text(value: dict[str, Any], key: str) -> str:
 
 
 def _moment(event: dict[str, Any]) -> datetime:
-    time = occurrences.moment(occurrences.last_seen(event))
-    return datetime.now(UTC) if time == occurrences.LONG_AGO else time
+    time = event_series.moment(event_series.last_seen(event))
+    return datetime.now(UTC) if time == event_series.LONG_AGO else time

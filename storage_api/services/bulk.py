@@ -7,10 +7,10 @@ from io import BytesIO
 from django.db import IntegrityError, connection, transaction
 
 from storage_api import objectids
+from storage_api.db_retry import retried
 from storage_api.protection import Place, protect
 from storage_api.services.resources import Key
-from storage_api.services.writes import refused_data, take_turn
-from storage_api.sessions import retried
+from storage_api.services.write_errors import refused_data, take_turn
 
 
 @dataclass(frozen=True, slots=True)

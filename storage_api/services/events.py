@@ -5,7 +5,7 @@ from datetime import datetime
 
 from storage_api import objectids
 from storage_api.protection import Place, protect
-from storage_api.services.writes import check_key, execute
+from storage_api.services.write_errors import check_key, execute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from storage_api import objectids
+from storage_api.db_retry import retried
 from storage_api.models import Host
 from storage_api.protection import Place, protect
-from storage_api.services.writes import check_key, execute
-from storage_api.sessions import retried
+from storage_api.services.write_errors import check_key, execute
 
 _PUT = """
 INSERT INTO storage_host AS r (object_id, ip, cluster_id, data, create_time, update_time)

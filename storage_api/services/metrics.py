@@ -7,11 +7,11 @@ from django.db import connection
 from psycopg2 import sql
 
 from storage_api import objectids
-from storage_api.conditions import Clause, equals
-from storage_api.documents import METRIC
 from storage_api.protection import Place, protect
-from storage_api.queries import Query, condition
-from storage_api.services.writes import check_key, execute
+from storage_api.query.conditions import Clause, equals
+from storage_api.query.queries import Query, condition
+from storage_api.query.shapes import METRIC
+from storage_api.services.write_errors import check_key, execute
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from typing import Any
 from django.db import connection
 from psycopg2 import sql
 
-from storage_api import rows
 from storage_api.protection import SEALED, Place, holds_sealed, opened, protect
+from storage_api.query import cursors
 from storage_api.services.resources import SWEEP_SECONDS
 
 AT_ONCE = 500
@@ -48,7 +48,7 @@ def reprotect() -> int:
 
     ValueError, and nothing changed, when a value is sealed under a key that is not there.
     """
-    with rows.long_statement(SWEEP_SECONDS):
+    with cursors.long_statement(SWEEP_SECONDS):
         # A migration calls this before the younger tables are made.
         return sum(_reprotect(table) for table in _TABLES if _exists(table))
 

@@ -7,16 +7,17 @@ from datetime import datetime
 from django.db import connection
 from psycopg2 import sql
 
-from storage_api import objectids, rows
-from storage_api.conditions import Clause, Context, among, compare, equals
-from storage_api.documents import RESOURCE, Column, selection
-from storage_api.filters import TypedQuery
-from storage_api.paths import Tree
+from storage_api import objectids
+from storage_api.db_retry import retried
 from storage_api.protection import Place, protect
-from storage_api.queries import Query, condition, listing, on_target, source
-from storage_api.services.writes import check_key, refused_data, take_turn
-from storage_api.sessions import retried
-from storage_api.times import TimeStyle
+from storage_api.query import cursors
+from storage_api.query.conditions import Clause, Context, among, compare, equals
+from storage_api.query.filters import TypedQuery
+from storage_api.query.paths import Tree
+from storage_api.query.queries import Query, condition, listing, on_target, source
+from storage_api.query.shapes import RESOURCE, Column, selection
+from storage_api.query.times import TimeStyle
+from storage_api.services.write_errors import check_key, refused_data, take_turn
 
 SWEEP_SECONDS = 600
 
@@ -138,7 +139,7 @@ def reader(
     """
     chosen = selection(query.shape, fields, style)
     statement, params = listing(query, chosen, in_index=_in_index(query, fields))
-    return rows.chunks(statement, params, chosen, reveals=reveals)
+    return cursors.chunks(statement, params, chosen, reveals=reveals)
 
 
 def _in_index(query: Query, fields: Tree) -> bool:
@@ -163,7 +164,7 @@ def first(query: Query, fields: Tree, style: TimeStyle, *, reveals: bool = False
 @retried
 def sweep(cluster_id: str, resource_type: str, query: Query) -> int:
     """Delete what a query matches of one type, one sweep or batch of the type after the other; it may take SWEEP_SECONDS."""
-    with rows.long_statement(SWEEP_SECONDS):
+    with cursors.long_statement(SWEEP_SECONDS):
         take_turn([(cluster_id, resource_type)])
         return delete(query)
 
@@ -200,7 +201,7 @@ def in_clusters(clusters: Sequence[str], resource_type: str) -> tuple[Clause, ..
 @retried
 def sweep_clusters(clusters: Sequence[str], resource_type: str, query: Query) -> int:
     """As `sweep`, in several clusters."""
-    with rows.long_statement(SWEEP_SECONDS):
+    with cursors.long_statement(SWEEP_SECONDS):
         take_turn((cluster, resource_type) for cluster in clusters)
         return delete(query)
 

@@ -11,11 +11,11 @@ from psycopg2 import sql
 from clusters import orders, troubles
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
-from storage_api import selectors
-from storage_api.conditions import Clause
 from storage_api.kinds import BUILT_IN, EVENTS, SECRETS, resource_type
 from storage_api.protection import holds_sealed
-from storage_api.queries import INDEXED
+from storage_api.query import selectors
+from storage_api.query.conditions import Clause
+from storage_api.query.queries import INDEXED
 from storage_api.services import sync
 from storage_api.services.resources import root
 

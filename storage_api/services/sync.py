@@ -14,11 +14,11 @@ from django.utils import timezone
 from clusters.kinds import Kind
 from clusters.models import Cluster
 from core.errors import Conflict
-from storage_api import conditions
-from storage_api.documents import RESOURCE
 from storage_api.kinds import resource_type
 from storage_api.models import ClusterSync, KindSync
-from storage_api.queries import Query
+from storage_api.query import conditions
+from storage_api.query.queries import Query
+from storage_api.query.shapes import RESOURCE
 from storage_api.services import resources
 
 log = logging.getLogger(__name__)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from storage_api.conditions import Clause, equals
 from storage_api.protection import Place, protect
-from storage_api.services.writes import check_key, execute
+from storage_api.query.conditions import Clause, equals
+from storage_api.services.write_errors import check_key, execute
 
 
 @dataclass(frozen=True, slots=True)

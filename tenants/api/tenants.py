@@ -28,8 +28,8 @@ from core.api.schema import (
     record,
 )
 from core.errors import Conflict, Invalid
-from tenants import blueprints, decisions, grants, plans, quotas, tenancies
-from tenants.blueprints import Blueprint, Member
+from tenants import decisions, grants, manifests, plans, quotas, tenancies
+from tenants.manifests import Blueprint, Member
 from tenants.models import ApiToken, Grant, QuotaPlan, Tenant
 from tenants.quotas import Quota
 from workloads.api import Target
@@ -73,7 +73,7 @@ WRITE = record(
     description=TEXT,
     network_policy=BOOLEAN,
     role_bindings=BOOLEAN,
-    pod_security={"type": "string", "enum": list(blueprints.POD_SECURITY)},
+    pod_security={"type": "string", "enum": list(manifests.POD_SECURITY)},
 )
 # What a tenant was made with stays: members and options have routes of their own, or none.
 CHANGE = {
@@ -234,11 +234,11 @@ def _text(body: dict[str, Any], field: str) -> str:
 def _blueprint(name: str, body: dict[str, Any]) -> Blueprint:
     return Blueprint(
         name=name,
-        labels=blueprints.texts(body.get("labels"), "labels"),
-        annotations=blueprints.texts(body.get("annotations"), "annotations"),
+        labels=manifests.texts(body.get("labels"), "labels"),
+        annotations=manifests.texts(body.get("annotations"), "annotations"),
         quotas=_quotas(body),
         members=_members(body.get("members")),
-        options=blueprints.check_options(body),
+        options=manifests.check_options(body),
     )
 
 
@@ -308,8 +308,8 @@ class OneTenant(TenantView):
             raise Invalid("name cannot be changed", field="name")
         blueprint = Blueprint(
             name=name,
-            labels=blueprints.texts(body.get("labels"), "labels"),
-            annotations=blueprints.texts(body.get("annotations"), "annotations"),
+            labels=manifests.texts(body.get("labels"), "labels"),
+            annotations=manifests.texts(body.get("annotations"), "annotations"),
             quotas=_quotas(body),
         )
         texts = {field: _text(body, field) for field in ("contact", "description") if field in body}

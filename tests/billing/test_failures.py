@@ -18,9 +18,9 @@ from pytest_django import Settings
 
 from billing import clock
 from billing.models import Delivery, Deployment, Order, PortClaim, Posting
-from billing.services import deployments, endings, orders, webhooks
+from billing.services import deployments, expiry, orders, webhooks
 from billing.tasks import expire_orders, sample_cluster
-from clusters import services
+from clusters import registry
 from clusters.models import Cluster, Operation
 from core.errors import Conflict
 from tests.vkube import Buyer, container, eventually, follow, label_nodes, patch_node, running
@@ -69,7 +69,7 @@ def test_a_cluster_that_is_down_at_expiry_is_tried_until_it_is_done_and_billed_o
     buyer = Buyer()
     buyer.deploy(container(ports=[{"containerPort": 80, "hostPort": 3100}]))
     running(buyer)
-    sample_cluster(services.default().pk)
+    sample_cluster(registry.default().pk)
     overdue(buyer)
     vkube.faults.add(path="/namespaces/vkube", action="status", code=503)
     expire_orders()
@@ -81,7 +81,7 @@ def test_a_cluster_that_is_down_at_expiry_is_tried_until_it_is_done_and_billed_o
     assert PortClaim.objects.filter(port=3100).exists(), "its pod still holds the port"
     assert vkube.get("deployments.apps", buyer.name, "vkube")
     vkube.faults.clear()
-    sample_cluster(services.default().pk)
+    sample_cluster(registry.default().pk)
     expire_orders()
     row.refresh_from_db()
     assert (row.state, kinds(buyer)) == ("removed", books)
@@ -94,7 +94,7 @@ def test_a_cluster_that_is_no_longer_registered_ends_the_trying(
 ) -> None:
     buyer = Buyer()
     buyer.deploy()
-    services.remove(cluster)
+    registry.remove(cluster)
     overdue(buyer)
     expire_orders()
     row = Deployment.objects.get(order=buyer.order)
@@ -161,7 +161,7 @@ def test_two_workers_expire_one_order_once(vkube: Any) -> None:
     buyer.deploy()
     overdue(buyer)
     order = buyer.now()
-    assert sorted(at_once(*[lambda: endings.expire(order)] * 3)) == [False, False, True]
+    assert sorted(at_once(*[lambda: expiry.expire(order)] * 3)) == [False, False, True]
     assert (kinds(buyer).count("forfeit"), kinds(buyer)[-1]) == (1, "forfeit")
     assert Delivery.objects.count() == 1
     at_once(deployments.remove_pending, deployments.remove_pending)
@@ -201,7 +201,7 @@ def test_a_refund_during_a_first_deploy_leaves_nothing_running(vkube: Any) -> No
 
     def refund() -> Any:
         eventually(lambda: slow.struck)
-        return endings.refund(buyer.order, by="test")
+        return expiry.refund(buyer.order, by="test")
 
     deployed, refunded = at_once(buyer.deploy, refund)
     assert deployed[0] == 200
@@ -239,7 +239,7 @@ def test_time_that_is_over_during_a_redeploy_leaves_nothing_running(vkube: Any) 
     def expire() -> None:
         eventually(lambda: slow.struck)
         overdue(buyer)
-        overdue_call.append(endings.expire_due())
+        overdue_call.append(expiry.expire_due())
 
     at_once(
         lambda: buyer.deploy(container(ports=[{"containerPort": 80, "hostPort": 3151}])), expire
@@ -286,7 +286,7 @@ def test_a_deploy_whose_process_died_before_the_cluster_was_asked_is_forgotten(v
     Order.objects.filter(pk=buyer.order.pk).update(
         service="ServicePending", activated_at=None, expires_at=None
     )
-    services.client(services.default()).request(
+    registry.client(registry.default()).request(
         "DELETE", f"/apis/apps/v1/namespaces/vkube/deployments/{buyer.name}"
     )
     expire_orders()
@@ -348,7 +348,7 @@ def test_an_order_refunded_after_its_process_died_runs_nothing(vkube: Any) -> No
     buyer = Buyer()
     buyer.deploy()
     row = died_while_applying(buyer)
-    endings.refund(buyer.now(), by="test")
+    expiry.refund(buyer.now(), by="test")
     expire_orders()
     row.refresh_from_db()
     assert row.state == "removed"
@@ -442,7 +442,7 @@ def test_what_a_dead_worker_left_in_a_cluster_is_cleared_away(
 ) -> None:
     buyer, other = Buyer(), Buyer()
     other.deploy()
-    client = services.client(services.default())
+    client = registry.client(registry.default())
     labels = {"app": buyer.name, "v-kube/order": buyer.order.pk}
     stray = {
         "apiVersion": "apps/v1",
@@ -459,12 +459,12 @@ def test_what_a_dead_worker_left_in_a_cluster_is_cleared_away(
     foreign = {**stray, "metadata": {"name": "foreign", "labels": {"v-kube/order": "0" * 24}}}
     for body in (stray, foreign):
         client.request("POST", "/apis/apps/v1/namespaces/vkube/deployments", body=body)
-    sample_cluster(services.default().pk)
+    sample_cluster(registry.default().pk)
     assert vkube.get("deployments.apps", buyer.name, "vkube"), (
         "it may be a deploy that is under way"
     )
     settings.VKUBE_STRAY_SECONDS = -1
-    sample_cluster(services.default().pk)
+    sample_cluster(registry.default().pk)
     assert vkube.get("deployments.apps", buyer.name, "vkube") is None
     assert vkube.get("deployments.apps", other.name, "vkube")
     assert vkube.get("deployments.apps", "foreign", "vkube"), (

@@ -13,9 +13,9 @@ from pytest_django import Settings
 
 from billing import clock, pricing
 from billing.models import Order, Posting, UsageSample
-from billing.services import endings, ledger, orders, usage
+from billing.services import expiry, ledger, orders, usage
 from billing.tasks import sample_cluster
-from clusters import services
+from clusters import registry
 from storage_api.models import Change
 from tenants.tokens import create_api_token
 from tests.caller import Caller
@@ -27,7 +27,7 @@ Run = Callable[..., Any]
 
 def look() -> None:
     """What the periodic task does."""
-    sample_cluster(services.default().pk)
+    sample_cluster(registry.default().pk)
 
 
 def ago(**time: float) -> datetime:
@@ -106,7 +106,7 @@ def test_the_end_of_a_pod_is_found_in_the_change_log(vkube: Any, command: Run) -
             create_time=ended,
             data={},
         )
-    services.client(services.default()).request("DELETE", f"/api/v1/namespaces/vkube/pods/{name}")
+    registry.client(registry.default()).request("DELETE", f"/api/v1/namespaces/vkube/pods/{name}")
     eventually(lambda: vkube.get("pods", name, "vkube") is None)
     look()
     look()
@@ -190,7 +190,7 @@ def test_a_refund_gives_back_what_was_not_used(
     shift(buyer, timedelta(hours=10))
     pod = UsageSample(
         order=buyer.order,
-        cluster=services.default(),
+        cluster=registry.default(),
         pod_uid="u",
         pod_name="p",
         at=clock.now(),
@@ -332,8 +332,8 @@ def test_an_owner_sees_their_own_orders_and_no_others(used: Order, command: Run)
 
 def test_what_is_left_when_time_is_over_is_forfeited_once(used: Order, command: Run) -> None:
     Order.objects.filter(pk=used.pk).update(expires_at=used.activated_at + timedelta(hours=100))  # type: ignore[operator]
-    assert endings.expire(orders.find(used.pk))
-    assert not endings.expire(orders.find(used.pk))
+    assert expiry.expire(orders.find(used.pk))
+    assert not expiry.expire(orders.find(used.pk))
     assert ledger.balance(used) == 0
     assert [row.kind for row in Posting.objects.filter(order=used).order_by("pk")] == [
         "payment",

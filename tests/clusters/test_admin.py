@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 
 from clusters.models import Cluster
-from clusters.services import default
+from clusters.registry import default
 
 pytestmark = pytest.mark.django_db
 

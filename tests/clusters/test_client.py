@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from clusters.call_limits import Share
 from clusters.client import ClusterClient, Limits, dumps, status_error
 from clusters.kinds import KINDS, Kind, custom
 from clusters.kubeconfig import Access
-from clusters.shares import Share
 from core.errors import (
     ClusterUnavailable,
     DomainError,

@@ -12,7 +12,7 @@ import yaml
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
-from clusters import services, tasks
+from clusters import registry, tasks
 from clusters.models import Cluster
 from tenants import grants
 from tenants.tokens import create_api_token
@@ -230,7 +230,7 @@ def test_the_command_registers_and_prints_json(apiserver: Any, tmp_path: Path) -
     call_command("register_cluster", "from-file", kubeconfig=str(file), default=True, stdout=out)
     printed = json.loads(out.getvalue())
     assert Cluster.objects.get(pk=printed["id"]).is_default
-    assert services.default().pk == printed["id"]
+    assert registry.default().pk == printed["id"]
     assert printed["warnings"] == []
     out = StringIO()
     call_command("register_cluster", "twin", kubeconfig=str(file), stdout=out)
@@ -247,13 +247,13 @@ def test_the_command_refuses_in_one_sentence(tmp_path: Path) -> None:
 
 
 def test_one_cluster_is_the_default(admin: Caller, cluster: Cluster, apiserver: Any) -> None:
-    assert services.default().pk == cluster.pk
+    assert registry.default().pk == cluster.pk
     other = admin.data(
         "POST",
         "clusters",
         {"name": "second", "kubeconfig": apiserver.kubeconfig_yaml, "is_default": True},
     )
-    assert services.default().pk == other["id"]
+    assert registry.default().pk == other["id"]
     assert [row["is_default"] for row in admin.data("GET", "clusters")["items"]] == [False, True]
 
 

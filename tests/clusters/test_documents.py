@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clusters.documents import as_object, from_yaml, to_yaml
+from clusters.manifests import as_object, from_yaml, to_yaml
 from core.errors import Invalid
 from tests.clusters.yaml_table.generate import TABLE, WRITTEN
 
@@ -171,8 +171,8 @@ BOMBS = {
 PROBE = """
 import django, json, resource, sys, time
 django.setup()
-from clusters.documents import from_yaml
-from console.manifests import documents
+from clusters.manifests import from_yaml
+from console.editing.positions import documents
 from core.errors import Invalid
 def reached(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 def refused(text):

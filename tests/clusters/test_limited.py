@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from billing.tasks import sample_cluster as sample_orders
-from clusters import services
+from clusters import registry
 from clusters.models import Cluster
 from clusters.tasks import check_cluster
 from simcluster.testing import RunningCluster
@@ -32,7 +32,7 @@ def home(apiserver: RunningCluster) -> str:
 def kubeconfig(apiserver: RunningCluster, admin: Caller, home: str) -> dict[str, Any]:
     """The kubeconfig of somebody with a Role in the namespace."""
     user = f"user-{home}"
-    client = services.connect(apiserver.kubeconfig_yaml)
+    client = registry.connect(apiserver.kubeconfig_yaml)
     rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{home}"
     rules = [{"apiGroups": ["", "apps"], "resources": ["*"], "verbs": ["get", "list", "watch"]}]
     client.request("POST", f"{rbac}/roles", body={"metadata": {"name": "r"}, "rules": rules})
@@ -49,7 +49,7 @@ def kubeconfig(apiserver: RunningCluster, admin: Caller, home: str) -> dict[str,
 def limited(kubeconfig: dict[str, Any], home: str) -> Cluster:
     """Such a cluster; the context names the namespace."""
     kubeconfig["contexts"][0]["context"]["namespace"] = home
-    return services.register(name="limited", kubeconfig_text=yaml.safe_dump(kubeconfig))
+    return registry.register(name="limited", kubeconfig_text=yaml.safe_dump(kubeconfig))
 
 
 def test_the_contexts_namespace_is_known_and_lists_come_out_of_it(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from clusters import services
+from clusters import registry
 from clusters.models import Cluster, Operation
 from simcluster.testing import RunningCluster, running_cluster
 from tests.caller import Caller
@@ -38,7 +38,7 @@ def apiserver(own_cluster: RunningCluster) -> RunningCluster:
 @pytest.fixture
 def cluster(transactional_db: None, apiserver: RunningCluster) -> Cluster:
     """The cluster, registered."""
-    return services.register(name="own", kubeconfig_text=apiserver.kubeconfig_yaml, default=True)
+    return registry.register(name="own", kubeconfig_text=apiserver.kubeconfig_yaml, default=True)
 
 
 @pytest.fixture

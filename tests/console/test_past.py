@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from playwright.sync_api import expect
 
-from clusters import services
+from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster, running_cluster
 from tests.caller import Caller
@@ -29,7 +29,7 @@ def cluster(transactional_db: None, apiserver: RunningCluster) -> Iterator[Clust
     """That cluster, registered; the store's tables are not Django's to flush."""
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE storage_resource, storage_change")
-    yield services.register(name="past", kubeconfig_text=apiserver.kubeconfig_yaml)
+    yield registry.register(name="past", kubeconfig_text=apiserver.kubeconfig_yaml)
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE storage_resource, storage_change")
 
@@ -46,7 +46,7 @@ def test_somebody_looks_at_an_old_version_and_brings_it_back(
         for number, (method, path, value) in enumerate(
             (("POST", PATH, "good"), ("PUT", f"{PATH}/conf", "<b>bad</b>")), 1
         ):
-            services.client(cluster).request(
+            registry.client(cluster).request(
                 method, path, body={"metadata": {"name": "conf"}, "data": {"v": value}}
             )
             eventually(lambda number=number: lines() == number)
@@ -65,7 +65,7 @@ def test_somebody_looks_at_an_old_version_and_brings_it_back(
         page.get_by_role("button", name="Bring it back").click()
         expect(page.get_by_role("status")).to_contain_text("is back")
         assert (apiserver.get("configmaps", "conf", "default") or {})["data"] == {"v": "good"}
-        services.client(cluster).request("DELETE", f"{PATH}/conf")
+        registry.client(cluster).request("DELETE", f"{PATH}/conf")
         eventually(lambda: admin.data("GET", "history", **where)["items"][0]["op"] == "delete")
         page = walk.open("/history?kind=configmaps&op=gone")
         page.get_by_role("link", name="conf", exact=True).click()

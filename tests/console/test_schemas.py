@@ -7,8 +7,8 @@ import pytest
 
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from console.manifests import editable
-from console.schemas import faults, written
+from console.editing.positions import editable
+from console.editing.schema_check import faults, written
 from simcluster.testing import RunningCluster
 from tests.caller import Caller
 from tests.console.conftest import Make

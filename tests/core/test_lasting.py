@@ -19,7 +19,7 @@ GUARDED = {
     "workloads/api/streams.py",
 }
 # Put together out of guarded answers.
-COMPOSED = {"console/logs.py"}
+COMPOSED = {"console/views/logs.py"}
 
 
 def makers() -> set[str]:

@@ -10,7 +10,7 @@ import pytest
 from django.urls import URLPattern, URLResolver
 
 from dialects import bcs_storage
-from storage_api.api.freedocs import CustomResources
+from storage_api.api.free_documents import CustomResources
 from tests.storeserver import Store
 
 DOCUMENTS: dict[str, Any] = {

@@ -10,7 +10,7 @@ import pytest
 from django.http.response import HttpResponseBase
 from django.test import Client
 
-from clusters import services as registry
+from clusters import registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from tenants.tokens import create_api_token

@@ -15,7 +15,7 @@ from billing import clock
 from billing.models import Deployment, Order, PortClaim
 from billing.services import orders
 from billing.tasks import expire_orders
-from clusters import services
+from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import running_cluster
 from tests.dialects.vkube_document import ORDER_KEYS, POD
@@ -109,7 +109,7 @@ def test_status_is_the_api_servers_own_json(vkube: Any) -> None:
     running(buyer)
     answer = buyer.raw("GET", "/pod/status")
     pod = (
-        services.client(services.default())
+        registry.client(registry.default())
         .request("GET", f"/api/v1/namespaces/vkube/pods/{answer.json()['name']}")
         .decode()
     )
@@ -193,7 +193,7 @@ def test_regions_are_those_of_ready_and_schedulable_nodes_of_every_cluster(
 ) -> None:
     assert Client().get("/k8s/regions").content == b'["ausrine","giltine"]'
     label_nodes(second_process, ["laima"])
-    services.register(name="second", kubeconfig_text=second_process.kubeconfig_yaml)
+    registry.register(name="second", kubeconfig_text=second_process.kubeconfig_yaml)
     assert Client().get("/api/v1/k8s/regions").content == b'["ausrine","giltine","laima"]'
     patch_node(vkube, "node-01", {"spec": {"unschedulable": True}})
     assert Client().get("/k8s/regions").json() == ["ausrine", "laima"]
@@ -213,7 +213,7 @@ def test_a_cluster_that_hangs_delays_nobody_twice(
     vkube: Any, second_process: Any, settings: Settings
 ) -> None:
     settings.VKUBE_SURVEY_SECONDS, settings.CLUSTER_READ_TIMEOUT = 1.0, 3.0
-    services.register(name="second", kubeconfig_text=second_process.kubeconfig_yaml)
+    registry.register(name="second", kubeconfig_text=second_process.kubeconfig_yaml)
     second_process.faults.add(path="/api/v1/nodes", action="hang")
     assert Client().get("/k8s/regions").json() == ["ausrine", "giltine"]
     began = time.monotonic()
@@ -235,7 +235,7 @@ def ports(body: Any, prefix: str = "/k8s") -> tuple[int, bytes]:
 
 def test_ports_that_pods_services_and_orders_hold_are_occupied(vkube: Any) -> None:
     buyer = Buyer()
-    client = services.client(services.default())
+    client = registry.client(registry.default())
     buyer.deploy(container(ports=[{"containerPort": 80, "hostPort": 3306}]))
     running(buyer)
     example = {"region": "ausrine", "ports": [22, 3306, 1234, 1111]}
@@ -449,7 +449,7 @@ def test_an_order_bound_to_a_region_needs_no_node_selector(vkube: Any) -> None:
 
 def test_the_region_decides_the_cluster(vkube: Any, second_process: Any) -> None:
     label_nodes(second_process, ["laima"])
-    services.register(name="second", kubeconfig_text=second_process.kubeconfig_yaml)
+    registry.register(name="second", kubeconfig_text=second_process.kubeconfig_yaml)
     buyer = Buyer()
     assert buyer.deploy(region="laima")[0] == 200
     assert second_process.get("deployments.apps", buyer.name, "vkube")
@@ -520,7 +520,7 @@ def deployed_without_pods(buyer: Buyer, server: Any) -> None:
     """The order counts as running, and its Deployment makes no pods."""
     buyer.deploy()
     path = f"/apis/apps/v1/namespaces/vkube/deployments/{buyer.name}"
-    services.connect(server.kubeconfig_yaml).request("DELETE", path)
+    registry.connect(server.kubeconfig_yaml).request("DELETE", path)
     mine = {"v-kube/order": buyer.order.pk}.items()
     eventually(
         lambda: (
@@ -575,7 +575,7 @@ def test_the_order_has_the_documents_members_in_its_order(db: None) -> None:
 
 def test_ports_that_answer_can_be_found_by_connecting(vkube: Any, settings: Settings) -> None:
     settings.VKUBE_PORT_PROBE = True
-    node = services.client(services.default()).request("GET", "/api/v1/nodes/node-01").decode()
+    node = registry.client(registry.default()).request("GET", "/api/v1/nodes/node-01").decode()
     before = json.loads(node)["status"]["addresses"]
     patch_node(
         vkube,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from billing.models import Deployment, PortClaim
-from billing.services import endings
+from billing.services import expiry as endings
 from tenants.models import AuditEntry
 from tests.vkube import Buyer, eventually, follow, running
 

@@ -9,7 +9,7 @@ import pytest
 from django.http.response import HttpResponseBase
 from django.test import Client
 
-from clusters import services as registry
+from clusters import registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from kubegale.walm_stats import go_duration

@@ -13,10 +13,10 @@ from django.db import connection
 
 from clusters.kinds import Kind
 from simcluster.testing import RunningCluster
+from storage_api.collector.cluster_collector import Rhythm
 from storage_api.collector.documents import document
-from storage_api.collector.follower import Pace
 from storage_api.collector.process import Collector, Options
-from storage_api.collector.session import Rhythm
+from storage_api.collector.reflector import Pace
 from storage_api.kinds import resource_type
 from storage_api.protection import opened
 

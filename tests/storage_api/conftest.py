@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
-from clusters import services
+from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster, running_cluster
 
@@ -33,4 +33,4 @@ def server() -> Iterator[RunningCluster]:
 @pytest.fixture
 def watched(emptied: None, server: RunningCluster) -> Cluster:
     """That cluster, registered."""
-    return services.register(name="watched", kubeconfig_text=server.kubeconfig_yaml)
+    return registry.register(name="watched", kubeconfig_text=server.kubeconfig_yaml)

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from clusters import services
+from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from storage_api.models import ClusterSync, KindSync
@@ -412,7 +412,7 @@ def test_a_search_is_counted_on_demand_and_names_who_is_behind(
 def test_the_overview_asks_the_clusters_whose_copy_is_not_fresh(
     admin: Caller, settings: Any, apiserver: RunningCluster
 ) -> None:
-    services.register(name="live", kubeconfig_text=apiserver.kubeconfig_yaml)
+    registry.register(name="live", kubeconfig_text=apiserver.kubeconfig_yaml)
     settings.CLUSTER_CONNECT_TIMEOUT = 0.3
     Cluster.objects.create(name="dead", server="https://10.0.0.1", status="active")
     answer = admin.raw("GET", "multicluster/overview")

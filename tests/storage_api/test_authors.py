@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from clusters import services
+from clusters import registry
 from clusters.models import Cluster
 from tests.caller import Caller
 from tests.storage_api.collecting import collecting, eventually
@@ -27,7 +27,7 @@ def kubectl(
     cluster: Cluster, method: str, path: str, body: Any = None, *, manager: str = "", **options: Any
 ) -> None:
     """A request past us, as a script of somebody else would send it."""
-    services.client(cluster).request(
+    registry.client(cluster).request(
         method, path, query={"fieldManager": manager}, body=body, **options
     )
 

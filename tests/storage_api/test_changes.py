@@ -10,15 +10,15 @@ from django.utils import timezone
 
 from core.errors import Expired, Invalid
 from storage_api import tasks
-from storage_api.conditions import equals
-from storage_api.documents import RESOURCE
 from storage_api.models import Alarm, Change, Event
-from storage_api.queries import Query
-from storage_api.services import bulk, feed, resources, upkeep
+from storage_api.query.conditions import equals
+from storage_api.query.queries import Query
+from storage_api.query.shapes import RESOURCE
+from storage_api.query.times import TimeStyle
+from storage_api.services import bulk, change_log, resources, retention
 from storage_api.services.bulk import Record
-from storage_api.services.feed import Start
+from storage_api.services.change_log import Start
 from storage_api.services.resources import Key
-from storage_api.times import TimeStyle
 from tests.storeserver import database
 
 STYLE = TimeStyle("UTC", rfc3339=True)
@@ -80,11 +80,11 @@ def test_a_change_that_commits_late_is_not_skipped() -> None:
         early.execute("BEGIN")
         early.execute(resources._PUT, ("0" * 24, "late", "Pod", "ns", "early", "{}"))
         put("late", "late", {})
-        assert [entry.seq for entry in feed.after(Start(0), "late", "Pod", style=STYLE)] == []
+        assert [entry.seq for entry in change_log.after(Start(0), "late", "Pod", style=STYLE)] == []
         early.execute("COMMIT")
         names = [
             json.loads(entry.document)["resourceName"]
-            for entry in feed.after(Start(0), "late", "Pod", style=STYLE)
+            for entry in change_log.after(Start(0), "late", "Pod", style=STYLE)
         ]
     assert names == ["early", "late"]
     resources.delete(Query(RESOURCE, resources.of_type("late", "Pod")))
@@ -102,11 +102,11 @@ def test_a_lower_number_is_waited_for_whichever_transaction_began_first() -> Non
         newer.execute(resources._PUT, ("2" * 24, "swap", "Pod", "ns", "first", "{}"))
         older.execute(resources._PUT, ("3" * 24, "swap", "Pod", "ns", "second", "{}"))
         older.execute("COMMIT")
-        assert [entry.seq for entry in feed.after(Start(0), "swap", "Pod", style=STYLE)] == []
+        assert [entry.seq for entry in change_log.after(Start(0), "swap", "Pod", style=STYLE)] == []
         newer.execute("COMMIT")
         names = [
             json.loads(entry.document)["resourceName"]
-            for entry in feed.after(Start(0), "swap", "Pod", style=STYLE)
+            for entry in change_log.after(Start(0), "swap", "Pod", style=STYLE)
         ]
     assert names == ["first", "second"]
     resources.delete(Query(RESOURCE, resources.of_type("swap", "Pod")))
@@ -119,12 +119,12 @@ def test_a_feed_from_now_on_holds_what_commits_later_and_nothing_older() -> None
         other.execute("BEGIN")
         other.execute(resources._PUT, ("1" * 24, "now", "Pod", "ns", "open", "{}"))
         put("now", "older", {})
-        start = feed.now()
+        start = change_log.now()
         put("now", "newer", {})
         other.execute("COMMIT")
         names = [
             json.loads(entry.document)["resourceName"]
-            for entry in feed.after(start, "now", "Pod", style=STYLE)
+            for entry in change_log.after(start, "now", "Pod", style=STYLE)
         ]
     assert names == ["open", "newer"]
     resources.delete(Query(RESOURCE, resources.of_type("now", "Pod")))
@@ -135,37 +135,37 @@ def test_the_feed_goes_on_from_a_place_and_refuses_a_lost_one() -> None:
     for version in range(3):
         put("feed", "web", {"status": {"phase": f"p{version}"}, "n": version % 2})
     put("feed", "web", {"status": {"phase": "p2"}, "n": 5})
-    entries = feed.after(Start(0), "feed", "Pod", style=STYLE)
+    entries = change_log.after(Start(0), "feed", "Pod", style=STYLE)
     assert [entry.op for entry in entries] == ["add", "change", "change", "change"]
     assert [
-        entry.seq for entry in feed.after(Start(entries[1].seq), "feed", "Pod", style=STYLE)
+        entry.seq for entry in change_log.after(Start(entries[1].seq), "feed", "Pod", style=STYLE)
     ] == [entry.seq for entry in entries[2:]]
-    differing = feed.after(
+    differing = change_log.after(
         Start(0), "feed", "Pod", style=STYLE, must_differ=("data", "status", "phase")
     )
     assert [entry.seq for entry in differing] == [entry.seq for entry in entries[:3]]
-    feed.check_place(feed.now().seq)
-    feed.check_place(0)
+    change_log.check_place(change_log.now().seq)
+    change_log.check_place(0)
     with database() as cursor:
         cursor.execute("DELETE FROM storage_change WHERE seq <= %s", [entries[2].seq])
     with pytest.raises(Expired):
-        feed.check_place(entries[0].seq)
+        change_log.check_place(entries[0].seq)
     resources.delete(Query(RESOURCE, resources.of_type("feed", "Pod")))
 
 
 @pytest.mark.django_db
 def test_partitions_come_and_go_by_day() -> None:
     today = date(2031, 5, 10)
-    assert upkeep.make_partitions(today, days=2) == [
+    assert retention.make_partitions(today, days=2) == [
         today + timedelta(days=ahead) for ahead in range(3)
     ]
-    assert upkeep.make_partitions(today, days=2) == []
-    upkeep.make_partitions(date(2031, 5, 1), days=0)
-    assert upkeep.drop_partitions(today, keep_days=0) == []
-    kept = upkeep.partitions()
-    dropped = upkeep.drop_partitions(today, keep_days=7)
+    assert retention.make_partitions(today, days=2) == []
+    retention.make_partitions(date(2031, 5, 1), days=0)
+    assert retention.drop_partitions(today, keep_days=0) == []
+    kept = retention.partitions()
+    dropped = retention.drop_partitions(today, keep_days=7)
     assert date(2031, 5, 1) in dropped
-    assert [day for day in upkeep.partitions() if day >= date(2031, 5, 3)] == [
+    assert [day for day in retention.partitions() if day >= date(2031, 5, 3)] == [
         day for day in kept if day >= date(2031, 5, 3)
     ]
 
@@ -181,7 +181,7 @@ def test_rows_that_came_before_their_partition_move_into_it() -> None:
             "SELECT tableoid::regclass::text FROM storage_change WHERE cluster_id = 'move'"
         )
         assert cursor.fetchone() == ("storage_change_other",)
-    upkeep.make_partitions(date(2032, 1, 5), days=0)
+    retention.make_partitions(date(2032, 1, 5), days=0)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT tableoid::regclass::text FROM storage_change WHERE cluster_id = 'move'"
@@ -223,7 +223,7 @@ def test_old_and_crowding_events_go() -> None:
         create_time=now - timedelta(days=16),
         data={},
     )
-    gone = upkeep.expire(
+    gone = retention.expire(
         "storage_event", time_column="event_time", now=now, max_days=15, max_count=30
     )
     assert gone == 1 + 11
@@ -235,9 +235,11 @@ def test_old_and_crowding_events_go() -> None:
         0,
     )
     assert (
-        upkeep.expire("storage_event", time_column="event_time", now=now, max_days=0, max_count=0)
+        retention.expire(
+            "storage_event", time_column="event_time", now=now, max_days=0, max_count=0
+        )
         == 0
     )
     tasks.keep_retention()
     assert Alarm.objects.count() == 0
-    assert datetime.now(UTC).date() in upkeep.partitions()
+    assert datetime.now(UTC).date() in retention.partitions()

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from django.contrib.auth import get_user_model
 
-from clusters import services as registry
+from clusters import registry
 from clusters.client import ClusterClient
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster

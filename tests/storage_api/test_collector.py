@@ -8,12 +8,12 @@ import orjson
 import pytest
 import yaml
 
-from clusters import services as registry
+from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from storage_api.models import Change, Event, KindSync, Resource
 from storage_api.protection import opened
-from storage_api.services import across
+from storage_api.services import multicluster
 from tests.storage_api.collecting import (
     collecting,
     eventually,
@@ -205,7 +205,7 @@ def test_kinds_of_equal_names_are_kept_apart_and_go_with_their_definition(
                 Resource.objects.filter(resource_type__in=types, resource_name="same").count() == 2
             )
         )
-        assert across.find_kind("WA").group == "a.example.com"
+        assert multicluster.find_kind("WA").group == "a.example.com"
         definition_b = f"{definitions}/services.b.example.com"
         patch = [{"op": "replace", "path": "/spec/names/shortNames", "value": ["other"]}]
         registry.client(watched).request(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import pytest
 from django.db import connection
 
-from clusters import services
+from clusters import registry
 from simcluster.store import Record
 from simcluster.testing import RunningCluster, running_cluster
 from tests.storage_api.bad_network import ANSWERS, FRAMES, BadNetwork, bad_network
@@ -165,7 +165,7 @@ def test_the_store_becomes_true_again_after_every_bad_day(emptied: None) -> None
         for number in range(min(LANES, RUNS)):
             server = stack.enter_context(running_cluster(controllers=False, kubelet=False))
             network = stack.enter_context(bad_network(server))
-            services.register(name=f"shaky-{number}", kubeconfig_text=network.kubeconfig_yaml)
+            registry.register(name=f"shaky-{number}", kubeconfig_text=network.kubeconfig_yaml)
             lanes.append(Lane(f"shaky-{number}", server, network))
         options = quick(
             lease=10.0,

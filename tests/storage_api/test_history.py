@@ -11,7 +11,7 @@ from django.db import connection
 
 from clusters.models import Cluster
 from storage_api.collector import reports
-from storage_api.services import bulk, events, upkeep
+from storage_api.services import bulk, events, retention
 from storage_api.services.bulk import Record
 from storage_api.services.resources import Key
 from tenants import grants
@@ -228,7 +228,7 @@ def test_a_kind_that_has_not_changed_since_the_log_began_is_known_all_the_time(
             "UPDATE storage_resource SET change_time = now() - interval '90 days' WHERE cluster_id = 'past'"
         )
         cursor.execute("DELETE FROM storage_change WHERE cluster_id = 'past'")
-    upkeep.make_partitions(datetime.now(UTC).date() - timedelta(days=3), days=0)
+    retention.make_partitions(datetime.now(UTC).date() - timedelta(days=3), days=0)
     two_days_ago = str(time.time() - 2 * 86400)
     assert names(admin.data("GET", "pods", cluster_id=cluster.pk, at=two_days_ago)) == ["web"]
     assert admin.code("GET", "pods", cluster_id=cluster.pk, at=str(time.time() - 5 * 86400)) == 1001
@@ -328,11 +328,11 @@ def backdate(days: int) -> None:
 
 def test_the_past_of_what_never_changes_outlives_the_log(admin: Caller, cluster: Cluster) -> None:
     today = datetime.now(UTC)
-    upkeep.make_partitions(today.date() - timedelta(days=7), days=8)
+    retention.make_partitions(today.date() - timedelta(days=7), days=8)
     store(pod("web", "Pending"), pod("db", "Running"), pod("gone", "Running"))
     store(pod("web", "Running"), gone="gone")
     backdate(10)
-    upkeep.drop_partitions(today.date(), keep_days=7)
+    retention.drop_partitions(today.date(), keep_days=7)
     assert admin.data("GET", "history", cluster_id=cluster.pk, kind="Pod")["items"] == []
     store(pod("web", "Failed"), pod("db", "Failed"))
     store(gone="db")
@@ -346,7 +346,7 @@ def test_the_past_of_what_never_changes_outlives_the_log(admin: Caller, cluster:
     )["items"][::-1]
     assert [each["to"] for each in change["changes"]] == ["Failed"]
     backdate(9)
-    upkeep.drop_partitions(today.date(), keep_days=7)
+    retention.drop_partitions(today.date(), keep_days=7)
     assert names(admin.data("GET", "pods", **yesterday)) == ["web"], (
         "what was deleted before the log begins is no more"
     )

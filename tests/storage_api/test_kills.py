@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 import yaml
 
-from clusters import services
+from clusters import registry
 from clusters.kinds import KINDS
 from launcher import ports
 from launcher.testing import running_servers
@@ -130,12 +130,12 @@ def test_an_api_server_that_was_killed_and_comes_back_with_another_memory_is_fol
     settings.CLUSTER_ALLOW_INSECURE_TLS = True
     port = ports.free_port()
     with simulated(port, tmp_path) as first:
-        cluster = services.register(
+        cluster = registry.register(
             name="killed", kubeconfig_text=insecure((tmp_path / "kubeconfig").read_text())
         )
 
         def live() -> set[str]:
-            listed = json.loads(services.client(cluster).request("GET", KINDS["namespaces"].path()))
+            listed = json.loads(registry.client(cluster).request("GET", KINDS["namespaces"].path()))
             return {item["metadata"]["uid"] for item in listed["items"]}
 
         def kept() -> set[str]:

@@ -12,12 +12,12 @@ from urllib.parse import quote
 import pytest
 from django.db import connection
 
-from clusters import services
+from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
+from storage_api.collector import leases
 from storage_api.collector.writer import Owner, write
 from storage_api.models import ClusterSync, Resource
-from storage_api.services import leases
 from storage_api.services.bulk import Record
 from storage_api.services.resources import Key
 from storage_api.services.sync import Fenced
@@ -72,7 +72,7 @@ def test_clusters_are_shared_out_evenly_and_given_away_when_another_comes(
     server: RunningCluster, watched: Cluster
 ) -> None:
     for name in ("two", "three", "four"):
-        services.register(name=name, kubeconfig_text=server.kubeconfig_yaml)
+        registry.register(name=name, kubeconfig_text=server.kubeconfig_yaml)
     assert len(leases.turn("a", seconds=30)) == 4
     assert leases.turn("b", seconds=30) == []
     first, second = leases.turn("a", seconds=30), leases.turn("b", seconds=30)
@@ -101,7 +101,7 @@ def test_a_renamed_cluster_is_collected_under_its_new_name(
     server.load("configmaps", [config_map("same")])
     with process(COLLECTOR_LEASE_SECONDS="2"):
         wait_true(server, "watched", seconds=60)
-        services.update(watched, {"name": "renamed"})
+        registry.update(watched, {"name": "renamed"})
         wait_true(server, "renamed", seconds=60)
         eventually(lambda: not in_store("watched"))
 
@@ -112,9 +112,9 @@ def test_the_rows_of_a_cluster_that_is_removed_go_and_its_namesake_keeps_its_own
     server.load("configmaps", [config_map("same")])
     with process(COLLECTOR_LEASE_SECONDS="1"):
         wait_true(server, "watched", seconds=60)
-        services.remove(watched)
+        registry.remove(watched)
         eventually(lambda: not in_store("watched"))
         assert replayed("watched") == {}, "the log tells of the deletions"
-        services.register(name="watched", kubeconfig_text=server.kubeconfig_yaml)
+        registry.register(name="watched", kubeconfig_text=server.kubeconfig_yaml)
         wait_true(server, "watched", seconds=60)
     assert replayed("watched") == in_store("watched")

@@ -8,14 +8,14 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage_api import conditions, extra, filters, paths
-from storage_api.conditions import Clause
-from storage_api.documents import RESOURCE
-from storage_api.queries import Query
+from storage_api.query import conditions, extra, filters, paths
+from storage_api.query.conditions import Clause
+from storage_api.query.queries import Query
+from storage_api.query.shapes import RESOURCE
+from storage_api.query.times import TimeStyle
 from storage_api.services import bulk, resources
 from storage_api.services.bulk import Record
 from storage_api.services.resources import Key
-from storage_api.times import TimeStyle
 from tests.storage_api import matcher
 
 pytestmark = pytest.mark.django_db

@@ -8,12 +8,12 @@ import pytest
 from django.db import connection
 from psycopg2 import sql
 
-from storage_api import conditions, extra, filters, paths
-from storage_api.conditions import Clause
-from storage_api.documents import RESOURCE, selection
-from storage_api.queries import Query, count, listing, on_target
+from storage_api.query import conditions, extra, filters, paths
+from storage_api.query.conditions import Clause
+from storage_api.query.queries import Query, count, listing, on_target
+from storage_api.query.shapes import RESOURCE, selection
+from storage_api.query.times import TimeStyle, instant_of
 from storage_api.services import resources
-from storage_api.times import TimeStyle, instant_of
 
 STYLE = TimeStyle("Asia/Shanghai")
 CLUSTER = "plans-3"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
-from clusters import services
+from clusters import registry as services
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from tenants import grants

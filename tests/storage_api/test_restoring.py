@@ -3,7 +3,7 @@
 from typing import Any
 
 from clusters.kinds import KINDS
-from storage_api import restoring
+from storage_api.history import restore_plan
 
 META = {
     "name": "x",
@@ -33,8 +33,8 @@ def test_a_live_object_keeps_its_identity_owners_and_addresses() -> None:
         resourceVersion="7",
         finalizers=["f"],
     )
-    live["metadata"]["annotations"] = {restoring.LAST_APPLIED: "{}"}
-    plan = restoring.plan(
+    live["metadata"]["annotations"] = {restore_plan.LAST_APPLIED: "{}"}
+    plan = restore_plan.plan(
         old("services", {"clusterIP": "10.0.0.1", "ports": [1]}, ownerReferences=[{"uid": "gone"}]),
         live,
         KINDS["services"],
@@ -44,7 +44,7 @@ def test_a_live_object_keeps_its_identity_owners_and_addresses() -> None:
         "namespace": "n",
         "resourceVersion": "7",
         "finalizers": ["f"],
-        "annotations": {restoring.LAST_APPLIED: "{}"},
+        "annotations": {restore_plan.LAST_APPLIED: "{}"},
     }
     assert plan.body["spec"] == {"clusterIP": "10.0.0.9", "ports": [1]}
     assert set(plan.left_out) == {"metadata.ownerReferences", "metadata.finalizers"}
@@ -53,7 +53,7 @@ def test_a_live_object_keeps_its_identity_owners_and_addresses() -> None:
 
 def test_what_is_made_anew_is_bound_to_nothing_that_is_gone() -> None:
     finalizers = ["foregroundDeletion", "example.com/keep"]
-    pod = restoring.plan(
+    pod = restore_plan.plan(
         old(
             "pods",
             {"nodeName": "n1"},
@@ -71,23 +71,23 @@ def test_what_is_made_anew_is_bound_to_nothing_that_is_gone() -> None:
     }
     assert (pod.body["spec"], "status" in pod.body) == ({}, False)
     assert pod.left_out == ("metadata.ownerReferences", "spec.nodeName")
-    service = restoring.plan(
+    service = restore_plan.plan(
         old("services", {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}),
         None,
         KINDS["services"],
     )
     assert service.body["spec"] == {}
-    headless = restoring.plan(old("services", {"clusterIP": "None"}), None, KINDS["services"])
+    headless = restore_plan.plan(old("services", {"clusterIP": "None"}), None, KINDS["services"])
     assert headless.body["spec"] == {"clusterIP": "None"}
     labels = {"controller-uid": "u", "app": "j"}
-    job = restoring.plan(
+    job = restore_plan.plan(
         old("jobs", {"selector": {"a": "b"}, "template": {"metadata": {"labels": labels}}}),
         None,
         KINDS["jobs"],
     )
     assert job.body["spec"] == {"template": {"metadata": {"labels": {"app": "j"}}}}
-    claim = restoring.plan(
-        old("persistentvolumeclaims", annotations={restoring.BINDING[0]: "yes"}),
+    claim = restore_plan.plan(
+        old("persistentvolumeclaims", annotations={restore_plan.BINDING[0]: "yes"}),
         None,
         KINDS["persistentvolumeclaims"],
     )

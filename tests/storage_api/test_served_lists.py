@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
-from clusters import services
+from clusters import registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from clusters.orders import ORDERS
@@ -180,7 +180,7 @@ def collected(emptied: None, settings: Any) -> Iterator[tuple[RunningCluster, Cl
         for plural in OTHERS:
             group = KINDS[plural].group
             server.load(f"{plural}.{group}" if group else plural, other(plural))
-        cluster = services.register(name="served", kubeconfig_text=server.kubeconfig_yaml)
+        cluster = registry.register(name="served", kubeconfig_text=server.kubeconfig_yaml)
         with collecting():
             eventually(lambda: watching("served"))
             eventually(lambda: all(found.serves(10) for found in sync.freshness(cluster)))
@@ -299,7 +299,7 @@ def test_counts_come_from_the_store_while_it_is_fresh_and_are_the_same(
     emptied: None, admin: Caller
 ) -> None:
     with running_cluster(nodes=2) as server:
-        cluster = services.register(name="counted", kubeconfig_text=server.kubeconfig_yaml)
+        cluster = registry.register(name="counted", kubeconfig_text=server.kubeconfig_yaml)
         server.load_pods(30)
         server.wait(
             lambda: all(

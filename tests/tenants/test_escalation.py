@@ -6,13 +6,12 @@ from typing import Any
 import orjson
 import pytest
 
-from clusters import escalation
-from clusters import services as registry
+from clusters import escalation, registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from core.errors import Forbidden
-from storage_api.services import restoration
-from storage_api.services.restoration import Subject
+from storage_api.history import restore
+from storage_api.history.restore import Subject
 from tests.caller import Caller
 from tests.tenants.conftest import Person
 
@@ -187,8 +186,8 @@ def test_an_old_version_that_gives_too_much_is_not_restored(cluster: Cluster, sp
     made = {"apiVersion": f"{RBAC}/v1", "kind": "RoleBinding", **binding("old", "cluster-admin")}
     subject = Subject(cluster, KINDS["rolebindings"], space, "old")
     with pytest.raises(Forbidden):
-        restoration.prepare(subject, orjson.dumps(made), None)
-    assert restoration.prepare(subject, orjson.dumps(made), None, unbounded=True).verdict.made
+        restore.prepare(subject, orjson.dumps(made), None)
+    assert restore.prepare(subject, orjson.dumps(made), None, unbounded=True).verdict.made
 
 
 def test_admins_of_the_cluster_write_what_they_like(

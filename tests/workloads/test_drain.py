@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clusters import services
+from clusters import registry
 from clusters.models import Cluster, Operation
 from simcluster.testing import RunningCluster, running_cluster
 from tests.caller import Caller
@@ -37,7 +37,7 @@ def apiserver(drained_cluster: RunningCluster) -> RunningCluster:
 @pytest.fixture
 def cluster(db: None, apiserver: RunningCluster) -> Cluster:
     """The cluster, registered."""
-    return services.register(
+    return registry.register(
         name="drained", kubeconfig_text=apiserver.kubeconfig_yaml, default=True
     )
 

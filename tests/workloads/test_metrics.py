@@ -11,12 +11,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.utils import timezone
 
-from clusters import services
+from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster, running_cluster
 from tests.caller import Caller
 from tests.workloads.conftest import Put, pods_of, template, workload
-from workloads import samples
+from workloads.metrics import usage_history
 from workloads.models import Sample
 from workloads.quantities import number
 
@@ -119,7 +119,7 @@ def _measured(admin: Caller, query: dict[str, Any]) -> list[dict[str, Any]]:
 # --- nobody measures ------------------------------------------------------------------------------------------------
 def test_without_anybody_who_measures_the_numbers_are_null(admin: Caller) -> None:
     with running_cluster(nodes=1, metrics=False) as server:
-        pk = services.register(name="blind", kubeconfig_text=server.kubeconfig_yaml).pk
+        pk = registry.register(name="blind", kubeconfig_text=server.kubeconfig_yaml).pk
         raw = admin.data("GET", "nodes/metrics", cluster_id=pk)
         assert (raw["items"], raw["available"]) == ([], False)
         data = admin.data("GET", "metrics/nodes", cluster_id=pk)
@@ -128,7 +128,7 @@ def test_without_anybody_who_measures_the_numbers_are_null(admin: Caller) -> Non
             ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")
         )
         assert data["metrics"][0]["memory"]["total_bytes"] > 0
-        assert samples.take(Cluster.objects.get(pk=pk)).cpu is None
+        assert usage_history.take(Cluster.objects.get(pk=pk)).cpu is None
 
 
 # --- Prometheus -----------------------------------------------------------------------------------------------------
@@ -251,12 +251,12 @@ def test_samples_are_averaged_over_each_step_and_forgotten_in_time(
         2.0,
     )
     settings.METRIC_RETENTION_DAYS = 0
-    samples.forget()
+    usage_history.forget()
     assert not Sample.objects.exists()
 
 
 def test_a_sample_notes_what_is_used_now(cluster: Cluster) -> None:
-    taken = samples.take(cluster)
+    taken = usage_history.take(cluster)
     assert taken.cpu
     assert taken.memory
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clusters import services
+from clusters import registry
 from clusters.models import Cluster, Operation
 from launcher import processes
 from launcher.valkey import Valkey
@@ -63,7 +63,7 @@ def apiserver(own_cluster: RunningCluster) -> RunningCluster:
 @pytest.fixture
 def cluster(db: None, apiserver: RunningCluster) -> Cluster:
     """The cluster, registered."""
-    return services.register(
+    return registry.register(
         name="drained", kubeconfig_text=apiserver.kubeconfig_yaml, default=True
     )
 

@@ -27,9 +27,10 @@ from core.api.schema import (
     nullable,
     record,
 )
-from workloads import actions, related, revisions, rollouts, services
+from workloads.actions import actions, ownership, revisions, rollouts
 from workloads.api.objects import ObjectView, Target
-from workloads.lookup import Subject
+from workloads.objects import services
+from workloads.objects.subject import Subject
 
 MAX_REPLICAS = 2**31 - 1
 
@@ -226,7 +227,7 @@ class WorkloadPods(WorkloadView):
         target, subject = self.subject(request, "get", name)
         authorise(self, request, Act("list", "pods", "", target.cluster_text, subject.namespace))
         page = page_request(request.query_params)
-        found = related.pods(subject)
+        found = ownership.pods(subject)
         return Page(found[page.offset : page.offset + page.size], len(found), page.page, page.size)
 
 
@@ -248,7 +249,7 @@ class WorkloadEvents(WorkloadView):
         page = page_request(request.query_params)
         query = services.Query(namespace=subject.namespace, offset=page.offset, size=page.size)
         return events_page(
-            services.list_events(subject.cluster, query, uids=related.event_uids(subject)),
+            services.list_events(subject.cluster, query, uids=ownership.event_uids(subject)),
             page.page,
             page.size,
         )

@@ -11,11 +11,11 @@ from core.api.audit import note
 from core.api.confirmation import Guarded, confirm
 from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, record
 from core.errors import Invalid
-from workloads import bulk, protection
+from workloads.actions import bulk, protection
 from workloads.api.actions import caller, number
 from workloads.api.objects import ObjectView, Target
-from workloads.lookup import Subject
-from workloads.services import PROPAGATION
+from workloads.objects.services import PROPAGATION
+from workloads.objects.subject import Subject
 
 
 class BulkView(ObjectView):

@@ -5,8 +5,8 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from clusters.documents import Object
 from clusters.kinds import KINDS
+from clusters.manifests import Object
 from core.api.auth import Act, Scope, authorise
 from core.api.dialect import DialectView
 from core.api.schema import (
@@ -22,9 +22,9 @@ from core.api.schema import (
     record,
 )
 from core.errors import Invalid
-from workloads import metrics, samples, usage
 from workloads.api.objects import FRESH, Target
-from workloads.metrics import Holdings
+from workloads.metrics import documents, metrics_sources, usage_history
+from workloads.metrics.documents import Holdings
 
 LISTED = record(
     required=("kind", "apiVersion", "items", "available"),
@@ -75,7 +75,9 @@ class RawNodeMetrics(MetricsView):
     def get(self, request: Request) -> Any:
         """NodeMetricsList; `available` is false and items are empty without a metrics-server."""
         target, _ = self.target(request, "nodes")
-        return usage.raw(target.cluster(), "nodes", selector=target.option("labelSelector"))
+        return metrics_sources.raw(
+            target.cluster(), "nodes", selector=target.option("labelSelector")
+        )
 
 
 class RawPodMetrics(MetricsView):
@@ -88,7 +90,7 @@ class RawPodMetrics(MetricsView):
     def get(self, request: Request) -> Any:
         """PodMetricsList; `available` is false and items are empty without a metrics-server."""
         target, scope = self.target(request, "pods", "list")
-        found = usage.raw(
+        found = metrics_sources.raw(
             target.cluster(),
             "pods",
             namespace=target.namespace,
@@ -116,7 +118,7 @@ class ClusterMetrics(MetricsView):
         """{"source","metrics":{…}}; null where nobody measures. X-Data-Age tells that counts came out of the store, which had this age."""
         target, _ = self.target(request, "metrics")
         holdings = Holdings(target.cluster(), live=target.flag("fresh"))
-        return _aged(metrics.of_cluster(holdings.cluster, holdings), holdings)
+        return _aged(documents.of_cluster(holdings.cluster, holdings), holdings)
 
 
 class NodeMetrics(MetricsView):
@@ -135,7 +137,7 @@ class NodeMetrics(MetricsView):
         target, _ = self.target(request, "nodes")
         holdings = Holdings(target.cluster(), live=target.flag("fresh"))
         return _aged(
-            metrics.of_nodes(holdings.cluster, holdings, target.option("node_name")), holdings
+            documents.of_nodes(holdings.cluster, holdings, target.option("node_name")), holdings
         )
 
 
@@ -154,7 +156,7 @@ class PodMetrics(MetricsView):
         """{"source","metrics":[…]}."""
         target, scope = self.target(request, "pods", "list")
         name = target.option("pod_name")
-        return metrics.of_pods(
+        return documents.of_pods(
             target.cluster(), namespace=target.namespace, name=name, namespaces=scope.namespaces
         )
 
@@ -184,7 +186,7 @@ class Statistics(MetricsView):
 
     def get(self, request: Request) -> Any:
         """{"time_range","series":{"cpu":[[ts,v]],"memory","pods"},"summary","source"}."""
-        about = samples.About(
+        about = usage_history.About(
             *(request.query_params.get(name, "") for name in ("node_name", "namespace", "pod_name"))
         )
         if about.pod:
@@ -195,7 +197,7 @@ class Statistics(MetricsView):
                 )
         else:
             target, _ = self.target(request, "nodes" if about.node else "metrics")
-            about = samples.About(node=about.node)
+            about = usage_history.About(node=about.node)
         given = {name: target.option(name) for name in ("start", "end", "step")}
-        span = samples.time_range(span=target.option("time_range"), **given)
-        return samples.statistics(target.cluster(), span, about)
+        span = usage_history.time_range(span=target.option("time_range"), **given)
+        return usage_history.statistics(target.cluster(), span, about)

@@ -21,11 +21,11 @@ from core.api.schema import (
     titled,
 )
 from core.errors import Invalid
-from workloads import drain, nodes
+from workloads.actions import drain, nodes
+from workloads.actions.drain_filters import Flags
 from workloads.api.actions import WorkloadView, caller, number, witness
 from workloads.api.objects import Target, guard
 from workloads.api.pods import seconds
-from workloads.evictions import Flags
 
 MAX_WAIT = 25
 DAY = 86_400

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSetMixin
 
-from clusters import services as registry
+from clusters import registry
 from clusters.client import PATCH_TYPES
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
@@ -42,9 +42,10 @@ from core.api.schema import (
 )
 from core.errors import DomainError, Forbidden, Invalid, UnclearInput
 from core.jsontext import Unrepresentable, loads
-from workloads import protection, services
-from workloads.lookup import Subject, require_namespace
-from workloads.objects import content_namespace, is_secret, looks_at_values, masked_secret
+from workloads.actions import protection
+from workloads.objects import services
+from workloads.objects.manifests import content_namespace, is_secret, looks_at_values, masked_secret
+from workloads.objects.subject import Subject, require_namespace
 
 MAX_GRACE = 2**31 - 1
 

@@ -30,13 +30,14 @@ from core.api.schema import (
 )
 from core.errors import DomainError, Invalid
 from core.stream_limits import stopping
-from workloads import recreation, services
+from workloads.actions import restarts
 from workloads.api.actions import WorkloadView, caller, events_page, number
 from workloads.api.objects import AT, Target
-from workloads.lookup import Subject, explaining
-from workloads.podlogs import FollowedLog, LogOptions, open_log, pieces_of, read_log_text
+from workloads.objects import services
+from workloads.objects.log_lines import Piece
+from workloads.objects.logs import FollowedLog, LogOptions, open_log, pieces_of, read_log_text
+from workloads.objects.subject import Subject, explaining
 from workloads.streams import runtime
-from workloads.streams.loglines import Piece
 
 DURATION = re.compile(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?\Z")
 PAUSE = 15.0
@@ -78,13 +79,13 @@ class PodRestart(PodView):
     def post(self, request: Request, name: str) -> Any:
         """{"name","uid","action":"deleted"|"recreated","operation_id"}."""
         target, subject = self.subject(request, "restart", name)
-        wish = recreation.Wish(
+        wish = restarts.Wish(
             target.flag("force"), target.flag("dry_run"), number(target, "grace_period")
         )
-        data, body = recreation.restart(subject, wish)
+        data, body = restarts.restart(subject, wish)
         if body is None:
             return {**data, "operation_id": None}
-        row = recreation.create(
+        row = restarts.create(
             subject, data["uid"], body, grace=wish.grace, requested_by=caller(request)
         )
         tasks.enqueue(row)

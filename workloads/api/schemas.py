@@ -4,15 +4,15 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from clusters.documents import Object
+from clusters.manifests import Object
 from clusters.models import Cluster
 from core.api.auth import Act, authorise
 from core.api.dialect import DialectView
 from core.api.schema import CLUSTER, OBJECT, TEXT, Described, Query, record
 from core.errors import Invalid, NotFound
 from workloads.api.objects import Target
-from workloads.schemas import schema_of
-from workloads.services import discover
+from workloads.objects.schemas import schema_of
+from workloads.objects.services import discover
 
 
 class KindSchema(DialectView):

@@ -9,8 +9,8 @@ from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 
 from clusters import operations
-from clusters.documents import Object
 from clusters.kinds import KINDS, Kind
+from clusters.manifests import Object
 from clusters.models import Cluster
 from core.api.auth import Act, authorise, stream_policy
 from core.api.client_ip import socket_base
@@ -31,16 +31,16 @@ from core.api.schema import (
     titled,
 )
 from core.errors import Expired, Forbidden, Invalid, NotFound
-from workloads import services
 from workloads.api.objects import ObjectView, Target
-from workloads.endpoints import selector_text
+from workloads.objects import services
+from workloads.objects.endpoints import selector_text
+from workloads.objects.log_lines import line_filter
 from workloads.streams import recordings
 from workloads.streams.changes import change_watch
 from workloads.streams.containers import chosen
-from workloads.streams.loglines import line_filter
+from workloads.streams.exec import DEBUG_POD
 from workloads.streams.logs import cursors_of
 from workloads.streams.operations import act_on
-from workloads.streams.shells import DEBUG_POD
 from workloads.streams.tickets import Ticket, issue
 
 PODS, NODES = KINDS["pods"], KINDS["nodes"]

@@ -10,8 +10,8 @@ from core.api.dialect import DialectView
 from core.api.schema import BOOLEAN, CLUSTER, OBJECT, TEXT, Described, Query, array, record
 from core.errors import Invalid
 from workloads.api.objects import Target
+from workloads.topology.builder import topology
 from workloads.topology.graph import LAYERS
-from workloads.topology.services import topology
 
 PRESENCE = {"type": "string", "enum": ["found", "missing", "unread"]}
 LAYER = {"type": "string", "enum": sorted(set(LAYERS.values()))}

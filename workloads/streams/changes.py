@@ -14,7 +14,7 @@ from core.api.sockets import Socket, first_of, now
 from workloads.streams import admission, runtime, tickets
 from workloads.streams.admission import Guest, Pongs
 from workloads.streams.listening import listen
-from workloads.streams.outbox import Outbox
+from workloads.streams.send_buffer import Outbox
 
 PATIENCE = 24 * 3600.0
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clusters.documents import Object
+from clusters.manifests import Object
 from core.errors import Invalid
 
 DEFAULT = "kubectl.kubernetes.io/default-container"

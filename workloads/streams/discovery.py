@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import orjson
 from django.conf import settings
 
-from clusters.documents import Object
 from clusters.kinds import KINDS
+from clusters.manifests import Object
 from clusters.streams import StreamClient
 from core.errors import ClusterUnavailable, TooManyRequests
 

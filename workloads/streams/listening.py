@@ -4,7 +4,7 @@ from core.api.sockets import Socket, now
 from core.errors import Invalid
 from workloads.streams import admission
 from workloads.streams.admission import Pongs
-from workloads.streams.outbox import Outbox
+from workloads.streams.send_buffer import Outbox
 
 
 async def listen(socket: Socket, pongs: Pongs, outbox: Outbox) -> None:

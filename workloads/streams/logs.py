@@ -7,18 +7,18 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from clusters.documents import Object
 from clusters.kinds import KINDS
+from clusters.manifests import Object
 from clusters.streams import StreamClient
 from core.api.sockets import Closing, Socket, first_of, now
 from core.errors import DomainError, Invalid, TooManyRequests
+from workloads.objects.log_lines import Cursor, Line, line_filter, parse_cursor
 from workloads.streams import admission, runtime
 from workloads.streams.admission import Pongs
 from workloads.streams.containers import Container, chosen, look
 from workloads.streams.discovery import pods_of
-from workloads.streams.following import Follower, Wanted, frame
-from workloads.streams.loglines import Cursor, Line, line_filter, parse_cursor
-from workloads.streams.outbox import Outbox
+from workloads.streams.log_follower import Follower, Wanted, frame
+from workloads.streams.send_buffer import Outbox
 from workloads.streams.tickets import Ticket
 
 PODS = KINDS["pods"]

@@ -16,7 +16,7 @@ from core.errors import Forbidden, NotFound
 from workloads.streams import admission, runtime, tickets
 from workloads.streams.admission import Guest, Pongs
 from workloads.streams.listening import listen
-from workloads.streams.outbox import Outbox
+from workloads.streams.send_buffer import Outbox
 
 LOOK_SECONDS = 0.5
 SOCKETS_PER_USER = 100

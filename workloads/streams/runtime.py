@@ -16,9 +16,8 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connections
 from django.utils.module_loading import import_string
 
-from clusters import kubeconfig
-from clusters import services as registry
-from clusters.identity import Identity
+from clusters import kubeconfig, registry
+from clusters.impersonation import Identity
 from clusters.kubeconfig import Access
 from clusters.streams import StreamClient
 from core.errors import ClusterNotFound, DomainError, Internal, TooManyRequests

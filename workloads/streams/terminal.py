@@ -30,11 +30,11 @@ from core.api.sockets import (
     now,
 )
 from core.errors import DomainError, Forbidden, Unauthenticated
-from workloads.streams import admission, frames, runtime
+from workloads.streams import admission, runtime, terminal_protocol
 from workloads.streams.admission import Guest, Pongs
-from workloads.streams.frames import Input, Ring
+from workloads.streams.exec import STARTING, opened
 from workloads.streams.recorder import Recorder
-from workloads.streams.shells import STARTING, opened
+from workloads.streams.terminal_protocol import Input, Ring
 from workloads.streams.tickets import Ticket
 
 log = logging.getLogger(__name__)
@@ -47,9 +47,11 @@ LIVE: dict[str, "Session"] = {}
 
 async def serve_terminal(socket: Socket, arguments: Mapping[str, str]) -> None:
     """WS /ws/terminal/{session}: a ticket opens a session, and the token that it gave last comes back to it."""
-    wanted = [name for name in socket.subprotocols if name in frames.SUBPROTOCOLS]
+    wanted = [name for name in socket.subprotocols if name in terminal_protocol.SUBPROTOCOLS]
     await socket.accept(wanted[0] if wanted else None)
-    style = frames.SUBPROTOCOLS[wanted[0]] if wanted else socket.query.get("frames", "data")
+    style = (
+        terminal_protocol.SUBPROTOCOLS[wanted[0]] if wanted else socket.query.get("frames", "data")
+    )
     token, first = await admission.token_of(socket)
     session = await _session(socket, token, arguments["session"])
     await session.attach(socket, style, _last_seq(socket, first))
@@ -201,7 +203,7 @@ class Session:
     async def _show(self, text: str) -> None:
         """Keep output; a socket that does not read stops the shell, as a real terminal would."""
         self._keep_output(text)
-        while self._socket and self._ring.ahead(self._sent) > frames.RING_BYTES // 2:
+        while self._socket and self._ring.ahead(self._sent) > terminal_protocol.RING_BYTES // 2:
             self._read_on.clear()
             await self._read_on.wait()
 
@@ -335,7 +337,7 @@ class Session:
             while self._notices:
                 await socket.send(self._notices.popleft())
             for seq, text in self._ring.after(self._sent):
-                await socket.send(frames.output(style, seq, text))
+                await socket.send(terminal_protocol.output(style, seq, text))
                 self._sent = seq
                 self._read_on.set()
             if ended:
@@ -349,9 +351,9 @@ class Session:
             pongs.heard()
             try:
                 given = (
-                    frames.keys(message)
+                    terminal_protocol.keys(message)
                     if isinstance(message, bytes)
-                    else frames.read(admission.frame_of(message))
+                    else terminal_protocol.read(admission.frame_of(message))
                 )
             except DomainError as error:
                 self._notify(socket.error_frame(error))

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from clusters.documents import Object
 from clusters.kinds import KINDS
+from clusters.manifests import Object
 
 # From where requests come in to where things run and lie.
 LAYERS = {

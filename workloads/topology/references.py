@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clusters.documents import Object
+from clusters.manifests import Object
 
 
 @dataclass(frozen=True, slots=True)

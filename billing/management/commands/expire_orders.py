@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from billing.models import Deployment
-from billing.services import endings
+from billing.services import expiry
 
 
 class Command(BaseCommand):
@@ -16,6 +16,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """One run."""
-        ended = endings.expire_due()
+        ended = expiry.expire_due()
         waiting = Deployment.objects.filter(state=Deployment.State.REMOVING).count()
         self.stdout.write(json.dumps({"expired": ended, "waiting": waiting}))

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from billing.services import endings, orders
+from billing.services import expiry, orders
 from core.errors import DomainError
 
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
         """Refund or refuse in one sentence."""
         try:
             order = orders.find(options["id"])
-            refunded = endings.refund(
+            refunded = expiry.refund(
                 order, by="manage.py refund_order", reference=options["reference"]
             )
         except DomainError as error:

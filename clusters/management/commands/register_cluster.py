@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from clusters import services
+from clusters import registry
 from clusters.models import Cluster
 from core.errors import DomainError
 
@@ -46,8 +46,8 @@ class Command(BaseCommand):
         except DomainError as error:
             raise CommandError(error.message) from None
         warnings = [
-            *services.expiry_warnings(cluster),
-            *services.double_warnings(cluster, services.registrations([cluster]), None),
+            *registry.expiry_warnings(cluster),
+            *registry.double_warnings(cluster, registry.registrations([cluster]), None),
         ]
         self.stdout.write(
             json.dumps(
@@ -73,15 +73,15 @@ class Command(BaseCommand):
         **_: Any,
     ) -> Cluster:
         text = self._read(kubeconfig)
-        existing = services.clusters().filter(name__iexact=name).first()
+        existing = registry.clusters().filter(name__iexact=name).first()
         if exist_ok and existing:
             fields: dict[str, object] = {"kubeconfig": text}
             if context:
                 fields["context"] = context
             if default:
                 fields["is_default"] = True
-            return services.update(existing, fields)
-        return services.register(
+            return registry.update(existing, fields)
+        return registry.register(
             name=name,
             kubeconfig_text=text,
             context=context,

@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
-from clusters import services
+from clusters import registry
 
 
 class Command(BaseCommand):
@@ -44,7 +44,7 @@ class Command(BaseCommand):
                     "administrator": user.get_username(),
                     "created": created,
                     "password_current": user.check_password(password),
-                    "clusters": dict(services.clusters().values_list("name", "server")),
+                    "clusters": dict(registry.clusters().values_list("name", "server")),
                 }
             )
         )

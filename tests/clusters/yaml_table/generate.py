@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clusters.documents import to_yaml
+from clusters.manifests import to_yaml
 
 TABLE = Path(__file__).with_name("table.json")
 WRITTEN = Path(__file__).with_name("written.json")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
-from clusters import services
+from clusters import registry
 from clusters.models import Cluster
 from tenants.tokens import create_api_token
 from tests.caller import Caller
@@ -28,7 +28,7 @@ def registered(
     settings.CLUSTER_ALLOW_INSECURE_TLS = True
     settings.WS_BASE_URL = f"ws://127.0.0.1:{socket_port}"
     settings.STREAM_GIVE_UP_SECONDS = 8.0
-    return services.register(name="scripted", kubeconfig_text=scripted.kubeconfig)
+    return registry.register(name="scripted", kubeconfig_text=scripted.kubeconfig)
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from django.conf import settings as live
 
-from clusters import services as registry
+from clusters import registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from launcher.ports import free_port
 from tests.socket_server import peer
 from workloads import tasks
+from workloads.streams.exec import debug_pod
 from workloads.streams.runtime import seats_key
-from workloads.streams.shells import debug_pod
 from workloads.streams.tickets import store
 
 PODS = KINDS["pods"]

@@ -1,0 +1,217 @@
+"""Selling over JSON: what can be bought, making orders, payments, refunds and secrets; for admins of everything."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from rest_framework.request import Request
+
+from billing.api.orders import ORDER_SCHEMA, OrderViewSet, plain, represent
+from billing.models import Order, Plan
+from billing.services import expiry, ledger, orders, regions
+from core.api.audit import note
+from core.api.auth import Act, authorise
+from core.api.confirmation import Guarded, confirm
+from core.api.dialect import DialectView, Page
+from core.api.parsing import boolean, integer, json_body
+from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, nullable, record
+from core.errors import Invalid
+from tenants import users
+
+PLAN_SCHEMA = record(name=TEXT, price=TEXT, units=array(INTEGER), regions=array(TEXT))
+BOUGHT = {**ORDER_SCHEMA, "properties": {**ORDER_SCHEMA["properties"], "secret": nullable(TEXT)}}
+PURCHASE = record(
+    required=("units", "duration"),
+    plan=TEXT,
+    units=INTEGER,
+    duration=INTEGER,
+    region=TEXT,
+    random_ports=BOOLEAN,
+    owner=TEXT,
+    address=TEXT,
+    public_key=TEXT,
+    paid=BOOLEAN,
+)
+
+
+def _text(body: dict[str, Any], name: str, default: str = "") -> str:
+    value = body.get(name)
+    if value is None or value == "":
+        return default
+    if not isinstance(value, str) or "\x00" in value:
+        raise Invalid(f"{name} must be text", field=name)
+    return value
+
+
+class OrderPlans(DialectView):
+    """GET /orders/plans: what is on sale, and where."""
+
+    operations = {
+        "get": Described(
+            "Plans on sale; `regions` beside them are those that clusters offer now",
+            PLAN_SCHEMA,
+            paged=True,
+        )
+    }
+
+    def get(self, request: Request) -> Any:
+        """All active plans by name, the standard one among them, and the regions of every reachable cluster."""
+        authorise(self, request, Act("list", "orders"))
+        if not Plan.objects.filter(name=orders.DEFAULT_PLAN).exists():
+            orders.plan_named(orders.DEFAULT_PLAN)
+        items = [_plan(plan) for plan in Plan.objects.filter(active=True)]
+        return Page(
+            items, len(items), 1, max(len(items), 1), extra={"regions": regions.regions_or_none()}
+        )
+
+
+def _plan(plan: Plan) -> dict[str, Any]:
+    return {
+        "name": plan.name,
+        "price": plain(plan.price),
+        "units": plan.units,
+        "regions": plan.regions,
+    }
+
+
+class Orders(OrderViewSet):
+    """GET and POST /orders."""
+
+    operations = {
+        **OrderViewSet.operations,
+        "create": Described(
+            "Make an order; with `paid` its secret is shown, this once",
+            BOUGHT,
+            body=PURCHASE,
+            answer_name="NewOrder",
+        ),
+    }
+
+    def create(self, request: Request) -> Any:
+        """The order, and its secret when it was paid at once."""
+        body = json_body(request)
+        authorise(self, request, Act("create", "orders"))
+        name = _text(body, "owner")
+        owner, paid = users.find(name) if name else None, boolean(body.get("paid", False), "paid")
+        order, secret = orders.create(_wanted(body), owner=owner), None
+        note(
+            request,
+            name=order.pk,
+            details={"units": order.units, "duration": order.duration, "owner": name, "paid": paid},
+        )
+        if paid:
+            order, secret = orders.pay(order, by=request.user.get_username())
+        return {**represent(orders.find(order.pk)), "secret": secret}
+
+
+class OneOrder(DialectView):
+    """What is done to an order; every one of these is for admins of everything."""
+
+    refused_as = "PUT"
+
+    def order(self, request: Request, verb: str, pk: str) -> Order:
+        """The order; rights first."""
+        authorise(self, request, Act(verb, "orders", name=pk[:60]))
+        return orders.find(pk)
+
+
+def _wanted(body: dict[str, Any]) -> orders.Wanted:
+    if body.get("units") is None or body.get("duration") is None:
+        raise Invalid("units and duration are required", field="units")
+    return orders.Wanted(
+        units=integer(body["units"], "units", minimum=1, maximum=32_000),
+        duration=integer(body["duration"], "duration", minimum=1, maximum=orders.LONGEST),
+        region=_text(body, "region"),
+        random_ports=boolean(body.get("random_ports", False), "random_ports"),
+        plan=_text(body, "plan", orders.DEFAULT_PLAN),
+        address=_text(body, "address"),
+        public_key=_text(body, "public_key"),
+    )
+
+
+class OrderPayment(OneOrder):
+    """POST /orders/{id}/pay."""
+
+    operations = {
+        "post": Described(
+            "Note a payment, all that is open unless an amount is given; the last one gives the secret, shown this once",
+            BOUGHT,
+            body=record(required=(), amount=TEXT, reference=TEXT),
+        )
+    }
+
+    def post(self, request: Request, pk: str) -> Any:
+        """The order with `secret`, null while something is open."""
+        order, body = self.order(request, "pay", pk), json_body(request)
+        reference, amount = _text(body, "reference"), _amount(body.get("amount"))
+        order, secret = orders.pay(
+            order, by=request.user.get_username(), amount=amount, reference=reference
+        )
+        note(
+            request,
+            details={
+                "amount": None if amount is None else plain(amount),
+                "reference": reference[:200],
+            },
+        )
+        return {**represent(orders.find(order.pk)), "secret": secret}
+
+
+def _amount(value: object) -> Decimal | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | str) or len(str(value)) > 30:
+        raise Invalid("amount must be a whole number", field="amount")
+    try:
+        return Decimal(value)
+    except InvalidOperation:
+        raise Invalid("amount must be a whole number", field="amount") from None
+
+
+class OrderRefund(OneOrder):
+    """POST /orders/{id}/refund."""
+
+    operations = {
+        "post": Described(
+            "Give back what was not used, and end the order with all that runs for it",
+            {**ORDER_SCHEMA, "properties": {**ORDER_SCHEMA["properties"], "refunded": TEXT}},
+            body=record(required=(), reference=TEXT, confirm=BOOLEAN),
+            guarded=True,
+        )
+    }
+
+    def post(self, request: Request, pk: str) -> Any:
+        """The order with `refunded`; always to be confirmed."""
+        order, body = self.order(request, "refund", pk), json_body(request)
+        reference = _text(body, "reference")
+        running = order.deployments.filter(state__in=order.deployments.model.LIVE).count()
+        guarded = Guarded(
+            "refund",
+            "Order",
+            order.pk,
+            identity=order.pk,
+            protected="is paid for",
+            impact=lambda: {
+                "pods": running,
+                "warnings": [f"{plain(ledger.balance(order))} would go back, as things are now"],
+            },
+        )
+        confirm(request, guarded)
+        refunded = expiry.refund(order, by=request.user.get_username(), reference=reference)
+        note(request, details={"refunded": plain(refunded), "reference": reference[:200]})
+        return {**represent(orders.find(order.pk)), "refunded": plain(refunded)}
+
+
+class OrderSecret(OneOrder):
+    """POST /orders/{id}/secret."""
+
+    operations = {
+        "post": Described(
+            "Give an order a new secret, shown this once; the old one is dead",
+            record(id=TEXT, secret=TEXT),
+        )
+    }
+
+    def post(self, request: Request, pk: str) -> Any:
+        """{"id","secret"}."""
+        order = self.order(request, "rotate", pk)
+        return {"id": order.pk, "secret": orders.rotate_secret(order)}

@@ -1,0 +1,92 @@
+"""HTTP to addresses outside: no redirects, every connection's peer checked, one deadline for the whole exchange."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+
+import urllib3
+from urllib3.exceptions import HTTPError, LocationParseError
+from urllib3.util import Url, parse_url
+
+from clusters.client import network_cause
+from clusters.guarded_pools import pool_classes
+from core.errors import DomainError
+
+MAX_ANSWER = 1 << 20
+
+
+class OutboundError(Exception):
+    """The other side could not be asked; says why without addresses or credentials."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; the body is cut at 1 MiB."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Outbound:
+    """A short-lived client; `policy` says which addresses may be called, `timeout` is seconds for a whole exchange."""
+
+    def __init__(self, *, policy: str, timeout: float) -> None:
+        self.timeout = timeout
+        self._pool = urllib3.PoolManager(num_pools=4, maxsize=1, retries=False)
+        self._pool.pool_classes_by_scheme = pool_classes(policy)
+
+    def __enter__(self) -> "Outbound":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.clear()
+
+    @staticmethod
+    def parse(url: str) -> Url | None:
+        """The address's parts; None unless it is http(s) with a host and without credentials."""
+        try:
+            parts = parse_url(url)
+        except LocationParseError:
+            return None
+        if parts.scheme not in {"http", "https"} or not parts.host or parts.auth:
+            return None
+        return parts
+
+    def request(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Answer:
+        """The answer, whatever its status, redirects too; OutboundError when there is none in time."""
+        try:
+            response = self._pool.urlopen(
+                method,
+                url,
+                headers=dict(headers),
+                body=body,
+                redirect=False,
+                retries=False,
+                timeout=urllib3.Timeout(total=self.timeout),
+                preload_content=False,
+            )
+            return Answer(response.status, response.headers, self._read(response))
+        except DomainError as error:
+            raise OutboundError(error.message) from None
+        except HTTPError as error:
+            raise OutboundError(f"it cannot be reached: {network_cause(error)[1]}") from None
+        except (UnicodeError, ValueError):
+            raise OutboundError("its address cannot be used") from None
+
+    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        deadline, parts, size = time.monotonic() + self.timeout, [], 0
+        while size < MAX_ANSWER and (part := response.read1(1 << 16)):
+            parts.append(part)
+            size += len(part)
+            if time.monotonic() > deadline:
+                raise OutboundError("it cannot be reached: no answer in time")
+        return b"".join(parts)

@@ -1,0 +1,79 @@
+"""Kinds under any of their names: the one that addresses of the console have, `pods` or `widgets.v1.example.com`."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+
+from clusters.kinds import KINDS, Kind, is_place_of, known_kind, parse_reference
+from console.api_client import Refused, call
+
+MOST_DEFINITIONS = 1000
+
+
+def canonical_name(request: HttpRequest, cluster: object, text: str) -> str:
+    """The name in addresses of the kind that a cluster has under this one; "" for none. Refused, naming the groups, for several.
+
+    Names go before short names, and those of the table before others, as in the API.
+    """
+    known = known_kind(text)
+    name, place = parse_reference(text)
+    if known and name in known.names:
+        return known.plural
+    for kinds in (_collected_kinds, _defined_kinds):
+        matching = [kind for kind in kinds(request, cluster) if is_place_of(kind, place)]
+        by_name = [kind for kind in matching if name in (kind.plural, kind.name.lower())]
+        by_alias = [kind for kind in matching if name in kind.names]
+        if by_name or (by_alias and not known):
+            return _only(text, by_name or by_alias)
+    return known.plural if known else ""
+
+
+def _only(text: str, kinds: Iterable[Kind]) -> str:
+    references = {(kind.group, kind.plural): _address_name(kind) for kind in reversed([*kinds])}
+    if len(references) > 1:
+        choices = ", ".join(sorted(f"{plural}.{group}" for group, plural in references))
+        message = _("%(name)s is in several groups: name one of %(choices)s.")
+        raise Refused(1001, message % {"name": text[:80], "choices": choices}, {}, 400)
+    return next(iter(references.values()))
+
+
+def _address_name(kind: Kind) -> str:
+    table_kind = KINDS.get(kind.plural)
+    if table_kind and table_kind.group == kind.group:
+        return kind.plural
+    return f"{kind.plural}.{kind.version}.{kind.group}"
+
+
+def _collected_kinds(request: HttpRequest, cluster: object) -> Iterator[Kind]:
+    """What the collector has seen there."""
+    for row in call(request, "GET", f"clusters/{cluster}/sync").data["kinds"]:
+        if row["group"] or row["plural"] in KINDS:
+            names = tuple(str(name) for name in row["aliases"])
+            yield Kind(row["kind"], row["plural"], row["group"], row["version"], aliases=names)
+
+
+def _defined_kinds(request: HttpRequest, cluster: object) -> Iterator[Kind]:
+    """What definitions there are in the cluster now, as far as this person may see them: each in its versions, the stored one first."""
+    query = {"cluster_id": cluster, "pageSize": MOST_DEFINITIONS}
+    try:
+        items = call(request, "GET", "customresourcedefinitions", query=query).data["items"]
+    except Refused:
+        return
+    for item in items:
+        yield from _kinds_of(item.get("spec") or {})
+
+
+def _kinds_of(definition: Mapping[str, Any]) -> Iterator[Kind]:
+    names = definition.get("names") or {}
+    aliases = [names.get("singular"), *(names.get("shortNames") or [])]
+    versions = [version for version in definition.get("versions") or [] if version.get("served")]
+    for version in sorted(versions, key=lambda version: not version.get("storage")):
+        yield Kind(
+            str(names.get("kind")),
+            str(names.get("plural")),
+            str(definition.get("group")),
+            str(version.get("name")),
+            aliases=tuple(str(alias).lower() for alias in aliases if alias),
+        )

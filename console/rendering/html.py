@@ -1,0 +1,162 @@
+"""Small pieces of HTML, made fast: every word that comes from a cluster is escaped, and what a terminal would obey is made visible."""
+
+import html
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from console.rendering import state_labels
+
+# C0 and C1 controls get their visible pictures; marks that turn the direction of text, and line breaks of other kinds, a sign of their own.
+_VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"}
+_VISIBLE |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+_VISIBLE |= dict.fromkeys(
+    (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0x2028, 0x2029), 0xFFFD
+)
+TONES = ("good", "busy", "warn", "bad", "idle")
+
+
+def clean(text: object) -> str:
+    """Text with control characters made visible, so that it can neither move a cursor nor turn a line around."""
+    plain = str(text)
+    return plain if plain.isprintable() else plain.translate(_VISIBLE)
+
+
+# What needs neither cleaning nor escaping, as nearly everything.
+_PLAIN = re.compile(r"[ !#-%(-;=?-~]*").fullmatch
+
+
+def escaped(text: object) -> str:
+    """Clean text, ready for HTML."""
+    plain = str(text)
+    return plain if _PLAIN(plain) else html.escape(clean(plain))
+
+
+def text(value: object) -> str:
+    """A value, or a dash when there is none."""
+    return escaped(value) if value not in (None, "") else '<span class="none">–</span>'
+
+
+def link(address: str, shown: object) -> str:
+    """A link to a page of the console; `address` is quoted already."""
+    return f'<a href="{html.escape(address)}">{escaped(shown)}</a>'
+
+
+def status(word: str, tone: str) -> str:
+    """A dot and its word; the tone is one of TONES."""
+    return f'<span class="status {tone if tone in TONES else "idle"}">{escaped(state_labels.said(word))}</span>'
+
+
+def code(value: object) -> str:
+    """Something technical that may be long: shortened by the style, whole in the title."""
+    if value in (None, ""):
+        return text(None)
+    shown = escaped(value)
+    return f'<span class="clip" title="{shown}">{shown}</span>'
+
+
+def chips(values: Sequence[object], most: int = 3) -> str:
+    """A few small labels, and how many more there are."""
+    shown = "".join(
+        f'<span class="chip" title="{escaped(value)}">{escaped(value)}</span>'
+        for value in values[:most]
+    )
+    more = len(values) - most
+    return (shown + (f'<span class="chip more">+{more}</span>' if more > 0 else "")) or text(None)
+
+
+def parsed(moment: object) -> datetime | None:
+    """RFC 3339 as Kubernetes and KubeGale write it, in UTC; None for anything else."""
+    try:
+        found = moment if isinstance(moment, datetime) else datetime.fromisoformat(str(moment))
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _in_zone(moment: datetime, zone: ZoneInfo) -> datetime:
+    """The moment in the viewer's zone, or in UTC where it would lie beyond the last year there, as "never" often does."""
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        return moment
+
+
+def short_age(seconds: float) -> str:
+    """`12s`, `5m`, `3h`, `12d`, `2y`; two units where the first is small, as kubectl has it."""
+    left = max(int(seconds), 0)
+    if left < 120:
+        return f"{left}s"
+    minutes = left // 60
+    if minutes < 10:
+        return f"{minutes}m{left % 60}s" if left % 60 else f"{minutes}m"
+    if minutes < 180:
+        return f"{minutes}m"
+    hours = minutes // 60
+    if hours < 8:
+        return f"{hours}h{minutes % 60}m" if minutes % 60 else f"{hours}h"
+    if hours < 48:
+        return f"{hours}h"
+    days = hours // 24
+    if days < 8:
+        return f"{days}d{hours % 24}h" if hours % 24 else f"{days}d"
+    return f"{days}d" if days < 730 else f"{days // 365}y"
+
+
+def zone_of(request: HttpRequest | None) -> ZoneInfo:
+    """The viewer's zone, out of the cookie that the page's script keeps; UTC until then."""
+    try:
+        return ZoneInfo(request.COOKIES.get("zone", "UTC") if request else "UTC")
+    except (ValueError, OSError, KeyError):
+        return ZoneInfo("UTC")
+
+
+def age(moment: object, zone: ZoneInfo, now: datetime) -> str:
+    """How long ago, with the moment itself in the title; the page's script keeps it going."""
+    found, opening = _opening(moment, zone) if isinstance(moment, str | datetime) else (None, "")
+    return f"{opening}{short_age((now - found).total_seconds())}</time>" if found else text(None)
+
+
+@lru_cache(maxsize=8192)
+def _opening(moment: str | datetime, zone: ZoneInfo) -> tuple[datetime | None, str]:
+    """The moment and the tag that names it; objects are shown again and again, and dates are slow to write."""
+    found = parsed(moment)
+    if found is None:
+        return None, ""
+    stamp, whole = (
+        f"{found:%Y-%m-%dT%H:%M:%SZ}",
+        f"{_in_zone(found, zone):%Y-%m-%d %H:%M:%S %Z}",
+    )
+    return found, f'<time datetime="{stamp}" title="{whole}" data-age>'
+
+
+def moment(value: object, zone: ZoneInfo) -> str:
+    """A moment in the viewer's zone."""
+    found = parsed(value)
+    if found is None:
+        return text(None)
+    stamp = f"{found:%Y-%m-%dT%H:%M:%SZ}"
+    return f'<time datetime="{stamp}" data-moment>{_in_zone(found, zone):%Y-%m-%d %H:%M:%S}</time>'
+
+
+@lru_cache(maxsize=16384)
+def part(name: object) -> str:
+    """A name as one segment of an address."""
+    return quote(str(name), safe=":@~-._")
+
+
+def safe(piece: str) -> SafeString:
+    """A piece made by this module, for a template."""
+    return SafeString(piece)
+
+
+def yes_no(value: object) -> str:
+    """A truth in the viewer's language."""
+    return escaped(_("yes") if value else _("no"))

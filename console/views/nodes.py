@@ -1,0 +1,85 @@
+"""Draining a node: what would become of every pod, with the flags of kubectl, and then the operation."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from console import forms
+from console.api_client import Refused, call
+from console.locations import at
+from console.page import go, signed_in
+
+FLAGS = ("ignore_daemonsets", "delete_emptydir_data", "force", "disable_eviction")
+TONES = {"evict": "busy", "skip": "idle", "refuse": "bad"}
+
+
+@require_http_methods(["GET", "POST"])
+@signed_in
+def drain(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
+    """The fate of every pod under the chosen flags; POST drains."""
+    place = at(cluster, "nodes", "-", name)
+    chosen = _flags(request)
+    context: dict[str, Any] = {
+        "cluster_id": cluster,
+        "place": place,
+        "flags": chosen,
+        "timeout": chosen["timeout"],
+    }
+    context |= _preview(request, cluster, name, chosen)
+
+    def begin() -> HttpResponse:
+        body = {"cluster_id": cluster, **chosen}
+        data = forms.confirmed(request, "POST", f"nodes/{name}/drain", name=name, body=body).data
+        return go(request, f"/operations/{data['operation_id']}")
+
+    return forms.shown(request, "console/drain.html", context, begin)
+
+
+def _flags(request: HttpRequest) -> dict[str, Any]:
+    """The flags of the form; without one, those that kubectl's users nearly always give."""
+    given = request.POST if request.method == "POST" else request.GET
+    if not given:
+        return {
+            "ignore_daemonsets": True,
+            "delete_emptydir_data": False,
+            "force": False,
+            "disable_eviction": False,
+            "timeout": "300",
+        }
+    return {
+        **{flag: given.get(flag) == "1" for flag in FLAGS},
+        "timeout": given.get("timeout", "").strip() or "300",
+    }
+
+
+def _preview(
+    request: HttpRequest, cluster: int, name: str, chosen: dict[str, Any]
+) -> dict[str, Any]:
+    """What a drain would do; why it cannot be told, when it cannot."""
+    try:
+        found = call(
+            request,
+            "POST",
+            f"nodes/{name}/drain",
+            body={"cluster_id": cluster, "dry_run": True, **chosen},
+        ).data
+    except Refused as refused:
+        return {"problem": refused.message, "pods": []}
+    words = {"evict": _("leaves"), "skip": _("stays"), "refuse": _("forbids the drain")}
+    pods = [
+        {
+            **pod,
+            "word": words.get(pod["action"], pod["action"]),
+            "tone": TONES.get(pod["action"], "idle"),
+        }
+        for pod in found["pods"]
+    ]
+    counts = {action: sum(pod["action"] == action for pod in pods) for action in TONES}
+    return {
+        "pods": pods,
+        "counts": counts,
+        "would_fail": found["would_fail"],
+        "warnings": found["warnings"],
+    }

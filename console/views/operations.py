@@ -1,0 +1,123 @@
+"""Work that takes time: the list, one operation with its steps while it goes on, asking it to stop."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_GET, require_POST
+
+from console import forms, navigation
+from console.api_client import call
+from console.locations import Place, referred
+from console.page import go, page, signed_in
+
+SIZE = 50
+TONES = {
+    "pending": "idle",
+    "running": "busy",
+    "succeeded": "good",
+    "failed": "bad",
+    "cancelled": "idle",
+    "interrupted": "warn",
+    "skipped": "idle",
+}
+STATES = {
+    "pending": gettext_lazy("waiting"),
+    "running": gettext_lazy("running"),
+    "succeeded": gettext_lazy("succeeded"),
+    "failed": gettext_lazy("failed"),
+    "cancelled": gettext_lazy("cancelled"),
+    "interrupted": gettext_lazy("interrupted"),
+    "skipped": gettext_lazy("skipped"),
+}
+KINDS = {
+    "rollout": gettext_lazy("Rollout"),
+    "drain": gettext_lazy("Drain"),
+    "recreate": gettext_lazy("Recreate"),
+    "bulk": gettext_lazy("Many objects"),
+    "vkube_deploy": gettext_lazy("Deploy of an order"),
+}
+FINAL = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
+
+
+def _shown(request: HttpRequest, one: dict[str, Any]) -> dict[str, Any]:
+    """An operation with what a page needs beside it: words, tones, the address of its target, how far it is."""
+    names = {str(cluster["id"]): cluster["name"] for cluster in navigation.clusters(request)}
+    target = one["target"]
+    place = (
+        referred(Place(one["cluster_id"] or 0, "", "", ""), target)
+        if one["cluster_id"] and target["name"]
+        else None
+    )
+    done, total = one["progress"]["done"], one["progress"]["total"]
+    return {
+        **one,
+        "word": STATES.get(one["state"], one["state"]),
+        "tone": TONES.get(one["state"], "idle"),
+        "kind_title": KINDS.get(one["kind"], one["kind"]),
+        "cluster_name": names.get(str(one["cluster_id"]), ""),
+        "address": place.address if place else "",
+        "is_final": one["state"] in FINAL,
+        "done": done,
+        "total": total,
+        "steps": [
+            {
+                **step,
+                "word": STATES.get(step["state"], step["state"]),
+                "tone": TONES.get(step["state"], "idle"),
+            }
+            for step in one["steps"]
+        ],
+    }
+
+
+@require_GET
+@signed_in
+def listed(request: HttpRequest) -> HttpResponse:
+    """Operations, newest first; the rows follow what goes on."""
+    chosen = {name: request.GET.get(name, "") for name in ("state", "kind", "cluster_id")}
+    number = forms.whole(request, "page", least=1)
+    found = call(
+        request, "GET", "operations", query={**chosen, "page": number, "pageSize": SIZE}
+    ).data
+    rest = urlencode({name: value for name, value in chosen.items() if value})
+    context = {
+        "operations": [_shown(request, one) for one in found["items"]],
+        "total": found["total"],
+        "chosen": chosen,
+        "states": [(state, word) for state, word in STATES.items() if state != "skipped"],
+        "operation_kinds": KINDS.items(),
+        "page_number": number,
+        "previous": f"?{rest}&page={number - 1}" if number > 1 else "",
+        "next": f"?{rest}&page={number + 1}" if number * SIZE < found["total"] else "",
+    }
+    return page(request, "console/operations.html", context)
+
+
+@require_GET
+@signed_in
+def one(request: HttpRequest, pk: int) -> HttpResponse:
+    """One operation; asked for again by the page every second until it is over."""
+    found = _shown(request, call(request, "GET", f"operations/{pk}").data)
+    counts: dict[str, int] = {}
+    for step in found["steps"]:
+        counts[step["state"]] = counts.get(step["state"], 0) + 1
+    context = {
+        "operation": found,
+        "cluster_id": found["cluster_id"],
+        "counts": [(STATES[state], number) for state, number in counts.items()],
+    }
+    part = request.headers.get("HX-Target") == "operation"
+    return page(
+        request, "console/parts/operation.html" if part else "console/operation.html", context
+    )
+
+
+@require_POST
+@signed_in
+def cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask it to stop before its next step."""
+    call(request, "POST", f"operations/{pk}/cancel")
+    return go(request, f"/operations/{pk}", _("It stops before its next step."))

@@ -1,0 +1,111 @@
+"""People, groups and grants: who there is and who may do what where."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+from console import forms
+from console.api_client import Refused, call
+from console.page import go, signed_in
+from console.rendering.html import part
+from console.views.tenants import ROLES
+
+SIZE = 200
+
+
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "POST"])
+@signed_in
+def room(request: HttpRequest) -> HttpResponse:
+    """People and groups for admins of everything, grants for everybody who administers some place."""
+    keyword = request.GET.get("keyword", "")
+    context: dict[str, Any] = {
+        "roles": ROLES,
+        "keyword": keyword,
+        "people": None,
+        "groups": [],
+        "total": 0,
+    }
+    try:
+        data = call(request, "GET", "users", query={"keyword": keyword, "pageSize": SIZE}).data
+        context |= {
+            "people": data["items"],
+            "total": data["total"],
+            "groups": call(request, "GET", "groups").data["items"],
+        }
+    except Refused as refused:
+        if refused.code != 1005:
+            raise
+    context["grants"] = call(request, "GET", "grants", query={"pageSize": 1000}).data["items"]
+    return forms.shown(request, "console/people.html", context, lambda: _act(request))
+
+
+def _act(request: HttpRequest) -> HttpResponse:
+    """What the page's forms ask for, told apart by `what`."""
+    match request.POST.get("what", ""):
+        case "grant":
+            return _grant(request)
+        case "withdraw":
+            call(request, "DELETE", f"grants/{forms.number(request, 'grant')}")
+            return go(request, "/people", _("The grant is gone at once."))
+        case "group":
+            name = forms.text(request, "name")
+            call(request, "POST", "groups", body={"name": name})
+            return go(request, "/people", _("Group %(name)s was made.") % {"name": name})
+    name = forms.text(request, "username")
+    body = {
+        field: forms.text(request, field)
+        for field in ("username", "email", "role", "cluster", "namespace")
+    }
+    call(request, "POST", "users", body={**body, "password": request.POST.get("password", "")})
+    return go(request, f"/people/{part(name)}", _("%(name)s can sign in now.") % {"name": name})
+
+
+def _grant(request: HttpRequest) -> HttpResponse:
+    body = {field: forms.text(request, field) for field in ("role", "cluster", "namespace")}
+    body["group" if request.POST.get("is_group") == "1" else "user"] = forms.text(
+        request, "subject"
+    )
+    call(request, "POST", "grants", body=body)
+    back = request.POST.get("back", "")
+    return go(request, f"/people/{part(back)}" if back else "/people", _("The role is given."))
+
+
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "POST"])
+@signed_in
+def one(request: HttpRequest, name: str) -> HttpResponse:
+    """One person: address, groups, password, whether they may sign in, their grants."""
+    shown = call(request, "GET", f"users/{name}").data
+    groups = [group["name"] for group in call(request, "GET", "groups").data["items"]]
+    context = {
+        "shown": shown,
+        "groups": groups,
+        "roles": ROLES,
+        "is_me": shown["username"] == request.user.get_username(),
+    }
+    return forms.shown(request, "console/person.html", context, lambda: _change(request, name))
+
+
+def _change(request: HttpRequest, name: str) -> HttpResponse:
+    match request.POST.get("what", ""):
+        case "off" | "on" as what:
+            if what == "off":
+                forms.require_name(request, name)
+            call(request, "PUT", f"users/{name}", body={"is_active": what == "on"})
+        case "password":
+            call(
+                request, "PUT", f"users/{name}", body={"password": request.POST.get("password", "")}
+            )
+        case _:
+            groups = [*request.POST.getlist("groups"), *forms.lines(request, "more")]
+            call(
+                request,
+                "PUT",
+                f"users/{name}",
+                body={"email": forms.text(request, "email"), "groups": groups},
+            )
+    return go(request, f"/people/{part(name)}", _("Saved."))

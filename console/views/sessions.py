@@ -1,0 +1,126 @@
+"""Signing in and out of the console, and what a person prefers: theme, language, zone."""
+
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.contrib.auth import login, logout
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from console.page import THEMES, page
+from core.api.audit import note, record, report
+from core.api.auth import Act
+from core.api.client_ip import client_address
+from core.errors import DomainError, TooManyRequests
+from tenants import services
+
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+YEAR = 365 * 86400
+
+
+def destination(request: HttpRequest) -> str:
+    """Where `next` leads, as long as it stays on this host."""
+    wanted = request.POST.get("next") or request.GET.get("next") or "/"
+    safe = url_has_allowed_host_and_scheme(
+        wanted, {request.get_host()}, require_https=request.is_secure()
+    )
+    return wanted if safe else "/"
+
+
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "POST"])
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """The form, and what it sends."""
+    if request.method == "GET" and request.user.is_authenticated:
+        return HttpResponseRedirect(destination(request))
+    problem, status = "", 200
+    if request.method == "POST":
+        try:
+            return _signed_in(request)
+        except DomainError as error:
+            problem, status = _said(error), 429 if isinstance(error, TooManyRequests) else 401
+    context = {
+        "next": destination(request),
+        "problem": problem,
+        "oidc": settings.OIDC_ENABLED,
+        "username": request.POST.get("username", ""),
+    }
+    return page(request, "console/signin.html", context, status=status)
+
+
+def _said(error: DomainError) -> str:
+    if isinstance(error, TooManyRequests):
+        return _("Too many failed sign-ins. Wait a minute, then try again.")
+    return _("Wrong username or password.")
+
+
+def _signed_in(request: HttpRequest) -> HttpResponse:
+    """A session for the right password; every attempt is in the audit trail."""
+    name, password = request.POST.get("username", ""), request.POST.get("password", "")
+    record(request, Act("login", "sessions"))
+    known = services.known_name(name)
+    note(request, username=known, name=known)
+    failed: DomainError | None = None
+    try:
+        user = services.verified(name, password, address=client_address(request))
+    except DomainError as error:
+        failed = error
+        raise
+    finally:
+        report(request, "console", failed)
+    login(request, user, backend=BACKEND)
+    return HttpResponseRedirect(destination(request))
+
+
+def enter_admin(request: HttpRequest) -> HttpResponse:
+    """The admin site's own form is not served: people sign in where failures are counted and written down.
+
+    PermissionDenied for who is signed in and may not see the admin site: they would be sent to and fro.
+    """
+    if request.user.is_authenticated and not request.user.is_staff:
+        raise PermissionDenied
+    wanted = request.GET.get("next") or "/admin/"
+    return HttpResponseRedirect("/signin?" + urlencode({"next": wanted}))
+
+
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """End the session."""
+    if request.user.is_authenticated:
+        record(request, Act("logout", "sessions", name=request.user.get_username()))
+        report(request, "console", None)
+    logout(request)
+    return HttpResponseRedirect("/signin")
+
+
+@require_POST
+def prefer(request: HttpRequest) -> HttpResponse:
+    """Keep a theme, a language or a time zone in a cookie and go back."""
+    response = HttpResponseRedirect(destination(request))
+    for name, allowed in {"theme": THEMES, "language": tuple(dict(settings.LANGUAGES))}.items():
+        value = request.POST.get(name)
+        if value in allowed:
+            response.set_cookie(
+                name, value, max_age=YEAR, samesite="Lax", secure=settings.SECURE_COOKIES
+            )
+        elif value == "":
+            response.delete_cookie(name)
+    zone = request.POST.get("zone", "")
+    if zone and _is_zone(zone):
+        response.set_cookie(
+            "zone", zone, max_age=YEAR, samesite="Lax", secure=settings.SECURE_COOKIES
+        )
+    return response
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        return False
+    return True

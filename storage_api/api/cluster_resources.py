@@ -1,0 +1,125 @@
+"""POST /k8s/dynamic/multicluster_resources/{type}: documents of one type in several clusters, as today's Go server lists them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import orjson
+from django.http.response import HttpResponseBase
+from psycopg2 import sql
+from rest_framework.request import Request
+
+from core.api.parsing import raw_body
+from core.errors import Invalid
+from storage_api.api import base, schemas
+from storage_api.api.base import StorageView
+from storage_api.api.bodies import Body
+from storage_api.query import condition_trees, conditions, document_filters, jsontext, paths
+from storage_api.query.conditions import Clause, Context
+from storage_api.query.queries import Query
+from storage_api.query.shapes import RESOURCE
+from storage_api.services import resources, write_errors
+
+MEMBERS = frozenset(
+    {"offset", "limit", "clusteredNamespaces", "field", "labelSelector", "conditions", "sort"}
+)
+MAX_PLACES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One cluster, and the namespaces of it that are wanted; none are all."""
+
+    cluster: str
+    namespaces: tuple[str, ...]
+
+    def clause(self) -> Clause:
+        """The condition of the place."""
+        cluster = conditions.equals("cluster_id", self.cluster)
+        if not self.namespaces:
+            return cluster
+        within = conditions.among("namespace", self.namespaces)
+        text = sql.SQL("({} AND {})").format(cluster.text, within.text)
+        return Clause(text, (*cluster.params, *within.params))
+
+
+class MulticlusterList(StorageView):
+    """Documents of one type in many places, with the number of all that match."""
+
+    actions: ClassVar[Mapping[str, base.Action]] = {"POST": base.LIST_COUNTED}
+    operations = schemas.MULTICLUSTER_OPERATIONS
+    names_cluster_itself = True
+
+    def post(self, request: Request, **_: Any) -> HttpResponseBase:
+        """Body: `clusteredNamespaces` [{clusterId, namespaces}], `labelSelector`, `conditions`, `field`, `offset`, `limit`, `sort`."""
+        body = Body(raw_body(request))
+        try:
+            places = _places(body)
+        except Invalid:
+            # What names no cluster is for those alone who may read all of them.
+            self.authorise_cluster(request, "")
+            raise
+        for place in places:
+            for namespace in place.namespaces or ("",):
+                self.authorise_cluster(request, place.cluster, namespace=namespace)
+        self.refuse_unknown(request, request.query_params)
+        body.refuse_unknown(MEMBERS)
+        offset, limit = max(body.whole("offset"), 0), max(body.whole("limit"), 0)
+        context = self._context(places)
+        query = Query(
+            replace(RESOURCE, order=condition_trees.orders(context, body.object("sort"))),
+            self._where(context, places, body),
+            offset,
+            limit or None,
+        )
+        return self.listed(
+            query,
+            paths.fields(body.text("field")),
+            total=write_errors.total(query),
+            extra={"pageSize": limit, "offset": offset},
+        )
+
+    def _context(self, places: list[Place]) -> Context:
+        lower = resources.lower(str(self.kwargs["type"]))
+        roots = tuple(resources.root(place.cluster, lower) for place in places)
+        return Context(RESOURCE, self.style.info, (lower,), roots)
+
+    def _where(self, context: Context, places: list[Place], body: Body) -> tuple[Clause, ...]:
+        clauses = [place.clause() for place in places]
+        anywhere = Clause(
+            sql.SQL("({})").format(sql.SQL(" OR ").join([clause.text for clause in clauses])),
+            tuple(param for clause in clauses for param in clause.params),
+        )
+        selector = body.text("labelSelector")
+        filters = [(document_filters.LABEL_SELECTOR, selector)] if selector else []
+        return (
+            anywhere,
+            conditions.equals("type_key", context.types[0]),
+            conditions.equals("resource_type", str(self.kwargs["type"])),
+            *document_filters.clauses(context, filters),
+            *condition_trees.clauses(
+                context, jsontext.load(body.members.get("conditions", b"null"))
+            ),
+        )
+
+
+def _places(body: Body) -> list[Place]:
+    """The places asked about; Invalid when there is none, too many, or one that cannot be read."""
+    given = orjson.loads(body.members.get("clusteredNamespaces", b"null"))
+    if not isinstance(given, list) or not 0 < len(given) <= MAX_PLACES:
+        raise Invalid(f"clusteredNamespaces must name 1 to {MAX_PLACES} clusters")
+    return [_place(item) for item in given]
+
+
+def _place(item: Any) -> Place:
+    if not isinstance(item, dict) or not item.keys() <= {"clusterId", "namespaces"}:
+        raise Invalid("clusteredNamespaces holds objects of clusterId and namespaces")
+    cluster, namespaces = item.get("clusterId"), item.get("namespaces") or []
+    if not isinstance(cluster, str) or not cluster:
+        raise Invalid("clusterId is required in clusteredNamespaces")
+    is_list = isinstance(namespaces, list) and len(namespaces) <= conditions.MAX_CHOICES
+    if not is_list or not all(isinstance(name, str) and name for name in namespaces):
+        raise Invalid("namespaces must be a list of names")
+    if any("\0" in text for text in (cluster, *namespaces)):
+        raise Invalid("a name holds a NUL")
+    return Place(cluster, tuple(dict.fromkeys(namespaces)))

@@ -1,0 +1,1 @@
+"""Objects as they were: as-of reads, differences, authors of changes, restoring."""

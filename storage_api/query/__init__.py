@@ -1,0 +1,1 @@
+"""From query parameters to SQL: selectors, JSON paths, conditions, cursors, result shapes."""

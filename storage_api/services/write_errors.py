@@ -1,0 +1,84 @@
+"""Writing and counting: what the database refuses, in the domain's words."""
+
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import DataError, connection
+from psycopg2 import sql
+
+from core.errors import Invalid
+from storage_api.query.queries import Query, condition, count
+
+MAX_KEY_BYTES = {
+    "clusterId": 256,
+    "namespace": 256,
+    "resourceType": 256,
+    "resourceName": 1024,
+    "type": 256,
+    "name": 1024,
+    "ip": 256,
+}
+
+
+@contextmanager
+def refused_data() -> Iterator[None]:
+    """A value that PostgreSQL cannot hold is the caller's error, not ours."""
+    try:
+        yield
+    except DataError as error:
+        raise Invalid(f"the document cannot be stored: {str(error).splitlines()[0]}") from error
+
+
+# Names the locks of writers of many rows among the database's advisory locks.
+_TURN = 1262965576
+
+
+def take_turn(types: Iterable[tuple[str, str]]) -> None:
+    """Wait, for the rest of the transaction, until no other writer of many rows is at the same (cluster, resource type).
+
+    Batches and sweeps lock rows in orders of their own; one after the other they cannot lock each other out.
+    """
+    places = {
+        zlib.crc32(f"{cluster}/{resource_type.lower()}".encode()) - (1 << 31)
+        for cluster, resource_type in types
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(%s, place) FROM unnest(%s::int[]) AS place",
+            [_TURN, sorted(places)],
+        )
+
+
+def check_key(**parts: str) -> None:
+    """Invalid when a part of a key is too long for the index or holds a NUL."""
+    for name, value in parts.items():
+        if "\0" in value:
+            raise Invalid(f"{name} holds a NUL")
+        if len(value.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES[name]:
+            raise Invalid(f"{name} is longer than {MAX_KEY_BYTES[name]} bytes")
+
+
+def execute(statement: str | sql.Composable, *params: Any) -> int:
+    """Run one statement; how many rows it touched. Invalid for values that cannot be stored."""
+    with refused_data(), connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        return int(cursor.rowcount)
+
+
+def remove(query: Query) -> int:
+    """Delete what matches of a family that keeps no log; how many went."""
+    where, params = condition(query)
+    return execute(
+        sql.SQL("DELETE FROM {} r WHERE {}").format(sql.Identifier(query.shape.table), where),
+        *params,
+    )
+
+
+def total(query: Query) -> int:
+    """How many documents match, whatever the page."""
+    statement, params = count(query)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        return int(cursor.fetchone()[0])

@@ -1,0 +1,50 @@
+"""The wire profile of the store: the published document's values, or those that the Go server's clients know."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+
+from django.conf import settings
+
+from storage_api.query.times import TimeStyle
+
+PROFILES = ("doc", "go")
+# The Go server's own root; the other one is the document's.
+GO_ROOT = "/bcsstorage/"
+_chosen: ContextVar[str] = ContextVar("wire_profile", default="")
+
+
+def default_of(path: str) -> str:
+    """The profile of an address where the caller chooses none: each root speaks as its own clients expect."""
+    return "go" if path.startswith(GO_ROOT) else str(settings.STORAGE_WIRE_PROFILE)
+
+
+@contextmanager
+def speaking(profile: str) -> Iterator[None]:
+    """Answers follow a profile within this block; `choose` may change it."""
+    token = _chosen.set(profile)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def choose(profile: str) -> None:
+    """From here on answers of this request follow the profile."""
+    _chosen.set(profile)
+
+
+def is_go() -> bool:
+    """Whether answers follow the Go server instead of the document."""
+    return (_chosen.get() or settings.STORAGE_WIRE_PROFILE) == "go"
+
+
+def time_style() -> TimeStyle:
+    """How times are written: wall clock of the server's zone, or RFC3339 for Go clients."""
+    return _style(settings.STORAGE_TIME_ZONE, is_go())
+
+
+@lru_cache(maxsize=8)
+def _style(zone: str, rfc3339: bool) -> TimeStyle:
+    return TimeStyle(zone, rfc3339)

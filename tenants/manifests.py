@@ -1,0 +1,168 @@
+"""The objects that a tenant is made of, as manifests: pure functions."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from clusters.manifests import Object
+from core.errors import Invalid
+from tenants.policy import Role
+from tenants.quotas import Quota
+
+MULTI_TENANT = "multi-tenant"
+LIMIT_RANGE = "walm-default-limitrange"
+DEFAULT_DENY = "kubegale-default-deny"
+MANAGED = {"app.kubernetes.io/managed-by": "kubegale"}
+POD_SECURITY = ("privileged", "baseline", "restricted")
+PROTECTED = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
+KEPT_PREFIXES = ("kubernetes.io/", "k8s.io/")
+RBAC = "rbac.authorization.k8s.io"
+# Kubernetes' own aggregated roles, inside the namespace.
+CLUSTER_ROLES: Mapping[Role, str] = {
+    Role.VIEWER: "view",
+    Role.OPERATOR: "edit",
+    Role.ADMIN: "admin",
+}
+OPTIONS = ("network_policy", "role_bindings", "pod_security")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody of a tenant."""
+
+    username: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """What a tenant is to be; None for labels and annotations leaves them as they are."""
+
+    name: str
+    labels: Mapping[str, str] | None = None
+    annotations: Mapping[str, str] | None = None
+    quotas: tuple[Quota, ...] = ()
+    members: tuple[Member, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def texts(value: object, name: str) -> dict[str, str] | None:
+    """A map of text to text, or None; Invalid otherwise."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not all(
+        isinstance(item, str) for pair in value.items() for item in pair
+    ):
+        raise Invalid(f"{name} must map text to text")
+    return value
+
+
+def check_options(body: Mapping[str, object]) -> dict[str, Any]:
+    """The options out of a request; Invalid for what they cannot be."""
+    found = {name: body[name] for name in OPTIONS if body.get(name) not in (None, False)}
+    for name in ("network_policy", "role_bindings"):
+        if found.get(name, True) is not True:
+            raise Invalid(f"{name} must be true or false", field=name)
+    if found.get("pod_security", POD_SECURITY[0]) not in POD_SECURITY:
+        raise Invalid(
+            f"pod_security must be one of {', '.join(POD_SECURITY)}", field="pod_security"
+        )
+    return found
+
+
+# --- manifests ------------------------------------------------------------------------------------------------------
+def namespace(blueprint: Blueprint) -> Object:
+    """The Namespace, labelled as a tenant's."""
+    labels = dict(blueprint.labels or {})
+    if level := blueprint.options.get("pod_security"):
+        labels["pod-security.kubernetes.io/enforce"] = level
+    labels[MULTI_TENANT] = marker(blueprint.name)
+    metadata = {
+        "name": blueprint.name,
+        "labels": labels,
+        "annotations": dict(blueprint.annotations or {}),
+    }
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+
+def marker(name: str) -> str:
+    """The value of the label `multi-tenant`."""
+    return f"tenant-tiller-{name}"
+
+
+def renewed(current: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Labels or annotations after an update: those given, and Kubernetes' own as they were."""
+    kept = {
+        key: value
+        for key, value in current.items()
+        if key == MULTI_TENANT or _prefix(key).endswith(KEPT_PREFIXES)
+    }
+    return {**kept, **given}
+
+
+def _prefix(key: str) -> str:
+    prefix, slash, _ = key.rpartition("/")
+    return prefix + slash
+
+
+def resource_quota(quota: Quota, space: str) -> Object:
+    """A ResourceQuota."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": quota.name, "namespace": space},
+        "spec": {"hard": dict(quota.hard)},
+    }
+
+
+def limit_range(space: str) -> Object:
+    """What containers get that ask for nothing."""
+    default = {"type": "Container", "default": {"cpu": "0.1", "memory": "128Mi"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": {"name": LIMIT_RANGE, "namespace": space},
+        "spec": {"limits": [default]},
+    }
+
+
+def network_policy(space: str) -> Object:
+    """Nothing comes in from other namespaces, and nothing goes to them but questions to the cluster's DNS."""
+    inside: list[Object] = [{"podSelector": {}}]
+    dns = {
+        "to": [
+            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
+        ],
+        "ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")],
+    }
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": DEFAULT_DENY, "namespace": space, "labels": MANAGED},
+        "spec": {
+            "podSelector": {},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": inside}],
+            "egress": [{"to": inside}, dns],
+        },
+    }
+
+
+def binding_name(username: str) -> str:
+    """A valid object name for any user name: readable where it can be, and never the same for two users."""
+    plain = "".join(
+        letter if letter.isascii() and letter.isalnum() else "-" for letter in username.lower()
+    ).strip("-")[:40]
+    return f"kubegale-{plain or 'user'}-{hashlib.sha256(username.encode()).hexdigest()[:8]}"
+
+
+def role_binding(member: Member, space: str) -> Object:
+    """The member's role in the cluster's own terms, inside the namespace."""
+    return {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": binding_name(member.username), "namespace": space, "labels": MANAGED},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": CLUSTER_ROLES[member.role]},
+        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": member.username}],
+    }

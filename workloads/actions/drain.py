@@ -1,0 +1,314 @@
+"""Draining a node: kubectl drain as an operation that survives its worker.
+
+Turns: the first names every pod's fate and refuses before anything is evicted; the following evict what may go, through the
+Eviction API with the pod's uid as precondition, and watch it leave. What was evicted is seen in the cluster itself
+(deletionTimestamp, or gone), so a turn that was broken off is repeated without evicting a pod twice. The node stays cordoned
+whatever the end, as kubectl leaves it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from clusters import operations
+from clusters.kinds import KINDS
+from clusters.manifests import Object
+from clusters.models import Operation, OperationStep
+from clusters.operations import Again, Result, Step, Target
+from core.errors import (
+    ClusterUnavailable,
+    Conflict,
+    DomainError,
+    Forbidden,
+    NotFound,
+    Rejected,
+    TooManyRequests,
+)
+from workloads.actions import nodes
+from workloads.actions.drain_filters import Flags, Judgement, Verdict, judge
+from workloads.actions.restarts import delete_options
+from workloads.objects.subject import Subject
+
+PODS = KINDS["pods"]
+TURN_SECONDS = 20.0
+STATES = {Verdict.EVICT: "pending", Verdict.SKIP: "skipped", Verdict.REFUSE: "failed"}
+
+
+# --- asking for it --------------------------------------------------------------------------------------------------
+def preview(subject: Subject, flags: Flags) -> Result:
+    """What a drain would do, without doing it; the cordon is tried with dryRun."""
+    nodes.schedule(subject, schedulable=False, dry_run=True)
+    judged = _judgements(subject, flags)
+    refused = any(one.verdict is Verdict.REFUSE for one in judged)
+    listed = [
+        {"name": pod_name(one.pod), "action": str(one.verdict), "message": one.message}
+        for one in judged
+    ]
+    return {"status": "dry_run", "would_fail": refused, "pods": listed, "warnings": warnings(flags)}
+
+
+def warnings(flags: Flags) -> list[str]:
+    """What the flags override, in words."""
+    return (
+        ["PodDisruptionBudgets are not respected: pods are deleted, not evicted"]
+        if flags.disable_eviction
+        else []
+    )
+
+
+def request(subject: Subject, flags: Flags, *, requested_by: str) -> tuple[Operation, bool]:
+    """(a pending operation, whether it is new): the node is cordoned at once, and asking twice for the same joins the first.
+
+    Conflict when another drain of the node, with other flags, is going on.
+    """
+    uid = subject.read()["metadata"]["uid"]
+    target = Target(subject.cluster, "nodes", "", subject.name)
+    parameters = {"uid": uid, "flags": asdict(flags)}
+    exclusive = f"drain/{subject.cluster.pk}/{uid}"
+    nodes.schedule(subject, schedulable=False)
+    try:
+        return operations.create(
+            "drain", target, requested_by=requested_by, parameters=parameters, exclusive=exclusive
+        ), True
+    except Conflict as error:
+        running = operations.find(error.details["operation_id"])
+        if running.parameters["flags"] != asdict(flags):
+            raise
+        return running, False
+
+
+# --- doing it -------------------------------------------------------------------------------------------------------
+def run(operation: Operation) -> Again | Result:
+    """One turn: plan first, then evict what may go now and look who has left."""
+    assert operation.cluster is not None  # noqa: S101  # drains are made with one
+    subject = Subject(operation.cluster, nodes.NODES, "", operation.name)
+    flags = Flags(**operation.parameters["flags"])
+    try:
+        if not operation.parameters.get("planned"):
+            _plan(operation, subject, flags)
+        _turn(operation, subject, flags)
+    except ClusterUnavailable as error:
+        _note_waiting(operation, error)
+        _check_time(operation, flags, error)
+        return Again(settings.DRAIN_RETRY_SECONDS)
+    if not operations.steps(operation, *OperationStep.OPEN):
+        return _end(operation, flags)
+    _check_time(operation, flags, None)
+    return Again(min(settings.DRAIN_POLL_SECONDS, settings.DRAIN_RETRY_SECONDS))
+
+
+def _judgements(subject: Subject, flags: Flags) -> list[Judgement]:
+    return [judge(subject.client, pod, flags) for pod in nodes.pods(subject, flags.pod_selector)]
+
+
+def pod_name(pod: Object) -> str:
+    """`namespace/name`."""
+    return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+
+
+def _plan(operation: Operation, subject: Subject, flags: Flags) -> None:
+    """Name every pod's fate; Rejected when one of them forbids the drain."""
+    _check_node(operation, subject)
+    judged = _judgements(subject, flags)
+    refused = any(one.verdict is Verdict.REFUSE for one in judged)
+    operations.plan(operation, [_step(one, held=refused) for one in judged])
+    if refused:
+        sentences = [
+            f"{pod_name(one.pod)}: {one.message}" for one in judged if one.verdict is Verdict.REFUSE
+        ]
+        raise Rejected(
+            f"nothing was evicted; the node stays cordoned. {'; '.join(sentences)}"[:4000],
+            reason="DrainRefused",
+        )
+    operations.remember(operation, planned=True)
+
+
+def _check_node(operation: Operation, subject: Subject) -> None:
+    node = subject.read()
+    if node["metadata"]["uid"] != operation.parameters["uid"]:
+        raise Conflict("the node was removed and another of its name has joined", reason="Replaced")
+    if not node["spec"].get("unschedulable"):
+        nodes.schedule(subject, schedulable=False)
+
+
+def _step(judgement: Judgement, *, held: bool) -> Step:
+    metadata = judgement.pod["metadata"]
+    state, message = STATES[judgement.verdict], judgement.message
+    if held and judgement.verdict is Verdict.EVICT:
+        state, message = "skipped", "not evicted: another pod forbids the drain"
+    return Step(
+        metadata["uid"],
+        pod_name(judgement.pod),
+        state,
+        message,
+        {"namespace": metadata["namespace"], "name": metadata["name"]},
+    )
+
+
+def _turn(operation: Operation, subject: Subject, flags: Flags) -> None:
+    there = {pod["metadata"]["uid"]: pod["metadata"] for pod in nodes.pods(subject)}
+    end = monotonic() + TURN_SECONDS
+    for step in operations.steps(operation, *OperationStep.OPEN):
+        if step.key not in there:
+            operations.move(step, "succeeded", "it has left the node")
+        elif there[step.key].get("deletionTimestamp"):
+            _wait_for(step, there[step.key], flags)
+        elif _is_due(step) and monotonic() < end:
+            operations.alive(operation)
+            _evict(subject, step, flags)
+
+
+def _wait_for(step: OperationStep, metadata: Mapping[str, Any], flags: Flags) -> None:
+    limit = flags.skip_wait_for_delete_timeout
+    age = (timezone.now() - datetime.fromisoformat(metadata["deletionTimestamp"])).total_seconds()
+    if limit > 0 and age > limit:
+        operations.move(step, "skipped", f"evicted, but terminating for more than {limit} s")
+    elif step.state != "running" or not step.data.get("evicted"):
+        operations.move(step, "running", "evicted, waiting for it to end", evicted=True)
+
+
+def _is_due(step: OperationStep) -> bool:
+    """Not while a request may still be under way whose outcome was lost with its worker or its connection."""
+    retry_at, asked_at = step.data.get("retry_at"), step.data.get("asked_at")
+    if asked_at and timezone.now() - datetime.fromisoformat(asked_at) < timedelta(
+        seconds=settings.DRAIN_UNKNOWN_SECONDS
+    ):
+        return False
+    return not retry_at or datetime.fromisoformat(retry_at) <= timezone.now()
+
+
+def _evict(subject: Subject, step: OperationStep, flags: Flags) -> None:
+    """One try; what may pass by itself is tried again later, what will not fails the step."""
+    operations.move(step, step.state, step.message, asked_at=timezone.now().isoformat())
+    try:
+        _ask(subject, step, flags)
+    except NotFound:
+        operations.move(step, "succeeded", "it is gone already")
+    except TooManyRequests as error:
+        hint = (error.details.get("details") or {}).get("retryAfterSeconds") or 0
+        _later(step, error.message, "TooManyRequests", float(hint))
+    except Conflict as error:
+        _conflicting(subject, step, error)
+    except ClusterUnavailable as error:
+        if "status" not in error.details:
+            raise
+        _later(step, error.message, str(error.details.get("reason") or "server_error"))
+    except Forbidden as error:
+        # A namespace that is being deleted takes its pods along.
+        if "NamespaceTerminating" in str(error.details.get("details")):
+            _later(step, error.message, "NamespaceTerminating")
+        else:
+            operations.move(step, "failed", error.message)
+    except DomainError as error:
+        operations.move(step, "failed", error.message)
+    else:
+        told = (
+            "deleted without regard to PodDisruptionBudgets"
+            if flags.disable_eviction
+            else "evicted"
+        )
+        operations.move(
+            step,
+            "running",
+            f"{told}, waiting for it to end",
+            evicted=True,
+            asked_at=None,
+            retry_at=None,
+        )
+
+
+def _ask(subject: Subject, step: OperationStep, flags: Flags) -> None:
+    options = delete_options(step.key, grace=None if flags.grace_period < 0 else flags.grace_period)
+    namespace, name = step.data["namespace"], step.data["name"]
+    if flags.disable_eviction:
+        subject.client.delete(PODS, name, namespace=namespace, options=options)
+        return
+    body = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": name, "namespace": namespace},
+        "deleteOptions": {
+            key: value for key, value in options.items() if key not in {"kind", "apiVersion"}
+        },
+    }
+    subject.client.request(
+        "POST", PODS.path(namespace=namespace, name=name, subresource="eviction"), body=body
+    )
+
+
+def _later(step: OperationStep, message: str, reason: str, seconds: float = 0.0) -> None:
+    retry_at = timezone.now() + timedelta(
+        seconds=max(min(seconds, 60.0), settings.DRAIN_RETRY_SECONDS)
+    )
+    tries = step.data.get("tries", 0) + 1
+    operations.move(
+        step,
+        "pending",
+        message,
+        asked_at=None,
+        retry_at=retry_at.isoformat(),
+        tries=tries,
+        reason=reason,
+    )
+
+
+def _conflicting(subject: Subject, step: OperationStep, error: Conflict) -> None:
+    """A uid that no longer fits means that our pod has gone and another has its name."""
+    pod = Subject(subject.cluster, PODS, step.data["namespace"], step.data["name"])
+    try:
+        replaced = pod.read()["metadata"]["uid"] != step.key
+    except NotFound:
+        replaced = True
+    if replaced:
+        operations.move(
+            step, "succeeded", "it is gone; another pod of its name was made and left alone"
+        )
+    else:
+        _later(step, error.message, "Conflict")
+
+
+# --- ending ---------------------------------------------------------------------------------------------------------
+def _note_waiting(operation: Operation, error: ClusterUnavailable) -> None:
+    for step in operations.steps(operation, *OperationStep.OPEN):
+        operations.move(step, step.state, f"waiting for the cluster: {error.message}")
+
+
+def _check_time(operation: Operation, flags: Flags, unavailable: ClusterUnavailable | None) -> None:
+    """Rejected (reason timeout) or ClusterUnavailable once the time is over; open steps fail with what held them."""
+    if not flags.timeout or not operation.started_at:
+        return
+    if timezone.now() - operation.started_at <= timedelta(seconds=flags.timeout):
+        return
+    held = operations.steps(operation, *OperationStep.OPEN)
+    for step in held:
+        operations.move(step, "failed", step.message or "not evicted in time")
+    text = f"not drained within {flags.timeout} s; the node stays cordoned. "
+    if unavailable is not None:
+        raise ClusterUnavailable(text + unavailable.message, reason="cluster_unavailable")
+    raise Rejected(
+        (text + "; ".join(f"{step.name}: {step.message}" for step in held))[:4000], reason="timeout"
+    )
+
+
+def _end(operation: Operation, flags: Flags) -> Result:
+    steps = operations.steps(operation)
+    if failed := [step for step in steps if step.state == "failed"]:
+        sentences = "; ".join(f"{step.name}: {step.message}" for step in failed)
+        raise Rejected(
+            f"some pods were not evicted; the node stays cordoned. {sentences}"[:4000],
+            reason="EvictionFailed",
+        )
+    counts = {
+        state: sum(step.state == state for step in steps) for state in ("succeeded", "skipped")
+    }
+    return {
+        "node": operation.name,
+        "evicted": counts["succeeded"],
+        "skipped": counts["skipped"],
+        "warnings": warnings(flags),
+    }

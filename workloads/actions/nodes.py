@@ -1,0 +1,25 @@
+"""Nodes: whether new pods may be put on them, and which pods are there."""
+
+from clusters.kinds import KINDS
+from clusters.manifests import Object
+from workloads.objects.endpoints import objects
+from workloads.objects.subject import Subject
+
+NODES = KINDS["nodes"]
+
+
+def schedule(subject: Subject, *, schedulable: bool, dry_run: bool = False) -> Object:
+    """The node after kubectl cordon or uncordon; doing it twice changes nothing."""
+    return subject.patch(
+        {"spec": {"unschedulable": None if schedulable else True}},
+        patch="strategic",
+        dry_run=dry_run,
+    )
+
+
+def pods(subject: Subject, selector: str = "") -> list[Object]:
+    """Every pod bound to the node."""
+    field = f"spec.nodeName={subject.name}"
+    return list(
+        objects(subject.client, KINDS["pods"], "", fieldSelector=field, labelSelector=selector)
+    )

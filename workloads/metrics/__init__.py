@@ -1,0 +1,1 @@
+"""Usage of nodes and pods: where it is read, as documents, and its history."""

@@ -1,0 +1,25 @@
+"""One pod: its events, and taking it away."""
+
+import orjson
+
+from clusters import registry
+from clusters.kinds import KINDS
+from clusters.manifests import Object
+from clusters.models import Cluster
+from workloads.objects.endpoints import objects
+
+PODS = KINDS["pods"]
+
+
+def events(cluster: Cluster, namespace: str, pod: str) -> list[Object]:
+    """The events about this very pod, not about an earlier one of its name; NotFound when it is gone."""
+    client = registry.client(cluster)
+    found = orjson.loads(client.get(PODS, pod, namespace=namespace))
+    about = {"name": pod, "namespace": namespace, "uid": found["metadata"].get("uid", "")}
+    selector = ",".join(f"involvedObject.{field}={value}" for field, value in about.items())
+    return list(objects(client, KINDS["events"], namespace, fieldSelector=selector))
+
+
+def remove(cluster: Cluster, namespace: str, pod: str) -> None:
+    """Delete a pod with Kubernetes' default options; NotFound when there is none."""
+    registry.client(cluster).delete(PODS, pod, namespace=namespace)
