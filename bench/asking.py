@@ -34,10 +34,13 @@ def _page(name: str, keyword: str = "") -> Callable[[], object]:
     """Page 3 of 20, with an exact total."""
     from clusters import registry
     from clusters.kinds import KINDS
-    from workloads.objects.services import Query, list_objects
+    from clusters.lists import ListQuery
+    from workloads.objects.services import list_objects
 
     cluster = registry.find(name)
-    return lambda: list_objects(cluster, KINDS["pods"], Query(keyword=keyword, offset=40, size=20))
+    return lambda: list_objects(
+        cluster, KINDS["pods"], ListQuery(keyword=keyword, offset=40, size=20)
+    )
 
 
 def _search(name: str) -> Callable[[], object]:

@@ -55,6 +55,21 @@ class Kind:
         return "/" + "/".join(parts)
 
 
+# Plurals of the kinds whose problems storage_api.query.problems knows how to recognise.
+KINDS_WITH_PROBLEMS = (
+    "nodes",
+    "pods",
+    "deployments",
+    "statefulsets",
+    "replicasets",
+    "daemonsets",
+    "jobs",
+    "persistentvolumeclaims",
+    "persistentvolumes",
+    "namespaces",
+)
+
+
 def segment(text: str, what: str) -> str:
     """One quoted path segment; the client libraries do not quote, and `../secrets/x` would reach another kind."""
     if (

@@ -493,13 +493,6 @@ WEBHOOK_BACKOFF_SECONDS = env.integers("WEBHOOK_BACKOFF_SECONDS", "5,60,300,1800
 # --- Collector ------------------------------------------------------------------------------------------------------
 LISTS_FROM_STORE = env.boolean("LISTS_FROM_STORE", True)
 STORE_FRESH_SECONDS = env.number("STORE_FRESH_SECONDS", 10.0)
-SNAPSHOT_READER = "storage_api.services.snapshot.page"
-SNAPSHOT_CENSUS = "storage_api.services.snapshot.census"
-PAST_PAGE = "storage_api.history.as_of.page"
-PAST_OBJECT = "storage_api.history.as_of.get"
-PAST_EVENTS = "storage_api.history.past_events.page"
-PAST_EVENT = "storage_api.history.past_events.get"
-KIND_FINDER = "storage_api.services.multicluster.find_kind"
 CHANGE_WATCH = "storage_api.api.watching.Following"
 WATCHES_PER_USER = env.integer("WATCHES_PER_USER", 20)
 # What `manage.py rotate_keys` rewrites beside the encrypted fields of models.

@@ -12,8 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from clusters.kinds import KINDS
-from clusters.troubles import TROUBLES
+from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
 from console import navigation
 from console.api_client import Refused, call, quoted
 from console.locations import kind_of
@@ -82,7 +81,7 @@ class Wish:
     @property
     def can_be_troubled(self) -> bool:
         """Whether it is known of the kind what is in trouble."""
-        return self.plural in TROUBLES
+        return self.plural in KINDS_WITH_PROBLEMS
 
 
 def _whole(text: str | None, default: int) -> int:

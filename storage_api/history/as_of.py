@@ -10,6 +10,7 @@ from django.utils import timezone
 from psycopg2 import sql
 
 from clusters.kinds import KINDS, Kind
+from clusters.lists import ListQuery, ObjectPage
 from clusters.models import Cluster
 from core.errors import Expired, Forbidden, Invalid, NotFound
 from storage_api.kinds import BUILT_IN, resource_type
@@ -128,41 +129,37 @@ _THEN = sql.SQL("""(
 def page(
     cluster: Cluster,
     kind: Kind,
-    *,
+    query: ListQuery,
     at: datetime,
-    namespace: str,
-    keyword: str,
-    label_selector: str,
-    field_selector: str,
-    offset: int,
-    size: int,
-    namespaces: frozenset[str] | None,
-) -> tuple[list[bytes], int]:
-    """(items, how many in all) of a list as it was; Expired before the log's beginning, Invalid for a selector that is not plain."""
+) -> ObjectPage:
+    """A page of a list as it was; Expired before the log's beginning, Invalid for a selector that is not plain."""
     require_common(cluster)
     check_moment(at)
-    if "\0" in f"{namespace}{keyword}":
+    if "\0" in f"{query.namespace}{query.keyword}":
         raise Invalid("a parameter holds a NUL")
-    labels, fields = selectors.labels(label_selector), selectors.fields(field_selector, kind)
+    labels, fields = (
+        selectors.labels(query.label_selector),
+        selectors.fields(query.field_selector, kind),
+    )
     if labels is None or fields is None:
         raise Invalid(
             "a list of the past takes plain selectors only",
             field="labelSelector" if labels is None else "fieldSelector",
         )
-    check_beginning(cluster, kind, at, namespace)
+    check_beginning(cluster, kind, at, query.namespace)
     return _read(
         cluster,
         kind,
         at,
-        [*scope(kind, namespace, keyword, namespaces), *labels.clauses, *fields],
-        offset,
-        size,
+        [*scope(kind, query.namespace, query.keyword, query.namespaces), *labels.clauses, *fields],
+        query.offset,
+        query.size,
     )
 
 
 def _read(
     cluster: Cluster, kind: Kind, at: datetime, where: Sequence[Clause], offset: int, size: int
-) -> tuple[list[bytes], int]:
+) -> ObjectPage:
     key = (cluster.name, resource_type(kind), at)
     condition = sql.SQL(" AND ").join([sql.SQL("true"), *(clause.text for clause in where)])
     statement = sql.SQL("""
@@ -176,7 +173,8 @@ def _read(
             [*key, *key, at, *(param for clause in where for param in clause.params), offset, size],
         )
         rows: list[Any] = cursor.fetchall()
-    return [masked(row[1].encode()) for row in rows if row[1] is not None], int(rows[0][0])
+    items = [masked(row[1].encode()) for row in rows if row[1] is not None]
+    return ObjectPage(items, int(rows[0][0]))
 
 
 # --- versions ---------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from django.db import connection
 from psycopg2 import sql
 
 from clusters.kinds import KINDS
+from clusters.lists import ListQuery, ObjectPage
 from clusters.models import Cluster
 from core.errors import Expired, Invalid, NotFound
 from storage_api.history.as_of import check_moment, require_common
@@ -50,31 +51,25 @@ SELECT (r.data - 'kind' - 'apiVersion')::text, count(*) OVER () FROM reported r 
 
 def page(
     cluster: Cluster,
-    *,
+    query: ListQuery,
     at: datetime,
-    namespace: str,
-    keyword: str,
-    label_selector: str,
-    field_selector: str,
-    offset: int,
-    size: int,
-    namespaces: frozenset[str] | None,
+    *,
     uids: frozenset[str] | None = None,
-) -> tuple[list[bytes], int]:
-    """(Events, how many in all), newest first; `uids` names the objects that they are about. Expired before the first report, Invalid for
+) -> ObjectPage:
+    """A page of Events, newest first; `uids` names the objects that they are about. Expired before the first report, Invalid for
     a selector that is not plain."""
     require_common(cluster)
     check_moment(at)
-    if "\0" in f"{namespace}{keyword}{field_selector}":
+    if "\0" in f"{query.namespace}{query.keyword}{query.field_selector}":
         raise Invalid("a parameter holds a NUL")
-    labels = selectors.labels(label_selector)
+    labels = selectors.labels(query.label_selector)
     if labels is None:
         raise Invalid("a list of the past takes plain selectors only", field="labelSelector")
     _check_beginning(cluster, at)
     where = [
         *labels.clauses,
-        *_fields(field_selector),
-        *_scope(namespace, keyword, namespaces, uids),
+        *_fields(query.field_selector),
+        *_scope(query.namespace, query.keyword, query.namespaces, uids),
     ]
     with connection.cursor() as cursor:
         cursor.execute(
@@ -84,28 +79,22 @@ def page(
             [cluster.name, at, at - KEPT, *(param for clause in where for param in clause.params)],
         )
         rows: list[Any] = cursor.fetchall()
-    return [masked(row[0].encode()) for row in rows[offset : offset + size]], len(rows)
+    return ObjectPage(
+        [masked(row[0].encode()) for row in rows[query.offset : query.offset + query.size]],
+        len(rows),
+    )
 
 
 def get(cluster: Cluster, name: str, *, namespace: str, at: datetime) -> bytes:
     """One Event as it was; NotFound when it was not there."""
-    found, _ = page(
-        cluster,
-        at=at,
-        namespace=namespace,
-        field_selector=f"metadata.name={_escaped(name)}",
-        label_selector="",
-        keyword="",
-        offset=0,
-        size=1,
-        namespaces=None,
-    )
-    if not found:
+    query = ListQuery(namespace=namespace, field_selector=f"metadata.name={_escaped(name)}", size=1)
+    events = page(cluster, query, at).items
+    if not events:
         raise NotFound(f'events "{name}" was not there at that time', reason="NotFound")
     kind = KINDS["events"]
     return (
         b'{"kind":"%s","apiVersion":"%s",' % (kind.name.encode(), kind.api_version.encode())
-        + found[0][1:]
+        + events[0][1:]
     )
 
 

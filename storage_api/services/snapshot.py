@@ -8,12 +8,12 @@ from django.conf import settings
 from django.db import connection
 from psycopg2 import sql
 
-from clusters import orders, troubles
 from clusters.kinds import KINDS, Kind
+from clusters.lists import ListQuery, ObjectPage
 from clusters.models import Cluster
 from storage_api.kinds import BUILT_IN, EVENTS, SECRETS, resource_type
 from storage_api.protection import holds_sealed
-from storage_api.query import selectors
+from storage_api.query import problems, selectors, sorting
 from storage_api.query.conditions import Clause
 from storage_api.query.queries import INDEXED
 from storage_api.services import sync
@@ -24,47 +24,43 @@ ORDER = sql.SQL("(r.namespace || '/' || r.resource_name) COLLATE \"C\"")
 WIRE = {True: sql.SQL("(r.data - 'kind' - 'apiVersion')::text"), False: sql.SQL("r.data::text")}
 
 
-def page(
-    cluster: Cluster,
-    kind: Kind,
-    *,
-    namespace: str,
-    keyword: str,
-    label_selector: str,
-    field_selector: str,
-    offset: int,
-    size: int,
-    namespaces: frozenset[str] | None,
-    order: str = "",
-    troubled: bool = False,
-) -> tuple[list[bytes], int, float] | None:
-    """(items, how many in all, age in seconds); None when the store is not fresh or a selector is the cluster's to judge."""
-    if (kind.group, kind.plural) in (EVENTS, SECRETS) or "\0" in f"{namespace}{keyword}":
+def page(cluster: Cluster, kind: Kind, query: ListQuery) -> ObjectPage | None:
+    """The page as the cluster itself would give it, out of the store.
+
+    None when the copy is not fresh, or a selector is one that only the cluster can judge.
+    """
+    if (kind.group, kind.plural) in (
+        EVENTS,
+        SECRETS,
+    ) or "\0" in f"{query.namespace}{query.keyword}":
         return None
-    labels, fields = selectors.labels(label_selector), selectors.fields(field_selector, kind)
+    labels, fields = (
+        selectors.labels(query.label_selector),
+        selectors.fields(query.field_selector, kind),
+    )
     if labels is None or fields is None:
         return None
-    known = sync.coverage(cluster, kind, settings.STORE_FRESH_SECONDS, namespace=namespace)
+    known = sync.coverage(cluster, kind, settings.STORE_FRESH_SECONDS, namespace=query.namespace)
     if known is None:
         return None
     where = [
-        *scope(kind, namespace, keyword, namespaces),
+        *scope(kind, query.namespace, query.keyword, query.namespaces),
         *(scope(kind, "", "", known.namespaces)),
         *labels.clauses,
         *fields,
-        *([in_trouble(kind)] if troubled else []),
+        *([in_trouble(kind)] if query.troubled else []),
     ]
     items, total = _read(
         cluster.name,
         kind,
         where,
         labels.labels,
-        _Part(order, offset, size, deep=troubled or bool(order)),
+        _Part(query.order, query.offset, query.size, deep=query.troubled or bool(query.order)),
     )
     # Elsewhere than in Secrets such values are everybody's who may see the object: the cluster gives them out.
     if any(holds_sealed(item) for item in items):
         return None
-    return items, total, known.age
+    return ObjectPage(items, total, known.age)
 
 
 _CENSUS = """
@@ -111,7 +107,7 @@ def scope(
 
 def in_trouble(kind: Kind) -> Clause:
     """What leaves only objects that are in trouble; Invalid for kinds of which that is not known."""
-    return Clause(sql.SQL("r.data @? %s::jsonpath"), (troubles.of(kind).path,))
+    return Clause(sql.SQL("r.data @? %s::jsonpath"), (problems.of(kind).path,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +124,7 @@ class _Part:
         """Where a row stands, as SQL."""
         if not self.order:
             return ORDER
-        order, backwards = orders.of(self.order)
+        order, backwards = sorting.of(self.order)
         columns = sql.SQL(", ").join(
             [sql.SQL(column + (" DESC" if backwards else "")) for column in order.columns]
         )

@@ -7,12 +7,12 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from clusters import registry
-from clusters.kinds import KINDS
+from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
 from clusters.models import Cluster
-from clusters.orders import ORDERS
-from clusters.troubles import TROUBLES
 from simcluster.testing import RunningCluster, running_cluster
 from storage_api.models import KindSync
+from storage_api.query.problems import TROUBLES
+from storage_api.query.sorting import ORDERS
 from storage_api.services import sync
 from tenants.tokens import create_api_token
 from tests.caller import Caller
@@ -219,7 +219,7 @@ def test_what_is_in_trouble_is_found_in_the_store_and_in_the_cluster_alike(
     collected: tuple[RunningCluster, Cluster, Caller],
 ) -> None:
     _, cluster, caller = collected
-    assert set(OTHERS) | {"pods"} == set(TROUBLES)
+    assert set(OTHERS) | {"pods"} == set(TROUBLES) == set(KINDS_WITH_PROBLEMS)
     for plural in OTHERS:
         kept = caller("GET", plural, cluster_id=cluster.pk, troubled="true", pageSize=200)
         assert kept == caller(

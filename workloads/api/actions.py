@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.viewsets import ViewSetMixin
 
 from clusters import tasks
+from clusters.lists import ListQuery, ObjectPage
 from core.api.audit import note
 from core.api.auth import Act, authorise
 from core.api.dialect import Page
@@ -247,7 +248,7 @@ class WorkloadEvents(WorkloadView):
         """A page of Events."""
         _, subject = self.subject(request, "events", name)
         page = page_request(request.query_params)
-        query = services.Query(namespace=subject.namespace, offset=page.offset, size=page.size)
+        query = ListQuery(namespace=subject.namespace, offset=page.offset, size=page.size)
         return events_page(
             services.list_events(subject.cluster, query, uids=ownership.event_uids(subject)),
             page.page,
@@ -255,6 +256,6 @@ class WorkloadEvents(WorkloadView):
         )
 
 
-def events_page(listing: services.Listing, page: int, size: int) -> Page:
+def events_page(listing: ObjectPage, page: int, size: int) -> Page:
     """A page of raw events."""
     return Page([orjson.Fragment(item) for item in listing.items], listing.total, page, size)

@@ -13,9 +13,8 @@ from rest_framework.viewsets import ViewSetMixin
 from clusters import registry
 from clusters.client import PATCH_TYPES
 from clusters.kinds import KINDS, Kind
+from clusters.lists import ListQuery
 from clusters.models import Cluster
-from clusters.orders import ORDERS
-from clusters.troubles import TROUBLES
 from core.api.audit import note
 from core.api.auth import Act, Scope, authorise
 from core.api.confirmation import Guarded, confirm
@@ -42,6 +41,8 @@ from core.api.schema import (
 )
 from core.errors import DomainError, Forbidden, Invalid, UnclearInput
 from core.jsontext import Unrepresentable, loads
+from storage_api.query.problems import TROUBLES
+from storage_api.query.sorting import ORDERS
 from workloads.actions import protection
 from workloads.objects import services
 from workloads.objects.manifests import content_namespace, is_secret, looks_at_values, masked_secret
@@ -301,10 +302,10 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
 
     def query(
         self, request: Request, target: Target, scope: Scope, offset: int, size: int
-    ) -> services.Query:
+    ) -> ListQuery:
         """The list parameters of the contract's LIST convention."""
         text = request.query_params
-        return services.Query(
+        return ListQuery(
             namespace=self.scoped_kind(target, item=False),
             keyword=text.get("keyword", ""),
             label_selector=target.option("labelSelector"),
@@ -572,7 +573,7 @@ class NamespaceNames(ObjectView):
     def get(self, request: Request, pk: str) -> Any:
         """{"namespaces":[{"metadata":{"name","uid","creationTimestamp"},"status":{"phase"}}]}."""
         scope = authorise(self, request, Act("list", "namespaces", cluster=pk))
-        cluster, query = registry.find(integer(pk, "id", minimum=0)), services.Query(size=100_000)
+        cluster, query = registry.find(integer(pk, "id", minimum=0)), ListQuery(size=100_000)
         at = moment(request.query_params.get("at", ""), "at")
         listing = (
             services.list_past(cluster, self.kind, query, at)
@@ -614,7 +615,7 @@ class NamespaceContents(ObjectView):
     def get(self, request: Request, name: str) -> Any:
         """{"items":[…]}; NamespaceNotFound for a namespace that does not exist."""
         target, _ = self.resolve(request, "list", namespace=name)
-        cluster, query = target.cluster(), services.Query(namespace=name, size=10_000)
+        cluster, query = target.cluster(), ListQuery(namespace=name, size=10_000)
         if at := moment(request.query_params.get("at", ""), "at"):
             listing = services.list_past(cluster, self.kind, query, at)
         else:

@@ -13,6 +13,7 @@ from rest_framework.request import Request
 
 from clusters import operations, tasks
 from clusters.kinds import KINDS
+from clusters.lists import ListQuery
 from core.api.pagination import page_request
 from core.api.parsing import integer, moment
 from core.api.schema import (
@@ -109,7 +110,7 @@ class PodEvents(PodView):
         """A page of Events."""
         _, subject = self.subject(request, "events", name)
         page = page_request(request.query_params)
-        query = services.Query(namespace=subject.namespace, offset=page.offset, size=page.size)
+        query = ListQuery(namespace=subject.namespace, offset=page.offset, size=page.size)
         about: dict[str, Any] = {"involved_kind": "Pod", "involved_name": name}
         if at := moment(request.query_params.get("at", ""), "at"):
             then = orjson.loads(

@@ -13,15 +13,16 @@ import msgspec
 import orjson
 from django.conf import settings
 from django.utils import timezone
-from django.utils.module_loading import import_string
 
 from clusters import registry
 from clusters.accessible_namespaces import read_accessible
 from clusters.client import Chunk, ClusterClient
 from clusters.kinds import KINDS
+from clusters.lists import ListQuery
 from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import Forbidden
+from storage_api.services import snapshot
 from workloads.actions.protection import count
 from workloads.metrics import metrics_sources
 from workloads.metrics.metrics_sources import Measured, Use
@@ -99,11 +100,7 @@ class Holdings:
         return self._allowed(lambda: self._census(plural))
 
     def _census(self, plural: str) -> Census:
-        kept = (
-            None
-            if self._live
-            else import_string(settings.SNAPSHOT_CENSUS)(self.cluster, KINDS[plural])
-        )
+        kept = None if self._live else snapshot.census(self.cluster, KINDS[plural])
         if kept is None:
             return _live_census(self.cluster, plural)
         counted, age = kept
@@ -120,11 +117,7 @@ class Holdings:
         return self._allowed(lambda: self._count(plural))
 
     def _count(self, plural: str) -> int:
-        kept = (
-            None
-            if self._live
-            else import_string(settings.SNAPSHOT_CENSUS)(self.cluster, KINDS[plural])
-        )
+        kept = None if self._live else snapshot.census(self.cluster, KINDS[plural])
         if kept is None:
             client = registry.client(self.cluster)
             return sum(
@@ -144,7 +137,7 @@ class Holdings:
     def nodes(self) -> list[Object]:
         """Every node; Forbidden where the credentials may not list them."""
         listing = services.list_objects(
-            self.cluster, KINDS["nodes"], services.Query(size=100_000), live=self._live
+            self.cluster, KINDS["nodes"], ListQuery(size=100_000), live=self._live
         )
         if listing.age is not None:
             self._used(listing.age)

@@ -1,23 +1,25 @@
 """List, read, create, change and delete objects of any kind in any registered cluster."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 import orjson
 from django.conf import settings
-from django.utils.module_loading import import_string
 
-from clusters import escalation, event_series, orders, registry, troubles
+from clusters import escalation, event_series, registry
 from clusters.accessible_namespaces import read_each
 from clusters.client import CHUNK, HEADS, PATCH_TYPES, Chunk, ClusterClient
 from clusters.kinds import KINDS, Kind, custom, known_kind
+from clusters.lists import ListQuery, ObjectPage
 from clusters.manifests import Object, pruned
 from clusters.models import Cluster
 from core.errors import Conflict, Expired, Forbidden, Invalid, NotFound
+from storage_api.history import as_of, past_events
+from storage_api.query import problems, sorting
+from storage_api.services import multicluster, snapshot
 from workloads.objects.manifests import complete, is_secret, manifest, masked_secret, patch_body
 from workloads.objects.subject import explaining
 
@@ -27,85 +29,30 @@ MAX_EVENTS = 20_000
 PROPAGATION = {"background": "Background", "foreground": "Foreground", "orphan": "Orphan"}
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What a caller asks of a list; `namespaces` narrows to what the caller may see (None is everything), `order` is one of
-    `clusters.orders` or the cluster's own, `troubled` leaves what is in trouble."""
-
-    namespace: str = ""
-    keyword: str = ""
-    label_selector: str = ""
-    field_selector: str = ""
-    offset: int = 0
-    size: int = 20
-    namespaces: frozenset[str] | None = None
-    order: str = ""
-    troubled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """One page as raw items, and how many there are in all; `age` in seconds when it was read from the store, None when live."""
-
-    items: list[bytes]
-    total: int
-    age: float | None = None
-
-
-class SnapshotReader(Protocol):
-    """Answers a list out of the store: items, total, age in seconds; None when the store cannot answer exactly as the cluster would."""
-
-    def __call__(
-        self,
-        cluster: Cluster,
-        kind: Kind,
-        *,
-        namespace: str,
-        keyword: str,
-        label_selector: str,
-        field_selector: str,
-        offset: int,
-        size: int,
-        namespaces: frozenset[str] | None,
-        order: str,
-        troubled: bool,
-    ) -> tuple[list[bytes], int, float] | None: ...
-
-
-@lru_cache(maxsize=1)
-def _snapshot_reader(dotted: str) -> SnapshotReader:
-    return cast(SnapshotReader, import_string(dotted))
-
-
 # --- reading --------------------------------------------------------------------------------------------------------
-def list_objects(cluster: Cluster, kind: Kind, query: Query, *, live: bool = False) -> Listing:
+def list_objects(
+    cluster: Cluster, kind: Kind, query: ListQuery, *, live: bool = False
+) -> ObjectPage:
     """One page of a kind: from the store when its copy is fresh, else (and if `live`) from the cluster. Both give the same objects in the
     same order, without managedFields and what kubectl last applied. Always live: Secrets, and clusters that judge each caller."""
     if settings.LISTS_FROM_STORE and not (live or is_secret(kind) or cluster.impersonate):
-        kept = _snapshot_reader(settings.SNAPSHOT_READER)(
-            cluster, kind, **{field.name: getattr(query, field.name) for field in fields(query)}
-        )
-        if kept is not None:
-            return Listing(*kept)
+        page = snapshot.page(cluster, kind, query)
+        if page is not None:
+            return page
     return _live(cluster, kind, query)
 
 
-def _asked_of_past(query: Query) -> dict[str, Any]:
+def _check_past(query: ListQuery) -> None:
     if query.order or query.troubled:
-        raise Invalid("lists of the past are in the cluster's own order, and whole", field="at")
-    return {
-        field.name: getattr(query, field.name)
-        for field in fields(query)
-        if field.name not in ("order", "troubled")
-    }
+        raise Invalid("orderby and troubled cannot be combined with at", field="at")
 
 
-def list_past(cluster: Cluster, kind: Kind, query: Query, at: datetime) -> Listing:
+def list_past(cluster: Cluster, kind: Kind, query: ListQuery, at: datetime) -> ObjectPage:
     """One page of a kind as it was at a moment, out of the store's log; Expired before the log begins."""
-    asked = _asked_of_past(query)
-    listing = Listing(*import_string(settings.PAST_PAGE)(cluster, kind, at=at, **asked))
+    _check_past(query)
+    listing = as_of.page(cluster, kind, query, at)
     return (
-        Listing([masked_secret(item) for item in listing.items], listing.total)
+        ObjectPage([masked_secret(item) for item in listing.items], listing.total)
         if is_secret(kind)
         else listing
     )
@@ -114,15 +61,12 @@ def list_past(cluster: Cluster, kind: Kind, query: Query, at: datetime) -> Listi
 def get_past(cluster: Cluster, kind: Kind, name: str, *, namespace: str, at: datetime) -> bytes:
     """One object as it was at a moment; a Secret without its values, which the store does not have."""
     if kind == KINDS["events"]:
-        event: bytes = import_string(settings.PAST_EVENT)(cluster, name, namespace=namespace, at=at)
-        return event
-    found: bytes = import_string(settings.PAST_OBJECT)(
-        cluster, kind, name, namespace=namespace, at=at
-    )
-    return masked_secret(found) if is_secret(kind) else found
+        return past_events.get(cluster, name, namespace=namespace, at=at)
+    content = as_of.get(cluster, kind, name, namespace=namespace, at=at)
+    return masked_secret(content) if is_secret(kind) else content
 
 
-def _live(cluster: Cluster, kind: Kind, query: Query) -> Listing:
+def _live(cluster: Cluster, kind: Kind, query: ListQuery) -> ObjectPage:
     """Read from the cluster in chunks of which only the page is kept."""
     client = registry.client(cluster)
     try:
@@ -132,11 +76,11 @@ def _live(cluster: Cluster, kind: Kind, query: Query) -> Listing:
             raise
         listing = _read_by_namespace(client, kind, query, cluster.namespaces)
     if is_secret(kind):
-        return Listing([masked_secret(item) for item in listing.items], listing.total)
-    return Listing([_pruned(item) for item in listing.items], listing.total)
+        return ObjectPage([masked_secret(item) for item in listing.items], listing.total)
+    return ObjectPage([_pruned(item) for item in listing.items], listing.total)
 
 
-def _read(client: ClusterClient, kind: Kind, query: Query) -> Listing:
+def _read(client: ClusterClient, kind: Kind, query: ListQuery) -> ObjectPage:
     read = _read_chosen if query.order or query.troubled else _read_page
     try:
         return read(client, kind, query, CHUNK)
@@ -146,8 +90,8 @@ def _read(client: ClusterClient, kind: Kind, query: Query) -> Listing:
 
 
 def _read_by_namespace(
-    client: ClusterClient, kind: Kind, query: Query, namespaces: Sequence[str]
-) -> Listing:
+    client: ClusterClient, kind: Kind, query: ListQuery, namespaces: Sequence[str]
+) -> ObjectPage:
     """A list out of those namespaces that the credentials may look into, in the order of a list of the whole cluster; Forbidden when it
     is none of them."""
     namespaces = sorted(namespaces, key=lambda name: f"{name}/")
@@ -161,12 +105,14 @@ def _read_by_namespace(
         )
     items = [item for listing in listings for item in listing.items]
     if query.order:
-        objects = orders.sorted_objects([orjson.loads(item) for item in items], query.order)
+        objects = sorting.sorted_objects([orjson.loads(item) for item in items], query.order)
         items = [orjson.dumps(item) for item in objects]
-    return Listing(items[query.offset : end], sum(listing.total for listing in listings))
+    return ObjectPage(items[query.offset : end], sum(listing.total for listing in listings))
 
 
-def _known_namespaces(client: ClusterClient, query: Query, namespaces: Sequence[str]) -> Listing:
+def _known_namespaces(
+    client: ClusterClient, query: ListQuery, namespaces: Sequence[str]
+) -> ObjectPage:
     """The namespaces themselves; of one that may be used but not read only its name is known."""
     kind = KINDS["namespaces"]
     matches = _matcher(kind, query)
@@ -180,7 +126,7 @@ def _known_namespaces(client: ClusterClient, query: Query, namespaces: Sequence[
             continue
         if matches is None or matches(msgspec.Raw(item)):
             items.append(item)
-    return Listing(items, len(items))
+    return ObjectPage(items, len(items))
 
 
 def _pruned(item: bytes) -> bytes:
@@ -191,7 +137,7 @@ def _pruned(item: bytes) -> bytes:
     )
 
 
-def _chunks(client: ClusterClient, kind: Kind, query: Query, limit: int) -> Iterator[Chunk]:
+def _chunks(client: ClusterClient, kind: Kind, query: ListQuery, limit: int) -> Iterator[Chunk]:
     """The list's chunks; the first is cut to what the page needs when that is little."""
     whole = _filters(query) or query.order or query.troubled
     first = limit if whole else min(limit, query.offset + query.size)
@@ -201,11 +147,11 @@ def _chunks(client: ClusterClient, kind: Kind, query: Query, limit: int) -> Iter
     )
 
 
-def _filters(query: Query) -> bool:
+def _filters(query: ListQuery) -> bool:
     return bool(query.keyword) or query.namespaces is not None
 
 
-def _matcher(kind: Kind, query: Query) -> Callable[[msgspec.Raw], bool] | None:
+def _matcher(kind: Kind, query: ListQuery) -> Callable[[msgspec.Raw], bool] | None:
     if not _filters(query):
         return None
     keyword, namespaces, are_namespaces = (
@@ -223,7 +169,7 @@ def _matcher(kind: Kind, query: Query) -> Callable[[msgspec.Raw], bool] | None:
     return matches
 
 
-def _read_page(client: ClusterClient, kind: Kind, query: Query, limit: int) -> Listing:
+def _read_page(client: ClusterClient, kind: Kind, query: ListQuery, limit: int) -> ObjectPage:
     kept: list[bytes] = []
     seen, matches, end = 0, _matcher(kind, query), query.offset + query.size
     for chunk in _chunks(client, kind, query, limit):
@@ -234,13 +180,13 @@ def _read_page(client: ClusterClient, kind: Kind, query: Query, limit: int) -> L
         seen += len(found)
         rest = chunk.metadata.remaining_item_count
         if matches is None and seen >= end and rest is not None:
-            return Listing(kept, seen + rest)
-    return Listing(kept, seen)
+            return ObjectPage(kept, seen + rest)
+    return ObjectPage(kept, seen)
 
 
-def _read_chosen(client: ClusterClient, kind: Kind, query: Query, limit: int) -> Listing:
+def _read_chosen(client: ClusterClient, kind: Kind, query: ListQuery, limit: int) -> ObjectPage:
     """The same in another order, or of what is in trouble alone: for that every object has to be looked into."""
-    matches, holds = _matcher(kind, query), troubles.of(kind).holds if query.troubled else None
+    matches, holds = _matcher(kind, query), problems.of(kind).holds if query.troubled else None
     found = [
         item
         for chunk in _chunks(client, kind, query, limit)
@@ -251,8 +197,8 @@ def _read_chosen(client: ClusterClient, kind: Kind, query: Query, limit: int) ->
     if holds is not None:
         items = [item for item in items if holds(item)]
     if query.order:
-        items = orders.sorted_objects(items, query.order)
-    return Listing(
+        items = sorting.sorted_objects(items, query.order)
+    return ObjectPage(
         [orjson.dumps(item) for item in items[query.offset : query.offset + query.size]], len(items)
     )
 
@@ -477,12 +423,12 @@ def _served_names(resource: Mapping[str, Any]) -> set[str]:
 # --- events ---------------------------------------------------------------------------------------------------------
 def list_events(
     cluster: Cluster,
-    query: Query,
+    query: ListQuery,
     *,
     involved_kind: str = "",
     involved_name: str = "",
     uids: frozenset[str] | None = None,
-) -> Listing:
+) -> ObjectPage:
     """Events, newest first; of one object or kind when it is named, or of objects by uid. Beyond 20,000 the oldest are left out."""
     whole = replace(
         query,
@@ -503,10 +449,12 @@ def list_events(
         events = [event for part in parts for event in part]
     events.sort(key=event_series.raw_moment, reverse=True)
     page = events[query.offset : query.offset + query.size]
-    return Listing([event_series.with_count(item) for item in page], len(events))
+    return ObjectPage([event_series.with_count(item) for item in page], len(events))
 
 
-def _read_events(client: ClusterClient, query: Query, uids: frozenset[str] | None) -> list[bytes]:
+def _read_events(
+    client: ClusterClient, query: ListQuery, uids: frozenset[str] | None
+) -> list[bytes]:
     matches = _matcher(KINDS["events"], query)
 
     def read(chunks: Iterator[Chunk]) -> list[bytes]:
@@ -531,22 +479,23 @@ def _read_events(client: ClusterClient, query: Query, uids: frozenset[str] | Non
 
 def list_past_events(
     cluster: Cluster,
-    query: Query,
+    query: ListQuery,
     at: datetime,
     *,
     involved_kind: str = "",
     involved_name: str = "",
     uids: frozenset[str] | None = None,
-) -> Listing:
+) -> ObjectPage:
     """The Events that were there at a moment, out of the store; Expired before the first that is kept."""
-    asked = _asked_of_past(
-        replace(query, field_selector=_about_selector(cluster, query, involved_kind, involved_name))
-    )
-    items, total = import_string(settings.PAST_EVENTS)(cluster, at=at, uids=uids, **asked)
-    return Listing([event_series.with_count(item) for item in items], total)
+    _check_past(query)
+    selector = _about_selector(cluster, query, involved_kind, involved_name)
+    page = past_events.page(cluster, replace(query, field_selector=selector), at, uids=uids)
+    return ObjectPage([event_series.with_count(item) for item in page.items], page.total)
 
 
-def _about_selector(cluster: Cluster, query: Query, involved_kind: str, involved_name: str) -> str:
+def _about_selector(
+    cluster: Cluster, query: ListQuery, involved_kind: str, involved_name: str
+) -> str:
     """The query's field selector, narrowed to Events about an object or a kind."""
     wanted = {
         "involvedObject.kind": _kind_name(involved_kind, str(cluster.pk)),
@@ -587,7 +536,7 @@ def _kind_name(text: str, cluster: str) -> str:
     if kind := known_kind(text):
         return kind.name
     try:
-        return str(import_string(settings.KIND_FINDER)(text, cluster=cluster).name)
+        return str(multicluster.find_kind(text, cluster=cluster).name)
     except (NotFound, Invalid):
         if not text.isalnum():
             raise Invalid(

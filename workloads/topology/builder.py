@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from clusters.kinds import KINDS, known_kind
+from clusters.lists import ListQuery
 from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import Forbidden, Invalid, NotFound
@@ -57,7 +58,7 @@ def read(cluster: Cluster, namespace: str) -> Namespace:
     for plural in READ:
         try:
             listing = services.list_objects(
-                cluster, KINDS[plural], services.Query(namespace=namespace, size=LIMIT)
+                cluster, KINDS[plural], ListQuery(namespace=namespace, size=LIMIT)
             )
         except (Forbidden, NotFound):
             # The cluster judges its callers itself, or is too old to serve this kind.

@@ -1,0 +1,35 @@
+"""Lists of objects: what a caller asks of one, and one page of the answer."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """What a caller asks of a list of one kind.
+
+    `keyword` is part of a name, `namespaces` what the caller may see (None is every namespace),
+    `order` one of `storage_api.query.sorting.ORDERS` or "" for the cluster's own order; `troubled`
+    leaves only objects that have a problem.
+    """
+
+    namespace: str = ""
+    keyword: str = ""
+    label_selector: str = ""
+    field_selector: str = ""
+    offset: int = 0
+    size: int = 20
+    namespaces: frozenset[str] | None = None
+    order: str = ""
+    troubled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPage:
+    """One page of a list: the objects as JSON, and how many there are in all.
+
+    `age` is in seconds when the page comes out of the store, None when the cluster was asked.
+    """
+
+    items: list[bytes]
+    total: int
+    age: float | None = None
