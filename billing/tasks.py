@@ -7,9 +7,10 @@ from kombu.exceptions import OperationalError
 
 from billing.locks import only_one
 from billing.services import expiry, usage, webhooks
-from clusters import operations, registry
+from clusters import registry
 from clusters.quiet_failures import attempt
-from clusters.tasks import enqueue
+from operations import lifecycle
+from operations.tasks import enqueue
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def deliver_webhooks() -> None:
 
 def enqueue_following(pk: int) -> None:
     """Send the Operation of a deploy on its way; one that is over or under way already is left alone."""
-    operation = operations.find(pk)
+    operation = lifecycle.find(pk)
     if operation.is_final or operation.turn:
         return
     try:

@@ -8,9 +8,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from clusters import operations, registry
-from clusters.models import Cluster, Operation, OperationStep
-from core.api.admin import ModelAdmin, ModelForm, ReadOnly, TabularInline
+from clusters import registry
+from clusters.models import Cluster
+from core.api.admin import ModelAdmin, ModelForm
 from core.errors import DomainError
 
 
@@ -113,50 +113,3 @@ class ClusterAdmin(ModelAdmin[Cluster]):
         for cluster in queryset:
             status = registry.check(cluster)
             messages.info(request, f"{cluster.name}: {status.label}")
-
-
-class StepInline(ReadOnly, TabularInline[OperationStep, Operation]):
-    """The parts of an operation."""
-
-    model = OperationStep
-    fields = ("name", "state", "message", "updated_at")
-    readonly_fields = ("updated_at",)
-    extra = 0
-
-
-@admin.register(Operation)
-class OperationAdmin(ReadOnly, ModelAdmin[Operation]):
-    """Work that takes time, newest first; asked for where its target is, stopped here if need be."""
-
-    list_display = (
-        "id",
-        "kind",
-        "state",
-        "cluster",
-        "resource",
-        "namespace",
-        "name",
-        "done",
-        "total",
-        "requested_by",
-        "created_at",
-    )
-    list_filter = ("state", "kind", "cluster")
-    search_fields = ("name", "namespace", "requested_by")
-    list_select_related = ("cluster",)
-    show_full_result_count = False
-    inlines = (StepInline,)
-    actions = ("stop",)
-    exclude = ("parameters", "authority")
-
-    @admin.action(description="Ask to stop", permissions=["view"])
-    def stop(self, request: HttpRequest, queryset: QuerySet[Operation]) -> None:
-        """Each stops before its next step; those that are over stay as they are."""
-        for operation in queryset:
-            try:
-                operations.cancel(operation)
-                self.log_change(
-                    request, operation, [{"changed": {"fields": ["cancel_requested_at"]}}]
-                )
-            except DomainError as error:
-                messages.error(request, error.message)

@@ -9,13 +9,14 @@ from django.utils.translation import get_language
 
 from billing.api import sales
 from billing.api.orders import OrderViewSet
-from clusters.api import ClusterViewSet, OperationViewSet
+from clusters.api import ClusterViewSet
 from clusters.kinds import KINDS, Kind
 from core import errors
 from core.api import confirmation
 from core.api.dialect import Dialect, Page
 from core.api.routes import catch_all
 from core.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record, titled
+from operations.api import OperationViewSet
 from storage_api.api import history, multicluster, names, overview, restoration, watching
 from storage_api.api.inventory import Contents
 from storage_api.api.sync import SyncView

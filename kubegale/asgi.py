@@ -15,12 +15,21 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 django.setup()
 
-from core.api.sockets import Message, Receive, Send, Socket, close_all, serve  # noqa: E402  # needs the settings
+from clusters import stream_clients  # noqa: E402
 from core.errors import DomainError, NotFound  # noqa: E402
+from core.sockets import connections  # noqa: E402
+from core.sockets.protocol import Message, Receive, Send, Socket, close_all, serve  # noqa: E402  # needs the settings
 from dialects.kubegale import code_of  # noqa: E402
-from workloads import sockets  # noqa: E402
+from operations import sockets as operation_sockets  # noqa: E402
+from storage_api import sockets as change_sockets  # noqa: E402
+from workloads import sockets as workload_sockets  # noqa: E402
+from workloads.streams import terminal  # noqa: E402
 
-ROUTES = [(re.compile(rf"{pattern}/?\Z"), handler) for pattern, handler in sockets.ROUTES.items()]
+ROUTES = [
+    (re.compile(rf"{pattern}/?\Z"), handler)
+    for module in (workload_sockets, change_sockets, operation_sockets)
+    for pattern, handler in module.ROUTES.items()
+]
 FAREWELL_SECONDS = 2.0
 FRONT_PEER = b"x-kubegale-peer"
 
@@ -86,7 +95,9 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         if message["type"] == "lifespan.startup":
             _say_goodbye_before_stopping()
         else:
-            await sockets.stop()
+            await terminal.end_all()
+            await stream_clients.close()
+            await connections.close()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return

@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "django_celery_beat",
     "clusters",
+    "operations",
     "workloads",
     "storage_api",
     "tenants",
@@ -193,10 +194,10 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         "schedule": CLUSTER_CHECK_INTERVAL,
     },
     "resume-operations": {
-        "task": "clusters.resume_operations",
+        "task": "operations.resume_operations",
         "schedule": env.number("OPERATION_RESUME_INTERVAL", 15.0),
     },
-    "purge-operations": {"task": "clusters.purge_operations", "schedule": 3600.0},
+    "purge-operations": {"task": "operations.purge_operations", "schedule": 3600.0},
     "forget-recordings": {"task": "workloads.forget_recordings", "schedule": 3600.0},
     "remove-debug-pods": {"task": "workloads.remove_debug_pods", "schedule": 120.0},
     "storage-retention": {"task": "storage_api.keep_retention", "schedule": 3600.0},
@@ -493,7 +494,6 @@ WEBHOOK_BACKOFF_SECONDS = env.integers("WEBHOOK_BACKOFF_SECONDS", "5,60,300,1800
 # --- Collector ------------------------------------------------------------------------------------------------------
 LISTS_FROM_STORE = env.boolean("LISTS_FROM_STORE", True)
 STORE_FRESH_SECONDS = env.number("STORE_FRESH_SECONDS", 10.0)
-CHANGE_WATCH = "storage_api.api.watching.Following"
 WATCHES_PER_USER = env.integer("WATCHES_PER_USER", 20)
 # What `manage.py rotate_keys` rewrites beside the encrypted fields of models.
 KEY_ROTATIONS = ["storage_api.services.protection.reprotect"]

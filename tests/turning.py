@@ -2,13 +2,13 @@
 
 import time
 
-from clusters import turns
-from clusters.models import Operation
+from operations import runner
+from operations.models import Operation
 
 
 def take_turn(pk: int) -> Operation:
     """One turn, and the row after it."""
-    turns.run(pk, Operation.objects.get(pk=pk).turn)
+    runner.run(pk, Operation.objects.get(pk=pk).turn)
     return Operation.objects.get(pk=pk)
 
 

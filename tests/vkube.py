@@ -9,7 +9,8 @@ from django.test import Client
 
 from billing.models import Order
 from billing.services import orders
-from clusters import operations, registry, turns
+from clusters import registry
+from operations import lifecycle, runner
 
 TIMEOUT = 30.0
 
@@ -96,10 +97,10 @@ def follow(operation: int) -> Any:
     """Turn an operation, as the workers would, until it is over; the row."""
 
     def over() -> Any:
-        row = operations.find(operation)
+        row = lifecycle.find(operation)
         if not row.is_final:
-            turns.run(row.pk, row.turn)
-            row = operations.find(operation)
+            runner.run(row.pk, row.turn)
+            row = lifecycle.find(operation)
         return row if row.is_final else None
 
     return eventually(over)

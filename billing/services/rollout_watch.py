@@ -9,11 +9,12 @@ from django.db import transaction
 from billing import clock
 from billing.models import Deployment
 from billing.services import inventory, webhooks
-from clusters import operations, registry
+from clusters import registry
 from clusters.kinds import KINDS
-from clusters.models import Operation, OperationStep
-from clusters.operations import Again, Result, Step, Target
 from core.errors import ClusterUnavailable, NotFound, Rejected
+from operations import lifecycle
+from operations.lifecycle import Again, Result, Step, Target
+from operations.models import Operation, OperationStep
 
 KIND = "vkube_deploy"
 SECONDS = 2.0
@@ -98,7 +99,7 @@ def follow(row: Deployment) -> Operation:
     target = Target(
         cluster=row.cluster, resource="deployments", namespace=row.namespace, name=row.name
     )
-    operation = operations.create(
+    operation = lifecycle.create(
         KIND, target, requested_by=f"order {row.order_id}", parameters={"deployment": row.pk}
     )
     Deployment.objects.filter(pk=row.pk).update(operation=operation.pk)
@@ -117,7 +118,7 @@ def run(operation: Operation) -> Again | Result:
         return {"state": row.state if row else "gone"}
     if row.stopped or row.operation != operation.pk:
         return {"state": "stopped" if row.stopped else "replaced"}
-    operations.plan(operation, [Step("pod", "wait for the pod to be ready")])
+    lifecycle.plan(operation, [Step("pod", "wait for the pod to be ready")])
     try:
         found = _rollout(row)
         problem = (
@@ -141,8 +142,8 @@ def run(operation: Operation) -> Again | Result:
 
 
 def _step(operation: Operation, state: str, message: str) -> None:
-    for step in operations.steps(operation, *OperationStep.OPEN):
-        operations.move(step, state, message)
+    for step in lifecycle.steps(operation, *OperationStep.OPEN):
+        lifecycle.move(step, state, message)
 
 
 def _rollout(row: Deployment) -> Rollout | None:

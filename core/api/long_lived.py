@@ -1,6 +1,6 @@
 """What lasts longer than its request: with what right it goes on, looked at again while it does.
 
-Every streamed answer of a `DialectView` passes through `guard`; sockets do the same in `workloads.streams.admission`, operations between
+Every streamed answer of a `DialectView` passes through `guard`; sockets do the same in `core.sockets.handshake`, operations between
 their steps.
 """
 

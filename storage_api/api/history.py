@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 from rest_framework.request import Request
 
-from clusters import operations, registry
+from clusters import registry
 from clusters.kinds import Kind
 from clusters.models import Cluster
 from core.api.auth import Act, Scope, authorise
@@ -32,6 +32,7 @@ from core.api.schema import (
     record,
 )
 from core.errors import Invalid
+from operations import lifecycle as operations
 from storage_api import protection
 from storage_api.api.sync import utc
 from storage_api.history import as_of, attribution

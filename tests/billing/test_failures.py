@@ -21,8 +21,9 @@ from billing.models import Delivery, Deployment, Order, PortClaim, Posting
 from billing.services import deployments, expiry, orders, webhooks
 from billing.tasks import expire_orders, sample_cluster
 from clusters import registry
-from clusters.models import Cluster, Operation
+from clusters.models import Cluster
 from core.errors import Conflict
+from operations.models import Operation
 from tests.vkube import Buyer, container, eventually, follow, label_nodes, patch_node, running
 
 pytestmark = pytest.mark.django_db

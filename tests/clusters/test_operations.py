@@ -7,10 +7,11 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from clusters import operations, turns
-from clusters.models import Cluster, Operation
-from clusters.operations import Again, Result, Step, Target
+from clusters.models import Cluster
 from core.errors import Conflict, Invalid, Rejected
+from operations import lifecycle, runner
+from operations.lifecycle import Again, Result, Step, Target
+from operations.models import Operation
 from tests.caller import Caller
 from tests.turning import finish, take_turn
 
@@ -19,10 +20,10 @@ pytestmark = pytest.mark.django_db
 
 def three_steps(operation: Operation) -> Again | Result:
     """A runner: one step a turn."""
-    operations.plan(operation, [Step(key, key.upper()) for key in "abc"])
-    for step in operations.steps(operation, "pending")[:1]:
-        operations.alive(operation)
-        operations.move(step, "succeeded", "fine")
+    lifecycle.plan(operation, [Step(key, key.upper()) for key in "abc"])
+    for step in lifecycle.steps(operation, "pending")[:1]:
+        lifecycle.alive(operation)
+        lifecycle.move(step, "succeeded", "fine")
         return Again(0)
     return {"answer": 42}
 
@@ -49,7 +50,7 @@ def kinds(settings: Any) -> None:
 
 def make(kind: str = "three_steps", **options: Any) -> Operation:
     """A pending row that belongs to no cluster."""
-    return operations.create(
+    return lifecycle.create(
         kind, Target(None, "nodes", "", "n1"), requested_by="somebody", **options
     )
 
@@ -59,7 +60,7 @@ def test_an_operation_goes_from_pending_to_succeeded_in_turns() -> None:
     assert (row.state, row.queue) == ("pending", "bulk")
     row = take_turn(row.pk)
     assert (row.state, row.turn, row.done, row.total) == ("running", 1, 1, 3)
-    shown = operations.represent(finish(row.pk))
+    shown = lifecycle.represent(finish(row.pk))
     assert (shown["state"], shown["result"], shown["error"]) == ("succeeded", {"answer": 42}, None)
     assert shown["progress"] == {"done": 3, "total": 3}
     assert [step["name"] for step in shown["steps"]] == ["A", "B", "C"]
@@ -69,17 +70,17 @@ def test_an_operation_goes_from_pending_to_succeeded_in_turns() -> None:
 
 def test_a_message_delivered_twice_works_once() -> None:
     row = make()
-    assert [message.turn for message in turns.run(row.pk, 0)] == [1]
-    assert turns.run(row.pk, 0) == []
+    assert [message.turn for message in runner.run(row.pk, 0)] == [1]
+    assert runner.run(row.pk, 0) == []
     assert Operation.objects.get(pk=row.pk).turn == 1
 
 
 def test_a_final_row_never_moves_again() -> None:
     row = finish(make().pk)
-    assert not operations.fail(row, Rejected("late"))
-    assert not operations.interrupt(row, "late")
+    assert not lifecycle.fail(row, Rejected("late"))
+    assert not lifecycle.interrupt(row, "late")
     with pytest.raises(Conflict):
-        operations.cancel(row)
+        lifecycle.cancel(row)
     assert Operation.objects.get(pk=row.pk).state == "succeeded"
 
 
@@ -96,9 +97,9 @@ def test_a_fault_of_ours_ends_as_failed_without_its_inside() -> None:
 
 def test_cancelling_stops_before_the_next_step() -> None:
     pending = make()
-    assert operations.cancel(pending).state == "cancelled"
+    assert lifecycle.cancel(pending).state == "cancelled"
     row = take_turn(make().pk)
-    assert operations.cancel(row).cancel_requested_at is not None
+    assert lifecycle.cancel(row).cancel_requested_at is not None
     row = finish(row.pk)
     assert (row.state, list(row.steps.values_list("state", flat=True))) == (
         "cancelled",
@@ -119,9 +120,9 @@ def test_more_than_the_limit_wait_and_the_end_of_one_lets_the_next_start(setting
     settings.OPERATION_LIMITS = {"bulk": 1}
     first, second = make(), make()
     take_turn(first.pk)
-    assert turns.run(second.pk, 0) == []
+    assert runner.run(second.pk, 0) == []
     assert Operation.objects.get(pk=second.pk).state == "pending"
-    while messages := turns.run(first.pk, Operation.objects.get(pk=first.pk).turn):
+    while messages := runner.run(first.pk, Operation.objects.get(pk=first.pk).turn):
         last = messages
     assert [message.operation for message in last] == [second.pk]
 
@@ -135,13 +136,13 @@ def test_a_kind_that_is_no_longer_known_is_interrupted(settings: Any) -> None:
 
 def test_a_turn_that_kills_its_worker_again_and_again_is_interrupted() -> None:
     row = take_turn(make().pk)
-    Operation.objects.filter(pk=row.pk).update(attempts=turns.MAX_ATTEMPTS)
+    Operation.objects.filter(pk=row.pk).update(attempts=runner.MAX_ATTEMPTS)
     row = take_turn(row.pk)
     assert (row.state, row.reason) == ("interrupted", "worker_lost")
 
 
 def test_an_operation_of_a_removed_cluster_is_interrupted(cluster: Cluster) -> None:
-    row = operations.create("three_steps", Target(cluster), requested_by="somebody")
+    row = lifecycle.create("three_steps", Target(cluster), requested_by="somebody")
     take_turn(row.pk)
     Cluster.objects.filter(pk=cluster.pk).update(deleted_at=timezone.now())
     assert finish(row.pk).reason == "cluster_removed"
@@ -157,21 +158,19 @@ def test_silent_operations_are_found_once_per_interval(settings: Any) -> None:
     settings.OPERATION_STALE_SECONDS = -1
     row = take_turn(make().pk)
     settings.OPERATION_STALE_SECONDS = 60
-    assert [found.pk for found in operations.claim_overdue()] == [row.pk]
-    assert operations.claim_overdue() == []
+    assert [found.pk for found in lifecycle.claim_overdue()] == [row.pk]
+    assert lifecycle.claim_overdue() == []
 
 
 def test_snapshots_follow_a_row_to_its_end() -> None:
     row = finish(make().pk)
-    assert [shown["state"] for shown in operations.snapshots(row.pk, interval=0.01)] == [
-        "succeeded"
-    ]
+    assert [shown["state"] for shown in lifecycle.snapshots(row.pk, interval=0.01)] == ["succeeded"]
 
 
 def test_old_operations_are_forgotten(settings: Any) -> None:
     row = finish(make().pk)
     settings.OPERATION_RETENTION_DAYS = 0
-    operations.purge()
+    lifecycle.purge()
     assert not Operation.objects.filter(pk=row.pk).exists()
 
 
@@ -182,10 +181,10 @@ def test_two_processes_never_turn_one_operation_at_once() -> None:
         cursor.execute("SELECT 1")
 
     def other() -> None:
-        results.append(turns.run(row.pk, 0))
+        results.append(runner.run(row.pk, 0))
         connections.close_all()
 
-    with operations.held(row) as mine:
+    with lifecycle.held(row) as mine:
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
@@ -209,4 +208,4 @@ def test_operations_are_listed_read_and_cancelled(admin: Caller) -> None:
 
 def test_an_unknown_state_is_refused() -> None:
     with pytest.raises(Invalid):
-        operations.search(state="lost")
+        lifecycle.search(state="lost")

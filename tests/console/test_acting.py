@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from clusters import registry
-from clusters.models import Cluster, Operation
+from clusters.models import Cluster
+from operations.models import Operation
 from simcluster.testing import RunningCluster, running_cluster
 from tests.caller import Caller
 from tests.console.browser import PHONE, Walk

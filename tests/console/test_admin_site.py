@@ -8,8 +8,8 @@ from django.db.models import Model
 from django.test import Client
 from playwright.sync_api import expect
 
-from clusters import operations
 from clusters.models import Cluster
+from operations import lifecycle
 from tests.console.conftest import Walker
 from workloads.models import Recording, RecordingChunk
 
@@ -37,13 +37,13 @@ def test_every_model_has_its_page_or_stands_on_that_of_another(visitor: Client) 
 def test_an_operation_is_looked_at_with_its_steps_and_stopped(
     visitor: Client, cluster: Cluster
 ) -> None:
-    row = operations.create(
+    row = lifecycle.create(
         "rollout",
-        operations.Target(cluster, "deployments", "shop", "web"),
+        lifecycle.Target(cluster, "deployments", "shop", "web"),
         requested_by="ada",
         parameters={"k": "v"},
     )
-    operations.plan(row, [operations.Step("1", "shop/web <b>")])
+    lifecycle.plan(row, [lifecycle.Step("1", "shop/web <b>")])
     page = visitor.get(f"/admin/clusters/operation/{row.pk}/change/").content.decode()
     assert "shop/web &lt;b&gt;" in page
     visitor.post(

@@ -21,7 +21,8 @@ from django.test import Client
 from django.utils.timezone import timedelta
 from rest_framework_simplejwt.tokens import AccessToken
 
-from clusters.models import Cluster, Operation
+from clusters.models import Cluster
+from operations.models import Operation
 from tenants.tokens import create_api_token
 from tests.turning import take_turn
 

@@ -20,9 +20,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from clusters.models import Cluster, Operation
+from clusters.models import Cluster
 from kubegale import asgi
 from kubegale.celery import app
+from operations.models import Operation
 from tenants import grants
 from tenants.models import ApiToken
 from tenants.policy import Role
@@ -321,9 +322,9 @@ def test_every_socket_has_a_test_that_takes_the_right_away_meanwhile() -> None:
 PLATFORM = "the platform's own housekeeping, which shows nobody anything"
 REQUESTER = "asks the policy as the requester, at each step"
 TASKS: Mapping[str, str] = {
-    "clusters.run_operation": REQUESTER,
-    "clusters.resume_operations": PLATFORM,
-    "clusters.purge_operations": PLATFORM,
+    "operations.run_operation": REQUESTER,
+    "operations.resume_operations": PLATFORM,
+    "operations.purge_operations": PLATFORM,
     "clusters.check_cluster": PLATFORM,
     "clusters.check_clusters": PLATFORM,
     "workloads.sample_cluster": PLATFORM,

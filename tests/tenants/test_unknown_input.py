@@ -9,10 +9,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import resolve
 
-from clusters import operations
 from clusters.models import Cluster
-from clusters.operations import Target
 from core.api.schema import Described
+from operations import lifecycle
+from operations.lifecycle import Target
 from tenants import grants
 from tenants.policy import Role
 from tenants.services import pair_for
@@ -36,7 +36,7 @@ def walked(vkube: Any, cluster: Cluster) -> list[tuple[routes.Route, Client]]:
     """Every route but the store's, and a client that may do everything; where a route looks for its object first, at one that exists."""
     root = User.objects.create_superuser("root", "root@example.com", None)
     grant = grants.give(user=User.objects.create_user("somebody"), role=Role.VIEWER)
-    operation = operations.create(
+    operation = lifecycle.create(
         "bulk", Target(cluster, "pods", routes.SPACE), requested_by="root", parameters={}
     )
     headers = {

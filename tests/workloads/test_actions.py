@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from clusters.models import Cluster, Operation
+from clusters.models import Cluster
+from operations.models import Operation
 from simcluster.testing import RunningCluster
 from tests.caller import Caller
 from tests.turning import finish

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from clusters import registry
-from clusters.models import Cluster, Operation
+from clusters.models import Cluster
+from operations.models import Operation
 from simcluster.testing import RunningCluster, running_cluster
 from tests.caller import Caller
 from tests.turning import finish, step_states, take_turn

@@ -8,7 +8,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from clusters.models import Cluster, Operation
+from clusters.models import Cluster
+from operations.models import Operation
 from simcluster.testing import RunningCluster
 from tenants import grants, services, tokens, users
 from tenants.models import ApiToken, Grant

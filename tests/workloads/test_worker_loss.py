@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from clusters import registry
-from clusters.models import Cluster, Operation
+from clusters.models import Cluster
 from launcher import processes
 from launcher.valkey import Valkey
+from operations.models import Operation
 from simcluster.testing import RunningCluster, running_cluster
 from tests import workers
 from tests.caller import Caller

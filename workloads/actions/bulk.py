@@ -14,12 +14,14 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from clusters import operations, registry
+from clusters import registry
 from clusters.kinds import KINDS, Kind
 from clusters.manifests import Object
-from clusters.models import Cluster, Operation, OperationStep
-from clusters.operations import Again, Result, Step, Target
+from clusters.models import Cluster
 from core.errors import ClusterUnavailable, Conflict, DomainError, Invalid, NotFound, Rejected
+from operations import lifecycle
+from operations.lifecycle import Again, Result, Step, Target
+from operations.models import Operation, OperationStep
 from workloads.actions import actions, restarts
 from workloads.actions.actions import ACTIONS, Options
 from workloads.objects.endpoints import objects
@@ -114,8 +116,8 @@ def create(
     }
     with transaction.atomic():
         target = Target(cluster, kind.plural, namespace)
-        row = operations.create("bulk", target, requested_by=requested_by, parameters=parameters)
-        operations.plan(row, [_step(item) for item in items])
+        row = lifecycle.create("bulk", target, requested_by=requested_by, parameters=parameters)
+        lifecycle.plan(row, [_step(item) for item in items])
     return row
 
 
@@ -129,14 +131,14 @@ def _step(item: Object) -> Step:
 def run(operation: Operation) -> Again | Result:
     """As many steps as fit into a turn."""
     end = monotonic() + TURN_SECONDS
-    for step in operations.steps(operation, *OperationStep.OPEN):
-        operations.alive(operation)
+    for step in lifecycle.steps(operation, *OperationStep.OPEN):
+        lifecycle.alive(operation)
         try:
             _do(operation, step)
         except ClusterUnavailable as error:
             return _later(operation, step, error)
         except DomainError as error:
-            operations.move(step, "failed", error.message)
+            lifecycle.move(step, "failed", error.message)
         if monotonic() > end:
             return Again(0)
     return _end(operation)
@@ -153,7 +155,7 @@ def _do(operation: Operation, step: OperationStep) -> None:
         known = _delete
     elif subject.kind.plural == "pods":
         known = _restart_pod
-    operations.move(step, "succeeded", known(subject, operation, step))
+    lifecycle.move(step, "succeeded", known(subject, operation, step))
 
 
 def _delete(subject: Subject, operation: Operation, step: OperationStep) -> str:
@@ -208,7 +210,7 @@ def _act(subject: Subject, operation: Operation, step: OperationStep) -> str:
 def _later(operation: Operation, step: OperationStep, error: ClusterUnavailable) -> Again:
     """Try the same step again, until the cluster was away for too long."""
     since = step.data.get("away_since") or timezone.now().isoformat()
-    operations.move(step, "running", error.message, away_since=since)
+    lifecycle.move(step, "running", error.message, away_since=since)
     if timezone.now() - datetime.fromisoformat(since) > timedelta(
         seconds=settings.ROLLOUT_DEADLINE_SECONDS
     ):
@@ -217,7 +219,7 @@ def _later(operation: Operation, step: OperationStep, error: ClusterUnavailable)
 
 
 def _end(operation: Operation) -> Result:
-    steps = operations.steps(operation)
+    steps = lifecycle.steps(operation)
     failed = [f"{step.name}: {step.message}" for step in steps if step.state == "failed"]
     if failed:
         raise Rejected(

@@ -15,11 +15,8 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from clusters import operations
 from clusters.kinds import KINDS
 from clusters.manifests import Object
-from clusters.models import Operation, OperationStep
-from clusters.operations import Again, Result, Step, Target
 from core.errors import (
     ClusterUnavailable,
     Conflict,
@@ -29,6 +26,9 @@ from core.errors import (
     Rejected,
     TooManyRequests,
 )
+from operations import lifecycle
+from operations.lifecycle import Again, Result, Step, Target
+from operations.models import Operation, OperationStep
 from workloads.actions import nodes
 from workloads.actions.drain_filters import Flags, Judgement, Verdict, judge
 from workloads.actions.restarts import delete_options
@@ -72,11 +72,11 @@ def request(subject: Subject, flags: Flags, *, requested_by: str) -> tuple[Opera
     exclusive = f"drain/{subject.cluster.pk}/{uid}"
     nodes.schedule(subject, schedulable=False)
     try:
-        return operations.create(
+        return lifecycle.create(
             "drain", target, requested_by=requested_by, parameters=parameters, exclusive=exclusive
         ), True
     except Conflict as error:
-        running = operations.find(error.details["operation_id"])
+        running = lifecycle.find(error.details["operation_id"])
         if running.parameters["flags"] != asdict(flags):
             raise
         return running, False
@@ -96,7 +96,7 @@ def run(operation: Operation) -> Again | Result:
         _note_waiting(operation, error)
         _check_time(operation, flags, error)
         return Again(settings.DRAIN_RETRY_SECONDS)
-    if not operations.steps(operation, *OperationStep.OPEN):
+    if not lifecycle.steps(operation, *OperationStep.OPEN):
         return _end(operation, flags)
     _check_time(operation, flags, None)
     return Again(min(settings.DRAIN_POLL_SECONDS, settings.DRAIN_RETRY_SECONDS))
@@ -116,7 +116,7 @@ def _plan(operation: Operation, subject: Subject, flags: Flags) -> None:
     _check_node(operation, subject)
     judged = _judgements(subject, flags)
     refused = any(one.verdict is Verdict.REFUSE for one in judged)
-    operations.plan(operation, [_step(one, held=refused) for one in judged])
+    lifecycle.plan(operation, [_step(one, held=refused) for one in judged])
     if refused:
         sentences = [
             f"{pod_name(one.pod)}: {one.message}" for one in judged if one.verdict is Verdict.REFUSE
@@ -125,7 +125,7 @@ def _plan(operation: Operation, subject: Subject, flags: Flags) -> None:
             f"nothing was evicted; the node stays cordoned. {'; '.join(sentences)}"[:4000],
             reason="DrainRefused",
         )
-    operations.remember(operation, planned=True)
+    lifecycle.remember(operation, planned=True)
 
 
 def _check_node(operation: Operation, subject: Subject) -> None:
@@ -153,13 +153,13 @@ def _step(judgement: Judgement, *, held: bool) -> Step:
 def _turn(operation: Operation, subject: Subject, flags: Flags) -> None:
     there = {pod["metadata"]["uid"]: pod["metadata"] for pod in nodes.pods(subject)}
     end = monotonic() + TURN_SECONDS
-    for step in operations.steps(operation, *OperationStep.OPEN):
+    for step in lifecycle.steps(operation, *OperationStep.OPEN):
         if step.key not in there:
-            operations.move(step, "succeeded", "it has left the node")
+            lifecycle.move(step, "succeeded", "it has left the node")
         elif there[step.key].get("deletionTimestamp"):
             _wait_for(step, there[step.key], flags)
         elif _is_due(step) and monotonic() < end:
-            operations.alive(operation)
+            lifecycle.alive(operation)
             _evict(subject, step, flags)
 
 
@@ -167,9 +167,9 @@ def _wait_for(step: OperationStep, metadata: Mapping[str, Any], flags: Flags) ->
     limit = flags.skip_wait_for_delete_timeout
     age = (timezone.now() - datetime.fromisoformat(metadata["deletionTimestamp"])).total_seconds()
     if limit > 0 and age > limit:
-        operations.move(step, "skipped", f"evicted, but terminating for more than {limit} s")
+        lifecycle.move(step, "skipped", f"evicted, but terminating for more than {limit} s")
     elif step.state != "running" or not step.data.get("evicted"):
-        operations.move(step, "running", "evicted, waiting for it to end", evicted=True)
+        lifecycle.move(step, "running", "evicted, waiting for it to end", evicted=True)
 
 
 def _is_due(step: OperationStep) -> bool:
@@ -184,11 +184,11 @@ def _is_due(step: OperationStep) -> bool:
 
 def _evict(subject: Subject, step: OperationStep, flags: Flags) -> None:
     """One try; what may pass by itself is tried again later, what will not fails the step."""
-    operations.move(step, step.state, step.message, asked_at=timezone.now().isoformat())
+    lifecycle.move(step, step.state, step.message, asked_at=timezone.now().isoformat())
     try:
         _ask(subject, step, flags)
     except NotFound:
-        operations.move(step, "succeeded", "it is gone already")
+        lifecycle.move(step, "succeeded", "it is gone already")
     except TooManyRequests as error:
         hint = (error.details.get("details") or {}).get("retryAfterSeconds") or 0
         _later(step, error.message, "TooManyRequests", float(hint))
@@ -203,16 +203,16 @@ def _evict(subject: Subject, step: OperationStep, flags: Flags) -> None:
         if "NamespaceTerminating" in str(error.details.get("details")):
             _later(step, error.message, "NamespaceTerminating")
         else:
-            operations.move(step, "failed", error.message)
+            lifecycle.move(step, "failed", error.message)
     except DomainError as error:
-        operations.move(step, "failed", error.message)
+        lifecycle.move(step, "failed", error.message)
     else:
         told = (
             "deleted without regard to PodDisruptionBudgets"
             if flags.disable_eviction
             else "evicted"
         )
-        operations.move(
+        lifecycle.move(
             step,
             "running",
             f"{told}, waiting for it to end",
@@ -246,7 +246,7 @@ def _later(step: OperationStep, message: str, reason: str, seconds: float = 0.0)
         seconds=max(min(seconds, 60.0), settings.DRAIN_RETRY_SECONDS)
     )
     tries = step.data.get("tries", 0) + 1
-    operations.move(
+    lifecycle.move(
         step,
         "pending",
         message,
@@ -265,7 +265,7 @@ def _conflicting(subject: Subject, step: OperationStep, error: Conflict) -> None
     except NotFound:
         replaced = True
     if replaced:
-        operations.move(
+        lifecycle.move(
             step, "succeeded", "it is gone; another pod of its name was made and left alone"
         )
     else:
@@ -274,8 +274,8 @@ def _conflicting(subject: Subject, step: OperationStep, error: Conflict) -> None
 
 # --- ending ---------------------------------------------------------------------------------------------------------
 def _note_waiting(operation: Operation, error: ClusterUnavailable) -> None:
-    for step in operations.steps(operation, *OperationStep.OPEN):
-        operations.move(step, step.state, f"waiting for the cluster: {error.message}")
+    for step in lifecycle.steps(operation, *OperationStep.OPEN):
+        lifecycle.move(step, step.state, f"waiting for the cluster: {error.message}")
 
 
 def _check_time(operation: Operation, flags: Flags, unavailable: ClusterUnavailable | None) -> None:
@@ -284,9 +284,9 @@ def _check_time(operation: Operation, flags: Flags, unavailable: ClusterUnavaila
         return
     if timezone.now() - operation.started_at <= timedelta(seconds=flags.timeout):
         return
-    held = operations.steps(operation, *OperationStep.OPEN)
+    held = lifecycle.steps(operation, *OperationStep.OPEN)
     for step in held:
-        operations.move(step, "failed", step.message or "not evicted in time")
+        lifecycle.move(step, "failed", step.message or "not evicted in time")
     text = f"not drained within {flags.timeout} s; the node stays cordoned. "
     if unavailable is not None:
         raise ClusterUnavailable(text + unavailable.message, reason="cluster_unavailable")
@@ -296,7 +296,7 @@ def _check_time(operation: Operation, flags: Flags, unavailable: ClusterUnavaila
 
 
 def _end(operation: Operation, flags: Flags) -> Result:
-    steps = operations.steps(operation)
+    steps = lifecycle.steps(operation)
     if failed := [step for step in steps if step.state == "failed"]:
         sentences = "; ".join(f"{step.name}: {step.message}" for step in failed)
         raise Rejected(

@@ -8,12 +8,12 @@ import orjson
 from django.conf import settings
 from django.utils import timezone
 
-from clusters import operations
 from clusters.kinds import KINDS
 from clusters.manifests import Object
-from clusters.models import Operation, OperationStep
-from clusters.operations import Again, Result, Step, Target
 from core.errors import ClusterUnavailable, Conflict, Invalid, NotFound, Rejected
+from operations import lifecycle
+from operations.lifecycle import Again, Result, Step, Target
+from operations.models import Operation, OperationStep
 from workloads.objects.subject import Subject, controller_of, explaining
 
 PODS = KINDS["pods"]
@@ -115,7 +115,7 @@ def create(
     """A pending operation that deletes the pod and makes it again; the manifest waits in the row."""
     target = Target(subject.cluster, "pods", subject.namespace, subject.name)
     parameters = {"uid": uid, "manifest": body, "grace": grace}
-    return operations.create(
+    return lifecycle.create(
         "recreate",
         target,
         requested_by=requested_by,
@@ -128,20 +128,20 @@ def run(operation: Operation) -> Again | Result:
     """Delete, wait until it is gone, make it again; each step is safe to repeat."""
     assert operation.cluster is not None  # noqa: S101  # made with one
     subject = Subject(operation.cluster, PODS, operation.namespace, operation.name)
-    operations.plan(
+    lifecycle.plan(
         operation, [Step("delete", "delete the old pod"), Step("create", "make the new pod")]
     )
-    delete, create_step = operations.steps(operation)
+    delete, create_step = lifecycle.steps(operation)
     try:
         if delete.state in OperationStep.OPEN and not _gone(subject, operation, delete):
             return Again(settings.ROLLOUT_POLL_SECONDS)
         made = _make(subject, operation)
     except ClusterUnavailable as error:
-        operations.move(delete, "running", error.message)
+        lifecycle.move(delete, "running", error.message)
         _check_deadline(operation, error)
         return Again(settings.ROLLOUT_POLL_SECONDS * 5)
-    operations.move(create_step, "succeeded", f"uid {made['metadata']['uid']}")
-    operations.remember(operation, manifest=None)
+    lifecycle.move(create_step, "succeeded", f"uid {made['metadata']['uid']}")
+    lifecycle.remember(operation, manifest=None)
     return {"name": subject.name, "uid": made["metadata"]["uid"], "action": "recreated"}
 
 
@@ -162,9 +162,9 @@ def _gone(subject: Subject, operation: Operation, step: OperationStep) -> bool:
         if not metadata.get("deletionTimestamp"):
             _delete(subject, uid, Wish(grace=operation.parameters["grace"]))
     except NotFound:
-        operations.move(step, "succeeded", "it is gone")
+        lifecycle.move(step, "succeeded", "it is gone")
         return True
-    operations.move(step, "running", "waiting for it to end")
+    lifecycle.move(step, "running", "waiting for it to end")
     return False
 
 

@@ -7,12 +7,12 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from clusters import operations
 from clusters.kinds import KINDS
 from clusters.manifests import Object
-from clusters.models import Operation
-from clusters.operations import Again, Result, Step, Target
 from core.errors import ClusterUnavailable, Conflict, NotFound, Rejected
+from operations import lifecycle
+from operations.lifecycle import Again, Result, Step, Target
+from operations.models import Operation
 from workloads.objects.subject import Subject
 
 STEP = "rollout"
@@ -57,7 +57,7 @@ def create(
         or settings.ROLLOUT_DEADLINE_SECONDS,
     }
     target = Target(subject.cluster, subject.kind.plural, subject.namespace, subject.name)
-    return operations.create("rollout", target, requested_by=requested_by, parameters=parameters)
+    return lifecycle.create("rollout", target, requested_by=requested_by, parameters=parameters)
 
 
 def run(operation: Operation) -> Again | Result:
@@ -66,7 +66,7 @@ def run(operation: Operation) -> Again | Result:
     subject = Subject(
         operation.cluster, KINDS[operation.resource], operation.namespace, operation.name
     )
-    operations.plan(operation, [Step(STEP, f"{operation.namespace}/{operation.name}")])
+    lifecycle.plan(operation, [Step(STEP, f"{operation.namespace}/{operation.name}")])
     try:
         item = _same(subject, operation)
     except ClusterUnavailable as error:
@@ -75,10 +75,10 @@ def run(operation: Operation) -> Again | Result:
         return Again(settings.ROLLOUT_POLL_SECONDS * 5)
     standing = _standing(item, operation)
     _note(operation, standing.sentence)
-    operations.advance(operation, done=standing.ready, total=standing.wanted)
+    lifecycle.advance(operation, done=standing.ready, total=standing.wanted)
     if standing.finished:
-        operations.move(operations.steps(operation)[0], "succeeded", standing.sentence)
-        operations.advance(operation, done=standing.wanted, total=standing.wanted)
+        lifecycle.move(lifecycle.steps(operation)[0], "succeeded", standing.sentence)
+        lifecycle.advance(operation, done=standing.wanted, total=standing.wanted)
         return {"ready": standing.ready, "wanted": standing.wanted, "message": standing.sentence}
     _check_deadline(operation, standing.sentence)
     return Again(settings.ROLLOUT_POLL_SECONDS)
@@ -103,20 +103,20 @@ def _same(subject: Subject, operation: Operation) -> Object:
 
 def _note(operation: Operation, sentence: str, *, moved: bool = True) -> None:
     """Write the sentence into the step, and remember when things last moved."""
-    step = operations.steps(operation)[0]
+    step = lifecycle.steps(operation)[0]
     if step.message != sentence:
         before = step.data.get("moved_at") or timezone.now().isoformat()
-        operations.move(
+        lifecycle.move(
             step, "running", sentence, moved_at=timezone.now().isoformat() if moved else before
         )
 
 
 def _check_deadline(operation: Operation, sentence: str, *, unavailable: bool = False) -> None:
-    step = operations.steps(operation)[0]
+    step = lifecycle.steps(operation)[0]
     seconds = operation.parameters["deadline"]
     if timezone.now() - datetime.fromisoformat(step.data["moved_at"]) <= timedelta(seconds=seconds):
         return
-    operations.move(step, "failed", sentence)
+    lifecycle.move(step, "failed", sentence)
     if unavailable:
         raise ClusterUnavailable(
             f"no progress for {seconds} s: {sentence}", reason="cluster_unavailable"

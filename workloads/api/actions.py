@@ -6,7 +6,6 @@ import orjson
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSetMixin
 
-from clusters import tasks
 from clusters.lists import ListQuery, ObjectPage
 from core.api.audit import note
 from core.api.auth import Act, authorise
@@ -28,6 +27,7 @@ from core.api.schema import (
     nullable,
     record,
 )
+from operations import tasks
 from workloads.actions import actions, ownership, revisions, rollouts
 from workloads.api.objects import ObjectView, Target
 from workloads.objects import services

@@ -4,13 +4,13 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from clusters import tasks
 from clusters.kinds import Kind
 from clusters.models import Cluster
 from core.api.audit import note
 from core.api.confirmation import Guarded, confirm
 from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, record
 from core.errors import Invalid
+from operations import tasks
 from workloads.actions import bulk, protection
 from workloads.api.actions import caller, number
 from workloads.api.objects import ObjectView, Target

@@ -5,9 +5,7 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from clusters import operations, tasks
 from clusters.kinds import KINDS
-from clusters.models import Operation
 from core.api.audit import note
 from core.api.parsing import boolean, integer
 from core.api.schema import (
@@ -21,6 +19,9 @@ from core.api.schema import (
     titled,
 )
 from core.errors import Invalid
+from operations import lifecycle as operations
+from operations import tasks
+from operations.models import Operation
 from workloads.actions import drain, nodes
 from workloads.actions.drain_filters import Flags
 from workloads.api.actions import WorkloadView, caller, number, witness

@@ -11,7 +11,6 @@ from django.conf import settings
 from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 
-from clusters import operations, tasks
 from clusters.kinds import KINDS
 from clusters.lists import ListQuery
 from core.api.pagination import page_request
@@ -30,7 +29,10 @@ from core.api.schema import (
     record,
 )
 from core.errors import DomainError, Invalid
+from core.sockets import connections
 from core.stream_limits import stopping
+from operations import lifecycle as operations
+from operations import tasks
 from workloads.actions import restarts
 from workloads.api.actions import WorkloadView, caller, events_page, number
 from workloads.api.objects import AT, Target
@@ -38,7 +40,6 @@ from workloads.objects import services
 from workloads.objects.log_lines import Piece
 from workloads.objects.logs import FollowedLog, LogOptions, open_log, pieces_of, read_log_text
 from workloads.objects.subject import Subject, explaining
-from workloads.streams import runtime
 
 DURATION = re.compile(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?\Z")
 PAUSE = 15.0
@@ -232,7 +233,7 @@ class Seat:
 
     def _take(self) -> None:
         limit = settings.LOG_SOURCES_PER_USER
-        runtime.hold_seat(runtime.LOG_SOURCES, self._user, self._session, limit)
+        connections.hold_seat(connections.LOG_SOURCES, self._user, self._session, limit)
         self._taken = monotonic()
 
     def keep(self) -> None:
@@ -242,7 +243,7 @@ class Seat:
 
     def leave(self) -> None:
         """Give it back."""
-        runtime.drop_seat(runtime.LOG_SOURCES, self._user, self._session)
+        connections.drop_seat(connections.LOG_SOURCES, self._user, self._session)
 
 
 class _Events:

@@ -8,7 +8,6 @@ from django.conf import settings
 from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 
-from clusters import operations
 from clusters.kinds import KINDS, Kind
 from clusters.manifests import Object
 from clusters.models import Cluster
@@ -31,17 +30,18 @@ from core.api.schema import (
     titled,
 )
 from core.errors import Expired, Forbidden, Invalid, NotFound
+from core.sockets.tickets import Ticket, issue
+from operations import lifecycle as operations
+from operations.sockets import act_on
+from storage_api.api.watching import Following
 from workloads.api.objects import ObjectView, Target
 from workloads.objects import services
 from workloads.objects.endpoints import selector_text
 from workloads.objects.log_lines import line_filter
 from workloads.streams import recordings
-from workloads.streams.changes import change_watch
 from workloads.streams.containers import chosen
 from workloads.streams.exec import DEBUG_POD
 from workloads.streams.logs import cursors_of
-from workloads.streams.operations import act_on
-from workloads.streams.tickets import Ticket, issue
 
 PODS, NODES = KINDS["pods"], KINDS["nodes"]
 MAX_OPTION = 8 * 1024
@@ -176,7 +176,7 @@ class WatchTickets(TicketView):
         options = {name: text for name in WATCH_OPTIONS if (text := given.listed(name))}
         ticket = self.ticket(request, "watch", None, options=options)
         try:
-            change_watch()(ticket.credential, options)
+            Following(ticket.credential, options)
         except Expired:
             # The socket says it, with what to do.
             pass

@@ -11,10 +11,10 @@ from clusters.kinds import KINDS
 from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import NotFound
+from core.sockets.connections import seats_key
+from core.sockets.tickets import store
 from workloads.objects.endpoints import objects
 from workloads.streams.exec import LABEL, USER
-from workloads.streams.runtime import seats_key
-from workloads.streams.tickets import store
 
 GRACE = timedelta(minutes=2)
 

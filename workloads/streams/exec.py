@@ -10,12 +10,12 @@ from typing import Any
 
 from django.conf import settings
 
+from clusters import stream_clients
 from clusters.kinds import KINDS
 from clusters.manifests import Object
 from clusters.streams import Channels, StreamClient
 from core.errors import ClusterUnavailable, DomainError, NotFound, Rejected
-from workloads.streams import runtime
-from workloads.streams.tickets import Ticket
+from core.sockets.tickets import Ticket
 
 log = logging.getLogger(__name__)
 PODS = KINDS["pods"]
@@ -53,7 +53,7 @@ def exec_query(container: str, command: list[str]) -> dict[str, object]:
 async def opened(ticket: Ticket, starting: Callable[[str], None]) -> AsyncIterator[Channels]:
     """The channels of the shell that a ticket is for."""
     async with (
-        runtime.stream_client(ticket.cluster, ticket.user) as client,
+        stream_clients.stream_client(ticket.cluster, ticket.user) as client,
         _shell(client, ticket, starting) as channels,
     ):
         yield channels

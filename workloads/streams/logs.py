@@ -7,19 +7,20 @@ from typing import Any
 import orjson
 from django.conf import settings
 
+from clusters import stream_clients
 from clusters.kinds import KINDS
 from clusters.manifests import Object
 from clusters.streams import StreamClient
-from core.api.sockets import Closing, Socket, first_of, now
 from core.errors import DomainError, Invalid, TooManyRequests
+from core.sockets import connections, handshake
+from core.sockets.handshake import Pongs
+from core.sockets.protocol import Closing, Socket, first_of, now
+from core.sockets.send_buffer import Outbox
+from core.sockets.tickets import Ticket
 from workloads.objects.log_lines import Cursor, Line, line_filter, parse_cursor
-from workloads.streams import admission, runtime
-from workloads.streams.admission import Pongs
 from workloads.streams.containers import Container, chosen, look
 from workloads.streams.discovery import pods_of
 from workloads.streams.log_follower import Follower, Wanted, frame
-from workloads.streams.send_buffer import Outbox
-from workloads.streams.tickets import Ticket
 
 PODS = KINDS["pods"]
 FLUSH_SECONDS = 10
@@ -46,18 +47,18 @@ def cursors_of(text: str) -> Mapping[str, Cursor]:
 async def serve_logs(socket: Socket, arguments: Mapping[str, str]) -> None:
     """WS /ws/logs/{session}: a ticket opens it; ends with `eof` when every log has ended."""
     await socket.accept()
-    token, first = await admission.token_of(socket)
-    ticket = await admission.redeem(socket, token, "logs", arguments["session"])
+    token, first = await handshake.token_of(socket)
+    ticket = await handshake.redeem(socket, token, "logs", arguments["session"])
     text = socket.query.get("cursor") or first.get("cursor") or ticket.options.get("cursor") or ""
-    guest = admission.guest_of(ticket, seats="logs", limit=settings.LOG_STREAMS_PER_USER)
-    async with admission.seated(guest):
+    guest = handshake.guest_of(ticket, seats="logs", limit=settings.LOG_STREAMS_PER_USER)
+    async with handshake.seated(guest):
         stream = LogStream(
             socket,
             ticket,
             cursors_of(text if isinstance(text, str) else orjson.dumps(text).decode()),
         )
         pongs = Pongs()
-        async with runtime.stream_client(ticket.cluster, ticket.user) as client:
+        async with stream_clients.stream_client(ticket.cluster, ticket.user) as client:
             try:
                 await first_of(
                     stream.read(client),
@@ -118,7 +119,7 @@ class LogStream:
         finally:
             seat = self._seat(container)
             self._seats.discard(seat)
-            await runtime.leave_seats(runtime.LOG_SOURCES, self._ticket.user, [seat])
+            await connections.leave_seats(connections.LOG_SOURCES, self._ticket.user, [seat])
 
     def _seat(self, container: Container) -> str:
         return f"{self._ticket.mark}/{container.uid}/{container.name}"
@@ -127,8 +128,8 @@ class LogStream:
         """Whether the user may follow one more log, over all their streams; TooManyRequests where this stream then has none at all."""
         seat = self._seat(container)
         try:
-            await runtime.take_seat(
-                runtime.LOG_SOURCES, self._ticket.user, seat, settings.LOG_SOURCES_PER_USER
+            await connections.take_seat(
+                connections.LOG_SOURCES, self._ticket.user, seat, settings.LOG_SOURCES_PER_USER
             )
         except TooManyRequests:
             if not self._seats and self._ticket.options.get("selector") is None:
@@ -142,11 +143,11 @@ class LogStream:
         """Hold the seats of all logs that are followed."""
         while True:
             await asyncio.sleep(settings.STREAM_PING_SECONDS)
-            await runtime.renew_seats(runtime.LOG_SOURCES, self._ticket.user, self._seats)
+            await connections.renew_seats(connections.LOG_SOURCES, self._ticket.user, self._seats)
 
     async def leave_seats(self) -> None:
         """Give them back."""
-        await runtime.leave_seats(runtime.LOG_SOURCES, self._ticket.user, self._seats)
+        await connections.leave_seats(connections.LOG_SOURCES, self._ticket.user, self._seats)
 
     def _limit(self, left_out: list[Container]) -> None:
         names = ", ".join(each.source for each in left_out)
@@ -227,7 +228,7 @@ class LogStream:
             message = await self._socket.receive()
             pongs.heard()
             try:
-                self._obey(admission.frame_of(message), pongs)
+                self._obey(handshake.frame_of(message), pongs)
             except DomainError as error:
                 self.outbox.notify(self._socket.error_frame(error))
 

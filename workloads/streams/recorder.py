@@ -9,9 +9,10 @@ from typing import ParamSpec, TypeVar
 import orjson
 from django.conf import settings
 
-from core.api.sockets import FAULT, POLICY, Closing
-from workloads.streams import recordings, runtime
-from workloads.streams.tickets import Ticket
+from core.sockets import connections
+from core.sockets.protocol import FAULT, POLICY, Closing
+from core.sockets.tickets import Ticket
+from workloads.streams import recordings
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -26,7 +27,7 @@ FULL = "the recording is full, and there is no shell without it"
 async def _written(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """A write to the database; a database that does not answer in time is as good as one that refuses."""
     async with asyncio.timeout(WRITE_SECONDS):
-        return await runtime.in_database_thread(function, *args, **kwargs)
+        return await connections.in_database_thread(function, *args, **kwargs)
 
 
 class Recorder:

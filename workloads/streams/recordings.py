@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from clusters.models import Cluster
 from core.errors import NotFound
+from core.sockets.tickets import Ticket, mark
 from workloads.models import Recording, RecordingChunk
-from workloads.streams.tickets import Ticket, mark
 
 
 def begin(ticket: Ticket) -> int:

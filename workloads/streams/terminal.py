@@ -14,9 +14,13 @@ from typing import Any
 import orjson
 from django.conf import settings
 
+from clusters import stream_clients
 from clusters.kinds import KINDS
 from clusters.streams import OUTCOME, RESIZE, STDERR, STDIN, STDOUT, Channels
-from core.api.sockets import (
+from core.errors import DomainError, Forbidden, Unauthenticated
+from core.sockets import connections, handshake
+from core.sockets.handshake import Guest, Pongs
+from core.sockets.protocol import (
     CLUSTER_LOST,
     FORBIDDEN,
     IDLE,
@@ -29,13 +33,11 @@ from core.api.sockets import (
     first_of,
     now,
 )
-from core.errors import DomainError, Forbidden, Unauthenticated
-from workloads.streams import admission, runtime, terminal_protocol
-from workloads.streams.admission import Guest, Pongs
+from core.sockets.tickets import Ticket
+from workloads.streams import terminal_protocol
 from workloads.streams.exec import STARTING, opened
 from workloads.streams.recorder import Recorder
 from workloads.streams.terminal_protocol import Input, Ring
-from workloads.streams.tickets import Ticket
 
 log = logging.getLogger(__name__)
 PODS = KINDS["pods"]
@@ -52,7 +54,7 @@ async def serve_terminal(socket: Socket, arguments: Mapping[str, str]) -> None:
     style = (
         terminal_protocol.SUBPROTOCOLS[wanted[0]] if wanted else socket.query.get("frames", "data")
     )
-    token, first = await admission.token_of(socket)
+    token, first = await handshake.token_of(socket)
     session = await _session(socket, token, arguments["session"])
     await session.attach(socket, style, _last_seq(socket, first))
 
@@ -71,11 +73,11 @@ async def _session(socket: Socket, token: str, identity: str) -> "Session":
     """The session that the token is for: one that waits for its client, or a new one."""
     waiting = LIVE.get(identity)
     if waiting and waiting.claim(token):
-        admission.check_origin(socket, waiting.host)
+        handshake.check_origin(socket, waiting.host)
         await waiting.recheck()
         return waiting
     try:
-        ticket = await admission.redeem(socket, token, "terminal", identity)
+        ticket = await handshake.redeem(socket, token, "terminal", identity)
     except Unauthenticated:
         with suppress(Disconnected):
             await socket.send(
@@ -88,8 +90,8 @@ async def _session(socket: Socket, token: str, identity: str) -> "Session":
         raise
     if ticket.claimed or waiting:
         raise Forbidden("only the token that a session gave last brings its shell back")
-    guest = admission.guest_of(ticket, seats="terminals", limit=settings.TERMINALS_PER_USER)
-    await runtime.take_seat(guest.seats, guest.user, guest.session, guest.limit)
+    guest = handshake.guest_of(ticket, seats="terminals", limit=settings.TERMINALS_PER_USER)
+    await connections.take_seat(guest.seats, guest.user, guest.session, guest.limit)
     LIVE[identity] = session = Session(ticket, guest)
     session.start()
     return session
@@ -146,7 +148,7 @@ class Session:
                 del LIVE[self._ticket.session]
             self._news.set()
             await self._recorder.finish()
-            await runtime.leave_seat(self._guest.seats, self._guest.user, self._guest.session)
+            await connections.leave_seat(self._guest.seats, self._guest.user, self._guest.session)
 
     async def _ready(self, channels: Channels) -> None:
         """The shell is there: it gets its size, and what was typed while it was not."""
@@ -238,7 +240,7 @@ class Session:
         try:
             async with (
                 asyncio.timeout(LOST_SECONDS),
-                runtime.stream_client(self._ticket.cluster, self._ticket.user) as client,
+                stream_clients.stream_client(self._ticket.cluster, self._ticket.user) as client,
             ):
                 pod = await client.json(
                     "GET", PODS.path(namespace=self._ticket.namespace, name=self._ticket.name)
@@ -353,7 +355,7 @@ class Session:
                 given = (
                     terminal_protocol.keys(message)
                     if isinstance(message, bytes)
-                    else terminal_protocol.read(admission.frame_of(message))
+                    else terminal_protocol.read(handshake.frame_of(message))
                 )
             except DomainError as error:
                 self._notify(socket.error_frame(error))

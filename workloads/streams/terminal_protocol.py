@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.api.sockets import now
 from core.errors import Invalid
+from core.sockets.protocol import now
 
 RING_BYTES = 256 * 1024
 STYLES = ("data", "write", "stdout")

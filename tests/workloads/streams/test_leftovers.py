@@ -14,12 +14,12 @@ from django.conf import settings as live
 from clusters import registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
+from core.sockets.connections import seats_key
+from core.sockets.tickets import store
 from launcher.ports import free_port
 from tests.socket_server import peer
 from workloads import tasks
 from workloads.streams.exec import debug_pod
-from workloads.streams.runtime import seats_key
-from workloads.streams.tickets import store
 
 PODS = KINDS["pods"]
 

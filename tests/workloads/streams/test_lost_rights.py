@@ -10,9 +10,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from clusters import operations
 from clusters.models import Cluster
-from clusters.operations import Target
+from operations import lifecycle
+from operations.lifecycle import Target
 from tenants import grants, services, tokens, users
 from tenants.models import ApiToken, Grant
 from tests.caller import Caller
@@ -73,7 +73,7 @@ def test_sockets_end(
             address = script(viewer).data("POST", "pods/web/terminal", where)["terminal_url"]
         case _:
             target = Target(registered, "pods", "default", "web")
-            row = operations.create("bulk", target, requested_by="vera")
+            row = lifecycle.create("bulk", target, requested_by="vera")
             address = script(viewer).data("POST", f"operations/{row.pk}/stream")["ws_url"]
     with peer(address) as client:
         client.until(lambda peer: peer.frames)

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
-from clusters import operations
-from clusters.models import Cluster, Operation
-from clusters.operations import Target
+from clusters.models import Cluster
+from operations import lifecycle
+from operations.lifecycle import Target
+from operations.models import Operation
 from tenants.tokens import create_api_token
 from tests.caller import Caller
 from tests.socket_server import Peer, peer
@@ -16,7 +17,7 @@ from tests.socket_server import Peer, peer
 @pytest.fixture
 def operation(registered: Cluster) -> Operation:
     """One that waits."""
-    return operations.create(
+    return lifecycle.create(
         "drain", Target(cluster=registered, resource="nodes", name="node-1"), requested_by="boss"
     )
 
@@ -34,7 +35,7 @@ def test_every_change_comes_until_it_is_over(caller: Caller, operation: Operatio
             "ADDED",
             "pending",
         )
-        operations.cancel(operation)
+        lifecycle.cancel(operation)
         assert client.end() == 1000
     assert (events(client)[-1]["event_type"], events(client)[-1]["object"]["state"]) == (
         "MODIFIED",

@@ -9,11 +9,11 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from clusters.models import Cluster
+from core.sockets.tickets import mark
 from tenants.models import ApiToken
 from tests.caller import Caller
 from tests.scripted_cluster import Scripted
 from tests.socket_server import Peer, peer
-from workloads.streams.tickets import mark
 
 Ticket = Callable[..., dict[str, Any]]
 

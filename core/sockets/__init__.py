@@ -1,0 +1,1 @@
+"""What every WebSocket of ours shares: protocol, handshake, tickets, limits, buffers."""

@@ -1,0 +1,155 @@
+"""Operations over JSON (KubeGale document, section 1; contract 1.1)."""
+
+from dataclasses import replace
+from typing import Any
+
+from django.db.models import Q
+from rest_framework.request import Request
+from rest_framework.viewsets import ViewSetMixin
+
+from clusters import registry
+from clusters.kinds import KINDS
+from core.api.audit import record as record_act
+from core.api.auth import Act, Scope, authorise
+from core.api.dialect import DialectView, Page
+from core.api.pagination import page_request
+from core.api.parsing import integer
+from core.api.schema import (
+    BOOLEAN,
+    INTEGER,
+    OBJECT,
+    PAGING,
+    TEXT,
+    Described,
+    Query,
+    array,
+    nullable,
+    record,
+)
+from core.errors import Forbidden, NotFound
+from operations import lifecycle as operations
+from operations.models import Operation, OperationStep
+
+STEP_SCHEMA = record(
+    name=TEXT, state={"type": "string", "enum": list(OperationStep.State.values)}, message=TEXT
+)
+
+
+OPERATION_SCHEMA = record(
+    id=INTEGER,
+    kind=TEXT,
+    cluster_id=nullable(INTEGER),
+    target=record(kind=TEXT, namespace=TEXT, name=TEXT),
+    state={"type": "string", "enum": list(Operation.State.values)},
+    progress=record(done=INTEGER, total=INTEGER),
+    steps=array(STEP_SCHEMA),
+    result=nullable(OBJECT),
+    error=nullable(TEXT),
+    reason=nullable(TEXT),
+    cancel_requested=BOOLEAN,
+    requested_by=TEXT,
+    created_at=TEXT,
+    started_at=nullable(TEXT),
+    finished_at=nullable(TEXT),
+)
+
+
+OPERATION_QUERY = (
+    Query("cluster_id", INTEGER),
+    Query("state", {"type": "string", "enum": list(Operation.State.values)}),
+    *(Query(name, TEXT) for name in ("kind", "namespace", "name", "requested_by")),
+    *PAGING[:2],
+)
+
+
+class OperationViewSet(ViewSetMixin, DialectView):
+    """Long-running work: list, read, cancel (contract, section 3). Each needs rights on its target, one's own too."""
+
+    refused_as = "PUT"
+
+    operations = {
+        "list": Described(
+            "List operations, newest first",
+            OPERATION_SCHEMA,
+            query=OPERATION_QUERY,
+            also_query=("clusterId",),
+            paged=True,
+        ),
+        "retrieve": Described("One operation", OPERATION_SCHEMA),
+        "cancel": Described("Ask an operation to stop", OPERATION_SCHEMA),
+    }
+
+    def list(self, request: Request) -> Any:
+        """One page, newest first; query cluster_id, state, kind, namespace, name, requested_by."""
+        query = request.query_params
+        cluster = query.get("cluster_id") or query.get("clusterId") or ""
+        visible = self._visible(
+            request,
+            Act("list", "operations", cluster=cluster, namespace=query.get("namespace", "")),
+        )
+        page = page_request(query, maximum=200)
+        wanted = {
+            name: query.get(name, "").replace("\x00", "")
+            for name in ("state", "kind", "namespace", "name", "requested_by")
+        }
+        wanted_cluster = (
+            registry.find(integer(cluster, "cluster_id", minimum=0)).pk if cluster else None
+        )
+        found = operations.search(cluster_id=wanted_cluster, **wanted).filter(visible)
+        items = [operations.represent(row) for row in found[page.offset : page.offset + page.size]]
+        return Page(items, found.count(), page.page, page.size)
+
+    def _visible(self, request: Request, act: Act) -> Q:
+        """What their rights, cut down by the token they came with, let them see: whose operation it is makes no difference."""
+        try:
+            scope: Scope = authorise(self, request, act)
+        except Forbidden:
+            return Q(pk=None)
+        if scope.clusters is None:
+            return Q() if scope.namespaces is None else Q(namespace__in=scope.namespaces)
+        visible = Q(pk=None)
+        for pk, namespaces in scope.clusters.items():
+            inside = Q() if namespaces is None else Q(namespace__in=namespaces)
+            visible |= Q(cluster=pk) & inside
+        return visible
+
+    def retrieve(self, request: Request, pk: str) -> Any:
+        """One operation with its steps."""
+        return operations.represent(self._permitted(request, pk, "get"))
+
+    def cancel(self, request: Request, pk: str) -> Any:
+        """The operation, which stops before its next step; refused when it is over."""
+        row = self._permitted(request, pk, "update")
+        self.check_input(request)
+        record_act(
+            request,
+            Act(
+                "cancel",
+                "operations",
+                cluster=str(row.cluster_id or ""),
+                namespace=row.namespace,
+                name=str(row.pk),
+            ),
+        )
+        return operations.represent(operations.cancel(row))
+
+    def _permitted(self, request: Request, pk: str, verb: str) -> Operation:
+        """The operation; what the caller may not see does not exist for them."""
+        row = operations.find(pk)
+        kind = KINDS.get(row.resource)
+        act = Act(
+            "get",
+            row.resource,
+            kind.group if kind else "",
+            str(row.cluster_id or ""),
+            row.namespace,
+            row.name,
+            cluster_scoped=bool(kind and not kind.namespaced),
+        )
+        try:
+            authorise(self, request, act)
+        except Forbidden:
+            raise NotFound(f"operation {pk} does not exist") from None
+        if verb != "get":
+            authorise(self, request, replace(act, verb=verb))
+        return row
