@@ -16,9 +16,9 @@ from django.http.response import HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 from django.urls import resolve
 
+from access.authentication import ConsoleSession
 from core.api.rendering import dumps
 from core.front import BEHIND_FRONT
-from tenants.authentication import ConsoleSession
 
 BASE = "/api/v1/kubernetes/"
 # What of the page's request the API is to know: where it came from, and under which name and scheme it reached us.

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.urls import URLPattern, path
 from django.utils.translation import get_language
 
+from access import api as access
 from billing.api import sales
 from billing.api.orders import OrderViewSet
 from clusters.api import ClusterViewSet
@@ -20,7 +21,7 @@ from operations.api import OperationViewSet
 from storage_api.api import history, multicluster, names, overview, restoration, watching
 from storage_api.api.inventory import Contents
 from storage_api.api.sync import SyncView
-from tenants import api as access
+from tenants import api as tenants
 from workloads.actions.actions import ACTIONS, VERBS
 from workloads.api import (
     ActionView,
@@ -372,17 +373,19 @@ def _routes() -> Iterator[URLPattern]:
     )
     yield path("audit", access.Audit.as_view(**bind), name="audit")
     yield path("audit/export", access.AuditExport.as_view(**bind), name="audit-export")
-    yield path("tenants", access.Tenants.as_view(**bind), name="tenants")
-    yield path("tenants/<str:name>", access.OneTenant.as_view(**bind), name="tenants-detail")
-    yield path("tenants/<str:name>/members", access.Members.as_view(**bind), name="tenants-members")
+    yield path("tenants", tenants.Tenants.as_view(**bind), name="tenants")
+    yield path("tenants/<str:name>", tenants.OneTenant.as_view(**bind), name="tenants-detail")
+    yield path(
+        "tenants/<str:name>/members", tenants.Members.as_view(**bind), name="tenants-members"
+    )
     yield path(
         "tenants/<str:name>/members/<str:username>",
-        access.OneMember.as_view(**bind),
+        tenants.OneMember.as_view(**bind),
         name="tenants-members-detail",
     )
-    yield path("tenants/<str:name>/usage", access.Usage.as_view(**bind), name="tenants-usage")
-    yield path("plans", access.Plans.as_view(**bind), name="plans")
-    yield path("plans/<str:name>", access.OnePlan.as_view(**bind), name="plans-detail")
+    yield path("tenants/<str:name>/usage", tenants.Usage.as_view(**bind), name="tenants-usage")
+    yield path("plans", tenants.Plans.as_view(**bind), name="plans")
+    yield path("plans/<str:name>", tenants.OnePlan.as_view(**bind), name="plans-detail")
     yield path("grants", access.Grants.as_view(**bind), name="grants")
     yield path("grants/<str:pk>", access.OneGrant.as_view(**bind), name="grants-detail")
     yield path("users", access.People.as_view(**bind), name="users")

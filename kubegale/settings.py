@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "operations",
     "workloads",
     "storage_api",
+    "access",
     "tenants",
     "billing",
     "console",
@@ -183,12 +184,12 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         "task": "workloads.sample_clusters",
         "schedule": env.number("METRIC_INTERVAL", 60.0),
     },
-    "forget-expired-tokens": {"task": "tenants.forget_expired_tokens", "schedule": 86400.0},
+    "forget-expired-tokens": {"task": "access.forget_expired_tokens", "schedule": 86400.0},
     "sample-tenants": {
         "task": "tenants.sample_usage",
         "schedule": env.number("TENANT_USAGE_INTERVAL", 300.0),
     },
-    "expire-audit": {"task": "tenants.expire_audit", "schedule": 3600.0},
+    "expire-audit": {"task": "access.expire_audit", "schedule": 3600.0},
     "check-clusters": {
         "task": "clusters.check_clusters",
         "schedule": CLUSTER_CHECK_INTERVAL,
@@ -297,7 +298,7 @@ if OIDC_ENABLED:
     INSTALLED_APPS.append("mozilla_django_oidc")
     # A session ends soon after the provider has ended it.
     MIDDLEWARE.append("mozilla_django_oidc.middleware.SessionRefresh")
-    AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "tenants.oidc.Backend"]
+    AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "access.oidc.Backend"]
 
 # --- API ------------------------------------------------------------------------------------------------------------
 # The names of the setting -> the dialects' own; only those whose originals had no credentials can be opened.
@@ -354,24 +355,23 @@ WALM_DELETE_LABELLED_TENANTS_ONLY = env.boolean("WALM_DELETE_LABELLED_TENANTS_ON
 TENANT_USAGE_RETENTION_DAYS = env.integer("TENANT_USAGE_RETENTION_DAYS", 30)
 LOG_LIMIT_BYTES = env.integer("LOG_LIMIT_BYTES", 10 * 1024 * 1024)
 CONFIRMATION_LEVEL = env.choice("CONFIRMATION_LEVEL", "protected", ("off", "protected", "all"))
-ACCESS_POLICY = "tenants.permissions.authorise"
-OPEN_ACCESS_POLICY = "tenants.permissions.open_to_all"
-AUTHORITY_OF_WORK = "tenants.streams.require"
-IDENTITY_OF = "tenants.identities.named"
-IDENTITY_OF_ID = "tenants.identities.by_id"
-AUDIT_SINK = "tenants.witness.write"
-AUDIT_READER = "tenants.audit.writes"
+ACCESS_POLICY = "access.permissions.authorise"
+OPEN_ACCESS_POLICY = "access.permissions.open_to_all"
+AUTHORITY_OF_WORK = "access.streams.require"
+IDENTITY_OF = "access.impersonation.named"
+IDENTITY_OF_ID = "access.impersonation.by_id"
+AUDIT_SINK = "access.audit_sink.write"
 AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 365)
 AUDIT_STORE_WRITES = env.boolean("AUDIT_STORE_WRITES", True)
 METRICS_NETWORKS = env.networks(
     "METRICS_NETWORKS", "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
 )
 METRICS_TOKEN = env.text("METRICS_TOKEN")
-STREAM_POLICY = "tenants.streams"
+STREAM_POLICY = "access.streams"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "tenants.authentication.BearerAuthentication",
-        "tenants.authentication.SessionAuthentication",
+        "access.authentication.BearerAuthentication",
+        "access.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["core.api.rendering.JSON"],

@@ -12,8 +12,8 @@ import msgspec
 import orjson
 
 from clusters.manifests import LAST_APPLIED
+from clusters.resource_types import is_secret_type
 from core import crypto
-from storage_api.kinds import is_secret_type
 
 MASK = "***"
 SEALED = "kubegale-sealed:"

@@ -7,7 +7,7 @@ from clusters import registry
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
 from core.errors import ClusterUnavailable, Forbidden, NotFound
-from tenants import manifests, tenancies
+from tenants import manifests, services
 from tenants.models import Tenant
 
 
@@ -36,7 +36,7 @@ def check() -> Iterator[Drift]:
 def check_cluster(cluster: Cluster) -> Iterator[Drift]:
     """Rows without their namespace, namespaces without a row, and tenants that lack what was asked for."""
     rows = {row.namespace: row for row in Tenant.objects.filter(cluster=cluster)}
-    live = {tenant.name: tenant for tenant in tenancies.describe_all(cluster)}
+    live = {tenant.name: tenant for tenant in services.describe_all(cluster)}
     for name, row in rows.items():
         if name not in live:
             yield Drift("gone", cluster.name, name, "the namespace does not exist any more")
@@ -61,13 +61,13 @@ def check_cluster(cluster: Cluster) -> Iterator[Drift]:
 def _missing(cluster: Cluster, row: Tenant) -> Iterator[Drift]:
     wanted: list[tuple[Kind, str]] = []
     if row.options.get("furnished"):
-        wanted.append((tenancies.LIMIT_RANGES, manifests.LIMIT_RANGE))
+        wanted.append((services.LIMIT_RANGES, manifests.LIMIT_RANGE))
         wanted += [(KINDS["resourcequotas"], name) for name in row.options.get("quotas", [])]
     if row.options.get("network_policy"):
-        wanted.append((tenancies.NETWORK_POLICIES, manifests.DEFAULT_DENY))
+        wanted.append((services.NETWORK_POLICIES, manifests.DEFAULT_DENY))
     if row.options.get("role_bindings"):
         names = row.members.exclude(user=None).values_list("user__username", flat=True)
-        wanted += [(tenancies.ROLE_BINDINGS, manifests.binding_name(name)) for name in names]
+        wanted += [(services.ROLE_BINDINGS, manifests.binding_name(name)) for name in names]
     for kind, name in wanted:
         try:
             registry.client(cluster).get(kind, name, namespace=row.namespace)
@@ -81,7 +81,7 @@ def mend() -> int:
     for drift in found:
         cluster = registry.find(drift.cluster)
         if drift.kind == "unknown":
-            tenancies.find(cluster, drift.namespace, by="check_tenants")
+            services.find(cluster, drift.namespace, by="check_tenants")
         else:
-            tenancies.forget_stale(cluster, drift.namespace)
+            services.forget_stale(cluster, drift.namespace)
     return len(found)

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from access.policy import Role
 from clusters.manifests import Object
 from core.errors import Invalid
-from tenants.policy import Role
 from tenants.quotas import Quota
 
 MULTI_TENANT = "multi-tenant"

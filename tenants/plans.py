@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from clusters.models import Cluster
 from core.errors import Conflict, Invalid, NotFound
-from tenants import quotas, tenancies
+from tenants import quotas, services
 from tenants.models import QuotaPlan, Tenant, UsageSample
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def represent(plan: QuotaPlan) -> dict[str, Any]:
 
 
 # --- usage ----------------------------------------------------------------------------------------------------------
-def usage(described: tenancies.Described) -> dict[str, dict[str, float]]:
+def usage(described: services.Described) -> dict[str, dict[str, float]]:
     """{"hard","used"} of a tenant in plain numbers. Where several quotas limit the same, the tightest counts."""
     hard: dict[str, float] = {}
     used: dict[str, float] = {}
@@ -80,7 +80,7 @@ def sample(cluster: Cluster, rows: Iterable[Tenant]) -> int:
         timezone.now().replace(microsecond=0),
         {(row.namespace, row.uid): row for row in rows},
     )
-    found = tenancies.describe_accessible(cluster)
+    found = services.describe_accessible(cluster)
     samples = [
         UsageSample(tenant=row, at=at, **usage(tenant))
         for tenant in found

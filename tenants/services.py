@@ -1,193 +1,347 @@
-"""Signing in: JWT pairs with rotation and revocation."""
+"""Tenants in a cluster: a namespace with quotas, a limit range, members and what isolates it (walm.md 2.6)."""
 
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Any
 
-from django.contrib.auth import authenticate
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
-from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import ValidationError
+import orjson
+from django.contrib.auth.models import User
 from django.db import transaction
-from django.utils.crypto import constant_time_compare
-from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
-from rest_framework_simplejwt.settings import api_settings
-from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
-from rest_framework_simplejwt.tokens import AccessToken, BlacklistMixin, Token
-from rest_framework_simplejwt.tokens import RefreshToken as LibraryRefreshToken
-from rest_framework_simplejwt.utils import datetime_from_epoch, get_md5_hash_password
 
-from core.errors import Invalid, TokenExpired, Unauthenticated
-from tenants import attempts
+from access import users
+from access.models import Grant
+from access.policy import Role
+from clusters import registry
+from clusters.accessible_namespaces import read_each
+from clusters.client import ClusterClient
+from clusters.kinds import KINDS, Kind
+from clusters.manifests import Object
+from clusters.models import Cluster
+from core.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
+from tenants import manifests
+from tenants.manifests import PROTECTED, Blueprint, Member
+from tenants.models import Tenant
+from tenants.quotas import Quota
+from workloads.objects.endpoints import objects
 
-SESSION = "session"
-# Of names and passwords, in characters.
-LONGEST = 1024
-
-
-T = TypeVar("T", bound=Token)
-
-
-class Revocable(BlacklistMixin[T]):  # type: ignore[misc]  # the library has no types
-    """Tokens that can be ended before their time. The library's rows would hold them in clear; these hold their ids alone."""
-
-    def outstand(self) -> tuple[OutstandingToken, bool]:
-        """(row, whether it is new)."""
-        user = User.objects.filter(pk=self.payload.get(api_settings.USER_ID_CLAIM)).first()
-        facts = {
-            "user": user,
-            "token": "",
-            "created_at": self.current_time,
-            "expires_at": datetime_from_epoch(self.payload["exp"]),
-        }
-        row: tuple[OutstandingToken, bool] = OutstandingToken.objects.get_or_create(
-            jti=self.payload[api_settings.JTI_CLAIM], defaults=facts
-        )
-        return row
-
-    def blacklist(self) -> tuple[BlacklistedToken, bool]:
-        """(row, whether the token was good until now)."""
-        row: tuple[BlacklistedToken, bool] = BlacklistedToken.objects.get_or_create(
-            token=self.outstand()[0]
-        )
-        return row
-
-    @classmethod
-    def for_user(cls, user: AbstractBaseUser) -> Self:
-        """A token of the user, in the list of those that are about."""
-        token: Self = super(BlacklistMixin, cls).for_user(user)
-        token.outstand()
-        return token
-
-
-class RevocableAccessToken(Revocable[AccessToken], AccessToken):  # type: ignore[misc]  # the library has no types
-    """An access token that signing out can end before its time."""
-
-
-class RefreshToken(Revocable["RefreshToken"], LibraryRefreshToken):  # type: ignore[misc]  # the library has no types
-    """A refresh token, good once."""
+log = logging.getLogger(__name__)
+NAMESPACES, QUOTAS, LIMIT_RANGES = (
+    KINDS["namespaces"],
+    KINDS["resourcequotas"],
+    KINDS["limitranges"],
+)
+NETWORK_POLICIES, ROLE_BINDINGS = KINDS["networkpolicies"], KINDS["rolebindings"]
+TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class TokenPair:
-    """What signing in gives; `expires_in` is the access token's life in seconds."""
+class Described:
+    """A tenant as the cluster has it: its Namespace and its ResourceQuotas, by name."""
 
-    token: str
-    refresh_token: str
-    expires_in: int
+    namespace: Object
+    quotas: tuple[Object, ...]
 
-
-# --- passwords ------------------------------------------------------------------------------------------------------
-def sign_in(username: object, password: object, *, address: str = "") -> TokenPair:
-    """A new pair for a right password; Unauthenticated otherwise, TooManyRequests after ten failures of the name in a minute."""
-    if (
-        not isinstance(username, str)
-        or not isinstance(password, str)
-        or not username
-        or not password
-    ):
-        raise Invalid("username and password are required")
-    return pair_for(verified(username, password, address=address))
+    @property
+    def name(self) -> str:
+        """The namespace's name."""
+        return str(self.namespace["metadata"]["name"])
 
 
-def verified(username: str, password: str, *, address: str) -> User:
-    """The user whose password it is; Unauthenticated otherwise, TooManyRequests after too many failures."""
-    if "\x00" in username + password or max(len(username), len(password)) > LONGEST:
-        raise Unauthenticated("wrong username or password")
-    attempts.check(username, address)
-    with attempts.HASHING.turn():
-        user = authenticate(username=username, password=password)
-    if not isinstance(user, User):
-        attempts.failed(username, address)
-        raise Unauthenticated("wrong username or password")
-    return user
+# --- reading --------------------------------------------------------------------------------------------------------
+def describe(cluster: Cluster, name: str) -> Described:
+    """One tenant; NotFound when there is no such namespace."""
+    client = registry.client(cluster)
+    namespace = orjson.loads(client.get(NAMESPACES, name))
+    return Described(namespace, tuple(_sorted(objects(client, QUOTAS, name))))
 
 
-def known_name(username: object) -> str:
-    """The name when somebody bears it: people type passwords into the wrong field, and the audit trail must not keep those."""
-    if not isinstance(username, str) or "\x00" in username:
-        return ""
-    return username if User.objects.filter(username=username).exists() else ""
-
-
-def change_password(
-    user: User | AnonymousUser, old: object, new: object, *, address: str = ""
-) -> TokenPair:
-    """A new password and a new pair; Invalid for a weak one or when the old one is wrong. All earlier JWTs end."""
-    if not isinstance(old, str) or not isinstance(new, str) or not old or not new:
-        raise Invalid("password and new_password are required")
-    try:
-        fresh = verified(user.get_username(), old, address=address)
-    except Unauthenticated:
-        raise Invalid("the password is wrong", field="password") from None
-    try:
-        validate_password(new, fresh)
-    except ValidationError as error:
-        raise Invalid(" ".join(error.messages), field="new_password") from None
-    fresh.set_password(new)
-    fresh.save(update_fields=["password"])
-    return pair_for(fresh)
-
-
-def pair_for(user: AbstractBaseUser) -> TokenPair:
-    """A fresh access and refresh token; the access token names its refresh token, so that one sign-out ends both."""
-    refresh = RefreshToken.for_user(user)
-    access = refresh.access_token
-    access[SESSION] = refresh["jti"]
-    return TokenPair(
-        str(access), str(refresh), int(api_settings.ACCESS_TOKEN_LIFETIME.total_seconds())
-    )
-
-
-# --- JWT ------------------------------------------------------------------------------------------------------------
-def _active_user(token: AccessToken | RefreshToken) -> AbstractBaseUser:
-    """The token's user, unless gone, switched off or with a new password since."""
-    user = User.objects.filter(pk=token.get("user_id"), is_active=True).first()
-    claim = str(token.get(api_settings.REVOKE_TOKEN_CLAIM))
-    if user is None or not constant_time_compare(claim, get_md5_hash_password(user.password)):
-        raise Unauthenticated("the token was revoked")
-    return user
-
-
-def user_of_jwt(raw: str) -> AbstractBaseUser:
-    """The user behind an access token; TokenExpired or Unauthenticated otherwise."""
-    try:
-        token = RevocableAccessToken(raw.encode())
-    except ExpiredTokenError:
-        raise TokenExpired("the token has expired") from None
-    except TokenError:
-        raise Unauthenticated("the token is not valid") from None
-    return _active_user(token)
-
-
-def refresh(raw: object) -> TokenPair:
-    """A new pair for a refresh token, which is then spent; used twice it is Unauthenticated."""
-    if not isinstance(raw, str) or not raw:
-        raise Invalid("refresh_token is required")
-    try:
-        token = RefreshToken(raw.encode())
-        with transaction.atomic():
-            user = _active_user(token)
-            _, first = token.blacklist()
-    except ExpiredTokenError:
-        raise TokenExpired("the refresh token has expired") from None
-    except TokenError:
-        raise Unauthenticated("the refresh token is not valid") from None
-    if not first:
-        raise Unauthenticated("the refresh token was used before")
-    return pair_for(user)
-
-
-def sign_out(raw_access: str, raw_refresh: object = None) -> None:
-    """End the access token and the refresh token that belongs to it."""
-    try:
-        access = RevocableAccessToken(raw_access.encode())
-    except TokenError:
-        return
-    access.blacklist()
-    for outstanding in OutstandingToken.objects.filter(jti=access.get(SESSION, "")):
-        BlacklistedToken.objects.get_or_create(token=outstanding)
-    if isinstance(raw_refresh, str) and raw_refresh:
+def describe_all(cluster: Cluster, *, only: frozenset[str] | None = None) -> list[Described]:
+    """Every namespace of the cluster as a tenant; of `only` those that the caller may see. Two lists, however many there are."""
+    client, quotas = registry.client(cluster), defaultdict[str, list[Object]](list)
+    if only is None:
+        for quota in objects(client, QUOTAS, ""):
+            quotas[quota["metadata"]["namespace"]].append(quota)
+        return [
+            Described(item, tuple(_sorted(quotas[item["metadata"]["name"]])))
+            for item in objects(client, NAMESPACES, "")
+        ]
+    found: list[Described] = []
+    for name in sorted(only):
         try:
-            RefreshToken(raw_refresh.encode()).blacklist()
-        except TokenError:
+            found.append(describe(cluster, name))
+        except NotFound:
+            continue
+    return found
+
+
+def describe_accessible(cluster: Cluster) -> list[Described]:
+    """Every namespace as a tenant, or those that the cluster's credentials may look into; Forbidden when they may look into none."""
+    try:
+        return describe_all(cluster)
+    except Forbidden:
+        if not cluster.namespaces:
+            raise
+
+    def read(namespace: str) -> list[Described]:
+        return describe_all(cluster, only=frozenset({namespace}))
+
+    return [tenant for part in read_each(cluster.namespaces, read) for tenant in part]
+
+
+def _sorted(items: Iterable[Object]) -> list[Object]:
+    return sorted(items, key=lambda item: str(item["metadata"]["name"]))
+
+
+# --- making ---------------------------------------------------------------------------------------------------------
+def create(
+    cluster: Cluster,
+    blueprint: Blueprint,
+    *,
+    by: str = "",
+    contact: str = "",
+    description: str = "",
+) -> Tenant | None:
+    """Make the namespace and everything in it, or nothing: what fails half-way is taken back, and the first error raised.
+
+    None, and nothing changed, when the namespace is there already.
+    """
+    for member in blueprint.members:
+        users.find(member.username)
+    client = registry.client(cluster)
+    if _exists(client, blueprint.name):
+        return None
+    try:
+        made = orjson.loads(client.create(NAMESPACES, manifests.namespace(blueprint)))
+    except Conflict as error:
+        if error.details.get("reason") == "AlreadyExists":
+            return None
+        raise
+    try:
+        _furnish(client, blueprint)
+        options = {
+            **blueprint.options,
+            "furnished": True,
+            "quotas": [quota.name for quota in blueprint.quotas],
+        }
+        return _record(
+            cluster,
+            made["metadata"]["uid"],
+            blueprint,
+            options,
+            by=by,
+            contact=contact,
+            description=description,
+        )
+    except BaseException:
+        _take_back(client, blueprint.name, made["metadata"]["uid"])
+        raise
+
+
+def _exists(client: ClusterClient, name: str) -> bool:
+    try:
+        client.get(NAMESPACES, name)
+    except NotFound:
+        return False
+    return True
+
+
+def _furnish(client: ClusterClient, blueprint: Blueprint) -> None:
+    """Quotas first, then defaults, then what isolates: a member can do nothing before all limits stand."""
+    space = blueprint.name
+    for quota in blueprint.quotas:
+        client.create(QUOTAS, manifests.resource_quota(quota, space), namespace=space)
+    client.create(LIMIT_RANGES, manifests.limit_range(space), namespace=space)
+    if blueprint.options.get("network_policy"):
+        client.create(NETWORK_POLICIES, manifests.network_policy(space), namespace=space)
+    if blueprint.options.get("role_bindings"):
+        for member in blueprint.members:
+            client.create(ROLE_BINDINGS, manifests.role_binding(member, space), namespace=space)
+
+
+def _take_back(client: ClusterClient, name: str, uid: str) -> None:
+    """Delete the namespace that we made, and only that one."""
+    try:
+        client.delete(
+            NAMESPACES,
+            name,
+            options={"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}},
+        )
+    except DomainError as error:
+        log.error(
+            "a half-made tenant could not be taken back",
+            extra={"namespace": name, "reason": error.code},
+        )
+
+
+def _record(
+    cluster: Cluster,
+    uid: str,
+    blueprint: Blueprint,
+    options: Mapping[str, Any],
+    *,
+    by: str,
+    contact: str = "",
+    description: str = "",
+) -> Tenant:
+    """The row of a new tenant; whatever was known of an earlier namespace of that name goes, rights and all."""
+    with transaction.atomic():
+        forget(cluster, blueprint.name, but=uid)
+        tenant = Tenant.objects.create(
+            cluster=cluster,
+            namespace=blueprint.name,
+            uid=uid,
+            options=dict(options),
+            created_by=by,
+            contact=contact[:200],
+            description=description,
+        )
+        for member in blueprint.members:
+            _admit(tenant, users.find(member.username), member.role, by=by)
+    return tenant
+
+
+# --- changing -------------------------------------------------------------------------------------------------------
+def update(cluster: Cluster, blueprint: Blueprint) -> None:
+    """Replace labels, annotations and the quotas that are named; the rest stays. NotFound without the namespace."""
+    client = registry.client(cluster)
+    if not _exists(client, blueprint.name):
+        raise NotFound("not found error")
+    if blueprint.labels is not None or blueprint.annotations is not None:
+        _replace(client, NAMESPACES, blueprint.name, lambda current: _renewed(current, blueprint))
+    for quota in blueprint.quotas:
+        _put_quota(client, blueprint.name, quota.name, quota.hard)
+
+
+def _renewed(current: Object, blueprint: Blueprint) -> Object:
+    metadata = current["metadata"]
+    if blueprint.labels is not None:
+        labels = manifests.renewed(metadata.get("labels") or {}, blueprint.labels)
+        metadata["labels"] = {**labels, manifests.MULTI_TENANT: manifests.marker(blueprint.name)}
+    if blueprint.annotations is not None:
+        metadata["annotations"] = manifests.renewed(
+            metadata.get("annotations") or {}, blueprint.annotations
+        )
+    return current
+
+
+def _put_quota(client: ClusterClient, space: str, name: str, hard: Mapping[str, str]) -> None:
+    def changed(current: Object) -> Object:
+        current["spec"] = {**(current.get("spec") or {}), "hard": dict(hard)}
+        return current
+
+    try:
+        _replace(client, QUOTAS, name, changed, namespace=space)
+    except NotFound:
+        client.create(QUOTAS, manifests.resource_quota(Quota(name, hard), space), namespace=space)
+
+
+def _replace(
+    client: ClusterClient, kind: Kind, name: str, change: Any, *, namespace: str | None = None
+) -> None:
+    """Read, change, write; again when somebody else was faster."""
+    for left in reversed(range(TRIES)):
+        current = orjson.loads(client.get(kind, name, namespace=namespace))
+        try:
+            client.replace(kind, name, change(current), namespace=namespace)
+        except Conflict:
+            if not left:
+                raise
+        else:
             return
+
+
+# --- ending ---------------------------------------------------------------------------------------------------------
+def delete(cluster: Cluster, name: str, *, only_labelled: bool = False) -> None:
+    """Delete the namespace with all that is in it; one that is gone is fine, a system's own is refused (Invalid)."""
+    if name in PROTECTED:
+        raise Invalid(f"namespace {name} belongs to the cluster itself")
+    client = registry.client(cluster)
+    try:
+        current = orjson.loads(client.get(NAMESPACES, name))
+        if only_labelled and manifests.MULTI_TENANT not in (
+            current["metadata"].get("labels") or {}
+        ):
+            raise Invalid(f"namespace {name} does not have the label {manifests.MULTI_TENANT}")
+        uid = current["metadata"]["uid"]
+        client.delete(
+            NAMESPACES,
+            name,
+            options={"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}},
+        )
+    except NotFound:
+        pass
+    forget(cluster, name)
+
+
+def forget(cluster: Cluster, name: str, *, but: str = "") -> None:
+    """Drop the tenant's row and every right on a namespace of that name that was there, except the one whose uid is `but`."""
+    with transaction.atomic():
+        Tenant.objects.filter(cluster=cluster, namespace=name).exclude(uid=but).delete()
+        Grant.objects.filter(cluster=cluster, namespace=name).exclude(
+            namespace_uid__in=("", but)
+        ).delete()
+
+
+def forget_stale(cluster: Cluster, name: str) -> None:
+    """Drop what is known of earlier namespaces of that name, and nothing of the one that is there now."""
+    try:
+        uid = str(orjson.loads(registry.client(cluster).get(NAMESPACES, name))["metadata"]["uid"])
+    except NotFound:
+        uid = ""
+    forget(cluster, name, but=uid)
+
+
+# --- members --------------------------------------------------------------------------------------------------------
+def find(cluster: Cluster, name: str, *, by: str = "") -> Tenant:
+    """The tenant's row, made for a namespace that has none yet; NotFound when the cluster has no such namespace."""
+    uid = str(orjson.loads(registry.client(cluster).get(NAMESPACES, name))["metadata"]["uid"])
+    tenant = Tenant.objects.filter(cluster=cluster, uid=uid).first()
+    return tenant or _record(cluster, uid, Blueprint(name), {}, by=by)
+
+
+def _admit(tenant: Tenant, user: User, role: Role, *, by: str) -> Grant:
+    """One membership for each user: a new role replaces the old one."""
+    Grant.objects.filter(tenant=tenant, user=user).exclude(role=role).delete()
+    return Grant.objects.get_or_create(
+        user=user,
+        role=role,
+        cluster=tenant.cluster,
+        namespace=tenant.namespace,
+        namespace_uid=tenant.uid,
+        defaults={"tenant": tenant, "created_by": by},
+    )[0]
+
+
+def admit(tenant: Tenant, username: str, role: Role, *, by: str = "") -> Grant:
+    """Make somebody a member; with the option `role_bindings` also in the cluster's own terms."""
+    user = users.find(username)
+    with transaction.atomic():
+        grant = _admit(tenant, user, role, by=by)
+        if tenant.options.get("role_bindings"):
+            client = registry.client(tenant.cluster)
+            _unbind(client, tenant.namespace, username)
+            client.create(
+                ROLE_BINDINGS,
+                manifests.role_binding(Member(username, role), tenant.namespace),
+                namespace=tenant.namespace,
+            )
+    return grant
+
+
+def dismiss(tenant: Tenant, username: str) -> None:
+    """Take a membership away; NotFound when there is none."""
+    with transaction.atomic():
+        count, _ = Grant.objects.filter(tenant=tenant, user__username=username).delete()
+        if not count:
+            raise NotFound(f"{username[:60]!r} is no member")
+        if tenant.options.get("role_bindings"):
+            _unbind(registry.client(tenant.cluster), tenant.namespace, username)
+
+
+def _unbind(client: ClusterClient, space: str, username: str) -> None:
+    try:
+        client.delete(ROLE_BINDINGS, manifests.binding_name(username), namespace=space)
+    except NotFound:
+        return

@@ -10,10 +10,10 @@ from django.test import override_settings
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
 
+from access.tokens import create_api_token
 from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster, running_cluster
-from tenants.tokens import create_api_token
 from tests.caller import Caller
 from tests.socket_server import socket_server
 from tests.vkube import label_nodes

@@ -11,6 +11,9 @@ from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSetMixin
 
+from access.authorization import token_rights
+from access.models import ApiToken
+from access.policy import Right
 from billing.models import Deployment, Order, Payment, Posting
 from billing.services import ledger, usage
 from core.api import audit
@@ -19,9 +22,6 @@ from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
 from core.api.schema import INTEGER, OBJECT, PAGING, TEXT, Described, Query, array, nullable, record
 from core.errors import Forbidden, Invalid, NotFound
-from tenants.decisions import token_rights
-from tenants.models import ApiToken
-from tenants.policy import Right
 
 NUMBER = re.compile(r"-?[0-9.]+\Z")
 FILTERS = {"status": Order.Status.values, "service": Order.Service.values}

@@ -5,6 +5,7 @@ from typing import Any
 
 from rest_framework.request import Request
 
+from access import users
 from billing.api.orders import ORDER_SCHEMA, OrderViewSet, plain, represent
 from billing.models import Order, Plan
 from billing.services import expiry, ledger, orders, regions
@@ -15,7 +16,6 @@ from core.api.dialect import DialectView, Page
 from core.api.parsing import boolean, integer, json_body
 from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, nullable, record
 from core.errors import Invalid
-from tenants import users
 
 PLAN_SCHEMA = record(name=TEXT, price=TEXT, units=array(INTEGER), regions=array(TEXT))
 BOUGHT = {**ORDER_SCHEMA, "properties": {**ORDER_SCHEMA["properties"], "secret": nullable(TEXT)}}

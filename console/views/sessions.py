@@ -12,12 +12,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
+from access import sign_in as services
 from console.page import THEMES, page
 from core.api.audit import note, record, report
 from core.api.auth import Act
 from core.api.client_ip import client_address
 from core.errors import DomainError, TooManyRequests
-from tenants import services
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 YEAR = 365 * 86400

@@ -23,7 +23,7 @@ LOOKING = frozenset({"get", "list", "history"})
 class Act:
     """What a caller is about to do. `kind` is a plural (or "" for what is not a Kubernetes kind), `cluster` a name or id as text.
 
-    Verbs and kinds stand in `tenants.policy`; what stands in no table there is an admin's. `cluster_scoped` says that a custom kind,
+    Verbs and kinds stand in `access.policy`; what stands in no table there is an admin's. `cluster_scoped` says that a custom kind,
     once discovered, lives in no namespace. An act on the default cluster names it. `stored_type` is the resource type of rows of the store.
     """
 

@@ -20,7 +20,7 @@ from dialects.walm.envelope import (
     explained,
     nothing,
 )
-from tenants import quotas, tenancies
+from tenants import quotas, services
 from tenants.manifests import MULTI_TENANT, Blueprint, texts
 
 TEXTS = record(**dict.fromkeys(quotas.RESOURCES, TEXT))
@@ -59,7 +59,7 @@ PARAMS = record(
 ANSWERED = tuple(name for name in INFO["properties"] if name not in PARAMS["properties"])
 
 
-def info(tenant: tenancies.Described) -> dict[str, Any]:
+def info(tenant: services.Described) -> dict[str, Any]:
     """TenantInfo: every key, always."""
     metadata = tenant.namespace["metadata"]
     labels, phase = (
@@ -117,7 +117,7 @@ class Tenants(TenantView):
             return {
                 "items": [
                     info(tenant)
-                    for tenant in tenancies.describe_all(self.cluster(), only=scope.namespaces)
+                    for tenant in services.describe_all(self.cluster(), only=scope.namespaces)
                 ]
             }
 
@@ -150,7 +150,7 @@ class Tenant(TenantView):
         with explained("failed to get tenant : "):
             cluster = self.cluster()
             try:
-                return info(tenancies.describe(cluster, name))
+                return info(services.describe(cluster, name))
             except NotFound as error:
                 raise Missing(f"tenant {name} is not found") from error
 
@@ -159,7 +159,7 @@ class Tenant(TenantView):
         self.permit_one(request, "create", name)
         body = _body(request, name)
         with explained("failed to create tenant : "):
-            tenancies.create(self.cluster(), _blueprint(name, body), by=request.user.get_username())
+            services.create(self.cluster(), _blueprint(name, body), by=request.user.get_username())
         return nothing()
 
     def put(self, request: Request, name: str) -> HttpResponse:
@@ -167,14 +167,14 @@ class Tenant(TenantView):
         self.permit_one(request, "update", name)
         body = _body(request, name)
         with explained("failed to update tenant : "):
-            tenancies.update(self.cluster(), _blueprint(name, body))
+            services.update(self.cluster(), _blueprint(name, body))
         return nothing()
 
     def delete(self, request: Request, name: str) -> HttpResponse:
         """Empty, also when there is no such tenant."""
         self.permit_one(request, "delete", name)
         with explained(f"failed to delete namespace {name}: "):
-            tenancies.delete(
+            services.delete(
                 self.cluster(), name, only_labelled=settings.WALM_DELETE_LABELLED_TENANTS_ONLY
             )
         return nothing()

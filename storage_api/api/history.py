@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from django.conf import settings
 from django.utils import timezone
-from django.utils.module_loading import import_string
 from rest_framework.request import Request
 
+from access import audit
 from clusters import registry
 from clusters.kinds import Kind
 from clusters.models import Cluster
+from clusters.resource_types import SECRETS
 from core.api.auth import Act, Scope, authorise
 from core.api.dialect import DialectView
 from core.api.pagination import page_request
@@ -39,7 +39,6 @@ from storage_api.history import as_of, attribution
 from storage_api.history.as_of import Asked, Version
 from storage_api.history.attribution import Change, Deed
 from storage_api.history.differences import differences
-from storage_api.kinds import SECRETS
 from storage_api.protection import MASK
 from storage_api.services import multicluster
 
@@ -181,7 +180,7 @@ def _deeds(cluster: Cluster, kind: Kind, found: Sequence[Version]) -> list[Deed]
         max(version.at for version in found) + attribution.SLACK,
     )
     names = {(version.namespace, version.name) for version in found}
-    lines: Iterable[Mapping[str, Any]] = import_string(settings.AUDIT_READER)(
+    lines: Iterable[Mapping[str, Any]] = audit.writes(
         cluster.pk, (kind.group, kind.plural), names, since=since, until=until
     )
     uids = {version.uid for version in found if version.uid}

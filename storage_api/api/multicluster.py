@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from clusters import registry
 from clusters.kinds import Kind
 from clusters.models import Cluster
+from clusters.resource_types import SECRETS
 from core.api.auth import Act, Scope, authorise
 from core.api.dialect import DialectView
 from core.api.pagination import page_request
@@ -32,7 +33,6 @@ from core.api.schema import (
 )
 from core.errors import Expired, Invalid
 from storage_api.history import as_of
-from storage_api.kinds import SECRETS
 from storage_api.protection import MASK
 from storage_api.query import selectors
 from storage_api.services import multicluster, sync

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from clusters import registry
 from clusters.kinds import Kind
 from clusters.models import Cluster
+from clusters.resource_types import SECRETS, resource_type
 from core.api.auth import Act, authorise
 from core.api.dialect import DialectView
 from core.api.pagination import page_request
@@ -35,7 +36,6 @@ from storage_api.api.multicluster import (
     words,
 )
 from storage_api.api.sync import utc
-from storage_api.kinds import SECRETS, resource_type
 from storage_api.services import multicluster, sync
 from storage_api.services.multicluster import Place
 from storage_api.services.sync import Freshness

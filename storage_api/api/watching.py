@@ -12,6 +12,7 @@ from rest_framework.request import Request
 
 from clusters import registry
 from clusters.kinds import KINDS, Kind
+from clusters.resource_types import SECRETS, resource_type
 from core.api.auth import Act, Scope, stream_policy
 from core.api.client_ip import client_address
 from core.api.dialect import DialectView
@@ -22,7 +23,6 @@ from core.stream_limits import stopping
 from storage_api.api.multicluster import chosen, shown
 from storage_api.api.stream_limits import Seated
 from storage_api.api.sync import utc
-from storage_api.kinds import SECRETS, resource_type
 from storage_api.query import selectors
 from storage_api.services import change_log, multicluster, multicluster_watch
 from storage_api.services.change_log import Start

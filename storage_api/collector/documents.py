@@ -11,9 +11,9 @@ from django.conf import settings
 
 from clusters.kinds import Kind
 from clusters.manifests import LAST_APPLIED, Object, pruned
+from clusters.resource_types import SECRETS
 from core.errors import ClusterUnavailable
 from storage_api.history.attribution import newest_writers
-from storage_api.kinds import SECRETS
 
 
 class Meta(msgspec.Struct, rename="camel"):

@@ -16,6 +16,7 @@ import msgspec
 import orjson
 
 from clusters.client import CHUNKS, Chunk, Walk, status_error
+from clusters.resource_types import EVENTS, resource_type
 from clusters.streams import StreamClient
 from core.errors import (
     ClusterUnavailable,
@@ -30,7 +31,6 @@ from core.errors import (
 from storage_api.collector import reports
 from storage_api.collector.documents import UNREADABLE, Meta, document, head
 from storage_api.collector.queue import Inexact, Item, Joined, Lost, Position, Queue
-from storage_api.kinds import EVENTS, resource_type
 from storage_api.models import KindSync
 from storage_api.services import sync
 from storage_api.services.bulk import Record

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
+from clusters.resource_types import resource_type
 from core.errors import Invalid
 from storage_api.collector.queue import Beat, Gone, Inexact, Item, Joined, Left, Lost, Position
-from storage_api.kinds import resource_type
 from storage_api.services import bulk, events, sync
 from storage_api.services.bulk import Record
 from storage_api.services.events import EventReport

@@ -12,8 +12,8 @@ from psycopg2 import sql
 from clusters.kinds import KINDS, Kind
 from clusters.lists import ListQuery, ObjectPage
 from clusters.models import Cluster
+from clusters.resource_types import BUILT_IN, resource_type
 from core.errors import Expired, Forbidden, Invalid, NotFound
-from storage_api.kinds import BUILT_IN, resource_type
 from storage_api.protection import masked
 from storage_api.query import selectors
 from storage_api.query.conditions import Clause

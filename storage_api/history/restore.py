@@ -10,6 +10,7 @@ from clusters import escalation, registry
 from clusters.kinds import Kind
 from clusters.manifests import Object
 from clusters.models import Cluster
+from clusters.resource_types import SECRETS
 from core.errors import (
     ClusterUnavailable,
     Conflict,
@@ -21,7 +22,6 @@ from core.errors import (
 from storage_api.history import restore_plan
 from storage_api.history.differences import differences
 from storage_api.history.restore_plan import Plan
-from storage_api.kinds import SECRETS
 from storage_api.protection import holds_sealed
 
 

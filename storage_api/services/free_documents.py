@@ -9,10 +9,10 @@ import orjson
 from django.db import connection, transaction
 from psycopg2 import sql
 
+from clusters.resource_types import is_secret_type
 from core.errors import Invalid
 from storage_api import objectids
 from storage_api.db_retry import retried
-from storage_api.kinds import is_secret_type
 from storage_api.models import FreeIndex
 from storage_api.protection import Place, protect
 from storage_api.query import jsontext, paths

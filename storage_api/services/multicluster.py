@@ -11,8 +11,8 @@ from psycopg2 import sql
 
 from clusters.kinds import KINDS, Kind, is_place_of, known_kind, parse_reference
 from clusters.models import Cluster
+from clusters.resource_types import EVENTS, resource_type
 from core.errors import Invalid, NotFound
-from storage_api.kinds import EVENTS, resource_type
 from storage_api.models import KindSync
 from storage_api.protection import masked
 from storage_api.query.conditions import Clause

@@ -11,8 +11,8 @@ from django.db import connection
 from psycopg2 import sql
 
 from clusters.kinds import KINDS, Kind
+from clusters.resource_types import resource_type
 from core.errors import Expired
-from storage_api.kinds import resource_type
 from storage_api.protection import masked
 from storage_api.query.conditions import Clause
 from storage_api.query.selectors import Selected

@@ -11,7 +11,7 @@ from psycopg2 import sql
 from clusters.kinds import KINDS, Kind
 from clusters.lists import ListQuery, ObjectPage
 from clusters.models import Cluster
-from storage_api.kinds import BUILT_IN, EVENTS, SECRETS, resource_type
+from clusters.resource_types import BUILT_IN, EVENTS, SECRETS, resource_type
 from storage_api.protection import holds_sealed
 from storage_api.query import problems, selectors, sorting
 from storage_api.query.conditions import Clause

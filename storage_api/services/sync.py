@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from clusters.kinds import Kind
 from clusters.models import Cluster
+from clusters.resource_types import resource_type
 from core.errors import Conflict
-from storage_api.kinds import resource_type
 from storage_api.models import ClusterSync, KindSync
 from storage_api.query import conditions
 from storage_api.query.queries import Query

@@ -7,6 +7,8 @@ from typing import Any
 from django.utils import timezone
 from rest_framework.request import Request
 
+from access import authorization, grants
+from access.models import ApiToken, Grant
 from clusters.models import Cluster
 from core.api.audit import note
 from core.api.auth import Act, Scope, authorise
@@ -28,9 +30,9 @@ from core.api.schema import (
     record,
 )
 from core.errors import Conflict, Invalid
-from tenants import decisions, grants, manifests, plans, quotas, tenancies
+from tenants import manifests, plans, quotas, services
 from tenants.manifests import Blueprint, Member
-from tenants.models import ApiToken, Grant, QuotaPlan, Tenant
+from tenants.models import QuotaPlan, Tenant
 from tenants.quotas import Quota
 from workloads.api import Target
 
@@ -89,7 +91,7 @@ SAMPLE = record(at=TEXT, hard=NUMBERS, used=NUMBERS)
 
 
 def represent(
-    cluster: Cluster, described: tenancies.Described, row: Tenant | None, members: list[Grant]
+    cluster: Cluster, described: services.Described, row: Tenant | None, members: list[Grant]
 ) -> dict[str, Any]:
     """A tenant: what the cluster holds, and what we know beside it."""
     metadata = described.namespace["metadata"]
@@ -121,7 +123,7 @@ def _member(grant: Grant) -> dict[str, str]:
     return {"username": grant.user.get_username() if grant.user else "", "role": grant.role}
 
 
-def _rows(cluster: Cluster, described: list[tenancies.Described]) -> list[dict[str, Any]]:
+def _rows(cluster: Cluster, described: list[services.Described]) -> list[dict[str, Any]]:
     """Tenants with their rows and members, in three queries however many they are."""
     uids = [str(tenant.namespace["metadata"]["uid"]) for tenant in described]
     rows = {row.uid: row for row in Tenant.objects.filter(cluster=cluster, uid__in=uids)}
@@ -159,7 +161,7 @@ class TenantView(DialectView):
         """Forbidden unless the caller, by the token they came with, holds all that the members are given."""
         token = request.auth if isinstance(request.auth, ApiToken) else None
         for role in {member.role for member in members}:
-            decisions.require_cover(
+            authorization.require_cover(
                 request.user, token, role, cluster=str(cluster.pk), namespace=name
             )
 
@@ -186,7 +188,7 @@ class Tenants(TenantView):
         )
         cluster = target.cluster()
         found = sorted(
-            tenancies.describe_all(cluster, only=scope.namespaces), key=lambda tenant: tenant.name
+            services.describe_all(cluster, only=scope.namespaces), key=lambda tenant: tenant.name
         )
         found = [tenant for tenant in found if keyword in tenant.name.lower()]
         return Page(
@@ -217,9 +219,9 @@ class Tenants(TenantView):
             request.user.get_username(),
             {field: _text(body, field) for field in ("contact", "description")},
         )
-        if tenancies.create(cluster, blueprint, by=by, **texts) is None:
+        if services.create(cluster, blueprint, by=by, **texts) is None:
             raise Conflict(f"namespace {name} exists already", reason="AlreadyExists", status=409)
-        return _rows(cluster, [tenancies.describe(cluster, name)])[0]
+        return _rows(cluster, [services.describe(cluster, name)])[0]
 
 
 def _text(body: dict[str, Any], field: str) -> str:
@@ -298,7 +300,7 @@ class OneTenant(TenantView):
         """The tenant; NotFound without the namespace."""
         target, _ = self.permit(request, "get", name)
         cluster = target.cluster()
-        return _rows(cluster, [tenancies.describe(cluster, name)])[0]
+        return _rows(cluster, [services.describe(cluster, name)])[0]
 
     def put(self, request: Request, name: str) -> Any:
         """The changed tenant."""
@@ -313,19 +315,19 @@ class OneTenant(TenantView):
             quotas=_quotas(body),
         )
         texts = {field: _text(body, field) for field in ("contact", "description") if field in body}
-        tenancies.update(cluster, blueprint)
+        services.update(cluster, blueprint)
         if texts:
             Tenant.objects.filter(
-                pk=tenancies.find(cluster, name, by=request.user.get_username()).pk
+                pk=services.find(cluster, name, by=request.user.get_username()).pk
             ).update(**texts)
-        return _rows(cluster, [tenancies.describe(cluster, name)])[0]
+        return _rows(cluster, [services.describe(cluster, name)])[0]
 
     def delete(self, request: Request, name: str) -> Any:
         """{}: the namespace is going, and every right in it is gone. NotFound when there is none."""
         target, _ = self.permit(request, "delete", name)
         cluster = target.cluster()
-        tenancies.describe(cluster, name)
-        tenancies.delete(cluster, name)
+        services.describe(cluster, name)
+        services.delete(cluster, name)
         return {}
 
 
@@ -346,7 +348,7 @@ class Members(TenantView):
         """All of them, by name."""
         target, _ = self.permit(request, "list", name, kind="tenants")
         cluster = target.cluster()
-        (tenant,) = _rows(cluster, [tenancies.describe(cluster, name)])
+        (tenant,) = _rows(cluster, [services.describe(cluster, name)])
         return Page(tenant["members"], len(tenant["members"]), 1, max(len(tenant["members"]), 1))
 
     def post(self, request: Request, name: str) -> Any:
@@ -357,9 +359,7 @@ class Members(TenantView):
         note(request, details={"member": member.username, "role": member.role})
         by = request.user.get_username()
         return _member(
-            tenancies.admit(
-                tenancies.find(cluster, name, by=by), member.username, member.role, by=by
-            )
+            services.admit(services.find(cluster, name, by=by), member.username, member.role, by=by)
         )
 
 
@@ -376,7 +376,7 @@ class OneMember(TenantView):
         """{}: the member's rights end at once."""
         target, _ = self.permit(request, "delete", name, kind="members")
         note(request, details={"member": username})
-        tenancies.dismiss(tenancies.find(target.cluster(), name), username)
+        services.dismiss(services.find(target.cluster(), name), username)
         return {}
 
 
@@ -400,7 +400,7 @@ class Usage(TenantView):
         since = moment(query.get("since", ""), "since")
         if since is None:
             since = max(until, FIRST_MOMENT) - datetime.timedelta(days=1)
-        described = tenancies.describe(cluster, name)
+        described = services.describe(cluster, name)
         row = Tenant.objects.filter(
             cluster=cluster, uid=str(described.namespace["metadata"]["uid"])
         ).first()

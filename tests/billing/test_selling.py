@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
+from access.models import AuditEntry
 from billing.models import Order, Payment, Plan
-from tenants.models import AuditEntry
 from tests.caller import Caller
 
 pytestmark = pytest.mark.django_db

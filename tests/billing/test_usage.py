@@ -11,13 +11,13 @@ import pytest
 from django.contrib.auth import get_user_model
 from pytest_django import Settings
 
+from access.tokens import create_api_token
 from billing import clock, pricing
 from billing.models import Order, Posting, UsageSample
 from billing.services import expiry, ledger, orders, usage
 from billing.tasks import sample_cluster
 from clusters import registry
 from storage_api.models import Change
-from tenants.tokens import create_api_token
 from tests.caller import Caller
 from tests.vkube import Buyer, container, eventually, running
 

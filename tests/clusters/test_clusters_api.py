@@ -12,10 +12,10 @@ import yaml
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
+from access import grants
+from access.tokens import create_api_token
 from clusters import registry, tasks
 from clusters.models import Cluster
-from tenants import grants
-from tenants.tokens import create_api_token
 from tests.bad_servers import Behaviour, answering, refusing, serving, silent
 from tests.caller import Caller
 

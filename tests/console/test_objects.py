@@ -10,13 +10,13 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+from access import grants
+from access.policy import Right, Role
 from billing.models import Order
 from billing.services import orders
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from storage_api.models import ClusterSync, KindSync
-from tenants import grants
-from tenants.policy import Right, Role
 from tests.caller import Caller
 from tests.workloads.conftest import workload
 

@@ -9,10 +9,10 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import expect
 
+from access.models import ApiToken, AuditEntry, Grant
 from billing.models import Order
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
-from tenants.models import ApiToken, AuditEntry, Grant
 from tests.caller import Caller
 from tests.console.browser import PHONE, Walk
 

@@ -8,8 +8,8 @@ from django.core.cache import cache
 from django.test import Client
 from django.urls import URLPattern
 
+from access.models import AuditEntry
 from console.urls import urlpatterns
-from tenants.models import AuditEntry
 
 PASSWORD = "a-long-Passphrase-7"
 

@@ -7,12 +7,12 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from access import grants
+from access.policy import Role
+from access.tokens import create_api_token
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
-from tenants import grants
-from tenants.policy import Role
-from tenants.tokens import create_api_token
 from tests.caller import Caller
 
 TABLE = {"HX-Request": "true", "HX-Target": "table"}

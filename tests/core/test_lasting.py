@@ -14,7 +14,7 @@ GUARDED = {
     "storage_api/api/base.py",
     "storage_api/api/feeds.py",
     "storage_api/api/watching.py",
-    "tenants/api/audit.py",
+    "access/api/audit.py",
     "workloads/api/pods.py",
     "workloads/api/streams.py",
 }

@@ -21,9 +21,9 @@ from django.test import Client
 from django.utils.timezone import timedelta
 from rest_framework_simplejwt.tokens import AccessToken
 
+from access.tokens import create_api_token
 from clusters.models import Cluster
 from operations.models import Operation
-from tenants.tokens import create_api_token
 from tests.turning import take_turn
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,10 +10,10 @@ import pytest
 from django.http.response import HttpResponseBase
 from django.test import Client
 
+from access.tokens import create_api_token
 from clusters import registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from tenants.tokens import create_api_token
 from tests.caller import Caller
 
 pytestmark = pytest.mark.django_db

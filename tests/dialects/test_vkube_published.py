@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from access.models import AuditEntry
 from billing.models import Deployment, PortClaim
 from billing.services import expiry as endings
-from tenants.models import AuditEntry
 from tests.vkube import Buyer, eventually, follow, running
 
 pytestmark = pytest.mark.django_db

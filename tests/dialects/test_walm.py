@@ -9,11 +9,11 @@ import pytest
 from django.http.response import HttpResponseBase
 from django.test import Client
 
+from access.tokens import create_api_token
 from clusters import registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from kubegale.walm_stats import go_duration
-from tenants.tokens import create_api_token
 from tests.caller import Caller
 
 pytestmark = pytest.mark.django_db
@@ -485,7 +485,7 @@ def test_a_secret_is_deleted_by_either_address_and_never_all(apiserver: Any, spa
 def test_values_are_masked_for_those_who_may_not_see_them(
     settings: Any, admin: Caller, cluster: Cluster, space: str, django_user_model: Any
 ) -> None:
-    from tenants.models import Grant
+    from access.models import Grant
 
     empty(call("POST", f"/api/v1/secret/{space}", {"name": "s", "data": encoded(k="hidden")}))
     settings.OPEN_DIALECTS = frozenset()

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from access.models import Grant
 from clusters import quantities
 from clusters.models import Cluster
-from tenants.models import Grant, Tenant
+from tenants.models import Tenant
 from tests.caller import Caller
 
 pytestmark = pytest.mark.django_db

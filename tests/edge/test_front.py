@@ -406,7 +406,7 @@ def test_a_client_cannot_say_who_it_is(strict: Running) -> None:
     )
     assert status(strict.ask(head("POST", LOGIN, lines) + text)) == 401
     with database() as cursor:
-        cursor.execute("SELECT host(address) FROM tenants_auditentry ORDER BY id DESC LIMIT 1")
+        cursor.execute("SELECT host(address) FROM access_auditentry ORDER BY id DESC LIMIT 1")
         assert cursor.fetchall() == [("127.0.0.1",)]
 
 

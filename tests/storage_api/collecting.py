@@ -12,12 +12,12 @@ import orjson
 from django.db import connection
 
 from clusters.kinds import Kind
+from clusters.resource_types import resource_type
 from simcluster.testing import RunningCluster
 from storage_api.collector.cluster_collector import Rhythm
 from storage_api.collector.documents import document
 from storage_api.collector.process import Collector, Options
 from storage_api.collector.reflector import Pace
-from storage_api.kinds import resource_type
 from storage_api.protection import opened
 
 # The same, at the speed of tests.

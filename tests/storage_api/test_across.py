@@ -8,6 +8,9 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
+from access import grants
+from access.policy import Role
+from access.tokens import create_api_token
 from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
@@ -15,9 +18,6 @@ from storage_api.models import ClusterSync, KindSync
 from storage_api.services import bulk
 from storage_api.services.bulk import Record
 from storage_api.services.resources import Key
-from tenants import grants
-from tenants.policy import Role
-from tenants.tokens import create_api_token
 from tests.caller import Caller
 
 KINDS = [

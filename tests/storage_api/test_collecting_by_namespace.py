@@ -7,12 +7,12 @@ import pytest
 import yaml
 from django.contrib.auth import get_user_model
 
+from access.tokens import create_api_token
 from clusters import registry
 from clusters.client import ClusterClient
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from storage_api.models import Gap, KindSync, Resource
-from tenants.tokens import create_api_token
 from tests.caller import Caller
 from tests.storage_api.collecting import collecting, eventually, in_store, quick, replayed
 

@@ -9,13 +9,13 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
 
+from access import grants
+from access.tokens import create_api_token
 from clusters.models import Cluster
 from storage_api.collector import reports
 from storage_api.services import bulk, events, retention
 from storage_api.services.bulk import Record
 from storage_api.services.resources import Key
-from tenants import grants
-from tenants.tokens import create_api_token
 from tests.caller import Caller
 from tests.storage_api.test_across import fill
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
+from access import grants
+from access.models import AuditEntry
+from access.tokens import create_api_token
 from clusters import registry as services
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
-from tenants import grants
-from tenants.models import AuditEntry
-from tenants.tokens import create_api_token
 from tests.caller import Caller
 from tests.storage_api.collecting import collecting, eventually
 from tests.storage_api.test_collector import definition

@@ -12,11 +12,11 @@ from django.test import Client
 from django.urls import reverse
 from psycopg2 import sql
 
+from access import grants
+from access.tokens import create_api_token
 from core.crypto import rotate_all
 from storage_api.models import Change, Resource
 from storage_api.services.protection import reprotect
-from tenants import grants
-from tenants.tokens import create_api_token
 from tests.caller import Caller
 from tests.storeserver import encoded
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
+from access.tokens import create_api_token
 from clusters import registry
 from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
 from clusters.models import Cluster
@@ -14,7 +15,6 @@ from storage_api.models import KindSync
 from storage_api.query.problems import TROUBLES
 from storage_api.query.sorting import ORDERS
 from storage_api.services import sync
-from tenants.tokens import create_api_token
 from tests.caller import Caller
 from tests.storage_api.collecting import collecting, eventually
 from tests.storage_api.test_collector import config_map, watching

@@ -12,6 +12,9 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.utils import timezone
 
+from access import grants
+from access.models import ApiToken
+from access.tokens import create_api_token
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from storage_api.models import Change, KindSync
@@ -19,9 +22,6 @@ from storage_api.services import bulk, sync
 from storage_api.services.bulk import Record
 from storage_api.services.resources import Key
 from storage_api.services.sync import WatchScope
-from tenants import grants
-from tenants.models import ApiToken
-from tenants.tokens import create_api_token
 from tests.caller import Caller
 from tests.storage_api.collecting import eventually
 from tests.storage_api.test_across import fill, thing

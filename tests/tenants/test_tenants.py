@@ -8,11 +8,12 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 
+from access.models import Grant
 from clusters.models import Cluster
 from tenants import tasks
-from tenants.models import Grant, Tenant, UsageSample
+from tenants.models import Tenant, UsageSample
+from tests.access.conftest import Person, new_space
 from tests.caller import Caller
-from tests.tenants.conftest import Person, new_space
 
 pytestmark = pytest.mark.django_db
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from clusters.models import Cluster
+from tests.access.conftest import new_space
 from tests.caller import Caller
-from tests.tenants.conftest import new_space
 
 pytestmark = pytest.mark.django_db
 MERGE = "application/merge-patch+json"

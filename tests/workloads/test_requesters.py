@@ -8,11 +8,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from access import grants, sign_in, tokens, users
+from access.models import ApiToken, Grant
 from clusters.models import Cluster
 from operations.models import Operation
 from simcluster.testing import RunningCluster
-from tenants import grants, services, tokens, users
-from tenants.models import ApiToken, Grant
 from tests.caller import Caller
 from tests.turning import finish, take_turn
 from tests.workloads.conftest import Put, is_ready, pods_of, workload
@@ -102,9 +102,9 @@ def test_an_operation_that_is_under_way_ends_too(
 def test_signing_out_and_a_new_password_end_no_operation(
     apiserver: RunningCluster, space: str, vera: User, where: dict[str, Any]
 ) -> None:
-    pair = services.pair_for(vera)
+    pair = sign_in.pair_for(vera)
     pk = deletion(Caller(pair.token), where)
-    services.sign_out(pair.token)
+    sign_in.sign_out(pair.token)
     users.change(vera, password="another-Passphrase-8")
     assert finish(pk).state == Operation.State.SUCCEEDED
     assert left(apiserver, space) == []

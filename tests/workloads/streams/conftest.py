@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
+from access.tokens import create_api_token
 from clusters import registry
 from clusters.models import Cluster
-from tenants.tokens import create_api_token
 from tests.caller import Caller
 from tests.scripted_cluster import Scripted, scripted_cluster
 

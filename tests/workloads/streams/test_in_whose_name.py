@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
+from access.models import ExternalIdentity
 from clusters.models import Cluster
-from tenants.models import ExternalIdentity
 from tests.scripted_cluster import Scripted
 from tests.socket_server import peer
 

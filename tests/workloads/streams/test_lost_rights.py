@@ -10,11 +10,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from access import grants, sign_in, tokens, users
+from access.models import ApiToken, Grant
 from clusters.models import Cluster
 from operations import lifecycle
 from operations.lifecycle import Target
-from tenants import grants, services, tokens, users
-from tenants.models import ApiToken, Grant
 from tests.caller import Caller
 from tests.scripted_cluster import Scripted
 from tests.socket_server import peer
@@ -85,7 +85,7 @@ def test_sockets_end(
 def test_sockets_end_with_the_sign_in(
     registered: Cluster, viewer: User, settings: Any, way: str
 ) -> None:
-    pair = services.pair_for(viewer)
+    pair = sign_in.pair_for(viewer)
     if way == "expired":
         pair = short_pair(viewer)
     where = {"cluster_id": registered.pk, "namespace": "default"}
@@ -95,16 +95,16 @@ def test_sockets_end_with_the_sign_in(
         if way == "password":
             users.change(viewer, password=PASSWORD + "-other")
         elif way == "signed out":
-            services.sign_out(pair.token)
+            sign_in.sign_out(pair.token)
         assert client.end() == 4001
 
 
-def short_pair(user: User) -> services.TokenPair:
+def short_pair(user: User) -> sign_in.TokenPair:
     """A sign-in whose access token is over in two seconds."""
-    pair = services.pair_for(user)
-    access = services.RevocableAccessToken(pair.token.encode())
+    pair = sign_in.pair_for(user)
+    access = sign_in.RevocableAccessToken(pair.token.encode())
     access.set_exp(lifetime=timedelta(seconds=2))
-    return services.TokenPair(str(access), pair.refresh_token, 2)
+    return sign_in.TokenPair(str(access), pair.refresh_token, 2)
 
 
 # --- streamed answers -----------------------------------------------------------------------------------------------

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
+from access.tokens import create_api_token
 from clusters.models import Cluster
 from operations import lifecycle
 from operations.lifecycle import Target
 from operations.models import Operation
-from tenants.tokens import create_api_token
 from tests.caller import Caller
 from tests.socket_server import Peer, peer
 

@@ -10,8 +10,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
+from access import grants, tokens
 from clusters.models import Cluster
-from tenants import grants, tokens
 from tests.caller import Caller
 from tests.scripted_cluster import Scripted
 from tests.socket_server import Peer, peer

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
+from access.models import ApiToken
 from clusters.models import Cluster
 from core.sockets.tickets import mark
-from tenants.models import ApiToken
 from tests.caller import Caller
 from tests.scripted_cluster import Scripted
 from tests.socket_server import Peer, peer
@@ -300,7 +300,7 @@ def test_a_caller_who_lost_the_right_is_cut_off(
 
 
 def test_a_viewer_gets_no_ticket(registered: Cluster, transactional_db: None) -> None:
-    from tenants.tokens import create_api_token
+    from access.tokens import create_api_token
 
     user = get_user_model().objects.create_user("viewer", "v@example.com", "not-used-here-1")
     stranger = Caller(create_api_token(user, "t")[1])

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from access.models import ApiToken
 from clusters.models import Cluster
-from tenants.models import ApiToken
 from tests.caller import Caller
 from tests.socket_server import Peer, peer
 from tests.storage_api.conftest import emptied

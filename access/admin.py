@@ -1,0 +1,248 @@
+"""Users, groups, grants, tokens and the audit trail in the admin."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from access import grants, tokens
+from access.models import ApiToken, AuditEntry, ExternalIdentity, Grant
+from core.api.admin import ModelAdmin, ModelForm, ReadOnly, TabularInline
+from core.errors import DomainError
+
+admin.site.unregister(User)
+admin.site.unregister(Group)
+# Sign-ins are ended by signing out or by a new password, and their rows say nothing to people.
+admin.site.unregister(OutstandingToken)
+admin.site.unregister(BlacklistedToken)
+
+
+class GrantInline(TabularInline[Grant, Any]):
+    """The grants of a user or a group."""
+
+    model = Grant
+    extra = 0
+    fields = ("role", "cluster", "namespace", "namespace_uid", "tenant", "created_by")
+    readonly_fields = fields
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """They are given on their own page, where they are checked."""
+        return False
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg]  # both are generic over the same model
+    """People; switching one off ends their tokens and sessions at once."""
+
+    form, add_form, change_password_form = UserChangeForm, UserCreationForm, AdminPasswordChangeForm
+    list_display = ("username", "email", "is_active", "is_superuser", "last_login")
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Access", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
+        ("Times", {"fields": ("last_login", "date_joined")}),
+    )
+    readonly_fields = ("last_login", "date_joined")
+    inlines = (GrantInline,)
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
+    """Groups lend their grants to their members."""
+
+    fields = ("name",)
+    inlines = (GrantInline,)
+
+
+class GrantForm(ModelForm[Grant]):
+    """Refuses what the commands refuse, in the same words."""
+
+    class Meta:
+        model = Grant
+        fields = ("user", "group", "role", "cluster", "namespace")
+
+    def clean(self) -> dict[str, Any]:
+        """One subject, and a namespace only with its cluster."""
+        values = super().clean() or self.cleaned_data
+        if bool(values.get("user")) == bool(values.get("group")):
+            self.add_error("user", "give either a user or a group")
+        try:
+            grants.place(
+                str(values["cluster"].pk) if values.get("cluster") else "",
+                values.get("namespace") or "",
+            )
+        except DomainError as error:
+            self.add_error("namespace", error.message)
+        return values
+
+
+@admin.register(Grant)
+class GrantAdmin(ModelAdmin[Grant]):
+    """Who may do what, where. A grant is not changed: it is taken away and another given."""
+
+    form = GrantForm
+    list_display = (
+        "__str__",
+        "role",
+        "user",
+        "group",
+        "cluster",
+        "namespace",
+        "tenant",
+        "created_at",
+        "created_by",
+    )
+    list_filter = ("role", "cluster")
+    search_fields = ("user__username", "group__name", "namespace")
+    autocomplete_fields = ("user", "group")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Grant, form: Any, change: bool) -> None:
+        """Give it as the commands do."""
+        cluster = str(obj.cluster.pk) if obj.cluster else ""
+        role, by = grants.role_of(obj.role), request.user.get_username()
+        made = grants.give(
+            role=role,
+            user=obj.user,
+            group=obj.group,
+            cluster=cluster,
+            namespace=obj.namespace,
+            by=by,
+        )
+        obj.pk = made.pk
+
+    def delete_model(self, request: HttpRequest, obj: Grant) -> None:
+        """Take it as the commands do."""
+        grants.withdraw(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Grant]) -> None:
+        """Take them as the commands do."""
+        for grant in queryset:
+            grants.withdraw(grant)
+
+
+class TokenForm(ModelForm[ApiToken]):
+    """Refuses what the API refuses."""
+
+    class Meta:
+        model = ApiToken
+        fields = ("user", "name", "scopes", "clusters", "wire", "expires_at")
+
+    def clean(self) -> dict[str, Any]:
+        """Known scopes, plausible clusters."""
+        values = super().clean() or self.cleaned_data
+        for field, check in (
+            ("name", tokens.check_name),
+            ("scopes", tokens.check_scopes),
+            ("clusters", tokens.check_clusters),
+        ):
+            try:
+                # The form's field left empty is a list of none: no limit, as before.
+                values[field] = check(values.get(field) or None)
+            except DomainError as error:
+                self.add_error(field, error.message)
+        return values
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ModelAdmin[ApiToken]):
+    """API tokens: shown once when made, then only their first characters."""
+
+    form = TokenForm
+    list_display = (
+        "name",
+        "hint",
+        "user",
+        "scopes",
+        "clusters",
+        "expires_at",
+        "last_used_at",
+        "revoked_at",
+    )
+    list_filter = ("user",)
+    search_fields = ("name", "user__username")
+    autocomplete_fields = ("user",)
+    actions = ("revoke_now",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A token is revoked, not changed; the list's actions still need the right to see it."""
+        return obj is None and super().has_change_permission(request, obj)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """The end that a token has unless another is given."""
+        end = timezone.now() + timedelta(days=settings.API_TOKEN_DAYS)
+        return {
+            **super().get_changeform_initial_data(request),
+            **({"expires_at": end} if settings.API_TOKEN_DAYS else {}),
+        }
+
+    def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
+        """Make it, and show it this once."""
+        lifetime = obj.expires_at - timezone.now() if obj.expires_at else None
+        row, raw = tokens.create_api_token(
+            obj.user,
+            obj.name,
+            lifetime=lifetime,
+            scopes=obj.scopes,
+            clusters=obj.clusters,
+            wire=obj.wire,
+        )
+        obj.pk, obj.hint = row.pk, row.hint
+        messages.warning(request, f"The token is {raw} and is never shown again.")
+
+    @admin.action(description="Revoke now")
+    def revoke_now(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        """End each chosen token."""
+        for token in queryset:
+            tokens.revoke(token.user, token.pk)
+            self.log_change(request, token, [{"changed": {"fields": ["revoked_at"]}}])
+
+
+@admin.register(AuditEntry)
+class AuditAdmin(ReadOnly, ModelAdmin[AuditEntry]):
+    """The audit trail, newest first."""
+
+    list_display = (
+        "at",
+        "username",
+        "verb",
+        "kind",
+        "cluster",
+        "namespace",
+        "name",
+        "result",
+        "address",
+        "dialect",
+    )
+    list_filter = ("result", "dialect", "verb", "kind", "cluster")
+    search_fields = ("username", "name", "namespace", "request_id")
+    show_full_result_count = False
+
+
+@admin.register(ExternalIdentity)
+class ExternalIdentityAdmin(ModelAdmin[ExternalIdentity]):
+    """Who somebody is at the sign-in provider; deleting one lets the provider's name be bound anew."""
+
+    list_display = ("subject", "issuer", "user", "created_at")
+    search_fields = ("subject", "user__username")
+    list_select_related = ("user",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Made by signing in alone."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never by hand."""
+        return False

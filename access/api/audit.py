@@ -1,0 +1,136 @@
+"""The audit trail over JSON: one page with filters, and all of it as lines (contract, Audit)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.core import signing
+from django.http import StreamingHttpResponse
+from rest_framework.request import Request
+
+from access import audit
+from access.models import AuditEntry
+from core.api.auth import Act, Scope, authorise
+from core.api.dialect import DialectView, Page
+from core.api.pagination import page_request
+from core.api.parsing import integer, moment
+from core.api.rendering import dumps
+from core.api.schema import INTEGER, OBJECT, PAGING, TEXT, Described, Query, array, nullable, record
+from core.errors import Invalid
+
+SALT = "audit-cursor"
+FILTERS = (
+    "user",
+    "cluster",
+    "kind",
+    "namespace",
+    "name",
+    "verb",
+    "result",
+    "dialect",
+    "request_id",
+)
+TIMES = ("since", "until")
+ENTRY = record(
+    id=INTEGER,
+    at=TEXT,
+    user=nullable(TEXT),
+    token=nullable(TEXT),
+    address=nullable(TEXT),
+    request_id=TEXT,
+    dialect=TEXT,
+    verb=TEXT,
+    cluster_id=nullable(INTEGER),
+    cluster=nullable(TEXT),
+    group=TEXT,
+    kind=TEXT,
+    namespace=nullable(TEXT),
+    name=nullable(TEXT),
+    result={"type": "string", "enum": list(AuditEntry.Result.values)},
+    reason=nullable(TEXT),
+    diff=array(OBJECT),
+    details=OBJECT,
+)
+QUERY = tuple(Query(name, TEXT) for name in FILTERS) + tuple(
+    Query(name, TEXT, description="RFC 3339, or seconds since 1970.") for name in TIMES
+)
+
+
+def filters(request: Request) -> dict[str, Any]:
+    """What the query asks for; Invalid for what can be no filter."""
+    query = request.query_params
+    wanted: dict[str, Any] = {name: query[name] for name in FILTERS if query.get(name)}
+    if any("\x00" in value for value in wanted.values()):
+        raise Invalid("a filter holds a NUL character")
+    if wanted.get("result", AuditEntry.Result.SUCCESS) not in AuditEntry.Result.values:
+        raise Invalid(
+            f"result must be one of {', '.join(AuditEntry.Result.values)}", field="result"
+        )
+    return {**wanted, **{name: moment(query[name], name) for name in TIMES if query.get(name)}}
+
+
+def _visible(scope: Scope) -> list[int] | None:
+    return None if scope.clusters is None else sorted(scope.clusters)
+
+
+class Audit(DialectView):
+    """GET /audit: newest first, by page or by cursor."""
+
+    operations = {
+        "get": Described(
+            "The audit trail, newest first",
+            ENTRY,
+            query=(*QUERY, *PAGING[:2], Query("cursor", TEXT)),
+            paged=True,
+        )
+    }
+
+    def get(self, request: Request) -> Any:
+        """One page; `next_cursor` leads to the next, however many entries are added meanwhile."""
+        scope = authorise(self, request, Act("list", "audit"))
+        found, page = (
+            audit.search(filters(request), clusters=_visible(scope)),
+            page_request(request.query_params),
+        )
+        total = found.count()
+        if cursor := request.query_params.get("cursor"):
+            found = found.filter(id__lt=_position(cursor))
+        start = 0 if cursor else page.offset
+        rows = list(found[start : start + page.size + 1])
+        following = (
+            signing.dumps(rows[page.size - 1].pk, salt=SALT) if len(rows) > page.size else None
+        )
+        items = [audit.represent(row) for row in rows[: page.size]]
+        return Page(items, total, page.page, page.size, extra={"next_cursor": following})
+
+
+def _position(cursor: str) -> int:
+    try:
+        return integer(signing.loads(cursor, salt=SALT), "cursor")
+    except signing.BadSignature:
+        raise Invalid("cursor is not one of ours", field="cursor") from None
+
+
+class AuditExport(DialectView):
+    """GET /audit/export: every entry that fits, one JSON object a line."""
+
+    operations = {
+        "get": Described(
+            "The audit trail as lines of JSON",
+            OBJECT,
+            query=QUERY,
+            answer_types=("application/x-ndjson",),
+        )
+    }
+
+    def get(self, request: Request) -> StreamingHttpResponse:
+        """The lines, as they are read."""
+        scope = authorise(self, request, Act("list", "audit"))
+        found = audit.search(filters(request), clusters=_visible(scope))
+        response = StreamingHttpResponse(_lines(found), content_type="application/x-ndjson")
+        response["Content-Disposition"] = 'attachment; filename="audit.ndjson"'
+        return response
+
+
+def _lines(found: Any) -> Iterator[bytes]:
+    for row in audit.stream(found):
+        yield dumps(audit.represent(row)) + b"\n"

@@ -1,0 +1,125 @@
+"""Grants over JSON: an admin gives and takes roles where they are one, and nowhere else."""
+
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from rest_framework.request import Request
+
+from access import authorization, grants, users
+from access.models import ApiToken, Grant
+from access.policy import Role
+from core.api.audit import note
+from core.api.auth import Act, Scope, authorise
+from core.api.dialect import DialectView, Page
+from core.api.pagination import page_request
+from core.api.parsing import integer, json_body
+from core.api.schema import INTEGER, OBJECT, PAGING, TEXT, Described, nullable, record
+from core.errors import Forbidden, Invalid, NotFound
+
+GRANT = record(
+    id=INTEGER,
+    role=TEXT,
+    user=nullable(TEXT),
+    group=nullable(TEXT),
+    cluster_id=nullable(INTEGER),
+    cluster=nullable(TEXT),
+    namespace=nullable(TEXT),
+    tenant_id=nullable(INTEGER),
+)
+BODY = record(required=("role",), role=TEXT, user=TEXT, group=TEXT, cluster=TEXT, namespace=TEXT)
+
+
+def visible(scope: Scope) -> QuerySet[Grant]:
+    """The grants inside what the caller administers."""
+    found = Grant.objects.select_related("user", "group", "cluster").filter(
+        Q(cluster=None) | Q(cluster__deleted_at=None)
+    )
+    if scope.clusters is None:
+        return found
+    inside = Q(pk=None)
+    for cluster, namespaces in scope.clusters.items():
+        inside |= (
+            Q(cluster=cluster)
+            if namespaces is None
+            else Q(cluster=cluster, namespace__in=namespaces)
+        )
+    return found.filter(inside)
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if (value is not None and not isinstance(value, str | int)) or isinstance(value, bool):
+        raise Invalid(f"{name} must be text", field=name)
+    return "" if value is None else str(value)
+
+
+def require_cover(request: Request, role: Role, *, cluster: str, namespace: str) -> None:
+    """Forbidden unless the caller may hand out (or take) the role there."""
+    token = request.auth if isinstance(request.auth, ApiToken) else None
+    authorization.require_cover(request.user, token, role, cluster=cluster, namespace=namespace)
+
+
+class Grants(DialectView):
+    """GET and POST /grants."""
+
+    operations = {
+        "get": Described("Grants that you administer", GRANT, query=PAGING[:2], paged=True),
+        "post": Described("Give a user or a group a role", GRANT, body=BODY),
+    }
+
+    def get(self, request: Request) -> Any:
+        """One page, oldest first."""
+        found = visible(authorise(self, request, Act("list", "grants")))
+        page = page_request(request.query_params)
+        items = [grants.represent(row) for row in found[page.offset : page.offset + page.size]]
+        return Page(items, found.count(), page.page, page.size)
+
+    def post(self, request: Request) -> Any:
+        """The grant. Nobody gives more than they hold, nor where they are no admin."""
+        body = json_body(request)
+        cluster, namespace = _text(body, "cluster"), _text(body, "namespace")
+        authorise(self, request, Act("create", "grants", cluster=cluster, namespace=namespace))
+        role = grants.role_of(body.get("role"))
+        require_cover(request, role, cluster=cluster, namespace=namespace)
+        user, group = _text(body, "user"), _text(body, "group")
+        if bool(user) == bool(group):
+            raise Invalid("give either a user or a group")
+        by = request.user.get_username()
+        made = grants.give(
+            **users.subject(user or group, is_group=bool(group)),
+            role=role,
+            cluster=cluster,
+            namespace=namespace,
+            by=by,
+        )
+        note(request, name=user or group, details={"role": role, "is_group": bool(group)})
+        return grants.represent(made)
+
+
+class OneGrant(DialectView):
+    """DELETE /grants/{id}."""
+
+    operations = {"delete": Described("Take a grant away", OBJECT)}
+
+    def delete(self, request: Request, pk: str) -> Any:
+        """{}: gone at once. A grant that the caller does not administer answers as one that does not exist."""
+        scope = authorise(self, request, Act("list", "grants"))
+        row = visible(scope).filter(pk=integer(pk, "id", minimum=0, maximum=2**63 - 1)).first()
+        if row is None and scope.clusters is not None:
+            raise Forbidden("you may not delete grants here")
+        if row is None:
+            raise NotFound("there is no such grant")
+        authorise(
+            self,
+            request,
+            Act("delete", "grants", cluster=str(row.cluster_id or ""), namespace=row.namespace),
+        )
+        require_cover(
+            request,
+            grants.role_of(row.role),
+            cluster=str(row.cluster_id or ""),
+            namespace=row.namespace,
+        )
+        note(request, name=str(row.user or row.group), details={"role": row.role})
+        grants.withdraw(row)
+        return {}

@@ -1,0 +1,206 @@
+"""People and groups over JSON: for admins of everything (contract beyond sign-in)."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+from django.db.models import Count
+from rest_framework.request import Request
+
+from access import authorization, grants, users
+from access.models import ApiToken
+from core.api.audit import note
+from core.api.auth import Act, authorise
+from core.api.dialect import DialectView, Page
+from core.api.pagination import page_request
+from core.api.parsing import boolean, json_body
+from core.api.schema import (
+    BOOLEAN,
+    INTEGER,
+    OBJECT,
+    PAGING,
+    TEXT,
+    Described,
+    array,
+    nullable,
+    record,
+)
+from core.errors import Forbidden, Invalid
+
+PERSON = record(
+    id=INTEGER,
+    username=TEXT,
+    email=TEXT,
+    is_active=BOOLEAN,
+    role=TEXT,
+    groups=array(TEXT),
+    grants=array(OBJECT),
+    last_login=nullable(TEXT),
+    date_joined=TEXT,
+)
+NEW = record(
+    required=("username", "password", "role"),
+    username=TEXT,
+    password=TEXT,
+    role=TEXT,
+    cluster=TEXT,
+    namespace=TEXT,
+    email=TEXT,
+)
+CHANGE = record(required=(), email=TEXT, is_active=BOOLEAN, password=TEXT, groups=array(TEXT))
+GROUP = record(name=TEXT, members=INTEGER, grants=array(OBJECT))
+
+
+def represent(user: User) -> dict[str, Any]:
+    """A person as plain data, without anything of the password."""
+    rows = list(grants.of_user(user).select_related("user", "group", "cluster"))
+    return {
+        "id": user.pk,
+        "username": user.get_username(),
+        "email": user.email,
+        "is_active": user.is_active,
+        "role": grants.highest(user, rows),
+        "groups": [group.name for group in user.groups.all()],
+        "grants": [grants.represent(row) for row in rows],
+        "last_login": None if user.last_login is None else f"{user.last_login:%Y-%m-%dT%H:%M:%SZ}",
+        "date_joined": f"{user.date_joined:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def _text(body: dict[str, Any], name: str, default: str | None = None) -> str:
+    value = body.get(name, default)
+    if not isinstance(value, str) or "\x00" in value:
+        raise Invalid(f"{name} must be text", field=name)
+    return value
+
+
+class People(DialectView):
+    """GET and POST /users."""
+
+    operations = {
+        "get": Described("People, by name", PERSON, query=PAGING, paged=True),
+        "post": Described(
+            "Make a user with a role on everything, a cluster or a namespace", PERSON, body=NEW
+        ),
+    }
+
+    def get(self, request: Request) -> Any:
+        """One page."""
+        authorise(self, request, Act("list", "users"))
+        page, keyword = (
+            page_request(request.query_params),
+            request.query_params.get("keyword", "").replace("\x00", ""),
+        )
+        found = (
+            User.objects.filter(username__icontains=keyword)
+            .order_by("username")
+            .prefetch_related("groups")
+        )
+        return Page(
+            [represent(user) for user in found[page.offset : page.offset + page.size]],
+            found.count(),
+            page.page,
+            page.size,
+        )
+
+    def post(self, request: Request) -> Any:
+        """The new user; a name that is taken, a weak password or a role beyond the caller's is refused."""
+        body = json_body(request)
+        authorise(self, request, Act("create", "users"))
+        name, role = _text(body, "username"), grants.role_of(body.get("role"))
+        where = {field: _text(body, field, "") for field in ("cluster", "namespace")}
+        token = request.auth if isinstance(request.auth, ApiToken) else None
+        authorization.require_cover(request.user, token, role, **where)
+        by, email = request.user.get_username(), _text(body, "email", "")
+        made = users.create(name, _text(body, "password"), role=role, email=email, by=by, **where)
+        note(request, name=name, details={"role": role, **where})
+        return represent(made)
+
+
+class OnePerson(DialectView):
+    """GET and PUT /users/{name}."""
+
+    refused_as = "PUT"
+    operations = {
+        "get": Described("One person", PERSON),
+        "put": Described(
+            "Change address, groups or password of somebody, or switch them off",
+            PERSON,
+            body=CHANGE,
+        ),
+    }
+
+    def get(self, request: Request, name: str) -> Any:
+        """The person."""
+        authorise(self, request, Act("get", "users", name=name))
+        return represent(users.find(name))
+
+    def put(self, request: Request, name: str) -> Any:
+        """The changed person. Tokens may not: a group or a password of somebody else would widen them. Nobody switches themselves off."""
+        body = json_body(request)
+        authorise(self, request, Act("update", "users", name=name))
+        if isinstance(request.auth, ApiToken):
+            raise Forbidden("an API token cannot change people: sign in with your password")
+        user = users.find(name)
+        if (
+            "is_active" in body
+            and user.pk == request.user.pk
+            and not boolean(body["is_active"], "is_active")
+        ):
+            raise Invalid("you cannot switch yourself off", field="is_active")
+        users.change(user, **_changes(body))
+        note(request, details={"changed": sorted(set(body) & set(CHANGE["properties"]))})
+        return represent(users.find(name))
+
+
+def _changes(body: dict[str, Any]) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        field: _text(body, field) for field in ("email", "password") if field in body
+    }
+    if "is_active" in body:
+        given["is_active"] = boolean(body["is_active"], "is_active")
+    if "groups" in body:
+        given["groups"] = _names(body["groups"])
+    return given
+
+
+def _names(value: object) -> Iterable[str]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise Invalid("groups must be a list of names", field="groups")
+    return list(dict.fromkeys(value))
+
+
+class Groups(DialectView):
+    """GET and POST /groups: groups lend their grants to their members."""
+
+    operations = {
+        "get": Described("Groups, by name", GROUP, paged=True),
+        "post": Described("Make a group", GROUP, body=record(required=("name",), name=TEXT)),
+    }
+
+    def get(self, request: Request) -> Any:
+        """All of them."""
+        authorise(self, request, Act("list", "groups"))
+        found = (
+            Group.objects.order_by("name")
+            .annotate(members=Count("user"))
+            .prefetch_related("grants__cluster", "grants__group")
+        )
+        items = [_group(group, group.members) for group in found]
+        return Page(items, len(items), 1, max(len(items), 1))
+
+    def post(self, request: Request) -> Any:
+        """The group, made or found."""
+        body = json_body(request)
+        authorise(self, request, Act("create", "groups"))
+        group = users.find_group(_text(body, "name"), create=True)
+        note(request, name=group.name)
+        return _group(group, User.objects.filter(groups=group).count())
+
+
+def _group(group: Group, members: int) -> dict[str, Any]:
+    return {
+        "name": group.name,
+        "members": members,
+        "grants": [grants.represent(row) for row in group.grants.all()],
+    }

@@ -1,0 +1,136 @@
+"""Sign-in over JSON (contract README, KubeGale sign-in)."""
+
+from dataclasses import asdict
+from typing import Any
+
+from rest_framework.request import Request
+
+from access import grants, sign_in
+from access.models import ApiToken
+from core.api.audit import note
+from core.api.audit import record as keep
+from core.api.auth import Act
+from core.api.client_ip import client_address
+from core.api.dialect import DialectView
+from core.api.parsing import json_body
+from core.api.schema import INTEGER, OBJECT, TEXT, Described, array, record
+from core.errors import Forbidden
+
+PAIR = record(token=TEXT, refresh_token=TEXT, expires_in=INTEGER)
+
+
+class Login(DialectView):
+    """POST {"username","password"} -> {"token","refresh_token","expires_in"}."""
+
+    public = True
+    operations = {"post": Described("Sign in", PAIR, body=record(username=TEXT, password=TEXT))}
+    authentication_classes = []
+
+    def post(self, request: Request) -> Any:
+        """Sign in."""
+        keep(request, Act("login", "sessions"))
+        body = json_body(request)
+        name = sign_in.known_name(body.get("username"))
+        note(request, username=name, name=name)
+        return asdict(
+            sign_in.sign_in(
+                body.get("username"), body.get("password"), address=client_address(request)
+            )
+        )
+
+
+class Refresh(DialectView):
+    """POST {"refresh_token"} -> a new pair; the old refresh token is spent."""
+
+    public = True
+    operations = {
+        "post": Described(
+            "Trade a refresh token for a new pair", PAIR, body=record(refresh_token=TEXT)
+        )
+    }
+    authentication_classes = []
+
+    def post(self, request: Request) -> Any:
+        """Trade a refresh token for a new pair."""
+        return asdict(sign_in.refresh(json_body(request).get("refresh_token")))
+
+
+class Logout(DialectView):
+    """POST: ends the access token, and its refresh token."""
+
+    operations = {
+        # Callers hand back what signing in gave them; the refresh token is what is read.
+        "post": Described(
+            "Sign out",
+            OBJECT,
+            body=record(required=(), refresh_token=TEXT, token=TEXT, expires_in=INTEGER),
+        )
+    }
+
+    def post(self, request: Request) -> Any:
+        """Sign out; API tokens are not ended here."""
+        keep(request, Act("logout", "sessions", name=request.user.get_username()))
+        self.check_input(request)
+        if isinstance(request.auth, str):
+            sign_in.sign_out(request.auth, json_body(request).get("refresh_token"))
+        return {}
+
+
+class Password(DialectView):
+    """POST {"password","new_password"}: a new password; every JWT and console session of before ends."""
+
+    operations = {
+        "post": Described(
+            "Change your password", PAIR, body=record(password=TEXT, new_password=TEXT)
+        )
+    }
+
+    def post(self, request: Request) -> Any:
+        """A new pair, for the old ones are no good any more."""
+        keep(request, Act("update", "passwords", name=request.user.get_username()))
+        if isinstance(request.auth, ApiToken):
+            raise Forbidden("an API token cannot change a password: sign in with it")
+        self.check_input(request)
+        body = json_body(request)
+        return asdict(
+            sign_in.change_password(
+                request.user,
+                body.get("password"),
+                body.get("new_password"),
+                address=client_address(request),
+            )
+        )
+
+
+class Me(DialectView):
+    """GET -> who the caller is."""
+
+    operations = {
+        "get": Described(
+            "Who the caller is",
+            record(
+                id=INTEGER,
+                username=TEXT,
+                email=TEXT,
+                role=TEXT,
+                platform_role=TEXT,
+                grants=array(OBJECT),
+            ),
+        )
+    }
+
+    def get(self, request: Request) -> Any:
+        """{"id","username","email","role","platform_role","grants"}: the highest role held anywhere, and the one held on everything."""
+        user, rows = (
+            request.user,
+            list(grants.of_user(request.user).select_related("user", "group", "cluster")),
+        )
+        shown = [grants.represent(row) for row in rows]
+        roles = {"role": grants.highest(user, rows), "platform_role": grants.everywhere(user, rows)}
+        return {
+            "id": user.pk,
+            "username": user.get_username(),
+            "email": getattr(user, "email", ""),
+            **roles,
+            "grants": shown,
+        }

@@ -1,0 +1,118 @@
+"""API tokens over JSON: everyone makes, sees and revokes their own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from rest_framework.request import Request
+
+from access import tokens
+from access.models import ApiToken
+from core.api.audit import note
+from core.api.audit import record as keep
+from core.api.auth import Act
+from core.api.dialect import DialectView, Page
+from core.api.parsing import integer, json_body
+from core.api.schema import INTEGER, OBJECT, TEXT, Described, array, nullable, record
+from core.errors import Forbidden
+
+# In days.
+LONGEST_LIFE = 36500
+TOKEN = record(
+    id=INTEGER,
+    name=TEXT,
+    hint=TEXT,
+    scopes=array(TEXT),
+    clusters=array(TEXT),
+    wire=TEXT,
+    created_at=TEXT,
+    expires_at=nullable(TEXT),
+    last_used_at=nullable(TEXT),
+    revoked_at=nullable(TEXT),
+)
+MADE = {
+    **TOKEN,
+    "properties": {
+        **TOKEN["properties"],
+        "token": {"type": "string", "description": "Shown this once."},
+    },
+}
+BODY = record(
+    required=("name",),
+    name=TEXT,
+    scopes=array(TEXT),
+    clusters=array(TEXT),
+    expires_in_days=nullable(INTEGER),
+    wire={"type": "string", "enum": ["", "doc", "go"]},
+)
+
+
+def _owner(view: DialectView, request: Request, verb: str) -> Any:
+    """The user, unless they came by an API token themselves: a token makes no tokens, or a narrow one would make a wide one."""
+    deed = keep(request, Act(verb, "tokens"))
+    if isinstance(request.auth, ApiToken):
+        deed.allowed = False
+        raise Forbidden("an API token cannot manage API tokens: sign in with your password")
+    view.check_input(request)
+    return request.user
+
+
+def _days(body: Mapping[str, Any]) -> int | None:
+    """How long the token is good: as many days as the settings say, unless the body says; null is for ever."""
+    given = body.get("expires_in_days", settings.API_TOKEN_DAYS or None)
+    return (
+        None
+        if given is None
+        else integer(given, "expires_in_days", minimum=1, maximum=LONGEST_LIFE)
+    )
+
+
+class Tokens(DialectView):
+    """GET and POST /auth/tokens."""
+
+    operations = {
+        "get": Described("Your API tokens", TOKEN, paged=True),
+        "post": Described(
+            "Make an API token; it is shown once", MADE, body=BODY, answer_name="NewApiToken"
+        ),
+    }
+
+    def get(self, request: Request) -> Any:
+        """All of the caller's tokens, newest first; never the tokens themselves."""
+        rows = [
+            tokens.represent(row)
+            for row in ApiToken.objects.filter(user=_owner(self, request, "list"))
+        ]
+        return Page(rows, len(rows), 1, max(len(rows), 1))
+
+    def post(self, request: Request) -> Any:
+        """The new token with `token`, this once."""
+        user, body = _owner(self, request, "create"), json_body(request)
+        row, raw = tokens.create_api_token(
+            user,
+            tokens.check_name(body.get("name")),
+            scopes=tokens.check_scopes(body.get("scopes")),
+            clusters=tokens.check_clusters(body.get("clusters")),
+            wire=tokens.check_wire(body.get("wire")),
+            days=_days(body),
+        )
+        note(
+            request,
+            name=row.name,
+            details={"hint": row.hint, "scopes": row.scopes, "clusters": row.clusters},
+        )
+        return {**tokens.represent(row), "token": raw}
+
+
+class OneToken(DialectView):
+    """DELETE /auth/tokens/{id}."""
+
+    operations = {"delete": Described("Revoke an API token", OBJECT)}
+
+    def delete(self, request: Request, pk: str) -> Any:
+        """{}: the token is no good from now on. Someone else's answers as one that does not exist."""
+        user = _owner(self, request, "delete")
+        note(
+            request, name=tokens.revoke(user, integer(pk, "id", minimum=0, maximum=2**63 - 1)).name
+        )
+        return {}

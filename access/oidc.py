@@ -1,0 +1,110 @@
+"""Signing in through an OpenID Connect provider, off unless OIDC_CLIENT_ID is set (library: mozilla-django-oidc).
+
+The library checks signature, nonce and expiry; issuer, audience and subject are checked here. A person is who the provider's issuer
+and subject say, never who bears an e-mail address. Groups of the provider become groups named `oidc:<name>`, renewed at each sign-in.
+"""
+
+from typing import Any
+
+import jwt
+from django.conf import settings
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import SuspiciousOperation, ValidationError
+from django.db import transaction
+from django.db.models import QuerySet
+from mozilla_django_oidc.auth import OIDCAuthenticationBackend
+
+from access.models import ExternalIdentity
+
+PREFIX = "oidc:"
+MOST_GROUPS = 200
+Claims = dict[str, Any]
+
+
+class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library has no types
+    """Django's authentication backend for the provider."""
+
+    def verify_token(self, token: str, **kwargs: Any) -> Claims:
+        """The claims of a token that was made by our provider for us and is still good."""
+        try:
+            payload: Claims = super().verify_token(token, **kwargs)
+        except jwt.InvalidTokenError as error:
+            raise SuspiciousOperation(
+                f"the provider's token is no good: {type(error).__name__}"
+            ) from None
+        audience = payload.get("aud")
+        audiences = audience if isinstance(audience, list) else [audience]
+        if (
+            payload.get("iss") != settings.OIDC_ISSUER
+            or settings.OIDC_RP_CLIENT_ID not in audiences
+        ):
+            raise SuspiciousOperation("the token is of another issuer, or for somebody else")
+        if len(audiences) > 1 and payload.get("azp") != settings.OIDC_RP_CLIENT_ID:
+            raise SuspiciousOperation("the token was issued to somebody else")
+        if not payload.get("sub") or "exp" not in payload:
+            raise SuspiciousOperation("the token names no subject, or never expires")
+        return payload
+
+    def get_userinfo(self, access_token: str, id_token: str, payload: Claims) -> Claims:
+        """What the provider says of the person, beside what the token says; both must be about the same one."""
+        info: Claims = super().get_userinfo(access_token, id_token, payload)
+        if info.get("sub") != payload["sub"]:
+            raise SuspiciousOperation("userinfo is about somebody else")
+        return {**payload, **info}
+
+    def verify_claims(self, claims: Claims) -> bool:
+        """Whether there is a name to go by."""
+        return isinstance(claims.get(settings.OIDC_USERNAME_CLAIM), str) and bool(claims.get("sub"))
+
+    def filter_users_by_claims(self, claims: Claims) -> QuerySet[User]:
+        """The person of an earlier sign-in, by issuer and subject."""
+        return User.objects.filter(
+            external_identities__issuer=settings.OIDC_ISSUER,
+            external_identities__subject=str(claims["sub"]),
+        )
+
+    def create_user(self, claims: Claims) -> User:
+        """A new person without a password; a name that somebody here bears already is refused."""
+        user = User(username=claims[settings.OIDC_USERNAME_CLAIM], email=_text(claims.get("email")))
+        user.set_unusable_password()
+        try:
+            user.full_clean()
+        except ValidationError as error:
+            raise SuspiciousOperation(
+                f"nobody can be made of these claims: {', '.join(error.message_dict)}"
+            ) from None
+        with transaction.atomic():
+            user.save()
+            ExternalIdentity.objects.create(
+                user=user, issuer=settings.OIDC_ISSUER, subject=str(claims["sub"])
+            )
+            _follow_groups(user, claims)
+        return user
+
+    def update_user(self, user: User, claims: Claims) -> User:
+        """The same person, with today's groups."""
+        with transaction.atomic():
+            _follow_groups(user, claims)
+        return user
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _follow_groups(user: User, claims: Claims) -> None:
+    """The provider's groups, and no others of the provider; groups given here are left alone."""
+    given = claims.get(settings.OIDC_GROUPS_CLAIM)
+    names = (
+        [name for name in given if isinstance(name, str) and 0 < len(name) <= 140]
+        if isinstance(given, list)
+        else []
+    )
+    wanted = [
+        Group.objects.get_or_create(name=PREFIX + name)[0]
+        for name in sorted(set(names))[:MOST_GROUPS]
+    ]
+    user.groups.remove(
+        *user.groups.filter(name__startswith=PREFIX).exclude(pk__in=[group.pk for group in wanted])
+    )
+    user.groups.add(*wanted)

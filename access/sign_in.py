@@ -1,0 +1,193 @@
+"""Signing in: JWT pairs with rotation and revocation."""
+
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+from django.contrib.auth import authenticate
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils.crypto import constant_time_compare
+from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
+from rest_framework_simplejwt.tokens import AccessToken, BlacklistMixin, Token
+from rest_framework_simplejwt.tokens import RefreshToken as LibraryRefreshToken
+from rest_framework_simplejwt.utils import datetime_from_epoch, get_md5_hash_password
+
+from access import attempts
+from core.errors import Invalid, TokenExpired, Unauthenticated
+
+SESSION = "session"
+# Of names and passwords, in characters.
+LONGEST = 1024
+
+
+T = TypeVar("T", bound=Token)
+
+
+class Revocable(BlacklistMixin[T]):  # type: ignore[misc]  # the library has no types
+    """Tokens that can be ended before their time. The library's rows would hold them in clear; these hold their ids alone."""
+
+    def outstand(self) -> tuple[OutstandingToken, bool]:
+        """(row, whether it is new)."""
+        user = User.objects.filter(pk=self.payload.get(api_settings.USER_ID_CLAIM)).first()
+        facts = {
+            "user": user,
+            "token": "",
+            "created_at": self.current_time,
+            "expires_at": datetime_from_epoch(self.payload["exp"]),
+        }
+        row: tuple[OutstandingToken, bool] = OutstandingToken.objects.get_or_create(
+            jti=self.payload[api_settings.JTI_CLAIM], defaults=facts
+        )
+        return row
+
+    def blacklist(self) -> tuple[BlacklistedToken, bool]:
+        """(row, whether the token was good until now)."""
+        row: tuple[BlacklistedToken, bool] = BlacklistedToken.objects.get_or_create(
+            token=self.outstand()[0]
+        )
+        return row
+
+    @classmethod
+    def for_user(cls, user: AbstractBaseUser) -> Self:
+        """A token of the user, in the list of those that are about."""
+        token: Self = super(BlacklistMixin, cls).for_user(user)
+        token.outstand()
+        return token
+
+
+class RevocableAccessToken(Revocable[AccessToken], AccessToken):  # type: ignore[misc]  # the library has no types
+    """An access token that signing out can end before its time."""
+
+
+class RefreshToken(Revocable["RefreshToken"], LibraryRefreshToken):  # type: ignore[misc]  # the library has no types
+    """A refresh token, good once."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """What signing in gives; `expires_in` is the access token's life in seconds."""
+
+    token: str
+    refresh_token: str
+    expires_in: int
+
+
+# --- passwords ------------------------------------------------------------------------------------------------------
+def sign_in(username: object, password: object, *, address: str = "") -> TokenPair:
+    """A new pair for a right password; Unauthenticated otherwise, TooManyRequests after ten failures of the name in a minute."""
+    if (
+        not isinstance(username, str)
+        or not isinstance(password, str)
+        or not username
+        or not password
+    ):
+        raise Invalid("username and password are required")
+    return pair_for(verified(username, password, address=address))
+
+
+def verified(username: str, password: str, *, address: str) -> User:
+    """The user whose password it is; Unauthenticated otherwise, TooManyRequests after too many failures."""
+    if "\x00" in username + password or max(len(username), len(password)) > LONGEST:
+        raise Unauthenticated("wrong username or password")
+    attempts.check(username, address)
+    with attempts.HASHING.turn():
+        user = authenticate(username=username, password=password)
+    if not isinstance(user, User):
+        attempts.failed(username, address)
+        raise Unauthenticated("wrong username or password")
+    return user
+
+
+def known_name(username: object) -> str:
+    """The name when somebody bears it: people type passwords into the wrong field, and the audit trail must not keep those."""
+    if not isinstance(username, str) or "\x00" in username:
+        return ""
+    return username if User.objects.filter(username=username).exists() else ""
+
+
+def change_password(
+    user: User | AnonymousUser, old: object, new: object, *, address: str = ""
+) -> TokenPair:
+    """A new password and a new pair; Invalid for a weak one or when the old one is wrong. All earlier JWTs end."""
+    if not isinstance(old, str) or not isinstance(new, str) or not old or not new:
+        raise Invalid("password and new_password are required")
+    try:
+        fresh = verified(user.get_username(), old, address=address)
+    except Unauthenticated:
+        raise Invalid("the password is wrong", field="password") from None
+    try:
+        validate_password(new, fresh)
+    except ValidationError as error:
+        raise Invalid(" ".join(error.messages), field="new_password") from None
+    fresh.set_password(new)
+    fresh.save(update_fields=["password"])
+    return pair_for(fresh)
+
+
+def pair_for(user: AbstractBaseUser) -> TokenPair:
+    """A fresh access and refresh token; the access token names its refresh token, so that one sign-out ends both."""
+    refresh = RefreshToken.for_user(user)
+    access = refresh.access_token
+    access[SESSION] = refresh["jti"]
+    return TokenPair(
+        str(access), str(refresh), int(api_settings.ACCESS_TOKEN_LIFETIME.total_seconds())
+    )
+
+
+# --- JWT ------------------------------------------------------------------------------------------------------------
+def _active_user(token: AccessToken | RefreshToken) -> AbstractBaseUser:
+    """The token's user, unless gone, switched off or with a new password since."""
+    user = User.objects.filter(pk=token.get("user_id"), is_active=True).first()
+    claim = str(token.get(api_settings.REVOKE_TOKEN_CLAIM))
+    if user is None or not constant_time_compare(claim, get_md5_hash_password(user.password)):
+        raise Unauthenticated("the token was revoked")
+    return user
+
+
+def user_of_jwt(raw: str) -> AbstractBaseUser:
+    """The user behind an access token; TokenExpired or Unauthenticated otherwise."""
+    try:
+        token = RevocableAccessToken(raw.encode())
+    except ExpiredTokenError:
+        raise TokenExpired("the token has expired") from None
+    except TokenError:
+        raise Unauthenticated("the token is not valid") from None
+    return _active_user(token)
+
+
+def refresh(raw: object) -> TokenPair:
+    """A new pair for a refresh token, which is then spent; used twice it is Unauthenticated."""
+    if not isinstance(raw, str) or not raw:
+        raise Invalid("refresh_token is required")
+    try:
+        token = RefreshToken(raw.encode())
+        with transaction.atomic():
+            user = _active_user(token)
+            _, first = token.blacklist()
+    except ExpiredTokenError:
+        raise TokenExpired("the refresh token has expired") from None
+    except TokenError:
+        raise Unauthenticated("the refresh token is not valid") from None
+    if not first:
+        raise Unauthenticated("the refresh token was used before")
+    return pair_for(user)
+
+
+def sign_out(raw_access: str, raw_refresh: object = None) -> None:
+    """End the access token and the refresh token that belongs to it."""
+    try:
+        access = RevocableAccessToken(raw_access.encode())
+    except TokenError:
+        return
+    access.blacklist()
+    for outstanding in OutstandingToken.objects.filter(jti=access.get(SESSION, "")):
+        BlacklistedToken.objects.get_or_create(token=outstanding)
+    if isinstance(raw_refresh, str) and raw_refresh:
+        try:
+            RefreshToken(raw_refresh.encode()).blacklist()
+        except TokenError:
+            return

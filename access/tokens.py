@@ -1,0 +1,131 @@
+"""API tokens: made, checked, revoked; only their hashes are kept, and they never allow more than their user may do."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.utils import timezone
+
+from access.models import ApiToken
+from access.policy import Right
+from core.errors import Invalid, NotFound, TokenExpired, Unauthenticated
+
+PREFIX = "kgt_"
+LONGEST = 200
+
+
+def _digest(raw: str) -> str:
+    """The hash under which a token is found; the lookup compares hashes, so its time says nothing about a token."""
+    return hashlib.sha256(raw.encode()).hexdigest()
+
+
+def check_name(value: object) -> str:
+    """The name; Invalid when it is none."""
+    if (
+        not isinstance(value, str)
+        or not value.strip()
+        or len(value) > 100
+        or not value.isprintable()
+    ):
+        raise Invalid("name must be 1 to 100 printable characters", field="name")
+    return value
+
+
+def check_scopes(value: object) -> list[str]:
+    """Scopes, none twice; Invalid for unknown ones, and for a list of none. None means all that the user may."""
+    known = list(Right)
+    if value is not None and (
+        not isinstance(value, list) or not value or any(scope not in known for scope in value)
+    ):
+        raise Invalid(f"scopes must be some of {', '.join(known)}", field="scopes")
+    return list(dict.fromkeys(value or []))
+
+
+def check_clusters(value: object) -> list[str]:
+    """Names of clusters or clusterIds, none twice; Invalid for what can be none, and for a list of none. None means every cluster."""
+    if value is not None and not (isinstance(value, list) and value):
+        raise Invalid("clusters must be a list of at least one", field="clusters")
+    names = [
+        str(name) if isinstance(name, int) and not isinstance(name, bool) else name
+        for name in value or []
+    ]
+    if not all(
+        isinstance(name, str) and 0 < len(name) <= LONGEST and name.isprintable() for name in names
+    ):
+        raise Invalid("clusters must be names or ids of clusters, or clusterIds", field="clusters")
+    return list(dict.fromkeys(names))
+
+
+def check_wire(value: object) -> str:
+    """The wire profile in which bcs-storage answers the token: doc, go, or nothing; Invalid for others."""
+    if value not in (None, "", "doc", "go"):
+        raise Invalid("wire must be doc or go", field="wire")
+    return str(value or "")
+
+
+def create_api_token(
+    user: AbstractBaseUser,
+    name: str,
+    *,
+    lifetime: timedelta | None = None,
+    days: int | None = None,
+    scopes: Sequence[str] = (),
+    clusters: Sequence[str] = (),
+    wire: str = "",
+) -> tuple[ApiToken, str]:
+    """(row, the token itself): the only time that it can be seen."""
+    raw = PREFIX + secrets.token_urlsafe(32)
+    lifetime = timedelta(days=days) if days else lifetime
+    expires: datetime | None = timezone.now() + lifetime if lifetime else None
+    row = ApiToken.objects.create(
+        user_id=user.pk,
+        name=name[:100],
+        digest=_digest(raw),
+        hint=raw[:8],
+        expires_at=expires,
+        scopes=list(scopes),
+        clusters=list(clusters),
+        wire=wire,
+    )
+    return row, raw
+
+
+def api_token(raw: str) -> ApiToken:
+    """The row behind a token; TokenExpired or Unauthenticated otherwise. Notes the time of use, at most once a minute."""
+    row = ApiToken.objects.select_related("user").filter(digest=_digest(raw)).first()
+    if row is None or row.revoked_at or not row.user.is_active:
+        raise Unauthenticated("the token is not valid")
+    if row.is_expired():
+        raise TokenExpired("the token has expired")
+    now = timezone.now()
+    if row.last_used_at is None or now - row.last_used_at > timedelta(minutes=1):
+        ApiToken.objects.filter(pk=row.pk).update(last_used_at=now)
+    return row
+
+
+def revoke(user: AbstractBaseUser, pk: int) -> ApiToken:
+    """End one of the user's tokens; NotFound for any other."""
+    row = ApiToken.objects.filter(pk=pk, user_id=user.pk).first()
+    if row is None:
+        raise NotFound("there is no such token")
+    if row.revoked_at is None:
+        row.revoked_at = timezone.now()
+        row.save(update_fields=["revoked_at"])
+    return row
+
+
+def represent(row: ApiToken) -> dict[str, Any]:
+    """A token as plain data, without the token."""
+    moments = ("created_at", "expires_at", "last_used_at", "revoked_at")
+    return {
+        **{field: getattr(row, field) for field in ("name", "hint", "scopes", "clusters", "wire")},
+        "id": row.pk,
+        **{field: _utc(getattr(row, field)) for field in moments},
+    }
+
+
+def _utc(when: datetime | None) -> str | None:
+    return None if when is None else f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
