@@ -22,6 +22,8 @@ from launcher.valkey import Valkey
 ADMINISTRATOR = "admin"
 DEMO = "demo"
 DOCUMENTED_AS_OPEN = "k8sservice,walm,bcs"
+# Grows when a database of an earlier, unreleased version cannot be migrated.
+SCHEMA = "2"
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -54,6 +56,22 @@ def data_folder(environ: Mapping[str, str]) -> Iterator[Path]:
     with lock:
         _lock(lock, home)
         yield home
+
+
+def set_aside_older_database(home: Path) -> Path | None:
+    """Move away a database that this version cannot migrate; where it lies now, or None.
+
+    `home` is the data folder; its file `schema` says which generation the database is of.
+    """
+    mark = home / "schema"
+    generation = mark.read_text().strip() if mark.exists() else ""
+    data = home / "postgres"
+    aside: Path | None = None
+    if data.exists() and generation != SCHEMA:
+        aside = home / f"postgres-before-{time.strftime('%Y%m%dT%H%M%S')}"
+        data.rename(aside)
+    mark.write_text(f"{SCHEMA}\n")
+    return aside
 
 
 def _lock(lock: IO[str], home: Path) -> None:
@@ -138,6 +156,11 @@ class Launch:
             servers.append(valkey)
             addresses["REDIS_URL"] = valkey.url()
         if not (self.environ.get("DATABASE_URL") or self.environ.get("DATABASE_URL_FILE")):
+            if aside := set_aside_older_database(self.home):
+                self.supervisor.say(
+                    "the database was made by an earlier, unreleased version and cannot be "
+                    f"migrated: it is kept in {aside}, a new one is made"
+                )
             postgres = Postgres(self.home, self.environ)
             self.supervisor.say(f"starting PostgreSQL {postgres.binaries.version}")
             servers.append(postgres)

@@ -27,11 +27,11 @@ def browser() -> Client:
         "auth/user/add/",
         "auth/group/",
         "auth/group/add/",
-        "tenants/grant/",
-        "tenants/grant/add/",
-        "tenants/apitoken/",
-        "tenants/apitoken/add/",
-        "tenants/auditentry/",
+        "access/grant/",
+        "access/grant/add/",
+        "access/apitoken/",
+        "access/apitoken/add/",
+        "access/auditentry/",
         "tenants/tenant/",
         "tenants/quotaplan/",
         "tenants/quotaplan/add/",
@@ -44,13 +44,13 @@ def test_every_page_opens(browser: Client, page: str) -> None:
 def test_a_token_is_shown_once_works_and_is_revoked_at_once(browser: Client) -> None:
     root = User.objects.get()
     form = {"user": root.pk, "name": "agent", "scopes": '["read"]', "clusters": "[]"}
-    page = browser.post("/admin/tenants/apitoken/add/", form, follow=True).content.decode()
+    page = browser.post("/admin/access/apitoken/add/", form, follow=True).content.decode()
     raw = re.findall(r"kgt_[\w-]{20,}", page)[0]
     assert Caller(raw).code("GET", "clusters") == 0
     assert Caller(raw).code("POST", "clusters", {"name": "x"}) == 1005
-    assert raw not in browser.get("/admin/tenants/apitoken/").content.decode()
+    assert raw not in browser.get("/admin/access/apitoken/").content.decode()
     browser.post(
-        "/admin/tenants/apitoken/",
+        "/admin/access/apitoken/",
         {"action": "revoke_now", "_selected_action": ApiToken.objects.get().pk},
     )
     assert Caller(raw).code("GET", "clusters") == 2001
@@ -59,11 +59,11 @@ def test_a_token_is_shown_once_works_and_is_revoked_at_once(browser: Client) -> 
 
 def test_a_grant_is_given_and_taken_and_both_are_audited(browser: Client) -> None:
     vera = User.objects.create_user("vera")
-    browser.post("/admin/tenants/grant/add/", {"user": vera.pk, "role": "admin", "namespace": ""})
+    browser.post("/admin/access/grant/add/", {"user": vera.pk, "role": "admin", "namespace": ""})
     (grant,) = Grant.objects.all()
     vera.refresh_from_db()
     assert vera.is_superuser
-    browser.post(f"/admin/tenants/grant/{grant.pk}/delete/", {"post": "yes"})
+    browser.post(f"/admin/access/grant/{grant.pk}/delete/", {"post": "yes"})
     vera.refresh_from_db()
     assert not vera.is_superuser
     assert [
@@ -76,12 +76,12 @@ def test_a_grant_is_given_and_taken_and_both_are_audited(browser: Client) -> Non
 
 def test_the_audit_trail_is_only_shown(browser: Client) -> None:
     entry = AuditEntry.objects.create(dialect="d", verb="delete", result="success")
-    assert browser.get(f"/admin/tenants/auditentry/{entry.pk}/change/").status_code == 200
+    assert browser.get(f"/admin/access/auditentry/{entry.pk}/change/").status_code == 200
     assert (
-        browser.post(f"/admin/tenants/auditentry/{entry.pk}/delete/", {"post": "yes"}).status_code
+        browser.post(f"/admin/access/auditentry/{entry.pk}/delete/", {"post": "yes"}).status_code
         == 403
     )
-    assert browser.get("/admin/tenants/auditentry/add/").status_code == 403
+    assert browser.get("/admin/access/auditentry/add/").status_code == 403
 
 
 def test_a_user_page_never_shows_a_password_hash_to_copy(browser: Client) -> None:

@@ -25,10 +25,10 @@ def root() -> User:
 
 def test_the_admin_site_signs_in_where_failures_are_counted_and_written_down(root: User) -> None:
     client = Client()
-    first = client.get("/admin/tenants/grant/?q=x", follow=True)
+    first = client.get("/admin/access/grant/?q=x", follow=True)
     address, status = first.redirect_chain[-1]
     assert (urlsplit(address).path, status) == ("/signin", 302)
-    assert parse_qs(urlsplit(address).query)["next"] == ["/admin/tenants/grant/?q=x"]
+    assert parse_qs(urlsplit(address).query)["next"] == ["/admin/access/grant/?q=x"]
     form = {"username": "root", "password": PASSWORD}
     for path in ("/admin/login/", "/admin/login/?next=/admin/"):
         sent = client.post(path, form)
@@ -39,8 +39,8 @@ def test_the_admin_site_signs_in_where_failures_are_counted_and_written_down(roo
     assert [client.post("/signin", wrong).status_code for _ in range(11)] == [401] * 10 + [429]
     assert AuditEntry.objects.filter(verb="login", username="root").count() == 11
     cache.clear()
-    entered = client.post("/signin", {**form, "next": "/admin/tenants/grant/?q=x"}, follow=True)
-    assert entered.redirect_chain == [("/admin/tenants/grant/?q=x", 302)]
+    entered = client.post("/signin", {**form, "next": "/admin/access/grant/?q=x"}, follow=True)
+    assert entered.redirect_chain == [("/admin/access/grant/?q=x", 302)]
     assert entered.status_code == 200
     assert client.get("/admin/password_change/")["Location"] == "/password"
     assert client.post("/admin/logout/")["Location"] == "/signin"

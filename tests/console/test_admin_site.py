@@ -44,10 +44,10 @@ def test_an_operation_is_looked_at_with_its_steps_and_stopped(
         parameters={"k": "v"},
     )
     lifecycle.plan(row, [lifecycle.Step("1", "shop/web <b>")])
-    page = visitor.get(f"/admin/clusters/operation/{row.pk}/change/").content.decode()
+    page = visitor.get(f"/admin/operations/operation/{row.pk}/change/").content.decode()
     assert "shop/web &lt;b&gt;" in page
     visitor.post(
-        "/admin/clusters/operation/", {"action": "stop", "_selected_action": [str(row.pk)]}
+        "/admin/operations/operation/", {"action": "stop", "_selected_action": [str(row.pk)]}
     )
     row.refresh_from_db()
     assert row.state == "cancelled"
@@ -70,6 +70,6 @@ def test_its_pages_work_under_a_policy_without_inline_scripts(walker: Walker, pe
     walk = walker(person)
     page = walk.open("/admin/")
     expect(page.locator("html:not([x-cloak])")).to_have_count(1)
-    for path in ("auth/user/", "tenants/grant/add/", "django_celery_beat/periodictask/add/"):
+    for path in ("auth/user/", "access/grant/add/", "django_celery_beat/periodictask/add/"):
         page = walk.open(f"/admin/{path}")
         expect(page.locator("html:not([x-cloak])")).to_have_count(1)

@@ -13,6 +13,7 @@ import redis
 from launcher import processes
 from launcher.postgres import Postgres
 from launcher.processes import Child, LaunchError
+from launcher.run import set_aside_older_database
 from launcher.valkey import Valkey
 from tests.launcher.watching import environment
 
@@ -190,3 +191,16 @@ def test_root_may_keep_programs_and_data_where_nobody_else_enters(
     finally:
         for copy in {postgres.binaries.folder.parents[2]} - before:
             shutil.rmtree(copy, ignore_errors=True)
+
+
+def test_a_database_of_an_earlier_version_is_set_aside_once(tmp_path: Path) -> None:
+    """Nothing is deleted, and what this version makes stays where it is."""
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "PG_VERSION").write_text("16\n")
+    aside = set_aside_older_database(tmp_path)
+    assert aside is not None
+    assert (aside / "PG_VERSION").exists()
+    assert not (tmp_path / "postgres").exists()
+    (tmp_path / "postgres").mkdir()
+    assert set_aside_older_database(tmp_path) is None
+    assert (tmp_path / "postgres").exists()
