@@ -14,6 +14,7 @@ from access import policy, redaction
 from access.models import AuditEntry
 from clusters.models import Cluster
 from core.errors import DomainError, Forbidden, Unauthenticated
+from core.times import rfc3339
 
 BATCH = 2000
 MOST_WRITES = 5000
@@ -189,9 +190,7 @@ def represent(row: AuditEntry) -> dict[str, Any]:
     """An entry as plain data."""
     return {
         "id": row.pk,
-        "at": row.at.astimezone(datetime.UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z"),
+        "at": rfc3339(row.at, digits=3),
         "user": row.username or None,
         "token": row.token or None,
         "address": row.address,

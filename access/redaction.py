@@ -6,9 +6,8 @@ from typing import Any
 
 import orjson
 
-from clusters.manifests import Object
+from clusters.manifests import MASK, Object
 
-MASK = "***"
 LIMIT = 60
 LONGEST = 200
 # What the API server writes itself, and copies of the whole object.

@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -12,6 +12,7 @@ from django.utils import timezone
 from access.models import ApiToken
 from access.policy import Right
 from core.errors import Invalid, NotFound, TokenExpired, Unauthenticated
+from core.times import rfc3339
 
 PREFIX = "kgt_"
 LONGEST = 200
@@ -123,9 +124,5 @@ def represent(row: ApiToken) -> dict[str, Any]:
     return {
         **{field: getattr(row, field) for field in ("name", "hint", "scopes", "clusters", "wire")},
         "id": row.pk,
-        **{field: _utc(getattr(row, field)) for field in moments},
+        **{field: rfc3339(getattr(row, field)) for field in moments},
     }
-
-
-def _utc(when: datetime | None) -> str | None:
-    return None if when is None else f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

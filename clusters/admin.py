@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from clusters import registry
+from clusters.manifests import MASK
 from clusters.models import Cluster
 from core.api.admin import ModelAdmin, ModelForm
 from core.errors import DomainError
@@ -36,7 +37,7 @@ class ClusterForm(ModelForm[Cluster]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk:
-            self.initial["kubeconfig"] = registry.MASK
+            self.initial["kubeconfig"] = MASK
 
     def clean_name(self) -> str:
         """A name that can be told from an id and is no other cluster's."""
@@ -58,7 +59,7 @@ class ClusterForm(ModelForm[Cluster]):
         if self.errors:
             return values
         text = values.get("kubeconfig", "")
-        if self.instance.pk and text == registry.MASK:
+        if self.instance.pk and text == MASK:
             values["kubeconfig"] = Cluster.objects.get(pk=self.instance.pk).kubeconfig
             return values
         try:

@@ -1,14 +1,13 @@
 """The registry of clusters over JSON (KubeGale document, section 1; contract 1.1)."""
 
 from collections.abc import Collection, Mapping
-from datetime import UTC
 from typing import Any
 
-from django.utils.timezone import localtime
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSetMixin
 
 from clusters import registry
+from clusters.manifests import MASK
 from clusters.models import Cluster
 from core.api.audit import note
 from core.api.auth import Act, authorise, visible_clusters
@@ -29,6 +28,7 @@ from core.api.schema import (
     record,
 )
 from core.errors import Invalid
+from core.times import rfc3339
 
 
 def represent(cluster: Cluster, *, readable: Collection[int] | None = None) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _represent(cluster: Cluster, warnings: list[str]) -> dict[str, Any]:
         "id": cluster.pk,
         "name": cluster.name,
         "description": cluster.description,
-        "kubeconfig": registry.MASK,
+        "kubeconfig": MASK,
         "server": cluster.server,
         "status": cluster.status,
         "status_reason": cluster.status_reason,
@@ -67,23 +67,19 @@ def _represent(cluster: Cluster, warnings: list[str]) -> dict[str, Any]:
         "prometheus": cluster.prometheus,
         "context": cluster.context,
         "contexts": cluster.contexts,
-        "credentials_expire_at": _utc(cluster.credentials_expire_at),
+        "credentials_expire_at": rfc3339(cluster.credentials_expire_at),
         "namespaces": cluster.namespaces,
         "warnings": warnings,
-        "created_at": _utc(cluster.created_at),
-        "last_seen_at": _utc(cluster.last_seen_at),
+        "created_at": rfc3339(cluster.created_at),
+        "last_seen_at": rfc3339(cluster.last_seen_at),
     }
-
-
-def _utc(moment: Any) -> str | None:
-    return None if moment is None else f"{localtime(moment, timezone=UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 CLUSTER_SCHEMA = record(
     id=nullable(INTEGER),
     name=TEXT,
     description=TEXT,
-    kubeconfig={"type": "string", "enum": [registry.MASK]},
+    kubeconfig={"type": "string", "enum": [MASK]},
     server=TEXT,
     status={"type": "string", "enum": list(Cluster.Status.values)},
     status_reason=TEXT,

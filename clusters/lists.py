@@ -1,6 +1,13 @@
-"""Lists of objects: what a caller asks of one, and one page of the answer."""
+"""Lists of objects: what a caller asks of one, a page of the answer, and reading one whole."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+import orjson
+
+from clusters.client import Chunk, ClusterClient
+from clusters.kinds import Kind
+from clusters.manifests import Object
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +40,12 @@ class ObjectPage:
     items: list[bytes]
     total: int
     age: float | None = None
+
+
+def list_all(client: ClusterClient, kind: Kind, namespace: str, **selectors: str) -> list[Object]:
+    """Every object of a kind in a namespace, read in chunks."""
+
+    def read(chunks: Iterator[Chunk]) -> list[Object]:
+        return [orjson.loads(bytes(item)) for chunk in chunks for item in chunk.items or []]
+
+    return client.read_list(read, kind, namespace=namespace or None, query=selectors)

@@ -33,6 +33,8 @@ Object = dict[str, Any]
 
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+# What stands in answers in place of a secret value.
+MASK = "***"
 
 
 def pruned(obj: Object) -> Object:

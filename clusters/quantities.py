@@ -25,3 +25,8 @@ def parse(text: object) -> Decimal | None:
     if suffix in BINARY:
         return Decimal(number) * BINARY[suffix]
     return Decimal(number).scaleb(DECIMAL[suffix or ""])
+
+
+def number(text: object) -> float:
+    """The same for display and sums: cores, bytes, pieces; 0.0 for what is no quantity."""
+    return float(parse(text) or 0)

@@ -20,11 +20,11 @@ from clusters.address_policy import check_prometheus
 from clusters.call_limits import Share
 from clusters.client import ClusterClient, Limits
 from clusters.kinds import KINDS
+from clusters.manifests import MASK
 from clusters.models import Cluster
 from core.errors import ClusterNotFound, ClusterUnavailable, DomainError, Forbidden, Invalid
 
 NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_. ]{0,98}[A-Za-z0-9])?\Z")
-MASK = "***"
 EDITABLE = ("description", "labels", "protected", "impersonate", "prometheus", "namespaces")
 UID = re.compile(r"[-A-Za-z0-9._]{1,64}\Z")
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")

@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from time import monotonic, sleep
 from typing import Any
 
@@ -37,6 +37,7 @@ from core.errors import (
     NotFound,
     Unauthenticated,
 )
+from core.times import rfc3339
 from operations.models import Operation, OperationStep
 
 Result = dict[str, Any]
@@ -181,14 +182,10 @@ def represent(operation: Operation) -> Result:
         "reason": operation.reason or None,
         "cancel_requested": operation.cancel_requested_at is not None,
         "requested_by": operation.requested_by,
-        "created_at": _utc(operation.created_at),
-        "started_at": _utc(operation.started_at),
-        "finished_at": _utc(operation.finished_at),
+        "created_at": rfc3339(operation.created_at),
+        "started_at": rfc3339(operation.started_at),
+        "finished_at": rfc3339(operation.finished_at),
     }
-
-
-def _utc(moment: Any) -> str | None:
-    return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def snapshots(pk: int, *, interval: float = 0.5, patience: float = 3600.0) -> Iterator[Result]:

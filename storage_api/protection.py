@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 
-from clusters.manifests import LAST_APPLIED
+from clusters.manifests import LAST_APPLIED, MASK
 from clusters.resource_types import is_secret_type
 from core import crypto
 
-MASK = "***"
 SEALED = "kubegale-sealed:"
 # A list of Secrets may leave the kind of its items out.
 _LIST_KIND = "secretlist"

@@ -17,14 +17,15 @@ from clusters import registry
 from clusters.accessible_namespaces import read_each
 from clusters.client import ClusterClient
 from clusters.kinds import KINDS, Kind
+from clusters.lists import list_all
 from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
+from core.retry import retry_on_conflict
 from tenants import manifests
 from tenants.manifests import PROTECTED, Blueprint, Member
 from tenants.models import Tenant
 from tenants.quotas import Quota
-from workloads.objects.endpoints import objects
 
 log = logging.getLogger(__name__)
 NAMESPACES, QUOTAS, LIMIT_RANGES = (
@@ -33,7 +34,6 @@ NAMESPACES, QUOTAS, LIMIT_RANGES = (
     KINDS["limitranges"],
 )
 NETWORK_POLICIES, ROLE_BINDINGS = KINDS["networkpolicies"], KINDS["rolebindings"]
-TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +54,18 @@ def describe(cluster: Cluster, name: str) -> Described:
     """One tenant; NotFound when there is no such namespace."""
     client = registry.client(cluster)
     namespace = orjson.loads(client.get(NAMESPACES, name))
-    return Described(namespace, tuple(_sorted(objects(client, QUOTAS, name))))
+    return Described(namespace, tuple(_sorted(list_all(client, QUOTAS, name))))
 
 
 def describe_all(cluster: Cluster, *, only: frozenset[str] | None = None) -> list[Described]:
     """Every namespace of the cluster as a tenant; of `only` those that the caller may see. Two lists, however many there are."""
     client, quotas = registry.client(cluster), defaultdict[str, list[Object]](list)
     if only is None:
-        for quota in objects(client, QUOTAS, ""):
+        for quota in list_all(client, QUOTAS, ""):
             quotas[quota["metadata"]["namespace"]].append(quota)
         return [
             Described(item, tuple(_sorted(quotas[item["metadata"]["name"]])))
-            for item in objects(client, NAMESPACES, "")
+            for item in list_all(client, NAMESPACES, "")
         ]
     found: list[Described] = []
     for name in sorted(only):
@@ -241,15 +241,12 @@ def _replace(
     client: ClusterClient, kind: Kind, name: str, change: Any, *, namespace: str | None = None
 ) -> None:
     """Read, change, write; again when somebody else was faster."""
-    for left in reversed(range(TRIES)):
+
+    def write() -> None:
         current = orjson.loads(client.get(kind, name, namespace=namespace))
-        try:
-            client.replace(kind, name, change(current), namespace=namespace)
-        except Conflict:
-            if not left:
-                raise
-        else:
-            return
+        client.replace(kind, name, change(current), namespace=namespace)
+
+    retry_on_conflict(write)
 
 
 # --- ending ---------------------------------------------------------------------------------------------------------

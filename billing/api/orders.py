@@ -22,14 +22,10 @@ from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
 from core.api.schema import INTEGER, OBJECT, PAGING, TEXT, Described, Query, array, nullable, record
 from core.errors import Forbidden, Invalid, NotFound
+from core.times import rfc3339
 
 NUMBER = re.compile(r"-?[0-9.]+\Z")
 FILTERS = {"status": Order.Status.values, "service": Order.Service.values}
-
-
-def utc(moment: Any) -> str | None:
-    """RFC 3339 UTC to the second, or null."""
-    return None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def represent(order: Order) -> dict[str, Any]:
@@ -49,11 +45,11 @@ def represent(order: Order) -> dict[str, Any]:
         "status": order.status,
         "service": order.service,
         "name": str(order.service_name),
-        "created_at": utc(order.created_at),
-        "updated_at": utc(order.updated_at),
-        "activated_at": utc(order.activated_at),
-        "expires_at": utc(order.expires_at),
-        "closed_at": utc(order.closed_at),
+        "created_at": rfc3339(order.created_at),
+        "updated_at": rfc3339(order.updated_at),
+        "activated_at": rfc3339(order.activated_at),
+        "expires_at": rfc3339(order.expires_at),
+        "closed_at": rfc3339(order.closed_at),
     }
 
 
@@ -74,9 +70,9 @@ def _deployment(row: Deployment) -> dict[str, Any]:
         "state": row.state,
         "error": row.error or None,
         "operation_id": row.operation,
-        "created_at": utc(row.created_at),
-        "ready_at": utc(row.ready_at),
-        "removed_at": utc(row.removed_at),
+        "created_at": rfc3339(row.created_at),
+        "ready_at": rfc3339(row.ready_at),
+        "removed_at": rfc3339(row.removed_at),
     }
 
 
@@ -85,7 +81,7 @@ def _payment(row: Payment) -> dict[str, Any]:
         "amount": plain(row.amount),
         "reference": row.reference,
         "by": row.by,
-        "at": utc(row.at),
+        "at": rfc3339(row.at),
     }
 
 
@@ -93,7 +89,7 @@ def _posting(row: Posting) -> dict[str, Any]:
     return {
         "id": row.pk,
         "kind": row.kind,
-        "at": utc(row.at),
+        "at": rfc3339(row.at),
         "first_sample": row.first_sample,
         "last_sample": row.last_sample,
         "entries": [
@@ -104,7 +100,7 @@ def _posting(row: Posting) -> dict[str, Any]:
 
 def _bucket(row: usage.Bucket) -> dict[str, Any]:
     return {
-        "start": utc(row.start),
+        "start": rfc3339(row.start),
         "running_seconds": row.running_seconds,
         "gib_hours": plain(row.gib_hours),
         "cost": plain(row.cost),
@@ -226,7 +222,7 @@ class OrderViewSet(ViewSetMixin, DialectView):
                 "amount": plain(row.amount),
                 "reference": row.reference,
                 "by": row.by,
-                "at": utc(row.at),
+                "at": rfc3339(row.at),
             }
             for row in order.payments.all()
         ]

@@ -17,7 +17,6 @@ from billing.logstreams import LogStream
 from billing.models import Deployment, Order
 from billing.registry import ImageChecker
 from billing.services import deployments, expiry, orders, pods, regions
-from billing.services.webhooks import rfc3339
 from billing.throttles import BadSecretThrottle, PublicThrottle
 from core.api import audit, long_lived
 from core.api.auth import Act
@@ -25,6 +24,7 @@ from core.api.dialect import DialectView
 from core.api.parsing import boolean, integer, json_body, know_caller
 from core.api.schema import BOOLEAN, INTEGER, OBJECT, TEXT, Described, Query, array, record
 from core.errors import DomainError, Internal, Invalid, NotFound, Unauthenticated
+from core.times import rfc3339
 from workloads.objects.logs import LogOptions
 
 MAX_TAIL = 10_000_000
@@ -188,7 +188,7 @@ def represent(order: Order) -> dict[str, Any]:
         "createdAt": int(order.created_at.timestamp()),
         "updatedAt": int(order.updated_at.timestamp()),
         "duration": order.duration,
-        "serviceExpiredDate": rfc3339(order.expires_at),
+        "serviceExpiredDate": rfc3339(order.expires_at) or "",
         "amount": int(order.amount),
         "amountPaid": int(order.amount_paid),
         "serviceID": order.plan.service_id,

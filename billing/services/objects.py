@@ -17,11 +17,11 @@ from clusters.kinds import KINDS, Kind
 from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import ClusterUnavailable, Conflict, DomainError, Forbidden, NotFound
+from core.retry import retry_on_conflict
 
 log = logging.getLogger(__name__)
 Companions = Sequence[tuple[str, Object]]
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
-TRIES = 4
 # Which deploy wrote the Deployment: a process that died cannot say whether its write arrived.
 NUMBER = "v-kube/deployment"
 APPLY_SECONDS = 60
@@ -133,20 +133,17 @@ def put(client: ClusterClient, kind: Kind, body: Object, *, deadline: float | No
     """
     name = body["metadata"]["name"]
     space = body["metadata"].get("namespace")
-    for last in (*[False] * (TRIES - 1), True):
-        try:
-            standing = _standing(client, kind, name, space)
-            if deadline is not None and time.monotonic() > deadline:
-                raise ClusterUnavailable("the cluster takes too long", reason="timeout")
-            if standing is None:
-                client.create(kind, body, namespace=space)
-            else:
-                client.replace(kind, name, _with_notes(body, standing), namespace=space)
-        except (Conflict, NotFound):
-            if last:
-                raise
+
+    def write() -> None:
+        standing = _standing(client, kind, name, space)
+        if deadline is not None and time.monotonic() > deadline:
+            raise ClusterUnavailable("the cluster takes too long", reason="timeout")
+        if standing is None:
+            client.create(kind, body, namespace=space)
         else:
-            return
+            client.replace(kind, name, _with_notes(body, standing), namespace=space)
+
+    retry_on_conflict(write, conflicts=(Conflict, NotFound))
 
 
 def _standing(

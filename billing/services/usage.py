@@ -18,6 +18,7 @@ from billing.services.inventory import Labelled, Pod
 from clusters import registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
+from clusters.quantities import parse
 from core.errors import DomainError
 from storage_api.models import Change
 
@@ -158,39 +159,10 @@ def running_memory(pod: Pod) -> int:
     """The memory limits of the pod's running containers, in bytes."""
     running = _running(pod)
     return sum(
-        quantity((container.resources.limits or {}).get("memory", 0))
+        int(parse((container.resources.limits or {}).get("memory", 0)) or 0)
         for container in pod.spec.containers
         if container.name in running
     )
-
-
-SUFFIXES = {
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "Ti": 2**40,
-    "Pi": 2**50,
-    "k": 10**3,
-    "M": 10**6,
-    "G": 10**9,
-    "T": 10**12,
-    "P": 10**15,
-}
-
-
-def quantity(value: str | int | float) -> int:
-    """A Kubernetes quantity of bytes; 0 for what is none."""
-    text = str(value)
-    for suffix, size in SUFFIXES.items():
-        if text.endswith(suffix):
-            text, factor = text.removesuffix(suffix), size
-            break
-    else:
-        factor = 1
-    try:
-        return int(float(text) * factor) if "." in text or "e" in text else int(text) * factor
-    except ValueError:
-        return 0
 
 
 def _settlement_due(order: Order, at: datetime) -> bool:

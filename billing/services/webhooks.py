@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import orjson
 from django.conf import settings
@@ -15,6 +15,7 @@ from billing.http_client import Outbound, OutboundError
 from billing.models import Delivery, Order, Webhook
 from clusters.address_policy import check_host
 from core.errors import Invalid
+from core.times import rfc3339
 
 EVENTS = (
     "order.created",
@@ -30,11 +31,6 @@ EVENTS = (
 )
 KEY_PREFIX = "whsec_"
 LEASE = timedelta(minutes=2)
-
-
-def rfc3339(moment: datetime | None) -> str:
-    """UTC to the second, or nothing."""
-    return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def create(url: str, events: list[str] | None = None) -> tuple[Webhook, str]:
@@ -83,8 +79,8 @@ def facts(order: Order) -> dict[str, object]:
         "region": order.region,
         "amount": int(order.amount),
         "amountPaid": int(order.amount_paid),
-        "activatedAt": rfc3339(order.activated_at),
-        "expiresAt": rfc3339(order.expires_at),
+        "activatedAt": rfc3339(order.activated_at) or "",
+        "expiresAt": rfc3339(order.expires_at) or "",
     }
 
 

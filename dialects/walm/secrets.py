@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from clusters.manifests import Object
+from clusters.manifests import MASK, Object
 from core.api.audit import note
 from core.api.dialect import Page
 from core.api.parsing import json_body, raw_body
@@ -24,7 +24,6 @@ from dialects.walm.envelope import (
     nothing,
 )
 from workloads.objects import secrets
-from workloads.objects.manifests import MASK
 
 ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 

@@ -7,13 +7,13 @@ from rest_framework.request import Request
 
 from clusters import registry
 from clusters.kinds import KINDS
+from clusters.lists import list_all
 from clusters.manifests import Object
 from core.api.dialect import Page
 from core.api.schema import BOOLEAN, TEXT, Described, record
 from core.errors import NotFound
 from dialects.walm.envelope import CLUSTER, META, Missing, WalmView, explained, meta
 from workloads.objects import services
-from workloads.objects.endpoints import objects
 
 KIND = KINDS["storageclasses"]
 
@@ -53,7 +53,7 @@ class StorageClasses(ClassView):
         """{"num","items"}."""
         self.permit(request, "list")
         with explained("failed to get storageClasses: "):
-            found = [_class(item) for item in objects(registry.client(self.cluster()), KIND, "")]
+            found = [_class(item) for item in list_all(registry.client(self.cluster()), KIND, "")]
         return Page(found, len(found))
 
 

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from access import audit
 from clusters import registry
 from clusters.kinds import Kind
+from clusters.manifests import MASK
 from clusters.models import Cluster
 from clusters.resource_types import SECRETS
 from core.api.auth import Act, Scope, authorise
@@ -32,14 +33,13 @@ from core.api.schema import (
     record,
 )
 from core.errors import Invalid
+from core.times import rfc3339
 from operations import lifecycle as operations
 from storage_api import protection
-from storage_api.api.sync import utc
 from storage_api.history import as_of, attribution
 from storage_api.history.as_of import Asked, Version
 from storage_api.history.attribution import Change, Deed
 from storage_api.history.differences import differences
-from storage_api.protection import MASK
 from storage_api.services import multicluster
 
 CHANGE = record(
@@ -161,7 +161,7 @@ class History(HistoryView):
         more = str(found[size - 1].seq) if len(found) > size else ""
         deeds = _deeds(cluster, kind, found[:size])
         gaps = [
-            {"since": utc(since), "until": utc(until)}
+            {"since": rfc3339(since, digits=3), "until": rfc3339(until, digits=3)}
             for since, until in as_of.gaps(cluster, kind, asked)
         ]
         return {
@@ -207,7 +207,7 @@ def _version(version: Version, kind: Kind, deeds: Iterable[Deed]) -> dict[str, A
     )
     return {
         "seq": version.seq,
-        "at": utc(version.at),
+        "at": rfc3339(version.at, digits=3),
         "op": version.op,
         "kind": kind.name,
         "namespace": version.namespace,
@@ -255,8 +255,8 @@ class Diff(HistoryView):
         end = end or timezone.now()
         before, after = (self._then(cluster, kind, name, namespace, at) for at in (begin, end))
         return {
-            "from": utc(begin),
-            "to": utc(end),
+            "from": rfc3339(begin, digits=3),
+            "to": rfc3339(end, digits=3),
             "changes": _masked(differences(before, after), kind),
         }
 

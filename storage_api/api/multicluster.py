@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from clusters import registry
 from clusters.kinds import Kind
+from clusters.manifests import MASK
 from clusters.models import Cluster
 from clusters.resource_types import SECRETS
 from core.api.auth import Act, Scope, authorise
@@ -33,7 +34,6 @@ from core.api.schema import (
 )
 from core.errors import Expired, Invalid
 from storage_api.history import as_of
-from storage_api.protection import MASK
 from storage_api.query import selectors
 from storage_api.services import multicluster, sync
 from storage_api.services.multicluster import Place, Search, Slice

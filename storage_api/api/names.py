@@ -26,6 +26,7 @@ from core.api.schema import (
     record,
 )
 from core.errors import Forbidden, Invalid
+from core.times import rfc3339
 from storage_api.api.multicluster import (
     FILTERS,
     PROBLEM,
@@ -35,7 +36,6 @@ from storage_api.api.multicluster import (
     visible,
     words,
 )
-from storage_api.api.sync import utc
 from storage_api.services import multicluster, sync
 from storage_api.services.multicluster import Place
 from storage_api.services.sync import Freshness
@@ -182,7 +182,7 @@ def _found(
         "name": row["name"],
         "uid": row["uid"] or "",
         "status": row["status"] or "",
-        "created_at": utc(row["created"]) or "",
-        "deleted_at": utc(row["deleted"]),
+        "created_at": rfc3339(row["created"], digits=3) or "",
+        "deleted_at": rfc3339(row["deleted"], digits=3),
         "seq": row["seq"],
     }

@@ -23,8 +23,8 @@ from core.api.schema import (
     record,
 )
 from core.errors import ConfirmationRequired, Expired, Invalid
+from core.times import rfc3339
 from storage_api.api.history import CHANGE, HistoryView
-from storage_api.api.sync import utc
 from storage_api.history import as_of, restore
 from storage_api.history.restore import Restoration, Subject
 
@@ -92,14 +92,14 @@ class Restore(HistoryView):
         if body.get("seq") is not None:
             seq = integer(body["seq"], "seq", minimum=1, maximum=MAX_SEQ)
             found = as_of.version(subject.cluster, subject.kind, subject.name, seq=seq, **where)
-            return found.data, {"seq": seq, "at": utc(found.at)}
+            return found.data, {"seq": seq, "at": rfc3339(found.at, digits=3)}
         at = moment(str(body["at"]), "at")
         if at is None:
             raise Invalid("at is required", field="at")
         try:
             return as_of.stored(subject.cluster, subject.kind, subject.name, at=at, **where), {
                 "seq": None,
-                "at": utc(at),
+                "at": rfc3339(at, digits=3),
             }
         except Expired as error:
             raise Invalid(error.message, field="at") from None

@@ -1,12 +1,10 @@
 """How fresh the store is: GET /clusters/{id}/sync, and the same as metrics."""
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError
-from django.utils.timezone import localtime
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from rest_framework.request import Request
@@ -17,6 +15,7 @@ from core.api.dialect import DialectView
 from core.api.parsing import integer
 from core.api.prometheus import SHARED
 from core.api.schema import BOOLEAN, INTEGER, NUMBER, TEXT, Described, array, nullable, record
+from core.times import rfc3339
 from storage_api.models import ClusterSync, KindSync
 from storage_api.services import sync
 from storage_api.services.sync import Freshness
@@ -42,15 +41,6 @@ SYNC = record(
 )
 
 
-def utc(moment: datetime | None) -> str | None:
-    """RFC 3339 in UTC with milliseconds."""
-    return (
-        None
-        if moment is None
-        else f"{localtime(moment, timezone=UTC):%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
-    )
-
-
 class SyncView(DialectView):
     """How far a cluster's copy in the store is."""
 
@@ -67,7 +57,7 @@ class SyncView(DialectView):
         return {
             "cluster_id": cluster.pk,
             "collector": row.owner if row else "",
-            "known_at": utc(row.beaten_at) if row else None,
+            "known_at": rfc3339(row.beaten_at, digits=3) if row else None,
             "error": row.error if row else "",
             "kinds": [_kind(found) for found in sync.freshness(cluster)],
         }
@@ -87,8 +77,8 @@ def _kind(found: Freshness) -> dict[str, Any]:
         "age": None if found.age is None else round(found.age, 3),
         "served": settings.LISTS_FROM_STORE and found.serves(settings.STORE_FRESH_SECONDS),
         "resource_version": found.resource_version,
-        "listed_at": utc(found.listed_at),
-        "changed_at": utc(found.changed_at),
+        "listed_at": rfc3339(found.listed_at, digits=3),
+        "changed_at": rfc3339(found.changed_at, digits=3),
         "error": found.error,
     }
 

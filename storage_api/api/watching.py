@@ -20,9 +20,9 @@ from core.api.parsing import integer
 from core.api.schema import INTEGER, TEXT, Described, Query
 from core.errors import DomainError, Expired, Forbidden, Invalid
 from core.stream_limits import stopping
+from core.times import rfc3339
 from storage_api.api.multicluster import chosen, shown
 from storage_api.api.stream_limits import Seated
-from storage_api.api.sync import utc
 from storage_api.query import selectors
 from storage_api.services import change_log, multicluster, multicluster_watch
 from storage_api.services.change_log import Start
@@ -119,7 +119,7 @@ class Following:
         return {
             "type": entry.type,
             "seq": entry.seq,
-            "at": utc(entry.at),
+            "at": rfc3339(entry.at, digits=3),
             "cluster_id": self._ids[entry.cluster],
             "cluster_name": entry.cluster,
             "kind": kind.name,

@@ -13,12 +13,12 @@ from django.utils import timezone
 
 from clusters import registry
 from clusters.models import Cluster
+from clusters.quantities import number
 from simcluster.testing import RunningCluster, running_cluster
 from tests.caller import Caller
 from tests.workloads.conftest import Put, pods_of, template, workload
 from workloads.metrics import usage_history
 from workloads.models import Sample
-from workloads.quantities import number
 
 pytestmark = pytest.mark.django_db
 

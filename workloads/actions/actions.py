@@ -7,7 +7,6 @@ the outcome (`rollout`, `recreate`) and becomes an operation at the edge.
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,12 +15,13 @@ import orjson
 from django.utils import timezone
 
 from clusters.kinds import KINDS
+from clusters.lists import list_all
 from clusters.manifests import Object
 from core.errors import Conflict, DomainError, Invalid, Rejected
+from core.retry import retry_on_conflict
 from workloads.actions import revisions
 from workloads.actions.revisions import REVISION
 from workloads.actions.rollouts import Tracking
-from workloads.objects.endpoints import objects
 from workloads.objects.subject import Subject
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
@@ -120,7 +120,7 @@ def _scaling(subject: Subject, options: Options) -> Tracking | None:
 def _autoscalers(subject: Subject) -> list[str]:
     """One sentence for each HorizontalPodAutoscaler that sets this object's replicas."""
     try:
-        found = list(objects(subject.client, KINDS["horizontalpodautoscalers"], subject.namespace))
+        found = list(list_all(subject.client, KINDS["horizontalpodautoscalers"], subject.namespace))
     except DomainError:
         return []
     return [
@@ -236,10 +236,7 @@ def _retried(act: Action) -> Action:
     """Read and write again when the object was changed in between, as controllers do all the time."""
 
     def retried(subject: Subject, options: Options) -> Outcome:
-        for _ in range(TRIES - 1):
-            with suppress(Conflict):
-                return act(subject, options)
-        return act(subject, options)
+        return retry_on_conflict(lambda: act(subject, options), tries=TRIES)
 
     return retried
 

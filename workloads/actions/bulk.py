@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from clusters import registry
 from clusters.kinds import KINDS, Kind
+from clusters.lists import list_all
 from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import ClusterUnavailable, Conflict, DomainError, Invalid, NotFound, Rejected
@@ -24,7 +25,6 @@ from operations.lifecycle import Again, Result, Step, Target
 from operations.models import Operation, OperationStep
 from workloads.actions import actions, restarts
 from workloads.actions.actions import ACTIONS, Options
-from workloads.objects.endpoints import objects
 from workloads.objects.subject import Subject
 
 MAX_OBJECTS = 5000
@@ -73,7 +73,7 @@ def choose(cluster: Cluster, kind: Kind, choice: Choice) -> list[Object]:
         )
     selectors = {"labelSelector": choice.label_selector, "fieldSelector": choice.field_selector}
     found = []
-    for item in objects(
+    for item in list_all(
         registry.client(cluster), kind, choice.namespace if kind.namespaced else "", **selectors
     ):
         name = item["metadata"]["name"]

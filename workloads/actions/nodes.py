@@ -1,8 +1,8 @@
 """Nodes: whether new pods may be put on them, and which pods are there."""
 
 from clusters.kinds import KINDS
+from clusters.lists import list_all
 from clusters.manifests import Object
-from workloads.objects.endpoints import objects
 from workloads.objects.subject import Subject
 
 NODES = KINDS["nodes"]
@@ -21,5 +21,5 @@ def pods(subject: Subject, selector: str = "") -> list[Object]:
     """Every pod bound to the node."""
     field = f"spec.nodeName={subject.name}"
     return list(
-        objects(subject.client, KINDS["pods"], "", fieldSelector=field, labelSelector=selector)
+        list_all(subject.client, KINDS["pods"], "", fieldSelector=field, labelSelector=selector)
     )

@@ -1,9 +1,9 @@
 """What belongs to a workload: its pods, and the events about it and them."""
 
 from clusters.kinds import KINDS
+from clusters.lists import list_all
 from clusters.manifests import Object
 from workloads.actions.revisions import jobs, label_selector, replica_sets
-from workloads.objects.endpoints import objects
 from workloads.objects.subject import Subject, controller_of
 
 
@@ -24,7 +24,7 @@ def pods(subject: Subject, known: dict[str, Object] | None = None) -> list[Objec
     selector = (
         "" if subject.kind.plural == "cronjobs" else label_selector(item["spec"].get("selector"))
     )
-    found = objects(subject.client, KINDS["pods"], subject.namespace, labelSelector=selector)
+    found = list_all(subject.client, KINDS["pods"], subject.namespace, labelSelector=selector)
     return [pod for pod in found if controller_of(pod).get("uid") in known]
 
 

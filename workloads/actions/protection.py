@@ -5,12 +5,12 @@ from typing import Any
 
 from clusters.client import ClusterClient
 from clusters.kinds import KINDS
+from clusters.lists import list_all
 from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import DomainError
 from workloads.actions import nodes, ownership
 from workloads.actions.actions import ACTIONS
-from workloads.objects.endpoints import objects
 from workloads.objects.subject import Subject
 
 SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", "default"})
@@ -65,7 +65,7 @@ def _counts(subject: Subject, item: Object) -> Iterator[tuple[str, Any]]:
 
 
 def _mounting(subject: Subject) -> Iterable[Object]:
-    for pod in objects(subject.client, KINDS["pods"], subject.namespace):
+    for pod in list_all(subject.client, KINDS["pods"], subject.namespace):
         claims = (
             (volume.get("persistentVolumeClaim") or {}).get("claimName")
             for volume in pod["spec"].get("volumes") or []

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from clusters.kinds import KINDS
+from clusters.lists import list_all
 from clusters.manifests import Object, to_yaml
 from core.errors import NotFound
-from workloads.objects.endpoints import objects
 from workloads.objects.subject import Subject, controller_of
 
 REVISION = "deployment.kubernetes.io/revision"
@@ -91,7 +91,7 @@ def history(subject: Subject, owner: Object | None = None) -> list[Revision]:
 
 def _owned(subject: Subject, plural: str, owner: Object, selector: str = "") -> list[Object]:
     """The objects of a kind that the owner controls."""
-    found = objects(subject.client, KINDS[plural], subject.namespace, labelSelector=selector)
+    found = list_all(subject.client, KINDS[plural], subject.namespace, labelSelector=selector)
     return [item for item in found if controller_of(item).get("uid") == owner["metadata"]["uid"]]
 
 

@@ -18,17 +18,16 @@ from clusters import registry
 from clusters.accessible_namespaces import read_accessible
 from clusters.client import Chunk, ClusterClient
 from clusters.kinds import KINDS
-from clusters.lists import ListQuery
+from clusters.lists import ListQuery, list_all
 from clusters.manifests import Object
 from clusters.models import Cluster
+from clusters.quantities import number
 from core.errors import Forbidden
 from storage_api.services import snapshot
 from workloads.actions.protection import count
 from workloads.metrics import metrics_sources
 from workloads.metrics.metrics_sources import Measured, Use
 from workloads.objects import services
-from workloads.objects.endpoints import objects
-from workloads.quantities import number
 
 T = TypeVar("T")
 UNMEASURED = Use()
@@ -323,7 +322,7 @@ def of_pods(
     kind = KINDS["pods"]
 
     def read(within: str) -> list[Object]:
-        return objects(client, kind, within, fieldSelector=field)
+        return list_all(client, kind, within, fieldSelector=field)
 
     parts = [read(namespace)] if namespace else read_accessible(cluster, kind, read)
     found = [pod for part in parts for pod in part]

@@ -12,8 +12,8 @@ from clusters.accessible_namespaces import read_accessible
 from clusters.kinds import KINDS, segment
 from clusters.manifests import Object
 from clusters.models import Cluster
+from clusters.quantities import number
 from core.errors import ClusterUnavailable, DomainError, NotFound
-from workloads.quantities import number
 
 log = logging.getLogger(__name__)
 METRICS_API = "/apis/metrics.k8s.io/v1beta1"

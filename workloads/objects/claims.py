@@ -7,17 +7,17 @@ import orjson
 from clusters import registry
 from clusters.client import ClusterClient
 from clusters.kinds import KINDS
+from clusters.lists import list_all
 from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import NotFound, Rejected
-from workloads.objects.endpoints import objects
 
 CLAIMS = KINDS["persistentvolumeclaims"]
 
 
 def claims(cluster: Cluster, namespace: str, selector: str = "") -> list[Object]:
     """The claims of a namespace that a label selector matches."""
-    return list(objects(registry.client(cluster), CLAIMS, namespace, labelSelector=selector))
+    return list(list_all(registry.client(cluster), CLAIMS, namespace, labelSelector=selector))
 
 
 def claim(cluster: Cluster, namespace: str, name: str) -> Object:
@@ -41,7 +41,7 @@ def remove_selected(cluster: Cluster, namespace: str, selector: str) -> None:
 
 def _remove_unused(client: ClusterClient, namespace: str, doomed: Iterable[Object]) -> None:
     names = []
-    sets = list(objects(client, KINDS["statefulsets"], namespace))
+    sets = list(list_all(client, KINDS["statefulsets"], namespace))
     for item in doomed:
         name = item["metadata"]["name"]
         if users := _users(item, sets):

@@ -1,13 +1,14 @@
 """Pods behind a label selector, the service in front of them, and how many of them there should be."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import orjson
 
 from clusters import registry
-from clusters.client import Chunk, ClusterClient
-from clusters.kinds import KINDS, Kind
+from clusters.client import ClusterClient
+from clusters.kinds import KINDS
+from clusters.lists import list_all
 from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import NotFound
@@ -23,15 +24,6 @@ class Endpoints:
     service: Object | None
 
 
-def objects(client: ClusterClient, kind: Kind, namespace: str, **selectors: str) -> list[Object]:
-    """Every object of a kind in a namespace, read in chunks."""
-
-    def read(chunks: Iterator[Chunk]) -> list[Object]:
-        return [orjson.loads(bytes(item)) for chunk in chunks for item in chunk.items or []]
-
-    return client.read_list(read, kind, namespace=namespace or None, query=selectors)
-
-
 def behind(cluster: Cluster, namespace: str, selector: str) -> Endpoints:
     """What a selector finds; a bare word that finds nothing is tried as a Deployment's name."""
     client = registry.client(cluster)
@@ -43,9 +35,9 @@ def behind(cluster: Cluster, namespace: str, selector: str) -> Endpoints:
 
 
 def _select(client: ClusterClient, namespace: str, selector: str) -> Endpoints:
-    pods = objects(client, KINDS["pods"], namespace, labelSelector=selector)
+    pods = list_all(client, KINDS["pods"], namespace, labelSelector=selector)
     labelled = next(
-        iter(objects(client, KINDS["services"], namespace, labelSelector=selector)), None
+        iter(list_all(client, KINDS["services"], namespace, labelSelector=selector)), None
     )
     return Endpoints(pods, labelled or _selecting(client, namespace, pods))
 
@@ -55,7 +47,7 @@ def _selecting(client: ClusterClient, namespace: str, pods: list[Object]) -> Obj
     labels = [pod["metadata"].get("labels") or {} for pod in pods]
     if not labels:
         return None
-    services = objects(client, KINDS["services"], namespace)
+    services = list_all(client, KINDS["services"], namespace)
     fitting = [
         service
         for service in services

@@ -6,14 +6,12 @@ from typing import Any
 import orjson
 
 from clusters.kinds import Kind
-from clusters.manifests import Object, as_object, from_yaml
+from clusters.manifests import LAST_APPLIED, MASK, Object, as_object, from_yaml
 from core.errors import Invalid
 from core.jsontext import loads
 
-MASK = "***"
 # What may be a number that is not written as an integer.
 FLOAT = re.compile(rb"[0-9](?:\.[0-9]|[eE])")
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def manifest(content: object) -> Object:

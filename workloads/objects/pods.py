@@ -4,9 +4,9 @@ import orjson
 
 from clusters import registry
 from clusters.kinds import KINDS
+from clusters.lists import list_all
 from clusters.manifests import Object
 from clusters.models import Cluster
-from workloads.objects.endpoints import objects
 
 PODS = KINDS["pods"]
 
@@ -17,7 +17,7 @@ def events(cluster: Cluster, namespace: str, pod: str) -> list[Object]:
     found = orjson.loads(client.get(PODS, pod, namespace=namespace))
     about = {"name": pod, "namespace": namespace, "uid": found["metadata"].get("uid", "")}
     selector = ",".join(f"involvedObject.{field}={value}" for field, value in about.items())
-    return list(objects(client, KINDS["events"], namespace, fieldSelector=selector))
+    return list(list_all(client, KINDS["events"], namespace, fieldSelector=selector))
 
 
 def remove(cluster: Cluster, namespace: str, pod: str) -> None:

@@ -6,18 +6,18 @@ import orjson
 
 from clusters import registry
 from clusters.kinds import KINDS
+from clusters.lists import list_all
 from clusters.manifests import Object
 from clusters.models import Cluster
-from core.errors import Conflict, NotFound
-from workloads.objects.endpoints import objects
+from core.errors import NotFound
+from core.retry import retry_on_conflict
 
 SECRETS = KINDS["secrets"]
-TRIES = 4
 
 
 def secrets(cluster: Cluster, namespace: str) -> list[Object]:
     """Every secret of a namespace, values and all."""
-    return list(objects(registry.client(cluster), SECRETS, namespace))
+    return list(list_all(registry.client(cluster), SECRETS, namespace))
 
 
 def secret(cluster: Cluster, namespace: str, name: str) -> Object:
@@ -46,17 +46,12 @@ def replace(
 ) -> None:
     """Replace the data as a whole; labels and annotations stay. NotFound when there is no such secret."""
     client = registry.client(cluster)
-    for left in reversed(range(TRIES)):
+
+    def write() -> None:
         body = {**secret(cluster, namespace, name), "data": dict(data)}
-        try:
-            client.replace(
-                SECRETS, name, {**body, "type": kind} if kind else body, namespace=namespace
-            )
-        except Conflict:
-            if not left:
-                raise
-        else:
-            return
+        client.replace(SECRETS, name, {**body, "type": kind} if kind else body, namespace=namespace)
+
+    retry_on_conflict(write)
 
 
 def remove(cluster: Cluster, namespace: str, name: str) -> None:

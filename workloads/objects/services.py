@@ -16,7 +16,8 @@ from clusters.kinds import KINDS, Kind, custom, known_kind
 from clusters.lists import ListQuery, ObjectPage
 from clusters.manifests import Object, pruned
 from clusters.models import Cluster
-from core.errors import Conflict, Expired, Forbidden, Invalid, NotFound
+from core.errors import Expired, Forbidden, Invalid, NotFound
+from core.retry import retry_on_conflict
 from storage_api.history import as_of, past_events
 from storage_api.query import problems, sorting
 from storage_api.services import multicluster, snapshot
@@ -24,7 +25,6 @@ from workloads.objects.manifests import complete, is_secret, manifest, masked_se
 from workloads.objects.subject import explaining
 
 T = TypeVar("T")
-UPDATE_TRIES = 4
 MAX_EVENTS = 20_000
 PROPAGATION = {"background": "Background", "foreground": "Foreground", "orphan": "Orphan"}
 
@@ -306,17 +306,15 @@ def _put_over_latest(
     client: ClusterClient, kind: Kind, body: Object, put: Callable[[], bytes]
 ) -> bytes:
     metadata = body["metadata"]
-    for last in (*[False] * (UPDATE_TRIES - 1), True):
+
+    def write() -> bytes:
         current = orjson.loads(
             client.get(kind, metadata["name"], namespace=metadata.get("namespace"))
         )
         metadata["resourceVersion"] = current["metadata"]["resourceVersion"]
-        try:
-            return put()
-        except Conflict:
-            if last:
-                raise
-    raise AssertionError("the last try returns or raises")
+        return put()
+
+    return retry_on_conflict(write)
 
 
 def patch_object(

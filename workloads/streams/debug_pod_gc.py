@@ -8,12 +8,12 @@ from django.conf import settings
 
 from clusters import registry
 from clusters.kinds import KINDS
+from clusters.lists import list_all
 from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import NotFound
 from core.sockets.connections import seats_key
 from core.sockets.tickets import store
-from workloads.objects.endpoints import objects
 from workloads.streams.exec import LABEL, USER
 
 GRACE = timedelta(minutes=2)
@@ -24,7 +24,7 @@ def remove(cluster: Cluster) -> int:
     client, namespace = registry.client(cluster), settings.NODE_TERMINAL_NAMESPACE
     stale = [
         pod["metadata"]["name"]
-        for pod in objects(client, KINDS["pods"], namespace, labelSelector=LABEL)
+        for pod in list_all(client, KINDS["pods"], namespace, labelSelector=LABEL)
         if _is_stale(pod)
     ]
     for name in stale:
