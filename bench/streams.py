@@ -198,7 +198,7 @@ def run() -> None:
         "LOG_STREAMS_PER_USER": "1000",
         "LOG_SOURCES_PER_USER": "1000",
         "TERMINALS_PER_USER": "1000",
-        "TICKET_SECONDS": "300",
+        "KUBEGALE_TUNING": '{"TICKET_SECONDS": 300}',
         "WS_BASE_URL": f"ws://127.0.0.1:{ws}",
     }
     with tempfile.TemporaryDirectory() as folder, environment(**limits) as environ:

@@ -1,9 +1,12 @@
 """Reading settings out of environment variables: typed, with defaults, failing in one sentence."""
 
+import json
 import os
 import re
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from ipaddress import ip_network
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 TRUE = {"1", "true", "yes", "on"}
@@ -195,3 +198,24 @@ def database(url: str) -> dict[str, str | int]:
         "HOST": unquote(parts.hostname or ""),
         "PORT": parts.port or 5432,
     }
+
+
+def overrides(name: str, standards: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a JSON object, each as its standard's type; what has no standard is refused."""
+    value = text(name)
+    if not value:
+        return {}
+    try:
+        chosen = json.loads(value)
+        unknown = sorted(key for key in chosen if not key.isupper() or key not in standards)
+        if unknown:
+            raise SettingError(f"{name} names {unknown[0]}, which is not in kubegale/tuning.py.")
+        return {key: _as_type_of(standards[key], entry) for key, entry in chosen.items()}
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"{name} must be a JSON object of numbers.") from error
+
+
+def _as_type_of(standard: Any, value: Any) -> Any:
+    if isinstance(standard, tuple):
+        return tuple(int(part) for part in value)
+    return type(standard)(value)

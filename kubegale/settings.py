@@ -9,9 +9,11 @@ from cryptography.fernet import Fernet
 from kombu import Queue
 
 from core import client_certificates
-from kubegale import __version__, env
+from kubegale import __version__, env, tuning
+from kubegale.tuning import *
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+globals().update(env.overrides("KUBEGALE_TUNING", vars(tuning)))
 
 # --- Identity and secrets -------------------------------------------------------------------------------------------
 SECRET_KEY = env.required("SECRET_KEY", "set it to a long random text, the same for every process.")
@@ -142,8 +144,8 @@ CELERY_RESULT_BACKEND = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_TASK_SOFT_TIME_LIMIT = env.integer("TASK_SOFT_TIME_LIMIT", 3300)
-CELERY_TASK_TIME_LIMIT = env.integer("TASK_TIME_LIMIT", 3600)
+CELERY_TASK_SOFT_TIME_LIMIT = TASK_SOFT_TIME_LIMIT
+CELERY_TASK_TIME_LIMIT = TASK_TIME_LIMIT
 # A task that outlives the visibility time-out would be handed out a second time while it still runs.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": CELERY_TASK_TIME_LIMIT + 600,
@@ -164,30 +166,22 @@ OPERATION_LIMITS = {
     "drain": env.integer("OPERATION_LIMIT_DRAIN", 4),
     "rollout": env.integer("OPERATION_LIMIT_ROLLOUT", 50),
     "bulk": env.integer("OPERATION_LIMIT_BULK", 4),
-    "deploy": env.integer("OPERATION_LIMIT_DEPLOY", 10),
 }
-OPERATION_STALE_SECONDS = env.number("OPERATION_STALE_SECONDS", 45.0)
-OPERATION_MAX_SECONDS = env.integer("OPERATION_MAX_SECONDS", 6 * 3600)
 OPERATION_RETENTION_DAYS = env.integer("OPERATION_RETENTION_DAYS", 30)
-DRAIN_POLL_SECONDS = env.number("DRAIN_POLL_SECONDS", 1.0)
-DRAIN_RETRY_SECONDS = env.number("DRAIN_RETRY_SECONDS", 5.0)
-DRAIN_UNKNOWN_SECONDS = env.number("DRAIN_UNKNOWN_SECONDS", 10.0)
-ROLLOUT_POLL_SECONDS = env.number("ROLLOUT_POLL_SECONDS", 1.0)
 ROLLOUT_DEADLINE_SECONDS = env.integer("ROLLOUT_DEADLINE_SECONDS", 600)
 CELERY_TASK_DEFAULT_QUEUE = "default"
 # A worker started without -Q serves them all.
 CELERY_TASK_QUEUES = [Queue(name) for name in ("default", *OPERATION_LIMITS)]
 METRIC_RETENTION_DAYS = env.integer("METRIC_RETENTION_DAYS", 7)
-CLUSTER_CHECK_INTERVAL = env.number("CLUSTER_CHECK_INTERVAL", 30.0)
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "sample-clusters": {
         "task": "workloads.sample_clusters",
-        "schedule": env.number("METRIC_INTERVAL", 60.0),
+        "schedule": METRIC_INTERVAL,
     },
     "forget-expired-tokens": {"task": "access.forget_expired_tokens", "schedule": 86400.0},
     "sample-tenants": {
         "task": "tenants.sample_usage",
-        "schedule": env.number("TENANT_USAGE_INTERVAL", 300.0),
+        "schedule": TENANT_USAGE_INTERVAL,
     },
     "expire-audit": {"task": "access.expire_audit", "schedule": 3600.0},
     "check-clusters": {
@@ -196,7 +190,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     },
     "resume-operations": {
         "task": "operations.resume_operations",
-        "schedule": env.number("OPERATION_RESUME_INTERVAL", 15.0),
+        "schedule": OPERATION_RESUME_INTERVAL,
     },
     "purge-operations": {"task": "operations.purge_operations", "schedule": 3600.0},
     "forget-recordings": {"task": "workloads.forget_recordings", "schedule": 3600.0},
@@ -208,11 +202,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     },
     "sample-usage": {
         "task": "billing.sample_usage",
-        "schedule": env.number("VKUBE_SAMPLE_INTERVAL_SECONDS", 60.0),
+        "schedule": VKUBE_SAMPLE_INTERVAL_SECONDS,
     },
     "deliver-webhooks": {
         "task": "billing.deliver_webhooks",
-        "schedule": env.number("WEBHOOK_INTERVAL_SECONDS", 10.0),
+        "schedule": WEBHOOK_INTERVAL_SECONDS,
     },
 }
 
@@ -292,7 +286,7 @@ if OIDC_ENABLED:
     OIDC_RP_SCOPES = env.text("OIDC_SCOPES", "openid profile email groups")
     OIDC_USERNAME_CLAIM = env.text("OIDC_USERNAME_CLAIM", "preferred_username")
     OIDC_GROUPS_CLAIM = env.text("OIDC_GROUPS_CLAIM", "groups")
-    OIDC_RENEW_ID_TOKEN_EXPIRY_SECONDS = env.integer("OIDC_RENEW_SECONDS", 900)
+    OIDC_RENEW_ID_TOKEN_EXPIRY_SECONDS = OIDC_RENEW_SECONDS
     OIDC_USE_PKCE, OIDC_TIMEOUT = True, 10
     LOGIN_REDIRECT_URL = "/"
     INSTALLED_APPS.append("mozilla_django_oidc")
@@ -349,7 +343,6 @@ HTTP_STATUS_MODE = env.choice("HTTP_STATUS_MODE", "document", ("document", "sema
 K8SSERVICE_HTTP_STATUS_FROM_CODE = env.boolean("K8SSERVICE_HTTP_STATUS_FROM_CODE", False)
 WALM_ALLOW_EMPTY_SELECTOR = env.boolean("WALM_ALLOW_EMPTY_SELECTOR", False)
 LOG_FOLLOWERS = env.integer("LOG_FOLLOWERS", 8)
-LOG_FOLLOW_SECONDS = env.number("LOG_FOLLOW_SECONDS", 3600.0)
 WALM_TENANT_STATUS_GO_TEXT = env.boolean("WALM_TENANT_STATUS_GO_TEXT", False)
 WALM_DELETE_LABELLED_TENANTS_ONLY = env.boolean("WALM_DELETE_LABELLED_TENANTS_ONLY", False)
 TENANT_USAGE_RETENTION_DAYS = env.integer("TENANT_USAGE_RETENTION_DAYS", 30)
@@ -420,8 +413,6 @@ if CLUSTER_ADDRESS_POLICY not in {"private", "public"}:
 CLUSTER_ALLOW_INSECURE_TLS = env.boolean("CLUSTER_ALLOW_INSECURE_TLS", False)
 CLUSTER_CONNECT_TIMEOUT = env.number("CLUSTER_CONNECT_TIMEOUT", 3.0)
 CLUSTER_READ_TIMEOUT = env.number("CLUSTER_READ_TIMEOUT", 30.0)
-CLUSTER_CIRCUIT_SECONDS = env.number("CLUSTER_CIRCUIT_SECONDS", 10.0)
-CLUSTER_POOL_SIZE = env.integer("CLUSTER_POOL_SIZE", 16)
 CLUSTER_CONCURRENCY = env.integer(
     "CLUSTER_CONCURRENCY", max(env.integer("WEB_THREADS", 16) // 2, 1)
 )
@@ -444,14 +435,10 @@ STORAGE_ALARM_MAX_DAYS = env.integer("STORAGE_ALARM_MAX_DAYS", 15)
 STORAGE_ALARM_MAX_COUNT = env.integer("STORAGE_ALARM_MAX_COUNT", 10_000)
 STORAGE_WATCH_STREAMS = env.integer("STORAGE_WATCH_STREAMS", 8)
 STORAGE_WATCH_STREAMS_PER_CLIENT = env.integer("STORAGE_WATCH_STREAMS_PER_CLIENT", 4)
-STORAGE_WATCH_SECONDS = env.number("STORAGE_WATCH_SECONDS", 3600.0)
-STORAGE_WATCH_HEARTBEAT = env.number("STORAGE_WATCH_HEARTBEAT", 15.0)
-STORAGE_WATCH_POLL = env.number("STORAGE_WATCH_POLL", 0.5)
 
 # --- Orders ---------------------------------------------------------------------------------------------------------
 VKUBE_REGION_LABEL = env.text("VKUBE_REGION_LABEL", "region")
 VKUBE_REGION_FALLBACK_LABEL = env.text("VKUBE_REGION_FALLBACK_LABEL")
-VKUBE_REGION_CACHE_SECONDS = env.number("VKUBE_REGION_CACHE_SECONDS", 1.0)
 VKUBE_NAMESPACE = env.text("VKUBE_NAMESPACE", "default")
 VKUBE_NAMESPACE_MEMORY = env.text("VKUBE_NAMESPACE_MEMORY")
 VKUBE_POD_CIDRS = env.words("VKUBE_POD_CIDRS")
@@ -467,13 +454,7 @@ VKUBE_RESERVED_PORTS = env.ports(
 )
 VKUBE_RANDOM_PORTS = env.ports("VKUBE_RANDOM_PORTS", "20000-29999")
 VKUBE_PORT_PROBE = env.boolean("VKUBE_PORT_PROBE", False)
-VKUBE_READY_SECONDS = env.integer("VKUBE_READY_SECONDS", 600)
-VKUBE_LOG_BYTES = env.integer("VKUBE_LOG_BYTES", 1 << 20)
-VKUBE_LOG_STREAMS = env.integer("VKUBE_LOG_STREAMS", 4)
-VKUBE_SURVEY_SECONDS = env.number("VKUBE_SURVEY_SECONDS", 5.0)
 VKUBE_DURATION_SECONDS = env.integer("VKUBE_DURATION_SECONDS", 3600)
-VKUBE_SETTLE_SECONDS = env.integer("VKUBE_SETTLE_SECONDS", 3600)
-VKUBE_STRAY_SECONDS = env.integer("VKUBE_STRAY_SECONDS", 900)
 VKUBE_PROVIDER = env.text("VKUBE_PROVIDER", "v-kube-service")
 VKUBE_RECIPIENT = env.text("VKUBE_RECIPIENT")
 VKUBE_BARE_ERRORS = env.boolean("VKUBE_BARE_ERRORS", False)
@@ -485,50 +466,23 @@ IMAGE_REGISTRY_URL = env.text("IMAGE_REGISTRY_URL", "https://registry-1.docker.i
 IMAGE_REGISTRIES = env.words("IMAGE_REGISTRIES")
 IMAGE_TOKEN_HOSTS = frozenset(env.words("IMAGE_TOKEN_HOSTS", "auth.docker.io"))
 IMAGE_ADDRESS_POLICY = env.text("IMAGE_ADDRESS_POLICY", "private")
-IMAGE_REGISTRY_TIMEOUT = env.number("IMAGE_REGISTRY_TIMEOUT", 5.0)
-IMAGE_CACHE_SECONDS = env.integer("IMAGE_CACHE_SECONDS", 60)
 WEBHOOK_ADDRESS_POLICY = env.text("WEBHOOK_ADDRESS_POLICY", "public")
-WEBHOOK_TIMEOUT = env.number("WEBHOOK_TIMEOUT", 10.0)
-WEBHOOK_BACKOFF_SECONDS = env.integers("WEBHOOK_BACKOFF_SECONDS", "5,60,300,1800,7200,18000,36000")
 
 # --- Collector ------------------------------------------------------------------------------------------------------
 LISTS_FROM_STORE = env.boolean("LISTS_FROM_STORE", True)
-STORE_FRESH_SECONDS = env.number("STORE_FRESH_SECONDS", 10.0)
 WATCHES_PER_USER = env.integer("WATCHES_PER_USER", 20)
 # What `manage.py rotate_keys` rewrites beside the encrypted fields of models.
 KEY_ROTATIONS = ["storage_api.services.protection.reprotect"]
 CLUSTER_WRITE_OBSERVER = "storage_api.services.sync.touched"
 COLLECTOR_EXCLUDE = env.words("COLLECTOR_EXCLUDE", "leases.coordination.k8s.io")
-COLLECTOR_LEASE_SECONDS = env.number("COLLECTOR_LEASE_SECONDS", 8.0)
-COLLECTOR_BEAT_SECONDS = env.number("COLLECTOR_BEAT_SECONDS", 2.0)
-COLLECTOR_DISCOVERY_SECONDS = env.number("COLLECTOR_DISCOVERY_SECONDS", 60.0)
-COLLECTOR_RELIST_SECONDS = env.number("COLLECTOR_RELIST_SECONDS", 6 * 3600.0)
-COLLECTOR_WATCH_SECONDS = env.integer("COLLECTOR_WATCH_SECONDS", 300)
-COLLECTOR_SILENCE_SECONDS = env.number("COLLECTOR_SILENCE_SECONDS", 150.0)
-COLLECTOR_MAX_DELAY = env.number("COLLECTOR_MAX_DELAY", 30.0)
-COLLECTOR_PAGE = env.integer("COLLECTOR_PAGE", 500)
-COLLECTOR_PAGE_BYTES = env.integer("COLLECTOR_PAGE_BYTES", 1024 * 1024)
-COLLECTOR_BATCH = env.integer("COLLECTOR_BATCH", 250)
-COLLECTOR_QUEUE_BYTES = env.integer("COLLECTOR_QUEUE_BYTES", 64 * 1024 * 1024)
-COLLECTOR_WRITERS = env.integer("COLLECTOR_WRITERS", 4)
 COLLECTOR_NAMESPACE_WATCHES = env.integer("COLLECTOR_NAMESPACE_WATCHES", 500)
-COLLECTOR_LISTS = env.integer("COLLECTOR_LISTS", 2)
 
 # --- Streams --------------------------------------------------------------------------------------------------------
 WS_ALLOWED_ORIGINS = [origin.rstrip("/").lower() for origin in env.words("WS_ALLOWED_ORIGINS")]
-TICKETS_PER_USER = env.integer("TICKETS_PER_USER", 200)
-TICKET_SECONDS = env.integer("TICKET_SECONDS", 60)
-STREAM_PING_SECONDS = env.number("STREAM_PING_SECONDS", 20.0)
-STREAM_REAUTHORISE_SECONDS = env.number("STREAM_REAUTHORISE_SECONDS", 15.0)
-STREAM_GIVE_UP_SECONDS = env.number("STREAM_GIVE_UP_SECONDS", 120.0)
 LOG_STREAMS_PER_USER = env.integer("LOG_STREAMS_PER_USER", 50)
-LOG_SOURCES_PER_STREAM = env.integer("LOG_SOURCES_PER_STREAM", 50)
 LOG_SOURCES_PER_USER = env.integer("LOG_SOURCES_PER_USER", 200)
-LOG_BUFFER_BYTES = env.integer("LOG_BUFFER_BYTES", 512 * 1024)
-LOG_STALL_SECONDS = env.number("LOG_STALL_SECONDS", 5.0)
 TERMINALS_PER_USER = env.integer("TERMINALS_PER_USER", 10)
 TERMINAL_IDLE_SECONDS = env.number("TERMINAL_IDLE_SECONDS", 600.0)
-TERMINAL_HOLD_SECONDS = env.number("TERMINAL_HOLD_SECONDS", 60.0)
 TERMINAL_RECORDING = env.choice("TERMINAL_RECORDING", "asked", ("off", "asked", "always"))
 TERMINAL_RECORDING_BYTES = env.integer("TERMINAL_RECORDING_BYTES", 20 * 1024 * 1024)
 TERMINAL_RECORDING_DAYS = env.integer("TERMINAL_RECORDING_DAYS", 30)

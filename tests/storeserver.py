@@ -18,6 +18,7 @@ import psycopg2
 from django.db import connections
 
 from launcher.ports import free_port
+from tests.tuning import tuned
 
 PREFIX = "/bcsapi/v4/storage"
 
@@ -160,7 +161,7 @@ def running_store(database: str, **environment: str) -> Iterator[Store]:
         "kubegale.wsgi",
     ]
     process = subprocess.Popen(
-        command, env={**os.environ, **given, **environment}, start_new_session=True
+        command, env=tuned({**os.environ, **given, **environment}), start_new_session=True
     )
     try:
         _wait(port, process)

@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from django.db import connection
 
+from tests.tuning import tuned
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -55,12 +57,14 @@ class Program:
 
 def environment(redis_url: str, **settings: object) -> dict[str, str]:
     """The settings of the processes."""
-    return {
-        **os.environ,
-        "DATABASE_URL": database_url(),
-        "REDIS_URL": redis_url,
-        **{name: str(value) for name, value in settings.items()},
-    }
+    return tuned(
+        {
+            **os.environ,
+            "DATABASE_URL": database_url(),
+            "REDIS_URL": redis_url,
+            **settings,
+        }
+    )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from launcher import processes, programs
 from launcher.ports import free_port
 from launcher.processes import Child
 from tests.launcher.watching import eventually
+from tests.tuning import tuned
 
 LISTENING = "0A"
 
@@ -109,21 +110,23 @@ class Stack:
 
     def __init__(self, database: str, folder: Path, cleanup: ExitStack, **changes: str) -> None:
         self._cleanup = cleanup
-        self.environ = {
-            **os.environ,
-            "DATABASE_URL": urlsplit(os.environ["DATABASE_URL"])
-            ._replace(path=f"/{database}")
-            .geturl(),
-            "OPEN_DIALECTS": "bcs",
-            "WEB_CONCURRENCY": "1",
-            "WEB_THREADS": "4",
-            "WEB_STREAMS_PER_CALLER": "2",
-            "LOG_LEVEL": "ERROR",
-            "DJANGO_SETTINGS_MODULE": "kubegale.settings",
-            "KUBEGALE_WEB_SOCKET": str(folder / "web"),
-            "KUBEGALE_WS_SOCKET": str(folder / "ws"),
-            **changes,
-        }
+        self.environ = tuned(
+            {
+                **os.environ,
+                "DATABASE_URL": urlsplit(os.environ["DATABASE_URL"])
+                ._replace(path=f"/{database}")
+                .geturl(),
+                "OPEN_DIALECTS": "bcs",
+                "WEB_CONCURRENCY": "1",
+                "WEB_THREADS": "4",
+                "WEB_STREAMS_PER_CALLER": "2",
+                "LOG_LEVEL": "ERROR",
+                "DJANGO_SETTINGS_MODULE": "kubegale.settings",
+                "KUBEGALE_WEB_SOCKET": str(folder / "web"),
+                "KUBEGALE_WS_SOCKET": str(folder / "ws"),
+                **changes,
+            }
+        )
         self.web = self._start(programs.web(self.environ))
         self._start(programs.sockets(self.environ))
         with self.front() as front:

@@ -19,6 +19,7 @@ from launcher import processes, programs
 from tests.edge.running import Running, Stack, body, head, memory, rest, seconds, status, until
 from tests.launcher.watching import eventually
 from tests.storeserver import database
+from tests.tuning import tuned
 
 LOGIN = "/api/v1/auth/login"
 BCS = "/bcsapi/v4/storage/k8s/dynamic/namespace_resources/clusters"
@@ -370,7 +371,7 @@ def test_a_feed_ends_whole_when_the_web_server_is_told_to_stop(stack: Stack) -> 
     with ExitStack() as cleanup:
         folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="kubegale-test-stop-"))
         changed = {"KUBEGALE_WEB_SOCKET": f"{folder}/web", "STORAGE_WATCH_HEARTBEAT": "120"}
-        web = processes.start(programs.web({**stack.environ, **changed}))
+        web = processes.start(programs.web(tuned({**stack.environ, **changed})))
         cleanup.callback(processes.stop, [web])
         front = cleanup.enter_context(stack.front(KUBEGALE_WEB_SOCKET=f"{folder}/web"))
         assert eventually(lambda: status(front.get("/healthz")) == 200, seconds=60)

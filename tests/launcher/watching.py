@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.tuning import tuned
+
 
 def living(pid: int) -> bool:
     """Whether the process exists and is no zombie."""
@@ -52,4 +54,5 @@ def environment(**changes: str) -> dict[str, str]:
         "DJANGO_SETTINGS_MODULE",
         "KUBEGALE_DATA_DIR",
     }
-    return {key: value for key, value in os.environ.items() if key not in without} | changes
+    given = {key: value for key, value in os.environ.items() if key not in without}
+    return tuned(given | changes)

@@ -23,6 +23,7 @@ from storage_api.services.resources import Key
 from storage_api.services.sync import Fenced
 from tests.storage_api.collecting import eventually, in_store, replayed, wait_true
 from tests.storage_api.test_collector import config_map
+from tests.tuning import tuned
 
 
 @contextlib.contextmanager
@@ -30,13 +31,15 @@ def process(**environ: str) -> Iterator["subprocess.Popen[bytes]"]:
     """`manage.py collect` on the tests' database."""
     to = connection.settings_dict
     address = f"postgres://{quote(to['USER'])}:{quote(to['PASSWORD'])}@{to['HOST']}:{to['PORT']}/{to['NAME']}"
-    settings = {
-        **os.environ,
-        "DATABASE_URL": address,
-        "LOG_LEVEL": "WARNING",
-        "COLLECTOR_BEAT_SECONDS": "0.3",
-        **environ,
-    }
+    settings = tuned(
+        {
+            **os.environ,
+            "DATABASE_URL": address,
+            "LOG_LEVEL": "WARNING",
+            "COLLECTOR_BEAT_SECONDS": "0.3",
+            **environ,
+        }
+    )
     child = subprocess.Popen([sys.executable, "manage.py", "collect"], env=settings)
     try:
         yield child

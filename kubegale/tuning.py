@@ -1,0 +1,84 @@
+"""Values that are the same in every deployment: one place to change them, app by app.
+
+They are Django settings like the others. `KUBEGALE_TUNING`, a JSON object such as
+`{"DRAIN_POLL_SECONDS": 0.2}`, overrides some of them for one process, for tests and measurements.
+"""
+
+# The collector (storage_api/collector)
+COLLECTOR_LEASE_SECONDS: float = 8.0
+COLLECTOR_BEAT_SECONDS: float = 2.0
+COLLECTOR_DISCOVERY_SECONDS: float = 60.0
+COLLECTOR_RELIST_SECONDS: float = 6 * 3600.0
+COLLECTOR_WATCH_SECONDS: int = 300
+COLLECTOR_SILENCE_SECONDS: float = 150.0
+COLLECTOR_MAX_DELAY: float = 30.0
+COLLECTOR_PAGE: int = 500
+COLLECTOR_PAGE_BYTES: int = 1024 * 1024
+COLLECTOR_BATCH: int = 250
+COLLECTOR_QUEUE_BYTES: int = 64 * 1024 * 1024
+COLLECTOR_WRITERS: int = 4
+COLLECTOR_LISTS: int = 2
+
+# Calls to clusters
+CLUSTER_CIRCUIT_SECONDS: float = 10.0
+CLUSTER_POOL_SIZE: int = 16
+CLUSTER_CHECK_INTERVAL: float = 30.0
+
+# Lists out of the store
+STORE_FRESH_SECONDS: float = 10.0
+
+# Drains
+DRAIN_POLL_SECONDS: float = 1.0
+DRAIN_RETRY_SECONDS: float = 5.0
+DRAIN_UNKNOWN_SECONDS: float = 10.0
+
+# Rollouts
+ROLLOUT_POLL_SECONDS: float = 1.0
+
+# Operations
+OPERATION_STALE_SECONDS: float = 45.0
+OPERATION_MAX_SECONDS: int = 6 * 3600
+OPERATION_RESUME_INTERVAL: float = 15.0
+
+# Celery tasks
+TASK_SOFT_TIME_LIMIT: int = 3300
+TASK_TIME_LIMIT: int = 3600
+
+# Periodic samples
+METRIC_INTERVAL: float = 60.0
+TENANT_USAGE_INTERVAL: float = 300.0
+
+# Sockets and followed logs
+STREAM_PING_SECONDS: float = 20.0
+STREAM_REAUTHORISE_SECONDS: float = 15.0
+STREAM_GIVE_UP_SECONDS: float = 120.0
+LOG_BUFFER_BYTES: int = 512 * 1024
+LOG_STALL_SECONDS: float = 5.0
+LOG_SOURCES_PER_STREAM: int = 50
+LOG_FOLLOW_SECONDS: float = 3600.0
+TERMINAL_HOLD_SECONDS: float = 60.0
+TICKET_SECONDS: int = 60
+TICKETS_PER_USER: int = 200
+
+# Watches and feeds of the store
+STORAGE_WATCH_HEARTBEAT: float = 15.0
+STORAGE_WATCH_POLL: float = 0.5
+STORAGE_WATCH_SECONDS: float = 3600.0
+
+# Orders and webhooks (billing)
+IMAGE_CACHE_SECONDS: int = 60
+IMAGE_REGISTRY_TIMEOUT: float = 5.0
+WEBHOOK_INTERVAL_SECONDS: float = 10.0
+WEBHOOK_TIMEOUT: float = 10.0
+WEBHOOK_BACKOFF_SECONDS: tuple[int, ...] = (5, 60, 300, 1800, 7200, 18000, 36000)
+VKUBE_LOG_BYTES: int = 1 << 20
+VKUBE_LOG_STREAMS: int = 4
+VKUBE_READY_SECONDS: int = 600
+VKUBE_REGION_CACHE_SECONDS: float = 1.0
+VKUBE_SETTLE_SECONDS: int = 3600
+VKUBE_STRAY_SECONDS: int = 900
+VKUBE_SURVEY_SECONDS: float = 5.0
+VKUBE_SAMPLE_INTERVAL_SECONDS: float = 60.0
+
+# Sign-in
+OIDC_RENEW_SECONDS: int = 900
