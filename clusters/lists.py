@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import orjson
 
-from clusters.client import Chunk, ClusterClient
+from clusters.client import ClusterClient
 from clusters.kinds import Kind
 from clusters.manifests import Object
+from clusters.wire import Chunk
 
 
 @dataclass(frozen=True, slots=True)

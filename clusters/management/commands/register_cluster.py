@@ -47,7 +47,7 @@ class Command(BaseCommand):
             raise CommandError(error.message) from None
         warnings = [
             *registry.expiry_warnings(cluster),
-            *registry.double_warnings(cluster, registry.registrations([cluster]), None),
+            *registry.duplicate_warnings(cluster, registry.registrations([cluster]), None),
         ]
         self.stdout.write(
             json.dumps(
