@@ -6,11 +6,15 @@ from clusters.models import Cluster
 
 
 class Operation(models.Model):
-    """Work that takes time, as one row: pending -> running -> succeeded | failed | cancelled | interrupted.
+    """Long work as one row.
 
-    Every transition is a conditional update (`operations.lifecycle`), so no race makes an illegal jump. The work is done in short turns
-    (`operations.runner`); between two turns everything that matters is here and in the steps, so a killed worker costs one turn at most.
-    `cluster` is null for work that belongs to no single cluster. `parameters` are never shown, but are stored in clear: no secrets.
+    pending -> running -> succeeded | failed | cancelled | interrupted. Every transition is a
+    conditional update (`operations.lifecycle`), so no race makes an illegal one. The work is done
+    in short runs (`operations.runner`); between two runs everything that matters is here and in the
+    steps, so a killed worker costs one run at most. The column `turn` numbers the runs.
+
+    `cluster` is null for work that belongs to no single cluster. `parameters` are never shown, but
+    are stored in clear: no secrets.
     """
 
     class State(models.TextChoices):
