@@ -7,10 +7,13 @@ from core.crypto import EncryptedTextField
 
 
 class Cluster(models.Model):
-    """One Kubernetes API server and how to reach it; removing it keeps the row, so that history and audit still name it."""
+    """One Kubernetes API server and how to reach it.
+
+    Removing it keeps the row (with `deleted_at`), so that history and audit still name it.
+    """
 
     class Status(models.TextChoices):
-        """What the last look at the cluster found."""
+        """How the cluster's connection was at the last check."""
 
         ACTIVE = "active"
         UNREACHABLE = "unreachable"
