@@ -1,4 +1,4 @@
-"""The KubeGale document: envelope {"code","data","msg"}, error table, parameter names, URL table."""
+"""The KubeGale document: {"code","data","msg"}, error table, parameter names, URL table."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -59,7 +59,7 @@ from workloads.api.streams import (
 )
 from workloads.api.topology import TopologyView
 
-# (code, sentence in Chinese) by what went wrong; the most particular class wins.
+# Error class, code, sentence in Chinese. The first class that matches wins: subclasses stand first.
 CODES: tuple[tuple[type[errors.DomainError], int, str], ...] = (
     (errors.ClusterNotFound, 1002, "集群不存在"),
     (errors.NamespaceNotFound, 1003, "命名空间不存在"),
@@ -71,6 +71,7 @@ CODES: tuple[tuple[type[errors.DomainError], int, str], ...] = (
     (errors.Unauthenticated, 2001, "认证失败"),
     (errors.Internal, 5001, "内部服务器错误"),
 )
+# What the API server refused, by the method of the request.
 REFUSED = {
     "POST": (1007, "资源创建失败"),
     "PUT": (1008, "资源更新失败"),
@@ -78,6 +79,7 @@ REFUSED = {
     "DELETE": (1009, "资源删除失败"),
 }
 BAD_INPUT = (1001, "参数错误")
+# HTTP status of each code when HTTP_STATUS_MODE is semantic.
 SEMANTIC = {
     1001: 400,
     1002: 404,
@@ -93,17 +95,21 @@ SEMANTIC = {
 
 
 def code_of(error: errors.DomainError, method: str) -> tuple[int, str]:
-    """The document's code and its Chinese sentence; what the API server refused is named after the verb."""
+    """The document's code for an error, and its sentence in Chinese."""
     for kind, code, sentence in CODES:
         if isinstance(error, kind):
             return code, sentence
+    # Only what an API server answered has a "status".
     if isinstance(error, errors.Rejected | errors.Expired) or "status" in error.details:
         return REFUSED.get(method, BAD_INPUT)
     return BAD_INPUT
 
 
 def http_status(error: errors.DomainError, code: int) -> int:
-    """200 for business errors unless HTTP_STATUS_MODE is semantic; authentication, routing and throttling always have their own."""
+    """200 for business errors, unless HTTP_STATUS_MODE is semantic.
+
+    Authentication, routing and throttling always have their own status.
+    """
     match error:
         case errors.Unauthenticated():
             return 401
@@ -122,25 +128,24 @@ def http_status(error: errors.DomainError, code: int) -> int:
 
 def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
     code, sentence = code_of(error, method)
-    message = (
-        f"{sentence}: {error.message}" if (get_language() or "").startswith("zh") else error.message
-    )
+    message = error.message
+    if (get_language() or "").startswith("zh"):
+        message = f"{sentence}: {message}"
     return http_status(error, code), {"code": code, "data": dict(error.details), "msg": message}
 
 
-def _page(page: Page) -> object:
-    return _one(
-        {
-            **page.extra,
-            "items": page.items,
-            "total": page.total,
-            "page": page.page,
-            "pageSize": page.page_size,
-        }
-    )
+def _page_answer(page: Page) -> object:
+    data = {
+        **page.extra,
+        "items": page.items,
+        "total": page.total,
+        "page": page.page,
+        "pageSize": page.page_size,
+    }
+    return _object_answer(data)
 
 
-def _one(data: object) -> object:
+def _object_answer(data: object) -> object:
     return {"code": 0, "data": data, "msg": "success"}
 
 
@@ -148,11 +153,11 @@ def _answer_schema(data: Schema, code: Schema) -> Schema:
     return record(code=code, data=data, msg=TEXT)
 
 
+_ERROR_CODES = {code for _, code, _ in CODES}
+_REFUSAL_CODES = {code for code, _ in REFUSED.values()}
 FAILURE_CODE: Schema = {
     "type": "integer",
-    "enum": sorted(
-        {BAD_INPUT[0], *(code for _, code, _ in CODES), *(code for code, _ in REFUSED.values())}
-    ),
+    "enum": sorted({BAD_INPUT[0]} | _ERROR_CODES | _REFUSAL_CODES),
     "description": "; ".join(
         [
             "1001 bad input",
@@ -172,16 +177,15 @@ FAILURE_CODE: Schema = {
 
 
 def _envelope(data: Schema, paged: bool) -> Schema:
-    inner = (
-        record(items=array(data), total=INTEGER, page=INTEGER, pageSize=INTEGER) if paged else data
-    )
-    return _answer_schema(inner, {"type": "integer", "enum": [0]})
+    if paged:
+        data = record(items=array(data), total=INTEGER, page=INTEGER, pageSize=INTEGER)
+    return _answer_schema(data, {"type": "integer", "enum": [0]})
 
 
 DIALECT = Dialect(
     name="kubegale",
-    one=_one,
-    page=_page,
+    one=_object_answer,
+    page=_page_answer,
     error=_error,
     params={"cluster_id": "cluster", "clusterId": "cluster", "namespace": "namespace"},
     envelope=_envelope,
@@ -195,6 +199,7 @@ DIALECT = Dialect(
 COLLECTION: Any = {"get": "list", "post": "create"}
 ITEM: Any = {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}
 CLUSTER: Any = {"get": "retrieve", "put": "update", "delete": "destroy"}
+# Kinds that users do not create over the API: a kubelet registers its node.
 NOT_CREATED = {"nodes"}
 
 
@@ -215,7 +220,7 @@ def object_routes(kind: Kind) -> Iterator[URLPattern]:
 
 
 def action_routes(kind: Kind) -> Iterator[URLPattern]:
-    """What can be done to one workload, and what belongs to it; the same for every kind (contract 1.3)."""
+    """Actions on one workload, its revisions, pods and events (contract 1.3)."""
     bind: Any = {"kind": kind, "dialect": DIALECT}
     base = f"{kind.plural}/<str:name>"
     for verb in VERBS:
@@ -244,19 +249,19 @@ METRICS: dict[str, Any] = {
 
 
 def node_routes() -> Iterator[URLPattern]:
-    """What can be done to one node (contract 1.8)."""
+    """Actions on one node (contract 1.8)."""
     for name, view in {"schedule": NodeSchedule, "drain": NodeDrain}.items():
         yield path(f"nodes/<str:name>/{name}", view.as_view(dialect=DIALECT), name=f"nodes-{name}")
 
 
 def pod_routes() -> Iterator[URLPattern]:
-    """What can be done to one pod (contract 1.2)."""
+    """Actions on one pod (contract 1.2)."""
     for name, view in {"restart": PodRestart, "logs": PodLogs, "events": PodEvents}.items():
         yield path(f"pods/<str:name>/{name}", view.as_view(dialect=DIALECT), name=f"pods-{name}")
 
 
 def _stream_routes() -> Iterator[URLPattern]:
-    """Tickets for sockets, recordings of terminals."""
+    """Tickets for WebSockets, and recordings of terminals."""
     bind = {"dialect": DIALECT}
     yield path("pods/logs/stream", LogTickets.as_view(**bind), name="pods-logs-stream")
     for plural in ("pods", *FOLLOWED):

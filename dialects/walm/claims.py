@@ -42,7 +42,8 @@ class ClaimView(WalmView):
 
 
 def _claim(item: Object) -> dict[str, Any]:
-    spec, status = item.get("spec") or {}, item.get("status") or {}
+    spec = item.get("spec") or {}
+    status = item.get("status") or {}
     return {
         **meta(item, "PersistentVolumeClaim", status.get("phase")),
         "labels": item["metadata"].get("labels") or None,
@@ -68,16 +69,17 @@ class Claims(ClaimView):
         """{"num","items"}."""
         self.permit(request, "list", namespace=namespace)
         with explained("failed to get pvcs: "):
-            found = [
-                _claim(item)
-                for item in claims.claims(self.cluster(), namespace, label_selector(request))
-            ]
-        return Page(found, len(found))
+            rows = claims.claims(self.cluster(), namespace, label_selector(request))
+            items = [_claim(row) for row in rows]
+        return Page(items, len(items))
 
     def delete(self, request: Request, namespace: str) -> HttpResponse:
-        """Empty; every guard is asked before the first claim goes, and no selector is no permission to delete all."""
+        """Empty; either all matching claims are deleted, or one in use refuses the call.
+
+        An empty selector is refused, so that no caller deletes all claims by mistake.
+        """
         self.permit(request, "delete", namespace=namespace)
-        # Blanks and commas alone select everything too.
+        # A selector of blanks and commas alone matches everything, too.
         selector = label_selector(request).strip(" \t\r\n,")
         with explained("failed to delete pvcs: "):
             if not selector and not settings.WALM_ALLOW_EMPTY_SELECTOR:

@@ -29,7 +29,8 @@ CLASS = record(
 class ClassView(WalmView):
     """A call about storage classes."""
 
-    plural, group = KIND.plural, KIND.group
+    plural = KIND.plural
+    group = KIND.group
 
 
 def _class(item: Object) -> dict[str, Any]:
@@ -53,8 +54,9 @@ class StorageClasses(ClassView):
         """{"num","items"}."""
         self.permit(request, "list")
         with explained("failed to get storageClasses: "):
-            found = [_class(item) for item in list_all(registry.client(self.cluster()), KIND, "")]
-        return Page(found, len(found))
+            rows = list_all(registry.client(self.cluster()), KIND, "")
+            items = [_class(row) for row in rows]
+        return Page(items, len(items))
 
 
 class StorageClass(ClassView):
