@@ -10,7 +10,11 @@ from core.errors import Forbidden
 T = TypeVar("T")
 
 
-def read_accessible(cluster: Cluster, kind: Kind, read: Callable[[str], T]) -> list[T]:
+def read_accessible(
+    cluster: Cluster,
+    kind: Kind,
+    read: Callable[[str], T],
+) -> list[T]:
     """What `read` returns for the whole cluster (called with "").
 
     Where that is refused, what it returns for each of the cluster's `namespaces` that may be read.

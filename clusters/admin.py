@@ -19,7 +19,9 @@ class ClusterForm(ModelForm[Cluster]):
     """Tries the connection before anything is saved; an unchanged mask keeps the kubeconfig."""
 
     kubeconfig = forms.CharField(
-        widget=UnfoldAdminTextareaWidget(attrs={"spellcheck": "false"}), initial="", strip=False
+        widget=UnfoldAdminTextareaWidget(attrs={"spellcheck": "false"}),
+        initial="",
+        strip=False,
     )
 
     class Meta:
@@ -93,7 +95,13 @@ class ClusterAdmin(ModelAdmin[Cluster]):
         """Those that are registered; kubeconfigs are not even read."""
         return super().get_queryset(request).filter(deleted_at=None).defer("kubeconfig")
 
-    def save_model(self, request: HttpRequest, obj: Cluster, form: Any, change: bool) -> None:
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Cluster,
+        form: Any,
+        change: bool,
+    ) -> None:
         """Save the cluster; only one is the default."""
         is_default = obj.is_default
         # Saved as false first: a constraint allows one default cluster.

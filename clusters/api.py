@@ -46,7 +46,11 @@ def represent_all(
     registrations_by_uid = registry.registrations(rows)
     documents: list[dict[str, Any]] = []
     for row in rows:
-        duplicates = registry.duplicate_warnings(row, registrations_by_uid, readable)
+        duplicates = registry.duplicate_warnings(
+            row,
+            registrations_by_uid,
+            readable,
+        )
         documents.append(_represent(row, [*registry.expiry_warnings(row), *duplicates]))
     return documents
 
@@ -118,7 +122,12 @@ class ClusterViewSet(ViewSetMixin, DialectView):
     """Clusters: list, read, register, change, remove."""
 
     operations = {
-        "list": Described("List the registered clusters", CLUSTER_SCHEMA, query=PAGING, paged=True),
+        "list": Described(
+            "List the registered clusters",
+            CLUSTER_SCHEMA,
+            query=PAGING,
+            paged=True,
+        ),
         "retrieve": Described("One cluster", CLUSTER_SCHEMA),
         "create": Described(
             "Register a cluster",
@@ -132,7 +141,11 @@ class ClusterViewSet(ViewSetMixin, DialectView):
             also_body=READ_ONLY,
         ),
         "destroy": Described(
-            "Forget a cluster", OBJECT, query=(DRY_RUN,), also_body=("dry_run",), guarded=True
+            "Forget a cluster",
+            OBJECT,
+            query=(DRY_RUN,),
+            also_body=("dry_run",),
+            guarded=True,
         ),
     }
 
@@ -147,7 +160,13 @@ class ClusterViewSet(ViewSetMixin, DialectView):
             clusters = clusters.filter(pk__in=scope.clusters)
         rows = list(clusters[page.offset : page.offset + page.size])
         items = represent_all(rows, readable=scope.clusters)
-        return Page(items, clusters.count(), page.page, page.size, extra={"list": items})
+        return Page(
+            items,
+            clusters.count(),
+            page.page,
+            page.size,
+            extra={"list": items},
+        )
 
     def retrieve(self, request: Request, pk: str) -> Any:
         """One cluster."""

@@ -43,7 +43,8 @@ class AnswerTimeout(ClusterUnavailable):
 def not_an_api_server() -> ClusterUnavailable:
     """The error for an address where something else than an API server answers."""
     return ClusterUnavailable(
-        "the address does not answer like a Kubernetes API server", reason="bad_answer"
+        "the address does not answer like a Kubernetes API server",
+        reason="bad_answer",
     )
 
 
@@ -56,7 +57,7 @@ def redirected() -> ClusterUnavailable:
 
 
 def unreachable(reason: str, sentence: str, fault: str) -> ClusterUnavailable:
-    """The error for a connection that failed; arguments as `network_causes.describe` returns them."""
+    """The error for a failed connection; arguments as `network_causes.describe` returns them."""
     details = {"reason": reason.removesuffix("_read")}
     if fault:
         details["tls"] = fault
@@ -85,7 +86,8 @@ def status_error(status: int, data: bytes) -> DomainError:
     if not body and status < 500:
         details["reason"] = "bad_answer"
         return ClusterUnavailable(
-            f"the address answers HTTP {status}, but not like a Kubernetes API server", **details
+            f"the address answers HTTP {status}, but not like a Kubernetes API server",
+            **details,
         )
     if status == 404 and details["details"].get("kind") == "namespaces":
         return NamespaceNotFound(message, **details)

@@ -28,7 +28,11 @@ class Authority:
 _current: ContextVar[Authority | None] = ContextVar("authority", default=None)
 
 
-def allow(origin: object, credential: Callable[[], Credential], act: Mapping[str, Any]) -> None:
+def allow(
+    origin: object,
+    credential: Callable[[], Credential],
+    act: Mapping[str, Any],
+) -> None:
     """Record that the caller of a request was allowed an act.
 
     `credential` returns, as plain data, what they signed in with; it is called only when needed.

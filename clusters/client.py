@@ -137,9 +137,20 @@ class ClusterClient:
         )
 
     # --- objects ---------------------------------------------------------------------------------
-    def get(self, kind: Kind, name: str, *, namespace: str | None = None, **query: object) -> bytes:
+    def get(
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        namespace: str | None = None,
+        **query: object,
+    ) -> bytes:
         """One object's bytes."""
-        return self.request("GET", kind.path(namespace=namespace, name=name), query=query)
+        return self.request(
+            "GET",
+            kind.path(namespace=namespace, name=name),
+            query=query,
+        )
 
     def chunk(
         self,
@@ -151,7 +162,11 @@ class ClusterClient:
     ) -> Chunk:
         """One answer to a list of at most `limit` items (0: of all), items unparsed."""
         path = kind.path(namespace=namespace)
-        body = self.request("GET", path, query={"limit": limit or None, **(query or {})})
+        body = self.request(
+            "GET",
+            path,
+            query={"limit": limit or None, **(query or {})},
+        )
         try:
             return CHUNKS.decode(body)
         except msgspec.DecodeError:
@@ -175,14 +190,24 @@ class ClusterClient:
         """
         deadline = time.monotonic() + LIST_TIMEOUTS * self.limits.read
         first_limit = limit if first is None else first
-        chunk = self.chunk(kind, namespace=namespace, limit=first_limit, query=query)
+        chunk = self.chunk(
+            kind,
+            namespace=namespace,
+            limit=first_limit,
+            query=query,
+        )
         yield chunk
         tokens = Walk()
         while token := tokens.next_token(chunk):
             if time.monotonic() > deadline:
                 raise ClusterUnavailable("the cluster's list takes too long", reason="timeout")
             next_query = {**(query or {}), "continue": token}
-            chunk = self.chunk(kind, namespace=namespace, limit=limit, query=next_query)
+            chunk = self.chunk(
+                kind,
+                namespace=namespace,
+                limit=limit,
+                query=next_query,
+            )
             yield chunk
 
     def read_list(
@@ -201,20 +226,42 @@ class ClusterClient:
         list in one answer, as client-go's pager does it: that cannot expire.
         """
         try:
-            return read(
-                self.chunks(kind, namespace=namespace, limit=limit, first=first, query=query)
+            chunks = self.chunks(
+                kind,
+                namespace=namespace,
+                limit=limit,
+                first=first,
+                query=query,
             )
+            return read(chunks)
         except Expired:
-            return read(self.chunks(kind, namespace=namespace, limit=0, query=query))
+            chunks = self.chunks(kind, namespace=namespace, limit=0, query=query)
+            return read(chunks)
 
     def create(
-        self, kind: Kind, body: object, *, namespace: str | None = None, **query: object
+        self,
+        kind: Kind,
+        body: object,
+        *,
+        namespace: str | None = None,
+        **query: object,
     ) -> bytes:
         """The created object's bytes."""
-        return self.request("POST", kind.path(namespace=namespace), query=query, body=body)
+        return self.request(
+            "POST",
+            kind.path(namespace=namespace),
+            query=query,
+            body=body,
+        )
 
     def replace(
-        self, kind: Kind, name: str, body: object, *, namespace: str | None = None, **query: object
+        self,
+        kind: Kind,
+        name: str,
+        body: object,
+        *,
+        namespace: str | None = None,
+        **query: object,
     ) -> bytes:
         """The replaced object's bytes."""
         path = kind.path(namespace=namespace, name=name)
@@ -233,13 +280,28 @@ class ClusterClient:
     ) -> bytes:
         """The patched object's bytes; `patch` is json, merge, strategic or apply."""
         path = kind.path(namespace=namespace, name=name, subresource=subresource)
-        return self.request("PATCH", path, query=query, body=body, content_type=PATCH_TYPES[patch])
+        return self.request(
+            "PATCH",
+            path,
+            query=query,
+            body=body,
+            content_type=PATCH_TYPES[patch],
+        )
 
     def delete(
-        self, kind: Kind, name: str, *, namespace: str | None = None, options: Object | None = None
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        namespace: str | None = None,
+        options: Object | None = None,
     ) -> bytes:
         """The API server's answer: a Status, or the object while it is terminating."""
-        return self.request("DELETE", kind.path(namespace=namespace, name=name), body=options)
+        return self.request(
+            "DELETE",
+            kind.path(namespace=namespace, name=name),
+            body=options,
+        )
 
     def version(self) -> str:
         """The server's version, e.g. `v1.36.0`."""

@@ -103,7 +103,11 @@ class _Rule:
 
 
 BUILT_IN = tuple(
-    _Rule(frozenset(verbs.split()), frozenset({group}), frozenset(resources.split()))
+    _Rule(
+        frozenset(verbs.split()),
+        frozenset({group}),
+        frozenset(resources.split()),
+    )
     for group, verbs, resources in _BUILT_IN
 )
 
@@ -145,7 +149,8 @@ def checked_patch(
     if not concerns(kind) or client.impersonation():
         return send(body, False)
     if patch == "json":
-        body = _with_version_test(body, client.get(kind, name, namespace=namespace or None))
+        current = client.get(kind, name, namespace=namespace or None)
+        body = _with_version_test(body, current)
     check(client, kind, orjson.loads(send(body, True)), namespace)
     return send(body, False)
 
@@ -167,7 +172,11 @@ def _with_version_test(body: bytes, current: bytes) -> bytes:
 
 
 # --- bindings ------------------------------------------------------------------------------------
-def _check_reference(client: ClusterClient, reference: object, namespace: str) -> None:
+def _check_reference(
+    client: ClusterClient,
+    reference: object,
+    namespace: str,
+) -> None:
     if not isinstance(reference, dict):
         raise Invalid("roleRef must be a mapping", field="roleRef")
     kind = reference.get("kind")

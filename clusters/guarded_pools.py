@@ -25,7 +25,8 @@ def _check_peer(sock: socket.socket, policy: str) -> None:
     if not allowed(peer, policy):
         sock.close()
         raise ClusterUnavailable(
-            "the address that the name leads to is not allowed", reason="address_refused"
+            "the address that the name leads to is not allowed",
+            reason="address_refused",
         )
 
 
@@ -75,7 +76,12 @@ class _DeadlineResponse(HTTPResponse):
     Its body has as much again within `whole_answers`, else none: a followed log has no end.
     """
 
-    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        *arguments: Any,
+        **options: Any,
+    ) -> None:
         super().__init__(sock, *arguments, **options)
         self._seconds = sock.gettimeout()
         self._reader = _DeadlineReader(self.fp.detach(), self._seconds)

@@ -268,7 +268,8 @@ def context_name(config: Object, choice: str = "") -> str:
 
 def context_namespace(config: Object) -> str:
     """The namespace of the context in use; "" when it names none."""
-    return _text(_named(config, "contexts", context_name(config)), "namespace") or ""
+    context = _named(config, "contexts", context_name(config))
+    return _text(context, "namespace") or ""
 
 
 def with_context(text: str, choice: str) -> str:

@@ -43,10 +43,20 @@ class ObjectPage:
     age: float | None = None
 
 
-def list_all(client: ClusterClient, kind: Kind, namespace: str, **selectors: str) -> list[Object]:
+def list_all(
+    client: ClusterClient,
+    kind: Kind,
+    namespace: str,
+    **selectors: str,
+) -> list[Object]:
     """Every object of a kind in a namespace, read in chunks."""
 
     def read(chunks: Iterator[Chunk]) -> list[Object]:
         return [orjson.loads(bytes(item)) for chunk in chunks for item in chunk.items or []]
 
-    return client.read_list(read, kind, namespace=namespace or None, query=selectors)
+    return client.read_list(
+        read,
+        kind,
+        namespace=namespace or None,
+        query=selectors,
+    )

@@ -35,7 +35,14 @@ def over_time(
 
     `start` and `end` are seconds of the epoch, `step` is in seconds.
     """
-    return _query(cluster, "query_range", query=expression, start=start, end=end, step=step)
+    return _query(
+        cluster,
+        "query_range",
+        query=expression,
+        start=start,
+        end=end,
+        step=step,
+    )
 
 
 def _query(cluster: Cluster, call: str, **parameters: object) -> list[Sample]:
@@ -43,9 +50,17 @@ def _query(cluster: Cluster, call: str, **parameters: object) -> list[Sample]:
     if service := SERVICE.match(cluster.prometheus):
         # Through the API server's proxy: the cluster's own credentials reach it.
         base = f"/api/v1/namespaces/{service['namespace']}/services/{service['service']}/proxy"
-        body = registry.client(cluster).request("GET", f"{base}{path}", query=parameters)
+        body = registry.client(cluster).request(
+            "GET",
+            f"{base}{path}",
+            query=parameters,
+        )
     else:
-        body = _address_client(cluster.prometheus).request("GET", path, query=parameters)
+        body = _address_client(cluster.prometheus).request(
+            "GET",
+            path,
+            query=parameters,
+        )
     try:
         answer = orjson.loads(body)
         result = answer["data"]["result"]

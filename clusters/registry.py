@@ -146,7 +146,8 @@ def client(cluster: Cluster) -> ClusterClient:
 def _check_name(name: object) -> str:
     if not isinstance(name, str) or not NAME.match(name):
         raise Invalid(
-            "name must be 1 to 100 letters, digits, spaces, '-', '_' or '.'", field="name"
+            "name must be 1 to 100 letters, digits, spaces, '-', '_' or '.'",
+            field="name",
         )
     if name.isdigit():
         raise Invalid("name must not be a number: it could be taken for an id", field="name")
@@ -209,7 +210,11 @@ def _check_field(field: str, value: object) -> Any:
 
 
 def _already_exists(name: str) -> Invalid:
-    return Invalid(f"a cluster named {name!r} exists already", field="name", reason="AlreadyExists")
+    return Invalid(
+        f"a cluster named {name!r} exists already",
+        field="name",
+        reason="AlreadyExists",
+    )
 
 
 # --- registering ---------------------------------------------------------------------------------
@@ -343,7 +348,11 @@ def own_namespaces(trial_client: ClusterClient, text: str) -> list[str]:
     return [namespace] if verbs & {"list", "*"} else []
 
 
-def _review(trial_client: ClusterClient, plural: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+def _review(
+    trial_client: ClusterClient,
+    plural: str,
+    body: Mapping[str, Any],
+) -> Mapping[str, Any]:
     """The status of a review of the credentials' own rights."""
     path = f"/apis/authorization.k8s.io/v1/{plural}"
     review = orjson.loads(trial_client.request("POST", path, body=body))
@@ -393,14 +402,14 @@ def duplicate_warnings(
     return [f"the same API server is registered {listing}, too: its objects are counted twice"]
 
 
-def registrations(rows: Iterable[Cluster]) -> dict[str, dict[int, str]]:
+def registrations(listed: Iterable[Cluster]) -> dict[str, dict[int, str]]:
     """For the API server of each cluster all its registrations: kube-system's uid → id → name."""
-    uids = {row.system_uid for row in rows if row.system_uid}
+    uids = {cluster.system_uid for cluster in listed if cluster.system_uid}
     if not uids:
         return {}
     registrations_by_uid: dict[str, dict[int, str]] = {}
-    columns = clusters().filter(system_uid__in=uids).values_list("system_uid", "pk", "name")
-    for uid, pk, name in columns:
+    rows = clusters().filter(system_uid__in=uids)
+    for uid, pk, name in rows.values_list("system_uid", "pk", "name"):
         registrations_by_uid.setdefault(uid, {})[pk] = name
     return registrations_by_uid
 
@@ -453,7 +462,9 @@ def _probe(trial_client: ClusterClient) -> str:
     try:
         # /version answers anyone on most clusters; a review only those with good credentials.
         trial_client.request(
-            "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=SELF_REVIEW
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            body=SELF_REVIEW,
         )
     except Forbidden as error:
         raise _without_rights(error) from error
@@ -474,7 +485,8 @@ def _without_rights(refusal: Forbidden) -> ClusterUnavailable:
             reason="credential_invalid",
         )
     return ClusterUnavailable(
-        "the cluster knows these credentials but allows them nothing", reason="forbidden"
+        "the cluster knows these credentials but allows them nothing",
+        reason="forbidden",
     )
 
 
@@ -596,7 +608,12 @@ def ready(cluster: Cluster, *, seconds: float = 5.0) -> None:
     Where /readyz may not be read, an answer to /version will do. `seconds` limits each call.
     """
     for path in ("/readyz", "/version"):
-        response = client(cluster).open("GET", path, accept="*/*", read_timeout=seconds)
+        response = client(cluster).open(
+            "GET",
+            path,
+            accept="*/*",
+            read_timeout=seconds,
+        )
         status = response.status
         response.close()
         if status < 300:
@@ -605,5 +622,7 @@ def ready(cluster: Cluster, *, seconds: float = 5.0) -> None:
         if status not in {403, 404}:
             break
     raise ClusterUnavailable(
-        f"the API server answers {path} with HTTP {status}", reason="not_ready", status=status
+        f"the API server answers {path} with HTTP {status}",
+        reason="not_ready",
+        status=status,
     )

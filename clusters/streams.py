@@ -93,7 +93,11 @@ class StreamClient:
         for option, seconds in KEEPALIVE:
             # macOS has other names for some of them.
             if hasattr(socket, option):
-                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
+                connection.setsockopt(
+                    socket.IPPROTO_TCP,
+                    getattr(socket, option),
+                    seconds,
+                )
         return connection
 
     def _url(self, path: str, query: Query | None) -> URL:
@@ -218,7 +222,12 @@ class StreamClient:
         return b"".join(parts)
 
     async def read(
-        self, method: str, path: str, *, query: Query | None = None, body: object = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: object = None,
     ) -> bytes:
         """One whole answer."""
         async with self.open(
@@ -227,7 +236,12 @@ class StreamClient:
             return await self._body(response)
 
     async def json(
-        self, method: str, path: str, *, query: Query | None = None, body: object = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: object = None,
     ) -> Any:
         """One whole answer as data."""
         data = await self.read(method, path, query=query, body=body)
@@ -297,7 +311,8 @@ class Channels:
                 return None
             if message.type is aiohttp.WSMsgType.ERROR:
                 raise ClusterUnavailable(
-                    "the cluster cannot be reached: the connection broke", reason="tcp"
+                    "the cluster cannot be reached: the connection broke",
+                    reason="tcp",
                 )
 
     async def send(self, channel: int, data: bytes) -> None:

@@ -63,7 +63,11 @@ def _trust(authority: str) -> ssl.SSLContext:
     return context
 
 
-def _add_client_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
+def _add_client_certificate(
+    context: ssl.SSLContext,
+    certificate: str,
+    key: str,
+) -> None:
     keys = pem_blocks(key, "PRIVATE KEY")
     if not keys:
         raise Invalid("kubeconfig: client-key-data holds no private key in PEM")

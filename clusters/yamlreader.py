@@ -39,10 +39,12 @@ CONSTANTS: dict[str, tuple[str, Any]] = {
     "": (NULL, None),
     **dict.fromkeys(("~", "null", "Null", "NULL"), (NULL, None)),
     **dict.fromkeys(
-        ("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), (BOOL, True)
+        ("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"),
+        (BOOL, True),
     ),
     **dict.fromkeys(
-        ("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), (BOOL, False)
+        ("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"),
+        (BOOL, False),
     ),
     **dict.fromkeys((".nan", ".NaN", ".NAN"), (FLOAT, float("nan"))),
     **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), (FLOAT, float("inf"))),
@@ -195,7 +197,12 @@ class _Builder:
             raise Invalid(f"not valid YAML: {error}{_where(event.start_mark)}") from None
         node = None
         if self.places:
-            node = yaml.ScalarNode(kind, event.value, event.start_mark, event.end_mark)
+            node = yaml.ScalarNode(
+                kind,
+                event.value,
+                event.start_mark,
+                event.end_mark,
+            )
         if event.anchor:
             self.anchors[event.anchor] = _Anchored(value, 1, 0, node)
         merge = event.value == "<<" and (tag == MERGE or (plain and not event.tag))
@@ -257,7 +264,8 @@ class _Builder:
             # None until its end: an alias inside of its own anchor would expand without end.
             self.anchors[event.anchor] = None
         value: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
-        self.open.append(_Open(event, value, event.anchor, is_pair=self._is_pair(event)))
+        is_pair = self._is_pair(event)
+        self.open.append(_Open(event, value, event.anchor, is_pair=is_pair))
 
     def _end(self, event: Any) -> None:
         closed = self.open.pop()
@@ -265,10 +273,26 @@ class _Builder:
         node: yaml.Node | None = None
         if self.places:
             node_class = yaml.MappingNode if isinstance(closed.value, dict) else yaml.SequenceNode
-            node = node_class("", closed.children, closed.event.start_mark, event.end_mark)
+            node = node_class(
+                "",
+                closed.children,
+                closed.event.start_mark,
+                event.end_mark,
+            )
         if closed.anchor:
-            self.anchors[closed.anchor] = _Anchored(closed.value, closed.size, depth, node)
-        self._add(closed.value, closed.size, depth, node, mark=closed.event.start_mark)
+            self.anchors[closed.anchor] = _Anchored(
+                closed.value,
+                closed.size,
+                depth,
+                node,
+            )
+        self._add(
+            closed.value,
+            closed.size,
+            depth,
+            node,
+            mark=closed.event.start_mark,
+        )
 
     def _alias(self, event: Any) -> None:
         name = repr(event.anchor[:60])
@@ -280,7 +304,11 @@ class _Builder:
             raise Invalid(f"not valid YAML: anchor {name} contains itself{where}")
         self._count(anchored.size, anchored.depth)
         self._add(
-            anchored.value, anchored.size, anchored.depth, anchored.node, mark=event.start_mark
+            anchored.value,
+            anchored.size,
+            anchored.depth,
+            anchored.node,
+            mark=event.start_mark,
         )
 
     def _add(

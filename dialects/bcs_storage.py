@@ -117,7 +117,13 @@ def _envelope(schema: Schema, paged: bool) -> Schema:
     return _members(schema, paged, result=True, codes=[0])
 
 
-def _members(schema: Schema, paged: bool, *, result: bool, codes: list[int]) -> Schema:
+def _members(
+    schema: Schema,
+    paged: bool,
+    *,
+    result: bool,
+    codes: list[int],
+) -> Schema:
     members = {
         "result": {**BOOLEAN, "enum": [result]},
         "code": {**INTEGER, "enum": codes},
@@ -134,7 +140,10 @@ DIALECT = Dialect(
     page=_page_answer,
     error=_error,
     envelope=_envelope,
-    error_schema=titled("BcsFailure", _members({}, False, result=False, codes=FAILURE_CODES)),
+    error_schema=titled(
+        "BcsFailure",
+        _members({}, False, result=False, codes=FAILURE_CODES),
+    ),
     error_status=200,
     prefix="Bcs",
     security=("bearer", "bcsToken"),
@@ -161,7 +170,8 @@ def _dynamic(env: str) -> Iterator[URLPattern]:
     yield path(f"{place}/batch", _view(dynamic.Batch))
     if env == "k8s":
         yield path(
-            "multicluster_resources/<segment:type>", _view(cluster_resources.MulticlusterList)
+            "multicluster_resources/<segment:type>",
+            _view(cluster_resources.MulticlusterList),
         )
 
 
@@ -172,7 +182,11 @@ def _typed(env: str) -> Iterator[URLPattern]:
         if typed.name != "namespace":
             yield path(
                 f"{place}/{typed.name}",
-                _view(dynamic.TypedList, typed=typed, operations=typed_operations(typed)),
+                _view(
+                    dynamic.TypedList,
+                    typed=typed,
+                    operations=typed_operations(typed),
+                ),
             )
 
 
@@ -180,7 +194,11 @@ def _namespace(env: str) -> Any:
     if env == "mesos":
         return _view(dynamic.NamespaceNames, env=env)
     typed = next(typed for typed in QUERIES[env] if typed.name == "namespace")
-    return _view(dynamic.NamespaceDocuments, typed=typed, operations=typed_operations(typed))
+    return _view(
+        dynamic.NamespaceDocuments,
+        typed=typed,
+        operations=typed_operations(typed),
+    )
 
 
 def _watch(env: str) -> Iterator[URLPattern]:
@@ -219,7 +237,12 @@ def _free() -> Iterator[URLPattern]:
 class UnknownAddress(UnknownRoute):
     """Answers an unknown address in the profile of its beginning."""
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def dispatch(
+        self,
+        request: HttpRequest,
+        *args: Any,
+        **kwargs: Any,
+    ) -> HttpResponseBase:
         """Refuse every method alike."""
         with wire_profile.speaking(profile_of(request)):
             return super().dispatch(request, *args, **kwargs)

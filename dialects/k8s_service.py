@@ -49,7 +49,11 @@ class QueryFailed(errors.NotFound):
     """The service works, but nothing matches the query: code 201 with its own sentence."""
 
 
-def envelope(code: int, message: object, msg_id: str | None = None) -> dict[str, object]:
+def envelope(
+    code: int,
+    message: object,
+    msg_id: str | None = None,
+) -> dict[str, object]:
     """The body of an answer; `msgId` is left out when the caller sent none."""
     echoed = {} if msg_id is None else {"msgId": msg_id}
     return {
@@ -105,7 +109,12 @@ DIALECT = Dialect(
     prefix="K8sService",
     folds_names=True,
 )
-MSG_ID = Query("msgId", TEXT, required=True, description="Any id; comes back as it was sent.")
+MSG_ID = Query(
+    "msgId",
+    TEXT,
+    required=True,
+    description="Any id; comes back as it was sent.",
+)
 CLUSTER = Query(
     "cluster",
     TEXT,
@@ -200,7 +209,12 @@ class ServiceView(DialectView):
     plural: ClassVar[str] = "pods"
     msg_id: str | None = None
 
-    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+    def initialize_request(
+        self,
+        request: HttpRequest,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Request:
         """Read the parameters before anything can be refused: a refusal echoes `msgId`, too."""
         api_request = super().initialize_request(request, *args, **kwargs)
         self._read_parameters(api_request, with_body=not _is_large(request))
@@ -234,7 +248,11 @@ class ServiceView(DialectView):
 
     def _answer(self, error: Exception, context: Mapping[str, Any]) -> Response:
         response = super()._answer(error, context)
-        response.data = envelope(response.data["code"], response.data["message"], self.msg_id)
+        response.data = envelope(
+            response.data["code"],
+            response.data["message"],
+            self.msg_id,
+        )
         return response
 
     def check_input(self, request: Request) -> None:
@@ -255,7 +273,14 @@ class ServiceView(DialectView):
             group = "apps"
             name = self.parameters.find("deploymentName") or ""
         namespace = self.parameters.find("nameSpace") or ""
-        act = Act(self.verb, self.plural, group, self.cluster_text, namespace, name)
+        act = Act(
+            self.verb,
+            self.plural,
+            group,
+            self.cluster_text,
+            namespace,
+            name,
+        )
         authorise(self, request, act)
 
     def cluster(self) -> Cluster:
@@ -341,7 +366,10 @@ class UpdatePodReplicas(ServiceView):
         namespace = self.parameters.required("nameSpace")
         name = self.parameters.required("deploymentName")
         replicas = endpoints.set_replicas(
-            self.cluster(), namespace, name, self.parameters.whole_number("replicas")
+            self.cluster(),
+            namespace,
+            name,
+            self.parameters.whole_number("replicas"),
         )
         if replicas is None:
             raise QueryFailed(NO_SPEC)
@@ -351,7 +379,11 @@ class UpdatePodReplicas(ServiceView):
 
 def _routes() -> Iterator[URLPattern]:
     yield path("test", Test.as_view(dialect=DIALECT), name="k8sservice-test")
-    yield path("getPod", GetPod.as_view(dialect=DIALECT), name="k8sservice-get-pod")
+    yield path(
+        "getPod",
+        GetPod.as_view(dialect=DIALECT),
+        name="k8sservice-get-pod",
+    )
     yield path(
         "updatePodReplicas",
         UpdatePodReplicas.as_view(dialect=DIALECT),

@@ -178,7 +178,12 @@ FAILURE_CODE: Schema = {
 
 def _envelope(data: Schema, paged: bool) -> Schema:
     if paged:
-        data = record(items=array(data), total=INTEGER, page=INTEGER, pageSize=INTEGER)
+        data = record(
+            items=array(data),
+            total=INTEGER,
+            page=INTEGER,
+            pageSize=INTEGER,
+        )
     return _answer_schema(data, {"type": "integer", "enum": [0]})
 
 
@@ -203,39 +208,74 @@ CLUSTER: Any = {"get": "retrieve", "put": "update", "delete": "destroy"}
 NOT_CREATED = {"nodes"}
 
 
+def _route(
+    address: str,
+    name: str,
+    view: Any,
+    *methods: Any,
+    **values: Any,
+) -> URLPattern:
+    """A route; `methods` maps HTTP methods to those of a view set, `values` go to the view."""
+    return path(
+        address,
+        view.as_view(*methods, dialect=DIALECT, **values),
+        name=name,
+    )
+
+
 def object_routes(kind: Kind) -> Iterator[URLPattern]:
     """Collection and item of one kind."""
     viewset = EventViewSet if kind.plural == "events" else ObjectViewSet
     collection: Any = {"get": "list"} if kind.plural in NOT_CREATED else COLLECTION
-    yield path(
+    yield _route(
         kind.plural,
-        viewset.as_view(collection, kind=kind, dialect=DIALECT),
-        name=f"{kind.plural}-list",
+        f"{kind.plural}-list",
+        viewset,
+        collection,
+        kind=kind,
     )
-    yield path(
+    yield _route(
         f"{kind.plural}/<str:name>",
-        viewset.as_view(ITEM, kind=kind, dialect=DIALECT),
-        name=f"{kind.plural}-detail",
+        f"{kind.plural}-detail",
+        viewset,
+        ITEM,
+        kind=kind,
     )
 
 
 def action_routes(kind: Kind) -> Iterator[URLPattern]:
     """Actions on one workload, its revisions, pods and events (contract 1.3)."""
-    bind: Any = {"kind": kind, "dialect": DIALECT}
-    base = f"{kind.plural}/<str:name>"
+    plural = kind.plural
+    base = f"{plural}/<str:name>"
     for verb in VERBS:
-        yield path(
-            f"{base}/{verb}", ActionView.as_view(verb=verb, **bind), name=f"{kind.plural}-{verb}"
+        yield _route(
+            f"{base}/{verb}",
+            f"{plural}-{verb}",
+            ActionView,
+            kind=kind,
+            verb=verb,
         )
-    yield path(
+    yield _route(
         f"{base}/revisions",
-        RevisionViewSet.as_view({"get": "list"}, **bind),
-        name=f"{kind.plural}-revisions",
+        f"{plural}-revisions",
+        RevisionViewSet,
+        {"get": "list"},
+        kind=kind,
     )
-    revision = RevisionViewSet.as_view({"get": "retrieve"}, **bind)
-    yield path(f"{base}/revisions/<str:revision>", revision, name=f"{kind.plural}-revision")
-    yield path(f"{base}/pods", WorkloadPods.as_view(**bind), name=f"{kind.plural}-pods")
-    yield path(f"{base}/events", WorkloadEvents.as_view(**bind), name=f"{kind.plural}-events")
+    yield _route(
+        f"{base}/revisions/<str:revision>",
+        f"{plural}-revision",
+        RevisionViewSet,
+        {"get": "retrieve"},
+        kind=kind,
+    )
+    yield _route(f"{base}/pods", f"{plural}-pods", WorkloadPods, kind=kind)
+    yield _route(
+        f"{base}/events",
+        f"{plural}-events",
+        WorkloadEvents,
+        kind=kind,
+    )
 
 
 METRICS: dict[str, Any] = {
@@ -251,162 +291,206 @@ METRICS: dict[str, Any] = {
 def node_routes() -> Iterator[URLPattern]:
     """Actions on one node (contract 1.8)."""
     for name, view in {"schedule": NodeSchedule, "drain": NodeDrain}.items():
-        yield path(f"nodes/<str:name>/{name}", view.as_view(dialect=DIALECT), name=f"nodes-{name}")
+        yield _route(f"nodes/<str:name>/{name}", f"nodes-{name}", view)
 
 
 def pod_routes() -> Iterator[URLPattern]:
     """Actions on one pod (contract 1.2)."""
     for name, view in {"restart": PodRestart, "logs": PodLogs, "events": PodEvents}.items():
-        yield path(f"pods/<str:name>/{name}", view.as_view(dialect=DIALECT), name=f"pods-{name}")
+        yield _route(f"pods/<str:name>/{name}", f"pods-{name}", view)
 
 
 def _stream_routes() -> Iterator[URLPattern]:
     """Tickets for WebSockets, and recordings of terminals."""
-    bind = {"dialect": DIALECT}
-    yield path("pods/logs/stream", LogTickets.as_view(**bind), name="pods-logs-stream")
+    yield _route("pods/logs/stream", "pods-logs-stream", LogTickets)
     for plural in ("pods", *FOLLOWED):
-        yield path(
+        yield _route(
             f"{plural}/<str:name>/logs/stream",
-            LogTickets.as_view(kind=KINDS[plural], **bind),
-            name=f"{plural}-log-stream",
+            f"{plural}-log-stream",
+            LogTickets,
+            kind=KINDS[plural],
         )
-    yield path("pods/<str:name>/terminal", TerminalTickets.as_view(**bind), name="pods-terminal")
-    yield path(
-        "nodes/<str:name>/terminal", NodeTerminalTickets.as_view(**bind), name="nodes-terminal"
+    yield _route("pods/<str:name>/terminal", "pods-terminal", TerminalTickets)
+    yield _route(
+        "nodes/<str:name>/terminal",
+        "nodes-terminal",
+        NodeTerminalTickets,
     )
-    yield path(
-        "operations/<str:name>/stream", OperationTickets.as_view(**bind), name="operations-stream"
+    yield _route(
+        "operations/<str:name>/stream",
+        "operations-stream",
+        OperationTickets,
     )
-    yield path("terminal-recordings", Recordings.as_view(**bind), name="recordings-list")
-    yield path(
-        "terminal-recordings/<str:pk>", OneRecording.as_view(**bind), name="recordings-detail"
+    yield _route("terminal-recordings", "recordings-list", Recordings)
+    yield _route(
+        "terminal-recordings/<str:pk>",
+        "recordings-detail",
+        OneRecording,
     )
-    yield path(
+    yield _route(
         "terminal-recordings/<str:pk>/replay",
-        OneRecording.as_view(replay=True, **bind),
-        name="recordings-replay",
+        "recordings-replay",
+        OneRecording,
+        replay=True,
     )
 
 
 def _routes() -> Iterator[URLPattern]:
-    bind = {"dialect": DIALECT}
-    yield path("clusters", ClusterViewSet.as_view(COLLECTION, **bind), name="clusters-list")
-    yield path(
+    yield _route("clusters", "clusters-list", ClusterViewSet, COLLECTION)
+    yield _route(
         "clusters/<str:pk>",
-        ClusterViewSet.as_view(CLUSTER, **bind),
-        name="clusters-detail",
+        "clusters-detail",
+        ClusterViewSet,
+        CLUSTER,
     )
-    yield path("watch", watching.Watch.as_view(**bind), name="watch")
-    yield path("watch/stream", WatchTickets.as_view(**bind), name="tickets-watch")
-    yield path("history", history.History.as_view(**bind), name="history")
-    yield path("history/diff", history.Diff.as_view(**bind), name="history-diff")
-    yield path("history/restore", restoration.Restore.as_view(**bind), name="history-restore")
-    yield path(
+    yield _route("watch", "watch", watching.Watch)
+    yield _route("watch/stream", "tickets-watch", WatchTickets)
+    yield _route("history", "history", history.History)
+    yield _route("history/diff", "history-diff", history.Diff)
+    yield _route("history/restore", "history-restore", restoration.Restore)
+    yield _route(
         "multicluster/resources/<str:kind>",
-        multicluster.Resources.as_view(**bind),
-        name="multicluster-resources",
+        "multicluster-resources",
+        multicluster.Resources,
     )
-    yield path("multicluster/search", names.Names.as_view(**bind), name="multicluster-search")
-    yield path(
-        "multicluster/overview", overview.Overview.as_view(**bind), name="multicluster-overview"
+    yield _route("multicluster/search", "multicluster-search", names.Names)
+    yield _route(
+        "multicluster/overview",
+        "multicluster-overview",
+        overview.Overview,
     )
-    yield path("store", Contents.as_view(**bind), name="store")
-    yield path("schemas", KindSchema.as_view(**bind), name="schemas")
-    yield path("topology", TopologyView.as_view(**bind), name="topology")
-    yield path("clusters/<str:pk>/sync", SyncView.as_view(**bind), name="clusters-sync")
-    yield path(
-        "clusters/<str:pk>/namespaces", NamespaceNames.as_view(**bind), name="clusters-namespaces"
+    yield _route("store", "store", Contents)
+    yield _route("schemas", "schemas", KindSchema)
+    yield _route("topology", "topology", TopologyView)
+    yield _route("clusters/<str:pk>/sync", "clusters-sync", SyncView)
+    yield _route(
+        "clusters/<str:pk>/namespaces",
+        "clusters-namespaces",
+        NamespaceNames,
     )
-    yield path(
-        "operations", OperationViewSet.as_view({"get": "list"}, **bind), name="operations-list"
+    yield _route(
+        "operations",
+        "operations-list",
+        OperationViewSet,
+        {"get": "list"},
     )
-    yield path(
+    yield _route(
         "operations/<str:pk>",
-        OperationViewSet.as_view({"get": "retrieve"}, **bind),
-        name="operations-detail",
+        "operations-detail",
+        OperationViewSet,
+        {"get": "retrieve"},
     )
-    yield path(
+    yield _route(
         "operations/<str:pk>/cancel",
-        OperationViewSet.as_view({"post": "cancel"}, **bind),
-        name="operations-cancel",
+        "operations-cancel",
+        OperationViewSet,
+        {"post": "cancel"},
     )
-    yield path(
+    yield _route(
         "orders",
-        sales.Orders.as_view({"get": "list", "post": "create"}, **bind),
-        name="orders-list",
+        "orders-list",
+        sales.Orders,
+        {"get": "list", "post": "create"},
     )
-    yield path("orders/plans", sales.OrderPlans.as_view(**bind), name="orders-plans")
-    yield path(
-        "orders/export", OrderViewSet.as_view({"get": "export"}, **bind), name="orders-export"
+    yield _route("orders/plans", "orders-plans", sales.OrderPlans)
+    yield _route(
+        "orders/export",
+        "orders-export",
+        OrderViewSet,
+        {"get": "export"},
     )
-    yield path(
-        "orders/<str:pk>", OrderViewSet.as_view({"get": "retrieve"}, **bind), name="orders-detail"
+    yield _route(
+        "orders/<str:pk>",
+        "orders-detail",
+        OrderViewSet,
+        {"get": "retrieve"},
     )
-    yield path(
-        "orders/<str:pk>/usage", OrderViewSet.as_view({"get": "usage"}, **bind), name="orders-usage"
+    yield _route(
+        "orders/<str:pk>/usage",
+        "orders-usage",
+        OrderViewSet,
+        {"get": "usage"},
     )
-    yield path("orders/<str:pk>/pay", sales.OrderPayment.as_view(**bind), name="orders-pay")
-    yield path("orders/<str:pk>/refund", sales.OrderRefund.as_view(**bind), name="orders-refund")
-    yield path("orders/<str:pk>/secret", sales.OrderSecret.as_view(**bind), name="orders-secret")
-    yield path(
+    yield _route("orders/<str:pk>/pay", "orders-pay", sales.OrderPayment)
+    yield _route("orders/<str:pk>/refund", "orders-refund", sales.OrderRefund)
+    yield _route("orders/<str:pk>/secret", "orders-secret", sales.OrderSecret)
+    yield _route(
         "orders/<str:pk>/ledger",
-        OrderViewSet.as_view({"get": "ledger"}, **bind),
-        name="orders-ledger",
+        "orders-ledger",
+        OrderViewSet,
+        {"get": "ledger"},
     )
     yield from _stream_routes()
     for plural in ("resourcequotas", "limitranges"):
-        view = NamespaceContents.as_view(kind=KINDS[plural], **bind)
-        yield path(f"namespaces/<str:name>/{plural}", view, name=f"namespaces-{plural}")
+        yield _route(
+            f"namespaces/<str:name>/{plural}",
+            f"namespaces-{plural}",
+            NamespaceContents,
+            kind=KINDS[plural],
+        )
     # A pod called `metrics` is hidden by /pods/metrics; this address reaches it.
-    pods = ObjectViewSet.as_view(ITEM, kind=KINDS["pods"], **bind)
-    yield path("namespaces/<str:namespace>/pods/<str:name>", pods, name="namespaces-pods-detail")
+    yield _route(
+        "namespaces/<str:namespace>/pods/<str:name>",
+        "namespaces-pods-detail",
+        ObjectViewSet,
+        ITEM,
+        kind=KINDS["pods"],
+    )
     for address, view in METRICS.items():
-        yield path(address, view.as_view(**bind), name=address.replace("/", "-"))
+        yield _route(address, address.replace("/", "-"), view)
     yield from pod_routes()
     yield from node_routes()
     for plural in ACTIONS:
         yield from action_routes(KINDS[plural])
     for kind in KINDS.values():
-        yield path(
-            f"bulk/{kind.plural}", BulkView.as_view(kind=kind, **bind), name=f"bulk-{kind.plural}"
+        yield _route(
+            f"bulk/{kind.plural}",
+            f"bulk-{kind.plural}",
+            BulkView,
+            kind=kind,
         )
         yield from object_routes(kind)
     base = "resources/<str:group>/<str:version>/<str:plural>"
-    yield path(base, AnyObjectViewSet.as_view(COLLECTION, **bind), name="resources-list")
-    yield path(
-        f"{base}/<str:name>", AnyObjectViewSet.as_view(ITEM, **bind), name="resources-detail"
+    yield _route(base, "resources-list", AnyObjectViewSet, COLLECTION)
+    yield _route(
+        f"{base}/<str:name>",
+        "resources-detail",
+        AnyObjectViewSet,
+        ITEM,
     )
-    yield path("audit", access.Audit.as_view(**bind), name="audit")
-    yield path("audit/export", access.AuditExport.as_view(**bind), name="audit-export")
-    yield path("tenants", tenants.Tenants.as_view(**bind), name="tenants")
-    yield path("tenants/<str:name>", tenants.OneTenant.as_view(**bind), name="tenants-detail")
-    yield path(
-        "tenants/<str:name>/members", tenants.Members.as_view(**bind), name="tenants-members"
+    yield _route("audit", "audit", access.Audit)
+    yield _route("audit/export", "audit-export", access.AuditExport)
+    yield _route("tenants", "tenants", tenants.Tenants)
+    yield _route("tenants/<str:name>", "tenants-detail", tenants.OneTenant)
+    yield _route(
+        "tenants/<str:name>/members",
+        "tenants-members",
+        tenants.Members,
     )
-    yield path(
+    yield _route(
         "tenants/<str:name>/members/<str:username>",
-        tenants.OneMember.as_view(**bind),
-        name="tenants-members-detail",
+        "tenants-members-detail",
+        tenants.OneMember,
     )
-    yield path("tenants/<str:name>/usage", tenants.Usage.as_view(**bind), name="tenants-usage")
-    yield path("plans", tenants.Plans.as_view(**bind), name="plans")
-    yield path("plans/<str:name>", tenants.OnePlan.as_view(**bind), name="plans-detail")
-    yield path("grants", access.Grants.as_view(**bind), name="grants")
-    yield path("grants/<str:pk>", access.OneGrant.as_view(**bind), name="grants-detail")
-    yield path("users", access.People.as_view(**bind), name="users")
-    yield path("users/<str:name>", access.OnePerson.as_view(**bind), name="users-detail")
-    yield path("groups", access.Groups.as_view(**bind), name="groups")
+    yield _route("tenants/<str:name>/usage", "tenants-usage", tenants.Usage)
+    yield _route("plans", "plans", tenants.Plans)
+    yield _route("plans/<str:name>", "plans-detail", tenants.OnePlan)
+    yield _route("grants", "grants", access.Grants)
+    yield _route("grants/<str:pk>", "grants-detail", access.OneGrant)
+    yield _route("users", "users", access.People)
+    yield _route("users/<str:name>", "users-detail", access.OnePerson)
+    yield _route("groups", "groups", access.Groups)
     yield catch_all(DIALECT)
 
 
 urlpatterns = list(_routes())
 auth_urlpatterns = [
-    path("login", access.Login.as_view(dialect=DIALECT), name="login"),
-    path("refresh", access.Refresh.as_view(dialect=DIALECT), name="refresh"),
-    path("logout", access.Logout.as_view(dialect=DIALECT), name="logout"),
-    path("me", access.Me.as_view(dialect=DIALECT), name="me"),
-    path("password", access.Password.as_view(dialect=DIALECT), name="password"),
-    path("tokens", access.Tokens.as_view(dialect=DIALECT), name="tokens"),
-    path("tokens/<str:pk>", access.OneToken.as_view(dialect=DIALECT), name="tokens-detail"),
+    _route("login", "login", access.Login),
+    _route("refresh", "refresh", access.Refresh),
+    _route("logout", "logout", access.Logout),
+    _route("me", "me", access.Me),
+    _route("password", "password", access.Password),
+    _route("tokens", "tokens", access.Tokens),
+    _route("tokens/<str:pk>", "tokens-detail", access.OneToken),
     catch_all(DIALECT),
 ]

@@ -51,7 +51,9 @@ class OperationAdmin(ReadOnly, ModelAdmin[Operation]):
             try:
                 lifecycle.cancel(operation)
                 self.log_change(
-                    request, operation, [{"changed": {"fields": ["cancel_requested_at"]}}]
+                    request,
+                    operation,
+                    [{"changed": {"fields": ["cancel_requested_at"]}}],
                 )
             except DomainError as error:
                 messages.error(request, error.message)

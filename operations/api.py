@@ -31,7 +31,9 @@ from operations import lifecycle as operations
 from operations.models import Operation, OperationStep
 
 STEP_SCHEMA = record(
-    name=TEXT, state={"type": "string", "enum": list(OperationStep.State.values)}, message=TEXT
+    name=TEXT,
+    state={"type": "string", "enum": list(OperationStep.State.values)},
+    message=TEXT,
 )
 
 
@@ -88,7 +90,12 @@ class OperationViewSet(ViewSetMixin, DialectView):
         cluster = query.get("cluster_id") or query.get("clusterId") or ""
         visible = self._visible(
             request,
-            Act("list", "operations", cluster=cluster, namespace=query.get("namespace", "")),
+            Act(
+                "list",
+                "operations",
+                cluster=cluster,
+                namespace=query.get("namespace", ""),
+            ),
         )
         page = page_request(query, maximum=200)
         cluster_id = None

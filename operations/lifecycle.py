@@ -226,7 +226,12 @@ def represent(operation: Operation) -> Result:
     }
 
 
-def snapshots(pk: int, *, interval: float = 0.5, patience: float = 3600.0) -> Iterator[Result]:
+def snapshots(
+    pk: int,
+    *,
+    interval: float = 0.5,
+    patience: float = 3600.0,
+) -> Iterator[Result]:
     """The row as `represent` shows it, now and after every change, until it is final.
 
     It ends after `patience` seconds, too. It sleeps for `interval` seconds between two queries: run
@@ -255,14 +260,19 @@ def start(operation: Operation) -> bool:
         # Two workers that count at the same time would both see a free place.
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT pg_advisory_xact_lock(%s, %s)", [START_LOCK, operation.cluster_id or 0]
+                "SELECT pg_advisory_xact_lock(%s, %s)",
+                [START_LOCK, operation.cluster_id or 0],
             )
         running = _same_queue(operation).filter(state=State.RUNNING).count()
         if running >= settings.OPERATION_LIMITS[operation.queue]:
             return False
         now = timezone.now()
         return _change(
-            operation, (State.PENDING,), state=State.RUNNING, started_at=now, due_at=_due()
+            operation,
+            (State.PENDING,),
+            state=State.RUNNING,
+            started_at=now,
+            due_at=_due(),
         )
 
 
@@ -282,10 +292,18 @@ def _change(operation: Operation, expected: Iterable[str], **columns: Any) -> bo
 
 
 def _finish(
-    operation: Operation, state: str, expected: Iterable[str] = (State.RUNNING,), **columns: Any
+    operation: Operation,
+    state: str,
+    expected: Iterable[str] = (State.RUNNING,),
+    **columns: Any,
 ) -> bool:
     return _change(
-        operation, expected, state=state, finished_at=timezone.now(), due_at=None, **columns
+        operation,
+        expected,
+        state=state,
+        finished_at=timezone.now(),
+        due_at=None,
+        **columns,
     )
 
 
@@ -300,9 +318,20 @@ def fail(operation: Operation, error: DomainError) -> bool:
     return _finish(operation, State.FAILED, error=error.message, reason=reason)
 
 
-def interrupt(operation: Operation, error: str, *, reason: str = "interrupted") -> bool:
+def interrupt(
+    operation: Operation,
+    error: str,
+    *,
+    reason: str = "interrupted",
+) -> bool:
     """pending or running -> interrupted: it cannot go on; its steps show how far it came."""
-    return _finish(operation, State.INTERRUPTED, Operation.ACTIVE, error=error, reason=reason)
+    return _finish(
+        operation,
+        State.INTERRUPTED,
+        Operation.ACTIVE,
+        error=error,
+        reason=reason,
+    )
 
 
 def cancel(operation: Operation) -> Operation:
@@ -362,7 +391,8 @@ def require_right(operation: Operation) -> None:
         authority.require(operation.authority)
     except (Forbidden, Unauthenticated) as error:
         raise Forbidden(
-            f"{operation.requested_by} may no longer do this: {error.message}", reason="RightLost"
+            f"{operation.requested_by} may no longer do this: {error.message}",
+            reason="RightLost",
         ) from None
     except ClusterUnavailable:
         return
@@ -381,7 +411,11 @@ def plan(operation: Operation, steps: Iterable[Step]) -> None:
         )
         for step in steps
     ]
-    OperationStep.objects.bulk_create(rows, ignore_conflicts=True, batch_size=BATCH_SIZE)
+    OperationStep.objects.bulk_create(
+        rows,
+        ignore_conflicts=True,
+        batch_size=BATCH_SIZE,
+    )
     _update_progress(operation.pk)
 
 
@@ -411,7 +445,11 @@ def _update_progress(pk: int) -> None:
     """Count the steps of an operation into its columns done and total."""
     rows = OperationStep.objects.filter(operation_id=pk)
     done = rows.exclude(state__in=OperationStep.OPEN).count()
-    Operation.objects.filter(pk=pk).update(done=done, total=rows.count(), updated_at=timezone.now())
+    Operation.objects.filter(pk=pk).update(
+        done=done,
+        total=rows.count(),
+        updated_at=timezone.now(),
+    )
 
 
 def advance(operation: Operation, *, done: int, total: int) -> None:

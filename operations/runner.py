@@ -82,14 +82,22 @@ def _begin_attempt(row: Operation) -> bool:
     """Count the attempt; False when the operation cannot go on, which ends it."""
     max_duration = timedelta(seconds=settings.OPERATION_MAX_SECONDS)
     if row.cluster is not None and row.cluster.deleted_at is not None:
-        lifecycle.interrupt(row, "the cluster was removed", reason="cluster_removed")
+        lifecycle.interrupt(
+            row,
+            "the cluster was removed",
+            reason="cluster_removed",
+        )
     elif row.kind not in settings.OPERATIONS:
         lifecycle.interrupt(
-            row, f"this version does not know operations of kind {row.kind}", reason="unknown_kind"
+            row,
+            f"this version does not know operations of kind {row.kind}",
+            reason="unknown_kind",
         )
     elif row.attempts >= MAX_ATTEMPTS:
         lifecycle.interrupt(
-            row, f"the worker died {row.attempts} times at this point", reason="worker_lost"
+            row,
+            f"the worker died {row.attempts} times at this point",
+            reason="worker_lost",
         )
     elif row.started_at and timezone.now() - row.started_at > max_duration:
         sentence = f"not finished within {settings.OPERATION_MAX_SECONDS} seconds"
@@ -104,13 +112,15 @@ def _requester(row: Operation) -> impersonation.Source | None:
     user = row.authority.get("credential", {}).get("user")
     if user is not None:
         read_by_id = cast(
-            Callable[[int], impersonation.Identity], import_string(settings.IDENTITY_OF_ID)
+            Callable[[int], impersonation.Identity],
+            import_string(settings.IDENTITY_OF_ID),
         )
         return lambda: read_by_id(user)
     if not row.requested_by:
         return None
     read_by_name = cast(
-        Callable[[str], impersonation.Identity | None], import_string(settings.IDENTITY_OF)
+        Callable[[str], impersonation.Identity | None],
+        import_string(settings.IDENTITY_OF),
     )
     return lambda: read_by_name(row.requested_by)
 

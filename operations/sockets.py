@@ -65,7 +65,12 @@ async def _admit(socket: Socket, reference: str) -> tuple[Operation, Guest]:
     bearer = header.partition(" ")[2].strip() if header.lower().startswith("bearer ") else ""
     token = bearer or (await handshake.token_of(socket))[0]
     if "token" in socket.query and not bearer:
-        ticket = await tickets.redeem(connections.store(), token, "operation", reference)
+        ticket = await tickets.redeem(
+            connections.store(),
+            token,
+            "operation",
+            reference,
+        )
         host = ticket.host
         credential = ticket.credential
     else:
@@ -76,11 +81,20 @@ async def _admit(socket: Socket, reference: str) -> tuple[Operation, Guest]:
     row = await connections.in_database_thread(lifecycle.find, reference)
     act = act_on(row)
     try:
-        await connections.in_database_thread(stream_policy().still_allowed, credential, act)
+        await connections.in_database_thread(
+            stream_policy().still_allowed,
+            credential,
+            act,
+        )
     except Forbidden:
         raise NotFound(f"operation {reference} does not exist") from None
     return row, Guest(
-        credential["user"], credential, act, uuid.uuid4().hex, "operations", SOCKETS_PER_USER
+        credential["user"],
+        credential,
+        act,
+        uuid.uuid4().hex,
+        "operations",
+        SOCKETS_PER_USER,
     )
 
 
@@ -88,7 +102,11 @@ async def _send_changes(pk: int, outbox: Outbox) -> None:
     """Send a frame for the row as it is, and one after every change, until it is final."""
     last_version = ""
     while True:
-        snapshot = await connections.in_database_thread(_read_change, pk, last_version)
+        snapshot = await connections.in_database_thread(
+            _read_change,
+            pk,
+            last_version,
+        )
         if snapshot is not None:
             event_type = "MODIFIED" if last_version else "ADDED"
             last_version = snapshot.version

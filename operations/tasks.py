@@ -16,7 +16,9 @@ def enqueue(operation: Operation) -> None:
 def send(message: runner.Message) -> None:
     """Put one run on its queue."""
     run_operation.apply_async(
-        (message.operation, message.turn), queue=message.queue, countdown=message.seconds
+        (message.operation, message.turn),
+        queue=message.queue,
+        countdown=message.seconds,
     )
 
 
@@ -42,7 +44,11 @@ def resume_operations() -> None:
         send(runner.message(row))
 
 
-@shared_task(name="operations.purge_operations", soft_time_limit=600, time_limit=660)
+@shared_task(
+    name="operations.purge_operations",
+    soft_time_limit=600,
+    time_limit=660,
+)
 def purge_operations() -> None:
     """Delete old operations."""
     lifecycle.purge()

@@ -59,9 +59,16 @@ class Claims(ClaimView):
     """GET and DELETE /pvc/{namespace}."""
 
     operations = {
-        "get": Described("Claims of a namespace.", CLAIM, (SELECTOR, CLUSTER), paged=True),
+        "get": Described(
+            "Claims of a namespace.",
+            CLAIM,
+            (SELECTOR, CLUSTER),
+            paged=True,
+        ),
         "delete": Described(
-            "Delete the claims that a selector matches.", NOTHING, (SELECTOR, CLUSTER)
+            "Delete the claims that a selector matches.",
+            NOTHING,
+            (SELECTOR, CLUSTER),
         ),
     }
 
@@ -69,7 +76,11 @@ class Claims(ClaimView):
         """{"num","items"}."""
         self.permit(request, "list", namespace=namespace)
         with explained("failed to get pvcs: "):
-            rows = claims.claims(self.cluster(), namespace, label_selector(request))
+            rows = claims.claims(
+                self.cluster(),
+                namespace,
+                label_selector(request),
+            )
             items = [_claim(row) for row in rows]
         return Page(items, len(items))
 
@@ -93,7 +104,11 @@ class Claim(ClaimView):
 
     operations = {
         "get": Described("One claim.", CLAIM, (CLUSTER,)),
-        "delete": Described("Delete a claim that no StatefulSet uses.", NOTHING, (CLUSTER,)),
+        "delete": Described(
+            "Delete a claim that no StatefulSet uses.",
+            NOTHING,
+            (CLUSTER,),
+        ),
     }
 
     def get(self, request: Request, namespace: str, name: str) -> Any:
@@ -106,7 +121,12 @@ class Claim(ClaimView):
             except NotFound as error:
                 raise Missing(f"pvc {name} is not found") from error
 
-    def delete(self, request: Request, namespace: str, name: str) -> HttpResponse:
+    def delete(
+        self,
+        request: Request,
+        namespace: str,
+        name: str,
+    ) -> HttpResponse:
         """Empty, also when there is no such claim."""
         self.permit(request, "delete", namespace=namespace, name=name)
         with explained("failed to delete pvc : "):

@@ -64,7 +64,8 @@ DIALECT = Dialect(
     error=_error,
     envelope=_envelope,
     error_schema=titled(
-        "WalmFailure", record(errCode={"type": "integer", "enum": [-1]}, errMessage=TEXT)
+        "WalmFailure",
+        record(errCode={"type": "integer", "enum": [-1]}, errMessage=TEXT),
     ),
     error_status=500,
     prefix="Walm",
@@ -74,7 +75,11 @@ CLUSTER = Query(
     TEXT,
     description="Name or id of a registered cluster; the default one when left out.",
 )
-SELECTOR = Query("labelselector", TEXT, description="Kubernetes' label selector.")
+SELECTOR = Query(
+    "labelselector",
+    TEXT,
+    description="Kubernetes' label selector.",
+)
 # For the OpenAPI document: a write answers with an empty body.
 NOTHING: Schema = {"description": "Empty."}
 # For the OpenAPI document: the members that every resource begins with.
@@ -120,10 +125,24 @@ class WalmView(DialectView):
     plural: ClassVar[str] = ""
     group: ClassVar[str] = ""
 
-    def permit(self, request: Request, verb: str, *, namespace: str = "", name: str = "") -> Scope:
+    def permit(
+        self,
+        request: Request,
+        verb: str,
+        *,
+        namespace: str = "",
+        name: str = "",
+    ) -> Scope:
         """The caller's scope; Forbidden before any other error."""
         self.cluster_text = cluster_reference(request)
-        act = Act(verb, self.plural, self.group, self.cluster_text, namespace, name)
+        act = Act(
+            verb,
+            self.plural,
+            self.group,
+            self.cluster_text,
+            namespace,
+            name,
+        )
         return authorise(self, request, act)
 
     def cluster(self) -> Cluster:

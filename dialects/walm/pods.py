@@ -15,7 +15,8 @@ from workloads.objects import pods
 from workloads.objects.logs import LogOptions, read_log_text
 
 EVENT_MEMBERS: Any = dict.fromkeys(
-    ("type", "reason", "message", "from", "firstTimestamp", "lastTimestamp"), TEXT
+    ("type", "reason", "message", "from", "firstTimestamp", "lastTimestamp"),
+    TEXT,
 )
 EVENTS = record(events=array(record(**EVENT_MEMBERS, count=INTEGER)))
 INT64 = re.compile(r"[+-]?[0-9]+\Z")
@@ -92,7 +93,9 @@ class Logs(PodView):
 
     operations = {
         "get": Described(
-            "Log of a pod.", TEXT, (CLUSTER, Query("container", TEXT), Query("tail", INTEGER))
+            "Log of a pod.",
+            TEXT,
+            (CLUSTER, Query("container", TEXT), Query("tail", INTEGER)),
         )
     }
 
@@ -100,7 +103,8 @@ class Logs(PodView):
         """The log as one JSON string."""
         self.permit(request, "logs", namespace=namespace, name=pod)
         options = LogOptions(
-            container=request.query_params.get("container", ""), tail_lines=_tail(request)
+            container=request.query_params.get("container", ""),
+            tail_lines=_tail(request),
         )
         with explained(f"failed to get pod logs {pod}: "):
             return read_log_text(self.cluster(), namespace, pod, options)
@@ -128,7 +132,9 @@ class Restart(PodView):
 
     operations = {
         "post": Described(
-            "Restart a pod: delete it, its controller makes another.", NOTHING, (CLUSTER,)
+            "Restart a pod: delete it, its controller makes another.",
+            NOTHING,
+            (CLUSTER,),
         )
     }
 

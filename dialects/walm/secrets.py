@@ -29,7 +29,10 @@ ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 VALUES = {"type": "object", "additionalProperties": TEXT}
 SECRET = record(**META, data=VALUES, type=TEXT)
 BODY = record(
-    required=("name",), name=TEXT, type=TEXT, data={**VALUES, "description": "Values in base64."}
+    required=("name",),
+    name=TEXT,
+    type=TEXT,
+    data={**VALUES, "description": "Values in base64."},
 )
 # Members of an answer that clients may send back, without changing them.
 ANSWERED = ("namespace", "kind", "state")
@@ -44,7 +47,11 @@ class SecretView(WalmView):
 def _secret(item: Object, *, reveal: bool) -> dict[str, Any]:
     data = item.get("data") or {}
     values = {key: _decode(value) if reveal else MASK for key, value in data.items()}
-    return {**meta(item, "Secret", "Ready"), "data": values, "type": item.get("type") or ""}
+    return {
+        **meta(item, "Secret", "Ready"),
+        "data": values,
+        "type": item.get("type") or "",
+    }
 
 
 def _decode(value: str) -> str:
@@ -113,11 +120,24 @@ class Secrets(SecretView):
 
     operations = {
         "get": Described(
-            "Secrets of a namespace, values as plain text.", SECRET, (CLUSTER,), paged=True
+            "Secrets of a namespace, values as plain text.",
+            SECRET,
+            (CLUSTER,),
+            paged=True,
         ),
-        "post": Described("Make a secret.", NOTHING, (CLUSTER,), BODY, also_body=ANSWERED),
+        "post": Described(
+            "Make a secret.",
+            NOTHING,
+            (CLUSTER,),
+            BODY,
+            also_body=ANSWERED,
+        ),
         "put": Described(
-            "Replace the data of a secret.", NOTHING, (CLUSTER,), BODY, also_body=ANSWERED
+            "Replace the data of a secret.",
+            NOTHING,
+            (CLUSTER,),
+            BODY,
+            also_body=ANSWERED,
         ),
         "delete": Described(
             "Delete the secret that the query or the body names.",
@@ -141,7 +161,13 @@ class Secrets(SecretView):
         self.permit(request, "create", namespace=namespace)
         name, kind, data = self._read(request, namespace)
         with explained("failed to create secret : "):
-            secrets.create(self.cluster(), namespace, name, kind=kind, data=_check_values(data))
+            secrets.create(
+                self.cluster(),
+                namespace,
+                name,
+                kind=kind,
+                data=_check_values(data),
+            )
         return nothing()
 
     def put(self, request: Request, namespace: str) -> HttpResponse:
@@ -149,7 +175,13 @@ class Secrets(SecretView):
         self.permit(request, "update", namespace=namespace)
         name, kind, data = self._read(request, namespace)
         with explained("failed to update secret : "):
-            secrets.replace(self.cluster(), namespace, name, kind=kind, data=_check_values(data))
+            secrets.replace(
+                self.cluster(),
+                namespace,
+                name,
+                kind=kind,
+                data=_check_values(data),
+            )
         return nothing()
 
     def delete(self, request: Request, namespace: str) -> HttpResponse:
@@ -184,21 +216,42 @@ class Secret(SecretView):
     """GET and DELETE /secret/{namespace}/name/{secretname}."""
 
     operations = {
-        "get": Described("One secret, values as plain text.", SECRET, (CLUSTER,)),
+        "get": Described(
+            "One secret, values as plain text.",
+            SECRET,
+            (CLUSTER,),
+        ),
         "delete": Described("Delete a secret.", NOTHING, (CLUSTER,)),
     }
 
     def get(self, request: Request, namespace: str, name: str) -> Any:
         """The secret, its values as plain text."""
-        reveal = self.permit(request, "get", namespace=namespace, name=name).reveals
+        reveal = self.permit(
+            request,
+            "get",
+            namespace=namespace,
+            name=name,
+        ).reveals
         with explained(f"failed to get secret {namespace}/{name}: "):
             cluster = self.cluster()
             try:
-                return _secret(secrets.secret(cluster, namespace, name), reveal=reveal)
+                return _secret(
+                    secrets.secret(
+                        cluster,
+                        namespace,
+                        name,
+                    ),
+                    reveal=reveal,
+                )
             except NotFound as error:
                 raise Missing(f"secret {namespace}/{name} is not found") from error
 
-    def delete(self, request: Request, namespace: str, name: str) -> HttpResponse:
+    def delete(
+        self,
+        request: Request,
+        namespace: str,
+        name: str,
+    ) -> HttpResponse:
         """Empty, also when there is no such secret."""
         self.permit(request, "delete", namespace=namespace, name=name)
         with explained("failed to delete secret : "):

@@ -47,7 +47,12 @@ class StorageClasses(ClassView):
     """GET /storageclass."""
 
     operations = {
-        "get": Described("Storage classes of the cluster.", CLASS, (CLUSTER,), paged=True)
+        "get": Described(
+            "Storage classes of the cluster.",
+            CLASS,
+            (CLUSTER,),
+            paged=True,
+        )
     }
 
     def get(self, request: Request) -> Any:
@@ -70,6 +75,14 @@ class StorageClass(ClassView):
         with explained("failed to get storageClass: "):
             cluster = self.cluster()
             try:
-                return _class(orjson.loads(services.get_object(cluster, KIND, name)))
+                return _class(
+                    orjson.loads(
+                        services.get_object(
+                            cluster,
+                            KIND,
+                            name,
+                        )
+                    )
+                )
             except NotFound as error:
                 raise Missing(f"storageClass {name} is not found") from error

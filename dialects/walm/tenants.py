@@ -35,7 +35,13 @@ INFO = record(
     tenantQuotas=array(record(quotaName=TEXT, hard=TEXTS, used=TEXTS)),
     multiTenant=BOOLEAN,
     ready=BOOLEAN,
-    unifyUnitTenantQuotas=array(record(quotaName=TEXT, hard=NUMBERS, used=NUMBERS)),
+    unifyUnitTenantQuotas=array(
+        record(
+            quotaName=TEXT,
+            hard=NUMBERS,
+            used=NUMBERS,
+        )
+    ),
 )
 PARAMS = record(
     required=(),
@@ -141,7 +147,11 @@ class Tenant(TenantView):
             PARAMS,
             also_body=ANSWERED,
         ),
-        "delete": Described("Delete a tenant with all that is in it.", NOTHING, (CLUSTER,)),
+        "delete": Described(
+            "Delete a tenant with all that is in it.",
+            NOTHING,
+            (CLUSTER,),
+        ),
     }
 
     def get(self, request: Request, name: str) -> Any:
@@ -159,7 +169,11 @@ class Tenant(TenantView):
         self.permit_tenant(request, "create", name)
         body = _body(request, name)
         with explained("failed to create tenant : "):
-            services.create(self.cluster(), _blueprint(name, body), by=request.user.get_username())
+            services.create(
+                self.cluster(),
+                _blueprint(name, body),
+                by=request.user.get_username(),
+            )
         return nothing()
 
     def put(self, request: Request, name: str) -> HttpResponse:
@@ -175,7 +189,9 @@ class Tenant(TenantView):
         self.permit_tenant(request, "delete", name)
         with explained(f"failed to delete namespace {name}: "):
             services.delete(
-                self.cluster(), name, only_labelled=settings.WALM_DELETE_LABELLED_TENANTS_ONLY
+                self.cluster(),
+                name,
+                only_labelled=settings.WALM_DELETE_LABELLED_TENANTS_ONLY,
             )
         return nothing()
 

@@ -31,7 +31,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--description", default="")
         parser.add_argument(
-            "--default", action="store_true", help="act on this cluster where a dialect names none"
+            "--default",
+            action="store_true",
+            help="act on this cluster where a dialect names none",
         )
         parser.add_argument(
             "--exist-ok",
@@ -47,7 +49,11 @@ class Command(BaseCommand):
             raise CommandError(error.message) from None
         warnings = [
             *registry.expiry_warnings(cluster),
-            *registry.duplicate_warnings(cluster, registry.registrations([cluster]), None),
+            *registry.duplicate_warnings(
+                cluster,
+                registry.registrations([cluster]),
+                None,
+            ),
         ]
         self.stdout.write(
             json.dumps(
