@@ -17,7 +17,7 @@ Requirement = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(slots=True)
-class Authority:
+class RequestAuthority:
     """A caller, and the acts (as plain data) that they were allowed; `origin` is the request."""
 
     origin: object
@@ -25,7 +25,7 @@ class Authority:
     acts: list[Mapping[str, Any]] = field(default_factory=list)
 
 
-_current: ContextVar[Authority | None] = ContextVar("authority", default=None)
+_current: ContextVar[RequestAuthority | None] = ContextVar("authority", default=None)
 
 
 def allow(
@@ -40,7 +40,7 @@ def allow(
     authority = _current.get()
     # A thread serves one request after the other.
     if authority is None or authority.origin is not origin:
-        authority = Authority(origin, credential)
+        authority = RequestAuthority(origin, credential)
         _current.set(authority)
     if act not in authority.acts:
         authority.acts.append(act)

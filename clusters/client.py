@@ -470,6 +470,7 @@ class ClusterClient:
             raise self._unavailable(error) from error
         connection = getattr(response.connection, "sock", None)
         if silence is not None and connection is not None:
+            # urllib3 has one read time-out for head and body; the body's differs here.
             connection.settimeout(silence)
         return response
 

@@ -112,7 +112,7 @@ BUILT_IN = tuple(
 )
 
 
-def concerns(kind: Kind) -> bool:
+def gives_rights(kind: Kind) -> bool:
     """Whether objects of the kind give rights in Kubernetes' RBAC, in whatever version."""
     return kind.group == RBAC and kind.plural in ACCESS_KINDS
 
@@ -122,7 +122,7 @@ def check(client: ClusterClient, kind: Kind, body: Object, namespace: str) -> No
 
     Invalid when it is malformed. Objects of other kinds always pass.
     """
-    if not concerns(kind) or client.impersonation():
+    if not gives_rights(kind) or client.impersonation():
         return
     if not kind.namespaced:
         raise Forbidden(f"{kind.plural} are written by admins of the cluster")
@@ -146,7 +146,7 @@ def checked_patch(
 
     `send(body, dry_run)` sends the patch. Raises as `check` does.
     """
-    if not concerns(kind) or client.impersonation():
+    if not gives_rights(kind) or client.impersonation():
         return send(body, False)
     if patch == "json":
         current = client.get(kind, name, namespace=namespace or None)

@@ -55,18 +55,18 @@ def moment(text: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-class _Metadata(msgspec.Struct, rename="camel"):
+class _EventMetadata(msgspec.Struct, rename="camel"):
     creation_timestamp: str | None = None
 
 
-class _Series(msgspec.Struct, rename="camel"):
+class _EventSeries(msgspec.Struct, rename="camel"):
     count: int = 0
     last_observed_time: str | None = None
 
 
-class _Head(msgspec.Struct, rename="camel"):
-    metadata: _Metadata | None = None
-    series: _Series | None = None
+class _EventHead(msgspec.Struct, rename="camel"):
+    metadata: _EventMetadata | None = None
+    series: _EventSeries | None = None
     count: int | None = None
     last_timestamp: str | None = None
     event_time: str | None = None
@@ -74,7 +74,7 @@ class _Head(msgspec.Struct, rename="camel"):
     first_timestamp: str | None = None
 
 
-_HEADS = msgspec.json.Decoder(_Head)
+_HEADS = msgspec.json.Decoder(_EventHead)
 
 
 def raw_moment(raw: bytes) -> datetime:

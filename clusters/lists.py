@@ -49,10 +49,16 @@ def list_all(
     namespace: str,
     **selectors: str,
 ) -> list[Object]:
-    """Every object of a kind in a namespace, read in chunks."""
+    """Every object of a kind in a namespace ("" is all), read in chunks.
+
+    `selectors` are query parameters such as labelSelector. Raises as `ClusterClient.read_list`.
+    """
 
     def read(chunks: Iterator[Chunk]) -> list[Object]:
-        return [orjson.loads(bytes(item)) for chunk in chunks for item in chunk.items or []]
+        objects: list[Object] = []
+        for chunk in chunks:
+            objects += [orjson.loads(bytes(item)) for item in chunk.items or []]
+        return objects
 
     return client.read_list(
         read,

@@ -29,7 +29,9 @@ CODES: Mapping[str, tuple[int, int, str]] = {
     "list": (10006, 1405085, "list resource failed."),
     "missing": (10004, 1405087, "resource does not exist."),
 }
-FAILURE_CODES = sorted({code for *codes, _ in CODES.values() for code in codes})
+_DOCUMENT_CODES = {document_code for document_code, _, _ in CODES.values()}
+_GO_CODES = {go_code for _, go_code, _ in CODES.values()}
+FAILURE_CODES = sorted(_DOCUMENT_CODES | _GO_CODES)
 BY_METHOD = {"PUT": "put", "POST": "put", "PATCH": "put", "DELETE": "delete"}
 # The message of success, by whether the profile is that of the Go server.
 SUCCESS = {False: "Success", True: "success"}

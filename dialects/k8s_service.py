@@ -38,6 +38,7 @@ FAILED = (
 )
 NOTHING_FOUND = "Corresponding resource not found,please check your labelname!"
 NO_SPEC = "Request ERROR, Check your request and parameters. "
+# No more digits than 32 bits need: Python refuses to read thousands of them.
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,10}\Z")
 
 
@@ -157,6 +158,7 @@ def _form(request: Request) -> Mapping[str, Any]:
 
 def _text(value: object) -> str | None:
     """A parameter as text; None for null, lists and mappings."""
+    # As JSON spells it, not Python.
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, str | int | float) else None
@@ -182,16 +184,16 @@ class Parameters:
                     return value
         return None
 
-    def required(self, name: str) -> str:
-        """The value; ParameterMissing when it is absent or empty."""
+    def require(self, name: str) -> str:
+        """The value as text; ParameterMissing when it is absent or empty."""
         value = self.find(name)
         if not value:
             raise ParameterMissing(f"{name} is required", field=name)
         return value
 
-    def whole_number(self, name: str) -> int:
+    def require_integer(self, name: str) -> int:
         """A 32-bit whole number; ParameterMissing for anything else."""
-        text = self.required(name)
+        text = self.require(name)
         if not WHOLE_NUMBER.match(text) or not -(2**31) <= int(text) < 2**31:
             raise ParameterMissing(f"{name} must be a whole number", field=name)
         return int(text)
@@ -248,6 +250,7 @@ class ServiceView(DialectView):
 
     def _answer(self, error: Exception, context: Mapping[str, Any]) -> Response:
         response = super()._answer(error, context)
+        # `_error` knows no request, so that the caller's `msgId` is added here.
         response.data = envelope(
             response.data["code"],
             response.data["message"],
@@ -258,9 +261,9 @@ class ServiceView(DialectView):
     def check_input(self, request: Request) -> None:
         """Refuse missing parameters before unknown ones: the document has a sentence for them."""
         for name in ("msgId", "nameSpace", "deploymentName"):
-            self.parameters.required(name)
+            self.parameters.require(name)
         if request.method == "POST":
-            self.parameters.whole_number("replicas")
+            self.parameters.require_integer("replicas")
         super().check_input(request)
 
     def permit(self, request: Request) -> None:
@@ -318,9 +321,9 @@ class GetPod(ServiceView):
     def get(self, request: Request) -> Any:
         """{"clusterIP","clusterPort","podList":[{"podIP","podName"}]}."""
         self.permit(request)
-        self.parameters.required("msgId")
-        namespace = self.parameters.required("nameSpace")
-        selector = self.parameters.required("deploymentName")
+        self.parameters.require("msgId")
+        namespace = self.parameters.require("nameSpace")
+        selector = self.parameters.require("deploymentName")
         backend = endpoints.behind(self.cluster(), namespace, selector)
         if backend.service is None:
             raise QueryFailed(NOTHING_FOUND)
@@ -362,14 +365,14 @@ class UpdatePodReplicas(ServiceView):
     def post(self, request: Request) -> Any:
         """{"deploymentName","nameSpace","replicas"}, the number as the API server has it."""
         self.permit(request)
-        self.parameters.required("msgId")
-        namespace = self.parameters.required("nameSpace")
-        name = self.parameters.required("deploymentName")
+        self.parameters.require("msgId")
+        namespace = self.parameters.require("nameSpace")
+        name = self.parameters.require("deploymentName")
         replicas = endpoints.set_replicas(
             self.cluster(),
             namespace,
             name,
-            self.parameters.whole_number("replicas"),
+            self.parameters.require_integer("replicas"),
         )
         if replicas is None:
             raise QueryFailed(NO_SPEC)

@@ -335,7 +335,8 @@ def _stream_routes() -> Iterator[URLPattern]:
     )
 
 
-def _routes() -> Iterator[URLPattern]:
+def _cluster_routes() -> Iterator[URLPattern]:
+    """Clusters, and what the store knows of them."""
     yield _route("clusters", "clusters-list", ClusterViewSet, COLLECTION)
     yield _route(
         "clusters/<str:pk>",
@@ -368,6 +369,10 @@ def _routes() -> Iterator[URLPattern]:
         "clusters-namespaces",
         NamespaceNames,
     )
+
+
+def _operation_routes() -> Iterator[URLPattern]:
+    """Operations."""
     yield _route(
         "operations",
         "operations-list",
@@ -386,6 +391,10 @@ def _routes() -> Iterator[URLPattern]:
         OperationViewSet,
         {"post": "cancel"},
     )
+
+
+def _order_routes() -> Iterator[URLPattern]:
+    """Orders."""
     yield _route(
         "orders",
         "orders-list",
@@ -420,7 +429,13 @@ def _routes() -> Iterator[URLPattern]:
         OrderViewSet,
         {"get": "ledger"},
     )
-    yield from _stream_routes()
+
+
+def _live_object_routes() -> Iterator[URLPattern]:
+    """Objects of every kind, and actions on them.
+
+    The first match counts: routes with fixed names stand before those with a name of an object.
+    """
     for plural in ("resourcequotas", "limitranges"):
         yield _route(
             f"namespaces/<str:name>/{plural}",
@@ -458,6 +473,10 @@ def _routes() -> Iterator[URLPattern]:
         AnyObjectViewSet,
         ITEM,
     )
+
+
+def _access_routes() -> Iterator[URLPattern]:
+    """Audit trail, tenants, plans, grants and users."""
     yield _route("audit", "audit", access.Audit)
     yield _route("audit/export", "audit-export", access.AuditExport)
     yield _route("tenants", "tenants", tenants.Tenants)
@@ -480,6 +499,15 @@ def _routes() -> Iterator[URLPattern]:
     yield _route("users", "users", access.People)
     yield _route("users/<str:name>", "users-detail", access.OnePerson)
     yield _route("groups", "groups", access.Groups)
+
+
+def _routes() -> Iterator[URLPattern]:
+    yield from _cluster_routes()
+    yield from _operation_routes()
+    yield from _order_routes()
+    yield from _stream_routes()
+    yield from _live_object_routes()
+    yield from _access_routes()
     yield catch_all(DIALECT)
 
 

@@ -64,6 +64,7 @@ def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
     if status == 500 and settings.VKUBE_BARE_ERRORS:
         # The original answers this text without JSON around it.
         return status, orjson.Fragment(BROKEN.encode())
+    # Two sentences of the document (its spelling); the others are ours.
     message = {401: "secret invalid", 500: BROKEN}.get(status, error.message)
     return status, {"error": {"code": status, "message": message}}
 

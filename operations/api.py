@@ -67,7 +67,7 @@ OPERATION_QUERY = (
 class OperationViewSet(ViewSetMixin, DialectView):
     """Long-running work: list, read, cancel (contract, section 3).
 
-    Each needs rights on the operation's target, even for whoever requested it.
+    Each needs rights on the operation's target, also for the user who requested it.
     """
 
     refused_as = "PUT"

@@ -117,6 +117,7 @@ def create(
         exclusive=exclusive,
         due_at=_due(),
     )
+    # A savepoint: the caller's transaction survives a violation of the unique constraint.
     try:
         with transaction.atomic():
             row.save(force_insert=True)
@@ -340,6 +341,7 @@ def cancel(operation: Operation) -> Operation:
     Conflict when it is over already.
     """
     now = timezone.now()
+    # Pending first: a worker may start it between the two updates, but never the other way round.
     was_pending = _finish(
         operation,
         State.CANCELLED,
@@ -411,6 +413,7 @@ def plan(operation: Operation, steps: Iterable[Step]) -> None:
         )
         for step in steps
     ]
+    # A run may be repeated after a crash, when some of the steps exist already.
     OperationStep.objects.bulk_create(
         rows,
         ignore_conflicts=True,
@@ -432,6 +435,7 @@ def move(step: OperationStep, state: str, message: str = "", **data: Any) -> boo
     step.state = state
     step.message = message
     step.data = {**step.data, **data}
+    # A final step stays final, e.g. one that was cancelled meanwhile.
     open_step = OperationStep.objects.filter(pk=step.pk, state__in=OperationStep.OPEN)
     if not open_step.update(
         state=state, message=message, data=step.data, updated_at=timezone.now()
@@ -507,7 +511,7 @@ def schedule_next_run(operation: Operation, turn: int, seconds: float) -> bool:
 def claim_overdue(limit: int = BATCH_SIZE) -> list[Operation]:
     """Active operations without a heartbeat in time, most overdue first.
 
-    Their worker or their message was lost. Their due time is set anew, so that no other process
+    Their worker or their message was lost. They are due later again, so that no other process
     claims them, too.
     """
     with transaction.atomic():

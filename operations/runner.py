@@ -70,6 +70,7 @@ def _run_locked(row: Operation) -> list[Message]:
     if row.state == Operation.State.PENDING and not lifecycle.start(row):
         # Its cluster has enough to do: the end of a running operation sends the message again.
         return []
+    # `start` changed columns, and a cancel may have.
     row.refresh_from_db()
     again = _call_runner(row) if _begin_attempt(row) else None
     if again is None:
@@ -140,6 +141,7 @@ def _call_runner(row: Operation) -> Again | None:
     except DomainError as error:
         lifecycle.fail(row, error)
     except Exception:
+        # An error of ours: its text may hold what the requester must not see.
         log.exception("operation %s (%s) broke", row.pk, row.kind)
         lifecycle.fail(row, Internal("internal error; the worker's log has the cause"))
     else:

@@ -61,22 +61,7 @@ async def serve_operation(socket: Socket, arguments: Mapping[str, str]) -> None:
 
 async def _admit(socket: Socket, reference: str) -> tuple[Operation, Guest]:
     """The operation and its client; NotFound also for an operation that they may not see."""
-    header = socket.headers.get("authorization", "")
-    bearer = header.partition(" ")[2].strip() if header.lower().startswith("bearer ") else ""
-    token = bearer or (await handshake.token_of(socket))[0]
-    if "token" in socket.query and not bearer:
-        ticket = await tickets.redeem(
-            connections.store(),
-            token,
-            "operation",
-            reference,
-        )
-        host = ticket.host
-        credential = ticket.credential
-    else:
-        # Only a ticket says for which host it was issued.
-        host = ""
-        credential = await connections.in_database_thread(stream_policy().sign_in, token)
+    credential, host = await _sign_in(socket, reference)
     handshake.check_origin(socket, host)
     row = await connections.in_database_thread(lifecycle.find, reference)
     act = act_on(row)
@@ -96,6 +81,20 @@ async def _admit(socket: Socket, reference: str) -> tuple[Operation, Guest]:
         "operations",
         SOCKETS_PER_USER,
     )
+
+
+async def _sign_in(socket: Socket, reference: str) -> tuple[Mapping[str, Any], str]:
+    """(credential, host for which a ticket was issued); Unauthenticated without either."""
+    header = socket.headers.get("authorization", "")
+    bearer = ""
+    if header.lower().startswith("bearer "):
+        bearer = header.partition(" ")[2].strip()
+    token = bearer or (await handshake.token_of(socket))[0]
+    if "token" in socket.query and not bearer:
+        ticket = await tickets.redeem(connections.store(), token, "operation", reference)
+        return ticket.credential, ticket.host
+    credential = await connections.in_database_thread(stream_policy().sign_in, token)
+    return credential, ""
 
 
 async def _send_changes(pk: int, outbox: Outbox) -> None:
@@ -118,6 +117,7 @@ async def _send_changes(pk: int, outbox: Outbox) -> None:
             await outbox.put({"type": "event", "data": data, "timestamp": now()}, 0)
             if snapshot.is_final:
                 await outbox.put({"type": "status", "state": "eof", "timestamp": now()}, 0)
+                # The outbox still sends what it has: wait for that, else the socket closes first.
                 outbox.finish()
                 await asyncio.sleep(LINGER_SECONDS)
                 return

@@ -52,6 +52,7 @@ def _routes() -> Iterator[URLPattern | URLResolver]:
                 view.as_view(dialect=DIALECT),
                 name=f"walm-{view.__name__.lower()}",
             )
+        # Other addresses of a chapter are answered in this document's words, too.
         yield path(f"api/v1/{chapter}/", include([catch_all(DIALECT)]))
 
 

@@ -35,7 +35,7 @@ CLAIM = record(
 )
 
 
-class ClaimView(WalmView):
+class WalmClaimView(WalmView):
     """A call about claims."""
 
     plural = "persistentvolumeclaims"
@@ -55,7 +55,7 @@ def _claim(item: Object) -> dict[str, Any]:
     }
 
 
-class Claims(ClaimView):
+class Claims(WalmClaimView):
     """GET and DELETE /pvc/{namespace}."""
 
     operations = {
@@ -99,7 +99,7 @@ class Claims(ClaimView):
         return nothing()
 
 
-class Claim(ClaimView):
+class Claim(WalmClaimView):
     """GET and DELETE /pvc/{namespace}/name/{pvcname}."""
 
     operations = {

@@ -38,6 +38,7 @@ def _error(error: DomainError, method: str) -> tuple[int, object]:
             status = 404
         case errors.Unauthenticated():
             status = 401
+        # With a status it is the API server's refusal, which the document answers with 500.
         case errors.Forbidden() if "status" not in error.details:
             status = 403
         case errors.RouteNotFound():
@@ -114,6 +115,7 @@ def as_addressed(body: Mapping[str, Any], member: str, value: str) -> None:
 def nothing() -> HttpResponse:
     """The answer to a write: HTTP 200 without a body."""
     response = HttpResponse(b"")
+    # Django adds one to an empty body, too.
     del response["Content-Type"]
     return response
 

@@ -22,13 +22,13 @@ EVENTS = record(events=array(record(**EVENT_MEMBERS, count=INTEGER)))
 INT64 = re.compile(r"[+-]?[0-9]+\Z")
 
 
-class PodView(WalmView):
+class WalmPodView(WalmView):
     """A call about one pod."""
 
     plural = "pods"
 
 
-class Events(PodView):
+class Events(WalmPodView):
     """GET /pod/{namespace}/name/{pod}/events."""
 
     operations = {"get": Described("Events of a pod.", EVENTS, (CLUSTER,))}
@@ -88,7 +88,7 @@ def _seconds(moment: str | None) -> str:
     return re.sub(r"\.\d+", "", moment or "")
 
 
-class Logs(PodView):
+class Logs(WalmPodView):
     """GET /pod/{namespace}/name/{pod}/logs."""
 
     operations = {
@@ -127,7 +127,7 @@ def _tail(request: Request) -> int | None:
     return int(text) or None
 
 
-class Restart(PodView):
+class Restart(WalmPodView):
     """POST /pod/{namespace}/name/{pod}/restart."""
 
     operations = {

@@ -38,7 +38,7 @@ BODY = record(
 ANSWERED = ("namespace", "kind", "state")
 
 
-class SecretView(WalmView):
+class WalmSecretView(WalmView):
     """A call about secrets; values are masked for callers without the right to them."""
 
     plural = "secrets"
@@ -55,6 +55,7 @@ def _secret(item: Object, *, reveal: bool) -> dict[str, Any]:
 
 
 def _decode(value: str) -> str:
+    # Values may be binary; a JSON text cannot hold every byte.
     return base64.b64decode(value).decode(errors="replace")
 
 
@@ -115,7 +116,7 @@ def _first_illegal_byte(raw: bytes) -> int | None:
     return rest[2][0] if len(rest) > 2 else None
 
 
-class Secrets(SecretView):
+class Secrets(WalmSecretView):
     """GET, POST, PUT and DELETE /secret/{namespace}."""
 
     operations = {
@@ -191,6 +192,7 @@ class Secrets(SecretView):
         self.permit(request, "delete", namespace=namespace, name=name or "")
         with explained("failed to delete secret : "):
             body_name = json_body(request).get("name")
+            # Clients of the original send it in either place.
             sources = (name, query.get("secretname"), body_name)
             if len({str(text) for text in sources if text}) > 1:
                 raise Invalid("name is given twice, and differently")
@@ -212,7 +214,7 @@ def _check_values(data: dict[str, str]) -> dict[str, str]:
     return {key: check_base64(value) for key, value in data.items()}
 
 
-class Secret(SecretView):
+class Secret(WalmSecretView):
     """GET and DELETE /secret/{namespace}/name/{secretname}."""
 
     operations = {

@@ -26,7 +26,7 @@ CLASS = record(
 )
 
 
-class ClassView(WalmView):
+class WalmStorageClassView(WalmView):
     """A call about storage classes."""
 
     plural = KIND.plural
@@ -43,7 +43,7 @@ def _class(item: Object) -> dict[str, Any]:
     }
 
 
-class StorageClasses(ClassView):
+class StorageClasses(WalmStorageClassView):
     """GET /storageclass."""
 
     operations = {
@@ -64,7 +64,7 @@ class StorageClasses(ClassView):
         return Page(items, len(items))
 
 
-class StorageClass(ClassView):
+class StorageClass(WalmStorageClassView):
     """GET /storageclass/{name}."""
 
     operations = {"get": Described("One storage class.", CLASS, (CLUSTER,))}

@@ -98,7 +98,7 @@ def info(tenant: services.Described) -> dict[str, Any]:
     }
 
 
-class TenantView(WalmView):
+class WalmTenantView(WalmView):
     """A call about tenants."""
 
     plural = "tenants"
@@ -108,7 +108,7 @@ class TenantView(WalmView):
         return self.permit(request, verb, namespace=name, name=name)
 
 
-class Tenants(TenantView):
+class Tenants(WalmTenantView):
     """GET /tenant."""
 
     operations = {
@@ -128,7 +128,7 @@ class Tenants(TenantView):
             return {"items": [info(row) for row in rows]}
 
 
-class Tenant(TenantView):
+class Tenant(WalmTenantView):
     """GET, POST, PUT and DELETE /tenant/{tenantName}."""
 
     operations = {
