@@ -465,7 +465,7 @@ class ClusterClient:
         except ReadTimeoutError as error:
             if silence is None:
                 raise self._unavailable(error) from error
-            raise ClusterUnavailable("nothing was said yet", reason="silent") from error
+            raise ClusterUnavailable("the cluster has sent nothing yet", reason="silent") from error
         except HTTPError as error:
             raise self._unavailable(error) from error
         connection = getattr(response.connection, "sock", None)

@@ -237,12 +237,12 @@ def _parse_rules(rules: object) -> Iterator[_Rule]:
     combinations = 0
     for rule in rules:
         if rule.get("nonResourceURLs"):
-            raise _refusal("a rule about addresses that are no resources")
+            raise _refusal("a rule about nonResourceURLs")
         parsed = _rule(rule)
         sides = (parsed.verbs, parsed.groups, parsed.resources, parsed.names)
         combinations += prod(max(len(side), 1) for side in sides)
         if combinations > MAX_COMBINATIONS:
-            raise Invalid("the rules name too many combinations to be weighed", field="rules")
+            raise Invalid("the rules name too many combinations to check", field="rules")
         yield parsed
 
 
@@ -317,7 +317,7 @@ def _cluster_roles(client: ClusterClient) -> list[Object]:
         if not chunk.metadata.continue_:
             return roles
         query = {"continue": chunk.metadata.continue_}
-    raise Forbidden("the cluster has too many ClusterRoles to weigh what this would give")
+    raise Forbidden("the cluster has too many ClusterRoles to check what this would grant")
 
 
 def _is_selected(role: Object, selectors: Sequence[Mapping[str, Any]]) -> bool:

@@ -100,6 +100,15 @@ def limits(*, impersonate: bool = False) -> ClientLimits:
     )
 
 
+def read_access(text: str) -> kubeconfig.Access:
+    """How to reach the server of a kubeconfig; Invalid when the settings do not allow it."""
+    return kubeconfig.access(
+        text,
+        policy=settings.CLUSTER_ADDRESS_POLICY,
+        allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS,
+    )
+
+
 def connect(
     text: str, *, impersonate: bool = False, call_limiter: CallLimiter | None = None
 ) -> ClusterClient:
@@ -107,12 +116,7 @@ def connect(
 
     Nothing is sent yet. Invalid when the kubeconfig is refused.
     """
-    access = kubeconfig.access(
-        text,
-        policy=settings.CLUSTER_ADDRESS_POLICY,
-        allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS,
-    )
-    return ClusterClient(access, limits(impersonate=impersonate), call_limiter)
+    return ClusterClient(read_access(text), limits(impersonate=impersonate), call_limiter)
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils.module_loading import import_string
 
-from clusters import kubeconfig, registry
+from clusters import registry
 from clusters.impersonation import Identity
 from clusters.kubeconfig import Access
 from clusters.streams import StreamClient
@@ -54,12 +54,7 @@ _background_tasks: set[asyncio.Task[None]] = set()
 
 def _read_registration(cluster: int) -> _Registration:
     row = registry.find(cluster)
-    access = kubeconfig.access(
-        row.kubeconfig,
-        policy=settings.CLUSTER_ADDRESS_POLICY,
-        allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS,
-    )
-    return _Registration(access, row.impersonate)
+    return _Registration(registry.read_access(row.kubeconfig), row.impersonate)
 
 
 def _read_identity(user: int) -> Identity:

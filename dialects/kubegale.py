@@ -216,11 +216,12 @@ def _route(
     **values: Any,
 ) -> URLPattern:
     """A route; `methods` maps HTTP methods to those of a view set, `values` go to the view."""
-    return path(
+    route: URLPattern = path(
         address,
         view.as_view(*methods, dialect=DIALECT, **values),
         name=name,
     )
+    return route
 
 
 def object_routes(kind: Kind) -> Iterator[URLPattern]:

@@ -205,17 +205,17 @@ def test_large_answers_of_one_cluster_share_one_bound() -> None:
                 sent.append(len(part))
 
     sent: list[int] = []
-    share = CallLimiter(4, max_bytes=8 * 2**20)
+    limiter = CallLimiter(4, max_bytes=8 * 2**20)
     page = b'{"items":[{"metadata":{"name":"%s"}}]}' % (b"a" * 5 * 2**20)
     with serving(flood) as server, ThreadPoolExecutor(4) as threads:
         access = Access(server=server)
-        caller = ClusterClient(access, ClientLimits(connect=5, read=30, circuit=0.3), share)
+        caller = ClusterClient(access, ClientLimits(connect=5, read=30, circuit=0.3), limiter)
         calls = [threads.submit(caller.chunk, PODS) for _ in range(4)]
         errors = [call.exception(timeout=60) for call in calls]
     assert [error.details["reason"] for error in errors] == ["bad_answer"] * 4  # type: ignore[union-attr]
     assert {error.message for error in errors} == {"the cluster's answer is too large"}  # type: ignore[union-attr]
     with serving(answering("200 OK", page)) as server:
-        caller = ClusterClient(Access(server=server), ClientLimits(connect=5, read=30), share)
+        caller = ClusterClient(Access(server=server), ClientLimits(connect=5, read=30), limiter)
         for _ in range(3):
             assert len(caller.chunk(PODS).items) == 1
 

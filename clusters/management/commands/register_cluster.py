@@ -42,7 +42,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Register or refuse in one sentence."""
+        """Register the cluster and print it; CommandError, in one sentence, when refused."""
         try:
             cluster = self._register(**options)
         except DomainError as error:
