@@ -1,4 +1,4 @@
-"""Reading what lies in namespaces with credentials that may look into some of them only."""
+"""Reading namespaced objects with credentials that may read only some namespaces."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -10,9 +10,16 @@ from core.errors import Forbidden
 T = TypeVar("T")
 
 
-def read_accessible(cluster: Cluster, kind: Kind, read: Callable[[str], T]) -> list[T]:
-    """What `read` returns for the whole cluster (called with ""), or, where that is refused, for each accessible namespace that does not
-    refuse it too. Forbidden when nothing may be read."""
+def read_accessible(
+    cluster: Cluster,
+    kind: Kind,
+    read: Callable[[str], T],
+) -> list[T]:
+    """What `read` returns for the whole cluster (called with "").
+
+    Where that is refused, what it returns for each of the cluster's `namespaces` that may be read.
+    Forbidden when none of them may.
+    """
     try:
         return [read("")]
     except Forbidden:
@@ -22,7 +29,7 @@ def read_accessible(cluster: Cluster, kind: Kind, read: Callable[[str], T]) -> l
 
 
 def read_each(namespaces: Iterable[str], read: Callable[[str], T]) -> list[T]:
-    """What `read` returns for each namespace that does not refuse it; Forbidden when all of them do."""
+    """What `read` returns for each namespace that may be read; Forbidden when none may."""
     refusal: Forbidden | None = None
     answers: list[T] = []
     for namespace in namespaces:

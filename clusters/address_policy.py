@@ -1,4 +1,8 @@
-"""Which addresses a cluster (or anything else that we call) may have: no metadata services, no surprises."""
+"""Which addresses a cluster, or anything else that we call, may have.
+
+An address policy is `private` (every ordinary address), `public` (global addresses only) or a comma
+list of networks. Link-local addresses and metadata services are never allowed.
+"""
 
 import ipaddress
 import re
@@ -9,24 +13,25 @@ from urllib.parse import urlsplit
 from core.errors import Invalid
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-# Cloud metadata services that do not live on link-local addresses.
+# Cloud metadata services that have no link-local address.
 METADATA = frozenset(
     ipaddress.ip_address(text)
     for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
 )
 BROADCAST = ipaddress.ip_address("255.255.255.255")
-# IPv6 networks whose last 32 bits are an IPv4 address: compatible addresses and both prefixes of NAT64.
+# IPv6 networks whose last 32 bits are an IPv4 address: compatible addresses, both NAT64 prefixes.
 _EMBEDDING = tuple(
     ipaddress.ip_network(text) for text in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48")
 )
-# `namespace/service:port`, reached through the API server's proxy with the cluster's own credentials.
+# `namespace/service:port`, reached through the API server's proxy with the cluster's credentials.
 SERVICE = re.compile(
-    r"(?P<namespace>[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)/(?P<service>[a-z0-9]([-a-z0-9:]{0,90}[a-z0-9])?)\Z"
+    r"(?P<namespace>[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)"
+    r"/(?P<service>[a-z0-9]([-a-z0-9:]{0,90}[a-z0-9])?)\Z"
 )
 
 
-def _real(address: Address) -> Address:
-    """The IPv4 address inside a mapped, compatible, 6to4 or NAT64 one."""
+def _unwrap(address: Address) -> Address:
+    """The IPv4 address inside a mapped, compatible, 6to4 or NAT64 one; others as they are."""
     if not isinstance(address, ipaddress.IPv6Address):
         return address
     if inner := address.ipv4_mapped or address.sixtofour:
@@ -34,13 +39,14 @@ def _real(address: Address) -> Address:
     if address.is_loopback or address.is_unspecified:
         return address
     if any(address in network for network in _EMBEDDING):
+        # Its last 32 bits.
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
 
 @lru_cache(maxsize=16)
 def _rule(policy: str) -> Callable[[Address], bool]:
-    """`private` allows every ordinary address, `public` global ones only, else a comma list of allowed networks."""
+    """A predicate for the addresses that a policy allows."""
     if policy == "private":
         # IPv6 counts its loopback address among the reserved ones.
         return lambda address: address.is_loopback or not address.is_reserved
@@ -55,8 +61,12 @@ def _rule(policy: str) -> Callable[[Address], bool]:
 
 
 def allowed(text: str, policy: str) -> bool:
-    """Whether an IP address may be called; link-local, metadata, multicast and unspecified ones never."""
-    address = _real(ipaddress.ip_address(text.partition("%")[0]))
+    """Whether an IP address may be called under a policy.
+
+    Never link-local, metadata, multicast, broadcast and unspecified addresses.
+    """
+    # Without the zone of an IPv6 address.
+    address = _unwrap(ipaddress.ip_address(text.partition("%")[0]))
     if (
         address.is_link_local
         or address.is_multicast
@@ -69,7 +79,10 @@ def allowed(text: str, policy: str) -> bool:
 
 
 def check_host(host: str, policy: str) -> None:
-    """Invalid when the host is a literal address that the policy refuses; names are checked when they are connected to."""
+    """Raise Invalid when the host is an IP address that the policy refuses.
+
+    A name is checked when it is connected to: it may lead elsewhere by then.
+    """
     try:
         ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
@@ -79,12 +92,17 @@ def check_host(host: str, policy: str) -> None:
 
 
 def check_prometheus(text: str, policy: str) -> str:
-    """The setting as it may be saved: nothing, `namespace/service:port`, or an http(s) address that the policy allows."""
+    """A cluster's `prometheus` as it may be saved: "", `namespace/service:port` or an address.
+
+    Invalid for anything else, and for an http(s) address that the policy refuses.
+    """
     if not text or SERVICE.match(text):
         return text
     try:
         parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
+        host = parts.hostname
+        # Reading it raises ValueError for a port that is no number.
+        _ = parts.port
     except ValueError:
         raise Invalid("prometheus is not a valid address", field="prometheus") from None
     if (

@@ -16,10 +16,12 @@ from core.errors import DomainError
 
 
 class ClusterForm(ModelForm[Cluster]):
-    """Tries the connection before anything is saved; the mask left alone means unchanged."""
+    """Tries the connection before anything is saved; an unchanged mask keeps the kubeconfig."""
 
     kubeconfig = forms.CharField(
-        widget=UnfoldAdminTextareaWidget(attrs={"spellcheck": "false"}), initial="", strip=False
+        widget=UnfoldAdminTextareaWidget(attrs={"spellcheck": "false"}),
+        initial="",
+        strip=False,
     )
 
     class Meta:
@@ -40,7 +42,7 @@ class ClusterForm(ModelForm[Cluster]):
             self.initial["kubeconfig"] = MASK
 
     def clean_name(self) -> str:
-        """A name that can be told from an id and is no other cluster's."""
+        """A name that is no number, which would be taken for an id, and no other cluster's."""
         try:
             return registry.check_name(self.cleaned_data["name"], own=self.instance.pk or 0)
         except DomainError as error:
@@ -54,8 +56,9 @@ class ClusterForm(ModelForm[Cluster]):
             raise forms.ValidationError(error.message) from None
 
     def clean(self) -> dict[str, Any]:
-        """Refuse what registering over the API refuses, in the same words; nothing is dialled for a form that is wrong already."""
+        """Refuse what registering over the API refuses, in the same words."""
         values = super().clean() or self.cleaned_data
+        # The connection is tried only for a form that is right otherwise.
         if self.errors:
             return values
         text = values.get("kubeconfig", "")
@@ -92,25 +95,33 @@ class ClusterAdmin(ModelAdmin[Cluster]):
         """Those that are registered; kubeconfigs are not even read."""
         return super().get_queryset(request).filter(deleted_at=None).defer("kubeconfig")
 
-    def save_model(self, request: HttpRequest, obj: Cluster, form: Any, change: bool) -> None:
-        """Only one cluster is the default."""
-        wanted, obj.is_default = obj.is_default, False
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Cluster,
+        form: Any,
+        change: bool,
+    ) -> None:
+        """Save the cluster; only one is the default."""
+        is_default = obj.is_default
+        # Saved as false first: a constraint allows one default cluster.
+        obj.is_default = False
         super().save_model(request, obj, form, change)
-        if wanted:
+        if is_default:
             registry.make_default(obj)
 
     def delete_model(self, request: HttpRequest, obj: Cluster) -> None:
-        """Forget it as the API does."""
+        """Remove it as the API does."""
         registry.remove(obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
-        """Forget them as the API does."""
+        """Remove them as the API does."""
         for cluster in queryset:
             registry.remove(cluster)
 
     @admin.action(description="Check the connection now")
     def check_now(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
-        """Look at each chosen cluster again."""
+        """Try the connection of each selected cluster."""
         for cluster in queryset:
             status = registry.check(cluster)
             messages.info(request, f"{cluster.name}: {status.label}")

@@ -32,22 +32,27 @@ from core.times import rfc3339
 
 
 def represent(cluster: Cluster, *, readable: Collection[int] | None = None) -> dict[str, Any]:
-    """A cluster as JSON; the kubeconfig is always masked. Warnings name no cluster outside of `readable` (None: all)."""
+    """A cluster as JSON; the kubeconfig is always masked.
+
+    Warnings name only clusters of `readable` (ids; None is all).
+    """
     return represent_all([cluster], readable=readable)[0]
 
 
 def represent_all(
     rows: Collection[Cluster], *, readable: Collection[int] | None = None
 ) -> list[dict[str, Any]]:
-    """Clusters as JSON, with one query for what they have in common."""
-    same = registry.registrations(rows)
-    return [
-        _represent(
+    """Clusters as JSON, with one query for the warnings of all; `readable` as of `represent`."""
+    registrations_by_uid = registry.registrations(rows)
+    documents: list[dict[str, Any]] = []
+    for row in rows:
+        duplicates = registry.duplicate_warnings(
             row,
-            [*registry.expiry_warnings(row), *registry.double_warnings(row, same, readable)],
+            registrations_by_uid,
+            readable,
         )
-        for row in rows
-    ]
+        documents.append(_represent(row, [*registry.expiry_warnings(row), *duplicates]))
+    return documents
 
 
 def _represent(cluster: Cluster, warnings: list[str]) -> dict[str, Any]:
@@ -117,7 +122,12 @@ class ClusterViewSet(ViewSetMixin, DialectView):
     """Clusters: list, read, register, change, remove."""
 
     operations = {
-        "list": Described("List the registered clusters", CLUSTER_SCHEMA, query=PAGING, paged=True),
+        "list": Described(
+            "List the registered clusters",
+            CLUSTER_SCHEMA,
+            query=PAGING,
+            paged=True,
+        ),
         "retrieve": Described("One cluster", CLUSTER_SCHEMA),
         "create": Described(
             "Register a cluster",
@@ -131,7 +141,11 @@ class ClusterViewSet(ViewSetMixin, DialectView):
             also_body=READ_ONLY,
         ),
         "destroy": Described(
-            "Forget a cluster", OBJECT, query=(DRY_RUN,), also_body=("dry_run",), guarded=True
+            "Forget a cluster",
+            OBJECT,
+            query=(DRY_RUN,),
+            also_body=("dry_run",),
+            guarded=True,
         ),
     }
 
@@ -139,14 +153,20 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         """One page, by name or description."""
         scope = authorise(self, request, Act("list", "clusters"))
         page = page_request(request.query_params)
-        found = registry.search(request.query_params.get("keyword", "").replace("\x00", "")).defer(
-            "kubeconfig"
-        )
+        # PostgreSQL takes no NUL in a text.
+        keyword = request.query_params.get("keyword", "").replace("\x00", "")
+        clusters = registry.search(keyword).defer("kubeconfig")
         if scope.clusters is not None:
-            found = found.filter(pk__in=scope.clusters)
-        rows = list(found[page.offset : page.offset + page.size])
+            clusters = clusters.filter(pk__in=scope.clusters)
+        rows = list(clusters[page.offset : page.offset + page.size])
         items = represent_all(rows, readable=scope.clusters)
-        return Page(items, found.count(), page.page, page.size, extra={"list": items})
+        return Page(
+            items,
+            clusters.count(),
+            page.page,
+            page.size,
+            extra={"list": items},
+        )
 
     def retrieve(self, request: Request, pk: str) -> Any:
         """One cluster."""
@@ -154,39 +174,57 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         return represent(registry.find(pk), readable=visible_clusters(self, request))
 
     def create(self, request: Request) -> Any:
-        """Register a cluster, after its connection was tried; `dry_run` only tries it (the answer's id is null)."""
+        """Register a cluster, after its connection was tried.
+
+        `dry_run` only tries the connection; the answer's id is null.
+        """
         authorise(self, request, Act("create", "clusters"))
         body = json_body(request)
         note(request, name=body.get("name"))
-        given = {"name": body.get("name"), "kubeconfig_text": body.get("kubeconfig")}
-        given |= {field: body[field] for field in ("context", *registry.EDITABLE) if field in body}
         if dry_run(body.get("dry_run", False)):
             note(request, details={"dry_run": True})
-            return represent(registry.draft(**given))
-        default = boolean(body.get("is_default") or False, "is_default")
-        return represent(registry.register(default=default, **given))
+            cluster = registry.draft(
+                name=body.get("name"),
+                kubeconfig_text=body.get("kubeconfig"),
+                context=body.get("context", ""),
+                description=body.get("description", ""),
+                labels=body.get("labels", {}),
+                protected=body.get("protected", False),
+                impersonate=body.get("impersonate", False),
+                prometheus=body.get("prometheus", ""),
+                namespaces=body.get("namespaces", []),
+            )
+            return represent(cluster)
+        cluster = registry.register(
+            name=body.get("name"),
+            kubeconfig_text=body.get("kubeconfig"),
+            context=body.get("context", ""),
+            default=boolean(body.get("is_default") or False, "is_default"),
+            description=body.get("description", ""),
+            labels=body.get("labels", {}),
+            protected=body.get("protected", False),
+            impersonate=body.get("impersonate", False),
+            prometheus=body.get("prometheus", ""),
+            namespaces=body.get("namespaces", []),
+        )
+        return represent(cluster)
 
     def update(self, request: Request, pk: str) -> Any:
         """Change some fields; a new kubeconfig is tried first."""
         authorise(self, request, Act("update", "clusters", cluster=pk))
         body: Mapping[str, object] = json_body(request)
-        found = registry.find(pk)
+        cluster = registry.find(pk)
+        # A client may send back what it read, but not with another id or server.
         for name in ("id", "server"):
-            if name in body and body[name] != represent(found)[name]:
+            if name in body and body[name] != represent(cluster)[name]:
                 raise Invalid(f"{name} cannot be changed", field=name)
-        note(
-            request,
-            details={
-                "changed": sorted(
-                    set(body) & {"name", "kubeconfig", "context", "is_default", *registry.EDITABLE}
-                )
-            },
-        )
-        changed = registry.update(found, body)
-        return represent(changed, readable=visible_clusters(self, request))
+        changeable = {"name", "kubeconfig", "context", "is_default", *registry.EDITABLE}
+        note(request, details={"changed": sorted(set(body) & changeable)})
+        cluster = registry.update(cluster, body)
+        return represent(cluster, readable=visible_clusters(self, request))
 
     def destroy(self, request: Request, pk: str) -> Any:
-        """Forget a cluster; what runs in it is left alone."""
+        """Remove a cluster from the registry; what runs in it stays as it is."""
         authorise(self, request, Act("delete", "clusters", cluster=pk))
         cluster = registry.find(pk)
         if dry_run(request.query_params.get("dry_run", json_body(request).get("dry_run", False))):
@@ -208,8 +246,13 @@ class ClusterViewSet(ViewSetMixin, DialectView):
 
 
 def cluster_reference(request: Request) -> str:
-    """The cluster meant where a document names none: `cluster=`, X-Cluster, else the default one's id ("" when none is)."""
-    asked, header = request.query_params.get("cluster"), request.headers.get("X-Cluster")
-    if asked and header and asked != header:
+    """The id or name of the cluster that a request of a dialect without cluster ids is for.
+
+    The query's `cluster`, the header X-Cluster, else the default cluster's id ("" while none is
+    registered). Invalid when query and header differ.
+    """
+    parameter = request.query_params.get("cluster")
+    header = request.headers.get("X-Cluster")
+    if parameter and header and parameter != header:
         raise Invalid("cluster and X-Cluster name two clusters", field="cluster")
-    return asked or header or registry.default_reference()
+    return parameter or header or registry.default_reference()

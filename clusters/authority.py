@@ -1,4 +1,7 @@
-"""With what right work was ordered that goes on after its request: noted with an operation, asked again by its worker."""
+"""The rights with which a request started work that goes on after it.
+
+They are saved with the operation, and its worker checks them again.
+"""
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -14,38 +17,46 @@ Requirement = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(slots=True)
-class Authority:
-    """A caller, and the acts (as plain data) that they were let do; `origin` is the request."""
+class RequestAuthority:
+    """A caller, and the acts (as plain data) that they were allowed; `origin` is the request."""
 
     origin: object
     credential: Callable[[], Credential]
     acts: list[Mapping[str, Any]] = field(default_factory=list)
 
 
-_current: ContextVar[Authority | None] = ContextVar("authority", default=None)
+_current: ContextVar[RequestAuthority | None] = ContextVar("authority", default=None)
 
 
-def allow(origin: object, credential: Callable[[], Credential], act: Mapping[str, Any]) -> None:
-    """Note that the caller of a request was let do an act."""
-    held = _current.get()
-    if held is None or held.origin is not origin:
-        held = Authority(origin, credential)
-        _current.set(held)
-    if act not in held.acts:
-        held.acts.append(act)
+def allow(
+    origin: object,
+    credential: Callable[[], Credential],
+    act: Mapping[str, Any],
+) -> None:
+    """Record that the caller of a request was allowed an act.
+
+    `credential` returns, as plain data, what they signed in with; it is called only when needed.
+    """
+    authority = _current.get()
+    # A thread serves one request after the other.
+    if authority is None or authority.origin is not origin:
+        authority = RequestAuthority(origin, credential)
+        _current.set(authority)
+    if act not in authority.acts:
+        authority.acts.append(act)
 
 
-def forget() -> None:
-    """Another request begins."""
+def clear() -> None:
+    """Drop the authority of this thread's previous request."""
     _current.set(None)
 
 
-def noted() -> dict[str, Any]:
-    """What to keep with work that this request orders: {"credential","acts"}; empty outside of requests."""
-    held = _current.get()
-    if held is None:
+def snapshot() -> dict[str, Any]:
+    """What to save with an operation of this request: {"credential","acts"}; {} outside of one."""
+    authority = _current.get()
+    if authority is None:
         return {}
-    return {"credential": dict(held.credential()), "acts": list(held.acts)}
+    return {"credential": dict(authority.credential()), "acts": list(authority.acts)}
 
 
 @lru_cache(maxsize=1)
@@ -54,6 +65,9 @@ def _requirement(dotted: str) -> Requirement:
 
 
 def require(authority: Mapping[str, Any]) -> None:
-    """Unauthenticated or Forbidden when whoever ordered the work may no longer do it; the platform's own work is always allowed."""
+    """Raise Unauthenticated or Forbidden when the requester may no longer do the work.
+
+    `authority` is what `snapshot` returned. The platform's own work has none and is always allowed.
+    """
     if authority:
         _requirement(settings.AUTHORITY_OF_WORK)(authority)

@@ -1,14 +1,12 @@
-"""The only door to a cluster: raw JSON in and out, quoted addresses, time-outs, errors in the domain's words."""
+"""The only door to a cluster: raw JSON in and out, time-outs, errors of `core.errors`."""
 
-import base64
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from http.client import HTTPException
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -17,106 +15,48 @@ import urllib3
 from kubernetes.client import ApiClient, Configuration
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from clusters import impersonation as identity
-from clusters import tls
-from clusters.call_limits import Circuit, Groups, Share, api_group
+from clusters import impersonation, tls
+from clusters.api_errors import (
+    AnswerTimeout,
+    not_an_api_server,
+    redirected,
+    status_error,
+    unreachable,
+)
+from clusters.call_limits import CallLimiter
+from clusters.circuit_breaker import CircuitBreaker, GroupBreakers, api_group
+from clusters.credentials import authorization_header
 from clusters.guarded_pools import pool_classes, whole_answers
 from clusters.kinds import Kind
 from clusters.kubeconfig import Access
 from clusters.manifests import Object
 from clusters.network_causes import describe, network_cause
-from core.errors import (
-    ClusterUnavailable,
-    Conflict,
-    DomainError,
-    Expired,
-    Forbidden,
-    Invalid,
-    MethodNotAllowed,
-    NamespaceNotFound,
-    NotFound,
-    Rejected,
-    TooManyRequests,
-)
-
-log = logging.getLogger(__name__)
+from clusters.wire import CHUNK, CHUNKS, HEADS, PATCH_TYPES, Chunk, Head, Query, Walk, dumps
+from core.errors import ClusterUnavailable, DomainError, Expired, NotFound
 
 R = TypeVar("R")
 
-CHUNK = 500
+# Characters of a version that are kept.
 MAX_VERSION = 64
-# A list that is longer than any cluster's is endless: pages, empty pages in a row, and time-outs' worth of seconds.
-MAX_CHUNKS = 4000
-EMPTY_CHUNKS = 3
+# A whole list may take this many times as long as one answer.
 LIST_TIMEOUTS = 4
-# Seconds in which a cluster that was silent has to say its version before it is asked anything else.
+# Seconds in which a cluster that timed out has to answer /version before other calls are sent.
 PROBE_SECONDS = 4.0
+# Bytes that are read from a socket at a time.
+READ_BYTES = 1 << 20
 # What reading an answer bit by bit may raise when the connection breaks or is shut down.
 READ_ERRORS: tuple[type[Exception], ...] = (HTTPError, OSError, HTTPException)
-PATCH_TYPES = {
-    "json": "application/json-patch+json",
-    "merge": "application/merge-patch+json",
-    "strategic": "application/strategic-merge-patch+json",
-    "apply": "application/apply-patch+yaml",
-}
-Query = Mapping[str, object]
-
-
-class Meta(msgspec.Struct):
-    """What lists and paging need of an object's metadata."""
-
-    name: str = ""
-    namespace: str = ""
-
-
-class Head(msgspec.Struct):
-    """An object of which only the metadata was decoded."""
-
-    metadata: Meta = msgspec.field(default_factory=Meta)
-
-
-class ListMeta(msgspec.Struct, rename="camel"):
-    """Where a list stands."""
-
-    resource_version: str = ""
-    continue_: str = msgspec.field(default="", name="continue")
-    remaining_item_count: int | None = None
-
-
-class Chunk(msgspec.Struct):
-    """One answer to a list: items as raw bytes."""
-
-    metadata: ListMeta = msgspec.field(default_factory=ListMeta)
-    items: list[msgspec.Raw] | None = None
-
-
-class Walk:
-    """A list on its way from chunk to chunk."""
-
-    def __init__(self) -> None:
-        self._seen: set[str] = set()
-        self._empty = 0
-
-    def next_token(self, chunk: Chunk) -> str:
-        """Where the list goes on, "" at its end; ClusterUnavailable when it only pretends to have one."""
-        token = chunk.metadata.continue_
-        if not token:
-            return ""
-        self._empty = 0 if chunk.items else self._empty + 1
-        if token in self._seen or len(self._seen) >= MAX_CHUNKS or self._empty >= EMPTY_CHUNKS:
-            raise ClusterUnavailable("the cluster's list has no end", reason="bad_answer")
-        self._seen.add(token)
-        return token
-
-
-CHUNKS = msgspec.json.Decoder(Chunk)
-HEADS = msgspec.json.Decoder(Head)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Seconds to connect, seconds for a whole answer, kept connections, calls at a time, seconds a circuit stays open, address policy,
-    impersonation."""
+class ClientLimits:
+    """What the calls of a client may take, and to whom they may go.
+
+    `connect` and `read` are seconds to connect and for a whole answer, `pool` is how many
+    connections are kept, `concurrency` how many calls run at a time, `circuit` how many seconds a
+    circuit breaker stays open. `policy` is an address policy (`clusters.address_policy`), and with
+    `impersonate` each call names its user to the cluster.
+    """
 
     connect: float = 3.0
     read: float = 30.0
@@ -128,35 +68,30 @@ class Limits:
 
 
 def api_client(access: Access) -> ApiClient:
-    """The official client, given what the kubeconfig says in memory: never a file, a plug-in or a refresh hook."""
+    """The official client with what the kubeconfig says, all in memory.
+
+    It reads no file, runs no plug-in and has no hook that refreshes a token.
+    """
     configuration = Configuration(host=access.server)
+    # The official client would take a proxy from the environment.
     configuration.proxy = None
     configuration.verify_ssl = access.verify
     configuration.tls_server_name = access.tls_server_name
-    if given := authorization(access):
-        configuration.api_key = {"BearerToken": given}
+    header = authorization_header(access)
+    if header:
+        configuration.api_key = {"BearerToken": header}
     return ApiClient(configuration)
 
 
-def authorization(access: Access) -> str:
-    """The Authorization header; "" when the credentials are a certificate or none."""
-    if access.token:
-        return f"Bearer {access.token}"
-    if access.username is None:
-        return ""
-    # UTF-8, as Go sends it.
-    pair = f"{access.username}:{access.password or ''}".encode()
-    return f"Basic {base64.b64encode(pair).decode()}"
-
-
-class _FreshConnection(urllib3.Retry):
-    """A kept connection that the server has just closed is no failure: one more try on a new one, never after a time-out."""
+class _RetryOnFreshConnection(urllib3.Retry):
+    """One more try on a new connection when the server has just closed the kept one."""
 
     def _is_read_error(self, err: Exception) -> bool:
+        # A connection that was closed counts as "other", which is retried; a time-out never is.
         return isinstance(err, ReadTimeoutError)
 
 
-FRESH_CONNECTION = _FreshConnection(
+RETRY_ON_FRESH_CONNECTION = _RetryOnFreshConnection(
     total=1,
     connect=False,
     read=False,
@@ -167,42 +102,55 @@ FRESH_CONNECTION = _FreshConnection(
 )
 
 
-def dumps(body: object) -> bytes:
-    """JSON bytes of a request body."""
-    return body if isinstance(body, bytes) else orjson.dumps(body)
+def _read_timeout() -> ReadTimeoutError:
+    message = "the answer took too long"
+    return ReadTimeoutError(None, None, message)  # type: ignore[arg-type]
 
 
 class ClusterClient:
     """Talks to one API server; safe to share between threads."""
 
     def __init__(
-        self, access: Access, limits: Limits | None = None, share: Share | None = None
+        self,
+        access: Access,
+        limits: ClientLimits | None = None,
+        call_limiter: CallLimiter | None = None,
     ) -> None:
-        self.limits = limits or Limits()
-        self.share = share or Share(self.limits.concurrency)
-        self.circuit = Circuit(self.limits.circuit)
-        self._groups = Groups(self.limits.circuit)
+        self.access = access
+        self.limits = limits or ClientLimits()
+        self.call_limiter = call_limiter or CallLimiter(self.limits.concurrency)
+        self.circuit = CircuitBreaker(self.limits.circuit)
+        self._groups = GroupBreakers(self.limits.circuit)
         self._probing = threading.Lock()
+        # Called with the path of every call that may have changed something, once it is over.
+        self.on_write: Callable[[str], None] = lambda path: None
         api = api_client(access)
         self._host = api.configuration.host
-        authorization = api.configuration.get_api_key_with_prefix("BearerToken")
-        self._headers = {
-            "User-Agent": "kubegale",
-            **({"Authorization": authorization} if authorization else {}),
-        }
+        self._headers = {"User-Agent": "kubegale"}
+        header = api.configuration.get_api_key_with_prefix("BearerToken")
+        if header:
+            self._headers["Authorization"] = header
         self._pool = api.rest_client.pool_manager
         self._pool.pool_classes_by_scheme = pool_classes(self.limits.policy)
         self._pool.connection_pool_kw.update(
             maxsize=self.limits.pool, ssl_context=tls.make_context(access)
         )
-        self.access = access
-        # Told the path of every call that may have changed something, once it is over.
-        self.wrote: Callable[[str], None] = lambda path: None
 
-    # --- objects ----------------------------------------------------------------------------------------------------
-    def get(self, kind: Kind, name: str, *, namespace: str | None = None, **query: object) -> bytes:
+    # --- objects ---------------------------------------------------------------------------------
+    def get(
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        namespace: str | None = None,
+        **query: object,
+    ) -> bytes:
         """One object's bytes."""
-        return self.request("GET", kind.path(namespace=namespace, name=name), query=query)
+        return self.request(
+            "GET",
+            kind.path(namespace=namespace, name=name),
+            query=query,
+        )
 
     def chunk(
         self,
@@ -212,9 +160,12 @@ class ClusterClient:
         limit: int = CHUNK,
         query: Query | None = None,
     ) -> Chunk:
-        """One answer to a list of at most `limit` items, items unparsed."""
+        """One answer to a list of at most `limit` items (0: of all), items unparsed."""
+        path = kind.path(namespace=namespace)
         body = self.request(
-            "GET", kind.path(namespace=namespace), query={"limit": limit or None, **(query or {})}
+            "GET",
+            path,
+            query={"limit": limit or None, **(query or {})},
         )
         try:
             return CHUNKS.decode(body)
@@ -232,19 +183,30 @@ class ClusterClient:
         first: int | None = None,
         query: Query | None = None,
     ) -> Iterator[Chunk]:
-        """A list's chunks, `first` items at most in the first of them; ClusterUnavailable when the list has no end, Expired when it
-        went stale between two chunks (see `read_list`)."""
+        """The chunks of a list, with at most `first` items in the first of them.
+
+        ClusterUnavailable when the list has no end; Expired when its resourceVersion was compacted
+        between two chunks (see `read_list`).
+        """
         deadline = time.monotonic() + LIST_TIMEOUTS * self.limits.read
+        first_limit = limit if first is None else first
         chunk = self.chunk(
-            kind, namespace=namespace, limit=limit if first is None else first, query=query
+            kind,
+            namespace=namespace,
+            limit=first_limit,
+            query=query,
         )
         yield chunk
-        walk = Walk()
-        while token := walk.next_token(chunk):
+        tokens = Walk()
+        while token := tokens.next_token(chunk):
             if time.monotonic() > deadline:
                 raise ClusterUnavailable("the cluster's list takes too long", reason="timeout")
+            next_query = {**(query or {}), "continue": token}
             chunk = self.chunk(
-                kind, namespace=namespace, limit=limit, query={**(query or {}), "continue": token}
+                kind,
+                namespace=namespace,
+                limit=limit,
+                query=next_query,
             )
             yield chunk
 
@@ -258,28 +220,52 @@ class ClusterClient:
         first: int | None = None,
         query: Query | None = None,
     ) -> R:
-        """What `read` makes of a list's chunks. When the list goes stale between two of them it is called again, with one answer that has
-        no limit and so cannot."""
+        """What `read` returns for a list's chunks.
+
+        When the list expires between two chunks (HTTP 410), `read` is called again with the whole
+        list in one answer, as client-go's pager does it: that cannot expire.
+        """
         try:
-            return read(
-                self.chunks(kind, namespace=namespace, limit=limit, first=first, query=query)
+            chunks = self.chunks(
+                kind,
+                namespace=namespace,
+                limit=limit,
+                first=first,
+                query=query,
             )
+            return read(chunks)
         except Expired:
-            return read(self.chunks(kind, namespace=namespace, limit=0, query=query))
+            chunks = self.chunks(kind, namespace=namespace, limit=0, query=query)
+            return read(chunks)
 
     def create(
-        self, kind: Kind, body: object, *, namespace: str | None = None, **query: object
+        self,
+        kind: Kind,
+        body: object,
+        *,
+        namespace: str | None = None,
+        **query: object,
     ) -> bytes:
         """The created object's bytes."""
-        return self.request("POST", kind.path(namespace=namespace), query=query, body=body)
+        return self.request(
+            "POST",
+            kind.path(namespace=namespace),
+            query=query,
+            body=body,
+        )
 
     def replace(
-        self, kind: Kind, name: str, body: object, *, namespace: str | None = None, **query: object
+        self,
+        kind: Kind,
+        name: str,
+        body: object,
+        *,
+        namespace: str | None = None,
+        **query: object,
     ) -> bytes:
         """The replaced object's bytes."""
-        return self.request(
-            "PUT", kind.path(namespace=namespace, name=name), query=query, body=body
-        )
+        path = kind.path(namespace=namespace, name=name)
+        return self.request("PUT", path, query=query, body=body)
 
     def patch(
         self,
@@ -294,27 +280,43 @@ class ClusterClient:
     ) -> bytes:
         """The patched object's bytes; `patch` is json, merge, strategic or apply."""
         path = kind.path(namespace=namespace, name=name, subresource=subresource)
-        return self.request("PATCH", path, query=query, body=body, content_type=PATCH_TYPES[patch])
+        return self.request(
+            "PATCH",
+            path,
+            query=query,
+            body=body,
+            content_type=PATCH_TYPES[patch],
+        )
 
     def delete(
-        self, kind: Kind, name: str, *, namespace: str | None = None, options: Object | None = None
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        namespace: str | None = None,
+        options: Object | None = None,
     ) -> bytes:
-        """The API server's answer: a Status, or the object while it is still going."""
-        return self.request("DELETE", kind.path(namespace=namespace, name=name), body=options)
+        """The API server's answer: a Status, or the object while it is terminating."""
+        return self.request(
+            "DELETE",
+            kind.path(namespace=namespace, name=name),
+            body=options,
+        )
 
     def version(self) -> str:
         """The server's version, e.g. `v1.36.0`."""
         try:
-            answer = orjson.loads(self.request("GET", "/version"))
+            info = orjson.loads(self.request("GET", "/version"))
         # Every API server has /version: an ingress answers `404 page not found` to it.
         except (NotFound, orjson.JSONDecodeError):
-            raise _no_api_server() from None
-        version = answer.get("gitVersion") if isinstance(answer, dict) else None
+            raise not_an_api_server() from None
+        version = info.get("gitVersion") if isinstance(info, dict) else None
         if not isinstance(version, str) or not version:
-            raise _no_api_server()
+            raise not_an_api_server()
+        # PostgreSQL stores no NUL.
         return version.replace("\0", "")[:MAX_VERSION]
 
-    # --- the wire ---------------------------------------------------------------------------------------------------
+    # --- requests --------------------------------------------------------------------------------
     def request(
         self,
         method: str,
@@ -325,9 +327,9 @@ class ClusterClient:
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> bytes:
-        """The body of a successful answer; a domain error for everything else."""
+        """The body of a successful answer; an error of `core.errors` for everything else."""
         try:
-            with self.share.turn(), self._watched(path), whole_answers():
+            with self.call_limiter.slot(), self._guard(path), whole_answers():
                 response = self._send(
                     method,
                     path,
@@ -339,17 +341,15 @@ class ClusterClient:
                 )
                 data = self._read(response, self.limits.read)
         finally:
+            # A write without an answer may have been done all the same.
             if method != "GET" and not (query or {}).get("dryRun"):
-                self.wrote(path)
+                self.on_write(path)
         if response.status >= 400:
             raise status_error(response.status, data)
         if response.status >= 300:
-            raise ClusterUnavailable(
-                "the cluster's address redirects elsewhere; redirects are not followed",
-                reason="redirect",
-            )
+            raise redirected()
         if accept == "application/json" and data[:1] not in (b"{", b"["):
-            raise _no_api_server()
+            raise not_an_api_server()
         return data
 
     def open(
@@ -366,12 +366,13 @@ class ClusterClient:
     ) -> urllib3.BaseHTTPResponse:
         """The answer as it arrives, whatever its status; the caller reads and releases it.
 
-        `silence`: what follows something may be silent for so many seconds once it has begun. Until then nothing is wrong with a
-        cluster that says nothing for `read_timeout` seconds: ClusterUnavailable with the reason "silent".
+        `silence`, for a followed log, is how many seconds may pass between two pieces once it has
+        begun. Before that a cluster that says nothing for `read_timeout` seconds is not at fault:
+        ClusterUnavailable with the reason "silent".
         """
-        # What follows a log waits for its container, not for the cluster: it takes nobody's turn.
-        turn = self.share.turn() if silence is None else nullcontext()
-        with turn, self._watched(path):
+        # A followed log waits for its container, not for the cluster: it takes no slot.
+        slot = self.call_limiter.slot() if silence is None else nullcontext()
+        with slot, self._guard(path):
             return self._send(
                 method,
                 path,
@@ -383,39 +384,49 @@ class ClusterClient:
                 silence=silence,
             )
 
+    def impersonation(self) -> list[tuple[str, str]]:
+        """The headers that name the calling user; [] unless the cluster is asked in users' names.
+
+        They are set here and nowhere else.
+        """
+        if not self.limits.impersonate:
+            return []
+        return impersonation.wire_headers(impersonation.current())
+
     @contextmanager
-    def _watched(self, path: str) -> Iterator[None]:
-        """One call under the circuits' eyes: not begun while they are open, and its answer or silence is counted."""
+    def _guard(self, path: str) -> Iterator[None]:
+        """Refuse a call while a circuit is open; else count its answer or time-out."""
         group = api_group(path)
         self.circuit.check()
         self._groups.check(group)
-        self._dispel_doubt()
+        self._probe_if_doubtful()
         started = time.monotonic()
         try:
             yield
-        except _Silence:
-            self.circuit.timed_out(started)
-            self._groups.timed_out(group, started)
+        except AnswerTimeout:
+            self.circuit.record_timeout(started)
+            self._groups.record_timeout(group, started)
             raise
-        self.circuit.succeeded()
-        self._groups.succeeded(group)
+        self.circuit.record_success()
+        self._groups.record_success(group)
 
-    def _dispel_doubt(self) -> None:
-        """After a call without an answer, ask for the version first, in a few seconds: a slow list is no dead cluster."""
-        if not self.circuit.doubtful():
+    def _probe_if_doubtful(self) -> None:
+        """After a time-out, read the version first: a slow list does not mean a dead cluster."""
+        if not self.circuit.is_doubtful():
             return
         with self._probing:
-            if not self.circuit.doubtful():
+            # Another thread may have probed while this one waited for the lock.
+            if not self.circuit.is_doubtful():
                 return
             self.circuit.check()
             seconds = min(PROBE_SECONDS, self.limits.read)
             try:
                 with whole_answers():
                     self._read(self._send("GET", "/version", read=seconds), seconds)
-            except _Silence:
+            except AnswerTimeout:
                 self.circuit.trip("timeout")
                 raise
-            self.circuit.succeeded()
+            self.circuit.record_success()
 
     def _send(
         self,
@@ -435,39 +446,41 @@ class ClusterClient:
             headers.add(name, value)
         if body is not None:
             headers["Content-Type"] = content_type
-        text = urlencode(
-            {key: value for key, value in (query or {}).items() if value not in (None, "")}
-        )
-        timeout = urllib3.Timeout(connect=self.limits.connect, read=read)
-        retries = FRESH_CONNECTION if method == "GET" else False
         try:
             response: urllib3.BaseHTTPResponse = self._pool.urlopen(
                 method,
-                f"{self._host}{path}{'?' + text if text else ''}",
+                self._url(path, query),
                 headers=headers,
                 body=None if body is None else dumps(body),
-                timeout=timeout,
-                retries=retries,
+                timeout=urllib3.Timeout(connect=self.limits.connect, read=read),
+                # Only reads: a write may have been done before the connection was closed.
+                retries=RETRY_ON_FRESH_CONNECTION if method == "GET" else False,
                 redirect=False,
                 preload_content=False,
             )
         except DomainError as error:
-            self.circuit.failed(str(error.details.get("reason", "")))
+            # The guarded pool refused the address that the name led to.
+            self.circuit.record_failure(str(error.details.get("reason", "")))
             raise
         except ReadTimeoutError as error:
             if silence is None:
                 raise self._unavailable(error) from error
-            raise ClusterUnavailable("nothing was said yet", reason="silent") from error
+            raise ClusterUnavailable("the cluster has sent nothing yet", reason="silent") from error
         except HTTPError as error:
             raise self._unavailable(error) from error
         connection = getattr(response.connection, "sock", None)
         if silence is not None and connection is not None:
+            # urllib3 has one read time-out for head and body; the body's differs here.
             connection.settimeout(silence)
         return response
 
-    def impersonation(self) -> list[tuple[str, str]]:
-        """The headers that name whoever asks, on clusters whose own RBAC is to decide too; set here and nowhere else."""
-        return identity.wire_headers(identity.current()) if self.limits.impersonate else []
+    def _url(self, path: str, query: Query | None) -> str:
+        parameters = {
+            name: value for name, value in (query or {}).items() if value not in (None, "")
+        }
+        if not parameters:
+            return f"{self._host}{path}"
+        return f"{self._host}{path}?{urlencode(parameters)}"
 
     def _read(self, response: urllib3.BaseHTTPResponse, seconds: float) -> bytes:
         """The whole body within the time limit, however slowly it drips."""
@@ -475,12 +488,13 @@ class ClusterClient:
         parts: list[bytes] = []
         size = 0
         try:
-            while part := response.read1(1 << 20):
+            while part := response.read1(READ_BYTES):
                 parts.append(part)
                 size += len(part)
-                self.share.count(len(part))
+                self.call_limiter.count_bytes(len(part))
                 if time.monotonic() > deadline:
-                    raise ReadTimeoutError(None, None, "the answer took too long")  # type: ignore[arg-type]
+                    # As urllib3 raises it for a single read.
+                    raise _read_timeout()
         except HTTPError as error:
             # The error's traceback may live on for long; what was read must not.
             parts.clear()
@@ -491,104 +505,32 @@ class ClusterClient:
             response.close()
             raise
         finally:
-            self.share.count(-size)
+            self.call_limiter.count_bytes(-size)
         response.release_conn()
         return b"".join(parts)
 
     def _unavailable(self, error: HTTPError) -> ClusterUnavailable:
+        """The error for a connection that failed; a failure to connect counts for the circuit."""
         reason, sentence, fault = describe(error)
-        found = unreachable(reason, sentence, fault)
+        unavailable = unreachable(reason, sentence, fault)
         if reason == "timeout_read":
-            return _Silence(found.message, **found.details)
-        self.circuit.failed(reason)
-        return found
+            return AnswerTimeout(unavailable.message, **unavailable.details)
+        self.circuit.record_failure(reason)
+        return unavailable
 
-
-class _Silence(ClusterUnavailable):
-    """Connected, but no whole answer in time."""
-
-
-def _no_api_server() -> ClusterUnavailable:
-    return ClusterUnavailable(
-        "the address does not answer like a Kubernetes API server", reason="bad_answer"
-    )
-
-
-def unreachable(reason: str, sentence: str, fault: str) -> ClusterUnavailable:
-    """The domain's error for a connection that failed, as `causes.describe` tells it."""
-    return ClusterUnavailable(
-        f"the cluster cannot be reached: {sentence}",
-        reason=reason.removesuffix("_read"),
-        **({"tls": fault} if fault else {}),
-    )
-
-
-def _status_body(data: bytes) -> Object:
-    try:
-        body = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return {}
-    return body if isinstance(body, dict) and body.get("kind") == "Status" else {}
-
-
-def status_error(status: int, data: bytes) -> DomainError:
-    """The domain's error for an API server's refusal, its Status in the details."""
-    body = _status_body(data)
-    message = str(body.get("message") or f"the API server answered HTTP {status}")[:4000]
-    details: dict[str, Any] = {
-        "reason": body.get("reason") or "",
-        "status": status,
-        "details": body.get("details") or {},
-    }
-    if status == 401:
-        return ClusterUnavailable(
-            "the cluster refuses the kubeconfig's credentials"
-            if body
-            else "the kubeconfig's credentials are refused with HTTP 401,"
-            " but not as a Kubernetes API server does it: a proxy may stand before it",
-            **{**details, "reason": "credential_invalid"},
-        )
-    if not body and status == 404 and data.strip() == b"404 page not found":
-        return NotFound(
-            "the cluster does not serve this kind of resource", **{**details, "reason": "NotFound"}
-        )
-    if not body and status < 500:
-        return ClusterUnavailable(
-            f"the address answers HTTP {status}, but not like a Kubernetes API server",
-            **{**details, "reason": "bad_answer"},
-        )
-    match status:
-        case 404 if (body.get("details") or {}).get("kind") == "namespaces":
-            return NamespaceNotFound(message, **details)
-        case 404 | 405 | 403 | 409 | 410 | 429 | 400 | 422 | 415 | 413:
-            return _REFUSALS[status](message, **details)
-    if status >= 500:
-        return ClusterUnavailable(
-            message, **{**details, "reason": details["reason"] or "server_error"}
-        )
-    return Rejected(message, **details)
-
-
-_REFUSALS: dict[int, type[DomainError]] = {
-    400: Invalid,
-    403: Forbidden,
-    404: NotFound,
-    405: MethodNotAllowed,
-    409: Conflict,
-    410: Expired,
-    413: Rejected,
-    415: Invalid,
-    422: Rejected,
-    429: TooManyRequests,
-}
 
 __all__ = [
+    "CHUNK",
+    "CHUNKS",
+    "HEADS",
+    "PATCH_TYPES",
     "Chunk",
-    "Circuit",
+    "ClientLimits",
     "ClusterClient",
     "Head",
-    "Limits",
+    "Query",
     "Walk",
+    "dumps",
     "network_cause",
     "status_error",
 ]

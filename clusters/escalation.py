@@ -1,7 +1,9 @@
-"""Kubernetes' escalation check, done here: the kubeconfig's own power would pass whatever a namespace's admin writes.
+"""Kubernetes' privilege escalation check, done here for users who administer a namespace.
 
-A Role may hold only rules that the ClusterRole `admin` holds, and a RoleBinding may lend only `view`, `edit`, `admin` or a role
-whose rules `admin` holds. Whoever administers the whole cluster is not asked, and a cluster that is told who calls decides itself.
+The kubeconfig's own rights would let every Role and RoleBinding pass. A Role may hold only rules
+that the ClusterRole `admin` holds, and a RoleBinding may grant only `view`, `edit`, `admin` or a
+role whose rules `admin` holds. Admins of the whole cluster are not checked, and a cluster with
+impersonation checks its users itself.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,22 +14,23 @@ from typing import Any
 
 import orjson
 
-from clusters.client import CHUNK, ClusterClient
+from clusters.client import ClusterClient
 from clusters.kinds import KINDS, Kind
 from clusters.manifests import Object
+from clusters.wire import CHUNK
 from core.errors import Forbidden, Invalid, NotFound
 
 RBAC = KINDS["roles"].group
 CLUSTER_ROLES = KINDS["clusterroles"]
 ACCESS_KINDS = frozenset({"roles", "rolebindings", "clusterroles", "clusterrolebindings"})
-# What an admin of a namespace may lend to anybody in it.
-LENDABLE = frozenset({"view", "edit", "admin"})
-# More combinations of verb, group, resource and name than this are not weighed.
-MOST_COMBINATIONS = 10_000
-# Pages of a list of ClusterRoles.
-MOST_PAGES = 40
+# What an admin of a namespace may grant to anybody in it.
+GRANTABLE = frozenset({"view", "edit", "admin"})
+# Combinations of verb, group, resource and name that are checked for one object.
+MAX_COMBINATIONS = 10_000
+# Chunks of the list of ClusterRoles that are read.
+MAX_CHUNKS = 40
 # Roles that aggregate roles that aggregate roles: Kubernetes' own go three deep.
-DEEPEST = 8
+MAX_AGGREGATION_DEPTH = 8
 
 _READ = "get list watch"
 _CHANGE = "create delete deletecollection patch update"
@@ -89,7 +92,7 @@ class _Rule:
     names: frozenset[str] = frozenset()
 
     def allows(self, verb: str, group: str, resource: str, name: str) -> bool:
-        """Whether it holds one combination; a subresource is held by its own name or by `*/name`."""
+        """Whether it allows one combination; a subresource by its own name or as `*/name`."""
         subresource = resource.partition("/")[2]
         return (
             not self.verbs.isdisjoint({verb, "*"})
@@ -100,24 +103,31 @@ class _Rule:
 
 
 BUILT_IN = tuple(
-    _Rule(frozenset(verbs.split()), frozenset({group}), frozenset(resources.split()))
+    _Rule(
+        frozenset(verbs.split()),
+        frozenset({group}),
+        frozenset(resources.split()),
+    )
     for group, verbs, resources in _BUILT_IN
 )
 
 
-def concerns(kind: Kind) -> bool:
-    """Whether objects of the kind give rights in Kubernetes' own RBAC, in whatever version."""
+def gives_rights(kind: Kind) -> bool:
+    """Whether objects of the kind give rights in Kubernetes' RBAC, in whatever version."""
     return kind.group == RBAC and kind.plural in ACCESS_KINDS
 
 
 def check(client: ClusterClient, kind: Kind, body: Object, namespace: str) -> None:
-    """Forbidden when the Role or RoleBinding gives more than the ClusterRole `admin` holds; nothing for other kinds."""
-    if not concerns(kind) or client.impersonation():
+    """Raise Forbidden when a Role or RoleBinding grants more than the ClusterRole `admin`.
+
+    Invalid when it is malformed. Objects of other kinds always pass.
+    """
+    if not gives_rights(kind) or client.impersonation():
         return
     if not kind.namespaced:
         raise Forbidden(f"{kind.plural} are written by admins of the cluster")
     if kind.plural == "roles":
-        _require_held(client, body.get("rules"), "the role")
+        _require_in_admin(client, body.get("rules"), "the role")
     else:
         _check_reference(client, body.get("roleRef"), namespace)
 
@@ -132,17 +142,24 @@ def checked_patch(
     patch: str,
     send: Callable[[bytes, bool], bytes],
 ) -> bytes:
-    """The patched object's bytes. `send(body, dry_run)` patches; what a dry run makes is weighed before it is done for good."""
-    if not concerns(kind) or client.impersonation():
+    """The patched object's bytes, after `check` of the object that a dry run returns.
+
+    `send(body, dry_run)` sends the patch. Raises as `check` does.
+    """
+    if not gives_rights(kind) or client.impersonation():
         return send(body, False)
     if patch == "json":
-        body = _bound(body, client.get(kind, name, namespace=namespace or None))
+        current = client.get(kind, name, namespace=namespace or None)
+        body = _with_version_test(body, current)
     check(client, kind, orjson.loads(send(body, True)), namespace)
     return send(body, False)
 
 
-def _bound(body: bytes, current: bytes) -> bytes:
-    """A JSON patch for the object as it is now: two patches of parts could add up to what neither says."""
+def _with_version_test(body: bytes, current: bytes) -> bytes:
+    """A JSON patch that applies only to the object as it is now.
+
+    Two patches that run at the same time could add up to an object that neither check saw.
+    """
     try:
         steps = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -154,34 +171,41 @@ def _bound(body: bytes, current: bytes) -> bytes:
     return orjson.dumps([test, *steps])
 
 
-# --- bindings -------------------------------------------------------------------------------------------------------
-def _check_reference(client: ClusterClient, reference: object, namespace: str) -> None:
+# --- bindings ------------------------------------------------------------------------------------
+def _check_reference(
+    client: ClusterClient,
+    reference: object,
+    namespace: str,
+) -> None:
     if not isinstance(reference, dict):
         raise Invalid("roleRef must be a mapping", field="roleRef")
-    kind, name = reference.get("kind"), reference.get("name")
+    kind = reference.get("kind")
+    name = reference.get("name")
     if reference.get("apiGroup", RBAC) not in (RBAC, "") or not isinstance(name, str) or not name:
         raise Invalid("roleRef must name a Role or a ClusterRole", field="roleRef")
     if kind == "Role":
         role = _read(client, KINDS["roles"], name, namespace)
-        _require_held(client, role.get("rules"), f"Role {name}")
+        _require_in_admin(client, role.get("rules"), f"Role {name}")
         return
     if kind != "ClusterRole":
         raise Invalid("roleRef.kind must be Role or ClusterRole", field="roleRef")
-    if name in LENDABLE:
+    if name in GRANTABLE:
         return
+    # Kubernetes' own roles for its components, and the one for everything.
     if name == "cluster-admin" or name.startswith("system:"):
         raise _refusal(f"ClusterRole {name[:60]}")
     try:
         role = _read(client, CLUSTER_ROLES, name, "")
     except NotFound:
-        # Nobody knows what it holds once it is there; which ClusterRoles there are is the cluster's admins' to see.
+        # It could be created later with any rules. The refusal does not say that it is missing,
+        # since only admins of the cluster may see which ClusterRoles exist.
         raise _refusal(f"ClusterRole {name[:60]}") from None
-    _require_held(client, _all_rules(client, role), f"ClusterRole {name[:60]}")
+    _require_in_admin(client, _all_rules(client, role), f"ClusterRole {name[:60]}")
 
 
 def _read(client: ClusterClient, kind: Kind, name: str, namespace: str) -> Object:
-    found: Object = orjson.loads(client.get(kind, name, namespace=namespace or None))
-    return found
+    role: Object = orjson.loads(client.get(kind, name, namespace=namespace or None))
+    return role
 
 
 def _refusal(what: str) -> Forbidden:
@@ -191,34 +215,35 @@ def _refusal(what: str) -> Forbidden:
     )
 
 
-# --- rules ----------------------------------------------------------------------------------------------------------
-def _require_held(client: ClusterClient, rules: object, what: str) -> None:
-    asked = list(_parse_rules(rules))
-    if not asked:
+# --- rules ---------------------------------------------------------------------------------------
+def _require_in_admin(client: ClusterClient, rules: object, what: str) -> None:
+    """Raise Forbidden, naming `what`, unless the ClusterRole `admin` allows all of the rules."""
+    parsed = list(_parse_rules(rules))
+    if not parsed:
         return
-    held = _rules_of_admin(client)
-    for rule in asked:
+    admin_rules = _admin_rules(client)
+    for rule in parsed:
         for combination in product(rule.verbs, rule.groups, rule.resources, rule.names or {""}):
-            if not any(own.allows(*combination) for own in held):
+            if not any(admin_rule.allows(*combination) for admin_rule in admin_rules):
                 raise _refusal(what)
 
 
 def _parse_rules(rules: object) -> Iterator[_Rule]:
-    """The rules that are to be weighed; Invalid for what is none, Forbidden for addresses that are no resources."""
+    """The rules of a role; Invalid for malformed ones, Forbidden for rules about URLs."""
     if rules is None:
         return
     if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
         raise Invalid("rules must be a list of mappings", field="rules")
-    left = MOST_COMBINATIONS
+    combinations = 0
     for rule in rules:
         if rule.get("nonResourceURLs"):
-            raise _refusal("a rule about addresses that are no resources")
-        weighed = _rule(rule)
-        sides = (weighed.verbs, weighed.groups, weighed.resources, weighed.names)
-        left -= prod(max(len(side), 1) for side in sides)
-        if left < 0:
-            raise Invalid("the rules name too many combinations to be weighed", field="rules")
-        yield weighed
+            raise _refusal("a rule about nonResourceURLs")
+        parsed = _rule(rule)
+        sides = (parsed.verbs, parsed.groups, parsed.resources, parsed.names)
+        combinations += prod(max(len(side), 1) for side in sides)
+        if combinations > MAX_COMBINATIONS:
+            raise Invalid("the rules name too many combinations to check", field="rules")
+        yield parsed
 
 
 def _rule(rule: Mapping[str, Any]) -> _Rule:
@@ -237,54 +262,62 @@ def _texts(rule: Mapping[str, Any], name: str) -> frozenset[str]:
     return frozenset(value)
 
 
-def _rules_of_admin(client: ClusterClient) -> Sequence[_Rule]:
-    """What the cluster's own `admin` holds; Kubernetes' own where it cannot be read or holds nothing."""
+def _admin_rules(client: ClusterClient) -> Sequence[_Rule]:
+    """The rules of the cluster's own `admin`; Kubernetes' own when it is unreadable or empty."""
     try:
         role = _read(client, CLUSTER_ROLES, "admin", "")
-        found = tuple(
+        rules = [
             _rule(rule) for rule in _all_rules(client, role) if not rule.get("nonResourceURLs")
-        )
+        ]
     except (NotFound, Forbidden, Invalid):
         return BUILT_IN
-    return found or BUILT_IN
+    return rules or BUILT_IN
 
 
 def _all_rules(client: ClusterClient, role: Object) -> list[Any]:
-    """The rules of a ClusterRole and of those that it gathers, whether or not the cluster has gathered them yet."""
+    """The rules of a ClusterRole, and of the ClusterRoles that it aggregates.
+
+    A controller copies these into the role, but it may not have done so yet.
+    """
     rules = list(role.get("rules") or [])
     if not role.get("aggregationRule"):
         return rules
     roles = _cluster_roles(client)
-    seen = {role["metadata"]["name"]}
-    gathering = [role]
-    for _ in range(DEEPEST):
-        selectors = [
-            selector
-            for one in gathering
-            for selector in (one.get("aggregationRule") or {}).get("clusterRoleSelectors") or []
+    names = {role["metadata"]["name"]}
+    level = [role]
+    for _ in range(MAX_AGGREGATION_DEPTH):
+        selectors = _aggregation_selectors(level)
+        level = [
+            candidate
+            for candidate in roles
+            if candidate["metadata"]["name"] not in names and _is_selected(candidate, selectors)
         ]
-        gathering = [
-            one
-            for one in roles
-            if one["metadata"]["name"] not in seen and _is_selected(one, selectors)
-        ]
-        if not gathering:
+        if not level:
             return rules
-        seen |= {one["metadata"]["name"] for one in gathering}
-        rules += [rule for one in gathering for rule in one.get("rules") or []]
+        for aggregated in level:
+            names.add(aggregated["metadata"]["name"])
+            rules += aggregated.get("rules") or []
     raise _refusal(f"ClusterRole {role['metadata']['name']}")
 
 
+def _aggregation_selectors(roles: Sequence[Object]) -> list[Mapping[str, Any]]:
+    selectors: list[Mapping[str, Any]] = []
+    for role in roles:
+        aggregation = role.get("aggregationRule") or {}
+        selectors += aggregation.get("clusterRoleSelectors") or []
+    return selectors
+
+
 def _cluster_roles(client: ClusterClient) -> list[Object]:
-    found: list[Object] = []
+    roles: list[Object] = []
     query: dict[str, object] = {}
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_CHUNKS):
         chunk = client.chunk(CLUSTER_ROLES, limit=CHUNK, query=query)
-        found += [orjson.loads(bytes(item)) for item in chunk.items or []]
+        roles += [orjson.loads(bytes(item)) for item in chunk.items or []]
         if not chunk.metadata.continue_:
-            return found
+            return roles
         query = {"continue": chunk.metadata.continue_}
-    raise Forbidden("the cluster has too many ClusterRoles to weigh what this would give")
+    raise Forbidden("the cluster has too many ClusterRoles to check what this would grant")
 
 
 def _is_selected(role: Object, selectors: Sequence[Mapping[str, Any]]) -> bool:
@@ -293,17 +326,20 @@ def _is_selected(role: Object, selectors: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _matches(labels: Mapping[str, str], selector: Mapping[str, Any]) -> bool:
-    """Kubernetes' label selector; an empty one takes every role."""
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
+    """Whether labels match a label selector; an empty selector matches all."""
+    for key, expected in (selector.get("matchLabels") or {}).items():
+        if labels.get(key) != expected:
+            return False
     for term in selector.get("matchExpressions") or []:
-        value, values = labels.get(term.get("key")), term.get("values") or []
+        value = labels.get(term.get("key"))
+        values = term.get("values") or []
         holds = {
             "In": value in values,
             "NotIn": value not in values,
             "Exists": value is not None,
             "DoesNotExist": value is None,
         }
+        # An unknown operator excludes nothing.
         if not holds.get(term.get("operator"), True):
             return False
     return True

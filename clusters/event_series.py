@@ -1,4 +1,7 @@
-"""When and how often an Event happened, as `kubectl events` tells it, whichever API and age of client wrote it."""
+"""When and how often an Event happened, as `kubectl events` shows it.
+
+Old and new clients, and the APIs v1 and events.k8s.io, write that into different fields.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,28 +16,38 @@ TIMES = ("lastTimestamp", "eventTime", "deprecatedLastTimestamp", "firstTimestam
 
 
 def series(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The Event's series, {} when it happened once or its reporter counts in the old way."""
+    """The Event's series; {} when it happened once, or its reporter uses the old `count`."""
     value = event.get("series")
     return value if isinstance(value, dict) else {}
 
 
 def last_seen(event: Mapping[str, Any]) -> str:
     """When it happened last, as RFC 3339; "" when the Event does not say."""
+    times = [series(event).get("lastObservedTime")]
+    times += [event.get(name) for name in TIMES]
     metadata = event.get("metadata")
-    times = [series(event).get("lastObservedTime"), *(event.get(name) for name in TIMES)]
     if isinstance(metadata, dict):
         times.append(metadata.get("creationTimestamp"))
-    return next((time for time in times if isinstance(time, str) and time), "")
+    for time in times:
+        if isinstance(time, str) and time:
+            return time
+    return ""
 
 
 def count(event: Mapping[str, Any]) -> int:
     """How often it happened, at least once."""
     numbers = (series(event).get("count"), event.get("count"), event.get("deprecatedCount"))
-    return next((number for number in numbers if isinstance(number, int) and number > 0), 1)
+    for number in numbers:
+        if isinstance(number, int) and number > 0:
+            return number
+    return 1
 
 
 def moment(text: str) -> datetime:
-    """An RFC 3339 text as a time: whole seconds and microseconds are no order of texts. What is no time was long ago."""
+    """An RFC 3339 text as a time to sort by; LONG_AGO when it is none.
+
+    As texts, times with and without fractions of a second do not sort.
+    """
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
@@ -42,18 +55,18 @@ def moment(text: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-class _Metadata(msgspec.Struct, rename="camel"):
+class _EventMetadata(msgspec.Struct, rename="camel"):
     creation_timestamp: str | None = None
 
 
-class _Series(msgspec.Struct, rename="camel"):
+class _EventSeries(msgspec.Struct, rename="camel"):
     count: int = 0
     last_observed_time: str | None = None
 
 
-class _Head(msgspec.Struct, rename="camel"):
-    metadata: _Metadata | None = None
-    series: _Series | None = None
+class _EventHead(msgspec.Struct, rename="camel"):
+    metadata: _EventMetadata | None = None
+    series: _EventSeries | None = None
     count: int | None = None
     last_timestamp: str | None = None
     event_time: str | None = None
@@ -61,7 +74,7 @@ class _Head(msgspec.Struct, rename="camel"):
     first_timestamp: str | None = None
 
 
-_HEADS = msgspec.json.Decoder(_Head)
+_HEADS = msgspec.json.Decoder(_EventHead)
 
 
 def raw_moment(raw: bytes) -> datetime:
@@ -70,7 +83,7 @@ def raw_moment(raw: bytes) -> datetime:
 
 
 def with_count(raw: bytes) -> bytes:
-    """The Event's bytes; one with a series gets the `count` and `lastTimestamp` that its reporter left out."""
+    """The Event's bytes with `count` and `lastTimestamp`, which reporters of a series leave out."""
     head = _HEADS.decode(raw)
     if head.series is None or head.count:
         return raw

@@ -1,4 +1,4 @@
-"""Connection pools that look at whom they are really connected to before anything is sent."""
+"""Connection pools that check the peer's address before anything is sent."""
 
 import io
 import socket
@@ -17,12 +17,16 @@ from core.errors import ClusterUnavailable
 
 
 def _check_peer(sock: socket.socket, policy: str) -> None:
-    """Refuse the address that a name really led to, before anything is sent (no window for DNS rebinding)."""
+    """Raise ClusterUnavailable when a name led to an address that the policy refuses.
+
+    The connected socket is checked, so that DNS rebinding has no window.
+    """
     peer = str(sock.getpeername()[0])
     if not allowed(peer, policy):
         sock.close()
         raise ClusterUnavailable(
-            "the address that the name leads to is not allowed", reason="address_refused"
+            "the address that the name leads to is not allowed",
+            reason="address_refused",
         )
 
 
@@ -31,23 +35,26 @@ _whole: ContextVar[bool] = ContextVar("whole_answers", default=False)
 
 @contextmanager
 def whole_answers() -> Iterator[None]:
-    """Answers that begin in here are read to their end: their bodies have a deadline as their heads have."""
-    before = _whole.set(True)
+    """Give the bodies of answers that begin within the block a deadline, as their heads have."""
+    token = _whole.set(True)
     try:
         yield
     finally:
-        _whole.reset(before)
+        _whole.reset(token)
 
 
-class _Timed(io.RawIOBase):
-    """A socket's bytes until a deadline. A socket's own time-out begins again with each byte, so a head that drips would have none."""
+class _DeadlineReader(io.RawIOBase):
+    """A socket's bytes until a deadline.
+
+    A socket's own time-out begins again with each byte, so a head that drips would have none.
+    """
 
     def __init__(self, raw: io.RawIOBase, seconds: float | None) -> None:
         self._raw = raw
         self.extend(seconds)
 
     def extend(self, seconds: float | None) -> None:
-        """Begin again, or go without a deadline."""
+        """Set the deadline to so many seconds from now, or remove it."""
         self._deadline = None if seconds is None else time.monotonic() + seconds
 
     def readable(self) -> bool:
@@ -63,25 +70,33 @@ class _Timed(io.RawIOBase):
         super().close()
 
 
-class _Answer(HTTPResponse):
-    """An answer whose head has the connection's read time-out in all, and its body as much again when it is read whole."""
+class _DeadlineResponse(HTTPResponse):
+    """A response whose head has the connection's read time-out as its deadline.
 
-    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+    Its body has as much again within `whole_answers`, else none: a followed log has no end.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *arguments: Any,
+        **options: Any,
+    ) -> None:
         super().__init__(sock, *arguments, **options)
         self._seconds = sock.gettimeout()
-        self._timed = _Timed(self.fp.detach(), self._seconds)
-        self.fp = io.BufferedReader(self._timed)
+        self._reader = _DeadlineReader(self.fp.detach(), self._seconds)
+        self.fp = io.BufferedReader(self._reader)
 
     def begin(self) -> None:
         super().begin()
-        self._timed.extend(self._seconds if _whole.get() else None)
+        self._reader.extend(self._seconds if _whole.get() else None)
 
 
 def pool_classes(policy: str) -> dict[str, type[urllib3.HTTPConnectionPool]]:
     """Connection pools whose every new connection checks its peer."""
 
     class Plain(HTTPConnection):
-        response_class = _Answer
+        response_class = _DeadlineResponse
 
         def _new_conn(self) -> socket.socket:
             sock = super()._new_conn()
@@ -89,7 +104,7 @@ def pool_classes(policy: str) -> dict[str, type[urllib3.HTTPConnectionPool]]:
             return sock
 
     class Secure(HTTPSConnection):
-        response_class = _Answer
+        response_class = _DeadlineResponse
 
         def _new_conn(self) -> socket.socket:
             sock = super()._new_conn()

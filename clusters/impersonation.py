@@ -1,4 +1,7 @@
-"""On whose behalf this thread works: what clusters with impersonation are told. Nobody is the platform's own work."""
+"""The user on whose behalf this thread works, as clusters with impersonation are told.
+
+None for the platform's own work.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +15,7 @@ from django.http.response import HttpResponseBase
 from clusters import authority
 from core.errors import Forbidden
 
-# Names that belong to a cluster itself: to impersonate one would be to take the cluster's own power.
+# Names of the cluster's own components: impersonating one would give their rights.
 RESERVED = "system:"
 
 
@@ -25,55 +28,61 @@ class Identity:
 
 
 ANONYMOUS = Identity("system:anonymous", ("system:unauthenticated",))
-# Looked up when a cluster wants to know, which few do.
+# Called when a call goes to a cluster with impersonation, which few do: it costs a query.
 Source = Callable[[], Identity | None]
 _current: ContextVar[Source | None] = ContextVar("identity", default=None)
 
 
 def current() -> Identity | None:
-    """Who it is, or nobody."""
+    """The current user's identity; None for the platform's own work."""
     source = _current.get()
     return source() if source else None
 
 
 def become(source: Source | None) -> None:
-    """From here on, in this thread, until somebody else is named."""
+    """Set the current user of this thread, until the next call."""
     _current.set(cache(source) if source else None)
 
 
 @contextmanager
 def acting(source: Source | None) -> Iterator[None]:
-    """Somebody for the length of a block."""
-    before = _current.set(cache(source) if source else None)
+    """Act on behalf of a user within the block."""
+    token = _current.set(cache(source) if source else None)
     try:
         yield
     finally:
-        _current.reset(before)
+        _current.reset(token)
 
 
 class Nobody:
-    """Middleware: every request begins as nobody. It is not cleared afterwards: a streamed answer still runs then."""
+    """Middleware: each request begins without a user.
+
+    The user is not cleared after the request: a streamed answer still runs then.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Forget whom this thread served last."""
+        """Clear the user left by this thread's previous request."""
         become(None)
-        authority.forget()
+        authority.clear()
         return self.get_response(request)
 
 
 def headers(identity: Identity | None) -> list[tuple[str, str]]:
-    """Impersonate-User and -Group. Groups that belong to the cluster itself are left out; Forbidden for a user of such a name."""
+    """The headers Impersonate-User and Impersonate-Group.
+
+    Groups of the cluster itself are left out; Forbidden for a user with a name of that kind.
+    """
     if identity is None:
         return []
-    if identity == ANONYMOUS:
-        groups: tuple[str, ...] = identity.groups
-    else:
+    groups = identity.groups
+    # The anonymous user has names of the cluster itself, which no other identity may have.
+    if identity != ANONYMOUS:
         if not _is_sendable(identity.username):
-            raise Forbidden("a user of this name cannot act in a cluster that is asked in its name")
-        groups = tuple(group for group in identity.groups if _is_sendable(group))
+            raise Forbidden("a user of this name cannot act in a cluster with impersonation")
+        groups = tuple(group for group in groups if _is_sendable(group))
     return [
         ("Impersonate-User", identity.username),
         *(("Impersonate-Group", group) for group in groups),
@@ -81,7 +90,7 @@ def headers(identity: Identity | None) -> list[tuple[str, str]]:
 
 
 def wire_headers(identity: Identity | None) -> list[tuple[str, str]]:
-    """The same for a library that writes headers as Latin-1: names go over the wire as UTF-8."""
+    """`headers` for urllib3, which writes headers as Latin-1, while names are sent as UTF-8."""
     return [(name, value.encode().decode("latin-1")) for name, value in headers(identity)]
 
 

@@ -1,4 +1,4 @@
-"""Kinds as rows: six facts each, from which every address is built."""
+"""The table of kinds: what is needed of each to build its paths."""
 
 import re
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class Kind:
     group: str = ""
     version: str = "v1"
     namespaced: bool = True
-    # Singular and short names, as discovery tells them; no part of what the kind is.
+    # Singular and short names, as discovery reports them; two kinds are equal without them.
     aliases: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -40,7 +40,12 @@ class Kind:
         name: str | None = None,
         subresource: str | None = None,
     ) -> str:
-        """The address under the server, each part quoted; Invalid for `.`, `..`, empty or over-long parts."""
+        """The path under the server's address, each segment quoted.
+
+        Of one object with a `name`, else of the list. Invalid for a name that is no single segment
+        of a path, and for a namespaced object without a namespace.
+        """
+        # The core group is served under /api, all others under /apis.
         parts = ["apis", self.group] if self.group else ["api"]
         parts.append(self.version)
         if self.namespaced and namespace:
@@ -71,7 +76,10 @@ KINDS_WITH_PROBLEMS = (
 
 
 def segment(text: str, what: str) -> str:
-    """One quoted path segment; the client libraries do not quote, and `../secrets/x` would reach another kind."""
+    """One quoted segment of a path; Invalid, naming `what`, for a text that is none.
+
+    Client libraries do not quote: `../secrets/x` as a name would reach another kind.
+    """
     if (
         not text
         or text in {".", ".."}
@@ -93,26 +101,32 @@ def custom(
     namespaced: bool = True,
     aliases: tuple[str, ...] = (),
 ) -> Kind:
-    """A kind that is not in the table; Invalid when a part is not a DNS-like word."""
+    """A kind that is not in the table, e.g. a CRD's; Invalid for malformed parts."""
     if (group and not GROUP.match(group)) or not VERSION.match(version) or not PLURAL.match(plural):
         raise Invalid(f"{group or 'core'}/{version}/{plural} is not a valid resource")
     return Kind(name, plural, group, version, namespaced, aliases)
 
 
 def parse_reference(text: str) -> tuple[str, str]:
-    """(name, what follows its first dot) of `widgets`, `Widget.example.com` or `w.v1.example.com`, in lower case."""
+    """(name, rest after its first dot) in lower case, as kubectl splits a resource argument.
+
+    For `widgets`, `Widget.example.com` or `w.v1.example.com`.
+    """
     name, _, place = text.strip().lower().partition(".")
     return name, place.rstrip(".")
 
 
 def is_place_of(kind: Kind, place: str) -> bool:
-    """Whether a reference's second part leads to the kind: nothing, its group, or version and group."""
+    """Whether the rest of a reference names the kind: it is empty, a group, or version.group."""
     return place in ("", kind.group, f"{kind.version}.{kind.group}".rstrip("."))
 
 
-_APPS, _BATCH, _NETWORK, _RBAC = "apps", "batch", "networking.k8s.io", "rbac.authorization.k8s.io"
+_APPS = "apps"
+_BATCH = "batch"
+_NETWORK = "networking.k8s.io"
+_RBAC = "rbac.authorization.k8s.io"
 
-# As kubectl has them.
+# The short names that kubectl knows.
 SHORT_NAMES = {
     "configmaps": ("cm",),
     "cronjobs": ("cj",),
@@ -184,11 +198,13 @@ KINDS: dict[str, Kind] = {
 
 
 def known_kind(text: str) -> Kind | None:
-    """The kind of the table under any of its names: `pods`, `Pod`, `po`, `deployments.apps`, `deploy.v1.apps`; None for others."""
+    """The kind of the table by any of its names; None for a kind that is not in the table.
+
+    `pods`, `Pod`, `po`, `deployments.apps` and `deploy.v1.apps` are such names.
+    """
     name, place = parse_reference(text)
     for kind in KINDS.values():
-        if (name in kind.names or name in SHORT_NAMES.get(kind.plural, ())) and is_place_of(
-            kind, place
-        ):
+        names = kind.names.union(SHORT_NAMES.get(kind.plural, ()))
+        if name in names and is_place_of(kind, place):
             return kind
     return None

@@ -1,4 +1,4 @@
-"""Reading a kubeconfig without ever running a command or opening a file that it names."""
+"""Reads kubeconfigs; never runs a command or opens a file that one of them names."""
 
 import base64
 import binascii
@@ -22,7 +22,7 @@ MAX_SERVER = 500
 # How many contexts are listed; any can be chosen.
 MAX_CONTEXTS = 200
 LABEL = re.compile(r"[A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9_])?\Z")
-# What runs a program or reads a file of our host when a client library loads it.
+# Keys for which a client library would run a program or read a file of this host.
 REFUSED = {
     "exec": "it would run a command on this host",
     "auth-provider": "it would run a plug-in on this host",
@@ -40,7 +40,7 @@ REFUSED = {
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to reach one API server: everything in memory, nothing on disk. `repr` shows no secret."""
+    """How to reach one API server, all in memory; `repr` shows no secret."""
 
     server: str
     ca: str | None = field(default=None, repr=False)
@@ -60,6 +60,7 @@ def _entries(config: Object, section: str) -> Iterator[tuple[str, Object]]:
         raise Invalid(f"kubeconfig: {section} must be a list")
     for entry in entries:
         body = entry.get(section[:-1]) if isinstance(entry, dict) else None
+        # An entry's body may be missing: a user without credentials.
         if (
             not isinstance(entry, dict)
             or not isinstance(entry.get("name"), str)
@@ -70,7 +71,7 @@ def _entries(config: Object, section: str) -> Iterator[tuple[str, Object]]:
 
 
 def refuse_dangerous(config: Object) -> None:
-    """Invalid when any entry, used or not, would run a command or read a file."""
+    """Raise Invalid when any entry, used or not, would run a command or read a file."""
     for section in ("clusters", "users"):
         for name, body in _entries(config, section):
             for key in body:
@@ -96,17 +97,19 @@ def _text(body: Object, key: str) -> str | None:
 
 
 def _pem(body: Object, key: str) -> str | None:
-    """The decoded text; comments between the PEM blocks may be in any encoding, so bytes are taken for characters."""
-    if (text := _text(body, key)) is None:
+    """The PEM text of a base64 value; None when it is missing."""
+    text = _text(body, key)
+    if text is None:
         return None
     try:
+        # Comments between the PEM blocks may be in any encoding: Latin-1 decodes all bytes.
         return base64.b64decode("".join(text.split()), validate=True).decode("latin-1")
     except (binascii.Error, ValueError):
         raise Invalid(f"kubeconfig: {key} is not base64 of a PEM document") from None
 
 
 def _client_certificate(user: Object) -> tuple[str | None, str | None]:
-    """(certificate, key); Invalid when one of them is missing, as it could not sign in."""
+    """(certificate, key), both None when there is none; Invalid when only one is there."""
     certificate = _pem(user, "client-certificate-data")
     key = _pem(user, "client-key-data")
     if certificate and not key:
@@ -117,7 +120,7 @@ def _client_certificate(user: Object) -> tuple[str | None, str | None]:
 
 
 def host_name(text: str) -> str:
-    """A host as it goes over the wire: an IP address as it is, a name in ASCII; ValueError when it is neither."""
+    """A host as TLS and DNS take it: an IP address, or a name in ASCII; ValueError for others."""
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
@@ -128,7 +131,10 @@ def host_name(text: str) -> str:
 
 
 def server_address(server: str, policy: str) -> str:
-    """The address that paths are put behind: `https://host:port/prefix`, cleaned as Go cleans it; Invalid when it must not be called."""
+    """The address to which paths are appended: `https://host:port/prefix`, cleaned as Go does it.
+
+    Invalid for a malformed address, and for one that the address policy refuses.
+    """
     if "://" not in server:
         raise Invalid("kubeconfig: server must look like https://host:port")
     try:
@@ -143,19 +149,24 @@ def server_address(server: str, policy: str) -> str:
         raise Invalid("kubeconfig: server must look like https://host:port")
     check_host(host, policy)
     authority = f"[{host}]" if ":" in host else host
-    address = f"{parts.scheme}://{authority}{'' if port is None else f':{port}'}{_prefix(parts)}"
+    if port is not None:
+        authority = f"{authority}:{port}"
+    address = f"{parts.scheme}://{authority}{_prefix(parts)}"
     if len(address) > MAX_SERVER:
         raise Invalid(f"kubeconfig: server is longer than {MAX_SERVER} characters")
     return address
 
 
 def _without_zone(host: str) -> str:
-    """An IPv6 address without its zone: only link-local addresses need one, and these are never called."""
+    """An IPv6 address without its zone, which only link-local addresses need.
+
+    The address policy refuses these anyway.
+    """
     return host.partition("%")[0] if ":" in host else host
 
 
 def _prefix(parts: SplitResult) -> str:
-    """The path before `/api`, without doubled and trailing slashes and without dots; "" for none."""
+    """The path before `/api` without doubled or trailing slashes and dots; "" for none."""
     cleaned = posixpath.normpath("/" + parts.path.lstrip("/")).rstrip("/")
     return quote(cleaned, safe="/%:@!$&'()*+,;=~")
 
@@ -172,7 +183,7 @@ def _server_name(cluster: Object) -> str | None:
 
 
 def parse(text: str) -> Object:
-    """The kubeconfig as data, with everything dangerous refused."""
+    """The kubeconfig as data; Invalid when it is malformed or has a REFUSED key."""
     if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
         raise Invalid("kubeconfig: larger than 1 MiB")
     if not text.strip("\ufeff \t\r\n"):
@@ -186,13 +197,13 @@ def parse(text: str) -> Object:
 
 
 def check(text: str) -> None:
-    """Invalid for what kubectl refuses to load and would have two meanings here; asked before a kubeconfig is kept."""
+    """Raise Invalid for what kubectl refuses to load, or what could be meant in two ways.
+
+    For new kubeconfigs only: `access` still reads those that were saved before.
+    """
     config = parse(text)
-    if config.get("kind") not in (None, "", "Config") or config.get("apiVersion") not in (
-        None,
-        "",
-        "v1",
-    ):
+    is_config = config.get("kind") in (None, "", "Config")
+    if not is_config or config.get("apiVersion") not in (None, "", "v1"):
         raise Invalid("kubeconfig: kind and apiVersion must be Config and v1")
     for section in ("clusters", "users", "contexts"):
         _check_names(config, section)
@@ -210,7 +221,7 @@ def check(text: str) -> None:
 
 
 def _check_names(config: Object, section: str) -> None:
-    """Invalid when two entries have one name: neither is plainly the one that is meant."""
+    """Raise Invalid when two entries of a section have one name."""
     names: set[str] = set()
     for name, _ in _entries(config, section):
         if name in names:
@@ -219,7 +230,7 @@ def _check_names(config: Object, section: str) -> None:
 
 
 def contexts(config: Object) -> list[str]:
-    """The names of the contexts, in the kubeconfig's order; Invalid when one of them is no text to be shown."""
+    """The names of the contexts, in the kubeconfig's order; Invalid when one holds a NUL."""
     names = [name for name, _ in _entries(config, "contexts")]
     if any("\0" in name for name in names):
         raise Invalid("kubeconfig: a context's name holds a NUL")
@@ -227,7 +238,10 @@ def contexts(config: Object) -> list[str]:
 
 
 def context_name(config: Object, choice: str = "") -> str:
-    """The context to use: the chosen one, else the current one, else the only one. Invalid, listing them, when that is not clear."""
+    """The context to use: the chosen one, else the current one, else the only one.
+
+    Invalid, with the names as `contexts` in its details, when there is no such context.
+    """
     names = contexts(config)
     name = choice or config.get("current-context") or ""
     if not isinstance(name, str):
@@ -254,11 +268,15 @@ def context_name(config: Object, choice: str = "") -> str:
 
 def context_namespace(config: Object) -> str:
     """The namespace of the context in use; "" when it names none."""
-    return _text(_named(config, "contexts", context_name(config)), "namespace") or ""
+    context = _named(config, "contexts", context_name(config))
+    return _text(context, "namespace") or ""
 
 
 def with_context(text: str, choice: str) -> str:
-    """The kubeconfig with this context as its current one, unchanged when it is already; Invalid when it has no such context."""
+    """The kubeconfig with this context as its current one (see `context_name`).
+
+    The same text when it is the current one already, else JSON. Invalid when it does not exist.
+    """
     config = parse(text)
     name = context_name(config, choice)
     if config.get("current-context") == name:
@@ -270,7 +288,10 @@ def with_context(text: str, choice: str) -> str:
 
 
 def access(text: str, *, policy: str, allow_insecure: bool = False) -> Access:
-    """What the current context says about reaching its server; Invalid, naming the key, when it cannot be used."""
+    """How to reach the current context's server; Invalid, naming the key, when it cannot be used.
+
+    `policy` is an address policy; `allow_insecure` allows plain HTTP and unverified TLS.
+    """
     config = parse(text)
     name = context_name(config)
     context = _named(config, "contexts", name)
@@ -282,11 +303,12 @@ def access(text: str, *, policy: str, allow_insecure: bool = False) -> Access:
     if not address:
         raise Invalid(f"kubeconfig: cluster {context['cluster']!r} has no server")
     server = server_address(address, policy)
-    # Anything else than true leaves the verification on.
+    # Anything but true leaves the verification on.
     verify = cluster.get("insecure-skip-tls-verify") is not True
     if not allow_insecure and (not verify or server.startswith("http:")):
         raise Invalid(
-            "kubeconfig: TLS must be verified; give certificate-authority-data (or set CLUSTER_ALLOW_INSECURE_TLS)",
+            "kubeconfig: TLS must be verified; give certificate-authority-data"
+            " (or set CLUSTER_ALLOW_INSECURE_TLS)",
             reason="insecure",
         )
     certificate, key = _client_certificate(user)
@@ -305,8 +327,9 @@ def access(text: str, *, policy: str, allow_insecure: bool = False) -> Access:
 
 def _token(user: Object) -> str | None:
     token = _text(user, "token")
+    # A line break would end the header.
     if token is not None and not (token.isascii() and token.isprintable()):
-        raise Invalid("kubeconfig: token has characters that no token has")
+        raise Invalid("kubeconfig: token contains invalid characters")
     return token
 
 

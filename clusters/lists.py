@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import orjson
 
-from clusters.client import Chunk, ClusterClient
+from clusters.client import ClusterClient
 from clusters.kinds import Kind
 from clusters.manifests import Object
+from clusters.wire import Chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,26 @@ class ObjectPage:
     age: float | None = None
 
 
-def list_all(client: ClusterClient, kind: Kind, namespace: str, **selectors: str) -> list[Object]:
-    """Every object of a kind in a namespace, read in chunks."""
+def list_all(
+    client: ClusterClient,
+    kind: Kind,
+    namespace: str,
+    **selectors: str,
+) -> list[Object]:
+    """Every object of a kind in a namespace ("" is all), read in chunks.
+
+    `selectors` are query parameters such as labelSelector. Raises as `ClusterClient.read_list`.
+    """
 
     def read(chunks: Iterator[Chunk]) -> list[Object]:
-        return [orjson.loads(bytes(item)) for chunk in chunks for item in chunk.items or []]
+        objects: list[Object] = []
+        for chunk in chunks:
+            objects += [orjson.loads(bytes(item)) for item in chunk.items or []]
+        return objects
 
-    return client.read_list(read, kind, namespace=namespace or None, query=selectors)
+    return client.read_list(
+        read,
+        kind,
+        namespace=namespace or None,
+        query=selectors,
+    )

@@ -1,4 +1,4 @@
-"""Kubernetes documents as text: strict JSON or YAML as Kubernetes itself reads it."""
+"""Kubernetes manifests as text: strict JSON, or YAML as Kubernetes itself reads it."""
 
 import json
 import re
@@ -25,35 +25,35 @@ from core.jsontext import check_shape, loads
 
 # Empty ones count.
 MAX_DOCUMENTS = 1000
-# What begins like this is read as JSON alone, as kubectl does it.
+# A text that begins like this is read as JSON alone, as kubectl does it.
 JSON = re.compile(r'\ufeff?[ \t\r\n]*\{[ \t\r\n]*"')
 BLANK = re.compile(r"[\ufeff \t\r\n]*+")
 SCANNER = json.JSONDecoder()
 Object = dict[str, Any]
-
-
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # What stands in answers in place of a secret value.
 MASK = "***"
 
 
 def pruned(obj: Object) -> Object:
-    """The object without managedFields and what kubectl last applied; changes the object given."""
+    """The same object, changed in place: without managedFields and what kubectl last applied."""
     metadata = obj.get("metadata")
-    if isinstance(metadata, dict):
-        metadata.pop("managedFields", None)
-        annotations = metadata.get("annotations")
-        if (
-            isinstance(annotations, dict)
-            and annotations.pop(LAST_APPLIED, None) is not None
-            and not annotations
-        ):
+    if not isinstance(metadata, dict):
+        return obj
+    metadata.pop("managedFields", None)
+    annotations = metadata.get("annotations")
+    if isinstance(annotations, dict):
+        last_applied = annotations.pop(LAST_APPLIED, None)
+        if last_applied is not None and not annotations:
             del metadata["annotations"]
     return obj
 
 
 def from_yaml(text: str) -> Object:
-    """One YAML (or JSON) document as an object; Invalid with line and column when it is not one."""
+    """The one YAML (or JSON) document of a text as an object.
+
+    Invalid, with line and column, for a text that is not exactly one object.
+    """
     documents = [document for document in read(text) if document.value is not None]
     if len(documents) != 1:
         raise Invalid(f"expected one YAML document, found {len(documents)}")
@@ -61,20 +61,21 @@ def from_yaml(text: str) -> Object:
 
 
 def read(text: str, *, places: bool = False) -> list[Parsed]:
-    """Every document of a text of at most 1 MiB, `null` ones too; Invalid with line and column where it is none.
+    """Every document of a text of at most 1 MiB, `null` ones too; Invalid with line and column.
 
-    A text that begins like JSON is read as JSON. With `places` it is read as YAML, and each document has its tree, too.
+    A text that begins like JSON is read as JSON. With `places` it is read as YAML, and each
+    document has its tree with places in the text, too.
     """
     check_size(text)
     if JSON.match(text) and not places:
         return [Parsed(_json(text))]
     try:
-        found: list[Parsed] = []
+        documents: list[Parsed] = []
         for document in parse(text, places=places):
-            found.append(document)
-            if len(found) > MAX_DOCUMENTS:
+            documents.append(document)
+            if len(documents) > MAX_DOCUMENTS:
                 raise Invalid(f"the text has more than {MAX_DOCUMENTS} documents")
-        return found
+        return documents
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
@@ -84,7 +85,10 @@ def read(text: str, *, places: bool = False) -> list[Parsed]:
 
 
 def placed(text: str) -> list[Parsed]:
-    """Every document with its tree, `null` ones too; raises as the reader does: Invalid for a limit, yaml.YAMLError else."""
+    """Every document with its tree, `null` ones too.
+
+    Unlike `read` it raises yaml.YAMLError for a text that is not YAML; Invalid for a limit.
+    """
     return list(parse(text, places=True))
 
 
@@ -95,32 +99,41 @@ def _json(text: str) -> Any:
         raise Invalid("the text holds half of a surrogate pair") from None
     try:
         check_shape(raw, nodes=MAX_NODES)
-        # As in YAML, and as kubectl reads it: of a member that stands there twice the last one counts.
+        # As in YAML, and as kubectl reads it: the last of two members with one name counts.
         return loads(raw, last_wins=True, what="the text")
     except Invalid as error:
         raise Invalid(error.message.replace("the body", "the text", 1)) from None
 
 
 def json_stream(text: str) -> list[str]:
-    """The texts of JSON objects that stand one after the other; only the text itself when it is no such stream."""
+    """The texts of JSON objects that follow each other, as in the output of `kubectl get -o json`.
+
+    [text] when it is no such stream; Invalid for a limit.
+    """
     if not JSON.match(text):
         return [text]
     check_shape(text.encode("utf-8", "surrogatepass"), nodes=MAX_NODES)
-    pieces, start = [], 0
+    pieces: list[str] = []
+    start = 0
     try:
-        while (at := BLANK.match(text, start).end()) < len(text):  # type: ignore[union-attr]
-            _value, end = SCANNER.raw_decode(text, at)
+        while (begin := BLANK.match(text, start).end()) < len(text):  # type: ignore[union-attr]
+            _value, end = SCANNER.raw_decode(text, begin)
+            # With the blanks before it: together the pieces are the whole text.
             pieces.append(text[start:end])
             if len(pieces) > MAX_DOCUMENTS:
                 raise Invalid(f"the text has more than {MAX_DOCUMENTS} documents")
             start = end
+    # `Invalid` is no ValueError.
     except ValueError:
         return [text]
     return pieces
 
 
 def as_object(value: object) -> Object:
-    """The value as plain JSON data; Invalid when it is no object, too deep, too large or not finite."""
+    """The value as plain JSON data.
+
+    Invalid when it is no mapping, too deep or too large, or holds what JSON cannot.
+    """
     if not isinstance(value, dict):
         raise Invalid("a Kubernetes object must be a mapping")
     plain = _Plain().copy(value, 0)
@@ -128,7 +141,7 @@ def as_object(value: object) -> Object:
 
 
 class _Plain:
-    """Copies data while counting, so that shared YAML anchors cannot blow up."""
+    """Copies data and counts it, so that aliases of YAML anchors cannot expand without end."""
 
     def __init__(self) -> None:
         self.nodes = 0
@@ -144,6 +157,7 @@ class _Plain:
         if isinstance(value, list):
             return [self.copy(item, depth + 1) for item in value]
         if isinstance(value, float):
+            # Only NaN is unequal to itself.
             if value != value or value in {float("inf"), float("-inf")}:
                 raise Invalid("numbers must be finite")
             return whole_number(value)
@@ -155,14 +169,20 @@ class _Plain:
 
 
 class _Dumper(yaml.CSafeDumper):
-    """YAML that both this module and Kubernetes read back as it was: what either would take for something else than text is quoted."""
+    """Writes YAML that both this module and Kubernetes read back as it was.
+
+    A text that either would take for something else is quoted.
+    """
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:
-        """What a plain scalar would be read as."""
+        """The tag that a plain scalar would be read with."""
         if kind is not yaml.ScalarNode or not implicit[0]:
             return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
-        found = resolved(value)[0]
-        return found if found != STR or is_text(value) else TIME
+        tag = resolved(value)[0]
+        if tag == STR and not is_text(value):
+            # Any other tag than STR makes PyYAML quote it.
+            return TIME
+        return tag
 
 
 def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
@@ -176,7 +196,10 @@ _Dumper.ignore_aliases = lambda self, data: True  # type: ignore[method-assign]
 
 
 def to_yaml(value: object, *, sort_keys: bool = False) -> str:
-    """A document as YAML text in the order that it has, texts of several lines as blocks; `from_yaml` gives the same document back."""
+    """A document as YAML text, which `from_yaml` reads back as it was.
+
+    Keys stay in their order unless sorted; texts of several lines are blocks.
+    """
     return str(
         yaml.dump(
             value,

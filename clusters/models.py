@@ -7,10 +7,13 @@ from core.crypto import EncryptedTextField
 
 
 class Cluster(models.Model):
-    """One Kubernetes API server and how to reach it; removing it keeps the row, so that history and audit still name it."""
+    """One Kubernetes API server and how to reach it.
+
+    Removing it keeps the row (with `deleted_at`), so that history and audit still name it.
+    """
 
     class Status(models.TextChoices):
-        """What the last look at the cluster found."""
+        """How the cluster's connection was at the last check."""
 
         ACTIVE = "active"
         UNREACHABLE = "unreachable"
@@ -22,7 +25,11 @@ class Cluster(models.Model):
     kubeconfig = EncryptedTextField()
     server = models.CharField(max_length=500)
     version = models.CharField(max_length=64, blank=True, default="")
-    status = models.CharField(max_length=16, choices=Status.choices, default=Status.PENDING)
+    status = models.CharField(
+        max_length=16,
+        choices=Status.choices,
+        default=Status.PENDING,
+    )
     status_reason = models.CharField(max_length=300, blank=True, default="")
     labels = models.JSONField(default=dict, blank=True)
     is_default = models.BooleanField(default=False)
@@ -30,7 +37,8 @@ class Cluster(models.Model):
         default=False, help_text="Deleting and draining here asks for confirmation."
     )
     impersonate = models.BooleanField(
-        default=False, help_text="Name the caller to the cluster, so that its own RBAC decides too."
+        default=False,
+        help_text="Name the caller to the cluster, so that its own RBAC decides too.",
     )
     prometheus = models.CharField(
         max_length=500,
@@ -39,12 +47,18 @@ class Cluster(models.Model):
         help_text="namespace/service:port, or an http(s) address.",
     )
     context = models.CharField(
-        max_length=500, blank=True, default="", help_text="The kubeconfig's context that is used."
+        max_length=500,
+        blank=True,
+        default="",
+        help_text="The kubeconfig's context that is used.",
     )
     contexts = models.JSONField(default=list, blank=True)
     credentials_expire_at = models.DateTimeField(null=True, blank=True)
     system_uid = models.CharField(
-        max_length=64, blank=True, default="", help_text="Uid of the namespace kube-system."
+        max_length=64,
+        blank=True,
+        default="",
+        help_text="Uid of the namespace kube-system.",
     )
     namespaces = models.JSONField(
         default=list,
@@ -60,7 +74,9 @@ class Cluster(models.Model):
         ordering = ["id"]
         constraints = [
             models.UniqueConstraint(
-                Lower("name"), condition=models.Q(deleted_at=None), name="cluster_name_unique"
+                Lower("name"),
+                condition=models.Q(deleted_at=None),
+                name="cluster_name_unique",
             ),
             models.UniqueConstraint(
                 "is_default",

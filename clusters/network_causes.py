@@ -1,6 +1,8 @@
-"""Why a connection failed, in one vocabulary for both doors: one word and a sentence, without addresses or credentials.
+"""Why a connection failed, for urllib3 and aiohttp alike: one word and a sentence.
 
-The words: dns, refused, timeout, tls, credential_invalid (the server refuses our certificate), and tcp for what else breaks.
+None of them holds an address or a credential. The words are dns, refused, timeout, timeout_read,
+tls, credential_invalid (the server refuses our certificate), bad_answer (no HTTP), and tcp for the
+rest.
 """
 
 import errno
@@ -48,7 +50,7 @@ _VERIFICATION = {
     ),
 }
 _MISMATCHES = (62, 64)
-# What a server says of the certificate that it was shown.
+# TLS alerts by which a server refuses our client certificate.
 _CLIENT_ALERTS = {
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the server says that the client certificate has expired",
     "SSLV3_ALERT_CERTIFICATE_REVOKED": "the server says that the client certificate was revoked",
@@ -59,8 +61,9 @@ _CLIENT_ALERTS = {
     "TLSV1_ALERT_ACCESS_DENIED": "the server does not accept the client certificate",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server asks for a client certificate",
 }
+# OpenSSL's reasons when the peer does not speak TLS.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
-# What no HTTP server says.
+# Errors for an answer that is not HTTP.
 _NO_HTTP = (
     BadStatusLine,
     LineTooLong,
@@ -73,18 +76,26 @@ _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EN
 
 
 def network_cause(error: BaseException) -> tuple[str, str]:
-    """(one word, a sentence) for what a connection died of; `timeout_read` is a time-out after the connection was made."""
+    """(one word, a sentence) for why a connection failed.
+
+    `timeout` is a time-out while connecting, `timeout_read` one after that.
+    """
     word, sentence, _ = describe(error)
     return word, sentence
 
 
 def describe(error: BaseException) -> tuple[str, str, str]:
-    """(one word, a sentence, for `tls` which fault of it: expired, not_yet_valid, revoked, unknown_authority, name_mismatch, not_tls)."""
+    """(one word, a sentence, the fault of TLS) for why a connection failed.
+
+    The fault is "" unless the word is `tls`: expired, not_yet_valid, revoked, unknown_authority,
+    name_mismatch, certificate, not_tls or handshake.
+    """
     chain = list(_chain(error))
-    # aiohttp's own errors are SSLErrors as well, but without what OpenSSL said.
-    faults = [part for part in chain if isinstance(part, ssl.SSLError)]
-    if faults:
-        return _tls_cause(next((part for part in faults if hasattr(part, "reason")), faults[-1]))
+    tls_errors = [part for part in chain if isinstance(part, ssl.SSLError)]
+    if tls_errors:
+        # aiohttp's own errors are SSLErrors as well, but without OpenSSL's reason.
+        with_reason = [part for part in tls_errors if hasattr(part, "reason")]
+        return _tls_cause(with_reason[0] if with_reason else tls_errors[-1])
     for part in chain:
         if isinstance(part, socket.gaierror | NameResolutionError):
             return "dns", "its name does not resolve", ""
@@ -118,14 +129,15 @@ def _silence(chain: list[BaseException]) -> tuple[str, str]:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from, however the client library wrapped it."""
-    seen: set[int] = set()
-    waiting = [error]
-    while waiting:
-        part = waiting.pop(0)
-        if id(part) in seen:
+    """The error and its causes, breadth first, however the client library wrapped them."""
+    visited: set[int] = set()
+    queue = [error]
+    while queue:
+        part = queue.pop(0)
+        # Errors may refer to each other.
+        if id(part) in visited:
             continue
-        seen.add(id(part))
+        visited.add(id(part))
         yield part
         causes = (
             getattr(part, "reason", None),
@@ -134,7 +146,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             part.__cause__,
             *part.args,
         )
-        waiting += [cause for cause in causes if isinstance(cause, BaseException)]
+        queue += [cause for cause in causes if isinstance(cause, BaseException)]
 
 
 def _tls_cause(error: ssl.SSLError) -> tuple[str, str, str]:
@@ -148,7 +160,8 @@ def _tls_cause(error: ssl.SSLError) -> tuple[str, str, str]:
     if reason == "UNEXPECTED_EOF_WHILE_READING":
         return "tls", "TLS failed: the server broke the handshake off", "handshake"
     if isinstance(error, ssl.SSLEOFError):
-        # In TLS 1.3 the server looks at our certificate when the handshake is over for us; its word on it may get lost.
+        # In TLS 1.3 the server checks our certificate after we have finished the handshake; its
+        # alert may be lost when it hangs up.
         return (
             "tls",
             "TLS failed: the server hung up after the handshake;"
@@ -156,7 +169,7 @@ def _tls_cause(error: ssl.SSLError) -> tuple[str, str, str]:
             "handshake",
         )
     if "HANDSHAKE_FAILURE" in reason:
-        # Up to TLS 1.2 this is also what a server says that wants a client certificate.
+        # Up to TLS 1.2 this is also the alert for a missing client certificate.
         return (
             "tls",
             "TLS failed: the server broke the handshake off; it may ask for a client certificate",
@@ -169,6 +182,6 @@ def _verification_cause(error: ssl.SSLCertVerificationError) -> tuple[str, str, 
     code = error.verify_code
     message = error.verify_message
     fault, sentence = _VERIFICATION.get(code, ("certificate", "the server's certificate is bad"))
-    # OpenSSL's message for a wrong name holds the address.
+    # OpenSSL's message for a wrong name contains the address.
     addition = "" if code in _MISMATCHES else f" ({message})"
     return "tls", f"TLS failed: {sentence}{addition}", fault

@@ -1,4 +1,4 @@
-"""Asking a cluster's Prometheus, reached through its API server or at an address of its own."""
+"""Queries to a cluster's Prometheus, through its API server or at an address of its own."""
 
 from functools import lru_cache
 from typing import Any
@@ -16,29 +16,51 @@ Sample = dict[str, Any]
 
 
 @lru_cache(maxsize=256)
-def _outside(address: str) -> ClusterClient:
+def _address_client(address: str) -> ClusterClient:
     return ClusterClient(Access(server=address), registry.limits())
 
 
 def instant(cluster: Cluster, expression: str) -> list[Sample]:
-    """The vector that an expression gives now: [{"metric":{…},"value":[seconds,"text"]}]."""
-    return _ask(cluster, "query", query=expression)
+    """The vector of an expression now: [{"metric":{…},"value":[seconds,"text"]}].
+
+    ClusterUnavailable when the address does not answer like a Prometheus.
+    """
+    return _query(cluster, "query", query=expression)
 
 
 def over_time(
     cluster: Cluster, expression: str, *, start: float, end: float, step: int
 ) -> list[Sample]:
-    """The matrix over a time (epoch seconds): [{"metric":{…},"values":[[seconds,"text"],…]}]."""
-    return _ask(cluster, "query_range", query=expression, start=start, end=end, step=step)
+    """The matrix of an expression: [{"metric":{…},"values":[[seconds,"text"],…]}].
+
+    `start` and `end` are seconds of the epoch, `step` is in seconds.
+    """
+    return _query(
+        cluster,
+        "query_range",
+        query=expression,
+        start=start,
+        end=end,
+        step=step,
+    )
 
 
-def _ask(cluster: Cluster, call: str, **query: object) -> list[Sample]:
-    """ClusterUnavailable when it does not answer like a Prometheus."""
-    if inside := SERVICE.match(cluster.prometheus):
-        base = f"/api/v1/namespaces/{inside['namespace']}/services/{inside['service']}/proxy"
-        body = registry.client(cluster).request("GET", f"{base}/api/v1/{call}", query=query)
+def _query(cluster: Cluster, call: str, **parameters: object) -> list[Sample]:
+    path = f"/api/v1/{call}"
+    if service := SERVICE.match(cluster.prometheus):
+        # Through the API server's proxy: the cluster's own credentials reach it.
+        base = f"/api/v1/namespaces/{service['namespace']}/services/{service['service']}/proxy"
+        body = registry.client(cluster).request(
+            "GET",
+            f"{base}{path}",
+            query=parameters,
+        )
     else:
-        body = _outside(cluster.prometheus).request("GET", f"/api/v1/{call}", query=query)
+        body = _address_client(cluster.prometheus).request(
+            "GET",
+            path,
+            query=parameters,
+        )
     try:
         answer = orjson.loads(body)
         result = answer["data"]["result"]

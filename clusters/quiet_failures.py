@@ -1,4 +1,4 @@
-"""Periodic work on one cluster after the other: what a cluster answers is no fault of ours."""
+"""Periodic work on clusters: one that fails is logged in one line, as it is no error of ours."""
 
 import logging
 from collections.abc import Iterator
@@ -11,16 +11,20 @@ from clusters.models import Cluster
 from core.errors import DomainError
 
 log = logging.getLogger(__name__)
-ANSWERS = (DomainError, ValueError, msgspec.DecodeError)
+# What a cluster's refusal, time-out or broken answer raises.
+CLUSTER_ERRORS = (DomainError, ValueError, msgspec.DecodeError)
 
 
 @contextmanager
 def attempt(cluster: Cluster, purpose: str) -> Iterator[None]:
-    """Say in one line of the log, without a traceback, why the cluster let the purpose fail (a refusal, a time-out, a broken answer), and
-    go on: the next run tries again. Other errors are faults of ours and are raised."""
+    """Log in one line, without a traceback, why the cluster let the block fail, and go on.
+
+    The task's next run tries again. Other errors than the cluster's are raised. `purpose` is what
+    was being done, e.g. `checking it`.
+    """
     try:
         yield
-    except ANSWERS as error:
+    except CLUSTER_ERRORS as error:
         reason = str(error) or type(error).__name__
     except SoftTimeLimitExceeded:
         reason = "it took longer than the task may"

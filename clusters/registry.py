@@ -1,4 +1,4 @@
-"""Registering clusters, finding them, and keeping one client each."""
+"""The registry of clusters: registering, finding and changing them, and one client for each."""
 
 import hashlib
 import re
@@ -17,8 +17,8 @@ from django.utils.module_loading import import_string
 
 from clusters import kubeconfig, request_cache, tls
 from clusters.address_policy import check_prometheus
-from clusters.call_limits import Share
-from clusters.client import ClusterClient, Limits
+from clusters.call_limits import CallLimiter
+from clusters.client import ClientLimits, ClusterClient
 from clusters.kinds import KINDS
 from clusters.manifests import MASK
 from clusters.models import Cluster
@@ -30,12 +30,16 @@ UID = re.compile(r"[-A-Za-z0-9._]{1,64}\Z")
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 MAX_NAMESPACES = 200
 FLAGS = {"protected", "impersonate"}
+_NO_LABELS: dict[str, str] = {}
+_NO_NAMESPACES: list[str] = []
+# How long before credentials expire a warning is shown.
 EXPIRY_NOTICE = timedelta(days=30)
 
+# The client of each cluster by its id, with a digest of what it was made from.
 _clients: dict[int, tuple[str, ClusterClient]] = {}
 _lock = threading.Lock()
-# Kubeconfigs that are only tried have no cluster yet to count for: they share this.
-_trials = Share(4)
+# A kubeconfig that is only tried has no cluster yet that its calls could count for.
+_trial_limiter = CallLimiter(4)
 
 
 def clusters() -> QuerySet[Cluster]:
@@ -45,31 +49,37 @@ def clusters() -> QuerySet[Cluster]:
 
 def search(keyword: str = "") -> QuerySet[Cluster]:
     """Clusters whose name or description holds the keyword, whatever its case."""
-    found = clusters()
-    return (
-        found.filter(Q(name__icontains=keyword) | Q(description__icontains=keyword))
-        if keyword
-        else found
-    )
+    rows = clusters()
+    if not keyword:
+        return rows
+    return rows.filter(Q(name__icontains=keyword) | Q(description__icontains=keyword))
 
 
 def find(reference: object) -> Cluster:
     """A cluster by id or name; ClusterNotFound when there is none."""
     text = str(reference)
-    if known := request_cache.known(text):
-        return known
-    is_id = text.isascii() and text.isdigit() and len(text) < 18
-    named = Q(pk=int(text)) if is_id else Q(name__iexact=text)
-    if "\x00" in text or (found := clusters().filter(named).first()) is None:
+    if cached := request_cache.get(text):
+        return cached
+    # PostgreSQL takes no NUL in a text, and no id of more digits than a bigint has.
+    if "\x00" in text:
         raise ClusterNotFound(f"cluster {text[:60]!r} does not exist")
-    return request_cache.keep(text, found)
+    is_id = text.isascii() and text.isdigit() and len(text) < 18
+    condition = Q(pk=int(text)) if is_id else Q(name__iexact=text)
+    cluster = clusters().filter(condition).first()
+    if cluster is None:
+        raise ClusterNotFound(f"cluster {text[:60]!r} does not exist")
+    return request_cache.put(text, cluster)
 
 
 def default() -> Cluster:
-    """The cluster that dialects without a cluster parameter act on; ClusterNotFound while none is registered."""
-    if (found := clusters().order_by("-is_default", "id").first()) is None:
+    """The cluster that dialects without a cluster parameter act on.
+
+    The first registered cluster while none is marked; ClusterNotFound while there is none.
+    """
+    cluster = clusters().order_by("-is_default", "id").first()
+    if cluster is None:
         raise ClusterNotFound("no cluster is registered")
-    return found
+    return cluster
 
 
 def default_reference() -> str:
@@ -77,9 +87,9 @@ def default_reference() -> str:
     return str(clusters().order_by("-is_default", "id").values_list("pk", flat=True).first() or "")
 
 
-def limits(*, impersonate: bool = False) -> Limits:
-    """Time-outs and policy out of the settings."""
-    return Limits(
+def limits(*, impersonate: bool = False) -> ClientLimits:
+    """Time-outs, limits and address policy from the settings."""
+    return ClientLimits(
         connect=settings.CLUSTER_CONNECT_TIMEOUT,
         read=settings.CLUSTER_READ_TIMEOUT,
         pool=settings.CLUSTER_POOL_SIZE,
@@ -90,39 +100,58 @@ def limits(*, impersonate: bool = False) -> Limits:
     )
 
 
-def connect(text: str, *, impersonate: bool = False, share: Share | None = None) -> ClusterClient:
-    """A new client for a kubeconfig, with a share of its own unless one is given; Invalid when the kubeconfig is refused."""
-    access = kubeconfig.access(
+def read_access(text: str) -> kubeconfig.Access:
+    """How to reach the server of a kubeconfig; Invalid when the settings do not allow it."""
+    return kubeconfig.access(
         text,
         policy=settings.CLUSTER_ADDRESS_POLICY,
         allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS,
     )
-    return ClusterClient(access, limits(impersonate=impersonate), share)
+
+
+def connect(
+    text: str, *, impersonate: bool = False, call_limiter: CallLimiter | None = None
+) -> ClusterClient:
+    """A new client for a kubeconfig, with a call limiter of its own by default.
+
+    Nothing is sent yet. Invalid when the kubeconfig is refused.
+    """
+    return ClusterClient(read_access(text), limits(impersonate=impersonate), call_limiter)
 
 
 @lru_cache(maxsize=1)
-def _observer(dotted: str) -> Callable[[int, str], None]:
-    """Who wants to know, by cluster id and path, that objects were changed through us (a dotted string: it lives in a layer above)."""
+def _write_observer(dotted: str) -> Callable[[int, str], None]:
+    """The function to call, with cluster id and path, after a write to a cluster.
+
+    A dotted string, since it lives in an app that stands above this one.
+    """
     return cast(Callable[[int, str], None], import_string(dotted))
 
 
 def client(cluster: Cluster) -> ClusterClient:
-    """This process's client for the cluster, with its kept connections; new when the kubeconfig has changed."""
+    """This process's client for the cluster, with its kept connections.
+
+    It is replaced when the kubeconfig has changed; Invalid when the kubeconfig is refused.
+    """
     digest = hashlib.sha256(f"{cluster.impersonate}\0{cluster.kubeconfig}".encode()).hexdigest()
     with _lock:
-        if (kept := _clients.get(cluster.pk)) and kept[0] == digest:
-            return kept[1]
-    fresh = connect(cluster.kubeconfig, impersonate=cluster.impersonate)
-    fresh.wrote = partial(_observer(settings.CLUSTER_WRITE_OBSERVER), cluster.pk)
+        cached_digest, cached = _clients.get(cluster.pk, ("", None))
+    if cached is not None and cached_digest == digest:
+        return cached
+    # Outside of the lock, as it parses certificates. Two threads may do it: the last one stays.
+    new_client = connect(cluster.kubeconfig, impersonate=cluster.impersonate)
+    new_client.on_write = partial(_write_observer(settings.CLUSTER_WRITE_OBSERVER), cluster.pk)
     with _lock:
-        _clients[cluster.pk] = (digest, fresh)
-    return fresh
+        _clients[cluster.pk] = (digest, new_client)
+    return new_client
 
 
+# --- checks of fields ----------------------------------------------------------------------------
 def _check_name(name: object) -> str:
     if not isinstance(name, str) or not NAME.match(name):
         raise Invalid(
-            "name must be 1 to 100 letters, digits, spaces, '-', '_' or '.'", field="name"
+            "name must be 1 to 100 letters, digits, spaces, '-', '_' or '.'",
+            field="name",
         )
     if name.isdigit():
         raise Invalid("name must not be a number: it could be taken for an id", field="name")
@@ -130,10 +159,13 @@ def _check_name(name: object) -> str:
 
 
 def check_name(name: object, *, own: int = 0) -> str:
-    """The name as it may be saved; Invalid when it is none, or that of a cluster with another id than `own`."""
+    """The name as it may be saved; Invalid when it is malformed or another cluster has it.
+
+    `own` is the id of the cluster that is to bear it, 0 for a new one.
+    """
     checked = _check_name(name)
     if clusters().filter(name__iexact=checked).exclude(pk=own).exists():
-        raise _taken(checked)
+        raise _already_exists(checked)
     return checked
 
 
@@ -144,12 +176,13 @@ def _check_text(value: object, field: str) -> str:
 
 
 def check_labels(value: object) -> dict[str, str]:
-    """The labels as they may be saved; Invalid when they are anything else than text by text."""
-    if not isinstance(value, dict) or not all(
-        isinstance(item, str) for pair in value.items() for item in pair
-    ):
+    """The labels as they may be saved; Invalid when they do not map text to text."""
+    if not isinstance(value, dict):
         raise Invalid("labels must map text to text", field="labels")
-    return value
+    for name, text in value.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise Invalid("labels must map text to text", field="labels")
+    return dict(value)
 
 
 def _check_namespaces(value: object) -> list[str]:
@@ -165,113 +198,186 @@ def _check_namespaces(value: object) -> list[str]:
     return sorted(set(value))
 
 
-def _checked(field: str, value: object) -> Any:
+def _check_field(field: str, value: object) -> Any:
+    """The value of one of the EDITABLE fields as it may be saved; Invalid when it may not."""
     if field == "labels":
         return check_labels(value)
-    if field in FLAGS and not isinstance(value, bool):
-        raise Invalid(f"{field} must be true or false", field=field)
     if field == "namespaces":
         return _check_namespaces(value)
     if field == "prometheus":
         return check_prometheus(_check_text(value, field), settings.CLUSTER_ADDRESS_POLICY)
-    return value if field in FLAGS else _check_text(value, field)
+    if field not in FLAGS:
+        return _check_text(value, field)
+    if not isinstance(value, bool):
+        raise Invalid(f"{field} must be true or false", field=field)
+    return value
 
 
+def _already_exists(name: str) -> Invalid:
+    return Invalid(
+        f"a cluster named {name!r} exists already",
+        field="name",
+        reason="AlreadyExists",
+    )
+
+
+# --- registering ---------------------------------------------------------------------------------
 def draft(
-    *, name: object, kubeconfig_text: object, context: object = "", **fields: object
+    *,
+    name: object,
+    kubeconfig_text: object,
+    context: object = "",
+    description: object = "",
+    labels: object = _NO_LABELS,
+    protected: object = False,
+    impersonate: object = False,
+    prometheus: object = "",
+    namespaces: object = _NO_NAMESPACES,
 ) -> Cluster:
-    """A cluster that is not saved yet, after its connection was tried; Invalid, Conflict or ClusterUnavailable otherwise."""
-    checked = _check_name(name)
+    """A cluster that is not saved yet, after its connection was tried.
+
+    Values come as a caller sends them and are checked here. `context` is one of the kubeconfig's
+    contexts, "" for its current one. Raises Invalid or ClusterUnavailable.
+    """
+    # What needs neither database nor cluster is checked first.
+    checked_name = _check_name(name)
     text = kubeconfig.with_context(
         _check_text(kubeconfig_text, "kubeconfig"), _check_text(context, "context")
     )
-    check_name(checked)
+    check_name(checked_name)
     cluster = Cluster(
-        name=checked,
+        name=checked_name,
         kubeconfig=text,
-        **{field: _checked(field, value) for field, value in fields.items()},
+        description=_check_field("description", description),
+        labels=_check_field("labels", labels),
+        protected=_check_field("protected", protected),
+        impersonate=_check_field("impersonate", impersonate),
+        prometheus=_check_field("prometheus", prometheus),
+        namespaces=_check_field("namespaces", namespaces),
     )
     examine(cluster, text)
     return cluster
 
 
 def register(
-    *, name: object, kubeconfig_text: object, default: bool = False, **fields: object
+    *,
+    name: object,
+    kubeconfig_text: object,
+    context: object = "",
+    default: bool = False,
+    description: object = "",
+    labels: object = _NO_LABELS,
+    protected: object = False,
+    impersonate: object = False,
+    prometheus: object = "",
+    namespaces: object = _NO_NAMESPACES,
 ) -> Cluster:
-    """A new cluster, after its connection was tried; Invalid, Conflict or ClusterUnavailable and nothing saved otherwise."""
-    cluster = draft(name=name, kubeconfig_text=kubeconfig_text, **fields)
+    """A new cluster, after its connection was tried; arguments as of `draft`.
+
+    With `default` it becomes the default cluster. Raises Invalid or ClusterUnavailable, and then
+    nothing is saved.
+    """
+    cluster = draft(
+        name=name,
+        kubeconfig_text=kubeconfig_text,
+        context=context,
+        description=description,
+        labels=labels,
+        protected=protected,
+        impersonate=impersonate,
+        prometheus=prometheus,
+        namespaces=namespaces,
+    )
     try:
         with transaction.atomic():
             cluster.save()
             if default:
                 make_default(cluster)
+    # Another request took the name while the connection was tried.
     except IntegrityError:
-        raise _taken(cluster.name) from None
+        raise _already_exists(cluster.name) from None
     return cluster
 
 
-def _taken(name: str) -> Invalid:
-    return Invalid(f"a cluster named {name!r} exists already", field="name", reason="AlreadyExists")
-
-
 def examine(cluster: Cluster, text: str) -> None:
-    """Try the connection and note what was found; also proves that the credentials may list something."""
+    """Try the connection, and set what it says on the cluster, which is not saved.
+
+    Raises ClusterUnavailable, also for credentials that the API server does not accept.
+    """
     kubeconfig.check(text)
-    fresh = connect(text, share=_trials)
-    cluster.server = fresh.access.server
-    cluster.version = probe(fresh)
-    for field, value in kubeconfig_facts(fresh, text).items():
+    trial_client = connect(text, call_limiter=_trial_limiter)
+    cluster.server = trial_client.access.server
+    cluster.version = probe(trial_client)
+    for field, value in kubeconfig_facts(trial_client, text).items():
         setattr(cluster, field, value)
     if not cluster.namespaces:
-        cluster.namespaces = own_namespaces(fresh, text)
-    cluster.status, cluster.status_reason = Cluster.Status.ACTIVE, ""
+        cluster.namespaces = own_namespaces(trial_client, text)
+    cluster.status = Cluster.Status.ACTIVE
+    cluster.status_reason = ""
     cluster.last_seen_at = timezone.now()
 
 
-def kubeconfig_facts(fresh: ClusterClient, text: str) -> dict[str, Any]:
-    """What may be shown of a kubeconfig: its contexts, the one in use, its end, and whose API server it leads to."""
+def kubeconfig_facts(trial_client: ClusterClient, text: str) -> dict[str, Any]:
+    """Columns of a cluster that come from its kubeconfig, none of them secret.
+
+    {"context","contexts","credentials_expire_at","system_uid"}.
+    """
     config = kubeconfig.parse(text)
     return {
         "context": kubeconfig.context_name(config)[:500],
         "contexts": kubeconfig.contexts(config)[: kubeconfig.MAX_CONTEXTS],
-        "credentials_expire_at": tls.expiry(fresh.access),
-        "system_uid": system_uid(fresh),
+        "credentials_expire_at": tls.expiry(trial_client.access),
+        "system_uid": system_uid(trial_client),
     }
 
 
-def own_namespaces(fresh: ClusterClient, text: str) -> list[str]:
-    """Where credentials that may not list namespaces are at home: the context's namespace, if they may list something in it."""
+def own_namespaces(trial_client: ClusterClient, text: str) -> list[str]:
+    """The namespaces to read with credentials that may not list all of them.
+
+    That is the context's namespace, if they may list something in it.
+    """
     namespace = kubeconfig.context_namespace(kubeconfig.parse(text))
     if not NAMESPACE.match(namespace):
         return []
     try:
-        if _review(fresh, "selfsubjectaccessreviews", SELF_REVIEW).get("allowed"):
+        if _review(trial_client, "selfsubjectaccessreviews", SELF_REVIEW).get("allowed"):
             return []
-        rules = _review(fresh, "selfsubjectrulesreviews", {"spec": {"namespace": namespace}})
+        spec = {"namespace": namespace}
+        rules = _review(trial_client, "selfsubjectrulesreviews", {"spec": spec})
     except (DomainError, orjson.JSONDecodeError):
         return []
-    verbs = {verb for rule in rules.get("resourceRules") or [] for verb in rule.get("verbs") or []}
+    verbs: set[str] = set()
+    for rule in rules.get("resourceRules") or []:
+        verbs.update(rule.get("verbs") or [])
     return [namespace] if verbs & {"list", "*"} else []
 
 
-def _review(fresh: ClusterClient, plural: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+def _review(
+    trial_client: ClusterClient,
+    plural: str,
+    body: Mapping[str, Any],
+) -> Mapping[str, Any]:
     """The status of a review of the credentials' own rights."""
     path = f"/apis/authorization.k8s.io/v1/{plural}"
-    review = orjson.loads(fresh.request("POST", path, body=body))
+    review = orjson.loads(trial_client.request("POST", path, body=body))
     status = review.get("status") if isinstance(review, dict) else None
     return status if isinstance(status, dict) else {}
 
 
-def system_uid(fresh: ClusterClient) -> str:
-    """The uid of the namespace kube-system, by which an API server is known under any address; "" when it may not be read."""
+def system_uid(trial_client: ClusterClient) -> str:
+    """The uid of the namespace kube-system, "" when it may not be read.
+
+    It identifies an API server under whatever address.
+    """
     try:
-        namespace = orjson.loads(fresh.get(KINDS["namespaces"], "kube-system"))
+        namespace = orjson.loads(trial_client.get(KINDS["namespaces"], "kube-system"))
         uid = str(namespace["metadata"]["uid"])
         return uid if UID.match(uid) else ""
     except (DomainError, orjson.JSONDecodeError, KeyError, TypeError):
         return ""
 
 
+# --- warnings ------------------------------------------------------------------------------------
 def expiry_warnings(cluster: Cluster) -> list[str]:
     """A sentence when the kubeconfig's credentials have expired, or will within 30 days."""
     moment = cluster.credentials_expire_at
@@ -281,86 +387,101 @@ def expiry_warnings(cluster: Cluster) -> list[str]:
     return [f"the kubeconfig's credentials {verb} on {moment:%Y-%m-%d at %H:%M} UTC"]
 
 
-def double_warnings(
-    cluster: Cluster, same: Mapping[str, Mapping[int, str]], readable: Collection[int] | None
+def duplicate_warnings(
+    cluster: Cluster,
+    registrations_by_uid: Mapping[str, Mapping[int, str]],
+    readable: Collection[int] | None,
 ) -> list[str]:
-    """A sentence when the API server is registered under other names, too (`same` as of `registrations`).
+    """A sentence when the API server is registered under other names, too.
 
-    Only clusters of `readable` (ids; None is all) are named.
+    `registrations_by_uid` is what `registrations` returns. Only clusters of `readable` (ids; None
+    is all) are named.
     """
-    others = {pk: name for pk, name in same.get(cluster.system_uid, {}).items() if pk != cluster.pk}
-    names = [name for pk, name in others.items() if readable is None or pk in readable]
+    same_server = registrations_by_uid.get(cluster.system_uid, {})
+    others = {pk: name for pk, name in same_server.items() if pk != cluster.pk}
     if not others:
         return []
+    names = [name for pk, name in others.items() if readable is None or pk in readable]
     listing = f"as {', '.join(names[:5])}" if names else "under another name"
     return [f"the same API server is registered {listing}, too: its objects are counted twice"]
 
 
-def registrations(rows: Iterable[Cluster]) -> dict[str, dict[int, str]]:
+def registrations(listed: Iterable[Cluster]) -> dict[str, dict[int, str]]:
     """For the API server of each cluster all its registrations: kube-system's uid → id → name."""
-    uids = {row.system_uid for row in rows if row.system_uid}
-    same: dict[str, dict[int, str]] = {}
-    if uids:
-        registered = clusters().filter(system_uid__in=uids)
-        for uid, pk, name in registered.values_list("system_uid", "pk", "name"):
-            same.setdefault(uid, {})[pk] = name
-    return same
+    uids = {cluster.system_uid for cluster in listed if cluster.system_uid}
+    if not uids:
+        return {}
+    registrations_by_uid: dict[str, dict[int, str]] = {}
+    rows = clusters().filter(system_uid__in=uids)
+    for uid, pk, name in rows.values_list("system_uid", "pk", "name"):
+        registrations_by_uid.setdefault(uid, {})[pk] = name
+    return registrations_by_uid
 
 
-def probe(fresh: ClusterClient) -> str:
-    """The server's version, reached with the credentials; ClusterUnavailable names the cause."""
+# --- the connection ------------------------------------------------------------------------------
+def probe(trial_client: ClusterClient) -> str:
+    """The server's version, read with the credentials; ClusterUnavailable names the cause.
+
+    The version is "" where only administrators may read it.
+    """
     try:
-        return _probe(fresh)
+        return _probe(trial_client)
     except ClusterUnavailable as error:
         if not _may_be_credentials(error):
             raise
-        moment = tls.expiry(fresh.access)
-        if moment and moment <= timezone.now():
+        # A server does not say that credentials have expired, so the kubeconfig is looked at.
+        expiry = tls.expiry(trial_client.access)
+        if expiry and expiry <= timezone.now():
             raise ClusterUnavailable(
-                f"the kubeconfig's credentials expired on {moment:%Y-%m-%d at %H:%M} UTC",
+                f"the kubeconfig's credentials expired on {expiry:%Y-%m-%d at %H:%M} UTC",
                 reason="credential_invalid",
-                expired_at=f"{moment:%Y-%m-%dT%H:%M:%SZ}",
+                expired_at=f"{expiry:%Y-%m-%dT%H:%M:%SZ}",
             ) from error
-        moment = tls.beginning(fresh.access)
-        if moment and moment > timezone.now():
+        beginning = tls.beginning(trial_client.access)
+        if beginning and beginning > timezone.now():
             raise ClusterUnavailable(
-                f"the kubeconfig's credentials are valid from {moment:%Y-%m-%d at %H:%M} UTC on",
+                f"the kubeconfig's credentials are valid from {beginning:%Y-%m-%d at %H:%M} UTC on",
                 reason="credential_invalid",
             ) from error
         raise
 
 
 def _may_be_credentials(error: ClusterUnavailable) -> bool:
-    """Whether the server refused them, or hung up: in TLS 1.3 its word on our certificate may get lost in that."""
+    """Whether the server refused the credentials, or hung up.
+
+    In TLS 1.3 its alert about our certificate may be lost when it hangs up.
+    """
     details = error.details
     return details.get("cause") in ("credentials", "broken") or details.get("tls") == "handshake"
 
 
-def _probe(fresh: ClusterClient) -> str:
+def _probe(trial_client: ClusterClient) -> str:
     version = ""
     refusal: Forbidden | None = None
     try:
-        version = fresh.version()
+        version = trial_client.version()
     except Forbidden as error:
-        # Hardened clusters tell it to nobody but administrators; what comes next decides.
+        # Hardened clusters show it to administrators only; the review below decides.
         refusal = error
     try:
-        # /version answers anyone on most clusters; this answers only those whose credentials are good.
-        fresh.request(
-            "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=SELF_REVIEW
+        # /version answers anyone on most clusters; a review only those with good credentials.
+        trial_client.request(
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            body=SELF_REVIEW,
         )
     except Forbidden as error:
-        raise _powerless(error) from error
+        raise _without_rights(error) from error
     except DomainError as error:
         if refusal:
-            raise _powerless(refusal) from error
+            raise _without_rights(refusal) from error
         if isinstance(error, ClusterUnavailable):
             raise
     return version
 
 
-def _powerless(refusal: Forbidden) -> ClusterUnavailable:
-    """Credentials that may not even ask what they may do."""
+def _without_rights(refusal: Forbidden) -> ClusterUnavailable:
+    """The error for credentials that may not even ask what they may do."""
     if "system:anonymous" in refusal.message:
         return ClusterUnavailable(
             "the cluster takes the caller for system:anonymous:"
@@ -368,7 +489,8 @@ def _powerless(refusal: Forbidden) -> ClusterUnavailable:
             reason="credential_invalid",
         )
     return ClusterUnavailable(
-        "the cluster knows these credentials but allows them nothing", reason="forbidden"
+        "the cluster knows these credentials but allows them nothing",
+        reason="forbidden",
     )
 
 
@@ -379,9 +501,14 @@ SELF_REVIEW = {
 }
 
 
+# --- changing ------------------------------------------------------------------------------------
 def update(cluster: Cluster, fields: Mapping[str, object]) -> Cluster:
-    """Change some fields; a new kubeconfig is tried first, and the mask written back means unchanged."""
-    request_cache.forget()
+    """Change some fields: EDITABLE ones, "name", "kubeconfig", "context" and "is_default".
+
+    A new kubeconfig is tried first; the mask written back means unchanged. Raises Invalid or
+    ClusterUnavailable, and then nothing is saved.
+    """
+    request_cache.clear()
     default = fields.get("is_default")
     if default is not None and not isinstance(default, bool):
         raise Invalid("is_default must be true or false", field="is_default")
@@ -389,8 +516,9 @@ def update(cluster: Cluster, fields: Mapping[str, object]) -> Cluster:
         cluster.name = _check_name(fields["name"])
     for field in EDITABLE:
         if field in fields:
-            setattr(cluster, field, _checked(field, fields[field]))
-    if text := _new_kubeconfig(cluster, fields):
+            setattr(cluster, field, _check_field(field, fields[field]))
+    text = _new_kubeconfig(cluster, fields)
+    if text:
         cluster.kubeconfig = text
         examine(cluster, text)
     try:
@@ -399,39 +527,44 @@ def update(cluster: Cluster, fields: Mapping[str, object]) -> Cluster:
             if default:
                 make_default(cluster)
     except IntegrityError:
-        raise _taken(cluster.name) from None
+        raise _already_exists(cluster.name) from None
     return cluster
 
 
 def _new_kubeconfig(cluster: Cluster, fields: Mapping[str, object]) -> str:
-    """The kubeconfig to try and keep, when another one or another of its contexts is asked for; "" otherwise."""
+    """The kubeconfig to try and save; "" when neither it nor its context changes."""
     text = _check_text(fields.get("kubeconfig", MASK), "kubeconfig")
     context = _check_text(fields.get("context", cluster.context), "context")
+    is_same_context = context == cluster.context
     if text == MASK:
-        changed = context != cluster.context
-        return kubeconfig.with_context(cluster.kubeconfig, context) if changed else ""
+        if is_same_context:
+            return ""
+        return kubeconfig.with_context(cluster.kubeconfig, context)
     config = kubeconfig.parse(text)
-    remembered = context == cluster.context
-    # The name of the old kubeconfig's context, written back, is no choice in one that does not have it or says its own.
-    if remembered and (
-        context not in kubeconfig.contexts(config)
-        or ("context" not in fields and config.get("current-context"))
-    ):
+    # A client that sends the old context back with a new kubeconfig has not chosen it there: it
+    # does not count when the new one lacks it, or has a current-context and none was sent.
+    is_in_config = context in kubeconfig.contexts(config)
+    is_implied = "context" not in fields and bool(config.get("current-context"))
+    if is_same_context and (not is_in_config or is_implied):
         context = ""
     return kubeconfig.with_context(text, context)
 
 
 def make_default(cluster: Cluster) -> None:
-    """From now on, dialects that name no cluster act on this one."""
-    request_cache.forget()
+    """Let dialects that name no cluster act on this one from now on."""
+    request_cache.clear()
+    # First the others: a constraint allows one default cluster.
     clusters().filter(is_default=True).exclude(pk=cluster.pk).update(is_default=False)
     Cluster.objects.filter(pk=cluster.pk).update(is_default=True)
     cluster.is_default = True
 
 
 def remove(cluster: Cluster) -> None:
-    """Forget the cluster: its credentials are wiped, its objects are left alone, the row stays for history."""
-    request_cache.forget()
+    """Remove the cluster from the registry; its objects stay as they are.
+
+    The credentials are wiped; the row stays, so that history and audit still name it.
+    """
+    request_cache.clear()
     Cluster.objects.filter(pk=cluster.pk).update(
         deleted_at=timezone.now(), kubeconfig="", is_default=False
     )
@@ -440,45 +573,60 @@ def remove(cluster: Cluster) -> None:
 
 
 def check(cluster: Cluster) -> Cluster.Status:
-    """Look at the cluster again and note its state."""
-    request_cache.forget()
+    """Try the connection again and save the cluster's status, which is returned."""
+    request_cache.clear()
+    columns: dict[str, Any]
     try:
-        fresh = client(cluster)
-        found: dict[str, Any] = {
-            "version": probe(fresh),
+        cluster_client = client(cluster)
+        columns = {
+            "version": probe(cluster_client),
             "status": Cluster.Status.ACTIVE,
             "status_reason": "",
             "last_seen_at": timezone.now(),
         }
-        if not cluster.context:  # registered before these facts were kept
-            found |= kubeconfig_facts(fresh, cluster.kubeconfig)
+        # Registered before these columns existed.
+        if not cluster.context:
+            columns |= kubeconfig_facts(cluster_client, cluster.kubeconfig)
     except ClusterUnavailable as error:
+        # It answers, but trying again later will not help.
         refused = error.details.get("reason") in {"credential_invalid", "forbidden", "bad_answer"}
-        found = {
+        columns = {
             "status": Cluster.Status.ERROR if refused else Cluster.Status.UNREACHABLE,
             "status_reason": _storable(error.message),
         }
     except (DomainError, ValueError) as error:
-        found = {"status": Cluster.Status.ERROR, "status_reason": _storable(str(error))}
-    Cluster.objects.filter(pk=cluster.pk, deleted_at=None).update(**found)
-    return Cluster.Status(found["status"])
+        columns = {"status": Cluster.Status.ERROR, "status_reason": _storable(str(error))}
+    # The cluster may have been removed meanwhile.
+    Cluster.objects.filter(pk=cluster.pk, deleted_at=None).update(**columns)
+    return Cluster.Status(columns["status"])
 
 
 def _storable(text: str) -> str:
-    """What a cluster says, as the column takes it."""
+    """A cluster's text as the column status_reason takes it: PostgreSQL stores no NUL."""
     return text.replace("\0", "")[:300]
 
 
 def ready(cluster: Cluster, *, seconds: float = 5.0) -> None:
-    """ClusterUnavailable unless the API server calls itself ready (or, without the right to ask that, tells its version)."""
+    """Raise ClusterUnavailable unless the API server says that it is ready.
+
+    Where /readyz may not be read, an answer to /version will do. `seconds` limits each call.
+    """
     for path in ("/readyz", "/version"):
-        response = client(cluster).open("GET", path, accept="*/*", read_timeout=seconds)
+        response = client(cluster).open(
+            "GET",
+            path,
+            accept="*/*",
+            read_timeout=seconds,
+        )
         status = response.status
         response.close()
         if status < 300:
             return
+        # Without the right to read /readyz, or behind a gateway without it, ask for the version.
         if status not in {403, 404}:
             break
     raise ClusterUnavailable(
-        f"the API server answers {path} with HTTP {status}", reason="not_ready", status=status
+        f"the API server answers {path} with HTTP {status}",
+        reason="not_ready",
+        status=status,
     )

@@ -1,4 +1,4 @@
-"""Cluster rows that this request has looked up already: the right and the work ask for the same one."""
+"""Cluster rows that this request has read: the permission check and the view both need one."""
 
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -8,38 +8,43 @@ from django.http.response import HttpResponseBase
 
 from clusters.models import Cluster
 
-_found: ContextVar[dict[str, Cluster] | None] = ContextVar("lookups", default=None)
+_cache: ContextVar[dict[str, Cluster] | None] = ContextVar("clusters", default=None)
 
 
-def known(reference: str) -> Cluster | None:
-    """The row, when this request has read it; outside requests nothing is ever kept."""
-    kept = _found.get()
-    return kept.get(reference) if kept else None
+def get(reference: str) -> Cluster | None:
+    """The row that this request has read by an id or name; None outside of requests."""
+    cache = _cache.get()
+    return cache.get(reference) if cache else None
 
 
-def keep(reference: str, cluster: Cluster) -> Cluster:
-    """Remember the row until the request is answered or a cluster is changed."""
-    if (kept := _found.get()) is not None:
-        kept[reference] = cluster
+def put(reference: str, cluster: Cluster) -> Cluster:
+    """Keep the row until the request is answered or a cluster is changed, and return it."""
+    cache = _cache.get()
+    if cache is not None:
+        cache[reference] = cluster
     return cluster
 
 
-def forget() -> None:
-    """Rows have changed: read them anew."""
-    if (kept := _found.get()) is not None:
-        kept.clear()
+def clear() -> None:
+    """Read every row again: clusters have changed."""
+    cache = _cache.get()
+    if cache is not None:
+        cache.clear()
 
 
 class Fresh:
-    """Middleware: every request reads each cluster's row once, and never one of an earlier request."""
+    """Middleware: each request reads a cluster's row once, and never gets an earlier request's."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Begin with nothing; end the same, since streamed answers must notice what changes meanwhile."""
-        before = _found.set({})
+        """Answer with an empty cache, and drop it when the response object is made.
+
+        A streamed body runs after that, and must notice changes while it lasts.
+        """
+        token = _cache.set({})
         try:
             return self.get_response(request)
         finally:
-            _found.reset(before)
+            _cache.reset(token)

@@ -1,4 +1,4 @@
-"""One asyncio client for each cluster in a process with sockets."""
+"""One asyncio client for each cluster in a process that serves WebSockets."""
 
 import asyncio
 import time
@@ -11,72 +11,71 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils.module_loading import import_string
 
-from clusters import kubeconfig, registry
+from clusters import registry
 from clusters.impersonation import Identity
 from clusters.kubeconfig import Access
 from clusters.streams import StreamClient
 from core.errors import ClusterNotFound, DomainError
 from core.sockets.connections import in_database_thread
 
+# Seconds after which a cluster's registration is read again.
 FRESH_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Registered:
-    """What a stream has to know of a cluster."""
+class _Registration:
+    """What a stream has to know of a registered cluster."""
 
     access: Access
     impersonate: bool
 
 
 @dataclass(slots=True, eq=False)
-class _Shared:
-    """A cluster's client, with the moment when its registration was looked at last, and how many use it now."""
+class _SharedClient:
+    """A cluster's client, when its registration was read last, and how many streams use it now.
 
-    registered: _Registered
+    A retired client belongs to a registration that has changed: its last user closes it.
+    """
+
+    registration: _Registration
     client: StreamClient
-    looked_at: float
+    read_at: float
     users: int = 0
     retired: bool = False
 
 
-_clients: dict[int, _Shared] = {}
-
-
-# Every client that is not closed, the retired ones too, and what goes on by itself to close them.
+# The client of each cluster's current registration, by the cluster's id.
+_clients: dict[int, _SharedClient] = {}
+# Every client that is not closed, the retired ones too.
 _open_clients: set[StreamClient] = set()
+# asyncio keeps only weak references to tasks: without these they could vanish before they end.
+_background_tasks: set[asyncio.Task[None]] = set()
 
 
-_endings: set[asyncio.Task[None]] = set()
-
-
-def _look_up(cluster: int) -> _Registered:
+def _read_registration(cluster: int) -> _Registration:
     row = registry.find(cluster)
-    access = kubeconfig.access(
-        row.kubeconfig,
-        policy=settings.CLUSTER_ADDRESS_POLICY,
-        allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS,
-    )
-    return _Registered(access, row.impersonate)
+    return _Registration(registry.read_access(row.kubeconfig), row.impersonate)
 
 
-def _identity_of(user: int) -> Identity:
-    found = cast(Callable[[int], Identity], import_string(settings.IDENTITY_OF_ID))
-    return found(user)
+def _read_identity(user: int) -> Identity:
+    read = cast(Callable[[int], Identity], import_string(settings.IDENTITY_OF_ID))
+    return read(user)
 
 
 @asynccontextmanager
 async def stream_client(cluster: int, user: int) -> AsyncIterator[StreamClient]:
-    """This process's client for a cluster, acting for a user (their id) where the cluster is asked in its callers' names.
+    """This process's client for a cluster.
 
-    ClusterNotFound when the cluster is gone. A changed registration is noticed within ten seconds; the client of the one before is closed
-    as soon as it has no user any more.
+    It names the user (by their id) to clusters with impersonation. ClusterNotFound when the cluster
+    was removed. A changed registration is noticed within ten seconds; the client of the one before
+    is closed as soon as no stream uses it.
     """
     shared = await _current_client(cluster)
     shared.users += 1
     try:
-        if shared.registered.impersonate:
-            yield shared.client.acting_as(await in_database_thread(_identity_of, user))
+        if shared.registration.impersonate:
+            identity = await in_database_thread(_read_identity, user)
+            yield shared.client.acting_as(identity)
         else:
             yield shared.client
     finally:
@@ -84,61 +83,64 @@ async def stream_client(cluster: int, user: int) -> AsyncIterator[StreamClient]:
         if shared.retired:
             _close_unused(shared)
         elif not shared.users and not _is_fresh(shared):
-            # It may have lasted longer than its registration.
-            _in_background(_look_again(cluster))
+            # The cluster may have been removed or changed while a long stream lasted.
+            _run_in_background(_refresh(cluster))
 
 
-def _is_fresh(shared: _Shared) -> bool:
+def _is_fresh(shared: _SharedClient) -> bool:
     seconds = min(FRESH_SECONDS, settings.STREAM_REAUTHORISE_SECONDS)
-    return time.monotonic() - shared.looked_at < seconds
+    return time.monotonic() - shared.read_at < seconds
 
 
-async def _current_client(cluster: int) -> _Shared:
+async def _current_client(cluster: int) -> _SharedClient:
     shared = _clients.get(cluster)
     if shared is not None and _is_fresh(shared):
         return shared
     try:
-        registered = await in_database_thread(_look_up, cluster)
+        registration = await in_database_thread(_read_registration, cluster)
     except ClusterNotFound:
         _retire(cluster)
         raise
+    # Another task may have made the client while this one read the registration.
     shared = _clients.get(cluster)
-    if shared is None or shared.registered != registered:
+    if shared is None or shared.registration != registration:
         _retire(cluster)
-        client = StreamClient(registered.access, registry.limits())
+        client = StreamClient(registration.access, registry.limits())
         _open_clients.add(client)
-        shared = _clients[cluster] = _Shared(registered, client, time.monotonic())
-    shared.looked_at = time.monotonic()
+        shared = _SharedClient(registration, client, time.monotonic())
+        _clients[cluster] = shared
+    shared.read_at = time.monotonic()
     return shared
 
 
-async def _look_again(cluster: int) -> None:
+async def _refresh(cluster: int) -> None:
     with suppress(DomainError, DatabaseError):
         await _current_client(cluster)
 
 
 def _retire(cluster: int) -> None:
-    if shared := _clients.pop(cluster, None):
+    shared = _clients.pop(cluster, None)
+    if shared is not None:
         shared.retired = True
         _close_unused(shared)
 
 
-def _close_unused(shared: _Shared) -> None:
+def _close_unused(shared: _SharedClient) -> None:
     if not shared.users and shared.client in _open_clients:
         _open_clients.discard(shared.client)
-        _in_background(shared.client.close())
+        _run_in_background(shared.client.close())
 
 
-def _in_background(work: Coroutine[Any, Any, None]) -> None:
+def _run_in_background(work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.get_running_loop().create_task(work)
-    _endings.add(task)
-    task.add_done_callback(_endings.discard)
+    _background_tasks.add(task)
+    task.add_done_callback(_background_tasks.discard)
 
 
 async def close() -> None:
     """Close every client, at the end of the process."""
-    while _endings:
-        await asyncio.gather(*_endings, return_exceptions=True)
+    while _background_tasks:
+        await asyncio.gather(*_background_tasks, return_exceptions=True)
     clients = list(_open_clients)
     _clients.clear()
     _open_clients.clear()

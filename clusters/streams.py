@@ -1,14 +1,17 @@
-"""The door to a cluster for what lasts (logs that follow, watches, exec), on asyncio, under the rules of `clusters.client`."""
+"""The door to a cluster for what lasts (followed logs, watches, exec), on asyncio.
+
+The rules are those of `clusters.client`: one circuit breaker, no redirects, checked addresses.
+"""
 
 import asyncio
 import copy
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
@@ -17,27 +20,27 @@ from yarl import URL
 
 from clusters import impersonation, tls
 from clusters.address_policy import allowed
-from clusters.call_limits import Circuit, api_group
-from clusters.client import (
-    PROBE_SECONDS,
-    Limits,
-    authorization,
-    dumps,
-    status_error,
-    unreachable,
-)
+from clusters.api_errors import not_an_api_server, redirected, status_error, unreachable
+from clusters.circuit_breaker import CircuitBreaker, api_group
+from clusters.client import PROBE_SECONDS, ClientLimits
+from clusters.credentials import authorization_header
 from clusters.impersonation import Identity
 from clusters.kubeconfig import Access
 from clusters.network_causes import describe
+from clusters.wire import Query, dumps
 from core.errors import ClusterUnavailable, DomainError
 
+# Bytes: of a whole answer, of one WebSocket message, of a Status that refuses a WebSocket.
 MAX_ANSWER = 64 * 1024 * 1024
 MAX_FRAME = 4 * 1024 * 1024
 MAX_STATUS = 64 * 1024
-# Channel protocols of exec, the newest first; v5 adds closing one direction, which a terminal does not need.
+# Seconds: a peer that vanished is noticed after TCP_KEEPIDLE + TCP_KEEPCNT * TCP_KEEPINTVL.
+KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+# Channel protocols of exec, the newest first; v5 adds closing one direction, which a terminal does
+# not need.
 EXEC_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+# Channel numbers of these protocols; the fourth carries the Status with the exit code.
 STDIN, STDOUT, STDERR, OUTCOME, RESIZE = range(5)
-Query = Mapping[str, object]
 _REFUSALS: ContextVar[list[DomainError]] = ContextVar("refusals")
 
 
@@ -48,66 +51,77 @@ class AddressRefused(OSError):
 class StreamClient:
     """Talks to one API server from one event loop."""
 
-    def __init__(self, access: Access, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
-        self.circuit = Circuit(self.limits.circuit)
+    def __init__(self, access: Access, limits: ClientLimits | None = None) -> None:
+        self.limits = limits or ClientLimits()
+        self.circuit = CircuitBreaker(self.limits.circuit)
         self._probing = asyncio.Lock()
         self._host = access.server
+        # aiohttp refuses a server name for plain HTTP.
         self._server_name = access.tls_server_name if access.server.startswith("https:") else None
-        given = authorization(access)
         self._headers = [("User-Agent", "kubegale")]
-        if given:
-            self._headers.append(("Authorization", given))
+        header = authorization_header(access)
+        if header:
+            self._headers.append(("Authorization", header))
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 ssl=tls.make_context(access), limit=0, socket_factory=self._socket
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[_tracing()],
+            trace_configs=[_trace_config()],
         )
 
-    def acting_as(self, someone: Identity) -> "StreamClient":
-        """The same client, with its connections, that names somebody in every call (impersonation)."""
-        named = copy.copy(self)
-        named._headers = [*self._headers, *impersonation.headers(someone)]
-        return named
+    def acting_as(self, identity: Identity) -> "StreamClient":
+        """A copy that shares the connections and names a user in every call (impersonation)."""
+        client = copy.copy(self)
+        client._headers = [*self._headers, *impersonation.headers(identity)]
+        return client
 
     async def close(self) -> None:
         """Give every connection back."""
         await self._session.close()
 
     def _socket(self, info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
-        """A socket for the very address that will be connected to; a peer that vanishes is noticed within a minute."""
+        """A socket for the very address that will be connected to.
+
+        A peer that vanishes is noticed within a minute.
+        """
         family, kind, protocol, _, address = info
         if not allowed(str(address[0]), self.limits.policy):
             raise AddressRefused("the cluster's address is not allowed by CLUSTER_ADDRESS_POLICY")
-        made = socket.socket(family, kind, protocol)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        connection = socket.socket(family, kind, protocol)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, seconds in KEEPALIVE:
+            # macOS has other names for some of them.
             if hasattr(socket, option):
-                made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-        return made
+                connection.setsockopt(
+                    socket.IPPROTO_TCP,
+                    getattr(socket, option),
+                    seconds,
+                )
+        return connection
 
     def _url(self, path: str, query: Query | None) -> URL:
-        pairs = [
-            (key, each)
-            for key, value in (query or {}).items()
-            if value not in (None, "")
-            for each in (value if isinstance(value, list) else [value])
-        ]
-        return URL(f"{self._host}{path}{'?' + urlencode(pairs) if pairs else ''}", encoded=True)
+        pairs: list[tuple[str, object]] = []
+        for name, value in (query or {}).items():
+            # A list is a parameter that is repeated: the words of a command.
+            values = value if isinstance(value, list) else [value]
+            if value not in (None, ""):
+                pairs += [(name, word) for word in values]
+        text = f"?{urlencode(pairs)}" if pairs else ""
+        return URL(f"{self._host}{path}{text}", encoded=True)
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Library errors in the domain's words; failures to connect count for the circuit."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Raise errors of `core.errors`; failures to connect count for the circuit breaker."""
         try:
             yield
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            # aiohttp wraps what the trace (see `_trace_config`) raises.
             if isinstance(error.__cause__, DomainError):
                 raise error.__cause__ from None
             reason, sentence, fault = _cause(error)
             if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-                self.circuit.failed(reason)
+                self.circuit.record_failure(reason)
             raise unreachable(reason, sentence, fault) from error
 
     @asynccontextmanager
@@ -120,14 +134,17 @@ class StreamClient:
         body: object = None,
         read: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A good answer as it arrives; `read` is the longest silence in seconds, None for as long as it takes. A domain error otherwise."""
+        """A good answer as it arrives; an error of `core.errors` for any other.
+
+        `read` is the longest silence in seconds, None for as long as it takes.
+        """
         self.circuit.check()
-        await self._dispel_doubt()
+        await self._probe_if_doubtful()
         started = time.monotonic()
         headers = [*self._headers, ("Accept", "*/*")]
         if body is not None:
             headers.append(("Content-Type", "application/json"))
-        with self._translated(), self._silence(path, started):
+        with self._translate_errors(), self._count_timeout(path, started):
             async with self._session.request(
                 method,
                 self._url(path, query),
@@ -139,36 +156,41 @@ class StreamClient:
                     total=None, sock_connect=self.limits.connect, sock_read=read
                 ),
             ) as response:
-                self.circuit.succeeded()
+                self.circuit.record_success()
                 if response.status >= 400:
                     raise _refusal(response, await self._body(response))
                 if response.status >= 300:
-                    _redirected()
+                    raise redirected()
                 yield response
 
     @contextmanager
-    def _silence(self, path: str, started: float) -> Iterator[None]:
-        """A call without an answer makes the cluster doubtful, unless it is one that the API server only passes on."""
+    def _count_timeout(self, path: str, started: float) -> Iterator[None]:
+        """Let a call without an answer count for the circuit breaker.
+
+        A call that the API server only passes on (logs, exec) says nothing about the cluster.
+        """
         try:
             yield
         except aiohttp.ConnectionTimeoutError:
+            # Counted as a failure to connect.
             raise
         except TimeoutError:
             if api_group(path):
-                self.circuit.timed_out(started)
+                self.circuit.record_timeout(started)
             raise
 
-    async def _dispel_doubt(self) -> None:
-        """After a call without an answer, ask for the version first, in a few seconds, before anything else."""
-        if not self.circuit.doubtful():
+    async def _probe_if_doubtful(self) -> None:
+        """After a time-out, read the version first: a slow call does not mean a dead cluster."""
+        if not self.circuit.is_doubtful():
             return
         async with self._probing:
-            if not self.circuit.doubtful():
+            # Another task may have probed while this one waited for the lock.
+            if not self.circuit.is_doubtful():
                 return
             self.circuit.check()
             seconds = min(PROBE_SECONDS, self.limits.read)
             try:
-                with self._translated():
+                with self._translate_errors():
                     async with (
                         asyncio.timeout(seconds),
                         self._session.get(
@@ -183,11 +205,12 @@ class StreamClient:
                 if error.details.get("reason") == "timeout":
                     self.circuit.trip("timeout")
                 raise
-            self.circuit.succeeded()
+            self.circuit.record_success()
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         """A whole body, within the time limit however slowly it drips."""
-        parts, size = [], 0
+        parts: list[bytes] = []
+        size = 0
         async with asyncio.timeout(self.limits.read):
             async for part in response.content.iter_any():
                 parts.append(part)
@@ -199,7 +222,12 @@ class StreamClient:
         return b"".join(parts)
 
     async def read(
-        self, method: str, path: str, *, query: Query | None = None, body: object = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: object = None,
     ) -> bytes:
         """One whole answer."""
         async with self.open(
@@ -208,33 +236,36 @@ class StreamClient:
             return await self._body(response)
 
     async def json(
-        self, method: str, path: str, *, query: Query | None = None, body: object = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: object = None,
     ) -> Any:
         """One whole answer as data."""
         data = await self.read(method, path, query=query, body=body)
         try:
             return orjson.loads(data)
         except orjson.JSONDecodeError:
-            raise ClusterUnavailable(
-                "the address does not answer like a Kubernetes API server", reason="bad_answer"
-            ) from None
+            raise not_an_api_server() from None
 
     @asynccontextmanager
     async def exec(self, path: str, query: Query) -> AsyncIterator["Channels"]:
-        """The channels of a command that the API server runs in a container; a domain error when it refuses to."""
+        """The channels of a command in a container; an error of `core.errors` when refused."""
         self.circuit.check()
-        with self._translated():
+        with self._translate_errors():
             async with asyncio.timeout(self.limits.read):
-                channels = await self._upgrade(self._url(path, query))
-            self.circuit.succeeded()
+                connection = await self._upgrade(self._url(path, query))
+            self.circuit.record_success()
             try:
-                yield Channels(channels)
+                yield Channels(connection)
             finally:
-                await channels.close()
+                await connection.close()
 
     async def _upgrade(self, url: URL) -> aiohttp.ClientWebSocketResponse:
         refusals: list[DomainError] = []
-        # ws_connect throws the body away that says why; the trace below puts it here.
+        # ws_connect discards the body that says why it was refused; the trace puts it here.
         token = _REFUSALS.set(refusals)
         try:
             return await self._session.ws_connect(
@@ -264,9 +295,10 @@ class Channels:
         self._connection = connection
 
     async def receive(self) -> tuple[int, bytes] | None:
-        """(channel, bytes); None when the other side has closed."""
+        """(channel, bytes) of the next message; None when the other side has closed."""
         while True:
             message = await self._connection.receive()
+            # The first byte (or letter) of a message is the number of its channel.
             if message.type is aiohttp.WSMsgType.BINARY and message.data:
                 return message.data[0], message.data[1:]
             if message.type is aiohttp.WSMsgType.TEXT and message.data:
@@ -279,11 +311,12 @@ class Channels:
                 return None
             if message.type is aiohttp.WSMsgType.ERROR:
                 raise ClusterUnavailable(
-                    "the cluster cannot be reached: the connection broke", reason="tcp"
+                    "the cluster cannot be reached: the connection broke",
+                    reason="tcp",
                 )
 
     async def send(self, channel: int, data: bytes) -> None:
-        """Bytes for a channel; ClusterUnavailable when the connection is gone."""
+        """Send bytes on a channel; ClusterUnavailable when the connection broke."""
         try:
             await self._connection.send_bytes(bytes([channel]) + data)
         except (ConnectionError, RuntimeError) as error:
@@ -293,26 +326,24 @@ class Channels:
 
 
 def _refusal(response: aiohttp.ClientResponse, data: bytes) -> DomainError:
-    """The domain's error for an answer, with the seconds after which the API server wants to be asked again."""
+    """The error for an answer; its detail "retry_after" is the answer's Retry-After in seconds."""
     error = status_error(response.status, data)
-    if (seconds := response.headers.get("Retry-After", "")).isdigit():
+    seconds = response.headers.get("Retry-After", "")
+    if seconds.isdigit():
         error.details = {**error.details, "retry_after": int(seconds)}
     return error
 
 
-def _redirected() -> NoReturn:
-    raise ClusterUnavailable(
-        "the cluster's address redirects elsewhere; redirects are not followed", reason="redirect"
-    )
+def _trace_config() -> aiohttp.TraceConfig:
+    """Hooks for what `ws_connect` has no options for.
 
-
-def _tracing() -> aiohttp.TraceConfig:
-    """What aiohttp keeps to itself when it opens a WebSocket: it follows redirects with our credentials, and hides why it was refused."""
+    It follows redirects with our credentials, and hides why a WebSocket was refused.
+    """
 
     async def refuse_redirect(
         session: aiohttp.ClientSession, context: SimpleNamespace, params: Any
     ) -> None:
-        _redirected()
+        raise redirected()
 
     async def keep_refusal(
         session: aiohttp.ClientSession,
@@ -330,7 +361,7 @@ def _tracing() -> aiohttp.TraceConfig:
 
 
 async def _status_bytes(response: aiohttp.ClientResponse) -> bytes:
-    """The beginning of a body, enough for any Status."""
+    """The first bytes of a body, enough for any Status."""
     data = b""
     async for part in response.content.iter_any():
         data += part
@@ -340,7 +371,10 @@ async def _status_bytes(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _cause(error: BaseException) -> tuple[str, str, str]:
-    """(one word, a sentence, the fault of TLS) for what a connection died of, without addresses or credentials."""
+    """(one word, a sentence, the fault of TLS) for why a connection failed.
+
+    As `network_causes.describe`; none of them holds an address or a credential.
+    """
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(
         error.os_error, AddressRefused
     ):

@@ -1,4 +1,4 @@
-"""Periodic looks at the registered clusters."""
+"""Periodic checks of the registered clusters."""
 
 from celery import group, shared_task
 from django.conf import settings
@@ -9,7 +9,8 @@ from clusters.quiet_failures import attempt
 
 @shared_task(name="clusters.check_clusters")
 def check_clusters() -> None:
-    """One task a cluster, so that a dead one delays nobody."""
+    """Start one task for each cluster, so that a dead one delays no other."""
+    # They expire when the next round starts: a queue that falls behind does not grow.
     group(
         check_cluster.s(pk).set(expires=settings.CLUSTER_CHECK_INTERVAL)
         for pk in registry.clusters().values_list("pk", flat=True)
@@ -18,7 +19,7 @@ def check_clusters() -> None:
 
 @shared_task(name="clusters.check_cluster", soft_time_limit=60, time_limit=90)
 def check_cluster(pk: int) -> None:
-    """Note what one cluster's API server answers."""
+    """Check one cluster's connection and save its status."""
     if cluster := registry.clusters().filter(pk=pk).first():
         with attempt(cluster, "checking it"):
             registry.check(cluster)

@@ -1,4 +1,4 @@
-"""TLS towards API servers as Go's client has it, for both doors; and until when a kubeconfig's credentials hold."""
+"""TLS towards API servers as Go's client has it, and when a kubeconfig's credentials are valid."""
 
 import base64
 import binascii
@@ -21,13 +21,19 @@ _ENCRYPTED = ("BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED")
 
 
 def pem_blocks(text: str, label: str) -> list[str]:
-    """The PEM blocks of a text whose label ends so; people keep comments and whole dumps between them."""
+    """The PEM blocks of a text whose label ends with `label`, e.g. `PRIVATE KEY`.
+
+    What stands between the blocks, such as openssl's dump of a certificate, is left out.
+    """
     return [block.group() for block in _BLOCK.finditer(text) if block.group(1).endswith(label)]
 
 
 def make_context(access: Access) -> ssl.SSLContext:
-    """TLS that trusts the kubeconfig's authority; the client key never touches a disk. Invalid when a certificate is unusable."""
-    context = _trusting(access.ca) if access.ca else ssl.create_default_context()
+    """TLS that trusts the kubeconfig's authority, with its client certificate.
+
+    Invalid when a certificate or key cannot be used.
+    """
+    context = _trust(access.ca) if access.ca else ssl.create_default_context()
     if not access.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -36,17 +42,18 @@ def make_context(access: Access) -> ssl.SSLContext:
     return context
 
 
-def _trusting(authority: str) -> ssl.SSLContext:
-    """A context whose only trust anchors are these certificates, be they a root, an intermediate or the server's own."""
+def _trust(authority: str) -> ssl.SSLContext:
+    """A context that trusts these certificates only: roots, intermediates or the server's own."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Go ends a chain at any certificate it was given; OpenSSL wants a self-signed one unless told otherwise.
+    # Go ends a chain at any certificate that it trusts; OpenSSL by default at a self-signed one.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     loaded = 0
     for block in pem_blocks(authority, "CERTIFICATE"):
         try:
             context.load_verify_locations(cadata=ssl.PEM_cert_to_DER_cert(block))
         except (ssl.SSLError, ValueError):
-            continue  # Go passes over a certificate that it cannot read, too
+            # Go skips a certificate that it cannot read, too.
+            continue
         loaded += 1
     if not loaded:
         raise Invalid(
@@ -56,7 +63,11 @@ def _trusting(authority: str) -> ssl.SSLContext:
     return context
 
 
-def _add_client_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
+def _add_client_certificate(
+    context: ssl.SSLContext,
+    certificate: str,
+    key: str,
+) -> None:
     keys = pem_blocks(key, "PRIVATE KEY")
     if not keys:
         raise Invalid("kubeconfig: client-key-data holds no private key in PEM")
@@ -70,9 +81,10 @@ def _add_client_certificate(context: ssl.SSLContext, certificate: str, key: str)
 
 
 def _client_chain(certificate: str) -> list[str]:
-    if blocks := pem_blocks(certificate, "CERTIFICATE"):
-        return blocks
-    raise Invalid("kubeconfig: client-certificate-data holds no certificate in PEM")
+    blocks = pem_blocks(certificate, "CERTIFICATE")
+    if not blocks:
+        raise Invalid("kubeconfig: client-certificate-data holds no certificate in PEM")
+    return blocks
 
 
 def _chain_fault(error: Exception) -> str:
@@ -83,7 +95,11 @@ def _chain_fault(error: Exception) -> str:
 
 
 def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
-    """The ssl module takes files only: on Linux one in memory, elsewhere one that is gone before this returns."""
+    """Load a client certificate and its key.
+
+    The ssl module reads files only: on Linux this is one in memory, so that the key never touches a
+    disk, elsewhere a temporary one.
+    """
     path = ""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
@@ -91,6 +107,7 @@ def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
         descriptor, path = tempfile.mkstemp()
     try:
         os.write(descriptor, pem)
+        # Without a password OpenSSL would ask for one on the terminal.
         context.load_cert_chain(path or f"/proc/self/fd/{descriptor}", password="")
     finally:
         os.close(descriptor)
@@ -99,7 +116,7 @@ def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
 
 
 def expiry(access: Access) -> datetime | None:
-    """When the first of the credentials runs out (the client certificate, a token that says so); None when none says."""
+    """When the first of the credentials (client certificate, token) expires; None when unknown."""
     certificate = _client_certificate(access.certificate)
     moments = [
         certificate.not_valid_after_utc if certificate else None,
@@ -109,7 +126,7 @@ def expiry(access: Access) -> datetime | None:
 
 
 def beginning(access: Access) -> datetime | None:
-    """From when on all of the credentials hold (the client certificate, a token that says so); None when none says."""
+    """When all of the credentials (client certificate, token) become valid; None when unknown."""
     certificate = _client_certificate(access.certificate)
     moments = [
         certificate.not_valid_before_utc if certificate else None,
@@ -129,12 +146,14 @@ def _client_certificate(text: str | None) -> x509.Certificate | None:
 
 
 def _token_moment(token: str | None, claim: str) -> datetime | None:
-    """A service account's token is a JWT that tells its times; nothing is concluded from one that does not."""
+    """The time in a claim of a JWT, as service accounts have; None for other tokens."""
     parts = (token or "").split(".")
     if len(parts) != 3:
         return None
     try:
-        claims = orjson.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        # A JWT leaves out the padding of base64.
+        payload = parts[1] + "=" * (-len(parts[1]) % 4)
+        claims = orjson.loads(base64.urlsafe_b64decode(payload))
         return datetime.fromtimestamp(int(claims[claim]), UTC)
     except (binascii.Error, ValueError, TypeError, KeyError, OverflowError, OSError):
         return None

@@ -1,7 +1,8 @@
-"""YAML as Kubernetes' own reader (sigs.k8s.io/yaml) takes it, within limits that hold before anything is composed.
+"""YAML as Kubernetes' own reader (sigs.k8s.io/yaml) reads it, within limits.
 
-libyaml gives events without recursion; a composer would recurse into them, and expand aliases and merge keys before anybody
-could count. Here values are built from the events one by one, and every limit is checked on the way.
+libyaml gives events without recursion; PyYAML's composer would recurse into them, and expand
+aliases and merge keys before they can be counted. Here values are built from the events one by one,
+and every limit is checked on the way.
 """
 
 import base64
@@ -30,25 +31,27 @@ STR, BOOL, INT, FLOAT, NULL, TIME, MERGE, BINARY = (
     PREFIX + name
     for name in ("str", "bool", "int", "float", "null", "timestamp", "merge", "binary")
 )
-# Other tags say nothing to Kubernetes' reader: what they stand before is text, a list or a mapping as it is.
+# Kubernetes' reader ignores other tags: their nodes are texts, lists or mappings as without a tag.
 RESOLVED = frozenset({STR, BOOL, INT, FLOAT, NULL, TIME})
-# Only what begins with one of these can be anything else than text.
+# Only a scalar that begins with one of these can be anything else than text.
 FIRST = frozenset("+-.0123456789yYnNtTfFoO~<")
 CONSTANTS: dict[str, tuple[str, Any]] = {
     "": (NULL, None),
     **dict.fromkeys(("~", "null", "Null", "NULL"), (NULL, None)),
     **dict.fromkeys(
-        ("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), (BOOL, True)
+        ("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"),
+        (BOOL, True),
     ),
     **dict.fromkeys(
-        ("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), (BOOL, False)
+        ("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"),
+        (BOOL, False),
     ),
     **dict.fromkeys((".nan", ".NaN", ".NAN"), (FLOAT, float("nan"))),
     **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), (FLOAT, float("inf"))),
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), (FLOAT, float("-inf"))),
     "<<": (MERGE, "<<"),
 }
-# Each of these is linear: no part of them can match the same letters in two ways.
+# Each of these needs linear time: no two parts can match the same characters.
 DECIMAL = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 INTEGER = re.compile(
     r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))\Z"
@@ -75,6 +78,8 @@ class Parsed:
 
 @dataclass(slots=True)
 class _Anchored:
+    """What an alias stands for; `size` counts its nodes, `depth` its levels."""
+
     value: Any
     size: int
     depth: int
@@ -83,7 +88,12 @@ class _Anchored:
 
 @dataclass(slots=True)
 class _Open:
-    """A list or mapping whose end was not read yet; `size` counts nodes with what aliases stand for."""
+    """A list or mapping whose end was not read yet.
+
+    `size` counts its nodes, with those that aliases stand for. In a mapping, `keyed` says that a
+    key was read and its value was not, and `merging` that this key is `<<`. `is_pair` is a mapping
+    without braces in a list, as in `[a: b]`.
+    """
 
     event: Any
     value: Any
@@ -99,15 +109,21 @@ class _Open:
 
 
 def check_size(text: str, what: str = "the document") -> None:
-    """Beyond when the text is larger than one document may be, blanks included."""
+    """Raise Beyond, naming `what`, when the text is larger than MAX_BYTES, blanks included."""
+    # A text of so many characters has at least as many bytes: most need not be encoded.
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise Beyond(f"{what} is larger than {MAX_BYTES // 1024} KiB")
 
 
 def parse(text: str, *, places: bool = False) -> Iterator[Parsed]:
-    """Each document of the text, one after the other; Invalid (Beyond for a limit), yaml.YAMLError where it is no YAML."""
+    """Each document of the text, one after the other, with trees when `places`.
+
+    Raises yaml.YAMLError where the text is not YAML, Invalid where Kubernetes does not take it, and
+    Beyond for a limit.
+    """
     check_size(text)
     text = text.removeprefix("\ufeff")
+    # libyaml compares each directive with all before it.
     if text.startswith("%") or "\n%" in text:
         directives = sum(line.startswith("%") for line in text.splitlines())
         if directives > MAX_DIRECTIVES:
@@ -115,19 +131,20 @@ def parse(text: str, *, places: bool = False) -> Iterator[Parsed]:
     builder = _Builder(text, places=places)
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-            if (done := builder.take(event)) is not None:
-                yield done
+            document = builder.take(event)
+            if document is not None:
+                yield document
     except UnicodeEncodeError:
         raise Invalid("the text holds half of a surrogate pair") from None
 
 
 class _Builder:
-    """Takes events and keeps count; nothing in it recurses."""
+    """Builds documents from events and counts their nodes, without recursion."""
 
     def __init__(self, text: str, *, places: bool) -> None:
         self.text = text
         self.places = places
-        # A tag that has taken the comma after it, until what it stands before is read.
+        # A tag with the comma after it (see `_takes_comma`), until the node that it belongs to.
         self.tag_with_comma: str | None = None
         self.nodes = 0
         self.open: list[_Open] = []
@@ -148,7 +165,8 @@ class _Builder:
             case yaml.AliasEvent():
                 self._alias(event)
             case yaml.DocumentStartEvent():
-                self.anchors, self.root = {}, Parsed(None)
+                self.anchors = {}
+                self.root = Parsed(None)
             case yaml.DocumentEndEvent():
                 return self.root
         return None
@@ -169,7 +187,7 @@ class _Builder:
             self.tag_with_comma = f"{event.tag},"
             return
         plain = event.implicit[0]
-        # What stands in quotes is text, unless a tag says otherwise.
+        # A quoted scalar is text, unless a tag says otherwise.
         tag = event.tag or ("" if plain else STR)
         if tag == "!":
             tag = STR
@@ -177,27 +195,32 @@ class _Builder:
             kind, value = tagged(tag, event.value)
         except ValueError as error:
             raise Invalid(f"not valid YAML: {error}{_where(event.start_mark)}") from None
-        node = (
-            yaml.ScalarNode(kind, event.value, event.start_mark, event.end_mark)
-            if self.places
-            else None
-        )
+        node = None
+        if self.places:
+            node = yaml.ScalarNode(
+                kind,
+                event.value,
+                event.start_mark,
+                event.end_mark,
+            )
         if event.anchor:
             self.anchors[event.anchor] = _Anchored(value, 1, 0, node)
         merge = event.value == "<<" and (tag == MERGE or (plain and not event.tag))
         self._add(value, 1, 0, node, merge=merge, mark=event.start_mark)
 
     def _takes_comma(self, event: Any) -> bool:
-        """Whether a tag stands before a comma, as in `[!=, a]`; Invalid where Kubernetes' reader makes something else of it.
+        """Whether a tag stands before a comma, as in `[!=, a]`.
 
-        A comma belongs to the tag there: "a" with the tag "!=,". To libyaml these are two values, the first without text.
+        To Kubernetes' reader the comma belongs to the tag: this is "a" with the tag "!=,". To
+        libyaml these are two values, the first without text. Invalid where the difference cannot be
+        made up for here.
         """
         end = event.end_mark.index
         if event.value or not event.tag or self.text[end : end + 1] != ",":
             return False
         last = self.text[event.start_mark.index : end].split()[-1]
         if not last.startswith("!"):
-            # What stands before the comma are quotes or an anchor.
+            # Quotes or an anchor stand before the comma.
             return False
         inside = self.open[-1]
         is_key = isinstance(inside.value, dict) and not inside.keyed
@@ -207,7 +230,9 @@ class _Builder:
         return True
 
     def _pass_on_tag(self, event: Any) -> None:
-        tag, self.tag_with_comma = self.tag_with_comma, None
+        """Give the tag that ended with a comma to the node that begins with this event."""
+        tag = self.tag_with_comma
+        self.tag_with_comma = None
         inside = self.open[-1]
         if isinstance(event, yaml.SequenceEndEvent | yaml.MappingEndEvent):
             mark: Any = event.start_mark
@@ -236,33 +261,55 @@ class _Builder:
         self._count(1, 1)
         _check_tag(event)
         if event.anchor:
-            # An alias inside of what it names would have no end.
+            # None until its end: an alias inside of its own anchor would expand without end.
             self.anchors[event.anchor] = None
         value: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
-        self.open.append(_Open(event, value, event.anchor, is_pair=self._is_pair(event)))
+        is_pair = self._is_pair(event)
+        self.open.append(_Open(event, value, event.anchor, is_pair=is_pair))
 
     def _end(self, event: Any) -> None:
-        done = self.open.pop()
+        closed = self.open.pop()
+        depth = closed.depth + 1
         node: yaml.Node | None = None
         if self.places:
-            made = yaml.MappingNode if isinstance(done.value, dict) else yaml.SequenceNode
-            node = made("", done.children, done.event.start_mark, event.end_mark)
-        if done.anchor:
-            self.anchors[done.anchor] = _Anchored(done.value, done.size, done.depth + 1, node)
-        self._add(done.value, done.size, done.depth + 1, node, mark=done.event.start_mark)
+            node_class = yaml.MappingNode if isinstance(closed.value, dict) else yaml.SequenceNode
+            node = node_class(
+                "",
+                closed.children,
+                closed.event.start_mark,
+                event.end_mark,
+            )
+        if closed.anchor:
+            self.anchors[closed.anchor] = _Anchored(
+                closed.value,
+                closed.size,
+                depth,
+                node,
+            )
+        self._add(
+            closed.value,
+            closed.size,
+            depth,
+            node,
+            mark=closed.event.start_mark,
+        )
 
     def _alias(self, event: Any) -> None:
+        name = repr(event.anchor[:60])
+        where = _where(event.start_mark)
         if event.anchor not in self.anchors:
-            raise Invalid(
-                f"not valid YAML: unknown anchor {event.anchor[:60]!r}{_where(event.start_mark)}"
-            )
-        known = self.anchors[event.anchor]
-        if known is None:
-            raise Invalid(
-                f"not valid YAML: anchor {event.anchor[:60]!r} contains itself{_where(event.start_mark)}"
-            )
-        self._count(known.size, known.depth)
-        self._add(known.value, known.size, known.depth, known.node, mark=event.start_mark)
+            raise Invalid(f"not valid YAML: unknown anchor {name}{where}")
+        anchored = self.anchors[event.anchor]
+        if anchored is None:
+            raise Invalid(f"not valid YAML: anchor {name} contains itself{where}")
+        self._count(anchored.size, anchored.depth)
+        self._add(
+            anchored.value,
+            anchored.size,
+            anchored.depth,
+            anchored.node,
+            mark=event.start_mark,
+        )
 
     def _add(
         self,
@@ -274,6 +321,7 @@ class _Builder:
         mark: Any,
         merge: bool = False,
     ) -> None:
+        """Put a finished value into the list or mapping that is open, as key or value."""
         if not self.open:
             self.root = Parsed(value, node)
             return
@@ -285,7 +333,9 @@ class _Builder:
             if node is not None:
                 inside.children.append(node)
         elif not inside.keyed:
-            inside.keyed, inside.merging, inside.key_node = True, merge, node
+            inside.keyed = True
+            inside.merging = merge
+            inside.key_node = node
             inside.key = None if merge else _key(value, mark)
         else:
             if inside.merging:
@@ -307,22 +357,26 @@ def _misplaced_tag(event: Any) -> Invalid:
 
 
 def _check_tag(event: Any) -> None:
-    # A prefix of %TAG is repeated in every tag that uses it.
+    # libyaml repeats a prefix of %TAG in every tag that uses it: short texts could become large.
     if len(event.tag or "") > MAX_KEY or len(event.anchor or "") > MAX_KEY:
         raise Beyond(f"tags and anchors may have {MAX_KEY} letters{_where(event.start_mark)}")
 
 
 def _merge(into: dict[str, Any], value: Any, mark: Any) -> None:
-    """`<<` writes where it stands, as Kubernetes' reader does it: what comes after it wins, what came before does not."""
+    """Write the mappings of a `<<` into a mapping, as Kubernetes' reader does it.
+
+    They replace keys that stand before the `<<`, and are replaced by keys after it.
+    """
     sources = value if isinstance(value, list) else [value]
     if not all(isinstance(source, dict) for source in sources):
         raise Invalid(f"not valid YAML: << needs a mapping or a list of mappings{_where(mark)}")
+    # The first of a list wins.
     for source in reversed(sources):
         into.update(source)
 
 
 def _key(value: Any, mark: Any) -> str:
-    """A key as text; Invalid for null, lists, mappings and numbers that are no 64-bit integer."""
+    """A key as text, as JSON needs it; Invalid for null, lists, mappings and larger integers."""
     match value:
         case str():
             return value
@@ -338,7 +392,11 @@ def _key(value: Any, mark: Any) -> str:
 
 
 def float_key(value: float) -> str:
-    """A number as a key: the shortest digits of its 32 bits, as Go's format `g` writes them."""
+    """A number as a key: the shortest digits of its 32 bits, as Go's format `g` writes them.
+
+    Kubernetes' reader formats keys as 32-bit floats.
+    """
+    # Only NaN is unequal to itself.
     if value != value:
         return ".nan"
     try:
@@ -349,29 +407,38 @@ def float_key(value: float) -> str:
         return ".inf" if single > 0 else "-.inf"
     if single == 0:
         return "-0" if math.copysign(1, single) < 0 else "0"
-    digits, exponent = "", 0
-    for precision in range(9):
-        mantissa, _e, power = f"{single:.{precision}e}".partition("e")
-        digits, exponent = mantissa, int(power)
-        if struct.pack("f", float(f"{mantissa}e{power}")) == struct.pack("f", single):
-            break
-    sign = "-" if digits.startswith("-") else ""
-    figures = digits.lstrip("-").replace(".", "").rstrip("0") or "0"
-    if exponent < -4 or exponent >= 21:
-        point = f".{figures[1:]}" if len(figures) > 1 else ""
-        return f"{sign}{figures[0]}{point}e{exponent:+03d}"
-    if exponent >= 6:
-        point = f".{figures[1:]}" if len(figures) > 1 else ""
-        return f"{sign}{figures[0]}{point}e{exponent:+03d}"
+    mantissa, exponent = _shortest_digits(single)
+    sign = "-" if mantissa.startswith("-") else ""
+    digits = mantissa.lstrip("-").replace(".", "").rstrip("0") or "0"
+    if exponent < -4 or exponent >= 6:
+        fraction = f".{digits[1:]}" if len(digits) > 1 else ""
+        return f"{sign}{digits[0]}{fraction}e{exponent:+03d}"
     if exponent < 0:
-        return f"{sign}0.{'0' * (-exponent - 1)}{figures}"
-    whole = figures[: exponent + 1].ljust(exponent + 1, "0")
-    rest = figures[exponent + 1 :]
-    return f"{sign}{whole}{'.' + rest if rest else ''}"
+        zeros = "0" * (-exponent - 1)
+        return f"{sign}0.{zeros}{digits}"
+    whole = digits[: exponent + 1].ljust(exponent + 1, "0")
+    rest = digits[exponent + 1 :]
+    fraction = f".{rest}" if rest else ""
+    return f"{sign}{whole}{fraction}"
+
+
+def _shortest_digits(single: float) -> tuple[str, int]:
+    """(mantissa, exponent) with the fewest digits that still give the same 32-bit float."""
+    packed = struct.pack("f", single)
+    # Nine digits tell any two 32-bit floats apart.
+    for precision in range(8):
+        mantissa, _e, exponent = f"{single:.{precision}e}".partition("e")
+        if struct.pack("f", float(f"{mantissa}e{exponent}")) == packed:
+            return mantissa, int(exponent)
+    mantissa, _e, exponent = f"{single:.8e}".partition("e")
+    return mantissa, int(exponent)
 
 
 def tagged(tag: str, text: str) -> tuple[str, Any]:
-    """(tag, value) of a scalar: `tag` is "" for a plain one. ValueError where the text is not what its tag says."""
+    """(tag, value) of a scalar; `tag` is "" for a plain one without a tag.
+
+    ValueError where the text is not what its tag says.
+    """
     if tag == BINARY:
         try:
             content = "".join(text.split("\n")).replace("\r", "")
@@ -387,8 +454,8 @@ def tagged(tag: str, text: str) -> tuple[str, Any]:
         return FLOAT, float(value)
     if tag == TIME and MOMENT.match(text):
         return STR, text
-    shown = text if len(text) <= 60 else text[:60] + "…"
-    raise ValueError(f"{shown!r} is no {tag.removeprefix(PREFIX)}")
+    excerpt = text if len(text) <= 60 else f"{text[:60]}…"
+    raise ValueError(f"{excerpt!r} is no {tag.removeprefix(PREFIX)}")
 
 
 def resolved(text: str) -> tuple[str, Any]:
@@ -398,13 +465,16 @@ def resolved(text: str) -> tuple[str, Any]:
     if text in CONSTANTS:
         return CONSTANTS[text]
     if text[0] == ".":
-        return _decimal(text.replace("_", "") if text[1:2] != "_" else text, text)
+        # `._1` is text, `.1_0` a number.
+        digits = text if text[1:2] == "_" else text.replace("_", "")
+        return _decimal(digits, text)
     if text[0] not in "+-0123456789" or MOMENT.match(text):
         return STR, text
     plain = text.replace("_", "")
     if whole := INTEGER.match(plain):
         number = _integer(whole)
-        # What is written with 0x, 0b or 0o and has more than 64 bits is text to Kubernetes; other digits would be rounded.
+        # With 0x, 0b or 0o, more than 64 bits are text to Kubernetes. Decimal digits are a number
+        # there, but a rounded one: it is refused later, as an integer beyond 64 bits.
         if -(2**63) <= number < 2**64 or plain.lstrip("+-").isdigit():
             return INT, number
         return STR, text
@@ -413,9 +483,12 @@ def resolved(text: str) -> tuple[str, Any]:
 
 def _integer(match: re.Match[str]) -> int:
     sign, hexadecimal, binary, octal, decimal = match.groups()
-    if hexadecimal or binary or octal:
-        base = 16 if hexadecimal else 2 if binary else 8
-        number = int(hexadecimal or binary or octal, base)
+    if hexadecimal:
+        number = int(hexadecimal, 16)
+    elif binary:
+        number = int(binary, 2)
+    elif octal:
+        number = int(octal, 8)
     else:
         # Enough digits to be beyond 64 bits; Python refuses to read thousands of them.
         number = int(decimal[:MAX_DIGITS])
@@ -426,11 +499,14 @@ def _decimal(plain: str, text: str) -> tuple[str, Any]:
     if not DECIMAL.match(plain):
         return STR, text
     number = float(plain)
-    return (STR, text) if number in {float("inf"), float("-inf")} else (FLOAT, number)
+    # Too large for a float.
+    if number in {float("inf"), float("-inf")}:
+        return STR, text
+    return FLOAT, number
 
 
 def is_text(text: str) -> bool:
-    """Whether a plain scalar is text for every reader that is about: Kubernetes' and those of YAML 1.1 and 1.2."""
+    """Whether a plain scalar is text to Kubernetes' reader and to those of YAML 1.1 and 1.2."""
     if resolved(text)[0] != STR or DECIMAL.match(text.replace("_", "")):
         return False
     resolvers = yaml.SafeLoader.yaml_implicit_resolvers
@@ -439,7 +515,10 @@ def is_text(text: str) -> bool:
 
 
 def whole_number(value: float) -> int | float:
-    """A float that is a whole number of 64 bits as an integer, as Kubernetes' clients send it: the shortest digits, then zeros."""
+    """A float without a fraction as an integer, if it has 64 bits; others as they are.
+
+    It has the float's shortest digits and zeros after them, as Kubernetes' clients send it.
+    """
     if not value.is_integer() or abs(value) > 2**63:
         return value
     number = int(Decimal(repr(value)))

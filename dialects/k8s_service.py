@@ -1,4 +1,7 @@
-"""The K8s-service document: `{"code","message","msgId","responseTime"}`, members in alphabetical order, HTTP 200 whatever the code says."""
+"""The K8s-service document: `{"code","message","msgId","responseTime"}`.
+
+Members are in alphabetical order, and the HTTP status is 200 whatever the code says.
+"""
 
 import re
 from codecs import BOM_UTF8
@@ -29,9 +32,13 @@ from workloads.objects import endpoints
 
 REACHED = "[INFO] oops, you got it."
 MISSING = "[ERROR] mandatory parameters missed. "
-FAILED = "[ERROR] K8sRestService error, check your request and parameters first, or contact the administrator. "
+FAILED = (
+    "[ERROR] K8sRestService error, check your request and parameters first,"
+    " or contact the administrator. "
+)
 NOTHING_FOUND = "Corresponding resource not found,please check your labelname!"
 NO_SPEC = "Request ERROR, Check your request and parameters. "
+# No more digits than 32 bits need: Python refuses to read thousands of them.
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,10}\Z")
 
 
@@ -40,11 +47,15 @@ class ParameterMissing(errors.Invalid):
 
 
 class QueryFailed(errors.NotFound):
-    """The service is fine, the query found nothing: code 201 with its own sentence."""
+    """The service works, but nothing matches the query: code 201 with its own sentence."""
 
 
-def envelope(code: int, message: object, msg_id: str | None = None) -> dict[str, object]:
-    """The document's body; `msgId` is left out when the caller sent none."""
+def envelope(
+    code: int,
+    message: object,
+    msg_id: str | None = None,
+) -> dict[str, object]:
+    """The body of an answer; `msgId` is left out when the caller sent none."""
     echoed = {} if msg_id is None else {"msgId": msg_id}
     return {
         "code": code,
@@ -99,7 +110,12 @@ DIALECT = Dialect(
     prefix="K8sService",
     folds_names=True,
 )
-MSG_ID = Query("msgId", TEXT, required=True, description="Any id; comes back as it was sent.")
+MSG_ID = Query(
+    "msgId",
+    TEXT,
+    required=True,
+    description="Any id; comes back as it was sent.",
+)
 CLUSTER = Query(
     "cluster",
     TEXT,
@@ -116,16 +132,19 @@ FORM = record(msgId=TEXT, **REPLICAS["properties"])
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "application/json")
 
 
-# --- parameters -----------------------------------------------------------------------------------------------------
+# --- parameters ----------------------------------------------------------------------------------
 def _form(request: Request) -> Mapping[str, Any]:
-    """The body's members: JSON, multipart or urlencoded, whatever the Content-Type claims; {} when it cannot be read."""
+    """The body's members, {} when it cannot be read.
+
+    JSON is recognised by its brace and multipart by its Content-Type; the rest is urlencoded.
+    """
     try:
-        body, plain = raw_body(request).removeprefix(BOM_UTF8), request._request
+        body = raw_body(request).removeprefix(BOM_UTF8)
         if body.lstrip()[:1] == b"{":
-            found = loads(body)
-            return found if isinstance(found, dict) else {}
+            members = loads(body)
+            return members if isinstance(members, dict) else {}
         if (request.content_type or "").startswith("multipart/"):
-            return plain.POST.dict()
+            return request._request.POST.dict()
         return QueryDict(body, encoding="utf-8").dict()
     except (
         errors.Invalid,
@@ -138,14 +157,18 @@ def _form(request: Request) -> Mapping[str, Any]:
 
 
 def _text(value: object) -> str | None:
-    """A parameter as text; None for what is no plain value."""
+    """A parameter as text; None for null, lists and mappings."""
+    # As JSON spells it, not Python.
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, str | int | float) else None
 
 
 class Parameters:
-    """A call's parameters, whatever the case of their names; the exact spelling wins, and the body wins over the query."""
+    """A call's parameters, whatever the case of their names.
+
+    The exact spelling wins over others, and the body over the query.
+    """
 
     def __init__(self, request: Request, *, with_body: bool = True) -> None:
         body = _form(request) if with_body and request.method == "POST" else {}
@@ -154,20 +177,23 @@ class Parameters:
     def find(self, name: str) -> str | None:
         """The value as text, None when it was not sent."""
         for source in self._sources:
-            for key in [name, *(key for key in source if key.lower() == name.lower())]:
-                if (value := _text(source.get(key))) is not None:
+            spellings = [key for key in source if key.lower() == name.lower()]
+            for key in [name, *spellings]:
+                value = _text(source.get(key))
+                if value is not None:
                     return value
         return None
 
-    def required(self, name: str) -> str:
-        """The value; ParameterMissing when it is absent or empty."""
-        if value := self.find(name):
-            return value
-        raise ParameterMissing(f"{name} is required", field=name)
+    def require(self, name: str) -> str:
+        """The value as text; ParameterMissing when it is absent or empty."""
+        value = self.find(name)
+        if not value:
+            raise ParameterMissing(f"{name} is required", field=name)
+        return value
 
-    def whole_number(self, name: str) -> int:
+    def require_integer(self, name: str) -> int:
         """A 32-bit whole number; ParameterMissing for anything else."""
-        text = self.required(name)
+        text = self.require(name)
         if not WHOLE_NUMBER.match(text) or not -(2**31) <= int(text) < 2**31:
             raise ParameterMissing(f"{name} must be a whole number", field=name)
         return int(text)
@@ -177,7 +203,7 @@ def _is_large(request: HttpRequest) -> bool:
     return claimed_size(request) > settings.MAX_ANONYMOUS_BODY_BYTES
 
 
-# --- views ----------------------------------------------------------------------------------------------------------
+# --- views ---------------------------------------------------------------------------------------
 class ServiceView(DialectView):
     """Echoes `msgId` in every answer, failures and refusals included."""
 
@@ -185,65 +211,83 @@ class ServiceView(DialectView):
     plural: ClassVar[str] = "pods"
     msg_id: str | None = None
 
-    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        """Note the caller's parameters before anything can be refused."""
-        made = super().initialize_request(request, *args, **kwargs)
-        self._note_parameters(made, with_body=not _is_large(request))
-        return made
+    def initialize_request(
+        self,
+        request: HttpRequest,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Request:
+        """Read the parameters before anything can be refused: a refusal echoes `msgId`, too."""
+        api_request = super().initialize_request(request, *args, **kwargs)
+        self._read_parameters(api_request, with_body=not _is_large(request))
+        return api_request
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """A large body is read once its caller is known."""
+        """Sign the caller in; only then is a large body read."""
         super().initial(request, *args, **kwargs)
         if _is_large(request._request):
-            self._note_parameters(request, with_body=True)
+            self._read_parameters(request, with_body=True)
 
-    def _note_parameters(self, request: Request, *, with_body: bool) -> None:
+    def _read_parameters(self, request: Request, *, with_body: bool) -> None:
         self.parameters = Parameters(request, with_body=with_body)
         self.msg_id = self.parameters.find("msgId")
 
     def members(self, request: Request) -> Mapping[str, Any]:
-        """The members of a JSON body or a form; UnclearInput for what a form says twice and differently."""
-        found = _form(request)
+        """The members of a JSON body or a form; UnclearInput for a form with two values of one."""
+        members = _form(request)
         body = raw_body(request).removeprefix(BOM_UTF8)
-        if body.lstrip()[:1] != b"{" and not (request.content_type or "").startswith("multipart/"):
-            for name, values in QueryDict(body, encoding="utf-8").lists() if found else ():
-                if len(set(values)) > 1:
-                    raise errors.UnclearInput(f"{name[:100]} is given twice, and differently")
-        return found
+        is_json = body.lstrip()[:1] == b"{"
+        is_multipart = (request.content_type or "").startswith("multipart/")
+        if is_json or is_multipart or not members:
+            return members
+        for name, values in QueryDict(body, encoding="utf-8").lists():
+            if len(set(values)) > 1:
+                raise errors.UnclearInput(f"{name[:100]} is given twice, and differently")
+        return members
 
     def _shape(self, data: Any) -> object:
         return envelope(200, data, self.msg_id)
 
     def _answer(self, error: Exception, context: Mapping[str, Any]) -> Response:
         response = super()._answer(error, context)
-        response.data = envelope(response.data["code"], response.data["message"], self.msg_id)
+        # `_error` knows no request, so that the caller's `msgId` is added here.
+        response.data = envelope(
+            response.data["code"],
+            response.data["message"],
+            self.msg_id,
+        )
         return response
 
     def check_input(self, request: Request) -> None:
-        """What is missing comes first, as the document has one sentence for it."""
+        """Refuse missing parameters before unknown ones: the document has a sentence for them."""
         for name in ("msgId", "nameSpace", "deploymentName"):
-            self.parameters.required(name)
+            self.parameters.require(name)
         if request.method == "POST":
-            self.parameters.whole_number("replicas")
+            self.parameters.require_integer("replicas")
         super().check_input(request)
 
     def permit(self, request: Request) -> None:
-        """Forbidden unless the caller may do this where the parameters point."""
+        """Forbidden unless the caller may do this in the namespace that the parameters name."""
         self.cluster_text = cluster_reference(request)
-        group = "apps" if self.plural == "deployments" else ""
-        name = self.parameters.find("deploymentName") if self.plural == "deployments" else ""
+        group = ""
+        name = ""
+        # For pods, `deploymentName` is a label and no name of an object.
+        if self.plural == "deployments":
+            group = "apps"
+            name = self.parameters.find("deploymentName") or ""
+        namespace = self.parameters.find("nameSpace") or ""
         act = Act(
             self.verb,
             self.plural,
             group,
             self.cluster_text,
-            self.parameters.find("nameSpace") or "",
-            name or "",
+            namespace,
+            name,
         )
         authorise(self, request, act)
 
     def cluster(self) -> Cluster:
-        """The cluster the call means."""
+        """The cluster that the call names, else the default one; ClusterNotFound."""
         return registry.find(self.cluster_text) if self.cluster_text else registry.default()
 
 
@@ -277,15 +321,13 @@ class GetPod(ServiceView):
     def get(self, request: Request) -> Any:
         """{"clusterIP","clusterPort","podList":[{"podIP","podName"}]}."""
         self.permit(request)
-        self.parameters.required("msgId")
-        namespace, selector = (
-            self.parameters.required("nameSpace"),
-            self.parameters.required("deploymentName"),
-        )
-        found = endpoints.behind(self.cluster(), namespace, selector)
-        if found.service is None:
+        self.parameters.require("msgId")
+        namespace = self.parameters.require("nameSpace")
+        selector = self.parameters.require("deploymentName")
+        backend = endpoints.behind(self.cluster(), namespace, selector)
+        if backend.service is None:
             raise QueryFailed(NOTHING_FOUND)
-        return {**_address(found.service), "podList": [_pod(pod) for pod in found.pods]}
+        return {**_address(backend.service), "podList": [_pod(pod) for pod in backend.pods]}
 
 
 def _address(service: Mapping[str, Any]) -> dict[str, object]:
@@ -295,9 +337,8 @@ def _address(service: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _pod(pod: Mapping[str, Any]) -> dict[str, object]:
-    return _present(
-        {"podIP": (pod.get("status") or {}).get("podIP"), "podName": pod["metadata"]["name"]}
-    )
+    status = pod.get("status") or {}
+    return _present({"podIP": status.get("podIP"), "podName": pod["metadata"]["name"]})
 
 
 def _present(members: dict[str, object]) -> dict[str, object]:
@@ -308,7 +349,8 @@ def _present(members: dict[str, object]) -> dict[str, object]:
 class UpdatePodReplicas(ServiceView):
     """POST /updatePodReplicas: scale a Deployment."""
 
-    verb, plural = "scale", "deployments"
+    verb = "scale"
+    plural = "deployments"
     operations = {
         "post": Described(
             "Scale a Deployment.",
@@ -323,13 +365,14 @@ class UpdatePodReplicas(ServiceView):
     def post(self, request: Request) -> Any:
         """{"deploymentName","nameSpace","replicas"}, the number as the API server has it."""
         self.permit(request)
-        self.parameters.required("msgId")
-        namespace, name = (
-            self.parameters.required("nameSpace"),
-            self.parameters.required("deploymentName"),
-        )
+        self.parameters.require("msgId")
+        namespace = self.parameters.require("nameSpace")
+        name = self.parameters.require("deploymentName")
         replicas = endpoints.set_replicas(
-            self.cluster(), namespace, name, self.parameters.whole_number("replicas")
+            self.cluster(),
+            namespace,
+            name,
+            self.parameters.require_integer("replicas"),
         )
         if replicas is None:
             raise QueryFailed(NO_SPEC)
@@ -339,7 +382,11 @@ class UpdatePodReplicas(ServiceView):
 
 def _routes() -> Iterator[URLPattern]:
     yield path("test", Test.as_view(dialect=DIALECT), name="k8sservice-test")
-    yield path("getPod", GetPod.as_view(dialect=DIALECT), name="k8sservice-get-pod")
+    yield path(
+        "getPod",
+        GetPod.as_view(dialect=DIALECT),
+        name="k8sservice-get-pod",
+    )
     yield path(
         "updatePodReplicas",
         UpdatePodReplicas.as_view(dialect=DIALECT),

@@ -1,4 +1,4 @@
-"""The KubeGale document: envelope {"code","data","msg"}, error table, parameter names, URL table."""
+"""The KubeGale document: {"code","data","msg"}, error table, parameter names, URL table."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -59,7 +59,7 @@ from workloads.api.streams import (
 )
 from workloads.api.topology import TopologyView
 
-# (code, sentence in Chinese) by what went wrong; the most particular class wins.
+# Error class, code, sentence in Chinese. The first class that matches wins: subclasses stand first.
 CODES: tuple[tuple[type[errors.DomainError], int, str], ...] = (
     (errors.ClusterNotFound, 1002, "集群不存在"),
     (errors.NamespaceNotFound, 1003, "命名空间不存在"),
@@ -71,6 +71,7 @@ CODES: tuple[tuple[type[errors.DomainError], int, str], ...] = (
     (errors.Unauthenticated, 2001, "认证失败"),
     (errors.Internal, 5001, "内部服务器错误"),
 )
+# What the API server refused, by the method of the request.
 REFUSED = {
     "POST": (1007, "资源创建失败"),
     "PUT": (1008, "资源更新失败"),
@@ -78,6 +79,7 @@ REFUSED = {
     "DELETE": (1009, "资源删除失败"),
 }
 BAD_INPUT = (1001, "参数错误")
+# HTTP status of each code when HTTP_STATUS_MODE is semantic.
 SEMANTIC = {
     1001: 400,
     1002: 404,
@@ -93,17 +95,21 @@ SEMANTIC = {
 
 
 def code_of(error: errors.DomainError, method: str) -> tuple[int, str]:
-    """The document's code and its Chinese sentence; what the API server refused is named after the verb."""
+    """The document's code for an error, and its sentence in Chinese."""
     for kind, code, sentence in CODES:
         if isinstance(error, kind):
             return code, sentence
+    # Only what an API server answered has a "status".
     if isinstance(error, errors.Rejected | errors.Expired) or "status" in error.details:
         return REFUSED.get(method, BAD_INPUT)
     return BAD_INPUT
 
 
 def http_status(error: errors.DomainError, code: int) -> int:
-    """200 for business errors unless HTTP_STATUS_MODE is semantic; authentication, routing and throttling always have their own."""
+    """200 for business errors, unless HTTP_STATUS_MODE is semantic.
+
+    Authentication, routing and throttling always have their own status.
+    """
     match error:
         case errors.Unauthenticated():
             return 401
@@ -122,25 +128,24 @@ def http_status(error: errors.DomainError, code: int) -> int:
 
 def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
     code, sentence = code_of(error, method)
-    message = (
-        f"{sentence}: {error.message}" if (get_language() or "").startswith("zh") else error.message
-    )
+    message = error.message
+    if (get_language() or "").startswith("zh"):
+        message = f"{sentence}: {message}"
     return http_status(error, code), {"code": code, "data": dict(error.details), "msg": message}
 
 
-def _page(page: Page) -> object:
-    return _one(
-        {
-            **page.extra,
-            "items": page.items,
-            "total": page.total,
-            "page": page.page,
-            "pageSize": page.page_size,
-        }
-    )
+def _page_answer(page: Page) -> object:
+    data = {
+        **page.extra,
+        "items": page.items,
+        "total": page.total,
+        "page": page.page,
+        "pageSize": page.page_size,
+    }
+    return _object_answer(data)
 
 
-def _one(data: object) -> object:
+def _object_answer(data: object) -> object:
     return {"code": 0, "data": data, "msg": "success"}
 
 
@@ -148,11 +153,11 @@ def _answer_schema(data: Schema, code: Schema) -> Schema:
     return record(code=code, data=data, msg=TEXT)
 
 
+_ERROR_CODES = {code for _, code, _ in CODES}
+_REFUSAL_CODES = {code for code, _ in REFUSED.values()}
 FAILURE_CODE: Schema = {
     "type": "integer",
-    "enum": sorted(
-        {BAD_INPUT[0], *(code for _, code, _ in CODES), *(code for code, _ in REFUSED.values())}
-    ),
+    "enum": sorted({BAD_INPUT[0]} | _ERROR_CODES | _REFUSAL_CODES),
     "description": "; ".join(
         [
             "1001 bad input",
@@ -172,16 +177,20 @@ FAILURE_CODE: Schema = {
 
 
 def _envelope(data: Schema, paged: bool) -> Schema:
-    inner = (
-        record(items=array(data), total=INTEGER, page=INTEGER, pageSize=INTEGER) if paged else data
-    )
-    return _answer_schema(inner, {"type": "integer", "enum": [0]})
+    if paged:
+        data = record(
+            items=array(data),
+            total=INTEGER,
+            page=INTEGER,
+            pageSize=INTEGER,
+        )
+    return _answer_schema(data, {"type": "integer", "enum": [0]})
 
 
 DIALECT = Dialect(
     name="kubegale",
-    one=_one,
-    page=_page,
+    one=_object_answer,
+    page=_page_answer,
     error=_error,
     params={"cluster_id": "cluster", "clusterId": "cluster", "namespace": "namespace"},
     envelope=_envelope,
@@ -195,42 +204,79 @@ DIALECT = Dialect(
 COLLECTION: Any = {"get": "list", "post": "create"}
 ITEM: Any = {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}
 CLUSTER: Any = {"get": "retrieve", "put": "update", "delete": "destroy"}
+# Kinds that users do not create over the API: a kubelet registers its node.
 NOT_CREATED = {"nodes"}
+
+
+def _route(
+    address: str,
+    name: str,
+    view: Any,
+    *methods: Any,
+    **values: Any,
+) -> URLPattern:
+    """A route; `methods` maps HTTP methods to those of a view set, `values` go to the view."""
+    route: URLPattern = path(
+        address,
+        view.as_view(*methods, dialect=DIALECT, **values),
+        name=name,
+    )
+    return route
 
 
 def object_routes(kind: Kind) -> Iterator[URLPattern]:
     """Collection and item of one kind."""
     viewset = EventViewSet if kind.plural == "events" else ObjectViewSet
     collection: Any = {"get": "list"} if kind.plural in NOT_CREATED else COLLECTION
-    yield path(
+    yield _route(
         kind.plural,
-        viewset.as_view(collection, kind=kind, dialect=DIALECT),
-        name=f"{kind.plural}-list",
+        f"{kind.plural}-list",
+        viewset,
+        collection,
+        kind=kind,
     )
-    yield path(
+    yield _route(
         f"{kind.plural}/<str:name>",
-        viewset.as_view(ITEM, kind=kind, dialect=DIALECT),
-        name=f"{kind.plural}-detail",
+        f"{kind.plural}-detail",
+        viewset,
+        ITEM,
+        kind=kind,
     )
 
 
 def action_routes(kind: Kind) -> Iterator[URLPattern]:
-    """What can be done to one workload, and what belongs to it; the same for every kind (contract 1.3)."""
-    bind: Any = {"kind": kind, "dialect": DIALECT}
-    base = f"{kind.plural}/<str:name>"
+    """Actions on one workload, its revisions, pods and events (contract 1.3)."""
+    plural = kind.plural
+    base = f"{plural}/<str:name>"
     for verb in VERBS:
-        yield path(
-            f"{base}/{verb}", ActionView.as_view(verb=verb, **bind), name=f"{kind.plural}-{verb}"
+        yield _route(
+            f"{base}/{verb}",
+            f"{plural}-{verb}",
+            ActionView,
+            kind=kind,
+            verb=verb,
         )
-    yield path(
+    yield _route(
         f"{base}/revisions",
-        RevisionViewSet.as_view({"get": "list"}, **bind),
-        name=f"{kind.plural}-revisions",
+        f"{plural}-revisions",
+        RevisionViewSet,
+        {"get": "list"},
+        kind=kind,
     )
-    revision = RevisionViewSet.as_view({"get": "retrieve"}, **bind)
-    yield path(f"{base}/revisions/<str:revision>", revision, name=f"{kind.plural}-revision")
-    yield path(f"{base}/pods", WorkloadPods.as_view(**bind), name=f"{kind.plural}-pods")
-    yield path(f"{base}/events", WorkloadEvents.as_view(**bind), name=f"{kind.plural}-events")
+    yield _route(
+        f"{base}/revisions/<str:revision>",
+        f"{plural}-revision",
+        RevisionViewSet,
+        {"get": "retrieve"},
+        kind=kind,
+    )
+    yield _route(f"{base}/pods", f"{plural}-pods", WorkloadPods, kind=kind)
+    yield _route(
+        f"{base}/events",
+        f"{plural}-events",
+        WorkloadEvents,
+        kind=kind,
+    )
 
 
 METRICS: dict[str, Any] = {
@@ -244,164 +290,236 @@ METRICS: dict[str, Any] = {
 
 
 def node_routes() -> Iterator[URLPattern]:
-    """What can be done to one node (contract 1.8)."""
+    """Actions on one node (contract 1.8)."""
     for name, view in {"schedule": NodeSchedule, "drain": NodeDrain}.items():
-        yield path(f"nodes/<str:name>/{name}", view.as_view(dialect=DIALECT), name=f"nodes-{name}")
+        yield _route(f"nodes/<str:name>/{name}", f"nodes-{name}", view)
 
 
 def pod_routes() -> Iterator[URLPattern]:
-    """What can be done to one pod (contract 1.2)."""
+    """Actions on one pod (contract 1.2)."""
     for name, view in {"restart": PodRestart, "logs": PodLogs, "events": PodEvents}.items():
-        yield path(f"pods/<str:name>/{name}", view.as_view(dialect=DIALECT), name=f"pods-{name}")
+        yield _route(f"pods/<str:name>/{name}", f"pods-{name}", view)
 
 
 def _stream_routes() -> Iterator[URLPattern]:
-    """Tickets for sockets, recordings of terminals."""
-    bind = {"dialect": DIALECT}
-    yield path("pods/logs/stream", LogTickets.as_view(**bind), name="pods-logs-stream")
+    """Tickets for WebSockets, and recordings of terminals."""
+    yield _route("pods/logs/stream", "pods-logs-stream", LogTickets)
     for plural in ("pods", *FOLLOWED):
-        yield path(
+        yield _route(
             f"{plural}/<str:name>/logs/stream",
-            LogTickets.as_view(kind=KINDS[plural], **bind),
-            name=f"{plural}-log-stream",
+            f"{plural}-log-stream",
+            LogTickets,
+            kind=KINDS[plural],
         )
-    yield path("pods/<str:name>/terminal", TerminalTickets.as_view(**bind), name="pods-terminal")
-    yield path(
-        "nodes/<str:name>/terminal", NodeTerminalTickets.as_view(**bind), name="nodes-terminal"
+    yield _route("pods/<str:name>/terminal", "pods-terminal", TerminalTickets)
+    yield _route(
+        "nodes/<str:name>/terminal",
+        "nodes-terminal",
+        NodeTerminalTickets,
     )
-    yield path(
-        "operations/<str:name>/stream", OperationTickets.as_view(**bind), name="operations-stream"
+    yield _route(
+        "operations/<str:name>/stream",
+        "operations-stream",
+        OperationTickets,
     )
-    yield path("terminal-recordings", Recordings.as_view(**bind), name="recordings-list")
-    yield path(
-        "terminal-recordings/<str:pk>", OneRecording.as_view(**bind), name="recordings-detail"
+    yield _route("terminal-recordings", "recordings-list", Recordings)
+    yield _route(
+        "terminal-recordings/<str:pk>",
+        "recordings-detail",
+        OneRecording,
     )
-    yield path(
+    yield _route(
         "terminal-recordings/<str:pk>/replay",
-        OneRecording.as_view(replay=True, **bind),
-        name="recordings-replay",
+        "recordings-replay",
+        OneRecording,
+        replay=True,
     )
 
 
-def _routes() -> Iterator[URLPattern]:
-    bind = {"dialect": DIALECT}
-    yield path("clusters", ClusterViewSet.as_view(COLLECTION, **bind), name="clusters-list")
-    yield path(
+def _cluster_routes() -> Iterator[URLPattern]:
+    """Clusters, and what the store knows of them."""
+    yield _route("clusters", "clusters-list", ClusterViewSet, COLLECTION)
+    yield _route(
         "clusters/<str:pk>",
-        ClusterViewSet.as_view(CLUSTER, **bind),
-        name="clusters-detail",
+        "clusters-detail",
+        ClusterViewSet,
+        CLUSTER,
     )
-    yield path("watch", watching.Watch.as_view(**bind), name="watch")
-    yield path("watch/stream", WatchTickets.as_view(**bind), name="tickets-watch")
-    yield path("history", history.History.as_view(**bind), name="history")
-    yield path("history/diff", history.Diff.as_view(**bind), name="history-diff")
-    yield path("history/restore", restoration.Restore.as_view(**bind), name="history-restore")
-    yield path(
+    yield _route("watch", "watch", watching.Watch)
+    yield _route("watch/stream", "tickets-watch", WatchTickets)
+    yield _route("history", "history", history.History)
+    yield _route("history/diff", "history-diff", history.Diff)
+    yield _route("history/restore", "history-restore", restoration.Restore)
+    yield _route(
         "multicluster/resources/<str:kind>",
-        multicluster.Resources.as_view(**bind),
-        name="multicluster-resources",
+        "multicluster-resources",
+        multicluster.Resources,
     )
-    yield path("multicluster/search", names.Names.as_view(**bind), name="multicluster-search")
-    yield path(
-        "multicluster/overview", overview.Overview.as_view(**bind), name="multicluster-overview"
+    yield _route("multicluster/search", "multicluster-search", names.Names)
+    yield _route(
+        "multicluster/overview",
+        "multicluster-overview",
+        overview.Overview,
     )
-    yield path("store", Contents.as_view(**bind), name="store")
-    yield path("schemas", KindSchema.as_view(**bind), name="schemas")
-    yield path("topology", TopologyView.as_view(**bind), name="topology")
-    yield path("clusters/<str:pk>/sync", SyncView.as_view(**bind), name="clusters-sync")
-    yield path(
-        "clusters/<str:pk>/namespaces", NamespaceNames.as_view(**bind), name="clusters-namespaces"
+    yield _route("store", "store", Contents)
+    yield _route("schemas", "schemas", KindSchema)
+    yield _route("topology", "topology", TopologyView)
+    yield _route("clusters/<str:pk>/sync", "clusters-sync", SyncView)
+    yield _route(
+        "clusters/<str:pk>/namespaces",
+        "clusters-namespaces",
+        NamespaceNames,
     )
-    yield path(
-        "operations", OperationViewSet.as_view({"get": "list"}, **bind), name="operations-list"
+
+
+def _operation_routes() -> Iterator[URLPattern]:
+    """Operations."""
+    yield _route(
+        "operations",
+        "operations-list",
+        OperationViewSet,
+        {"get": "list"},
     )
-    yield path(
+    yield _route(
         "operations/<str:pk>",
-        OperationViewSet.as_view({"get": "retrieve"}, **bind),
-        name="operations-detail",
+        "operations-detail",
+        OperationViewSet,
+        {"get": "retrieve"},
     )
-    yield path(
+    yield _route(
         "operations/<str:pk>/cancel",
-        OperationViewSet.as_view({"post": "cancel"}, **bind),
-        name="operations-cancel",
+        "operations-cancel",
+        OperationViewSet,
+        {"post": "cancel"},
     )
-    yield path(
+
+
+def _order_routes() -> Iterator[URLPattern]:
+    """Orders."""
+    yield _route(
         "orders",
-        sales.Orders.as_view({"get": "list", "post": "create"}, **bind),
-        name="orders-list",
+        "orders-list",
+        sales.Orders,
+        {"get": "list", "post": "create"},
     )
-    yield path("orders/plans", sales.OrderPlans.as_view(**bind), name="orders-plans")
-    yield path(
-        "orders/export", OrderViewSet.as_view({"get": "export"}, **bind), name="orders-export"
+    yield _route("orders/plans", "orders-plans", sales.OrderPlans)
+    yield _route(
+        "orders/export",
+        "orders-export",
+        OrderViewSet,
+        {"get": "export"},
     )
-    yield path(
-        "orders/<str:pk>", OrderViewSet.as_view({"get": "retrieve"}, **bind), name="orders-detail"
+    yield _route(
+        "orders/<str:pk>",
+        "orders-detail",
+        OrderViewSet,
+        {"get": "retrieve"},
     )
-    yield path(
-        "orders/<str:pk>/usage", OrderViewSet.as_view({"get": "usage"}, **bind), name="orders-usage"
+    yield _route(
+        "orders/<str:pk>/usage",
+        "orders-usage",
+        OrderViewSet,
+        {"get": "usage"},
     )
-    yield path("orders/<str:pk>/pay", sales.OrderPayment.as_view(**bind), name="orders-pay")
-    yield path("orders/<str:pk>/refund", sales.OrderRefund.as_view(**bind), name="orders-refund")
-    yield path("orders/<str:pk>/secret", sales.OrderSecret.as_view(**bind), name="orders-secret")
-    yield path(
+    yield _route("orders/<str:pk>/pay", "orders-pay", sales.OrderPayment)
+    yield _route("orders/<str:pk>/refund", "orders-refund", sales.OrderRefund)
+    yield _route("orders/<str:pk>/secret", "orders-secret", sales.OrderSecret)
+    yield _route(
         "orders/<str:pk>/ledger",
-        OrderViewSet.as_view({"get": "ledger"}, **bind),
-        name="orders-ledger",
+        "orders-ledger",
+        OrderViewSet,
+        {"get": "ledger"},
     )
-    yield from _stream_routes()
+
+
+def _live_object_routes() -> Iterator[URLPattern]:
+    """Objects of every kind, and actions on them.
+
+    The first match counts: routes with fixed names stand before those with a name of an object.
+    """
     for plural in ("resourcequotas", "limitranges"):
-        view = NamespaceContents.as_view(kind=KINDS[plural], **bind)
-        yield path(f"namespaces/<str:name>/{plural}", view, name=f"namespaces-{plural}")
+        yield _route(
+            f"namespaces/<str:name>/{plural}",
+            f"namespaces-{plural}",
+            NamespaceContents,
+            kind=KINDS[plural],
+        )
     # A pod called `metrics` is hidden by /pods/metrics; this address reaches it.
-    pods = ObjectViewSet.as_view(ITEM, kind=KINDS["pods"], **bind)
-    yield path("namespaces/<str:namespace>/pods/<str:name>", pods, name="namespaces-pods-detail")
+    yield _route(
+        "namespaces/<str:namespace>/pods/<str:name>",
+        "namespaces-pods-detail",
+        ObjectViewSet,
+        ITEM,
+        kind=KINDS["pods"],
+    )
     for address, view in METRICS.items():
-        yield path(address, view.as_view(**bind), name=address.replace("/", "-"))
+        yield _route(address, address.replace("/", "-"), view)
     yield from pod_routes()
     yield from node_routes()
     for plural in ACTIONS:
         yield from action_routes(KINDS[plural])
     for kind in KINDS.values():
-        yield path(
-            f"bulk/{kind.plural}", BulkView.as_view(kind=kind, **bind), name=f"bulk-{kind.plural}"
+        yield _route(
+            f"bulk/{kind.plural}",
+            f"bulk-{kind.plural}",
+            BulkView,
+            kind=kind,
         )
         yield from object_routes(kind)
     base = "resources/<str:group>/<str:version>/<str:plural>"
-    yield path(base, AnyObjectViewSet.as_view(COLLECTION, **bind), name="resources-list")
-    yield path(
-        f"{base}/<str:name>", AnyObjectViewSet.as_view(ITEM, **bind), name="resources-detail"
+    yield _route(base, "resources-list", AnyObjectViewSet, COLLECTION)
+    yield _route(
+        f"{base}/<str:name>",
+        "resources-detail",
+        AnyObjectViewSet,
+        ITEM,
     )
-    yield path("audit", access.Audit.as_view(**bind), name="audit")
-    yield path("audit/export", access.AuditExport.as_view(**bind), name="audit-export")
-    yield path("tenants", tenants.Tenants.as_view(**bind), name="tenants")
-    yield path("tenants/<str:name>", tenants.OneTenant.as_view(**bind), name="tenants-detail")
-    yield path(
-        "tenants/<str:name>/members", tenants.Members.as_view(**bind), name="tenants-members"
+
+
+def _access_routes() -> Iterator[URLPattern]:
+    """Audit trail, tenants, plans, grants and users."""
+    yield _route("audit", "audit", access.Audit)
+    yield _route("audit/export", "audit-export", access.AuditExport)
+    yield _route("tenants", "tenants", tenants.Tenants)
+    yield _route("tenants/<str:name>", "tenants-detail", tenants.OneTenant)
+    yield _route(
+        "tenants/<str:name>/members",
+        "tenants-members",
+        tenants.Members,
     )
-    yield path(
+    yield _route(
         "tenants/<str:name>/members/<str:username>",
-        tenants.OneMember.as_view(**bind),
-        name="tenants-members-detail",
+        "tenants-members-detail",
+        tenants.OneMember,
     )
-    yield path("tenants/<str:name>/usage", tenants.Usage.as_view(**bind), name="tenants-usage")
-    yield path("plans", tenants.Plans.as_view(**bind), name="plans")
-    yield path("plans/<str:name>", tenants.OnePlan.as_view(**bind), name="plans-detail")
-    yield path("grants", access.Grants.as_view(**bind), name="grants")
-    yield path("grants/<str:pk>", access.OneGrant.as_view(**bind), name="grants-detail")
-    yield path("users", access.People.as_view(**bind), name="users")
-    yield path("users/<str:name>", access.OnePerson.as_view(**bind), name="users-detail")
-    yield path("groups", access.Groups.as_view(**bind), name="groups")
+    yield _route("tenants/<str:name>/usage", "tenants-usage", tenants.Usage)
+    yield _route("plans", "plans", tenants.Plans)
+    yield _route("plans/<str:name>", "plans-detail", tenants.OnePlan)
+    yield _route("grants", "grants", access.Grants)
+    yield _route("grants/<str:pk>", "grants-detail", access.OneGrant)
+    yield _route("users", "users", access.People)
+    yield _route("users/<str:name>", "users-detail", access.OnePerson)
+    yield _route("groups", "groups", access.Groups)
+
+
+def _routes() -> Iterator[URLPattern]:
+    yield from _cluster_routes()
+    yield from _operation_routes()
+    yield from _order_routes()
+    yield from _stream_routes()
+    yield from _live_object_routes()
+    yield from _access_routes()
     yield catch_all(DIALECT)
 
 
 urlpatterns = list(_routes())
 auth_urlpatterns = [
-    path("login", access.Login.as_view(dialect=DIALECT), name="login"),
-    path("refresh", access.Refresh.as_view(dialect=DIALECT), name="refresh"),
-    path("logout", access.Logout.as_view(dialect=DIALECT), name="logout"),
-    path("me", access.Me.as_view(dialect=DIALECT), name="me"),
-    path("password", access.Password.as_view(dialect=DIALECT), name="password"),
-    path("tokens", access.Tokens.as_view(dialect=DIALECT), name="tokens"),
-    path("tokens/<str:pk>", access.OneToken.as_view(dialect=DIALECT), name="tokens-detail"),
+    _route("login", "login", access.Login),
+    _route("refresh", "refresh", access.Refresh),
+    _route("logout", "logout", access.Logout),
+    _route("me", "me", access.Me),
+    _route("password", "password", access.Password),
+    _route("tokens", "tokens", access.Tokens),
+    _route("tokens/<str:pk>", "tokens-detail", access.OneToken),
     catch_all(DIALECT),
 ]

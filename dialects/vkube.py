@@ -1,4 +1,4 @@
-"""The V-Kube document: bare JSON, errors {"error":{"code","message"}}, its calls under two prefixes."""
+"""The V-Kube document: bare JSON, errors as {"error":{"code","message"}}, two prefixes."""
 
 from collections.abc import Iterator
 
@@ -27,6 +27,7 @@ from core.api.routes import catch_all
 from core.api.schema import TEXT, Schema, record, titled
 
 BROKEN = "server errror"
+# HTTP status by class of error; all others are 500.
 STATUS: tuple[tuple[type[errors.DomainError], int], ...] = (
     (errors.Unauthenticated, 401),
     (errors.Forbidden, 403),
@@ -46,33 +47,40 @@ FAILURE_STATUS: Schema = {
 
 
 def status_of(error: errors.DomainError) -> int:
-    """The HTTP status; whatever a cluster said is 500, for the document knows no cluster."""
+    """The HTTP status of an error; 500 for what a cluster answered, which the document lacks."""
+    # Only what an API server answered has a "status".
     if "status" in error.details:
         return 500
-    found = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
-    return 500 if found in {401, 403} and settings.VKUBE_DOCUMENTED_ERRORS_ONLY else found
+    matching = [status for error_class, status in STATUS if isinstance(error, error_class)]
+    status = matching[0] if matching else 500
+    # The document has no errors of sign-in and rights but one: 500.
+    if status in {401, 403} and settings.VKUBE_DOCUMENTED_ERRORS_ONLY:
+        return 500
+    return status
 
 
 def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
     status = status_of(error)
     if status == 500 and settings.VKUBE_BARE_ERRORS:
+        # The original answers this text without JSON around it.
         return status, orjson.Fragment(BROKEN.encode())
+    # Two sentences of the document (its spelling); the others are ours.
     message = {401: "secret invalid", 500: BROKEN}.get(status, error.message)
     return status, {"error": {"code": status, "message": message}}
 
 
-def _page(page: Page) -> object:
+def _page_answer(page: Page) -> object:
     return page.items
 
 
-def _one(data: object) -> object:
+def _object_answer(data: object) -> object:
     return data
 
 
 DIALECT = Dialect(
     name="vkube",
-    one=_one,
-    page=_page,
+    one=_object_answer,
+    page=_page_answer,
     error=_error,
     error_schema=titled(
         "VKubeFailure",
@@ -101,9 +109,8 @@ VIEWS = {
 
 def _routes() -> Iterator[URLPattern]:
     for address, view in VIEWS.items():
-        yield path(
-            address, view.as_view(dialect=DIALECT), name=f"vkube-{address.replace('/', '-')}"
-        )
+        name = f"vkube-{address.replace('/', '-')}"
+        yield path(address, view.as_view(dialect=DIALECT), name=name)
     yield catch_all(DIALECT)
 
 

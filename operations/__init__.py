@@ -1,1 +1,1 @@
-"""The job engine: long work as rows in the database, done in short turns by Celery workers."""
+"""The job engine: long work as rows in the database, done in short runs by Celery workers."""

@@ -21,7 +21,7 @@ class StepInline(ReadOnly, TabularInline[OperationStep, Operation]):
 
 @admin.register(Operation)
 class OperationAdmin(ReadOnly, ModelAdmin[Operation]):
-    """Work that takes time, newest first; asked for where its target is, stopped here if need be."""
+    """Operations, newest first. They are started where their target is, and can be stopped here."""
 
     list_display = (
         "id",
@@ -46,12 +46,14 @@ class OperationAdmin(ReadOnly, ModelAdmin[Operation]):
 
     @admin.action(description="Ask to stop", permissions=["view"])
     def stop(self, request: HttpRequest, queryset: QuerySet[Operation]) -> None:
-        """Each stops before its next step; those that are over stay as they are."""
+        """Cancel each of them; those that are over stay as they are."""
         for operation in queryset:
             try:
                 lifecycle.cancel(operation)
                 self.log_change(
-                    request, operation, [{"changed": {"fields": ["cancel_requested_at"]}}]
+                    request,
+                    operation,
+                    [{"changed": {"fields": ["cancel_requested_at"]}}],
                 )
             except DomainError as error:
                 messages.error(request, error.message)

@@ -31,7 +31,9 @@ from operations import lifecycle as operations
 from operations.models import Operation, OperationStep
 
 STEP_SCHEMA = record(
-    name=TEXT, state={"type": "string", "enum": list(OperationStep.State.values)}, message=TEXT
+    name=TEXT,
+    state={"type": "string", "enum": list(OperationStep.State.values)},
+    message=TEXT,
 )
 
 
@@ -63,7 +65,10 @@ OPERATION_QUERY = (
 
 
 class OperationViewSet(ViewSetMixin, DialectView):
-    """Long-running work: list, read, cancel (contract, section 3). Each needs rights on its target, one's own too."""
+    """Long-running work: list, read, cancel (contract, section 3).
+
+    Each needs rights on the operation's target, also for the user who requested it.
+    """
 
     refused_as = "PUT"
 
@@ -85,22 +90,30 @@ class OperationViewSet(ViewSetMixin, DialectView):
         cluster = query.get("cluster_id") or query.get("clusterId") or ""
         visible = self._visible(
             request,
-            Act("list", "operations", cluster=cluster, namespace=query.get("namespace", "")),
+            Act(
+                "list",
+                "operations",
+                cluster=cluster,
+                namespace=query.get("namespace", ""),
+            ),
         )
         page = page_request(query, maximum=200)
-        wanted = {
-            name: query.get(name, "").replace("\x00", "")
-            for name in ("state", "kind", "namespace", "name", "requested_by")
-        }
-        wanted_cluster = (
-            registry.find(integer(cluster, "cluster_id", minimum=0)).pk if cluster else None
-        )
-        found = operations.search(cluster_id=wanted_cluster, **wanted).filter(visible)
-        items = [operations.represent(row) for row in found[page.offset : page.offset + page.size]]
-        return Page(items, found.count(), page.page, page.size)
+        cluster_id = None
+        if cluster:
+            cluster_id = registry.find(integer(cluster, "cluster_id", minimum=0)).pk
+        rows = operations.search(
+            cluster_id=cluster_id,
+            state=_parameter(request, "state"),
+            kind=_parameter(request, "kind"),
+            namespace=_parameter(request, "namespace"),
+            name=_parameter(request, "name"),
+            requested_by=_parameter(request, "requested_by"),
+        ).filter(visible)
+        items = [operations.represent(row) for row in rows[page.offset : page.offset + page.size]]
+        return Page(items, rows.count(), page.page, page.size)
 
     def _visible(self, request: Request, act: Act) -> Q:
-        """What their rights, cut down by the token they came with, let them see: whose operation it is makes no difference."""
+        """The rows whose targets the caller may see: their rights, limited by their token's."""
         try:
             scope: Scope = authorise(self, request, act)
         except Forbidden:
@@ -109,8 +122,8 @@ class OperationViewSet(ViewSetMixin, DialectView):
             return Q() if scope.namespaces is None else Q(namespace__in=scope.namespaces)
         visible = Q(pk=None)
         for pk, namespaces in scope.clusters.items():
-            inside = Q() if namespaces is None else Q(namespace__in=namespaces)
-            visible |= Q(cluster=pk) & inside
+            in_namespaces = Q() if namespaces is None else Q(namespace__in=namespaces)
+            visible |= Q(cluster=pk) & in_namespaces
         return visible
 
     def retrieve(self, request: Request, pk: str) -> Any:
@@ -134,7 +147,7 @@ class OperationViewSet(ViewSetMixin, DialectView):
         return operations.represent(operations.cancel(row))
 
     def _permitted(self, request: Request, pk: str, verb: str) -> Operation:
-        """The operation; what the caller may not see does not exist for them."""
+        """The operation; NotFound also when the caller may not see it."""
         row = operations.find(pk)
         kind = KINDS.get(row.resource)
         act = Act(
@@ -153,3 +166,8 @@ class OperationViewSet(ViewSetMixin, DialectView):
         if verb != "get":
             authorise(self, request, replace(act, verb=verb))
         return row
+
+
+def _parameter(request: Request, name: str) -> str:
+    """A query parameter as PostgreSQL takes it: without NUL."""
+    return request.query_params.get(name, "").replace("\x00", "")

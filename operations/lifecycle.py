@@ -1,15 +1,18 @@
-"""Operations: making them, moving them on by conditional updates, finding and cancelling them.
+"""The life of operations: creating, finding, cancelling them, and their changes of state.
 
 How to add a kind of operation:
 
-1. Write a runner, `def run(operation: Operation) -> Again | Result`, in the service layer of your app. It does what can be done now and
-   returns: `Again(seconds)` to be called once more, or a dict, the operation's result. A `DomainError` that it raises ends the operation
-   as failed with that sentence. It must be idempotent: after a crash it is called again with the same row. What it has to remember it
-   keeps in steps (`plan`, `move`) or in `remember`; between two calls to a cluster it calls `alive`, which lets a cancel through
-   and asks whether the requester may still do this.
-2. Name it in settings.OPERATIONS: kind -> {"run": dotted path, "queue": one of settings.OPERATION_LIMITS}.
-3. Make the row in a service or an edge with `create(…)`, and enqueue it at the edge with `operations.tasks.enqueue(operation)`, which
-   sends it when the transaction commits.
+1. Write a runner, `def run(operation: Operation) -> Again | Result`, in the service layer of your
+   app. It does what can be done now and returns `Again(seconds)` to be called once more, or a dict,
+   the operation's result. A `DomainError` that it raises ends the operation as failed with that
+   sentence. It must be idempotent: after a crash it is called again with the same row. What it has
+   to remember it saves in steps (`plan`, `move`) or with `remember`. Between two calls to a cluster
+   it calls `alive`, which raises when the operation was cancelled or the requester may no longer do
+   this.
+2. Name it in settings.OPERATIONS: kind -> {"run": dotted path, "queue": one of
+   settings.OPERATION_LIMITS}.
+3. Create the row with `create(…)`, and in the view call `operations.tasks.enqueue(operation)`,
+   which sends it when the transaction commits.
 """
 
 import math
@@ -43,20 +46,25 @@ from operations.models import Operation, OperationStep
 Result = dict[str, Any]
 State = Operation.State
 StepState = OperationStep.State
-# How long (seconds) a requester's right is taken as known while a turn lasts, and the attribute that says since when.
+# Seconds for which a check of the requester's rights holds, and the attribute of the row with its
+# time (monotonic): `alive` is called often, and each check costs several queries.
 RIGHT_SECONDS = 2.0
-ASKED = "_right_asked_at"
-# Advisory locks of two families: the right to start something in a cluster, and the right to turn one operation.
-START_LOCK, TURN_LOCK = 0x4B47, 0x4B48 << 48
+RIGHT_CHECKED_AT = "_right_checked_at"
+# Advisory locks of PostgreSQL. One for each cluster, while operations are counted and started; one
+# for each operation, while a worker runs it.
+START_LOCK = 0x4B47
+RUN_LOCK = 0x4B48 << 48
+# Rows that one query may insert or claim.
+BATCH_SIZE = 500
 
 
 class Cancelled(Exception):
-    """Somebody asked for the operation to stop; runners let it through."""
+    """The operation was asked to stop; runners do not catch it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A runner's wish to be called once more."""
+    """A runner's answer that it is to be called once more, after some seconds."""
 
     seconds: float = 1.0
 
@@ -73,7 +81,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A part to be planned; `key` tells it apart within its operation."""
+    """A part of an operation to be planned; `key` is unique within its operation."""
 
     key: str
     name: str
@@ -82,7 +90,7 @@ class Step:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-# --- making and finding ---------------------------------------------------------------------------------------------
+# --- creating and finding ------------------------------------------------------------------------
 def create(
     kind: str,
     target: Target,
@@ -91,7 +99,11 @@ def create(
     parameters: Mapping[str, Any] | None = None,
     exclusive: str = "",
 ) -> Operation:
-    """A pending row. Conflict, with `operation_id` in its details, while another active operation has the same `exclusive` key."""
+    """A new pending row; nothing runs until it is enqueued.
+
+    At most one active operation has the same `exclusive` key: Conflict otherwise, with the id of
+    the active one as `operation_id` in its details.
+    """
     row = Operation(
         kind=kind,
         queue=settings.OPERATIONS[kind]["queue"],
@@ -105,39 +117,48 @@ def create(
         exclusive=exclusive,
         due_at=_due(),
     )
+    # A savepoint: the caller's transaction survives a violation of the unique constraint.
     try:
         with transaction.atomic():
             row.save(force_insert=True)
     except IntegrityError:
-        other = (
-            Operation.objects.filter(exclusive=exclusive, state__in=Operation.ACTIVE)
-            .values_list("pk", flat=True)
-            .first()
-        )
+        active = Operation.objects.filter(exclusive=exclusive, state__in=Operation.ACTIVE)
+        active_id = active.values_list("pk", flat=True).first()
         raise Conflict(
-            f"operation {other} is at this already", reason="OperationRunning", operation_id=other
+            f"operation {active_id} is already running for this object",
+            reason="OperationRunning",
+            operation_id=active_id,
         ) from None
     return row
 
 
 def _authority(requested_by: str, cluster: Cluster | None) -> dict[str, Any]:
-    """With what right it goes on, noted when a user asks for it; what the platform orders for itself while a user is served is its own."""
-    noted = authority.noted()
-    if not noted or noted["credential"].get("username", "") != requested_by:
+    """The requester's credential and allowed acts, which workers check again.
+
+    Empty for operations that the platform starts by itself, even while it serves a user.
+    """
+    current = authority.snapshot()
+    if not current or current["credential"].get("username", "") != requested_by:
         return {}
-    # By its id: a cluster may get another name meanwhile.
-    place = {"cluster": str(cluster.pk)} if cluster else {}
-    acts = [{**act, **(place if act["cluster"] else {})} for act in noted["acts"]]
-    return {**noted, "acts": acts}
+    acts = []
+    for act in current["acts"]:
+        # By its id: the cluster may be renamed before the operation runs.
+        if act["cluster"] and cluster:
+            acts.append({**act, "cluster": str(cluster.pk)})
+        else:
+            acts.append(dict(act))
+    return {**current, "acts": acts}
 
 
-def _due(seconds: float = 0.0) -> Any:
+def _due(seconds: float = 0.0) -> datetime:
+    """When an operation that is to run in some seconds counts as lost."""
     return timezone.now() + timedelta(seconds=seconds + settings.OPERATION_STALE_SECONDS)
 
 
 def find(reference: object) -> Operation:
     """An operation by id, with its steps; NotFound when there is none."""
     text = str(reference)
+    # No bigint has more digits, and PostgreSQL refuses what is no number.
     if not (text.isascii() and text.isdigit() and len(text) < 18):
         raise NotFound(f"operation {text[:60]!r} does not exist")
     row = Operation.objects.prefetch_related(_steps()).filter(pk=int(text)).first()
@@ -150,24 +171,42 @@ def _steps() -> "Prefetch[str, Any, Any]":
     return Prefetch("steps", queryset=OperationStep.objects.order_by("pk"))
 
 
-def search(**wanted: object) -> QuerySet[Operation]:
-    """Operations, newest first, whose columns equal what is wanted; Invalid for a state that does not exist."""
-    if (state := wanted.get("state")) and state not in State.values:
+def search(
+    *,
+    cluster_id: int | None = None,
+    state: str = "",
+    kind: str = "",
+    namespace: str = "",
+    name: str = "",
+    requested_by: str = "",
+) -> QuerySet[Operation]:
+    """Operations, newest first, with their steps, that match every argument that is not empty.
+
+    Invalid for a state that does not exist.
+    """
+    if state and state not in State.values:
         raise Invalid(f"state must be one of {', '.join(State.values)}", field="state")
-    columns = {name: value for name, value in wanted.items() if value not in (None, "")}
+    filters = {
+        "cluster_id": cluster_id,
+        "state": state,
+        "kind": kind,
+        "namespace": namespace,
+        "name": name,
+        "requested_by": requested_by,
+    }
+    columns = {column: value for column, value in filters.items() if value not in (None, "")}
     return Operation.objects.filter(**columns).order_by("-pk").prefetch_related(_steps())
 
 
 def represent(operation: Operation) -> Result:
     """The row as the KubeGale document shows it (contract, section 3); times are RFC 3339 UTC."""
+    kind = KINDS.get(operation.resource)
     return {
         "id": operation.pk,
         "kind": operation.kind,
         "cluster_id": operation.cluster_id,
         "target": {
-            "kind": KINDS[operation.resource].name
-            if operation.resource in KINDS
-            else operation.resource,
+            "kind": kind.name if kind else operation.resource,
             "namespace": operation.namespace,
             "name": operation.name,
         },
@@ -188,50 +227,65 @@ def represent(operation: Operation) -> Result:
     }
 
 
-def snapshots(pk: int, *, interval: float = 0.5, patience: float = 3600.0) -> Iterator[Result]:
-    """The row as `represent` shows it, now and after every change, until it is final or patience (seconds) runs out.
+def snapshots(
+    pk: int,
+    *,
+    interval: float = 0.5,
+    patience: float = 3600.0,
+) -> Iterator[Result]:
+    """The row as `represent` shows it, now and after every change, until it is final.
 
-    It sleeps between looks: run it in a thread, one per socket. NotFound when there is no such operation.
+    It ends after `patience` seconds, too. It sleeps for `interval` seconds between two queries: run
+    it in a thread. NotFound when there is no such operation.
     """
-    seen, end = None, monotonic() + patience
-    while monotonic() < end:
+    last_change: datetime | None = None
+    deadline = monotonic() + patience
+    while monotonic() < deadline:
         changed = Operation.objects.filter(pk=pk).values_list("updated_at", flat=True).first()
-        if changed is None or changed != seen:
+        if changed is None or changed != last_change:
             row = find(pk)
             yield represent(row)
             if row.is_final:
                 return
-            seen = row.updated_at
+            last_change = row.updated_at
         sleep(interval)
 
 
-# --- transitions ----------------------------------------------------------------------------------------------------
+# --- transitions ---------------------------------------------------------------------------------
 def start(operation: Operation) -> bool:
-    """pending -> running, unless its cluster has as many running in that queue as OPERATION_LIMITS allows."""
+    """pending -> running; False when it is not pending, or must wait.
+
+    It waits while its cluster has as many running in that queue as OPERATION_LIMITS allows.
+    """
     with transaction.atomic():
+        # Two workers that count at the same time would both see a free place.
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT pg_advisory_xact_lock(%s, %s)", [START_LOCK, operation.cluster_id or 0]
+                "SELECT pg_advisory_xact_lock(%s, %s)",
+                [START_LOCK, operation.cluster_id or 0],
             )
-        if (
-            _beside(operation).filter(state=State.RUNNING).count()
-            >= settings.OPERATION_LIMITS[operation.queue]
-        ):
+        running = _same_queue(operation).filter(state=State.RUNNING).count()
+        if running >= settings.OPERATION_LIMITS[operation.queue]:
             return False
         now = timezone.now()
         return _change(
-            operation, (State.PENDING,), state=State.RUNNING, started_at=now, due_at=_due()
+            operation,
+            (State.PENDING,),
+            state=State.RUNNING,
+            started_at=now,
+            due_at=_due(),
         )
 
 
-def _beside(operation: Operation) -> QuerySet[Operation]:
+def _same_queue(operation: Operation) -> QuerySet[Operation]:
     """The operations of the same cluster and queue, itself among them."""
     cluster = Q(cluster=None) if operation.cluster_id is None else Q(cluster=operation.cluster_id)
     return Operation.objects.filter(cluster, queue=operation.queue)
 
 
 def _change(operation: Operation, expected: Iterable[str], **columns: Any) -> bool:
-    """Whether the row was in an expected state, and now has the columns."""
+    """Set the columns if the row is in an expected state; whether it was."""
+    # One conditional UPDATE: no race can make an illegal transition.
     changed = Operation.objects.filter(pk=operation.pk, state__in=list(expected)).update(
         updated_at=timezone.now(), **columns
     )
@@ -239,10 +293,18 @@ def _change(operation: Operation, expected: Iterable[str], **columns: Any) -> bo
 
 
 def _finish(
-    operation: Operation, state: str, expected: Iterable[str] = (State.RUNNING,), **columns: Any
+    operation: Operation,
+    state: str,
+    expected: Iterable[str] = (State.RUNNING,),
+    **columns: Any,
 ) -> bool:
     return _change(
-        operation, expected, state=state, finished_at=timezone.now(), due_at=None, **columns
+        operation,
+        expected,
+        state=state,
+        finished_at=timezone.now(),
+        due_at=None,
+        **columns,
     )
 
 
@@ -257,24 +319,39 @@ def fail(operation: Operation, error: DomainError) -> bool:
     return _finish(operation, State.FAILED, error=error.message, reason=reason)
 
 
-def interrupt(operation: Operation, why: str, *, reason: str = "interrupted") -> bool:
-    """pending or running -> interrupted: it cannot go on, and what it did so far stands in its steps."""
-    return _finish(operation, State.INTERRUPTED, Operation.ACTIVE, error=why, reason=reason)
+def interrupt(
+    operation: Operation,
+    error: str,
+    *,
+    reason: str = "interrupted",
+) -> bool:
+    """pending or running -> interrupted: it cannot go on; its steps show how far it came."""
+    return _finish(
+        operation,
+        State.INTERRUPTED,
+        Operation.ACTIVE,
+        error=error,
+        reason=reason,
+    )
 
 
 def cancel(operation: Operation) -> Operation:
-    """Stop it: at once while pending, else before its next step. Conflict when it is over already; asking twice is fine."""
-    if not _finish(
+    """Stop it: at once while pending, else before its next step. It may be cancelled twice.
+
+    Conflict when it is over already.
+    """
+    now = timezone.now()
+    # Pending first: a worker may start it between the two updates, but never the other way round.
+    was_pending = _finish(
         operation,
         State.CANCELLED,
         (State.PENDING,),
-        cancel_requested_at=timezone.now(),
+        cancel_requested_at=now,
         reason="cancelled",
-    ):
-        asked = Operation.objects.filter(pk=operation.pk, state=State.RUNNING).update(
-            cancel_requested_at=timezone.now(), updated_at=timezone.now()
-        )
-        if not asked:
+    )
+    if not was_pending:
+        running = Operation.objects.filter(pk=operation.pk, state=State.RUNNING)
+        if not running.update(cancel_requested_at=now, updated_at=now):
             raise Conflict(
                 f"operation {operation.pk} is {find(operation.pk).state} already",
                 reason="OperationOver",
@@ -282,7 +359,7 @@ def cancel(operation: Operation) -> Operation:
     return find(operation.pk)
 
 
-def cancelled(operation: Operation) -> bool:
+def finish_cancelled(operation: Operation) -> bool:
     """running -> cancelled, with every open step."""
     OperationStep.objects.filter(operation=operation, state__in=OperationStep.OPEN).update(
         state=StepState.CANCELLED, updated_at=timezone.now()
@@ -290,19 +367,25 @@ def cancelled(operation: Operation) -> bool:
     return _finish(operation, State.CANCELLED, reason="cancelled")
 
 
-# --- progress -------------------------------------------------------------------------------------------------------
+# --- progress ------------------------------------------------------------------------------------
 def alive(operation: Operation) -> None:
-    """A sign of life. Cancelled when somebody asked to stop, or when the row is no longer running; Forbidden when the right is gone."""
-    alive_rows = Operation.objects.filter(pk=operation.pk, state=State.RUNNING)
-    if not alive_rows.filter(cancel_requested_at=None).update(due_at=_due()):
+    """Record that the worker lives, so that the operation is not given to another one.
+
+    Cancelled when it was asked to stop or is no longer running; Forbidden when the requester may no
+    longer do this.
+    """
+    running = Operation.objects.filter(
+        pk=operation.pk, state=State.RUNNING, cancel_requested_at=None
+    )
+    if not running.update(due_at=_due()):
         raise Cancelled
-    if monotonic() - getattr(operation, ASKED, -math.inf) >= RIGHT_SECONDS:
+    if monotonic() - getattr(operation, RIGHT_CHECKED_AT, -math.inf) >= RIGHT_SECONDS:
         require_right(operation)
-        setattr(operation, ASKED, monotonic())
+        setattr(operation, RIGHT_CHECKED_AT, monotonic())
 
 
 def require_right(operation: Operation) -> None:
-    """Forbidden when the requester, or the API token that they used, may no longer do what the operation does.
+    """Forbidden when the requester, or the API token that they used, may no longer do this.
 
     A cluster that does not answer takes no right away: the runner will notice it too.
     """
@@ -310,14 +393,15 @@ def require_right(operation: Operation) -> None:
         authority.require(operation.authority)
     except (Forbidden, Unauthenticated) as error:
         raise Forbidden(
-            f"{operation.requested_by} may no longer do this: {error.message}", reason="RightLost"
+            f"{operation.requested_by} may no longer do this: {error.message}",
+            reason="RightLost",
         ) from None
     except ClusterUnavailable:
         return
 
 
 def plan(operation: Operation, steps: Iterable[Step]) -> None:
-    """Add steps; those whose key is there already stay as they are."""
+    """Add steps; those whose key exists already stay as they are."""
     rows = [
         OperationStep(
             operation=operation,
@@ -329,130 +413,156 @@ def plan(operation: Operation, steps: Iterable[Step]) -> None:
         )
         for step in steps
     ]
-    OperationStep.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
-    _count(operation)
+    # A run may be repeated after a crash, when some of the steps exist already.
+    OperationStep.objects.bulk_create(
+        rows,
+        ignore_conflicts=True,
+        batch_size=BATCH_SIZE,
+    )
+    _update_progress(operation.pk)
 
 
 def steps(operation: Operation, *states: str) -> list[OperationStep]:
     """The operation's steps in order, of some states or of all."""
-    found = OperationStep.objects.filter(operation=operation).order_by("pk")
-    return list(found.filter(state__in=states) if states else found)
+    rows = OperationStep.objects.filter(operation=operation).order_by("pk")
+    if states:
+        rows = rows.filter(state__in=states)
+    return list(rows)
 
 
 def move(step: OperationStep, state: str, message: str = "", **data: Any) -> bool:
-    """A step's next state and message, its data widened; False when it is final already."""
-    step.state, step.message, step.data = state, message, {**step.data, **data}
+    """Set a step's state and message, and add to its data; False when it is final already."""
+    step.state = state
+    step.message = message
+    step.data = {**step.data, **data}
+    # A final step stays final, e.g. one that was cancelled meanwhile.
     open_step = OperationStep.objects.filter(pk=step.pk, state__in=OperationStep.OPEN)
     if not open_step.update(
         state=state, message=message, data=step.data, updated_at=timezone.now()
     ):
         return False
-    _count(Operation(pk=step.operation_id))
+    _update_progress(step.operation_id)
     return True
 
 
-def _count(operation: Operation) -> None:
-    found = OperationStep.objects.filter(operation_id=operation.pk)
-    done = found.exclude(state__in=OperationStep.OPEN).count()
-    Operation.objects.filter(pk=operation.pk).update(
-        done=done, total=found.count(), updated_at=timezone.now()
+def _update_progress(pk: int) -> None:
+    """Count the steps of an operation into its columns done and total."""
+    rows = OperationStep.objects.filter(operation_id=pk)
+    done = rows.exclude(state__in=OperationStep.OPEN).count()
+    Operation.objects.filter(pk=pk).update(
+        done=done,
+        total=rows.count(),
+        updated_at=timezone.now(),
     )
 
 
 def advance(operation: Operation, *, done: int, total: int) -> None:
-    """Progress of work that has no steps of its own."""
+    """Set the progress of an operation whose parts are not steps, e.g. replicas."""
     Operation.objects.filter(pk=operation.pk, state=State.RUNNING).update(
         done=done, total=total, updated_at=timezone.now()
     )
 
 
 def remember(operation: Operation, **parameters: Any) -> None:
-    """Widen the row's parameters: what the next turn has to know."""
+    """Add to the row's parameters what the next run has to know."""
     operation.parameters = {**operation.parameters, **parameters}
     Operation.objects.filter(pk=operation.pk).update(parameters=operation.parameters)
 
 
-# --- turns ----------------------------------------------------------------------------------------------------------
+# --- runs (the column `turn` numbers them) -------------------------------------------------------
 @contextmanager
-def held(operation: Operation) -> Iterator[bool]:
-    """Whether this process alone may turn the operation; the database lets go of it when the process dies."""
-    key = TURN_LOCK | operation.pk
+def try_lock(operation: Operation) -> Iterator[bool]:
+    """Lock the operation for this process without waiting; whether that succeeded.
+
+    The lock belongs to the database session: it is released when the process dies.
+    """
+    key = RUN_LOCK | operation.pk
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
-        mine = bool(cursor.fetchone()[0])
+        locked = bool(cursor.fetchone()[0])
     try:
-        yield mine
+        yield locked
     finally:
-        if mine:
-            _release(key)
+        if locked:
+            _unlock(key)
 
 
-def _release(key: int) -> None:
+def _unlock(key: int) -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
     except DatabaseError:
+        # A broken session; closing it releases the lock, too.
         connection.close()
 
 
-def begin_turn(operation: Operation, turn: int) -> bool:
-    """Note that the turn was begun; False when the row has moved on."""
-    found = Operation.objects.filter(pk=operation.pk, turn=turn, state=State.RUNNING)
-    return found.update(attempts=F("attempts") + 1, due_at=_due()) == 1
+def begin_attempt(operation: Operation, turn: int) -> bool:
+    """Count an attempt at the run; False when the row is at another run or no longer running."""
+    rows = Operation.objects.filter(pk=operation.pk, turn=turn, state=State.RUNNING)
+    return rows.update(attempts=F("attempts") + 1, due_at=_due()) == 1
 
 
-def end_turn(operation: Operation, turn: int, seconds: float) -> bool:
-    """The turn is done and the next is due in some seconds."""
-    found = Operation.objects.filter(pk=operation.pk, turn=turn, state=State.RUNNING)
-    return found.update(turn=turn + 1, attempts=0, due_at=_due(seconds)) == 1
+def schedule_next_run(operation: Operation, turn: int, seconds: float) -> bool:
+    """Record that the run is complete and the next one is due in some seconds."""
+    rows = Operation.objects.filter(pk=operation.pk, turn=turn, state=State.RUNNING)
+    return rows.update(turn=turn + 1, attempts=0, due_at=_due(seconds)) == 1
 
 
-def claim_overdue(limit: int = 500) -> list[Operation]:
-    """Active operations that gave no sign of life in time, longest silent first: their worker or their message is gone."""
+def claim_overdue(limit: int = BATCH_SIZE) -> list[Operation]:
+    """Active operations without a heartbeat in time, most overdue first.
+
+    Their worker or their message was lost. They are due later again, so that no other process
+    claims them, too.
+    """
     with transaction.atomic():
-        silent = Operation.objects.filter(
+        overdue = Operation.objects.filter(
             state__in=Operation.ACTIVE, due_at__lt=timezone.now()
         ).order_by("due_at")
-        rows = list(silent.select_for_update(skip_locked=True)[:limit])
+        # Another process that claims at this moment has its rows locked.
+        rows = list(overdue.select_for_update(skip_locked=True)[:limit])
         Operation.objects.filter(pk__in=[row.pk for row in rows]).update(due_at=_due())
     return rows
 
 
-def waiting(operation: Operation) -> QuerySet[Operation]:
-    """The pending operations that the end of this one may let start, oldest first."""
-    return _beside(operation).filter(state=State.PENDING).order_by("pk")
+def pending_in_queue(operation: Operation) -> QuerySet[Operation]:
+    """The pending operations that may start once this one has ended, oldest first."""
+    return _same_queue(operation).filter(state=State.PENDING).order_by("pk")
 
 
 def purge() -> int:
-    """Forget operations that ended longer than OPERATION_RETENTION_DAYS ago; how many."""
+    """Delete operations that ended longer than OPERATION_RETENTION_DAYS ago; how many rows."""
     limit = timezone.now() - timedelta(days=settings.OPERATION_RETENTION_DAYS)
     return Operation.objects.filter(finished_at__lt=limit).delete()[0]
 
 
-# --- what was done to whom --------------------------------------------------------------------------------------------
+# --- audit lines ---------------------------------------------------------------------------------
+# Actions that delete the object, with the verb that an audit line shows.
 DELETING = {"drain": "evict", "delete": "delete", "restart": "restart"}
-LONGEST = timedelta(days=1)
+# How long an operation may take: it was created at most so long before its steps.
+MAX_DURATION = timedelta(days=1)
 
 
 def deeds(
     cluster: int, uids: Iterable[str], *, since: datetime, until: datetime
 ) -> list[dict[str, Any]]:
-    """What operations did to objects in [since, until]: {"at","user","verb","namespace","name","uid"}, by the steps that bear their uids.
+    """What operations did to the objects with these uids in [since, until].
 
-    `at` is when a step was done; where it deletes, which can take long, when the operation was asked for.
+    {"at","user","verb","namespace","name","uid"} for each step. `at` is a datetime: when the step
+    was done; for a deletion, which can take long, when the operation was created.
     """
-    steps = OperationStep.objects.filter(
+    rows = OperationStep.objects.filter(
         operation__cluster_id=cluster,
-        operation__created_at__gte=since - LONGEST,
+        operation__created_at__gte=since - MAX_DURATION,
         operation__created_at__lte=until,
         key__in=list(uids),
     ).filter(state__in=(StepState.RUNNING, StepState.SUCCEEDED))
-    return [_deed(step) for step in steps.select_related("operation")]
+    return [_audit_line(step) for step in rows.select_related("operation")]
 
 
-def _deed(step: OperationStep) -> dict[str, Any]:
+def _audit_line(step: OperationStep) -> dict[str, Any]:
     operation = step.operation
     action = str(operation.parameters.get("action") or operation.kind)
+    # Restarting a workload changes it; restarting a pod deletes it.
     deletes = action in DELETING and (action != "restart" or operation.resource == "pods")
     return {
         "at": operation.created_at if deletes else step.updated_at,

@@ -6,11 +6,15 @@ from clusters.models import Cluster
 
 
 class Operation(models.Model):
-    """Work that takes time, as one row: pending -> running -> succeeded | failed | cancelled | interrupted.
+    """Long work as one row.
 
-    Every transition is a conditional update (`operations.lifecycle`), so no race makes an illegal jump. The work is done in short turns
-    (`operations.runner`); between two turns everything that matters is here and in the steps, so a killed worker costs one turn at most.
-    `cluster` is null for work that belongs to no single cluster. `parameters` are never shown, but are stored in clear: no secrets.
+    pending -> running -> succeeded | failed | cancelled | interrupted. Every transition is a
+    conditional update (`operations.lifecycle`), so no race makes an illegal one. The work is done
+    in short runs (`operations.runner`); between two runs everything that matters is here and in the
+    steps, so a killed worker costs one run at most. The column `turn` numbers the runs.
+
+    `cluster` is null for work that belongs to no single cluster. `parameters` are never shown, but
+    are stored in clear: no secrets.
     """
 
     class State(models.TextChoices):
@@ -28,16 +32,25 @@ class Operation(models.Model):
     kind = models.CharField(max_length=40)
     queue = models.CharField(max_length=40)
     cluster = models.ForeignKey(
-        Cluster, null=True, blank=True, on_delete=models.PROTECT, related_name="operations"
+        Cluster,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="operations",
     )
     resource = models.CharField(
-        max_length=100, blank=True, default="", help_text="Plural of the kind acted on, e.g. nodes."
+        max_length=100,
+        blank=True,
+        default="",
+        help_text="Plural of the kind acted on, e.g. nodes.",
     )
     namespace = models.CharField(max_length=253, blank=True, default="")
     name = models.CharField(max_length=253, blank=True, default="")
     requested_by = models.CharField(max_length=150, blank=True, default="")
     authority = models.JSONField(
-        default=dict, blank=True, help_text="The requester's credential and rights, asked again."
+        default=dict,
+        blank=True,
+        help_text="The requester's credential and rights, asked again.",
     )
     parameters = models.JSONField(default=dict, blank=True)
     exclusive = models.CharField(
@@ -46,7 +59,11 @@ class Operation(models.Model):
         default="",
         help_text="At most one active operation has this key.",
     )
-    state = models.CharField(max_length=16, choices=State.choices, default=State.PENDING)
+    state = models.CharField(
+        max_length=16,
+        choices=State.choices,
+        default=State.PENDING,
+    )
     done = models.PositiveIntegerField(default=0)
     total = models.PositiveIntegerField(default=0)
     result = models.JSONField(null=True, blank=True)
@@ -112,13 +129,23 @@ class OperationStep(models.Model):
 
     OPEN = (State.PENDING, State.RUNNING)
 
-    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps")
+    operation = models.ForeignKey(
+        Operation,
+        on_delete=models.CASCADE,
+        related_name="steps",
+    )
     key = models.CharField(max_length=600)
     name = models.CharField(max_length=600)
-    state = models.CharField(max_length=16, choices=State.choices, default=State.PENDING)
+    state = models.CharField(
+        max_length=16,
+        choices=State.choices,
+        default=State.PENDING,
+    )
     message = models.TextField(blank=True, default="")
     data = models.JSONField(
-        default=dict, blank=True, help_text="What the runner needs to go on, e.g. a pod's uid."
+        default=dict,
+        blank=True,
+        help_text="What the runner needs to go on, e.g. a pod's uid.",
     )
     updated_at = models.DateTimeField(auto_now=True)
 

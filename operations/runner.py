@@ -1,8 +1,9 @@
-"""One turn of an operation: take the row where it stands, let its runner do what can be done now, say when to go on.
+"""Runs one step of an operation; returns when to run the next.
 
-A turn is held by an advisory lock of the database, so that two messages for one operation never work at once; a lock dies with its
-process, so that a turn broken off by SIGKILL can be taken up at once. A message carries the number of its turn: the second delivery
-of a completed turn is void.
+An advisory lock of the database keeps two messages for one operation from working at once. The lock
+is released when its process dies, so that a run that SIGKILL ended can be repeated at once. Runs
+are numbered (the column `turn`) and a message carries its number: delivered again after its run is
+complete, it does nothing.
 """
 
 import logging
@@ -24,13 +25,14 @@ from operations.lifecycle import Again, Cancelled, Result
 from operations.models import Operation
 
 log = logging.getLogger(__name__)
+# Attempts at one run: a worker that dies each time is killed by what it does.
 MAX_ATTEMPTS = 5
 Runner = Callable[[Operation], Again | Result]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is to be enqueued: the operation, its turn, its queue and how long to wait (seconds)."""
+    """A run to be enqueued: the operation's id, number of the run, queue, seconds to wait."""
 
     operation: int
     turn: int
@@ -39,93 +41,107 @@ class Message:
 
 
 def message(operation: Operation, seconds: float = 0.0) -> Message:
-    """The message for the operation's current turn."""
+    """The message for the operation's current run."""
     return Message(operation.pk, operation.turn, operation.queue, seconds)
 
 
 def run(pk: int, turn: int) -> list[Message]:
-    """Take the turn, unless somebody else has it or it is done; what to enqueue next."""
-    row = _current(pk, turn)
+    """Do one run of an operation, unless another worker does it or it is complete.
+
+    Returns the messages to enqueue: the operation's next run, or one that waited for its end.
+    """
+    row = _read_active(pk, turn)
     if row is None:
         return []
-    with lifecycle.held(row) as mine:
-        fresh = _current(pk, turn) if mine else None
-        return _take(fresh) if fresh else []
+    with lifecycle.try_lock(row) as locked:
+        # Read again: the run may have been completed before the lock was ours.
+        current = _read_active(pk, turn) if locked else None
+        if current is None:
+            return []
+        return _run_locked(current)
 
 
-def _current(pk: int, turn: int) -> Operation | None:
-    found = Operation.objects.select_related("cluster").filter(
-        pk=pk, turn=turn, state__in=Operation.ACTIVE
-    )
-    return found.first()
+def _read_active(pk: int, turn: int) -> Operation | None:
+    rows = Operation.objects.select_related("cluster")
+    return rows.filter(pk=pk, turn=turn, state__in=Operation.ACTIVE).first()
 
 
-def _take(row: Operation) -> list[Message]:
+def _run_locked(row: Operation) -> list[Message]:
     if row.state == Operation.State.PENDING and not lifecycle.start(row):
+        # Its cluster has enough to do: the end of a running operation sends the message again.
         return []
+    # `start` changed columns, and a cancel may have.
     row.refresh_from_db()
-    again = _outcome(row) if _may_go_on(row) else None
+    again = _call_runner(row) if _begin_attempt(row) else None
     if again is None:
-        return [message(other) for other in lifecycle.waiting(row)[:1]]
-    lifecycle.end_turn(row, row.turn, again.seconds)
+        return [message(pending) for pending in lifecycle.pending_in_queue(row)[:1]]
+    lifecycle.schedule_next_run(row, row.turn, again.seconds)
     return [Message(row.pk, row.turn + 1, row.queue, again.seconds)]
 
 
-def _may_go_on(row: Operation) -> bool:
-    """False when the row was ended here instead: its cluster is gone, its kind unknown, its time over or its turn cursed."""
+def _begin_attempt(row: Operation) -> bool:
+    """Count the attempt; False when the operation cannot go on, which ends it."""
+    max_duration = timedelta(seconds=settings.OPERATION_MAX_SECONDS)
     if row.cluster is not None and row.cluster.deleted_at is not None:
-        lifecycle.interrupt(row, "the cluster was removed", reason="cluster_removed")
+        lifecycle.interrupt(
+            row,
+            "the cluster was removed",
+            reason="cluster_removed",
+        )
     elif row.kind not in settings.OPERATIONS:
         lifecycle.interrupt(
-            row, f"this version does not know operations of kind {row.kind}", reason="unknown_kind"
+            row,
+            f"this version does not know operations of kind {row.kind}",
+            reason="unknown_kind",
         )
     elif row.attempts >= MAX_ATTEMPTS:
         lifecycle.interrupt(
-            row, f"the worker died {row.attempts} times at this point", reason="worker_lost"
-        )
-    elif row.started_at and timezone.now() - row.started_at > timedelta(
-        seconds=settings.OPERATION_MAX_SECONDS
-    ):
-        lifecycle.fail(
             row,
-            Rejected(
-                f"not finished within {settings.OPERATION_MAX_SECONDS} seconds", reason="timeout"
-            ),
+            f"the worker died {row.attempts} times at this point",
+            reason="worker_lost",
         )
+    elif row.started_at and timezone.now() - row.started_at > max_duration:
+        sentence = f"not finished within {settings.OPERATION_MAX_SECONDS} seconds"
+        lifecycle.fail(row, Rejected(sentence, reason="timeout"))
     else:
-        return lifecycle.begin_turn(row, row.turn)
+        return lifecycle.begin_attempt(row, row.turn)
     return False
 
 
 def _requester(row: Operation) -> impersonation.Source | None:
-    """On whose behalf an operation goes on: its cluster's own RBAC may want to know. The platform's own work is nobody's."""
-    if (user := row.authority.get("credential", {}).get("user")) is not None:
-        by_id = cast(
-            Callable[[int], impersonation.Identity], import_string(settings.IDENTITY_OF_ID)
+    """Who is named to a cluster with impersonation; None for the platform's own operations."""
+    user = row.authority.get("credential", {}).get("user")
+    if user is not None:
+        read_by_id = cast(
+            Callable[[int], impersonation.Identity],
+            import_string(settings.IDENTITY_OF_ID),
         )
-        return lambda: by_id(user)
+        return lambda: read_by_id(user)
     if not row.requested_by:
         return None
-    named = cast(
-        Callable[[str], impersonation.Identity | None], import_string(settings.IDENTITY_OF)
+    read_by_name = cast(
+        Callable[[str], impersonation.Identity | None],
+        import_string(settings.IDENTITY_OF),
     )
-    return lambda: named(row.requested_by)
+    return lambda: read_by_name(row.requested_by)
 
 
-def _outcome(row: Operation) -> Again | None:
-    """Again, or None when the row is final now."""
+def _call_runner(row: Operation) -> Again | None:
+    """The runner's Again; None when the operation has ended, which this records."""
     runner = cast(Runner, import_string(settings.OPERATIONS[row.kind]["run"]))
     try:
         lifecycle.alive(row)
         with impersonation.acting(_requester(row)):
             outcome = runner(row)
     except Cancelled:
-        lifecycle.cancelled(row)
+        lifecycle.finish_cancelled(row)
+    # The row stays active: the run is attempted again.
     except (DatabaseError, SoftTimeLimitExceeded):
         raise
     except DomainError as error:
         lifecycle.fail(row, error)
     except Exception:
+        # An error of ours: its text may hold what the requester must not see.
         log.exception("operation %s (%s) broke", row.pk, row.kind)
         lifecycle.fail(row, Internal("internal error; the worker's log has the cause"))
     else:

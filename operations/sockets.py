@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -18,82 +19,127 @@ from core.sockets.send_buffer import Outbox
 from operations import lifecycle
 from operations.models import Operation
 
-LOOK_SECONDS = 0.5
+# Seconds between two reads of a row.
+POLL_SECONDS = 0.5
+# Seconds that the client has to read the last frame and close.
+LINGER_SECONDS = 10
 SOCKETS_PER_USER = 100
 
 
 def act_on(row: Operation) -> Act:
-    """What looking at an operation is: reading its target."""
+    """The act that a user needs the right to, to see an operation: reading its target."""
     kind = KINDS.get(row.resource)
-    where = (str(row.cluster_id or ""), row.namespace, row.name)
     return Act(
         "get",
         row.resource,
         kind.group if kind else "",
-        *where,
+        str(row.cluster_id or ""),
+        row.namespace,
+        row.name,
         cluster_scoped=bool(kind and not kind.namespaced),
     )
 
 
 async def serve_operation(socket: Socket, arguments: Mapping[str, str]) -> None:
-    """WS /ws/operations/{id}: opened by a ticket, or by a bearer token of the JSON API in the Authorization header or the first frame."""
+    """WS /ws/operations/{id}: the operation as JSON, now and after each change.
+
+    Opened by a ticket, or by a bearer token of the JSON API in the Authorization header or the
+    first frame.
+    """
     await socket.accept()
-    row, guest = await _guest(socket, arguments["operation"])
-    outbox, pongs = Outbox(settings.LOG_BUFFER_BYTES, settings.LOG_STALL_SECONDS), Pongs()
+    row, guest = await _admit(socket, arguments["operation"])
+    outbox = Outbox(settings.LOG_BUFFER_BYTES, settings.LOG_STALL_SECONDS)
+    pongs = Pongs()
     async with handshake.seated(guest):
-        tell = _tell(row.pk, outbox)
         await first_of(
-            tell,
+            _send_changes(row.pk, outbox),
             outbox.drain(socket),
             listen(socket, pongs, outbox),
             guest.watch(outbox.notify, pongs),
         )
 
 
-async def _guest(socket: Socket, reference: str) -> tuple[Operation, Guest]:
-    """The operation and its onlooker; what may not be seen does not exist."""
-    header = socket.headers.get("authorization", "")
-    bearer = header.partition(" ")[2].strip() if header.lower().startswith("bearer ") else ""
-    token = bearer or (await handshake.token_of(socket))[0]
-    if "token" in socket.query and not bearer:
-        ticket = await tickets.redeem(connections.store(), token, "operation", reference)
-        host, credential = ticket.host, ticket.credential
-    else:
-        host, credential = "", await connections.in_database_thread(stream_policy().sign_in, token)
+async def _admit(socket: Socket, reference: str) -> tuple[Operation, Guest]:
+    """The operation and its client; NotFound also for an operation that they may not see."""
+    credential, host = await _sign_in(socket, reference)
     handshake.check_origin(socket, host)
     row = await connections.in_database_thread(lifecycle.find, reference)
     act = act_on(row)
     try:
-        await connections.in_database_thread(stream_policy().still_allowed, credential, act)
+        await connections.in_database_thread(
+            stream_policy().still_allowed,
+            credential,
+            act,
+        )
     except Forbidden:
         raise NotFound(f"operation {reference} does not exist") from None
     return row, Guest(
-        credential["user"], credential, act, uuid.uuid4().hex, "operations", SOCKETS_PER_USER
+        credential["user"],
+        credential,
+        act,
+        uuid.uuid4().hex,
+        "operations",
+        SOCKETS_PER_USER,
     )
 
 
-async def _tell(pk: Any, outbox: Outbox) -> None:
-    """A frame for the row as it is, and one after every change."""
-    seen: object = None
+async def _sign_in(socket: Socket, reference: str) -> tuple[Mapping[str, Any], str]:
+    """(credential, host for which a ticket was issued); Unauthenticated without either."""
+    header = socket.headers.get("authorization", "")
+    bearer = ""
+    if header.lower().startswith("bearer "):
+        bearer = header.partition(" ")[2].strip()
+    token = bearer or (await handshake.token_of(socket))[0]
+    if "token" in socket.query and not bearer:
+        ticket = await tickets.redeem(connections.store(), token, "operation", reference)
+        return ticket.credential, ticket.host
+    credential = await connections.in_database_thread(stream_policy().sign_in, token)
+    return credential, ""
+
+
+async def _send_changes(pk: int, outbox: Outbox) -> None:
+    """Send a frame for the row as it is, and one after every change, until it is final."""
+    last_version = ""
     while True:
-        row = await connections.in_database_thread(_look, pk, seen)
-        if row is not None:
-            kind, seen = ("MODIFIED" if seen else "ADDED"), row[1]
-            data = {"object": row[0], "event_type": kind, "resource_version": str(row[1])}
+        snapshot = await connections.in_database_thread(
+            _read_change,
+            pk,
+            last_version,
+        )
+        if snapshot is not None:
+            event_type = "MODIFIED" if last_version else "ADDED"
+            last_version = snapshot.version
+            data = {
+                "object": snapshot.document,
+                "event_type": event_type,
+                "resource_version": snapshot.version,
+            }
             await outbox.put({"type": "event", "data": data, "timestamp": now()}, 0)
-            if row[2]:
+            if snapshot.is_final:
                 await outbox.put({"type": "status", "state": "eof", "timestamp": now()}, 0)
+                # The outbox still sends what it has: wait for that, else the socket closes first.
                 outbox.finish()
-                await asyncio.sleep(10)
+                await asyncio.sleep(LINGER_SECONDS)
                 return
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
 
 
-def _look(pk: Any, seen: object) -> tuple[dict[str, Any], str, bool] | None:
-    """(the row as JSON, when it changed, whether it is over), or nothing new."""
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """A row as JSON, its version (when it changed), and whether nothing more will change."""
+
+    document: dict[str, Any]
+    version: str
+    is_final: bool
+
+
+def _read_change(pk: int, last_version: str) -> _Snapshot | None:
+    """The row, None when its version is still the last one; NotFound once it was purged."""
     row = lifecycle.find(pk)
-    stamp = row.updated_at.isoformat()
-    return None if stamp == seen else (lifecycle.represent(row), stamp, row.is_final)
+    version = row.updated_at.isoformat()
+    if version == last_version:
+        return None
+    return _Snapshot(lifecycle.represent(row), version, row.is_final)
 
 
 ROUTES: dict[str, Handler] = {r"/ws/operations/(?P<operation>[^/]{1,64})": serve_operation}

@@ -1,4 +1,4 @@
-"""The turns of operations as tasks."""
+"""Celery tasks that run operations."""
 
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
@@ -14,18 +14,21 @@ def enqueue(operation: Operation) -> None:
 
 
 def send(message: runner.Message) -> None:
-    """Put one turn on its queue."""
+    """Put one run on its queue."""
     run_operation.apply_async(
-        (message.operation, message.turn), queue=message.queue, countdown=message.seconds
+        (message.operation, message.turn),
+        queue=message.queue,
+        countdown=message.seconds,
     )
 
 
 @shared_task(name="operations.run_operation", soft_time_limit=240, time_limit=300)
 def run_operation(pk: int, turn: int) -> None:
-    """One turn of an operation, then the message for the next; delivered twice it works once."""
+    """Do one run of an operation, then send the next; delivered twice it works once."""
     try:
         messages = runner.run(pk, turn)
     except SoftTimeLimitExceeded:
+        # Runners are idempotent: the same run is done again.
         messages = [runner.message(row) for row in Operation.objects.filter(pk=pk, turn=turn)]
     for message in messages:
         send(message)
@@ -33,12 +36,19 @@ def run_operation(pk: int, turn: int) -> None:
 
 @shared_task(name="operations.resume_operations", soft_time_limit=60, time_limit=90)
 def resume_operations() -> None:
-    """Send every operation again whose worker or message was lost; a turn that still runs is not disturbed."""
+    """Send every operation again whose worker or message was lost.
+
+    A run that goes on all the same is not disturbed: it has the operation's lock.
+    """
     for row in lifecycle.claim_overdue():
         send(runner.message(row))
 
 
-@shared_task(name="operations.purge_operations", soft_time_limit=600, time_limit=660)
+@shared_task(
+    name="operations.purge_operations",
+    soft_time_limit=600,
+    time_limit=660,
+)
 def purge_operations() -> None:
-    """Forget old operations."""
+    """Delete old operations."""
     lifecycle.purge()

@@ -40,7 +40,11 @@ PREFIXES = tuple(f"/api/v1/{chapter}" for chapter in RESOURCES)
 
 def _routes() -> Iterator[URLPattern | URLResolver]:
     for address, health in HEALTH.items():
-        yield path(address, health.as_view(dialect=DIALECT), name=f"walm-{address}")
+        yield path(
+            address,
+            health.as_view(dialect=DIALECT),
+            name=f"walm-{address}",
+        )
     for chapter, addresses in RESOURCES.items():
         for address, view in addresses.items():
             yield path(
@@ -48,6 +52,7 @@ def _routes() -> Iterator[URLPattern | URLResolver]:
                 view.as_view(dialect=DIALECT),
                 name=f"walm-{view.__name__.lower()}",
             )
+        # Other addresses of a chapter are answered in this document's words, too.
         yield path(f"api/v1/{chapter}/", include([catch_all(DIALECT)]))
 
 

@@ -35,14 +35,15 @@ CLAIM = record(
 )
 
 
-class ClaimView(WalmView):
+class WalmClaimView(WalmView):
     """A call about claims."""
 
     plural = "persistentvolumeclaims"
 
 
 def _claim(item: Object) -> dict[str, Any]:
-    spec, status = item.get("spec") or {}, item.get("status") or {}
+    spec = item.get("spec") or {}
+    status = item.get("status") or {}
     return {
         **meta(item, "PersistentVolumeClaim", status.get("phase")),
         "labels": item["metadata"].get("labels") or None,
@@ -54,13 +55,20 @@ def _claim(item: Object) -> dict[str, Any]:
     }
 
 
-class Claims(ClaimView):
+class Claims(WalmClaimView):
     """GET and DELETE /pvc/{namespace}."""
 
     operations = {
-        "get": Described("Claims of a namespace.", CLAIM, (SELECTOR, CLUSTER), paged=True),
+        "get": Described(
+            "Claims of a namespace.",
+            CLAIM,
+            (SELECTOR, CLUSTER),
+            paged=True,
+        ),
         "delete": Described(
-            "Delete the claims that a selector matches.", NOTHING, (SELECTOR, CLUSTER)
+            "Delete the claims that a selector matches.",
+            NOTHING,
+            (SELECTOR, CLUSTER),
         ),
     }
 
@@ -68,16 +76,21 @@ class Claims(ClaimView):
         """{"num","items"}."""
         self.permit(request, "list", namespace=namespace)
         with explained("failed to get pvcs: "):
-            found = [
-                _claim(item)
-                for item in claims.claims(self.cluster(), namespace, label_selector(request))
-            ]
-        return Page(found, len(found))
+            rows = claims.claims(
+                self.cluster(),
+                namespace,
+                label_selector(request),
+            )
+            items = [_claim(row) for row in rows]
+        return Page(items, len(items))
 
     def delete(self, request: Request, namespace: str) -> HttpResponse:
-        """Empty; every guard is asked before the first claim goes, and no selector is no permission to delete all."""
+        """Empty; either all matching claims are deleted, or one in use refuses the call.
+
+        An empty selector is refused, so that no caller deletes all claims by mistake.
+        """
         self.permit(request, "delete", namespace=namespace)
-        # Blanks and commas alone select everything too.
+        # A selector of blanks and commas alone matches everything, too.
         selector = label_selector(request).strip(" \t\r\n,")
         with explained("failed to delete pvcs: "):
             if not selector and not settings.WALM_ALLOW_EMPTY_SELECTOR:
@@ -86,12 +99,16 @@ class Claims(ClaimView):
         return nothing()
 
 
-class Claim(ClaimView):
+class Claim(WalmClaimView):
     """GET and DELETE /pvc/{namespace}/name/{pvcname}."""
 
     operations = {
         "get": Described("One claim.", CLAIM, (CLUSTER,)),
-        "delete": Described("Delete a claim that no StatefulSet uses.", NOTHING, (CLUSTER,)),
+        "delete": Described(
+            "Delete a claim that no StatefulSet uses.",
+            NOTHING,
+            (CLUSTER,),
+        ),
     }
 
     def get(self, request: Request, namespace: str, name: str) -> Any:
@@ -104,7 +121,12 @@ class Claim(ClaimView):
             except NotFound as error:
                 raise Missing(f"pvc {name} is not found") from error
 
-    def delete(self, request: Request, namespace: str, name: str) -> HttpResponse:
+    def delete(
+        self,
+        request: Request,
+        namespace: str,
+        name: str,
+    ) -> HttpResponse:
         """Empty, also when there is no such claim."""
         self.permit(request, "delete", namespace=namespace, name=name)
         with explained("failed to delete pvc : "):

@@ -1,4 +1,8 @@
-"""What every Walm answer shares: bare JSON, `{"errCode":-1,"errMessage"}`, empty bodies for writes, the members called Meta."""
+"""What all answers of Walm share.
+
+Bare JSON, errors as `{"errCode":-1,"errMessage"}`, empty bodies for writes, and the members of
+every resource that the document calls Meta.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,22 +27,26 @@ class Failed(errors.Rejected):
 
 
 class Missing(errors.NotFound):
-    """The one object asked for does not exist: HTTP 404."""
+    """The object that the address names does not exist: HTTP 404."""
 
 
 def _error(error: DomainError, method: str) -> tuple[int, object]:
-    status, message = 500, error.message
+    status = 500
+    message = error.message
     match error:
         case Missing():
             status = 404
         case errors.Unauthenticated():
             status = 401
+        # With a status it is the API server's refusal, which the document answers with 500.
         case errors.Forbidden() if "status" not in error.details:
             status = 403
         case errors.RouteNotFound():
-            status, message = 404, "404: Page Not Found"
+            status = 404
+            message = "404: Page Not Found"
         case errors.MethodNotAllowed() if "status" not in error.details:
-            status, message = 405, "405: Method Not Allowed"
+            status = 405
+            message = "405: Method Not Allowed"
     return status, {"errCode": -1, "errMessage": message}
 
 
@@ -57,7 +65,8 @@ DIALECT = Dialect(
     error=_error,
     envelope=_envelope,
     error_schema=titled(
-        "WalmFailure", record(errCode={"type": "integer", "enum": [-1]}, errMessage=TEXT)
+        "WalmFailure",
+        record(errCode={"type": "integer", "enum": [-1]}, errMessage=TEXT),
     ),
     error_status=500,
     prefix="Walm",
@@ -67,9 +76,14 @@ CLUSTER = Query(
     TEXT,
     description="Name or id of a registered cluster; the default one when left out.",
 )
-SELECTOR = Query("labelselector", TEXT, description="Kubernetes' label selector.")
-# For the OpenAPI document: a write answers with no body at all; the members every resource begins with.
+SELECTOR = Query(
+    "labelselector",
+    TEXT,
+    description="Kubernetes' label selector.",
+)
+# For the OpenAPI document: a write answers with an empty body.
 NOTHING: Schema = {"description": "Empty."}
+# For the OpenAPI document: the members that every resource begins with.
 META: Any = {
     "name": TEXT,
     "namespace": TEXT,
@@ -80,7 +94,10 @@ META: Any = {
 
 @contextmanager
 def explained(prefix: str) -> Iterator[None]:
-    """What goes wrong inside is answered as HTTP 500, its text behind the prefix; what is Missing stays so."""
+    """Raise Failed (HTTP 500) for errors of the block, with a prefix as the original has it.
+
+    Missing is raised as it is.
+    """
     try:
         yield
     except Missing:
@@ -90,7 +107,7 @@ def explained(prefix: str) -> Iterator[None]:
 
 
 def as_addressed(body: Mapping[str, Any], member: str, value: str) -> None:
-    """Invalid when a member of the body names something else than the address does."""
+    """Raise Invalid when a member of the body differs from the same value in the address."""
     if body.get(member) not in (None, "", value):
         raise Invalid(f"{member} differs from the address")
 
@@ -98,6 +115,7 @@ def as_addressed(body: Mapping[str, Any], member: str, value: str) -> None:
 def nothing() -> HttpResponse:
     """The answer to a write: HTTP 200 without a body."""
     response = HttpResponse(b"")
+    # Django adds one to an empty body, too.
     del response["Content-Type"]
     return response
 
@@ -109,27 +127,39 @@ class WalmView(DialectView):
     plural: ClassVar[str] = ""
     group: ClassVar[str] = ""
 
-    def permit(self, request: Request, verb: str, *, namespace: str = "", name: str = "") -> Scope:
-        """The caller's scope; Forbidden before anything else is said."""
+    def permit(
+        self,
+        request: Request,
+        verb: str,
+        *,
+        namespace: str = "",
+        name: str = "",
+    ) -> Scope:
+        """The caller's scope; Forbidden before any other error."""
         self.cluster_text = cluster_reference(request)
-        return authorise(
-            self, request, Act(verb, self.plural, self.group, self.cluster_text, namespace, name)
+        act = Act(
+            verb,
+            self.plural,
+            self.group,
+            self.cluster_text,
+            namespace,
+            name,
         )
+        return authorise(self, request, act)
 
     def cluster(self) -> Cluster:
-        """The cluster the call means; ClusterNotFound when there is none."""
+        """The cluster that the call names, else the default one; ClusterNotFound."""
         return registry.find(self.cluster_text) if self.cluster_text else registry.default()
 
 
 def label_selector(request: Request) -> str:
-    """`labelselector`, or the spelling of Kubernetes."""
-    return str(
-        request.query_params.get("labelselector") or request.query_params.get("labelSelector") or ""
-    )
+    """The query's `labelselector`, or `labelSelector` as Kubernetes spells it."""
+    query = request.query_params
+    return str(query.get("labelselector") or query.get("labelSelector") or "")
 
 
 def meta(item: Object, kind: str, status: object) -> dict[str, Any]:
-    """The members every resource begins with."""
+    """The members that every resource begins with: {"name","namespace","kind","state"}."""
     metadata: Mapping[str, Any] = item["metadata"]
     state = {"status": status or "", "reason": "", "message": ""}
     return {

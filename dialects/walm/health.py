@@ -24,7 +24,7 @@ class Liveness(DialectView):
 
 
 class Readiness(DialectView):
-    """GET /readiness: the default cluster's API server, then the database."""
+    """GET /readiness: the database, then the default cluster's API server."""
 
     public = True
     operations = {"get": Described("Ready: cluster and database answer.", TEXT)}
@@ -32,6 +32,7 @@ class Readiness(DialectView):
     def get(self, request: Request) -> Any:
         """The text OK, or which of the two does not answer."""
         try:
+            # The database first: the default cluster is read from it.
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
             with explained("failed to connect to kubernetes: "):

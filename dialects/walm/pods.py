@@ -15,19 +15,20 @@ from workloads.objects import pods
 from workloads.objects.logs import LogOptions, read_log_text
 
 EVENT_MEMBERS: Any = dict.fromkeys(
-    ("type", "reason", "message", "from", "firstTimestamp", "lastTimestamp"), TEXT
+    ("type", "reason", "message", "from", "firstTimestamp", "lastTimestamp"),
+    TEXT,
 )
 EVENTS = record(events=array(record(**EVENT_MEMBERS, count=INTEGER)))
 INT64 = re.compile(r"[+-]?[0-9]+\Z")
 
 
-class PodView(WalmView):
+class WalmPodView(WalmView):
     """A call about one pod."""
 
     plural = "pods"
 
 
-class Events(PodView):
+class Events(WalmPodView):
     """GET /pod/{namespace}/name/{pod}/events."""
 
     operations = {"get": Described("Events of a pod.", EVENTS, (CLUSTER,))}
@@ -37,19 +38,20 @@ class Events(PodView):
         self.permit(request, "events", namespace=namespace, name=pod)
         with explained(f"failed to get pod events {pod}: "):
             try:
-                found = pods.events(self.cluster(), namespace, pod)
+                events = pods.events(self.cluster(), namespace, pod)
             except NotFound as error:
-                raise _as_cached(error, pod) from error
-        return {
-            "events": sorted(
-                (_event(event) for event in found), key=lambda event: event["lastTimestamp"]
-            )
-        }
+                raise _missing_pod(error, pod) from error
+        items = [_event(event) for event in events]
+        items.sort(key=lambda item: item["lastTimestamp"])
+        return {"events": items}
 
 
-def _as_cached(error: NotFound, pod: str) -> NotFound:
-    """A missing pod in the words of the original, which reads its cache here; other things missing keep theirs."""
-    return NotFound(f'pod "{pod}" not found') if error.details.get("status") == 404 else error
+def _missing_pod(error: NotFound, pod: str) -> NotFound:
+    """A missing pod in the words of the original, whose cache says `pod`, not `pods`."""
+    # Without a status it is not the API server that answered, e.g. for an unknown cluster.
+    if error.details.get("status") != 404:
+        return error
+    return NotFound(f'pod "{pod}" not found')
 
 
 def _event(event: Object) -> dict[str, Any]:
@@ -69,13 +71,16 @@ def _event(event: Object) -> dict[str, Any]:
 
 def _reporter(event: Object) -> str:
     source = event.get("source") or {}
+    # v1 has `source` and `reportingComponent`, events.k8s.io `reportingController`.
     component = (
         source.get("component")
         or event.get("reportingComponent")
         or event.get("reportingController")
         or ""
     )
-    return f"{component}, {source['host']}" if source.get("host") else str(component)
+    if source.get("host"):
+        return f"{component}, {source['host']}"
+    return str(component)
 
 
 def _seconds(moment: str | None) -> str:
@@ -83,12 +88,14 @@ def _seconds(moment: str | None) -> str:
     return re.sub(r"\.\d+", "", moment or "")
 
 
-class Logs(PodView):
+class Logs(WalmPodView):
     """GET /pod/{namespace}/name/{pod}/logs."""
 
     operations = {
         "get": Described(
-            "Log of a pod.", TEXT, (CLUSTER, Query("container", TEXT), Query("tail", INTEGER))
+            "Log of a pod.",
+            TEXT,
+            (CLUSTER, Query("container", TEXT), Query("tail", INTEGER)),
         )
     }
 
@@ -96,36 +103,38 @@ class Logs(PodView):
         """The log as one JSON string."""
         self.permit(request, "logs", namespace=namespace, name=pod)
         options = LogOptions(
-            container=request.query_params.get("container", ""), tail_lines=_tail(request)
+            container=request.query_params.get("container", ""),
+            tail_lines=_tail(request),
         )
         with explained(f"failed to get pod logs {pod}: "):
             return read_log_text(self.cluster(), namespace, pod, options)
 
 
 def _tail(request: Request) -> int | None:
-    """`tail` (or `tailLines`): None, which is everything, when absent or 0."""
+    """`tail` (or `tailLines`); None, which is the whole log, when it is missing or 0.
+
+    Invalid in the words of Go's strconv for anything but a whole number of 64 bits from 0 on.
+    """
     text = request.query_params.get("tail") or request.query_params.get("tailLines") or "0"
+    prefix = "query param tail is not valid : strconv.ParseInt: parsing"
     if not INT64.match(text):
-        raise Invalid(
-            f'query param tail is not valid : strconv.ParseInt: parsing "{text}": invalid syntax'
-        )
+        raise Invalid(f'{prefix} "{text}": invalid syntax')
+    # Python refuses to read thousands of digits.
     if not -(2**63) <= int(text[:40]) < 2**63:
-        raise Invalid(
-            f'query param tail is not valid : strconv.ParseInt: parsing "{text[:60]}": value out of range'
-        )
+        raise Invalid(f'{prefix} "{text[:60]}": value out of range')
     if int(text) < 0:
-        raise Invalid(
-            f'query param tail is not valid : strconv.ParseInt: parsing "{text}": invalid syntax'
-        )
+        raise Invalid(f'{prefix} "{text}": invalid syntax')
     return int(text) or None
 
 
-class Restart(PodView):
+class Restart(WalmPodView):
     """POST /pod/{namespace}/name/{pod}/restart."""
 
     operations = {
         "post": Described(
-            "Restart a pod: delete it, its controller makes another.", NOTHING, (CLUSTER,)
+            "Restart a pod: delete it, its controller makes another.",
+            NOTHING,
+            (CLUSTER,),
         )
     }
 

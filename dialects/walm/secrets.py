@@ -26,18 +26,19 @@ from dialects.walm.envelope import (
 from workloads.objects import secrets
 
 ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
-
-
 VALUES = {"type": "object", "additionalProperties": TEXT}
 SECRET = record(**META, data=VALUES, type=TEXT)
 BODY = record(
-    required=("name",), name=TEXT, type=TEXT, data={**VALUES, "description": "Values in base64."}
+    required=("name",),
+    name=TEXT,
+    type=TEXT,
+    data={**VALUES, "description": "Values in base64."},
 )
-# Members of an answer that are the server's to say; clients send back what they read.
+# Members of an answer that clients may send back, without changing them.
 ANSWERED = ("namespace", "kind", "state")
 
 
-class SecretView(WalmView):
+class WalmSecretView(WalmView):
     """A call about secrets; values are masked for callers without the right to them."""
 
     plural = "secrets"
@@ -45,11 +46,16 @@ class SecretView(WalmView):
 
 def _secret(item: Object, *, reveal: bool) -> dict[str, Any]:
     data = item.get("data") or {}
-    values = {key: _decoded(value) if reveal else MASK for key, value in data.items()}
-    return {**meta(item, "Secret", "Ready"), "data": values, "type": item.get("type") or ""}
+    values = {key: _decode(value) if reveal else MASK for key, value in data.items()}
+    return {
+        **meta(item, "Secret", "Ready"),
+        "data": values,
+        "type": item.get("type") or "",
+    }
 
 
-def _decoded(value: str) -> str:
+def _decode(value: str) -> str:
+    # Values may be binary; a JSON text cannot hold every byte.
     return base64.b64decode(value).decode(errors="replace")
 
 
@@ -59,55 +65,80 @@ def _body(request: Request, namespace: str) -> tuple[str, str, dict[str, str]]:
         raise Invalid("EOF")
     body = json_body(request)
     as_addressed(body, "namespace", namespace)
-    name, kind, data = body.get("name"), body.get("type"), body.get("data")
-    if not all(isinstance(text, str | None) for text in (name, kind)) or not isinstance(
-        data, dict | None
-    ):
+    name = body.get("name")
+    kind = body.get("type")
+    data = body.get("data")
+    texts_are_valid = isinstance(name, str | None) and isinstance(kind, str | None)
+    if not texts_are_valid or not isinstance(data, dict | None):
         raise Invalid("name and type must be text, data must map text to text")
     return name or "", kind or "", data or {}
 
 
 def check_base64(value: object) -> str:
-    """The value when it is standard base64 as Go reads it; Invalid with the place of the first wrong byte."""
+    """The value without line breaks, if Go reads it as standard base64.
+
+    Invalid, in Go's words and with the same byte's number, for anything else.
+    """
     if not isinstance(value, str):
         raise Invalid("data must map text to base64 text")
-    raw = value.encode(errors="replace")
-    if (wrong := _first_wrong(raw)) is not None:
-        raise Invalid(f"illegal base64 data at input byte {wrong}")
+    illegal_byte = _first_illegal_byte(value.encode(errors="replace"))
+    if illegal_byte is not None:
+        raise Invalid(f"illegal base64 data at input byte {illegal_byte}")
     return value.replace("\r", "").replace("\n", "")
 
 
-def _first_wrong(raw: bytes) -> int | None:
-    """Where Go's decoder stops with an error: it skips line breaks and wants padding."""
-    places = [(at, byte) for at, byte in enumerate(raw) if byte not in b"\r\n"]
-    body = 0
-    while body < len(places) and places[body][1] in ALPHABET:
-        body += 1
-    rest = places[body:]
+def _first_illegal_byte(raw: bytes) -> int | None:
+    """The number of the byte that Go's decoder names in its error; None for standard base64.
+
+    It skips line breaks and needs padding.
+    """
+    # (position, byte) without line breaks.
+    positions = [(position, byte) for position, byte in enumerate(raw) if byte not in b"\r\n"]
+    length = 0
+    while length < len(positions) and positions[length][1] in ALPHABET:
+        length += 1
+    # What follows the characters of the alphabet may only be the padding.
+    rest = positions[length:]
     if not rest:
-        return None if body % 4 == 0 else len(raw) - body % 4
-    at, byte = rest[0]
-    if byte != ord("=") or body % 4 < 2:
-        return at
-    if body % 4 == 3:
+        return None if length % 4 == 0 else len(raw) - length % 4
+    position, byte = rest[0]
+    if byte != ord("=") or length % 4 < 2:
+        return position
+    # One "=" is due.
+    if length % 4 == 3:
         return rest[1][0] if len(rest) > 1 else None
+    # Two are.
     if len(rest) == 1:
         return len(raw)
     if rest[1][1] != ord("="):
+        # Go counts from the first "=" of the padding.
         return rest[1][0] - 1
     return rest[2][0] if len(rest) > 2 else None
 
 
-class Secrets(SecretView):
+class Secrets(WalmSecretView):
     """GET, POST, PUT and DELETE /secret/{namespace}."""
 
     operations = {
         "get": Described(
-            "Secrets of a namespace, values as plain text.", SECRET, (CLUSTER,), paged=True
+            "Secrets of a namespace, values as plain text.",
+            SECRET,
+            (CLUSTER,),
+            paged=True,
         ),
-        "post": Described("Make a secret.", NOTHING, (CLUSTER,), BODY, also_body=ANSWERED),
+        "post": Described(
+            "Make a secret.",
+            NOTHING,
+            (CLUSTER,),
+            BODY,
+            also_body=ANSWERED,
+        ),
         "put": Described(
-            "Replace the data of a secret.", NOTHING, (CLUSTER,), BODY, also_body=ANSWERED
+            "Replace the data of a secret.",
+            NOTHING,
+            (CLUSTER,),
+            BODY,
+            also_body=ANSWERED,
         ),
         "delete": Described(
             "Delete the secret that the query or the body names.",
@@ -122,17 +153,22 @@ class Secrets(SecretView):
         """{"num","items"}."""
         reveal = self.permit(request, "list", namespace=namespace).reveals
         with explained(f"failed to list secrets under {namespace}: "):
-            found = [
-                _secret(item, reveal=reveal) for item in secrets.secrets(self.cluster(), namespace)
-            ]
-        return Page(found, len(found))
+            rows = secrets.secrets(self.cluster(), namespace)
+            items = [_secret(row, reveal=reveal) for row in rows]
+        return Page(items, len(items))
 
     def post(self, request: Request, namespace: str) -> HttpResponse:
-        """Empty: the secret was made."""
+        """Empty: the secret was created."""
         self.permit(request, "create", namespace=namespace)
         name, kind, data = self._read(request, namespace)
         with explained("failed to create secret : "):
-            secrets.create(self.cluster(), namespace, name, kind=kind, data=_checked(data))
+            secrets.create(
+                self.cluster(),
+                namespace,
+                name,
+                kind=kind,
+                data=_check_values(data),
+            )
         return nothing()
 
     def put(self, request: Request, namespace: str) -> HttpResponse:
@@ -140,19 +176,27 @@ class Secrets(SecretView):
         self.permit(request, "update", namespace=namespace)
         name, kind, data = self._read(request, namespace)
         with explained("failed to update secret : "):
-            secrets.replace(self.cluster(), namespace, name, kind=kind, data=_checked(data))
+            secrets.replace(
+                self.cluster(),
+                namespace,
+                name,
+                kind=kind,
+                data=_check_values(data),
+            )
         return nothing()
 
     def delete(self, request: Request, namespace: str) -> HttpResponse:
-        """Empty; the document's collection address takes the name from query or body, and never deletes all."""
+        """Empty: the secret that query or body name was deleted. This address never deletes all."""
         query = request.query_params
         name = query.get("name") or query.get("secretname")
         self.permit(request, "delete", namespace=namespace, name=name or "")
         with explained("failed to delete secret : "):
-            inside = json_body(request).get("name")
-            if len({str(text) for text in (name, query.get("secretname"), inside) if text}) > 1:
+            body_name = json_body(request).get("name")
+            # Clients of the original send it in either place.
+            sources = (name, query.get("secretname"), body_name)
+            if len({str(text) for text in sources if text}) > 1:
                 raise Invalid("name is given twice, and differently")
-            name = name or inside
+            name = name or body_name
             if not name or not isinstance(name, str):
                 raise Invalid("name is required")
             note(request, name=name)
@@ -166,29 +210,50 @@ class Secrets(SecretView):
         return name, kind, data
 
 
-def _checked(data: dict[str, str]) -> dict[str, str]:
+def _check_values(data: dict[str, str]) -> dict[str, str]:
     return {key: check_base64(value) for key, value in data.items()}
 
 
-class Secret(SecretView):
+class Secret(WalmSecretView):
     """GET and DELETE /secret/{namespace}/name/{secretname}."""
 
     operations = {
-        "get": Described("One secret, values as plain text.", SECRET, (CLUSTER,)),
+        "get": Described(
+            "One secret, values as plain text.",
+            SECRET,
+            (CLUSTER,),
+        ),
         "delete": Described("Delete a secret.", NOTHING, (CLUSTER,)),
     }
 
     def get(self, request: Request, namespace: str, name: str) -> Any:
         """The secret, its values as plain text."""
-        reveal = self.permit(request, "get", namespace=namespace, name=name).reveals
+        reveal = self.permit(
+            request,
+            "get",
+            namespace=namespace,
+            name=name,
+        ).reveals
         with explained(f"failed to get secret {namespace}/{name}: "):
             cluster = self.cluster()
             try:
-                return _secret(secrets.secret(cluster, namespace, name), reveal=reveal)
+                return _secret(
+                    secrets.secret(
+                        cluster,
+                        namespace,
+                        name,
+                    ),
+                    reveal=reveal,
+                )
             except NotFound as error:
                 raise Missing(f"secret {namespace}/{name} is not found") from error
 
-    def delete(self, request: Request, namespace: str, name: str) -> HttpResponse:
+    def delete(
+        self,
+        request: Request,
+        namespace: str,
+        name: str,
+    ) -> HttpResponse:
         """Empty, also when there is no such secret."""
         self.permit(request, "delete", namespace=namespace, name=name)
         with explained("failed to delete secret : "):

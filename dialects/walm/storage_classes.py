@@ -26,10 +26,11 @@ CLASS = record(
 )
 
 
-class ClassView(WalmView):
+class WalmStorageClassView(WalmView):
     """A call about storage classes."""
 
-    plural, group = KIND.plural, KIND.group
+    plural = KIND.plural
+    group = KIND.group
 
 
 def _class(item: Object) -> dict[str, Any]:
@@ -42,22 +43,28 @@ def _class(item: Object) -> dict[str, Any]:
     }
 
 
-class StorageClasses(ClassView):
+class StorageClasses(WalmStorageClassView):
     """GET /storageclass."""
 
     operations = {
-        "get": Described("Storage classes of the cluster.", CLASS, (CLUSTER,), paged=True)
+        "get": Described(
+            "Storage classes of the cluster.",
+            CLASS,
+            (CLUSTER,),
+            paged=True,
+        )
     }
 
     def get(self, request: Request) -> Any:
         """{"num","items"}."""
         self.permit(request, "list")
         with explained("failed to get storageClasses: "):
-            found = [_class(item) for item in list_all(registry.client(self.cluster()), KIND, "")]
-        return Page(found, len(found))
+            rows = list_all(registry.client(self.cluster()), KIND, "")
+            items = [_class(row) for row in rows]
+        return Page(items, len(items))
 
 
-class StorageClass(ClassView):
+class StorageClass(WalmStorageClassView):
     """GET /storageclass/{name}."""
 
     operations = {"get": Described("One storage class.", CLASS, (CLUSTER,))}
@@ -68,6 +75,14 @@ class StorageClass(ClassView):
         with explained("failed to get storageClass: "):
             cluster = self.cluster()
             try:
-                return _class(orjson.loads(services.get_object(cluster, KIND, name)))
+                return _class(
+                    orjson.loads(
+                        services.get_object(
+                            cluster,
+                            KIND,
+                            name,
+                        )
+                    )
+                )
             except NotFound as error:
                 raise Missing(f"storageClass {name} is not found") from error

@@ -35,7 +35,13 @@ INFO = record(
     tenantQuotas=array(record(quotaName=TEXT, hard=TEXTS, used=TEXTS)),
     multiTenant=BOOLEAN,
     ready=BOOLEAN,
-    unifyUnitTenantQuotas=array(record(quotaName=TEXT, hard=NUMBERS, used=NUMBERS)),
+    unifyUnitTenantQuotas=array(
+        record(
+            quotaName=TEXT,
+            hard=NUMBERS,
+            used=NUMBERS,
+        )
+    ),
 )
 PARAMS = record(
     required=(),
@@ -55,50 +61,54 @@ PARAMS = record(
         )
     ),
 )
-# Members of an answer that are the server's to say; clients send back what they read.
+# Members of an answer that clients may send back, without changing them.
 ANSWERED = tuple(name for name in INFO["properties"] if name not in PARAMS["properties"])
 
 
 def info(tenant: services.Described) -> dict[str, Any]:
-    """TenantInfo: every key, always."""
+    """The document's TenantInfo, always with all of its keys."""
     metadata = tenant.namespace["metadata"]
-    labels, phase = (
-        metadata.get("labels") or {},
-        (tenant.namespace.get("status") or {}).get("phase", ""),
-    )
-    found = [(quota["metadata"]["name"], *quotas.hard_and_used(quota)) for quota in tenant.quotas]
+    labels = metadata.get("labels") or {}
+    phase = (tenant.namespace.get("status") or {}).get("phase", "")
+    status = phase
+    if settings.WALM_TENANT_STATUS_GO_TEXT:
+        # The original answers how Go prints the struct.
+        status = f"&NamespaceStatus{{Phase:{phase},}}"
+    text_quotas: list[dict[str, Any]] = []
+    number_quotas: list[dict[str, Any]] = []
+    for quota in tenant.quotas:
+        name = quota["metadata"]["name"]
+        hard, used = quotas.hard_and_used(quota)
+        text_quotas.append(
+            {"quotaName": name, "hard": quotas.texts(hard), "used": quotas.texts(used)}
+        )
+        number_quotas.append(
+            {"quotaName": name, "hard": quotas.numbers(hard), "used": quotas.numbers(used)}
+        )
     return {
         "tenantName": tenant.name,
         "tenantCreationTime": metadata.get("creationTimestamp") or "",
         "tenantLabels": labels,
         "tenantAnnotations": metadata.get("annotations") or {},
-        "tenantStatus": f"&NamespaceStatus{{Phase:{phase},}}"
-        if settings.WALM_TENANT_STATUS_GO_TEXT
-        else phase,
-        "tenantQuotas": [
-            {"quotaName": name, "hard": quotas.texts(hard), "used": quotas.texts(used)}
-            for name, hard, used in found
-        ],
+        "tenantStatus": status,
+        "tenantQuotas": text_quotas,
         "multiTenant": MULTI_TENANT in labels,
         "ready": phase == "Active",
-        "unifyUnitTenantQuotas": [
-            {"quotaName": name, "hard": quotas.numbers(hard), "used": quotas.numbers(used)}
-            for name, hard, used in found
-        ],
+        "unifyUnitTenantQuotas": number_quotas,
     }
 
 
-class TenantView(WalmView):
+class WalmTenantView(WalmView):
     """A call about tenants."""
 
     plural = "tenants"
 
-    def permit_one(self, request: Request, verb: str, name: str) -> Scope:
+    def permit_tenant(self, request: Request, verb: str, name: str) -> Scope:
         """The scope for one tenant: rights on it are rights in its namespace."""
         return self.permit(request, verb, namespace=name, name=name)
 
 
-class Tenants(TenantView):
+class Tenants(WalmTenantView):
     """GET /tenant."""
 
     operations = {
@@ -114,15 +124,11 @@ class Tenants(TenantView):
         """{"items"}, without a num."""
         scope = self.permit(request, "list")
         with explained("failed to list tenants : "):
-            return {
-                "items": [
-                    info(tenant)
-                    for tenant in services.describe_all(self.cluster(), only=scope.namespaces)
-                ]
-            }
+            rows = services.describe_all(self.cluster(), only=scope.namespaces)
+            return {"items": [info(row) for row in rows]}
 
 
-class Tenant(TenantView):
+class Tenant(WalmTenantView):
     """GET, POST, PUT and DELETE /tenant/{tenantName}."""
 
     operations = {
@@ -141,12 +147,16 @@ class Tenant(TenantView):
             PARAMS,
             also_body=ANSWERED,
         ),
-        "delete": Described("Delete a tenant with all that is in it.", NOTHING, (CLUSTER,)),
+        "delete": Described(
+            "Delete a tenant with all that is in it.",
+            NOTHING,
+            (CLUSTER,),
+        ),
     }
 
     def get(self, request: Request, name: str) -> Any:
         """TenantInfo."""
-        self.permit_one(request, "get", name)
+        self.permit_tenant(request, "get", name)
         with explained("failed to get tenant : "):
             cluster = self.cluster()
             try:
@@ -155,16 +165,20 @@ class Tenant(TenantView):
                 raise Missing(f"tenant {name} is not found") from error
 
     def post(self, request: Request, name: str) -> HttpResponse:
-        """Empty: made, or there already and unchanged."""
-        self.permit_one(request, "create", name)
+        """Empty: the tenant was created, or exists already and is unchanged."""
+        self.permit_tenant(request, "create", name)
         body = _body(request, name)
         with explained("failed to create tenant : "):
-            services.create(self.cluster(), _blueprint(name, body), by=request.user.get_username())
+            services.create(
+                self.cluster(),
+                _blueprint(name, body),
+                by=request.user.get_username(),
+            )
         return nothing()
 
     def put(self, request: Request, name: str) -> HttpResponse:
         """Empty: changed."""
-        self.permit_one(request, "update", name)
+        self.permit_tenant(request, "update", name)
         body = _body(request, name)
         with explained("failed to update tenant : "):
             services.update(self.cluster(), _blueprint(name, body))
@@ -172,10 +186,12 @@ class Tenant(TenantView):
 
     def delete(self, request: Request, name: str) -> HttpResponse:
         """Empty, also when there is no such tenant."""
-        self.permit_one(request, "delete", name)
+        self.permit_tenant(request, "delete", name)
         with explained(f"failed to delete namespace {name}: "):
             services.delete(
-                self.cluster(), name, only_labelled=settings.WALM_DELETE_LABELLED_TENANTS_ONLY
+                self.cluster(),
+                name,
+                only_labelled=settings.WALM_DELETE_LABELLED_TENANTS_ONLY,
             )
         return nothing()
 
@@ -186,13 +202,16 @@ def _body(request: Request, name: str) -> dict[str, Any]:
             raise Invalid("EOF")
         body = json_body(request)
         as_addressed(body, "tenantName", name)
-    note(request, details={"quotas": _names(body.get("tenantQuotas"))})
+    note(request, details={"quotas": _quota_names(body.get("tenantQuotas"))})
     return body
 
 
-def _names(given: object) -> list[str]:
-    found = given if isinstance(given, list) else []
-    return [str(item.get("quotaName"))[:63] for item in found if isinstance(item, dict)][:20]
+def _quota_names(tenant_quotas: object) -> list[str]:
+    """The names for the audit line, which is written before the quotas are checked."""
+    if not isinstance(tenant_quotas, list):
+        return []
+    names = [str(quota.get("quotaName"))[:63] for quota in tenant_quotas if isinstance(quota, dict)]
+    return names[:20]
 
 
 def _blueprint(name: str, body: dict[str, Any]) -> Blueprint:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from clusters import kubeconfig
-from clusters.client import ClusterClient, Limits
+from clusters.client import ClientLimits, ClusterClient
 from clusters.models import Cluster
 from clusters.streams import StreamClient
 from core.errors import ClusterUnavailable
@@ -25,7 +25,7 @@ from tests.tls_servers import DAY, Certified, Server, certify, tls_server
 ROOT = certify("root")
 MIDDLE = certify("intermediate", ROOT)
 LEAF = certify("server", MIDDLE, hosts=("127.0.0.1", "::1", "apiserver.example"))
-LIMITS = Limits(connect=2.0, read=2.0)
+LIMITS = ClientLimits(connect=2.0, read=2.0)
 GBK = "# 生产环境".encode("gbk")
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from clusters.call_limits import Share
-from clusters.client import ClusterClient, Limits, dumps, status_error
+from clusters.api_errors import status_error
+from clusters.call_limits import CallLimiter
+from clusters.client import ClientLimits, ClusterClient
 from clusters.kinds import KINDS, Kind, custom
 from clusters.kubeconfig import Access
+from clusters.wire import dumps
 from core.errors import (
     ClusterUnavailable,
     DomainError,
@@ -28,7 +30,8 @@ PODS = KINDS["pods"]
 def client(server: str, **limits: Any) -> ClusterClient:
     """A client with little patience."""
     return ClusterClient(
-        Access(server=server), Limits(**{"connect": 0.5, "read": 1.0, "circuit": 0.3, **limits})
+        Access(server=server),
+        ClientLimits(**{"connect": 0.5, "read": 1.0, "circuit": 0.3, **limits}),
     )
 
 
@@ -85,7 +88,7 @@ def test_an_open_circuit_lets_one_caller_try_again() -> None:
     with serving(answering("500 Oops", b"")) as server:
         tired = client(server, circuit=0.05)
         for _ in range(3):
-            tired.circuit.failed("tcp")
+            tired.circuit.record_failure("tcp")
         with pytest.raises(ClusterUnavailable, match="did not answer lately"):
             tired.circuit.check()
         time.sleep(0.1)
@@ -202,17 +205,17 @@ def test_large_answers_of_one_cluster_share_one_bound() -> None:
                 sent.append(len(part))
 
     sent: list[int] = []
-    share = Share(4, most_bytes=8 * 2**20)
+    limiter = CallLimiter(4, max_bytes=8 * 2**20)
     page = b'{"items":[{"metadata":{"name":"%s"}}]}' % (b"a" * 5 * 2**20)
     with serving(flood) as server, ThreadPoolExecutor(4) as threads:
         access = Access(server=server)
-        caller = ClusterClient(access, Limits(connect=5, read=30, circuit=0.3), share)
+        caller = ClusterClient(access, ClientLimits(connect=5, read=30, circuit=0.3), limiter)
         calls = [threads.submit(caller.chunk, PODS) for _ in range(4)]
         errors = [call.exception(timeout=60) for call in calls]
     assert [error.details["reason"] for error in errors] == ["bad_answer"] * 4  # type: ignore[union-attr]
     assert {error.message for error in errors} == {"the cluster's answer is too large"}  # type: ignore[union-attr]
     with serving(answering("200 OK", page)) as server:
-        caller = ClusterClient(Access(server=server), Limits(connect=5, read=30), share)
+        caller = ClusterClient(Access(server=server), ClientLimits(connect=5, read=30), limiter)
         for _ in range(3):
             assert len(caller.chunk(PODS).items) == 1
 

@@ -184,11 +184,11 @@ def test_two_processes_never_turn_one_operation_at_once() -> None:
         results.append(runner.run(row.pk, 0))
         connections.close_all()
 
-    with lifecycle.held(row) as mine:
+    with lifecycle.try_lock(row) as locked:
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
-    assert (mine, results) == (True, [[]])
+    assert (locked, results) == (True, [[]])
     assert Operation.objects.get(pk=row.pk).turn == 0
 
 

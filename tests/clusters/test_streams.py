@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from clusters.client import Limits
+from clusters.client import ClientLimits
 from clusters.kubeconfig import Access
 from clusters.streams import StreamClient
 from core.errors import ClusterUnavailable
@@ -16,7 +16,7 @@ PATH = "/api/v1/pods"
 
 def test_a_silent_cluster_answers_streams_at_once_after_its_first_silence() -> None:
     async def ask(server: str) -> tuple[list[str], float]:
-        client = StreamClient(Access(server=server), Limits(read=0.5, circuit=60.0))
+        client = StreamClient(Access(server=server), ClientLimits(read=0.5, circuit=60.0))
         messages = []
         try:
             for _ in range(2):

@@ -31,7 +31,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--description", default="")
         parser.add_argument(
-            "--default", action="store_true", help="act on this cluster where a dialect names none"
+            "--default",
+            action="store_true",
+            help="act on this cluster where a dialect names none",
         )
         parser.add_argument(
             "--exist-ok",
@@ -40,14 +42,18 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Register or refuse in one sentence."""
+        """Register the cluster and print it; CommandError, in one sentence, when refused."""
         try:
             cluster = self._register(**options)
         except DomainError as error:
             raise CommandError(error.message) from None
         warnings = [
             *registry.expiry_warnings(cluster),
-            *registry.double_warnings(cluster, registry.registrations([cluster]), None),
+            *registry.duplicate_warnings(
+                cluster,
+                registry.registrations([cluster]),
+                None,
+            ),
         ]
         self.stdout.write(
             json.dumps(

@@ -8,12 +8,12 @@ from core.crypto import rotate_all
 
 
 class Command(BaseCommand):
-    """Run after a new key was put first in FIELD_ENCRYPTION_KEYS; the old one can go afterwards."""
+    """Run after a new key was put first in FIELD_ENCRYPTION_KEYS; then remove the old key."""
 
     help = "Encrypt every secret under the first key of FIELD_ENCRYPTION_KEYS."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Say how many values were rewritten."""
+        """Print how many rows were rewritten; CommandError when one cannot be decrypted."""
         try:
             self.stdout.write(f"{rotate_all()} rows are encrypted under the first key")
         except ValueError as error:
