@@ -38,7 +38,7 @@ _items = msgspec.json.Decoder(list[msgspec.Raw])
 _MARK = SEALED.encode()
 
 
-class Place(NamedTuple):
+class DocumentPlace(NamedTuple):
     """Where a document stands, as far as its store tells places apart."""
 
     cluster: str
@@ -47,7 +47,7 @@ class Place(NamedTuple):
     name: str
 
 
-def protect(place: Place, text: bytes) -> bytes:
+def seal_secrets(place: DocumentPlace, text: bytes) -> bytes:
     """The JSON text of a document with the values of each Secret in it sealed; the same bytes when there is none.
 
     A text that looks like a token is sealed too: what stands in a table is always one of ours.
@@ -68,7 +68,7 @@ def _may_hold_secret(text: bytes) -> bool:
 class _Sealing:
     """The sealing of one document; paths name places inside it."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: DocumentPlace) -> None:
         self._place = "\0".join(place)
 
     def seal(self, raw: bytes, path: tuple[str, ...]) -> bytes:
@@ -236,6 +236,6 @@ def _masked(found: "re.Match[bytes]") -> bytes:
     return found[0] if opened is found[0] else _HIDDEN
 
 
-def opened(text: bytes) -> bytes:
+def unseal_all(text: bytes) -> bytes:
     """The JSON text as it was written; ValueError when no key opens one of its values."""
     return _TOKEN.sub(lambda found: crypto.unseal(found[1].decode()), text)

@@ -10,7 +10,7 @@ from core.errors import ClusterUnavailable
 RULES_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 
 
-async def changed_rights(
+async def changed_namespaces(
     client: StreamClient, namespaces: Iterable[str], known: dict[str, bytes]
 ) -> set[str]:
     """The namespaces in which the rules differ from those that are known, which are brought up to date; ClusterUnavailable or another

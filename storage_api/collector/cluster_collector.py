@@ -11,29 +11,35 @@ from clusters.client import CHUNKS
 from clusters.kinds import KINDS, Kind
 from core.errors import ClusterUnavailable, DomainError, Forbidden
 from storage_api.collector import writer
-from storage_api.collector.access_review import changed_rights
-from storage_api.collector.discovery import Discovered, discover
-from storage_api.collector.documents import UNREADABLE, head
-from storage_api.collector.queue import Beat, Gone, Item, Left, Mark
-from storage_api.collector.reflector import Follower, Phase, Surroundings
-from storage_api.collector.writer import Owner
+from storage_api.collector.access_review import changed_namespaces
+from storage_api.collector.discovery import ServedKinds, discover
+from storage_api.collector.documents import DECODE_ERRORS, decode_head
+from storage_api.collector.queue import (
+    FlushMarker,
+    Heartbeat,
+    KindRemoved,
+    NamespaceRemoved,
+    QueueItem,
+)
+from storage_api.collector.reflector import CollectorContext, Phase, Reflector
+from storage_api.collector.writer import LeaseHolder
 from storage_api.services import sync
 from storage_api.services.resources import Key
 from storage_api.services.sync import WatchScope
 
 log = logging.getLogger(__name__)
 # A watch that has only just been opened may still be bringing what happened before.
-SETTLED = 0.5
+SETTLE_SECONDS = 0.5
 DATABASE_PAUSE = 1.0
 # Batches of one cluster that are written at the same time.
-BESIDE = 3
+PARALLEL_COMMITS = 3
 REVIEWS_PER_SECOND = 2
 BUILT_IN_KINDS = frozenset(KINDS.values())
-CRDS = ("apiextensions.k8s.io", "customresourcedefinitions")
+CRD_RESOURCE = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
+class Intervals:
     """Seconds between beats, between looks at what the cluster serves and (at least) at what the credentials may do in its accessible
     namespaces; items a batch; kinds to leave out; most watches of single namespaces."""
 
@@ -46,16 +52,16 @@ class Rhythm:
     namespace_watches: int = 500
 
 
-class Session:
+class ClusterCollector:
     """Collects one cluster under one lease until cancelled, or until the lease is lost (Fenced)."""
 
-    def __init__(self, owner: Owner, around: Surroundings, rhythm: Rhythm) -> None:
+    def __init__(self, owner: LeaseHolder, around: CollectorContext, rhythm: Intervals) -> None:
         self.owner = owner
         self.rhythm = rhythm
         self._around = around
         self._client, self._database, self._queue = around.client, around.database, around.queue
         self._kinds_changed = around.kinds_changed
-        self._followers: dict[Kind, tuple[Follower, asyncio.Task[None]]] = {}
+        self._followers: dict[Kind, tuple[Reflector, asyncio.Task[None]]] = {}
         self._phases: dict[WatchScope, tuple[str, str]] = {}
         self._revision = self._identity = ""
         self._positions = around.positions
@@ -64,13 +70,13 @@ class Session:
     async def run(self) -> None:
         """Until cancelled or fenced."""
         self._revision, self._identity, known = await self._database(
-            sync.begin, self.owner.cluster, self.owner.token, self.owner.name
+            sync.start_collecting, self.owner.cluster, self.owner.token, self.owner.name
         )
         for row in known:
             kind = Kind(row.kind, row.plural, row.group, row.version, row.namespaced)
             scope = WatchScope(kind, row.namespace)
             if row.namespace and row.namespace not in self._around.namespaces:
-                await self._queue.put(Left(scope))
+                await self._queue.put(NamespaceRemoved(scope))
                 continue
             self._positions[scope] = (row.resource_version, row.lost_after)
             self._phases[scope] = (row.phase, row.error)
@@ -109,12 +115,12 @@ class Session:
         log.info("%s: %s", self.owner.name, error.message)
         try:
             await self._database(
-                sync.unreachable, self.owner.cluster, self.owner.token, error.message
+                sync.mark_unreachable, self.owner.cluster, self.owner.token, error.message
             )
         except DatabaseError:
             log.warning("%s: the database does not answer", self.owner.name)
 
-    async def _settle(self, found: Discovered, tasks: asyncio.TaskGroup) -> None:
+    async def _settle(self, found: ServedKinds, tasks: asyncio.TaskGroup) -> None:
         """Follow what is new, stop following what is gone, and take its rows out."""
         wanted = set(found.kinds)
         followed = {scope.kind for scope in self._positions} | set(self._followers)
@@ -126,14 +132,14 @@ class Session:
                 continue
             for scope in [scope for scope in self._phases if scope.kind == kind]:
                 del self._phases[scope]
-            await self._queue.put(Gone(kind))
+            await self._queue.put(KindRemoved(kind))
         for kind in found.kinds:
             if kind not in self._followers:
-                follower = Follower(self._around, WatchScope(kind))
+                follower = Reflector(self._around, WatchScope(kind))
                 self._followers[kind] = (follower, tasks.create_task(follower.run()))
         self._allot_namespaces()
         try:
-            await self._database(sync.name_kinds, self.owner.cluster, found.kinds)
+            await self._database(sync.save_aliases, self.owner.cluster, found.kinds)
         except DatabaseError:
             log.warning("%s: the database does not answer", self.owner.name)
 
@@ -159,7 +165,7 @@ class Session:
         pause = max(self.rhythm.rights, len(self._around.namespaces) / REVIEWS_PER_SECOND)
         while True:
             try:
-                changed = await changed_rights(self._client, self._around.namespaces, known)
+                changed = await changed_namespaces(self._client, self._around.namespaces, known)
                 if changed:
                     log.info("%s: the rights of its credentials have changed", self.owner.name)
                     for follower, _ in self._followers.values():
@@ -190,7 +196,7 @@ class Session:
     async def _one_beat(self) -> None:
         """One look at the cluster: how far it is by now, and which watches stood when it was asked."""
         loop = asyncio.get_running_loop()
-        moment, asked = await self._database(sync.now), loop.time()
+        moment, asked = await self._database(sync.database_now), loop.time()
         revision, identity = await self._newest()
         backwards = (
             revision.isdigit() and self._revision.isdigit() and int(revision) < int(self._revision)
@@ -214,19 +220,19 @@ class Session:
         changed = {
             scope: phase for scope, phase in phases.items() if self._phases.get(scope) != phase
         }
-        await self._queue.put(Beat(moment, revision, self._identity, {**resting, **changed}))
+        await self._queue.put(Heartbeat(moment, revision, self._identity, {**resting, **changed}))
         await self._queue.flush()
         self._phases = phases
         self._notice_definitions()
 
-    def _all_followers(self) -> list[Follower]:
+    def _all_followers(self) -> list[Reflector]:
         """Of whole kinds, and of the namespaces in which some are followed."""
         whole = [follower for follower, _ in self._followers.values()]
         return [*whole, *(part for follower in whole for part in follower.parts.values())]
 
     @staticmethod
-    def _phase(follower: Follower, asked: float) -> tuple[str, str]:
-        stands = follower.open_since is not None and follower.open_since <= asked - SETTLED
+    def _phase(follower: Reflector, asked: float) -> tuple[str, str]:
+        stands = follower.open_since is not None and follower.open_since <= asked - SETTLE_SECONDS
         if follower.phase == Phase.WATCHING and not stands:
             return Phase.RECONNECTING, follower.error
         return follower.phase, follower.error
@@ -244,11 +250,13 @@ class Session:
             return "", ""
         try:
             chunk = CHUNKS.decode(body)
-        except UNREADABLE:
+        except DECODE_ERRORS:
             raise ClusterUnavailable(
                 "the cluster's answer is not a Kubernetes list", reason="bad_answer"
             ) from None
-        return chunk.metadata.resource_version, head(chunk.items[0]).uid if chunk.items else ""
+        return chunk.metadata.resource_version, decode_head(
+            chunk.items[0]
+        ).uid if chunk.items else ""
 
     async def _start_over(self) -> None:
         """Positions of a history that never happened are worth nothing."""
@@ -264,7 +272,7 @@ class Session:
     def _notice_definitions(self) -> None:
         """A definition that came or went changes what there is to follow."""
         for kind, (follower, _) in self._followers.items():
-            if (kind.group, kind.plural) == CRDS:
+            if (kind.group, kind.plural) == CRD_RESOURCE:
                 if self._crds_at not in ("", follower.version):
                     self._kinds_changed.set()
                 self._crds_at = follower.version
@@ -276,14 +284,14 @@ class Session:
             under_way: dict[asyncio.Task[None], frozenset[Key]] = {}
             while True:
                 items = await self._gathered()
-                keys = writer.independent(items)
+                keys = writer.independent_keys(items)
                 await self._make_room(under_way, keys)
                 commit = commits.create_task(self._commit(items))
                 under_way[commit] = keys
 
-    async def _gathered(self) -> list[Item]:
+    async def _gathered(self) -> list[QueueItem]:
         items = await self._queue.take(1)
-        if not isinstance(items[0], Mark):
+        if not isinstance(items[0], FlushMarker):
             if len(self._queue) < self.rhythm.batch:
                 await asyncio.sleep(self.rhythm.gather)
             items += await self._queue.more(self.rhythm.batch - 1)
@@ -295,21 +303,21 @@ class Session:
     ) -> None:
         """Wait until a batch of these keys may begin: beside few others, and none that it could get in the way of."""
         while under_way and not (
-            len(under_way) < BESIDE
+            len(under_way) < PARALLEL_COMMITS
             and all(keys and held and not keys & held for held in under_way.values())
         ):
             done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             for commit in done:
                 del under_way[commit]
 
-    async def _commit(self, items: list[Item]) -> None:
-        await self._store([item for item in items if not isinstance(item, Mark)])
+    async def _commit(self, items: list[QueueItem]) -> None:
+        await self._store([item for item in items if not isinstance(item, FlushMarker)])
         await self._queue.done(items)
         for item in items:
-            if isinstance(item, Mark) and not item.reached.done():
+            if isinstance(item, FlushMarker) and not item.reached.done():
                 item.reached.set_result(None)
 
-    async def _store(self, items: Sequence[Item]) -> None:
+    async def _store(self, items: Sequence[QueueItem]) -> None:
         """Written for certain, however often the database has to be asked; Fenced when the lease is lost."""
         while items:
             try:

@@ -15,14 +15,14 @@ _KIND = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Discovered:
+class ServedKinds:
     """What a cluster serves; `unknown` groups did not answer, so nothing is known about their kinds."""
 
     kinds: tuple[Kind, ...]
     unknown: frozenset[str] = frozenset()
 
 
-async def discover(client: StreamClient, exclude: Collection[str]) -> Discovered:
+async def discover(client: StreamClient, exclude: Collection[str]) -> ServedKinds:
     """Every kind that can be listed and watched, each in one version; `exclude` names `plural` or `plural.group`."""
     groups = await client.json("GET", "/apis")
     found: dict[tuple[str, str], Kind] = {}
@@ -50,7 +50,7 @@ async def discover(client: StreamClient, exclude: Collection[str]) -> Discovered
         for key, kind in found.items()
         if key not in _TWINS and not left_out & {kind.plural, f"{kind.plural}.{kind.group}"}
     ]
-    return Discovered(tuple(wanted), frozenset(unknown))
+    return ServedKinds(tuple(wanted), frozenset(unknown))
 
 
 def _versions(groups: Any) -> list[tuple[str, list[str]]]:

@@ -16,7 +16,7 @@ from core.errors import ClusterUnavailable
 from storage_api.history.attribution import newest_writers
 
 
-class Meta(msgspec.Struct, rename="camel"):
+class ObjectHead(msgspec.Struct, rename="camel"):
     """What following a kind needs of an object."""
 
     name: str = ""
@@ -25,13 +25,13 @@ class Meta(msgspec.Struct, rename="camel"):
     resource_version: str = ""
 
 
-class Head(msgspec.Struct):
+class ObjectWithHead(msgspec.Struct):
     """An object of which only the metadata was decoded."""
 
-    metadata: Meta = msgspec.field(default_factory=Meta)
+    metadata: ObjectHead = msgspec.field(default_factory=ObjectHead)
 
 
-class Entry(msgspec.Struct):
+class ManagedFieldsEntry(msgspec.Struct):
     """An entry of managedFields without its fields."""
 
     manager: Any = None
@@ -40,17 +40,17 @@ class Entry(msgspec.Struct):
     time: Any = None
 
 
-HEADS = msgspec.json.Decoder(Head)
-ENTRIES = msgspec.json.Decoder(list[Entry])
+HEADS = msgspec.json.Decoder(ObjectWithHead)
+ENTRIES = msgspec.json.Decoder(list[ManagedFieldsEntry])
 PARTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-UNREADABLE = (msgspec.DecodeError, RecursionError)
+DECODE_ERRORS = (msgspec.DecodeError, RecursionError)
 
 
-def head(raw: bytes | msgspec.Raw) -> Meta:
+def decode_head(raw: bytes | msgspec.Raw) -> ObjectHead:
     """An object's identity; ClusterUnavailable when it is no object."""
     try:
         found = HEADS.decode(raw).metadata
-    except UNREADABLE:
+    except DECODE_ERRORS:
         raise ClusterUnavailable(
             "the cluster sent something that is no object", reason="bad_answer"
         ) from None
@@ -59,7 +59,7 @@ def head(raw: bytes | msgspec.Raw) -> Meta:
     return found
 
 
-class Stored(NamedTuple):
+class StoredDocument(NamedTuple):
     """What is kept of an object: JSON text, whether it says exactly what the cluster said, and who wrote it last (see `authors`)."""
 
     text: bytes
@@ -67,7 +67,7 @@ class Stored(NamedTuple):
     written_by: bytes | None
 
 
-def document(raw: bytes | msgspec.Raw, kind: Kind, cluster: str) -> Stored:
+def stored_document(raw: bytes | msgspec.Raw, kind: Kind, cluster: str) -> StoredDocument:
     """What is to be kept of an object of a cluster as it came.
 
     What is not left out is passed on unparsed: the database reads it once more anyway."""
@@ -84,12 +84,12 @@ def document(raw: bytes | msgspec.Raw, kind: Kind, cluster: str) -> Stored:
                 metadata |= {"annotations": annotations}
                 if not annotations:
                     del metadata["annotations"]
-    except (*UNREADABLE, KeyError):
+    except (*DECODE_ERRORS, KeyError):
         return _parsed(text, kind, cluster)
     parts["metadata"] = metadata
     parts.setdefault("apiVersion", kind.api_version)
     parts.setdefault("kind", kind.name)
-    return Stored(msgspec.json.encode(parts), True, written_by)
+    return StoredDocument(msgspec.json.encode(parts), True, written_by)
 
 
 def _writers(managed_fields: msgspec.Raw | None) -> bytes | None:
@@ -100,7 +100,7 @@ def _writers(managed_fields: msgspec.Raw | None) -> bytes | None:
     return newest_writers({"metadata": {"managedFields": entries}})
 
 
-def _parsed(text: bytes, kind: Kind, cluster: str) -> Stored:
+def _parsed(text: bytes, kind: Kind, cluster: str) -> StoredDocument:
     """The same for what must be looked into, or is not shaped as objects are."""
     try:
         obj = orjson.loads(text)
@@ -120,10 +120,10 @@ def _parsed(text: bytes, kind: Kind, cluster: str) -> Stored:
         _hide(obj, cluster)
     stored = orjson.dumps(obj)
     if b"\\u0000" not in stored:
-        return Stored(stored, True, written_by)
+        return StoredDocument(stored, True, written_by)
     # PostgreSQL holds no NUL in a text.
     clean, replaced = _without_nul(obj)
-    return Stored(orjson.dumps(clean), not replaced, written_by)
+    return StoredDocument(orjson.dumps(clean), not replaced, written_by)
 
 
 def _without_nul(value: Any) -> tuple[Any, bool]:

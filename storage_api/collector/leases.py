@@ -44,7 +44,7 @@ _RELEASE = "UPDATE storage_cluster_sync SET owner = '', expires_at = clock_times
 _ALIVE = "SELECT count(*) FROM storage_collector WHERE seen_at > clock_timestamp() - %s * interval '1 second'"
 
 
-def turn(me: str, *, seconds: float) -> list[Lease]:
+def renew_leases(me: str, *, seconds: float) -> list[Lease]:
     """Renew what this collector holds, claim its fair share of what nobody holds, give away what is more than that."""
     registered = {cluster.pk: cluster for cluster in registry.clusters()}
     with transaction.atomic(), connection.cursor() as cursor:
@@ -72,7 +72,7 @@ def turn(me: str, *, seconds: float) -> list[Lease]:
     ]
 
 
-def leave(me: str) -> None:
+def release_all(me: str) -> None:
     """Give every cluster back and sign off."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(

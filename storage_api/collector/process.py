@@ -23,11 +23,11 @@ from clusters.registry import limits
 from clusters.streams import StreamClient
 from core.errors import DomainError
 from storage_api.collector import leases
-from storage_api.collector.cluster_collector import Rhythm, Session
+from storage_api.collector.cluster_collector import ClusterCollector, Intervals
 from storage_api.collector.leases import Lease
-from storage_api.collector.queue import Queue
-from storage_api.collector.reflector import Pace, Surroundings
-from storage_api.collector.writer import Owner
+from storage_api.collector.queue import WriteQueue
+from storage_api.collector.reflector import CollectorContext, WatchConfig
+from storage_api.collector.writer import LeaseHolder
 from storage_api.services import sync
 from storage_api.services.sync import Fenced
 
@@ -35,11 +35,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 RESTART_PAUSE = 2.0
 # One cluster alone would gain nothing from a longer queue.
-LEAST_SHARES = 8
+MIN_QUEUE_SHARES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class CollectorOptions:
     """How a collector works; `writers` is how many connections to the database it keeps, `lists` how many kinds of
     a cluster it lists at once, `queue_bytes` what may wait to be written, of which no cluster gets more than an eighth."""
 
@@ -47,25 +47,25 @@ class Options:
     writers: int = 4
     lists: int = 2
     queue_bytes: int = 64 * 1024 * 1024
-    rhythm: Rhythm = field(default_factory=Rhythm)
-    pace: Pace = field(default_factory=Pace)
+    rhythm: Intervals = field(default_factory=Intervals)
+    pace: WatchConfig = field(default_factory=WatchConfig)
 
 
-def options() -> Options:
+def options_from_settings() -> CollectorOptions:
     """What the settings say."""
-    return Options(
+    return CollectorOptions(
         lease=settings.COLLECTOR_LEASE_SECONDS,
         writers=settings.COLLECTOR_WRITERS,
         lists=settings.COLLECTOR_LISTS,
         queue_bytes=settings.COLLECTOR_QUEUE_BYTES,
-        rhythm=Rhythm(
+        rhythm=Intervals(
             beat=settings.COLLECTOR_BEAT_SECONDS,
             discovery=settings.COLLECTOR_DISCOVERY_SECONDS,
             batch=settings.COLLECTOR_BATCH,
             exclude=tuple(settings.COLLECTOR_EXCLUDE),
             namespace_watches=settings.COLLECTOR_NAMESPACE_WATCHES,
         ),
-        pace=Pace(
+        pace=WatchConfig(
             page=settings.COLLECTOR_PAGE,
             page_bytes=settings.COLLECTOR_PAGE_BYTES,
             silence=settings.COLLECTOR_SILENCE_SECONDS,
@@ -79,7 +79,7 @@ def options() -> Options:
 class Collector:
     """Collects its share of the registered clusters until stopped."""
 
-    def __init__(self, chosen: Options) -> None:
+    def __init__(self, chosen: CollectorOptions) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.options = chosen
         self._threads = ThreadPoolExecutor(chosen.writers + 1, thread_name_prefix="database")
@@ -129,7 +129,7 @@ class Collector:
         """Take out what is stored of clusters that are registered no longer."""
         while True:
             try:
-                while name := await self.database(sync.take_out_removed):
+                while name := await self.database(sync.delete_removed_cluster):
                     log.info("%s: registered no longer, its rows are deleted", name)
             except DatabaseError as error:
                 log.warning("the database does not answer: %s", str(error).splitlines()[:1])
@@ -138,7 +138,7 @@ class Collector:
     async def _turn(self) -> None:
         try:
             held = await self.database(
-                functools.partial(leases.turn, self.name, seconds=self.options.lease)
+                functools.partial(leases.renew_leases, self.name, seconds=self.options.lease)
             )
         except DatabaseError as error:
             log.warning("the database does not answer: %s", str(error).splitlines()[:1])
@@ -169,21 +169,21 @@ class Collector:
                     policy=settings.CLUSTER_ADDRESS_POLICY,
                     allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS,
                 )
-                owner = Owner(lease.cluster, lease.name, lease.token)
+                owner = LeaseHolder(lease.cluster, lease.name, lease.token)
                 client, listing = (
                     StreamClient(access, limits()),
                     asyncio.Semaphore(self.options.lists),
                 )
-                around = Surroundings(
+                around = CollectorContext(
                     client,
                     lease.name,
-                    Queue(self._share),
+                    WriteQueue(self._share),
                     self.database,
                     listing,
                     self.options.pace,
                     lease.namespaces,
                 )
-                await Session(owner, around, self.options.rhythm).run()
+                await ClusterCollector(owner, around, self.options.rhythm).run()
             except* Fenced:
                 log.info("%s: another collector has it by now", lease.name)
                 fenced = True
@@ -195,13 +195,13 @@ class Collector:
 
     def _share(self) -> int:
         """How many bytes may wait for one cluster by now."""
-        return self.options.queue_bytes // max(LEAST_SHARES, len(self._sessions))
+        return self.options.queue_bytes // max(MIN_QUEUE_SHARES, len(self._sessions))
 
     async def _end(self) -> None:
         for cluster in list(self._sessions):
             await self._drop(cluster)
         try:
-            await self.database(leases.leave, self.name)
+            await self.database(leases.release_all, self.name)
         except DatabaseError:
             log.warning("the clusters could not be given back; their leases run out by themselves")
         await self._disconnect()
@@ -236,7 +236,7 @@ def _fingerprint(lease: Lease) -> str:
     return sha256("\n".join(parts).encode()).hexdigest()
 
 
-async def collect(chosen: Options) -> None:
+async def collect(chosen: CollectorOptions) -> None:
     """Collect until SIGTERM or SIGINT."""
     # Writers wait for the database far more than they compute: the loop gives way to them sooner than Python's 5 ms.
     sys.setswitchinterval(0.0005)

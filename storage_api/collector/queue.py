@@ -11,7 +11,7 @@ from storage_api.services.bulk import Record
 from storage_api.services.events import EventReport
 from storage_api.services.sync import WatchScope
 
-OVERHEAD = 500
+ITEM_OVERHEAD_BYTES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,14 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Inexact:
+class KindLossy:
     """A document of the kind could not be stored as the cluster sent it."""
 
     scope: WatchScope
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class WatchLost:
     """The kind's watch broke for good; what happened after that version has to be found by a list, whoever makes it."""
 
     scope: WatchScope
@@ -45,28 +45,28 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class KindRemoved:
     """The cluster no longer serves the kind."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class NamespaceRemoved:
     """The namespace is none of the cluster's accessible ones any more: nothing will be known of the kind there."""
 
     scope: WatchScope
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class ClusterWideWatch:
     """The kind is followed in the whole cluster from now on, no longer namespace by namespace."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class Heartbeat:
     """At `moment` (the database's clock) the cluster answered, and the watches stood in these phases: scope -> (phase, error)."""
 
     moment: datetime
@@ -76,34 +76,45 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class FlushMarker:
     """Tells when everything before it is committed."""
 
     reached: "asyncio.Future[None]"
 
 
-Item = Record | EventReport | Position | Inexact | Lost | Gone | Left | Joined | Beat | Mark
+QueueItem = (
+    Record
+    | EventReport
+    | Position
+    | KindLossy
+    | WatchLost
+    | KindRemoved
+    | NamespaceRemoved
+    | ClusterWideWatch
+    | Heartbeat
+    | FlushMarker
+)
 
 
-def _size(item: Item) -> int:
+def _size(item: QueueItem) -> int:
     match item:
         case Record(data=bytes(data)):
-            return len(data) + OVERHEAD
+            return len(data) + ITEM_OVERHEAD_BYTES
         case EventReport():
-            return len(item.data) + OVERHEAD
-    return OVERHEAD
+            return len(item.data) + ITEM_OVERHEAD_BYTES
+    return ITEM_OVERHEAD_BYTES
 
 
-class Queue:
+class WriteQueue:
     """First in, first out, of at most so many bytes as `limit` says by now; one larger item is let through alone."""
 
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
-        self._items: deque[Item] = deque()
+        self._items: deque[QueueItem] = deque()
         self._bytes = 0
         self._changed = asyncio.Condition()
 
-    async def put(self, *items: Item) -> None:
+    async def put(self, *items: QueueItem) -> None:
         """Append the items together, as soon as there is room."""
         size = sum(map(_size, items))
         async with self._changed:
@@ -117,18 +128,18 @@ class Queue:
     def __len__(self) -> int:
         return len(self._items)
 
-    async def take(self, most: int) -> list[Item]:
+    async def take(self, most: int) -> list[QueueItem]:
         """At least one item, at most so many. They count as waiting until `done`."""
         async with self._changed:
             await self._changed.wait_for(lambda: bool(self._items))
             return [self._items.popleft() for _ in range(min(most, len(self._items)))]
 
-    async def more(self, most: int) -> list[Item]:
+    async def more(self, most: int) -> list[QueueItem]:
         """What else waits, at most so many."""
         async with self._changed:
             return [self._items.popleft() for _ in range(min(most, len(self._items)))]
 
-    async def done(self, items: list[Item]) -> None:
+    async def done(self, items: list[QueueItem]) -> None:
         """The items are written: their room is free."""
         async with self._changed:
             self._bytes -= sum(map(_size, items))
@@ -136,6 +147,6 @@ class Queue:
 
     async def flush(self) -> None:
         """Until everything that waits now is committed."""
-        mark = Mark(asyncio.get_running_loop().create_future())
+        mark = FlushMarker(asyncio.get_running_loop().create_future())
         await self.put(mark)
         await mark.reached

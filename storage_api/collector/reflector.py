@@ -29,8 +29,15 @@ from core.errors import (
     TooManyRequests,
 )
 from storage_api.collector import reports
-from storage_api.collector.documents import UNREADABLE, Meta, document, head
-from storage_api.collector.queue import Inexact, Item, Joined, Lost, Position, Queue
+from storage_api.collector.documents import DECODE_ERRORS, ObjectHead, decode_head, stored_document
+from storage_api.collector.queue import (
+    ClusterWideWatch,
+    KindLossy,
+    Position,
+    QueueItem,
+    WatchLost,
+    WriteQueue,
+)
 from storage_api.models import KindSync
 from storage_api.services import sync
 from storage_api.services.bulk import Record
@@ -39,22 +46,22 @@ from storage_api.services.sync import WatchScope
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-MAX_FRAME = 32 * 1024 * 1024
+MAX_FRAME_BYTES = 32 * 1024 * 1024
 FIRST_DELAY, LAST_DELAY = 0.2, 30.0
 # Seconds until a namespace that refuses a kind is asked again by itself; a change of rights is noticed sooner.
 REFUSED_DELAY = 600.0
-SHORT_WATCH = 1.0
-QUEUED_TOGETHER = 64 * 1024
+SHORT_WATCH_SECONDS = 1.0
+QUEUED_TOGETHER_BYTES = 64 * 1024
 # The first page is smaller by so much: the size of the kind's objects is not known yet.
-FIRST_PAGE = 5
+FIRST_PAGE_DIVISOR = 5
 Phase = KindSync.Phase
-OVER_LIMIT = (
+OVER_LIMIT_MESSAGE = (
     "{plural} would need more watches than COLLECTOR_NAMESPACE_WATCHES allows: they are read live"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class WatchConfig:
     """How a kind is followed: most items and aimed-at bytes of a page, seconds of silence and of a whole watch, seconds until everything
     is listed again."""
 
@@ -66,55 +73,55 @@ class Pace:
     longest_delay: float = LAST_DELAY
 
 
-class Database(Protocol):
+class DatabaseRunner(Protocol):
     """Runs a function that talks to the database, away from the event loop."""
 
     def __call__(self, function: Callable[..., T], *args: Any) -> Awaitable[T]: ...
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class CollectorContext:
     """What all followers of one cluster share; `namespaces` are those to go on with where the whole cluster may not be read, `positions`
     (version, the last one before it was lost) of watches that were there before."""
 
     client: StreamClient
     cluster_name: str
-    queue: Queue
-    database: Database
+    queue: WriteQueue
+    database: DatabaseRunner
     listing: asyncio.Semaphore
-    pace: Pace
+    pace: WatchConfig
     namespaces: tuple[str, ...] = ()
     positions: dict[WatchScope, tuple[str, str]] = field(default_factory=dict)
     kinds_changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Disorder(ClusterUnavailable):
+class OutOfOrder(ClusterUnavailable):
     """A watch went backwards: what it said, and what it left out, cannot be known. Only a list can tell."""
 
     code = "disorder"
 
 
-class Frame(msgspec.Struct):
+class WatchFrame(msgspec.Struct):
     """One event of a watch."""
 
     type: str
     object: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
-FRAMES = msgspec.json.Decoder(Frame)
+FRAMES = msgspec.json.Decoder(WatchFrame)
 
 
-class Follower:
+class Reflector:
     """Follows one kind, in the whole cluster or in one namespace; `phase` and `error` say how that goes, `open_since` since when its
     watch stands (loop time). `parts` are the followers of the namespaces, while it is followed in these."""
 
-    def __init__(self, around: Surroundings, scope: WatchScope) -> None:
+    def __init__(self, around: CollectorContext, scope: WatchScope) -> None:
         self.around = around
         self.scope = scope
         self.kind = kind = scope.kind
         self.version, self._lost_after = around.positions.pop(scope, ("", ""))
         self.may_split = False
-        self.parts: dict[str, Follower] = {}
+        self.parts: dict[str, Reflector] = {}
         self._rights_changed = asyncio.Event()
         self._response: aiohttp.ClientResponse | None = None
         self._is_listing = False
@@ -139,7 +146,7 @@ class Follower:
                 await self._round()
             except asyncio.CancelledError:
                 raise
-            except (Expired, Disorder) as error:
+            except (Expired, OutOfOrder) as error:
                 self._failed(error, Phase.LISTING)
                 await self._lose_place(error)
                 await self._wait(error)
@@ -180,13 +187,13 @@ class Follower:
         """Follow the kind in each accessible namespace until the whole cluster may be read."""
         if not self.may_split:
             self.phase = Phase.OVER_LIMIT
-            self.error = OVER_LIMIT.format(plural=self.kind.plural)
+            self.error = OVER_LIMIT_MESSAGE.format(plural=self.kind.plural)
             await self._wait_for_rights(REFUSED_DELAY)
             return
         if self.version:
             await self._lose_place(error)
         self.parts = {
-            namespace: Follower(self.around, WatchScope(self.kind, namespace))
+            namespace: Reflector(self.around, WatchScope(self.kind, namespace))
             for namespace in self.around.namespaces
         }
         async with asyncio.TaskGroup() as tasks:
@@ -194,7 +201,7 @@ class Follower:
             await self._until_allowed()
             for task in running:
                 task.cancel()
-        await self.around.queue.put(Joined(self.kind))
+        await self.around.queue.put(ClusterWideWatch(self.kind))
         self.parts = {}
 
     async def _until_allowed(self) -> None:
@@ -233,7 +240,7 @@ class Follower:
         """The watch cannot go on: only a list can tell how things stand, and what was between is not known."""
         self._lost_after = str(error.details.get("after") or self.version or self._lost_after)
         self.version = ""
-        await self.around.queue.put(Lost(self.scope, self._lost_after))
+        await self.around.queue.put(WatchLost(self.scope, self._lost_after))
 
     def _failed(self, error: DomainError, phase: str) -> None:
         self.phase, self.error = phase, error.message
@@ -257,7 +264,7 @@ class Follower:
             self._relist_at = self._next_relist()
         began = loop.time()
         await self._watch()
-        if loop.time() - began < SHORT_WATCH:
+        if loop.time() - began < SHORT_WATCH_SECONDS:
             await asyncio.sleep(self._delay)
 
     # --- list -------------------------------------------------------------------------------------------------------
@@ -301,13 +308,13 @@ class Follower:
         for scope in parts:
             del self.around.positions[scope]
         if parts:
-            await self.around.queue.put(Joined(self.kind))
+            await self.around.queue.put(ClusterWideWatch(self.kind))
 
     async def _known(self) -> dict[tuple[str, str], tuple[str, str]]:
         if self._are_events:
             return {}
         return await self.around.database(
-            sync.stored, self.around.cluster_name, self.stored_as, self.scope.namespace
+            sync.stored_versions, self.around.cluster_name, self.stored_as, self.scope.namespace
         )
 
     @property
@@ -344,7 +351,9 @@ class Follower:
     def _fitting(self, items: int, size: int) -> int:
         """How many items to ask for when so many took so many bytes; of a first page nothing is known."""
         pace = self.around.pace
-        fitting = max(items, 1) * pace.page_bytes // size if size else pace.page // FIRST_PAGE
+        fitting = (
+            max(items, 1) * pace.page_bytes // size if size else pace.page // FIRST_PAGE_DIVISOR
+        )
         return max(min(fitting, pace.page), 1)
 
     async def _page(self, token: str, limit: int) -> tuple[Chunk, int]:
@@ -354,7 +363,7 @@ class Follower:
         )
         try:
             chunk = CHUNKS.decode(body)
-        except UNREADABLE:
+        except DECODE_ERRORS:
             raise ClusterUnavailable(
                 "the cluster's answer is not a Kubernetes list", reason="bad_answer"
             ) from None
@@ -369,20 +378,20 @@ class Follower:
         if self._are_events:
             await self._take_events(chunk)
             return True
-        exact, items, size = True, list[Item](), 0
+        exact, items, size = True, list[QueueItem](), 0
         for raw in chunk.items or []:
-            meta = head(raw)
+            meta = decode_head(raw)
             before = known.pop((meta.namespace, meta.name), None)
             if before == (meta.uid, meta.resource_version):
                 continue
-            kept = document(raw, self.kind, self.around.cluster_name)
+            kept = stored_document(raw, self.kind, self.around.cluster_name)
             exact, self._differs = exact and kept.exact, True
             key = self._key(meta.namespace, meta.name)
             if before and before[0] != meta.uid:
                 items.append(Record(key, None))
             items.append(Record(key, kept.text, meta.resource_version, kept.written_by))
             size += len(kept.text)
-            if size > QUEUED_TOGETHER:
+            if size > QUEUED_TOGETHER_BYTES:
                 await self.around.queue.put(*items)
                 items, size = [], 0
         await self.around.queue.put(*items)
@@ -393,7 +402,9 @@ class Follower:
             reports.report(bytes(raw), self.around.cluster_name) for raw in chunk.items or []
         ]
         known = await self.around.database(
-            sync.known_events, self.around.cluster_name, [report.event_id for report in reported]
+            sync.existing_event_ids,
+            self.around.cluster_name,
+            [report.event_id for report in reported],
         )
         for report in reported:
             if report.event_id not in known:
@@ -434,7 +445,7 @@ class Follower:
     async def _take(self, line: bytes) -> None:
         try:
             frame = FRAMES.decode(line)
-        except UNREADABLE:
+        except DECODE_ERRORS:
             raise ClusterUnavailable(
                 "the cluster sent something that is no watch event", reason="bad_answer"
             ) from None
@@ -446,12 +457,12 @@ class Follower:
         if frame.type not in ("ADDED", "MODIFIED", "DELETED"):
             raise ClusterUnavailable("the cluster sent an unknown watch event", reason="bad_answer")
         raw = bytes(frame.object)
-        meta = head(raw)
+        meta = decode_head(raw)
         if self._is_next(meta.resource_version):
             await self._queue(frame.type, raw, meta)
             self.version = meta.resource_version
 
-    async def _queue(self, change: str, raw: bytes, meta: Meta) -> None:
+    async def _queue(self, change: str, raw: bytes, meta: ObjectHead) -> None:
         position = Position(self.scope, meta.resource_version)
         if self._are_events:
             found = [] if change == "DELETED" else [reports.report(raw, self.around.cluster_name)]
@@ -461,10 +472,10 @@ class Follower:
         if change == "DELETED":
             await self.around.queue.put(Record(key, None), position)
             return
-        kept = document(raw, self.kind, self.around.cluster_name)
+        kept = stored_document(raw, self.kind, self.around.cluster_name)
         record = Record(key, kept.text, meta.resource_version, kept.written_by)
         await self.around.queue.put(
-            record, *([] if kept.exact else [Inexact(self.scope)]), position
+            record, *([] if kept.exact else [KindLossy(self.scope)]), position
         )
 
     async def _bookmark(self, raw: bytes) -> None:
@@ -486,7 +497,7 @@ class Follower:
         if not (version.isdigit() and self.version.isdigit()):
             return bool(version)
         if int(version) < int(self.version):
-            raise Disorder("the watch went backwards", reason="disorder", after=int(version) - 1)
+            raise OutOfOrder("the watch went backwards", reason="disorder", after=int(version) - 1)
         return True
 
 
@@ -513,7 +524,7 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     async for part in response.content.iter_any():
         rest += part
         if b"\n" not in part:
-            if len(rest) > MAX_FRAME:
+            if len(rest) > MAX_FRAME_BYTES:
                 raise ClusterUnavailable("a watch event is too large", reason="bad_answer")
             continue
         *lines, tail = bytes(rest).split(b"\n")

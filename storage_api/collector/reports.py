@@ -7,13 +7,13 @@ import orjson
 
 from clusters import event_series
 from clusters.kinds import KINDS
-from storage_api.collector.documents import document
+from storage_api.collector.documents import stored_document
 from storage_api.services.events import EventReport
 
 
 def report(raw: bytes, cluster_name: str) -> EventReport:
     """What the originals' watcher puts to /events; the id is the Event's uid and resourceVersion, as each count of it is a report."""
-    text = document(raw, KINDS["events"], cluster_name).text
+    text = stored_document(raw, KINDS["events"], cluster_name).text
     event = orjson.loads(text)
     metadata, involved, source = (
         _object(event, part) for part in ("metadata", "involvedObject", "source")

@@ -7,7 +7,16 @@ from django.db import transaction
 
 from clusters.resource_types import resource_type
 from core.errors import Invalid
-from storage_api.collector.queue import Beat, Gone, Inexact, Item, Joined, Left, Lost, Position
+from storage_api.collector.queue import (
+    ClusterWideWatch,
+    Heartbeat,
+    KindLossy,
+    KindRemoved,
+    NamespaceRemoved,
+    Position,
+    QueueItem,
+    WatchLost,
+)
 from storage_api.services import bulk, events, sync
 from storage_api.services.bulk import Record
 from storage_api.services.events import EventReport
@@ -16,7 +25,7 @@ from storage_api.services.sync import WatchScope
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class LeaseHolder:
     """For whom is written: the cluster, the name its rows stand under, and the lease's token."""
 
     cluster: int
@@ -24,7 +33,7 @@ class Owner:
     token: int
 
 
-def independent(items: Sequence[Item]) -> frozenset[Key]:
+def independent_keys(items: Sequence[QueueItem]) -> frozenset[Key]:
     """The keys of a batch that may be written beside others: records of distinct keys and nothing else. Empty when it may not.
 
     What a list found stands for itself; positions come after it, and only when it is complete.
@@ -34,7 +43,7 @@ def independent(items: Sequence[Item]) -> frozenset[Key]:
     return keys if len(keys) == len(items) else frozenset()
 
 
-def write(owner: Owner, items: Sequence[Item]) -> int:
+def write(owner: LeaseHolder, items: Sequence[QueueItem]) -> int:
     """Apply the items in order, all or nothing; how many documents were refused by the database. Fenced when the lease is lost."""
     try:
         _write(owner, items, bulk.write)
@@ -44,11 +53,13 @@ def write(owner: Owner, items: Sequence[Item]) -> int:
         _write(owner, items, lambda records: _one_by_one(records, refused))
         with transaction.atomic():
             sync.fence(owner.cluster, owner.token)
-            sync.inexact_types(owner.cluster, {record.key.resource_type for record in refused})
+            sync.mark_types_lossy(owner.cluster, {record.key.resource_type for record in refused})
         return len(refused)
 
 
-def _write(owner: Owner, items: Sequence[Item], put: Callable[[Sequence[Record]], object]) -> None:
+def _write(
+    owner: LeaseHolder, items: Sequence[QueueItem], put: Callable[[Sequence[Record]], object]
+) -> None:
     with transaction.atomic():
         sync.fence(owner.cluster, owner.token)
         for part in _parts(items):
@@ -59,7 +70,7 @@ def _write(owner: Owner, items: Sequence[Item], put: Callable[[Sequence[Record]]
         _advance(owner, items)
 
 
-def _parts(items: Iterable[Item]) -> Iterator[list[Record] | Item]:
+def _parts(items: Iterable[QueueItem]) -> Iterator[list[Record] | QueueItem]:
     """Records in runs in which no key comes twice, so that every state of an object gets its line in the log."""
     run: dict[object, Record] = {}
     for item in items:
@@ -77,34 +88,36 @@ def _parts(items: Iterable[Item]) -> Iterator[list[Record] | Item]:
         yield list(run.values())
 
 
-def _apply(owner: Owner, item: Item) -> None:
+def _apply(owner: LeaseHolder, item: QueueItem) -> None:
     match item:
         case EventReport():
             events.add_event(item)
-        case Inexact():
-            sync.inexact(owner.cluster, item.scope)
-        case Lost():
-            sync.lost(owner.cluster, item.scope, item.after)
-        case Gone():
+        case KindLossy():
+            sync.mark_lossy(owner.cluster, item.scope)
+        case WatchLost():
+            sync.mark_watch_lost(owner.cluster, item.scope, item.after)
+        case KindRemoved():
             sync.sweep(owner.name, resource_type(item.kind))
-            sync.forget(owner.cluster, item.kind)
-        case Left():
+            sync.forget_kind(owner.cluster, item.kind)
+        case NamespaceRemoved():
             stored_as = resource_type(item.scope.kind)
             sync.sweep_namespace(owner.name, stored_as, item.scope.namespace)
             sync.forget_namespace(owner.cluster, item.scope)
-        case Joined():
+        case ClusterWideWatch():
             sync.forget_namespaces(owner.cluster, item.kind)
-        case Beat():
-            sync.beat(owner.cluster, item.moment, item.revision, item.identity, item.phases)
+        case Heartbeat():
+            sync.save_heartbeat(
+                owner.cluster, item.moment, item.revision, item.identity, item.phases
+            )
         case Position():
             if item.skipped_after is not None:
                 sync.mark_gap(
                     owner.cluster, owner.name, item.scope, item.skipped_after, item.resource_version
                 )
-            sync.listed(owner.cluster, item.scope, item.resource_version, exact=item.exact)
+            sync.save_list(owner.cluster, item.scope, item.resource_version, exact=item.exact)
 
 
-def _advance(owner: Owner, items: Iterable[Item]) -> None:
+def _advance(owner: LeaseHolder, items: Iterable[QueueItem]) -> None:
     """Save the last position of each watch; its kind has changed when a record that it covers is among the items."""
     last: dict[WatchScope, Position] = {}
     changed = set[tuple[str, str]]()
@@ -113,10 +126,10 @@ def _advance(owner: Owner, items: Iterable[Item]) -> None:
             changed |= {(item.key.resource_type, ""), (item.key.resource_type, item.key.namespace)}
         elif isinstance(item, Position):
             last[item.scope] = item
-        elif isinstance(item, Lost):
+        elif isinstance(item, WatchLost):
             last.pop(item.scope, None)
     for scope, position in last.items():
-        sync.advance(
+        sync.save_position(
             owner.cluster,
             scope,
             position.resource_version,

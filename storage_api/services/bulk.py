@@ -8,9 +8,9 @@ from django.db import IntegrityError, connection, transaction
 
 from storage_api import objectids
 from storage_api.db_retry import retried
-from storage_api.protection import Place, protect
+from storage_api.protection import DocumentPlace, seal_secrets
 from storage_api.services.resources import Key
-from storage_api.services.write_errors import refused_data, take_turn
+from storage_api.services.write_errors import serialise_writers, translate_data_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class BatchCounts:
     """What a batch did. `unchanged` documents only moved their updateTime; `stale` ones were older than what is stored."""
 
     added: int = 0
@@ -136,7 +136,7 @@ SELECT count(*) FROM gone
 
 
 @retried
-def write(records: Iterable[Record], *, guard: bool = False, in_turn: bool = False) -> Counts:
+def write(records: Iterable[Record], *, guard: bool = False, in_turn: bool = False) -> BatchCounts:
     """Apply the records, all or nothing; of several for one key the last counts.
 
     With `guard`, a document or deletion whose resourceVersion is older than the stored one's (of the same uid) changes nothing.
@@ -148,17 +148,17 @@ def write(records: Iterable[Record], *, guard: bool = False, in_turn: bool = Fal
         key.check()
     puts = [_protected(record) for record in last.values() if record.data is not None]
     deletes = [record for record in last.values() if record.data is None]
-    with refused_data(), transaction.atomic():
+    with translate_data_errors(), transaction.atomic():
         if in_turn:
-            take_turn((key.cluster_id, key.resource_type) for key in last)
+            serialise_writers((key.cluster_id, key.resource_type) for key in last)
         added, changed, unchanged = _put(puts, guard) if puts else (0, 0, 0)
         deleted = _delete(deletes, guard) if deletes else 0
-    return Counts(added, changed, unchanged, len(puts) - added - changed - unchanged, deleted)
+    return BatchCounts(added, changed, unchanged, len(puts) - added - changed - unchanged, deleted)
 
 
 def _protected(record: Record) -> Record:
     data = record.data or b"null"
-    sealed = protect(Place(*_texts(record.key)), data)
+    sealed = seal_secrets(DocumentPlace(*_texts(record.key)), data)
     return record if sealed is data else replace(record, data=sealed)
 
 
@@ -215,7 +215,7 @@ def _upsert(records: Sequence[Record], guard: bool) -> tuple[int, int, int]:
 def _cells(record: Record) -> bytes:
     """The columns of a line of COPY, from object_id to written_by."""
     cells = (
-        *(text.encode() for text in (objectids.new(), *_texts(record.key))),
+        *(text.encode() for text in (objectids.new_object_id(), *_texts(record.key))),
         record.data or b"null",
     )
     written_by = b"\\N" if record.written_by is None else _escaped(record.written_by)

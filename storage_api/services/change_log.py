@@ -53,7 +53,7 @@ PAGE_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ChangeLogEntry:
     """One change: its place in the log, what happened (add, change, delete), the document as JSON text."""
 
     seq: int
@@ -128,7 +128,7 @@ def after(
     must_differ: Path = (),
     limit: int = PAGE,
     reveals: bool = False,
-) -> Sequence[Entry]:
+) -> Sequence[ChangeLogEntry]:
     """The next settled changes of one type in one cluster; with `must_differ`, changes only where the document differs there.
 
     Values of Secrets are masked unless `reveals`.
@@ -159,7 +159,7 @@ def after(
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         return [
-            Entry(seq, op, shown(document.encode(), reveals=reveals).decode())
+            ChangeLogEntry(seq, op, shown(document.encode(), reveals=reveals).decode())
             for seq, op, document in cursor.fetchall()
         ]
 

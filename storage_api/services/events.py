@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from storage_api import objectids
-from storage_api.protection import Place, protect
+from storage_api.protection import DocumentPlace, seal_secrets
 from storage_api.services.write_errors import check_key, execute
 
 
@@ -63,7 +63,7 @@ def add_event(report: EventReport) -> None:
         report.describe,
         report.cluster_id,
     )
-    object_id = objectids.new()
+    object_id = objectids.new_object_id()
     data = _kept(object_id, report.cluster_id, report.data)
     execute(_ADD_EVENT, object_id, *texts, report.event_time, report.extra_info, data)
 
@@ -79,11 +79,11 @@ def add_alarm(report: AlarmReport) -> None:
         report.module,
         report.type,
     )
-    object_id = objectids.new()
+    object_id = objectids.new_object_id()
     data = _kept(object_id, report.cluster_id, report.data)
     execute(_ADD_ALARM, object_id, *texts, report.received_time, data)
 
 
 def _kept(object_id: str, cluster_id: str, data: str) -> str:
     """The document with the values of Secrets sealed."""
-    return protect(Place(cluster_id, "", "", object_id), data.encode()).decode()
+    return seal_secrets(DocumentPlace(cluster_id, "", "", object_id), data.encode()).decode()

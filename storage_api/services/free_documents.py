@@ -14,14 +14,19 @@ from core.errors import Invalid
 from storage_api import objectids
 from storage_api.db_retry import retried
 from storage_api.models import FreeIndex
-from storage_api.protection import Place, protect
+from storage_api.protection import DocumentPlace, seal_secrets
 from storage_api.query import jsontext, paths
 from storage_api.query.conditions import Clause, equals
 from storage_api.query.paths import Path
 from storage_api.query.queries import Query
 from storage_api.query.shapes import FREE
 from storage_api.services import resources
-from storage_api.services.write_errors import check_key, refused_data, remove, take_turn
+from storage_api.services.write_errors import (
+    check_key,
+    remove,
+    serialise_writers,
+    translate_data_errors,
+)
 
 MAX_INDEXES, MAX_KEYS = 64, 32
 # The type under which clusters tell of themselves.
@@ -67,17 +72,17 @@ def put(
     kept = {key: raw for key, raw in members.items() if key not in OWN_MEMBERS}
     if not kept:
         raise Invalid("the document is empty")
-    with refused_data(), transaction.atomic():
-        take_turn([("", f"free/{resource_type}")])
+    with translate_data_errors(), transaction.atomic():
+        serialise_writers([("", f"free/{resource_type}")])
         indexes = [tuple(keys), *_indexes(resource_type)] if keys else _indexes(resource_type)
         document = jsontext.load(_object(kept))
         same = _rows(resource_type, indexes[0], document) if indexes else []
         for row in same:
             for owner in owners(row.members):
                 authorise(owner)
-        object_id = same[0].object_id if same else objectids.new()
+        object_id = same[0].object_id if same else objectids.new_object_id()
         _check_indexes(resource_type, indexes, document, object_id)
-        text = protect(Place("", resource_type, "", object_id), _object(kept))
+        text = seal_secrets(DocumentPlace("", resource_type, "", object_id), _object(kept))
         if any(_value(jsontext.load(text), key) != _value(document, key) for key in _all(indexes)):
             raise Invalid("an index of this type names a value of a Secret")
         with connection.cursor() as cursor:
@@ -135,8 +140,8 @@ def declare_index(resource_type: str, name: str, keys: Sequence[str]) -> None:
         raise Invalid(f"an index has 1 to {MAX_KEYS} keys")
     for key in keys:
         check_key(name=key)
-    with refused_data(), transaction.atomic():
-        take_turn([("", f"free/{resource_type}")])
+    with translate_data_errors(), transaction.atomic():
+        serialise_writers([("", f"free/{resource_type}")])
         known = FreeIndex.objects.filter(resource_type=resource_type)
         same = known.filter(name=name).first()
         if same is not None and same.keys != list(keys):

@@ -7,7 +7,7 @@ from django.db import transaction
 from storage_api import objectids
 from storage_api.db_retry import retried
 from storage_api.models import Host
-from storage_api.protection import Place, protect
+from storage_api.protection import DocumentPlace, seal_secrets
 from storage_api.services.write_errors import check_key, execute
 
 _PUT = """
@@ -34,8 +34,8 @@ ON CONFLICT (ip) DO UPDATE SET cluster_id = EXCLUDED.cluster_id, update_time = E
 def put(ip: str, cluster_id: str, *, data: str) -> None:
     """Create a host or replace its report (JSON text) and its cluster."""
     check_key(ip=ip, clusterId=cluster_id)
-    kept = protect(Place(cluster_id, "", "", ip), data.encode()).decode()
-    execute(_PUT, objectids.new(), ip, cluster_id, kept)
+    kept = seal_secrets(DocumentPlace(cluster_id, "", "", ip), data.encode()).decode()
+    execute(_PUT, objectids.new_object_id(), ip, cluster_id, kept)
 
 
 def owners(ips: Sequence[str]) -> list[str]:
@@ -59,4 +59,4 @@ def relate(cluster_id: str, ips: Sequence[str], *, exactly: bool) -> None:
         execute(_LOCK, cluster_id, wanted)
         if exactly:
             execute(_RELEASE, cluster_id, wanted)
-        execute(_CLAIM, cluster_id, [objectids.new() for _ in wanted], wanted)
+        execute(_CLAIM, cluster_id, [objectids.new_object_id() for _ in wanted], wanted)

@@ -18,7 +18,7 @@ from core.errors import DomainError, Forbidden
 SECONDS = 5.0
 THREADS = 16
 AWAY = (Cluster.Status.UNREACHABLE, Cluster.Status.ERROR)
-Counts = dict[str, int]
+StateCounts = dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Wish:
 class Answer:
     """What one cluster said: counts by kind (None: its credentials may not list it), and what went wrong, if anything."""
 
-    counts: dict[Kind, Counts | None] = field(default_factory=dict)
+    counts: dict[Kind, StateCounts | None] = field(default_factory=dict)
     error: str = ""
 
 
@@ -83,7 +83,7 @@ def _one(wish: Wish, client: ClusterClient, answer: Answer) -> None:
 
 def _count_allowed(
     client: ClusterClient, cluster: Cluster, kind: Kind, namespaces: frozenset[str] | None
-) -> Counts | None:
+) -> StateCounts | None:
     """The count, by namespace where the credentials may look into some only; None where they may not look at all."""
     try:
         return _counted(client, kind, namespaces)
@@ -122,7 +122,7 @@ class _Phased(msgspec.Struct):
 _PHASES = msgspec.json.Decoder(_Phased)
 
 
-def _counted(client: ClusterClient, kind: Kind, namespaces: frozenset[str] | None) -> Counts:
+def _counted(client: ClusterClient, kind: Kind, namespaces: frozenset[str] | None) -> StateCounts:
     # States are told apart for pods and nodes alone; of others one item and the rest's number will do.
     has_states = kind.plural in ("pods", "nodes")
 

@@ -7,7 +7,7 @@ from django.db import connection
 from psycopg2 import sql
 
 from storage_api import objectids
-from storage_api.protection import Place, protect
+from storage_api.protection import DocumentPlace, seal_secrets
 from storage_api.query.conditions import Clause, equals
 from storage_api.query.queries import Query, condition
 from storage_api.query.shapes import METRIC
@@ -63,9 +63,11 @@ KEEP = timedelta(days=1)
 def put(key: MetricKey, data: str) -> None:
     """Create a metric or replace its report (JSON text)."""
     check_key(clusterId=key.cluster_id, namespace=key.namespace, type=key.type, name=key.name)
-    place = Place(key.cluster_id, key.type, key.namespace, key.name)
-    kept = protect(place, data.encode()).decode()
-    execute(_PUT, objectids.new(), key.cluster_id, key.namespace, key.type, key.name, kept)
+    place = DocumentPlace(key.cluster_id, key.type, key.namespace, key.name)
+    kept = seal_secrets(place, data.encode()).decode()
+    execute(
+        _PUT, objectids.new_object_id(), key.cluster_id, key.namespace, key.type, key.name, kept
+    )
 
 
 def delete(key: MetricKey) -> int:

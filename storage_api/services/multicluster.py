@@ -156,7 +156,7 @@ def collected_kinds() -> list[Kind]:
     return [kind for key, kind in found.items() if key != EVENTS]
 
 
-def reach(places: Sequence[Place], kind: Kind) -> Clause:
+def visible_rows(places: Sequence[Place], kind: Kind) -> Clause:
     """The rows of one kind that the places allow."""
     column = sql.Identifier("r", "resource_name" if kind == KINDS["namespaces"] else "namespace")
     whole = [place.name for place in places if place.namespaces is None]
@@ -186,7 +186,7 @@ _OWNED = sql.SQL("""r.id IN (
 
 
 def _where(search: Search) -> tuple[sql.Composable, list[Any]]:
-    clauses = [reach(search.places, search.kind), *search.clauses]
+    clauses = [visible_rows(search.places, search.kind), *search.clauses]
     if search.namespaces:
         clauses.append(Clause(sql.SQL("r.namespace = ANY (%s)"), (list(search.namespaces),)))
     if search.keyword:
@@ -308,7 +308,7 @@ FROM storage_change r WHERE r.op = 'delete' AND position(lower(%s) IN lower(r.re
 def _named(
     scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, deleted: bool
 ) -> tuple[sql.Composable, list[Any]]:
-    reaches = [reach(places, kind) for kind, places in scopes if places] or [
+    reaches = [visible_rows(places, kind) for kind, places in scopes if places] or [
         Clause(sql.SQL("false"))
     ]
     allowed = sql.SQL(" OR ").join([clause.text for clause in reaches])
@@ -363,7 +363,7 @@ _READY = """r.data @? '$.status.conditions[*] ? (@.type == "Ready" && @.status =
 
 def counts(places: Sequence[Place], kind: Kind) -> dict[str, dict[str, int]]:
     """Cluster's name -> {"total": …, and for pods each phase, for nodes "ready"}."""
-    where = reach(places, kind)
+    where = visible_rows(places, kind)
     state = {
         "pods": "lower(coalesce(r.status, 'unknown'))",
         "nodes": f"CASE WHEN {_READY} THEN 'ready' ELSE 'not_ready' END",

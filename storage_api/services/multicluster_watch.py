@@ -52,7 +52,7 @@ class Entry:
     data: str
 
 
-class Horizon:
+class CachedHorizon:
     """How far the log is settled, asked at most every so many seconds however many streams this process has."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Horizon:
             return self._known
 
 
-horizon = Horizon()
+horizon = CachedHorizon()
 
 
 def check_place(after: int) -> None:

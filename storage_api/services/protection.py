@@ -6,11 +6,11 @@ from typing import Any
 from django.db import connection
 from psycopg2 import sql
 
-from storage_api.protection import SEALED, Place, holds_sealed, opened, protect
+from storage_api.protection import SEALED, DocumentPlace, holds_sealed, seal_secrets, unseal_all
 from storage_api.query import cursors
 from storage_api.services.resources import SWEEP_SECONDS
 
-AT_ONCE = 500
+ROWS_PER_FETCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,9 @@ def _reprotect(table: _Table) -> int:
         while candidates_read := _next(reading, cursor):
             for row in candidates_read:
                 before = row[4].encode()
-                after = protect(Place(*row[:4]), opened(before) if holds_sealed(before) else before)
+                after = seal_secrets(
+                    DocumentPlace(*row[:4]), unseal_all(before) if holds_sealed(before) else before
+                )
                 if _differs(before, after):
                     writing.execute(update, [after.decode(), *row[5:]])
                     count += 1
@@ -91,7 +93,7 @@ def _reprotect(table: _Table) -> int:
 
 
 def _next(reading: Any, cursor: sql.Identifier) -> list[Any]:
-    reading.execute(sql.SQL("FETCH {} FROM {}").format(sql.Literal(AT_ONCE), cursor))
+    reading.execute(sql.SQL("FETCH {} FROM {}").format(sql.Literal(ROWS_PER_FETCH), cursor))
     return list(reading.fetchall())
 
 

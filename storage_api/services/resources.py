@@ -9,7 +9,7 @@ from psycopg2 import sql
 
 from storage_api import objectids
 from storage_api.db_retry import retried
-from storage_api.protection import Place, protect
+from storage_api.protection import DocumentPlace, seal_secrets
 from storage_api.query import cursors
 from storage_api.query.conditions import Clause, Context, among, compare, equals
 from storage_api.query.filters import TypedQuery
@@ -17,7 +17,7 @@ from storage_api.query.paths import Tree
 from storage_api.query.queries import Query, condition, listing, on_target, source
 from storage_api.query.shapes import RESOURCE, Column, selection
 from storage_api.query.times import TimeStyle
-from storage_api.services.write_errors import check_key, refused_data, take_turn
+from storage_api.services.write_errors import check_key, serialise_writers, translate_data_errors
 
 SWEEP_SECONDS = 600
 
@@ -88,16 +88,16 @@ SELECT count(*) FROM gone
 def put(key: Key, data: str) -> None:
     """Create the resource or replace its document (JSON text). Last arrival wins; `_id` and createTime stay, updateTime always moves."""
     key.check()
-    place = Place(key.cluster_id, key.resource_type, key.namespace, key.resource_name)
+    place = DocumentPlace(key.cluster_id, key.resource_type, key.namespace, key.resource_name)
     values = (
-        objectids.new(),
+        objectids.new_object_id(),
         key.cluster_id,
         key.resource_type,
         key.namespace,
         key.resource_name,
-        protect(place, data.encode()).decode(),
+        seal_secrets(place, data.encode()).decode(),
     )
-    with refused_data(), connection.cursor() as cursor:
+    with translate_data_errors(), connection.cursor() as cursor:
         cursor.execute(_PUT, values)
 
 
@@ -165,7 +165,7 @@ def first(query: Query, fields: Tree, style: TimeStyle, *, reveals: bool = False
 def sweep(cluster_id: str, resource_type: str, query: Query) -> int:
     """Delete what a query matches of one type, one sweep or batch of the type after the other; it may take SWEEP_SECONDS."""
     with cursors.long_statement(SWEEP_SECONDS):
-        take_turn([(cluster_id, resource_type)])
+        serialise_writers([(cluster_id, resource_type)])
         return delete(query)
 
 
@@ -202,7 +202,7 @@ def in_clusters(clusters: Sequence[str], resource_type: str) -> tuple[Clause, ..
 def sweep_clusters(clusters: Sequence[str], resource_type: str, query: Query) -> int:
     """As `sweep`, in several clusters."""
     with cursors.long_statement(SWEEP_SECONDS):
-        take_turn((cluster, resource_type) for cluster in clusters)
+        serialise_writers((cluster, resource_type) for cluster in clusters)
         return delete(query)
 
 
@@ -210,7 +210,7 @@ def sweep_clusters(clusters: Sequence[str], resource_type: str, query: Query) ->
 def delete(query: Query) -> int:
     """Delete what a query matches and log each deletion, all or nothing; how many went."""
     where, params = on_target(query)
-    with refused_data(), connection.cursor() as cursor:
+    with translate_data_errors(), connection.cursor() as cursor:
         cursor.execute(_DELETE.format(condition=where), params)
         return int(cursor.fetchone()[0])
 

@@ -23,7 +23,7 @@ from storage_api.services import resources
 
 log = logging.getLogger(__name__)
 # Kinds in these phases are named even when they were never listed.
-NOT_FOLLOWED = (KindSync.Phase.REFUSED, KindSync.Phase.OVER_LIMIT)
+UNWATCHED_PHASES = (KindSync.Phase.REFUSED, KindSync.Phase.OVER_LIMIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def fence(cluster: int, token: int) -> None:
         cursor.execute("SET LOCAL synchronous_commit = on")
 
 
-def now() -> datetime:
+def database_now() -> datetime:
     """The database's clock, which all moments here are read from."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
@@ -62,7 +62,7 @@ def now() -> datetime:
 
 
 # --- written by the collector ---------------------------------------------------------------------------------------
-def begin(cluster: int, token: int, name: str) -> tuple[str, str, list[KindSync]]:
+def start_collecting(cluster: int, token: int, name: str) -> tuple[str, str, list[KindSync]]:
     """(the newest revision seen before, the cluster's identity then, the known kinds).
 
     Rows under a former name of the cluster are taken out, to be collected anew.
@@ -88,7 +88,7 @@ WHERE c.deleted_at IS NOT NULL AND s.stored_as <> '' ORDER BY s.cluster_id LIMIT
 _DISOWN = "UPDATE storage_cluster_sync SET token = token + 1, owner = '', stored_as = '' WHERE cluster_id = %s"
 
 
-def take_out_removed() -> str:
+def delete_removed_cluster() -> str:
     """Delete the collected rows of one cluster that is registered no longer, logged; its name, or "" when there is none.
 
     Whoever still writes for it is fenced off. Rows under a name that is another cluster's by now are that one's.
@@ -121,7 +121,7 @@ def sweep_namespace(cluster_name: str, resource_type: str, namespace: str) -> in
     return resources.sweep(cluster_name, resource_type, query)
 
 
-def stored(
+def stored_versions(
     cluster_name: str, resource_type: str, namespace: str = ""
 ) -> dict[tuple[str, str], tuple[str, str]]:
     """(namespace, name) -> (uid, resourceVersion) of a type's rows, in one namespace or in all; documents are not touched."""
@@ -136,7 +136,7 @@ def stored(
         }
 
 
-def known_events(cluster_name: str, ids: Iterable[str]) -> set[str]:
+def existing_event_ids(cluster_name: str, ids: Iterable[str]) -> set[str]:
     """Which of these event ids are kept already."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -165,7 +165,7 @@ def _facts(kind: Kind) -> dict[str, object]:
     }
 
 
-def advance(cluster: int, scope: WatchScope, resource_version: str, *, changed: bool) -> None:
+def save_position(cluster: int, scope: WatchScope, resource_version: str, *, changed: bool) -> None:
     """Note how far a kind is followed."""
     values: dict[str, object] = {
         "resource_version": resource_version,
@@ -174,7 +174,7 @@ def advance(cluster: int, scope: WatchScope, resource_version: str, *, changed: 
     _rows_of(cluster, scope).update(**values)
 
 
-def listed(cluster: int, scope: WatchScope, resource_version: str, *, exact: bool) -> None:
+def save_list(cluster: int, scope: WatchScope, resource_version: str, *, exact: bool) -> None:
     """Note a complete list of the kind."""
     values = _facts(scope.kind) | {
         "resource_version": resource_version,
@@ -192,7 +192,7 @@ def listed(cluster: int, scope: WatchScope, resource_version: str, *, exact: boo
     )
 
 
-def name_kinds(cluster: int, kinds: Iterable[Kind]) -> None:
+def save_aliases(cluster: int, kinds: Iterable[Kind]) -> None:
     """Note the names of kinds that are followed already; a definition may have changed them."""
     aliases = {(kind.group, kind.plural): list(kind.aliases) for kind in kinds}
     for row in KindSync.objects.filter(cluster_id=cluster):
@@ -201,7 +201,7 @@ def name_kinds(cluster: int, kinds: Iterable[Kind]) -> None:
             KindSync.objects.filter(pk=row.pk).update(aliases=names)
 
 
-def lost(cluster: int, scope: WatchScope, after: str) -> None:
+def mark_watch_lost(cluster: int, scope: WatchScope, after: str) -> None:
     """Note that the kind must be listed, and after which version nothing is known until then."""
     _rows_of(cluster, scope).update(resource_version="", lost_after=after)
 
@@ -224,19 +224,19 @@ WHERE cluster_id = %s AND "group" = %s AND plural = %s AND namespace = %s AND li
 """
 
 
-def inexact(cluster: int, scope: WatchScope) -> None:
+def mark_lossy(cluster: int, scope: WatchScope) -> None:
     """From now on the kind is read live: a document of it is not in the store as the cluster has it."""
     _rows_of(cluster, scope).update(exact=False)
 
 
-def inexact_types(cluster: int, resource_types: Iterable[str]) -> None:
+def mark_types_lossy(cluster: int, resource_types: Iterable[str]) -> None:
     """The same for kinds by the types that they are stored under, in every namespace."""
     KindSync.objects.filter(cluster_id=cluster, resource_type__in=list(resource_types)).update(
         exact=False
     )
 
 
-def forget(cluster: int, kind: Kind) -> None:
+def forget_kind(cluster: int, kind: Kind) -> None:
     """The kind is served no longer."""
     KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).delete()
 
@@ -252,7 +252,7 @@ def forget_namespaces(cluster: int, kind: Kind) -> None:
     rows.exclude(namespace="").delete()
 
 
-def beat(
+def save_heartbeat(
     cluster: int,
     moment: datetime,
     revision: str,
@@ -264,7 +264,7 @@ def beat(
         beaten_at=moment, revision=revision, identity=identity, error=""
     )
     for scope, (phase, error) in phases.items():
-        if phase in NOT_FOLLOWED:
+        if phase in UNWATCHED_PHASES:
             KindSync.objects.update_or_create(
                 cluster_id=cluster,
                 group=scope.kind.group,
@@ -276,7 +276,7 @@ def beat(
             _rows_of(cluster, scope).update(phase=phase, error=error)
 
 
-def unreachable(cluster: int, token: int, error: str) -> None:
+def mark_unreachable(cluster: int, token: int, error: str) -> None:
     """The cluster does not answer; what is stored ages from here."""
     ClusterSync.objects.filter(pk=cluster, token=token).update(error=error[:500])
 
@@ -284,7 +284,7 @@ def unreachable(cluster: int, token: int, error: str) -> None:
 # --- written by whoever changes objects -------------------------------------------------------------------------------
 def touched(cluster: int, path: str) -> None:
     """Objects under an API path were changed through us: until the collector has passed this moment, lists of the kind are live."""
-    group, plural = address(path)
+    group, plural = parse_api_path(path)
     try:
         with connection.cursor() as cursor:
             cursor.execute(_TOUCH, [cluster, group, plural])
@@ -302,7 +302,7 @@ ON CONFLICT (cluster_id, "group", plural) DO UPDATE SET at = greatest(storage_ki
 """
 
 
-def address(path: str) -> tuple[str, str]:
+def parse_api_path(path: str) -> tuple[str, str]:
     """(group, plural) of an API path; plural is "" for what is no object."""
     parts = path.strip("/").split("/")
     if parts[0] == "api":

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from storage_api.protection import Place, protect
+from storage_api.protection import DocumentPlace, seal_secrets
 from storage_api.query.conditions import Clause, equals
 from storage_api.services.write_errors import check_key, execute
 
@@ -51,10 +51,10 @@ def put(key: NodeKey, data: str) -> None:
         resourceType=key.resource_type,
         resourceName=key.resource_name,
     )
-    place = Place(
+    place = DocumentPlace(
         f"{key.env}/{key.cluster_id}", key.resource_type, key.namespace, key.resource_name
     )
-    kept = protect(place, data.encode()).decode()
+    kept = seal_secrets(place, data.encode()).decode()
     execute(
         _PUT, key.env, key.cluster_id, key.namespace, key.resource_type, key.resource_name, kept
     )

@@ -23,7 +23,7 @@ MAX_KEY_BYTES = {
 
 
 @contextmanager
-def refused_data() -> Iterator[None]:
+def translate_data_errors() -> Iterator[None]:
     """A value that PostgreSQL cannot hold is the caller's error, not ours."""
     try:
         yield
@@ -35,7 +35,7 @@ def refused_data() -> Iterator[None]:
 _TURN = 1262965576
 
 
-def take_turn(types: Iterable[tuple[str, str]]) -> None:
+def serialise_writers(types: Iterable[tuple[str, str]]) -> None:
     """Wait, for the rest of the transaction, until no other writer of many rows is at the same (cluster, resource type).
 
     Batches and sweeps lock rows in orders of their own; one after the other they cannot lock each other out.
@@ -62,7 +62,7 @@ def check_key(**parts: str) -> None:
 
 def execute(statement: str | sql.Composable, *params: Any) -> int:
     """Run one statement; how many rows it touched. Invalid for values that cannot be stored."""
-    with refused_data(), connection.cursor() as cursor:
+    with translate_data_errors(), connection.cursor() as cursor:
         cursor.execute(statement, params)
         return int(cursor.rowcount)
 

@@ -14,22 +14,22 @@ from django.db import connection
 from clusters.kinds import Kind
 from clusters.resource_types import resource_type
 from simcluster.testing import RunningCluster
-from storage_api.collector.cluster_collector import Rhythm
-from storage_api.collector.documents import document
-from storage_api.collector.process import Collector, Options
-from storage_api.collector.reflector import Pace
-from storage_api.protection import opened
+from storage_api.collector.cluster_collector import Intervals
+from storage_api.collector.documents import stored_document
+from storage_api.collector.process import Collector, CollectorOptions
+from storage_api.collector.reflector import WatchConfig
+from storage_api.protection import unseal_all
 
 # The same, at the speed of tests.
-RHYTHM = Rhythm(beat=0.15, discovery=5.0, gather=0.01, exclude=("leases.coordination.k8s.io",))
-PACE = Pace(page=50, silence=5.0, watch=20, longest_delay=0.4)
-QUICK = Options(lease=2.0, writers=2, rhythm=RHYTHM, pace=PACE)
+RHYTHM = Intervals(beat=0.15, discovery=5.0, gather=0.01, exclude=("leases.coordination.k8s.io",))
+PACE = WatchConfig(page=50, silence=5.0, watch=20, longest_delay=0.4)
+QUICK = CollectorOptions(lease=2.0, writers=2, rhythm=RHYTHM, pace=PACE)
 NOT_STORED = {("", "events"), ("coordination.k8s.io", "leases"), ("events.k8s.io", "events")}
 
 
 def quick(
     *, pace: dict[str, Any] | None = None, rhythm: dict[str, Any] | None = None, **changes: Any
-) -> Options:
+) -> CollectorOptions:
     """Options of tests with some changed."""
     return replace(
         QUICK,
@@ -40,7 +40,7 @@ def quick(
 
 
 @contextlib.contextmanager
-def collecting(options: Options = QUICK) -> Iterator[Collector]:
+def collecting(options: CollectorOptions = QUICK) -> Iterator[Collector]:
     """A collector for the length of the block."""
     started: list[Collector] = []
     ready = threading.Event()
@@ -92,7 +92,7 @@ def in_cluster(
             )
             for record in server.store.list(resource.storage):
                 found[resource_type(kind), record.namespace, record.name] = orjson.loads(
-                    document(record.raw, kind, name).text
+                    stored_document(record.raw, kind, name).text
                 )
         return found
 
@@ -107,7 +107,7 @@ def in_store(name: str, database: Any = connection) -> dict[tuple[str, str, str]
             [name],
         )
         return {
-            (row[0], row[1], row[2]): orjson.loads(opened(row[3].encode()))
+            (row[0], row[1], row[2]): orjson.loads(unseal_all(row[3].encode()))
             for row in cursor.fetchall()
         }
 
@@ -126,7 +126,7 @@ def replayed(name: str, database: Any = connection) -> dict[tuple[str, str, str]
             if op == "delete":
                 del state[place]
             else:
-                state[place] = orjson.loads(opened(data.encode()))
+                state[place] = orjson.loads(unseal_all(data.encode()))
     return state
 
 

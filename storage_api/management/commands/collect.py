@@ -6,7 +6,7 @@ from typing import Any
 import uvloop
 from django.core.management.base import BaseCommand
 
-from storage_api.collector.process import collect, options
+from storage_api.collector.process import collect, options_from_settings
 
 
 class Command(BaseCommand):
@@ -19,4 +19,4 @@ class Command(BaseCommand):
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         # Its TLS takes memory as it is used; asyncio's own keeps a quarter of a megabyte filled for each of hundreds of watches.
-        uvloop.run(collect(options()))
+        uvloop.run(collect(options_from_settings()))
