@@ -1,4 +1,7 @@
-"""What waits to be written for one cluster: bounded in bytes, so that a slow database stops the reading instead of dropping."""
+"""What waits to be written for one cluster.
+
+The queue is bounded in bytes: a slow database stops the reading, and nothing is dropped.
+"""
 
 import asyncio
 from collections import deque
@@ -11,6 +14,7 @@ from storage_api.services.bulk import Record
 from storage_api.services.events import EventReport
 from storage_api.services.sync import WatchScope
 
+# What an item takes beside its document, roughly.
 ITEM_OVERHEAD_BYTES = 500
 
 
@@ -18,8 +22,9 @@ ITEM_OVERHEAD_BYTES = 500
 class Position:
     """How far a kind has been followed once everything before this item is written.
 
-    `listed`: a complete list ended here; `exact` says whether all of it could be stored as the cluster sent it. `skipped_after`: what
-    happened between that version ("" is unknown) and the list is only known by its outcome; None when nothing was skipped.
+    `listed`: a complete list ended here; `exact` says whether all of it could be stored as the
+    cluster sent it. `skipped_after`: of what happened between that version ("" when unknown) and
+    the list only the outcome is known; None when nothing was skipped.
     """
 
     scope: WatchScope
@@ -38,7 +43,7 @@ class KindLossy:
 
 @dataclass(frozen=True, slots=True)
 class WatchLost:
-    """The kind's watch broke for good; what happened after that version has to be found by a list, whoever makes it."""
+    """The kind's watch cannot go on after version `after`; only a list can tell what happened."""
 
     scope: WatchScope
     after: str
@@ -53,21 +58,25 @@ class KindRemoved:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceRemoved:
-    """The namespace is none of the cluster's accessible ones any more: nothing will be known of the kind there."""
+    """The namespace is no longer an accessible one of the cluster; the kind's rows there go."""
 
     scope: WatchScope
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterWideWatch:
-    """The kind is followed in the whole cluster from now on, no longer namespace by namespace."""
+    """The kind is followed in the whole cluster from now on, not namespace by namespace."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """At `moment` (the database's clock) the cluster answered, and the watches stood in these phases: scope -> (phase, error)."""
+    """At `moment` (the database's clock) the cluster answered.
+
+    `revision`: its newest resourceVersion. `identity`: the uid of its kube-system.
+    `phases`: scope -> (phase, error) of the watches whose phase has changed.
+    """
 
     moment: datetime
     revision: str
@@ -77,7 +86,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class FlushMarker:
-    """Tells when everything before it is committed."""
+    """Its future is done when everything before it is committed."""
 
     reached: "asyncio.Future[None]"
 
@@ -96,7 +105,7 @@ QueueItem = (
 )
 
 
-def _size(item: QueueItem) -> int:
+def _size_bytes(item: QueueItem) -> int:
     match item:
         case Record(data=bytes(data)):
             return len(data) + ITEM_OVERHEAD_BYTES
@@ -106,17 +115,18 @@ def _size(item: QueueItem) -> int:
 
 
 class WriteQueue:
-    """First in, first out, of at most so many bytes as `limit` says by now; one larger item is let through alone."""
+    """First in, first out; holds at most `limit()` bytes, or one larger item alone."""
 
     def __init__(self, limit: Callable[[], int]) -> None:
+        # A function: the share of one cluster shrinks when the process takes over more clusters.
         self._limit = limit
         self._items: deque[QueueItem] = deque()
         self._bytes = 0
         self._changed = asyncio.Condition()
 
     async def put(self, *items: QueueItem) -> None:
-        """Append the items together, as soon as there is room."""
-        size = sum(map(_size, items))
+        """Append the items together, as soon as they fit."""
+        size = sum(map(_size_bytes, items))
         async with self._changed:
             await self._changed.wait_for(
                 lambda: not self._bytes or self._bytes + size <= self._limit()
@@ -128,25 +138,28 @@ class WriteQueue:
     def __len__(self) -> int:
         return len(self._items)
 
-    async def take(self, most: int) -> list[QueueItem]:
-        """At least one item, at most so many. They count as waiting until `done`."""
+    async def take(self, limit: int) -> list[QueueItem]:
+        """1 to `limit` items; waits for the first. They take up room until `done`."""
         async with self._changed:
             await self._changed.wait_for(lambda: bool(self._items))
-            return [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            return self._pop(limit)
 
-    async def more(self, most: int) -> list[QueueItem]:
-        """What else waits, at most so many."""
+    async def take_waiting(self, limit: int) -> list[QueueItem]:
+        """0 to `limit` items; waits for none."""
         async with self._changed:
-            return [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            return self._pop(limit)
+
+    def _pop(self, limit: int) -> list[QueueItem]:
+        return [self._items.popleft() for _ in range(min(limit, len(self._items)))]
 
     async def done(self, items: list[QueueItem]) -> None:
-        """The items are written: their room is free."""
+        """The items are written: others may take their room."""
         async with self._changed:
-            self._bytes -= sum(map(_size, items))
+            self._bytes -= sum(map(_size_bytes, items))
             self._changed.notify_all()
 
     async def flush(self) -> None:
-        """Until everything that waits now is committed."""
-        mark = FlushMarker(asyncio.get_running_loop().create_future())
-        await self.put(mark)
-        await mark.reached
+        """Wait until everything that is in the queue now is committed."""
+        marker = FlushMarker(asyncio.get_running_loop().create_future())
+        await self.put(marker)
+        await marker.reached

@@ -255,6 +255,7 @@ def forget_namespaces(cluster: int, kind: Kind) -> None:
 def save_heartbeat(
     cluster: int,
     moment: datetime,
+    *,
     revision: str,
     identity: str,
     phases: Mapping[WatchScope, tuple[str, str]],

@@ -21,20 +21,22 @@ from storage_api.collector.reflector import WatchConfig
 from storage_api.protection import unseal_all
 
 # The same, at the speed of tests.
-RHYTHM = Intervals(beat=0.15, discovery=5.0, gather=0.01, exclude=("leases.coordination.k8s.io",))
-PACE = WatchConfig(page=50, silence=5.0, watch=20, longest_delay=0.4)
-QUICK = CollectorOptions(lease=2.0, writers=2, rhythm=RHYTHM, pace=PACE)
+INTERVALS = Intervals(
+    beat=0.15, discovery=5.0, gather=0.01, exclude=("leases.coordination.k8s.io",)
+)
+WATCH = WatchConfig(page=50, silence=5.0, watch=20, longest_delay=0.4)
+QUICK = CollectorOptions(lease=2.0, writers=2, intervals=INTERVALS, watch=WATCH)
 NOT_STORED = {("", "events"), ("coordination.k8s.io", "leases"), ("events.k8s.io", "events")}
 
 
 def quick(
-    *, pace: dict[str, Any] | None = None, rhythm: dict[str, Any] | None = None, **changes: Any
+    *, watch: dict[str, Any] | None = None, intervals: dict[str, Any] | None = None, **changes: Any
 ) -> CollectorOptions:
     """Options of tests with some changed."""
     return replace(
         QUICK,
-        pace=replace(PACE, **(pace or {})),
-        rhythm=replace(RHYTHM, **(rhythm or {})),
+        watch=replace(WATCH, **(watch or {})),
+        intervals=replace(INTERVALS, **(intervals or {})),
         **changes,
     )
 

@@ -265,7 +265,7 @@ def test_a_document_that_the_database_cannot_hold_is_kept_as_near_as_possible(
 def test_a_slow_database_stops_the_reading(server: RunningCluster, watched: Cluster) -> None:
     """A queue of a few kilobytes forces the followers to wait for the writer, and nothing is lost."""
     server.load_pods(200)
-    with collecting(quick(rhythm={"batch": 7}, queue_bytes=160_000)):
+    with collecting(quick(intervals={"batch": 7}, queue_bytes=160_000)):
         wait_true(server, "watched", seconds=60)
     assert replayed("watched") == in_store("watched")
 

@@ -169,8 +169,8 @@ def test_the_store_becomes_true_again_after_every_bad_day(emptied: None) -> None
             lanes.append(Lane(f"shaky-{number}", server, network))
         options = quick(
             lease=10.0,
-            pace={"relist": 0.8, "silence": 1.0, "page": 5},
-            rhythm={"exclude": _others(lanes[0].server), "discovery": 1.0},
+            watch={"relist": 0.8, "silence": 1.0, "page": 5},
+            intervals={"exclude": _others(lanes[0].server), "discovery": 1.0},
         )
         with collecting(options), ThreadPoolExecutor(len(lanes)) as threads:
             days = [
