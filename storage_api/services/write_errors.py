@@ -24,7 +24,7 @@ MAX_KEY_BYTES = {
 
 @contextmanager
 def translate_data_errors() -> Iterator[None]:
-    """A value that PostgreSQL cannot hold is the caller's error, not ours."""
+    """A value that PostgreSQL cannot hold is the caller's error: Invalid instead of DataError."""
     try:
         yield
     except DataError as error:
@@ -32,22 +32,25 @@ def translate_data_errors() -> Iterator[None]:
 
 
 # Names the locks of writers of many rows among the database's advisory locks.
-_TURN = 1262965576
+_WRITER_LOCK = 1262965576
 
 
 def serialise_writers(types: Iterable[tuple[str, str]]) -> None:
-    """Wait, for the rest of the transaction, until no other writer of many rows is at the same (cluster, resource type).
+    """Wait until no other writer of many rows is at the same (cluster, resource type).
 
-    Batches and sweeps lock rows in orders of their own; one after the other they cannot lock each other out.
+    The turn lasts until the transaction ends. Batches and sweeps lock rows in orders of their
+    own; one after the other they cannot deadlock.
     """
-    places = {
-        zlib.crc32(f"{cluster}/{resource_type.lower()}".encode()) - (1 << 31)
-        for cluster, resource_type in types
-    }
+    lock_ids = set()
+    for cluster, resource_type in types:
+        checksum = zlib.crc32(f"{cluster}/{resource_type.lower()}".encode())
+        # An advisory lock's number is a signed integer of 32 bits.
+        lock_ids.add(checksum - (1 << 31))
     with connection.cursor() as cursor:
+        # Sorted: writers of several types must not wait for each other in a circle.
         cursor.execute(
             "SELECT pg_advisory_xact_lock(%s, place) FROM unnest(%s::int[]) AS place",
-            [_TURN, sorted(places)],
+            [_WRITER_LOCK, sorted(lock_ids)],
         )
 
 
@@ -68,12 +71,10 @@ def execute(statement: str | sql.Composable, *params: Any) -> int:
 
 
 def remove(query: Query) -> int:
-    """Delete what matches of a family that keeps no log; how many went."""
+    """Delete what a query matches in a table that has no log; how many rows went."""
     where, params = condition(query)
-    return execute(
-        sql.SQL("DELETE FROM {} r WHERE {}").format(sql.Identifier(query.shape.table), where),
-        *params,
-    )
+    table = sql.Identifier(query.shape.table)
+    return execute(sql.SQL("DELETE FROM {} r WHERE {}").format(table, where), *params)
 
 
 def total(query: Query) -> int:
