@@ -142,7 +142,11 @@ class _Sealer:
         return _join_array(parts)
 
     def seal_secret(
-        self, members: dict[str, msgspec.Raw], path: tuple[str, ...], *, strict: bool = True
+        self,
+        members: dict[str, msgspec.Raw],
+        path: tuple[str, ...],
+        *,
+        strict: bool = True,
     ) -> bytes:
         """An object that is a Secret.
 
@@ -199,7 +203,10 @@ def _holds_json(raw: bytes) -> bool:
 
 
 def _is_readable(key: str, value: bytes) -> bool:
-    return key in _READABLE and value.lstrip()[:1] not in (b"{", b"[")
+    return key in _READABLE and value.lstrip()[:1] not in (
+        b"{",
+        b"[",
+    )
 
 
 def _is_custom(members: dict[str, msgspec.Raw]) -> bool:

@@ -34,7 +34,11 @@ async def changed_namespaces(
 
 async def _fetch_rules(client: StreamClient, namespace: str) -> bytes:
     """The rules as one text, the same for the same rules in any order."""
-    review = await client.json("POST", RULES_REVIEW, body={"spec": {"namespace": namespace}})
+    review = await client.json(
+        "POST",
+        RULES_REVIEW,
+        body={"spec": {"namespace": namespace}},
+    )
     status = review.get("status") if isinstance(review, dict) else None
     rules = status.get("resourceRules") if isinstance(status, dict) else None
     if not isinstance(rules, list | None):

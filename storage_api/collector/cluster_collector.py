@@ -16,7 +16,10 @@ from core.errors import ClusterUnavailable, DomainError, Forbidden
 from storage_api.collector import writer
 from storage_api.collector.access_review import changed_namespaces
 from storage_api.collector.discovery import ServedKinds, discover
-from storage_api.collector.documents import DECODE_ERRORS, decode_head
+from storage_api.collector.documents import (
+    DECODE_ERRORS,
+    decode_head,
+)
 from storage_api.collector.queue import (
     FlushMarker,
     Heartbeat,
@@ -113,12 +116,21 @@ class ClusterCollector:
 
     async def _resume(self, row: KindSync) -> None:
         """Take over the position of a watch of the collector before, unless nothing needs it."""
-        kind = Kind(row.kind, row.plural, row.group, row.version, row.namespaced)
+        kind = Kind(
+            row.kind,
+            row.plural,
+            row.group,
+            row.version,
+            row.namespaced,
+        )
         scope = WatchScope(kind, row.namespace)
         if row.namespace and row.namespace not in self._context.namespaces:
             await self._queue.put(NamespaceRemoved(scope))
             return
-        self._positions[scope] = (row.resource_version, row.lost_after)
+        self._positions[scope] = (
+            row.resource_version,
+            row.lost_after,
+        )
         self._phases[scope] = (row.phase, row.error)
 
     # --- kinds ----------------------------------------------------------------------------------
@@ -228,7 +240,10 @@ class ClusterCollector:
         """
         rules_by_namespace: dict[str, bytes] = {}
         namespaces = self._context.namespaces
-        pause = max(self.intervals.rights, len(namespaces) / REVIEWS_PER_SECOND)
+        pause = max(
+            self.intervals.rights,
+            len(namespaces) / REVIEWS_PER_SECOND,
+        )
         while True:
             try:
                 changed = await changed_namespaces(self._client, namespaces, rules_by_namespace)
@@ -253,7 +268,10 @@ class ClusterCollector:
             try:
                 await self._send_heartbeat()
             except DatabaseError:
-                log.warning("%s: the database does not answer", self.holder.name)
+                log.warning(
+                    "%s: the database does not answer",
+                    self.holder.name,
+                )
             except DomainError as error:
                 await self._report_unreachable(error)
             await asyncio.sleep(self.intervals.beat)

@@ -105,7 +105,9 @@ def stored_document(raw: bytes | msgspec.Raw, kind: Kind, cluster: str) -> Store
     return StoredDocument(msgspec.json.encode(parts), True, written_by)
 
 
-def _last_writers(managed_fields: msgspec.Raw | None) -> bytes | None:
+def _last_writers(
+    managed_fields: msgspec.Raw | None,
+) -> bytes | None:
     """Who wrote last. The fields that they wrote are skipped, as they are most of the text."""
     if managed_fields is None:
         return None

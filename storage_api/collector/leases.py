@@ -92,7 +92,15 @@ def renew_leases(collector: str, *, seconds: float) -> list[Lease]:
     for pk, token in sorted(tokens.items()):
         cluster = registered[pk]
         namespaces = tuple(cluster.namespaces)
-        leases.append(Lease(pk, cluster.name, cluster.kubeconfig, token, namespaces))
+        leases.append(
+            Lease(
+                pk,
+                cluster.name,
+                cluster.kubeconfig,
+                token,
+                namespaces,
+            )
+        )
     return leases
 
 
@@ -100,4 +108,7 @@ def release_all(collector: str) -> None:
     """Release every cluster and sign off, so that others need not wait for the leases to end."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_RELEASE_ALL, [collector])
-        cursor.execute("DELETE FROM storage_collector WHERE name = %s", [collector])
+        cursor.execute(
+            "DELETE FROM storage_collector WHERE name = %s",
+            [collector],
+        )

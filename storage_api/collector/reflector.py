@@ -291,7 +291,12 @@ class Reflector:
         what = self.stored_as
         if self.scope.namespace:
             what = f"{self.stored_as} in {self.scope.namespace}"
-        log.info("%s %s: %s", self.context.cluster_name, what, error.message)
+        log.info(
+            "%s %s: %s",
+            self.context.cluster_name,
+            what,
+            error.message,
+        )
 
     async def _pause(self, error: DomainError) -> None:
         """Wait before the next attempt, at least as long as a 429 asks for."""
@@ -487,7 +492,12 @@ class Reflector:
                 await self.context.queue.put(event_report)
 
     def _key(self, namespace: str, name: str) -> Key:
-        return Key(self.context.cluster_name, self.stored_as, namespace, name)
+        return Key(
+            self.context.cluster_name,
+            self.stored_as,
+            namespace,
+            name,
+        )
 
     # --- watch ----------------------------------------------------------------------------------
     async def _watch(self) -> None:
@@ -636,7 +646,10 @@ async def _read_lines(
         rest += part
         if b"\n" not in part:
             if len(rest) > MAX_FRAME_BYTES:
-                raise ClusterUnavailable("a watch event is too large", reason="bad_answer")
+                raise ClusterUnavailable(
+                    "a watch event is too large",
+                    reason="bad_answer",
+                )
             continue
         *lines, tail = bytes(rest).split(b"\n")
         rest = bytearray(tail)

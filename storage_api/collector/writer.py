@@ -58,7 +58,11 @@ def write(holder: LeaseHolder, items: Sequence[QueueItem]) -> int:
     except Invalid:
         # One document spoils the batch: write them one by one, and leave out those refused.
         refused: list[Record] = []
-        _write_batch(holder, items, lambda records: _write_each(records, refused))
+        _write_batch(
+            holder,
+            items,
+            lambda records: _write_each(records, refused),
+        )
         with transaction.atomic():
             sync.fence(holder.cluster, holder.token)
             refused_types = {record.key.resource_type for record in refused}
@@ -112,7 +116,7 @@ def _apply(holder: LeaseHolder, item: QueueItem) -> None:
         case KindLossy():
             sync.mark_lossy(holder.cluster, item.scope)
         case WatchLost():
-            sync.mark_watch_lost(holder.cluster, item.scope, item.after)
+            sync.invalidate_position(holder.cluster, item.scope, item.after)
         case KindRemoved():
             sync.sweep(holder.name, resource_type(item.kind))
             sync.forget_kind(holder.cluster, item.kind)

@@ -11,7 +11,10 @@ from storage_api.db_retry import retried
 from storage_api.protection import DocumentPlace, seal_secrets
 from storage_api.services.change_log import insert_changes
 from storage_api.services.resources import Key
-from storage_api.services.write_errors import serialise_writers, translate_data_errors
+from storage_api.services.write_errors import (
+    serialise_writers,
+    translate_data_errors,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +167,12 @@ SELECT count(*) FROM gone
 
 
 @retried
-def write(records: Iterable[Record], *, guard: bool = False, in_turn: bool = False) -> BatchCounts:
+def write(
+    records: Iterable[Record],
+    *,
+    guard: bool = False,
+    in_turn: bool = False,
+) -> BatchCounts:
     """Apply the records, all or nothing; of several for one key the last counts.
 
     With `guard`, a document or deletion whose resourceVersion is older than the stored one's (of
@@ -177,7 +185,7 @@ def write(records: Iterable[Record], *, guard: bool = False, in_turn: bool = Fal
         key.check()
     puts = [_seal(record) for record in by_key.values() if record.data is not None]
     deletes = [record for record in by_key.values() if record.data is None]
-    added, changed, unchanged, deleted = 0, 0, 0, 0
+    added = changed = unchanged = deleted = 0
     with translate_data_errors(), transaction.atomic():
         if in_turn:
             serialise_writers((key.cluster_id, key.resource_type) for key in by_key)
@@ -248,7 +256,11 @@ def _upsert(records: Sequence[Record], guard: bool) -> tuple[int, int, int]:
     lines = b"".join([_copy_cells(record) + b"\n" for record in records])
     with connection.cursor() as cursor:
         cursor.execute(_CREATE_BATCH_TABLE)
-        cursor.copy_expert("COPY storage_batch FROM STDIN", BytesIO(lines), _COPY_BUFFER_BYTES)
+        cursor.copy_expert(
+            "COPY storage_batch FROM STDIN",
+            BytesIO(lines),
+            _COPY_BUFFER_BYTES,
+        )
         cursor.execute(_PUT, [guard])
         added, changed, unchanged = cursor.fetchone()
         return added, changed, unchanged
@@ -265,7 +277,12 @@ def _copy_cells(record: Record) -> bytes:
 
 
 def _key_texts(key: Key) -> tuple[str, str, str, str]:
-    return key.cluster_id, key.resource_type, key.namespace, key.resource_name
+    return (
+        key.cluster_id,
+        key.resource_type,
+        key.namespace,
+        key.resource_name,
+    )
 
 
 def _key_columns(records: Sequence[Record]) -> list[list[str]]:

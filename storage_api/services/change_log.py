@@ -13,7 +13,16 @@ from psycopg2 import sql
 from core.errors import Expired
 from storage_api.protection import shown
 from storage_api.query.paths import Path
-from storage_api.query.shapes import CREATED, DATA, METRIC, RESOURCE, Column, Kind, Shape, selection
+from storage_api.query.shapes import (
+    CREATED,
+    DATA,
+    METRIC,
+    RESOURCE,
+    Column,
+    Kind,
+    Shape,
+    selection,
+)
 from storage_api.query.times import TimeStyle
 
 # The columns that a line of the log shares with the row that changed.
@@ -191,7 +200,12 @@ def after(
     }
     unseen = sql.SQL("")
     differs: sql.Composable = sql.SQL("")
-    params: list[Any] = [cluster_id, resource_type, start.seq, settled]
+    params: list[Any] = [
+        cluster_id,
+        resource_type,
+        start.seq,
+        settled,
+    ]
     if start.seen:
         unseen = _NOT_IN_SNAPSHOT
         params.append(start.seen)

@@ -113,7 +113,10 @@ def put(
         _check_sealed(indexes, document, sealed)
         statement = _REPLACE if replaced else _ADD
         with connection.cursor() as cursor:
-            cursor.execute(statement, [object_id, resource_type, sealed.decode()])
+            cursor.execute(
+                statement,
+                [object_id, resource_type, sealed.decode()],
+            )
 
 
 def _serialise(resource_type: str) -> None:
@@ -128,7 +131,12 @@ def delete(where: Sequence[Clause]) -> int:
 
 
 @retried
-def sweep(clusters: Sequence[str], resource_type: str, of_clusters: Query, free: Query) -> None:
+def sweep(
+    clusters: Sequence[str],
+    resource_type: str,
+    of_clusters: Query,
+    free: Query,
+) -> None:
     """Delete what the queries match of a type, all or nothing.
 
     `of_clusters`: documents of these clusters; `free`: free documents.
@@ -146,7 +154,10 @@ def of_type(resource_type: str) -> Clause:
 def exactly(key: str, values: Sequence[str]) -> Clause:
     """The condition that a member of the document is one of these texts."""
     json_texts = [orjson.dumps(value).decode() for value in values]
-    return Clause(sql.SQL("(r.data -> %s) = ANY (%s::jsonb[])"), (key, json_texts))
+    return Clause(
+        sql.SQL("(r.data -> %s) = ANY (%s::jsonb[])"),
+        (key, json_texts),
+    )
 
 
 # --- indexes ------------------------------------------------------------------------------------
@@ -207,7 +218,10 @@ def _indexes(resource_type: str) -> list[tuple[Path, ...]]:
 
 
 def _check_indexes(
-    resource_type: str, indexes: Sequence[Sequence[Path]], document: object, object_id: str
+    resource_type: str,
+    indexes: Sequence[Sequence[Path]],
+    document: object,
+    object_id: str,
 ) -> None:
     """Invalid when another document has the values of one of the indexes."""
     for keys in indexes:
@@ -216,7 +230,11 @@ def _check_indexes(
                 raise Invalid("another document of this type has the same values of an index")
 
 
-def _check_sealed(indexes: Sequence[Sequence[Path]], document: object, sealed: bytes) -> None:
+def _check_sealed(
+    indexes: Sequence[Sequence[Path]],
+    document: object,
+    sealed: bytes,
+) -> None:
     """Invalid when an index names a value that is sealed: it could not be looked up."""
     if not indexes:
         return

@@ -60,7 +60,13 @@ def count(wishes: Iterable[Wish]) -> dict[int, Answer]:
     for request, client in clients:
         answer = answers[request.cluster.pk]
         # In the caller's context: a cluster that is called as the caller reads the name from it.
-        future = pool.submit(copy_context().run, _count_cluster, request, client, answer)
+        future = pool.submit(
+            copy_context().run,
+            _count_cluster,
+            request,
+            client,
+            answer,
+        )
         running[future] = request
     done, late = wait(running, timeout=SECONDS)
     # Not waited for: a slow cluster may take until its own time-out.
@@ -99,7 +105,10 @@ def _count_cluster(request: Wish, client: ClusterClient, answer: Answer) -> None
 
 
 def _count_allowed(
-    client: ClusterClient, cluster: Cluster, kind: Kind, namespaces: frozenset[str] | None
+    client: ClusterClient,
+    cluster: Cluster,
+    kind: Kind,
+    namespaces: frozenset[str] | None,
 ) -> StateCounts | None:
     """The counts, by namespace where the credentials may read some only.
 
@@ -145,7 +154,9 @@ _STATUSES = msgspec.json.Decoder(_ObjectWithStatus)
 
 
 def _count_kind(
-    client: ClusterClient, kind: Kind, namespaces: frozenset[str] | None
+    client: ClusterClient,
+    kind: Kind,
+    namespaces: frozenset[str] | None,
 ) -> StateCounts:
     has_states = kind.plural in ("pods", "nodes")
     # Without states, one item and the number of remaining ones will do.

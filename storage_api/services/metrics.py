@@ -68,7 +68,12 @@ LOG_RETENTION = timedelta(days=1)
 
 def put(key: MetricKey, data: str) -> None:
     """Create a metric or replace its report (JSON text); Invalid when it cannot be stored."""
-    check_key(clusterId=key.cluster_id, namespace=key.namespace, type=key.type, name=key.name)
+    check_key(
+        clusterId=key.cluster_id,
+        namespace=key.namespace,
+        type=key.type,
+        name=key.name,
+    )
     place = DocumentPlace(key.cluster_id, key.type, key.namespace, key.name)
     sealed = seal_secrets(place, data.encode()).decode()
     execute(
@@ -90,7 +95,10 @@ def delete(key: MetricKey) -> int:
 
 def expire(now: datetime) -> int:
     """Delete lines of the log that are older than LOG_RETENTION; how many."""
-    return execute("DELETE FROM storage_metric_change WHERE at < %s", now - LOG_RETENTION)
+    return execute(
+        "DELETE FROM storage_metric_change WHERE at < %s",
+        now - LOG_RETENTION,
+    )
 
 
 def clusters() -> list[str]:

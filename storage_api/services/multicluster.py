@@ -9,7 +9,13 @@ from django.db import connection
 from django.db.models import Q
 from psycopg2 import sql
 
-from clusters.kinds import KINDS, Kind, is_place_of, known_kind, parse_reference
+from clusters.kinds import (
+    KINDS,
+    Kind,
+    is_place_of,
+    known_kind,
+    parse_reference,
+)
 from clusters.models import Cluster
 from clusters.resource_types import EVENTS, resource_type
 from core.errors import Invalid, NotFound
@@ -73,7 +79,12 @@ class Slice:
         return sorting.multicluster_columns(self.order)
 
 
-def find_kind(text: str, *, within: Collection[int] | None = None, cluster: str = "") -> Kind:
+def find_kind(
+    text: str,
+    *,
+    within: Collection[int] | None = None,
+    cluster: str = "",
+) -> Kind:
     """The kind that a plural, singular, short name, or name in any case means.
 
     `.group` or `.version.group` may follow it. Looks at what is collected in the clusters of
@@ -215,7 +226,12 @@ def _where(search: Search) -> tuple[sql.Composable, list[Any]]:
     """(what follows WHERE, its parameters)."""
     clauses = [reach(search.places, search.kind), *search.clauses]
     if search.namespaces:
-        clauses.append(Clause(sql.SQL("r.namespace = ANY (%s)"), (list(search.namespaces),)))
+        clauses.append(
+            Clause(
+                sql.SQL("r.namespace = ANY (%s)"),
+                (list(search.namespaces),),
+            )
+        )
     if search.keyword:
         clauses.append(Clause(name_contains("r.resource_name"), (search.keyword,)))
     if search.owner:
@@ -356,7 +372,10 @@ _NAMED_COLUMNS = (
 
 
 def _named_rows(
-    scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, *, deleted: bool
+    scopes: Sequence[tuple[Kind, Sequence[Place]]],
+    text: str,
+    *,
+    deleted: bool,
 ) -> tuple[sql.Composable, list[Any]]:
     """(a SELECT of the objects whose names contain the text, its parameters)."""
     reaches = [reach(places, kind) for kind, places in scopes if places]
@@ -366,7 +385,10 @@ def _named_rows(
         "matches": name_contains("r.resource_name"),
         "reach": sql.SQL(" OR ").join([clause.text for clause in reaches]),
     }
-    params = [text, *(param for clause in reaches for param in clause.params)]
+    params = [
+        text,
+        *(param for clause in reaches for param in clause.params),
+    ]
     statement: sql.Composable = _NAMED.format(**parts)
     if deleted:
         statement = sql.Composed([statement, _DELETED.format(**parts)])
@@ -375,7 +397,11 @@ def _named_rows(
 
 
 def named(
-    scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, size: int, *, deleted: bool = False
+    scopes: Sequence[tuple[Kind, Sequence[Place]]],
+    text: str,
+    size: int,
+    *,
+    deleted: bool = False,
 ) -> list[dict[str, Any]]:
     """Objects of any of the kinds whose names contain the text, best matches first.
 
@@ -389,12 +415,18 @@ def named(
 
 
 def count_named(
-    scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, *, deleted: bool = False
+    scopes: Sequence[tuple[Kind, Sequence[Place]]],
+    text: str,
+    *,
+    deleted: bool = False,
 ) -> int:
     """How many objects `named` would return without a size."""
     source, params = _named_rows(scopes, text, deleted=deleted)
     with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("SELECT count(*) FROM ({}) r").format(source), params)
+        cursor.execute(
+            sql.SQL("SELECT count(*) FROM ({}) r").format(source),
+            params,
+        )
         return int(cursor.fetchone()[0])
 
 

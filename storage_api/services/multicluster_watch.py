@@ -132,7 +132,10 @@ def _visible_rows(view: View) -> Clause:
         rows = visible_rows(places, is_type, by_name=by_name)
         texts.append(rows.text)
         params += rows.params
-    return Clause(sql.SQL("({})").format(sql.SQL(" OR ").join(texts)), tuple(params))
+    return Clause(
+        sql.SQL("({})").format(sql.SQL(" OR ").join(texts)),
+        tuple(params),
+    )
 
 
 # A Namespace itself belongs to the namespace of its name.
@@ -209,7 +212,18 @@ def _gaps(view: View, after: int, upto: int) -> list[Entry]:
         return readable is None or namespace in readable
 
     return [
-        Entry(seq, GAP, at, cluster, stored_as, namespace, "", "", version, "")
+        Entry(
+            seq,
+            GAP,
+            at,
+            cluster,
+            stored_as,
+            namespace,
+            "",
+            "",
+            version,
+            "",
+        )
         for seq, at, cluster, stored_as, version, namespace in rows
         if is_visible(cluster, stored_as, namespace)
     ]
@@ -226,7 +240,10 @@ def _statement(view: View, start: Start, settled: int) -> tuple[sql.Composable, 
         names = list(view.namespaces)
         clauses.append(Clause(_IN_NAMESPACES, (names, names)))
     labels = view.labels.clauses
-    label_texts = [sql.SQL("true"), *(clause.text for clause in labels)]
+    label_texts = [
+        sql.SQL("true"),
+        *(clause.text for clause in labels),
+    ]
     label_params = [param for clause in labels for param in clause.params]
     has_labels = sql.SQL(" AND ").join(label_texts)
     matched_before: sql.Composable = sql.SQL("NULL")
@@ -247,7 +264,13 @@ def _statement(view: View, start: Start, settled: int) -> tuple[sql.Composable, 
     return statement, params
 
 
-def _event_type(view: View, op: str, *, matches: bool, matched_before: bool | None) -> str:
+def _event_type(
+    view: View,
+    op: str,
+    *,
+    matches: bool,
+    matched_before: bool | None,
+) -> str:
     """What a change is to a watcher of some labels; "" when it is none of theirs.
 
     As for a watch of Kubernetes, an object that gets the labels is ADDED, and one that loses them

@@ -9,7 +9,13 @@ from typing import Any
 from django.db import connection
 from psycopg2 import sql
 
-from storage_api.protection import SEALED, DocumentPlace, holds_sealed, seal_secrets, unseal_all
+from storage_api.protection import (
+    SEALED,
+    DocumentPlace,
+    holds_sealed,
+    seal_secrets,
+    unseal_all,
+)
 from storage_api.query import cursors
 from storage_api.services.resources import SWEEP_SECONDS
 
@@ -25,7 +31,12 @@ class _Table:
     place: tuple[str, str, str, str]
 
 
-_RESOURCE_PLACE = ("cluster_id", "resource_type", "namespace", "resource_name")
+_RESOURCE_PLACE = (
+    "cluster_id",
+    "resource_type",
+    "namespace",
+    "resource_name",
+)
 _METRIC_PLACE = ("cluster_id", "type", "namespace", "name")
 _REPORT_PLACE = ("cluster_id", "''", "''", "object_id")
 _TABLES = (
@@ -35,11 +46,20 @@ _TABLES = (
     _Table(
         "storage_watch_node",
         ("id",),
-        ("env || '/' || cluster_id", "resource_type", "namespace", "resource_name"),
+        (
+            "env || '/' || cluster_id",
+            "resource_type",
+            "namespace",
+            "resource_name",
+        ),
     ),
     _Table("storage_metric", ("id",), _METRIC_PLACE),
     _Table("storage_metric_change", ("seq",), _METRIC_PLACE),
-    _Table("storage_free_document", ("id",), ("''", "resource_type", "''", "object_id")),
+    _Table(
+        "storage_free_document",
+        ("id",),
+        ("''", "resource_type", "''", "object_id"),
+    ),
     _Table("storage_event", ("id",), _REPORT_PLACE),
     _Table("storage_alarm", ("id",), _REPORT_PLACE),
     _Table("storage_host", ("id",), ("cluster_id", "''", "''", "ip")),
@@ -85,7 +105,10 @@ def _reprotect_table(table: _Table) -> int:
         sql.SQL(", ").join([sql.Placeholder()] * len(key)),
     )
     count = 0
-    with connection.cursor() as reading, connection.cursor() as writing:
+    with (
+        connection.cursor() as reading,
+        connection.cursor() as writing,
+    ):
         cursor_name = sql.Identifier(f"{table.name}_sealing")
         # INSENSITIVE: rows that are rewritten meanwhile do not come again.
         declare = sql.SQL("DECLARE {} INSENSITIVE NO SCROLL CURSOR FOR {}")

@@ -14,14 +14,30 @@ from storage_api import objectids
 from storage_api.db_retry import retried
 from storage_api.protection import DocumentPlace, seal_secrets
 from storage_api.query import cursors
-from storage_api.query.conditions import Clause, Context, among, compare, equals
+from storage_api.query.conditions import (
+    Clause,
+    Context,
+    among,
+    compare,
+    equals,
+)
 from storage_api.query.filters import TypedQuery
 from storage_api.query.paths import Tree
-from storage_api.query.queries import Query, condition, listing, on_target, source
+from storage_api.query.queries import (
+    Query,
+    condition,
+    listing,
+    on_target,
+    source,
+)
 from storage_api.query.shapes import RESOURCE, Column, selection
 from storage_api.query.times import TimeStyle
 from storage_api.services.change_log import insert_changes
-from storage_api.services.write_errors import check_key, serialise_writers, translate_data_errors
+from storage_api.services.write_errors import (
+    check_key,
+    serialise_writers,
+    translate_data_errors,
+)
 
 SWEEP_SECONDS = 600
 
@@ -104,7 +120,12 @@ def put(key: Key, data: str) -> None:
     `_id` and createTime stay, updateTime always moves. Invalid when it cannot be stored.
     """
     key.check()
-    place = DocumentPlace(key.cluster_id, key.resource_type, key.namespace, key.resource_name)
+    place = DocumentPlace(
+        key.cluster_id,
+        key.resource_type,
+        key.namespace,
+        key.resource_name,
+    )
     values = (
         objectids.new_object_id(),
         key.cluster_id,
@@ -148,7 +169,11 @@ def context(cluster_id: str, types: Sequence[str], style: TimeStyle) -> Context:
 
 
 def reader(
-    query: Query, fields: Tree, style: TimeStyle, *, reveals: bool = False
+    query: Query,
+    fields: Tree,
+    style: TimeStyle,
+    *,
+    reveals: bool = False,
 ) -> Iterator[list[bytes]]:
     """Lists of JSON texts of a query's documents, in its order; read lazily through a cursor.
 
@@ -170,7 +195,13 @@ def _is_scalar(column: Column | None) -> bool:
     return column is None or column.key not in ("data", "extraInfo")
 
 
-def first(query: Query, fields: Tree, style: TimeStyle, *, reveals: bool = False) -> bytes | None:
+def first(
+    query: Query,
+    fields: Tree,
+    style: TimeStyle,
+    *,
+    reveals: bool = False,
+) -> bytes | None:
     """The JSON text of the first document of a query; None when there is none."""
     for texts in reader(replace(query, limit=1), fields, style, reveals=reveals):
         return texts[0]
@@ -250,12 +281,20 @@ def updated_between(begin: datetime | None, end: datetime | None) -> tuple[Claus
     return tuple(clauses)
 
 
-def namespaces(cluster_id: str, types: Sequence[str], narrowed: Sequence[Clause] = ()) -> list[str]:
+def namespaces(
+    cluster_id: str,
+    types: Sequence[str],
+    narrowed: Sequence[Clause] = (),
+) -> list[str]:
     """The namespaces in which a cluster has documents of the types, sorted.
 
     Only documents that meet the further conditions count.
     """
-    clauses = (equals("cluster_id", cluster_id), among("type_key", types), *narrowed)
+    clauses = (
+        equals("cluster_id", cluster_id),
+        among("type_key", types),
+        *narrowed,
+    )
     query = Query(RESOURCE, clauses)
     rows, row_params = source(query)
     where, where_params = condition(query)

@@ -124,15 +124,27 @@ def drop_partitions(today: date, *, keep_days: int) -> list[date]:
             cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
     with transaction.atomic(), connection.cursor() as cursor:
         _save_last_versions("storage_change_other", _midnight(oldest))
-        cursor.execute("DELETE FROM storage_change_other WHERE at < %s", [_midnight(oldest)])
-        cursor.execute("DELETE FROM storage_gap WHERE until < %s", [_midnight(oldest)])
+        cursor.execute(
+            "DELETE FROM storage_change_other WHERE at < %s",
+            [_midnight(oldest)],
+        )
+        cursor.execute(
+            "DELETE FROM storage_gap WHERE until < %s",
+            [_midnight(oldest)],
+        )
     return expired
 
 
 def _save_last_versions(table: str, before: datetime) -> None:
-    with cursors.long_statement(KEEP_SECONDS), connection.cursor() as cursor:
+    with (
+        cursors.long_statement(KEEP_SECONDS),
+        connection.cursor() as cursor,
+    ):
         for statement in (_REMOVE_OLD_BASE, _SAVE_BASE):
-            cursor.execute(sql.SQL(statement).format(sql.Identifier(table)), [before])
+            cursor.execute(
+                sql.SQL(statement).format(sql.Identifier(table)),
+                [before],
+            )
 
 
 _DELETE_OLD = sql.SQL("DELETE FROM {} WHERE create_time < %s")
@@ -146,7 +158,14 @@ DELETE FROM {table} WHERE id IN (
 """)
 
 
-def expire(table: str, *, time_column: str, now: datetime, max_days: int, max_count: int) -> int:
+def expire(
+    table: str,
+    *,
+    time_column: str,
+    now: datetime,
+    max_days: int,
+    max_count: int,
+) -> int:
     """Delete events or alarms that came more than `max_days` ago; how many rows went.
 
     A cluster with more than `max_count` keeps the newest two thirds of that. 0 switches either

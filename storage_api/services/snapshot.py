@@ -11,7 +11,12 @@ from psycopg2 import sql
 from clusters.kinds import KINDS, Kind
 from clusters.lists import ListQuery, ObjectPage
 from clusters.models import Cluster
-from clusters.resource_types import BUILT_IN, EVENTS, SECRETS, resource_type
+from clusters.resource_types import (
+    BUILT_IN,
+    EVENTS,
+    SECRETS,
+    resource_type,
+)
 from storage_api.protection import holds_sealed
 from storage_api.query import problems, selectors, sorting
 from storage_api.query.conditions import Clause, name_contains
@@ -90,14 +95,26 @@ def census(cluster: Cluster, kind: Kind) -> tuple[list[tuple[str, str, int]], fl
     stored_as = resource_type(kind)
     readable = None if coverage.namespaces is None else sorted(coverage.namespaces)
     with connection.cursor() as cursor:
-        cursor.execute(_CENSUS, [cluster.name, stored_as, stored_as, readable, readable])
+        cursor.execute(
+            _CENSUS,
+            [
+                cluster.name,
+                stored_as,
+                stored_as,
+                readable,
+                readable,
+            ],
+        )
         rows = cursor.fetchall()
     counts = [(str(phase), str(node), int(count)) for phase, node, count in rows]
     return counts, coverage.age
 
 
 def scope(
-    kind: Kind, namespace: str, keyword: str, namespaces: frozenset[str] | None
+    kind: Kind,
+    namespace: str,
+    keyword: str,
+    namespaces: frozenset[str] | None,
 ) -> list[Clause]:
     """The conditions that narrow a list to a namespace, a part of a name, some namespaces.
 

@@ -26,7 +26,10 @@ from storage_api.services import resources
 
 log = logging.getLogger(__name__)
 # Kinds in these phases have a row even when they were never listed: readers are told why.
-UNWATCHED_PHASES = (KindSync.Phase.REFUSED, KindSync.Phase.OVER_LIMIT)
+UNWATCHED_PHASES = (
+    KindSync.Phase.REFUSED,
+    KindSync.Phase.OVER_LIMIT,
+)
 MAX_ERROR_LENGTH = 500
 
 
@@ -132,7 +135,10 @@ def sweep(cluster_name: str, resource_type: str) -> int:
 def sweep_namespace(cluster_name: str, resource_type: str, namespace: str) -> int:
     """Delete every row of a type in one namespace of a cluster, logged; how many."""
     of_type = resources.of_type(cluster_name, resource_type)
-    query = Query(RESOURCE, (*of_type, conditions.equals("namespace", namespace)))
+    query = Query(
+        RESOURCE,
+        (*of_type, conditions.equals("namespace", namespace)),
+    )
     return resources.sweep(cluster_name, resource_type, query)
 
 
@@ -197,7 +203,13 @@ def _save_row(cluster: int, scope: WatchScope, **values: object) -> None:
     )
 
 
-def save_position(cluster: int, scope: WatchScope, resource_version: str, *, changed: bool) -> None:
+def save_position(
+    cluster: int,
+    scope: WatchScope,
+    resource_version: str,
+    *,
+    changed: bool,
+) -> None:
     """Save how far a kind is followed; `changed`: its rows have changed since the last time."""
     values: dict[str, object] = {"resource_version": resource_version}
     if changed:
@@ -205,7 +217,13 @@ def save_position(cluster: int, scope: WatchScope, resource_version: str, *, cha
     _scope_rows(cluster, scope).update(**values)
 
 
-def save_list(cluster: int, scope: WatchScope, resource_version: str, *, exact: bool) -> None:
+def save_list(
+    cluster: int,
+    scope: WatchScope,
+    resource_version: str,
+    *,
+    exact: bool,
+) -> None:
     """Save that the kind was listed completely."""
     _save_row(
         cluster,
@@ -227,7 +245,7 @@ def save_aliases(cluster: int, kinds: Iterable[Kind]) -> None:
             KindSync.objects.filter(pk=row.pk).update(aliases=names)
 
 
-def mark_watch_lost(cluster: int, scope: WatchScope, after: str) -> None:
+def invalidate_position(cluster: int, scope: WatchScope, after: str) -> None:
     """Save that the kind must be listed; what happened after version `after` is not known."""
     _scope_rows(cluster, scope).update(resource_version="", lost_after=after)
 
@@ -242,13 +260,27 @@ WHERE cluster_id = %s AND "group" = %s AND plural = %s AND namespace = %s AND li
 """
 
 
-def mark_gap(cluster: int, cluster_name: str, scope: WatchScope, after: str, upto: str) -> None:
+def mark_gap(
+    cluster: int,
+    cluster_name: str,
+    scope: WatchScope,
+    after: str,
+    upto: str,
+) -> None:
     """Save that of what happened between two versions the log shows only the outcome.
 
     Nothing is saved for a kind that was never listed before: nothing was missed.
     """
     kind = scope.kind
-    params = [cluster_name, after, upto, cluster, kind.group, kind.plural, scope.namespace]
+    params = [
+        cluster_name,
+        after,
+        upto,
+        cluster,
+        kind.group,
+        kind.plural,
+        scope.namespace,
+    ]
     with connection.cursor() as cursor:
         cursor.execute(_MARK_GAP, params)
 
@@ -406,8 +438,23 @@ def _read_freshness(condition: str, *params: int | str) -> list[Freshness]:
         cursor.execute(_FRESHNESS + condition, [WATCH_LAG, *params])
         rows: list[Any] = cursor.fetchall()
     copies = []
-    for name, plural, group, version, namespaced, aliases, *columns in rows:
-        kind = Kind(name, plural, group, version, namespaced, tuple(json.loads(aliases)))
+    for (
+        name,
+        plural,
+        group,
+        version,
+        namespaced,
+        aliases,
+        *columns,
+    ) in rows:
+        kind = Kind(
+            name,
+            plural,
+            group,
+            version,
+            namespaced,
+            tuple(json.loads(aliases)),
+        )
         stored_as, phase, age, exact, *others = columns
         copies.append(Freshness(kind, stored_as, phase, age, bool(exact), *others))
     return copies
@@ -431,14 +478,21 @@ def freshness_of(cluster: Cluster, kind: Kind) -> list[Freshness]:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What of a kind can be read from the store: these namespaces (None: all), `age` seconds old."""
+    """What of a kind can be read from the store.
+
+    `namespaces`: which ones; None is all. `age` is in seconds.
+    """
 
     age: float
     namespaces: frozenset[str] | None = None
 
 
 def coverage(
-    cluster: Cluster, kind: Kind, within: float, *, namespace: str = ""
+    cluster: Cluster,
+    kind: Kind,
+    within: float,
+    *,
+    namespace: str = "",
 ) -> Coverage | None:
     """What the store may answer, at most `within` seconds old; None when the cluster has to.
 

@@ -25,7 +25,10 @@ class NodeKey:
             namespace=self.namespace,
             resource_type=self.resource_type,
         )
-        return (*siblings, equals("resource_name", self.resource_name))
+        return (
+            *siblings,
+            equals("resource_name", self.resource_name),
+        )
 
 
 def listed(env: str, cluster_id: str, *, namespace: str, resource_type: str) -> tuple[Clause, ...]:

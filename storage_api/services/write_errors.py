@@ -74,7 +74,10 @@ def remove(query: Query) -> int:
     """Delete what a query matches in a table that has no log; how many rows went."""
     where, params = condition(query)
     table = sql.Identifier(query.shape.table)
-    return execute(sql.SQL("DELETE FROM {} r WHERE {}").format(table, where), *params)
+    return execute(
+        sql.SQL("DELETE FROM {} r WHERE {}").format(table, where),
+        *params,
+    )
 
 
 def total(query: Query) -> int:

@@ -6,7 +6,10 @@ from typing import Any
 import uvloop
 from django.core.management.base import BaseCommand
 
-from storage_api.collector.process import collect, options_from_settings
+from storage_api.collector.process import (
+    collect,
+    options_from_settings,
+)
 
 
 class Command(BaseCommand):
