@@ -171,11 +171,29 @@ def read(view: View, start: Start, settled: int) -> tuple[list[Entry], int]:
         cursor.execute(*_statement(view, start, settled))
         rows: list[Any] = cursor.fetchall()
     entries: list[Entry] = []
-    for seq, op, *names, text, matches, matched_before in rows:
-        event_type = _event_type(view, op, matches=matches, matched_before=matched_before)
+    for seq, op, *columns, text, matches, matched_before in rows:
+        event_type = _event_type(
+            view,
+            op,
+            matches=matches,
+            matched_before=matched_before,
+        )
         if event_type:
-            data = masked(text.encode()).decode()
-            entries.append(Entry(seq, event_type, *names, data))
+            at, cluster, stored_as, namespace, name, uid, version = columns
+            entries.append(
+                Entry(
+                    seq=seq,
+                    type=event_type,
+                    at=at,
+                    cluster=cluster,
+                    resource_type=stored_as,
+                    namespace=namespace,
+                    name=name,
+                    uid=uid,
+                    resource_version=version,
+                    data=masked(text.encode()).decode(),
+                )
+            )
     # Without rows, everything up to the settled number was looked at.
     reached = int(rows[-1][0]) if rows else settled
     entries += _gaps(view, start.seq, reached)

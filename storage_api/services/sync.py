@@ -272,7 +272,7 @@ def mark_gap(
     Nothing is saved for a kind that was never listed before: nothing was missed.
     """
     kind = scope.kind
-    params = [
+    params: list[str | int] = [
         cluster_name,
         after,
         upto,
