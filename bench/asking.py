@@ -66,7 +66,11 @@ def _follow_owners(*names: str) -> Callable[[], object]:
     return read
 
 
-READS = {"page": _read_page, "search": _search_page, "chain": _follow_owners}
+READS = {
+    "page": _read_page,
+    "search": _search_page,
+    "chain": _follow_owners,
+}
 
 
 def main(read: str, *names: str) -> None:

@@ -16,7 +16,13 @@ from uuid import uuid4
 
 import psycopg2
 
-from bench.processes import environment, manage, peak, running, until
+from bench.processes import (
+    environment,
+    manage,
+    peak,
+    running,
+    until,
+)
 from simcluster.testing import RunningCluster, running_cluster
 
 PODS = 10_000
@@ -47,7 +53,13 @@ def _fetch_bare(kubeconfig: Path) -> float:
 
     In pages of 500 over one kept connection.
     """
-    command = [sys.executable, "-m", "bench.fetching", str(kubeconfig), str(PODS)]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.fetching",
+        str(kubeconfig),
+        str(PODS),
+    ]
     process = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(process.stdout)
 
@@ -75,7 +87,10 @@ def _collecting(environ: dict[str, str]) -> Iterator[int]:
 
 
 def _sync(
-    server: RunningCluster, database: Any, environ: dict[str, str], done: str
+    server: RunningCluster,
+    database: Any,
+    environ: dict[str, str],
+    done: str,
 ) -> tuple[float, float]:
     """(seconds from the first list of pods until the query `done` is true, peak memory in MB)."""
     server.requests.clear()
@@ -108,7 +123,11 @@ def _measure_changes(server: RunningCluster, database: Any) -> tuple[float, list
         config_map = {
             "kind": "ConfigMap",
             "apiVersion": "v1",
-            "metadata": {"name": name, "namespace": "default", "uid": str(uuid4())},
+            "metadata": {
+                "name": name,
+                "namespace": "default",
+                "uid": str(uuid4()),
+            },
             "data": {"n": str(number)},
         }
         server.store.put("configmaps", config_map)
@@ -143,7 +162,15 @@ def run() -> None:
         kubeconfig = Path(folder) / "kubeconfig"
         kubeconfig.write_text(server.kubeconfig_yaml)
         manage(environ, "migrate", "--verbosity", "0")
-        json.loads(manage(environ, "register_cluster", "bench", "--kubeconfig", str(kubeconfig)))
+        json.loads(
+            manage(
+                environ,
+                "register_cluster",
+                "bench",
+                "--kubeconfig",
+                str(kubeconfig),
+            )
+        )
         database = psycopg2.connect(environ["DATABASE_URL"])
         database.autocommit = True
         _measure_first_sync(server, database, environ, kubeconfig)
@@ -153,7 +180,10 @@ def run() -> None:
 
 
 def _measure_first_sync(
-    server: RunningCluster, database: Any, environ: dict[str, str], kubeconfig: Path
+    server: RunningCluster,
+    database: Any,
+    environ: dict[str, str],
+    kubeconfig: Path,
 ) -> None:
     rounds = []
     for _ in range(ROUNDS):
@@ -173,14 +203,25 @@ def _measure_first_sync(
 
 
 def _measure_resync(
-    server: RunningCluster, database: Any, environ: dict[str, str], kubeconfig: Path
+    server: RunningCluster,
+    database: Any,
+    environ: dict[str, str],
+    kubeconfig: Path,
 ) -> None:
     # History is lost only for watches that are behind it.
-    server.load("configmaps", [{"metadata": {"name": "later", "namespace": "default"}}])
+    server.load(
+        "configmaps",
+        [{"metadata": {"name": "later", "namespace": "default"}}],
+    )
     server.compact()
-    before = _query(database, "SELECT listed_at FROM storage_kind_sync WHERE plural = 'pods'")
+    before = _query(
+        database,
+        "SELECT listed_at FROM storage_kind_sync WHERE plural = 'pods'",
+    )
     bare = _fetch_bare(kubeconfig)
-    relisted = f"SELECT listed_at > '{before}' FROM storage_kind_sync WHERE plural = 'pods'"  # noqa: S608
+    relisted = f"""
+        SELECT listed_at > '{before}' FROM storage_kind_sync WHERE plural = 'pods'
+    """  # noqa: S608  # a time that the database gave
     seconds, _ = _sync(server, database, environ, relisted)
     print(f"re-sync of unchanged pods: {seconds:.2f} s, ratio {seconds / bare:.1f} (bound: 1.5)")
 

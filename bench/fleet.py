@@ -71,7 +71,13 @@ def _measure_memory(environ: dict[str, str], cursor: Any, folder: str) -> None:
     pods = CLUSTERS * PODS_PER_CLUSTER
     with simulated(environ, folder, PODS_PER_CLUSTER) as kubeconfig:
         for number in range(CLUSTERS):
-            manage(environ, "register_cluster", f"fleet-{number}", "--kubeconfig", str(kubeconfig))
+            manage(
+                environ,
+                "register_cluster",
+                f"fleet-{number}",
+                "--kubeconfig",
+                str(kubeconfig),
+            )
         started = time.monotonic()
         with running(COLLECT, environ) as child:
             until(lambda: _count_pods(cursor) == pods and _is_watching(cursor))
@@ -90,21 +96,39 @@ def _measure_memory(environ: dict[str, str], cursor: Any, folder: str) -> None:
 def _time_in_database(environ: dict[str, str], *words: str) -> float:
     """Milliseconds of a read, measured by a process of its own."""
     command = [sys.executable, "-m", "bench.asking", *words]
-    process = subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
+    process = subprocess.run(
+        command,
+        env=environ,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return float(process.stdout)
 
 
 def _measure_page(environ: dict[str, str], cursor: Any, folder: str) -> None:
     """The store's page and the cluster's, through the same address in turn."""
     with simulated(environ, folder, PODS) as kubeconfig:
-        registered = manage(environ, "register_cluster", "large", "--kubeconfig", str(kubeconfig))
+        registered = manage(
+            environ,
+            "register_cluster",
+            "large",
+            "--kubeconfig",
+            str(kubeconfig),
+        )
         cluster = json.loads(registered)["id"]
         token = administrator(environ)
-        with running(COLLECT, environ), web(environ) as (address, master):
+        with (
+            running(COLLECT, environ),
+            web(environ) as (address, master),
+        ):
             until(lambda: _count_pods(cursor) == PODS and _is_watching(cursor))
             # As autovacuum does within a minute.
             cursor.execute("VACUUM ANALYZE storage_resource")
-            _compare_with_live(f"{address}/api/v1/kubernetes/pods?cluster_id={cluster}", token)
+            _compare_with_live(
+                f"{address}/api/v1/kubernetes/pods?cluster_id={cluster}",
+                token,
+            )
             page = _time_in_database(environ, "page", "large")
             search = _time_in_database(environ, "search", "large")
             print(
@@ -112,7 +136,10 @@ def _measure_page(environ: dict[str, str], cursor: Any, folder: str) -> None:
                 f" {search:.1f} ms when searched by name",
                 flush=True,
             )
-            print(f"  web process peak {peak_memory(master.pid):.0f} MB", flush=True)
+            print(
+                f"  web process peak {peak_memory(master.pid):.0f} MB",
+                flush=True,
+            )
 
 
 def _compare_with_live(url: str, token: str) -> None:
@@ -127,7 +154,10 @@ def _compare_with_live(url: str, token: str) -> None:
         assert ("X-Data-Age" in answer.headers) is not live
         return time.perf_counter() - started
 
-    for query, title in (("&keyword=load", "searched by name"), ("", "as it stands")):
+    for query, title in (
+        ("&keyword=load", "searched by name"),
+        ("", "as it stands"),
+    ):
         ratios = sorted(
             measure(query, live=False) / measure(query, live=True) for _ in range(ROUNDS)
         )
@@ -155,7 +185,10 @@ def _measure_owners(environ: dict[str, str], cursor: Any) -> None:
 
 def run() -> None:
     """About ten minutes."""
-    with tempfile.TemporaryDirectory() as folder, environment() as environ:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        environment() as environ,
+    ):
         manage(environ, "migrate", "--verbosity", "0")
         database = psycopg2.connect(environ["DATABASE_URL"])
         database.autocommit = True
