@@ -176,7 +176,7 @@ def collected_kinds() -> list[Kind]:
     return [kind for key, kind in kinds.items() if key != EVENTS]
 
 
-def reach(places: Sequence[Place], kind: Kind) -> Clause:
+def kind_rows(places: Sequence[Place], kind: Kind) -> Clause:
     """The condition for the rows of one kind that a caller may see."""
     is_type = Clause(sql.SQL("r.resource_type = %s"), (resource_type(kind),))
     return visible_rows(places, is_type, by_name=kind == KINDS["namespaces"])
@@ -224,7 +224,7 @@ _OWNED = sql.SQL("""r.id IN (
 
 def _where(search: Search) -> tuple[sql.Composable, list[Any]]:
     """(what follows WHERE, its parameters)."""
-    clauses = [reach(search.places, search.kind), *search.clauses]
+    clauses = [kind_rows(search.places, search.kind), *search.clauses]
     if search.namespaces:
         clauses.append(
             Clause(
@@ -337,7 +337,7 @@ def total(search: Search) -> int:
 _NAMED = sql.SQL("""
 SELECT r.cluster_id, r.resource_type, r.namespace, r.resource_name, r.uid, r.created, r.status,
        NULL::timestamptz AS deleted, NULL::bigint AS seq
-FROM storage_resource r WHERE {matches} AND ({reach})
+FROM storage_resource r WHERE {matches} AND ({visible})
 """)
 # A deleted object by its last line in the log.
 _DELETED = sql.SQL("""
@@ -345,7 +345,7 @@ UNION ALL
 SELECT r.cluster_id, r.resource_type, r.namespace, r.resource_name, r.uid,
        storage_moment(r.data #> '{{metadata,creationTimestamp}}'), r.data #>> '{{status,phase}}',
        r.at, r.seq
-FROM storage_change r WHERE r.op = 'delete' AND {matches} AND ({reach}) AND NOT EXISTS (
+FROM storage_change r WHERE r.op = 'delete' AND {matches} AND ({visible}) AND NOT EXISTS (
   SELECT 1 FROM storage_change n
   WHERE n.cluster_id = r.cluster_id AND n.resource_type = r.resource_type
     AND n.namespace = r.namespace AND n.resource_name = r.resource_name AND n.seq > r.seq)
@@ -378,16 +378,16 @@ def _named_rows(
     deleted: bool,
 ) -> tuple[sql.Composable, list[Any]]:
     """(a SELECT of the objects whose names contain the text, its parameters)."""
-    reaches = [reach(places, kind) for kind, places in scopes if places]
-    if not reaches:
-        reaches = [Clause(sql.SQL("false"))]
+    conditions = [kind_rows(places, kind) for kind, places in scopes if places]
+    if not conditions:
+        conditions = [Clause(sql.SQL("false"))]
     parts = {
         "matches": name_contains("r.resource_name"),
-        "reach": sql.SQL(" OR ").join([clause.text for clause in reaches]),
+        "visible": sql.SQL(" OR ").join([clause.text for clause in conditions]),
     }
     params = [
         text,
-        *(param for clause in reaches for param in clause.params),
+        *(param for clause in conditions for param in clause.params),
     ]
     statement: sql.Composable = _NAMED.format(**parts)
     if deleted:
@@ -443,7 +443,7 @@ _STATES = {
 
 def counts(places: Sequence[Place], kind: Kind) -> dict[str, dict[str, int]]:
     """Cluster's name -> {"total": …, and for pods each phase, for nodes "ready", "not_ready"}."""
-    where = reach(places, kind)
+    where = kind_rows(places, kind)
     statement = sql.SQL(
         "SELECT r.cluster_id, {}, count(*) FROM storage_resource r WHERE {} GROUP BY 1, 2"
     ).format(sql.SQL(_STATES.get(kind.plural, "''")), where.text)
