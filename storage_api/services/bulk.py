@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection, transaction
 from storage_api import objectids
 from storage_api.db_retry import retried
 from storage_api.protection import DocumentPlace, seal_secrets
-from storage_api.services.change_log import insert_changes
+from storage_api.services.change_log import LOG_DELETED, insert_changes
 from storage_api.services.resources import Key
 from storage_api.services.write_errors import (
     serialise_writers,
@@ -73,6 +73,12 @@ WHERE NOT %s
    OR EXCLUDED.resource_version::numeric >= r.resource_version::numeric
 """
 
+_LOG_WRITTEN = insert_changes(
+    at="update_time",
+    op="CASE WHEN fresh THEN 'add' ELSE 'change' END",
+    rows="written WHERE change_time = update_time",
+    written_by="written_by",
+)
 # Keys are locked in one order, so that two batches wait for each other instead of deadlocking.
 # `#> '{}'` unpacks a document once; without it each stored column would do it again.
 _PUT = f"""
@@ -94,14 +100,7 @@ WITH written AS (
   {_IS_NEWER}
   RETURNING r.*, xmax = 0 AS fresh
 ), logged AS (
-  {
-    insert_changes(
-        at="update_time",
-        op="CASE WHEN fresh THEN 'add' ELSE 'change' END",
-        rows="written WHERE change_time = update_time",
-        written_by="written_by",
-    )
-}
+  {_LOG_WRITTEN}
 )
 SELECT count(*) FILTER (WHERE fresh),
        count(*) FILTER (WHERE NOT fresh AND change_time = update_time),
@@ -154,13 +153,7 @@ WITH chosen AS MATERIALIZED (
 ), gone AS (
   DELETE FROM storage_resource r WHERE r.id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING r.*
 ), logged AS (
-  {
-    insert_changes(
-        at="date_trunc('milliseconds', clock_timestamp())",
-        op="'delete'",
-        rows="gone",
-    )
-}
+  {LOG_DELETED}
 )
 SELECT count(*) FROM gone
 """  # noqa: S608  # all parts are constants

@@ -43,6 +43,14 @@ def insert_changes(*, at: str, op: str, rows: str, written_by: str = "NULL") -> 
 """  # noqa: S608  # all parts are constants of this app
 
 
+# For a statement that has deleted rows and returns them as `gone`.
+LOG_DELETED = insert_changes(
+    at="date_trunc('milliseconds', clock_timestamp())",
+    op="'delete'",
+    rows="gone",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Log:
     """A log of changes: its documents, and the columns that hold their type and name."""

@@ -32,7 +32,7 @@ from storage_api.query.queries import (
 )
 from storage_api.query.shapes import RESOURCE, Column, selection
 from storage_api.query.times import TimeStyle
-from storage_api.services.change_log import insert_changes
+from storage_api.services.change_log import LOG_DELETED, insert_changes
 from storage_api.services.write_errors import (
     check_key,
     serialise_writers,
@@ -69,6 +69,11 @@ class Key:
         )
 
 
+_LOG_WRITTEN = insert_changes(
+    at="update_time",
+    op="CASE WHEN fresh THEN 'add' ELSE 'change' END",
+    rows="written WHERE change_time = update_time",
+)
 # update_time always moves, by a millisecond at least. change_time follows it only when the
 # document differs, and the log gets a line only where both are the same.
 _PUT = f"""
@@ -87,26 +92,14 @@ WITH written AS (
       ELSE r.change_time END
   RETURNING r.*, xmax = 0 AS fresh
 )
-{
-    insert_changes(
-        at="update_time",
-        op="CASE WHEN fresh THEN 'add' ELSE 'change' END",
-        rows="written WHERE change_time = update_time",
-    )
-}
+{_LOG_WRITTEN}
 """  # noqa: S608  # all parts are constants
 
 _DELETE = sql.SQL(
     f"""
 WITH gone AS (DELETE FROM storage_resource r WHERE {{condition}} RETURNING r.*),
 logged AS (
-  {
-        insert_changes(
-            at="date_trunc('milliseconds', clock_timestamp())",
-            op="'delete'",
-            rows="gone",
-        )
-    }
+  {LOG_DELETED}
 )
 SELECT count(*) FROM gone
 """  # noqa: S608  # all parts are constants

@@ -263,7 +263,7 @@ def test_a_document_that_the_database_cannot_hold_is_kept_as_near_as_possible(
 
 
 def test_a_slow_database_stops_the_reading(server: RunningCluster, watched: Cluster) -> None:
-    """A queue of a few kilobytes forces the followers to wait for the writer, and nothing is lost."""
+    """With a queue of a few kilobytes the reflectors wait for the writer, and nothing is lost."""
     server.load_pods(200)
     with collecting(quick(intervals={"batch": 7}, queue_bytes=160_000)):
         wait_true(server, "watched", seconds=60)

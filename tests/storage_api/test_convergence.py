@@ -113,12 +113,14 @@ class Lane:
         """What happened, is not in the log, lies in no marked gap, and was not swallowed without a trace."""
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT resource_type, uid, op, resource_version FROM storage_change WHERE cluster_id = %s",
+                "SELECT resource_type, uid, op, resource_version"
+                " FROM storage_change WHERE cluster_id = %s",
                 [self.name],
             )
             rows = cursor.fetchall()
             cursor.execute(
-                "SELECT resource_type, after_version, to_version FROM storage_gap WHERE cluster_id = %s",
+                "SELECT resource_type, after_version, to_version"
+                " FROM storage_gap WHERE cluster_id = %s",
                 [self.name],
             )
             gaps = [(row[0], int(row[1] or 0), int(row[2])) for row in cursor.fetchall()]

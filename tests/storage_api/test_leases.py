@@ -1,4 +1,4 @@
-"""Several collectors share the clusters; a dead one is replaced, and two never write for one cluster."""
+"""Several collectors share the clusters, a dead one is replaced, and never do two write for one."""
 
 import contextlib
 import os
