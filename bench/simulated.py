@@ -14,7 +14,7 @@ def main(pods: int, kubeconfig: Path) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with running_cluster() as cluster:
         cluster.load_pods(pods)
-        # Renamed into place: nobody reads half a file.
+        # Renamed into place, so that no reader gets half a file.
         partial = kubeconfig.with_suffix(".partial")
         partial.write_text(cluster.kubeconfig_yaml)
         partial.rename(kubeconfig)

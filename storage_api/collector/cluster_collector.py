@@ -285,7 +285,7 @@ class ClusterCollector:
         revision, identity = await self._read_revision()
         if self._is_other_history(revision, identity):
             log.warning(
-                "%s: its versions run backwards, or it is another cluster by now;"
+                "%s: its versions run backwards, or it is another cluster now;"
                 " listing everything again",
                 self.holder.name,
             )

@@ -80,7 +80,7 @@ def renew_leases(collector: str, *, seconds: float) -> list[Lease]:
         tokens = {pk: token for pk, token in cursor.fetchall() if pk in registered}
         cursor.execute(_COUNT_ALIVE, [seconds])
         collectors = max(1, cursor.fetchone()[0])
-        # Rounded up: otherwise a remainder of clusters would be nobody's.
+        # Rounded up: otherwise some clusters would have no collector.
         fair_share = -(-len(registered) // collectors)
         if surplus := sorted(tokens)[fair_share:]:
             cursor.execute(_RELEASE, [collector, surplus])

@@ -65,11 +65,11 @@ SELECT %s, %s, %s::jsonb, moment, moment
 FROM date_trunc('milliseconds', clock_timestamp()) AS moment
 """
 _REPLACE = """
-UPDATE storage_free_document r SET data = r.data || given.data,
+UPDATE storage_free_document r SET data = r.data || incoming.data,
   update_time = greatest(
     date_trunc('milliseconds', clock_timestamp()), r.update_time + interval '1 millisecond')
-FROM (SELECT %s AS object_id, %s AS resource_type, %s::jsonb AS data) given
-WHERE r.object_id = given.object_id AND r.resource_type = given.resource_type
+FROM (SELECT %s AS object_id, %s AS resource_type, %s::jsonb AS data) incoming
+WHERE r.object_id = incoming.object_id AND r.resource_type = incoming.resource_type
 """
 
 
@@ -96,7 +96,7 @@ def put(
     if not members:
         raise Invalid("the document is empty")
     with translate_data_errors(), transaction.atomic():
-        # The unique values of an index are checked by a look: nobody may write meanwhile.
+        # The unique values of an index are checked by a look: no other writer may add one meanwhile.
         _serialise(resource_type)
         indexes = _indexes(resource_type)
         if keys:

@@ -25,7 +25,7 @@ from storage_api.query.shapes import RESOURCE
 from storage_api.services import resources
 
 log = logging.getLogger(__name__)
-# Kinds in these phases have a row even when they were never listed: readers are told why.
+# Kinds in these phases have a row even when they were never listed: readers learn why.
 UNWATCHED_PHASES = (
     KindSync.Phase.REFUSED,
     KindSync.Phase.OVER_LIMIT,

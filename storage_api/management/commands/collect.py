@@ -22,7 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **kwargs: Any) -> None:
         """Collect until SIGTERM or SIGINT."""
-        # What is loaded by now stays for good: the collector of garbage need not look at it.
+        # What is loaded so far stays for good: the garbage collector need not look at it.
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         # uvloop's TLS takes memory as it is used; asyncio's own keeps a quarter of a megabyte
