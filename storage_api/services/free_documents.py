@@ -96,7 +96,7 @@ def put(
     if not members:
         raise Invalid("the document is empty")
     with translate_data_errors(), transaction.atomic():
-        # The unique values of an index are checked by a look: no other writer may add one meanwhile.
+        # Unique values are checked by reading: no other writer may add one meanwhile.
         _serialise(resource_type)
         indexes = _indexes(resource_type)
         if keys:
