@@ -25,7 +25,10 @@ def main(names: list[str]) -> int:
         started = time.monotonic()
         print(f"== {name}", flush=True)
         importlib.import_module(SCENARIOS[name]).run()
-        print(f"-- {name}: {time.monotonic() - started:.0f} s in all", flush=True)
+        print(
+            f"-- {name}: {time.monotonic() - started:.0f} s in all",
+            flush=True,
+        )
     return 0
 
 

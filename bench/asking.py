@@ -1,4 +1,7 @@
-"""`python -m bench.asking page|search|chain CLUSTER…`: how long the database takes for a question to the store; prints milliseconds."""
+"""`python -m bench.asking page|search|chain CLUSTER…`: milliseconds in the database for a read.
+
+Prints the median of many calls.
+"""
 
 import os
 import statistics
@@ -10,27 +13,28 @@ from typing import Any
 ROUNDS = 31
 
 
-def _measured(call: Callable[[], object]) -> float:
+def _median_in_database(call: Callable[[], object]) -> float:
     """The median time in the database of one call, in milliseconds."""
     from django.db import connection
 
-    taken: list[float] = []
+    seconds: list[float] = []
 
-    def timing(execute: Any, *arguments: Any) -> Any:
+    def measure(execute: Any, *arguments: Any) -> Any:
         started = time.perf_counter()
         try:
             return execute(*arguments)
         finally:
-            taken[-1] += time.perf_counter() - started
+            # A call may run several statements.
+            seconds[-1] += time.perf_counter() - started
 
-    with connection.execute_wrapper(timing):
+    with connection.execute_wrapper(measure):
         for _ in range(ROUNDS):
-            taken.append(0.0)
+            seconds.append(0.0)
             call()
-    return statistics.median(taken) * 1000
+    return statistics.median(seconds) * 1000
 
 
-def _page(name: str, keyword: str = "") -> Callable[[], object]:
+def _read_page(name: str, keyword: str = "") -> Callable[[], object]:
     """Page 3 of 20, with an exact total."""
     from clusters import registry
     from clusters.kinds import KINDS
@@ -38,17 +42,16 @@ def _page(name: str, keyword: str = "") -> Callable[[], object]:
     from workloads.objects.services import list_objects
 
     cluster = registry.find(name)
-    return lambda: list_objects(
-        cluster, KINDS["pods"], ListQuery(keyword=keyword, offset=40, size=20)
-    )
+    query = ListQuery(keyword=keyword, offset=40, size=20)
+    return lambda: list_objects(cluster, KINDS["pods"], query)
 
 
-def _search(name: str) -> Callable[[], object]:
+def _search_page(name: str) -> Callable[[], object]:
     """The same of the pods with a part of a name that all of them have."""
-    return _page(name, "load")
+    return _read_page(name, "load")
 
 
-def _chain(*names: str) -> Callable[[], object]:
+def _follow_owners(*names: str) -> Callable[[], object]:
     """The pods under a Deployment, two owners away, over the named clusters."""
     from clusters.kinds import KINDS
     from storage_api.services import multicluster
@@ -56,20 +59,27 @@ def _chain(*names: str) -> Callable[[], object]:
     places = [multicluster.Place(number, name) for number, name in enumerate(names)]
     search = multicluster.Search(places=places, kind=KINDS["pods"], owner="top-1-1")
 
-    def ask() -> None:
-        found, _ = multicluster.page(search, multicluster.Slice(size=20))
-        assert len(found) == 20, len(found)
+    def read() -> None:
+        pods, _ = multicluster.page(search, multicluster.Slice(size=20))
+        assert len(pods) == 20, len(pods)
 
-    return ask
+    return read
 
 
-def main(question: str, *names: str) -> None:
+READS = {
+    "page": _read_page,
+    "search": _search_page,
+    "chain": _follow_owners,
+}
+
+
+def main(read: str, *names: str) -> None:
     """Print the median."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
     import django
 
     django.setup()
-    print(_measured({"page": _page, "search": _search, "chain": _chain}[question](*names)))
+    print(_median_in_database(READS[read](*names)))
 
 
 if __name__ == "__main__":

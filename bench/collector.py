@@ -1,4 +1,7 @@
-"""The collector against the bare fetching of the same objects: first sync, re-sync, restart, steady changes, memory."""
+"""The collector against the bare fetching of the same objects.
+
+First sync, re-sync, restart, steady changes, memory.
+"""
 
 import contextlib
 import json
@@ -13,20 +16,52 @@ from uuid import uuid4
 
 import psycopg2
 
-from bench.processes import environment, manage, peak, running, until
+from bench.processes import (
+    environment,
+    manage,
+    peak,
+    running,
+    until,
+)
 from simcluster.testing import RunningCluster, running_cluster
 
 PODS = 10_000
 ROUNDS = 3
-RATE, SECONDS = 1000, 5
-QUIET = 2.0
-OTHERS = "leases.coordination.k8s.io,events"
+CHANGES_PER_SECOND = 1000
+STEADY_SECONDS = 5
+QUIET_SECONDS = 2.0
+EXCLUDED = "leases.coordination.k8s.io,events"
+POD_COUNT = "SELECT count(*) FROM storage_resource WHERE resource_type = 'Pod'"
+PODS_LISTED = """
+SELECT count(*) > 0 FROM storage_kind_sync WHERE plural = 'pods' AND listed_at IS NOT NULL
+"""
+ALL_LISTED = "SELECT count(*) > 20 AND bool_and(listed_at IS NOT NULL) FROM storage_kind_sync"
+ALL_WATCHED = "SELECT count(*) = 0 FROM storage_kind_sync WHERE phase <> 'watching'"
+LAST_CHANGE = "SELECT max(seq) FROM storage_change"
+ARE_STORED = """
+SELECT count(*) = %s FROM storage_resource
+WHERE resource_type = 'ConfigMap' AND resource_name LIKE 'steady-%%'
+"""
+COMMIT_TIMES = """
+SELECT resource_name, extract(epoch FROM at)::float8 FROM storage_change
+WHERE resource_name LIKE 'steady-%'
+"""
 
 
-def _bare(kubeconfig: Path) -> float:
-    """Seconds in which a process of its own fetches every pod in pages of 500 over one kept connection and decodes them."""
-    command = [sys.executable, "-m", "bench.fetching", str(kubeconfig), str(PODS)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def _fetch_bare(kubeconfig: Path) -> float:
+    """Seconds in which a process of its own fetches every pod and decodes it.
+
+    In pages of 500 over one kept connection.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "bench.fetching",
+        str(kubeconfig),
+        str(PODS),
+    ]
+    process = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(process.stdout)
 
 
 def _query(database: Any, statement: str, *params: object) -> Any:
@@ -35,91 +70,89 @@ def _query(database: Any, statement: str, *params: object) -> Any:
         return cursor.fetchone()[0]
 
 
-def _listed(server: RunningCluster) -> float | None:
+def _first_list(server: RunningCluster) -> float | None:
     """When the pods were first asked for as a list."""
-    return next(
-        (
-            request.at
-            for request in server.requests
-            if request.path == "/api/v1/pods" and "watch" not in request.query
-        ),
-        None,
-    )
+    for request in server.requests:
+        if request.path == "/api/v1/pods" and "watch" not in request.query:
+            return float(request.at)
+    return None
 
 
 @contextlib.contextmanager
 def _collecting(environ: dict[str, str]) -> Iterator[int]:
-    with running(
-        [sys.executable, "manage.py", "collect"], {**environ, "COLLECTOR_EXCLUDE": OTHERS}
-    ) as child:
+    """The process id of a collector that runs within the block."""
+    command = [sys.executable, "manage.py", "collect"]
+    with running(command, {**environ, "COLLECTOR_EXCLUDE": EXCLUDED}) as child:
         yield child.pid
 
 
 def _sync(
-    server: RunningCluster, database: Any, environ: dict[str, str], done: str
+    server: RunningCluster,
+    database: Any,
+    environ: dict[str, str],
+    done: str,
 ) -> tuple[float, float]:
-    """(seconds from the first list of pods until `done` is true in the database, the collector's peak in MB)."""
+    """(seconds from the first list of pods until the query `done` is true, peak memory in MB)."""
     server.requests.clear()
     with _collecting(environ) as pid:
-        began = until(lambda: _listed(server))
+        started = until(lambda: _first_list(server))
         until(lambda: _query(database, done))
-        taken = time.monotonic() - began
-        # Every kind must have its place, or the next collector has to list it.
-        until(
-            lambda: _query(
-                database,
-                "SELECT count(*) > 20 AND bool_and(listed_at IS NOT NULL) FROM storage_kind_sync",
-            )
-        )
+        seconds = time.monotonic() - started
+        # Every kind must have its position, or the next collector has to list it.
+        until(lambda: _query(database, ALL_LISTED))
         until(lambda: _is_quiet(server))
-        return taken, peak(pid)
+        return seconds, peak(pid)
 
 
 def _is_quiet(server: RunningCluster) -> bool:
-    """Whether nothing was asked for in the last two seconds but watches and the beat: every watch that had to be given up was."""
-    return (
-        time.monotonic()
-        - max(request.at for request in server.requests if "limit" in request.query)
-        > QUIET
-    )
+    """Whether only watches and heartbeats were asked for in the last two seconds.
+
+    Then every watch that had to be given up was.
+    """
+    last_list = max(request.at for request in server.requests if "limit" in request.query)
+    return time.monotonic() - last_list > QUIET_SECONDS
 
 
-def _steady(server: RunningCluster, database: Any) -> tuple[float, list[float]]:
-    """(changes a second that were made, seconds until each was committed, sorted)."""
-    made: dict[str, float] = {}
+def _measure_changes(server: RunningCluster, database: Any) -> tuple[float, list[float]]:
+    """(changes a second that were written, seconds until each was committed, sorted)."""
+    written_at: dict[str, float] = {}
 
     def put(number: int) -> None:
         name = f"steady-{number}"
-        metadata = {"name": name, "namespace": "default", "uid": str(uuid4())}
-        made[name] = time.time()
-        server.store.put(
-            "configmaps",
-            {
-                "kind": "ConfigMap",
-                "apiVersion": "v1",
-                "metadata": metadata,
-                "data": {"n": str(number)},
+        written_at[name] = time.time()
+        config_map = {
+            "kind": "ConfigMap",
+            "apiVersion": "v1",
+            "metadata": {
+                "name": name,
+                "namespace": "default",
+                "uid": str(uuid4()),
             },
-        )
+            "data": {"n": str(number)},
+        }
+        server.store.put("configmaps", config_map)
 
-    started, number = time.monotonic(), 0
-    while time.monotonic() - started < SECONDS:
-        wanted = int((time.monotonic() - started) * RATE)
-        server.call(lambda first=number, last=wanted: [put(each) for each in range(first, last)])
-        number = wanted
+    def put_all(first: int, last: int) -> None:
+        for number in range(first, last):
+            put(number)
+
+    written = 0
+    started = time.monotonic()
+    while time.monotonic() - started < STEADY_SECONDS:
+        due = int((time.monotonic() - started) * CHANGES_PER_SECOND)
+        server.call(lambda first=written, last=due: put_all(first, last))
+        written = due
         time.sleep(0.01)
-    rate = number / (time.monotonic() - started)
-    counting = "SELECT count(*) = %s FROM storage_resource WHERE resource_type = 'ConfigMap' AND resource_name LIKE 'steady-%%'"
-    until(lambda: _query(database, counting, number))
+    rate = written / (time.monotonic() - started)
+    until(lambda: _query(database, ARE_STORED, written))
     with database.cursor() as cursor:
-        cursor.execute(
-            "SELECT resource_name, extract(epoch FROM at)::float8 FROM storage_change WHERE resource_name LIKE 'steady-%'"
-        )
-        return rate, sorted(at - made[name] for name, at in cursor.fetchall())
+        cursor.execute(COMMIT_TIMES)
+        lags = [committed_at - written_at[name] for name, committed_at in cursor.fetchall()]
+    return rate, sorted(lags)
 
 
 def run() -> None:
-    """10,000 pods of about 4 KB in one simulated cluster; prints ratios against fetching them alone."""
+    """10,000 pods of about 4 KB in one simulated cluster; ratios against fetching them alone."""
     with (
         tempfile.TemporaryDirectory() as folder,
         environment() as environ,
@@ -129,50 +162,68 @@ def run() -> None:
         kubeconfig = Path(folder) / "kubeconfig"
         kubeconfig.write_text(server.kubeconfig_yaml)
         manage(environ, "migrate", "--verbosity", "0")
-        json.loads(manage(environ, "register_cluster", "bench", "--kubeconfig", str(kubeconfig)))
+        json.loads(
+            manage(
+                environ,
+                "register_cluster",
+                "bench",
+                "--kubeconfig",
+                str(kubeconfig),
+            )
+        )
         database = psycopg2.connect(environ["DATABASE_URL"])
         database.autocommit = True
-        _measure(server, database, environ, kubeconfig)
+        _measure_first_sync(server, database, environ, kubeconfig)
+        _measure_resync(server, database, environ, kubeconfig)
+        _measure_restart(server, database, environ)
         database.close()
 
 
-def _measure(
-    server: RunningCluster, database: Any, environ: dict[str, str], kubeconfig: Path
+def _measure_first_sync(
+    server: RunningCluster,
+    database: Any,
+    environ: dict[str, str],
+    kubeconfig: Path,
 ) -> None:
-    listed = (
-        "SELECT count(*) > 0 FROM storage_kind_sync WHERE plural = 'pods' AND listed_at IS NOT NULL"
-    )
     rounds = []
     for _ in range(ROUNDS):
         _empty(database)
-        alone = _bare(kubeconfig)
-        first, peak = _sync(server, database, environ, listed)
-        alone = (alone + _bare(kubeconfig)) / 2
-        rounds.append((first / alone, first, alone, peak))
-        assert (
-            _query(database, "SELECT count(*) FROM storage_resource WHERE resource_type = 'Pod'")
-            == PODS
-        )
-    ratio, first, alone, peak = sorted(rounds)[ROUNDS // 2]
+        before = _fetch_bare(kubeconfig)
+        seconds, memory = _sync(server, database, environ, PODS_LISTED)
+        bare = (before + _fetch_bare(kubeconfig)) / 2
+        rounds.append((seconds / bare, seconds, bare, memory))
+        assert _query(database, POD_COUNT) == PODS
+    ratio, seconds, bare, memory = sorted(rounds)[ROUNDS // 2]
     print(
-        f"first sync of {PODS} pods: {first:.2f} s, fetching them alone {alone:.2f} s, ratio {ratio:.1f} (bound: 4)"
+        f"first sync of {PODS} pods: {seconds:.2f} s, fetching them alone {bare:.2f} s,"
+        f" ratio {ratio:.1f} (bound: 4)"
     )
-    print(
-        f"  ratios of all rounds: {', '.join(f'{each[0]:.1f}' for each in rounds)}; collector's peak {peak:.0f} MB"
-    )
+    ratios = ", ".join(f"{measured[0]:.1f}" for measured in rounds)
+    print(f"  ratios of all rounds: {ratios}; collector's peak {memory:.0f} MB")
+
+
+def _measure_resync(
+    server: RunningCluster,
+    database: Any,
+    environ: dict[str, str],
+    kubeconfig: Path,
+) -> None:
     # History is lost only for watches that are behind it.
-    server.load("configmaps", [{"metadata": {"name": "later", "namespace": "default"}}])
-    server.compact()
-    before = _query(database, "SELECT listed_at FROM storage_kind_sync WHERE plural = 'pods'")
-    alone = _bare(kubeconfig)
-    again, _ = _sync(
-        server,
-        database,
-        environ,
-        f"SELECT listed_at > '{before}' FROM storage_kind_sync WHERE plural = 'pods'",  # noqa: S608
+    server.load(
+        "configmaps",
+        [{"metadata": {"name": "later", "namespace": "default"}}],
     )
-    print(f"re-sync of unchanged pods: {again:.2f} s, ratio {again / alone:.1f} (bound: 1.5)")
-    _restarted(server, database, environ)
+    server.compact()
+    before = _query(
+        database,
+        "SELECT listed_at FROM storage_kind_sync WHERE plural = 'pods'",
+    )
+    bare = _fetch_bare(kubeconfig)
+    relisted = f"""
+        SELECT listed_at > '{before}' FROM storage_kind_sync WHERE plural = 'pods'
+    """  # noqa: S608  # a time that the database gave
+    seconds, _ = _sync(server, database, environ, relisted)
+    print(f"re-sync of unchanged pods: {seconds:.2f} s, ratio {seconds / bare:.1f} (bound: 1.5)")
 
 
 def _empty(database: Any) -> None:
@@ -181,27 +232,29 @@ def _empty(database: Any) -> None:
         cursor.execute("DELETE FROM storage_kind_sync")
 
 
-def _restarted(server: RunningCluster, database: Any, environ: dict[str, str]) -> None:
+def _watches_pods(server: RunningCluster) -> bool:
+    return any(
+        request.path == "/api/v1/pods" and "watch" in request.query for request in server.requests
+    )
+
+
+def _measure_restart(server: RunningCluster, database: Any, environ: dict[str, str]) -> None:
     server.requests.clear()
-    written = _query(database, "SELECT max(seq) FROM storage_change")
+    before = _query(database, LAST_CHANGE)
     with _collecting(environ):
-        watched = "SELECT count(*) = 0 FROM storage_kind_sync WHERE phase <> 'watching'"
-        until(
-            lambda: any(
-                request.path == "/api/v1/pods" and "watch" in request.query
-                for request in server.requests
-            )
-        )
-        until(lambda: _query(database, watched))
+        until(lambda: _watches_pods(server))
+        until(lambda: _query(database, ALL_WATCHED))
         lists = [
             request
             for request in server.requests
             if "limit" in request.query and request.path != "/api/v1/namespaces"
         ]
-        again = _query(database, "SELECT max(seq) FROM storage_change") - written
-        print(f"restart: {len(lists)} lists, {again} rows written (bound: 0)")
-        rate, lags = _steady(server, database)
-        middle, worst = lags[len(lags) // 2], lags[len(lags) * 99 // 100]
+        rows = _query(database, LAST_CHANGE) - before
+        print(f"restart: {len(lists)} lists, {rows} rows written (bound: 0)")
+        rate, lags = _measure_changes(server, database)
+        p50 = lags[len(lags) // 2]
+        p99 = lags[len(lags) * 99 // 100]
         print(
-            f"{rate:.0f} changes a second: committed after p50 {middle:.3f} s, p99 {worst:.3f} s (bound: 1)"
+            f"{rate:.0f} changes a second: committed after p50 {p50:.3f} s,"
+            f" p99 {p99:.3f} s (bound: 1)"
         )

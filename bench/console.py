@@ -1,4 +1,7 @@
-"""The console's table pages against the very API calls behind them, over 10,000 pods; and what pages weigh."""
+"""The console's table pages against the API calls behind them, over 10,000 pods.
+
+And what pages weigh.
+"""
 
 import gzip
 import json
@@ -13,7 +16,14 @@ import orjson
 import urllib3
 
 from bench.objects import PODS, _report
-from bench.processes import administrator, environment, manage, running, simulated, web
+from bench.processes import (
+    administrator,
+    environment,
+    manage,
+    running,
+    simulated,
+    web,
+)
 
 PASSWORD = "bench-only-1"  # noqa: S105  # of a server that lives for seconds
 BOUND = 2.0
@@ -32,14 +42,19 @@ class Person:
     """A session of the console on a kept connection."""
 
     def __init__(self, address: str) -> None:
-        self.address, self.pool = address, urllib3.PoolManager(timeout=60)
+        self.address = address
+        self.pool = urllib3.PoolManager(timeout=60)
         form = self.get("/signin").decode()
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)
         assert token
         answer = self.pool.request(
             "POST",
             f"{address}/signin",
-            fields={"csrfmiddlewaretoken": token[1], "username": "bench", "password": PASSWORD},
+            fields={
+                "csrfmiddlewaretoken": token[1],
+                "username": "bench",
+                "password": PASSWORD,
+            },
             headers={"Cookie": self.cookie},
             encode_multipart=False,
             redirect=False,
@@ -54,7 +69,9 @@ class Person:
     def get(self, path: str, **headers: str) -> bytes:
         """A page."""
         answer = self.pool.request(
-            "GET", self.address + path, headers={"Cookie": self.cookie, **headers}
+            "GET",
+            self.address + path,
+            headers={"Cookie": self.cookie, **headers},
         )
         assert answer.status in (200, 304), (path, answer.status)
         if not self.cookie:
@@ -63,16 +80,13 @@ class Person:
 
 
 def _api(address: str, token: str, cluster: int) -> Callable[[str], dict[str, Any]]:
-    pool, headers = urllib3.PoolManager(timeout=60), {"Authorization": f"Bearer {token}"}
+    pool = urllib3.PoolManager(timeout=60)
+    headers = {"Authorization": f"Bearer {token}"}
+    pods = f"{address}/api/v1/kubernetes/pods?cluster_id={cluster}"
 
     def call(query: str) -> dict[str, Any]:
-        answer = orjson.loads(
-            pool.request(
-                "GET",
-                f"{address}/api/v1/kubernetes/pods?cluster_id={cluster}&{query}",
-                headers=headers,
-            ).data
-        )
+        response = pool.request("GET", f"{pods}&{query}", headers=headers)
+        answer = orjson.loads(response.data)
         assert answer["code"] == 0, answer
         data: dict[str, Any] = answer["data"]
         return data
@@ -80,7 +94,12 @@ def _api(address: str, token: str, cluster: int) -> Callable[[str], dict[str, An
     return call
 
 
-def _tables(person: Person, call: Callable[[str], dict[str, Any]], table: str, where: str) -> None:
+def _tables(
+    person: Person,
+    call: Callable[[str], dict[str, Any]],
+    table: str,
+    where: str,
+) -> None:
     def compare(name: str, query: str, api: str, **headers: str) -> None:
         _report(
             f"{name}, {where}",
@@ -92,15 +111,30 @@ def _tables(person: Person, call: Callable[[str], dict[str, Any]], table: str, w
     compare("whole page of 50 rows", "", "page=1&pageSize=50")
     compare("its rows alone", "", "page=1&pageSize=50", **TABLE)
     compare("page of 1,000 rows", "size=1000", "page=1&pageSize=1000")
-    compare("filter as typed", "q=load-99", "keyword=load-99&pageSize=50", **TABLE)
+    compare(
+        "filter as typed",
+        "q=load-99",
+        "keyword=load-99&pageSize=50",
+        **TABLE,
+    )
     compare(
         "sorted by age, page 100",
         "sort=-created&page=100",
         "orderby=-created&page=100&pageSize=50",
         **TABLE,
     )
-    compare("sorted by restarts", "sort=-restarts", "orderby=-restarts&pageSize=50", **TABLE)
-    compare("what is in trouble", "troubled=1", "troubled=true&pageSize=50", **TABLE)
+    compare(
+        "sorted by restarts",
+        "sort=-restarts",
+        "orderby=-restarts&pageSize=50",
+        **TABLE,
+    )
+    compare(
+        "what is in trouble",
+        "troubled=1",
+        "troubled=true&pageSize=50",
+        **TABLE,
+    )
 
 
 def _weights(person: Person, cluster: int) -> None:
@@ -111,10 +145,15 @@ def _weights(person: Person, cluster: int) -> None:
             "/static/console/js/times.js"
         }
         total = sum(
-            len(gzip.compress(one)) for one in [page, *(person.get(address) for address in loaded)]
+            len(gzip.compress(body))
+            for body in [
+                page,
+                *(person.get(address) for address in loaded),
+            ]
         )
         print(
-            f"{path.format(cluster=1)} weighs {total / 1000:.0f} kB compressed in {len(loaded) + 1} files (bound: {WEIGHT / 1000:.0f} kB)"
+            f"{path.format(cluster=1)} weighs {total / 1000:.0f} kB compressed"
+            f" in {len(loaded) + 1} files (bound: {WEIGHT / 1000:.0f} kB)"
         )
 
 
@@ -141,19 +180,23 @@ def run() -> None:
     ):
         manage(environ, "migrate", "--verbosity", "0")
         cluster = json.loads(
-            manage(environ, "register_cluster", "bench", "--kubeconfig", str(kubeconfig))
+            manage(
+                environ,
+                "register_cluster",
+                "bench",
+                "--kubeconfig",
+                str(kubeconfig),
+            )
         )["id"]
         token = administrator(environ, PASSWORD)
         with web(environ) as (address, _):
-            _measured(environ, address, token, cluster)
+            _measure(environ, address, token, cluster)
 
 
-def _measured(environ: dict[str, str], address: str, token: str, cluster: int) -> None:
-    person, call, table = (
-        Person(address),
-        _api(address, token, cluster),
-        f"/clusters/{cluster}/pods",
-    )
+def _measure(environ: dict[str, str], address: str, token: str, cluster: int) -> None:
+    person = Person(address)
+    call = _api(address, token, cluster)
+    table = f"/clusters/{cluster}/pods"
     _report(
         "whole page of 50 rows, live",
         BOUND,

@@ -1,4 +1,7 @@
-"""What the front costs: the same web server asked directly and through it, in turns; and with half-sent requests held open."""
+"""What the front costs: the same web server asked directly and through it, in turns.
+
+And with half-sent requests that stay open.
+"""
 
 import asyncio
 import statistics
@@ -11,13 +14,20 @@ from pathlib import Path
 
 import uvloop
 
-from bench.processes import administrator, environment, manage, running, wait_for, web
+from bench.processes import (
+    administrator,
+    environment,
+    manage,
+    running,
+    wait_for,
+    web,
+)
 from launcher.ports import free_port
 
 CLIENTS = 8
 SECONDS = 3.0
 ROUNDS = 5
-HELD = 500
+HALF_SENT = 500
 
 
 @contextmanager
@@ -34,7 +44,13 @@ def _fronted(environ: dict[str, str], folder: str) -> Iterator[tuple[int, int]]:
         "WEB_CONCURRENCY": "1",
         "EDGE_HEAD_SECONDS": "600",
     }
-    gunicorn = ["-m", "gunicorn", "kubegale.wsgi", "--config", "python:kubegale.gunicorn"]
+    gunicorn = [
+        "-m",
+        "gunicorn",
+        "kubegale.wsgi",
+        "--config",
+        "python:kubegale.gunicorn",
+    ]
     with (
         running([sys.executable, *gunicorn], bound),
         running([sys.executable, "-m", "edge"], bound) as front,
@@ -44,8 +60,8 @@ def _fronted(environ: dict[str, str], folder: str) -> Iterator[tuple[int, int]]:
 
 
 async def _load(port: int, request: bytes) -> list[float]:
-    """Seconds that each of the answers took, asked for by CLIENTS over kept connections."""
-    taken: list[float] = []
+    """Seconds that each answer took, sorted: CLIENTS ask over kept connections."""
+    durations: list[float] = []
     end = time.perf_counter() + SECONDS
 
     async def client() -> None:
@@ -56,18 +72,23 @@ async def _load(port: int, request: bytes) -> list[float]:
             assert head.startswith(b"HTTP/1.1 200"), head
             length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
             await reader.readexactly(int(length))
-            taken.append(time.perf_counter() - began)
+            durations.append(time.perf_counter() - began)
         writer.close()
 
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    return sorted(taken)
+    return sorted(durations)
 
 
 def _measure(port: int, request: bytes) -> tuple[float, float, float]:
     """(answers a second, median, 99th percentile)."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        taken = runner.run(_load(port, request))
-    return len(taken) / SECONDS, taken[len(taken) // 2], taken[len(taken) * 99 // 100]
+        durations = runner.run(_load(port, request))
+    count = len(durations)
+    return (
+        count / SECONDS,
+        durations[count // 2],
+        durations[count * 99 // 100],
+    )
 
 
 def _memory(pid: int) -> int:
@@ -76,16 +97,16 @@ def _memory(pid: int) -> int:
     return int(status.partition("VmRSS:")[2].split()[0]) // 1024
 
 
-async def _hold(port: int, stack: ExitStack) -> None:
-    for _ in range(HELD):
+async def _send_halves(port: int, stack: ExitStack) -> None:
+    for _ in range(HALF_SENT):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: lo")
         stack.callback(writer.transport.abort)
 
 
-async def _beside_held(port: int, request: bytes) -> list[float]:
+async def _load_with_halves(port: int, request: bytes) -> list[float]:
     with ExitStack() as stack:
-        await _hold(port, stack)
+        await _send_halves(port, stack)
         return await _load(port, request)
 
 
@@ -101,10 +122,10 @@ def run() -> None:
         address, _ = stack.enter_context(web(environ))
         plain = int(address.rpartition(":")[2])
         port, pid = stack.enter_context(_fronted(environ, folder))
-        spoken = b"GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n"
+        template = b"GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n"
         print(f"memory of the front, idle: {_memory(pid)} MB")
         for path in (b"/healthz", b"/api/v1/auth/me"):
-            request = spoken % (path, token.encode())
+            request = template % (path, token.encode())
             pairs = [(_measure(plain, request), _measure(port, request)) for _ in range(ROUNDS)]
             for position, what in enumerate(("answers a second", "p50", "p99")):
                 ratios = [fronted[position] / bare[position] for bare, fronted in pairs]
@@ -115,11 +136,13 @@ def run() -> None:
                     f"{path.decode()} {what}: {statistics.median(ratios):.2f} of plain gunicorn "
                     f"({min(ratios):.2f}-{max(ratios):.2f}; {bare:.4g} and {fronted:.4g})"
                 )
-        request = spoken % (b"/healthz", token.encode())
+        request = template % (b"/healthz", token.encode())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            taken = runner.run(_beside_held(port, request))
+            durations = runner.run(_load_with_halves(port, request))
+        p99 = durations[len(durations) * 99 // 100]
         print(
-            f"beside {HELD} half-sent requests: {len(taken) / SECONDS:.0f} answers a second, "
-            f"p99 {taken[len(taken) * 99 // 100] * 1000:.1f} ms"
+            f"beside {HALF_SENT} half-sent requests:"
+            f" {len(durations) / SECONDS:.0f} answers a second,"
+            f" p99 {p99 * 1000:.1f} ms"
         )
         print(f"memory of the front, after: {_memory(pid)} MB")

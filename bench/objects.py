@@ -1,4 +1,4 @@
-"""A page of objects through the whole stack against the bare HTTP calls that fetch the same from the API server."""
+"""A page of objects through the whole stack against the bare HTTP calls to the API server."""
 
 import base64
 import json
@@ -13,7 +13,14 @@ import orjson
 import urllib3
 import yaml
 
-from bench.processes import administrator, environment, manage, peak_memory, simulated, web
+from bench.processes import (
+    administrator,
+    environment,
+    manage,
+    peak_memory,
+    simulated,
+    web,
+)
 
 PODS = 10_000
 ROUNDS = 11
@@ -26,8 +33,13 @@ def _timed(call: Callable[[], object]) -> float:
 
 
 def _paired(ours: Callable[[], object], bare: Callable[[], object]) -> tuple[float, float, float]:
-    """(our median, bare median, median of the ratios), taken in turns so that a slow moment hits both."""
-    ours(), bare()
+    """(our median, bare median, median of the ratios), in seconds.
+
+    Taken in turns, so that a slow moment hits both.
+    """
+    # The first call of each opens its connection.
+    ours()
+    bare()
     pairs = [(_timed(ours), _timed(bare)) for _ in range(ROUNDS)]
     return (
         statistics.median(mine for mine, _ in pairs),
@@ -36,18 +48,25 @@ def _paired(ours: Callable[[], object], bare: Callable[[], object]) -> tuple[flo
     )
 
 
-def _bare(kubeconfig: Path, *, kept: bool = True) -> Callable[[str], bytes]:
-    """The API server and nothing else: over one kept TLS connection (the floor), or a new one each time (as curl)."""
+def _bare(kubeconfig: Path, *, keeps_connection: bool = True) -> Callable[[str], bytes]:
+    """The API server and nothing else.
+
+    Over one TLS connection (the floor), or a new one for each call (as curl).
+    """
     config = yaml.safe_load(kubeconfig.read_text())
-    cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+    cluster = config["clusters"][0]["cluster"]
+    user = config["users"][0]["user"]
     authority = kubeconfig.with_suffix(".ca")
     authority.write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
     pool = urllib3.PoolManager(ca_certs=str(authority), timeout=60)
-    headers = {"Authorization": f"Bearer {user['token']}", "Accept": "application/json"}
+    headers = {
+        "Authorization": f"Bearer {user['token']}",
+        "Accept": "application/json",
+    }
 
     def call(path: str) -> bytes:
         body: bytes = pool.request("GET", cluster["server"] + path, headers=headers).data
-        if not kept:
+        if not keeps_connection:
             pool.clear()
         return body
 
@@ -56,16 +75,13 @@ def _bare(kubeconfig: Path, *, kept: bool = True) -> Callable[[str], bytes]:
 
 def _ours(address: str, token: str, cluster: int) -> Callable[[str], dict[str, Any]]:
     """One kept connection to our web server; the envelope is decoded, as every client does."""
-    pool, headers = urllib3.PoolManager(timeout=60), {"Authorization": f"Bearer {token}"}
+    pool = urllib3.PoolManager(timeout=60)
+    headers = {"Authorization": f"Bearer {token}"}
+    pods = f"{address}/api/v1/kubernetes/pods?cluster_id={cluster}"
 
     def call(query: str) -> dict[str, Any]:
-        answer = orjson.loads(
-            pool.request(
-                "GET",
-                f"{address}/api/v1/kubernetes/pods?cluster_id={cluster}&{query}",
-                headers=headers,
-            ).data
-        )
+        response = pool.request("GET", f"{pods}&{query}", headers=headers)
+        answer = orjson.loads(response.data)
         assert answer["code"] == 0, answer
         data: dict[str, Any] = answer["data"]
         return data
@@ -74,11 +90,15 @@ def _ours(address: str, token: str, cluster: int) -> Callable[[str], dict[str, A
 
 
 def _report(
-    name: str, bound: float, ours: Callable[[], object], bare: Callable[[], object]
+    name: str,
+    bound: float,
+    ours: Callable[[], object],
+    bare: Callable[[], object],
 ) -> None:
     mine, floor, ratio = _paired(ours, bare)
     print(
-        f"{name}: {mine * 1000:.1f} ms against {floor * 1000:.1f} ms bare, ratio {ratio:.2f} (bound: {bound})"
+        f"{name}: {mine * 1000:.1f} ms against {floor * 1000:.1f} ms bare,"
+        f" ratio {ratio:.2f} (bound: {bound})"
     )
 
 
@@ -87,12 +107,11 @@ def _measure(
     bare: Callable[[str], bytes],
     curl: Callable[[str], bytes],
 ) -> None:
-    listed = call("keyword=load&page=300&pageSize=20")
-    assert (listed["total"], len(listed["items"])) == (PODS, 20), (
-        listed["total"],
-        len(listed["items"]),
-    )
-    whole, first = "/api/v1/pods", "/api/v1/pods?limit=20"
+    page = call("keyword=load&page=300&pageSize=20")
+    assert page["total"] == PODS, page["total"]
+    assert len(page["items"]) == 20, len(page["items"])
+    whole = "/api/v1/pods"
+    first = "/api/v1/pods?limit=20"
     _report(
         "page of 20 out of 10,000, keyword, exact total",
         3.0,
@@ -129,9 +148,19 @@ def run() -> None:
         bare = _bare(kubeconfig)
         manage(environ, "migrate", "--verbosity", "0")
         cluster = json.loads(
-            manage(environ, "register_cluster", "bench", "--kubeconfig", str(kubeconfig))
+            manage(
+                environ,
+                "register_cluster",
+                "bench",
+                "--kubeconfig",
+                str(kubeconfig),
+            )
         )["id"]
         token = administrator(environ)
         with web(environ) as (address, master):
-            _measure(_ours(address, token, cluster), bare, _bare(kubeconfig, kept=False))
+            _measure(
+                _ours(address, token, cluster),
+                bare,
+                _bare(kubeconfig, keeps_connection=False),
+            )
             print(f"web process peak: {peak_memory(master.pid):.0f} MB (bound: 250 MB)")

@@ -1,4 +1,4 @@
-"""Starting what is measured as processes of its own, so that their memory and time are theirs alone."""
+"""Starts what is measured as processes of its own: their memory and time are theirs alone."""
 
 import contextlib
 import os
@@ -36,9 +36,14 @@ def environment(**extra: str) -> Iterator[dict[str, str]]:
 def manage(environ: dict[str, str], *arguments: str) -> str:
     """What a management command prints."""
     command = [sys.executable, "manage.py", *arguments]
-    return subprocess.run(
-        command, env=environ, check=True, capture_output=True, text=True
-    ).stdout.strip()
+    process = subprocess.run(
+        command,
+        env=environ,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return process.stdout.strip()
 
 
 @contextlib.contextmanager
@@ -70,7 +75,9 @@ def wait_for(url: str, seconds: float = 60) -> None:
 
 
 @contextlib.contextmanager
-def web(environ: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def web(
+    environ: dict[str, str],
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """(address, gunicorn's master) of one web process with threads, as production runs it."""
     port = free_port()
     command = [
@@ -93,27 +100,49 @@ def web(environ: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]
 
 
 def until(condition: Callable[[], T], seconds: float = 900) -> T:
-    """What the condition returns once it holds."""
+    """What the condition returns once it holds; AssertionError when it does not in time."""
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (outcome := condition()):
         assert time.monotonic() < deadline, "did not come about"
         time.sleep(0.02)
-    return found
+    return outcome
 
 
 @contextlib.contextmanager
 def simulated(environ: dict[str, str], folder: str, pods: int) -> Iterator[Path]:
     """The kubeconfig of a simulated cluster with so many pods, a process of its own."""
     kubeconfig = Path(folder) / f"kubeconfig-{pods}"
-    with running([sys.executable, "-m", "bench.simulated", str(pods), str(kubeconfig)], environ):
+    with running(
+        [
+            sys.executable,
+            "-m",
+            "bench.simulated",
+            str(pods),
+            str(kubeconfig),
+        ],
+        environ,
+    ):
         until(kubeconfig.exists)
         yield kubeconfig
 
 
-def administrator(environ: dict[str, str], password: str = "bench-only-1") -> str:  # noqa: S107  # of a database that ends with the bench
+def administrator(
+    environ: dict[str, str],
+    password: str = "bench-only-1",  # noqa: S107  # of a database that ends with the bench
+) -> str:
     """The API token of a new administrator called bench."""
-    account = ("--noinput", "--username", "bench", "--email", "b@example.com")
-    manage({**environ, "DJANGO_SUPERUSER_PASSWORD": password}, "createsuperuser", *account)
+    account = (
+        "--noinput",
+        "--username",
+        "bench",
+        "--email",
+        "b@example.com",
+    )
+    manage(
+        {**environ, "DJANGO_SUPERUSER_PASSWORD": password},
+        "createsuperuser",
+        *account,
+    )
     return manage(environ, "create_token", "bench")
 
 

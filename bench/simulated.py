@@ -1,4 +1,4 @@
-"""`python -m bench.simulated PODS FILE`: a simulated cluster full of pods in a process of its own, until terminated."""
+"""`python -m bench.simulated PODS FILE`: a simulated cluster full of pods, until terminated."""
 
 import signal
 import sys
@@ -9,11 +9,12 @@ from simcluster.testing import running_cluster
 
 
 def main(pods: int, kubeconfig: Path) -> None:
-    """Load the pods first; the kubeconfig appears when all is ready."""
+    """Serve the cluster; its kubeconfig appears when all pods are loaded."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with running_cluster() as cluster:
         cluster.load_pods(pods)
+        # Renamed into place, so that no reader gets half a file.
         partial = kubeconfig.with_suffix(".partial")
         partial.write_text(cluster.kubeconfig_yaml)
         partial.rename(kubeconfig)

@@ -1,4 +1,7 @@
-"""`python -m bench.stream_clients`: opens the sockets whose addresses come on standard input, until that is closed."""
+"""`python -m bench.stream_clients`: opens sockets until its standard input is closed.
+
+Their addresses come on standard input.
+"""
 
 import asyncio
 import json
@@ -13,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 @dataclass
 class Tally:
-    """What the clients saw."""
+    """What the clients received."""
 
     opened: int = 0
     lines: int = 0
@@ -39,15 +42,23 @@ async def _terminal(url: str, tally: Tally) -> None:
         while True:
             number += 1
             mark = f"mark{number}x"
-            await socket.send(json.dumps({"type": "data", "data": {"input": f"echo {mark}\n"}}))
+            await socket.send(
+                json.dumps(
+                    {
+                        "type": "data",
+                        "data": {"input": f"echo {mark}\n"},
+                    }
+                )
+            )
             started = time.perf_counter()
-            await _seen(socket, mark)
+            await _receive(socket, mark)
             if started > tally.begun:
                 tally.echoes.append(time.perf_counter() - started)
             await asyncio.sleep(1)
 
 
-async def _seen(socket: ClientConnection, mark: str) -> None:
+async def _receive(socket: ClientConnection, mark: str) -> None:
+    """Read until the text was received."""
     text = ""
     while mark not in text:
         frame = json.loads(await socket.recv())
@@ -55,10 +66,14 @@ async def _seen(socket: ClientConnection, mark: str) -> None:
 
 
 async def main() -> None:
-    """One line of JSON with the addresses; one line back when all are open, and a tally of the time between two more lines."""
-    wanted, tally = json.loads(sys.stdin.readline()), Tally()
-    tasks = [asyncio.create_task(_logs(url, tally)) for url in wanted["logs"]]
-    tasks += [asyncio.create_task(_terminal(url, tally)) for url in wanted["terminals"]]
+    """Read a line of JSON with the addresses; answer with a line when all are open.
+
+    Then a tally of the time between two more lines.
+    """
+    addresses = json.loads(sys.stdin.readline())
+    tally = Tally()
+    tasks = [asyncio.create_task(_logs(url, tally)) for url in addresses["logs"]]
+    tasks += [asyncio.create_task(_terminal(url, tally)) for url in addresses["terminals"]]
     while tally.opened < len(tasks):
         await asyncio.sleep(0.1)
         for task in tasks:
@@ -66,13 +81,16 @@ async def main() -> None:
                 task.result()
     print(json.dumps({"opened": tally.opened}), flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-    tally.begun, before = time.perf_counter(), tally.lines
+    tally.begun = time.perf_counter()
+    before = tally.lines
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-    seconds, echoes = time.perf_counter() - tally.begun, sorted(tally.echoes)
+    seconds = time.perf_counter() - tally.begun
+    echoes = sorted(tally.echoes)
     alive = sum(not task.done() for task in tasks)
-    p50, p95 = (
-        (statistics.median(echoes), echoes[int(len(echoes) * 0.95)]) if echoes else (0.0, 0.0)
-    )
+    p50 = p95 = 0.0
+    if echoes:
+        p50 = statistics.median(echoes)
+        p95 = echoes[int(len(echoes) * 0.95)]
     rate = (tally.lines - before) / seconds
     print(
         json.dumps(

@@ -1,4 +1,7 @@
-"""300 log streams and 50 terminals on one socket process: its memory, and what they do to plain requests beside it."""
+"""300 log streams and 50 terminals on one socket process.
+
+Its memory, and what they do to plain requests at the same time.
+"""
 
 import json
 import os
@@ -15,10 +18,22 @@ from typing import Any
 import orjson
 import urllib3
 
-from bench.processes import administrator, environment, manage, peak_memory, running, wait_for, web
+from bench.processes import (
+    administrator,
+    environment,
+    manage,
+    peak_memory,
+    running,
+    wait_for,
+    web,
+)
 from launcher.ports import free_port
 
-LOGS, TERMINALS, PODS, ROUNDS, REQUESTS = 300, 50, 10, 8, 25
+LOGS = 300
+TERMINALS = 50
+PODS = 10
+ROUNDS = 8
+REQUESTS = 25
 NAMESPACE = "bench"
 
 
@@ -26,14 +41,13 @@ class Api:
     """Our JSON API on one kept connection."""
 
     def __init__(self, address: str, token: str, cluster: int) -> None:
-        self._pool, self._headers = (
-            urllib3.PoolManager(timeout=60),
-            {"Authorization": f"Bearer {token}"},
-        )
-        self._base, self._where = (
-            f"{address}/api/v1/kubernetes",
-            {"cluster_id": cluster, "namespace": NAMESPACE},
-        )
+        self._pool = urllib3.PoolManager(timeout=60)
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._base = f"{address}/api/v1/kubernetes"
+        self._where = {
+            "cluster_id": cluster,
+            "namespace": NAMESPACE,
+        }
 
     def post(self, path: str, **body: Any) -> dict[str, Any]:
         """The data of an answer."""
@@ -73,8 +87,15 @@ def _pods(api: Api) -> list[str]:
         "metadata": {"labels": labels},
         "spec": {"containers": [{"name": "app", "image": "nginx"}]},
     }
-    spec = {"replicas": PODS, "selector": {"matchLabels": labels}, "template": template}
-    api.post("deployments", content={"metadata": {"name": "bench"}, "spec": spec})
+    spec = {
+        "replicas": PODS,
+        "selector": {"matchLabels": labels},
+        "template": template,
+    }
+    api.post(
+        "deployments",
+        content={"metadata": {"name": "bench"}, "spec": spec},
+    )
     while True:
         pods = [
             pod
@@ -101,13 +122,14 @@ def _latency(api: Api) -> dict[str, float]:
             api.get(path)
             times[name].append(time.perf_counter() - started)
             time.sleep(0.02)
-    return {name: statistics.median(taken) for name, taken in times.items()}
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
-def _beside(api: Api, stopped: list[int]) -> dict[str, tuple[float, float, float]]:
-    """(alone, beside, ratio) of each plain request, medians of rounds: in each the processes stand still and then go on.
+def _compare(api: Api, stopped: list[int]) -> dict[str, tuple[float, float, float]]:
+    """(alone, under load, ratio) of each plain request, medians of rounds.
 
-    Taken in turns, so that whatever else the machine does hits both.
+    In each round the processes `stopped` stand still and then go on, so that whatever else the
+    machine does hits both.
     """
     rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in PLAIN}
     for _ in range(ROUNDS):
@@ -117,9 +139,9 @@ def _beside(api: Api, stopped: list[int]) -> dict[str, tuple[float, float, float
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
         time.sleep(2)
-        beside = _latency(api)
+        loaded = _latency(api)
         for name in PLAIN:
-            rounds[name].append((alone[name], beside[name]))
+            rounds[name].append((alone[name], loaded[name]))
     medians = {
         name: [statistics.median(column) for column in zip(*pairs, strict=True)]
         for name, pairs in rounds.items()
@@ -138,7 +160,7 @@ def _cpu(pid: int) -> float:
 
 
 def _measure(api: Api, pids: Mapping[str, int]) -> None:
-    """`pids` names the processes whose share of a core is told."""
+    """`pids`: the processes whose share of a core is printed, by name."""
     names = _pods(api)
     _latency(api)
     clients = subprocess.Popen(
@@ -151,7 +173,10 @@ def _measure(api: Api, pids: Mapping[str, int]) -> None:
     assert clients.stdout
     try:
         logs = [
-            api.post(f"pods/{names[number % PODS]}/logs/stream", tail_lines=10)["ws_url"]
+            api.post(
+                f"pods/{names[number % PODS]}/logs/stream",
+                tail_lines=10,
+            )["ws_url"]
             for number in range(LOGS)
         ]
         terminals = [
@@ -164,29 +189,30 @@ def _measure(api: Api, pids: Mapping[str, int]) -> None:
         time.sleep(5)
         clients.stdin.write("\n")
         clients.stdin.flush()
-        started, used = time.perf_counter(), {name: _cpu(pid) for name, pid in pids.items()}
+        started = time.perf_counter()
+        before = {name: _cpu(pid) for name, pid in pids.items()}
         time.sleep(10)
         seconds = time.perf_counter() - started
-        used = {name: (_cpu(pid) - used[name]) / seconds for name, pid in pids.items()}
+        shares = {name: (_cpu(pid) - before[name]) / seconds for name, pid in pids.items()}
         clients.stdin.write("\n")
         clients.stdin.flush()
-        seen = json.loads(clients.stdout.readline())
-        plain = _beside(api, [pids["sockets"], clients.pid])
+        tally = json.loads(clients.stdout.readline())
+        plain = _compare(api, [pids["sockets"], clients.pid])
     finally:
         clients.terminate()
         clients.wait(10)
     print(
-        f"{LOGS} log streams and {TERMINALS} terminals: {{alive}} alive, {{lines_per_second:.0f}} lines/s, {{dropped}} dropped".format(
-            **seen
-        )
+        f"{LOGS} log streams and {TERMINALS} terminals: {tally['alive']} alive,"
+        f" {tally['lines_per_second']:.0f} lines/s, {tally['dropped']} dropped"
     )
-    print("keystroke to echo: median {echo_p50:.1f} ms, 95th {echo_p95:.1f} ms".format(**seen))
-    for name, (alone, beside, ratio) in plain.items():
+    print(f"keystroke to echo: median {tally['echo_p50']:.1f} ms, 95th {tally['echo_p95']:.1f} ms")
+    for name, (alone, loaded, ratio) in plain.items():
         print(
-            f"{name}: median {alone * 1000:.1f} ms alone, {beside * 1000:.1f} ms beside them, ratio {ratio:.2f} (bound: 1.25)"
+            f"{name}: median {alone * 1000:.1f} ms alone, {loaded * 1000:.1f} ms beside them,"
+            f" ratio {ratio:.2f} (bound: 1.25)"
         )
     print(
-        "processor: " + ", ".join(f"{name} {share:.2f} of a core" for name, share in used.items())
+        "processor: " + ", ".join(f"{name} {share:.2f} of a core" for name, share in shares.items())
     )
     print(f"socket process peak: {peak_memory(pids['sockets']):.0f} MB (bound: 300 MB)")
 
@@ -201,7 +227,10 @@ def run() -> None:
         "KUBEGALE_TUNING": '{"TICKET_SECONDS": 300}',
         "WS_BASE_URL": f"ws://127.0.0.1:{ws}",
     }
-    with tempfile.TemporaryDirectory() as folder, environment(**limits) as environ:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        environment(**limits) as environ,
+    ):
         kubeconfig = Path(folder) / "kubeconfig"
         options = [
             "--port",
@@ -216,7 +245,13 @@ def run() -> None:
                 time.sleep(0.1)
             manage(environ, "migrate", "--verbosity", "0")
             cluster = json.loads(
-                manage(environ, "register_cluster", "bench", "--kubeconfig", str(kubeconfig))
+                manage(
+                    environ,
+                    "register_cluster",
+                    "bench",
+                    "--kubeconfig",
+                    str(kubeconfig),
+                )
             )["id"]
             token = administrator(environ)
             flags = [
@@ -228,10 +263,22 @@ def run() -> None:
                 "--ws-per-message-deflate",
                 "false",
             ]
-            command = [sys.executable, "-m", "uvicorn", "kubegale.asgi:application", *flags]
-            with web(environ) as (address, _), running(command, environ) as sockets:
+            command = [
+                sys.executable,
+                "-m",
+                "uvicorn",
+                "kubegale.asgi:application",
+                *flags,
+            ]
+            with (
+                web(environ) as (address, _),
+                running(command, environ) as sockets,
+            ):
                 wait_for(f"http://127.0.0.1:{ws}/healthz")
                 _measure(
                     Api(address, token, cluster),
-                    {"sockets": sockets.pid, "simulated API server": simulated.pid},
+                    {
+                        "sockets": sockets.pid,
+                        "simulated API server": simulated.pid,
+                    },
                 )

@@ -1,7 +1,8 @@
-"""What the store keeps: the snapshot of every object, the log of its changes, and the smaller families of the bcs-storage document.
+"""The tables of the store: the snapshot of every object, the log of its changes, and smaller ones.
 
-`Resource` and `Change` are made by SQL in the migrations (stored columns, partitions), hence unmanaged; they are written by
-`services.resources` and `services.bulk` alone. Text columns hold what the wire gave; `namespace` is "" for what has none.
+`Resource` and `Change` are created by SQL in the migration (generated columns, partitions), and
+are therefore unmanaged; only `services.resources` and `services.bulk` write them. Text columns
+hold what the wire gave; `namespace` is "" for what has none.
 """
 
 from django.contrib.postgres.indexes import GinIndex
@@ -9,7 +10,10 @@ from django.db import models
 
 
 class Resource(models.Model):
-    """The last known state of one object. Columns below `data` are computed by the database out of it."""
+    """The last known state of one object.
+
+    Columns below `data` are computed from it by the database.
+    """
 
     object_id = models.TextField()
     cluster_id = models.TextField()
@@ -43,13 +47,24 @@ class Resource(models.Model):
 
 
 class Change(models.Model):
-    """One entry of the log: what was added, changed or deleted, and the document as it then was (for a deletion, as it last was)."""
+    """One line of the log: what happened, and the document as it was then.
 
-    ADDED, CHANGED, DELETED = "add", "change", "delete"
+    Of a deletion it is the document as it last was.
+    """
+
+    ADDED = "add"
+    CHANGED = "change"
+    DELETED = "delete"
 
     seq = models.BigIntegerField(primary_key=True)
     at = models.DateTimeField()
-    op = models.TextField(choices=[(ADDED, "added"), (CHANGED, "changed"), (DELETED, "deleted")])
+    op = models.TextField(
+        choices=[
+            (ADDED, "added"),
+            (CHANGED, "changed"),
+            (DELETED, "deleted"),
+        ]
+    )
     object_id = models.TextField()
     cluster_id = models.TextField()
     resource_type = models.TextField()
@@ -60,7 +75,8 @@ class Change(models.Model):
     create_time = models.DateTimeField()
     data = models.JSONField()
     written_by = models.TextField(
-        null=True, help_text="The newest writers that the cluster named; see `authors`."
+        null=True,
+        help_text="The newest writers that the cluster named; see `authors`.",
     )
 
     class Meta:
@@ -68,38 +84,50 @@ class Change(models.Model):
         db_table = "storage_change"
 
     def __str__(self) -> str:
-        return f"{self.seq} {self.op} {self.cluster_id} {self.resource_type} {self.namespace}/{self.resource_name}"
+        name = f"{self.namespace}/{self.resource_name}"
+        return f"{self.seq} {self.op} {self.cluster_id} {self.resource_type} {name}"
 
 
 class Gap(models.Model):
-    """A time in which the log may lack states of a kind's objects: a watch was lost, and a list told only how things stood after."""
+    """A time in which the log may lack states of a kind's objects.
+
+    A watch was lost, and the list after it showed the outcome only.
+    """
 
     cluster_id = models.TextField()
     resource_type = models.TextField()
     after_version = models.TextField(
-        default="", blank=True, help_text="The last version known before; empty when unknown."
+        default="",
+        blank=True,
+        help_text="The last version known before; empty when unknown.",
     )
     to_version = models.TextField()
     namespace = models.TextField(
-        default="", blank=True, help_text="The namespace it is about; empty for all."
+        default="",
+        blank=True,
+        help_text="The namespace it is about; empty for all.",
     )
     since = models.DateTimeField()
     until = models.DateTimeField()
     seq = models.BigIntegerField(
-        null=True, help_text="Its place in the log: what the list found stands before it."
+        null=True,
+        help_text="Its place in the log: what the list found stands before it.",
     )
 
     class Meta:
         db_table = "storage_gap"
         indexes = [
             models.Index(
-                fields=["cluster_id", "resource_type", "until"], name="storage_gap_of_kind"
+                fields=["cluster_id", "resource_type", "until"],
+                name="storage_gap_of_kind",
             ),
             models.Index(fields=["seq"], name="storage_gap_order"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.cluster_id} {self.resource_type} {self.since:%Y-%m-%dT%H:%M:%SZ} to {self.until:%Y-%m-%dT%H:%M:%SZ}"
+        since = f"{self.since:%Y-%m-%dT%H:%M:%SZ}"
+        until = f"{self.until:%Y-%m-%dT%H:%M:%SZ}"
+        return f"{self.cluster_id} {self.resource_type} {since} to {until}"
 
 
 class Event(models.Model):
@@ -122,8 +150,14 @@ class Event(models.Model):
     class Meta:
         db_table = "storage_event"
         indexes = [
-            models.Index(fields=["cluster_id", "-event_time", "id"], name="storage_event_cluster"),
-            models.Index(fields=["-event_time", "id"], name="storage_event_time"),
+            models.Index(
+                fields=["cluster_id", "-event_time", "id"],
+                name="storage_event_cluster",
+            ),
+            models.Index(
+                fields=["-event_time", "id"],
+                name="storage_event_time",
+            ),
             models.Index(fields=["create_time"], name="storage_event_age"),
         ]
 
@@ -149,9 +183,13 @@ class Alarm(models.Model):
         db_table = "storage_alarm"
         indexes = [
             models.Index(
-                fields=["cluster_id", "-received_time", "id"], name="storage_alarm_cluster"
+                fields=["cluster_id", "-received_time", "id"],
+                name="storage_alarm_cluster",
             ),
-            models.Index(fields=["-received_time", "id"], name="storage_alarm_time"),
+            models.Index(
+                fields=["-received_time", "id"],
+                name="storage_alarm_time",
+            ),
             models.Index(fields=["create_time"], name="storage_alarm_age"),
         ]
 
@@ -176,17 +214,26 @@ class Metric(models.Model):
         db_table = "storage_metric"
         constraints = [
             models.UniqueConstraint(
-                fields=["cluster_id", "namespace", "type", "name"], name="storage_metric_key"
+                fields=["cluster_id", "namespace", "type", "name"],
+                name="storage_metric_key",
             )
         ]
-        indexes = [models.Index(fields=["cluster_id", "id"], name="storage_metric_listing")]
+        indexes = [
+            models.Index(
+                fields=["cluster_id", "id"],
+                name="storage_metric_listing",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.cluster_id} {self.namespace} {self.type}/{self.name}"
 
 
 class Host(models.Model):
-    """One machine and the cluster that it belongs to; `data` is null until the machine itself was reported."""
+    """One machine and the cluster that it belongs to.
+
+    `data` is null until the machine itself was reported.
+    """
 
     object_id = models.CharField(max_length=24)
     ip = models.TextField(unique=True)
@@ -217,13 +264,20 @@ class WatchNode(models.Model):
         db_table = "storage_watch_node"
         constraints = [
             models.UniqueConstraint(
-                fields=["env", "cluster_id", "resource_type", "namespace", "resource_name"],
+                fields=[
+                    "env",
+                    "cluster_id",
+                    "resource_type",
+                    "namespace",
+                    "resource_name",
+                ],
                 name="storage_watch_node_key",
             )
         ]
 
     def __str__(self) -> str:
-        return f"{self.env} {self.cluster_id} {self.resource_type} {self.namespace}/{self.resource_name}"
+        name = f"{self.namespace}/{self.resource_name}"
+        return f"{self.env} {self.cluster_id} {self.resource_type} {name}"
 
 
 class FreeDocument(models.Model):
@@ -238,8 +292,15 @@ class FreeDocument(models.Model):
     class Meta:
         db_table = "storage_free_document"
         indexes = [
-            models.Index(fields=["resource_type", "id"], name="storage_free_listing"),
-            GinIndex(fields=["data"], name="storage_free_data", opclasses=["jsonb_path_ops"]),
+            models.Index(
+                fields=["resource_type", "id"],
+                name="storage_free_listing",
+            ),
+            GinIndex(
+                fields=["data"],
+                name="storage_free_data",
+                opclasses=["jsonb_path_ops"],
+            ),
         ]
 
     def __str__(self) -> str:
@@ -247,7 +308,10 @@ class FreeDocument(models.Model):
 
 
 class FreeIndex(models.Model):
-    """The members whose values name a free document of a type: a second one with the same values replaces the first."""
+    """The members whose values name a free document of a type.
+
+    A second document with the same values replaces the first.
+    """
 
     resource_type = models.TextField()
     name = models.TextField()
@@ -256,7 +320,10 @@ class FreeIndex(models.Model):
     class Meta:
         db_table = "storage_free_index"
         constraints = [
-            models.UniqueConstraint(fields=["resource_type", "name"], name="storage_free_index_key")
+            models.UniqueConstraint(
+                fields=["resource_type", "name"],
+                name="storage_free_index_key",
+            )
         ]
 
     def __str__(self) -> str:
@@ -264,7 +331,7 @@ class FreeIndex(models.Model):
 
 
 class CollectorProcess(models.Model):
-    """One running collector; those seen lately share the clusters out evenly."""
+    """One running collector; those seen lately share the clusters evenly."""
 
     name = models.TextField(primary_key=True)
     seen_at = models.DateTimeField()
@@ -277,14 +344,18 @@ class CollectorProcess(models.Model):
 
 
 class ClusterSync(models.Model):
-    """Who collects a cluster until when, and up to which moment the store is known to hold what the cluster said.
+    """Which collector holds a cluster until when, and how fresh the store's copy is.
 
-    `token` grows with every change of hands: a batch of writes holds on to the token that it was begun under, and the next owner waits
-    for it. `beaten_at` is a moment before which everything that the open watches delivered is committed.
+    `token` grows with every change of hands. A batch of writes locks the row with the token that
+    it began under, and the next owner waits for it. Everything that the open watches delivered
+    before `beaten_at` is committed.
     """
 
     cluster = models.OneToOneField(
-        "clusters.Cluster", primary_key=True, on_delete=models.CASCADE, related_name="sync"
+        "clusters.Cluster",
+        primary_key=True,
+        on_delete=models.CASCADE,
+        related_name="sync",
     )
     owner = models.TextField(default="", blank=True)
     token = models.BigIntegerField(default=0)
@@ -296,10 +367,14 @@ class ClusterSync(models.Model):
     )
     beaten_at = models.DateTimeField(null=True)
     revision = models.TextField(
-        default="", blank=True, help_text="The cluster's newest resourceVersion at beaten_at."
+        default="",
+        blank=True,
+        help_text="The cluster's newest resourceVersion at beaten_at.",
     )
     identity = models.TextField(
-        default="", blank=True, help_text="The uid of kube-system: another one is another cluster."
+        default="",
+        blank=True,
+        help_text="The uid of kube-system: another one is another cluster.",
     )
     error = models.TextField(default="", blank=True)
 
@@ -311,9 +386,11 @@ class ClusterSync(models.Model):
 
 
 class KindSync(models.Model):
-    """How far one kind of one cluster has been followed; `resource_version` is saved in the transaction of the rows it stands for.
+    """How far one kind of one cluster has been followed.
 
-    Where a kind may not be read in the whole cluster, each namespace in which it may be has a row of its own beside the cluster's.
+    `resource_version` is saved in the transaction of the rows that it stands for. Where a kind
+    may not be read in the whole cluster, each namespace in which it may be has a row of its own
+    in addition to the cluster's.
     """
 
     class Phase(models.TextChoices):
@@ -326,7 +403,9 @@ class KindSync(models.Model):
         OVER_LIMIT = "over_limit"
 
     cluster = models.ForeignKey(
-        "clusters.Cluster", on_delete=models.CASCADE, related_name="kind_syncs"
+        "clusters.Cluster",
+        on_delete=models.CASCADE,
+        related_name="kind_syncs",
     )
     group = models.TextField(default="", blank=True)
     version = models.TextField()
@@ -334,10 +413,16 @@ class KindSync(models.Model):
     kind = models.TextField()
     namespaced = models.BooleanField()
     namespace = models.TextField(
-        default="", blank=True, help_text="The namespace that is followed; empty for all."
+        default="",
+        blank=True,
+        help_text="The namespace that is followed; empty for all.",
     )
     resource_type = models.TextField()
-    aliases = models.JSONField(default=list, blank=True, help_text="Singular and short names.")
+    aliases = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Singular and short names.",
+    )
     phase = models.TextField(choices=Phase.choices, default=Phase.LISTING)
     resource_version = models.TextField(default="", blank=True)
     lost_after = models.TextField(
@@ -348,7 +433,8 @@ class KindSync(models.Model):
     listed_at = models.DateTimeField(null=True)
     changed_at = models.DateTimeField(null=True)
     exact = models.BooleanField(
-        default=True, help_text="False while a document of the kind cannot be stored as it is."
+        default=True,
+        help_text="False while a document of the kind cannot be stored as it is.",
     )
     error = models.TextField(default="", blank=True)
 
@@ -356,7 +442,8 @@ class KindSync(models.Model):
         db_table = "storage_kind_sync"
         constraints = [
             models.UniqueConstraint(
-                fields=["cluster", "group", "plural", "namespace"], name="storage_kind_sync_key"
+                fields=["cluster", "group", "plural", "namespace"],
+                name="storage_kind_sync_key",
             )
         ]
 
@@ -365,9 +452,16 @@ class KindSync(models.Model):
 
 
 class KindWrite(models.Model):
-    """When somebody last changed objects of a kind through us: until the collector has passed that moment, lists are read live."""
+    """When objects of a kind were last changed through us.
 
-    cluster = models.ForeignKey("clusters.Cluster", on_delete=models.CASCADE, related_name="+")
+    Until the collector has passed that time, lists of the kind are read live.
+    """
+
+    cluster = models.ForeignKey(
+        "clusters.Cluster",
+        on_delete=models.CASCADE,
+        related_name="+",
+    )
     group = models.TextField(default="", blank=True)
     plural = models.TextField()
     at = models.DateTimeField()
@@ -376,7 +470,8 @@ class KindWrite(models.Model):
         db_table = "storage_kind_write"
         constraints = [
             models.UniqueConstraint(
-                fields=["cluster", "group", "plural"], name="storage_kind_write_key"
+                fields=["cluster", "group", "plural"],
+                name="storage_kind_write_key",
             )
         ]
 

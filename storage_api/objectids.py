@@ -18,6 +18,6 @@ def _renew() -> None:
 os.register_at_fork(after_in_child=_renew)
 
 
-def new() -> str:
+def new_object_id() -> str:
     """A fresh id; ids of one process sort by age."""
     return f"{int(time.time()):08x}{_process}{next(_counter) & 0xFFFFFF:06x}"

@@ -1,4 +1,4 @@
-"""The hourly upkeep of the store."""
+"""The hourly maintenance of the store."""
 
 from celery import shared_task
 from django.conf import settings
@@ -8,9 +8,13 @@ from storage_api.models import Alarm, Event
 from storage_api.services import metrics, retention
 
 
-@shared_task(name="storage_api.keep_retention", soft_time_limit=1800, time_limit=1860)
+@shared_task(
+    name="storage_api.keep_retention",
+    soft_time_limit=1800,
+    time_limit=1860,
+)
 def keep_retention() -> None:
-    """Make the change log's coming days, drop its expired ones, let events and alarms age."""
+    """Create the change log's coming partitions, drop expired ones; expire events and alarms."""
     now = timezone.now()
     retention.make_partitions(now.date())
     retention.drop_partitions(now.date(), keep_days=settings.STORAGE_CHANGE_DAYS)

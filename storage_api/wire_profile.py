@@ -1,4 +1,4 @@
-"""The wire profile of the store: the published document's values, or those that the Go server's clients know."""
+"""The wire profile of the store: values as the published document has them, or the Go server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,39 +12,39 @@ from storage_api.query.times import TimeStyle
 PROFILES = ("doc", "go")
 # The Go server's own root; the other one is the document's.
 GO_ROOT = "/bcsstorage/"
-_chosen: ContextVar[str] = ContextVar("wire_profile", default="")
+_profile: ContextVar[str] = ContextVar("wire_profile", default="")
 
 
 def default_of(path: str) -> str:
-    """The profile of an address where the caller chooses none: each root speaks as its own clients expect."""
+    """The profile of an address where the caller chooses none: as its own clients expect."""
     return "go" if path.startswith(GO_ROOT) else str(settings.STORAGE_WIRE_PROFILE)
 
 
 @contextmanager
 def speaking(profile: str) -> Iterator[None]:
     """Answers follow a profile within this block; `choose` may change it."""
-    token = _chosen.set(profile)
+    token = _profile.set(profile)
     try:
         yield
     finally:
-        _chosen.reset(token)
+        _profile.reset(token)
 
 
 def choose(profile: str) -> None:
     """From here on answers of this request follow the profile."""
-    _chosen.set(profile)
+    _profile.set(profile)
 
 
 def is_go() -> bool:
     """Whether answers follow the Go server instead of the document."""
-    return (_chosen.get() or settings.STORAGE_WIRE_PROFILE) == "go"
+    return (_profile.get() or settings.STORAGE_WIRE_PROFILE) == "go"
 
 
 def time_style() -> TimeStyle:
-    """How times are written: wall clock of the server's zone, or RFC3339 for Go clients."""
-    return _style(settings.STORAGE_TIME_ZONE, is_go())
+    """How times are written: wall clock of the server's zone, or RFC 3339 for Go clients."""
+    return _cached_style(settings.STORAGE_TIME_ZONE, is_go())
 
 
 @lru_cache(maxsize=8)
-def _style(zone: str, rfc3339: bool) -> TimeStyle:
+def _cached_style(zone: str, rfc3339: bool) -> TimeStyle:
     return TimeStyle(zone, rfc3339)

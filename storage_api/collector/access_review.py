@@ -1,4 +1,7 @@
-"""What a cluster's credentials may do in its accessible namespaces, as its API server says itself: only to notice when it changes."""
+"""Notices when the rights of a cluster's credentials change in its accessible namespaces.
+
+The API server itself is asked, by SelfSubjectRulesReview.
+"""
 
 from collections.abc import Iterable
 
@@ -10,27 +13,39 @@ from core.errors import ClusterUnavailable
 RULES_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 
 
-async def changed_rights(
-    client: StreamClient, namespaces: Iterable[str], known: dict[str, bytes]
+async def changed_namespaces(
+    client: StreamClient,
+    namespaces: Iterable[str],
+    rules_by_namespace: dict[str, bytes],
 ) -> set[str]:
-    """The namespaces in which the rules differ from those that are known, which are brought up to date; ClusterUnavailable or another
-    domain error when the cluster cannot say."""
+    """The namespaces whose rules differ from those in `rules_by_namespace`.
+
+    `rules_by_namespace` is brought up to date; a namespace that is new to it has not changed.
+    ClusterUnavailable, or another domain error, when the cluster cannot answer.
+    """
     changed = set[str]()
     for namespace in namespaces:
-        rules = await _rules(client, namespace)
-        if known.get(namespace, rules) != rules:
+        rules = await _fetch_rules(client, namespace)
+        if rules_by_namespace.get(namespace, rules) != rules:
             changed.add(namespace)
-        known[namespace] = rules
+        rules_by_namespace[namespace] = rules
     return changed
 
 
-async def _rules(client: StreamClient, namespace: str) -> bytes:
-    """The rules in one text that is the same for the same rules in any order."""
-    review = await client.json("POST", RULES_REVIEW, body={"spec": {"namespace": namespace}})
+async def _fetch_rules(client: StreamClient, namespace: str) -> bytes:
+    """The rules as one text, the same for the same rules in any order."""
+    review = await client.json(
+        "POST",
+        RULES_REVIEW,
+        body={"spec": {"namespace": namespace}},
+    )
     status = review.get("status") if isinstance(review, dict) else None
     rules = status.get("resourceRules") if isinstance(status, dict) else None
     if not isinstance(rules, list | None):
-        raise ClusterUnavailable("the cluster's answer is no review of rules", reason="bad_answer")
-    return b"\n".join(
-        sorted(orjson.dumps(rule, option=orjson.OPT_SORT_KEYS) for rule in rules or [])
-    )
+        raise ClusterUnavailable(
+            "the cluster's answer is no review of rules",
+            reason="bad_answer",
+        )
+    # The API server promises no order of rules.
+    texts = [orjson.dumps(rule, option=orjson.OPT_SORT_KEYS) for rule in rules or []]
+    return b"\n".join(sorted(texts))

@@ -1,4 +1,7 @@
-"""Collecting one cluster: its kinds' followers, one writer, and the beat that says how fresh the store is."""
+"""Collecting one cluster: a reflector for each kind, one writer, and a heartbeat.
+
+The heartbeat says how fresh the store's copy is.
+"""
 
 import asyncio
 import logging
@@ -11,31 +14,51 @@ from clusters.client import CHUNKS
 from clusters.kinds import KINDS, Kind
 from core.errors import ClusterUnavailable, DomainError, Forbidden
 from storage_api.collector import writer
-from storage_api.collector.access_review import changed_rights
-from storage_api.collector.discovery import Discovered, discover
-from storage_api.collector.documents import UNREADABLE, head
-from storage_api.collector.queue import Beat, Gone, Item, Left, Mark
-from storage_api.collector.reflector import Follower, Phase, Surroundings
-from storage_api.collector.writer import Owner
+from storage_api.collector.access_review import changed_namespaces
+from storage_api.collector.discovery import ServedKinds, discover
+from storage_api.collector.documents import (
+    DECODE_ERRORS,
+    decode_head,
+)
+from storage_api.collector.queue import (
+    FlushMarker,
+    Heartbeat,
+    KindRemoved,
+    NamespaceRemoved,
+    QueueItem,
+)
+from storage_api.collector.reflector import (
+    CollectorContext,
+    Phase,
+    Reflector,
+)
+from storage_api.collector.writer import LeaseHolder
+from storage_api.models import KindSync
 from storage_api.services import sync
 from storage_api.services.resources import Key
 from storage_api.services.sync import WatchScope
 
 log = logging.getLogger(__name__)
-# A watch that has only just been opened may still be bringing what happened before.
-SETTLED = 0.5
+# A watch that has only just been opened may still be delivering what happened before.
+SETTLE_SECONDS = 0.5
 DATABASE_PAUSE = 1.0
 # Batches of one cluster that are written at the same time.
-BESIDE = 3
+PARALLEL_COMMITS = 3
+FIRST_DISCOVERY_DELAY = 0.5
 REVIEWS_PER_SECOND = 2
 BUILT_IN_KINDS = frozenset(KINDS.values())
-CRDS = ("apiextensions.k8s.io", "customresourcedefinitions")
+CRD_RESOURCE = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
-    """Seconds between beats, between looks at what the cluster serves and (at least) at what the credentials may do in its accessible
-    namespaces; items a batch; kinds to leave out; most watches of single namespaces."""
+class Intervals:
+    """How often a cluster is looked at, and how much is written at once.
+
+    Seconds: `beat` between heartbeats, `discovery` (at most) between questions for the kinds,
+    `rights` (at least) between reviews of the credentials' rights, `gather` that a batch waits to
+    fill. `batch`: most items of a batch. `exclude`: kinds to leave out, as `plural` or
+    `plural.group`. `namespace_watches`: most watches of single namespaces.
+    """
 
     beat: float = 2.0
     discovery: float = 60.0
@@ -46,283 +69,388 @@ class Rhythm:
     namespace_watches: int = 500
 
 
-class Session:
-    """Collects one cluster under one lease until cancelled, or until the lease is lost (Fenced)."""
+class ClusterCollector:
+    """Collects one cluster under one lease until cancelled, or Fenced when the lease is lost."""
 
-    def __init__(self, owner: Owner, around: Surroundings, rhythm: Rhythm) -> None:
-        self.owner = owner
-        self.rhythm = rhythm
-        self._around = around
-        self._client, self._database, self._queue = around.client, around.database, around.queue
-        self._kinds_changed = around.kinds_changed
-        self._followers: dict[Kind, tuple[Follower, asyncio.Task[None]]] = {}
+    def __init__(
+        self,
+        holder: LeaseHolder,
+        context: CollectorContext,
+        intervals: Intervals,
+    ) -> None:
+        self.holder = holder
+        self.intervals = intervals
+        self._context = context
+        self._client = context.client
+        self._database = context.database
+        self._queue = context.queue
+        self._kinds_changed = context.kinds_changed
+        self._reflectors: dict[Kind, tuple[Reflector, asyncio.Task[None]]] = {}
+        # What the last heartbeat said: scope -> (phase, error).
         self._phases: dict[WatchScope, tuple[str, str]] = {}
-        self._revision = self._identity = ""
-        self._positions = around.positions
-        self._crds_at = ""
+        self._revision = ""
+        self._identity = ""
+        self._positions = context.positions
+        # The resourceVersion up to which changes of CustomResourceDefinitions were noticed.
+        self._crd_version = ""
 
     async def run(self) -> None:
-        """Until cancelled or fenced."""
-        self._revision, self._identity, known = await self._database(
-            sync.begin, self.owner.cluster, self.owner.token, self.owner.name
+        """Collect until cancelled or fenced."""
+        self._revision, self._identity, rows = await self._database(
+            sync.start_collecting,
+            self.holder.cluster,
+            self.holder.token,
+            self.holder.name,
         )
-        for row in known:
-            kind = Kind(row.kind, row.plural, row.group, row.version, row.namespaced)
-            scope = WatchScope(kind, row.namespace)
-            if row.namespace and row.namespace not in self._around.namespaces:
-                await self._queue.put(Left(scope))
-                continue
-            self._positions[scope] = (row.resource_version, row.lost_after)
-            self._phases[scope] = (row.phase, row.error)
+        for row in rows:
+            await self._resume(row)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write())
                 tasks.create_task(self._discover(tasks))
                 tasks.create_task(self._beat())
-                if self._around.namespaces:
+                if self._context.namespaces:
                     tasks.create_task(self._watch_rights())
         finally:
             await self._client.close()
 
-    # --- kinds ------------------------------------------------------------------------------------------------------
+    async def _resume(self, row: KindSync) -> None:
+        """Take over the position of a watch of the collector before, unless nothing needs it."""
+        kind = Kind(
+            row.kind,
+            row.plural,
+            row.group,
+            row.version,
+            row.namespaced,
+        )
+        scope = WatchScope(kind, row.namespace)
+        if row.namespace and row.namespace not in self._context.namespaces:
+            await self._queue.put(NamespaceRemoved(scope))
+            return
+        self._positions[scope] = (
+            row.resource_version,
+            row.lost_after,
+        )
+        self._phases[scope] = (row.phase, row.error)
+
+    # --- kinds ----------------------------------------------------------------------------------
     async def _discover(self, tasks: asyncio.TaskGroup) -> None:
-        delay = 0.5
+        delay = FIRST_DISCOVERY_DELAY
         while True:
+            # Cleared before the cluster is asked: a change meanwhile leads to another look.
             self._kinds_changed.clear()
             try:
-                await self._settle(await discover(self._client, self.rhythm.exclude), tasks)
-                delay = 0.5
+                served = await discover(self._client, self.intervals.exclude)
+                await self._follow_kinds(served, tasks)
+                delay = FIRST_DISCOVERY_DELAY
             except DomainError as error:
-                await self._say(error)
+                await self._report_unreachable(error)
                 await asyncio.sleep(delay)
-                delay = min(delay * 2, self.rhythm.discovery)
+                delay = min(delay * 2, self.intervals.discovery)
                 continue
             try:
-                async with asyncio.timeout(self.rhythm.discovery):
+                async with asyncio.timeout(self.intervals.discovery):
                     await self._kinds_changed.wait()
                 # A new definition is served a little after it is written; many come together.
                 await asyncio.sleep(delay)
             except TimeoutError:
                 pass
 
-    async def _say(self, error: DomainError) -> None:
-        log.info("%s: %s", self.owner.name, error.message)
+    async def _report_unreachable(self, error: DomainError) -> None:
+        log.info("%s: %s", self.holder.name, error.message)
         try:
             await self._database(
-                sync.unreachable, self.owner.cluster, self.owner.token, error.message
+                sync.mark_unreachable,
+                self.holder.cluster,
+                self.holder.token,
+                error.message,
             )
         except DatabaseError:
-            log.warning("%s: the database does not answer", self.owner.name)
+            log.warning("%s: the database does not answer", self.holder.name)
 
-    async def _settle(self, found: Discovered, tasks: asyncio.TaskGroup) -> None:
-        """Follow what is new, stop following what is gone, and take its rows out."""
-        wanted = set(found.kinds)
-        followed = {scope.kind for scope in self._positions} | set(self._followers)
-        for kind in [
-            kind for kind in followed if kind not in wanted and kind.group not in found.unknown
-        ]:
-            await self._stop(kind)
-            if any((other.group, other.plural) == (kind.group, kind.plural) for other in wanted):
-                continue
-            for scope in [scope for scope in self._phases if scope.kind == kind]:
-                del self._phases[scope]
-            await self._queue.put(Gone(kind))
-        for kind in found.kinds:
-            if kind not in self._followers:
-                follower = Follower(self._around, WatchScope(kind))
-                self._followers[kind] = (follower, tasks.create_task(follower.run()))
-        self._allot_namespaces()
+    async def _follow_kinds(self, served: ServedKinds, tasks: asyncio.TaskGroup) -> None:
+        """Follow new kinds; stop following removed ones and have their rows deleted."""
+        await self._remove_kinds(served)
+        for kind in served.kinds:
+            if kind not in self._reflectors:
+                reflector = Reflector(self._context, WatchScope(kind))
+                self._reflectors[kind] = (
+                    reflector,
+                    tasks.create_task(reflector.run()),
+                )
+        self._allot_namespace_watches()
         try:
-            await self._database(sync.name_kinds, self.owner.cluster, found.kinds)
+            await self._database(sync.save_aliases, self.holder.cluster, served.kinds)
         except DatabaseError:
-            log.warning("%s: the database does not answer", self.owner.name)
+            log.warning("%s: the database does not answer", self.holder.name)
 
-    def _allot_namespaces(self) -> None:
-        """Say which kinds may be followed in each accessible namespace, as many as fit into the limit: well-known kinds first."""
-        followers = [
-            follower for follower, _ in self._followers.values() if follower.kind.namespaced
+    async def _remove_kinds(self, served: ServedKinds) -> None:
+        kinds = set(served.kinds)
+        served_resources = {(kind.group, kind.plural) for kind in kinds}
+        followed = {scope.kind for scope in self._positions} | set(self._reflectors)
+        # A group that did not answer may still serve its kinds.
+        removed = [
+            kind for kind in followed if kind not in kinds and kind.group not in served.unknown
         ]
-        followers.sort(key=lambda follower: follower.kind not in BUILT_IN_KINDS)
-        room = self.rhythm.namespace_watches // max(1, len(self._around.namespaces))
-        room -= sum(follower.may_split for follower in followers)
-        for follower in followers:
-            if not follower.may_split and room > 0:
-                follower.may_split = True
-                room -= 1
-                if follower.phase == Phase.OVER_LIMIT:
-                    follower.check_rights(())
-
-    # --- rights -----------------------------------------------------------------------------------------------------
-    async def _watch_rights(self) -> None:
-        """Notice when the credentials' rights change: a watch that is open goes on without them, and what is refused is seldom tried."""
-        known: dict[str, bytes] = {}
-        pause = max(self.rhythm.rights, len(self._around.namespaces) / REVIEWS_PER_SECOND)
-        while True:
-            try:
-                changed = await changed_rights(self._client, self._around.namespaces, known)
-                if changed:
-                    log.info("%s: the rights of its credentials have changed", self.owner.name)
-                    for follower, _ in self._followers.values():
-                        follower.check_rights(changed)
-            except DomainError as error:
-                log.info("%s: its rights cannot be asked for: %s", self.owner.name, error.message)
-            await asyncio.sleep(pause)
+        for kind in removed:
+            await self._stop(kind)
+            if (kind.group, kind.plural) in served_resources:
+                # Served in another version: the new reflector's list takes the rows over.
+                continue
+            for scope in list(self._phases):
+                if scope.kind == kind:
+                    del self._phases[scope]
+            await self._queue.put(KindRemoved(kind))
 
     async def _stop(self, kind: Kind) -> None:
-        for scope in [scope for scope in self._positions if scope.kind == kind]:
-            del self._positions[scope]
-        if kind in self._followers:
-            _, task = self._followers.pop(kind)
+        for scope in list(self._positions):
+            if scope.kind == kind:
+                del self._positions[scope]
+        if kind in self._reflectors:
+            _, task = self._reflectors.pop(kind)
             task.cancel()
             await asyncio.wait([task])
 
-    # --- beat -------------------------------------------------------------------------------------------------------
+    def _allot_namespace_watches(self) -> None:
+        """Allow kinds to be followed namespace by namespace, as many as fit into the limit.
+
+        Kinds of Kubernetes itself come first.
+        """
+        namespaced = []
+        for reflector, _ in self._reflectors.values():
+            if reflector.kind.namespaced:
+                namespaced.append(reflector)
+        namespaced.sort(key=lambda reflector: reflector.kind not in BUILT_IN_KINDS)
+        remaining = self.intervals.namespace_watches // max(1, len(self._context.namespaces))
+        remaining -= sum(reflector.may_split for reflector in namespaced)
+        for reflector in namespaced:
+            if not reflector.may_split and remaining > 0:
+                reflector.may_split = True
+                remaining -= 1
+                if reflector.phase == Phase.OVER_LIMIT:
+                    # It waits for rights; with the permission to split it can go on now.
+                    reflector.check_rights(())
+
+    # --- rights ---------------------------------------------------------------------------------
+    async def _watch_rights(self) -> None:
+        """Notice when the credentials' rights change.
+
+        An open watch goes on after its right was taken away, and what was refused is tried again
+        only seldom: neither would show the change soon.
+        """
+        rules_by_namespace: dict[str, bytes] = {}
+        namespaces = self._context.namespaces
+        pause = max(
+            self.intervals.rights,
+            len(namespaces) / REVIEWS_PER_SECOND,
+        )
+        while True:
+            try:
+                changed = await changed_namespaces(self._client, namespaces, rules_by_namespace)
+                if changed:
+                    log.info(
+                        "%s: the rights of its credentials have changed",
+                        self.holder.name,
+                    )
+                    for reflector, _ in self._reflectors.values():
+                        reflector.check_rights(changed)
+            except DomainError as error:
+                log.info(
+                    "%s: cannot review its rights: %s",
+                    self.holder.name,
+                    error.message,
+                )
+            await asyncio.sleep(pause)
+
+    # --- heartbeat ------------------------------------------------------------------------------
     async def _beat(self) -> None:
         while True:
             try:
-                await self._one_beat()
+                await self._send_heartbeat()
             except DatabaseError:
-                log.warning("%s: the database does not answer", self.owner.name)
+                log.warning(
+                    "%s: the database does not answer",
+                    self.holder.name,
+                )
             except DomainError as error:
-                await self._say(error)
-            await asyncio.sleep(self.rhythm.beat)
+                await self._report_unreachable(error)
+            await asyncio.sleep(self.intervals.beat)
 
-    async def _one_beat(self) -> None:
-        """One look at the cluster: how far it is by now, and which watches stood when it was asked."""
+    async def _send_heartbeat(self) -> None:
+        """Ask the cluster how far it is, and queue which watches were open at that time."""
         loop = asyncio.get_running_loop()
-        moment, asked = await self._database(sync.now), loop.time()
-        revision, identity = await self._newest()
-        backwards = (
-            revision.isdigit() and self._revision.isdigit() and int(revision) < int(self._revision)
-        )
-        if backwards or (identity and self._identity and identity != self._identity):
+        # Both clocks are read before the cluster answers: the copy is never said to be newer.
+        moment = await self._database(sync.database_now)
+        request_time = loop.time()
+        revision, identity = await self._read_revision()
+        if self._is_other_history(revision, identity):
             log.warning(
-                "%s: its versions run backwards, or it is another cluster by now; listing everything again",
-                self.owner.name,
+                "%s: its versions run backwards, or it is another cluster now;"
+                " listing everything again",
+                self.holder.name,
             )
             await self._start_over()
-        self._revision, self._identity = revision, identity or self._identity
+        self._revision = revision
+        self._identity = identity or self._identity
         phases = {
-            follower.scope: self._phase(follower, asked) for follower in self._all_followers()
+            reflector.scope: self._phase_at(reflector, request_time)
+            for reflector in self._all_reflectors()
         }
-        # What was watched before and is not followed (yet, or any more) gets no younger by this beat.
-        resting = {
-            scope: (Phase.RECONNECTING, error)
-            for scope, (phase, error) in self._phases.items()
-            if scope not in phases and phase == Phase.WATCHING
-        }
-        changed = {
-            scope: phase for scope, phase in phases.items() if self._phases.get(scope) != phase
-        }
-        await self._queue.put(Beat(moment, revision, self._identity, {**resting, **changed}))
+        changes = self._phase_changes(phases)
+        await self._queue.put(Heartbeat(moment, revision, self._identity, changes))
+        # The next heartbeat waits until this one is committed.
         await self._queue.flush()
         self._phases = phases
         self._notice_definitions()
 
-    def _all_followers(self) -> list[Follower]:
-        """Of whole kinds, and of the namespaces in which some are followed."""
-        whole = [follower for follower, _ in self._followers.values()]
-        return [*whole, *(part for follower in whole for part in follower.parts.values())]
+    def _phase_changes(
+        self, phases: dict[WatchScope, tuple[str, str]]
+    ) -> dict[WatchScope, tuple[str, str]]:
+        """What differs from the last heartbeat: scope -> (phase, error)."""
+        changes = {
+            scope: phase for scope, phase in phases.items() if self._phases.get(scope) != phase
+        }
+        for scope, (phase, error) in self._phases.items():
+            # Watched before, and not followed now: this heartbeat makes its copy no fresher.
+            if scope not in phases and phase == Phase.WATCHING:
+                changes[scope] = (Phase.RECONNECTING, error)
+        return changes
+
+    def _is_other_history(self, revision: str, identity: str) -> bool:
+        """Whether the cluster was restored from a copy, or another one answers at the address."""
+        are_numbers = revision.isdigit() and self._revision.isdigit()
+        if are_numbers and int(revision) < int(self._revision):
+            return True
+        return bool(identity and self._identity) and identity != self._identity
+
+    def _all_reflectors(self) -> list[Reflector]:
+        """The reflectors of whole kinds, then those of single namespaces."""
+        reflectors = [reflector for reflector, _ in self._reflectors.values()]
+        parts = [part for reflector in reflectors for part in reflector.parts.values()]
+        return reflectors + parts
 
     @staticmethod
-    def _phase(follower: Follower, asked: float) -> tuple[str, str]:
-        stands = follower.open_since is not None and follower.open_since <= asked - SETTLED
-        if follower.phase == Phase.WATCHING and not stands:
-            return Phase.RECONNECTING, follower.error
-        return follower.phase, follower.error
+    def _phase_at(reflector: Reflector, request_time: float) -> tuple[str, str]:
+        """(phase, error) of a reflector when the cluster was asked, at that loop time."""
+        open_since = reflector.open_since
+        was_open = open_since is not None and open_since <= request_time - SETTLE_SECONDS
+        if reflector.phase == Phase.WATCHING and not was_open:
+            return Phase.RECONNECTING, reflector.error
+        return reflector.phase, reflector.error
 
-    async def _newest(self) -> tuple[str, str]:
-        """The cluster's newest resourceVersion and the uid of its kube-system; "" where namespaces may not be listed."""
+    async def _read_revision(self) -> tuple[str, str]:
+        """(the cluster's newest resourceVersion, the uid of its kube-system namespace).
+
+        Both are "" where namespaces may not be listed.
+        """
+        namespaces_path = KINDS["namespaces"].path()
+        query = {"fieldSelector": "metadata.name=kube-system"}
         try:
-            body = await self._client.read(
-                "GET",
-                KINDS["namespaces"].path(),
-                query={"fieldSelector": "metadata.name=kube-system"},
-            )
+            body = await self._client.read("GET", namespaces_path, query=query)
         except Forbidden:
+            # Whether the cluster answers at all, everybody may ask.
             await self._client.read("GET", "/version")
             return "", ""
         try:
             chunk = CHUNKS.decode(body)
-        except UNREADABLE:
+        except DECODE_ERRORS:
             raise ClusterUnavailable(
-                "the cluster's answer is not a Kubernetes list", reason="bad_answer"
+                "the cluster's answer is not a Kubernetes list",
+                reason="bad_answer",
             ) from None
-        return chunk.metadata.resource_version, head(chunk.items[0]).uid if chunk.items else ""
+        uid = decode_head(chunk.items[0]).uid if chunk.items else ""
+        return chunk.metadata.resource_version, uid
 
     async def _start_over(self) -> None:
-        """Positions of a history that never happened are worth nothing."""
-        for _, task in list(self._followers.values()):
+        """List every kind again: positions belong to a history that this cluster does not have."""
+        for _, task in list(self._reflectors.values()):
             task.cancel()
             await asyncio.wait([task])
         self._positions.clear()
-        # Those that are served no longer have to be taken out by the next look.
-        self._positions.update({WatchScope(kind): ("", "") for kind in self._followers})
-        self._followers.clear()
+        # Left for the next discovery, which removes the rows of kinds that are no longer served.
+        self._positions.update({WatchScope(kind): ("", "") for kind in self._reflectors})
+        self._reflectors.clear()
         self._kinds_changed.set()
 
     def _notice_definitions(self) -> None:
-        """A definition that came or went changes what there is to follow."""
-        for kind, (follower, _) in self._followers.items():
-            if (kind.group, kind.plural) == CRDS:
-                if self._crds_at not in ("", follower.version):
+        """Discover again when a CustomResourceDefinition was added, changed or deleted."""
+        for kind, (reflector, _) in self._reflectors.items():
+            if (kind.group, kind.plural) == CRD_RESOURCE:
+                if self._crd_version not in ("", reflector.version):
                     self._kinds_changed.set()
-                self._crds_at = follower.version
+                self._crd_version = reflector.version
 
-    # --- writing ----------------------------------------------------------------------------------------------------
+    # --- writing --------------------------------------------------------------------------------
     async def _write(self) -> None:
-        """Batches in order; those of a list that touch different objects may overtake each other."""
-        async with asyncio.TaskGroup() as commits:
-            under_way: dict[asyncio.Task[None], frozenset[Key]] = {}
+        """Commit batches in order; those of a list that share no object may overtake others."""
+        async with asyncio.TaskGroup() as tasks:
+            commits: dict[asyncio.Task[None], frozenset[Key]] = {}
             while True:
-                items = await self._gathered()
-                keys = writer.independent(items)
-                await self._make_room(under_way, keys)
-                commit = commits.create_task(self._commit(items))
-                under_way[commit] = keys
+                items = await self._next_batch()
+                keys = writer.independent_keys(items)
+                await self._wait_for_turn(commits, keys)
+                commit = tasks.create_task(self._commit(items))
+                commits[commit] = keys
 
-    async def _gathered(self) -> list[Item]:
+    async def _next_batch(self) -> list[QueueItem]:
         items = await self._queue.take(1)
-        if not isinstance(items[0], Mark):
-            if len(self._queue) < self.rhythm.batch:
-                await asyncio.sleep(self.rhythm.gather)
-            items += await self._queue.more(self.rhythm.batch - 1)
+        # Somebody waits for a marker; anything else is worth waiting for company.
+        if not isinstance(items[0], FlushMarker):
+            if len(self._queue) < self.intervals.batch:
+                await asyncio.sleep(self.intervals.gather)
+            items += await self._queue.take_waiting(self.intervals.batch - 1)
         return items
 
     @staticmethod
-    async def _make_room(
-        under_way: dict[asyncio.Task[None], frozenset[Key]], keys: frozenset[Key]
+    async def _wait_for_turn(
+        commits: dict[asyncio.Task[None], frozenset[Key]],
+        keys: frozenset[Key],
     ) -> None:
-        """Wait until a batch of these keys may begin: beside few others, and none that it could get in the way of."""
-        while under_way and not (
-            len(under_way) < BESIDE
-            and all(keys and held and not keys & held for held in under_way.values())
-        ):
-            done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-            for commit in done:
-                del under_way[commit]
+        """Wait until a batch of these keys may be committed; finished commits are removed.
 
-    async def _commit(self, items: list[Item]) -> None:
-        await self._store([item for item in items if not isinstance(item, Mark)])
+        It may when few others are running, and none of them depends on the order.
+        """
+
+        def may_start() -> bool:
+            if len(commits) >= PARALLEL_COMMITS:
+                return False
+            # A batch without independent keys has to be alone.
+            return all(keys and other and not keys & other for other in commits.values())
+
+        while commits and not may_start():
+            done, _ = await asyncio.wait(commits, return_when=asyncio.FIRST_COMPLETED)
+            for commit in done:
+                del commits[commit]
+
+    async def _commit(self, items: list[QueueItem]) -> None:
+        await self._store([item for item in items if not isinstance(item, FlushMarker)])
         await self._queue.done(items)
         for item in items:
-            if isinstance(item, Mark) and not item.reached.done():
+            # Who waits for the marker may have been cancelled.
+            if isinstance(item, FlushMarker) and not item.reached.done():
                 item.reached.set_result(None)
 
-    async def _store(self, items: Sequence[Item]) -> None:
-        """Written for certain, however often the database has to be asked; Fenced when the lease is lost."""
+    async def _store(self, items: Sequence[QueueItem]) -> None:
+        """Write the items, however often the database has to be asked.
+
+        Fenced when the lease is lost.
+        """
         while items:
             try:
-                refused = await self._database(writer.write, self.owner, items)
+                refused = await self._database(writer.write, self.holder, items)
             except DatabaseError as error:
                 log.warning(
                     "%s: writing %d items failed, trying again: %s",
-                    self.owner.name,
+                    self.holder.name,
                     len(items),
                     str(error).splitlines()[:1],
                 )
                 await asyncio.sleep(DATABASE_PAUSE)
                 continue
             if refused:
-                log.warning("%s: the database refused %d documents", self.owner.name, refused)
+                log.warning(
+                    "%s: the database refused %d documents",
+                    self.holder.name,
+                    refused,
+                )
             return

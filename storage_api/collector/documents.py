@@ -1,4 +1,4 @@
-"""From an object on the wire to the document that is stored: pruned, and without the values of Secrets."""
+"""From an object on the wire to the document that is stored: pruned, without values of Secrets."""
 
 import hashlib
 import hmac
@@ -16,8 +16,8 @@ from core.errors import ClusterUnavailable
 from storage_api.history.attribution import newest_writers
 
 
-class Meta(msgspec.Struct, rename="camel"):
-    """What following a kind needs of an object."""
+class ObjectHead(msgspec.Struct, rename="camel"):
+    """The part of an object's metadata that following a kind needs."""
 
     name: str = ""
     namespace: str = ""
@@ -25,13 +25,13 @@ class Meta(msgspec.Struct, rename="camel"):
     resource_version: str = ""
 
 
-class Head(msgspec.Struct):
+class ObjectWithHead(msgspec.Struct):
     """An object of which only the metadata was decoded."""
 
-    metadata: Meta = msgspec.field(default_factory=Meta)
+    metadata: ObjectHead = msgspec.field(default_factory=ObjectHead)
 
 
-class Entry(msgspec.Struct):
+class ManagedFieldsEntry(msgspec.Struct):
     """An entry of managedFields without its fields."""
 
     manager: Any = None
@@ -40,134 +40,162 @@ class Entry(msgspec.Struct):
     time: Any = None
 
 
-HEADS = msgspec.json.Decoder(Head)
-ENTRIES = msgspec.json.Decoder(list[Entry])
+HEADS = msgspec.json.Decoder(ObjectWithHead)
+ENTRIES = msgspec.json.Decoder(list[ManagedFieldsEntry])
 PARTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-UNREADABLE = (msgspec.DecodeError, RecursionError)
+DECODE_ERRORS = (msgspec.DecodeError, RecursionError)
+# A NUL in a text of JSON. PostgreSQL cannot hold it.
+NUL_ESCAPE = b"\\u0000"
 
 
-def head(raw: bytes | msgspec.Raw) -> Meta:
-    """An object's identity; ClusterUnavailable when it is no object."""
+def decode_head(raw: bytes | msgspec.Raw) -> ObjectHead:
+    """An object's identity and version; ClusterUnavailable when it is no object."""
     try:
-        found = HEADS.decode(raw).metadata
-    except UNREADABLE:
+        head = HEADS.decode(raw).metadata
+    except DECODE_ERRORS:
         raise ClusterUnavailable(
-            "the cluster sent something that is no object", reason="bad_answer"
+            "the cluster sent something that is no object",
+            reason="bad_answer",
         ) from None
-    if not found.name:
-        raise ClusterUnavailable("the cluster sent an object without a name", reason="bad_answer")
-    return found
+    if not head.name:
+        raise ClusterUnavailable(
+            "the cluster sent an object without a name",
+            reason="bad_answer",
+        )
+    return head
 
 
-class Stored(NamedTuple):
-    """What is kept of an object: JSON text, whether it says exactly what the cluster said, and who wrote it last (see `authors`)."""
+class StoredDocument(NamedTuple):
+    """What the store keeps of an object.
+
+    `text`: the document as JSON. `exact`: whether it says exactly what the cluster said.
+    `written_by`: its last writers, as `history.attribution.newest_writers` gives them.
+    """
 
     text: bytes
     exact: bool
     written_by: bytes | None
 
 
-def document(raw: bytes | msgspec.Raw, kind: Kind, cluster: str) -> Stored:
-    """What is to be kept of an object of a cluster as it came.
+def stored_document(raw: bytes | msgspec.Raw, kind: Kind, cluster: str) -> StoredDocument:
+    """What is stored of an object of a cluster, given as the API server sent it.
 
-    What is not left out is passed on unparsed: the database reads it once more anyway."""
+    Parts that are kept are passed on unparsed: the database reads the text once more anyway.
+    ClusterUnavailable when it is no JSON object.
+    """
     text = bytes(raw)
-    if (kind.group, kind.plural) == SECRETS or b"\\u0000" in text:
-        return _parsed(text, kind, cluster)
+    if (kind.group, kind.plural) == SECRETS or NUL_ESCAPE in text:
+        return _parse_document(text, kind, cluster)
     try:
         parts: dict[str, Any] = PARTS.decode(text)
         metadata: dict[str, Any] = PARTS.decode(parts["metadata"])
-        written_by = _writers(metadata.pop("managedFields", None))
+        written_by = _last_writers(metadata.pop("managedFields", None))
         if "annotations" in metadata:
             annotations = PARTS.decode(metadata["annotations"])
             if annotations.pop(LAST_APPLIED, None) is not None:
                 metadata |= {"annotations": annotations}
                 if not annotations:
                     del metadata["annotations"]
-    except (*UNREADABLE, KeyError):
-        return _parsed(text, kind, cluster)
+    except (*DECODE_ERRORS, KeyError):
+        return _parse_document(text, kind, cluster)
     parts["metadata"] = metadata
+    # Items of a list bear neither: the API server says them once, for the list.
     parts.setdefault("apiVersion", kind.api_version)
     parts.setdefault("kind", kind.name)
-    return Stored(msgspec.json.encode(parts), True, written_by)
+    return StoredDocument(msgspec.json.encode(parts), True, written_by)
 
 
-def _writers(managed_fields: msgspec.Raw | None) -> bytes | None:
-    """Who wrote last; which fields is skipped, as it is most of the text."""
+def _last_writers(
+    managed_fields: msgspec.Raw | None,
+) -> bytes | None:
+    """Who wrote last. The fields that they wrote are skipped, as they are most of the text."""
     if managed_fields is None:
         return None
     entries = [msgspec.structs.asdict(entry) for entry in ENTRIES.decode(managed_fields)]
     return newest_writers({"metadata": {"managedFields": entries}})
 
 
-def _parsed(text: bytes, kind: Kind, cluster: str) -> Stored:
-    """The same for what must be looked into, or is not shaped as objects are."""
+def _parse_document(text: bytes, kind: Kind, cluster: str) -> StoredDocument:
+    """As `stored_document`, for Secrets, texts with a NUL, and what is not shaped as an object."""
     try:
         obj = orjson.loads(text)
     except orjson.JSONDecodeError:
         raise ClusterUnavailable(
-            "the cluster sent something that is no JSON", reason="bad_answer"
+            "the cluster sent something that is no JSON",
+            reason="bad_answer",
         ) from None
     if not isinstance(obj, dict):
         raise ClusterUnavailable(
-            "the cluster sent something that is no object", reason="bad_answer"
+            "the cluster sent something that is no object",
+            reason="bad_answer",
         )
     obj.setdefault("apiVersion", kind.api_version)
     obj.setdefault("kind", kind.name)
     written_by = newest_writers(obj)
     pruned(obj)
     if (kind.group, kind.plural) == SECRETS:
-        _hide(obj, cluster)
-    stored = orjson.dumps(obj)
-    if b"\\u0000" not in stored:
-        return Stored(stored, True, written_by)
-    # PostgreSQL holds no NUL in a text.
-    clean, replaced = _without_nul(obj)
-    return Stored(orjson.dumps(clean), not replaced, written_by)
+        _hash_secret_values(obj, cluster)
+    document = orjson.dumps(obj)
+    if NUL_ESCAPE not in document:
+        return StoredDocument(document, True, written_by)
+    clean, was_replaced = _replace_nul(obj)
+    return StoredDocument(orjson.dumps(clean), not was_replaced, written_by)
 
 
-def _without_nul(value: Any) -> tuple[Any, bool]:
+def _replace_nul(value: Any) -> tuple[Any, bool]:
+    """(the value with U+FFFD for each NUL in a text or key, whether there was any)."""
     if isinstance(value, str):
-        return (
-            (value.replace("\0", "\N{REPLACEMENT CHARACTER}"), True)
-            if "\0" in value
-            else (value, False)
-        )
+        if "\0" not in value:
+            return value, False
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}"), True
     if isinstance(value, list):
-        parts = [_without_nul(item) for item in value]
-        return [part for part, _ in parts], any(replaced for _, replaced in parts)
+        parts = [_replace_nul(part) for part in value]
+        return [part for part, _ in parts], any(was_replaced for _, was_replaced in parts)
     if isinstance(value, dict):
-        pairs = [(_without_nul(key), _without_nul(item)) for key, item in value.items()]
-        return {key[0]: item[0] for key, item in pairs}, any(
-            key[1] or item[1] for key, item in pairs
-        )
+        clean: dict[Any, Any] = {}
+        any_replaced = False
+        for key, member in value.items():
+            clean_key, key_replaced = _replace_nul(key)
+            clean_member, member_replaced = _replace_nul(member)
+            clean[clean_key] = clean_member
+            any_replaced = any_replaced or key_replaced or member_replaced
+        return clean, any_replaced
     return value, False
 
 
 @lru_cache(maxsize=2)
-def _key(secret: str) -> bytes:
+def _hash_key(secret: str) -> bytes:
     return hmac.digest(secret.encode(), b"kubegale.store.secrets", "sha256")
 
 
 def keyed_hash(value: object, *place: str) -> str:
-    """What the collector keeps of a value of a Secret: the same for the same value at the same place, telling nothing without our key.
+    """What the collector stores instead of a value of a Secret, as `hmac-sha256:…`.
 
-    `place`: cluster, namespace, name, member and key. Equal values at two places differ, or reading one's own would test another's.
+    It is the same for the same value at the same place, and says nothing without our key.
+    `place`: cluster, namespace, name, member and key. Equal values at two places differ:
+    otherwise somebody could test a value of another Secret by writing it into their own.
     """
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    bound = orjson.dumps([*place, text])
-    return "hmac-sha256:" + hmac.new(_key(settings.SECRET_KEY), bound, hashlib.sha256).hexdigest()
+    message = orjson.dumps([*place, text])
+    digest = hmac.new(_hash_key(settings.SECRET_KEY), message, hashlib.sha256)
+    return "hmac-sha256:" + digest.hexdigest()
 
 
-def _hide(secret: Object, cluster: str) -> None:
+def _hash_secret_values(secret: Object, cluster: str) -> None:
+    """Replace each value of a Secret, in place; its keys stay."""
     metadata = secret.get("metadata")
     names = metadata if isinstance(metadata, dict) else {}
-    place = (cluster, str(names.get("namespace", "")), str(names.get("name", "")))
-    for part in ("data", "stringData"):
-        values = secret.get(part)
+    place = (
+        cluster,
+        str(names.get("namespace", "")),
+        str(names.get("name", "")),
+    )
+    for member in ("data", "stringData"):
+        values = secret.get(member)
         if isinstance(values, dict):
-            secret[part] = {
-                key: keyed_hash(value, *place, part, key) for key, value in values.items()
+            secret[member] = {
+                key: keyed_hash(value, *place, member, key) for key, value in values.items()
             }
         elif values is not None:
-            secret[part] = keyed_hash(values, *place, part, "")
+            # No Secret has this shape, but what it holds may be secret all the same.
+            secret[member] = keyed_hash(values, *place, member, "")

@@ -23,49 +23,62 @@ from clusters.registry import limits
 from clusters.streams import StreamClient
 from core.errors import DomainError
 from storage_api.collector import leases
-from storage_api.collector.cluster_collector import Rhythm, Session
+from storage_api.collector.cluster_collector import (
+    ClusterCollector,
+    Intervals,
+)
 from storage_api.collector.leases import Lease
-from storage_api.collector.queue import Queue
-from storage_api.collector.reflector import Pace, Surroundings
-from storage_api.collector.writer import Owner
+from storage_api.collector.queue import WriteQueue
+from storage_api.collector.reflector import (
+    CollectorContext,
+    WatchConfig,
+)
+from storage_api.collector.writer import LeaseHolder
 from storage_api.services import sync
 from storage_api.services.sync import Fenced
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 RESTART_PAUSE = 2.0
-# One cluster alone would gain nothing from a longer queue.
-LEAST_SHARES = 8
+# The queue's bytes are shared by at least so many: one cluster gains nothing from a longer queue.
+MIN_QUEUE_SHARES = 8
+# Writers wait for the database far more than they compute: the event loop gets its turn sooner
+# than after Python's 5 ms.
+THREAD_SWITCH_SECONDS = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """How a collector works; `writers` is how many connections to the database it keeps, `lists` how many kinds of
-    a cluster it lists at once, `queue_bytes` what may wait to be written, of which no cluster gets more than an eighth."""
+class CollectorOptions:
+    """How a collector works.
+
+    `lease`: seconds that a lease lasts. `writers`: connections to the database. `lists`: kinds of
+    a cluster that are listed at once. `queue_bytes`: what may wait to be written in all; no
+    cluster gets more than an eighth.
+    """
 
     lease: float = 8.0
     writers: int = 4
     lists: int = 2
     queue_bytes: int = 64 * 1024 * 1024
-    rhythm: Rhythm = field(default_factory=Rhythm)
-    pace: Pace = field(default_factory=Pace)
+    intervals: Intervals = field(default_factory=Intervals)
+    watch: WatchConfig = field(default_factory=WatchConfig)
 
 
-def options() -> Options:
-    """What the settings say."""
-    return Options(
+def options_from_settings() -> CollectorOptions:
+    """The options that the settings COLLECTOR_* describe."""
+    return CollectorOptions(
         lease=settings.COLLECTOR_LEASE_SECONDS,
         writers=settings.COLLECTOR_WRITERS,
         lists=settings.COLLECTOR_LISTS,
         queue_bytes=settings.COLLECTOR_QUEUE_BYTES,
-        rhythm=Rhythm(
+        intervals=Intervals(
             beat=settings.COLLECTOR_BEAT_SECONDS,
             discovery=settings.COLLECTOR_DISCOVERY_SECONDS,
             batch=settings.COLLECTOR_BATCH,
             exclude=tuple(settings.COLLECTOR_EXCLUDE),
             namespace_watches=settings.COLLECTOR_NAMESPACE_WATCHES,
         ),
-        pace=Pace(
+        watch=WatchConfig(
             page=settings.COLLECTOR_PAGE,
             page_bytes=settings.COLLECTOR_PAGE_BYTES,
             silence=settings.COLLECTOR_SILENCE_SECONDS,
@@ -79,150 +92,186 @@ def options() -> Options:
 class Collector:
     """Collects its share of the registered clusters until stopped."""
 
-    def __init__(self, chosen: Options) -> None:
+    def __init__(self, options: CollectorOptions) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self.options = chosen
-        self._threads = ThreadPoolExecutor(chosen.writers + 1, thread_name_prefix="database")
-        self._sessions: dict[int, tuple[str, asyncio.Task[None]]] = {}
+        self.options = options
+        # One more than writers: leases are renewed while every writer is busy.
+        self._threads = ThreadPoolExecutor(options.writers + 1, thread_name_prefix="database")
+        # By cluster: (fingerprint of its lease, the task that collects it).
+        self._tasks: dict[int, tuple[str, asyncio.Task[None]]] = {}
         self._stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     def stop(self) -> None:
-        """End soon, giving the clusters back."""
+        """End soon, releasing the clusters."""
         self._stopping.set()
 
     def stop_from_elsewhere(self) -> None:
-        """The same, from another thread."""
+        """As `stop`, from another thread."""
         self._loop.call_soon_threadsafe(self.stop)
 
     async def database(self, function: Callable[..., T], *args: Any) -> T:
-        """Run a function that talks to the database on one of the few threads that do. Cancelled, it still waits for the function:
-        whoever goes on with the cluster must find what was written."""
+        """Run a function that talks to the database, on one of the few threads that do.
+
+        When cancelled it still waits for the function: who collects the cluster next must find
+        what was written.
+        """
         call = self._loop.run_in_executor(
-            self._threads, functools.partial(_usable, function, *args)
+            self._threads,
+            functools.partial(_call_on_usable_connection, function, *args),
         )
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
             await asyncio.wait([call])
             if not call.cancelled() and (error := call.exception()):
-                log.info("what was no longer waited for failed: %s", str(error).splitlines()[:1])
+                log.info(
+                    "a cancelled call failed: %s",
+                    str(error).splitlines()[:1],
+                )
             raise
 
     async def run(self) -> None:
-        """Until stopped."""
-        tidying = asyncio.create_task(self._tidy())
+        """Collect until stopped."""
+        cleanup = asyncio.create_task(self._delete_removed_clusters())
         try:
             while not self._stopping.is_set():
-                await self._turn()
+                await self._renew_leases()
                 try:
+                    # Several tries fit into one lease: one failure does not lose it.
                     async with asyncio.timeout(self.options.lease / 4):
                         await self._stopping.wait()
                 except TimeoutError:
                     pass
         finally:
-            tidying.cancel()
-            await asyncio.wait([tidying])
-            await self._end()
+            cleanup.cancel()
+            await asyncio.wait([cleanup])
+            await self._shut_down()
 
-    async def _tidy(self) -> None:
-        """Take out what is stored of clusters that are registered no longer."""
+    async def _delete_removed_clusters(self) -> None:
+        """Delete what is stored of clusters that are no longer registered, from time to time."""
         while True:
             try:
-                while name := await self.database(sync.take_out_removed):
-                    log.info("%s: registered no longer, its rows are deleted", name)
+                while name := await self.database(sync.delete_removed_cluster):
+                    log.info(
+                        "%s: no longer registered, its rows are deleted",
+                        name,
+                    )
             except DatabaseError as error:
-                log.warning("the database does not answer: %s", str(error).splitlines()[:1])
+                log.warning(
+                    "the database does not answer: %s",
+                    str(error).splitlines()[:1],
+                )
             await asyncio.sleep(self.options.lease)
 
-    async def _turn(self) -> None:
+    async def _renew_leases(self) -> None:
+        """Renew the leases; start and stop collecting as they say."""
         try:
-            held = await self.database(
-                functools.partial(leases.turn, self.name, seconds=self.options.lease)
+            current = await self.database(
+                functools.partial(
+                    leases.renew_leases,
+                    self.name,
+                    seconds=self.options.lease,
+                )
             )
         except DatabaseError as error:
-            log.warning("the database does not answer: %s", str(error).splitlines()[:1])
+            log.warning(
+                "the database does not answer: %s",
+                str(error).splitlines()[:1],
+            )
             return
-        wanted = {lease.cluster: (_fingerprint(lease), lease) for lease in held}
-        for cluster, (fingerprint, task) in list(self._sessions.items()):
-            if task.done() or wanted.get(cluster, ("", None))[0] != fingerprint:
-                await self._drop(cluster)
-        for cluster, (fingerprint, lease) in wanted.items():
-            if cluster not in self._sessions:
-                self._sessions[cluster] = (
-                    fingerprint,
-                    asyncio.create_task(self._collect(lease), name=lease.name),
+        fingerprints = {lease.cluster: _fingerprint(lease) for lease in current}
+        for cluster, (fingerprint, task) in list(self._tasks.items()):
+            # A changed kubeconfig, name or token: collect it again from the start.
+            if task.done() or fingerprints.get(cluster, "") != fingerprint:
+                await self._stop_collecting(cluster)
+        for lease in current:
+            if lease.cluster not in self._tasks:
+                task = asyncio.create_task(self._collect(lease), name=lease.name)
+                self._tasks[lease.cluster] = (
+                    fingerprints[lease.cluster],
+                    task,
                 )
 
-    async def _drop(self, cluster: int) -> None:
-        _, task = self._sessions.pop(cluster)
+    async def _stop_collecting(self, cluster: int) -> None:
+        _, task = self._tasks.pop(cluster)
         task.cancel()
         await asyncio.wait([task])
 
     async def _collect(self, lease: Lease) -> None:
-        """Collect one cluster; a fault of ours costs a pause, never another cluster."""
-        fenced = False
-        while not fenced:
+        """Collect one cluster; a fault of ours costs a pause, and no other cluster."""
+        is_fenced = False
+        while not is_fenced:
             try:
-                access = kubeconfig.access(
-                    lease.kubeconfig,
-                    policy=settings.CLUSTER_ADDRESS_POLICY,
-                    allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS,
-                )
-                owner = Owner(lease.cluster, lease.name, lease.token)
-                client, listing = (
-                    StreamClient(access, limits()),
-                    asyncio.Semaphore(self.options.lists),
-                )
-                around = Surroundings(
-                    client,
-                    lease.name,
-                    Queue(self._share),
-                    self.database,
-                    listing,
-                    self.options.pace,
-                    lease.namespaces,
-                )
-                await Session(owner, around, self.options.rhythm).run()
+                await self._cluster_collector(lease).run()
             except* Fenced:
-                log.info("%s: another collector has it by now", lease.name)
-                fenced = True
+                log.info(
+                    "%s: another collector has taken it over",
+                    lease.name,
+                )
+                is_fenced = True
             except* DomainError as group:
-                log.warning("%s cannot be collected: %s", lease.name, group.exceptions[0])
+                log.warning(
+                    "%s cannot be collected: %s",
+                    lease.name,
+                    group.exceptions[0],
+                )
             except* Exception:
                 log.exception("collecting %s broke; starting over", lease.name)
             await asyncio.sleep(RESTART_PAUSE)
 
-    def _share(self) -> int:
-        """How many bytes may wait for one cluster by now."""
-        return self.options.queue_bytes // max(LEAST_SHARES, len(self._sessions))
+    def _cluster_collector(self, lease: Lease) -> ClusterCollector:
+        """A collector of the lease's cluster; Invalid when its kubeconfig cannot be used."""
+        access = kubeconfig.access(
+            lease.kubeconfig,
+            policy=settings.CLUSTER_ADDRESS_POLICY,
+            allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS,
+        )
+        context = CollectorContext(
+            client=StreamClient(access, limits()),
+            cluster_name=lease.name,
+            queue=WriteQueue(self._queue_share),
+            database=self.database,
+            listing=asyncio.Semaphore(self.options.lists),
+            watch=self.options.watch,
+            namespaces=lease.namespaces,
+        )
+        holder = LeaseHolder(lease.cluster, lease.name, lease.token)
+        return ClusterCollector(holder, context, self.options.intervals)
 
-    async def _end(self) -> None:
-        for cluster in list(self._sessions):
-            await self._drop(cluster)
+    def _queue_share(self) -> int:
+        """How many bytes may wait for one cluster, with as many clusters as there are now."""
+        return self.options.queue_bytes // max(MIN_QUEUE_SHARES, len(self._tasks))
+
+    async def _shut_down(self) -> None:
+        for cluster in list(self._tasks):
+            await self._stop_collecting(cluster)
         try:
-            await self.database(leases.leave, self.name)
+            await self.database(leases.release_all, self.name)
         except DatabaseError:
-            log.warning("the clusters could not be given back; their leases run out by themselves")
+            log.warning("the clusters could not be released; their leases run out by themselves")
         await self._disconnect()
         self._threads.shutdown()
 
     async def _disconnect(self) -> None:
-        """Each thread closes its own connection; they meet first, so that none does it twice."""
+        """Close the connection of each thread."""
         threads = self.options.writers + 1
-        meeting = threading.Barrier(threads)
+        # All threads wait here for each other, so that none takes two of the calls.
+        barrier = threading.Barrier(threads)
 
         def close() -> None:
-            meeting.wait()
+            barrier.wait()
             connection.close()
 
-        await asyncio.gather(
-            *(self._loop.run_in_executor(self._threads, close) for _ in range(threads))
-        )
+        calls = [self._loop.run_in_executor(self._threads, close) for _ in range(threads)]
+        await asyncio.gather(*calls)
 
 
-def _usable(function: Callable[..., T], *args: Any) -> T:
-    """Call it on a connection that works: one that broke is closed, so that the next call opens another."""
+def _call_on_usable_connection(function: Callable[..., T], *args: Any) -> T:
+    """Call a function on a connection that works.
+
+    After an error of the database the connection is closed, so that the next call opens another.
+    """
     connection.close_if_unusable_or_obsolete()
     try:
         return function(*args)
@@ -232,16 +281,21 @@ def _usable(function: Callable[..., T], *args: Any) -> T:
 
 
 def _fingerprint(lease: Lease) -> str:
-    parts = (str(lease.token), lease.name, *lease.namespaces, lease.kubeconfig)
+    """Changes with everything that collecting the cluster depends on."""
+    parts = (
+        str(lease.token),
+        lease.name,
+        *lease.namespaces,
+        lease.kubeconfig,
+    )
     return sha256("\n".join(parts).encode()).hexdigest()
 
 
-async def collect(chosen: Options) -> None:
+async def collect(options: CollectorOptions) -> None:
     """Collect until SIGTERM or SIGINT."""
-    # Writers wait for the database far more than they compute: the loop gives way to them sooner than Python's 5 ms.
-    sys.setswitchinterval(0.0005)
-    collector = Collector(chosen)
+    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
+    collector = Collector(options)
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, collector.stop)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, collector.stop)
     await collector.run()

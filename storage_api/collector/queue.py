@@ -1,4 +1,7 @@
-"""What waits to be written for one cluster: bounded in bytes, so that a slow database stops the reading instead of dropping."""
+"""What waits to be written for one cluster.
+
+The queue is bounded in bytes: a slow database stops the reading, and nothing is dropped.
+"""
 
 import asyncio
 from collections import deque
@@ -11,15 +14,17 @@ from storage_api.services.bulk import Record
 from storage_api.services.events import EventReport
 from storage_api.services.sync import WatchScope
 
-OVERHEAD = 500
+# What an item takes beside its document, roughly.
+ITEM_OVERHEAD_BYTES = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
     """How far a kind has been followed once everything before this item is written.
 
-    `listed`: a complete list ended here; `exact` says whether all of it could be stored as the cluster sent it. `skipped_after`: what
-    happened between that version ("" is unknown) and the list is only known by its outcome; None when nothing was skipped.
+    `listed`: a complete list ended here; `exact` says whether all of it could be stored as the
+    cluster sent it. `skipped_after`: of what happened between that version ("" when unknown) and
+    the list only the outcome is known; None when nothing was skipped.
     """
 
     scope: WatchScope
@@ -30,44 +35,48 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Inexact:
+class KindLossy:
     """A document of the kind could not be stored as the cluster sent it."""
 
     scope: WatchScope
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """The kind's watch broke for good; what happened after that version has to be found by a list, whoever makes it."""
+class WatchLost:
+    """The kind's watch cannot go on after version `after`; only a list can tell what happened."""
 
     scope: WatchScope
     after: str
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class KindRemoved:
     """The cluster no longer serves the kind."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """The namespace is none of the cluster's accessible ones any more: nothing will be known of the kind there."""
+class NamespaceRemoved:
+    """The namespace is no longer an accessible one of the cluster; the kind's rows there go."""
 
     scope: WatchScope
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
-    """The kind is followed in the whole cluster from now on, no longer namespace by namespace."""
+class ClusterWideWatch:
+    """The kind is followed in the whole cluster from now on, not namespace by namespace."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
-    """At `moment` (the database's clock) the cluster answered, and the watches stood in these phases: scope -> (phase, error)."""
+class Heartbeat:
+    """At `moment` (the database's clock) the cluster answered.
+
+    `revision`: its newest resourceVersion. `identity`: the uid of its kube-system.
+    `phases`: scope -> (phase, error) of the watches whose phase has changed.
+    """
 
     moment: datetime
     revision: str
@@ -76,36 +85,48 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """Tells when everything before it is committed."""
+class FlushMarker:
+    """Its future is done when everything before it is committed."""
 
     reached: "asyncio.Future[None]"
 
 
-Item = Record | EventReport | Position | Inexact | Lost | Gone | Left | Joined | Beat | Mark
+QueueItem = (
+    Record
+    | EventReport
+    | Position
+    | KindLossy
+    | WatchLost
+    | KindRemoved
+    | NamespaceRemoved
+    | ClusterWideWatch
+    | Heartbeat
+    | FlushMarker
+)
 
 
-def _size(item: Item) -> int:
+def _size_bytes(item: QueueItem) -> int:
     match item:
         case Record(data=bytes(data)):
-            return len(data) + OVERHEAD
+            return len(data) + ITEM_OVERHEAD_BYTES
         case EventReport():
-            return len(item.data) + OVERHEAD
-    return OVERHEAD
+            return len(item.data) + ITEM_OVERHEAD_BYTES
+    return ITEM_OVERHEAD_BYTES
 
 
-class Queue:
-    """First in, first out, of at most so many bytes as `limit` says by now; one larger item is let through alone."""
+class WriteQueue:
+    """First in, first out; holds at most `limit()` bytes, or one larger item alone."""
 
     def __init__(self, limit: Callable[[], int]) -> None:
+        # A function: the share of one cluster shrinks when the process takes over more clusters.
         self._limit = limit
-        self._items: deque[Item] = deque()
+        self._items: deque[QueueItem] = deque()
         self._bytes = 0
         self._changed = asyncio.Condition()
 
-    async def put(self, *items: Item) -> None:
-        """Append the items together, as soon as there is room."""
-        size = sum(map(_size, items))
+    async def put(self, *items: QueueItem) -> None:
+        """Append the items together, as soon as they fit."""
+        size = sum(map(_size_bytes, items))
         async with self._changed:
             await self._changed.wait_for(
                 lambda: not self._bytes or self._bytes + size <= self._limit()
@@ -117,25 +138,28 @@ class Queue:
     def __len__(self) -> int:
         return len(self._items)
 
-    async def take(self, most: int) -> list[Item]:
-        """At least one item, at most so many. They count as waiting until `done`."""
+    async def take(self, limit: int) -> list[QueueItem]:
+        """1 to `limit` items; waits for the first. They take up room until `done`."""
         async with self._changed:
             await self._changed.wait_for(lambda: bool(self._items))
-            return [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            return self._pop(limit)
 
-    async def more(self, most: int) -> list[Item]:
-        """What else waits, at most so many."""
+    async def take_waiting(self, limit: int) -> list[QueueItem]:
+        """0 to `limit` items; waits for none."""
         async with self._changed:
-            return [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            return self._pop(limit)
 
-    async def done(self, items: list[Item]) -> None:
-        """The items are written: their room is free."""
+    def _pop(self, limit: int) -> list[QueueItem]:
+        return [self._items.popleft() for _ in range(min(limit, len(self._items)))]
+
+    async def done(self, items: list[QueueItem]) -> None:
+        """The items are written: others may take their room."""
         async with self._changed:
-            self._bytes -= sum(map(_size, items))
+            self._bytes -= sum(map(_size_bytes, items))
             self._changed.notify_all()
 
     async def flush(self) -> None:
-        """Until everything that waits now is committed."""
-        mark = Mark(asyncio.get_running_loop().create_future())
-        await self.put(mark)
-        await mark.reached
+        """Wait until everything that is in the queue now is committed."""
+        marker = FlushMarker(asyncio.get_running_loop().create_future())
+        await self.put(marker)
+        await marker.reached

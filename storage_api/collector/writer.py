@@ -1,4 +1,7 @@
-"""Writing what the followers found: batches, each one transaction with the positions that it reaches, under the lease's token."""
+"""Writing what the reflectors queued.
+
+Each batch is one transaction with the positions that it reaches, under the lease's token.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +10,16 @@ from django.db import transaction
 
 from clusters.resource_types import resource_type
 from core.errors import Invalid
-from storage_api.collector.queue import Beat, Gone, Inexact, Item, Joined, Left, Lost, Position
+from storage_api.collector.queue import (
+    ClusterWideWatch,
+    Heartbeat,
+    KindLossy,
+    KindRemoved,
+    NamespaceRemoved,
+    Position,
+    QueueItem,
+    WatchLost,
+)
 from storage_api.services import bulk, events, sync
 from storage_api.services.bulk import Record
 from storage_api.services.events import EventReport
@@ -16,51 +28,70 @@ from storage_api.services.sync import WatchScope
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """For whom is written: the cluster, the name its rows stand under, and the lease's token."""
+class LeaseHolder:
+    """The cluster that is written for: its id, the name its rows bear, and the lease's token."""
 
     cluster: int
     name: str
     token: int
 
 
-def independent(items: Sequence[Item]) -> frozenset[Key]:
-    """The keys of a batch that may be written beside others: records of distinct keys and nothing else. Empty when it may not.
+def independent_keys(items: Sequence[QueueItem]) -> frozenset[Key]:
+    """The keys of a batch that may be committed in any order with batches of other keys.
 
-    What a list found stands for itself; positions come after it, and only when it is complete.
+    Empty when it may not: when it holds anything but records, or one key twice. Records of a list
+    need no order, as its position comes after them, and only when the list is complete.
     """
-    records = [item.key for item in items if isinstance(item, Record)]
-    keys = frozenset(records)
+    record_keys = [item.key for item in items if isinstance(item, Record)]
+    keys = frozenset(record_keys)
     return keys if len(keys) == len(items) else frozenset()
 
 
-def write(owner: Owner, items: Sequence[Item]) -> int:
-    """Apply the items in order, all or nothing; how many documents were refused by the database. Fenced when the lease is lost."""
+def write(holder: LeaseHolder, items: Sequence[QueueItem]) -> int:
+    """Apply the items in order, all or nothing; how many documents the database refused.
+
+    Fenced when another collector has taken over the lease.
+    """
     try:
-        _write(owner, items, bulk.write)
+        _write_batch(holder, items, bulk.write)
         return 0
     except Invalid:
+        # One document spoils the batch: write them one by one, and leave out those refused.
         refused: list[Record] = []
-        _write(owner, items, lambda records: _one_by_one(records, refused))
+        _write_batch(
+            holder,
+            items,
+            lambda records: _write_each(records, refused),
+        )
         with transaction.atomic():
-            sync.fence(owner.cluster, owner.token)
-            sync.inexact_types(owner.cluster, {record.key.resource_type for record in refused})
+            sync.fence(holder.cluster, holder.token)
+            refused_types = {record.key.resource_type for record in refused}
+            sync.mark_types_lossy(holder.cluster, refused_types)
         return len(refused)
 
 
-def _write(owner: Owner, items: Sequence[Item], put: Callable[[Sequence[Record]], object]) -> None:
+def _write_batch(
+    holder: LeaseHolder,
+    items: Sequence[QueueItem],
+    write_records: Callable[[Sequence[Record]], object],
+) -> None:
     with transaction.atomic():
-        sync.fence(owner.cluster, owner.token)
-        for part in _parts(items):
+        sync.fence(holder.cluster, holder.token)
+        for part in _split_batch(items):
             if isinstance(part, list):
-                put(part)
+                write_records(part)
             else:
-                _apply(owner, part)
-        _advance(owner, items)
+                _apply(holder, part)
+        _save_positions(holder, items)
 
 
-def _parts(items: Iterable[Item]) -> Iterator[list[Record] | Item]:
-    """Records in runs in which no key comes twice, so that every state of an object gets its line in the log."""
+def _split_batch(
+    items: Iterable[QueueItem],
+) -> Iterator[list[Record] | QueueItem]:
+    """Runs of records, and between them the other items, in order.
+
+    No key comes twice in a run, so that every state of an object gets its line in the log.
+    """
     run: dict[object, Record] = {}
     for item in items:
         if isinstance(item, Record):
@@ -69,6 +100,7 @@ def _parts(items: Iterable[Item]) -> Iterator[list[Record] | Item]:
                 run = {}
             run[item.key] = item
         elif not isinstance(item, Position) or item.listed:
+            # Positions of a watch are saved at the end, by _save_positions: they end no run.
             if run:
                 yield list(run.values())
                 run = {}
@@ -77,54 +109,77 @@ def _parts(items: Iterable[Item]) -> Iterator[list[Record] | Item]:
         yield list(run.values())
 
 
-def _apply(owner: Owner, item: Item) -> None:
+def _apply(holder: LeaseHolder, item: QueueItem) -> None:
     match item:
         case EventReport():
             events.add_event(item)
-        case Inexact():
-            sync.inexact(owner.cluster, item.scope)
-        case Lost():
-            sync.lost(owner.cluster, item.scope, item.after)
-        case Gone():
-            sync.sweep(owner.name, resource_type(item.kind))
-            sync.forget(owner.cluster, item.kind)
-        case Left():
+        case KindLossy():
+            sync.mark_lossy(holder.cluster, item.scope)
+        case WatchLost():
+            sync.invalidate_position(holder.cluster, item.scope, item.after)
+        case KindRemoved():
+            sync.sweep(holder.name, resource_type(item.kind))
+            sync.forget_kind(holder.cluster, item.kind)
+        case NamespaceRemoved():
             stored_as = resource_type(item.scope.kind)
-            sync.sweep_namespace(owner.name, stored_as, item.scope.namespace)
-            sync.forget_namespace(owner.cluster, item.scope)
-        case Joined():
-            sync.forget_namespaces(owner.cluster, item.kind)
-        case Beat():
-            sync.beat(owner.cluster, item.moment, item.revision, item.identity, item.phases)
+            sync.sweep_namespace(holder.name, stored_as, item.scope.namespace)
+            sync.forget_namespace(holder.cluster, item.scope)
+        case ClusterWideWatch():
+            sync.forget_namespaces(holder.cluster, item.kind)
+        case Heartbeat():
+            sync.save_heartbeat(
+                holder.cluster,
+                item.moment,
+                revision=item.revision,
+                identity=item.identity,
+                phases=item.phases,
+            )
         case Position():
             if item.skipped_after is not None:
                 sync.mark_gap(
-                    owner.cluster, owner.name, item.scope, item.skipped_after, item.resource_version
+                    holder.cluster,
+                    holder.name,
+                    item.scope,
+                    after=item.skipped_after,
+                    upto=item.resource_version,
                 )
-            sync.listed(owner.cluster, item.scope, item.resource_version, exact=item.exact)
+            sync.save_list(
+                holder.cluster,
+                item.scope,
+                item.resource_version,
+                exact=item.exact,
+            )
 
 
-def _advance(owner: Owner, items: Iterable[Item]) -> None:
-    """Save the last position of each watch; its kind has changed when a record that it covers is among the items."""
+def _save_positions(holder: LeaseHolder, items: Iterable[QueueItem]) -> None:
+    """Save the last position of each watch, and whether the batch changed anything it covers."""
     last: dict[WatchScope, Position] = {}
     changed = set[tuple[str, str]]()
     for item in items:
         if isinstance(item, Record):
-            changed |= {(item.key.resource_type, ""), (item.key.resource_type, item.key.namespace)}
+            # A watch of the whole cluster has the namespace "".
+            changed.add((item.key.resource_type, ""))
+            changed.add((item.key.resource_type, item.key.namespace))
         elif isinstance(item, Position):
             last[item.scope] = item
-        elif isinstance(item, Lost):
+        elif isinstance(item, WatchLost):
+            # A position from before the loss must not bring the watch back.
             last.pop(item.scope, None)
     for scope, position in last.items():
-        sync.advance(
-            owner.cluster,
+        is_changed = (
+            resource_type(scope.kind),
+            scope.namespace,
+        ) in changed
+        sync.save_position(
+            holder.cluster,
             scope,
             position.resource_version,
-            changed=(resource_type(scope.kind), scope.namespace) in changed,
+            changed=is_changed,
         )
 
 
-def _one_by_one(records: Sequence[Record], refused: list[Record]) -> None:
+def _write_each(records: Sequence[Record], refused: list[Record]) -> None:
+    """Write the records one by one; those that the database refuses are added to `refused`."""
     for record in records:
         try:
             bulk.write([record])

@@ -1,4 +1,4 @@
-"""The bulk door: many puts and deletes of one cluster in one transaction, for collectors and the batch endpoint."""
+"""Bulk writes: many puts and deletes in one transaction, for collectors and the batch endpoint."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -8,16 +8,21 @@ from django.db import IntegrityError, connection, transaction
 
 from storage_api import objectids
 from storage_api.db_retry import retried
-from storage_api.protection import Place, protect
+from storage_api.protection import DocumentPlace, seal_secrets
+from storage_api.services.change_log import LOG_DELETED, insert_changes
 from storage_api.services.resources import Key
-from storage_api.services.write_errors import refused_data, take_turn
+from storage_api.services.write_errors import (
+    serialise_writers,
+    translate_data_errors,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One write: the document as JSON text, or None to delete. `resource_version` guards a deletion when the batch is guarded.
+    """One write: the document as JSON text, or None to delete.
 
-    `written_by` tells whom the cluster names as the last writers (see `authors`).
+    `resource_version` guards a deletion when the batch is guarded. `written_by`: whom the cluster
+    names as the last writers, as `history.attribution.newest_writers` gives them.
     """
 
     key: Key
@@ -27,8 +32,11 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """What a batch did. `unchanged` documents only moved their updateTime; `stale` ones were older than what is stored."""
+class BatchCounts:
+    """What a batch did.
+
+    `unchanged` documents only moved their updateTime; `stale` ones were older than the stored.
+    """
 
     added: int = 0
     changed: int = 0
@@ -41,29 +49,45 @@ class Counts:
         return asdict(self)
 
 
-# Kept for the life of the connection: making it anew for each batch would bloat the catalogue.
-_STAGE = """
+# The table lives as long as the connection: a new one for each batch would bloat the catalogue.
+_CREATE_BATCH_TABLE = """
 CREATE TEMPORARY TABLE IF NOT EXISTS storage_batch (
-  object_id text, cluster_id text COLLATE "C", resource_type text COLLATE "C", namespace text COLLATE "C", resource_name text COLLATE "C",
-  data jsonb, written_by text
+  object_id text,
+  cluster_id text COLLATE "C",
+  resource_type text COLLATE "C",
+  namespace text COLLATE "C",
+  resource_name text COLLATE "C",
+  data jsonb,
+  written_by text
 ) ON COMMIT DELETE ROWS;
 DELETE FROM storage_batch;
 """
 
-# Resource versions of one type are comparable numbers; a different uid is another object, and one that is no number is taken as it arrives.
-_NEWER = """
-WHERE NOT %s OR r.uid IS DISTINCT FROM EXCLUDED.uid OR r.resource_version IS NULL OR EXCLUDED.resource_version IS NULL
+# Resource versions of one type are comparable numbers. A different uid is another object, and a
+# version that is no number is taken as it arrives.
+_IS_NEWER = """
+WHERE NOT %s
+   OR r.uid IS DISTINCT FROM EXCLUDED.uid
+   OR r.resource_version IS NULL OR EXCLUDED.resource_version IS NULL
    OR r.resource_version !~ '^[0-9]{1,40}$' OR EXCLUDED.resource_version !~ '^[0-9]{1,40}$'
    OR EXCLUDED.resource_version::numeric >= r.resource_version::numeric
 """
 
-# Keys are locked in one order, so that two batches wait for each other instead of deadlocking. `#> '{}'` unpacks a document once; without
-# it each stored column would do it again.
+_LOG_WRITTEN = insert_changes(
+    at="update_time",
+    op="CASE WHEN fresh THEN 'add' ELSE 'change' END",
+    rows="written WHERE change_time = update_time",
+    written_by="written_by",
+)
+# Keys are locked in one order, so that two batches wait for each other instead of deadlocking.
+# `#> '{}'` unpacks a document once; without it each stored column would do it again.
 _PUT = f"""
 WITH written AS (
   INSERT INTO storage_resource AS r
-    (object_id, cluster_id, resource_type, namespace, resource_name, data, written_by, create_time, update_time, change_time)
-  SELECT object_id, cluster_id, resource_type, namespace, resource_name, data #> '{{}}', written_by, moment, moment, moment
+    (object_id, cluster_id, resource_type, namespace, resource_name, data, written_by,
+     create_time, update_time, change_time)
+  SELECT object_id, cluster_id, resource_type, namespace, resource_name,
+         data #> '{{}}', written_by, moment, moment, moment
   FROM storage_batch, date_trunc('milliseconds', clock_timestamp()) AS moment
   ORDER BY cluster_id, resource_type, namespace, resource_name
   ON CONFLICT (cluster_id, resource_type, namespace, resource_name) DO UPDATE SET
@@ -71,167 +95,196 @@ WITH written AS (
     written_by = EXCLUDED.written_by,
     update_time = greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond'),
     change_time = CASE WHEN r.data IS DISTINCT FROM EXCLUDED.data
-                  THEN greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond') ELSE r.change_time END
-  {_NEWER}
+      THEN greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond')
+      ELSE r.change_time END
+  {_IS_NEWER}
   RETURNING r.*, xmax = 0 AS fresh
 ), logged AS (
-  INSERT INTO storage_change
-    (at, op, object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data, written_by)
-  SELECT update_time, CASE WHEN fresh THEN 'add' ELSE 'change' END, object_id, cluster_id, resource_type, namespace, resource_name, uid,
-         resource_version, create_time, data, written_by
-  FROM written WHERE change_time = update_time
+  {_LOG_WRITTEN}
 )
-SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh AND change_time = update_time),
-       count(*) FILTER (WHERE NOT fresh AND change_time <> update_time) FROM written
-"""  # noqa: S608  # both parts are constants
+SELECT count(*) FILTER (WHERE fresh),
+       count(*) FILTER (WHERE NOT fresh AND change_time = update_time),
+       count(*) FILTER (WHERE NOT fresh AND change_time <> update_time)
+FROM written
+"""  # noqa: S608  # all parts are constants
 
-_FRESH_IDS = """
-SELECT nextval(pg_get_serial_sequence('storage_resource', 'id')), date_trunc('milliseconds', clock_timestamp())::text
+_DRAW_IDS = """
+SELECT nextval(pg_get_serial_sequence('storage_resource', 'id')),
+       date_trunc('milliseconds', clock_timestamp())::text
 FROM generate_series(1, %s)
 """
 _COPY = """
 COPY storage_resource
-  (object_id, cluster_id, resource_type, namespace, resource_name, data, written_by, id, create_time, update_time, change_time)
+  (object_id, cluster_id, resource_type, namespace, resource_name, data, written_by, id,
+   create_time, update_time, change_time)
 FROM STDIN
 """
-_LOG_ADDED = """
-INSERT INTO storage_change
-  (at, op, object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data, written_by)
-SELECT update_time, 'add', object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data,
-       written_by
-FROM storage_resource WHERE id = ANY (%s) ORDER BY id
-"""
-_KNOWN = """
+_LOG_ADDED = insert_changes(
+    at="update_time",
+    op="'add'",
+    rows="storage_resource WHERE id = ANY (%s) ORDER BY id",
+    written_by="written_by",
+)
+_EXISTING_KEYS = """
 SELECT r.cluster_id, r.resource_type, r.namespace, r.resource_name
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS wanted (cluster_id, resource_type, namespace, resource_name)
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[])
+  AS batch (cluster_id, resource_type, namespace, resource_name)
 JOIN storage_resource r USING (cluster_id, resource_type, namespace, resource_name)
 """
-_SENT_TOGETHER = 1 << 18
-# Below this, looking first costs more than it saves.
-_MANY = 20
+_COPY_BUFFER_BYTES = 1 << 18
+# Below so many records, a look for existing rows costs more than COPY saves.
+_MIN_FOR_COPY = 20
 
-_DELETE = """
+_DELETE = f"""
 WITH chosen AS MATERIALIZED (
-  SELECT found.id, wanted.version FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-    AS wanted (cluster_id, resource_type, namespace, resource_name, version)
+  SELECT stored.id, batch.version
+  FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS batch (cluster_id, resource_type, namespace, resource_name, version)
   CROSS JOIN LATERAL (
     SELECT r.id FROM storage_resource r
-    WHERE r.cluster_id = wanted.cluster_id AND r.resource_type = wanted.resource_type
-      AND r.namespace = wanted.namespace AND r.resource_name = wanted.resource_name
-      AND (NOT %s OR wanted.version !~ '^[0-9]{1,40}$' OR r.resource_version IS NULL OR r.resource_version !~ '^[0-9]{1,40}$'
-           OR r.resource_version::numeric <= wanted.version::numeric)
+    WHERE r.cluster_id = batch.cluster_id AND r.resource_type = batch.resource_type
+      AND r.namespace = batch.namespace AND r.resource_name = batch.resource_name
+      AND (NOT %s
+           OR batch.version !~ '^[0-9]{{1,40}}$'
+           OR r.resource_version IS NULL OR r.resource_version !~ '^[0-9]{{1,40}}$'
+           OR r.resource_version::numeric <= batch.version::numeric)
     FOR UPDATE
-  ) found
+  ) stored
 ), gone AS (
   DELETE FROM storage_resource r WHERE r.id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING r.*
 ), logged AS (
-  INSERT INTO storage_change
-    (at, op, object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data)
-  SELECT date_trunc('milliseconds', clock_timestamp()), 'delete', object_id, cluster_id, resource_type, namespace, resource_name, uid,
-         resource_version, create_time, data
-  FROM gone
+  {LOG_DELETED}
 )
 SELECT count(*) FROM gone
-"""
+"""  # noqa: S608  # all parts are constants
 
 
 @retried
-def write(records: Iterable[Record], *, guard: bool = False, in_turn: bool = False) -> Counts:
+def write(
+    records: Iterable[Record],
+    *,
+    guard: bool = False,
+    in_turn: bool = False,
+) -> BatchCounts:
     """Apply the records, all or nothing; of several for one key the last counts.
 
-    With `guard`, a document or deletion whose resourceVersion is older than the stored one's (of the same uid) changes nothing.
-    `in_turn` is for writers that share a cluster with others: batches and sweeps of one type then come one after the other.
+    With `guard`, a document or deletion whose resourceVersion is older than the stored one's (of
+    the same uid) changes nothing. `in_turn` is for writers that share a cluster with others:
+    batches and sweeps of one type then come one after the other.
     Invalid when a key or a document cannot be stored.
     """
-    last = {record.key: record for record in records}
-    for key in last:
+    by_key = {record.key: record for record in records}
+    for key in by_key:
         key.check()
-    puts = [_protected(record) for record in last.values() if record.data is not None]
-    deletes = [record for record in last.values() if record.data is None]
-    with refused_data(), transaction.atomic():
+    puts = [_seal(record) for record in by_key.values() if record.data is not None]
+    deletes = [record for record in by_key.values() if record.data is None]
+    added = changed = unchanged = deleted = 0
+    with translate_data_errors(), transaction.atomic():
         if in_turn:
-            take_turn((key.cluster_id, key.resource_type) for key in last)
-        added, changed, unchanged = _put(puts, guard) if puts else (0, 0, 0)
-        deleted = _delete(deletes, guard) if deletes else 0
-    return Counts(added, changed, unchanged, len(puts) - added - changed - unchanged, deleted)
+            serialise_writers((key.cluster_id, key.resource_type) for key in by_key)
+        if puts:
+            added, changed, unchanged = _put(puts, guard)
+        if deletes:
+            deleted = _delete(deletes, guard)
+    stale = len(puts) - added - changed - unchanged
+    return BatchCounts(added, changed, unchanged, stale, deleted)
 
 
-def _protected(record: Record) -> Record:
+def _seal(record: Record) -> Record:
     data = record.data or b"null"
-    sealed = protect(Place(*_texts(record.key)), data)
+    sealed = seal_secrets(DocumentPlace(*_key_texts(record.key)), data)
     return record if sealed is data else replace(record, data=sealed)
 
 
 def _put(records: Sequence[Record], guard: bool) -> tuple[int, int, int]:
-    ordered = sorted(records, key=lambda record: _texts(record.key))
-    known = _known(ordered) if len(ordered) >= _MANY else {record.key for record in ordered}
-    fresh, rest = (
-        [record for record in ordered if record.key not in known],
-        [record for record in ordered if record.key in known],
-    )
-    if fresh and not _add(fresh):
-        fresh, rest = [], ordered
-    added, changed, unchanged = _upsert(rest, guard) if rest else (0, 0, 0)
-    return len(fresh) + added, changed, unchanged
+    """(added, changed, unchanged)."""
+    ordered = sorted(records, key=lambda record: _key_texts(record.key))
+    new: list[Record] = []
+    rest = ordered
+    if len(ordered) >= _MIN_FOR_COPY:
+        existing = _existing_keys(ordered)
+        new = [record for record in ordered if record.key not in existing]
+        rest = [record for record in ordered if record.key in existing]
+    if new and not _copy_new(new):
+        new = []
+        rest = ordered
+    if not rest:
+        return len(new), 0, 0
+    added, changed, unchanged = _upsert(rest, guard)
+    return len(new) + added, changed, unchanged
 
 
-def _known(records: Sequence[Record]) -> set[Key]:
+def _existing_keys(records: Sequence[Record]) -> set[Key]:
     with connection.cursor() as cursor:
-        cursor.execute(_KNOWN, _columns(records))
+        cursor.execute(_EXISTING_KEYS, _key_columns(records))
         return {Key(*row) for row in cursor.fetchall()}
 
 
-def _add(records: Sequence[Record]) -> bool:
-    """Copy rows that are new straight into the table; False, and nothing done, when another writer was quicker with one of them."""
+def _copy_new(records: Sequence[Record]) -> bool:
+    """Copy new rows straight into the table.
+
+    False, and nothing is written, when another writer has added one of them meanwhile.
+    """
     try:
+        # A savepoint: the caller's transaction goes on after the conflict.
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(_FRESH_IDS, [len(records)])
-            drawn = cursor.fetchall()
-            moments = "\t".join([drawn[0][1]] * 3).encode()
+            cursor.execute(_DRAW_IDS, [len(records)])
+            ids_and_times = cursor.fetchall()
+            # create_time, update_time and change_time.
+            times = "\t".join([ids_and_times[0][1]] * 3).encode()
+            ids = [row_id for row_id, _ in ids_and_times]
             lines = [
-                b"%s\t%d\t%s\n" % (_cells(record), row[0], moments)
-                for record, row in zip(records, drawn, strict=True)
+                b"%s\t%d\t%s\n" % (_copy_cells(record), row_id, times)
+                for record, row_id in zip(records, ids, strict=True)
             ]
-            cursor.copy_expert(_COPY, BytesIO(b"".join(lines)), _SENT_TOGETHER)
-            cursor.execute(_LOG_ADDED, [[row[0] for row in drawn]])
+            cursor.copy_expert(_COPY, BytesIO(b"".join(lines)), _COPY_BUFFER_BYTES)
+            cursor.execute(_LOG_ADDED, [ids])
     except IntegrityError:
         return False
     return True
 
 
 def _upsert(records: Sequence[Record], guard: bool) -> tuple[int, int, int]:
+    """(added, changed, unchanged)."""
+    lines = b"".join([_copy_cells(record) + b"\n" for record in records])
     with connection.cursor() as cursor:
-        cursor.execute(_STAGE)
+        cursor.execute(_CREATE_BATCH_TABLE)
         cursor.copy_expert(
             "COPY storage_batch FROM STDIN",
-            BytesIO(b"".join([_cells(record) + b"\n" for record in records])),
-            _SENT_TOGETHER,
+            BytesIO(lines),
+            _COPY_BUFFER_BYTES,
         )
         cursor.execute(_PUT, [guard])
         added, changed, unchanged = cursor.fetchone()
         return added, changed, unchanged
 
 
-def _cells(record: Record) -> bytes:
+def _copy_cells(record: Record) -> bytes:
     """The columns of a line of COPY, from object_id to written_by."""
-    cells = (
-        *(text.encode() for text in (objectids.new(), *_texts(record.key))),
-        record.data or b"null",
+    texts = (objectids.new_object_id(), *_key_texts(record.key))
+    cells = [_escape(text.encode()) for text in texts]
+    cells.append(_escape(record.data or b"null"))
+    # \N is COPY's NULL, and must not be escaped.
+    cells.append(b"\\N" if record.written_by is None else _escape(record.written_by))
+    return b"\t".join(cells)
+
+
+def _key_texts(key: Key) -> tuple[str, str, str, str]:
+    return (
+        key.cluster_id,
+        key.resource_type,
+        key.namespace,
+        key.resource_name,
     )
-    written_by = b"\\N" if record.written_by is None else _escaped(record.written_by)
-    return b"\t".join([*map(_escaped, cells), written_by])
 
 
-def _texts(key: Key) -> tuple[str, str, str, str]:
-    return key.cluster_id, key.resource_type, key.namespace, key.resource_name
-
-
-def _columns(records: Sequence[Record]) -> list[list[str]]:
-    keys = [_texts(record.key) for record in records]
+def _key_columns(records: Sequence[Record]) -> list[list[str]]:
+    """The keys column by column, as unnest() takes them."""
+    keys = [_key_texts(record.key) for record in records]
     return [list(column) for column in zip(*keys, strict=True)]
 
 
-def _escaped(cell: bytes) -> bytes:
+def _escape(cell: bytes) -> bytes:
     """COPY's text format: a backslash before itself, and no raw tab or line end."""
     return (
         cell.replace(b"\\", b"\\\\")
@@ -242,8 +295,7 @@ def _escaped(cell: bytes) -> bytes:
 
 
 def _delete(records: Sequence[Record], guard: bool) -> int:
+    versions = [record.resource_version for record in records]
     with connection.cursor() as cursor:
-        cursor.execute(
-            _DELETE, [*_columns(records), [record.resource_version for record in records], guard]
-        )
+        cursor.execute(_DELETE, [*_key_columns(records), versions, guard])
         return int(cursor.fetchone()[0])

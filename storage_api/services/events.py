@@ -1,10 +1,10 @@
-"""Events and alarms: each report is kept as a new document and never changed."""
+"""Events and alarms: each report is stored as a new document and never changed."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from storage_api import objectids
-from storage_api.protection import Place, protect
+from storage_api.protection import DocumentPlace, seal_secrets
 from storage_api.services.write_errors import check_key, execute
 
 
@@ -41,19 +41,26 @@ class AlarmReport:
 
 _ADD_EVENT = """
 INSERT INTO storage_event
-  (object_id, event_id, env, kind, level, component, type, describe, cluster_id, event_time, extra_info, data, create_time)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, date_trunc('milliseconds', clock_timestamp()))
+  (object_id, event_id, env, kind, level, component, type, describe, cluster_id, event_time,
+   extra_info, data, create_time)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb,
+        date_trunc('milliseconds', clock_timestamp()))
 """
 _ADD_ALARM = """
-INSERT INTO storage_alarm (object_id, cluster_id, namespace, message, source, module, type, received_time, data, create_time)
+INSERT INTO storage_alarm
+  (object_id, cluster_id, namespace, message, source, module, type, received_time, data,
+   create_time)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, date_trunc('milliseconds', clock_timestamp()))
 """
 
 
 def add_event(report: EventReport) -> None:
-    """Keep an event; Invalid when it cannot be stored."""
+    """Store an event; Invalid when it cannot be stored."""
     check_key(clusterId=report.cluster_id)
-    texts = (
+    object_id = objectids.new_object_id()
+    execute(
+        _ADD_EVENT,
+        object_id,
         report.event_id,
         report.env,
         report.kind,
@@ -62,28 +69,30 @@ def add_event(report: EventReport) -> None:
         report.type,
         report.describe,
         report.cluster_id,
+        report.event_time,
+        report.extra_info,
+        _seal(object_id, report.cluster_id, report.data),
     )
-    object_id = objectids.new()
-    data = _kept(object_id, report.cluster_id, report.data)
-    execute(_ADD_EVENT, object_id, *texts, report.event_time, report.extra_info, data)
 
 
 def add_alarm(report: AlarmReport) -> None:
-    """Keep an alarm; Invalid when it cannot be stored."""
+    """Store an alarm; Invalid when it cannot be stored."""
     check_key(clusterId=report.cluster_id)
-    texts = (
+    object_id = objectids.new_object_id()
+    execute(
+        _ADD_ALARM,
+        object_id,
         report.cluster_id,
         report.namespace,
         report.message,
         report.source,
         report.module,
         report.type,
+        report.received_time,
+        _seal(object_id, report.cluster_id, report.data),
     )
-    object_id = objectids.new()
-    data = _kept(object_id, report.cluster_id, report.data)
-    execute(_ADD_ALARM, object_id, *texts, report.received_time, data)
 
 
-def _kept(object_id: str, cluster_id: str, data: str) -> str:
+def _seal(object_id: str, cluster_id: str, data: str) -> str:
     """The document with the values of Secrets sealed."""
-    return protect(Place(cluster_id, "", "", object_id), data.encode()).decode()
+    return seal_secrets(DocumentPlace(cluster_id, "", "", object_id), data.encode()).decode()

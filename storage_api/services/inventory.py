@@ -10,7 +10,10 @@ _CLUSTERS = """
 WITH RECURSIVE names AS (
   (SELECT cluster_id FROM storage_resource ORDER BY cluster_id LIMIT 1)
   UNION ALL
-  SELECT (SELECT r.cluster_id FROM storage_resource r WHERE r.cluster_id > names.cluster_id ORDER BY r.cluster_id LIMIT 1)
+  SELECT (
+    SELECT r.cluster_id FROM storage_resource r
+    WHERE r.cluster_id > names.cluster_id ORDER BY r.cluster_id LIMIT 1
+  )
   FROM names WHERE names.cluster_id IS NOT NULL
 ) SELECT cluster_id FROM names WHERE cluster_id IS NOT NULL
 """
@@ -18,6 +21,7 @@ _TYPES = """
 SELECT cluster_id, resource_type, bool_or(namespace <> ''), count(*) FROM storage_resource
 WHERE cluster_id = ANY (%s) GROUP BY 1, 2 ORDER BY 1, 2
 """
+_TYPE_COLUMNS = ("cluster", "type", "namespaced", "count")
 
 
 def clusters() -> list[str]:
@@ -28,10 +32,7 @@ def clusters() -> list[str]:
 
 
 def types(names: Iterable[str]) -> list[dict[str, Any]]:
-    """Type by type: {"cluster","type","namespaced","count"}."""
+    """The types that these clusters have, each as {"cluster","type","namespaced","count"}."""
     with connection.cursor() as cursor:
         cursor.execute(_TYPES, [list(names)])
-        return [
-            dict(zip(("cluster", "type", "namespaced", "count"), row, strict=True))
-            for row in cursor.fetchall()
-        ]
+        return [dict(zip(_TYPE_COLUMNS, row, strict=True)) for row in cursor.fetchall()]

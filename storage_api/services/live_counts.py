@@ -1,4 +1,7 @@
-"""Counting what clusters hold by asking them, where the store's copy is not fresh: a thread for each cluster, and a deadline for all."""
+"""Counting what clusters hold by asking them, where the store's copy is not fresh.
+
+One thread for each cluster, and one deadline for all.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +21,8 @@ from core.errors import DomainError, Forbidden
 SECONDS = 5.0
 THREADS = 16
 AWAY = (Cluster.Status.UNREACHABLE, Cluster.Status.ERROR)
-Counts = dict[str, int]
+# "total", and for pods each phase, for nodes "ready" and "not_ready".
+StateCounts = dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,50 +35,69 @@ class Wish:
 
 @dataclass(slots=True)
 class Answer:
-    """What one cluster said: counts by kind (None: its credentials may not list it), and what went wrong, if anything."""
+    """The counts of one cluster by kind, and the error when there was one.
 
-    counts: dict[Kind, Counts | None] = field(default_factory=dict)
+    The counts of a kind are None where the credentials may not list it.
+    """
+
+    counts: dict[Kind, StateCounts | None] = field(default_factory=dict)
     error: str = ""
 
 
 def count(wishes: Iterable[Wish]) -> dict[int, Answer]:
-    """By cluster; one that does not answer in time is named and holds nobody up."""
-    wishes = list(wishes)
-    answers = {wish.cluster.pk: Answer() for wish in wishes}
-    asked = [(wish, client) for wish in wishes if (client := _client(wish, answers))]
-    if not asked:
+    """The answers by cluster id; a cluster that does not answer in SECONDS has an error instead."""
+    requests = list(wishes)
+    answers = {request.cluster.pk: Answer() for request in requests}
+    clients: list[tuple[Wish, ClusterClient]] = []
+    for request in requests:
+        client = _client(request, answers)
+        if client is not None:
+            clients.append((request, client))
+    if not clients:
         return answers
-    pool = ThreadPoolExecutor(min(THREADS, len(asked)), thread_name_prefix="count")
-    running = {
-        # In the caller's context: clusters that are asked in their callers' names have to hear whose it is.
-        pool.submit(copy_context().run, _one, wish, client, answers[wish.cluster.pk]): wish
-        for wish, client in asked
-    }
+    pool = ThreadPoolExecutor(min(THREADS, len(clients)), thread_name_prefix="count")
+    running = {}
+    for request, client in clients:
+        answer = answers[request.cluster.pk]
+        # In the caller's context: a cluster that is called as the caller reads the name from it.
+        future = pool.submit(
+            copy_context().run,
+            _count_cluster,
+            request,
+            client,
+            answer,
+        )
+        running[future] = request
     done, late = wait(running, timeout=SECONDS)
+    # Not waited for: a slow cluster may take until its own time-out.
     pool.shutdown(wait=False, cancel_futures=True)
     for future in done:
         future.result()
     for future in late:
-        answers[running[future].cluster.pk].error = f"did not answer within {SECONDS:.0f} seconds"
+        answer = answers[running[future].cluster.pk]
+        answer.error = f"did not answer within {SECONDS:.0f} seconds"
     return answers
 
 
-def _client(wish: Wish, answers: Mapping[int, Answer]) -> ClusterClient | None:
-    """None, with the reason noted, for a cluster that cannot be asked; one that is known to be away is not waited for."""
-    if wish.cluster.status in AWAY:
-        answers[wish.cluster.pk].error = f"the cluster is {wish.cluster.status}"
+def _client(request: Wish, answers: Mapping[int, Answer]) -> ClusterClient | None:
+    """None, with the reason in the answer, for a cluster that cannot be asked."""
+    cluster = request.cluster
+    answer = answers[cluster.pk]
+    if cluster.status in AWAY:
+        # The last check did not reach it: waiting for it once more would hold everybody up.
+        answer.error = f"the cluster is {cluster.status}"
         return None
     try:
-        return registry.client(wish.cluster)
+        return registry.client(cluster)
     except DomainError as error:
-        answers[wish.cluster.pk].error = error.message
+        answer.error = error.message
         return None
 
 
-def _one(wish: Wish, client: ClusterClient, answer: Answer) -> None:
+def _count_cluster(request: Wish, client: ClusterClient, answer: Answer) -> None:
     try:
-        for kind, namespaces in wish.kinds.items():
-            answer.counts[kind] = _count_allowed(client, wish.cluster, kind, namespaces)
+        for kind, namespaces in request.kinds.items():
+            answer.counts[kind] = _count_allowed(client, request.cluster, kind, namespaces)
     except DomainError as error:
         answer.error = error.message
     except msgspec.DecodeError:
@@ -82,20 +105,28 @@ def _one(wish: Wish, client: ClusterClient, answer: Answer) -> None:
 
 
 def _count_allowed(
-    client: ClusterClient, cluster: Cluster, kind: Kind, namespaces: frozenset[str] | None
-) -> Counts | None:
-    """The count, by namespace where the credentials may look into some only; None where they may not look at all."""
+    client: ClusterClient,
+    cluster: Cluster,
+    kind: Kind,
+    namespaces: frozenset[str] | None,
+) -> StateCounts | None:
+    """The counts, by namespace where the credentials may read some only.
+
+    None where they may not read the kind at all.
+    """
     try:
-        return _counted(client, kind, namespaces)
+        return _count_kind(client, kind, namespaces)
     except Forbidden:
         if not kind.namespaced or not cluster.namespaces:
             return None
-    accessible = frozenset(cluster.namespaces)
+    readable = frozenset(cluster.namespaces)
+    if namespaces is not None:
+        readable &= namespaces
     try:
         # As in lists, namespaces that refuse the kind do not count.
         parts = read_each(
-            sorted(accessible if namespaces is None else accessible & namespaces),
-            lambda namespace: _counted(client, kind, frozenset({namespace})),
+            sorted(readable),
+            lambda namespace: _count_kind(client, kind, frozenset({namespace})),
         )
     except Forbidden:
         return None
@@ -115,18 +146,23 @@ class _Status(msgspec.Struct):
     conditions: list[_Condition] | None = None
 
 
-class _Phased(msgspec.Struct):
+class _ObjectWithStatus(msgspec.Struct):
     status: _Status = msgspec.field(default_factory=_Status)
 
 
-_PHASES = msgspec.json.Decoder(_Phased)
+_STATUSES = msgspec.json.Decoder(_ObjectWithStatus)
 
 
-def _counted(client: ClusterClient, kind: Kind, namespaces: frozenset[str] | None) -> Counts:
-    # States are told apart for pods and nodes alone; of others one item and the rest's number will do.
+def _count_kind(
+    client: ClusterClient,
+    kind: Kind,
+    namespaces: frozenset[str] | None,
+) -> StateCounts:
     has_states = kind.plural in ("pods", "nodes")
+    # Without states, one item and the number of remaining ones will do.
+    limit = CHUNK if has_states else 1
 
-    def read(chunks: Iterator[Chunk]) -> Counter[str]:
+    def count_chunks(chunks: Iterator[Chunk]) -> Counter[str]:
         counts: Counter[str] = Counter()
         for chunk in chunks:
             items = chunk.items or []
@@ -137,20 +173,21 @@ def _counted(client: ClusterClient, kind: Kind, namespaces: frozenset[str] | Non
             counts.update(_state(kind, item) for item in items)
         return counts
 
-    found: Counter[str] = Counter()
-    for namespace in [None] if namespaces is None or not kind.namespaced else sorted(namespaces):
-        found.update(
-            client.read_list(read, kind, namespace=namespace, limit=CHUNK if has_states else 1)
-        )
-    return dict(found)
+    lists: list[str | None] = [None]
+    if namespaces is not None and kind.namespaced:
+        lists = [*sorted(namespaces)]
+    total: Counter[str] = Counter()
+    for namespace in lists:
+        total.update(client.read_list(count_chunks, kind, namespace=namespace, limit=limit))
+    return dict(total)
 
 
 def _state(kind: Kind, item: msgspec.Raw) -> str:
+    """A pod's phase in lower case; "ready" or "not_ready" of a node."""
+    status = _STATUSES.decode(item).status
     if kind.plural == "pods":
-        return _PHASES.decode(item).status.phase.lower() or "unknown"
-    conditions = _PHASES.decode(item).status.conditions or []
-    return (
-        "ready"
-        if any((one.type, one.status) == ("Ready", "True") for one in conditions)
-        else "not_ready"
-    )
+        return status.phase.lower() or "unknown"
+    for condition in status.conditions or []:
+        if (condition.type, condition.status) == ("Ready", "True"):
+            return "ready"
+    return "not_ready"

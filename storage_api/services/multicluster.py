@@ -1,6 +1,6 @@
 """One kind, one name, or everything, over many clusters at once: read from the store alone."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,28 +9,32 @@ from django.db import connection
 from django.db.models import Q
 from psycopg2 import sql
 
-from clusters.kinds import KINDS, Kind, is_place_of, known_kind, parse_reference
+from clusters.kinds import (
+    KINDS,
+    Kind,
+    is_place_of,
+    known_kind,
+    parse_reference,
+)
 from clusters.models import Cluster
 from clusters.resource_types import EVENTS, resource_type
 from core.errors import Invalid, NotFound
 from storage_api.models import KindSync
 from storage_api.protection import masked
-from storage_api.query.conditions import Clause
+from storage_api.query import sorting
+from storage_api.query.as_of_rows import rows_as_of
+from storage_api.query.conditions import Clause, name_contains
 
+# How far owners are followed, and how many objects below an owner are looked at.
 MAX_DEPTH = 10
 MAX_OWNED = 100_000
-_SORTS: Mapping[str, tuple[str, ...]] = {
-    "name": ("r.resource_name", "r.namespace", "r.cluster_id", "r.id"),
-    "namespace": ("r.namespace", "r.resource_name", "r.cluster_id", "r.id"),
-    "cluster": ("r.cluster_id", "r.namespace", "r.resource_name", "r.id"),
-    "created": ("coalesce(r.created, 'epoch')", "r.id"),
-}
-_CASTS = {"r.id": "bigint", "coalesce(r.created, 'epoch')": "timestamptz"}
+# How much of a caller's text an error repeats.
+QUOTED_CHARACTERS = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One cluster as a caller may see it: `namespaces` None is all of them."""
+    """One cluster as a caller may see it; `namespaces` None is all of them."""
 
     cluster: int
     name: str
@@ -39,9 +43,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What is looked for: conditions, owner (uid, at any depth), creation from `since` to before `before`; `at`: as it was then.
+    """Which objects of a kind are searched for, in which clusters.
 
-    Of the past no owners are known.
+    `owner`: the uid of an owner, direct or through others. `since` and `before` bound the time of
+    creation; `before` is excluded. `at`: the objects as they were then; the log knows no owners.
     """
 
     places: Sequence[Place]
@@ -57,7 +62,11 @@ class Search:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """Which part: sorted by `order` (name, namespace, cluster or created, with `-` backwards), after a position or from an offset."""
+    """Which part of the objects that a search matches.
+
+    `order`: name, namespace, cluster or created, with `-` in front when descending. `after`: the
+    position behind which the part begins, as `page` returned it.
+    """
 
     order: str = "name"
     after: Sequence[str] = ()
@@ -66,43 +75,46 @@ class Slice:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The SQL of the sort; Invalid for an order that there is not."""
-        try:
-            return _SORTS[self.order.removeprefix("-")]
-        except KeyError:
-            raise Invalid(
-                f"orderby must be one of {', '.join(_SORTS)}, or one of these after a minus",
-                field="orderby",
-            ) from None
+        """The SQL columns of the order; Invalid for an unknown order."""
+        return sorting.multicluster_columns(self.order)
 
 
-def find_kind(text: str, *, within: Collection[int] | None = None, cluster: str = "") -> Kind:
-    """A kind by plural, singular, name in any case or short name, with `.group` or `.version.group` behind it where that is not unique.
+def find_kind(
+    text: str,
+    *,
+    within: Collection[int] | None = None,
+    cluster: str = "",
+) -> Kind:
+    """The kind that a plural, singular, short name, or name in any case means.
 
-    Looks at what is collected in the clusters of `within` (ids; None is all), first in `cluster` (its id) when it is there.
-    NotFound for a kind that is neither known nor collected, Invalid, naming the groups, for one of several groups.
+    `.group` or `.version.group` may follow it. Looks at what is collected in the clusters of
+    `within` (ids; None is all), first in `cluster` (an id as text).
+    NotFound for a kind that is neither built in nor collected; Invalid, naming the groups, for a
+    kind of several groups.
     """
-    known = known_kind(text)
+    built_in = known_kind(text)
     name, _ = parse_reference(text)
-    if known and name in known.names:
-        return known
-    candidates = _collected_as_named(text, within)
-    here = [kind for pk, kind in candidates if str(pk) == cluster]
-    kinds = here or [kind for _, kind in candidates]
-    # A short name is worth less than a name, as for kubectl.
-    named = [kind for kind in kinds if name in (kind.plural, kind.name.lower())]
-    if known and not named:
-        return known
-    kinds = named or kinds
-    choices = {(kind.group, kind.plural): kind for kind in reversed(kinds)}
+    if built_in and name in built_in.names:
+        return built_in
+    collected = _collected_as_named(text, within)
+    in_cluster = [kind for pk, kind in collected if str(pk) == cluster]
+    kinds = in_cluster or [kind for _, kind in collected]
+    # As for kubectl, a name counts for more than a short name.
+    by_name = [kind for kind in kinds if name in (kind.plural, kind.name.lower())]
+    if built_in and not by_name:
+        return built_in
+    # Reversed: of a kind in several versions the first stays.
+    choices = {(kind.group, kind.plural): kind for kind in reversed(by_name or kinds)}
     if not choices:
         raise NotFound(
-            f"no cluster has objects of kind {text[:80]!r}{_other_version(text, within)}"
+            f"no cluster has objects of kind {text[:QUOTED_CHARACTERS]!r}"
+            f"{_other_version(text, within)}"
         )
     if len(choices) > 1:
         references = sorted(f"{plural}.{group}" for group, plural in choices)
         raise Invalid(
-            f"kind {text[:80]!r} is in several groups: name one of {', '.join(references)}",
+            f"kind {text[:QUOTED_CHARACTERS]!r} is in several groups:"
+            f" name one of {', '.join(references)}",
             field="kind",
             kinds=references,
         )
@@ -110,10 +122,12 @@ def find_kind(text: str, *, within: Collection[int] | None = None, cluster: str 
 
 
 def _other_version(text: str, within: Collection[int] | None) -> str:
-    """Says in which version the kind is kept, when the text names another one; "" otherwise."""
-    name, _, place = text.strip().partition(".")
-    group = place.partition(".")[2]
-    kinds = [kind for _, kind in _collected_as_named(f"{name}.{group}", within)] if group else []
+    """The end of a sentence: in which version the kind is stored, when the text names another."""
+    name, _, version_and_group = text.strip().partition(".")
+    group = version_and_group.partition(".")[2]
+    if not group:
+        return ""
+    kinds = [kind for _, kind in _collected_as_named(f"{name}.{group}", within)]
     if not kinds:
         return ""
     return f"; they are kept as {kinds[0].plural}.{kinds[0].version}.{kinds[0].group}"
@@ -129,253 +143,315 @@ def _collected_as_named(text: str, within: Collection[int] | None) -> list[tuple
     )
     if within is not None:
         rows = rows.filter(cluster__in=within)
-    kinds = [
-        (
-            row.cluster_id,
-            Kind(row.kind, row.plural, row.group, row.version, row.namespaced, tuple(row.aliases)),
+    matches = []
+    for row in rows.order_by("group", "id"):
+        kind = Kind(
+            row.kind,
+            row.plural,
+            row.group,
+            row.version,
+            row.namespaced,
+            tuple(row.aliases),
         )
-        for row in rows.order_by("group", "id")
-    ]
-    return [(pk, kind) for pk, kind in kinds if is_place_of(kind, place)]
+        if is_place_of(kind, place):
+            matches.append((row.cluster_id, kind))
+    return matches
+
+
+def _kind_of_row(row: KindSync) -> Kind:
+    return Kind(row.kind, row.plural, row.group, row.version, row.namespaced)
 
 
 def collected_as(cluster: Cluster, kind: Kind) -> Kind:
-    """The kind in the version in which it is collected in one cluster."""
+    """The kind in the version in which it is collected in one cluster; itself when it is not."""
     rows = KindSync.objects.filter(cluster=cluster, group=kind.group, plural=kind.plural)
     row = rows.order_by("namespace").first()
-    return Kind(row.kind, row.plural, row.group, row.version, row.namespaced) if row else kind
+    return _kind_of_row(row) if row else kind
 
 
 def collected_kinds() -> list[Kind]:
-    """Every kind that is collected in any registered cluster, each once."""
+    """Every kind that is collected in any registered cluster, each once; Events left out."""
     rows = KindSync.objects.filter(cluster__deleted_at=None).order_by("group", "plural", "id")
-    found = {
-        (row.group, row.plural): Kind(row.kind, row.plural, row.group, row.version, row.namespaced)
-        for row in rows
-    }
-    return [kind for key, kind in found.items() if key != EVENTS]
+    kinds = {(row.group, row.plural): _kind_of_row(row) for row in rows}
+    return [kind for key, kind in kinds.items() if key != EVENTS]
 
 
-def reach(places: Sequence[Place], kind: Kind) -> Clause:
-    """The rows of one kind that the places allow."""
-    column = sql.Identifier("r", "resource_name" if kind == KINDS["namespaces"] else "namespace")
-    whole = [place.name for place in places if place.namespaces is None]
+def kind_rows(places: Sequence[Place], kind: Kind) -> Clause:
+    """The condition for the rows of one kind that a caller may see."""
+    is_type = Clause(sql.SQL("r.resource_type = %s"), (resource_type(kind),))
+    return visible_rows(places, is_type, by_name=kind == KINDS["namespaces"])
+
+
+def visible_rows(places: Iterable[Place], is_type: Clause, *, by_name: bool) -> Clause:
+    """The condition for the rows of some types that a caller may see.
+
+    `is_type`: the condition for the types. `by_name`: they are Namespaces, which stand in none
+    and are seen by their own name.
+    """
+    column = sql.Identifier("r", "resource_name" if by_name else "namespace")
+    in_namespaces = sql.SQL("(r.cluster_id = %s AND {} = ANY (%s))").format(column)
+    whole_clusters: list[str] = []
     parts: list[sql.Composable] = [sql.SQL("r.cluster_id = ANY (%s)")]
-    params: list[Any] = [whole]
+    params: list[Any] = []
     for place in places:
-        if place.namespaces is not None:
-            parts.append(sql.SQL("(r.cluster_id = %s AND {} = ANY (%s))").format(column))
+        if place.namespaces is None:
+            whole_clusters.append(place.name)
+        else:
+            parts.append(in_namespaces)
             params += [place.name, sorted(place.namespaces)]
-    text = sql.SQL("(r.resource_type = %s AND ({}))").format(sql.SQL(" OR ").join(parts))
-    return Clause(text, (resource_type(kind), *params))
+    text = sql.SQL("({} AND ({}))").format(is_type.text, sql.SQL(" OR ").join(parts))
+    return Clause(text, (*is_type.params, whole_clusters, *params))
 
 
-# The first owner is a column; the rare objects with more have an index of their own. Its expression must be spelled exactly as there.
+# The first owner is a column; the rare objects with more have an index of their own. Its
+# expression must be spelled exactly as in the index.
 _OWNED = sql.SQL("""r.id IN (
   WITH RECURSIVE owned (id, cluster_id, uid, depth) AS (
-    SELECT 0::bigint, place.name COLLATE "C", %s::text COLLATE "C", 0 FROM unnest(%s::text[]) AS place (name)
+    SELECT 0::bigint, place.name COLLATE "C", %s::text COLLATE "C", 0
+    FROM unnest(%s::text[]) AS place (name)
     UNION ALL
     SELECT o.id, o.cluster_id, o.uid, owned.depth + 1 FROM owned CROSS JOIN LATERAL (
-      SELECT d.id, d.cluster_id, d.uid FROM storage_resource d WHERE d.cluster_id = owned.cluster_id AND d.owner_uid = owned.uid
+      SELECT d.id, d.cluster_id, d.uid FROM storage_resource d
+      WHERE d.cluster_id = owned.cluster_id AND d.owner_uid = owned.uid
       UNION ALL
       SELECT d.id, d.cluster_id, d.uid FROM storage_resource d
-      WHERE d.cluster_id = owned.cluster_id AND d.data #> '{metadata,ownerReferences,1}' IS NOT NULL
+      WHERE d.cluster_id = owned.cluster_id
+        AND d.data #> '{metadata,ownerReferences,1}' IS NOT NULL
         AND jsonb_path_query_array(d.data, '$.metadata.ownerReferences[1 to last].uid') ? owned.uid
     ) o WHERE owned.depth < %s
   ) SELECT id FROM owned LIMIT %s)""")
 
 
 def _where(search: Search) -> tuple[sql.Composable, list[Any]]:
-    clauses = [reach(search.places, search.kind), *search.clauses]
+    """(what follows WHERE, its parameters)."""
+    clauses = [kind_rows(search.places, search.kind), *search.clauses]
     if search.namespaces:
-        clauses.append(Clause(sql.SQL("r.namespace = ANY (%s)"), (list(search.namespaces),)))
-    if search.keyword:
-        clauses.append(
-            Clause(sql.SQL("position(lower(%s) IN lower(r.resource_name)) > 0"), (search.keyword,))
-        )
-    if search.owner:
         clauses.append(
             Clause(
-                _OWNED,
-                (search.owner, [place.name for place in search.places], MAX_DEPTH, MAX_OWNED),
+                sql.SQL("r.namespace = ANY (%s)"),
+                (list(search.namespaces),),
             )
         )
+    if search.keyword:
+        clauses.append(Clause(name_contains("r.resource_name"), (search.keyword,)))
+    if search.owner:
+        cluster_names = [place.name for place in search.places]
+        params = (search.owner, cluster_names, MAX_DEPTH, MAX_OWNED)
+        clauses.append(Clause(_OWNED, params))
     if search.since:
         clauses.append(Clause(sql.SQL("r.created >= %s"), (search.since,)))
     if search.before:
         clauses.append(Clause(sql.SQL("r.created < %s"), (search.before,)))
-    return sql.SQL(" AND ").join([clause.text for clause in clauses]), [
-        param for clause in clauses for param in clause.params
-    ]
+    text = sql.SQL(" AND ").join([clause.text for clause in clauses])
+    return text, [param for clause in clauses for param in clause.params]
 
 
-_NOW = sql.SQL("""
-WITH chosen AS (SELECT r.id, row_number() OVER (ORDER BY {order}) AS place, ARRAY[{keys}] AS position
-                FROM {source} WHERE {where} ORDER BY {order} OFFSET %s LIMIT %s)
-SELECT r.cluster_id, r.data::text, chosen.position FROM chosen JOIN storage_resource r ON r.id = chosen.id ORDER BY chosen.place
+# Rows are chosen by their keys first: only the documents of the page are unpacked.
+_PAGE = sql.SQL("""
+WITH chosen AS (
+  SELECT r.id, row_number() OVER (ORDER BY {order}) AS place, ARRAY[{keys}] AS position
+  FROM {source} WHERE {where} ORDER BY {order} OFFSET %s LIMIT %s
+)
+SELECT r.cluster_id, r.data::text, chosen.position
+FROM chosen JOIN storage_resource r ON r.id = chosen.id ORDER BY chosen.place
 """)
-_PAST = sql.SQL("""
-SELECT r.cluster_id, r.data::text, ARRAY[{keys}] FROM {source} WHERE {where} ORDER BY {order} OFFSET %s LIMIT %s
+_PAST_PAGE = sql.SQL("""
+SELECT r.cluster_id, r.data::text, ARRAY[{keys}]
+FROM {source} WHERE {where} ORDER BY {order} OFFSET %s LIMIT %s
 """)
-# The last version of each object until then; what the log does not hold has not changed since.
-_THEN = sql.SQL("""(
-  SELECT row_number() OVER (ORDER BY f.cluster_id, f.namespace, f.resource_name) AS id, f.*, f.data #>> '{{spec,nodeName}}' AS node_name,
-         f.data #>> '{{status,phase}}' AS status, f.data #>> '{{status,podIP}}' AS pod_ip,
-         storage_moment(f.data #> '{{metadata,creationTimestamp}}') AS created
-  FROM (
-    SELECT p.cluster_id, p.resource_type, p.namespace, p.resource_name, p.data FROM (
-      SELECT DISTINCT ON (c.cluster_id, c.namespace, c.resource_name) c.* FROM storage_past c
-      WHERE c.cluster_id = ANY (%s) AND c.resource_type = %s AND c.at <= %s
-      ORDER BY c.cluster_id, c.namespace, c.resource_name, c.seq DESC
-    ) p WHERE p.op <> 'delete'
-    UNION ALL
-    SELECT x.cluster_id, x.resource_type, x.namespace, x.resource_name, x.data FROM storage_resource x
-    WHERE x.cluster_id = ANY (%s) AND x.resource_type = %s AND x.change_time <= %s AND NOT EXISTS (
-      SELECT 1 FROM storage_past c WHERE c.cluster_id = x.cluster_id AND c.resource_type = x.resource_type
-        AND c.namespace = x.namespace AND c.resource_name = x.resource_name AND c.at <= %s)
-  ) f
+# Rows of the past get the numbers that rows of the present have as their id.
+_NUMBERED = sql.SQL("""(
+  SELECT row_number() OVER (ORDER BY v.cluster_id, v.namespace, v.resource_name) AS id, v.*,
+         storage_moment(v.data #> '{{metadata,creationTimestamp}}') AS created
+  FROM {rows} v
 ) r""")
 
 
 def _source(search: Search) -> tuple[sql.Composable, list[Any]]:
-    """The rows to look at, called r."""
+    """(the rows to look at, called r; their parameters)."""
     if search.at is None:
         return sql.SQL("storage_resource r"), []
-    key = [[place.name for place in search.places], resource_type(search.kind), search.at]
-    return _THEN.format(), [*key, *key, search.at]
+    cluster_names = [place.name for place in search.places]
+    rows, params = rows_as_of(cluster_names, resource_type(search.kind), search.at)
+    return _NUMBERED.format(rows=rows), params
 
 
 def page(search: Search, part: Slice) -> tuple[list[tuple[str, str]], tuple[str, ...] | None]:
-    """((cluster's name, object as JSON text) …, the position after which more follows, None at the end)."""
+    """([(cluster's name, object as JSON text) …], the position after the page).
+
+    The position is None when nothing follows. Values of Secrets are masked.
+    Invalid for an unknown order, or a position of another order.
+    """
+    columns = part.columns
+    descending = part.order.startswith("-")
     where, params = _where(search)
-    backwards, columns = part.order.startswith("-"), part.columns
-    casts = [sql.SQL("%s::" + _CASTS.get(column, 'text COLLATE "C"')) for column in columns]
     if part.after:
         if len(part.after) != len(columns):
             raise Invalid("cursor belongs to another order", field="cursor")
-        comparison = sql.SQL("({}) {} ({})").format(
-            _list(columns), sql.SQL("<" if backwards else ">"), sql.SQL(", ").join(casts)
-        )
-        where, params = sql.SQL("{} AND {}").format(where, comparison), [*params, *part.after]
-    order = sql.SQL(", ").join(
-        [sql.SQL(column + (" DESC" if backwards else "")) for column in columns]
-    )
-    keys = sql.SQL(", ").join([sql.SQL(f"({column})::text") for column in columns])
+        where = sql.SQL("{} AND {}").format(where, _is_behind(columns, descending=descending))
+        params = [*params, *part.after]
     source, source_params = _source(search)
-    statement = (_NOW if search.at is None else _PAST).format(
-        source=source, order=order, keys=keys, where=where
+    template = _PAGE if search.at is None else _PAST_PAGE
+    statement = template.format(
+        source=source,
+        order=sorting.order_by(columns, descending=descending),
+        keys=sql.SQL(", ").join([sql.SQL(f"({column})::text") for column in columns]),
+        where=where,
     )
-    params = [*source_params, *params]
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*params, part.offset, part.size + 1])
+        # One row more than the page shows whether anything follows.
+        limits = [part.offset, part.size + 1]
+        cursor.execute(statement, [*source_params, *params, *limits])
         rows: list[Any] = cursor.fetchall()
-    more = tuple(rows[part.size - 1][2]) if len(rows) > part.size else None
-    return [(row[0], masked(row[1].encode()).decode()) for row in rows[: part.size]], more
+    objects = []
+    for cluster_name, text, _ in rows[: part.size]:
+        objects.append((cluster_name, masked(text.encode()).decode()))
+    if len(rows) <= part.size:
+        return objects, None
+    return objects, tuple(rows[part.size - 1][2])
 
 
-def _list(columns: Sequence[str]) -> sql.Composable:
-    return sql.SQL(", ").join([sql.SQL(column) for column in columns])
+def _is_behind(columns: Sequence[str], *, descending: bool) -> sql.Composable:
+    """SQL that is true for rows behind a position; its values are bound as texts."""
+    casts = []
+    for column in columns:
+        type_name = sorting.MULTICLUSTER_CASTS.get(column, 'text COLLATE "C"')
+        casts.append(sql.SQL(f"%s::{type_name}"))
+    return sql.SQL("({}) {} ({})").format(
+        sql.SQL(", ").join([sql.SQL(column) for column in columns]),
+        sql.SQL("<" if descending else ">"),
+        sql.SQL(", ").join(casts),
+    )
 
 
 def total(search: Search) -> int:
-    """How many there are in all."""
+    """How many objects the search matches."""
     where, params = _where(search)
     source, source_params = _source(search)
+    statement = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(source, where)
     with connection.cursor() as cursor:
-        cursor.execute(
-            sql.SQL("SELECT count(*) FROM {} WHERE {}").format(source, where),
-            [*source_params, *params],
-        )
+        cursor.execute(statement, [*source_params, *params])
         return int(cursor.fetchone()[0])
 
 
 _NAMED = sql.SQL("""
 SELECT r.cluster_id, r.resource_type, r.namespace, r.resource_name, r.uid, r.created, r.status,
        NULL::timestamptz AS deleted, NULL::bigint AS seq
-FROM storage_resource r WHERE position(lower(%s) IN lower(r.resource_name)) > 0 AND ({reach})
+FROM storage_resource r WHERE {matches} AND ({visible})
 """)
-# Of what is gone the last line of the log.
-_GONE = sql.SQL("""
+# A deleted object by its last line in the log.
+_DELETED = sql.SQL("""
 UNION ALL
-SELECT r.cluster_id, r.resource_type, r.namespace, r.resource_name, r.uid, storage_moment(r.data #> '{{metadata,creationTimestamp}}'),
-       r.data #>> '{{status,phase}}', r.at, r.seq
-FROM storage_change r WHERE r.op = 'delete' AND position(lower(%s) IN lower(r.resource_name)) > 0 AND ({reach}) AND NOT EXISTS (
-  SELECT 1 FROM storage_change n WHERE n.cluster_id = r.cluster_id AND n.resource_type = r.resource_type AND n.namespace = r.namespace
-    AND n.resource_name = r.resource_name AND n.seq > r.seq)
+SELECT r.cluster_id, r.resource_type, r.namespace, r.resource_name, r.uid,
+       storage_moment(r.data #> '{{metadata,creationTimestamp}}'), r.data #>> '{{status,phase}}',
+       r.at, r.seq
+FROM storage_change r WHERE r.op = 'delete' AND {matches} AND ({visible}) AND NOT EXISTS (
+  SELECT 1 FROM storage_change n
+  WHERE n.cluster_id = r.cluster_id AND n.resource_type = r.resource_type
+    AND n.namespace = r.namespace AND n.resource_name = r.resource_name AND n.seq > r.seq)
 """)
+# Exact names first, then those that begin with the text; deleted objects behind others.
+_BY_MATCH = sql.SQL("""
+SELECT * FROM ({}) r
+ORDER BY lower(r.resource_name) <> lower(%s), r.deleted IS NOT NULL,
+         position(lower(%s) IN lower(r.resource_name)) > 1,
+         r.resource_name, r.resource_type, r.cluster_id, r.namespace
+LIMIT %s
+""")
+_NAMED_COLUMNS = (
+    "cluster",
+    "type",
+    "namespace",
+    "name",
+    "uid",
+    "created",
+    "status",
+    "deleted",
+    "seq",
+)
 
 
-def _named(
-    scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, deleted: bool
+def _named_rows(
+    scopes: Sequence[tuple[Kind, Sequence[Place]]],
+    text: str,
+    *,
+    deleted: bool,
 ) -> tuple[sql.Composable, list[Any]]:
-    reaches = [reach(places, kind) for kind, places in scopes if places] or [
-        Clause(sql.SQL("false"))
+    """(a SELECT of the objects whose names contain the text, its parameters)."""
+    conditions = [kind_rows(places, kind) for kind, places in scopes if places]
+    if not conditions:
+        conditions = [Clause(sql.SQL("false"))]
+    parts = {
+        "matches": name_contains("r.resource_name"),
+        "visible": sql.SQL(" OR ").join([clause.text for clause in conditions]),
+    }
+    params = [
+        text,
+        *(param for clause in conditions for param in clause.params),
     ]
-    allowed = sql.SQL(" OR ").join([clause.text for clause in reaches])
-    params = [text, *(param for clause in reaches for param in clause.params)]
-    if not deleted:
-        return _NAMED.format(reach=allowed), params
-    return sql.Composed([_NAMED.format(reach=allowed), _GONE.format(reach=allowed)]), [
-        *params,
-        *params,
-    ]
+    statement: sql.Composable = _NAMED.format(**parts)
+    if deleted:
+        statement = sql.Composed([statement, _DELETED.format(**parts)])
+        params += params
+    return statement, params
 
 
 def named(
-    scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, size: int, *, deleted: bool = False
+    scopes: Sequence[tuple[Kind, Sequence[Place]]],
+    text: str,
+    size: int,
+    *,
+    deleted: bool = False,
 ) -> list[dict[str, Any]]:
-    """Objects of any of the kinds whose names hold the text: equal ones first, then those that begin with it; what is gone last."""
-    source, params = _named(scopes, text, deleted)
-    statement = sql.SQL("""
-        SELECT * FROM ({}) r
-        ORDER BY lower(r.resource_name) <> lower(%s), r.deleted IS NOT NULL, position(lower(%s) IN lower(r.resource_name)) > 1,
-                 r.resource_name, r.resource_type, r.cluster_id, r.namespace
-        LIMIT %s
-    """).format(source)
+    """Objects of any of the kinds whose names contain the text, best matches first.
+
+    Each as {"cluster","type","namespace","name","uid","created","status","deleted","seq"}; the
+    last two are None for what exists. `deleted`: also what was deleted.
+    """
+    source, params = _named_rows(scopes, text, deleted=deleted)
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*params, text, text, size])
-        names = (
-            "cluster",
-            "type",
-            "namespace",
-            "name",
-            "uid",
-            "created",
-            "status",
-            "deleted",
-            "seq",
-        )
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        cursor.execute(_BY_MATCH.format(source), [*params, text, text, size])
+        return [dict(zip(_NAMED_COLUMNS, row, strict=True)) for row in cursor.fetchall()]
 
 
 def count_named(
-    scopes: Sequence[tuple[Kind, Sequence[Place]]], text: str, *, deleted: bool = False
+    scopes: Sequence[tuple[Kind, Sequence[Place]]],
+    text: str,
+    *,
+    deleted: bool = False,
 ) -> int:
-    """How many there are of them in all."""
-    source, params = _named(scopes, text, deleted)
+    """How many objects `named` would return without a size."""
+    source, params = _named_rows(scopes, text, deleted=deleted)
     with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("SELECT count(*) FROM ({}) r").format(source), params)
+        cursor.execute(
+            sql.SQL("SELECT count(*) FROM ({}) r").format(source),
+            params,
+        )
         return int(cursor.fetchone()[0])
 
 
-_READY = """r.data @? '$.status.conditions[*] ? (@.type == "Ready" && @.status == "True")'"""
+# SQL for the state that objects of a kind are counted by; other kinds have none.
+_STATES = {
+    "pods": "lower(coalesce(r.status, 'unknown'))",
+    "nodes": (
+        """CASE WHEN r.data @? '$.status.conditions[*]"""
+        """ ? (@.type == "Ready" && @.status == "True")'"""
+        """ THEN 'ready' ELSE 'not_ready' END"""
+    ),
+}
 
 
 def counts(places: Sequence[Place], kind: Kind) -> dict[str, dict[str, int]]:
-    """Cluster's name -> {"total": …, and for pods each phase, for nodes "ready"}."""
-    where = reach(places, kind)
-    state = {
-        "pods": "lower(coalesce(r.status, 'unknown'))",
-        "nodes": f"CASE WHEN {_READY} THEN 'ready' ELSE 'not_ready' END",
-    }
+    """Cluster's name -> {"total": …, and for pods each phase, for nodes "ready", "not_ready"}."""
+    where = kind_rows(places, kind)
     statement = sql.SQL(
         "SELECT r.cluster_id, {}, count(*) FROM storage_resource r WHERE {} GROUP BY 1, 2"
-    ).format(sql.SQL(state.get(kind.plural, "''")), where.text)
-    found: dict[str, dict[str, int]] = {place.name: {"total": 0} for place in places}
+    ).format(sql.SQL(_STATES.get(kind.plural, "''")), where.text)
+    by_cluster: dict[str, dict[str, int]] = {place.name: {"total": 0} for place in places}
     with connection.cursor() as cursor:
         cursor.execute(statement, where.params)
-        for name, word, number in cursor.fetchall():
-            found[name]["total"] += number
-            if word:
-                found[name][word] = number
-    return found
+        for name, state, count in cursor.fetchall():
+            by_cluster[name]["total"] += count
+            if state:
+                by_cluster[name][state] = count
+    return by_cluster

@@ -1,7 +1,10 @@
-"""The log of changes of many clusters read forward: what a caller may see of it, in order, resumable by sequence."""
+"""The change log of many clusters read forward: what a caller may see of it, in order.
+
+Reading can be resumed by sequence number.
+"""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
@@ -18,15 +21,21 @@ from storage_api.query.conditions import Clause
 from storage_api.query.selectors import Selected
 from storage_api.services import change_log
 from storage_api.services.change_log import PAGE, PAGE_BYTES, Start
-from storage_api.services.multicluster import Place
+from storage_api.services.multicluster import Place, visible_rows
 
-ADDED, MODIFIED, DELETED, GAP = "ADDED", "MODIFIED", "DELETED", "GAP"
+ADDED = "ADDED"
+MODIFIED = "MODIFIED"
+DELETED = "DELETED"
+GAP = "GAP"
 TYPES = {"add": ADDED, "change": MODIFIED, "delete": DELETED}
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is followed: kinds with the places in which they may be seen, in some namespaces (none named: all), with some labels."""
+    """What is watched: kinds with the places in which they may be seen.
+
+    Narrowed to some namespaces (empty: all) and to some labels.
+    """
 
     scopes: Sequence[tuple[Kind, Sequence[Place]]]
     namespaces: Sequence[str] = ()
@@ -35,9 +44,10 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change as it is told: `type` as a watch of Kubernetes names it, `data` the object as JSON text (of a deletion as it last was).
+    """One change as the watcher gets it.
 
-    A GAP stands after the outcomes of what could not be seen happening, and has no data.
+    `type`: as a watch of Kubernetes names it. `data`: the object as JSON text; of a deletion as
+    it last was. A GAP has no data: it says that of the changes before it only outcomes are known.
     """
 
     seq: int
@@ -52,180 +62,241 @@ class Entry:
     data: str
 
 
-class Horizon:
-    """How far the log is settled, asked at most every so many seconds however many streams this process has."""
+class CachedHorizon:
+    """How far the log is settled, asked for once however many streams this process has."""
 
     def __init__(self) -> None:
-        self._lock, self._asked, self._known = Lock(), 0.0, 0
+        self._lock = Lock()
+        self._read_at = 0.0
+        self._horizon = 0
 
     def within(self, seconds: float) -> int:
-        """The place, at most so many seconds old; an old one is only too low."""
+        """The horizon, at most so many seconds old; an old one is only too low."""
         with self._lock:
-            if time.monotonic() - self._asked >= seconds:
-                self._known, self._asked = change_log.horizon(), time.monotonic()
-            return self._known
+            if time.monotonic() - self._read_at >= seconds:
+                self._horizon = change_log.horizon()
+                self._read_at = time.monotonic()
+            return self._horizon
 
 
-horizon = Horizon()
+horizon = CachedHorizon()
 
 
 def check_place(after: int) -> None:
-    """Expired, with `oldest` and `latest`, when changes after that place were dropped already, or when it was never reached."""
+    """Expired when a watch cannot go on after that sequence number.
+
+    Either changes behind it were dropped already, or the log never reached it. The error has
+    `oldest` and `latest`.
+    """
     latest = change_log.horizon()
     try:
         change_log.check_place(after)
     except Expired as error:
         raise Expired(
-            _advice(error.message), oldest=error.details["oldest"], latest=latest
+            _advise_new_list(error.message),
+            oldest=error.details["oldest"],
+            latest=latest,
         ) from None
     with connection.cursor() as cursor:
         cursor.execute("SELECT last_value FROM storage_change_seq")
-        drawn = int(cursor.fetchone()[0])
-    if after > drawn:
+        last_number = int(cursor.fetchone()[0])
+    if after > last_number:
+        # The database was restored from a copy, or the client came from another installation.
         raise Expired(
-            _advice(f"the log has not reached {after}, so that place is of another log"),
+            _advise_new_list(f"the log has not reached {after}, so that place is of another log"),
             oldest=0,
             latest=latest,
         )
 
 
-def _advice(problem: str) -> str:
+def _advise_new_list(problem: str) -> str:
     return (
         f"{problem}. What happened in between cannot be told: list again, then watch after `latest`"
     )
 
 
-def _reach(view: View) -> Clause:
-    """The rows that the view may show; kinds that are seen in the same places share a condition."""
+def _visible_rows(view: View) -> Clause:
+    """The condition for the rows that the view may show."""
+    # Kinds that are seen in the same places share a condition.
     groups: dict[tuple[bool, tuple[Place, ...]], list[str]] = {}
     for kind, places in view.scopes:
         if places:
-            groups.setdefault((kind == KINDS["namespaces"], tuple(places)), []).append(
-                resource_type(kind)
-            )
-    parts = [_group(types, places, by_name) for (by_name, places), types in groups.items()]
-    if not parts:
+            key = (kind == KINDS["namespaces"], tuple(places))
+            groups.setdefault(key, []).append(resource_type(kind))
+    if not groups:
         return Clause(sql.SQL("false"))
-    texts = sql.SQL(" OR ").join([part.text for part in parts])
+    texts: list[sql.Composable] = []
+    params: list[Any] = []
+    for (by_name, places), types in groups.items():
+        is_type = Clause(sql.SQL("r.resource_type = ANY (%s)"), (types,))
+        rows = visible_rows(places, is_type, by_name=by_name)
+        texts.append(rows.text)
+        params += rows.params
     return Clause(
-        sql.SQL("({})").format(texts), tuple(param for part in parts for param in part.params)
-    )
-
-
-def _group(types: list[str], places: Iterable[Place], by_name: bool) -> Clause:
-    column = sql.Identifier("r", "resource_name" if by_name else "namespace")
-    found = list(places)
-    parts: list[sql.Composable] = [sql.SQL("r.cluster_id = ANY (%s)")]
-    params: list[Any] = [types, [place.name for place in found if place.namespaces is None]]
-    for place in found:
-        if place.namespaces is not None:
-            parts.append(sql.SQL("(r.cluster_id = %s AND {} = ANY (%s))").format(column))
-            params += [place.name, sorted(place.namespaces)]
-    return Clause(
-        sql.SQL("(r.resource_type = ANY (%s) AND ({}))").format(sql.SQL(" OR ").join(parts)),
+        sql.SQL("({})").format(sql.SQL(" OR ").join(texts)),
         tuple(params),
     )
 
 
-_NAMESPACES = sql.SQL(
-    "(r.namespace = ANY (%s) OR (r.resource_type = 'Namespace' AND r.resource_name = ANY (%s)))"
-)
-# Sizes are looked at before documents are unpacked: a page holds what fits, and one document always.
+# A Namespace itself belongs to the namespace of its name.
+_IN_NAMESPACES = sql.SQL("""(
+  r.namespace = ANY (%s) OR (r.resource_type = 'Namespace' AND r.resource_name = ANY (%s))
+)""")
+# Sizes are looked at before documents are unpacked: a page holds what fits into its bytes, and
+# one document always.
 _NEXT = sql.SQL("""
-SELECT c.seq, c.op, c.at, c.cluster_id, c.resource_type, c.namespace, c.resource_name, coalesce(c.uid, ''),
-       coalesce(c.resource_version, ''), c.data::text, {fits}, {fitted}
+SELECT c.seq, c.op, c.at, c.cluster_id, c.resource_type, c.namespace, c.resource_name,
+       coalesce(c.uid, ''), coalesce(c.resource_version, ''), c.data::text,
+       {matches}, {matched_before}
 FROM (
-  SELECT r.seq, sum(pg_column_size(r.data)) OVER (ORDER BY r.seq) - pg_column_size(r.data) AS before FROM storage_change r
+  SELECT r.seq,
+         sum(pg_column_size(r.data)) OVER (ORDER BY r.seq) - pg_column_size(r.data) AS before
+  FROM storage_change r
   WHERE {where} ORDER BY r.seq LIMIT %s
 ) chosen JOIN storage_change c ON c.seq = chosen.seq
 WHERE chosen.before < {bytes} ORDER BY c.seq
 """)
-_FITTED = sql.SQL("""CASE WHEN c.op = 'change' THEN (
-  SELECT {labels} FROM storage_change r WHERE r.cluster_id = c.cluster_id AND r.resource_type = c.resource_type
-    AND r.namespace = c.namespace AND r.resource_name = c.resource_name AND r.seq < c.seq ORDER BY r.seq DESC LIMIT 1) END""")
+_MATCHED_BEFORE = sql.SQL("""CASE WHEN c.op = 'change' THEN (
+  SELECT {labels} FROM storage_change r
+  WHERE r.cluster_id = c.cluster_id AND r.resource_type = c.resource_type
+    AND r.namespace = c.namespace AND r.resource_name = c.resource_name AND r.seq < c.seq
+  ORDER BY r.seq DESC LIMIT 1) END""")
 
 
 def read(view: View, start: Start, settled: int) -> tuple[list[Entry], int]:
-    """(the next changes up to the settled place, the place that was reached with them)."""
+    """(the next changes up to the settled sequence number, the number reached with them)."""
     if settled <= start.seq:
         return [], start.seq
     with connection.cursor() as cursor:
         cursor.execute(*_statement(view, start, settled))
         rows: list[Any] = cursor.fetchall()
-    told = [(row, _told(view, row[1], row[10], row[11])) for row in rows]
-    entries = [
-        Entry(row[0], type_, *[*row[2:9], masked(row[9].encode()).decode()])
-        for row, type_ in told
-        if type_
-    ]
+    entries: list[Entry] = []
+    for seq, op, *columns, text, matches, matched_before in rows:
+        event_type = _event_type(
+            view,
+            op,
+            matches=matches,
+            matched_before=matched_before,
+        )
+        if event_type:
+            at, cluster, stored_as, namespace, name, uid, version = columns
+            entries.append(
+                Entry(
+                    seq=seq,
+                    type=event_type,
+                    at=at,
+                    cluster=cluster,
+                    resource_type=stored_as,
+                    namespace=namespace,
+                    name=name,
+                    uid=uid,
+                    resource_version=version,
+                    data=masked(text.encode()).decode(),
+                )
+            )
+    # Without rows, everything up to the settled number was looked at.
     reached = int(rows[-1][0]) if rows else settled
-    return sorted(
-        [*entries, *_gaps(view, start.seq, reached)], key=lambda entry: entry.seq
-    ), reached
+    entries += _gaps(view, start.seq, reached)
+    return sorted(entries, key=lambda entry: entry.seq), reached
 
 
-_GAPS = "SELECT seq, until, cluster_id, resource_type, to_version, namespace FROM storage_gap WHERE seq > %s AND seq <= %s ORDER BY seq"
+_GAPS = """
+SELECT seq, until, cluster_id, resource_type, to_version, namespace FROM storage_gap
+WHERE seq > %s AND seq <= %s ORDER BY seq
+"""
 
 
 def _gaps(view: View, after: int, upto: int) -> list[Entry]:
-    """The marks between two places of kinds and clusters that the view shows anything of."""
+    """The gaps between two sequence numbers, of kinds and clusters that the view shows."""
     with connection.cursor() as cursor:
         cursor.execute(_GAPS, [after, upto])
         rows: list[Any] = cursor.fetchall()
     if not rows:
         return []
-    shown = {
-        (place.name, resource_type(kind)): place.namespaces
-        for kind, places in view.scopes
-        for place in places
-    }
+    readable_namespaces: dict[tuple[str, str], frozenset[str] | None] = {}
+    for kind, places in view.scopes:
+        for place in places:
+            readable_namespaces[place.name, resource_type(kind)] = place.namespaces
 
-    def is_shown(cluster: str, stored_as: str, namespace: str) -> bool:
-        if (cluster, stored_as) not in shown:
+    def is_visible(cluster: str, stored_as: str, namespace: str) -> bool:
+        if (cluster, stored_as) not in readable_namespaces:
             return False
-        readable = shown[cluster, stored_as]
-        chosen = not view.namespaces or namespace in view.namespaces
-        return not namespace or (chosen and (readable is None or namespace in readable))
+        if not namespace:
+            # A gap of the whole cluster concerns everybody who sees anything of the kind.
+            return True
+        if view.namespaces and namespace not in view.namespaces:
+            return False
+        readable = readable_namespaces[cluster, stored_as]
+        return readable is None or namespace in readable
 
     return [
-        Entry(seq, GAP, at, cluster, stored_as, namespace, "", "", version, "")
+        Entry(
+            seq,
+            GAP,
+            at,
+            cluster,
+            stored_as,
+            namespace,
+            "",
+            "",
+            version,
+            "",
+        )
         for seq, at, cluster, stored_as, version, namespace in rows
-        if is_shown(cluster, stored_as, namespace)
+        if is_visible(cluster, stored_as, namespace)
     ]
 
 
 def _statement(view: View, start: Start, settled: int) -> tuple[sql.Composable, list[Any]]:
-    clauses = [Clause(sql.SQL("r.seq > %s AND r.seq <= %s"), (start.seq, settled)), _reach(view)]
+    """(the SELECT of the next changes, its parameters)."""
+    in_range = Clause(sql.SQL("r.seq > %s AND r.seq <= %s"), (start.seq, settled))
+    clauses = [in_range, _visible_rows(view)]
     if start.seen:
-        clauses.append(
-            Clause(sql.SQL("NOT pg_visible_in_snapshot(r.xid, %s::pg_snapshot)"), (start.seen,))
-        )
+        unseen = sql.SQL("NOT pg_visible_in_snapshot(r.xid, %s::pg_snapshot)")
+        clauses.append(Clause(unseen, (start.seen,)))
     if view.namespaces:
-        clauses.append(Clause(_NAMESPACES, (list(view.namespaces), list(view.namespaces))))
+        names = list(view.namespaces)
+        clauses.append(Clause(_IN_NAMESPACES, (names, names)))
     labels = view.labels.clauses
-    fits = sql.SQL(" AND ").join([sql.SQL("true"), *(clause.text for clause in labels)])
-    wanted = [param for clause in labels for param in clause.params]
+    label_texts = [
+        sql.SQL("true"),
+        *(clause.text for clause in labels),
+    ]
+    label_params = [param for clause in labels for param in clause.params]
+    has_labels = sql.SQL(" AND ").join(label_texts)
+    matched_before: sql.Composable = sql.SQL("NULL")
+    params = list(label_params)
+    if labels:
+        matched_before = _MATCHED_BEFORE.format(labels=has_labels)
+        params += label_params
+    for clause in clauses:
+        params += clause.params
+    params.append(PAGE)
     statement = _NEXT.format(
-        fits=sql.SQL("(SELECT {} FROM (SELECT c.data AS data) r)").format(fits),
-        fitted=_FITTED.format(labels=fits) if labels else sql.SQL("NULL"),
+        # The conditions on labels are about a row called r.
+        matches=sql.SQL("(SELECT {} FROM (SELECT c.data AS data) r)").format(has_labels),
+        matched_before=matched_before,
         where=sql.SQL(" AND ").join([clause.text for clause in clauses]),
         bytes=sql.Literal(PAGE_BYTES),
     )
-    return statement, [
-        *wanted,
-        *(wanted if labels else []),
-        *(param for clause in clauses for param in clause.params),
-        PAGE,
-    ]
+    return statement, params
 
 
-def _told(view: View, op: str, fits: bool, fitted: bool | None) -> str:
-    """What a change is to somebody who sees objects with some labels only; nothing when it is none.
+def _event_type(
+    view: View,
+    op: str,
+    *,
+    matches: bool,
+    matched_before: bool | None,
+) -> str:
+    """What a change is to a watcher of some labels; "" when it is none of theirs.
 
-    `fitted` is None when the version before is no longer kept: what no longer fits may have fitted.
+    As for a watch of Kubernetes, an object that gets the labels is ADDED, and one that loses them
+    DELETED. `matched_before` is None when the version before is no longer stored: what no longer
+    matches may have matched.
     """
     if not view.labels.clauses or op != "change":
-        return TYPES[op] if fits else ""
-    if fits:
-        return MODIFIED if fitted is not False else ADDED
-    return DELETED if fitted is not False else ""
+        return TYPES[op] if matches else ""
+    if matches:
+        return ADDED if matched_before is False else MODIFIED
+    return "" if matched_before is False else DELETED

@@ -1,4 +1,7 @@
-"""Values of Secrets that are stored already: sealed where they are not yet, and under the first key."""
+"""Sealing the values of Secrets that are stored already, under the first key.
+
+Runs when keys are rotated, and for values that were stored unsealed.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,36 +9,63 @@ from typing import Any
 from django.db import connection
 from psycopg2 import sql
 
-from storage_api.protection import SEALED, Place, holds_sealed, opened, protect
+from storage_api.protection import (
+    SEALED,
+    DocumentPlace,
+    holds_sealed,
+    seal_secrets,
+    unseal_all,
+)
 from storage_api.query import cursors
 from storage_api.services.resources import SWEEP_SECONDS
 
-AT_ONCE = 500
+ROWS_PER_FETCH = 500
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """One table of documents: the columns that name a row, and SQL for the four parts of its place."""
+    """A table of documents: the columns of its key, and SQL for the parts of a DocumentPlace."""
 
     name: str
     key: tuple[str, ...]
     place: tuple[str, str, str, str]
 
 
-_OBJECT = ("cluster_id", "resource_type", "namespace", "resource_name")
+_RESOURCE_PLACE = (
+    "cluster_id",
+    "resource_type",
+    "namespace",
+    "resource_name",
+)
+_METRIC_PLACE = ("cluster_id", "type", "namespace", "name")
+_REPORT_PLACE = ("cluster_id", "''", "''", "object_id")
 _TABLES = (
-    _Table("storage_resource", ("id",), _OBJECT),
-    _Table("storage_change", ("at", "seq"), _OBJECT),
-    _Table("storage_base", _OBJECT, _OBJECT),
-    _Table("storage_watch_node", ("id",), ("env || '/' || cluster_id", *_OBJECT[1:])),
-    _Table("storage_metric", ("id",), ("cluster_id", "type", "namespace", "name")),
-    _Table("storage_metric_change", ("seq",), ("cluster_id", "type", "namespace", "name")),
-    _Table("storage_free_document", ("id",), ("''", "resource_type", "''", "object_id")),
-    _Table("storage_event", ("id",), ("cluster_id", "''", "''", "object_id")),
-    _Table("storage_alarm", ("id",), ("cluster_id", "''", "''", "object_id")),
+    _Table("storage_resource", ("id",), _RESOURCE_PLACE),
+    _Table("storage_change", ("at", "seq"), _RESOURCE_PLACE),
+    _Table("storage_base", _RESOURCE_PLACE, _RESOURCE_PLACE),
+    _Table(
+        "storage_watch_node",
+        ("id",),
+        (
+            "env || '/' || cluster_id",
+            "resource_type",
+            "namespace",
+            "resource_name",
+        ),
+    ),
+    _Table("storage_metric", ("id",), _METRIC_PLACE),
+    _Table("storage_metric_change", ("seq",), _METRIC_PLACE),
+    _Table(
+        "storage_free_document",
+        ("id",),
+        ("''", "resource_type", "''", "object_id"),
+    ),
+    _Table("storage_event", ("id",), _REPORT_PLACE),
+    _Table("storage_alarm", ("id",), _REPORT_PLACE),
     _Table("storage_host", ("id",), ("cluster_id", "''", "''", "ip")),
 )
-# Rows that may hold a Secret, by type or content: what is sealed, what will be, and a few that are left as they are.
+# Rows that may hold a Secret, by type or content: what is sealed, what is not yet, and a few that
+# are left as they are.
 _CANDIDATES = sql.SQL("""
 SELECT {place}, data::text, {key} FROM {table}
 WHERE {type} ~* 'secret' OR position({mark} IN data::text) > 0
@@ -44,13 +74,13 @@ WHERE {type} ~* 'secret' OR position({mark} IN data::text) > 0
 
 
 def reprotect() -> int:
-    """Seal every value of a Secret in the store under the first key; how many rows were rewritten.
+    """Seal every value of a Secret in the store under the first key; how many rows changed.
 
-    ValueError, and nothing changed, when a value is sealed under a key that is not there.
+    ValueError, and nothing is changed, when a value is sealed under a key that is not there.
     """
     with cursors.long_statement(SWEEP_SECONDS):
-        # A migration calls this before the younger tables are made.
-        return sum(_reprotect(table) for table in _TABLES if _exists(table))
+        # A migration calls this before the younger tables exist.
+        return sum(_reprotect_table(table) for table in _TABLES if _exists(table))
 
 
 def _exists(table: _Table) -> bool:
@@ -59,41 +89,53 @@ def _exists(table: _Table) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def _reprotect(table: _Table) -> int:
-    names = [sql.Identifier(name) for name in table.key]
+def _reprotect_table(table: _Table) -> int:
+    key = [sql.Identifier(column) for column in table.key]
+    table_name = sql.Identifier(table.name)
     candidates = _CANDIDATES.format(
         place=sql.SQL(", ".join(table.place)),
-        key=sql.SQL(", ").join(names),
-        table=sql.Identifier(table.name),
+        key=sql.SQL(", ").join(key),
+        table=table_name,
         type=sql.SQL(table.place[1]),
         mark=sql.Literal(SEALED),
     )
     update = sql.SQL("UPDATE {} SET data = %s::jsonb WHERE ({}) = ({})").format(
-        sql.Identifier(table.name),
-        sql.SQL(", ").join(names),
-        sql.SQL(", ").join([sql.Placeholder()] * len(names)),
+        table_name,
+        sql.SQL(", ").join(key),
+        sql.SQL(", ").join([sql.Placeholder()] * len(key)),
     )
     count = 0
-    with connection.cursor() as reading, connection.cursor() as writing:
-        cursor = sql.Identifier(f"{table.name}_sealing")
-        reading.execute(
-            sql.SQL("DECLARE {} INSENSITIVE NO SCROLL CURSOR FOR {}").format(cursor, candidates)
-        )
-        while candidates_read := _next(reading, cursor):
-            for row in candidates_read:
+    with (
+        connection.cursor() as reading,
+        connection.cursor() as writing,
+    ):
+        cursor_name = sql.Identifier(f"{table.name}_sealing")
+        # INSENSITIVE: rows that are rewritten meanwhile do not come again.
+        declare = sql.SQL("DECLARE {} INSENSITIVE NO SCROLL CURSOR FOR {}")
+        reading.execute(declare.format(cursor_name, candidates))
+        while rows := _fetch(reading, cursor_name):
+            for row in rows:
+                place = DocumentPlace(*row[:4])
                 before = row[4].encode()
-                after = protect(Place(*row[:4]), opened(before) if holds_sealed(before) else before)
+                after = _seal_again(place, before)
                 if _differs(before, after):
                     writing.execute(update, [after.decode(), *row[5:]])
                     count += 1
-        reading.execute(sql.SQL("CLOSE {}").format(cursor))
+        reading.execute(sql.SQL("CLOSE {}").format(cursor_name))
     return count
 
 
-def _next(reading: Any, cursor: sql.Identifier) -> list[Any]:
-    reading.execute(sql.SQL("FETCH {} FROM {}").format(sql.Literal(AT_ONCE), cursor))
+def _seal_again(place: DocumentPlace, text: bytes) -> bytes:
+    plain = unseal_all(text) if holds_sealed(text) else text
+    return seal_secrets(place, plain)
+
+
+def _fetch(reading: Any, cursor_name: sql.Identifier) -> list[Any]:
+    count = sql.Literal(ROWS_PER_FETCH)
+    reading.execute(sql.SQL("FETCH {} FROM {}").format(count, cursor_name))
     return list(reading.fetchall())
 
 
 def _differs(before: bytes, after: bytes) -> bool:
+    # PostgreSQL writes spaces between members, we do not.
     return before.replace(b" ", b"") != after.replace(b" ", b"")

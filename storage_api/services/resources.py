@@ -1,4 +1,7 @@
-"""Dynamic resources: put, delete, sweep and read; every write that changes something is logged in `Change` by the same statement."""
+"""Dynamic resources: put, delete, sweep and read.
+
+Every write that changes something is logged in `Change` by the same statement.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,22 +12,39 @@ from psycopg2 import sql
 
 from storage_api import objectids
 from storage_api.db_retry import retried
-from storage_api.protection import Place, protect
+from storage_api.protection import DocumentPlace, seal_secrets
 from storage_api.query import cursors
-from storage_api.query.conditions import Clause, Context, among, compare, equals
+from storage_api.query.conditions import (
+    Clause,
+    Context,
+    among,
+    compare,
+    equals,
+)
 from storage_api.query.filters import TypedQuery
 from storage_api.query.paths import Tree
-from storage_api.query.queries import Query, condition, listing, on_target, source
+from storage_api.query.queries import (
+    Query,
+    condition,
+    listing,
+    on_target,
+    source,
+)
 from storage_api.query.shapes import RESOURCE, Column, selection
 from storage_api.query.times import TimeStyle
-from storage_api.services.write_errors import check_key, refused_data, take_turn
+from storage_api.services.change_log import LOG_DELETED, insert_changes
+from storage_api.services.write_errors import (
+    check_key,
+    serialise_writers,
+    translate_data_errors,
+)
 
 SWEEP_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Where a resource stands; `namespace` is "" for cluster scope."""
+    """Names a resource; `namespace` is "" for cluster scope."""
 
     cluster_id: str
     resource_type: str
@@ -49,63 +69,75 @@ class Key:
         )
 
 
-# update_time always moves, by a millisecond at least; change_time follows it only when the document differs, and that is what the log is
-# told by.
-_PUT = """
+_LOG_WRITTEN = insert_changes(
+    at="update_time",
+    op="CASE WHEN fresh THEN 'add' ELSE 'change' END",
+    rows="written WHERE change_time = update_time",
+)
+# update_time always moves, by a millisecond at least. change_time follows it only when the
+# document differs, and the log gets a line only where both are the same.
+_PUT = f"""
 WITH written AS (
   INSERT INTO storage_resource AS r
-    (object_id, cluster_id, resource_type, namespace, resource_name, data, create_time, update_time, change_time)
-  SELECT %s, %s, %s, %s, %s, %s::jsonb, moment, moment, moment FROM date_trunc('milliseconds', clock_timestamp()) AS moment
+    (object_id, cluster_id, resource_type, namespace, resource_name, data,
+     create_time, update_time, change_time)
+  SELECT %s, %s, %s, %s, %s, %s::jsonb, moment, moment, moment
+  FROM date_trunc('milliseconds', clock_timestamp()) AS moment
   ON CONFLICT (cluster_id, resource_type, namespace, resource_name) DO UPDATE SET
     data = EXCLUDED.data,
     written_by = NULL,
     update_time = greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond'),
     change_time = CASE WHEN r.data IS DISTINCT FROM EXCLUDED.data
-                  THEN greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond') ELSE r.change_time END
+      THEN greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond')
+      ELSE r.change_time END
   RETURNING r.*, xmax = 0 AS fresh
 )
-INSERT INTO storage_change
-  (at, op, object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data)
-SELECT update_time, CASE WHEN fresh THEN 'add' ELSE 'change' END, object_id, cluster_id, resource_type, namespace, resource_name, uid,
-       resource_version, create_time, data
-FROM written WHERE change_time = update_time
-"""
+{_LOG_WRITTEN}
+"""  # noqa: S608  # all parts are constants
 
-_DELETE = sql.SQL("""
-WITH gone AS (DELETE FROM storage_resource r WHERE {condition} RETURNING r.*),
+_DELETE = sql.SQL(
+    f"""
+WITH gone AS (DELETE FROM storage_resource r WHERE {{condition}} RETURNING r.*),
 logged AS (
-  INSERT INTO storage_change
-    (at, op, object_id, cluster_id, resource_type, namespace, resource_name, uid, resource_version, create_time, data)
-  SELECT date_trunc('milliseconds', clock_timestamp()), 'delete', object_id, cluster_id, resource_type, namespace, resource_name, uid,
-         resource_version, create_time, data
-  FROM gone
+  {LOG_DELETED}
 )
 SELECT count(*) FROM gone
-""")
+"""  # noqa: S608  # all parts are constants
+)
 
 
 @retried
 def put(key: Key, data: str) -> None:
-    """Create the resource or replace its document (JSON text). Last arrival wins; `_id` and createTime stay, updateTime always moves."""
+    """Create the resource or replace its document (JSON text); the last writer wins.
+
+    `_id` and createTime stay, updateTime always moves. Invalid when it cannot be stored.
+    """
     key.check()
-    place = Place(key.cluster_id, key.resource_type, key.namespace, key.resource_name)
-    values = (
-        objectids.new(),
+    place = DocumentPlace(
         key.cluster_id,
         key.resource_type,
         key.namespace,
         key.resource_name,
-        protect(place, data.encode()).decode(),
     )
-    with refused_data(), connection.cursor() as cursor:
+    values = (
+        objectids.new_object_id(),
+        key.cluster_id,
+        key.resource_type,
+        key.namespace,
+        key.resource_name,
+        seal_secrets(place, data.encode()).decode(),
+    )
+    with translate_data_errors(), connection.cursor() as cursor:
         cursor.execute(_PUT, values)
 
 
 def of_type(cluster_id: str, resource_type: str) -> tuple[Clause, ...]:
     """The conditions of one type in one cluster, spelled as stored."""
-    exact = equals("resource_type", resource_type)
-    in_lower_case = Clause(sql.SQL('r.type_key = lower(%s COLLATE "C")'), (resource_type,))
-    return equals("cluster_id", cluster_id), in_lower_case, exact
+    exact_type = equals("resource_type", resource_type)
+    # The indexes begin with the key in lower case.
+    key_text = sql.SQL('r.type_key = lower(%s COLLATE "C")')
+    type_key = Clause(key_text, (resource_type,))
+    return equals("cluster_id", cluster_id), type_key, exact_type
 
 
 def of_query(cluster_id: str, query: TypedQuery) -> tuple[Clause, ...]:
@@ -114,48 +146,56 @@ def of_query(cluster_id: str, query: TypedQuery) -> tuple[Clause, ...]:
 
 
 def lower(text: str) -> str:
-    """Lower case of ASCII letters alone, as the database's column has it."""
+    """Lower case of ASCII letters alone, as the database's column `type_key` has it."""
     return "".join(letter.lower() if letter.isascii() else letter for letter in text)
 
 
 def root(cluster_id: str, type_key: str) -> str:
-    """Under which key of the document index a cluster's documents of a type stand."""
+    """The key of the document index for a cluster's documents of a type."""
     return f"{cluster_id}/{type_key}"
 
 
 def context(cluster_id: str, types: Sequence[str], style: TimeStyle) -> Context:
     """What conditions on a cluster's documents of some types are read against."""
-    return Context(
-        RESOURCE, style.info, tuple(types), tuple(root(cluster_id, item) for item in types)
-    )
+    roots = tuple(root(cluster_id, type_key) for type_key in types)
+    return Context(RESOURCE, style.info, tuple(types), roots)
 
 
 def reader(
-    query: Query, fields: Tree, style: TimeStyle, *, reveals: bool = False
+    query: Query,
+    fields: Tree,
+    style: TimeStyle,
+    *,
+    reveals: bool = False,
 ) -> Iterator[list[bytes]]:
     """Lists of JSON texts of a query's documents, in its order; read lazily through a cursor.
 
     `reveals`: with the values of Secrets, which are masked otherwise.
     """
-    chosen = selection(query.shape, fields, style)
-    statement, params = listing(query, chosen, in_index=_in_index(query, fields))
-    return cursors.chunks(statement, params, chosen, reveals=reveals)
+    columns = selection(query.shape, fields, style)
+    statement, params = listing(query, columns, in_index=_is_index_only(query, fields))
+    return cursors.chunks(statement, params, columns, reveals=reveals)
 
 
-def _in_index(query: Query, fields: Tree) -> bool:
-    return (
-        bool(fields)
-        and not query.shape.bare
-        and all(_is_scalar(query.shape.column(key)) for key in fields)
-    )
+def _is_index_only(query: Query, fields: Tree) -> bool:
+    """Whether an index holds every field that is asked for."""
+    if not fields or query.shape.bare:
+        return False
+    return all(_is_scalar(query.shape.column(key)) for key in fields)
 
 
 def _is_scalar(column: Column | None) -> bool:
     return column is None or column.key not in ("data", "extraInfo")
 
 
-def first(query: Query, fields: Tree, style: TimeStyle, *, reveals: bool = False) -> bytes | None:
-    """The JSON text of the first document of a query, or None."""
+def first(
+    query: Query,
+    fields: Tree,
+    style: TimeStyle,
+    *,
+    reveals: bool = False,
+) -> bytes | None:
+    """The JSON text of the first document of a query; None when there is none."""
     for texts in reader(replace(query, limit=1), fields, style, reveals=reveals):
         return texts[0]
     return None
@@ -163,27 +203,36 @@ def first(query: Query, fields: Tree, style: TimeStyle, *, reveals: bool = False
 
 @retried
 def sweep(cluster_id: str, resource_type: str, query: Query) -> int:
-    """Delete what a query matches of one type, one sweep or batch of the type after the other; it may take SWEEP_SECONDS."""
+    """Delete what a query matches of one type; how many rows went.
+
+    One sweep or batch of the type runs after the other; it may take SWEEP_SECONDS.
+    """
     with cursors.long_statement(SWEEP_SECONDS):
-        take_turn([(cluster_id, resource_type)])
+        serialise_writers([(cluster_id, resource_type)])
         return delete(query)
 
 
+# One index look-up per cluster, however many rows it has.
 _CLUSTERS = """
-WITH RECURSIVE known AS (
+WITH RECURSIVE names AS (
   (SELECT cluster_id FROM storage_resource ORDER BY cluster_id LIMIT 1)
   UNION ALL
-  SELECT (SELECT r.cluster_id FROM storage_resource r WHERE r.cluster_id > known.cluster_id ORDER BY r.cluster_id LIMIT 1)
-  FROM known WHERE known.cluster_id IS NOT NULL
+  SELECT (
+    SELECT r.cluster_id FROM storage_resource r
+    WHERE r.cluster_id > names.cluster_id ORDER BY r.cluster_id LIMIT 1
+  )
+  FROM names WHERE names.cluster_id IS NOT NULL
 )
-SELECT cluster_id FROM known WHERE cluster_id IS NOT NULL
-  AND EXISTS (SELECT 1 FROM storage_resource r WHERE r.cluster_id = known.cluster_id AND r.type_key = %s)
+SELECT cluster_id FROM names
+WHERE cluster_id IS NOT NULL AND EXISTS (
+  SELECT 1 FROM storage_resource r WHERE r.cluster_id = names.cluster_id AND r.type_key = %s
+)
 """
 
 
 @retried
 def clusters_of(resource_type: str) -> list[str]:
-    """The clusters that have documents of a type, however spelled."""
+    """The clusters that have documents of a type, however spelled; sorted."""
     with connection.cursor() as cursor:
         cursor.execute(_CLUSTERS, [lower(resource_type)])
         return [row[0] for row in cursor.fetchall()]
@@ -202,33 +251,49 @@ def in_clusters(clusters: Sequence[str], resource_type: str) -> tuple[Clause, ..
 def sweep_clusters(clusters: Sequence[str], resource_type: str, query: Query) -> int:
     """As `sweep`, in several clusters."""
     with cursors.long_statement(SWEEP_SECONDS):
-        take_turn((cluster, resource_type) for cluster in clusters)
+        serialise_writers((cluster, resource_type) for cluster in clusters)
         return delete(query)
 
 
 @retried
 def delete(query: Query) -> int:
-    """Delete what a query matches and log each deletion, all or nothing; how many went."""
+    """Delete what a query matches and log each deletion, all or nothing; how many rows went."""
     where, params = on_target(query)
-    with refused_data(), connection.cursor() as cursor:
+    with translate_data_errors(), connection.cursor() as cursor:
         cursor.execute(_DELETE.format(condition=where), params)
         return int(cursor.fetchone()[0])
 
 
 def updated_between(begin: datetime | None, end: datetime | None) -> tuple[Clause, ...]:
-    """Conditions of a sweep: updateTime after `begin` and before `end`, both open."""
-    after = () if begin is None else (compare("update_time", ">", begin),)
-    return after if end is None else (*after, compare("update_time", "<", end))
+    """Conditions of a sweep: updateTime after `begin` and before `end`, both excluded."""
+    clauses: list[Clause] = []
+    if begin is not None:
+        clauses.append(compare("update_time", ">", begin))
+    if end is not None:
+        clauses.append(compare("update_time", "<", end))
+    return tuple(clauses)
 
 
-def namespaces(cluster_id: str, types: Sequence[str], narrowed: Sequence[Clause] = ()) -> list[str]:
-    """The namespaces in which a cluster has documents of the types, sorted; further conditions narrow which documents count."""
-    query = Query(RESOURCE, (equals("cluster_id", cluster_id), among("type_key", types), *narrowed))
-    rows_, row_params = source(query)
+def namespaces(
+    cluster_id: str,
+    types: Sequence[str],
+    narrowed: Sequence[Clause] = (),
+) -> list[str]:
+    """The namespaces in which a cluster has documents of the types, sorted.
+
+    Only documents that meet the further conditions count.
+    """
+    clauses = (
+        equals("cluster_id", cluster_id),
+        among("type_key", types),
+        *narrowed,
+    )
+    query = Query(RESOURCE, clauses)
+    rows, row_params = source(query)
     where, where_params = condition(query)
     statement = sql.SQL(
         "SELECT DISTINCT r.namespace FROM {} WHERE {} AND r.namespace <> '' ORDER BY 1"
-    ).format(rows_, where)
+    ).format(rows, where)
     with connection.cursor() as cursor:
         cursor.execute(statement, [*row_params, *where_params])
         return [row[0] for row in cursor.fetchall()]

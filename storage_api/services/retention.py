@@ -1,4 +1,7 @@
-"""What time does to the store: partitions of the change log come and go by day, events and alarms age."""
+"""What time does to the store.
+
+Partitions of the change log come and go by day; events and alarms expire.
+"""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -9,120 +12,176 @@ from storage_api.query import cursors
 from storage_api.services.write_errors import execute
 
 DAYS_AHEAD = 7
-LOCK_WAIT = "5s"
+# Partitions lock the whole log: rather fail, and try again within the hour, than hold writers up.
+LOCK_TIMEOUT = "5s"
 KEEP_SECONDS = 600
 _PREFIX = "storage_change_"
 
 
-def _name(day: date) -> str:
+def _partition_name(day: date) -> str:
     return f"{_PREFIX}{day:%Y%m%d}"
+
+
+def _midnight(day: date) -> datetime:
+    """When a day begins, in UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+_PARTITIONS = """
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'storage_change'::regclass
+"""
 
 
 def partitions() -> list[date]:
     """The days that have a partition of their own, oldest first."""
-    statement = "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'storage_change'::regclass"
     with connection.cursor() as cursor:
-        cursor.execute(statement)
-        names = [row[0].removeprefix(_PREFIX) for row in cursor.fetchall()]
-    return sorted(
-        datetime.strptime(name, "%Y%m%d").replace(tzinfo=UTC).date()
-        for name in names
-        if name.isdigit()
-    )
+        cursor.execute(_PARTITIONS)
+        suffixes = [row[0].removeprefix(_PREFIX) for row in cursor.fetchall()]
+    # The default partition has a name and no day.
+    return sorted(_parse_day(suffix) for suffix in suffixes if suffix.isdigit())
+
+
+def _parse_day(suffix: str) -> date:
+    return datetime.strptime(suffix, "%Y%m%d").replace(tzinfo=UTC).date()
 
 
 def make_partitions(today: date, *, days: int = DAYS_AHEAD) -> list[date]:
-    """Make the partitions of today and the coming days that are missing; rows that came before their partition are moved into it."""
-    known = set(partitions())
-    missing = [
-        day for ahead in range(days + 1) if (day := today + timedelta(days=ahead)) not in known
-    ]
+    """Create the missing partitions of today and the coming days; the days that were missing.
+
+    Rows that came before their partition are moved into it.
+    """
+    existing = set(partitions())
+    coming = [today + timedelta(days=ahead) for ahead in range(days + 1)]
+    missing = [day for day in coming if day not in existing]
     for day in missing:
-        _make(day)
+        _create_partition(day)
     return missing
 
 
-def _make(day: date) -> None:
-    bounds = [
-        datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=ahead)
-        for ahead in (0, 1)
-    ]
-    name = sql.Identifier(_name(day))
+_CREATE_TABLE = sql.SQL("""
+CREATE TABLE {}
+  (LIKE storage_change INCLUDING DEFAULTS INCLUDING COMPRESSION INCLUDING STORAGE)
+""")
+_MOVE_ROWS = sql.SQL("""
+WITH moved AS (DELETE FROM storage_change_other WHERE at >= {} AND at < {} RETURNING *)
+INSERT INTO {} SELECT * FROM moved
+""")
+_ATTACH = sql.SQL("ALTER TABLE storage_change ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})")
+
+
+def _create_partition(day: date) -> None:
+    first = sql.Literal(_midnight(day))
+    last = sql.Literal(_midnight(day + timedelta(days=1)))
+    name = sql.Identifier(_partition_name(day))
     statements = (
-        sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_WAIT)),
+        _lock_timeout(),
+        # ATTACH fails while the default partition holds rows of the day: none may come meanwhile.
         sql.SQL("LOCK TABLE storage_change_other IN ACCESS EXCLUSIVE MODE"),
-        sql.SQL(
-            "CREATE TABLE {} (LIKE storage_change INCLUDING DEFAULTS INCLUDING COMPRESSION INCLUDING STORAGE)"
-        ).format(name),
-        sql.SQL(
-            "WITH moved AS (DELETE FROM storage_change_other WHERE at >= {} AND at < {} RETURNING *) INSERT INTO {} SELECT * FROM moved"
-        ).format(*map(sql.Literal, bounds), name),
-        sql.SQL(
-            "ALTER TABLE storage_change ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})"
-        ).format(name, *map(sql.Literal, bounds)),
+        _CREATE_TABLE.format(name),
+        _MOVE_ROWS.format(first, last, name),
+        _ATTACH.format(name, first, last),
     )
     with transaction.atomic(), connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
 
 
+def _lock_timeout() -> sql.Composable:
+    return sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT))
+
+
 _KEY = "cluster_id, resource_type, namespace, resource_name"
-# Of each object that is touched in what goes, the last version before is what the log goes on from; of one that was deleted nothing is.
-_SUPERSEDE = f"DELETE FROM storage_base WHERE ({_KEY}) IN (SELECT {_KEY} FROM {{}} WHERE at < %s)"  # noqa: S608  # a constant
-_KEEP = f"""
+# storage_base holds the last version of each object from before the log begins. An object that a
+# dropped part of the log mentions gets its last version from there; a deleted one gets none.
+_REMOVE_OLD_BASE = f"""
+DELETE FROM storage_base WHERE ({_KEY}) IN (SELECT {_KEY} FROM {{}} WHERE at < %s)
+"""  # noqa: S608  # a constant
+_SAVE_BASE = f"""
 INSERT INTO storage_base
-SELECT * FROM (SELECT DISTINCT ON ({_KEY}) * FROM {{}} WHERE at < %s ORDER BY {_KEY}, seq DESC) last WHERE op <> 'delete'
+SELECT * FROM (
+  SELECT DISTINCT ON ({_KEY}) * FROM {{}} WHERE at < %s ORDER BY {_KEY}, seq DESC
+) last
+WHERE op <> 'delete'
 """  # noqa: S608  # a constant
 
 
 def drop_partitions(today: date, *, keep_days: int) -> list[date]:
-    """Drop the days of the change log that are older than `keep_days` full days; 0 keeps everything.
+    """Drop the days of the change log that are older than `keep_days` full days; which days.
 
-    The last version of each object from before stays, apart from the log, until a newer one takes its place.
+    0 keeps everything. The last version of each object from before stays, apart from the log,
+    until a newer one takes its place.
     """
     if keep_days <= 0:
         return []
     oldest = today - timedelta(days=keep_days)
-    midnight = datetime(oldest.year, oldest.month, oldest.day, tzinfo=UTC)
     expired = [day for day in partitions() if day < oldest]
     for day in expired:
+        name = _partition_name(day)
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_WAIT)))
-            _keep_last(_name(day), midnight)
-            cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(_name(day))))
+            cursor.execute(_lock_timeout())
+            _save_last_versions(name, _midnight(oldest))
+            cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
     with transaction.atomic(), connection.cursor() as cursor:
-        _keep_last("storage_change_other", midnight)
-        cursor.execute("DELETE FROM storage_change_other WHERE at < %s", [midnight])
-        cursor.execute("DELETE FROM storage_gap WHERE until < %s", [midnight])
+        _save_last_versions("storage_change_other", _midnight(oldest))
+        cursor.execute(
+            "DELETE FROM storage_change_other WHERE at < %s",
+            [_midnight(oldest)],
+        )
+        cursor.execute(
+            "DELETE FROM storage_gap WHERE until < %s",
+            [_midnight(oldest)],
+        )
     return expired
 
 
-def _keep_last(table: str, before: datetime) -> None:
-    with cursors.long_statement(KEEP_SECONDS), connection.cursor() as cursor:
-        for statement in (_SUPERSEDE, _KEEP):
-            cursor.execute(sql.SQL(statement).format(sql.Identifier(table)), [before])
+def _save_last_versions(table: str, before: datetime) -> None:
+    with (
+        cursors.long_statement(KEEP_SECONDS),
+        connection.cursor() as cursor,
+    ):
+        for statement in (_REMOVE_OLD_BASE, _SAVE_BASE):
+            cursor.execute(
+                sql.SQL(statement).format(sql.Identifier(table)),
+                [before],
+            )
 
 
-def expire(table: str, *, time_column: str, now: datetime, max_days: int, max_count: int) -> int:
-    """Delete events or alarms that came more than `max_days` ago; a cluster with more than `max_count` keeps the newest two thirds of that.
+_DELETE_OLD = sql.SQL("DELETE FROM {} WHERE create_time < %s")
+_CROWDED_CLUSTERS = sql.SQL("""
+SELECT cluster_id FROM {} GROUP BY cluster_id HAVING count(*) > %s
+""")
+_DELETE_BEYOND = sql.SQL("""
+DELETE FROM {table} WHERE id IN (
+  SELECT id FROM {table} WHERE cluster_id = %s ORDER BY {time} DESC, id DESC OFFSET %s
+)
+""")
 
-    0 switches either rule off. How many went.
+
+def expire(
+    table: str,
+    *,
+    time_column: str,
+    now: datetime,
+    max_days: int,
+    max_count: int,
+) -> int:
+    """Delete events or alarms that came more than `max_days` ago; how many rows went.
+
+    A cluster with more than `max_count` keeps the newest two thirds of that. 0 switches either
+    rule off.
     """
-    gone = 0
+    name = sql.Identifier(table)
+    deleted = 0
     if max_days > 0:
-        gone += execute(
-            sql.SQL("DELETE FROM {} WHERE create_time < %s").format(sql.Identifier(table)),
-            now - timedelta(days=max_days),
-        )
+        deleted += execute(_DELETE_OLD.format(name), now - timedelta(days=max_days))
     if max_count > 0:
-        crowded = sql.SQL(
-            "SELECT cluster_id FROM {} GROUP BY cluster_id HAVING count(*) > %s"
-        ).format(sql.Identifier(table))
         with connection.cursor() as cursor:
-            cursor.execute(crowded, [max_count])
+            cursor.execute(_CROWDED_CLUSTERS.format(name), [max_count])
             clusters = [row[0] for row in cursor.fetchall()]
-        beyond = sql.SQL(
-            "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE cluster_id = %s ORDER BY {time} DESC, id DESC OFFSET %s)"
-        ).format(table=sql.Identifier(table), time=sql.Identifier(time_column))
-        gone += sum(execute(beyond, cluster, max_count * 2 // 3) for cluster in clusters)
-    return gone
+        beyond = _DELETE_BEYOND.format(table=name, time=sql.Identifier(time_column))
+        # Fewer than allowed: else every new row of a crowded cluster would cost a deletion.
+        remaining = max_count * 2 // 3
+        for cluster in clusters:
+            deleted += execute(beyond, cluster, remaining)
+    return deleted

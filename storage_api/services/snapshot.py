@@ -1,4 +1,4 @@
-"""Lists of one kind in one cluster, answered out of the store exactly as the cluster itself would."""
+"""Lists of one kind in one cluster, answered from the store exactly as the cluster would."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,56 +11,70 @@ from psycopg2 import sql
 from clusters.kinds import KINDS, Kind
 from clusters.lists import ListQuery, ObjectPage
 from clusters.models import Cluster
-from clusters.resource_types import BUILT_IN, EVENTS, SECRETS, resource_type
+from clusters.resource_types import (
+    BUILT_IN,
+    EVENTS,
+    SECRETS,
+    resource_type,
+)
 from storage_api.protection import holds_sealed
 from storage_api.query import problems, selectors, sorting
-from storage_api.query.conditions import Clause
+from storage_api.query.conditions import Clause, name_contains
 from storage_api.query.queries import INDEXED
 from storage_api.services import sync
 from storage_api.services.resources import root
 
-ORDER = sql.SQL("(r.namespace || '/' || r.resource_name) COLLATE \"C\"")
-# Lists of the API server's own kinds leave these out of each item; lists of custom kinds do not.
-WIRE = {True: sql.SQL("(r.data - 'kind' - 'apiVersion')::text"), False: sql.SQL("r.data::text")}
+ORDER = sorting.KEY_ORDER
+# Lists of the API server's own kinds leave apiVersion and kind out of each item; lists of custom
+# kinds do not.
+WIRE = {
+    True: sql.SQL("(r.data - 'kind' - 'apiVersion')::text"),
+    False: sql.SQL("r.data::text"),
+}
 
 
 def page(cluster: Cluster, kind: Kind, query: ListQuery) -> ObjectPage | None:
-    """The page as the cluster itself would give it, out of the store.
+    """The page as the cluster itself would give it, from the store.
 
     None when the copy is not fresh, or a selector is one that only the cluster can judge.
     """
-    if (kind.group, kind.plural) in (
-        EVENTS,
-        SECRETS,
-    ) or "\0" in f"{query.namespace}{query.keyword}":
+    # Events are stored as reports, Secrets without their values.
+    if (kind.group, kind.plural) in (EVENTS, SECRETS):
         return None
-    labels, fields = (
-        selectors.labels(query.label_selector),
-        selectors.fields(query.field_selector, kind),
-    )
+    if "\0" in f"{query.namespace}{query.keyword}":
+        # PostgreSQL takes no NUL.
+        return None
+    labels = selectors.labels(query.label_selector)
+    fields = selectors.fields(query.field_selector, kind)
     if labels is None or fields is None:
         return None
-    known = sync.coverage(cluster, kind, settings.STORE_FRESH_SECONDS, namespace=query.namespace)
-    if known is None:
+    coverage = sync.coverage(
+        cluster,
+        kind,
+        settings.STORE_FRESH_SECONDS,
+        namespace=query.namespace,
+    )
+    if coverage is None:
         return None
     where = [
         *scope(kind, query.namespace, query.keyword, query.namespaces),
-        *(scope(kind, "", "", known.namespaces)),
+        *scope(kind, "", "", coverage.namespaces),
         *labels.clauses,
         *fields,
-        *([in_trouble(kind)] if query.troubled else []),
     ]
-    items, total = _read(
-        cluster.name,
-        kind,
-        where,
-        labels.labels,
-        _Part(query.order, query.offset, query.size, deep=query.troubled or bool(query.order)),
+    if query.troubled:
+        where.append(in_trouble(kind))
+    part = _PagePart(
+        query.order,
+        query.offset,
+        query.size,
+        reads_documents=query.troubled or bool(query.order),
     )
-    # Elsewhere than in Secrets such values are everybody's who may see the object: the cluster gives them out.
+    items, total = _read_page(cluster.name, kind, where, labels.labels, part)
+    # In objects other than Secrets the cluster gives out such values, and the store masks them.
     if any(holds_sealed(item) for item in items):
         return None
-    return ObjectPage(items, total, known.age)
+    return ObjectPage(items, total, coverage.age)
 
 
 _CENSUS = """
@@ -71,112 +85,148 @@ WHERE cluster_id = %s AND resource_type = %s AND type_key = lower(%s COLLATE "C"
 
 
 def census(cluster: Cluster, kind: Kind) -> tuple[list[tuple[str, str, int]], float] | None:
-    """([(status.phase, spec.nodeName, how many) …], age in seconds); None when the store is not fresh."""
-    known = sync.coverage(cluster, kind, settings.STORE_FRESH_SECONDS)
-    if known is None:
+    """([(status.phase, spec.nodeName, how many) …], age in seconds).
+
+    None when the store is not fresh.
+    """
+    coverage = sync.coverage(cluster, kind, settings.STORE_FRESH_SECONDS)
+    if coverage is None:
         return None
     stored_as = resource_type(kind)
-    readable = None if known.namespaces is None else sorted(known.namespaces)
+    readable = None if coverage.namespaces is None else sorted(coverage.namespaces)
     with connection.cursor() as cursor:
-        cursor.execute(_CENSUS, [cluster.name, stored_as, stored_as, readable, readable])
-        return [
-            (str(phase), str(node), int(number)) for phase, node, number in cursor.fetchall()
-        ], known.age
+        cursor.execute(
+            _CENSUS,
+            [
+                cluster.name,
+                stored_as,
+                stored_as,
+                readable,
+                readable,
+            ],
+        )
+        rows = cursor.fetchall()
+    counts = [(str(phase), str(node), int(count)) for phase, node, count in rows]
+    return counts, coverage.age
 
 
 def scope(
-    kind: Kind, namespace: str, keyword: str, namespaces: frozenset[str] | None
+    kind: Kind,
+    namespace: str,
+    keyword: str,
+    namespaces: frozenset[str] | None,
 ) -> list[Clause]:
-    """What narrows a list to a namespace, a part of a name, and what the caller may see."""
-    found = []
+    """The conditions that narrow a list to a namespace, a part of a name, some namespaces.
+
+    `namespaces`: what the caller may see; None is every namespace.
+    """
+    clauses = []
     if namespace:
-        found.append(Clause(sql.SQL("r.namespace = %s"), (namespace,)))
+        clauses.append(Clause(sql.SQL("r.namespace = %s"), (namespace,)))
     if keyword:
-        found.append(
-            Clause(sql.SQL("position(lower(%s) IN lower(r.resource_name)) > 0"), (keyword,))
-        )
+        clauses.append(Clause(name_contains("r.resource_name"), (keyword,)))
     if namespaces is not None:
+        # A Namespace stands in none; it may be seen by who may see what is inside.
         column = "resource_name" if kind == KINDS["namespaces"] else "namespace"
-        found.append(
-            Clause(
-                sql.SQL("{} = ANY (%s)").format(sql.Identifier("r", column)), (sorted(namespaces),)
-            )
-        )
-    return found
+        is_visible = sql.SQL("{} = ANY (%s)").format(sql.Identifier("r", column))
+        clauses.append(Clause(is_visible, (sorted(namespaces),)))
+    return clauses
 
 
 def in_trouble(kind: Kind) -> Clause:
-    """What leaves only objects that are in trouble; Invalid for kinds of which that is not known."""
+    """The condition for objects that have a problem; Invalid for kinds that have no such rule."""
     return Clause(sql.SQL("r.data @? %s::jsonpath"), (problems.of(kind).path,))
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """Which part of a list, and in which order; `deep` says that documents have to be looked into for it."""
+class _PagePart:
+    """Which part of a list, and in which order.
+
+    `reads_documents`: documents have to be read to filter or to sort.
+    """
 
     order: str
     offset: int
     size: int
-    deep: bool
+    reads_documents: bool
 
     @property
-    def place(self) -> sql.Composable:
-        """Where a row stands, as SQL."""
+    def position(self) -> sql.Composable:
+        """What rows are sorted by, as one SQL expression."""
         if not self.order:
-            return ORDER
-        order, backwards = sorting.of(self.order)
-        columns = sql.SQL(", ").join(
-            [sql.SQL(column + (" DESC" if backwards else "")) for column in order.columns]
-        )
+            return sorting.KEY_ORDER
+        order, descending = sorting.of(self.order)
+        columns = sorting.order_by(order.columns, descending=descending)
         return sql.SQL("row_number() OVER (ORDER BY {})").format(columns)
 
 
-def _read(
+# Without documents, page and total are quicker apart: a short sort, and a count by the smallest
+# index, which begins with the type's key.
+_APART = sql.SQL("""
+WITH total AS (
+  SELECT count(*) AS n FROM {source} WHERE {condition} AND r.type_key = {key}
+), chosen AS (
+  SELECT r.id, {order} AS place FROM {source} WHERE {condition}
+  ORDER BY place OFFSET %s LIMIT %s
+)""")
+# What has to read documents does so once, for both page and total.
+_TOGETHER = sql.SQL("""
+WITH matched AS MATERIALIZED (
+  SELECT r.id, {order} AS place FROM {source} WHERE {condition}
+), total AS (
+  SELECT count(*) AS n FROM matched
+), chosen AS (
+  SELECT id, place FROM matched ORDER BY place OFFSET %s LIMIT %s
+)""")
+# One row with the total alone when the page is empty.
+_PAGE = sql.SQL("""{parts}
+SELECT total.n, page.text FROM total LEFT JOIN LATERAL (
+  SELECT {wire} AS text, chosen.place
+  FROM chosen JOIN storage_resource r ON r.id = chosen.id
+) page ON true ORDER BY page.place
+""")
+
+
+def _read_page(
     cluster_name: str,
     kind: Kind,
     where: Sequence[Clause],
     labels: tuple[tuple[str, str], ...],
-    part: _Part,
+    part: _PagePart,
 ) -> tuple[list[bytes], int]:
-    """One statement, so that page and total are of one moment."""
+    """(the page's objects, how many there are in all), by one statement: both of one moment."""
     stored_as = resource_type(kind)
-    source, params = _source(root(cluster_name, stored_as.lower()), labels)
-    condition = sql.SQL(" AND ").join(
-        [sql.SQL("r.cluster_id = %s AND r.resource_type = %s"), *(clause.text for clause in where)]
+    type_key = stored_as.lower()
+    source, params = _source(root(cluster_name, type_key), labels)
+    texts: list[sql.Composable] = [sql.SQL("r.cluster_id = %s AND r.resource_type = %s")]
+    texts += [clause.text for clause in where]
+    params += [cluster_name, stored_as]
+    for clause in where:
+        params += clause.params
+    parts = (_TOGETHER if part.reads_documents else _APART).format(
+        source=source,
+        condition=sql.SQL(" AND ").join(texts),
+        order=part.position,
+        key=sql.Literal(type_key),
     )
-    params += [cluster_name, stored_as, *(param for clause in where for param in clause.params)]
-    # What has to look into documents does so once for both page and total; what does not is quicker apart, with a short sort and a
-    # count by the smallest index, which begins with the type's key.
-    apart = sql.SQL("""
-        WITH total AS (SELECT count(*) AS n FROM {source} WHERE {condition} AND r.type_key = {key}),
-        chosen AS (SELECT r.id, {order} AS place FROM {source} WHERE {condition} ORDER BY place OFFSET %s LIMIT %s)""")
-    once = sql.SQL("""
-        WITH matched AS MATERIALIZED (SELECT r.id, {order} AS place FROM {source} WHERE {condition}),
-        total AS (SELECT count(*) AS n FROM matched),
-        chosen AS (SELECT id, place FROM matched ORDER BY place OFFSET %s LIMIT %s)""")
-    statement = sql.SQL("""{parts}
-        SELECT total.n, found.text FROM total LEFT JOIN LATERAL (
-          SELECT {wire} AS text, chosen.place FROM chosen JOIN storage_resource r ON r.id = chosen.id
-        ) found ON true ORDER BY found.place
-    """).format(
-        parts=(once if part.deep else apart).format(
-            source=source, condition=condition, order=part.place, key=sql.Literal(stored_as.lower())
-        ),
-        wire=WIRE[kind.group in BUILT_IN],
-    )
+    statement = _PAGE.format(parts=parts, wire=WIRE[kind.group in BUILT_IN])
+    if not part.reads_documents:
+        # The condition stands in the statement twice.
+        params += params
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*params, *([] if part.deep else params), part.offset, part.size])
+        cursor.execute(statement, [*params, part.offset, part.size])
         rows: list[Any] = cursor.fetchall()
-    return [row[1].encode() for row in rows if row[1] is not None], int(rows[0][0])
+    items = [text.encode() for _, text in rows if text is not None]
+    total = int(rows[0][0])
+    return items, total
 
 
 def _source(
-    indexed_under: str, labels: tuple[tuple[str, str], ...]
+    index_key: str, labels: tuple[tuple[str, str], ...]
 ) -> tuple[sql.Composable, list[Any]]:
-    """The rows to look at. The index's answer is fenced off (OFFSET 0), or the planner would unpack every document of the kind."""
+    """(the rows to look at, called r; their parameters)."""
     if not labels:
         return sql.SQL("storage_resource r"), []
-    fenced = sql.SQL("(SELECT * FROM storage_resource WHERE {} @> %s::jsonb OFFSET 0) r").format(
-        INDEXED
-    )
-    return fenced, [selectors.containment(indexed_under, labels)]
+    # OFFSET 0 keeps the index's answer apart: else the planner unpacks every document of the kind.
+    rows = sql.SQL("(SELECT * FROM storage_resource WHERE {} @> %s::jsonb OFFSET 0) r")
+    return rows.format(INDEXED), [selectors.containment(index_key, labels)]

@@ -1,4 +1,7 @@
-"""What is known about each cluster's copy in the store: positions of the watches, phases, moments. Written under a lease alone."""
+"""What is known about each cluster's copy in the store: positions, phases and times.
+
+Written by the collector that holds the cluster's lease; read to decide what the store can answer.
+"""
 
 import json
 import logging
@@ -22,8 +25,12 @@ from storage_api.query.shapes import RESOURCE
 from storage_api.services import resources
 
 log = logging.getLogger(__name__)
-# Kinds in these phases are named even when they were never listed.
-NOT_FOLLOWED = (KindSync.Phase.REFUSED, KindSync.Phase.OVER_LIMIT)
+# Kinds in these phases have a row even when they were never listed: readers learn why.
+UNWATCHED_PHASES = (
+    KindSync.Phase.REFUSED,
+    KindSync.Phase.OVER_LIMIT,
+)
+MAX_ERROR_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,37 +42,40 @@ class WatchScope:
 
 
 class Fenced(Conflict):
-    """Another collector holds the cluster by now: nothing was written."""
+    """Another collector has taken the cluster over: nothing was written."""
 
     code = "fenced"
 
 
 def fence(cluster: int, token: int) -> None:
-    """Hold on to the lease until the transaction ends; Fenced when it is another's by now."""
+    """Keep the lease until the transaction ends; Fenced when another collector has it."""
     with connection.cursor() as cursor:
+        # The next owner changes the row, and so waits for this lock.
         cursor.execute(
             "SELECT 1 FROM storage_cluster_sync WHERE cluster_id = %s AND token = %s FOR KEY SHARE",
             [cluster, token],
         )
         if cursor.fetchone() is None:
             raise Fenced("another collector holds this cluster")
-        # The collector goes on from what was committed: a database set to lose its last commits in a crash would leave a hole.
+        # The collector goes on from what was committed: a database that is set to lose its last
+        # commits in a crash would leave a hole.
         cursor.execute("SET LOCAL synchronous_commit = on")
 
 
-def now() -> datetime:
-    """The database's clock, which all moments here are read from."""
+def database_now() -> datetime:
+    """The database's clock, which all times here are read from."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         moment: datetime = cursor.fetchone()[0]
         return moment
 
 
-# --- written by the collector ---------------------------------------------------------------------------------------
-def begin(cluster: int, token: int, name: str) -> tuple[str, str, list[KindSync]]:
-    """(the newest revision seen before, the cluster's identity then, the known kinds).
+# --- written by the collector -------------------------------------------------------------------
+def start_collecting(cluster: int, token: int, name: str) -> tuple[str, str, list[KindSync]]:
+    """(the newest revision seen before, the cluster's identity then, its kinds).
 
-    Rows under a former name of the cluster are taken out, to be collected anew.
+    Rows under a former name of the cluster are deleted, to be collected again.
+    Fenced when another collector has the lease.
     """
     with transaction.atomic():
         fence(cluster, token)
@@ -76,29 +86,38 @@ def begin(cluster: int, token: int, name: str) -> tuple[str, str, list[KindSync]
                 sweep(row.stored_as, kind.resource_type)
             KindSync.objects.filter(cluster_id=cluster).delete()
             ClusterSync.objects.filter(pk=cluster).update(revision="", identity="", beaten_at=None)
-            row.revision, row.identity, kinds = "", "", []
+            row.revision = ""
+            row.identity = ""
+            kinds = []
         ClusterSync.objects.filter(pk=cluster).update(stored_as=name)
     return row.revision, row.identity, kinds
 
 
-_REMOVED = """
-SELECT s.cluster_id, s.stored_as FROM storage_cluster_sync s JOIN clusters_cluster c ON c.id = s.cluster_id
-WHERE c.deleted_at IS NOT NULL AND s.stored_as <> '' ORDER BY s.cluster_id LIMIT 1 FOR UPDATE OF s SKIP LOCKED
+_REMOVED_CLUSTER = """
+SELECT s.cluster_id, s.stored_as
+FROM storage_cluster_sync s JOIN clusters_cluster c ON c.id = s.cluster_id
+WHERE c.deleted_at IS NOT NULL AND s.stored_as <> ''
+ORDER BY s.cluster_id LIMIT 1 FOR UPDATE OF s SKIP LOCKED
 """
-_DISOWN = "UPDATE storage_cluster_sync SET token = token + 1, owner = '', stored_as = '' WHERE cluster_id = %s"
+_REVOKE_LEASE = """
+UPDATE storage_cluster_sync SET token = token + 1, owner = '', stored_as = '' WHERE cluster_id = %s
+"""
 
 
-def take_out_removed() -> str:
-    """Delete the collected rows of one cluster that is registered no longer, logged; its name, or "" when there is none.
+def delete_removed_cluster() -> str:
+    """Delete the collected rows of one cluster that is no longer registered, logged.
 
-    Whoever still writes for it is fenced off. Rows under a name that is another cluster's by now are that one's.
+    Returns its name, or "" when there is none. A collector that still writes for it is fenced.
+    Rows under a name that another cluster has now are left to that one.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_REMOVED)
-        if (found := cursor.fetchone()) is None:
+        cursor.execute(_REMOVED_CLUSTER)
+        row = cursor.fetchone()
+        if row is None:
             return ""
-        cluster, name = int(found[0]), str(found[1])
-        cursor.execute(_DISOWN, [cluster])
+        cluster = int(row[0])
+        name = str(row[1])
+        cursor.execute(_REVOKE_LEASE, [cluster])
         kinds = KindSync.objects.filter(cluster_id=cluster)
         if not Cluster.objects.filter(deleted_at=None, name=name).exists():
             for kind in kinds:
@@ -109,35 +128,45 @@ def take_out_removed() -> str:
 
 def sweep(cluster_name: str, resource_type: str) -> int:
     """Delete every row of a type in a cluster, logged; how many."""
-    return resources.sweep(
-        cluster_name, resource_type, Query(RESOURCE, resources.of_type(cluster_name, resource_type))
-    )
+    query = Query(RESOURCE, resources.of_type(cluster_name, resource_type))
+    return resources.sweep(cluster_name, resource_type, query)
 
 
 def sweep_namespace(cluster_name: str, resource_type: str, namespace: str) -> int:
     """Delete every row of a type in one namespace of a cluster, logged; how many."""
-    rows = resources.of_type(cluster_name, resource_type)
-    query = Query(RESOURCE, (*rows, conditions.equals("namespace", namespace)))
+    of_type = resources.of_type(cluster_name, resource_type)
+    query = Query(
+        RESOURCE,
+        (*of_type, conditions.equals("namespace", namespace)),
+    )
     return resources.sweep(cluster_name, resource_type, query)
 
 
-def stored(
+_STORED_VERSIONS = """
+SELECT namespace, resource_name, coalesce(uid, ''), coalesce(resource_version, '')
+FROM storage_resource
+WHERE cluster_id = %s AND resource_type = %s AND (%s = '' OR namespace = %s)
+"""
+
+
+def stored_versions(
     cluster_name: str, resource_type: str, namespace: str = ""
 ) -> dict[tuple[str, str], tuple[str, str]]:
-    """(namespace, name) -> (uid, resourceVersion) of a type's rows, in one namespace or in all; documents are not touched."""
+    """(namespace, name) -> (uid, resourceVersion) of a type's rows, in one namespace or in all.
+
+    Columns alone: documents are not read.
+    """
+    params = [cluster_name, resource_type, namespace, namespace]
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT namespace, resource_name, coalesce(uid, ''), coalesce(resource_version, '') FROM storage_resource"
-            " WHERE cluster_id = %s AND resource_type = %s AND (%s = '' OR namespace = %s)",
-            [cluster_name, resource_type, namespace, namespace],
-        )
+        cursor.execute(_STORED_VERSIONS, params)
         return {
-            (namespace, name): (uid, version) for namespace, name, uid, version in cursor.fetchall()
+            (row_namespace, name): (uid, version)
+            for row_namespace, name, uid, version in cursor.fetchall()
         }
 
 
-def known_events(cluster_name: str, ids: Iterable[str]) -> set[str]:
-    """Which of these event ids are kept already."""
+def existing_event_ids(cluster_name: str, ids: Iterable[str]) -> set[str]:
+    """Which of these event ids are stored already."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT event_id FROM storage_event WHERE cluster_id = %s AND event_id = ANY (%s)",
@@ -146,7 +175,7 @@ def known_events(cluster_name: str, ids: Iterable[str]) -> set[str]:
         return {row[0] for row in cursor.fetchall()}
 
 
-def _rows_of(cluster: int, scope: WatchScope) -> QuerySet[KindSync]:
+def _scope_rows(cluster: int, scope: WatchScope) -> QuerySet[KindSync]:
     return KindSync.objects.filter(
         cluster_id=cluster,
         group=scope.kind.group,
@@ -155,45 +184,60 @@ def _rows_of(cluster: int, scope: WatchScope) -> QuerySet[KindSync]:
     )
 
 
-def _facts(kind: Kind) -> dict[str, object]:
-    return {
-        "version": kind.version,
-        "kind": kind.name,
-        "namespaced": kind.namespaced,
-        "aliases": list(kind.aliases),
-        "resource_type": resource_type(kind),
-    }
-
-
-def advance(cluster: int, scope: WatchScope, resource_version: str, *, changed: bool) -> None:
-    """Note how far a kind is followed."""
-    values: dict[str, object] = {
-        "resource_version": resource_version,
-        **({"changed_at": timezone.now()} if changed else {}),
-    }
-    _rows_of(cluster, scope).update(**values)
-
-
-def listed(cluster: int, scope: WatchScope, resource_version: str, *, exact: bool) -> None:
-    """Note a complete list of the kind."""
-    values = _facts(scope.kind) | {
-        "resource_version": resource_version,
-        "listed_at": timezone.now(),
-        "exact": exact,
-        "error": "",
-        "lost_after": "",
-    }
+def _save_row(cluster: int, scope: WatchScope, **values: object) -> None:
+    """Create or update the row of a scope, with what its kind says of itself."""
+    kind = scope.kind
     KindSync.objects.update_or_create(
         cluster_id=cluster,
-        group=scope.kind.group,
-        plural=scope.kind.plural,
+        group=kind.group,
+        plural=kind.plural,
         namespace=scope.namespace,
-        defaults=values,
+        defaults={
+            "version": kind.version,
+            "kind": kind.name,
+            "namespaced": kind.namespaced,
+            "aliases": list(kind.aliases),
+            "resource_type": resource_type(kind),
+            **values,
+        },
     )
 
 
-def name_kinds(cluster: int, kinds: Iterable[Kind]) -> None:
-    """Note the names of kinds that are followed already; a definition may have changed them."""
+def save_position(
+    cluster: int,
+    scope: WatchScope,
+    resource_version: str,
+    *,
+    changed: bool,
+) -> None:
+    """Save how far a kind is followed; `changed`: its rows have changed since the last time."""
+    values: dict[str, object] = {"resource_version": resource_version}
+    if changed:
+        values["changed_at"] = timezone.now()
+    _scope_rows(cluster, scope).update(**values)
+
+
+def save_list(
+    cluster: int,
+    scope: WatchScope,
+    resource_version: str,
+    *,
+    exact: bool,
+) -> None:
+    """Save that the kind was listed completely."""
+    _save_row(
+        cluster,
+        scope,
+        resource_version=resource_version,
+        listed_at=timezone.now(),
+        exact=exact,
+        error="",
+        lost_after="",
+    )
+
+
+def save_aliases(cluster: int, kinds: Iterable[Kind]) -> None:
+    """Save the names of kinds that are followed; a CustomResourceDefinition may change them."""
     aliases = {(kind.group, kind.plural): list(kind.aliases) for kind in kinds}
     for row in KindSync.objects.filter(cluster_id=cluster):
         names = aliases.get((row.group, row.plural), row.aliases)
@@ -201,132 +245,158 @@ def name_kinds(cluster: int, kinds: Iterable[Kind]) -> None:
             KindSync.objects.filter(pk=row.pk).update(aliases=names)
 
 
-def lost(cluster: int, scope: WatchScope, after: str) -> None:
-    """Note that the kind must be listed, and after which version nothing is known until then."""
-    _rows_of(cluster, scope).update(resource_version="", lost_after=after)
-
-
-def mark_gap(cluster: int, cluster_name: str, scope: WatchScope, after: str, upto: str) -> None:
-    """Note that the log shows only the outcome of what happened after a version, until a list; nothing for a kind that is new to us."""
-    kind = scope.kind
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _MARK_GAP,
-            [cluster_name, after, upto, cluster, kind.group, kind.plural, scope.namespace],
-        )
+def invalidate_position(cluster: int, scope: WatchScope, after: str) -> None:
+    """Save that the kind must be listed; what happened after version `after` is not known."""
+    _scope_rows(cluster, scope).update(resource_version="", lost_after=after)
 
 
 _MARK_GAP = """
-INSERT INTO storage_gap (cluster_id, resource_type, namespace, after_version, to_version, since, until, seq)
-SELECT %s, resource_type, namespace, %s, %s, greatest(listed_at, changed_at), clock_timestamp(), nextval('storage_change_seq')
+INSERT INTO storage_gap
+  (cluster_id, resource_type, namespace, after_version, to_version, since, until, seq)
+SELECT %s, resource_type, namespace, %s, %s, greatest(listed_at, changed_at), clock_timestamp(),
+       nextval('storage_change_seq')
 FROM storage_kind_sync
 WHERE cluster_id = %s AND "group" = %s AND plural = %s AND namespace = %s AND listed_at IS NOT NULL
 """
 
 
-def inexact(cluster: int, scope: WatchScope) -> None:
-    """From now on the kind is read live: a document of it is not in the store as the cluster has it."""
-    _rows_of(cluster, scope).update(exact=False)
+def mark_gap(
+    cluster: int,
+    cluster_name: str,
+    scope: WatchScope,
+    after: str,
+    upto: str,
+) -> None:
+    """Save that of what happened between two versions the log shows only the outcome.
+
+    Nothing is saved for a kind that was never listed before: nothing was missed.
+    """
+    kind = scope.kind
+    params: list[str | int] = [
+        cluster_name,
+        after,
+        upto,
+        cluster,
+        kind.group,
+        kind.plural,
+        scope.namespace,
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_MARK_GAP, params)
 
 
-def inexact_types(cluster: int, resource_types: Iterable[str]) -> None:
-    """The same for kinds by the types that they are stored under, in every namespace."""
-    KindSync.objects.filter(cluster_id=cluster, resource_type__in=list(resource_types)).update(
-        exact=False
-    )
+def mark_lossy(cluster: int, scope: WatchScope) -> None:
+    """Have the kind read live: the store lacks a document of it as the cluster has it."""
+    _scope_rows(cluster, scope).update(exact=False)
 
 
-def forget(cluster: int, kind: Kind) -> None:
-    """The kind is served no longer."""
+def mark_types_lossy(cluster: int, resource_types: Iterable[str]) -> None:
+    """As `mark_lossy`, for the types that kinds are stored under, in every namespace."""
+    rows = KindSync.objects.filter(cluster_id=cluster, resource_type__in=list(resource_types))
+    rows.update(exact=False)
+
+
+def forget_kind(cluster: int, kind: Kind) -> None:
+    """Delete what is known of a kind that is no longer served."""
     KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural).delete()
 
 
 def forget_namespace(cluster: int, scope: WatchScope) -> None:
-    """The kind is no longer followed in that namespace."""
-    _rows_of(cluster, scope).delete()
+    """Delete what is known of a kind in a namespace where it is no longer followed."""
+    _scope_rows(cluster, scope).delete()
 
 
 def forget_namespaces(cluster: int, kind: Kind) -> None:
-    """The kind is no longer followed namespace by namespace."""
+    """Delete what is known of a kind in single namespaces: the whole cluster is followed now."""
     rows = KindSync.objects.filter(cluster_id=cluster, group=kind.group, plural=kind.plural)
     rows.exclude(namespace="").delete()
 
 
-def beat(
+def save_heartbeat(
     cluster: int,
     moment: datetime,
+    *,
     revision: str,
     identity: str,
     phases: Mapping[WatchScope, tuple[str, str]],
 ) -> None:
-    """Everything until the moment is committed, for the kinds that are watched; `phases` holds those that changed."""
+    """Save that everything until `moment` is committed, for the kinds that are watched.
+
+    `phases`: scope -> (phase, error) of those that changed.
+    """
     ClusterSync.objects.filter(pk=cluster).update(
-        beaten_at=moment, revision=revision, identity=identity, error=""
+        beaten_at=moment,
+        revision=revision,
+        identity=identity,
+        error="",
     )
     for scope, (phase, error) in phases.items():
-        if phase in NOT_FOLLOWED:
-            KindSync.objects.update_or_create(
-                cluster_id=cluster,
-                group=scope.kind.group,
-                plural=scope.kind.plural,
-                namespace=scope.namespace,
-                defaults={"phase": phase, "error": error, **_facts(scope.kind)},
-            )
+        if phase in UNWATCHED_PHASES:
+            _save_row(cluster, scope, phase=phase, error=error)
         else:
-            _rows_of(cluster, scope).update(phase=phase, error=error)
+            _scope_rows(cluster, scope).update(phase=phase, error=error)
 
 
-def unreachable(cluster: int, token: int, error: str) -> None:
-    """The cluster does not answer; what is stored ages from here."""
-    ClusterSync.objects.filter(pk=cluster, token=token).update(error=error[:500])
+def mark_unreachable(cluster: int, token: int, error: str) -> None:
+    """Save why the cluster does not answer; what is stored ages from here."""
+    rows = ClusterSync.objects.filter(pk=cluster, token=token)
+    rows.update(error=error[:MAX_ERROR_LENGTH])
 
 
-# --- written by whoever changes objects -------------------------------------------------------------------------------
+# --- written by those who change objects --------------------------------------------------------
+# A kind that is not collected has no row here: it is read live anyway.
+_RECORD_WRITE = """
+INSERT INTO storage_kind_write (cluster_id, "group", plural, at)
+SELECT DISTINCT cluster_id, "group", plural, clock_timestamp() FROM storage_kind_sync
+WHERE cluster_id = %s AND "group" = %s AND plural = %s
+ON CONFLICT (cluster_id, "group", plural)
+  DO UPDATE SET at = greatest(storage_kind_write.at, EXCLUDED.at)
+"""
+
+
 def touched(cluster: int, path: str) -> None:
-    """Objects under an API path were changed through us: until the collector has passed this moment, lists of the kind are live."""
-    group, plural = address(path)
+    """Save that objects under an API path were changed through us.
+
+    Until the collector has passed this time, lists of the kind are read live.
+    """
+    group, plural = parse_api_path(path)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(_TOUCH, [cluster, group, plural])
+            cursor.execute(_RECORD_WRITE, [cluster, group, plural])
     except DatabaseError:
         # The change itself is done and must be answered.
         log.exception("a change under %s could not be noted", path)
 
 
-# A kind that is not collected is read live anyway.
-_TOUCH = """
-INSERT INTO storage_kind_write (cluster_id, "group", plural, at)
-SELECT DISTINCT cluster_id, "group", plural, clock_timestamp() FROM storage_kind_sync
-WHERE cluster_id = %s AND "group" = %s AND plural = %s
-ON CONFLICT (cluster_id, "group", plural) DO UPDATE SET at = greatest(storage_kind_write.at, EXCLUDED.at)
-"""
-
-
-def address(path: str) -> tuple[str, str]:
-    """(group, plural) of an API path; plural is "" for what is no object."""
+def parse_api_path(path: str) -> tuple[str, str]:
+    """(group, plural) of an API path; plural is "" for a path that names no resource."""
     parts = path.strip("/").split("/")
     if parts[0] == "api":
-        group, rest = "", parts[2:]
+        group = ""
+        rest = parts[2:]
     elif parts[0] == "apis" and len(parts) > 2:
-        group, rest = parts[1], parts[3:]
+        group = parts[1]
+        rest = parts[3:]
     else:
         return "", ""
-    if len(rest) > 2 and rest[0] == "namespaces":
-        rest = rest[2:] if rest[2] not in ("status", "finalize") else rest
+    # /namespaces/{name}/pods is about pods; /namespaces/{name}/status about the namespace.
+    is_in_namespace = len(rest) > 2 and rest[0] == "namespaces"
+    if is_in_namespace and rest[2] not in ("status", "finalize"):
+        rest = rest[2:]
     return group, rest[0] if rest else ""
 
 
-# --- read -------------------------------------------------------------------------------------------------------------
-# A watch delivers a little later than the API server answers the writer.
+# --- read ---------------------------------------------------------------------------------------
+# Seconds by which a watch may deliver later than the API server answers the writer.
 WATCH_LAG = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How old one kind's copy is, in one namespace or ("") in all: `age` in seconds, None while nothing can be said (not listed yet, or
-    not watched now).
+    """How old one kind's copy is, in one namespace or ("") in the whole cluster.
 
-    `exact`: the copy holds everything as the cluster has it, and what was written through us is in it.
+    `age`: seconds, or None while nothing can be said (not listed yet, or not watched now).
+    `exact`: the copy holds everything as the cluster has it, also what was written through us.
     """
 
     kind: Kind
@@ -341,48 +411,63 @@ class Freshness:
     namespace: str
 
     def serves(self, within: float) -> bool:
-        """Whether lists may be answered out of the copy when they may be that many seconds old."""
+        """Whether the copy may answer lists that may be that many seconds old."""
         return self.exact and self.age is not None and self.age <= within
 
 
 _FRESHNESS = """
-SELECT k.kind, k.plural, k."group", k.version, k.namespaced, k.resource_type, k.phase,
-       CASE WHEN k.phase = 'watching' THEN greatest(0, extract(epoch FROM clock_timestamp() - s.beaten_at)::float8) END,
-       k.exact AND s.stored_as = c.name AND (w.at IS NULL OR w.at < s.beaten_at - %s * interval '1 second'),
-       k.resource_version, k.listed_at, k.changed_at, k.error, k.namespace, k.aliases
+SELECT k.kind, k.plural, k."group", k.version, k.namespaced, k.aliases,
+       k.resource_type, k.phase,
+       CASE WHEN k.phase = 'watching'
+         THEN greatest(0, extract(epoch FROM clock_timestamp() - s.beaten_at)::float8) END,
+       k.exact AND s.stored_as = c.name
+         AND (w.at IS NULL OR w.at < s.beaten_at - %s * interval '1 second'),
+       k.resource_version, k.listed_at, k.changed_at, k.error, k.namespace
 FROM storage_kind_sync k
 JOIN storage_cluster_sync s ON s.cluster_id = k.cluster_id
 JOIN clusters_cluster c ON c.id = k.cluster_id
-LEFT JOIN storage_kind_write w ON w.cluster_id = k.cluster_id AND w."group" = k."group" AND w.plural = k.plural
+LEFT JOIN storage_kind_write w
+  ON w.cluster_id = k.cluster_id AND w."group" = k."group" AND w.plural = k.plural
 WHERE k.cluster_id = %s
 """
 
 
-def _read(condition: str, *params: int | str) -> list[Freshness]:
+def _read_freshness(condition: str, *params: int | str) -> list[Freshness]:
+    """`condition`: the SQL that goes on after WHERE."""
     with connection.cursor() as cursor:
         cursor.execute(_FRESHNESS + condition, [WATCH_LAG, *params])
         rows: list[Any] = cursor.fetchall()
-    return [
-        Freshness(
-            Kind(row[0], row[1], row[2], row[3], row[4], tuple(json.loads(row[14]))),
-            row[5],
-            row[6],
-            row[7],
-            bool(row[8]),
-            *row[9:14],
+    copies = []
+    for (
+        name,
+        plural,
+        group,
+        version,
+        namespaced,
+        aliases,
+        *columns,
+    ) in rows:
+        kind = Kind(
+            name,
+            plural,
+            group,
+            version,
+            namespaced,
+            tuple(json.loads(aliases)),
         )
-        for row in rows
-    ]
+        stored_as, phase, age, exact, *others = columns
+        copies.append(Freshness(kind, stored_as, phase, age, bool(exact), *others))
+    return copies
 
 
 def freshness(cluster: Cluster) -> list[Freshness]:
-    """Of every kind of a cluster that was ever collected, by group, plural and namespace."""
-    return _read('ORDER BY k."group", k.plural, k.namespace', cluster.pk)
+    """Every kind of a cluster that was ever collected, by group, plural and namespace."""
+    return _read_freshness('ORDER BY k."group", k.plural, k.namespace', cluster.pk)
 
 
 def freshness_of(cluster: Cluster, kind: Kind) -> list[Freshness]:
-    """Of one kind in the version asked for, in the whole cluster and in each namespace where it is followed apart."""
-    return _read(
+    """One kind, in its version: in the whole cluster, and where it is followed by namespace."""
+    return _read_freshness(
         'AND k."group" = %s AND k.plural = %s AND k.version = %s',
         cluster.pk,
         kind.group,
@@ -393,20 +478,29 @@ def freshness_of(cluster: Cluster, kind: Kind) -> list[Freshness]:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What of a kind can be read out of the store: in these namespaces (None: wherever it is), `age` seconds old."""
+    """What of a kind can be read from the store.
+
+    `namespaces`: which ones; None is all. `age` is in seconds.
+    """
 
     age: float
     namespaces: frozenset[str] | None = None
 
 
 def coverage(
-    cluster: Cluster, kind: Kind, within: float, *, namespace: str = ""
+    cluster: Cluster,
+    kind: Kind,
+    within: float,
+    *,
+    namespace: str = "",
 ) -> Coverage | None:
-    """What the store may answer for, at most `within` seconds old; None when the cluster has to be asked.
+    """What the store may answer, at most `within` seconds old; None when the cluster has to.
 
-    A list of all namespaces by credentials that may look into some is that of these, without those that refuse the kind: as it is live.
+    Where credentials may read some namespaces only, a list of all namespaces is the list of
+    these, without those that refuse the kind: as it is when it is read live.
     """
-    return covered(freshness_of(cluster, kind), cluster.namespaces, within, namespace=namespace)
+    copies = freshness_of(cluster, kind)
+    return covered(copies, cluster.namespaces, within, namespace=namespace)
 
 
 def covered(
@@ -417,15 +511,18 @@ def covered(
     namespace: str = "",
     exact: bool = True,
 ) -> Coverage | None:
-    """The same out of the copies of one kind that are known; `accessible` are the cluster's namespaces. Not `exact`: age alone counts."""
+    """As `coverage`, from the copies of one kind; `accessible` are the cluster's namespaces.
 
-    def age_of(copy: Freshness) -> float | None:
+    Not `exact`: the age alone counts.
+    """
+
+    def usable_age(copy: Freshness) -> float | None:
         is_fresh = copy.age is not None and copy.age <= within
         return copy.age if is_fresh and (copy.exact or not exact) else None
 
     by_namespace = {copy.namespace: copy for copy in copies}
     whole = by_namespace.get("")
-    if whole is not None and (age := age_of(whole)) is not None:
+    if whole is not None and (age := usable_age(whole)) is not None:
         return Coverage(age)
     if namespace:
         parts = [by_namespace.get(namespace)]
@@ -437,8 +534,11 @@ def covered(
     for part in parts:
         if part is None:
             return None
-        if (age := age_of(part)) is not None:
+        if (age := usable_age(part)) is not None:
             ages[part.namespace] = age
         elif part.phase != KindSync.Phase.REFUSED:
             return None
-    return Coverage(max(ages.values()), frozenset(ages)) if ages else None
+    if not ages:
+        # Every namespace refuses the kind: the cluster says so better than we do.
+        return None
+    return Coverage(max(ages.values()), frozenset(ages))

@@ -23,8 +23,8 @@ MAX_KEY_BYTES = {
 
 
 @contextmanager
-def refused_data() -> Iterator[None]:
-    """A value that PostgreSQL cannot hold is the caller's error, not ours."""
+def translate_data_errors() -> Iterator[None]:
+    """A value that PostgreSQL cannot hold is the caller's error: Invalid instead of DataError."""
     try:
         yield
     except DataError as error:
@@ -32,22 +32,25 @@ def refused_data() -> Iterator[None]:
 
 
 # Names the locks of writers of many rows among the database's advisory locks.
-_TURN = 1262965576
+_WRITER_LOCK = 1262965576
 
 
-def take_turn(types: Iterable[tuple[str, str]]) -> None:
-    """Wait, for the rest of the transaction, until no other writer of many rows is at the same (cluster, resource type).
+def serialise_writers(types: Iterable[tuple[str, str]]) -> None:
+    """Wait until no other writer of many rows is at the same (cluster, resource type).
 
-    Batches and sweeps lock rows in orders of their own; one after the other they cannot lock each other out.
+    The turn lasts until the transaction ends. Batches and sweeps lock rows in orders of their
+    own; one after the other they cannot deadlock.
     """
-    places = {
-        zlib.crc32(f"{cluster}/{resource_type.lower()}".encode()) - (1 << 31)
-        for cluster, resource_type in types
-    }
+    lock_ids = set()
+    for cluster, resource_type in types:
+        checksum = zlib.crc32(f"{cluster}/{resource_type.lower()}".encode())
+        # An advisory lock's number is a signed integer of 32 bits.
+        lock_ids.add(checksum - (1 << 31))
     with connection.cursor() as cursor:
+        # Sorted: writers of several types must not wait for each other in a circle.
         cursor.execute(
             "SELECT pg_advisory_xact_lock(%s, place) FROM unnest(%s::int[]) AS place",
-            [_TURN, sorted(places)],
+            [_WRITER_LOCK, sorted(lock_ids)],
         )
 
 
@@ -62,16 +65,17 @@ def check_key(**parts: str) -> None:
 
 def execute(statement: str | sql.Composable, *params: Any) -> int:
     """Run one statement; how many rows it touched. Invalid for values that cannot be stored."""
-    with refused_data(), connection.cursor() as cursor:
+    with translate_data_errors(), connection.cursor() as cursor:
         cursor.execute(statement, params)
         return int(cursor.rowcount)
 
 
 def remove(query: Query) -> int:
-    """Delete what matches of a family that keeps no log; how many went."""
+    """Delete what a query matches in a table that has no log; how many rows went."""
     where, params = condition(query)
+    table = sql.Identifier(query.shape.table)
     return execute(
-        sql.SQL("DELETE FROM {} r WHERE {}").format(sql.Identifier(query.shape.table), where),
+        sql.SQL("DELETE FROM {} r WHERE {}").format(table, where),
         *params,
     )
 

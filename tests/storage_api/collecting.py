@@ -1,4 +1,4 @@
-"""Running collectors in the tests' own process, and what a store that is true to its cluster looks like."""
+"""Running collectors in the tests' own process, and comparing the store with the cluster."""
 
 import asyncio
 import contextlib
@@ -14,33 +14,35 @@ from django.db import connection
 from clusters.kinds import Kind
 from clusters.resource_types import resource_type
 from simcluster.testing import RunningCluster
-from storage_api.collector.cluster_collector import Rhythm
-from storage_api.collector.documents import document
-from storage_api.collector.process import Collector, Options
-from storage_api.collector.reflector import Pace
-from storage_api.protection import opened
+from storage_api.collector.cluster_collector import Intervals
+from storage_api.collector.documents import stored_document
+from storage_api.collector.process import Collector, CollectorOptions
+from storage_api.collector.reflector import WatchConfig
+from storage_api.protection import unseal_all
 
 # The same, at the speed of tests.
-RHYTHM = Rhythm(beat=0.15, discovery=5.0, gather=0.01, exclude=("leases.coordination.k8s.io",))
-PACE = Pace(page=50, silence=5.0, watch=20, longest_delay=0.4)
-QUICK = Options(lease=2.0, writers=2, rhythm=RHYTHM, pace=PACE)
+INTERVALS = Intervals(
+    beat=0.15, discovery=5.0, gather=0.01, exclude=("leases.coordination.k8s.io",)
+)
+WATCH = WatchConfig(page=50, silence=5.0, watch=20, longest_delay=0.4)
+QUICK = CollectorOptions(lease=2.0, writers=2, intervals=INTERVALS, watch=WATCH)
 NOT_STORED = {("", "events"), ("coordination.k8s.io", "leases"), ("events.k8s.io", "events")}
 
 
 def quick(
-    *, pace: dict[str, Any] | None = None, rhythm: dict[str, Any] | None = None, **changes: Any
-) -> Options:
+    *, watch: dict[str, Any] | None = None, intervals: dict[str, Any] | None = None, **changes: Any
+) -> CollectorOptions:
     """Options of tests with some changed."""
     return replace(
         QUICK,
-        pace=replace(PACE, **(pace or {})),
-        rhythm=replace(RHYTHM, **(rhythm or {})),
+        watch=replace(WATCH, **(watch or {})),
+        intervals=replace(INTERVALS, **(intervals or {})),
         **changes,
     )
 
 
 @contextlib.contextmanager
-def collecting(options: Options = QUICK) -> Iterator[Collector]:
+def collecting(options: CollectorOptions = QUICK) -> Iterator[Collector]:
     """A collector for the length of the block."""
     started: list[Collector] = []
     ready = threading.Event()
@@ -63,21 +65,24 @@ def collecting(options: Options = QUICK) -> Iterator[Collector]:
 
 
 def eventually(condition: Callable[[], Any], *, seconds: float = 30.0) -> Any:
-    """What the condition returns once it holds; AssertionError with its last answer when it never does."""
+    """What the condition returns once it holds; AssertionError with its last answer if never."""
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"did not come about within {seconds} s: {found!r}"
+    while not (outcome := condition()):
+        assert time.monotonic() < deadline, f"did not come about within {seconds} s: {outcome!r}"
         time.sleep(0.03)
-    return found
+    return outcome
 
 
 def in_cluster(
     server: RunningCluster, only: Collection[str] = (), *, name: str = "watched"
 ) -> dict[tuple[str, str, str], Any]:
-    """(type, namespace, name) -> document, as the store should have it of the cluster registered under that name."""
+    """(type, namespace, name) -> document, as the store should have it.
+
+    `name`: under which the cluster is registered.
+    """
 
     def read() -> dict[tuple[str, str, str], Any]:
-        found = {}
+        documents = {}
         for resource in server.cluster.table:
             if (resource.group, resource.plural) in NOT_STORED or "watch" not in resource.verbs:
                 continue
@@ -91,10 +96,10 @@ def in_cluster(
                 resource.namespaced,
             )
             for record in server.store.list(resource.storage):
-                found[resource_type(kind), record.namespace, record.name] = orjson.loads(
-                    document(record.raw, kind, name).text
+                documents[resource_type(kind), record.namespace, record.name] = orjson.loads(
+                    stored_document(record.raw, kind, name).text
                 )
-        return found
+        return documents
 
     return server.call(read)
 
@@ -103,21 +108,23 @@ def in_store(name: str, database: Any = connection) -> dict[tuple[str, str, str]
     """(type, namespace, name) -> document of a cluster's rows."""
     with database.cursor() as cursor:
         cursor.execute(
-            "SELECT resource_type, namespace, resource_name, data::text FROM storage_resource WHERE cluster_id = %s",
+            "SELECT resource_type, namespace, resource_name, data::text"
+            " FROM storage_resource WHERE cluster_id = %s",
             [name],
         )
         return {
-            (row[0], row[1], row[2]): orjson.loads(opened(row[3].encode()))
+            (row[0], row[1], row[2]): orjson.loads(unseal_all(row[3].encode()))
             for row in cursor.fetchall()
         }
 
 
 def replayed(name: str, database: Any = connection) -> dict[tuple[str, str, str], Any]:
-    """The state that the log of changes tells, read from its beginning; each step must fit what was before."""
+    """The state that the log of changes leads to; each step must fit what was before."""
     state: dict[tuple[str, str, str], Any] = {}
     with database.cursor() as cursor:
         cursor.execute(
-            "SELECT op, resource_type, namespace, resource_name, data::text FROM storage_change WHERE cluster_id = %s ORDER BY seq",
+            "SELECT op, resource_type, namespace, resource_name, data::text"
+            " FROM storage_change WHERE cluster_id = %s ORDER BY seq",
             [name],
         )
         for op, *key, data in cursor.fetchall():
@@ -126,7 +133,7 @@ def replayed(name: str, database: Any = connection) -> dict[tuple[str, str, str]
             if op == "delete":
                 del state[place]
             else:
-                state[place] = orjson.loads(opened(data.encode()))
+                state[place] = orjson.loads(unseal_all(data.encode()))
     return state
 
 
@@ -142,9 +149,9 @@ def wait_true(
     deadline = time.monotonic() + seconds
     while not is_true(server, name, only):
         if time.monotonic() > deadline:
-            wanted, found = in_cluster(server, only, name=name), in_store(name)
-            different = {
-                key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)
-            }
+            expected = in_cluster(server, only, name=name)
+            stored = in_store(name)
+            keys = expected.keys() | stored.keys()
+            different = {key for key in keys if expected.get(key) != stored.get(key)}
             raise AssertionError(f"{len(different)} objects differ: {sorted(different)[:5]}")
         time.sleep(0.05)

@@ -19,7 +19,7 @@ from tests.storage_api.collecting import collecting, eventually, in_store, quick
 USER = "limited"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 READ = {"apiGroups": ["", "apps"], "resources": ["*"], "verbs": ["get", "list", "watch"]}
-QUICK = quick(rhythm={"rights": 0.2, "beat": 0.1})
+QUICK = quick(intervals={"rights": 0.2, "beat": 0.1})
 # In the order of an API server's list of all namespaces: "-" comes before "/".
 FIRST, SECOND, FOREIGN = "home-2", "home", "other"
 
@@ -226,7 +226,7 @@ def test_the_whole_cluster_is_followed_as_soon_as_it_may_be_read(
 def test_kinds_beyond_the_limit_of_watches_are_read_live_and_say_so(
     server: RunningCluster, limited: Cluster, caller: Caller
 ) -> None:
-    with collecting(quick(rhythm={"rights": 0.2, "namespace_watches": 5})):
+    with collecting(quick(intervals={"rights": 0.2, "namespace_watches": 5})):
         eventually(lambda: KindSync.objects.filter(cluster=limited, phase="over_limit").count() > 5)
         eventually(lambda: KindSync.objects.exclude(namespace="").count() == 4)
         row = KindSync.objects.filter(cluster=limited, phase="over_limit").order_by("pk")[0]

@@ -12,7 +12,7 @@ from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from storage_api.models import Change, Event, KindSync, Resource
-from storage_api.protection import opened
+from storage_api.protection import unseal_all
 from storage_api.services import multicluster
 from tests.storage_api.collecting import (
     collecting,
@@ -122,7 +122,7 @@ def test_secrets_are_stored_as_sealed_hashes_of_their_place(
     hashes = [
         value
         for row in rows
-        for value in orjson.loads(opened(orjson.dumps(row.data)))["data"].values()
+        for value in orjson.loads(unseal_all(orjson.dumps(row.data)))["data"].values()
     ]
     assert len(set(hashes)) == 4
     assert all(value.startswith("hmac-sha256:") for value in hashes)
@@ -263,9 +263,9 @@ def test_a_document_that_the_database_cannot_hold_is_kept_as_near_as_possible(
 
 
 def test_a_slow_database_stops_the_reading(server: RunningCluster, watched: Cluster) -> None:
-    """A queue of a few kilobytes forces the followers to wait for the writer, and nothing is lost."""
+    """With a queue of a few kilobytes the reflectors wait for the writer, and nothing is lost."""
     server.load_pods(200)
-    with collecting(quick(rhythm={"batch": 7}, queue_bytes=160_000)):
+    with collecting(quick(intervals={"batch": 7}, queue_bytes=160_000)):
         wait_true(server, "watched", seconds=60)
     assert replayed("watched") == in_store("watched")
 

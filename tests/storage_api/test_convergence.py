@@ -113,12 +113,14 @@ class Lane:
         """What happened, is not in the log, lies in no marked gap, and was not swallowed without a trace."""
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT resource_type, uid, op, resource_version FROM storage_change WHERE cluster_id = %s",
+                "SELECT resource_type, uid, op, resource_version"
+                " FROM storage_change WHERE cluster_id = %s",
                 [self.name],
             )
             rows = cursor.fetchall()
             cursor.execute(
-                "SELECT resource_type, after_version, to_version FROM storage_gap WHERE cluster_id = %s",
+                "SELECT resource_type, after_version, to_version"
+                " FROM storage_gap WHERE cluster_id = %s",
                 [self.name],
             )
             gaps = [(row[0], int(row[1] or 0), int(row[2])) for row in cursor.fetchall()]
@@ -169,8 +171,8 @@ def test_the_store_becomes_true_again_after_every_bad_day(emptied: None) -> None
             lanes.append(Lane(f"shaky-{number}", server, network))
         options = quick(
             lease=10.0,
-            pace={"relist": 0.8, "silence": 1.0, "page": 5},
-            rhythm={"exclude": _others(lanes[0].server), "discovery": 1.0},
+            watch={"relist": 0.8, "silence": 1.0, "page": 5},
+            intervals={"exclude": _others(lanes[0].server), "discovery": 1.0},
         )
         with collecting(options), ThreadPoolExecutor(len(lanes)) as threads:
             days = [

@@ -26,12 +26,16 @@ from tests.storage_api.test_leases import process
 
 
 def crash(database: Any) -> None:
-    """Kill one of the server's processes: the server throws all sessions out and recovers from its log, as after a loss of power."""
+    """Kill one of the server's processes.
+
+    The server ends all sessions and recovers from its log, as after a loss of power.
+    """
 
     def victim() -> Any:
         with database.cursor() as cursor:
             cursor.execute(
-                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() LIMIT 1"
+                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
+                " AND pid <> pg_backend_pid() LIMIT 1"
             )
             return cursor.fetchone()
 

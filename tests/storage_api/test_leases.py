@@ -1,4 +1,4 @@
-"""Several collectors share the clusters; a dead one is replaced, and two never write for one cluster."""
+"""Several collectors share the clusters, a dead one is replaced, and never do two write for one."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from storage_api.collector import leases
-from storage_api.collector.writer import Owner, write
+from storage_api.collector.writer import LeaseHolder, write
 from storage_api.models import ClusterSync, Resource
 from storage_api.services.bulk import Record
 from storage_api.services.resources import Key
@@ -76,25 +76,25 @@ def test_clusters_are_shared_out_evenly_and_given_away_when_another_comes(
 ) -> None:
     for name in ("two", "three", "four"):
         registry.register(name=name, kubeconfig_text=server.kubeconfig_yaml)
-    assert len(leases.turn("a", seconds=30)) == 4
-    assert leases.turn("b", seconds=30) == []
-    first, second = leases.turn("a", seconds=30), leases.turn("b", seconds=30)
+    assert len(leases.renew_leases("a", seconds=30)) == 4
+    assert leases.renew_leases("b", seconds=30) == []
+    first, second = leases.renew_leases("a", seconds=30), leases.renew_leases("b", seconds=30)
     assert (len(first), len(second)) == (2, 2)
     assert not {lease.cluster for lease in first} & {lease.cluster for lease in second}
-    leases.leave("a")
-    assert len(leases.turn("b", seconds=30)) == 4
+    leases.release_all("a")
+    assert len(leases.renew_leases("b", seconds=30)) == 4
 
 
 def test_a_former_owner_writes_nothing(watched: Cluster) -> None:
-    (lease,) = leases.turn("a", seconds=0.001)
+    (lease,) = leases.renew_leases("a", seconds=0.001)
     time.sleep(0.01)
-    (taken,) = leases.turn("b", seconds=30)
+    (taken,) = leases.renew_leases("b", seconds=30)
     assert taken.token > lease.token
     record = Record(Key("watched", "ConfigMap", "default", "late"), b"{}")
     with pytest.raises(Fenced):
-        write(Owner(watched.pk, "watched", lease.token), [record])
+        write(LeaseHolder(watched.pk, "watched", lease.token), [record])
     assert not Resource.objects.filter(resource_name="late").exists()
-    write(Owner(watched.pk, "watched", taken.token), [record])
+    write(LeaseHolder(watched.pk, "watched", taken.token), [record])
     assert Resource.objects.filter(resource_name="late").exists()
 
 
