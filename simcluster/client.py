@@ -3,15 +3,13 @@
 import time
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simcluster import clock
+from simcluster.cluster import Cluster
 from simcluster.errors import ApiError
-from simcluster.registry import WriteOptions
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
+from simcluster.write_options import WriteOptions
 
 # Components that are not part of the controller manager and own fields by their own name.
 _OWN_MANAGERS = {"kubelet", "default-scheduler", "ingress-nginx"}
@@ -20,7 +18,7 @@ _OWN_MANAGERS = {"kubelet", "default-scheduler", "ingress-nginx"}
 class Client:
     """Reads and writes in the name of one component."""
 
-    def __init__(self, cluster: "Cluster", component: str) -> None:
+    def __init__(self, cluster: Cluster, component: str) -> None:
         self.cluster = cluster
         self.component = component
 

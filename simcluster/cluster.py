@@ -5,12 +5,11 @@ from datetime import datetime
 
 from simcluster import clock, crds, demo, resources
 from simcluster.authentication import MASTERS, Tokens, User
-from simcluster.controllers import Manager
 from simcluster.faults import Faults
 from simcluster.nodes import Addresses, bootstrap
+from simcluster.placement import Load, Nodes
 from simcluster.registry import Registry
 from simcluster.resources import Object, ResourceTable
-from simcluster.scheduler import Load, Nodes
 from simcluster.shell import FileSystem
 from simcluster.snapshots import REVISION_GAP, Snapshot
 from simcluster.store import DELETED, HISTORY, Change, Store
@@ -40,7 +39,6 @@ class Cluster:
         settings: Settings | None = None,
         *,
         token: str = "",
-        snapshot: Snapshot | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.clock = clock.Clock(self.settings.time_scale)
@@ -60,8 +58,13 @@ class Cluster:
         self.known_events: dict[int, str] = {}
         self.file_systems: dict[tuple[str, str], FileSystem] = {}
         self.cron_runs: dict[str, datetime] = {}
-        self.manager = Manager(self)
         self.store.listeners.append(self._changed)
+
+    def populate(self, snapshot: Snapshot | None) -> None:
+        """Fill the empty cluster: from a snapshot, or anew with nodes and the demo's objects.
+
+        Whoever wants to hear of these objects adds its listener to the store first.
+        """
         if snapshot is not None:
             self._restore(snapshot)
             return
@@ -91,7 +94,6 @@ class Cluster:
         self.load.changed(change)
         self.nodes.changed(change)
         self.hub.publish(change)
-        self.manager.changed(change)
 
     def _forget(self, uid: str) -> None:
         self.cron_runs.pop(uid, None)

@@ -1,15 +1,13 @@
 """Deletion: grace, finalizers, propagation, preconditions."""
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simcluster import admission, clock
 from simcluster.errors import ApiError, bad_request, conflict, success
 from simcluster.resources import Object, Resource
-from simcluster.store import Record
-
-if TYPE_CHECKING:
-    from simcluster.registry import Registry, WriteOptions
+from simcluster.store import Record, Store
+from simcluster.write_options import WriteOptions
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 # Kinds whose deletion answers with the object and not with a Status.
@@ -25,7 +23,7 @@ _ANSWERS_OBJECT = {
 
 
 def delete(
-    registry: "Registry", resource: Resource, record: Record, body: Object, options: "WriteOptions"
+    store: Store, resource: Resource, record: Record, body: Object, options: WriteOptions
 ) -> Object:
     """Delete one object as `DeleteOptions` ask; the answer is what the API server answers."""
     obj = record.obj
@@ -45,10 +43,10 @@ def delete(
     if options.dry_run:
         return obj if waits or resource.storage in _ANSWERS_OBJECT else _deleted(resource, obj)
     if not waits:
-        removed = registry.store.remove(resource.storage, record.namespace, record.name)
+        removed = store.remove(resource.storage, record.namespace, record.name)
         return removed.obj if resource.storage in _ANSWERS_OBJECT else _deleted(resource, obj)
     if meta != before:
-        registry.store.put(resource.storage, obj)
+        store.put(resource.storage, obj)
     return obj
 
 
@@ -124,29 +122,30 @@ def _grace(resource: Resource, obj: Object, body: Object) -> int:
     return int(obj["spec"].get("terminationGracePeriodSeconds", 30) if given is None else given)
 
 
-def finish(registry: "Registry", resource: Resource, obj: Object) -> None:
+def finish(store: Store, storage: str, obj: Object) -> None:
     """Remove an object whose deletion nothing holds up any more."""
     meta = obj["metadata"]
     if meta.get("finalizers") or meta.get("deletionGracePeriodSeconds", 0) > 0:
         return
-    if resource.storage == "namespaces" and _finalizers(obj):
+    if storage == "namespaces" and _finalizers(obj):
         return
-    if registry.store.get(resource.storage, meta.get("namespace", ""), meta["name"]) is not None:
-        registry.store.remove(resource.storage, meta.get("namespace", ""), meta["name"])
+    namespace = meta.get("namespace", "")
+    if store.get(storage, namespace, meta["name"]) is not None:
+        store.remove(storage, namespace, meta["name"])
 
 
-def finalize(registry: "Registry", namespace: Object, finalizer: str) -> None:
+def finalize(store: Store, namespace: Object, finalizer: str) -> None:
     """Take one of the finalizers of a namespace away; one without any that is deleted goes."""
     left = [name for name in _finalizers(namespace) if name != finalizer]
-    set_finalizers(registry, namespace, left)
+    set_finalizers(store, namespace, left)
 
 
-def set_finalizers(registry: "Registry", namespace: Object, finalizers: list[str]) -> None:
+def set_finalizers(store: Store, namespace: Object, finalizers: list[str]) -> None:
     """Write the finalizers in the spec of a namespace, in place."""
     namespace["spec"] = {"finalizers": finalizers} if finalizers else {}
-    registry.store.put("namespaces", namespace)
+    store.put("namespaces", namespace)
     if namespace["metadata"].get("deletionTimestamp"):
-        finish(registry, registry.table.of_storage("namespaces"), namespace)
+        finish(store, "namespaces", namespace)
 
 
 def _finalizers(namespace: Object) -> list[str]:

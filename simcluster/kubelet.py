@@ -2,22 +2,20 @@
 
 import zlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simcluster import clock, deletion, programs
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.nodes import address
 from simcluster.programs import Program
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _MAX_BACKOFF = 300.0
 _STOPPING = 1.0
 
 
-def reconcile(cluster: "Cluster", pod: Object) -> float | None:
+def reconcile(cluster: Cluster, pod: Object) -> float | None:
     """Move a pod of any node one step on; returns when its next step is due."""
     if not pod["spec"].get("nodeName"):
         return None
@@ -38,7 +36,7 @@ def _is_ready(node: Object) -> bool:
     )
 
 
-def _terminate(cluster: "Cluster", pod: Object) -> float | None:
+def _terminate(cluster: Cluster, pod: Object) -> float | None:
     meta = pod["metadata"]
     grace = float(meta.get("deletionGracePeriodSeconds", 0))
     began = clock.parse(meta["deletionTimestamp"]).timestamp() - float(grace)
@@ -57,14 +55,14 @@ def _terminate(cluster: "Cluster", pod: Object) -> float | None:
     if meta.get("finalizers"):
         cluster.store.put("pods", pod)
     else:
-        deletion.finish(cluster.registry, resource, pod)
+        deletion.finish(cluster.store, resource.storage, pod)
     return None
 
 
 class PodWorker:
     """Works out what one pod's containers do now."""
 
-    def __init__(self, cluster: "Cluster", pod: Object, node: Object) -> None:
+    def __init__(self, cluster: Cluster, pod: Object, node: Object) -> None:
         self.cluster = cluster
         self.pod = pod
         self.node = node

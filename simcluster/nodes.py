@@ -4,8 +4,9 @@ import itertools
 from collections.abc import Iterator
 
 from simcluster import clock
-from simcluster.registry import Registry, WriteOptions
+from simcluster.registry import Registry
 from simcluster.resources import Object
+from simcluster.write_options import WriteOptions
 
 _ZONES = ("zone-a", "zone-b", "zone-c")
 # The plain label is what sellers of capacity put on their nodes.

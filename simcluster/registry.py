@@ -3,7 +3,6 @@
 import copy
 import random
 import uuid
-from dataclasses import dataclass, field
 from typing import Any
 
 from simcluster import (
@@ -31,6 +30,7 @@ from simcluster.errors import (
 from simcluster.resources import Object, Resource, ResourceTable
 from simcluster.store import Record, Store
 from simcluster.validation import Cause, custom, validate, validate_update
+from simcluster.write_options import WriteOptions
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _META_ORDER = (
@@ -50,19 +50,6 @@ _META_ORDER = (
     "finalizers",
     "managedFields",
 )
-
-
-@dataclass
-class WriteOptions:
-    """How to write: query parameters of the request, and the warnings that it collects."""
-
-    manager: str = "kube-controller-manager"
-    dry_run: bool = False
-    validation: str = "Warn"
-    force: bool = False
-    subresource: str = ""
-    body: bytes = b""
-    warnings: list[str] = field(default_factory=list)
 
 
 def random_suffix(length: int = 5) -> str:
@@ -337,12 +324,12 @@ class Registry:
     ) -> Object:
         """Delete an object; the answer is its last state, or a Status where the API server gives one."""
         return deletion.delete(
-            self, resource, self.record(resource, namespace, name), body or {}, options
+            self.store, resource, self.record(resource, namespace, name), body or {}, options
         )
 
     def finish(self, resource: Resource, obj: Object) -> None:
         """Remove a deleted object as soon as nothing holds it."""
-        deletion.finish(self, resource, obj)
+        deletion.finish(self.store, resource.storage, obj)
 
     def _put(
         self, resource: Resource, obj: Object, options: WriteOptions, *, old: Object | None = None
@@ -359,7 +346,7 @@ class Registry:
         self.store.put(resource.storage, stored)
         obj["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
         if old is not None and obj["metadata"].get("deletionTimestamp"):
-            deletion.finish(self, resource, stored)
+            deletion.finish(self.store, resource.storage, stored)
         return obj
 
     def _decoded(self, resource: Resource, obj: Any, options: WriteOptions) -> Object:

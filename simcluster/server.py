@@ -35,7 +35,6 @@ from simcluster.authentication import User
 from simcluster.cluster import Cluster
 from simcluster.errors import ApiError
 from simcluster.faults import Rule
-from simcluster.registry import WriteOptions
 from simcluster.requests import (
     BODY_LIMIT,
     Accepted,
@@ -49,6 +48,7 @@ from simcluster.requests import (
 )
 from simcluster.resources import Object
 from simcluster.tables.cells import Column
+from simcluster.write_options import WriteOptions
 
 _ENDPOINTS_WARNING = (
     '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"'

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from simcluster import certificates, kubeconfig, snapshots
 from simcluster.cluster import Cluster, Settings
+from simcluster.controllers import Manager
 from simcluster.resources import Object
 from simcluster.server import Server
 
@@ -51,7 +52,11 @@ class Running:
         token = token or _kept_token(folder)
         path = folder / "objects" if folder is not None else None
         snapshot = snapshots.read_or_set_aside(path) if path is not None else None
-        self.cluster = Cluster(settings, token=token, snapshot=snapshot)
+        self.cluster = Cluster(settings, token=token)
+        self.manager = Manager(self.cluster)
+        # Controllers hear of every object from the first one on, as after their first list.
+        self.cluster.store.listeners.append(self.manager.changed)
+        self.cluster.populate(snapshot)
         self._keeper: snapshots.Keeper | None = None
         self._saving: asyncio.Task[None] | None = None
         if path is not None:
@@ -91,7 +96,7 @@ class Running:
         self.port = self._runner.addresses[0][1]
         self.server.address = f"{self.host}:{self.port}"
         self.kubeconfig = kubeconfig.make(self.url, made.authority, self.cluster.admin_token)
-        self._loop = asyncio.create_task(self.cluster.manager.run())
+        self._loop = asyncio.create_task(self.manager.run())
         if self._keeper is not None:
             self._saving = asyncio.create_task(self._keeper.run())
         gc.set_threshold(50_000, 20, 50)

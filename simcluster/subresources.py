@@ -20,13 +20,13 @@ from simcluster.errors import (
     success,
 )
 from simcluster.patching import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
-from simcluster.registry import WriteOptions
 from simcluster.requests import Target, parse_body
 from simcluster.resources import Object
 from simcluster.schema import ANY
 from simcluster.selectors import selector_test, selector_text
 from simcluster.validation.causes import Cause, bad_value
 from simcluster.validation.metadata import finalizer_causes
+from simcluster.write_options import WriteOptions
 
 _PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
 
@@ -285,7 +285,7 @@ def _finalize(call: Call) -> tuple[int, Object]:
     if call.options.dry_run:
         namespace["spec"] = {"finalizers": finalizers} if finalizers else {}
     else:
-        deletion.set_finalizers(call.cluster.registry, namespace, finalizers)
+        deletion.set_finalizers(call.cluster.store, namespace, finalizers)
     return 200, namespace
 
 

@@ -15,11 +15,11 @@ from simcluster.authentication import User
 from simcluster.cluster import Cluster, Settings
 from simcluster.faults import Faults
 from simcluster.nodes import address
-from simcluster.registry import WriteOptions
 from simcluster.resources import Object
 from simcluster.server import RecordedRequest
 from simcluster.serving import Running
 from simcluster.store import HISTORY, Store
+from simcluster.write_options import WriteOptions
 
 T = TypeVar("T")
 
@@ -75,6 +75,11 @@ class RunningCluster:
     def faults(self) -> Faults:
         """The faults in force: `cluster.faults.add(path=..., action=...)`."""
         return self.cluster.faults
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the controllers have nothing queued (timers may be pending)."""
+        return self.call(lambda: self._running.manager.idle)
 
     @property
     def watches(self) -> int:

@@ -4,14 +4,11 @@ import asyncio
 import heapq
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from simcluster.cluster import Cluster
 from simcluster.controllers.table import CONTROLLERS, Controller
 from simcluster.errors import ApiError
 from simcluster.store import Change
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _log = logging.getLogger(__name__)
 # What is refused is tried again after twice as long each time, as Kubernetes' controllers do; simulated seconds.
@@ -25,7 +22,7 @@ Work = tuple[str, str]
 class Manager:
     """Queues the keys that changes concern and reconciles them one by one."""
 
-    def __init__(self, cluster: "Cluster") -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         settings = cluster.settings
         self._controllers = {

@@ -2,17 +2,14 @@
 
 import math
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from simcluster import clock, quantity
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers import pods
 from simcluster.load import container_use
 from simcluster.resources import Object
 from simcluster.selectors import selector_test
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _EVERY = 15.0
 _TOLERANCE = 0.1
@@ -24,7 +21,7 @@ _SCALED = {
 }
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Measure, decide, scale, report."""
     client = Client(cluster, "horizontal-pod-autoscaler")
     reference = obj["spec"]["scaleTargetRef"]
@@ -93,7 +90,7 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
 
 
 def _measure(
-    cluster: "Cluster", target: Object, metric: Object, have: int
+    cluster: Cluster, target: Object, metric: Object, have: int
 ) -> tuple[int, Object] | None:
     resource = metric.get("resource") or {}
     name, goal = resource.get("name"), (resource.get("target") or {}).get("averageUtilization")

@@ -1,16 +1,12 @@
 """PodDisruptionBudget: how many of its pods may go now."""
 
-from typing import TYPE_CHECKING
-
 from simcluster import clock
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers import pods
 from simcluster.controllers.deployment import amount
 from simcluster.resources import Object
 from simcluster.selectors import selector_test
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _SCALED = {
     "ReplicaSet": "replicasets.apps",
@@ -19,7 +15,7 @@ _SCALED = {
 }
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Count again."""
     spec = obj.get("spec") or {}
     test = selector_test(spec.get("selector"))
@@ -59,7 +55,7 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     return None
 
 
-def _expected(cluster: "Cluster", found: list[Object]) -> int:
+def _expected(cluster: Cluster, found: list[Object]) -> int:
     total, seen = 0, set()
     for pod in found:
         owner = next(
@@ -81,7 +77,7 @@ def _expected(cluster: "Cluster", found: list[Object]) -> int:
     return total
 
 
-def _replicas(cluster: "Cluster", controller: Object, namespace: str, seen: set[str]) -> int:
+def _replicas(cluster: Cluster, controller: Object, namespace: str, seen: set[str]) -> int:
     above = next(
         (
             one

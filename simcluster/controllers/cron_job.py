@@ -2,22 +2,19 @@
 
 import copy
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from simcluster import clock, cron
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers import job as jobs
 from simcluster.controllers import pods
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _AGAIN = 10.0
 _INSTANTIATED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Start the run that is due, tidy the history, report."""
     if obj["metadata"].get("deletionTimestamp"):
         return None
@@ -33,7 +30,7 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     return _AGAIN
 
 
-def _due(cluster: "Cluster", obj: Object, now: datetime) -> datetime | None:
+def _due(cluster: Cluster, obj: Object, now: datetime) -> datetime | None:
     last = cluster.cron_runs.setdefault(obj["metadata"]["uid"], now - timedelta(seconds=1))
     found = cron.parse(obj["spec"]["schedule"]).due(last, now)
     if found is not None:
@@ -42,7 +39,7 @@ def _due(cluster: "Cluster", obj: Object, now: datetime) -> datetime | None:
 
 
 def _run(
-    cluster: "Cluster", client: Client, obj: Object, running: list[Object], due: datetime
+    cluster: Cluster, client: Client, obj: Object, running: list[Object], due: datetime
 ) -> list[Object]:
     policy = obj["spec"].get("concurrencyPolicy", "Allow")
     if running and policy == "Forbid":

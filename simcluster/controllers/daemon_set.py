@@ -1,16 +1,12 @@
 """DaemonSet: one pod on every node that takes it."""
 
-from typing import TYPE_CHECKING
-
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers import pods, revisions
 from simcluster.controllers.deployment import amount
 from simcluster.defaults import TEMPLATE_GENERATION
 from simcluster.resources import Object
 from simcluster.scheduler import matches_node, taint_refusal
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _SETS = "daemonsets.apps"
 _LABEL = "controller-revision-hash"
@@ -24,7 +20,7 @@ _TOLERATED = (
 )
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Pods where they are missing, none where they do not belong, old ones replaced a few at a time."""
     client = Client(cluster, "daemonset-controller")
     if obj["metadata"].get("deletionTimestamp"):
@@ -53,7 +49,7 @@ def _spec(obj: Object) -> Object:
     return {**spec, "tolerations": [*(spec.get("tolerations") or ()), *added]}
 
 
-def _nodes(cluster: "Cluster", obj: Object) -> list[str]:
+def _nodes(cluster: Cluster, obj: Object) -> list[str]:
     spec = _spec(obj)
     found = cluster.nodes.all(cluster.store)
     return [
@@ -126,7 +122,7 @@ def _update(
 
 
 def _report(
-    cluster: "Cluster", client: Client, obj: Object, wanted: list[str], digest: str
+    cluster: Cluster, client: Client, obj: Object, wanted: list[str], digest: str
 ) -> float | None:
     running = [
         pod for pod in client.owned("pods", obj) if not pod["metadata"].get("deletionTimestamp")

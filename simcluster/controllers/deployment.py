@@ -2,15 +2,13 @@
 
 import copy
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simcluster import clock
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers import pods
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 REVISION = "deployment.kubernetes.io/revision"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
@@ -33,7 +31,7 @@ def amount(value: Any, total: int, *, up: bool) -> int:
     return int(value or 0)
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """One step of the rollout, then the status."""
     client = Client(cluster, "deployment-controller")
     if obj["metadata"].get("deletionTimestamp"):
@@ -227,9 +225,7 @@ def _forget_old_sets(client: Client, obj: Object, old: list[Object]) -> None:
         client.delete(_SETS, one)
 
 
-def _report(
-    cluster: "Cluster", client: Client, meta: Object, current: Object | None
-) -> float | None:
+def _report(cluster: Cluster, client: Client, meta: Object, current: Object | None) -> float | None:
     obj = client.get("deployments.apps", meta["namespace"], meta["name"])
     if obj is None:
         return None
@@ -271,7 +267,7 @@ def _status(obj: Object, sets: list[Object], new: Object | None) -> Object:
 
 
 def _conditions(
-    cluster: "Cluster", client: Client, obj: Object, status: Object, new: Object | None
+    cluster: Cluster, client: Client, obj: Object, status: Object, new: Object | None
 ) -> float | None:
     wanted = obj["spec"].get("replicas", 1)
     enough = status.get("availableReplicas", 0) >= wanted - _unavailable(obj)
@@ -330,7 +326,7 @@ def _failure_condition(status: Object, new: Object | None) -> None:
         )
 
 
-def _progress(cluster: "Cluster", obj: Object, status: Object, new: Object | None) -> float | None:
+def _progress(cluster: Cluster, obj: Object, status: Object, new: Object | None) -> float | None:
     if new is None:
         return None
     wanted, name = obj["spec"].get("replicas", 1), new["metadata"]["name"]

@@ -1,17 +1,13 @@
 """Event: gone an hour after it was written, or last seen if that is later."""
 
-from typing import TYPE_CHECKING
-
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _KEPT = 3600.0
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Delete an old one; come back later for a young one."""
     # A server keeps an event for an hour after its last write, whatever times the event itself tells.
     again = (obj.get("series") or {}).get("lastObservedTime")

@@ -1,16 +1,13 @@
 """Garbage collection: dependents of what is gone; foreground and orphan deletion."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers.job import TRACKING
 from simcluster.deletion import FOREGROUND, ORPHAN
 from simcluster.resources import Object
 from simcluster.store import DELETED, Change, Record, Store
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _AGAIN = 0.5
 
@@ -30,7 +27,7 @@ def _dependents(store: Store, uid: str) -> Iterator[tuple[str, Record]]:
             yield storage, record
 
 
-def reconcile(cluster: "Cluster", work: Object) -> float | None:
+def reconcile(cluster: Cluster, work: Object) -> float | None:
     """Work one key off; returns when to look again."""
     storage, _, rest = work["key"].partition(" ")
     client = Client(cluster, "garbage-collector")

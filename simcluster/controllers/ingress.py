@@ -1,17 +1,13 @@
 """Ingress: the address of the controller that serves it."""
 
-from typing import TYPE_CHECKING
-
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _ADDRESS = {"loadBalancer": {"ingress": [{"ip": "203.0.113.10"}]}}
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Publish the address."""
     if obj.get("status") != _ADDRESS and not obj["metadata"].get("deletionTimestamp"):
         client = Client(cluster, "ingress-nginx")

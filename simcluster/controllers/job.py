@@ -1,20 +1,18 @@
 """Job: pods until enough of them have succeeded, or too many failed."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simcluster import clock
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers import pods
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _JOBS = "jobs.batch"
 TRACKING = "batch.kubernetes.io/job-tracking"
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Start what is missing, count what has ended, end the job when it is decided."""
     client = Client(cluster, "job-controller")
     if obj["metadata"].get("deletionTimestamp"):
@@ -118,7 +116,7 @@ def _index(pod: Object) -> str:
 
 
 def _start(
-    cluster: "Cluster",
+    cluster: Cluster,
     client: Client,
     obj: Object,
     running: list[Object],
@@ -233,7 +231,7 @@ def _write(
         client.update_status(_JOBS, {**obj, "status": status})
 
 
-def _expire(cluster: "Cluster", client: Client, obj: Object) -> float | None:
+def _expire(cluster: Cluster, client: Client, obj: Object) -> float | None:
     limit = obj["spec"].get("ttlSecondsAfterFinished")
     if limit is None:
         return None

@@ -2,15 +2,12 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from simcluster import clock, deletion
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.errors import ApiError
 from simcluster.resources import Object, Resource
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _AGAIN = 0.5
 _KUBERNETES = "kubernetes"
@@ -40,7 +37,7 @@ _DESCRIPTION = (
 )
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Give a new namespace its account and certificates; empty one that is being deleted, then let it go."""
     client = Client(cluster, "namespace-controller")
     if not obj["metadata"].get("deletionTimestamp"):
@@ -56,7 +53,7 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
             )
         if content.counts or content.errors:
             return _AGAIN
-        deletion.finalize(cluster.registry, obj, _KUBERNETES)
+        deletion.finalize(cluster.store, obj, _KUBERNETES)
     return None
 
 

@@ -1,21 +1,17 @@
 """Node: taints for its state, and pods that may not stay."""
 
-from typing import TYPE_CHECKING
-
 from simcluster import clock
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers.pods import set_condition
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 _NOT_READY = "node.kubernetes.io/not-ready"
 _UNREACHABLE = "node.kubernetes.io/unreachable"
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Taint, untaint, and evict what does not tolerate it."""
     client = Client(cluster, "node-controller")
     taints = _taints(obj)
@@ -60,7 +56,7 @@ def _taints(obj: Object) -> list[Object]:
     return [*kept, *added]
 
 
-def _expel(cluster: "Cluster", client: Client, name: str, taints: list[Object]) -> float | None:
+def _expel(cluster: Cluster, client: Client, name: str, taints: list[Object]) -> float | None:
     again: float | None = None
     for record in cluster.store.list("pods"):
         if record.field("spec.nodeName") != name or record.field("metadata.deletionTimestamp"):
@@ -80,7 +76,7 @@ def _expel(cluster: "Cluster", client: Client, name: str, taints: list[Object]) 
     return again
 
 
-def _disrupt(cluster: "Cluster", pod: Object) -> None:
+def _disrupt(cluster: Cluster, pod: Object) -> None:
     set_condition(
         pod["status"],
         "DisruptionTarget",
@@ -91,7 +87,7 @@ def _disrupt(cluster: "Cluster", pod: Object) -> None:
     cluster.store.put("pods", pod)
 
 
-def _patience(cluster: "Cluster", pod: Object, taint: Object) -> float:
+def _patience(cluster: Cluster, pod: Object, taint: Object) -> float:
     for one in pod["spec"].get("tolerations") or ():
         same = one.get("key") in (None, "", taint["key"]) and one.get("effect") in (
             None,

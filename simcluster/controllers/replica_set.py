@@ -1,17 +1,13 @@
 """ReplicaSet: as many pods as asked for."""
 
-from typing import TYPE_CHECKING
-
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers import pods
 from simcluster.errors import ApiError
 from simcluster.resources import Object
 
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
-
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Scale the pods, then report."""
     client = Client(cluster, "replicaset-controller")
     refusal: ApiError | None = None

@@ -1,18 +1,14 @@
 """ReplicationController: the ReplicaSet of old."""
 
-from typing import TYPE_CHECKING
-
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers import pods
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _CONTROLLERS = "replicationcontrollers"
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Scale the pods, then report."""
     client = Client(cluster, "replication-controller")
     if not obj["metadata"].get("deletionTimestamp"):

@@ -1,21 +1,17 @@
 """Service: its Endpoints and EndpointSlice out of the pods that it selects, and an address when it is a load balancer."""
 
-from typing import TYPE_CHECKING
-
 from simcluster import clock
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers import pods
 from simcluster.resources import Object
 from simcluster.selectors import selector_test
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _SLICES = "endpointslices.discovery.k8s.io"
 _TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Bring both in line."""
     if obj["metadata"].get("deletionTimestamp"):
         return None
@@ -36,7 +32,7 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     return None
 
 
-def _balance(cluster: "Cluster", obj: Object) -> None:
+def _balance(cluster: Cluster, obj: Object) -> None:
     if obj["spec"].get("type") != "LoadBalancer" or (obj["status"].get("loadBalancer") or {}).get(
         "ingress"
     ):
@@ -81,7 +77,7 @@ def _reference(pod: Object) -> Object:
     return {"kind": "Pod", "namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]}
 
 
-def _write_endpoints(cluster: "Cluster", obj: Object, chosen: list[Object]) -> None:
+def _write_endpoints(cluster: Cluster, obj: Object, chosen: list[Object]) -> None:
     live = [pod for pod in chosen if not pod["metadata"].get("deletionTimestamp")]
     subset: Object = {}
     for key, ready in (("addresses", True), ("notReadyAddresses", False)):
@@ -133,7 +129,7 @@ def _address(pod: Object) -> Object:
     }
 
 
-def _write_slice(cluster: "Cluster", obj: Object, chosen: list[Object]) -> None:
+def _write_slice(cluster: Cluster, obj: Object, chosen: list[Object]) -> None:
     client = Client(cluster, "kube-controller-manager")
     meta = obj["metadata"]
     body: Object = {"addressType": "IPv4", "endpoints": [_endpoint(pod) for pod in chosen]}

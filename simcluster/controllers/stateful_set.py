@@ -1,21 +1,18 @@
 """StatefulSet: numbered pods with claims of their own, one after the other."""
 
 import copy
-from typing import TYPE_CHECKING
 
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers import pods, revisions
 from simcluster.errors import ApiError
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _SETS = "statefulsets.apps"
 _LABEL = "controller.kubernetes.io/hash"
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """One step: create, delete or update at most one pod unless the policy is Parallel."""
     client = Client(cluster, "statefulset-controller")
     if obj["metadata"].get("deletionTimestamp"):
@@ -143,7 +140,7 @@ def _claim(client: Client, obj: Object, template: Object, name: str) -> None:
     client.event(obj, "SuccessfulCreate", about)
 
 
-def _report(cluster: "Cluster", client: Client, obj: Object, revision: str) -> float | None:
+def _report(cluster: Cluster, client: Client, obj: Object, revision: str) -> float | None:
     members = [
         pod for pod in client.owned("pods", obj) if not pod["metadata"].get("deletionTimestamp")
     ]

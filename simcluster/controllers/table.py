@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from simcluster import kubelet, scheduler
+from simcluster.cluster import Cluster
 from simcluster.controllers import (
     autoscaler,
     budget,
@@ -28,10 +28,7 @@ from simcluster.resources import Object
 from simcluster.selectors import selector_test
 from simcluster.store import Change, Store
 
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
-
-Reconcile = Callable[["Cluster", Object], float | None]
+Reconcile = Callable[[Cluster, Object], float | None]
 Mapper = Callable[[Store, Change], Iterable[str]]
 
 

@@ -1,20 +1,16 @@
 """PersistentVolumeClaims: a volume for each, and the protection of what is in use."""
 
-from typing import TYPE_CHECKING
-
 from simcluster import quantity
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _CLAIMS, _VOLUMES = "persistentvolumeclaims", "persistentvolumes"
 _PROTECTION = "kubernetes.io/pvc-protection"
 _DELAY = 0.5
 
 
-def reconcile_claim(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile_claim(cluster: Cluster, obj: Object) -> float | None:
     """Bind a claim to a fitting volume or to a new one; let a deleted one go once no pod uses it."""
     client = Client(cluster, "persistentvolume-binder")
     if obj["metadata"].get("deletionTimestamp"):
@@ -53,7 +49,7 @@ def _requested(obj: Object) -> str:
     return str(obj["spec"]["resources"]["requests"]["storage"])
 
 
-def _volume_for(cluster: "Cluster", obj: Object) -> Object | None:
+def _volume_for(cluster: Cluster, obj: Object) -> Object | None:
     wanted = obj["spec"].get("storageClassName") or ""
     for record in cluster.store.list(_VOLUMES):
         volume = record.obj
@@ -138,7 +134,7 @@ def _grow(client: Client, obj: Object) -> None:
         )
 
 
-def _release(cluster: "Cluster", client: Client, obj: Object) -> float | None:
+def _release(cluster: Cluster, client: Client, obj: Object) -> float | None:
     meta = obj["metadata"]
     for record in cluster.store.list("pods", meta["namespace"]):
         pod = record.obj
@@ -153,7 +149,7 @@ def _release(cluster: "Cluster", client: Client, obj: Object) -> float | None:
     return None
 
 
-def reconcile_volume(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile_volume(cluster: Cluster, obj: Object) -> float | None:
     """Available when free; released, and deleted if its policy says so, when its claim is gone."""
     client = Client(cluster, "persistentvolume-binder")
     meta, claim = obj["metadata"], obj["spec"].get("claimRef")

@@ -2,8 +2,9 @@
 
 from simcluster.demo import company, manifests
 from simcluster.errors import ApiError
-from simcluster.registry import Registry, WriteOptions
+from simcluster.registry import Registry
 from simcluster.resources import Object
+from simcluster.write_options import WriteOptions
 
 
 def fill(registry: Registry) -> int:

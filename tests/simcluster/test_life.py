@@ -289,7 +289,7 @@ with running_cluster(nodes=50) as cluster:
     pool = urllib3.PoolManager(ssl_context=ssl.create_default_context(cadata=cluster.authority))
     headers = {"Authorization": "Bearer " + cluster.token}
     body = pool.request("GET", cluster.url + "/api/v1/pods?limit=5000", headers=headers).data
-    cluster.wait(lambda: cluster.call(lambda: cluster.cluster.manager.idle), seconds=60)
+    cluster.wait(lambda: cluster.is_settled, seconds=60)
     # VmHWM, since ru_maxrss of a child begins at its parent's
     peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
     print(len(body), peak.split()[1])

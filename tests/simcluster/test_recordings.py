@@ -102,7 +102,7 @@ class Script:
                 == count
             )
         )
-        self.cluster.wait(lambda: self.cluster.call(lambda: self.cluster.cluster.manager.idle))
+        self.cluster.wait(lambda: self.cluster.is_settled)
 
     def make_ready(self) -> None:
         """What the recording's author did by hand, for want of a kubelet."""
@@ -137,7 +137,7 @@ class Script:
                 content_type="application/strategic-merge-patch+json",
             )
             assert reply.status == 200, reply.body
-        self.cluster.wait(lambda: self.cluster.call(lambda: self.cluster.cluster.manager.idle))
+        self.cluster.wait(lambda: self.cluster.is_settled)
 
 
 def _set_up(script: Script) -> None:
