@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from simcluster.testing import RunningCluster, running_cluster
-from tests.simcluster.conftest import Api, Reply, api_of
+from simcluster.tests.conftest import Api, Reply, api_of
 
-RECORDINGS = Path(__file__).parents[1] / "recordings"
+RECORDINGS = Path(__file__).parent / "recordings"
 NAMES = sorted(
     path.stem for path in RECORDINGS.glob("*.json") if "request" in json.loads(path.read_text())
 )
