@@ -30,6 +30,10 @@ class FileSystem:
             self.directories.add(parent)
             parent = posixpath.dirname(parent)
 
+    def make_directory(self, path: str) -> None:
+        """Make a directory and every one above it."""
+        self.make_parents(posixpath.join(path, "child"))
+
     def exists(self, path: str) -> bool:
         """Whether there is a file or directory."""
         return path in self.files or path in self.directories
@@ -58,9 +62,9 @@ class FileSystem:
         """The names in a directory."""
         prefix = path.rstrip("/") + "/"
         names = {
-            item[len(prefix) :].partition("/")[0]
-            for item in (*self.files, *self.directories)
-            if item.startswith(prefix) and item != path
+            other.removeprefix(prefix).partition("/")[0]
+            for other in (*self.files, *self.directories)
+            if other.startswith(prefix) and other != path
         }
         return sorted(names - {""})
 
@@ -68,13 +72,13 @@ class FileSystem:
         """Every file and directory below a path, itself first."""
         prefix = path.rstrip("/") + "/"
         yield from sorted(
-            item
-            for item in (*self.files, *self.directories)
-            if item == path or item.startswith(prefix)
+            other
+            for other in (*self.files, *self.directories)
+            if other == path or other.startswith(prefix)
         )
 
     def remove(self, path: str) -> None:
         """Remove a file, or a directory with all that is in it."""
-        for item in list(self.below(path)):
-            self.files.pop(item, None)
-            self.directories.discard(item)
+        for removed in list(self.below(path)):
+            self.files.pop(removed, None)
+            self.directories.discard(removed)
