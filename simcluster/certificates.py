@@ -92,14 +92,16 @@ def _kept_authority(path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePriva
         usable = authority.not_valid_after_utc > datetime.now(UTC) + timedelta(days=1)
         if usable and isinstance(key, ec.EllipticCurvePrivateKey):
             return authority, key
-    authority, made = _make_authority()
-    write_private(path, _pem(made) + authority.public_bytes(serialization.Encoding.PEM))
-    return authority, made
+    authority, new_key = _make_authority()
+    write_private(path, _pem(new_key) + authority.public_bytes(serialization.Encoding.PEM))
+    return authority, new_key
 
 
-def make(hosts: list[str], kept: Path | None = None) -> Certificates:
+def make(hosts: list[str], authority_file: Path | None = None) -> Certificates:
     """The authority in the file `kept`, or a new one, and a certificate of it for the hosts."""
-    authority, authority_key = _kept_authority(kept) if kept else _make_authority()
+    authority, authority_key = (
+        _kept_authority(authority_file) if authority_file else _make_authority()
+    )
     key = ec.generate_private_key(ec.SECP256R1())
     names: list[x509.GeneralName] = [_alternative(host) for host in hosts]
     served = (

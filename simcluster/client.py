@@ -32,13 +32,14 @@ class Client:
 
     def owned(self, storage: str, owner: Object) -> list[Object]:
         """The objects of a kind that an owner controls, oldest first."""
-        found = [
+        controlled = [
             record.obj
             for record in self.cluster.store.owned(storage, owner["metadata"]["uid"])
             if record.owner == owner["metadata"]["uid"]
         ]
         return sorted(
-            found, key=lambda obj: (obj["metadata"]["creationTimestamp"], obj["metadata"]["name"])
+            controlled,
+            key=lambda obj: (obj["metadata"]["creationTimestamp"], obj["metadata"]["name"]),
         )
 
     def create(self, storage: str, obj: Object) -> Object:
@@ -98,18 +99,20 @@ class Client:
         store, key = self.cluster.store, hash((meta["uid"], reason, message))
         record = store.get("events", namespace, self.cluster.known_events.get(key, ""))
         if record is not None:
-            known = record.obj
+            existing = record.obj
             if action:
-                count = (known.get("series") or {}).get("count", 1) + 1
-                known["series"] = {"count": count, "lastObservedTime": clock.micro_timestamp()}
+                count = (existing.get("series") or {}).get("count", 1) + 1
+                existing["series"] = {"count": count, "lastObservedTime": clock.micro_timestamp()}
             else:
-                known["count"] = known.get("count", 1) + 1
-                known["lastTimestamp"] = clock.timestamp()
-            store.put("events", known)
+                existing["count"] = existing.get("count", 1) + 1
+                existing["lastTimestamp"] = clock.timestamp()
+            store.put("events", existing)
             return
-        made = self._new_event(about, namespace, reason, message, kind=kind, field=field, host=host)
+        new_event = self._new_event(
+            about, namespace, reason, message, kind=kind, field=field, host=host
+        )
         if action:
-            made |= {
+            new_event |= {
                 "source": {},
                 "firstTimestamp": None,
                 "lastTimestamp": None,
@@ -117,9 +120,9 @@ class Client:
                 "action": action,
                 "reportingInstance": f"{self.component}-node-00",
             }
-            del made["count"]
-        self.cluster.known_events[key] = made["metadata"]["name"]
-        store.put("events", made)
+            del new_event["count"]
+        self.cluster.known_events[key] = new_event["metadata"]["name"]
+        store.put("events", new_event)
 
     def _new_event(
         self,

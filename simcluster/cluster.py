@@ -76,15 +76,15 @@ class Cluster:
         """Go on where an earlier process stopped."""
         self.tokens.users = {**snapshot.users, **self.tokens.users}
         # Definitions first: what serves a custom kind comes before its objects.
-        records = sorted(snapshot.records, key=lambda kept: kept[0] != crds.STORAGE)
+        records = sorted(snapshot.records, key=lambda pair: pair[0] != crds.STORAGE)
         self.store.restore(snapshot.revision + REVISION_GAP, records)
         for record in self.store.list("pods"):
             self.addresses.reserve(record.field("status.podIP"))
         for record in self.store.list("events"):
             event = record.obj
             uid = (event.get("involvedObject") or {}).get("uid", "")
-            said = (uid, event.get("reason", ""), event.get("message", ""))
-            self.known_events[hash(said)] = record.name
+            occurrence = (uid, event.get("reason", ""), event.get("message", ""))
+            self.known_events[hash(occurrence)] = record.name
 
     def _changed(self, change: Change) -> None:
         if change.storage == crds.STORAGE:

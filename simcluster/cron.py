@@ -85,28 +85,28 @@ def _every(text: str) -> Every:
     return Every(timedelta(seconds=max(int(seconds), 1)))
 
 
-def _values(text: str, at: int) -> frozenset[int]:
-    low, high = _BOUNDS[at]
-    found: set[int] = set()
+def _values(text: str, field: int) -> frozenset[int]:
+    low, high = _BOUNDS[field]
+    values: set[int] = set()
     for part in text.split(","):
         span, _, step = part.partition("/")
         if span in ("*", "?"):
             first, last = low, high
         else:
             left, _, right = span.partition("-")
-            first = _number(left, at)
-            last = _number(right, at) if right else (high if step else first)
+            first = _number(left, field)
+            last = _number(right, field) if right else (high if step else first)
         if not low <= first <= last <= high:
             raise ValueError(f"end of range ({last}) beyond the bounds ({low}-{high}): {part}")
         if step and (not step.isdigit() or int(step) == 0):
             raise ValueError(f"step of range should be a positive number: {part}")
-        found.update(range(first, last + 1, int(step or 1)))
-    return frozenset(value % 7 if at == 4 else value for value in found)
+        values.update(range(first, last + 1, int(step or 1)))
+    return frozenset(value % 7 if field == 4 else value for value in values)
 
 
-def _number(text: str, at: int) -> int:
-    if text.lower() in _NAMES[at]:
-        return _NAMES[at][text.lower()]
+def _number(text: str, field: int) -> int:
+    if text.lower() in _NAMES[field]:
+        return _NAMES[field][text.lower()]
     if not text.isdigit():
         raise ValueError(
             f"failed to parse int from {text}: strconv.Atoi: parsing {text!r}: invalid syntax".replace(

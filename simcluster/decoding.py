@@ -124,8 +124,8 @@ class Decoder:
     def integer(self, value: Any, owner: str, path: str) -> int:
         """The value of an int32 field of a struct; 400 when it is none."""
         node = Node({"type": "integer", "format": "int32"}, {})
-        found: int = self._scalar(value, node, path, owner)
-        return found
+        number: int = self._scalar(value, node, path, owner)
+        return number
 
     def _check(self, fits: bool, value: Any, node: Node, path: str, owner: str) -> None:
         if fits:

@@ -106,8 +106,8 @@ def _volume(volume: Object) -> None:
 def pod_spec(spec: Object) -> None:
     """Defaults of a pod's spec, in a pod and in a template alike."""
     for field in ("initContainers", "containers", "ephemeralContainers"):
-        for one in spec.get(field) or ():
-            container(one)
+        for container_spec in spec.get(field) or ():
+            container(container_spec)
     _fill(spec, restartPolicy="Always", terminationGracePeriodSeconds=30, dnsPolicy="ClusterFirst")
     if "serviceAccountName" in spec or "serviceAccount" in spec:
         _fill(spec, serviceAccountName=spec.get("serviceAccount"))
@@ -116,8 +116,8 @@ def pod_spec(spec: Object) -> None:
     for volume in spec.get("volumes") or ():
         _volume(volume)
     if spec.get("hostNetwork"):
-        for one in spec.get("containers") or ():
-            for port in one.get("ports") or ():
+        for container_spec in spec.get("containers") or ():
+            for port in container_spec.get("ports") or ():
                 _fill(port, hostPort=port.get("containerPort"))
 
 

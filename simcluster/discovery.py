@@ -26,8 +26,8 @@ def wants_aggregated(accept: str) -> bool:
     """Whether the Accept header asks for aggregated discovery in its final version."""
     return any(
         {"as=APIGroupDiscoveryList", "v=v2", "g=apidiscovery.k8s.io"}
-        <= {part.strip() for part in one.split(";")}
-        for one in accept.split(",")
+        <= {part.strip() for part in media_range.split(";")}
+        for media_range in accept.split(",")
     )
 
 
@@ -122,10 +122,10 @@ def aggregated(table: ResourceTable, *, core: bool) -> Object:
         listed = [
             {
                 "version": version,
-                "resources": [_aggregated(one) for one in found],
+                "resources": [_aggregated(resource) for resource in resources],
                 "freshness": "Current",
             }
-            for version, found in versions.items()
+            for version, resources in versions.items()
         ]
         items.append({"metadata": {"name": name} if name else {}, "versions": listed})
     return {

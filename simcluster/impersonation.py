@@ -22,16 +22,16 @@ def user_of(caller: User, headers: Iterable[tuple[str, str]], store: Store) -> U
     """The user whose rights decide a request: the caller, or whom its headers name.
 
     403 when the caller may not impersonate any one part of it; UserMissingError for parts without a user."""
-    asked: dict[str, list[str]] = {}
+    requested: dict[str, list[str]] = {}
     for name, value in headers:
         if name.lower().startswith("impersonate-"):
-            asked.setdefault(name.lower(), []).append(value)
-    name = asked.get("impersonate-user", [""])[0]
-    groups = asked.get("impersonate-group", [])
-    uid = asked.get("impersonate-uid", [""])[0]
+            requested.setdefault(name.lower(), []).append(value)
+    name = requested.get("impersonate-user", [""])[0]
+    groups = requested.get("impersonate-group", [])
+    uid = requested.get("impersonate-uid", [""])[0]
     extra = {
         unquote(header.removeprefix(_EXTRA)).lower(): tuple(values)
-        for header, values in asked.items()
+        for header, values in requested.items()
         if header.startswith(_EXTRA)
     }
     if not name:
@@ -83,6 +83,8 @@ def _groups_of(name: str, groups: list[str]) -> tuple[str, ...]:
 def _without_user(groups: list[str], uid: str, extra: Mapping[str, tuple[str, ...]]) -> str:
     # The parts as Go prints an ObjectReference: kind, namespace, name, uid, two versions, field path.
     parts = [f"{{Group  {group}    }}" for group in groups]
-    parts += [f"{{UserExtra  {one}    {key}}}" for key, values in extra.items() for one in values]
+    parts += [
+        f"{{UserExtra  {value}    {key}}}" for key, values in extra.items() for value in values
+    ]
     parts += [f"{{UID  {uid}    }}"] if uid else []
     return f"requested [{' '.join(parts)}] without impersonating a user"

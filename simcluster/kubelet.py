@@ -31,8 +31,8 @@ def reconcile(cluster: Cluster, pod: Object) -> float | None:
 
 def _is_ready(node: Object) -> bool:
     return any(
-        one["type"] == "Ready" and one["status"] == "True"
-        for one in node.get("status", {}).get("conditions") or ()
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in node.get("status", {}).get("conditions") or ()
     )
 
 

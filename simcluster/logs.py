@@ -132,7 +132,7 @@ def container_of(pod: Object, name: str) -> Object:
     """The named container of a pod, or its default one; 400 when there is none."""
     spec = pod["spec"]
     every: list[Object] = [*spec["containers"], *(spec.get("initContainers") or ())]
-    names = " ".join(one["name"] for one in spec["containers"])
+    names = " ".join(container["name"] for container in spec["containers"])
     if not name:
         default = (pod["metadata"].get("annotations") or {}).get(
             "kubectl.kubernetes.io/default-container"
@@ -142,18 +142,18 @@ def container_of(pod: Object, name: str) -> Object:
                 f"a container name must be specified for pod {pod['metadata']['name']}, choose one of: [{names}]"
             )
         name = default or spec["containers"][0]["name"]
-    found = next((one for one in every if one["name"] == name), None)
-    if found is None:
+    named = next((container for container in every if container["name"] == name), None)
+    if named is None:
         raise bad_request(f"container {name} is not valid for pod {pod['metadata']['name']}")
-    return found
+    return named
 
 
 def _run_of(cluster: Cluster, pod: Object, container: Object, *, previous: bool) -> Object:
     name, pod_name = container["name"], pod["metadata"]["name"]
     status = pod.get("status", {})
     every = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
-    found = next((one for one in every if one["name"] == name), None)
-    if found is None and not cluster.settings.kubelet:
+    container_status = next((candidate for candidate in every if candidate["name"] == name), None)
+    if container_status is None and not cluster.settings.kubelet:
         details = {"name": pod_name, "kind": "pods/log"}
         raise ApiError(
             404,
@@ -161,14 +161,14 @@ def _run_of(cluster: Cluster, pod: Object, container: Object, *, previous: bool)
             f"the server could not find the requested resource ( pods/log {pod_name})",
             details=details,
         )
-    last = ((found or {}).get("lastState") or {}).get("terminated")
+    last = ((container_status or {}).get("lastState") or {}).get("terminated")
     if previous:
         if last is None:
             raise bad_request(
                 f'previous terminated container "{name}" in pod "{pod_name}" not found'
             )
         return dict(last)
-    state = (found or {}).get("state") or {"waiting": {"reason": "ContainerCreating"}}
+    state = (container_status or {}).get("state") or {"waiting": {"reason": "ContainerCreating"}}
     run = (
         state.get("running")
         or state.get("terminated")
@@ -223,11 +223,11 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
         )
     log = ContainerLog(cluster, pod, container, run)
     read_at = datetime.now(UTC)
-    found = list(log.lines(_begin(query, cluster), read_at))
+    lines = list(log.lines(_begin(query, cluster), read_at))
     if tail is not None:
-        found = found[len(found) - tail :] if tail else []
+        lines = lines[len(lines) - tail :] if tail else []
     stamped = is_true(query.get("timestamps"))
-    body = b"".join(line.shown(stamped=stamped) for line in found)
+    body = b"".join(line.shown(stamped=stamped) for line in lines)
     limit = integer(query, "limitBytes")
     if not is_true(query.get("follow")) or log.finished is not None:
         return web.Response(
@@ -288,7 +288,9 @@ def _end_of_run(cluster: Cluster, namespace: str, name: str, log: ContainerLog) 
     """When the run that is followed ended; None while it goes on. What ended without a trace ends now."""
     pod = cluster.object("pods", namespace, name)
     statuses = (pod or {}).get("status", {}).get("containerStatuses") or ()
-    status: Object = next((one for one in statuses if one["name"] == log.container["name"]), {})
+    status: Object = next(
+        (candidate for candidate in statuses if candidate["name"] == log.container["name"]), {}
+    )
     running = (status.get("state") or {}).get("running")
     if running and clock.parse(running["startedAt"]) == log.started:
         return None

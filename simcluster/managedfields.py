@@ -97,17 +97,17 @@ def _decode(tree: Object, path: Path = ()) -> Iterator[Path]:
 
 def entries_of(obj: Object) -> list[Entry]:
     """The claims that an object carries."""
-    found = []
-    for one in obj.get("metadata", {}).get("managedFields") or ():
-        fields = frozenset(_decode(one.get("fieldsV1") or {}))
+    entries = []
+    for claim in obj.get("metadata", {}).get("managedFields") or ():
+        fields = frozenset(_decode(claim.get("fieldsV1") or {}))
         about = (
-            one.get("manager", ""),
-            one.get("operation", "Update"),
-            one.get("apiVersion", ""),
-            one.get("subresource", ""),
+            claim.get("manager", ""),
+            claim.get("operation", "Update"),
+            claim.get("apiVersion", ""),
+            claim.get("subresource", ""),
         )
-        found.append(Entry(*about, one.get("time", ""), fields))
-    return found
+        entries.append(Entry(*about, claim.get("time", ""), fields))
+    return entries
 
 
 def _key_of(item: Any, node: Node) -> str:
@@ -118,8 +118,8 @@ def _key_of(item: Any, node: Node) -> str:
         if isinstance(item, dict)
         else {}
     )
-    known = {key: value for key, value in keys.items() if value is not None}
-    return "k:" + orjson.dumps(known, option=orjson.OPT_SORT_KEYS).decode()
+    present = {key: value for key, value in keys.items() if value is not None}
+    return "k:" + orjson.dumps(present, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _child(node: Node, key: str) -> Node:
@@ -217,43 +217,43 @@ def record_update(old: Object | None, new: Object, node: Node, entry: Entry) -> 
     present = frozenset(_every(_tracked(new, without_status=False), node))
     claims = entries_of(old)
     mine = next(
-        (one for one in claims if one.identity == entry.identity),
+        (claim for claim in claims if claim.identity == entry.identity),
         replace(entry, fields=frozenset()),
     )
     fields = (mine.fields | touched) & present
     updated = replace(entry, fields=fields) if touched else replace(mine, fields=fields)
     others = [
-        replace(one, fields=(one.fields - touched) & present)
-        for one in claims
-        if one.identity != entry.identity
+        replace(claim, fields=(claim.fields - touched) & present)
+        for claim in claims
+        if claim.identity != entry.identity
     ]
     _write(new, [*others, updated])
 
 
 def _write(obj: Object, claims: list[Entry]) -> None:
-    kept = sorted(
-        (one for one in claims if one.fields),
-        key=lambda one: (one.operation, one.time, one.manager),
+    owning = sorted(
+        (claim for claim in claims if claim.fields),
+        key=lambda claim: (claim.operation, claim.time, claim.manager),
     )
     obj["metadata"].pop("managedFields", None)
-    if kept:
-        obj["metadata"]["managedFields"] = [one.document() for one in kept]
+    if owning:
+        obj["metadata"]["managedFields"] = [claim.document() for claim in owning]
 
 
 def apply(live: Object | None, config: Object, node: Node, *, entry: Entry, force: bool) -> Object:
     """Server-side apply of `config` by `entry`'s manager; 409 naming every field that others own."""
-    wanted = _tracked(config, without_status=False)
-    claimed = frozenset(path for path in _claims(wanted, node) if path)
+    tracked = _tracked(config, without_status=False)
+    claimed = frozenset(path for path in _claims(tracked, node) if path)
     if live is None:
         created = copy.deepcopy(config)
         _write(created, [replace(entry, fields=claimed)])
         return created
     claims = entries_of(live)
-    mine = next((one for one in claims if one.identity == entry.identity), None)
-    others = [one for one in claims if one is not mine]
+    mine = next((claim for claim in claims if claim.identity == entry.identity), None)
+    others = [claim for claim in claims if claim is not mine]
     merged: Object = _merge(live, config, node)
     if mine is not None:
-        owned = frozenset(path for one in others for path in one.fields)
+        owned = frozenset(path for claim in others for path in claim.fields)
         for path in sorted(mine.fields - claimed - owned, key=len, reverse=True):
             if not any(other[: len(path)] == path for other in claimed | owned):
                 _prune(merged, path, node)
@@ -264,7 +264,7 @@ def apply(live: Object | None, config: Object, node: Node, *, entry: Entry, forc
     )
     if not force:
         _refuse_conflicts(others, touched & claimed)
-    others = [replace(one, fields=one.fields - (touched & claimed)) for one in others]
+    others = [replace(claim, fields=claim.fields - (touched & claimed)) for claim in others]
     same = mine is not None and mine.fields == claimed and not touched
     _write(merged, [*others, mine if same and mine else replace(entry, fields=claimed)])
     return merged
@@ -306,40 +306,40 @@ def _prune(obj: Any, path: Path, node: Node) -> None:
         elif key in obj:
             _prune(obj[key], rest, _child(node, key))
     elif isinstance(obj, list):
-        for at, item in enumerate(obj):
+        for index, item in enumerate(obj):
             if _key_of(item, node) == head:
                 if rest:
                     _prune(item, rest, node.items)
                 else:
-                    del obj[at]
+                    del obj[index]
                 return
 
 
 def _refuse_conflicts(others: list[Entry], touched: Fields) -> None:
-    found = [(one, path) for one in others for path in sorted(one.fields & touched)]
-    if not found:
+    conflicts = [(claim, path) for claim in others for path in sorted(claim.fields & touched)]
+    if not conflicts:
         return
     causes = [
         {
             "reason": "FieldManagerConflict",
-            "message": f"conflict with {one.shown}",
+            "message": f"conflict with {claim.shown}",
             "field": _shown(path),
         }
-        for one, path in found
+        for claim, path in conflicts
     ]
-    if len(found) == 1:
-        one, path = found[0]
-        message = f"Apply failed with 1 conflict: conflict with {one.shown}: {_shown(path)}"
+    if len(conflicts) == 1:
+        claim, path = conflicts[0]
+        message = f"Apply failed with 1 conflict: conflict with {claim.shown}: {_shown(path)}"
     else:
-        lines = [f"Apply failed with {len(found)} conflicts: "]
+        lines = [f"Apply failed with {len(conflicts)} conflicts: "]
         owners = sorted(
-            {one for one, _ in found},
-            key=lambda one: (one.manager, one.operation, one.api_version, bool(one.time)),
+            {claim for claim, _ in conflicts},
+            key=lambda claim: (claim.manager, claim.operation, claim.api_version, bool(claim.time)),
         )
         lines += [
-            f"conflicts with {one.shown}:\n"
-            + "\n".join(f"- {_shown(path)}" for owner, path in found if owner is one)
-            for one in owners
+            f"conflicts with {claim.shown}:\n"
+            + "\n".join(f"- {_shown(path)}" for owner, path in conflicts if owner is claim)
+            for claim in owners
         ]
         message = lines[0] + "\n".join(lines[1:])
     raise ApiError(

@@ -28,21 +28,21 @@ class Addresses:
     def take(self, node: str) -> str:
         """A new address on a node."""
         if node not in self._nodes:
-            at = len(self._nodes)
+            index = len(self._nodes)
             self._nodes[node] = (
-                f"10.{244 + (at + number // 254) // 256}.{(at + number // 254 * 32) % 256}.{number % 254 + 1}"
+                f"10.{244 + (index + number // 254) // 256}.{(index + number // 254 * 32) % 256}.{number % 254 + 1}"
                 for number in itertools.count(1)
             )
-        return next(one for one in self._nodes[node] if one not in self._reserved)
+        return next(candidate for candidate in self._nodes[node] if candidate not in self._reserved)
 
 
-def address(found: Object) -> str:
+def address(node: Object) -> str:
     """The internal address of a node."""
     return next(
         (
-            one["address"]
-            for one in found.get("status", {}).get("addresses") or ()
-            if one["type"] == "InternalIP"
+            entry["address"]
+            for entry in node.get("status", {}).get("addresses") or ()
+            if entry["type"] == "InternalIP"
         ),
         "",
     )
@@ -78,7 +78,7 @@ def node(number: int) -> Object:
         "status": {
             "capacity": capacity,
             "allocatable": {**capacity, "cpu": "7800m", "memory": "30Gi"},
-            "conditions": [_condition(*one, now) for one in _CONDITIONS],
+            "conditions": [_condition(*condition, now) for condition in _CONDITIONS],
             "addresses": [
                 {"type": "InternalIP", "address": f"10.1.{number // 256}.{number % 256 + 1}"},
                 {"type": "Hostname", "address": name},

@@ -112,7 +112,7 @@ def _index(items: list[Any], part: str, *, adding: bool = False) -> int:
     return int(part)
 
 
-def _lookup(document: Any, path: list[str], shown: str) -> Any:
+def _lookup(document: Any, path: list[str], pointer: str) -> Any:
     for part in path:
         if isinstance(document, dict) and part in document:
             document = document[part]
@@ -120,9 +120,9 @@ def _lookup(document: Any, path: list[str], shown: str) -> Any:
             document = document[_index(document, part)]
         else:
             raise _unprocessable(
-                f'"{shown}": missing value'
+                f'"{pointer}": missing value'
                 if isinstance(document, dict)
-                else f"doc is missing path: {shown}: missing value"
+                else f"doc is missing path: {pointer}: missing value"
             )
     return document
 
@@ -143,9 +143,9 @@ def _add(document: Any, path: list[str], value: Any, *, replace: bool) -> Any:
     return document
 
 
-def _remove(document: Any, path: list[str], shown: str) -> Any:
-    _lookup(document, path, shown)
-    parent = _lookup(document, path[:-1], shown)
+def _remove(document: Any, path: list[str], pointer: str) -> Any:
+    _lookup(document, path, pointer)
+    parent = _lookup(document, path[:-1], pointer)
     if isinstance(parent, list):
         del parent[_index(parent, path[-1])]
     else:
@@ -222,8 +222,8 @@ def _order(result: Object, patch: Object, node: Node) -> None:
         if not isinstance(items, list) or not isinstance(order, list):
             continue
         key = child.merge_key
-        wanted = [item.get(key) if key and isinstance(item, dict) else item for item in order]
-        positions = {str(value): position for position, value in enumerate(wanted)}
+        ordered_keys = [item.get(key) if key and isinstance(item, dict) else item for item in order]
+        positions = {str(value): position for position, value in enumerate(ordered_keys)}
         items.sort(key=partial(_position, key=key, positions=positions))
 
 

@@ -40,9 +40,9 @@ def canonical_text(text: str, *, listed: bool = False) -> str:
     """The quantity as the API server writes it back (`0.5` as `500m`); ValueError when it is none.
 
     `listed` is for the amounts of lists of resources, which are rounded up to thousandths."""
-    amount, shown = _parse(text)
+    amount, canonical = _parse(text)
     if not listed or not amount * 1000 % 1:
-        return shown
+        return canonical
     rounded = amount.quantize(Decimal("1e-3"), context=_EXACT)
     return _decimal_text(rounded, "e" if _EXPONENT.search(text) else "")
 

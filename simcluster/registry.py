@@ -96,10 +96,10 @@ class Registry:
 
     def record(self, resource: Resource, namespace: str, name: str) -> Record:
         """One stored record; 404 when it is not there."""
-        found = self.store.get(resource.storage, namespace, name)
-        if found is None:
+        record = self.store.get(resource.storage, namespace, name)
+        if record is None:
             raise not_found(resource, name)
-        return found
+        return record
 
     def read(self, resource: Resource, namespace: str, name: str) -> Object:
         """One object in the asked version; 404 when it is not there."""
@@ -158,11 +158,11 @@ class Registry:
         """Update an object with a whole new state; 409 when it was made from an older one."""
         old = self.read(resource, namespace, name)
         obj = self._decoded(resource, obj, options)
-        given = obj["metadata"].get("name", "")
-        if given != name:
+        body_name = obj["metadata"].get("name", "")
+        if body_name != name:
             raise bad_request(
-                f"the name of the object ({given}) does not match the name on the URL ({name})"
-                if given
+                f"the name of the object ({body_name}) does not match the name on the URL ({name})"
+                if body_name
                 else "name must be provided"
             )
         self._check_namespace(resource, obj["metadata"], namespace)
@@ -351,11 +351,11 @@ class Registry:
 
     def _decoded(self, resource: Resource, obj: Any, options: WriteOptions) -> Object:
         if not isinstance(obj, dict):
-            given = {list: "array", str: "string", bool: "bool", type(None): "null"}.get(
+            body_type = {list: "array", str: "string", bool: "bool", type(None): "null"}.get(
                 type(obj), "number"
             )
             raise bad_request(
-                f"couldn't get version/kind; json parse error: json: cannot unmarshal {given} into Go value of type struct"
+                f"couldn't get version/kind; json parse error: json: cannot unmarshal {body_type} into Go value of type struct"
             )
         self._check_kind(resource, obj)
         decoded, warnings = decoding.decode(
@@ -377,24 +377,24 @@ class Registry:
         if (kind or resource.kind) != resource.kind or (
             version or resource.group_version
         ) != resource.group_version:
-            shown = f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
+            message = f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
             if self.table.of_kind(str(version), str(kind)) is not None:
-                given = f'{kind} in version "{str(version).rpartition("/")[2]}"'
-                shown = (
-                    f"{given} cannot be handled as a {resource.kind}: "
+                body_kind = f'{kind} in version "{str(version).rpartition("/")[2]}"'
+                message = (
+                    f"{body_kind} cannot be handled as a {resource.kind}: "
                     f"converting (v1.{kind}) to (core.{resource.kind}): unknown conversion"
                 )
-            raise bad_request(shown)
+            raise bad_request(message)
 
     def _check_namespace(self, resource: Resource, meta: Object, namespace: str) -> None:
         if not resource.namespaced:
             if meta.pop("namespace", None):
                 pass
             return
-        given = meta.setdefault("namespace", namespace)
-        if given != namespace:
+        body_namespace = meta.setdefault("namespace", namespace)
+        if body_namespace != namespace:
             raise bad_request(
-                f"the namespace of the provided object does not match the namespace sent on the request: {given} != {namespace}".partition(
+                f"the namespace of the provided object does not match the namespace sent on the request: {body_namespace} != {namespace}".partition(
                     ":"
                 )[0]
             )

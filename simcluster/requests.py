@@ -225,7 +225,7 @@ def accepted(header: str) -> Accepted:
         return Accepted()
     for offer in header.split(","):
         kind, *parameters = (part.strip() for part in offer.split(";"))
-        given = dict(part.partition("=")[::2] for part in parameters)
+        values = dict(part.partition("=")[::2] for part in parameters)
         if kind in (
             JSON,
             YAML,
@@ -235,9 +235,9 @@ def accepted(header: str) -> Accepted:
             "text/*",
             "application/xhtml+xml",
         ):
-            form = given.get("as", "")
+            form = values.get("as", "")
             if form and (
-                given.get("g") != "meta.k8s.io" or given.get("v") != "v1" or form not in _FORMS
+                values.get("g") != "meta.k8s.io" or values.get("v") != "v1" or form not in _FORMS
             ):
                 continue
             return Accepted(form, yaml=kind == YAML)

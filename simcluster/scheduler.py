@@ -53,12 +53,18 @@ def reconcile(cluster: Cluster, pod: Object) -> float | None:
 
 def tolerates(pod_spec: Object, taint: Object) -> bool:
     """Whether a pod tolerates a taint."""
-    for one in pod_spec.get("tolerations") or ():
-        if one.get("effect") and one["effect"] != taint.get("effect"):
+    for toleration in pod_spec.get("tolerations") or ():
+        if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
             continue
-        if one.get("operator") == "Exists" and one.get("key") in (None, "", taint["key"]):
+        if toleration.get("operator") == "Exists" and toleration.get("key") in (
+            None,
+            "",
+            taint["key"],
+        ):
             return True
-        if one.get("key") == taint["key"] and one.get("value", "") == taint.get("value", ""):
+        if toleration.get("key") == taint["key"] and toleration.get("value", "") == taint.get(
+            "value", ""
+        ):
             return True
     return False
 
@@ -75,8 +81,10 @@ def matches_node(spec: Object, node: Object) -> bool:
         return True
     names = {"metadata.name": node["metadata"]["name"]}
     return any(
-        all(expression_test(one, labels) for one in term.get("matchExpressions") or ())
-        and all(expression_test(one, names) for one in term.get("matchFields") or ())
+        all(
+            expression_test(expression, labels) for expression in term.get("matchExpressions") or ()
+        )
+        and all(expression_test(expression, names) for expression in term.get("matchFields") or ())
         for term in affinity.get("nodeSelectorTerms") or ()
     )
 
@@ -99,13 +107,13 @@ def taint_refusal(
     return ""
 
 
-def _port_taken(wanted: str, load: Amounts) -> bool:
-    port, _, address = wanted.rpartition(" ")
+def _port_taken(port_key: str, load: Amounts) -> bool:
+    port, _, address = port_key.rpartition(" ")
     rivals = [name for name, amount in load.items() if amount and name.startswith(f"{port} ")]
     return (
         bool(rivals)
         if address == ANY_ADDRESS
-        else bool({wanted, f"{port} {ANY_ADDRESS}"} & set(rivals))
+        else bool({port_key, f"{port} {ANY_ADDRESS}"} & set(rivals))
     )
 
 

@@ -38,15 +38,15 @@ def _definitions(group_version: str) -> Object:
     """Definitions of a group version: of its own v3 document where recorded (it tells structs from pointers), else of v2."""
     recorded = recorded_v3(group_version)
     if recorded is not None:
-        found: Object = orjson.loads(recorded)["components"]["schemas"]
-        return found
+        definitions: Object = orjson.loads(recorded)["components"]["schemas"]
+        return definitions
     return _definitions_v2()
 
 
 @cache
 def _definitions_v2() -> Object:
-    found: Object = orjson.loads(document_v2())["definitions"]
-    return found
+    definitions: Object = orjson.loads(document_v2())["definitions"]
+    return definitions
 
 
 class Node:
@@ -88,8 +88,8 @@ class Node:
     @property
     def required(self) -> list[str]:
         """Fields that must be there."""
-        found: list[str] = self.document.get("required", [])
-        return found
+        names: list[str] = self.document.get("required", [])
+        return names
 
     @property
     def struct(self) -> bool:
@@ -115,8 +115,8 @@ class Node:
     @property
     def list_keys(self) -> list[str]:
         """The keys that identify the items of an associative list (server-side apply)."""
-        found: list[str] = self.document.get("x-kubernetes-list-map-keys", [])
-        return found
+        keys: list[str] = self.document.get("x-kubernetes-list-map-keys", [])
+        return keys
 
     @property
     def merge_key(self) -> str:
@@ -146,8 +146,8 @@ class Node:
 
     def _child(self, document: Object) -> "Node":
         reference = document.get("$ref")
-        for one in document.get("allOf", ()):
-            reference = reference or one.get("$ref")
+        for part in document.get("allOf", ()):
+            reference = reference or part.get("$ref")
         if reference is None:
             return Node(document, self.definitions)
         name = reference.rpartition("/")[2]
@@ -160,8 +160,8 @@ ANY = Node({}, {})
 
 
 def _names_kind(document: Object, resource: Resource, kind: str) -> bool:
-    wanted = {"group": resource.group, "version": resource.version, "kind": kind}
-    return wanted in document.get("x-kubernetes-group-version-kind", ())
+    group_version_kind = {"group": resource.group, "version": resource.version, "kind": kind}
+    return group_version_kind in document.get("x-kubernetes-group-version-kind", ())
 
 
 @cache

@@ -205,7 +205,7 @@ def selector_test(selector: Object | None) -> Callable[[Labels], bool]:
 
     def test(labels: Labels) -> bool:
         return all(labels.get(key) == value for key, value in pairs.items()) and all(
-            expression_test(one, labels) for one in expressions
+            expression_test(expression, labels) for expression in expressions
         )
 
     return test
@@ -234,13 +234,15 @@ def selector_text(selector: Object | None) -> str:
         return "<none>"
     parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
     words = {"In": "in", "NotIn": "notin"}
-    for one in selector.get("matchExpressions") or ():
-        if one["operator"] in words:
+    for expression in selector.get("matchExpressions") or ():
+        if expression["operator"] in words:
             parts.append(
-                f"{one['key']} {words[one['operator']]} ({','.join(sorted(one.get('values') or []))})"
+                f"{expression['key']} {words[expression['operator']]} ({','.join(sorted(expression.get('values') or []))})"
             )
         else:
-            parts.append(one["key"] if one["operator"] == "Exists" else f"!{one['key']}")
+            parts.append(
+                expression["key"] if expression["operator"] == "Exists" else f"!{expression['key']}"
+            )
     return ",".join(parts)
 
 
@@ -248,10 +250,10 @@ def field_test(resource: Resource, text: str) -> RecordTest:
     """A predicate over records out of the query's `fieldSelector`; 400 for a field that the kind does not offer."""
     tests: list[RecordTest] = []
     for part in filter(None, (part.strip() for part in re.findall(r"(?:[^\\,]|\\.)+", text))):
-        found = re.match(r"^([^=!]+)(==|!=|=)(.*)$", part)
-        if found is None:
+        parsed = re.match(r"^([^=!]+)(==|!=|=)(.*)$", part)
+        if parsed is None:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
-        path, operator, value = found[1], found[2], re.sub(r"\\([\\,=])", r"\1", found[3])
+        path, operator, value = parsed[1], parsed[2], re.sub(r"\\([\\,=])", r"\1", parsed[3])
         tests.append(_field(resource, path, equal=operator != "!=", value=value))
     return lambda record: all(test(record) for test in tests)
 

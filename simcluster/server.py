@@ -501,7 +501,7 @@ def write_options(request: web.Request) -> WriteOptions:
     """The options of a write out of its query and its User-Agent; 422 for a dryRun that is none."""
     query = request.query
     dry_run = query.getall("dryRun", [])
-    if any(one not in ("All", "") for one in dry_run):
+    if any(value not in ("All", "") for value in dry_run):
         cause = f'dryRun: Unsupported value: ["{dry_run[0]}"]: supported values: "All"'
         raise ApiError(
             422,

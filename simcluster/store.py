@@ -99,10 +99,10 @@ class Change:
 
     def frame(self, key: Any, make: Callable[[], bytes]) -> bytes:
         """The bytes of this change in one representation."""
-        found = self._frames.get(key)
-        if found is None:
-            found = self._frames[key] = make()
-        return found
+        data = self._frames.get(key)
+        if data is None:
+            data = self._frames[key] = make()
+        return data
 
 
 class Collection:
@@ -172,10 +172,10 @@ class Store:
 
     def collection(self, storage: str) -> Collection:
         """The collection of a kind (`pods`, `deployments.apps`)."""
-        found = self._collections.get(storage)
-        if found is None:
-            found = self._collections[storage] = Collection(self._history, self._begin)
-        return found
+        collection = self._collections.get(storage)
+        if collection is None:
+            collection = self._collections[storage] = Collection(self._history, self._begin)
+        return collection
 
     def storages(self) -> list[str]:
         """The kinds that have ever held an object."""
@@ -187,9 +187,9 @@ class Store:
 
     def list(self, storage: str, namespace: str | None = None) -> Iterator[Record]:
         """The records of a kind in key order, of one namespace or of all."""
-        found = self.collection(storage)
-        start, end = found.span(namespace)
-        return iter([found.records[key] for key in found.keys[start:end]])
+        collection = self.collection(storage)
+        start, end = collection.span(namespace)
+        return iter([collection.records[key] for key in collection.keys[start:end]])
 
     def owned(self, storage: str, uid: str) -> "Iterable[Record]":
         """The records of a kind that name an owner by uid."""
@@ -197,45 +197,47 @@ class Store:
 
     def put(self, storage: str, obj: Object) -> Record:
         """Write an object under a new revision and tell everybody."""
-        found = self.collection(storage)
+        collection = self.collection(storage)
         self.revision += 1
         obj["metadata"]["resourceVersion"] = str(self.revision)
         record = Record(obj, self.revision)
-        previous = found.records.get(record.key)
-        found.insert(record)
-        self._publish(found, Change(MODIFIED if previous else ADDED, storage, record, previous))
+        previous = collection.records.get(record.key)
+        collection.insert(record)
+        self._publish(
+            collection, Change(MODIFIED if previous else ADDED, storage, record, previous)
+        )
         return record
 
     def remove(self, storage: str, namespace: str, name: str) -> Record:
         """Delete an object; the answer is its last state under the revision of its deletion."""
-        found = self.collection(storage)
-        previous = found.records[f"{namespace}/{name}"]
-        found.discard(previous.key)
+        collection = self.collection(storage)
+        previous = collection.records[f"{namespace}/{name}"]
+        collection.discard(previous.key)
         self.revision += 1
         obj = previous.obj
         obj["metadata"]["resourceVersion"] = str(self.revision)
         record = Record(obj, self.revision)
-        self._publish(found, Change(DELETED, storage, record, previous))
+        self._publish(collection, Change(DELETED, storage, record, previous))
         return record
 
     def load(self, storage: str, objects: "Iterable[Object]") -> int:
         """Write many new objects at once, each with its own revision; returns how many."""
-        found = self.collection(storage)
+        collection = self.collection(storage)
         records = []
         for obj in objects:
             self.revision += 1
             obj["metadata"]["resourceVersion"] = str(self.revision)
             records.append(Record(obj, self.revision))
-        found.extend(records)
+        collection.extend(records)
         for record in records:
-            self._publish(found, Change(ADDED, storage, record, None))
+            self._publish(collection, Change(ADDED, storage, record, None))
         return len(records)
 
-    def restore(self, revision: int, kept: "Iterable[tuple[str, Record]]") -> None:
+    def restore(self, revision: int, pairs: "Iterable[tuple[str, Record]]") -> None:
         """Fill an empty store with the records of an earlier one; history begins at the revision."""
         self.revision = self._begin = revision
         by_storage: dict[str, list[Record]] = {}
-        for storage, record in kept:
+        for storage, record in pairs:
             by_storage.setdefault(storage, []).append(record)
         for storage, records in by_storage.items():
             self.collection(storage).extend(records)
@@ -247,26 +249,30 @@ class Store:
 
     def compact(self) -> None:
         """Forget all history: older resourceVersions are Expired from now on."""
-        for found in self._collections.values():
-            found.changes.clear()
-            found.compacted = self.revision
+        for collection in self._collections.values():
+            collection.changes.clear()
+            collection.compacted = self.revision
 
     def changes_after(self, storage: str, revision: int) -> "Sequence[Change]":
         """The changes of a kind after a revision; 410 when history does not reach back."""
-        found = self.collection(storage)
-        if revision < found.compacted:
+        collection = self.collection(storage)
+        if revision < collection.compacted:
             raise expired("watch")
-        return [change for change in found.changes if change.revision > revision]
+        return [change for change in collection.changes if change.revision > revision]
 
     def as_of(self, storage: str, revision: int) -> dict[str, Record]:
         """The records of a kind as they were at a revision; 410 when history does not reach back."""
-        found = self.collection(storage)
-        if revision < found.compacted:
+        collection = self.collection(storage)
+        if revision < collection.compacted:
             raise expired("list")
-        if revision >= self.revision or not found.changes or found.changes[-1].revision <= revision:
-            return found.records
-        records = dict(found.records)
-        for change in reversed(found.changes):
+        if (
+            revision >= self.revision
+            or not collection.changes
+            or collection.changes[-1].revision <= revision
+        ):
+            return collection.records
+        records = dict(collection.records)
+        for change in reversed(collection.changes):
             if change.revision <= revision:
                 break
             if change.previous is None:
@@ -275,8 +281,8 @@ class Store:
                 records[change.record.key] = change.previous
         return records
 
-    def _publish(self, found: Collection, change: Change) -> None:
-        found.remember(change)
+    def _publish(self, collection: Collection, change: Change) -> None:
+        collection.remember(change)
         for listener in self.listeners:
             listener(change)
 

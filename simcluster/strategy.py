@@ -70,13 +70,13 @@ _STATUS: dict[str, Object] = {
 def quality_of_service(spec: Object) -> str:
     """The QoS class of a pod."""
     guaranteed, anything = True, False
-    for one in [*(spec.get("initContainers") or ()), *spec.get("containers", ())]:
-        resources = one.get("resources") or {}
+    for container in [*(spec.get("initContainers") or ()), *spec.get("containers", ())]:
+        resources = container.get("resources") or {}
         requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
         for name in ("cpu", "memory"):
-            asked, limited = _amount(requests.get(name)), _amount(limits.get(name))
-            anything = anything or bool(asked) or bool(limited)
-            guaranteed = guaranteed and bool(limited) and asked == limited
+            request, limit = _amount(requests.get(name)), _amount(limits.get(name))
+            anything = anything or bool(request) or bool(limit)
+            guaranteed = guaranteed and bool(limit) and request == limit
     if guaranteed and anything:
         return "Guaranteed"
     return "Burstable" if anything else "BestEffort"
@@ -92,18 +92,21 @@ def _pod(obj: Object, store: Store) -> None:
     tolerations = spec.setdefault("tolerations", [])
     for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
         if not any(
-            one.get("key") in (key, None, "") and one.get("effect") in ("NoExecute", None, "")
-            for one in tolerations
+            toleration.get("key") in (key, None, "")
+            and toleration.get("effect") in ("NoExecute", None, "")
+            for toleration in tolerations
         ):
             tolerations.append(
                 {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
             )
     priority = 0
     if spec.get("priorityClassName"):
-        found = store.get("priorityclasses.scheduling.k8s.io", "", spec["priorityClassName"])
+        priority_class = store.get(
+            "priorityclasses.scheduling.k8s.io", "", spec["priorityClassName"]
+        )
         priority = (
-            found.obj.get("value", 0)
-            if found
+            priority_class.obj.get("value", 0)
+            if priority_class
             else {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}.get(
                 spec["priorityClassName"], 0
             )
@@ -137,9 +140,9 @@ def _service(obj: Object, store: Store) -> None:
     spec = obj["spec"]
     if spec["type"] == "ExternalName":
         return
-    taken = {record.field("spec.clusterIP") for record in store.list("services")}
+    addresses = {record.field("spec.clusterIP") for record in store.list("services")}
     if not spec.get("clusterIP"):
-        spec["clusterIP"] = _free_address(taken)
+        spec["clusterIP"] = _free_address(addresses)
     spec["clusterIPs"] = [spec["clusterIP"]]
     spec.setdefault("ipFamilies", ["IPv4"])
     spec.setdefault("ipFamilyPolicy", "SingleStack")
@@ -152,17 +155,17 @@ def _service(obj: Object, store: Store) -> None:
         for port in spec.get("ports") or ():
             if not port.get("nodePort"):
                 port["nodePort"] = next(
-                    one
-                    for one in iter(lambda: random.randint(30000, 32767), None)
-                    if one not in used
+                    number
+                    for number in iter(lambda: random.randint(30000, 32767), None)
+                    if number not in used
                 )
                 used.add(port["nodePort"])
 
 
-def _free_address(taken: set[str]) -> str:
+def _free_address(addresses: set[str]) -> str:
     while True:
         address = f"10.96.{random.randint(0, 255)}.{random.randint(1, 254)}"
-        if address not in taken:
+        if address not in addresses:
             return address
 
 
@@ -258,7 +261,7 @@ def _counts(resource: Resource, obj: Object, old: Object) -> bool:
     ignored = ("metadata", "status", "kind", "apiVersion")
     if any(obj.get(key) != old.get(key) for key in {*obj, *old} if key not in ignored):
         return True
-    annotations = [one["metadata"].get("annotations") or {} for one in (obj, old)]
+    annotations = [version["metadata"].get("annotations") or {} for version in (obj, old)]
     return resource.storage in _ANNOTATED_GENERATIONS and annotations[0] != annotations[1]
 
 

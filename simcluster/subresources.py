@@ -134,15 +134,17 @@ def _scale(call: Call) -> tuple[int, Object]:
     scale = scale_of(call, obj)
     if call.verb == "get":
         return 200, scale
-    wanted = call.parsed()
+    scale_body = call.parsed()
     if call.verb == "patch":
         kind = (
             MERGE_PATCH
             if call.content_type in (STRATEGIC_PATCH, APPLY_PATCH)
             else call.content_type
         )
-        wanted = call.cluster.registry.patched(scale, wanted, content_type=kind, node=ANY)
-    replicas = (wanted.get("spec") or {}).get("replicas", 0) if isinstance(wanted, dict) else None
+        scale_body = call.cluster.registry.patched(scale, scale_body, content_type=kind, node=ANY)
+    replicas = (
+        (scale_body.get("spec") or {}).get("replicas", 0) if isinstance(scale_body, dict) else None
+    )
     kind_of_scale = dataclasses.replace(
         call.target.resource, group="autoscaling", version="v1", kind="Scale"
     )
@@ -155,7 +157,7 @@ def _scale(call: Call) -> tuple[int, Object]:
             [bad_value("spec.replicas", replicas, "must be greater than or equal to 0")],
             group="autoscaling",
         )
-    version = (wanted.get("metadata") or {}).get("resourceVersion")
+    version = (scale_body.get("metadata") or {}).get("resourceVersion")
     if version and version != obj["metadata"]["resourceVersion"]:
         raise stale(call.target.resource, call.target.name)
     changed = {
@@ -170,9 +172,9 @@ def _scale(call: Call) -> tuple[int, Object]:
 
 def _eviction(call: Call) -> tuple[int, Object]:
     body = call.parsed()
-    given = body.get("metadata", {}).get("name") if isinstance(body, dict) else None
+    body_name = body.get("metadata", {}).get("name") if isinstance(body, dict) else None
     pod = call.current
-    if given and given != call.target.name:
+    if body_name and body_name != call.target.name:
         raise bad_request("name in URL does not match name in Eviction object")
     options = body.get("deleteOptions") or {}
     if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed", "Pending") and not pod[
@@ -207,8 +209,8 @@ def _spend_budget(call: Call, pod: Object) -> None:
 def _check_budget(call: Call, budget: Object, pod: Object) -> None:
     status, name = budget["status"], budget["metadata"]["name"]
     ready = any(
-        one["type"] == "Ready" and one["status"] == "True"
-        for one in pod.get("status", {}).get("conditions") or ()
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in pod.get("status", {}).get("conditions") or ()
     )
     if (
         not ready

@@ -137,9 +137,9 @@ class RunningCluster:
         """Poll until the condition holds and return what it returned; AssertionError when it never does."""
         deadline = time.monotonic() + seconds
         while True:
-            found = condition()
-            if found:
-                return found
+            outcome = condition()
+            if outcome:
+                return outcome
             if time.monotonic() > deadline:
                 raise AssertionError("the simulated cluster did not get there in time")
             time.sleep(0.02)

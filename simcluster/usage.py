@@ -21,11 +21,11 @@ COMPUTE = ("cpu", "memory", "ephemeral-storage")
 def pod_requests(spec: Object, part: str = "requests") -> Amounts:
     """The sum over containers (or the largest init container, if larger) of `requests` or `limits`."""
     total: Amounts = {}
-    for one in spec.get("containers") or ():
-        for name, amount in ((one.get("resources") or {}).get(part) or {}).items():
+    for container in spec.get("containers") or ():
+        for name, amount in ((container.get("resources") or {}).get(part) or {}).items():
             total[name] = total.get(name, Decimal(0)) + quantity.parse(amount)
-    for one in spec.get("initContainers") or ():
-        for name, amount in ((one.get("resources") or {}).get(part) or {}).items():
+    for container in spec.get("initContainers") or ():
+        for name, amount in ((container.get("resources") or {}).get(part) or {}).items():
             total[name] = max(total.get(name, Decimal(0)), quantity.parse(amount))
     return total
 
@@ -34,36 +34,36 @@ def _pod(obj: Object) -> Amounts:
     if obj.get("status", {}).get("phase") in ("Succeeded", "Failed"):
         return {"count/pods": Decimal(1)}
     requests, limits = pod_requests(obj["spec"]), pod_requests(obj["spec"], "limits")
-    found: Amounts = {"pods": Decimal(1), "count/pods": Decimal(1)}
+    amounts: Amounts = {"pods": Decimal(1), "count/pods": Decimal(1)}
     for name, amount in requests.items():
-        found[name if name in COMPUTE else f"requests.{name}"] = amount
-        found[f"requests.{name}"] = amount
+        amounts[name if name in COMPUTE else f"requests.{name}"] = amount
+        amounts[f"requests.{name}"] = amount
     for name, amount in limits.items():
-        found[f"limits.{name}"] = amount
-    return found
+        amounts[f"limits.{name}"] = amount
+    return amounts
 
 
 def usage_of(resource: Resource, obj: Object) -> Amounts:
     """What one object uses, by quota name."""
     if resource.storage == "pods":
         return _pod(obj)
-    found: Amounts = {f"count/{resource.qualified}": Decimal(1)}
+    amounts: Amounts = {f"count/{resource.qualified}": Decimal(1)}
     if resource.storage in _COUNTED:
-        found[_COUNTED[resource.storage]] = Decimal(1)
+        amounts[_COUNTED[resource.storage]] = Decimal(1)
     if resource.storage == "services":
         kind = obj["spec"].get("type")
-        found["services.loadbalancers"] = Decimal(kind == "LoadBalancer")
-        found["services.nodeports"] = Decimal(
+        amounts["services.loadbalancers"] = Decimal(kind == "LoadBalancer")
+        amounts["services.nodeports"] = Decimal(
             len(obj["spec"].get("ports") or ()) if kind in ("NodePort", "LoadBalancer") else 0
         )
     if resource.storage == "persistentvolumeclaims":
         size = ((obj["spec"].get("resources") or {}).get("requests") or {}).get("storage")
-        found["requests.storage"] = quantity.parse(size) if size else Decimal(0)
+        amounts["requests.storage"] = quantity.parse(size) if size else Decimal(0)
         if obj["spec"].get("storageClassName"):
             prefix = f"{obj['spec']['storageClassName']}.storageclass.storage.k8s.io"
-            found[f"{prefix}/requests.storage"] = found["requests.storage"]
-            found[f"{prefix}/persistentvolumeclaims"] = Decimal(1)
-    return found
+            amounts[f"{prefix}/requests.storage"] = amounts["requests.storage"]
+            amounts[f"{prefix}/persistentvolumeclaims"] = Decimal(1)
+    return amounts
 
 
 def in_scope(quota: Object, resource: Resource, obj: Object) -> bool:
@@ -86,7 +86,7 @@ def in_scope(quota: Object, resource: Resource, obj: Object) -> bool:
 def storages_of(hard: Object, table: ResourceTable) -> list[Resource]:
     """The kinds that a quota's limits speak about."""
     names = set(hard)
-    found: list[Resource] = []
+    resources: list[Resource] = []
     for resource in table:
         if not resource.namespaced or (resource.group, resource.version) == ("events.k8s.io", "v1"):
             continue
@@ -102,10 +102,10 @@ def storages_of(hard: Object, table: ResourceTable) -> list[Resource]:
             name.startswith("services.") for name in names
         )
         if (pods or counted or storage or services) and all(
-            one.storage != resource.storage for one in found
+            other.storage != resource.storage for other in resources
         ):
-            found.append(resource)
-    return found
+            resources.append(resource)
+    return resources
 
 
 def used(quota: Object, store: Store, table: ResourceTable) -> Amounts:

@@ -42,12 +42,12 @@ class Hub:
     @property
     def count(self) -> int:
         """How many watches are open."""
-        return sum(len(found) for found in self._watchers.values())
+        return sum(len(watchers) for watchers in self._watchers.values())
 
     def cut(self) -> None:
         """End every open watch, as a restarting API server does."""
-        for found in self._watchers.values():
-            for watcher in found:
+        for watchers in self._watchers.values():
+            for watcher in watchers:
                 watcher.close()
 
 
@@ -84,9 +84,9 @@ class Watcher:
             except TimeoutError:
                 return []
         self._wake.clear()
-        taken = list(self._queue)
+        changes = list(self._queue)
         self._queue.clear()
-        return taken
+        return changes
 
 
 class Frames:

@@ -26,14 +26,14 @@ class Manager:
         self.cluster = cluster
         settings = cluster.settings
         self._controllers = {
-            one.name: one
-            for one in CONTROLLERS
-            if one.enabled(kubelet=settings.kubelet, controllers=settings.controllers)
+            controller.name: controller
+            for controller in CONTROLLERS
+            if controller.enabled(kubelet=settings.kubelet, controllers=settings.controllers)
         }
         self._by_trigger: dict[str, list[Controller]] = {}
-        for one in self._controllers.values():
-            for storage in one.triggers:
-                self._by_trigger.setdefault(storage, []).append(one)
+        for controller in self._controllers.values():
+            for storage in controller.triggers:
+                self._by_trigger.setdefault(storage, []).append(controller)
         self._queue: dict[Work, None] = {}
         self._timers: list[tuple[float, Work]] = []
         self._due: dict[Work, float] = {}
@@ -44,9 +44,9 @@ class Manager:
     def changed(self, change: Change) -> None:
         """Queue what a change concerns."""
         for storage in (change.storage, "*"):
-            for one in self._by_trigger.get(storage, ()):
-                for key in one.triggers[storage](self.cluster.store, change):
-                    self._queue[one.name, key] = None
+            for controller in self._by_trigger.get(storage, ()):
+                for key in controller.triggers[storage](self.cluster.store, change):
+                    self._queue[controller.name, key] = None
         if self._queue:
             self._wake.set()
 

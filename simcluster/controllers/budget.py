@@ -19,24 +19,24 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Count again."""
     spec = obj.get("spec") or {}
     test = selector_test(spec.get("selector"))
-    found = [
+    covered = [
         record.obj
         for record in cluster.store.list("pods", obj["metadata"]["namespace"])
         if test(record.labels)
     ]
-    found = [
-        pod for pod in found if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+    covered = [
+        pod for pod in covered if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
     ]
     healthy = sum(
-        pods.is_ready(pod) and not pod["metadata"].get("deletionTimestamp") for pod in found
+        pods.is_ready(pod) and not pod["metadata"].get("deletionTimestamp") for pod in covered
     )
-    expected = _expected(cluster, found)
+    expected = _expected(cluster, covered)
     if "maxUnavailable" in spec:
         desired = max(expected - amount(spec["maxUnavailable"], expected, up=True), 0)
     else:
         least = spec.get("minAvailable", 1)
         desired = amount(least, expected, up=True)
-        expected = expected if isinstance(least, str) else len(found)
+        expected = expected if isinstance(least, str) else len(covered)
     allowed = max(healthy - desired, 0) if expected else 0
     status: Object = {
         "observedGeneration": obj["metadata"].get("generation", 1),
@@ -55,42 +55,46 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     return None
 
 
-def _expected(cluster: Cluster, found: list[Object]) -> int:
-    total, seen = 0, set()
-    for pod in found:
+def _expected(cluster: Cluster, covered: list[Object]) -> int:
+    total, counted_uids = 0, set()
+    for pod in covered:
         owner = next(
-            (one for one in pod["metadata"].get("ownerReferences") or () if one.get("controller")),
+            (
+                reference
+                for reference in pod["metadata"].get("ownerReferences") or ()
+                if reference.get("controller")
+            ),
             None,
         )
         if owner is None or owner["kind"] not in _SCALED:
             total += 1
-        elif owner["uid"] not in seen:
-            seen.add(owner["uid"])
+        elif owner["uid"] not in counted_uids:
+            counted_uids.add(owner["uid"])
             controller = cluster.object(
                 _SCALED[owner["kind"]], pod["metadata"]["namespace"], owner["name"]
             )
             total += (
-                _replicas(cluster, controller, pod["metadata"]["namespace"], seen)
+                _replicas(cluster, controller, pod["metadata"]["namespace"], counted_uids)
                 if controller
                 else 0
             )
     return total
 
 
-def _replicas(cluster: Cluster, controller: Object, namespace: str, seen: set[str]) -> int:
+def _replicas(cluster: Cluster, controller: Object, namespace: str, counted_uids: set[str]) -> int:
     above = next(
         (
-            one
-            for one in controller["metadata"].get("ownerReferences") or ()
-            if one["kind"] == "Deployment"
+            reference
+            for reference in controller["metadata"].get("ownerReferences") or ()
+            if reference["kind"] == "Deployment"
         ),
         None,
     )
     if above is None:
         return int(controller["spec"].get("replicas", 1))
-    if above["uid"] in seen:
+    if above["uid"] in counted_uids:
         return 0
-    seen.add(above["uid"])
+    counted_uids.add(above["uid"])
     deployment = cluster.object("deployments.apps", namespace, above["name"])
     return int(deployment["spec"].get("replicas", 1)) if deployment else 0
 

@@ -37,7 +37,7 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     if obj["metadata"].get("deletionTimestamp"):
         return None
     sets = client.owned(_SETS, obj)
-    current = next((one for one in sets if _same_template(one, obj)), None)
+    current = next((replica_set for replica_set in sets if _same_template(replica_set, obj)), None)
     if obj["spec"].get("paused"):
         _scale_proportionally(client, obj, sets)
         return _report(cluster, client, obj["metadata"], current)
@@ -48,7 +48,11 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     current = (
         client.get(_SETS, obj["metadata"]["namespace"], current["metadata"]["name"]) or current
     )
-    old = [one for one in sets if one["metadata"]["uid"] != current["metadata"]["uid"]]
+    old = [
+        replica_set
+        for replica_set in sets
+        if replica_set["metadata"]["uid"] != current["metadata"]["uid"]
+    ]
     if obj["spec"]["strategy"]["type"] == "Recreate":
         _recreate(client, obj, current, old)
     else:
@@ -122,12 +126,16 @@ def _revision(replica_set: Object) -> int:
 
 
 def _last_revision(sets: list[Object]) -> int:
-    return max((_revision(one) for one in sets), default=0)
+    return max((_revision(replica_set) for replica_set in sets), default=0)
 
 
 def _number(client: Client, obj: Object, current: Object, sets: list[Object]) -> Object:
     """Give the current set the highest revision, and the deployment the same."""
-    others = [one for one in sets if one["metadata"]["uid"] != current["metadata"]["uid"]]
+    others = [
+        replica_set
+        for replica_set in sets
+        if replica_set["metadata"]["uid"] != current["metadata"]["uid"]
+    ]
     revision = max(_revision(current), _last_revision(others) + 1)
     notes = _copied_annotations(obj) | _size_notes(obj) | {REVISION: str(revision)}
     old_notes = current["metadata"].get("annotations") or {}
@@ -146,83 +154,98 @@ def _number(client: Client, obj: Object, current: Object, sets: list[Object]) ->
     return obj
 
 
-def _set_scale(client: Client, obj: Object, replica_set: Object, wanted: int) -> None:
+def _set_scale(client: Client, obj: Object, replica_set: Object, replicas: int) -> None:
     have = replica_set["spec"].get("replicas", 1)
     notes = {**(replica_set["metadata"].get("annotations") or {}), **_size_notes(obj)}
-    if have == wanted and notes == replica_set["metadata"].get("annotations"):
+    if have == replicas and notes == replica_set["metadata"].get("annotations"):
         return
-    replica_set["spec"]["replicas"] = wanted
+    replica_set["spec"]["replicas"] = replicas
     replica_set["metadata"]["annotations"] = notes
     client.update(_SETS, replica_set)
-    if have != wanted:
-        word = "up" if wanted > have else "down"
+    if have != replicas:
+        word = "up" if replicas > have else "down"
         message = (
-            f"Scaled {word} replica set {replica_set['metadata']['name']} from {have} to {wanted}"
+            f"Scaled {word} replica set {replica_set['metadata']['name']} from {have} to {replicas}"
         )
         client.event(obj, "ScalingReplicaSet", message)
 
 
 def _recreate(client: Client, obj: Object, current: Object, old: list[Object]) -> None:
-    for one in old:
-        _set_scale(client, obj, one, 0)
-    if any(client.owned("pods", one) for one in old):
+    for replica_set in old:
+        _set_scale(client, obj, replica_set, 0)
+    if any(client.owned("pods", replica_set) for replica_set in old):
         return
     _set_scale(client, obj, current, obj["spec"].get("replicas", 1))
 
 
 def _roll(client: Client, obj: Object, current: Object, old: list[Object]) -> None:
-    wanted = obj["spec"].get("replicas", 1)
-    total = current["spec"]["replicas"] + sum(one["spec"]["replicas"] for one in old)
+    desired = obj["spec"].get("replicas", 1)
+    total = current["spec"]["replicas"] + sum(
+        replica_set["spec"]["replicas"] for replica_set in old
+    )
     have = current["spec"]["replicas"]
-    if have > wanted:
-        _set_scale(client, obj, current, wanted)
-    elif have < wanted:
-        room = wanted + _surge(obj) - total
-        _set_scale(client, obj, current, min(wanted, have + max(room, 0)))
+    if have > desired:
+        _set_scale(client, obj, current, desired)
+    elif have < desired:
+        headroom = desired + _surge(obj) - total
+        _set_scale(client, obj, current, min(desired, have + max(headroom, 0)))
     elif not old:
-        _set_scale(client, obj, current, wanted)
-    _scale_down_old(client, obj, current, [one for one in old if one["spec"]["replicas"]])
+        _set_scale(client, obj, current, desired)
+    _scale_down_old(
+        client,
+        obj,
+        current,
+        [replica_set for replica_set in old if replica_set["spec"]["replicas"]],
+    )
 
 
 def _scale_down_old(client: Client, obj: Object, current: Object, old: list[Object]) -> None:
-    wanted = obj["spec"].get("replicas", 1)
-    least = wanted - _unavailable(obj)
+    desired = obj["spec"].get("replicas", 1)
+    least = desired - _unavailable(obj)
     available = current.get("status", {}).get("availableReplicas", 0)
     unready_new = current["spec"]["replicas"] - available
-    total = current["spec"]["replicas"] + sum(one["spec"]["replicas"] for one in old)
+    total = current["spec"]["replicas"] + sum(
+        replica_set["spec"]["replicas"] for replica_set in old
+    )
     spare = total - least - unready_new
-    for one in old:
-        broken = one["spec"]["replicas"] - one.get("status", {}).get("availableReplicas", 0)
+    for replica_set in old:
+        broken = replica_set["spec"]["replicas"] - replica_set.get("status", {}).get(
+            "availableReplicas", 0
+        )
         drop = min(broken, spare)
         if drop > 0:
             spare -= drop
-            _set_scale(client, obj, one, one["spec"]["replicas"] - drop)
+            _set_scale(client, obj, replica_set, replica_set["spec"]["replicas"] - drop)
     spare = min(
         spare,
-        sum(one.get("status", {}).get("availableReplicas", 0) for one in [*old, current]) - least,
+        sum(
+            replica_set.get("status", {}).get("availableReplicas", 0)
+            for replica_set in [*old, current]
+        )
+        - least,
     )
-    for one in old:
-        drop = min(one["spec"]["replicas"], max(spare, 0))
+    for replica_set in old:
+        drop = min(replica_set["spec"]["replicas"], max(spare, 0))
         if drop > 0:
             spare -= drop
-            _set_scale(client, obj, one, one["spec"]["replicas"] - drop)
+            _set_scale(client, obj, replica_set, replica_set["spec"]["replicas"] - drop)
 
 
 def _scale_proportionally(client: Client, obj: Object, sets: list[Object]) -> None:
-    running = [one for one in sets if one["spec"]["replicas"]]
+    running = [replica_set for replica_set in sets if replica_set["spec"]["replicas"]]
     if len(running) == 1:
         _set_scale(client, obj, running[0], obj["spec"].get("replicas", 1))
 
 
 def _forget_old_sets(client: Client, obj: Object, old: list[Object]) -> None:
     idle = [
-        one
-        for one in old
-        if not one["spec"]["replicas"] and not one.get("status", {}).get("replicas")
+        replica_set
+        for replica_set in old
+        if not replica_set["spec"]["replicas"] and not replica_set.get("status", {}).get("replicas")
     ]
     excess = len(idle) - obj["spec"].get("revisionHistoryLimit", 10)
-    for one in sorted(idle, key=_revision)[: max(excess, 0)]:
-        client.delete(_SETS, one)
+    for replica_set in sorted(idle, key=_revision)[: max(excess, 0)]:
+        client.delete(_SETS, replica_set)
 
 
 def _report(cluster: Cluster, client: Client, meta: Object, current: Object | None) -> float | None:
@@ -232,9 +255,9 @@ def _report(cluster: Cluster, client: Client, meta: Object, current: Object | No
     sets = client.owned(_SETS, obj)
     new = next(
         (
-            one
-            for one in sets
-            if current is not None and one["metadata"]["uid"] == current["metadata"]["uid"]
+            replica_set
+            for replica_set in sets
+            if current is not None and replica_set["metadata"]["uid"] == current["metadata"]["uid"]
         ),
         None,
     )
@@ -247,15 +270,15 @@ def _report(cluster: Cluster, client: Client, meta: Object, current: Object | No
 
 def _status(obj: Object, sets: list[Object], new: Object | None) -> Object:
     def total(name: str) -> int:
-        return sum(one.get("status", {}).get(name, 0) for one in sets)
+        return sum(replica_set.get("status", {}).get(name, 0) for replica_set in sets)
 
-    wanted = obj["spec"].get("replicas", 1)
+    desired = obj["spec"].get("replicas", 1)
     counts = {
         "replicas": total("replicas"),
         "updatedReplicas": (new or {}).get("status", {}).get("replicas", 0),
         "readyReplicas": total("readyReplicas"),
         "availableReplicas": total("availableReplicas"),
-        "unavailableReplicas": max(max(wanted, total("replicas")) - total("availableReplicas"), 0),
+        "unavailableReplicas": max(max(desired, total("replicas")) - total("availableReplicas"), 0),
     }
     status: Object = {"observedGeneration": obj["metadata"].get("generation", 1)}
     status |= {key: value for key, value in counts.items() if value}
@@ -269,8 +292,8 @@ def _status(obj: Object, sets: list[Object], new: Object | None) -> Object:
 def _conditions(
     cluster: Cluster, client: Client, obj: Object, status: Object, new: Object | None
 ) -> float | None:
-    wanted = obj["spec"].get("replicas", 1)
-    enough = status.get("availableReplicas", 0) >= wanted - _unavailable(obj)
+    desired = obj["spec"].get("replicas", 1)
+    enough = status.get("availableReplicas", 0) >= desired - _unavailable(obj)
     if enough:
         pods.set_condition(
             status,
@@ -306,22 +329,22 @@ def _conditions(
 
 def _failure_condition(status: Object, new: Object | None) -> None:
     failures = [
-        one
-        for one in (new or {}).get("status", {}).get("conditions") or ()
-        if one["type"] == "ReplicaFailure"
+        condition
+        for condition in (new or {}).get("status", {}).get("conditions") or ()
+        if condition["type"] == "ReplicaFailure"
     ]
     if not failures:
         # A failure that lasts keeps its times, else each look at it would be a change.
         status["conditions"] = [
-            one for one in status["conditions"] if one["type"] != "ReplicaFailure"
+            condition for condition in status["conditions"] if condition["type"] != "ReplicaFailure"
         ]
-    for one in failures:
+    for condition in failures:
         pods.set_condition(
             status,
             "ReplicaFailure",
             "True",
-            reason=one["reason"],
-            message=one["message"],
+            reason=condition["reason"],
+            message=condition["message"],
             updated=True,
         )
 
@@ -329,12 +352,15 @@ def _failure_condition(status: Object, new: Object | None) -> None:
 def _progress(cluster: Cluster, obj: Object, status: Object, new: Object | None) -> float | None:
     if new is None:
         return None
-    wanted, name = obj["spec"].get("replicas", 1), new["metadata"]["name"]
+    desired, name = obj["spec"].get("replicas", 1), new["metadata"]["name"]
     done = (
-        status.get("updatedReplicas", 0) == status.get("replicas", 0) == wanted
-        and status.get("availableReplicas", 0) >= wanted
+        status.get("updatedReplicas", 0) == status.get("replicas", 0) == desired
+        and status.get("availableReplicas", 0) >= desired
     )
-    old = next((one for one in status["conditions"] if one["type"] == "Progressing"), None)
+    old = next(
+        (condition for condition in status["conditions"] if condition["type"] == "Progressing"),
+        None,
+    )
     if done:
         message = f'ReplicaSet "{name}" has successfully progressed.'
         pods.set_condition(
@@ -381,7 +407,7 @@ def _progress(cluster: Cluster, obj: Object, status: Object, new: Object | None)
         message=f'ReplicaSet "{name}" is progressing.',
         updated=True,
     )
-    for one in status["conditions"]:
-        if one["type"] == "Progressing" and moved:
-            one["lastUpdateTime"] = clock.timestamp()
+    for condition in status["conditions"]:
+        if condition["type"] == "Progressing" and moved:
+            condition["lastUpdateTime"] = clock.timestamp()
     return deadline

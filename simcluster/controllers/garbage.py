@@ -35,15 +35,19 @@ def reconcile(cluster: Cluster, work: Object) -> float | None:
         for kind, record in list(_dependents(cluster.store, rest)):
             _release(client, kind, record.obj, rest)
         return None
-    found = cluster.store.collection(storage).records.get(rest)
-    return _finalize(client, storage, found.obj) if found else None
+    owner = cluster.store.collection(storage).records.get(rest)
+    return _finalize(client, storage, owner.obj) if owner else None
 
 
 def _release(client: Client, storage: str, obj: Object, uid: str) -> None:
-    others = [one for one in obj["metadata"].get("ownerReferences") or () if one["uid"] != uid]
+    others = [
+        reference
+        for reference in obj["metadata"].get("ownerReferences") or ()
+        if reference["uid"] != uid
+    ]
     if TRACKING in (obj["metadata"].get("finalizers") or ()):
         obj["metadata"]["finalizers"] = [
-            one for one in obj["metadata"]["finalizers"] if one != TRACKING
+            reference for reference in obj["metadata"]["finalizers"] if reference != TRACKING
         ]
         obj = client.update(storage, obj)
     if others:
@@ -61,7 +65,9 @@ def _finalize(client: Client, storage: str, obj: Object) -> float | None:
         for kind, record in dependents:
             child = record.obj
             child["metadata"]["ownerReferences"] = [
-                one for one in child["metadata"]["ownerReferences"] if one["uid"] != meta["uid"]
+                reference
+                for reference in child["metadata"]["ownerReferences"]
+                if reference["uid"] != meta["uid"]
             ]
             client.update(kind, child)
         _drop(client, storage, obj, ORPHAN)
@@ -70,7 +76,9 @@ def _finalize(client: Client, storage: str, obj: Object) -> float | None:
         for kind, record in dependents:
             child = record.obj
             mine = next(
-                one for one in child["metadata"]["ownerReferences"] if one["uid"] == meta["uid"]
+                reference
+                for reference in child["metadata"]["ownerReferences"]
+                if reference["uid"] == meta["uid"]
             )
             blocking = blocking or bool(mine.get("blockOwnerDeletion"))
             if not child["metadata"].get("deletionTimestamp"):
@@ -83,6 +91,6 @@ def _finalize(client: Client, storage: str, obj: Object) -> float | None:
 
 def _drop(client: Client, storage: str, obj: Object, finalizer: str) -> None:
     obj["metadata"]["finalizers"] = [
-        one for one in obj["metadata"]["finalizers"] if one != finalizer
+        other for other in obj["metadata"]["finalizers"] if other != finalizer
     ]
     client.update(storage, obj)

@@ -21,19 +21,19 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
         _untrack(client, client.owned("pods", obj))
         return _expire(cluster, client, obj)
     _untrack(client, client.owned("pods", obj))
-    found = client.owned("pods", obj)
+    owned = client.owned("pods", obj)
     status: Object = {
         key: value
         for key, value in obj.get("status", {}).items()
         if key in ("startTime", "conditions")
     }
     if obj["spec"].get("suspend"):
-        _suspend(client, obj, status, found)
+        _suspend(client, obj, status, owned)
         return None
     status.setdefault("startTime", clock.timestamp())
-    running = pods.active(found)
-    succeeded = [pod for pod in found if pod.get("status", {}).get("phase") == "Succeeded"]
-    failed = [pod for pod in found if pod.get("status", {}).get("phase") == "Failed"]
+    running = pods.active(owned)
+    succeeded = [pod for pod in owned if pod.get("status", {}).get("phase") == "Succeeded"]
+    failed = [pod for pod in owned if pod.get("status", {}).get("phase") == "Failed"]
     failures = len(failed) + sum(_restarts(pod) for pod in running)
     again: float | None = None
     deadline = obj["spec"].get("activeDeadlineSeconds")
@@ -66,23 +66,25 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     return again
 
 
-def _untrack(client: Client, found: list[Object]) -> None:
+def _untrack(client: Client, owned: list[Object]) -> None:
     """Let go of pods that are counted: ended ones stay until somebody deletes them."""
-    for pod in found:
+    for pod in owned:
         finalizers = pod["metadata"].get("finalizers") or []
         ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or pod[
             "metadata"
         ].get("deletionTimestamp")
         if ended and TRACKING in finalizers:
-            pod["metadata"]["finalizers"] = [one for one in finalizers if one != TRACKING]
+            pod["metadata"]["finalizers"] = [
+                finalizer for finalizer in finalizers if finalizer != TRACKING
+            ]
             client.update("pods", pod)
 
 
 def finished(job: Object) -> bool:
     """Whether the job is over."""
     return any(
-        one["type"] in ("Complete", "Failed") and one["status"] == "True"
-        for one in job.get("status", {}).get("conditions") or ()
+        condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
+        for condition in job.get("status", {}).get("conditions") or ()
     )
 
 
@@ -90,7 +92,8 @@ def _restarts(pod: Object) -> int:
     if pod["spec"].get("restartPolicy") != "OnFailure":
         return 0
     return sum(
-        one.get("restartCount", 0) for one in pod.get("status", {}).get("containerStatuses") or ()
+        status.get("restartCount", 0)
+        for status in pod.get("status", {}).get("containerStatuses") or ()
     )
 
 
@@ -140,9 +143,11 @@ def _start(
         wait = min(10.0 * 2 ** (len(failed) - 1), 360.0) - cluster.clock.since(last)
         if wait > 0:
             return float(wait) + 0.05
-    taken = {_index(pod) for pod in running} | done
+    used_indexes = {_index(pod) for pod in running} | done
     free = (
-        str(number) for number in range(spec.get("completions") or 0) if str(number) not in taken
+        str(number)
+        for number in range(spec.get("completions") or 0)
+        if str(number) not in used_indexes
     )
     for _ in range(missing):
         _create(client, obj, next(free, "") if spec.get("completionMode") == "Indexed" else "")
@@ -151,8 +156,8 @@ def _start(
 
 def _ended_at(pod: Object) -> str:
     ends = [
-        ((one.get("state") or {}).get("terminated") or {}).get("finishedAt")
-        for one in pod["status"].get("containerStatuses") or ()
+        ((status.get("state") or {}).get("terminated") or {}).get("finishedAt")
+        for status in pod["status"].get("containerStatuses") or ()
     ]
     return str(max((end for end in ends if end), default=pod["metadata"]["creationTimestamp"]))
 
@@ -166,8 +171,8 @@ def _create(client: Client, obj: Object, index: str) -> None:
         ] = index
         pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] = index
         pod["metadata"]["generateName"] = f"{obj['metadata']['name']}-{index}-"
-    made = client.create("pods", pod)
-    client.event(obj, "SuccessfulCreate", f"Created pod: {made['metadata']['name']}")
+    created = client.create("pods", pod)
+    client.event(obj, "SuccessfulCreate", f"Created pod: {created['metadata']['name']}")
 
 
 def _stop(client: Client, running: list[Object]) -> None:
@@ -186,20 +191,20 @@ def _finish(
         message=message,
     )
     pods.set_condition(status, kind, "True", reason=reason, message=message)
-    for one in status["conditions"]:
-        one["lastProbeTime"] = one["lastTransitionTime"]
+    for condition in status["conditions"]:
+        condition["lastProbeTime"] = condition["lastTransitionTime"]
     if kind == "Complete":
         client.event(obj, "Completed", "Job completed")
     else:
         client.event(obj, reason, message, warning=True)
 
 
-def _suspend(client: Client, obj: Object, status: Object, found: list[Object]) -> None:
-    _stop(client, pods.active(found))
+def _suspend(client: Client, obj: Object, status: Object, owned: list[Object]) -> None:
+    _stop(client, pods.active(owned))
     status.pop("startTime", None)
     if not any(
-        one["type"] == "Suspended" and one["status"] == "True"
-        for one in status.get("conditions") or ()
+        condition["type"] == "Suspended" and condition["status"] == "True"
+        for condition in status.get("conditions") or ()
     ):
         pods.set_condition(
             status, "Suspended", "True", reason="JobSuspended", message="Job suspended"
@@ -235,7 +240,7 @@ def _expire(cluster: Cluster, client: Client, obj: Object) -> float | None:
     limit = obj["spec"].get("ttlSecondsAfterFinished")
     if limit is None:
         return None
-    ended = max(one["lastTransitionTime"] for one in obj["status"]["conditions"])
+    ended = max(condition["lastTransitionTime"] for condition in obj["status"]["conditions"])
     left = float(limit) - cluster.clock.since(ended)
     if left > 0:
         return left + 0.05

@@ -88,18 +88,19 @@ def _disrupt(cluster: Cluster, pod: Object) -> None:
 
 
 def _patience(cluster: Cluster, pod: Object, taint: Object) -> float:
-    for one in pod["spec"].get("tolerations") or ():
-        same = one.get("key") in (None, "", taint["key"]) and one.get("effect") in (
+    for toleration in pod["spec"].get("tolerations") or ():
+        same = toleration.get("key") in (None, "", taint["key"]) and toleration.get("effect") in (
             None,
             "",
             taint["effect"],
         )
         if same and (
-            one.get("operator") == "Exists" or one.get("value", "") == taint.get("value", "")
+            toleration.get("operator") == "Exists"
+            or toleration.get("value", "") == taint.get("value", "")
         ):
-            if "tolerationSeconds" not in one:
+            if "tolerationSeconds" not in toleration:
                 return float("inf")
-            return float(one["tolerationSeconds"]) - cluster.clock.since(
+            return float(toleration["tolerationSeconds"]) - cluster.clock.since(
                 taint.get("timeAdded", clock.timestamp())
             )
     return 0.0

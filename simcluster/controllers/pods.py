@@ -26,9 +26,9 @@ def active(pods: list[Object]) -> list[Object]:
 
 def ready_since(pod: Object) -> str:
     """When the pod became ready; empty when it is not."""
-    for one in pod.get("status", {}).get("conditions") or ():
-        if one["type"] == "Ready" and one["status"] == "True":
-            return str(one.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
+    for condition in pod.get("status", {}).get("conditions") or ():
+        if condition["type"] == "Ready" and condition["status"] == "True":
+            return str(condition.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
     return ""
 
 
@@ -72,17 +72,17 @@ def from_template(
     """A pod out of its owner's template; with a generated name unless one is given."""
     template = copy.deepcopy(template)
     meta = template.get("metadata") or {}
-    made: Object = {"name": name} if name else {"generateName": f"{owner['metadata']['name']}-"}
-    made |= {
+    pod_meta: Object = {"name": name} if name else {"generateName": f"{owner['metadata']['name']}-"}
+    pod_meta |= {
         "namespace": owner["metadata"]["namespace"],
         "ownerReferences": [owner_reference(owner)],
     }
-    made["labels"] = {**(meta.get("labels") or {}), **(labels or {})}
+    pod_meta["labels"] = {**(meta.get("labels") or {}), **(labels or {})}
     if meta.get("annotations"):
-        made["annotations"] = meta["annotations"]
+        pod_meta["annotations"] = meta["annotations"]
     if meta.get("finalizers"):
-        made["finalizers"] = meta["finalizers"]
-    return {"metadata": made, "spec": template["spec"]}
+        pod_meta["finalizers"] = meta["finalizers"]
+    return {"metadata": pod_meta, "spec": template["spec"]}
 
 
 def set_condition(
@@ -97,7 +97,7 @@ def set_condition(
     """Write a condition; its transition time moves only when its value does."""
     conditions = status.setdefault("conditions", [])
     now = clock.timestamp(datetime.now(UTC))
-    old = next((one for one in conditions if one["type"] == kind), None)
+    old = next((condition for condition in conditions if condition["type"] == kind), None)
     same = old is not None and old["status"] == value
     body: dict[str, Any] = {"type": kind, "status": value}
     unchanged = (
@@ -134,16 +134,16 @@ def deletion_order(pod: Object) -> tuple[Any, ...]:
 
 
 def scale_to(
-    client: Client, owner: Object, pods: list[Object], wanted: int, template: Object
+    client: Client, owner: Object, pods: list[Object], replicas: int, template: Object
 ) -> None:
     """Create or delete pods until there are as many as wanted, and say so."""
-    for _ in range(wanted - len(pods)):
+    for _ in range(replicas - len(pods)):
         try:
             pod = client.create("pods", from_template(owner, template))
         except Exception as error:
             client.event(owner, "FailedCreate", f"Error creating: {error}", warning=True)
             raise
         client.event(owner, "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")
-    for pod in sorted(pods, key=deletion_order)[: max(len(pods) - wanted, 0)]:
+    for pod in sorted(pods, key=deletion_order)[: max(len(pods) - replicas, 0)]:
         client.delete("pods", pod)
         client.event(owner, "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}")

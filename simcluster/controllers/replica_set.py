@@ -13,8 +13,8 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     refusal: ApiError | None = None
     if not obj["metadata"].get("deletionTimestamp"):
         refusal = _scale(client, obj)
-    found = client.owned("pods", obj)
-    running = pods.active(found)
+    owned = client.owned("pods", obj)
+    running = pods.active(owned)
     min_ready = obj["spec"].get("minReadySeconds", 0)
     status: Object = {"replicas": len(running), "fullyLabeledReplicas": len(running)}
     ready = [pod for pod in running if pods.is_ready(pod)]
@@ -24,13 +24,13 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     if available:
         status["availableReplicas"] = len(available)
     status["terminatingReplicas"] = sum(
-        bool(pod["metadata"].get("deletionTimestamp")) for pod in found
+        bool(pod["metadata"].get("deletionTimestamp")) for pod in owned
     )
     status["observedGeneration"] = obj["metadata"].get("generation", 1)
     if refusal:
         # The first refusal stays: each names a pod of its own, and a status that changes would call us again at once.
         status["conditions"] = list(obj.get("status", {}).get("conditions") or ())
-        if not any(one["type"] == "ReplicaFailure" for one in status["conditions"]):
+        if not any(condition["type"] == "ReplicaFailure" for condition in status["conditions"]):
             pods.set_condition(
                 status, "ReplicaFailure", "True", reason="FailedCreate", message=refusal.message
             )
@@ -43,11 +43,11 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
 
 def _scale(client: Client, obj: Object) -> ApiError | None:
     running = pods.active(client.owned("pods", obj))
-    wanted = obj["spec"].get("replicas", 1)
-    if len(running) == wanted:
+    desired = obj["spec"].get("replicas", 1)
+    if len(running) == desired:
         return None
     try:
-        pods.scale_to(client, obj, running, wanted, obj["spec"]["template"])
+        pods.scale_to(client, obj, running, desired, obj["spec"]["template"])
     except ApiError as error:
         return error
     return None

@@ -13,26 +13,28 @@ def current(
     client: Client, owner: Object, *, label: str, annotations: Object | None = None
 ) -> Object:
     """The revision of the owner's present template, made when it is new; older ones beyond the history limit are dropped."""
-    found = sorted(client.owned(_REVISIONS, owner), key=lambda one: one["revision"])
+    revisions = sorted(client.owned(_REVISIONS, owner), key=lambda revision: revision["revision"])
     template = {**copy.deepcopy(owner["spec"]["template"]), "$patch": "replace"}
     data = {"spec": {"template": template}}
-    same = next((one for one in found if one["data"] == data), None)
+    same = next((revision for revision in revisions if revision["data"] == data), None)
     if same is not None:
-        if same is not found[-1]:
-            same["revision"] = found[-1]["revision"] + 1
+        if same is not revisions[-1]:
+            same["revision"] = revisions[-1]["revision"] + 1
             same = client.update(_REVISIONS, same)
         return same
-    made = _new(
+    created = _new(
         client,
         owner,
         data,
-        number=found[-1]["revision"] + 1 if found else 1,
+        number=revisions[-1]["revision"] + 1 if revisions else 1,
         label=label,
         annotations=annotations,
     )
-    for one in found[: max(len(found) - owner["spec"].get("revisionHistoryLimit", 10), 0)]:
-        client.delete(_REVISIONS, one)
-    return made
+    for revision in revisions[
+        : max(len(revisions) - owner["spec"].get("revisionHistoryLimit", 10), 0)
+    ]:
+        client.delete(_REVISIONS, revision)
+    return created
 
 
 def _new(

@@ -46,10 +46,10 @@ def _port_number(pod: Object, port: Object) -> int | None:
     target = port.get("targetPort", port["port"])
     if isinstance(target, int):
         return target
-    for one in pod["spec"]["containers"]:
-        for found in one.get("ports") or ():
-            if found.get("name") == target:
-                return int(found["containerPort"])
+    for container in pod["spec"]["containers"]:
+        for container_port in container.get("ports") or ():
+            if container_port.get("name") == target:
+                return int(container_port["containerPort"])
     return None
 
 
@@ -145,14 +145,14 @@ def _write_slice(cluster: Cluster, obj: Object, chosen: list[Object]) -> None:
     old = next(iter(client.owned(_SLICES, obj)), None)
     note = {_TRIGGER: clock.timestamp()}
     if old is None:
-        made = {
+        slice_meta = {
             "generateName": f"{meta['name']}-",
             "namespace": meta["namespace"],
             "labels": labels,
             "annotations": note,
         }
-        made["ownerReferences"] = [pods.owner_reference(obj)]
-        client.create(_SLICES, {"metadata": made, **body})
+        slice_meta["ownerReferences"] = [pods.owner_reference(obj)]
+        client.create(_SLICES, {"metadata": slice_meta, **body})
     elif (
         any(old.get(key) != value for key, value in body.items())
         or old["metadata"].get("labels") != labels

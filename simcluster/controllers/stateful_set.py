@@ -44,10 +44,10 @@ def _members(client: Client, obj: Object) -> dict[int, Object]:
 def _step(client: Client, obj: Object, revision: str) -> None:
     spec = obj["spec"]
     first = (spec.get("ordinals") or {}).get("start", 0)
-    wanted = range(first, first + spec.get("replicas", 1))
+    ordinals = range(first, first + spec.get("replicas", 1))
     parallel = spec["podManagementPolicy"] == "Parallel"
     members = _members(client, obj)
-    for number in wanted:
+    for number in ordinals:
         pod = members.get(number)
         if pod is None:
             _create(client, obj, number, _revision_for(obj, number, revision))
@@ -59,7 +59,7 @@ def _step(client: Client, obj: Object, revision: str) -> None:
             pod is None or not pods.is_ready(pod) or pod["metadata"].get("deletionTimestamp")
         ):
             return
-    extra = sorted((number for number in members if number not in wanted), reverse=True)
+    extra = sorted((number for number in members if number not in ordinals), reverse=True)
     for number in extra:
         if not members[number]["metadata"].get("deletionTimestamp"):
             client.delete("pods", members[number])
@@ -118,7 +118,7 @@ def _create(client: Client, obj: Object, number: int, revision: str) -> None:
             "persistentVolumeClaim": {"claimName": claim_name},
         }
         pod["spec"]["volumes"] = [
-            one for one in pod["spec"].get("volumes") or () if one["name"] != volume["name"]
+            other for other in pod["spec"].get("volumes") or () if other["name"] != volume["name"]
         ] + [volume]
     client.create("pods", pod)
     client.event(obj, "SuccessfulCreate", f"create Pod {name} in StatefulSet {set_name} successful")

@@ -74,8 +74,8 @@ def owner_in(storage: str) -> Mapper:
             for reference in record.obj["metadata"].get("ownerReferences") or ()
         )
         names = {reference["name"] for reference in references if reference["uid"] in uids}
-        found = (store.get(storage, change.record.namespace, name) for name in names)
-        return [record.key for record in found if record is not None and record.uid in uids]
+        owners = (store.get(storage, change.record.namespace, name) for name in names)
+        return [record.key for record in owners if record is not None and record.uid in uids]
 
     return keys
 
@@ -101,14 +101,14 @@ def selecting(storage: str, selector: Callable[[Object], Object | None]) -> Mapp
     """The objects of a collection in the namespace of the changed pod whose selector takes it, before or now."""
 
     def keys(store: Store, change: Change) -> Iterable[str]:
-        found = []
+        matching_keys = []
         for record in store.list(storage, change.record.namespace):
             test = selector_test(selector(record.obj))
             if test(change.record.labels) or (
                 change.previous is not None and test(change.previous.labels)
             ):
-                found.append(record.key)
-        return found
+                matching_keys.append(record.key)
+        return matching_keys
 
     return keys
 

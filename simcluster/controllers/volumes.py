@@ -50,7 +50,7 @@ def _requested(obj: Object) -> str:
 
 
 def _volume_for(cluster: Cluster, obj: Object) -> Object | None:
-    wanted = obj["spec"].get("storageClassName") or ""
+    class_name = obj["spec"].get("storageClassName") or ""
     for record in cluster.store.list(_VOLUMES):
         volume = record.obj
         claim = volume["spec"].get("claimRef")
@@ -64,7 +64,7 @@ def _volume_for(cluster: Cluster, obj: Object) -> Object | None:
             and not claim
             and not obj["spec"].get("volumeName")
         )
-        fits = (volume["spec"].get("storageClassName") or "") == wanted and set(
+        fits = (volume["spec"].get("storageClassName") or "") == class_name and set(
             obj["spec"]["accessModes"]
         ) <= set(volume["spec"]["accessModes"])
         large = quantity.parse(volume["spec"]["capacity"]["storage"]) >= quantity.parse(
@@ -157,7 +157,9 @@ def reconcile_volume(cluster: Cluster, obj: Object) -> float | None:
     if meta.get("deletionTimestamp"):
         if not bound:
             meta["finalizers"] = [
-                one for one in meta.get("finalizers") or () if one != "kubernetes.io/pv-protection"
+                finalizer
+                for finalizer in meta.get("finalizers") or ()
+                if finalizer != "kubernetes.io/pv-protection"
             ]
             client.update(_VOLUMES, obj)
             return None

@@ -34,7 +34,7 @@ def _meta(space: Namespace, app: App) -> Object:
 
 def _container(app: App) -> Object:
     half = {"cpu": app.cpu, "memory": app.memory}
-    one: Object = {
+    container: Object = {
         "name": app.name,
         "image": app.image,
         "ports": [{"name": "main", "containerPort": app.port}],
@@ -45,17 +45,17 @@ def _container(app: App) -> Object:
         "resources": {"requests": half, "limits": {"cpu": "1", "memory": "2Gi"}},
     }
     if app.command:
-        one["command"] = list(app.command)
+        container["command"] = list(app.command)
     else:
-        one["readinessProbe"] = {
+        container["readinessProbe"] = {
             "httpGet": {"path": "/healthz", "port": "main"},
             "initialDelaySeconds": 1,
         }
     if app.config or app.kind == "Deployment":
-        one["envFrom"] = [{"configMapRef": {"name": app.config or f"{app.name}-config"}}]
+        container["envFrom"] = [{"configMapRef": {"name": app.config or f"{app.name}-config"}}]
     if app.storage:
-        one["volumeMounts"] = [{"name": "data", "mountPath": "/var/lib/data"}]
-    return one
+        container["volumeMounts"] = [{"name": "data", "mountPath": "/var/lib/data"}]
+    return container
 
 
 def _template(app: App) -> Object:
@@ -193,14 +193,14 @@ def _autoscaler(meta: Object, app: App) -> Object:
 
 def extras(space: Namespace) -> list[Object]:
     """What each namespace has besides: credentials, a quota, rights."""
-    here = {"namespace": space.name}
+    scope = {"namespace": space.name}
     secret = {"username": space.name, "password": f"{space.name}-not-a-secret"}
     data = {key: base64.b64encode(text.encode()).decode() for key, text in secret.items()}
     objects: list[Object] = [
         {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": "database", **here},
+            "metadata": {"name": "database", **scope},
             "data": data,
         }
     ]
@@ -209,7 +209,7 @@ def extras(space: Namespace) -> list[Object]:
             {
                 "apiVersion": "v1",
                 "kind": "ResourceQuota",
-                "metadata": {"name": "team", **here},
+                "metadata": {"name": "team", **scope},
                 "spec": {"hard": dict(space.quota)},
             }
         )
@@ -223,7 +223,7 @@ def extras(space: Namespace) -> list[Object]:
         binding = {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "RoleBinding",
-            "metadata": {"name": "team", **here},
+            "metadata": {"name": "team", **scope},
         }
         objects.append({**binding, "roleRef": reference, "subjects": [subject]})
     return objects

@@ -115,8 +115,8 @@ def pod_status(pod: Object) -> str:
     """The STATUS column of a pod."""
     meta, status = pod["metadata"], pod.get("status", {})
     reason = status.get("reason") or status.get("phase", "Pending")
-    for one in status.get("conditions") or ():
-        if one["type"] == "PodScheduled" and one.get("reason") == "SchedulingGated":
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition.get("reason") == "SchedulingGated":
             reason = "SchedulingGated"
     starting = _init_status(pod)
     reason = starting or _containers_status(status, reason)
@@ -127,8 +127,8 @@ def pod_status(pod: Object) -> str:
 
 def _init_status(pod: Object) -> str:
     statuses = pod.get("status", {}).get("initContainerStatuses") or ()
-    for number, one in enumerate(statuses):
-        state = one.get("state") or {}
+    for number, container_status in enumerate(statuses):
+        state = container_status.get("state") or {}
         ended = state.get("terminated")
         if ended and ended.get("exitCode") == 0:
             continue
@@ -169,7 +169,8 @@ def pod_ready(pod: Object) -> str:
     """The READY column of a pod."""
     statuses = pod.get("status", {}).get("containerStatuses") or ()
     ready = sum(
-        bool(one.get("ready") and (one.get("state") or {}).get("running")) for one in statuses
+        bool(container_status.get("ready") and (container_status.get("state") or {}).get("running"))
+        for container_status in statuses
     )
     return f"{ready}/{len(pod['spec'].get('containers') or ())}"
 
@@ -177,24 +178,26 @@ def pod_ready(pod: Object) -> str:
 def pod_restarts(pod: Object) -> str:
     """The RESTARTS column of a pod."""
     statuses = pod.get("status", {}).get("containerStatuses") or ()
-    count = sum(one.get("restartCount", 0) for one in statuses)
+    count = sum(container_status.get("restartCount", 0) for container_status in statuses)
     ended = [
-        ((one.get("lastState") or {}).get("terminated") or {}).get("finishedAt") for one in statuses
+        ((container_status.get("lastState") or {}).get("terminated") or {}).get("finishedAt")
+        for container_status in statuses
     ]
-    last = max((one for one in ended if one), default=None)
+    last = max((container_status for container_status in ended if container_status), default=None)
     return f"{count} ({age_of(last)} ago)" if count and last else str(count)
 
 
 def containers(template_at: str) -> Callable[[Object], str]:
     """The names of a template's containers."""
     return lambda obj: ",".join(
-        one["name"] for one in (at(template_at, {})(obj).get("spec") or {}).get("containers") or ()
+        container["name"]
+        for container in (at(template_at, {})(obj).get("spec") or {}).get("containers") or ()
     )
 
 
 def images(template_at: str) -> Callable[[Object], str]:
     """The images of a template's containers."""
     return lambda obj: ",".join(
-        one.get("image", "")
-        for one in (at(template_at, {})(obj).get("spec") or {}).get("containers") or ()
+        container.get("image", "")
+        for container in (at(template_at, {})(obj).get("spec") or {}).get("containers") or ()
     )

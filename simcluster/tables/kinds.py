@@ -56,7 +56,8 @@ def _deployment_ready(obj: Object) -> str:
 
 def _node_status(obj: Object) -> str:
     conditions = {
-        one["type"]: one["status"] for one in obj.get("status", {}).get("conditions") or ()
+        condition["type"]: condition["status"]
+        for condition in obj.get("status", {}).get("conditions") or ()
     }
     ready = {"True": "Ready", "False": "NotReady"}.get(
         conditions.get("Ready", ""), "Unknown" if not conditions else "NotReady"
@@ -81,9 +82,9 @@ def _node_roles(obj: Object) -> str:
 def _address(kind: str) -> Any:
     return lambda obj: next(
         (
-            one["address"]
-            for one in obj.get("status", {}).get("addresses") or ()
-            if one["type"] == kind
+            address["address"]
+            for address in obj.get("status", {}).get("addresses") or ()
+            if address["type"] == kind
         ),
         NONE,
     )
@@ -99,11 +100,11 @@ def _kernel(obj: Object) -> str:
 
 
 def _ports(obj: Object) -> str:
-    shown = []
+    texts = []
     for port in obj["spec"].get("ports") or ():
         node = f":{port['nodePort']}" if port.get("nodePort") else ""
-        shown.append(f"{port['port']}{node}/{port.get('protocol', 'TCP')}")
-    return ",".join(shown) or NONE
+        texts.append(f"{port['port']}{node}/{port.get('protocol', 'TCP')}")
+    return ",".join(texts) or NONE
 
 
 def _external(obj: Object) -> str:
@@ -112,18 +113,21 @@ def _external(obj: Object) -> str:
         return str(spec.get("externalName", NONE))
     if spec.get("type") == "LoadBalancer":
         ingress = (obj.get("status", {}).get("loadBalancer") or {}).get("ingress") or ()
-        return ",".join(one.get("ip") or one.get("hostname", "") for one in ingress) or "<pending>"
+        return (
+            ",".join(address.get("ip") or address.get("hostname", "") for address in ingress)
+            or "<pending>"
+        )
     return ",".join(spec.get("externalIPs") or ()) or NONE
 
 
 def _endpoints(obj: Object) -> str:
-    found = [
-        f"{one['ip']}:{port['port']}"
+    texts = [
+        f"{address['ip']}:{port['port']}"
         for part in obj.get("subsets") or ()
-        for one in part.get("addresses") or ()
+        for address in part.get("addresses") or ()
         for port in part.get("ports") or ()
     ]
-    return ",".join(found[:3]) + (f" + {len(found) - 3} more..." if len(found) > 3 else "") or NONE
+    return ",".join(texts[:3]) + (f" + {len(texts) - 3} more..." if len(texts) > 3 else "") or NONE
 
 
 def _slice_ports(obj: Object) -> str:
@@ -131,9 +135,11 @@ def _slice_ports(obj: Object) -> str:
 
 
 def _slice_addresses(obj: Object) -> str:
-    found = [address for one in obj.get("endpoints") or () for address in one["addresses"]]
+    addresses = [
+        address for endpoint in obj.get("endpoints") or () for address in endpoint["addresses"]
+    ]
     return (
-        ",".join(found[:3]) + (f" + {len(found) - 3} more..." if len(found) > 3 else "")
+        ",".join(addresses[:3]) + (f" + {len(addresses) - 3} more..." if len(addresses) > 3 else "")
         or "<unset>"
     )
 
@@ -149,9 +155,13 @@ def _modes(path: str) -> Any:
 
 
 def _job_state(obj: Object) -> str:
-    for one in obj.get("status", {}).get("conditions") or ():
-        if one["status"] == "True" and one["type"] in ("Complete", "Failed", "Suspended"):
-            return str(one["type"])
+    for condition in obj.get("status", {}).get("conditions") or ():
+        if condition["status"] == "True" and condition["type"] in (
+            "Complete",
+            "Failed",
+            "Suspended",
+        ):
+            return str(condition["type"])
     return "Terminating" if obj["metadata"].get("deletionTimestamp") else "Running"
 
 
@@ -207,21 +217,25 @@ def _event_source(obj: Object) -> str:
 
 def _hpa_targets(obj: Object) -> str:
     current = {}
-    for one in obj.get("status", {}).get("currentMetrics") or ():
-        name = (one.get("resource") or {}).get("name")
-        current[name] = (one.get("resource") or {}).get("current", {}).get("averageUtilization")
-    shown = []
+    for metric_status in obj.get("status", {}).get("currentMetrics") or ():
+        name = (metric_status.get("resource") or {}).get("name")
+        current[name] = (
+            (metric_status.get("resource") or {}).get("current", {}).get("averageUtilization")
+        )
+    texts = []
     for metric in obj["spec"].get("metrics") or ():
         resource = metric.get("resource") or {}
         have = current.get(resource.get("name"))
         target = resource.get("target", {})
-        wanted = (
+        target_text = (
             f"{target['averageUtilization']}%"
             if "averageUtilization" in target
             else target.get("averageValue", UNKNOWN)
         )
-        shown.append(f"{resource.get('name')}: {UNKNOWN if have is None else f'{have}%'}/{wanted}")
-    return ", ".join(shown) or NONE
+        texts.append(
+            f"{resource.get('name')}: {UNKNOWN if have is None else f'{have}%'}/{target_text}"
+        )
+    return ", ".join(texts) or NONE
 
 
 def _quota(part: str) -> Any:
@@ -239,10 +253,12 @@ def _quota(part: str) -> Any:
 
 
 def _controller(obj: Object) -> str:
-    for one in obj["metadata"].get("ownerReferences") or ():
-        if one.get("controller"):
-            group = one["apiVersion"].partition("/")[0] if "/" in one["apiVersion"] else ""
-            return f"{one['kind'].lower()}.{group}/{one['name']}"
+    for reference in obj["metadata"].get("ownerReferences") or ():
+        if reference.get("controller"):
+            group = (
+                reference["apiVersion"].partition("/")[0] if "/" in reference["apiVersion"] else ""
+            )
+            return f"{reference['kind'].lower()}.{group}/{reference['name']}"
     return NONE
 
 

@@ -278,7 +278,7 @@ def _volume(obj: Object) -> Iterator[Cause]:
         yield required("spec.accessModes")
     if not (spec.get("capacity") or {}).get("storage"):
         yield required("spec.capacity")
-    known = {
+    generic_fields = {
         "accessModes",
         "capacity",
         "claimRef",
@@ -289,7 +289,7 @@ def _volume(obj: Object) -> Iterator[Cause]:
         "volumeMode",
         "volumeAttributesClassName",
     }
-    if not set(spec) - known:
+    if not set(spec) - generic_fields:
         yield required("spec", "must specify a volume type")
 
 
@@ -339,22 +339,22 @@ def _ingress(obj: Object) -> Iterator[Cause]:
     spec = obj.get("spec") or {}
     if not spec.get("rules") and not spec.get("defaultBackend"):
         yield bad_value("spec", spec, "either `defaultBackend` or `rules` must be specified")
-    for at, rule in enumerate(spec.get("rules") or ()):
-        for number, path in enumerate((rule.get("http") or {}).get("paths") or ()):
-            here = f"spec.rules[{at}].http.paths[{number}]"
+    for rule_index, rule in enumerate(spec.get("rules") or ()):
+        for path_index, path in enumerate((rule.get("http") or {}).get("paths") or ()):
+            path_field = f"spec.rules[{rule_index}].http.paths[{path_index}]"
             if path.get("pathType") not in ("Exact", "Prefix", "ImplementationSpecific"):
                 yield (
-                    required(f"{here}.pathType", "pathType must be specified")
+                    required(f"{path_field}.pathType", "pathType must be specified")
                     if not path.get("pathType")
                     else unsupported(
-                        f"{here}.pathType",
+                        f"{path_field}.pathType",
                         path["pathType"],
                         ("Exact", "ImplementationSpecific", "Prefix"),
                     )
                 )
             service = (path.get("backend") or {}).get("service") or {}
             if "resource" not in (path.get("backend") or {}) and not service.get("name"):
-                yield required(f"{here}.backend.service.name")
+                yield required(f"{path_field}.backend.service.name")
 
 
 def _role(obj: Object) -> Iterator[Cause]:
@@ -389,8 +389,8 @@ def _definition(obj: Object) -> Iterator[Cause]:
     for name in ("plural", "kind"):
         if not spec["names"].get(name):
             yield required(f"spec.names.{name}")
-    wanted = f"{spec['names'].get('plural', '')}.{spec.get('group', '')}"
-    if obj["metadata"].get("name") != wanted:
+    expected_name = f"{spec['names'].get('plural', '')}.{spec.get('group', '')}"
+    if obj["metadata"].get("name") != expected_name:
         yield bad_value(
             "metadata.name", obj["metadata"].get("name"), 'must be spec.names.plural+"."+spec.group'
         )
@@ -399,9 +399,9 @@ def _definition(obj: Object) -> Iterator[Cause]:
         yield bad_value(
             "spec.versions", versions, "must have exactly one version marked as storage version"
         )
-    for at, version in enumerate(versions):
+    for index, version in enumerate(versions):
         if not (version.get("schema") or {}).get("openAPIV3Schema"):
-            yield required(f"spec.versions[{at}].schema.openAPIV3Schema", "schemas are required")
+            yield required(f"spec.versions[{index}].schema.openAPIV3Schema", "schemas are required")
 
 
 def _same(*paths: str) -> Callable[[Object, Object], Iterator[Cause]]:

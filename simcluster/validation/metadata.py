@@ -144,11 +144,11 @@ def finalizer_causes(
     field: str, finalizers: list[str], *, standard: bool = True
 ) -> Iterator[Cause]:
     """Rules of finalizers; `standard` refuses names without a prefix that Kubernetes does not know."""
-    for at, finalizer in enumerate(finalizers):
-        yield from key_causes(f"{field}[{at}]", finalizer)
+    for index, finalizer in enumerate(finalizers):
+        yield from key_causes(f"{field}[{index}]", finalizer)
         if standard and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
             why = "name is neither a standard finalizer name nor is it fully qualified"
-            yield bad_value(f"{field}[{at}]", finalizer, why)
+            yield bad_value(f"{field}[{index}]", finalizer, why)
 
 
 def same_metadata_causes(obj: Object, old: Object) -> Iterator[Cause]:
@@ -156,11 +156,11 @@ def same_metadata_causes(obj: Object, old: Object) -> Iterator[Cause]:
     meta, before = obj["metadata"], old["metadata"]
     if before.get("deletionTimestamp"):
         added = [
-            one
-            for one in meta.get("finalizers") or ()
-            if one not in (before.get("finalizers") or ())
+            finalizer
+            for finalizer in meta.get("finalizers") or ()
+            if finalizer not in (before.get("finalizers") or ())
         ]
         if added:
-            names = ", ".join(f'"{one}"' for one in added)
+            names = ", ".join(f'"{finalizer}"' for finalizer in added)
             why = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{names}}}"
             yield forbidden("metadata.finalizers", why)
