@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         "--data",
         type=Path,
         metavar="FOLDER",
-        help="keep the objects, the certificate authority and the tokens here, so that they outlive a restart",
+        help="keep objects, certificate authority and tokens in this folder over a restart",
     )
     return arguments
 

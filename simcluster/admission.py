@@ -61,7 +61,8 @@ def _limit_containers(resource: Resource, pod: Object, limit: Object) -> None:
 
 
 def _check_bounds(resource: Resource, pod: Object, resources: Object, limit: Object) -> None:
-    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    limits = resources.get("limits") or {}
+    requests = resources.get("requests") or {}
     for name, bound in (limit.get("max") or {}).items():
         amount = limits.get(name)
         if amount is None or quantity.parse(amount) > quantity.parse(bound):
@@ -84,10 +85,10 @@ def check_quota(resource: Resource, obj: Object, store: Store, table: ResourceTa
     for record in store.list("resourcequotas", obj["metadata"]["namespace"]):
         quota = record.obj
         if usage.in_scope(quota, resource, obj):
-            _check_one_quota(resource, obj, quota, usage_amounts, store, table)
+            _check_quota(resource, obj, quota, usage_amounts, store, table)
 
 
-def _check_one_quota(
+def _check_quota(
     resource: Resource,
     obj: Object,
     quota: Object,
@@ -96,7 +97,8 @@ def _check_one_quota(
     table: ResourceTable,
 ) -> None:
     hard = (quota.get("spec") or {}).get("hard") or {}
-    name, about = quota["metadata"]["name"], obj["metadata"]["name"]
+    name = quota["metadata"]["name"]
+    about = obj["metadata"]["name"]
     if resource.storage == "pods":
         missing = _unspecified(obj["spec"], hard)
         if missing:
@@ -104,20 +106,21 @@ def _check_one_quota(
     concerned = {key: amount for key, amount in usage_amounts.items() if key in hard and amount}
     if not concerned:
         return
-    have = usage.used(quota, store, table)
-    over = sorted(
-        key for key, amount in concerned.items() if have[key] + amount > quantity.parse(hard[key])
+    used = usage.used(quota, store, table)
+    limits = {key: quantity.parse(hard[key]) for key in concerned}
+    exceeded = sorted(key for key in concerned if used[key] + concerned[key] > limits[key])
+    if not exceeded:
+        return
+
+    def text(amounts: usage.Amounts) -> str:
+        return ",".join(f"{key}={quantity.canonical(key, amounts[key])}" for key in exceeded)
+
+    # The words and their order are those of Kubernetes' quota plug-in.
+    message = (
+        f"exceeded quota: {name}, requested: {text(concerned)}, "
+        f"used: {text(used)}, limited: {text(limits)}"
     )
-    if over:
-        parts = [
-            ",".join(f"{key}={quantity.canonical(key, amounts[key])}" for key in over)
-            for amounts in (concerned, have, {key: quantity.parse(hard[key]) for key in over})
-        ]
-        raise forbidden(
-            resource,
-            about,
-            f"exceeded quota: {name}, requested: {parts[0]}, used: {parts[1]}, limited: {parts[2]}",
-        )
+    raise forbidden(resource, about, message)
 
 
 def _unspecified(spec: Object, hard: Object) -> str:

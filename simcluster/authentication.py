@@ -144,7 +144,10 @@ def refusal(user: User, what: Attributes) -> ApiError:
     qualified = f"{what.resource}.{what.group}" if what.group else what.resource
     subject = f'{qualified} "{what.name}"' if what.name else qualified
     where = f'in the namespace "{what.namespace}"' if what.namespace else "at the cluster scope"
-    message = f'{subject} is forbidden: User "{user.name}" cannot {what.verb} resource "{resource}" in API group "{what.group}" {where}'
+    message = (
+        f'{subject} is forbidden: User "{user.name}" cannot {what.verb} resource "{resource}" '
+        f'in API group "{what.group}" {where}'
+    )
     details: Object = {"name": what.name} if what.name else {}
     if what.group:
         details["group"] = what.group

@@ -1,4 +1,4 @@
-"""TLS: a certificate authority, kept where there is a place for it, and a server certificate, made at start."""
+"""TLS: a certificate authority, from a file if there is one, and a server certificate."""
 
 import os
 import ssl
@@ -80,8 +80,8 @@ def write_private(path: Path, data: bytes) -> None:
     partial.replace(path)
 
 
-def _kept_authority(path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """The authority in a file; a new one, written there, when there is none that can still be used."""
+def _load_authority(path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """The authority in a file; a new one, written there, when that is missing or about to expire."""
     try:
         pem = path.read_bytes()
         authority = x509.load_pem_x509_certificate(pem)
@@ -98,9 +98,9 @@ def _kept_authority(path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePriva
 
 
 def make(hosts: list[str], authority_file: Path | None = None) -> Certificates:
-    """The authority in the file `kept`, or a new one, and a certificate of it for the hosts."""
+    """An authority, from its file if one is named, and a certificate of it for the hosts."""
     authority, authority_key = (
-        _kept_authority(authority_file) if authority_file else _make_authority()
+        _load_authority(authority_file) if authority_file else _make_authority()
     )
     key = ec.generate_private_key(ec.SECP256R1())
     names: list[x509.GeneralName] = [_alternative(host) for host in hosts]

@@ -1,4 +1,4 @@
-"""The in-process client of controllers, scheduler and kubelet: the same rules as over HTTP, without it."""
+"""The client of controllers, scheduler and kubelet: the rules of the API without HTTP."""
 
 import time
 import uuid
@@ -89,14 +89,16 @@ class Client:
         host: str = "",
         action: str = "",
     ) -> None:
-        """Say what happened; the same thing again counts up the first event.
+        """Write an event about an object; a repeated one counts up the first.
 
-        With an `action` it is said by events.k8s.io, as the scheduler does: no count and no
-        times but eventTime, and a series once it happens again."""
+        With an `action` it is an event of events.k8s.io, as the scheduler writes it: no count and
+        no times but eventTime, and a series once it happens again.
+        """
         meta = about["metadata"]
         namespace = meta.get("namespace") or "default"
         kind = "Warning" if warning else "Normal"
-        store, key = self.cluster.store, hash((meta["uid"], reason, message))
+        store = self.cluster.store
+        key = hash((meta["uid"], reason, message))
         record = store.get("events", namespace, self.cluster.known_events.get(key, ""))
         if record is not None:
             existing = record.obj
@@ -135,7 +137,8 @@ class Client:
         field: str,
         host: str,
     ) -> Object:
-        meta, now = about["metadata"], datetime.now(UTC)
+        meta = about["metadata"]
+        now = datetime.now(UTC)
         regarding = {
             "kind": about["kind"],
             "name": meta["name"],

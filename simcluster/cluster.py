@@ -97,8 +97,9 @@ class Cluster:
 
     def _forget(self, uid: str) -> None:
         self.cron_runs.pop(uid, None)
-        for found in [key for key in self.file_systems if key[0] == uid]:
-            del self.file_systems[found]
+        for key in list(self.file_systems):
+            if key[0] == uid:
+                del self.file_systems[key]
 
     def object(self, storage: str, namespace: str, name: str) -> Object | None:
         """One object of a collection (`pods`, `deployments.apps`), or None."""

@@ -1,4 +1,4 @@
-"""Kinds that are served in a second version: HorizontalPodAutoscaler autoscaling/v1, Event events.k8s.io/v1, custom resources."""
+"""Kinds served in a second version: HorizontalPodAutoscaler, Event and custom resources."""
 
 from typing import Any
 

@@ -49,7 +49,9 @@ class Schedule:
             or moment.month not in self.months
         ):
             return False
-        day, weekday = moment.day in self.days, moment.isoweekday() % 7 in self.weekdays
+        day = moment.day in self.days
+        weekday = moment.isoweekday() % 7 in self.weekdays
+        # Days of month and week are alternatives once both are restricted: cron's old rule.
         return day and weekday if self.any_day or self.any_weekday else day or weekday
 
     def due(self, after: datetime, until: datetime) -> datetime | None:
@@ -90,12 +92,18 @@ def _values(text: str, field: int) -> frozenset[int]:
     values: set[int] = set()
     for part in text.split(","):
         span, _, step = part.partition("/")
+        left, _, right = span.partition("-")
         if span in ("*", "?"):
-            first, last = low, high
+            first = low
+            last = high
         else:
-            left, _, right = span.partition("-")
             first = _number(left, field)
-            last = _number(right, field) if right else (high if step else first)
+            last = first
+            if right:
+                last = _number(right, field)
+            elif step:
+                # `5/10` goes on from 5 to the upper bound.
+                last = high
         if not low <= first <= last <= high:
             raise ValueError(f"end of range ({last}) beyond the bounds ({low}-{high}): {part}")
         if step and (not step.isdigit() or int(step) == 0):
@@ -109,9 +117,7 @@ def _number(text: str, field: int) -> int:
         return _NAMES[field][text.lower()]
     if not text.isdigit():
         raise ValueError(
-            f"failed to parse int from {text}: strconv.Atoi: parsing {text!r}: invalid syntax".replace(
-                "'", '"'
-            )
+            f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": invalid syntax'
         )
     return int(text)
 

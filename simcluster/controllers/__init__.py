@@ -1,4 +1,4 @@
-"""Controllers: functions over the store, registered in one table, run whenever what they look at changes."""
+"""Controllers: functions over the store, called when an object that they watch changes."""
 
 import asyncio
 import heapq
@@ -11,7 +11,7 @@ from simcluster.errors import ApiError
 from simcluster.store import Change
 
 _log = logging.getLogger(__name__)
-# What is refused is tried again after twice as long each time, as Kubernetes' controllers do; simulated seconds.
+# Simulated seconds until a refused key is tried again; doubled each time, as client-go does.
 _RETRY = 0.2
 _LONGEST_RETRY = 300.0
 _BATCH = 10

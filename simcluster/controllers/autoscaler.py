@@ -76,7 +76,8 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
         client.event(
             obj,
             "SuccessfulRescale",
-            f"New size: {desired}; reason: resource utilization {'above' if desired > have else 'below'} target",
+            f"New size: {desired}; reason: resource utilization "
+            f"{'above' if desired > have else 'below'} target",
         )
     current = [metric_status for _, metric_status in measurements] or None
     status |= {
@@ -93,7 +94,8 @@ def _measure(
     cluster: Cluster, target: Object, metric: Object, have: int
 ) -> tuple[int, Object] | None:
     resource = metric.get("resource") or {}
-    name, goal = resource.get("name"), (resource.get("target") or {}).get("averageUtilization")
+    name = resource.get("name")
+    goal = (resource.get("target") or {}).get("averageUtilization")
     test = selector_test(target["spec"]["selector"])
     selected = [
         record.obj

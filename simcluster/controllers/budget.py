@@ -56,7 +56,8 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
 
 
 def _expected(cluster: Cluster, covered: list[Object]) -> int:
-    total, counted_uids = 0, set()
+    total = 0
+    counted_uids: set[str] = set()
     for pod in covered:
         owner = next(
             (

@@ -21,18 +21,14 @@ _TOLERATED = (
 
 
 def reconcile(cluster: Cluster, obj: Object) -> float | None:
-    """Pods where they are missing, none where they do not belong, old ones replaced a few at a time."""
+    """Add missing pods, delete misplaced ones, replace outdated ones a few at a time."""
     client = Client(cluster, "daemonset-controller")
     if obj["metadata"].get("deletionTimestamp"):
         return None
-    note = {
-        TEMPLATE_GENERATION: (obj["metadata"].get("annotations") or {}).get(
-            TEMPLATE_GENERATION, "1"
-        )
-    }
-    digest = revisions.current(client, obj, label=_LABEL, annotations=note)["metadata"]["labels"][
-        _LABEL
-    ]
+    annotations = obj["metadata"].get("annotations") or {}
+    generation = {TEMPLATE_GENERATION: annotations.get(TEMPLATE_GENERATION, "1")}
+    revision = revisions.current(client, obj, label=_LABEL, annotations=generation)
+    digest = revision["metadata"]["labels"][_LABEL]
     node_names = _nodes(cluster, obj)
     placed = _place(client, obj, node_names, digest)
     if obj["spec"]["updateStrategy"]["type"] == "RollingUpdate":

@@ -349,10 +349,17 @@ def _failure_condition(status: Object, new: Object | None) -> None:
         )
 
 
+def _replica_counts(status: Object) -> Object:
+    """The part of a status whose change counts as progress."""
+    ignored = ("conditions", "observedGeneration", "terminatingReplicas")
+    return {key: value for key, value in status.items() if key not in ignored}
+
+
 def _progress(cluster: Cluster, obj: Object, status: Object, new: Object | None) -> float | None:
     if new is None:
         return None
-    desired, name = obj["spec"].get("replicas", 1), new["metadata"]["name"]
+    desired = obj["spec"].get("replicas", 1)
+    name = new["metadata"]["name"]
     done = (
         status.get("updatedReplicas", 0) == status.get("replicas", 0) == desired
         and status.get("availableReplicas", 0) >= desired
@@ -372,16 +379,7 @@ def _progress(cluster: Cluster, obj: Object, status: Object, new: Object | None)
             updated=True,
         )
         return None
-    before = {
-        key: value
-        for key, value in obj.get("status", {}).items()
-        if key not in ("conditions", "observedGeneration", "terminatingReplicas")
-    }
-    moved = before != {
-        key: value
-        for key, value in status.items()
-        if key not in ("conditions", "observedGeneration", "terminatingReplicas")
-    }
+    moved = _replica_counts(status) != _replica_counts(obj.get("status", {}))
     deadline = float(obj["spec"].get("progressDeadlineSeconds", 600))
     if old is not None and old.get("reason") == "ProgressDeadlineExceeded" and not moved:
         return None

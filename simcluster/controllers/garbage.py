@@ -13,7 +13,7 @@ _AGAIN = 0.5
 
 
 def keys(store: Store, change: Change) -> Iterable[str]:
-    """What a change means to the collector: an owner that is gone, or one whose deletion waits for its dependents."""
+    """The work of a change: a deleted owner, or one whose deletion waits for its dependents."""
     if change.type == DELETED:
         return (f"gone {change.record.uid}",) if any(_dependents(store, change.record.uid)) else ()
     if b'"finalizers"' in change.record.raw and b'"deletionTimestamp"' in change.record.raw:
@@ -46,9 +46,8 @@ def _release(client: Client, storage: str, obj: Object, uid: str) -> None:
         if reference["uid"] != uid
     ]
     if TRACKING in (obj["metadata"].get("finalizers") or ()):
-        obj["metadata"]["finalizers"] = [
-            reference for reference in obj["metadata"]["finalizers"] if reference != TRACKING
-        ]
+        finalizers = obj["metadata"]["finalizers"]
+        obj["metadata"]["finalizers"] = [name for name in finalizers if name != TRACKING]
         obj = client.update(storage, obj)
     if others:
         obj["metadata"]["ownerReferences"] = others

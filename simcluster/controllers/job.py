@@ -67,7 +67,7 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
 
 
 def _untrack(client: Client, owned: list[Object]) -> None:
-    """Let go of pods that are counted: ended ones stay until somebody deletes them."""
+    """Take the tracking finalizer off ended pods: they are counted and may be deleted."""
     for pod in owned:
         finalizers = pod["metadata"].get("finalizers") or []
         ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or pod[
@@ -128,11 +128,13 @@ def _start(
 ) -> float | None:
     spec = obj["spec"]
     done = _done(obj, succeeded)
-    left = (
-        spec["completions"] - len(done)
-        if spec.get("completions") is not None
-        else (0 if succeeded else spec["parallelism"])
-    )
+    if spec.get("completions") is not None:
+        left = spec["completions"] - len(done)
+    elif succeeded:
+        # A job without a count is done with its first success; no new pods from then on.
+        left = 0
+    else:
+        left = spec["parallelism"]
     missing = min(spec.get("parallelism", 1), left) - len(running)
     if missing < 0:
         _stop(client, sorted(running, key=pods.deletion_order)[:-missing])

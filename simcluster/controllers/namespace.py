@@ -11,7 +11,7 @@ from simcluster.resources import Object, Resource
 
 _AGAIN = 0.5
 _KUBERNETES = "kubernetes"
-# Each condition with its reason and message when all is well, in the order of Kubernetes' controller.
+# Each condition with its reason and message when it is met, in Kubernetes' order.
 _DONE = (
     (
         "NamespaceDeletionDiscoveryFailure",
@@ -32,13 +32,14 @@ _DONE = (
     ("NamespaceFinalizersRemaining", "ContentRemoved", "All content successfully removed"),
 )
 _DESCRIPTION = (
-    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or "
-    "kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters."
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal "
+    "endpoints such as the internal service IP or kubernetes.default.svc. No other usage is "
+    "guaranteed across distributions of Kubernetes clusters."
 )
 
 
 def reconcile(cluster: Cluster, obj: Object) -> float | None:
-    """Give a new namespace its account and certificates; empty one that is being deleted, then let it go."""
+    """Give a new namespace its account and CA bundle; empty and finalize a deleted one."""
     client = Client(cluster, "namespace-controller")
     if not obj["metadata"].get("deletionTimestamp"):
         _furnish(client, obj["metadata"]["name"])

@@ -27,33 +27,28 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
 
 
 def _taints(obj: Object) -> list[Object]:
-    ready = next(
-        (
-            one["status"]
-            for one in obj.get("status", {}).get("conditions") or ()
-            if one["type"] == "Ready"
-        ),
-        "True",
-    )
-    wanted = {
+    ready = "True"
+    for condition in obj.get("status", {}).get("conditions") or ():
+        if condition["type"] == "Ready":
+            ready = condition["status"]
+    needed = {
         (_UNSCHEDULABLE, "NoSchedule"): bool(obj["spec"].get("unschedulable")),
         (_NOT_READY, "NoSchedule"): ready == "False",
         (_NOT_READY, "NoExecute"): ready == "False",
         (_UNREACHABLE, "NoSchedule"): ready == "Unknown",
         (_UNREACHABLE, "NoExecute"): ready == "Unknown",
     }
-    kept = [
-        one
-        for one in obj["spec"].get("taints") or ()
-        if wanted.get((one["key"], one["effect"]), True)
+    # Taints of other keys belong to users and stay.
+    taints = [
+        taint
+        for taint in obj["spec"].get("taints") or ()
+        if needed.get((taint["key"], taint["effect"]), True)
     ]
-    have = {(one["key"], one["effect"]) for one in kept}
-    added = [
-        {"key": key, "effect": effect, "timeAdded": clock.timestamp()}
-        for (key, effect), needed in wanted.items()
-        if needed and (key, effect) not in have
-    ]
-    return [*kept, *added]
+    present = {(taint["key"], taint["effect"]) for taint in taints}
+    for (key, effect), is_needed in needed.items():
+        if is_needed and (key, effect) not in present:
+            taints.append({"key": key, "effect": effect, "timeAdded": clock.timestamp()})
+    return taints
 
 
 def _expel(cluster: Cluster, client: Client, name: str, taints: list[Object]) -> float | None:

@@ -28,7 +28,8 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     )
     status["observedGeneration"] = obj["metadata"].get("generation", 1)
     if refusal:
-        # The first refusal stays: each names a pod of its own, and a status that changes would call us again at once.
+        # The first refusal stays: each names a pod of its own, and a changed status would start
+        # the next attempt at once.
         status["conditions"] = list(obj.get("status", {}).get("conditions") or ())
         if not any(condition["type"] == "ReplicaFailure" for condition in status["conditions"]):
             pods.set_condition(

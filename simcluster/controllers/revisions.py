@@ -12,7 +12,7 @@ _REVISIONS = "controllerrevisions.apps"
 def current(
     client: Client, owner: Object, *, label: str, annotations: Object | None = None
 ) -> Object:
-    """The revision of the owner's present template, made when it is new; older ones beyond the history limit are dropped."""
+    """The revision of the owner's template, created if it is new; trims the history to its limit."""
     revisions = sorted(client.owned(_REVISIONS, owner), key=lambda revision: revision["revision"])
     template = {**copy.deepcopy(owner["spec"]["template"]), "$patch": "replace"}
     data = {"spec": {"template": template}}

@@ -1,4 +1,4 @@
-"""Service: its Endpoints and EndpointSlice out of the pods that it selects, and an address when it is a load balancer."""
+"""Service: Endpoints and EndpointSlice of the selected pods, and a load balancer's address."""
 
 from simcluster import clock
 from simcluster.client import Client
@@ -54,22 +54,18 @@ def _port_number(pod: Object, port: Object) -> int | None:
 
 
 def _ports(obj: Object, chosen: list[Object]) -> list[Object]:
-    found = []
+    ports = []
     for port in obj["spec"].get("ports") or ():
-        number = (
-            _port_number(chosen[0], port)
-            if chosen
-            else (port.get("targetPort") if isinstance(port.get("targetPort"), int) else None)
-        )
-        if number is not None:
-            found.append(
-                {
-                    **({"name": port["name"]} if port.get("name") else {}),
-                    "port": number,
-                    "protocol": port.get("protocol", "TCP"),
-                }
-            )
-    return found
+        number = port.get("targetPort")
+        if chosen:
+            number = _port_number(chosen[0], port)
+        # Without a pod there is no container whose port could bear the name.
+        if isinstance(number, int):
+            endpoint_port = {"port": number, "protocol": port.get("protocol", "TCP")}
+            if port.get("name"):
+                endpoint_port = {"name": port["name"], **endpoint_port}
+            ports.append(endpoint_port)
+    return ports
 
 
 def _reference(pod: Object) -> Object:
@@ -164,7 +160,8 @@ def _write_slice(cluster: Cluster, obj: Object, chosen: list[Object]) -> None:
 
 
 def _endpoint(pod: Object) -> Object:
-    leaving, ready = bool(pod["metadata"].get("deletionTimestamp")), pods.is_ready(pod)
+    leaving = bool(pod["metadata"].get("deletionTimestamp"))
+    ready = pods.is_ready(pod)
     return {
         "addresses": [pod["status"]["podIP"]],
         "conditions": {"ready": ready and not leaving, "serving": ready, "terminating": leaving},

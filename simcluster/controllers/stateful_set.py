@@ -66,7 +66,8 @@ def _step(client: Client, obj: Object, revision: str) -> None:
             client.event(
                 obj,
                 "SuccessfulDelete",
-                f"delete Pod {members[number]['metadata']['name']} in StatefulSet {obj['metadata']['name']} successful",
+                f"delete Pod {members[number]['metadata']['name']} "
+                f"in StatefulSet {obj['metadata']['name']} successful",
             )
         if not parallel:
             return
@@ -94,7 +95,8 @@ def _update(client: Client, obj: Object, members: dict[int, Object], revision: s
             client.event(
                 obj,
                 "SuccessfulDelete",
-                f"delete Pod {pod['metadata']['name']} in StatefulSet {obj['metadata']['name']} successful",
+                f"delete Pod {pod['metadata']['name']} "
+                f"in StatefulSet {obj['metadata']['name']} successful",
             )
             return
         if not pods.is_ready(pod):
@@ -102,7 +104,8 @@ def _update(client: Client, obj: Object, members: dict[int, Object], revision: s
 
 
 def _create(client: Client, obj: Object, number: int, revision: str) -> None:
-    name, set_name = f"{obj['metadata']['name']}-{number}", obj["metadata"]["name"]
+    set_name = obj["metadata"]["name"]
+    name = f"{set_name}-{number}"
     labels = {
         "apps.kubernetes.io/pod-index": str(number),
         "controller-revision-hash": revision,
@@ -136,8 +139,11 @@ def _claim(client: Client, obj: Object, template: Object, name: str) -> None:
     client.create(
         "persistentvolumeclaims", {"metadata": meta, "spec": copy.deepcopy(template["spec"])}
     )
-    about = f"create Claim {name} Pod {name.partition('-')[2]} in StatefulSet {obj['metadata']['name']} success"
-    client.event(obj, "SuccessfulCreate", about)
+    message = (
+        f"create Claim {name} Pod {name.partition('-')[2]} "
+        f"in StatefulSet {obj['metadata']['name']} success"
+    )
+    client.event(obj, "SuccessfulCreate", message)
 
 
 def _report(cluster: Cluster, client: Client, obj: Object, revision: str) -> float | None:

@@ -98,7 +98,7 @@ def unscheduled_pods(store: Store, change: Change) -> Iterable[str]:
 
 
 def selecting(storage: str, selector: Callable[[Object], Object | None]) -> Mapper:
-    """The objects of a collection in the namespace of the changed pod whose selector takes it, before or now."""
+    """The objects in the pod's namespace whose selector matches its labels, before or now."""
 
     def keys(store: Store, change: Change) -> Iterable[str]:
         matching_keys = []

@@ -11,7 +11,7 @@ _DELAY = 0.5
 
 
 def reconcile_claim(cluster: Cluster, obj: Object) -> float | None:
-    """Bind a claim to a fitting volume or to a new one; let a deleted one go once no pod uses it."""
+    """Bind a claim to a volume, provisioned if need be; release a deleted one without pods."""
     client = Client(cluster, "persistentvolume-binder")
     if obj["metadata"].get("deletionTimestamp"):
         return _release(cluster, client, obj)
@@ -139,12 +139,13 @@ def _release(cluster: Cluster, client: Client, obj: Object) -> float | None:
     for record in cluster.store.list("pods", meta["namespace"]):
         pod = record.obj
         used = any(
-            (one.get("persistentVolumeClaim") or {}).get("claimName") == meta["name"]
-            for one in pod["spec"].get("volumes") or ()
+            (volume.get("persistentVolumeClaim") or {}).get("claimName") == meta["name"]
+            for volume in pod["spec"].get("volumes") or ()
         )
         if used and pod["status"].get("phase") not in ("Succeeded", "Failed"):
             return 1.0
-    meta["finalizers"] = [one for one in meta.get("finalizers") or () if one != _PROTECTION]
+    finalizers = meta.get("finalizers") or ()
+    meta["finalizers"] = [name for name in finalizers if name != _PROTECTION]
     client.update(_CLAIMS, obj)
     return None
 
@@ -152,7 +153,8 @@ def _release(cluster: Cluster, client: Client, obj: Object) -> float | None:
 def reconcile_volume(cluster: Cluster, obj: Object) -> float | None:
     """Available when free; released, and deleted if its policy says so, when its claim is gone."""
     client = Client(cluster, "persistentvolume-binder")
-    meta, claim = obj["metadata"], obj["spec"].get("claimRef")
+    meta = obj["metadata"]
+    claim = obj["spec"].get("claimRef")
     bound = claim and cluster.object(_CLAIMS, claim.get("namespace", ""), claim.get("name", ""))
     if meta.get("deletionTimestamp"):
         if not bound:
