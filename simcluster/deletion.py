@@ -9,7 +9,8 @@ from simcluster.resources import Object, Resource
 from simcluster.store import Record, Store
 from simcluster.write_options import WriteOptions
 
-FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+FOREGROUND = "foregroundDeletion"
+ORPHAN = "orphan"
 # Kinds whose deletion answers with the object and not with a Status.
 _ANSWERS_OBJECT = {
     "pods",
@@ -63,19 +64,24 @@ def _deleted(resource: Resource, obj: Object) -> Object:
 
 
 def _check_preconditions(resource: Resource, obj: Object, body: Object) -> None:
-    wanted = body.get("preconditions") or {}
+    preconditions = body.get("preconditions") or {}
     meta = obj["metadata"]
-    for key, shown in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
-        if wanted.get(key) and wanted[key] != meta[key]:
-            why = f"Precondition failed: {shown} in precondition: {wanted[key]}, {shown} in object meta: {meta[key]}"
-            raise conflict(resource, meta["name"], why)
+    for key, label in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+        expected = preconditions.get(key)
+        if expected and expected != meta[key]:
+            message = (
+                f"Precondition failed: {label} in precondition: {expected}, "
+                f"{label} in object meta: {meta[key]}"
+            )
+            raise conflict(resource, meta["name"], message)
 
 
 def _propagation(body: Object) -> str:
     policy = body.get("propagationPolicy")
     if policy not in (None, "Orphan", "Background", "Foreground"):
         message = (
-            f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "{policy}": '
+            'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: '
+            f'Unsupported value: "{policy}": '
             'supported values: "Foreground", "Background", "Orphan", "nil"'
         )
         raise ApiError(
@@ -88,11 +94,13 @@ def _propagation(body: Object) -> str:
 
 def _mark(resource: Resource, obj: Object, body: Object, propagation: str) -> None:
     meta = obj["metadata"]
-    finalizers = [one for one in meta.get("finalizers") or () if one not in (FOREGROUND, ORPHAN)]
+    # The policy of this request takes the place of an earlier one's.
+    finalizers = [name for name in meta.get("finalizers") or () if name not in (FOREGROUND, ORPHAN)]
     if propagation != "Background":
         finalizers.append(FOREGROUND if propagation == "Foreground" else ORPHAN)
     grace = _grace(resource, obj, body)
     if meta.get("deletionTimestamp"):
+        # A second deletion may only shorten the grace period.
         finalizers = meta.get("finalizers") or []
         grace = min(grace, meta.get("deletionGracePeriodSeconds", 0))
         if grace == meta.get("deletionGracePeriodSeconds", 0):
@@ -109,17 +117,18 @@ def _mark(resource: Resource, obj: Object, body: Object, propagation: str) -> No
 
 
 def _grace(resource: Resource, obj: Object, body: Object) -> int:
-    given: Any = body.get("gracePeriodSeconds")
-    if given is not None and (not isinstance(given, int) or given < 0):
+    seconds: Any = body.get("gracePeriodSeconds")
+    if seconds is not None and (not isinstance(seconds, int) or seconds < 0):
         raise bad_request("gracePeriodSeconds must be a non-negative integer")
     if resource.storage != "pods":
         return 0
-    if not obj["spec"].get("nodeName") or obj.get("status", {}).get("phase") in (
-        "Succeeded",
-        "Failed",
-    ):
+    phase = obj.get("status", {}).get("phase")
+    if not obj["spec"].get("nodeName") or phase in ("Succeeded", "Failed"):
+        # No kubelet has anything to stop: the pod is removed at once.
         return 0
-    return int(obj["spec"].get("terminationGracePeriodSeconds", 30) if given is None else given)
+    if seconds is None:
+        seconds = obj["spec"].get("terminationGracePeriodSeconds", 30)
+    return int(seconds)
 
 
 def finish(store: Store, storage: str, obj: Object) -> None:

@@ -1,4 +1,4 @@
-"""Faults on purpose: delays, cuts, refusals and garbage on chosen requests, the same ones for the same seed."""
+"""Faults on purpose: delays, cuts, refusals and garbage on chosen requests, by a seed."""
 
 import random
 import re

@@ -15,13 +15,15 @@ _CORE, _AUTHENTICATION = "", "authentication.k8s.io"
 
 
 class UserMissingError(ValueError):
-    """Groups, a uid or extra values are asked for, and no user; says so in the API server's words."""
+    """A request impersonates groups, a uid or extra values without a user."""
 
 
 def user_of(caller: User, headers: Iterable[tuple[str, str]], store: Store) -> User:
-    """The user whose rights decide a request: the caller, or whom its headers name.
+    """The user whose rights decide a request: the caller, or the one that its headers name.
 
-    403 when the caller may not impersonate any one part of it; UserMissingError for parts without a user."""
+    ApiError 403 when the caller may not impersonate one of the parts; UserMissingError for parts
+    without a user.
+    """
     requested: dict[str, list[str]] = {}
     for name, value in headers:
         if name.lower().startswith("impersonate-"):
@@ -71,7 +73,7 @@ def _account_of(name: str) -> tuple[str, str] | None:
 
 
 def _groups_of(name: str, groups: list[str]) -> tuple[str, ...]:
-    """The groups that were asked for, or those of a service account, and whether somebody has signed in."""
+    """The groups of the headers, or those of a service account, and system:authenticated."""
     account = _account_of(name)
     if account and not groups:
         groups = ["system:serviceaccounts", f"system:serviceaccounts:{account[0]}"]

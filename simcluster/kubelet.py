@@ -1,4 +1,4 @@
-"""The kubelet: pods go through Pending, Running, restarts and Terminating; its own writes need no other rule than the store's."""
+"""The kubelet: pods go through Pending, Running, restarts and Terminating."""
 
 import zlib
 from datetime import UTC, datetime
@@ -13,6 +13,13 @@ from simcluster.resources import Object
 
 _MAX_BACKOFF = 300.0
 _STOPPING = 1.0
+# Fields of `env` and `envFrom` that name an object, and its kind.
+_REFERENCES = {
+    "configMapRef": "ConfigMap",
+    "configMapKeyRef": "ConfigMap",
+    "secretRef": "Secret",
+    "secretKeyRef": "Secret",
+}
 
 
 def reconcile(cluster: Cluster, pod: Object) -> float | None:
@@ -27,6 +34,11 @@ def reconcile(cluster: Cluster, pod: Object) -> float | None:
     if node is None or not _is_ready(node):
         return None
     return PodWorker(cluster, pod, node).step()
+
+
+def _began(statuses: list[Object]) -> bool:
+    """Whether a container runs or has run."""
+    return any("running" in status["state"] or status.get("lastState") for status in statuses)
 
 
 def _is_ready(node: Object) -> bool:
@@ -82,7 +94,7 @@ class PodWorker:
         self.status["hostIPs"] = [{"ip": self.status["hostIP"]}]
         initial = self._containers("initContainers", "initContainerStatuses", started=True)
         initialized = all(
-            (one["state"].get("terminated") or {}).get("exitCode") == 0 for one in initial
+            (status["state"].get("terminated") or {}).get("exitCode") == 0 for status in initial
         )
         if initial:
             self.status["initContainerStatuses"] = initial
@@ -97,18 +109,20 @@ class PodWorker:
         return self.next
 
     def _containers(self, part: str, statuses: str, *, started: bool) -> list[Object]:
-        known = {one["name"]: one for one in self.pod["status"].get(statuses) or ()}
-        found: list[Object] = []
-        for one in self.pod["spec"].get(part) or ():
-            before = known.get(one["name"])
-            ended = part == "containers" or all(
-                (other["state"].get("terminated") or {}).get("exitCode") == 0 for other in found
+        previous = {status["name"]: status for status in self.pod["status"].get(statuses) or ()}
+        initial = part == "initContainers"
+        result: list[Object] = []
+        for spec in self.pod["spec"].get(part) or ():
+            before = previous.get(spec["name"])
+            # Init containers run one after the other, containers all at once.
+            is_next = not initial or all(
+                (status["state"].get("terminated") or {}).get("exitCode") == 0 for status in result
             )
-            if not started or not ended:
-                found.append(before or _waiting(one, "PodInitializing"))
+            if started and is_next:
+                result.append(self._container(spec, before, initial=initial))
             else:
-                found.append(self._container(one, before, initial=part == "initContainers"))
-        return found
+                result.append(before or _waiting(spec, "PodInitializing"))
+        return result
 
     def _wake(self, seconds: float) -> None:
         self.next = seconds if self.next is None else min(self.next, seconds)
@@ -140,49 +154,51 @@ class PodWorker:
         return before
 
     def _missing_reference(self, spec: Object) -> str:
-        namespace = self.pod["metadata"]["namespace"]
-        for source in [
-            *(spec.get("envFrom") or ()),
-            *((one.get("valueFrom") or {}) for one in spec.get("env") or ()),
-        ]:
-            for key, storage in (
-                ("configMapRef", "configmaps"),
-                ("configMapKeyRef", "configmaps"),
-                ("secretRef", "secrets"),
-                ("secretKeyRef", "secrets"),
-            ):
-                reference = source.get(key)
+        sources = list(spec.get("envFrom") or ())
+        sources += [variable.get("valueFrom") or {} for variable in spec.get("env") or ()]
+        for source in sources:
+            for field, kind in _REFERENCES.items():
+                reference = source.get(field)
                 if reference and not reference.get("optional"):
-                    found = self.cluster.object(storage, namespace, reference.get("name", ""))
-                    if found is None:
-                        return f'{storage[:-1]} "{reference.get("name", "")}" not found'
-                    if "key" in reference and reference["key"] not in {
-                        **(found.get("data") or {}),
-                        **(found.get("binaryData") or {}),
-                    }:
-                        kind = "ConfigMap" if storage == "configmaps" else "Secret"
-                        return f"couldn't find key {reference['key']} in {kind} {namespace}/{reference['name']}"
+                    problem = self._reference_problem(reference, kind)
+                    if problem:
+                        return problem
+        return ""
+
+    def _reference_problem(self, reference: Object, kind: str) -> str:
+        """Why a reference to a ConfigMap or Secret cannot be met, in the kubelet's words."""
+        namespace = self.pod["metadata"]["namespace"]
+        name = reference.get("name", "")
+        obj = self.cluster.object(f"{kind.lower()}s", namespace, name)
+        if obj is None:
+            return f'{kind.lower()} "{name}" not found'
+        keys = {*(obj.get("data") or ()), *(obj.get("binaryData") or ())}
+        if "key" in reference and reference["key"] not in keys:
+            return f"couldn't find key {reference['key']} in {kind} {namespace}/{name}"
         return ""
 
     def _pull_failure(self, spec: Object, before: Object | None) -> Object:
         image = spec.get("image", "")
         waited = self._since(self.status["startTime"])
         self._wake(15.0)
-        text = f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": {image}: not found'
+        error = (
+            f'rpc error: code = NotFound desc = failed to pull and unpack image "{image}": '
+            f'failed to resolve reference "{image}": {image}: not found'
+        )
         self.client.event(
             self.pod, "Pulling", f'Pulling image "{image}"', field=_field(spec), host=self.host
         )
         self.client.event(
             self.pod,
             "Failed",
-            f'Failed to pull image "{image}": rpc error: code = NotFound desc = {text}',
+            f'Failed to pull image "{image}": {error}',
             warning=True,
             field=_field(spec),
             host=self.host,
         )
         if waited < 5 and before is None:
             self._wake(6.0)
-            return _waiting(spec, "ErrImagePull", f"rpc error: code = NotFound desc = {text}")
+            return _waiting(spec, "ErrImagePull", error)
         self.client.event(
             self.pod,
             "BackOff",
@@ -193,7 +209,7 @@ class PodWorker:
         return _waiting(
             spec,
             "ImagePullBackOff",
-            f'Back-off pulling image "{image}": ErrImagePull: rpc error: code = NotFound desc = {text}',
+            f'Back-off pulling image "{image}": ErrImagePull: {error}',
         )
 
     def _start(self, spec: Object, before: Object | None) -> Object:
@@ -207,7 +223,10 @@ class PodWorker:
             return before or _waiting(spec, "ContainerCreating")
         image = spec.get("image", "")
         took = f"{int(delay * 1000)}ms"
-        pulled = f'Successfully pulled image "{image}" in {took} ({took} including waiting). Image size: {_size(image)} bytes.'
+        pulled = (
+            f'Successfully pulled image "{image}" in {took} ({took} including waiting). '
+            f"Image size: {_size(image)} bytes."
+        )
         self.client.event(self.pod, "Pulled", pulled, field=_field(spec), host=self.host)
         return self._started(spec, before, restarts=(before or {}).get("restartCount", 0))
 
@@ -226,15 +245,17 @@ class PodWorker:
             field=_field(spec),
             host=self.host,
         )
+        image = spec.get("image", "")
+        container_key = self.pod["metadata"]["uid"] + spec["name"] + str(restarts)
         started = {
             "name": spec["name"],
             "state": {"running": {"startedAt": clock.timestamp()}},
             "lastState": (before or {}).get("lastState") or {},
             "ready": False,
             "restartCount": restarts,
-            "image": spec.get("image", ""),
-            "imageID": f"{spec.get('image', '').partition(':')[0]}@sha256:{_digest(spec.get('image', ''))}",
-            "containerID": f"containerd://{_digest(self.pod['metadata']['uid'] + spec['name'] + str(restarts))}",
+            "image": image,
+            "imageID": f"{image.partition(':')[0]}@sha256:{_digest(image)}",
+            "containerID": f"containerd://{_digest(container_key)}",
             "started": True,
         }
         return self._run(spec, started, initial=False)
@@ -312,22 +333,23 @@ class PodWorker:
         return self._back_off(spec, ended)
 
     def _back_off(self, spec: Object, ended: Object) -> Object:
-        name, meta = spec["name"], self.pod["metadata"]
+        name = spec["name"]
+        meta = self.pod["metadata"]
         delay = min(10.0 * 2 ** (ended["restartCount"] - 1), _MAX_BACKOFF)
         waited = self._since(ended["lastState"]["terminated"]["finishedAt"])
         if waited >= delay:
             return self._started(spec, ended, restarts=ended["restartCount"] + 1)
         self._wake(delay - waited + 0.01)
-        whom = f"container={name} pod={meta['name']}_{meta['namespace']}({meta['uid']})"
+        pod_name = f"{meta['name']}_{meta['namespace']}({meta['uid']})"
         self.client.event(
             self.pod,
             "BackOff",
-            f"Back-off restarting failed container {name} in pod {whom[10 + len(name) + 5 :]}",
+            f"Back-off restarting failed container {name} in pod {pod_name}",
             warning=True,
             field=_field(spec),
             host=self.host,
         )
-        message = f"back-off {_span(delay)} restarting failed {whom}"
+        message = f"back-off {_span(delay)} restarting failed container={name} pod={pod_name}"
         return {
             **ended,
             "state": {"waiting": {"reason": "CrashLoopBackOff", "message": message}},
@@ -336,19 +358,18 @@ class PodWorker:
         }
 
     def _phase(self, statuses: list[Object], initial: list[Object]) -> str:
-        ended = [one["state"]["terminated"] for one in statuses if "terminated" in one["state"]]
-        if any((one["state"].get("terminated") or {}).get("exitCode") for one in initial):
+        states = [status["state"] for status in statuses]
+        exit_codes = [state["terminated"]["exitCode"] for state in states if "terminated" in state]
+        if any((status["state"].get("terminated") or {}).get("exitCode") for status in initial):
             return "Failed"
-        if statuses and len(ended) == len(statuses):
-            return "Failed" if any(one["exitCode"] for one in ended) else "Succeeded"
-        began = any(
-            "running" in one["state"] or one.get("lastState") or "terminated" in one["state"]
-            for one in statuses
-        )
-        return "Running" if began else "Pending"
+        if statuses and len(exit_codes) == len(statuses):
+            return "Failed" if any(exit_codes) else "Succeeded"
+        if exit_codes or _began(statuses):
+            return "Running"
+        return "Pending"
 
     def _address_of(self, statuses: list[Object]) -> None:
-        if self.status.get("podIP") or not any("running" in one["state"] for one in statuses):
+        if self.status.get("podIP") or not any("running" in status["state"] for status in statuses):
             return
         self.status["podIP"] = (
             self.status["hostIP"]
@@ -358,19 +379,15 @@ class PodWorker:
         self.status["podIPs"] = [{"ip": self.status["podIP"]}]
 
     def _conditions(self, statuses: list[Object], *, initialized: bool) -> None:
-        ready = all(one["ready"] for one in statuses)
-        done = self.status["phase"] == "Succeeded"
-        unready = [one["name"] for one in statuses if not one["ready"]]
-        why = (
-            {"reason": "PodCompleted"}
-            if done
-            else {
+        unready = [status["name"] for status in statuses if not status["ready"]]
+        ready = not unready
+        why = {"reason": "PodCompleted"}
+        if self.status["phase"] != "Succeeded":
+            why = {
                 "reason": "ContainersNotReady",
                 "message": f"containers with unready status: [{' '.join(unready)}]",
             }
-        )
-        began = any("running" in one["state"] or one.get("lastState") for one in statuses)
-        self._condition("PodReadyToStartContainers", began)
+        self._condition("PodReadyToStartContainers", _began(statuses))
         self._condition(
             "Initialized",
             initialized or not self.pod["spec"].get("initContainers"),
@@ -381,16 +398,14 @@ class PodWorker:
 
     def _condition(self, kind: str, value: bool, why: Object | None = None) -> None:
         conditions: list[Object] = list(self.status.get("conditions") or ())
-        old = next((one for one in conditions if one["type"] == kind), None)
-        shown = "True" if value else "False"
-        stamp = (
-            old["lastTransitionTime"]
-            if old is not None and old["status"] == shown
-            else clock.timestamp()
-        )
+        old = next((condition for condition in conditions if condition["type"] == kind), None)
+        status = "True" if value else "False"
+        stamp = clock.timestamp()
+        if old is not None and old["status"] == status:
+            stamp = old["lastTransitionTime"]
         body: dict[str, Any] = {
             "type": kind,
-            "status": shown,
+            "status": status,
             "lastProbeTime": None,
             "lastTransitionTime": stamp,
             **({} if value else why or {}),

@@ -25,10 +25,12 @@ class Page:
 
 def page(registry: Registry, target: Target, query: Mapping[str, str]) -> Page:
     """The page that the query asks for; 400, 410 or 504 as the API server says."""
-    store, resource = registry.store, target.resource
+    store = registry.store
+    resource = target.resource
     test = combined(resource, query)
     limit = max(integer(query, "limit") or 0, 0)
-    revision, after = store.revision, ""
+    revision = store.revision
+    after = ""
     if query.get("continue"):
         revision, after = read_continue(query["continue"])
         if query.get("resourceVersion") not in (None, "", "0"):

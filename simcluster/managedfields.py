@@ -46,12 +46,14 @@ class Entry:
         return self.manager, self.operation, self.api_version, self.subresource
 
     @property
-    def shown(self) -> str:
+    def label(self) -> str:
         """The manager as conflict messages name it."""
-        text = f'"{self.manager}"' + (
-            f' with subresource "{self.subresource}"' if self.subresource else ""
-        )
-        return f"{text} using {self.api_version}" if self.operation == "Update" else text
+        text = f'"{self.manager}"'
+        if self.subresource:
+            text += f' with subresource "{self.subresource}"'
+        if self.operation == "Update":
+            text += f" using {self.api_version}"
+        return text
 
     def document(self) -> Object:
         """The entry as `metadata.managedFields` holds it."""
@@ -127,7 +129,7 @@ def _child(node: Node, key: str) -> Node:
 
 
 def _members(value: Any, node: Node) -> dict[str, tuple[Any, Node]] | None:
-    """The separately owned parts of a value by path element; None when the value is owned as a whole."""
+    """The separately owned parts of a value by path element; None when it is owned whole."""
     if node.atomic:
         return None
     if isinstance(value, dict):
@@ -182,7 +184,7 @@ def _tracked(obj: Object, *, without_status: bool) -> Object:
 
 
 def _skeleton(node: Node) -> Object:
-    """What an empty object of this type holds already: its structs, and its lists that are never left out."""
+    """What an empty object of this type already holds: structs, and lists never omitted."""
     body: Object = {}
     for key, child in node.fields.items():
         if child.struct and child.type == "object":
@@ -202,7 +204,7 @@ def _empty(node: Node) -> Object:
 
 
 def record_update(old: Object | None, new: Object, node: Node, entry: Entry) -> None:
-    """Write the claims of a create or update into `new`: what `entry`'s manager changed is now its own."""
+    """Write the claims of a create or update into `new`: its manager owns what it changed."""
     main = entry.subresource != "status"
     after = _tracked(new, without_status=main and "status" in node.fields)
     before = (
@@ -298,7 +300,8 @@ def _merge_list(live: list[Any], config: list[Any], node: Node) -> list[Any]:
 
 
 def _prune(obj: Any, path: Path, node: Node) -> None:
-    head, rest = path[0], path[1:]
+    head = path[0]
+    rest = path[1:]
     if isinstance(obj, dict):
         key = head[2:]
         if key in obj and not rest:
@@ -322,14 +325,14 @@ def _refuse_conflicts(others: list[Entry], touched: Fields) -> None:
     causes = [
         {
             "reason": "FieldManagerConflict",
-            "message": f"conflict with {claim.shown}",
-            "field": _shown(path),
+            "message": f"conflict with {claim.label}",
+            "field": _path_text(path),
         }
         for claim, path in conflicts
     ]
     if len(conflicts) == 1:
         claim, path = conflicts[0]
-        message = f"Apply failed with 1 conflict: conflict with {claim.shown}: {_shown(path)}"
+        message = f"Apply failed with 1 conflict: conflict with {claim.label}: {_path_text(path)}"
     else:
         lines = [f"Apply failed with {len(conflicts)} conflicts: "]
         owners = sorted(
@@ -337,8 +340,8 @@ def _refuse_conflicts(others: list[Entry], touched: Fields) -> None:
             key=lambda claim: (claim.manager, claim.operation, claim.api_version, bool(claim.time)),
         )
         lines += [
-            f"conflicts with {claim.shown}:\n"
-            + "\n".join(f"- {_shown(path)}" for owner, path in conflicts if owner is claim)
+            f"conflicts with {claim.label}:\n"
+            + "\n".join(f"- {_path_text(path)}" for owner, path in conflicts if owner is claim)
             for claim in owners
         ]
         message = lines[0] + "\n".join(lines[1:])
@@ -350,7 +353,7 @@ def _refuse_conflicts(others: list[Entry], touched: Fields) -> None:
     )
 
 
-def _shown(path: Path) -> str:
+def _path_text(path: Path) -> str:
     text = ""
     for part in path:
         if part.startswith("f:"):
@@ -359,9 +362,6 @@ def _shown(path: Path) -> str:
             text += f"[={part[2:]}]"
         else:
             pairs = orjson.loads(part[2:])
-            text += (
-                "["
-                + ",".join(f"{key}={orjson.dumps(value).decode()}" for key, value in pairs.items())
-                + "]"
-            )
+            keys = [f"{key}={orjson.dumps(value).decode()}" for key, value in pairs.items()]
+            text += f"[{','.join(keys)}]"
     return text

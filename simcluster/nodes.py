@@ -29,11 +29,17 @@ class Addresses:
         """A new address on a node."""
         if node not in self._nodes:
             index = len(self._nodes)
-            self._nodes[node] = (
-                f"10.{244 + (index + number // 254) // 256}.{(index + number // 254 * 32) % 256}.{number % 254 + 1}"
-                for number in itertools.count(1)
-            )
+            self._nodes[node] = _pod_addresses(index)
         return next(candidate for candidate in self._nodes[node] if candidate not in self._reserved)
+
+
+def _pod_addresses(index: int) -> Iterator[str]:
+    """The addresses of the pods of the node with this number, 254 to a subnet."""
+    for number in itertools.count(1):
+        subnet = number // 254
+        second = 244 + (index + subnet) // 256
+        third = (index + subnet * 32) % 256
+        yield f"10.{second}.{third}.{number % 254 + 1}"
 
 
 def address(node: Object) -> str:
@@ -50,7 +56,8 @@ def address(node: Object) -> str:
 
 def node(number: int) -> Object:
     """A worker: 8 cores, 32 GiB, 110 pods."""
-    name, now = f"node-{number:02d}", clock.timestamp()
+    name = f"node-{number:02d}"
+    now = clock.timestamp()
     labels = {
         "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
@@ -125,7 +132,7 @@ def _condition(kind: str, status: str, reason: str, message: str, now: str) -> O
 
 
 def bootstrap(registry: Registry, count: int) -> None:
-    """Fill a new cluster: system namespaces, nodes, a default storage class, the administrator's role."""
+    """Fill a new cluster: system namespaces, nodes, a storage class, the default roles."""
     options = WriteOptions("kube-apiserver", validation="Ignore")
     table = registry.table
     for name in _SYSTEM_NAMESPACES:

@@ -1,4 +1,4 @@
-"""The OpenAPI documents: as recorded, and for the rest (other groups, custom resources) made from the schemas."""
+"""The OpenAPI documents: recorded ones, and those of other groups built from the schemas."""
 
 import copy
 import hashlib
@@ -58,7 +58,7 @@ def document(
         return recorded
     served = [resource for resource in table if resource.group_version == group_version]
     if served:
-        return orjson.dumps(_made(served, types))
+        return orjson.dumps(_build_document(served, types))
     return (
         orjson.dumps(
             {"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.2"}, "paths": {}}
@@ -68,7 +68,7 @@ def document(
     )
 
 
-def _made(served: list[Resource], types: "dict[tuple[str, str, str], Node]") -> Object:
+def _build_document(served: list[Resource], types: "dict[tuple[str, str, str], Node]") -> Object:
     paths: Object = {}
     schemas: Object = {}
     for resource in served:

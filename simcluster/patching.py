@@ -50,10 +50,11 @@ def json_patch(document: Any, operations: Any) -> Any:
         raise ApiError(
             413,
             "RequestEntityTooLarge",
-            f"Request entity too large: The allowed maximum operations in a JSON patch is {MAX_OPERATIONS},"
-            f" got {len(operations)}",
+            "Request entity too large: The allowed maximum operations in a JSON patch "
+            f"is {MAX_OPERATIONS}, got {len(operations)}",
         )
-    document, copied = copy.deepcopy(document), 0
+    document = copy.deepcopy(document)
+    copied = 0
     for operation in operations:
         if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
             raise bad_request("error decoding patch: every operation needs an op and a path")
@@ -61,21 +62,22 @@ def json_patch(document: Any, operations: Any) -> Any:
             copied += _copied_size(document, operation)
             if copied > MAX_COPIED:
                 raise _unprocessable(
-                    f"Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the"
-                    f" limit {MAX_COPIED}"
+                    "Unable to complete the copy, the accumulated size increase of copy is "
+                    f"{copied}, exceeding the limit {MAX_COPIED}"
                 )
         document = _operate(document, operation)
     return document
 
 
 def _copied_size(document: Any, operation: Object) -> int:
-    """How many bytes of JSON the operation adds: a copy of what holds the copies before doubles each time."""
+    """How many bytes of JSON a copy adds: copies of copies double the document each time."""
     source = str(operation.get("from", ""))
     return len(json.dumps(_lookup(document, _pointer(source), source), separators=(",", ":")))
 
 
 def _operate(document: Any, operation: Object) -> Any:
-    name, path = operation.get("op"), _pointer(operation["path"])
+    name = operation.get("op")
+    path = _pointer(operation["path"])
     if name in ("add", "replace", "test"):
         if "value" not in operation:
             raise _unprocessable(f"{name} operation is missing a value")
@@ -154,7 +156,7 @@ def _remove(document: Any, path: list[str], pointer: str) -> Any:
 
 
 def strategic_patch(target: Any, patch: Any, node: Node) -> Any:
-    """Strategic merge: keyed lists item by item, with `$patch`, `$deleteFromPrimitiveList`, `$setElementOrder`, `$retainKeys`."""
+    """Strategic merge: keyed lists are merged item by item, and the `$` directives obeyed."""
     if not isinstance(patch, dict):
         return copy.deepcopy(patch)
     directive = patch.get("$patch")
@@ -212,7 +214,7 @@ def _merged_list(current: list[Any], patch: list[Any], node: Node) -> list[Any]:
 
 
 def _order(result: Object, patch: Object, node: Node) -> None:
-    """Sort lists as `$setElementOrder/<name>` asks; items that it does not name keep their place at the end."""
+    """Sort lists as `$setElementOrder/<name>` asks; items that it does not name go to the end."""
     for directive, order in patch.items():
         if not directive.startswith("$setElementOrder/"):
             continue

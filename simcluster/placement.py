@@ -11,7 +11,7 @@ _NONE: Amounts = {}
 
 
 class Load:
-    """What the pods of each node ask for and how many they are, kept up to date change by change."""
+    """The requests and the number of the pods on each node, updated with every change."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, Amounts] = {}
@@ -43,7 +43,7 @@ class Load:
         for name, amount in cost[1].items():
             total[name] = total.get(name, Decimal(0)) + sign * amount
 
-    def of(self, node: str) -> Amounts:
+    def on_node(self, node: str) -> Amounts:
         """The load of one node."""
         return self.nodes.get(node, _NONE)
 
@@ -52,33 +52,32 @@ class Nodes:
     """The nodes, parsed once per change of any of them."""
 
     def __init__(self) -> None:
-        self._found: list[Object] | None = None
+        self._parsed: list[Object] | None = None
 
     def changed(self, change: Change) -> None:
         """Forget what was parsed when a node changes."""
         if change.storage == "nodes":
-            self._found = None
+            self._parsed = None
 
     def all(self, store: Store) -> list[Object]:
         """The nodes; not to be changed."""
-        if self._found is None:
-            self._found = [record.obj for record in store.list("nodes")]
-        return self._found
+        if self._parsed is None:
+            self._parsed = [record.obj for record in store.list("nodes")]
+        return self._parsed
 
 
 def host_ports(spec: Object) -> list[str]:
     """The ports of its node that a pod takes: `hostPort TCP 80 0.0.0.0`."""
+    # Of the init containers only sidecars keep their ports while the pod runs.
     sidecars = [
-        one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"
+        container
+        for container in spec.get("initContainers") or ()
+        if container.get("restartPolicy") == "Always"
     ]
-    containers = (*sidecars, *spec["containers"])
-    taken = [
-        port
-        for container in containers
-        for port in container.get("ports") or ()
-        if port.get("hostPort")
-    ]
-    return [
-        f"hostPort {port.get('protocol', 'TCP')} {port['hostPort']} {port.get('hostIP') or ANY_ADDRESS}"
-        for port in taken
-    ]
+    names = []
+    for container in [*sidecars, *spec["containers"]]:
+        for port in container.get("ports") or ():
+            if port.get("hostPort"):
+                address = port.get("hostIP") or ANY_ADDRESS
+                names.append(f"hostPort {port.get('protocol', 'TCP')} {port['hostPort']} {address}")
+    return names

@@ -47,7 +47,7 @@ def image_name(image: str) -> str:
 
 
 def missing(image: str, pod: Object) -> bool:
-    """Whether the registry does not have the image: its tag, name or the pod's annotation says so."""
+    """Whether the image cannot be pulled: its tag, name or the pod's annotation says so."""
     tag = image.rpartition("/")[2].partition(":")[2]
     name = image_name(image)
     annotations = pod["metadata"].get("annotations") or {}

@@ -85,7 +85,8 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
-        number, wire = key >> 3, key & 7
+        number = key >> 3
+        wire = key & 7
         if not number:
             raise _BrokenError(f"proto: illegal tag {number} (wire type {wire})")
         if wire == _VARINT:

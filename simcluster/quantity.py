@@ -97,7 +97,7 @@ def _decimal(
 
 
 def _round_to_nano(amount: Decimal) -> Decimal:
-    """The amount with at most nine places, rounded away from zero: who asks for little gets some."""
+    """The amount with at most nine places, rounded away from zero, so that little is not none."""
     exponent = amount.as_tuple().exponent
     if isinstance(exponent, int) and exponent < -9:
         return amount.quantize(_NANO, context=_EXACT)

@@ -1,4 +1,4 @@
-"""Create, update, patch and delete with the rules of the API server; HTTP and controllers both come through here."""
+"""Create, update, patch and delete by the API server's rules, for HTTP and controllers."""
 
 import copy
 import random
@@ -185,7 +185,8 @@ class Registry:
         applied: bool = False,
     ) -> Object:
         """Write a changed state of an object that was read before."""
-        meta, before = obj["metadata"], old["metadata"]
+        meta = obj["metadata"]
+        before = old["metadata"]
         self._check_unchanged_identity(resource, meta, before)
         for key in (
             "uid",
@@ -264,8 +265,8 @@ class Registry:
         ):
             if not isinstance(patch, dict):
                 raise bad_request(
-                    "couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type "
-                    "map[string]interface {}"
+                    "couldn't get version/kind; json parse error: json: cannot unmarshal array "
+                    "into Go value of type map[string]interface {}"
                 )
             return (
                 patching.merge_patch(source, patch)
@@ -297,7 +298,8 @@ class Registry:
             raise bad_request("metadata.managedFields must be nil")
         if meta.setdefault("name", name) != name:
             raise bad_request(
-                f"the name of the object ({meta['name']}) does not match the name on the URL ({name})"
+                f"the name of the object ({meta['name']}) does not match "
+                f"the name on the URL ({name})"
             )
         self._check_namespace(resource, meta, namespace)
         config = {"kind": resource.kind, "apiVersion": resource.group_version, **config}
@@ -322,7 +324,7 @@ class Registry:
         body: Object | None,
         options: WriteOptions,
     ) -> Object:
-        """Delete an object; the answer is its last state, or a Status where the API server gives one."""
+        """Delete an object; returns its last state, or a Status for kinds that answer with one."""
         return deletion.delete(
             self.store, resource, self.record(resource, namespace, name), body or {}, options
         )
@@ -355,7 +357,8 @@ class Registry:
                 type(obj), "number"
             )
             raise bad_request(
-                f"couldn't get version/kind; json parse error: json: cannot unmarshal {body_type} into Go value of type struct"
+                "couldn't get version/kind; json parse error: json: cannot unmarshal "
+                f"{body_type} into Go value of type struct"
             )
         self._check_kind(resource, obj)
         decoded, warnings = decoding.decode(
@@ -368,16 +371,22 @@ class Registry:
         options.warnings += warnings
         if resource.custom:
             custom.fill_defaults(decoded, self.type_of(resource).document)
-        decoded["kind"], decoded["apiVersion"] = resource.kind, resource.group_version
+        decoded["kind"] = resource.kind
+        decoded["apiVersion"] = resource.group_version
         decoded.setdefault("metadata", {})
         return decoded
 
     def _check_kind(self, resource: Resource, obj: Object) -> None:
-        kind, version = obj.get("kind"), obj.get("apiVersion")
-        if (kind or resource.kind) != resource.kind or (
-            version or resource.group_version
-        ) != resource.group_version:
-            message = f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
+        kind = obj.get("kind")
+        version = obj.get("apiVersion")
+        # Both may be left out: the address of the request names them.
+        same_kind = not kind or kind == resource.kind
+        same_version = not version or version == resource.group_version
+        if not same_kind or not same_version:
+            message = (
+                f'no kind "{kind}" is registered for version "{version}" '
+                'in scheme "pkg/api/legacyscheme/scheme.go:30"'
+            )
             if self.table.of_kind(str(version), str(kind)) is not None:
                 body_kind = f'{kind} in version "{str(version).rpartition("/")[2]}"'
                 message = (
@@ -388,35 +397,31 @@ class Registry:
 
     def _check_namespace(self, resource: Resource, meta: Object, namespace: str) -> None:
         if not resource.namespaced:
-            if meta.pop("namespace", None):
-                pass
+            meta.pop("namespace", None)
             return
         body_namespace = meta.setdefault("namespace", namespace)
         if body_namespace != namespace:
             raise bad_request(
-                f"the namespace of the provided object does not match the namespace sent on the request: {body_namespace} != {namespace}".partition(
-                    ":"
-                )[0]
+                "the namespace of the provided object does not match "
+                "the namespace sent on the request"
             )
 
     def _check_unchanged_identity(self, resource: Resource, meta: Object, before: Object) -> None:
         if meta.get("uid") and meta["uid"] != before["uid"]:
-            why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {before['uid']}"
-            raise conflict(resource, before["name"], why)
+            message = (
+                f"Precondition failed: UID in precondition: {meta['uid']}, "
+                f"UID in object meta: {before['uid']}"
+            )
+            raise conflict(resource, before["name"], message)
         if meta.get("resourceVersion") and meta["resourceVersion"] != before["resourceVersion"]:
-            if not str(meta["resourceVersion"]).isdigit():
-                raise invalid(
-                    resource.kind,
-                    before["name"],
-                    [
-                        Cause(
-                            "FieldValueInvalid",
-                            f'Invalid value: "{meta["resourceVersion"]}": strconv.ParseUint: invalid syntax',
-                            "metadata.resourceVersion",
-                        )
-                    ],
-                    group=resource.group,
+            version = meta["resourceVersion"]
+            if not str(version).isdigit():
+                cause = Cause(
+                    "FieldValueInvalid",
+                    f'Invalid value: "{version}": strconv.ParseUint: invalid syntax',
+                    "metadata.resourceVersion",
                 )
+                raise invalid(resource.kind, before["name"], [cause], group=resource.group)
             raise stale(resource, before["name"])
 
     def _generated(self, resource: Resource, namespace: str, prefix: str) -> str:
@@ -430,7 +435,8 @@ class Registry:
         raise ApiError(
             409,
             "AlreadyExists",
-            f'{resource.qualified} "{prefix}" already exists, the server was not able to generate a unique name for the object',
+            f'{resource.qualified} "{prefix}" already exists, '
+            "the server was not able to generate a unique name for the object",
         )
 
     def _entry(
@@ -448,13 +454,12 @@ class Registry:
 
 
 def _same_state(obj: Object, old: Object) -> bool:
-    parts = [{key: value for key, value in one.items() if key != "metadata"} for one in (obj, old)]
-    metas = [
-        {key: value for key, value in one["metadata"].items() if key != "managedFields"}
-        for one in (obj, old)
-    ]
-    claims = [
-        sorted(str({**claim, "time": ""}) for claim in one["metadata"].get("managedFields") or ())
-        for one in (obj, old)
-    ]
-    return parts[0] == parts[1] and metas[0] == metas[1] and claims[0] == claims[1]
+    """Whether two states differ in nothing but the times of their managed fields."""
+    return _state_without_times(obj) == _state_without_times(old)
+
+
+def _state_without_times(obj: Object) -> tuple[Object, Object, list[str]]:
+    body = {key: value for key, value in obj.items() if key != "metadata"}
+    meta = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    claims = obj["metadata"].get("managedFields") or ()
+    return body, meta, sorted(str({**claim, "time": ""}) for claim in claims)

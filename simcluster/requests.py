@@ -52,9 +52,13 @@ def parse_path(raw_path: str, table: ResourceTable) -> Target | None:
     """The target of a resource path; None when nothing is served there."""
     parts = [unquote(part) for part in raw_path.strip("/").split("/")]
     if parts[0] == "api" and len(parts) >= 3:
-        group, version, rest = "", parts[1], parts[2:]
+        group = ""
+        version = parts[1]
+        rest = parts[2:]
     elif parts[0] == "apis" and len(parts) >= 4:
-        group, version, rest = parts[1], parts[2], parts[3:]
+        group = parts[1]
+        version = parts[2]
+        rest = parts[3:]
     else:
         return None
     if rest[0] == "namespaces" and len(rest) >= 3:
@@ -109,7 +113,7 @@ def integer(query: Mapping[str, str], name: str) -> int | None:
 
 
 def parse_body(raw: bytes, content_type: str) -> Any:
-    """The decoded body of a write: JSON, YAML or protobuf; 400 when broken, 415 when none of them."""
+    """The decoded body of a write: JSON, YAML or protobuf; 400 when broken, 415 otherwise."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind in ("application/yaml", "application/apply-patch+yaml", "text/yaml"):
         return _yaml(raw)
@@ -153,7 +157,8 @@ for _kind, _form in (
     ("int", r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]+|0|[1-9][0-9_]*)"),
     (
         "float",
-        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
     ),
 ):
     _Loader.add_implicit_resolver(
@@ -176,9 +181,9 @@ def _yaml(raw: bytes) -> Any:
 
 
 def _check_expansion(raw: bytes, loader: Any) -> None:
-    """ValueError for a document that is deep, or that its aliases make far larger than it is; nothing is built."""
+    """ValueError for a document that is too deep, or that its aliases make far larger."""
     sizes: dict[str, int] = {}
-    # Of each collection that is open: its anchor, and how many nodes it has so far, aliases counted as what they stand for.
+    # For each open collection: its anchor, and its nodes so far with aliases written out.
     open_nodes: list[tuple[str | None, int]] = [(None, 0)]
 
     def add(count: int) -> None:

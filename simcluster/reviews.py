@@ -34,7 +34,7 @@ def answer(cluster: Cluster, resource: Resource, obj: Any, user: User, namespace
     if resource.plural == "tokenreviews":
         status = _token(cluster, spec)
     elif resource.plural == "selfsubjectreviews":
-        status = {"userInfo": _shown(user)}
+        status = {"userInfo": _user_info(user)}
     elif resource.plural == "selfsubjectrulesreviews":
         status = _rules(cluster, user, spec.get("namespace", ""))
     else:
@@ -71,7 +71,7 @@ def _attributes(spec: Object, namespace: str) -> Attributes:
     )
 
 
-def _shown(user: User) -> Object:
+def _user_info(user: User) -> Object:
     return {
         "username": user.name,
         **({"uid": user.uid} if user.uid else {}),
@@ -87,7 +87,7 @@ def _token(cluster: Cluster, spec: Object) -> Object:
         return {"user": {}, "error": "[invalid bearer token, unknown]"}
     return {
         "authenticated": True,
-        "user": _shown(user),
+        "user": _user_info(user),
         "audiences": ["https://kubernetes.default.svc"],
     }
 

@@ -12,10 +12,15 @@ _TEAMS = ("payments", "search", "platform", "growth")
 
 def pods(count: int, *, namespace: str, prefix: str, nodes: dict[str, str]) -> Iterator[Object]:
     """Running pods of 3 to 5 KB, spread over nodes (name to address), ten to an application."""
-    now, listed = clock.timestamp(), list(nodes.items())
+    now = clock.timestamp()
+    node_addresses = list(nodes.items())
     for number in range(count):
         yield pod(
-            number, namespace=namespace, prefix=prefix, node=listed[number % len(listed)], now=now
+            number,
+            namespace=namespace,
+            prefix=prefix,
+            node=node_addresses[number % len(node_addresses)],
+            now=now,
         )
 
 

@@ -16,7 +16,8 @@ _AGAIN = 20.0
 
 def reconcile(cluster: Cluster, pod: Object) -> float | None:
     """Assign a waiting pod; look again later when it fits nowhere."""
-    spec, meta = pod["spec"], pod["metadata"]
+    spec = pod["spec"]
+    meta = pod["metadata"]
     if (
         spec.get("nodeName")
         or meta.get("deletionTimestamp")
@@ -25,19 +26,22 @@ def reconcile(cluster: Cluster, pod: Object) -> float | None:
     ):
         return None
     client = Client(cluster, "default-scheduler")
-    nodes, requests = cluster.nodes.all(cluster.store), pod_requests(spec)
+    nodes = cluster.nodes.all(cluster.store)
+    requests = pod_requests(spec)
     unbound = _claims_refusal(cluster, pod)
-    refusals: dict[str, int] = {unbound: len(nodes)} if unbound else {}
-    for node in (
-        []
-        if unbound
-        else sorted(
-            nodes, key=lambda node: cluster.load.of(node["metadata"]["name"]).get("pods", 0)
-        )
-    ):
+    if unbound:
+        # Claims are checked for the pod, not for a node: every node counts as refusing.
+        _report(client, pod, len(nodes), {unbound: len(nodes)})
+        return _AGAIN
+    refusals: dict[str, int] = {}
+
+    def pod_count(node: Object) -> Decimal:
+        return cluster.load.on_node(node["metadata"]["name"]).get("pods", Decimal(0))
+
+    for node in sorted(nodes, key=pod_count):
         name = node["metadata"]["name"]
-        why = _refusal(spec, requests, node, cluster.load.of(name))
-        if not why:
+        reason = _refusal(spec, requests, node, cluster.load.on_node(name))
+        if not reason:
             bind(cluster.store, pod, name)
             client.event(
                 pod,
@@ -46,7 +50,7 @@ def reconcile(cluster: Cluster, pod: Object) -> float | None:
                 action="Binding",
             )
             return None
-        refusals[why] = refusals.get(why, 0) + 1
+        refusals[reason] = refusals.get(reason, 0) + 1
     _report(client, pod, len(nodes), refusals)
     return _AGAIN
 
@@ -107,14 +111,13 @@ def taint_refusal(
     return ""
 
 
-def _port_taken(port_key: str, load: Amounts) -> bool:
+def _is_port_used(port_key: str, load: Amounts) -> bool:
     port, _, address = port_key.rpartition(" ")
     rivals = [name for name, amount in load.items() if amount and name.startswith(f"{port} ")]
-    return (
-        bool(rivals)
-        if address == ANY_ADDRESS
-        else bool({port_key, f"{port} {ANY_ADDRESS}"} & set(rivals))
-    )
+    if address == ANY_ADDRESS:
+        return bool(rivals)
+    # A port on one address is free unless it is used there or on every address.
+    return port_key in rivals or f"{port} {ANY_ADDRESS}" in rivals
 
 
 def _refusal(spec: Object, requests: Amounts, node: Object, load: Amounts) -> str:
@@ -123,7 +126,7 @@ def _refusal(spec: Object, requests: Amounts, node: Object, load: Amounts) -> st
         return tainted
     if not matches_node(spec, node):
         return "node(s) didn't match Pod's node affinity/selector"
-    if any(_port_taken(port, load) for port in host_ports(spec)):
+    if any(_is_port_used(port, load) for port in host_ports(spec)):
         return "node(s) didn't have free ports for the requested pod ports"
     allocatable = node.get("status", {}).get("allocatable") or {}
     if load.get("pods", Decimal(0)) + 1 > quantity.parse(allocatable.get("pods", "110")):
@@ -152,18 +155,19 @@ def _claims_refusal(cluster: Cluster, pod: Object) -> str:
 
 
 def _report(client: Client, pod: Object, nodes: int, refusals: dict[str, int]) -> None:
-    listed = ", ".join(f"{count} {why}" for why, count in sorted(refusals.items()))
-    note = f"preemption: 0/{nodes} nodes are available: {nodes} Preemption is not helpful for scheduling."
-    message = (
-        f"0/{nodes} nodes are available: {listed}. {note}"
-        if nodes
-        else "no nodes available to schedule pods"
-    )
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(refusals.items()))
+    message = "no nodes available to schedule pods"
+    if nodes:
+        message = (
+            f"0/{nodes} nodes are available: {reasons}. "
+            f"preemption: 0/{nodes} nodes are available: "
+            f"{nodes} Preemption is not helpful for scheduling."
+        )
     client.event(pod, "FailedScheduling", message, warning=True, action="Scheduling")
     status = pod["status"]
-    old = next(
-        (one for one in status.get("conditions") or () if one["type"] == "PodScheduled"), None
-    )
+    conditions = status.get("conditions") or []
+    others = [other for other in conditions if other["type"] != "PodScheduled"]
+    old = next((other for other in conditions if other["type"] == "PodScheduled"), None)
     if old is None or old.get("message") != message:
         condition = {
             "type": "PodScheduled",
@@ -172,7 +176,5 @@ def _report(client: Client, pod: Object, nodes: int, refusals: dict[str, int]) -
             "lastTransitionTime": pod["metadata"]["creationTimestamp"],
         }
         condition |= {"reason": "Unschedulable", "message": message}
-        status["conditions"] = [
-            one for one in status.get("conditions") or () if one["type"] != "PodScheduled"
-        ] + [condition]
+        status["conditions"] = [*others, condition]
         client.cluster.store.put("pods", pod)

@@ -23,7 +23,7 @@ def document_v2() -> bytes:
 
 @cache
 def recorded_v3(group_version: str) -> bytes | None:
-    """The recorded `/openapi/v3/...` document of `apps/v1` or `v1`; None when it was not recorded."""
+    """The recorded `/openapi/v3/...` document of a group version; None when there is none."""
     name = (
         f"apis_{group_version.replace('/', '_')}"
         if "/" in group_version
@@ -35,7 +35,7 @@ def recorded_v3(group_version: str) -> bytes | None:
 
 @cache
 def _definitions(group_version: str) -> Object:
-    """Definitions of a group version: of its own v3 document where recorded (it tells structs from pointers), else of v2."""
+    """Definitions of a group version: from its v3 document, which tells structs from pointers, or v2."""
     recorded = recorded_v3(group_version)
     if recorded is not None:
         definitions: Object = orjson.loads(recorded)["components"]["schemas"]
@@ -59,7 +59,7 @@ class Node:
 
     @cached_property
     def type(self) -> str:
-        """`object`, `map`, `array`, `string`, `integer`, `number`, `boolean`, `int-or-string`, `quantity` or `any`."""
+        """A type of JSON Schema, or `map`, `int-or-string`, `quantity` or `any`."""
         document = self.document
         if self.name == _QUANTITY or self.name.endswith(".Quantity"):
             return "quantity"
@@ -120,7 +120,7 @@ class Node:
 
     @property
     def merge_key(self) -> str:
-        """The key by which a strategic merge patch pairs the items of a list; empty when it replaces the list."""
+        """The key by which a strategic merge pairs list items; empty when it replaces the list."""
         strategy = self.document.get("x-kubernetes-patch-strategy", "")
         return (
             str(self.document.get("x-kubernetes-patch-merge-key", ""))

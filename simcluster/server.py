@@ -182,8 +182,8 @@ class Server:
         try:
             user = impersonation.user_of(user, request.headers.items(), self.cluster.store)
         except impersonation.UserMissingError as error:
-            shown = orjson.dumps(request.path_qs).decode()
-            return _text(f"Internal Server Error: {shown}: {error}\n", status=500)
+            address = orjson.dumps(request.path_qs).decode()
+            return _text(f"Internal Server Error: {address}: {error}\n", status=500)
         target = parse_path(path, self.cluster.table)
         if target is None:
             if metrics.serves(path, self.cluster):
@@ -231,10 +231,10 @@ class Server:
         if path == "/openapi/v3":
             return _json(openapi.index(table), content_type=_TEXT)
         if path.startswith("/openapi/v3/"):
-            found = openapi.document(
+            document = openapi.document(
                 table, path.removeprefix("/openapi/v3/"), self.cluster.registry.custom_types
             )
-            return _json(found) if found else None
+            return _json(document) if document else None
         if path == "/":
             return _json(
                 {
@@ -253,11 +253,11 @@ class Server:
             )
         parts = path.strip("/").split("/")
         if parts[0] == "api" and len(parts) == 2:
-            return _found(discovery.resource_list(table, "", parts[1]))
+            return _document_or_none(discovery.resource_list(table, "", parts[1]))
         if parts[0] == "apis" and len(parts) == 2:
-            return _found(discovery.group(table, parts[1]))
+            return _document_or_none(discovery.group(table, parts[1]))
         if parts[0] == "apis" and len(parts) == 3:
-            return _found(discovery.resource_list(table, parts[1], parts[2]))
+            return _document_or_none(discovery.resource_list(table, parts[1], parts[2]))
         return None
 
     async def _resource(
@@ -283,7 +283,7 @@ class Server:
         if verb == "list":
             return self._list(request, target, accept)
         if verb == "get":
-            return self._one(
+            return self._single(
                 target,
                 self.cluster.registry.read(target.resource, target.namespace, target.name),
                 accept,
@@ -319,7 +319,7 @@ class Server:
             user,
         )
         status, obj = subresources.answer(call)
-        return self._one(
+        return self._single(
             target,
             obj,
             accepted(request.headers.get("Accept", "")),
@@ -329,9 +329,9 @@ class Server:
         )
 
     def _list(self, request: web.Request, target: Target, accept: Accepted) -> web.Response:
-        found = lists.page(self.cluster.registry, target, request.query)
+        page = lists.page(self.cluster.registry, target, request.query)
         include = request.query.get("includeObject", "Metadata")
-        raw = lists.render(target, found, accept, include=include, columns=self._columns(target))
+        raw = lists.render(target, page, accept, include=include, columns=self._columns(target))
         return _body(raw, accept, headers=self._warned(target, []))
 
     def _columns(self, target: Target) -> tuple[Column, ...]:
@@ -400,7 +400,8 @@ class Server:
         accept: Accepted,
         user: User,
     ) -> web.Response:
-        registry, resource = self.cluster.registry, target.resource
+        registry = self.cluster.registry
+        resource = target.resource
         options = write_options(request)
         options.body = body
         if verb in ("delete", "deletecollection"):
@@ -421,7 +422,7 @@ class Server:
             obj, created = registry.patch(
                 resource, target.namespace, target.name, patch, content_type=kind, options=options
             )
-            return self._one(
+            return self._single(
                 target,
                 obj,
                 accept,
@@ -435,12 +436,12 @@ class Server:
                 return _json(
                     reviews.answer(self.cluster, resource, obj, user, target.namespace), status=201
                 )
-            made = registry.create(resource, target.namespace, obj, options)
-            return self._one(
-                target, made, accept, request.query, status=201, warnings=options.warnings
+            created_obj = registry.create(resource, target.namespace, obj, options)
+            return self._single(
+                target, created_obj, accept, request.query, status=201, warnings=options.warnings
             )
-        made = registry.replace(resource, target.namespace, target.name, obj, options)
-        return self._one(target, made, accept, request.query, warnings=options.warnings)
+        replaced = registry.replace(resource, target.namespace, target.name, obj, options)
+        return self._single(target, replaced, accept, request.query, warnings=options.warnings)
 
     def _delete(
         self,
@@ -451,24 +452,26 @@ class Server:
         accept: Accepted,
         options: WriteOptions,
     ) -> web.Response:
-        registry, resource = self.cluster.registry, target.resource
-        given = delete_options(body, request.headers.get("Content-Type", ""), request.query)
-        options.dry_run = options.dry_run or "All" in (given.get("dryRun") or ())
+        registry = self.cluster.registry
+        resource = target.resource
+        body_options = delete_options(body, request.headers.get("Content-Type", ""), request.query)
+        options.dry_run = options.dry_run or "All" in (body_options.get("dryRun") or ())
         if verb == "delete":
-            return self._one(
+            return self._single(
                 target,
-                registry.delete(resource, target.namespace, target.name, given, options),
+                registry.delete(resource, target.namespace, target.name, body_options, options),
                 accept,
                 request.query,
             )
-        found = lists.page(registry, target, request.query)
-        raw = lists.render(target, found, Accepted(), include="Metadata", columns=())
-        for record in found.records:
+        page = lists.page(registry, target, request.query)
+        # The answer is the list as it was before.
+        raw = lists.render(target, page, Accepted(), include="Metadata", columns=())
+        for record in page.records:
             with contextlib.suppress(ApiError):
-                registry.delete(resource, record.namespace, record.name, given, options)
+                registry.delete(resource, record.namespace, record.name, body_options, options)
         return _body(raw, accept)
 
-    def _one(
+    def _single(
         self,
         target: Target,
         obj: Object,
@@ -478,23 +481,28 @@ class Server:
         status: int = 200,
         warnings: list[str] | None = None,
     ) -> web.Response:
-        shown = obj
+        document = obj
         if obj.get("kind") not in ("Status", "Scale") and obj.get("metadata", {}).get("name"):
             if accept.form == "Table":
                 columns = self._columns(target)
                 rows = [tables.row(obj, columns, query.get("includeObject", "Metadata"))]
-                shown = tables.table(
+                document = tables.table(
                     rows, columns, {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
                 )
             elif accept.partial:
-                shown = tables.partial(obj)
+                document = tables.partial(obj)
         return _body(
-            orjson.dumps(shown), accept, status=status, headers=self._warned(target, warnings or [])
+            orjson.dumps(document),
+            accept,
+            status=status,
+            headers=self._warned(target, warnings or []),
         )
 
     def _warned(self, target: Target, warnings: list[str]) -> list[tuple[str, str]]:
-        found = [("Warning", _ENDPOINTS_WARNING)] if target.resource.storage == "endpoints" else []
-        return found + [("Warning", f"299 - {orjson.dumps(text).decode()}") for text in warnings]
+        headers = [("Warning", f"299 - {orjson.dumps(text).decode()}") for text in warnings]
+        if target.resource.storage == "endpoints":
+            headers.insert(0, ("Warning", _ENDPOINTS_WARNING))
+        return headers
 
 
 def write_options(request: web.Request) -> WriteOptions:
@@ -551,7 +559,7 @@ def _refusal(error: ApiError) -> web.Response:
     return _json(error.status(), status=error.code, headers=error.headers)
 
 
-def _found(document: Object | None) -> web.Response | None:
+def _document_or_none(document: Object | None) -> web.Response | None:
     return _json(document) if document is not None else None
 
 

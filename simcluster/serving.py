@@ -18,8 +18,8 @@ from simcluster.server import Server
 _log = logging.getLogger(__name__)
 
 
-def _kept_token(folder: Path | None) -> str:
-    """The administrator's token in the folder, made when it has none; "" without a folder."""
+def _load_token(folder: Path | None) -> str:
+    """The administrator's token in the folder, a new one at first; "" without a folder."""
     if folder is None:
         return ""
     path = folder / "token"
@@ -49,7 +49,7 @@ class Running:
         self.host = host
         self.port = port
         self.folder = folder
-        token = token or _kept_token(folder)
+        token = token or _load_token(folder)
         path = folder / "objects" if folder is not None else None
         snapshot = snapshots.read_or_set_aside(path) if path is not None else None
         self.cluster = Cluster(settings, token=token)
@@ -74,13 +74,13 @@ class Running:
         return f"https://{self.host}:{self.port}"
 
     async def __aenter__(self) -> "Running":
-        made = certificates.make(
+        issued = certificates.make(
             sorted({"localhost", "127.0.0.1", "kubernetes.default.svc", self.host}),
             self.folder / "authority.pem" if self.folder else None,
         )
-        self.cluster.authority = made.authority.decode()
+        self.cluster.authority = issued.authority.decode()
         if self._keeper is not None:
-            # Before anybody is answered: a crash from now on leaves revisions behind that the next start goes beyond.
+            # Before the first answer: revisions that a crash loses must be below the next start's.
             self._keeper.save()
         self._runner = web.AppRunner(
             self.server.application(),
@@ -90,12 +90,12 @@ class Running:
         )
         await self._runner.setup()
         site = web.TCPSite(
-            self._runner, self.host, self.port, ssl_context=made.context, backlog=1024
+            self._runner, self.host, self.port, ssl_context=issued.context, backlog=1024
         )
         await site.start()
         self.port = self._runner.addresses[0][1]
         self.server.address = f"{self.host}:{self.port}"
-        self.kubeconfig = kubeconfig.make(self.url, made.authority, self.cluster.admin_token)
+        self.kubeconfig = kubeconfig.make(self.url, issued.authority, self.cluster.admin_token)
         self._loop = asyncio.create_task(self.manager.run())
         if self._keeper is not None:
             self._saving = asyncio.create_task(self._keeper.run())

@@ -1,4 +1,4 @@
-"""Storage: every object as its JSON bytes, one revision counter, a bounded history and the watchers' feed."""
+"""Storage: objects as JSON bytes, one revision counter, a bounded history, listeners."""
 
 import base64
 import binascii
@@ -48,7 +48,7 @@ class Record:
         references = meta.get("ownerReferences") or ()
         self.owners: tuple[str, ...] = tuple(ref["uid"] for ref in references)
         self.owner: str = next((ref["uid"] for ref in references if ref.get("controller")), "")
-        # A copy of the exact size: what orjson returns keeps the room that it was written in, 8 KB for a small object.
+        # A copy of the exact size: orjson's own bytes keep their buffer, 8 KB for a small object.
         self.raw = bytes(memoryview(orjson.dumps(obj)))
         self.prefix = len(orjson.dumps({"kind": obj["kind"], "apiVersion": obj["apiVersion"]}))
         self._fields: dict[str, str] | None = None
@@ -241,7 +241,8 @@ class Store:
             by_storage.setdefault(storage, []).append(record)
         for storage, records in by_storage.items():
             self.collection(storage).extend(records)
-        # Listeners see each record as new, as a controller does that lists after its start; watches find no such event.
+        # Listeners see each record as added, as a controller does after its first list; the
+        # history stays empty, so that no watch sees such an event.
         for storage, records in by_storage.items():
             for record in records:
                 for listener in self.listeners:
@@ -312,5 +313,7 @@ def _why_not_json(token: str, error: Exception) -> str:
         first = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))[:1].decode("latin-1")
     except (binascii.Error, ValueError):
         return "illegal base64 data at input byte 0"
-    shown = first if first.isprintable() else f"\\u{ord(first):04x}" if first else ""
-    return f"invalid character '{shown}' looking for beginning of value" if first else str(error)
+    if not first:
+        return str(error)
+    letter = first if first.isprintable() else f"\\u{ord(first):04x}"
+    return f"invalid character '{letter}' looking for beginning of value"

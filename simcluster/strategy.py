@@ -1,4 +1,4 @@
-"""What the API server itself writes into an object of each kind: initial status, generation, addresses, selectors."""
+"""What the API server writes into an object: initial status, generation, addresses, selectors."""
 
 import base64
 import binascii
@@ -67,14 +67,21 @@ _STATUS: dict[str, Object] = {
 }
 
 
+# Values of the two priority classes that exist in every cluster.
+_SYSTEM_PRIORITIES = {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}
+
+
 def quality_of_service(spec: Object) -> str:
     """The QoS class of a pod."""
-    guaranteed, anything = True, False
+    guaranteed = True
+    anything = False
     for container in [*(spec.get("initContainers") or ()), *spec.get("containers", ())]:
         resources = container.get("resources") or {}
-        requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
+        requests = resources.get("requests") or {}
+        limits = resources.get("limits") or {}
         for name in ("cpu", "memory"):
-            request, limit = _amount(requests.get(name)), _amount(limits.get(name))
+            request = _amount(requests.get(name))
+            limit = _amount(limits.get(name))
             anything = anything or bool(request) or bool(limit)
             guaranteed = guaranteed and bool(limit) and request == limit
     if guaranteed and anything:
@@ -104,19 +111,17 @@ def _pod(obj: Object, store: Store) -> None:
         priority_class = store.get(
             "priorityclasses.scheduling.k8s.io", "", spec["priorityClassName"]
         )
-        priority = (
-            priority_class.obj.get("value", 0)
-            if priority_class
-            else {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}.get(
-                spec["priorityClassName"], 0
-            )
-        )
+        priority = _SYSTEM_PRIORITIES.get(spec["priorityClassName"], 0)
+        if priority_class:
+            priority = priority_class.obj.get("value", 0)
     spec["priority"] = priority
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
 
 def _job(obj: Object, store: Store) -> None:
-    spec, uid, name = obj["spec"], obj["metadata"]["uid"], obj["metadata"]["name"]
+    spec = obj["spec"]
+    uid = obj["metadata"]["uid"]
+    name = obj["metadata"]["name"]
     labels = {
         "batch.kubernetes.io/controller-uid": uid,
         "batch.kubernetes.io/job-name": name,
@@ -214,7 +219,7 @@ def prepare_create(resource: Resource, obj: Object, store: Store) -> None:
 
 
 def prepare_update(resource: Resource, obj: Object, old: Object, store: Store) -> None:
-    """Complete a changed object, in place: what only the server writes is taken from before, the generation counted."""
+    """Complete a changed object, in place: the server's fields stay, the generation counts."""
     if has_status(resource):
         if "status" in old:
             obj["status"] = old["status"]
@@ -265,24 +270,25 @@ def _counts(resource: Resource, obj: Object, old: Object) -> bool:
     return resource.storage in _ANNOTATED_GENERATIONS and annotations[0] != annotations[1]
 
 
+def _first_bad_byte(text: str) -> int:
+    """Where base64 text breaks off, as Go counts: the first foreign byte, else the last one."""
+    for index, letter in enumerate(text):
+        if not (letter.isalnum() or letter in "+/="):
+            return index
+    return max(len(text) - 1, 0)
+
+
 def convert_input(resource: Resource, obj: Object) -> None:
-    """Write-only fields, in place: a secret's `stringData` becomes `data`, and `data` must be base64 (400)."""
+    """Turn a secret's `stringData` into `data`, in place; 400 when `data` is no base64."""
     if resource.storage != "secrets":
         return
     for value in (obj.get("data") or {}).values():
         try:
             base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError) as error:
-            at = next(
-                (
-                    at
-                    for at, letter in enumerate(value)
-                    if not (letter.isalnum() or letter in "+/=")
-                ),
-                max(len(value) - 1, 0),
-            )
             raise bad_request(
-                f'Secret in version "v1" cannot be handled as a Secret: illegal base64 data at input byte {at}'
+                'Secret in version "v1" cannot be handled as a Secret: '
+                f"illegal base64 data at input byte {_first_bad_byte(value)}"
             ) from error
     plain = obj.pop("stringData", None)
     if plain:

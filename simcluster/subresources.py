@@ -68,7 +68,8 @@ def answer(call: Call) -> tuple[int, Object]:
 
 
 def _state(call: Call) -> tuple[int, Object]:
-    registry, target = call.cluster.registry, call.target
+    registry = call.cluster.registry
+    target = call.target
     if call.verb == "get":
         return 200, call.current
     if call.verb == "patch":
@@ -93,20 +94,22 @@ def _main(call: Call) -> tuple[int, Object]:
 
 def scale_of(call: Call, obj: Object) -> Object:
     """The `Scale` of an object."""
-    paths = (
-        crds.version_of(call.cluster.registry, call.target.resource).get("subresources") or {}
-    ).get("scale") or {}
+    version = crds.version_of(call.cluster.registry, call.target.resource)
+    paths = (version.get("subresources") or {}).get("scale") or {}
+    selector: Any = None
     if paths:
-        spec, status = _at(obj, paths["specReplicasPath"]), _at(obj, paths["statusReplicasPath"])
-        selector = _at(obj, paths["labelSelectorPath"]) if paths.get("labelSelectorPath") else None
+        spec = _value_at(obj, paths["specReplicasPath"])
+        status = _value_at(obj, paths["statusReplicasPath"])
+        if paths.get("labelSelectorPath"):
+            selector = _value_at(obj, paths["labelSelectorPath"])
     else:
-        spec, status = obj["spec"].get("replicas", 1), obj.get("status", {}).get("replicas", 0)
-        raw = obj["spec"].get("selector")
-        selector = selector_text(
-            raw
-            if "matchLabels" in (raw or {}) or "matchExpressions" in (raw or {})
-            else {"matchLabels": raw}
-        )
+        spec = obj["spec"].get("replicas", 1)
+        status = obj.get("status", {}).get("replicas", 0)
+        raw = obj["spec"].get("selector") or {}
+        if "matchLabels" not in raw and "matchExpressions" not in raw:
+            # A ReplicationController's selector is a plain map of labels.
+            raw = {"matchLabels": raw}
+        selector = selector_text(raw)
     meta = {
         key: obj["metadata"][key]
         for key in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
@@ -122,7 +125,7 @@ def scale_of(call: Call, obj: Object) -> Object:
     return body
 
 
-def _at(obj: Object, path: str) -> Any:
+def _value_at(obj: Object, path: str) -> Any:
     value: Any = obj
     for part in path.strip(".").split("."):
         value = value.get(part) if isinstance(value, dict) else None
@@ -200,14 +203,16 @@ def _spend_budget(call: Call, pod: Object) -> None:
         raise ApiError(
             500,
             "InternalError",
-            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+            "This pod has more than one PodDisruptionBudget, "
+            "which the eviction subresource does not support.",
         )
     for budget in matching:
         _check_budget(call, budget, pod)
 
 
 def _check_budget(call: Call, budget: Object, pod: Object) -> None:
-    status, name = budget["status"], budget["metadata"]["name"]
+    status = budget["status"]
+    name = budget["metadata"]["name"]
     ready = any(
         condition["type"] == "Ready" and condition["status"] == "True"
         for condition in pod.get("status", {}).get("conditions") or ()
@@ -232,7 +237,10 @@ def _check_budget(call: Call, budget: Object, pod: Object) -> None:
             headers={"Retry-After": "10"},
         )
     if status["disruptionsAllowed"] <= 0:
-        text = f"The disruption budget {name} needs {status['desiredHealthy']} healthy pods and has {status['currentHealthy']} currently"
+        text = (
+            f"The disruption budget {name} needs {status['desiredHealthy']} healthy pods "
+            f"and has {status['currentHealthy']} currently"
+        )
         raise ApiError(
             429,
             "TooManyRequests",
@@ -308,7 +316,8 @@ def _token(call: Call) -> tuple[int, Object]:
             ],
             group="authentication.k8s.io",
         )
-    namespace, name = call.target.namespace, call.target.name
+    namespace = call.target.namespace
+    name = call.target.name
     groups = (
         "system:serviceaccounts",
         f"system:serviceaccounts:{namespace}",

@@ -108,7 +108,7 @@ class RunningCluster:
         return self.call(lambda: [record.obj for record in self.store.list(storage, namespace)])
 
     def load(self, storage: str, objects: Iterable[Object]) -> int:
-        """Store many objects as they are, without validation; namespaces are made as needed. Returns how many."""
+        """Store objects without validation, with their namespaces; returns how many."""
         return self.call(_load, self.cluster, storage, list(objects))
 
     def load_pods(self, count: int, *, namespace: str = "default", prefix: str = "load") -> int:
@@ -134,7 +134,7 @@ class RunningCluster:
         self.call(self.cluster.hub.cut)
 
     def wait(self, condition: Callable[[], Any], *, seconds: float = 10.0) -> Any:
-        """Poll until the condition holds and return what it returned; AssertionError when it never does."""
+        """Poll until the condition returns something true, and return that; else AssertionError."""
         deadline = time.monotonic() + seconds
         while True:
             outcome = condition()

@@ -33,7 +33,8 @@ def pod_requests(spec: Object, part: str = "requests") -> Amounts:
 def _pod(obj: Object) -> Amounts:
     if obj.get("status", {}).get("phase") in ("Succeeded", "Failed"):
         return {"count/pods": Decimal(1)}
-    requests, limits = pod_requests(obj["spec"]), pod_requests(obj["spec"], "limits")
+    requests = pod_requests(obj["spec"])
+    limits = pod_requests(obj["spec"], "limits")
     amounts: Amounts = {"pods": Decimal(1), "count/pods": Decimal(1)}
     for name, amount in requests.items():
         amounts[name if name in COMPUTE else f"requests.{name}"] = amount

@@ -119,13 +119,19 @@ class Frames:
 
     def of_change(self, change: Change) -> bytes | None:
         """The line of a change; None when the watch does not see it."""
-        before, now = self.sees(change.previous), self.sees(change.record)
+        before = self.sees(change.previous)
+        now = self.sees(change.record)
         if change.type == DELETED:
-            kind, seen = DELETED, before or (change.previous is None and now)
+            kind = DELETED
+            visible = before or (change.previous is None and now)
+        elif now:
+            kind = MODIFIED if before else ADDED
+            visible = True
         else:
-            kind = (MODIFIED if before else ADDED) if now else DELETED
-            seen = now or before
-        if not seen:
+            # An object that no longer matches the selector is deleted for this watch.
+            kind = DELETED
+            visible = before
+        if not visible:
             return None
         key = (kind, self.resource.group_version, self.accept.form, self.include)
         return change.frame(key, lambda: self.line(kind, change.record))
@@ -183,9 +189,13 @@ def error_line(error: ApiError) -> bytes:
 def begin(
     registry: Registry, target: Target, query: Mapping[str, str], frames: Frames, hub: Hub
 ) -> tuple[Watcher, bytes]:
-    """Join the feed and make the first lines in one step, so that nothing can come between; 410 and 504 as the API server says."""
-    store, resource = registry.store, target.resource
-    asked = integer(query, "resourceVersion") or 0
+    """The watcher of a request, joined to the hub, and its first lines; ApiError 400, 410 or 504.
+
+    Both happen in one step of the event loop, so that no change is lost between them.
+    """
+    store = registry.store
+    resource = target.resource
+    revision = integer(query, "resourceVersion") or 0
     initial = is_true(query.get("sendInitialEvents"))
     if initial and query.get("resourceVersionMatch") != "NotOlderThan":
         raise bad_request(
@@ -194,7 +204,7 @@ def begin(
         )
     check_not_too_new(query, store.revision)
     lines = []
-    if initial or not asked:
+    if initial or not revision:
         if query.get("sendInitialEvents") not in ("false", "0"):
             lines = [
                 frames.line(ADDED, record)
@@ -206,7 +216,7 @@ def begin(
     else:
         lines = [
             line
-            for change in store.changes_after(resource.storage, asked)
+            for change in store.changes_after(resource.storage, revision)
             if (line := frames.of_change(change))
         ]
     watcher = Watcher()
@@ -225,7 +235,8 @@ async def stream(
 ) -> AsyncIterator[bytes]:
     """The lines as they come, until the time-out (seconds) or the end of the watch."""
     loop = asyncio.get_running_loop()
-    deadline, next_bookmark = loop.time() + seconds, loop.time() + bookmark_every
+    deadline = loop.time() + seconds
+    next_bookmark = loop.time() + bookmark_every
     while not watcher.closed:
         until = min(deadline, next_bookmark) if bookmarks else deadline
         changes = await watcher.take(max(until - loop.time(), 0.0))

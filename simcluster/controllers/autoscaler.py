@@ -50,7 +50,7 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     results = [
         _measure(cluster, target, metric, have) for metric in obj["spec"].get("metrics") or ()
     ]
-    measurements = [measurement for measurement in results if measurement is not None]
+    measurements = [result for result in results if result is not None]
     desired = max((replicas for replicas, _ in measurements), default=have)
     desired = min(max(desired, obj["spec"].get("minReplicas", 1)), obj["spec"]["maxReplicas"])
     pods.set_condition(

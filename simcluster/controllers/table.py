@@ -36,7 +36,8 @@ Mapper = Callable[[Store, Change], Iterable[str]]
 class Controller:
     """A function over the store.
 
-    `reconcile` gets one object of `storage` (or `{"key": ...}` when `storage` is empty) and returns after how many (simulated) seconds
+    `reconcile` gets one object of `storage` (or `{"key": ...}` when `storage` is empty) and returns
+    after how many (simulated) seconds
     to look again. `triggers` say which keys a change of a collection (`*`: of any) concerns.
     """
 

@@ -65,7 +65,8 @@ NAMESPACES = (
                 command=(
                     "sh",
                     "-c",
-                    "echo starting coupons 0.8.2; sleep 3; echo 'FATAL: password authentication failed for user \"coupons\"'; exit 1",
+                    "echo starting coupons 0.8.2; sleep 3; echo 'FATAL: password authentication "
+                    'failed for user "coupons"\'; exit 1',
                 ),
             ),
         ),

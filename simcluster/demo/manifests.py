@@ -85,7 +85,8 @@ def _template(app: App) -> Object:
 
 
 def _workload(space: Namespace, app: App) -> Object:
-    template, selector = _template(app), {"matchLabels": {"app": app.name}}
+    template = _template(app)
+    selector = {"matchLabels": {"app": app.name}}
     if app.kind in ("Job", "CronJob"):
         template["spec"]["restartPolicy"] = "Never"
         job: Object = {"backoffLimit": 2, "template": template}
@@ -192,7 +193,7 @@ def _autoscaler(meta: Object, app: App) -> Object:
 
 
 def extras(space: Namespace) -> list[Object]:
-    """What each namespace has besides: credentials, a quota, rights."""
+    """The other objects of a namespace: credentials, a quota, a role binding."""
     scope = {"namespace": space.name}
     secret = {"username": space.name, "password": f"{space.name}-not-a-secret"}
     data = {key: base64.b64encode(text.encode()).decode() for key, text in secret.items()}

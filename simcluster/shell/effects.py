@@ -1,4 +1,4 @@
-"""What a running command asks of the outside: it is a generator of these and returns its exit code."""
+"""Effects: a command is a generator of these and returns its exit code."""
 
 from collections.abc import Generator
 from dataclasses import dataclass

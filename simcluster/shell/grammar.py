@@ -200,7 +200,7 @@ class Parser:
             condition = self._sequence({"do"})
             return While(condition, self._body())
         if word == "for":
-            return self._for()
+            return self._for_loop()
         return self._simple()
 
     def _body(self) -> Sequence:
@@ -223,7 +223,7 @@ class Parser:
         self._expect("fi")
         return If(branches, otherwise)
 
-    def _for(self) -> For:
+    def _for_loop(self) -> For:
         self._position += 1
         name = self._take()
         words = []

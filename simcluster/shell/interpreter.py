@@ -69,7 +69,7 @@ class Shell:
         # What a pipe or `<` hands to the command; None reads from outside.
         self.stdin: bytes | None = None
         self._commands = commands
-        self._unknown = unknown or _not_found
+        self._unknown = unknown or _unknown_command
 
     def run(self, script: str) -> Run:
         """Run a script; returns the exit code."""
@@ -331,6 +331,6 @@ class Shell:
         return self.env.get(name, ""), variable.end()
 
 
-def _not_found(shell: Shell, argv: list[str]) -> Run:
+def _unknown_command(shell: Shell, argv: list[str]) -> Run:
     yield complain(f"sh: {argv[0]}: not found")
     return 127

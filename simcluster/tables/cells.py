@@ -26,7 +26,8 @@ class Column:
     @classmethod
     def of_path(cls, document: Object) -> "Column":
         """A custom resource's printer column."""
-        path, kind = document["jsonPath"], document["type"]
+        path = document["jsonPath"]
+        kind = document["type"]
         return cls(
             document["name"],
             lambda obj: _path_cell(obj, path, kind),
@@ -39,22 +40,29 @@ class Column:
         )
 
 
+def _list_item(items: list[Any], key: str) -> Any:
+    """The item that `[0]` or `[?(@.type=="Ready")]` names; None without one."""
+    test = re.match(r'\?\(@\.(\w+)\s*==\s*["\'](.+?)["\']\)', key)
+    if test is not None:
+        name, expected = test.groups()
+        for item in items:
+            if item.get(name) == expected:
+                return item
+    if key.isdigit() and int(key) < len(items):
+        return items[int(key)]
+    return None
+
+
 def _path_cell(obj: Object, path: str, kind: str) -> Any:
     value: Any = obj
     for part in re.findall(r"\.([^.\[\]]+)|\[([^\]]+)\]", path):
         key = part[0] or part[1].strip("'\"")
         if isinstance(value, list):
-            wanted = re.match(r'\?\(@\.(\w+)\s*==\s*["\'](.+?)["\']\)', key)
-            matching = [
-                item for item in value if wanted and item.get(wanted.group(1)) == wanted.group(2)
-            ]
-            value = (
-                matching[0]
-                if matching
-                else (value[int(key)] if key.isdigit() and int(key) < len(value) else None)
-            )
+            value = _list_item(value, key)
+        elif isinstance(value, dict):
+            value = value.get(key)
         else:
-            value = value.get(key) if isinstance(value, dict) else None
+            value = None
     if kind == "date":
         try:
             return age_of(value)
@@ -99,7 +107,7 @@ def age(obj: Object) -> str:
     return age_of(obj["metadata"].get("creationTimestamp"))
 
 
-def at(path: str, default: Any = NONE) -> Callable[[Object], Any]:
+def field_reader(path: str, default: Any = NONE) -> Callable[[Object], Any]:
     """A cell out of a dotted path."""
 
     def cell(obj: Object) -> Any:
@@ -113,7 +121,8 @@ def at(path: str, default: Any = NONE) -> Callable[[Object], Any]:
 
 def pod_status(pod: Object) -> str:
     """The STATUS column of a pod."""
-    meta, status = pod["metadata"], pod.get("status", {})
+    meta = pod["metadata"]
+    status = pod.get("status", {})
     reason = status.get("reason") or status.get("phase", "Pending")
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition.get("reason") == "SchedulingGated":
@@ -143,8 +152,9 @@ def _init_status(pod: Object) -> str:
 
 def _containers_status(status: Object, reason: str) -> str:
     running = False
-    for one in reversed(status.get("containerStatuses") or []):
-        state = one.get("state") or {}
+    # kubectl's printer goes backwards: of several reasons the first container's is shown.
+    for container_status in reversed(status.get("containerStatuses") or []):
+        state = container_status.get("state") or {}
         if (state.get("waiting") or {}).get("reason"):
             reason = state["waiting"]["reason"]
         elif state.get("terminated"):
@@ -154,12 +164,12 @@ def _containers_status(status: Object, reason: str) -> str:
                 if ended.get("signal")
                 else f"ExitCode:{ended.get('exitCode', 0)}"
             )
-        elif one.get("ready") and state.get("running"):
+        elif container_status.get("ready") and state.get("running"):
             running = True
     if reason == "Completed" and running:
         ready = any(
-            one["type"] == "Ready" and one["status"] == "True"
-            for one in status.get("conditions") or ()
+            condition["type"] == "Ready" and condition["status"] == "True"
+            for condition in status.get("conditions") or ()
         )
         return "Running" if ready else "NotReady"
     return reason
@@ -191,7 +201,8 @@ def containers(template_at: str) -> Callable[[Object], str]:
     """The names of a template's containers."""
     return lambda obj: ",".join(
         container["name"]
-        for container in (at(template_at, {})(obj).get("spec") or {}).get("containers") or ()
+        for container in (field_reader(template_at, {})(obj).get("spec") or {}).get("containers")
+        or ()
     )
 
 
@@ -199,5 +210,6 @@ def images(template_at: str) -> Callable[[Object], str]:
     """The images of a template's containers."""
     return lambda obj: ",".join(
         container.get("image", "")
-        for container in (at(template_at, {})(obj).get("spec") or {}).get("containers") or ()
+        for container in (field_reader(template_at, {})(obj).get("spec") or {}).get("containers")
+        or ()
     )

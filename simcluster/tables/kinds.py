@@ -11,9 +11,9 @@ from simcluster.tables.cells import (
     Column,
     age,
     age_of,
-    at,
     containers,
     duration,
+    field_reader,
     images,
     pod_ready,
     pod_restarts,
@@ -39,7 +39,7 @@ _IMAGES = Column(
 
 
 def _selector(path: str = "spec.selector") -> Column:
-    return Column("Selector", lambda obj: selector_text(at(path, {})(obj)), 1)
+    return Column("Selector", lambda obj: selector_text(field_reader(path, {})(obj)), 1)
 
 
 def _wide() -> tuple[Column, ...]:
@@ -47,7 +47,7 @@ def _wide() -> tuple[Column, ...]:
 
 
 def _count(path: str) -> Any:
-    return at(path, 0)
+    return field_reader(path, 0)
 
 
 def _deployment_ready(obj: Object) -> str:
@@ -91,7 +91,7 @@ def _address(kind: str) -> Any:
 
 
 def _info(name: str) -> Any:
-    return at(f"status.nodeInfo.{name}", UNKNOWN)
+    return field_reader(f"status.nodeInfo.{name}", UNKNOWN)
 
 
 def _kernel(obj: Object) -> str:
@@ -151,7 +151,7 @@ def _modes(path: str) -> Any:
         "ReadWriteMany": "RWX",
         "ReadWriteOncePod": "RWOP",
     }
-    return lambda obj: ",".join(short.get(mode, mode) for mode in at(path, [])(obj))
+    return lambda obj: ",".join(short.get(mode, mode) for mode in field_reader(path, [])(obj))
 
 
 def _job_state(obj: Object) -> str:
@@ -179,7 +179,8 @@ def _job_duration(obj: Object) -> str:
 
 
 def _job_completions(obj: Object) -> str:
-    done, spec = obj.get("status", {}).get("succeeded", 0), obj["spec"]
+    done = obj.get("status", {}).get("succeeded", 0)
+    spec = obj["spec"]
     return (
         f"{done}/{spec['completions']}"
         if "completions" in spec
@@ -192,7 +193,7 @@ def _event_object(obj: Object) -> str:
     return f"{about.get('kind', '').lower()}/{about.get('name', '')}"
 
 
-def _event_seen(obj: Object) -> str:
+def _last_occurrence(obj: Object) -> str:
     return age_of(
         (obj.get("series") or {}).get("lastObservedTime")
         or obj.get("lastTimestamp")
@@ -267,7 +268,7 @@ def _hosts(obj: Object) -> str:
 
 
 def _budget(name: str) -> Any:
-    return lambda obj: str(at(f"spec.{name}", "N/A")(obj))
+    return lambda obj: str(field_reader(f"spec.{name}", "N/A")(obj))
 
 
 def _role(obj: Object) -> str:
@@ -299,12 +300,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         AGE,
         Column(
             "IP",
-            at("status.podIP"),
+            field_reader("status.podIP"),
             1,
             description="podIP address allocated to the pod. Routable at least within the cluster. Empty if not yet allocated.",
         ),
-        Column("Node", at("spec.nodeName"), 1),
-        Column("Nominated Node", at("status.nominatedNodeName"), 1),
+        Column("Node", field_reader("spec.nodeName"), 1),
+        Column("Nominated Node", field_reader("status.nominatedNodeName"), 1),
         Column("Readiness Gates", lambda obj: NONE, 1),
     ),
     "deployments.apps": (
@@ -342,7 +343,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column(
             "Node Selector",
             lambda obj: (
-                selector_text({"matchLabels": at("spec.template.spec.nodeSelector", {})(obj)})
+                selector_text(
+                    {"matchLabels": field_reader("spec.template.spec.nodeSelector", {})(obj)}
+                )
                 or NONE
             ),
         ),
@@ -359,8 +362,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "cronjobs.batch": (
         NAME,
-        Column("Schedule", at("spec.schedule")),
-        Column("Timezone", at("spec.timeZone")),
+        Column("Schedule", field_reader("spec.schedule")),
+        Column("Timezone", field_reader("spec.timeZone")),
         Column("Suspend", lambda obj: str(bool(obj["spec"].get("suspend"))), type="boolean"),
         Column(
             "Active", lambda obj: len(obj.get("status", {}).get("active") or ()), type="integer"
@@ -377,13 +380,15 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Containers", containers("spec.jobTemplate.spec.template"), 1),
         Column("Images", images("spec.jobTemplate.spec.template"), 1),
         Column(
-            "Selector", lambda obj: selector_text(at("spec.jobTemplate.spec.selector", {})(obj)), 1
+            "Selector",
+            lambda obj: selector_text(field_reader("spec.jobTemplate.spec.selector", {})(obj)),
+            1,
         ),
     ),
     "services": (
         NAME,
-        Column("Type", at("spec.type")),
-        Column("Cluster-IP", at("spec.clusterIP")),
+        Column("Type", field_reader("spec.type")),
+        Column("Cluster-IP", field_reader("spec.clusterIP")),
         Column("External-IP", _external),
         Column("Port(s)", _ports),
         AGE,
@@ -396,19 +401,19 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "endpoints": (NAME, Column("Endpoints", _endpoints), AGE),
     "endpointslices.discovery.k8s.io": (
         NAME,
-        Column("AddressType", at("addressType")),
+        Column("AddressType", field_reader("addressType")),
         Column("Ports", _slice_ports),
         Column("Endpoints", _slice_addresses),
         AGE,
     ),
     "ingresses.networking.k8s.io": (
         NAME,
-        Column("Class", at("spec.ingressClassName")),
+        Column("Class", field_reader("spec.ingressClassName")),
         Column("Hosts", _hosts),
         Column(
             "Address",
             lambda obj: ",".join(
-                one.get("ip", "") for one in at("status.loadBalancer.ingress", [])(obj)
+                one.get("ip", "") for one in field_reader("status.loadBalancer.ingress", [])(obj)
             ),
         ),
         Column("Ports", lambda obj: "80, 443" if obj.get("spec", {}).get("tls") else "80"),
@@ -428,7 +433,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Kernel-Version", _kernel, 1),
         Column("Container-Runtime", _info("containerRuntimeVersion"), 1),
     ),
-    "namespaces": (NAME, Column("Status", at("status.phase")), AGE),
+    "namespaces": (NAME, Column("Status", field_reader("status.phase")), AGE),
     "configmaps": (
         NAME,
         Column(
@@ -440,7 +445,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "secrets": (
         NAME,
-        Column("Type", at("type")),
+        Column("Type", field_reader("type")),
         Column("Data", lambda obj: len(obj.get("data") or {}), type="integer"),
         AGE,
     ),
@@ -456,29 +461,29 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
             lambda obj: (
                 "Terminating"
                 if obj["metadata"].get("deletionTimestamp")
-                else at("status.phase")(obj)
+                else field_reader("status.phase")(obj)
             ),
         ),
-        Column("Volume", at("spec.volumeName", "")),
-        Column("Capacity", at("status.capacity.storage", "")),
+        Column("Volume", field_reader("spec.volumeName", "")),
+        Column("Capacity", field_reader("status.capacity.storage", "")),
         Column("Access Modes", _modes("status.accessModes")),
-        Column("StorageClass", at("spec.storageClassName", "")),
-        Column("VolumeAttributesClass", at("spec.volumeAttributesClassName", "<unset>")),
+        Column("StorageClass", field_reader("spec.storageClassName", "")),
+        Column("VolumeAttributesClass", field_reader("spec.volumeAttributesClassName", "<unset>")),
         AGE,
-        Column("VolumeMode", at("spec.volumeMode"), 1),
+        Column("VolumeMode", field_reader("spec.volumeMode"), 1),
     ),
     "persistentvolumes": (
         NAME,
-        Column("Capacity", at("spec.capacity.storage", "")),
+        Column("Capacity", field_reader("spec.capacity.storage", "")),
         Column("Access Modes", _modes("spec.accessModes")),
-        Column("Reclaim Policy", at("spec.persistentVolumeReclaimPolicy")),
-        Column("Status", at("status.phase")),
+        Column("Reclaim Policy", field_reader("spec.persistentVolumeReclaimPolicy")),
+        Column("Status", field_reader("status.phase")),
         Column("Claim", _claim_of),
-        Column("StorageClass", at("spec.storageClassName", "")),
-        Column("VolumeAttributesClass", at("spec.volumeAttributesClassName", "<unset>")),
-        Column("Reason", at("status.reason", "")),
+        Column("StorageClass", field_reader("spec.storageClassName", "")),
+        Column("VolumeAttributesClass", field_reader("spec.volumeAttributesClassName", "<unset>")),
+        Column("Reason", field_reader("status.reason", "")),
         AGE,
-        Column("VolumeMode", at("spec.volumeMode"), 1),
+        Column("VolumeMode", field_reader("spec.volumeMode"), 1),
     ),
     "storageclasses.storage.k8s.io": (
         Column(
@@ -492,9 +497,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
                 )
             ),
         ),
-        Column("Provisioner", at("provisioner")),
-        Column("ReclaimPolicy", at("reclaimPolicy")),
-        Column("VolumeBindingMode", at("volumeBindingMode")),
+        Column("Provisioner", field_reader("provisioner")),
+        Column("ReclaimPolicy", field_reader("reclaimPolicy")),
+        Column("VolumeBindingMode", field_reader("volumeBindingMode")),
         Column(
             "AllowVolumeExpansion",
             lambda obj: str(bool(obj.get("allowVolumeExpansion"))).lower(),
@@ -503,13 +508,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         AGE,
     ),
     "events": (
-        Column("Last Seen", _event_seen),
-        Column("Type", at("type", "")),
-        Column("Reason", at("reason", "")),
+        Column("Last Seen", _last_occurrence),
+        Column("Type", field_reader("type", "")),
+        Column("Reason", field_reader("reason", "")),
         Column("Object", _event_object),
-        Column("Subobject", at("involvedObject.fieldPath", ""), 1),
+        Column("Subobject", field_reader("involvedObject.fieldPath", ""), 1),
         Column("Source", _event_source, 1),
-        Column("Message", at("message", "")),
+        Column("Message", field_reader("message", "")),
         Column(
             "First Seen", lambda obj: age_of(obj.get("firstTimestamp") or obj.get("eventTime")), 1
         ),
@@ -525,8 +530,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
             ),
         ),
         Column("Targets", _hpa_targets),
-        Column("MinPods", at("spec.minReplicas", 1)),
-        Column("MaxPods", at("spec.maxReplicas", 0)),
+        Column("MinPods", field_reader("spec.minReplicas", 1)),
+        Column("MaxPods", field_reader("spec.maxReplicas", 0)),
         Column("Replicas", _count("status.currentReplicas")),
         AGE,
     ),
@@ -557,22 +562,28 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "networkpolicies.networking.k8s.io": (
         NAME,
-        Column("Pod-Selector", lambda obj: selector_text(at("spec.podSelector", {})(obj))),
+        Column(
+            "Pod-Selector", lambda obj: selector_text(field_reader("spec.podSelector", {})(obj))
+        ),
         AGE,
     ),
     "ingressclasses.networking.k8s.io": (
         NAME,
-        Column("Controller", at("spec.controller")),
+        Column("Controller", field_reader("spec.controller")),
         Column("Parameters", lambda obj: NONE),
         AGE,
     ),
-    "leases.coordination.k8s.io": (NAME, Column("Holder", at("spec.holderIdentity", "")), AGE),
+    "leases.coordination.k8s.io": (
+        NAME,
+        Column("Holder", field_reader("spec.holderIdentity", "")),
+        AGE,
+    ),
     "priorityclasses.scheduling.k8s.io": (
         NAME,
         Column("Value", _count("value"), type="integer"),
         Column("Global-Default", lambda obj: bool(obj.get("globalDefault")), type="boolean"),
         AGE,
-        Column("PreemptionPolicy", at("preemptionPolicy", "PreemptLowerPriority")),
+        Column("PreemptionPolicy", field_reader("preemptionPolicy", "PreemptLowerPriority")),
     ),
     "apiservices.apiregistration.k8s.io": (
         NAME,

@@ -16,7 +16,7 @@ class Cause:
     field: str
 
 
-def shown(value: Any) -> str:
+def quote(value: Any) -> str:
     """A value as messages quote it."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
@@ -28,7 +28,7 @@ def required(field: str, why: str = "") -> Cause:
 
 def bad_value(field: str, value: Any, why: str) -> Cause:
     """The field's value breaks a rule."""
-    return Cause("FieldValueInvalid", f"Invalid value: {shown(value)}: {why}", field)
+    return Cause("FieldValueInvalid", f"Invalid value: {quote(value)}: {why}", field)
 
 
 def forbidden(field: str, why: str) -> Cause:
@@ -38,7 +38,7 @@ def forbidden(field: str, why: str) -> Cause:
 
 def duplicate(field: str, value: Any) -> Cause:
     """The value is there twice."""
-    return Cause("FieldValueDuplicate", f"Duplicate value: {shown(value)}", field)
+    return Cause("FieldValueDuplicate", f"Duplicate value: {quote(value)}", field)
 
 
 def unsupported(field: str, value: Any, choices: Iterable[str]) -> Cause:
@@ -46,11 +46,11 @@ def unsupported(field: str, value: Any, choices: Iterable[str]) -> Cause:
     listed = ", ".join(f'"{choice}"' for choice in sorted(choices))
     return Cause(
         "FieldValueNotSupported",
-        f"Unsupported value: {shown(value)}: supported values: {listed}",
+        f"Unsupported value: {quote(value)}: supported values: {listed}",
         field,
     )
 
 
 def missing_reference(field: str, value: Any) -> Cause:
     """The value names something that is not there."""
-    return Cause("FieldValueNotFound", f"Not found: {shown(value)}", field)
+    return Cause("FieldValueNotFound", f"Not found: {quote(value)}", field)

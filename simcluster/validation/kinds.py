@@ -407,14 +407,15 @@ def _definition(obj: Object) -> Iterator[Cause]:
 def _same(*paths: str) -> Callable[[Object, Object], Iterator[Cause]]:
     def check(obj: Object, old: Object) -> Iterator[Cause]:
         for path in paths:
-            new, before = _at(obj, path), _at(old, path)
+            new = _value_at(obj, path)
+            before = _value_at(old, path)
             if new != before:
                 yield bad_value(path, new, _IMMUTABLE)
 
     return check
 
 
-def _at(obj: Object, path: str) -> Any:
+def _value_at(obj: Object, path: str) -> Any:
     value: Any = obj
     for part in path.split("."):
         value = value.get(part) if isinstance(value, dict) else None
@@ -437,34 +438,33 @@ _SET_NOTE = (
 
 
 def _stateful_set_update(obj: Object, old: Object) -> Iterator[Cause]:
-    fixed = [
-        {key: value for key, value in one["spec"].items() if key not in _SET_MUTABLE}
-        for one in (obj, old)
-    ]
-    for one in fixed:
-        one["volumeClaimTemplates"] = [
-            claim.get("spec") for claim in one.get("volumeClaimTemplates") or ()
-        ]
-    if fixed[0] != fixed[1]:
+    if _immutable_set_spec(obj["spec"]) != _immutable_set_spec(old["spec"]):
         yield forbidden("spec", _SET_NOTE)
 
 
+def _immutable_set_spec(spec: Object) -> Object:
+    immutable = {key: value for key, value in spec.items() if key not in _SET_MUTABLE}
+    claims = spec.get("volumeClaimTemplates") or ()
+    # Claims are compared by their specs: the server completes the rest of them.
+    immutable["volumeClaimTemplates"] = [claim.get("spec") for claim in claims]
+    return immutable
+
+
+def _immutable_claim_spec(spec: Object) -> Object:
+    mutable = ("resources", "volumeName", "storageClassName")
+    return {key: value for key, value in spec.items() if key not in mutable}
+
+
 def _claim_update(obj: Object, old: Object) -> Iterator[Cause]:
-    frozen = [
-        {
-            key: value
-            for key, value in one["spec"].items()
-            if key not in ("resources", "volumeName", "storageClassName")
-        }
-        for one in (obj, old)
-    ]
-    new, before = (_at(one, "spec.resources.requests.storage") for one in (obj, old))
-    if frozen[0] != frozen[1] or (
-        old["spec"].get("volumeName") and old["spec"]["volumeName"] != obj["spec"].get("volumeName")
-    ):
+    new = _value_at(obj, "spec.resources.requests.storage")
+    before = _value_at(old, "spec.resources.requests.storage")
+    volume = old["spec"].get("volumeName")
+    moved = volume and volume != obj["spec"].get("volumeName")
+    if moved or _immutable_claim_spec(obj["spec"]) != _immutable_claim_spec(old["spec"]):
         yield forbidden(
             "spec",
-            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
+            "spec is immutable after creation except resources.requests "
+            "and volumeAttributesClassName for bound claims",
         )
     elif new and before and quantity.parse(new) < quantity.parse(before):
         yield forbidden(
@@ -473,7 +473,8 @@ def _claim_update(obj: Object, old: Object) -> Iterator[Cause]:
 
 
 def _service_update(obj: Object, old: Object) -> Iterator[Cause]:
-    new, before = obj["spec"].get("clusterIP"), old["spec"].get("clusterIP")
+    new = obj["spec"].get("clusterIP")
+    before = old["spec"].get("clusterIP")
     if (
         before
         and new != before

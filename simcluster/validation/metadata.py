@@ -36,7 +36,7 @@ _VALUE_RULE = (
     "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 )
 
-# Kinds whose names are labels, by collection; everything else is a subdomain, and RBAC takes any path segment.
+# Kinds whose names are labels, by collection; others are subdomains, RBAC's path segments.
 _LABEL_NAMES = {"namespaces", "replicationcontrollers"}
 _OLD_LABEL_NAMES = {"services"}
 _STANDARD_FINALIZERS = {"kubernetes", "orphan", "foregroundDeletion"}
@@ -153,7 +153,8 @@ def finalizer_causes(
 
 def same_metadata_causes(obj: Object, old: Object) -> Iterator[Cause]:
     """What an update may not change in the metadata."""
-    meta, before = obj["metadata"], old["metadata"]
+    meta = obj["metadata"]
+    before = old["metadata"]
     if before.get("deletionTimestamp"):
         added = [
             finalizer

@@ -107,7 +107,8 @@ def _container(field: str, container: Object, volumes: set[str]) -> Iterator[Cau
             yield bad_value(
                 f"{field}.env[{index}].name",
                 name,
-                "a valid environment variable name must consist only of printable ASCII characters other than '='",
+                "a valid environment variable name must consist only of printable ASCII "
+                "characters other than '='",
             )
         if variable.get("value") and variable.get("valueFrom"):
             yield bad_value(
@@ -136,7 +137,10 @@ def pod_spec_causes(
     restart: tuple[str, ...] = ("Always", "OnFailure", "Never"),
     claims: frozenset[str] = frozenset(),
 ) -> Iterator[Cause]:
-    """Rules of a pod's spec; `restart` are the restart policies that its owner allows, `claims` volumes that it adds."""
+    """Rules of a pod's spec.
+
+    `restart` are the restart policies that its owner allows, `claims` the volumes that it adds.
+    """
     volumes = {volume.get("name", "") for volume in spec.get("volumes") or ()} | claims
     volume_names: set[str] = set()
     for index, volume in enumerate(spec.get("volumes") or ()):
