@@ -81,7 +81,7 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def _load_authority(path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """The authority in a file; a new one, written there, when that is missing or about to expire."""
+    """The authority in a file; a new one is written when it is missing or about to expire."""
     try:
         pem = path.read_bytes()
         authority = x509.load_pem_x509_certificate(pem)

@@ -55,7 +55,7 @@ class Schedule:
         return day and weekday if self.any_day or self.any_weekday else day or weekday
 
     def due(self, after: datetime, until: datetime) -> datetime | None:
-        """The latest run in (after, until], looking back at most a day; None when there was none."""
+        """The latest run in (after, until], at most a day back; None when there was none."""
         moment = until.replace(second=0, microsecond=0)
         earliest = max(after, until - timedelta(days=1))
         while moment > earliest:

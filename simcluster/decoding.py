@@ -34,7 +34,7 @@ class Decoder:
     unknown: list[str] = field(default_factory=list)
 
     def decode(self, obj: Object, node: Node) -> Object:
-        """The object with the fields of its kind, without nulls; 400 for a value of a wrong type."""
+        """The object with the fields of its kind, without nulls; 400 for a wrong type."""
         decoded: Object = self._value(obj, node, "", self.resource.kind)
         return decoded
 

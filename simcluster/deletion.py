@@ -5,6 +5,7 @@ from typing import Any
 
 from simcluster import admission, clock
 from simcluster.errors import ApiError, bad_request, conflict, success
+from simcluster.objects import get_phase, is_terminating
 from simcluster.resources import Object, Resource
 from simcluster.store import Record, Store
 from simcluster.write_options import WriteOptions
@@ -122,7 +123,7 @@ def _grace(resource: Resource, obj: Object, body: Object) -> int:
         raise bad_request("gracePeriodSeconds must be a non-negative integer")
     if resource.storage != "pods":
         return 0
-    phase = obj.get("status", {}).get("phase")
+    phase = get_phase(obj)
     if not obj["spec"].get("nodeName") or phase in ("Succeeded", "Failed"):
         # No kubelet has anything to stop: the pod is removed at once.
         return 0
@@ -153,7 +154,7 @@ def set_finalizers(store: Store, namespace: Object, finalizers: list[str]) -> No
     """Write the finalizers in the spec of a namespace, in place."""
     namespace["spec"] = {"finalizers": finalizers} if finalizers else {}
     store.put("namespaces", namespace)
-    if namespace["metadata"].get("deletionTimestamp"):
+    if is_terminating(namespace):
         finish(store, "namespaces", namespace)
 
 

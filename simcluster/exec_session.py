@@ -10,6 +10,7 @@ from aiohttp import WSMsgType, web
 from simcluster import containers, logs
 from simcluster.cluster import Cluster
 from simcluster.errors import ApiError, bad_request
+from simcluster.objects import is_finished
 from simcluster.requests import Target, is_true
 from simcluster.resources import Object
 from simcluster.shell import Read, Run, Shell, Sleep, Window, Write, make_shell
@@ -232,7 +233,7 @@ def _running_container(pod: Object, name: str) -> Object:
     for status in statuses:
         if status["name"] == container["name"] and "running" in status["state"]:
             return container
-    if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+    if is_finished(pod):
         reason = f"cannot exec in a stopped container {container['name']}"
     else:
         reason = f'unable to upgrade connection: container not found ("{container["name"]}")'

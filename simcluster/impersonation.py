@@ -10,8 +10,10 @@ from simcluster.store import Store
 
 _EXTRA = "impersonate-extra-"
 _ACCOUNT = "system:serviceaccount:"
-_AUTHENTICATED, _UNAUTHENTICATED = "system:authenticated", "system:unauthenticated"
-_CORE, _AUTHENTICATION = "", "authentication.k8s.io"
+_AUTHENTICATED = "system:authenticated"
+_UNAUTHENTICATED = "system:unauthenticated"
+_CORE = ""
+_AUTHENTICATION = "authentication.k8s.io"
 
 
 class UserMissingError(ValueError):
@@ -83,7 +85,7 @@ def _groups_of(name: str, groups: list[str]) -> tuple[str, ...]:
 
 
 def _without_user(groups: list[str], uid: str, extra: Mapping[str, tuple[str, ...]]) -> str:
-    # The parts as Go prints an ObjectReference: kind, namespace, name, uid, two versions, field path.
+    # Go prints an ObjectReference: kind, namespace, name, uid, two versions, field path.
     parts = [f"{{Group  {group}    }}" for group in groups]
     parts += [
         f"{{UserExtra  {value}    {key}}}" for key, values in extra.items() for value in values

@@ -8,6 +8,7 @@ from simcluster import clock, deletion, programs
 from simcluster.client import Client
 from simcluster.cluster import Cluster
 from simcluster.nodes import address
+from simcluster.objects import get_annotations, has_condition, is_terminating
 from simcluster.programs import Program
 from simcluster.resources import Object
 
@@ -26,7 +27,7 @@ def reconcile(cluster: Cluster, pod: Object) -> float | None:
     """Move a pod of any node one step on; returns when its next step is due."""
     if not pod["spec"].get("nodeName"):
         return None
-    if pod["metadata"].get("deletionTimestamp"):
+    if is_terminating(pod):
         return _terminate(cluster, pod)
     if pod["status"].get("phase") in ("Succeeded", "Failed"):
         return None
@@ -42,10 +43,7 @@ def _began(statuses: list[Object]) -> bool:
 
 
 def _is_ready(node: Object) -> bool:
-    return any(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in node.get("status", {}).get("conditions") or ()
-    )
+    return has_condition(node, "Ready")
 
 
 def _terminate(cluster: Cluster, pod: Object) -> float | None:
@@ -268,9 +266,7 @@ class PodWorker:
         if program.seconds is not None:
             self._wake(program.seconds - ran + 0.01)
         delay = float((spec.get("readinessProbe") or {}).get("initialDelaySeconds", 0))
-        never = (self.pod["metadata"].get("annotations") or {}).get(
-            "simcluster.dev/never-ready"
-        ) == "true"
+        never = get_annotations(self.pod).get("simcluster.dev/never-ready") == "true"
         ready = ran >= delay and not never
         if not ready and not never:
             self._wake(delay - ran + 0.01)

@@ -13,6 +13,7 @@ from aiohttp import web
 from simcluster import clock, programs
 from simcluster.cluster import Cluster
 from simcluster.errors import ApiError, bad_request
+from simcluster.objects import get_annotations
 from simcluster.requests import Target, integer, is_true
 from simcluster.resources import Object
 
@@ -135,9 +136,7 @@ def container_of(pod: Object, name: str) -> Object:
     every: list[Object] = [*spec["containers"], *(spec.get("initContainers") or ())]
     names = " ".join(container["name"] for container in spec["containers"])
     if not name:
-        default = (pod["metadata"].get("annotations") or {}).get(
-            "kubectl.kubernetes.io/default-container"
-        )
+        default = get_annotations(pod).get("kubectl.kubernetes.io/default-container")
         if len(spec["containers"]) > 1 and not default:
             raise bad_request(
                 f"a container name must be specified for pod {pod['metadata']['name']}, "

@@ -243,7 +243,7 @@ def _write(obj: Object, claims: list[Entry]) -> None:
 
 
 def apply(live: Object | None, config: Object, node: Node, *, entry: Entry, force: bool) -> Object:
-    """Server-side apply of `config` by `entry`'s manager; 409 naming every field that others own."""
+    """Server-side apply of `config` by the manager of `entry`; 409 for fields of others."""
     tracked = _tracked(config, without_status=False)
     claimed = frozenset(path for path in _claims(tracked, node) if path)
     if live is None:

@@ -10,6 +10,7 @@ from simcluster.authentication import Attributes, User
 from simcluster.cluster import Cluster
 from simcluster.errors import not_found
 from simcluster.load import container_use, share
+from simcluster.objects import get_phase
 from simcluster.requests import Accepted, Target, accepted
 from simcluster.resources import Object, Resource
 from simcluster.usage import pod_requests
@@ -155,9 +156,7 @@ def _all(cluster: Cluster, target: Target, query: dict[str, str]) -> list[Object
     )
     objects = [record.obj for record in source_page.records]
     if target.resource is PODS:
-        return [
-            pod_metrics(pod) for pod in objects if pod.get("status", {}).get("phase") == "Running"
-        ]
+        return [pod_metrics(pod) for pod in objects if get_phase(pod) == "Running"]
     return [_node_metrics(cluster, node) for node in objects]
 
 

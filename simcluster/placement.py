@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from simcluster.objects import is_finished
 from simcluster.resources import Object
 from simcluster.store import DELETED, Change, Store
 from simcluster.usage import Amounts, pod_requests
@@ -26,7 +27,7 @@ class Load:
             return
         pod = change.record.obj
         node = pod["spec"].get("nodeName")
-        if node and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
+        if node and not is_finished(pod):
             cost = (
                 node,
                 {

@@ -5,6 +5,7 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 
+from simcluster.objects import get_annotations
 from simcluster.resources import Object
 from simcluster.shell import FileSystem, Run, Shell, Sleep, Write, make_shell
 
@@ -50,7 +51,7 @@ def missing(image: str, pod: Object) -> bool:
     """Whether the image cannot be pulled: its tag, name or the pod's annotation says so."""
     tag = image.rpartition("/")[2].partition(":")[2]
     name = image_name(image)
-    annotations = pod["metadata"].get("annotations") or {}
+    annotations = get_annotations(pod)
     missing_images = annotations.get(_ANNOTATION + "missing-images", "").split(",")
     return (
         "does-not-exist" in image
@@ -89,7 +90,7 @@ def program_of(pod: Object, container: Object) -> Program:
 
 
 def _annotated_program(pod: Object) -> Program | None:
-    annotations = pod["metadata"].get("annotations") or {}
+    annotations = get_annotations(pod)
     oom_after = annotations.get(_ANNOTATION + "oom-after")
     if oom_after:
         # 137 is 128 + SIGKILL.

@@ -27,6 +27,7 @@ from simcluster.errors import (
     stale,
     unsupported_media_type,
 )
+from simcluster.objects import is_terminating
 from simcluster.resources import Object, Resource, ResourceTable
 from simcluster.store import Record, Store
 from simcluster.validation import Cause, custom, validate, validate_update
@@ -347,7 +348,7 @@ class Registry:
         stored = conversion.to_storage(resource, obj)
         self.store.put(resource.storage, stored)
         obj["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
-        if old is not None and obj["metadata"].get("deletionTimestamp"):
+        if old is not None and is_terminating(obj):
             deletion.finish(self.store, resource.storage, stored)
         return obj
 

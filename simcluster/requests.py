@@ -15,7 +15,8 @@ from simcluster.errors import ApiError, bad_request
 from simcluster.resources import Object, Resource, ResourceTable
 
 BODY_LIMIT = 3 * 1024 * 1024
-JSON, YAML = "application/json", "application/yaml"
+JSON = "application/json"
+YAML = "application/yaml"
 MAX_YAML_DEPTH = 200
 MAX_YAML_NODES = 1_000_000
 _IMPLICIT = ("bool", "merge", "null")
@@ -170,7 +171,9 @@ for _kind, _form in (
 def _yaml(raw: bytes) -> Any:
     try:
         _check_expansion(raw, _Loader)
-        plain = orjson.loads(orjson.dumps(yaml.load(raw, Loader=_Loader), default=str))  # noqa: S506
+        document = yaml.load(raw, Loader=_Loader)  # noqa: S506
+        # Dates and other types of YAML become the texts that JSON has for them.
+        plain = orjson.loads(orjson.dumps(document, default=str))
         return decoding.whole_numbers(plain)
     except (
         *(yaml.YAMLError, orjson.JSONEncodeError, ValueError, RecursionError),

@@ -6,6 +6,7 @@ from simcluster import quantity
 from simcluster.binding import bind
 from simcluster.client import Client
 from simcluster.cluster import Cluster
+from simcluster.objects import get_phase
 from simcluster.placement import ANY_ADDRESS, host_ports
 from simcluster.resources import Object
 from simcluster.selectors import expression_test
@@ -147,7 +148,7 @@ def _claims_refusal(cluster: Cluster, pod: Object) -> str:
         claim = cluster.object("persistentvolumeclaims", pod["metadata"]["namespace"], name)
         if claim is None:
             return f'persistentvolumeclaim "{name}" not found'
-        if claim.get("status", {}).get("phase") != "Bound" and cluster.object(
+        if get_phase(claim) != "Bound" and cluster.object(
             "storageclasses.storage.k8s.io", "", claim["spec"].get("storageClassName") or ""
         ):
             return "pod has unbound immediate PersistentVolumeClaims"

@@ -35,7 +35,10 @@ def recorded_v3(group_version: str) -> bytes | None:
 
 @cache
 def _definitions(group_version: str) -> Object:
-    """Definitions of a group version: from its v3 document, which tells structs from pointers, or v2."""
+    """Definitions of a group version.
+
+    From its v3 document where recorded, since that tells structs from pointers; else from v2.
+    """
     recorded = recorded_v3(group_version)
     if recorded is not None:
         definitions: Object = orjson.loads(recorded)["components"]["schemas"]

@@ -241,9 +241,8 @@ def selector_text(selector: Object | None) -> str:
     words = {"In": "in", "NotIn": "notin"}
     for expression in selector.get("matchExpressions") or ():
         if expression["operator"] in words:
-            parts.append(
-                f"{expression['key']} {words[expression['operator']]} ({','.join(sorted(expression.get('values') or []))})"
-            )
+            values = ",".join(sorted(expression.get("values") or []))
+            parts.append(f"{expression['key']} {words[expression['operator']]} ({values})")
         else:
             parts.append(
                 expression["key"] if expression["operator"] == "Exists" else f"!{expression['key']}"
@@ -278,7 +277,7 @@ def _field(resource: Resource, path: str, *, equal: bool, value: str) -> RecordT
 
 
 def combined(resource: Resource, query: Mapping[str, Any]) -> RecordTest | None:
-    """The predicate of a request's `labelSelector` and `fieldSelector`; None when it has neither."""
+    """The predicate of the query's label and field selector; None when it has neither."""
     labels = query.get("labelSelector", "")
     fields = query.get("fieldSelector", "")
     if not labels and not fields:

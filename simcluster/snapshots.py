@@ -127,7 +127,7 @@ class Keeper:
         return self.store.revision, len(self.tokens.users)
 
     def _content(self) -> tuple[int, "list[tuple[str, bytes]]", "list[object]"]:
-        """What to write, taken between two steps of the loop; the bytes of a record never change."""
+        """What to write, read in one step of the loop; the bytes of a record never change."""
         records = [
             (storage, record.raw)
             for storage in self.store.storages()

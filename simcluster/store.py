@@ -15,7 +15,10 @@ from simcluster.resources import Object
 
 HISTORY = 5000
 FIRST_REVISION = 1000
-ADDED, MODIFIED, DELETED = "ADDED", "MODIFIED", "DELETED"
+# Types of changes, as watches name them.
+ADDED = "ADDED"
+MODIFIED = "MODIFIED"
+DELETED = "DELETED"
 _NO_LABELS: dict[str, str] = {}
 Listener = Callable[["Change"], None]
 
@@ -234,7 +237,7 @@ class Store:
         return len(records)
 
     def restore(self, revision: int, pairs: "Iterable[tuple[str, Record]]") -> None:
-        """Fill an empty store with the records of an earlier one; history begins at the revision."""
+        """Fill an empty store with earlier records; history begins at the revision."""
         self.revision = self._begin = revision
         by_storage: dict[str, list[Record]] = {}
         for storage, record in pairs:
@@ -262,7 +265,7 @@ class Store:
         return [change for change in collection.changes if change.revision > revision]
 
     def as_of(self, storage: str, revision: int) -> dict[str, Record]:
-        """The records of a kind as they were at a revision; 410 when history does not reach back."""
+        """The records of a kind at a revision; 410 when history does not reach back."""
         collection = self.collection(storage)
         if revision < collection.compacted:
             raise expired("list")

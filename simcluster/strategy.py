@@ -10,6 +10,7 @@ from typing import Any
 from simcluster import quantity
 from simcluster.defaults import TEMPLATE_GENERATION
 from simcluster.errors import bad_request
+from simcluster.objects import get_annotations
 from simcluster.resources import Object, Resource
 from simcluster.store import Store
 
@@ -180,9 +181,10 @@ def _claim(obj: Object, store: Store) -> None:
         finalizers.append("kubernetes.io/pvc-protection")
     if "storageClassName" not in obj["spec"]:
         for record in store.list("storageclasses.storage.k8s.io"):
-            if (record.obj["metadata"].get("annotations") or {}).get(
-                "storageclass.kubernetes.io/is-default-class"
-            ) == "true":
+            if (
+                get_annotations(record.obj).get("storageclass.kubernetes.io/is-default-class")
+                == "true"
+            ):
                 obj["spec"]["storageClassName"] = record.name
 
 
@@ -229,9 +231,7 @@ def prepare_update(resource: Resource, obj: Object, old: Object, store: Store) -
         _keep_addresses(obj["spec"], old["spec"], store, obj)
     if resource.storage == "daemonsets.apps" and obj["spec"]["template"] != old["spec"]["template"]:
         notes = obj["metadata"].setdefault("annotations", {})
-        notes[TEMPLATE_GENERATION] = str(
-            int((old["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, 1)) + 1
-        )
+        notes[TEMPLATE_GENERATION] = str(int(get_annotations(old).get(TEMPLATE_GENERATION, 1)) + 1)
     if resource.storage == "jobs.batch":
         obj["spec"].setdefault("selector", old["spec"]["selector"])
     if resource.storage == "namespaces":
@@ -266,7 +266,7 @@ def _counts(resource: Resource, obj: Object, old: Object) -> bool:
     ignored = ("metadata", "status", "kind", "apiVersion")
     if any(obj.get(key) != old.get(key) for key in {*obj, *old} if key not in ignored):
         return True
-    annotations = [version["metadata"].get("annotations") or {} for version in (obj, old)]
+    annotations = [get_annotations(version) for version in (obj, old)]
     return resource.storage in _ANNOTATED_GENERATIONS and annotations[0] != annotations[1]
 
 

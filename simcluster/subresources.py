@@ -19,6 +19,7 @@ from simcluster.errors import (
     stale,
     success,
 )
+from simcluster.objects import get_phase, has_condition, is_terminating
 from simcluster.patching import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 from simcluster.requests import Target, parse_body
 from simcluster.resources import Object
@@ -180,9 +181,7 @@ def _eviction(call: Call) -> tuple[int, Object]:
     if body_name and body_name != call.target.name:
         raise bad_request("name in URL does not match name in Eviction object")
     options = body.get("deleteOptions") or {}
-    if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed", "Pending") and not pod[
-        "metadata"
-    ].get("deletionTimestamp"):
+    if get_phase(pod) not in ("Succeeded", "Failed", "Pending") and not is_terminating(pod):
         _spend_budget(call, pod)
     call.options.dry_run = call.options.dry_run or "All" in (options.get("dryRun") or ())
     call.options.subresource = ""
@@ -213,10 +212,7 @@ def _spend_budget(call: Call, pod: Object) -> None:
 def _check_budget(call: Call, budget: Object, pod: Object) -> None:
     status = budget["status"]
     name = budget["metadata"]["name"]
-    ready = any(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in pod.get("status", {}).get("conditions") or ()
-    )
+    ready = has_condition(pod, "Ready")
     if (
         not ready
         and status.get("currentHealthy", 0) >= status.get("desiredHealthy", 0)

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 from simcluster import quantity
+from simcluster.objects import is_finished
 from simcluster.resources import Object, Resource, ResourceTable
 from simcluster.store import Store
 
@@ -19,7 +20,7 @@ COMPUTE = ("cpu", "memory", "ephemeral-storage")
 
 
 def pod_requests(spec: Object, part: str = "requests") -> Amounts:
-    """The sum over containers (or the largest init container, if larger) of `requests` or `limits`."""
+    """The sum of the containers' `requests` or `limits`, or the largest init container's."""
     total: Amounts = {}
     for container in spec.get("containers") or ():
         for name, amount in ((container.get("resources") or {}).get(part) or {}).items():
@@ -31,7 +32,7 @@ def pod_requests(spec: Object, part: str = "requests") -> Amounts:
 
 
 def _pod(obj: Object) -> Amounts:
-    if obj.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+    if is_finished(obj):
         return {"count/pods": Decimal(1)}
     requests = pod_requests(obj["spec"])
     limits = pod_requests(obj["spec"], "limits")

@@ -5,6 +5,7 @@ from simcluster.client import Client
 from simcluster.cluster import Cluster
 from simcluster.controllers import pods
 from simcluster.controllers.deployment import amount
+from simcluster.objects import is_finished, is_terminating
 from simcluster.resources import Object
 from simcluster.selectors import selector_test
 
@@ -24,12 +25,8 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
         for record in cluster.store.list("pods", obj["metadata"]["namespace"])
         if test(record.labels)
     ]
-    covered = [
-        pod for pod in covered if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
-    ]
-    healthy = sum(
-        pods.is_ready(pod) and not pod["metadata"].get("deletionTimestamp") for pod in covered
-    )
+    covered = [pod for pod in covered if not is_finished(pod)]
+    healthy = sum(pods.is_ready(pod) and not is_terminating(pod) for pod in covered)
     expected = _expected(cluster, covered)
     if "maxUnavailable" in spec:
         desired = max(expected - amount(spec["maxUnavailable"], expected, up=True), 0)

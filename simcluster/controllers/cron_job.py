@@ -8,6 +8,7 @@ from simcluster.client import Client
 from simcluster.cluster import Cluster
 from simcluster.controllers import job as jobs
 from simcluster.controllers import pods
+from simcluster.objects import has_condition, is_terminating
 from simcluster.resources import Object
 
 _AGAIN = 10.0
@@ -16,7 +17,7 @@ _INSTANTIATED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 
 def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Start the run that is due, tidy the history, report."""
-    if obj["metadata"].get("deletionTimestamp"):
+    if is_terminating(obj):
         return None
     client = Client(cluster, "cronjob-controller")
     owned = client.owned("jobs.batch", obj)
@@ -78,14 +79,7 @@ def _tidy(client: Client, obj: Object, owned: list[Object]) -> None:
         ("Complete", "successfulJobsHistoryLimit"),
         ("Failed", "failedJobsHistoryLimit"),
     ):
-        ended = [
-            job
-            for job in owned
-            if any(
-                condition["type"] == kind and condition["status"] == "True"
-                for condition in job.get("status", {}).get("conditions") or ()
-            )
-        ]
+        ended = [job for job in owned if has_condition(job, kind)]
         for job in ended[: max(len(ended) - obj["spec"].get(limit, 1), 0)]:
             client.delete("jobs.batch", job, propagationPolicy="Background")
             client.event(obj, "SuccessfulDelete", f"Deleted job {job['metadata']['name']}")

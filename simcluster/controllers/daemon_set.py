@@ -5,6 +5,7 @@ from simcluster.cluster import Cluster
 from simcluster.controllers import pods, revisions
 from simcluster.controllers.deployment import amount
 from simcluster.defaults import TEMPLATE_GENERATION
+from simcluster.objects import get_annotations, is_finished, is_terminating
 from simcluster.resources import Object
 from simcluster.scheduler import matches_node, taint_refusal
 
@@ -23,9 +24,9 @@ _TOLERATED = (
 def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Add missing pods, delete misplaced ones, replace outdated ones a few at a time."""
     client = Client(cluster, "daemonset-controller")
-    if obj["metadata"].get("deletionTimestamp"):
+    if is_terminating(obj):
         return None
-    annotations = obj["metadata"].get("annotations") or {}
+    annotations = get_annotations(obj)
     generation = {TEMPLATE_GENERATION: annotations.get(TEMPLATE_GENERATION, "1")}
     revision = revisions.current(client, obj, label=_LABEL, annotations=generation)
     digest = revision["metadata"]["labels"][_LABEL]
@@ -68,7 +69,7 @@ def _place(client: Client, obj: Object, node_names: list[str], digest: str) -> d
     placed: dict[str, Object] = {}
     for pod in client.owned("pods", obj):
         node = _node_of(pod)
-        ended = pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
+        ended = is_finished(pod)
         if node not in node_names or ended or node in placed:
             client.delete("pods", pod)
         if not ended:
@@ -80,7 +81,7 @@ def _place(client: Client, obj: Object, node_names: list[str], digest: str) -> d
 
 
 def _create(client: Client, obj: Object, node: str, digest: str) -> Object:
-    generation = (obj["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, "1")
+    generation = get_annotations(obj).get(TEMPLATE_GENERATION, "1")
     pod = pods.from_template(
         obj, obj["spec"]["template"], labels={_LABEL: digest, "pod-template-generation": generation}
     )
@@ -101,14 +102,9 @@ def _update(
 ) -> None:
     rolling = obj["spec"]["updateStrategy"].get("rollingUpdate") or {}
     allowed = max(amount(rolling.get("maxUnavailable", 1), len(node_names), up=True), 1)
-    unavailable = sum(
-        not pods.is_ready(pod) or bool(pod["metadata"].get("deletionTimestamp"))
-        for pod in placed.values()
-    )
+    unavailable = sum(not pods.is_ready(pod) or is_terminating(pod) for pod in placed.values())
     for pod in placed.values():
-        if pod["metadata"]["labels"].get(_LABEL) == digest or pod["metadata"].get(
-            "deletionTimestamp"
-        ):
+        if pod["metadata"]["labels"].get(_LABEL) == digest or is_terminating(pod):
             continue
         broken = not pods.is_ready(pod)
         if broken or unavailable < allowed:
@@ -120,9 +116,7 @@ def _update(
 def _report(
     cluster: Cluster, client: Client, obj: Object, node_names: list[str], digest: str
 ) -> float | None:
-    running = [
-        pod for pod in client.owned("pods", obj) if not pod["metadata"].get("deletionTimestamp")
-    ]
+    running = [pod for pod in client.owned("pods", obj) if not is_terminating(pod)]
     placed = [pod for pod in running if _node_of(pod) in node_names]
     ready = [pod for pod in placed if pods.is_ready(pod)]
     available = [

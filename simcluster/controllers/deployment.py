@@ -8,6 +8,7 @@ from simcluster import clock
 from simcluster.client import Client
 from simcluster.cluster import Cluster
 from simcluster.controllers import pods
+from simcluster.objects import get_annotations, get_conditions, is_terminating
 from simcluster.resources import Object
 
 REVISION = "deployment.kubernetes.io/revision"
@@ -34,7 +35,7 @@ def amount(value: Any, total: int, *, up: bool) -> int:
 def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """One step of the rollout, then the status."""
     client = Client(cluster, "deployment-controller")
-    if obj["metadata"].get("deletionTimestamp"):
+    if is_terminating(obj):
         return None
     sets = client.owned(_SETS, obj)
     current = next((replica_set for replica_set in sets if _same_template(replica_set, obj)), None)
@@ -96,11 +97,7 @@ def _new_set(client: Client, obj: Object, sets: list[Object]) -> Object:
 
 
 def _copied_annotations(obj: Object) -> Object:
-    return {
-        key: value
-        for key, value in (obj["metadata"].get("annotations") or {}).items()
-        if key not in _NOT_COPIED
-    }
+    return {key: value for key, value in get_annotations(obj).items() if key not in _NOT_COPIED}
 
 
 def _size_notes(obj: Object) -> Object:
@@ -122,7 +119,7 @@ def _unavailable(obj: Object) -> int:
 
 
 def _revision(replica_set: Object) -> int:
-    return int((replica_set["metadata"].get("annotations") or {}).get(REVISION, 0))
+    return int(get_annotations(replica_set).get(REVISION, 0))
 
 
 def _last_revision(sets: list[Object]) -> int:
@@ -138,15 +135,15 @@ def _number(client: Client, obj: Object, current: Object, sets: list[Object]) ->
     ]
     revision = max(_revision(current), _last_revision(others) + 1)
     notes = _copied_annotations(obj) | _size_notes(obj) | {REVISION: str(revision)}
-    old_notes = current["metadata"].get("annotations") or {}
+    old_notes = get_annotations(current)
     if {**old_notes, **notes} != old_notes:
         current["metadata"]["annotations"] = {**old_notes, **notes}
         client.update(_SETS, current)
-    if (obj["metadata"].get("annotations") or {}).get(REVISION) != str(revision):
+    if get_annotations(obj).get(REVISION) != str(revision):
         # The generation counts changes of annotations by users, not this one.
         generation = obj["metadata"].get("generation", 1)
         obj["metadata"]["annotations"] = {
-            **(obj["metadata"].get("annotations") or {}),
+            **get_annotations(obj),
             REVISION: str(revision),
         }
         obj = client.update_status("deployments.apps", obj)
@@ -156,7 +153,7 @@ def _number(client: Client, obj: Object, current: Object, sets: list[Object]) ->
 
 def _set_scale(client: Client, obj: Object, replica_set: Object, replicas: int) -> None:
     have = replica_set["spec"].get("replicas", 1)
-    notes = {**(replica_set["metadata"].get("annotations") or {}), **_size_notes(obj)}
+    notes = {**get_annotations(replica_set), **_size_notes(obj)}
     if have == replicas and notes == replica_set["metadata"].get("annotations"):
         return
     replica_set["spec"]["replicas"] = replicas
@@ -283,7 +280,7 @@ def _status(obj: Object, sets: list[Object], new: Object | None) -> Object:
     status: Object = {"observedGeneration": obj["metadata"].get("generation", 1)}
     status |= {key: value for key, value in counts.items() if value}
     status["terminatingReplicas"] = total("terminatingReplicas")
-    status["conditions"] = copy.deepcopy(obj.get("status", {}).get("conditions") or [])
+    status["conditions"] = copy.deepcopy(get_conditions(obj))
     if "collisionCount" in obj.get("status", {}):
         status["collisionCount"] = obj["status"]["collisionCount"]
     return status

@@ -6,6 +6,7 @@ from simcluster.client import Client
 from simcluster.cluster import Cluster
 from simcluster.controllers.job import TRACKING
 from simcluster.deletion import FOREGROUND, ORPHAN
+from simcluster.objects import is_terminating
 from simcluster.resources import Object
 from simcluster.store import DELETED, Change, Record, Store
 
@@ -52,7 +53,7 @@ def _release(client: Client, storage: str, obj: Object, uid: str) -> None:
     if others:
         obj["metadata"]["ownerReferences"] = others
         client.update(storage, obj)
-    elif not obj["metadata"].get("deletionTimestamp"):
+    elif not is_terminating(obj):
         client.delete(storage, obj, propagationPolicy="Background")
 
 
@@ -80,7 +81,7 @@ def _finalize(client: Client, storage: str, obj: Object) -> float | None:
                 if reference["uid"] == meta["uid"]
             )
             blocking = blocking or bool(mine.get("blockOwnerDeletion"))
-            if not child["metadata"].get("deletionTimestamp"):
+            if not is_terminating(child):
                 client.delete(kind, child, propagationPolicy="Foreground")
         if blocking:
             return _AGAIN

@@ -2,6 +2,7 @@
 
 from simcluster.client import Client
 from simcluster.cluster import Cluster
+from simcluster.objects import is_terminating
 from simcluster.resources import Object
 
 _ADDRESS = {"loadBalancer": {"ingress": [{"ip": "203.0.113.10"}]}}
@@ -9,7 +10,7 @@ _ADDRESS = {"loadBalancer": {"ingress": [{"ip": "203.0.113.10"}]}}
 
 def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Publish the address."""
-    if obj.get("status") != _ADDRESS and not obj["metadata"].get("deletionTimestamp"):
+    if obj.get("status") != _ADDRESS and not is_terminating(obj):
         client = Client(cluster, "ingress-nginx")
         client.update_status("ingresses.networking.k8s.io", {**obj, "status": _ADDRESS})
         client.event(obj, "Sync", "Scheduled for sync")

@@ -6,6 +6,13 @@ from simcluster import clock
 from simcluster.client import Client
 from simcluster.cluster import Cluster
 from simcluster.controllers import pods
+from simcluster.objects import (
+    get_annotations,
+    get_phase,
+    has_condition,
+    is_finished,
+    is_terminating,
+)
 from simcluster.resources import Object
 
 _JOBS = "jobs.batch"
@@ -15,7 +22,7 @@ TRACKING = "batch.kubernetes.io/job-tracking"
 def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Start what is missing, count what has ended, end the job when it is decided."""
     client = Client(cluster, "job-controller")
-    if obj["metadata"].get("deletionTimestamp"):
+    if is_terminating(obj):
         return None
     if finished(obj):
         _untrack(client, client.owned("pods", obj))
@@ -32,8 +39,8 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
         return None
     status.setdefault("startTime", clock.timestamp())
     running = pods.active(owned)
-    succeeded = [pod for pod in owned if pod.get("status", {}).get("phase") == "Succeeded"]
-    failed = [pod for pod in owned if pod.get("status", {}).get("phase") == "Failed"]
+    succeeded = [pod for pod in owned if get_phase(pod) == "Succeeded"]
+    failed = [pod for pod in owned if get_phase(pod) == "Failed"]
     failures = len(failed) + sum(_restarts(pod) for pod in running)
     again: float | None = None
     deadline = obj["spec"].get("activeDeadlineSeconds")
@@ -70,9 +77,7 @@ def _untrack(client: Client, owned: list[Object]) -> None:
     """Take the tracking finalizer off ended pods: they are counted and may be deleted."""
     for pod in owned:
         finalizers = pod["metadata"].get("finalizers") or []
-        ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or pod[
-            "metadata"
-        ].get("deletionTimestamp")
+        ended = is_finished(pod) or is_terminating(pod)
         if ended and TRACKING in finalizers:
             pod["metadata"]["finalizers"] = [
                 finalizer for finalizer in finalizers if finalizer != TRACKING
@@ -82,10 +87,7 @@ def _untrack(client: Client, owned: list[Object]) -> None:
 
 def finished(job: Object) -> bool:
     """Whether the job is over."""
-    return any(
-        condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
-        for condition in job.get("status", {}).get("conditions") or ()
-    )
+    return has_condition(job, "Complete") or has_condition(job, "Failed")
 
 
 def _restarts(pod: Object) -> int:
@@ -111,11 +113,7 @@ def _done(obj: Object, succeeded: list[Object]) -> set[str]:
 
 
 def _index(pod: Object) -> str:
-    return str(
-        (pod["metadata"].get("annotations") or {}).get(
-            "batch.kubernetes.io/job-completion-index", ""
-        )
-    )
+    return str(get_annotations(pod).get("batch.kubernetes.io/job-completion-index", ""))
 
 
 def _start(

@@ -7,6 +7,7 @@ from simcluster import clock, deletion
 from simcluster.client import Client
 from simcluster.cluster import Cluster
 from simcluster.errors import ApiError
+from simcluster.objects import is_terminating
 from simcluster.resources import Object, Resource
 
 _AGAIN = 0.5
@@ -41,7 +42,7 @@ _DESCRIPTION = (
 def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Give a new namespace its account and CA bundle; empty and finalize a deleted one."""
     client = Client(cluster, "namespace-controller")
-    if not obj["metadata"].get("deletionTimestamp"):
+    if not is_terminating(obj):
         _furnish(client, obj["metadata"]["name"])
         return None
     if _KUBERNETES in ((obj.get("spec") or {}).get("finalizers") or ()):

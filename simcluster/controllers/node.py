@@ -4,6 +4,7 @@ from simcluster import clock
 from simcluster.client import Client
 from simcluster.cluster import Cluster
 from simcluster.controllers.pods import set_condition
+from simcluster.objects import get_conditions
 from simcluster.resources import Object
 
 _UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
@@ -28,7 +29,7 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
 
 def _taints(obj: Object) -> list[Object]:
     ready = "True"
-    for condition in obj.get("status", {}).get("conditions") or ():
+    for condition in get_conditions(obj):
         if condition["type"] == "Ready":
             ready = condition["status"]
     needed = {

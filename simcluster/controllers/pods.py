@@ -9,6 +9,7 @@ import orjson
 
 from simcluster import clock
 from simcluster.client import Client
+from simcluster.objects import get_annotations, get_conditions, is_finished, is_terminating
 from simcluster.resources import Object
 
 _HASH_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
@@ -16,17 +17,12 @@ _HASH_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 def active(pods: list[Object]) -> list[Object]:
     """Pods that run or will run: neither ended nor being deleted."""
-    return [
-        pod
-        for pod in pods
-        if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
-        and not pod["metadata"].get("deletionTimestamp")
-    ]
+    return [pod for pod in pods if not is_finished(pod) and not is_terminating(pod)]
 
 
 def ready_since(pod: Object) -> str:
     """When the pod became ready; empty when it is not."""
-    for condition in pod.get("status", {}).get("conditions") or ():
+    for condition in get_conditions(pod):
         if condition["type"] == "Ready" and condition["status"] == "True":
             return str(condition.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
     return ""
@@ -124,11 +120,7 @@ def deletion_order(pod: Object) -> tuple[Any, ...]:
     phase = {"Pending": 0, "Unknown": 1, "Running": 2}.get(
         pod.get("status", {}).get("phase", "Pending"), 0
     )
-    cost = int(
-        (pod["metadata"].get("annotations") or {}).get(
-            "controller.kubernetes.io/pod-deletion-cost", 0
-        )
-    )
+    cost = int(get_annotations(pod).get("controller.kubernetes.io/pod-deletion-cost", 0))
     age = -clock.parse(pod["metadata"]["creationTimestamp"]).timestamp()
     return bool(pod["spec"].get("nodeName")), phase, is_ready(pod), cost, age
 

@@ -4,6 +4,7 @@ from simcluster.client import Client
 from simcluster.cluster import Cluster
 from simcluster.controllers import pods
 from simcluster.errors import ApiError
+from simcluster.objects import get_conditions, is_terminating
 from simcluster.resources import Object
 
 
@@ -11,7 +12,7 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Scale the pods, then report."""
     client = Client(cluster, "replicaset-controller")
     refusal: ApiError | None = None
-    if not obj["metadata"].get("deletionTimestamp"):
+    if not is_terminating(obj):
         refusal = _scale(client, obj)
     owned = client.owned("pods", obj)
     running = pods.active(owned)
@@ -23,14 +24,12 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
         status["readyReplicas"] = len(ready)
     if available:
         status["availableReplicas"] = len(available)
-    status["terminatingReplicas"] = sum(
-        bool(pod["metadata"].get("deletionTimestamp")) for pod in owned
-    )
+    status["terminatingReplicas"] = sum(is_terminating(pod) for pod in owned)
     status["observedGeneration"] = obj["metadata"].get("generation", 1)
     if refusal:
         # The first refusal stays: each names a pod of its own, and a changed status would start
         # the next attempt at once.
-        status["conditions"] = list(obj.get("status", {}).get("conditions") or ())
+        status["conditions"] = list(get_conditions(obj))
         if not any(condition["type"] == "ReplicaFailure" for condition in status["conditions"]):
             pods.set_condition(
                 status, "ReplicaFailure", "True", reason="FailedCreate", message=refusal.message

@@ -3,6 +3,7 @@
 from simcluster.client import Client
 from simcluster.cluster import Cluster
 from simcluster.controllers import pods
+from simcluster.objects import is_terminating
 from simcluster.resources import Object
 
 _CONTROLLERS = "replicationcontrollers"
@@ -11,7 +12,7 @@ _CONTROLLERS = "replicationcontrollers"
 def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Scale the pods, then report."""
     client = Client(cluster, "replication-controller")
-    if not obj["metadata"].get("deletionTimestamp"):
+    if not is_terminating(obj):
         pods.scale_to(
             client,
             obj,

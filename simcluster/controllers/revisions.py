@@ -4,6 +4,7 @@ import copy
 
 from simcluster.client import Client
 from simcluster.controllers import pods
+from simcluster.objects import get_annotations
 from simcluster.resources import Object
 
 _REVISIONS = "controllerrevisions.apps"
@@ -12,7 +13,7 @@ _REVISIONS = "controllerrevisions.apps"
 def current(
     client: Client, owner: Object, *, label: str, annotations: Object | None = None
 ) -> Object:
-    """The revision of the owner's template, created if it is new; trims the history to its limit."""
+    """The revision of the owner's template, created if new; trims the history to its limit."""
     revisions = sorted(client.owned(_REVISIONS, owner), key=lambda revision: revision["revision"])
     template = {**copy.deepcopy(owner["spec"]["template"]), "$patch": "replace"}
     data = {"spec": {"template": template}}
@@ -56,6 +57,6 @@ def _new(
         },
         "ownerReferences": [pods.owner_reference(owner)],
     }
-    if noted := {**(owner["metadata"].get("annotations") or {}), **(annotations or {})}:
+    if noted := {**get_annotations(owner), **(annotations or {})}:
         meta["annotations"] = noted
     return client.create(_REVISIONS, {"metadata": meta, "data": data, "revision": number})

@@ -4,6 +4,7 @@ from simcluster import clock
 from simcluster.client import Client
 from simcluster.cluster import Cluster
 from simcluster.controllers import pods
+from simcluster.objects import is_terminating
 from simcluster.resources import Object
 from simcluster.selectors import selector_test
 
@@ -13,7 +14,7 @@ _TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
 
 def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Bring both in line."""
-    if obj["metadata"].get("deletionTimestamp"):
+    if is_terminating(obj):
         return None
     _balance(cluster, obj)
     selector = obj["spec"].get("selector")
@@ -74,7 +75,7 @@ def _reference(pod: Object) -> Object:
 
 
 def _write_endpoints(cluster: Cluster, obj: Object, chosen: list[Object]) -> None:
-    live = [pod for pod in chosen if not pod["metadata"].get("deletionTimestamp")]
+    live = [pod for pod in chosen if not is_terminating(pod)]
     subset: Object = {}
     for key, ready in (("addresses", True), ("notReadyAddresses", False)):
         listed = [_address(pod) for pod in live if pods.is_ready(pod) is ready]
@@ -160,7 +161,7 @@ def _write_slice(cluster: Cluster, obj: Object, chosen: list[Object]) -> None:
 
 
 def _endpoint(pod: Object) -> Object:
-    leaving = bool(pod["metadata"].get("deletionTimestamp"))
+    leaving = is_terminating(pod)
     ready = pods.is_ready(pod)
     return {
         "addresses": [pod["status"]["podIP"]],

@@ -6,6 +6,7 @@ from simcluster.client import Client
 from simcluster.cluster import Cluster
 from simcluster.controllers import pods, revisions
 from simcluster.errors import ApiError
+from simcluster.objects import is_finished, is_terminating
 from simcluster.resources import Object
 
 _SETS = "statefulsets.apps"
@@ -15,7 +16,7 @@ _LABEL = "controller.kubernetes.io/hash"
 def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """One step: create, delete or update at most one pod unless the policy is Parallel."""
     client = Client(cluster, "statefulset-controller")
-    if obj["metadata"].get("deletionTimestamp"):
+    if is_terminating(obj):
         return None
     revision = revisions.current(client, obj, label=_LABEL)
     try:
@@ -51,13 +52,9 @@ def _step(client: Client, obj: Object, revision: str) -> None:
         pod = members.get(number)
         if pod is None:
             _create(client, obj, number, _revision_for(obj, number, revision))
-        elif pod.get("status", {}).get("phase") in ("Failed", "Succeeded") and not pod[
-            "metadata"
-        ].get("deletionTimestamp"):
+        elif is_finished(pod) and not is_terminating(pod):
             client.delete("pods", pod)
-        if not parallel and (
-            pod is None or not pods.is_ready(pod) or pod["metadata"].get("deletionTimestamp")
-        ):
+        if not parallel and (pod is None or not pods.is_ready(pod) or is_terminating(pod)):
             return
     extra = sorted((number for number in members if number not in ordinals), reverse=True)
     for number in extra:
@@ -85,7 +82,7 @@ def _update(client: Client, obj: Object, members: dict[int, Object], revision: s
     partition = (obj["spec"]["updateStrategy"].get("rollingUpdate") or {}).get("partition", 0)
     for number in sorted(members, reverse=True):
         pod = members[number]
-        if pod["metadata"].get("deletionTimestamp"):
+        if is_terminating(pod):
             return
         if (
             number >= partition
@@ -147,9 +144,7 @@ def _claim(client: Client, obj: Object, template: Object, name: str) -> None:
 
 
 def _report(cluster: Cluster, client: Client, obj: Object, revision: str) -> float | None:
-    members = [
-        pod for pod in client.owned("pods", obj) if not pod["metadata"].get("deletionTimestamp")
-    ]
+    members = [pod for pod in client.owned("pods", obj) if not is_terminating(pod)]
     ready = [pod for pod in members if pods.is_ready(pod)]
     available = [
         pod

@@ -3,9 +3,11 @@
 from simcluster import quantity
 from simcluster.client import Client
 from simcluster.cluster import Cluster
+from simcluster.objects import get_annotations, get_phase, is_terminating
 from simcluster.resources import Object
 
-_CLAIMS, _VOLUMES = "persistentvolumeclaims", "persistentvolumes"
+_CLAIMS = "persistentvolumeclaims"
+_VOLUMES = "persistentvolumes"
 _PROTECTION = "kubernetes.io/pvc-protection"
 _DELAY = 0.5
 
@@ -13,9 +15,9 @@ _DELAY = 0.5
 def reconcile_claim(cluster: Cluster, obj: Object) -> float | None:
     """Bind a claim to a volume, provisioned if need be; release a deleted one without pods."""
     client = Client(cluster, "persistentvolume-binder")
-    if obj["metadata"].get("deletionTimestamp"):
+    if is_terminating(obj):
         return _release(cluster, client, obj)
-    if obj.get("status", {}).get("phase") == "Bound":
+    if get_phase(obj) == "Bound":
         _grow(client, obj)
         return None
     if cluster.clock.since(obj["metadata"]["creationTimestamp"]) < _DELAY:
@@ -60,7 +62,7 @@ def _volume_for(cluster: Cluster, obj: Object) -> Object | None:
         )
         named = obj["spec"].get("volumeName") == record.name
         free = (
-            volume.get("status", {}).get("phase") in ("Available", "Pending")
+            get_phase(volume) in ("Available", "Pending")
             and not claim
             and not obj["spec"].get("volumeName")
         )
@@ -103,7 +105,7 @@ def _bind(client: Client, obj: Object, volume: Object) -> None:
     }
     volume["spec"]["claimRef"] = reference
     volume["metadata"]["annotations"] = {
-        **(volume["metadata"].get("annotations") or {}),
+        **get_annotations(volume),
         "pv.kubernetes.io/bound-by-controller": "yes",
     }
     volume = client.update(_VOLUMES, volume)
@@ -166,7 +168,7 @@ def reconcile_volume(cluster: Cluster, obj: Object) -> float | None:
             client.update(_VOLUMES, obj)
             return None
         return 1.0
-    phase = obj.get("status", {}).get("phase")
+    phase = get_phase(obj)
     if not claim and phase != "Available":
         client.update_status(_VOLUMES, {**obj, "status": {"phase": "Available"}})
     elif claim and not bound and phase == "Bound":

@@ -9,7 +9,8 @@ from typing import Any
 from simcluster import clock
 from simcluster.resources import Object
 
-NONE, UNKNOWN = "<none>", "<unknown>"
+NONE = "<none>"
+UNKNOWN = "<unknown>"
 
 
 @dataclass(frozen=True)

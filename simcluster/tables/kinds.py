@@ -3,6 +3,7 @@
 from typing import Any
 
 from simcluster import clock
+from simcluster.objects import get_annotations, get_conditions, is_terminating
 from simcluster.resources import Object
 from simcluster.selectors import selector_text
 from simcluster.tables.cells import (
@@ -55,10 +56,7 @@ def _deployment_ready(obj: Object) -> str:
 
 
 def _node_status(obj: Object) -> str:
-    conditions = {
-        condition["type"]: condition["status"]
-        for condition in obj.get("status", {}).get("conditions") or ()
-    }
+    conditions = {condition["type"]: condition["status"] for condition in get_conditions(obj)}
     ready = {"True": "Ready", "False": "NotReady"}.get(
         conditions.get("Ready", ""), "Unknown" if not conditions else "NotReady"
     )
@@ -155,14 +153,14 @@ def _modes(path: str) -> Any:
 
 
 def _job_state(obj: Object) -> str:
-    for condition in obj.get("status", {}).get("conditions") or ():
+    for condition in get_conditions(obj):
         if condition["status"] == "True" and condition["type"] in (
             "Complete",
             "Failed",
             "Suspended",
         ):
             return str(condition["type"])
-    return "Terminating" if obj["metadata"].get("deletionTimestamp") else "Running"
+    return "Terminating" if is_terminating(obj) else "Running"
 
 
 def _job_duration(obj: Object) -> str:
@@ -294,7 +292,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column(
             "Restarts",
             pod_restarts,
-            description="The number of times the containers in this pod have been restarted and when the last container in this pod "
+            description="The number of times the containers in this pod have been restarted and when the "
+            "last container in this pod "
             "has restarted.",
         ),
         AGE,
@@ -302,7 +301,10 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
             "IP",
             field_reader("status.podIP"),
             1,
-            description="podIP address allocated to the pod. Routable at least within the cluster. Empty if not yet allocated.",
+            description=(
+                "podIP address allocated to the pod. Routable at least within the cluster. Empty "
+                "if not yet allocated."
+            ),
         ),
         Column("Node", field_reader("spec.nodeName"), 1),
         Column("Nominated Node", field_reader("status.nominatedNodeName"), 1),
@@ -314,12 +316,18 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column(
             "Up-to-date",
             _count("status.updatedReplicas"),
-            description="Total number of non-terminating pods targeted by this deployment that have the desired template spec.",
+            description=(
+                "Total number of non-terminating pods targeted by this deployment that have the "
+                "desired template spec."
+            ),
         ),
         Column(
             "Available",
             _count("status.availableReplicas"),
-            description="Total number of available non-terminating pods (ready for at least minReadySeconds) targeted by this deployment.",
+            description=(
+                "Total number of available non-terminating pods (ready for at least "
+                "minReadySeconds) targeted by this deployment."
+            ),
         ),
         AGE,
         *_wide(),
@@ -458,11 +466,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         NAME,
         Column(
             "Status",
-            lambda obj: (
-                "Terminating"
-                if obj["metadata"].get("deletionTimestamp")
-                else field_reader("status.phase")(obj)
-            ),
+            lambda obj: "Terminating" if is_terminating(obj) else field_reader("status.phase")(obj),
         ),
         Column("Volume", field_reader("spec.volumeName", "")),
         Column("Capacity", field_reader("status.capacity.storage", "")),
@@ -490,11 +494,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
             "Name",
             lambda obj: (
                 obj["metadata"]["name"]
-                + (
-                    " (default)"
-                    if "true" in (obj["metadata"].get("annotations") or {}).values()
-                    else ""
-                )
+                + (" (default)" if "true" in get_annotations(obj).values() else "")
             ),
         ),
         Column("Provisioner", field_reader("provisioner")),
