@@ -60,6 +60,7 @@ def _terminate(cluster: Cluster, pod: Object) -> float | None:
             host=pod["spec"]["nodeName"],
         )
         return due - waited + 0.01
+    # What is zero tells the API server that the containers have stopped.
     meta["deletionGracePeriodSeconds"] = 0
     resource = cluster.table.of_storage("pods")
     if meta.get("finalizers"):
@@ -102,6 +103,7 @@ class PodWorker:
         self._address_of(statuses)
         self._conditions(statuses, initialized=initialized)
         self.status["observedGeneration"] = self.pod["metadata"].get("generation", 1)
+        # A write without a change would wake every watcher of pods.
         if self.status != self.pod["status"]:
             self.cluster.store.put("pods", {**self.pod, "status": self.status})
         return self.next
@@ -128,23 +130,29 @@ class PodWorker:
     def _since(self, stamp: str) -> float:
         return self.cluster.clock.since(stamp)
 
+    def _event(self, spec: Object, reason: str, message: str, *, warning: bool = False) -> None:
+        """An event of the pod about one of its containers."""
+        self.client.event(
+            self.pod,
+            reason,
+            message,
+            warning=warning,
+            field=_field(spec),
+            host=self.host,
+        )
+
     def _container(self, spec: Object, before: Object | None, *, initial: bool) -> Object:
         missing = self._missing_reference(spec)
         if missing:
-            self.client.event(
-                self.pod,
-                "Failed",
-                f"Error: {missing}",
-                warning=True,
-                field=_field(spec),
-                host=self.host,
-            )
+            self._event(spec, "Failed", f"Error: {missing}", warning=True)
             self._wake(10.0)
             return _waiting(spec, "CreateContainerConfigError", missing)
         if programs.missing(spec.get("image", ""), self.pod):
             return self._pull_failure(spec, before)
+        # A missing status and a waiting one are the same: nothing runs yet.
         if before is None or "waiting" in before["state"]:
             return self._start(spec, before)
+        # Of a running pod only images may change, and the kubelet restarts the container.
         if before["image"] != spec.get("image") and "running" in before["state"]:
             return self._restarted(spec, before, Program(0.0, 0, "Completed"), changed=True)
         if "running" in before["state"]:
@@ -183,27 +191,13 @@ class PodWorker:
             f'rpc error: code = NotFound desc = failed to pull and unpack image "{image}": '
             f'failed to resolve reference "{image}": {image}: not found'
         )
-        self.client.event(
-            self.pod, "Pulling", f'Pulling image "{image}"', field=_field(spec), host=self.host
-        )
-        self.client.event(
-            self.pod,
-            "Failed",
-            f'Failed to pull image "{image}": {error}',
-            warning=True,
-            field=_field(spec),
-            host=self.host,
-        )
+        self._event(spec, "Pulling", f'Pulling image "{image}"')
+        self._event(spec, "Failed", f'Failed to pull image "{image}": {error}', warning=True)
+        # The first look says that the pull failed, later ones that it is tried less often.
         if waited < 5 and before is None:
             self._wake(6.0)
             return _waiting(spec, "ErrImagePull", error)
-        self.client.event(
-            self.pod,
-            "BackOff",
-            f'Back-off pulling image "{image}"',
-            field=_field(spec),
-            host=self.host,
-        )
+        self._event(spec, "BackOff", f'Back-off pulling image "{image}"')
         return _waiting(
             spec,
             "ImagePullBackOff",
@@ -225,24 +219,12 @@ class PodWorker:
             f'Successfully pulled image "{image}" in {took} ({took} including waiting). '
             f"Image size: {_size(image)} bytes."
         )
-        self.client.event(self.pod, "Pulled", pulled, field=_field(spec), host=self.host)
+        self._event(spec, "Pulled", pulled)
         return self._started(spec, before, restarts=(before or {}).get("restartCount", 0))
 
     def _started(self, spec: Object, before: Object | None, *, restarts: int) -> Object:
-        self.client.event(
-            self.pod,
-            "Created",
-            f"Container created: {spec['name']}",
-            field=_field(spec),
-            host=self.host,
-        )
-        self.client.event(
-            self.pod,
-            "Started",
-            f"Container started: {spec['name']}",
-            field=_field(spec),
-            host=self.host,
-        )
+        self._event(spec, "Created", f"Container created: {spec['name']}")
+        self._event(spec, "Started", f"Container started: {spec['name']}")
         image = spec.get("image", "")
         container_key = self.pod["metadata"]["uid"] + spec["name"] + str(restarts)
         started = {
@@ -271,22 +253,25 @@ class PodWorker:
         if not ready and not never:
             self._wake(delay - ran + 0.01)
         if never:
-            self.client.event(
-                self.pod,
+            self._event(
+                spec,
                 "Unhealthy",
                 "Readiness probe failed: HTTP probe failed with statuscode: 503",
                 warning=True,
-                field=_field(spec),
-                host=self.host,
             )
             self._wake(30.0)
         return {**now, "ready": ready}
 
     def _ended(self, spec: Object, now: Object, program: Program, *, initial: bool) -> Object:
         policy = self.pod["spec"].get("restartPolicy", "Always")
-        again = program.exit_code != 0 if initial or policy == "OnFailure" else policy == "Always"
+        failed = program.exit_code != 0
         if policy == "Never":
             again = False
+        elif initial or policy == "OnFailure":
+            # An init container that has succeeded is done, also under `Always`.
+            again = failed
+        else:
+            again = True
         if again:
             return self._restarted(spec, now, program)
         return {
@@ -316,14 +301,11 @@ class PodWorker:
             "started": False,
         }
         if changed:
-            self.client.event(
-                self.pod,
-                "Killing",
-                f"Container {spec['name']} definition changed, will be restarted",
-                field=_field(spec),
-                host=self.host,
+            self._event(
+                spec, "Killing", f"Container {spec['name']} definition changed, will be restarted"
             )
             return self._started(spec, ended, restarts=now["restartCount"] + 1)
+        # The first restart is immediate; from the second one on the kubelet backs off.
         if now["restartCount"] == 0:
             return self._started(spec, ended, restarts=1)
         return self._back_off(spec, ended)
@@ -331,19 +313,18 @@ class PodWorker:
     def _back_off(self, spec: Object, ended: Object) -> Object:
         name = spec["name"]
         meta = self.pod["metadata"]
+        # 10 s, 20 s, 40 s and so on up to five minutes.
         delay = min(10.0 * 2 ** (ended["restartCount"] - 1), _MAX_BACKOFF)
         waited = self._since(ended["lastState"]["terminated"]["finishedAt"])
         if waited >= delay:
             return self._started(spec, ended, restarts=ended["restartCount"] + 1)
         self._wake(delay - waited + 0.01)
         pod_name = f"{meta['name']}_{meta['namespace']}({meta['uid']})"
-        self.client.event(
-            self.pod,
+        self._event(
+            spec,
             "BackOff",
             f"Back-off restarting failed container {name} in pod {pod_name}",
             warning=True,
-            field=_field(spec),
-            host=self.host,
         )
         message = f"back-off {_span(delay)} restarting failed container={name} pod={pod_name}"
         return {
@@ -367,11 +348,10 @@ class PodWorker:
     def _address_of(self, statuses: list[Object]) -> None:
         if self.status.get("podIP") or not any("running" in status["state"] for status in statuses):
             return
-        self.status["podIP"] = (
-            self.status["hostIP"]
-            if self.pod["spec"].get("hostNetwork")
-            else self.cluster.addresses.take(self.host)
-        )
+        if self.pod["spec"].get("hostNetwork"):
+            self.status["podIP"] = self.status["hostIP"]
+        else:
+            self.status["podIP"] = self.cluster.addresses.take(self.host)
         self.status["podIPs"] = [{"ip": self.status["podIP"]}]
 
     def _conditions(self, statuses: list[Object], *, initialized: bool) -> None:

@@ -49,11 +49,7 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     current = (
         client.get(_SETS, obj["metadata"]["namespace"], current["metadata"]["name"]) or current
     )
-    old = [
-        replica_set
-        for replica_set in sets
-        if replica_set["metadata"]["uid"] != current["metadata"]["uid"]
-    ]
+    old = _without(sets, current)
     if obj["spec"]["strategy"]["type"] == "Recreate":
         _recreate(client, obj, current, old)
     else:
@@ -106,16 +102,29 @@ def _size_notes(obj: Object) -> Object:
 
 
 def _surge(obj: Object) -> int:
-    rolling = obj["spec"]["strategy"].get("rollingUpdate")
-    return (
-        amount(rolling.get("maxSurge"), obj["spec"].get("replicas", 1), up=True) if rolling else 0
-    )
+    # Surge is rounded up and unavailability down, so that a rollout errs on the safe side.
+    rolling = obj["spec"]["strategy"].get("rollingUpdate") or {}
+    return amount(rolling.get("maxSurge"), obj["spec"].get("replicas", 1), up=True)
 
 
 def _unavailable(obj: Object) -> int:
     rolling = obj["spec"]["strategy"].get("rollingUpdate") or {}
     allowed = amount(rolling.get("maxUnavailable"), obj["spec"].get("replicas", 1), up=False)
+    # Both rounded to zero would stop the rollout: Kubernetes then lets one pod be unavailable.
     return allowed if allowed or _surge(obj) else 1
+
+
+def _without(sets: list[Object], current: Object) -> list[Object]:
+    uid = current["metadata"]["uid"]
+    return [replica_set for replica_set in sets if replica_set["metadata"]["uid"] != uid]
+
+
+def _available(replica_set: Object) -> int:
+    return int(replica_set.get("status", {}).get("availableReplicas", 0))
+
+
+def _total_size(sets: list[Object]) -> int:
+    return sum(replica_set["spec"]["replicas"] for replica_set in sets)
 
 
 def _revision(replica_set: Object) -> int:
@@ -128,11 +137,7 @@ def _last_revision(sets: list[Object]) -> int:
 
 def _number(client: Client, obj: Object, current: Object, sets: list[Object]) -> Object:
     """Give the current set the highest revision, and the deployment the same."""
-    others = [
-        replica_set
-        for replica_set in sets
-        if replica_set["metadata"]["uid"] != current["metadata"]["uid"]
-    ]
+    others = _without(sets, current)
     revision = max(_revision(current), _last_revision(others) + 1)
     notes = _copied_annotations(obj) | _size_notes(obj) | {REVISION: str(revision)}
     old_notes = get_annotations(current)
@@ -170,6 +175,7 @@ def _set_scale(client: Client, obj: Object, replica_set: Object, replicas: int) 
 def _recreate(client: Client, obj: Object, current: Object, old: list[Object]) -> None:
     for replica_set in old:
         _set_scale(client, obj, replica_set, 0)
+    # Recreate: the last old pod is gone before the first new one comes.
     if any(client.owned("pods", replica_set) for replica_set in old):
         return
     _set_scale(client, obj, current, obj["spec"].get("replicas", 1))
@@ -177,50 +183,36 @@ def _recreate(client: Client, obj: Object, current: Object, old: list[Object]) -
 
 def _roll(client: Client, obj: Object, current: Object, old: list[Object]) -> None:
     desired = obj["spec"].get("replicas", 1)
-    total = current["spec"]["replicas"] + sum(
-        replica_set["spec"]["replicas"] for replica_set in old
-    )
+    total = _total_size([current, *old])
     have = current["spec"]["replicas"]
     if have > desired:
         _set_scale(client, obj, current, desired)
     elif have < desired:
+        # Old and new pods together are at most the desired number and the surge.
         headroom = desired + _surge(obj) - total
         _set_scale(client, obj, current, min(desired, have + max(headroom, 0)))
     elif not old:
         _set_scale(client, obj, current, desired)
-    _scale_down_old(
-        client,
-        obj,
-        current,
-        [replica_set for replica_set in old if replica_set["spec"]["replicas"]],
-    )
+    shrinking = [replica_set for replica_set in old if replica_set["spec"]["replicas"]]
+    _scale_down_old(client, obj, current, shrinking)
 
 
 def _scale_down_old(client: Client, obj: Object, current: Object, old: list[Object]) -> None:
     desired = obj["spec"].get("replicas", 1)
     least = desired - _unavailable(obj)
-    available = current.get("status", {}).get("availableReplicas", 0)
-    unready_new = current["spec"]["replicas"] - available
-    total = current["spec"]["replicas"] + sum(
-        replica_set["spec"]["replicas"] for replica_set in old
-    )
+    # New pods that are not available yet may still fail: old ones stay in their place.
+    unready_new = current["spec"]["replicas"] - _available(current)
+    total = _total_size([current, *old])
     spare = total - least - unready_new
+    # Unavailable old pods first: their end costs no availability.
     for replica_set in old:
-        broken = replica_set["spec"]["replicas"] - replica_set.get("status", {}).get(
-            "availableReplicas", 0
-        )
+        broken = replica_set["spec"]["replicas"] - _available(replica_set)
         drop = min(broken, spare)
         if drop > 0:
             spare -= drop
             _set_scale(client, obj, replica_set, replica_set["spec"]["replicas"] - drop)
-    spare = min(
-        spare,
-        sum(
-            replica_set.get("status", {}).get("availableReplicas", 0)
-            for replica_set in [*old, current]
-        )
-        - least,
-    )
+    available = sum(_available(replica_set) for replica_set in [*old, current])
+    spare = min(spare, available - least)
     for replica_set in old:
         drop = min(replica_set["spec"]["replicas"], max(spare, 0))
         if drop > 0:
@@ -229,6 +221,7 @@ def _scale_down_old(client: Client, obj: Object, current: Object, old: list[Obje
 
 
 def _scale_proportionally(client: Client, obj: Object, sets: list[Object]) -> None:
+    # A paused deployment still scales; with several sets their shares stay as they are.
     running = [replica_set for replica_set in sets if replica_set["spec"]["replicas"]]
     if len(running) == 1:
         _set_scale(client, obj, running[0], obj["spec"].get("replicas", 1))

@@ -3,7 +3,7 @@
 from simcluster import quantity
 from simcluster.client import Client
 from simcluster.cluster import Cluster
-from simcluster.objects import get_annotations, get_phase, is_terminating
+from simcluster.objects import get_annotations, get_phase, is_finished, is_terminating
 from simcluster.resources import Object
 
 _CLAIMS = "persistentvolumeclaims"
@@ -28,23 +28,22 @@ def reconcile_claim(cluster: Cluster, obj: Object) -> float | None:
             "storageclasses.storage.k8s.io", "", obj["spec"].get("storageClassName") or ""
         )
         if storage_class is None:
-            message = "no persistent volumes available for this claim and no storage class is set"
-            if obj["spec"].get("storageClassName"):
-                message = (
-                    f'storageclass.storage.k8s.io "{obj["spec"]["storageClassName"]}" not found'
-                )
-            client.event(
-                obj,
-                "FailedBinding"
-                if not obj["spec"].get("storageClassName")
-                else "ProvisioningFailed",
-                message,
-                warning=True,
-            )
+            _report_unbound(client, obj)
             return 15.0
         volume = _provision(client, obj, storage_class)
     _bind(client, obj, volume)
     return None
+
+
+def _report_unbound(client: Client, obj: Object) -> None:
+    class_name = obj["spec"].get("storageClassName")
+    if class_name:
+        reason = "ProvisioningFailed"
+        message = f'storageclass.storage.k8s.io "{class_name}" not found'
+    else:
+        reason = "FailedBinding"
+        message = "no persistent volumes available for this claim and no storage class is set"
+    client.event(obj, reason, message, warning=True)
 
 
 def _requested(obj: Object) -> str:
@@ -52,29 +51,32 @@ def _requested(obj: Object) -> str:
 
 
 def _volume_for(cluster: Cluster, obj: Object) -> Object | None:
-    class_name = obj["spec"].get("storageClassName") or ""
+    meta = obj["metadata"]
+    volume_name = obj["spec"].get("volumeName")
     for record in cluster.store.list(_VOLUMES):
         volume = record.obj
         claim = volume["spec"].get("claimRef")
-        mine = bool(claim) and (claim.get("namespace"), claim.get("name")) == (
-            obj["metadata"]["namespace"],
-            obj["metadata"]["name"],
-        )
-        named = obj["spec"].get("volumeName") == record.name
-        free = (
-            get_phase(volume) in ("Available", "Pending")
-            and not claim
-            and not obj["spec"].get("volumeName")
-        )
-        fits = (volume["spec"].get("storageClassName") or "") == class_name and set(
-            obj["spec"]["accessModes"]
-        ) <= set(volume["spec"]["accessModes"])
-        large = quantity.parse(volume["spec"]["capacity"]["storage"]) >= quantity.parse(
-            _requested(obj)
-        )
-        if mine or (named and not claim) or (free and fits and large):
+        if claim:
+            # Reserved, by an administrator or by a binding that was interrupted.
+            reserved = (claim.get("namespace"), claim.get("name"))
+            if reserved == (meta["namespace"], meta["name"]):
+                return volume
+        elif volume_name:
+            if record.name == volume_name:
+                return volume
+        elif get_phase(volume) in ("Available", "Pending") and _fits(volume, obj):
             return volume
     return None
+
+
+def _fits(volume: Object, obj: Object) -> bool:
+    """Whether class, access modes and size of a volume meet a claim."""
+    spec = volume["spec"]
+    if (spec.get("storageClassName") or "") != (obj["spec"].get("storageClassName") or ""):
+        return False
+    if not set(obj["spec"]["accessModes"]) <= set(spec["accessModes"]):
+        return False
+    return quantity.parse(spec["capacity"]["storage"]) >= quantity.parse(_requested(obj))
 
 
 def _provision(client: Client, obj: Object, storage_class: Object) -> Object:
@@ -144,7 +146,7 @@ def _release(cluster: Cluster, client: Client, obj: Object) -> float | None:
             (volume.get("persistentVolumeClaim") or {}).get("claimName") == meta["name"]
             for volume in pod["spec"].get("volumes") or ()
         )
-        if used and pod["status"].get("phase") not in ("Succeeded", "Failed"):
+        if used and not is_finished(pod):
             return 1.0
     finalizers = meta.get("finalizers") or ()
     meta["finalizers"] = [name for name in finalizers if name != _PROTECTION]

@@ -1,6 +1,6 @@
-"""What a refused field is told."""
+"""Causes: why a field is refused, in the API server's words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,12 @@ def unsupported(field: str, value: Any, choices: Iterable[str]) -> Cause:
         f"Unsupported value: {quote(value)}: supported values: {listed}",
         field,
     )
+
+
+def choice_causes(field: str, value: Any, choices: Iterable[str]) -> Iterator[Cause]:
+    """The value must be one of the choices."""
+    if value not in choices:
+        yield unsupported(field, value, choices)
 
 
 def missing_reference(field: str, value: Any) -> Cause:

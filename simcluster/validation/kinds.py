@@ -8,7 +8,15 @@ from typing import Any
 
 from simcluster import cron, quantity
 from simcluster.resources import Object
-from simcluster.validation.causes import Cause, bad_value, forbidden, required, unsupported
+from simcluster.validation.causes import (
+    Cause,
+    bad_value,
+    choice_causes,
+    duplicate,
+    forbidden,
+    required,
+    unsupported,
+)
 from simcluster.validation.metadata import label_map_causes
 from simcluster.validation.pods import (
     pod_spec_causes,
@@ -58,19 +66,17 @@ def _deployment(obj: Object) -> Iterator[Cause]:
     yield from workload_selector_causes(spec)
     yield from template_causes(spec)
     strategy = spec["strategy"]
-    if strategy["type"] not in ("Recreate", "RollingUpdate"):
-        yield unsupported("spec.strategy.type", strategy["type"], ("Recreate", "RollingUpdate"))
-    elif strategy["type"] == "Recreate" and "rollingUpdate" in strategy:
+    yield from choice_causes("spec.strategy.type", strategy["type"], ("Recreate", "RollingUpdate"))
+    if strategy["type"] == "Recreate" and "rollingUpdate" in strategy:
         yield forbidden(
             "spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'"
         )
     rolling = strategy.get("rollingUpdate") or {}
     for name in ("maxUnavailable", "maxSurge"):
         yield from _amount(f"spec.strategy.rollingUpdate.{name}", rolling.get(name))
-    if str(rolling.get("maxUnavailable")) in ("0", "0%") and str(rolling.get("maxSurge")) in (
-        "0",
-        "0%",
-    ):
+    zero = ("0", "0%")
+    if str(rolling.get("maxUnavailable")) in zero and str(rolling.get("maxSurge")) in zero:
+        # Nothing could ever be replaced.
         yield bad_value(
             "spec.strategy.rollingUpdate.maxUnavailable",
             rolling["maxUnavailable"],
@@ -99,27 +105,22 @@ def _stateful_set(obj: Object) -> Iterator[Cause]:
         claim["metadata"].get("name", "") for claim in spec.get("volumeClaimTemplates") or ()
     )
     yield from template_causes(spec, claims=claims)
-    if spec["podManagementPolicy"] not in ("OrderedReady", "Parallel"):
-        yield unsupported(
-            "spec.podManagementPolicy", spec["podManagementPolicy"], ("OrderedReady", "Parallel")
-        )
-    if spec["updateStrategy"]["type"] not in ("RollingUpdate", "OnDelete"):
-        yield unsupported(
-            "spec.updateStrategy.type",
-            spec["updateStrategy"]["type"],
-            ("RollingUpdate", "OnDelete"),
-        )
+    yield from choice_causes(
+        "spec.podManagementPolicy", spec["podManagementPolicy"], ("OrderedReady", "Parallel")
+    )
+    yield from choice_causes(
+        "spec.updateStrategy.type", spec["updateStrategy"]["type"], ("RollingUpdate", "OnDelete")
+    )
 
 
 def _daemon_set(obj: Object) -> Iterator[Cause]:
     yield from workload_selector_causes(obj["spec"])
     yield from template_causes(obj["spec"])
-    if obj["spec"]["updateStrategy"]["type"] not in ("RollingUpdate", "OnDelete"):
-        yield unsupported(
-            "spec.updateStrategy.type",
-            obj["spec"]["updateStrategy"]["type"],
-            ("RollingUpdate", "OnDelete"),
-        )
+    yield from choice_causes(
+        "spec.updateStrategy.type",
+        obj["spec"]["updateStrategy"]["type"],
+        ("RollingUpdate", "OnDelete"),
+    )
 
 
 def _job_spec(spec: Object, field: str) -> Iterator[Cause]:
@@ -133,14 +134,14 @@ def _job_spec(spec: Object, field: str) -> Iterator[Cause]:
         yield from not_negative(f"{field}.{name}", spec.get(name))
     template = (spec.get("template") or {}).get("spec") or {}
     policy = template.get("restartPolicy")
+    policy_field = f"{field}.template.spec.restartPolicy"
     if policy not in ("OnFailure", "Never"):
-        yield Cause(
-            "FieldValueRequired" if policy == "Always" else "FieldValueNotSupported",
-            'Required value: valid values: "OnFailure", "Never"'
-            if policy == "Always"
-            else f'Unsupported value: "{policy}": supported values: "Never", "OnFailure"',
-            f"{field}.template.spec.restartPolicy",
-        )
+        if policy == "Always":
+            # The default of pods: to the API server as if the job had named none.
+            yield required(policy_field, 'valid values: "OnFailure", "Never"')
+        else:
+            yield unsupported(policy_field, policy, ("Never", "OnFailure"))
+        # Only once: the rules of pods would refuse the policy a second time.
         template = {**template, "restartPolicy": "Never"}
     yield from pod_spec_causes(f"{field}.template.spec", template)
 
@@ -159,10 +160,9 @@ def _cron_job(obj: Object) -> Iterator[Cause]:
             cron.parse(schedule)
         except ValueError as error:
             yield bad_value("spec.schedule", schedule, str(error))
-    if spec["concurrencyPolicy"] not in ("Allow", "Forbid", "Replace"):
-        yield unsupported(
-            "spec.concurrencyPolicy", spec["concurrencyPolicy"], ("Allow", "Forbid", "Replace")
-        )
+    yield from choice_causes(
+        "spec.concurrencyPolicy", spec["concurrencyPolicy"], ("Allow", "Forbid", "Replace")
+    )
     yield from not_negative(
         "spec.successfulJobsHistoryLimit", spec.get("successfulJobsHistoryLimit")
     )
@@ -173,34 +173,27 @@ def _cron_job(obj: Object) -> Iterator[Cause]:
 def _service(obj: Object) -> Iterator[Cause]:
     spec = obj["spec"]
     ports = spec.get("ports") or []
-    if spec["type"] not in ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName"):
-        yield unsupported(
-            "spec.type", spec["type"], ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-        )
+    yield from choice_causes(
+        "spec.type", spec["type"], ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+    )
     if spec["type"] == "ExternalName":
         if not spec.get("externalName"):
             yield required("spec.externalName")
     elif not ports and spec.get("clusterIP") != "None":
         yield required("spec.ports")
-    if spec["sessionAffinity"] not in ("ClientIP", "None"):
-        yield unsupported("spec.sessionAffinity", spec["sessionAffinity"], ("ClientIP", "None"))
+    yield from choice_causes("spec.sessionAffinity", spec["sessionAffinity"], ("ClientIP", "None"))
     names = [port.get("name", "") for port in ports]
     for at, port in enumerate(ports):
         if len(ports) > 1 and not port.get("name"):
             yield required(f"spec.ports[{at}].name")
         elif port.get("name") and names.index(port["name"]) < at:
-            yield Cause(
-                "FieldValueDuplicate",
-                f'Duplicate value: "{port["name"]}"',
-                f"spec.ports[{at}].name",
-            )
+            yield duplicate(f"spec.ports[{at}].name", port["name"])
         yield from port_causes(f"spec.ports[{at}].port", port.get("port", 0))
         if isinstance(port.get("targetPort"), int):
             yield from port_causes(f"spec.ports[{at}].targetPort", port["targetPort"])
-        if port["protocol"] not in ("TCP", "UDP", "SCTP"):
-            yield unsupported(
-                f"spec.ports[{at}].protocol", port["protocol"], ("SCTP", "TCP", "UDP")
-            )
+        yield from choice_causes(
+            f"spec.ports[{at}].protocol", port["protocol"], ("SCTP", "TCP", "UDP")
+        )
         node_port = port.get("nodePort")
         if node_port and not 30000 <= node_port <= 32767:
             yield bad_value(
@@ -244,16 +237,16 @@ def _secret(obj: Object) -> Iterator[Cause]:
         if key not in data:
             yield required(f"data[{key}]")
     if obj["type"] == "kubernetes.io/dockerconfigjson" and ".dockerconfigjson" in data:
+        problem = ""
         try:
-            import_text = base64.b64decode(data[".dockerconfigjson"])
-            if not import_text.strip().startswith(b"{"):
-                yield bad_value(
-                    "data[.dockerconfigjson]", "<secret contents redacted>", "invalid character"
-                )
+            text = base64.b64decode(data[".dockerconfigjson"])
+            if not text.strip().startswith(b"{"):
+                problem = "invalid character"
         except binascii.Error:
-            yield bad_value(
-                "data[.dockerconfigjson]", "<secret contents redacted>", "illegal base64 data"
-            )
+            problem = "illegal base64 data"
+        if problem:
+            yield bad_value("data[.dockerconfigjson]", "<secret contents redacted>", problem)
+    # The limit is one MiB of bytes, which base64 makes a third larger.
     if sum(len(value) for value in data.values()) > 1.4 * 1024 * 1024:
         yield Cause("FieldValueTooLong", "Too long: may not be more than 1048576 bytes", "data")
 
@@ -336,6 +329,9 @@ def _autoscaler(obj: Object) -> Iterator[Cause]:
         )
 
 
+_PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
+
+
 def _ingress(obj: Object) -> Iterator[Cause]:
     spec = obj.get("spec") or {}
     if not spec.get("rules") and not spec.get("defaultBackend"):
@@ -343,16 +339,10 @@ def _ingress(obj: Object) -> Iterator[Cause]:
     for rule_index, rule in enumerate(spec.get("rules") or ()):
         for path_index, path in enumerate((rule.get("http") or {}).get("paths") or ()):
             path_field = f"spec.rules[{rule_index}].http.paths[{path_index}]"
-            if path.get("pathType") not in ("Exact", "Prefix", "ImplementationSpecific"):
-                yield (
-                    required(f"{path_field}.pathType", "pathType must be specified")
-                    if not path.get("pathType")
-                    else unsupported(
-                        f"{path_field}.pathType",
-                        path["pathType"],
-                        ("Exact", "ImplementationSpecific", "Prefix"),
-                    )
-                )
+            if not path.get("pathType"):
+                yield required(f"{path_field}.pathType", "pathType must be specified")
+            else:
+                yield from choice_causes(f"{path_field}.pathType", path["pathType"], _PATH_TYPES)
             service = (path.get("backend") or {}).get("service") or {}
             if "resource" not in (path.get("backend") or {}) and not service.get("name"):
                 yield required(f"{path_field}.backend.service.name")
@@ -366,20 +356,18 @@ def _role(obj: Object) -> Iterator[Cause]:
 
 def _binding(obj: Object) -> Iterator[Cause]:
     reference = obj.get("roleRef") or {}
-    if reference.get("kind") not in ("Role", "ClusterRole"):
-        yield unsupported("roleRef.kind", reference.get("kind", ""), ("ClusterRole", "Role"))
+    yield from choice_causes("roleRef.kind", reference.get("kind", ""), ("ClusterRole", "Role"))
     if not reference.get("name"):
         yield required("roleRef.name")
 
 
 def _node(obj: Object) -> Iterator[Cause]:
     for at, taint in enumerate((obj.get("spec") or {}).get("taints") or ()):
-        if taint.get("effect") not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
-            yield unsupported(
-                f"metadata.taints[{at}].effect",
-                taint.get("effect", ""),
-                ("NoExecute", "NoSchedule", "PreferNoSchedule"),
-            )
+        yield from choice_causes(
+            f"metadata.taints[{at}].effect",
+            taint.get("effect", ""),
+            ("NoExecute", "NoSchedule", "PreferNoSchedule"),
+        )
 
 
 def _definition(obj: Object) -> Iterator[Cause]:

@@ -10,6 +10,7 @@ from simcluster.selectors import selector_test
 from simcluster.validation.causes import (
     Cause,
     bad_value,
+    choice_causes,
     duplicate,
     forbidden,
     missing_reference,
@@ -60,10 +61,9 @@ def _container_ports(field: str, ports: list[Object]) -> Iterator[Cause]:
             yield required(f"{port_field}.containerPort")
         else:
             yield from port_causes(f"{port_field}.containerPort", port["containerPort"])
-        if port.get("protocol") not in ("TCP", "UDP", "SCTP"):
-            yield unsupported(
-                f"{port_field}.protocol", port.get("protocol"), ("TCP", "UDP", "SCTP")
-            )
+        yield from choice_causes(
+            f"{port_field}.protocol", port.get("protocol"), ("TCP", "UDP", "SCTP")
+        )
 
 
 def quantity_causes(field: str, amounts: Object | None) -> Iterator[Cause]:
@@ -122,12 +122,11 @@ def _container(field: str, container: Object, volumes: set[str]) -> Iterator[Cau
             yield missing_reference(f"{field}.volumeMounts[{index}].name", mount.get("name", ""))
         if not mount.get("mountPath"):
             yield required(f"{field}.volumeMounts[{index}].mountPath")
-    if container.get("imagePullPolicy") not in ("Always", "IfNotPresent", "Never"):
-        yield unsupported(
-            f"{field}.imagePullPolicy",
-            container.get("imagePullPolicy"),
-            ("Always", "IfNotPresent", "Never"),
-        )
+    yield from choice_causes(
+        f"{field}.imagePullPolicy",
+        container.get("imagePullPolicy"),
+        ("Always", "IfNotPresent", "Never"),
+    )
 
 
 def pod_spec_causes(
