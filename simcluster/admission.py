@@ -40,6 +40,7 @@ def _limit_containers(resource: Resource, pod: Object, limit: Object) -> None:
     for container in pod["spec"]["containers"]:
         added: dict[str, list[str]] = {"request": [], "limit": []}
         resources = container.setdefault("resources", {})
+        # `default` of a LimitRange are limits, `defaultRequest` requests.
         for part, source, word in (
             ("requests", "defaultRequest", "request"),
             ("limits", "default", "limit"),
@@ -65,6 +66,7 @@ def _check_bounds(resource: Resource, pod: Object, resources: Object, limit: Obj
     requests = resources.get("requests") or {}
     for name, bound in (limit.get("max") or {}).items():
         amount = limits.get(name)
+        # No limit at all is more than any maximum.
         if amount is None or quantity.parse(amount) > quantity.parse(bound):
             message = f"maximum {name} usage per Container is {bound}, but " + (
                 f"limit is {amount}" if amount else "no limit is specified"
@@ -103,6 +105,7 @@ def _check_quota(
         missing = _unspecified(obj["spec"], hard)
         if missing:
             raise forbidden(resource, about, f"failed quota: {name}: must specify {missing}")
+    # A quota speaks only about what it limits.
     concerned = {key: amount for key, amount in usage_amounts.items() if key in hard and amount}
     if not concerned:
         return

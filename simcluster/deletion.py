@@ -42,6 +42,7 @@ def delete(
         # A namespace goes once it is finalized; the first time it is only marked.
         or (namespace and (not before.get("deletionTimestamp") or _finalizers(obj)))
     )
+    # The answer of a dry run is that of the real deletion.
     if options.dry_run:
         return obj if waits or resource.storage in _ANSWERS_OBJECT else _deleted(resource, obj)
     if not waits:
@@ -106,6 +107,7 @@ def _mark(resource: Resource, obj: Object, body: Object, propagation: str) -> No
         grace = min(grace, meta.get("deletionGracePeriodSeconds", 0))
         if grace == meta.get("deletionGracePeriodSeconds", 0):
             return
+    # Marking for deletion counts as a change of the desired state.
     elif "generation" in meta:
         meta["generation"] += 1
     meta["deletionTimestamp"] = clock.timestamp(datetime.now(UTC) + timedelta(seconds=grace))

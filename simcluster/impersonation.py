@@ -42,6 +42,7 @@ def user_of(caller: User, headers: Iterable[tuple[str, str]], store: Store) -> U
         if groups or uid or extra:
             raise UserMissingError(_without_user(groups, uid, extra))
         return caller
+    # Each part needs its own right; one refusal refuses the request.
     for what in _parts(name, groups, uid, extra):
         if not authentication.allowed(caller, what, store):
             raise authentication.refusal(caller, what)

@@ -35,10 +35,12 @@ def page(registry: Registry, target: Target, query: Mapping[str, str]) -> Page:
         revision, after = read_continue(query["continue"])
         if query.get("resourceVersion") not in (None, "", "0"):
             raise bad_request("specifying resource version is not allowed when using continue")
+        # A token with revision 0 is one that goes on at the newest state.
         revision = revision or store.revision
     elif query.get("resourceVersionMatch") == "Exact":
         revision = _exact(query, store.revision)
     else:
+        # A cache that is behind makes the client wait; this store never is, so it answers at once.
         check_not_too_new(query, store.revision)
     records, keys = _snapshot(registry, resource, revision, target.scope)
     start = bisect_right(keys, after) if after else 0
@@ -74,9 +76,11 @@ def _snapshot(
     if revision < collection.compacted and revision != registry.store.revision:
         raise expired("list")
     records = registry.store.as_of(resource.storage, revision)
+    # The newest state has its keys sorted already; an old one is rebuilt from the history.
     keys = collection.keys if records is collection.records else sorted(records)
     if scope is None:
         return records, keys
+    # "0" is the character after "/": the range holds exactly the keys of the namespace.
     return records, keys[bisect_left(keys, f"{scope}/") : bisect_left(keys, f"{scope}0")]
 
 
@@ -95,6 +99,7 @@ def _cut(
         chosen = [records[key] for key in keys[start:end]]
         if limit and end < len(keys):
             metadata["continue"] = continue_token(revision, keys[end - 1])
+            # Only without selectors: the API server does not count what it has not tested.
             metadata["remainingItemCount"] = len(keys) - end
         return Page(chosen, metadata)
     chosen = []

@@ -51,6 +51,7 @@ def _access_line(container: Object, number: int, at: datetime, seed: int) -> str
     path = dice.choice(_PATHS)
     code = dice.choice(_CODES)
     kind = programs.image_name(container.get("image", ""))
+    # Lines look like those of the image, so that filters have something to find.
     if kind in ("nginx", "httpd", "haproxy", "traefik", "envoy"):
         client = f"10.244.{dice.randint(0, 9)}.{dice.randint(2, 250)}"
         stamp = at.strftime("%d/%b/%Y:%H:%M:%S")

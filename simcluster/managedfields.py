@@ -77,11 +77,13 @@ def _encode(fields: Fields) -> Object:
         at = tree
         for part in path:
             at = at.setdefault(part, {})
+        # "." stands for the field itself, not for what is below it.
         at["."] = {}
     return _tidy(tree)
 
 
 def _tidy(tree: Object) -> Object:
+    # A leaf needs no dot: the key alone says that it is owned.
     if set(tree) == {"."}:
         return {}
     return {key: {} if key == "." else _tidy(value) for key, value in sorted(tree.items())}
@@ -115,6 +117,7 @@ def entries_of(obj: Object) -> list[Entry]:
 def _key_of(item: Any, node: Node) -> str:
     if node.set:
         return "v:" + orjson.dumps(item).decode()
+    # An item is known by its keys, with their defaults: a port without protocol is TCP.
     keys = (
         {key: item.get(key, node.default_of(key)) for key in node.list_keys}
         if isinstance(item, dict)
@@ -141,6 +144,7 @@ def _members(value: Any, node: Node) -> dict[str, tuple[Any, Node]] | None:
 
 def _changed(old: Any, new: Any, node: Node, path: Path) -> Iterator[Path]:
     """The paths that are new or different in `new`."""
+    # A new field is owned itself, and so is everything below it.
     if old is _MISSING and path:
         yield path
     members = _members(new, node)
@@ -166,6 +170,7 @@ def _claims(value: Any, node: Node, path: Path = ()) -> Iterator[Path]:
         yield path
         return
     for key, (item, child) in members.items():
+        # Keys of maps and items of lists are claimed themselves, structs only by their leaves.
         if not key.startswith("f:") or node.type == "map":
             yield (*path, key)
         yield from _claims(item, child, (*path, key))
@@ -205,6 +210,7 @@ def _empty(node: Node) -> Object:
 
 def record_update(old: Object | None, new: Object, node: Node, entry: Entry) -> None:
     """Write the claims of a create or update into `new`: its manager owns what it changed."""
+    # The main resource does not own the status, and the status nothing else.
     main = entry.subresource != "status"
     after = _tracked(new, without_status=main and "status" in node.fields)
     before = (
@@ -216,6 +222,7 @@ def record_update(old: Object | None, new: Object, node: Node, entry: Entry) -> 
     if old is None:
         _write(new, [replace(entry, fields=touched)])
         return
+    # Claims to fields that no longer exist are dropped.
     present = frozenset(_every(_tracked(new, without_status=False), node))
     claims = entries_of(old)
     mine = next(
@@ -223,6 +230,7 @@ def record_update(old: Object | None, new: Object, node: Node, entry: Entry) -> 
         replace(entry, fields=frozenset()),
     )
     fields = (mine.fields | touched) & present
+    # The time of an entry moves only when its manager has changed something.
     updated = replace(entry, fields=fields) if touched else replace(mine, fields=fields)
     others = [
         replace(claim, fields=(claim.fields - touched) & present)
@@ -255,6 +263,8 @@ def apply(live: Object | None, config: Object, node: Node, *, entry: Entry, forc
     others = [claim for claim in claims if claim is not mine]
     merged: Object = _merge(live, config, node)
     if mine is not None:
+        # Fields that this manager applied before and names no more are removed unless others own
+        # them; the longest paths first, so that parents end up empty.
         owned = frozenset(path for claim in others for path in claim.fields)
         for path in sorted(mine.fields - claimed - owned, key=len, reverse=True):
             if not any(other[: len(path)] == path for other in claimed | owned):
@@ -264,6 +274,7 @@ def apply(live: Object | None, config: Object, node: Node, *, entry: Entry, forc
             _tracked(live, without_status=False), _tracked(merged, without_status=False), node, ()
         )
     )
+    # Same values are no conflict: only fields that the apply would change are.
     if not force:
         _refuse_conflicts(others, touched & claimed)
     others = [replace(claim, fields=claim.fields - (touched & claimed)) for claim in others]
@@ -273,6 +284,7 @@ def apply(live: Object | None, config: Object, node: Node, *, entry: Entry, forc
 
 
 def _merge(live: Any, config: Any, node: Node) -> Any:
+    # Owned as a whole, or of another type: replaced.
     if node.atomic or type(live) is not type(config):
         return copy.deepcopy(config)
     if isinstance(config, dict):

@@ -58,6 +58,7 @@ def json_patch(document: Any, operations: Any) -> Any:
     for operation in operations:
         if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
             raise bad_request("error decoding patch: every operation needs an op and a path")
+        # Copies may grow without bound: the API server adds up their sizes.
         if operation.get("op") == "copy":
             copied += _copied_size(document, operation)
             if copied > MAX_COPIED:
@@ -85,6 +86,7 @@ def _operate(document: Any, operation: Object) -> Any:
     elif name in ("move", "copy"):
         source = _pointer(str(operation.get("from", "")))
         value = copy.deepcopy(_lookup(document, source, str(operation.get("from"))))
+        # The source goes first: a move within a list shifts the places after it.
         if name == "move":
             document = _remove(document, source, operation["from"])
     elif name == "remove":
@@ -95,6 +97,7 @@ def _operate(document: Any, operation: Object) -> Any:
         if _lookup(document, path, operation["path"]) != value:
             raise _unprocessable(f"testing value {operation['path']} failed")
         return document
+    # `replace` needs a value to replace, `add` does not.
     if name == "replace":
         _lookup(document, path, operation["path"])
     return _add(document, path, value, replace=name == "replace")
@@ -107,6 +110,7 @@ def _pointer(path: str) -> list[str]:
 
 
 def _index(items: list[Any], part: str, *, adding: bool = False) -> int:
+    # "-" is the place after the last item.
     if part == "-" and adding:
         return len(items)
     if not part.lstrip("-").isdigit() or not 0 <= int(part) < len(items) + adding:

@@ -71,6 +71,7 @@ def _binary(
     text: str, number: Decimal, digits: str, fraction: str, power: int
 ) -> tuple[Decimal, str]:
     amount = _EXACT.multiply(number, Decimal(1024**power))
+    # Go caps binary amounts at the largest int64.
     amount = max(min(amount, _LARGEST_BINARY), -_LARGEST_BINARY)
     amount = _round_to_nano(amount)
     # Go keeps the text of short numbers that 8 does not divide; they are canonical already.
@@ -110,6 +111,7 @@ def _decimal_text(amount: Decimal, letter: str) -> str:
         return "0"
     sign, digits, exponent = _EXACT.normalize(amount).as_tuple()
     mantissa = "".join(map(str, digits))
+    # Suffixes exist for every third power of ten.
     least = int(exponent) // 3 * 3
     mantissa += "0" * (int(exponent) - least)
     suffix = f"{letter or 'e'}{least}" if least else ""

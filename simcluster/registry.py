@@ -110,6 +110,8 @@ class Registry:
         self, resource: Resource, namespace: str, obj: Object, options: WriteOptions
     ) -> Object:
         """Create an object; 400, 403, 404, 409 or 422 as the API server says."""
+        # Order as in the API server: decoding and names (400), defaults, validation (422),
+        # admission (403), and the conflict with an existing object (409) at last.
         obj = self._decoded(resource, obj, options)
         meta = obj["metadata"]
         self._check_namespace(resource, meta, namespace)
@@ -117,6 +119,7 @@ class Registry:
             raise bad_request("resourceVersion should not be set on objects to be created")
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = self._generated(resource, namespace, meta["generateName"])
+        # What only the server writes is dropped in silence, not refused.
         for key in (
             "uid",
             "creationTimestamp",
@@ -141,7 +144,9 @@ class Registry:
             resource.namespaced
             and self.store.get("namespaces", "", obj["metadata"]["namespace"]) is None
         ):
+            # NamespaceLifecycle admits before validation: a missing namespace is reported first.
             admission.check_namespace(resource, obj, self.store, self.table)
+        # An apply has computed its own claims; every other write claims what it changed.
         if not applied:
             managedfields.record_update(
                 None, obj, self.type_of(resource), self._entry(resource, options)
@@ -167,6 +172,8 @@ class Registry:
                 else "name must be provided"
             )
         self._check_namespace(resource, obj["metadata"], namespace)
+        # Built-in kinds allow an update without a version (the last write wins), custom ones do
+        # not.
         if resource.custom and not obj["metadata"].get("resourceVersion"):
             cause = Cause(
                 "FieldValueInvalid",
@@ -189,6 +196,7 @@ class Registry:
         meta = obj["metadata"]
         before = old["metadata"]
         self._check_unchanged_identity(resource, meta, before)
+        # Identity and deletion cannot be changed by a write.
         for key in (
             "uid",
             "creationTimestamp",
@@ -206,6 +214,7 @@ class Registry:
         if options.subresource == "status":
             obj = {
                 **old,
+                # The status subresource ignores everything but the status.
                 "metadata": {**meta, "labels": before.get("labels")},
                 "status": obj.get("status", {}),
             }
@@ -214,6 +223,7 @@ class Registry:
             strategy.prepare_update(resource, obj, old, self.store)
             validate_update(resource, obj, old, self.type_of(resource).document)
         if not applied:
+            # An empty list resets the ownership of all fields, a documented way out.
             if meta.get("managedFields") == []:
                 old = {**old, "metadata": {**before, "managedFields": []}}
             managedfields.record_update(
@@ -262,6 +272,7 @@ class Registry:
         if content_type == patching.JSON_PATCH:
             return patching.json_patch(source, patch)
         if content_type == patching.MERGE_PATCH or (
+            # Custom kinds have no merge keys: Kubernetes refuses strategic patches of them.
             content_type == patching.STRATEGIC_PATCH and not custom
         ):
             if not isinstance(patch, dict):
@@ -296,6 +307,8 @@ class Registry:
         options.warnings += warnings
         meta = config.setdefault("metadata", {})
         if meta.pop("managedFields", None):
+            # A server-side apply must not carry claims of its own: they would be out of date at
+            # once.
             raise bad_request("metadata.managedFields must be nil")
         if meta.setdefault("name", name) != name:
             raise bad_request(
@@ -339,6 +352,7 @@ class Registry:
     ) -> Object:
         obj = _ordered(obj)
         defaults.write_nulls(resource, obj)
+        # A write that changes nothing gets no new resourceVersion and no watch event.
         if old is not None and _same_state(obj, _ordered(old)):
             return old
         if options.dry_run:
@@ -426,6 +440,7 @@ class Registry:
             raise stale(resource, before["name"])
 
     def _generated(self, resource: Resource, namespace: str, prefix: str) -> str:
+        # 58 characters and a suffix of 5 make 63, the longest label; eight tries since 1.30.
         for _ in range(8):
             name = prefix[:58] + random_suffix()
             if (

@@ -64,9 +64,11 @@ def parse_path(raw_path: str, table: ResourceTable) -> Target | None:
         return None
     if rest[0] == "namespaces" and len(rest) >= 3:
         resource = table.find(group, version, rest[2])
+        # `namespaces/NAME/finalize` has the same form, but names a namespace.
         if resource is not None and resource.namespaced:
             return _target(resource, rest[2:], namespace=rest[1])
     resource = table.find(group, version, rest[0])
+    # All namespaces can be listed and watched, never addressed by name.
     if resource is None or (resource.namespaced and len(rest) > 1):
         return None
     return _target(resource, rest)

@@ -61,14 +61,10 @@ class Resource:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
-    def qualified_kind(self) -> str:
-        """The kind as `Invalid` messages write it: `Deployment.apps`, `Pod`."""
-        return f"{self.kind}.{self.group}" if self.group else self.kind
-
-    @property
     def storage_hash(self) -> str:
         """The `storageVersionHash` of discovery."""
         group = SHARED_STORAGE.get((self.group, self.plural), (self.group, self.plural))[0]
+        # Discovery hashes the version that is stored, not the one that is served.
         version = "v1" if group != self.group else self.version
         digest = hashlib.sha256(
             f"{group}/{self.storage_version or version}/{self.kind}".encode()

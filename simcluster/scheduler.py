@@ -23,6 +23,7 @@ def reconcile(cluster: Cluster, pod: Object) -> float | None:
         spec.get("nodeName")
         or meta.get("deletionTimestamp")
         or spec.get("schedulerName") != "default-scheduler"
+        # A gated pod waits until its owner takes the gates off.
         or spec.get("schedulingGates")
     ):
         return None
@@ -39,6 +40,7 @@ def reconcile(cluster: Cluster, pod: Object) -> float | None:
     def pod_count(node: Object) -> Decimal:
         return cluster.load.on_node(node["metadata"]["name"]).get("pods", Decimal(0))
 
+    # The emptiest node first: a simple stand-in for the scores of the real scheduler.
     for node in sorted(nodes, key=pod_count):
         name = node["metadata"]["name"]
         reason = _refusal(spec, requests, node, cluster.load.on_node(name))
@@ -59,8 +61,10 @@ def reconcile(cluster: Cluster, pod: Object) -> float | None:
 def tolerates(pod_spec: Object, taint: Object) -> bool:
     """Whether a pod tolerates a taint."""
     for toleration in pod_spec.get("tolerations") or ():
+        # An empty effect tolerates all effects of the key.
         if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
             continue
+        # An empty key with Exists tolerates everything.
         if toleration.get("operator") == "Exists" and toleration.get("key") in (
             None,
             "",
@@ -90,6 +94,7 @@ def matches_node(spec: Object, node: Object) -> bool:
             expression_test(expression, labels) for expression in term.get("matchExpressions") or ()
         )
         and all(expression_test(expression, names) for expression in term.get("matchFields") or ())
+        # Terms are alternatives; within a term every expression must hold.
         for term in affinity.get("nodeSelectorTerms") or ()
     )
 
@@ -98,6 +103,7 @@ def taint_refusal(
     spec: Object, node: Object, *, effects: tuple[str, ...] = ("NoSchedule", "NoExecute")
 ) -> str:
     """Why a node's taints keep a pod off; empty when they do not."""
+    # A cordoned node refuses by its own reason, not by the taint that the controller adds.
     if node.get("spec", {}).get("unschedulable") and not tolerates(
         spec, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
     ):

@@ -66,10 +66,12 @@ class Node:
         document = self.document
         if self.name == _QUANTITY or self.name.endswith(".Quantity"):
             return "quantity"
+        # A port or a maxSurge: `80` and `"25%"` are both right.
         if document.get("format") == "int-or-string" or document.get("x-kubernetes-int-or-string"):
             return "int-or-string"
         kind: str = document.get("type", "any")
         if kind == "object" and "properties" not in document:
+            # An object without known fields is a map, or anything at all (RawExtension).
             return "map" if "additionalProperties" in document else "any"
         if kind == "any" and "properties" in document:
             return "object"
@@ -97,12 +99,14 @@ class Node:
     @property
     def struct(self) -> bool:
         """Whether the field is always present as an object, even if empty."""
+        # Go structs without a pointer are never absent; the v3 document gives them `default: {}`.
         return self.document.get("default") == {}
 
     @property
     def atomic(self) -> bool:
         """Whether the value is owned and replaced as a whole."""
         if self.type == "array":
+            # A list without a type is atomic: a manager owns it whole.
             return bool(self.document.get("x-kubernetes-list-type", "atomic") == "atomic")
         return (
             bool(self.document.get("x-kubernetes-map-type") == "atomic")
@@ -149,12 +153,14 @@ class Node:
 
     def _child(self, document: Object) -> "Node":
         reference = document.get("$ref")
+        # v3 wraps a reference in allOf to give it a default of its own.
         for part in document.get("allOf", ()):
             reference = reference or part.get("$ref")
         if reference is None:
             return Node(document, self.definitions)
         name = reference.rpartition("/")[2]
         target = self.definitions.get(name) or _definitions_v2().get(name, {})
+        # What stands beside a reference wins over the definition.
         own = {key: value for key, value in document.items() if key not in ("$ref", "allOf")}
         return Node({**target, **own}, self.definitions, name)
 

@@ -109,6 +109,7 @@ class _Parser:
             return lambda labels: labels.get(key) == value
         if operator == "!=":
             value = self.value()
+            # `!=` and notin also select objects without the label.
             return lambda labels: labels.get(key) != value
         if operator in ("in", "notin"):
             values = self.values()
@@ -154,6 +155,7 @@ class _Parser:
         while True:
             if self.peek() == ")":
                 self.take()
+                # `in ()` selects the empty value, as Kubernetes reads it.
                 return values or {""}
             values.add(self.value())
             word = self.take()

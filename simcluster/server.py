@@ -110,6 +110,7 @@ class Server:
                     tuple(request.headers.items()),
                 )
             )
+        # Faults come before authentication, as trouble on the network does.
         rule = self.cluster.faults.strike(request.method, request.path_qs)
         if rule is not None:
             struck = await self._strike(rule, request)
@@ -153,6 +154,7 @@ class Server:
 
     async def _cut_stream(self, rule: Rule, request: web.Request) -> web.StreamResponse | None:
         if is_true(request.query.get("watch")) or is_true(request.query.get("follow")):
+            # A stream has no length: it is cut after a time.
             asyncio.get_running_loop().call_later(rule.seconds, _cut, request)
             return None
         try:
@@ -168,6 +170,7 @@ class Server:
             status=answer.status,
             headers={
                 "Content-Type": "application/json",
+                # The announced length is the whole one, so that the client sees a truncated answer.
                 "Content-Length": str(len(body) or rule.bytes + 1),
             },
         )
@@ -180,6 +183,7 @@ class Server:
         user = self.cluster.tokens.user_of(request.headers.get("Authorization"))
         path = request.rel_url.raw_path
         try:
+            # From here on the request has the rights of the impersonated user only.
             user = impersonation.user_of(user, request.headers.items(), self.cluster.store)
         except impersonation.UserMissingError as error:
             address = orjson.dumps(request.path_qs).decode()
@@ -190,6 +194,7 @@ class Server:
                 return metrics.answer(self.cluster, path, request, user)
             return self._non_resource(request, path, user)
         verb = verb_of(request.method, target, request.query)
+        # Rights are asked for before the object is looked up: a 403 must not tell that it exists.
         what = target.attributes(verb)
         if not authentication.allowed(user, what, self.cluster.store):
             raise authentication.refusal(user, what)
@@ -417,6 +422,7 @@ class Server:
             ):
                 raise errors.unsupported_media_type()
             patch = parse_body(body, content_type)
+            # Go decodes this patch into a map first, where 1.0 and 1 are the same number.
             if kind == patching.STRATEGIC_PATCH:
                 patch = decoding.whole_numbers(patch)
             obj, created = registry.patch(

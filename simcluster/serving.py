@@ -99,6 +99,7 @@ class Running:
         self._loop = asyncio.create_task(self.manager.run())
         if self._keeper is not None:
             self._saving = asyncio.create_task(self._keeper.run())
+        # Lists make many short-lived objects, which need no collection each.
         gc.set_threshold(50_000, 20, 50)
         return self
 
@@ -107,6 +108,7 @@ class Running:
             self._loop.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._loop
+        # Open watches end first, or the runner would wait for them.
         self.cluster.hub.cut()
         if self._runner is not None:
             await self._runner.cleanup()

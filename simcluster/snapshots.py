@@ -101,11 +101,13 @@ def _write(
         digest.update(block)
         blocks.append(block)
     head = {**_FORMAT, "revision": revision, "tokens": users, "sha256": digest.hexdigest()}
+    # 0600: Secrets and tokens are readable in it.
     partial = path.with_name(path.name + ".partial")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(orjson.dumps(head) + b"\n")
         file.writelines(blocks)
         file.flush()
+        # On the disk before the name points to it: a crash leaves the old file or the new.
         os.fsync(file.fileno())
     partial.replace(path)
 

@@ -151,6 +151,7 @@ class Collection:
 
     def remember(self, change: Change) -> None:
         """Append to the history; the oldest change is forgotten when it is full."""
+        # The oldest change falls out: older revisions are Expired from now on.
         if self.changes.maxlen and len(self.changes) == self.changes.maxlen:
             self.compacted = self.changes[0].revision
         self.changes.append(change)
@@ -214,6 +215,7 @@ class Store:
     def remove(self, storage: str, namespace: str, name: str) -> Record:
         """Delete an object; the answer is its last state under the revision of its deletion."""
         collection = self.collection(storage)
+        # A deletion has a revision of its own, which the last state carries.
         previous = collection.records[f"{namespace}/{name}"]
         collection.discard(previous.key)
         self.revision += 1
@@ -279,6 +281,8 @@ class Store:
         for change in reversed(collection.changes):
             if change.revision <= revision:
                 break
+            # Undo the history from its end: an addition is taken out, a change or deletion put
+            # back.
             if change.previous is None:
                 records.pop(change.record.key, None)
             else:

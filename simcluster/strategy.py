@@ -85,6 +85,7 @@ def quality_of_service(spec: Object) -> str:
             limit = _amount(limits.get(name))
             anything = anything or bool(request) or bool(limit)
             guaranteed = guaranteed and bool(limit) and request == limit
+    # Limits equal to requests in every container: Guaranteed; none at all: BestEffort.
     if guaranteed and anything:
         return "Guaranteed"
     return "Burstable" if anything else "BestEffort"
@@ -99,6 +100,7 @@ def _pod(obj: Object, store: Store) -> None:
     obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
     tolerations = spec.setdefault("tolerations", [])
     for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        # The DefaultTolerationSeconds plug-in: five minutes on a lost node before eviction.
         if not any(
             toleration.get("key") in (key, None, "")
             and toleration.get("effect") in ("NoExecute", None, "")
@@ -126,9 +128,11 @@ def _job(obj: Object, store: Store) -> None:
     labels = {
         "batch.kubernetes.io/controller-uid": uid,
         "batch.kubernetes.io/job-name": name,
+        # The labels without a prefix are of before 1.27; both are still written.
         "controller-uid": uid,
         "job-name": name,
     }
+    # The uid in the selector keeps jobs of the same name from adopting old pods.
     if not spec.get("manualSelector"):
         spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
     template = spec["template"].setdefault("metadata", {})
@@ -138,12 +142,14 @@ def _job(obj: Object, store: Store) -> None:
 
 def _namespace(obj: Object, store: Store) -> None:
     finalizers = obj.setdefault("spec", {}).setdefault("finalizers", [])
+    # Keeps the namespace until its controller has emptied it.
     if "kubernetes" not in finalizers:
         finalizers.append("kubernetes")
 
 
 def _service(obj: Object, store: Store) -> None:
     spec = obj["spec"]
+    # A CNAME in DNS has no address of its own.
     if spec["type"] == "ExternalName":
         return
     addresses = {record.field("spec.clusterIP") for record in store.list("services")}
@@ -179,6 +185,7 @@ def _claim(obj: Object, store: Store) -> None:
     finalizers = obj["metadata"].setdefault("finalizers", [])
     if "kubernetes.io/pvc-protection" not in finalizers:
         finalizers.append("kubernetes.io/pvc-protection")
+    # Absent means the default class, "" means none: only absent is filled.
     if "storageClassName" not in obj["spec"]:
         for record in store.list("storageclasses.storage.k8s.io"):
             if (
@@ -211,6 +218,7 @@ def prepare_create(resource: Resource, obj: Object, store: Store) -> None:
     """Complete a new object, in place."""
     if resource.storage in _STATUS:
         obj["status"] = dict(_STATUS[resource.storage])
+    # A status sent on creation is ignored; kubelets register nodes with theirs.
     elif has_status(resource) and resource.storage != "nodes":
         obj.pop("status", None)
     if resource.storage in GENERATIONS or resource.custom:
@@ -231,6 +239,7 @@ def prepare_update(resource: Resource, obj: Object, old: Object, store: Store) -
         _keep_addresses(obj["spec"], old["spec"], store, obj)
     if resource.storage == "daemonsets.apps" and obj["spec"]["template"] != old["spec"]["template"]:
         notes = obj["metadata"].setdefault("annotations", {})
+        # The deprecated counter of templates, which kubectl still shows.
         notes[TEMPLATE_GENERATION] = str(int(get_annotations(old).get(TEMPLATE_GENERATION, 1)) + 1)
     if resource.storage == "jobs.batch":
         obj["spec"].setdefault("selector", old["spec"]["selector"])
@@ -242,12 +251,14 @@ def prepare_update(resource: Resource, obj: Object, old: Object, store: Store) -
                 obj["spec"].setdefault(key, old["spec"][key])
     if resource.storage in GENERATIONS or resource.custom:
         generation = old["metadata"].get("generation", 1)
+        # Only changes of the desired state count, not those of metadata and status.
         obj["metadata"]["generation"] = generation + _counts(resource, obj, old)
 
 
 def _keep_addresses(spec: Object, before: Object, store: Store, obj: Object) -> None:
     if spec["type"] == "ExternalName":
         return
+    # A client that leaves the address out keeps it; it cannot change.
     for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
         if key in before:
             spec.setdefault(key, before[key])

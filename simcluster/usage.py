@@ -25,6 +25,7 @@ def pod_requests(spec: Object, part: str = "requests") -> Amounts:
     for container in spec.get("containers") or ():
         for name, amount in ((container.get("resources") or {}).get(part) or {}).items():
             total[name] = total.get(name, Decimal(0)) + quantity.parse(amount)
+    # Init containers run before the others and one by one: the largest decides.
     for container in spec.get("initContainers") or ():
         for name, amount in ((container.get("resources") or {}).get(part) or {}).items():
             total[name] = max(total.get(name, Decimal(0)), quantity.parse(amount))
@@ -32,12 +33,14 @@ def pod_requests(spec: Object, part: str = "requests") -> Amounts:
 
 
 def _pod(obj: Object) -> Amounts:
+    # Pods that have ended hold no resources, but still count as objects.
     if is_finished(obj):
         return {"count/pods": Decimal(1)}
     requests = pod_requests(obj["spec"])
     limits = pod_requests(obj["spec"], "limits")
     amounts: Amounts = {"pods": Decimal(1), "count/pods": Decimal(1)}
     for name, amount in requests.items():
+        # `cpu` and `requests.cpu` are two names of the same limit.
         amounts[name if name in COMPUTE else f"requests.{name}"] = amount
         amounts[f"requests.{name}"] = amount
     for name, amount in limits.items():
@@ -90,6 +93,7 @@ def storages_of(hard: Object, table: ResourceTable) -> list[Resource]:
     names = set(hard)
     resources: list[Resource] = []
     for resource in table:
+        # Events are stored once and served twice: counted once.
         if not resource.namespaced or (resource.group, resource.version) == ("events.k8s.io", "v1"):
             continue
         pods = resource.storage == "pods" and any(

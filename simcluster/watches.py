@@ -62,6 +62,7 @@ class Watcher:
     def push(self, change: Change) -> None:
         """Append a change; a watcher that has fallen hopelessly behind is cut off."""
         self._queue.append(change)
+        # A reader that never catches up would hold all changes in memory.
         if len(self._queue) > BACKLOG:
             self.closed = True
         self._wake.set()
@@ -113,6 +114,7 @@ class Frames:
         """Whether the watch's selectors and scope hold a record."""
         if record is None or (self.namespace is not None and record.namespace != self.namespace):
             return False
+        # `metadata.name` as a field selector is how kubectl watches a single object.
         if self.name and record.name != self.name:
             return False
         return self.test is None or self.test(record)
@@ -133,6 +135,7 @@ class Frames:
             visible = before
         if not visible:
             return None
+        # Watches of the same form share the bytes: 500 of them cost one encoding.
         key = (kind, self.resource.group_version, self.accept.form, self.include)
         return change.frame(key, lambda: self.line(kind, change.record))
 
@@ -211,6 +214,8 @@ def begin(
                 for record in store.list(resource.storage, target.scope)
                 if frames.sees(record)
             ]
+        # The bookmark that ends the initial events is how client-go knows that its list is
+        # complete.
         if initial and is_true(query.get("allowWatchBookmarks")):
             lines.append(frames.bookmark(store.revision, initial_end=True))
     else:
@@ -219,6 +224,7 @@ def begin(
             for change in store.changes_after(resource.storage, revision)
             if (line := frames.of_change(change))
         ]
+    # From this line to the next no change can happen: nothing here awaits.
     watcher = Watcher()
     hub.join(resource.storage, watcher)
     return watcher, b"".join(lines)
@@ -245,6 +251,7 @@ async def stream(
             yield body
         if loop.time() >= deadline:
             return
+        # A bookmark promises that everything up to it was sent.
         if bookmarks and loop.time() >= next_bookmark and not watcher.pending:
             next_bookmark = loop.time() + bookmark_every
             yield frames.bookmark(revision())

@@ -75,12 +75,14 @@ class Manager:
             now = loop.time()
             while self._timers and self._timers[0][0] <= now:
                 due, work = heapq.heappop(self._timers)
+                # A later call has moved the timer: this entry of the heap is out of date.
                 if self._due.get(work) == due:
                     del self._due[work]
                     self._queue[work] = None
             if not self._queue:
                 await self._sleep(loop)
                 continue
+            # Few at a time, then requests have their turn.
             for work in list(self._queue)[:_BATCH]:
                 del self._queue[work]
                 self._reconcile(work)
@@ -102,6 +104,7 @@ class Manager:
             else None
         )
         self._due.pop(work, None)
+        # The object is gone; what has to happen then is the garbage collector's work.
         if controller.storage and record is None:
             self._refusals.pop(work, None)
             return
@@ -110,6 +113,7 @@ class Manager:
                 self.cluster, record.obj if record is not None else {"key": work[1]}
             )
             self._refusals.pop(work, None)
+        # Refusals are expected: quotas, conflicts, terminating namespaces.
         except ApiError as error:
             _log.debug("%s of %s is refused: %s", work[0], work[1], error)
             times = self._refusals[work] = self._refusals.get(work, 0) + 1

@@ -52,6 +52,7 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     ]
     measurements = [result for result in results if result is not None]
     desired = max((replicas for replicas, _ in measurements), default=have)
+    # The bounds win over every metric.
     desired = min(max(desired, obj["spec"].get("minReplicas", 1)), obj["spec"]["maxReplicas"])
     pods.set_condition(
         status,
@@ -66,6 +67,7 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
         else ("False", "FailedGetResourceMetric", "no metrics returned")
     )
     pods.set_condition(status, "ScalingActive", active[0], reason=active[1], message=active[2])
+    # Scaling down waits for the stabilization window, scaling up does not.
     waited = (
         cluster.clock.since(status["lastScaleTime"]) if status.get("lastScaleTime") else _STABLE
     )
@@ -102,6 +104,7 @@ def _measure(
         for record in cluster.store.list("pods", target["metadata"]["namespace"])
         if test(record.labels)
     ]
+    # Pods that are not ready use little and would pull the mean down.
     running = [pod for pod in selected if pods.is_ready(pod)]
     if metric.get("type") != "Resource" or not goal or not running or name not in ("cpu", "memory"):
         return None
@@ -123,6 +126,7 @@ def _measure(
         ),
         Decimal(0),
     )
+    # Utilization is relative to requests: without any there is none.
     if not requested:
         return None
     percent = int(used * 100 / requested)
@@ -134,6 +138,7 @@ def _measure(
             "current": {"averageUtilization": percent, "averageValue": average},
         },
     }
+    # Within a tenth of the target nothing is scaled, so that it does not swing.
     ratio = percent / goal
     return (
         have if abs(ratio - 1) <= _TOLERANCE else math.ceil(ratio * len(running))

@@ -5,7 +5,7 @@ from simcluster.client import Client
 from simcluster.cluster import Cluster
 from simcluster.controllers import pods
 from simcluster.controllers.deployment import amount
-from simcluster.objects import is_finished, is_terminating
+from simcluster.objects import controller_reference, is_finished, is_terminating
 from simcluster.resources import Object
 from simcluster.selectors import selector_test
 
@@ -28,11 +28,13 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     covered = [pod for pod in covered if not is_finished(pod)]
     healthy = sum(pods.is_ready(pod) and not is_terminating(pod) for pod in covered)
     expected = _expected(cluster, covered)
+    # maxUnavailable needs the desired count of the owners, not the pods that happen to exist.
     if "maxUnavailable" in spec:
         desired = max(expected - amount(spec["maxUnavailable"], expected, up=True), 0)
     else:
         least = spec.get("minAvailable", 1)
         desired = amount(least, expected, up=True)
+        # An absolute minAvailable needs no owners: the pods themselves are counted.
         expected = expected if isinstance(least, str) else len(covered)
     allowed = max(healthy - desired, 0) if expected else 0
     status: Object = {
@@ -56,16 +58,10 @@ def _expected(cluster: Cluster, covered: list[Object]) -> int:
     total = 0
     counted_uids: set[str] = set()
     for pod in covered:
-        owner = next(
-            (
-                reference
-                for reference in pod["metadata"].get("ownerReferences") or ()
-                if reference.get("controller")
-            ),
-            None,
-        )
+        owner = controller_reference(pod)
         if owner is None or owner["kind"] not in _SCALED:
             total += 1
+        # An owner counts once, however many of its pods are covered.
         elif owner["uid"] not in counted_uids:
             counted_uids.add(owner["uid"])
             controller = cluster.object(
@@ -93,6 +89,7 @@ def _replicas(cluster: Cluster, controller: Object, namespace: str, counted_uids
     if above["uid"] in counted_uids:
         return 0
     counted_uids.add(above["uid"])
+    # During a rollout two ReplicaSets share the replicas of one Deployment.
     deployment = cluster.object("deployments.apps", namespace, above["name"])
     return int(deployment["spec"].get("replicas", 1)) if deployment else 0
 

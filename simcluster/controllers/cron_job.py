@@ -50,10 +50,12 @@ def _run(
             "Not starting job because prior execution is running and concurrency policy is Forbid",
         )
         return running
+    # Replace ends the run that is still going.
     if running and policy == "Replace":
         for job in running:
             client.delete("jobs.batch", job, propagationPolicy="Background")
         running = []
+    # The name holds the scheduled minute: the same run is never started twice.
     name = f"{obj['metadata']['name']}-{int(due.timestamp() // 60)}"
     if client.get("jobs.batch", obj["metadata"]["namespace"], name) is not None:
         return running

@@ -70,6 +70,7 @@ def _place(client: Client, obj: Object, node_names: list[str], digest: str) -> d
     for pod in client.owned("pods", obj):
         node = _node_of(pod)
         ended = is_finished(pod)
+        # Misplaced, ended, or the second pod on its node.
         if node not in node_names or ended or node in placed:
             client.delete("pods", pod)
         if not ended:
@@ -86,6 +87,7 @@ def _create(client: Client, obj: Object, node: str, digest: str) -> Object:
         obj, obj["spec"]["template"], labels={_LABEL: digest, "pod-template-generation": generation}
     )
     pod["spec"] = _spec(obj)
+    # The node is named by an affinity, so that the scheduler still binds the pod.
     term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
     pod["spec"]["affinity"] = {
         "nodeAffinity": {
@@ -106,6 +108,7 @@ def _update(
     for pod in placed.values():
         if pod["metadata"]["labels"].get(_LABEL) == digest or is_terminating(pod):
             continue
+        # A pod that is not ready costs no availability: it is replaced beyond the limit.
         broken = not pods.is_ready(pod)
         if broken or unavailable < allowed:
             unavailable += not broken

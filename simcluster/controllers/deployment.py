@@ -42,9 +42,11 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     if obj["spec"].get("paused"):
         _scale_proportionally(client, obj, sets)
         return _report(cluster, client, obj["metadata"], current)
+    # The first template, or a changed one: it gets a set of its own.
     if current is None:
         current = _new_set(client, obj, sets)
         sets = client.owned(_SETS, obj)
+    # Rolled back to an older template, an existing set gets the newest number.
     obj = _number(client, obj, current, sets)
     current = (
         client.get(_SETS, obj["metadata"]["namespace"], current["metadata"]["name"]) or current
@@ -59,6 +61,7 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
 
 
 def _template(owner: Object) -> Object:
+    # The hash is added by the controller: templates are compared without it.
     template: Object = copy.deepcopy(owner["spec"]["template"])
     (template.get("metadata") or {}).get("labels", {}).pop("pod-template-hash", None)
     return template
@@ -85,6 +88,7 @@ def _new_set(client: Client, obj: Object, sets: list[Object]) -> Object:
             | {REVISION: str(_last_revision(sets) + 1)},
             "ownerReferences": [pods.owner_reference(obj)],
         },
+        # Empty at first: the strategy decides how fast it grows.
         "spec": {"replicas": 0, "selector": selector, "template": template},
     }
     if obj["spec"].get("minReadySeconds"):
@@ -371,6 +375,7 @@ def _progress(cluster: Cluster, obj: Object, status: Object, new: Object | None)
         return None
     moved = _replica_counts(status) != _replica_counts(obj.get("status", {}))
     deadline = float(obj["spec"].get("progressDeadlineSeconds", 600))
+    # A rollout that has failed stays so until something moves.
     if old is not None and old.get("reason") == "ProgressDeadlineExceeded" and not moved:
         return None
     if old is not None and not moved and old["reason"] != "NewReplicaSetAvailable":

@@ -15,6 +15,7 @@ _AGAIN = 0.5
 
 def keys(store: Store, change: Change) -> Iterable[str]:
     """The work of a change: a deleted owner, or one whose deletion waits for its dependents."""
+    # Deleted owners: their dependents are released or deleted in the background.
     if change.type == DELETED:
         return (f"gone {change.record.uid}",) if any(_dependents(store, change.record.uid)) else ()
     if b'"finalizers"' in change.record.raw and b'"deletionTimestamp"' in change.record.raw:
@@ -46,10 +47,12 @@ def _release(client: Client, storage: str, obj: Object, uid: str) -> None:
         for reference in obj["metadata"].get("ownerReferences") or ()
         if reference["uid"] != uid
     ]
+    # A job that is gone tracks its pods no more.
     if TRACKING in (obj["metadata"].get("finalizers") or ()):
         finalizers = obj["metadata"]["finalizers"]
         obj["metadata"]["finalizers"] = [name for name in finalizers if name != TRACKING]
         obj = client.update(storage, obj)
+    # One owner of several is gone: the others keep the object.
     if others:
         obj["metadata"]["ownerReferences"] = others
         client.update(storage, obj)
@@ -80,6 +83,7 @@ def _finalize(client: Client, storage: str, obj: Object) -> float | None:
                 for reference in child["metadata"]["ownerReferences"]
                 if reference["uid"] == meta["uid"]
             )
+            # Only dependents with blockOwnerDeletion hold up a foreground deletion.
             blocking = blocking or bool(mine.get("blockOwnerDeletion"))
             if not is_terminating(child):
                 client.delete(kind, child, propagationPolicy="Foreground")

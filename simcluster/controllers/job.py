@@ -41,6 +41,7 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     running = pods.active(owned)
     succeeded = [pod for pod in owned if get_phase(pod) == "Succeeded"]
     failed = [pod for pod in owned if get_phase(pod) == "Failed"]
+    # Restarts in place count as failures, as new pods do.
     failures = len(failed) + sum(_restarts(pod) for pod in running)
     again: float | None = None
     deadline = obj["spec"].get("activeDeadlineSeconds")
@@ -134,12 +135,14 @@ def _start(
     else:
         left = spec["parallelism"]
     missing = min(spec.get("parallelism", 1), left) - len(running)
+    # Parallelism was lowered: the surplus is stopped.
     if missing < 0:
         _stop(client, sorted(running, key=pods.deletion_order)[:-missing])
     if missing <= 0:
         return None
     if failed:
         last = max(_ended_at(pod) for pod in failed)
+        # Ten seconds, doubled with each failure up to six minutes.
         wait = min(10.0 * 2 ** (len(failed) - 1), 360.0) - cluster.clock.since(last)
         if wait > 0:
             return float(wait) + 0.05
@@ -185,6 +188,7 @@ def _finish(
 ) -> None:
     pods.set_condition(
         status,
+        # Since 1.31 an interim condition comes first, the final one when all pods have ended.
         "SuccessCriteriaMet" if kind == "Complete" else "FailureTarget",
         "True",
         reason=reason,

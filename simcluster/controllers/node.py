@@ -94,6 +94,7 @@ def _patience(cluster: Cluster, pod: Object, taint: Object) -> float:
             toleration.get("operator") == "Exists"
             or toleration.get("value", "") == taint.get("value", "")
         ):
+            # Without seconds the pod stays for ever.
             if "tolerationSeconds" not in toleration:
                 return float("inf")
             return float(toleration["tolerationSeconds"]) - cluster.clock.since(

@@ -104,6 +104,7 @@ def set_condition(
     )
     if updated:
         body["lastUpdateTime"] = old["lastUpdateTime"] if unchanged and old is not None else now
+    # A new reason or message alone is no transition.
     body["lastTransitionTime"] = old["lastTransitionTime"] if same and old is not None else now
     if reason:
         body["reason"] = reason
@@ -122,6 +123,7 @@ def deletion_order(pod: Object) -> tuple[Any, ...]:
     )
     cost = int(get_annotations(pod).get("controller.kubernetes.io/pod-deletion-cost", 0))
     age = -clock.parse(pod["metadata"]["creationTimestamp"]).timestamp()
+    # False sorts first: unassigned before assigned, unready before ready.
     return bool(pod["spec"].get("nodeName")), phase, is_ready(pod), cost, age
 
 

@@ -38,6 +38,7 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
         client.update_status("replicasets.apps", {**obj, "status": status})
     if refusal:
         raise refusal
+    # minReadySeconds must pass: nothing else wakes us when it has.
     return 1.0 if len(available) < len(ready) else None
 
 

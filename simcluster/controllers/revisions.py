@@ -19,6 +19,7 @@ def current(
     data = {"spec": {"template": template}}
     same = next((revision for revision in revisions if revision["data"] == data), None)
     if same is not None:
+        # Back to an older template: its revision becomes the newest.
         if same is not revisions[-1]:
             same["revision"] = revisions[-1]["revision"] + 1
             same = client.update(_REVISIONS, same)

@@ -54,8 +54,10 @@ def _step(client: Client, obj: Object, revision: str) -> None:
             _create(client, obj, number, _revision_for(obj, number, revision))
         elif is_finished(pod) and not is_terminating(pod):
             client.delete("pods", pod)
+        # OrderedReady: the next pod waits until this one is ready.
         if not parallel and (pod is None or not pods.is_ready(pod) or is_terminating(pod)):
             return
+    # The highest numbers go first.
     extra = sorted((number for number in members if number not in ordinals), reverse=True)
     for number in extra:
         if not members[number]["metadata"].get("deletionTimestamp"):
@@ -75,11 +77,13 @@ def _step(client: Client, obj: Object, revision: str) -> None:
 def _revision_for(obj: Object, number: int, revision: str) -> str:
     partition = (obj["spec"]["updateStrategy"].get("rollingUpdate") or {}).get("partition", 0)
     old = obj.get("status", {}).get("currentRevision")
+    # Below the partition pods keep the revision from before the update.
     return old if number < partition and old else revision
 
 
 def _update(client: Client, obj: Object, members: dict[int, Object], revision: str) -> None:
     partition = (obj["spec"]["updateStrategy"].get("rollingUpdate") or {}).get("partition", 0)
+    # Updates go from the highest number down, one pod at a time.
     for number in sorted(members, reverse=True):
         pod = members[number]
         if is_terminating(pod):
@@ -126,6 +130,7 @@ def _create(client: Client, obj: Object, number: int, revision: str) -> None:
 
 def _claim(client: Client, obj: Object, template: Object, name: str) -> None:
     namespace = obj["metadata"]["namespace"]
+    # Claims outlive their pods: a pod of the same number finds its data again.
     if client.get("persistentvolumeclaims", namespace, name) is not None:
         return
     labels = {

@@ -20,6 +20,7 @@ def reconcile_claim(cluster: Cluster, obj: Object) -> float | None:
     if get_phase(obj) == "Bound":
         _grow(client, obj)
         return None
+    # A provisioner takes its time, and tests want to see Pending.
     if cluster.clock.since(obj["metadata"]["creationTimestamp"]) < _DELAY:
         return _DELAY
     volume = _volume_for(cluster, obj)
@@ -128,6 +129,7 @@ def _bind(client: Client, obj: Object, volume: Object) -> None:
 
 def _grow(client: Client, obj: Object) -> None:
     have = (obj["status"].get("capacity") or {}).get("storage", "0")
+    # Volumes only ever grow.
     if quantity.parse(_requested(obj)) > quantity.parse(have):
         volume = client.get(_VOLUMES, "", obj["spec"]["volumeName"])
         if volume is not None:
@@ -160,6 +162,7 @@ def reconcile_volume(cluster: Cluster, obj: Object) -> float | None:
     meta = obj["metadata"]
     claim = obj["spec"].get("claimRef")
     bound = claim and cluster.object(_CLAIMS, claim.get("namespace", ""), claim.get("name", ""))
+    # A bound volume waits for its claim to go.
     if meta.get("deletionTimestamp"):
         if not bound:
             meta["finalizers"] = [

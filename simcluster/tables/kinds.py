@@ -3,7 +3,7 @@
 from typing import Any
 
 from simcluster import clock
-from simcluster.objects import get_annotations, get_conditions, is_terminating
+from simcluster.objects import controller_reference, get_annotations, get_conditions, is_terminating
 from simcluster.resources import Object
 from simcluster.selectors import selector_text
 from simcluster.tables.cells import (
@@ -252,13 +252,11 @@ def _quota(part: str) -> Any:
 
 
 def _controller(obj: Object) -> str:
-    for reference in obj["metadata"].get("ownerReferences") or ():
-        if reference.get("controller"):
-            group = (
-                reference["apiVersion"].partition("/")[0] if "/" in reference["apiVersion"] else ""
-            )
-            return f"{reference['kind'].lower()}.{group}/{reference['name']}"
-    return NONE
+    reference = controller_reference(obj)
+    if reference is None:
+        return NONE
+    group = reference["apiVersion"].rpartition("/")[0]
+    return f"{reference['kind'].lower()}.{group}/{reference['name']}"
 
 
 def _hosts(obj: Object) -> str:
@@ -292,9 +290,10 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column(
             "Restarts",
             pod_restarts,
-            description="The number of times the containers in this pod have been restarted and when the "
-            "last container in this pod "
-            "has restarted.",
+            description=(
+                "The number of times the containers in this pod have been restarted and when "
+                "the last container in this pod has restarted."
+            ),
         ),
         AGE,
         Column(
