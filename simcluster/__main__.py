@@ -20,10 +20,15 @@ def parser() -> argparse.ArgumentParser:
         prog="simcluster", description="A Kubernetes API server in a box."
     )
     arguments.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: %(default)s)",
     )
     arguments.add_argument(
-        "--port", type=int, default=0, help="port to listen on (default: a free one)"
+        "--port",
+        type=int,
+        default=0,
+        help="port to listen on (default: a free one)",
     )
     arguments.add_argument(
         "--kubeconfig-out",
@@ -32,10 +37,15 @@ def parser() -> argparse.ArgumentParser:
         help="write the administrator's kubeconfig here",
     )
     arguments.add_argument(
-        "--nodes", type=int, default=3, help="number of nodes (default: %(default)s)"
+        "--nodes",
+        type=int,
+        default=3,
+        help="number of nodes (default: %(default)s)",
     )
     arguments.add_argument(
-        "--demo", action="store_true", help="fill the cluster with a small company"
+        "--demo",
+        action="store_true",
+        help="fill the cluster with a small company",
     )
     arguments.add_argument(
         "--time-scale",
@@ -51,7 +61,9 @@ def parser() -> argparse.ArgumentParser:
         help="delay, cut, refuse or garble requests as this YAML file says",
     )
     arguments.add_argument(
-        "--token", default="", help="the administrator's bearer token (default: a random one)"
+        "--token",
+        default="",
+        help="the administrator's bearer token (default: a random one)",
     )
     arguments.add_argument(
         "--data",
@@ -81,7 +93,10 @@ async def serve(arguments: argparse.Namespace) -> None:
         folder=arguments.data,
     ) as running:
         if arguments.kubeconfig_out:
-            write_private(arguments.kubeconfig_out, kubeconfig.text(running.kubeconfig).encode())
+            write_private(
+                arguments.kubeconfig_out,
+                kubeconfig.text(running.kubeconfig).encode(),
+            )
         sys.stdout.write(f"simcluster listens on {running.url}\n")
         sys.stdout.flush()
         await stop.wait()

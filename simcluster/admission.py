@@ -158,7 +158,11 @@ def admit(resource: Resource, obj: Object, store: Store, table: ResourceTable) -
 
 def protect(resource: Resource, name: str) -> None:
     """Namespaces that cannot be deleted (403)."""
-    if resource.storage == "namespaces" and name in ("default", "kube-system", "kube-public"):
+    if resource.storage == "namespaces" and name in (
+        "default",
+        "kube-system",
+        "kube-public",
+    ):
         raise ApiError(
             403,
             "Forbidden",

@@ -70,9 +70,10 @@ def allowed(user: User, what: Attributes, store: Store) -> bool:
             and "system:authenticated" in user.groups
         )
         return what.path in ANONYMOUS_PATHS or discovery
-    if what.group in ("authorization.k8s.io", "authentication.k8s.io") and what.resource.startswith(
-        "self"
-    ):
+    if what.group in (
+        "authorization.k8s.io",
+        "authentication.k8s.io",
+    ) and what.resource.startswith("self"):
         return "system:authenticated" in user.groups
     return any(_permits(rule, what) for rule in rules_of(user, what.namespace, store))
 

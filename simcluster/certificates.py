@@ -43,7 +43,9 @@ def _certificate(
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
     )
 
 
@@ -80,7 +82,9 @@ def write_private(path: Path, data: bytes) -> None:
     partial.replace(path)
 
 
-def _load_authority(path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def _load_authority(
+    path: Path,
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     """The authority in a file; a new one is written when it is missing or about to expire."""
     try:
         pem = path.read_bytes()
@@ -112,7 +116,10 @@ def make(hosts: list[str], authority_file: Path | None = None) -> Certificates:
             x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
             critical=False,
         )
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
+            critical=False,
+        )
         .sign(authority_key, hashes.SHA256())
     )
     pem = authority.public_bytes(serialization.Encoding.PEM)

@@ -39,13 +39,20 @@ class Client:
         ]
         return sorted(
             controlled,
-            key=lambda obj: (obj["metadata"]["creationTimestamp"], obj["metadata"]["name"]),
+            key=lambda obj: (
+                obj["metadata"]["creationTimestamp"],
+                obj["metadata"]["name"],
+            ),
         )
 
     def create(self, storage: str, obj: Object) -> Object:
         """Create an object; raises ApiError as the API server refuses."""
         resource = self.cluster.table.of_storage(storage)
-        body = {"kind": resource.kind, "apiVersion": resource.group_version, **obj}
+        body = {
+            "kind": resource.kind,
+            "apiVersion": resource.group_version,
+            **obj,
+        }
         return self.cluster.registry.create(
             resource, obj["metadata"].get("namespace", ""), body, self._options()
         )
@@ -63,7 +70,10 @@ class Client:
         meta = obj["metadata"]
         old = self.cluster.registry.record(resource, meta.get("namespace", ""), meta["name"]).obj
         return self.cluster.registry.rewrite(
-            resource, old, {**obj, "metadata": dict(meta)}, self._options(subresource)
+            resource,
+            old,
+            {**obj, "metadata": dict(meta)},
+            self._options(subresource),
         )
 
     def delete(self, storage: str, obj: Object, **options: Any) -> None:
@@ -72,7 +82,11 @@ class Client:
         meta = obj["metadata"]
         try:
             self.cluster.registry.delete(
-                resource, meta.get("namespace", ""), meta["name"], options, self._options()
+                resource,
+                meta.get("namespace", ""),
+                meta["name"],
+                options,
+                self._options(),
             )
         except ApiError as error:
             if error.code != 404:
@@ -104,7 +118,10 @@ class Client:
             existing = record.obj
             if action:
                 count = (existing.get("series") or {}).get("count", 1) + 1
-                existing["series"] = {"count": count, "lastObservedTime": clock.micro_timestamp()}
+                existing["series"] = {
+                    "count": count,
+                    "lastObservedTime": clock.micro_timestamp(),
+                }
             else:
                 existing["count"] = existing.get("count", 1) + 1
                 existing["lastTimestamp"] = clock.timestamp()
@@ -165,7 +182,10 @@ class Client:
             "involvedObject": regarding,
             "reason": reason,
             "message": message,
-            "source": {"component": self.component, **({"host": host} if host else {})},
+            "source": {
+                "component": self.component,
+                **({"host": host} if host else {}),
+            },
             "firstTimestamp": stamp,
             "lastTimestamp": stamp,
             "count": 1,

@@ -100,7 +100,10 @@ def environment(cluster: Cluster, pod: Object, container: Object) -> dict[str, s
 
 def _value_from(cluster: Cluster, pod: Object, source: Object) -> str:
     namespace = pod["metadata"]["namespace"]
-    for kind, storage in (("configMapKeyRef", "configmaps"), ("secretKeyRef", "secrets")):
+    for kind, storage in (
+        ("configMapKeyRef", "configmaps"),
+        ("secretKeyRef", "secrets"),
+    ):
         if kind in source:
             reference = source[kind]
             data = _data(cluster.object(storage, namespace, reference.get("name", "")))

@@ -96,7 +96,12 @@ def _autoscaler_v1(obj: Object) -> Object:
     old = obj.get("status") or {}
     status = {
         key: old[key]
-        for key in ("observedGeneration", "lastScaleTime", "currentReplicas", "desiredReplicas")
+        for key in (
+            "observedGeneration",
+            "lastScaleTime",
+            "currentReplicas",
+            "desiredReplicas",
+        )
         if key in old
     }
     return {

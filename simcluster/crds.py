@@ -26,7 +26,8 @@ def changed(registry: Registry, change: Change) -> None:
 def _kinds(definition: Object) -> list[tuple[Resource, Object]]:
     kinds = []
     stored = next(
-        (other["name"] for other in definition["spec"]["versions"] if other.get("storage")), ""
+        (other["name"] for other in definition["spec"]["versions"] if other.get("storage")),
+        "",
     )
     for version in definition["spec"]["versions"]:
         if version.get("served", True):

@@ -51,7 +51,12 @@ class Decoder:
             # In Go a null in a map of texts is the zero value.
             zero = "" if node.items.type == "string" else None
             return {
-                key: self._value(zero if item is None else item, node.items, f"{path}.{key}", owner)
+                key: self._value(
+                    zero if item is None else item,
+                    node.items,
+                    f"{path}.{key}",
+                    owner,
+                )
                 for key, item in value.items()
                 if item is not None or zero is not None
             }
@@ -64,7 +69,13 @@ class Decoder:
         return self._scalar(value, node, path, owner)
 
     def _object(self, value: Any, node: Node, path: str) -> Object:
-        self._check(isinstance(value, dict), value, node, path, node.name.rpartition(".")[2])
+        self._check(
+            isinstance(value, dict),
+            value,
+            node,
+            path,
+            node.name.rpartition(".")[2],
+        )
         result = {}
         owner = node.name.rpartition(".")[2] or self.resource.kind
         for key, item in value.items():
@@ -185,7 +196,12 @@ def _fits(value: Any, kind: str) -> bool:
 
 
 def decode(
-    resource: Resource, obj: Object, node: Node, *, strictness: str, body: bytes = b""
+    resource: Resource,
+    obj: Object,
+    node: Node,
+    *,
+    strictness: str,
+    body: bytes = b"",
 ) -> tuple[Object, list[str]]:
     """The decoded object and the warnings.
 

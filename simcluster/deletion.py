@@ -25,7 +25,11 @@ _ANSWERS_OBJECT = {
 
 
 def delete(
-    store: Store, resource: Resource, record: Record, body: Object, options: WriteOptions
+    store: Store,
+    resource: Resource,
+    record: Record,
+    body: Object,
+    options: WriteOptions,
 ) -> Object:
     """Delete one object as `DeleteOptions` ask; the answer is what the API server answers."""
     obj = record.obj
@@ -87,7 +91,10 @@ def _propagation(body: Object) -> str:
             'supported values: "Foreground", "Background", "Orphan", "nil"'
         )
         raise ApiError(
-            422, "Invalid", message, details={"group": "meta.k8s.io", "kind": "DeleteOptions"}
+            422,
+            "Invalid",
+            message,
+            details={"group": "meta.k8s.io", "kind": "DeleteOptions"},
         )
     if policy is None:
         return "Orphan" if body.get("orphanDependents") else "Background"

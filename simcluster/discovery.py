@@ -69,7 +69,10 @@ def resource_list(table: ResourceTable, group_name: str, version: str) -> Object
     resources = _groups(table).get(group_name, {}).get(version)
     if not resources:
         return None
-    head = {"kind": "APIResourceList", **({"apiVersion": "v1"} if group_name else {})}
+    head = {
+        "kind": "APIResourceList",
+        **({"apiVersion": "v1"} if group_name else {}),
+    }
     rows = [row for resource in resources for row in _rows(resource)]
     return {
         **head,

@@ -250,7 +250,11 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
         raise bad_request("you must specify at least 1 command for the container")
     flags = {
         channel: is_true(query.get(name))
-        for channel, name in ((STDIN, "stdin"), (STDOUT, "stdout"), (STDERR, "stderr"))
+        for channel, name in (
+            (STDIN, "stdin"),
+            (STDOUT, "stdout"),
+            (STDERR, "stderr"),
+        )
     }
     if not any(flags.values()):
         raise bad_request("you must specify at least 1 of stdin, stdout, stderr")

@@ -90,7 +90,10 @@ class Faults:
 
     def strike(self, method: str, path: str) -> Rule | None:
         """The rule that hits this request, or None."""
-        return next((rule for rule in self.rules if rule.strikes(method, path, self._dice)), None)
+        return next(
+            (rule for rule in self.rules if rule.strikes(method, path, self._dice)),
+            None,
+        )
 
 
 def load(path: Path) -> Object:

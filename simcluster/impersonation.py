@@ -56,9 +56,15 @@ def _parts(
     user = Attributes("impersonate", _CORE, "users", name=name)
     if account := _account_of(name):
         user = dataclasses.replace(
-            user, resource="serviceaccounts", namespace=account[0], name=account[1]
+            user,
+            resource="serviceaccounts",
+            namespace=account[0],
+            name=account[1],
         )
-    parts = [user, *(Attributes("impersonate", _CORE, "groups", name=group) for group in groups)]
+    parts = [
+        user,
+        *(Attributes("impersonate", _CORE, "groups", name=group) for group in groups),
+    ]
     parts += [
         Attributes("impersonate", _AUTHENTICATION, "userextras", key, name=value)
         for key, values in extra.items()
@@ -79,10 +85,16 @@ def _groups_of(name: str, groups: list[str]) -> tuple[str, ...]:
     """The groups of the headers, or those of a service account, and system:authenticated."""
     account = _account_of(name)
     if account and not groups:
-        groups = ["system:serviceaccounts", f"system:serviceaccounts:{account[0]}"]
+        groups = [
+            "system:serviceaccounts",
+            f"system:serviceaccounts:{account[0]}",
+        ]
     if _AUTHENTICATED in groups or _UNAUTHENTICATED in groups:
         return tuple(groups)
-    return (*groups, _UNAUTHENTICATED if name == ANONYMOUS.name else _AUTHENTICATED)
+    return (
+        *groups,
+        _UNAUTHENTICATED if name == ANONYMOUS.name else _AUTHENTICATED,
+    )
 
 
 def _without_user(groups: list[str], uid: str, extra: Mapping[str, tuple[str, ...]]) -> str:

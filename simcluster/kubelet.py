@@ -192,7 +192,12 @@ class PodWorker:
             f'failed to resolve reference "{image}": {image}: not found'
         )
         self._event(spec, "Pulling", f'Pulling image "{image}"')
-        self._event(spec, "Failed", f'Failed to pull image "{image}": {error}', warning=True)
+        self._event(
+            spec,
+            "Failed",
+            f'Failed to pull image "{image}": {error}',
+            warning=True,
+        )
         # The first look says that the pull failed, later ones that it is tried less often.
         if waited < 5 and before is None:
             self._wake(6.0)
@@ -292,7 +297,12 @@ class PodWorker:
         }
 
     def _restarted(
-        self, spec: Object, now: Object, program: Program, *, changed: bool = False
+        self,
+        spec: Object,
+        now: Object,
+        program: Program,
+        *,
+        changed: bool = False,
     ) -> Object:
         ended = {
             **now,
@@ -302,7 +312,9 @@ class PodWorker:
         }
         if changed:
             self._event(
-                spec, "Killing", f"Container {spec['name']} definition changed, will be restarted"
+                spec,
+                "Killing",
+                f"Container {spec['name']} definition changed, will be restarted",
             )
             return self._started(spec, ended, restarts=now["restartCount"] + 1)
         # The first restart is immediate; from the second one on the kubelet backs off.
@@ -374,7 +386,10 @@ class PodWorker:
 
     def _condition(self, kind: str, value: bool, why: Object | None = None) -> None:
         conditions: list[Object] = list(self.status.get("conditions") or ())
-        old = next((condition for condition in conditions if condition["type"] == kind), None)
+        old = next(
+            (condition for condition in conditions if condition["type"] == kind),
+            None,
+        )
         status = "True" if value else "False"
         stamp = clock.timestamp()
         if old is not None and old["status"] == status:

@@ -61,7 +61,10 @@ def check_not_too_new(query: Mapping[str, str], current: int) -> None:
     if revision is not None and revision > current:
         details = {
             "causes": [
-                {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+                {
+                    "reason": "ResourceVersionTooLarge",
+                    "message": "Too large resource version",
+                }
             ],
             "retryAfterSeconds": 1,
         }
@@ -114,7 +117,12 @@ def _cut(
 
 
 def render(
-    target: Target, content: Page, accept: Accepted, *, include: str, columns: tuple[Column, ...]
+    target: Target,
+    content: Page,
+    accept: Accepted,
+    *,
+    include: str,
+    columns: tuple[Column, ...],
 ) -> bytes:
     """The bytes of the list in the asked form; `include` is the query's includeObject."""
     resource = target.resource

@@ -134,7 +134,10 @@ class ContainerLog:
 def container_of(pod: Object, name: str) -> Object:
     """The named container of a pod, or its default one; 400 when there is none."""
     spec = pod["spec"]
-    every: list[Object] = [*spec["containers"], *(spec.get("initContainers") or ())]
+    every: list[Object] = [
+        *spec["containers"],
+        *(spec.get("initContainers") or ()),
+    ]
     names = " ".join(container["name"] for container in spec["containers"])
     if not name:
         default = get_annotations(pod).get("kubectl.kubernetes.io/default-container")
@@ -154,7 +157,10 @@ def _run_of(cluster: Cluster, pod: Object, container: Object, *, previous: bool)
     name = container["name"]
     pod_name = pod["metadata"]["name"]
     status = pod.get("status", {})
-    every = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    every = [
+        *(status.get("containerStatuses") or ()),
+        *(status.get("initContainerStatuses") or ()),
+    ]
     container_status = next((candidate for candidate in every if candidate["name"] == name), None)
     if container_status is None and not cluster.settings.kubelet:
         details = {"name": pod_name, "kind": "pods/log"}
@@ -237,7 +243,8 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
     limit = integer(query, "limitBytes")
     if not is_true(query.get("follow")) or log.finished is not None:
         return web.Response(
-            body=body[:limit] if limit else body, headers={"Content-Type": "text/plain"}
+            body=body[:limit] if limit else body,
+            headers={"Content-Type": "text/plain"},
         )
     later = _new_lines(cluster, log, target.namespace, target.name, read_at, stamped=stamped)
     return await _follow(request, body, later)
@@ -295,7 +302,8 @@ def _end_of_run(cluster: Cluster, namespace: str, name: str, log: ContainerLog) 
     pod = cluster.object("pods", namespace, name)
     statuses = (pod or {}).get("status", {}).get("containerStatuses") or ()
     status: Object = next(
-        (candidate for candidate in statuses if candidate["name"] == log.container["name"]), {}
+        (candidate for candidate in statuses if candidate["name"] == log.container["name"]),
+        {},
     )
     running = (status.get("state") or {}).get("running")
     if running and clock.parse(running["startedAt"]) == log.started:

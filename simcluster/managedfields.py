@@ -271,7 +271,10 @@ def apply(live: Object | None, config: Object, node: Node, *, entry: Entry, forc
                 _prune(merged, path, node)
     touched = frozenset(
         _changed(
-            _tracked(live, without_status=False), _tracked(merged, without_status=False), node, ()
+            _tracked(live, without_status=False),
+            _tracked(merged, without_status=False),
+            node,
+            (),
         )
     )
     # Same values are no conflict: only fields that the apply would change are.
@@ -279,7 +282,10 @@ def apply(live: Object | None, config: Object, node: Node, *, entry: Entry, forc
         _refuse_conflicts(others, touched & claimed)
     others = [replace(claim, fields=claim.fields - (touched & claimed)) for claim in others]
     same = mine is not None and mine.fields == claimed and not touched
-    _write(merged, [*others, mine if same and mine else replace(entry, fields=claimed)])
+    _write(
+        merged,
+        [*others, mine if same and mine else replace(entry, fields=claimed)],
+    )
     return merged
 
 
@@ -349,7 +355,12 @@ def _refuse_conflicts(others: list[Entry], touched: Fields) -> None:
         lines = [f"Apply failed with {len(conflicts)} conflicts: "]
         owners = sorted(
             {claim for claim, _ in conflicts},
-            key=lambda claim: (claim.manager, claim.operation, claim.api_version, bool(claim.time)),
+            key=lambda claim: (
+                claim.manager,
+                claim.operation,
+                claim.api_version,
+                bool(claim.time),
+            ),
         )
         lines += [
             f"conflicts with {claim.label}:\n"

@@ -44,7 +44,11 @@ def with_aggregated(document: Object, cluster: Cluster) -> Object:
         rows = [
             {
                 "resource": resource.plural,
-                "responseKind": {"group": "", "version": "", "kind": resource.kind},
+                "responseKind": {
+                    "group": "",
+                    "version": "",
+                    "kind": resource.kind,
+                },
                 "scope": "Namespaced" if resource.namespaced else "Cluster",
                 "singularResource": "",
                 "verbs": list(_VERBS),
@@ -135,12 +139,19 @@ def _listed(
         columns = tables.columns_of(target.resource)
         return _response(
             tables.table(
-                [tables.row(document, columns, "Metadata") for document in items], columns, {}
+                [tables.row(document, columns, "Metadata") for document in items],
+                columns,
+                {},
             )
         )
     kind = f"{target.resource.kind}List"
     return _response(
-        {"kind": kind, "apiVersion": f"{_GROUP}/v1beta1", "metadata": {}, "items": items}
+        {
+            "kind": kind,
+            "apiVersion": f"{_GROUP}/v1beta1",
+            "metadata": {},
+            "items": items,
+        }
     )
 
 
@@ -171,7 +182,10 @@ def pod_metrics(pod: Object) -> Object:
     """The PodMetrics of a pod."""
     meta = pod["metadata"]
     containers = [
-        {"name": container["name"], "usage": _amounts(container_use(pod, container))}
+        {
+            "name": container["name"],
+            "usage": _amounts(container_use(pod, container)),
+        }
         for container in pod["spec"]["containers"]
     ]
     identity = {key: meta[key] for key in ("name", "namespace", "labels") if key in meta}
@@ -180,7 +194,12 @@ def pod_metrics(pod: Object) -> Object:
         "apiVersion": f"{_GROUP}/v1beta1",
         "metadata": {**identity, "creationTimestamp": clock.timestamp()},
     }
-    return {**head, "timestamp": clock.timestamp(), "window": _WINDOW, "containers": containers}
+    return {
+        **head,
+        "timestamp": clock.timestamp(),
+        "window": _WINDOW,
+        "containers": containers,
+    }
 
 
 def _node_metrics(cluster: Cluster, node: Object) -> Object:
@@ -201,7 +220,12 @@ def _node_metrics(cluster: Cluster, node: Object) -> Object:
         "apiVersion": f"{_GROUP}/v1beta1",
         "metadata": {**identity, "creationTimestamp": clock.timestamp()},
     }
-    return {**head, "timestamp": clock.timestamp(), "window": _WINDOW, "usage": _amounts(use)}
+    return {
+        **head,
+        "timestamp": clock.timestamp(),
+        "window": _WINDOW,
+        "usage": _amounts(use),
+    }
 
 
 def _response(document: Object) -> web.Response:

@@ -69,7 +69,12 @@ def node(number: int) -> Object:
     }
     if number == 0:
         labels["node-role.kubernetes.io/control-plane"] = ""
-    capacity = {"cpu": "8", "ephemeral-storage": "101430960Ki", "memory": "32Gi", "pods": "110"}
+    capacity = {
+        "cpu": "8",
+        "ephemeral-storage": "101430960Ki",
+        "memory": "32Gi",
+        "pods": "110",
+    }
     return {
         "kind": "Node",
         "apiVersion": "v1",
@@ -87,7 +92,10 @@ def node(number: int) -> Object:
             "allocatable": {**capacity, "cpu": "7800m", "memory": "30Gi"},
             "conditions": [_condition(*condition, now) for condition in _CONDITIONS],
             "addresses": [
-                {"type": "InternalIP", "address": f"10.1.{number // 256}.{number % 256 + 1}"},
+                {
+                    "type": "InternalIP",
+                    "address": f"10.1.{number // 256}.{number % 256 + 1}",
+                },
                 {"type": "Hostname", "address": name},
             ],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
@@ -114,8 +122,18 @@ _CONDITIONS = (
         "KubeletHasSufficientMemory",
         "kubelet has sufficient memory available",
     ),
-    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    (
+        "DiskPressure",
+        "False",
+        "KubeletHasNoDiskPressure",
+        "kubelet has no disk pressure",
+    ),
+    (
+        "PIDPressure",
+        "False",
+        "KubeletHasSufficientPID",
+        "kubelet has sufficient PID available",
+    ),
     ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
 )
 
@@ -137,7 +155,9 @@ def bootstrap(registry: Registry, count: int) -> None:
     table = registry.table
     for name in _SYSTEM_NAMESPACES:
         _make(
-            registry, options, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            registry,
+            options,
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}},
         )
     kubelet = WriteOptions("kubelet", validation="Ignore")
     for number in range(count):
@@ -188,8 +208,22 @@ def bootstrap(registry: Registry, count: int) -> None:
 
 
 def _view() -> list[Object]:
-    groups = ["", "apps", "batch", "networking.k8s.io", "policy", "autoscaling", "discovery.k8s.io"]
-    return [{"apiGroups": groups, "resources": ["*"], "verbs": ["get", "list", "watch"]}]
+    groups = [
+        "",
+        "apps",
+        "batch",
+        "networking.k8s.io",
+        "policy",
+        "autoscaling",
+        "discovery.k8s.io",
+    ]
+    return [
+        {
+            "apiGroups": groups,
+            "resources": ["*"],
+            "verbs": ["get", "list", "watch"],
+        }
+    ]
 
 
 def _make(registry: Registry, options: WriteOptions, obj: Object) -> None:

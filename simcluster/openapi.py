@@ -12,9 +12,18 @@ from simcluster import schema
 from simcluster.resources import Object, Resource, ResourceTable
 from simcluster.schema import Node
 
-_WRITES = {"create": "post", "update": "put", "patch": "patch", "delete": "delete"}
+_WRITES = {
+    "create": "post",
+    "update": "put",
+    "patch": "patch",
+    "delete": "delete",
+}
 _PARAMETERS = [
-    {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
+    {
+        "name": name,
+        "in": "query",
+        "schema": {"type": "string", "uniqueItems": True},
+    }
     for name in ("dryRun", "fieldManager", "fieldValidation")
 ]
 _PATCHES = (
@@ -61,7 +70,11 @@ def document(
         return orjson.dumps(_build_document(served, types))
     return (
         orjson.dumps(
-            {"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.2"}, "paths": {}}
+            {
+                "openapi": "3.0.0",
+                "info": {"title": "Kubernetes", "version": "v1.36.2"},
+                "paths": {},
+            }
         )
         if path in _recorded_index()
         else None
@@ -85,7 +98,13 @@ def _build_document(served: list[Resource], types: "dict[tuple[str, str, str], N
 
 
 def _schema_of(resource: Resource, types: "dict[tuple[str, str, str], Node]") -> tuple[str, Object]:
-    gvk = [{"group": resource.group, "version": resource.version, "kind": resource.kind}]
+    gvk = [
+        {
+            "group": resource.group,
+            "version": resource.version,
+            "kind": resource.kind,
+        }
+    ]
     if resource.custom:
         reverse = ".".join(reversed(resource.group.split(".")))
         node = types.get((resource.group, resource.version, resource.plural), schema.ANY)
@@ -152,7 +171,10 @@ def _operation(resource: Resource, action: str, body: Object) -> Object:
     operation: Object = {
         "operationId": f"{action}{resource.kind}",
         "responses": {
-            "200": {"description": "OK", "content": {"application/json": {"schema": body}}}
+            "200": {
+                "description": "OK",
+                "content": {"application/json": {"schema": body}},
+            }
         },
         "x-kubernetes-action": {"create": "post", "update": "put"}.get(action, action),
         "x-kubernetes-group-version-kind": {

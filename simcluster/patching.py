@@ -207,7 +207,10 @@ def _merged_list(current: list[Any], patch: list[Any], node: Node) -> list[Any]:
     for item in patch:
         if not isinstance(item, dict) or key not in item:
             raise bad_request(f"map: {item} does not contain declared merge key: {key}")
-        at = next((index for index, have in enumerate(result) if have.get(key) == item[key]), None)
+        at = next(
+            (index for index, have in enumerate(result) if have.get(key) == item[key]),
+            None,
+        )
         if item.get("$patch") == "delete":
             result = [have for have in result if have.get(key) != item[key]]
         elif at is None:

@@ -191,7 +191,8 @@ def _moment(raw: int | bytes, places: str = "seconds") -> str | None:
         return None
     try:
         moment = _EPOCH + timedelta(
-            seconds=_number(parts.get(1, 0)), microseconds=_number(parts.get(2, 0)) // 1000
+            seconds=_number(parts.get(1, 0)),
+            microseconds=_number(parts.get(2, 0)) // 1000,
         )
     except OverflowError as error:
         raise _BrokenError("proto: a time is out of range") from error

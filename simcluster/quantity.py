@@ -12,7 +12,18 @@ SUFFIX_RULE = "unable to parse quantity's suffix"
 _FORM = re.compile(r"([+-]?)0*([0-9]*)(?:\.([0-9]*))?([eEinumkKMGTP]*[-+]?[0-9]*)", re.ASCII)
 _EXPONENT = re.compile(r"[eE]([+-]?[0-9]+)", re.ASCII)
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
-_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_DECIMAL = {
+    "n": -9,
+    "u": -6,
+    "m": -3,
+    "": 0,
+    "k": 3,
+    "M": 6,
+    "G": 9,
+    "T": 12,
+    "P": 15,
+    "E": 18,
+}
 _SUFFIX_OF = {exponent: suffix for suffix, exponent in _DECIMAL.items()}
 _LARGEST_BINARY = Decimal(2**63 - 1)
 _NANO = Decimal("1e-9")
@@ -85,7 +96,12 @@ def _binary(
 
 
 def _decimal(
-    text: str, number: Decimal, digits: str, fraction: str, exponent: int, letter: str
+    text: str,
+    number: Decimal,
+    digits: str,
+    fraction: str,
+    exponent: int,
+    letter: str,
 ) -> tuple[Decimal, str]:
     amount = _round_to_nano(number.scaleb(exponent, _EXACT))
     shifted = (digits or "0") + fraction

@@ -107,7 +107,11 @@ class Registry:
         return conversion.from_storage(resource, self.record(resource, namespace, name).obj)
 
     def create(
-        self, resource: Resource, namespace: str, obj: Object, options: WriteOptions
+        self,
+        resource: Resource,
+        namespace: str,
+        obj: Object,
+        options: WriteOptions,
     ) -> Object:
         """Create an object; 400, 403, 404, 409 or 422 as the API server says."""
         # Order as in the API server: decoding and names (400), defaults, validation (422),
@@ -137,7 +141,12 @@ class Registry:
         return self._insert(resource, obj, options, applied=False)
 
     def _insert(
-        self, resource: Resource, obj: Object, options: WriteOptions, *, applied: bool
+        self,
+        resource: Resource,
+        obj: Object,
+        options: WriteOptions,
+        *,
+        applied: bool,
     ) -> Object:
         name = obj["metadata"].get("name", "")
         if (
@@ -159,7 +168,12 @@ class Registry:
         return self._put(resource, obj, options)
 
     def replace(
-        self, resource: Resource, namespace: str, name: str, obj: Object, options: WriteOptions
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        obj: Object,
+        options: WriteOptions,
     ) -> Object:
         """Update an object with a whole new state; 409 when it was made from an older one."""
         old = self.read(resource, namespace, name)
@@ -265,7 +279,13 @@ class Registry:
         return self.rewrite(resource, old, obj, options), False
 
     def patched(
-        self, old: Object, patch: Any, *, content_type: str, node: schema.Node, custom: bool = False
+        self,
+        old: Object,
+        patch: Any,
+        *,
+        content_type: str,
+        node: schema.Node,
+        custom: bool = False,
     ) -> Any:
         """The object with a patch of the given content type applied; 415 for an unknown one."""
         source = copy.deepcopy(old)
@@ -288,13 +308,20 @@ class Registry:
         raise unsupported_media_type()
 
     def _apply(
-        self, resource: Resource, namespace: str, name: str, config: Any, options: WriteOptions
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        config: Any,
+        options: WriteOptions,
     ) -> tuple[Object, bool]:
         if not isinstance(config, dict):
             raise bad_request("error decoding YAML: the patch is not an object")
         if not options.manager:
             cause = Cause(
-                "FieldValueRequired", "Required value: is required for apply patch", "fieldManager"
+                "FieldValueRequired",
+                "Required value: is required for apply patch",
+                "fieldManager",
             )
             raise invalid("PatchOptions", "", [cause], group="meta.k8s.io")
         self._check_kind(resource, config)
@@ -316,7 +343,11 @@ class Registry:
                 f"the name on the URL ({name})"
             )
         self._check_namespace(resource, meta, namespace)
-        config = {"kind": resource.kind, "apiVersion": resource.group_version, **config}
+        config = {
+            "kind": resource.kind,
+            "apiVersion": resource.group_version,
+            **config,
+        }
         record = self.store.get(resource.storage, namespace, name)
         live = conversion.from_storage(resource, record.obj) if record else None
         entry = self._entry(resource, options, operation="Apply")
@@ -327,7 +358,10 @@ class Registry:
             return self.rewrite(resource, live, merged, options, applied=True), False
         strategy.convert_input(resource, merged)
         defaults.apply(resource, merged)
-        merged["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": clock.timestamp()}
+        merged["metadata"] |= {
+            "uid": str(uuid.uuid4()),
+            "creationTimestamp": clock.timestamp(),
+        }
         return self._insert(resource, merged, options, applied=True), True
 
     def delete(
@@ -340,7 +374,11 @@ class Registry:
     ) -> Object:
         """Delete an object; returns its last state, or a Status for kinds that answer with one."""
         return deletion.delete(
-            self.store, resource, self.record(resource, namespace, name), body or {}, options
+            self.store,
+            resource,
+            self.record(resource, namespace, name),
+            body or {},
+            options,
         )
 
     def finish(self, resource: Resource, obj: Object) -> None:
@@ -348,7 +386,12 @@ class Registry:
         deletion.finish(self.store, resource.storage, obj)
 
     def _put(
-        self, resource: Resource, obj: Object, options: WriteOptions, *, old: Object | None = None
+        self,
+        resource: Resource,
+        obj: Object,
+        options: WriteOptions,
+        *,
+        old: Object | None = None,
     ) -> Object:
         obj = _ordered(obj)
         defaults.write_nulls(resource, obj)
@@ -368,9 +411,12 @@ class Registry:
 
     def _decoded(self, resource: Resource, obj: Any, options: WriteOptions) -> Object:
         if not isinstance(obj, dict):
-            body_type = {list: "array", str: "string", bool: "bool", type(None): "null"}.get(
-                type(obj), "number"
-            )
+            body_type = {
+                list: "array",
+                str: "string",
+                bool: "bool",
+                type(None): "null",
+            }.get(type(obj), "number")
             raise bad_request(
                 "couldn't get version/kind; json parse error: json: cannot unmarshal "
                 f"{body_type} into Go value of type struct"
@@ -444,7 +490,11 @@ class Registry:
         for _ in range(8):
             name = prefix[:58] + random_suffix()
             if (
-                self.store.get(resource.storage, namespace if resource.namespaced else "", name)
+                self.store.get(
+                    resource.storage,
+                    namespace if resource.namespaced else "",
+                    name,
+                )
                 is None
             ):
                 return name

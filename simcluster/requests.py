@@ -165,7 +165,9 @@ for _kind, _form in (
     ),
 ):
     _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_form})$"), list("-+.0123456789")
+        f"tag:yaml.org,2002:{_kind}",
+        re.compile(f"^(?:{_form})$"),
+        list("-+.0123456789"),
     )
     _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _decimal)
 

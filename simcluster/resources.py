@@ -13,7 +13,16 @@ Object = dict[str, Any]
 
 # The same objects under two groups: they are stored once, under the first.
 SHARED_STORAGE = {("events.k8s.io", "events"): ("", "events")}
-ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+ALL_VERBS = (
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +116,9 @@ def built_in() -> Iterator[Resource]:
         for version in group["versions"]:
             for document in version["resources"]:
                 yield resource_of(
-                    document, group=group["metadata"].get("name", ""), version=version["version"]
+                    document,
+                    group=group["metadata"].get("name", ""),
+                    version=version["version"],
                 )
 
 

@@ -90,7 +90,10 @@ def _claims(labels: Object, now: str) -> Object:
             "f:generateName": leaf,
             "f:labels": {".": leaf, **{f"f:{name}": leaf for name in labels}},
         },
-        "f:spec": {"f:containers": {'k:{"name":"app"}': {".": leaf, **container}}, **spec},
+        "f:spec": {
+            "f:containers": {'k:{"name":"app"}': {".": leaf, **container}},
+            **spec,
+        },
     }
     return {
         "manager": "kube-controller-manager",
@@ -167,9 +170,20 @@ def _spec(app: str, node: str) -> Object:
 
 
 def _status(app: str, address: str, host: str, now: str) -> Object:
-    kinds = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+    kinds = (
+        "PodReadyToStartContainers",
+        "Initialized",
+        "Ready",
+        "ContainersReady",
+        "PodScheduled",
+    )
     conditions = [
-        {"type": kind, "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
+        {
+            "type": kind,
+            "status": "True",
+            "lastProbeTime": None,
+            "lastTransitionTime": now,
+        }
         for kind in kinds
     ]
     digest = f"{zlib.crc32(app.encode()):08x}" * 8

@@ -100,7 +100,10 @@ def matches_node(spec: Object, node: Object) -> bool:
 
 
 def taint_refusal(
-    spec: Object, node: Object, *, effects: tuple[str, ...] = ("NoSchedule", "NoExecute")
+    spec: Object,
+    node: Object,
+    *,
+    effects: tuple[str, ...] = ("NoSchedule", "NoExecute"),
 ) -> str:
     """Why a node's taints keep a pod off; empty when they do not."""
     # A cordoned node refuses by its own reason, not by the taint that the controller adds.
@@ -155,7 +158,9 @@ def _claims_refusal(cluster: Cluster, pod: Object) -> str:
         if claim is None:
             return f'persistentvolumeclaim "{name}" not found'
         if get_phase(claim) != "Bound" and cluster.object(
-            "storageclasses.storage.k8s.io", "", claim["spec"].get("storageClassName") or ""
+            "storageclasses.storage.k8s.io",
+            "",
+            claim["spec"].get("storageClassName") or "",
         ):
             return "pod has unbound immediate PersistentVolumeClaims"
     return ""

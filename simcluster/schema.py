@@ -169,7 +169,11 @@ ANY = Node({}, {})
 
 
 def _names_kind(document: Object, resource: Resource, kind: str) -> bool:
-    group_version_kind = {"group": resource.group, "version": resource.version, "kind": kind}
+    group_version_kind = {
+        "group": resource.group,
+        "version": resource.version,
+        "kind": kind,
+    }
     return group_version_kind in document.get("x-kubernetes-group-version-kind", ())
 
 
@@ -192,4 +196,7 @@ def custom(document: Object) -> Node:
         "apiVersion": {"type": "string"},
         "kind": {"type": "string"},
     }
-    return Node({**document, "type": "object", "properties": properties}, _definitions_v2())
+    return Node(
+        {**document, "type": "object", "properties": properties},
+        _definitions_v2(),
+    )

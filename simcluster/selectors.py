@@ -272,7 +272,10 @@ def _field(resource: Resource, path: str, *, equal: bool, value: str) -> RecordT
         return lambda record: (record.namespace == value) is equal
     if path not in SELECTABLE.get(resource.storage, ()):
         raise bad_request(f"field label not supported: {path}")
-    lookup = {"source": "source.component", "status.successful": "status.succeeded"}.get(path, path)
+    lookup = {
+        "source": "source.component",
+        "status.successful": "status.succeeded",
+    }.get(path, path)
     if path in ("spec.unschedulable", "spec.hostNetwork"):
         return lambda record: ((record.field(lookup) or "false") == value) is equal
     return lambda record: (record.field(lookup) == value) is equal

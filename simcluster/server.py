@@ -237,7 +237,9 @@ class Server:
             return _json(openapi.index(table), content_type=_TEXT)
         if path.startswith("/openapi/v3/"):
             document = openapi.document(
-                table, path.removeprefix("/openapi/v3/"), self.cluster.registry.custom_types
+                table,
+                path.removeprefix("/openapi/v3/"),
+                self.cluster.registry.custom_types,
             )
             return _json(document) if document else None
         if path == "/":
@@ -266,11 +268,20 @@ class Server:
         return None
 
     async def _resource(
-        self, request: web.Request, target: Target, verb: str, body: bytes, user: User
+        self,
+        request: web.Request,
+        target: Target,
+        verb: str,
+        body: bytes,
+        user: User,
     ) -> web.StreamResponse:
         if target.subresource:
             return await self._subresource(request, target, verb, body, user)
-        if (verb == "create") is bool(target.name) and verb in ("create", "update", "patch"):
+        if (verb == "create") is bool(target.name) and verb in (
+            "create",
+            "update",
+            "patch",
+        ):
             raise errors.method_not_allowed()
         if verb not in target.resource.verbs or (
             target.all_namespaces and verb not in ("list", "watch", "create", "deletecollection")
@@ -297,7 +308,12 @@ class Server:
         return self._write(request, target, verb, body, accept, user)
 
     async def _subresource(
-        self, request: web.Request, target: Target, verb: str, body: bytes, user: User
+        self,
+        request: web.Request,
+        target: Target,
+        verb: str,
+        body: bytes,
+        user: User,
     ) -> web.StreamResponse:
         name = target.subresource.partition("/")[0]
         if name not in target.resource.subresources:
@@ -350,7 +366,10 @@ class Server:
         query = dict(request.query)
         frames = watches.frames_for(target, query, accept, self._columns(target))
         response = web.StreamResponse(
-            headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
+            headers={
+                "Content-Type": "application/json",
+                "Cache-Control": "no-cache, private",
+            }
         )
         response.enable_chunked_encoding()
         try:
@@ -426,7 +445,12 @@ class Server:
             if kind == patching.STRATEGIC_PATCH:
                 patch = decoding.whole_numbers(patch)
             obj, created = registry.patch(
-                resource, target.namespace, target.name, patch, content_type=kind, options=options
+                resource,
+                target.namespace,
+                target.name,
+                patch,
+                content_type=kind,
+                options=options,
             )
             return self._single(
                 target,
@@ -440,11 +464,17 @@ class Server:
         if verb == "create":
             if reviews.serves(resource):
                 return _json(
-                    reviews.answer(self.cluster, resource, obj, user, target.namespace), status=201
+                    reviews.answer(self.cluster, resource, obj, user, target.namespace),
+                    status=201,
                 )
             created_obj = registry.create(resource, target.namespace, obj, options)
             return self._single(
-                target, created_obj, accept, request.query, status=201, warnings=options.warnings
+                target,
+                created_obj,
+                accept,
+                request.query,
+                status=201,
+                warnings=options.warnings,
             )
         replaced = registry.replace(resource, target.namespace, target.name, obj, options)
         return self._single(target, replaced, accept, request.query, warnings=options.warnings)
@@ -493,7 +523,9 @@ class Server:
                 columns = self._columns(target)
                 rows = [tables.row(obj, columns, query.get("includeObject", "Metadata"))]
                 document = tables.table(
-                    rows, columns, {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+                    rows,
+                    columns,
+                    {"resourceVersion": obj["metadata"].get("resourceVersion", "")},
                 )
             elif accept.partial:
                 document = tables.partial(obj)
@@ -582,12 +614,18 @@ def _json(
 ) -> web.Response:
     raw = document if isinstance(document, bytes) else orjson.dumps(document)
     return web.Response(
-        body=raw, status=status, headers={"Content-Type": content_type, **(headers or {})}
+        body=raw,
+        status=status,
+        headers={"Content-Type": content_type, **(headers or {})},
     )
 
 
 def _body(
-    raw: bytes, accept: Accepted, *, status: int = 200, headers: list[tuple[str, str]] | None = None
+    raw: bytes,
+    accept: Accepted,
+    *,
+    status: int = 200,
+    headers: list[tuple[str, str]] | None = None,
 ) -> web.Response:
     if accept.yaml:
         raw = yaml.safe_dump(orjson.loads(raw), sort_keys=False).encode()

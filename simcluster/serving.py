@@ -61,7 +61,10 @@ class Running:
         self._saving: asyncio.Task[None] | None = None
         if path is not None:
             self._keeper = snapshots.Keeper(
-                path, self.cluster.store, self.cluster.tokens, besides=self.cluster.admin_token
+                path,
+                self.cluster.store,
+                self.cluster.tokens,
+                besides=self.cluster.admin_token,
             )
         self.server = Server(self.cluster)
         self.kubeconfig: Object = {}
@@ -90,7 +93,11 @@ class Running:
         )
         await self._runner.setup()
         site = web.TCPSite(
-            self._runner, self.host, self.port, ssl_context=issued.context, backlog=1024
+            self._runner,
+            self.host,
+            self.port,
+            ssl_context=issued.context,
+            backlog=1024,
         )
         await site.start()
         self.port = self._runner.addresses[0][1]

@@ -86,7 +86,10 @@ def read_or_set_aside(path: Path) -> Snapshot | None:
 
 
 def _write(
-    path: Path, revision: int, records: "list[tuple[str, bytes]]", users: "list[object]"
+    path: Path,
+    revision: int,
+    records: "list[tuple[str, bytes]]",
+    users: "list[object]",
 ) -> None:
     """Replace the file; the old one stays until the new one is on the disk."""
     digest = hashlib.sha256()
@@ -100,7 +103,12 @@ def _write(
         )
         digest.update(block)
         blocks.append(block)
-    head = {**_FORMAT, "revision": revision, "tokens": users, "sha256": digest.hexdigest()}
+    head = {
+        **_FORMAT,
+        "revision": revision,
+        "tokens": users,
+        "sha256": digest.hexdigest(),
+    }
     # 0600: Secrets and tokens are readable in it.
     partial = path.with_name(path.name + ".partial")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

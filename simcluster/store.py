@@ -91,7 +91,11 @@ class Change:
     __slots__ = ("_frames", "previous", "record", "revision", "storage", "type")
 
     def __init__(
-        self, kind_of_change: str, storage: str, record: Record, previous: Record | None
+        self,
+        kind_of_change: str,
+        storage: str,
+        record: Record,
+        previous: Record | None,
     ) -> None:
         self.type = kind_of_change
         self.storage = storage
@@ -208,7 +212,8 @@ class Store:
         previous = collection.records.get(record.key)
         collection.insert(record)
         self._publish(
-            collection, Change(MODIFIED if previous else ADDED, storage, record, previous)
+            collection,
+            Change(MODIFIED if previous else ADDED, storage, record, previous),
         )
         return record
 

@@ -59,7 +59,10 @@ _STATUS: dict[str, Object] = {
     "persistentvolumeclaims": {"phase": "Pending"},
     "persistentvolumes": {"phase": "Pending"},
     "namespaces": {"phase": "Active"},
-    "horizontalpodautoscalers.autoscaling": {"desiredReplicas": 0, "currentMetrics": None},
+    "horizontalpodautoscalers.autoscaling": {
+        "desiredReplicas": 0,
+        "currentMetrics": None,
+    },
     "customresourcedefinitions.apiextensions.k8s.io": {
         "conditions": None,
         "acceptedNames": {"plural": "", "kind": ""},
@@ -69,14 +72,20 @@ _STATUS: dict[str, Object] = {
 
 
 # Values of the two priority classes that exist in every cluster.
-_SYSTEM_PRIORITIES = {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}
+_SYSTEM_PRIORITIES = {
+    "system-node-critical": 2000001000,
+    "system-cluster-critical": 2000000000,
+}
 
 
 def quality_of_service(spec: Object) -> str:
     """The QoS class of a pod."""
     guaranteed = True
     anything = False
-    for container in [*(spec.get("initContainers") or ()), *spec.get("containers", ())]:
+    for container in [
+        *(spec.get("initContainers") or ()),
+        *spec.get("containers", ()),
+    ]:
         resources = container.get("resources") or {}
         requests = resources.get("requests") or {}
         limits = resources.get("limits") or {}
@@ -107,7 +116,12 @@ def _pod(obj: Object, store: Store) -> None:
             for toleration in tolerations
         ):
             tolerations.append(
-                {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+                {
+                    "key": key,
+                    "operator": "Exists",
+                    "effect": "NoExecute",
+                    "tolerationSeconds": 300,
+                }
             )
     priority = 0
     if spec.get("priorityClassName"):
@@ -137,7 +151,10 @@ def _job(obj: Object, store: Store) -> None:
         spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
     template = spec["template"].setdefault("metadata", {})
     template["labels"] = {**(template.get("labels") or {}), **labels}
-    obj["metadata"]["labels"] = {**(obj["metadata"].get("labels") or {}), **labels}
+    obj["metadata"]["labels"] = {
+        **(obj["metadata"].get("labels") or {}),
+        **labels,
+    }
 
 
 def _namespace(obj: Object, store: Store) -> None:

@@ -20,7 +20,12 @@ from simcluster.errors import (
     success,
 )
 from simcluster.objects import get_phase, has_condition, is_terminating
-from simcluster.patching import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
+from simcluster.patching import (
+    APPLY_PATCH,
+    JSON_PATCH,
+    MERGE_PATCH,
+    STRATEGIC_PATCH,
+)
 from simcluster.requests import Target, parse_body
 from simcluster.resources import Object
 from simcluster.schema import ANY
@@ -55,7 +60,12 @@ class Call:
     def parsed(self) -> Any:
         """The body; 400 when broken, 415 for a patch of an unknown type."""
         if self.verb == "patch" and self.content_type not in _PATCHES:
-            raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
+            raise ApiError(
+                415,
+                "UnsupportedMediaType",
+                "415: Unsupported Media Type",
+                details={},
+            )
         return parse_body(self.body, self.content_type)
 
 
@@ -84,7 +94,11 @@ def _state(call: Call) -> tuple[int, Object]:
         )
         return 200, obj
     return 200, registry.replace(
-        target.resource, target.namespace, target.name, call.parsed(), call.options
+        target.resource,
+        target.namespace,
+        target.name,
+        call.parsed(),
+        call.options,
     )
 
 
@@ -113,7 +127,13 @@ def scale_of(call: Call, obj: Object) -> Object:
         selector = selector_text(raw)
     meta = {
         key: obj["metadata"][key]
-        for key in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+        for key in (
+            "name",
+            "namespace",
+            "uid",
+            "resourceVersion",
+            "creationTimestamp",
+        )
         if key in obj["metadata"]
     }
     body: Object = {
@@ -122,7 +142,10 @@ def scale_of(call: Call, obj: Object) -> Object:
         "metadata": meta,
         "spec": {"replicas": spec} if spec else {},
     }
-    body["status"] = {"replicas": status or 0, **({"selector": selector} if selector else {})}
+    body["status"] = {
+        "replicas": status or 0,
+        **({"selector": selector} if selector else {}),
+    }
     return body
 
 
@@ -158,7 +181,13 @@ def _scale(call: Call) -> tuple[int, Object]:
         raise invalid(
             "Scale",
             call.target.name,
-            [bad_value("spec.replicas", replicas, "must be greater than or equal to 0")],
+            [
+                bad_value(
+                    "spec.replicas",
+                    replicas,
+                    "must be greater than or equal to 0",
+                )
+            ],
             group="autoscaling",
         )
     version = (scale_body.get("metadata") or {}).get("resourceVersion")
@@ -170,7 +199,8 @@ def _scale(call: Call) -> tuple[int, Object]:
         "metadata": dict(obj["metadata"]),
     }
     return 200, scale_of(
-        call, call.cluster.registry.rewrite(call.target.resource, obj, changed, call.options)
+        call,
+        call.cluster.registry.rewrite(call.target.resource, obj, changed, call.options),
     )
 
 
@@ -181,12 +211,20 @@ def _eviction(call: Call) -> tuple[int, Object]:
     if body_name and body_name != call.target.name:
         raise bad_request("name in URL does not match name in Eviction object")
     options = body.get("deleteOptions") or {}
-    if get_phase(pod) not in ("Succeeded", "Failed", "Pending") and not is_terminating(pod):
+    if get_phase(pod) not in (
+        "Succeeded",
+        "Failed",
+        "Pending",
+    ) and not is_terminating(pod):
         _spend_budget(call, pod)
     call.options.dry_run = call.options.dry_run or "All" in (options.get("dryRun") or ())
     call.options.subresource = ""
     call.cluster.registry.delete(
-        call.target.resource, call.target.namespace, call.target.name, options, call.options
+        call.target.resource,
+        call.target.namespace,
+        call.target.name,
+        options,
+        call.options,
     )
     return 201, success(code=201)
 
@@ -320,7 +358,11 @@ def _token(call: Call) -> tuple[int, Object]:
         "system:authenticated",
     )
     token = call.cluster.tokens.issue(
-        User(f"system:serviceaccount:{namespace}:{name}", groups, account["metadata"]["uid"])
+        User(
+            f"system:serviceaccount:{namespace}:{name}",
+            groups,
+            account["metadata"]["uid"],
+        )
     )
     expires = clock.timestamp(datetime.now(UTC) + timedelta(seconds=seconds))
     spec = {
@@ -329,7 +371,11 @@ def _token(call: Call) -> tuple[int, Object]:
         "expirationSeconds": seconds,
     }
     status = {"token": token, "expirationTimestamp": expires}
-    meta = {"name": name, "namespace": namespace, "creationTimestamp": clock.timestamp()}
+    meta = {
+        "name": name,
+        "namespace": namespace,
+        "creationTimestamp": clock.timestamp(),
+    }
     return 201, {
         "kind": "TokenRequest",
         "apiVersion": "authentication.k8s.io/v1",

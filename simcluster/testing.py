@@ -117,7 +117,8 @@ class RunningCluster:
             lambda: {record.name: address(record.obj) for record in self.store.list("nodes")}
         ) or {"node-00": "10.1.0.1"}
         return self.load(
-            "pods", samples.pods(count, namespace=namespace, prefix=prefix, nodes=nodes)
+            "pods",
+            samples.pods(count, namespace=namespace, prefix=prefix, nodes=nodes),
         )
 
     def add_user(self, name: str, groups: Iterable[str] = ("system:authenticated",)) -> Object:
@@ -153,11 +154,19 @@ def _load(cluster: Cluster, storage: str, objects: "list[Object]") -> int:
     )
     for name in sorted(missing):
         if name and cluster.object("namespaces", "", name) is None:
-            body = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
+            body = {
+                "kind": "Namespace",
+                "apiVersion": "v1",
+                "metadata": {"name": name},
+            }
             _write_namespace(cluster, body)
     ready = []
     for obj in objects:
-        meta = {"uid": str(uuid.uuid4()), "creationTimestamp": now, **obj["metadata"]}
+        meta = {
+            "uid": str(uuid.uuid4()),
+            "creationTimestamp": now,
+            **obj["metadata"],
+        }
         head = {"kind": resource.kind, "apiVersion": resource.group_version}
         ready.append(
             {
@@ -171,7 +180,10 @@ def _load(cluster: Cluster, storage: str, objects: "list[Object]") -> int:
 
 def _write_namespace(cluster: Cluster, body: Object) -> None:
     cluster.registry.create(
-        cluster.table.of_storage("namespaces"), "", body, WriteOptions("kube-apiserver")
+        cluster.table.of_storage("namespaces"),
+        "",
+        body,
+        WriteOptions("kube-apiserver"),
     )
 
 

@@ -94,7 +94,10 @@ def storages_of(hard: Object, table: ResourceTable) -> list[Resource]:
     resources: list[Resource] = []
     for resource in table:
         # Events are stored once and served twice: counted once.
-        if not resource.namespaced or (resource.group, resource.version) == ("events.k8s.io", "v1"):
+        if not resource.namespaced or (resource.group, resource.version) == (
+            "events.k8s.io",
+            "v1",
+        ):
             continue
         pods = resource.storage == "pods" and any(
             name in COMPUTE or name == "pods" or name.startswith(("requests.", "limits."))

@@ -147,7 +147,9 @@ class Frames:
         if self.accept.form == "Table":
             rows = [
                 tables.row(
-                    conversion.from_storage(self.resource, record.obj), self.columns, self.include
+                    conversion.from_storage(self.resource, record.obj),
+                    self.columns,
+                    self.include,
                 )
             ]
             return orjson.dumps(
@@ -190,7 +192,11 @@ def error_line(error: ApiError) -> bytes:
 
 
 def begin(
-    registry: Registry, target: Target, query: Mapping[str, str], frames: Frames, hub: Hub
+    registry: Registry,
+    target: Target,
+    query: Mapping[str, str],
+    frames: Frames,
+    hub: Hub,
 ) -> tuple[Watcher, bytes]:
     """The watcher of a request, joined to the hub, and its first lines; ApiError 400, 410 or 504.
 
@@ -258,7 +264,10 @@ async def stream(
 
 
 def frames_for(
-    target: Target, query: Mapping[str, str], accept: Accepted, columns: tuple[Column, ...]
+    target: Target,
+    query: Mapping[str, str],
+    accept: Accepted,
+    columns: tuple[Column, ...],
 ) -> Frames:
     """The line maker of a watch request."""
     resource: Resource = target.resource

@@ -110,7 +110,8 @@ class Manager:
             return
         try:
             again = controller.reconcile(
-                self.cluster, record.obj if record is not None else {"key": work[1]}
+                self.cluster,
+                record.obj if record is not None else {"key": work[1]},
             )
             self._refusals.pop(work, None)
         # Refusals are expected: quotas, conflicts, terminating namespaces.

@@ -39,11 +39,22 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     if target is None:
         missing = f'{reference["kind"].lower()}s.apps "{reference["name"]}" not found'
         message = f"the HPA controller was unable to get the target's current scale: {missing}"
-        pods.set_condition(status, "AbleToScale", "False", reason="FailedGetScale", message=message)
+        pods.set_condition(
+            status,
+            "AbleToScale",
+            "False",
+            reason="FailedGetScale",
+            message=message,
+        )
         _write(
             client,
             obj,
-            {**status, "currentReplicas": 0, "desiredReplicas": 0, "currentMetrics": None},
+            {
+                **status,
+                "currentReplicas": 0,
+                "desiredReplicas": 0,
+                "currentMetrics": None,
+            },
         )
         return _EVERY
     have = target["spec"].get("replicas", 1)
@@ -53,7 +64,10 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     measurements = [result for result in results if result is not None]
     desired = max((replicas for replicas, _ in measurements), default=have)
     # The bounds win over every metric.
-    desired = min(max(desired, obj["spec"].get("minReplicas", 1)), obj["spec"]["maxReplicas"])
+    desired = min(
+        max(desired, obj["spec"].get("minReplicas", 1)),
+        obj["spec"]["maxReplicas"],
+    )
     pods.set_condition(
         status,
         "AbleToScale",
@@ -62,7 +76,11 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
         message="recommended size matches current size",
     )
     active = (
-        ("True", "ValidMetricFound", "the HPA was able to compute the replica count")
+        (
+            "True",
+            "ValidMetricFound",
+            "the HPA was able to compute the replica count",
+        )
         if measurements
         else ("False", "FailedGetResourceMetric", "no metrics returned")
     )

@@ -65,10 +65,17 @@ def _expected(cluster: Cluster, covered: list[Object]) -> int:
         elif owner["uid"] not in counted_uids:
             counted_uids.add(owner["uid"])
             controller = cluster.object(
-                _SCALED[owner["kind"]], pod["metadata"]["namespace"], owner["name"]
+                _SCALED[owner["kind"]],
+                pod["metadata"]["namespace"],
+                owner["name"],
             )
             total += (
-                _replicas(cluster, controller, pod["metadata"]["namespace"], counted_uids)
+                _replicas(
+                    cluster,
+                    controller,
+                    pod["metadata"]["namespace"],
+                    counted_uids,
+                )
                 if controller
                 else 0
             )
@@ -99,5 +106,9 @@ def _condition(obj: Object, allowed: int) -> Object:
     value, reason = ("True", "SufficientPods") if allowed else ("False", "InsufficientPods")
     stamp = old["lastTransitionTime"] if old and old["status"] == value else clock.timestamp()
     generation = obj["metadata"].get("generation", 1)
-    head = {"type": "DisruptionAllowed", "status": value, "observedGeneration": generation}
+    head = {
+        "type": "DisruptionAllowed",
+        "status": value,
+        "observedGeneration": generation,
+    }
     return {**head, "lastTransitionTime": stamp, "reason": reason, "message": ""}

@@ -40,7 +40,11 @@ def _due(cluster: Cluster, obj: Object, now: datetime) -> datetime | None:
 
 
 def _run(
-    cluster: Cluster, client: Client, obj: Object, running: list[Object], due: datetime
+    cluster: Cluster,
+    client: Client,
+    obj: Object,
+    running: list[Object],
+    due: datetime,
 ) -> list[Object]:
     policy = obj["spec"].get("concurrencyPolicy", "Allow")
     if running and policy == "Forbid":
@@ -88,7 +92,11 @@ def _tidy(client: Client, obj: Object, owned: list[Object]) -> None:
 
 
 def _report(
-    client: Client, obj: Object, running: list[Object], owned: list[Object], due: datetime | None
+    client: Client,
+    obj: Object,
+    running: list[Object],
+    owned: list[Object],
+    due: datetime | None,
 ) -> None:
     status: Object = {key: value for key, value in obj.get("status", {}).items() if key != "active"}
     if running:

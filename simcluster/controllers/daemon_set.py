@@ -40,7 +40,11 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
 def _spec(obj: Object) -> Object:
     spec = obj["spec"]["template"]["spec"]
     added = [
-        {"key": f"node.kubernetes.io/{why}", "operator": "Exists", "effect": effect}
+        {
+            "key": f"node.kubernetes.io/{why}",
+            "operator": "Exists",
+            "effect": effect,
+        }
         for why, effect in _TOLERATED
     ]
     return {**spec, "tolerations": [*(spec.get("tolerations") or ()), *added]}
@@ -84,7 +88,9 @@ def _place(client: Client, obj: Object, node_names: list[str], digest: str) -> d
 def _create(client: Client, obj: Object, node: str, digest: str) -> Object:
     generation = get_annotations(obj).get(TEMPLATE_GENERATION, "1")
     pod = pods.from_template(
-        obj, obj["spec"]["template"], labels={_LABEL: digest, "pod-template-generation": generation}
+        obj,
+        obj["spec"]["template"],
+        labels={_LABEL: digest, "pod-template-generation": generation},
     )
     pod["spec"] = _spec(obj)
     # The node is named by an affinity, so that the scheduler still binds the pod.
@@ -100,7 +106,11 @@ def _create(client: Client, obj: Object, node: str, digest: str) -> Object:
 
 
 def _update(
-    client: Client, obj: Object, node_names: list[str], placed: dict[str, Object], digest: str
+    client: Client,
+    obj: Object,
+    node_names: list[str],
+    placed: dict[str, Object],
+    digest: str,
 ) -> None:
     rolling = obj["spec"]["updateStrategy"].get("rollingUpdate") or {}
     allowed = max(amount(rolling.get("maxUnavailable", 1), len(node_names), up=True), 1)
@@ -117,7 +127,11 @@ def _update(
 
 
 def _report(
-    cluster: Cluster, client: Client, obj: Object, node_names: list[str], digest: str
+    cluster: Cluster,
+    client: Client,
+    obj: Object,
+    node_names: list[str],
+    digest: str,
 ) -> float | None:
     running = [pod for pod in client.owned("pods", obj) if not is_terminating(pod)]
     placed = [pod for pod in running if _node_of(pod) in node_names]

@@ -38,7 +38,10 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     if is_terminating(obj):
         return None
     sets = client.owned(_SETS, obj)
-    current = next((replica_set for replica_set in sets if _same_template(replica_set, obj)), None)
+    current = next(
+        (replica_set for replica_set in sets if _same_template(replica_set, obj)),
+        None,
+    )
     if obj["spec"].get("paused"):
         _scale_proportionally(client, obj, sets)
         return _report(cluster, client, obj["metadata"], current)
@@ -284,7 +287,11 @@ def _status(obj: Object, sets: list[Object], new: Object | None) -> Object:
 
 
 def _conditions(
-    cluster: Cluster, client: Client, obj: Object, status: Object, new: Object | None
+    cluster: Cluster,
+    client: Client,
+    obj: Object,
+    status: Object,
+    new: Object | None,
 ) -> float | None:
     desired = obj["spec"].get("replicas", 1)
     enough = status.get("availableReplicas", 0) >= desired - _unavailable(obj)

@@ -11,7 +11,10 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Delete an old one; come back later for a young one."""
     # A server keeps an event for an hour after its last write, whatever the event's own times are.
     again = (obj.get("series") or {}).get("lastObservedTime")
-    stamps = filter(None, (again, obj.get("lastTimestamp"), obj["metadata"]["creationTimestamp"]))
+    stamps = filter(
+        None,
+        (again, obj.get("lastTimestamp"), obj["metadata"]["creationTimestamp"]),
+    )
     left = _KEPT - min(cluster.clock.since(stamp) for stamp in stamps)
     if left > 0:
         return left + 1

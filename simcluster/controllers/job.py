@@ -50,7 +50,10 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
         reason, message = (
             ("DeadlineExceeded", "Job was active longer than specified deadline")
             if late
-            else ("BackoffLimitExceeded", "Job has reached the specified backoff limit")
+            else (
+                "BackoffLimitExceeded",
+                "Job has reached the specified backoff limit",
+            )
         )
         _stop(client, running)
         running = []
@@ -69,7 +72,10 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
         again = _start(cluster, client, obj, running, succeeded, failed)
         running = pods.active(client.owned("pods", obj))
         if deadline is not None:
-            again = min(again or 1e9, deadline - cluster.clock.since(status["startTime"]) + 0.1)
+            again = min(
+                again or 1e9,
+                deadline - cluster.clock.since(status["startTime"]) + 0.1,
+            )
     _write(client, obj, status, running, succeeded, failed)
     return again
 
@@ -153,7 +159,11 @@ def _start(
         if str(number) not in used_indexes
     )
     for _ in range(missing):
-        _create(client, obj, next(free, "") if spec.get("completionMode") == "Indexed" else "")
+        _create(
+            client,
+            obj,
+            next(free, "") if spec.get("completionMode") == "Indexed" else "",
+        )
     return None
 
 
@@ -162,12 +172,20 @@ def _ended_at(pod: Object) -> str:
         ((status.get("state") or {}).get("terminated") or {}).get("finishedAt")
         for status in pod["status"].get("containerStatuses") or ()
     ]
-    return str(max((end for end in ends if end), default=pod["metadata"]["creationTimestamp"]))
+    return str(
+        max(
+            (end for end in ends if end),
+            default=pod["metadata"]["creationTimestamp"],
+        )
+    )
 
 
 def _create(client: Client, obj: Object, index: str) -> None:
     pod = pods.from_template(obj, obj["spec"]["template"])
-    pod["metadata"]["finalizers"] = [*(pod["metadata"].get("finalizers") or ()), TRACKING]
+    pod["metadata"]["finalizers"] = [
+        *(pod["metadata"].get("finalizers") or ()),
+        TRACKING,
+    ]
     if index:
         pod["metadata"].setdefault("annotations", {})[
             "batch.kubernetes.io/job-completion-index"
@@ -184,7 +202,12 @@ def _stop(client: Client, running: list[Object]) -> None:
 
 
 def _finish(
-    client: Client, obj: Object, status: Object, kind: str, reason: str, message: str
+    client: Client,
+    obj: Object,
+    status: Object,
+    kind: str,
+    reason: str,
+    message: str,
 ) -> None:
     pods.set_condition(
         status,
@@ -211,7 +234,11 @@ def _suspend(client: Client, obj: Object, status: Object, owned: list[Object]) -
         for condition in status.get("conditions") or ()
     ):
         pods.set_condition(
-            status, "Suspended", "True", reason="JobSuspended", message="Job suspended"
+            status,
+            "Suspended",
+            "True",
+            reason="JobSuspended",
+            message="Job suspended",
         )
         client.event(obj, "Suspended", "Job suspended")
     _write(client, obj, status, [], [], [])

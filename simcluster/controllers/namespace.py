@@ -29,8 +29,16 @@ _DONE = (
         "ContentDeleted",
         "All content successfully deleted, may be waiting on finalization",
     ),
-    ("NamespaceContentRemaining", "ContentRemoved", "All content successfully removed"),
-    ("NamespaceFinalizersRemaining", "ContentRemoved", "All content successfully removed"),
+    (
+        "NamespaceContentRemaining",
+        "ContentRemoved",
+        "All content successfully removed",
+    ),
+    (
+        "NamespaceFinalizersRemaining",
+        "ContentRemoved",
+        "All content successfully removed",
+    ),
 )
 _DESCRIPTION = (
     "Contains a CA bundle that can be used to verify the kube-apiserver when using internal "
@@ -51,7 +59,8 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
         conditions = _conditions(status.get("conditions") or [], content)
         if conditions != status.get("conditions"):
             obj = client.update_status(
-                "namespaces", {**obj, "status": {**status, "conditions": conditions}}
+                "namespaces",
+                {**obj, "status": {**status, "conditions": conditions}},
             )
         if content.counts or content.errors:
             return _AGAIN
@@ -70,7 +79,10 @@ class _Content:
 
 def _furnish(client: Client, name: str) -> None:
     if client.get("serviceaccounts", name, "default") is None:
-        client.create("serviceaccounts", {"metadata": {"name": "default", "namespace": name}})
+        client.create(
+            "serviceaccounts",
+            {"metadata": {"name": "default", "namespace": name}},
+        )
     if client.get("configmaps", name, "kube-root-ca.crt") is None:
         meta = {
             "name": "kube-root-ca.crt",
@@ -78,7 +90,8 @@ def _furnish(client: Client, name: str) -> None:
             "annotations": {"kubernetes.io/description": _DESCRIPTION},
         }
         client.create(
-            "configmaps", {"metadata": meta, "data": {"ca.crt": client.cluster.authority}}
+            "configmaps",
+            {"metadata": meta, "data": {"ca.crt": client.cluster.authority}},
         )
 
 
@@ -139,7 +152,10 @@ def _troubles(content: _Content) -> dict[str, tuple[str, str]]:
     if content.errors:
         errors = ", ".join(sorted(content.errors))
         text = f"Failed to delete all resource types, {len(content.errors)} remaining: {errors}"
-        troubles["NamespaceDeletionContentFailure"] = ("ContentDeletionFailed", text)
+        troubles["NamespaceDeletionContentFailure"] = (
+            "ContentDeletionFailed",
+            text,
+        )
     if content.counts:
         parts = sorted(
             f"{name} has {count} resource instances" for name, count in content.counts.items()

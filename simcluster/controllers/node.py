@@ -85,7 +85,11 @@ def _disrupt(cluster: Cluster, pod: Object) -> None:
 
 def _patience(cluster: Cluster, pod: Object, taint: Object) -> float:
     for toleration in pod["spec"].get("tolerations") or ():
-        same = toleration.get("key") in (None, "", taint["key"]) and toleration.get("effect") in (
+        same = toleration.get("key") in (
+            None,
+            "",
+            taint["key"],
+        ) and toleration.get("effect") in (
             None,
             "",
             taint["effect"],

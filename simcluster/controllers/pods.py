@@ -9,7 +9,12 @@ import orjson
 
 from simcluster import clock
 from simcluster.client import Client
-from simcluster.objects import get_annotations, get_conditions, is_finished, is_terminating
+from simcluster.objects import (
+    get_annotations,
+    get_conditions,
+    is_finished,
+    is_terminating,
+)
 from simcluster.resources import Object
 
 _HASH_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
@@ -63,7 +68,11 @@ def owner_reference(owner: Object) -> Object:
 
 
 def from_template(
-    owner: Object, template: Object, *, name: str = "", labels: Object | None = None
+    owner: Object,
+    template: Object,
+    *,
+    name: str = "",
+    labels: Object | None = None,
 ) -> Object:
     """A pod out of its owner's template; with a generated name unless one is given."""
     template = copy.deepcopy(template)
@@ -128,7 +137,11 @@ def deletion_order(pod: Object) -> tuple[Any, ...]:
 
 
 def scale_to(
-    client: Client, owner: Object, pods: list[Object], replicas: int, template: Object
+    client: Client,
+    owner: Object,
+    pods: list[Object],
+    replicas: int,
+    template: Object,
 ) -> None:
     """Create or delete pods until there are as many as wanted, and say so."""
     for _ in range(replicas - len(pods)):

@@ -17,7 +17,10 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
     owned = client.owned("pods", obj)
     running = pods.active(owned)
     min_ready = obj["spec"].get("minReadySeconds", 0)
-    status: Object = {"replicas": len(running), "fullyLabeledReplicas": len(running)}
+    status: Object = {
+        "replicas": len(running),
+        "fullyLabeledReplicas": len(running),
+    }
     ready = [pod for pod in running if pods.is_ready(pod)]
     available = [pod for pod in ready if pods.is_available(pod, min_ready, cluster.clock)]
     if ready:
@@ -32,7 +35,11 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
         status["conditions"] = list(get_conditions(obj))
         if not any(condition["type"] == "ReplicaFailure" for condition in status["conditions"]):
             pods.set_condition(
-                status, "ReplicaFailure", "True", reason="FailedCreate", message=refusal.message
+                status,
+                "ReplicaFailure",
+                "True",
+                reason="FailedCreate",
+                message=refusal.message,
             )
     if status != obj.get("status"):
         client.update_status("replicasets.apps", {**obj, "status": status})

@@ -22,7 +22,10 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
         )
     running = pods.active(client.owned("pods", obj))
     ready = sum(pods.is_ready(pod) for pod in running)
-    status: Object = {"replicas": len(running), "fullyLabeledReplicas": len(running)}
+    status: Object = {
+        "replicas": len(running),
+        "fullyLabeledReplicas": len(running),
+    }
     if ready:
         status |= {"readyReplicas": ready, "availableReplicas": ready}
     status["observedGeneration"] = obj["metadata"].get("generation", 1)

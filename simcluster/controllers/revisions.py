@@ -11,7 +11,11 @@ _REVISIONS = "controllerrevisions.apps"
 
 
 def current(
-    client: Client, owner: Object, *, label: str, annotations: Object | None = None
+    client: Client,
+    owner: Object,
+    *,
+    label: str,
+    annotations: Object | None = None,
 ) -> Object:
     """The revision of the owner's template, created if new; trims the history to its limit."""
     revisions = sorted(client.owned(_REVISIONS, owner), key=lambda revision: revision["revision"])

@@ -62,7 +62,10 @@ def _ports(obj: Object, chosen: list[Object]) -> list[Object]:
             number = _port_number(chosen[0], port)
         # Without a pod there is no container whose port could bear the name.
         if isinstance(number, int):
-            endpoint_port = {"port": number, "protocol": port.get("protocol", "TCP")}
+            endpoint_port = {
+                "port": number,
+                "protocol": port.get("protocol", "TCP"),
+            }
             if port.get("name"):
                 endpoint_port = {"name": port["name"], **endpoint_port}
             ports.append(endpoint_port)
@@ -71,7 +74,12 @@ def _ports(obj: Object, chosen: list[Object]) -> list[Object]:
 
 def _reference(pod: Object) -> Object:
     meta = pod["metadata"]
-    return {"kind": "Pod", "namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]}
+    return {
+        "kind": "Pod",
+        "namespace": meta["namespace"],
+        "name": meta["name"],
+        "uid": meta["uid"],
+    }
 
 
 def _write_endpoints(cluster: Cluster, obj: Object, chosen: list[Object]) -> None:
@@ -101,7 +109,11 @@ def _write_endpoints(cluster: Cluster, obj: Object, chosen: list[Object]) -> Non
     ):
         return
     body: Object = {
-        "metadata": {"name": meta["name"], "namespace": meta["namespace"], "labels": labels}
+        "metadata": {
+            "name": meta["name"],
+            "namespace": meta["namespace"],
+            "labels": labels,
+        }
     }
     body["metadata"]["annotations"] = {_TRIGGER: clock.timestamp()}
     body |= {"subsets": subsets} if subsets else {}
@@ -129,9 +141,16 @@ def _address(pod: Object) -> Object:
 def _write_slice(cluster: Cluster, obj: Object, chosen: list[Object]) -> None:
     client = Client(cluster, "kube-controller-manager")
     meta = obj["metadata"]
-    body: Object = {"addressType": "IPv4", "endpoints": [_endpoint(pod) for pod in chosen]}
+    body: Object = {
+        "addressType": "IPv4",
+        "endpoints": [_endpoint(pod) for pod in chosen],
+    }
     body["ports"] = [
-        {"name": port.get("name", ""), "protocol": port["protocol"], "port": port["port"]}
+        {
+            "name": port.get("name", ""),
+            "protocol": port["protocol"],
+            "port": port["port"],
+        }
         for port in _ports(obj, chosen)
     ]
     labels = {
@@ -156,7 +175,15 @@ def _write_slice(cluster: Cluster, obj: Object, chosen: list[Object]) -> None:
     ):
         client.update(
             _SLICES,
-            {**old, **body, "metadata": {**old["metadata"], "labels": labels, "annotations": note}},
+            {
+                **old,
+                **body,
+                "metadata": {
+                    **old["metadata"],
+                    "labels": labels,
+                    "annotations": note,
+                },
+            },
         )
 
 
@@ -165,7 +192,11 @@ def _endpoint(pod: Object) -> Object:
     ready = pods.is_ready(pod)
     return {
         "addresses": [pod["status"]["podIP"]],
-        "conditions": {"ready": ready and not leaving, "serving": ready, "terminating": leaving},
+        "conditions": {
+            "ready": ready and not leaving,
+            "serving": ready,
+            "terminating": leaving,
+        },
         "targetRef": _reference(pod),
         "nodeName": pod["spec"]["nodeName"],
     }

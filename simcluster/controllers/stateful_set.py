@@ -113,7 +113,10 @@ def _create(client: Client, obj: Object, number: int, revision: str) -> None:
         "statefulset.kubernetes.io/pod-name": name,
     }
     pod = pods.from_template(obj, obj["spec"]["template"], name=name, labels=labels)
-    pod["spec"] |= {"hostname": name, "subdomain": obj["spec"].get("serviceName", "")}
+    pod["spec"] |= {
+        "hostname": name,
+        "subdomain": obj["spec"].get("serviceName", ""),
+    }
     for claim in obj["spec"].get("volumeClaimTemplates") or ():
         claim_name = f"{claim['metadata']['name']}-{name}"
         _claim(client, obj, claim, claim_name)
@@ -125,7 +128,11 @@ def _create(client: Client, obj: Object, number: int, revision: str) -> None:
             other for other in pod["spec"].get("volumes") or () if other["name"] != volume["name"]
         ] + [volume]
     client.create("pods", pod)
-    client.event(obj, "SuccessfulCreate", f"create Pod {name} in StatefulSet {set_name} successful")
+    client.event(
+        obj,
+        "SuccessfulCreate",
+        f"create Pod {name} in StatefulSet {set_name} successful",
+    )
 
 
 def _claim(client: Client, obj: Object, template: Object, name: str) -> None:
@@ -139,7 +146,8 @@ def _claim(client: Client, obj: Object, template: Object, name: str) -> None:
     }
     meta = {"name": name, "namespace": namespace, "labels": labels}
     client.create(
-        "persistentvolumeclaims", {"metadata": meta, "spec": copy.deepcopy(template["spec"])}
+        "persistentvolumeclaims",
+        {"metadata": meta, "spec": copy.deepcopy(template["spec"])},
     )
     message = (
         f"create Claim {name} Pod {name.partition('-')[2]} "

@@ -158,14 +158,21 @@ CONTROLLERS: tuple[Controller, ...] = (
         "scheduler",
         "pods",
         scheduler.reconcile,
-        {"pods": itself, "nodes": unscheduled_pods, "persistentvolumeclaims": unscheduled_pods},
+        {
+            "pods": itself,
+            "nodes": unscheduled_pods,
+            "persistentvolumeclaims": unscheduled_pods,
+        },
     ),
     Controller("kubelet", "pods", kubelet.reconcile, {"pods": itself}, part="kubelet"),
     Controller(
         "deployment",
         "deployments.apps",
         deployment.reconcile,
-        {"deployments.apps": itself, "replicasets.apps": owner_in("deployments.apps")},
+        {
+            "deployments.apps": itself,
+            "replicasets.apps": owner_in("deployments.apps"),
+        },
     ),
     Controller(
         "replicaset",
@@ -177,7 +184,10 @@ CONTROLLERS: tuple[Controller, ...] = (
         "replicationcontroller",
         "replicationcontrollers",
         replication_controller.reconcile,
-        {"replicationcontrollers": itself, "pods": owner_in("replicationcontrollers")},
+        {
+            "replicationcontrollers": itself,
+            "pods": owner_in("replicationcontrollers"),
+        },
     ),
     Controller(
         "statefulset",
@@ -196,7 +206,10 @@ CONTROLLERS: tuple[Controller, ...] = (
         },
     ),
     Controller(
-        "job", "jobs.batch", job.reconcile, {"jobs.batch": itself, "pods": owner_in("jobs.batch")}
+        "job",
+        "jobs.batch",
+        job.reconcile,
+        {"jobs.batch": itself, "pods": owner_in("jobs.batch")},
     ),
     Controller(
         "cronjob",

@@ -3,7 +3,12 @@
 from simcluster import quantity
 from simcluster.client import Client
 from simcluster.cluster import Cluster
-from simcluster.objects import get_annotations, get_phase, is_finished, is_terminating
+from simcluster.objects import (
+    get_annotations,
+    get_phase,
+    is_finished,
+    is_terminating,
+)
 from simcluster.resources import Object
 
 _CLAIMS = "persistentvolumeclaims"
@@ -26,7 +31,9 @@ def reconcile_claim(cluster: Cluster, obj: Object) -> float | None:
     volume = _volume_for(cluster, obj)
     if volume is None:
         storage_class = cluster.object(
-            "storageclasses.storage.k8s.io", "", obj["spec"].get("storageClassName") or ""
+            "storageclasses.storage.k8s.io",
+            "",
+            obj["spec"].get("storageClassName") or "",
         )
         if storage_class is None:
             _report_unbound(client, obj)
@@ -87,7 +94,10 @@ def _provision(client: Client, obj: Object, storage_class: Object) -> Object:
         "accessModes": obj["spec"]["accessModes"],
         "persistentVolumeReclaimPolicy": storage_class.get("reclaimPolicy", "Delete"),
         "storageClassName": storage_class["metadata"]["name"],
-        "hostPath": {"path": f"/opt/local-path-provisioner/{name}", "type": "DirectoryOrCreate"},
+        "hostPath": {
+            "path": f"/opt/local-path-provisioner/{name}",
+            "type": "DirectoryOrCreate",
+        },
     }
     note = {"pv.kubernetes.io/provisioned-by": storage_class["provisioner"]}
     volume = client.create(
@@ -136,7 +146,14 @@ def _grow(client: Client, obj: Object) -> None:
             volume["spec"]["capacity"] = {"storage": _requested(obj)}
             client.update(_VOLUMES, volume)
         client.update_status(
-            _CLAIMS, {**obj, "status": {**obj["status"], "capacity": {"storage": _requested(obj)}}}
+            _CLAIMS,
+            {
+                **obj,
+                "status": {
+                    **obj["status"],
+                    "capacity": {"storage": _requested(obj)},
+                },
+            },
         )
 
 

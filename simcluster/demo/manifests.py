@@ -29,7 +29,11 @@ def _labels(app: App) -> dict[str, str]:
 
 def _meta(space: Namespace, app: App) -> Object:
     team = {"team": space.team} if space.team else {}
-    return {"name": app.name, "namespace": space.name, "labels": {**_labels(app), **team}}
+    return {
+        "name": app.name,
+        "namespace": space.name,
+        "labels": {**_labels(app), **team},
+    }
 
 
 def _container(app: App) -> Object:
@@ -40,7 +44,10 @@ def _container(app: App) -> Object:
         "ports": [{"name": "main", "containerPort": app.port}],
         "env": [
             {"name": "APP", "value": app.name},
-            {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            {
+                "name": "NODE",
+                "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}},
+            },
         ],
         "resources": {"requests": half, "limits": {"cpu": "1", "memory": "2Gi"}},
     }
@@ -69,7 +76,11 @@ def _template(app: App) -> Object:
             "limits": {"cpu": "200m", "memory": "128Mi"},
         }
         spec["containers"].append(
-            {"name": "log-shipper", "image": "fluent/fluent-bit:4.1", "resources": resources}
+            {
+                "name": "log-shipper",
+                "image": "fluent/fluent-bit:4.1",
+                "resources": resources,
+            }
         )
         spec["initContainers"] = [
             {
@@ -114,7 +125,12 @@ def _workload(space: Namespace, app: App) -> Object:
             "resources": {"requests": {"storage": app.storage}},
         }
         spec["volumeClaimTemplates"] = [{"metadata": {"name": "data"}, "spec": claim}]
-    return {"apiVersion": "apps/v1", "kind": app.kind, "metadata": _meta(space, app), "spec": spec}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": app.kind,
+        "metadata": _meta(space, app),
+        "spec": spec,
+    }
 
 
 def application(space: Namespace, app: App) -> list[Object]:
@@ -122,7 +138,11 @@ def application(space: Namespace, app: App) -> list[Object]:
     meta = _meta(space, app)
     objects = []
     if app.kind == "Deployment" and not app.config:
-        data = {"LOG_LEVEL": "info", "PORT": str(app.port), "OWNER": space.team or "platform"}
+        data = {
+            "LOG_LEVEL": "info",
+            "PORT": str(app.port),
+            "OWNER": space.team or "platform",
+        }
         objects.append(
             {
                 "apiVersion": "v1",
@@ -140,13 +160,23 @@ def application(space: Namespace, app: App) -> list[Object]:
         }
         spec |= {"type": "LoadBalancer"} if balanced else {}
         spec |= {"clusterIP": "None"} if app.kind == "StatefulSet" else {}
-        objects.append({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
+        objects.append(
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": meta,
+                "spec": spec,
+            }
+        )
     if app.host:
         objects.append(_ingress(meta, app))
     if app.scales:
         objects.append(_autoscaler(meta, app))
     if app.replicas > 1 and app.kind in ("Deployment", "StatefulSet"):
-        budget = {"maxUnavailable": 1, "selector": {"matchLabels": {"app": app.name}}}
+        budget = {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": {"app": app.name}},
+        }
         objects.append(
             {
                 "apiVersion": "policy/v1",
@@ -169,14 +199,22 @@ def _ingress(meta: Object, app: App) -> Object:
         "rules": [rule],
         "tls": [{"hosts": [app.host], "secretName": f"{app.name}-tls"}],
     }
-    return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": meta, "spec": spec}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": meta,
+        "spec": spec,
+    }
 
 
 def _autoscaler(meta: Object, app: App) -> Object:
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": app.name}
     metric = {
         "type": "Resource",
-        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}},
+        "resource": {
+            "name": "cpu",
+            "target": {"type": "Utilization", "averageUtilization": 60},
+        },
     }
     spec = {
         "scaleTargetRef": target,
@@ -215,7 +253,11 @@ def extras(space: Namespace) -> list[Object]:
             }
         )
     if space.team:
-        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"}
+        reference = {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "edit",
+        }
         subject = {
             "kind": "Group",
             "name": f"team-{space.team}",
@@ -261,18 +303,35 @@ def cluster_wide() -> list[Object]:
 
 
 def _definition() -> Object:
-    properties = {"schedule": {"type": "string"}, "keep": {"type": "integer", "minimum": 1}}
+    properties = {
+        "schedule": {"type": "string"},
+        "keep": {"type": "integer", "minimum": 1},
+    }
     schema = {
         "type": "object",
         "properties": {
-            "spec": {"type": "object", "required": ["schedule"], "properties": properties}
+            "spec": {
+                "type": "object",
+                "required": ["schedule"],
+                "properties": properties,
+            }
         },
     }
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+    }
     version["additionalPrinterColumns"] = [
         {"name": "Schedule", "type": "string", "jsonPath": ".spec.schedule"}
     ]
-    names = {"plural": "backups", "singular": "backup", "kind": "Backup", "shortNames": ["bk"]}
+    names = {
+        "plural": "backups",
+        "singular": "backup",
+        "kind": "Backup",
+        "shortNames": ["bk"],
+    }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

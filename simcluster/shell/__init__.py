@@ -5,7 +5,17 @@ from simcluster.shell.effects import Effect, Read, Run, Sleep, Window, Write
 from simcluster.shell.files import FileSystem
 from simcluster.shell.interpreter import Command, Shell
 
-__all__ = ["Effect", "FileSystem", "Read", "Run", "Shell", "Sleep", "Window", "Write", "make_shell"]
+__all__ = [
+    "Effect",
+    "FileSystem",
+    "Read",
+    "Run",
+    "Shell",
+    "Sleep",
+    "Window",
+    "Write",
+    "make_shell",
+]
 
 
 def make_shell(

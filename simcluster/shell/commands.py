@@ -6,7 +6,15 @@ import re
 import tarfile
 from collections.abc import Iterator
 
-from simcluster.shell.effects import STDOUT, Read, Run, Sleep, Write, complain, say
+from simcluster.shell.effects import (
+    STDOUT,
+    Read,
+    Run,
+    Sleep,
+    Write,
+    complain,
+    say,
+)
 from simcluster.shell.interpreter import Command, Shell, Steps
 
 # Rows and columns of a terminal are numbers of sixteen bits.

@@ -12,7 +12,12 @@ class FileSystem:
 
     def __init__(self, files: dict[str, bytes] | None = None) -> None:
         self.files: dict[str, bytes] = {}
-        self.directories: set[str] = {"/", *(f"/{name}" for name in _TOP), "/usr/bin", "/var/log"}
+        self.directories: set[str] = {
+            "/",
+            *(f"/{name}" for name in _TOP),
+            "/usr/bin",
+            "/var/log",
+        }
         self.created = datetime.now(UTC)
         for path, data in (files or {}).items():
             self.make_parents(path)

@@ -36,7 +36,8 @@ class Column:
             type=kind,
             format=document.get("format", ""),
             description=document.get(
-                "description", f"Custom resource definition column (in JSONPath format): {path}"
+                "description",
+                f"Custom resource definition column (in JSONPath format): {path}",
             ),
         )
 
@@ -194,7 +195,10 @@ def pod_restarts(pod: Object) -> str:
         ((container_status.get("lastState") or {}).get("terminated") or {}).get("finishedAt")
         for container_status in statuses
     ]
-    last = max((container_status for container_status in ended if container_status), default=None)
+    last = max(
+        (container_status for container_status in ended if container_status),
+        default=None,
+    )
     return f"{count} ({age_of(last)} ago)" if count and last else str(count)
 
 

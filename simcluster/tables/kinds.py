@@ -3,7 +3,12 @@
 from typing import Any
 
 from simcluster import clock
-from simcluster.objects import controller_reference, get_annotations, get_conditions, is_terminating
+from simcluster.objects import (
+    controller_reference,
+    get_annotations,
+    get_conditions,
+    is_terminating,
+)
 from simcluster.resources import Object
 from simcluster.selectors import selector_text
 from simcluster.tables.cells import (
@@ -209,7 +214,10 @@ def _event_source(obj: Object) -> str:
     return ", ".join(
         filter(
             None,
-            (source.get("component") or obj.get("reportingComponent", ""), source.get("host", "")),
+            (
+                source.get("component") or obj.get("reportingComponent", ""),
+                source.get("host", ""),
+            ),
         )
     )
 
@@ -285,7 +293,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
             description="The aggregate readiness state of this pod for accepting traffic.",
         ),
         Column(
-            "Status", pod_status, description="The aggregate status of the containers in this pod."
+            "Status",
+            pod_status,
+            description="The aggregate status of the containers in this pod.",
         ),
         Column(
             "Restarts",
@@ -311,7 +321,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "deployments.apps": (
         NAME,
-        Column("Ready", _deployment_ready, description="Number of the pod with ready state"),
+        Column(
+            "Ready",
+            _deployment_ready,
+            description="Number of the pod with ready state",
+        ),
         Column(
             "Up-to-date",
             _count("status.updatedReplicas"),
@@ -339,7 +353,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         AGE,
         *_wide(),
     ),
-    "statefulsets.apps": (NAME, Column("Ready", _deployment_ready), AGE, _CONTAINERS, _IMAGES),
+    "statefulsets.apps": (
+        NAME,
+        Column("Ready", _deployment_ready),
+        AGE,
+        _CONTAINERS,
+        _IMAGES,
+    ),
     "daemonsets.apps": (
         NAME,
         Column("Desired", _count("status.desiredNumberScheduled"), type="integer"),
@@ -371,9 +391,15 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         NAME,
         Column("Schedule", field_reader("spec.schedule")),
         Column("Timezone", field_reader("spec.timeZone")),
-        Column("Suspend", lambda obj: str(bool(obj["spec"].get("suspend"))), type="boolean"),
         Column(
-            "Active", lambda obj: len(obj.get("status", {}).get("active") or ()), type="integer"
+            "Suspend",
+            lambda obj: str(bool(obj["spec"].get("suspend"))),
+            type="boolean",
+        ),
+        Column(
+            "Active",
+            lambda obj: len(obj.get("status", {}).get("active") or ()),
+            type="integer",
         ),
         Column(
             "Last Schedule",
@@ -423,7 +449,10 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
                 one.get("ip", "") for one in field_reader("status.loadBalancer.ingress", [])(obj)
             ),
         ),
-        Column("Ports", lambda obj: "80, 443" if obj.get("spec", {}).get("tls") else "80"),
+        Column(
+            "Ports",
+            lambda obj: "80, 443" if obj.get("spec", {}).get("tls") else "80",
+        ),
         AGE,
     ),
     "nodes": (
@@ -432,7 +461,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Roles", _node_roles, description="The roles of the node"),
         AGE,
         Column(
-            "Version", _info("kubeletVersion"), description="Kubelet Version reported by the node."
+            "Version",
+            _info("kubeletVersion"),
+            description="Kubelet Version reported by the node.",
         ),
         Column("Internal-IP", _address("InternalIP"), 1),
         Column("External-IP", _address("ExternalIP"), 1),
@@ -471,7 +502,10 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Capacity", field_reader("status.capacity.storage", "")),
         Column("Access Modes", _modes("status.accessModes")),
         Column("StorageClass", field_reader("spec.storageClassName", "")),
-        Column("VolumeAttributesClass", field_reader("spec.volumeAttributesClassName", "<unset>")),
+        Column(
+            "VolumeAttributesClass",
+            field_reader("spec.volumeAttributesClassName", "<unset>"),
+        ),
         AGE,
         Column("VolumeMode", field_reader("spec.volumeMode"), 1),
     ),
@@ -483,7 +517,10 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Status", field_reader("status.phase")),
         Column("Claim", _claim_of),
         Column("StorageClass", field_reader("spec.storageClassName", "")),
-        Column("VolumeAttributesClass", field_reader("spec.volumeAttributesClassName", "<unset>")),
+        Column(
+            "VolumeAttributesClass",
+            field_reader("spec.volumeAttributesClassName", "<unset>"),
+        ),
         Column("Reason", field_reader("status.reason", "")),
         AGE,
         Column("VolumeMode", field_reader("spec.volumeMode"), 1),
@@ -515,7 +552,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Source", _event_source, 1),
         Column("Message", field_reader("message", "")),
         Column(
-            "First Seen", lambda obj: age_of(obj.get("firstTimestamp") or obj.get("eventTime")), 1
+            "First Seen",
+            lambda obj: age_of(obj.get("firstTimestamp") or obj.get("eventTime")),
+            1,
         ),
         Column("Count", _event_count, 1),
         Column("Name", lambda obj: obj["metadata"]["name"], 1),
@@ -538,7 +577,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         NAME,
         Column("Min Available", _budget("minAvailable")),
         Column("Max Unavailable", _budget("maxUnavailable")),
-        Column("Allowed Disruptions", _count("status.disruptionsAllowed"), type="integer"),
+        Column(
+            "Allowed Disruptions",
+            _count("status.disruptionsAllowed"),
+            type="integer",
+        ),
         AGE,
     ),
     "resourcequotas": (
@@ -551,7 +594,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "roles.rbac.authorization.k8s.io": (NAME, CREATED),
     "clusterroles.rbac.authorization.k8s.io": (NAME, CREATED),
     "rolebindings.rbac.authorization.k8s.io": (NAME, Column("Role", _role), AGE),
-    "clusterrolebindings.rbac.authorization.k8s.io": (NAME, Column("Role", _role), AGE),
+    "clusterrolebindings.rbac.authorization.k8s.io": (
+        NAME,
+        Column("Role", _role),
+        AGE,
+    ),
     "customresourcedefinitions.apiextensions.k8s.io": (NAME, CREATED),
     "controllerrevisions.apps": (
         NAME,
@@ -562,7 +609,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "networkpolicies.networking.k8s.io": (
         NAME,
         Column(
-            "Pod-Selector", lambda obj: selector_text(field_reader("spec.podSelector", {})(obj))
+            "Pod-Selector",
+            lambda obj: selector_text(field_reader("spec.podSelector", {})(obj)),
         ),
         AGE,
     ),
@@ -580,9 +628,16 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "priorityclasses.scheduling.k8s.io": (
         NAME,
         Column("Value", _count("value"), type="integer"),
-        Column("Global-Default", lambda obj: bool(obj.get("globalDefault")), type="boolean"),
+        Column(
+            "Global-Default",
+            lambda obj: bool(obj.get("globalDefault")),
+            type="boolean",
+        ),
         AGE,
-        Column("PreemptionPolicy", field_reader("preemptionPolicy", "PreemptLowerPriority")),
+        Column(
+            "PreemptionPolicy",
+            field_reader("preemptionPolicy", "PreemptLowerPriority"),
+        ),
     ),
     "apiservices.apiregistration.k8s.io": (
         NAME,

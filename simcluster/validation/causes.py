@@ -23,7 +23,11 @@ def quote(value: Any) -> str:
 
 def required(field: str, why: str = "") -> Cause:
     """The field is missing."""
-    return Cause("FieldValueRequired", f"Required value: {why}" if why else "Required value", field)
+    return Cause(
+        "FieldValueRequired",
+        f"Required value: {why}" if why else "Required value",
+        field,
+    )
 
 
 def bad_value(field: str, value: Any, why: str) -> Cause:

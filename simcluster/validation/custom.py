@@ -91,14 +91,22 @@ def _bounds(value: Any, schema: Object, field: str) -> Iterator[Cause]:
             )
         if "maximum" in schema and value > schema["maximum"]:
             yield bad_value(
-                field, value, f"{field} in body should be less than or equal to {schema['maximum']}"
+                field,
+                value,
+                f"{field} in body should be less than or equal to {schema['maximum']}",
             )
     elif isinstance(value, str):
         if "pattern" in schema and not re.search(schema["pattern"], value):
-            yield bad_value(field, value, f"{field} in body should match '{schema['pattern']}'")
+            yield bad_value(
+                field,
+                value,
+                f"{field} in body should match '{schema['pattern']}'",
+            )
         if len(value) < schema.get("minLength", 0):
             yield bad_value(
-                field, value, f"{field} in body should be at least {schema['minLength']} chars long"
+                field,
+                value,
+                f"{field} in body should be at least {schema['minLength']} chars long",
             )
         if len(value) > schema.get("maxLength", len(value)):
             yield Cause(

@@ -69,7 +69,8 @@ def _deployment(obj: Object) -> Iterator[Cause]:
     yield from choice_causes("spec.strategy.type", strategy["type"], ("Recreate", "RollingUpdate"))
     if strategy["type"] == "Recreate" and "rollingUpdate" in strategy:
         yield forbidden(
-            "spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'"
+            "spec.strategy.rollingUpdate",
+            "may not be specified when strategy `type` is 'Recreate'",
         )
     rolling = strategy.get("rollingUpdate") or {}
     for name in ("maxUnavailable", "maxSurge"):
@@ -87,7 +88,9 @@ def _deployment(obj: Object) -> Iterator[Cause]:
     deadline = spec.get("progressDeadlineSeconds")
     if deadline is not None and deadline <= spec.get("minReadySeconds", 0):
         yield bad_value(
-            "spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds"
+            "spec.progressDeadlineSeconds",
+            deadline,
+            "must be greater than minReadySeconds",
         )
 
 
@@ -106,10 +109,14 @@ def _stateful_set(obj: Object) -> Iterator[Cause]:
     )
     yield from template_causes(spec, claims=claims)
     yield from choice_causes(
-        "spec.podManagementPolicy", spec["podManagementPolicy"], ("OrderedReady", "Parallel")
+        "spec.podManagementPolicy",
+        spec["podManagementPolicy"],
+        ("OrderedReady", "Parallel"),
     )
     yield from choice_causes(
-        "spec.updateStrategy.type", spec["updateStrategy"]["type"], ("RollingUpdate", "OnDelete")
+        "spec.updateStrategy.type",
+        spec["updateStrategy"]["type"],
+        ("RollingUpdate", "OnDelete"),
     )
 
 
@@ -161,7 +168,9 @@ def _cron_job(obj: Object) -> Iterator[Cause]:
         except ValueError as error:
             yield bad_value("spec.schedule", schedule, str(error))
     yield from choice_causes(
-        "spec.concurrencyPolicy", spec["concurrencyPolicy"], ("Allow", "Forbid", "Replace")
+        "spec.concurrencyPolicy",
+        spec["concurrencyPolicy"],
+        ("Allow", "Forbid", "Replace"),
     )
     yield from not_negative(
         "spec.successfulJobsHistoryLimit", spec.get("successfulJobsHistoryLimit")
@@ -174,7 +183,9 @@ def _service(obj: Object) -> Iterator[Cause]:
     spec = obj["spec"]
     ports = spec.get("ports") or []
     yield from choice_causes(
-        "spec.type", spec["type"], ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+        "spec.type",
+        spec["type"],
+        ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort"),
     )
     if spec["type"] == "ExternalName":
         if not spec.get("externalName"):
@@ -219,7 +230,11 @@ def _config_map(obj: Object) -> Iterator[Cause]:
         len(value) for part in ("data", "binaryData") for value in (obj.get(part) or {}).values()
     )
     if size > 1024 * 1024:
-        yield Cause("FieldValueTooLong", "Too long: may not be more than 1048576 bytes", "")
+        yield Cause(
+            "FieldValueTooLong",
+            "Too long: may not be more than 1048576 bytes",
+            "",
+        )
 
 
 _SECRET_KEYS = {
@@ -248,7 +263,11 @@ def _secret(obj: Object) -> Iterator[Cause]:
             yield bad_value("data[.dockerconfigjson]", "<secret contents redacted>", problem)
     # The limit is one MiB of bytes, which base64 makes a third larger.
     if sum(len(value) for value in data.values()) > 1.4 * 1024 * 1024:
-        yield Cause("FieldValueTooLong", "Too long: may not be more than 1048576 bytes", "data")
+        yield Cause(
+            "FieldValueTooLong",
+            "Too long: may not be more than 1048576 bytes",
+            "data",
+        )
 
 
 def _claim(obj: Object) -> Iterator[Cause]:
@@ -320,7 +339,11 @@ def _autoscaler(obj: Object) -> Iterator[Cause]:
     if not (spec.get("scaleTargetRef") or {}).get("name"):
         yield required("spec.scaleTargetRef.name")
     if spec.get("maxReplicas", 0) < 1:
-        yield bad_value("spec.maxReplicas", spec.get("maxReplicas", 0), "must be greater than 0")
+        yield bad_value(
+            "spec.maxReplicas",
+            spec.get("maxReplicas", 0),
+            "must be greater than 0",
+        )
     elif spec["maxReplicas"] < spec.get("minReplicas", 1):
         yield bad_value(
             "spec.maxReplicas",
@@ -381,16 +404,23 @@ def _definition(obj: Object) -> Iterator[Cause]:
     expected_name = f"{spec['names'].get('plural', '')}.{spec.get('group', '')}"
     if obj["metadata"].get("name") != expected_name:
         yield bad_value(
-            "metadata.name", obj["metadata"].get("name"), 'must be spec.names.plural+"."+spec.group'
+            "metadata.name",
+            obj["metadata"].get("name"),
+            'must be spec.names.plural+"."+spec.group',
         )
     versions = spec.get("versions") or []
     if sum(bool(version.get("storage")) for version in versions) != 1:
         yield bad_value(
-            "spec.versions", versions, "must have exactly one version marked as storage version"
+            "spec.versions",
+            versions,
+            "must have exactly one version marked as storage version",
         )
     for index, version in enumerate(versions):
         if not (version.get("schema") or {}).get("openAPIV3Schema"):
-            yield required(f"spec.versions[{index}].schema.openAPIV3Schema", "schemas are required")
+            yield required(
+                f"spec.versions[{index}].schema.openAPIV3Schema",
+                "schemas are required",
+            )
 
 
 def _same(*paths: str) -> Callable[[Object, Object], Iterator[Cause]]:
@@ -458,7 +488,8 @@ def _claim_update(obj: Object, old: Object) -> Iterator[Cause]:
         )
     elif new and before and quantity.parse(new) < quantity.parse(before):
         yield forbidden(
-            "spec.resources.requests.storage", "field can not be less than status.capacity"
+            "spec.resources.requests.storage",
+            "field can not be less than status.capacity",
         )
 
 
@@ -471,7 +502,11 @@ def _service_update(obj: Object, old: Object) -> Iterator[Cause]:
         and obj["spec"]["type"] != "ExternalName"
         and old["spec"]["type"] != "ExternalName"
     ):
-        yield bad_value("spec.clusterIPs[0]", [new] if new else None, "may not change once set")
+        yield bad_value(
+            "spec.clusterIPs[0]",
+            [new] if new else None,
+            "may not change once set",
+        )
 
 
 def _fixed_data(obj: Object, old: Object) -> Iterator[Cause]:
@@ -523,7 +558,10 @@ ON_UPDATE: dict[str, ChangeCheck] = {
     "daemonsets.apps": _same("spec.selector"),
     "statefulsets.apps": _stateful_set_update,
     "jobs.batch": _same(
-        "spec.completions", "spec.selector", "spec.template", "spec.completionMode"
+        "spec.completions",
+        "spec.selector",
+        "spec.template",
+        "spec.completionMode",
     ),
     "services": _service_update,
     "persistentvolumeclaims": _claim_update,

@@ -96,7 +96,9 @@ def _container(field: str, container: Object, volumes: set[str]) -> Iterator[Cau
         yield required(f"{field}.image")
     elif container["image"] != container["image"].strip():
         yield bad_value(
-            f"{field}.image", container["image"], "must not have leading or trailing whitespace"
+            f"{field}.image",
+            container["image"],
+            "must not have leading or trailing whitespace",
         )
     yield from _container_ports(f"{field}.ports", container.get("ports") or [])
     for index, variable in enumerate(container.get("env") or ()):
@@ -172,10 +174,17 @@ def pod_spec_causes(
     grace = spec.get("terminationGracePeriodSeconds", 0)
     if grace < 0:
         yield bad_value(
-            f"{field}.terminationGracePeriodSeconds", grace, "must be greater than or equal to 0"
+            f"{field}.terminationGracePeriodSeconds",
+            grace,
+            "must be greater than or equal to 0",
         )
     for index, toleration in enumerate(spec.get("tolerations") or ()):
-        if toleration.get("operator", "Equal") not in ("Equal", "Exists", "Lt", "Gt"):
+        if toleration.get("operator", "Equal") not in (
+            "Equal",
+            "Exists",
+            "Lt",
+            "Gt",
+        ):
             yield unsupported(
                 f"{field}.tolerations[{index}].operator",
                 toleration["operator"],
@@ -185,15 +194,22 @@ def pod_spec_causes(
 
 
 def template_causes(
-    spec: Object, *, restart: tuple[str, ...] = ("Always",), claims: frozenset[str] = frozenset()
+    spec: Object,
+    *,
+    restart: tuple[str, ...] = ("Always",),
+    claims: frozenset[str] = frozenset(),
 ) -> Iterator[Cause]:
     """Rules of the `template` of a controller's spec."""
     template = spec.get("template") or {}
     yield from label_map_causes(
-        "spec.template.metadata.labels", (template.get("metadata") or {}).get("labels")
+        "spec.template.metadata.labels",
+        (template.get("metadata") or {}).get("labels"),
     )
     yield from pod_spec_causes(
-        "spec.template.spec", template.get("spec") or {}, restart=restart, claims=claims
+        "spec.template.spec",
+        template.get("spec") or {},
+        restart=restart,
+        claims=claims,
     )
 
 
@@ -202,7 +218,12 @@ def selector_causes(field: str, selector: Object) -> Iterator[Cause]:
     yield from label_map_causes(f"{field}.matchLabels", selector.get("matchLabels"))
     for index, expression in enumerate(selector.get("matchExpressions") or ()):
         expression_field = f"{field}.matchExpressions[{index}]"
-        if expression.get("operator") not in ("In", "NotIn", "Exists", "DoesNotExist"):
+        if expression.get("operator") not in (
+            "In",
+            "NotIn",
+            "Exists",
+            "DoesNotExist",
+        ):
             yield bad_value(
                 f"{expression_field}.operator",
                 expression.get("operator"),
@@ -210,7 +231,8 @@ def selector_causes(field: str, selector: Object) -> Iterator[Cause]:
             )
         elif expression["operator"] in ("In", "NotIn") and not expression.get("values"):
             yield required(
-                f"{expression_field}.values", "must be specified when `operator` is 'In' or 'NotIn'"
+                f"{expression_field}.values",
+                "must be specified when `operator` is 'In' or 'NotIn'",
             )
 
 
@@ -227,7 +249,9 @@ def workload_selector_causes(spec: Object) -> Iterator[Cause]:
     labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
     if not causes and not selector_test(selector)(labels):
         yield bad_value(
-            "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
+            "spec.template.metadata.labels",
+            labels,
+            "`selector` does not match template `labels`",
         )
 
 
@@ -241,7 +265,12 @@ _IMMUTABLE_NOTE = (
 
 
 def _frozen(spec: Object) -> Object:
-    mutable = ("activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers")
+    mutable = (
+        "activeDeadlineSeconds",
+        "tolerations",
+        "schedulingGates",
+        "ephemeralContainers",
+    )
     rest = {key: value for key, value in spec.items() if key not in mutable}
     for part in ("containers", "initContainers"):
         if part in rest:
