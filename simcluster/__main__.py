@@ -16,44 +16,62 @@ from simcluster.serving import Running
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    arguments = argparse.ArgumentParser(
         prog="simcluster", description="A Kubernetes API server in a box."
     )
-    made.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
+    arguments.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: %(default)s)",
     )
-    made.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
-    made.add_argument(
+    arguments.add_argument(
+        "--port",
+        type=int,
+        default=0,
+        help="port to listen on (default: a free one)",
+    )
+    arguments.add_argument(
         "--kubeconfig-out",
         type=Path,
         metavar="FILE",
         help="write the administrator's kubeconfig here",
     )
-    made.add_argument("--nodes", type=int, default=3, help="number of nodes (default: %(default)s)")
-    made.add_argument("--demo", action="store_true", help="fill the cluster with a small company")
-    made.add_argument(
+    arguments.add_argument(
+        "--nodes",
+        type=int,
+        default=3,
+        help="number of nodes (default: %(default)s)",
+    )
+    arguments.add_argument(
+        "--demo",
+        action="store_true",
+        help="fill the cluster with a small company",
+    )
+    arguments.add_argument(
         "--time-scale",
         type=float,
         default=1.0,
         metavar="X",
         help="run controllers and kubelet X times as fast (default: %(default)s)",
     )
-    made.add_argument(
+    arguments.add_argument(
         "--faults",
         type=Path,
         metavar="FILE",
         help="delay, cut, refuse or garble requests as this YAML file says",
     )
-    made.add_argument(
-        "--token", default="", help="the administrator's bearer token (default: a random one)"
+    arguments.add_argument(
+        "--token",
+        default="",
+        help="the administrator's bearer token (default: a random one)",
     )
-    made.add_argument(
+    arguments.add_argument(
         "--data",
         type=Path,
         metavar="FOLDER",
-        help="keep the objects, the certificate authority and the tokens here, so that they outlive a restart",
+        help="keep objects, certificate authority and tokens in this folder over a restart",
     )
-    return made
+    return arguments
 
 
 async def serve(arguments: argparse.Namespace) -> None:
@@ -65,8 +83,8 @@ async def serve(arguments: argparse.Namespace) -> None:
         faults=faults.load(arguments.faults) if arguments.faults else {},
     )
     stop = asyncio.Event()
-    for one in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(one, stop.set)
+    for stop_signal in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(stop_signal, stop.set)
     async with Running(
         settings,
         host=arguments.host,
@@ -75,7 +93,10 @@ async def serve(arguments: argparse.Namespace) -> None:
         folder=arguments.data,
     ) as running:
         if arguments.kubeconfig_out:
-            write_private(arguments.kubeconfig_out, kubeconfig.text(running.kubeconfig).encode())
+            write_private(
+                arguments.kubeconfig_out,
+                kubeconfig.text(running.kubeconfig).encode(),
+            )
         sys.stdout.write(f"simcluster listens on {running.url}\n")
         sys.stdout.flush()
         await stop.wait()

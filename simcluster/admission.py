@@ -37,9 +37,10 @@ def limit_pod(resource: Resource, pod: Object, store: Store) -> None:
 
 def _limit_containers(resource: Resource, pod: Object, limit: Object) -> None:
     notes = []
-    for one in pod["spec"]["containers"]:
+    for container in pod["spec"]["containers"]:
         added: dict[str, list[str]] = {"request": [], "limit": []}
-        resources = one.setdefault("resources", {})
+        resources = container.setdefault("resources", {})
+        # `default` of a LimitRange are limits, `defaultRequest` requests.
         for part, source, word in (
             ("requests", "defaultRequest", "request"),
             ("limits", "default", "limit"),
@@ -49,7 +50,7 @@ def _limit_containers(resource: Resource, pod: Object, limit: Object) -> None:
                     resources.setdefault(part, {})[name] = amount
                     added[word].append(name)
         notes += [
-            f"{', '.join(names)} {word} for container {one['name']}"
+            f"{', '.join(names)} {word} for container {container['name']}"
             for word, names in added.items()
             if names
         ]
@@ -61,63 +62,68 @@ def _limit_containers(resource: Resource, pod: Object, limit: Object) -> None:
 
 
 def _check_bounds(resource: Resource, pod: Object, resources: Object, limit: Object) -> None:
-    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    limits = resources.get("limits") or {}
+    requests = resources.get("requests") or {}
     for name, bound in (limit.get("max") or {}).items():
         amount = limits.get(name)
+        # No limit at all is more than any maximum.
         if amount is None or quantity.parse(amount) > quantity.parse(bound):
-            shown = f"maximum {name} usage per Container is {bound}, but " + (
+            message = f"maximum {name} usage per Container is {bound}, but " + (
                 f"limit is {amount}" if amount else "no limit is specified"
             )
-            raise forbidden(resource, pod["metadata"]["name"], shown)
+            raise forbidden(resource, pod["metadata"]["name"], message)
     for name, bound in (limit.get("min") or {}).items():
         amount = requests.get(name)
         if amount is None or quantity.parse(amount) < quantity.parse(bound):
-            shown = f"minimum {name} usage per Container is {bound}, but " + (
+            message = f"minimum {name} usage per Container is {bound}, but " + (
                 f"request is {amount}" if amount else "no request is specified"
             )
-            raise forbidden(resource, pod["metadata"]["name"], shown)
+            raise forbidden(resource, pod["metadata"]["name"], message)
 
 
 def check_quota(resource: Resource, obj: Object, store: Store, table: ResourceTable) -> None:
     """ResourceQuotas: 403 when the object would go over one, or does not say what it needs."""
-    asked = usage.usage_of(resource, obj)
+    usage_amounts = usage.usage_of(resource, obj)
     for record in store.list("resourcequotas", obj["metadata"]["namespace"]):
         quota = record.obj
         if usage.in_scope(quota, resource, obj):
-            _check_one_quota(resource, obj, quota, asked, store, table)
+            _check_quota(resource, obj, quota, usage_amounts, store, table)
 
 
-def _check_one_quota(
+def _check_quota(
     resource: Resource,
     obj: Object,
     quota: Object,
-    asked: usage.Amounts,
+    usage_amounts: usage.Amounts,
     store: Store,
     table: ResourceTable,
 ) -> None:
     hard = (quota.get("spec") or {}).get("hard") or {}
-    name, about = quota["metadata"]["name"], obj["metadata"]["name"]
+    name = quota["metadata"]["name"]
+    about = obj["metadata"]["name"]
     if resource.storage == "pods":
         missing = _unspecified(obj["spec"], hard)
         if missing:
             raise forbidden(resource, about, f"failed quota: {name}: must specify {missing}")
-    concerned = {key: amount for key, amount in asked.items() if key in hard and amount}
+    # A quota speaks only about what it limits.
+    concerned = {key: amount for key, amount in usage_amounts.items() if key in hard and amount}
     if not concerned:
         return
-    have = usage.used(quota, store, table)
-    over = sorted(
-        key for key, amount in concerned.items() if have[key] + amount > quantity.parse(hard[key])
+    used = usage.used(quota, store, table)
+    limits = {key: quantity.parse(hard[key]) for key in concerned}
+    exceeded = sorted(key for key in concerned if used[key] + concerned[key] > limits[key])
+    if not exceeded:
+        return
+
+    def text(amounts: usage.Amounts) -> str:
+        return ",".join(f"{key}={quantity.canonical(key, amounts[key])}" for key in exceeded)
+
+    # The words and their order are those of Kubernetes' quota plug-in.
+    message = (
+        f"exceeded quota: {name}, requested: {text(concerned)}, "
+        f"used: {text(used)}, limited: {text(limits)}"
     )
-    if over:
-        parts = [
-            ",".join(f"{key}={quantity.canonical(key, amounts[key])}" for key in over)
-            for amounts in (concerned, have, {key: quantity.parse(hard[key]) for key in over})
-        ]
-        raise forbidden(
-            resource,
-            about,
-            f"exceeded quota: {name}, requested: {parts[0]}, used: {parts[1]}, limited: {parts[2]}",
-        )
+    raise forbidden(resource, about, message)
 
 
 def _unspecified(spec: Object, hard: Object) -> str:
@@ -131,9 +137,9 @@ def _unspecified(spec: Object, hard: Object) -> str:
         if name not in ("cpu", "memory"):
             continue
         without = [
-            one["name"]
-            for one in spec["containers"]
-            if name not in ((one.get("resources") or {}).get(part) or {})
+            container["name"]
+            for container in spec["containers"]
+            if name not in ((container.get("resources") or {}).get(part) or {})
         ]
         if without:
             parts.append(f"{limit} for: {','.join(without)}")
@@ -152,7 +158,11 @@ def admit(resource: Resource, obj: Object, store: Store, table: ResourceTable) -
 
 def protect(resource: Resource, name: str) -> None:
     """Namespaces that cannot be deleted (403)."""
-    if resource.storage == "namespaces" and name in ("default", "kube-system", "kube-public"):
+    if resource.storage == "namespaces" and name in (
+        "default",
+        "kube-system",
+        "kube-public",
+    ):
         raise ApiError(
             403,
             "Forbidden",

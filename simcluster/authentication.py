@@ -70,9 +70,10 @@ def allowed(user: User, what: Attributes, store: Store) -> bool:
             and "system:authenticated" in user.groups
         )
         return what.path in ANONYMOUS_PATHS or discovery
-    if what.group in ("authorization.k8s.io", "authentication.k8s.io") and what.resource.startswith(
-        "self"
-    ):
+    if what.group in (
+        "authorization.k8s.io",
+        "authentication.k8s.io",
+    ) and what.resource.startswith("self"):
         return "system:authenticated" in user.groups
     return any(_permits(rule, what) for rule in rules_of(user, what.namespace, store))
 
@@ -144,7 +145,10 @@ def refusal(user: User, what: Attributes) -> ApiError:
     qualified = f"{what.resource}.{what.group}" if what.group else what.resource
     subject = f'{qualified} "{what.name}"' if what.name else qualified
     where = f'in the namespace "{what.namespace}"' if what.namespace else "at the cluster scope"
-    message = f'{subject} is forbidden: User "{user.name}" cannot {what.verb} resource "{resource}" in API group "{what.group}" {where}'
+    message = (
+        f'{subject} is forbidden: User "{user.name}" cannot {what.verb} resource "{resource}" '
+        f'in API group "{what.group}" {where}'
+    )
     details: Object = {"name": what.name} if what.name else {}
     if what.group:
         details["group"] = what.group

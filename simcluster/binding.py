@@ -9,7 +9,11 @@ def bind(store: Store, pod: Object, node: str) -> None:
     """Assign a pod to a node."""
     pod["spec"]["nodeName"] = node
     status = pod["status"]
-    conditions = [one for one in status.get("conditions") or () if one["type"] != "PodScheduled"]
+    conditions = [
+        condition
+        for condition in status.get("conditions") or ()
+        if condition["type"] != "PodScheduled"
+    ]
     scheduled = {
         "type": "PodScheduled",
         "status": "True",

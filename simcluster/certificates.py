@@ -1,4 +1,4 @@
-"""TLS: a certificate authority, kept where there is a place for it, and a server certificate, made at start."""
+"""TLS: a certificate authority, from a file if there is one, and a server certificate."""
 
 import os
 import ssl
@@ -43,7 +43,9 @@ def _certificate(
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
     )
 
 
@@ -80,8 +82,10 @@ def write_private(path: Path, data: bytes) -> None:
     partial.replace(path)
 
 
-def _kept_authority(path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """The authority in a file; a new one, written there, when there is none that can still be used."""
+def _load_authority(
+    path: Path,
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """The authority in a file; a new one is written when it is missing or about to expire."""
     try:
         pem = path.read_bytes()
         authority = x509.load_pem_x509_certificate(pem)
@@ -92,14 +96,16 @@ def _kept_authority(path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePriva
         usable = authority.not_valid_after_utc > datetime.now(UTC) + timedelta(days=1)
         if usable and isinstance(key, ec.EllipticCurvePrivateKey):
             return authority, key
-    authority, made = _make_authority()
-    write_private(path, _pem(made) + authority.public_bytes(serialization.Encoding.PEM))
-    return authority, made
+    authority, new_key = _make_authority()
+    write_private(path, _pem(new_key) + authority.public_bytes(serialization.Encoding.PEM))
+    return authority, new_key
 
 
-def make(hosts: list[str], kept: Path | None = None) -> Certificates:
-    """The authority in the file `kept`, or a new one, and a certificate of it for the hosts."""
-    authority, authority_key = _kept_authority(kept) if kept else _make_authority()
+def make(hosts: list[str], authority_file: Path | None = None) -> Certificates:
+    """An authority, from its file if one is named, and a certificate of it for the hosts."""
+    authority, authority_key = (
+        _load_authority(authority_file) if authority_file else _make_authority()
+    )
     key = ec.generate_private_key(ec.SECP256R1())
     names: list[x509.GeneralName] = [_alternative(host) for host in hosts]
     served = (
@@ -110,7 +116,10 @@ def make(hosts: list[str], kept: Path | None = None) -> Certificates:
             x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
             critical=False,
         )
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
+            critical=False,
+        )
         .sign(authority_key, hashes.SHA256())
     )
     pem = authority.public_bytes(serialization.Encoding.PEM)

@@ -1,17 +1,15 @@
-"""The in-process client of controllers, scheduler and kubelet: the same rules as over HTTP, without it."""
+"""The client of controllers, scheduler and kubelet: the rules of the API without HTTP."""
 
 import time
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simcluster import clock
+from simcluster.cluster import Cluster
 from simcluster.errors import ApiError
-from simcluster.registry import WriteOptions
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
+from simcluster.write_options import WriteOptions
 
 # Components that are not part of the controller manager and own fields by their own name.
 _OWN_MANAGERS = {"kubelet", "default-scheduler", "ingress-nginx"}
@@ -20,7 +18,7 @@ _OWN_MANAGERS = {"kubelet", "default-scheduler", "ingress-nginx"}
 class Client:
     """Reads and writes in the name of one component."""
 
-    def __init__(self, cluster: "Cluster", component: str) -> None:
+    def __init__(self, cluster: Cluster, component: str) -> None:
         self.cluster = cluster
         self.component = component
 
@@ -34,19 +32,27 @@ class Client:
 
     def owned(self, storage: str, owner: Object) -> list[Object]:
         """The objects of a kind that an owner controls, oldest first."""
-        found = [
+        controlled = [
             record.obj
             for record in self.cluster.store.owned(storage, owner["metadata"]["uid"])
             if record.owner == owner["metadata"]["uid"]
         ]
         return sorted(
-            found, key=lambda obj: (obj["metadata"]["creationTimestamp"], obj["metadata"]["name"])
+            controlled,
+            key=lambda obj: (
+                obj["metadata"]["creationTimestamp"],
+                obj["metadata"]["name"],
+            ),
         )
 
     def create(self, storage: str, obj: Object) -> Object:
         """Create an object; raises ApiError as the API server refuses."""
         resource = self.cluster.table.of_storage(storage)
-        body = {"kind": resource.kind, "apiVersion": resource.group_version, **obj}
+        body = {
+            "kind": resource.kind,
+            "apiVersion": resource.group_version,
+            **obj,
+        }
         return self.cluster.registry.create(
             resource, obj["metadata"].get("namespace", ""), body, self._options()
         )
@@ -64,7 +70,10 @@ class Client:
         meta = obj["metadata"]
         old = self.cluster.registry.record(resource, meta.get("namespace", ""), meta["name"]).obj
         return self.cluster.registry.rewrite(
-            resource, old, {**obj, "metadata": dict(meta)}, self._options(subresource)
+            resource,
+            old,
+            {**obj, "metadata": dict(meta)},
+            self._options(subresource),
         )
 
     def delete(self, storage: str, obj: Object, **options: Any) -> None:
@@ -73,7 +82,11 @@ class Client:
         meta = obj["metadata"]
         try:
             self.cluster.registry.delete(
-                resource, meta.get("namespace", ""), meta["name"], options, self._options()
+                resource,
+                meta.get("namespace", ""),
+                meta["name"],
+                options,
+                self._options(),
             )
         except ApiError as error:
             if error.code != 404:
@@ -90,28 +103,35 @@ class Client:
         host: str = "",
         action: str = "",
     ) -> None:
-        """Say what happened; the same thing again counts up the first event.
+        """Write an event about an object; a repeated one counts up the first.
 
-        With an `action` it is said by events.k8s.io, as the scheduler does: no count and no
-        times but eventTime, and a series once it happens again."""
+        With an `action` it is an event of events.k8s.io, as the scheduler writes it: no count and
+        no times but eventTime, and a series once it happens again.
+        """
         meta = about["metadata"]
         namespace = meta.get("namespace") or "default"
         kind = "Warning" if warning else "Normal"
-        store, key = self.cluster.store, hash((meta["uid"], reason, message))
+        store = self.cluster.store
+        key = hash((meta["uid"], reason, message))
         record = store.get("events", namespace, self.cluster.known_events.get(key, ""))
         if record is not None:
-            known = record.obj
+            existing = record.obj
             if action:
-                count = (known.get("series") or {}).get("count", 1) + 1
-                known["series"] = {"count": count, "lastObservedTime": clock.micro_timestamp()}
+                count = (existing.get("series") or {}).get("count", 1) + 1
+                existing["series"] = {
+                    "count": count,
+                    "lastObservedTime": clock.micro_timestamp(),
+                }
             else:
-                known["count"] = known.get("count", 1) + 1
-                known["lastTimestamp"] = clock.timestamp()
-            store.put("events", known)
+                existing["count"] = existing.get("count", 1) + 1
+                existing["lastTimestamp"] = clock.timestamp()
+            store.put("events", existing)
             return
-        made = self._new_event(about, namespace, reason, message, kind=kind, field=field, host=host)
+        new_event = self._new_event(
+            about, namespace, reason, message, kind=kind, field=field, host=host
+        )
         if action:
-            made |= {
+            new_event |= {
                 "source": {},
                 "firstTimestamp": None,
                 "lastTimestamp": None,
@@ -119,9 +139,9 @@ class Client:
                 "action": action,
                 "reportingInstance": f"{self.component}-node-00",
             }
-            del made["count"]
-        self.cluster.known_events[key] = made["metadata"]["name"]
-        store.put("events", made)
+            del new_event["count"]
+        self.cluster.known_events[key] = new_event["metadata"]["name"]
+        store.put("events", new_event)
 
     def _new_event(
         self,
@@ -134,7 +154,8 @@ class Client:
         field: str,
         host: str,
     ) -> Object:
-        meta, now = about["metadata"], datetime.now(UTC)
+        meta = about["metadata"]
+        now = datetime.now(UTC)
         regarding = {
             "kind": about["kind"],
             "name": meta["name"],
@@ -161,7 +182,10 @@ class Client:
             "involvedObject": regarding,
             "reason": reason,
             "message": message,
-            "source": {"component": self.component, **({"host": host} if host else {})},
+            "source": {
+                "component": self.component,
+                **({"host": host} if host else {}),
+            },
             "firstTimestamp": stamp,
             "lastTimestamp": stamp,
             "count": 1,

@@ -5,12 +5,11 @@ from datetime import datetime
 
 from simcluster import clock, crds, demo, resources
 from simcluster.authentication import MASTERS, Tokens, User
-from simcluster.controllers import Manager
 from simcluster.faults import Faults
 from simcluster.nodes import Addresses, bootstrap
+from simcluster.placement import Load, Nodes
 from simcluster.registry import Registry
 from simcluster.resources import Object, ResourceTable
-from simcluster.scheduler import Load, Nodes
 from simcluster.shell import FileSystem
 from simcluster.snapshots import REVISION_GAP, Snapshot
 from simcluster.store import DELETED, HISTORY, Change, Store
@@ -40,7 +39,6 @@ class Cluster:
         settings: Settings | None = None,
         *,
         token: str = "",
-        snapshot: Snapshot | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.clock = clock.Clock(self.settings.time_scale)
@@ -60,8 +58,13 @@ class Cluster:
         self.known_events: dict[int, str] = {}
         self.file_systems: dict[tuple[str, str], FileSystem] = {}
         self.cron_runs: dict[str, datetime] = {}
-        self.manager = Manager(self)
         self.store.listeners.append(self._changed)
+
+    def populate(self, snapshot: Snapshot | None) -> None:
+        """Fill the empty cluster: from a snapshot, or anew with nodes and the demo's objects.
+
+        Whoever wants to hear of these objects adds its listener to the store first.
+        """
         if snapshot is not None:
             self._restore(snapshot)
             return
@@ -73,15 +76,15 @@ class Cluster:
         """Go on where an earlier process stopped."""
         self.tokens.users = {**snapshot.users, **self.tokens.users}
         # Definitions first: what serves a custom kind comes before its objects.
-        records = sorted(snapshot.records, key=lambda kept: kept[0] != crds.STORAGE)
+        records = sorted(snapshot.records, key=lambda pair: pair[0] != crds.STORAGE)
         self.store.restore(snapshot.revision + REVISION_GAP, records)
         for record in self.store.list("pods"):
             self.addresses.reserve(record.field("status.podIP"))
         for record in self.store.list("events"):
             event = record.obj
             uid = (event.get("involvedObject") or {}).get("uid", "")
-            said = (uid, event.get("reason", ""), event.get("message", ""))
-            self.known_events[hash(said)] = record.name
+            occurrence = (uid, event.get("reason", ""), event.get("message", ""))
+            self.known_events[hash(occurrence)] = record.name
 
     def _changed(self, change: Change) -> None:
         if change.storage == crds.STORAGE:
@@ -91,12 +94,12 @@ class Cluster:
         self.load.changed(change)
         self.nodes.changed(change)
         self.hub.publish(change)
-        self.manager.changed(change)
 
     def _forget(self, uid: str) -> None:
         self.cron_runs.pop(uid, None)
-        for found in [key for key in self.file_systems if key[0] == uid]:
-            del self.file_systems[found]
+        for key in list(self.file_systems):
+            if key[0] == uid:
+                del self.file_systems[key]
 
     def object(self, storage: str, namespace: str, name: str) -> Object | None:
         """One object of a collection (`pods`, `deployments.apps`), or None."""

@@ -24,15 +24,18 @@ def changed(registry: Registry, change: Change) -> None:
 
 
 def _kinds(definition: Object) -> list[tuple[Resource, Object]]:
-    found = []
-    stored = next((one["name"] for one in definition["spec"]["versions"] if one.get("storage")), "")
+    kinds = []
+    stored = next(
+        (other["name"] for other in definition["spec"]["versions"] if other.get("storage")),
+        "",
+    )
     for version in definition["spec"]["versions"]:
         if version.get("served", True):
             document = (version.get("schema") or {}).get("openAPIV3Schema") or {
                 "x-kubernetes-preserve-unknown-fields": True
             }
-            found.append((_resource(definition["spec"], version, stored), document))
-    return found
+            kinds.append((_resource(definition["spec"], version, stored), document))
+    return kinds
 
 
 def _resource(spec: Object, version: Object, stored: str) -> Resource:
@@ -68,5 +71,10 @@ def version_of(registry: Registry, resource: Resource) -> Object:
     if record is None:
         return {}
     return next(
-        (one for one in record.obj["spec"]["versions"] if one["name"] == resource.version), {}
+        (
+            version
+            for version in record.obj["spec"]["versions"]
+            if version["name"] == resource.version
+        ),
+        {},
     )

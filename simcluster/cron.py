@@ -13,7 +13,15 @@ _MACROS = {
 }
 _MACROS |= {"@midnight": "0 0 * * *", "@hourly": "0 * * * *"}
 _SPAN = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
 _BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _NAMES = [
     {},
@@ -22,7 +30,21 @@ _NAMES = [
     {
         name: at
         for at, name in enumerate(
-            ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1
+            [
+                "jan",
+                "feb",
+                "mar",
+                "apr",
+                "may",
+                "jun",
+                "jul",
+                "aug",
+                "sep",
+                "oct",
+                "nov",
+                "dec",
+            ],
+            1,
         )
     },
     {name: at for at, name in enumerate(["sun", "mon", "tue", "wed", "thu", "fri", "sat"])},
@@ -49,11 +71,13 @@ class Schedule:
             or moment.month not in self.months
         ):
             return False
-        day, weekday = moment.day in self.days, moment.isoweekday() % 7 in self.weekdays
+        day = moment.day in self.days
+        weekday = moment.isoweekday() % 7 in self.weekdays
+        # Days of month and week are alternatives once both are restricted: cron's old rule.
         return day and weekday if self.any_day or self.any_weekday else day or weekday
 
     def due(self, after: datetime, until: datetime) -> datetime | None:
-        """The latest run in (after, until], looking back at most a day; None when there was none."""
+        """The latest run in (after, until], at most a day back; None when there was none."""
         moment = until.replace(second=0, microsecond=0)
         earliest = max(after, until - timedelta(days=1))
         while moment > earliest:
@@ -85,33 +109,37 @@ def _every(text: str) -> Every:
     return Every(timedelta(seconds=max(int(seconds), 1)))
 
 
-def _values(text: str, at: int) -> frozenset[int]:
-    low, high = _BOUNDS[at]
-    found: set[int] = set()
+def _values(text: str, field: int) -> frozenset[int]:
+    low, high = _BOUNDS[field]
+    values: set[int] = set()
     for part in text.split(","):
         span, _, step = part.partition("/")
+        left, _, right = span.partition("-")
         if span in ("*", "?"):
-            first, last = low, high
+            first = low
+            last = high
         else:
-            left, _, right = span.partition("-")
-            first = _number(left, at)
-            last = _number(right, at) if right else (high if step else first)
+            first = _number(left, field)
+            last = first
+            if right:
+                last = _number(right, field)
+            elif step:
+                # `5/10` goes on from 5 to the upper bound.
+                last = high
         if not low <= first <= last <= high:
             raise ValueError(f"end of range ({last}) beyond the bounds ({low}-{high}): {part}")
         if step and (not step.isdigit() or int(step) == 0):
             raise ValueError(f"step of range should be a positive number: {part}")
-        found.update(range(first, last + 1, int(step or 1)))
-    return frozenset(value % 7 if at == 4 else value for value in found)
+        values.update(range(first, last + 1, int(step or 1)))
+    return frozenset(value % 7 if field == 4 else value for value in values)
 
 
-def _number(text: str, at: int) -> int:
-    if text.lower() in _NAMES[at]:
-        return _NAMES[at][text.lower()]
+def _number(text: str, field: int) -> int:
+    if text.lower() in _NAMES[field]:
+        return _NAMES[field][text.lower()]
     if not text.isdigit():
         raise ValueError(
-            f"failed to parse int from {text}: strconv.Atoi: parsing {text!r}: invalid syntax".replace(
-                "'", '"'
-            )
+            f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": invalid syntax'
         )
     return int(text)
 

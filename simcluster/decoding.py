@@ -1,4 +1,4 @@
-"""Reading request bodies as their kind: wrong types are refused, unknown fields dropped, reported or refused."""
+"""Decoding request bodies as their kind: wrong types are refused, unknown fields reported."""
 
 import contextlib
 import json
@@ -34,7 +34,7 @@ class Decoder:
     unknown: list[str] = field(default_factory=list)
 
     def decode(self, obj: Object, node: Node) -> Object:
-        """The object with the fields that its kind has, without nulls; 400 for a value of a wrong type."""
+        """The object with the fields of its kind, without nulls; 400 for a wrong type."""
         decoded: Object = self._value(obj, node, "", self.resource.kind)
         return decoded
 
@@ -51,7 +51,12 @@ class Decoder:
             # In Go a null in a map of texts is the zero value.
             zero = "" if node.items.type == "string" else None
             return {
-                key: self._value(zero if item is None else item, node.items, f"{path}.{key}", owner)
+                key: self._value(
+                    zero if item is None else item,
+                    node.items,
+                    f"{path}.{key}",
+                    owner,
+                )
                 for key, item in value.items()
                 if item is not None or zero is not None
             }
@@ -64,7 +69,13 @@ class Decoder:
         return self._scalar(value, node, path, owner)
 
     def _object(self, value: Any, node: Node, path: str) -> Object:
-        self._check(isinstance(value, dict), value, node, path, node.name.rpartition(".")[2])
+        self._check(
+            isinstance(value, dict),
+            value,
+            node,
+            path,
+            node.name.rpartition(".")[2],
+        )
         result = {}
         owner = node.name.rpartition(".")[2] or self.resource.kind
         for key, item in value.items():
@@ -124,8 +135,8 @@ class Decoder:
     def integer(self, value: Any, owner: str, path: str) -> int:
         """The value of an int32 field of a struct; 400 when it is none."""
         node = Node({"type": "integer", "format": "int32"}, {})
-        found: int = self._scalar(value, node, path, owner)
-        return found
+        number: int = self._scalar(value, node, path, owner)
+        return number
 
     def _check(self, fits: bool, value: Any, node: Node, path: str, owner: str) -> None:
         if fits:
@@ -142,9 +153,12 @@ class Decoder:
             have = f"number {self._literal(value)}"
         # Go tells the fields on the way, not the places in lists.
         path = _INDEX.sub("", path)
-        want = node.document.get("format") if node.type in ("integer", "number") else None
-        text = f"json: cannot unmarshal {have} into Go struct field {owner}.{path} of type {want or _GO.get(node.type, node.type)}"
-        raise self.refusal(text)
+        go_type = _GO.get(node.type, node.type)
+        if node.type in ("integer", "number"):
+            go_type = node.document.get("format") or go_type
+        raise self.refusal(
+            f"json: cannot unmarshal {have} into Go struct field {owner}.{path} of type {go_type}"
+        )
 
     def _literal(self, value: float) -> str:
         """A number as the client wrote it; as Python writes it when its text is not at hand."""
@@ -160,12 +174,13 @@ class Decoder:
 
     def refusal(self, why: str) -> ApiError:
         """400: the body cannot be read as this kind."""
-        kind, version = self.resource.kind, self.resource.version
+        kind = self.resource.kind
+        version = self.resource.version
         return bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
 
 
 def whole_numbers(value: Any) -> Any:
-    """The value with whole floats as integers, as Go writes numbers that it has read without a type."""
+    """The value with whole floats as integers, as Go writes numbers without a type."""
     if isinstance(value, dict):
         return {key: whole_numbers(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -174,20 +189,25 @@ def whole_numbers(value: Any) -> Any:
 
 
 def _fits(value: Any, kind: str) -> bool:
-    """Whether a value can be walked into; custom resources' types are validated later, all at once."""
-    return (
-        isinstance(value, {"object": dict, "map": dict, "array": list}.get(kind, type(None)))
-        if kind in ("object", "map", "array")
-        else False
-    )
+    """Whether a value has the members of its kind; custom resources are validated later."""
+    if kind in ("object", "map"):
+        return isinstance(value, dict)
+    return kind == "array" and isinstance(value, list)
 
 
 def decode(
-    resource: Resource, obj: Object, node: Node, *, strictness: str, body: bytes = b""
+    resource: Resource,
+    obj: Object,
+    node: Node,
+    *,
+    strictness: str,
+    body: bytes = b"",
 ) -> tuple[Object, list[str]]:
-    """The decoded object and the warnings; `strictness` is the query's fieldValidation: Strict, Warn (default) or Ignore.
+    """The decoded object and the warnings.
 
-    `body` is the request as it came, for the words of a refusal."""
+    `strictness` is the query's fieldValidation: Strict, Warn (default) or Ignore. `body` is the
+    request as it came, for the words of a refusal. Raises ApiError 400.
+    """
     decoder = Decoder(resource, body)
     decoded = decoder.decode(obj, node)
     complaints = [f'unknown field "{path}"' for path in decoder.unknown]

@@ -85,7 +85,13 @@ def _probe(probe: Object) -> None:
         _fill(probe["httpGet"], path="/", scheme="HTTP")
     if "grpc" in probe:
         _fill(probe["grpc"], service="")
-    _fill(probe, timeoutSeconds=1, periodSeconds=10, successThreshold=1, failureThreshold=3)
+    _fill(
+        probe,
+        timeoutSeconds=1,
+        periodSeconds=10,
+        successThreshold=1,
+        failureThreshold=3,
+    )
 
 
 def _volume(volume: Object) -> None:
@@ -94,7 +100,10 @@ def _volume(volume: Object) -> None:
             _fill(volume[source], defaultMode=420)
     if "hostPath" in volume:
         _fill(volume["hostPath"], type="")
-    for source in [volume, *((volume.get("projected") or {}).get("sources") or ())]:
+    for source in [
+        volume,
+        *((volume.get("projected") or {}).get("sources") or ()),
+    ]:
         if "serviceAccountToken" in source:
             _fill(source["serviceAccountToken"], expirationSeconds=3600)
         for item in (source.get("downwardAPI") or {}).get("items") or ():
@@ -106,9 +115,14 @@ def _volume(volume: Object) -> None:
 def pod_spec(spec: Object) -> None:
     """Defaults of a pod's spec, in a pod and in a template alike."""
     for field in ("initContainers", "containers", "ephemeralContainers"):
-        for one in spec.get(field) or ():
-            container(one)
-    _fill(spec, restartPolicy="Always", terminationGracePeriodSeconds=30, dnsPolicy="ClusterFirst")
+        for container_spec in spec.get(field) or ():
+            container(container_spec)
+    _fill(
+        spec,
+        restartPolicy="Always",
+        terminationGracePeriodSeconds=30,
+        dnsPolicy="ClusterFirst",
+    )
     if "serviceAccountName" in spec or "serviceAccount" in spec:
         _fill(spec, serviceAccountName=spec.get("serviceAccount"))
         _fill(spec, serviceAccount=spec["serviceAccountName"])
@@ -116,8 +130,8 @@ def pod_spec(spec: Object) -> None:
     for volume in spec.get("volumes") or ():
         _volume(volume)
     if spec.get("hostNetwork"):
-        for one in spec.get("containers") or ():
-            for port in one.get("ports") or ():
+        for container_spec in spec.get("containers") or ():
+            for port in container_spec.get("ports") or ():
                 _fill(port, hostPort=port.get("containerPort"))
 
 
@@ -142,7 +156,11 @@ def _deployment(obj: Object) -> None:
     _fill(spec, replicas=1)
     _fill(strategy, type="RollingUpdate")
     if strategy["type"] == "RollingUpdate":
-        _fill(strategy.setdefault("rollingUpdate", {}), maxUnavailable="25%", maxSurge="25%")
+        _fill(
+            strategy.setdefault("rollingUpdate", {}),
+            maxUnavailable="25%",
+            maxSurge="25%",
+        )
     _fill(spec, revisionHistoryLimit=10, progressDeadlineSeconds=600)
 
 
@@ -159,13 +177,22 @@ def _replica_set(obj: Object) -> None:
 def _stateful_set(obj: Object) -> None:
     spec = obj.setdefault("spec", {})
     _template(spec)
-    _fill(spec, replicas=1, podManagementPolicy="OrderedReady", revisionHistoryLimit=10)
+    _fill(
+        spec,
+        replicas=1,
+        podManagementPolicy="OrderedReady",
+        revisionHistoryLimit=10,
+    )
     update = spec.setdefault("updateStrategy", {})
     _fill(update, type="RollingUpdate")
     if update["type"] == "RollingUpdate":
         _fill(update.setdefault("rollingUpdate", {}), partition=0)
     _fill(
-        spec, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Retain", "whenScaled": "Retain"}
+        spec,
+        persistentVolumeClaimRetentionPolicy={
+            "whenDeleted": "Retain",
+            "whenScaled": "Retain",
+        },
     )
     for claim in spec.get("volumeClaimTemplates") or ():
         _fill(claim, kind="PersistentVolumeClaim", apiVersion="v1")
@@ -181,7 +208,10 @@ def _daemon_set(obj: Object) -> None:
     if update["type"] == "RollingUpdate":
         _fill(update.setdefault("rollingUpdate", {}), maxUnavailable=1, maxSurge=0)
     _fill(spec, revisionHistoryLimit=10)
-    _fill(obj["metadata"].setdefault("annotations", {}), **{TEMPLATE_GENERATION: "1"})
+    _fill(
+        obj["metadata"].setdefault("annotations", {}),
+        **{TEMPLATE_GENERATION: "1"},
+    )
 
 
 def _job_spec(spec: Object) -> None:
@@ -202,7 +232,8 @@ def _job(obj: Object) -> None:
         manualSelector=False,
     )
     _fill(
-        spec, podReplacementPolicy="Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed"
+        spec,
+        podReplacementPolicy="Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed",
     )
 
 
@@ -241,7 +272,9 @@ def _claim(obj: Object) -> None:
 
 def _volume_object(obj: Object) -> None:
     _fill(
-        obj.setdefault("spec", {}), persistentVolumeReclaimPolicy="Retain", volumeMode="Filesystem"
+        obj.setdefault("spec", {}),
+        persistentVolumeReclaimPolicy="Retain",
+        volumeMode="Filesystem",
     )
 
 

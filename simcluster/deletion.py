@@ -1,17 +1,17 @@
 """Deletion: grace, finalizers, propagation, preconditions."""
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simcluster import admission, clock
 from simcluster.errors import ApiError, bad_request, conflict, success
+from simcluster.objects import get_phase, is_terminating
 from simcluster.resources import Object, Resource
-from simcluster.store import Record
+from simcluster.store import Record, Store
+from simcluster.write_options import WriteOptions
 
-if TYPE_CHECKING:
-    from simcluster.registry import Registry, WriteOptions
-
-FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+FOREGROUND = "foregroundDeletion"
+ORPHAN = "orphan"
 # Kinds whose deletion answers with the object and not with a Status.
 _ANSWERS_OBJECT = {
     "pods",
@@ -25,7 +25,11 @@ _ANSWERS_OBJECT = {
 
 
 def delete(
-    registry: "Registry", resource: Resource, record: Record, body: Object, options: "WriteOptions"
+    store: Store,
+    resource: Resource,
+    record: Record,
+    body: Object,
+    options: WriteOptions,
 ) -> Object:
     """Delete one object as `DeleteOptions` ask; the answer is what the API server answers."""
     obj = record.obj
@@ -42,13 +46,14 @@ def delete(
         # A namespace goes once it is finalized; the first time it is only marked.
         or (namespace and (not before.get("deletionTimestamp") or _finalizers(obj)))
     )
+    # The answer of a dry run is that of the real deletion.
     if options.dry_run:
         return obj if waits or resource.storage in _ANSWERS_OBJECT else _deleted(resource, obj)
     if not waits:
-        removed = registry.store.remove(resource.storage, record.namespace, record.name)
+        removed = store.remove(resource.storage, record.namespace, record.name)
         return removed.obj if resource.storage in _ANSWERS_OBJECT else _deleted(resource, obj)
     if meta != before:
-        registry.store.put(resource.storage, obj)
+        store.put(resource.storage, obj)
     return obj
 
 
@@ -65,23 +70,31 @@ def _deleted(resource: Resource, obj: Object) -> Object:
 
 
 def _check_preconditions(resource: Resource, obj: Object, body: Object) -> None:
-    wanted = body.get("preconditions") or {}
+    preconditions = body.get("preconditions") or {}
     meta = obj["metadata"]
-    for key, shown in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
-        if wanted.get(key) and wanted[key] != meta[key]:
-            why = f"Precondition failed: {shown} in precondition: {wanted[key]}, {shown} in object meta: {meta[key]}"
-            raise conflict(resource, meta["name"], why)
+    for key, label in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+        expected = preconditions.get(key)
+        if expected and expected != meta[key]:
+            message = (
+                f"Precondition failed: {label} in precondition: {expected}, "
+                f"{label} in object meta: {meta[key]}"
+            )
+            raise conflict(resource, meta["name"], message)
 
 
 def _propagation(body: Object) -> str:
     policy = body.get("propagationPolicy")
     if policy not in (None, "Orphan", "Background", "Foreground"):
         message = (
-            f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "{policy}": '
+            'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: '
+            f'Unsupported value: "{policy}": '
             'supported values: "Foreground", "Background", "Orphan", "nil"'
         )
         raise ApiError(
-            422, "Invalid", message, details={"group": "meta.k8s.io", "kind": "DeleteOptions"}
+            422,
+            "Invalid",
+            message,
+            details={"group": "meta.k8s.io", "kind": "DeleteOptions"},
         )
     if policy is None:
         return "Orphan" if body.get("orphanDependents") else "Background"
@@ -90,15 +103,18 @@ def _propagation(body: Object) -> str:
 
 def _mark(resource: Resource, obj: Object, body: Object, propagation: str) -> None:
     meta = obj["metadata"]
-    finalizers = [one for one in meta.get("finalizers") or () if one not in (FOREGROUND, ORPHAN)]
+    # The policy of this request takes the place of an earlier one's.
+    finalizers = [name for name in meta.get("finalizers") or () if name not in (FOREGROUND, ORPHAN)]
     if propagation != "Background":
         finalizers.append(FOREGROUND if propagation == "Foreground" else ORPHAN)
     grace = _grace(resource, obj, body)
     if meta.get("deletionTimestamp"):
+        # A second deletion may only shorten the grace period.
         finalizers = meta.get("finalizers") or []
         grace = min(grace, meta.get("deletionGracePeriodSeconds", 0))
         if grace == meta.get("deletionGracePeriodSeconds", 0):
             return
+    # Marking for deletion counts as a change of the desired state.
     elif "generation" in meta:
         meta["generation"] += 1
     meta["deletionTimestamp"] = clock.timestamp(datetime.now(UTC) + timedelta(seconds=grace))
@@ -111,42 +127,44 @@ def _mark(resource: Resource, obj: Object, body: Object, propagation: str) -> No
 
 
 def _grace(resource: Resource, obj: Object, body: Object) -> int:
-    given: Any = body.get("gracePeriodSeconds")
-    if given is not None and (not isinstance(given, int) or given < 0):
+    seconds: Any = body.get("gracePeriodSeconds")
+    if seconds is not None and (not isinstance(seconds, int) or seconds < 0):
         raise bad_request("gracePeriodSeconds must be a non-negative integer")
     if resource.storage != "pods":
         return 0
-    if not obj["spec"].get("nodeName") or obj.get("status", {}).get("phase") in (
-        "Succeeded",
-        "Failed",
-    ):
+    phase = get_phase(obj)
+    if not obj["spec"].get("nodeName") or phase in ("Succeeded", "Failed"):
+        # No kubelet has anything to stop: the pod is removed at once.
         return 0
-    return int(obj["spec"].get("terminationGracePeriodSeconds", 30) if given is None else given)
+    if seconds is None:
+        seconds = obj["spec"].get("terminationGracePeriodSeconds", 30)
+    return int(seconds)
 
 
-def finish(registry: "Registry", resource: Resource, obj: Object) -> None:
+def finish(store: Store, storage: str, obj: Object) -> None:
     """Remove an object whose deletion nothing holds up any more."""
     meta = obj["metadata"]
     if meta.get("finalizers") or meta.get("deletionGracePeriodSeconds", 0) > 0:
         return
-    if resource.storage == "namespaces" and _finalizers(obj):
+    if storage == "namespaces" and _finalizers(obj):
         return
-    if registry.store.get(resource.storage, meta.get("namespace", ""), meta["name"]) is not None:
-        registry.store.remove(resource.storage, meta.get("namespace", ""), meta["name"])
+    namespace = meta.get("namespace", "")
+    if store.get(storage, namespace, meta["name"]) is not None:
+        store.remove(storage, namespace, meta["name"])
 
 
-def finalize(registry: "Registry", namespace: Object, finalizer: str) -> None:
+def finalize(store: Store, namespace: Object, finalizer: str) -> None:
     """Take one of the finalizers of a namespace away; one without any that is deleted goes."""
     left = [name for name in _finalizers(namespace) if name != finalizer]
-    set_finalizers(registry, namespace, left)
+    set_finalizers(store, namespace, left)
 
 
-def set_finalizers(registry: "Registry", namespace: Object, finalizers: list[str]) -> None:
+def set_finalizers(store: Store, namespace: Object, finalizers: list[str]) -> None:
     """Write the finalizers in the spec of a namespace, in place."""
     namespace["spec"] = {"finalizers": finalizers} if finalizers else {}
-    registry.store.put("namespaces", namespace)
-    if namespace["metadata"].get("deletionTimestamp"):
-        finish(registry, registry.table.of_storage("namespaces"), namespace)
+    store.put("namespaces", namespace)
+    if is_terminating(namespace):
+        finish(store, "namespaces", namespace)
 
 
 def _finalizers(namespace: Object) -> list[str]:

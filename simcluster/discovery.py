@@ -26,8 +26,8 @@ def wants_aggregated(accept: str) -> bool:
     """Whether the Accept header asks for aggregated discovery in its final version."""
     return any(
         {"as=APIGroupDiscoveryList", "v=v2", "g=apidiscovery.k8s.io"}
-        <= {part.strip() for part in one.split(";")}
-        for one in accept.split(",")
+        <= {part.strip() for part in media_range.split(";")}
+        for media_range in accept.split(",")
     )
 
 
@@ -69,7 +69,10 @@ def resource_list(table: ResourceTable, group_name: str, version: str) -> Object
     resources = _groups(table).get(group_name, {}).get(version)
     if not resources:
         return None
-    head = {"kind": "APIResourceList", **({"apiVersion": "v1"} if group_name else {})}
+    head = {
+        "kind": "APIResourceList",
+        **({"apiVersion": "v1"} if group_name else {}),
+    }
     rows = [row for resource in resources for row in _rows(resource)]
     return {
         **head,
@@ -122,10 +125,10 @@ def aggregated(table: ResourceTable, *, core: bool) -> Object:
         listed = [
             {
                 "version": version,
-                "resources": [_aggregated(one) for one in found],
+                "resources": [_aggregated(resource) for resource in resources],
                 "freshness": "Current",
             }
-            for version, found in versions.items()
+            for version, resources in versions.items()
         ]
         items.append({"metadata": {"name": name} if name else {}, "versions": listed})
     return {

@@ -42,7 +42,12 @@ class ApiError(Exception):
 
 def success(*, details: Object | None = None, code: int | None = None) -> Object:
     """The `Status` of a success without an object to show."""
-    body: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+    body: Object = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+    }
     if details is not None:
         body["details"] = details
     if code is not None:
@@ -58,7 +63,10 @@ def _about(resource: Resource, name: str) -> Object:
 def not_found(resource: Resource, name: str) -> ApiError:
     """404 for an object that does not exist."""
     return ApiError(
-        404, "NotFound", f'{resource.qualified} "{name}" not found', details=_about(resource, name)
+        404,
+        "NotFound",
+        f'{resource.qualified} "{name}" not found',
+        details=_about(resource, name),
     )
 
 
@@ -83,7 +91,8 @@ def stale(resource: Resource, name: str) -> ApiError:
     return conflict(
         resource,
         name,
-        "the object has been modified; please apply your changes to the latest version and try again",
+        "the object has been modified; please apply your changes to the latest version "
+        "and try again",
     )
 
 
@@ -145,4 +154,9 @@ def invalid(kind: str, name: str, causes: list[Any], *, group: str = "") -> ApiE
     details["causes"] = [
         {"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes
     ]
-    return ApiError(422, "Invalid", f'{qualified} "{name}" is invalid: {text}', details=details)
+    return ApiError(
+        422,
+        "Invalid",
+        f'{qualified} "{name}" is invalid: {text}',
+        details=details,
+    )

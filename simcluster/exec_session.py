@@ -10,12 +10,20 @@ from aiohttp import WSMsgType, web
 from simcluster import containers, logs
 from simcluster.cluster import Cluster
 from simcluster.errors import ApiError, bad_request
+from simcluster.objects import is_finished
 from simcluster.requests import Target, is_true
 from simcluster.resources import Object
-from simcluster.shell import Read, Run, Shell, Sleep, Window, Write
-from simcluster.shell.commands import MAX_SIDE, TABLE
+from simcluster.shell import Read, Run, Shell, Sleep, Window, Write, make_shell
+from simcluster.shell.commands import COMMANDS, MAX_SIDE
 
-STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
+# Channels: the first byte of each frame.
+STDIN = 0
+STDOUT = 1
+STDERR = 2
+ERROR = 3
+RESIZE = 4
+CLOSE = 255  # of protocol v5 only
+_PROGRAMS = frozenset([*COMMANDS, "sh", "ash"])
 # A terminal of Linux takes no more in one line, and drops the rest.
 MAX_LINE = 4095
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
@@ -31,26 +39,35 @@ class Terminal:
         self.interrupted = False
 
     def type(self, data: bytes) -> tuple[bytes, bytes]:
-        """What is typed: the echo, and the lines that are complete."""
-        echo, ready = b"", b""
+        """Take what is typed; returns the echo and the lines that are complete."""
+        echo = b""
+        ready = b""
         for value in data:
             letter = bytes([value])
             if letter in (b"\r", b"\n"):
-                echo, ready, self.line = echo + b"\r\n", ready + self.line + b"\n", b""
+                echo += b"\r\n"
+                ready += self.line + b"\n"
+                self.line = b""
             elif letter in (b"\x7f", b"\x08"):
                 if self.line:
-                    echo, self.line = echo + b"\b \b", self.line[:-1]
+                    echo += b"\b \b"
+                    self.line = self.line[:-1]
             elif letter == b"\x03":
-                echo, self.line, self.interrupted = echo + b"^C\r\n", b"", True
+                echo += b"^C\r\n"
+                # The shell reads an empty line and shows its prompt again.
                 ready += b"\n"
+                self.line = b""
+                self.interrupted = True
             elif letter == b"\x04":
+                # Ctrl-D ends the input only at the beginning of a line.
                 self.ended = self.ended or not self.line
             elif len(self.line) < MAX_LINE:
-                echo, self.line = echo + letter, self.line + letter
+                echo += letter
+                self.line += letter
         return echo if self.window.echo else b"", ready
 
     def resize(self, message: bytes) -> None:
-        """Take a size, as JSON, from the other side; what is no size changes nothing."""
+        """Take a size, as JSON, from the other side; anything else is ignored."""
         with contextlib.suppress(orjson.JSONDecodeError, AttributeError):
             size = orjson.loads(message)
             sides = (size.get("Height"), size.get("Width"))
@@ -76,7 +93,7 @@ class Session:
         self.terminal = Terminal(shell.window) if shell.window else None
         self.input: asyncio.Queue[bytes] = asyncio.Queue()
         self.interrupt = asyncio.Event()
-        self.gone = False
+        self.disconnected = False
         self.exhausted = False
 
     async def run(self, command: Run) -> int:
@@ -92,13 +109,14 @@ class Session:
     async def _drive(self, command: Run) -> int:
         answer: bytes | None = None
         steps = 0
-        while not self.gone:
+        while not self.disconnected:
             try:
                 effect = command.send(answer)
-            except StopIteration as ended:
-                return int(ended.value)
+            except StopIteration as end:
+                return int(end.value)
             answer = None
             steps += 1
+            # A script that only writes would never give way to other requests.
             if steps % 100 == 0:
                 await asyncio.sleep(0)
             if isinstance(effect, Write):
@@ -146,7 +164,7 @@ class Session:
             data = message.data.encode() if isinstance(message.data, str) else message.data
             if data:
                 await self._take(data[0], data[1:])
-        self.gone = True
+        self.disconnected = True
         self.interrupt.set()
         self.input.put_nowait(b"")
 
@@ -168,12 +186,12 @@ class Session:
         if terminal.interrupted:
             terminal.interrupted = False
             self.interrupt.set()
-        # A terminal hands out one line at a time: the rest is for whoever reads next.
+        # A terminal hands out one line at a time: the rest is for the next reader.
         for line in ready.splitlines(keepends=True):
             self.input.put_nowait(line)
         if terminal.ended:
             self.input.put_nowait(b"")
-        # A paste of a megabyte is no reason for anybody else to wait.
+        # A paste of a megabyte must not hold up the event loop.
         await asyncio.sleep(0)
 
 
@@ -191,11 +209,12 @@ def _outcome(code: int) -> Object:
     }
 
 
-def _no_such_program(name: str) -> Object:
-    why = f'exec: "{name}": executable file not found in $PATH: unknown'
+def _missing_program(name: str) -> Object:
     message = (
-        "Internal error occurred: error executing command in container: failed to exec in container: failed to start exec: "
-        f"OCI runtime exec failed: exec failed: unable to start container process: {why}"
+        "Internal error occurred: error executing command in container: "
+        "failed to exec in container: failed to start exec: OCI runtime exec failed: "
+        "exec failed: unable to start container process: "
+        f'exec: "{name}": executable file not found in $PATH: unknown'
     )
     causes = {"causes": [{"message": message}]}
     return {
@@ -211,17 +230,14 @@ def _no_such_program(name: str) -> Object:
 def _running_container(pod: Object, name: str) -> Object:
     container = logs.container_of(pod, name)
     statuses = pod.get("status", {}).get("containerStatuses") or ()
-    state: Object = next((one["state"] for one in statuses if one["name"] == container["name"]), {})
-    if "running" not in state:
-        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
-            raise ApiError(
-                500,
-                "InternalError",
-                f"Internal error occurred: cannot exec in a stopped container {container['name']}",
-            )
-        message = f'Internal error occurred: unable to upgrade connection: container not found ("{container["name"]}")'
-        raise ApiError(500, "InternalError", message)
-    return container
+    for status in statuses:
+        if status["name"] == container["name"] and "running" in status["state"]:
+            return container
+    if is_finished(pod):
+        reason = f"cannot exec in a stopped container {container['name']}"
+    else:
+        reason = f'unable to upgrade connection: container not found ("{container["name"]}")'
+    raise ApiError(500, "InternalError", f"Internal error occurred: {reason}")
 
 
 async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.StreamResponse:
@@ -234,7 +250,11 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
         raise bad_request("you must specify at least 1 command for the container")
     flags = {
         channel: is_true(query.get(name))
-        for channel, name in ((STDIN, "stdin"), (STDOUT, "stdout"), (STDERR, "stderr"))
+        for channel, name in (
+            (STDIN, "stdin"),
+            (STDOUT, "stdout"),
+            (STDERR, "stderr"),
+        )
     }
     if not any(flags.values()):
         raise bad_request("you must specify at least 1 of stdin, stdout, stderr")
@@ -242,25 +262,23 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
         raise bad_request("Upgrade request required")
     socket = web.WebSocketResponse(protocols=PROTOCOLS, max_msg_size=0)
     await socket.prepare(request)
-    tty = is_true(query.get("tty"))
-    env = (
-        containers.environment(cluster, pod, container)
-        | {"_MAIN": containers.main_command(container)}
-        | ({"TERM": "xterm"} if tty else {})
-    )
-    window = Window() if tty else None
-    shell = Shell(containers.files_of(cluster, pod, container), env, window=window)
+    env = containers.environment(cluster, pod, container)
+    window = None
+    if is_true(query.get("tty")):
+        window = Window()
+        env["TERM"] = "xterm"
+    shell = make_shell(containers.files_of(cluster, pod, container), env, window=window)
     session = Session(
         cluster,
         socket,
         shell,
-        channels={channel for channel, wanted in flags.items() if wanted},
+        channels={channel for channel, is_open in flags.items() if is_open},
     )
     await session.send(STDOUT if flags[STDOUT] else ERROR, b"")
     if target.subresource == "attach":
         outcome = await _attach(cluster, session, pod, container)
-    elif command[0].rpartition("/")[2] not in (*TABLE, "sh", "ash", "exit") or command[0] == "exit":
-        outcome = _no_such_program(command[0])
+    elif command[0].rpartition("/")[2] not in _PROGRAMS:
+        outcome = _missing_program(command[0])
     else:
         outcome = _outcome(await session.run(shell.execute(command)))
     await session.send(ERROR, orjson.dumps(outcome))

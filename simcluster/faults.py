@@ -1,4 +1,4 @@
-"""Faults on purpose: delays, cuts, refusals and garbage on chosen requests, the same ones for the same seed."""
+"""Faults on purpose: delays, cuts, refusals and garbage on chosen requests, by a seed."""
 
 import random
 import re
@@ -17,11 +17,22 @@ ACTIONS = ("delay", "cut", "status", "garbage", "compact", "hang", "cut-stream")
 class Rule:
     """One rule of a faults file.
 
-    Which requests: `path` (regular expression over path and query), `method`, `probability` (0 to 1), `after` (requests let through
-    first), `times` (how often it strikes; 0 for always). What happens, `action`: `delay` (`seconds`), `cut` (close without an answer),
-    `cut-stream` (close after `bytes` of the answer; of a watch or a followed log, after `seconds`), `status` (`code`: 429, 500, 410, ...;
-    `retry_after`), `garbage` (200 with a body that is no JSON, or `body`), `compact` (forget history, so that old resourceVersions are
-    Expired, then answer), `hang` (never answer).
+    Which requests it meets:
+
+    - `path`: regular expression over path and query; `method`
+    - `probability`: 0 to 1
+    - `after`: requests that are let through first
+    - `times`: how often it strikes; 0 for always
+
+    What happens, `action`:
+
+    - `delay`: for `seconds`
+    - `cut`: close without an answer
+    - `cut-stream`: close after `bytes` of the answer; of a watch or a followed log, after `seconds`
+    - `status`: answer `code` (429, 500, 410, ...) with `retry_after`
+    - `garbage`: 200 with a body that is no JSON, or `body`
+    - `compact`: forget history, so that old resourceVersions are Expired, then answer
+    - `hang`: never answer
     """
 
     path: str = ".*"
@@ -79,7 +90,10 @@ class Faults:
 
     def strike(self, method: str, path: str) -> Rule | None:
         """The rule that hits this request, or None."""
-        return next((rule for rule in self.rules if rule.strikes(method, path, self._dice)), None)
+        return next(
+            (rule for rule in self.rules if rule.strikes(method, path, self._dice)),
+            None,
+        )
 
 
 def load(path: Path) -> Object:

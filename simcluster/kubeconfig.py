@@ -9,7 +9,10 @@ from simcluster.resources import Object
 
 def make(url: str, authority: bytes, token: str, *, name: str = "simcluster") -> Object:
     """A kubeconfig with the authority and the token embedded."""
-    cluster = {"server": url, "certificate-authority-data": base64.b64encode(authority).decode()}
+    cluster = {
+        "server": url,
+        "certificate-authority-data": base64.b64encode(authority).decode(),
+    }
     return {
         "apiVersion": "v1",
         "kind": "Config",

@@ -1,27 +1,33 @@
-"""The kubelet: pods go through Pending, Running, restarts and Terminating; its own writes need no other rule than the store's."""
+"""The kubelet: pods go through Pending, Running, restarts and Terminating."""
 
 import zlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simcluster import clock, deletion, programs
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.nodes import address
+from simcluster.objects import get_annotations, has_condition, is_terminating
 from simcluster.programs import Program
 from simcluster.resources import Object
 
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
-
 _MAX_BACKOFF = 300.0
 _STOPPING = 1.0
+# Fields of `env` and `envFrom` that name an object, and its kind.
+_REFERENCES = {
+    "configMapRef": "ConfigMap",
+    "configMapKeyRef": "ConfigMap",
+    "secretRef": "Secret",
+    "secretKeyRef": "Secret",
+}
 
 
-def reconcile(cluster: "Cluster", pod: Object) -> float | None:
+def reconcile(cluster: Cluster, pod: Object) -> float | None:
     """Move a pod of any node one step on; returns when its next step is due."""
     if not pod["spec"].get("nodeName"):
         return None
-    if pod["metadata"].get("deletionTimestamp"):
+    if is_terminating(pod):
         return _terminate(cluster, pod)
     if pod["status"].get("phase") in ("Succeeded", "Failed"):
         return None
@@ -31,14 +37,16 @@ def reconcile(cluster: "Cluster", pod: Object) -> float | None:
     return PodWorker(cluster, pod, node).step()
 
 
+def _began(statuses: list[Object]) -> bool:
+    """Whether a container runs or has run."""
+    return any("running" in status["state"] or status.get("lastState") for status in statuses)
+
+
 def _is_ready(node: Object) -> bool:
-    return any(
-        one["type"] == "Ready" and one["status"] == "True"
-        for one in node.get("status", {}).get("conditions") or ()
-    )
+    return has_condition(node, "Ready")
 
 
-def _terminate(cluster: "Cluster", pod: Object) -> float | None:
+def _terminate(cluster: Cluster, pod: Object) -> float | None:
     meta = pod["metadata"]
     grace = float(meta.get("deletionGracePeriodSeconds", 0))
     began = clock.parse(meta["deletionTimestamp"]).timestamp() - float(grace)
@@ -52,19 +60,20 @@ def _terminate(cluster: "Cluster", pod: Object) -> float | None:
             host=pod["spec"]["nodeName"],
         )
         return due - waited + 0.01
+    # What is zero tells the API server that the containers have stopped.
     meta["deletionGracePeriodSeconds"] = 0
     resource = cluster.table.of_storage("pods")
     if meta.get("finalizers"):
         cluster.store.put("pods", pod)
     else:
-        deletion.finish(cluster.registry, resource, pod)
+        deletion.finish(cluster.store, resource.storage, pod)
     return None
 
 
 class PodWorker:
     """Works out what one pod's containers do now."""
 
-    def __init__(self, cluster: "Cluster", pod: Object, node: Object) -> None:
+    def __init__(self, cluster: Cluster, pod: Object, node: Object) -> None:
         self.cluster = cluster
         self.pod = pod
         self.node = node
@@ -84,7 +93,7 @@ class PodWorker:
         self.status["hostIPs"] = [{"ip": self.status["hostIP"]}]
         initial = self._containers("initContainers", "initContainerStatuses", started=True)
         initialized = all(
-            (one["state"].get("terminated") or {}).get("exitCode") == 0 for one in initial
+            (status["state"].get("terminated") or {}).get("exitCode") == 0 for status in initial
         )
         if initial:
             self.status["initContainerStatuses"] = initial
@@ -94,23 +103,26 @@ class PodWorker:
         self._address_of(statuses)
         self._conditions(statuses, initialized=initialized)
         self.status["observedGeneration"] = self.pod["metadata"].get("generation", 1)
+        # A write without a change would wake every watcher of pods.
         if self.status != self.pod["status"]:
             self.cluster.store.put("pods", {**self.pod, "status": self.status})
         return self.next
 
     def _containers(self, part: str, statuses: str, *, started: bool) -> list[Object]:
-        known = {one["name"]: one for one in self.pod["status"].get(statuses) or ()}
-        found: list[Object] = []
-        for one in self.pod["spec"].get(part) or ():
-            before = known.get(one["name"])
-            ended = part == "containers" or all(
-                (other["state"].get("terminated") or {}).get("exitCode") == 0 for other in found
+        previous = {status["name"]: status for status in self.pod["status"].get(statuses) or ()}
+        initial = part == "initContainers"
+        result: list[Object] = []
+        for spec in self.pod["spec"].get(part) or ():
+            before = previous.get(spec["name"])
+            # Init containers run one after the other, containers all at once.
+            is_next = not initial or all(
+                (status["state"].get("terminated") or {}).get("exitCode") == 0 for status in result
             )
-            if not started or not ended:
-                found.append(before or _waiting(one, "PodInitializing"))
+            if started and is_next:
+                result.append(self._container(spec, before, initial=initial))
             else:
-                found.append(self._container(one, before, initial=part == "initContainers"))
-        return found
+                result.append(before or _waiting(spec, "PodInitializing"))
+        return result
 
     def _wake(self, seconds: float) -> None:
         self.next = seconds if self.next is None else min(self.next, seconds)
@@ -118,23 +130,29 @@ class PodWorker:
     def _since(self, stamp: str) -> float:
         return self.cluster.clock.since(stamp)
 
+    def _event(self, spec: Object, reason: str, message: str, *, warning: bool = False) -> None:
+        """An event of the pod about one of its containers."""
+        self.client.event(
+            self.pod,
+            reason,
+            message,
+            warning=warning,
+            field=_field(spec),
+            host=self.host,
+        )
+
     def _container(self, spec: Object, before: Object | None, *, initial: bool) -> Object:
         missing = self._missing_reference(spec)
         if missing:
-            self.client.event(
-                self.pod,
-                "Failed",
-                f"Error: {missing}",
-                warning=True,
-                field=_field(spec),
-                host=self.host,
-            )
+            self._event(spec, "Failed", f"Error: {missing}", warning=True)
             self._wake(10.0)
             return _waiting(spec, "CreateContainerConfigError", missing)
         if programs.missing(spec.get("image", ""), self.pod):
             return self._pull_failure(spec, before)
+        # A missing status and a waiting one are the same: nothing runs yet.
         if before is None or "waiting" in before["state"]:
             return self._start(spec, before)
+        # Of a running pod only images may change, and the kubelet restarts the container.
         if before["image"] != spec.get("image") and "running" in before["state"]:
             return self._restarted(spec, before, Program(0.0, 0, "Completed"), changed=True)
         if "running" in before["state"]:
@@ -142,60 +160,53 @@ class PodWorker:
         return before
 
     def _missing_reference(self, spec: Object) -> str:
-        namespace = self.pod["metadata"]["namespace"]
-        for source in [
-            *(spec.get("envFrom") or ()),
-            *((one.get("valueFrom") or {}) for one in spec.get("env") or ()),
-        ]:
-            for key, storage in (
-                ("configMapRef", "configmaps"),
-                ("configMapKeyRef", "configmaps"),
-                ("secretRef", "secrets"),
-                ("secretKeyRef", "secrets"),
-            ):
-                reference = source.get(key)
+        sources = list(spec.get("envFrom") or ())
+        sources += [variable.get("valueFrom") or {} for variable in spec.get("env") or ()]
+        for source in sources:
+            for field, kind in _REFERENCES.items():
+                reference = source.get(field)
                 if reference and not reference.get("optional"):
-                    found = self.cluster.object(storage, namespace, reference.get("name", ""))
-                    if found is None:
-                        return f'{storage[:-1]} "{reference.get("name", "")}" not found'
-                    if "key" in reference and reference["key"] not in {
-                        **(found.get("data") or {}),
-                        **(found.get("binaryData") or {}),
-                    }:
-                        kind = "ConfigMap" if storage == "configmaps" else "Secret"
-                        return f"couldn't find key {reference['key']} in {kind} {namespace}/{reference['name']}"
+                    problem = self._reference_problem(reference, kind)
+                    if problem:
+                        return problem
+        return ""
+
+    def _reference_problem(self, reference: Object, kind: str) -> str:
+        """Why a reference to a ConfigMap or Secret cannot be met, in the kubelet's words."""
+        namespace = self.pod["metadata"]["namespace"]
+        name = reference.get("name", "")
+        obj = self.cluster.object(f"{kind.lower()}s", namespace, name)
+        if obj is None:
+            return f'{kind.lower()} "{name}" not found'
+        keys = {*(obj.get("data") or ()), *(obj.get("binaryData") or ())}
+        if "key" in reference and reference["key"] not in keys:
+            return f"couldn't find key {reference['key']} in {kind} {namespace}/{name}"
         return ""
 
     def _pull_failure(self, spec: Object, before: Object | None) -> Object:
         image = spec.get("image", "")
         waited = self._since(self.status["startTime"])
         self._wake(15.0)
-        text = f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": {image}: not found'
-        self.client.event(
-            self.pod, "Pulling", f'Pulling image "{image}"', field=_field(spec), host=self.host
+        error = (
+            f'rpc error: code = NotFound desc = failed to pull and unpack image "{image}": '
+            f'failed to resolve reference "{image}": {image}: not found'
         )
-        self.client.event(
-            self.pod,
+        self._event(spec, "Pulling", f'Pulling image "{image}"')
+        self._event(
+            spec,
             "Failed",
-            f'Failed to pull image "{image}": rpc error: code = NotFound desc = {text}',
+            f'Failed to pull image "{image}": {error}',
             warning=True,
-            field=_field(spec),
-            host=self.host,
         )
+        # The first look says that the pull failed, later ones that it is tried less often.
         if waited < 5 and before is None:
             self._wake(6.0)
-            return _waiting(spec, "ErrImagePull", f"rpc error: code = NotFound desc = {text}")
-        self.client.event(
-            self.pod,
-            "BackOff",
-            f'Back-off pulling image "{image}"',
-            field=_field(spec),
-            host=self.host,
-        )
+            return _waiting(spec, "ErrImagePull", error)
+        self._event(spec, "BackOff", f'Back-off pulling image "{image}"')
         return _waiting(
             spec,
             "ImagePullBackOff",
-            f'Back-off pulling image "{image}": ErrImagePull: rpc error: code = NotFound desc = {text}',
+            f'Back-off pulling image "{image}": ErrImagePull: {error}',
         )
 
     def _start(self, spec: Object, before: Object | None) -> Object:
@@ -209,34 +220,27 @@ class PodWorker:
             return before or _waiting(spec, "ContainerCreating")
         image = spec.get("image", "")
         took = f"{int(delay * 1000)}ms"
-        pulled = f'Successfully pulled image "{image}" in {took} ({took} including waiting). Image size: {_size(image)} bytes.'
-        self.client.event(self.pod, "Pulled", pulled, field=_field(spec), host=self.host)
+        pulled = (
+            f'Successfully pulled image "{image}" in {took} ({took} including waiting). '
+            f"Image size: {_size(image)} bytes."
+        )
+        self._event(spec, "Pulled", pulled)
         return self._started(spec, before, restarts=(before or {}).get("restartCount", 0))
 
     def _started(self, spec: Object, before: Object | None, *, restarts: int) -> Object:
-        self.client.event(
-            self.pod,
-            "Created",
-            f"Container created: {spec['name']}",
-            field=_field(spec),
-            host=self.host,
-        )
-        self.client.event(
-            self.pod,
-            "Started",
-            f"Container started: {spec['name']}",
-            field=_field(spec),
-            host=self.host,
-        )
+        self._event(spec, "Created", f"Container created: {spec['name']}")
+        self._event(spec, "Started", f"Container started: {spec['name']}")
+        image = spec.get("image", "")
+        container_key = self.pod["metadata"]["uid"] + spec["name"] + str(restarts)
         started = {
             "name": spec["name"],
             "state": {"running": {"startedAt": clock.timestamp()}},
             "lastState": (before or {}).get("lastState") or {},
             "ready": False,
             "restartCount": restarts,
-            "image": spec.get("image", ""),
-            "imageID": f"{spec.get('image', '').partition(':')[0]}@sha256:{_digest(spec.get('image', ''))}",
-            "containerID": f"containerd://{_digest(self.pod['metadata']['uid'] + spec['name'] + str(restarts))}",
+            "image": image,
+            "imageID": f"{image.partition(':')[0]}@sha256:{_digest(image)}",
+            "containerID": f"containerd://{_digest(container_key)}",
             "started": True,
         }
         return self._run(spec, started, initial=False)
@@ -249,29 +253,30 @@ class PodWorker:
         if program.seconds is not None:
             self._wake(program.seconds - ran + 0.01)
         delay = float((spec.get("readinessProbe") or {}).get("initialDelaySeconds", 0))
-        never = (self.pod["metadata"].get("annotations") or {}).get(
-            "simcluster.dev/never-ready"
-        ) == "true"
+        never = get_annotations(self.pod).get("simcluster.dev/never-ready") == "true"
         ready = ran >= delay and not never
         if not ready and not never:
             self._wake(delay - ran + 0.01)
         if never:
-            self.client.event(
-                self.pod,
+            self._event(
+                spec,
                 "Unhealthy",
                 "Readiness probe failed: HTTP probe failed with statuscode: 503",
                 warning=True,
-                field=_field(spec),
-                host=self.host,
             )
             self._wake(30.0)
         return {**now, "ready": ready}
 
     def _ended(self, spec: Object, now: Object, program: Program, *, initial: bool) -> Object:
         policy = self.pod["spec"].get("restartPolicy", "Always")
-        again = program.exit_code != 0 if initial or policy == "OnFailure" else policy == "Always"
+        failed = program.exit_code != 0
         if policy == "Never":
             again = False
+        elif initial or policy == "OnFailure":
+            # An init container that has succeeded is done, also under `Always`.
+            again = failed
+        else:
+            again = True
         if again:
             return self._restarted(spec, now, program)
         return {
@@ -292,7 +297,12 @@ class PodWorker:
         }
 
     def _restarted(
-        self, spec: Object, now: Object, program: Program, *, changed: bool = False
+        self,
+        spec: Object,
+        now: Object,
+        program: Program,
+        *,
+        changed: bool = False,
     ) -> Object:
         ended = {
             **now,
@@ -301,35 +311,34 @@ class PodWorker:
             "started": False,
         }
         if changed:
-            self.client.event(
-                self.pod,
+            self._event(
+                spec,
                 "Killing",
                 f"Container {spec['name']} definition changed, will be restarted",
-                field=_field(spec),
-                host=self.host,
             )
             return self._started(spec, ended, restarts=now["restartCount"] + 1)
+        # The first restart is immediate; from the second one on the kubelet backs off.
         if now["restartCount"] == 0:
             return self._started(spec, ended, restarts=1)
         return self._back_off(spec, ended)
 
     def _back_off(self, spec: Object, ended: Object) -> Object:
-        name, meta = spec["name"], self.pod["metadata"]
+        name = spec["name"]
+        meta = self.pod["metadata"]
+        # 10 s, 20 s, 40 s and so on up to five minutes.
         delay = min(10.0 * 2 ** (ended["restartCount"] - 1), _MAX_BACKOFF)
         waited = self._since(ended["lastState"]["terminated"]["finishedAt"])
         if waited >= delay:
             return self._started(spec, ended, restarts=ended["restartCount"] + 1)
         self._wake(delay - waited + 0.01)
-        whom = f"container={name} pod={meta['name']}_{meta['namespace']}({meta['uid']})"
-        self.client.event(
-            self.pod,
+        pod_name = f"{meta['name']}_{meta['namespace']}({meta['uid']})"
+        self._event(
+            spec,
             "BackOff",
-            f"Back-off restarting failed container {name} in pod {whom[10 + len(name) + 5 :]}",
+            f"Back-off restarting failed container {name} in pod {pod_name}",
             warning=True,
-            field=_field(spec),
-            host=self.host,
         )
-        message = f"back-off {_span(delay)} restarting failed {whom}"
+        message = f"back-off {_span(delay)} restarting failed container={name} pod={pod_name}"
         return {
             **ended,
             "state": {"waiting": {"reason": "CrashLoopBackOff", "message": message}},
@@ -338,41 +347,35 @@ class PodWorker:
         }
 
     def _phase(self, statuses: list[Object], initial: list[Object]) -> str:
-        ended = [one["state"]["terminated"] for one in statuses if "terminated" in one["state"]]
-        if any((one["state"].get("terminated") or {}).get("exitCode") for one in initial):
+        states = [status["state"] for status in statuses]
+        exit_codes = [state["terminated"]["exitCode"] for state in states if "terminated" in state]
+        if any((status["state"].get("terminated") or {}).get("exitCode") for status in initial):
             return "Failed"
-        if statuses and len(ended) == len(statuses):
-            return "Failed" if any(one["exitCode"] for one in ended) else "Succeeded"
-        began = any(
-            "running" in one["state"] or one.get("lastState") or "terminated" in one["state"]
-            for one in statuses
-        )
-        return "Running" if began else "Pending"
+        if statuses and len(exit_codes) == len(statuses):
+            return "Failed" if any(exit_codes) else "Succeeded"
+        if exit_codes or _began(statuses):
+            return "Running"
+        return "Pending"
 
     def _address_of(self, statuses: list[Object]) -> None:
-        if self.status.get("podIP") or not any("running" in one["state"] for one in statuses):
+        if self.status.get("podIP") or not any("running" in status["state"] for status in statuses):
             return
-        self.status["podIP"] = (
-            self.status["hostIP"]
-            if self.pod["spec"].get("hostNetwork")
-            else self.cluster.addresses.take(self.host)
-        )
+        if self.pod["spec"].get("hostNetwork"):
+            self.status["podIP"] = self.status["hostIP"]
+        else:
+            self.status["podIP"] = self.cluster.addresses.take(self.host)
         self.status["podIPs"] = [{"ip": self.status["podIP"]}]
 
     def _conditions(self, statuses: list[Object], *, initialized: bool) -> None:
-        ready = all(one["ready"] for one in statuses)
-        done = self.status["phase"] == "Succeeded"
-        unready = [one["name"] for one in statuses if not one["ready"]]
-        why = (
-            {"reason": "PodCompleted"}
-            if done
-            else {
+        unready = [status["name"] for status in statuses if not status["ready"]]
+        ready = not unready
+        why = {"reason": "PodCompleted"}
+        if self.status["phase"] != "Succeeded":
+            why = {
                 "reason": "ContainersNotReady",
                 "message": f"containers with unready status: [{' '.join(unready)}]",
             }
-        )
-        began = any("running" in one["state"] or one.get("lastState") for one in statuses)
-        self._condition("PodReadyToStartContainers", began)
+        self._condition("PodReadyToStartContainers", _began(statuses))
         self._condition(
             "Initialized",
             initialized or not self.pod["spec"].get("initContainers"),
@@ -383,16 +386,17 @@ class PodWorker:
 
     def _condition(self, kind: str, value: bool, why: Object | None = None) -> None:
         conditions: list[Object] = list(self.status.get("conditions") or ())
-        old = next((one for one in conditions if one["type"] == kind), None)
-        shown = "True" if value else "False"
-        stamp = (
-            old["lastTransitionTime"]
-            if old is not None and old["status"] == shown
-            else clock.timestamp()
+        old = next(
+            (condition for condition in conditions if condition["type"] == kind),
+            None,
         )
+        status = "True" if value else "False"
+        stamp = clock.timestamp()
+        if old is not None and old["status"] == status:
+            stamp = old["lastTransitionTime"]
         body: dict[str, Any] = {
             "type": kind,
-            "status": shown,
+            "status": status,
             "lastProbeTime": None,
             "lastTransitionTime": stamp,
             **({} if value else why or {}),

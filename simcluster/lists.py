@@ -25,18 +25,22 @@ class Page:
 
 def page(registry: Registry, target: Target, query: Mapping[str, str]) -> Page:
     """The page that the query asks for; 400, 410 or 504 as the API server says."""
-    store, resource = registry.store, target.resource
+    store = registry.store
+    resource = target.resource
     test = combined(resource, query)
     limit = max(integer(query, "limit") or 0, 0)
-    revision, after = store.revision, ""
+    revision = store.revision
+    after = ""
     if query.get("continue"):
         revision, after = read_continue(query["continue"])
         if query.get("resourceVersion") not in (None, "", "0"):
             raise bad_request("specifying resource version is not allowed when using continue")
+        # A token with revision 0 is one that goes on at the newest state.
         revision = revision or store.revision
     elif query.get("resourceVersionMatch") == "Exact":
         revision = _exact(query, store.revision)
     else:
+        # A cache that is behind makes the client wait; this store never is, so it answers at once.
         check_not_too_new(query, store.revision)
     records, keys = _snapshot(registry, resource, revision, target.scope)
     start = bisect_right(keys, after) if after else 0
@@ -44,37 +48,42 @@ def page(registry: Registry, target: Target, query: Mapping[str, str]) -> Page:
 
 
 def _exact(query: Mapping[str, str], current: int) -> int:
-    asked = integer(query, "resourceVersion")
-    if not asked:
+    revision = integer(query, "resourceVersion")
+    if not revision:
         raise bad_request('resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
     check_not_too_new(query, current)
-    return asked
+    return revision
 
 
 def check_not_too_new(query: Mapping[str, str], current: int) -> None:
     """504 for a resourceVersion that has not happened yet."""
-    asked = integer(query, "resourceVersion")
-    if asked is not None and asked > current:
+    revision = integer(query, "resourceVersion")
+    if revision is not None and revision > current:
         details = {
             "causes": [
-                {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+                {
+                    "reason": "ResourceVersionTooLarge",
+                    "message": "Too large resource version",
+                }
             ],
             "retryAfterSeconds": 1,
         }
-        message = f"Timeout: Too large resource version: {asked}, current: {current}"
+        message = f"Timeout: Too large resource version: {revision}, current: {current}"
         raise ApiError(504, "Timeout", message, details=details, headers={"Retry-After": "1"})
 
 
 def _snapshot(
     registry: Registry, resource: Resource, revision: int, scope: str | None
 ) -> tuple[dict[str, Record], list[str]]:
-    found = registry.store.collection(resource.storage)
-    if revision < found.compacted and revision != registry.store.revision:
+    collection = registry.store.collection(resource.storage)
+    if revision < collection.compacted and revision != registry.store.revision:
         raise expired("list")
     records = registry.store.as_of(resource.storage, revision)
-    keys = found.keys if records is found.records else sorted(records)
+    # The newest state has its keys sorted already; an old one is rebuilt from the history.
+    keys = collection.keys if records is collection.records else sorted(records)
     if scope is None:
         return records, keys
+    # "0" is the character after "/": the range holds exactly the keys of the namespace.
     return records, keys[bisect_left(keys, f"{scope}/") : bisect_left(keys, f"{scope}0")]
 
 
@@ -93,6 +102,7 @@ def _cut(
         chosen = [records[key] for key in keys[start:end]]
         if limit and end < len(keys):
             metadata["continue"] = continue_token(revision, keys[end - 1])
+            # Only without selectors: the API server does not count what it has not tested.
             metadata["remainingItemCount"] = len(keys) - end
         return Page(chosen, metadata)
     chosen = []
@@ -107,24 +117,29 @@ def _cut(
 
 
 def render(
-    target: Target, found: Page, accept: Accepted, *, include: str, columns: tuple[Column, ...]
+    target: Target,
+    content: Page,
+    accept: Accepted,
+    *,
+    include: str,
+    columns: tuple[Column, ...],
 ) -> bytes:
     """The bytes of the list in the asked form; `include` is the query's includeObject."""
     resource = target.resource
     if accept.form == "Table":
         rows = [
             tables.row(conversion.from_storage(resource, record.obj), columns, include)
-            for record in found.records
+            for record in content.records
         ]
-        return orjson.dumps(tables.table(rows, columns, found.metadata))
+        return orjson.dumps(tables.table(rows, columns, content.metadata))
     if accept.partial:
-        items = [orjson.dumps(tables.partial(record.obj)) for record in found.records]
-        return _joined("PartialObjectMetadataList", "meta.k8s.io/v1", found.metadata, items)
+        items = [orjson.dumps(tables.partial(record.obj)) for record in content.records]
+        return _joined("PartialObjectMetadataList", "meta.k8s.io/v1", content.metadata, items)
     return _joined(
         f"{resource.kind}List",
         resource.group_version,
-        found.metadata,
-        [item(resource, record) for record in found.records],
+        content.metadata,
+        [item(resource, record) for record in content.records],
     )
 
 

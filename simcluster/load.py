@@ -18,8 +18,8 @@ def share(key: str) -> float:
 def container_use(pod: Object, container: Object) -> dict[str, Decimal]:
     """Cores and bytes that a container uses."""
     resources = container.get("resources") or {}
-    asked = resources.get("requests") or {}
+    requests = resources.get("requests") or {}
     key = f"{pod['metadata'].get('uid')}/{container['name']}"
-    cpu = quantity.parse(asked.get("cpu", "20m")) * Decimal(str(share(key)))
-    memory = quantity.parse(asked.get("memory", "48Mi")) * Decimal(str(share(key + "/memory")))
+    cpu = quantity.parse(requests.get("cpu", "20m")) * Decimal(str(share(key)))
+    memory = quantity.parse(requests.get("memory", "48Mi")) * Decimal(str(share(key + "/memory")))
     return {"cpu": cpu, "memory": memory}

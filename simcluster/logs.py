@@ -13,6 +13,7 @@ from aiohttp import web
 from simcluster import clock, programs
 from simcluster.cluster import Cluster
 from simcluster.errors import ApiError, bad_request
+from simcluster.objects import get_annotations
 from simcluster.requests import Target, integer, is_true
 from simcluster.resources import Object
 
@@ -39,30 +40,32 @@ class Line:
     at: datetime
     text: str
 
-    def shown(self, *, stamped: bool) -> bytes:
-        """The line as the API gives it."""
-        return (
-            (f"{self.at.strftime('%Y-%m-%dT%H:%M:%S.%f')}000Z " if stamped else "").encode()
-            + self.text.encode()
-            + b"\n"
-        )
+    def encode(self, *, stamped: bool) -> bytes:
+        """The line as the API gives it, with its time in nanoseconds if asked."""
+        stamp = f"{self.at.strftime('%Y-%m-%dT%H:%M:%S.%f')}000Z " if stamped else ""
+        return f"{stamp}{self.text}\n".encode()
 
 
 def _access_line(container: Object, number: int, at: datetime, seed: int) -> str:
     dice = random.Random(seed * 1_000_003 + number)
-    path, code = dice.choice(_PATHS), dice.choice(_CODES)
+    path = dice.choice(_PATHS)
+    code = dice.choice(_CODES)
     kind = programs.image_name(container.get("image", ""))
+    # Lines look like those of the image, so that filters have something to find.
     if kind in ("nginx", "httpd", "haproxy", "traefik", "envoy"):
-        client, stamp = (
-            f"10.244.{dice.randint(0, 9)}.{dice.randint(2, 250)}",
-            at.strftime("%d/%b/%Y:%H:%M:%S"),
-        )
-        return f'{client} - - [{stamp} +0000] "GET {path} HTTP/1.1" {code} {dice.randint(120, 9000)} "-" "kube-probe/1.36"'
+        client = f"10.244.{dice.randint(0, 9)}.{dice.randint(2, 250)}"
+        stamp = at.strftime("%d/%b/%Y:%H:%M:%S")
+        size = dice.randint(120, 9000)
+        request = f'"GET {path} HTTP/1.1" {code} {size}'
+        return f'{client} - - [{stamp} +0000] {request} "-" "kube-probe/1.36"'
     if kind in ("postgres", "mysql", "mariadb", "redis", "mongo"):
         stamp = at.strftime("%Y-%m-%d %H:%M:%S")
-        return f"{stamp} UTC [{dice.randint(30, 400)}] LOG:  checkpoint complete: wrote {dice.randint(1, 900)} buffers"
+        process = dice.randint(30, 400)
+        buffers = dice.randint(1, 900)
+        return f"{stamp} UTC [{process}] LOG:  checkpoint complete: wrote {buffers} buffers"
     level = "ERROR" if code == 500 else "INFO"
-    return f"{clock.timestamp(at)} {level} {container['name']}: method=GET path={path} status={code} duration={dice.randint(1, 900)}ms"
+    source = f"{clock.timestamp(at)} {level} {container['name']}"
+    return f"{source}: method=GET path={path} status={code} duration={dice.randint(1, 900)}ms"
 
 
 def _moment_of_end(run: Object) -> datetime:
@@ -131,29 +134,35 @@ class ContainerLog:
 def container_of(pod: Object, name: str) -> Object:
     """The named container of a pod, or its default one; 400 when there is none."""
     spec = pod["spec"]
-    every: list[Object] = [*spec["containers"], *(spec.get("initContainers") or ())]
-    names = " ".join(one["name"] for one in spec["containers"])
+    every: list[Object] = [
+        *spec["containers"],
+        *(spec.get("initContainers") or ()),
+    ]
+    names = " ".join(container["name"] for container in spec["containers"])
     if not name:
-        default = (pod["metadata"].get("annotations") or {}).get(
-            "kubectl.kubernetes.io/default-container"
-        )
+        default = get_annotations(pod).get("kubectl.kubernetes.io/default-container")
         if len(spec["containers"]) > 1 and not default:
             raise bad_request(
-                f"a container name must be specified for pod {pod['metadata']['name']}, choose one of: [{names}]"
+                f"a container name must be specified for pod {pod['metadata']['name']}, "
+                f"choose one of: [{names}]"
             )
         name = default or spec["containers"][0]["name"]
-    found = next((one for one in every if one["name"] == name), None)
-    if found is None:
-        raise bad_request(f"container {name} is not valid for pod {pod['metadata']['name']}")
-    return found
+    for container in every:
+        if container["name"] == name:
+            return container
+    raise bad_request(f"container {name} is not valid for pod {pod['metadata']['name']}")
 
 
 def _run_of(cluster: Cluster, pod: Object, container: Object, *, previous: bool) -> Object:
-    name, pod_name = container["name"], pod["metadata"]["name"]
+    name = container["name"]
+    pod_name = pod["metadata"]["name"]
     status = pod.get("status", {})
-    every = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
-    found = next((one for one in every if one["name"] == name), None)
-    if found is None and not cluster.settings.kubelet:
+    every = [
+        *(status.get("containerStatuses") or ()),
+        *(status.get("initContainerStatuses") or ()),
+    ]
+    container_status = next((candidate for candidate in every if candidate["name"] == name), None)
+    if container_status is None and not cluster.settings.kubelet:
         details = {"name": pod_name, "kind": "pods/log"}
         raise ApiError(
             404,
@@ -161,14 +170,14 @@ def _run_of(cluster: Cluster, pod: Object, container: Object, *, previous: bool)
             f"the server could not find the requested resource ( pods/log {pod_name})",
             details=details,
         )
-    last = ((found or {}).get("lastState") or {}).get("terminated")
+    last = ((container_status or {}).get("lastState") or {}).get("terminated")
     if previous:
         if last is None:
             raise bad_request(
                 f'previous terminated container "{name}" in pod "{pod_name}" not found'
             )
         return dict(last)
-    state = (found or {}).get("state") or {"waiting": {"reason": "ContainerCreating"}}
+    state = (container_status or {}).get("state") or {"waiting": {"reason": "ContainerCreating"}}
     run = (
         state.get("running")
         or state.get("terminated")
@@ -192,14 +201,16 @@ def _begin(query: Mapping[str, str], cluster: Cluster) -> datetime | None:
         raise ApiError(
             422,
             "Invalid",
-            'PodLogOptions "" is invalid: at most one of `sinceTime` or `sinceSeconds` may be specified',
+            'PodLogOptions "" is invalid: at most one of `sinceTime` or `sinceSeconds` '
+            "may be specified",
         )
     if seconds is not None:
         if seconds < 1:
             raise ApiError(
                 422,
                 "Invalid",
-                f'PodLogOptions "" is invalid: sinceSeconds: Invalid value: {seconds}: must be greater than 0',
+                f'PodLogOptions "" is invalid: sinceSeconds: Invalid value: {seconds}: '
+                "must be greater than 0",
             )
         return datetime.now(UTC) - timedelta(seconds=min(seconds, _LONG_AGO))
     try:
@@ -219,19 +230,21 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
         raise ApiError(
             422,
             "Invalid",
-            f'PodLogOptions "" is invalid: tailLines: Invalid value: {tail}: must be greater than or equal to 0',
+            f'PodLogOptions "" is invalid: tailLines: Invalid value: {tail}: '
+            "must be greater than or equal to 0",
         )
     log = ContainerLog(cluster, pod, container, run)
     read_at = datetime.now(UTC)
-    found = list(log.lines(_begin(query, cluster), read_at))
+    lines = list(log.lines(_begin(query, cluster), read_at))
     if tail is not None:
-        found = found[len(found) - tail :] if tail else []
+        lines = lines[len(lines) - tail :] if tail else []
     stamped = is_true(query.get("timestamps"))
-    body = b"".join(line.shown(stamped=stamped) for line in found)
+    body = b"".join(line.encode(stamped=stamped) for line in lines)
     limit = integer(query, "limitBytes")
     if not is_true(query.get("follow")) or log.finished is not None:
         return web.Response(
-            body=body[:limit] if limit else body, headers={"Content-Type": "text/plain"}
+            body=body[:limit] if limit else body,
+            headers={"Content-Type": "text/plain"},
         )
     later = _new_lines(cluster, log, target.namespace, target.name, read_at, stamped=stamped)
     return await _follow(request, body, later)
@@ -281,14 +294,17 @@ async def _new_lines(
         lines = list(log.lines(last))
         last = lines[-1].at if lines else last
         if lines:
-            yield b"".join(line.shown(stamped=stamped) for line in lines)
+            yield b"".join(line.encode(stamped=stamped) for line in lines)
 
 
 def _end_of_run(cluster: Cluster, namespace: str, name: str, log: ContainerLog) -> datetime | None:
-    """When the run that is followed ended; None while it goes on. What ended without a trace ends now."""
+    """When the followed run ended; None while it goes on, now when its end left no trace."""
     pod = cluster.object("pods", namespace, name)
     statuses = (pod or {}).get("status", {}).get("containerStatuses") or ()
-    status: Object = next((one for one in statuses if one["name"] == log.container["name"]), {})
+    status: Object = next(
+        (candidate for candidate in statuses if candidate["name"] == log.container["name"]),
+        {},
+    )
     running = (status.get("state") or {}).get("running")
     if running and clock.parse(running["startedAt"]) == log.started:
         return None

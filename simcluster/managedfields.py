@@ -46,12 +46,14 @@ class Entry:
         return self.manager, self.operation, self.api_version, self.subresource
 
     @property
-    def shown(self) -> str:
+    def label(self) -> str:
         """The manager as conflict messages name it."""
-        text = f'"{self.manager}"' + (
-            f' with subresource "{self.subresource}"' if self.subresource else ""
-        )
-        return f"{text} using {self.api_version}" if self.operation == "Update" else text
+        text = f'"{self.manager}"'
+        if self.subresource:
+            text += f' with subresource "{self.subresource}"'
+        if self.operation == "Update":
+            text += f" using {self.api_version}"
+        return text
 
     def document(self) -> Object:
         """The entry as `metadata.managedFields` holds it."""
@@ -75,11 +77,13 @@ def _encode(fields: Fields) -> Object:
         at = tree
         for part in path:
             at = at.setdefault(part, {})
+        # "." stands for the field itself, not for what is below it.
         at["."] = {}
     return _tidy(tree)
 
 
 def _tidy(tree: Object) -> Object:
+    # A leaf needs no dot: the key alone says that it is owned.
     if set(tree) == {"."}:
         return {}
     return {key: {} if key == "." else _tidy(value) for key, value in sorted(tree.items())}
@@ -97,29 +101,30 @@ def _decode(tree: Object, path: Path = ()) -> Iterator[Path]:
 
 def entries_of(obj: Object) -> list[Entry]:
     """The claims that an object carries."""
-    found = []
-    for one in obj.get("metadata", {}).get("managedFields") or ():
-        fields = frozenset(_decode(one.get("fieldsV1") or {}))
+    entries = []
+    for claim in obj.get("metadata", {}).get("managedFields") or ():
+        fields = frozenset(_decode(claim.get("fieldsV1") or {}))
         about = (
-            one.get("manager", ""),
-            one.get("operation", "Update"),
-            one.get("apiVersion", ""),
-            one.get("subresource", ""),
+            claim.get("manager", ""),
+            claim.get("operation", "Update"),
+            claim.get("apiVersion", ""),
+            claim.get("subresource", ""),
         )
-        found.append(Entry(*about, one.get("time", ""), fields))
-    return found
+        entries.append(Entry(*about, claim.get("time", ""), fields))
+    return entries
 
 
 def _key_of(item: Any, node: Node) -> str:
     if node.set:
         return "v:" + orjson.dumps(item).decode()
+    # An item is known by its keys, with their defaults: a port without protocol is TCP.
     keys = (
         {key: item.get(key, node.default_of(key)) for key in node.list_keys}
         if isinstance(item, dict)
         else {}
     )
-    known = {key: value for key, value in keys.items() if value is not None}
-    return "k:" + orjson.dumps(known, option=orjson.OPT_SORT_KEYS).decode()
+    present = {key: value for key, value in keys.items() if value is not None}
+    return "k:" + orjson.dumps(present, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _child(node: Node, key: str) -> Node:
@@ -127,7 +132,7 @@ def _child(node: Node, key: str) -> Node:
 
 
 def _members(value: Any, node: Node) -> dict[str, tuple[Any, Node]] | None:
-    """The separately owned parts of a value by path element; None when the value is owned as a whole."""
+    """The separately owned parts of a value by path element; None when it is owned whole."""
     if node.atomic:
         return None
     if isinstance(value, dict):
@@ -139,6 +144,7 @@ def _members(value: Any, node: Node) -> dict[str, tuple[Any, Node]] | None:
 
 def _changed(old: Any, new: Any, node: Node, path: Path) -> Iterator[Path]:
     """The paths that are new or different in `new`."""
+    # A new field is owned itself, and so is everything below it.
     if old is _MISSING and path:
         yield path
     members = _members(new, node)
@@ -164,6 +170,7 @@ def _claims(value: Any, node: Node, path: Path = ()) -> Iterator[Path]:
         yield path
         return
     for key, (item, child) in members.items():
+        # Keys of maps and items of lists are claimed themselves, structs only by their leaves.
         if not key.startswith("f:") or node.type == "map":
             yield (*path, key)
         yield from _claims(item, child, (*path, key))
@@ -182,7 +189,7 @@ def _tracked(obj: Object, *, without_status: bool) -> Object:
 
 
 def _skeleton(node: Node) -> Object:
-    """What an empty object of this type holds already: its structs, and its lists that are never left out."""
+    """What an empty object of this type already holds: structs, and lists never omitted."""
     body: Object = {}
     for key, child in node.fields.items():
         if child.struct and child.type == "object":
@@ -202,7 +209,8 @@ def _empty(node: Node) -> Object:
 
 
 def record_update(old: Object | None, new: Object, node: Node, entry: Entry) -> None:
-    """Write the claims of a create or update into `new`: what `entry`'s manager changed is now its own."""
+    """Write the claims of a create or update into `new`: its manager owns what it changed."""
+    # The main resource does not own the status, and the status nothing else.
     main = entry.subresource != "status"
     after = _tracked(new, without_status=main and "status" in node.fields)
     before = (
@@ -214,63 +222,75 @@ def record_update(old: Object | None, new: Object, node: Node, entry: Entry) -> 
     if old is None:
         _write(new, [replace(entry, fields=touched)])
         return
+    # Claims to fields that no longer exist are dropped.
     present = frozenset(_every(_tracked(new, without_status=False), node))
     claims = entries_of(old)
     mine = next(
-        (one for one in claims if one.identity == entry.identity),
+        (claim for claim in claims if claim.identity == entry.identity),
         replace(entry, fields=frozenset()),
     )
     fields = (mine.fields | touched) & present
+    # The time of an entry moves only when its manager has changed something.
     updated = replace(entry, fields=fields) if touched else replace(mine, fields=fields)
     others = [
-        replace(one, fields=(one.fields - touched) & present)
-        for one in claims
-        if one.identity != entry.identity
+        replace(claim, fields=(claim.fields - touched) & present)
+        for claim in claims
+        if claim.identity != entry.identity
     ]
     _write(new, [*others, updated])
 
 
 def _write(obj: Object, claims: list[Entry]) -> None:
-    kept = sorted(
-        (one for one in claims if one.fields),
-        key=lambda one: (one.operation, one.time, one.manager),
+    owning = sorted(
+        (claim for claim in claims if claim.fields),
+        key=lambda claim: (claim.operation, claim.time, claim.manager),
     )
     obj["metadata"].pop("managedFields", None)
-    if kept:
-        obj["metadata"]["managedFields"] = [one.document() for one in kept]
+    if owning:
+        obj["metadata"]["managedFields"] = [claim.document() for claim in owning]
 
 
 def apply(live: Object | None, config: Object, node: Node, *, entry: Entry, force: bool) -> Object:
-    """Server-side apply of `config` by `entry`'s manager; 409 naming every field that others own."""
-    wanted = _tracked(config, without_status=False)
-    claimed = frozenset(path for path in _claims(wanted, node) if path)
+    """Server-side apply of `config` by the manager of `entry`; 409 for fields of others."""
+    tracked = _tracked(config, without_status=False)
+    claimed = frozenset(path for path in _claims(tracked, node) if path)
     if live is None:
         created = copy.deepcopy(config)
         _write(created, [replace(entry, fields=claimed)])
         return created
     claims = entries_of(live)
-    mine = next((one for one in claims if one.identity == entry.identity), None)
-    others = [one for one in claims if one is not mine]
+    mine = next((claim for claim in claims if claim.identity == entry.identity), None)
+    others = [claim for claim in claims if claim is not mine]
     merged: Object = _merge(live, config, node)
     if mine is not None:
-        owned = frozenset(path for one in others for path in one.fields)
+        # Fields that this manager applied before and names no more are removed unless others own
+        # them; the longest paths first, so that parents end up empty.
+        owned = frozenset(path for claim in others for path in claim.fields)
         for path in sorted(mine.fields - claimed - owned, key=len, reverse=True):
             if not any(other[: len(path)] == path for other in claimed | owned):
                 _prune(merged, path, node)
     touched = frozenset(
         _changed(
-            _tracked(live, without_status=False), _tracked(merged, without_status=False), node, ()
+            _tracked(live, without_status=False),
+            _tracked(merged, without_status=False),
+            node,
+            (),
         )
     )
+    # Same values are no conflict: only fields that the apply would change are.
     if not force:
         _refuse_conflicts(others, touched & claimed)
-    others = [replace(one, fields=one.fields - (touched & claimed)) for one in others]
+    others = [replace(claim, fields=claim.fields - (touched & claimed)) for claim in others]
     same = mine is not None and mine.fields == claimed and not touched
-    _write(merged, [*others, mine if same and mine else replace(entry, fields=claimed)])
+    _write(
+        merged,
+        [*others, mine if same and mine else replace(entry, fields=claimed)],
+    )
     return merged
 
 
 def _merge(live: Any, config: Any, node: Node) -> Any:
+    # Owned as a whole, or of another type: replaced.
     if node.atomic or type(live) is not type(config):
         return copy.deepcopy(config)
     if isinstance(config, dict):
@@ -298,7 +318,8 @@ def _merge_list(live: list[Any], config: list[Any], node: Node) -> list[Any]:
 
 
 def _prune(obj: Any, path: Path, node: Node) -> None:
-    head, rest = path[0], path[1:]
+    head = path[0]
+    rest = path[1:]
     if isinstance(obj, dict):
         key = head[2:]
         if key in obj and not rest:
@@ -306,40 +327,45 @@ def _prune(obj: Any, path: Path, node: Node) -> None:
         elif key in obj:
             _prune(obj[key], rest, _child(node, key))
     elif isinstance(obj, list):
-        for at, item in enumerate(obj):
+        for index, item in enumerate(obj):
             if _key_of(item, node) == head:
                 if rest:
                     _prune(item, rest, node.items)
                 else:
-                    del obj[at]
+                    del obj[index]
                 return
 
 
 def _refuse_conflicts(others: list[Entry], touched: Fields) -> None:
-    found = [(one, path) for one in others for path in sorted(one.fields & touched)]
-    if not found:
+    conflicts = [(claim, path) for claim in others for path in sorted(claim.fields & touched)]
+    if not conflicts:
         return
     causes = [
         {
             "reason": "FieldManagerConflict",
-            "message": f"conflict with {one.shown}",
-            "field": _shown(path),
+            "message": f"conflict with {claim.label}",
+            "field": _path_text(path),
         }
-        for one, path in found
+        for claim, path in conflicts
     ]
-    if len(found) == 1:
-        one, path = found[0]
-        message = f"Apply failed with 1 conflict: conflict with {one.shown}: {_shown(path)}"
+    if len(conflicts) == 1:
+        claim, path = conflicts[0]
+        message = f"Apply failed with 1 conflict: conflict with {claim.label}: {_path_text(path)}"
     else:
-        lines = [f"Apply failed with {len(found)} conflicts: "]
+        lines = [f"Apply failed with {len(conflicts)} conflicts: "]
         owners = sorted(
-            {one for one, _ in found},
-            key=lambda one: (one.manager, one.operation, one.api_version, bool(one.time)),
+            {claim for claim, _ in conflicts},
+            key=lambda claim: (
+                claim.manager,
+                claim.operation,
+                claim.api_version,
+                bool(claim.time),
+            ),
         )
         lines += [
-            f"conflicts with {one.shown}:\n"
-            + "\n".join(f"- {_shown(path)}" for owner, path in found if owner is one)
-            for one in owners
+            f"conflicts with {claim.label}:\n"
+            + "\n".join(f"- {_path_text(path)}" for owner, path in conflicts if owner is claim)
+            for claim in owners
         ]
         message = lines[0] + "\n".join(lines[1:])
     raise ApiError(
@@ -350,7 +376,7 @@ def _refuse_conflicts(others: list[Entry], touched: Fields) -> None:
     )
 
 
-def _shown(path: Path) -> str:
+def _path_text(path: Path) -> str:
     text = ""
     for part in path:
         if part.startswith("f:"):
@@ -359,9 +385,6 @@ def _shown(path: Path) -> str:
             text += f"[={part[2:]}]"
         else:
             pairs = orjson.loads(part[2:])
-            text += (
-                "["
-                + ",".join(f"{key}={orjson.dumps(value).decode()}" for key, value in pairs.items())
-                + "]"
-            )
+            keys = [f"{key}={orjson.dumps(value).decode()}" for key, value in pairs.items()]
+            text += f"[{','.join(keys)}]"
     return text

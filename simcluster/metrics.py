@@ -10,6 +10,7 @@ from simcluster.authentication import Attributes, User
 from simcluster.cluster import Cluster
 from simcluster.errors import not_found
 from simcluster.load import container_use, share
+from simcluster.objects import get_phase
 from simcluster.requests import Accepted, Target, accepted
 from simcluster.resources import Object, Resource
 from simcluster.usage import pod_requests
@@ -42,13 +43,17 @@ def with_aggregated(document: Object, cluster: Cluster) -> Object:
     if cluster.settings.metrics:
         rows = [
             {
-                "resource": one.plural,
-                "responseKind": {"group": "", "version": "", "kind": one.kind},
-                "scope": "Namespaced" if one.namespaced else "Cluster",
+                "resource": resource.plural,
+                "responseKind": {
+                    "group": "",
+                    "version": "",
+                    "kind": resource.kind,
+                },
+                "scope": "Namespaced" if resource.namespaced else "Cluster",
                 "singularResource": "",
                 "verbs": list(_VERBS),
             }
-            for one in (NODES, PODS)
+            for resource in (NODES, PODS)
         ]
         versions = [{"version": "v1beta1", "resources": rows, "freshness": "Current"}]
         document["items"].append({"metadata": {"name": _GROUP}, "versions": versions})
@@ -74,13 +79,17 @@ def answer(cluster: Cluster, path: str, request: web.Request, user: User) -> web
     if not authentication.allowed(user, what, cluster.store):
         raise authentication.refusal(user, what)
     if target.name:
-        found = next(
-            (one for one in _all(cluster, target, {}) if one["metadata"]["name"] == target.name),
+        usage = next(
+            (
+                document
+                for document in _all(cluster, target, {})
+                if document["metadata"]["name"] == target.name
+            ),
             None,
         )
-        if found is None:
+        if usage is None:
             raise not_found(target.resource, target.name)
-        return _response(found)
+        return _response(usage)
     return _listed(cluster, target, request, accepted(request.headers.get("Accept", "")))
 
 
@@ -106,13 +115,13 @@ def _discovery(*, versioned: bool) -> Object:
         }
     rows = [
         {
-            "name": one.plural,
+            "name": resource.plural,
             "singularName": "",
-            "namespaced": one.namespaced,
-            "kind": one.kind,
+            "namespaced": resource.namespaced,
+            "kind": resource.kind,
             "verbs": list(_VERBS),
         }
-        for one in (NODES, PODS)
+        for resource in (NODES, PODS)
     ]
     return {
         "kind": "APIResourceList",
@@ -129,29 +138,36 @@ def _listed(
     if accept.form == "Table":
         columns = tables.columns_of(target.resource)
         return _response(
-            tables.table([tables.row(one, columns, "Metadata") for one in items], columns, {})
+            tables.table(
+                [tables.row(document, columns, "Metadata") for document in items],
+                columns,
+                {},
+            )
         )
     kind = f"{target.resource.kind}List"
     return _response(
-        {"kind": kind, "apiVersion": f"{_GROUP}/v1beta1", "metadata": {}, "items": items}
+        {
+            "kind": kind,
+            "apiVersion": f"{_GROUP}/v1beta1",
+            "metadata": {},
+            "items": items,
+        }
     )
 
 
 def _all(cluster: Cluster, target: Target, query: dict[str, str]) -> list[Object]:
     source = cluster.table.of_storage(target.resource.plural)
-    asked: dict[str, str] = {
+    selectors: dict[str, str] = {
         key: query[key] for key in ("labelSelector", "fieldSelector") if key in query
     }
-    found = lists.page(
+    source_page = lists.page(
         cluster.registry,
         Target(source, target.namespace, all_namespaces=target.all_namespaces),
-        asked,
+        selectors,
     )
-    objects = [record.obj for record in found.records]
+    objects = [record.obj for record in source_page.records]
     if target.resource is PODS:
-        return [
-            pod_metrics(pod) for pod in objects if pod.get("status", {}).get("phase") == "Running"
-        ]
+        return [pod_metrics(pod) for pod in objects if get_phase(pod) == "Running"]
     return [_node_metrics(cluster, node) for node in objects]
 
 
@@ -166,16 +182,24 @@ def pod_metrics(pod: Object) -> Object:
     """The PodMetrics of a pod."""
     meta = pod["metadata"]
     containers = [
-        {"name": one["name"], "usage": _amounts(container_use(pod, one))}
-        for one in pod["spec"]["containers"]
+        {
+            "name": container["name"],
+            "usage": _amounts(container_use(pod, container)),
+        }
+        for container in pod["spec"]["containers"]
     ]
-    kept = {key: meta[key] for key in ("name", "namespace", "labels") if key in meta}
+    identity = {key: meta[key] for key in ("name", "namespace", "labels") if key in meta}
     head = {
         "kind": "PodMetrics",
         "apiVersion": f"{_GROUP}/v1beta1",
-        "metadata": {**kept, "creationTimestamp": clock.timestamp()},
+        "metadata": {**identity, "creationTimestamp": clock.timestamp()},
     }
-    return {**head, "timestamp": clock.timestamp(), "window": _WINDOW, "containers": containers}
+    return {
+        **head,
+        "timestamp": clock.timestamp(),
+        "window": _WINDOW,
+        "containers": containers,
+    }
 
 
 def _node_metrics(cluster: Cluster, node: Object) -> Object:
@@ -190,13 +214,18 @@ def _node_metrics(cluster: Cluster, node: Object) -> Object:
             for name, amount in pod_requests(pod["spec"]).items():
                 if name in use:
                     use[name] += amount * Decimal(str(share(f"{record.uid}/{name}")))
-    kept = {key: meta[key] for key in ("name", "labels") if key in meta}
+    identity = {key: meta[key] for key in ("name", "labels") if key in meta}
     head = {
         "kind": "NodeMetrics",
         "apiVersion": f"{_GROUP}/v1beta1",
-        "metadata": {**kept, "creationTimestamp": clock.timestamp()},
+        "metadata": {**identity, "creationTimestamp": clock.timestamp()},
     }
-    return {**head, "timestamp": clock.timestamp(), "window": _WINDOW, "usage": _amounts(use)}
+    return {
+        **head,
+        "timestamp": clock.timestamp(),
+        "window": _WINDOW,
+        "usage": _amounts(use),
+    }
 
 
 def _response(document: Object) -> web.Response:

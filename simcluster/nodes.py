@@ -4,8 +4,9 @@ import itertools
 from collections.abc import Iterator
 
 from simcluster import clock
-from simcluster.registry import Registry, WriteOptions
+from simcluster.registry import Registry
 from simcluster.resources import Object
+from simcluster.write_options import WriteOptions
 
 _ZONES = ("zone-a", "zone-b", "zone-c")
 # The plain label is what sellers of capacity put on their nodes.
@@ -27,21 +28,27 @@ class Addresses:
     def take(self, node: str) -> str:
         """A new address on a node."""
         if node not in self._nodes:
-            at = len(self._nodes)
-            self._nodes[node] = (
-                f"10.{244 + (at + number // 254) // 256}.{(at + number // 254 * 32) % 256}.{number % 254 + 1}"
-                for number in itertools.count(1)
-            )
-        return next(one for one in self._nodes[node] if one not in self._reserved)
+            index = len(self._nodes)
+            self._nodes[node] = _pod_addresses(index)
+        return next(candidate for candidate in self._nodes[node] if candidate not in self._reserved)
 
 
-def address(found: Object) -> str:
+def _pod_addresses(index: int) -> Iterator[str]:
+    """The addresses of the pods of the node with this number, 254 to a subnet."""
+    for number in itertools.count(1):
+        subnet = number // 254
+        second = 244 + (index + subnet) // 256
+        third = (index + subnet * 32) % 256
+        yield f"10.{second}.{third}.{number % 254 + 1}"
+
+
+def address(node: Object) -> str:
     """The internal address of a node."""
     return next(
         (
-            one["address"]
-            for one in found.get("status", {}).get("addresses") or ()
-            if one["type"] == "InternalIP"
+            entry["address"]
+            for entry in node.get("status", {}).get("addresses") or ()
+            if entry["type"] == "InternalIP"
         ),
         "",
     )
@@ -49,7 +56,8 @@ def address(found: Object) -> str:
 
 def node(number: int) -> Object:
     """A worker: 8 cores, 32 GiB, 110 pods."""
-    name, now = f"node-{number:02d}", clock.timestamp()
+    name = f"node-{number:02d}"
+    now = clock.timestamp()
     labels = {
         "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
@@ -61,7 +69,12 @@ def node(number: int) -> Object:
     }
     if number == 0:
         labels["node-role.kubernetes.io/control-plane"] = ""
-    capacity = {"cpu": "8", "ephemeral-storage": "101430960Ki", "memory": "32Gi", "pods": "110"}
+    capacity = {
+        "cpu": "8",
+        "ephemeral-storage": "101430960Ki",
+        "memory": "32Gi",
+        "pods": "110",
+    }
     return {
         "kind": "Node",
         "apiVersion": "v1",
@@ -77,9 +90,12 @@ def node(number: int) -> Object:
         "status": {
             "capacity": capacity,
             "allocatable": {**capacity, "cpu": "7800m", "memory": "30Gi"},
-            "conditions": [_condition(*one, now) for one in _CONDITIONS],
+            "conditions": [_condition(*condition, now) for condition in _CONDITIONS],
             "addresses": [
-                {"type": "InternalIP", "address": f"10.1.{number // 256}.{number % 256 + 1}"},
+                {
+                    "type": "InternalIP",
+                    "address": f"10.1.{number // 256}.{number % 256 + 1}",
+                },
                 {"type": "Hostname", "address": name},
             ],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
@@ -106,8 +122,18 @@ _CONDITIONS = (
         "KubeletHasSufficientMemory",
         "kubelet has sufficient memory available",
     ),
-    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    (
+        "DiskPressure",
+        "False",
+        "KubeletHasNoDiskPressure",
+        "kubelet has no disk pressure",
+    ),
+    (
+        "PIDPressure",
+        "False",
+        "KubeletHasSufficientPID",
+        "kubelet has sufficient PID available",
+    ),
     ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
 )
 
@@ -124,12 +150,14 @@ def _condition(kind: str, status: str, reason: str, message: str, now: str) -> O
 
 
 def bootstrap(registry: Registry, count: int) -> None:
-    """Fill a new cluster: system namespaces, nodes, a default storage class, the administrator's role."""
+    """Fill a new cluster: system namespaces, nodes, a storage class, the default roles."""
     options = WriteOptions("kube-apiserver", validation="Ignore")
     table = registry.table
     for name in _SYSTEM_NAMESPACES:
         _make(
-            registry, options, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            registry,
+            options,
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}},
         )
     kubelet = WriteOptions("kubelet", validation="Ignore")
     for number in range(count):
@@ -180,8 +208,22 @@ def bootstrap(registry: Registry, count: int) -> None:
 
 
 def _view() -> list[Object]:
-    groups = ["", "apps", "batch", "networking.k8s.io", "policy", "autoscaling", "discovery.k8s.io"]
-    return [{"apiGroups": groups, "resources": ["*"], "verbs": ["get", "list", "watch"]}]
+    groups = [
+        "",
+        "apps",
+        "batch",
+        "networking.k8s.io",
+        "policy",
+        "autoscaling",
+        "discovery.k8s.io",
+    ]
+    return [
+        {
+            "apiGroups": groups,
+            "resources": ["*"],
+            "verbs": ["get", "list", "watch"],
+        }
+    ]
 
 
 def _make(registry: Registry, options: WriteOptions, obj: Object) -> None:

@@ -1,4 +1,4 @@
-"""The OpenAPI documents: as recorded, and for the rest (other groups, custom resources) made from the schemas."""
+"""The OpenAPI documents: recorded ones, and those of other groups built from the schemas."""
 
 import copy
 import hashlib
@@ -12,9 +12,18 @@ from simcluster import schema
 from simcluster.resources import Object, Resource, ResourceTable
 from simcluster.schema import Node
 
-_WRITES = {"create": "post", "update": "put", "patch": "patch", "delete": "delete"}
+_WRITES = {
+    "create": "post",
+    "update": "put",
+    "patch": "patch",
+    "delete": "delete",
+}
 _PARAMETERS = [
-    {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
+    {
+        "name": name,
+        "in": "query",
+        "schema": {"type": "string", "uniqueItems": True},
+    }
     for name in ("dryRun", "fieldManager", "fieldValidation")
 ]
 _PATCHES = (
@@ -27,10 +36,10 @@ _PATCHES = (
 
 @cache
 def _recorded_index() -> dict[str, Object]:
-    found: dict[str, Object] = orjson.loads(
+    recorded: dict[str, Object] = orjson.loads(
         files("simcluster").joinpath("data/openapi-v3-index.json").read_bytes()
     )
-    return found
+    return recorded
 
 
 def index(table: ResourceTable) -> Object:
@@ -40,7 +49,7 @@ def index(table: ResourceTable) -> Object:
         name = f"apis/{resource.group_version}" if resource.group else f"api/{resource.version}"
         if name not in paths:
             digest = (
-                hashlib.sha512(repr(sorted(one.plural for one in table)).encode())
+                hashlib.sha512(repr(sorted(other.plural for other in table)).encode())
                 .hexdigest()
                 .upper()
             )
@@ -56,19 +65,23 @@ def document(
     recorded = schema.recorded_v3(group_version) if path.startswith("api") else None
     if recorded is not None:
         return recorded
-    served = [one for one in table if one.group_version == group_version]
+    served = [resource for resource in table if resource.group_version == group_version]
     if served:
-        return orjson.dumps(_made(served, types))
+        return orjson.dumps(_build_document(served, types))
     return (
         orjson.dumps(
-            {"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.2"}, "paths": {}}
+            {
+                "openapi": "3.0.0",
+                "info": {"title": "Kubernetes", "version": "v1.36.2"},
+                "paths": {},
+            }
         )
         if path in _recorded_index()
         else None
     )
 
 
-def _made(served: list[Resource], types: "dict[tuple[str, str, str], Node]") -> Object:
+def _build_document(served: list[Resource], types: "dict[tuple[str, str, str], Node]") -> Object:
     paths: Object = {}
     schemas: Object = {}
     for resource in served:
@@ -85,7 +98,13 @@ def _made(served: list[Resource], types: "dict[tuple[str, str, str], Node]") -> 
 
 
 def _schema_of(resource: Resource, types: "dict[tuple[str, str, str], Node]") -> tuple[str, Object]:
-    gvk = [{"group": resource.group, "version": resource.version, "kind": resource.kind}]
+    gvk = [
+        {
+            "group": resource.group,
+            "version": resource.version,
+            "kind": resource.kind,
+        }
+    ]
     if resource.custom:
         reverse = ".".join(reversed(resource.group.split(".")))
         node = types.get((resource.group, resource.version, resource.plural), schema.ANY)
@@ -125,11 +144,11 @@ def _rewritten(value: Any) -> Any:
 
 def _references(value: Any) -> list[str]:
     if isinstance(value, list):
-        return [found for item in value for found in _references(item)]
+        return [reference for item in value for reference in _references(item)]
     if not isinstance(value, dict):
         return []
     own = [value["$ref"].rpartition("/")[2]] if isinstance(value.get("$ref"), str) else []
-    return own + [found for item in value.values() for found in _references(item)]
+    return own + [reference for item in value.values() for reference in _references(item)]
 
 
 def _paths(resource: Resource, name: str) -> Object:
@@ -140,19 +159,22 @@ def _paths(resource: Resource, name: str) -> Object:
         else f"{prefix}/{resource.plural}"
     )
     body = {"$ref": f"#/components/schemas/{name}"}
-    one: Object = {"get": _operation(resource, "get", body)}
+    single: Object = {"get": _operation(resource, "get", body)}
     every: Object = {"get": _operation(resource, "list", body)}
     for verb, method in _WRITES.items():
         if verb in resource.verbs:
-            (every if verb == "create" else one)[method] = _operation(resource, verb, body)
-    return {base: every, base + "/{name}": one}
+            (every if verb == "create" else single)[method] = _operation(resource, verb, body)
+    return {base: every, base + "/{name}": single}
 
 
 def _operation(resource: Resource, action: str, body: Object) -> Object:
     operation: Object = {
         "operationId": f"{action}{resource.kind}",
         "responses": {
-            "200": {"description": "OK", "content": {"application/json": {"schema": body}}}
+            "200": {
+                "description": "OK",
+                "content": {"application/json": {"schema": body}},
+            }
         },
         "x-kubernetes-action": {"create": "post", "update": "put"}.get(action, action),
         "x-kubernetes-group-version-kind": {
@@ -164,5 +186,7 @@ def _operation(resource: Resource, action: str, body: Object) -> Object:
     if action in _WRITES:
         operation["parameters"] = _PARAMETERS
         types = _PATCHES if action == "patch" else ("*/*",)
-        operation["requestBody"] = {"content": {one: {"schema": body} for one in types}}
+        operation["requestBody"] = {
+            "content": {media_type: {"schema": body} for media_type in types}
+        }
     return operation

@@ -50,32 +50,35 @@ def json_patch(document: Any, operations: Any) -> Any:
         raise ApiError(
             413,
             "RequestEntityTooLarge",
-            f"Request entity too large: The allowed maximum operations in a JSON patch is {MAX_OPERATIONS},"
-            f" got {len(operations)}",
+            "Request entity too large: The allowed maximum operations in a JSON patch "
+            f"is {MAX_OPERATIONS}, got {len(operations)}",
         )
-    document, copied = copy.deepcopy(document), 0
+    document = copy.deepcopy(document)
+    copied = 0
     for operation in operations:
         if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
             raise bad_request("error decoding patch: every operation needs an op and a path")
+        # Copies may grow without bound: the API server adds up their sizes.
         if operation.get("op") == "copy":
             copied += _copied_size(document, operation)
             if copied > MAX_COPIED:
                 raise _unprocessable(
-                    f"Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the"
-                    f" limit {MAX_COPIED}"
+                    "Unable to complete the copy, the accumulated size increase of copy is "
+                    f"{copied}, exceeding the limit {MAX_COPIED}"
                 )
         document = _operate(document, operation)
     return document
 
 
 def _copied_size(document: Any, operation: Object) -> int:
-    """How many bytes of JSON the operation adds: a copy of what holds the copies before doubles each time."""
+    """How many bytes of JSON a copy adds: copies of copies double the document each time."""
     source = str(operation.get("from", ""))
     return len(json.dumps(_lookup(document, _pointer(source), source), separators=(",", ":")))
 
 
 def _operate(document: Any, operation: Object) -> Any:
-    name, path = operation.get("op"), _pointer(operation["path"])
+    name = operation.get("op")
+    path = _pointer(operation["path"])
     if name in ("add", "replace", "test"):
         if "value" not in operation:
             raise _unprocessable(f"{name} operation is missing a value")
@@ -83,6 +86,7 @@ def _operate(document: Any, operation: Object) -> Any:
     elif name in ("move", "copy"):
         source = _pointer(str(operation.get("from", "")))
         value = copy.deepcopy(_lookup(document, source, str(operation.get("from"))))
+        # The source goes first: a move within a list shifts the places after it.
         if name == "move":
             document = _remove(document, source, operation["from"])
     elif name == "remove":
@@ -93,6 +97,7 @@ def _operate(document: Any, operation: Object) -> Any:
         if _lookup(document, path, operation["path"]) != value:
             raise _unprocessable(f"testing value {operation['path']} failed")
         return document
+    # `replace` needs a value to replace, `add` does not.
     if name == "replace":
         _lookup(document, path, operation["path"])
     return _add(document, path, value, replace=name == "replace")
@@ -105,6 +110,7 @@ def _pointer(path: str) -> list[str]:
 
 
 def _index(items: list[Any], part: str, *, adding: bool = False) -> int:
+    # "-" is the place after the last item.
     if part == "-" and adding:
         return len(items)
     if not part.lstrip("-").isdigit() or not 0 <= int(part) < len(items) + adding:
@@ -112,7 +118,7 @@ def _index(items: list[Any], part: str, *, adding: bool = False) -> int:
     return int(part)
 
 
-def _lookup(document: Any, path: list[str], shown: str) -> Any:
+def _lookup(document: Any, path: list[str], pointer: str) -> Any:
     for part in path:
         if isinstance(document, dict) and part in document:
             document = document[part]
@@ -120,9 +126,9 @@ def _lookup(document: Any, path: list[str], shown: str) -> Any:
             document = document[_index(document, part)]
         else:
             raise _unprocessable(
-                f'"{shown}": missing value'
+                f'"{pointer}": missing value'
                 if isinstance(document, dict)
-                else f"doc is missing path: {shown}: missing value"
+                else f"doc is missing path: {pointer}: missing value"
             )
     return document
 
@@ -143,9 +149,9 @@ def _add(document: Any, path: list[str], value: Any, *, replace: bool) -> Any:
     return document
 
 
-def _remove(document: Any, path: list[str], shown: str) -> Any:
-    _lookup(document, path, shown)
-    parent = _lookup(document, path[:-1], shown)
+def _remove(document: Any, path: list[str], pointer: str) -> Any:
+    _lookup(document, path, pointer)
+    parent = _lookup(document, path[:-1], pointer)
     if isinstance(parent, list):
         del parent[_index(parent, path[-1])]
     else:
@@ -154,7 +160,7 @@ def _remove(document: Any, path: list[str], shown: str) -> Any:
 
 
 def strategic_patch(target: Any, patch: Any, node: Node) -> Any:
-    """Strategic merge: keyed lists item by item, with `$patch`, `$deleteFromPrimitiveList`, `$setElementOrder`, `$retainKeys`."""
+    """Strategic merge: keyed lists are merged item by item, and the `$` directives obeyed."""
     if not isinstance(patch, dict):
         return copy.deepcopy(patch)
     directive = patch.get("$patch")
@@ -201,7 +207,10 @@ def _merged_list(current: list[Any], patch: list[Any], node: Node) -> list[Any]:
     for item in patch:
         if not isinstance(item, dict) or key not in item:
             raise bad_request(f"map: {item} does not contain declared merge key: {key}")
-        at = next((index for index, have in enumerate(result) if have.get(key) == item[key]), None)
+        at = next(
+            (index for index, have in enumerate(result) if have.get(key) == item[key]),
+            None,
+        )
         if item.get("$patch") == "delete":
             result = [have for have in result if have.get(key) != item[key]]
         elif at is None:
@@ -212,7 +221,7 @@ def _merged_list(current: list[Any], patch: list[Any], node: Node) -> list[Any]:
 
 
 def _order(result: Object, patch: Object, node: Node) -> None:
-    """Sort lists as `$setElementOrder/<name>` asks; items that it does not name keep their place at the end."""
+    """Sort lists as `$setElementOrder/<name>` asks; items that it does not name go to the end."""
     for directive, order in patch.items():
         if not directive.startswith("$setElementOrder/"):
             continue
@@ -222,8 +231,8 @@ def _order(result: Object, patch: Object, node: Node) -> None:
         if not isinstance(items, list) or not isinstance(order, list):
             continue
         key = child.merge_key
-        wanted = [item.get(key) if key and isinstance(item, dict) else item for item in order]
-        positions = {str(value): position for position, value in enumerate(wanted)}
+        ordered_keys = [item.get(key) if key and isinstance(item, dict) else item for item in order]
+        positions = {str(value): position for position, value in enumerate(ordered_keys)}
         items.sort(key=partial(_position, key=key, positions=positions))
 
 

@@ -5,9 +5,9 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 
+from simcluster.objects import get_annotations
 from simcluster.resources import Object
-from simcluster.shell import FileSystem, Shell, Sleep, Write
-from simcluster.shell.interpreter import endless
+from simcluster.shell import FileSystem, Run, Shell, Sleep, Write, make_shell
 
 _SHELL_IMAGES = (
     "busybox",
@@ -30,7 +30,8 @@ _MOST_STEPS = 400
 class Program:
     """A container's life: after `seconds` it ends with `exit_code`; None means that it runs on.
 
-    `output` are the lines with their second; a program that runs on says them again every `period` seconds.
+    `output` are the lines with their second; a program that runs on prints them again every
+    `period` seconds.
     """
 
     seconds: float | None = None
@@ -47,38 +48,40 @@ def image_name(image: str) -> str:
 
 
 def missing(image: str, pod: Object) -> bool:
-    """Whether the registry does not have the image: a tag or name that says so, or the pod's annotation."""
+    """Whether the image cannot be pulled: its tag, name or the pod's annotation says so."""
     tag = image.rpartition("/")[2].partition(":")[2]
     name = image_name(image)
-    told = (pod["metadata"].get("annotations") or {}).get(_ANNOTATION + "missing-images", "")
+    annotations = get_annotations(pod)
+    missing_images = annotations.get(_ANNOTATION + "missing-images", "").split(",")
     return (
         "does-not-exist" in image
         or "nonexistent" in image
         or tag in ("missing", "no-such-tag")
-        or name in told.split(",")
+        or name in missing_images
     )
 
 
 def start_delay(pod: Object, container: Object) -> float:
     """Seconds that pulling and starting take: the same for the same pod."""
-    return 0.4 + zlib.crc32(f"{pod['metadata'].get('uid')}/{container['name']}".encode()) % 80 / 100
+    key = f"{pod['metadata'].get('uid')}/{container['name']}"
+    return 0.4 + zlib.crc32(key.encode()) % 80 / 100
 
 
 def program_of(pod: Object, container: Object) -> Program:
     """The life of a container: its annotations, its command, or the habits of its image decide."""
-    told = _told(pod, container)
-    if told is not None:
-        return told
-    argv = [
-        str(word) for word in [*(container.get("command") or ()), *(container.get("args") or ())]
-    ]
+    annotated = _annotated_program(pod)
+    if annotated is not None:
+        return annotated
+    command = container.get("command") or ()
+    argv = [str(word) for word in (*command, *(container.get("args") or ()))]
     shell_image = image_name(container.get("image", "")) in _SHELL_IMAGES
-    if argv and (container.get("command") or shell_image):
-        literal = {
-            one["name"]: one["value"] for one in container.get("env") or () if "value" in one
-        }
-        env = {"HOSTNAME": pod["metadata"]["name"], **literal}
-        return _foretold(tuple(argv), tuple(env.items()))
+    # Arguments alone go to the image's own program, which only shell images tell us of.
+    if argv and (command or shell_image):
+        env = {"HOSTNAME": pod["metadata"]["name"]}
+        for variable in container.get("env") or ():
+            if "value" in variable:
+                env[variable["name"]] = variable["value"]
+        return _run_ahead(tuple(argv), tuple(env.items()))
     if shell_image:
         return Program(_BRIEF)
     if image_name(container.get("image", "")) == "hello-world":
@@ -86,28 +89,39 @@ def program_of(pod: Object, container: Object) -> Program:
     return Program()
 
 
-def _told(pod: Object, container: Object) -> Program | None:
-    notes = pod["metadata"].get("annotations") or {}
-    if notes.get(_ANNOTATION + "oom-after"):
-        return Program(float(notes[_ANNOTATION + "oom-after"]), 137, "OOMKilled")
-    if notes.get(_ANNOTATION + "crash-after"):
-        return Program(float(notes[_ANNOTATION + "crash-after"]), 1, "Error")
+def _annotated_program(pod: Object) -> Program | None:
+    annotations = get_annotations(pod)
+    oom_after = annotations.get(_ANNOTATION + "oom-after")
+    if oom_after:
+        # 137 is 128 + SIGKILL.
+        return Program(float(oom_after), 137, "OOMKilled")
+    crash_after = annotations.get(_ANNOTATION + "crash-after")
+    if crash_after:
+        return Program(float(crash_after), 1, "Error")
     return None
 
 
+def _run_on(shell: Shell, argv: list[str]) -> Run:
+    """A program that the shell does not know is taken for a server: it runs on."""
+    while True:
+        yield Sleep(float("inf"))
+
+
 @lru_cache(maxsize=2000)
-def _foretold(argv: tuple[str, ...], env: tuple[tuple[str, str], ...]) -> Program:
-    """Run a container's command in the tiny shell with time in fast motion; what goes on too long runs on."""
-    run = Shell(FileSystem(), dict(env), unknown=endless).execute(
-        [_expanded(word, dict(env)) for word in argv]
-    )
+def _run_ahead(argv: tuple[str, ...], env: tuple[tuple[str, str], ...]) -> Program:
+    """Run a command in the tiny shell in fast motion; one that goes on too long runs on."""
+    variables = dict(env)
+    shell = make_shell(FileSystem(), dict(env), unknown=_run_on)
+    run = shell.execute([_expanded(word, variables) for word in argv])
     output: list[tuple[float, str]] = []
-    now, answer = 0.0, None
+    now = 0.0
+    answer: bytes | None = None
     for _ in range(_MOST_STEPS):
         try:
             effect = run.send(answer)
-        except StopIteration as ended:
-            return Program(max(now, _BRIEF), int(ended.value), output=tuple(output), scripted=True)
+        except StopIteration as end:
+            seconds = max(now, _BRIEF)
+            return Program(seconds, int(end.value), output=tuple(output), scripted=True)
         answer = None
         if isinstance(effect, Sleep):
             now += effect.seconds
@@ -117,9 +131,16 @@ def _foretold(argv: tuple[str, ...], env: tuple[tuple[str, str], ...]) -> Progra
             text = effect.data.decode(errors="replace").removesuffix("\n")
             output += [(now, line) for line in text.split("\n")]
         else:
+            # A container without `stdin: true` reads the end of its input.
             answer = b""
+    # It said so much that it repeats itself: a loop.
     return Program(output=tuple(output), period=max(now, 1.0), scripted=True)
 
 
 def _expanded(word: str, env: dict[str, str]) -> str:
-    return re.sub(r"\$\((\w+)\)", lambda found: env.get(found.group(1), found.group()), word)
+    """`$(NAME)` in commands and arguments, as the kubelet expands it; unknown names stay."""
+
+    def replace(reference: re.Match[str]) -> str:
+        return env.get(reference.group(1), reference.group())
+
+    return re.sub(r"\$\((\w+)\)", replace, word)

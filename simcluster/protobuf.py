@@ -1,9 +1,9 @@
 """Bodies in Kubernetes' protobuf, read as the JSON that the same client would have sent.
 
-`data/protobuf.json.gz` holds, for each message of the API, its fields by number: the JSON name (empty
-for a message whose fields belong to the one around it), the type, and 1 where a zero is written to
-JSON all the same. Types are `string`, `bytes`, `bool`, `int`, `items` (a message around texts) or a
-message, after `[]` for lists and `{}` for maps by text.
+`data/protobuf.json.gz` holds, for each message of the API, its fields by number: the JSON name
+(empty for a message whose fields belong to the one around it), the type, and 1 where a zero is
+written to JSON all the same. Types are `string`, `bytes`, `bool`, `int`, `items` (a message around
+texts) or a message, after `[]` for lists and `{}` for maps by text.
 """
 
 import base64
@@ -22,7 +22,11 @@ from simcluster.resources import Object
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\x00"
 _DEPTH_LIMIT = 100
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+# Wire types of the protobuf encoding; groups (3 and 4) are not used by Kubernetes.
+_VARINT = 0
+_FIXED64 = 1
+_BYTES = 2
+_FIXED32 = 5
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # What the first part of an API group is called, where the package has another name.
 _PACKAGES = {"": "core", "meta.k8s.io": "meta"}
@@ -42,7 +46,7 @@ def _messages() -> dict[str, Fields]:
 
 
 def decode(body: bytes) -> Object:
-    """The object in a body, with its apiVersion and kind; 400 when broken, 415 for an unknown kind."""
+    """The object in a body; 400 when broken, 415 for an unknown kind."""
     try:
         return _decode(body)
     except _BrokenError as error:
@@ -85,7 +89,8 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
-        number, wire = key >> 3, key & 7
+        number = key >> 3
+        wire = key & 7
         if not number:
             raise _BrokenError(f"proto: illegal tag {number} (wire type {wire})")
         if wire == _VARINT:
@@ -186,7 +191,8 @@ def _moment(raw: int | bytes, places: str = "seconds") -> str | None:
         return None
     try:
         moment = _EPOCH + timedelta(
-            seconds=_number(parts.get(1, 0)), microseconds=_number(parts.get(2, 0)) // 1000
+            seconds=_number(parts.get(1, 0)),
+            microseconds=_number(parts.get(2, 0)) // 1000,
         )
     except OverflowError as error:
         raise _BrokenError("proto: a time is out of range") from error

@@ -12,7 +12,18 @@ SUFFIX_RULE = "unable to parse quantity's suffix"
 _FORM = re.compile(r"([+-]?)0*([0-9]*)(?:\.([0-9]*))?([eEinumkKMGTP]*[-+]?[0-9]*)", re.ASCII)
 _EXPONENT = re.compile(r"[eE]([+-]?[0-9]+)", re.ASCII)
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
-_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_DECIMAL = {
+    "n": -9,
+    "u": -6,
+    "m": -3,
+    "": 0,
+    "k": 3,
+    "M": 6,
+    "G": 9,
+    "T": 12,
+    "P": 15,
+    "E": 18,
+}
 _SUFFIX_OF = {exponent: suffix for suffix, exponent in _DECIMAL.items()}
 _LARGEST_BINARY = Decimal(2**63 - 1)
 _NANO = Decimal("1e-9")
@@ -40,9 +51,9 @@ def canonical_text(text: str, *, listed: bool = False) -> str:
     """The quantity as the API server writes it back (`0.5` as `500m`); ValueError when it is none.
 
     `listed` is for the amounts of lists of resources, which are rounded up to thousandths."""
-    amount, shown = _parse(text)
+    amount, canonical = _parse(text)
     if not listed or not amount * 1000 % 1:
-        return shown
+        return canonical
     rounded = amount.quantize(Decimal("1e-3"), context=_EXACT)
     return _decimal_text(rounded, "e" if _EXPONENT.search(text) else "")
 
@@ -71,6 +82,7 @@ def _binary(
     text: str, number: Decimal, digits: str, fraction: str, power: int
 ) -> tuple[Decimal, str]:
     amount = _EXACT.multiply(number, Decimal(1024**power))
+    # Go caps binary amounts at the largest int64.
     amount = max(min(amount, _LARGEST_BINARY), -_LARGEST_BINARY)
     amount = _round_to_nano(amount)
     # Go keeps the text of short numbers that 8 does not divide; they are canonical already.
@@ -84,7 +96,12 @@ def _binary(
 
 
 def _decimal(
-    text: str, number: Decimal, digits: str, fraction: str, exponent: int, letter: str
+    text: str,
+    number: Decimal,
+    digits: str,
+    fraction: str,
+    exponent: int,
+    letter: str,
 ) -> tuple[Decimal, str]:
     amount = _round_to_nano(number.scaleb(exponent, _EXACT))
     shifted = (digits or "0") + fraction
@@ -97,7 +114,7 @@ def _decimal(
 
 
 def _round_to_nano(amount: Decimal) -> Decimal:
-    """The amount with at most nine places, rounded away from zero: who asks for little gets some."""
+    """The amount with at most nine places, rounded away from zero, so that little is not none."""
     exponent = amount.as_tuple().exponent
     if isinstance(exponent, int) and exponent < -9:
         return amount.quantize(_NANO, context=_EXACT)
@@ -110,6 +127,7 @@ def _decimal_text(amount: Decimal, letter: str) -> str:
         return "0"
     sign, digits, exponent = _EXACT.normalize(amount).as_tuple()
     mantissa = "".join(map(str, digits))
+    # Suffixes exist for every third power of ten.
     least = int(exponent) // 3 * 3
     mantissa += "0" * (int(exponent) - least)
     suffix = f"{letter or 'e'}{least}" if least else ""

@@ -1,9 +1,8 @@
-"""Create, update, patch and delete with the rules of the API server; HTTP and controllers both come through here."""
+"""Create, update, patch and delete by the API server's rules, for HTTP and controllers."""
 
 import copy
 import random
 import uuid
-from dataclasses import dataclass, field
 from typing import Any
 
 from simcluster import (
@@ -28,9 +27,11 @@ from simcluster.errors import (
     stale,
     unsupported_media_type,
 )
+from simcluster.objects import is_terminating
 from simcluster.resources import Object, Resource, ResourceTable
 from simcluster.store import Record, Store
 from simcluster.validation import Cause, custom, validate, validate_update
+from simcluster.write_options import WriteOptions
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _META_ORDER = (
@@ -50,19 +51,6 @@ _META_ORDER = (
     "finalizers",
     "managedFields",
 )
-
-
-@dataclass
-class WriteOptions:
-    """How to write: query parameters of the request, and the warnings that it collects."""
-
-    manager: str = "kube-controller-manager"
-    dry_run: bool = False
-    validation: str = "Warn"
-    force: bool = False
-    subresource: str = ""
-    body: bytes = b""
-    warnings: list[str] = field(default_factory=list)
 
 
 def random_suffix(length: int = 5) -> str:
@@ -109,19 +97,25 @@ class Registry:
 
     def record(self, resource: Resource, namespace: str, name: str) -> Record:
         """One stored record; 404 when it is not there."""
-        found = self.store.get(resource.storage, namespace, name)
-        if found is None:
+        record = self.store.get(resource.storage, namespace, name)
+        if record is None:
             raise not_found(resource, name)
-        return found
+        return record
 
     def read(self, resource: Resource, namespace: str, name: str) -> Object:
         """One object in the asked version; 404 when it is not there."""
         return conversion.from_storage(resource, self.record(resource, namespace, name).obj)
 
     def create(
-        self, resource: Resource, namespace: str, obj: Object, options: WriteOptions
+        self,
+        resource: Resource,
+        namespace: str,
+        obj: Object,
+        options: WriteOptions,
     ) -> Object:
         """Create an object; 400, 403, 404, 409 or 422 as the API server says."""
+        # Order as in the API server: decoding and names (400), defaults, validation (422),
+        # admission (403), and the conflict with an existing object (409) at last.
         obj = self._decoded(resource, obj, options)
         meta = obj["metadata"]
         self._check_namespace(resource, meta, namespace)
@@ -129,6 +123,7 @@ class Registry:
             raise bad_request("resourceVersion should not be set on objects to be created")
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = self._generated(resource, namespace, meta["generateName"])
+        # What only the server writes is dropped in silence, not refused.
         for key in (
             "uid",
             "creationTimestamp",
@@ -146,14 +141,21 @@ class Registry:
         return self._insert(resource, obj, options, applied=False)
 
     def _insert(
-        self, resource: Resource, obj: Object, options: WriteOptions, *, applied: bool
+        self,
+        resource: Resource,
+        obj: Object,
+        options: WriteOptions,
+        *,
+        applied: bool,
     ) -> Object:
         name = obj["metadata"].get("name", "")
         if (
             resource.namespaced
             and self.store.get("namespaces", "", obj["metadata"]["namespace"]) is None
         ):
+            # NamespaceLifecycle admits before validation: a missing namespace is reported first.
             admission.check_namespace(resource, obj, self.store, self.table)
+        # An apply has computed its own claims; every other write claims what it changed.
         if not applied:
             managedfields.record_update(
                 None, obj, self.type_of(resource), self._entry(resource, options)
@@ -166,19 +168,26 @@ class Registry:
         return self._put(resource, obj, options)
 
     def replace(
-        self, resource: Resource, namespace: str, name: str, obj: Object, options: WriteOptions
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        obj: Object,
+        options: WriteOptions,
     ) -> Object:
         """Update an object with a whole new state; 409 when it was made from an older one."""
         old = self.read(resource, namespace, name)
         obj = self._decoded(resource, obj, options)
-        given = obj["metadata"].get("name", "")
-        if given != name:
+        body_name = obj["metadata"].get("name", "")
+        if body_name != name:
             raise bad_request(
-                f"the name of the object ({given}) does not match the name on the URL ({name})"
-                if given
+                f"the name of the object ({body_name}) does not match the name on the URL ({name})"
+                if body_name
                 else "name must be provided"
             )
         self._check_namespace(resource, obj["metadata"], namespace)
+        # Built-in kinds allow an update without a version (the last write wins), custom ones do
+        # not.
         if resource.custom and not obj["metadata"].get("resourceVersion"):
             cause = Cause(
                 "FieldValueInvalid",
@@ -198,8 +207,10 @@ class Registry:
         applied: bool = False,
     ) -> Object:
         """Write a changed state of an object that was read before."""
-        meta, before = obj["metadata"], old["metadata"]
+        meta = obj["metadata"]
+        before = old["metadata"]
         self._check_unchanged_identity(resource, meta, before)
+        # Identity and deletion cannot be changed by a write.
         for key in (
             "uid",
             "creationTimestamp",
@@ -217,6 +228,7 @@ class Registry:
         if options.subresource == "status":
             obj = {
                 **old,
+                # The status subresource ignores everything but the status.
                 "metadata": {**meta, "labels": before.get("labels")},
                 "status": obj.get("status", {}),
             }
@@ -225,6 +237,7 @@ class Registry:
             strategy.prepare_update(resource, obj, old, self.store)
             validate_update(resource, obj, old, self.type_of(resource).document)
         if not applied:
+            # An empty list resets the ownership of all fields, a documented way out.
             if meta.get("managedFields") == []:
                 old = {**old, "metadata": {**before, "managedFields": []}}
             managedfields.record_update(
@@ -266,19 +279,26 @@ class Registry:
         return self.rewrite(resource, old, obj, options), False
 
     def patched(
-        self, old: Object, patch: Any, *, content_type: str, node: schema.Node, custom: bool = False
+        self,
+        old: Object,
+        patch: Any,
+        *,
+        content_type: str,
+        node: schema.Node,
+        custom: bool = False,
     ) -> Any:
         """The object with a patch of the given content type applied; 415 for an unknown one."""
         source = copy.deepcopy(old)
         if content_type == patching.JSON_PATCH:
             return patching.json_patch(source, patch)
         if content_type == patching.MERGE_PATCH or (
+            # Custom kinds have no merge keys: Kubernetes refuses strategic patches of them.
             content_type == patching.STRATEGIC_PATCH and not custom
         ):
             if not isinstance(patch, dict):
                 raise bad_request(
-                    "couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type "
-                    "map[string]interface {}"
+                    "couldn't get version/kind; json parse error: json: cannot unmarshal array "
+                    "into Go value of type map[string]interface {}"
                 )
             return (
                 patching.merge_patch(source, patch)
@@ -288,13 +308,20 @@ class Registry:
         raise unsupported_media_type()
 
     def _apply(
-        self, resource: Resource, namespace: str, name: str, config: Any, options: WriteOptions
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        config: Any,
+        options: WriteOptions,
     ) -> tuple[Object, bool]:
         if not isinstance(config, dict):
             raise bad_request("error decoding YAML: the patch is not an object")
         if not options.manager:
             cause = Cause(
-                "FieldValueRequired", "Required value: is required for apply patch", "fieldManager"
+                "FieldValueRequired",
+                "Required value: is required for apply patch",
+                "fieldManager",
             )
             raise invalid("PatchOptions", "", [cause], group="meta.k8s.io")
         self._check_kind(resource, config)
@@ -307,13 +334,20 @@ class Registry:
         options.warnings += warnings
         meta = config.setdefault("metadata", {})
         if meta.pop("managedFields", None):
+            # A server-side apply must not carry claims of its own: they would be out of date at
+            # once.
             raise bad_request("metadata.managedFields must be nil")
         if meta.setdefault("name", name) != name:
             raise bad_request(
-                f"the name of the object ({meta['name']}) does not match the name on the URL ({name})"
+                f"the name of the object ({meta['name']}) does not match "
+                f"the name on the URL ({name})"
             )
         self._check_namespace(resource, meta, namespace)
-        config = {"kind": resource.kind, "apiVersion": resource.group_version, **config}
+        config = {
+            "kind": resource.kind,
+            "apiVersion": resource.group_version,
+            **config,
+        }
         record = self.store.get(resource.storage, namespace, name)
         live = conversion.from_storage(resource, record.obj) if record else None
         entry = self._entry(resource, options, operation="Apply")
@@ -324,7 +358,10 @@ class Registry:
             return self.rewrite(resource, live, merged, options, applied=True), False
         strategy.convert_input(resource, merged)
         defaults.apply(resource, merged)
-        merged["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": clock.timestamp()}
+        merged["metadata"] |= {
+            "uid": str(uuid.uuid4()),
+            "creationTimestamp": clock.timestamp(),
+        }
         return self._insert(resource, merged, options, applied=True), True
 
     def delete(
@@ -335,20 +372,30 @@ class Registry:
         body: Object | None,
         options: WriteOptions,
     ) -> Object:
-        """Delete an object; the answer is its last state, or a Status where the API server gives one."""
+        """Delete an object; returns its last state, or a Status for kinds that answer with one."""
         return deletion.delete(
-            self, resource, self.record(resource, namespace, name), body or {}, options
+            self.store,
+            resource,
+            self.record(resource, namespace, name),
+            body or {},
+            options,
         )
 
     def finish(self, resource: Resource, obj: Object) -> None:
         """Remove a deleted object as soon as nothing holds it."""
-        deletion.finish(self, resource, obj)
+        deletion.finish(self.store, resource.storage, obj)
 
     def _put(
-        self, resource: Resource, obj: Object, options: WriteOptions, *, old: Object | None = None
+        self,
+        resource: Resource,
+        obj: Object,
+        options: WriteOptions,
+        *,
+        old: Object | None = None,
     ) -> Object:
         obj = _ordered(obj)
         defaults.write_nulls(resource, obj)
+        # A write that changes nothing gets no new resourceVersion and no watch event.
         if old is not None and _same_state(obj, _ordered(old)):
             return old
         if options.dry_run:
@@ -358,17 +405,21 @@ class Registry:
         stored = conversion.to_storage(resource, obj)
         self.store.put(resource.storage, stored)
         obj["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
-        if old is not None and obj["metadata"].get("deletionTimestamp"):
-            deletion.finish(self, resource, stored)
+        if old is not None and is_terminating(obj):
+            deletion.finish(self.store, resource.storage, stored)
         return obj
 
     def _decoded(self, resource: Resource, obj: Any, options: WriteOptions) -> Object:
         if not isinstance(obj, dict):
-            given = {list: "array", str: "string", bool: "bool", type(None): "null"}.get(
-                type(obj), "number"
-            )
+            body_type = {
+                list: "array",
+                str: "string",
+                bool: "bool",
+                type(None): "null",
+            }.get(type(obj), "number")
             raise bad_request(
-                f"couldn't get version/kind; json parse error: json: cannot unmarshal {given} into Go value of type struct"
+                "couldn't get version/kind; json parse error: json: cannot unmarshal "
+                f"{body_type} into Go value of type struct"
             )
         self._check_kind(resource, obj)
         decoded, warnings = decoding.decode(
@@ -381,69 +432,77 @@ class Registry:
         options.warnings += warnings
         if resource.custom:
             custom.fill_defaults(decoded, self.type_of(resource).document)
-        decoded["kind"], decoded["apiVersion"] = resource.kind, resource.group_version
+        decoded["kind"] = resource.kind
+        decoded["apiVersion"] = resource.group_version
         decoded.setdefault("metadata", {})
         return decoded
 
     def _check_kind(self, resource: Resource, obj: Object) -> None:
-        kind, version = obj.get("kind"), obj.get("apiVersion")
-        if (kind or resource.kind) != resource.kind or (
-            version or resource.group_version
-        ) != resource.group_version:
-            shown = f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
+        kind = obj.get("kind")
+        version = obj.get("apiVersion")
+        # Both may be left out: the address of the request names them.
+        same_kind = not kind or kind == resource.kind
+        same_version = not version or version == resource.group_version
+        if not same_kind or not same_version:
+            message = (
+                f'no kind "{kind}" is registered for version "{version}" '
+                'in scheme "pkg/api/legacyscheme/scheme.go:30"'
+            )
             if self.table.of_kind(str(version), str(kind)) is not None:
-                given = f'{kind} in version "{str(version).rpartition("/")[2]}"'
-                shown = (
-                    f"{given} cannot be handled as a {resource.kind}: "
+                body_kind = f'{kind} in version "{str(version).rpartition("/")[2]}"'
+                message = (
+                    f"{body_kind} cannot be handled as a {resource.kind}: "
                     f"converting (v1.{kind}) to (core.{resource.kind}): unknown conversion"
                 )
-            raise bad_request(shown)
+            raise bad_request(message)
 
     def _check_namespace(self, resource: Resource, meta: Object, namespace: str) -> None:
         if not resource.namespaced:
-            if meta.pop("namespace", None):
-                pass
+            meta.pop("namespace", None)
             return
-        given = meta.setdefault("namespace", namespace)
-        if given != namespace:
+        body_namespace = meta.setdefault("namespace", namespace)
+        if body_namespace != namespace:
             raise bad_request(
-                f"the namespace of the provided object does not match the namespace sent on the request: {given} != {namespace}".partition(
-                    ":"
-                )[0]
+                "the namespace of the provided object does not match "
+                "the namespace sent on the request"
             )
 
     def _check_unchanged_identity(self, resource: Resource, meta: Object, before: Object) -> None:
         if meta.get("uid") and meta["uid"] != before["uid"]:
-            why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {before['uid']}"
-            raise conflict(resource, before["name"], why)
+            message = (
+                f"Precondition failed: UID in precondition: {meta['uid']}, "
+                f"UID in object meta: {before['uid']}"
+            )
+            raise conflict(resource, before["name"], message)
         if meta.get("resourceVersion") and meta["resourceVersion"] != before["resourceVersion"]:
-            if not str(meta["resourceVersion"]).isdigit():
-                raise invalid(
-                    resource.kind,
-                    before["name"],
-                    [
-                        Cause(
-                            "FieldValueInvalid",
-                            f'Invalid value: "{meta["resourceVersion"]}": strconv.ParseUint: invalid syntax',
-                            "metadata.resourceVersion",
-                        )
-                    ],
-                    group=resource.group,
+            version = meta["resourceVersion"]
+            if not str(version).isdigit():
+                cause = Cause(
+                    "FieldValueInvalid",
+                    f'Invalid value: "{version}": strconv.ParseUint: invalid syntax',
+                    "metadata.resourceVersion",
                 )
+                raise invalid(resource.kind, before["name"], [cause], group=resource.group)
             raise stale(resource, before["name"])
 
     def _generated(self, resource: Resource, namespace: str, prefix: str) -> str:
+        # 58 characters and a suffix of 5 make 63, the longest label; eight tries since 1.30.
         for _ in range(8):
             name = prefix[:58] + random_suffix()
             if (
-                self.store.get(resource.storage, namespace if resource.namespaced else "", name)
+                self.store.get(
+                    resource.storage,
+                    namespace if resource.namespaced else "",
+                    name,
+                )
                 is None
             ):
                 return name
         raise ApiError(
             409,
             "AlreadyExists",
-            f'{resource.qualified} "{prefix}" already exists, the server was not able to generate a unique name for the object',
+            f'{resource.qualified} "{prefix}" already exists, '
+            "the server was not able to generate a unique name for the object",
         )
 
     def _entry(
@@ -461,13 +520,12 @@ class Registry:
 
 
 def _same_state(obj: Object, old: Object) -> bool:
-    parts = [{key: value for key, value in one.items() if key != "metadata"} for one in (obj, old)]
-    metas = [
-        {key: value for key, value in one["metadata"].items() if key != "managedFields"}
-        for one in (obj, old)
-    ]
-    claims = [
-        sorted(str({**claim, "time": ""}) for claim in one["metadata"].get("managedFields") or ())
-        for one in (obj, old)
-    ]
-    return parts[0] == parts[1] and metas[0] == metas[1] and claims[0] == claims[1]
+    """Whether two states differ in nothing but the times of their managed fields."""
+    return _state_without_times(obj) == _state_without_times(old)
+
+
+def _state_without_times(obj: Object) -> tuple[Object, Object, list[str]]:
+    body = {key: value for key, value in obj.items() if key != "metadata"}
+    meta = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    claims = obj["metadata"].get("managedFields") or ()
+    return body, meta, sorted(str({**claim, "time": ""}) for claim in claims)

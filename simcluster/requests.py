@@ -15,7 +15,8 @@ from simcluster.errors import ApiError, bad_request
 from simcluster.resources import Object, Resource, ResourceTable
 
 BODY_LIMIT = 3 * 1024 * 1024
-JSON, YAML = "application/json", "application/yaml"
+JSON = "application/json"
+YAML = "application/yaml"
 MAX_YAML_DEPTH = 200
 MAX_YAML_NODES = 1_000_000
 _IMPLICIT = ("bool", "merge", "null")
@@ -52,16 +53,22 @@ def parse_path(raw_path: str, table: ResourceTable) -> Target | None:
     """The target of a resource path; None when nothing is served there."""
     parts = [unquote(part) for part in raw_path.strip("/").split("/")]
     if parts[0] == "api" and len(parts) >= 3:
-        group, version, rest = "", parts[1], parts[2:]
+        group = ""
+        version = parts[1]
+        rest = parts[2:]
     elif parts[0] == "apis" and len(parts) >= 4:
-        group, version, rest = parts[1], parts[2], parts[3:]
+        group = parts[1]
+        version = parts[2]
+        rest = parts[3:]
     else:
         return None
     if rest[0] == "namespaces" and len(rest) >= 3:
         resource = table.find(group, version, rest[2])
+        # `namespaces/NAME/finalize` has the same form, but names a namespace.
         if resource is not None and resource.namespaced:
             return _target(resource, rest[2:], namespace=rest[1])
     resource = table.find(group, version, rest[0])
+    # All namespaces can be listed and watched, never addressed by name.
     if resource is None or (resource.namespaced and len(rest) > 1):
         return None
     return _target(resource, rest)
@@ -109,7 +116,7 @@ def integer(query: Mapping[str, str], name: str) -> int | None:
 
 
 def parse_body(raw: bytes, content_type: str) -> Any:
-    """The decoded body of a write: JSON, YAML or protobuf; 400 when broken, 415 when none of them."""
+    """The decoded body of a write: JSON, YAML or protobuf; 400 when broken, 415 otherwise."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind in ("application/yaml", "application/apply-patch+yaml", "text/yaml"):
         return _yaml(raw)
@@ -153,11 +160,14 @@ for _kind, _form in (
     ("int", r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]+|0|[1-9][0-9_]*)"),
     (
         "float",
-        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
     ),
 ):
     _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_form})$"), list("-+.0123456789")
+        f"tag:yaml.org,2002:{_kind}",
+        re.compile(f"^(?:{_form})$"),
+        list("-+.0123456789"),
     )
     _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _decimal)
 
@@ -165,7 +175,9 @@ for _kind, _form in (
 def _yaml(raw: bytes) -> Any:
     try:
         _check_expansion(raw, _Loader)
-        plain = orjson.loads(orjson.dumps(yaml.load(raw, Loader=_Loader), default=str))  # noqa: S506
+        document = yaml.load(raw, Loader=_Loader)  # noqa: S506
+        # Dates and other types of YAML become the texts that JSON has for them.
+        plain = orjson.loads(orjson.dumps(document, default=str))
         return decoding.whole_numbers(plain)
     except (
         *(yaml.YAMLError, orjson.JSONEncodeError, ValueError, RecursionError),
@@ -176,9 +188,9 @@ def _yaml(raw: bytes) -> Any:
 
 
 def _check_expansion(raw: bytes, loader: Any) -> None:
-    """ValueError for a document that is deep, or that its aliases make far larger than it is; nothing is built."""
+    """ValueError for a document that is too deep, or that its aliases make far larger."""
     sizes: dict[str, int] = {}
-    # Of each collection that is open: its anchor, and how many nodes it has so far, aliases counted as what they stand for.
+    # For each open collection: its anchor, and its nodes so far with aliases written out.
     open_nodes: list[tuple[str | None, int]] = [(None, 0)]
 
     def add(count: int) -> None:
@@ -225,7 +237,7 @@ def accepted(header: str) -> Accepted:
         return Accepted()
     for offer in header.split(","):
         kind, *parameters = (part.strip() for part in offer.split(";"))
-        given = dict(part.partition("=")[::2] for part in parameters)
+        values = dict(part.partition("=")[::2] for part in parameters)
         if kind in (
             JSON,
             YAML,
@@ -235,9 +247,9 @@ def accepted(header: str) -> Accepted:
             "text/*",
             "application/xhtml+xml",
         ):
-            form = given.get("as", "")
+            form = values.get("as", "")
             if form and (
-                given.get("g") != "meta.k8s.io" or given.get("v") != "v1" or form not in _FORMS
+                values.get("g") != "meta.k8s.io" or values.get("v") != "v1" or form not in _FORMS
             ):
                 continue
             return Accepted(form, yaml=kind == YAML)

@@ -13,7 +13,16 @@ Object = dict[str, Any]
 
 # The same objects under two groups: they are stored once, under the first.
 SHARED_STORAGE = {("events.k8s.io", "events"): ("", "events")}
-ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+ALL_VERBS = (
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +70,10 @@ class Resource:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
-    def qualified_kind(self) -> str:
-        """The kind as `Invalid` messages write it: `Deployment.apps`, `Pod`."""
-        return f"{self.kind}.{self.group}" if self.group else self.kind
-
-    @property
     def storage_hash(self) -> str:
         """The `storageVersionHash` of discovery."""
         group = SHARED_STORAGE.get((self.group, self.plural), (self.group, self.plural))[0]
+        # Discovery hashes the version that is stored, not the one that is served.
         version = "v1" if group != self.group else self.version
         digest = hashlib.sha256(
             f"{group}/{self.storage_version or version}/{self.kind}".encode()
@@ -111,7 +116,9 @@ def built_in() -> Iterator[Resource]:
         for version in group["versions"]:
             for document in version["resources"]:
                 yield resource_of(
-                    document, group=group["metadata"].get("name", ""), version=version["version"]
+                    document,
+                    group=group["metadata"].get("name", ""),
+                    version=version["version"],
                 )
 
 

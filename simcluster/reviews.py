@@ -34,16 +34,16 @@ def answer(cluster: Cluster, resource: Resource, obj: Any, user: User, namespace
     if resource.plural == "tokenreviews":
         status = _token(cluster, spec)
     elif resource.plural == "selfsubjectreviews":
-        status = {"userInfo": _shown(user)}
+        status = {"userInfo": _user_info(user)}
     elif resource.plural == "selfsubjectrulesreviews":
         status = _rules(cluster, user, spec.get("namespace", ""))
     else:
-        asked = (
+        subject = (
             user
             if resource.plural == "selfsubjectaccessreviews"
             else User(spec.get("user", ""), tuple(spec.get("groups") or ()))
         )
-        permitted = authentication.allowed(asked, _attributes(spec, namespace), cluster.store)
+        permitted = authentication.allowed(subject, _attributes(spec, namespace), cluster.store)
         status = {"allowed": permitted, **({} if permitted else {"reason": ""})}
     meta = obj.get("metadata") or {}
     return {
@@ -59,19 +59,19 @@ def _attributes(spec: Object, namespace: str) -> Attributes:
     path = spec.get("nonResourceAttributes")
     if path:
         return Attributes(path.get("verb", ""), path=path.get("path", ""))
-    asked = spec.get("resourceAttributes") or {}
-    where = asked.get("namespace", "") or namespace
+    attributes = spec.get("resourceAttributes") or {}
+    namespace_name = attributes.get("namespace", "") or namespace
     return Attributes(
-        asked.get("verb", ""),
-        asked.get("group", ""),
-        asked.get("resource", ""),
-        asked.get("subresource", ""),
-        where,
-        asked.get("name", ""),
+        attributes.get("verb", ""),
+        attributes.get("group", ""),
+        attributes.get("resource", ""),
+        attributes.get("subresource", ""),
+        namespace_name,
+        attributes.get("name", ""),
     )
 
 
-def _shown(user: User) -> Object:
+def _user_info(user: User) -> Object:
     return {
         "username": user.name,
         **({"uid": user.uid} if user.uid else {}),
@@ -82,12 +82,12 @@ def _shown(user: User) -> Object:
 
 def _token(cluster: Cluster, spec: Object) -> Object:
     try:
-        found = cluster.tokens.user_of(f"Bearer {spec.get('token', '')}")
+        user = cluster.tokens.user_of(f"Bearer {spec.get('token', '')}")
     except ApiError:
         return {"user": {}, "error": "[invalid bearer token, unknown]"}
     return {
         "authenticated": True,
-        "user": _shown(found),
+        "user": _user_info(user),
         "audiences": ["https://kubernetes.default.svc"],
     }
 

@@ -12,10 +12,15 @@ _TEAMS = ("payments", "search", "platform", "growth")
 
 def pods(count: int, *, namespace: str, prefix: str, nodes: dict[str, str]) -> Iterator[Object]:
     """Running pods of 3 to 5 KB, spread over nodes (name to address), ten to an application."""
-    now, listed = clock.timestamp(), list(nodes.items())
+    now = clock.timestamp()
+    node_addresses = list(nodes.items())
     for number in range(count):
         yield pod(
-            number, namespace=namespace, prefix=prefix, node=listed[number % len(listed)], now=now
+            number,
+            namespace=namespace,
+            prefix=prefix,
+            node=node_addresses[number % len(node_addresses)],
+            now=now,
         )
 
 
@@ -85,7 +90,10 @@ def _claims(labels: Object, now: str) -> Object:
             "f:generateName": leaf,
             "f:labels": {".": leaf, **{f"f:{name}": leaf for name in labels}},
         },
-        "f:spec": {"f:containers": {'k:{"name":"app"}': {".": leaf, **container}}, **spec},
+        "f:spec": {
+            "f:containers": {'k:{"name":"app"}': {".": leaf, **container}},
+            **spec,
+        },
     }
     return {
         "manager": "kube-controller-manager",
@@ -162,9 +170,20 @@ def _spec(app: str, node: str) -> Object:
 
 
 def _status(app: str, address: str, host: str, now: str) -> Object:
-    kinds = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+    kinds = (
+        "PodReadyToStartContainers",
+        "Initialized",
+        "Ready",
+        "ContainersReady",
+        "PodScheduled",
+    )
     conditions = [
-        {"type": kind, "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
+        {
+            "type": kind,
+            "status": "True",
+            "lastProbeTime": None,
+            "lastTransitionTime": now,
+        }
         for kind in kinds
     ]
     digest = f"{zlib.crc32(app.encode()):08x}" * 8

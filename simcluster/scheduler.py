@@ -1,104 +1,50 @@
 """The scheduler: a node for every pod that fits one, or the reasons why none does."""
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from simcluster import quantity
 from simcluster.binding import bind
 from simcluster.client import Client
+from simcluster.cluster import Cluster
+from simcluster.objects import get_phase
+from simcluster.placement import ANY_ADDRESS, host_ports
 from simcluster.resources import Object
 from simcluster.selectors import expression_test
-from simcluster.store import DELETED, Change, Store
 from simcluster.usage import Amounts, pod_requests
 
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
-
 _AGAIN = 20.0
-_ANYWHERE = "0.0.0.0"  # noqa: S104  a hostIP, as pods write it
-_NONE: Amounts = {}
 
 
-class Load:
-    """What the pods of each node ask for and how many they are, kept up to date change by change."""
-
-    def __init__(self) -> None:
-        self.nodes: dict[str, Amounts] = {}
-        self._pods: dict[str, tuple[str, Amounts]] = {}
-
-    def changed(self, change: Change) -> None:
-        """Count a change of a pod."""
-        if change.storage != "pods":
-            return
-        self._add(self._pods.pop(change.record.key, ("", _NONE)), -1)
-        if change.type == DELETED:
-            return
-        pod = change.record.obj
-        node = pod["spec"].get("nodeName")
-        if node and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
-            cost = (
-                node,
-                {
-                    **pod_requests(pod["spec"]),
-                    **dict.fromkeys(host_ports(pod["spec"]), Decimal(1)),
-                    "pods": Decimal(1),
-                },
-            )
-            self._pods[change.record.key] = cost
-            self._add(cost, 1)
-
-    def _add(self, cost: tuple[str, Amounts], sign: int) -> None:
-        total = self.nodes.setdefault(cost[0], {})
-        for name, amount in cost[1].items():
-            total[name] = total.get(name, Decimal(0)) + sign * amount
-
-    def of(self, node: str) -> Amounts:
-        """The load of one node."""
-        return self.nodes.get(node, _NONE)
-
-
-class Nodes:
-    """The nodes, parsed once per change of any of them."""
-
-    def __init__(self) -> None:
-        self._found: list[Object] | None = None
-
-    def changed(self, change: Change) -> None:
-        """Forget what was parsed when a node changes."""
-        if change.storage == "nodes":
-            self._found = None
-
-    def all(self, store: Store) -> list[Object]:
-        """The nodes; not to be changed."""
-        if self._found is None:
-            self._found = [record.obj for record in store.list("nodes")]
-        return self._found
-
-
-def reconcile(cluster: "Cluster", pod: Object) -> float | None:
+def reconcile(cluster: Cluster, pod: Object) -> float | None:
     """Assign a waiting pod; look again later when it fits nowhere."""
-    spec, meta = pod["spec"], pod["metadata"]
+    spec = pod["spec"]
+    meta = pod["metadata"]
     if (
         spec.get("nodeName")
         or meta.get("deletionTimestamp")
         or spec.get("schedulerName") != "default-scheduler"
+        # A gated pod waits until its owner takes the gates off.
         or spec.get("schedulingGates")
     ):
         return None
     client = Client(cluster, "default-scheduler")
-    nodes, requests = cluster.nodes.all(cluster.store), pod_requests(spec)
+    nodes = cluster.nodes.all(cluster.store)
+    requests = pod_requests(spec)
     unbound = _claims_refusal(cluster, pod)
-    refusals: dict[str, int] = {unbound: len(nodes)} if unbound else {}
-    for node in (
-        []
-        if unbound
-        else sorted(
-            nodes, key=lambda node: cluster.load.of(node["metadata"]["name"]).get("pods", 0)
-        )
-    ):
+    if unbound:
+        # Claims are checked for the pod, not for a node: every node counts as refusing.
+        _report(client, pod, len(nodes), {unbound: len(nodes)})
+        return _AGAIN
+    refusals: dict[str, int] = {}
+
+    def pod_count(node: Object) -> Decimal:
+        return cluster.load.on_node(node["metadata"]["name"]).get("pods", Decimal(0))
+
+    # The emptiest node first: a simple stand-in for the scores of the real scheduler.
+    for node in sorted(nodes, key=pod_count):
         name = node["metadata"]["name"]
-        why = _refusal(spec, requests, node, cluster.load.of(name))
-        if not why:
+        reason = _refusal(spec, requests, node, cluster.load.on_node(name))
+        if not reason:
             bind(cluster.store, pod, name)
             client.event(
                 pod,
@@ -107,19 +53,27 @@ def reconcile(cluster: "Cluster", pod: Object) -> float | None:
                 action="Binding",
             )
             return None
-        refusals[why] = refusals.get(why, 0) + 1
+        refusals[reason] = refusals.get(reason, 0) + 1
     _report(client, pod, len(nodes), refusals)
     return _AGAIN
 
 
 def tolerates(pod_spec: Object, taint: Object) -> bool:
     """Whether a pod tolerates a taint."""
-    for one in pod_spec.get("tolerations") or ():
-        if one.get("effect") and one["effect"] != taint.get("effect"):
+    for toleration in pod_spec.get("tolerations") or ():
+        # An empty effect tolerates all effects of the key.
+        if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
             continue
-        if one.get("operator") == "Exists" and one.get("key") in (None, "", taint["key"]):
+        # An empty key with Exists tolerates everything.
+        if toleration.get("operator") == "Exists" and toleration.get("key") in (
+            None,
+            "",
+            taint["key"],
+        ):
             return True
-        if one.get("key") == taint["key"] and one.get("value", "") == taint.get("value", ""):
+        if toleration.get("key") == taint["key"] and toleration.get("value", "") == taint.get(
+            "value", ""
+        ):
             return True
     return False
 
@@ -136,16 +90,23 @@ def matches_node(spec: Object, node: Object) -> bool:
         return True
     names = {"metadata.name": node["metadata"]["name"]}
     return any(
-        all(expression_test(one, labels) for one in term.get("matchExpressions") or ())
-        and all(expression_test(one, names) for one in term.get("matchFields") or ())
+        all(
+            expression_test(expression, labels) for expression in term.get("matchExpressions") or ()
+        )
+        and all(expression_test(expression, names) for expression in term.get("matchFields") or ())
+        # Terms are alternatives; within a term every expression must hold.
         for term in affinity.get("nodeSelectorTerms") or ()
     )
 
 
 def taint_refusal(
-    spec: Object, node: Object, *, effects: tuple[str, ...] = ("NoSchedule", "NoExecute")
+    spec: Object,
+    node: Object,
+    *,
+    effects: tuple[str, ...] = ("NoSchedule", "NoExecute"),
 ) -> str:
     """Why a node's taints keep a pod off; empty when they do not."""
+    # A cordoned node refuses by its own reason, not by the taint that the controller adds.
     if node.get("spec", {}).get("unschedulable") and not tolerates(
         spec, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
     ):
@@ -160,32 +121,13 @@ def taint_refusal(
     return ""
 
 
-def host_ports(spec: Object) -> list[str]:
-    """The ports of its node that a pod takes: `hostPort TCP 80 0.0.0.0`."""
-    sidecars = [
-        one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"
-    ]
-    containers = (*sidecars, *spec["containers"])
-    taken = [
-        port
-        for container in containers
-        for port in container.get("ports") or ()
-        if port.get("hostPort")
-    ]
-    return [
-        f"hostPort {port.get('protocol', 'TCP')} {port['hostPort']} {port.get('hostIP') or _ANYWHERE}"
-        for port in taken
-    ]
-
-
-def _port_taken(wanted: str, load: Amounts) -> bool:
-    port, _, address = wanted.rpartition(" ")
+def _is_port_used(port_key: str, load: Amounts) -> bool:
+    port, _, address = port_key.rpartition(" ")
     rivals = [name for name, amount in load.items() if amount and name.startswith(f"{port} ")]
-    return (
-        bool(rivals)
-        if address == _ANYWHERE
-        else bool({wanted, f"{port} {_ANYWHERE}"} & set(rivals))
-    )
+    if address == ANY_ADDRESS:
+        return bool(rivals)
+    # A port on one address is free unless it is used there or on every address.
+    return port_key in rivals or f"{port} {ANY_ADDRESS}" in rivals
 
 
 def _refusal(spec: Object, requests: Amounts, node: Object, load: Amounts) -> str:
@@ -194,7 +136,7 @@ def _refusal(spec: Object, requests: Amounts, node: Object, load: Amounts) -> st
         return tainted
     if not matches_node(spec, node):
         return "node(s) didn't match Pod's node affinity/selector"
-    if any(_port_taken(port, load) for port in host_ports(spec)):
+    if any(_is_port_used(port, load) for port in host_ports(spec)):
         return "node(s) didn't have free ports for the requested pod ports"
     allocatable = node.get("status", {}).get("allocatable") or {}
     if load.get("pods", Decimal(0)) + 1 > quantity.parse(allocatable.get("pods", "110")):
@@ -207,7 +149,7 @@ def _refusal(spec: Object, requests: Amounts, node: Object, load: Amounts) -> st
     return ""
 
 
-def _claims_refusal(cluster: "Cluster", pod: Object) -> str:
+def _claims_refusal(cluster: Cluster, pod: Object) -> str:
     for volume in pod["spec"].get("volumes") or ():
         name = (volume.get("persistentVolumeClaim") or {}).get("claimName")
         if not name:
@@ -215,26 +157,29 @@ def _claims_refusal(cluster: "Cluster", pod: Object) -> str:
         claim = cluster.object("persistentvolumeclaims", pod["metadata"]["namespace"], name)
         if claim is None:
             return f'persistentvolumeclaim "{name}" not found'
-        if claim.get("status", {}).get("phase") != "Bound" and cluster.object(
-            "storageclasses.storage.k8s.io", "", claim["spec"].get("storageClassName") or ""
+        if get_phase(claim) != "Bound" and cluster.object(
+            "storageclasses.storage.k8s.io",
+            "",
+            claim["spec"].get("storageClassName") or "",
         ):
             return "pod has unbound immediate PersistentVolumeClaims"
     return ""
 
 
 def _report(client: Client, pod: Object, nodes: int, refusals: dict[str, int]) -> None:
-    listed = ", ".join(f"{count} {why}" for why, count in sorted(refusals.items()))
-    note = f"preemption: 0/{nodes} nodes are available: {nodes} Preemption is not helpful for scheduling."
-    message = (
-        f"0/{nodes} nodes are available: {listed}. {note}"
-        if nodes
-        else "no nodes available to schedule pods"
-    )
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(refusals.items()))
+    message = "no nodes available to schedule pods"
+    if nodes:
+        message = (
+            f"0/{nodes} nodes are available: {reasons}. "
+            f"preemption: 0/{nodes} nodes are available: "
+            f"{nodes} Preemption is not helpful for scheduling."
+        )
     client.event(pod, "FailedScheduling", message, warning=True, action="Scheduling")
     status = pod["status"]
-    old = next(
-        (one for one in status.get("conditions") or () if one["type"] == "PodScheduled"), None
-    )
+    conditions = status.get("conditions") or []
+    others = [other for other in conditions if other["type"] != "PodScheduled"]
+    old = next((other for other in conditions if other["type"] == "PodScheduled"), None)
     if old is None or old.get("message") != message:
         condition = {
             "type": "PodScheduled",
@@ -243,7 +188,5 @@ def _report(client: Client, pod: Object, nodes: int, refusals: dict[str, int]) -
             "lastTransitionTime": pod["metadata"]["creationTimestamp"],
         }
         condition |= {"reason": "Unschedulable", "message": message}
-        status["conditions"] = [
-            one for one in status.get("conditions") or () if one["type"] != "PodScheduled"
-        ] + [condition]
+        status["conditions"] = [*others, condition]
         client.cluster.store.put("pods", pod)

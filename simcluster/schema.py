@@ -23,7 +23,7 @@ def document_v2() -> bytes:
 
 @cache
 def recorded_v3(group_version: str) -> bytes | None:
-    """The recorded `/openapi/v3/...` document of `apps/v1` or `v1`; None when it was not recorded."""
+    """The recorded `/openapi/v3/...` document of a group version; None when there is none."""
     name = (
         f"apis_{group_version.replace('/', '_')}"
         if "/" in group_version
@@ -35,18 +35,21 @@ def recorded_v3(group_version: str) -> bytes | None:
 
 @cache
 def _definitions(group_version: str) -> Object:
-    """Definitions of a group version: of its own v3 document where recorded (it tells structs from pointers), else of v2."""
+    """Definitions of a group version.
+
+    From its v3 document where recorded, since that tells structs from pointers; else from v2.
+    """
     recorded = recorded_v3(group_version)
     if recorded is not None:
-        found: Object = orjson.loads(recorded)["components"]["schemas"]
-        return found
+        definitions: Object = orjson.loads(recorded)["components"]["schemas"]
+        return definitions
     return _definitions_v2()
 
 
 @cache
 def _definitions_v2() -> Object:
-    found: Object = orjson.loads(document_v2())["definitions"]
-    return found
+    definitions: Object = orjson.loads(document_v2())["definitions"]
+    return definitions
 
 
 class Node:
@@ -59,14 +62,16 @@ class Node:
 
     @cached_property
     def type(self) -> str:
-        """`object`, `map`, `array`, `string`, `integer`, `number`, `boolean`, `int-or-string`, `quantity` or `any`."""
+        """A type of JSON Schema, or `map`, `int-or-string`, `quantity` or `any`."""
         document = self.document
         if self.name == _QUANTITY or self.name.endswith(".Quantity"):
             return "quantity"
+        # A port or a maxSurge: `80` and `"25%"` are both right.
         if document.get("format") == "int-or-string" or document.get("x-kubernetes-int-or-string"):
             return "int-or-string"
         kind: str = document.get("type", "any")
         if kind == "object" and "properties" not in document:
+            # An object without known fields is a map, or anything at all (RawExtension).
             return "map" if "additionalProperties" in document else "any"
         if kind == "any" and "properties" in document:
             return "object"
@@ -88,18 +93,20 @@ class Node:
     @property
     def required(self) -> list[str]:
         """Fields that must be there."""
-        found: list[str] = self.document.get("required", [])
-        return found
+        names: list[str] = self.document.get("required", [])
+        return names
 
     @property
     def struct(self) -> bool:
         """Whether the field is always present as an object, even if empty."""
+        # Go structs without a pointer are never absent; the v3 document gives them `default: {}`.
         return self.document.get("default") == {}
 
     @property
     def atomic(self) -> bool:
         """Whether the value is owned and replaced as a whole."""
         if self.type == "array":
+            # A list without a type is atomic: a manager owns it whole.
             return bool(self.document.get("x-kubernetes-list-type", "atomic") == "atomic")
         return (
             bool(self.document.get("x-kubernetes-map-type") == "atomic")
@@ -115,12 +122,12 @@ class Node:
     @property
     def list_keys(self) -> list[str]:
         """The keys that identify the items of an associative list (server-side apply)."""
-        found: list[str] = self.document.get("x-kubernetes-list-map-keys", [])
-        return found
+        keys: list[str] = self.document.get("x-kubernetes-list-map-keys", [])
+        return keys
 
     @property
     def merge_key(self) -> str:
-        """The key by which a strategic merge patch pairs the items of a list; empty when it replaces the list."""
+        """The key by which a strategic merge pairs list items; empty when it replaces the list."""
         strategy = self.document.get("x-kubernetes-patch-strategy", "")
         return (
             str(self.document.get("x-kubernetes-patch-merge-key", ""))
@@ -146,12 +153,14 @@ class Node:
 
     def _child(self, document: Object) -> "Node":
         reference = document.get("$ref")
-        for one in document.get("allOf", ()):
-            reference = reference or one.get("$ref")
+        # v3 wraps a reference in allOf to give it a default of its own.
+        for part in document.get("allOf", ()):
+            reference = reference or part.get("$ref")
         if reference is None:
             return Node(document, self.definitions)
         name = reference.rpartition("/")[2]
         target = self.definitions.get(name) or _definitions_v2().get(name, {})
+        # What stands beside a reference wins over the definition.
         own = {key: value for key, value in document.items() if key not in ("$ref", "allOf")}
         return Node({**target, **own}, self.definitions, name)
 
@@ -160,8 +169,12 @@ ANY = Node({}, {})
 
 
 def _names_kind(document: Object, resource: Resource, kind: str) -> bool:
-    wanted = {"group": resource.group, "version": resource.version, "kind": kind}
-    return wanted in document.get("x-kubernetes-group-version-kind", ())
+    group_version_kind = {
+        "group": resource.group,
+        "version": resource.version,
+        "kind": kind,
+    }
+    return group_version_kind in document.get("x-kubernetes-group-version-kind", ())
 
 
 @cache
@@ -183,4 +196,7 @@ def custom(document: Object) -> Node:
         "apiVersion": {"type": "string"},
         "kind": {"type": "string"},
     }
-    return Node({**document, "type": "object", "properties": properties}, _definitions_v2())
+    return Node(
+        {**document, "type": "object", "properties": properties},
+        _definitions_v2(),
+    )

@@ -17,7 +17,7 @@ _NAME = re.compile(r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)$")
 _VALUE = re.compile(r"^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$")
 _SYMBOLS = {"==", "!=", "=", "!", ",", "(", ")", "<", ">"}
 
-# Field selectors beyond metadata.name and metadata.namespace that the API server knows, by collection.
+# Field selectors beyond metadata.name and metadata.namespace, by collection.
 SELECTABLE: dict[str, tuple[str, ...]] = {
     "pods": (
         "spec.nodeName",
@@ -61,19 +61,19 @@ class _Parser:
         position = 0
         text = text.strip()
         while position < len(text):
-            found = _TOKEN.match(text, position)
-            if found is None:
+            match = _TOKEN.match(text, position)
+            if match is None:
                 break
-            self.words.append(found.group(1))
-            position = found.end()
-        self.at = 0
+            self.words.append(match.group(1))
+            position = match.end()
+        self.position = 0
 
     def peek(self) -> str:
-        return self.words[self.at] if self.at < len(self.words) else ""
+        return self.words[self.position] if self.position < len(self.words) else ""
 
     def take(self) -> str:
         word = self.peek()
-        self.at += 1
+        self.position += 1
         return word
 
     def parse(self) -> list[Requirement]:
@@ -89,7 +89,8 @@ class _Parser:
                 )
             if self.peek() in ("", ","):
                 raise bad_request(
-                    f"unable to parse requirement: found '{self.peek()}', expected: identifier after ','"
+                    f"unable to parse requirement: found '{self.peek()}', "
+                    "expected: identifier after ','"
                 )
         return requirements
 
@@ -108,6 +109,7 @@ class _Parser:
             return lambda labels: labels.get(key) == value
         if operator == "!=":
             value = self.value()
+            # `!=` and notin also select objects without the label.
             return lambda labels: labels.get(key) != value
         if operator in ("in", "notin"):
             values = self.values()
@@ -117,7 +119,8 @@ class _Parser:
         if operator in ("<", ">"):
             return _compared(key, operator, self.take())
         raise bad_request(
-            f"unable to parse requirement: found '{operator}', expected: in, notin, =, ==, !=, gt, lt"
+            f"unable to parse requirement: found '{operator}', "
+            "expected: in, notin, =, ==, !=, gt, lt"
         )
 
     def identifier(self) -> str:
@@ -136,9 +139,11 @@ class _Parser:
             raise bad_request(f"unable to parse requirement: found '{word}', expected: identifier")
         if not _VALUE.match(word):
             raise bad_request(
-                f'unable to parse requirement: values[0][]: Invalid value: "{word}": a valid label must be an empty string or consist of '
-                "alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
-                "(e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+                f'unable to parse requirement: values[0][]: Invalid value: "{word}": '
+                "a valid label must be an empty string or consist of alphanumeric characters, "
+                "'-', '_' or '.', and must start and end with an alphanumeric character "
+                "(e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+                "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
             )
         return word
 
@@ -146,15 +151,16 @@ class _Parser:
         word = self.take()
         if word != "(":
             raise bad_request(f"unable to parse requirement: found '{word}', expected: '('")
-        found: set[str] = set()
+        values: set[str] = set()
         while True:
             if self.peek() == ")":
                 self.take()
-                return found or {""}
-            found.add(self.value())
+                # `in ()` selects the empty value, as Kubernetes reads it.
+                return values or {""}
+            values.add(self.value())
             word = self.take()
             if word == ")":
-                return found
+                return values
             if word != ",":
                 raise bad_request(
                     f"unable to parse requirement: found '{word}', expected: ',', or ')'"
@@ -166,7 +172,8 @@ def _compared(key: str, operator: str, value: str) -> Requirement:
         bound = int(value)
     except ValueError as error:
         raise bad_request(
-            f"unable to parse requirement: for 'Gt', 'Lt' operators, the value must be an integer: {value}"
+            "unable to parse requirement: for 'Gt', 'Lt' operators, "
+            f"the value must be an integer: {value}"
         ) from error
 
     def test(labels: Labels) -> bool:
@@ -184,8 +191,10 @@ def check_label_key(key: str) -> None:
     name = key.rpartition("/")[2]
     if not _NAME.match(name):
         raise bad_request(
-            f"unable to parse requirement: <nil>: Invalid value: \"{key}\": name part must consist of alphanumeric characters, '-', '_' or "
-            "'.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', "
+            f'unable to parse requirement: <nil>: Invalid value: "{key}": '
+            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start "
+            "and end with an alphanumeric character "
+            "(e.g. 'MyName',  or 'my.name',  or '123-abc', "
             "regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
         )
 
@@ -197,7 +206,7 @@ def label_test(text: str) -> Callable[[Labels], bool]:
 
 
 def selector_test(selector: Object | None) -> Callable[[Labels], bool]:
-    """A predicate over labels out of a `LabelSelector` object; None selects nothing, empty selects all."""
+    """A predicate over labels from a `LabelSelector`: None selects nothing, an empty one all."""
     if selector is None:
         return lambda labels: False
     pairs = selector.get("matchLabels") or {}
@@ -205,7 +214,7 @@ def selector_test(selector: Object | None) -> Callable[[Labels], bool]:
 
     def test(labels: Labels) -> bool:
         return all(labels.get(key) == value for key, value in pairs.items()) and all(
-            expression_test(one, labels) for one in expressions
+            expression_test(expression, labels) for expression in expressions
         )
 
     return test
@@ -213,11 +222,9 @@ def selector_test(selector: Object | None) -> Callable[[Labels], bool]:
 
 def expression_test(expression: Object, labels: Labels) -> bool:
     """Whether labels meet one `matchExpressions` entry (also node selector operators Gt and Lt)."""
-    key, operator, values = (
-        expression["key"],
-        expression["operator"],
-        expression.get("values") or [],
-    )
+    key = expression["key"]
+    operator = expression["operator"]
+    values = expression.get("values") or []
     if operator in ("Gt", "Lt"):
         return _compared(key, ">" if operator == "Gt" else "<", values[0])(labels)
     return {
@@ -234,24 +241,26 @@ def selector_text(selector: Object | None) -> str:
         return "<none>"
     parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
     words = {"In": "in", "NotIn": "notin"}
-    for one in selector.get("matchExpressions") or ():
-        if one["operator"] in words:
-            parts.append(
-                f"{one['key']} {words[one['operator']]} ({','.join(sorted(one.get('values') or []))})"
-            )
+    for expression in selector.get("matchExpressions") or ():
+        if expression["operator"] in words:
+            values = ",".join(sorted(expression.get("values") or []))
+            parts.append(f"{expression['key']} {words[expression['operator']]} ({values})")
         else:
-            parts.append(one["key"] if one["operator"] == "Exists" else f"!{one['key']}")
+            parts.append(
+                expression["key"] if expression["operator"] == "Exists" else f"!{expression['key']}"
+            )
     return ",".join(parts)
 
 
 def field_test(resource: Resource, text: str) -> RecordTest:
-    """A predicate over records out of the query's `fieldSelector`; 400 for a field that the kind does not offer."""
+    """A predicate over records from a `fieldSelector`; 400 for a field that the kind lacks."""
     tests: list[RecordTest] = []
     for part in filter(None, (part.strip() for part in re.findall(r"(?:[^\\,]|\\.)+", text))):
-        found = re.match(r"^([^=!]+)(==|!=|=)(.*)$", part)
-        if found is None:
+        parsed = re.match(r"^([^=!]+)(==|!=|=)(.*)$", part)
+        if parsed is None:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
-        path, operator, value = found[1], found[2], re.sub(r"\\([\\,=])", r"\1", found[3])
+        path, operator, escaped = parsed.groups()
+        value = re.sub(r"\\([\\,=])", r"\1", escaped)
         tests.append(_field(resource, path, equal=operator != "!=", value=value))
     return lambda record: all(test(record) for test in tests)
 
@@ -263,15 +272,19 @@ def _field(resource: Resource, path: str, *, equal: bool, value: str) -> RecordT
         return lambda record: (record.namespace == value) is equal
     if path not in SELECTABLE.get(resource.storage, ()):
         raise bad_request(f"field label not supported: {path}")
-    lookup = {"source": "source.component", "status.successful": "status.succeeded"}.get(path, path)
+    lookup = {
+        "source": "source.component",
+        "status.successful": "status.succeeded",
+    }.get(path, path)
     if path in ("spec.unschedulable", "spec.hostNetwork"):
         return lambda record: ((record.field(lookup) or "false") == value) is equal
     return lambda record: (record.field(lookup) == value) is equal
 
 
 def combined(resource: Resource, query: Mapping[str, Any]) -> RecordTest | None:
-    """The predicate of a request's `labelSelector` and `fieldSelector`; None when it has neither."""
-    labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
+    """The predicate of the query's label and field selector; None when it has neither."""
+    labels = query.get("labelSelector", "")
+    fields = query.get("fieldSelector", "")
     if not labels and not fields:
         return None
     by_label = label_test(labels) if labels else None

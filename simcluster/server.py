@@ -35,7 +35,6 @@ from simcluster.authentication import User
 from simcluster.cluster import Cluster
 from simcluster.errors import ApiError
 from simcluster.faults import Rule
-from simcluster.registry import WriteOptions
 from simcluster.requests import (
     BODY_LIMIT,
     Accepted,
@@ -49,6 +48,7 @@ from simcluster.requests import (
 )
 from simcluster.resources import Object
 from simcluster.tables.cells import Column
+from simcluster.write_options import WriteOptions
 
 _ENDPOINTS_WARNING = (
     '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"'
@@ -110,6 +110,7 @@ class Server:
                     tuple(request.headers.items()),
                 )
             )
+        # Faults come before authentication, as trouble on the network does.
         rule = self.cluster.faults.strike(request.method, request.path_qs)
         if rule is not None:
             struck = await self._strike(rule, request)
@@ -153,6 +154,7 @@ class Server:
 
     async def _cut_stream(self, rule: Rule, request: web.Request) -> web.StreamResponse | None:
         if is_true(request.query.get("watch")) or is_true(request.query.get("follow")):
+            # A stream has no length: it is cut after a time.
             asyncio.get_running_loop().call_later(rule.seconds, _cut, request)
             return None
         try:
@@ -168,6 +170,7 @@ class Server:
             status=answer.status,
             headers={
                 "Content-Type": "application/json",
+                # The announced length is the whole one, so that the client sees a truncated answer.
                 "Content-Length": str(len(body) or rule.bytes + 1),
             },
         )
@@ -180,16 +183,18 @@ class Server:
         user = self.cluster.tokens.user_of(request.headers.get("Authorization"))
         path = request.rel_url.raw_path
         try:
+            # From here on the request has the rights of the impersonated user only.
             user = impersonation.user_of(user, request.headers.items(), self.cluster.store)
         except impersonation.UserMissingError as error:
-            shown = orjson.dumps(request.path_qs).decode()
-            return _text(f"Internal Server Error: {shown}: {error}\n", status=500)
+            address = orjson.dumps(request.path_qs).decode()
+            return _text(f"Internal Server Error: {address}: {error}\n", status=500)
         target = parse_path(path, self.cluster.table)
         if target is None:
             if metrics.serves(path, self.cluster):
                 return metrics.answer(self.cluster, path, request, user)
             return self._non_resource(request, path, user)
         verb = verb_of(request.method, target, request.query)
+        # Rights are asked for before the object is looked up: a 403 must not tell that it exists.
         what = target.attributes(verb)
         if not authentication.allowed(user, what, self.cluster.store):
             raise authentication.refusal(user, what)
@@ -231,10 +236,12 @@ class Server:
         if path == "/openapi/v3":
             return _json(openapi.index(table), content_type=_TEXT)
         if path.startswith("/openapi/v3/"):
-            found = openapi.document(
-                table, path.removeprefix("/openapi/v3/"), self.cluster.registry.custom_types
+            document = openapi.document(
+                table,
+                path.removeprefix("/openapi/v3/"),
+                self.cluster.registry.custom_types,
             )
-            return _json(found) if found else None
+            return _json(document) if document else None
         if path == "/":
             return _json(
                 {
@@ -253,19 +260,28 @@ class Server:
             )
         parts = path.strip("/").split("/")
         if parts[0] == "api" and len(parts) == 2:
-            return _found(discovery.resource_list(table, "", parts[1]))
+            return _document_or_none(discovery.resource_list(table, "", parts[1]))
         if parts[0] == "apis" and len(parts) == 2:
-            return _found(discovery.group(table, parts[1]))
+            return _document_or_none(discovery.group(table, parts[1]))
         if parts[0] == "apis" and len(parts) == 3:
-            return _found(discovery.resource_list(table, parts[1], parts[2]))
+            return _document_or_none(discovery.resource_list(table, parts[1], parts[2]))
         return None
 
     async def _resource(
-        self, request: web.Request, target: Target, verb: str, body: bytes, user: User
+        self,
+        request: web.Request,
+        target: Target,
+        verb: str,
+        body: bytes,
+        user: User,
     ) -> web.StreamResponse:
         if target.subresource:
             return await self._subresource(request, target, verb, body, user)
-        if (verb == "create") is bool(target.name) and verb in ("create", "update", "patch"):
+        if (verb == "create") is bool(target.name) and verb in (
+            "create",
+            "update",
+            "patch",
+        ):
             raise errors.method_not_allowed()
         if verb not in target.resource.verbs or (
             target.all_namespaces and verb not in ("list", "watch", "create", "deletecollection")
@@ -283,7 +299,7 @@ class Server:
         if verb == "list":
             return self._list(request, target, accept)
         if verb == "get":
-            return self._one(
+            return self._single(
                 target,
                 self.cluster.registry.read(target.resource, target.namespace, target.name),
                 accept,
@@ -292,7 +308,12 @@ class Server:
         return self._write(request, target, verb, body, accept, user)
 
     async def _subresource(
-        self, request: web.Request, target: Target, verb: str, body: bytes, user: User
+        self,
+        request: web.Request,
+        target: Target,
+        verb: str,
+        body: bytes,
+        user: User,
     ) -> web.StreamResponse:
         name = target.subresource.partition("/")[0]
         if name not in target.resource.subresources:
@@ -319,7 +340,7 @@ class Server:
             user,
         )
         status, obj = subresources.answer(call)
-        return self._one(
+        return self._single(
             target,
             obj,
             accepted(request.headers.get("Accept", "")),
@@ -329,9 +350,9 @@ class Server:
         )
 
     def _list(self, request: web.Request, target: Target, accept: Accepted) -> web.Response:
-        found = lists.page(self.cluster.registry, target, request.query)
+        page = lists.page(self.cluster.registry, target, request.query)
         include = request.query.get("includeObject", "Metadata")
-        raw = lists.render(target, found, accept, include=include, columns=self._columns(target))
+        raw = lists.render(target, page, accept, include=include, columns=self._columns(target))
         return _body(raw, accept, headers=self._warned(target, []))
 
     def _columns(self, target: Target) -> tuple[Column, ...]:
@@ -345,7 +366,10 @@ class Server:
         query = dict(request.query)
         frames = watches.frames_for(target, query, accept, self._columns(target))
         response = web.StreamResponse(
-            headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
+            headers={
+                "Content-Type": "application/json",
+                "Cache-Control": "no-cache, private",
+            }
         )
         response.enable_chunked_encoding()
         try:
@@ -400,7 +424,8 @@ class Server:
         accept: Accepted,
         user: User,
     ) -> web.Response:
-        registry, resource = self.cluster.registry, target.resource
+        registry = self.cluster.registry
+        resource = target.resource
         options = write_options(request)
         options.body = body
         if verb in ("delete", "deletecollection"):
@@ -416,12 +441,18 @@ class Server:
             ):
                 raise errors.unsupported_media_type()
             patch = parse_body(body, content_type)
+            # Go decodes this patch into a map first, where 1.0 and 1 are the same number.
             if kind == patching.STRATEGIC_PATCH:
                 patch = decoding.whole_numbers(patch)
             obj, created = registry.patch(
-                resource, target.namespace, target.name, patch, content_type=kind, options=options
+                resource,
+                target.namespace,
+                target.name,
+                patch,
+                content_type=kind,
+                options=options,
             )
-            return self._one(
+            return self._single(
                 target,
                 obj,
                 accept,
@@ -433,14 +464,20 @@ class Server:
         if verb == "create":
             if reviews.serves(resource):
                 return _json(
-                    reviews.answer(self.cluster, resource, obj, user, target.namespace), status=201
+                    reviews.answer(self.cluster, resource, obj, user, target.namespace),
+                    status=201,
                 )
-            made = registry.create(resource, target.namespace, obj, options)
-            return self._one(
-                target, made, accept, request.query, status=201, warnings=options.warnings
+            created_obj = registry.create(resource, target.namespace, obj, options)
+            return self._single(
+                target,
+                created_obj,
+                accept,
+                request.query,
+                status=201,
+                warnings=options.warnings,
             )
-        made = registry.replace(resource, target.namespace, target.name, obj, options)
-        return self._one(target, made, accept, request.query, warnings=options.warnings)
+        replaced = registry.replace(resource, target.namespace, target.name, obj, options)
+        return self._single(target, replaced, accept, request.query, warnings=options.warnings)
 
     def _delete(
         self,
@@ -451,24 +488,26 @@ class Server:
         accept: Accepted,
         options: WriteOptions,
     ) -> web.Response:
-        registry, resource = self.cluster.registry, target.resource
-        given = delete_options(body, request.headers.get("Content-Type", ""), request.query)
-        options.dry_run = options.dry_run or "All" in (given.get("dryRun") or ())
+        registry = self.cluster.registry
+        resource = target.resource
+        body_options = delete_options(body, request.headers.get("Content-Type", ""), request.query)
+        options.dry_run = options.dry_run or "All" in (body_options.get("dryRun") or ())
         if verb == "delete":
-            return self._one(
+            return self._single(
                 target,
-                registry.delete(resource, target.namespace, target.name, given, options),
+                registry.delete(resource, target.namespace, target.name, body_options, options),
                 accept,
                 request.query,
             )
-        found = lists.page(registry, target, request.query)
-        raw = lists.render(target, found, Accepted(), include="Metadata", columns=())
-        for record in found.records:
+        page = lists.page(registry, target, request.query)
+        # The answer is the list as it was before.
+        raw = lists.render(target, page, Accepted(), include="Metadata", columns=())
+        for record in page.records:
             with contextlib.suppress(ApiError):
-                registry.delete(resource, record.namespace, record.name, given, options)
+                registry.delete(resource, record.namespace, record.name, body_options, options)
         return _body(raw, accept)
 
-    def _one(
+    def _single(
         self,
         target: Target,
         obj: Object,
@@ -478,30 +517,37 @@ class Server:
         status: int = 200,
         warnings: list[str] | None = None,
     ) -> web.Response:
-        shown = obj
+        document = obj
         if obj.get("kind") not in ("Status", "Scale") and obj.get("metadata", {}).get("name"):
             if accept.form == "Table":
                 columns = self._columns(target)
                 rows = [tables.row(obj, columns, query.get("includeObject", "Metadata"))]
-                shown = tables.table(
-                    rows, columns, {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+                document = tables.table(
+                    rows,
+                    columns,
+                    {"resourceVersion": obj["metadata"].get("resourceVersion", "")},
                 )
             elif accept.partial:
-                shown = tables.partial(obj)
+                document = tables.partial(obj)
         return _body(
-            orjson.dumps(shown), accept, status=status, headers=self._warned(target, warnings or [])
+            orjson.dumps(document),
+            accept,
+            status=status,
+            headers=self._warned(target, warnings or []),
         )
 
     def _warned(self, target: Target, warnings: list[str]) -> list[tuple[str, str]]:
-        found = [("Warning", _ENDPOINTS_WARNING)] if target.resource.storage == "endpoints" else []
-        return found + [("Warning", f"299 - {orjson.dumps(text).decode()}") for text in warnings]
+        headers = [("Warning", f"299 - {orjson.dumps(text).decode()}") for text in warnings]
+        if target.resource.storage == "endpoints":
+            headers.insert(0, ("Warning", _ENDPOINTS_WARNING))
+        return headers
 
 
 def write_options(request: web.Request) -> WriteOptions:
     """The options of a write out of its query and its User-Agent; 422 for a dryRun that is none."""
     query = request.query
     dry_run = query.getall("dryRun", [])
-    if any(one not in ("All", "") for one in dry_run):
+    if any(value not in ("All", "") for value in dry_run):
         cause = f'dryRun: Unsupported value: ["{dry_run[0]}"]: supported values: "All"'
         raise ApiError(
             422,
@@ -551,7 +597,7 @@ def _refusal(error: ApiError) -> web.Response:
     return _json(error.status(), status=error.code, headers=error.headers)
 
 
-def _found(document: Object | None) -> web.Response | None:
+def _document_or_none(document: Object | None) -> web.Response | None:
     return _json(document) if document is not None else None
 
 
@@ -568,12 +614,18 @@ def _json(
 ) -> web.Response:
     raw = document if isinstance(document, bytes) else orjson.dumps(document)
     return web.Response(
-        body=raw, status=status, headers={"Content-Type": content_type, **(headers or {})}
+        body=raw,
+        status=status,
+        headers={"Content-Type": content_type, **(headers or {})},
     )
 
 
 def _body(
-    raw: bytes, accept: Accepted, *, status: int = 200, headers: list[tuple[str, str]] | None = None
+    raw: bytes,
+    accept: Accepted,
+    *,
+    status: int = 200,
+    headers: list[tuple[str, str]] | None = None,
 ) -> web.Response:
     if accept.yaml:
         raw = yaml.safe_dump(orjson.loads(raw), sort_keys=False).encode()

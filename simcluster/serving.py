@@ -11,14 +11,15 @@ from aiohttp import web
 
 from simcluster import certificates, kubeconfig, snapshots
 from simcluster.cluster import Cluster, Settings
+from simcluster.controllers import Manager
 from simcluster.resources import Object
 from simcluster.server import Server
 
 _log = logging.getLogger(__name__)
 
 
-def _kept_token(folder: Path | None) -> str:
-    """The administrator's token in the folder, made when it has none; "" without a folder."""
+def _load_token(folder: Path | None) -> str:
+    """The administrator's token in the folder, a new one at first; "" without a folder."""
     if folder is None:
         return ""
     path = folder / "token"
@@ -48,15 +49,22 @@ class Running:
         self.host = host
         self.port = port
         self.folder = folder
-        token = token or _kept_token(folder)
+        token = token or _load_token(folder)
         path = folder / "objects" if folder is not None else None
         snapshot = snapshots.read_or_set_aside(path) if path is not None else None
-        self.cluster = Cluster(settings, token=token, snapshot=snapshot)
+        self.cluster = Cluster(settings, token=token)
+        self.manager = Manager(self.cluster)
+        # Controllers hear of every object from the first one on, as after their first list.
+        self.cluster.store.listeners.append(self.manager.changed)
+        self.cluster.populate(snapshot)
         self._keeper: snapshots.Keeper | None = None
         self._saving: asyncio.Task[None] | None = None
         if path is not None:
             self._keeper = snapshots.Keeper(
-                path, self.cluster.store, self.cluster.tokens, besides=self.cluster.admin_token
+                path,
+                self.cluster.store,
+                self.cluster.tokens,
+                besides=self.cluster.admin_token,
             )
         self.server = Server(self.cluster)
         self.kubeconfig: Object = {}
@@ -69,13 +77,13 @@ class Running:
         return f"https://{self.host}:{self.port}"
 
     async def __aenter__(self) -> "Running":
-        made = certificates.make(
+        issued = certificates.make(
             sorted({"localhost", "127.0.0.1", "kubernetes.default.svc", self.host}),
             self.folder / "authority.pem" if self.folder else None,
         )
-        self.cluster.authority = made.authority.decode()
+        self.cluster.authority = issued.authority.decode()
         if self._keeper is not None:
-            # Before anybody is answered: a crash from now on leaves revisions behind that the next start goes beyond.
+            # Before the first answer: revisions that a crash loses must be below the next start's.
             self._keeper.save()
         self._runner = web.AppRunner(
             self.server.application(),
@@ -85,15 +93,20 @@ class Running:
         )
         await self._runner.setup()
         site = web.TCPSite(
-            self._runner, self.host, self.port, ssl_context=made.context, backlog=1024
+            self._runner,
+            self.host,
+            self.port,
+            ssl_context=issued.context,
+            backlog=1024,
         )
         await site.start()
         self.port = self._runner.addresses[0][1]
         self.server.address = f"{self.host}:{self.port}"
-        self.kubeconfig = kubeconfig.make(self.url, made.authority, self.cluster.admin_token)
-        self._loop = asyncio.create_task(self.cluster.manager.run())
+        self.kubeconfig = kubeconfig.make(self.url, issued.authority, self.cluster.admin_token)
+        self._loop = asyncio.create_task(self.manager.run())
         if self._keeper is not None:
             self._saving = asyncio.create_task(self._keeper.run())
+        # Lists make many short-lived objects, which need no collection each.
         gc.set_threshold(50_000, 20, 50)
         return self
 
@@ -102,6 +115,7 @@ class Running:
             self._loop.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._loop
+        # Open watches end first, or the runner would wait for them.
         self.cluster.hub.cut()
         if self._runner is not None:
             await self._runner.cleanup()

@@ -1,4 +1,4 @@
-"""What outlives a restart: the objects and the issued tokens, in one file that is written whole or not at all."""
+"""Objects and issued tokens over a restart, in one file that is written whole or not at all."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from simcluster.store import Record, Store
 
 _log = logging.getLogger(__name__)
 _FORMAT = {"format": "simcluster-objects", "version": 1}
-# A crash loses what was written after the last snapshot; its revisions must not be given out a second time.
+# A crash loses writes after the last snapshot; their revisions must not be used again.
 REVISION_GAP = 1_000_000
 _PERIOD = 2.0
 # A large cluster is written less often, so that writing takes a twentieth of the time at most.
@@ -29,7 +29,7 @@ Kept = tuple[str, Record]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a file holds: the revision to go on after, the records by collection, the users by token."""
+    """A file's content: the last revision, the records by collection, the users by token."""
 
     revision: int
     records: Sequence[Kept]
@@ -54,21 +54,21 @@ def read(path: Path) -> Snapshot:
             token: User(name, tuple(groups), uid) for token, name, groups, uid in head["tokens"]
         }
         lines = body.split(b"\n")[:-1]
-        return Snapshot(int(head["revision"]), [_kept(line) for line in lines], users)
+        return Snapshot(int(head["revision"]), [_parse_line(line) for line in lines], users)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         if isinstance(error, UnreadableError):
             raise
         raise UnreadableError("it is damaged") from error
 
 
-def _kept(line: bytes) -> Kept:
+def _parse_line(line: bytes) -> Kept:
     storage, _, raw = line.partition(b" ")
     obj = orjson.loads(raw)
     return storage.decode(), Record(obj, int(obj["metadata"]["resourceVersion"]))
 
 
 def read_or_set_aside(path: Path) -> Snapshot | None:
-    """The snapshot in a file; None when there is none, or none that can be read, which is kept under another name."""
+    """The snapshot in a file; None without one. One that cannot be read is renamed."""
     try:
         return read(path)
     except FileNotFoundError:
@@ -86,23 +86,36 @@ def read_or_set_aside(path: Path) -> Snapshot | None:
 
 
 def _write(
-    path: Path, revision: int, kept: "list[tuple[str, bytes]]", users: "list[object]"
+    path: Path,
+    revision: int,
+    records: "list[tuple[str, bytes]]",
+    users: "list[object]",
 ) -> None:
     """Replace the file; the old one stays until the new one is on the disk."""
     digest = hashlib.sha256()
     blocks = []
-    for at in range(0, len(kept), _BLOCK):
+    for start in range(0, len(records), _BLOCK):
         block = b"".join(
-            [storage.encode() + b" " + raw + b"\n" for storage, raw in kept[at : at + _BLOCK]]
+            [
+                storage.encode() + b" " + raw + b"\n"
+                for storage, raw in records[start : start + _BLOCK]
+            ]
         )
         digest.update(block)
         blocks.append(block)
-    head = {**_FORMAT, "revision": revision, "tokens": users, "sha256": digest.hexdigest()}
+    head = {
+        **_FORMAT,
+        "revision": revision,
+        "tokens": users,
+        "sha256": digest.hexdigest(),
+    }
+    # 0600: Secrets and tokens are readable in it.
     partial = path.with_name(path.name + ".partial")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(orjson.dumps(head) + b"\n")
         file.writelines(blocks)
         file.flush()
+        # On the disk before the name points to it: a crash leaves the old file or the new.
         os.fsync(file.fileno())
     partial.replace(path)
 
@@ -124,8 +137,8 @@ class Keeper:
         return self.store.revision, len(self.tokens.users)
 
     def _content(self) -> tuple[int, "list[tuple[str, bytes]]", "list[object]"]:
-        """What to write, taken between two steps of the loop; the bytes of a record never change."""
-        kept = [
+        """What to write, read in one step of the loop; the bytes of a record never change."""
+        records = [
             (storage, record.raw)
             for storage in self.store.storages()
             for record in self.store.list(storage)
@@ -135,7 +148,7 @@ class Keeper:
             for token, user in self.tokens.users.items()
             if token != self._besides
         ]
-        return self.store.revision, kept, users
+        return self.store.revision, records, users
 
     def save(self) -> None:
         """Write it now; OSError when that fails."""
@@ -150,13 +163,13 @@ class Keeper:
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
-            pause = max(_PERIOD, _SHARE * await self._save_beside())
+            pause = max(_PERIOD, _SHARE * await self._save_in_thread())
 
     def stop(self) -> None:
         """Let `run` write the last state and return."""
         self._stopping.set()
 
-    async def _save_beside(self) -> float:
+    async def _save_in_thread(self) -> float:
         """Write in a thread, so that requests go on; returns how many seconds it took."""
         state = self._state()
         if state == self._written:

@@ -1,4 +1,4 @@
-"""Storage: every object as its JSON bytes, one revision counter, a bounded history and the watchers' feed."""
+"""Storage: objects as JSON bytes, one revision counter, a bounded history, listeners."""
 
 import base64
 import binascii
@@ -15,7 +15,10 @@ from simcluster.resources import Object
 
 HISTORY = 5000
 FIRST_REVISION = 1000
-ADDED, MODIFIED, DELETED = "ADDED", "MODIFIED", "DELETED"
+# Types of changes, as watches name them.
+ADDED = "ADDED"
+MODIFIED = "MODIFIED"
+DELETED = "DELETED"
 _NO_LABELS: dict[str, str] = {}
 Listener = Callable[["Change"], None]
 
@@ -48,7 +51,7 @@ class Record:
         references = meta.get("ownerReferences") or ()
         self.owners: tuple[str, ...] = tuple(ref["uid"] for ref in references)
         self.owner: str = next((ref["uid"] for ref in references if ref.get("controller")), "")
-        # A copy of the exact size: what orjson returns keeps the room that it was written in, 8 KB for a small object.
+        # A copy of the exact size: orjson's own bytes keep their buffer, 8 KB for a small object.
         self.raw = bytes(memoryview(orjson.dumps(obj)))
         self.prefix = len(orjson.dumps({"kind": obj["kind"], "apiVersion": obj["apiVersion"]}))
         self._fields: dict[str, str] | None = None
@@ -88,7 +91,11 @@ class Change:
     __slots__ = ("_frames", "previous", "record", "revision", "storage", "type")
 
     def __init__(
-        self, kind_of_change: str, storage: str, record: Record, previous: Record | None
+        self,
+        kind_of_change: str,
+        storage: str,
+        record: Record,
+        previous: Record | None,
     ) -> None:
         self.type = kind_of_change
         self.storage = storage
@@ -99,10 +106,10 @@ class Change:
 
     def frame(self, key: Any, make: Callable[[], bytes]) -> bytes:
         """The bytes of this change in one representation."""
-        found = self._frames.get(key)
-        if found is None:
-            found = self._frames[key] = make()
-        return found
+        data = self._frames.get(key)
+        if data is None:
+            data = self._frames[key] = make()
+        return data
 
 
 class Collection:
@@ -148,6 +155,7 @@ class Collection:
 
     def remember(self, change: Change) -> None:
         """Append to the history; the oldest change is forgotten when it is full."""
+        # The oldest change falls out: older revisions are Expired from now on.
         if self.changes.maxlen and len(self.changes) == self.changes.maxlen:
             self.compacted = self.changes[0].revision
         self.changes.append(change)
@@ -172,10 +180,10 @@ class Store:
 
     def collection(self, storage: str) -> Collection:
         """The collection of a kind (`pods`, `deployments.apps`)."""
-        found = self._collections.get(storage)
-        if found is None:
-            found = self._collections[storage] = Collection(self._history, self._begin)
-        return found
+        collection = self._collections.get(storage)
+        if collection is None:
+            collection = self._collections[storage] = Collection(self._history, self._begin)
+        return collection
 
     def storages(self) -> list[str]:
         """The kinds that have ever held an object."""
@@ -187,9 +195,9 @@ class Store:
 
     def list(self, storage: str, namespace: str | None = None) -> Iterator[Record]:
         """The records of a kind in key order, of one namespace or of all."""
-        found = self.collection(storage)
-        start, end = found.span(namespace)
-        return iter([found.records[key] for key in found.keys[start:end]])
+        collection = self.collection(storage)
+        start, end = collection.span(namespace)
+        return iter([collection.records[key] for key in collection.keys[start:end]])
 
     def owned(self, storage: str, uid: str) -> "Iterable[Record]":
         """The records of a kind that name an owner by uid."""
@@ -197,49 +205,54 @@ class Store:
 
     def put(self, storage: str, obj: Object) -> Record:
         """Write an object under a new revision and tell everybody."""
-        found = self.collection(storage)
+        collection = self.collection(storage)
         self.revision += 1
         obj["metadata"]["resourceVersion"] = str(self.revision)
         record = Record(obj, self.revision)
-        previous = found.records.get(record.key)
-        found.insert(record)
-        self._publish(found, Change(MODIFIED if previous else ADDED, storage, record, previous))
+        previous = collection.records.get(record.key)
+        collection.insert(record)
+        self._publish(
+            collection,
+            Change(MODIFIED if previous else ADDED, storage, record, previous),
+        )
         return record
 
     def remove(self, storage: str, namespace: str, name: str) -> Record:
         """Delete an object; the answer is its last state under the revision of its deletion."""
-        found = self.collection(storage)
-        previous = found.records[f"{namespace}/{name}"]
-        found.discard(previous.key)
+        collection = self.collection(storage)
+        # A deletion has a revision of its own, which the last state carries.
+        previous = collection.records[f"{namespace}/{name}"]
+        collection.discard(previous.key)
         self.revision += 1
         obj = previous.obj
         obj["metadata"]["resourceVersion"] = str(self.revision)
         record = Record(obj, self.revision)
-        self._publish(found, Change(DELETED, storage, record, previous))
+        self._publish(collection, Change(DELETED, storage, record, previous))
         return record
 
     def load(self, storage: str, objects: "Iterable[Object]") -> int:
         """Write many new objects at once, each with its own revision; returns how many."""
-        found = self.collection(storage)
+        collection = self.collection(storage)
         records = []
         for obj in objects:
             self.revision += 1
             obj["metadata"]["resourceVersion"] = str(self.revision)
             records.append(Record(obj, self.revision))
-        found.extend(records)
+        collection.extend(records)
         for record in records:
-            self._publish(found, Change(ADDED, storage, record, None))
+            self._publish(collection, Change(ADDED, storage, record, None))
         return len(records)
 
-    def restore(self, revision: int, kept: "Iterable[tuple[str, Record]]") -> None:
-        """Fill an empty store with the records of an earlier one; history begins at the revision."""
+    def restore(self, revision: int, pairs: "Iterable[tuple[str, Record]]") -> None:
+        """Fill an empty store with earlier records; history begins at the revision."""
         self.revision = self._begin = revision
         by_storage: dict[str, list[Record]] = {}
-        for storage, record in kept:
+        for storage, record in pairs:
             by_storage.setdefault(storage, []).append(record)
         for storage, records in by_storage.items():
             self.collection(storage).extend(records)
-        # Listeners see each record as new, as a controller does that lists after its start; watches find no such event.
+        # Listeners see each record as added, as a controller does after its first list; the
+        # history stays empty, so that no watch sees such an event.
         for storage, records in by_storage.items():
             for record in records:
                 for listener in self.listeners:
@@ -247,36 +260,42 @@ class Store:
 
     def compact(self) -> None:
         """Forget all history: older resourceVersions are Expired from now on."""
-        for found in self._collections.values():
-            found.changes.clear()
-            found.compacted = self.revision
+        for collection in self._collections.values():
+            collection.changes.clear()
+            collection.compacted = self.revision
 
     def changes_after(self, storage: str, revision: int) -> "Sequence[Change]":
         """The changes of a kind after a revision; 410 when history does not reach back."""
-        found = self.collection(storage)
-        if revision < found.compacted:
+        collection = self.collection(storage)
+        if revision < collection.compacted:
             raise expired("watch")
-        return [change for change in found.changes if change.revision > revision]
+        return [change for change in collection.changes if change.revision > revision]
 
     def as_of(self, storage: str, revision: int) -> dict[str, Record]:
-        """The records of a kind as they were at a revision; 410 when history does not reach back."""
-        found = self.collection(storage)
-        if revision < found.compacted:
+        """The records of a kind at a revision; 410 when history does not reach back."""
+        collection = self.collection(storage)
+        if revision < collection.compacted:
             raise expired("list")
-        if revision >= self.revision or not found.changes or found.changes[-1].revision <= revision:
-            return found.records
-        records = dict(found.records)
-        for change in reversed(found.changes):
+        if (
+            revision >= self.revision
+            or not collection.changes
+            or collection.changes[-1].revision <= revision
+        ):
+            return collection.records
+        records = dict(collection.records)
+        for change in reversed(collection.changes):
             if change.revision <= revision:
                 break
+            # Undo the history from its end: an addition is taken out, a change or deletion put
+            # back.
             if change.previous is None:
                 records.pop(change.record.key, None)
             else:
                 records[change.record.key] = change.previous
         return records
 
-    def _publish(self, found: Collection, change: Change) -> None:
-        found.remember(change)
+    def _publish(self, collection: Collection, change: Change) -> None:
+        collection.remember(change)
         for listener in self.listeners:
             listener(change)
 
@@ -306,5 +325,7 @@ def _why_not_json(token: str, error: Exception) -> str:
         first = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))[:1].decode("latin-1")
     except (binascii.Error, ValueError):
         return "illegal base64 data at input byte 0"
-    shown = first if first.isprintable() else f"\\u{ord(first):04x}" if first else ""
-    return f"invalid character '{shown}' looking for beginning of value" if first else str(error)
+    if not first:
+        return str(error)
+    letter = first if first.isprintable() else f"\\u{ord(first):04x}"
+    return f"invalid character '{letter}' looking for beginning of value"

@@ -19,14 +19,20 @@ from simcluster.errors import (
     stale,
     success,
 )
-from simcluster.patching import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
-from simcluster.registry import WriteOptions
+from simcluster.objects import get_phase, has_condition, is_terminating
+from simcluster.patching import (
+    APPLY_PATCH,
+    JSON_PATCH,
+    MERGE_PATCH,
+    STRATEGIC_PATCH,
+)
 from simcluster.requests import Target, parse_body
 from simcluster.resources import Object
 from simcluster.schema import ANY
 from simcluster.selectors import selector_test, selector_text
 from simcluster.validation.causes import Cause, bad_value
 from simcluster.validation.metadata import finalizer_causes
+from simcluster.write_options import WriteOptions
 
 _PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
 
@@ -54,7 +60,12 @@ class Call:
     def parsed(self) -> Any:
         """The body; 400 when broken, 415 for a patch of an unknown type."""
         if self.verb == "patch" and self.content_type not in _PATCHES:
-            raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
+            raise ApiError(
+                415,
+                "UnsupportedMediaType",
+                "415: Unsupported Media Type",
+                details={},
+            )
         return parse_body(self.body, self.content_type)
 
 
@@ -68,7 +79,8 @@ def answer(call: Call) -> tuple[int, Object]:
 
 
 def _state(call: Call) -> tuple[int, Object]:
-    registry, target = call.cluster.registry, call.target
+    registry = call.cluster.registry
+    target = call.target
     if call.verb == "get":
         return 200, call.current
     if call.verb == "patch":
@@ -82,7 +94,11 @@ def _state(call: Call) -> tuple[int, Object]:
         )
         return 200, obj
     return 200, registry.replace(
-        target.resource, target.namespace, target.name, call.parsed(), call.options
+        target.resource,
+        target.namespace,
+        target.name,
+        call.parsed(),
+        call.options,
     )
 
 
@@ -93,23 +109,31 @@ def _main(call: Call) -> tuple[int, Object]:
 
 def scale_of(call: Call, obj: Object) -> Object:
     """The `Scale` of an object."""
-    paths = (
-        crds.version_of(call.cluster.registry, call.target.resource).get("subresources") or {}
-    ).get("scale") or {}
+    version = crds.version_of(call.cluster.registry, call.target.resource)
+    paths = (version.get("subresources") or {}).get("scale") or {}
+    selector: Any = None
     if paths:
-        spec, status = _at(obj, paths["specReplicasPath"]), _at(obj, paths["statusReplicasPath"])
-        selector = _at(obj, paths["labelSelectorPath"]) if paths.get("labelSelectorPath") else None
+        spec = _value_at(obj, paths["specReplicasPath"])
+        status = _value_at(obj, paths["statusReplicasPath"])
+        if paths.get("labelSelectorPath"):
+            selector = _value_at(obj, paths["labelSelectorPath"])
     else:
-        spec, status = obj["spec"].get("replicas", 1), obj.get("status", {}).get("replicas", 0)
-        raw = obj["spec"].get("selector")
-        selector = selector_text(
-            raw
-            if "matchLabels" in (raw or {}) or "matchExpressions" in (raw or {})
-            else {"matchLabels": raw}
-        )
+        spec = obj["spec"].get("replicas", 1)
+        status = obj.get("status", {}).get("replicas", 0)
+        raw = obj["spec"].get("selector") or {}
+        if "matchLabels" not in raw and "matchExpressions" not in raw:
+            # A ReplicationController's selector is a plain map of labels.
+            raw = {"matchLabels": raw}
+        selector = selector_text(raw)
     meta = {
         key: obj["metadata"][key]
-        for key in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+        for key in (
+            "name",
+            "namespace",
+            "uid",
+            "resourceVersion",
+            "creationTimestamp",
+        )
         if key in obj["metadata"]
     }
     body: Object = {
@@ -118,11 +142,14 @@ def scale_of(call: Call, obj: Object) -> Object:
         "metadata": meta,
         "spec": {"replicas": spec} if spec else {},
     }
-    body["status"] = {"replicas": status or 0, **({"selector": selector} if selector else {})}
+    body["status"] = {
+        "replicas": status or 0,
+        **({"selector": selector} if selector else {}),
+    }
     return body
 
 
-def _at(obj: Object, path: str) -> Any:
+def _value_at(obj: Object, path: str) -> Any:
     value: Any = obj
     for part in path.strip(".").split("."):
         value = value.get(part) if isinstance(value, dict) else None
@@ -134,15 +161,17 @@ def _scale(call: Call) -> tuple[int, Object]:
     scale = scale_of(call, obj)
     if call.verb == "get":
         return 200, scale
-    wanted = call.parsed()
+    scale_body = call.parsed()
     if call.verb == "patch":
         kind = (
             MERGE_PATCH
             if call.content_type in (STRATEGIC_PATCH, APPLY_PATCH)
             else call.content_type
         )
-        wanted = call.cluster.registry.patched(scale, wanted, content_type=kind, node=ANY)
-    replicas = (wanted.get("spec") or {}).get("replicas", 0) if isinstance(wanted, dict) else None
+        scale_body = call.cluster.registry.patched(scale, scale_body, content_type=kind, node=ANY)
+    replicas = (
+        (scale_body.get("spec") or {}).get("replicas", 0) if isinstance(scale_body, dict) else None
+    )
     kind_of_scale = dataclasses.replace(
         call.target.resource, group="autoscaling", version="v1", kind="Scale"
     )
@@ -152,10 +181,16 @@ def _scale(call: Call) -> tuple[int, Object]:
         raise invalid(
             "Scale",
             call.target.name,
-            [bad_value("spec.replicas", replicas, "must be greater than or equal to 0")],
+            [
+                bad_value(
+                    "spec.replicas",
+                    replicas,
+                    "must be greater than or equal to 0",
+                )
+            ],
             group="autoscaling",
         )
-    version = (wanted.get("metadata") or {}).get("resourceVersion")
+    version = (scale_body.get("metadata") or {}).get("resourceVersion")
     if version and version != obj["metadata"]["resourceVersion"]:
         raise stale(call.target.resource, call.target.name)
     changed = {
@@ -164,25 +199,32 @@ def _scale(call: Call) -> tuple[int, Object]:
         "metadata": dict(obj["metadata"]),
     }
     return 200, scale_of(
-        call, call.cluster.registry.rewrite(call.target.resource, obj, changed, call.options)
+        call,
+        call.cluster.registry.rewrite(call.target.resource, obj, changed, call.options),
     )
 
 
 def _eviction(call: Call) -> tuple[int, Object]:
     body = call.parsed()
-    given = body.get("metadata", {}).get("name") if isinstance(body, dict) else None
+    body_name = body.get("metadata", {}).get("name") if isinstance(body, dict) else None
     pod = call.current
-    if given and given != call.target.name:
+    if body_name and body_name != call.target.name:
         raise bad_request("name in URL does not match name in Eviction object")
     options = body.get("deleteOptions") or {}
-    if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed", "Pending") and not pod[
-        "metadata"
-    ].get("deletionTimestamp"):
+    if get_phase(pod) not in (
+        "Succeeded",
+        "Failed",
+        "Pending",
+    ) and not is_terminating(pod):
         _spend_budget(call, pod)
     call.options.dry_run = call.options.dry_run or "All" in (options.get("dryRun") or ())
     call.options.subresource = ""
     call.cluster.registry.delete(
-        call.target.resource, call.target.namespace, call.target.name, options, call.options
+        call.target.resource,
+        call.target.namespace,
+        call.target.name,
+        options,
+        call.options,
     )
     return 201, success(code=201)
 
@@ -198,18 +240,17 @@ def _spend_budget(call: Call, pod: Object) -> None:
         raise ApiError(
             500,
             "InternalError",
-            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+            "This pod has more than one PodDisruptionBudget, "
+            "which the eviction subresource does not support.",
         )
     for budget in matching:
         _check_budget(call, budget, pod)
 
 
 def _check_budget(call: Call, budget: Object, pod: Object) -> None:
-    status, name = budget["status"], budget["metadata"]["name"]
-    ready = any(
-        one["type"] == "Ready" and one["status"] == "True"
-        for one in pod.get("status", {}).get("conditions") or ()
-    )
+    status = budget["status"]
+    name = budget["metadata"]["name"]
+    ready = has_condition(pod, "Ready")
     if (
         not ready
         and status.get("currentHealthy", 0) >= status.get("desiredHealthy", 0)
@@ -230,7 +271,10 @@ def _check_budget(call: Call, budget: Object, pod: Object) -> None:
             headers={"Retry-After": "10"},
         )
     if status["disruptionsAllowed"] <= 0:
-        text = f"The disruption budget {name} needs {status['desiredHealthy']} healthy pods and has {status['currentHealthy']} currently"
+        text = (
+            f"The disruption budget {name} needs {status['desiredHealthy']} healthy pods "
+            f"and has {status['currentHealthy']} currently"
+        )
         raise ApiError(
             429,
             "TooManyRequests",
@@ -285,7 +329,7 @@ def _finalize(call: Call) -> tuple[int, Object]:
     if call.options.dry_run:
         namespace["spec"] = {"finalizers": finalizers} if finalizers else {}
     else:
-        deletion.set_finalizers(call.cluster.registry, namespace, finalizers)
+        deletion.set_finalizers(call.cluster.store, namespace, finalizers)
     return 200, namespace
 
 
@@ -306,14 +350,19 @@ def _token(call: Call) -> tuple[int, Object]:
             ],
             group="authentication.k8s.io",
         )
-    namespace, name = call.target.namespace, call.target.name
+    namespace = call.target.namespace
+    name = call.target.name
     groups = (
         "system:serviceaccounts",
         f"system:serviceaccounts:{namespace}",
         "system:authenticated",
     )
     token = call.cluster.tokens.issue(
-        User(f"system:serviceaccount:{namespace}:{name}", groups, account["metadata"]["uid"])
+        User(
+            f"system:serviceaccount:{namespace}:{name}",
+            groups,
+            account["metadata"]["uid"],
+        )
     )
     expires = clock.timestamp(datetime.now(UTC) + timedelta(seconds=seconds))
     spec = {
@@ -322,7 +371,11 @@ def _token(call: Call) -> tuple[int, Object]:
         "expirationSeconds": seconds,
     }
     status = {"token": token, "expirationTimestamp": expires}
-    meta = {"name": name, "namespace": namespace, "creationTimestamp": clock.timestamp()}
+    meta = {
+        "name": name,
+        "namespace": namespace,
+        "creationTimestamp": clock.timestamp(),
+    }
     return 201, {
         "kind": "TokenRequest",
         "apiVersion": "authentication.k8s.io/v1",

@@ -15,11 +15,11 @@ from simcluster.authentication import User
 from simcluster.cluster import Cluster, Settings
 from simcluster.faults import Faults
 from simcluster.nodes import address
-from simcluster.registry import WriteOptions
 from simcluster.resources import Object
 from simcluster.server import RecordedRequest
 from simcluster.serving import Running
 from simcluster.store import HISTORY, Store
+from simcluster.write_options import WriteOptions
 
 T = TypeVar("T")
 
@@ -77,6 +77,11 @@ class RunningCluster:
         return self.cluster.faults
 
     @property
+    def is_settled(self) -> bool:
+        """Whether the controllers have nothing queued (timers may be pending)."""
+        return self.call(lambda: self._running.manager.idle)
+
+    @property
     def watches(self) -> int:
         """How many watches are open."""
         return self.cluster.hub.count
@@ -103,7 +108,7 @@ class RunningCluster:
         return self.call(lambda: [record.obj for record in self.store.list(storage, namespace)])
 
     def load(self, storage: str, objects: Iterable[Object]) -> int:
-        """Store many objects as they are, without validation; namespaces are made as needed. Returns how many."""
+        """Store objects without validation, with their namespaces; returns how many."""
         return self.call(_load, self.cluster, storage, list(objects))
 
     def load_pods(self, count: int, *, namespace: str = "default", prefix: str = "load") -> int:
@@ -112,7 +117,8 @@ class RunningCluster:
             lambda: {record.name: address(record.obj) for record in self.store.list("nodes")}
         ) or {"node-00": "10.1.0.1"}
         return self.load(
-            "pods", samples.pods(count, namespace=namespace, prefix=prefix, nodes=nodes)
+            "pods",
+            samples.pods(count, namespace=namespace, prefix=prefix, nodes=nodes),
         )
 
     def add_user(self, name: str, groups: Iterable[str] = ("system:authenticated",)) -> Object:
@@ -129,12 +135,12 @@ class RunningCluster:
         self.call(self.cluster.hub.cut)
 
     def wait(self, condition: Callable[[], Any], *, seconds: float = 10.0) -> Any:
-        """Poll until the condition holds and return what it returned; AssertionError when it never does."""
+        """Poll until the condition returns something true, and return that; else AssertionError."""
         deadline = time.monotonic() + seconds
         while True:
-            found = condition()
-            if found:
-                return found
+            outcome = condition()
+            if outcome:
+                return outcome
             if time.monotonic() > deadline:
                 raise AssertionError("the simulated cluster did not get there in time")
             time.sleep(0.02)
@@ -148,11 +154,19 @@ def _load(cluster: Cluster, storage: str, objects: "list[Object]") -> int:
     )
     for name in sorted(missing):
         if name and cluster.object("namespaces", "", name) is None:
-            body = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
+            body = {
+                "kind": "Namespace",
+                "apiVersion": "v1",
+                "metadata": {"name": name},
+            }
             _write_namespace(cluster, body)
     ready = []
     for obj in objects:
-        meta = {"uid": str(uuid.uuid4()), "creationTimestamp": now, **obj["metadata"]}
+        meta = {
+            "uid": str(uuid.uuid4()),
+            "creationTimestamp": now,
+            **obj["metadata"],
+        }
         head = {"kind": resource.kind, "apiVersion": resource.group_version}
         ready.append(
             {
@@ -166,7 +180,10 @@ def _load(cluster: Cluster, storage: str, objects: "list[Object]") -> int:
 
 def _write_namespace(cluster: Cluster, body: Object) -> None:
     cluster.registry.create(
-        cluster.table.of_storage("namespaces"), "", body, WriteOptions("kube-apiserver")
+        cluster.table.of_storage("namespaces"),
+        "",
+        body,
+        WriteOptions("kube-apiserver"),
     )
 
 

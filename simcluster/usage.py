@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 from simcluster import quantity
+from simcluster.objects import is_finished
 from simcluster.resources import Object, Resource, ResourceTable
 from simcluster.store import Store
 
@@ -19,51 +20,55 @@ COMPUTE = ("cpu", "memory", "ephemeral-storage")
 
 
 def pod_requests(spec: Object, part: str = "requests") -> Amounts:
-    """The sum over containers (or the largest init container, if larger) of `requests` or `limits`."""
+    """The sum of the containers' `requests` or `limits`, or the largest init container's."""
     total: Amounts = {}
-    for one in spec.get("containers") or ():
-        for name, amount in ((one.get("resources") or {}).get(part) or {}).items():
+    for container in spec.get("containers") or ():
+        for name, amount in ((container.get("resources") or {}).get(part) or {}).items():
             total[name] = total.get(name, Decimal(0)) + quantity.parse(amount)
-    for one in spec.get("initContainers") or ():
-        for name, amount in ((one.get("resources") or {}).get(part) or {}).items():
+    # Init containers run before the others and one by one: the largest decides.
+    for container in spec.get("initContainers") or ():
+        for name, amount in ((container.get("resources") or {}).get(part) or {}).items():
             total[name] = max(total.get(name, Decimal(0)), quantity.parse(amount))
     return total
 
 
 def _pod(obj: Object) -> Amounts:
-    if obj.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+    # Pods that have ended hold no resources, but still count as objects.
+    if is_finished(obj):
         return {"count/pods": Decimal(1)}
-    requests, limits = pod_requests(obj["spec"]), pod_requests(obj["spec"], "limits")
-    found: Amounts = {"pods": Decimal(1), "count/pods": Decimal(1)}
+    requests = pod_requests(obj["spec"])
+    limits = pod_requests(obj["spec"], "limits")
+    amounts: Amounts = {"pods": Decimal(1), "count/pods": Decimal(1)}
     for name, amount in requests.items():
-        found[name if name in COMPUTE else f"requests.{name}"] = amount
-        found[f"requests.{name}"] = amount
+        # `cpu` and `requests.cpu` are two names of the same limit.
+        amounts[name if name in COMPUTE else f"requests.{name}"] = amount
+        amounts[f"requests.{name}"] = amount
     for name, amount in limits.items():
-        found[f"limits.{name}"] = amount
-    return found
+        amounts[f"limits.{name}"] = amount
+    return amounts
 
 
 def usage_of(resource: Resource, obj: Object) -> Amounts:
     """What one object uses, by quota name."""
     if resource.storage == "pods":
         return _pod(obj)
-    found: Amounts = {f"count/{resource.qualified}": Decimal(1)}
+    amounts: Amounts = {f"count/{resource.qualified}": Decimal(1)}
     if resource.storage in _COUNTED:
-        found[_COUNTED[resource.storage]] = Decimal(1)
+        amounts[_COUNTED[resource.storage]] = Decimal(1)
     if resource.storage == "services":
         kind = obj["spec"].get("type")
-        found["services.loadbalancers"] = Decimal(kind == "LoadBalancer")
-        found["services.nodeports"] = Decimal(
+        amounts["services.loadbalancers"] = Decimal(kind == "LoadBalancer")
+        amounts["services.nodeports"] = Decimal(
             len(obj["spec"].get("ports") or ()) if kind in ("NodePort", "LoadBalancer") else 0
         )
     if resource.storage == "persistentvolumeclaims":
         size = ((obj["spec"].get("resources") or {}).get("requests") or {}).get("storage")
-        found["requests.storage"] = quantity.parse(size) if size else Decimal(0)
+        amounts["requests.storage"] = quantity.parse(size) if size else Decimal(0)
         if obj["spec"].get("storageClassName"):
             prefix = f"{obj['spec']['storageClassName']}.storageclass.storage.k8s.io"
-            found[f"{prefix}/requests.storage"] = found["requests.storage"]
-            found[f"{prefix}/persistentvolumeclaims"] = Decimal(1)
-    return found
+            amounts[f"{prefix}/requests.storage"] = amounts["requests.storage"]
+            amounts[f"{prefix}/persistentvolumeclaims"] = Decimal(1)
+    return amounts
 
 
 def in_scope(quota: Object, resource: Resource, obj: Object) -> bool:
@@ -86,9 +91,13 @@ def in_scope(quota: Object, resource: Resource, obj: Object) -> bool:
 def storages_of(hard: Object, table: ResourceTable) -> list[Resource]:
     """The kinds that a quota's limits speak about."""
     names = set(hard)
-    found: list[Resource] = []
+    resources: list[Resource] = []
     for resource in table:
-        if not resource.namespaced or (resource.group, resource.version) == ("events.k8s.io", "v1"):
+        # Events are stored once and served twice: counted once.
+        if not resource.namespaced or (resource.group, resource.version) == (
+            "events.k8s.io",
+            "v1",
+        ):
             continue
         pods = resource.storage == "pods" and any(
             name in COMPUTE or name == "pods" or name.startswith(("requests.", "limits."))
@@ -102,10 +111,10 @@ def storages_of(hard: Object, table: ResourceTable) -> list[Resource]:
             name.startswith("services.") for name in names
         )
         if (pods or counted or storage or services) and all(
-            one.storage != resource.storage for one in found
+            other.storage != resource.storage for other in resources
         ):
-            found.append(resource)
-    return found
+            resources.append(resource)
+    return resources
 
 
 def used(quota: Object, store: Store, table: ResourceTable) -> Amounts:

@@ -42,12 +42,12 @@ class Hub:
     @property
     def count(self) -> int:
         """How many watches are open."""
-        return sum(len(found) for found in self._watchers.values())
+        return sum(len(watchers) for watchers in self._watchers.values())
 
     def cut(self) -> None:
         """End every open watch, as a restarting API server does."""
-        for found in self._watchers.values():
-            for watcher in found:
+        for watchers in self._watchers.values():
+            for watcher in watchers:
                 watcher.close()
 
 
@@ -62,6 +62,7 @@ class Watcher:
     def push(self, change: Change) -> None:
         """Append a change; a watcher that has fallen hopelessly behind is cut off."""
         self._queue.append(change)
+        # A reader that never catches up would hold all changes in memory.
         if len(self._queue) > BACKLOG:
             self.closed = True
         self._wake.set()
@@ -84,9 +85,9 @@ class Watcher:
             except TimeoutError:
                 return []
         self._wake.clear()
-        taken = list(self._queue)
+        changes = list(self._queue)
         self._queue.clear()
-        return taken
+        return changes
 
 
 class Frames:
@@ -113,20 +114,28 @@ class Frames:
         """Whether the watch's selectors and scope hold a record."""
         if record is None or (self.namespace is not None and record.namespace != self.namespace):
             return False
+        # `metadata.name` as a field selector is how kubectl watches a single object.
         if self.name and record.name != self.name:
             return False
         return self.test is None or self.test(record)
 
     def of_change(self, change: Change) -> bytes | None:
         """The line of a change; None when the watch does not see it."""
-        before, now = self.sees(change.previous), self.sees(change.record)
+        before = self.sees(change.previous)
+        now = self.sees(change.record)
         if change.type == DELETED:
-            kind, seen = DELETED, before or (change.previous is None and now)
+            kind = DELETED
+            visible = before or (change.previous is None and now)
+        elif now:
+            kind = MODIFIED if before else ADDED
+            visible = True
         else:
-            kind = (MODIFIED if before else ADDED) if now else DELETED
-            seen = now or before
-        if not seen:
+            # An object that no longer matches the selector is deleted for this watch.
+            kind = DELETED
+            visible = before
+        if not visible:
             return None
+        # Watches of the same form share the bytes: 500 of them cost one encoding.
         key = (kind, self.resource.group_version, self.accept.form, self.include)
         return change.frame(key, lambda: self.line(kind, change.record))
 
@@ -138,7 +147,9 @@ class Frames:
         if self.accept.form == "Table":
             rows = [
                 tables.row(
-                    conversion.from_storage(self.resource, record.obj), self.columns, self.include
+                    conversion.from_storage(self.resource, record.obj),
+                    self.columns,
+                    self.include,
                 )
             ]
             return orjson.dumps(
@@ -181,11 +192,19 @@ def error_line(error: ApiError) -> bytes:
 
 
 def begin(
-    registry: Registry, target: Target, query: Mapping[str, str], frames: Frames, hub: Hub
+    registry: Registry,
+    target: Target,
+    query: Mapping[str, str],
+    frames: Frames,
+    hub: Hub,
 ) -> tuple[Watcher, bytes]:
-    """Join the feed and make the first lines in one step, so that nothing can come between; 410 and 504 as the API server says."""
-    store, resource = registry.store, target.resource
-    asked = integer(query, "resourceVersion") or 0
+    """The watcher of a request, joined to the hub, and its first lines; ApiError 400, 410 or 504.
+
+    Both happen in one step of the event loop, so that no change is lost between them.
+    """
+    store = registry.store
+    resource = target.resource
+    revision = integer(query, "resourceVersion") or 0
     initial = is_true(query.get("sendInitialEvents"))
     if initial and query.get("resourceVersionMatch") != "NotOlderThan":
         raise bad_request(
@@ -194,21 +213,24 @@ def begin(
         )
     check_not_too_new(query, store.revision)
     lines = []
-    if initial or not asked:
+    if initial or not revision:
         if query.get("sendInitialEvents") not in ("false", "0"):
             lines = [
                 frames.line(ADDED, record)
                 for record in store.list(resource.storage, target.scope)
                 if frames.sees(record)
             ]
+        # The bookmark that ends the initial events is how client-go knows that its list is
+        # complete.
         if initial and is_true(query.get("allowWatchBookmarks")):
             lines.append(frames.bookmark(store.revision, initial_end=True))
     else:
         lines = [
             line
-            for change in store.changes_after(resource.storage, asked)
+            for change in store.changes_after(resource.storage, revision)
             if (line := frames.of_change(change))
         ]
+    # From this line to the next no change can happen: nothing here awaits.
     watcher = Watcher()
     hub.join(resource.storage, watcher)
     return watcher, b"".join(lines)
@@ -225,7 +247,8 @@ async def stream(
 ) -> AsyncIterator[bytes]:
     """The lines as they come, until the time-out (seconds) or the end of the watch."""
     loop = asyncio.get_running_loop()
-    deadline, next_bookmark = loop.time() + seconds, loop.time() + bookmark_every
+    deadline = loop.time() + seconds
+    next_bookmark = loop.time() + bookmark_every
     while not watcher.closed:
         until = min(deadline, next_bookmark) if bookmarks else deadline
         changes = await watcher.take(max(until - loop.time(), 0.0))
@@ -234,13 +257,17 @@ async def stream(
             yield body
         if loop.time() >= deadline:
             return
+        # A bookmark promises that everything up to it was sent.
         if bookmarks and loop.time() >= next_bookmark and not watcher.pending:
             next_bookmark = loop.time() + bookmark_every
             yield frames.bookmark(revision())
 
 
 def frames_for(
-    target: Target, query: Mapping[str, str], accept: Accepted, columns: tuple[Column, ...]
+    target: Target,
+    query: Mapping[str, str],
+    accept: Accepted,
+    columns: tuple[Column, ...],
 ) -> Frames:
     """The line maker of a watch request."""
     resource: Resource = target.resource

@@ -1,20 +1,17 @@
-"""Controllers: functions over the store, registered in one table, run whenever what they look at changes."""
+"""Controllers: functions over the store, called when an object that they watch changes."""
 
 import asyncio
 import heapq
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from simcluster.cluster import Cluster
 from simcluster.controllers.table import CONTROLLERS, Controller
 from simcluster.errors import ApiError
 from simcluster.store import Change
 
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
-
 _log = logging.getLogger(__name__)
-# What is refused is tried again after twice as long each time, as Kubernetes' controllers do; simulated seconds.
+# Simulated seconds until a refused key is tried again; doubled each time, as client-go does.
 _RETRY = 0.2
 _LONGEST_RETRY = 300.0
 _BATCH = 10
@@ -25,18 +22,18 @@ Work = tuple[str, str]
 class Manager:
     """Queues the keys that changes concern and reconciles them one by one."""
 
-    def __init__(self, cluster: "Cluster") -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         settings = cluster.settings
         self._controllers = {
-            one.name: one
-            for one in CONTROLLERS
-            if one.enabled(kubelet=settings.kubelet, controllers=settings.controllers)
+            controller.name: controller
+            for controller in CONTROLLERS
+            if controller.enabled(kubelet=settings.kubelet, controllers=settings.controllers)
         }
         self._by_trigger: dict[str, list[Controller]] = {}
-        for one in self._controllers.values():
-            for storage in one.triggers:
-                self._by_trigger.setdefault(storage, []).append(one)
+        for controller in self._controllers.values():
+            for storage in controller.triggers:
+                self._by_trigger.setdefault(storage, []).append(controller)
         self._queue: dict[Work, None] = {}
         self._timers: list[tuple[float, Work]] = []
         self._due: dict[Work, float] = {}
@@ -47,9 +44,9 @@ class Manager:
     def changed(self, change: Change) -> None:
         """Queue what a change concerns."""
         for storage in (change.storage, "*"):
-            for one in self._by_trigger.get(storage, ()):
-                for key in one.triggers[storage](self.cluster.store, change):
-                    self._queue[one.name, key] = None
+            for controller in self._by_trigger.get(storage, ()):
+                for key in controller.triggers[storage](self.cluster.store, change):
+                    self._queue[controller.name, key] = None
         if self._queue:
             self._wake.set()
 
@@ -78,12 +75,14 @@ class Manager:
             now = loop.time()
             while self._timers and self._timers[0][0] <= now:
                 due, work = heapq.heappop(self._timers)
+                # A later call has moved the timer: this entry of the heap is out of date.
                 if self._due.get(work) == due:
                     del self._due[work]
                     self._queue[work] = None
             if not self._queue:
                 await self._sleep(loop)
                 continue
+            # Few at a time, then requests have their turn.
             for work in list(self._queue)[:_BATCH]:
                 del self._queue[work]
                 self._reconcile(work)
@@ -105,14 +104,17 @@ class Manager:
             else None
         )
         self._due.pop(work, None)
+        # The object is gone; what has to happen then is the garbage collector's work.
         if controller.storage and record is None:
             self._refusals.pop(work, None)
             return
         try:
             again = controller.reconcile(
-                self.cluster, record.obj if record is not None else {"key": work[1]}
+                self.cluster,
+                record.obj if record is not None else {"key": work[1]},
             )
             self._refusals.pop(work, None)
+        # Refusals are expected: quotas, conflicts, terminating namespaces.
         except ApiError as error:
             _log.debug("%s of %s is refused: %s", work[0], work[1], error)
             times = self._refusals[work] = self._refusals.get(work, 0) + 1

@@ -1,16 +1,13 @@
 """PodDisruptionBudget: how many of its pods may go now."""
 
-from typing import TYPE_CHECKING
-
 from simcluster import clock
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers import pods
 from simcluster.controllers.deployment import amount
+from simcluster.objects import controller_reference, is_finished, is_terminating
 from simcluster.resources import Object
 from simcluster.selectors import selector_test
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _SCALED = {
     "ReplicaSet": "replicasets.apps",
@@ -19,28 +16,26 @@ _SCALED = {
 }
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Count again."""
     spec = obj.get("spec") or {}
     test = selector_test(spec.get("selector"))
-    found = [
+    covered = [
         record.obj
         for record in cluster.store.list("pods", obj["metadata"]["namespace"])
         if test(record.labels)
     ]
-    found = [
-        pod for pod in found if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
-    ]
-    healthy = sum(
-        pods.is_ready(pod) and not pod["metadata"].get("deletionTimestamp") for pod in found
-    )
-    expected = _expected(cluster, found)
+    covered = [pod for pod in covered if not is_finished(pod)]
+    healthy = sum(pods.is_ready(pod) and not is_terminating(pod) for pod in covered)
+    expected = _expected(cluster, covered)
+    # maxUnavailable needs the desired count of the owners, not the pods that happen to exist.
     if "maxUnavailable" in spec:
         desired = max(expected - amount(spec["maxUnavailable"], expected, up=True), 0)
     else:
         least = spec.get("minAvailable", 1)
         desired = amount(least, expected, up=True)
-        expected = expected if isinstance(least, str) else len(found)
+        # An absolute minAvailable needs no owners: the pods themselves are counted.
+        expected = expected if isinstance(least, str) else len(covered)
     allowed = max(healthy - desired, 0) if expected else 0
     status: Object = {
         "observedGeneration": obj["metadata"].get("generation", 1),
@@ -59,42 +54,49 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     return None
 
 
-def _expected(cluster: "Cluster", found: list[Object]) -> int:
-    total, seen = 0, set()
-    for pod in found:
-        owner = next(
-            (one for one in pod["metadata"].get("ownerReferences") or () if one.get("controller")),
-            None,
-        )
+def _expected(cluster: Cluster, covered: list[Object]) -> int:
+    total = 0
+    counted_uids: set[str] = set()
+    for pod in covered:
+        owner = controller_reference(pod)
         if owner is None or owner["kind"] not in _SCALED:
             total += 1
-        elif owner["uid"] not in seen:
-            seen.add(owner["uid"])
+        # An owner counts once, however many of its pods are covered.
+        elif owner["uid"] not in counted_uids:
+            counted_uids.add(owner["uid"])
             controller = cluster.object(
-                _SCALED[owner["kind"]], pod["metadata"]["namespace"], owner["name"]
+                _SCALED[owner["kind"]],
+                pod["metadata"]["namespace"],
+                owner["name"],
             )
             total += (
-                _replicas(cluster, controller, pod["metadata"]["namespace"], seen)
+                _replicas(
+                    cluster,
+                    controller,
+                    pod["metadata"]["namespace"],
+                    counted_uids,
+                )
                 if controller
                 else 0
             )
     return total
 
 
-def _replicas(cluster: "Cluster", controller: Object, namespace: str, seen: set[str]) -> int:
+def _replicas(cluster: Cluster, controller: Object, namespace: str, counted_uids: set[str]) -> int:
     above = next(
         (
-            one
-            for one in controller["metadata"].get("ownerReferences") or ()
-            if one["kind"] == "Deployment"
+            reference
+            for reference in controller["metadata"].get("ownerReferences") or ()
+            if reference["kind"] == "Deployment"
         ),
         None,
     )
     if above is None:
         return int(controller["spec"].get("replicas", 1))
-    if above["uid"] in seen:
+    if above["uid"] in counted_uids:
         return 0
-    seen.add(above["uid"])
+    counted_uids.add(above["uid"])
+    # During a rollout two ReplicaSets share the replicas of one Deployment.
     deployment = cluster.object("deployments.apps", namespace, above["name"])
     return int(deployment["spec"].get("replicas", 1)) if deployment else 0
 
@@ -104,5 +106,9 @@ def _condition(obj: Object, allowed: int) -> Object:
     value, reason = ("True", "SufficientPods") if allowed else ("False", "InsufficientPods")
     stamp = old["lastTransitionTime"] if old and old["status"] == value else clock.timestamp()
     generation = obj["metadata"].get("generation", 1)
-    head = {"type": "DisruptionAllowed", "status": value, "observedGeneration": generation}
+    head = {
+        "type": "DisruptionAllowed",
+        "status": value,
+        "observedGeneration": generation,
+    }
     return {**head, "lastTransitionTime": stamp, "reason": reason, "message": ""}

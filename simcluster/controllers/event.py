@@ -1,21 +1,20 @@
 """Event: gone an hour after it was written, or last seen if that is later."""
 
-from typing import TYPE_CHECKING
-
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _KEPT = 3600.0
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Delete an old one; come back later for a young one."""
-    # A server keeps an event for an hour after its last write, whatever times the event itself tells.
+    # A server keeps an event for an hour after its last write, whatever the event's own times are.
     again = (obj.get("series") or {}).get("lastObservedTime")
-    stamps = filter(None, (again, obj.get("lastTimestamp"), obj["metadata"]["creationTimestamp"]))
+    stamps = filter(
+        None,
+        (again, obj.get("lastTimestamp"), obj["metadata"]["creationTimestamp"]),
+    )
     left = _KEPT - min(cluster.clock.since(stamp) for stamp in stamps)
     if left > 0:
         return left + 1

@@ -1,22 +1,21 @@
 """Garbage collection: dependents of what is gone; foreground and orphan deletion."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers.job import TRACKING
 from simcluster.deletion import FOREGROUND, ORPHAN
+from simcluster.objects import is_terminating
 from simcluster.resources import Object
 from simcluster.store import DELETED, Change, Record, Store
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _AGAIN = 0.5
 
 
 def keys(store: Store, change: Change) -> Iterable[str]:
-    """What a change means to the collector: an owner that is gone, or one whose deletion waits for its dependents."""
+    """The work of a change: a deleted owner, or one whose deletion waits for its dependents."""
+    # Deleted owners: their dependents are released or deleted in the background.
     if change.type == DELETED:
         return (f"gone {change.record.uid}",) if any(_dependents(store, change.record.uid)) else ()
     if b'"finalizers"' in change.record.raw and b'"deletionTimestamp"' in change.record.raw:
@@ -30,7 +29,7 @@ def _dependents(store: Store, uid: str) -> Iterator[tuple[str, Record]]:
             yield storage, record
 
 
-def reconcile(cluster: "Cluster", work: Object) -> float | None:
+def reconcile(cluster: Cluster, work: Object) -> float | None:
     """Work one key off; returns when to look again."""
     storage, _, rest = work["key"].partition(" ")
     client = Client(cluster, "garbage-collector")
@@ -38,21 +37,26 @@ def reconcile(cluster: "Cluster", work: Object) -> float | None:
         for kind, record in list(_dependents(cluster.store, rest)):
             _release(client, kind, record.obj, rest)
         return None
-    found = cluster.store.collection(storage).records.get(rest)
-    return _finalize(client, storage, found.obj) if found else None
+    owner = cluster.store.collection(storage).records.get(rest)
+    return _finalize(client, storage, owner.obj) if owner else None
 
 
 def _release(client: Client, storage: str, obj: Object, uid: str) -> None:
-    others = [one for one in obj["metadata"].get("ownerReferences") or () if one["uid"] != uid]
+    others = [
+        reference
+        for reference in obj["metadata"].get("ownerReferences") or ()
+        if reference["uid"] != uid
+    ]
+    # A job that is gone tracks its pods no more.
     if TRACKING in (obj["metadata"].get("finalizers") or ()):
-        obj["metadata"]["finalizers"] = [
-            one for one in obj["metadata"]["finalizers"] if one != TRACKING
-        ]
+        finalizers = obj["metadata"]["finalizers"]
+        obj["metadata"]["finalizers"] = [name for name in finalizers if name != TRACKING]
         obj = client.update(storage, obj)
+    # One owner of several is gone: the others keep the object.
     if others:
         obj["metadata"]["ownerReferences"] = others
         client.update(storage, obj)
-    elif not obj["metadata"].get("deletionTimestamp"):
+    elif not is_terminating(obj):
         client.delete(storage, obj, propagationPolicy="Background")
 
 
@@ -64,7 +68,9 @@ def _finalize(client: Client, storage: str, obj: Object) -> float | None:
         for kind, record in dependents:
             child = record.obj
             child["metadata"]["ownerReferences"] = [
-                one for one in child["metadata"]["ownerReferences"] if one["uid"] != meta["uid"]
+                reference
+                for reference in child["metadata"]["ownerReferences"]
+                if reference["uid"] != meta["uid"]
             ]
             client.update(kind, child)
         _drop(client, storage, obj, ORPHAN)
@@ -73,10 +79,13 @@ def _finalize(client: Client, storage: str, obj: Object) -> float | None:
         for kind, record in dependents:
             child = record.obj
             mine = next(
-                one for one in child["metadata"]["ownerReferences"] if one["uid"] == meta["uid"]
+                reference
+                for reference in child["metadata"]["ownerReferences"]
+                if reference["uid"] == meta["uid"]
             )
+            # Only dependents with blockOwnerDeletion hold up a foreground deletion.
             blocking = blocking or bool(mine.get("blockOwnerDeletion"))
-            if not child["metadata"].get("deletionTimestamp"):
+            if not is_terminating(child):
                 client.delete(kind, child, propagationPolicy="Foreground")
         if blocking:
             return _AGAIN
@@ -86,6 +95,6 @@ def _finalize(client: Client, storage: str, obj: Object) -> float | None:
 
 def _drop(client: Client, storage: str, obj: Object, finalizer: str) -> None:
     obj["metadata"]["finalizers"] = [
-        one for one in obj["metadata"]["finalizers"] if one != finalizer
+        other for other in obj["metadata"]["finalizers"] if other != finalizer
     ]
     client.update(storage, obj)

@@ -1,19 +1,16 @@
 """Ingress: the address of the controller that serves it."""
 
-from typing import TYPE_CHECKING
-
 from simcluster.client import Client
+from simcluster.cluster import Cluster
+from simcluster.objects import is_terminating
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _ADDRESS = {"loadBalancer": {"ingress": [{"ip": "203.0.113.10"}]}}
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Publish the address."""
-    if obj.get("status") != _ADDRESS and not obj["metadata"].get("deletionTimestamp"):
+    if obj.get("status") != _ADDRESS and not is_terminating(obj):
         client = Client(cluster, "ingress-nginx")
         client.update_status("ingresses.networking.k8s.io", {**obj, "status": _ADDRESS})
         client.event(obj, "Sync", "Scheduled for sync")

@@ -1,41 +1,47 @@
 """Job: pods until enough of them have succeeded, or too many failed."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simcluster import clock
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers import pods
+from simcluster.objects import (
+    get_annotations,
+    get_phase,
+    has_condition,
+    is_finished,
+    is_terminating,
+)
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _JOBS = "jobs.batch"
 TRACKING = "batch.kubernetes.io/job-tracking"
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Start what is missing, count what has ended, end the job when it is decided."""
     client = Client(cluster, "job-controller")
-    if obj["metadata"].get("deletionTimestamp"):
+    if is_terminating(obj):
         return None
     if finished(obj):
         _untrack(client, client.owned("pods", obj))
         return _expire(cluster, client, obj)
     _untrack(client, client.owned("pods", obj))
-    found = client.owned("pods", obj)
+    owned = client.owned("pods", obj)
     status: Object = {
         key: value
         for key, value in obj.get("status", {}).items()
         if key in ("startTime", "conditions")
     }
     if obj["spec"].get("suspend"):
-        _suspend(client, obj, status, found)
+        _suspend(client, obj, status, owned)
         return None
     status.setdefault("startTime", clock.timestamp())
-    running = pods.active(found)
-    succeeded = [pod for pod in found if pod.get("status", {}).get("phase") == "Succeeded"]
-    failed = [pod for pod in found if pod.get("status", {}).get("phase") == "Failed"]
+    running = pods.active(owned)
+    succeeded = [pod for pod in owned if get_phase(pod) == "Succeeded"]
+    failed = [pod for pod in owned if get_phase(pod) == "Failed"]
+    # Restarts in place count as failures, as new pods do.
     failures = len(failed) + sum(_restarts(pod) for pod in running)
     again: float | None = None
     deadline = obj["spec"].get("activeDeadlineSeconds")
@@ -44,7 +50,10 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
         reason, message = (
             ("DeadlineExceeded", "Job was active longer than specified deadline")
             if late
-            else ("BackoffLimitExceeded", "Job has reached the specified backoff limit")
+            else (
+                "BackoffLimitExceeded",
+                "Job has reached the specified backoff limit",
+            )
         )
         _stop(client, running)
         running = []
@@ -63,36 +72,37 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
         again = _start(cluster, client, obj, running, succeeded, failed)
         running = pods.active(client.owned("pods", obj))
         if deadline is not None:
-            again = min(again or 1e9, deadline - cluster.clock.since(status["startTime"]) + 0.1)
+            again = min(
+                again or 1e9,
+                deadline - cluster.clock.since(status["startTime"]) + 0.1,
+            )
     _write(client, obj, status, running, succeeded, failed)
     return again
 
 
-def _untrack(client: Client, found: list[Object]) -> None:
-    """Let go of pods that are counted: ended ones stay until somebody deletes them."""
-    for pod in found:
+def _untrack(client: Client, owned: list[Object]) -> None:
+    """Take the tracking finalizer off ended pods: they are counted and may be deleted."""
+    for pod in owned:
         finalizers = pod["metadata"].get("finalizers") or []
-        ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or pod[
-            "metadata"
-        ].get("deletionTimestamp")
+        ended = is_finished(pod) or is_terminating(pod)
         if ended and TRACKING in finalizers:
-            pod["metadata"]["finalizers"] = [one for one in finalizers if one != TRACKING]
+            pod["metadata"]["finalizers"] = [
+                finalizer for finalizer in finalizers if finalizer != TRACKING
+            ]
             client.update("pods", pod)
 
 
 def finished(job: Object) -> bool:
     """Whether the job is over."""
-    return any(
-        one["type"] in ("Complete", "Failed") and one["status"] == "True"
-        for one in job.get("status", {}).get("conditions") or ()
-    )
+    return has_condition(job, "Complete") or has_condition(job, "Failed")
 
 
 def _restarts(pod: Object) -> int:
     if pod["spec"].get("restartPolicy") != "OnFailure":
         return 0
     return sum(
-        one.get("restartCount", 0) for one in pod.get("status", {}).get("containerStatuses") or ()
+        status.get("restartCount", 0)
+        for status in pod.get("status", {}).get("containerStatuses") or ()
     )
 
 
@@ -110,15 +120,11 @@ def _done(obj: Object, succeeded: list[Object]) -> set[str]:
 
 
 def _index(pod: Object) -> str:
-    return str(
-        (pod["metadata"].get("annotations") or {}).get(
-            "batch.kubernetes.io/job-completion-index", ""
-        )
-    )
+    return str(get_annotations(pod).get("batch.kubernetes.io/job-completion-index", ""))
 
 
 def _start(
-    cluster: "Cluster",
+    cluster: Cluster,
     client: Client,
     obj: Object,
     running: list[Object],
@@ -127,49 +133,67 @@ def _start(
 ) -> float | None:
     spec = obj["spec"]
     done = _done(obj, succeeded)
-    left = (
-        spec["completions"] - len(done)
-        if spec.get("completions") is not None
-        else (0 if succeeded else spec["parallelism"])
-    )
+    if spec.get("completions") is not None:
+        left = spec["completions"] - len(done)
+    elif succeeded:
+        # A job without a count is done with its first success; no new pods from then on.
+        left = 0
+    else:
+        left = spec["parallelism"]
     missing = min(spec.get("parallelism", 1), left) - len(running)
+    # Parallelism was lowered: the surplus is stopped.
     if missing < 0:
         _stop(client, sorted(running, key=pods.deletion_order)[:-missing])
     if missing <= 0:
         return None
     if failed:
         last = max(_ended_at(pod) for pod in failed)
+        # Ten seconds, doubled with each failure up to six minutes.
         wait = min(10.0 * 2 ** (len(failed) - 1), 360.0) - cluster.clock.since(last)
         if wait > 0:
             return float(wait) + 0.05
-    taken = {_index(pod) for pod in running} | done
+    used_indexes = {_index(pod) for pod in running} | done
     free = (
-        str(number) for number in range(spec.get("completions") or 0) if str(number) not in taken
+        str(number)
+        for number in range(spec.get("completions") or 0)
+        if str(number) not in used_indexes
     )
     for _ in range(missing):
-        _create(client, obj, next(free, "") if spec.get("completionMode") == "Indexed" else "")
+        _create(
+            client,
+            obj,
+            next(free, "") if spec.get("completionMode") == "Indexed" else "",
+        )
     return None
 
 
 def _ended_at(pod: Object) -> str:
     ends = [
-        ((one.get("state") or {}).get("terminated") or {}).get("finishedAt")
-        for one in pod["status"].get("containerStatuses") or ()
+        ((status.get("state") or {}).get("terminated") or {}).get("finishedAt")
+        for status in pod["status"].get("containerStatuses") or ()
     ]
-    return str(max((end for end in ends if end), default=pod["metadata"]["creationTimestamp"]))
+    return str(
+        max(
+            (end for end in ends if end),
+            default=pod["metadata"]["creationTimestamp"],
+        )
+    )
 
 
 def _create(client: Client, obj: Object, index: str) -> None:
     pod = pods.from_template(obj, obj["spec"]["template"])
-    pod["metadata"]["finalizers"] = [*(pod["metadata"].get("finalizers") or ()), TRACKING]
+    pod["metadata"]["finalizers"] = [
+        *(pod["metadata"].get("finalizers") or ()),
+        TRACKING,
+    ]
     if index:
         pod["metadata"].setdefault("annotations", {})[
             "batch.kubernetes.io/job-completion-index"
         ] = index
         pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] = index
         pod["metadata"]["generateName"] = f"{obj['metadata']['name']}-{index}-"
-    made = client.create("pods", pod)
-    client.event(obj, "SuccessfulCreate", f"Created pod: {made['metadata']['name']}")
+    created = client.create("pods", pod)
+    client.event(obj, "SuccessfulCreate", f"Created pod: {created['metadata']['name']}")
 
 
 def _stop(client: Client, running: list[Object]) -> None:
@@ -178,33 +202,43 @@ def _stop(client: Client, running: list[Object]) -> None:
 
 
 def _finish(
-    client: Client, obj: Object, status: Object, kind: str, reason: str, message: str
+    client: Client,
+    obj: Object,
+    status: Object,
+    kind: str,
+    reason: str,
+    message: str,
 ) -> None:
     pods.set_condition(
         status,
+        # Since 1.31 an interim condition comes first, the final one when all pods have ended.
         "SuccessCriteriaMet" if kind == "Complete" else "FailureTarget",
         "True",
         reason=reason,
         message=message,
     )
     pods.set_condition(status, kind, "True", reason=reason, message=message)
-    for one in status["conditions"]:
-        one["lastProbeTime"] = one["lastTransitionTime"]
+    for condition in status["conditions"]:
+        condition["lastProbeTime"] = condition["lastTransitionTime"]
     if kind == "Complete":
         client.event(obj, "Completed", "Job completed")
     else:
         client.event(obj, reason, message, warning=True)
 
 
-def _suspend(client: Client, obj: Object, status: Object, found: list[Object]) -> None:
-    _stop(client, pods.active(found))
+def _suspend(client: Client, obj: Object, status: Object, owned: list[Object]) -> None:
+    _stop(client, pods.active(owned))
     status.pop("startTime", None)
     if not any(
-        one["type"] == "Suspended" and one["status"] == "True"
-        for one in status.get("conditions") or ()
+        condition["type"] == "Suspended" and condition["status"] == "True"
+        for condition in status.get("conditions") or ()
     ):
         pods.set_condition(
-            status, "Suspended", "True", reason="JobSuspended", message="Job suspended"
+            status,
+            "Suspended",
+            "True",
+            reason="JobSuspended",
+            message="Job suspended",
         )
         client.event(obj, "Suspended", "Job suspended")
     _write(client, obj, status, [], [], [])
@@ -233,11 +267,11 @@ def _write(
         client.update_status(_JOBS, {**obj, "status": status})
 
 
-def _expire(cluster: "Cluster", client: Client, obj: Object) -> float | None:
+def _expire(cluster: Cluster, client: Client, obj: Object) -> float | None:
     limit = obj["spec"].get("ttlSecondsAfterFinished")
     if limit is None:
         return None
-    ended = max(one["lastTransitionTime"] for one in obj["status"]["conditions"])
+    ended = max(condition["lastTransitionTime"] for condition in obj["status"]["conditions"])
     left = float(limit) - cluster.clock.since(ended)
     if left > 0:
         return left + 0.05

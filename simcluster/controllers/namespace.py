@@ -2,19 +2,17 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from simcluster import clock, deletion
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.errors import ApiError
+from simcluster.objects import is_terminating
 from simcluster.resources import Object, Resource
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _AGAIN = 0.5
 _KUBERNETES = "kubernetes"
-# Each condition with its reason and message when all is well, in the order of Kubernetes' controller.
+# Each condition with its reason and message when it is met, in Kubernetes' order.
 _DONE = (
     (
         "NamespaceDeletionDiscoveryFailure",
@@ -31,19 +29,28 @@ _DONE = (
         "ContentDeleted",
         "All content successfully deleted, may be waiting on finalization",
     ),
-    ("NamespaceContentRemaining", "ContentRemoved", "All content successfully removed"),
-    ("NamespaceFinalizersRemaining", "ContentRemoved", "All content successfully removed"),
+    (
+        "NamespaceContentRemaining",
+        "ContentRemoved",
+        "All content successfully removed",
+    ),
+    (
+        "NamespaceFinalizersRemaining",
+        "ContentRemoved",
+        "All content successfully removed",
+    ),
 )
 _DESCRIPTION = (
-    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or "
-    "kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters."
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal "
+    "endpoints such as the internal service IP or kubernetes.default.svc. No other usage is "
+    "guaranteed across distributions of Kubernetes clusters."
 )
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
-    """Give a new namespace its account and certificates; empty one that is being deleted, then let it go."""
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
+    """Give a new namespace its account and CA bundle; empty and finalize a deleted one."""
     client = Client(cluster, "namespace-controller")
-    if not obj["metadata"].get("deletionTimestamp"):
+    if not is_terminating(obj):
         _furnish(client, obj["metadata"]["name"])
         return None
     if _KUBERNETES in ((obj.get("spec") or {}).get("finalizers") or ()):
@@ -52,11 +59,12 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
         conditions = _conditions(status.get("conditions") or [], content)
         if conditions != status.get("conditions"):
             obj = client.update_status(
-                "namespaces", {**obj, "status": {**status, "conditions": conditions}}
+                "namespaces",
+                {**obj, "status": {**status, "conditions": conditions}},
             )
         if content.counts or content.errors:
             return _AGAIN
-        deletion.finalize(cluster.registry, obj, _KUBERNETES)
+        deletion.finalize(cluster.store, obj, _KUBERNETES)
     return None
 
 
@@ -71,7 +79,10 @@ class _Content:
 
 def _furnish(client: Client, name: str) -> None:
     if client.get("serviceaccounts", name, "default") is None:
-        client.create("serviceaccounts", {"metadata": {"name": "default", "namespace": name}})
+        client.create(
+            "serviceaccounts",
+            {"metadata": {"name": "default", "namespace": name}},
+        )
     if client.get("configmaps", name, "kube-root-ca.crt") is None:
         meta = {
             "name": "kube-root-ca.crt",
@@ -79,7 +90,8 @@ def _furnish(client: Client, name: str) -> None:
             "annotations": {"kubernetes.io/description": _DESCRIPTION},
         }
         client.create(
-            "configmaps", {"metadata": meta, "data": {"ca.crt": client.cluster.authority}}
+            "configmaps",
+            {"metadata": meta, "data": {"ca.crt": client.cluster.authority}},
         )
 
 
@@ -140,7 +152,10 @@ def _troubles(content: _Content) -> dict[str, tuple[str, str]]:
     if content.errors:
         errors = ", ".join(sorted(content.errors))
         text = f"Failed to delete all resource types, {len(content.errors)} remaining: {errors}"
-        troubles["NamespaceDeletionContentFailure"] = ("ContentDeletionFailed", text)
+        troubles["NamespaceDeletionContentFailure"] = (
+            "ContentDeletionFailed",
+            text,
+        )
     if content.counts:
         parts = sorted(
             f"{name} has {count} resource instances" for name, count in content.counts.items()

@@ -1,21 +1,18 @@
 """Node: taints for its state, and pods that may not stay."""
 
-from typing import TYPE_CHECKING
-
 from simcluster import clock
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers.pods import set_condition
+from simcluster.objects import get_conditions
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 _NOT_READY = "node.kubernetes.io/not-ready"
 _UNREACHABLE = "node.kubernetes.io/unreachable"
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Taint, untaint, and evict what does not tolerate it."""
     client = Client(cluster, "node-controller")
     taints = _taints(obj)
@@ -31,36 +28,31 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
 
 
 def _taints(obj: Object) -> list[Object]:
-    ready = next(
-        (
-            one["status"]
-            for one in obj.get("status", {}).get("conditions") or ()
-            if one["type"] == "Ready"
-        ),
-        "True",
-    )
-    wanted = {
+    ready = "True"
+    for condition in get_conditions(obj):
+        if condition["type"] == "Ready":
+            ready = condition["status"]
+    needed = {
         (_UNSCHEDULABLE, "NoSchedule"): bool(obj["spec"].get("unschedulable")),
         (_NOT_READY, "NoSchedule"): ready == "False",
         (_NOT_READY, "NoExecute"): ready == "False",
         (_UNREACHABLE, "NoSchedule"): ready == "Unknown",
         (_UNREACHABLE, "NoExecute"): ready == "Unknown",
     }
-    kept = [
-        one
-        for one in obj["spec"].get("taints") or ()
-        if wanted.get((one["key"], one["effect"]), True)
+    # Taints of other keys belong to users and stay.
+    taints = [
+        taint
+        for taint in obj["spec"].get("taints") or ()
+        if needed.get((taint["key"], taint["effect"]), True)
     ]
-    have = {(one["key"], one["effect"]) for one in kept}
-    added = [
-        {"key": key, "effect": effect, "timeAdded": clock.timestamp()}
-        for (key, effect), needed in wanted.items()
-        if needed and (key, effect) not in have
-    ]
-    return [*kept, *added]
+    present = {(taint["key"], taint["effect"]) for taint in taints}
+    for (key, effect), is_needed in needed.items():
+        if is_needed and (key, effect) not in present:
+            taints.append({"key": key, "effect": effect, "timeAdded": clock.timestamp()})
+    return taints
 
 
-def _expel(cluster: "Cluster", client: Client, name: str, taints: list[Object]) -> float | None:
+def _expel(cluster: Cluster, client: Client, name: str, taints: list[Object]) -> float | None:
     again: float | None = None
     for record in cluster.store.list("pods"):
         if record.field("spec.nodeName") != name or record.field("metadata.deletionTimestamp"):
@@ -80,7 +72,7 @@ def _expel(cluster: "Cluster", client: Client, name: str, taints: list[Object]) 
     return again
 
 
-def _disrupt(cluster: "Cluster", pod: Object) -> None:
+def _disrupt(cluster: Cluster, pod: Object) -> None:
     set_condition(
         pod["status"],
         "DisruptionTarget",
@@ -91,19 +83,25 @@ def _disrupt(cluster: "Cluster", pod: Object) -> None:
     cluster.store.put("pods", pod)
 
 
-def _patience(cluster: "Cluster", pod: Object, taint: Object) -> float:
-    for one in pod["spec"].get("tolerations") or ():
-        same = one.get("key") in (None, "", taint["key"]) and one.get("effect") in (
+def _patience(cluster: Cluster, pod: Object, taint: Object) -> float:
+    for toleration in pod["spec"].get("tolerations") or ():
+        same = toleration.get("key") in (
+            None,
+            "",
+            taint["key"],
+        ) and toleration.get("effect") in (
             None,
             "",
             taint["effect"],
         )
         if same and (
-            one.get("operator") == "Exists" or one.get("value", "") == taint.get("value", "")
+            toleration.get("operator") == "Exists"
+            or toleration.get("value", "") == taint.get("value", "")
         ):
-            if "tolerationSeconds" not in one:
+            # Without seconds the pod stays for ever.
+            if "tolerationSeconds" not in toleration:
                 return float("inf")
-            return float(one["tolerationSeconds"]) - cluster.clock.since(
+            return float(toleration["tolerationSeconds"]) - cluster.clock.since(
                 taint.get("timeAdded", clock.timestamp())
             )
     return 0.0

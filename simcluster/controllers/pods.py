@@ -9,6 +9,12 @@ import orjson
 
 from simcluster import clock
 from simcluster.client import Client
+from simcluster.objects import (
+    get_annotations,
+    get_conditions,
+    is_finished,
+    is_terminating,
+)
 from simcluster.resources import Object
 
 _HASH_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
@@ -16,19 +22,14 @@ _HASH_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 def active(pods: list[Object]) -> list[Object]:
     """Pods that run or will run: neither ended nor being deleted."""
-    return [
-        pod
-        for pod in pods
-        if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
-        and not pod["metadata"].get("deletionTimestamp")
-    ]
+    return [pod for pod in pods if not is_finished(pod) and not is_terminating(pod)]
 
 
 def ready_since(pod: Object) -> str:
     """When the pod became ready; empty when it is not."""
-    for one in pod.get("status", {}).get("conditions") or ():
-        if one["type"] == "Ready" and one["status"] == "True":
-            return str(one.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
+    for condition in get_conditions(pod):
+        if condition["type"] == "Ready" and condition["status"] == "True":
+            return str(condition.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
     return ""
 
 
@@ -67,22 +68,26 @@ def owner_reference(owner: Object) -> Object:
 
 
 def from_template(
-    owner: Object, template: Object, *, name: str = "", labels: Object | None = None
+    owner: Object,
+    template: Object,
+    *,
+    name: str = "",
+    labels: Object | None = None,
 ) -> Object:
     """A pod out of its owner's template; with a generated name unless one is given."""
     template = copy.deepcopy(template)
     meta = template.get("metadata") or {}
-    made: Object = {"name": name} if name else {"generateName": f"{owner['metadata']['name']}-"}
-    made |= {
+    pod_meta: Object = {"name": name} if name else {"generateName": f"{owner['metadata']['name']}-"}
+    pod_meta |= {
         "namespace": owner["metadata"]["namespace"],
         "ownerReferences": [owner_reference(owner)],
     }
-    made["labels"] = {**(meta.get("labels") or {}), **(labels or {})}
+    pod_meta["labels"] = {**(meta.get("labels") or {}), **(labels or {})}
     if meta.get("annotations"):
-        made["annotations"] = meta["annotations"]
+        pod_meta["annotations"] = meta["annotations"]
     if meta.get("finalizers"):
-        made["finalizers"] = meta["finalizers"]
-    return {"metadata": made, "spec": template["spec"]}
+        pod_meta["finalizers"] = meta["finalizers"]
+    return {"metadata": pod_meta, "spec": template["spec"]}
 
 
 def set_condition(
@@ -97,7 +102,7 @@ def set_condition(
     """Write a condition; its transition time moves only when its value does."""
     conditions = status.setdefault("conditions", [])
     now = clock.timestamp(datetime.now(UTC))
-    old = next((one for one in conditions if one["type"] == kind), None)
+    old = next((condition for condition in conditions if condition["type"] == kind), None)
     same = old is not None and old["status"] == value
     body: dict[str, Any] = {"type": kind, "status": value}
     unchanged = (
@@ -108,6 +113,7 @@ def set_condition(
     )
     if updated:
         body["lastUpdateTime"] = old["lastUpdateTime"] if unchanged and old is not None else now
+    # A new reason or message alone is no transition.
     body["lastTransitionTime"] = old["lastTransitionTime"] if same and old is not None else now
     if reason:
         body["reason"] = reason
@@ -124,26 +130,27 @@ def deletion_order(pod: Object) -> tuple[Any, ...]:
     phase = {"Pending": 0, "Unknown": 1, "Running": 2}.get(
         pod.get("status", {}).get("phase", "Pending"), 0
     )
-    cost = int(
-        (pod["metadata"].get("annotations") or {}).get(
-            "controller.kubernetes.io/pod-deletion-cost", 0
-        )
-    )
+    cost = int(get_annotations(pod).get("controller.kubernetes.io/pod-deletion-cost", 0))
     age = -clock.parse(pod["metadata"]["creationTimestamp"]).timestamp()
+    # False sorts first: unassigned before assigned, unready before ready.
     return bool(pod["spec"].get("nodeName")), phase, is_ready(pod), cost, age
 
 
 def scale_to(
-    client: Client, owner: Object, pods: list[Object], wanted: int, template: Object
+    client: Client,
+    owner: Object,
+    pods: list[Object],
+    replicas: int,
+    template: Object,
 ) -> None:
     """Create or delete pods until there are as many as wanted, and say so."""
-    for _ in range(wanted - len(pods)):
+    for _ in range(replicas - len(pods)):
         try:
             pod = client.create("pods", from_template(owner, template))
         except Exception as error:
             client.event(owner, "FailedCreate", f"Error creating: {error}", warning=True)
             raise
         client.event(owner, "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")
-    for pod in sorted(pods, key=deletion_order)[: max(len(pods) - wanted, 0)]:
+    for pod in sorted(pods, key=deletion_order)[: max(len(pods) - replicas, 0)]:
         client.delete("pods", pod)
         client.event(owner, "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}")

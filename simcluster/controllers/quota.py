@@ -1,16 +1,12 @@
 """ResourceQuota: what is used of it."""
 
-from typing import TYPE_CHECKING
-
 from simcluster import quantity, usage
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.resources import Object
 
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
-
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Count again."""
     hard = (obj.get("spec") or {}).get("hard") or {}
     used = usage.used(obj, cluster.store, cluster.table)

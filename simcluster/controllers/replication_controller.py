@@ -1,21 +1,18 @@
 """ReplicationController: the ReplicaSet of old."""
 
-from typing import TYPE_CHECKING
-
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers import pods
+from simcluster.objects import is_terminating
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _CONTROLLERS = "replicationcontrollers"
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Scale the pods, then report."""
     client = Client(cluster, "replication-controller")
-    if not obj["metadata"].get("deletionTimestamp"):
+    if not is_terminating(obj):
         pods.scale_to(
             client,
             obj,
@@ -25,7 +22,10 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
         )
     running = pods.active(client.owned("pods", obj))
     ready = sum(pods.is_ready(pod) for pod in running)
-    status: Object = {"replicas": len(running), "fullyLabeledReplicas": len(running)}
+    status: Object = {
+        "replicas": len(running),
+        "fullyLabeledReplicas": len(running),
+    }
     if ready:
         status |= {"readyReplicas": ready, "availableReplicas": ready}
     status["observedGeneration"] = obj["metadata"].get("generation", 1)

@@ -4,35 +4,43 @@ import copy
 
 from simcluster.client import Client
 from simcluster.controllers import pods
+from simcluster.objects import get_annotations
 from simcluster.resources import Object
 
 _REVISIONS = "controllerrevisions.apps"
 
 
 def current(
-    client: Client, owner: Object, *, label: str, annotations: Object | None = None
+    client: Client,
+    owner: Object,
+    *,
+    label: str,
+    annotations: Object | None = None,
 ) -> Object:
-    """The revision of the owner's present template, made when it is new; older ones beyond the history limit are dropped."""
-    found = sorted(client.owned(_REVISIONS, owner), key=lambda one: one["revision"])
+    """The revision of the owner's template, created if new; trims the history to its limit."""
+    revisions = sorted(client.owned(_REVISIONS, owner), key=lambda revision: revision["revision"])
     template = {**copy.deepcopy(owner["spec"]["template"]), "$patch": "replace"}
     data = {"spec": {"template": template}}
-    same = next((one for one in found if one["data"] == data), None)
+    same = next((revision for revision in revisions if revision["data"] == data), None)
     if same is not None:
-        if same is not found[-1]:
-            same["revision"] = found[-1]["revision"] + 1
+        # Back to an older template: its revision becomes the newest.
+        if same is not revisions[-1]:
+            same["revision"] = revisions[-1]["revision"] + 1
             same = client.update(_REVISIONS, same)
         return same
-    made = _new(
+    created = _new(
         client,
         owner,
         data,
-        number=found[-1]["revision"] + 1 if found else 1,
+        number=revisions[-1]["revision"] + 1 if revisions else 1,
         label=label,
         annotations=annotations,
     )
-    for one in found[: max(len(found) - owner["spec"].get("revisionHistoryLimit", 10), 0)]:
-        client.delete(_REVISIONS, one)
-    return made
+    for revision in revisions[
+        : max(len(revisions) - owner["spec"].get("revisionHistoryLimit", 10), 0)
+    ]:
+        client.delete(_REVISIONS, revision)
+    return created
 
 
 def _new(
@@ -54,6 +62,6 @@ def _new(
         },
         "ownerReferences": [pods.owner_reference(owner)],
     }
-    if noted := {**(owner["metadata"].get("annotations") or {}), **(annotations or {})}:
+    if noted := {**get_annotations(owner), **(annotations or {})}:
         meta["annotations"] = noted
     return client.create(_REVISIONS, {"metadata": meta, "data": data, "revision": number})

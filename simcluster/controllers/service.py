@@ -1,23 +1,20 @@
-"""Service: its Endpoints and EndpointSlice out of the pods that it selects, and an address when it is a load balancer."""
-
-from typing import TYPE_CHECKING
+"""Service: Endpoints and EndpointSlice of the selected pods, and a load balancer's address."""
 
 from simcluster import clock
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers import pods
+from simcluster.objects import is_terminating
 from simcluster.resources import Object
 from simcluster.selectors import selector_test
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _SLICES = "endpointslices.discovery.k8s.io"
 _TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Bring both in line."""
-    if obj["metadata"].get("deletionTimestamp"):
+    if is_terminating(obj):
         return None
     _balance(cluster, obj)
     selector = obj["spec"].get("selector")
@@ -36,7 +33,7 @@ def reconcile(cluster: "Cluster", obj: Object) -> float | None:
     return None
 
 
-def _balance(cluster: "Cluster", obj: Object) -> None:
+def _balance(cluster: Cluster, obj: Object) -> None:
     if obj["spec"].get("type") != "LoadBalancer" or (obj["status"].get("loadBalancer") or {}).get(
         "ingress"
     ):
@@ -50,39 +47,43 @@ def _port_number(pod: Object, port: Object) -> int | None:
     target = port.get("targetPort", port["port"])
     if isinstance(target, int):
         return target
-    for one in pod["spec"]["containers"]:
-        for found in one.get("ports") or ():
-            if found.get("name") == target:
-                return int(found["containerPort"])
+    for container in pod["spec"]["containers"]:
+        for container_port in container.get("ports") or ():
+            if container_port.get("name") == target:
+                return int(container_port["containerPort"])
     return None
 
 
 def _ports(obj: Object, chosen: list[Object]) -> list[Object]:
-    found = []
+    ports = []
     for port in obj["spec"].get("ports") or ():
-        number = (
-            _port_number(chosen[0], port)
-            if chosen
-            else (port.get("targetPort") if isinstance(port.get("targetPort"), int) else None)
-        )
-        if number is not None:
-            found.append(
-                {
-                    **({"name": port["name"]} if port.get("name") else {}),
-                    "port": number,
-                    "protocol": port.get("protocol", "TCP"),
-                }
-            )
-    return found
+        number = port.get("targetPort")
+        if chosen:
+            number = _port_number(chosen[0], port)
+        # Without a pod there is no container whose port could bear the name.
+        if isinstance(number, int):
+            endpoint_port = {
+                "port": number,
+                "protocol": port.get("protocol", "TCP"),
+            }
+            if port.get("name"):
+                endpoint_port = {"name": port["name"], **endpoint_port}
+            ports.append(endpoint_port)
+    return ports
 
 
 def _reference(pod: Object) -> Object:
     meta = pod["metadata"]
-    return {"kind": "Pod", "namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]}
+    return {
+        "kind": "Pod",
+        "namespace": meta["namespace"],
+        "name": meta["name"],
+        "uid": meta["uid"],
+    }
 
 
-def _write_endpoints(cluster: "Cluster", obj: Object, chosen: list[Object]) -> None:
-    live = [pod for pod in chosen if not pod["metadata"].get("deletionTimestamp")]
+def _write_endpoints(cluster: Cluster, obj: Object, chosen: list[Object]) -> None:
+    live = [pod for pod in chosen if not is_terminating(pod)]
     subset: Object = {}
     for key, ready in (("addresses", True), ("notReadyAddresses", False)):
         listed = [_address(pod) for pod in live if pods.is_ready(pod) is ready]
@@ -108,7 +109,11 @@ def _write_endpoints(cluster: "Cluster", obj: Object, chosen: list[Object]) -> N
     ):
         return
     body: Object = {
-        "metadata": {"name": meta["name"], "namespace": meta["namespace"], "labels": labels}
+        "metadata": {
+            "name": meta["name"],
+            "namespace": meta["namespace"],
+            "labels": labels,
+        }
     }
     body["metadata"]["annotations"] = {_TRIGGER: clock.timestamp()}
     body |= {"subsets": subsets} if subsets else {}
@@ -133,12 +138,19 @@ def _address(pod: Object) -> Object:
     }
 
 
-def _write_slice(cluster: "Cluster", obj: Object, chosen: list[Object]) -> None:
+def _write_slice(cluster: Cluster, obj: Object, chosen: list[Object]) -> None:
     client = Client(cluster, "kube-controller-manager")
     meta = obj["metadata"]
-    body: Object = {"addressType": "IPv4", "endpoints": [_endpoint(pod) for pod in chosen]}
+    body: Object = {
+        "addressType": "IPv4",
+        "endpoints": [_endpoint(pod) for pod in chosen],
+    }
     body["ports"] = [
-        {"name": port.get("name", ""), "protocol": port["protocol"], "port": port["port"]}
+        {
+            "name": port.get("name", ""),
+            "protocol": port["protocol"],
+            "port": port["port"],
+        }
         for port in _ports(obj, chosen)
     ]
     labels = {
@@ -149,29 +161,42 @@ def _write_slice(cluster: "Cluster", obj: Object, chosen: list[Object]) -> None:
     old = next(iter(client.owned(_SLICES, obj)), None)
     note = {_TRIGGER: clock.timestamp()}
     if old is None:
-        made = {
+        slice_meta = {
             "generateName": f"{meta['name']}-",
             "namespace": meta["namespace"],
             "labels": labels,
             "annotations": note,
         }
-        made["ownerReferences"] = [pods.owner_reference(obj)]
-        client.create(_SLICES, {"metadata": made, **body})
+        slice_meta["ownerReferences"] = [pods.owner_reference(obj)]
+        client.create(_SLICES, {"metadata": slice_meta, **body})
     elif (
         any(old.get(key) != value for key, value in body.items())
         or old["metadata"].get("labels") != labels
     ):
         client.update(
             _SLICES,
-            {**old, **body, "metadata": {**old["metadata"], "labels": labels, "annotations": note}},
+            {
+                **old,
+                **body,
+                "metadata": {
+                    **old["metadata"],
+                    "labels": labels,
+                    "annotations": note,
+                },
+            },
         )
 
 
 def _endpoint(pod: Object) -> Object:
-    leaving, ready = bool(pod["metadata"].get("deletionTimestamp")), pods.is_ready(pod)
+    leaving = is_terminating(pod)
+    ready = pods.is_ready(pod)
     return {
         "addresses": [pod["status"]["podIP"]],
-        "conditions": {"ready": ready and not leaving, "serving": ready, "terminating": leaving},
+        "conditions": {
+            "ready": ready and not leaving,
+            "serving": ready,
+            "terminating": leaving,
+        },
         "targetRef": _reference(pod),
         "nodeName": pod["spec"]["nodeName"],
     }

@@ -1,24 +1,22 @@
 """StatefulSet: numbered pods with claims of their own, one after the other."""
 
 import copy
-from typing import TYPE_CHECKING
 
 from simcluster.client import Client
+from simcluster.cluster import Cluster
 from simcluster.controllers import pods, revisions
 from simcluster.errors import ApiError
+from simcluster.objects import is_finished, is_terminating
 from simcluster.resources import Object
-
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
 
 _SETS = "statefulsets.apps"
 _LABEL = "controller.kubernetes.io/hash"
 
 
-def reconcile(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """One step: create, delete or update at most one pod unless the policy is Parallel."""
     client = Client(cluster, "statefulset-controller")
-    if obj["metadata"].get("deletionTimestamp"):
+    if is_terminating(obj):
         return None
     revision = revisions.current(client, obj, label=_LABEL)
     try:
@@ -47,29 +45,28 @@ def _members(client: Client, obj: Object) -> dict[int, Object]:
 def _step(client: Client, obj: Object, revision: str) -> None:
     spec = obj["spec"]
     first = (spec.get("ordinals") or {}).get("start", 0)
-    wanted = range(first, first + spec.get("replicas", 1))
+    ordinals = range(first, first + spec.get("replicas", 1))
     parallel = spec["podManagementPolicy"] == "Parallel"
     members = _members(client, obj)
-    for number in wanted:
+    for number in ordinals:
         pod = members.get(number)
         if pod is None:
             _create(client, obj, number, _revision_for(obj, number, revision))
-        elif pod.get("status", {}).get("phase") in ("Failed", "Succeeded") and not pod[
-            "metadata"
-        ].get("deletionTimestamp"):
+        elif is_finished(pod) and not is_terminating(pod):
             client.delete("pods", pod)
-        if not parallel and (
-            pod is None or not pods.is_ready(pod) or pod["metadata"].get("deletionTimestamp")
-        ):
+        # OrderedReady: the next pod waits until this one is ready.
+        if not parallel and (pod is None or not pods.is_ready(pod) or is_terminating(pod)):
             return
-    extra = sorted((number for number in members if number not in wanted), reverse=True)
+    # The highest numbers go first.
+    extra = sorted((number for number in members if number not in ordinals), reverse=True)
     for number in extra:
         if not members[number]["metadata"].get("deletionTimestamp"):
             client.delete("pods", members[number])
             client.event(
                 obj,
                 "SuccessfulDelete",
-                f"delete Pod {members[number]['metadata']['name']} in StatefulSet {obj['metadata']['name']} successful",
+                f"delete Pod {members[number]['metadata']['name']} "
+                f"in StatefulSet {obj['metadata']['name']} successful",
             )
         if not parallel:
             return
@@ -80,14 +77,16 @@ def _step(client: Client, obj: Object, revision: str) -> None:
 def _revision_for(obj: Object, number: int, revision: str) -> str:
     partition = (obj["spec"]["updateStrategy"].get("rollingUpdate") or {}).get("partition", 0)
     old = obj.get("status", {}).get("currentRevision")
+    # Below the partition pods keep the revision from before the update.
     return old if number < partition and old else revision
 
 
 def _update(client: Client, obj: Object, members: dict[int, Object], revision: str) -> None:
     partition = (obj["spec"]["updateStrategy"].get("rollingUpdate") or {}).get("partition", 0)
+    # Updates go from the highest number down, one pod at a time.
     for number in sorted(members, reverse=True):
         pod = members[number]
-        if pod["metadata"].get("deletionTimestamp"):
+        if is_terminating(pod):
             return
         if (
             number >= partition
@@ -97,7 +96,8 @@ def _update(client: Client, obj: Object, members: dict[int, Object], revision: s
             client.event(
                 obj,
                 "SuccessfulDelete",
-                f"delete Pod {pod['metadata']['name']} in StatefulSet {obj['metadata']['name']} successful",
+                f"delete Pod {pod['metadata']['name']} "
+                f"in StatefulSet {obj['metadata']['name']} successful",
             )
             return
         if not pods.is_ready(pod):
@@ -105,14 +105,18 @@ def _update(client: Client, obj: Object, members: dict[int, Object], revision: s
 
 
 def _create(client: Client, obj: Object, number: int, revision: str) -> None:
-    name, set_name = f"{obj['metadata']['name']}-{number}", obj["metadata"]["name"]
+    set_name = obj["metadata"]["name"]
+    name = f"{set_name}-{number}"
     labels = {
         "apps.kubernetes.io/pod-index": str(number),
         "controller-revision-hash": revision,
         "statefulset.kubernetes.io/pod-name": name,
     }
     pod = pods.from_template(obj, obj["spec"]["template"], name=name, labels=labels)
-    pod["spec"] |= {"hostname": name, "subdomain": obj["spec"].get("serviceName", "")}
+    pod["spec"] |= {
+        "hostname": name,
+        "subdomain": obj["spec"].get("serviceName", ""),
+    }
     for claim in obj["spec"].get("volumeClaimTemplates") or ():
         claim_name = f"{claim['metadata']['name']}-{name}"
         _claim(client, obj, claim, claim_name)
@@ -121,14 +125,19 @@ def _create(client: Client, obj: Object, number: int, revision: str) -> None:
             "persistentVolumeClaim": {"claimName": claim_name},
         }
         pod["spec"]["volumes"] = [
-            one for one in pod["spec"].get("volumes") or () if one["name"] != volume["name"]
+            other for other in pod["spec"].get("volumes") or () if other["name"] != volume["name"]
         ] + [volume]
     client.create("pods", pod)
-    client.event(obj, "SuccessfulCreate", f"create Pod {name} in StatefulSet {set_name} successful")
+    client.event(
+        obj,
+        "SuccessfulCreate",
+        f"create Pod {name} in StatefulSet {set_name} successful",
+    )
 
 
 def _claim(client: Client, obj: Object, template: Object, name: str) -> None:
     namespace = obj["metadata"]["namespace"]
+    # Claims outlive their pods: a pod of the same number finds its data again.
     if client.get("persistentvolumeclaims", namespace, name) is not None:
         return
     labels = {
@@ -137,16 +146,18 @@ def _claim(client: Client, obj: Object, template: Object, name: str) -> None:
     }
     meta = {"name": name, "namespace": namespace, "labels": labels}
     client.create(
-        "persistentvolumeclaims", {"metadata": meta, "spec": copy.deepcopy(template["spec"])}
+        "persistentvolumeclaims",
+        {"metadata": meta, "spec": copy.deepcopy(template["spec"])},
     )
-    about = f"create Claim {name} Pod {name.partition('-')[2]} in StatefulSet {obj['metadata']['name']} success"
-    client.event(obj, "SuccessfulCreate", about)
+    message = (
+        f"create Claim {name} Pod {name.partition('-')[2]} "
+        f"in StatefulSet {obj['metadata']['name']} success"
+    )
+    client.event(obj, "SuccessfulCreate", message)
 
 
-def _report(cluster: "Cluster", client: Client, obj: Object, revision: str) -> float | None:
-    members = [
-        pod for pod in client.owned("pods", obj) if not pod["metadata"].get("deletionTimestamp")
-    ]
+def _report(cluster: Cluster, client: Client, obj: Object, revision: str) -> float | None:
+    members = [pod for pod in client.owned("pods", obj) if not is_terminating(pod)]
     ready = [pod for pod in members if pods.is_ready(pod)]
     available = [
         pod

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from simcluster import kubelet, scheduler
+from simcluster.cluster import Cluster
 from simcluster.controllers import (
     autoscaler,
     budget,
@@ -28,10 +28,7 @@ from simcluster.resources import Object
 from simcluster.selectors import selector_test
 from simcluster.store import Change, Store
 
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
-
-Reconcile = Callable[["Cluster", Object], float | None]
+Reconcile = Callable[[Cluster, Object], float | None]
 Mapper = Callable[[Store, Change], Iterable[str]]
 
 
@@ -39,7 +36,8 @@ Mapper = Callable[[Store, Change], Iterable[str]]
 class Controller:
     """A function over the store.
 
-    `reconcile` gets one object of `storage` (or `{"key": ...}` when `storage` is empty) and returns after how many (simulated) seconds
+    `reconcile` gets one object of `storage` (or `{"key": ...}` when `storage` is empty) and returns
+    after how many (simulated) seconds
     to look again. `triggers` say which keys a change of a collection (`*`: of any) concerns.
     """
 
@@ -77,8 +75,8 @@ def owner_in(storage: str) -> Mapper:
             for reference in record.obj["metadata"].get("ownerReferences") or ()
         )
         names = {reference["name"] for reference in references if reference["uid"] in uids}
-        found = (store.get(storage, change.record.namespace, name) for name in names)
-        return [record.key for record in found if record is not None and record.uid in uids]
+        owners = (store.get(storage, change.record.namespace, name) for name in names)
+        return [record.key for record in owners if record is not None and record.uid in uids]
 
     return keys
 
@@ -101,17 +99,17 @@ def unscheduled_pods(store: Store, change: Change) -> Iterable[str]:
 
 
 def selecting(storage: str, selector: Callable[[Object], Object | None]) -> Mapper:
-    """The objects of a collection in the namespace of the changed pod whose selector takes it, before or now."""
+    """The objects in the pod's namespace whose selector matches its labels, before or now."""
 
     def keys(store: Store, change: Change) -> Iterable[str]:
-        found = []
+        matching_keys = []
         for record in store.list(storage, change.record.namespace):
             test = selector_test(selector(record.obj))
             if test(change.record.labels) or (
                 change.previous is not None and test(change.previous.labels)
             ):
-                found.append(record.key)
-        return found
+                matching_keys.append(record.key)
+        return matching_keys
 
     return keys
 
@@ -160,14 +158,21 @@ CONTROLLERS: tuple[Controller, ...] = (
         "scheduler",
         "pods",
         scheduler.reconcile,
-        {"pods": itself, "nodes": unscheduled_pods, "persistentvolumeclaims": unscheduled_pods},
+        {
+            "pods": itself,
+            "nodes": unscheduled_pods,
+            "persistentvolumeclaims": unscheduled_pods,
+        },
     ),
     Controller("kubelet", "pods", kubelet.reconcile, {"pods": itself}, part="kubelet"),
     Controller(
         "deployment",
         "deployments.apps",
         deployment.reconcile,
-        {"deployments.apps": itself, "replicasets.apps": owner_in("deployments.apps")},
+        {
+            "deployments.apps": itself,
+            "replicasets.apps": owner_in("deployments.apps"),
+        },
     ),
     Controller(
         "replicaset",
@@ -179,7 +184,10 @@ CONTROLLERS: tuple[Controller, ...] = (
         "replicationcontroller",
         "replicationcontrollers",
         replication_controller.reconcile,
-        {"replicationcontrollers": itself, "pods": owner_in("replicationcontrollers")},
+        {
+            "replicationcontrollers": itself,
+            "pods": owner_in("replicationcontrollers"),
+        },
     ),
     Controller(
         "statefulset",
@@ -198,7 +206,10 @@ CONTROLLERS: tuple[Controller, ...] = (
         },
     ),
     Controller(
-        "job", "jobs.batch", job.reconcile, {"jobs.batch": itself, "pods": owner_in("jobs.batch")}
+        "job",
+        "jobs.batch",
+        job.reconcile,
+        {"jobs.batch": itself, "pods": owner_in("jobs.batch")},
     ),
     Controller(
         "cronjob",

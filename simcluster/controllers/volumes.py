@@ -1,82 +1,90 @@
 """PersistentVolumeClaims: a volume for each, and the protection of what is in use."""
 
-from typing import TYPE_CHECKING
-
 from simcluster import quantity
 from simcluster.client import Client
+from simcluster.cluster import Cluster
+from simcluster.objects import (
+    get_annotations,
+    get_phase,
+    is_finished,
+    is_terminating,
+)
 from simcluster.resources import Object
 
-if TYPE_CHECKING:
-    from simcluster.cluster import Cluster
-
-_CLAIMS, _VOLUMES = "persistentvolumeclaims", "persistentvolumes"
+_CLAIMS = "persistentvolumeclaims"
+_VOLUMES = "persistentvolumes"
 _PROTECTION = "kubernetes.io/pvc-protection"
 _DELAY = 0.5
 
 
-def reconcile_claim(cluster: "Cluster", obj: Object) -> float | None:
-    """Bind a claim to a fitting volume or to a new one; let a deleted one go once no pod uses it."""
+def reconcile_claim(cluster: Cluster, obj: Object) -> float | None:
+    """Bind a claim to a volume, provisioned if need be; release a deleted one without pods."""
     client = Client(cluster, "persistentvolume-binder")
-    if obj["metadata"].get("deletionTimestamp"):
+    if is_terminating(obj):
         return _release(cluster, client, obj)
-    if obj.get("status", {}).get("phase") == "Bound":
+    if get_phase(obj) == "Bound":
         _grow(client, obj)
         return None
+    # A provisioner takes its time, and tests want to see Pending.
     if cluster.clock.since(obj["metadata"]["creationTimestamp"]) < _DELAY:
         return _DELAY
     volume = _volume_for(cluster, obj)
     if volume is None:
         storage_class = cluster.object(
-            "storageclasses.storage.k8s.io", "", obj["spec"].get("storageClassName") or ""
+            "storageclasses.storage.k8s.io",
+            "",
+            obj["spec"].get("storageClassName") or "",
         )
         if storage_class is None:
-            message = "no persistent volumes available for this claim and no storage class is set"
-            if obj["spec"].get("storageClassName"):
-                message = (
-                    f'storageclass.storage.k8s.io "{obj["spec"]["storageClassName"]}" not found'
-                )
-            client.event(
-                obj,
-                "FailedBinding"
-                if not obj["spec"].get("storageClassName")
-                else "ProvisioningFailed",
-                message,
-                warning=True,
-            )
+            _report_unbound(client, obj)
             return 15.0
         volume = _provision(client, obj, storage_class)
     _bind(client, obj, volume)
     return None
 
 
+def _report_unbound(client: Client, obj: Object) -> None:
+    class_name = obj["spec"].get("storageClassName")
+    if class_name:
+        reason = "ProvisioningFailed"
+        message = f'storageclass.storage.k8s.io "{class_name}" not found'
+    else:
+        reason = "FailedBinding"
+        message = "no persistent volumes available for this claim and no storage class is set"
+    client.event(obj, reason, message, warning=True)
+
+
 def _requested(obj: Object) -> str:
     return str(obj["spec"]["resources"]["requests"]["storage"])
 
 
-def _volume_for(cluster: "Cluster", obj: Object) -> Object | None:
-    wanted = obj["spec"].get("storageClassName") or ""
+def _volume_for(cluster: Cluster, obj: Object) -> Object | None:
+    meta = obj["metadata"]
+    volume_name = obj["spec"].get("volumeName")
     for record in cluster.store.list(_VOLUMES):
         volume = record.obj
         claim = volume["spec"].get("claimRef")
-        mine = bool(claim) and (claim.get("namespace"), claim.get("name")) == (
-            obj["metadata"]["namespace"],
-            obj["metadata"]["name"],
-        )
-        named = obj["spec"].get("volumeName") == record.name
-        free = (
-            volume.get("status", {}).get("phase") in ("Available", "Pending")
-            and not claim
-            and not obj["spec"].get("volumeName")
-        )
-        fits = (volume["spec"].get("storageClassName") or "") == wanted and set(
-            obj["spec"]["accessModes"]
-        ) <= set(volume["spec"]["accessModes"])
-        large = quantity.parse(volume["spec"]["capacity"]["storage"]) >= quantity.parse(
-            _requested(obj)
-        )
-        if mine or (named and not claim) or (free and fits and large):
+        if claim:
+            # Reserved, by an administrator or by a binding that was interrupted.
+            reserved = (claim.get("namespace"), claim.get("name"))
+            if reserved == (meta["namespace"], meta["name"]):
+                return volume
+        elif volume_name:
+            if record.name == volume_name:
+                return volume
+        elif get_phase(volume) in ("Available", "Pending") and _fits(volume, obj):
             return volume
     return None
+
+
+def _fits(volume: Object, obj: Object) -> bool:
+    """Whether class, access modes and size of a volume meet a claim."""
+    spec = volume["spec"]
+    if (spec.get("storageClassName") or "") != (obj["spec"].get("storageClassName") or ""):
+        return False
+    if not set(obj["spec"]["accessModes"]) <= set(spec["accessModes"]):
+        return False
+    return quantity.parse(spec["capacity"]["storage"]) >= quantity.parse(_requested(obj))
 
 
 def _provision(client: Client, obj: Object, storage_class: Object) -> Object:
@@ -86,7 +94,10 @@ def _provision(client: Client, obj: Object, storage_class: Object) -> Object:
         "accessModes": obj["spec"]["accessModes"],
         "persistentVolumeReclaimPolicy": storage_class.get("reclaimPolicy", "Delete"),
         "storageClassName": storage_class["metadata"]["name"],
-        "hostPath": {"path": f"/opt/local-path-provisioner/{name}", "type": "DirectoryOrCreate"},
+        "hostPath": {
+            "path": f"/opt/local-path-provisioner/{name}",
+            "type": "DirectoryOrCreate",
+        },
     }
     note = {"pv.kubernetes.io/provisioned-by": storage_class["provisioner"]}
     volume = client.create(
@@ -107,7 +118,7 @@ def _bind(client: Client, obj: Object, volume: Object) -> None:
     }
     volume["spec"]["claimRef"] = reference
     volume["metadata"]["annotations"] = {
-        **(volume["metadata"].get("annotations") or {}),
+        **get_annotations(volume),
         "pv.kubernetes.io/bound-by-controller": "yes",
     }
     volume = client.update(_VOLUMES, volume)
@@ -128,45 +139,58 @@ def _bind(client: Client, obj: Object, volume: Object) -> None:
 
 def _grow(client: Client, obj: Object) -> None:
     have = (obj["status"].get("capacity") or {}).get("storage", "0")
+    # Volumes only ever grow.
     if quantity.parse(_requested(obj)) > quantity.parse(have):
         volume = client.get(_VOLUMES, "", obj["spec"]["volumeName"])
         if volume is not None:
             volume["spec"]["capacity"] = {"storage": _requested(obj)}
             client.update(_VOLUMES, volume)
         client.update_status(
-            _CLAIMS, {**obj, "status": {**obj["status"], "capacity": {"storage": _requested(obj)}}}
+            _CLAIMS,
+            {
+                **obj,
+                "status": {
+                    **obj["status"],
+                    "capacity": {"storage": _requested(obj)},
+                },
+            },
         )
 
 
-def _release(cluster: "Cluster", client: Client, obj: Object) -> float | None:
+def _release(cluster: Cluster, client: Client, obj: Object) -> float | None:
     meta = obj["metadata"]
     for record in cluster.store.list("pods", meta["namespace"]):
         pod = record.obj
         used = any(
-            (one.get("persistentVolumeClaim") or {}).get("claimName") == meta["name"]
-            for one in pod["spec"].get("volumes") or ()
+            (volume.get("persistentVolumeClaim") or {}).get("claimName") == meta["name"]
+            for volume in pod["spec"].get("volumes") or ()
         )
-        if used and pod["status"].get("phase") not in ("Succeeded", "Failed"):
+        if used and not is_finished(pod):
             return 1.0
-    meta["finalizers"] = [one for one in meta.get("finalizers") or () if one != _PROTECTION]
+    finalizers = meta.get("finalizers") or ()
+    meta["finalizers"] = [name for name in finalizers if name != _PROTECTION]
     client.update(_CLAIMS, obj)
     return None
 
 
-def reconcile_volume(cluster: "Cluster", obj: Object) -> float | None:
+def reconcile_volume(cluster: Cluster, obj: Object) -> float | None:
     """Available when free; released, and deleted if its policy says so, when its claim is gone."""
     client = Client(cluster, "persistentvolume-binder")
-    meta, claim = obj["metadata"], obj["spec"].get("claimRef")
+    meta = obj["metadata"]
+    claim = obj["spec"].get("claimRef")
     bound = claim and cluster.object(_CLAIMS, claim.get("namespace", ""), claim.get("name", ""))
+    # A bound volume waits for its claim to go.
     if meta.get("deletionTimestamp"):
         if not bound:
             meta["finalizers"] = [
-                one for one in meta.get("finalizers") or () if one != "kubernetes.io/pv-protection"
+                finalizer
+                for finalizer in meta.get("finalizers") or ()
+                if finalizer != "kubernetes.io/pv-protection"
             ]
             client.update(_VOLUMES, obj)
             return None
         return 1.0
-    phase = obj.get("status", {}).get("phase")
+    phase = get_phase(obj)
     if not claim and phase != "Available":
         client.update_status(_VOLUMES, {**obj, "status": {"phase": "Available"}})
     elif claim and not bound and phase == "Bound":

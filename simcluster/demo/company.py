@@ -44,10 +44,22 @@ NAMESPACES = (
         "web",
         (
             App(
-                "web", f"{_SHOP}/web:2.14.1", 4, host="shop.example.com", scales=True, sidecar=True
+                "web",
+                f"{_SHOP}/web:2.14.1",
+                4,
+                host="shop.example.com",
+                scales=True,
+                sidecar=True,
             ),
             App("graphql-gateway", f"{_SHOP}/graphql:5.3.0", 3, scales=True),
-            App("session-cache", "redis:7.4", 1, 6379, storage="2Gi", kind="StatefulSet"),
+            App(
+                "session-cache",
+                "redis:7.4",
+                1,
+                6379,
+                storage="2Gi",
+                kind="StatefulSet",
+            ),
         ),
         {"pods": "40", "requests.cpu": "8", "requests.memory": "16Gi"},
     ),
@@ -65,7 +77,8 @@ NAMESPACES = (
                 command=(
                     "sh",
                     "-c",
-                    "echo starting coupons 0.8.2; sleep 3; echo 'FATAL: password authentication failed for user \"coupons\"'; exit 1",
+                    "echo starting coupons 0.8.2; sleep 3; echo 'FATAL: password authentication "
+                    'failed for user "coupons"\'; exit 1',
                 ),
             ),
         ),
@@ -74,15 +87,38 @@ NAMESPACES = (
         "payments",
         "payments",
         (
-            App("payment-gateway", f"{_SHOP}/payments:4.0.7", 3, cpu="100m", memory="256Mi"),
-            App("fraud-scoring", f"{_SHOP}/fraud:1.1.0", 2, cpu="200m", memory="512Mi"),
-            App("ledger", "postgres:16", 2, 5432, kind="StatefulSet", storage="20Gi"),
+            App(
+                "payment-gateway",
+                f"{_SHOP}/payments:4.0.7",
+                3,
+                cpu="100m",
+                memory="256Mi",
+            ),
+            App(
+                "fraud-scoring",
+                f"{_SHOP}/fraud:1.1.0",
+                2,
+                cpu="200m",
+                memory="512Mi",
+            ),
+            App(
+                "ledger",
+                "postgres:16",
+                2,
+                5432,
+                kind="StatefulSet",
+                storage="20Gi",
+            ),
             App(
                 "settlement",
                 f"{_SHOP}/settlement:2.0.1",
                 kind="CronJob",
                 schedule="*/10 * * * *",
-                command=("sh", "-c", "echo settling; sleep 20; echo settled 412 payments"),
+                command=(
+                    "sh",
+                    "-c",
+                    "echo settling; sleep 20; echo settled 412 payments",
+                ),
             ),
         ),
         {"pods": "30", "limits.cpu": "20", "limits.memory": "32Gi"},
@@ -95,7 +131,14 @@ NAMESPACES = (
             App("price-feed", f"{_SHOP}/prices:1.4.0", 1),
             # Its tag was never pushed.
             App("image-resizer", f"{_SHOP}/resizer:missing", 2),
-            App("catalog-db", "postgres:16", 1, 5432, kind="StatefulSet", storage="10Gi"),
+            App(
+                "catalog-db",
+                "postgres:16",
+                1,
+                5432,
+                kind="StatefulSet",
+                storage="10Gi",
+            ),
         ),
     ),
     Namespace(
@@ -118,7 +161,11 @@ NAMESPACES = (
                 "reindex",
                 f"{_SHOP}/search-tools:2.2.2",
                 kind="Job",
-                command=("sh", "-c", "echo reindexing; sleep 4; echo 'index is read-only'; exit 2"),
+                command=(
+                    "sh",
+                    "-c",
+                    "echo reindexing; sleep 4; echo 'index is read-only'; exit 2",
+                ),
             ),
         ),
     ),
@@ -134,7 +181,12 @@ NAMESPACES = (
                 memory="512Mi",
             ),
             # Its ConfigMap was renamed.
-            App("ldap-sync", "registry.example.com/it/ldap-sync:1.0", 1, config="ldap-settings-v2"),
+            App(
+                "ldap-sync",
+                "registry.example.com/it/ldap-sync:1.0",
+                1,
+                config="ldap-settings-v2",
+            ),
         ),
     ),
     Namespace(
@@ -167,7 +219,12 @@ NAMESPACES = (
         "data",
         (
             App(
-                "superset", "apache/superset:5.0.0", 1, 8088, host="bi.example.com", memory="512Mi"
+                "superset",
+                "apache/superset:5.0.0",
+                1,
+                8088,
+                host="bi.example.com",
+                memory="512Mi",
             ),
             # Runs out of memory every few minutes.
             App(
@@ -205,7 +262,13 @@ NAMESPACES = (
                 storage="40Gi",
                 memory="1Gi",
             ),
-            App("grafana", "grafana/grafana:12.2.0", 1, 3000, host="grafana.example.com"),
+            App(
+                "grafana",
+                "grafana/grafana:12.2.0",
+                1,
+                3000,
+                host="grafana.example.com",
+            ),
             App("alertmanager", "prom/alertmanager:v0.29.0", 2, 9093),
             App(
                 "node-exporter",
@@ -236,7 +299,14 @@ NAMESPACES = (
         "platform",
         (
             App("gitlab-runner", "gitlab/gitlab-runner:v18.5.0", 2),
-            App("registry-mirror", "registry:3", 1, 5000, kind="StatefulSet", storage="50Gi"),
+            App(
+                "registry-mirror",
+                "registry:3",
+                1,
+                5000,
+                kind="StatefulSet",
+                storage="50Gi",
+            ),
             App(
                 "prune-builds",
                 "busybox:1.37",

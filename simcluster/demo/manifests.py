@@ -29,33 +29,40 @@ def _labels(app: App) -> dict[str, str]:
 
 def _meta(space: Namespace, app: App) -> Object:
     team = {"team": space.team} if space.team else {}
-    return {"name": app.name, "namespace": space.name, "labels": {**_labels(app), **team}}
+    return {
+        "name": app.name,
+        "namespace": space.name,
+        "labels": {**_labels(app), **team},
+    }
 
 
 def _container(app: App) -> Object:
     half = {"cpu": app.cpu, "memory": app.memory}
-    one: Object = {
+    container: Object = {
         "name": app.name,
         "image": app.image,
         "ports": [{"name": "main", "containerPort": app.port}],
         "env": [
             {"name": "APP", "value": app.name},
-            {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            {
+                "name": "NODE",
+                "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}},
+            },
         ],
         "resources": {"requests": half, "limits": {"cpu": "1", "memory": "2Gi"}},
     }
     if app.command:
-        one["command"] = list(app.command)
+        container["command"] = list(app.command)
     else:
-        one["readinessProbe"] = {
+        container["readinessProbe"] = {
             "httpGet": {"path": "/healthz", "port": "main"},
             "initialDelaySeconds": 1,
         }
     if app.config or app.kind == "Deployment":
-        one["envFrom"] = [{"configMapRef": {"name": app.config or f"{app.name}-config"}}]
+        container["envFrom"] = [{"configMapRef": {"name": app.config or f"{app.name}-config"}}]
     if app.storage:
-        one["volumeMounts"] = [{"name": "data", "mountPath": "/var/lib/data"}]
-    return one
+        container["volumeMounts"] = [{"name": "data", "mountPath": "/var/lib/data"}]
+    return container
 
 
 def _template(app: App) -> Object:
@@ -69,7 +76,11 @@ def _template(app: App) -> Object:
             "limits": {"cpu": "200m", "memory": "128Mi"},
         }
         spec["containers"].append(
-            {"name": "log-shipper", "image": "fluent/fluent-bit:4.1", "resources": resources}
+            {
+                "name": "log-shipper",
+                "image": "fluent/fluent-bit:4.1",
+                "resources": resources,
+            }
         )
         spec["initContainers"] = [
             {
@@ -85,7 +96,8 @@ def _template(app: App) -> Object:
 
 
 def _workload(space: Namespace, app: App) -> Object:
-    template, selector = _template(app), {"matchLabels": {"app": app.name}}
+    template = _template(app)
+    selector = {"matchLabels": {"app": app.name}}
     if app.kind in ("Job", "CronJob"):
         template["spec"]["restartPolicy"] = "Never"
         job: Object = {"backoffLimit": 2, "template": template}
@@ -113,7 +125,12 @@ def _workload(space: Namespace, app: App) -> Object:
             "resources": {"requests": {"storage": app.storage}},
         }
         spec["volumeClaimTemplates"] = [{"metadata": {"name": "data"}, "spec": claim}]
-    return {"apiVersion": "apps/v1", "kind": app.kind, "metadata": _meta(space, app), "spec": spec}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": app.kind,
+        "metadata": _meta(space, app),
+        "spec": spec,
+    }
 
 
 def application(space: Namespace, app: App) -> list[Object]:
@@ -121,7 +138,11 @@ def application(space: Namespace, app: App) -> list[Object]:
     meta = _meta(space, app)
     objects = []
     if app.kind == "Deployment" and not app.config:
-        data = {"LOG_LEVEL": "info", "PORT": str(app.port), "OWNER": space.team or "platform"}
+        data = {
+            "LOG_LEVEL": "info",
+            "PORT": str(app.port),
+            "OWNER": space.team or "platform",
+        }
         objects.append(
             {
                 "apiVersion": "v1",
@@ -139,13 +160,23 @@ def application(space: Namespace, app: App) -> list[Object]:
         }
         spec |= {"type": "LoadBalancer"} if balanced else {}
         spec |= {"clusterIP": "None"} if app.kind == "StatefulSet" else {}
-        objects.append({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
+        objects.append(
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": meta,
+                "spec": spec,
+            }
+        )
     if app.host:
         objects.append(_ingress(meta, app))
     if app.scales:
         objects.append(_autoscaler(meta, app))
     if app.replicas > 1 and app.kind in ("Deployment", "StatefulSet"):
-        budget = {"maxUnavailable": 1, "selector": {"matchLabels": {"app": app.name}}}
+        budget = {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": {"app": app.name}},
+        }
         objects.append(
             {
                 "apiVersion": "policy/v1",
@@ -168,14 +199,22 @@ def _ingress(meta: Object, app: App) -> Object:
         "rules": [rule],
         "tls": [{"hosts": [app.host], "secretName": f"{app.name}-tls"}],
     }
-    return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": meta, "spec": spec}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": meta,
+        "spec": spec,
+    }
 
 
 def _autoscaler(meta: Object, app: App) -> Object:
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": app.name}
     metric = {
         "type": "Resource",
-        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}},
+        "resource": {
+            "name": "cpu",
+            "target": {"type": "Utilization", "averageUtilization": 60},
+        },
     }
     spec = {
         "scaleTargetRef": target,
@@ -192,15 +231,15 @@ def _autoscaler(meta: Object, app: App) -> Object:
 
 
 def extras(space: Namespace) -> list[Object]:
-    """What each namespace has besides: credentials, a quota, rights."""
-    here = {"namespace": space.name}
+    """The other objects of a namespace: credentials, a quota, a role binding."""
+    scope = {"namespace": space.name}
     secret = {"username": space.name, "password": f"{space.name}-not-a-secret"}
     data = {key: base64.b64encode(text.encode()).decode() for key, text in secret.items()}
     objects: list[Object] = [
         {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": "database", **here},
+            "metadata": {"name": "database", **scope},
             "data": data,
         }
     ]
@@ -209,12 +248,16 @@ def extras(space: Namespace) -> list[Object]:
             {
                 "apiVersion": "v1",
                 "kind": "ResourceQuota",
-                "metadata": {"name": "team", **here},
+                "metadata": {"name": "team", **scope},
                 "spec": {"hard": dict(space.quota)},
             }
         )
     if space.team:
-        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"}
+        reference = {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "edit",
+        }
         subject = {
             "kind": "Group",
             "name": f"team-{space.team}",
@@ -223,7 +266,7 @@ def extras(space: Namespace) -> list[Object]:
         binding = {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "RoleBinding",
-            "metadata": {"name": "team", **here},
+            "metadata": {"name": "team", **scope},
         }
         objects.append({**binding, "roleRef": reference, "subjects": [subject]})
     return objects
@@ -260,18 +303,35 @@ def cluster_wide() -> list[Object]:
 
 
 def _definition() -> Object:
-    properties = {"schedule": {"type": "string"}, "keep": {"type": "integer", "minimum": 1}}
+    properties = {
+        "schedule": {"type": "string"},
+        "keep": {"type": "integer", "minimum": 1},
+    }
     schema = {
         "type": "object",
         "properties": {
-            "spec": {"type": "object", "required": ["schedule"], "properties": properties}
+            "spec": {
+                "type": "object",
+                "required": ["schedule"],
+                "properties": properties,
+            }
         },
     }
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+    }
     version["additionalPrinterColumns"] = [
         {"name": "Schedule", "type": "string", "jsonPath": ".spec.schedule"}
     ]
-    names = {"plural": "backups", "singular": "backup", "kind": "Backup", "shortNames": ["bk"]}
+    names = {
+        "plural": "backups",
+        "singular": "backup",
+        "kind": "Backup",
+        "shortNames": ["bk"],
+    }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

@@ -1,9 +1,10 @@
-"""What a running command asks of the outside: it is a generator of these and returns its exit code."""
+"""Effects: a command is a generator of these and returns its exit code."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
 
-STDOUT, STDERR = 1, 2
+STDOUT = 1
+STDERR = 2
 
 
 @dataclass(frozen=True)

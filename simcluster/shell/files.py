@@ -12,7 +12,12 @@ class FileSystem:
 
     def __init__(self, files: dict[str, bytes] | None = None) -> None:
         self.files: dict[str, bytes] = {}
-        self.directories: set[str] = {"/", *(f"/{name}" for name in _TOP), "/usr/bin", "/var/log"}
+        self.directories: set[str] = {
+            "/",
+            *(f"/{name}" for name in _TOP),
+            "/usr/bin",
+            "/var/log",
+        }
         self.created = datetime.now(UTC)
         for path, data in (files or {}).items():
             self.make_parents(path)
@@ -29,6 +34,10 @@ class FileSystem:
         while parent not in self.directories:
             self.directories.add(parent)
             parent = posixpath.dirname(parent)
+
+    def make_directory(self, path: str) -> None:
+        """Make a directory and every one above it."""
+        self.make_parents(posixpath.join(path, "child"))
 
     def exists(self, path: str) -> bool:
         """Whether there is a file or directory."""
@@ -58,9 +67,9 @@ class FileSystem:
         """The names in a directory."""
         prefix = path.rstrip("/") + "/"
         names = {
-            item[len(prefix) :].partition("/")[0]
-            for item in (*self.files, *self.directories)
-            if item.startswith(prefix) and item != path
+            other.removeprefix(prefix).partition("/")[0]
+            for other in (*self.files, *self.directories)
+            if other.startswith(prefix) and other != path
         }
         return sorted(names - {""})
 
@@ -68,13 +77,13 @@ class FileSystem:
         """Every file and directory below a path, itself first."""
         prefix = path.rstrip("/") + "/"
         yield from sorted(
-            item
-            for item in (*self.files, *self.directories)
-            if item == path or item.startswith(prefix)
+            other
+            for other in (*self.files, *self.directories)
+            if other == path or other.startswith(prefix)
         )
 
     def remove(self, path: str) -> None:
         """Remove a file, or a directory with all that is in it."""
-        for item in list(self.below(path)):
-            self.files.pop(item, None)
-            self.directories.discard(item)
+        for removed in list(self.below(path)):
+            self.files.pop(removed, None)
+            self.directories.discard(removed)

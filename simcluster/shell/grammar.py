@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass, field
 
-_OPERATORS = ("&&", "||", ">>", "2>&1", "2>", "&>", ";;", ";", "|", "&", ">", "<", "(", ")", "\n")
-_KEYWORDS = {"then", "else", "elif", "fi", "do", "done", "}"}
+# Longer operators first: the first that fits is taken.
+_OPERATORS = ("&&", "||", ">>", "2>", ";", "|", "&", ">", "<", "(", ")", "\n")
+_REDIRECTIONS = (">", ">>", "<", "2>")
+_KEYWORDS = {"then", "else", "elif", "fi", "do", "done"}
+_ENDS_COMMAND = (";", "\n", "|", "&", "&&", "||", "(", ")")
 
 
 @dataclass
@@ -16,10 +19,9 @@ class Simple:
 
 @dataclass
 class Pipeline:
-    """Commands joined by `|`; `!` negates."""
+    """Commands joined by `|`."""
 
     parts: "list[Node]"
-    negated: bool = False
 
 
 @dataclass
@@ -38,104 +40,102 @@ class If:
 
 
 @dataclass
-class Loop:
-    """`while` and `until`."""
+class While:
+    """`while condition; do body; done`."""
 
     condition: Sequence
     body: Sequence
-    until: bool
 
 
 @dataclass
 class For:
-    """`for name in words`."""
+    """`for name in words; do body; done`."""
 
     name: str
     words: list[str]
     body: Sequence
 
 
-Node = Simple | Sequence | If | Loop | For
+Node = Simple | Sequence | If | While | For
 
 
-def tokens(text: str) -> list[str]:
-    """Operators, and words with their quotes still on."""
-    found: list[str] = []
-    at = 0
-    while at < len(text):
-        letter = text[at]
-        if letter in " \t":
-            at += 1
-        elif letter == "#":
-            at = _end_of_line(text, at)
-        elif text.startswith("\\\n", at):
-            at += 2
+def tokenize(text: str) -> list[str]:
+    """Operators, and words with their quotes still on; SyntaxError for quotes that do not end."""
+    tokens: list[str] = []
+    position = 0
+    while position < len(text):
+        if text[position] in " \t":
+            position += 1
+        elif text[position] == "#":
+            line_end = text.find("\n", position)
+            position = len(text) if line_end < 0 else line_end
+        elif text.startswith("\\\n", position):
+            position += 2
         else:
-            operator = next((one for one in _OPERATORS if text.startswith(one, at)), None)
-            if operator is not None:
-                found.append(operator)
-                at += len(operator)
-            else:
-                end = _word_end(text, at)
-                found.append(text[at:end])
-                at = end
-    return found
+            end = _token_end(text, position)
+            tokens.append(text[position:end])
+            position = end
+    return tokens
 
 
-def _end_of_line(text: str, at: int) -> int:
-    end = text.find("\n", at)
-    return len(text) if end < 0 else end
+def _token_end(text: str, start: int) -> int:
+    for operator in _OPERATORS:
+        if text.startswith(operator, start):
+            return start + len(operator)
+    return _word_end(text, start)
 
 
-def _word_end(text: str, at: int) -> int:
-    while at < len(text):
-        letter = text[at]
+def _word_end(text: str, position: int) -> int:
+    while position < len(text):
+        letter = text[position]
         if letter == "\\":
-            at += 2
+            position += 2
         elif letter in "'\"":
-            at = _closing(text, at, letter)
-        elif text.startswith("$(", at):
-            at = _matching(text, at + 1)
-        elif letter == "`":
-            at = _closing(text, at, "`")
+            position = _quote_end(text, position)
+        elif text.startswith("$(", position):
+            position = substitution_end(text, position + 1)
         elif letter in " \t\n;|&<>()":
             break
         else:
-            at += 1
-    return min(at, len(text))
+            position += 1
+    return min(position, len(text))
 
 
-def _closing(text: str, at: int, quote: str) -> int:
-    at += 1
-    while at < len(text) and text[at] != quote:
-        if quote != "'" and text.startswith("$(", at):
-            at = _matching(text, at + 1)
-            continue
-        at += 2 if text[at] == "\\" and quote != "'" else 1
-    if at >= len(text):
+def _quote_end(text: str, start: int) -> int:
+    """The place after the quoted part that begins at `start`."""
+    quote = text[start]
+    position = start + 1
+    while position < len(text) and text[position] != quote:
+        if quote == '"' and text.startswith("$(", position):
+            position = substitution_end(text, position + 1)
+        elif quote == '"' and text[position] == "\\":
+            position += 2
+        else:
+            position += 1
+    if position >= len(text):
         raise SyntaxError("unterminated quoted string")
-    return at + 1
+    return position + 1
 
 
-def _matching(text: str, at: int) -> int:
+def substitution_end(text: str, start: int) -> int:
+    """The place after the parenthesis that closes the one at `start`."""
     depth = 0
-    while at < len(text):
-        if text[at] == "(":
+    for position in range(start, len(text)):
+        if text[position] == "(":
             depth += 1
-        elif text[at] == ")":
+        elif text[position] == ")":
             depth -= 1
-            if depth == 0:
-                return at + 1
-        at += 1
+        if depth == 0:
+            return position + 1
     raise SyntaxError("unterminated command substitution")
 
 
 class Parser:
-    """Recursive descent over the tokens; SyntaxError when it makes no sense."""
+    """Recursive descent over the tokens; raises SyntaxError in a shell's words."""
 
     def __init__(self, text: str) -> None:
-        self._tokens = tokens(text)
-        self._at = 0
+        self._tokens = tokenize(text)
+        self._position = 0
 
     def parse(self) -> Sequence:
         """The whole script."""
@@ -145,67 +145,62 @@ class Parser:
         return sequence
 
     def _peek(self) -> str:
-        return self._tokens[self._at] if self._at < len(self._tokens) else ""
+        """The next word; "" at the end."""
+        if self._position < len(self._tokens):
+            return self._tokens[self._position]
+        return ""
 
     def _take(self) -> str:
         word = self._peek()
-        self._at += 1
+        self._position += 1
         return word
 
     def _expect(self, word: str) -> None:
-        self._skip()
+        self._skip_separators()
         if self._take() != word:
             raise SyntaxError(f'syntax error: unexpected end of file (expecting "{word}")')
 
-    def _skip(self) -> None:
-        while self._peek() in (";", "\n", "&") and self._peek():
-            self._at += 1
+    def _skip_separators(self) -> None:
+        # A command in the background runs in front here: `&` separates as `;` does.
+        while self._peek() in (";", "\n", "&"):
+            self._position += 1
 
     def _sequence(self, ends: set[str]) -> Sequence:
+        """Everything up to one of the keywords in `ends`, which stays."""
         items: list[tuple[str, Pipeline]] = []
         operator = ";"
         while True:
             if operator == ";":
-                self._skip()
+                self._skip_separators()
             word = self._peek()
-            if not word or word in ends or word in (")", ";;"):
+            if not word or word in ends or word == ")":
                 return Sequence(items)
             if word in _KEYWORDS:
                 raise SyntaxError(f'syntax error: unexpected "{word}"')
             items.append((operator, self._pipeline()))
-            word = self._peek()
-            if word in ("&&", "||"):
+            operator = ";"
+            if self._peek() in ("&&", "||"):
                 operator = self._take()
                 while self._peek() == "\n":
-                    self._at += 1
-            else:
-                operator = ";"
+                    self._position += 1
 
     def _pipeline(self) -> Pipeline:
-        negated = self._peek() == "!"
-        if negated:
-            self._at += 1
         parts = [self._command()]
         while self._peek() == "|":
-            self._at += 1
+            self._position += 1
             parts.append(self._command())
-        return Pipeline(parts, negated)
+        return Pipeline(parts)
 
     def _command(self) -> Node:
         word = self._peek()
         if word == "if":
             return self._if()
-        if word in ("while", "until"):
-            self._at += 1
+        if word == "while":
+            self._position += 1
             condition = self._sequence({"do"})
-            return Loop(condition, self._body(), word == "until")
+            return While(condition, self._body())
         if word == "for":
-            return self._for()
-        if word in ("(", "{"):
-            self._at += 1
-            inner = self._sequence({"}"})
-            self._expect(")" if word == "(" else "}")
-            return inner
+            return self._for_loop()
         return self._simple()
 
     def _body(self) -> Sequence:
@@ -216,48 +211,36 @@ class Parser:
 
     def _if(self) -> If:
         branches = []
-        while self._take() in ("if", "elif"):
+        while self._peek() in ("if", "elif"):
+            self._position += 1
             condition = self._sequence({"then"})
             self._expect("then")
             branches.append((condition, self._sequence({"elif", "else", "fi"})))
-        self._at -= 1
         otherwise = None
         if self._peek() == "else":
-            self._at += 1
+            self._position += 1
             otherwise = self._sequence({"fi"})
         self._expect("fi")
         return If(branches, otherwise)
 
-    def _for(self) -> For:
-        self._at += 1
+    def _for_loop(self) -> For:
+        self._position += 1
         name = self._take()
         words = []
         if self._peek() == "in":
-            self._at += 1
+            self._position += 1
             while self._peek() not in (";", "\n", ""):
                 words.append(self._take())
         return For(name, words, self._body())
 
     def _simple(self) -> Simple:
-        simple = Simple()
-        while (word := self._peek()) and word not in (
-            ";",
-            "\n",
-            "|",
-            "&",
-            "&&",
-            "||",
-            ")",
-            "(",
-            ";;",
-        ):
-            self._at += 1
-            if word in (">", ">>", "<", "2>", "&>"):
-                simple.redirects.append((word, self._take()))
-            elif word == "2>&1":
-                simple.redirects.append((word, ""))
+        command = Simple()
+        while self._peek() and self._peek() not in _ENDS_COMMAND:
+            word = self._take()
+            if word in _REDIRECTIONS:
+                command.redirects.append((word, self._take()))
             else:
-                simple.words.append(word)
-        if not simple.words and not simple.redirects:
+                command.words.append(word)
+        if not command.words and not command.redirects:
             raise SyntaxError(f'syntax error: unexpected "{self._peek() or "end of file"}"')
-        return simple
+        return command

@@ -24,7 +24,7 @@ def _metadata_docs() -> dict[str, str]:
 def columns_of(resource: Resource, printer: list[Object] | None = None) -> tuple[Column, ...]:
     """The columns of a kind; `printer` are a custom resource's additionalPrinterColumns."""
     if resource.custom:
-        return (DEFAULT[0], *(Column.of_path(one) for one in printer)) if printer else DEFAULT
+        return (DEFAULT[0], *(Column.of_path(column) for column in printer)) if printer else DEFAULT
     return COLUMNS.get(resource.storage, DEFAULT)
 
 
@@ -59,12 +59,12 @@ def partial(obj: Object) -> Object:
 
 def row(obj: Object, columns: Iterable[Column], include: str) -> Object:
     """One table row; `include` is the query's includeObject: None, Metadata or Object."""
-    shown: Object = {"cells": [column.cell(obj) for column in columns]}
+    table_row: Object = {"cells": [column.cell(obj) for column in columns]}
     if include == "Object":
-        shown["object"] = obj
+        table_row["object"] = obj
     elif include != "None":
-        shown["object"] = partial(obj)
-    return shown
+        table_row["object"] = partial(obj)
+    return table_row
 
 
 def table(rows: list[Object], columns: Iterable[Column], metadata: Object) -> Object:

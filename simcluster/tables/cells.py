@@ -9,7 +9,8 @@ from typing import Any
 from simcluster import clock
 from simcluster.resources import Object
 
-NONE, UNKNOWN = "<none>", "<unknown>"
+NONE = "<none>"
+UNKNOWN = "<unknown>"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Column:
     @classmethod
     def of_path(cls, document: Object) -> "Column":
         """A custom resource's printer column."""
-        path, kind = document["jsonPath"], document["type"]
+        path = document["jsonPath"]
+        kind = document["type"]
         return cls(
             document["name"],
             lambda obj: _path_cell(obj, path, kind),
@@ -34,9 +36,23 @@ class Column:
             type=kind,
             format=document.get("format", ""),
             description=document.get(
-                "description", f"Custom resource definition column (in JSONPath format): {path}"
+                "description",
+                f"Custom resource definition column (in JSONPath format): {path}",
             ),
         )
+
+
+def _list_item(items: list[Any], key: str) -> Any:
+    """The item that `[0]` or `[?(@.type=="Ready")]` names; None without one."""
+    test = re.match(r'\?\(@\.(\w+)\s*==\s*["\'](.+?)["\']\)', key)
+    if test is not None:
+        name, expected = test.groups()
+        for item in items:
+            if item.get(name) == expected:
+                return item
+    if key.isdigit() and int(key) < len(items):
+        return items[int(key)]
+    return None
 
 
 def _path_cell(obj: Object, path: str, kind: str) -> Any:
@@ -44,17 +60,11 @@ def _path_cell(obj: Object, path: str, kind: str) -> Any:
     for part in re.findall(r"\.([^.\[\]]+)|\[([^\]]+)\]", path):
         key = part[0] or part[1].strip("'\"")
         if isinstance(value, list):
-            wanted = re.match(r'\?\(@\.(\w+)\s*==\s*["\'](.+?)["\']\)', key)
-            matching = [
-                item for item in value if wanted and item.get(wanted.group(1)) == wanted.group(2)
-            ]
-            value = (
-                matching[0]
-                if matching
-                else (value[int(key)] if key.isdigit() and int(key) < len(value) else None)
-            )
+            value = _list_item(value, key)
+        elif isinstance(value, dict):
+            value = value.get(key)
         else:
-            value = value.get(key) if isinstance(value, dict) else None
+            value = None
     if kind == "date":
         try:
             return age_of(value)
@@ -99,7 +109,7 @@ def age(obj: Object) -> str:
     return age_of(obj["metadata"].get("creationTimestamp"))
 
 
-def at(path: str, default: Any = NONE) -> Callable[[Object], Any]:
+def field_reader(path: str, default: Any = NONE) -> Callable[[Object], Any]:
     """A cell out of a dotted path."""
 
     def cell(obj: Object) -> Any:
@@ -113,10 +123,11 @@ def at(path: str, default: Any = NONE) -> Callable[[Object], Any]:
 
 def pod_status(pod: Object) -> str:
     """The STATUS column of a pod."""
-    meta, status = pod["metadata"], pod.get("status", {})
+    meta = pod["metadata"]
+    status = pod.get("status", {})
     reason = status.get("reason") or status.get("phase", "Pending")
-    for one in status.get("conditions") or ():
-        if one["type"] == "PodScheduled" and one.get("reason") == "SchedulingGated":
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition.get("reason") == "SchedulingGated":
             reason = "SchedulingGated"
     starting = _init_status(pod)
     reason = starting or _containers_status(status, reason)
@@ -127,8 +138,8 @@ def pod_status(pod: Object) -> str:
 
 def _init_status(pod: Object) -> str:
     statuses = pod.get("status", {}).get("initContainerStatuses") or ()
-    for number, one in enumerate(statuses):
-        state = one.get("state") or {}
+    for number, container_status in enumerate(statuses):
+        state = container_status.get("state") or {}
         ended = state.get("terminated")
         if ended and ended.get("exitCode") == 0:
             continue
@@ -143,8 +154,9 @@ def _init_status(pod: Object) -> str:
 
 def _containers_status(status: Object, reason: str) -> str:
     running = False
-    for one in reversed(status.get("containerStatuses") or []):
-        state = one.get("state") or {}
+    # kubectl's printer goes backwards: of several reasons the first container's is shown.
+    for container_status in reversed(status.get("containerStatuses") or []):
+        state = container_status.get("state") or {}
         if (state.get("waiting") or {}).get("reason"):
             reason = state["waiting"]["reason"]
         elif state.get("terminated"):
@@ -154,12 +166,12 @@ def _containers_status(status: Object, reason: str) -> str:
                 if ended.get("signal")
                 else f"ExitCode:{ended.get('exitCode', 0)}"
             )
-        elif one.get("ready") and state.get("running"):
+        elif container_status.get("ready") and state.get("running"):
             running = True
     if reason == "Completed" and running:
         ready = any(
-            one["type"] == "Ready" and one["status"] == "True"
-            for one in status.get("conditions") or ()
+            condition["type"] == "Ready" and condition["status"] == "True"
+            for condition in status.get("conditions") or ()
         )
         return "Running" if ready else "NotReady"
     return reason
@@ -169,7 +181,8 @@ def pod_ready(pod: Object) -> str:
     """The READY column of a pod."""
     statuses = pod.get("status", {}).get("containerStatuses") or ()
     ready = sum(
-        bool(one.get("ready") and (one.get("state") or {}).get("running")) for one in statuses
+        bool(container_status.get("ready") and (container_status.get("state") or {}).get("running"))
+        for container_status in statuses
     )
     return f"{ready}/{len(pod['spec'].get('containers') or ())}"
 
@@ -177,24 +190,31 @@ def pod_ready(pod: Object) -> str:
 def pod_restarts(pod: Object) -> str:
     """The RESTARTS column of a pod."""
     statuses = pod.get("status", {}).get("containerStatuses") or ()
-    count = sum(one.get("restartCount", 0) for one in statuses)
+    count = sum(container_status.get("restartCount", 0) for container_status in statuses)
     ended = [
-        ((one.get("lastState") or {}).get("terminated") or {}).get("finishedAt") for one in statuses
+        ((container_status.get("lastState") or {}).get("terminated") or {}).get("finishedAt")
+        for container_status in statuses
     ]
-    last = max((one for one in ended if one), default=None)
+    last = max(
+        (container_status for container_status in ended if container_status),
+        default=None,
+    )
     return f"{count} ({age_of(last)} ago)" if count and last else str(count)
 
 
 def containers(template_at: str) -> Callable[[Object], str]:
     """The names of a template's containers."""
     return lambda obj: ",".join(
-        one["name"] for one in (at(template_at, {})(obj).get("spec") or {}).get("containers") or ()
+        container["name"]
+        for container in (field_reader(template_at, {})(obj).get("spec") or {}).get("containers")
+        or ()
     )
 
 
 def images(template_at: str) -> Callable[[Object], str]:
     """The images of a template's containers."""
     return lambda obj: ",".join(
-        one.get("image", "")
-        for one in (at(template_at, {})(obj).get("spec") or {}).get("containers") or ()
+        container.get("image", "")
+        for container in (field_reader(template_at, {})(obj).get("spec") or {}).get("containers")
+        or ()
     )

@@ -3,6 +3,12 @@
 from typing import Any
 
 from simcluster import clock
+from simcluster.objects import (
+    controller_reference,
+    get_annotations,
+    get_conditions,
+    is_terminating,
+)
 from simcluster.resources import Object
 from simcluster.selectors import selector_text
 from simcluster.tables.cells import (
@@ -11,9 +17,9 @@ from simcluster.tables.cells import (
     Column,
     age,
     age_of,
-    at,
     containers,
     duration,
+    field_reader,
     images,
     pod_ready,
     pod_restarts,
@@ -39,7 +45,7 @@ _IMAGES = Column(
 
 
 def _selector(path: str = "spec.selector") -> Column:
-    return Column("Selector", lambda obj: selector_text(at(path, {})(obj)), 1)
+    return Column("Selector", lambda obj: selector_text(field_reader(path, {})(obj)), 1)
 
 
 def _wide() -> tuple[Column, ...]:
@@ -47,7 +53,7 @@ def _wide() -> tuple[Column, ...]:
 
 
 def _count(path: str) -> Any:
-    return at(path, 0)
+    return field_reader(path, 0)
 
 
 def _deployment_ready(obj: Object) -> str:
@@ -55,9 +61,7 @@ def _deployment_ready(obj: Object) -> str:
 
 
 def _node_status(obj: Object) -> str:
-    conditions = {
-        one["type"]: one["status"] for one in obj.get("status", {}).get("conditions") or ()
-    }
+    conditions = {condition["type"]: condition["status"] for condition in get_conditions(obj)}
     ready = {"True": "Ready", "False": "NotReady"}.get(
         conditions.get("Ready", ""), "Unknown" if not conditions else "NotReady"
     )
@@ -81,16 +85,16 @@ def _node_roles(obj: Object) -> str:
 def _address(kind: str) -> Any:
     return lambda obj: next(
         (
-            one["address"]
-            for one in obj.get("status", {}).get("addresses") or ()
-            if one["type"] == kind
+            address["address"]
+            for address in obj.get("status", {}).get("addresses") or ()
+            if address["type"] == kind
         ),
         NONE,
     )
 
 
 def _info(name: str) -> Any:
-    return at(f"status.nodeInfo.{name}", UNKNOWN)
+    return field_reader(f"status.nodeInfo.{name}", UNKNOWN)
 
 
 def _kernel(obj: Object) -> str:
@@ -99,11 +103,11 @@ def _kernel(obj: Object) -> str:
 
 
 def _ports(obj: Object) -> str:
-    shown = []
+    texts = []
     for port in obj["spec"].get("ports") or ():
         node = f":{port['nodePort']}" if port.get("nodePort") else ""
-        shown.append(f"{port['port']}{node}/{port.get('protocol', 'TCP')}")
-    return ",".join(shown) or NONE
+        texts.append(f"{port['port']}{node}/{port.get('protocol', 'TCP')}")
+    return ",".join(texts) or NONE
 
 
 def _external(obj: Object) -> str:
@@ -112,18 +116,21 @@ def _external(obj: Object) -> str:
         return str(spec.get("externalName", NONE))
     if spec.get("type") == "LoadBalancer":
         ingress = (obj.get("status", {}).get("loadBalancer") or {}).get("ingress") or ()
-        return ",".join(one.get("ip") or one.get("hostname", "") for one in ingress) or "<pending>"
+        return (
+            ",".join(address.get("ip") or address.get("hostname", "") for address in ingress)
+            or "<pending>"
+        )
     return ",".join(spec.get("externalIPs") or ()) or NONE
 
 
 def _endpoints(obj: Object) -> str:
-    found = [
-        f"{one['ip']}:{port['port']}"
+    texts = [
+        f"{address['ip']}:{port['port']}"
         for part in obj.get("subsets") or ()
-        for one in part.get("addresses") or ()
+        for address in part.get("addresses") or ()
         for port in part.get("ports") or ()
     ]
-    return ",".join(found[:3]) + (f" + {len(found) - 3} more..." if len(found) > 3 else "") or NONE
+    return ",".join(texts[:3]) + (f" + {len(texts) - 3} more..." if len(texts) > 3 else "") or NONE
 
 
 def _slice_ports(obj: Object) -> str:
@@ -131,9 +138,11 @@ def _slice_ports(obj: Object) -> str:
 
 
 def _slice_addresses(obj: Object) -> str:
-    found = [address for one in obj.get("endpoints") or () for address in one["addresses"]]
+    addresses = [
+        address for endpoint in obj.get("endpoints") or () for address in endpoint["addresses"]
+    ]
     return (
-        ",".join(found[:3]) + (f" + {len(found) - 3} more..." if len(found) > 3 else "")
+        ",".join(addresses[:3]) + (f" + {len(addresses) - 3} more..." if len(addresses) > 3 else "")
         or "<unset>"
     )
 
@@ -145,14 +154,18 @@ def _modes(path: str) -> Any:
         "ReadWriteMany": "RWX",
         "ReadWriteOncePod": "RWOP",
     }
-    return lambda obj: ",".join(short.get(mode, mode) for mode in at(path, [])(obj))
+    return lambda obj: ",".join(short.get(mode, mode) for mode in field_reader(path, [])(obj))
 
 
 def _job_state(obj: Object) -> str:
-    for one in obj.get("status", {}).get("conditions") or ():
-        if one["status"] == "True" and one["type"] in ("Complete", "Failed", "Suspended"):
-            return str(one["type"])
-    return "Terminating" if obj["metadata"].get("deletionTimestamp") else "Running"
+    for condition in get_conditions(obj):
+        if condition["status"] == "True" and condition["type"] in (
+            "Complete",
+            "Failed",
+            "Suspended",
+        ):
+            return str(condition["type"])
+    return "Terminating" if is_terminating(obj) else "Running"
 
 
 def _job_duration(obj: Object) -> str:
@@ -169,7 +182,8 @@ def _job_duration(obj: Object) -> str:
 
 
 def _job_completions(obj: Object) -> str:
-    done, spec = obj.get("status", {}).get("succeeded", 0), obj["spec"]
+    done = obj.get("status", {}).get("succeeded", 0)
+    spec = obj["spec"]
     return (
         f"{done}/{spec['completions']}"
         if "completions" in spec
@@ -182,7 +196,7 @@ def _event_object(obj: Object) -> str:
     return f"{about.get('kind', '').lower()}/{about.get('name', '')}"
 
 
-def _event_seen(obj: Object) -> str:
+def _last_occurrence(obj: Object) -> str:
     return age_of(
         (obj.get("series") or {}).get("lastObservedTime")
         or obj.get("lastTimestamp")
@@ -200,28 +214,35 @@ def _event_source(obj: Object) -> str:
     return ", ".join(
         filter(
             None,
-            (source.get("component") or obj.get("reportingComponent", ""), source.get("host", "")),
+            (
+                source.get("component") or obj.get("reportingComponent", ""),
+                source.get("host", ""),
+            ),
         )
     )
 
 
 def _hpa_targets(obj: Object) -> str:
     current = {}
-    for one in obj.get("status", {}).get("currentMetrics") or ():
-        name = (one.get("resource") or {}).get("name")
-        current[name] = (one.get("resource") or {}).get("current", {}).get("averageUtilization")
-    shown = []
+    for metric_status in obj.get("status", {}).get("currentMetrics") or ():
+        name = (metric_status.get("resource") or {}).get("name")
+        current[name] = (
+            (metric_status.get("resource") or {}).get("current", {}).get("averageUtilization")
+        )
+    texts = []
     for metric in obj["spec"].get("metrics") or ():
         resource = metric.get("resource") or {}
         have = current.get(resource.get("name"))
         target = resource.get("target", {})
-        wanted = (
+        target_text = (
             f"{target['averageUtilization']}%"
             if "averageUtilization" in target
             else target.get("averageValue", UNKNOWN)
         )
-        shown.append(f"{resource.get('name')}: {UNKNOWN if have is None else f'{have}%'}/{wanted}")
-    return ", ".join(shown) or NONE
+        texts.append(
+            f"{resource.get('name')}: {UNKNOWN if have is None else f'{have}%'}/{target_text}"
+        )
+    return ", ".join(texts) or NONE
 
 
 def _quota(part: str) -> Any:
@@ -239,11 +260,11 @@ def _quota(part: str) -> Any:
 
 
 def _controller(obj: Object) -> str:
-    for one in obj["metadata"].get("ownerReferences") or ():
-        if one.get("controller"):
-            group = one["apiVersion"].partition("/")[0] if "/" in one["apiVersion"] else ""
-            return f"{one['kind'].lower()}.{group}/{one['name']}"
-    return NONE
+    reference = controller_reference(obj)
+    if reference is None:
+        return NONE
+    group = reference["apiVersion"].rpartition("/")[0]
+    return f"{reference['kind'].lower()}.{group}/{reference['name']}"
 
 
 def _hosts(obj: Object) -> str:
@@ -251,7 +272,7 @@ def _hosts(obj: Object) -> str:
 
 
 def _budget(name: str) -> Any:
-    return lambda obj: str(at(f"spec.{name}", "N/A")(obj))
+    return lambda obj: str(field_reader(f"spec.{name}", "N/A")(obj))
 
 
 def _role(obj: Object) -> str:
@@ -272,37 +293,54 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
             description="The aggregate readiness state of this pod for accepting traffic.",
         ),
         Column(
-            "Status", pod_status, description="The aggregate status of the containers in this pod."
+            "Status",
+            pod_status,
+            description="The aggregate status of the containers in this pod.",
         ),
         Column(
             "Restarts",
             pod_restarts,
-            description="The number of times the containers in this pod have been restarted and when the last container in this pod "
-            "has restarted.",
+            description=(
+                "The number of times the containers in this pod have been restarted and when "
+                "the last container in this pod has restarted."
+            ),
         ),
         AGE,
         Column(
             "IP",
-            at("status.podIP"),
+            field_reader("status.podIP"),
             1,
-            description="podIP address allocated to the pod. Routable at least within the cluster. Empty if not yet allocated.",
+            description=(
+                "podIP address allocated to the pod. Routable at least within the cluster. Empty "
+                "if not yet allocated."
+            ),
         ),
-        Column("Node", at("spec.nodeName"), 1),
-        Column("Nominated Node", at("status.nominatedNodeName"), 1),
+        Column("Node", field_reader("spec.nodeName"), 1),
+        Column("Nominated Node", field_reader("status.nominatedNodeName"), 1),
         Column("Readiness Gates", lambda obj: NONE, 1),
     ),
     "deployments.apps": (
         NAME,
-        Column("Ready", _deployment_ready, description="Number of the pod with ready state"),
+        Column(
+            "Ready",
+            _deployment_ready,
+            description="Number of the pod with ready state",
+        ),
         Column(
             "Up-to-date",
             _count("status.updatedReplicas"),
-            description="Total number of non-terminating pods targeted by this deployment that have the desired template spec.",
+            description=(
+                "Total number of non-terminating pods targeted by this deployment that have the "
+                "desired template spec."
+            ),
         ),
         Column(
             "Available",
             _count("status.availableReplicas"),
-            description="Total number of available non-terminating pods (ready for at least minReadySeconds) targeted by this deployment.",
+            description=(
+                "Total number of available non-terminating pods (ready for at least "
+                "minReadySeconds) targeted by this deployment."
+            ),
         ),
         AGE,
         *_wide(),
@@ -315,7 +353,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         AGE,
         *_wide(),
     ),
-    "statefulsets.apps": (NAME, Column("Ready", _deployment_ready), AGE, _CONTAINERS, _IMAGES),
+    "statefulsets.apps": (
+        NAME,
+        Column("Ready", _deployment_ready),
+        AGE,
+        _CONTAINERS,
+        _IMAGES,
+    ),
     "daemonsets.apps": (
         NAME,
         Column("Desired", _count("status.desiredNumberScheduled"), type="integer"),
@@ -326,7 +370,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column(
             "Node Selector",
             lambda obj: (
-                selector_text({"matchLabels": at("spec.template.spec.nodeSelector", {})(obj)})
+                selector_text(
+                    {"matchLabels": field_reader("spec.template.spec.nodeSelector", {})(obj)}
+                )
                 or NONE
             ),
         ),
@@ -343,11 +389,17 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "cronjobs.batch": (
         NAME,
-        Column("Schedule", at("spec.schedule")),
-        Column("Timezone", at("spec.timeZone")),
-        Column("Suspend", lambda obj: str(bool(obj["spec"].get("suspend"))), type="boolean"),
+        Column("Schedule", field_reader("spec.schedule")),
+        Column("Timezone", field_reader("spec.timeZone")),
         Column(
-            "Active", lambda obj: len(obj.get("status", {}).get("active") or ()), type="integer"
+            "Suspend",
+            lambda obj: str(bool(obj["spec"].get("suspend"))),
+            type="boolean",
+        ),
+        Column(
+            "Active",
+            lambda obj: len(obj.get("status", {}).get("active") or ()),
+            type="integer",
         ),
         Column(
             "Last Schedule",
@@ -361,13 +413,15 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Containers", containers("spec.jobTemplate.spec.template"), 1),
         Column("Images", images("spec.jobTemplate.spec.template"), 1),
         Column(
-            "Selector", lambda obj: selector_text(at("spec.jobTemplate.spec.selector", {})(obj)), 1
+            "Selector",
+            lambda obj: selector_text(field_reader("spec.jobTemplate.spec.selector", {})(obj)),
+            1,
         ),
     ),
     "services": (
         NAME,
-        Column("Type", at("spec.type")),
-        Column("Cluster-IP", at("spec.clusterIP")),
+        Column("Type", field_reader("spec.type")),
+        Column("Cluster-IP", field_reader("spec.clusterIP")),
         Column("External-IP", _external),
         Column("Port(s)", _ports),
         AGE,
@@ -380,22 +434,25 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "endpoints": (NAME, Column("Endpoints", _endpoints), AGE),
     "endpointslices.discovery.k8s.io": (
         NAME,
-        Column("AddressType", at("addressType")),
+        Column("AddressType", field_reader("addressType")),
         Column("Ports", _slice_ports),
         Column("Endpoints", _slice_addresses),
         AGE,
     ),
     "ingresses.networking.k8s.io": (
         NAME,
-        Column("Class", at("spec.ingressClassName")),
+        Column("Class", field_reader("spec.ingressClassName")),
         Column("Hosts", _hosts),
         Column(
             "Address",
             lambda obj: ",".join(
-                one.get("ip", "") for one in at("status.loadBalancer.ingress", [])(obj)
+                one.get("ip", "") for one in field_reader("status.loadBalancer.ingress", [])(obj)
             ),
         ),
-        Column("Ports", lambda obj: "80, 443" if obj.get("spec", {}).get("tls") else "80"),
+        Column(
+            "Ports",
+            lambda obj: "80, 443" if obj.get("spec", {}).get("tls") else "80",
+        ),
         AGE,
     ),
     "nodes": (
@@ -404,7 +461,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Roles", _node_roles, description="The roles of the node"),
         AGE,
         Column(
-            "Version", _info("kubeletVersion"), description="Kubelet Version reported by the node."
+            "Version",
+            _info("kubeletVersion"),
+            description="Kubelet Version reported by the node.",
         ),
         Column("Internal-IP", _address("InternalIP"), 1),
         Column("External-IP", _address("ExternalIP"), 1),
@@ -412,7 +471,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Kernel-Version", _kernel, 1),
         Column("Container-Runtime", _info("containerRuntimeVersion"), 1),
     ),
-    "namespaces": (NAME, Column("Status", at("status.phase")), AGE),
+    "namespaces": (NAME, Column("Status", field_reader("status.phase")), AGE),
     "configmaps": (
         NAME,
         Column(
@@ -424,7 +483,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "secrets": (
         NAME,
-        Column("Type", at("type")),
+        Column("Type", field_reader("type")),
         Column("Data", lambda obj: len(obj.get("data") or {}), type="integer"),
         AGE,
     ),
@@ -437,48 +496,46 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         NAME,
         Column(
             "Status",
-            lambda obj: (
-                "Terminating"
-                if obj["metadata"].get("deletionTimestamp")
-                else at("status.phase")(obj)
-            ),
+            lambda obj: "Terminating" if is_terminating(obj) else field_reader("status.phase")(obj),
         ),
-        Column("Volume", at("spec.volumeName", "")),
-        Column("Capacity", at("status.capacity.storage", "")),
+        Column("Volume", field_reader("spec.volumeName", "")),
+        Column("Capacity", field_reader("status.capacity.storage", "")),
         Column("Access Modes", _modes("status.accessModes")),
-        Column("StorageClass", at("spec.storageClassName", "")),
-        Column("VolumeAttributesClass", at("spec.volumeAttributesClassName", "<unset>")),
+        Column("StorageClass", field_reader("spec.storageClassName", "")),
+        Column(
+            "VolumeAttributesClass",
+            field_reader("spec.volumeAttributesClassName", "<unset>"),
+        ),
         AGE,
-        Column("VolumeMode", at("spec.volumeMode"), 1),
+        Column("VolumeMode", field_reader("spec.volumeMode"), 1),
     ),
     "persistentvolumes": (
         NAME,
-        Column("Capacity", at("spec.capacity.storage", "")),
+        Column("Capacity", field_reader("spec.capacity.storage", "")),
         Column("Access Modes", _modes("spec.accessModes")),
-        Column("Reclaim Policy", at("spec.persistentVolumeReclaimPolicy")),
-        Column("Status", at("status.phase")),
+        Column("Reclaim Policy", field_reader("spec.persistentVolumeReclaimPolicy")),
+        Column("Status", field_reader("status.phase")),
         Column("Claim", _claim_of),
-        Column("StorageClass", at("spec.storageClassName", "")),
-        Column("VolumeAttributesClass", at("spec.volumeAttributesClassName", "<unset>")),
-        Column("Reason", at("status.reason", "")),
+        Column("StorageClass", field_reader("spec.storageClassName", "")),
+        Column(
+            "VolumeAttributesClass",
+            field_reader("spec.volumeAttributesClassName", "<unset>"),
+        ),
+        Column("Reason", field_reader("status.reason", "")),
         AGE,
-        Column("VolumeMode", at("spec.volumeMode"), 1),
+        Column("VolumeMode", field_reader("spec.volumeMode"), 1),
     ),
     "storageclasses.storage.k8s.io": (
         Column(
             "Name",
             lambda obj: (
                 obj["metadata"]["name"]
-                + (
-                    " (default)"
-                    if "true" in (obj["metadata"].get("annotations") or {}).values()
-                    else ""
-                )
+                + (" (default)" if "true" in get_annotations(obj).values() else "")
             ),
         ),
-        Column("Provisioner", at("provisioner")),
-        Column("ReclaimPolicy", at("reclaimPolicy")),
-        Column("VolumeBindingMode", at("volumeBindingMode")),
+        Column("Provisioner", field_reader("provisioner")),
+        Column("ReclaimPolicy", field_reader("reclaimPolicy")),
+        Column("VolumeBindingMode", field_reader("volumeBindingMode")),
         Column(
             "AllowVolumeExpansion",
             lambda obj: str(bool(obj.get("allowVolumeExpansion"))).lower(),
@@ -487,15 +544,17 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         AGE,
     ),
     "events": (
-        Column("Last Seen", _event_seen),
-        Column("Type", at("type", "")),
-        Column("Reason", at("reason", "")),
+        Column("Last Seen", _last_occurrence),
+        Column("Type", field_reader("type", "")),
+        Column("Reason", field_reader("reason", "")),
         Column("Object", _event_object),
-        Column("Subobject", at("involvedObject.fieldPath", ""), 1),
+        Column("Subobject", field_reader("involvedObject.fieldPath", ""), 1),
         Column("Source", _event_source, 1),
-        Column("Message", at("message", "")),
+        Column("Message", field_reader("message", "")),
         Column(
-            "First Seen", lambda obj: age_of(obj.get("firstTimestamp") or obj.get("eventTime")), 1
+            "First Seen",
+            lambda obj: age_of(obj.get("firstTimestamp") or obj.get("eventTime")),
+            1,
         ),
         Column("Count", _event_count, 1),
         Column("Name", lambda obj: obj["metadata"]["name"], 1),
@@ -509,8 +568,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
             ),
         ),
         Column("Targets", _hpa_targets),
-        Column("MinPods", at("spec.minReplicas", 1)),
-        Column("MaxPods", at("spec.maxReplicas", 0)),
+        Column("MinPods", field_reader("spec.minReplicas", 1)),
+        Column("MaxPods", field_reader("spec.maxReplicas", 0)),
         Column("Replicas", _count("status.currentReplicas")),
         AGE,
     ),
@@ -518,7 +577,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         NAME,
         Column("Min Available", _budget("minAvailable")),
         Column("Max Unavailable", _budget("maxUnavailable")),
-        Column("Allowed Disruptions", _count("status.disruptionsAllowed"), type="integer"),
+        Column(
+            "Allowed Disruptions",
+            _count("status.disruptionsAllowed"),
+            type="integer",
+        ),
         AGE,
     ),
     "resourcequotas": (
@@ -531,7 +594,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "roles.rbac.authorization.k8s.io": (NAME, CREATED),
     "clusterroles.rbac.authorization.k8s.io": (NAME, CREATED),
     "rolebindings.rbac.authorization.k8s.io": (NAME, Column("Role", _role), AGE),
-    "clusterrolebindings.rbac.authorization.k8s.io": (NAME, Column("Role", _role), AGE),
+    "clusterrolebindings.rbac.authorization.k8s.io": (
+        NAME,
+        Column("Role", _role),
+        AGE,
+    ),
     "customresourcedefinitions.apiextensions.k8s.io": (NAME, CREATED),
     "controllerrevisions.apps": (
         NAME,
@@ -541,22 +608,36 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "networkpolicies.networking.k8s.io": (
         NAME,
-        Column("Pod-Selector", lambda obj: selector_text(at("spec.podSelector", {})(obj))),
+        Column(
+            "Pod-Selector",
+            lambda obj: selector_text(field_reader("spec.podSelector", {})(obj)),
+        ),
         AGE,
     ),
     "ingressclasses.networking.k8s.io": (
         NAME,
-        Column("Controller", at("spec.controller")),
+        Column("Controller", field_reader("spec.controller")),
         Column("Parameters", lambda obj: NONE),
         AGE,
     ),
-    "leases.coordination.k8s.io": (NAME, Column("Holder", at("spec.holderIdentity", "")), AGE),
+    "leases.coordination.k8s.io": (
+        NAME,
+        Column("Holder", field_reader("spec.holderIdentity", "")),
+        AGE,
+    ),
     "priorityclasses.scheduling.k8s.io": (
         NAME,
         Column("Value", _count("value"), type="integer"),
-        Column("Global-Default", lambda obj: bool(obj.get("globalDefault")), type="boolean"),
+        Column(
+            "Global-Default",
+            lambda obj: bool(obj.get("globalDefault")),
+            type="boolean",
+        ),
         AGE,
-        Column("PreemptionPolicy", at("preemptionPolicy", "PreemptLowerPriority")),
+        Column(
+            "PreemptionPolicy",
+            field_reader("preemptionPolicy", "PreemptLowerPriority"),
+        ),
     ),
     "apiservices.apiregistration.k8s.io": (
         NAME,

@@ -21,7 +21,7 @@ def _refusal(resource: Resource, name: str, causes: list[Cause]) -> ApiError:
 
 
 def validate(resource: Resource, obj: Object, schema: Object) -> None:
-    """Refuse an object that breaks a rule of its kind, or of a custom kind's schema: 422 with every cause."""
+    """Refuse an object that breaks a rule of its kind or schema: 422 with every cause."""
     causes = list(metadata_causes(resource, obj)) + (
         list(custom.causes(_own(obj), schema)) if resource.custom else []
     )
@@ -33,7 +33,7 @@ def validate(resource: Resource, obj: Object, schema: Object) -> None:
 
 
 def validate_update(resource: Resource, obj: Object, old: Object, schema: Object) -> None:
-    """Refuse a change that breaks a rule of its kind or touches what cannot change: 422 with every cause."""
+    """Refuse a change that breaks a rule or an immutable field: 422 with every cause."""
     causes = list(metadata_causes(resource, obj)) + list(same_metadata_causes(obj, old))
     causes += list(custom.causes(_own(obj), schema)) if resource.custom else []
     check = ON_CREATE.get(resource.storage)

@@ -52,31 +52,31 @@ def causes(value: Any, schema: Object, field: str = "") -> Iterator[Cause]:
         not isinstance(value, _TYPES[kind])
         or (isinstance(value, bool) and kind in ("integer", "number"))
     ):
-        given = _WORDS.get(type(value), "null")
+        type_name = _WORDS.get(type(value), "null")
         yield Cause(
             "FieldValueTypeInvalid",
-            f'Invalid value: "{given}": {field} in body must be of type {kind}: "{given}"',
+            f'Invalid value: "{type_name}": {field} in body must be of type {kind}: "{type_name}"',
             field,
         )
         return
     if "enum" in schema and value not in schema["enum"]:
-        yield unsupported(field, value, [str(one) for one in schema["enum"]])
+        yield unsupported(field, value, [str(choice) for choice in schema["enum"]])
     yield from _bounds(value, schema, field)
     if isinstance(value, dict):
         yield from _members(value, schema, field)
     elif isinstance(value, list):
-        for at, item in enumerate(value):
-            yield from causes(item, schema.get("items") or {}, f"{field}[{at}]")
+        for index, item in enumerate(value):
+            yield from causes(item, schema.get("items") or {}, f"{field}[{index}]")
 
 
 def _members(value: Object, schema: Object, field: str) -> Iterator[Cause]:
     for key in schema.get("required") or ():
         if key not in value:
             yield required(f"{field}.{key}" if field else key)
-    known = schema.get("properties") or {}
+    properties = schema.get("properties") or {}
     extra = schema.get("additionalProperties")
     for key, item in value.items():
-        child = known.get(key) or (extra if isinstance(extra, dict) else None)
+        child = properties.get(key) or (extra if isinstance(extra, dict) else None)
         if child is not None:
             yield from causes(item, child, f"{field}.{key}" if field else key)
 
@@ -91,14 +91,22 @@ def _bounds(value: Any, schema: Object, field: str) -> Iterator[Cause]:
             )
         if "maximum" in schema and value > schema["maximum"]:
             yield bad_value(
-                field, value, f"{field} in body should be less than or equal to {schema['maximum']}"
+                field,
+                value,
+                f"{field} in body should be less than or equal to {schema['maximum']}",
             )
     elif isinstance(value, str):
         if "pattern" in schema and not re.search(schema["pattern"], value):
-            yield bad_value(field, value, f"{field} in body should match '{schema['pattern']}'")
+            yield bad_value(
+                field,
+                value,
+                f"{field} in body should match '{schema['pattern']}'",
+            )
         if len(value) < schema.get("minLength", 0):
             yield bad_value(
-                field, value, f"{field} in body should be at least {schema['minLength']} chars long"
+                field,
+                value,
+                f"{field} in body should be at least {schema['minLength']} chars long",
             )
         if len(value) > schema.get("maxLength", len(value)):
             yield Cause(

@@ -8,7 +8,15 @@ from typing import Any
 
 from simcluster import cron, quantity
 from simcluster.resources import Object
-from simcluster.validation.causes import Cause, bad_value, forbidden, required, unsupported
+from simcluster.validation.causes import (
+    Cause,
+    bad_value,
+    choice_causes,
+    duplicate,
+    forbidden,
+    required,
+    unsupported,
+)
 from simcluster.validation.metadata import label_map_causes
 from simcluster.validation.pods import (
     pod_spec_causes,
@@ -24,7 +32,8 @@ _KEY = re.compile(r"^[-._a-zA-Z0-9]+$")
 _PERCENT = re.compile(r"^\d+%$")
 _IMMUTABLE = "field is immutable"
 _KEY_RULE = (
-    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', "
+    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. "
+    "'key.name',  or 'KEY_NAME',  or 'key-name', "
     "regex used for validation is '[-._a-zA-Z0-9]+')"
 )
 
@@ -57,19 +66,18 @@ def _deployment(obj: Object) -> Iterator[Cause]:
     yield from workload_selector_causes(spec)
     yield from template_causes(spec)
     strategy = spec["strategy"]
-    if strategy["type"] not in ("Recreate", "RollingUpdate"):
-        yield unsupported("spec.strategy.type", strategy["type"], ("Recreate", "RollingUpdate"))
-    elif strategy["type"] == "Recreate" and "rollingUpdate" in strategy:
+    yield from choice_causes("spec.strategy.type", strategy["type"], ("Recreate", "RollingUpdate"))
+    if strategy["type"] == "Recreate" and "rollingUpdate" in strategy:
         yield forbidden(
-            "spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'"
+            "spec.strategy.rollingUpdate",
+            "may not be specified when strategy `type` is 'Recreate'",
         )
     rolling = strategy.get("rollingUpdate") or {}
     for name in ("maxUnavailable", "maxSurge"):
         yield from _amount(f"spec.strategy.rollingUpdate.{name}", rolling.get(name))
-    if str(rolling.get("maxUnavailable")) in ("0", "0%") and str(rolling.get("maxSurge")) in (
-        "0",
-        "0%",
-    ):
+    zero = ("0", "0%")
+    if str(rolling.get("maxUnavailable")) in zero and str(rolling.get("maxSurge")) in zero:
+        # Nothing could ever be replaced.
         yield bad_value(
             "spec.strategy.rollingUpdate.maxUnavailable",
             rolling["maxUnavailable"],
@@ -80,7 +88,9 @@ def _deployment(obj: Object) -> Iterator[Cause]:
     deadline = spec.get("progressDeadlineSeconds")
     if deadline is not None and deadline <= spec.get("minReadySeconds", 0):
         yield bad_value(
-            "spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds"
+            "spec.progressDeadlineSeconds",
+            deadline,
+            "must be greater than minReadySeconds",
         )
 
 
@@ -98,27 +108,26 @@ def _stateful_set(obj: Object) -> Iterator[Cause]:
         claim["metadata"].get("name", "") for claim in spec.get("volumeClaimTemplates") or ()
     )
     yield from template_causes(spec, claims=claims)
-    if spec["podManagementPolicy"] not in ("OrderedReady", "Parallel"):
-        yield unsupported(
-            "spec.podManagementPolicy", spec["podManagementPolicy"], ("OrderedReady", "Parallel")
-        )
-    if spec["updateStrategy"]["type"] not in ("RollingUpdate", "OnDelete"):
-        yield unsupported(
-            "spec.updateStrategy.type",
-            spec["updateStrategy"]["type"],
-            ("RollingUpdate", "OnDelete"),
-        )
+    yield from choice_causes(
+        "spec.podManagementPolicy",
+        spec["podManagementPolicy"],
+        ("OrderedReady", "Parallel"),
+    )
+    yield from choice_causes(
+        "spec.updateStrategy.type",
+        spec["updateStrategy"]["type"],
+        ("RollingUpdate", "OnDelete"),
+    )
 
 
 def _daemon_set(obj: Object) -> Iterator[Cause]:
     yield from workload_selector_causes(obj["spec"])
     yield from template_causes(obj["spec"])
-    if obj["spec"]["updateStrategy"]["type"] not in ("RollingUpdate", "OnDelete"):
-        yield unsupported(
-            "spec.updateStrategy.type",
-            obj["spec"]["updateStrategy"]["type"],
-            ("RollingUpdate", "OnDelete"),
-        )
+    yield from choice_causes(
+        "spec.updateStrategy.type",
+        obj["spec"]["updateStrategy"]["type"],
+        ("RollingUpdate", "OnDelete"),
+    )
 
 
 def _job_spec(spec: Object, field: str) -> Iterator[Cause]:
@@ -132,14 +141,14 @@ def _job_spec(spec: Object, field: str) -> Iterator[Cause]:
         yield from not_negative(f"{field}.{name}", spec.get(name))
     template = (spec.get("template") or {}).get("spec") or {}
     policy = template.get("restartPolicy")
+    policy_field = f"{field}.template.spec.restartPolicy"
     if policy not in ("OnFailure", "Never"):
-        yield Cause(
-            "FieldValueRequired" if policy == "Always" else "FieldValueNotSupported",
-            'Required value: valid values: "OnFailure", "Never"'
-            if policy == "Always"
-            else f'Unsupported value: "{policy}": supported values: "Never", "OnFailure"',
-            f"{field}.template.spec.restartPolicy",
-        )
+        if policy == "Always":
+            # The default of pods: to the API server as if the job had named none.
+            yield required(policy_field, 'valid values: "OnFailure", "Never"')
+        else:
+            yield unsupported(policy_field, policy, ("Never", "OnFailure"))
+        # Only once: the rules of pods would refuse the policy a second time.
         template = {**template, "restartPolicy": "Never"}
     yield from pod_spec_causes(f"{field}.template.spec", template)
 
@@ -158,10 +167,11 @@ def _cron_job(obj: Object) -> Iterator[Cause]:
             cron.parse(schedule)
         except ValueError as error:
             yield bad_value("spec.schedule", schedule, str(error))
-    if spec["concurrencyPolicy"] not in ("Allow", "Forbid", "Replace"):
-        yield unsupported(
-            "spec.concurrencyPolicy", spec["concurrencyPolicy"], ("Allow", "Forbid", "Replace")
-        )
+    yield from choice_causes(
+        "spec.concurrencyPolicy",
+        spec["concurrencyPolicy"],
+        ("Allow", "Forbid", "Replace"),
+    )
     yield from not_negative(
         "spec.successfulJobsHistoryLimit", spec.get("successfulJobsHistoryLimit")
     )
@@ -172,34 +182,29 @@ def _cron_job(obj: Object) -> Iterator[Cause]:
 def _service(obj: Object) -> Iterator[Cause]:
     spec = obj["spec"]
     ports = spec.get("ports") or []
-    if spec["type"] not in ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName"):
-        yield unsupported(
-            "spec.type", spec["type"], ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-        )
+    yield from choice_causes(
+        "spec.type",
+        spec["type"],
+        ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort"),
+    )
     if spec["type"] == "ExternalName":
         if not spec.get("externalName"):
             yield required("spec.externalName")
     elif not ports and spec.get("clusterIP") != "None":
         yield required("spec.ports")
-    if spec["sessionAffinity"] not in ("ClientIP", "None"):
-        yield unsupported("spec.sessionAffinity", spec["sessionAffinity"], ("ClientIP", "None"))
+    yield from choice_causes("spec.sessionAffinity", spec["sessionAffinity"], ("ClientIP", "None"))
     names = [port.get("name", "") for port in ports]
     for at, port in enumerate(ports):
         if len(ports) > 1 and not port.get("name"):
             yield required(f"spec.ports[{at}].name")
         elif port.get("name") and names.index(port["name"]) < at:
-            yield Cause(
-                "FieldValueDuplicate",
-                f'Duplicate value: "{port["name"]}"',
-                f"spec.ports[{at}].name",
-            )
+            yield duplicate(f"spec.ports[{at}].name", port["name"])
         yield from port_causes(f"spec.ports[{at}].port", port.get("port", 0))
         if isinstance(port.get("targetPort"), int):
             yield from port_causes(f"spec.ports[{at}].targetPort", port["targetPort"])
-        if port["protocol"] not in ("TCP", "UDP", "SCTP"):
-            yield unsupported(
-                f"spec.ports[{at}].protocol", port["protocol"], ("SCTP", "TCP", "UDP")
-            )
+        yield from choice_causes(
+            f"spec.ports[{at}].protocol", port["protocol"], ("SCTP", "TCP", "UDP")
+        )
         node_port = port.get("nodePort")
         if node_port and not 30000 <= node_port <= 32767:
             yield bad_value(
@@ -225,7 +230,11 @@ def _config_map(obj: Object) -> Iterator[Cause]:
         len(value) for part in ("data", "binaryData") for value in (obj.get(part) or {}).values()
     )
     if size > 1024 * 1024:
-        yield Cause("FieldValueTooLong", "Too long: may not be more than 1048576 bytes", "")
+        yield Cause(
+            "FieldValueTooLong",
+            "Too long: may not be more than 1048576 bytes",
+            "",
+        )
 
 
 _SECRET_KEYS = {
@@ -243,18 +252,22 @@ def _secret(obj: Object) -> Iterator[Cause]:
         if key not in data:
             yield required(f"data[{key}]")
     if obj["type"] == "kubernetes.io/dockerconfigjson" and ".dockerconfigjson" in data:
+        problem = ""
         try:
-            import_text = base64.b64decode(data[".dockerconfigjson"])
-            if not import_text.strip().startswith(b"{"):
-                yield bad_value(
-                    "data[.dockerconfigjson]", "<secret contents redacted>", "invalid character"
-                )
+            text = base64.b64decode(data[".dockerconfigjson"])
+            if not text.strip().startswith(b"{"):
+                problem = "invalid character"
         except binascii.Error:
-            yield bad_value(
-                "data[.dockerconfigjson]", "<secret contents redacted>", "illegal base64 data"
-            )
+            problem = "illegal base64 data"
+        if problem:
+            yield bad_value("data[.dockerconfigjson]", "<secret contents redacted>", problem)
+    # The limit is one MiB of bytes, which base64 makes a third larger.
     if sum(len(value) for value in data.values()) > 1.4 * 1024 * 1024:
-        yield Cause("FieldValueTooLong", "Too long: may not be more than 1048576 bytes", "data")
+        yield Cause(
+            "FieldValueTooLong",
+            "Too long: may not be more than 1048576 bytes",
+            "data",
+        )
 
 
 def _claim(obj: Object) -> Iterator[Cause]:
@@ -278,7 +291,7 @@ def _volume(obj: Object) -> Iterator[Cause]:
         yield required("spec.accessModes")
     if not (spec.get("capacity") or {}).get("storage"):
         yield required("spec.capacity")
-    known = {
+    generic_fields = {
         "accessModes",
         "capacity",
         "claimRef",
@@ -289,7 +302,7 @@ def _volume(obj: Object) -> Iterator[Cause]:
         "volumeMode",
         "volumeAttributesClassName",
     }
-    if not set(spec) - known:
+    if not set(spec) - generic_fields:
         yield required("spec", "must specify a volume type")
 
 
@@ -326,7 +339,11 @@ def _autoscaler(obj: Object) -> Iterator[Cause]:
     if not (spec.get("scaleTargetRef") or {}).get("name"):
         yield required("spec.scaleTargetRef.name")
     if spec.get("maxReplicas", 0) < 1:
-        yield bad_value("spec.maxReplicas", spec.get("maxReplicas", 0), "must be greater than 0")
+        yield bad_value(
+            "spec.maxReplicas",
+            spec.get("maxReplicas", 0),
+            "must be greater than 0",
+        )
     elif spec["maxReplicas"] < spec.get("minReplicas", 1):
         yield bad_value(
             "spec.maxReplicas",
@@ -335,26 +352,23 @@ def _autoscaler(obj: Object) -> Iterator[Cause]:
         )
 
 
+_PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
+
+
 def _ingress(obj: Object) -> Iterator[Cause]:
     spec = obj.get("spec") or {}
     if not spec.get("rules") and not spec.get("defaultBackend"):
         yield bad_value("spec", spec, "either `defaultBackend` or `rules` must be specified")
-    for at, rule in enumerate(spec.get("rules") or ()):
-        for number, path in enumerate((rule.get("http") or {}).get("paths") or ()):
-            here = f"spec.rules[{at}].http.paths[{number}]"
-            if path.get("pathType") not in ("Exact", "Prefix", "ImplementationSpecific"):
-                yield (
-                    required(f"{here}.pathType", "pathType must be specified")
-                    if not path.get("pathType")
-                    else unsupported(
-                        f"{here}.pathType",
-                        path["pathType"],
-                        ("Exact", "ImplementationSpecific", "Prefix"),
-                    )
-                )
+    for rule_index, rule in enumerate(spec.get("rules") or ()):
+        for path_index, path in enumerate((rule.get("http") or {}).get("paths") or ()):
+            path_field = f"spec.rules[{rule_index}].http.paths[{path_index}]"
+            if not path.get("pathType"):
+                yield required(f"{path_field}.pathType", "pathType must be specified")
+            else:
+                yield from choice_causes(f"{path_field}.pathType", path["pathType"], _PATH_TYPES)
             service = (path.get("backend") or {}).get("service") or {}
             if "resource" not in (path.get("backend") or {}) and not service.get("name"):
-                yield required(f"{here}.backend.service.name")
+                yield required(f"{path_field}.backend.service.name")
 
 
 def _role(obj: Object) -> Iterator[Cause]:
@@ -365,20 +379,18 @@ def _role(obj: Object) -> Iterator[Cause]:
 
 def _binding(obj: Object) -> Iterator[Cause]:
     reference = obj.get("roleRef") or {}
-    if reference.get("kind") not in ("Role", "ClusterRole"):
-        yield unsupported("roleRef.kind", reference.get("kind", ""), ("ClusterRole", "Role"))
+    yield from choice_causes("roleRef.kind", reference.get("kind", ""), ("ClusterRole", "Role"))
     if not reference.get("name"):
         yield required("roleRef.name")
 
 
 def _node(obj: Object) -> Iterator[Cause]:
     for at, taint in enumerate((obj.get("spec") or {}).get("taints") or ()):
-        if taint.get("effect") not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
-            yield unsupported(
-                f"metadata.taints[{at}].effect",
-                taint.get("effect", ""),
-                ("NoExecute", "NoSchedule", "PreferNoSchedule"),
-            )
+        yield from choice_causes(
+            f"metadata.taints[{at}].effect",
+            taint.get("effect", ""),
+            ("NoExecute", "NoSchedule", "PreferNoSchedule"),
+        )
 
 
 def _definition(obj: Object) -> Iterator[Cause]:
@@ -389,32 +401,40 @@ def _definition(obj: Object) -> Iterator[Cause]:
     for name in ("plural", "kind"):
         if not spec["names"].get(name):
             yield required(f"spec.names.{name}")
-    wanted = f"{spec['names'].get('plural', '')}.{spec.get('group', '')}"
-    if obj["metadata"].get("name") != wanted:
+    expected_name = f"{spec['names'].get('plural', '')}.{spec.get('group', '')}"
+    if obj["metadata"].get("name") != expected_name:
         yield bad_value(
-            "metadata.name", obj["metadata"].get("name"), 'must be spec.names.plural+"."+spec.group'
+            "metadata.name",
+            obj["metadata"].get("name"),
+            'must be spec.names.plural+"."+spec.group',
         )
     versions = spec.get("versions") or []
     if sum(bool(version.get("storage")) for version in versions) != 1:
         yield bad_value(
-            "spec.versions", versions, "must have exactly one version marked as storage version"
+            "spec.versions",
+            versions,
+            "must have exactly one version marked as storage version",
         )
-    for at, version in enumerate(versions):
+    for index, version in enumerate(versions):
         if not (version.get("schema") or {}).get("openAPIV3Schema"):
-            yield required(f"spec.versions[{at}].schema.openAPIV3Schema", "schemas are required")
+            yield required(
+                f"spec.versions[{index}].schema.openAPIV3Schema",
+                "schemas are required",
+            )
 
 
 def _same(*paths: str) -> Callable[[Object, Object], Iterator[Cause]]:
     def check(obj: Object, old: Object) -> Iterator[Cause]:
         for path in paths:
-            new, before = _at(obj, path), _at(old, path)
+            new = _value_at(obj, path)
+            before = _value_at(old, path)
             if new != before:
                 yield bad_value(path, new, _IMMUTABLE)
 
     return check
 
 
-def _at(obj: Object, path: str) -> Any:
+def _value_at(obj: Object, path: str) -> Any:
     value: Any = obj
     for part in path.split("."):
         value = value.get(part) if isinstance(value, dict) else None
@@ -431,56 +451,62 @@ _SET_MUTABLE = (
     "minReadySeconds",
 )
 _SET_NOTE = (
-    "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', "
+    "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
+    "'updateStrategy', 'revisionHistoryLimit', "
     "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
 )
 
 
 def _stateful_set_update(obj: Object, old: Object) -> Iterator[Cause]:
-    fixed = [
-        {key: value for key, value in one["spec"].items() if key not in _SET_MUTABLE}
-        for one in (obj, old)
-    ]
-    for one in fixed:
-        one["volumeClaimTemplates"] = [
-            claim.get("spec") for claim in one.get("volumeClaimTemplates") or ()
-        ]
-    if fixed[0] != fixed[1]:
+    if _immutable_set_spec(obj["spec"]) != _immutable_set_spec(old["spec"]):
         yield forbidden("spec", _SET_NOTE)
 
 
+def _immutable_set_spec(spec: Object) -> Object:
+    immutable = {key: value for key, value in spec.items() if key not in _SET_MUTABLE}
+    claims = spec.get("volumeClaimTemplates") or ()
+    # Claims are compared by their specs: the server completes the rest of them.
+    immutable["volumeClaimTemplates"] = [claim.get("spec") for claim in claims]
+    return immutable
+
+
+def _immutable_claim_spec(spec: Object) -> Object:
+    mutable = ("resources", "volumeName", "storageClassName")
+    return {key: value for key, value in spec.items() if key not in mutable}
+
+
 def _claim_update(obj: Object, old: Object) -> Iterator[Cause]:
-    frozen = [
-        {
-            key: value
-            for key, value in one["spec"].items()
-            if key not in ("resources", "volumeName", "storageClassName")
-        }
-        for one in (obj, old)
-    ]
-    new, before = (_at(one, "spec.resources.requests.storage") for one in (obj, old))
-    if frozen[0] != frozen[1] or (
-        old["spec"].get("volumeName") and old["spec"]["volumeName"] != obj["spec"].get("volumeName")
-    ):
+    new = _value_at(obj, "spec.resources.requests.storage")
+    before = _value_at(old, "spec.resources.requests.storage")
+    volume = old["spec"].get("volumeName")
+    moved = volume and volume != obj["spec"].get("volumeName")
+    if moved or _immutable_claim_spec(obj["spec"]) != _immutable_claim_spec(old["spec"]):
         yield forbidden(
             "spec",
-            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
+            "spec is immutable after creation except resources.requests "
+            "and volumeAttributesClassName for bound claims",
         )
     elif new and before and quantity.parse(new) < quantity.parse(before):
         yield forbidden(
-            "spec.resources.requests.storage", "field can not be less than status.capacity"
+            "spec.resources.requests.storage",
+            "field can not be less than status.capacity",
         )
 
 
 def _service_update(obj: Object, old: Object) -> Iterator[Cause]:
-    new, before = obj["spec"].get("clusterIP"), old["spec"].get("clusterIP")
+    new = obj["spec"].get("clusterIP")
+    before = old["spec"].get("clusterIP")
     if (
         before
         and new != before
         and obj["spec"]["type"] != "ExternalName"
         and old["spec"]["type"] != "ExternalName"
     ):
-        yield bad_value("spec.clusterIPs[0]", [new] if new else None, "may not change once set")
+        yield bad_value(
+            "spec.clusterIPs[0]",
+            [new] if new else None,
+            "may not change once set",
+        )
 
 
 def _fixed_data(obj: Object, old: Object) -> Iterator[Cause]:
@@ -532,7 +558,10 @@ ON_UPDATE: dict[str, ChangeCheck] = {
     "daemonsets.apps": _same("spec.selector"),
     "statefulsets.apps": _stateful_set_update,
     "jobs.batch": _same(
-        "spec.completions", "spec.selector", "spec.template", "spec.completionMode"
+        "spec.completions",
+        "spec.selector",
+        "spec.template",
+        "spec.completionMode",
     ),
     "services": _service_update,
     "persistentvolumeclaims": _claim_update,

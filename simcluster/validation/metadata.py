@@ -14,29 +14,38 @@ _KEY_NAME = re.compile(r"^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$")
 _VALUE = re.compile(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
 
 LABEL_RULE = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric "
-    "character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
+    "and must start and end with an alphanumeric "
+    "character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 )
 SUBDOMAIN_RULE = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an "
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' "
+    "or '.', and must start and end with an "
     "alphanumeric character (e.g. 'example.com', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
 OLD_LABEL_RULE = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an "
-    "alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with "
+    "an alphabetic character, and end with an "
+    "alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
+    "'[a-z]([-a-z0-9]*[a-z0-9])?')"
 )
 _KEY_RULE = (
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
-    "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and "
+    "end with an alphanumeric character "
+    "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
 _VALUE_RULE = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-    "alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' "
+    "or '.', and must start and end with an "
+    "alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
+    "validation is "
     "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 )
 
-# Kinds whose names are labels, by collection; everything else is a subdomain, and RBAC takes any path segment.
+# Kinds whose names are labels, by collection; others are subdomains, RBAC's path segments.
 _LABEL_NAMES = {"namespaces", "replicationcontrollers"}
 _OLD_LABEL_NAMES = {"services"}
 _STANDARD_FINALIZERS = {"kubernetes", "orphan", "foregroundDeletion"}
@@ -143,24 +152,28 @@ def metadata_causes(resource: Resource, obj: Object) -> Iterator[Cause]:
 def finalizer_causes(
     field: str, finalizers: list[str], *, standard: bool = True
 ) -> Iterator[Cause]:
-    """Rules of finalizers; `standard` refuses names without a prefix that Kubernetes does not know."""
-    for at, finalizer in enumerate(finalizers):
-        yield from key_causes(f"{field}[{at}]", finalizer)
+    """Rules of finalizers; `standard` refuses unknown names without a prefix."""
+    for index, finalizer in enumerate(finalizers):
+        yield from key_causes(f"{field}[{index}]", finalizer)
         if standard and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
             why = "name is neither a standard finalizer name nor is it fully qualified"
-            yield bad_value(f"{field}[{at}]", finalizer, why)
+            yield bad_value(f"{field}[{index}]", finalizer, why)
 
 
 def same_metadata_causes(obj: Object, old: Object) -> Iterator[Cause]:
     """What an update may not change in the metadata."""
-    meta, before = obj["metadata"], old["metadata"]
+    meta = obj["metadata"]
+    before = old["metadata"]
     if before.get("deletionTimestamp"):
         added = [
-            one
-            for one in meta.get("finalizers") or ()
-            if one not in (before.get("finalizers") or ())
+            finalizer
+            for finalizer in meta.get("finalizers") or ()
+            if finalizer not in (before.get("finalizers") or ())
         ]
         if added:
-            names = ", ".join(f'"{one}"' for one in added)
-            why = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{names}}}"
+            names = ", ".join(f'"{finalizer}"' for finalizer in added)
+            why = (
+                "no new finalizers can be added if the object is being deleted, "
+                f"found new finalizers []string{{{names}}}"
+            )
             yield forbidden("metadata.finalizers", why)

@@ -10,6 +10,7 @@ from simcluster.selectors import selector_test
 from simcluster.validation.causes import (
     Cause,
     bad_value,
+    choice_causes,
     duplicate,
     forbidden,
     missing_reference,
@@ -42,26 +43,27 @@ def port_causes(field: str, value: Any) -> Iterator[Cause]:
 
 def _container_ports(field: str, ports: list[Object]) -> Iterator[Cause]:
     names: set[str] = set()
-    for at, port in enumerate(ports):
-        here = f"{field}[{at}]"
+    for index, port in enumerate(ports):
+        port_field = f"{field}[{index}]"
         name = port.get("name", "")
         if name and (len(name) > 15 or not _PORT_NAME.match(name)):
             yield bad_value(
-                f"{here}.name",
+                f"{port_field}.name",
                 name,
                 "must be no more than 15 characters"
                 if len(name) > 15
                 else "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
             )
         elif name in names:
-            yield duplicate(f"{here}.name", name)
+            yield duplicate(f"{port_field}.name", name)
         names |= {name} - {""}
         if not port.get("containerPort"):
-            yield required(f"{here}.containerPort")
+            yield required(f"{port_field}.containerPort")
         else:
-            yield from port_causes(f"{here}.containerPort", port["containerPort"])
-        if port.get("protocol") not in ("TCP", "UDP", "SCTP"):
-            yield unsupported(f"{here}.protocol", port.get("protocol"), ("TCP", "UDP", "SCTP"))
+            yield from port_causes(f"{port_field}.containerPort", port["containerPort"])
+        yield from choice_causes(
+            f"{port_field}.protocol", port.get("protocol"), ("TCP", "UDP", "SCTP")
+        )
 
 
 def quantity_causes(field: str, amounts: Object | None) -> Iterator[Cause]:
@@ -89,40 +91,44 @@ def resource_causes(field: str, resources: Object) -> Iterator[Cause]:
             )
 
 
-def _container(field: str, one: Object, volumes: set[str]) -> Iterator[Cause]:
-    if not one.get("image"):
+def _container(field: str, container: Object, volumes: set[str]) -> Iterator[Cause]:
+    if not container.get("image"):
         yield required(f"{field}.image")
-    elif one["image"] != one["image"].strip():
+    elif container["image"] != container["image"].strip():
         yield bad_value(
-            f"{field}.image", one["image"], "must not have leading or trailing whitespace"
+            f"{field}.image",
+            container["image"],
+            "must not have leading or trailing whitespace",
         )
-    yield from _container_ports(f"{field}.ports", one.get("ports") or [])
-    for at, variable in enumerate(one.get("env") or ()):
+    yield from _container_ports(f"{field}.ports", container.get("ports") or [])
+    for index, variable in enumerate(container.get("env") or ()):
         name = variable.get("name", "")
         if not name:
-            yield required(f"{field}.env[{at}].name")
+            yield required(f"{field}.env[{index}].name")
         elif not _ENV_NAME.match(name):
             yield bad_value(
-                f"{field}.env[{at}].name",
+                f"{field}.env[{index}].name",
                 name,
-                "a valid environment variable name must consist only of printable ASCII characters other than '='",
+                "a valid environment variable name must consist only of printable ASCII "
+                "characters other than '='",
             )
         if variable.get("value") and variable.get("valueFrom"):
             yield bad_value(
-                f"{field}.env[{at}].valueFrom", "", "may not be specified when `value` is not empty"
+                f"{field}.env[{index}].valueFrom",
+                "",
+                "may not be specified when `value` is not empty",
             )
-    yield from resource_causes(f"{field}.resources", one.get("resources") or {})
-    for at, mount in enumerate(one.get("volumeMounts") or ()):
+    yield from resource_causes(f"{field}.resources", container.get("resources") or {})
+    for index, mount in enumerate(container.get("volumeMounts") or ()):
         if mount.get("name") not in volumes:
-            yield missing_reference(f"{field}.volumeMounts[{at}].name", mount.get("name", ""))
+            yield missing_reference(f"{field}.volumeMounts[{index}].name", mount.get("name", ""))
         if not mount.get("mountPath"):
-            yield required(f"{field}.volumeMounts[{at}].mountPath")
-    if one.get("imagePullPolicy") not in ("Always", "IfNotPresent", "Never"):
-        yield unsupported(
-            f"{field}.imagePullPolicy",
-            one.get("imagePullPolicy"),
-            ("Always", "IfNotPresent", "Never"),
-        )
+            yield required(f"{field}.volumeMounts[{index}].mountPath")
+    yield from choice_causes(
+        f"{field}.imagePullPolicy",
+        container.get("imagePullPolicy"),
+        ("Always", "IfNotPresent", "Never"),
+    )
 
 
 def pod_spec_causes(
@@ -132,73 +138,102 @@ def pod_spec_causes(
     restart: tuple[str, ...] = ("Always", "OnFailure", "Never"),
     claims: frozenset[str] = frozenset(),
 ) -> Iterator[Cause]:
-    """Rules of a pod's spec; `restart` are the restart policies that its owner allows, `claims` volumes that it adds."""
+    """Rules of a pod's spec.
+
+    `restart` are the restart policies that its owner allows, `claims` the volumes that it adds.
+    """
     volumes = {volume.get("name", "") for volume in spec.get("volumes") or ()} | claims
-    seen: set[str] = set()
-    for at, volume in enumerate(spec.get("volumes") or ()):
+    volume_names: set[str] = set()
+    for index, volume in enumerate(spec.get("volumes") or ()):
         name = volume.get("name", "")
         if not name:
-            yield required(f"{field}.volumes[{at}].name")
+            yield required(f"{field}.volumes[{index}].name")
         else:
-            yield from label_causes(f"{field}.volumes[{at}].name", name)
-        if name in seen:
-            yield duplicate(f"{field}.volumes[{at}].name", name)
-        seen.add(name)
+            yield from label_causes(f"{field}.volumes[{index}].name", name)
+        if name in volume_names:
+            yield duplicate(f"{field}.volumes[{index}].name", name)
+        volume_names.add(name)
     if not spec.get("containers"):
         yield required(f"{field}.containers")
     names: set[str] = set()
     for part in ("initContainers", "containers"):
-        for at, one in enumerate(spec.get(part) or ()):
-            here = f"{field}.{part}[{at}]"
-            name = one.get("name", "")
+        for index, container in enumerate(spec.get(part) or ()):
+            container_field = f"{field}.{part}[{index}]"
+            name = container.get("name", "")
             if not name:
-                yield required(f"{here}.name")
+                yield required(f"{container_field}.name")
             else:
-                yield from label_causes(f"{here}.name", name)
+                yield from label_causes(f"{container_field}.name", name)
             if name in names:
-                yield duplicate(f"{here}.name", name)
+                yield duplicate(f"{container_field}.name", name)
             names |= {name} - {""}
-            yield from _container(here, one, volumes)
+            yield from _container(container_field, container, volumes)
     policy = spec.get("restartPolicy")
     if policy not in ("Always", "OnFailure", "Never") or policy not in restart:
         yield unsupported(f"{field}.restartPolicy", policy, restart)
     grace = spec.get("terminationGracePeriodSeconds", 0)
     if grace < 0:
         yield bad_value(
-            f"{field}.terminationGracePeriodSeconds", grace, "must be greater than or equal to 0"
+            f"{field}.terminationGracePeriodSeconds",
+            grace,
+            "must be greater than or equal to 0",
         )
-    for at, toleration in enumerate(spec.get("tolerations") or ()):
-        if toleration.get("operator", "Equal") not in ("Equal", "Exists", "Lt", "Gt"):
+    for index, toleration in enumerate(spec.get("tolerations") or ()):
+        if toleration.get("operator", "Equal") not in (
+            "Equal",
+            "Exists",
+            "Lt",
+            "Gt",
+        ):
             yield unsupported(
-                f"{field}.tolerations[{at}].operator", toleration["operator"], ("Equal", "Exists")
+                f"{field}.tolerations[{index}].operator",
+                toleration["operator"],
+                ("Equal", "Exists"),
             )
     yield from label_map_causes(f"{field}.nodeSelector", spec.get("nodeSelector"))
 
 
 def template_causes(
-    spec: Object, *, restart: tuple[str, ...] = ("Always",), claims: frozenset[str] = frozenset()
+    spec: Object,
+    *,
+    restart: tuple[str, ...] = ("Always",),
+    claims: frozenset[str] = frozenset(),
 ) -> Iterator[Cause]:
     """Rules of the `template` of a controller's spec."""
     template = spec.get("template") or {}
     yield from label_map_causes(
-        "spec.template.metadata.labels", (template.get("metadata") or {}).get("labels")
+        "spec.template.metadata.labels",
+        (template.get("metadata") or {}).get("labels"),
     )
     yield from pod_spec_causes(
-        "spec.template.spec", template.get("spec") or {}, restart=restart, claims=claims
+        "spec.template.spec",
+        template.get("spec") or {},
+        restart=restart,
+        claims=claims,
     )
 
 
 def selector_causes(field: str, selector: Object) -> Iterator[Cause]:
     """Rules of a `LabelSelector`."""
     yield from label_map_causes(f"{field}.matchLabels", selector.get("matchLabels"))
-    for at, one in enumerate(selector.get("matchExpressions") or ()):
-        here = f"{field}.matchExpressions[{at}]"
-        if one.get("operator") not in ("In", "NotIn", "Exists", "DoesNotExist"):
+    for index, expression in enumerate(selector.get("matchExpressions") or ()):
+        expression_field = f"{field}.matchExpressions[{index}]"
+        if expression.get("operator") not in (
+            "In",
+            "NotIn",
+            "Exists",
+            "DoesNotExist",
+        ):
             yield bad_value(
-                f"{here}.operator", one.get("operator"), "not a valid selector operator"
+                f"{expression_field}.operator",
+                expression.get("operator"),
+                "not a valid selector operator",
             )
-        elif one["operator"] in ("In", "NotIn") and not one.get("values"):
-            yield required(f"{here}.values", "must be specified when `operator` is 'In' or 'NotIn'")
+        elif expression["operator"] in ("In", "NotIn") and not expression.get("values"):
+            yield required(
+                f"{expression_field}.values",
+                "must be specified when `operator` is 'In' or 'NotIn'",
+            )
 
 
 def workload_selector_causes(spec: Object) -> Iterator[Cause]:
@@ -214,24 +249,34 @@ def workload_selector_causes(spec: Object) -> Iterator[Cause]:
     labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
     if not causes and not selector_test(selector)(labels):
         yield bad_value(
-            "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
+            "spec.template.metadata.labels",
+            labels,
+            "`selector` does not match template `labels`",
         )
 
 
 _IMMUTABLE_NOTE = (
-    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
-    "`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` "
+    "pod updates may not change fields other than "
+    "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
+    "`spec.tolerations` (only additions to existing "
+    "tolerations),`spec.terminationGracePeriodSeconds` "
     "(allow it to be set to 1 if it was previously negative)"
 )
 
 
 def _frozen(spec: Object) -> Object:
-    mutable = ("activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers")
+    mutable = (
+        "activeDeadlineSeconds",
+        "tolerations",
+        "schedulingGates",
+        "ephemeralContainers",
+    )
     rest = {key: value for key, value in spec.items() if key not in mutable}
     for part in ("containers", "initContainers"):
         if part in rest:
             rest[part] = [
-                {key: value for key, value in one.items() if key != "image"} for one in rest[part]
+                {key: value for key, value in container.items() if key != "image"}
+                for container in rest[part]
             ]
     return rest
 
@@ -241,8 +286,8 @@ def pod_update_causes(obj: Object, old: Object) -> Iterator[Cause]:
     if _frozen(obj["spec"]) != _frozen(old["spec"]):
         yield forbidden("spec", _IMMUTABLE_NOTE)
     elif any(
-        one not in (obj["spec"].get("tolerations") or [])
-        for one in old["spec"].get("tolerations") or ()
+        toleration not in (obj["spec"].get("tolerations") or [])
+        for toleration in old["spec"].get("tolerations") or ()
     ):
         yield forbidden(
             "spec.tolerations",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from simcluster.testing import RunningCluster, running_cluster
-from tests.simcluster.conftest import DEPLOYMENT, Api, api_of
+from simcluster.tests.conftest import DEPLOYMENT, Api, api_of
 
 
 def config(name: str, **data: str) -> dict[str, Any]:

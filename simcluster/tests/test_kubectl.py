@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from simcluster.testing import RunningCluster, running_cluster
-from tests.simcluster.conftest import DEPLOYMENT
+from simcluster.tests.conftest import DEPLOYMENT
 
 KUBECTL = shutil.which("kubectl")
 pytestmark = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")

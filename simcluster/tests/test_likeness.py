@@ -8,7 +8,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from simcluster.testing import RunningCluster
-from tests.simcluster.conftest import DEPLOYMENT, Api
+from simcluster.tests.conftest import DEPLOYMENT, Api
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 

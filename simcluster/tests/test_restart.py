@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from simcluster.testing import RunningCluster, running_cluster
-from tests.simcluster.conftest import DEPLOYMENT, Api, api_of
+from simcluster.tests.conftest import DEPLOYMENT, SOURCES, Api, api_of
 
 SPACE = "/api/v1/namespaces/default"
 CUSTOM = {
@@ -64,7 +64,9 @@ def process(folder: Path, *options: str, port: int = 0) -> Iterator[subprocess.P
     (folder / "kubeconfig").unlink(missing_ok=True)
     with (
         (folder / "errors").open("a") as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as started,
+        subprocess.Popen(
+            command, cwd=SOURCES, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as started,
     ):
         try:
             assert started.stdout is not None

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from simcluster.testing import RunningCluster, running_cluster
-from tests.simcluster.conftest import Api, Reply, api_of
+from simcluster.tests.conftest import Api, Reply, api_of
 
-RECORDINGS = Path(__file__).parents[1] / "recordings"
+RECORDINGS = Path(__file__).parent / "recordings"
 NAMES = sorted(
     path.stem for path in RECORDINGS.glob("*.json") if "request" in json.loads(path.read_text())
 )
@@ -102,7 +102,7 @@ class Script:
                 == count
             )
         )
-        self.cluster.wait(lambda: self.cluster.call(lambda: self.cluster.cluster.manager.idle))
+        self.cluster.wait(lambda: self.cluster.is_settled)
 
     def make_ready(self) -> None:
         """What the recording's author did by hand, for want of a kubelet."""
@@ -137,7 +137,7 @@ class Script:
                 content_type="application/strategic-merge-patch+json",
             )
             assert reply.status == 200, reply.body
-        self.cluster.wait(lambda: self.cluster.call(lambda: self.cluster.cluster.manager.idle))
+        self.cluster.wait(lambda: self.cluster.is_settled)
 
 
 def _set_up(script: Script) -> None:

@@ -1,17 +1,22 @@
 """A simulated cluster, and a client that is nothing but HTTP."""
 
+import asyncio
 import json
 import ssl
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import urllib3
 
 from simcluster.testing import RunningCluster, running_cluster
 
+T = TypeVar("T")
+# `python -m simcluster` finds the package from here, whatever folder the tests are started in.
+SOURCES = Path(__file__).parents[2]
 DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "apps/v1",
     "kind": "Deployment",
@@ -99,6 +104,16 @@ class Api:
         joint = "&" if "?" in path else "?"
         reply = self.get(f"{path}{joint}watch=1&timeoutSeconds={seconds}")
         return [json.loads(line) for line in reply.raw.splitlines()]
+
+
+def run_in_thread(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What the coroutine returns or raises.
+
+    It runs in a thread of its own: in the thread of the tests a browser of other tests may already
+    run an event loop.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
 
 
 def api_of(cluster: RunningCluster, token: str | None = None) -> Api:

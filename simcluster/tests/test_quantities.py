@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from simcluster import quantity
-from tests.simcluster.conftest import DEPLOYMENT, Api
+from simcluster.tests.conftest import DEPLOYMENT, Api
 
 CANONICAL = {
     "0": "0",

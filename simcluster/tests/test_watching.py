@@ -12,8 +12,7 @@ import urllib3
 
 from simcluster import faults
 from simcluster.testing import RunningCluster, running_cluster
-from tests.event_loops import run_in_thread
-from tests.simcluster.conftest import api_of
+from simcluster.tests.conftest import api_of, run_in_thread
 
 WATCHERS, CHANGES = 500, 25
 

@@ -8,7 +8,7 @@ import pytest
 from urllib3 import HTTPHeaderDict
 
 from simcluster.testing import RunningCluster
-from tests.simcluster.conftest import Api, Reply, api_of
+from simcluster.tests.conftest import Api, Reply, api_of
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 

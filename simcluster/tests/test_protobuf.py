@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from simcluster.testing import RunningCluster
-from tests.simcluster.conftest import Api
+from simcluster.tests.conftest import Api
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 KUBECTL = shutil.which("kubectl")

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from simcluster.testing import running_cluster
-from tests.simcluster.conftest import DEPLOYMENT, Api, Reply, api_of
+from simcluster.tests.conftest import DEPLOYMENT, Api, Reply, api_of
 
 GROUP = f"contract-{uuid.uuid4().hex[:6]}.example.com"
 KUBECONFIG = os.environ.get("KUBEGALE_TEST_KUBECONFIG", "")
