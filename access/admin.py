@@ -76,7 +76,7 @@ class GrantForm(ModelForm[Grant]):
         if bool(values.get("user")) == bool(values.get("group")):
             self.add_error("user", "give either a user or a group")
         try:
-            grants.place(
+            grants.resolve_scope(
                 str(values["cluster"].pk) if values.get("cluster") else "",
                 values.get("namespace") or "",
             )

@@ -24,7 +24,7 @@ def _refusal(retry_after: int = SECONDS) -> TooManyRequests:
     return TooManyRequests("too many failed sign-ins; wait a minute", retry_after=retry_after)
 
 
-def place(address: str) -> str:
+def network_of(address: str) -> str:
     """What an address is counted as: itself, or its network where one host has a whole one (IPv6: /64)."""
     try:
         found = ipaddress.ip_address(address)
@@ -42,7 +42,7 @@ def _key(*parts: str) -> str:
 
 
 def _keys(name: str, address: str) -> tuple[str, str]:
-    where = place(address)
+    where = network_of(address)
     return _key(name.casefold(), where), _key(where)
 
 
@@ -53,18 +53,18 @@ def check(name: str, address: str) -> None:
         raise _refusal()
 
 
-def failed(name: str, address: str) -> None:
+def record_failure(name: str, address: str) -> None:
     """Count a failure; TooManyRequests when the address had too many before, whichever names they were of."""
     of_name, of_address = _keys(name, address)
     over = cache.get(of_address, 0) >= FAILURES_FROM_ADDRESS
     for key in (of_name, of_address):
         if not cache.add(key, 1, SECONDS):
-            _increase(key)
+            _increment(key)
     if over:
         raise _refusal()
 
 
-def _increase(key: str) -> None:
+def _increment(key: str) -> None:
     try:
         cache.incr(key)
     except ValueError:
@@ -72,7 +72,7 @@ def _increase(key: str) -> None:
         cache.add(key, 1, SECONDS)
 
 
-class Line:
+class HashingQueue:
     """So many at work at once, so many in line behind them for so many seconds; whoever comes later is refused."""
 
     def __init__(self, at_once: int, waiting: int, seconds: float) -> None:
@@ -97,6 +97,6 @@ class Line:
 
 
 # Hashing takes a whole processor for a part of a second. The line leaves two of a process's sixteen threads to everything else.
-LONGEST_LINE = 14
+LONGEST_QUEUE = 14
 AT_ONCE = max(1, min(4, os.cpu_count() or 1))
-HASHING = Line(at_once=AT_ONCE, waiting=LONGEST_LINE - AT_ONCE, seconds=8.0)
+HASHING = HashingQueue(at_once=AT_ONCE, waiting=LONGEST_QUEUE - AT_ONCE, seconds=8.0)

@@ -18,11 +18,11 @@ from core.times import rfc3339
 
 BATCH = 2000
 MOST_WRITES = 5000
-EXACT = ("kind", "namespace", "name", "verb", "result", "dialect", "request_id")
+EXACT_FILTERS = ("kind", "namespace", "name", "verb", "result", "dialect", "request_id")
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
-def entry(deed: Any, who: Mapping[str, Any], error: DomainError | None) -> AuditEntry:
+def build_entry(deed: Any, who: Mapping[str, Any], error: DomainError | None) -> AuditEntry:
     """The line for one deed (an `Act`, whether it was allowed, and what was noted about it)."""
     act, facts = deed.act, deed.facts
     cluster = _cluster(act)
@@ -36,16 +36,18 @@ def entry(deed: Any, who: Mapping[str, Any], error: DomainError | None) -> Audit
         kind=clean(act.kind),
         namespace=clean(act.namespace),
         name=clean(facts.get("name") or act.name),
-        result=result(deed, error),
+        result=result_of(deed, error),
         reason=error.code if error else "",
-        diff=_storable(
+        diff=_strip_nul(
             redaction.diff(facts.get("before"), facts.get("after")) if "after" in facts else []
         ),
-        details=_storable({**(facts.get("details") or {}), **_version(facts.get("after"))}),
+        details=_strip_nul(
+            {**(facts.get("details") or {}), **_written_version(facts.get("after"))}
+        ),
     )
 
 
-def _version(after: bytes | None) -> dict[str, str]:
+def _written_version(after: bytes | None) -> dict[str, str]:
     """Which version of the object the act made, so that the store's history finds its author."""
     try:
         metadata = orjson.loads(after or b"null")["metadata"]
@@ -75,25 +77,25 @@ def clean(text: object) -> str:
     return str(text or "").replace("\x00", "")[:253]
 
 
-def _storable(value: Any) -> Any:
+def _strip_nul(value: Any) -> Any:
     """JSON data as PostgreSQL takes it. A Kubernetes object may hold NUL characters, and its line must not be lost for them."""
     if isinstance(value, str):
         return value.replace("\x00", "\ufffd")
     if isinstance(value, Mapping):
-        return {_storable(key): _storable(item) for key, item in value.items()}
+        return {_strip_nul(key): _strip_nul(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_storable(item) for item in value]
+        return [_strip_nul(item) for item in value]
     return value
 
 
-def result(deed: Any, error: DomainError | None) -> str:
+def result_of(deed: Any, error: DomainError | None) -> str:
     """success, denied or failed."""
     if not deed.allowed or isinstance(error, Forbidden | Unauthenticated):
         return AuditEntry.Result.DENIED
     return AuditEntry.Result.FAILED if error else AuditEntry.Result.SUCCESS
 
 
-def is_kept(deed: Any) -> bool:
+def is_recorded(deed: Any) -> bool:
     """Whether the deed leaves a line."""
     if deed.act.kind == "storage" and not settings.AUDIT_STORE_WRITES:
         return False
@@ -118,7 +120,7 @@ def search(
         if clusters is None
         else AuditEntry.objects.filter(cluster_pk__in=clusters)
     )
-    for field in EXACT:
+    for field in EXACT_FILTERS:
         if value := filters.get(field):
             found = found.filter(**{field: value})
     if user := filters.get("user"):
@@ -135,7 +137,7 @@ def search(
     return found.order_by("-id")
 
 
-def stream(found: QuerySet[AuditEntry]) -> Iterator[AuditEntry]:
+def iterate(found: QuerySet[AuditEntry]) -> Iterator[AuditEntry]:
     """All of them, a batch at a time, so that an export of years needs little memory."""
     before: int | None = None
     while batch := list((found if before is None else found.filter(id__lt=before))[:BATCH]):

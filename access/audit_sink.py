@@ -17,10 +17,10 @@ def write(
     request: Request | HttpRequest, dialect: str, deeds: Sequence[Deed], error: DomainError | None
 ) -> None:
     """Settings' AUDIT_SINK: one line for each deed that the policy wants kept."""
-    kept = [deed for deed in deeds if audit.is_kept(deed)]
+    kept = [deed for deed in deeds if audit.is_recorded(deed)]
     if kept:
         who = caller(request, dialect)
-        audit.append([audit.entry(deed, who, error) for deed in kept])
+        audit.append([audit.build_entry(deed, who, error) for deed in kept])
 
 
 def caller(request: Request | HttpRequest, dialect: str) -> dict[str, Any]:

@@ -30,9 +30,9 @@ class BearerAuthentication(BaseAuthentication):
         if scheme.lower() != "bearer" or not raw or not raw.isascii():
             raise Unauthenticated("the Authorization header must be: Bearer <token>")
         if raw.startswith(tokens.PREFIX):
-            row = tokens.api_token(raw)
+            row = tokens.find_by_token(raw)
             return row.user, row
-        return sign_in.user_of_jwt(raw), raw
+        return sign_in.user_from_jwt(raw), raw
 
     def authenticate_header(self, request: Request) -> str:
         """What a 401 asks for."""

@@ -6,14 +6,14 @@ from django.conf import settings
 
 from access import grants, policy
 from access.models import ApiToken
-from access.policy import Extent, Holding, Need, Right, Role
+from access.policy import EffectiveGrant, Requirement, Right, Role, VisibleScope
 from clusters import registry
 from clusters.models import Cluster
 from core.api.auth import Act, Scope
 from core.errors import ClusterNotFound, DomainError, Forbidden
 
 # Verbs that are the names of what is read.
-_READING = {
+_READING_PHRASES = {
     "metrics": "read",
     **{
         noun: f"read the {noun} of"
@@ -31,12 +31,12 @@ _READING = {
 }
 
 # Whoever holds this may write what gives rights in the whole cluster.
-ADMINISTERED = Need(frozenset({Right.MANAGE}), policy.Reach.CLUSTER)
+CLUSTER_ADMIN = Requirement(frozenset({Right.MANAGE}), policy.ScopeLevel.CLUSTER)
 
 
-def held_by(user: grants.Person, token: ApiToken | None) -> list[Holding]:
+def effective_grants_of(user: grants.Person, token: ApiToken | None) -> list[EffectiveGrant]:
     """What the caller holds, cut down by the token they came with."""
-    return _narrowed(grants.holdings(user), token)
+    return _narrow_by_token(grants.effective_grants(user), token)
 
 
 def require_cover(
@@ -44,43 +44,48 @@ def require_cover(
 ) -> None:
     """Forbidden unless the caller may hand out the role there: nobody gives more than they hold."""
     found = _cluster(cluster)
-    held = held_by(user, token)
+    held = effective_grants_of(user, token)
     if namespace and found:
-        held = _current(
-            held, Need(frozenset({Right.MANAGE}), policy.Reach.NAMESPACE), found, namespace
+        held = _without_stale(
+            held,
+            Requirement(frozenset({Right.MANAGE}), policy.ScopeLevel.NAMESPACE),
+            found,
+            namespace,
         )
     known = found is not None or not cluster
-    if not known or not policy.covers(
+    if not known or not policy.may_hand_out(
         held, role, cluster=found.pk if found else None, namespace=namespace
     ):
         raise Forbidden(f"you may not make anyone {role} here")
 
 
-def decide(held: list[Holding], token: ApiToken | None, act: Act) -> Scope:
+def decide(held: list[EffectiveGrant], token: ApiToken | None, act: Act) -> Scope:
     """The scope that these holdings, cut down by the token they came with, give for the act; Forbidden when they give none."""
-    wanted = policy.need(act.verb, act.kind, act.group, cluster_scoped=act.cluster_scoped)
+    wanted = policy.requirement_for(
+        act.verb, act.kind, act.group, cluster_scoped=act.cluster_scoped
+    )
     if act.kind == "storage":
         return _store_scope(held, token, act, wanted)
-    held = _narrowed(held, token)
+    held = _narrow_by_token(held, token)
     cluster = _cluster(act.cluster)
     if not act.cluster:
-        return _scope(act, held, _across(held, act, wanted))
+        return _build_scope(act, held, _visible_across_clusters(held, act, wanted))
     namespace = (
         act.name
         if (act.group, act.kind) == ("", "namespaces") and not act.namespace
         else act.namespace
     )
     if namespace or act.verb in policy.COLLECTIONS:
-        held = _current(held, wanted, cluster, namespace)
+        held = _without_stale(held, wanted, cluster, namespace)
     collection = act.verb in policy.COLLECTIONS
-    extent = policy.within(
+    extent = policy.visible_in_cluster(
         held,
         wanted,
         cluster=cluster.pk if cluster else None,
         namespace=namespace,
         collection=collection,
     )
-    return _scope(act, held, extent, cluster=cluster, namespace=namespace)
+    return _build_scope(act, held, extent, cluster=cluster, namespace=namespace)
 
 
 def require_opened(act: Act) -> None:
@@ -112,12 +117,12 @@ def _cluster(reference: str) -> Cluster | None:
         return None
 
 
-def _narrowed(held: list[Holding], token: ApiToken | None) -> list[Holding]:
+def _narrow_by_token(held: list[EffectiveGrant], token: ApiToken | None) -> list[EffectiveGrant]:
     if token is None:
         return held
     known = (_cluster(str(name)) for name in token.clusters)
     clusters = frozenset(cluster.pk for cluster in known if cluster) if token.clusters else None
-    return policy.narrowed(held, rights=token_rights(token), clusters=clusters)
+    return policy.narrow(held, rights=token_rights(token), clusters=clusters)
 
 
 def token_rights(token: ApiToken) -> frozenset[Right] | None:
@@ -129,15 +134,17 @@ def token_rights(token: ApiToken) -> frozenset[Right] | None:
     return rights | {Right.READ_CLUSTER} if Right.READ in rights else rights
 
 
-def _current(
-    held: list[Holding], wanted: Need, cluster: Cluster | None, namespace: str
-) -> list[Holding]:
+def _without_stale(
+    held: list[EffectiveGrant], wanted: Requirement, cluster: Cluster | None, namespace: str
+) -> list[EffectiveGrant]:
     """The holdings after a look at the cluster, where only a grant on a namespace can give the right."""
-    if cluster is None or wanted.reach > policy.Reach.NAMESPACE:
+    if cluster is None or wanted.reach > policy.ScopeLevel.NAMESPACE:
         return held
     whole = [holding for holding in held if not holding.namespace]
     if (
-        policy.within(whole, wanted, cluster=cluster.pk, namespace=namespace, collection=False)
+        policy.visible_in_cluster(
+            whole, wanted, cluster=cluster.pk, namespace=namespace, collection=False
+        )
         is not None
     ):
         return held
@@ -148,31 +155,33 @@ def _current(
     ]
     if not any(holding.namespace == namespace or not namespace for holding in fitting):
         return held
-    return grants.current(held, [cluster], only=namespace)
+    return grants.without_stale(held, [cluster], only=namespace)
 
 
-def _across(held: list[Holding], act: Act, wanted: Need) -> Extent | None:
+def _visible_across_clusters(
+    held: list[EffectiveGrant], act: Act, wanted: Requirement
+) -> VisibleScope | None:
     """Acts that name no cluster: those of the platform, and lists over all clusters. The verb `search` is of any kind in many clusters."""
     if act.verb == "search":
-        return policy.across(_current_everywhere(held), wanted)
-    extent = policy.across(held, wanted)
+        return policy.visible_across_clusters(_without_stale_anywhere(held), wanted)
+    extent = policy.visible_across_clusters(held, wanted)
     if extent is None or extent.clusters is None:
         return extent
-    if wanted.reach is policy.Reach.ANY:
+    if wanted.reach is policy.ScopeLevel.ANY:
         return extent
     if act.kind not in policy.ACROSS_CLUSTERS or act.verb not in policy.COLLECTIONS:
         return None
-    return policy.across(_current_everywhere(held), wanted)
+    return policy.visible_across_clusters(_without_stale_anywhere(held), wanted)
 
 
-def _current_everywhere(held: list[Holding]) -> list[Holding]:
+def _without_stale_anywhere(held: list[EffectiveGrant]) -> list[EffectiveGrant]:
     """The holdings after a look at each cluster in which one is on a namespace; where none is to be had, those give nothing."""
     for pk in sorted(
         {holding.cluster for holding in held if holding.namespace and holding.cluster is not None}
     ):
         cluster = _cluster(str(pk))
         try:
-            held = grants.current(held, [cluster]) if cluster else held
+            held = grants.without_stale(held, [cluster]) if cluster else held
         except DomainError:
             held = [
                 holding for holding in held if not (holding.cluster == pk and holding.namespace)
@@ -180,19 +189,23 @@ def _current_everywhere(held: list[Holding]) -> list[Holding]:
     return held
 
 
-def _scope(
+def _build_scope(
     act: Act,
-    held: list[Holding],
-    extent: Extent | None,
+    held: list[EffectiveGrant],
+    extent: VisibleScope | None,
     *,
     cluster: Cluster | None = None,
     namespace: str = "",
 ) -> Scope:
     if extent is None:
-        raise Forbidden(f"you may not {_READING.get(act.verb, act.verb)} {act.kind or 'this'} here")
-    reveals = (act.group, act.kind) != ("", "secrets") or _reveals(held, cluster, namespace)
+        raise Forbidden(
+            f"you may not {_READING_PHRASES.get(act.verb, act.verb)} {act.kind or 'this'} here"
+        )
+    reveals = (act.group, act.kind) != ("", "secrets") or _reveals_secrets(held, cluster, namespace)
     pk = cluster.pk if cluster else None
-    whole = policy.within(held, ADMINISTERED, cluster=pk, namespace="", collection=False)
+    whole = policy.visible_in_cluster(
+        held, CLUSTER_ADMIN, cluster=pk, namespace="", collection=False
+    )
     return Scope(
         namespaces=extent.namespaces,
         clusters=extent.clusters,
@@ -201,12 +214,12 @@ def _scope(
     )
 
 
-def _reveals(held: list[Holding], cluster: Cluster | None, namespace: str) -> bool:
+def _reveals_secrets(held: list[EffectiveGrant], cluster: Cluster | None, namespace: str) -> bool:
     """Whether the values of Secrets may be shown there."""
-    wanted = Need(frozenset({Right.SECRETS}), policy.Reach.NAMESPACE)
-    held = _current(held, wanted, cluster, namespace) if namespace else held
+    wanted = Requirement(frozenset({Right.SECRETS}), policy.ScopeLevel.NAMESPACE)
+    held = _without_stale(held, wanted, cluster, namespace) if namespace else held
     return (
-        policy.within(
+        policy.visible_in_cluster(
             held,
             wanted,
             cluster=cluster.pk if cluster else None,
@@ -217,9 +230,11 @@ def _reveals(held: list[Holding], cluster: Cluster | None, namespace: str) -> bo
     )
 
 
-def _store_scope(held: list[Holding], token: ApiToken | None, act: Act, wanted: Need) -> Scope:
+def _store_scope(
+    held: list[EffectiveGrant], token: ApiToken | None, act: Act, wanted: Requirement
+) -> Scope:
     """The store names clusters freely: a token's list is compared as it stands, whatever else the body says."""
-    held = policy.narrowed(held, rights=token_rights(token), clusters=None) if token else held
+    held = policy.narrow(held, rights=token_rights(token), clusters=None) if token else held
     if token and token.clusters and act.cluster not in token.clusters:
         raise Forbidden(f"you may not {act.verb} this cluster's rows")
     named = (
@@ -228,8 +243,8 @@ def _store_scope(held: list[Holding], token: ApiToken | None, act: Act, wanted: 
         else None
     )
     namespace = act.namespace
-    held = _current(held, wanted, named, namespace) if namespace else held
-    extent = policy.within(
+    held = _without_stale(held, wanted, named, namespace) if namespace else held
+    extent = policy.visible_in_cluster(
         held, wanted, cluster=named.pk if named else None, namespace=namespace, collection=False
     )
     if extent is None:
@@ -241,11 +256,13 @@ def _store_scope(held: list[Holding], token: ApiToken | None, act: Act, wanted: 
 
 
 def _may_in_store(
-    held: list[Holding], cluster: Cluster | None, namespace: str, right: Right
+    held: list[EffectiveGrant], cluster: Cluster | None, namespace: str, right: Right
 ) -> bool:
     """Whether the caller has one more right at these rows."""
-    wanted = Need(frozenset({right}), policy.Reach.NAMESPACE)
-    held = _current(held, wanted, cluster, namespace) if namespace else held
+    wanted = Requirement(frozenset({right}), policy.ScopeLevel.NAMESPACE)
+    held = _without_stale(held, wanted, cluster, namespace) if namespace else held
     pk = cluster.pk if cluster else None
-    extent = policy.within(held, wanted, cluster=pk, namespace=namespace, collection=False)
+    extent = policy.visible_in_cluster(
+        held, wanted, cluster=pk, namespace=namespace, collection=False
+    )
     return extent is not None

@@ -9,17 +9,17 @@ from django.db.models import Q, QuerySet
 
 from access import namespace_uids
 from access.models import Grant
-from access.policy import RIGHTS, Holding, Role
+from access.policy import RIGHTS, EffectiveGrant, Role
 from clusters import registry
 from clusters.kinds import segment
 from clusters.models import Cluster
 from core.errors import ClusterUnavailable, Invalid
 
 Person = AbstractBaseUser | AnonymousUser
-EVERYTHING = Holding(RIGHTS[Role.ADMIN])
+EVERYTHING = EffectiveGrant(RIGHTS[Role.ADMIN])
 
 
-def of_user(user: Person) -> QuerySet[Grant]:
+def grants_of_user(user: Person) -> QuerySet[Grant]:
     """The user's own grants and those of their groups, on clusters that are still registered."""
     if not user.pk:
         return Grant.objects.none()
@@ -27,27 +27,27 @@ def of_user(user: Person) -> QuerySet[Grant]:
     return Grant.objects.filter(mine, Q(cluster=None) | Q(cluster__deleted_at=None)).distinct()
 
 
-def holdings(user: Person) -> list[Holding]:
+def effective_grants(user: Person) -> list[EffectiveGrant]:
     """What the user may do and where; a superuser everything everywhere."""
     if not user.pk or not user.is_active:
         return []
     if getattr(user, "is_superuser", False):
         return [EVERYTHING]
     return [
-        Holding(
+        EffectiveGrant(
             RIGHTS[Role(grant.role)],
             grant.cluster_id,
             grant.namespace or None,
             grant.namespace_uid,
             grant.pk,
         )
-        for grant in of_user(user)
+        for grant in grants_of_user(user)
     ]
 
 
-def current(
-    held: Iterable[Holding], clusters: Iterable[Cluster], *, only: str = ""
-) -> list[Holding]:
+def without_stale(
+    held: Iterable[EffectiveGrant], clusters: Iterable[Cluster], *, only: str = ""
+) -> list[EffectiveGrant]:
     """The holdings without those on a namespace that is no longer the one that was meant; looks at the clusters that matter."""
     kept, known = list(held), {cluster.pk: cluster for cluster in clusters}
     for pk, cluster in known.items():
@@ -60,7 +60,7 @@ def current(
             live = namespace_uids.uids(
                 cluster, {held.namespace for held in bound if held.namespace}
             )
-            stale = {held.source for held in bound if not _is_same(held, live)}
+            stale = {held.source for held in bound if not _is_current(held, live)}
             kept = [
                 held
                 for held in kept
@@ -69,7 +69,7 @@ def current(
     return kept
 
 
-def _is_same(held: Holding, live: dict[str, str]) -> bool:
+def _is_current(held: EffectiveGrant, live: dict[str, str]) -> bool:
     """Whether the namespace is the one meant. A grant on a name that was not there yet takes the first namespace of that name."""
     found = live.get(held.namespace or "", "")
     if not held.uid and found:
@@ -87,7 +87,7 @@ def role_of(text: object) -> Role:
         raise Invalid(f"role must be one of {', '.join(Role)}", field="role") from None
 
 
-def place(cluster: str, namespace: str) -> tuple[Cluster | None, str, str]:
+def resolve_scope(cluster: str, namespace: str) -> tuple[Cluster | None, str, str]:
     """(cluster, namespace, its uid when it is there already); Invalid or ClusterNotFound for what cannot be."""
     if not cluster:
         if namespace:
@@ -119,7 +119,7 @@ def give(
     by: str = "",
 ) -> Grant:
     """The grant, made or found; an admin of everything may enter Django's admin site as well."""
-    where, name, uid = place(cluster, namespace)
+    where, name, uid = resolve_scope(cluster, namespace)
     with transaction.atomic():
         grant, _ = Grant.objects.get_or_create(
             user=user,
@@ -194,12 +194,12 @@ def represent(grant: Grant) -> dict[str, Any]:
     }
 
 
-def everywhere(user: Person, rows: Iterable[Grant]) -> str:
+def platform_role(user: Person, rows: Iterable[Grant]) -> str:
     """The name of the highest role held on everything; nothing without one."""
-    return highest(user, [row for row in rows if row.cluster_id is None])
+    return highest_role(user, [row for row in rows if row.cluster_id is None])
 
 
-def highest(user: Person, rows: Iterable[Grant]) -> str:
+def highest_role(user: Person, rows: Iterable[Grant]) -> str:
     """The name of the highest role held anywhere; nothing without one."""
     if getattr(user, "is_superuser", False):
         return Role.ADMIN

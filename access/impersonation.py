@@ -8,7 +8,7 @@ from access.models import ExternalIdentity
 from clusters.impersonation import ANONYMOUS, Identity
 
 
-def of(user: Person) -> Identity:
+def identity_of(user: Person) -> Identity:
     """The user and their groups; the anonymous caller of an open dialect is Kubernetes' own anonymous.
 
     Whoever comes from an OpenID Connect provider bears OIDC_USERNAME_PREFIX, so that the provider cannot name a local user; a local
@@ -26,7 +26,7 @@ def of(user: Person) -> Identity:
 def by_id(user: int) -> Identity:
     """The same by id; a user who is gone or switched off is nobody that a cluster knows."""
     found = User.objects.filter(pk=user, is_active=True).first() if user else None
-    return of(found) if found else ANONYMOUS
+    return identity_of(found) if found else ANONYMOUS
 
 
 def named(username: str) -> Identity | None:
@@ -37,4 +37,4 @@ def named(username: str) -> Identity | None:
     if " " in username:
         return None
     user = User.objects.filter(username=username, is_active=True).first()
-    return of(user) if user else ANONYMOUS
+    return identity_of(user) if user else ANONYMOUS

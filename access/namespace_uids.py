@@ -18,12 +18,12 @@ class _Meta(msgspec.Struct):
     uid: str = ""
 
 
-class _Head(msgspec.Struct):
+class _NamespaceHead(msgspec.Struct):
     metadata: _Meta = msgspec.field(default_factory=_Meta)
 
 
-_HEADS = msgspec.json.Decoder(_Head)
-FEW = 3
+_HEADS = msgspec.json.Decoder(_NamespaceHead)
+FEW_NAMES = 3
 
 
 def uid(cluster: Cluster, name: str) -> str:
@@ -37,7 +37,7 @@ def uid(cluster: Cluster, name: str) -> str:
 def uids(cluster: Cluster, names: Iterable[str]) -> dict[str, str]:
     """Uid by name, for those of the names that exist now: asked one by one when they are few, else out of one list."""
     wanted = frozenset(names)
-    if len(wanted) <= FEW:
+    if len(wanted) <= FEW_NAMES:
         return {name: seen for name in sorted(wanted) if (seen := uid(cluster, name))}
     client = registry.client(cluster)
 

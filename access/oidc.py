@@ -65,7 +65,9 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
 
     def create_user(self, claims: Claims) -> User:
         """A new person without a password; a name that somebody here bears already is refused."""
-        user = User(username=claims[settings.OIDC_USERNAME_CLAIM], email=_text(claims.get("email")))
+        user = User(
+            username=claims[settings.OIDC_USERNAME_CLAIM], email=_as_text(claims.get("email"))
+        )
         user.set_unusable_password()
         try:
             user.full_clean()
@@ -78,21 +80,21 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
             ExternalIdentity.objects.create(
                 user=user, issuer=settings.OIDC_ISSUER, subject=str(claims["sub"])
             )
-            _follow_groups(user, claims)
+            _sync_groups(user, claims)
         return user
 
     def update_user(self, user: User, claims: Claims) -> User:
         """The same person, with today's groups."""
         with transaction.atomic():
-            _follow_groups(user, claims)
+            _sync_groups(user, claims)
         return user
 
 
-def _text(value: object) -> str:
+def _as_text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _follow_groups(user: User, claims: Claims) -> None:
+def _sync_groups(user: User, claims: Claims) -> None:
     """The provider's groups, and no others of the provider; groups given here are left alone."""
     given = claims.get(settings.OIDC_GROUPS_CLAIM)
     names = (

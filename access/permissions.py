@@ -16,10 +16,10 @@ from core.errors import Forbidden
 
 def authorise(request: Request, act: Act) -> Scope:
     """The caller's scope for the act; raises Forbidden, in the same words for what exists and what does not."""
-    impersonation.become(lambda: identities.of(request.user))
+    impersonation.become(lambda: identities.identity_of(request.user))
     token = request.auth if isinstance(request.auth, ApiToken) else None
-    scope = authorization.decide(grants.holdings(request.user), token, act)
-    authority.allow(request._request, lambda: enduring(request), asdict(act))
+    scope = authorization.decide(grants.effective_grants(request.user), token, act)
+    authority.allow(request._request, lambda: lasting_credential(request), asdict(act))
     return scope
 
 
@@ -31,24 +31,24 @@ def open_to_all(request: Request, act: Act) -> Scope:
     """
     if settings.OPEN_DIALECTS_CLUSTERS:
         authorization.require_opened(act)
-    reveals = _reveals(request, act) if request.user.pk else True
-    impersonation.become(lambda: identities.of(request.user))
-    authority.allow(request._request, lambda: enduring(request), asdict(act))
+    reveals = _reveals_secrets(request, act) if request.user.pk else True
+    impersonation.become(lambda: identities.identity_of(request.user))
+    authority.allow(request._request, lambda: lasting_credential(request), asdict(act))
     return Scope(reveals=reveals)
 
 
-def _reveals(request: Request, act: Act) -> bool:
+def _reveals_secrets(request: Request, act: Act) -> bool:
     """Whether the caller's own rights show the values of Secrets there; Forbidden for rows about access that are not theirs to see."""
     token = request.auth if isinstance(request.auth, ApiToken) else None
     try:
-        return authorization.decide(grants.holdings(request.user), token, act).reveals
+        return authorization.decide(grants.effective_grants(request.user), token, act).reveals
     except Forbidden:
         if policy.is_access_row(act.stored_type):
             raise
         return False
 
 
-def enduring(request: Request) -> dict[str, Any]:
+def lasting_credential(request: Request) -> dict[str, Any]:
     """The part of a credential that ordered work goes on with: signing out ends no operation, revoking its API token does.
 
     The caller of an open dialect is user 0.

@@ -35,7 +35,7 @@ class Right(StrEnum):
     STORE_WRITE = "storage:write"
 
 
-class Reach(IntEnum):
+class ScopeLevel(IntEnum):
     """How wide a grant must be for an act."""
 
     ANY = 0
@@ -82,48 +82,62 @@ COLLECTIONS = frozenset({"list", "watch", "search"})
 
 # --- kinds ----------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AccessRule:
     """What reading and changing a kind needs: a right, and how widely it must be held."""
 
     read: Right = Right.READ
-    read_reach: Reach = Reach.NAMESPACE
+    read_reach: ScopeLevel = ScopeLevel.NAMESPACE
     write: Right = Right.WRITE
-    write_reach: Reach = Reach.NAMESPACE
+    write_reach: ScopeLevel = ScopeLevel.NAMESPACE
 
 
-ORDINARY = Rule()
+ORDINARY = AccessRule()
 # Nodes, volumes, storage classes, custom resource definitions: seen with a grant on the whole cluster, changed by its admins. The
 # right to see them stands apart: a token may have it alone.
-CLUSTER_WIDE = Rule(
-    read=Right.READ_CLUSTER, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.CLUSTER
+CLUSTER_WIDE = AccessRule(
+    read=Right.READ_CLUSTER,
+    read_reach=ScopeLevel.CLUSTER,
+    write=Right.MANAGE,
+    write_reach=ScopeLevel.CLUSTER,
 )
 # Roles, bindings, service accounts: whoever may write one may give themselves anything, and reading shows how.
-ACCESS_INSIDE = Rule(read=Right.MANAGE, write=Right.MANAGE)
-ACCESS_WIDE = Rule(
-    read=Right.MANAGE, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.CLUSTER
+ACCESS_INSIDE = AccessRule(read=Right.MANAGE, write=Right.MANAGE)
+ACCESS_WIDE = AccessRule(
+    read=Right.MANAGE,
+    read_reach=ScopeLevel.CLUSTER,
+    write=Right.MANAGE,
+    write_reach=ScopeLevel.CLUSTER,
 )
 # Access kinds of other API groups: what their bindings lend cannot be weighed, so that an admin of the cluster writes them.
-ACCESS_FOREIGN = Rule(read=Right.MANAGE, write=Right.MANAGE, write_reach=Reach.CLUSTER)
+ACCESS_FOREIGN = AccessRule(read=Right.MANAGE, write=Right.MANAGE, write_reach=ScopeLevel.CLUSTER)
 # A namespace's limits would otherwise be its own to raise.
-LIMITS = Rule(write=Right.MANAGE, write_reach=Reach.CLUSTER)
+LIMITS = AccessRule(write=Right.MANAGE, write_reach=ScopeLevel.CLUSTER)
 # Endpoints can send another namespace's traffic anywhere (CVE-2021-25740).
-ROUTING = Rule(write_reach=Reach.CLUSTER)
+ROUTING = AccessRule(write_reach=ScopeLevel.CLUSTER)
 # Registered clusters: seen by anyone with any right there. Changing one is for admins of everything: a cluster's name binds tokens
 # and rows of the store, its kubeconfig and its impersonation decide what everybody may do in it.
-REGISTRY = Rule(read_reach=Reach.ANY, write=Right.MANAGE, write_reach=Reach.EVERYTHING)
-GRANTS = Rule(read=Right.MANAGE, write=Right.MANAGE)
-OVERSIGHT = Rule(
-    read=Right.MANAGE, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.EVERYTHING
+REGISTRY = AccessRule(
+    read_reach=ScopeLevel.ANY, write=Right.MANAGE, write_reach=ScopeLevel.EVERYTHING
 )
-PLATFORM = Rule(
-    read=Right.MANAGE, read_reach=Reach.EVERYTHING, write=Right.MANAGE, write_reach=Reach.EVERYTHING
+GRANTS = AccessRule(read=Right.MANAGE, write=Right.MANAGE)
+OVERSIGHT = AccessRule(
+    read=Right.MANAGE,
+    read_reach=ScopeLevel.CLUSTER,
+    write=Right.MANAGE,
+    write_reach=ScopeLevel.EVERYTHING,
 )
-STORE = Rule(read=Right.STORE_READ, write=Right.STORE_WRITE, write_reach=Reach.CLUSTER)
+PLATFORM = AccessRule(
+    read=Right.MANAGE,
+    read_reach=ScopeLevel.EVERYTHING,
+    write=Right.MANAGE,
+    write_reach=ScopeLevel.EVERYTHING,
+)
+STORE = AccessRule(read=Right.STORE_READ, write=Right.STORE_WRITE, write_reach=ScopeLevel.CLUSTER)
 
 RBAC = "rbac.authorization.k8s.io"
 # Kinds outside namespaces that Kubernetes itself serves and that hold nothing to hide. Others of its own groups (webhooks,
 # API services, certificate requests …) are an admin's.
-_PLAIN = {
+_HARMLESS_CLUSTER_KINDS = {
     "storage.k8s.io": "csidrivers csinodes volumeattachments volumeattributesclasses",
     "scheduling.k8s.io": "priorityclasses",
     "networking.k8s.io": "ingressclasses ipaddresses servicecidrs",
@@ -133,12 +147,16 @@ _PLAIN = {
     "gateway.networking.k8s.io": "gatewayclasses",
     "": "componentstatuses",
 }
-RULES: Mapping[tuple[str, str], Rule] = {
+RULES: Mapping[tuple[str, str], AccessRule] = {
     **{
         (kind.group, kind.plural): ORDINARY if kind.namespaced else CLUSTER_WIDE
         for kind in KINDS.values()
     },
-    **{(group, plural): CLUSTER_WIDE for group, text in _PLAIN.items() for plural in text.split()},
+    **{
+        (group, plural): CLUSTER_WIDE
+        for group, text in _HARMLESS_CLUSTER_KINDS.items()
+        for plural in text.split()
+    },
     (RBAC, "roles"): ACCESS_INSIDE,
     (RBAC, "rolebindings"): ACCESS_INSIDE,
     ("", "serviceaccounts"): ACCESS_INSIDE,
@@ -162,7 +180,9 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("", "users"): PLATFORM,
     ("", "groups"): PLATFORM,
     ("", "orders"): PLATFORM,
-    ("", "plans"): Rule(read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.EVERYTHING),
+    ("", "plans"): AccessRule(
+        read_reach=ScopeLevel.CLUSTER, write=Right.MANAGE, write_reach=ScopeLevel.EVERYTHING
+    ),
     ("", "storage"): STORE,
 }
 # Kinds whose acts need name no cluster: the answer is then narrowed to the clusters that the caller may see.
@@ -174,9 +194,9 @@ ACROSS_CLUSTERS = frozenset(
 # Parts of the names of API groups that are about who may do what.
 _ACCESS_GROUPS = frozenset({"authorization", "authentication", "rbac", "iam", "oauth", "user"})
 # What a kind does with roles that gives rights to somebody.
-_LENDING = ("binding", "assignment", "grant", "definition")
+_BINDING_WORDS = ("binding", "assignment", "grant", "definition")
 # Custom kinds outside namespaces whose names say that they hold what opens doors.
-_CREDENTIALS = ("token", "secret", "credential", "password", "oauth", "user", "identit")
+_CREDENTIAL_WORDS = ("token", "secret", "credential", "password", "oauth", "user", "identit")
 
 
 def is_access(kind: str, group: str) -> bool:
@@ -187,7 +207,7 @@ def is_access(kind: str, group: str) -> bool:
     name = kind.lower()
     return (
         name.endswith(("role", "roles", "roletemplates", "serviceaccount", "serviceaccounts"))
-        or ("role" in name and any(word in name for word in _LENDING))
+        or ("role" in name and any(word in name for word in _BINDING_WORDS))
         or "rbac" in name
         or not _ACCESS_GROUPS.isdisjoint(group.lower().split("."))
     )
@@ -203,7 +223,7 @@ def is_access_row(stored_type: str) -> bool:
     )
 
 
-def rule(kind: str, group: str, *, cluster_scoped: bool = False) -> Rule:
+def access_rule(kind: str, group: str, *, cluster_scoped: bool = False) -> AccessRule:
     """The rule of a kind. Custom kinds are ordinary inside a namespace; unknown kinds of Kubernetes' own groups are an admin's."""
     if known := RULES.get((group, kind)):
         return known
@@ -215,20 +235,20 @@ def rule(kind: str, group: str, *, cluster_scoped: bool = False) -> Rule:
         return ACCESS_WIDE if cluster_scoped else ACCESS_INSIDE
     if not cluster_scoped:
         return ORDINARY
-    return ACCESS_WIDE if any(word in kind.lower() for word in _CREDENTIALS) else CLUSTER_WIDE
+    return ACCESS_WIDE if any(word in kind.lower() for word in _CREDENTIAL_WORDS) else CLUSTER_WIDE
 
 
 # --- decisions ------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Need:
+class Requirement:
     """What an act needs: all of the rights, held as widely as `reach`."""
 
     rights: frozenset[Right]
-    reach: Reach
+    reach: ScopeLevel
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class EffectiveGrant:
     """Rights that a caller holds: on everything, on a cluster, or on a namespace; `uid` is the namespace that was meant."""
 
     rights: frozenset[Right]
@@ -239,26 +259,28 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class VisibleScope:
     """Where a need is met; None is everywhere. `clusters` gives the namespaces (None is all) by cluster."""
 
     namespaces: frozenset[str] | None = None
     clusters: Mapping[int, frozenset[str] | None] | None = field(default=None)
 
 
-def need(verb: str, kind: str, group: str = "", *, cluster_scoped: bool = False) -> Need:
+def requirement_for(
+    verb: str, kind: str, group: str = "", *, cluster_scoped: bool = False
+) -> Requirement:
     """What the act needs. A verb in no table needs an admin of the cluster; terminal and files count as writes."""
-    of_kind = rule(kind, group, cluster_scoped=cluster_scoped)
+    of_kind = access_rule(kind, group, cluster_scoped=cluster_scoped)
     right = VERBS.get(verb)
     if right is None:
-        return Need(frozenset({Right.MANAGE}), max(of_kind.write_reach, Reach.CLUSTER))
+        return Requirement(frozenset({Right.MANAGE}), max(of_kind.write_reach, ScopeLevel.CLUSTER))
     if right is Right.READ:
-        return Need(frozenset({of_kind.read}), of_kind.read_reach)
+        return Requirement(frozenset({of_kind.read}), of_kind.read_reach)
     if right in {Right.LOGS, Right.SECRETS}:
-        return Need(frozenset({right, of_kind.read}), of_kind.read_reach)
+        return Requirement(frozenset({right, of_kind.read}), of_kind.read_reach)
     if right is Right.WRITE:
-        return Need(frozenset({of_kind.write}), of_kind.write_reach)
-    return Need(frozenset({right, of_kind.write}), of_kind.write_reach)
+        return Requirement(frozenset({of_kind.write}), of_kind.write_reach)
+    return Requirement(frozenset({right, of_kind.write}), of_kind.write_reach)
 
 
 def is_audited(verb: str, kind: str, group: str = "") -> bool:
@@ -272,11 +294,14 @@ def is_write(verb: str) -> bool:
     return VERBS.get(verb, Right.MANAGE) in {Right.WRITE, Right.MANAGE}
 
 
-def narrowed(
-    holdings: Iterable[Holding], *, rights: frozenset[Right] | None, clusters: frozenset[int] | None
-) -> list[Holding]:
+def narrow(
+    holdings: Iterable[EffectiveGrant],
+    *,
+    rights: frozenset[Right] | None,
+    clusters: frozenset[int] | None,
+) -> list[EffectiveGrant]:
     """The holdings cut down to what a token allows; None leaves that side alone."""
-    kept: list[Holding] = []
+    kept: list[EffectiveGrant] = []
     for holding in holdings:
         left = holding.rights if rights is None else holding.rights & rights
         if clusters is None or holding.cluster in clusters:
@@ -286,47 +311,51 @@ def narrowed(
     return [holding for holding in kept if holding.rights]
 
 
-def _fitting(holdings: Iterable[Holding], wanted: Need) -> list[Holding]:
+def _sufficient(holdings: Iterable[EffectiveGrant], wanted: Requirement) -> list[EffectiveGrant]:
     return [
         holding
         for holding in holdings
-        if wanted.rights <= holding.rights and _wide_enough(holding, wanted.reach)
+        if wanted.rights <= holding.rights and _is_wide_enough(holding, wanted.reach)
     ]
 
 
-def _wide_enough(holding: Holding, reach: Reach) -> bool:
-    if reach is Reach.EVERYTHING:
+def _is_wide_enough(holding: EffectiveGrant, reach: ScopeLevel) -> bool:
+    if reach is ScopeLevel.EVERYTHING:
         return holding.cluster is None
-    return reach < Reach.CLUSTER or holding.namespace is None
+    return reach < ScopeLevel.CLUSTER or holding.namespace is None
 
 
-def within(
-    holdings: Iterable[Holding],
-    wanted: Need,
+def visible_in_cluster(
+    holdings: Iterable[EffectiveGrant],
+    wanted: Requirement,
     *,
     cluster: int | None,
     namespace: str,
     collection: bool,
-) -> Extent | None:
+) -> VisibleScope | None:
     """Where in one cluster the need is met (None: nowhere). `cluster` is None for one that is not registered."""
     fitting = [
         held
-        for held in _fitting(holdings, wanted)
+        for held in _sufficient(holdings, wanted)
         if held.cluster is None or held.cluster == cluster
     ]
-    if any(held.namespace is None for held in fitting) or (fitting and wanted.reach is Reach.ANY):
-        return Extent()
+    if any(held.namespace is None for held in fitting) or (
+        fitting and wanted.reach is ScopeLevel.ANY
+    ):
+        return VisibleScope()
     spaces = frozenset(held.namespace for held in fitting if held.namespace is not None)
     if namespace:
-        return Extent() if namespace in spaces else None
-    return Extent(namespaces=spaces) if spaces and collection else None
+        return VisibleScope() if namespace in spaces else None
+    return VisibleScope(namespaces=spaces) if spaces and collection else None
 
 
-def across(holdings: Iterable[Holding], wanted: Need) -> Extent | None:
+def visible_across_clusters(
+    holdings: Iterable[EffectiveGrant], wanted: Requirement
+) -> VisibleScope | None:
     """Where over all clusters the need is met (None: nowhere)."""
-    fitting = _fitting(holdings, wanted)
+    fitting = _sufficient(holdings, wanted)
     if any(held.cluster is None and held.namespace is None for held in fitting):
-        return Extent()
+        return VisibleScope()
     found: dict[int, frozenset[str] | None] = {}
     for held in fitting:
         if held.cluster is not None:
@@ -334,15 +363,22 @@ def across(holdings: Iterable[Holding], wanted: Need) -> Extent | None:
             found[held.cluster] = (
                 None if held.namespace is None or before is None else before | {held.namespace}
             )
-    return Extent(namespaces=frozenset(), clusters=found) if found else None
+    return VisibleScope(namespaces=frozenset(), clusters=found) if found else None
 
 
-def covers(holdings: Iterable[Holding], role: Role, *, cluster: int | None, namespace: str) -> bool:
+def may_hand_out(
+    holdings: Iterable[EffectiveGrant], role: Role, *, cluster: int | None, namespace: str
+) -> bool:
     """Whether a caller may hand out the role there: only an admin, and never a right or a reach beyond their own."""
-    wanted = Need(
+    wanted = Requirement(
         RIGHTS[role] | {Right.MANAGE},
-        Reach.EVERYTHING if cluster is None else Reach.NAMESPACE if namespace else Reach.CLUSTER,
+        ScopeLevel.EVERYTHING
+        if cluster is None
+        else ScopeLevel.NAMESPACE
+        if namespace
+        else ScopeLevel.CLUSTER,
     )
     return (
-        within(holdings, wanted, cluster=cluster, namespace=namespace, collection=False) is not None
+        visible_in_cluster(holdings, wanted, cluster=cluster, namespace=namespace, collection=False)
+        is not None
     )

@@ -32,7 +32,7 @@ def diff(before: bytes | None, after: bytes | None) -> list[dict[str, Any]]:
     """[{"path","before","after"}] for each leaf that changed: `before` or `after` is absent where there was none. At most 60."""
     old, new = (dict(_leaves(_object(side), ())) for side in (before, after))
     changed = [path for path in {**old, **new} if old.get(path, MISSING) != new.get(path, MISSING)]
-    lines = [_line(path, old, new) for path in changed[:LIMIT]]
+    lines = [_diff_line(path, old, new) for path in changed[:LIMIT]]
     if len(changed) > LIMIT:
         lines.append({"path": "…", "after": f"{len(changed) - LIMIT} more"})
     return lines
@@ -57,22 +57,22 @@ def _leaves(value: object, path: Path) -> Iterator[tuple[Path, object]]:
                 yield from _leaves(child, (*path, str(key)))
     elif isinstance(value, list):
         for index, child in enumerate(value):
-            yield from _leaves(child, (*path, _member(child, index)))
+            yield from _leaves(child, (*path, _member_name(child, index)))
     else:
         yield path, value
 
 
-def _member(child: object, index: int) -> str:
+def _member_name(child: object, index: int) -> str:
     """List members by name where they have one, so that an insertion does not shift all others."""
     name = child.get("name") if isinstance(child, dict) else None
     return f"[{name}]" if isinstance(name, str) else f"[{index}]"
 
 
-def _line(path: Path, old: dict[Path, object], new: dict[Path, object]) -> dict[str, Any]:
+def _diff_line(path: Path, old: dict[Path, object], new: dict[Path, object]) -> dict[str, Any]:
     line: dict[str, Any] = {"path": ".".join(path)[:LONGEST]}
     for side, values in (("before", old), ("after", new)):
         if path in values:
-            line[side] = _shown(path, values[path])
+            line[side] = _displayed_value(path, values[path])
     return line
 
 
@@ -87,7 +87,7 @@ def is_sensitive(path: Path) -> bool:
     )
 
 
-def _shown(path: Path, value: object) -> object:
+def _displayed_value(path: Path, value: object) -> object:
     if is_sensitive(path):
         return MASK
     return USERINFO.sub(f"://{MASK}@", value)[:LONGEST] if isinstance(value, str) else value

@@ -97,7 +97,7 @@ def verified(username: str, password: str, *, address: str) -> User:
     with attempts.HASHING.turn():
         user = authenticate(username=username, password=password)
     if not isinstance(user, User):
-        attempts.failed(username, address)
+        attempts.record_failure(username, address)
         raise Unauthenticated("wrong username or password")
     return user
 
@@ -148,7 +148,7 @@ def _active_user(token: AccessToken | RefreshToken) -> AbstractBaseUser:
     return user
 
 
-def user_of_jwt(raw: str) -> AbstractBaseUser:
+def user_from_jwt(raw: str) -> AbstractBaseUser:
     """The user behind an access token; TokenExpired or Unauthenticated otherwise."""
     try:
         token = RevocableAccessToken(raw.encode())

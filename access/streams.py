@@ -18,7 +18,7 @@ from access import sign_in as services
 from access.authentication import BearerAuthentication, ConsoleSession
 from access.models import ApiToken
 from access.permissions import authorise
-from access.policy import Holding
+from access.policy import EffectiveGrant
 from clusters import registry
 from core import crypto
 from core.api.auth import Act, Scope
@@ -48,7 +48,7 @@ def still_allowed(credential: Mapping[str, Any], act: Act | None) -> None:
 
     None instead of an act: only the credentials are looked at.
     """
-    user, token = _holder(credential)
+    user, token = _user_and_token(credential)
     if act is None:
         return
     request = Request(HttpRequest())
@@ -64,16 +64,16 @@ def require(work: Mapping[str, Any]) -> None:
     credential = work["credential"]
     if not credential["user"]:
         return
-    user, token = _holder(credential)
-    held = grants.holdings(user)
+    user, token = _user_and_token(credential)
+    held = grants.effective_grants(user)
     for act in work["acts"]:
         authorization.decide(held, token, Act(**act))
 
 
 def scopes(credential: Mapping[str, Any], acts: Sequence[Act]) -> list[Scope | None]:
     """What of each act the caller may do now, None for nothing; Unauthenticated as in `still_allowed`."""
-    user, token = _holder(credential)
-    held = grants.holdings(user)
+    user, token = _user_and_token(credential)
+    held = grants.effective_grants(user)
     return [_scope(held, token, act) for act in acts]
 
 
@@ -87,23 +87,23 @@ def require_cluster(act: Act) -> None:
         raise Forbidden("the cluster is no longer registered") from None
 
 
-def _scope(held: list[Holding], token: ApiToken | None, act: Act) -> Scope | None:
+def _scope(held: list[EffectiveGrant], token: ApiToken | None, act: Act) -> Scope | None:
     try:
         return authorization.decide(held, token, act)
     except Forbidden:
         return None
 
 
-def _holder(credential: Mapping[str, Any]) -> tuple[Any, ApiToken | None]:
+def _user_and_token(credential: Mapping[str, Any]) -> tuple[Any, ApiToken | None]:
     user = User.objects.filter(pk=credential["user"], is_active=True).first()
-    if user is None or not _good(credential, user.password):
+    if user is None or not _is_valid(credential, user.password):
         raise Unauthenticated("signed out")
     return user, ApiToken.objects.filter(
         pk=credential["api_token"]
     ).first() if "api_token" in credential else None
 
 
-def _good(credential: Mapping[str, Any], password: str) -> bool:
+def _is_valid(credential: Mapping[str, Any], password: str) -> bool:
     if "api_token" in credential:
         row = ApiToken.objects.filter(pk=credential["api_token"], revoked_at=None).first()
         return row is not None and not row.is_expired()

@@ -15,7 +15,7 @@ from core.errors import Invalid, NotFound, TokenExpired, Unauthenticated
 from core.times import rfc3339
 
 PREFIX = "kgt_"
-LONGEST = 200
+LONGEST_CLUSTER_NAME = 200
 
 
 def _digest(raw: str) -> str:
@@ -54,7 +54,8 @@ def check_clusters(value: object) -> list[str]:
         for name in value or []
     ]
     if not all(
-        isinstance(name, str) and 0 < len(name) <= LONGEST and name.isprintable() for name in names
+        isinstance(name, str) and 0 < len(name) <= LONGEST_CLUSTER_NAME and name.isprintable()
+        for name in names
     ):
         raise Invalid("clusters must be names or ids of clusters, or clusterIds", field="clusters")
     return list(dict.fromkeys(names))
@@ -94,7 +95,7 @@ def create_api_token(
     return row, raw
 
 
-def api_token(raw: str) -> ApiToken:
+def find_by_token(raw: str) -> ApiToken:
     """The row behind a token; TokenExpired or Unauthenticated otherwise. Notes the time of use, at most once a minute."""
     row = ApiToken.objects.select_related("user").filter(digest=_digest(raw)).first()
     if row is None or row.revoked_at or not row.user.is_active:

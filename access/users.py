@@ -92,6 +92,6 @@ def find_group(name: str, *, create: bool = False) -> Group:
     return found
 
 
-def subject(name: str, *, is_group: bool, create: bool = False) -> dict[str, Any]:
+def grant_subject(name: str, *, is_group: bool, create: bool = False) -> dict[str, Any]:
     """{"user": …} or {"group": …}, whichever is meant."""
     return {"group": find_group(name, create=create)} if is_group else {"user": find(name)}

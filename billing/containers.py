@@ -28,7 +28,7 @@ DOCKER_HUB = "https://index.docker.io/v1/"
 
 
 @dataclass(frozen=True, slots=True)
-class PortWanted:
+class PortRequest:
     """A container's port; `host` is None while the system is to choose, or when none is wanted."""
 
     container: int
@@ -37,13 +37,13 @@ class PortWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class ContainerWanted:
+class ContainerRequest:
     """One container."""
 
     name: str
     image: str
     memory: str
-    ports: tuple[PortWanted, ...]
+    ports: tuple[PortRequest, ...]
     command: tuple[str, ...]
     args: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
@@ -56,7 +56,7 @@ class ContainerWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class RegistryLogin:
     """A login for a private registry, which is named as Docker's configuration names it."""
 
     registry: str
@@ -65,12 +65,12 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DeployRequest:
     """A whole deploy; the files of a container are (mount path, text)."""
 
     region: str
-    containers: tuple[ContainerWanted, ...]
-    logins: tuple[Login, ...] = ()
+    containers: tuple[ContainerRequest, ...]
+    logins: tuple[RegistryLogin, ...] = ()
 
     @property
     def memory_bytes(self) -> int:
@@ -80,7 +80,7 @@ class Wanted:
 
 def parse(
     body: Mapping[str, Any], order: Order, *, published: bool = False, running: str = ""
-) -> Wanted:
+) -> DeployRequest:
     """What the body asks for, within what the order bought; Invalid otherwise.
 
     `published` reads what V-Kube's published client says beyond the document (resourceUnit,
@@ -88,13 +88,13 @@ def parse(
     for bodies that name none.
     """
     region = _region(body, order, published=published, running=running)
-    given = _filled(body.get("containers"), list)
+    given = _require(body.get("containers"), list)
     if len(given) > MAX_CONTAINERS:
         raise Invalid(f"at most {MAX_CONTAINERS} containers are allowed")
     random = order.ports == Order.Ports.RANDOM
     containers = tuple(_container(item, random=random, published=published) for item in given)
     logins = _logins(body.get("pvtLogin"), containers) if published else ()
-    wanted = Wanted(region, containers, logins)
+    wanted = DeployRequest(region, containers, logins)
     _check_names(wanted)
     _check_size(wanted, order)
     _check_ports(wanted, random=random)
@@ -102,7 +102,7 @@ def parse(
     return wanted
 
 
-def _filled(value: Any, kind: type) -> Any:
+def _require(value: Any, kind: type) -> Any:
     """The value when it is of that type and not empty."""
     if not isinstance(value, kind) or not value:
         raise Invalid(EMPTY)
@@ -110,7 +110,7 @@ def _filled(value: Any, kind: type) -> Any:
 
 
 def _text(value: Any, what: str) -> str:
-    found: str = _filled(value, str).strip()
+    found: str = _require(value, str).strip()
     if not found:
         raise Invalid(EMPTY)
     if "\x00" in found:
@@ -128,7 +128,7 @@ def _region(body: Mapping[str, Any], order: Order, *, published: bool, running: 
             "the order has no region: ask the seller for one with a region, or send nodeSelector.region",
             field="region",
         )
-    region = _text(_filled(selector, dict).get("region"), "region")
+    region = _text(_require(selector, dict).get("region"), "region")
     if not LABEL_VALUE.match(region):
         raise Invalid("region not found", field="region")
     if order.region and region != order.region:
@@ -136,14 +136,14 @@ def _region(body: Mapping[str, Any], order: Order, *, published: bool, running: 
     return region
 
 
-def _container(item: Any, *, random: bool, published: bool) -> ContainerWanted:
-    fields = _filled(item, dict)
+def _container(item: Any, *, random: bool, published: bool) -> ContainerRequest:
+    fields = _require(item, dict)
     image = _text(fields.get("imageName"), "imageName")
     split_reference(image)
-    memory = _unit_memory(fields) if published else _memory(fields.get("resource"))
+    memory = _memory_of_units(fields) if published else _memory(fields.get("resource"))
     if published:
-        _check_unsold(fields)
-    return ContainerWanted(
+        _check_unsupported(fields)
+    return ContainerRequest(
         name=_text(fields.get("name"), "name"),
         image=image,
         memory=memory,
@@ -156,13 +156,13 @@ def _container(item: Any, *, random: bool, published: bool) -> ContainerWanted:
 
 
 def _memory(resource: Any) -> str:
-    memory = _text(_filled(resource, dict).get("memory"), "memory")
+    memory = _text(_require(resource, dict).get("memory"), "memory")
     if not MEMORY.match(memory):
         raise Invalid("memory format not allow.Format: 100Mi or 1Gi", field="memory")
     return memory
 
 
-def _unit_memory(fields: Mapping[str, Any]) -> str:
+def _memory_of_units(fields: Mapping[str, Any]) -> str:
     """The memory of a container: one Gi a resource unit, or as the document says it."""
     unit = fields.get("resourceUnit")
     if unit is None:
@@ -177,7 +177,7 @@ def _unit_memory(fields: Mapping[str, Any]) -> str:
     return memory
 
 
-def _check_unsold(fields: Mapping[str, Any]) -> None:
+def _check_unsupported(fields: Mapping[str, Any]) -> None:
     """Storage and published paths are not sold; saying that none is wanted is fine."""
     if fields.get("mountPath") not in (None, ""):
         raise Invalid("mountPath needs storage, and the order has none", field="mountPath")
@@ -210,12 +210,12 @@ def _files(value: Any) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(value.items()))
 
 
-def _logins(value: Any, containers: Sequence[ContainerWanted]) -> tuple[Login, ...]:
+def _logins(value: Any, containers: Sequence[ContainerRequest]) -> tuple[RegistryLogin, ...]:
     """Logins for the registries of the images: the client sends one for each container, in order."""
     entries = _list(value, "pvtLogin")
     if len(entries) > len(containers):
         raise Invalid("pvtLogin has more entries than there are containers", field="pvtLogin")
-    logins: dict[str, Login] = {}
+    logins: dict[str, RegistryLogin] = {}
     for entry, container in zip(entries, containers, strict=False):
         login = _login(entry, container.image)
         if logins.setdefault(login.registry, login) != login:
@@ -223,16 +223,16 @@ def _logins(value: Any, containers: Sequence[ContainerWanted]) -> tuple[Login, .
     return tuple(logins[registry] for registry in sorted(logins))
 
 
-def _login(entry: Any, image: str) -> Login:
-    fields = _filled(entry, dict)
+def _login(entry: Any, image: str) -> RegistryLogin:
+    fields = _require(entry, dict)
     username = _text(fields.get("username"), "pvtLogin")
-    password = _filled(fields.get("password"), str)
+    password = _require(fields.get("password"), str)
     if len(username) > LONGEST_NAME or len(password) > LONGEST_PASSWORD:
         raise Invalid("a login of pvtLogin is too long", field="pvtLogin")
     if ":" in username or not (username + password).isprintable():
         raise Invalid("a login of pvtLogin cannot be used", field="pvtLogin")
     registry = images.parse(split_reference(image)[0]).registry
-    return Login(registry or DOCKER_HUB, username, password)
+    return RegistryLogin(registry or DOCKER_HUB, username, password)
 
 
 def _list(value: Any, what: str) -> list[Any]:
@@ -243,7 +243,7 @@ def _list(value: Any, what: str) -> list[Any]:
     return value
 
 
-def number(value: Any, what: str) -> int:
+def parse_port(value: Any, what: str) -> int:
     """A port as a number or digits; Invalid outside 1 to 65535."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         value = int(value)
@@ -254,8 +254,8 @@ def number(value: Any, what: str) -> int:
     return value
 
 
-def _port(item: Any, *, random: bool) -> PortWanted:
-    fields = _filled(item, dict)
+def _port(item: Any, *, random: bool) -> PortRequest:
+    fields = _require(item, dict)
     if fields.get("containerPort") is None:
         raise Invalid(
             "hostPort needs a containerPort" if fields.get("hostPort") is not None else EMPTY,
@@ -266,8 +266,8 @@ def _port(item: Any, *, random: bool) -> PortWanted:
     if protocol not in PROTOCOLS:
         raise Invalid("protocol must be TCP or UDP", field="protocol")
     # A chosen port is ignored, whatever it is, when the system chooses.
-    chosen = None if random or host is None else number(host, "hostPort")
-    return PortWanted(number(fields["containerPort"], "containerPort"), chosen, protocol)
+    chosen = None if random or host is None else parse_port(host, "hostPort")
+    return PortRequest(parse_port(fields["containerPort"], "containerPort"), chosen, protocol)
 
 
 def words(value: Any, what: str) -> tuple[str, ...]:
@@ -288,7 +288,7 @@ def words(value: Any, what: str) -> tuple[str, ...]:
 
 
 def _variable(item: Any) -> tuple[str, str]:
-    fields = _filled(item, dict)
+    fields = _require(item, dict)
     name, value = _text(fields.get("name"), "envs"), fields.get("value", "")
     if not VARIABLE.match(name):
         raise Invalid(
@@ -307,7 +307,7 @@ def memory_bytes(memory: str) -> int:
     return int(found[1]) * SIZES[found[2]]
 
 
-def _check_names(wanted: Wanted) -> None:
+def _check_names(wanted: DeployRequest) -> None:
     names = [container.name for container in wanted.containers]
     if not all(NAME.match(name) for name in names):
         raise Invalid("container name not allow: lower case letters, digits and '-'", field="name")
@@ -315,14 +315,14 @@ def _check_names(wanted: Wanted) -> None:
         raise Invalid("container name duplicate", field="name")
 
 
-def _check_size(wanted: Wanted, order: Order) -> None:
+def _check_size(wanted: DeployRequest, order: Order) -> None:
     if wanted.memory_bytes > order.units * GIB:
         raise Invalid("memory exceeds purchased resource", field="memory")
     if sum(len(container.ports) for container in wanted.containers) > order.units:
         raise Invalid("ports exceed purchased resource", field="ports")
 
 
-def _check_ports(wanted: Wanted, *, random: bool) -> None:
+def _check_ports(wanted: DeployRequest, *, random: bool) -> None:
     ports = [port for container in wanted.containers for port in container.ports]
     hosts = [(port.host, port.protocol) for port in ports if port.host]
     if len(set(hosts)) < len(hosts):
@@ -331,7 +331,7 @@ def _check_ports(wanted: Wanted, *, random: bool) -> None:
         raise Invalid("containerPort duplicate", field="containerPort")
 
 
-def _check_files(wanted: Wanted) -> None:
+def _check_files(wanted: DeployRequest) -> None:
     size = sum(
         len(path.encode(errors="replace")) + len(text.encode(errors="replace"))
         for container in wanted.containers

@@ -34,6 +34,6 @@ def matches(stored: str | None, candidates: list[str]) -> bool:
     return found
 
 
-def plausible(secret: str) -> bool:
+def is_plausible(secret: str) -> bool:
     """Whether the text could be a secret at all."""
     return 0 < len(secret) <= LONGEST and secret.isascii() and secret.isprintable()

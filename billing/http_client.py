@@ -21,7 +21,7 @@ class OutboundError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """What came back; the body is cut at 1 MiB."""
 
     status: int
@@ -61,7 +61,7 @@ class Outbound:
 
     def request(
         self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
-    ) -> Answer:
+    ) -> HttpResponse:
         """The answer, whatever its status, redirects too; OutboundError when there is none in time."""
         try:
             response = self._pool.urlopen(
@@ -74,7 +74,7 @@ class Outbound:
                 timeout=urllib3.Timeout(total=self.timeout),
                 preload_content=False,
             )
-            return Answer(response.status, response.headers, self._read(response))
+            return HttpResponse(response.status, response.headers, self._read(response))
         except DomainError as error:
             raise OutboundError(error.message) from None
         except HTTPError as error:

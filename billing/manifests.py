@@ -8,7 +8,7 @@ import orjson
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
-from billing.containers import ContainerWanted, PortWanted, Wanted
+from billing.containers import ContainerRequest, DeployRequest, PortRequest
 from billing.models import Order
 from billing.pricing import GIB
 from clusters.manifests import Object
@@ -16,7 +16,7 @@ from clusters.manifests import Object
 LABEL = "v-kube/order"
 QUOTA = "v-kube"
 FILES = "files"
-HostPorts = Mapping[PortWanted, int]
+HostPorts = Mapping[PortRequest, int]
 # What ordinary images need to start as root and go on as somebody else: they own their directories (CHOWN, FOWNER, DAC_OVERRIDE), change
 # their user (SETUID, SETGID) and listen below 1024 (NET_BIND_SERVICE). Everything else that a runtime gives by default is dropped, raw
 # sockets and device files before all.
@@ -34,7 +34,7 @@ def cpu_request(memory_bytes: int) -> str:
     return f"{int(exact.to_integral_value(rounding=ROUND_CEILING))}m"
 
 
-def deployment(order: Order, wanted: Wanted, *, label: str, host_ports: HostPorts) -> Object:
+def deployment(order: Order, wanted: DeployRequest, *, label: str, host_ports: HostPorts) -> Object:
     """The Deployment: one pod, boxed in, on the region's nodes."""
     name = str(order.service_name)
     return {
@@ -60,7 +60,7 @@ def deployment(order: Order, wanted: Wanted, *, label: str, host_ports: HostPort
     }
 
 
-def _pod(order: Order, wanted: Wanted, label: str, host_ports: HostPorts) -> Object:
+def _pod(order: Order, wanted: DeployRequest, label: str, host_ports: HostPorts) -> Object:
     files = config_map(order, wanted)
     own_secret = pull_secret(order, wanted)
     pull_secrets = [
@@ -83,7 +83,7 @@ def _pod(order: Order, wanted: Wanted, label: str, host_ports: HostPorts) -> Obj
     }
 
 
-def _container(wanted: ContainerWanted, host_ports: HostPorts) -> Object:
+def _container(wanted: ContainerRequest, host_ports: HostPorts) -> Object:
     optional: Object = {
         "command": list(wanted.command),
         "args": list(wanted.args),
@@ -117,7 +117,7 @@ def _container(wanted: ContainerWanted, host_ports: HostPorts) -> Object:
     }
 
 
-def _port(port: PortWanted, host_ports: HostPorts) -> Object:
+def _port(port: PortRequest, host_ports: HostPorts) -> Object:
     host = host_ports.get(port)
     return {
         "containerPort": port.container,
@@ -126,11 +126,11 @@ def _port(port: PortWanted, host_ports: HostPorts) -> Object:
     }
 
 
-def _file_key(wanted: ContainerWanted, index: int) -> str:
+def _file_key(wanted: ContainerRequest, index: int) -> str:
     return f"{wanted.name}.{index}"
 
 
-def config_map(order: Order, wanted: Wanted) -> Object | None:
+def config_map(order: Order, wanted: DeployRequest) -> Object | None:
     """The files of all containers; None without any.
 
     Its name depends on its content: what runs keeps its files while its replacement is refused,
@@ -147,7 +147,7 @@ def config_map(order: Order, wanted: Wanted) -> Object | None:
     return _companion(order, body)
 
 
-def pull_secret(order: Order, wanted: Wanted) -> Object | None:
+def pull_secret(order: Order, wanted: DeployRequest) -> Object | None:
     """The logins for private registries, as Docker's configuration has them; None without any."""
     if not wanted.logins:
         return None
@@ -176,7 +176,7 @@ def _companion(order: Order, body: Object) -> Object:
     return {**body, "metadata": metadata}
 
 
-def companions(order: Order, wanted: Wanted) -> list[tuple[str, Object]]:
+def companions(order: Order, wanted: DeployRequest) -> list[tuple[str, Object]]:
     """(resource, object) of what the Deployment refers to."""
     objects = {
         "configmaps": config_map(order, wanted),

@@ -11,13 +11,13 @@ EXACT = Context(prec=60)
 CENT = Decimal("0.00000001")
 
 
-def purchase(*, price: Decimal, units: int, seconds: int) -> Decimal:
+def purchase_price(*, price: Decimal, units: int, seconds: int) -> Decimal:
     """What units cost for a time, in whole coins, rounded up: 90 an hour, 2 units and 100 hours are 18000."""
     exact = EXACT.divide(EXACT.multiply(price, Decimal(units * seconds)), Decimal(3600))
     return exact.quantize(Decimal(1), rounding=ROUND_CEILING, context=EXACT)
 
 
-def usage(price: Decimal, byte_ms: int) -> Decimal:
+def usage_price(price: Decimal, byte_ms: int) -> Decimal:
     """What memory held for a time costs (bytes times milliseconds; one unit is one Gi), rounded down to eight places."""
     exact = EXACT.divide(EXACT.multiply(price, Decimal(byte_ms)), Decimal(GIB * MS_PER_HOUR))
     return exact.quantize(CENT, rounding=ROUND_DOWN, context=EXACT)

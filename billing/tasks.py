@@ -5,7 +5,7 @@ import logging
 from celery import group, shared_task
 from kombu.exceptions import OperationalError
 
-from billing.locks import only_one
+from billing.locks import try_lock
 from billing.services import expiry, usage, webhooks
 from clusters import registry
 from clusters.quiet_failures import attempt
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 @shared_task(name="billing.expire_orders", soft_time_limit=540, time_limit=600)
 def expire_orders() -> None:
     """End what is over and take away what still runs of it; a cluster that is down is tried again by the next run."""
-    with only_one("billing.expire_orders") as mine:
+    with try_lock("billing.expire_orders") as mine:
         if mine:
             expiry.expire_due()
 
@@ -34,11 +34,11 @@ def sample_usage() -> None:
 @shared_task(name="billing.sample_cluster", soft_time_limit=240, time_limit=300)
 def sample_cluster(pk: int) -> None:
     """Look at one cluster's pods of orders, and clear away strays."""
-    with only_one(f"billing.sample_cluster/{pk}") as mine:
+    with try_lock(f"billing.sample_cluster/{pk}") as mine:
         if mine and (cluster := registry.clusters().filter(pk=pk).first()):
             with attempt(cluster, "looking at orders"):
-                usage.sample(cluster)
-                usage.sweep(cluster)
+                usage.sample_cluster(cluster)
+                usage.delete_strays(cluster)
 
 
 @shared_task(name="billing.deliver_webhooks", soft_time_limit=240, time_limit=300)
@@ -47,7 +47,7 @@ def deliver_webhooks() -> None:
     webhooks.deliver_due()
 
 
-def enqueue_following(pk: int) -> None:
+def enqueue_rollout_watch(pk: int) -> None:
     """Send the Operation of a deploy on its way; one that is over or under way already is left alone."""
     operation = lifecycle.find(pk)
     if operation.is_final or operation.turn:

@@ -47,7 +47,7 @@ class PublicThrottle(Throttle):
     scope, setting = "public", "THROTTLE_PUBLIC"
 
 
-class BadSecretThrottle(Throttle):
+class WrongSecretThrottle(Throttle):
     """Counts secrets tried in vain, and nothing else."""
 
     scope, setting = "bad-secret", "THROTTLE_BAD_SECRET"

@@ -48,7 +48,7 @@ def check_cluster(cluster: Cluster) -> Iterator[Drift]:
                 "the namespace was deleted and made anew: its members have no rights in it",
             )
         else:
-            yield from _missing(cluster, row)
+            yield from _missing_objects(cluster, row)
     for name, tenant in live.items():
         if name not in rows and manifests.MULTI_TENANT in (
             tenant.namespace["metadata"].get("labels") or {}
@@ -58,7 +58,7 @@ def check_cluster(cluster: Cluster) -> Iterator[Drift]:
             )
 
 
-def _missing(cluster: Cluster, row: Tenant) -> Iterator[Drift]:
+def _missing_objects(cluster: Cluster, row: Tenant) -> Iterator[Drift]:
     wanted: list[tuple[Kind, str]] = []
     if row.options.get("furnished"):
         wanted.append((services.LIMIT_RANGES, manifests.LIMIT_RANGE))
@@ -75,7 +75,7 @@ def _missing(cluster: Cluster, row: Tenant) -> Iterator[Drift]:
             yield Drift("missing", cluster.name, row.namespace, f"{kind.name} {name} is not there")
 
 
-def mend() -> int:
+def repair() -> int:
     """Forget rows whose namespace is gone or another one, and take in namespaces that are labelled as tenants; how many."""
     found = [drift for drift in check() if drift.kind in {"gone", "remade", "unknown"}]
     for drift in found:

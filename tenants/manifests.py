@@ -16,7 +16,7 @@ DEFAULT_DENY = "kubegale-default-deny"
 MANAGED = {"app.kubernetes.io/managed-by": "kubegale"}
 POD_SECURITY = ("privileged", "baseline", "restricted")
 PROTECTED = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
-KEPT_PREFIXES = ("kubernetes.io/", "k8s.io/")
+RESERVED_PREFIXES = ("kubernetes.io/", "k8s.io/")
 RBAC = "rbac.authorization.k8s.io"
 # Kubernetes' own aggregated roles, inside the namespace.
 CLUSTER_ROLES: Mapping[Role, str] = {
@@ -77,7 +77,7 @@ def namespace(blueprint: Blueprint) -> Object:
     labels = dict(blueprint.labels or {})
     if level := blueprint.options.get("pod_security"):
         labels["pod-security.kubernetes.io/enforce"] = level
-    labels[MULTI_TENANT] = marker(blueprint.name)
+    labels[MULTI_TENANT] = tenant_label(blueprint.name)
     metadata = {
         "name": blueprint.name,
         "labels": labels,
@@ -86,17 +86,17 @@ def namespace(blueprint: Blueprint) -> Object:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
-def marker(name: str) -> str:
+def tenant_label(name: str) -> str:
     """The value of the label `multi-tenant`."""
     return f"tenant-tiller-{name}"
 
 
-def renewed(current: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+def merge_metadata(current: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
     """Labels or annotations after an update: those given, and Kubernetes' own as they were."""
     kept = {
         key: value
         for key, value in current.items()
-        if key == MULTI_TENANT or _prefix(key).endswith(KEPT_PREFIXES)
+        if key == MULTI_TENANT or _prefix(key).endswith(RESERVED_PREFIXES)
     }
     return {**kept, **given}
 

@@ -74,7 +74,7 @@ def usage(described: services.Described) -> dict[str, dict[str, float]]:
     return {"hard": hard, "used": used}
 
 
-def sample(cluster: Cluster, rows: Iterable[Tenant]) -> int:
+def record_usage(cluster: Cluster, rows: Iterable[Tenant]) -> int:
     """Note what each tenant of the cluster uses now; those whose namespace is gone or another one are left out."""
     at, wanted = (
         timezone.now().replace(microsecond=0),
@@ -103,7 +103,7 @@ def expire_samples(*, days: int) -> int:
     ).delete()[0]
 
 
-def history(
+def usage_history(
     tenant: Tenant, *, since: datetime.datetime, until: datetime.datetime
 ) -> list[Mapping[str, Any]]:
     """Samples of a time, oldest first, at most 2,000: of more, the latest."""

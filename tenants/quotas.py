@@ -29,13 +29,13 @@ STANDARD = frozenset(
         *("persistentvolumeclaims", *RESOURCES.values()),
     }
 )
-WORD = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-DOMAIN = rf"{WORD}(\.{WORD})*"
-OTHERS = re.compile(
-    rf"count/{DOMAIN}"
-    rf"|{DOMAIN}\.storageclass\.storage\.k8s\.io/(requests\.storage|persistentvolumeclaims)"
+DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+DNS_NAME = rf"{DNS_LABEL}(\.{DNS_LABEL})*"
+OTHER_RESOURCES = re.compile(
+    rf"count/{DNS_NAME}"
+    rf"|{DNS_NAME}\.storageclass\.storage\.k8s\.io/(requests\.storage|persistentvolumeclaims)"
     rf"|(requests\.)?hugepages-[0-9]+([KMGTPE]i)?"
-    rf"|requests\.{DOMAIN}/[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?"
+    rf"|requests\.{DNS_NAME}/[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?"
 )
 LONGEST = 253
 MEBIBYTE, GIBIBYTE = 2**20, 2**30
@@ -103,7 +103,7 @@ def resource_of(name: str) -> str:
     """Kubernetes' name for what a member of `hard` limits, whichever spelling it has; "" for what is none."""
     if name in RESOURCES:
         return RESOURCES[name]
-    known = name in STANDARD or (len(name) <= LONGEST and OTHERS.fullmatch(name))
+    known = name in STANDARD or (len(name) <= LONGEST and OTHER_RESOURCES.fullmatch(name))
     return name if known else ""
 
 
@@ -121,12 +121,12 @@ def all_texts(values: Mapping[str, Any]) -> dict[str, str]:
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:
     """The six as numbers: cores, whole Mi, whole Gi of storage, pods; 0 where there is none."""
     return {
-        ours: _number(ours, quantities.parse(values.get(theirs)))
+        ours: _as_number(ours, quantities.parse(values.get(theirs)))
         for ours, theirs in RESOURCES.items()
     }
 
 
-def _number(name: str, value: Decimal | None) -> float:
+def _as_number(name: str, value: Decimal | None) -> float:
     if value is None:
         return 0
     if name.endswith("Cpu"):

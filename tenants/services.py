@@ -54,7 +54,7 @@ def describe(cluster: Cluster, name: str) -> Described:
     """One tenant; NotFound when there is no such namespace."""
     client = registry.client(cluster)
     namespace = orjson.loads(client.get(NAMESPACES, name))
-    return Described(namespace, tuple(_sorted(list_all(client, QUOTAS, name))))
+    return Described(namespace, tuple(_sort_by_name(list_all(client, QUOTAS, name))))
 
 
 def describe_all(cluster: Cluster, *, only: frozenset[str] | None = None) -> list[Described]:
@@ -64,7 +64,7 @@ def describe_all(cluster: Cluster, *, only: frozenset[str] | None = None) -> lis
         for quota in list_all(client, QUOTAS, ""):
             quotas[quota["metadata"]["namespace"]].append(quota)
         return [
-            Described(item, tuple(_sorted(quotas[item["metadata"]["name"]])))
+            Described(item, tuple(_sort_by_name(quotas[item["metadata"]["name"]])))
             for item in list_all(client, NAMESPACES, "")
         ]
     found: list[Described] = []
@@ -90,7 +90,7 @@ def describe_accessible(cluster: Cluster) -> list[Described]:
     return [tenant for part in read_each(cluster.namespaces, read) for tenant in part]
 
 
-def _sorted(items: Iterable[Object]) -> list[Object]:
+def _sort_by_name(items: Iterable[Object]) -> list[Object]:
     return sorted(items, key=lambda item: str(item["metadata"]["name"]))
 
 
@@ -119,13 +119,13 @@ def create(
             return None
         raise
     try:
-        _furnish(client, blueprint)
+        _create_contents(client, blueprint)
         options = {
             **blueprint.options,
             "furnished": True,
             "quotas": [quota.name for quota in blueprint.quotas],
         }
-        return _record(
+        return _create_row(
             cluster,
             made["metadata"]["uid"],
             blueprint,
@@ -135,7 +135,7 @@ def create(
             description=description,
         )
     except BaseException:
-        _take_back(client, blueprint.name, made["metadata"]["uid"])
+        _undo_create(client, blueprint.name, made["metadata"]["uid"])
         raise
 
 
@@ -147,7 +147,7 @@ def _exists(client: ClusterClient, name: str) -> bool:
     return True
 
 
-def _furnish(client: ClusterClient, blueprint: Blueprint) -> None:
+def _create_contents(client: ClusterClient, blueprint: Blueprint) -> None:
     """Quotas first, then defaults, then what isolates: a member can do nothing before all limits stand."""
     space = blueprint.name
     for quota in blueprint.quotas:
@@ -160,7 +160,7 @@ def _furnish(client: ClusterClient, blueprint: Blueprint) -> None:
             client.create(ROLE_BINDINGS, manifests.role_binding(member, space), namespace=space)
 
 
-def _take_back(client: ClusterClient, name: str, uid: str) -> None:
+def _undo_create(client: ClusterClient, name: str, uid: str) -> None:
     """Delete the namespace that we made, and only that one."""
     try:
         client.delete(
@@ -175,7 +175,7 @@ def _take_back(client: ClusterClient, name: str, uid: str) -> None:
         )
 
 
-def _record(
+def _create_row(
     cluster: Cluster,
     uid: str,
     blueprint: Blueprint,
@@ -209,24 +209,29 @@ def update(cluster: Cluster, blueprint: Blueprint) -> None:
     if not _exists(client, blueprint.name):
         raise NotFound("not found error")
     if blueprint.labels is not None or blueprint.annotations is not None:
-        _replace(client, NAMESPACES, blueprint.name, lambda current: _renewed(current, blueprint))
+        _replace(
+            client, NAMESPACES, blueprint.name, lambda current: _merge_metadata(current, blueprint)
+        )
     for quota in blueprint.quotas:
-        _put_quota(client, blueprint.name, quota.name, quota.hard)
+        _apply_quota(client, blueprint.name, quota.name, quota.hard)
 
 
-def _renewed(current: Object, blueprint: Blueprint) -> Object:
+def _merge_metadata(current: Object, blueprint: Blueprint) -> Object:
     metadata = current["metadata"]
     if blueprint.labels is not None:
-        labels = manifests.renewed(metadata.get("labels") or {}, blueprint.labels)
-        metadata["labels"] = {**labels, manifests.MULTI_TENANT: manifests.marker(blueprint.name)}
+        labels = manifests.merge_metadata(metadata.get("labels") or {}, blueprint.labels)
+        metadata["labels"] = {
+            **labels,
+            manifests.MULTI_TENANT: manifests.tenant_label(blueprint.name),
+        }
     if blueprint.annotations is not None:
-        metadata["annotations"] = manifests.renewed(
+        metadata["annotations"] = manifests.merge_metadata(
             metadata.get("annotations") or {}, blueprint.annotations
         )
     return current
 
 
-def _put_quota(client: ClusterClient, space: str, name: str, hard: Mapping[str, str]) -> None:
+def _apply_quota(client: ClusterClient, space: str, name: str, hard: Mapping[str, str]) -> None:
     def changed(current: Object) -> Object:
         current["spec"] = {**(current.get("spec") or {}), "hard": dict(hard)}
         return current
@@ -295,7 +300,7 @@ def find(cluster: Cluster, name: str, *, by: str = "") -> Tenant:
     """The tenant's row, made for a namespace that has none yet; NotFound when the cluster has no such namespace."""
     uid = str(orjson.loads(registry.client(cluster).get(NAMESPACES, name))["metadata"]["uid"])
     tenant = Tenant.objects.filter(cluster=cluster, uid=uid).first()
-    return tenant or _record(cluster, uid, Blueprint(name), {}, by=by)
+    return tenant or _create_row(cluster, uid, Blueprint(name), {}, by=by)
 
 
 def _admit(tenant: Tenant, user: User, role: Role, *, by: str) -> Grant:

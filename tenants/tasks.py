@@ -20,4 +20,4 @@ def sample_cluster(pk: int) -> None:
     """Note what one cluster's tenants use of their quotas."""
     if cluster := registry.clusters().filter(pk=pk).first():
         with attempt(cluster, "looking at what its tenants use"):
-            plans.sample(cluster, cluster.tenants.all())
+            plans.record_usage(cluster, cluster.tenants.all())

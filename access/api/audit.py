@@ -55,7 +55,7 @@ QUERY = tuple(Query(name, TEXT) for name in FILTERS) + tuple(
 )
 
 
-def filters(request: Request) -> dict[str, Any]:
+def parse_filters(request: Request) -> dict[str, Any]:
     """What the query asks for; Invalid for what can be no filter."""
     query = request.query_params
     wanted: dict[str, Any] = {name: query[name] for name in FILTERS if query.get(name)}
@@ -88,12 +88,12 @@ class Audit(DialectView):
         """One page; `next_cursor` leads to the next, however many entries are added meanwhile."""
         scope = authorise(self, request, Act("list", "audit"))
         found, page = (
-            audit.search(filters(request), clusters=_visible(scope)),
+            audit.search(parse_filters(request), clusters=_visible(scope)),
             page_request(request.query_params),
         )
         total = found.count()
         if cursor := request.query_params.get("cursor"):
-            found = found.filter(id__lt=_position(cursor))
+            found = found.filter(id__lt=_decode_cursor(cursor))
         start = 0 if cursor else page.offset
         rows = list(found[start : start + page.size + 1])
         following = (
@@ -103,7 +103,7 @@ class Audit(DialectView):
         return Page(items, total, page.page, page.size, extra={"next_cursor": following})
 
 
-def _position(cursor: str) -> int:
+def _decode_cursor(cursor: str) -> int:
     try:
         return integer(signing.loads(cursor, salt=SALT), "cursor")
     except signing.BadSignature:
@@ -125,12 +125,12 @@ class AuditExport(DialectView):
     def get(self, request: Request) -> StreamingHttpResponse:
         """The lines, as they are read."""
         scope = authorise(self, request, Act("list", "audit"))
-        found = audit.search(filters(request), clusters=_visible(scope))
-        response = StreamingHttpResponse(_lines(found), content_type="application/x-ndjson")
+        found = audit.search(parse_filters(request), clusters=_visible(scope))
+        response = StreamingHttpResponse(_ndjson_lines(found), content_type="application/x-ndjson")
         response["Content-Disposition"] = 'attachment; filename="audit.ndjson"'
         return response
 
 
-def _lines(found: Any) -> Iterator[bytes]:
-    for row in audit.stream(found):
+def _ndjson_lines(found: Any) -> Iterator[bytes]:
+    for row in audit.iterate(found):
         yield dumps(audit.represent(row)) + b"\n"

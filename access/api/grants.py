@@ -86,7 +86,7 @@ class Grants(DialectView):
             raise Invalid("give either a user or a group")
         by = request.user.get_username()
         made = grants.give(
-            **users.subject(user or group, is_group=bool(group)),
+            **users.grant_subject(user or group, is_group=bool(group)),
             role=role,
             cluster=cluster,
             namespace=namespace,

@@ -38,7 +38,7 @@ PERSON = record(
     last_login=nullable(TEXT),
     date_joined=TEXT,
 )
-NEW = record(
+NEW_PERSON = record(
     required=("username", "password", "role"),
     username=TEXT,
     password=TEXT,
@@ -47,19 +47,21 @@ NEW = record(
     namespace=TEXT,
     email=TEXT,
 )
-CHANGE = record(required=(), email=TEXT, is_active=BOOLEAN, password=TEXT, groups=array(TEXT))
+PERSON_CHANGE = record(
+    required=(), email=TEXT, is_active=BOOLEAN, password=TEXT, groups=array(TEXT)
+)
 GROUP = record(name=TEXT, members=INTEGER, grants=array(OBJECT))
 
 
 def represent(user: User) -> dict[str, Any]:
     """A person as plain data, without anything of the password."""
-    rows = list(grants.of_user(user).select_related("user", "group", "cluster"))
+    rows = list(grants.grants_of_user(user).select_related("user", "group", "cluster"))
     return {
         "id": user.pk,
         "username": user.get_username(),
         "email": user.email,
         "is_active": user.is_active,
-        "role": grants.highest(user, rows),
+        "role": grants.highest_role(user, rows),
         "groups": [group.name for group in user.groups.all()],
         "grants": [grants.represent(row) for row in rows],
         "last_login": None if user.last_login is None else f"{user.last_login:%Y-%m-%dT%H:%M:%SZ}",
@@ -80,7 +82,9 @@ class People(DialectView):
     operations = {
         "get": Described("People, by name", PERSON, query=PAGING, paged=True),
         "post": Described(
-            "Make a user with a role on everything, a cluster or a namespace", PERSON, body=NEW
+            "Make a user with a role on everything, a cluster or a namespace",
+            PERSON,
+            body=NEW_PERSON,
         ),
     }
 
@@ -126,7 +130,7 @@ class OnePerson(DialectView):
         "put": Described(
             "Change address, groups or password of somebody, or switch them off",
             PERSON,
-            body=CHANGE,
+            body=PERSON_CHANGE,
         ),
     }
 
@@ -148,23 +152,23 @@ class OnePerson(DialectView):
             and not boolean(body["is_active"], "is_active")
         ):
             raise Invalid("you cannot switch yourself off", field="is_active")
-        users.change(user, **_changes(body))
-        note(request, details={"changed": sorted(set(body) & set(CHANGE["properties"]))})
+        users.change(user, **_parse_changes(body))
+        note(request, details={"changed": sorted(set(body) & set(PERSON_CHANGE["properties"]))})
         return represent(users.find(name))
 
 
-def _changes(body: dict[str, Any]) -> dict[str, Any]:
+def _parse_changes(body: dict[str, Any]) -> dict[str, Any]:
     given: dict[str, Any] = {
         field: _text(body, field) for field in ("email", "password") if field in body
     }
     if "is_active" in body:
         given["is_active"] = boolean(body["is_active"], "is_active")
     if "groups" in body:
-        given["groups"] = _names(body["groups"])
+        given["groups"] = _parse_group_names(body["groups"])
     return given
 
 
-def _names(value: object) -> Iterable[str]:
+def _parse_group_names(value: object) -> Iterable[str]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise Invalid("groups must be a list of names", field="groups")
     return list(dict.fromkeys(value))
@@ -186,7 +190,7 @@ class Groups(DialectView):
             .annotate(members=Count("user"))
             .prefetch_related("grants__cluster", "grants__group")
         )
-        items = [_group(group, group.members) for group in found]
+        items = [_represent_group(group, group.members) for group in found]
         return Page(items, len(items), 1, max(len(items), 1))
 
     def post(self, request: Request) -> Any:
@@ -195,10 +199,10 @@ class Groups(DialectView):
         authorise(self, request, Act("create", "groups"))
         group = users.find_group(_text(body, "name"), create=True)
         note(request, name=group.name)
-        return _group(group, User.objects.filter(groups=group).count())
+        return _represent_group(group, User.objects.filter(groups=group).count())
 
 
-def _group(group: Group, members: int) -> dict[str, Any]:
+def _represent_group(group: Group, members: int) -> dict[str, Any]:
     return {
         "name": group.name,
         "members": members,

@@ -123,10 +123,13 @@ class Me(DialectView):
         """{"id","username","email","role","platform_role","grants"}: the highest role held anywhere, and the one held on everything."""
         user, rows = (
             request.user,
-            list(grants.of_user(request.user).select_related("user", "group", "cluster")),
+            list(grants.grants_of_user(request.user).select_related("user", "group", "cluster")),
         )
         shown = [grants.represent(row) for row in rows]
-        roles = {"role": grants.highest(user, rows), "platform_role": grants.everywhere(user, rows)}
+        roles = {
+            "role": grants.highest_role(user, rows),
+            "platform_role": grants.platform_role(user, rows),
+        }
         return {
             "id": user.pk,
             "username": user.get_username(),

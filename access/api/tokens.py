@@ -30,7 +30,7 @@ TOKEN = record(
     last_used_at=nullable(TEXT),
     revoked_at=nullable(TEXT),
 )
-MADE = {
+NEW_TOKEN = {
     **TOKEN,
     "properties": {
         **TOKEN["properties"],
@@ -57,7 +57,7 @@ def _owner(view: DialectView, request: Request, verb: str) -> Any:
     return request.user
 
 
-def _days(body: Mapping[str, Any]) -> int | None:
+def _parse_days(body: Mapping[str, Any]) -> int | None:
     """How long the token is good: as many days as the settings say, unless the body says; null is for ever."""
     given = body.get("expires_in_days", settings.API_TOKEN_DAYS or None)
     return (
@@ -73,7 +73,7 @@ class Tokens(DialectView):
     operations = {
         "get": Described("Your API tokens", TOKEN, paged=True),
         "post": Described(
-            "Make an API token; it is shown once", MADE, body=BODY, answer_name="NewApiToken"
+            "Make an API token; it is shown once", NEW_TOKEN, body=BODY, answer_name="NewApiToken"
         ),
     }
 
@@ -94,7 +94,7 @@ class Tokens(DialectView):
             scopes=tokens.check_scopes(body.get("scopes")),
             clusters=tokens.check_clusters(body.get("clusters")),
             wire=tokens.check_wire(body.get("wire")),
-            days=_days(body),
+            days=_parse_days(body),
         )
         note(
             request,

@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from billing.admin.pages import shown_once
+from billing.admin.pages import secret_page
 from billing.models import Deployment, Entry, Order, Payment, Plan, PortClaim, Posting, UsageSample
 from billing.models.orders import UNITS
 from billing.services import deployments, expiry, ledger, orders
@@ -198,7 +198,7 @@ class OrderAdmin(ModelAdmin[Order]):
         self._each(request, queryset, lambda order: rows.append((order.pk, act(order))))
         if not rows:
             return None
-        return shown_once(
+        return secret_page(
             request, title="Secrets", subject="order", what="secret", rows=rows, model=Order
         )
 

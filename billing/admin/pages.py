@@ -11,7 +11,7 @@ from django.urls import reverse
 Rows = Iterable[tuple[object, str]]
 
 
-def shown_once(
+def secret_page(
     request: HttpRequest, *, title: str, subject: str, what: str, rows: Rows, model: type[Model]
 ) -> HttpResponse:
     """A page that is seen once and kept by nobody: no cookie, no cache."""

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing import clock
-from billing.admin.pages import shown_once
+from billing.admin.pages import secret_page
 from billing.models import Delivery, Webhook
 from billing.services import webhooks
 from core.api.admin import ModelAdmin, ModelForm, ReadOnly
@@ -54,7 +54,7 @@ class WebhookAdmin(ModelAdmin[Webhook]):
         self, request: HttpRequest, obj: Webhook, post_url_continue: str | None = None
     ) -> HttpResponse:
         """The signing key, once."""
-        return shown_once(
+        return secret_page(
             request,
             title="Signing key",
             subject="webhook",

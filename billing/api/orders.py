@@ -107,11 +107,11 @@ def _bucket(row: usage.Bucket) -> dict[str, Any]:
     }
 
 
-_MAYBE = nullable(TEXT)
+_NULLABLE_TEXT = nullable(TEXT)
 ORDER_SCHEMA = record(
     id=TEXT,
     plan=TEXT,
-    owner=_MAYBE,
+    owner=_NULLABLE_TEXT,
     units=INTEGER,
     duration=INTEGER,
     seconds=INTEGER,
@@ -125,9 +125,9 @@ ORDER_SCHEMA = record(
     name=TEXT,
     created_at=TEXT,
     updated_at=TEXT,
-    activated_at=_MAYBE,
-    expires_at=_MAYBE,
-    closed_at=_MAYBE,
+    activated_at=_NULLABLE_TEXT,
+    expires_at=_NULLABLE_TEXT,
+    closed_at=_NULLABLE_TEXT,
 )
 ENTRY_SCHEMA = record(account=TEXT, amount=TEXT)
 POSTING_SCHEMA = record(

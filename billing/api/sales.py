@@ -18,8 +18,11 @@ from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, nullable, 
 from core.errors import Invalid
 
 PLAN_SCHEMA = record(name=TEXT, price=TEXT, units=array(INTEGER), regions=array(TEXT))
-BOUGHT = {**ORDER_SCHEMA, "properties": {**ORDER_SCHEMA["properties"], "secret": nullable(TEXT)}}
-PURCHASE = record(
+PAID_ORDER_SCHEMA = {
+    **ORDER_SCHEMA,
+    "properties": {**ORDER_SCHEMA["properties"], "secret": nullable(TEXT)},
+}
+PURCHASE_SCHEMA = record(
     required=("units", "duration"),
     plan=TEXT,
     units=INTEGER,
@@ -57,7 +60,7 @@ class OrderPlans(DialectView):
         """All active plans by name, the standard one among them, and the regions of every reachable cluster."""
         authorise(self, request, Act("list", "orders"))
         if not Plan.objects.filter(name=orders.DEFAULT_PLAN).exists():
-            orders.plan_named(orders.DEFAULT_PLAN)
+            orders.find_plan(orders.DEFAULT_PLAN)
         items = [_plan(plan) for plan in Plan.objects.filter(active=True)]
         return Page(
             items, len(items), 1, max(len(items), 1), extra={"regions": regions.regions_or_none()}
@@ -80,8 +83,8 @@ class Orders(OrderViewSet):
         **OrderViewSet.operations,
         "create": Described(
             "Make an order; with `paid` its secret is shown, this once",
-            BOUGHT,
-            body=PURCHASE,
+            PAID_ORDER_SCHEMA,
+            body=PURCHASE_SCHEMA,
             answer_name="NewOrder",
         ),
     }
@@ -92,7 +95,7 @@ class Orders(OrderViewSet):
         authorise(self, request, Act("create", "orders"))
         name = _text(body, "owner")
         owner, paid = users.find(name) if name else None, boolean(body.get("paid", False), "paid")
-        order, secret = orders.create(_wanted(body), owner=owner), None
+        order, secret = orders.create(_parse_purchase(body), owner=owner), None
         note(
             request,
             name=order.pk,
@@ -103,7 +106,7 @@ class Orders(OrderViewSet):
         return {**represent(orders.find(order.pk)), "secret": secret}
 
 
-class OneOrder(DialectView):
+class OrderDetail(DialectView):
     """What is done to an order; every one of these is for admins of everything."""
 
     refused_as = "PUT"
@@ -114,12 +117,12 @@ class OneOrder(DialectView):
         return orders.find(pk)
 
 
-def _wanted(body: dict[str, Any]) -> orders.Wanted:
+def _parse_purchase(body: dict[str, Any]) -> orders.Wanted:
     if body.get("units") is None or body.get("duration") is None:
         raise Invalid("units and duration are required", field="units")
     return orders.Wanted(
         units=integer(body["units"], "units", minimum=1, maximum=32_000),
-        duration=integer(body["duration"], "duration", minimum=1, maximum=orders.LONGEST),
+        duration=integer(body["duration"], "duration", minimum=1, maximum=orders.LONGEST_DURATION),
         region=_text(body, "region"),
         random_ports=boolean(body.get("random_ports", False), "random_ports"),
         plan=_text(body, "plan", orders.DEFAULT_PLAN),
@@ -128,13 +131,13 @@ def _wanted(body: dict[str, Any]) -> orders.Wanted:
     )
 
 
-class OrderPayment(OneOrder):
+class OrderPayment(OrderDetail):
     """POST /orders/{id}/pay."""
 
     operations = {
         "post": Described(
             "Note a payment, all that is open unless an amount is given; the last one gives the secret, shown this once",
-            BOUGHT,
+            PAID_ORDER_SCHEMA,
             body=record(required=(), amount=TEXT, reference=TEXT),
         )
     }
@@ -167,7 +170,7 @@ def _amount(value: object) -> Decimal | None:
         raise Invalid("amount must be a whole number", field="amount") from None
 
 
-class OrderRefund(OneOrder):
+class OrderRefund(OrderDetail):
     """POST /orders/{id}/refund."""
 
     operations = {
@@ -201,7 +204,7 @@ class OrderRefund(OneOrder):
         return {**represent(orders.find(order.pk)), "refunded": plain(refunded)}
 
 
-class OrderSecret(OneOrder):
+class OrderSecret(OrderDetail):
     """POST /orders/{id}/secret."""
 
     operations = {

@@ -17,7 +17,7 @@ from billing.logstreams import LogStream
 from billing.models import Deployment, Order
 from billing.registry import ImageChecker
 from billing.services import deployments, expiry, orders, pods, regions
-from billing.throttles import BadSecretThrottle, PublicThrottle
+from billing.throttles import PublicThrottle, WrongSecretThrottle
 from core.api import audit, long_lived
 from core.api.auth import Act
 from core.api.dialect import DialectView
@@ -70,7 +70,7 @@ class SecretView(VKubeView):
         secret, opened = request.headers.get("secret", "").strip(), self.order.pk
 
         def look() -> None:
-            order = expiry.settle_if_over(orders.by_secret(secret))
+            order = expiry.settle_if_over(orders.find_by_secret(secret))
             if order.pk != opened:
                 raise Unauthenticated("secret invalid")
 
@@ -80,10 +80,10 @@ class SecretView(VKubeView):
     def _opened(request: Request) -> Order:
         secret = request.headers.get("secret", "").strip()
         try:
-            return orders.by_secret(secret)
+            return orders.find_by_secret(secret)
         except Unauthenticated:
             if secret:
-                BadSecretThrottle().failed(request)
+                WrongSecretThrottle().failed(request)
             raise
 
 
@@ -168,7 +168,7 @@ def _ports(value: object) -> list[int]:
         isinstance(item, int) and not isinstance(item, bool) for item in numbers
     ):
         raise Invalid(EMPTY)
-    return list(dict.fromkeys(containers.number(item, "ports") for item in numbers))
+    return list(dict.fromkeys(containers.parse_port(item, "ports") for item in numbers))
 
 
 class OrderView(SecretView):
@@ -255,7 +255,7 @@ class Deploy(SecretView):
         _check_images(wanted)
         return _answer(deployments.deploy(self.order, wanted))
 
-    def parse(self, body: dict[str, Any]) -> containers.Wanted:
+    def parse(self, body: dict[str, Any]) -> containers.DeployRequest:
         """What the document's body asks for."""
         return containers.parse(body, self.order)
 
@@ -300,7 +300,7 @@ class PublishedDeploy(Deploy):
         )
     }
 
-    def parse(self, body: dict[str, Any]) -> containers.Wanted:
+    def parse(self, body: dict[str, Any]) -> containers.DeployRequest:
         """What the client's body asks for; without a region, where the order runs already."""
         current = deployments.live(self.order)
         running = current.region if current else ""
@@ -317,13 +317,13 @@ def _audit(request: Request, order: Order, verb: str) -> None:
 def _answer(row: Deployment) -> Response:
     """OK, with the Operation that follows the pod on its way."""
     if row.operation:
-        tasks.enqueue_following(row.operation)
+        tasks.enqueue_rollout_watch(row.operation)
     answer = Response({"status": "OK", "name": row.name})
     answer["X-Operation-Id"] = str(row.operation or "")
     return answer
 
 
-def _check_images(wanted: containers.Wanted) -> None:
+def _check_images(wanted: containers.DeployRequest) -> None:
     """With VKUBE_CHECK_IMAGES the registry must know every image; a registry that is down does not stop anyone."""
     if not settings.VKUBE_CHECK_IMAGES:
         return

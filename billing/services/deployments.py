@@ -10,8 +10,8 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import QuerySet
 
 from billing import clock, manifests
-from billing.containers import PortWanted, Wanted
-from billing.locks import only_one
+from billing.containers import DeployRequest, PortRequest
+from billing.locks import try_lock
 from billing.models import Deployment, Order, PortClaim
 from billing.services import objects, orders, regions, rollout_watch, webhooks
 from billing.services.regions import ClusterSurvey, Site
@@ -20,8 +20,8 @@ from clusters.manifests import Object
 from core.errors import ClusterUnavailable, Conflict, DomainError, Forbidden, Invalid
 
 State, Service = Deployment.State, Order.Service
-OVER = (Service.DONE, Service.ABORTED)
-CLAIM_PATIENCE_MS = 10_000
+ENDED = (Service.DONE, Service.ABORTED)
+CLAIM_TIMEOUT_MS = 10_000
 
 
 def live(order: Order) -> Deployment | None:
@@ -44,7 +44,7 @@ def require_deployable(order: Order, at: datetime) -> None:
 
 
 # --- deploying ------------------------------------------------------------------------------------------------------
-def deploy(order: Order, wanted: Wanted) -> Deployment:
+def deploy(order: Order, wanted: DeployRequest) -> Deployment:
     """Run what is wanted in place of what ran before.
 
     Clusters are asked outside transactions: first the survey, then a transaction that claims the
@@ -53,44 +53,44 @@ def deploy(order: Order, wanted: Wanted) -> Deployment:
     Conflict while another call deploys the order. What the cluster refuses, or fails to answer,
     leaves the order as it was; an order that ended meanwhile runs nothing.
     """
-    with _turn(order):
+    with _order_lock(order):
         before = live(order)
         site = _site(regions.locate(wanted.region), before)
         look = _survey(order, wanted, site)
         row, manifest = _begin(order, wanted, look, before)
-        number = before.pk if before is not None and _is_same(row, before) else row.pk
+        number = before.pk if before is not None and _is_unchanged(row, before) else row.pk
         try:
             companions = manifests.companions(order, wanted)
             objects.apply(order, site.cluster, manifest, companions, number=number)
         except Exception as error:
             # Without an answer it is not known whether a replacement was written; the cluster knows.
             unclear = before is not None and isinstance(error, ClusterUnavailable)
-            if not (unclear and number == row.pk and _stands(row)):
+            if not (unclear and number == row.pk and _is_applied(row)):
                 _cancel(row, fresh=before is None)
                 raise
         return _finish(row)
 
 
 @contextmanager
-def _turn(order: Order) -> Iterator[None]:
+def _order_lock(order: Order) -> Iterator[None]:
     """One call at a time deploys, stops or starts an order; Conflict while another does.
 
     No row is locked. PostgreSQL notices when the process dies, so whatever it left half-done is
     ended by whoever comes next.
     """
-    with only_one(_turn_name(order.pk)) as mine:
+    with try_lock(_lock_name(order.pk)) as mine:
         if not mine:
             raise Conflict("another deploy of this order is under way; try again", reason="busy")
-        for row in _unfinished(order):
+        for row in _applying(order):
             _recover(row)
         yield
 
 
-def _turn_name(order: str) -> str:
+def _lock_name(order: str) -> str:
     return f"billing.deploy/{order}"
 
 
-def _unfinished(order: Order | None = None) -> QuerySet[Deployment]:
+def _applying(order: Order | None = None) -> QuerySet[Deployment]:
     rows = Deployment.objects.filter(state=State.APPLYING).select_related("cluster", "order")
     return rows if order is None else rows.filter(order=order)
 
@@ -106,7 +106,7 @@ def _site(found: Collection[Site], before: Deployment | None) -> Site:
     return next(iter(found))
 
 
-def _survey(order: Order, wanted: Wanted, site: Site) -> ClusterSurvey:
+def _survey(order: Order, wanted: DeployRequest, site: Site) -> ClusterSurvey:
     """What the cluster says about host ports, as far as the deploy wants any."""
     ports = _ports(wanted)
     chosen = [port.host for port in ports if port.host]
@@ -115,16 +115,16 @@ def _survey(order: Order, wanted: Wanted, site: Site) -> ClusterSurvey:
     return regions.survey(site, chosen, besides=order)
 
 
-def _ports(wanted: Wanted) -> list[PortWanted]:
+def _ports(wanted: DeployRequest) -> list[PortRequest]:
     return [port for container in wanted.containers for port in container.ports]
 
 
 def _begin(
-    order: Order, wanted: Wanted, look: ClusterSurvey, before: Deployment | None
+    order: Order, wanted: DeployRequest, look: ClusterSurvey, before: Deployment | None
 ) -> tuple[Deployment, Object]:
     """Record the deploy and claim its ports, before the cluster is asked; the row and the manifest."""
     with transaction.atomic():
-        order, at = orders.locked(order), clock.now()
+        order, at = orders.lock(order), clock.now()
         require_deployable(order, at)
         _require_unchanged(order, before)
         host_ports = _host_ports(order, wanted, look, before)
@@ -141,7 +141,9 @@ def _begin(
             state=State.APPLYING,
             created_at=at,
         )
-        _claim(row, besides=before if before is not None and _in_place(row, before) else None)
+        _claim_ports(
+            row, besides=before if before is not None and _is_same_object(row, before) else None
+        )
     return row, manifest
 
 
@@ -155,8 +157,8 @@ def _require_unchanged(order: Order, before: Deployment | None) -> None:
 
 
 def _host_ports(
-    order: Order, wanted: Wanted, look: ClusterSurvey, before: Deployment | None
-) -> dict[PortWanted, int]:
+    order: Order, wanted: DeployRequest, look: ClusterSurvey, before: Deployment | None
+) -> dict[PortRequest, int]:
     """Which host port each wanted port gets; Invalid when a chosen one is taken or none is left."""
     ports = _ports(wanted)
     chosen = {port: port.host for port in ports if port.host}
@@ -168,12 +170,12 @@ def _host_ports(
         raise Invalid(
             f"hostPort occupied: {', '.join(map(str, busy))}", field="hostPort", occupied=busy
         )
-    return _drawn(ports, look.site, occupied, before) if random else chosen
+    return _random_host_ports(ports, look.site, occupied, before) if random else chosen
 
 
-def _drawn(
-    ports: list[PortWanted], site: Site, occupied: Collection[int], before: Deployment | None
-) -> dict[PortWanted, int]:
+def _random_host_ports(
+    ports: list[PortRequest], site: Site, occupied: Collection[int], before: Deployment | None
+) -> dict[PortRequest, int]:
     """Host ports that the system draws: those held before where they still fit, else the lowest free ones."""
     held = {}
     if before is not None and (before.cluster_id, before.region) == (site.cluster.pk, site.region):
@@ -197,14 +199,14 @@ def _drawn(
     return kept
 
 
-def _in_place(row: Deployment, before: Deployment) -> bool:
+def _is_same_object(row: Deployment, before: Deployment) -> bool:
     """Whether the one stands where the other stood, as one object."""
     return (row.cluster_id, row.namespace) == (before.cluster_id, before.namespace)
 
 
-def _is_same(row: Deployment, before: Deployment) -> bool:
+def _is_unchanged(row: Deployment, before: Deployment) -> bool:
     """Whether nothing changed."""
-    return _in_place(row, before) and row.digest == before.digest
+    return _is_same_object(row, before) and row.digest == before.digest
 
 
 def _finish(row: Deployment) -> Deployment:
@@ -213,28 +215,28 @@ def _finish(row: Deployment) -> Deployment:
     Of an order that ended meanwhile everything is taken away. Conflict when another call took over.
     """
     with transaction.atomic():
-        order, at = orders.locked(row.order, patience_ms=60_000), clock.now()
+        order, at = orders.lock(row.order, patience_ms=60_000), clock.now()
         before = live(order)
-        if order.service in OVER:
+        if order.service in ENDED:
             moved = _move(row, State.REMOVING)
-        elif before is not None and _is_same(row, before):
-            moved = _drop(row)
+        elif before is not None and _is_unchanged(row, before):
+            moved = _delete_row(row)
             row = _revive(before)
         else:
             if before is not None:
-                _retire(before, in_place=_in_place(row, before))
+                _retire(before, in_place=_is_same_object(row, before))
             moved = _move(row, State.APPLIED)
-            _claim(row)
+            _claim_ports(row)
             webhooks.emit(
                 order, "deployment.applied", at, cluster=row.cluster.name, region=row.region
             )
         if not moved:
             raise Conflict("the deploy took so long that another call ended it", reason="busy")
-        if order.service not in OVER:
+        if order.service not in ENDED:
             _activate(order, at)
             if row.operation is None:
                 rollout_watch.follow(row)
-    if order.service in OVER:
+    if order.service in ENDED:
         remove_pending(order)
     return row
 
@@ -246,7 +248,7 @@ def _move(row: Deployment, state: str) -> bool:
     return bool(moved)
 
 
-def _drop(row: Deployment) -> bool:
+def _delete_row(row: Deployment) -> bool:
     """Forget a deploy that changed nothing, its claims with it; False when it is no longer being applied."""
     return bool(Deployment.objects.filter(pk=row.pk, state=State.APPLYING).delete()[0])
 
@@ -270,16 +272,16 @@ def _cancel(row: Deployment, *, fresh: bool) -> None:
     """
     undone = not fresh or objects.undo(row.cluster, row.namespace, row.name)
     with transaction.atomic():
-        order = orders.locked(row.order, patience_ms=60_000)
+        order = orders.lock(row.order, patience_ms=60_000)
         if undone:
-            _drop(row)
+            _delete_row(row)
         else:
             _move(row, State.REMOVING)
-    if order.service in OVER:
+    if order.service in ENDED:
         remove_pending(order)
 
 
-def _stands(row: Deployment) -> bool:
+def _is_applied(row: Deployment) -> bool:
     """Whether the cluster has what this deploy wrote; False as well when it does not say."""
     try:
         return objects.applied(row.cluster, row.namespace, row.name) == row.pk
@@ -292,9 +294,9 @@ def recover() -> None:
 
     A cluster that does not answer is asked again by the next call.
     """
-    for row in _unfinished().order_by("attempts", "pk")[:500]:
-        with only_one(_turn_name(row.order_id)) as mine:
-            if not mine or not _unfinished().filter(pk=row.pk).exists():
+    for row in _applying().order_by("attempts", "pk")[:500]:
+        with try_lock(_lock_name(row.order_id)) as mine:
+            if not mine or not _applying().filter(pk=row.pk).exists():
                 continue
             try:
                 _recover(row)
@@ -336,7 +338,7 @@ def _retire(before: Deployment, *, in_place: bool) -> None:
         PortClaim.objects.filter(deployment=before).delete()
 
 
-def _claim(row: Deployment, *, besides: Deployment | None = None) -> None:
+def _claim_ports(row: Deployment, *, besides: Deployment | None = None) -> None:
     """Hold the host ports of the row, but for those that `besides`, which it will replace, holds still.
 
     Always in one order, so that two deploys never wait for each other in a circle.
@@ -350,7 +352,7 @@ def _claim(row: Deployment, *, besides: Deployment | None = None) -> None:
     others = PortClaim.objects.filter(deployment=besides, region=row.region)
     for claim in others if besides is not None else ():
         needed.pop((claim.port, claim.protocol), None)
-    with _patience():
+    with _port_lock_timeout():
         PortClaim.objects.filter(deployment=row).delete()
         for (number, protocol), container_port in sorted(needed.items()):
             PortClaim.objects.create(
@@ -364,13 +366,11 @@ def _claim(row: Deployment, *, besides: Deployment | None = None) -> None:
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
+def _port_lock_timeout() -> Iterator[None]:
     """A port that another deploy takes at this moment is taken; one that is not decided soon is a conflict."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config('lock_timeout', %s, true)", [f"{CLAIM_PATIENCE_MS}ms"]
-            )
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{CLAIM_TIMEOUT_MS}ms"])
             yield
             cursor.execute("SELECT set_config('lock_timeout', '0', true)")
     except IntegrityError:
@@ -403,34 +403,34 @@ def _activate(order: Order, at: datetime) -> None:
 # --- stopping and starting ------------------------------------------------------------------------------------------
 def stop(order: Order) -> Deployment:
     """Run no pod until `start`; the order's time goes on. Conflict when nothing was deployed."""
-    with _exclusively(order) as row:
+    with _locked_deployment(order) as row:
         objects.scale(row.cluster, row.namespace, row.name, 0)
-        _note_change(row, stopped=True)
+        _record_scale(row, stopped=True)
     return row
 
 
 def start(order: Order) -> Deployment:
     """Run what was stopped again, and follow it."""
-    with _exclusively(order) as row:
+    with _locked_deployment(order) as row:
         objects.scale(row.cluster, row.namespace, row.name, 1)
-        _note_change(row, stopped=False)
+        _record_scale(row, stopped=False)
     return row
 
 
 def restart(order: Order) -> Deployment:
     """Have a new pod made, and follow it. Conflict when nothing was deployed, or it is stopped."""
-    with _exclusively(order) as row:
+    with _locked_deployment(order) as row:
         if row.stopped:
             raise Conflict("the service is stopped: start it", reason="stopped")
         objects.restart(row.cluster, row.namespace, row.name, clock.now())
-        _note_change(row, stopped=False)
+        _record_scale(row, stopped=False)
     return row
 
 
 @contextmanager
-def _exclusively(order: Order) -> Iterator[Deployment]:
+def _locked_deployment(order: Order) -> Iterator[Deployment]:
     """What runs for the order, which no deploy can replace meanwhile."""
-    with _turn(order):
+    with _order_lock(order):
         require_deployable(orders.find(order.pk), clock.now())
         current = live(order)
         if current is None:
@@ -438,10 +438,10 @@ def _exclusively(order: Order) -> Iterator[Deployment]:
         yield current
 
 
-def _note_change(row: Deployment, *, stopped: bool) -> None:
+def _record_scale(row: Deployment, *, stopped: bool) -> None:
     """Record that the pod is stopped, or that a new one is on its way; what ended meanwhile stays as it is."""
     with transaction.atomic():
-        order, at = orders.locked(row.order, patience_ms=60_000), clock.now()
+        order, at = orders.lock(row.order, patience_ms=60_000), clock.now()
         columns: dict[str, Any] = {"stopped": stopped}
         if not stopped:
             columns.update(state=State.APPLIED, error="")
@@ -478,11 +478,11 @@ def remove_pending(order: Order | None = None) -> int:
 
 def _remove(row: Deployment, dead: set[int]) -> bool:
     if row.cluster.deleted_at is not None:
-        return _gone(row, State.ABANDONED, "its cluster is no longer registered")
-    if _same_place(row).filter(state=State.APPLYING).exists():
+        return _mark_removed(row, State.ABANDONED, "its cluster is no longer registered")
+    if _rows_of_object(row).filter(state=State.APPLYING).exists():
         return False  # whoever applies there tells first what stands
     try:
-        if not _stands_for_another(row):
+        if not _is_deployed_again(row):
             objects.delete(registry.client(row.cluster), row.namespace, row.name)
     except (DomainError, ValueError) as error:
         if isinstance(error, ClusterUnavailable):
@@ -491,22 +491,22 @@ def _remove(row: Deployment, dead: set[int]) -> bool:
             attempts=row.attempts + 1, error=str(error)[:500]
         )
         return False
-    return _gone(row, State.REMOVED)
+    return _mark_removed(row, State.REMOVED)
 
 
-def _stands_for_another(row: Deployment) -> bool:
+def _is_deployed_again(row: Deployment) -> bool:
     """Whether the order was deployed to the same place again since."""
-    return _same_place(row).filter(state__in=Deployment.LIVE).exists()
+    return _rows_of_object(row).filter(state__in=Deployment.LIVE).exists()
 
 
-def _same_place(row: Deployment) -> QuerySet[Deployment]:
+def _rows_of_object(row: Deployment) -> QuerySet[Deployment]:
     """The order's deploys that share one object in the cluster with this one."""
     return Deployment.objects.filter(
         order_id=row.order_id, cluster_id=row.cluster_id, namespace=row.namespace
     )
 
 
-def _gone(row: Deployment, state: str, error: str = "") -> bool:
+def _mark_removed(row: Deployment, state: str, error: str = "") -> bool:
     with transaction.atomic():
         at = clock.now()
         moved = Deployment.objects.filter(pk=row.pk, state=State.REMOVING).update(

@@ -19,13 +19,13 @@ def expire_due(limit: int = 500) -> int:
     due = Order.objects.filter(service=Service.RUNNING, expires_at__lte=clock.now()).order_by(
         "expires_at"
     )
-    ended = sum(_expire_safely(order) for order in due[:limit])
+    ended = sum(_expire_unless_locked(order) for order in due[:limit])
     deployments.recover()
     deployments.remove_pending()
     return ended
 
 
-def _expire_safely(order: Order) -> bool:
+def _expire_unless_locked(order: Order) -> bool:
     try:
         return expire(order)
     except Conflict:
@@ -36,7 +36,7 @@ def expire(order: Order) -> bool:
     """Running -> Done, once, however many try; False when its time is not over or somebody else was first."""
     usage.sample_order(order)
     with transaction.atomic():
-        order, at = orders.locked(order), clock.now()
+        order, at = orders.lock(order), clock.now()
         if order.service != Service.RUNNING or order.expires_at is None or order.expires_at > at:
             return False
         orders.change(
@@ -56,7 +56,7 @@ def settle_if_over(order: Order, at: datetime | None = None) -> Order:
         and order.expires_at
         and order.expires_at <= (at or clock.now())
     ):
-        _expire_safely(order)
+        _expire_unless_locked(order)
         deployments.remove_pending(order)
         return orders.find(order.pk)
     return order
@@ -69,7 +69,7 @@ def refund(order: Order, *, by: str, reference: str = "") -> Decimal:
     """
     usage.sample_order(order)
     with transaction.atomic():
-        order, at = orders.locked(order, patience_ms=60_000), clock.now()
+        order, at = orders.lock(order, patience_ms=60_000), clock.now()
         if order.status != Order.Status.FILED or order.service not in OPEN:
             raise Conflict(f"an order that is {order.status}, {order.service} cannot be refunded")
         if order.expires_at and order.expires_at <= at:

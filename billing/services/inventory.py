@@ -237,7 +237,7 @@ def survey(ask: Callable[[ClusterClient], R]) -> Survey[R]:
     """
     clusters = list(registry.clusters().order_by("-is_default", "id"))
     asked = {
-        cluster.pk: _executor.submit(_asked, cluster, ask)
+        cluster.pk: _executor.submit(_ask_cluster, cluster, ask)
         for cluster in clusters
         if not cache.get(_slow_key(cluster))
     }
@@ -259,7 +259,7 @@ def _slow_key(cluster: Cluster) -> str:
     return f"vkube:slow:{cluster.pk}"
 
 
-def _asked(cluster: Cluster, ask: Callable[[ClusterClient], R]) -> R | None:
+def _ask_cluster(cluster: Cluster, ask: Callable[[ClusterClient], R]) -> R | None:
     try:
         return ask(registry.client(cluster))
     except DomainError as error:

@@ -118,7 +118,7 @@ def charge(order: Order, at: datetime) -> Posting | None:
 
 
 def _cost(order: Order, rows: list[tuple[int, int, int]]) -> Decimal:
-    return pricing.usage(order.price, sum(memory * running for _, memory, running in rows))
+    return pricing.usage_price(order.price, sum(memory * running for _, memory, running in rows))
 
 
 def charged(order: Order) -> Decimal:
@@ -161,8 +161,8 @@ class Difference:
 
 def differences(order: Order) -> Iterator[Difference]:
     """Derive the order's ledger from payments and samples again, and name every disagreement."""
-    yield from _samples(order)
-    yield from _postings(order)
+    yield from _sample_differences(order)
+    yield from _posting_differences(order)
     paid = order.payments.filter(amount__gt=0).aggregate(total=Sum("amount"))["total"] or ZERO
     if paid != order.amount_paid:
         yield Difference(order.pk, "amount paid", str(order.amount_paid), str(paid))
@@ -170,7 +170,7 @@ def differences(order: Order) -> Iterator[Difference]:
         yield Difference(order.pk, "prepaid balance", str(left), "0")
 
 
-def _samples(order: Order) -> Iterator[Difference]:
+def _sample_differences(order: Order) -> Iterator[Difference]:
     """Each sample's running time, out of its own moments and the sample before."""
     latest: dict[str, datetime] = {}
     for sample in UsageSample.objects.filter(order=order).order_by("pk").iterator():
@@ -186,7 +186,7 @@ def _samples(order: Order) -> Iterator[Difference]:
         latest[sample.pod_uid] = max(before or sample.at, sample.at)
 
 
-def _postings(order: Order) -> Iterator[Difference]:
+def _posting_differences(order: Order) -> Iterator[Difference]:
     """Each posting's amount, out of what it says it came from, in the order in which they were made."""
     left, through = ZERO, 0
     payments = {
@@ -204,14 +204,14 @@ def _postings(order: Order) -> Iterator[Difference]:
                 str(sum(entry.amount for entry in entries)),
                 "0",
             )
-        derived = _derived(order, posting, payments=payments, left=left, through=through)
+        derived = _derived_amount(order, posting, payments=payments, left=left, through=through)
         if booked != derived:
             yield Difference(order.pk, f"amount of {posting.key}", str(booked), str(derived))
         through = posting.last_sample or through
         left += booked if posting.kind == Kind.PAYMENT else -booked
 
 
-def _derived(
+def _derived_amount(
     order: Order, posting: Posting, *, payments: Mapping[str, Decimal], left: Decimal, through: int
 ) -> Decimal:
     match posting.kind:

@@ -23,33 +23,33 @@ log = logging.getLogger(__name__)
 Companions = Sequence[tuple[str, Object]]
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 # Which deploy wrote the Deployment: a process that died cannot say whether its write arrived.
-NUMBER = "v-kube/deployment"
+DEPLOY_ANNOTATION = "v-kube/deployment"
 APPLY_SECONDS = 60
 
 
-class Notes(msgspec.Struct):
+class AnnotatedMeta(msgspec.Struct):
     """An object's annotations."""
 
     annotations: dict[str, str] | None = None
 
 
-class Template(msgspec.Struct):
+class PodTemplate(msgspec.Struct):
     """A pod template."""
 
-    metadata: Notes = msgspec.field(default_factory=Notes)
+    metadata: AnnotatedMeta = msgspec.field(default_factory=AnnotatedMeta)
 
 
-class Spec(msgspec.Struct):
+class WorkloadSpec(msgspec.Struct):
     """What is asked of an object, as far as it has pods."""
 
-    template: Template = msgspec.field(default_factory=Template)
+    template: PodTemplate = msgspec.field(default_factory=PodTemplate)
 
 
-class Annotated(msgspec.Struct):
+class AnnotatedObject(msgspec.Struct):
     """An object of which only the annotations matter, its own and its pods'."""
 
-    metadata: Notes = msgspec.field(default_factory=Notes)
-    spec: Spec = msgspec.field(default_factory=Spec)
+    metadata: AnnotatedMeta = msgspec.field(default_factory=AnnotatedMeta)
+    spec: WorkloadSpec = msgspec.field(default_factory=WorkloadSpec)
 
 
 def apply(
@@ -67,7 +67,7 @@ def apply(
     """
     client = registry.client(cluster)
     deadline = time.monotonic() + APPLY_SECONDS
-    annotations = {**manifest["metadata"].get("annotations", {}), NUMBER: str(number)}
+    annotations = {**manifest["metadata"].get("annotations", {}), DEPLOY_ANNOTATION: str(number)}
     numbered = {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
     _prepare_namespace(client, deadline)
     if settings.VKUBE_POD_CIDRS:
@@ -102,9 +102,9 @@ def _patch(cluster: Cluster, namespace: str, name: str, spec: Object) -> None:
 
 def applied(cluster: Cluster, namespace: str, name: str) -> int | None:
     """The number of the deploy that the cluster has; None when there is no Deployment or no number on it."""
-    standing = _standing(registry.client(cluster), KINDS["deployments"], name, namespace)
+    standing = _read(registry.client(cluster), KINDS["deployments"], name, namespace)
     notes = (standing.metadata.annotations if standing else None) or {}
-    number = notes.get(NUMBER, "")
+    number = notes.get(DEPLOY_ANNOTATION, "")
     return int(number) if number.isascii() and number.isdigit() else None
 
 
@@ -135,29 +135,29 @@ def put(client: ClusterClient, kind: Kind, body: Object, *, deadline: float | No
     space = body["metadata"].get("namespace")
 
     def write() -> None:
-        standing = _standing(client, kind, name, space)
+        standing = _read(client, kind, name, space)
         if deadline is not None and time.monotonic() > deadline:
             raise ClusterUnavailable("the cluster takes too long", reason="timeout")
         if standing is None:
             client.create(kind, body, namespace=space)
         else:
-            client.replace(kind, name, _with_notes(body, standing), namespace=space)
+            client.replace(kind, name, _keep_annotations(body, standing), namespace=space)
 
     retry_on_conflict(write, conflicts=(Conflict, NotFound))
 
 
-def _standing(
+def _read(
     client: ClusterClient, kind: Kind, name: str, namespace: str | None
-) -> Annotated | None:
+) -> AnnotatedObject | None:
     """The object that is there; None when there is none."""
     try:
         body = client.get(kind, name, namespace=namespace)
     except NotFound:
         return None
-    return msgspec.json.decode(body, type=Annotated)
+    return msgspec.json.decode(body, type=AnnotatedObject)
 
 
-def _with_notes(body: Object, standing: Annotated) -> Object:
+def _keep_annotations(body: Object, standing: AnnotatedObject) -> Object:
     """The body with what controllers and a restart noted, or replacing like with like would count as a change."""
     notes = {**(standing.metadata.annotations or {}), **body["metadata"].get("annotations", {})}
     merged = {**body, "metadata": {**body["metadata"], "annotations": notes}}

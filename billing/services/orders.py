@@ -15,7 +15,7 @@ from core.errors import Conflict, Invalid, NotFound, Unauthenticated
 
 Status, Service = Order.Status, Order.Service
 DEFAULT_PLAN = "standard"
-LONGEST = 1_000_000
+LONGEST_DURATION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ def find(reference: object) -> Order:
     return order
 
 
-def by_secret(secret: str) -> Order:
+def find_by_secret(secret: str) -> Order:
     """The order that a secret opens; Unauthenticated otherwise."""
-    if credentials.plausible(secret):
+    if credentials.is_plausible(secret):
         candidates = credentials.digests(secret)
         order = Order.objects.select_related("plan").filter(secret_digest__in=candidates).first()
         if order is not None and credentials.matches(order.secret_digest, candidates):
@@ -55,7 +55,7 @@ def by_secret(secret: str) -> Order:
     raise Unauthenticated("secret invalid")
 
 
-def locked(order: Order, *, patience_ms: int = 10_000) -> Order:
+def lock(order: Order, *, patience_ms: int = 10_000) -> Order:
     """The order as it is now, its row locked to the end of the transaction; Conflict when another holds it for too long."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
@@ -75,7 +75,7 @@ def locked(order: Order, *, patience_ms: int = 10_000) -> Order:
     return found
 
 
-def plan_named(name: str) -> Plan:
+def find_plan(name: str) -> Plan:
     """A plan on sale; the standard one is made when it is first needed. NotFound or Invalid otherwise."""
     if name == DEFAULT_PLAN:
         plan = Plan.objects.get_or_create(name=name)[0]
@@ -91,7 +91,7 @@ def plan_named(name: str) -> Plan:
 # --- buying ---------------------------------------------------------------------------------------------------------
 def create(wanted: Wanted, *, owner: AbstractBaseUser | None = None) -> Order:
     """An unpaid order, priced by its plan; Invalid when the plan does not sell that."""
-    plan = plan_named(wanted.plan)
+    plan = find_plan(wanted.plan)
     check(wanted, plan)
     at, step = clock.now(), settings.VKUBE_DURATION_SECONDS
     with transaction.atomic():
@@ -104,7 +104,7 @@ def create(wanted: Wanted, *, owner: AbstractBaseUser | None = None) -> Order:
             region=wanted.region,
             ports=Order.Ports.RANDOM if wanted.random_ports else Order.Ports.CHOSEN,
             price=plan.price,
-            amount=pricing.purchase(
+            amount=pricing.purchase_price(
                 price=plan.price, units=wanted.units, seconds=wanted.duration * step
             ),
             address=wanted.address,
@@ -121,8 +121,8 @@ def check(wanted: Wanted, plan: Plan) -> None:
     """Invalid when the plan does not sell that."""
     if wanted.units not in plan.units:
         raise Invalid(f"units must be one of {', '.join(map(str, plan.units))}", field="units")
-    if not 1 <= wanted.duration <= LONGEST:
-        raise Invalid(f"duration must be from 1 to {LONGEST}", field="duration")
+    if not 1 <= wanted.duration <= LONGEST_DURATION:
+        raise Invalid(f"duration must be from 1 to {LONGEST_DURATION}", field="duration")
     if plan.regions and wanted.region not in plan.regions:
         raise Invalid(f"region must be one of {', '.join(plan.regions)}", field="region")
     if len(wanted.region) > 63 or len(wanted.address) > 64 or len(wanted.public_key) > 128:
@@ -134,7 +134,7 @@ def pay(
 ) -> tuple[Order, str | None]:
     """(order, its secret): a payment, all that is open unless an amount is given. The last one issues the secret, seen only here."""
     with transaction.atomic():
-        order, at = locked(order), clock.now()
+        order, at = lock(order), clock.now()
         due = order.amount - order.amount_paid
         given = due if amount is None else amount
         if order.status != Status.PENDING or order.closed_at:
@@ -148,11 +148,11 @@ def pay(
         change(
             order, at, expected={"status": Status.PENDING}, amount_paid=order.amount_paid + given
         )
-        secret = _file(order, at) if given == due else None
+        secret = _issue_secret(order, at) if given == due else None
     return order, secret
 
 
-def _file(order: Order, at: datetime) -> str:
+def _issue_secret(order: Order, at: datetime) -> str:
     """Pending -> Paid -> Filed, with a secret."""
     change(order, at, expected={"status": Status.PENDING}, status=Status.PAID)
     webhooks.emit(order, "order.paid", at)
@@ -182,7 +182,7 @@ def change(order: Order, at: datetime, *, expected: dict[str, object], **columns
 def annotate(order: Order, *, owner: AbstractBaseUser | None, address: str) -> None:
     """Change what may change of an order after it was bought."""
     with transaction.atomic():
-        order = locked(order)
+        order = lock(order)
         change(
             order, clock.now(), expected={}, owner_id=owner.pk if owner else None, address=address
         )
@@ -191,7 +191,7 @@ def annotate(order: Order, *, owner: AbstractBaseUser | None, address: str) -> N
 def rotate_secret(order: Order) -> str:
     """A new secret, seen only here; the old one is dead. Conflict while the order is unpaid."""
     with transaction.atomic():
-        order, at = locked(order), clock.now()
+        order, at = lock(order), clock.now()
         if order.status != Status.FILED:
             raise Conflict("the order is not paid: it has no secret yet")
         secret = credentials.generate()

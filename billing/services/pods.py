@@ -68,10 +68,10 @@ def current(order: Order) -> tuple[Cluster, Deployment, RawPod] | None:
         namespace=row.namespace,
         labelSelector=selector,
     )
-    return (row.cluster, row, max(found, key=_rank)) if found else None
+    return (row.cluster, row, max(found, key=_preference)) if found else None
 
 
-def _rank(pod: RawPod) -> tuple[bool, bool, str]:
+def _preference(pod: RawPod) -> tuple[bool, bool, str]:
     phase = msgspec.json.decode(pod.status, type=Phase).phase
     return (
         pod.metadata.deletion_timestamp is None,
@@ -97,19 +97,19 @@ def status(order: Order) -> PodDocument | None:
 
 def log(order: Order, options: LogOptions) -> str:
     """The whole log of one container, at most VKUBE_LOG_BYTES of it; Internal when nothing runs, Invalid for an unknown container."""
-    cluster, namespace, pod, found = _logged(order, options)
+    cluster, namespace, pod, found = _log_source(order, options)
     options = replace(found, limit_bytes=settings.VKUBE_LOG_BYTES)
     return read_log_text(cluster, namespace, pod, options)
 
 
 def follow_log(order: Order, options: LogOptions, *, pause: float) -> FollowedLog:
     """The log as it grows, None whenever nothing came for `pause` seconds; fails as `log` does, before the first byte."""
-    cluster, namespace, pod, found = _logged(order, options)
+    cluster, namespace, pod, found = _log_source(order, options)
     caller = f"order {order.pk}"
     return FollowedLog(cluster, namespace, pod, found, pause=pause, caller=caller, counted=False)
 
 
-def _logged(order: Order, options: LogOptions) -> tuple[Cluster, str, str, LogOptions]:
+def _log_source(order: Order, options: LogOptions) -> tuple[Cluster, str, str, LogOptions]:
     """Whose log is meant: the first container's unless one is named."""
     found = current(order)
     if found is None:

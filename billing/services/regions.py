@@ -101,7 +101,7 @@ class ClusterSurvey:
 
     def occupied(self, *, besides: Order | None = None) -> frozenset[int]:
         """The host ports that are not free now; `besides` leaves out what one order claims."""
-        return self.taken | _claimed(self.site, besides)
+        return self.taken | _claimed_ports(self.site, besides)
 
 
 def survey(
@@ -118,8 +118,8 @@ def survey(
     taken.update(_node_ports(inventory.services(client)))
     if settings.VKUBE_PORT_PROBE and ports:
         # The order's own pods answer too, so what it claims is not asked.
-        own = _claimed(site, None) - _claimed(site, besides) if besides else set()
-        taken |= _answering(site, [port for port in ports if port not in taken | own])
+        own = _claimed_ports(site, None) - _claimed_ports(site, besides) if besides else set()
+        taken |= _probe(site, [port for port in ports if port not in taken | own])
     return ClusterSurvey(site, frozenset(taken))
 
 
@@ -129,12 +129,14 @@ def _pod_ports(site: Site, pods: list[Pod], besides: Order | None) -> set[int]:
     for pod in pods:
         if besides is not None and (pod.metadata.labels or {}).get(LABEL) == besides.pk:
             continue
-        if pod.spec.node_name in names or (not pod.spec.node_name and _heads_for(pod, site.region)):
+        if pod.spec.node_name in names or (
+            not pod.spec.node_name and _selects_region(pod, site.region)
+        ):
             found.update(_host_ports(pod))
     return found
 
 
-def _heads_for(pod: Pod, region: str) -> bool:
+def _selects_region(pod: Pod, region: str) -> bool:
     """Whether a pod that waits for a node asks for the region."""
     wanted = pod.spec.node_selector or {}
     return any(wanted.get(label) == region for label in inventory.region_labels())
@@ -156,7 +158,7 @@ def _node_ports(services: list[inventory.Service]) -> Iterator[int]:
             yield service.spec.health_check_node_port
 
 
-def _claimed(site: Site, besides: Order | None) -> set[int]:
+def _claimed_ports(site: Site, besides: Order | None) -> set[int]:
     """Ports promised to orders, from before their pods exist until after those are gone."""
     claims = PortClaim.objects.filter(cluster=site.cluster, region=site.region)
     if besides is not None:
@@ -164,7 +166,7 @@ def _claimed(site: Site, besides: Order | None) -> set[int]:
     return set(claims.values_list("port", flat=True))
 
 
-def _answering(site: Site, ports: list[int]) -> set[int]:
+def _probe(site: Site, ports: list[int]) -> set[int]:
     addresses = [
         item.address
         for node in site.nodes

@@ -120,33 +120,33 @@ def run(operation: Operation) -> Again | Result:
         return {"state": "stopped" if row.stopped else "replaced"}
     lifecycle.plan(operation, [Step("pod", "wait for the pod to be ready")])
     try:
-        found = _rollout(row)
+        found = _read_deployment(row)
         problem = (
             "" if found and found.done() else _problem(row) if found else "the Deployment is gone"
         )
     except ClusterUnavailable as error:
         found, problem = Rollout(), error.message
     if found is not None and not problem and found.done():
-        _settle(row, State.READY)
-        _step(operation, StepState.SUCCEEDED, "ready")
+        _finish(row, State.READY)
+        _move_steps(operation, StepState.SUCCEEDED, "ready")
         return {"state": State.READY, "region": row.region}
     if found is None or clock.now() - operation.created_at > timedelta(
         seconds=settings.VKUBE_READY_SECONDS
     ):
         problem = problem or "the pod was not ready in time"
-        _settle(row, State.FAILED, problem)
-        _step(operation, StepState.FAILED, problem)
+        _finish(row, State.FAILED, problem)
+        _move_steps(operation, StepState.FAILED, problem)
         raise Rejected(problem, reason="not_ready")
-    _step(operation, StepState.RUNNING, problem)
+    _move_steps(operation, StepState.RUNNING, problem)
     return Again(SECONDS)
 
 
-def _step(operation: Operation, state: str, message: str) -> None:
+def _move_steps(operation: Operation, state: str, message: str) -> None:
     for step in lifecycle.steps(operation, *OperationStep.OPEN):
         lifecycle.move(step, state, message)
 
 
-def _rollout(row: Deployment) -> Rollout | None:
+def _read_deployment(row: Deployment) -> Rollout | None:
     try:
         found = registry.client(row.cluster).get(
             KINDS["deployments"], row.name, namespace=row.namespace
@@ -179,7 +179,7 @@ def _problem(row: Deployment) -> str:
     return ""
 
 
-def _settle(row: Deployment, state: str, error: str = "") -> None:
+def _finish(row: Deployment, state: str, error: str = "") -> None:
     """applied -> ready or failed, and tell; a row that moved on meanwhile stays as it is."""
     with transaction.atomic():
         at = clock.now()

@@ -23,12 +23,12 @@ from core.errors import DomainError
 from storage_api.models import Change
 
 # How far back a pod's last look may lie for its end to be looked up.
-MEMORY = timedelta(hours=1)
+LOOKBACK = timedelta(hours=1)
 # Bytes times milliseconds outgrow 64 bits within a month.
 _EXACT = DecimalField(max_digits=60, decimal_places=0)
 
 
-def moment(text: str) -> datetime | None:
+def parse_time(text: str) -> datetime | None:
     """A Kubernetes time; None when it is none."""
     try:
         found = msgspec.convert(text, datetime)
@@ -37,7 +37,7 @@ def moment(text: str) -> datetime | None:
     return found if found.tzinfo else None
 
 
-def sample(cluster: Cluster) -> int:
+def sample_cluster(cluster: Cluster) -> int:
     """Look at the cluster's pods of orders once; how many samples were taken. ClusterUnavailable when it cannot be asked."""
     found = inventory.items(
         registry.client(cluster),
@@ -51,25 +51,25 @@ def sample(cluster: Cluster) -> int:
         by_order.setdefault((pod.metadata.labels or {}).get(LABEL, ""), []).append(pod)
     running = Order.objects.filter(pk__in=by_order, service=Order.Service.RUNNING)
     taken = sum(_sample_order(order, cluster, by_order[order.pk]) for order in running)
-    return taken + _last_words(cluster, {pod.metadata.uid for pod in found})
+    return taken + _sample_deleted_pods(cluster, {pod.metadata.uid for pod in found})
 
 
-def _last_words(cluster: Cluster, present: set[str]) -> int:
+def _sample_deleted_pods(cluster: Cluster, present: set[str]) -> int:
     """Evidence of the end of pods that are gone since they were last looked at: the store's change log says when that was.
 
     Only pods that were seen running count, and only the time since: what is written into the store cannot invent use.
     """
-    recent = UsageSample.objects.filter(cluster=cluster, at__gt=clock.now() - MEMORY).exclude(
+    recent = UsageSample.objects.filter(cluster=cluster, at__gt=clock.now() - LOOKBACK).exclude(
         pod_uid__in=present
     )
     last = recent.order_by("pod_uid", "-at").distinct("pod_uid").select_related("order")
-    return sum(_sample_end(row) for row in last if row.order.service == Order.Service.RUNNING)
+    return sum(_sample_deletion(row) for row in last if row.order.service == Order.Service.RUNNING)
 
 
-def _sample_end(last: UsageSample) -> int:
+def _sample_deletion(last: UsageSample) -> int:
     with transaction.atomic():
-        order, now = orders.locked(last.order), clock.now()
-        gone = _deleted(last, now)
+        order, now = orders.lock(last.order), clock.now()
+        gone = _deletion(last, now)
         if gone is None or order.service != Order.Service.RUNNING:
             return 0
         added = pricing.running_ms(order, at=gone.at, since=last.since, before=last.at)
@@ -78,7 +78,7 @@ def _sample_end(last: UsageSample) -> int:
     return 1
 
 
-def _deleted(last: UsageSample, now: datetime) -> Change | None:
+def _deletion(last: UsageSample, now: datetime) -> Change | None:
     """When the store saw the pod go, since it was last looked at."""
     key = {
         "cluster_id": last.cluster.name,
@@ -109,11 +109,11 @@ def sample_order(order: Order) -> None:
 def _sample_order(order: Order, cluster: Cluster, pods: list[Pod]) -> int:
     """Record each running pod; the order's row is locked, so that two looks at once never count a moment twice."""
     with transaction.atomic():
-        order, at = orders.locked(order), clock.now()
+        order, at = orders.lock(order), clock.now()
         if order.service != Order.Service.RUNNING:
             return 0
         taken = sum(_sample_pod(order, cluster, pod, at) for pod in pods)
-        if _settlement_due(order, at):
+        if _is_settlement_due(order, at):
             ledger.charge(order, at)
     return taken
 
@@ -138,12 +138,12 @@ def _sample_pod(order: Order, cluster: Cluster, pod: Pod, at: datetime) -> bool:
     return True
 
 
-def _running(pod: Pod) -> dict[str, datetime]:
+def _container_starts(pod: Pod) -> dict[str, datetime]:
     """When each running container of a running pod started."""
     if pod.status.phase != "Running":
         return {}
     started = {
-        status.name: moment(status.state.running.started_at)
+        status.name: parse_time(status.state.running.started_at)
         for status in pod.status.container_statuses or []
         if status.state.running
     }
@@ -152,12 +152,12 @@ def _running(pod: Pod) -> dict[str, datetime]:
 
 def running_since(pod: Pod) -> datetime | None:
     """When the last of the pod's running containers started; None while none runs."""
-    return max(_running(pod).values(), default=None)
+    return max(_container_starts(pod).values(), default=None)
 
 
 def running_memory(pod: Pod) -> int:
     """The memory limits of the pod's running containers, in bytes."""
-    running = _running(pod)
+    running = _container_starts(pod)
     return sum(
         int(parse((container.resources.limits or {}).get("memory", 0)) or 0)
         for container in pod.spec.containers
@@ -165,7 +165,7 @@ def running_memory(pod: Pod) -> int:
     )
 
 
-def _settlement_due(order: Order, at: datetime) -> bool:
+def _is_settlement_due(order: Order, at: datetime) -> bool:
     last = Posting.objects.filter(order=order, kind=Posting.Kind.CHARGE).aggregate(last=Max("at"))[
         "last"
     ]
@@ -199,14 +199,14 @@ def over_time(order: Order, step: str) -> list[Bucket]:
             start=row["bucket"],
             running_seconds=row["ms"] // 1000,
             gib_hours=pricing.gib_hours(int(row["byte_ms"])),
-            cost=pricing.usage(order.price, int(row["byte_ms"])),
+            cost=pricing.usage_price(order.price, int(row["byte_ms"])),
         )
         for row in rows.order_by("bucket")
     ]
 
 
 # --- strays ---------------------------------------------------------------------------------------------------------
-def sweep(cluster: Cluster) -> list[str]:
+def delete_strays(cluster: Cluster) -> list[str]:
     """Delete what carries our label but belongs to no order here: left by a deploy that died half-way. The names of what went."""
     client, at = registry.client(cluster), clock.now()
     found = inventory.items(
@@ -218,7 +218,7 @@ def sweep(cluster: Cluster) -> list[str]:
     )
     gone = []
     for item in found:
-        born = moment(item.metadata.creation_timestamp)
+        born = parse_time(item.metadata.creation_timestamp)
         if (
             born
             and at - born > timedelta(seconds=settings.VKUBE_STRAY_SECONDS)

@@ -58,7 +58,11 @@ def emit(order: Order, event: str, at: datetime, **data: object) -> None:
     for webhook in Webhook.objects.filter(active=True):
         if webhook.events and event not in webhook.events:
             continue
-        payload = {"type": event, "timestamp": rfc3339(at), "data": {**facts(order), **data}}
+        payload = {
+            "type": event,
+            "timestamp": rfc3339(at),
+            "data": {**order_payload(order), **data},
+        }
         Delivery.objects.create(
             webhook=webhook,
             order=order,
@@ -69,7 +73,7 @@ def emit(order: Order, event: str, at: datetime, **data: object) -> None:
         )
 
 
-def facts(order: Order) -> dict[str, object]:
+def order_payload(order: Order) -> dict[str, object]:
     """What the outside is told of an order; never its secret."""
     return {
         "id": order.id,
@@ -94,13 +98,13 @@ def signature(key: str, *, delivery: str, timestamp: int, payload: bytes) -> str
 def deliver_due(limit: int = 200) -> int:
     """Send what is due, each row held by one worker at a time; how many were tried."""
     tried = 0
-    while tried < limit and (row := _claim()) is not None:
-        _note(row, _send(row))
+    while tried < limit and (row := _lease_next()) is not None:
+        _record_outcome(row, _send(row))
         tried += 1
     return tried
 
 
-def _claim() -> Delivery | None:
+def _lease_next() -> Delivery | None:
     """The longest due delivery, leased: should this process die, it falls due again."""
     with transaction.atomic():
         at = clock.now()
@@ -138,7 +142,7 @@ def _send(row: Delivery) -> str:
     return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"
 
 
-def _note(row: Delivery, problem: str) -> None:
+def _record_outcome(row: Delivery, problem: str) -> None:
     at, waits = clock.now(), settings.WEBHOOK_BACKOFF_SECONDS
     if not problem:
         columns = {"state": Delivery.State.DELIVERED, "finished_at": at, "answer": "delivered"}

@@ -62,7 +62,7 @@ TENANT = record(
     quotas=array(record(name=TEXT, hard=TEXTS, used=TEXTS)),
     usage=record(hard=NUMBERS, used=NUMBERS),
 )
-WRITE = record(
+TENANT_BODY = record(
     required=("cluster_id",),
     cluster_id=INTEGER,
     name=TEXT,
@@ -78,11 +78,11 @@ WRITE = record(
     pod_security={"type": "string", "enum": list(manifests.POD_SECURITY)},
 )
 # What a tenant was made with stays: members and options have routes of their own, or none.
-CHANGE = {
-    **WRITE,
+TENANT_CHANGE = {
+    **TENANT_BODY,
     "properties": {
         name: schema
-        for name, schema in WRITE["properties"].items()
+        for name, schema in TENANT_BODY["properties"].items()
         if name not in {"members", "network_policy", "role_bindings", "pod_security"}
     },
 }
@@ -110,7 +110,7 @@ def represent(
         "contact": row.contact if row else "",
         "description": row.description if row else "",
         "options": row.options if row else {},
-        "members": [_member(grant) for grant in members],
+        "members": [_represent_member(grant) for grant in members],
         "quotas": [
             {"name": name, "hard": quotas.all_texts(hard), "used": quotas.all_texts(used)}
             for name, hard, used in found
@@ -119,11 +119,11 @@ def represent(
     }
 
 
-def _member(grant: Grant) -> dict[str, str]:
+def _represent_member(grant: Grant) -> dict[str, str]:
     return {"username": grant.user.get_username() if grant.user else "", "role": grant.role}
 
 
-def _rows(cluster: Cluster, described: list[services.Described]) -> list[dict[str, Any]]:
+def _represent_all(cluster: Cluster, described: list[services.Described]) -> list[dict[str, Any]]:
     """Tenants with their rows and members, in three queries however many they are."""
     uids = [str(tenant.namespace["metadata"]["uid"]) for tenant in described]
     rows = {row.uid: row for row in Tenant.objects.filter(cluster=cluster, uid__in=uids)}
@@ -176,7 +176,7 @@ class Tenants(TenantView):
             query=(CLUSTER, *PAGING),
             paged=True,
         ),
-        "post": Described("Make a tenant", TENANT, body=WRITE, also_query=("cluster_id",)),
+        "post": Described("Make a tenant", TENANT, body=TENANT_BODY, also_query=("cluster_id",)),
     }
 
     def get(self, request: Request) -> Any:
@@ -192,7 +192,7 @@ class Tenants(TenantView):
         )
         found = [tenant for tenant in found if keyword in tenant.name.lower()]
         return Page(
-            _rows(cluster, found[page.offset : page.offset + page.size]),
+            _represent_all(cluster, found[page.offset : page.offset + page.size]),
             len(found),
             page.page,
             page.size,
@@ -206,7 +206,7 @@ class Tenants(TenantView):
         cluster, body = target.cluster(), target.body
         if not name:
             raise Invalid("name is required", field="name")
-        blueprint = _blueprint(name, body)
+        blueprint = _parse_blueprint(name, body)
         self.require_cover(request, cluster, name, blueprint.members)
         note(
             request,
@@ -221,7 +221,7 @@ class Tenants(TenantView):
         )
         if services.create(cluster, blueprint, by=by, **texts) is None:
             raise Conflict(f"namespace {name} exists already", reason="AlreadyExists", status=409)
-        return _rows(cluster, [services.describe(cluster, name)])[0]
+        return _represent_all(cluster, [services.describe(cluster, name)])[0]
 
 
 def _text(body: dict[str, Any], field: str) -> str:
@@ -233,18 +233,18 @@ def _text(body: dict[str, Any], field: str) -> str:
     return value
 
 
-def _blueprint(name: str, body: dict[str, Any]) -> Blueprint:
+def _parse_blueprint(name: str, body: dict[str, Any]) -> Blueprint:
     return Blueprint(
         name=name,
         labels=manifests.texts(body.get("labels"), "labels"),
         annotations=manifests.texts(body.get("annotations"), "annotations"),
-        quotas=_quotas(body),
-        members=_members(body.get("members")),
+        quotas=_parse_quotas(body),
+        members=_parse_members(body.get("members")),
         options=manifests.check_options(body),
     )
 
 
-def _quotas(body: dict[str, Any]) -> tuple[Quota, ...]:
+def _parse_quotas(body: dict[str, Any]) -> tuple[Quota, ...]:
     given = body.get("quotas")
     if given is not None and not isinstance(given, list):
         raise Invalid("quotas must be a list", field="quotas")
@@ -260,18 +260,18 @@ def _quotas(body: dict[str, Any]) -> tuple[Quota, ...]:
     return quotas.read(items)
 
 
-def _members(value: object) -> tuple[Member, ...]:
+def _parse_members(value: object) -> tuple[Member, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
         raise Invalid("members must be a list", field="members")
-    members = tuple(_one_member(item) for item in value)
+    members = tuple(_parse_member(item) for item in value)
     if len({member.username for member in members}) != len(members):
         raise Invalid("members names somebody twice", field="members")
     return members
 
 
-def _one_member(item: object) -> Member:
+def _parse_member(item: object) -> Member:
     if not isinstance(item, dict) or not isinstance(item.get("username"), str):
         raise Invalid("a member needs a username and a role", field="members")
     return Member(item["username"], grants.role_of(item.get("role")))
@@ -285,7 +285,7 @@ class OneTenant(TenantView):
         "put": Described(
             "Change labels, annotations, quotas, contact and description",
             TENANT,
-            body=CHANGE,
+            body=TENANT_CHANGE,
             also_query=("cluster_id",),
         ),
         "delete": Described(
@@ -300,7 +300,7 @@ class OneTenant(TenantView):
         """The tenant; NotFound without the namespace."""
         target, _ = self.permit(request, "get", name)
         cluster = target.cluster()
-        return _rows(cluster, [services.describe(cluster, name)])[0]
+        return _represent_all(cluster, [services.describe(cluster, name)])[0]
 
     def put(self, request: Request, name: str) -> Any:
         """The changed tenant."""
@@ -312,7 +312,7 @@ class OneTenant(TenantView):
             name=name,
             labels=manifests.texts(body.get("labels"), "labels"),
             annotations=manifests.texts(body.get("annotations"), "annotations"),
-            quotas=_quotas(body),
+            quotas=_parse_quotas(body),
         )
         texts = {field: _text(body, field) for field in ("contact", "description") if field in body}
         services.update(cluster, blueprint)
@@ -320,7 +320,7 @@ class OneTenant(TenantView):
             Tenant.objects.filter(
                 pk=services.find(cluster, name, by=request.user.get_username()).pk
             ).update(**texts)
-        return _rows(cluster, [services.describe(cluster, name)])[0]
+        return _represent_all(cluster, [services.describe(cluster, name)])[0]
 
     def delete(self, request: Request, name: str) -> Any:
         """{}: the namespace is going, and every right in it is gone. NotFound when there is none."""
@@ -348,17 +348,17 @@ class Members(TenantView):
         """All of them, by name."""
         target, _ = self.permit(request, "list", name, kind="tenants")
         cluster = target.cluster()
-        (tenant,) = _rows(cluster, [services.describe(cluster, name)])
+        (tenant,) = _represent_all(cluster, [services.describe(cluster, name)])
         return Page(tenant["members"], len(tenant["members"]), 1, max(len(tenant["members"]), 1))
 
     def post(self, request: Request, name: str) -> Any:
         """The member."""
         target, _ = self.permit(request, "create", name, kind="members")
-        cluster, member = target.cluster(), _one_member(target.body)
+        cluster, member = target.cluster(), _parse_member(target.body)
         self.require_cover(request, cluster, name, [member])
         note(request, details={"member": member.username, "role": member.role})
         by = request.user.get_username()
-        return _member(
+        return _represent_member(
             services.admit(services.find(cluster, name, by=by), member.username, member.role, by=by)
         )
 
@@ -406,7 +406,7 @@ class Usage(TenantView):
         ).first()
         return {
             "now": plans.usage(described),
-            "samples": plans.history(row, since=since, until=until) if row else [],
+            "samples": plans.usage_history(row, since=since, until=until) if row else [],
         }
 
 

@@ -57,7 +57,8 @@ def test_running_time_is_seen_and_charged(vkube: Any, settings: Settings, comman
     assert second.running_ms == (second.at - first.at) // timedelta(milliseconds=1)
     paid = ledger.charged(buyer.order)
     assert paid == sum(
-        pricing.usage(Decimal(90), row.memory_bytes * row.running_ms) for row in (first, second)
+        pricing.usage_price(Decimal(90), row.memory_bytes * row.running_ms)
+        for row in (first, second)
     )
     assert ledger.balance(buyer.order) == 18000 - paid
     assert command("reconcile_orders", buyer.order.pk) == "1 orders, 0 differences\n"

@@ -30,7 +30,7 @@ class Command(BaseCommand):
         """Grant or refuse in one sentence."""
         try:
             grant = grants.give(
-                **users.subject(options["name"], is_group=options["group"], create=True),
+                **users.grant_subject(options["name"], is_group=options["group"], create=True),
                 role=grants.role_of(options["role"]),
                 cluster=options["cluster"],
                 namespace=options["namespace"],

@@ -26,7 +26,7 @@ class Command(BaseCommand):
         """Revoke or refuse in one sentence."""
         try:
             count = grants.take(
-                **users.subject(options["name"], is_group=options["group"]),
+                **users.grant_subject(options["name"], is_group=options["group"]),
                 role=grants.role_of(options["role"]) if options["role"] else None,
                 cluster=options["cluster"],
                 namespace=options["namespace"],

@@ -28,7 +28,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Report; mend first when asked to."""
         if options["fix"]:
-            self.stdout.write(f"mended {drift.mend()}")
+            self.stdout.write(f"mended {drift.repair()}")
         found = list(drift.check())
         for difference in found:
             self.stdout.write(str(difference))
