@@ -11,7 +11,10 @@ from clusters.models import Cluster
 
 
 class ApiToken(models.Model):
-    """A long-lived credential for scripts and agents; only its hash is kept. It never allows more than its user may do."""
+    """A long-lived credential for scripts and agents, of which only the hash is stored.
+
+    It never allows more than its user may do.
+    """
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens"
@@ -76,7 +79,10 @@ class ExternalIdentity(models.Model):
 
 
 class Grant(models.Model):
-    """A role for a user or a group: on everything, on a cluster, or on one namespace of it; with `tenant` it is a membership."""
+    """A role for a user or a group: on everything, on a cluster, or on one namespace of it.
+
+    With `tenant` it is a membership of that tenant.
+    """
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -131,20 +137,20 @@ class Grant(models.Model):
         ]
 
     def __str__(self) -> str:
-        where = (
-            "everything"
-            if self.cluster_id is None
-            else f"{self.cluster}/{self.namespace}"
-            if self.namespace
-            else str(self.cluster)
-        )
+        if self.cluster_id is None:
+            where = "everything"
+        elif self.namespace:
+            where = f"{self.cluster}/{self.namespace}"
+        else:
+            where = str(self.cluster)
         return f"{self.user or self.group}: {self.role} on {where}"
 
 
 class AuditEntry(models.Model):
-    """One act of somebody, never changed: a database trigger refuses updates, and deletes except by retention.
+    """One act of a caller. It never changes.
 
-    Names are copied, not linked: the entry outlives the user, the cluster and the object.
+    A database trigger refuses updates, and deletes except by retention. Names are copied, not
+    linked: the entry outlives the user, the cluster and the object.
     """
 
     class Result(models.TextChoices):

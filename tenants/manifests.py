@@ -71,7 +71,7 @@ def check_options(body: Mapping[str, object]) -> dict[str, Any]:
     return found
 
 
-# --- manifests ------------------------------------------------------------------------------------------------------
+# --- manifests ------------------------------------------------------------------------------------
 def namespace(blueprint: Blueprint) -> Object:
     """The Namespace, labelled as a tenant's."""
     labels = dict(blueprint.labels or {})

@@ -60,7 +60,7 @@ def represent(plan: QuotaPlan) -> dict[str, Any]:
     return {"id": plan.pk, "name": plan.name, "description": plan.description, "hard": plan.hard}
 
 
-# --- usage ----------------------------------------------------------------------------------------------------------
+# --- usage ----------------------------------------------------------------------------------------
 def usage(described: services.Described) -> dict[str, dict[str, float]]:
     """{"hard","used"} of a tenant in plain numbers. Where several quotas limit the same, the tightest counts."""
     hard: dict[str, float] = {}

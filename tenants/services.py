@@ -49,7 +49,7 @@ class Described:
         return str(self.namespace["metadata"]["name"])
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 def describe(cluster: Cluster, name: str) -> Described:
     """One tenant; NotFound when there is no such namespace."""
     client = registry.client(cluster)
@@ -94,7 +94,7 @@ def _sort_by_name(items: Iterable[Object]) -> list[Object]:
     return sorted(items, key=lambda item: str(item["metadata"]["name"]))
 
 
-# --- making ---------------------------------------------------------------------------------------------------------
+# --- making ---------------------------------------------------------------------------------------
 def create(
     cluster: Cluster,
     blueprint: Blueprint,
@@ -202,7 +202,7 @@ def _create_row(
     return tenant
 
 
-# --- changing -------------------------------------------------------------------------------------------------------
+# --- changing -------------------------------------------------------------------------------------
 def update(cluster: Cluster, blueprint: Blueprint) -> None:
     """Replace labels, annotations and the quotas that are named; the rest stays. NotFound without the namespace."""
     client = registry.client(cluster)
@@ -254,7 +254,7 @@ def _replace(
     retry_on_conflict(write)
 
 
-# --- ending ---------------------------------------------------------------------------------------------------------
+# --- ending ---------------------------------------------------------------------------------------
 def delete(cluster: Cluster, name: str, *, only_labelled: bool = False) -> None:
     """Delete the namespace with all that is in it; one that is gone is fine, a system's own is refused (Invalid)."""
     if name in PROTECTED:
@@ -295,7 +295,7 @@ def forget_stale(cluster: Cluster, name: str) -> None:
     forget(cluster, name, but=uid)
 
 
-# --- members --------------------------------------------------------------------------------------------------------
+# --- members --------------------------------------------------------------------------------------
 def find(cluster: Cluster, name: str, *, by: str = "") -> Tenant:
     """The tenant's row, made for a namespace that has none yet; NotFound when the cluster has no such namespace."""
     uid = str(orjson.loads(registry.client(cluster).get(NAMESPACES, name))["metadata"]["uid"])

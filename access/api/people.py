@@ -1,4 +1,4 @@
-"""People and groups over JSON: for admins of everything (contract beyond sign-in)."""
+"""Users and groups over JSON: for admins of everything."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -54,7 +54,7 @@ GROUP = record(name=TEXT, members=INTEGER, grants=array(OBJECT))
 
 
 def represent(user: User) -> dict[str, Any]:
-    """A person as plain data, without anything of the password."""
+    """A user as JSON data in the shape of PERSON, without anything of the password."""
     rows = list(grants.grants_of_user(user).select_related("user", "group", "cluster"))
     return {
         "id": user.pk,
@@ -91,34 +91,37 @@ class People(DialectView):
     def get(self, request: Request) -> Any:
         """One page."""
         authorise(self, request, Act("list", "users"))
-        page, keyword = (
-            page_request(request.query_params),
-            request.query_params.get("keyword", "").replace("\x00", ""),
-        )
-        found = (
-            User.objects.filter(username__icontains=keyword)
-            .order_by("username")
-            .prefetch_related("groups")
-        )
-        return Page(
-            [represent(user) for user in found[page.offset : page.offset + page.size]],
-            found.count(),
-            page.page,
-            page.size,
-        )
+        page = page_request(request.query_params)
+        keyword = request.query_params.get("keyword", "").replace("\x00", "")
+        users_by_name = User.objects.filter(username__icontains=keyword).order_by("username")
+        rows = users_by_name.prefetch_related("groups")[page.offset : page.offset + page.size]
+        items = [represent(user) for user in rows]
+        return Page(items, users_by_name.count(), page.page, page.size)
 
     def post(self, request: Request) -> Any:
-        """The new user; a name that is taken, a weak password or a role beyond the caller's is refused."""
+        """The new user.
+
+        Conflict for a name that exists, Invalid for a weak password, Forbidden for a role that the
+        caller may not grant.
+        """
         body = json_body(request)
         authorise(self, request, Act("create", "users"))
-        name, role = _text(body, "username"), grants.role_of(body.get("role"))
+        name = _text(body, "username")
+        role = grants.role_of(body.get("role"))
         where = {field: _text(body, field, "") for field in ("cluster", "namespace")}
         token = request.auth if isinstance(request.auth, ApiToken) else None
         authorization.require_cover(request.user, token, role, **where)
-        by, email = request.user.get_username(), _text(body, "email", "")
-        made = users.create(name, _text(body, "password"), role=role, email=email, by=by, **where)
+        email = _text(body, "email", "")
+        user = users.create(
+            name,
+            _text(body, "password"),
+            role=role,
+            email=email,
+            by=request.user.get_username(),
+            **where,
+        )
         note(request, name=name, details={"role": role, **where})
-        return represent(made)
+        return represent(user)
 
 
 class OnePerson(DialectView):
@@ -140,32 +143,34 @@ class OnePerson(DialectView):
         return represent(users.find(name))
 
     def put(self, request: Request, name: str) -> Any:
-        """The changed person. Tokens may not: a group or a password of somebody else would widen them. Nobody switches themselves off."""
+        """The changed user.
+
+        Forbidden for API tokens: with another user's group or password they could do more than
+        their scopes allow. Invalid when callers deactivate themselves.
+        """
         body = json_body(request)
         authorise(self, request, Act("update", "users", name=name))
         if isinstance(request.auth, ApiToken):
             raise Forbidden("an API token cannot change people: sign in with your password")
         user = users.find(name)
-        if (
-            "is_active" in body
-            and user.pk == request.user.pk
-            and not boolean(body["is_active"], "is_active")
-        ):
-            raise Invalid("you cannot switch yourself off", field="is_active")
+        is_self = user.pk == request.user.pk
+        if is_self and "is_active" in body and not boolean(body["is_active"], "is_active"):
+            raise Invalid("you cannot deactivate yourself", field="is_active")
         users.change(user, **_parse_changes(body))
         note(request, details={"changed": sorted(set(body) & set(PERSON_CHANGE["properties"]))})
         return represent(users.find(name))
 
 
 def _parse_changes(body: dict[str, Any]) -> dict[str, Any]:
-    given: dict[str, Any] = {
-        field: _text(body, field) for field in ("email", "password") if field in body
-    }
+    changes: dict[str, Any] = {}
+    for field in ("email", "password"):
+        if field in body:
+            changes[field] = _text(body, field)
     if "is_active" in body:
-        given["is_active"] = boolean(body["is_active"], "is_active")
+        changes["is_active"] = boolean(body["is_active"], "is_active")
     if "groups" in body:
-        given["groups"] = _parse_group_names(body["groups"])
-    return given
+        changes["groups"] = _parse_group_names(body["groups"])
+    return changes
 
 
 def _parse_group_names(value: object) -> Iterable[str]:
@@ -185,16 +190,16 @@ class Groups(DialectView):
     def get(self, request: Request) -> Any:
         """All of them."""
         authorise(self, request, Act("list", "groups"))
-        found = (
+        groups = (
             Group.objects.order_by("name")
             .annotate(members=Count("user"))
             .prefetch_related("grants__cluster", "grants__group")
         )
-        items = [_represent_group(group, group.members) for group in found]
+        items = [_represent_group(group, group.members) for group in groups]
         return Page(items, len(items), 1, max(len(items), 1))
 
     def post(self, request: Request) -> Any:
-        """The group, made or found."""
+        """The group, new or existing."""
         body = json_body(request)
         authorise(self, request, Act("create", "groups"))
         group = users.find_group(_text(body, "name"), create=True)

@@ -43,7 +43,7 @@ def require_deployable(order: Order, at: datetime) -> None:
         raise Forbidden("the order has expired")
 
 
-# --- deploying ------------------------------------------------------------------------------------------------------
+# --- deploying ------------------------------------------------------------------------------------
 def deploy(order: Order, wanted: DeployRequest) -> Deployment:
     """Run what is wanted in place of what ran before.
 
@@ -400,7 +400,7 @@ def _activate(order: Order, at: datetime) -> None:
     webhooks.emit(order, "service.running", at)
 
 
-# --- stopping and starting ------------------------------------------------------------------------------------------
+# --- stopping and starting ------------------------------------------------------------------------
 def stop(order: Order) -> Deployment:
     """Run no pod until `start`; the order's time goes on. Conflict when nothing was deployed."""
     with _locked_deployment(order) as row:
@@ -454,7 +454,7 @@ def _record_scale(row: Deployment, *, stopped: bool) -> None:
             rollout_watch.follow(row)
 
 
-# --- taking away ----------------------------------------------------------------------------------------------------
+# --- taking away ----------------------------------------------------------------------------------
 def release(order: Order) -> None:
     """Mark what runs for removal; part of the caller's transaction.
 

@@ -221,7 +221,7 @@ def services(client: ClusterClient) -> list[Service]:
     return items(client, KINDS["services"], Service)
 
 
-# --- all clusters at once -------------------------------------------------------------------------------------------
+# --- all clusters at once -------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Survey(Generic[R]):
     """What each reachable cluster answered, and which could not be asked."""

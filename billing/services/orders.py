@@ -31,7 +31,7 @@ class Wanted:
     public_key: str = ""
 
 
-# --- finding --------------------------------------------------------------------------------------------------------
+# --- finding --------------------------------------------------------------------------------------
 def find(reference: object) -> Order:
     """An order by id; NotFound when there is none."""
     text = str(reference)
@@ -88,7 +88,7 @@ def find_plan(name: str) -> Plan:
     return plan
 
 
-# --- buying ---------------------------------------------------------------------------------------------------------
+# --- buying ---------------------------------------------------------------------------------------
 def create(wanted: Wanted, *, owner: AbstractBaseUser | None = None) -> Order:
     """An unpaid order, priced by its plan; Invalid when the plan does not sell that."""
     plan = find_plan(wanted.plan)

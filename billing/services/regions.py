@@ -87,7 +87,7 @@ def _site(cluster: Cluster, region: str, nodes: list[Node]) -> Site | None:
     return Site(cluster, region, usable[0], here) if usable else None
 
 
-# --- host ports -----------------------------------------------------------------------------------------------------
+# --- host ports -----------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class ClusterSurvey:
     """One look at a region in a cluster: its nodes, and the host ports that pods and Services hold.

@@ -173,7 +173,7 @@ def _is_settlement_due(order: Order, at: datetime) -> bool:
     return start is not None and at - start >= timedelta(seconds=settings.VKUBE_SETTLE_SECONDS)
 
 
-# --- over time ------------------------------------------------------------------------------------------------------
+# --- over time ------------------------------------------------------------------------------------
 STEPS = ("hour", "day", "month")
 
 
@@ -205,7 +205,7 @@ def over_time(order: Order, step: str) -> list[Bucket]:
     ]
 
 
-# --- strays ---------------------------------------------------------------------------------------------------------
+# --- strays ---------------------------------------------------------------------------------------
 def delete_strays(cluster: Cluster) -> list[str]:
     """Delete what carries our label but belongs to no order here: left by a deploy that died half-way. The names of what went."""
     client, at = registry.client(cluster), clock.now()

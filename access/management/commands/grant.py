@@ -12,7 +12,10 @@ from core.errors import DomainError
 class Command(BaseCommand):
     """Says what was given."""
 
-    help = "Give a user (or, with --group, a group) a role on everything, on a cluster, or on a namespace of a cluster."
+    help = (
+        "Give a user (or, with --group, a group) a role on everything, on a cluster, "
+        "or on a namespace of a cluster."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """NAME --role ROLE [--cluster C] [--namespace N] [--group]."""

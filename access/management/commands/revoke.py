@@ -12,7 +12,10 @@ from core.errors import DomainError
 class Command(BaseCommand):
     """Says how many grants went."""
 
-    help = "Take grants away from a user (or, with --group, a group): all of them, or those that fit what is given."
+    help = (
+        "Take grants away from a user (or, with --group, a group): all of them, "
+        "or those that fit what is given."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """NAME [--role ROLE] [--cluster C] [--namespace N] [--group]."""
