@@ -1,4 +1,4 @@
-"""The objects that a tenant is made of, as manifests: pure functions."""
+"""The manifests of the objects that a tenant consists of: pure functions."""
 
 import hashlib
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ OPTIONS = ("network_policy", "role_bindings", "pod_security")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Somebody of a tenant."""
+    """A user with a role in a tenant."""
 
     username: str
     role: Role
@@ -37,7 +37,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """What a tenant is to be; None for labels and annotations leaves them as they are."""
+    """The desired state of a tenant; labels and annotations that are None stay as they are."""
 
     name: str
     labels: Mapping[str, str] | None = None
@@ -59,16 +59,16 @@ def texts(value: object, name: str) -> dict[str, str] | None:
 
 
 def check_options(body: Mapping[str, object]) -> dict[str, Any]:
-    """The options out of a request; Invalid for what they cannot be."""
-    found = {name: body[name] for name in OPTIONS if body.get(name) not in (None, False)}
+    """The options of a request's body that are set; Invalid for impossible values."""
+    options = {name: body[name] for name in OPTIONS if body.get(name) not in (None, False)}
     for name in ("network_policy", "role_bindings"):
-        if found.get(name, True) is not True:
+        if options.get(name, True) is not True:
             raise Invalid(f"{name} must be true or false", field=name)
-    if found.get("pod_security", POD_SECURITY[0]) not in POD_SECURITY:
+    if options.get("pod_security", POD_SECURITY[0]) not in POD_SECURITY:
         raise Invalid(
             f"pod_security must be one of {', '.join(POD_SECURITY)}", field="pod_security"
         )
-    return found
+    return options
 
 
 # --- manifests ------------------------------------------------------------------------------------
@@ -87,18 +87,18 @@ def namespace(blueprint: Blueprint) -> Object:
 
 
 def tenant_label(name: str) -> str:
-    """The value of the label `multi-tenant`."""
+    """The value of the label `multi-tenant`, in which other tools recognise a tenant."""
     return f"tenant-tiller-{name}"
 
 
-def merge_metadata(current: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    """Labels or annotations after an update: those given, and Kubernetes' own as they were."""
-    kept = {
+def merge_metadata(current: Mapping[str, str], update: Mapping[str, str]) -> dict[str, str]:
+    """Labels or annotations after an update: the new ones, and Kubernetes' own as they were."""
+    reserved = {
         key: value
         for key, value in current.items()
         if key == MULTI_TENANT or _prefix(key).endswith(RESERVED_PREFIXES)
     }
-    return {**kept, **given}
+    return {**reserved, **update}
 
 
 def _prefix(key: str) -> str:
@@ -117,7 +117,7 @@ def resource_quota(quota: Quota, space: str) -> Object:
 
 
 def limit_range(space: str) -> Object:
-    """What containers get that ask for nothing."""
+    """A LimitRange: the limits of containers that set none."""
     default = {"type": "Container", "default": {"cpu": "0.1", "memory": "128Mi"}}
     return {
         "apiVersion": "v1",
@@ -128,7 +128,11 @@ def limit_range(space: str) -> Object:
 
 
 def network_policy(space: str) -> Object:
-    """Nothing comes in from other namespaces, and nothing goes to them but questions to the cluster's DNS."""
+    """A NetworkPolicy that isolates the namespace.
+
+    No traffic comes in from other namespaces, and none goes to them but queries to the cluster's
+    DNS.
+    """
     inside: list[Object] = [{"podSelector": {}}]
     dns = {
         "to": [
@@ -150,7 +154,10 @@ def network_policy(space: str) -> Object:
 
 
 def binding_name(username: str) -> str:
-    """A valid object name for any user name: readable where it can be, and never the same for two users."""
+    """A valid object name for any username, readable where possible.
+
+    A hash of the username keeps the names of two users apart whose letters are the same.
+    """
     plain = "".join(
         letter if letter.isascii() and letter.isalnum() else "-" for letter in username.lower()
     ).strip("-")[:40]
@@ -158,7 +165,7 @@ def binding_name(username: str) -> str:
 
 
 def role_binding(member: Member, space: str) -> Object:
-    """The member's role in the cluster's own terms, inside the namespace."""
+    """A RoleBinding to the aggregated ClusterRole that matches the member's role."""
     return {
         "apiVersion": f"{RBAC}/v1",
         "kind": "RoleBinding",

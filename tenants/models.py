@@ -6,7 +6,10 @@ from clusters.models import Cluster
 
 
 class Tenant(models.Model):
-    """A namespace handed out with quotas; keyed on its uid, so that a namespace made anew is another tenant."""
+    """A namespace with quotas and members.
+
+    Its key is the namespace's uid: one that is created again under the old name is another tenant.
+    """
 
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="tenants")
     namespace = models.CharField(max_length=63)
@@ -38,7 +41,8 @@ class QuotaPlan(models.Model):
     name = models.SlugField(max_length=63, unique=True)
     description = models.CharField(max_length=200, blank=True, default="")
     hard = models.JSONField(
-        help_text='{"limitCpu","limitMemory","requestsCpu","requestsMemory","requestsStorage","pods"} as texts.'
+        help_text='{"limitCpu","limitMemory","requestsCpu","requestsMemory",'
+        '"requestsStorage","pods"} as texts.'
     )
 
     class Meta:
@@ -49,7 +53,7 @@ class QuotaPlan(models.Model):
 
 
 class UsageSample(models.Model):
-    """How much of its quotas a tenant used at a moment, summed over its quotas: plain numbers under the six names."""
+    """What a tenant used of its quotas at one time: numbers under the names of quotas.RESOURCES."""
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="samples")
     at = models.DateTimeField(db_index=True)

@@ -1,4 +1,4 @@
-"""Tenants in a cluster: a namespace with quotas, a limit range, members and what isolates it (walm.md 2.6)."""
+"""Tenants in a cluster: a namespace with quotas, LimitRange, members and isolation (walm.md 2.6)."""
 
 import logging
 from collections import defaultdict
@@ -28,12 +28,11 @@ from tenants.models import Tenant
 from tenants.quotas import Quota
 
 log = logging.getLogger(__name__)
-NAMESPACES, QUOTAS, LIMIT_RANGES = (
-    KINDS["namespaces"],
-    KINDS["resourcequotas"],
-    KINDS["limitranges"],
-)
-NETWORK_POLICIES, ROLE_BINDINGS = KINDS["networkpolicies"], KINDS["rolebindings"]
+NAMESPACES = KINDS["namespaces"]
+QUOTAS = KINDS["resourcequotas"]
+LIMIT_RANGES = KINDS["limitranges"]
+NETWORK_POLICIES = KINDS["networkpolicies"]
+ROLE_BINDINGS = KINDS["rolebindings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +57,38 @@ def describe(cluster: Cluster, name: str) -> Described:
 
 
 def describe_all(cluster: Cluster, *, only: frozenset[str] | None = None) -> list[Described]:
-    """Every namespace of the cluster as a tenant; of `only` those that the caller may see. Two lists, however many there are."""
-    client, quotas = registry.client(cluster), defaultdict[str, list[Object]](list)
-    if only is None:
-        for quota in list_all(client, QUOTAS, ""):
-            quotas[quota["metadata"]["namespace"]].append(quota)
-        return [
-            Described(item, tuple(_sort_by_name(quotas[item["metadata"]["name"]])))
-            for item in list_all(client, NAMESPACES, "")
-        ]
-    found: list[Described] = []
-    for name in sorted(only):
+    """Every namespace of the cluster as a tenant, or those of `only` that exist.
+
+    Two lists of the cluster are read, however many namespaces there are; with `only` two requests
+    for each name.
+    """
+    if only is not None:
+        return _describe_each(cluster, only)
+    client = registry.client(cluster)
+    quotas = defaultdict[str, list[Object]](list)
+    for quota in list_all(client, QUOTAS, ""):
+        quotas[quota["metadata"]["namespace"]].append(quota)
+    return [
+        Described(namespace, tuple(_sort_by_name(quotas[namespace["metadata"]["name"]])))
+        for namespace in list_all(client, NAMESPACES, "")
+    ]
+
+
+def _describe_each(cluster: Cluster, names: Iterable[str]) -> list[Described]:
+    tenants: list[Described] = []
+    for name in sorted(names):
         try:
-            found.append(describe(cluster, name))
+            tenants.append(describe(cluster, name))
         except NotFound:
             continue
-    return found
+    return tenants
 
 
 def describe_accessible(cluster: Cluster) -> list[Described]:
-    """Every namespace as a tenant, or those that the cluster's credentials may look into; Forbidden when they may look into none."""
+    """Every namespace as a tenant, or those that the cluster's credentials may read.
+
+    Forbidden when they may read none.
+    """
     try:
         return describe_all(cluster)
     except Forbidden:
@@ -103,21 +114,25 @@ def create(
     contact: str = "",
     description: str = "",
 ) -> Tenant | None:
-    """Make the namespace and everything in it, or nothing: what fails half-way is taken back, and the first error raised.
+    """Create the namespace and everything in it, or nothing.
 
-    None, and nothing changed, when the namespace is there already.
+    When a step fails, the namespace is deleted again and the error raised. None, and nothing
+    changed, when the namespace exists already. NotFound for an unknown member.
     """
+    # Before anything is created.
     for member in blueprint.members:
         users.find(member.username)
     client = registry.client(cluster)
     if _exists(client, blueprint.name):
         return None
     try:
-        made = orjson.loads(client.create(NAMESPACES, manifests.namespace(blueprint)))
+        created = orjson.loads(client.create(NAMESPACES, manifests.namespace(blueprint)))
     except Conflict as error:
+        # Another caller was faster than our check.
         if error.details.get("reason") == "AlreadyExists":
             return None
         raise
+    uid = created["metadata"]["uid"]
     try:
         _create_contents(client, blueprint)
         options = {
@@ -127,7 +142,7 @@ def create(
         }
         return _create_row(
             cluster,
-            made["metadata"]["uid"],
+            uid,
             blueprint,
             options,
             by=by,
@@ -135,7 +150,7 @@ def create(
             description=description,
         )
     except BaseException:
-        _undo_create(client, blueprint.name, made["metadata"]["uid"])
+        _undo_create(client, blueprint.name, uid)
         raise
 
 
@@ -148,7 +163,11 @@ def _exists(client: ClusterClient, name: str) -> bool:
 
 
 def _create_contents(client: ClusterClient, blueprint: Blueprint) -> None:
-    """Quotas first, then defaults, then what isolates: a member can do nothing before all limits stand."""
+    """Create what belongs in the namespace.
+
+    Quotas come first, then defaults, then isolation, and members last: they can do nothing before
+    all limits are in place.
+    """
     space = blueprint.name
     for quota in blueprint.quotas:
         client.create(QUOTAS, manifests.resource_quota(quota, space), namespace=space)
@@ -161,7 +180,7 @@ def _create_contents(client: ClusterClient, blueprint: Blueprint) -> None:
 
 
 def _undo_create(client: ClusterClient, name: str, uid: str) -> None:
-    """Delete the namespace that we made, and only that one."""
+    """Delete the namespace that we created; the uid protects one of the same name."""
     try:
         client.delete(
             NAMESPACES,
@@ -185,7 +204,7 @@ def _create_row(
     contact: str = "",
     description: str = "",
 ) -> Tenant:
-    """The row of a new tenant; whatever was known of an earlier namespace of that name goes, rights and all."""
+    """The row of a new tenant; rows and grants of an earlier namespace of that name are deleted."""
     with transaction.atomic():
         forget(cluster, blueprint.name, but=uid)
         tenant = Tenant.objects.create(
@@ -204,7 +223,7 @@ def _create_row(
 
 # --- changing -------------------------------------------------------------------------------------
 def update(cluster: Cluster, blueprint: Blueprint) -> None:
-    """Replace labels, annotations and the quotas that are named; the rest stays. NotFound without the namespace."""
+    """Replace labels, annotations and the named quotas; the rest stays. NotFound."""
     client = registry.client(cluster)
     if not _exists(client, blueprint.name):
         raise NotFound("not found error")
@@ -232,12 +251,12 @@ def _merge_metadata(current: Object, blueprint: Blueprint) -> Object:
 
 
 def _apply_quota(client: ClusterClient, space: str, name: str, hard: Mapping[str, str]) -> None:
-    def changed(current: Object) -> Object:
+    def set_hard(current: Object) -> Object:
         current["spec"] = {**(current.get("spec") or {}), "hard": dict(hard)}
         return current
 
     try:
-        _replace(client, QUOTAS, name, changed, namespace=space)
+        _replace(client, QUOTAS, name, set_hard, namespace=space)
     except NotFound:
         client.create(QUOTAS, manifests.resource_quota(Quota(name, hard), space), namespace=space)
 
@@ -245,7 +264,7 @@ def _apply_quota(client: ClusterClient, space: str, name: str, hard: Mapping[str
 def _replace(
     client: ClusterClient, kind: Kind, name: str, change: Any, *, namespace: str | None = None
 ) -> None:
-    """Read, change, write; again when somebody else was faster."""
+    """Read, change and write an object, again when it was changed in between."""
 
     def write() -> None:
         current = orjson.loads(client.get(kind, name, namespace=namespace))
@@ -256,7 +275,11 @@ def _replace(
 
 # --- ending ---------------------------------------------------------------------------------------
 def delete(cluster: Cluster, name: str, *, only_labelled: bool = False) -> None:
-    """Delete the namespace with all that is in it; one that is gone is fine, a system's own is refused (Invalid)."""
+    """Delete the namespace with everything in it, and the tenant's row and grants.
+
+    A namespace that is gone already is fine. Invalid for the cluster's own namespaces and, with
+    `only_labelled`, for one without the label of tenants.
+    """
     if name in PROTECTED:
         raise Invalid(f"namespace {name} belongs to the cluster itself")
     client = registry.client(cluster)
@@ -278,7 +301,10 @@ def delete(cluster: Cluster, name: str, *, only_labelled: bool = False) -> None:
 
 
 def forget(cluster: Cluster, name: str, *, but: str = "") -> None:
-    """Drop the tenant's row and every right on a namespace of that name that was there, except the one whose uid is `but`."""
+    """Delete the tenant's row and the grants of namespaces of that name.
+
+    Those of the namespace whose uid is `but` stay, and grants that are not bound to a uid yet.
+    """
     with transaction.atomic():
         Tenant.objects.filter(cluster=cluster, namespace=name).exclude(uid=but).delete()
         Grant.objects.filter(cluster=cluster, namespace=name).exclude(
@@ -287,7 +313,7 @@ def forget(cluster: Cluster, name: str, *, but: str = "") -> None:
 
 
 def forget_stale(cluster: Cluster, name: str) -> None:
-    """Drop what is known of earlier namespaces of that name, and nothing of the one that is there now."""
+    """Delete rows and grants of earlier namespaces of that name, and none of the present one."""
     try:
         uid = str(orjson.loads(registry.client(cluster).get(NAMESPACES, name))["metadata"]["uid"])
     except NotFound:
@@ -297,7 +323,10 @@ def forget_stale(cluster: Cluster, name: str) -> None:
 
 # --- members --------------------------------------------------------------------------------------
 def find(cluster: Cluster, name: str, *, by: str = "") -> Tenant:
-    """The tenant's row, made for a namespace that has none yet; NotFound when the cluster has no such namespace."""
+    """The tenant's row; a namespace that has none yet gets one.
+
+    NotFound when the cluster has no such namespace.
+    """
     uid = str(orjson.loads(registry.client(cluster).get(NAMESPACES, name))["metadata"]["uid"])
     tenant = Tenant.objects.filter(cluster=cluster, uid=uid).first()
     return tenant or _create_row(cluster, uid, Blueprint(name), {}, by=by)
@@ -306,18 +335,22 @@ def find(cluster: Cluster, name: str, *, by: str = "") -> Tenant:
 def _admit(tenant: Tenant, user: User, role: Role, *, by: str) -> Grant:
     """One membership for each user: a new role replaces the old one."""
     Grant.objects.filter(tenant=tenant, user=user).exclude(role=role).delete()
-    return Grant.objects.get_or_create(
+    grant, _ = Grant.objects.get_or_create(
         user=user,
         role=role,
         cluster=tenant.cluster,
         namespace=tenant.namespace,
         namespace_uid=tenant.uid,
         defaults={"tenant": tenant, "created_by": by},
-    )[0]
+    )
+    return grant
 
 
 def admit(tenant: Tenant, username: str, role: Role, *, by: str = "") -> Grant:
-    """Make somebody a member; with the option `role_bindings` also in the cluster's own terms."""
+    """Make a user a member; with the option `role_bindings` the cluster gets a RoleBinding too.
+
+    NotFound for an unknown user. When the cluster refuses, the membership is not changed either.
+    """
     user = users.find(username)
     with transaction.atomic():
         grant = _admit(tenant, user, role, by=by)
@@ -333,7 +366,7 @@ def admit(tenant: Tenant, username: str, role: Role, *, by: str = "") -> Grant:
 
 
 def dismiss(tenant: Tenant, username: str) -> None:
-    """Take a membership away; NotFound when there is none."""
+    """End a membership; NotFound when there is none."""
     with transaction.atomic():
         count, _ = Grant.objects.filter(tenant=tenant, user__username=username).delete()
         if not count:
