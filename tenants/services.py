@@ -1,4 +1,4 @@
-"""Tenants in a cluster: a namespace with quotas, LimitRange, members and isolation (walm.md 2.6)."""
+"""Tenants in a cluster: namespace, quotas, LimitRange, members and isolation (walm.md 2.6)."""
 
 import logging
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""An order's objects in a cluster: applied as a whole, replaced whatever their version, deleted."""
+"""An order's objects in a cluster: applying, scaling, restarting and deleting them."""
 
 import logging
 import time
@@ -9,6 +9,7 @@ import msgspec
 from django.conf import settings
 
 from billing import manifests
+from billing.kubernetes_structs import LabelledObject
 from billing.models import Order
 from billing.services import inventory
 from clusters import registry
@@ -24,6 +25,7 @@ Companions = Sequence[tuple[str, Object]]
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 # Which deploy wrote the Deployment: a process that died cannot say whether its write arrived.
 DEPLOY_ANNOTATION = "v-kube/deployment"
+# After that no further write of an apply begins.
 APPLY_SECONDS = 60
 
 
@@ -40,13 +42,13 @@ class PodTemplate(msgspec.Struct):
 
 
 class WorkloadSpec(msgspec.Struct):
-    """What is asked of an object, as far as it has pods."""
+    """The specification of a workload, as far as its pods are concerned."""
 
     template: PodTemplate = msgspec.field(default_factory=PodTemplate)
 
 
 class AnnotatedObject(msgspec.Struct):
-    """An object of which only the annotations matter, its own and its pods'."""
+    """An object of which only the annotations matter: its own and those of its pod template."""
 
     metadata: AnnotatedMeta = msgspec.field(default_factory=AnnotatedMeta)
     spec: WorkloadSpec = msgspec.field(default_factory=WorkloadSpec)
@@ -101,15 +103,15 @@ def _patch(cluster: Cluster, namespace: str, name: str, spec: Object) -> None:
 
 
 def applied(cluster: Cluster, namespace: str, name: str) -> int | None:
-    """The number of the deploy that the cluster has; None when there is no Deployment or no number on it."""
-    standing = _read(registry.client(cluster), KINDS["deployments"], name, namespace)
-    notes = (standing.metadata.annotations if standing else None) or {}
-    number = notes.get(DEPLOY_ANNOTATION, "")
+    """The number of the deploy in the cluster; None without a Deployment or a number on it."""
+    existing = _read(registry.client(cluster), KINDS["deployments"], name, namespace)
+    annotations = (existing.metadata.annotations if existing else None) or {}
+    number = annotations.get(DEPLOY_ANNOTATION, "")
     return int(number) if number.isascii() and number.isdigit() else None
 
 
 def undo(cluster: Cluster, namespace: str, name: str) -> bool:
-    """Take back what `apply` left of a first deploy; False when the cluster cannot be brought to it now."""
+    """Delete what `apply` left of a first deploy; False when the cluster refuses that now."""
     try:
         delete(registry.client(cluster), namespace, name)
     except (DomainError, ValueError):
@@ -127,29 +129,31 @@ def _prepare_namespace(client: ClusterClient, deadline: float) -> None:
 
 
 def put(client: ClusterClient, kind: Kind, body: Object, *, deadline: float | None = None) -> None:
-    """Create the object or replace it, whatever its version; what others do to it meanwhile is tried again.
+    """Create the object or replace it, whatever its version.
 
-    Nothing is sent after the `deadline`, a monotonic time: ClusterUnavailable.
+    A conflict with another writer is tried again. Nothing is sent after the `deadline`, a monotonic
+    time: ClusterUnavailable.
     """
     name = body["metadata"]["name"]
     space = body["metadata"].get("namespace")
 
     def write() -> None:
-        standing = _read(client, kind, name, space)
+        existing = _read(client, kind, name, space)
         if deadline is not None and time.monotonic() > deadline:
             raise ClusterUnavailable("the cluster takes too long", reason="timeout")
-        if standing is None:
+        if existing is None:
             client.create(kind, body, namespace=space)
         else:
-            client.replace(kind, name, _keep_annotations(body, standing), namespace=space)
+            client.replace(kind, name, _keep_annotations(body, existing), namespace=space)
 
+    # NotFound: the object was deleted between our read and our write.
     retry_on_conflict(write, conflicts=(Conflict, NotFound))
 
 
 def _read(
     client: ClusterClient, kind: Kind, name: str, namespace: str | None
 ) -> AnnotatedObject | None:
-    """The object that is there; None when there is none."""
+    """The annotations of an object; None when it does not exist."""
     try:
         body = client.get(kind, name, namespace=namespace)
     except NotFound:
@@ -157,22 +161,29 @@ def _read(
     return msgspec.json.decode(body, type=AnnotatedObject)
 
 
-def _keep_annotations(body: Object, standing: AnnotatedObject) -> Object:
-    """The body with what controllers and a restart noted, or replacing like with like would count as a change."""
-    notes = {**(standing.metadata.annotations or {}), **body["metadata"].get("annotations", {})}
-    merged = {**body, "metadata": {**body["metadata"], "annotations": notes}}
-    restarted = (standing.spec.template.metadata.annotations or {}).get(RESTARTED)
+def _keep_annotations(body: Object, existing: AnnotatedObject) -> Object:
+    """The body with the annotations of controllers and of a restart.
+
+    Without them replacing an object by an equal one would be a change, and start a new pod.
+    """
+    own = body["metadata"].get("annotations", {})
+    annotations = {**(existing.metadata.annotations or {}), **own}
+    merged = {**body, "metadata": {**body["metadata"], "annotations": annotations}}
+    restarted = (existing.spec.template.metadata.annotations or {}).get(RESTARTED)
     if restarted is None or body["kind"] != "Deployment":
         return merged
     template = body["spec"]["template"]
-    annotations = {**template["metadata"]["annotations"], RESTARTED: restarted}
-    metadata = {**template["metadata"], "annotations": annotations}
+    template_annotations = {**template["metadata"]["annotations"], RESTARTED: restarted}
+    metadata = {**template["metadata"], "annotations": template_annotations}
     spec = {**body["spec"], "template": {**template, "metadata": metadata}}
     return {**merged, "spec": spec}
 
 
 def delete(client: ClusterClient, namespace: str, name: str) -> None:
-    """Delete an order's Deployment, its pods, NetworkPolicy and companions; what is gone already is fine."""
+    """Delete an order's Deployment with its pods, its NetworkPolicy and its companions.
+
+    What is gone already is fine.
+    """
     options: Object = {
         "kind": "DeleteOptions",
         "apiVersion": "v1",
@@ -194,7 +205,7 @@ def _delete_companions(client: ClusterClient, namespace: str, name: str, but: se
             rows = inventory.items(
                 client,
                 kind,
-                inventory.Labelled,
+                LabelledObject,
                 namespace=namespace,
                 labelSelector=f"{manifests.LABEL},app={name}",
             )
