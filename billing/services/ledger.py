@@ -10,13 +10,16 @@ from django.db.models import Max, Q, Sum
 from billing import pricing
 from billing.models import Entry, Order, Payment, Posting, UsageSample
 
-CASH, REVENUE, FORFEITED = "cash", "revenue", "forfeited"
+# Accounts; `prepaid` gives that of an order.
+CASH = "cash"
+REVENUE = "revenue"
+FORFEITED = "forfeited"
 ZERO = Decimal(0)
 Kind = Posting.Kind
 
 
 def prepaid(order: Order) -> str:
-    """The account of what an order has paid and not used: ours to deliver or to give back."""
+    """The account of what an order has paid and not used: owed as service or as a refund."""
     return f"prepaid/{order.pk}"
 
 
@@ -37,7 +40,10 @@ def post(
     amount: Decimal,
     **columns: object,
 ) -> Posting:
-    """Move an amount from one account to another; the key makes a second time impossible."""
+    """Move an amount from the account `credit` to the account `debit`.
+
+    The key is unique, so that nothing is posted twice.
+    """
     posting = Posting.objects.create(order=order, kind=kind, key=key, at=at, **columns)
     Entry.objects.bulk_create(
         [
@@ -49,12 +55,11 @@ def post(
 
 
 def receive(order: Order, payment: Payment) -> Posting:
-    """Money came in: it is owed as service."""
-    key = f"payment/{payment.pk}"
+    """Post a payment: money came in and is owed as service."""
     return post(
         order,
         Kind.PAYMENT,
-        key=key,
+        key=f"payment/{payment.pk}",
         at=payment.at,
         debit=CASH,
         credit=prepaid(order),
@@ -63,12 +68,11 @@ def receive(order: Order, payment: Payment) -> Posting:
 
 
 def give_back(order: Order, payment: Payment) -> Posting:
-    """Money went back (the payment is negative)."""
-    key = f"refund/{payment.pk}"
+    """Post a refund: money went back. The payment is negative."""
     return post(
         order,
         Kind.REFUND,
-        key=key,
+        key=f"refund/{payment.pk}",
         at=payment.at,
         debit=prepaid(order),
         credit=CASH,
@@ -77,7 +81,7 @@ def give_back(order: Order, payment: Payment) -> Posting:
 
 
 def forfeit(order: Order, at: datetime) -> None:
-    """The time is over: what was paid and not used is the provider's. Once an order."""
+    """Post the balance of an order whose time is over: it is the provider's. Once an order."""
     if (rest := balance(order)) > 0:
         post(
             order,
@@ -91,42 +95,46 @@ def forfeit(order: Order, at: datetime) -> None:
 
 
 def settled_through(order: Order) -> int:
-    """The last sample that a charge covers."""
+    """The id of the last sample that a charge covers; 0 without one."""
     return Posting.objects.filter(order=order).aggregate(last=Max("last_sample"))["last"] or 0
 
 
 def charge(order: Order, at: datetime) -> Posting | None:
-    """Charge what the samples since the last charge show, never more than is left; the order's row must be locked."""
+    """Charge the samples since the last charge, never more than the balance; None for nothing.
+
+    The order's row must be locked, or two calls would charge the same samples.
+    """
     samples = UsageSample.objects.filter(order=order, pk__gt=settled_through(order))
     rows = list(samples.values_list("pk", "memory_bytes", "running_ms"))
     amount = min(_cost(order, rows), balance(order))
     if amount <= 0:
         return None
-    first, last = rows[0][0], rows[-1][0]
-    key = f"charge/{order.pk}/{last}"
+    first_sample, *_ = rows[0]
+    last_sample, *_ = rows[-1]
     return post(
         order,
         Kind.CHARGE,
-        key=key,
+        key=f"charge/{order.pk}/{last_sample}",
         at=at,
         debit=prepaid(order),
         credit=REVENUE,
         amount=amount,
-        first_sample=first,
-        last_sample=last,
+        first_sample=first_sample,
+        last_sample=last_sample,
     )
 
 
 def _cost(order: Order, rows: list[tuple[int, int, int]]) -> Decimal:
+    """The price of samples, given as (id, memory in bytes, running time in ms)."""
     return pricing.usage_price(order.price, sum(memory * running for _, memory, running in rows))
 
 
 def charged(order: Order) -> Decimal:
-    """What its use has cost so far."""
-    found = Entry.objects.filter(
+    """What the use of an order has cost so far."""
+    entries = Entry.objects.filter(
         posting__order=order, posting__kind=Kind.CHARGE, account=prepaid(order)
     )
-    return found.aggregate(total=Sum("amount"))["total"] or ZERO
+    return entries.aggregate(total=Sum("amount"))["total"] or ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +156,7 @@ def totals() -> dict[str, Totals]:
     return {row["posting__order_id"]: Totals(row["used"], -row["left"]) for row in rows.order_by()}
 
 
-# --- deriving it all again ------------------------------------------------------------------------
+# --- deriving everything again ------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Difference:
     """Where the books and the evidence disagree."""
@@ -160,18 +168,19 @@ class Difference:
 
 
 def differences(order: Order) -> Iterator[Difference]:
-    """Derive the order's ledger from payments and samples again, and name every disagreement."""
+    """Derive the order's ledger from payments and samples again; yields every disagreement."""
     yield from _sample_differences(order)
     yield from _posting_differences(order)
     paid = order.payments.filter(amount__gt=0).aggregate(total=Sum("amount"))["total"] or ZERO
     if paid != order.amount_paid:
         yield Difference(order.pk, "amount paid", str(order.amount_paid), str(paid))
-    if (left := balance(order)) < 0 or (order.closed_at and left != 0):
+    left = balance(order)
+    if left < 0 or (order.closed_at and left != 0):
         yield Difference(order.pk, "prepaid balance", str(left), "0")
 
 
 def _sample_differences(order: Order) -> Iterator[Difference]:
-    """Each sample's running time, out of its own moments and the sample before."""
+    """Derive each sample's running time from its own times and the sample before."""
     latest: dict[str, datetime] = {}
     for sample in UsageSample.objects.filter(order=order).order_by("pk").iterator():
         before = latest.get(sample.pod_uid)
@@ -187,8 +196,9 @@ def _sample_differences(order: Order) -> Iterator[Difference]:
 
 
 def _posting_differences(order: Order) -> Iterator[Difference]:
-    """Each posting's amount, out of what it says it came from, in the order in which they were made."""
-    left, through = ZERO, 0
+    """Derive each posting's amount from its payment or samples, in the order of posting."""
+    left = ZERO
+    through = 0
     payments = {
         f"{kind}/{row.pk}": abs(row.amount)
         for row in order.payments.all()
@@ -219,9 +229,8 @@ def _derived_amount(
             samples = UsageSample.objects.filter(
                 order=order, pk__gt=through, pk__lte=posting.last_sample or 0
             )
-            return min(
-                _cost(order, list(samples.values_list("pk", "memory_bytes", "running_ms"))), left
-            )
+            rows = list(samples.values_list("pk", "memory_bytes", "running_ms"))
+            return min(_cost(order, rows), left)
         case Kind.FORFEIT:
             return left
     return payments.get(posting.key, ZERO)

@@ -151,8 +151,8 @@ def _pod_ports(site: Site, pods: list[Pod], besides: Order | None) -> set[int]:
         labels = pod.metadata.labels or {}
         if besides is not None and labels.get(LABEL) == besides.pk:
             continue
-        is_pending_here = not pod.spec.node_name and _selects_region(pod, site.region)
-        if pod.spec.node_name in node_names or is_pending_here:
+        is_pending = not pod.spec.node_name and _selects_region(pod, site.region)
+        if pod.spec.node_name in node_names or is_pending:
             ports.update(_host_ports(pod))
     return ports
 

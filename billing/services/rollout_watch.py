@@ -73,14 +73,14 @@ def run(operation: Operation) -> Again | Result:
             _finish(row, State.READY)
             _move_steps(operation, StepState.SUCCEEDED, "ready")
             return {"state": State.READY, "region": row.region}
-        is_gone = deployment is None
-        problem = GONE if is_gone else _problem(row)
+        is_missing = deployment is None
+        problem = GONE if is_missing else _problem(row)
     except ClusterUnavailable as error:
         # The pod may be ready all the same: it keeps its time.
-        is_gone = False
+        is_missing = False
         problem = error.message
     age = clock.now() - operation.created_at
-    if is_gone or age > timedelta(seconds=settings.VKUBE_READY_SECONDS):
+    if is_missing or age > timedelta(seconds=settings.VKUBE_READY_SECONDS):
         problem = problem or "the pod was not ready in time"
         _finish(row, State.FAILED, problem)
         _move_steps(operation, StepState.FAILED, problem)
