@@ -1,4 +1,4 @@
-"""What a buyer asks to run: the document's deploy body, checked as a whole (contract 3.6)."""
+"""The containers that a buyer asks for: the document's deploy body, checked as a whole (3.6)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,13 +23,16 @@ MAX_FILES = 64
 # Kubernetes lets a ConfigMap have one MiB, names included.
 MAX_FILE_BYTES = 900_000
 MOUNT_PATH = re.compile(r"(/[^/:\x00-\x1f\x7f]+)+\Z")
-LONGEST_PATH, LONGEST_NAME, LONGEST_PASSWORD = 512, 255, 16_384
+# In characters.
+LONGEST_PATH = 512
+LONGEST_NAME = 255
+LONGEST_PASSWORD = 16_384
 DOCKER_HUB = "https://index.docker.io/v1/"
 
 
 @dataclass(frozen=True, slots=True)
 class PortRequest:
-    """A container's port; `host` is None while the system is to choose, or when none is wanted."""
+    """A container's port; `host` is None when the system chooses one, or none is requested."""
 
     container: int
     host: int | None
@@ -38,7 +41,7 @@ class PortRequest:
 
 @dataclass(frozen=True, slots=True)
 class ContainerRequest:
-    """One container."""
+    """One container; `files` are (mount path, text)."""
 
     name: str
     image: str
@@ -66,7 +69,7 @@ class RegistryLogin:
 
 @dataclass(frozen=True, slots=True)
 class DeployRequest:
-    """A whole deploy; the files of a container are (mount path, text)."""
+    """A whole deploy, checked: the region, the containers and the logins for their registries."""
 
     region: str
     containers: tuple[ContainerRequest, ...]
@@ -81,25 +84,25 @@ class DeployRequest:
 def parse(
     body: Mapping[str, Any], order: Order, *, published: bool = False, running: str = ""
 ) -> DeployRequest:
-    """What the body asks for, within what the order bought; Invalid otherwise.
+    """The deploy that the body asks for; Invalid beyond what the order bought.
 
     `published` reads what V-Kube's published client says beyond the document (resourceUnit,
     configMap, mountPath, exposedPorts, pvtLogin). `running` is the region where the order runs,
     for bodies that name none.
     """
     region = _region(body, order, published=published, running=running)
-    given = _require(body.get("containers"), list)
-    if len(given) > MAX_CONTAINERS:
+    entries = _require(body.get("containers"), list)
+    if len(entries) > MAX_CONTAINERS:
         raise Invalid(f"at most {MAX_CONTAINERS} containers are allowed")
     random = order.ports == Order.Ports.RANDOM
-    containers = tuple(_container(item, random=random, published=published) for item in given)
+    containers = tuple(_container(item, random=random, published=published) for item in entries)
     logins = _logins(body.get("pvtLogin"), containers) if published else ()
-    wanted = DeployRequest(region, containers, logins)
-    _check_names(wanted)
-    _check_size(wanted, order)
-    _check_ports(wanted, random=random)
-    _check_files(wanted)
-    return wanted
+    request = DeployRequest(region, containers, logins)
+    _check_names(request)
+    _check_size(request, order)
+    _check_ports(request, random=random)
+    _check_files(request)
+    return request
 
 
 def _require(value: Any, kind: type) -> Any:
@@ -110,12 +113,12 @@ def _require(value: Any, kind: type) -> Any:
 
 
 def _text(value: Any, what: str) -> str:
-    found: str = _require(value, str).strip()
-    if not found:
+    text: str = _require(value, str).strip()
+    if not text:
         raise Invalid(EMPTY)
-    if "\x00" in found:
+    if "\x00" in text:
         raise Invalid(f"{what} format not allow")
-    return found
+    return text
 
 
 def _region(body: Mapping[str, Any], order: Order, *, published: bool, running: str) -> str:
@@ -125,7 +128,8 @@ def _region(body: Mapping[str, Any], order: Order, *, published: bool, running: 
     if selector is None and published:
         # The published client cannot name a region, so the document's two words would lead nowhere.
         raise Invalid(
-            "the order has no region: ask the seller for one with a region, or send nodeSelector.region",
+            "the order has no region: ask the seller for one with a region, "
+            "or send nodeSelector.region",
             field="region",
         )
     region = _text(_require(selector, dict).get("region"), "region")
@@ -204,14 +208,14 @@ def _files(value: Any) -> tuple[tuple[str, str], ...]:
             )
         if not isinstance(text, str) or "\x00" in text:
             raise Invalid("a file of configMap must be text", field="configMap")
-        # No container starts that has to mount a file below a file.
+        # A container that has to mount a file below a file does not start.
         if any("/".join(parts[:depth]) in value for depth in range(2, len(parts))):
             raise Invalid("a file of configMap cannot be below another one", field="configMap")
     return tuple(sorted(value.items()))
 
 
 def _logins(value: Any, containers: Sequence[ContainerRequest]) -> tuple[RegistryLogin, ...]:
-    """Logins for the registries of the images: the client sends one for each container, in order."""
+    """Logins for the images' registries: the client sends one for each container, in order."""
     entries = _list(value, "pvtLogin")
     if len(entries) > len(containers):
         raise Invalid("pvtLogin has more entries than there are containers", field="pvtLogin")
@@ -257,10 +261,9 @@ def parse_port(value: Any, what: str) -> int:
 def _port(item: Any, *, random: bool) -> PortRequest:
     fields = _require(item, dict)
     if fields.get("containerPort") is None:
-        raise Invalid(
-            "hostPort needs a containerPort" if fields.get("hostPort") is not None else EMPTY,
-            field="ports",
-        )
+        has_host_port = fields.get("hostPort") is not None
+        message = "hostPort needs a containerPort" if has_host_port else EMPTY
+        raise Invalid(message, field="ports")
     host = fields.get("hostPort")
     protocol = str(fields.get("protocol") or "TCP").upper()
     if protocol not in PROTOCOLS:
@@ -271,25 +274,31 @@ def _port(item: Any, *, random: bool) -> PortRequest:
 
 
 def words(value: Any, what: str) -> tuple[str, ...]:
-    r"""A command as its words: split at line ends, or at `\n` written out when there are none; a list is taken as it is."""
+    r"""A command as its words; a list is taken as it is.
+
+    Text is split at line ends, or at `\n` written out when it has none.
+    """
     if value is None:
         return ()
     if isinstance(value, list):
-        found = value
+        parts = value
     elif isinstance(value, str):
         text = value.replace("\r", "")
-        found = text.split("\n" if "\n" in text else "\\n")
-        found = found[:-1] if not found[-1] else found
+        parts = text.split("\n" if "\n" in text else "\\n")
+        if not parts[-1]:
+            # A line end at the end of the text begins no further word.
+            parts = parts[:-1]
     else:
         raise Invalid(f"{what} must be text or a list of texts", field=what)
-    if not all(isinstance(word, str) and "\x00" not in word for word in found):
+    if not all(isinstance(word, str) and "\x00" not in word for word in parts):
         raise Invalid(f"{what} must be text or a list of texts", field=what)
-    return tuple(found)
+    return tuple(parts)
 
 
 def _variable(item: Any) -> tuple[str, str]:
     fields = _require(item, dict)
-    name, value = _text(fields.get("name"), "envs"), fields.get("value", "")
+    name = _text(fields.get("name"), "envs")
+    value = fields.get("value", "")
     if not VARIABLE.match(name):
         raise Invalid(
             "the name of a variable must be letters, digits, '-', '_' or '.'", field="envs"
@@ -301,29 +310,29 @@ def _variable(item: Any) -> tuple[str, str]:
 
 def memory_bytes(memory: str) -> int:
     """`100Mi` or `2Gi` in bytes."""
-    found = MEMORY.match(memory)
-    if found is None:
+    match = MEMORY.match(memory)
+    if match is None:
         raise Invalid("memory format not allow.Format: 100Mi or 1Gi", field="memory")
-    return int(found[1]) * SIZES[found[2]]
+    return int(match[1]) * SIZES[match[2]]
 
 
-def _check_names(wanted: DeployRequest) -> None:
-    names = [container.name for container in wanted.containers]
+def _check_names(request: DeployRequest) -> None:
+    names = [container.name for container in request.containers]
     if not all(NAME.match(name) for name in names):
         raise Invalid("container name not allow: lower case letters, digits and '-'", field="name")
     if len(set(names)) < len(names):
         raise Invalid("container name duplicate", field="name")
 
 
-def _check_size(wanted: DeployRequest, order: Order) -> None:
-    if wanted.memory_bytes > order.units * GIB:
+def _check_size(request: DeployRequest, order: Order) -> None:
+    if request.memory_bytes > order.units * GIB:
         raise Invalid("memory exceeds purchased resource", field="memory")
-    if sum(len(container.ports) for container in wanted.containers) > order.units:
+    if sum(len(container.ports) for container in request.containers) > order.units:
         raise Invalid("ports exceed purchased resource", field="ports")
 
 
-def _check_ports(wanted: DeployRequest, *, random: bool) -> None:
-    ports = [port for container in wanted.containers for port in container.ports]
+def _check_ports(request: DeployRequest, *, random: bool) -> None:
+    ports = [port for container in request.containers for port in container.ports]
     hosts = [(port.host, port.protocol) for port in ports if port.host]
     if len(set(hosts)) < len(hosts):
         raise Invalid("hostPort duplicate", field="hostPort")
@@ -331,10 +340,10 @@ def _check_ports(wanted: DeployRequest, *, random: bool) -> None:
         raise Invalid("containerPort duplicate", field="containerPort")
 
 
-def _check_files(wanted: DeployRequest) -> None:
+def _check_files(request: DeployRequest) -> None:
     size = sum(
         len(path.encode(errors="replace")) + len(text.encode(errors="replace"))
-        for container in wanted.containers
+        for container in request.containers
         for path, text in container.files
     )
     if size > MAX_FILE_BYTES:

@@ -23,15 +23,16 @@ def digest(secret: str, *, key: str | bytes | None = None) -> str:
 
 def digests(secret: str) -> list[str]:
     """Hashes under the present and the retired keys (SECRET_KEY_FALLBACKS)."""
-    return [digest(secret), *(digest(secret, key=old) for old in settings.SECRET_KEY_FALLBACKS)]
+    retired = [digest(secret, key=key) for key in settings.SECRET_KEY_FALLBACKS]
+    return [digest(secret), *retired]
 
 
 def matches(stored: str | None, candidates: list[str]) -> bool:
     """Whether the stored hash is among the candidates; every one is compared in full."""
-    found = False
+    is_match = False
     for candidate in candidates:
-        found |= constant_time_compare(stored or "", candidate)
-    return found
+        is_match |= constant_time_compare(stored or "", candidate)
+    return is_match
 
 
 def is_plausible(secret: str) -> bool:

@@ -1,4 +1,8 @@
-"""HTTP to addresses outside: no redirects, every connection's peer checked, one deadline for the whole exchange."""
+"""HTTP to addresses outside.
+
+Redirects are not followed, the peer of every connection is checked, and one deadline holds for the
+whole exchange.
+"""
 
 import time
 from collections.abc import Mapping
@@ -17,12 +21,12 @@ MAX_ANSWER = 1 << 20
 
 
 class OutboundError(Exception):
-    """The other side could not be asked; says why without addresses or credentials."""
+    """The request failed; the text says why, without addresses or credentials."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What came back; the body is cut at 1 MiB."""
+    """The response; the body is cut at 1 MiB."""
 
     status: int
     headers: Mapping[str, str]
@@ -30,7 +34,10 @@ class HttpResponse:
 
 
 class Outbound:
-    """A short-lived client; `policy` says which addresses may be called, `timeout` is seconds for a whole exchange."""
+    """A short-lived client.
+
+    `policy` says which addresses may be called; `timeout` is the seconds for a whole exchange.
+    """
 
     def __init__(self, *, policy: str, timeout: float) -> None:
         self.timeout = timeout
@@ -62,7 +69,7 @@ class Outbound:
     def request(
         self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
     ) -> HttpResponse:
-        """The answer, whatever its status, redirects too; OutboundError when there is none in time."""
+        """The response with any status, redirects too; OutboundError when there is none in time."""
         try:
             response = self._pool.urlopen(
                 method,
@@ -83,8 +90,14 @@ class Outbound:
             raise OutboundError("its address cannot be used") from None
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        deadline, parts, size = time.monotonic() + self.timeout, [], 0
-        while size < MAX_ANSWER and (part := response.read1(1 << 16)):
+        # urllib3's time-out is for each read: a server could send one byte a second for ever.
+        deadline = time.monotonic() + self.timeout
+        parts: list[bytes] = []
+        size = 0
+        while size < MAX_ANSWER:
+            part = response.read1(1 << 16)
+            if not part:
+                break
             parts.append(part)
             size += len(part)
             if time.monotonic() > deadline:

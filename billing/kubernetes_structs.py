@@ -145,7 +145,7 @@ class Pod(msgspec.Struct):
     status: PodStatus = msgspec.field(default_factory=PodStatus)
 
 
-# --- services and Deployments -------------------------------------------------------------------
+# --- services and Deployments ---------------------------------------------------------------------
 class ServicePort(msgspec.Struct, rename="camel"):
     """A port of a Service; `node_port` is 0 without one."""
 

@@ -1,4 +1,4 @@
-"""Webhooks and what was sent to them."""
+"""Webhooks and their deliveries."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ class WebhookForm(ModelForm[Webhook]):
 
 @admin.register(Webhook)
 class WebhookAdmin(ModelAdmin[Webhook]):
-    """Who is told."""
+    """Receivers of events."""
 
     form = WebhookForm
     list_display = ("url", "events", "active", "created_at")
@@ -47,8 +47,9 @@ class WebhookAdmin(ModelAdmin[Webhook]):
         if change:
             super().save_model(request, obj, form, change)
             return
-        made, _ = webhooks.create(obj.url, obj.events or [])
-        obj.__dict__.update(made.__dict__)
+        webhook, _ = webhooks.create(obj.url, obj.events or [])
+        # The admin goes on with its own instance, whose key the next page shows.
+        obj.__dict__.update(webhook.__dict__)
 
     def response_add(
         self, request: HttpRequest, obj: Webhook, post_url_continue: str | None = None
@@ -66,7 +67,7 @@ class WebhookAdmin(ModelAdmin[Webhook]):
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnly, ModelAdmin[Delivery]):
-    """What was told, and what came back."""
+    """Events that were sent, and the receivers' answers."""
 
     list_display = (
         "event",
@@ -85,7 +86,7 @@ class DeliveryAdmin(ReadOnly, ModelAdmin[Delivery]):
 
     @admin.action(description="Send again", permissions=["view"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
-        """Due at once, with all its tries before it."""
+        """Make the selected deliveries due now, with all their attempts left."""
         count = queryset.update(
             state=Delivery.State.PENDING, attempts=0, due_at=clock.now(), finished_at=None
         )

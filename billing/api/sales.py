@@ -1,4 +1,4 @@
-"""Selling over JSON: what can be bought, making orders, payments, refunds and secrets; for admins of everything."""
+"""Selling over JSON: plans, new orders, payments, refunds and secrets; for admins of everything."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -57,14 +57,14 @@ class OrderPlans(DialectView):
     }
 
     def get(self, request: Request) -> Any:
-        """All active plans by name, the standard one among them, and the regions of every reachable cluster."""
+        """All active plans by name, and the regions of every reachable cluster."""
         authorise(self, request, Act("list", "orders"))
         if not Plan.objects.filter(name=orders.DEFAULT_PLAN).exists():
+            # Creates it: a new installation sells the standard plan.
             orders.find_plan(orders.DEFAULT_PLAN)
         items = [_plan(plan) for plan in Plan.objects.filter(active=True)]
-        return Page(
-            items, len(items), 1, max(len(items), 1), extra={"regions": regions.regions_or_none()}
-        )
+        extra = {"regions": regions.regions_or_none()}
+        return Page(items, len(items), 1, max(len(items), 1), extra=extra)
 
 
 def _plan(plan: Plan) -> dict[str, Any]:
@@ -94,8 +94,10 @@ class Orders(OrderViewSet):
         body = json_body(request)
         authorise(self, request, Act("create", "orders"))
         name = _text(body, "owner")
-        owner, paid = users.find(name) if name else None, boolean(body.get("paid", False), "paid")
-        order, secret = orders.create(_parse_purchase(body), owner=owner), None
+        owner = users.find(name) if name else None
+        paid = boolean(body.get("paid", False), "paid")
+        order = orders.create(_parse_purchase(body), owner=owner)
+        secret = None
         note(
             request,
             name=order.pk,
@@ -107,12 +109,12 @@ class Orders(OrderViewSet):
 
 
 class OrderDetail(DialectView):
-    """What is done to an order; every one of these is for admins of everything."""
+    """Actions on one order, all of them for admins of everything."""
 
     refused_as = "PUT"
 
     def order(self, request: Request, verb: str, pk: str) -> Order:
-        """The order; rights first."""
+        """The order; Forbidden before NotFound."""
         authorise(self, request, Act(verb, "orders", name=pk[:60]))
         return orders.find(pk)
 
@@ -136,26 +138,27 @@ class OrderPayment(OrderDetail):
 
     operations = {
         "post": Described(
-            "Note a payment, all that is open unless an amount is given; the last one gives the secret, shown this once",
+            "Note a payment, all that is open unless an amount is given; "
+            "the last one gives the secret, shown this once",
             PAID_ORDER_SCHEMA,
             body=record(required=(), amount=TEXT, reference=TEXT),
         )
     }
 
     def post(self, request: Request, pk: str) -> Any:
-        """The order with `secret`, null while something is open."""
-        order, body = self.order(request, "pay", pk), json_body(request)
-        reference, amount = _text(body, "reference"), _amount(body.get("amount"))
+        """The order with `secret`, null until it is paid in full."""
+        order = self.order(request, "pay", pk)
+        body = json_body(request)
+        reference = _text(body, "reference")
+        amount = _amount(body.get("amount"))
         order, secret = orders.pay(
-            order, by=request.user.get_username(), amount=amount, reference=reference
+            order,
+            by=request.user.get_username(),
+            amount=amount,
+            reference=reference,
         )
-        note(
-            request,
-            details={
-                "amount": None if amount is None else plain(amount),
-                "reference": reference[:200],
-            },
-        )
+        amount_text = None if amount is None else plain(amount)
+        note(request, details={"amount": amount_text, "reference": reference[:200]})
         return {**represent(orders.find(order.pk)), "secret": secret}
 
 
@@ -184,7 +187,8 @@ class OrderRefund(OrderDetail):
 
     def post(self, request: Request, pk: str) -> Any:
         """The order with `refunded`; always to be confirmed."""
-        order, body = self.order(request, "refund", pk), json_body(request)
+        order = self.order(request, "refund", pk)
+        body = json_body(request)
         reference = _text(body, "reference")
         running = order.deployments.filter(state__in=order.deployments.model.LIVE).count()
         guarded = Guarded(

@@ -42,7 +42,11 @@ class VKubeView(DialectView):
     authentication_classes = []
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """The secret is no HTTP authentication scheme, so none is named; bare errors are text."""
+        """Adapt the response to the document.
+
+        The secret is no HTTP authentication scheme, so no WWW-Authenticate is sent; with
+        VKUBE_BARE_ERRORS an internal error is plain text.
+        """
         final = super().finalize_response(request, response, *args, **kwargs)
         if final.has_header("WWW-Authenticate"):
             del final["WWW-Authenticate"]
@@ -52,32 +56,36 @@ class VKubeView(DialectView):
 
 
 class SecretView(VKubeView):
-    """Calls that need the header `secret`; `order` is what it opens, ended first when its time is over."""
+    """Calls that need the header `secret`; `order` is its order, ended first when it is time."""
 
     own_credentials = True
     order: Order
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Unauthenticated or TooManyRequests before anything else is said, methods that do not exist included."""
+        """Find the order of the secret.
+
+        Unauthenticated or TooManyRequests before anything else, also for methods that do not exist.
+        """
         super().initial(request, *args, **kwargs)
-        self.order = expiry.settle_if_over(self._opened(request))
+        self.order = expiry.settle_if_over(self._order_of_secret(request))
         know_caller(request)
         if request.method == "GET":
             self.check_input(request)
 
     def recheck(self, request: Request) -> long_lived.Check:
         """Whether the secret still opens the order, and the order still runs."""
-        secret, opened = request.headers.get("secret", "").strip(), self.order.pk
+        secret = request.headers.get("secret", "").strip()
+        order_id = self.order.pk
 
-        def look() -> None:
+        def check() -> None:
             order = expiry.settle_if_over(orders.find_by_secret(secret))
-            if order.pk != opened:
+            if order.pk != order_id:
                 raise Unauthenticated("secret invalid")
 
-        return look
+        return check
 
     @staticmethod
-    def _opened(request: Request) -> Order:
+    def _order_of_secret(request: Request) -> Order:
         secret = request.headers.get("secret", "").strip()
         try:
             return orders.find_by_secret(secret)
@@ -113,7 +121,7 @@ class Images(VKubeView):
     throttle_classes = [PublicThrottle]
 
     def get(self, request: Request) -> Any:
-        """Whether the registry has the image; NotFound, in the document's words, when it has not."""
+        """{"status":"OK"} when the registry has the image; NotFound otherwise."""
         image = images.parse(request.query_params.get("image", ""))
         tag = images.check_tag(request.query_params.get("tag", ""))
         credentials = registry.decode_credentials(
@@ -144,7 +152,8 @@ class CheckPorts(VKubeView):
             body = json_body(request, empty_ok=False)
         except DomainError:
             raise Invalid(EMPTY) from None
-        region, ports = _region(body.get("region")), _ports(body.get("ports"))
+        region = _region(body.get("region"))
+        ports = _ports(body.get("ports"))
         status, occupied = regions.check_ports(region, ports)
         return {"occupied": occupied, "status": status}
 
@@ -157,18 +166,18 @@ def _region(value: object) -> str:
 
 def _ports(value: object) -> list[int]:
     """A list of ports, one port, or digits, each once and in order."""
-    given = value if isinstance(value, list) else [value]
-    numbers = [
-        int(item)
-        if isinstance(item, str) and item.strip().isascii() and item.strip().isdigit()
-        else item
-        for item in given
-    ]
-    if not numbers or not all(
-        isinstance(item, int) and not isinstance(item, bool) for item in numbers
-    ):
+    entries = value if isinstance(value, list) else [value]
+    if not entries:
         raise Invalid(EMPTY)
-    return list(dict.fromkeys(containers.parse_port(item, "ports") for item in numbers))
+    numbers: list[int] = []
+    for entry in entries:
+        if isinstance(entry, str) and entry.strip().isascii() and entry.strip().isdigit():
+            entry = int(entry)
+        if isinstance(entry, bool) or not isinstance(entry, int):
+            raise Invalid(EMPTY)
+        numbers.append(entry)
+    # Ranges are checked last: EMPTY for any entry comes before "port out of range".
+    return list(dict.fromkeys(containers.parse_port(number, "ports") for number in numbers))
 
 
 class OrderView(SecretView):
@@ -183,7 +192,12 @@ class OrderView(SecretView):
 
 def represent(order: Order) -> dict[str, Any]:
     """An order as the document shows it; times are Unix seconds, the expiry RFC 3339 UTC or ""."""
-    options = {"portSpecification": order.ports, "resourceUnit": f"{order.units}-Unit-Resource"}
+    options = {
+        "portSpecification": order.ports,
+        "resourceUnit": f"{order.units}-Unit-Resource",
+    }
+    if order.region:
+        options["region"] = order.region
     return {
         "createdAt": int(order.created_at.timestamp()),
         "updatedAt": int(order.updated_at.timestamp()),
@@ -198,7 +212,7 @@ def represent(order: Order) -> dict[str, Any]:
         "address": order.address,
         "recipient": order.recipient,
         "id": order.pk,
-        "serviceOptions": {**options, **({"region": order.region} if order.region else {})},
+        "serviceOptions": options,
         "status": order.status,
         "publicKey": order.public_key,
     }
@@ -227,7 +241,10 @@ DEPLOY = record(
 
 
 class Deploy(SecretView):
-    """POST /k8s/deploy {"nodeSelector","containers"} -> {"status":"OK","name":…}; a header names the Operation that follows it."""
+    """POST /k8s/deploy {"nodeSelector","containers"} -> {"status":"OK","name":…}.
+
+    The header X-Operation-Id names the Operation that waits for the pod.
+    """
 
     operations = {
         "post": Described(
@@ -239,7 +256,10 @@ class Deploy(SecretView):
     }
 
     def members(self, request: Request) -> Mapping[str, Any]:
-        """Without members of a container that stand beside the containers and hold nothing, as some clients send them."""
+        """The members of the body, without a container's members that are empty.
+
+        Some clients send those beside `containers`.
+        """
         return {
             name: value
             for name, value in super().members(request).items()
@@ -251,12 +271,12 @@ class Deploy(SecretView):
         _audit(request, self.order, "create")
         deployments.require_deployable(self.order, clock.now())
         self.check_input(request)
-        wanted = self.parse(json_body(request))
-        _check_images(wanted)
-        return _answer(deployments.deploy(self.order, wanted))
+        deploy_request = self.parse(json_body(request))
+        _check_images(deploy_request)
+        return _answer(deployments.deploy(self.order, deploy_request))
 
     def parse(self, body: dict[str, Any]) -> containers.DeployRequest:
-        """What the document's body asks for."""
+        """The deploy that the document's body asks for; Invalid."""
         return containers.parse(body, self.order)
 
 
@@ -285,7 +305,7 @@ PUBLISHED_DEPLOY = record(
 
 
 class PublishedDeploy(Deploy):
-    """POST /k8s/deployment and /k8s/deployment/update: `deploy` as V-Kube's published client says it.
+    """POST /k8s/deployment and /k8s/deployment/update: `deploy` for V-Kube's published client.
 
     A container's memory is `resourceUnit` (Gi) or `resource`; `configMap` is files by mount path;
     `pvtLogin` has the login for the registry of each container's image, in order.
@@ -301,7 +321,7 @@ class PublishedDeploy(Deploy):
     }
 
     def parse(self, body: dict[str, Any]) -> containers.DeployRequest:
-        """What the client's body asks for; without a region, where the order runs already."""
+        """The deploy that the body asks for; without a region, where the order runs now."""
         current = deployments.live(self.order)
         running = current.region if current else ""
         return containers.parse(body, self.order, published=True, running=running)
@@ -315,7 +335,7 @@ def _audit(request: Request, order: Order, verb: str) -> None:
 
 
 def _answer(row: Deployment) -> Response:
-    """OK, with the Operation that follows the pod on its way."""
+    """OK, with the id of the Operation that waits for the pod."""
     if row.operation:
         tasks.enqueue_rollout_watch(row.operation)
     answer = Response({"status": "OK", "name": row.name})
@@ -323,23 +343,26 @@ def _answer(row: Deployment) -> Response:
     return answer
 
 
-def _check_images(wanted: containers.DeployRequest) -> None:
-    """With VKUBE_CHECK_IMAGES the registry must know every image; a registry that is down does not stop anyone."""
+def _check_images(request: containers.DeployRequest) -> None:
+    """With VKUBE_CHECK_IMAGES every image must exist in its registry; Invalid otherwise.
+
+    A registry that does not answer is no reason to refuse a deploy.
+    """
     if not settings.VKUBE_CHECK_IMAGES:
         return
     logins = {
         login.registry: registry.Credentials(login.username, login.password)
-        for login in wanted.logins
+        for login in request.logins
     }
-    for container in wanted.containers:
+    for container in request.containers:
         name, tag = images.split_reference(container.image)
         image = images.parse(name)
         login = logins.get(image.registry or containers.DOCKER_HUB)
         try:
-            found = _checker(settings.IMAGE_CHECKER).exists(image, tag, login)
+            exists = _checker(settings.IMAGE_CHECKER).exists(image, tag, login)
         except Internal:
             continue
-        if not found:
+        if not exists:
             raise Invalid("image does not exist.", field="imageName")
 
 
@@ -353,7 +376,8 @@ class UserService(SecretView):
         status: str = self.order.service
         if status == Order.Service.RUNNING:
             current = deployments.live(self.order)
-            status = "ServiceStop" if current and current.stopped else status
+            if current and current.stopped:
+                status = "ServiceStop"
         return {**represent(self.order), "status": status}
 
 
@@ -406,7 +430,10 @@ def _log_options(request: Request) -> LogOptions:
 
 
 class PodLog(SecretView):
-    """GET /k8s/pod/log -> the log as one JSON string; optional container, tailLines (or tail) and previous."""
+    """GET /k8s/pod/log -> the log as one JSON string.
+
+    Optional parameters: container, tailLines (or tail) and previous.
+    """
 
     operations = {"get": Described("The log of the pod", TEXT, query=LOG_QUERY)}
 
@@ -431,12 +458,14 @@ class PodLogs(SecretView):
         """A stream; TooManyRequests while VKUBE_LOG_STREAMS are open in this process."""
         stream = LogStream(self.order, _log_options(request))
         response = StreamingHttpResponse(stream, content_type="text/event-stream")
-        response["Cache-Control"], response["X-Accel-Buffering"] = "no-store", "no"
+        response["Cache-Control"] = "no-store"
+        # nginx would otherwise collect events before it passes them on.
+        response["X-Accel-Buffering"] = "no"
         return response
 
 
 class PodStatus(SecretView):
-    """GET /k8s/pod/status -> {"name","podStatus","podSpec","annotations"}, or {} while nothing runs."""
+    """GET /k8s/pod/status -> {"name","podStatus","podSpec","annotations"}, {} without a pod."""
 
     operations = {"get": Described("The pod, as the cluster prints it", OBJECT)}
 

@@ -7,7 +7,7 @@ from clusters.models import Cluster
 
 
 class Deployment(models.Model):
-    """One deploy of an order: what was asked (never the values of its environment) and what became of it."""
+    """One deploy of an order and its outcome; never the values of its environment."""
 
     class State(models.TextChoices):
         """From being written to the cluster, over accepted by it, to gone from it."""

@@ -156,7 +156,7 @@ def totals() -> dict[str, Totals]:
     return {row["posting__order_id"]: Totals(row["used"], -row["left"]) for row in rows.order_by()}
 
 
-# --- deriving everything again ------------------------------------------------------------------------
+# --- deriving everything again --------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Difference:
     """Where the books and the evidence disagree."""

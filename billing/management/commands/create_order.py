@@ -12,12 +12,14 @@ from core.errors import DomainError
 
 
 class Command(BaseCommand):
-    """Prints {"id","secret"}; the secret is null until the order is paid, and seen only this once."""
+    """Prints {"id","secret"}; the secret is null until the order is paid, and shown only once."""
 
     help = "Make an order; prints JSON with its id and, when paid, its secret."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """--units N --duration H [--region R] [--paid] [--random-ports] [--plan P] [--owner USER] [--address A] [--public-key K]."""
+        """--units N --duration H [--region R] [--paid] [--random-ports] [--plan P] [--owner USER]
+        [--address A] [--public-key K].
+        """
         parser.add_argument(
             "--units", type=int, required=True, help="resource units: host ports and Gi of memory"
         )
@@ -54,7 +56,9 @@ class Command(BaseCommand):
 
     @staticmethod
     def _owner(name: str) -> Any:
-        found = get_user_model().objects.filter(username=name).first() if name else None
-        if name and found is None:
+        if not name:
+            return None
+        user = get_user_model().objects.filter(username=name).first()
+        if user is None:
             raise CommandError(f"user {name!r} does not exist")
-        return found
+        return user

@@ -12,7 +12,7 @@ from core.errors import DomainError
 
 
 class Command(BaseCommand):
-    """Prints {"id","status","amountPaid","secret"}; the last payment issues the secret, seen only this once."""
+    """Prints {"id","status","amountPaid","secret"}; the last payment issues the secret."""
 
     help = "Note a payment for an order; the one that completes it prints the secret."
 
@@ -26,9 +26,11 @@ class Command(BaseCommand):
         """Note it or refuse in one sentence."""
         try:
             amount = None if options["amount"] is None else Decimal(options["amount"])
-            found = orders.find(options["id"])
             order, secret = orders.pay(
-                found, by="manage.py pay_order", amount=amount, reference=options["reference"]
+                orders.find(options["id"]),
+                by="manage.py pay_order",
+                amount=amount,
+                reference=options["reference"],
             )
         except InvalidOperation:
             raise CommandError("the amount must be a whole number") from None
