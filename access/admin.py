@@ -112,7 +112,13 @@ class GrantAdmin(ModelAdmin[Grant]):
         """Never."""
         return False
 
-    def save_model(self, request: HttpRequest, obj: Grant, form: Any, change: bool) -> None:
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Grant,
+        form: Any,
+        change: bool,
+    ) -> None:
         """Grant the role as the commands do."""
         cluster = str(obj.cluster.pk) if obj.cluster else ""
         grant = grants.give(
@@ -190,7 +196,13 @@ class ApiTokenAdmin(ModelAdmin[ApiToken]):
             initial["expires_at"] = timezone.now() + timedelta(days=settings.API_TOKEN_DAYS)
         return initial
 
-    def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: ApiToken,
+        form: Any,
+        change: bool,
+    ) -> None:
         """Create the token and show it, this once."""
         lifetime = obj.expires_at - timezone.now() if obj.expires_at else None
         row, raw = tokens.create_api_token(

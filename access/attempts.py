@@ -105,4 +105,8 @@ class HashingQueue:
 # sixteen threads to everything else.
 LONGEST_QUEUE = 14
 AT_ONCE = max(1, min(4, os.cpu_count() or 1))
-HASHING = HashingQueue(at_once=AT_ONCE, waiting=LONGEST_QUEUE - AT_ONCE, seconds=8.0)
+HASHING = HashingQueue(
+    at_once=AT_ONCE,
+    waiting=LONGEST_QUEUE - AT_ONCE,
+    seconds=8.0,
+)

@@ -14,7 +14,10 @@ from core.errors import DomainError
 
 
 def write(
-    request: Request | HttpRequest, dialect: str, deeds: Sequence[Deed], error: DomainError | None
+    request: Request | HttpRequest,
+    dialect: str,
+    deeds: Sequence[Deed],
+    error: DomainError | None,
 ) -> None:
     """Write an entry for each deed that the policy records (settings: AUDIT_SINK)."""
     recorded = [deed for deed in deeds if audit.is_recorded(deed)]

@@ -44,7 +44,12 @@ def effective_grants_of(user: grants.Person, token: ApiToken | None) -> list[Eff
 
 
 def require_cover(
-    user: grants.Person, token: ApiToken | None, role: Role, *, cluster: str, namespace: str
+    user: grants.Person,
+    token: ApiToken | None,
+    role: Role,
+    *,
+    cluster: str,
+    namespace: str,
 ) -> None:
     """Forbidden unless the caller may grant the role there: they need all its rights themselves.
 
@@ -58,7 +63,12 @@ def require_cover(
     # An unknown cluster is refused in the same words, so that its absence is not disclosed.
     is_unknown = bool(cluster) and target is None
     pk = target.pk if target else None
-    if is_unknown or not policy.may_hand_out(effective, role, cluster=pk, namespace=namespace):
+    if is_unknown or not policy.may_hand_out(
+        effective,
+        role,
+        cluster=pk,
+        namespace=namespace,
+    ):
         raise Forbidden(f"you may not make anyone {role} here")
 
 
@@ -91,7 +101,13 @@ def decide(effective: list[EffectiveGrant], token: ApiToken | None, act: Act) ->
         namespace=namespace,
         collection=is_collection,
     )
-    return _build_scope(act, effective, visible, cluster=cluster, namespace=namespace)
+    return _build_scope(
+        act,
+        effective,
+        visible,
+        cluster=cluster,
+        namespace=namespace,
+    )
 
 
 def require_opened(act: Act) -> None:
@@ -134,7 +150,11 @@ def _narrow_by_token(
     if token.clusters:
         clusters = [_find_cluster(str(name)) for name in token.clusters]
         allowed = frozenset(cluster.pk for cluster in clusters if cluster)
-    return policy.narrow(effective, rights=token_rights(token), clusters=allowed)
+    return policy.narrow(
+        effective,
+        rights=token_rights(token),
+        clusters=allowed,
+    )
 
 
 def token_rights(token: ApiToken) -> frozenset[Right] | None:
@@ -161,7 +181,11 @@ def _without_stale(
         return effective
     on_whole_cluster = [grant for grant in effective if not grant.namespace]
     visible = policy.visible_in_cluster(
-        on_whole_cluster, requirement, cluster=cluster.pk, namespace=namespace, collection=False
+        on_whole_cluster,
+        requirement,
+        cluster=cluster.pk,
+        namespace=namespace,
+        collection=False,
     )
     if visible is not None:
         return effective
@@ -229,7 +253,11 @@ def _build_scope(
     reveals = not is_secrets or _reveals_secrets(effective, cluster, namespace)
     pk = cluster.pk if cluster else None
     administered = policy.visible_in_cluster(
-        effective, CLUSTER_ADMIN, cluster=pk, namespace="", collection=False
+        effective,
+        CLUSTER_ADMIN,
+        cluster=pk,
+        namespace="",
+        collection=False,
     )
     return Scope(
         namespaces=visible.namespaces,
@@ -247,7 +275,10 @@ def _reveals_secrets(
 
 
 def _has_right(
-    effective: list[EffectiveGrant], cluster: Cluster | None, namespace: str, right: Right
+    effective: list[EffectiveGrant],
+    cluster: Cluster | None,
+    namespace: str,
+    right: Right,
 ) -> bool:
     """Whether the caller has one more right in the namespace, or in the cluster for ""."""
     requirement = Requirement(frozenset({right}), ScopeLevel.NAMESPACE)
@@ -264,14 +295,21 @@ def _has_right(
 
 
 def _store_scope(
-    effective: list[EffectiveGrant], token: ApiToken | None, act: Act, requirement: Requirement
+    effective: list[EffectiveGrant],
+    token: ApiToken | None,
+    act: Act,
+    requirement: Requirement,
 ) -> Scope:
     """The scope of an act on rows of the store.
 
     The store names clusters freely, so a token's list is compared with the clusterId as text.
     """
     if token:
-        effective = policy.narrow(effective, rights=token_rights(token), clusters=None)
+        effective = policy.narrow(
+            effective,
+            rights=token_rights(token),
+            clusters=None,
+        )
     if token and token.clusters and act.cluster not in token.clusters:
         raise Forbidden(f"you may not {act.verb} this cluster's rows")
     cluster = None

@@ -49,7 +49,12 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
             raise SuspiciousOperation("the token names no subject, or never expires")
         return payload
 
-    def get_userinfo(self, access_token: str, id_token: str, payload: Claims) -> Claims:
+    def get_userinfo(
+        self,
+        access_token: str,
+        id_token: str,
+        payload: Claims,
+    ) -> Claims:
         """The claims of userinfo and of the token; both must have the same subject."""
         info: Claims = super().get_userinfo(access_token, id_token, payload)
         if info.get("sub") != payload["sub"]:
@@ -82,7 +87,9 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
         with transaction.atomic():
             user.save()
             ExternalIdentity.objects.create(
-                user=user, issuer=settings.OIDC_ISSUER, subject=str(claims["sub"])
+                user=user,
+                issuer=settings.OIDC_ISSUER,
+                subject=str(claims["sub"]),
             )
             _sync_groups(user, claims)
         return user

@@ -120,7 +120,11 @@ ACCESS_WIDE = AccessRule(
 )
 # Access kinds of other API groups: we cannot tell which rights their bindings give, so only an
 # admin of the cluster writes them.
-ACCESS_FOREIGN = AccessRule(read=Right.MANAGE, write=Right.MANAGE, write_level=ScopeLevel.CLUSTER)
+ACCESS_FOREIGN = AccessRule(
+    read=Right.MANAGE,
+    write=Right.MANAGE,
+    write_level=ScopeLevel.CLUSTER,
+)
 # An admin of a namespace could otherwise raise the namespace's own limits.
 LIMITS = AccessRule(write=Right.MANAGE, write_level=ScopeLevel.CLUSTER)
 # Endpoints can send another namespace's traffic anywhere (CVE-2021-25740).
@@ -129,7 +133,9 @@ ROUTING = AccessRule(write_level=ScopeLevel.CLUSTER)
 # name binds tokens and rows of the store, its kubeconfig and impersonation decide what everyone
 # may do in it.
 REGISTRY = AccessRule(
-    read_level=ScopeLevel.ANY, write=Right.MANAGE, write_level=ScopeLevel.EVERYTHING
+    read_level=ScopeLevel.ANY,
+    write=Right.MANAGE,
+    write_level=ScopeLevel.EVERYTHING,
 )
 # Grants and members: an admin manages them inside what they administer (`may_hand_out` checks
 # each role besides).
@@ -150,10 +156,16 @@ PLATFORM = AccessRule(
 )
 # Quota plans: read by who may use them, changed where they are shared.
 PLANS = AccessRule(
-    read_level=ScopeLevel.CLUSTER, write=Right.MANAGE, write_level=ScopeLevel.EVERYTHING
+    read_level=ScopeLevel.CLUSTER,
+    write=Right.MANAGE,
+    write_level=ScopeLevel.EVERYTHING,
 )
 # Rows of the store have rights of their own, for the programs that fill it.
-STORE = AccessRule(read=Right.STORE_READ, write=Right.STORE_WRITE, write_level=ScopeLevel.CLUSTER)
+STORE = AccessRule(
+    read=Right.STORE_READ,
+    write=Right.STORE_WRITE,
+    write_level=ScopeLevel.CLUSTER,
+)
 
 RBAC = "rbac.authorization.k8s.io"
 # Cluster-scoped kinds that Kubernetes itself serves and that hold nothing confidential. Others of
@@ -360,7 +372,12 @@ def narrow(
         elif grant.cluster is None:
             # A grant on everything becomes one grant on each of the token's clusters.
             narrowed += [
-                replace(grant, rights=remaining, cluster=cluster) for cluster in sorted(clusters)
+                replace(
+                    grant,
+                    rights=remaining,
+                    cluster=cluster,
+                )
+                for cluster in sorted(clusters)
             ]
     return [grant for grant in narrowed if grant.rights]
 
@@ -430,7 +447,11 @@ def visible_across_clusters(
 
 
 def may_hand_out(
-    grants: Iterable[EffectiveGrant], role: Role, *, cluster: int | None, namespace: str
+    grants: Iterable[EffectiveGrant],
+    role: Role,
+    *,
+    cluster: int | None,
+    namespace: str,
 ) -> bool:
     """Whether a caller may grant the role there.
 
@@ -445,6 +466,10 @@ def may_hand_out(
         level = ScopeLevel.CLUSTER
     requirement = Requirement(RIGHTS[role] | {Right.MANAGE}, level)
     scope = visible_in_cluster(
-        grants, requirement, cluster=cluster, namespace=namespace, collection=False
+        grants,
+        requirement,
+        cluster=cluster,
+        namespace=namespace,
+        collection=False,
     )
     return scope is not None

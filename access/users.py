@@ -41,7 +41,13 @@ def create(
     try:
         with transaction.atomic():
             user.save()
-            grants.give(user=user, role=granted_role, cluster=cluster, namespace=namespace, by=by)
+            grants.give(
+                user=user,
+                role=granted_role,
+                cluster=cluster,
+                namespace=namespace,
+                by=by,
+            )
     except IntegrityError:
         raise Conflict(f"a user named {name!r} exists already") from None
     return user

@@ -82,7 +82,11 @@ class DeployRequest:
 
 
 def parse(
-    body: Mapping[str, Any], order: Order, *, published: bool = False, running: str = ""
+    body: Mapping[str, Any],
+    order: Order,
+    *,
+    published: bool = False,
+    running: str = "",
 ) -> DeployRequest:
     """The deploy that the body asks for; Invalid beyond what the order bought.
 
@@ -121,7 +125,13 @@ def _text(value: Any, what: str) -> str:
     return text
 
 
-def _region(body: Mapping[str, Any], order: Order, *, published: bool, running: str) -> str:
+def _region(
+    body: Mapping[str, Any],
+    order: Order,
+    *,
+    published: bool,
+    running: str,
+) -> str:
     selector = body.get("nodeSelector")
     if selector is None and (order.region or running):
         return order.region or running

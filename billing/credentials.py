@@ -18,7 +18,12 @@ def generate() -> str:
 
 def digest(secret: str, *, key: str | bytes | None = None) -> str:
     """The keyed hash that is stored; the key derives from SECRET_KEY."""
-    return salted_hmac(SALT, secret, secret=key, algorithm="sha256").hexdigest()
+    return salted_hmac(
+        SALT,
+        secret,
+        secret=key,
+        algorithm="sha256",
+    ).hexdigest()
 
 
 def digests(secret: str) -> list[str]:

@@ -41,7 +41,11 @@ class Outbound:
 
     def __init__(self, *, policy: str, timeout: float) -> None:
         self.timeout = timeout
-        self._pool = urllib3.PoolManager(num_pools=4, maxsize=1, retries=False)
+        self._pool = urllib3.PoolManager(
+            num_pools=4,
+            maxsize=1,
+            retries=False,
+        )
         self._pool.pool_classes_by_scheme = pool_classes(policy)
 
     def __enter__(self) -> "Outbound":
@@ -67,7 +71,12 @@ class Outbound:
         return parts
 
     def request(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
     ) -> HttpResponse:
         """The response with any status, redirects too; OutboundError when there is none in time."""
         try:

@@ -66,7 +66,12 @@ def deployment(
     }
 
 
-def _pod(order: Order, request: DeployRequest, label: str, host_ports: HostPorts) -> Object:
+def _pod(
+    order: Order,
+    request: DeployRequest,
+    label: str,
+    host_ports: HostPorts,
+) -> Object:
     files = config_map(order, request)
     own_secret = pull_secret(order, request)
     pod: Object = {

@@ -18,7 +18,11 @@ def purchase_price(*, price: Decimal, units: int, seconds: int) -> Decimal:
     `price` is for one unit and hour: 90 for 2 units and 100 hours are 18000.
     """
     exact = EXACT.divide(EXACT.multiply(price, Decimal(units * seconds)), Decimal(3600))
-    return exact.quantize(Decimal(1), rounding=ROUND_CEILING, context=EXACT)
+    return exact.quantize(
+        Decimal(1),
+        rounding=ROUND_CEILING,
+        context=EXACT,
+    )
 
 
 def usage_price(price: Decimal, byte_ms: int) -> Decimal:
@@ -30,7 +34,13 @@ def usage_price(price: Decimal, byte_ms: int) -> Decimal:
     return exact.quantize(CENT, rounding=ROUND_DOWN, context=EXACT)
 
 
-def running_ms(order: Order, *, at: datetime, since: datetime, before: datetime | None) -> int:
+def running_ms(
+    order: Order,
+    *,
+    at: datetime,
+    since: datetime,
+    before: datetime | None,
+) -> int:
     """The running time in milliseconds that a sample at `at` adds to earlier ones.
 
     It counts from the latest of the pod's start (`since`), the sample before and the order's
@@ -45,4 +55,8 @@ def running_ms(order: Order, *, at: datetime, since: datetime, before: datetime 
 def gib_hours(byte_ms: int) -> Decimal:
     """Bytes times milliseconds as Gi times hours, rounded down to six places."""
     exact = EXACT.divide(Decimal(byte_ms), Decimal(GIB * MS_PER_HOUR))
-    return exact.quantize(Decimal("0.000001"), rounding=ROUND_DOWN, context=EXACT)
+    return exact.quantize(
+        Decimal("0.000001"),
+        rounding=ROUND_DOWN,
+        context=EXACT,
+    )

@@ -41,7 +41,12 @@ class Credentials:
 class ImageChecker(Protocol):
     """Says whether a registry has an image; Internal when it cannot be asked."""
 
-    def exists(self, image: Image, tag: str, credentials: Credentials | None = None) -> bool:
+    def exists(
+        self,
+        image: Image,
+        tag: str,
+        credentials: Credentials | None = None,
+    ) -> bool:
         """Whether the image is there."""
 
 
@@ -66,7 +71,12 @@ def decode_credentials(username: str | None, password: str | None) -> Credential
 class RegistryChecker:
     """Asks the registry itself; answers are cached for IMAGE_CACHE_SECONDS, failures never."""
 
-    def exists(self, image: Image, tag: str, credentials: Credentials | None = None) -> bool:
+    def exists(
+        self,
+        image: Image,
+        tag: str,
+        credentials: Credentials | None = None,
+    ) -> bool:
         """Whether the manifest exists and is readable; False for registries off the allow-list."""
         base = self._base(image.registry)
         if base is None:
@@ -90,7 +100,13 @@ class RegistryChecker:
                 return str(url).rstrip("/")
         return None
 
-    def _ask(self, base: str, image: Image, tag: str, credentials: Credentials | None) -> bool:
+    def _ask(
+        self,
+        base: str,
+        image: Image,
+        tag: str,
+        credentials: Credentials | None,
+    ) -> bool:
         try:
             with Outbound(
                 policy=settings.IMAGE_ADDRESS_POLICY,
@@ -103,7 +119,12 @@ class RegistryChecker:
             ) from None
 
 
-def _cache_key(base: str, image: Image, tag: str, credentials: Credentials | None) -> str:
+def _cache_key(
+    base: str,
+    image: Image,
+    tag: str,
+    credentials: Credentials | None,
+) -> str:
     login = f"{credentials.username}\0{credentials.password}" if credentials else ""
     text = f"{base}\0{image.repository}\0{tag}\0{login}"
     # Keyed, since a plain hash of a password could be guessed.

@@ -15,7 +15,11 @@ from operations.tasks import enqueue
 log = logging.getLogger(__name__)
 
 
-@shared_task(name="billing.expire_orders", soft_time_limit=540, time_limit=600)
+@shared_task(
+    name="billing.expire_orders",
+    soft_time_limit=540,
+    time_limit=600,
+)
 def expire_orders() -> None:
     """End orders whose time is over, and remove what still runs of them.
 
@@ -33,7 +37,11 @@ def sample_usage() -> None:
     group(sample_cluster.s(pk) for pk in cluster_ids).apply_async()
 
 
-@shared_task(name="billing.sample_cluster", soft_time_limit=240, time_limit=300)
+@shared_task(
+    name="billing.sample_cluster",
+    soft_time_limit=240,
+    time_limit=300,
+)
 def sample_cluster(pk: int) -> None:
     """Sample the pods of orders in one cluster, and delete strays."""
     with try_lock(f"billing.sample_cluster/{pk}") as is_mine:
@@ -44,7 +52,11 @@ def sample_cluster(pk: int) -> None:
                 usage.delete_strays(cluster)
 
 
-@shared_task(name="billing.deliver_webhooks", soft_time_limit=240, time_limit=300)
+@shared_task(
+    name="billing.deliver_webhooks",
+    soft_time_limit=240,
+    time_limit=300,
+)
 def deliver_webhooks() -> None:
     """Send the deliveries that are due."""
     webhooks.deliver_due()

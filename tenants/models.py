@@ -11,13 +11,19 @@ class Tenant(models.Model):
     Its key is the namespace's uid: one that is created again under the old name is another tenant.
     """
 
-    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="tenants")
+    cluster = models.ForeignKey(
+        Cluster,
+        on_delete=models.CASCADE,
+        related_name="tenants",
+    )
     namespace = models.CharField(max_length=63)
     uid = models.CharField(max_length=64, help_text="metadata.uid of the namespace.")
     contact = models.CharField(max_length=200, blank=True, default="")
     description = models.TextField(blank=True, default="")
     options = models.JSONField(
-        default=dict, blank=True, help_text="What was asked for at creation."
+        default=dict,
+        blank=True,
+        help_text="What was asked for at creation.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.CharField(max_length=150, blank=True, default="")
@@ -55,7 +61,11 @@ class QuotaPlan(models.Model):
 class UsageSample(models.Model):
     """What a tenant used of its quotas at one time: numbers under the names of quotas.RESOURCES."""
 
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="samples")
+    tenant = models.ForeignKey(
+        Tenant,
+        on_delete=models.CASCADE,
+        related_name="samples",
+    )
     at = models.DateTimeField(db_index=True)
     used = models.JSONField()
     hard = models.JSONField()

@@ -250,7 +250,12 @@ def _merge_metadata(current: Object, blueprint: Blueprint) -> Object:
     return current
 
 
-def _apply_quota(client: ClusterClient, space: str, name: str, hard: Mapping[str, str]) -> None:
+def _apply_quota(
+    client: ClusterClient,
+    space: str,
+    name: str,
+    hard: Mapping[str, str],
+) -> None:
     def set_hard(current: Object) -> Object:
         current["spec"] = {**(current.get("spec") or {}), "hard": dict(hard)}
         return current
@@ -262,7 +267,12 @@ def _apply_quota(client: ClusterClient, space: str, name: str, hard: Mapping[str
 
 
 def _replace(
-    client: ClusterClient, kind: Kind, name: str, change: Any, *, namespace: str | None = None
+    client: ClusterClient,
+    kind: Kind,
+    name: str,
+    change: Any,
+    *,
+    namespace: str | None = None,
 ) -> None:
     """Read, change and write an object, again when it was changed in between."""
 

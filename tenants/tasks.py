@@ -8,14 +8,22 @@ from clusters.quiet_failures import attempt
 from tenants import plans
 
 
-@shared_task(name="tenants.sample_usage", soft_time_limit=240, time_limit=300)
+@shared_task(
+    name="tenants.sample_usage",
+    soft_time_limit=240,
+    time_limit=300,
+)
 def sample_usage() -> None:
     """Start one task for each cluster, so that a dead one delays no other; delete old samples."""
     group(sample_cluster.s(pk) for pk in plans.clusters_with_tenants()).apply_async()
     plans.expire_samples(days=settings.TENANT_USAGE_RETENTION_DAYS)
 
 
-@shared_task(name="tenants.sample_cluster", soft_time_limit=120, time_limit=150)
+@shared_task(
+    name="tenants.sample_cluster",
+    soft_time_limit=120,
+    time_limit=150,
+)
 def sample_cluster(pk: int) -> None:
     """Record what the tenants of one cluster use of their quotas."""
     if cluster := registry.clusters().filter(pk=pk).first():

@@ -26,7 +26,14 @@ GRANT = record(
     namespace=nullable(TEXT),
     tenant_id=nullable(INTEGER),
 )
-BODY = record(required=("role",), role=TEXT, user=TEXT, group=TEXT, cluster=TEXT, namespace=TEXT)
+BODY = record(
+    required=("role",),
+    role=TEXT,
+    user=TEXT,
+    group=TEXT,
+    cluster=TEXT,
+    namespace=TEXT,
+)
 
 
 def visible(scope: Scope) -> QuerySet[Grant]:
@@ -53,17 +60,34 @@ def _text(body: dict[str, Any], name: str) -> str:
     return "" if value is None else str(value)
 
 
-def require_cover(request: Request, role: Role, *, cluster: str, namespace: str) -> None:
+def require_cover(
+    request: Request,
+    role: Role,
+    *,
+    cluster: str,
+    namespace: str,
+) -> None:
     """Forbidden unless the caller may grant (or withdraw) the role there."""
     token = request.auth if isinstance(request.auth, ApiToken) else None
-    authorization.require_cover(request.user, token, role, cluster=cluster, namespace=namespace)
+    authorization.require_cover(
+        request.user,
+        token,
+        role,
+        cluster=cluster,
+        namespace=namespace,
+    )
 
 
 class Grants(DialectView):
     """GET and POST /grants."""
 
     operations = {
-        "get": Described("Grants that you administer", GRANT, query=PAGING[:2], paged=True),
+        "get": Described(
+            "Grants that you administer",
+            GRANT,
+            query=PAGING[:2],
+            paged=True,
+        ),
         "post": Described("Give a user or a group a role", GRANT, body=BODY),
     }
 
@@ -93,7 +117,11 @@ class Grants(DialectView):
             namespace=namespace,
             by=request.user.get_username(),
         )
-        note(request, name=user or group, details={"role": role, "is_group": bool(group)})
+        note(
+            request,
+            name=user or group,
+            details={"role": role, "is_group": bool(group)},
+        )
         return grants.represent(grant)
 
 
@@ -116,7 +144,16 @@ class OneGrant(DialectView):
         cluster = str(row.cluster_id or "")
         namespace = row.namespace
         authorise(self, request, Act("delete", "grants", cluster=cluster, namespace=namespace))
-        require_cover(request, grants.role_of(row.role), cluster=cluster, namespace=namespace)
-        note(request, name=str(row.user or row.group), details={"role": row.role})
+        require_cover(
+            request,
+            grants.role_of(row.role),
+            cluster=cluster,
+            namespace=namespace,
+        )
+        note(
+            request,
+            name=str(row.user or row.group),
+            details={"role": row.role},
+        )
         grants.withdraw(row)
         return {}

@@ -48,7 +48,11 @@ NEW_PERSON = record(
     email=TEXT,
 )
 PERSON_CHANGE = record(
-    required=(), email=TEXT, is_active=BOOLEAN, password=TEXT, groups=array(TEXT)
+    required=(),
+    email=TEXT,
+    is_active=BOOLEAN,
+    password=TEXT,
+    groups=array(TEXT),
 )
 GROUP = record(name=TEXT, members=INTEGER, grants=array(OBJECT))
 
@@ -80,7 +84,12 @@ class People(DialectView):
     """GET and POST /users."""
 
     operations = {
-        "get": Described("People, by name", PERSON, query=PAGING, paged=True),
+        "get": Described(
+            "People, by name",
+            PERSON,
+            query=PAGING,
+            paged=True,
+        ),
         "post": Described(
             "Make a user with a role on everything, a cluster or a namespace",
             PERSON,

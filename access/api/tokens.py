@@ -65,7 +65,12 @@ def _parse_days(body: Mapping[str, Any]) -> int | None:
     days = body.get("expires_in_days", settings.API_TOKEN_DAYS or None)
     if days is None:
         return None
-    return integer(days, "expires_in_days", minimum=1, maximum=LONGEST_LIFE)
+    return integer(
+        days,
+        "expires_in_days",
+        minimum=1,
+        maximum=LONGEST_LIFE,
+    )
 
 
 class Tokens(DialectView):
@@ -74,7 +79,10 @@ class Tokens(DialectView):
     operations = {
         "get": Described("Your API tokens", TOKEN, paged=True),
         "post": Described(
-            "Make an API token; it is shown once", NEW_TOKEN, body=BODY, answer_name="NewApiToken"
+            "Make an API token; it is shown once",
+            NEW_TOKEN,
+            body=BODY,
+            answer_name="NewApiToken",
         ),
     }
 

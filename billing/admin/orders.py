@@ -172,7 +172,13 @@ class OrderAdmin(ModelAdmin[Order]):
         """What the order has paid and not used."""
         return f"{ledger.balance(obj):f}"
 
-    def save_model(self, request: HttpRequest, obj: Order, form: Any, change: bool) -> None:
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Order,
+        form: Any,
+        change: bool,
+    ) -> None:
         """A new order is made as everywhere else; of an old one only owner and address change."""
         if change:
             orders.annotate(obj, owner=obj.owner, address=obj.address)
@@ -193,14 +199,22 @@ class OrderAdmin(ModelAdmin[Order]):
         return self._secrets(request, queryset, orders.rotate_secret)
 
     def _secrets(
-        self, request: HttpRequest, queryset: QuerySet[Order], act: Callable[[Order], str]
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Order],
+        act: Callable[[Order], str],
     ) -> HttpResponse | None:
         rows: list[tuple[object, str]] = []
         self._each(request, queryset, lambda order: rows.append((order.pk, act(order))))
         if not rows:
             return None
         return secret_page(
-            request, title="Secrets", subject="order", what="secret", rows=rows, model=Order
+            request,
+            title="Secrets",
+            subject="order",
+            what="secret",
+            rows=rows,
+            model=Order,
         )
 
     @admin.action(description="Refund what was not used, and end it", permissions=["change"])

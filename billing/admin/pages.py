@@ -12,7 +12,13 @@ Rows = Iterable[tuple[object, str]]
 
 
 def secret_page(
-    request: HttpRequest, *, title: str, subject: str, what: str, rows: Rows, model: type[Model]
+    request: HttpRequest,
+    *,
+    title: str,
+    subject: str,
+    what: str,
+    rows: Rows,
+    model: type[Model],
 ) -> HttpResponse:
     """A page that is shown once: no cookie has its content and no cache may store it."""
     context = {

@@ -42,7 +42,13 @@ class WebhookAdmin(ModelAdmin[Webhook]):
     form = WebhookForm
     list_display = ("url", "events", "active", "created_at")
 
-    def save_model(self, request: HttpRequest, obj: Webhook, form: Any, change: bool) -> None:
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Webhook,
+        form: Any,
+        change: bool,
+    ) -> None:
         """A new one gets its signing key."""
         if change:
             super().save_model(request, obj, form, change)
@@ -52,7 +58,10 @@ class WebhookAdmin(ModelAdmin[Webhook]):
         obj.__dict__.update(webhook.__dict__)
 
     def response_add(
-        self, request: HttpRequest, obj: Webhook, post_url_continue: str | None = None
+        self,
+        request: HttpRequest,
+        obj: Webhook,
+        post_url_continue: str | None = None,
     ) -> HttpResponse:
         """The signing key, once."""
         return secret_page(
@@ -88,6 +97,9 @@ class DeliveryAdmin(ReadOnly, ModelAdmin[Delivery]):
     def send_again(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
         """Make the selected deliveries due now, with all their attempts left."""
         count = queryset.update(
-            state=Delivery.State.PENDING, attempts=0, due_at=clock.now(), finished_at=None
+            state=Delivery.State.PENDING,
+            attempts=0,
+            due_at=clock.now(),
+            finished_at=None,
         )
         messages.success(request, f"{count} will be sent again")

@@ -138,8 +138,19 @@ POSTING_SCHEMA = record(
     last_sample=nullable(INTEGER),
     entries=array(ENTRY_SCHEMA),
 )
-ROW_SCHEMA = record(start=TEXT, running_seconds=INTEGER, gib_hours=TEXT, cost=TEXT)
-USAGE_SCHEMA = record(id=TEXT, step=TEXT, items=array(ROW_SCHEMA), charged=TEXT, balance=TEXT)
+ROW_SCHEMA = record(
+    start=TEXT,
+    running_seconds=INTEGER,
+    gib_hours=TEXT,
+    cost=TEXT,
+)
+USAGE_SCHEMA = record(
+    id=TEXT,
+    step=TEXT,
+    items=array(ROW_SCHEMA),
+    charged=TEXT,
+    balance=TEXT,
+)
 SELECTION = (Query("status", TEXT), Query("service", TEXT), Query("region", TEXT))
 STEP = Query("step", {"type": "string", "enum": list(usage.STEPS), "default": "hour"})
 FORMAT = Query("format", {"type": "string", "enum": ["json", "csv"], "default": "json"})
@@ -151,9 +162,17 @@ class OrderViewSet(ViewSetMixin, DialectView):
 
     operations = {
         "list": Described(
-            "List orders, newest first", ORDER_SCHEMA, query=(*PAGING, *SELECTION), paged=True
+            "List orders, newest first",
+            ORDER_SCHEMA,
+            query=(*PAGING, *SELECTION),
+            paged=True,
         ),
-        "export": Described("Orders as CSV", TEXT, query=SELECTION, answer_types=("text/csv",)),
+        "export": Described(
+            "Orders as CSV",
+            TEXT,
+            query=SELECTION,
+            answer_types=("text/csv",),
+        ),
         "retrieve": Described("One order, with what runs for it", OBJECT),
         "usage": Described(
             "Use and cost over time",
@@ -169,7 +188,12 @@ class OrderViewSet(ViewSetMixin, DialectView):
         ),
     }
 
-    def _visible(self, request: Request, verb: str, name: str = "") -> QuerySet[Order]:
+    def _visible(
+        self,
+        request: Request,
+        verb: str,
+        name: str = "",
+    ) -> QuerySet[Order]:
         """All orders for callers who may see all, else their own.
 
         Own orders need no right, but an API token needs the right to read; Forbidden.
@@ -290,7 +314,9 @@ def _csv(name: str, rows: Iterable[Iterable[object]]) -> StreamingHttpResponse:
     writer = csv.writer(_Echo())
     lines = (writer.writerow([_cell(value) for value in row]) for row in rows)
     return StreamingHttpResponse(
-        lines, content_type=CSV, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+        lines,
+        content_type=CSV,
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 
 

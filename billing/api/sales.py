@@ -17,7 +17,12 @@ from core.api.parsing import boolean, integer, json_body
 from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, nullable, record
 from core.errors import Invalid
 
-PLAN_SCHEMA = record(name=TEXT, price=TEXT, units=array(INTEGER), regions=array(TEXT))
+PLAN_SCHEMA = record(
+    name=TEXT,
+    price=TEXT,
+    units=array(INTEGER),
+    regions=array(TEXT),
+)
 PAID_ORDER_SCHEMA = {
     **ORDER_SCHEMA,
     "properties": {**ORDER_SCHEMA["properties"], "secret": nullable(TEXT)},
@@ -203,7 +208,11 @@ class OrderRefund(OrderDetail):
             },
         )
         confirm(request, guarded)
-        refunded = expiry.refund(order, by=request.user.get_username(), reference=reference)
+        refunded = expiry.refund(
+            order,
+            by=request.user.get_username(),
+            reference=reference,
+        )
         note(request, details={"refunded": plain(refunded), "reference": reference[:200]})
         return {**represent(orders.find(order.pk)), "refunded": plain(refunded)}
 

@@ -236,7 +236,9 @@ CONTAINER = record(
     exposedPorts={},
 )
 DEPLOY = record(
-    required=("containers",), nodeSelector=record(region=TEXT), containers=array(CONTAINER)
+    required=("containers",),
+    nodeSelector=record(region=TEXT),
+    containers=array(CONTAINER),
 )
 
 
@@ -324,7 +326,12 @@ class PublishedDeploy(Deploy):
         """The deploy that the body asks for; without a region, where the order runs now."""
         current = deployments.live(self.order)
         running = current.region if current else ""
-        return containers.parse(body, self.order, published=True, running=running)
+        return containers.parse(
+            body,
+            self.order,
+            published=True,
+            running=running,
+        )
 
 
 def _audit(request: Request, order: Order, verb: str) -> None:

@@ -130,7 +130,10 @@ def _ports(request: DeployRequest) -> list[PortRequest]:
 
 
 def _begin(
-    order: Order, request: DeployRequest, survey: ClusterSurvey, previous: Deployment | None
+    order: Order,
+    request: DeployRequest,
+    survey: ClusterSurvey,
+    previous: Deployment | None,
 ) -> tuple[Deployment, Object]:
     """Record the deploy and claim its ports, before the cluster is asked; (row, manifest)."""
     site = survey.site
@@ -174,7 +177,10 @@ def _require_unchanged(order: Order, previous: Deployment | None) -> None:
 
 
 def _host_ports(
-    order: Order, request: DeployRequest, survey: ClusterSurvey, previous: Deployment | None
+    order: Order,
+    request: DeployRequest,
+    survey: ClusterSurvey,
+    previous: Deployment | None,
 ) -> dict[PortRequest, int]:
     """The host port of each requested port; Invalid when it is occupied or none is left."""
     ports = _ports(request)
@@ -186,14 +192,21 @@ def _host_ports(
     busy = sorted({host for host in chosen.values() if host in occupied})
     if busy:
         text = ", ".join(map(str, busy))
-        raise Invalid(f"hostPort occupied: {text}", field="hostPort", occupied=busy)
+        raise Invalid(
+            f"hostPort occupied: {text}",
+            field="hostPort",
+            occupied=busy,
+        )
     if is_random:
         return _random_host_ports(ports, survey.site, occupied, previous)
     return chosen
 
 
 def _random_host_ports(
-    ports: list[PortRequest], site: Site, occupied: Collection[int], previous: Deployment | None
+    ports: list[PortRequest],
+    site: Site,
+    occupied: Collection[int],
+    previous: Deployment | None,
 ) -> dict[PortRequest, int]:
     """Host ports that the system chooses: those of the previous deploy, else the lowest free."""
     assigned: dict[PortRequest, int] = {}
@@ -249,7 +262,11 @@ def _finish(row: Deployment) -> Deployment:
             moved = _move(row, State.APPLIED)
             _claim_ports(row)
             webhooks.emit(
-                order, "deployment.applied", at, cluster=row.cluster.name, region=row.region
+                order,
+                "deployment.applied",
+                at,
+                cluster=row.cluster.name,
+                region=row.region,
             )
         if not moved:
             raise Conflict("the deploy took so long that another call ended it", reason="busy")
@@ -554,7 +571,9 @@ def _is_deployed_again(row: Deployment) -> bool:
 def _rows_of_object(row: Deployment) -> QuerySet[Deployment]:
     """The order's deploys that share one object in the cluster with this one."""
     return Deployment.objects.filter(
-        order_id=row.order_id, cluster_id=row.cluster_id, namespace=row.namespace
+        order_id=row.order_id,
+        cluster_id=row.cluster_id,
+        namespace=row.namespace,
     )
 
 

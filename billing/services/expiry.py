@@ -49,7 +49,11 @@ def expire(order: Order) -> bool:
         if order.service != Service.RUNNING or order.expires_at is None or order.expires_at > at:
             return False
         orders.change(
-            order, at, expected={"service": Service.RUNNING}, service=Service.DONE, closed_at=at
+            order,
+            at,
+            expected={"service": Service.RUNNING},
+            service=Service.DONE,
+            closed_at=at,
         )
         ledger.charge(order, at)
         ledger.forfeit(order, at)
@@ -92,12 +96,20 @@ def refund(order: Order, *, by: str, reference: str = "") -> Decimal:
         ledger.charge(order, at)
         rest = ledger.balance(order)
         payment = Payment.objects.create(
-            order=order, amount=-rest, reference=reference[:200], by=by[:150], at=at
+            order=order,
+            amount=-rest,
+            reference=reference[:200],
+            by=by[:150],
+            at=at,
         )
         if rest:
             ledger.give_back(order, payment)
         orders.change(
-            order, at, expected={"service": order.service}, service=Service.ABORTED, closed_at=at
+            order,
+            at,
+            expected={"service": order.service},
+            service=Service.ABORTED,
+            closed_at=at,
         )
         deployments.release(order)
         webhooks.emit(order, "order.refunded", at, refunded=str(rest))

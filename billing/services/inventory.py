@@ -60,7 +60,12 @@ def items(
         return [decoder.decode(item) for chunk in chunks for item in chunk.items or []]
 
     try:
-        return client.read_list(read, kind, namespace=namespace or None, query=query)
+        return client.read_list(
+            read,
+            kind,
+            namespace=namespace or None,
+            query=query,
+        )
     except msgspec.DecodeError:
         raise ClusterUnavailable(
             f"the cluster's {kind.plural} cannot be read", reason="bad_answer"

@@ -44,7 +44,13 @@ def post(
 
     The key is unique, so that nothing is posted twice.
     """
-    posting = Posting.objects.create(order=order, kind=kind, key=key, at=at, **columns)
+    posting = Posting.objects.create(
+        order=order,
+        kind=kind,
+        key=key,
+        at=at,
+        **columns,
+    )
     Entry.objects.bulk_create(
         [
             Entry(posting=posting, account=debit, amount=amount),
@@ -132,7 +138,9 @@ def _cost(order: Order, rows: list[tuple[int, int, int]]) -> Decimal:
 def charged(order: Order) -> Decimal:
     """What the use of an order has cost so far."""
     entries = Entry.objects.filter(
-        posting__order=order, posting__kind=Kind.CHARGE, account=prepaid(order)
+        posting__order=order,
+        posting__kind=Kind.CHARGE,
+        account=prepaid(order),
     )
     return entries.aggregate(total=Sum("amount"))["total"] or ZERO
 
@@ -147,7 +155,11 @@ class Totals:
 
 def totals() -> dict[str, Totals]:
     """The totals of every order that was ever paid for, in one query."""
-    charges = Sum("amount", filter=Q(posting__kind=Kind.CHARGE), default=ZERO)
+    charges = Sum(
+        "amount",
+        filter=Q(posting__kind=Kind.CHARGE),
+        default=ZERO,
+    )
     rows = (
         Entry.objects.filter(account__startswith="prepaid/")
         .values("posting__order_id")
@@ -184,7 +196,12 @@ def _sample_differences(order: Order) -> Iterator[Difference]:
     latest: dict[str, datetime] = {}
     for sample in UsageSample.objects.filter(order=order).order_by("pk").iterator():
         before = latest.get(sample.pod_uid)
-        derived = pricing.running_ms(order, at=sample.at, since=sample.since, before=before)
+        derived = pricing.running_ms(
+            order,
+            at=sample.at,
+            since=sample.since,
+            before=before,
+        )
         if derived != sample.running_ms:
             yield Difference(
                 order.pk,
@@ -214,7 +231,13 @@ def _posting_differences(order: Order) -> Iterator[Difference]:
                 str(sum(entry.amount for entry in entries)),
                 "0",
             )
-        derived = _derived_amount(order, posting, payments=payments, left=left, through=through)
+        derived = _derived_amount(
+            order,
+            posting,
+            payments=payments,
+            left=left,
+            through=through,
+        )
         if booked != derived:
             yield Difference(order.pk, f"amount of {posting.key}", str(booked), str(derived))
         through = posting.last_sample or through
@@ -222,12 +245,19 @@ def _posting_differences(order: Order) -> Iterator[Difference]:
 
 
 def _derived_amount(
-    order: Order, posting: Posting, *, payments: Mapping[str, Decimal], left: Decimal, through: int
+    order: Order,
+    posting: Posting,
+    *,
+    payments: Mapping[str, Decimal],
+    left: Decimal,
+    through: int,
 ) -> Decimal:
     match posting.kind:
         case Kind.CHARGE:
             samples = UsageSample.objects.filter(
-                order=order, pk__gt=through, pk__lte=posting.last_sample or 0
+                order=order,
+                pk__gt=through,
+                pk__lte=posting.last_sample or 0,
             )
             rows = list(samples.values_list("pk", "memory_bytes", "running_ms"))
             return min(_cost(order, rows), left)

@@ -99,7 +99,13 @@ def restart(cluster: Cluster, namespace: str, name: str, at: datetime) -> None:
 
 def _patch(cluster: Cluster, namespace: str, name: str, spec: Object) -> None:
     client = registry.client(cluster)
-    client.patch(KINDS["deployments"], name, {"spec": spec}, patch="strategic", namespace=namespace)
+    client.patch(
+        KINDS["deployments"],
+        name,
+        {"spec": spec},
+        patch="strategic",
+        namespace=namespace,
+    )
 
 
 def applied(cluster: Cluster, namespace: str, name: str) -> int | None:
@@ -128,7 +134,13 @@ def _prepare_namespace(client: ClusterClient, deadline: float) -> None:
         put(client, KINDS["resourcequotas"], manifests.quota(), deadline=deadline)
 
 
-def put(client: ClusterClient, kind: Kind, body: Object, *, deadline: float | None = None) -> None:
+def put(
+    client: ClusterClient,
+    kind: Kind,
+    body: Object,
+    *,
+    deadline: float | None = None,
+) -> None:
     """Create the object or replace it, whatever its version.
 
     A conflict with another writer is tried again. Nothing is sent after the `deadline`, a monotonic
@@ -191,13 +203,23 @@ def delete(client: ClusterClient, namespace: str, name: str) -> None:
     }
     for kind in (KINDS["deployments"], KINDS["networkpolicies"]):
         try:
-            client.delete(kind, name, namespace=namespace, options=options)
+            client.delete(
+                kind,
+                name,
+                namespace=namespace,
+                options=options,
+            )
         except NotFound:
             continue
     _delete_companions(client, namespace, name, set())
 
 
-def _delete_companions(client: ClusterClient, namespace: str, name: str, but: set[str]) -> None:
+def _delete_companions(
+    client: ClusterClient,
+    namespace: str,
+    name: str,
+    but: set[str],
+) -> None:
     """Delete the order's ConfigMaps and Secrets, all `but` the named ones."""
     for resource in ("configmaps", "secrets"):
         kind = KINDS[resource]

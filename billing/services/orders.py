@@ -158,17 +158,31 @@ def pay(
         if not is_whole or not 0 < paid <= due:
             raise Invalid(f"the amount must be a whole number from 1 to {due}", field="amount")
         payment = Payment.objects.create(
-            order=order, amount=paid, reference=reference[:200], by=by[:150], at=at
+            order=order,
+            amount=paid,
+            reference=reference[:200],
+            by=by[:150],
+            at=at,
         )
         ledger.receive(order, payment)
-        change(order, at, expected={"status": Status.PENDING}, amount_paid=order.amount_paid + paid)
+        change(
+            order,
+            at,
+            expected={"status": Status.PENDING},
+            amount_paid=order.amount_paid + paid,
+        )
         secret = _issue_secret(order, at) if paid == due else None
     return order, secret
 
 
 def _issue_secret(order: Order, at: datetime) -> str:
     """Pending -> Paid -> Filed, with a secret."""
-    change(order, at, expected={"status": Status.PENDING}, status=Status.PAID)
+    change(
+        order,
+        at,
+        expected={"status": Status.PENDING},
+        status=Status.PAID,
+    )
     webhooks.emit(order, "order.paid", at)
     secret = credentials.generate()
     digest = credentials.digest(secret)
@@ -198,7 +212,11 @@ def annotate(order: Order, *, owner: AbstractBaseUser | None, address: str) -> N
     with transaction.atomic():
         order = lock(order)
         change(
-            order, clock.now(), expected={}, owner_id=owner.pk if owner else None, address=address
+            order,
+            clock.now(),
+            expected={},
+            owner_id=owner.pk if owner else None,
+            address=address,
         )
 
 

@@ -112,7 +112,11 @@ def _problem(row: Deployment) -> str:
         namespace=row.namespace,
         labelSelector=f"app={row.name}",
     )
-    newest_first = sorted(pods, key=lambda pod: pod.metadata.creation_timestamp, reverse=True)
+    newest_first = sorted(
+        pods,
+        key=lambda pod: pod.metadata.creation_timestamp,
+        reverse=True,
+    )
     for pod in newest_first:
         if problem := _pod_problem(pod):
             return problem[:500]

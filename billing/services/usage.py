@@ -82,7 +82,12 @@ def _sample_deletion(last: UsageSample) -> int:
         deletion = _deletion(last, clock.now())
         if deletion is None or order.service != Order.Service.RUNNING:
             return 0
-        running_ms = pricing.running_ms(order, at=deletion.at, since=last.since, before=last.at)
+        running_ms = pricing.running_ms(
+            order,
+            at=deletion.at,
+            since=last.since,
+            before=last.at,
+        )
         # A copy of the last sample: the same pod with the same memory.
         last.pk = None
         last.at = deletion.at
@@ -265,4 +270,8 @@ def _is_stray(cluster: Cluster, deployment: LabelledObject) -> bool:
     if order is None or str(order.service_name) != metadata.name:
         return False
     states = (*Deployment.LIVE, Deployment.State.APPLYING, Deployment.State.REMOVING)
-    return not Deployment.objects.filter(order=order, cluster=cluster, state__in=states).exists()
+    return not Deployment.objects.filter(
+        order=order,
+        cluster=cluster,
+        state__in=states,
+    ).exists()

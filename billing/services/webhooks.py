@@ -41,7 +41,11 @@ def create(url: str, events: list[str] | None = None) -> tuple[Webhook, str]:
     """(row, its signing key), which is shown once. Invalid for a bad address or event."""
     check(url, events or [])
     key = KEY_PREFIX + base64.b64encode(secrets.token_bytes(24)).decode()
-    return Webhook.objects.create(url=url, events=events or [], key=key), key
+    return Webhook.objects.create(
+        url=url,
+        events=events or [],
+        key=key,
+    ), key
 
 
 def check(url: str, events: object) -> None:
@@ -119,7 +123,9 @@ def _lease_next() -> Delivery | None:
     with transaction.atomic():
         at = clock.now()
         due = Delivery.objects.filter(
-            state=Delivery.State.PENDING, due_at__lte=at, webhook__active=True
+            state=Delivery.State.PENDING,
+            due_at__lte=at,
+            webhook__active=True,
         ).order_by("due_at")
         unlocked = due.select_for_update(skip_locked=True, of=("self",))
         row = unlocked.select_related("webhook").first()
@@ -139,14 +145,22 @@ def _send(row: Delivery) -> str:
         "webhook-id": row.pk,
         "webhook-timestamp": str(timestamp),
         "webhook-signature": signature(
-            row.webhook.key, delivery=row.pk, timestamp=timestamp, payload=payload
+            row.webhook.key,
+            delivery=row.pk,
+            timestamp=timestamp,
+            payload=payload,
         ),
     }
     try:
         with Outbound(
             policy=settings.WEBHOOK_ADDRESS_POLICY, timeout=settings.WEBHOOK_TIMEOUT
         ) as outbound:
-            answer = outbound.request("POST", row.webhook.url, headers=headers, body=payload)
+            answer = outbound.request(
+                "POST",
+                row.webhook.url,
+                headers=headers,
+                body=payload,
+            )
     except OutboundError as error:
         return str(error)[:200]
     return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"

@@ -93,7 +93,10 @@ SAMPLE = record(at=TEXT, hard=NUMBERS, used=NUMBERS)
 
 
 def represent(
-    cluster: Cluster, described: services.Described, row: Tenant | None, members: list[Grant]
+    cluster: Cluster,
+    described: services.Described,
+    row: Tenant | None,
+    members: list[Grant],
 ) -> dict[str, Any]:
     """A tenant as JSON data in the shape of TENANT: the cluster's objects and our row."""
     metadata = described.namespace["metadata"]
@@ -159,13 +162,21 @@ class TenantView(DialectView):
         return target, scope
 
     def require_cover(
-        self, request: Request, cluster: Cluster, name: str, members: Iterable[Member]
+        self,
+        request: Request,
+        cluster: Cluster,
+        name: str,
+        members: Iterable[Member],
     ) -> None:
         """Forbidden unless the caller, with the request's token, may grant the members' roles."""
         token = request.auth if isinstance(request.auth, ApiToken) else None
         for role in {member.role for member in members}:
             authorization.require_cover(
-                request.user, token, role, cluster=str(cluster.pk), namespace=name
+                request.user,
+                token,
+                role,
+                cluster=str(cluster.pk),
+                namespace=name,
             )
 
 
@@ -179,7 +190,12 @@ class Tenants(TenantView):
             query=(CLUSTER, *PAGING),
             paged=True,
         ),
-        "post": Described("Make a tenant", TENANT, body=TENANT_BODY, also_query=("cluster_id",)),
+        "post": Described(
+            "Make a tenant",
+            TENANT,
+            body=TENANT_BODY,
+            also_query=("cluster_id",),
+        ),
     }
 
     def get(self, request: Request) -> Any:
@@ -223,7 +239,11 @@ class Tenants(TenantView):
             description=_text(body, "description"),
         )
         if tenant is None:
-            raise Conflict(f"namespace {name} exists already", reason="AlreadyExists", status=409)
+            raise Conflict(
+                f"namespace {name} exists already",
+                reason="AlreadyExists",
+                status=409,
+            )
         return _represent_all(cluster, [services.describe(cluster, name)])[0]
 
 
@@ -337,7 +357,12 @@ class Members(TenantView):
     """GET and POST /tenants/{name}/members: an admin of the tenant manages its members."""
 
     operations = {
-        "get": Described("Members of a tenant", MEMBER, query=(CLUSTER,), paged=True),
+        "get": Described(
+            "Members of a tenant",
+            MEMBER,
+            query=(CLUSTER,),
+            paged=True,
+        ),
         "post": Described(
             "Make somebody a member, or give them another role",
             MEMBER,
@@ -370,7 +395,10 @@ class OneMember(TenantView):
 
     operations = {
         "delete": Described(
-            "Take a membership away", OBJECT, query=(CLUSTER,), also_body=("cluster_id",)
+            "Take a membership away",
+            OBJECT,
+            query=(CLUSTER,),
+            also_body=("cluster_id",),
         )
     }
 
@@ -409,7 +437,13 @@ class Usage(TenantView):
         ).first()
         return {
             "now": plans.usage(described),
-            "samples": plans.usage_history(row, since=since, until=until) if row else [],
+            "samples": plans.usage_history(
+                row,
+                since=since,
+                until=until,
+            )
+            if row
+            else [],
         }
 
 

@@ -20,13 +20,25 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """NAME --role ROLE [--cluster C] [--namespace N] [--group]."""
         parser.add_argument("name")
-        parser.add_argument("--role", required=True, help="viewer, operator or admin")
         parser.add_argument(
-            "--cluster", default="", help="name or id; without it the role holds everywhere"
+            "--role",
+            required=True,
+            help="viewer, operator or admin",
         )
-        parser.add_argument("--namespace", default="", help="with --cluster: only there")
         parser.add_argument(
-            "--group", action="store_true", help="NAME is a group, made when there is none"
+            "--cluster",
+            default="",
+            help="name or id; without it the role holds everywhere",
+        )
+        parser.add_argument(
+            "--namespace",
+            default="",
+            help="with --cluster: only there",
+        )
+        parser.add_argument(
+            "--group",
+            action="store_true",
+            help="NAME is a group, made when there is none",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

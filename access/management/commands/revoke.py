@@ -21,9 +21,21 @@ class Command(BaseCommand):
         """NAME [--role ROLE] [--cluster C] [--namespace N] [--group]."""
         parser.add_argument("name")
         parser.add_argument("--role", default="", help="only this role")
-        parser.add_argument("--cluster", default="", help="only on this cluster (name or id)")
-        parser.add_argument("--namespace", default="", help="only on this namespace")
-        parser.add_argument("--group", action="store_true", help="NAME is a group")
+        parser.add_argument(
+            "--cluster",
+            default="",
+            help="only on this cluster (name or id)",
+        )
+        parser.add_argument(
+            "--namespace",
+            default="",
+            help="only on this namespace",
+        )
+        parser.add_argument(
+            "--group",
+            action="store_true",
+            help="NAME is a group",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Revoke or refuse in one sentence."""

@@ -21,7 +21,10 @@ class Command(BaseCommand):
         [--address A] [--public-key K].
         """
         parser.add_argument(
-            "--units", type=int, required=True, help="resource units: host ports and Gi of memory"
+            "--units",
+            type=int,
+            required=True,
+            help="resource units: host ports and Gi of memory",
         )
         parser.add_argument(
             "--duration",
@@ -29,16 +32,32 @@ class Command(BaseCommand):
             required=True,
             help="how long, in hours unless VKUBE_DURATION_SECONDS says otherwise",
         )
-        parser.add_argument("--region", default="", help="bind the order to a region")
-        parser.add_argument("--paid", action="store_true", help="note the whole payment at once")
         parser.add_argument(
-            "--random-ports", action="store_true", help="the system chooses the host ports"
+            "--region",
+            default="",
+            help="bind the order to a region",
+        )
+        parser.add_argument(
+            "--paid",
+            action="store_true",
+            help="note the whole payment at once",
+        )
+        parser.add_argument(
+            "--random-ports",
+            action="store_true",
+            help="the system chooses the host ports",
         )
         parser.add_argument("--plan", default=orders.DEFAULT_PLAN)
         parser.add_argument(
-            "--owner", default="", help="user name of the buyer, who may then see the order"
+            "--owner",
+            default="",
+            help="user name of the buyer, who may then see the order",
         )
-        parser.add_argument("--address", default="", help="the payer's address")
+        parser.add_argument(
+            "--address",
+            default="",
+            help="the payer's address",
+        )
         parser.add_argument("--public-key", default="")
 
     def handle(self, *args: Any, **options: Any) -> None:

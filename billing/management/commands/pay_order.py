@@ -19,8 +19,16 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """ID [--amount N] [--reference TEXT]."""
         parser.add_argument("id")
-        parser.add_argument("--amount", default=None, help="all that is open when not given")
-        parser.add_argument("--reference", default="", help="for example the id of the transfer")
+        parser.add_argument(
+            "--amount",
+            default=None,
+            help="all that is open when not given",
+        )
+        parser.add_argument(
+            "--reference",
+            default="",
+            help="for example the id of the transfer",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Note it or refuse in one sentence."""

@@ -20,7 +20,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """[ID …]."""
-        parser.add_argument("id", nargs="*", help="orders to look at; all when not given")
+        parser.add_argument(
+            "id",
+            nargs="*",
+            help="orders to look at; all when not given",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Compare and print."""

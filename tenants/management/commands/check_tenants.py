@@ -25,7 +25,9 @@ class Command(BaseCommand):
             help="delete tenants without their namespace, adopt namespaces labelled as tenants",
         )
         parser.add_argument(
-            "--strict", action="store_true", help="exit 1 when there is a difference"
+            "--strict",
+            action="store_true",
+            help="exit 1 when there is a difference",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
