@@ -43,7 +43,7 @@ def effective_grants_of(user: grants.Person, token: ApiToken | None) -> list[Eff
     return _narrow_by_token(grants.effective_grants(user), token)
 
 
-def require_cover(
+def require_may_grant(
     user: grants.Person,
     token: ApiToken | None,
     role: Role,

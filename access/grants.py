@@ -64,7 +64,7 @@ def without_stale(
         if not bound:
             continue
         names = {grant.namespace for grant in bound if grant.namespace}
-        live_uids = namespace_uids.uids(cluster, names)
+        live_uids = namespace_uids.read_uids(cluster, names)
         stale = {grant.source for grant in bound if not _is_current(grant, live_uids)}
         remaining = [
             grant
@@ -116,7 +116,7 @@ def resolve_scope(cluster: str, namespace: str) -> tuple[Cluster | None, str, st
 
 def _uid_if_reachable(cluster: Cluster, namespace: str) -> str:
     try:
-        return namespace_uids.uid(cluster, namespace)
+        return namespace_uids.read_uid(cluster, namespace)
     except ClusterUnavailable:
         return ""
 

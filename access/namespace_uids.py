@@ -15,7 +15,7 @@ NAMESPACE = KINDS["namespaces"]
 
 class _Meta(msgspec.Struct):
     name: str = ""
-    uid: str = ""
+    read_uid: str = ""
 
 
 class _NamespaceHead(msgspec.Struct):
@@ -26,7 +26,7 @@ _HEADS = msgspec.json.Decoder(_NamespaceHead)
 FEW_NAMES = 3
 
 
-def uid(cluster: Cluster, name: str) -> str:
+def read_uid(cluster: Cluster, name: str) -> str:
     """The uid of a namespace, "" when it does not exist. ClusterUnavailable is passed on."""
     try:
         return _HEADS.decode(registry.client(cluster).get(NAMESPACE, name)).metadata.uid
@@ -34,12 +34,12 @@ def uid(cluster: Cluster, name: str) -> str:
         return ""
 
 
-def uids(cluster: Cluster, names: Iterable[str]) -> dict[str, str]:
+def read_uids(cluster: Cluster, names: Iterable[str]) -> dict[str, str]:
     """Uid by name, for those of the namespaces that exist. ClusterUnavailable is passed on."""
     selected = frozenset(names)
     if len(selected) <= FEW_NAMES:
         # Few reads are cheaper than one list of a thousand namespaces.
-        uid_by_name = {name: uid(cluster, name) for name in sorted(selected)}
+        uid_by_name = {name: read_uid(cluster, name) for name in sorted(selected)}
         return {name: text for name, text in uid_by_name.items() if text}
     client = registry.client(cluster)
 

@@ -36,8 +36,8 @@ def diff(before: bytes | None, after: bytes | None) -> list[dict[str, Any]]:
     `before` or `after` is absent where there was no value. When there are more changes, a last row
     with the path "…" says how many.
     """
-    old = dict(_leaves(_object(before), ()))
-    new = dict(_leaves(_object(after), ()))
+    old = dict(_leaves(_parse_manifest(before), ()))
+    new = dict(_leaves(_parse_manifest(after), ()))
     changed = [path for path in {**old, **new} if old.get(path, MISSING) != new.get(path, MISSING)]
     lines = [_diff_line(path, old, new) for path in changed[:LIMIT]]
     if len(changed) > LIMIT:
@@ -45,7 +45,7 @@ def diff(before: bytes | None, after: bytes | None) -> list[dict[str, Any]]:
     return lines
 
 
-def _object(raw: bytes | None) -> Object:
+def _parse_manifest(raw: bytes | None) -> Object:
     try:
         manifest = orjson.loads(raw or b"{}")
     except orjson.JSONDecodeError:

@@ -94,13 +94,15 @@ def parse(
     configMap, mountPath, exposedPorts, pvtLogin). `running` is the region where the order runs,
     for bodies that name none.
     """
-    region = _region(body, order, published=published, running=running)
+    region = _parse_region(body, order, published=published, running=running)
     entries = _require(body.get("containers"), list)
     if len(entries) > MAX_CONTAINERS:
         raise Invalid(f"at most {MAX_CONTAINERS} containers are allowed")
     random = order.ports == Order.Ports.RANDOM
-    containers = tuple(_container(item, random=random, published=published) for item in entries)
-    logins = _logins(body.get("pvtLogin"), containers) if published else ()
+    containers = tuple(
+        _parse_container(item, random=random, published=published) for item in entries
+    )
+    logins = _parse_logins(body.get("pvtLogin"), containers) if published else ()
     request = DeployRequest(region, containers, logins)
     _check_names(request)
     _check_size(request, order)
@@ -116,7 +118,7 @@ def _require(value: Any, kind: type) -> Any:
     return value
 
 
-def _text(value: Any, what: str) -> str:
+def _require_text(value: Any, what: str) -> str:
     text: str = _require(value, str).strip()
     if not text:
         raise Invalid(EMPTY)
@@ -125,7 +127,7 @@ def _text(value: Any, what: str) -> str:
     return text
 
 
-def _region(
+def _parse_region(
     body: Mapping[str, Any],
     order: Order,
     *,
@@ -142,7 +144,7 @@ def _region(
             "or send nodeSelector.region",
             field="region",
         )
-    region = _text(_require(selector, dict).get("region"), "region")
+    region = _require_text(_require(selector, dict).get("region"), "region")
     if not LABEL_VALUE.match(region):
         raise Invalid("region not found", field="region")
     if order.region and region != order.region:
@@ -150,27 +152,30 @@ def _region(
     return region
 
 
-def _container(item: Any, *, random: bool, published: bool) -> ContainerRequest:
+def _parse_container(item: Any, *, random: bool, published: bool) -> ContainerRequest:
     fields = _require(item, dict)
-    image = _text(fields.get("imageName"), "imageName")
+    image = _require_text(fields.get("imageName"), "imageName")
     split_reference(image)
-    memory = _memory_of_units(fields) if published else _memory(fields.get("resource"))
+    memory = _memory_of_units(fields) if published else _parse_memory(fields.get("resource"))
     if published:
         _check_unsupported(fields)
     return ContainerRequest(
-        name=_text(fields.get("name"), "name"),
+        name=_require_text(fields.get("name"), "name"),
         image=image,
         memory=memory,
-        ports=tuple(_port(port, random=random) for port in _list(fields.get("ports"), "ports")),
+        ports=tuple(
+            _parse_port_request(port, random=random)
+            for port in _optional_list(fields.get("ports"), "ports")
+        ),
         command=words(fields.get("command"), "command"),
         args=words(fields.get("args"), "args"),
-        env=tuple(_variable(entry) for entry in _list(fields.get("envs"), "envs")),
-        files=_files(fields.get("configMap")) if published else (),
+        env=tuple(_parse_variable(entry) for entry in _optional_list(fields.get("envs"), "envs")),
+        files=_parse_files(fields.get("configMap")) if published else (),
     )
 
 
-def _memory(resource: Any) -> str:
-    memory = _text(_require(resource, dict).get("memory"), "memory")
+def _parse_memory(resource: Any) -> str:
+    memory = _require_text(_require(resource, dict).get("memory"), "memory")
     if not MEMORY.match(memory):
         raise Invalid("memory format not allow.Format: 100Mi or 1Gi", field="memory")
     return memory
@@ -180,13 +185,13 @@ def _memory_of_units(fields: Mapping[str, Any]) -> str:
     """The memory of a container: one Gi a resource unit, or as the document says it."""
     unit = fields.get("resourceUnit")
     if unit is None:
-        return _memory(fields.get("resource"))
+        return _parse_memory(fields.get("resource"))
     if isinstance(unit, str) and unit.isascii() and unit.isdigit() and len(unit) < 10:
         unit = int(unit)
     if isinstance(unit, bool) or not isinstance(unit, int) or not 1 <= unit < 10**9:
         raise Invalid("resourceUnit must be a whole number from 1", field="resourceUnit")
     memory = f"{unit}Gi"
-    if fields.get("resource") and memory_bytes(_memory(fields["resource"])) != unit * GIB:
+    if fields.get("resource") and memory_bytes(_parse_memory(fields["resource"])) != unit * GIB:
         raise Invalid("resourceUnit and resource.memory differ", field="resourceUnit")
     return memory
 
@@ -202,7 +207,7 @@ def _check_unsupported(fields: Mapping[str, Any]) -> None:
         )
 
 
-def _files(value: Any) -> tuple[tuple[str, str], ...]:
+def _parse_files(value: Any) -> tuple[tuple[str, str], ...]:
     """(mount path, text) of each file, sorted."""
     if value is None or value == {}:
         return ()
@@ -224,22 +229,22 @@ def _files(value: Any) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(value.items()))
 
 
-def _logins(value: Any, containers: Sequence[ContainerRequest]) -> tuple[RegistryLogin, ...]:
+def _parse_logins(value: Any, containers: Sequence[ContainerRequest]) -> tuple[RegistryLogin, ...]:
     """Logins for the images' registries: the client sends one for each container, in order."""
-    entries = _list(value, "pvtLogin")
+    entries = _optional_list(value, "pvtLogin")
     if len(entries) > len(containers):
         raise Invalid("pvtLogin has more entries than there are containers", field="pvtLogin")
     logins: dict[str, RegistryLogin] = {}
     for entry, container in zip(entries, containers, strict=False):
-        login = _login(entry, container.image)
+        login = _parse_login(entry, container.image)
         if logins.setdefault(login.registry, login) != login:
             raise Invalid("pvtLogin has two logins for one registry", field="pvtLogin")
     return tuple(logins[registry] for registry in sorted(logins))
 
 
-def _login(entry: Any, image: str) -> RegistryLogin:
+def _parse_login(entry: Any, image: str) -> RegistryLogin:
     fields = _require(entry, dict)
-    username = _text(fields.get("username"), "pvtLogin")
+    username = _require_text(fields.get("username"), "pvtLogin")
     password = _require(fields.get("password"), str)
     if len(username) > LONGEST_NAME or len(password) > LONGEST_PASSWORD:
         raise Invalid("a login of pvtLogin is too long", field="pvtLogin")
@@ -249,7 +254,7 @@ def _login(entry: Any, image: str) -> RegistryLogin:
     return RegistryLogin(registry or DOCKER_HUB, username, password)
 
 
-def _list(value: Any, what: str) -> list[Any]:
+def _optional_list(value: Any, what: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
@@ -268,7 +273,7 @@ def parse_port(value: Any, what: str) -> int:
     return value
 
 
-def _port(item: Any, *, random: bool) -> PortRequest:
+def _parse_port_request(item: Any, *, random: bool) -> PortRequest:
     fields = _require(item, dict)
     if fields.get("containerPort") is None:
         has_host_port = fields.get("hostPort") is not None
@@ -305,9 +310,9 @@ def words(value: Any, what: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def _variable(item: Any) -> tuple[str, str]:
+def _parse_variable(item: Any) -> tuple[str, str]:
     fields = _require(item, dict)
-    name = _text(fields.get("name"), "envs")
+    name = _require_text(fields.get("name"), "envs")
     value = fields.get("value", "")
     if not VARIABLE.match(name):
         raise Invalid(

@@ -157,7 +157,7 @@ class _Exchange:
         """The Authorization header that the challenge asks for; None when we cannot give one."""
         scheme, _, rest = challenge.partition(" ")
         if scheme.lower() == "basic":
-            return _basic(self.credentials) if self.credentials else None
+            return _basic_authorization(self.credentials) if self.credentials else None
         if scheme.lower() != "bearer":
             raise OutboundError("it asks for credentials of an unknown kind")
         return self._token(dict(CHALLENGE.findall(rest)))
@@ -171,7 +171,9 @@ class _Exchange:
         scope = f"repository:{self.repository}:pull"
         query = urlencode({"service": fields.get("service", ""), "scope": scope})
         separator = "&" if "?" in realm else "?"
-        headers = {"Authorization": _basic(self.credentials)} if self.credentials else {}
+        headers = (
+            {"Authorization": _basic_authorization(self.credentials)} if self.credentials else {}
+        )
         answer = self.outbound.request("GET", f"{realm}{separator}{query}", headers=headers)
         if answer.status in {401, 403, 404}:
             return None
@@ -202,7 +204,7 @@ def _exists(status: int) -> bool:
     raise OutboundError(f"HTTP {status}")
 
 
-def _basic(credentials: Credentials) -> str:
+def _basic_authorization(credentials: Credentials) -> str:
     pair = f"{credentials.username}:{credentials.password}"
     return "Basic " + base64.b64encode(pair.encode()).decode()
 

@@ -96,12 +96,12 @@ def merge_metadata(current: Mapping[str, str], update: Mapping[str, str]) -> dic
     reserved = {
         key: value
         for key, value in current.items()
-        if key == MULTI_TENANT or _prefix(key).endswith(RESERVED_PREFIXES)
+        if key == MULTI_TENANT or _key_prefix(key).endswith(RESERVED_PREFIXES)
     }
     return {**reserved, **update}
 
 
-def _prefix(key: str) -> str:
+def _key_prefix(key: str) -> str:
     prefix, slash, _ = key.rpartition("/")
     return prefix + slash
 

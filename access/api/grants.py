@@ -36,7 +36,7 @@ BODY = record(
 )
 
 
-def visible(scope: Scope) -> QuerySet[Grant]:
+def visible_grants(scope: Scope) -> QuerySet[Grant]:
     """The grants inside what the caller administers."""
     rows = Grant.objects.select_related("user", "group", "cluster").filter(
         Q(cluster=None) | Q(cluster__deleted_at=None)
@@ -60,7 +60,7 @@ def _text(body: dict[str, Any], name: str) -> str:
     return "" if value is None else str(value)
 
 
-def require_cover(
+def require_may_grant(
     request: Request,
     role: Role,
     *,
@@ -69,7 +69,7 @@ def require_cover(
 ) -> None:
     """Forbidden unless the caller may grant (or withdraw) the role there."""
     token = request.auth if isinstance(request.auth, ApiToken) else None
-    authorization.require_cover(
+    authorization.require_may_grant(
         request.user,
         token,
         role,
@@ -93,7 +93,7 @@ class Grants(DialectView):
 
     def get(self, request: Request) -> Any:
         """One page, oldest first."""
-        rows = visible(authorise(self, request, Act("list", "grants")))
+        rows = visible_grants(authorise(self, request, Act("list", "grants")))
         page = page_request(request.query_params)
         items = [grants.represent(row) for row in rows[page.offset : page.offset + page.size]]
         return Page(items, rows.count(), page.page, page.size)
@@ -105,7 +105,7 @@ class Grants(DialectView):
         namespace = _text(body, "namespace")
         authorise(self, request, Act("create", "grants", cluster=cluster, namespace=namespace))
         role = grants.role_of(body.get("role"))
-        require_cover(request, role, cluster=cluster, namespace=namespace)
+        require_may_grant(request, role, cluster=cluster, namespace=namespace)
         user = _text(body, "user")
         group = _text(body, "group")
         if bool(user) == bool(group):
@@ -136,7 +136,9 @@ class OneGrant(DialectView):
         A grant that the caller does not administer answers as one that does not exist.
         """
         scope = authorise(self, request, Act("list", "grants"))
-        row = visible(scope).filter(pk=integer(pk, "id", minimum=0, maximum=2**63 - 1)).first()
+        row = (
+            visible_grants(scope).filter(pk=integer(pk, "id", minimum=0, maximum=2**63 - 1)).first()
+        )
         if row is None and scope.clusters is not None:
             raise Forbidden("you may not delete grants here")
         if row is None:
@@ -144,7 +146,7 @@ class OneGrant(DialectView):
         cluster = str(row.cluster_id or "")
         namespace = row.namespace
         authorise(self, request, Act("delete", "grants", cluster=cluster, namespace=namespace))
-        require_cover(
+        require_may_grant(
             request,
             grants.role_of(row.role),
             cluster=cluster,

@@ -119,7 +119,7 @@ class People(DialectView):
         role = grants.role_of(body.get("role"))
         where = {field: _text(body, field, "") for field in ("cluster", "namespace")}
         token = request.auth if isinstance(request.auth, ApiToken) else None
-        authorization.require_cover(request.user, token, role, **where)
+        authorization.require_may_grant(request.user, token, role, **where)
         email = _text(body, "email", "")
         user = users.create(
             name,

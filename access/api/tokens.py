@@ -47,7 +47,7 @@ BODY = record(
 )
 
 
-def _owner(view: DialectView, request: Request, verb: str) -> Any:
+def _require_owner(view: DialectView, request: Request, verb: str) -> Any:
     """The user, for a caller who signed in; Forbidden for one with an API token.
 
     A token must not create tokens: a narrow one could create a wide one.
@@ -88,13 +88,13 @@ class Tokens(DialectView):
 
     def get(self, request: Request) -> Any:
         """All of the caller's tokens, newest first; never the tokens themselves."""
-        owner = _owner(self, request, "list")
+        owner = _require_owner(self, request, "list")
         items = [tokens.represent(row) for row in ApiToken.objects.filter(user=owner)]
         return Page(items, len(items), 1, max(len(items), 1))
 
     def post(self, request: Request) -> Any:
         """The new token with `token`, this once."""
-        user = _owner(self, request, "create")
+        user = _require_owner(self, request, "create")
         body = json_body(request)
         row, raw = tokens.create_api_token(
             user,
@@ -122,7 +122,7 @@ class OneToken(DialectView):
 
         Another user's token answers as one that does not exist.
         """
-        user = _owner(self, request, "delete")
+        user = _require_owner(self, request, "delete")
         token = tokens.revoke(user, integer(pk, "id", minimum=0, maximum=2**63 - 1))
         note(request, name=token.name)
         return {}

@@ -59,7 +59,7 @@ def plain(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _deployment(row: Deployment) -> dict[str, Any]:
+def _represent_deployment(row: Deployment) -> dict[str, Any]:
     return {
         "id": row.pk,
         "cluster": row.cluster.name,
@@ -76,7 +76,7 @@ def _deployment(row: Deployment) -> dict[str, Any]:
     }
 
 
-def _payment(row: Payment) -> dict[str, Any]:
+def _represent_payment(row: Payment) -> dict[str, Any]:
     return {
         "amount": plain(row.amount),
         "reference": row.reference,
@@ -85,7 +85,7 @@ def _payment(row: Payment) -> dict[str, Any]:
     }
 
 
-def _posting(row: Posting) -> dict[str, Any]:
+def _represent_posting(row: Posting) -> dict[str, Any]:
     return {
         "id": row.pk,
         "kind": row.kind,
@@ -98,7 +98,7 @@ def _posting(row: Posting) -> dict[str, Any]:
     }
 
 
-def _bucket(row: usage.Bucket) -> dict[str, Any]:
+def _represent_bucket(row: usage.Bucket) -> dict[str, Any]:
     return {
         "start": rfc3339(row.start),
         "running_seconds": row.running_seconds,
@@ -241,7 +241,7 @@ class OrderViewSet(ViewSetMixin, DialectView):
 
     def export(self, request: Request) -> Any:
         """The same orders as CSV, with what each has cost so far."""
-        return _csv("orders.csv", _order_rows(self._selected(request)))
+        return _csv_response("orders.csv", _order_rows(self._selected(request)))
 
     def retrieve(self, request: Request, pk: str) -> Any:
         """One order, its deploys newest first, and its payments."""
@@ -249,8 +249,8 @@ class OrderViewSet(ViewSetMixin, DialectView):
         rows = order.deployments.select_related("cluster")[:50]
         return {
             **represent(order),
-            "deployments": [_deployment(row) for row in rows],
-            "payments": [_payment(row) for row in order.payments.all()],
+            "deployments": [_represent_deployment(row) for row in rows],
+            "payments": [_represent_payment(row) for row in order.payments.all()],
         }
 
     def usage(self, request: Request, pk: str) -> Any:
@@ -263,11 +263,11 @@ class OrderViewSet(ViewSetMixin, DialectView):
         step = query.get("step") or "hour"
         if step not in usage.STEPS:
             raise Invalid(f"step must be one of {', '.join(usage.STEPS)}", field="step")
-        rows = [_bucket(row) for row in usage.over_time(order, step)]
+        rows = [_represent_bucket(row) for row in usage.usage_by_step(order, step)]
         if query.get("format") == "csv":
             columns = ("start", "running_seconds", "gib_hours", "cost")
             lines = [columns, *([row[name] for name in columns] for row in rows)]
-            return _csv(f"{order.pk}-usage.csv", lines)
+            return _csv_response(f"{order.pk}-usage.csv", lines)
         return {
             "id": order.pk,
             "step": step,
@@ -281,7 +281,7 @@ class OrderViewSet(ViewSetMixin, DialectView):
         order = self._find(request, "get", pk)
         page = page_request(request.query_params)
         postings = Posting.objects.filter(order=order).order_by("pk").prefetch_related("entries")
-        rows = [_posting(row) for row in postings[page.offset : page.offset + page.size]]
+        rows = [_represent_posting(row) for row in postings[page.offset : page.offset + page.size]]
         return Page(rows, postings.count(), page.page, page.size)
 
 
@@ -310,9 +310,9 @@ class _Echo:
         return line
 
 
-def _csv(name: str, rows: Iterable[Iterable[object]]) -> StreamingHttpResponse:
+def _csv_response(name: str, rows: Iterable[Iterable[object]]) -> StreamingHttpResponse:
     writer = csv.writer(_Echo())
-    lines = (writer.writerow([_cell(value) for value in row]) for row in rows)
+    lines = (writer.writerow([_csv_cell(value) for value in row]) for row in rows)
     return StreamingHttpResponse(
         lines,
         content_type=CSV,
@@ -320,7 +320,7 @@ def _csv(name: str, rows: Iterable[Iterable[object]]) -> StreamingHttpResponse:
     )
 
 
-def _cell(value: object) -> object:
+def _csv_cell(value: object) -> object:
     """The value as text; what a spreadsheet would take for a formula is quoted."""
     text = "" if value is None else str(value)
     looks_like_formula = text[:1] in {"=", "+", "-", "@", "\t", "\r"}

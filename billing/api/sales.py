@@ -67,12 +67,12 @@ class OrderPlans(DialectView):
         if not Plan.objects.filter(name=orders.DEFAULT_PLAN).exists():
             # Creates it: a new installation sells the standard plan.
             orders.find_plan(orders.DEFAULT_PLAN)
-        items = [_plan(plan) for plan in Plan.objects.filter(active=True)]
-        extra = {"regions": regions.regions_or_none()}
+        items = [_represent_plan(plan) for plan in Plan.objects.filter(active=True)]
+        extra = {"regions": regions.list_regions_or_none()}
         return Page(items, len(items), 1, max(len(items), 1), extra=extra)
 
 
-def _plan(plan: Plan) -> dict[str, Any]:
+def _represent_plan(plan: Plan) -> dict[str, Any]:
     return {
         "name": plan.name,
         "price": plain(plan.price),
@@ -155,7 +155,7 @@ class OrderPayment(OrderDetail):
         order = self.order(request, "pay", pk)
         body = json_body(request)
         reference = _text(body, "reference")
-        amount = _amount(body.get("amount"))
+        amount = _parse_amount(body.get("amount"))
         order, secret = orders.pay(
             order,
             by=request.user.get_username(),
@@ -167,7 +167,7 @@ class OrderPayment(OrderDetail):
         return {**represent(orders.find(order.pk)), "secret": secret}
 
 
-def _amount(value: object) -> Decimal | None:
+def _parse_amount(value: object) -> Decimal | None:
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, int | str) or len(str(value)) > 30:

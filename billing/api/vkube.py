@@ -104,7 +104,7 @@ class Regions(VKubeView):
 
     def get(self, request: Request) -> Any:
         """The regions in which something can be deployed."""
-        return regions.regions_or_none()
+        return regions.list_regions_or_none()
 
 
 class Images(VKubeView):
@@ -152,19 +152,19 @@ class CheckPorts(VKubeView):
             body = json_body(request, empty_ok=False)
         except DomainError:
             raise Invalid(EMPTY) from None
-        region = _region(body.get("region"))
-        ports = _ports(body.get("ports"))
+        region = _parse_region(body.get("region"))
+        ports = _parse_ports(body.get("ports"))
         status, occupied = regions.check_ports(region, ports)
         return {"occupied": occupied, "status": status}
 
 
-def _region(value: object) -> str:
+def _parse_region(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or "\x00" in value:
         raise Invalid(EMPTY)
     return value.strip()
 
 
-def _ports(value: object) -> list[int]:
+def _parse_ports(value: object) -> list[int]:
     """A list of ports, one port, or digits, each once and in order."""
     entries = value if isinstance(value, list) else [value]
     if not entries:
@@ -275,7 +275,7 @@ class Deploy(SecretView):
         self.check_input(request)
         deploy_request = self.parse(json_body(request))
         _check_images(deploy_request)
-        return _answer(deployments.deploy(self.order, deploy_request))
+        return _deploy_response(deployments.deploy(self.order, deploy_request))
 
     def parse(self, body: dict[str, Any]) -> containers.DeployRequest:
         """The deploy that the document's body asks for; Invalid."""
@@ -324,7 +324,7 @@ class PublishedDeploy(Deploy):
 
     def parse(self, body: dict[str, Any]) -> containers.DeployRequest:
         """The deploy that the body asks for; without a region, where the order runs now."""
-        current = deployments.live(self.order)
+        current = deployments.find_live(self.order)
         running = current.region if current else ""
         return containers.parse(
             body,
@@ -341,7 +341,7 @@ def _audit(request: Request, order: Order, verb: str) -> None:
     audit.note(request, username=f"order {order.pk}")
 
 
-def _answer(row: Deployment) -> Response:
+def _deploy_response(row: Deployment) -> Response:
     """OK, with the id of the Operation that waits for the pod."""
     if row.operation:
         tasks.enqueue_rollout_watch(row.operation)
@@ -382,7 +382,7 @@ class UserService(SecretView):
         """The order's members; ServiceStop while the buyer has stopped its pod."""
         status: str = self.order.service
         if status == Order.Service.RUNNING:
-            current = deployments.live(self.order)
+            current = deployments.find_live(self.order)
             if current and current.stopped:
                 status = "ServiceStop"
         return {**represent(self.order), "status": status}
@@ -399,7 +399,7 @@ class PodSwitch(SecretView):
         _audit(request, self.order, "update")
         deployments.require_deployable(self.order, clock.now())
         self.check_input(request)
-        return _answer(type(self).switch(self.order))
+        return _deploy_response(type(self).switch(self.order))
 
 
 class PodRestart(PodSwitch):
@@ -446,7 +446,7 @@ class PodLog(SecretView):
 
     def get(self, request: Request) -> Any:
         """The log of the order's pod."""
-        return pods.log(self.order, _log_options(request))
+        return pods.read_log(self.order, _log_options(request))
 
 
 class PodLogs(SecretView):
@@ -478,7 +478,7 @@ class PodStatus(SecretView):
 
     def get(self, request: Request) -> Any:
         """The order's pod, as the cluster prints it."""
-        pod = pods.status(self.order)
+        pod = pods.read_pod(self.order)
         if pod is None:
             return {}
         return {

@@ -29,7 +29,7 @@ FINISH_TIMEOUT_MS = 60_000
 BUSY = "another deploy of this order is under way; try again"
 
 
-def live(order: Order) -> Deployment | None:
+def find_live(order: Order) -> Deployment | None:
     """The deploy that runs for the order now; None without one."""
     rows = Deployment.objects.filter(order=order, state__in=Deployment.LIVE)
     return rows.select_related("cluster").first()
@@ -56,7 +56,7 @@ def deploy(order: Order, request: DeployRequest) -> Deployment:
     not answer, the order stays as it was; an order that ended meanwhile runs nothing.
     """
     with _order_lock(order):
-        previous = live(order)
+        previous = find_live(order)
         site = _choose_site(regions.locate(request.region), previous)
         survey = _survey(order, request, site)
         row, manifest = _begin(order, request, survey, previous)
@@ -122,7 +122,7 @@ def _survey(order: Order, request: DeployRequest, site: Site) -> ClusterSurvey:
     chosen = [port.host for port in ports if port.host]
     if not chosen and not (ports and order.ports == Order.Ports.RANDOM):
         return ClusterSurvey(site, frozenset())
-    return regions.survey(site, chosen, besides=order)
+    return regions.survey_ports(site, chosen, besides=order)
 
 
 def _ports(request: DeployRequest) -> list[PortRequest]:
@@ -170,7 +170,7 @@ def _require_unchanged(order: Order, previous: Deployment | None) -> None:
     """Conflict when another deploy is under way, or began after this one read `previous`."""
     if Deployment.objects.filter(order=order, state=State.APPLYING).exists():
         raise Conflict(BUSY, reason="busy")
-    current = live(order)
+    current = find_live(order)
     current_pk = current.pk if current else None
     if current_pk != (previous.pk if previous else None):
         raise Conflict("the order has changed meanwhile; try again", reason="busy")
@@ -250,7 +250,7 @@ def _finish(row: Deployment) -> Deployment:
     with transaction.atomic():
         order = orders.lock(row.order, patience_ms=FINISH_TIMEOUT_MS)
         at = clock.now()
-        previous = live(order)
+        previous = find_live(order)
         if order.service in ENDED:
             moved = _move(row, State.REMOVING)
         elif previous is not None and _is_unchanged(row, previous):
@@ -327,7 +327,7 @@ def _cancel(row: Deployment, *, is_first: bool) -> None:
 def _is_applied(row: Deployment) -> bool:
     """Whether the cluster has what this deploy wrote; False when it does not answer."""
     try:
-        return objects.applied(row.cluster, row.namespace, row.name) == row.pk
+        return objects.read_deploy_number(row.cluster, row.namespace, row.name) == row.pk
     except (DomainError, ValueError):
         return False
 
@@ -353,10 +353,10 @@ def recover() -> None:
 def _recover(row: Deployment) -> None:
     if row.cluster.deleted_at is not None:
         _cancel(row, is_first=False)
-    elif objects.applied(row.cluster, row.namespace, row.name) == row.pk:
+    elif objects.read_deploy_number(row.cluster, row.namespace, row.name) == row.pk:
         _finish(row)
     else:
-        _cancel(row, is_first=live(row.order) is None)
+        _cancel(row, is_first=find_live(row.order) is None)
 
 
 def _summary(manifest: Object) -> list[Object]:
@@ -487,7 +487,7 @@ def _locked_deployment(order: Order) -> Iterator[Deployment]:
     """
     with _order_lock(order):
         require_deployable(orders.find(order.pk), clock.now())
-        current = live(order)
+        current = find_live(order)
         if current is None:
             raise Conflict("nothing was deployed", reason="not_deployed")
         yield current

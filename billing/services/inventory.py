@@ -41,7 +41,7 @@ def node_region(node: Node) -> tuple[str, str] | None:
     return None
 
 
-def items(
+def list_objects(
     client: ClusterClient,
     kind: Kind,
     shape: type[T],
@@ -72,21 +72,21 @@ def items(
         ) from None
 
 
-def nodes(client: ClusterClient) -> list[Node]:
+def list_nodes(client: ClusterClient) -> list[Node]:
     """Every node."""
-    return items(client, KINDS["nodes"], Node)
+    return list_objects(client, KINDS["nodes"], Node)
 
 
-def active_pods(client: ClusterClient) -> list[Pod]:
+def list_active_pods(client: ClusterClient) -> list[Pod]:
     """Every pod that has not finished, pending ones included."""
     selector = ",".join(f"status.phase!={phase}" for phase in sorted(FINISHED))
-    pods = items(client, KINDS["pods"], Pod, fieldSelector=selector)
+    pods = list_objects(client, KINDS["pods"], Pod, fieldSelector=selector)
     return [pod for pod in pods if pod.status.phase not in FINISHED]
 
 
-def services(client: ClusterClient) -> list[Service]:
+def list_services(client: ClusterClient) -> list[Service]:
     """Every Service."""
-    return items(client, KINDS["services"], Service)
+    return list_objects(client, KINDS["services"], Service)
 
 
 # --- all clusters at once -------------------------------------------------------------------------
@@ -98,7 +98,7 @@ class Survey(Generic[R]):
     silent: list[Cluster]
 
 
-def survey(ask: Callable[[ClusterClient], R]) -> Survey[R]:
+def survey_clusters(ask: Callable[[ClusterClient], R]) -> Survey[R]:
     """Call `ask` for every registered cluster at once; the default cluster is first in the answers.
 
     A cluster that fails or takes longer than VKUBE_SURVEY_SECONDS is silent. A slow one is not

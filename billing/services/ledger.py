@@ -18,14 +18,16 @@ ZERO = Decimal(0)
 Kind = Posting.Kind
 
 
-def prepaid(order: Order) -> str:
+def prepaid_account(order: Order) -> str:
     """The account of what an order has paid and not used: owed as service or as a refund."""
     return f"prepaid/{order.pk}"
 
 
 def balance(order: Order) -> Decimal:
     """What the order has paid and not used."""
-    total = Entry.objects.filter(account=prepaid(order)).aggregate(total=Sum("amount"))["total"]
+    total = Entry.objects.filter(account=prepaid_account(order)).aggregate(total=Sum("amount"))[
+        "total"
+    ]
     return -(total or ZERO)
 
 
@@ -68,7 +70,7 @@ def receive(order: Order, payment: Payment) -> Posting:
         key=f"payment/{payment.pk}",
         at=payment.at,
         debit=CASH,
-        credit=prepaid(order),
+        credit=prepaid_account(order),
         amount=payment.amount,
     )
 
@@ -80,7 +82,7 @@ def give_back(order: Order, payment: Payment) -> Posting:
         Kind.REFUND,
         key=f"refund/{payment.pk}",
         at=payment.at,
-        debit=prepaid(order),
+        debit=prepaid_account(order),
         credit=CASH,
         amount=-payment.amount,
     )
@@ -94,7 +96,7 @@ def forfeit(order: Order, at: datetime) -> None:
             Kind.FORFEIT,
             key=f"forfeit/{order.pk}",
             at=at,
-            debit=prepaid(order),
+            debit=prepaid_account(order),
             credit=FORFEITED,
             amount=rest,
         )
@@ -122,7 +124,7 @@ def charge(order: Order, at: datetime) -> Posting | None:
         Kind.CHARGE,
         key=f"charge/{order.pk}/{last_sample}",
         at=at,
-        debit=prepaid(order),
+        debit=prepaid_account(order),
         credit=REVENUE,
         amount=amount,
         first_sample=first_sample,
@@ -140,7 +142,7 @@ def charged(order: Order) -> Decimal:
     entries = Entry.objects.filter(
         posting__order=order,
         posting__kind=Kind.CHARGE,
-        account=prepaid(order),
+        account=prepaid_account(order),
     )
     return entries.aggregate(total=Sum("amount"))["total"] or ZERO
 

@@ -108,7 +108,7 @@ def _patch(cluster: Cluster, namespace: str, name: str, spec: Object) -> None:
     )
 
 
-def applied(cluster: Cluster, namespace: str, name: str) -> int | None:
+def read_deploy_number(cluster: Cluster, namespace: str, name: str) -> int | None:
     """The number of the deploy in the cluster; None without a Deployment or a number on it."""
     existing = _read(registry.client(cluster), KINDS["deployments"], name, namespace)
     annotations = (existing.metadata.annotations if existing else None) or {}
@@ -224,7 +224,7 @@ def _delete_companions(
     for resource in ("configmaps", "secrets"):
         kind = KINDS[resource]
         try:
-            rows = inventory.items(
+            rows = inventory.list_objects(
                 client,
                 kind,
                 LabelledObject,

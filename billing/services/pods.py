@@ -43,7 +43,7 @@ class RawPod(msgspec.Struct):
 
     metadata: RawMeta = msgspec.field(default_factory=RawMeta)
     spec: msgspec.Raw = EMPTY
-    status: msgspec.Raw = EMPTY
+    read_pod: msgspec.Raw = EMPTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +51,20 @@ class PodDocument:
     """Name, status, spec and annotations, each as the API server printed it."""
 
     name: str
-    status: bytes
+    read_pod: bytes
     spec: bytes
     annotations: bytes
 
 
-def current(order: Order) -> tuple[Cluster, Deployment, RawPod] | None:
+def find_pod(order: Order) -> tuple[Cluster, Deployment, RawPod] | None:
     """The order's pod with its cluster and deploy; None when nothing runs.
 
     Of several pods one that is not being deleted comes first, then a running one, then the newest.
     """
-    row = deployments.live(order) if order.service == Order.Service.RUNNING else None
+    row = deployments.find_live(order) if order.service == Order.Service.RUNNING else None
     if row is None:
         return None
-    pods = inventory.items(
+    pods = inventory.list_objects(
         registry.client(row.cluster),
         KINDS["pods"],
         RawPod,
@@ -85,9 +85,9 @@ def _preference(pod: RawPod) -> tuple[bool, bool, str]:
     )
 
 
-def status(order: Order) -> PodDocument | None:
+def read_pod(order: Order) -> PodDocument | None:
     """The pod as the cluster shows it; None when nothing runs."""
-    running = current(order)
+    running = find_pod(order)
     if running is None:
         return None
     _, _, pod = running
@@ -102,7 +102,7 @@ def status(order: Order) -> PodDocument | None:
     )
 
 
-def log(order: Order, options: LogOptions) -> str:
+def read_log(order: Order, options: LogOptions) -> str:
     """The log of one container, at most VKUBE_LOG_BYTES of it.
 
     Internal when nothing runs, Invalid for an unknown container.
@@ -132,7 +132,7 @@ def follow_log(order: Order, options: LogOptions, *, pause: float) -> FollowedLo
 
 def _log_source(order: Order, options: LogOptions) -> tuple[Cluster, str, str, LogOptions]:
     """(cluster, namespace, pod, options): of the first container unless one is named."""
-    running = current(order)
+    running = find_pod(order)
     if running is None:
         raise Internal("no pod runs for this order", reason="no_pod")
     cluster, row, pod = running

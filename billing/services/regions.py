@@ -40,7 +40,7 @@ class Site:
     nodes: list[Node]
 
 
-def regions() -> list[str]:
+def list_regions() -> list[str]:
     """The regions with a usable node in any reachable cluster, sorted.
 
     Cached for VKUBE_REGION_CACHE_SECONDS, since every cluster is asked.
@@ -49,7 +49,7 @@ def regions() -> list[str]:
     if cached is not None:
         return list(cached)
     names: set[str] = set()
-    for _, nodes in inventory.survey(inventory.nodes).answers:
+    for _, nodes in inventory.survey_clusters(inventory.list_nodes).answers:
         for node in nodes:
             label = inventory.node_region(node)
             if label and node.is_usable():
@@ -58,10 +58,10 @@ def regions() -> list[str]:
     return sorted(names)
 
 
-def regions_or_none() -> list[str]:
+def list_regions_or_none() -> list[str]:
     """The regions; the document answers every failure with an empty list."""
     try:
-        return regions()
+        return list_regions()
     except Exception:
         log.exception("regions cannot be listed")
         return []
@@ -73,7 +73,7 @@ def locate(region: str) -> list[Site]:
     NoSuchRegion when no cluster has it; ClusterUnavailable while a cluster that does not answer
     might.
     """
-    survey = inventory.survey(inventory.nodes)
+    survey = inventory.survey_clusters(inventory.list_nodes)
     sites: list[Site] = []
     for cluster, nodes in survey.answers:
         site = _site(cluster, region, nodes)
@@ -123,7 +123,7 @@ class ClusterSurvey:
         return self.used_ports | _claimed_ports(self.site, besides)
 
 
-def survey(
+def survey_ports(
     site: Site, ports: Collection[int] = (), *, besides: Order | None = None
 ) -> ClusterSurvey:
     """Ask the cluster which host ports are used on any node of the site.
@@ -133,8 +133,8 @@ def survey(
     """
     client = registry.client(site.cluster)
     used = set(settings.VKUBE_RESERVED_PORTS)
-    used |= _pod_ports(site, inventory.active_pods(client), besides)
-    used.update(_node_ports(inventory.services(client)))
+    used |= _pod_ports(site, inventory.list_active_pods(client), besides)
+    used.update(_node_ports(inventory.list_services(client)))
     if settings.VKUBE_PORT_PROBE and ports:
         # The order's own pods answer too, so the ports that it claims are not probed.
         own: set[int] = set()
@@ -222,7 +222,7 @@ def check_ports(region: str, ports: list[int]) -> tuple[str, list[int]]:
     occupied: set[int] = set()
     try:
         for site in locate(region):
-            occupied |= survey(site, ports).occupied()
+            occupied |= survey_ports(site, ports).occupied()
     except NoSuchRegion:
         return "NoResource", []
     except DomainError as error:

@@ -105,7 +105,7 @@ def _read_deployment(row: Deployment) -> KubernetesDeployment | None:
 
 def _problem(row: Deployment) -> str:
     """Why the pod is not ready, in the cluster's words; "" while there is no problem."""
-    pods = inventory.items(
+    pods = inventory.list_objects(
         registry.client(row.cluster),
         KINDS["pods"],
         Pod,

@@ -42,7 +42,7 @@ def sample_cluster(cluster: Cluster) -> int:
 
     ClusterUnavailable when the cluster does not answer.
     """
-    pods = inventory.items(
+    pods = inventory.list_objects(
         registry.client(cluster),
         KINDS["pods"],
         Pod,
@@ -115,11 +115,11 @@ def sample_order(order: Order) -> None:
 
     A cluster that does not answer adds nothing, in the buyer's favour.
     """
-    row = deployments.live(order)
+    row = deployments.find_live(order)
     if row is None:
         return
     try:
-        pods = inventory.items(
+        pods = inventory.list_objects(
             registry.client(row.cluster),
             KINDS["pods"],
             Pod,
@@ -214,7 +214,7 @@ class Bucket:
     cost: Decimal
 
 
-def over_time(order: Order, step: str) -> list[Bucket]:
+def usage_by_step(order: Order, step: str) -> list[Bucket]:
     """Use and cost by hour, day or month (UTC), oldest first."""
     columns = UsageSample.objects.filter(order=order).annotate(bucket=Trunc("at", step, tzinfo=UTC))
     rows = columns.values("bucket").annotate(
@@ -241,7 +241,7 @@ def delete_strays(cluster: Cluster) -> list[str]:
     """
     client = registry.client(cluster)
     at = clock.now()
-    labelled = inventory.items(
+    labelled = inventory.list_objects(
         client,
         KINDS["deployments"],
         LabelledObject,

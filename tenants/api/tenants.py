@@ -171,7 +171,7 @@ class TenantView(DialectView):
         """Forbidden unless the caller, with the request's token, may grant the members' roles."""
         token = request.auth if isinstance(request.auth, ApiToken) else None
         for role in {member.role for member in members}:
-            authorization.require_cover(
+            authorization.require_may_grant(
                 request.user,
                 token,
                 role,

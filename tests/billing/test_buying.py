@@ -260,7 +260,7 @@ def test_reconciling_names_what_does_not_derive(command: Run) -> None:
         "charge",
         key="forged",
         at=order.created_at,
-        debit=ledger.prepaid(order),
+        debit=ledger.prepaid_account(order),
         credit="revenue",
         amount=Decimal(5),
     )
