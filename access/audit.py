@@ -86,7 +86,7 @@ def _find_cluster(act: Any) -> Cluster | None:
 
 
 def _is_id(reference: str) -> bool:
-    # 18 digits and more may overflow PostgreSQL's bigint.
+    # Short enough for PostgreSQL's bigint.
     return reference.isascii() and reference.isdigit() and len(reference) < 18
 
 

@@ -94,6 +94,7 @@ def create_api_token(
 
     It expires after `days`, or after `lifetime`; without both it does not.
     """
+    # 256 bits, so that a plain hash cannot be reversed by guessing.
     raw = PREFIX + secrets.token_urlsafe(32)
     lifetime = timedelta(days=days) if days else lifetime
     expires_at: datetime | None = timezone.now() + lifetime if lifetime else None

@@ -30,6 +30,7 @@ def check() -> Iterator[Drift]:
         try:
             yield from check_cluster(cluster)
         except (ClusterUnavailable, Forbidden) as error:
+            # One unreachable cluster does not end the check of the others.
             yield Drift("unreachable", cluster.name, "*", error.message)
 
 
@@ -43,22 +44,20 @@ def check_cluster(cluster: Cluster) -> Iterator[Drift]:
     live = {tenant.name: tenant for tenant in services.describe_all(cluster)}
     for name, row in rows.items():
         if name not in live:
-            yield Drift("gone", cluster.name, name, "the namespace does not exist any more")
+            sentence = "the namespace does not exist any more"
+            yield Drift("gone", cluster.name, name, sentence)
         elif str(live[name].namespace["metadata"]["uid"]) != row.uid:
-            yield Drift(
-                "remade",
-                cluster.name,
-                name,
-                "the namespace was deleted and created again: its members have no rights in it",
+            sentence = (
+                "the namespace was deleted and created again: its members have no rights in it"
             )
+            yield Drift("remade", cluster.name, name, sentence)
         else:
             yield from _missing_objects(cluster, row)
     for name, tenant in live.items():
         labels = tenant.namespace["metadata"].get("labels") or {}
         if name not in rows and manifests.MULTI_TENANT in labels:
-            yield Drift(
-                "unknown", cluster.name, name, "labelled as a tenant, but we have no row for it"
-            )
+            sentence = "labelled as a tenant, but we have no row for it"
+            yield Drift("unknown", cluster.name, name, sentence)
 
 
 def _missing_objects(cluster: Cluster, row: Tenant) -> Iterator[Drift]:
@@ -66,7 +65,8 @@ def _missing_objects(cluster: Cluster, row: Tenant) -> Iterator[Drift]:
         try:
             registry.client(cluster).get(kind, name, namespace=row.namespace)
         except NotFound:
-            yield Drift("missing", cluster.name, row.namespace, f"{kind.name} {name} is not there")
+            sentence = f"{kind.name} {name} is not there"
+            yield Drift("missing", cluster.name, row.namespace, sentence)
 
 
 def _expected_objects(row: Tenant) -> list[tuple[Kind, str]]:
@@ -75,12 +75,17 @@ def _expected_objects(row: Tenant) -> list[tuple[Kind, str]]:
     # Tenants that were adopted from existing namespaces got neither limits nor quotas from us.
     if row.options.get("furnished"):
         expected.append((services.LIMIT_RANGES, manifests.LIMIT_RANGE))
-        expected += [(services.QUOTAS, name) for name in row.options.get("quotas", [])]
+        quota_names = row.options.get("quotas", [])
+        expected += [(services.QUOTAS, name) for name in quota_names]
     if row.options.get("network_policy"):
         expected.append((services.NETWORK_POLICIES, manifests.DEFAULT_DENY))
     if row.options.get("role_bindings"):
-        usernames = row.members.exclude(user=None).values_list("user__username", flat=True)
-        expected += [(services.ROLE_BINDINGS, manifests.binding_name(name)) for name in usernames]
+        # Groups have no RoleBinding of ours.
+        users = row.members.exclude(user=None)
+        usernames = users.values_list("user__username", flat=True)
+        expected += [
+            (services.ROLE_BINDINGS, manifests.binding_name(username)) for username in usernames
+        ]
     return expected
 
 
@@ -89,7 +94,8 @@ def repair() -> int:
 
     Returns how many differences were repaired; missing objects and unreachable clusters are not.
     """
-    repairable = [drift for drift in check() if drift.kind in {"gone", "remade", "unknown"}]
+    kinds = {"gone", "remade", "unknown"}
+    repairable = [drift for drift in check() if drift.kind in kinds]
     for drift in repairable:
         cluster = registry.find(drift.cluster)
         if drift.kind == "unknown":

@@ -60,14 +60,14 @@ def texts(value: object, name: str) -> dict[str, str] | None:
 
 def check_options(body: Mapping[str, object]) -> dict[str, Any]:
     """The options of a request's body that are set; Invalid for impossible values."""
+    # An option that is switched off is the same as one that is absent.
     options = {name: body[name] for name in OPTIONS if body.get(name) not in (None, False)}
     for name in ("network_policy", "role_bindings"):
         if options.get(name, True) is not True:
             raise Invalid(f"{name} must be true or false", field=name)
     if options.get("pod_security", POD_SECURITY[0]) not in POD_SECURITY:
-        raise Invalid(
-            f"pod_security must be one of {', '.join(POD_SECURITY)}", field="pod_security"
-        )
+        levels = ", ".join(POD_SECURITY)
+        raise Invalid(f"pod_security must be one of {levels}", field="pod_security")
     return options
 
 
@@ -134,10 +134,10 @@ def network_policy(space: str) -> Object:
     DNS.
     """
     inside: list[Object] = [{"podSelector": {}}]
+    # The API server sets this label on every namespace.
+    kube_system = {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}
     dns = {
-        "to": [
-            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
-        ],
+        "to": [{"namespaceSelector": kube_system}],
         "ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")],
     }
     return {
@@ -158,10 +158,13 @@ def binding_name(username: str) -> str:
 
     A hash of the username keeps the names of two users apart whose letters are the same.
     """
-    plain = "".join(
+    letters = [
         letter if letter.isascii() and letter.isalnum() else "-" for letter in username.lower()
-    ).strip("-")[:40]
-    return f"kubegale-{plain or 'user'}-{hashlib.sha256(username.encode()).hexdigest()[:8]}"
+    ]
+    # Cut, since the name of an object has at most 253 characters.
+    readable = "".join(letters).strip("-")[:40] or "user"
+    suffix = hashlib.sha256(username.encode()).hexdigest()[:8]
+    return f"kubegale-{readable}-{suffix}"
 
 
 def role_binding(member: Member, space: str) -> Object:
@@ -169,7 +172,15 @@ def role_binding(member: Member, space: str) -> Object:
     return {
         "apiVersion": f"{RBAC}/v1",
         "kind": "RoleBinding",
-        "metadata": {"name": binding_name(member.username), "namespace": space, "labels": MANAGED},
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": CLUSTER_ROLES[member.role]},
+        "metadata": {
+            "name": binding_name(member.username),
+            "namespace": space,
+            "labels": MANAGED,
+        },
+        "roleRef": {
+            "apiGroup": RBAC,
+            "kind": "ClusterRole",
+            "name": CLUSTER_ROLES[member.role],
+        },
         "subjects": [{"apiGroup": RBAC, "kind": "User", "name": member.username}],
     }

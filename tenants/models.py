@@ -18,7 +18,11 @@ class Tenant(models.Model):
     )
     namespace = models.CharField(max_length=63)
     uid = models.CharField(max_length=64, help_text="metadata.uid of the namespace.")
-    contact = models.CharField(max_length=200, blank=True, default="")
+    contact = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+    )
     description = models.TextField(blank=True, default="")
     options = models.JSONField(
         default=dict,
@@ -26,7 +30,11 @@ class Tenant(models.Model):
         help_text="What was asked for at creation.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
-    created_by = models.CharField(max_length=150, blank=True, default="")
+    created_by = models.CharField(
+        max_length=150,
+        blank=True,
+        default="",
+    )
 
     class Meta:
         ordering = ["cluster_id", "namespace"]
@@ -45,7 +53,11 @@ class QuotaPlan(models.Model):
     """A template of quotas to hand out."""
 
     name = models.SlugField(max_length=63, unique=True)
-    description = models.CharField(max_length=200, blank=True, default="")
+    description = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+    )
     hard = models.JSONField(
         help_text='{"limitCpu","limitMemory","requestsCpu","requestsMemory",'
         '"requestsStorage","pods"} as texts.'

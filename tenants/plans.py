@@ -21,7 +21,9 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 def check_hard(value: object) -> dict[str, str]:
     """The limits of a plan, in either spelling and as they are; Invalid for anything else."""
     if not isinstance(value, dict) or not value:
-        raise Invalid(f"hard must give some of {', '.join(quotas.RESOURCES)}", field="hard")
+        names = ", ".join(quotas.RESOURCES)
+        raise Invalid(f"hard must give some of {names}", field="hard")
+    # Checked only: a plan shows the names that its author wrote.
     quotas.read_hard(value)
     if empty := next((name for name, amount in value.items() if not amount), None):
         raise Invalid(f"hard.{empty} must be a quantity as text", field="hard")
@@ -37,7 +39,9 @@ def create(name: object, hard: object, description: object = "") -> QuotaPlan:
     try:
         with transaction.atomic():
             return QuotaPlan.objects.create(
-                name=name, hard=check_hard(hard), description=description
+                name=name,
+                hard=check_hard(hard),
+                description=description,
             )
     except IntegrityError:
         raise Conflict(f"a plan named {name!r} exists already") from None
@@ -56,7 +60,12 @@ def find(name: object) -> QuotaPlan:
 
 def represent(plan: QuotaPlan) -> dict[str, Any]:
     """A plan as JSON data: {"id","name","description","hard"}."""
-    return {"id": plan.pk, "name": plan.name, "description": plan.description, "hard": plan.hard}
+    return {
+        "id": plan.pk,
+        "name": plan.name,
+        "description": plan.description,
+        "hard": plan.hard,
+    }
 
 
 # --- usage ----------------------------------------------------------------------------------------

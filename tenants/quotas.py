@@ -94,6 +94,7 @@ def read_hard(hard: Mapping[str, object], where: str = "hard") -> dict[str, str]
         if value is not None and not isinstance(value, str):
             raise Invalid(f"{where}.{name} must be a string", field="hard")
         if not value:
+            # Left empty: no limit.
             continue
         amount = quantities.parse(value)
         if amount is None or amount < 0:

@@ -53,7 +53,8 @@ def describe(cluster: Cluster, name: str) -> Described:
     """One tenant; NotFound when there is no such namespace."""
     client = registry.client(cluster)
     namespace = orjson.loads(client.get(NAMESPACES, name))
-    return Described(namespace, tuple(_sort_by_name(list_all(client, QUOTAS, name))))
+    quotas = list_all(client, QUOTAS, name)
+    return Described(namespace, tuple(_sort_by_name(quotas)))
 
 
 def describe_all(cluster: Cluster, *, only: frozenset[str] | None = None) -> list[Described]:
@@ -68,10 +69,11 @@ def describe_all(cluster: Cluster, *, only: frozenset[str] | None = None) -> lis
     quotas = defaultdict[str, list[Object]](list)
     for quota in list_all(client, QUOTAS, ""):
         quotas[quota["metadata"]["namespace"]].append(quota)
-    return [
-        Described(namespace, tuple(_sort_by_name(quotas[namespace["metadata"]["name"]])))
-        for namespace in list_all(client, NAMESPACES, "")
-    ]
+    tenants: list[Described] = []
+    for namespace in list_all(client, NAMESPACES, ""):
+        name = namespace["metadata"]["name"]
+        tenants.append(Described(namespace, tuple(_sort_by_name(quotas[name]))))
+    return tenants
 
 
 def _describe_each(cluster: Cluster, names: Iterable[str]) -> list[Described]:
@@ -98,7 +100,10 @@ def describe_accessible(cluster: Cluster) -> list[Described]:
     def read(namespace: str) -> list[Described]:
         return describe_all(cluster, only=frozenset({namespace}))
 
-    return [tenant for part in read_each(cluster.namespaces, read) for tenant in part]
+    tenants: list[Described] = []
+    for part in read_each(cluster.namespaces, read):
+        tenants += part
+    return tenants
 
 
 def _sort_by_name(items: Iterable[Object]) -> list[Object]:
@@ -126,7 +131,8 @@ def create(
     if _exists(client, blueprint.name):
         return None
     try:
-        created = orjson.loads(client.create(NAMESPACES, manifests.namespace(blueprint)))
+        manifest = manifests.namespace(blueprint)
+        created = orjson.loads(client.create(NAMESPACES, manifest))
     except Conflict as error:
         # Another caller was faster than our check.
         if error.details.get("reason") == "AlreadyExists":
@@ -150,6 +156,7 @@ def create(
             description=description,
         )
     except BaseException:
+        # Also when the worker is stopped: half a tenant would have no limits.
         _undo_create(client, blueprint.name, uid)
         raise
 
@@ -170,26 +177,25 @@ def _create_contents(client: ClusterClient, blueprint: Blueprint) -> None:
     """
     space = blueprint.name
     for quota in blueprint.quotas:
-        client.create(QUOTAS, manifests.resource_quota(quota, space), namespace=space)
+        manifest = manifests.resource_quota(quota, space)
+        client.create(QUOTAS, manifest, namespace=space)
     client.create(LIMIT_RANGES, manifests.limit_range(space), namespace=space)
     if blueprint.options.get("network_policy"):
-        client.create(NETWORK_POLICIES, manifests.network_policy(space), namespace=space)
+        manifest = manifests.network_policy(space)
+        client.create(NETWORK_POLICIES, manifest, namespace=space)
     if blueprint.options.get("role_bindings"):
         for member in blueprint.members:
-            client.create(ROLE_BINDINGS, manifests.role_binding(member, space), namespace=space)
+            manifest = manifests.role_binding(member, space)
+            client.create(ROLE_BINDINGS, manifest, namespace=space)
 
 
 def _undo_create(client: ClusterClient, name: str, uid: str) -> None:
     """Delete the namespace that we created; the uid protects one of the same name."""
     try:
-        client.delete(
-            NAMESPACES,
-            name,
-            options={"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}},
-        )
+        _delete_namespace(client, name, uid)
     except DomainError as error:
         log.error(
-            "a half-made tenant could not be taken back",
+            "an incomplete tenant could not be deleted",
             extra={"namespace": name, "reason": error.code},
         )
 
@@ -263,7 +269,8 @@ def _apply_quota(
     try:
         _replace(client, QUOTAS, name, set_hard, namespace=space)
     except NotFound:
-        client.create(QUOTAS, manifests.resource_quota(Quota(name, hard), space), namespace=space)
+        manifest = manifests.resource_quota(Quota(name, hard), space)
+        client.create(QUOTAS, manifest, namespace=space)
 
 
 def _replace(
@@ -295,19 +302,23 @@ def delete(cluster: Cluster, name: str, *, only_labelled: bool = False) -> None:
     client = registry.client(cluster)
     try:
         current = orjson.loads(client.get(NAMESPACES, name))
-        if only_labelled and manifests.MULTI_TENANT not in (
-            current["metadata"].get("labels") or {}
-        ):
+        labels = current["metadata"].get("labels") or {}
+        if only_labelled and manifests.MULTI_TENANT not in labels:
             raise Invalid(f"namespace {name} does not have the label {manifests.MULTI_TENANT}")
-        uid = current["metadata"]["uid"]
-        client.delete(
-            NAMESPACES,
-            name,
-            options={"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}},
-        )
+        _delete_namespace(client, name, current["metadata"]["uid"])
     except NotFound:
         pass
     forget(cluster, name)
+
+
+def _delete_namespace(client: ClusterClient, name: str, uid: str) -> None:
+    # With the precondition a namespace that was created again meanwhile stays.
+    options = {
+        "kind": "DeleteOptions",
+        "apiVersion": "v1",
+        "preconditions": {"uid": uid},
+    }
+    client.delete(NAMESPACES, name, options=options)
 
 
 def forget(cluster: Cluster, name: str, *, but: str = "") -> None:
@@ -316,16 +327,16 @@ def forget(cluster: Cluster, name: str, *, but: str = "") -> None:
     Those of the namespace whose uid is `but` stay, and grants that are not bound to a uid yet.
     """
     with transaction.atomic():
-        Tenant.objects.filter(cluster=cluster, namespace=name).exclude(uid=but).delete()
-        Grant.objects.filter(cluster=cluster, namespace=name).exclude(
-            namespace_uid__in=("", but)
-        ).delete()
+        tenants = Tenant.objects.filter(cluster=cluster, namespace=name)
+        tenants.exclude(uid=but).delete()
+        grants = Grant.objects.filter(cluster=cluster, namespace=name)
+        grants.exclude(namespace_uid__in=("", but)).delete()
 
 
 def forget_stale(cluster: Cluster, name: str) -> None:
     """Delete rows and grants of earlier namespaces of that name, and none of the present one."""
     try:
-        uid = str(orjson.loads(registry.client(cluster).get(NAMESPACES, name))["metadata"]["uid"])
+        uid = _read_uid(cluster, name)
     except NotFound:
         uid = ""
     forget(cluster, name, but=uid)
@@ -337,9 +348,14 @@ def find(cluster: Cluster, name: str, *, by: str = "") -> Tenant:
 
     NotFound when the cluster has no such namespace.
     """
-    uid = str(orjson.loads(registry.client(cluster).get(NAMESPACES, name))["metadata"]["uid"])
+    uid = _read_uid(cluster, name)
     tenant = Tenant.objects.filter(cluster=cluster, uid=uid).first()
     return tenant or _create_row(cluster, uid, Blueprint(name), {}, by=by)
+
+
+def _read_uid(cluster: Cluster, name: str) -> str:
+    namespace = orjson.loads(registry.client(cluster).get(NAMESPACES, name))
+    return str(namespace["metadata"]["uid"])
 
 
 def _admit(tenant: Tenant, user: User, role: Role, *, by: str) -> Grant:
@@ -356,7 +372,13 @@ def _admit(tenant: Tenant, user: User, role: Role, *, by: str) -> Grant:
     return grant
 
 
-def admit(tenant: Tenant, username: str, role: Role, *, by: str = "") -> Grant:
+def admit(
+    tenant: Tenant,
+    username: str,
+    role: Role,
+    *,
+    by: str = "",
+) -> Grant:
     """Make a user a member; with the option `role_bindings` the cluster gets a RoleBinding too.
 
     NotFound for an unknown user. When the cluster refuses, the membership is not changed either.
@@ -366,6 +388,7 @@ def admit(tenant: Tenant, username: str, role: Role, *, by: str = "") -> Grant:
         grant = _admit(tenant, user, role, by=by)
         if tenant.options.get("role_bindings"):
             client = registry.client(tenant.cluster)
+            # A RoleBinding's roleRef cannot be changed.
             _unbind(client, tenant.namespace, username)
             client.create(
                 ROLE_BINDINGS,
@@ -378,7 +401,8 @@ def admit(tenant: Tenant, username: str, role: Role, *, by: str = "") -> Grant:
 def dismiss(tenant: Tenant, username: str) -> None:
     """End a membership; NotFound when there is none."""
     with transaction.atomic():
-        count, _ = Grant.objects.filter(tenant=tenant, user__username=username).delete()
+        memberships = Grant.objects.filter(tenant=tenant, user__username=username)
+        count, _ = memberships.delete()
         if not count:
             raise NotFound(f"{username[:60]!r} is no member")
         if tenant.options.get("role_bindings"):
@@ -387,6 +411,7 @@ def dismiss(tenant: Tenant, username: str) -> None:
 
 def _unbind(client: ClusterClient, space: str, username: str) -> None:
     try:
-        client.delete(ROLE_BINDINGS, manifests.binding_name(username), namespace=space)
+        name = manifests.binding_name(username)
+        client.delete(ROLE_BINDINGS, name, namespace=space)
     except NotFound:
         return

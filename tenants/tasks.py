@@ -15,7 +15,8 @@ from tenants import plans
 )
 def sample_usage() -> None:
     """Start one task for each cluster, so that a dead one delays no other; delete old samples."""
-    group(sample_cluster.s(pk) for pk in plans.clusters_with_tenants()).apply_async()
+    cluster_ids = plans.clusters_with_tenants()
+    group(sample_cluster.s(pk) for pk in cluster_ids).apply_async()
     plans.expire_samples(days=settings.TENANT_USAGE_RETENTION_DAYS)
 
 

@@ -205,6 +205,7 @@ class Groups(DialectView):
             .prefetch_related("grants__cluster", "grants__group")
         )
         items = [_represent_group(group, group.members) for group in groups]
+        # All on one page: groups are few.
         return Page(items, len(items), 1, max(len(items), 1))
 
     def post(self, request: Request) -> Any:

@@ -30,6 +30,7 @@ class Login(DialectView):
         """Sign in."""
         keep(request, Act("login", "sessions"))
         body = json_body(request)
+        # Recorded before the password is checked, so that failures have their name too.
         name = sign_in.known_name(body.get("username"))
         note(request, username=name, name=name)
         return asdict(

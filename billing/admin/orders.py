@@ -187,13 +187,15 @@ class OrderAdmin(ModelAdmin[Order]):
         # The admin goes on with its own instance, for example to log the addition.
         obj.__dict__.update(order.__dict__)
 
-    @admin.action(description="Note the whole payment and show the secret", permissions=["change"])
+    @admin.action(
+        description="Record the whole payment and show the secret", permissions=["change"]
+    )
     def pay(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
         """Record the whole payment of each order and show its secret."""
         by = request.user.get_username()
         return self._secrets(request, queryset, lambda order: orders.pay(order, by=by)[1] or "")
 
-    @admin.action(description="Give a new secret and show it", permissions=["change"])
+    @admin.action(description="Issue a new secret and show it", permissions=["change"])
     def rotate_secret(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
         """Issue new secrets; the old ones are void."""
         return self._secrets(request, queryset, orders.rotate_secret)

@@ -57,6 +57,7 @@ def expire(order: Order) -> bool:
         )
         ledger.charge(order, at)
         ledger.forfeit(order, at)
+        # Only marked here; removing asks the cluster, after the transaction.
         deployments.release(order)
         webhooks.emit(order, "service.done", at)
     return True

@@ -115,6 +115,7 @@ def survey_clusters(ask: Callable[[ClusterClient], R]) -> Survey[R]:
     for cluster in clusters:
         future = futures.get(cluster.pk)
         if future in late:
+            # Its thread ends with the client's own time-out.
             cache.set(_slow_key(cluster), True, settings.CLUSTER_CIRCUIT_SECONDS)
         answer = future.result() if future is not None and future in done else None
         if answer is None:

@@ -211,6 +211,7 @@ def _sample_differences(order: Order) -> Iterator[Difference]:
                 str(sample.running_ms),
                 str(derived),
             )
+        # A clock that jumped back must not make the next sample longer.
         latest[sample.pod_uid] = max(before or sample.at, sample.at)
 
 

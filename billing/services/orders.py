@@ -201,6 +201,7 @@ def _issue_secret(order: Order, at: datetime) -> str:
 def change(order: Order, at: datetime, *, expected: dict[str, object], **columns: object) -> None:
     """Update columns and updated_at; Conflict unless the row still is as `expected`."""
     columns["updated_at"] = at
+    # The update itself compares: no other transaction can change the row in between.
     if Order.objects.filter(pk=order.pk, **expected).update(**columns) != 1:
         raise Conflict("the order has changed meanwhile; try again")
     for name, value in columns.items():

@@ -14,6 +14,7 @@ from clusters.models import Cluster
 from core.errors import Internal, Invalid
 from workloads.objects.logs import FollowedLog, LogOptions, read_log_text
 
+# What stands for a member that the API server leaves out.
 EMPTY = msgspec.Raw(b"{}")
 
 
@@ -92,6 +93,7 @@ def read_pod(order: Order) -> PodDocument | None:
         return None
     _, _, pod = running
     annotations = bytes(pod.metadata.annotations)
+    # A pod without annotations, in the document's shape.
     if annotations == b"null":
         annotations = b"{}"
     return PodDocument(

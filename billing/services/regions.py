@@ -20,6 +20,7 @@ from core.errors import ClusterUnavailable, DomainError, Invalid
 
 log = logging.getLogger(__name__)
 CACHE_KEY = "vkube:regions"
+# Of a connection attempt; a node without the port refuses at once.
 PROBE_SECONDS = 0.5
 MAX_PROBES = 256
 

@@ -206,7 +206,7 @@ STEPS = ("hour", "day", "month")
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Use and cost of one hour, day or month, by when they were seen."""
+    """Use and cost of one hour, day or month, by the times of the samples."""
 
     start: datetime
     running_seconds: int
@@ -215,8 +215,9 @@ class Bucket:
 
 
 def usage_by_step(order: Order, step: str) -> list[Bucket]:
-    """Use and cost by hour, day or month (UTC), oldest first."""
-    columns = UsageSample.objects.filter(order=order).annotate(bucket=Trunc("at", step, tzinfo=UTC))
+    """Use and cost by `step` (hour, day or month, in UTC), oldest first."""
+    samples = UsageSample.objects.filter(order=order)
+    columns = samples.annotate(bucket=Trunc("at", step, tzinfo=UTC))
     rows = columns.values("bucket").annotate(
         ms=Sum("running_ms"),
         byte_ms=Sum(Cast("memory_bytes", _EXACT) * F("running_ms"), output_field=_EXACT),

@@ -68,6 +68,7 @@ def check(url: str, events: object) -> None:
 def emit(order: Order, event: str, at: datetime, **data: object) -> None:
     """Write a delivery for each webhook with the event; part of the caller's transaction."""
     for webhook in Webhook.objects.filter(active=True):
+        # No events are all events.
         if webhook.events and event not in webhook.events:
             continue
         payload = {

@@ -128,7 +128,8 @@ def _represent_quota(quota: Object) -> dict[str, Any]:
 
 
 def _represent_member(grant: Grant) -> dict[str, str]:
-    return {"username": grant.user.get_username() if grant.user else "", "role": grant.role}
+    username = grant.user.get_username() if grant.user else ""
+    return {"username": username, "role": grant.role}
 
 
 def _represent_all(cluster: Cluster, described: list[services.Described]) -> list[dict[str, Any]]:
@@ -153,15 +154,21 @@ class TenantView(DialectView):
     aliases = {"clusterId": "cluster_id"}
 
     def permit(
-        self, request: Request, verb: str, name: str = "", *, kind: str = "tenants"
+        self,
+        request: Request,
+        verb: str,
+        name: str = "",
+        *,
+        kind: str = "tenants",
     ) -> tuple[Target, Scope]:
         """The request's target, and the scope of the caller in it; Forbidden."""
         target = Target(self, request)
-        scope = authorise(self, request, Act(verb, kind, "", target.cluster_text, name, name))
+        act = Act(verb, kind, "", target.cluster_text, name, name)
+        scope = authorise(self, request, act)
         target.check()
         return target, scope
 
-    def require_cover(
+    def require_may_grant(
         self,
         request: Request,
         cluster: Cluster,
@@ -210,11 +217,13 @@ class Tenants(TenantView):
             if keyword in tenant.name.lower()
         ]
         matching.sort(key=lambda tenant: tenant.name)
-        items = _represent_all(cluster, matching[page.offset : page.offset + page.size])
+        selected = matching[page.offset : page.offset + page.size]
+        items = _represent_all(cluster, selected)
         return Page(items, len(matching), page.page, page.size)
 
     def post(self, request: Request) -> Any:
         """The new tenant; Conflict when the namespace exists already."""
+        # The right is checked for the namespace that the body names, before the body is.
         name = Target(self, request).body.get("name")
         name = name if isinstance(name, str) else ""
         target, _ = self.permit(request, "create", name)
@@ -223,14 +232,9 @@ class Tenants(TenantView):
         if not name:
             raise Invalid("name is required", field="name")
         blueprint = _parse_blueprint(name, body)
-        self.require_cover(request, cluster, name, blueprint.members)
-        note(
-            request,
-            details={
-                "members": [f"{member.username}: {member.role}" for member in blueprint.members],
-                "options": dict(blueprint.options),
-            },
-        )
+        self.require_may_grant(request, cluster, name, blueprint.members)
+        members = [f"{member.username}: {member.role}" for member in blueprint.members]
+        note(request, details={"members": members, "options": dict(blueprint.options)})
         tenant = services.create(
             cluster,
             blueprint,
@@ -337,7 +341,10 @@ class OneTenant(TenantView):
             annotations=manifests.texts(body.get("annotations"), "annotations"),
             quotas=_parse_quotas(body),
         )
-        texts = {field: _text(body, field) for field in ("contact", "description") if field in body}
+        texts = {}
+        for field in ("contact", "description"):
+            if field in body:
+                texts[field] = _text(body, field)
         services.update(cluster, blueprint)
         if texts:
             tenant = services.find(cluster, name, by=request.user.get_username())
@@ -348,6 +355,7 @@ class OneTenant(TenantView):
         """{}: the namespace is being deleted, and every right in it ended. NotFound."""
         target, _ = self.permit(request, "delete", name)
         cluster = target.cluster()
+        # NotFound here: deleting what is gone already is no error for the service.
         services.describe(cluster, name)
         services.delete(cluster, name)
         return {}
@@ -376,18 +384,20 @@ class Members(TenantView):
         target, _ = self.permit(request, "list", name, kind="tenants")
         cluster = target.cluster()
         (tenant,) = _represent_all(cluster, [services.describe(cluster, name)])
-        return Page(tenant["members"], len(tenant["members"]), 1, max(len(tenant["members"]), 1))
+        members = tenant["members"]
+        return Page(members, len(members), 1, max(len(members), 1))
 
     def post(self, request: Request, name: str) -> Any:
         """The member."""
         target, _ = self.permit(request, "create", name, kind="members")
         cluster = target.cluster()
         member = _parse_member(target.body)
-        self.require_cover(request, cluster, name, [member])
+        self.require_may_grant(request, cluster, name, [member])
         note(request, details={"member": member.username, "role": member.role})
         by = request.user.get_username()
         tenant = services.find(cluster, name, by=by)
-        return _represent_member(services.admit(tenant, member.username, member.role, by=by))
+        grant = services.admit(tenant, member.username, member.role, by=by)
+        return _represent_member(grant)
 
 
 class OneMember(TenantView):

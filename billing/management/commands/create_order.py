@@ -40,7 +40,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--paid",
             action="store_true",
-            help="note the whole payment at once",
+            help="record the whole payment at once",
         )
         parser.add_argument(
             "--random-ports",

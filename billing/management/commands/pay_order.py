@@ -1,4 +1,4 @@
-"""Note a payment."""
+"""Record a payment."""
 
 import json
 from argparse import ArgumentParser
@@ -14,7 +14,7 @@ from core.errors import DomainError
 class Command(BaseCommand):
     """Prints {"id","status","amountPaid","secret"}; the last payment issues the secret."""
 
-    help = "Note a payment for an order; the one that completes it prints the secret."
+    help = "Record a payment for an order; the one that completes it prints the secret."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """ID [--amount N] [--reference TEXT]."""
@@ -31,7 +31,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Note it or refuse in one sentence."""
+        """Record it or refuse in one sentence."""
         try:
             amount = None if options["amount"] is None else Decimal(options["amount"])
             order, secret = orders.pay(
