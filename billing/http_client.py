@@ -25,7 +25,7 @@ class OutboundError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class HttpResponse:
+class OutboundResponse:
     """The response; the body is cut at 1 MiB."""
 
     status: int
@@ -77,7 +77,7 @@ class Outbound:
         *,
         headers: Mapping[str, str],
         body: bytes | None = None,
-    ) -> HttpResponse:
+    ) -> OutboundResponse:
         """The response with any status, redirects too; OutboundError when there is none in time."""
         try:
             response = self._pool.urlopen(
@@ -90,7 +90,7 @@ class Outbound:
                 timeout=urllib3.Timeout(total=self.timeout),
                 preload_content=False,
             )
-            return HttpResponse(response.status, response.headers, self._read(response))
+            return OutboundResponse(response.status, response.headers, self._read(response))
         except DomainError as error:
             raise OutboundError(error.message) from None
         except HTTPError as error:

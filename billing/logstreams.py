@@ -14,7 +14,7 @@ from workloads.objects.logs import FollowedLog, LogOptions, pieces_of
 # Seconds without a line before a comment; a reader who left is noticed at the second one.
 PAUSE = 5.0
 _lock = threading.Lock()
-_open: set["LogStream"] = set()
+_open: set["OrderLogStream"] = set()
 
 
 def _event(piece: Piece) -> bytes:
@@ -26,7 +26,7 @@ def _event(piece: Piece) -> bytes:
     return b"".join(b"data: " + part + b"\n" for part in text.split(b"\r")) + b"\n"
 
 
-class LogStream:
+class OrderLogStream:
     """An iterable of events; `close` frees its place among VKUBE_LOG_STREAMS."""
 
     def __init__(self, order: Order, options: LogOptions) -> None:

@@ -20,7 +20,7 @@ class TenantAdmin(ReadOnly, ModelAdmin[Tenant]):
     search_fields = ("namespace", "contact")
 
 
-class PlanForm(ModelForm[QuotaPlan]):
+class QuotaPlanForm(ModelForm[QuotaPlan]):
     """Refuses what the API refuses."""
 
     class Meta:
@@ -37,15 +37,15 @@ class PlanForm(ModelForm[QuotaPlan]):
 
 
 @admin.register(QuotaPlan)
-class PlanAdmin(ModelAdmin[QuotaPlan]):
+class QuotaPlanAdmin(ModelAdmin[QuotaPlan]):
     """Templates of quotas."""
 
-    form = PlanForm
+    form = QuotaPlanForm
     list_display = ("name", "description", "hard")
 
 
 @admin.register(UsageSample)
-class UsageSampleAdmin(ReadOnly, ModelAdmin[UsageSample]):
+class TenantUsageAdmin(ReadOnly, ModelAdmin[UsageSample]):
     """Samples of what tenants used of their quotas."""
 
     list_display = ("tenant", "at", "used", "hard")

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from billing import clock, containers, images, registry, tasks
 from billing.containers import EMPTY
-from billing.logstreams import LogStream
+from billing.logstreams import OrderLogStream
 from billing.models import Deployment, Order
 from billing.registry import ImageChecker
 from billing.services import deployments, expiry, orders, pods, regions
@@ -55,7 +55,7 @@ class VKubeView(DialectView):
         return final
 
 
-class SecretView(VKubeView):
+class OrderSecretView(VKubeView):
     """Calls that need the header `secret`; `order` is its order, ended first when it is time."""
 
     own_credentials = True
@@ -180,7 +180,7 @@ def _parse_ports(value: object) -> list[int]:
     return list(dict.fromkeys(containers.parse_port(number, "ports") for number in numbers))
 
 
-class OrderView(SecretView):
+class OrderView(OrderSecretView):
     """GET /k8s/order -> the order."""
 
     operations = {"get": Described("The order that the secret opens", OBJECT, query=())}
@@ -242,7 +242,7 @@ DEPLOY = record(
 )
 
 
-class Deploy(SecretView):
+class Deploy(OrderSecretView):
     """POST /k8s/deploy {"nodeSelector","containers"} -> {"status":"OK","name":…}.
 
     The header X-Operation-Id names the Operation that waits for the pod.
@@ -373,7 +373,7 @@ def _check_images(request: containers.DeployRequest) -> None:
             raise Invalid("image does not exist.", field="imageName")
 
 
-class UserService(SecretView):
+class UserService(OrderSecretView):
     """GET /k8s/userService -> the order, its `status` that of the service."""
 
     operations = {"get": Described("The service that the secret opens", OBJECT, query=())}
@@ -388,7 +388,7 @@ class UserService(SecretView):
         return {**represent(self.order), "status": status}
 
 
-class PodSwitch(SecretView):
+class PodSwitch(OrderSecretView):
     """POST /k8s/pod/restart|stop|start -> {"status":"OK","name":…}."""
 
     operations = {"post": Described("Change whether the pod runs", record(status=TEXT, name=TEXT))}
@@ -436,7 +436,7 @@ def _log_options(request: Request) -> LogOptions:
     )
 
 
-class PodLog(SecretView):
+class PodLog(OrderSecretView):
     """GET /k8s/pod/log -> the log as one JSON string.
 
     Optional parameters: container, tailLines (or tail) and previous.
@@ -449,7 +449,7 @@ class PodLog(SecretView):
         return pods.read_log(self.order, _log_options(request))
 
 
-class PodLogs(SecretView):
+class PodLogs(OrderSecretView):
     """GET /k8s/pod/logs -> the log as server-sent events, one `data:` line each, as it grows."""
 
     operations = {
@@ -463,7 +463,7 @@ class PodLogs(SecretView):
 
     def get(self, request: Request) -> Any:
         """A stream; TooManyRequests while VKUBE_LOG_STREAMS are open in this process."""
-        stream = LogStream(self.order, _log_options(request))
+        stream = OrderLogStream(self.order, _log_options(request))
         response = StreamingHttpResponse(stream, content_type="text/event-stream")
         response["Cache-Control"] = "no-store"
         # nginx would otherwise collect events before it passes them on.
@@ -471,7 +471,7 @@ class PodLogs(SecretView):
         return response
 
 
-class PodStatus(SecretView):
+class PodStatus(OrderSecretView):
     """GET /k8s/pod/status -> {"name","podStatus","podSpec","annotations"}, {} without a pod."""
 
     operations = {"get": Described("The pod, as the cluster prints it", OBJECT)}
