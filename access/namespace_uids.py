@@ -15,7 +15,7 @@ NAMESPACE = KINDS["namespaces"]
 
 class _Meta(msgspec.Struct):
     name: str = ""
-    read_uid: str = ""
+    uid: str = ""
 
 
 class _NamespaceHead(msgspec.Struct):

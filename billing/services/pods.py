@@ -44,7 +44,7 @@ class RawPod(msgspec.Struct):
 
     metadata: RawMeta = msgspec.field(default_factory=RawMeta)
     spec: msgspec.Raw = EMPTY
-    read_pod: msgspec.Raw = EMPTY
+    status: msgspec.Raw = EMPTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class PodDocument:
     """Name, status, spec and annotations, each as the API server printed it."""
 
     name: str
-    read_pod: bytes
+    status: bytes
     spec: bytes
     annotations: bytes
 
