@@ -340,6 +340,7 @@ def _check_names(request: DeployRequest) -> None:
 
 
 def _check_size(request: DeployRequest, order: Order) -> None:
+    # A unit is one Gi of memory and one port.
     if request.memory_bytes > order.units * GIB:
         raise Invalid("memory exceeds purchased resource", field="memory")
     if sum(len(container.ports) for container in request.containers) > order.units:
@@ -351,6 +352,7 @@ def _check_ports(request: DeployRequest, *, random: bool) -> None:
     hosts = [(port.host, port.protocol) for port in ports if port.host]
     if len(set(hosts)) < len(hosts):
         raise Invalid("hostPort duplicate", field="hostPort")
+    # The system chooses a host port for each (container port, protocol).
     if random and len(set(ports)) < len(ports):
         raise Invalid("containerPort duplicate", field="containerPort")
 

@@ -35,6 +35,7 @@ def digests(secret: str) -> list[str]:
 def matches(stored: str | None, candidates: list[str]) -> bool:
     """Whether the stored hash is among the candidates; every one is compared in full."""
     is_match = False
+    # No early exit: the time must not tell which key matched.
     for candidate in candidates:
         is_match |= constant_time_compare(stored or "", candidate)
     return is_match

@@ -75,6 +75,7 @@ def _pod(
     files = config_map(order, request)
     own_secret = pull_secret(order, request)
     pod: Object = {
+        # The buyer's program must not call the API server with the namespace's account.
         "automountServiceAccountToken": False,
         "containers": [_container(container, host_ports) for container in request.containers],
         "nodeSelector": {label: request.region},
@@ -102,6 +103,7 @@ def _container(container: ContainerRequest, host_ports: HostPorts) -> Object:
             {
                 "name": FILES,
                 "mountPath": path,
+                # A file in a directory of the image: without subPath the mount would hide the rest.
                 "subPath": _file_key(container, index),
                 "readOnly": True,
             }
@@ -111,8 +113,10 @@ def _container(container: ContainerRequest, host_ports: HostPorts) -> Object:
     return {
         "name": container.name,
         "image": container.image,
+        # A tag may have moved since the node pulled it.
         "imagePullPolicy": "Always",
         "resources": {
+            # CPU has a request only: what others leave unused is free to use.
             "limits": {"memory": container.memory},
             "requests": {"cpu": cpu_request(container.memory_bytes), "memory": container.memory},
         },
@@ -224,6 +228,7 @@ def network_policy(order: Order) -> Object:
                 {
                     "from": [
                         {"podSelector": {"matchLabels": {LABEL: order.pk}}},
+                        # Everything but the pods' networks: the internet and the nodes.
                         {"ipBlock": {"cidr": "0.0.0.0/0", **({"except": v4} if v4 else {})}},
                         {"ipBlock": {"cidr": "::/0", **({"except": v6} if v6 else {})}},
                     ]

@@ -246,6 +246,7 @@ class OrderViewSet(ViewSetMixin, DialectView):
     def retrieve(self, request: Request, pk: str) -> Any:
         """One order, its deploys newest first, and its payments."""
         order = self._find(request, "get", pk)
+        # The newest: an order that is deployed again and again has thousands.
         rows = order.deployments.select_related("cluster")[:50]
         return {
             **represent(order),

@@ -67,6 +67,7 @@ class OrderSecretView(VKubeView):
         Unauthenticated or TooManyRequests before anything else, also for methods that do not exist.
         """
         super().initial(request, *args, **kwargs)
+        # An order ends on time even when the periodic task is late.
         self.order = expiry.settle_if_over(self._order_of_secret(request))
         know_caller(request)
         if request.method == "GET":

@@ -26,6 +26,7 @@ def expire_due(limit: int = 500) -> int:
         "expires_at"
     )
     ended = sum(_expire_unless_locked(order) for order in due[:limit])
+    # Deploys of processes that died come first: what they left may have to be removed.
     deployments.recover()
     deployments.remove_pending()
     return ended

@@ -105,6 +105,7 @@ def survey_clusters(ask: Callable[[ClusterClient], R]) -> Survey[R]:
     asked again for CLUSTER_CIRCUIT_SECONDS.
     """
     clusters = list(registry.clusters().order_by("-is_default", "id"))
+    # A cluster that was slow a moment ago is not asked, and counts as silent.
     futures = {
         cluster.pk: _executor.submit(_ask_cluster, cluster, ask)
         for cluster in clusters

@@ -185,6 +185,7 @@ def differences(order: Order) -> Iterator[Difference]:
     """Derive the order's ledger from payments and samples again; yields every disagreement."""
     yield from _sample_differences(order)
     yield from _posting_differences(order)
+    # Refunds are negative payments.
     paid = order.payments.filter(amount__gt=0).aggregate(total=Sum("amount"))["total"] or ZERO
     if paid != order.amount_paid:
         yield Difference(order.pk, "amount paid", str(order.amount_paid), str(paid))

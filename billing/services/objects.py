@@ -71,12 +71,14 @@ def apply(
     deadline = time.monotonic() + APPLY_SECONDS
     annotations = {**manifest["metadata"].get("annotations", {}), DEPLOY_ANNOTATION: str(number)}
     numbered = {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
+    # The order of writes matters: what the pod needs stands before it starts.
     _prepare_namespace(client, deadline)
     if settings.VKUBE_POD_CIDRS:
         put(client, KINDS["networkpolicies"], manifests.network_policy(order), deadline=deadline)
     for resource, body in companions:
         put(client, KINDS[resource], body, deadline=deadline)
     put(client, KINDS["deployments"], numbered, deadline=deadline)
+    # Only now: until the Deployment was replaced, the old pod used the old companions.
     current = {body["metadata"]["name"] for _, body in companions}
     try:
         _delete_companions(client, settings.VKUBE_NAMESPACE, str(order.service_name), current)
@@ -199,6 +201,7 @@ def delete(client: ClusterClient, namespace: str, name: str) -> None:
     options: Object = {
         "kind": "DeleteOptions",
         "apiVersion": "v1",
+        # The cluster deletes ReplicaSet and pods after it has answered.
         "propagationPolicy": "Background",
     }
     for kind in (KINDS["deployments"], KINDS["networkpolicies"]):

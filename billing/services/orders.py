@@ -63,6 +63,7 @@ def lock(order: Order, *, patience_ms: int = 10_000) -> Order:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{patience_ms}ms"])
+            # The order's row alone: its plan is shared by many orders.
             rows = Order.objects.select_for_update(of=("self",)).select_related("plan")
             row = rows.get(pk=order.pk)
             # The caller's further statements wait as long as usual.
@@ -164,6 +165,7 @@ def pay(
             by=by[:150],
             at=at,
         )
+        # In the same transaction: money and status never disagree.
         ledger.receive(order, payment)
         change(
             order,

@@ -133,6 +133,7 @@ def survey_ports(
     `ports` is tried as well. ClusterUnavailable when the cluster does not answer.
     """
     client = registry.client(site.cluster)
+    # Ports of the nodes' own services, which no API shows.
     used = set(settings.VKUBE_RESERVED_PORTS)
     used |= _pod_ports(site, inventory.list_active_pods(client), besides)
     used.update(_node_ports(inventory.list_services(client)))

@@ -128,6 +128,7 @@ def _lease_next() -> Delivery | None:
             due_at__lte=at,
             webhook__active=True,
         ).order_by("due_at")
+        # Other workers skip the row instead of waiting for it.
         unlocked = due.select_for_update(skip_locked=True, of=("self",))
         row = unlocked.select_related("webhook").first()
         if row is not None:
@@ -138,6 +139,7 @@ def _lease_next() -> Delivery | None:
 
 def _send(row: Delivery) -> str:
     """Post the delivery: "" when the receiver accepted it, else the problem in a few words."""
+    # The stored bytes are signed and sent, so that every attempt is the same.
     payload = row.payload.encode()
     timestamp = int(clock.now().timestamp())
     headers = {
