@@ -57,7 +57,11 @@ def describe(cluster: Cluster, name: str) -> Described:
     return Described(namespace, tuple(_sort_by_name(quotas)))
 
 
-def describe_all(cluster: Cluster, *, only: frozenset[str] | None = None) -> list[Described]:
+def describe_all(
+    cluster: Cluster,
+    *,
+    only: frozenset[str] | None = None,
+) -> list[Described]:
     """Every namespace of the cluster as a tenant, or those of `only` that exist.
 
     Two lists of the cluster are read, however many namespaces there are; with `only` two requests

@@ -88,7 +88,12 @@ TENANT_CHANGE = {
         if name not in {"members", "network_policy", "role_bindings", "pod_security"}
     },
 }
-PLAN = record(id=INTEGER, name=TEXT, description=TEXT, hard=TEXTS)
+PLAN = record(
+    id=INTEGER,
+    name=TEXT,
+    description=TEXT,
+    hard=TEXTS,
+)
 SAMPLE = record(at=TEXT, hard=NUMBERS, used=NUMBERS)
 
 
@@ -132,10 +137,14 @@ def _represent_member(grant: Grant) -> dict[str, str]:
     return {"username": username, "role": grant.role}
 
 
-def _represent_all(cluster: Cluster, described: list[services.Described]) -> list[dict[str, Any]]:
+def _represent_all(
+    cluster: Cluster,
+    described: list[services.Described],
+) -> list[dict[str, Any]]:
     """Tenants with their rows and members, in three queries however many they are."""
     uids = [str(tenant.namespace["metadata"]["uid"]) for tenant in described]
-    rows = {row.uid: row for row in Tenant.objects.filter(cluster=cluster, uid__in=uids)}
+    rows_of_cluster = Tenant.objects.filter(cluster=cluster, uid__in=uids)
+    rows = {row.uid: row for row in rows_of_cluster}
     members: dict[int, list[Grant]] = {}
     grants_of_tenants = Grant.objects.filter(tenant__in=rows.values()).select_related("user")
     for grant in grants_of_tenants.order_by("user__username"):
