@@ -35,15 +35,18 @@ class GrantInline(TabularInline[Grant, Any]):
     readonly_fields = fields
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """They are given on their own page, where they are checked."""
+        """Grants are added on their own page, which checks them."""
         return False
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg]  # both are generic over the same model
-    """People; switching one off ends their tokens and sessions at once."""
+# Both bases are generic over the same model.
+class UserAdmin(DjangoUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg]
+    """Users; deactivating one ends their tokens and sessions at once."""
 
-    form, add_form, change_password_form = UserChangeForm, UserCreationForm, AdminPasswordChangeForm
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
     list_display = ("username", "email", "is_active", "is_superuser", "last_login")
     fieldsets = (
         (None, {"fields": ("username", "password")}),
@@ -76,7 +79,7 @@ class GrantForm(ModelForm[Grant]):
         if bool(values.get("user")) == bool(values.get("group")):
             self.add_error("user", "give either a user or a group")
         try:
-            grants.place(
+            grants.resolve_scope(
                 str(values["cluster"].pk) if values.get("cluster") else "",
                 values.get("namespace") or "",
             )
@@ -87,7 +90,7 @@ class GrantForm(ModelForm[Grant]):
 
 @admin.register(Grant)
 class GrantAdmin(ModelAdmin[Grant]):
-    """Who may do what, where. A grant is not changed: it is taken away and another given."""
+    """Who may do what, where. A grant does not change: it is deleted and another one added."""
 
     form = GrantForm
     list_display = (
@@ -109,26 +112,32 @@ class GrantAdmin(ModelAdmin[Grant]):
         """Never."""
         return False
 
-    def save_model(self, request: HttpRequest, obj: Grant, form: Any, change: bool) -> None:
-        """Give it as the commands do."""
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Grant,
+        form: Any,
+        change: bool,
+    ) -> None:
+        """Grant the role as the commands do."""
         cluster = str(obj.cluster.pk) if obj.cluster else ""
-        role, by = grants.role_of(obj.role), request.user.get_username()
-        made = grants.give(
-            role=role,
+        grant = grants.give(
+            role=grants.role_of(obj.role),
             user=obj.user,
             group=obj.group,
             cluster=cluster,
             namespace=obj.namespace,
-            by=by,
+            by=request.user.get_username(),
         )
-        obj.pk = made.pk
+        # The row may have existed: the admin then shows that one.
+        obj.pk = grant.pk
 
     def delete_model(self, request: HttpRequest, obj: Grant) -> None:
-        """Take it as the commands do."""
+        """Withdraw it as the commands do."""
         grants.withdraw(obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Grant]) -> None:
-        """Take them as the commands do."""
+        """Withdraw them as the commands do."""
         for grant in queryset:
             grants.withdraw(grant)
 
@@ -158,7 +167,7 @@ class TokenForm(ModelForm[ApiToken]):
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(ModelAdmin[ApiToken]):
-    """API tokens: shown once when made, then only their first characters."""
+    """API tokens: shown once after creation, then only their first characters."""
 
     form = TokenForm
     list_display = (
@@ -181,15 +190,20 @@ class ApiTokenAdmin(ModelAdmin[ApiToken]):
         return obj is None and super().has_change_permission(request, obj)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """The end that a token has unless another is given."""
-        end = timezone.now() + timedelta(days=settings.API_TOKEN_DAYS)
-        return {
-            **super().get_changeform_initial_data(request),
-            **({"expires_at": end} if settings.API_TOKEN_DAYS else {}),
-        }
+        """The default expiry (settings: API_TOKEN_DAYS; 0 is none)."""
+        initial: dict[str, Any] = dict(super().get_changeform_initial_data(request))
+        if settings.API_TOKEN_DAYS:
+            initial["expires_at"] = timezone.now() + timedelta(days=settings.API_TOKEN_DAYS)
+        return initial
 
-    def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
-        """Make it, and show it this once."""
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: ApiToken,
+        form: Any,
+        change: bool,
+    ) -> None:
+        """Create the token and show it, this once."""
         lifetime = obj.expires_at - timezone.now() if obj.expires_at else None
         row, raw = tokens.create_api_token(
             obj.user,
@@ -199,12 +213,13 @@ class ApiTokenAdmin(ModelAdmin[ApiToken]):
             clusters=obj.clusters,
             wire=obj.wire,
         )
-        obj.pk, obj.hint = row.pk, row.hint
+        obj.pk = row.pk
+        obj.hint = row.hint
         messages.warning(request, f"The token is {raw} and is never shown again.")
 
     @admin.action(description="Revoke now")
     def revoke_now(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
-        """End each chosen token."""
+        """Revoke the selected tokens."""
         for token in queryset:
             tokens.revoke(token.user, token.pk)
             self.log_change(request, token, [{"changed": {"fields": ["revoked_at"]}}])
@@ -233,14 +248,17 @@ class AuditAdmin(ReadOnly, ModelAdmin[AuditEntry]):
 
 @admin.register(ExternalIdentity)
 class ExternalIdentityAdmin(ModelAdmin[ExternalIdentity]):
-    """Who somebody is at the sign-in provider; deleting one lets the provider's name be bound anew."""
+    """The subject of a user at the sign-in provider.
+
+    After deletion the provider's username can be bound to another user.
+    """
 
     list_display = ("subject", "issuer", "user", "created_at")
     search_fields = ("subject", "user__username")
     list_select_related = ("user",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Made by signing in alone."""
+        """Created by signing in only."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -1,4 +1,4 @@
-"""The audit trail: writing it, reading it, letting it expire. Never a secret goes in."""
+"""The audit trail: writing, reading and retention. It never contains a secret."""
 
 import datetime
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,19 +16,33 @@ from clusters.models import Cluster
 from core.errors import DomainError, Forbidden, Unauthenticated
 from core.times import rfc3339
 
+# Rows that one statement of an export or of retention handles.
 BATCH = 2000
 MOST_WRITES = 5000
-EXACT = ("kind", "namespace", "name", "verb", "result", "dialect", "request_id")
+# Filters that are compared with the column of their name.
+EXACT_FILTERS = ("kind", "namespace", "name", "verb", "result", "dialect", "request_id")
 
 
-# --- writing --------------------------------------------------------------------------------------------------------
-def entry(deed: Any, who: Mapping[str, Any], error: DomainError | None) -> AuditEntry:
-    """The line for one deed (an `Act`, whether it was allowed, and what was noted about it)."""
-    act, facts = deed.act, deed.facts
-    cluster = _cluster(act)
-    named = facts.get("username")
+# --- writing --------------------------------------------------------------------------------------
+def build_entry(deed: Any, who: Mapping[str, Any], error: DomainError | None) -> AuditEntry:
+    """The entry for one deed of a request, not saved yet.
+
+    `deed` has the `Act`, whether it was allowed, and the facts that the handler noted about it.
+    `who` are the columns that describe the caller, `error` is what the request answered.
+    """
+    act = deed.act
+    facts = deed.facts
+    cluster = _find_cluster(act)
+    columns = dict(who)
+    if facts.get("username") is not None:
+        # Sign-in and order secrets: the name is known to the handler only.
+        columns["username"] = clean(facts["username"])[:150]
+    diff: list[dict[str, Any]] = []
+    if "after" in facts:
+        diff = redaction.diff(facts.get("before"), facts["after"])
+    details = {**(facts.get("details") or {}), **_written_version(facts.get("after"))}
     return AuditEntry(
-        **{**who, **({"username": clean(named)[:150]} if named is not None else {})},
+        **columns,
         verb=clean(act.verb)[:64],
         cluster_pk=cluster.pk if cluster else None,
         cluster=clean(cluster.name if cluster else act.cluster),
@@ -36,109 +50,125 @@ def entry(deed: Any, who: Mapping[str, Any], error: DomainError | None) -> Audit
         kind=clean(act.kind),
         namespace=clean(act.namespace),
         name=clean(facts.get("name") or act.name),
-        result=result(deed, error),
+        result=result_of(deed, error),
         reason=error.code if error else "",
-        diff=_storable(
-            redaction.diff(facts.get("before"), facts.get("after")) if "after" in facts else []
-        ),
-        details=_storable({**(facts.get("details") or {}), **_version(facts.get("after"))}),
+        diff=_strip_nul(diff),
+        details=_strip_nul(details),
     )
 
 
-def _version(after: bytes | None) -> dict[str, str]:
-    """Which version of the object the act made, so that the store's history finds its author."""
+def _written_version(after: bytes | None) -> dict[str, str]:
+    """{"uid","resource_version"} of the object as written; {} without one.
+
+    With it the store's history finds the author of a version.
+    """
     try:
         metadata = orjson.loads(after or b"null")["metadata"]
-        found = {"uid": metadata["uid"], "resource_version": metadata["resourceVersion"]}
+        version = {"uid": metadata["uid"], "resource_version": metadata["resourceVersion"]}
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return {}
-    return {name: clean(text) for name, text in found.items()}
+    return {name: clean(text) for name, text in version.items()}
 
 
-def _cluster(act: Any) -> Cluster | None:
-    """The cluster meant, one that was just removed too; the store's clusterIds are no registered clusters."""
+def _find_cluster(act: Any) -> Cluster | None:
+    """The cluster of an act, also one that was just removed; None for the store's clusterIds."""
     reference = clean(act.cluster)
     if not reference or act.kind == "storage":
         return None
-    is_id = reference.isascii() and reference.isdigit() and len(reference) < 18
-    named = Q(pk=int(reference)) if is_id else Q(name__iexact=reference)
+    matches = Q(pk=int(reference)) if _is_id(reference) else Q(name__iexact=reference)
     return (
-        Cluster.objects.filter(named)
+        Cluster.objects.filter(matches)
+        # Decrypting a kubeconfig for every entry would cost more than the entry.
         .defer("kubeconfig")
         .order_by(F("deleted_at").desc(nulls_first=True))
         .first()
     )
 
 
+def _is_id(reference: str) -> bool:
+    # Short enough for PostgreSQL's bigint.
+    return reference.isascii() and reference.isdigit() and len(reference) < 18
+
+
 def clean(text: object) -> str:
-    """Text that the column takes: no NUL, not too long."""
+    """Text that fits the column: no NUL characters, at most 253 characters."""
     return str(text or "").replace("\x00", "")[:253]
 
 
-def _storable(value: Any) -> Any:
-    """JSON data as PostgreSQL takes it. A Kubernetes object may hold NUL characters, and its line must not be lost for them."""
+def _strip_nul(value: Any) -> Any:
+    """JSON data without NUL characters, which PostgreSQL's jsonb refuses.
+
+    A Kubernetes object may contain them, and its entry must not be lost for that.
+    """
     if isinstance(value, str):
         return value.replace("\x00", "\ufffd")
     if isinstance(value, Mapping):
-        return {_storable(key): _storable(item) for key, item in value.items()}
+        return {_strip_nul(key): _strip_nul(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_storable(item) for item in value]
+        return [_strip_nul(item) for item in value]
     return value
 
 
-def result(deed: Any, error: DomainError | None) -> str:
+def result_of(deed: Any, error: DomainError | None) -> str:
     """success, denied or failed."""
     if not deed.allowed or isinstance(error, Forbidden | Unauthenticated):
         return AuditEntry.Result.DENIED
     return AuditEntry.Result.FAILED if error else AuditEntry.Result.SUCCESS
 
 
-def is_kept(deed: Any) -> bool:
-    """Whether the deed leaves a line."""
+def is_recorded(deed: Any) -> bool:
+    """Whether the deed leaves an entry in the audit trail."""
     if deed.act.kind == "storage" and not settings.AUDIT_STORE_WRITES:
         return False
     return policy.is_audited(deed.act.verb, deed.act.kind, deed.act.group)
 
 
 def append(entries: Sequence[AuditEntry]) -> None:
-    """Add lines, all or none. One alone is one statement: a transaction around it would be two exchanges more for each write."""
+    """Add entries, all or none."""
     if len(entries) == 1:
+        # One statement: bulk_create would add BEGIN and COMMIT, two round trips for each write.
         entries[0].save(force_insert=True)
     else:
         AuditEntry.objects.bulk_create(entries)
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 def search(
     filters: Mapping[str, Any], *, clusters: Sequence[int] | None = None
 ) -> QuerySet[AuditEntry]:
-    """Entries that fit all filters, newest first; `clusters` narrows to what the caller may see."""
-    found = (
-        AuditEntry.objects.all()
-        if clusters is None
-        else AuditEntry.objects.filter(cluster_pk__in=clusters)
-    )
-    for field in EXACT:
+    """Entries that match all filters, newest first.
+
+    `filters` are EXACT_FILTERS, "user", "cluster" (name or id), "since" and "until" (times, the
+    latter exclusive). `clusters` are the ids of those that the caller may see, None for all.
+    """
+    entries = AuditEntry.objects.all()
+    if clusters is not None:
+        entries = entries.filter(cluster_pk__in=clusters)
+    for field in EXACT_FILTERS:
         if value := filters.get(field):
-            found = found.filter(**{field: value})
+            entries = entries.filter(**{field: value})
     if user := filters.get("user"):
-        found = found.filter(username=user)
+        entries = entries.filter(username=user)
     if cluster := filters.get("cluster"):
-        is_id = cluster.isascii() and cluster.isdigit() and len(cluster) < 18
-        found = found.filter(
-            Q(cluster=cluster) | Q(cluster_pk=int(cluster)) if is_id else Q(cluster=cluster)
-        )
+        matches = Q(cluster=cluster)
+        if _is_id(cluster):
+            matches |= Q(cluster_pk=int(cluster))
+        entries = entries.filter(matches)
     if since := filters.get("since"):
-        found = found.filter(at__gte=since)
+        entries = entries.filter(at__gte=since)
     if until := filters.get("until"):
-        found = found.filter(at__lt=until)
-    return found.order_by("-id")
+        entries = entries.filter(at__lt=until)
+    return entries.order_by("-id")
 
 
-def stream(found: QuerySet[AuditEntry]) -> Iterator[AuditEntry]:
-    """All of them, a batch at a time, so that an export of years needs little memory."""
+def iterate(entries: QuerySet[AuditEntry]) -> Iterator[AuditEntry]:
+    """All entries, BATCH at a time, so that an export of years needs little memory."""
     before: int | None = None
-    while batch := list((found if before is None else found.filter(id__lt=before))[:BATCH]):
+    while True:
+        remaining = entries if before is None else entries.filter(id__lt=before)
+        batch = list(remaining[:BATCH])
+        if not batch:
+            return
         yield from batch
         before = batch[-1].pk
 
@@ -151,25 +181,25 @@ def writes(
     since: datetime.datetime,
     until: datetime.datetime,
 ) -> list[dict[str, Any]]:
-    """What was done through us to some objects of a kind (group, plural) in [since, until], newest first.
+    """The successful writes through us to objects of a kind in [since, until], newest first.
 
-    {"at","user","verb","namespace","name","uid","resource_version"}; uid and version are "" where they were not noted.
+    `kind` is (group, plural), `names` are (namespace, name) of the objects. At most MOST_WRITES of
+    {"at","user","verb","namespace","name","uid","resource_version"}; uid and resource_version are
+    "" where they were not noted.
     """
-    wanted = set(names)
+    objects = set(names)
     group, plural = kind
-    found = AuditEntry.objects.filter(
+    entries = AuditEntry.objects.filter(
         cluster_pk=cluster,
         group=group,
         kind=plural,
         at__gte=since,
         at__lte=until,
         result=AuditEntry.Result.SUCCESS,
-    ).filter(
-        name__in={name for _, name in wanted}, namespace__in={namespace for namespace, _ in wanted}
-    )
-    rows = found.order_by("-id").values("at", "username", "verb", "namespace", "name", "details")[
-        :MOST_WRITES
-    ]
+        name__in={name for _, name in objects},
+        namespace__in={namespace for namespace, _ in objects},
+    ).order_by("-id")
+    rows = entries.values("at", "username", "verb", "namespace", "name", "details")[:MOST_WRITES]
     return [
         {
             "at": row["at"],
@@ -177,17 +207,19 @@ def writes(
             "verb": row["verb"],
             "namespace": row["namespace"],
             "name": row["name"],
+            "uid": str(row["details"].get("uid", "")),
+            "resource_version": str(row["details"].get("resource_version", "")),
         }
-        | {key: str(row["details"].get(key, "")) for key in ("uid", "resource_version")}
         for row in rows
-        if (row["namespace"], row["name"]) in wanted
+        # The query matches names and namespaces apart: a/x and b/y find a/y as well.
+        if (row["namespace"], row["name"]) in objects
         and policy.is_write(row["verb"])
         and not row["details"].get("dry_run")
     ]
 
 
 def represent(row: AuditEntry) -> dict[str, Any]:
-    """An entry as plain data."""
+    """An entry as JSON data; texts that are empty are None where the contract says so."""
     return {
         "id": row.pk,
         "at": rfc3339(row.at, digits=3),
@@ -210,22 +242,25 @@ def represent(row: AuditEntry) -> dict[str, Any]:
     }
 
 
-# --- letting it expire ----------------------------------------------------------------------------------------------
+# --- retention ------------------------------------------------------------------------------------
 def expire(*, days: int) -> int:
-    """Delete what is older; the trigger lets only this through. 0 days keeps everything."""
+    """Delete entries older than `days`, returning how many; 0 days keeps everything."""
     if days <= 0:
         return 0
-    limit, gone = timezone.now() - datetime.timedelta(days=days), 0
+    limit = timezone.now() - datetime.timedelta(days=days)
+    deleted = 0
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
+            # The table's trigger refuses every DELETE but those that this setting announces.
             cursor.execute(
                 "SELECT set_config('kubegale.audit_expiry', %s, true)", [limit.isoformat()]
             )
             cursor.execute(
-                "DELETE FROM access_auditentry WHERE id IN (SELECT id FROM access_auditentry WHERE at < %s ORDER BY at LIMIT %s)",
+                "DELETE FROM access_auditentry WHERE id IN ("
+                "SELECT id FROM access_auditentry WHERE at < %s ORDER BY at LIMIT %s)",
                 [limit, BATCH],
             )
             count = int(cursor.rowcount)
-        gone += count
+        deleted += count
         if count < BATCH:
-            return gone
+            return deleted

@@ -1,4 +1,4 @@
-"""From an answered request to the lines of the audit trail."""
+"""From an answered request to the entries of the audit trail."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,24 +14,28 @@ from core.errors import DomainError
 
 
 def write(
-    request: Request | HttpRequest, dialect: str, deeds: Sequence[Deed], error: DomainError | None
+    request: Request | HttpRequest,
+    dialect: str,
+    deeds: Sequence[Deed],
+    error: DomainError | None,
 ) -> None:
-    """Settings' AUDIT_SINK: one line for each deed that the policy wants kept."""
-    kept = [deed for deed in deeds if audit.is_kept(deed)]
-    if kept:
+    """Write an entry for each deed that the policy records (settings: AUDIT_SINK)."""
+    recorded = [deed for deed in deeds if audit.is_recorded(deed)]
+    if recorded:
         who = caller(request, dialect)
-        audit.append([audit.entry(deed, who, error) for deed in kept])
+        audit.append([audit.build_entry(deed, who, error) for deed in recorded])
 
 
 def caller(request: Request | HttpRequest, dialect: str) -> dict[str, Any]:
-    """Who asked, from where, by what."""
-    user, token = request.user, getattr(request, "auth", None)
-    plain = request._request if isinstance(request, Request) else request
+    """The columns of an entry that say who asked, from where, and with which API token."""
+    user = request.user
+    token = getattr(request, "auth", None)
+    django_request = request._request if isinstance(request, Request) else request
     return {
         "user_pk": user.pk,
         "username": user.get_username() if user.pk else "",
         "token": str(token)[:120] if isinstance(token, ApiToken) else "",
         "address": client_address(request) or None,
-        "request_id": getattr(plain, "id", ""),
+        "request_id": getattr(django_request, "id", ""),
         "dialect": dialect,
     }

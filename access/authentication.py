@@ -1,4 +1,4 @@
-"""Who is calling: a bearer token (a JWT or an API token), or a person of the console."""
+"""Who is calling: a bearer token (a JWT or an API token), or a user of the console."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,16 @@ BCS_ROOTS = ("/bcsapi/", "/bcsstorage/")
 
 
 class BearerAuthentication(BaseAuthentication):
-    """`Authorization: Bearer <JWT or API token>`; in bcs-storage also `X-Bcs-User-Token: <token>`, which its clients send."""
+    """`Authorization: Bearer <JWT or API token>`.
+
+    In bcs-storage also `X-Bcs-User-Token: <token>`, which its clients send.
+    """
 
     def authenticate(self, request: Request) -> tuple[AbstractBaseUser, ApiToken | str] | None:
-        """(user, token row or raw JWT); None without the header; Unauthenticated or TokenExpired when it is no good."""
+        """(user, token row or raw JWT); None without the header.
+
+        Unauthenticated or TokenExpired for an invalid token.
+        """
         header = request.headers.get("Authorization", "")
         if not header and request.path.startswith(BCS_ROOTS):
             alias = request.headers.get("X-Bcs-User-Token", "")
@@ -30,9 +36,9 @@ class BearerAuthentication(BaseAuthentication):
         if scheme.lower() != "bearer" or not raw or not raw.isascii():
             raise Unauthenticated("the Authorization header must be: Bearer <token>")
         if raw.startswith(tokens.PREFIX):
-            row = tokens.api_token(raw)
+            row = tokens.find_by_token(raw)
             return row.user, row
-        return sign_in.user_of_jwt(raw), raw
+        return sign_in.user_from_jwt(raw), raw
 
     def authenticate_header(self, request: Request) -> str:
         """What a 401 asks for."""
@@ -48,17 +54,18 @@ class ConsoleSession:
 
     @classmethod
     def of(cls, request: HttpRequest) -> "ConsoleSession | None":
-        """The session behind a page's request; None when nobody is signed in."""
+        """The session of a page's request; None when no user is signed in."""
         user = request.user
-        return (
-            cls(request.session.session_key or "", user)
-            if isinstance(user, AbstractBaseUser) and user.is_authenticated
-            else None
-        )
+        if not isinstance(user, AbstractBaseUser) or not user.is_authenticated:
+            return None
+        return cls(request.session.session_key or "", user)
 
 
 class SessionAuthentication(BaseAuthentication):
-    """A person of the console, calling in process; nothing that comes over the wire can set what is looked at here."""
+    """A person of the console, whose pages call the API in process.
+
+    `console_session` is an attribute of the request object: no header or cookie can set it.
+    """
 
     def authenticate(self, request: Request) -> tuple[AbstractBaseUser, ConsoleSession] | None:
         """(user, session), or None for every request from outside."""

@@ -1,4 +1,8 @@
-"""Whether a caller may do an act, and how much of it: grants and tokens against the tables of `access.policy`."""
+"""Whether a caller may do an act, and how much of it they see.
+
+Grants and tokens are compared with the tables of `access.policy`; a look at the cluster tells
+whether a namespace is still the one that a grant was given for.
+"""
 
 from functools import partial
 
@@ -6,14 +10,14 @@ from django.conf import settings
 
 from access import grants, policy
 from access.models import ApiToken
-from access.policy import Extent, Holding, Need, Right, Role
+from access.policy import EffectiveGrant, Requirement, Right, Role, ScopeLevel, VisibleScope
 from clusters import registry
 from clusters.models import Cluster
 from core.api.auth import Act, Scope
 from core.errors import ClusterNotFound, DomainError, Forbidden
 
-# Verbs that are the names of what is read.
-_READING = {
+# How a refusal phrases verbs that are the name of what is read.
+_READING_PHRASES = {
     "metrics": "read",
     **{
         noun: f"read the {noun} of"
@@ -30,73 +34,98 @@ _READING = {
     },
 }
 
-# Whoever holds this may write what gives rights in the whole cluster.
-ADMINISTERED = Need(frozenset({Right.MANAGE}), policy.Reach.CLUSTER)
+# With it one may write what gives rights in the whole cluster.
+CLUSTER_ADMIN = Requirement(frozenset({Right.MANAGE}), ScopeLevel.CLUSTER)
 
 
-def held_by(user: grants.Person, token: ApiToken | None) -> list[Holding]:
-    """What the caller holds, cut down by the token they came with."""
-    return _narrowed(grants.holdings(user), token)
+def effective_grants_of(user: grants.Person, token: ApiToken | None) -> list[EffectiveGrant]:
+    """What the caller may do and where, cut down by the token of the request."""
+    return _narrow_by_token(grants.effective_grants(user), token)
 
 
-def require_cover(
-    user: grants.Person, token: ApiToken | None, role: Role, *, cluster: str, namespace: str
+def require_may_grant(
+    user: grants.Person,
+    token: ApiToken | None,
+    role: Role,
+    *,
+    cluster: str,
+    namespace: str,
 ) -> None:
-    """Forbidden unless the caller may hand out the role there: nobody gives more than they hold."""
-    found = _cluster(cluster)
-    held = held_by(user, token)
-    if namespace and found:
-        held = _current(
-            held, Need(frozenset({Right.MANAGE}), policy.Reach.NAMESPACE), found, namespace
-        )
-    known = found is not None or not cluster
-    if not known or not policy.covers(
-        held, role, cluster=found.pk if found else None, namespace=namespace
+    """Forbidden unless the caller may grant the role there: they need all its rights themselves.
+
+    `cluster` is a name or id, "" for everything; `namespace` is "" for the whole cluster.
+    """
+    target = _find_cluster(cluster)
+    effective = effective_grants_of(user, token)
+    if namespace and target:
+        manage = Requirement(frozenset({Right.MANAGE}), ScopeLevel.NAMESPACE)
+        effective = _without_stale(effective, manage, target, namespace)
+    # An unknown cluster is refused in the same words, so that its absence is not disclosed.
+    is_unknown = bool(cluster) and target is None
+    pk = target.pk if target else None
+    if is_unknown or not policy.may_hand_out(
+        effective,
+        role,
+        cluster=pk,
+        namespace=namespace,
     ):
         raise Forbidden(f"you may not make anyone {role} here")
 
 
-def decide(held: list[Holding], token: ApiToken | None, act: Act) -> Scope:
-    """The scope that these holdings, cut down by the token they came with, give for the act; Forbidden when they give none."""
-    wanted = policy.need(act.verb, act.kind, act.group, cluster_scoped=act.cluster_scoped)
-    if act.kind == "storage":
-        return _store_scope(held, token, act, wanted)
-    held = _narrowed(held, token)
-    cluster = _cluster(act.cluster)
-    if not act.cluster:
-        return _scope(act, held, _across(held, act, wanted))
-    namespace = (
-        act.name
-        if (act.group, act.kind) == ("", "namespaces") and not act.namespace
-        else act.namespace
+def decide(effective: list[EffectiveGrant], token: ApiToken | None, act: Act) -> Scope:
+    """The scope that these grants, cut down by the token of the request, give for the act.
+
+    Forbidden when they give none, in the same words whether the object exists or not.
+    """
+    requirement = policy.requirement_for(
+        act.verb, act.kind, act.group, cluster_scoped=act.cluster_scoped
     )
-    if namespace or act.verb in policy.COLLECTIONS:
-        held = _current(held, wanted, cluster, namespace)
-    collection = act.verb in policy.COLLECTIONS
-    extent = policy.within(
-        held,
-        wanted,
+    if act.kind == "storage":
+        return _store_scope(effective, token, act, requirement)
+    effective = _narrow_by_token(effective, token)
+    if not act.cluster:
+        visible = _visible_across_clusters(effective, act, requirement)
+        return _build_scope(act, effective, visible)
+    cluster = _find_cluster(act.cluster)
+    namespace = act.namespace
+    if (act.group, act.kind) == ("", "namespaces") and not namespace:
+        # A grant on a namespace covers the Namespace object itself.
+        namespace = act.name
+    is_collection = act.verb in policy.COLLECTIONS
+    if namespace or is_collection:
+        effective = _without_stale(effective, requirement, cluster, namespace)
+    visible = policy.visible_in_cluster(
+        effective,
+        requirement,
         cluster=cluster.pk if cluster else None,
         namespace=namespace,
-        collection=collection,
+        collection=is_collection,
     )
-    return _scope(act, held, extent, cluster=cluster, namespace=namespace)
+    return _build_scope(
+        act,
+        effective,
+        visible,
+        cluster=cluster,
+        namespace=namespace,
+    )
 
 
 def require_opened(act: Act) -> None:
-    """Forbidden when the act is on a registered cluster that OPEN_DIALECTS_CLUSTERS does not name, or might be on any.
+    """Forbidden when the act concerns a registered cluster outside OPEN_DIALECTS_CLUSTERS.
 
-    The store's clusterIds are free texts: those that are no registered cluster's name are nobody's and stay open.
+    An act that names no cluster is refused when there is any such cluster. The store's clusterIds
+    are free text: those that are no registered cluster's name belong to none and stay open.
     """
     closed = registry.clusters().exclude(name__in=settings.OPEN_DIALECTS_CLUSTERS)
     if act.kind == "storage" and act.cluster:
-        named = "\x00" not in act.cluster and closed.filter(name__iexact=act.cluster).exists()
+        # PostgreSQL refuses NUL characters in parameters.
+        is_closed = "\x00" not in act.cluster and closed.filter(name__iexact=act.cluster).exists()
     elif act.cluster:
-        found = _cluster(act.cluster)
-        named = found is not None and found.name not in settings.OPEN_DIALECTS_CLUSTERS
+        cluster = _find_cluster(act.cluster)
+        is_closed = cluster is not None and cluster.name not in settings.OPEN_DIALECTS_CLUSTERS
     else:
-        named = closed.exists()
-    if named:
+        is_closed = closed.exists()
+    if is_closed:
         names = ", ".join(sorted(settings.OPEN_DIALECTS_CLUSTERS))
         raise Forbidden(
             f"without signing in this API acts on these clusters only: {names}; "
@@ -104,20 +133,28 @@ def require_opened(act: Act) -> None:
         )
 
 
-def _cluster(reference: str) -> Cluster | None:
-    """The cluster meant, or nothing: whether it exists is not said before the right is known."""
+def _find_cluster(reference: str) -> Cluster | None:
+    """The cluster by name or id, or None: no error, since its existence must not be disclosed."""
     try:
         return registry.find(reference) if reference else None
     except ClusterNotFound:
         return None
 
 
-def _narrowed(held: list[Holding], token: ApiToken | None) -> list[Holding]:
+def _narrow_by_token(
+    effective: list[EffectiveGrant], token: ApiToken | None
+) -> list[EffectiveGrant]:
     if token is None:
-        return held
-    known = (_cluster(str(name)) for name in token.clusters)
-    clusters = frozenset(cluster.pk for cluster in known if cluster) if token.clusters else None
-    return policy.narrowed(held, rights=token_rights(token), clusters=clusters)
+        return effective
+    allowed: frozenset[int] | None = None
+    if token.clusters:
+        clusters = [_find_cluster(str(name)) for name in token.clusters]
+        allowed = frozenset(cluster.pk for cluster in clusters if cluster)
+    return policy.narrow(
+        effective,
+        rights=token_rights(token),
+        clusters=allowed,
+    )
 
 
 def token_rights(token: ApiToken) -> frozenset[Right] | None:
@@ -129,123 +166,169 @@ def token_rights(token: ApiToken) -> frozenset[Right] | None:
     return rights | {Right.READ_CLUSTER} if Right.READ in rights else rights
 
 
-def _current(
-    held: list[Holding], wanted: Need, cluster: Cluster | None, namespace: str
-) -> list[Holding]:
-    """The holdings after a look at the cluster, where only a grant on a namespace can give the right."""
-    if cluster is None or wanted.reach > policy.Reach.NAMESPACE:
-        return held
-    whole = [holding for holding in held if not holding.namespace]
-    if (
-        policy.within(whole, wanted, cluster=cluster.pk, namespace=namespace, collection=False)
-        is not None
-    ):
-        return held
-    fitting = [
-        holding
-        for holding in held
-        if wanted.rights <= holding.rights and holding.cluster == cluster.pk
+def _without_stale(
+    effective: list[EffectiveGrant],
+    requirement: Requirement,
+    cluster: Cluster | None,
+    namespace: str,
+) -> list[EffectiveGrant]:
+    """The grants without those on a namespace that was deleted and created again.
+
+    The cluster is asked only where the answer can matter: where the requirement is met by grants on
+    a namespace alone.
+    """
+    if cluster is None or requirement.level > ScopeLevel.NAMESPACE:
+        return effective
+    on_whole_cluster = [grant for grant in effective if not grant.namespace]
+    visible = policy.visible_in_cluster(
+        on_whole_cluster,
+        requirement,
+        cluster=cluster.pk,
+        namespace=namespace,
+        collection=False,
+    )
+    if visible is not None:
+        return effective
+    sufficient = [
+        grant
+        for grant in effective
+        if requirement.rights <= grant.rights and grant.cluster == cluster.pk
     ]
-    if not any(holding.namespace == namespace or not namespace for holding in fitting):
-        return held
-    return grants.current(held, [cluster], only=namespace)
+    if not any(grant.namespace == namespace or not namespace for grant in sufficient):
+        return effective
+    return grants.without_stale(effective, [cluster], only=namespace)
 
 
-def _across(held: list[Holding], act: Act, wanted: Need) -> Extent | None:
-    """Acts that name no cluster: those of the platform, and lists over all clusters. The verb `search` is of any kind in many clusters."""
+def _visible_across_clusters(
+    effective: list[EffectiveGrant], act: Act, requirement: Requirement
+) -> VisibleScope | None:
+    """The scope of an act that names no cluster: one of the platform, or a list over all clusters.
+
+    The verb `search` reads any kind in many clusters.
+    """
     if act.verb == "search":
-        return policy.across(_current_everywhere(held), wanted)
-    extent = policy.across(held, wanted)
-    if extent is None or extent.clusters is None:
-        return extent
-    if wanted.reach is policy.Reach.ANY:
-        return extent
+        return policy.visible_across_clusters(_without_stale_anywhere(effective), requirement)
+    visible = policy.visible_across_clusters(effective, requirement)
+    if visible is None or visible.clusters is None:
+        return visible
+    if requirement.level is ScopeLevel.ANY:
+        return visible
     if act.kind not in policy.ACROSS_CLUSTERS or act.verb not in policy.COLLECTIONS:
         return None
-    return policy.across(_current_everywhere(held), wanted)
+    # Only now are clusters asked: the answers above needed no look at them.
+    return policy.visible_across_clusters(_without_stale_anywhere(effective), requirement)
 
 
-def _current_everywhere(held: list[Holding]) -> list[Holding]:
-    """The holdings after a look at each cluster in which one is on a namespace; where none is to be had, those give nothing."""
-    for pk in sorted(
-        {holding.cluster for holding in held if holding.namespace and holding.cluster is not None}
-    ):
-        cluster = _cluster(str(pk))
+def _without_stale_anywhere(effective: list[EffectiveGrant]) -> list[EffectiveGrant]:
+    """The grants after a look at each cluster in which one is on a namespace.
+
+    Where a cluster does not answer, grants on its namespaces give nothing.
+    """
+    cluster_ids = {
+        grant.cluster for grant in effective if grant.namespace and grant.cluster is not None
+    }
+    for pk in sorted(cluster_ids):
+        cluster = _find_cluster(str(pk))
         try:
-            held = grants.current(held, [cluster]) if cluster else held
+            effective = grants.without_stale(effective, [cluster]) if cluster else effective
         except DomainError:
-            held = [
-                holding for holding in held if not (holding.cluster == pk and holding.namespace)
+            effective = [
+                grant for grant in effective if not (grant.cluster == pk and grant.namespace)
             ]
-    return held
+    return effective
 
 
-def _scope(
+def _build_scope(
     act: Act,
-    held: list[Holding],
-    extent: Extent | None,
+    effective: list[EffectiveGrant],
+    visible: VisibleScope | None,
     *,
     cluster: Cluster | None = None,
     namespace: str = "",
 ) -> Scope:
-    if extent is None:
-        raise Forbidden(f"you may not {_READING.get(act.verb, act.verb)} {act.kind or 'this'} here")
-    reveals = (act.group, act.kind) != ("", "secrets") or _reveals(held, cluster, namespace)
+    if visible is None:
+        phrase = _READING_PHRASES.get(act.verb, act.verb)
+        raise Forbidden(f"you may not {phrase} {act.kind or 'this'} here")
+    is_secrets = (act.group, act.kind) == ("", "secrets")
+    reveals = not is_secrets or _reveals_secrets(effective, cluster, namespace)
     pk = cluster.pk if cluster else None
-    whole = policy.within(held, ADMINISTERED, cluster=pk, namespace="", collection=False)
+    administered = policy.visible_in_cluster(
+        effective,
+        CLUSTER_ADMIN,
+        cluster=pk,
+        namespace="",
+        collection=False,
+    )
     return Scope(
-        namespaces=extent.namespaces,
-        clusters=extent.clusters,
+        namespaces=visible.namespaces,
+        clusters=visible.clusters,
         reveals=reveals,
-        unbounded=bool(act.cluster) and whole is not None,
+        unbounded=bool(act.cluster) and administered is not None,
     )
 
 
-def _reveals(held: list[Holding], cluster: Cluster | None, namespace: str) -> bool:
-    """Whether the values of Secrets may be shown there."""
-    wanted = Need(frozenset({Right.SECRETS}), policy.Reach.NAMESPACE)
-    held = _current(held, wanted, cluster, namespace) if namespace else held
-    return (
-        policy.within(
-            held,
-            wanted,
-            cluster=cluster.pk if cluster else None,
-            namespace=namespace,
-            collection=False,
+def _reveals_secrets(
+    effective: list[EffectiveGrant], cluster: Cluster | None, namespace: str
+) -> bool:
+    """Whether the caller may see the values of Secrets there."""
+    return _has_right(effective, cluster, namespace, Right.SECRETS)
+
+
+def _has_right(
+    effective: list[EffectiveGrant],
+    cluster: Cluster | None,
+    namespace: str,
+    right: Right,
+) -> bool:
+    """Whether the caller has one more right in the namespace, or in the cluster for ""."""
+    requirement = Requirement(frozenset({right}), ScopeLevel.NAMESPACE)
+    if namespace:
+        effective = _without_stale(effective, requirement, cluster, namespace)
+    visible = policy.visible_in_cluster(
+        effective,
+        requirement,
+        cluster=cluster.pk if cluster else None,
+        namespace=namespace,
+        collection=False,
+    )
+    return visible is not None
+
+
+def _store_scope(
+    effective: list[EffectiveGrant],
+    token: ApiToken | None,
+    act: Act,
+    requirement: Requirement,
+) -> Scope:
+    """The scope of an act on rows of the store.
+
+    The store names clusters freely, so a token's list is compared with the clusterId as text.
+    """
+    if token:
+        effective = policy.narrow(
+            effective,
+            rights=token_rights(token),
+            clusters=None,
         )
-        is not None
-    )
-
-
-def _store_scope(held: list[Holding], token: ApiToken | None, act: Act, wanted: Need) -> Scope:
-    """The store names clusters freely: a token's list is compared as it stands, whatever else the body says."""
-    held = policy.narrowed(held, rights=token_rights(token), clusters=None) if token else held
     if token and token.clusters and act.cluster not in token.clusters:
         raise Forbidden(f"you may not {act.verb} this cluster's rows")
-    named = (
-        registry.clusters().filter(name=act.cluster).first()
-        if act.cluster and "\x00" not in act.cluster
-        else None
-    )
+    cluster = None
+    if act.cluster and "\x00" not in act.cluster:
+        cluster = registry.clusters().filter(name=act.cluster).first()
     namespace = act.namespace
-    held = _current(held, wanted, named, namespace) if namespace else held
-    extent = policy.within(
-        held, wanted, cluster=named.pk if named else None, namespace=namespace, collection=False
+    if namespace:
+        effective = _without_stale(effective, requirement, cluster, namespace)
+    visible = policy.visible_in_cluster(
+        effective,
+        requirement,
+        cluster=cluster.pk if cluster else None,
+        namespace=namespace,
+        collection=False,
     )
-    if extent is None:
+    if visible is None:
         raise Forbidden(f"you may not {act.verb} this cluster's rows")
-    may = partial(_may_in_store, held, named, namespace)
+    may = partial(_has_right, effective, cluster, namespace)
+    # A row that gives rights is for who administers them, or for the programs that fill the store.
     if policy.is_access_row(act.stored_type) and not (may(Right.MANAGE) or may(Right.STORE_WRITE)):
         raise Forbidden(f"you may not {act.verb} rows that say who may do what")
     return Scope(reveals=may(Right.SECRETS))
-
-
-def _may_in_store(
-    held: list[Holding], cluster: Cluster | None, namespace: str, right: Right
-) -> bool:
-    """Whether the caller has one more right at these rows."""
-    wanted = Need(frozenset({right}), policy.Reach.NAMESPACE)
-    held = _current(held, wanted, cluster, namespace) if namespace else held
-    pk = cluster.pk if cluster else None
-    extent = policy.within(held, wanted, cluster=pk, namespace=namespace, collection=False)
-    return extent is not None

@@ -1,4 +1,4 @@
-"""Giving roles, taking them away, and what a user holds in all."""
+"""Granting and withdrawing roles, and what a user may do in all."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,17 +9,17 @@ from django.db.models import Q, QuerySet
 
 from access import namespace_uids
 from access.models import Grant
-from access.policy import RIGHTS, Holding, Role
+from access.policy import RIGHTS, EffectiveGrant, Role
 from clusters import registry
 from clusters.kinds import segment
 from clusters.models import Cluster
 from core.errors import ClusterUnavailable, Invalid
 
 Person = AbstractBaseUser | AnonymousUser
-EVERYTHING = Holding(RIGHTS[Role.ADMIN])
+EVERYTHING = EffectiveGrant(RIGHTS[Role.ADMIN])
 
 
-def of_user(user: Person) -> QuerySet[Grant]:
+def grants_of_user(user: Person) -> QuerySet[Grant]:
     """The user's own grants and those of their groups, on clusters that are still registered."""
     if not user.pk:
         return Grant.objects.none()
@@ -27,58 +27,67 @@ def of_user(user: Person) -> QuerySet[Grant]:
     return Grant.objects.filter(mine, Q(cluster=None) | Q(cluster__deleted_at=None)).distinct()
 
 
-def holdings(user: Person) -> list[Holding]:
-    """What the user may do and where; a superuser everything everywhere."""
+def effective_grants(user: Person) -> list[EffectiveGrant]:
+    """What the user may do and where; a superuser may do everything everywhere."""
     if not user.pk or not user.is_active:
         return []
     if getattr(user, "is_superuser", False):
         return [EVERYTHING]
     return [
-        Holding(
-            RIGHTS[Role(grant.role)],
-            grant.cluster_id,
-            grant.namespace or None,
-            grant.namespace_uid,
-            grant.pk,
+        EffectiveGrant(
+            rights=RIGHTS[Role(grant.role)],
+            cluster=grant.cluster_id,
+            namespace=grant.namespace or None,
+            uid=grant.namespace_uid,
+            source=grant.pk,
         )
-        for grant in of_user(user)
+        for grant in grants_of_user(user)
     ]
 
 
-def current(
-    held: Iterable[Holding], clusters: Iterable[Cluster], *, only: str = ""
-) -> list[Holding]:
-    """The holdings without those on a namespace that is no longer the one that was meant; looks at the clusters that matter."""
-    kept, known = list(held), {cluster.pk: cluster for cluster in clusters}
-    for pk, cluster in known.items():
+def without_stale(
+    effective: Iterable[EffectiveGrant], clusters: Iterable[Cluster], *, only: str = ""
+) -> list[EffectiveGrant]:
+    """The grants without those on a namespace that was deleted and created again since.
+
+    Each of the clusters in which a grant is on a namespace is asked for the uids; `only` looks at
+    one namespace. ClusterUnavailable is passed on.
+    """
+    remaining = list(effective)
+    by_pk = {cluster.pk: cluster for cluster in clusters}
+    for pk, cluster in by_pk.items():
         bound = [
-            held
-            for held in kept
-            if held.cluster == pk and held.namespace and (not only or held.namespace == only)
+            grant
+            for grant in remaining
+            if grant.cluster == pk and grant.namespace and (not only or grant.namespace == only)
         ]
-        if bound:
-            live = namespace_uids.uids(
-                cluster, {held.namespace for held in bound if held.namespace}
-            )
-            stale = {held.source for held in bound if not _is_same(held, live)}
-            kept = [
-                held
-                for held in kept
-                if not (held.cluster == pk and held.namespace and held.source in stale)
-            ]
-    return kept
+        if not bound:
+            continue
+        names = {grant.namespace for grant in bound if grant.namespace}
+        live_uids = namespace_uids.read_uids(cluster, names)
+        stale = {grant.source for grant in bound if not _is_current(grant, live_uids)}
+        remaining = [
+            grant
+            for grant in remaining
+            if not (grant.cluster == pk and grant.namespace and grant.source in stale)
+        ]
+    return remaining
 
 
-def _is_same(held: Holding, live: dict[str, str]) -> bool:
-    """Whether the namespace is the one meant. A grant on a name that was not there yet takes the first namespace of that name."""
-    found = live.get(held.namespace or "", "")
-    if not held.uid and found:
-        Grant.objects.filter(pk=held.source, namespace_uid="").update(namespace_uid=found)
+def _is_current(grant: EffectiveGrant, live_uids: dict[str, str]) -> bool:
+    """Whether the namespace is the one that the grant was given for.
+
+    A grant on a name that did not exist yet is bound to the first namespace of that name.
+    """
+    live_uid = live_uids.get(grant.namespace or "", "")
+    if not grant.uid and live_uid:
+        # Two requests may come here at once: only the first may set the uid.
+        Grant.objects.filter(pk=grant.source, namespace_uid="").update(namespace_uid=live_uid)
         return True
-    return held.uid == found
+    return grant.uid == live_uid
 
 
-# --- giving and taking ----------------------------------------------------------------------------------------------
+# --- giving and taking ----------------------------------------------------------------------------
 def role_of(text: object) -> Role:
     """A role by its name; Invalid otherwise."""
     try:
@@ -87,24 +96,27 @@ def role_of(text: object) -> Role:
         raise Invalid(f"role must be one of {', '.join(Role)}", field="role") from None
 
 
-def place(cluster: str, namespace: str) -> tuple[Cluster | None, str, str]:
-    """(cluster, namespace, its uid when it is there already); Invalid or ClusterNotFound for what cannot be."""
+def resolve_scope(cluster: str, namespace: str) -> tuple[Cluster | None, str, str]:
+    """(cluster, namespace, the namespace's uid) of a grant; the uid is "" while it does not exist.
+
+    Invalid for a namespace without a cluster or with an impossible name, ClusterNotFound.
+    """
     if not cluster:
         if namespace:
             raise Invalid("a namespace needs its cluster", field="cluster")
         return None, "", ""
-    found = registry.find(cluster)
+    target = registry.find(cluster)
     if not namespace:
-        return found, "", ""
+        return target, "", ""
     segment(namespace, "namespace")
     if len(namespace) > 63:
         raise Invalid("namespace must be at most 63 characters", field="namespace")
-    return found, namespace, _uid_if_reachable(found, namespace)
+    return target, namespace, _uid_if_reachable(target, namespace)
 
 
 def _uid_if_reachable(cluster: Cluster, namespace: str) -> str:
     try:
-        return namespace_uids.uid(cluster, namespace)
+        return namespace_uids.read_uid(cluster, namespace)
     except ClusterUnavailable:
         return ""
 
@@ -118,20 +130,25 @@ def give(
     namespace: str = "",
     by: str = "",
 ) -> Grant:
-    """The grant, made or found; an admin of everything may enter Django's admin site as well."""
-    where, name, uid = place(cluster, namespace)
+    """Grant a role to a user or a group; the row may exist already.
+
+    An admin of everything may enter Django's admin site as well. Invalid or ClusterNotFound as
+    `resolve_scope`.
+    """
+    # Asks the cluster, so it stands before the transaction.
+    target, name, uid = resolve_scope(cluster, namespace)
     with transaction.atomic():
         grant, _ = Grant.objects.get_or_create(
             user=user,
             group=group,
             role=role,
-            cluster=where,
+            cluster=target,
             namespace=name,
             namespace_uid=uid,
             tenant=None,
             defaults={"created_by": by},
         )
-        if user is not None and role is Role.ADMIN and where is None:
+        if user is not None and role is Role.ADMIN and target is None:
             _set_site_rights(user, True)
     return grant
 
@@ -144,30 +161,29 @@ def take(
     cluster: str = "",
     namespace: str = "",
 ) -> int:
-    """How many grants were taken away: those that fit all that is given; a superuser who loses everything is none any more."""
-    found = Grant.objects.filter(user=user.pk) if user else Grant.objects.filter(group=group)
+    """Delete the subject's grants that match every argument; returns how many.
+
+    A superuser who loses their grants on everything is no superuser afterwards, which counts as
+    one grant when there was no row.
+    """
+    rows = Grant.objects.filter(user=user.pk) if user else Grant.objects.filter(group=group)
     if role:
-        found = found.filter(role=role)
+        rows = rows.filter(role=role)
     if cluster:
-        found = found.filter(cluster=registry.find(cluster))
+        rows = rows.filter(cluster=registry.find(cluster))
     if namespace:
-        found = found.filter(namespace=namespace)
+        rows = rows.filter(namespace=namespace)
+    loses_everything = not cluster and not namespace and role in (None, Role.ADMIN)
     with transaction.atomic():
-        count, _ = found.delete()
-        if (
-            user is not None
-            and not cluster
-            and not namespace
-            and role in (None, Role.ADMIN)
-            and getattr(user, "is_superuser", False)
-        ):
+        count, _ = rows.delete()
+        if user is not None and loses_everything and getattr(user, "is_superuser", False):
             _set_site_rights(user, False)
             return count or 1
     return count
 
 
 def withdraw(grant: Grant) -> None:
-    """Take one grant away."""
+    """Delete one grant."""
     with transaction.atomic():
         grant.delete()
         if grant.user and grant.role == Role.ADMIN and grant.cluster_id is None:
@@ -175,13 +191,17 @@ def withdraw(grant: Grant) -> None:
 
 
 def _set_site_rights(user: User, value: bool) -> None:
-    """Django's own admin site is for admins of everything and for nobody else."""
+    """Django's own admin site is for admins of everything only."""
     User.objects.filter(pk=user.pk).update(is_staff=value, is_superuser=value)
 
 
-# --- showing --------------------------------------------------------------------------------------------------------
+# --- showing --------------------------------------------------------------------------------------
 def represent(grant: Grant) -> dict[str, Any]:
-    """A grant as plain data."""
+    """A grant as JSON data.
+
+    {"id","role","user","group","cluster_id","cluster","namespace","tenant_id"}; one of user and
+    group is None, cluster and namespace are None where the grant is wider.
+    """
     return {
         "id": grant.pk,
         "role": grant.role,
@@ -194,13 +214,13 @@ def represent(grant: Grant) -> dict[str, Any]:
     }
 
 
-def everywhere(user: Person, rows: Iterable[Grant]) -> str:
-    """The name of the highest role held on everything; nothing without one."""
-    return highest(user, [row for row in rows if row.cluster_id is None])
+def platform_role(user: Person, rows: Iterable[Grant]) -> str:
+    """The name of the highest role on everything; "" without one."""
+    return highest_role(user, [row for row in rows if row.cluster_id is None])
 
 
-def highest(user: Person, rows: Iterable[Grant]) -> str:
-    """The name of the highest role held anywhere; nothing without one."""
+def highest_role(user: Person, rows: Iterable[Grant]) -> str:
+    """The name of the highest role anywhere; "" without one."""
     if getattr(user, "is_superuser", False):
         return Role.ADMIN
     order = list(Role)

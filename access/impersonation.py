@@ -1,4 +1,4 @@
-"""Our users as a cluster's RBAC is to know them."""
+"""The names and groups under which a cluster's RBAC knows our users."""
 
 from django.conf import settings
 from django.contrib.auth.models import Group, User
@@ -8,11 +8,12 @@ from access.models import ExternalIdentity
 from clusters.impersonation import ANONYMOUS, Identity
 
 
-def of(user: Person) -> Identity:
-    """The user and their groups; the anonymous caller of an open dialect is Kubernetes' own anonymous.
+def identity_of(user: Person) -> Identity:
+    """The user and their groups; the anonymous caller of an open dialect is `system:anonymous`.
 
-    Whoever comes from an OpenID Connect provider bears OIDC_USERNAME_PREFIX, so that the provider cannot name a local user; a local
-    user's name has no colon and cannot begin with it. The provider's groups bear their prefix already.
+    Users of an OpenID Connect provider get OIDC_USERNAME_PREFIX, so that the provider cannot name a
+    local user: a local user's name has no colon and cannot begin with the prefix. The provider's
+    groups have their prefix already.
     """
     if not user.pk:
         return ANONYMOUS
@@ -24,17 +25,18 @@ def of(user: Person) -> Identity:
 
 
 def by_id(user: int) -> Identity:
-    """The same by id; a user who is gone or switched off is nobody that a cluster knows."""
-    found = User.objects.filter(pk=user, is_active=True).first() if user else None
-    return of(found) if found else ANONYMOUS
+    """The identity of a user by id; ANONYMOUS for 0 and for deleted or deactivated users."""
+    row = User.objects.filter(pk=user, is_active=True).first() if user else None
+    return identity_of(row) if row else ANONYMOUS
 
 
 def named(username: str) -> Identity | None:
-    """The same by name, for work that goes on without its request; a user who is gone is nobody that a cluster knows.
+    """The identity of a user by name, for work that goes on after its request.
 
-    What is no user's name (`order 7`) is the platform's own work.
+    ANONYMOUS for a user who was deleted or deactivated. None for the platform's own work, which is
+    not done for a user (`order 7`).
     """
-    if " " in username:
+    if " " in username:  # no username has a space
         return None
     user = User.objects.filter(username=username, is_active=True).first()
-    return of(user) if user else ANONYMOUS
+    return identity_of(user) if user else ANONYMOUS

@@ -11,15 +11,22 @@ from clusters.models import Cluster
 
 
 class ApiToken(models.Model):
-    """A long-lived credential for scripts and agents; only its hash is kept. It never allows more than its user may do."""
+    """A long-lived credential for scripts and agents, of which only the hash is stored.
+
+    It never allows more than its user may do.
+    """
 
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="api_tokens",
     )
     name = models.CharField(max_length=100)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     hint = models.CharField(
-        max_length=12, editable=False, help_text="The first characters, to tell tokens apart."
+        max_length=12,
+        editable=False,
+        help_text="The first characters, to tell tokens apart.",
     )
     scopes = models.JSONField(
         default=list,
@@ -40,7 +47,11 @@ class ApiToken(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
-    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+    )
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -59,7 +70,9 @@ class ExternalIdentity(models.Model):
     """Who a user is at an OpenID Connect provider."""
 
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="external_identities"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="external_identities",
     )
     issuer = models.CharField(max_length=300)
     subject = models.CharField(max_length=255)
@@ -76,7 +89,10 @@ class ExternalIdentity(models.Model):
 
 
 class Grant(models.Model):
-    """A role for a user or a group: on everything, on a cluster, or on one namespace of it; with `tenant` it is a membership."""
+    """A role for a user or a group: on everything, on a cluster, or on one namespace of it.
+
+    With `tenant` it is a membership of that tenant.
+    """
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -86,20 +102,38 @@ class Grant(models.Model):
         related_name="grants",
     )
     group = models.ForeignKey(
-        Group, null=True, blank=True, on_delete=models.CASCADE, related_name="grants"
+        Group,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="grants",
     )
     role = models.CharField(max_length=16, choices=[(role.value, role.value) for role in Role])
     cluster = models.ForeignKey(
-        Cluster, null=True, blank=True, on_delete=models.CASCADE, help_text="Empty: every cluster."
+        Cluster,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        help_text="Empty: every cluster.",
     )
     namespace = models.CharField(
-        max_length=63, blank=True, default="", help_text="Empty: the whole cluster."
+        max_length=63,
+        blank=True,
+        default="",
+        help_text="Empty: the whole cluster.",
     )
     namespace_uid = models.CharField(
-        max_length=64, blank=True, default="", help_text="Set as soon as the namespace is seen."
+        max_length=64,
+        blank=True,
+        default="",
+        help_text="Set as soon as the namespace is seen.",
     )
     tenant = models.ForeignKey(
-        "tenants.Tenant", null=True, blank=True, on_delete=models.CASCADE, related_name="members"
+        "tenants.Tenant",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="members",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.CharField(max_length=150, blank=True, default="")
@@ -131,20 +165,20 @@ class Grant(models.Model):
         ]
 
     def __str__(self) -> str:
-        where = (
-            "everything"
-            if self.cluster_id is None
-            else f"{self.cluster}/{self.namespace}"
-            if self.namespace
-            else str(self.cluster)
-        )
+        if self.cluster_id is None:
+            where = "everything"
+        elif self.namespace:
+            where = f"{self.cluster}/{self.namespace}"
+        else:
+            where = str(self.cluster)
         return f"{self.user or self.group}: {self.role} on {where}"
 
 
 class AuditEntry(models.Model):
-    """One act of somebody, never changed: a database trigger refuses updates, and deletes except by retention.
+    """One act of a caller. It never changes.
 
-    Names are copied, not linked: the entry outlives the user, the cluster and the object.
+    A database trigger refuses updates, and deletes except by retention. Names are copied, not
+    linked: the entry outlives the user, the cluster and the object.
     """
 
     class Result(models.TextChoices):
@@ -158,7 +192,10 @@ class AuditEntry(models.Model):
     user_pk = models.BigIntegerField(null=True)
     username = models.CharField(max_length=150, blank=True, default="")
     token = models.CharField(
-        max_length=120, blank=True, default="", help_text="Name and hint of the API token used."
+        max_length=120,
+        blank=True,
+        default="",
+        help_text="Name and hint of the API token used.",
     )
     address = models.GenericIPAddressField(null=True)
     request_id = models.CharField(max_length=64, blank=True, default="")

@@ -1,4 +1,4 @@
-"""Which namespaces a cluster has right now, by uid: a namespace made anew under an old name is another one."""
+"""The uids of a cluster's namespaces: one created again under its old name is another one."""
 
 from collections.abc import Iterable, Iterator
 
@@ -18,31 +18,38 @@ class _Meta(msgspec.Struct):
     uid: str = ""
 
 
-class _Head(msgspec.Struct):
+class _NamespaceHead(msgspec.Struct):
     metadata: _Meta = msgspec.field(default_factory=_Meta)
 
 
-_HEADS = msgspec.json.Decoder(_Head)
-FEW = 3
+_HEADS = msgspec.json.Decoder(_NamespaceHead)
+FEW_NAMES = 3
 
 
-def uid(cluster: Cluster, name: str) -> str:
-    """The uid of a namespace as the cluster has it now; nothing when there is none. ClusterUnavailable is passed on."""
+def read_uid(cluster: Cluster, name: str) -> str:
+    """The uid of a namespace, "" when it does not exist. ClusterUnavailable is passed on."""
     try:
         return _HEADS.decode(registry.client(cluster).get(NAMESPACE, name)).metadata.uid
     except NotFound:
         return ""
 
 
-def uids(cluster: Cluster, names: Iterable[str]) -> dict[str, str]:
-    """Uid by name, for those of the names that exist now: asked one by one when they are few, else out of one list."""
-    wanted = frozenset(names)
-    if len(wanted) <= FEW:
-        return {name: seen for name in sorted(wanted) if (seen := uid(cluster, name))}
+def read_uids(cluster: Cluster, names: Iterable[str]) -> dict[str, str]:
+    """Uid by name, for those of the namespaces that exist. ClusterUnavailable is passed on."""
+    selected = frozenset(names)
+    if len(selected) <= FEW_NAMES:
+        # Few reads are cheaper than one list of a thousand namespaces.
+        uid_by_name = {name: read_uid(cluster, name) for name in sorted(selected)}
+        return {name: text for name, text in uid_by_name.items() if text}
     client = registry.client(cluster)
 
     def read(chunks: Iterator[Chunk]) -> dict[str, str]:
-        heads = (_HEADS.decode(item).metadata for chunk in chunks for item in chunk.items or [])
-        return {head.name: head.uid for head in heads if head.name in wanted}
+        uid_by_name: dict[str, str] = {}
+        for chunk in chunks:
+            for item in chunk.items or []:
+                metadata = _HEADS.decode(item).metadata
+                if metadata.name in selected:
+                    uid_by_name[metadata.name] = metadata.uid
+        return uid_by_name
 
     return client.read_list(read, NAMESPACE)

@@ -1,7 +1,10 @@
-"""Signing in through an OpenID Connect provider, off unless OIDC_CLIENT_ID is set (library: mozilla-django-oidc).
+"""Sign-in through an OpenID Connect provider, off unless OIDC_CLIENT_ID is set.
 
-The library checks signature, nonce and expiry; issuer, audience and subject are checked here. A person is who the provider's issuer
-and subject say, never who bears an e-mail address. Groups of the provider become groups named `oidc:<name>`, renewed at each sign-in.
+The library is mozilla-django-oidc.
+
+The library checks signature, nonce and expiry; issuer, audience and subject are checked here. Users
+are recognised by the provider's issuer and subject, never by an email address. Groups of the
+provider become groups named `oidc:<name>`, updated at each sign-in.
 """
 
 from typing import Any
@@ -25,12 +28,12 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
     """Django's authentication backend for the provider."""
 
     def verify_token(self, token: str, **kwargs: Any) -> Claims:
-        """The claims of a token that was made by our provider for us and is still good."""
+        """The claims of a valid token of our provider for us; SuspiciousOperation otherwise."""
         try:
             payload: Claims = super().verify_token(token, **kwargs)
         except jwt.InvalidTokenError as error:
             raise SuspiciousOperation(
-                f"the provider's token is no good: {type(error).__name__}"
+                f"the provider's token is invalid: {type(error).__name__}"
             ) from None
         audience = payload.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
@@ -38,73 +41,83 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # the library h
             payload.get("iss") != settings.OIDC_ISSUER
             or settings.OIDC_RP_CLIENT_ID not in audiences
         ):
-            raise SuspiciousOperation("the token is of another issuer, or for somebody else")
+            raise SuspiciousOperation("the token is of another issuer or for another audience")
+        # A token for several audiences must name the client that it was issued to (azp).
         if len(audiences) > 1 and payload.get("azp") != settings.OIDC_RP_CLIENT_ID:
-            raise SuspiciousOperation("the token was issued to somebody else")
+            raise SuspiciousOperation("the token was issued to another client")
         if not payload.get("sub") or "exp" not in payload:
             raise SuspiciousOperation("the token names no subject, or never expires")
         return payload
 
-    def get_userinfo(self, access_token: str, id_token: str, payload: Claims) -> Claims:
-        """What the provider says of the person, beside what the token says; both must be about the same one."""
+    def get_userinfo(
+        self,
+        access_token: str,
+        id_token: str,
+        payload: Claims,
+    ) -> Claims:
+        """The claims of userinfo and of the token; both must have the same subject."""
         info: Claims = super().get_userinfo(access_token, id_token, payload)
         if info.get("sub") != payload["sub"]:
-            raise SuspiciousOperation("userinfo is about somebody else")
+            raise SuspiciousOperation("userinfo has another subject than the token")
         return {**payload, **info}
 
     def verify_claims(self, claims: Claims) -> bool:
-        """Whether there is a name to go by."""
+        """Whether the claims have a username and a subject."""
         return isinstance(claims.get(settings.OIDC_USERNAME_CLAIM), str) and bool(claims.get("sub"))
 
     def filter_users_by_claims(self, claims: Claims) -> QuerySet[User]:
-        """The person of an earlier sign-in, by issuer and subject."""
+        """The user of an earlier sign-in, by issuer and subject."""
         return User.objects.filter(
             external_identities__issuer=settings.OIDC_ISSUER,
             external_identities__subject=str(claims["sub"]),
         )
 
     def create_user(self, claims: Claims) -> User:
-        """A new person without a password; a name that somebody here bears already is refused."""
-        user = User(username=claims[settings.OIDC_USERNAME_CLAIM], email=_text(claims.get("email")))
+        """A new user without a password; SuspiciousOperation when the username exists already."""
+        user = User(
+            username=claims[settings.OIDC_USERNAME_CLAIM], email=_as_text(claims.get("email"))
+        )
         user.set_unusable_password()
         try:
             user.full_clean()
         except ValidationError as error:
             raise SuspiciousOperation(
-                f"nobody can be made of these claims: {', '.join(error.message_dict)}"
+                f"no user can be created from these claims: {', '.join(error.message_dict)}"
             ) from None
         with transaction.atomic():
             user.save()
             ExternalIdentity.objects.create(
-                user=user, issuer=settings.OIDC_ISSUER, subject=str(claims["sub"])
+                user=user,
+                issuer=settings.OIDC_ISSUER,
+                subject=str(claims["sub"]),
             )
-            _follow_groups(user, claims)
+            _sync_groups(user, claims)
         return user
 
     def update_user(self, user: User, claims: Claims) -> User:
-        """The same person, with today's groups."""
+        """The same user, with the groups of these claims."""
         with transaction.atomic():
-            _follow_groups(user, claims)
+            _sync_groups(user, claims)
         return user
 
 
-def _text(value: object) -> str:
+def _as_text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _follow_groups(user: User, claims: Claims) -> None:
-    """The provider's groups, and no others of the provider; groups given here are left alone."""
-    given = claims.get(settings.OIDC_GROUPS_CLAIM)
-    names = (
-        [name for name in given if isinstance(name, str) and 0 < len(name) <= 140]
-        if isinstance(given, list)
-        else []
+def _sync_groups(user: User, claims: Claims) -> None:
+    """Set the provider's groups of the user; groups that were given here are left alone."""
+    claim = claims.get(settings.OIDC_GROUPS_CLAIM)
+    names: set[str] = set()
+    if isinstance(claim, list):
+        # 140 and the prefix fit Django's 150.
+        names = {name for name in claim if isinstance(name, str) and 0 < len(name) <= 140}
+    groups = []
+    for name in sorted(names)[:MOST_GROUPS]:
+        group, _ = Group.objects.get_or_create(name=PREFIX + name)
+        groups.append(group)
+    outdated = user.groups.filter(name__startswith=PREFIX).exclude(
+        pk__in=[group.pk for group in groups]
     )
-    wanted = [
-        Group.objects.get_or_create(name=PREFIX + name)[0]
-        for name in sorted(set(names))[:MOST_GROUPS]
-    ]
-    user.groups.remove(
-        *user.groups.filter(name__startswith=PREFIX).exclude(pk__in=[group.pk for group in wanted])
-    )
-    user.groups.add(*wanted)
+    user.groups.remove(*outdated)
+    user.groups.add(*groups)

@@ -15,43 +15,52 @@ from core.errors import Forbidden
 
 
 def authorise(request: Request, act: Act) -> Scope:
-    """The caller's scope for the act; raises Forbidden, in the same words for what exists and what does not."""
-    impersonation.become(lambda: identities.of(request.user))
+    """The caller's scope for the act (settings: ACCESS_POLICY).
+
+    Forbidden otherwise, in the same words whether the object exists or not.
+    """
+    impersonation.become(lambda: identities.identity_of(request.user))
     token = request.auth if isinstance(request.auth, ApiToken) else None
-    scope = authorization.decide(grants.holdings(request.user), token, act)
-    authority.allow(request._request, lambda: enduring(request), asdict(act))
+    scope = authorization.decide(grants.effective_grants(request.user), token, act)
+    authority.allow(request._request, lambda: lasting_credential(request), asdict(act))
     return scope
 
 
 def open_to_all(request: Request, act: Act) -> Scope:
-    """Settings' OPEN_ACCESS_POLICY: a dialect that was opened may do all that it documents, as nobody in particular.
+    """The scope for an act in an open dialect (settings: OPEN_ACCESS_POLICY).
 
-    Where OPEN_DIALECTS_CLUSTERS names clusters, no other registered one is reached; Forbidden. Whoever signs in all the same is held
-    to their own rights in what they see of Secrets and, in the store, of rows that say who may do what.
+    Anonymous callers may do everything that the dialect documents. Forbidden for registered
+    clusters outside OPEN_DIALECTS_CLUSTERS, when that is set. A caller who signs in anyway sees
+    only those values of Secrets, and those rows of the store that give rights, that their own
+    grants allow.
     """
     if settings.OPEN_DIALECTS_CLUSTERS:
         authorization.require_opened(act)
-    reveals = _reveals(request, act) if request.user.pk else True
-    impersonation.become(lambda: identities.of(request.user))
-    authority.allow(request._request, lambda: enduring(request), asdict(act))
+    reveals = _reveals_secrets(request, act) if request.user.pk else True
+    impersonation.become(lambda: identities.identity_of(request.user))
+    authority.allow(request._request, lambda: lasting_credential(request), asdict(act))
     return Scope(reveals=reveals)
 
 
-def _reveals(request: Request, act: Act) -> bool:
-    """Whether the caller's own rights show the values of Secrets there; Forbidden for rows about access that are not theirs to see."""
+def _reveals_secrets(request: Request, act: Act) -> bool:
+    """Whether the caller's own rights show the values of Secrets there.
+
+    Forbidden for rows of the store that give rights and that the caller may not see.
+    """
     token = request.auth if isinstance(request.auth, ApiToken) else None
     try:
-        return authorization.decide(grants.holdings(request.user), token, act).reveals
+        return authorization.decide(grants.effective_grants(request.user), token, act).reveals
     except Forbidden:
         if policy.is_access_row(act.stored_type):
             raise
         return False
 
 
-def enduring(request: Request) -> dict[str, Any]:
-    """The part of a credential that ordered work goes on with: signing out ends no operation, revoking its API token does.
+def lasting_credential(request: Request) -> dict[str, Any]:
+    """The part of a credential that an operation keeps: {"user","username","api_token"}.
 
-    The caller of an open dialect is user 0.
+    Signing out does not end an operation, revoking its API token does. The anonymous caller of an
+    open dialect is user 0.
     """
     if not request.user.pk:
         return {"user": 0}

@@ -1,7 +1,8 @@
 """Who may do what: rights by role, verb and kind, as tables, and the pure functions that read them.
 
-A grant gives a role on everything, on one cluster, or on one namespace of a cluster. An act (a verb on a kind) needs some
-rights (`Need.rights`) held widely enough (`Need.reach`). What stands in no table is an admin's alone.
+A grant gives a role on everything, on one cluster, or on one namespace of a cluster. An act (a
+verb on a kind) has a `Requirement`: some rights, held at least as widely as its level. A kind or a
+verb that stands in no table is for admins only.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from clusters.resource_types import is_access_type, words_of
 
 
 class Role(StrEnum):
-    """What a grant gives; each role may do all that the one before it may."""
+    """What a grant gives; each role may do everything that the role before it may do."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
@@ -21,7 +22,7 @@ class Role(StrEnum):
 
 
 class Right(StrEnum):
-    """One thing that a role, or the scope of an API token, may allow; the values are the token scopes' names."""
+    """What a role, or the scope of an API token, may allow; the values are the scopes' names."""
 
     READ = "read"
     READ_CLUSTER = "read:cluster"
@@ -35,17 +36,22 @@ class Right(StrEnum):
     STORE_WRITE = "storage:write"
 
 
-class Reach(IntEnum):
-    """How wide a grant must be for an act."""
+class ScopeLevel(IntEnum):
+    """How widely a right must be held for an act; the order matters, since levels are compared."""
 
+    # A grant on any namespace of the cluster is enough.
     ANY = 0
+    # A grant that covers the namespace of the act.
     NAMESPACE = 1
+    # A grant on the whole cluster.
     CLUSTER = 2
+    # A grant on all clusters.
     EVERYTHING = 3
 
 
-# --- roles ----------------------------------------------------------------------------------------------------------
+# --- roles ----------------------------------------------------------------------------------------
 _VIEWER = frozenset({Right.READ, Right.READ_CLUSTER, Right.LOGS, Right.STORE_READ})
+# Terminals and files are as powerful as writes: both can read what is mounted in a pod.
 _OPERATOR = _VIEWER | {Right.WRITE, Right.TERMINAL, Right.FILES, Right.SECRETS}
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.VIEWER: _VIEWER,
@@ -54,76 +60,117 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
 }
 
 
-# --- verbs ----------------------------------------------------------------------------------------------------------
+# --- verbs ----------------------------------------------------------------------------------------
 def _verbs(right: Right, words: str) -> dict[str, Right]:
     return dict.fromkeys(words.split(), right)
 
 
 VERBS: Mapping[str, Right] = {
-    **_verbs(
-        Right.READ,
-        "list get watch search read revisions history diff events metrics health capabilities topology usage preview",
-    ),
+    # Kubernetes' own verbs for reading, then our routes that only read.
+    **_verbs(Right.READ, "list get watch search read"),
+    **_verbs(Right.READ, "revisions history diff events metrics health"),
+    **_verbs(Right.READ, "capabilities topology usage preview"),
+    # Logs are a right of their own: they often contain data that manifests do not.
     **_verbs(Right.LOGS, "logs"),
-    **_verbs(
-        Right.WRITE,
-        "create update patch delete write apply scale rollback restart pause resume suspend trigger rerun",
-    ),
-    **_verbs(
-        Right.WRITE,
-        "evict bulk cancel retry schedule drain cordon uncordon label annotate check test confirm",
-    ),
+    # One object is changed …
+    **_verbs(Right.WRITE, "create update patch delete write apply"),
+    **_verbs(Right.WRITE, "scale rollback restart pause resume suspend trigger rerun"),
+    **_verbs(Right.WRITE, "evict drain cordon uncordon label annotate"),
+    # … or work is started, repeated or confirmed that changes objects.
+    **_verbs(Right.WRITE, "bulk cancel retry schedule check test confirm"),
+    # An ephemeral container (debug) and a forwarded port reach as far as a shell does.
     **_verbs(Right.TERMINAL, "terminal exec attach debug portforward"),
+    # Shows the values of a Secret, which other reads mask.
     **_verbs(Right.SECRETS, "reveal"),
     **_verbs(Right.FILES, "files files.read files.write files.delete"),
 }
+# Verbs on many objects: with grants on some namespaces only, the answer is narrowed to those.
 COLLECTIONS = frozenset({"list", "watch", "search"})
 
 
-# --- kinds ----------------------------------------------------------------------------------------------------------
+# --- kinds ----------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """What reading and changing a kind needs: a right, and how widely it must be held."""
+class AccessRule:
+    """What reading and changing a kind requires: a right, and how widely it must be held."""
 
     read: Right = Right.READ
-    read_reach: Reach = Reach.NAMESPACE
+    read_level: ScopeLevel = ScopeLevel.NAMESPACE
     write: Right = Right.WRITE
-    write_reach: Reach = Reach.NAMESPACE
+    write_level: ScopeLevel = ScopeLevel.NAMESPACE
 
 
-ORDINARY = Rule()
-# Nodes, volumes, storage classes, custom resource definitions: seen with a grant on the whole cluster, changed by its admins. The
-# right to see them stands apart: a token may have it alone.
-CLUSTER_WIDE = Rule(
-    read=Right.READ_CLUSTER, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.CLUSTER
+ORDINARY = AccessRule()
+# Nodes, volumes, storage classes, custom resource definitions: read with a grant on the whole
+# cluster, changed by its admins. Reading them is a right of its own, so that a token may have it
+# without anything else.
+CLUSTER_WIDE = AccessRule(
+    read=Right.READ_CLUSTER,
+    read_level=ScopeLevel.CLUSTER,
+    write=Right.MANAGE,
+    write_level=ScopeLevel.CLUSTER,
 )
-# Roles, bindings, service accounts: whoever may write one may give themselves anything, and reading shows how.
-ACCESS_INSIDE = Rule(read=Right.MANAGE, write=Right.MANAGE)
-ACCESS_WIDE = Rule(
-    read=Right.MANAGE, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.CLUSTER
+# Roles, bindings, service accounts: who may write one may give themselves any right in the
+# namespace, and reading them shows how to.
+ACCESS_INSIDE = AccessRule(read=Right.MANAGE, write=Right.MANAGE)
+ACCESS_WIDE = AccessRule(
+    read=Right.MANAGE,
+    read_level=ScopeLevel.CLUSTER,
+    write=Right.MANAGE,
+    write_level=ScopeLevel.CLUSTER,
 )
-# Access kinds of other API groups: what their bindings lend cannot be weighed, so that an admin of the cluster writes them.
-ACCESS_FOREIGN = Rule(read=Right.MANAGE, write=Right.MANAGE, write_reach=Reach.CLUSTER)
-# A namespace's limits would otherwise be its own to raise.
-LIMITS = Rule(write=Right.MANAGE, write_reach=Reach.CLUSTER)
+# Access kinds of other API groups: we cannot tell which rights their bindings give, so only an
+# admin of the cluster writes them.
+ACCESS_FOREIGN = AccessRule(
+    read=Right.MANAGE,
+    write=Right.MANAGE,
+    write_level=ScopeLevel.CLUSTER,
+)
+# An admin of a namespace could otherwise raise the namespace's own limits.
+LIMITS = AccessRule(write=Right.MANAGE, write_level=ScopeLevel.CLUSTER)
 # Endpoints can send another namespace's traffic anywhere (CVE-2021-25740).
-ROUTING = Rule(write_reach=Reach.CLUSTER)
-# Registered clusters: seen by anyone with any right there. Changing one is for admins of everything: a cluster's name binds tokens
-# and rows of the store, its kubeconfig and its impersonation decide what everybody may do in it.
-REGISTRY = Rule(read_reach=Reach.ANY, write=Right.MANAGE, write_reach=Reach.EVERYTHING)
-GRANTS = Rule(read=Right.MANAGE, write=Right.MANAGE)
-OVERSIGHT = Rule(
-    read=Right.MANAGE, read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.EVERYTHING
+ROUTING = AccessRule(write_level=ScopeLevel.CLUSTER)
+# Registered clusters: seen with any right in them. Changing one is for admins of everything: its
+# name binds tokens and rows of the store, its kubeconfig and impersonation decide what everyone
+# may do in it.
+REGISTRY = AccessRule(
+    read_level=ScopeLevel.ANY,
+    write=Right.MANAGE,
+    write_level=ScopeLevel.EVERYTHING,
 )
-PLATFORM = Rule(
-    read=Right.MANAGE, read_reach=Reach.EVERYTHING, write=Right.MANAGE, write_reach=Reach.EVERYTHING
+# Grants and members: an admin manages them inside what they administer (`may_hand_out` checks
+# each role besides).
+GRANTS = AccessRule(read=Right.MANAGE, write=Right.MANAGE)
+# The audit trail: an admin of a cluster reads what concerns it.
+OVERSIGHT = AccessRule(
+    read=Right.MANAGE,
+    read_level=ScopeLevel.CLUSTER,
+    write=Right.MANAGE,
+    write_level=ScopeLevel.EVERYTHING,
 )
-STORE = Rule(read=Right.STORE_READ, write=Right.STORE_WRITE, write_reach=Reach.CLUSTER)
+# Users, groups, orders: they belong to no cluster.
+PLATFORM = AccessRule(
+    read=Right.MANAGE,
+    read_level=ScopeLevel.EVERYTHING,
+    write=Right.MANAGE,
+    write_level=ScopeLevel.EVERYTHING,
+)
+# Quota plans: read by who may use them, changed where they are shared.
+PLANS = AccessRule(
+    read_level=ScopeLevel.CLUSTER,
+    write=Right.MANAGE,
+    write_level=ScopeLevel.EVERYTHING,
+)
+# Rows of the store have rights of their own, for the programs that fill it.
+STORE = AccessRule(
+    read=Right.STORE_READ,
+    write=Right.STORE_WRITE,
+    write_level=ScopeLevel.CLUSTER,
+)
 
 RBAC = "rbac.authorization.k8s.io"
-# Kinds outside namespaces that Kubernetes itself serves and that hold nothing to hide. Others of its own groups (webhooks,
-# API services, certificate requests …) are an admin's.
-_PLAIN = {
+# Cluster-scoped kinds that Kubernetes itself serves and that hold nothing confidential. Others of
+# its own groups (webhooks, API services, certificate requests …) are for admins.
+_HARMLESS_CLUSTER_KINDS = {
     "storage.k8s.io": "csidrivers csinodes volumeattachments volumeattributesclasses",
     "scheduling.k8s.io": "priorityclasses",
     "networking.k8s.io": "ingressclasses ipaddresses servicecidrs",
@@ -133,28 +180,37 @@ _PLAIN = {
     "gateway.networking.k8s.io": "gatewayclasses",
     "": "componentstatuses",
 }
-RULES: Mapping[tuple[str, str], Rule] = {
+# (group, plural) -> rule. Later rows replace earlier ones.
+RULES: Mapping[tuple[str, str], AccessRule] = {
     **{
         (kind.group, kind.plural): ORDINARY if kind.namespaced else CLUSTER_WIDE
         for kind in KINDS.values()
     },
-    **{(group, plural): CLUSTER_WIDE for group, text in _PLAIN.items() for plural in text.split()},
+    **{
+        (group, plural): CLUSTER_WIDE
+        for group, plurals in _HARMLESS_CLUSTER_KINDS.items()
+        for plural in plurals.split()
+    },
+    # Kinds that give rights.
     (RBAC, "roles"): ACCESS_INSIDE,
     (RBAC, "rolebindings"): ACCESS_INSIDE,
     ("", "serviceaccounts"): ACCESS_INSIDE,
     (RBAC, "clusterroles"): ACCESS_WIDE,
     (RBAC, "clusterrolebindings"): ACCESS_WIDE,
+    # Kinds that limit a namespace. A Namespace carries the labels that Pod Security reads.
     ("", "namespaces"): LIMITS,
     ("", "resourcequotas"): LIMITS,
     ("", "limitranges"): LIMITS,
+    # Kinds that lead traffic.
     ("", "endpoints"): ROUTING,
     ("discovery.k8s.io", "endpointslices"): ROUTING,
-    # What is ours, not Kubernetes'.
+    # KubeGale's own resources, which are not Kubernetes'.
     ("", "clusters"): REGISTRY,
     ("", "stats"): REGISTRY,
     ("", "operations"): ORDINARY,
     ("", "metrics"): ORDINARY,
-    # Read by who is inside; made, changed and deleted by admins of the cluster: its quota would be its own to raise.
+    # Read by its members; created, changed and deleted by admins of the cluster, since an admin of
+    # the tenant could otherwise raise its quota.
     ("", "tenants"): LIMITS,
     ("", "members"): GRANTS,
     ("", "grants"): GRANTS,
@@ -162,10 +218,11 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("", "users"): PLATFORM,
     ("", "groups"): PLATFORM,
     ("", "orders"): PLATFORM,
-    ("", "plans"): Rule(read_reach=Reach.CLUSTER, write=Right.MANAGE, write_reach=Reach.EVERYTHING),
+    ("", "plans"): PLANS,
     ("", "storage"): STORE,
 }
-# Kinds whose acts need name no cluster: the answer is then narrowed to the clusters that the caller may see.
+# Kinds that may be listed without naming a cluster: the answer is then narrowed to the clusters
+# that the caller may see.
 ACROSS_CLUSTERS = frozenset(
     {"clusters", "operations", "tenants", "audit", "grants", "members", "plans"}
 )
@@ -173,28 +230,32 @@ ACROSS_CLUSTERS = frozenset(
 
 # Parts of the names of API groups that are about who may do what.
 _ACCESS_GROUPS = frozenset({"authorization", "authentication", "rbac", "iam", "oauth", "user"})
-# What a kind does with roles that gives rights to somebody.
-_LENDING = ("binding", "assignment", "grant", "definition")
-# Custom kinds outside namespaces whose names say that they hold what opens doors.
-_CREDENTIALS = ("token", "secret", "credential", "password", "oauth", "user", "identit")
+# A kind with "role" and one of these words in its name gives a role to a subject.
+_BINDING_WORDS = ("binding", "assignment", "grant", "definition")
+# Cluster-scoped custom kinds with one of these words in their name hold credentials.
+_CREDENTIAL_WORDS = ("token", "secret", "credential", "password", "oauth", "user", "identit")
 
 
 def is_access(kind: str, group: str) -> bool:
-    """Whether objects of the kind give rights, whoever's API group it is.
+    """Whether objects of the kind give rights, in whichever API group it is.
 
-    Roles, what binds or assigns them, service accounts, all of authorization.*, iam.* …
+    True for roles, for what binds or assigns them, for service accounts, and for every kind of
+    groups such as authorization.*, iam.* …
     """
     name = kind.lower()
-    return (
-        name.endswith(("role", "roles", "roletemplates", "serviceaccount", "serviceaccounts"))
-        or ("role" in name and any(word in name for word in _LENDING))
-        or "rbac" in name
-        or not _ACCESS_GROUPS.isdisjoint(group.lower().split("."))
-    )
+    if name.endswith(("role", "roles", "roletemplates", "serviceaccount", "serviceaccounts")):
+        return True
+    if "role" in name and any(word in name for word in _BINDING_WORDS):
+        return True
+    return "rbac" in name or not _ACCESS_GROUPS.isdisjoint(group.lower().split("."))
 
 
 def is_access_row(stored_type: str) -> bool:
-    """Whether rows of a stored type give rights, as `is_access` says it of kinds, however the type is spelled: `v1.RoleBinding` …"""
+    """Whether rows of a stored type give rights: `is_access` for the store's type names.
+
+    The store takes types in any spelling (`v1.RoleBinding`, `RoleBinding.authorization.x.io`), so
+    the name is read in both ways, with the rest as its group and without.
+    """
     head, _, group = stored_type.partition(".")
     return (
         is_access_type(stored_type)
@@ -203,33 +264,44 @@ def is_access_row(stored_type: str) -> bool:
     )
 
 
-def rule(kind: str, group: str, *, cluster_scoped: bool = False) -> Rule:
-    """The rule of a kind. Custom kinds are ordinary inside a namespace; unknown kinds of Kubernetes' own groups are an admin's."""
-    if known := RULES.get((group, kind)):
-        return known
+def access_rule(kind: str, group: str, *, cluster_scoped: bool = False) -> AccessRule:
+    """The rule of a kind.
+
+    Custom kinds are ordinary inside a namespace. Kinds of Kubernetes' own groups that no table
+    knows are for admins: a new version of Kubernetes may add any kind.
+    """
+    if rule := RULES.get((group, kind)):
+        return rule
     if group == RBAC or group.endswith("authorization.k8s.io") or not group:
         return ACCESS_WIDE
     if is_access(kind, group):
         return ACCESS_WIDE if cluster_scoped else ACCESS_FOREIGN
+    # metrics.k8s.io serves usage and nothing else.
     if group.endswith(".k8s.io") and group != "metrics.k8s.io":
         return ACCESS_WIDE if cluster_scoped else ACCESS_INSIDE
     if not cluster_scoped:
         return ORDINARY
-    return ACCESS_WIDE if any(word in kind.lower() for word in _CREDENTIALS) else CLUSTER_WIDE
+    if any(word in kind.lower() for word in _CREDENTIAL_WORDS):
+        return ACCESS_WIDE
+    return CLUSTER_WIDE
 
 
-# --- decisions ------------------------------------------------------------------------------------------------------
+# --- decisions ------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Need:
-    """What an act needs: all of the rights, held as widely as `reach`."""
+class Requirement:
+    """What an act requires: all of the rights, held at least as widely as `level`."""
 
     rights: frozenset[Right]
-    reach: Reach
+    level: ScopeLevel
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
-    """Rights that a caller holds: on everything, on a cluster, or on a namespace; `uid` is the namespace that was meant."""
+class EffectiveGrant:
+    """Rights that a caller has: on everything, on a cluster, or on a namespace of it.
+
+    `cluster` is a cluster's id, None for all of them. `uid` is that of the namespace when the grant
+    was given, "" when it did not exist yet. `source` is the id of the `Grant` row.
+    """
 
     rights: frozenset[Right]
     cluster: int | None = None
@@ -239,30 +311,43 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
-    """Where a need is met; None is everywhere. `clusters` gives the namespaces (None is all) by cluster."""
+class VisibleScope:
+    """Where a requirement is met; None is everywhere.
+
+    `namespaces` are those of the cluster that was asked about; `clusters` maps the id of each
+    cluster to its namespaces, None being all of them.
+    """
 
     namespaces: frozenset[str] | None = None
     clusters: Mapping[int, frozenset[str] | None] | None = field(default=None)
 
 
-def need(verb: str, kind: str, group: str = "", *, cluster_scoped: bool = False) -> Need:
-    """What the act needs. A verb in no table needs an admin of the cluster; terminal and files count as writes."""
-    of_kind = rule(kind, group, cluster_scoped=cluster_scoped)
+def requirement_for(
+    verb: str, kind: str, group: str = "", *, cluster_scoped: bool = False
+) -> Requirement:
+    """What the act requires. Terminals and files count as writes of the kind.
+
+    A verb that is in no table requires an admin of the cluster.
+    """
+    rule = access_rule(kind, group, cluster_scoped=cluster_scoped)
     right = VERBS.get(verb)
     if right is None:
-        return Need(frozenset({Right.MANAGE}), max(of_kind.write_reach, Reach.CLUSTER))
+        level = max(rule.write_level, ScopeLevel.CLUSTER)
+        return Requirement(frozenset({Right.MANAGE}), level)
     if right is Right.READ:
-        return Need(frozenset({of_kind.read}), of_kind.read_reach)
+        return Requirement(frozenset({rule.read}), rule.read_level)
     if right in {Right.LOGS, Right.SECRETS}:
-        return Need(frozenset({right, of_kind.read}), of_kind.read_reach)
+        return Requirement(frozenset({right, rule.read}), rule.read_level)
     if right is Right.WRITE:
-        return Need(frozenset({of_kind.write}), of_kind.write_reach)
-    return Need(frozenset({right, of_kind.write}), of_kind.write_reach)
+        return Requirement(frozenset({rule.write}), rule.write_level)
+    return Requirement(frozenset({right, rule.write}), rule.write_level)
 
 
 def is_audited(verb: str, kind: str, group: str = "") -> bool:
-    """Whether an act leaves a line in the audit trail: every write, and every look into logs, terminals, files and secrets."""
+    """Whether an act leaves an entry in the audit trail.
+
+    Every write does, and every read of logs, terminals, files and Secrets.
+    """
     right = VERBS.get(verb)
     return right is not Right.READ or (kind == "secrets" and not group)
 
@@ -272,77 +357,119 @@ def is_write(verb: str) -> bool:
     return VERBS.get(verb, Right.MANAGE) in {Right.WRITE, Right.MANAGE}
 
 
-def narrowed(
-    holdings: Iterable[Holding], *, rights: frozenset[Right] | None, clusters: frozenset[int] | None
-) -> list[Holding]:
-    """The holdings cut down to what a token allows; None leaves that side alone."""
-    kept: list[Holding] = []
-    for holding in holdings:
-        left = holding.rights if rights is None else holding.rights & rights
-        if clusters is None or holding.cluster in clusters:
-            kept.append(replace(holding, rights=left))
-        elif holding.cluster is None:
-            kept += [replace(holding, rights=left, cluster=cluster) for cluster in sorted(clusters)]
-    return [holding for holding in kept if holding.rights]
+def narrow(
+    grants: Iterable[EffectiveGrant],
+    *,
+    rights: frozenset[Right] | None,
+    clusters: frozenset[int] | None,
+) -> list[EffectiveGrant]:
+    """The grants cut down to what a token allows; None leaves rights or clusters as they are."""
+    narrowed: list[EffectiveGrant] = []
+    for grant in grants:
+        remaining = grant.rights if rights is None else grant.rights & rights
+        if clusters is None or grant.cluster in clusters:
+            narrowed.append(replace(grant, rights=remaining))
+        elif grant.cluster is None:
+            # A grant on everything becomes one grant on each of the token's clusters.
+            narrowed += [
+                replace(
+                    grant,
+                    rights=remaining,
+                    cluster=cluster,
+                )
+                for cluster in sorted(clusters)
+            ]
+    return [grant for grant in narrowed if grant.rights]
 
 
-def _fitting(holdings: Iterable[Holding], wanted: Need) -> list[Holding]:
+def _sufficient(grants: Iterable[EffectiveGrant], requirement: Requirement) -> list[EffectiveGrant]:
     return [
-        holding
-        for holding in holdings
-        if wanted.rights <= holding.rights and _wide_enough(holding, wanted.reach)
+        grant
+        for grant in grants
+        if requirement.rights <= grant.rights and _is_wide_enough(grant, requirement.level)
     ]
 
 
-def _wide_enough(holding: Holding, reach: Reach) -> bool:
-    if reach is Reach.EVERYTHING:
-        return holding.cluster is None
-    return reach < Reach.CLUSTER or holding.namespace is None
+def _is_wide_enough(grant: EffectiveGrant, level: ScopeLevel) -> bool:
+    if level is ScopeLevel.EVERYTHING:
+        return grant.cluster is None
+    return level < ScopeLevel.CLUSTER or grant.namespace is None
 
 
-def within(
-    holdings: Iterable[Holding],
-    wanted: Need,
+def visible_in_cluster(
+    grants: Iterable[EffectiveGrant],
+    requirement: Requirement,
     *,
     cluster: int | None,
     namespace: str,
     collection: bool,
-) -> Extent | None:
-    """Where in one cluster the need is met (None: nowhere). `cluster` is None for one that is not registered."""
-    fitting = [
-        held
-        for held in _fitting(holdings, wanted)
-        if held.cluster is None or held.cluster == cluster
+) -> VisibleScope | None:
+    """Where in one cluster the requirement is met; None for nowhere.
+
+    `cluster` is None for a cluster that is not registered, "" as `namespace` is the whole cluster.
+    A `collection` may be narrowed to the namespaces of the grants.
+    """
+    sufficient = [
+        grant
+        for grant in _sufficient(grants, requirement)
+        if grant.cluster is None or grant.cluster == cluster
     ]
-    if any(held.namespace is None for held in fitting) or (fitting and wanted.reach is Reach.ANY):
-        return Extent()
-    spaces = frozenset(held.namespace for held in fitting if held.namespace is not None)
+    if any(grant.namespace is None for grant in sufficient):
+        return VisibleScope()
+    if sufficient and requirement.level is ScopeLevel.ANY:
+        return VisibleScope()
+    namespaces = frozenset(grant.namespace for grant in sufficient if grant.namespace is not None)
     if namespace:
-        return Extent() if namespace in spaces else None
-    return Extent(namespaces=spaces) if spaces and collection else None
+        return VisibleScope() if namespace in namespaces else None
+    return VisibleScope(namespaces=namespaces) if namespaces and collection else None
 
 
-def across(holdings: Iterable[Holding], wanted: Need) -> Extent | None:
-    """Where over all clusters the need is met (None: nowhere)."""
-    fitting = _fitting(holdings, wanted)
-    if any(held.cluster is None and held.namespace is None for held in fitting):
-        return Extent()
-    found: dict[int, frozenset[str] | None] = {}
-    for held in fitting:
-        if held.cluster is not None:
-            before = found.get(held.cluster, frozenset())
-            found[held.cluster] = (
-                None if held.namespace is None or before is None else before | {held.namespace}
-            )
-    return Extent(namespaces=frozenset(), clusters=found) if found else None
+def visible_across_clusters(
+    grants: Iterable[EffectiveGrant], requirement: Requirement
+) -> VisibleScope | None:
+    """Where over all clusters the requirement is met; None for nowhere."""
+    sufficient = _sufficient(grants, requirement)
+    if any(grant.cluster is None and grant.namespace is None for grant in sufficient):
+        return VisibleScope()
+    clusters: dict[int, frozenset[str] | None] = {}
+    for grant in sufficient:
+        if grant.cluster is None:
+            continue
+        namespaces = clusters.get(grant.cluster, frozenset())
+        if grant.namespace is None or namespaces is None:
+            # One grant on the whole cluster outweighs those on its namespaces.
+            clusters[grant.cluster] = None
+        else:
+            clusters[grant.cluster] = namespaces | {grant.namespace}
+    if not clusters:
+        return None
+    return VisibleScope(namespaces=frozenset(), clusters=clusters)
 
 
-def covers(holdings: Iterable[Holding], role: Role, *, cluster: int | None, namespace: str) -> bool:
-    """Whether a caller may hand out the role there: only an admin, and never a right or a reach beyond their own."""
-    wanted = Need(
-        RIGHTS[role] | {Right.MANAGE},
-        Reach.EVERYTHING if cluster is None else Reach.NAMESPACE if namespace else Reach.CLUSTER,
+def may_hand_out(
+    grants: Iterable[EffectiveGrant],
+    role: Role,
+    *,
+    cluster: int | None,
+    namespace: str,
+) -> bool:
+    """Whether a caller may grant the role there.
+
+    Only an admin may, and never a right that they do not have themselves, nor more widely than
+    they have it.
+    """
+    if cluster is None:
+        level = ScopeLevel.EVERYTHING
+    elif namespace:
+        level = ScopeLevel.NAMESPACE
+    else:
+        level = ScopeLevel.CLUSTER
+    requirement = Requirement(RIGHTS[role] | {Right.MANAGE}, level)
+    scope = visible_in_cluster(
+        grants,
+        requirement,
+        cluster=cluster,
+        namespace=namespace,
+        collection=False,
     )
-    return (
-        within(holdings, wanted, cluster=cluster, namespace=namespace, collection=False) is not None
-    )
+    return scope is not None

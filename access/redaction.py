@@ -1,4 +1,4 @@
-"""What changed in an object, without anything that could be a secret."""
+"""The difference between two versions of an object, without anything that could be a secret."""
 
 import re
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ import orjson
 
 from clusters.manifests import MASK, Object
 
+# Changes in one diff, and characters of one value.
 LIMIT = 60
 LONGEST = 200
 # What the API server writes itself, and copies of the whole object.
@@ -15,7 +16,8 @@ NOISE = frozenset(
     {"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink"}
 )
 SENSITIVE = re.compile(
-    r"pass|secret|token|credential|api.?key|private|auth|cookie|session|\bkey\b|kubeconfig|dsn|cert",
+    r"pass|secret|token|credential|api.?key|private|auth|cookie|session"
+    r"|\bkey\b|kubeconfig|dsn|cert",
     re.IGNORECASE,
 )
 # Members whose values are free text, in which people do put passwords.
@@ -29,25 +31,30 @@ Path = tuple[str, ...]
 
 
 def diff(before: bytes | None, after: bytes | None) -> list[dict[str, Any]]:
-    """[{"path","before","after"}] for each leaf that changed: `before` or `after` is absent where there was none. At most 60."""
-    old, new = (dict(_leaves(_object(side), ())) for side in (before, after))
+    """[{"path","before","after"}] for each leaf that changed, at most LIMIT.
+
+    `before` or `after` is absent where there was no value. When there are more changes, a last row
+    with the path "…" says how many.
+    """
+    old = dict(_leaves(_parse_manifest(before), ()))
+    new = dict(_leaves(_parse_manifest(after), ()))
     changed = [path for path in {**old, **new} if old.get(path, MISSING) != new.get(path, MISSING)]
-    lines = [_line(path, old, new) for path in changed[:LIMIT]]
+    lines = [_diff_line(path, old, new) for path in changed[:LIMIT]]
     if len(changed) > LIMIT:
         lines.append({"path": "…", "after": f"{len(changed) - LIMIT} more"})
     return lines
 
 
-def _object(raw: bytes | None) -> Object:
+def _parse_manifest(raw: bytes | None) -> Object:
     try:
-        found = orjson.loads(raw or b"{}")
+        manifest = orjson.loads(raw or b"{}")
     except orjson.JSONDecodeError:
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(manifest, dict):
         return {}
-    return {
-        key: value for key, value in found.items() if key not in {"status", "apiVersion", "kind"}
-    }
+    # Controllers write the status: it is no change of the caller's.
+    ignored = {"status", "apiVersion", "kind"}
+    return {key: value for key, value in manifest.items() if key not in ignored}
 
 
 def _leaves(value: object, path: Path) -> Iterator[tuple[Path, object]]:
@@ -57,22 +64,22 @@ def _leaves(value: object, path: Path) -> Iterator[tuple[Path, object]]:
                 yield from _leaves(child, (*path, str(key)))
     elif isinstance(value, list):
         for index, child in enumerate(value):
-            yield from _leaves(child, (*path, _member(child, index)))
+            yield from _leaves(child, (*path, _member_name(child, index)))
     else:
         yield path, value
 
 
-def _member(child: object, index: int) -> str:
-    """List members by name where they have one, so that an insertion does not shift all others."""
+def _member_name(child: object, index: int) -> str:
+    """The name of a list's member, else its index: so an insertion does not shift all others."""
     name = child.get("name") if isinstance(child, dict) else None
     return f"[{name}]" if isinstance(name, str) else f"[{index}]"
 
 
-def _line(path: Path, old: dict[Path, object], new: dict[Path, object]) -> dict[str, Any]:
+def _diff_line(path: Path, old: dict[Path, object], new: dict[Path, object]) -> dict[str, Any]:
     line: dict[str, Any] = {"path": ".".join(path)[:LONGEST]}
     for side, values in (("before", old), ("after", new)):
         if path in values:
-            line[side] = _shown(path, values[path])
+            line[side] = _displayed_value(path, values[path])
     return line
 
 
@@ -80,14 +87,15 @@ def is_sensitive(path: Path) -> bool:
     """Whether the value at a path may be a secret."""
     if any(part in FREE_TEXT for part in path):
         return not (path[-1] in ENV_NAMED and "env" in path)
-    return any(
-        SENSITIVE.search(part)
-        for part in path[-1:]
-        if part not in {"secretName", "automountServiceAccountToken", "secretKeyRef"}
-    )
+    # These name a Secret or switch a token on, and contain none.
+    harmless = {"secretName", "automountServiceAccountToken", "secretKeyRef"}
+    return any(SENSITIVE.search(part) for part in path[-1:] if part not in harmless)
 
 
-def _shown(path: Path, value: object) -> object:
+def _displayed_value(path: Path, value: object) -> object:
     if is_sensitive(path):
         return MASK
-    return USERINFO.sub(f"://{MASK}@", value)[:LONGEST] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    # A URL may contain a password.
+    return USERINFO.sub(f"://{MASK}@", value)[:LONGEST]

@@ -28,7 +28,10 @@ T = TypeVar("T", bound=Token)
 
 
 class Revocable(BlacklistMixin[T]):  # type: ignore[misc]  # the library has no types
-    """Tokens that can be ended before their time. The library's rows would hold them in clear; these hold their ids alone."""
+    """Tokens that can be revoked before they expire.
+
+    The library's rows would store the tokens in clear text; these store their ids alone.
+    """
 
     def outstand(self) -> tuple[OutstandingToken, bool]:
         """(row, whether it is new)."""
@@ -45,7 +48,7 @@ class Revocable(BlacklistMixin[T]):  # type: ignore[misc]  # the library has no 
         return row
 
     def blacklist(self) -> tuple[BlacklistedToken, bool]:
-        """(row, whether the token was good until now)."""
+        """(row, whether the token was valid until now)."""
         row: tuple[BlacklistedToken, bool] = BlacklistedToken.objects.get_or_create(
             token=self.outstand()[0]
         )
@@ -53,18 +56,19 @@ class Revocable(BlacklistMixin[T]):  # type: ignore[misc]  # the library has no 
 
     @classmethod
     def for_user(cls, user: AbstractBaseUser) -> Self:
-        """A token of the user, in the list of those that are about."""
+        """A token of the user, with a row by which it can be revoked."""
         token: Self = super(BlacklistMixin, cls).for_user(user)
         token.outstand()
         return token
 
 
-class RevocableAccessToken(Revocable[AccessToken], AccessToken):  # type: ignore[misc]  # the library has no types
-    """An access token that signing out can end before its time."""
+# The library has no types.
+class RevocableAccessToken(Revocable[AccessToken], AccessToken):  # type: ignore[misc]
+    """An access token that signing out revokes before it expires."""
 
 
-class RefreshToken(Revocable["RefreshToken"], LibraryRefreshToken):  # type: ignore[misc]  # the library has no types
-    """A refresh token, good once."""
+class RefreshToken(Revocable["RefreshToken"], LibraryRefreshToken):  # type: ignore[misc]
+    """A refresh token, valid once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +80,13 @@ class TokenPair:
     expires_in: int
 
 
-# --- passwords ------------------------------------------------------------------------------------------------------
+# --- passwords ------------------------------------------------------------------------------------
 def sign_in(username: object, password: object, *, address: str = "") -> TokenPair:
-    """A new pair for a right password; Unauthenticated otherwise, TooManyRequests after ten failures of the name in a minute."""
+    """A new pair for the right password.
+
+    Invalid without name or password, Unauthenticated for a wrong one, TooManyRequests after ten
+    failures of the name in a minute.
+    """
     if (
         not isinstance(username, str)
         or not isinstance(password, str)
@@ -90,20 +98,26 @@ def sign_in(username: object, password: object, *, address: str = "") -> TokenPa
 
 
 def verified(username: str, password: str, *, address: str) -> User:
-    """The user whose password it is; Unauthenticated otherwise, TooManyRequests after too many failures."""
+    """The user whose password it is.
+
+    Unauthenticated for a wrong one, TooManyRequests after too many failures.
+    """
     if "\x00" in username + password or max(len(username), len(password)) > LONGEST:
         raise Unauthenticated("wrong username or password")
     attempts.check(username, address)
     with attempts.HASHING.turn():
         user = authenticate(username=username, password=password)
     if not isinstance(user, User):
-        attempts.failed(username, address)
+        attempts.record_failure(username, address)
         raise Unauthenticated("wrong username or password")
     return user
 
 
 def known_name(username: object) -> str:
-    """The name when somebody bears it: people type passwords into the wrong field, and the audit trail must not keep those."""
+    """The name when a user has it, else "".
+
+    People type passwords into the wrong field, and the audit trail must not keep those.
+    """
     if not isinstance(username, str) or "\x00" in username:
         return ""
     return username if User.objects.filter(username=username).exists() else ""
@@ -112,35 +126,40 @@ def known_name(username: object) -> str:
 def change_password(
     user: User | AnonymousUser, old: object, new: object, *, address: str = ""
 ) -> TokenPair:
-    """A new password and a new pair; Invalid for a weak one or when the old one is wrong. All earlier JWTs end."""
+    """Set a new password and return a new pair; all earlier JWTs are revoked.
+
+    Invalid for a weak password or when the old one is wrong.
+    """
     if not isinstance(old, str) or not isinstance(new, str) or not old or not new:
         raise Invalid("password and new_password are required")
     try:
-        fresh = verified(user.get_username(), old, address=address)
+        verified_user = verified(user.get_username(), old, address=address)
     except Unauthenticated:
         raise Invalid("the password is wrong", field="password") from None
     try:
-        validate_password(new, fresh)
+        validate_password(new, verified_user)
     except ValidationError as error:
         raise Invalid(" ".join(error.messages), field="new_password") from None
-    fresh.set_password(new)
-    fresh.save(update_fields=["password"])
-    return pair_for(fresh)
+    verified_user.set_password(new)
+    verified_user.save(update_fields=["password"])
+    return pair_for(verified_user)
 
 
 def pair_for(user: AbstractBaseUser) -> TokenPair:
-    """A fresh access and refresh token; the access token names its refresh token, so that one sign-out ends both."""
+    """A new access and refresh token.
+
+    The access token names its refresh token, so that signing out once revokes both.
+    """
     refresh = RefreshToken.for_user(user)
     access = refresh.access_token
     access[SESSION] = refresh["jti"]
-    return TokenPair(
-        str(access), str(refresh), int(api_settings.ACCESS_TOKEN_LIFETIME.total_seconds())
-    )
+    lifetime = int(api_settings.ACCESS_TOKEN_LIFETIME.total_seconds())
+    return TokenPair(str(access), str(refresh), lifetime)
 
 
-# --- JWT ------------------------------------------------------------------------------------------------------------
+# --- JWT ------------------------------------------------------------------------------------------
 def _active_user(token: AccessToken | RefreshToken) -> AbstractBaseUser:
-    """The token's user, unless gone, switched off or with a new password since."""
+    """The token's user; Unauthenticated after deletion, deactivation or a new password."""
     user = User.objects.filter(pk=token.get("user_id"), is_active=True).first()
     claim = str(token.get(api_settings.REVOKE_TOKEN_CLAIM))
     if user is None or not constant_time_compare(claim, get_md5_hash_password(user.password)):
@@ -148,7 +167,7 @@ def _active_user(token: AccessToken | RefreshToken) -> AbstractBaseUser:
     return user
 
 
-def user_of_jwt(raw: str) -> AbstractBaseUser:
+def user_from_jwt(raw: str) -> AbstractBaseUser:
     """The user behind an access token; TokenExpired or Unauthenticated otherwise."""
     try:
         token = RevocableAccessToken(raw.encode())
@@ -160,25 +179,29 @@ def user_of_jwt(raw: str) -> AbstractBaseUser:
 
 
 def refresh(raw: object) -> TokenPair:
-    """A new pair for a refresh token, which is then spent; used twice it is Unauthenticated."""
+    """A new pair for a refresh token, which is then used up.
+
+    Unauthenticated when it was used before, TokenExpired.
+    """
     if not isinstance(raw, str) or not raw:
         raise Invalid("refresh_token is required")
     try:
         token = RefreshToken(raw.encode())
         with transaction.atomic():
             user = _active_user(token)
-            _, first = token.blacklist()
+            # Two requests may bring the same token at once: the row tells which came first.
+            _, is_first_use = token.blacklist()
     except ExpiredTokenError:
         raise TokenExpired("the refresh token has expired") from None
     except TokenError:
         raise Unauthenticated("the refresh token is not valid") from None
-    if not first:
+    if not is_first_use:
         raise Unauthenticated("the refresh token was used before")
     return pair_for(user)
 
 
 def sign_out(raw_access: str, raw_refresh: object = None) -> None:
-    """End the access token and the refresh token that belongs to it."""
+    """Revoke the access token and the refresh token that belongs to it."""
     try:
         access = RevocableAccessToken(raw_access.encode())
     except TokenError:

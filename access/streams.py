@@ -1,4 +1,4 @@
-"""Whether a stream may go on: the caller's credentials and rights, looked at again while it lasts."""
+"""Whether a stream may go on: the caller's credentials and rights, checked again while it lasts."""
 
 import math
 import time
@@ -18,7 +18,7 @@ from access import sign_in as services
 from access.authentication import BearerAuthentication, ConsoleSession
 from access.models import ApiToken
 from access.permissions import authorise
-from access.policy import Holding
+from access.policy import EffectiveGrant
 from clusters import registry
 from core import crypto
 from core.api.auth import Act, Scope
@@ -28,57 +28,70 @@ User = get_user_model()
 
 
 def credential(request: Request) -> dict[str, Any]:
-    """What to look at later: the user, and the API token, the JWT or the console's session. Never a secret that could be used."""
-    found: dict[str, Any] = {"user": request.user.pk, "username": request.user.get_username()}
+    """What to check again later: the user, and the API token, JWT or session of the console.
+
+    {"user","username"} and one of "api_token" (id), "console" (encrypted session key), or "jti",
+    "session", "password" and "expires" of a JWT. It contains nothing that could be used to sign in.
+    """
+    facts: dict[str, Any] = {"user": request.user.pk, "username": request.user.get_username()}
     match request.auth:
         case ApiToken():
-            found["api_token"] = request.auth.pk
+            facts["api_token"] = request.auth.pk
         case ConsoleSession():
-            found["console"] = crypto.encrypt(request.auth.key)
+            facts["console"] = crypto.encrypt(request.auth.key)
         case str():
             token = services.RevocableAccessToken(request.auth.encode(), verify=False)
-            found["jti"], found["session"] = token.get("jti", ""), token.get(services.SESSION, "")
-            found["password"] = token.get(api_settings.REVOKE_TOKEN_CLAIM, "")
-            found["expires"] = token.get("exp", 0)
-    return found
+            facts["jti"] = token.get("jti", "")
+            facts["session"] = token.get(services.SESSION, "")
+            # A hash of the password: a new password ends the stream.
+            facts["password"] = token.get(api_settings.REVOKE_TOKEN_CLAIM, "")
+            facts["expires"] = token.get("exp", 0)
+    return facts
 
 
 def still_allowed(credential: Mapping[str, Any], act: Act | None) -> None:
-    """Unauthenticated when user, token or password are gone or changed, Forbidden when the right is. Runs outside any request.
+    """Check credentials and right again; None as the act checks the credentials alone.
 
-    None instead of an act: only the credentials are looked at.
+    Unauthenticated when user or token were deleted, revoked or deactivated, or the password
+    changed; Forbidden when the right was withdrawn. Runs outside any request.
     """
-    user, token = _holder(credential)
+    user, token = _user_and_token(credential)
     if act is None:
         return
     request = Request(HttpRequest())
-    request.user, request.auth = user, token
+    request.user = user
+    request.auth = token
     authorise(request, act)
 
 
 def require(work: Mapping[str, Any]) -> None:
-    """Unauthenticated or Forbidden when whoever ordered some work ({"credential","acts"}) may no longer do it.
+    """Unauthenticated or Forbidden when the requester of some work may no longer do it.
 
-    What was ordered through an open dialect was allowed to nobody in particular.
+    `work` is {"credential","acts"}.
     """
     credential = work["credential"]
     if not credential["user"]:
+        # Requested through an open dialect, which asks for no credentials.
         return
-    user, token = _holder(credential)
-    held = grants.holdings(user)
+    user, token = _user_and_token(credential)
+    effective = grants.effective_grants(user)
     for act in work["acts"]:
-        authorization.decide(held, token, Act(**act))
+        authorization.decide(effective, token, Act(**act))
 
 
 def scopes(credential: Mapping[str, Any], acts: Sequence[Act]) -> list[Scope | None]:
-    """What of each act the caller may do now, None for nothing; Unauthenticated as in `still_allowed`."""
-    user, token = _holder(credential)
-    held = grants.holdings(user)
-    return [_scope(held, token, act) for act in acts]
+    """The scope of each act as of now, None for a refused one.
+
+    Unauthenticated as in `still_allowed`.
+    """
+    user, token = _user_and_token(credential)
+    effective = grants.effective_grants(user)
+    return [_scope(effective, token, act) for act in acts]
 
 
 def require_cluster(act: Act) -> None:
-    """Forbidden when the act is in a cluster that was removed. The store's clusterIds are free texts."""
+    """Forbidden when the act is in a cluster that was removed."""
+    # The store's clusterIds are free text and need no registered cluster.
     if not act.cluster or act.kind == "storage":
         return
     try:
@@ -87,37 +100,44 @@ def require_cluster(act: Act) -> None:
         raise Forbidden("the cluster is no longer registered") from None
 
 
-def _scope(held: list[Holding], token: ApiToken | None, act: Act) -> Scope | None:
+def _scope(effective: list[EffectiveGrant], token: ApiToken | None, act: Act) -> Scope | None:
     try:
-        return authorization.decide(held, token, act)
+        return authorization.decide(effective, token, act)
     except Forbidden:
         return None
 
 
-def _holder(credential: Mapping[str, Any]) -> tuple[Any, ApiToken | None]:
+def _user_and_token(credential: Mapping[str, Any]) -> tuple[Any, ApiToken | None]:
     user = User.objects.filter(pk=credential["user"], is_active=True).first()
-    if user is None or not _good(credential, user.password):
+    if user is None or not _is_valid(credential, user.password):
         raise Unauthenticated("signed out")
-    return user, ApiToken.objects.filter(
-        pk=credential["api_token"]
-    ).first() if "api_token" in credential else None
+    if "api_token" not in credential:
+        return user, None
+    return user, ApiToken.objects.filter(pk=credential["api_token"]).first()
 
 
-def _good(credential: Mapping[str, Any], password: str) -> bool:
+def _is_valid(credential: Mapping[str, Any], password: str) -> bool:
     if "api_token" in credential:
         row = ApiToken.objects.filter(pk=credential["api_token"], revoked_at=None).first()
         return row is not None and not row.is_expired()
     if "jti" in credential:
-        ended = BlacklistedToken.objects.filter(token__jti=credential["jti"]).exists()
-        expired = time.time() > credential.get("expires", math.inf)
-        return not (ended or expired) and credential["password"] == get_md5_hash_password(password)
+        if BlacklistedToken.objects.filter(token__jti=credential["jti"]).exists():
+            return False
+        if time.time() > credential.get("expires", math.inf):
+            return False
+        unchanged: bool = credential["password"] == get_md5_hash_password(password)
+        return unchanged
     if "console" in credential:
         return _is_open(credential["console"], int(credential["user"]))
     return True
 
 
 def _is_open(session: str, user: int) -> bool:
-    """Whether the console's session (encrypted) is still that user's: not signed out, not expired, the password not changed since."""
+    """Whether the console's session, by its encrypted key, is still that user's.
+
+    False after signing out, after it expired, and after the password changed.
+    """
+    # Django's get_user reads nothing of a request but its session.
     visit = HttpRequest()
     try:
         visit.session = SessionStore(crypto.decrypt(session))
@@ -127,10 +147,10 @@ def _is_open(session: str, user: int) -> bool:
 
 
 def sign_in(bearer: str) -> dict[str, Any]:
-    """The credential behind a bearer token that a socket was opened with; Unauthenticated when it is no good."""
-    plain = HttpRequest()
-    plain.META["HTTP_AUTHORIZATION"] = f"Bearer {bearer}"
-    request = Request(plain, authenticators=[BearerAuthentication()])
+    """The credential of a bearer token that opened a socket; Unauthenticated for an invalid one."""
+    django_request = HttpRequest()
+    django_request.META["HTTP_AUTHORIZATION"] = f"Bearer {bearer}"
+    request = Request(django_request, authenticators=[BearerAuthentication()])
     try:
         if not request.user.is_authenticated:
             raise Unauthenticated("authentication credentials were not provided")

@@ -15,5 +15,5 @@ def expire_audit() -> None:
 
 @shared_task(name="access.forget_expired_tokens")
 def forget_expired_tokens() -> None:
-    """Rows of refresh tokens that have run out say nothing any more."""
+    """Delete the rows of refresh tokens that have expired."""
     call_command("flushexpiredtokens")

@@ -1,4 +1,7 @@
-"""API tokens: made, checked, revoked; only their hashes are kept, and they never allow more than their user may do."""
+"""API tokens: creating, checking and revoking them.
+
+Only their hashes are stored, and they never allow more than their user may do.
+"""
 
 import hashlib
 import secrets
@@ -15,16 +18,19 @@ from core.errors import Invalid, NotFound, TokenExpired, Unauthenticated
 from core.times import rfc3339
 
 PREFIX = "kgt_"
-LONGEST = 200
+LONGEST_CLUSTER_NAME = 200
 
 
 def _digest(raw: str) -> str:
-    """The hash under which a token is found; the lookup compares hashes, so its time says nothing about a token."""
+    """The hash by which a token is looked up.
+
+    The database compares hashes, so the time of a lookup discloses nothing about a token.
+    """
     return hashlib.sha256(raw.encode()).hexdigest()
 
 
 def check_name(value: object) -> str:
-    """The name; Invalid when it is none."""
+    """The name of a token; Invalid unless it is 1 to 100 printable characters."""
     if (
         not isinstance(value, str)
         or not value.strip()
@@ -36,17 +42,23 @@ def check_name(value: object) -> str:
 
 
 def check_scopes(value: object) -> list[str]:
-    """Scopes, none twice; Invalid for unknown ones, and for a list of none. None means all that the user may."""
-    known = list(Right)
+    """Scopes without duplicates; None means everything that the user may do.
+
+    Invalid for unknown scopes and for an empty list.
+    """
+    scopes = list(Right)
     if value is not None and (
-        not isinstance(value, list) or not value or any(scope not in known for scope in value)
+        not isinstance(value, list) or not value or any(scope not in scopes for scope in value)
     ):
-        raise Invalid(f"scopes must be some of {', '.join(known)}", field="scopes")
+        raise Invalid(f"scopes must be some of {', '.join(scopes)}", field="scopes")
     return list(dict.fromkeys(value or []))
 
 
 def check_clusters(value: object) -> list[str]:
-    """Names of clusters or clusterIds, none twice; Invalid for what can be none, and for a list of none. None means every cluster."""
+    """Names of clusters or clusterIds without duplicates; None means every cluster.
+
+    Invalid for impossible names and for an empty list.
+    """
     if value is not None and not (isinstance(value, list) and value):
         raise Invalid("clusters must be a list of at least one", field="clusters")
     names = [
@@ -54,14 +66,15 @@ def check_clusters(value: object) -> list[str]:
         for name in value or []
     ]
     if not all(
-        isinstance(name, str) and 0 < len(name) <= LONGEST and name.isprintable() for name in names
+        isinstance(name, str) and 0 < len(name) <= LONGEST_CLUSTER_NAME and name.isprintable()
+        for name in names
     ):
         raise Invalid("clusters must be names or ids of clusters, or clusterIds", field="clusters")
     return list(dict.fromkeys(names))
 
 
 def check_wire(value: object) -> str:
-    """The wire profile in which bcs-storage answers the token: doc, go, or nothing; Invalid for others."""
+    """The wire profile of bcs-storage for the token: doc, go or ""; Invalid for others."""
     if value not in (None, "", "doc", "go"):
         raise Invalid("wire must be doc or go", field="wire")
     return str(value or "")
@@ -77,16 +90,20 @@ def create_api_token(
     clusters: Sequence[str] = (),
     wire: str = "",
 ) -> tuple[ApiToken, str]:
-    """(row, the token itself): the only time that it can be seen."""
+    """(row, the token itself). Only the hash is stored: this is the only time that it is visible.
+
+    It expires after `days`, or after `lifetime`; without both it does not.
+    """
+    # 256 bits, so that a plain hash cannot be reversed by guessing.
     raw = PREFIX + secrets.token_urlsafe(32)
     lifetime = timedelta(days=days) if days else lifetime
-    expires: datetime | None = timezone.now() + lifetime if lifetime else None
+    expires_at: datetime | None = timezone.now() + lifetime if lifetime else None
     row = ApiToken.objects.create(
         user_id=user.pk,
         name=name[:100],
         digest=_digest(raw),
         hint=raw[:8],
-        expires_at=expires,
+        expires_at=expires_at,
         scopes=list(scopes),
         clusters=list(clusters),
         wire=wire,
@@ -94,8 +111,11 @@ def create_api_token(
     return row, raw
 
 
-def api_token(raw: str) -> ApiToken:
-    """The row behind a token; TokenExpired or Unauthenticated otherwise. Notes the time of use, at most once a minute."""
+def find_by_token(raw: str) -> ApiToken:
+    """The row of a token; TokenExpired, or Unauthenticated for an invalid one.
+
+    Records the time of use, at most once a minute: a write for each request would be too many.
+    """
     row = ApiToken.objects.select_related("user").filter(digest=_digest(raw)).first()
     if row is None or row.revoked_at or not row.user.is_active:
         raise Unauthenticated("the token is not valid")
@@ -108,7 +128,7 @@ def api_token(raw: str) -> ApiToken:
 
 
 def revoke(user: AbstractBaseUser, pk: int) -> ApiToken:
-    """End one of the user's tokens; NotFound for any other."""
+    """Revoke one of the user's tokens; NotFound for any other."""
     row = ApiToken.objects.filter(pk=pk, user_id=user.pk).first()
     if row is None:
         raise NotFound("there is no such token")
@@ -119,10 +139,10 @@ def revoke(user: AbstractBaseUser, pk: int) -> ApiToken:
 
 
 def represent(row: ApiToken) -> dict[str, Any]:
-    """A token as plain data, without the token."""
-    moments = ("created_at", "expires_at", "last_used_at", "revoked_at")
+    """A token as JSON data, without the token itself; times are RFC 3339 or None."""
+    times = ("created_at", "expires_at", "last_used_at", "revoked_at")
     return {
         **{field: getattr(row, field) for field in ("name", "hint", "scopes", "clusters", "wire")},
         "id": row.pk,
-        **{field: rfc3339(getattr(row, field)) for field in moments},
+        **{field: rfc3339(getattr(row, field)) for field in times},
     }

@@ -1,4 +1,4 @@
-"""People: making them, and finding them and their groups by name."""
+"""Users and groups: creating, changing and finding them by name."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from access import grants
 from core.errors import Conflict, Invalid, NotFound
 
-# A cluster's own names; impersonating one would be the cluster's own power.
+# Kubernetes' own groups (system:masters …): impersonating one would give its rights.
 RESERVED = "system:"
 
 
@@ -25,8 +25,13 @@ def create(
     email: str = "",
     by: str = "",
 ) -> User:
-    """A new user with one grant; Invalid for a bad name or a weak password, Conflict for a taken name, and nothing made."""
-    wanted, user = grants.role_of(role), User(username=name, email=email)
+    """A new user with one grant.
+
+    Invalid for a bad name or a weak password, Conflict when the name exists; then nothing is
+    created.
+    """
+    granted_role = grants.role_of(role)
+    user = User(username=name, email=email)
     try:
         user.clean_fields(exclude=["password"])
         validate_password(password, user)
@@ -36,7 +41,13 @@ def create(
     try:
         with transaction.atomic():
             user.save()
-            grants.give(user=user, role=wanted, cluster=cluster, namespace=namespace, by=by)
+            grants.give(
+                user=user,
+                role=granted_role,
+                cluster=cluster,
+                namespace=namespace,
+                by=by,
+            )
     except IntegrityError:
         raise Conflict(f"a user named {name!r} exists already") from None
     return user
@@ -50,12 +61,15 @@ def change(
     is_active: bool | None = None,
     groups: Iterable[str] | None = None,
 ) -> None:
-    """Change what is given, all of it or nothing; Invalid for a bad address, a weak password or a group's name that can be none.
+    """Change every argument that is not None, all of them or none.
 
-    A new password, and being switched off, end the person's sessions and JWTs.
+    Invalid for a bad address, a weak password or an impossible group name. A new password and
+    deactivation end the user's sessions and JWTs.
     """
-    user.email = user.email if email is None else email
-    user.is_active = user.is_active if is_active is None else is_active
+    if email is not None:
+        user.email = email
+    if is_active is not None:
+        user.is_active = is_active
     try:
         user.clean_fields(exclude=["password"])
         if password is not None:
@@ -71,14 +85,18 @@ def change(
 
 def find(name: str) -> User:
     """A user by name; NotFound when there is none."""
-    found = User.objects.filter(username=name).first() if "\x00" not in name else None
-    if found is None:
+    # PostgreSQL refuses NUL characters in parameters.
+    user = User.objects.filter(username=name).first() if "\x00" not in name else None
+    if user is None:
         raise NotFound(f"there is no user {name[:60]!r}")
-    return found
+    return user
 
 
 def find_group(name: str, *, create: bool = False) -> Group:
-    """A group by name, made when asked to; NotFound otherwise, Invalid for a name that belongs to the clusters themselves."""
+    """A group by name; with `create` a missing one is created.
+
+    NotFound when there is none, Invalid for names of Kubernetes' own groups.
+    """
     if not name or len(name) > 150 or "\x00" in name or name.startswith(RESERVED):
         raise Invalid(
             f"a group's name must be 1 to 150 characters and not begin with {RESERVED}",
@@ -86,12 +104,14 @@ def find_group(name: str, *, create: bool = False) -> Group:
         )
     if create:
         return Group.objects.get_or_create(name=name)[0]
-    found = Group.objects.filter(name=name).first()
-    if found is None:
+    group = Group.objects.filter(name=name).first()
+    if group is None:
         raise NotFound(f"there is no group {name[:60]!r}")
-    return found
+    return group
 
 
-def subject(name: str, *, is_group: bool, create: bool = False) -> dict[str, Any]:
-    """{"user": …} or {"group": …}, whichever is meant."""
-    return {"group": find_group(name, create=create)} if is_group else {"user": find(name)}
+def grant_subject(name: str, *, is_group: bool, create: bool = False) -> dict[str, Any]:
+    """The subject of a grant as keyword arguments: {"user": …} or {"group": …}; NotFound."""
+    if is_group:
+        return {"group": find_group(name, create=create)}
+    return {"user": find(name)}

@@ -6,7 +6,10 @@ from django.db import connection
 
 
 def now() -> datetime:
-    """This moment by PostgreSQL's clock, so that workers whose clocks disagree still agree on what has expired."""
+    """The time by PostgreSQL's clock.
+
+    Workers whose clocks disagree still agree on what has expired.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         moment: datetime = cursor.fetchone()[0]

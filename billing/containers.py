@@ -1,4 +1,4 @@
-"""What a buyer asks to run: the document's deploy body, checked as a whole (contract 3.6)."""
+"""The containers that a buyer asks for: the document's deploy body, checked as a whole (3.6)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,13 +23,16 @@ MAX_FILES = 64
 # Kubernetes lets a ConfigMap have one MiB, names included.
 MAX_FILE_BYTES = 900_000
 MOUNT_PATH = re.compile(r"(/[^/:\x00-\x1f\x7f]+)+\Z")
-LONGEST_PATH, LONGEST_NAME, LONGEST_PASSWORD = 512, 255, 16_384
+# In characters.
+LONGEST_PATH = 512
+LONGEST_NAME = 255
+LONGEST_PASSWORD = 16_384
 DOCKER_HUB = "https://index.docker.io/v1/"
 
 
 @dataclass(frozen=True, slots=True)
-class PortWanted:
-    """A container's port; `host` is None while the system is to choose, or when none is wanted."""
+class PortRequest:
+    """A container's port; `host` is None when the system chooses one, or none is requested."""
 
     container: int
     host: int | None
@@ -37,13 +40,13 @@ class PortWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class ContainerWanted:
-    """One container."""
+class ContainerRequest:
+    """One container; `files` are (mount path, text)."""
 
     name: str
     image: str
     memory: str
-    ports: tuple[PortWanted, ...]
+    ports: tuple[PortRequest, ...]
     command: tuple[str, ...]
     args: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
@@ -56,7 +59,7 @@ class ContainerWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class RegistryLogin:
     """A login for a private registry, which is named as Docker's configuration names it."""
 
     registry: str
@@ -65,12 +68,12 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A whole deploy; the files of a container are (mount path, text)."""
+class DeployRequest:
+    """A whole deploy, checked: the region, the containers and the logins for their registries."""
 
     region: str
-    containers: tuple[ContainerWanted, ...]
-    logins: tuple[Login, ...] = ()
+    containers: tuple[ContainerRequest, ...]
+    logins: tuple[RegistryLogin, ...] = ()
 
     @property
     def memory_bytes(self) -> int:
@@ -79,56 +82,69 @@ class Wanted:
 
 
 def parse(
-    body: Mapping[str, Any], order: Order, *, published: bool = False, running: str = ""
-) -> Wanted:
-    """What the body asks for, within what the order bought; Invalid otherwise.
+    body: Mapping[str, Any],
+    order: Order,
+    *,
+    published: bool = False,
+    running: str = "",
+) -> DeployRequest:
+    """The deploy that the body asks for; Invalid beyond what the order bought.
 
     `published` reads what V-Kube's published client says beyond the document (resourceUnit,
     configMap, mountPath, exposedPorts, pvtLogin). `running` is the region where the order runs,
     for bodies that name none.
     """
-    region = _region(body, order, published=published, running=running)
-    given = _filled(body.get("containers"), list)
-    if len(given) > MAX_CONTAINERS:
+    region = _parse_region(body, order, published=published, running=running)
+    entries = _require(body.get("containers"), list)
+    if len(entries) > MAX_CONTAINERS:
         raise Invalid(f"at most {MAX_CONTAINERS} containers are allowed")
     random = order.ports == Order.Ports.RANDOM
-    containers = tuple(_container(item, random=random, published=published) for item in given)
-    logins = _logins(body.get("pvtLogin"), containers) if published else ()
-    wanted = Wanted(region, containers, logins)
-    _check_names(wanted)
-    _check_size(wanted, order)
-    _check_ports(wanted, random=random)
-    _check_files(wanted)
-    return wanted
+    containers = tuple(
+        _parse_container(item, random=random, published=published) for item in entries
+    )
+    logins = _parse_logins(body.get("pvtLogin"), containers) if published else ()
+    request = DeployRequest(region, containers, logins)
+    _check_names(request)
+    _check_size(request, order)
+    _check_ports(request, random=random)
+    _check_files(request)
+    return request
 
 
-def _filled(value: Any, kind: type) -> Any:
+def _require(value: Any, kind: type) -> Any:
     """The value when it is of that type and not empty."""
     if not isinstance(value, kind) or not value:
         raise Invalid(EMPTY)
     return value
 
 
-def _text(value: Any, what: str) -> str:
-    found: str = _filled(value, str).strip()
-    if not found:
+def _require_text(value: Any, what: str) -> str:
+    text: str = _require(value, str).strip()
+    if not text:
         raise Invalid(EMPTY)
-    if "\x00" in found:
+    if "\x00" in text:
         raise Invalid(f"{what} format not allow")
-    return found
+    return text
 
 
-def _region(body: Mapping[str, Any], order: Order, *, published: bool, running: str) -> str:
+def _parse_region(
+    body: Mapping[str, Any],
+    order: Order,
+    *,
+    published: bool,
+    running: str,
+) -> str:
     selector = body.get("nodeSelector")
     if selector is None and (order.region or running):
         return order.region or running
     if selector is None and published:
         # The published client cannot name a region, so the document's two words would lead nowhere.
         raise Invalid(
-            "the order has no region: ask the seller for one with a region, or send nodeSelector.region",
+            "the order has no region: ask the seller for one with a region, "
+            "or send nodeSelector.region",
             field="region",
         )
-    region = _text(_filled(selector, dict).get("region"), "region")
+    region = _require_text(_require(selector, dict).get("region"), "region")
     if not LABEL_VALUE.match(region):
         raise Invalid("region not found", field="region")
     if order.region and region != order.region:
@@ -136,48 +152,51 @@ def _region(body: Mapping[str, Any], order: Order, *, published: bool, running: 
     return region
 
 
-def _container(item: Any, *, random: bool, published: bool) -> ContainerWanted:
-    fields = _filled(item, dict)
-    image = _text(fields.get("imageName"), "imageName")
+def _parse_container(item: Any, *, random: bool, published: bool) -> ContainerRequest:
+    fields = _require(item, dict)
+    image = _require_text(fields.get("imageName"), "imageName")
     split_reference(image)
-    memory = _unit_memory(fields) if published else _memory(fields.get("resource"))
+    memory = _memory_of_units(fields) if published else _parse_memory(fields.get("resource"))
     if published:
-        _check_unsold(fields)
-    return ContainerWanted(
-        name=_text(fields.get("name"), "name"),
+        _check_unsupported(fields)
+    return ContainerRequest(
+        name=_require_text(fields.get("name"), "name"),
         image=image,
         memory=memory,
-        ports=tuple(_port(port, random=random) for port in _list(fields.get("ports"), "ports")),
+        ports=tuple(
+            _parse_port_request(port, random=random)
+            for port in _optional_list(fields.get("ports"), "ports")
+        ),
         command=words(fields.get("command"), "command"),
         args=words(fields.get("args"), "args"),
-        env=tuple(_variable(entry) for entry in _list(fields.get("envs"), "envs")),
-        files=_files(fields.get("configMap")) if published else (),
+        env=tuple(_parse_variable(entry) for entry in _optional_list(fields.get("envs"), "envs")),
+        files=_parse_files(fields.get("configMap")) if published else (),
     )
 
 
-def _memory(resource: Any) -> str:
-    memory = _text(_filled(resource, dict).get("memory"), "memory")
+def _parse_memory(resource: Any) -> str:
+    memory = _require_text(_require(resource, dict).get("memory"), "memory")
     if not MEMORY.match(memory):
         raise Invalid("memory format not allow.Format: 100Mi or 1Gi", field="memory")
     return memory
 
 
-def _unit_memory(fields: Mapping[str, Any]) -> str:
+def _memory_of_units(fields: Mapping[str, Any]) -> str:
     """The memory of a container: one Gi a resource unit, or as the document says it."""
     unit = fields.get("resourceUnit")
     if unit is None:
-        return _memory(fields.get("resource"))
+        return _parse_memory(fields.get("resource"))
     if isinstance(unit, str) and unit.isascii() and unit.isdigit() and len(unit) < 10:
         unit = int(unit)
     if isinstance(unit, bool) or not isinstance(unit, int) or not 1 <= unit < 10**9:
         raise Invalid("resourceUnit must be a whole number from 1", field="resourceUnit")
     memory = f"{unit}Gi"
-    if fields.get("resource") and memory_bytes(_memory(fields["resource"])) != unit * GIB:
+    if fields.get("resource") and memory_bytes(_parse_memory(fields["resource"])) != unit * GIB:
         raise Invalid("resourceUnit and resource.memory differ", field="resourceUnit")
     return memory
 
 
-def _check_unsold(fields: Mapping[str, Any]) -> None:
+def _check_unsupported(fields: Mapping[str, Any]) -> None:
     """Storage and published paths are not sold; saying that none is wanted is fine."""
     if fields.get("mountPath") not in (None, ""):
         raise Invalid("mountPath needs storage, and the order has none", field="mountPath")
@@ -188,7 +207,7 @@ def _check_unsold(fields: Mapping[str, Any]) -> None:
         )
 
 
-def _files(value: Any) -> tuple[tuple[str, str], ...]:
+def _parse_files(value: Any) -> tuple[tuple[str, str], ...]:
     """(mount path, text) of each file, sorted."""
     if value is None or value == {}:
         return ()
@@ -204,38 +223,38 @@ def _files(value: Any) -> tuple[tuple[str, str], ...]:
             )
         if not isinstance(text, str) or "\x00" in text:
             raise Invalid("a file of configMap must be text", field="configMap")
-        # No container starts that has to mount a file below a file.
+        # A container that has to mount a file below a file does not start.
         if any("/".join(parts[:depth]) in value for depth in range(2, len(parts))):
             raise Invalid("a file of configMap cannot be below another one", field="configMap")
     return tuple(sorted(value.items()))
 
 
-def _logins(value: Any, containers: Sequence[ContainerWanted]) -> tuple[Login, ...]:
-    """Logins for the registries of the images: the client sends one for each container, in order."""
-    entries = _list(value, "pvtLogin")
+def _parse_logins(value: Any, containers: Sequence[ContainerRequest]) -> tuple[RegistryLogin, ...]:
+    """Logins for the images' registries: the client sends one for each container, in order."""
+    entries = _optional_list(value, "pvtLogin")
     if len(entries) > len(containers):
         raise Invalid("pvtLogin has more entries than there are containers", field="pvtLogin")
-    logins: dict[str, Login] = {}
+    logins: dict[str, RegistryLogin] = {}
     for entry, container in zip(entries, containers, strict=False):
-        login = _login(entry, container.image)
+        login = _parse_login(entry, container.image)
         if logins.setdefault(login.registry, login) != login:
             raise Invalid("pvtLogin has two logins for one registry", field="pvtLogin")
     return tuple(logins[registry] for registry in sorted(logins))
 
 
-def _login(entry: Any, image: str) -> Login:
-    fields = _filled(entry, dict)
-    username = _text(fields.get("username"), "pvtLogin")
-    password = _filled(fields.get("password"), str)
+def _parse_login(entry: Any, image: str) -> RegistryLogin:
+    fields = _require(entry, dict)
+    username = _require_text(fields.get("username"), "pvtLogin")
+    password = _require(fields.get("password"), str)
     if len(username) > LONGEST_NAME or len(password) > LONGEST_PASSWORD:
         raise Invalid("a login of pvtLogin is too long", field="pvtLogin")
     if ":" in username or not (username + password).isprintable():
         raise Invalid("a login of pvtLogin cannot be used", field="pvtLogin")
     registry = images.parse(split_reference(image)[0]).registry
-    return Login(registry or DOCKER_HUB, username, password)
+    return RegistryLogin(registry or DOCKER_HUB, username, password)
 
 
-def _list(value: Any, what: str) -> list[Any]:
+def _optional_list(value: Any, what: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
@@ -243,7 +262,7 @@ def _list(value: Any, what: str) -> list[Any]:
     return value
 
 
-def number(value: Any, what: str) -> int:
+def parse_port(value: Any, what: str) -> int:
     """A port as a number or digits; Invalid outside 1 to 65535."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         value = int(value)
@@ -254,42 +273,47 @@ def number(value: Any, what: str) -> int:
     return value
 
 
-def _port(item: Any, *, random: bool) -> PortWanted:
-    fields = _filled(item, dict)
+def _parse_port_request(item: Any, *, random: bool) -> PortRequest:
+    fields = _require(item, dict)
     if fields.get("containerPort") is None:
-        raise Invalid(
-            "hostPort needs a containerPort" if fields.get("hostPort") is not None else EMPTY,
-            field="ports",
-        )
+        has_host_port = fields.get("hostPort") is not None
+        message = "hostPort needs a containerPort" if has_host_port else EMPTY
+        raise Invalid(message, field="ports")
     host = fields.get("hostPort")
     protocol = str(fields.get("protocol") or "TCP").upper()
     if protocol not in PROTOCOLS:
         raise Invalid("protocol must be TCP or UDP", field="protocol")
     # A chosen port is ignored, whatever it is, when the system chooses.
-    chosen = None if random or host is None else number(host, "hostPort")
-    return PortWanted(number(fields["containerPort"], "containerPort"), chosen, protocol)
+    chosen = None if random or host is None else parse_port(host, "hostPort")
+    return PortRequest(parse_port(fields["containerPort"], "containerPort"), chosen, protocol)
 
 
 def words(value: Any, what: str) -> tuple[str, ...]:
-    r"""A command as its words: split at line ends, or at `\n` written out when there are none; a list is taken as it is."""
+    r"""A command as its words; a list is taken as it is.
+
+    Text is split at line ends, or at `\n` written out when it has none.
+    """
     if value is None:
         return ()
     if isinstance(value, list):
-        found = value
+        parts = value
     elif isinstance(value, str):
         text = value.replace("\r", "")
-        found = text.split("\n" if "\n" in text else "\\n")
-        found = found[:-1] if not found[-1] else found
+        parts = text.split("\n" if "\n" in text else "\\n")
+        if not parts[-1]:
+            # A line end at the end of the text begins no further word.
+            parts = parts[:-1]
     else:
         raise Invalid(f"{what} must be text or a list of texts", field=what)
-    if not all(isinstance(word, str) and "\x00" not in word for word in found):
+    if not all(isinstance(word, str) and "\x00" not in word for word in parts):
         raise Invalid(f"{what} must be text or a list of texts", field=what)
-    return tuple(found)
+    return tuple(parts)
 
 
-def _variable(item: Any) -> tuple[str, str]:
-    fields = _filled(item, dict)
-    name, value = _text(fields.get("name"), "envs"), fields.get("value", "")
+def _parse_variable(item: Any) -> tuple[str, str]:
+    fields = _require(item, dict)
+    name = _require_text(fields.get("name"), "envs")
+    value = fields.get("value", "")
     if not VARIABLE.match(name):
         raise Invalid(
             "the name of a variable must be letters, digits, '-', '_' or '.'", field="envs"
@@ -301,40 +325,42 @@ def _variable(item: Any) -> tuple[str, str]:
 
 def memory_bytes(memory: str) -> int:
     """`100Mi` or `2Gi` in bytes."""
-    found = MEMORY.match(memory)
-    if found is None:
+    match = MEMORY.match(memory)
+    if match is None:
         raise Invalid("memory format not allow.Format: 100Mi or 1Gi", field="memory")
-    return int(found[1]) * SIZES[found[2]]
+    return int(match[1]) * SIZES[match[2]]
 
 
-def _check_names(wanted: Wanted) -> None:
-    names = [container.name for container in wanted.containers]
+def _check_names(request: DeployRequest) -> None:
+    names = [container.name for container in request.containers]
     if not all(NAME.match(name) for name in names):
         raise Invalid("container name not allow: lower case letters, digits and '-'", field="name")
     if len(set(names)) < len(names):
         raise Invalid("container name duplicate", field="name")
 
 
-def _check_size(wanted: Wanted, order: Order) -> None:
-    if wanted.memory_bytes > order.units * GIB:
+def _check_size(request: DeployRequest, order: Order) -> None:
+    # A unit is one Gi of memory and one port.
+    if request.memory_bytes > order.units * GIB:
         raise Invalid("memory exceeds purchased resource", field="memory")
-    if sum(len(container.ports) for container in wanted.containers) > order.units:
+    if sum(len(container.ports) for container in request.containers) > order.units:
         raise Invalid("ports exceed purchased resource", field="ports")
 
 
-def _check_ports(wanted: Wanted, *, random: bool) -> None:
-    ports = [port for container in wanted.containers for port in container.ports]
+def _check_ports(request: DeployRequest, *, random: bool) -> None:
+    ports = [port for container in request.containers for port in container.ports]
     hosts = [(port.host, port.protocol) for port in ports if port.host]
     if len(set(hosts)) < len(hosts):
         raise Invalid("hostPort duplicate", field="hostPort")
+    # The system chooses a host port for each (container port, protocol).
     if random and len(set(ports)) < len(ports):
         raise Invalid("containerPort duplicate", field="containerPort")
 
 
-def _check_files(wanted: Wanted) -> None:
+def _check_files(request: DeployRequest) -> None:
     size = sum(
         len(path.encode(errors="replace")) + len(text.encode(errors="replace"))
-        for container in wanted.containers
+        for container in request.containers
         for path, text in container.files
     )
     if size > MAX_FILE_BYTES:

@@ -1,4 +1,8 @@
-"""HTTP to addresses outside: no redirects, every connection's peer checked, one deadline for the whole exchange."""
+"""HTTP to addresses outside.
+
+Redirects are not followed, the peer of every connection is checked, and one deadline holds for the
+whole exchange.
+"""
 
 import time
 from collections.abc import Mapping
@@ -17,12 +21,12 @@ MAX_ANSWER = 1 << 20
 
 
 class OutboundError(Exception):
-    """The other side could not be asked; says why without addresses or credentials."""
+    """The request failed; the text says why, without addresses or credentials."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back; the body is cut at 1 MiB."""
+class OutboundResponse:
+    """The response; the body is cut at 1 MiB."""
 
     status: int
     headers: Mapping[str, str]
@@ -30,11 +34,18 @@ class Answer:
 
 
 class Outbound:
-    """A short-lived client; `policy` says which addresses may be called, `timeout` is seconds for a whole exchange."""
+    """A short-lived client.
+
+    `policy` says which addresses may be called; `timeout` is the seconds for a whole exchange.
+    """
 
     def __init__(self, *, policy: str, timeout: float) -> None:
         self.timeout = timeout
-        self._pool = urllib3.PoolManager(num_pools=4, maxsize=1, retries=False)
+        self._pool = urllib3.PoolManager(
+            num_pools=4,
+            maxsize=1,
+            retries=False,
+        )
         self._pool.pool_classes_by_scheme = pool_classes(policy)
 
     def __enter__(self) -> "Outbound":
@@ -60,9 +71,14 @@ class Outbound:
         return parts
 
     def request(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
-    ) -> Answer:
-        """The answer, whatever its status, redirects too; OutboundError when there is none in time."""
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+    ) -> OutboundResponse:
+        """The response with any status, redirects too; OutboundError when there is none in time."""
         try:
             response = self._pool.urlopen(
                 method,
@@ -74,7 +90,7 @@ class Outbound:
                 timeout=urllib3.Timeout(total=self.timeout),
                 preload_content=False,
             )
-            return Answer(response.status, response.headers, self._read(response))
+            return OutboundResponse(response.status, response.headers, self._read(response))
         except DomainError as error:
             raise OutboundError(error.message) from None
         except HTTPError as error:
@@ -83,8 +99,14 @@ class Outbound:
             raise OutboundError("its address cannot be used") from None
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        deadline, parts, size = time.monotonic() + self.timeout, [], 0
-        while size < MAX_ANSWER and (part := response.read1(1 << 16)):
+        # urllib3's time-out is for each read: a server could send one byte a second for ever.
+        deadline = time.monotonic() + self.timeout
+        parts: list[bytes] = []
+        size = 0
+        while size < MAX_ANSWER:
+            part = response.read1(1 << 16)
+            if not part:
+                break
             parts.append(part)
             size += len(part)
             if time.monotonic() > deadline:

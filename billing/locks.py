@@ -1,4 +1,4 @@
-"""One runner at a time for periodic work, over all processes."""
+"""Named locks over all processes, in PostgreSQL."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,19 +6,23 @@ from zlib import crc32
 
 from django.db import connection
 
-FAMILY = 0x4B4C
+LOCK_FAMILY = 0x4B4C
 
 
 @contextmanager
-def only_one(name: str) -> Iterator[bool]:
-    """Whether this process alone runs the named work; the database lets go when the process dies."""
+def try_lock(name: str) -> Iterator[bool]:
+    """Whether this process has the named lock for the length of the block.
+
+    PostgreSQL releases it when the process dies.
+    """
+    # pg_try_advisory_lock takes signed 32-bit integers.
     key = crc32(name.encode()) - 2**31
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [FAMILY, key])
-        mine = bool(cursor.fetchone()[0])
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_FAMILY, key])
+        is_mine = bool(cursor.fetchone()[0])
     try:
-        yield mine
+        yield is_mine
     finally:
-        if mine:
+        if is_mine:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [FAMILY, key])
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_FAMILY, key])

@@ -1,4 +1,4 @@
-"""Logs as server-sent events: a few at a time, for each holds a thread of the web server."""
+"""Logs as server-sent events: only a few at a time, since each occupies a web server thread."""
 
 import threading
 from collections.abc import Iterator
@@ -11,20 +11,23 @@ from core.errors import TooManyRequests
 from workloads.objects.log_lines import Piece
 from workloads.objects.logs import FollowedLog, LogOptions, pieces_of
 
-# A reader who left is noticed at the second comment after that.
+# Seconds without a line before a comment; a reader who left is noticed at the second one.
 PAUSE = 5.0
 _lock = threading.Lock()
-_open: set["LogStream"] = set()
+_open: set["OrderLogStream"] = set()
 
 
 def _event(piece: Piece) -> bytes:
-    """One event. A carriage return would end its line there, so what follows one gets a `data:` of its own."""
+    """One event.
+
+    A carriage return ends a line of an event stream, so the text after it gets its own `data:`.
+    """
     text = piece.data.rstrip(b"\r") if piece.ends else piece.data
     return b"".join(b"data: " + part + b"\n" for part in text.split(b"\r")) + b"\n"
 
 
-class LogStream:
-    """An iterable of events; `close` gives its place back."""
+class OrderLogStream:
+    """An iterable of events; `close` frees its place among VKUBE_LOG_STREAMS."""
 
     def __init__(self, order: Order, options: LogOptions) -> None:
         """TooManyRequests when too many are open; fails as reading the log does."""
@@ -43,7 +46,7 @@ class LogStream:
             raise
 
     def __iter__(self) -> Iterator[bytes]:
-        """One event for each line; a comment in a silent time shows whether anybody still listens."""
+        """One event for each line; comments in silent times show whether the reader is there."""
         for pieces in pieces_of(self._log or ()):
             yield b":\n\n" if pieces is None else b"".join(map(_event, pieces))
 

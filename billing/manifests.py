@@ -1,4 +1,4 @@
-"""The Kubernetes objects of an order: pure functions of what is wanted and of the settings."""
+"""The Kubernetes objects of an order: pure functions of the deploy request and the settings."""
 
 import base64
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import orjson
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
-from billing.containers import ContainerWanted, PortWanted, Wanted
+from billing.containers import ContainerRequest, DeployRequest, PortRequest
 from billing.models import Order
 from billing.pricing import GIB
 from clusters.manifests import Object
@@ -16,26 +16,32 @@ from clusters.manifests import Object
 LABEL = "v-kube/order"
 QUOTA = "v-kube"
 FILES = "files"
-HostPorts = Mapping[PortWanted, int]
-# What ordinary images need to start as root and go on as somebody else: they own their directories (CHOWN, FOWNER, DAC_OVERRIDE), change
-# their user (SETUID, SETGID) and listen below 1024 (NET_BIND_SERVICE). Everything else that a runtime gives by default is dropped, raw
-# sockets and device files before all.
+HostPorts = Mapping[PortRequest, int]
+# What ordinary images need that start as root and go on as another user: they own their directories
+# (CHOWN, FOWNER, DAC_OVERRIDE), change their user (SETUID, SETGID) and listen below 1024
+# (NET_BIND_SERVICE). Everything else that a runtime gives by default is dropped, above all raw
+# sockets and device files.
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "NET_BIND_SERVICE", "SETGID", "SETUID")
 
 
 def labels(order: Order) -> dict[str, str]:
-    """What finds an order's objects."""
+    """The labels by which an order's objects are found."""
     return {"app": str(order.service_name), LABEL: order.pk}
 
 
 def cpu_request(memory_bytes: int) -> str:
-    """CPU to reserve for memory: VKUBE_CPU_PER_GI thousandths a Gi, rounded up (the document's 2Gi has 513m)."""
+    """The CPU request for a memory limit, for example "513m" for 2Gi.
+
+    VKUBE_CPU_PER_GI thousandths of a core for each Gi, rounded up as in the document.
+    """
     exact = settings.VKUBE_CPU_PER_GI * Decimal(memory_bytes) / Decimal(GIB)
     return f"{int(exact.to_integral_value(rounding=ROUND_CEILING))}m"
 
 
-def deployment(order: Order, wanted: Wanted, *, label: str, host_ports: HostPorts) -> Object:
-    """The Deployment: one pod, boxed in, on the region's nodes."""
+def deployment(
+    order: Order, request: DeployRequest, *, label: str, host_ports: HostPorts
+) -> Object:
+    """The Deployment: one confined pod on the region's nodes; `label` names the region on nodes."""
     name = str(order.service_name)
     return {
         "apiVersion": "apps/v1",
@@ -54,58 +60,65 @@ def deployment(order: Order, wanted: Wanted, *, label: str, host_ports: HostPort
                         "kubernetes.io/egress-bandwidth": settings.VKUBE_BANDWIDTH,
                     },
                 },
-                "spec": _pod(order, wanted, label, host_ports),
+                "spec": _pod(order, request, label, host_ports),
             },
         },
     }
 
 
-def _pod(order: Order, wanted: Wanted, label: str, host_ports: HostPorts) -> Object:
-    files = config_map(order, wanted)
-    own_secret = pull_secret(order, wanted)
-    pull_secrets = [
-        *([own_secret["metadata"]["name"]] if own_secret else []),
-        *([settings.VKUBE_IMAGE_PULL_SECRET] if settings.VKUBE_IMAGE_PULL_SECRET else []),
-    ]
-    optional: Object = {
-        "imagePullSecrets": [{"name": name} for name in pull_secrets],
-        "volumes": [
-            {"name": FILES, "configMap": {"name": item["metadata"]["name"]}}
-            for item in ([files] if files else [])
-        ],
-    }
-    return {
+def _pod(
+    order: Order,
+    request: DeployRequest,
+    label: str,
+    host_ports: HostPorts,
+) -> Object:
+    files = config_map(order, request)
+    own_secret = pull_secret(order, request)
+    pod: Object = {
+        # The buyer's program must not call the API server with the namespace's account.
         "automountServiceAccountToken": False,
-        "containers": [_container(container, host_ports) for container in wanted.containers],
-        "nodeSelector": {label: wanted.region},
+        "containers": [_container(container, host_ports) for container in request.containers],
+        "nodeSelector": {label: request.region},
         "restartPolicy": "Always",
-        **{name: value for name, value in optional.items() if value},
     }
+    pull_secrets: list[Object] = []
+    if own_secret:
+        pull_secrets.append({"name": own_secret["metadata"]["name"]})
+    if settings.VKUBE_IMAGE_PULL_SECRET:
+        pull_secrets.append({"name": settings.VKUBE_IMAGE_PULL_SECRET})
+    if pull_secrets:
+        pod["imagePullSecrets"] = pull_secrets
+    if files:
+        pod["volumes"] = [{"name": FILES, "configMap": {"name": files["metadata"]["name"]}}]
+    return pod
 
 
-def _container(wanted: ContainerWanted, host_ports: HostPorts) -> Object:
+def _container(container: ContainerRequest, host_ports: HostPorts) -> Object:
     optional: Object = {
-        "command": list(wanted.command),
-        "args": list(wanted.args),
-        "env": [{"name": name, "value": value} for name, value in wanted.env],
-        "ports": [_port(port, host_ports) for port in wanted.ports],
+        "command": list(container.command),
+        "args": list(container.args),
+        "env": [{"name": name, "value": value} for name, value in container.env],
+        "ports": [_port(port, host_ports) for port in container.ports],
         "volumeMounts": [
             {
                 "name": FILES,
                 "mountPath": path,
-                "subPath": _file_key(wanted, index),
+                # A file in a directory of the image: without subPath the mount would hide the rest.
+                "subPath": _file_key(container, index),
                 "readOnly": True,
             }
-            for index, (path, _) in enumerate(wanted.files)
+            for index, (path, _) in enumerate(container.files)
         ],
     }
     return {
-        "name": wanted.name,
-        "image": wanted.image,
+        "name": container.name,
+        "image": container.image,
+        # A tag may have moved since the node pulled it.
         "imagePullPolicy": "Always",
         "resources": {
-            "limits": {"memory": wanted.memory},
-            "requests": {"cpu": cpu_request(wanted.memory_bytes), "memory": wanted.memory},
+            # CPU has a request only: what others leave unused is free to use.
+            "limits": {"memory": container.memory},
+            "requests": {"cpu": cpu_request(container.memory_bytes), "memory": container.memory},
         },
         "securityContext": {
             "privileged": False,
@@ -117,20 +130,19 @@ def _container(wanted: ContainerWanted, host_ports: HostPorts) -> Object:
     }
 
 
-def _port(port: PortWanted, host_ports: HostPorts) -> Object:
-    host = host_ports.get(port)
-    return {
-        "containerPort": port.container,
-        **({"hostPort": host} if host else {}),
-        "protocol": port.protocol,
-    }
+def _port(port: PortRequest, host_ports: HostPorts) -> Object:
+    manifest: Object = {"containerPort": port.container}
+    if host := host_ports.get(port):
+        manifest["hostPort"] = host
+    manifest["protocol"] = port.protocol
+    return manifest
 
 
-def _file_key(wanted: ContainerWanted, index: int) -> str:
-    return f"{wanted.name}.{index}"
+def _file_key(container: ContainerRequest, index: int) -> str:
+    return f"{container.name}.{index}"
 
 
-def config_map(order: Order, wanted: Wanted) -> Object | None:
+def config_map(order: Order, request: DeployRequest) -> Object | None:
     """The files of all containers; None without any.
 
     Its name depends on its content: what runs keeps its files while its replacement is refused,
@@ -138,7 +150,7 @@ def config_map(order: Order, wanted: Wanted) -> Object | None:
     """
     texts = {
         _file_key(container, index): text
-        for container in wanted.containers
+        for container in request.containers
         for index, (_, text) in enumerate(container.files)
     }
     if not texts:
@@ -147,12 +159,12 @@ def config_map(order: Order, wanted: Wanted) -> Object | None:
     return _companion(order, body)
 
 
-def pull_secret(order: Order, wanted: Wanted) -> Object | None:
+def pull_secret(order: Order, request: DeployRequest) -> Object | None:
     """The logins for private registries, as Docker's configuration has them; None without any."""
-    if not wanted.logins:
+    if not request.logins:
         return None
     logins = {}
-    for login in wanted.logins:
+    for login in request.logins:
         pair = base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
         logins[login.registry] = {
             "username": login.username,
@@ -176,23 +188,29 @@ def _companion(order: Order, body: Object) -> Object:
     return {**body, "metadata": metadata}
 
 
-def companions(order: Order, wanted: Wanted) -> list[tuple[str, Object]]:
+def companions(order: Order, request: DeployRequest) -> list[tuple[str, Object]]:
     """(resource, object) of what the Deployment refers to."""
     objects = {
-        "configmaps": config_map(order, wanted),
-        "secrets": pull_secret(order, wanted),
+        "configmaps": config_map(order, request),
+        "secrets": pull_secret(order, request),
     }
     return [(resource, body) for resource, body in objects.items() if body is not None]
 
 
 def digest(manifest: Object) -> str:
-    """A keyed hash of a manifest: environments may hold secrets, and a plain hash of them could be guessed."""
+    """A keyed hash of a manifest.
+
+    Environments may contain secrets, and a plain hash of them could be guessed.
+    """
     text = orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS).decode()
     return salted_hmac("billing.manifest", text, algorithm="sha256").hexdigest()
 
 
 def network_policy(order: Order) -> Object:
-    """Lets in the order's own pods and everyone who is no pod (VKUBE_POD_CIDRS), so that orders cannot call each other."""
+    """A NetworkPolicy that keeps orders apart.
+
+    It admits the order's own pods and every address outside VKUBE_POD_CIDRS.
+    """
     v6 = [cidr for cidr in settings.VKUBE_POD_CIDRS if ":" in cidr]
     v4 = [cidr for cidr in settings.VKUBE_POD_CIDRS if ":" not in cidr]
     return {
@@ -210,6 +228,7 @@ def network_policy(order: Order) -> Object:
                 {
                     "from": [
                         {"podSelector": {"matchLabels": {LABEL: order.pk}}},
+                        # Everything but the pods' networks: the internet and the nodes.
                         {"ipBlock": {"cidr": "0.0.0.0/0", **({"except": v4} if v4 else {})}},
                         {"ipBlock": {"cidr": "::/0", **({"except": v6} if v6 else {})}},
                     ]

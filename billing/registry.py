@@ -1,4 +1,7 @@
-"""Asking an image registry whether an image exists: Registry HTTP API v2, token flow, HEAD of the manifest."""
+"""Asking an image registry whether an image exists.
+
+Registry HTTP API v2: HEAD of the manifest, with the token flow when the registry asks for it.
+"""
 
 import base64
 import binascii
@@ -38,43 +41,57 @@ class Credentials:
 class ImageChecker(Protocol):
     """Says whether a registry has an image; Internal when it cannot be asked."""
 
-    def exists(self, image: Image, tag: str, credentials: Credentials | None = None) -> bool:
+    def exists(
+        self,
+        image: Image,
+        tag: str,
+        credentials: Credentials | None = None,
+    ) -> bool:
         """Whether the image is there."""
 
 
 def decode_credentials(username: str | None, password: str | None) -> Credentials | None:
-    """The `Username` and `Password` headers (base64 of UTF-8); None without them, Invalid when garbled."""
+    """The `Username` and `Password` headers, each base64 of UTF-8.
+
+    None without them, Invalid when they cannot be decoded.
+    """
     if not username and not password:
         return None
     try:
-        name, word = (
-            base64.b64decode(text or "", validate=True).decode() for text in (username, password)
-        )
+        name = base64.b64decode(username or "", validate=True).decode()
+        secret = base64.b64decode(password or "", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         raise Invalid("Username and Password must be base64 of UTF-8") from None
-    if ":" in name or not (name + word).isprintable():
+    # A colon would end the name in `Authorization: Basic`.
+    if ":" in name or not (name + secret).isprintable():
         raise Invalid("Username and Password cannot be used")
-    return Credentials(name, word)
+    return Credentials(name, secret)
 
 
 class RegistryChecker:
-    """Asks the registry itself; answers are kept for IMAGE_CACHE_SECONDS, failures never."""
+    """Asks the registry itself; answers are cached for IMAGE_CACHE_SECONDS, failures never."""
 
-    def exists(self, image: Image, tag: str, credentials: Credentials | None = None) -> bool:
-        """Whether the manifest is there and may be seen; registries off the allow-list have nothing."""
+    def exists(
+        self,
+        image: Image,
+        tag: str,
+        credentials: Credentials | None = None,
+    ) -> bool:
+        """Whether the manifest exists and is readable; False for registries off the allow-list."""
         base = self._base(image.registry)
         if base is None:
             return False
         key = _cache_key(base, image, tag, credentials)
-        if (known := cache.get(key)) is not None:
-            return bool(known)
-        found = self._ask(base, image, tag, credentials)
-        cache.set(key, found, settings.IMAGE_CACHE_SECONDS)
-        return found
+        cached = cache.get(key)
+        if cached is not None:
+            return bool(cached)
+        exists = self._ask(base, image, tag, credentials)
+        cache.set(key, exists, settings.IMAGE_CACHE_SECONDS)
+        return exists
 
     @staticmethod
     def _base(registry: str) -> str | None:
-        """The registry's address: the configured one, or one on the allow-list; the user never chooses a host."""
+        """The registry's base URL; None off the allow-list: callers must not choose a host."""
         if not registry:
             return str(settings.IMAGE_REGISTRY_URL).rstrip("/")
         for allowed in [settings.IMAGE_REGISTRY_URL, *settings.IMAGE_REGISTRIES]:
@@ -83,10 +100,17 @@ class RegistryChecker:
                 return str(url).rstrip("/")
         return None
 
-    def _ask(self, base: str, image: Image, tag: str, credentials: Credentials | None) -> bool:
+    def _ask(
+        self,
+        base: str,
+        image: Image,
+        tag: str,
+        credentials: Credentials | None,
+    ) -> bool:
         try:
             with Outbound(
-                policy=settings.IMAGE_ADDRESS_POLICY, timeout=settings.IMAGE_REGISTRY_TIMEOUT
+                policy=settings.IMAGE_ADDRESS_POLICY,
+                timeout=settings.IMAGE_REGISTRY_TIMEOUT,
             ) as outbound:
                 return _Exchange(outbound, base, image.repository, credentials).head(tag)
         except OutboundError as error:
@@ -95,19 +119,21 @@ class RegistryChecker:
             ) from None
 
 
-def _cache_key(base: str, image: Image, tag: str, credentials: Credentials | None) -> str:
-    who = f"{credentials.username}\0{credentials.password}" if credentials else ""
-    return (
-        "image:"
-        + salted_hmac(
-            "billing.image", f"{base}\0{image.repository}\0{tag}\0{who}", algorithm="sha256"
-        ).hexdigest()
-    )
+def _cache_key(
+    base: str,
+    image: Image,
+    tag: str,
+    credentials: Credentials | None,
+) -> str:
+    login = f"{credentials.username}\0{credentials.password}" if credentials else ""
+    text = f"{base}\0{image.repository}\0{tag}\0{login}"
+    # Keyed, since a plain hash of a password could be guessed.
+    return "image:" + salted_hmac("billing.image", text, algorithm="sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class _Exchange:
-    """One question to one registry: HEAD, and what its challenge asks for in between."""
+    """HEAD of a manifest at one registry, with the authorization that its challenge asks for."""
 
     outbound: Outbound
     base: str
@@ -115,7 +141,7 @@ class _Exchange:
     credentials: Credentials | None
 
     def head(self, tag: str) -> bool:
-        """Whether the manifest is there and may be seen."""
+        """Whether the manifest exists and is readable."""
         url = f"{self.base}/v2/{quote(self.repository)}/manifests/{quote(tag)}"
         answer = self.outbound.request("HEAD", url, headers={"Accept": ACCEPT})
         if answer.status == 401:
@@ -125,30 +151,30 @@ class _Exchange:
             answer = self.outbound.request(
                 "HEAD", url, headers={"Accept": ACCEPT, "Authorization": authorization}
             )
-        return _meaning(answer.status)
+        return _exists(answer.status)
 
     def _authorization(self, challenge: str) -> str | None:
         """The Authorization header that the challenge asks for; None when we cannot give one."""
         scheme, _, rest = challenge.partition(" ")
         if scheme.lower() == "basic":
-            return _basic(self.credentials) if self.credentials else None
+            return _basic_authorization(self.credentials) if self.credentials else None
         if scheme.lower() != "bearer":
             raise OutboundError("it asks for credentials of an unknown kind")
         return self._token(dict(CHALLENGE.findall(rest)))
 
     def _token(self, fields: dict[str, str]) -> str | None:
         realm = fields.get("realm", "")
-        if not _trusted(realm, self.base):
+        if not _is_trusted(realm, self.base):
             raise OutboundError(
                 "it sends us to a token service that is not trusted (IMAGE_TOKEN_HOSTS)"
             )
-        query = urlencode(
-            {"service": fields.get("service", ""), "scope": f"repository:{self.repository}:pull"}
+        scope = f"repository:{self.repository}:pull"
+        query = urlencode({"service": fields.get("service", ""), "scope": scope})
+        separator = "&" if "?" in realm else "?"
+        headers = (
+            {"Authorization": _basic_authorization(self.credentials)} if self.credentials else {}
         )
-        headers = {"Authorization": _basic(self.credentials)} if self.credentials else {}
-        answer = self.outbound.request(
-            "GET", f"{realm}{'&' if '?' in realm else '?'}{query}", headers=headers
-        )
+        answer = self.outbound.request("GET", f"{realm}{separator}{query}", headers=headers)
         if answer.status in {401, 403, 404}:
             return None
         if answer.status != 200:
@@ -158,8 +184,9 @@ class _Exchange:
 
 def _token_of(body: bytes) -> str:
     try:
-        found = orjson.loads(body)
-        token = found.get("token") or found.get("access_token")
+        answer = orjson.loads(body)
+        # Docker's registry says token, OAuth 2 says access_token.
+        token = answer.get("token") or answer.get("access_token")
     except (orjson.JSONDecodeError, AttributeError):
         token = None
     if not isinstance(token, str) or not token.isascii() or not token.isprintable():
@@ -167,25 +194,31 @@ def _token_of(body: bytes) -> str:
     return token
 
 
-def _meaning(status: int) -> bool:
-    """200 is there; 404, and what an unknown repository gets (401, 403), is not; everything else is no answer."""
+def _exists(status: int) -> bool:
+    """Whether the manifest exists, by the status; OutboundError for one that does not say."""
     if status == 200:
         return True
+    # Registries answer 401 or 403 for repositories that do not exist.
     if status in {401, 403, 404}:
         return False
     raise OutboundError(f"HTTP {status}")
 
 
-def _basic(credentials: Credentials) -> str:
-    return (
-        "Basic "
-        + base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
-    )
+def _basic_authorization(credentials: Credentials) -> str:
+    pair = f"{credentials.username}:{credentials.password}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
-def _trusted(realm: str, base: str) -> bool:
-    """Whether credentials and our requests may go there: the registry's own host or an allowed one, never from TLS to plain."""
-    parts, own = Outbound.parse(realm), Outbound.parse(base)
-    if parts is None or own is None or (own.scheme == "https" and parts.scheme != "https"):
+def _is_trusted(realm: str, base: str) -> bool:
+    """Whether a token service may get our credentials.
+
+    It must be on the registry's own host or one of IMAGE_TOKEN_HOSTS, and over TLS when the
+    registry is.
+    """
+    token_url = Outbound.parse(realm)
+    registry_url = Outbound.parse(base)
+    if token_url is None or registry_url is None:
         return False
-    return parts.host == own.host or parts.host in settings.IMAGE_TOKEN_HOSTS
+    if registry_url.scheme == "https" and token_url.scheme != "https":
+        return False
+    return token_url.host == registry_url.host or token_url.host in settings.IMAGE_TOKEN_HOSTS

@@ -1,4 +1,4 @@
-"""How often the public may call, and how often a caller may guess."""
+"""How often anonymous callers may call, and how often an address may guess secrets."""
 
 import hashlib
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Throttle(SimpleRateThrottle):
-    """A rate out of the settings, read when it is needed; an empty one is no limit."""
+    """A rate of the settings, read when it is needed; an empty one is no limit."""
 
     setting: ClassVar[str]
     num_requests: int | None
@@ -34,7 +34,10 @@ class Throttle(SimpleRateThrottle):
 
 
 class PublicThrottle(Throttle):
-    """Calls that anyone may make and that reach outward; while the counts cannot be reached, nobody is held back."""
+    """Anonymous calls that ask clusters or registries.
+
+    While Redis cannot count them, all are allowed.
+    """
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         """Whether the caller is within the rate."""
@@ -44,22 +47,24 @@ class PublicThrottle(Throttle):
             log.exception("calls cannot be counted")
             return True
 
-    scope, setting = "public", "THROTTLE_PUBLIC"
+    scope = "public"
+    setting = "THROTTLE_PUBLIC"
 
 
-class BadSecretThrottle(Throttle):
-    """Counts secrets tried in vain, and nothing else."""
+class WrongSecretThrottle(Throttle):
+    """Counts wrong secrets by address, and nothing else."""
 
-    scope, setting = "bad-secret", "THROTTLE_BAD_SECRET"
+    scope = "bad-secret"
+    setting = "THROTTLE_BAD_SECRET"
 
     @staticmethod
     def _key(request: Request) -> str:
         return "bad-secret:" + hashlib.sha256(client_address(request).encode()).hexdigest()
 
     def failed(self, request: Request) -> None:
-        """Count a wrong secret; TooManyRequests when the address had too many before. A right one is always taken: it is no guess.
+        """Count a wrong secret; TooManyRequests when the address had too many before.
 
-        The count is forgotten a period after its first.
+        A right secret is always accepted. The count expires one period after its first secret.
         """
         if self.rate is None or not self.duration or not self.num_requests:
             return
@@ -69,6 +74,7 @@ class BadSecretThrottle(Throttle):
             try:
                 cache.incr(key)
             except ValueError:
-                return  # forgotten between the two calls
+                # The count expired between the two calls.
+                return
         if over:
             raise TooManyRequests("too many wrong secrets; wait", retry_after=self.duration)

@@ -1,1 +1,1 @@
-"""Who may do what: sign-in, tokens, grants, audit and tenants."""
+"""Tenants: namespaces with quotas, members, plans, and their drift and usage."""

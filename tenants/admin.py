@@ -10,14 +10,17 @@ from tenants.models import QuotaPlan, Tenant, UsageSample
 
 @admin.register(Tenant)
 class TenantAdmin(ReadOnly, ModelAdmin[Tenant]):
-    """Tenants; they are made, changed and deleted where their namespace is: over the API or the console."""
+    """Tenants.
+
+    They are created, changed and deleted together with their namespace: in the API or the console.
+    """
 
     list_display = ("namespace", "cluster", "contact", "created_at", "created_by")
     list_filter = ("cluster",)
     search_fields = ("namespace", "contact")
 
 
-class PlanForm(ModelForm[QuotaPlan]):
+class QuotaPlanForm(ModelForm[QuotaPlan]):
     """Refuses what the API refuses."""
 
     class Meta:
@@ -25,7 +28,7 @@ class PlanForm(ModelForm[QuotaPlan]):
         fields = ("name", "description", "hard")
 
     def clean_hard(self) -> dict[str, str]:
-        """Quantities under the six names."""
+        """Quantities under the names of quotas."""
         try:
             return plans.check_hard(self.cleaned_data["hard"])
         except DomainError as error:
@@ -34,16 +37,16 @@ class PlanForm(ModelForm[QuotaPlan]):
 
 
 @admin.register(QuotaPlan)
-class PlanAdmin(ModelAdmin[QuotaPlan]):
+class QuotaPlanAdmin(ModelAdmin[QuotaPlan]):
     """Templates of quotas."""
 
-    form = PlanForm
+    form = QuotaPlanForm
     list_display = ("name", "description", "hard")
 
 
 @admin.register(UsageSample)
-class UsageSampleAdmin(ReadOnly, ModelAdmin[UsageSample]):
-    """What tenants used of their quotas, moment by moment."""
+class TenantUsageAdmin(ReadOnly, ModelAdmin[UsageSample]):
+    """Samples of what tenants used of their quotas."""
 
     list_display = ("tenant", "at", "used", "hard")
     list_filter = ("tenant__cluster",)

@@ -1,4 +1,4 @@
-"""The objects that a tenant is made of, as manifests: pure functions."""
+"""The manifests of the objects that a tenant consists of: pure functions."""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ DEFAULT_DENY = "kubegale-default-deny"
 MANAGED = {"app.kubernetes.io/managed-by": "kubegale"}
 POD_SECURITY = ("privileged", "baseline", "restricted")
 PROTECTED = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
-KEPT_PREFIXES = ("kubernetes.io/", "k8s.io/")
+RESERVED_PREFIXES = ("kubernetes.io/", "k8s.io/")
 RBAC = "rbac.authorization.k8s.io"
 # Kubernetes' own aggregated roles, inside the namespace.
 CLUSTER_ROLES: Mapping[Role, str] = {
@@ -29,7 +29,7 @@ OPTIONS = ("network_policy", "role_bindings", "pod_security")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Somebody of a tenant."""
+    """A user with a role in a tenant."""
 
     username: str
     role: Role
@@ -37,7 +37,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """What a tenant is to be; None for labels and annotations leaves them as they are."""
+    """The desired state of a tenant; labels and annotations that are None stay as they are."""
 
     name: str
     labels: Mapping[str, str] | None = None
@@ -59,25 +59,25 @@ def texts(value: object, name: str) -> dict[str, str] | None:
 
 
 def check_options(body: Mapping[str, object]) -> dict[str, Any]:
-    """The options out of a request; Invalid for what they cannot be."""
-    found = {name: body[name] for name in OPTIONS if body.get(name) not in (None, False)}
+    """The options of a request's body that are set; Invalid for impossible values."""
+    # An option that is switched off is the same as one that is absent.
+    options = {name: body[name] for name in OPTIONS if body.get(name) not in (None, False)}
     for name in ("network_policy", "role_bindings"):
-        if found.get(name, True) is not True:
+        if options.get(name, True) is not True:
             raise Invalid(f"{name} must be true or false", field=name)
-    if found.get("pod_security", POD_SECURITY[0]) not in POD_SECURITY:
-        raise Invalid(
-            f"pod_security must be one of {', '.join(POD_SECURITY)}", field="pod_security"
-        )
-    return found
+    if options.get("pod_security", POD_SECURITY[0]) not in POD_SECURITY:
+        levels = ", ".join(POD_SECURITY)
+        raise Invalid(f"pod_security must be one of {levels}", field="pod_security")
+    return options
 
 
-# --- manifests ------------------------------------------------------------------------------------------------------
+# --- manifests ------------------------------------------------------------------------------------
 def namespace(blueprint: Blueprint) -> Object:
     """The Namespace, labelled as a tenant's."""
     labels = dict(blueprint.labels or {})
     if level := blueprint.options.get("pod_security"):
         labels["pod-security.kubernetes.io/enforce"] = level
-    labels[MULTI_TENANT] = marker(blueprint.name)
+    labels[MULTI_TENANT] = tenant_label(blueprint.name)
     metadata = {
         "name": blueprint.name,
         "labels": labels,
@@ -86,22 +86,22 @@ def namespace(blueprint: Blueprint) -> Object:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
-def marker(name: str) -> str:
-    """The value of the label `multi-tenant`."""
+def tenant_label(name: str) -> str:
+    """The value of the label `multi-tenant`, in which other tools recognise a tenant."""
     return f"tenant-tiller-{name}"
 
 
-def renewed(current: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    """Labels or annotations after an update: those given, and Kubernetes' own as they were."""
-    kept = {
+def merge_metadata(current: Mapping[str, str], update: Mapping[str, str]) -> dict[str, str]:
+    """Labels or annotations after an update: the new ones, and Kubernetes' own as they were."""
+    reserved = {
         key: value
         for key, value in current.items()
-        if key == MULTI_TENANT or _prefix(key).endswith(KEPT_PREFIXES)
+        if key == MULTI_TENANT or _key_prefix(key).endswith(RESERVED_PREFIXES)
     }
-    return {**kept, **given}
+    return {**reserved, **update}
 
 
-def _prefix(key: str) -> str:
+def _key_prefix(key: str) -> str:
     prefix, slash, _ = key.rpartition("/")
     return prefix + slash
 
@@ -117,7 +117,7 @@ def resource_quota(quota: Quota, space: str) -> Object:
 
 
 def limit_range(space: str) -> Object:
-    """What containers get that ask for nothing."""
+    """A LimitRange: the limits of containers that set none."""
     default = {"type": "Container", "default": {"cpu": "0.1", "memory": "128Mi"}}
     return {
         "apiVersion": "v1",
@@ -128,12 +128,16 @@ def limit_range(space: str) -> Object:
 
 
 def network_policy(space: str) -> Object:
-    """Nothing comes in from other namespaces, and nothing goes to them but questions to the cluster's DNS."""
+    """A NetworkPolicy that isolates the namespace.
+
+    No traffic comes in from other namespaces, and none goes to them but queries to the cluster's
+    DNS.
+    """
     inside: list[Object] = [{"podSelector": {}}]
+    # The API server sets this label on every namespace.
+    kube_system = {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}
     dns = {
-        "to": [
-            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
-        ],
+        "to": [{"namespaceSelector": kube_system}],
         "ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")],
     }
     return {
@@ -150,19 +154,33 @@ def network_policy(space: str) -> Object:
 
 
 def binding_name(username: str) -> str:
-    """A valid object name for any user name: readable where it can be, and never the same for two users."""
-    plain = "".join(
+    """A valid object name for any username, readable where possible.
+
+    A hash of the username keeps the names of two users apart whose letters are the same.
+    """
+    letters = [
         letter if letter.isascii() and letter.isalnum() else "-" for letter in username.lower()
-    ).strip("-")[:40]
-    return f"kubegale-{plain or 'user'}-{hashlib.sha256(username.encode()).hexdigest()[:8]}"
+    ]
+    # Cut, since the name of an object has at most 253 characters.
+    readable = "".join(letters).strip("-")[:40] or "user"
+    suffix = hashlib.sha256(username.encode()).hexdigest()[:8]
+    return f"kubegale-{readable}-{suffix}"
 
 
 def role_binding(member: Member, space: str) -> Object:
-    """The member's role in the cluster's own terms, inside the namespace."""
+    """A RoleBinding to the aggregated ClusterRole that matches the member's role."""
     return {
         "apiVersion": f"{RBAC}/v1",
         "kind": "RoleBinding",
-        "metadata": {"name": binding_name(member.username), "namespace": space, "labels": MANAGED},
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": CLUSTER_ROLES[member.role]},
+        "metadata": {
+            "name": binding_name(member.username),
+            "namespace": space,
+            "labels": MANAGED,
+        },
+        "roleRef": {
+            "apiGroup": RBAC,
+            "kind": "ClusterRole",
+            "name": CLUSTER_ROLES[member.role],
+        },
         "subjects": [{"apiGroup": RBAC, "kind": "User", "name": member.username}],
     }

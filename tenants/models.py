@@ -6,18 +6,35 @@ from clusters.models import Cluster
 
 
 class Tenant(models.Model):
-    """A namespace handed out with quotas; keyed on its uid, so that a namespace made anew is another tenant."""
+    """A namespace with quotas and members.
 
-    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="tenants")
+    Its key is the namespace's uid: one that is created again under the old name is another tenant.
+    """
+
+    cluster = models.ForeignKey(
+        Cluster,
+        on_delete=models.CASCADE,
+        related_name="tenants",
+    )
     namespace = models.CharField(max_length=63)
     uid = models.CharField(max_length=64, help_text="metadata.uid of the namespace.")
-    contact = models.CharField(max_length=200, blank=True, default="")
+    contact = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+    )
     description = models.TextField(blank=True, default="")
     options = models.JSONField(
-        default=dict, blank=True, help_text="What was asked for at creation."
+        default=dict,
+        blank=True,
+        help_text="What was asked for at creation.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
-    created_by = models.CharField(max_length=150, blank=True, default="")
+    created_by = models.CharField(
+        max_length=150,
+        blank=True,
+        default="",
+    )
 
     class Meta:
         ordering = ["cluster_id", "namespace"]
@@ -36,9 +53,14 @@ class QuotaPlan(models.Model):
     """A template of quotas to hand out."""
 
     name = models.SlugField(max_length=63, unique=True)
-    description = models.CharField(max_length=200, blank=True, default="")
+    description = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+    )
     hard = models.JSONField(
-        help_text='{"limitCpu","limitMemory","requestsCpu","requestsMemory","requestsStorage","pods"} as texts.'
+        help_text='{"limitCpu","limitMemory","requestsCpu","requestsMemory",'
+        '"requestsStorage","pods"} as texts.'
     )
 
     class Meta:
@@ -49,9 +71,13 @@ class QuotaPlan(models.Model):
 
 
 class UsageSample(models.Model):
-    """How much of its quotas a tenant used at a moment, summed over its quotas: plain numbers under the six names."""
+    """What a tenant used of its quotas at one time: numbers under the names of quotas.RESOURCES."""
 
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="samples")
+    tenant = models.ForeignKey(
+        Tenant,
+        on_delete=models.CASCADE,
+        related_name="samples",
+    )
     at = models.DateTimeField(db_index=True)
     used = models.JSONField()
     hard = models.JSONField()

@@ -1,4 +1,4 @@
-"""Templates of quotas, and what tenants use of theirs over time."""
+"""Quota plans, and samples of what tenants use of their quotas."""
 
 import datetime
 import logging
@@ -19,9 +19,11 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 
 
 def check_hard(value: object) -> dict[str, str]:
-    """Quotas in either spelling, each a quantity; Invalid otherwise. The six names stay as they were given."""
+    """The limits of a plan, in either spelling and as they are; Invalid for anything else."""
     if not isinstance(value, dict) or not value:
-        raise Invalid(f"hard must give some of {', '.join(quotas.RESOURCES)}", field="hard")
+        names = ", ".join(quotas.RESOURCES)
+        raise Invalid(f"hard must give some of {names}", field="hard")
+    # Checked only: a plan shows the names that its author wrote.
     quotas.read_hard(value)
     if empty := next((name for name, amount in value.items() if not amount), None):
         raise Invalid(f"hard.{empty} must be a quantity as text", field="hard")
@@ -29,7 +31,7 @@ def check_hard(value: object) -> dict[str, str]:
 
 
 def create(name: object, hard: object, description: object = "") -> QuotaPlan:
-    """A new plan; Invalid, or Conflict when the name is taken."""
+    """A new plan; Invalid, or Conflict when the name exists."""
     if not isinstance(name, str) or not NAME.match(name):
         raise Invalid("name must be lower-case letters, digits and '-'", field="name")
     if not isinstance(description, str) or len(description) > 200 or "\x00" in description:
@@ -37,7 +39,9 @@ def create(name: object, hard: object, description: object = "") -> QuotaPlan:
     try:
         with transaction.atomic():
             return QuotaPlan.objects.create(
-                name=name, hard=check_hard(hard), description=description
+                name=name,
+                hard=check_hard(hard),
+                description=description,
             )
     except IntegrityError:
         raise Conflict(f"a plan named {name!r} exists already") from None
@@ -45,47 +49,59 @@ def create(name: object, hard: object, description: object = "") -> QuotaPlan:
 
 def find(name: object) -> QuotaPlan:
     """A plan by name; NotFound when there is none."""
-    found = (
-        QuotaPlan.objects.filter(name=name).first()
-        if isinstance(name, str) and "\x00" not in name
-        else None
-    )
-    if found is None:
+    plan = None
+    # PostgreSQL refuses NUL characters in parameters.
+    if isinstance(name, str) and "\x00" not in name:
+        plan = QuotaPlan.objects.filter(name=name).first()
+    if plan is None:
         raise NotFound(f"there is no plan {str(name)[:60]!r}")
-    return found
+    return plan
 
 
 def represent(plan: QuotaPlan) -> dict[str, Any]:
-    """A plan as plain data."""
-    return {"id": plan.pk, "name": plan.name, "description": plan.description, "hard": plan.hard}
+    """A plan as JSON data: {"id","name","description","hard"}."""
+    return {
+        "id": plan.pk,
+        "name": plan.name,
+        "description": plan.description,
+        "hard": plan.hard,
+    }
 
 
-# --- usage ----------------------------------------------------------------------------------------------------------
+# --- usage ----------------------------------------------------------------------------------------
 def usage(described: services.Described) -> dict[str, dict[str, float]]:
-    """{"hard","used"} of a tenant in plain numbers. Where several quotas limit the same, the tightest counts."""
+    """{"hard","used"} of a tenant, each as `quotas.numbers`, of the resources that are limited.
+
+    Where several quotas limit the same resource, the tightest counts.
+    """
     hard: dict[str, float] = {}
     used: dict[str, float] = {}
     for quota in described.quotas:
-        limits, spent = quotas.hard_and_used(quota)
-        limit_numbers, spent_numbers = quotas.numbers(limits), quotas.numbers(spent)
-        for ours, theirs in quotas.RESOURCES.items():
-            if theirs in limits and limit_numbers[ours] <= hard.get(ours, float("inf")):
-                hard[ours], used[ours] = limit_numbers[ours], spent_numbers[ours]
+        limits, consumption = quotas.hard_and_used(quota)
+        limit_numbers = quotas.numbers(limits)
+        used_numbers = quotas.numbers(consumption)
+        for name, kubernetes_name in quotas.RESOURCES.items():
+            tightest = hard.get(name, float("inf"))
+            if kubernetes_name in limits and limit_numbers[name] <= tightest:
+                hard[name] = limit_numbers[name]
+                used[name] = used_numbers[name]
     return {"hard": hard, "used": used}
 
 
-def sample(cluster: Cluster, rows: Iterable[Tenant]) -> int:
-    """Note what each tenant of the cluster uses now; those whose namespace is gone or another one are left out."""
-    at, wanted = (
-        timezone.now().replace(microsecond=0),
-        {(row.namespace, row.uid): row for row in rows},
-    )
-    found = services.describe_accessible(cluster)
-    samples = [
-        UsageSample(tenant=row, at=at, **usage(tenant))
-        for tenant in found
-        if (row := wanted.get((tenant.name, str(tenant.namespace["metadata"]["uid"]))))
-    ]
+def record_usage(cluster: Cluster, rows: Iterable[Tenant]) -> int:
+    """Record what each tenant of the cluster uses now; returns how many samples there are.
+
+    Tenants whose namespace is gone or was created again are left out.
+    """
+    at = timezone.now().replace(microsecond=0)
+    row_by_namespace = {(row.namespace, row.uid): row for row in rows}
+    samples = []
+    for tenant in services.describe_accessible(cluster):
+        uid = str(tenant.namespace["metadata"]["uid"])
+        row = row_by_namespace.get((tenant.name, uid))
+        if row is not None:
+            samples.append(UsageSample(tenant=row, at=at, **usage(tenant)))
+    # A task that runs twice within a second meets its own samples.
     UsageSample.objects.bulk_create(samples, ignore_conflicts=True)
     return len(samples)
 
@@ -97,22 +113,25 @@ def clusters_with_tenants() -> list[int]:
 
 
 def expire_samples(*, days: int) -> int:
-    """Delete samples that are older."""
-    return UsageSample.objects.filter(
-        at__lt=timezone.now() - datetime.timedelta(days=days)
-    ).delete()[0]
+    """Delete samples older than `days`; returns how many."""
+    limit = timezone.now() - datetime.timedelta(days=days)
+    count, _ = UsageSample.objects.filter(at__lt=limit).delete()
+    return count
 
 
-def history(
+def usage_history(
     tenant: Tenant, *, since: datetime.datetime, until: datetime.datetime
 ) -> list[Mapping[str, Any]]:
-    """Samples of a time, oldest first, at most 2,000: of more, the latest."""
-    found = tenant.samples.filter(at__gte=since, at__lt=until).order_by("-at")[:2000]
+    """Samples from `since` until before `until`, oldest first: {"at","hard","used"}.
+
+    At most the latest 2,000.
+    """
+    latest = tenant.samples.filter(at__gte=since, at__lt=until).order_by("-at")[:2000]
     return [
         {
             "at": f"{row.at.astimezone(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}",
             "hard": row.hard,
             "used": row.used,
         }
-        for row in reversed(list(found))
+        for row in reversed(list(latest))
     ]

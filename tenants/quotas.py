@@ -1,4 +1,4 @@
-"""Quotas in the six names that tenants know or in Kubernetes' own, and as plain numbers."""
+"""Quotas under the names of tenants or of Kubernetes, and as plain numbers."""
 
 import re
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ RESOURCES: Mapping[str, str] = {
     "requestsStorage": "requests.storage",
     "pods": "pods",
 }
-# Everything else that a ResourceQuota can limit, as Kubernetes' own validation has it: its standard names, what storage classes
-# and device plug-ins add, and counts of objects of any kind.
+# Everything else that a ResourceQuota can limit, as Kubernetes' own validation has it: its standard
+# names, what storage classes and device plug-ins add, and counts of objects of any kind.
 STANDARD = frozenset(
     {
         *("cpu", "memory", "ephemeral-storage", "requests.ephemeral-storage"),
@@ -29,43 +29,46 @@ STANDARD = frozenset(
         *("persistentvolumeclaims", *RESOURCES.values()),
     }
 )
-WORD = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-DOMAIN = rf"{WORD}(\.{WORD})*"
-OTHERS = re.compile(
-    rf"count/{DOMAIN}"
-    rf"|{DOMAIN}\.storageclass\.storage\.k8s\.io/(requests\.storage|persistentvolumeclaims)"
+DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+DNS_NAME = rf"{DNS_LABEL}(\.{DNS_LABEL})*"
+OTHER_RESOURCES = re.compile(
+    rf"count/{DNS_NAME}"
+    rf"|{DNS_NAME}\.storageclass\.storage\.k8s\.io/(requests\.storage|persistentvolumeclaims)"
     rf"|(requests\.)?hugepages-[0-9]+([KMGTPE]i)?"
-    rf"|requests\.{DOMAIN}/[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?"
+    rf"|requests\.{DNS_NAME}/[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?"
 )
 LONGEST = 253
-MEBIBYTE, GIBIBYTE = 2**20, 2**30
+MEBIBYTE = 2**20
+GIBIBYTE = 2**30
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """A ResourceQuota to be made: `hard` under Kubernetes' names, without what was left empty."""
+    """A desired ResourceQuota: `hard` under Kubernetes' names, without what was left empty."""
 
     name: str
     hard: Mapping[str, str]
 
 
 def read(value: object) -> tuple[Quota, ...]:
-    """`tenantQuotas` of a request; Invalid, naming the member, for anything else. None is none."""
+    """The quotas of a request's `tenantQuotas`; () for None, Invalid, naming the member, else."""
     if value is None:
         return ()
     if not isinstance(value, list):
         raise Invalid("tenantQuotas must be a list")
     quotas = tuple(_quota(item, index) for index, item in enumerate(value))
     names = [quota.name for quota in quotas]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise Invalid(f"tenantQuotas: quotaName {twice} is given twice")
+    for name in names:
+        if names.count(name) > 1:
+            raise Invalid(f"tenantQuotas: quotaName {name} is given twice")
     return quotas
 
 
 def _quota(item: object, index: int) -> Quota:
     if not isinstance(item, dict):
         raise Invalid(f"tenantQuotas[{index}] must be an object")
-    name, hard = item.get("quotaName"), item.get("hard")
+    name = item.get("quotaName")
+    hard = item.get("hard")
     if not isinstance(name, str) or not name:
         raise Invalid(f"tenantQuotas[{index}]: quotaName is required")
     if not isinstance(hard, dict):
@@ -76,68 +79,79 @@ def _quota(item: object, index: int) -> Quota:
 def read_hard(hard: Mapping[str, object], where: str = "hard") -> dict[str, str]:
     """Limits in either spelling, under Kubernetes' names and without those left empty.
 
-    Invalid, naming the member, for what no quota can limit, what is no quantity, and for both spellings with different values.
+    Invalid, naming the member under `where`, for what no quota can limit, for what is no quantity,
+    and for both spellings of a resource with different values.
     """
-    found: dict[str, str] = {}
+    limits: dict[str, str] = {}
     for name, value in hard.items():
-        theirs = resource_of(name)
-        if not theirs:
+        resource = resource_of(name)
+        if not resource:
             raise Invalid(
-                f"{where}.{name[:60]} is nothing that a quota limits: use {', '.join(RESOURCES)} or Kubernetes' names",
+                f"{where}.{name[:60]} is nothing that a quota limits: "
+                f"use {', '.join(RESOURCES)} or Kubernetes' names",
                 field="hard",
             )
         if value is not None and not isinstance(value, str):
             raise Invalid(f"{where}.{name} must be a string", field="hard")
         if not value:
+            # Left empty: no limit.
             continue
         amount = quantities.parse(value)
         if amount is None or amount < 0:
             raise Invalid(f"{where}.{name} must be a quantity: {value[:40]!r}", field="hard")
-        if theirs in found and quantities.parse(found[theirs]) != amount:
+        if resource in limits and quantities.parse(limits[resource]) != amount:
             raise Invalid(f"{where}.{name} is given twice, and differently", field="hard")
-        found.setdefault(theirs, value)
-    return found
+        limits.setdefault(resource, value)
+    return limits
 
 
 def resource_of(name: str) -> str:
-    """Kubernetes' name for what a member of `hard` limits, whichever spelling it has; "" for what is none."""
+    """Kubernetes' name of a resource in either spelling; "" for what no quota can limit."""
     if name in RESOURCES:
         return RESOURCES[name]
-    known = name in STANDARD or (len(name) <= LONGEST and OTHERS.fullmatch(name))
-    return name if known else ""
+    if name in STANDARD:
+        return name
+    is_other = len(name) <= LONGEST and OTHER_RESOURCES.fullmatch(name)
+    return name if is_other else ""
 
 
 def texts(values: Mapping[str, Any]) -> dict[str, str]:
-    """The six as the cluster writes them; "" where there is none."""
-    return {ours: str(values.get(theirs, "")) for ours, theirs in RESOURCES.items()}
+    """The resources of tenants as the cluster writes them; "" where there is none."""
+    return {name: str(values.get(resource, "")) for name, resource in RESOURCES.items()}
 
 
 def all_texts(values: Mapping[str, Any]) -> dict[str, str]:
-    """The six, and whatever else is limited under Kubernetes' names."""
+    """The resources of tenants, and the others under Kubernetes' names."""
     others = {name: str(value) for name, value in values.items() if name not in RESOURCES.values()}
     return {**texts(values), **others}
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """The six as numbers: cores, whole Mi, whole Gi of storage, pods; 0 where there is none."""
+    """The resources of tenants as numbers; 0 where there is none.
+
+    CPU in cores, memory in whole Mi, storage in whole Gi, and the number of pods.
+    """
     return {
-        ours: _number(ours, quantities.parse(values.get(theirs)))
-        for ours, theirs in RESOURCES.items()
+        name: _as_number(name, quantities.parse(values.get(resource)))
+        for name, resource in RESOURCES.items()
     }
 
 
-def _number(name: str, value: Decimal | None) -> float:
+def _as_number(name: str, value: Decimal | None) -> float:
     if value is None:
         return 0
     if name.endswith("Cpu"):
         return float(value)
     if name.endswith("Memory"):
         return int(value // MEBIBYTE)
-    return int(value // GIBIBYTE) if name == "requestsStorage" else int(value)
+    if name == "requestsStorage":
+        return int(value // GIBIBYTE)
+    return int(value)
 
 
 def hard_and_used(quota: Object) -> tuple[dict[str, Any], dict[str, Any]]:
     """(spec.hard, status.used) of a ResourceQuota."""
-    return (quota.get("spec") or {}).get("hard") or {}, (quota.get("status") or {}).get(
-        "used"
-    ) or {}
+    spec = quota.get("spec") or {}
+    # The quota controller fills the status a moment after creation.
+    status = quota.get("status") or {}
+    return spec.get("hard") or {}, status.get("used") or {}

@@ -1,4 +1,4 @@
-"""Tenants in a cluster: a namespace with quotas, a limit range, members and what isolates it (walm.md 2.6)."""
+"""Tenants in a cluster: namespace, quotas, LimitRange, members and isolation (walm.md 2.6)."""
 
 import logging
 from collections import defaultdict
@@ -28,12 +28,11 @@ from tenants.models import Tenant
 from tenants.quotas import Quota
 
 log = logging.getLogger(__name__)
-NAMESPACES, QUOTAS, LIMIT_RANGES = (
-    KINDS["namespaces"],
-    KINDS["resourcequotas"],
-    KINDS["limitranges"],
-)
-NETWORK_POLICIES, ROLE_BINDINGS = KINDS["networkpolicies"], KINDS["rolebindings"]
+NAMESPACES = KINDS["namespaces"]
+QUOTAS = KINDS["resourcequotas"]
+LIMIT_RANGES = KINDS["limitranges"]
+NETWORK_POLICIES = KINDS["networkpolicies"]
+ROLE_BINDINGS = KINDS["rolebindings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,35 +48,53 @@ class Described:
         return str(self.namespace["metadata"]["name"])
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 def describe(cluster: Cluster, name: str) -> Described:
     """One tenant; NotFound when there is no such namespace."""
     client = registry.client(cluster)
     namespace = orjson.loads(client.get(NAMESPACES, name))
-    return Described(namespace, tuple(_sorted(list_all(client, QUOTAS, name))))
+    quotas = list_all(client, QUOTAS, name)
+    return Described(namespace, tuple(_sort_by_name(quotas)))
 
 
-def describe_all(cluster: Cluster, *, only: frozenset[str] | None = None) -> list[Described]:
-    """Every namespace of the cluster as a tenant; of `only` those that the caller may see. Two lists, however many there are."""
-    client, quotas = registry.client(cluster), defaultdict[str, list[Object]](list)
-    if only is None:
-        for quota in list_all(client, QUOTAS, ""):
-            quotas[quota["metadata"]["namespace"]].append(quota)
-        return [
-            Described(item, tuple(_sorted(quotas[item["metadata"]["name"]])))
-            for item in list_all(client, NAMESPACES, "")
-        ]
-    found: list[Described] = []
-    for name in sorted(only):
+def describe_all(
+    cluster: Cluster,
+    *,
+    only: frozenset[str] | None = None,
+) -> list[Described]:
+    """Every namespace of the cluster as a tenant, or those of `only` that exist.
+
+    Two lists of the cluster are read, however many namespaces there are; with `only` two requests
+    for each name.
+    """
+    if only is not None:
+        return _describe_each(cluster, only)
+    client = registry.client(cluster)
+    quotas = defaultdict[str, list[Object]](list)
+    for quota in list_all(client, QUOTAS, ""):
+        quotas[quota["metadata"]["namespace"]].append(quota)
+    tenants: list[Described] = []
+    for namespace in list_all(client, NAMESPACES, ""):
+        name = namespace["metadata"]["name"]
+        tenants.append(Described(namespace, tuple(_sort_by_name(quotas[name]))))
+    return tenants
+
+
+def _describe_each(cluster: Cluster, names: Iterable[str]) -> list[Described]:
+    tenants: list[Described] = []
+    for name in sorted(names):
         try:
-            found.append(describe(cluster, name))
+            tenants.append(describe(cluster, name))
         except NotFound:
             continue
-    return found
+    return tenants
 
 
 def describe_accessible(cluster: Cluster) -> list[Described]:
-    """Every namespace as a tenant, or those that the cluster's credentials may look into; Forbidden when they may look into none."""
+    """Every namespace as a tenant, or those that the cluster's credentials may read.
+
+    Forbidden when they may read none.
+    """
     try:
         return describe_all(cluster)
     except Forbidden:
@@ -87,14 +104,17 @@ def describe_accessible(cluster: Cluster) -> list[Described]:
     def read(namespace: str) -> list[Described]:
         return describe_all(cluster, only=frozenset({namespace}))
 
-    return [tenant for part in read_each(cluster.namespaces, read) for tenant in part]
+    tenants: list[Described] = []
+    for part in read_each(cluster.namespaces, read):
+        tenants += part
+    return tenants
 
 
-def _sorted(items: Iterable[Object]) -> list[Object]:
+def _sort_by_name(items: Iterable[Object]) -> list[Object]:
     return sorted(items, key=lambda item: str(item["metadata"]["name"]))
 
 
-# --- making ---------------------------------------------------------------------------------------------------------
+# --- making ---------------------------------------------------------------------------------------
 def create(
     cluster: Cluster,
     blueprint: Blueprint,
@@ -103,31 +123,36 @@ def create(
     contact: str = "",
     description: str = "",
 ) -> Tenant | None:
-    """Make the namespace and everything in it, or nothing: what fails half-way is taken back, and the first error raised.
+    """Create the namespace and everything in it, or nothing.
 
-    None, and nothing changed, when the namespace is there already.
+    When a step fails, the namespace is deleted again and the error raised. None, and nothing
+    changed, when the namespace exists already. NotFound for an unknown member.
     """
+    # Before anything is created.
     for member in blueprint.members:
         users.find(member.username)
     client = registry.client(cluster)
     if _exists(client, blueprint.name):
         return None
     try:
-        made = orjson.loads(client.create(NAMESPACES, manifests.namespace(blueprint)))
+        manifest = manifests.namespace(blueprint)
+        created = orjson.loads(client.create(NAMESPACES, manifest))
     except Conflict as error:
+        # Another caller was faster than our check.
         if error.details.get("reason") == "AlreadyExists":
             return None
         raise
+    uid = created["metadata"]["uid"]
     try:
-        _furnish(client, blueprint)
+        _create_contents(client, blueprint)
         options = {
             **blueprint.options,
             "furnished": True,
             "quotas": [quota.name for quota in blueprint.quotas],
         }
-        return _record(
+        return _create_row(
             cluster,
-            made["metadata"]["uid"],
+            uid,
             blueprint,
             options,
             by=by,
@@ -135,7 +160,8 @@ def create(
             description=description,
         )
     except BaseException:
-        _take_back(client, blueprint.name, made["metadata"]["uid"])
+        # Also when the worker is stopped: half a tenant would have no limits.
+        _undo_create(client, blueprint.name, uid)
         raise
 
 
@@ -147,35 +173,38 @@ def _exists(client: ClusterClient, name: str) -> bool:
     return True
 
 
-def _furnish(client: ClusterClient, blueprint: Blueprint) -> None:
-    """Quotas first, then defaults, then what isolates: a member can do nothing before all limits stand."""
+def _create_contents(client: ClusterClient, blueprint: Blueprint) -> None:
+    """Create what belongs in the namespace.
+
+    Quotas come first, then defaults, then isolation, and members last: they can do nothing before
+    all limits are in place.
+    """
     space = blueprint.name
     for quota in blueprint.quotas:
-        client.create(QUOTAS, manifests.resource_quota(quota, space), namespace=space)
+        manifest = manifests.resource_quota(quota, space)
+        client.create(QUOTAS, manifest, namespace=space)
     client.create(LIMIT_RANGES, manifests.limit_range(space), namespace=space)
     if blueprint.options.get("network_policy"):
-        client.create(NETWORK_POLICIES, manifests.network_policy(space), namespace=space)
+        manifest = manifests.network_policy(space)
+        client.create(NETWORK_POLICIES, manifest, namespace=space)
     if blueprint.options.get("role_bindings"):
         for member in blueprint.members:
-            client.create(ROLE_BINDINGS, manifests.role_binding(member, space), namespace=space)
+            manifest = manifests.role_binding(member, space)
+            client.create(ROLE_BINDINGS, manifest, namespace=space)
 
 
-def _take_back(client: ClusterClient, name: str, uid: str) -> None:
-    """Delete the namespace that we made, and only that one."""
+def _undo_create(client: ClusterClient, name: str, uid: str) -> None:
+    """Delete the namespace that we created; the uid protects one of the same name."""
     try:
-        client.delete(
-            NAMESPACES,
-            name,
-            options={"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}},
-        )
+        _delete_namespace(client, name, uid)
     except DomainError as error:
         log.error(
-            "a half-made tenant could not be taken back",
+            "an incomplete tenant could not be deleted",
             extra={"namespace": name, "reason": error.code},
         )
 
 
-def _record(
+def _create_row(
     cluster: Cluster,
     uid: str,
     blueprint: Blueprint,
@@ -185,7 +214,7 @@ def _record(
     contact: str = "",
     description: str = "",
 ) -> Tenant:
-    """The row of a new tenant; whatever was known of an earlier namespace of that name goes, rights and all."""
+    """The row of a new tenant; rows and grants of an earlier namespace of that name are deleted."""
     with transaction.atomic():
         forget(cluster, blueprint.name, but=uid)
         tenant = Tenant.objects.create(
@@ -202,45 +231,61 @@ def _record(
     return tenant
 
 
-# --- changing -------------------------------------------------------------------------------------------------------
+# --- changing -------------------------------------------------------------------------------------
 def update(cluster: Cluster, blueprint: Blueprint) -> None:
-    """Replace labels, annotations and the quotas that are named; the rest stays. NotFound without the namespace."""
+    """Replace labels, annotations and the named quotas; the rest stays. NotFound."""
     client = registry.client(cluster)
     if not _exists(client, blueprint.name):
         raise NotFound("not found error")
     if blueprint.labels is not None or blueprint.annotations is not None:
-        _replace(client, NAMESPACES, blueprint.name, lambda current: _renewed(current, blueprint))
+        _replace(
+            client, NAMESPACES, blueprint.name, lambda current: _merge_metadata(current, blueprint)
+        )
     for quota in blueprint.quotas:
-        _put_quota(client, blueprint.name, quota.name, quota.hard)
+        _apply_quota(client, blueprint.name, quota.name, quota.hard)
 
 
-def _renewed(current: Object, blueprint: Blueprint) -> Object:
+def _merge_metadata(current: Object, blueprint: Blueprint) -> Object:
     metadata = current["metadata"]
     if blueprint.labels is not None:
-        labels = manifests.renewed(metadata.get("labels") or {}, blueprint.labels)
-        metadata["labels"] = {**labels, manifests.MULTI_TENANT: manifests.marker(blueprint.name)}
+        labels = manifests.merge_metadata(metadata.get("labels") or {}, blueprint.labels)
+        metadata["labels"] = {
+            **labels,
+            manifests.MULTI_TENANT: manifests.tenant_label(blueprint.name),
+        }
     if blueprint.annotations is not None:
-        metadata["annotations"] = manifests.renewed(
+        metadata["annotations"] = manifests.merge_metadata(
             metadata.get("annotations") or {}, blueprint.annotations
         )
     return current
 
 
-def _put_quota(client: ClusterClient, space: str, name: str, hard: Mapping[str, str]) -> None:
-    def changed(current: Object) -> Object:
+def _apply_quota(
+    client: ClusterClient,
+    space: str,
+    name: str,
+    hard: Mapping[str, str],
+) -> None:
+    def set_hard(current: Object) -> Object:
         current["spec"] = {**(current.get("spec") or {}), "hard": dict(hard)}
         return current
 
     try:
-        _replace(client, QUOTAS, name, changed, namespace=space)
+        _replace(client, QUOTAS, name, set_hard, namespace=space)
     except NotFound:
-        client.create(QUOTAS, manifests.resource_quota(Quota(name, hard), space), namespace=space)
+        manifest = manifests.resource_quota(Quota(name, hard), space)
+        client.create(QUOTAS, manifest, namespace=space)
 
 
 def _replace(
-    client: ClusterClient, kind: Kind, name: str, change: Any, *, namespace: str | None = None
+    client: ClusterClient,
+    kind: Kind,
+    name: str,
+    change: Any,
+    *,
+    namespace: str | None = None,
 ) -> None:
-    """Read, change, write; again when somebody else was faster."""
+    """Read, change and write an object, again when it was changed in between."""
 
     def write() -> None:
         current = orjson.loads(client.get(kind, name, namespace=namespace))
@@ -249,75 +294,105 @@ def _replace(
     retry_on_conflict(write)
 
 
-# --- ending ---------------------------------------------------------------------------------------------------------
+# --- ending ---------------------------------------------------------------------------------------
 def delete(cluster: Cluster, name: str, *, only_labelled: bool = False) -> None:
-    """Delete the namespace with all that is in it; one that is gone is fine, a system's own is refused (Invalid)."""
+    """Delete the namespace with everything in it, and the tenant's row and grants.
+
+    A namespace that is gone already is fine. Invalid for the cluster's own namespaces and, with
+    `only_labelled`, for one without the label of tenants.
+    """
     if name in PROTECTED:
         raise Invalid(f"namespace {name} belongs to the cluster itself")
     client = registry.client(cluster)
     try:
         current = orjson.loads(client.get(NAMESPACES, name))
-        if only_labelled and manifests.MULTI_TENANT not in (
-            current["metadata"].get("labels") or {}
-        ):
+        labels = current["metadata"].get("labels") or {}
+        if only_labelled and manifests.MULTI_TENANT not in labels:
             raise Invalid(f"namespace {name} does not have the label {manifests.MULTI_TENANT}")
-        uid = current["metadata"]["uid"]
-        client.delete(
-            NAMESPACES,
-            name,
-            options={"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}},
-        )
+        _delete_namespace(client, name, current["metadata"]["uid"])
     except NotFound:
         pass
     forget(cluster, name)
 
 
+def _delete_namespace(client: ClusterClient, name: str, uid: str) -> None:
+    # With the precondition a namespace that was created again meanwhile stays.
+    options = {
+        "kind": "DeleteOptions",
+        "apiVersion": "v1",
+        "preconditions": {"uid": uid},
+    }
+    client.delete(NAMESPACES, name, options=options)
+
+
 def forget(cluster: Cluster, name: str, *, but: str = "") -> None:
-    """Drop the tenant's row and every right on a namespace of that name that was there, except the one whose uid is `but`."""
+    """Delete the tenant's row and the grants of namespaces of that name.
+
+    Those of the namespace whose uid is `but` stay, and grants that are not bound to a uid yet.
+    """
     with transaction.atomic():
-        Tenant.objects.filter(cluster=cluster, namespace=name).exclude(uid=but).delete()
-        Grant.objects.filter(cluster=cluster, namespace=name).exclude(
-            namespace_uid__in=("", but)
-        ).delete()
+        tenants = Tenant.objects.filter(cluster=cluster, namespace=name)
+        tenants.exclude(uid=but).delete()
+        grants = Grant.objects.filter(cluster=cluster, namespace=name)
+        grants.exclude(namespace_uid__in=("", but)).delete()
 
 
 def forget_stale(cluster: Cluster, name: str) -> None:
-    """Drop what is known of earlier namespaces of that name, and nothing of the one that is there now."""
+    """Delete rows and grants of earlier namespaces of that name, and none of the present one."""
     try:
-        uid = str(orjson.loads(registry.client(cluster).get(NAMESPACES, name))["metadata"]["uid"])
+        uid = _read_uid(cluster, name)
     except NotFound:
         uid = ""
     forget(cluster, name, but=uid)
 
 
-# --- members --------------------------------------------------------------------------------------------------------
+# --- members --------------------------------------------------------------------------------------
 def find(cluster: Cluster, name: str, *, by: str = "") -> Tenant:
-    """The tenant's row, made for a namespace that has none yet; NotFound when the cluster has no such namespace."""
-    uid = str(orjson.loads(registry.client(cluster).get(NAMESPACES, name))["metadata"]["uid"])
+    """The tenant's row; a namespace that has none yet gets one.
+
+    NotFound when the cluster has no such namespace.
+    """
+    uid = _read_uid(cluster, name)
     tenant = Tenant.objects.filter(cluster=cluster, uid=uid).first()
-    return tenant or _record(cluster, uid, Blueprint(name), {}, by=by)
+    return tenant or _create_row(cluster, uid, Blueprint(name), {}, by=by)
+
+
+def _read_uid(cluster: Cluster, name: str) -> str:
+    namespace = orjson.loads(registry.client(cluster).get(NAMESPACES, name))
+    return str(namespace["metadata"]["uid"])
 
 
 def _admit(tenant: Tenant, user: User, role: Role, *, by: str) -> Grant:
     """One membership for each user: a new role replaces the old one."""
     Grant.objects.filter(tenant=tenant, user=user).exclude(role=role).delete()
-    return Grant.objects.get_or_create(
+    grant, _ = Grant.objects.get_or_create(
         user=user,
         role=role,
         cluster=tenant.cluster,
         namespace=tenant.namespace,
         namespace_uid=tenant.uid,
         defaults={"tenant": tenant, "created_by": by},
-    )[0]
+    )
+    return grant
 
 
-def admit(tenant: Tenant, username: str, role: Role, *, by: str = "") -> Grant:
-    """Make somebody a member; with the option `role_bindings` also in the cluster's own terms."""
+def admit(
+    tenant: Tenant,
+    username: str,
+    role: Role,
+    *,
+    by: str = "",
+) -> Grant:
+    """Make a user a member; with the option `role_bindings` the cluster gets a RoleBinding too.
+
+    NotFound for an unknown user. When the cluster refuses, the membership is not changed either.
+    """
     user = users.find(username)
     with transaction.atomic():
         grant = _admit(tenant, user, role, by=by)
         if tenant.options.get("role_bindings"):
             client = registry.client(tenant.cluster)
+            # A RoleBinding's roleRef cannot be changed.
             _unbind(client, tenant.namespace, username)
             client.create(
                 ROLE_BINDINGS,
@@ -328,9 +403,10 @@ def admit(tenant: Tenant, username: str, role: Role, *, by: str = "") -> Grant:
 
 
 def dismiss(tenant: Tenant, username: str) -> None:
-    """Take a membership away; NotFound when there is none."""
+    """End a membership; NotFound when there is none."""
     with transaction.atomic():
-        count, _ = Grant.objects.filter(tenant=tenant, user__username=username).delete()
+        memberships = Grant.objects.filter(tenant=tenant, user__username=username)
+        count, _ = memberships.delete()
         if not count:
             raise NotFound(f"{username[:60]!r} is no member")
         if tenant.options.get("role_bindings"):
@@ -339,6 +415,7 @@ def dismiss(tenant: Tenant, username: str) -> None:
 
 def _unbind(client: ClusterClient, space: str, username: str) -> None:
     try:
-        client.delete(ROLE_BINDINGS, manifests.binding_name(username), namespace=space)
+        name = manifests.binding_name(username)
+        client.delete(ROLE_BINDINGS, name, namespace=space)
     except NotFound:
         return

@@ -8,16 +8,25 @@ from clusters.quiet_failures import attempt
 from tenants import plans
 
 
-@shared_task(name="tenants.sample_usage", soft_time_limit=240, time_limit=300)
+@shared_task(
+    name="tenants.sample_usage",
+    soft_time_limit=240,
+    time_limit=300,
+)
 def sample_usage() -> None:
-    """One task a cluster, so that a dead one delays nobody; and drop old notes."""
-    group(sample_cluster.s(pk) for pk in plans.clusters_with_tenants()).apply_async()
+    """Start one task for each cluster, so that a dead one delays no other; delete old samples."""
+    cluster_ids = plans.clusters_with_tenants()
+    group(sample_cluster.s(pk) for pk in cluster_ids).apply_async()
     plans.expire_samples(days=settings.TENANT_USAGE_RETENTION_DAYS)
 
 
-@shared_task(name="tenants.sample_cluster", soft_time_limit=120, time_limit=150)
+@shared_task(
+    name="tenants.sample_cluster",
+    soft_time_limit=120,
+    time_limit=150,
+)
 def sample_cluster(pk: int) -> None:
-    """Note what one cluster's tenants use of their quotas."""
+    """Record what the tenants of one cluster use of their quotas."""
     if cluster := registry.clusters().filter(pk=pk).first():
         with attempt(cluster, "looking at what its tenants use"):
-            plans.sample(cluster, cluster.tenants.all())
+            plans.record_usage(cluster, cluster.tenants.all())

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core import signing
+from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 
@@ -55,20 +56,23 @@ QUERY = tuple(Query(name, TEXT) for name in FILTERS) + tuple(
 )
 
 
-def filters(request: Request) -> dict[str, Any]:
-    """What the query asks for; Invalid for what can be no filter."""
+def parse_filters(request: Request) -> dict[str, Any]:
+    """The filters of the query, as `audit.search` takes them; Invalid for impossible ones."""
     query = request.query_params
-    wanted: dict[str, Any] = {name: query[name] for name in FILTERS if query.get(name)}
-    if any("\x00" in value for value in wanted.values()):
-        raise Invalid("a filter holds a NUL character")
-    if wanted.get("result", AuditEntry.Result.SUCCESS) not in AuditEntry.Result.values:
+    values: dict[str, Any] = {name: query[name] for name in FILTERS if query.get(name)}
+    if any("\x00" in value for value in values.values()):
+        raise Invalid("a filter contains a NUL character")
+    if values.get("result", AuditEntry.Result.SUCCESS) not in AuditEntry.Result.values:
         raise Invalid(
             f"result must be one of {', '.join(AuditEntry.Result.values)}", field="result"
         )
-    return {**wanted, **{name: moment(query[name], name) for name in TIMES if query.get(name)}}
+    for name in TIMES:
+        if query.get(name):
+            values[name] = moment(query[name], name)
+    return values
 
 
-def _visible(scope: Scope) -> list[int] | None:
+def _visible_clusters(scope: Scope) -> list[int] | None:
     return None if scope.clusters is None else sorted(scope.clusters)
 
 
@@ -85,33 +89,33 @@ class Audit(DialectView):
     }
 
     def get(self, request: Request) -> Any:
-        """One page; `next_cursor` leads to the next, however many entries are added meanwhile."""
+        """One page; `next_cursor` leads to the next, even when entries are added meanwhile."""
         scope = authorise(self, request, Act("list", "audit"))
-        found, page = (
-            audit.search(filters(request), clusters=_visible(scope)),
-            page_request(request.query_params),
-        )
-        total = found.count()
+        entries = audit.search(parse_filters(request), clusters=_visible_clusters(scope))
+        page = page_request(request.query_params)
+        total = entries.count()
+        start = page.offset
         if cursor := request.query_params.get("cursor"):
-            found = found.filter(id__lt=_position(cursor))
-        start = 0 if cursor else page.offset
-        rows = list(found[start : start + page.size + 1])
-        following = (
-            signing.dumps(rows[page.size - 1].pk, salt=SALT) if len(rows) > page.size else None
-        )
+            entries = entries.filter(id__lt=_decode_cursor(cursor))
+            start = 0
+        # One row more than the page tells whether there is a next one.
+        rows = list(entries[start : start + page.size + 1])
+        next_cursor = None
+        if len(rows) > page.size:
+            next_cursor = signing.dumps(rows[page.size - 1].pk, salt=SALT)
         items = [audit.represent(row) for row in rows[: page.size]]
-        return Page(items, total, page.page, page.size, extra={"next_cursor": following})
+        return Page(items, total, page.page, page.size, extra={"next_cursor": next_cursor})
 
 
-def _position(cursor: str) -> int:
+def _decode_cursor(cursor: str) -> int:
     try:
         return integer(signing.loads(cursor, salt=SALT), "cursor")
     except signing.BadSignature:
-        raise Invalid("cursor is not one of ours", field="cursor") from None
+        raise Invalid("invalid cursor", field="cursor") from None
 
 
 class AuditExport(DialectView):
-    """GET /audit/export: every entry that fits, one JSON object a line."""
+    """GET /audit/export: every matching entry, one JSON object a line."""
 
     operations = {
         "get": Described(
@@ -125,12 +129,14 @@ class AuditExport(DialectView):
     def get(self, request: Request) -> StreamingHttpResponse:
         """The lines, as they are read."""
         scope = authorise(self, request, Act("list", "audit"))
-        found = audit.search(filters(request), clusters=_visible(scope))
-        response = StreamingHttpResponse(_lines(found), content_type="application/x-ndjson")
+        entries = audit.search(parse_filters(request), clusters=_visible_clusters(scope))
+        response = StreamingHttpResponse(
+            _ndjson_lines(entries), content_type="application/x-ndjson"
+        )
         response["Content-Disposition"] = 'attachment; filename="audit.ndjson"'
         return response
 
 
-def _lines(found: Any) -> Iterator[bytes]:
-    for row in audit.stream(found):
+def _ndjson_lines(entries: QuerySet[AuditEntry]) -> Iterator[bytes]:
+    for row in audit.iterate(entries):
         yield dumps(audit.represent(row)) + b"\n"

@@ -1,4 +1,4 @@
-"""Grants over JSON: an admin gives and takes roles where they are one, and nowhere else."""
+"""Grants over JSON: admins grant and withdraw roles where they are admins, and nowhere else."""
 
 from typing import Any
 
@@ -26,24 +26,31 @@ GRANT = record(
     namespace=nullable(TEXT),
     tenant_id=nullable(INTEGER),
 )
-BODY = record(required=("role",), role=TEXT, user=TEXT, group=TEXT, cluster=TEXT, namespace=TEXT)
+BODY = record(
+    required=("role",),
+    role=TEXT,
+    user=TEXT,
+    group=TEXT,
+    cluster=TEXT,
+    namespace=TEXT,
+)
 
 
-def visible(scope: Scope) -> QuerySet[Grant]:
+def visible_grants(scope: Scope) -> QuerySet[Grant]:
     """The grants inside what the caller administers."""
-    found = Grant.objects.select_related("user", "group", "cluster").filter(
+    rows = Grant.objects.select_related("user", "group", "cluster").filter(
         Q(cluster=None) | Q(cluster__deleted_at=None)
     )
     if scope.clusters is None:
-        return found
+        return rows
+    # An empty Q() would match every row, pk=None matches none.
     inside = Q(pk=None)
     for cluster, namespaces in scope.clusters.items():
-        inside |= (
-            Q(cluster=cluster)
-            if namespaces is None
-            else Q(cluster=cluster, namespace__in=namespaces)
-        )
-    return found.filter(inside)
+        if namespaces is None:
+            inside |= Q(cluster=cluster)
+        else:
+            inside |= Q(cluster=cluster, namespace__in=namespaces)
+    return rows.filter(inside)
 
 
 def _text(body: dict[str, Any], name: str) -> str:
@@ -53,47 +60,69 @@ def _text(body: dict[str, Any], name: str) -> str:
     return "" if value is None else str(value)
 
 
-def require_cover(request: Request, role: Role, *, cluster: str, namespace: str) -> None:
-    """Forbidden unless the caller may hand out (or take) the role there."""
+def require_may_grant(
+    request: Request,
+    role: Role,
+    *,
+    cluster: str,
+    namespace: str,
+) -> None:
+    """Forbidden unless the caller may grant (or withdraw) the role there."""
     token = request.auth if isinstance(request.auth, ApiToken) else None
-    authorization.require_cover(request.user, token, role, cluster=cluster, namespace=namespace)
+    authorization.require_may_grant(
+        request.user,
+        token,
+        role,
+        cluster=cluster,
+        namespace=namespace,
+    )
 
 
 class Grants(DialectView):
     """GET and POST /grants."""
 
     operations = {
-        "get": Described("Grants that you administer", GRANT, query=PAGING[:2], paged=True),
+        "get": Described(
+            "Grants that you administer",
+            GRANT,
+            query=PAGING[:2],
+            paged=True,
+        ),
         "post": Described("Give a user or a group a role", GRANT, body=BODY),
     }
 
     def get(self, request: Request) -> Any:
         """One page, oldest first."""
-        found = visible(authorise(self, request, Act("list", "grants")))
+        rows = visible_grants(authorise(self, request, Act("list", "grants")))
         page = page_request(request.query_params)
-        items = [grants.represent(row) for row in found[page.offset : page.offset + page.size]]
-        return Page(items, found.count(), page.page, page.size)
+        items = [grants.represent(row) for row in rows[page.offset : page.offset + page.size]]
+        return Page(items, rows.count(), page.page, page.size)
 
     def post(self, request: Request) -> Any:
-        """The grant. Nobody gives more than they hold, nor where they are no admin."""
+        """The grant; Forbidden for a role that the caller does not have there as an admin."""
         body = json_body(request)
-        cluster, namespace = _text(body, "cluster"), _text(body, "namespace")
+        cluster = _text(body, "cluster")
+        namespace = _text(body, "namespace")
         authorise(self, request, Act("create", "grants", cluster=cluster, namespace=namespace))
         role = grants.role_of(body.get("role"))
-        require_cover(request, role, cluster=cluster, namespace=namespace)
-        user, group = _text(body, "user"), _text(body, "group")
+        require_may_grant(request, role, cluster=cluster, namespace=namespace)
+        user = _text(body, "user")
+        group = _text(body, "group")
         if bool(user) == bool(group):
             raise Invalid("give either a user or a group")
-        by = request.user.get_username()
-        made = grants.give(
-            **users.subject(user or group, is_group=bool(group)),
+        grant = grants.give(
+            **users.grant_subject(user or group, is_group=bool(group)),
             role=role,
             cluster=cluster,
             namespace=namespace,
-            by=by,
+            by=request.user.get_username(),
         )
-        note(request, name=user or group, details={"role": role, "is_group": bool(group)})
-        return grants.represent(made)
+        note(
+            request,
+            name=user or group,
+            details={"role": role, "is_group": bool(group)},
+        )
+        return grants.represent(grant)
 
 
 class OneGrant(DialectView):
@@ -102,24 +131,31 @@ class OneGrant(DialectView):
     operations = {"delete": Described("Take a grant away", OBJECT)}
 
     def delete(self, request: Request, pk: str) -> Any:
-        """{}: gone at once. A grant that the caller does not administer answers as one that does not exist."""
+        """{}: its rights end at once.
+
+        A grant that the caller does not administer answers as one that does not exist.
+        """
         scope = authorise(self, request, Act("list", "grants"))
-        row = visible(scope).filter(pk=integer(pk, "id", minimum=0, maximum=2**63 - 1)).first()
+        row = (
+            visible_grants(scope).filter(pk=integer(pk, "id", minimum=0, maximum=2**63 - 1)).first()
+        )
         if row is None and scope.clusters is not None:
             raise Forbidden("you may not delete grants here")
         if row is None:
             raise NotFound("there is no such grant")
-        authorise(
-            self,
-            request,
-            Act("delete", "grants", cluster=str(row.cluster_id or ""), namespace=row.namespace),
-        )
-        require_cover(
+        cluster = str(row.cluster_id or "")
+        namespace = row.namespace
+        authorise(self, request, Act("delete", "grants", cluster=cluster, namespace=namespace))
+        require_may_grant(
             request,
             grants.role_of(row.role),
-            cluster=str(row.cluster_id or ""),
-            namespace=row.namespace,
+            cluster=cluster,
+            namespace=namespace,
         )
-        note(request, name=str(row.user or row.group), details={"role": row.role})
+        note(
+            request,
+            name=str(row.user or row.group),
+            details={"role": row.role},
+        )
         grants.withdraw(row)
         return {}

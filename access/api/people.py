@@ -1,4 +1,4 @@
-"""People and groups over JSON: for admins of everything (contract beyond sign-in)."""
+"""Users and groups over JSON: for admins of everything."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -38,7 +38,7 @@ PERSON = record(
     last_login=nullable(TEXT),
     date_joined=TEXT,
 )
-NEW = record(
+NEW_PERSON = record(
     required=("username", "password", "role"),
     username=TEXT,
     password=TEXT,
@@ -47,19 +47,25 @@ NEW = record(
     namespace=TEXT,
     email=TEXT,
 )
-CHANGE = record(required=(), email=TEXT, is_active=BOOLEAN, password=TEXT, groups=array(TEXT))
+PERSON_CHANGE = record(
+    required=(),
+    email=TEXT,
+    is_active=BOOLEAN,
+    password=TEXT,
+    groups=array(TEXT),
+)
 GROUP = record(name=TEXT, members=INTEGER, grants=array(OBJECT))
 
 
 def represent(user: User) -> dict[str, Any]:
-    """A person as plain data, without anything of the password."""
-    rows = list(grants.of_user(user).select_related("user", "group", "cluster"))
+    """A user as JSON data in the shape of PERSON, without anything of the password."""
+    rows = list(grants.grants_of_user(user).select_related("user", "group", "cluster"))
     return {
         "id": user.pk,
         "username": user.get_username(),
         "email": user.email,
         "is_active": user.is_active,
-        "role": grants.highest(user, rows),
+        "role": grants.highest_role(user, rows),
         "groups": [group.name for group in user.groups.all()],
         "grants": [grants.represent(row) for row in rows],
         "last_login": None if user.last_login is None else f"{user.last_login:%Y-%m-%dT%H:%M:%SZ}",
@@ -78,43 +84,53 @@ class People(DialectView):
     """GET and POST /users."""
 
     operations = {
-        "get": Described("People, by name", PERSON, query=PAGING, paged=True),
+        "get": Described(
+            "People, by name",
+            PERSON,
+            query=PAGING,
+            paged=True,
+        ),
         "post": Described(
-            "Make a user with a role on everything, a cluster or a namespace", PERSON, body=NEW
+            "Make a user with a role on everything, a cluster or a namespace",
+            PERSON,
+            body=NEW_PERSON,
         ),
     }
 
     def get(self, request: Request) -> Any:
         """One page."""
         authorise(self, request, Act("list", "users"))
-        page, keyword = (
-            page_request(request.query_params),
-            request.query_params.get("keyword", "").replace("\x00", ""),
-        )
-        found = (
-            User.objects.filter(username__icontains=keyword)
-            .order_by("username")
-            .prefetch_related("groups")
-        )
-        return Page(
-            [represent(user) for user in found[page.offset : page.offset + page.size]],
-            found.count(),
-            page.page,
-            page.size,
-        )
+        page = page_request(request.query_params)
+        keyword = request.query_params.get("keyword", "").replace("\x00", "")
+        users_by_name = User.objects.filter(username__icontains=keyword).order_by("username")
+        rows = users_by_name.prefetch_related("groups")[page.offset : page.offset + page.size]
+        items = [represent(user) for user in rows]
+        return Page(items, users_by_name.count(), page.page, page.size)
 
     def post(self, request: Request) -> Any:
-        """The new user; a name that is taken, a weak password or a role beyond the caller's is refused."""
+        """The new user.
+
+        Conflict for a name that exists, Invalid for a weak password, Forbidden for a role that the
+        caller may not grant.
+        """
         body = json_body(request)
         authorise(self, request, Act("create", "users"))
-        name, role = _text(body, "username"), grants.role_of(body.get("role"))
+        name = _text(body, "username")
+        role = grants.role_of(body.get("role"))
         where = {field: _text(body, field, "") for field in ("cluster", "namespace")}
         token = request.auth if isinstance(request.auth, ApiToken) else None
-        authorization.require_cover(request.user, token, role, **where)
-        by, email = request.user.get_username(), _text(body, "email", "")
-        made = users.create(name, _text(body, "password"), role=role, email=email, by=by, **where)
+        authorization.require_may_grant(request.user, token, role, **where)
+        email = _text(body, "email", "")
+        user = users.create(
+            name,
+            _text(body, "password"),
+            role=role,
+            email=email,
+            by=request.user.get_username(),
+            **where,
+        )
         note(request, name=name, details={"role": role, **where})
-        return represent(made)
+        return represent(user)
 
 
 class OnePerson(DialectView):
@@ -126,7 +142,7 @@ class OnePerson(DialectView):
         "put": Described(
             "Change address, groups or password of somebody, or switch them off",
             PERSON,
-            body=CHANGE,
+            body=PERSON_CHANGE,
         ),
     }
 
@@ -136,35 +152,37 @@ class OnePerson(DialectView):
         return represent(users.find(name))
 
     def put(self, request: Request, name: str) -> Any:
-        """The changed person. Tokens may not: a group or a password of somebody else would widen them. Nobody switches themselves off."""
+        """The changed user.
+
+        Forbidden for API tokens: with another user's group or password they could do more than
+        their scopes allow. Invalid when callers deactivate themselves.
+        """
         body = json_body(request)
         authorise(self, request, Act("update", "users", name=name))
         if isinstance(request.auth, ApiToken):
             raise Forbidden("an API token cannot change people: sign in with your password")
         user = users.find(name)
-        if (
-            "is_active" in body
-            and user.pk == request.user.pk
-            and not boolean(body["is_active"], "is_active")
-        ):
-            raise Invalid("you cannot switch yourself off", field="is_active")
-        users.change(user, **_changes(body))
-        note(request, details={"changed": sorted(set(body) & set(CHANGE["properties"]))})
+        is_self = user.pk == request.user.pk
+        if is_self and "is_active" in body and not boolean(body["is_active"], "is_active"):
+            raise Invalid("you cannot deactivate yourself", field="is_active")
+        users.change(user, **_parse_changes(body))
+        note(request, details={"changed": sorted(set(body) & set(PERSON_CHANGE["properties"]))})
         return represent(users.find(name))
 
 
-def _changes(body: dict[str, Any]) -> dict[str, Any]:
-    given: dict[str, Any] = {
-        field: _text(body, field) for field in ("email", "password") if field in body
-    }
+def _parse_changes(body: dict[str, Any]) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for field in ("email", "password"):
+        if field in body:
+            changes[field] = _text(body, field)
     if "is_active" in body:
-        given["is_active"] = boolean(body["is_active"], "is_active")
+        changes["is_active"] = boolean(body["is_active"], "is_active")
     if "groups" in body:
-        given["groups"] = _names(body["groups"])
-    return given
+        changes["groups"] = _parse_group_names(body["groups"])
+    return changes
 
 
-def _names(value: object) -> Iterable[str]:
+def _parse_group_names(value: object) -> Iterable[str]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise Invalid("groups must be a list of names", field="groups")
     return list(dict.fromkeys(value))
@@ -181,24 +199,25 @@ class Groups(DialectView):
     def get(self, request: Request) -> Any:
         """All of them."""
         authorise(self, request, Act("list", "groups"))
-        found = (
+        groups = (
             Group.objects.order_by("name")
             .annotate(members=Count("user"))
             .prefetch_related("grants__cluster", "grants__group")
         )
-        items = [_group(group, group.members) for group in found]
+        items = [_represent_group(group, group.members) for group in groups]
+        # All on one page: groups are few.
         return Page(items, len(items), 1, max(len(items), 1))
 
     def post(self, request: Request) -> Any:
-        """The group, made or found."""
+        """The group, new or existing."""
         body = json_body(request)
         authorise(self, request, Act("create", "groups"))
         group = users.find_group(_text(body, "name"), create=True)
         note(request, name=group.name)
-        return _group(group, User.objects.filter(groups=group).count())
+        return _represent_group(group, User.objects.filter(groups=group).count())
 
 
-def _group(group: Group, members: int) -> dict[str, Any]:
+def _represent_group(group: Group, members: int) -> dict[str, Any]:
     return {
         "name": group.name,
         "members": members,

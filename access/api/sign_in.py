@@ -30,6 +30,7 @@ class Login(DialectView):
         """Sign in."""
         keep(request, Act("login", "sessions"))
         body = json_body(request)
+        # Recorded before the password is checked, so that failures have their name too.
         name = sign_in.known_name(body.get("username"))
         note(request, username=name, name=name)
         return asdict(
@@ -40,7 +41,7 @@ class Login(DialectView):
 
 
 class Refresh(DialectView):
-    """POST {"refresh_token"} -> a new pair; the old refresh token is spent."""
+    """POST {"refresh_token"} -> a new pair; the old refresh token is used up."""
 
     public = True
     operations = {
@@ -77,7 +78,7 @@ class Logout(DialectView):
 
 
 class Password(DialectView):
-    """POST {"password","new_password"}: a new password; every JWT and console session of before ends."""
+    """POST {"password","new_password"}: a new password; earlier JWTs and console sessions end."""
 
     operations = {
         "post": Described(
@@ -86,7 +87,7 @@ class Password(DialectView):
     }
 
     def post(self, request: Request) -> Any:
-        """A new pair, for the old ones are no good any more."""
+        """A new pair, since the earlier ones are revoked."""
         keep(request, Act("update", "passwords", name=request.user.get_username()))
         if isinstance(request.auth, ApiToken):
             raise Forbidden("an API token cannot change a password: sign in with it")
@@ -120,17 +121,18 @@ class Me(DialectView):
     }
 
     def get(self, request: Request) -> Any:
-        """{"id","username","email","role","platform_role","grants"}: the highest role held anywhere, and the one held on everything."""
-        user, rows = (
-            request.user,
-            list(grants.of_user(request.user).select_related("user", "group", "cluster")),
-        )
-        shown = [grants.represent(row) for row in rows]
-        roles = {"role": grants.highest(user, rows), "platform_role": grants.everywhere(user, rows)}
+        """{"id","username","email","role","platform_role","grants"}.
+
+        `role` is the highest role held anywhere, `platform_role` the one held on everything.
+        """
+        user = request.user
+        own = grants.grants_of_user(user).select_related("user", "group", "cluster")
+        rows = list(own)
         return {
             "id": user.pk,
             "username": user.get_username(),
             "email": getattr(user, "email", ""),
-            **roles,
-            "grants": shown,
+            "role": grants.highest_role(user, rows),
+            "platform_role": grants.platform_role(user, rows),
+            "grants": [grants.represent(row) for row in rows],
         }

@@ -1,4 +1,4 @@
-"""API tokens over JSON: everyone makes, sees and revokes their own."""
+"""API tokens over JSON: users create, list and revoke their own."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +30,7 @@ TOKEN = record(
     last_used_at=nullable(TEXT),
     revoked_at=nullable(TEXT),
 )
-MADE = {
+NEW_TOKEN = {
     **TOKEN,
     "properties": {
         **TOKEN["properties"],
@@ -47,8 +47,11 @@ BODY = record(
 )
 
 
-def _owner(view: DialectView, request: Request, verb: str) -> Any:
-    """The user, unless they came by an API token themselves: a token makes no tokens, or a narrow one would make a wide one."""
+def _require_owner(view: DialectView, request: Request, verb: str) -> Any:
+    """The user, for a caller who signed in; Forbidden for one with an API token.
+
+    A token must not create tokens: a narrow one could create a wide one.
+    """
     deed = keep(request, Act(verb, "tokens"))
     if isinstance(request.auth, ApiToken):
         deed.allowed = False
@@ -57,13 +60,16 @@ def _owner(view: DialectView, request: Request, verb: str) -> Any:
     return request.user
 
 
-def _days(body: Mapping[str, Any]) -> int | None:
-    """How long the token is good: as many days as the settings say, unless the body says; null is for ever."""
-    given = body.get("expires_in_days", settings.API_TOKEN_DAYS or None)
-    return (
-        None
-        if given is None
-        else integer(given, "expires_in_days", minimum=1, maximum=LONGEST_LIFE)
+def _parse_days(body: Mapping[str, Any]) -> int | None:
+    """The lifetime in days: the body's, else the settings'; None does not expire."""
+    days = body.get("expires_in_days", settings.API_TOKEN_DAYS or None)
+    if days is None:
+        return None
+    return integer(
+        days,
+        "expires_in_days",
+        minimum=1,
+        maximum=LONGEST_LIFE,
     )
 
 
@@ -73,28 +79,30 @@ class Tokens(DialectView):
     operations = {
         "get": Described("Your API tokens", TOKEN, paged=True),
         "post": Described(
-            "Make an API token; it is shown once", MADE, body=BODY, answer_name="NewApiToken"
+            "Make an API token; it is shown once",
+            NEW_TOKEN,
+            body=BODY,
+            answer_name="NewApiToken",
         ),
     }
 
     def get(self, request: Request) -> Any:
         """All of the caller's tokens, newest first; never the tokens themselves."""
-        rows = [
-            tokens.represent(row)
-            for row in ApiToken.objects.filter(user=_owner(self, request, "list"))
-        ]
-        return Page(rows, len(rows), 1, max(len(rows), 1))
+        owner = _require_owner(self, request, "list")
+        items = [tokens.represent(row) for row in ApiToken.objects.filter(user=owner)]
+        return Page(items, len(items), 1, max(len(items), 1))
 
     def post(self, request: Request) -> Any:
         """The new token with `token`, this once."""
-        user, body = _owner(self, request, "create"), json_body(request)
+        user = _require_owner(self, request, "create")
+        body = json_body(request)
         row, raw = tokens.create_api_token(
             user,
             tokens.check_name(body.get("name")),
             scopes=tokens.check_scopes(body.get("scopes")),
             clusters=tokens.check_clusters(body.get("clusters")),
             wire=tokens.check_wire(body.get("wire")),
-            days=_days(body),
+            days=_parse_days(body),
         )
         note(
             request,
@@ -110,9 +118,11 @@ class OneToken(DialectView):
     operations = {"delete": Described("Revoke an API token", OBJECT)}
 
     def delete(self, request: Request, pk: str) -> Any:
-        """{}: the token is no good from now on. Someone else's answers as one that does not exist."""
-        user = _owner(self, request, "delete")
-        note(
-            request, name=tokens.revoke(user, integer(pk, "id", minimum=0, maximum=2**63 - 1)).name
-        )
+        """{}: the token is revoked.
+
+        Another user's token answers as one that does not exist.
+        """
+        user = _require_owner(self, request, "delete")
+        token = tokens.revoke(user, integer(pk, "id", minimum=0, maximum=2**63 - 1))
+        note(request, name=token.name)
         return {}

@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from billing.admin.pages import shown_once
+from billing.admin.pages import secret_page
 from billing.models import Deployment, Entry, Order, Payment, Plan, PortClaim, Posting, UsageSample
 from billing.models.orders import UNITS
 from billing.services import deployments, expiry, ledger, orders
@@ -92,13 +92,13 @@ class OrderForm(ModelForm[Order]):
             return values
         if not self.errors:
             try:
-                orders.check(self.wanted(), values["plan"])
+                orders.check(self.purchase(), values["plan"])
             except DomainError as error:
                 raise forms.ValidationError(error.message) from None
         return values
 
-    def wanted(self) -> orders.Wanted:
-        """The form as a purchase."""
+    def purchase(self) -> orders.Wanted:
+        """The form as a request to buy."""
         values = self.cleaned_data
         return orders.Wanted(
             units=values["units"],
@@ -164,47 +164,64 @@ class OrderAdmin(ModelAdmin[Order]):
 
     @admin.display(description="charged")
     def charged(self, obj: Order) -> str:
-        """What its use has cost so far."""
+        """What the use of the order has cost so far."""
         return f"{ledger.charged(obj):f}"
 
     @admin.display(description="balance")
     def balance(self, obj: Order) -> str:
-        """What was paid and not used."""
+        """What the order has paid and not used."""
         return f"{ledger.balance(obj):f}"
 
-    def save_model(self, request: HttpRequest, obj: Order, form: Any, change: bool) -> None:
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Order,
+        form: Any,
+        change: bool,
+    ) -> None:
         """A new order is made as everywhere else; of an old one only owner and address change."""
         if change:
             orders.annotate(obj, owner=obj.owner, address=obj.address)
             return
-        made = orders.create(form.wanted(), owner=form.cleaned_data["owner"])
-        obj.__dict__.update(made.__dict__)
+        order = orders.create(form.purchase(), owner=form.cleaned_data["owner"])
+        # The admin goes on with its own instance, for example to log the addition.
+        obj.__dict__.update(order.__dict__)
 
-    @admin.action(description="Note the whole payment and show the secret", permissions=["change"])
+    @admin.action(
+        description="Record the whole payment and show the secret", permissions=["change"]
+    )
     def pay(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
-        """Secrets of what is paid now."""
+        """Record the whole payment of each order and show its secret."""
         by = request.user.get_username()
         return self._secrets(request, queryset, lambda order: orders.pay(order, by=by)[1] or "")
 
-    @admin.action(description="Give a new secret and show it", permissions=["change"])
+    @admin.action(description="Issue a new secret and show it", permissions=["change"])
     def rotate_secret(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
-        """The old secrets are dead."""
+        """Issue new secrets; the old ones are void."""
         return self._secrets(request, queryset, orders.rotate_secret)
 
     def _secrets(
-        self, request: HttpRequest, queryset: QuerySet[Order], act: Callable[[Order], str]
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Order],
+        act: Callable[[Order], str],
     ) -> HttpResponse | None:
         rows: list[tuple[object, str]] = []
         self._each(request, queryset, lambda order: rows.append((order.pk, act(order))))
         if not rows:
             return None
-        return shown_once(
-            request, title="Secrets", subject="order", what="secret", rows=rows, model=Order
+        return secret_page(
+            request,
+            title="Secrets",
+            subject="order",
+            what="secret",
+            rows=rows,
+            model=Order,
         )
 
     @admin.action(description="Refund what was not used, and end it", permissions=["change"])
     def refund(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
-        """Say how much goes back."""
+        """Refund each order and show how much is paid back."""
         by = request.user.get_username()
         self._each(
             request,
@@ -216,7 +233,7 @@ class OrderAdmin(ModelAdmin[Order]):
 
     @admin.action(description="End it if its time is over", permissions=["change"])
     def expire(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
-        """What the periodic task does, now."""
+        """Do now what the periodic task does."""
         self._each(
             request,
             queryset,
@@ -225,9 +242,9 @@ class OrderAdmin(ModelAdmin[Order]):
 
     @staticmethod
     def _expired(order: Order) -> str:
-        ended = expiry.expire(order)
+        has_ended = expiry.expire(order)
         deployments.remove_pending(order)
-        return "ended" if ended else "its time is not over, or it ended before"
+        return "ended" if has_ended else "its time is not over, or it ended before"
 
     @staticmethod
     def _each(

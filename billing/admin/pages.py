@@ -1,4 +1,4 @@
-"""What the pages share: a page that is seen once."""
+"""The page that shows a secret once."""
 
 from collections.abc import Iterable
 
@@ -11,16 +11,24 @@ from django.urls import reverse
 Rows = Iterable[tuple[object, str]]
 
 
-def shown_once(
-    request: HttpRequest, *, title: str, subject: str, what: str, rows: Rows, model: type[Model]
+def secret_page(
+    request: HttpRequest,
+    *,
+    title: str,
+    subject: str,
+    what: str,
+    rows: Rows,
+    model: type[Model],
 ) -> HttpResponse:
-    """A page that is seen once and kept by nobody: no cookie, no cache."""
+    """A page that is shown once: no cookie has its content and no cache may store it."""
     context = {
         **admin.site.each_context(request),
         "title": title,
         "subject": subject,
         "what": what,
-        "explanation": "Copy this now: only a hash or a cipher is kept, and it is never shown again.",
+        "explanation": (
+            "Copy this now: only a hash or a cipher is kept, and it is never shown again."
+        ),
         "rows": list(rows),
         "back": reverse(f"admin:billing_{model._meta.model_name}_changelist"),
     }

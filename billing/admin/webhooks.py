@@ -1,4 +1,4 @@
-"""Webhooks and what was sent to them."""
+"""Webhooks and their deliveries."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing import clock
-from billing.admin.pages import shown_once
+from billing.admin.pages import secret_page
 from billing.models import Delivery, Webhook
 from billing.services import webhooks
 from core.api.admin import ModelAdmin, ModelForm, ReadOnly
@@ -37,24 +37,34 @@ class WebhookForm(ModelForm[Webhook]):
 
 @admin.register(Webhook)
 class WebhookAdmin(ModelAdmin[Webhook]):
-    """Who is told."""
+    """Receivers of events."""
 
     form = WebhookForm
     list_display = ("url", "events", "active", "created_at")
 
-    def save_model(self, request: HttpRequest, obj: Webhook, form: Any, change: bool) -> None:
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Webhook,
+        form: Any,
+        change: bool,
+    ) -> None:
         """A new one gets its signing key."""
         if change:
             super().save_model(request, obj, form, change)
             return
-        made, _ = webhooks.create(obj.url, obj.events or [])
-        obj.__dict__.update(made.__dict__)
+        webhook, _ = webhooks.create(obj.url, obj.events or [])
+        # The admin goes on with its own instance, whose key the next page shows.
+        obj.__dict__.update(webhook.__dict__)
 
     def response_add(
-        self, request: HttpRequest, obj: Webhook, post_url_continue: str | None = None
+        self,
+        request: HttpRequest,
+        obj: Webhook,
+        post_url_continue: str | None = None,
     ) -> HttpResponse:
         """The signing key, once."""
-        return shown_once(
+        return secret_page(
             request,
             title="Signing key",
             subject="webhook",
@@ -66,7 +76,7 @@ class WebhookAdmin(ModelAdmin[Webhook]):
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnly, ModelAdmin[Delivery]):
-    """What was told, and what came back."""
+    """Events that were sent, and the receivers' answers."""
 
     list_display = (
         "event",
@@ -85,8 +95,11 @@ class DeliveryAdmin(ReadOnly, ModelAdmin[Delivery]):
 
     @admin.action(description="Send again", permissions=["view"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
-        """Due at once, with all its tries before it."""
+        """Make the selected deliveries due now, with all their attempts left."""
         count = queryset.update(
-            state=Delivery.State.PENDING, attempts=0, due_at=clock.now(), finished_at=None
+            state=Delivery.State.PENDING,
+            attempts=0,
+            due_at=clock.now(),
+            finished_at=None,
         )
         messages.success(request, f"{count} will be sent again")

@@ -1,4 +1,4 @@
-"""Orders for those who look after them and for their owners: /api/v1/kubernetes/orders (KubeGale envelope)."""
+"""Orders for admins and for their owners: /api/v1/kubernetes/orders (KubeGale envelope)."""
 
 import csv
 import re
@@ -59,7 +59,7 @@ def plain(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _deployment(row: Deployment) -> dict[str, Any]:
+def _represent_deployment(row: Deployment) -> dict[str, Any]:
     return {
         "id": row.pk,
         "cluster": row.cluster.name,
@@ -76,7 +76,7 @@ def _deployment(row: Deployment) -> dict[str, Any]:
     }
 
 
-def _payment(row: Payment) -> dict[str, Any]:
+def _represent_payment(row: Payment) -> dict[str, Any]:
     return {
         "amount": plain(row.amount),
         "reference": row.reference,
@@ -85,7 +85,7 @@ def _payment(row: Payment) -> dict[str, Any]:
     }
 
 
-def _posting(row: Posting) -> dict[str, Any]:
+def _represent_posting(row: Posting) -> dict[str, Any]:
     return {
         "id": row.pk,
         "kind": row.kind,
@@ -98,7 +98,7 @@ def _posting(row: Posting) -> dict[str, Any]:
     }
 
 
-def _bucket(row: usage.Bucket) -> dict[str, Any]:
+def _represent_bucket(row: usage.Bucket) -> dict[str, Any]:
     return {
         "start": rfc3339(row.start),
         "running_seconds": row.running_seconds,
@@ -107,11 +107,11 @@ def _bucket(row: usage.Bucket) -> dict[str, Any]:
     }
 
 
-_MAYBE = nullable(TEXT)
+_NULLABLE_TEXT = nullable(TEXT)
 ORDER_SCHEMA = record(
     id=TEXT,
     plan=TEXT,
-    owner=_MAYBE,
+    owner=_NULLABLE_TEXT,
     units=INTEGER,
     duration=INTEGER,
     seconds=INTEGER,
@@ -125,9 +125,9 @@ ORDER_SCHEMA = record(
     name=TEXT,
     created_at=TEXT,
     updated_at=TEXT,
-    activated_at=_MAYBE,
-    expires_at=_MAYBE,
-    closed_at=_MAYBE,
+    activated_at=_NULLABLE_TEXT,
+    expires_at=_NULLABLE_TEXT,
+    closed_at=_NULLABLE_TEXT,
 )
 ENTRY_SCHEMA = record(account=TEXT, amount=TEXT)
 POSTING_SCHEMA = record(
@@ -138,8 +138,19 @@ POSTING_SCHEMA = record(
     last_sample=nullable(INTEGER),
     entries=array(ENTRY_SCHEMA),
 )
-ROW_SCHEMA = record(start=TEXT, running_seconds=INTEGER, gib_hours=TEXT, cost=TEXT)
-USAGE_SCHEMA = record(id=TEXT, step=TEXT, items=array(ROW_SCHEMA), charged=TEXT, balance=TEXT)
+ROW_SCHEMA = record(
+    start=TEXT,
+    running_seconds=INTEGER,
+    gib_hours=TEXT,
+    cost=TEXT,
+)
+USAGE_SCHEMA = record(
+    id=TEXT,
+    step=TEXT,
+    items=array(ROW_SCHEMA),
+    charged=TEXT,
+    balance=TEXT,
+)
 SELECTION = (Query("status", TEXT), Query("service", TEXT), Query("region", TEXT))
 STEP = Query("step", {"type": "string", "enum": list(usage.STEPS), "default": "hour"})
 FORMAT = Query("format", {"type": "string", "enum": ["json", "csv"], "default": "json"})
@@ -147,13 +158,21 @@ CSV = "text/csv; charset=utf-8"
 
 
 class OrderViewSet(ViewSetMixin, DialectView):
-    """Orders: list, one, its use and cost over time, its ledger; an owner sees what is theirs, an admin everything."""
+    """Orders with their use, cost and ledger; owners see their own, admins of everything all."""
 
     operations = {
         "list": Described(
-            "List orders, newest first", ORDER_SCHEMA, query=(*PAGING, *SELECTION), paged=True
+            "List orders, newest first",
+            ORDER_SCHEMA,
+            query=(*PAGING, *SELECTION),
+            paged=True,
         ),
-        "export": Described("Orders as CSV", TEXT, query=SELECTION, answer_types=("text/csv",)),
+        "export": Described(
+            "Orders as CSV",
+            TEXT,
+            query=SELECTION,
+            answer_types=("text/csv",),
+        ),
         "retrieve": Described("One order, with what runs for it", OBJECT),
         "usage": Described(
             "Use and cost over time",
@@ -169,36 +188,45 @@ class OrderViewSet(ViewSetMixin, DialectView):
         ),
     }
 
-    def _visible(self, request: Request, verb: str, name: str = "") -> QuerySet[Order]:
-        """All orders for who may see all; else one's own, for which a token still needs the right to read."""
-        found = Order.objects.select_related("plan", "owner")
+    def _visible(
+        self,
+        request: Request,
+        verb: str,
+        name: str = "",
+    ) -> QuerySet[Order]:
+        """All orders for callers who may see all, else their own.
+
+        Own orders need no right, but an API token needs the right to read; Forbidden.
+        """
+        rows = Order.objects.select_related("plan", "owner")
         try:
             authorise(self, request, Act(verb, "orders", name=name))
         except Forbidden:
             rights = token_rights(request.auth) if isinstance(request.auth, ApiToken) else None
             if rights is not None and Right.READ not in rights:
                 raise
-            # One's own orders need no right, so looking at them was no refusal.
-            kept = audit.deeds(request)
-            kept[:] = [deed for deed in kept if deed.allowed]
+            # Own orders need no right, so the audit trail must not record a refusal.
+            deeds = audit.deeds(request)
+            deeds[:] = [deed for deed in deeds if deed.allowed]
             self.check_input(request)
-            return found.filter(owner_id=request.user.pk)
-        return found
+            return rows.filter(owner_id=request.user.pk)
+        return rows
 
     def _selected(self, request: Request) -> QuerySet[Order]:
-        found, query = self._visible(request, "list"), request.query_params
+        rows = self._visible(request, "list")
+        query = request.query_params
         for column, allowed in FILTERS.items():
             if value := query.get(column):
                 if value not in allowed:
                     raise Invalid(f"{column} must be one of {', '.join(allowed)}", field=column)
-                found = found.filter(**{column: value})
+                rows = rows.filter(**{column: value})
         if region := query.get("region", "").replace("\x00", ""):
-            found = found.filter(region=region)
+            rows = rows.filter(region=region)
         if keyword := query.get("keyword", "").replace("\x00", ""):
-            found = found.filter(id__icontains=keyword)
-        return found
+            rows = rows.filter(id__icontains=keyword)
+        return rows
 
-    def _one(self, request: Request, verb: str, pk: str) -> Order:
+    def _find(self, request: Request, verb: str, pk: str) -> Order:
         order = self._visible(request, verb, pk).filter(pk=pk.replace("\x00", "")).first()
         if order is None:
             raise NotFound(f"order {pk[:60]!r} does not exist")
@@ -206,55 +234,56 @@ class OrderViewSet(ViewSetMixin, DialectView):
 
     def list(self, request: Request) -> Any:
         """One page of orders."""
-        found, page = self._selected(request), page_request(request.query_params)
-        rows = [represent(order) for order in found[page.offset : page.offset + page.size]]
-        return Page(rows, found.count(), page.page, page.size)
+        selected = self._selected(request)
+        page = page_request(request.query_params)
+        rows = [represent(order) for order in selected[page.offset : page.offset + page.size]]
+        return Page(rows, selected.count(), page.page, page.size)
 
     def export(self, request: Request) -> Any:
         """The same orders as CSV, with what each has cost so far."""
-        return _csv("orders.csv", _order_rows(self._selected(request)))
+        return _csv_response("orders.csv", _order_rows(self._selected(request)))
 
     def retrieve(self, request: Request, pk: str) -> Any:
         """One order, its deploys newest first, and its payments."""
-        order = self._one(request, "get", pk)
-        payments = [
-            {
-                "amount": plain(row.amount),
-                "reference": row.reference,
-                "by": row.by,
-                "at": rfc3339(row.at),
-            }
-            for row in order.payments.all()
-        ]
+        order = self._find(request, "get", pk)
+        # The newest: an order that is deployed again and again has thousands.
         rows = order.deployments.select_related("cluster")[:50]
         return {
             **represent(order),
-            "deployments": [_deployment(row) for row in rows],
-            "payments": payments,
+            "deployments": [_represent_deployment(row) for row in rows],
+            "payments": [_represent_payment(row) for row in order.payments.all()],
         }
 
     def usage(self, request: Request, pk: str) -> Any:
-        """{"id","step","items":[{"start","running_seconds","gib_hours","cost"}],"charged","balance"}, or the items as CSV."""
-        order, query = self._one(request, "usage", pk), request.query_params
+        """{"id","step","items","charged","balance"}, or the items as CSV.
+
+        Items are {"start","running_seconds","gib_hours","cost"}, one for each step.
+        """
+        order = self._find(request, "usage", pk)
+        query = request.query_params
         step = query.get("step") or "hour"
         if step not in usage.STEPS:
             raise Invalid(f"step must be one of {', '.join(usage.STEPS)}", field="step")
-        rows = [_bucket(row) for row in usage.over_time(order, step)]
+        rows = [_represent_bucket(row) for row in usage.usage_by_step(order, step)]
         if query.get("format") == "csv":
             columns = ("start", "running_seconds", "gib_hours", "cost")
-            return _csv(
-                f"{order.pk}-usage.csv",
-                [columns, *([row[name] for name in columns] for row in rows)],
-            )
-        charged, left = plain(ledger.charged(order)), plain(ledger.balance(order))
-        return {"id": order.pk, "step": step, "items": rows, "charged": charged, "balance": left}
+            lines = [columns, *([row[name] for name in columns] for row in rows)]
+            return _csv_response(f"{order.pk}-usage.csv", lines)
+        return {
+            "id": order.pk,
+            "step": step,
+            "items": rows,
+            "charged": plain(ledger.charged(order)),
+            "balance": plain(ledger.balance(order)),
+        }
 
     def ledger(self, request: Request, pk: str) -> Any:
         """One page of postings, each with entries that sum to zero."""
-        order, page = self._one(request, "get", pk), page_request(request.query_params)
-        found = Posting.objects.filter(order=order).order_by("pk").prefetch_related("entries")
-        rows = [_posting(row) for row in found[page.offset : page.offset + page.size]]
-        return Page(rows, found.count(), page.page, page.size)
+        order = self._find(request, "get", pk)
+        page = page_request(request.query_params)
+        postings = Posting.objects.filter(order=order).order_by("pk").prefetch_related("entries")
+        rows = [_represent_posting(row) for row in postings[page.offset : page.offset + page.size]]
+        return Page(rows, postings.count(), page.page, page.size)
 
 
 COLUMNS = (
@@ -263,35 +292,39 @@ COLUMNS = (
 )
 
 
-def _order_rows(found: QuerySet[Order]) -> Iterator[list[object]]:
+def _order_rows(orders: QuerySet[Order]) -> Iterator[list[object]]:
     yield [*COLUMNS, "charged", "balance"]
-    totals, unpaid = ledger.totals(), ledger.Totals()
-    for order in found.iterator(chunk_size=500):
-        row, total = represent(order), totals.get(order.pk, unpaid)
+    # One query for all orders instead of one for each.
+    totals = ledger.totals()
+    unpaid = ledger.Totals()
+    for order in orders.iterator(chunk_size=500):
+        row = represent(order)
+        total = totals.get(order.pk, unpaid)
         yield [*(row[name] for name in COLUMNS), plain(total.charged), plain(total.balance)]
 
 
 class _Echo:
-    """A file that gives each line back instead of keeping it."""
+    """A file for csv.writer: it returns each line instead of storing it, so that lines stream."""
 
     def write(self, line: str) -> str:
         """The line."""
         return line
 
 
-def _csv(name: str, rows: Iterable[Iterable[object]]) -> StreamingHttpResponse:
+def _csv_response(name: str, rows: Iterable[Iterable[object]]) -> StreamingHttpResponse:
     writer = csv.writer(_Echo())
-    lines = (writer.writerow([_cell(value) for value in row]) for row in rows)
+    lines = (writer.writerow([_csv_cell(value) for value in row]) for row in rows)
     return StreamingHttpResponse(
-        lines, content_type=CSV, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+        lines,
+        content_type=CSV,
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 
 
-def _cell(value: object) -> object:
-    """Text that a spreadsheet would take for a formula is quoted."""
+def _csv_cell(value: object) -> object:
+    """The value as text; what a spreadsheet would take for a formula is quoted."""
     text = "" if value is None else str(value)
-    return (
-        f"'{text}"
-        if text[:1] in {"=", "+", "-", "@", "\t", "\r"} and not NUMBER.match(text)
-        else text
-    )
+    looks_like_formula = text[:1] in {"=", "+", "-", "@", "\t", "\r"}
+    if looks_like_formula and not NUMBER.match(text):
+        return f"'{text}"
+    return text

@@ -1,4 +1,4 @@
-"""Selling over JSON: what can be bought, making orders, payments, refunds and secrets; for admins of everything."""
+"""Selling over JSON: plans, new orders, payments, refunds and secrets; for admins of everything."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -17,9 +17,17 @@ from core.api.parsing import boolean, integer, json_body
 from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, nullable, record
 from core.errors import Invalid
 
-PLAN_SCHEMA = record(name=TEXT, price=TEXT, units=array(INTEGER), regions=array(TEXT))
-BOUGHT = {**ORDER_SCHEMA, "properties": {**ORDER_SCHEMA["properties"], "secret": nullable(TEXT)}}
-PURCHASE = record(
+PLAN_SCHEMA = record(
+    name=TEXT,
+    price=TEXT,
+    units=array(INTEGER),
+    regions=array(TEXT),
+)
+PAID_ORDER_SCHEMA = {
+    **ORDER_SCHEMA,
+    "properties": {**ORDER_SCHEMA["properties"], "secret": nullable(TEXT)},
+}
+PURCHASE_SCHEMA = record(
     required=("units", "duration"),
     plan=TEXT,
     units=INTEGER,
@@ -54,17 +62,17 @@ class OrderPlans(DialectView):
     }
 
     def get(self, request: Request) -> Any:
-        """All active plans by name, the standard one among them, and the regions of every reachable cluster."""
+        """All active plans by name, and the regions of every reachable cluster."""
         authorise(self, request, Act("list", "orders"))
         if not Plan.objects.filter(name=orders.DEFAULT_PLAN).exists():
-            orders.plan_named(orders.DEFAULT_PLAN)
-        items = [_plan(plan) for plan in Plan.objects.filter(active=True)]
-        return Page(
-            items, len(items), 1, max(len(items), 1), extra={"regions": regions.regions_or_none()}
-        )
+            # Creates it: a new installation sells the standard plan.
+            orders.find_plan(orders.DEFAULT_PLAN)
+        items = [_represent_plan(plan) for plan in Plan.objects.filter(active=True)]
+        extra = {"regions": regions.list_regions_or_none()}
+        return Page(items, len(items), 1, max(len(items), 1), extra=extra)
 
 
-def _plan(plan: Plan) -> dict[str, Any]:
+def _represent_plan(plan: Plan) -> dict[str, Any]:
     return {
         "name": plan.name,
         "price": plain(plan.price),
@@ -80,8 +88,8 @@ class Orders(OrderViewSet):
         **OrderViewSet.operations,
         "create": Described(
             "Make an order; with `paid` its secret is shown, this once",
-            BOUGHT,
-            body=PURCHASE,
+            PAID_ORDER_SCHEMA,
+            body=PURCHASE_SCHEMA,
             answer_name="NewOrder",
         ),
     }
@@ -91,8 +99,10 @@ class Orders(OrderViewSet):
         body = json_body(request)
         authorise(self, request, Act("create", "orders"))
         name = _text(body, "owner")
-        owner, paid = users.find(name) if name else None, boolean(body.get("paid", False), "paid")
-        order, secret = orders.create(_wanted(body), owner=owner), None
+        owner = users.find(name) if name else None
+        paid = boolean(body.get("paid", False), "paid")
+        order = orders.create(_parse_purchase(body), owner=owner)
+        secret = None
         note(
             request,
             name=order.pk,
@@ -103,23 +113,23 @@ class Orders(OrderViewSet):
         return {**represent(orders.find(order.pk)), "secret": secret}
 
 
-class OneOrder(DialectView):
-    """What is done to an order; every one of these is for admins of everything."""
+class OrderDetail(DialectView):
+    """Actions on one order, all of them for admins of everything."""
 
     refused_as = "PUT"
 
     def order(self, request: Request, verb: str, pk: str) -> Order:
-        """The order; rights first."""
+        """The order; Forbidden before NotFound."""
         authorise(self, request, Act(verb, "orders", name=pk[:60]))
         return orders.find(pk)
 
 
-def _wanted(body: dict[str, Any]) -> orders.Wanted:
+def _parse_purchase(body: dict[str, Any]) -> orders.Wanted:
     if body.get("units") is None or body.get("duration") is None:
         raise Invalid("units and duration are required", field="units")
     return orders.Wanted(
         units=integer(body["units"], "units", minimum=1, maximum=32_000),
-        duration=integer(body["duration"], "duration", minimum=1, maximum=orders.LONGEST),
+        duration=integer(body["duration"], "duration", minimum=1, maximum=orders.LONGEST_DURATION),
         region=_text(body, "region"),
         random_ports=boolean(body.get("random_ports", False), "random_ports"),
         plan=_text(body, "plan", orders.DEFAULT_PLAN),
@@ -128,35 +138,36 @@ def _wanted(body: dict[str, Any]) -> orders.Wanted:
     )
 
 
-class OrderPayment(OneOrder):
+class OrderPayment(OrderDetail):
     """POST /orders/{id}/pay."""
 
     operations = {
         "post": Described(
-            "Note a payment, all that is open unless an amount is given; the last one gives the secret, shown this once",
-            BOUGHT,
+            "Note a payment, all that is open unless an amount is given; "
+            "the last one gives the secret, shown this once",
+            PAID_ORDER_SCHEMA,
             body=record(required=(), amount=TEXT, reference=TEXT),
         )
     }
 
     def post(self, request: Request, pk: str) -> Any:
-        """The order with `secret`, null while something is open."""
-        order, body = self.order(request, "pay", pk), json_body(request)
-        reference, amount = _text(body, "reference"), _amount(body.get("amount"))
+        """The order with `secret`, null until it is paid in full."""
+        order = self.order(request, "pay", pk)
+        body = json_body(request)
+        reference = _text(body, "reference")
+        amount = _parse_amount(body.get("amount"))
         order, secret = orders.pay(
-            order, by=request.user.get_username(), amount=amount, reference=reference
+            order,
+            by=request.user.get_username(),
+            amount=amount,
+            reference=reference,
         )
-        note(
-            request,
-            details={
-                "amount": None if amount is None else plain(amount),
-                "reference": reference[:200],
-            },
-        )
+        amount_text = None if amount is None else plain(amount)
+        note(request, details={"amount": amount_text, "reference": reference[:200]})
         return {**represent(orders.find(order.pk)), "secret": secret}
 
 
-def _amount(value: object) -> Decimal | None:
+def _parse_amount(value: object) -> Decimal | None:
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, int | str) or len(str(value)) > 30:
@@ -167,7 +178,7 @@ def _amount(value: object) -> Decimal | None:
         raise Invalid("amount must be a whole number", field="amount") from None
 
 
-class OrderRefund(OneOrder):
+class OrderRefund(OrderDetail):
     """POST /orders/{id}/refund."""
 
     operations = {
@@ -181,7 +192,8 @@ class OrderRefund(OneOrder):
 
     def post(self, request: Request, pk: str) -> Any:
         """The order with `refunded`; always to be confirmed."""
-        order, body = self.order(request, "refund", pk), json_body(request)
+        order = self.order(request, "refund", pk)
+        body = json_body(request)
         reference = _text(body, "reference")
         running = order.deployments.filter(state__in=order.deployments.model.LIVE).count()
         guarded = Guarded(
@@ -196,12 +208,16 @@ class OrderRefund(OneOrder):
             },
         )
         confirm(request, guarded)
-        refunded = expiry.refund(order, by=request.user.get_username(), reference=reference)
+        refunded = expiry.refund(
+            order,
+            by=request.user.get_username(),
+            reference=reference,
+        )
         note(request, details={"refunded": plain(refunded), "reference": reference[:200]})
         return {**represent(orders.find(order.pk)), "refunded": plain(refunded)}
 
 
-class OrderSecret(OneOrder):
+class OrderSecret(OrderDetail):
     """POST /orders/{id}/secret."""
 
     operations = {

@@ -13,11 +13,11 @@ from rest_framework.response import Response
 
 from billing import clock, containers, images, registry, tasks
 from billing.containers import EMPTY
-from billing.logstreams import LogStream
+from billing.logstreams import OrderLogStream
 from billing.models import Deployment, Order
 from billing.registry import ImageChecker
 from billing.services import deployments, expiry, orders, pods, regions
-from billing.throttles import BadSecretThrottle, PublicThrottle
+from billing.throttles import PublicThrottle, WrongSecretThrottle
 from core.api import audit, long_lived
 from core.api.auth import Act
 from core.api.dialect import DialectView
@@ -42,7 +42,11 @@ class VKubeView(DialectView):
     authentication_classes = []
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """The secret is no HTTP authentication scheme, so none is named; bare errors are text."""
+        """Adapt the response to the document.
+
+        The secret is no HTTP authentication scheme, so no WWW-Authenticate is sent; with
+        VKUBE_BARE_ERRORS an internal error is plain text.
+        """
         final = super().finalize_response(request, response, *args, **kwargs)
         if final.has_header("WWW-Authenticate"):
             del final["WWW-Authenticate"]
@@ -51,39 +55,44 @@ class VKubeView(DialectView):
         return final
 
 
-class SecretView(VKubeView):
-    """Calls that need the header `secret`; `order` is what it opens, ended first when its time is over."""
+class OrderSecretView(VKubeView):
+    """Calls that need the header `secret`; `order` is its order, ended first when it is time."""
 
     own_credentials = True
     order: Order
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Unauthenticated or TooManyRequests before anything else is said, methods that do not exist included."""
+        """Find the order of the secret.
+
+        Unauthenticated or TooManyRequests before anything else, also for methods that do not exist.
+        """
         super().initial(request, *args, **kwargs)
-        self.order = expiry.settle_if_over(self._opened(request))
+        # An order ends on time even when the periodic task is late.
+        self.order = expiry.settle_if_over(self._order_of_secret(request))
         know_caller(request)
         if request.method == "GET":
             self.check_input(request)
 
     def recheck(self, request: Request) -> long_lived.Check:
         """Whether the secret still opens the order, and the order still runs."""
-        secret, opened = request.headers.get("secret", "").strip(), self.order.pk
+        secret = request.headers.get("secret", "").strip()
+        order_id = self.order.pk
 
-        def look() -> None:
-            order = expiry.settle_if_over(orders.by_secret(secret))
-            if order.pk != opened:
+        def check() -> None:
+            order = expiry.settle_if_over(orders.find_by_secret(secret))
+            if order.pk != order_id:
                 raise Unauthenticated("secret invalid")
 
-        return look
+        return check
 
     @staticmethod
-    def _opened(request: Request) -> Order:
+    def _order_of_secret(request: Request) -> Order:
         secret = request.headers.get("secret", "").strip()
         try:
-            return orders.by_secret(secret)
+            return orders.find_by_secret(secret)
         except Unauthenticated:
             if secret:
-                BadSecretThrottle().failed(request)
+                WrongSecretThrottle().failed(request)
             raise
 
 
@@ -96,7 +105,7 @@ class Regions(VKubeView):
 
     def get(self, request: Request) -> Any:
         """The regions in which something can be deployed."""
-        return regions.regions_or_none()
+        return regions.list_regions_or_none()
 
 
 class Images(VKubeView):
@@ -113,7 +122,7 @@ class Images(VKubeView):
     throttle_classes = [PublicThrottle]
 
     def get(self, request: Request) -> Any:
-        """Whether the registry has the image; NotFound, in the document's words, when it has not."""
+        """{"status":"OK"} when the registry has the image; NotFound otherwise."""
         image = images.parse(request.query_params.get("image", ""))
         tag = images.check_tag(request.query_params.get("tag", ""))
         credentials = registry.decode_credentials(
@@ -144,34 +153,35 @@ class CheckPorts(VKubeView):
             body = json_body(request, empty_ok=False)
         except DomainError:
             raise Invalid(EMPTY) from None
-        region, ports = _region(body.get("region")), _ports(body.get("ports"))
+        region = _parse_region(body.get("region"))
+        ports = _parse_ports(body.get("ports"))
         status, occupied = regions.check_ports(region, ports)
         return {"occupied": occupied, "status": status}
 
 
-def _region(value: object) -> str:
+def _parse_region(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or "\x00" in value:
         raise Invalid(EMPTY)
     return value.strip()
 
 
-def _ports(value: object) -> list[int]:
+def _parse_ports(value: object) -> list[int]:
     """A list of ports, one port, or digits, each once and in order."""
-    given = value if isinstance(value, list) else [value]
-    numbers = [
-        int(item)
-        if isinstance(item, str) and item.strip().isascii() and item.strip().isdigit()
-        else item
-        for item in given
-    ]
-    if not numbers or not all(
-        isinstance(item, int) and not isinstance(item, bool) for item in numbers
-    ):
+    entries = value if isinstance(value, list) else [value]
+    if not entries:
         raise Invalid(EMPTY)
-    return list(dict.fromkeys(containers.number(item, "ports") for item in numbers))
+    numbers: list[int] = []
+    for entry in entries:
+        if isinstance(entry, str) and entry.strip().isascii() and entry.strip().isdigit():
+            entry = int(entry)
+        if isinstance(entry, bool) or not isinstance(entry, int):
+            raise Invalid(EMPTY)
+        numbers.append(entry)
+    # Ranges are checked last: EMPTY for any entry comes before "port out of range".
+    return list(dict.fromkeys(containers.parse_port(number, "ports") for number in numbers))
 
 
-class OrderView(SecretView):
+class OrderView(OrderSecretView):
     """GET /k8s/order -> the order."""
 
     operations = {"get": Described("The order that the secret opens", OBJECT, query=())}
@@ -183,7 +193,12 @@ class OrderView(SecretView):
 
 def represent(order: Order) -> dict[str, Any]:
     """An order as the document shows it; times are Unix seconds, the expiry RFC 3339 UTC or ""."""
-    options = {"portSpecification": order.ports, "resourceUnit": f"{order.units}-Unit-Resource"}
+    options = {
+        "portSpecification": order.ports,
+        "resourceUnit": f"{order.units}-Unit-Resource",
+    }
+    if order.region:
+        options["region"] = order.region
     return {
         "createdAt": int(order.created_at.timestamp()),
         "updatedAt": int(order.updated_at.timestamp()),
@@ -198,7 +213,7 @@ def represent(order: Order) -> dict[str, Any]:
         "address": order.address,
         "recipient": order.recipient,
         "id": order.pk,
-        "serviceOptions": {**options, **({"region": order.region} if order.region else {})},
+        "serviceOptions": options,
         "status": order.status,
         "publicKey": order.public_key,
     }
@@ -222,12 +237,17 @@ CONTAINER = record(
     exposedPorts={},
 )
 DEPLOY = record(
-    required=("containers",), nodeSelector=record(region=TEXT), containers=array(CONTAINER)
+    required=("containers",),
+    nodeSelector=record(region=TEXT),
+    containers=array(CONTAINER),
 )
 
 
-class Deploy(SecretView):
-    """POST /k8s/deploy {"nodeSelector","containers"} -> {"status":"OK","name":…}; a header names the Operation that follows it."""
+class Deploy(OrderSecretView):
+    """POST /k8s/deploy {"nodeSelector","containers"} -> {"status":"OK","name":…}.
+
+    The header X-Operation-Id names the Operation that waits for the pod.
+    """
 
     operations = {
         "post": Described(
@@ -239,7 +259,10 @@ class Deploy(SecretView):
     }
 
     def members(self, request: Request) -> Mapping[str, Any]:
-        """Without members of a container that stand beside the containers and hold nothing, as some clients send them."""
+        """The members of the body, without a container's members that are empty.
+
+        Some clients send those beside `containers`.
+        """
         return {
             name: value
             for name, value in super().members(request).items()
@@ -251,12 +274,12 @@ class Deploy(SecretView):
         _audit(request, self.order, "create")
         deployments.require_deployable(self.order, clock.now())
         self.check_input(request)
-        wanted = self.parse(json_body(request))
-        _check_images(wanted)
-        return _answer(deployments.deploy(self.order, wanted))
+        deploy_request = self.parse(json_body(request))
+        _check_images(deploy_request)
+        return _deploy_response(deployments.deploy(self.order, deploy_request))
 
-    def parse(self, body: dict[str, Any]) -> containers.Wanted:
-        """What the document's body asks for."""
+    def parse(self, body: dict[str, Any]) -> containers.DeployRequest:
+        """The deploy that the document's body asks for; Invalid."""
         return containers.parse(body, self.order)
 
 
@@ -285,7 +308,7 @@ PUBLISHED_DEPLOY = record(
 
 
 class PublishedDeploy(Deploy):
-    """POST /k8s/deployment and /k8s/deployment/update: `deploy` as V-Kube's published client says it.
+    """POST /k8s/deployment and /k8s/deployment/update: `deploy` for V-Kube's published client.
 
     A container's memory is `resourceUnit` (Gi) or `resource`; `configMap` is files by mount path;
     `pvtLogin` has the login for the registry of each container's image, in order.
@@ -300,11 +323,16 @@ class PublishedDeploy(Deploy):
         )
     }
 
-    def parse(self, body: dict[str, Any]) -> containers.Wanted:
-        """What the client's body asks for; without a region, where the order runs already."""
-        current = deployments.live(self.order)
+    def parse(self, body: dict[str, Any]) -> containers.DeployRequest:
+        """The deploy that the body asks for; without a region, where the order runs now."""
+        current = deployments.find_live(self.order)
         running = current.region if current else ""
-        return containers.parse(body, self.order, published=True, running=running)
+        return containers.parse(
+            body,
+            self.order,
+            published=True,
+            running=running,
+        )
 
 
 def _audit(request: Request, order: Order, verb: str) -> None:
@@ -314,36 +342,39 @@ def _audit(request: Request, order: Order, verb: str) -> None:
     audit.note(request, username=f"order {order.pk}")
 
 
-def _answer(row: Deployment) -> Response:
-    """OK, with the Operation that follows the pod on its way."""
+def _deploy_response(row: Deployment) -> Response:
+    """OK, with the id of the Operation that waits for the pod."""
     if row.operation:
-        tasks.enqueue_following(row.operation)
+        tasks.enqueue_rollout_watch(row.operation)
     answer = Response({"status": "OK", "name": row.name})
     answer["X-Operation-Id"] = str(row.operation or "")
     return answer
 
 
-def _check_images(wanted: containers.Wanted) -> None:
-    """With VKUBE_CHECK_IMAGES the registry must know every image; a registry that is down does not stop anyone."""
+def _check_images(request: containers.DeployRequest) -> None:
+    """With VKUBE_CHECK_IMAGES every image must exist in its registry; Invalid otherwise.
+
+    A registry that does not answer is no reason to refuse a deploy.
+    """
     if not settings.VKUBE_CHECK_IMAGES:
         return
     logins = {
         login.registry: registry.Credentials(login.username, login.password)
-        for login in wanted.logins
+        for login in request.logins
     }
-    for container in wanted.containers:
+    for container in request.containers:
         name, tag = images.split_reference(container.image)
         image = images.parse(name)
         login = logins.get(image.registry or containers.DOCKER_HUB)
         try:
-            found = _checker(settings.IMAGE_CHECKER).exists(image, tag, login)
+            exists = _checker(settings.IMAGE_CHECKER).exists(image, tag, login)
         except Internal:
             continue
-        if not found:
+        if not exists:
             raise Invalid("image does not exist.", field="imageName")
 
 
-class UserService(SecretView):
+class UserService(OrderSecretView):
     """GET /k8s/userService -> the order, its `status` that of the service."""
 
     operations = {"get": Described("The service that the secret opens", OBJECT, query=())}
@@ -352,12 +383,13 @@ class UserService(SecretView):
         """The order's members; ServiceStop while the buyer has stopped its pod."""
         status: str = self.order.service
         if status == Order.Service.RUNNING:
-            current = deployments.live(self.order)
-            status = "ServiceStop" if current and current.stopped else status
+            current = deployments.find_live(self.order)
+            if current and current.stopped:
+                status = "ServiceStop"
         return {**represent(self.order), "status": status}
 
 
-class PodSwitch(SecretView):
+class PodSwitch(OrderSecretView):
     """POST /k8s/pod/restart|stop|start -> {"status":"OK","name":…}."""
 
     operations = {"post": Described("Change whether the pod runs", record(status=TEXT, name=TEXT))}
@@ -368,7 +400,7 @@ class PodSwitch(SecretView):
         _audit(request, self.order, "update")
         deployments.require_deployable(self.order, clock.now())
         self.check_input(request)
-        return _answer(type(self).switch(self.order))
+        return _deploy_response(type(self).switch(self.order))
 
 
 class PodRestart(PodSwitch):
@@ -405,17 +437,20 @@ def _log_options(request: Request) -> LogOptions:
     )
 
 
-class PodLog(SecretView):
-    """GET /k8s/pod/log -> the log as one JSON string; optional container, tailLines (or tail) and previous."""
+class PodLog(OrderSecretView):
+    """GET /k8s/pod/log -> the log as one JSON string.
+
+    Optional parameters: container, tailLines (or tail) and previous.
+    """
 
     operations = {"get": Described("The log of the pod", TEXT, query=LOG_QUERY)}
 
     def get(self, request: Request) -> Any:
         """The log of the order's pod."""
-        return pods.log(self.order, _log_options(request))
+        return pods.read_log(self.order, _log_options(request))
 
 
-class PodLogs(SecretView):
+class PodLogs(OrderSecretView):
     """GET /k8s/pod/logs -> the log as server-sent events, one `data:` line each, as it grows."""
 
     operations = {
@@ -429,20 +464,22 @@ class PodLogs(SecretView):
 
     def get(self, request: Request) -> Any:
         """A stream; TooManyRequests while VKUBE_LOG_STREAMS are open in this process."""
-        stream = LogStream(self.order, _log_options(request))
+        stream = OrderLogStream(self.order, _log_options(request))
         response = StreamingHttpResponse(stream, content_type="text/event-stream")
-        response["Cache-Control"], response["X-Accel-Buffering"] = "no-store", "no"
+        response["Cache-Control"] = "no-store"
+        # nginx would otherwise collect events before it passes them on.
+        response["X-Accel-Buffering"] = "no"
         return response
 
 
-class PodStatus(SecretView):
-    """GET /k8s/pod/status -> {"name","podStatus","podSpec","annotations"}, or {} while nothing runs."""
+class PodStatus(OrderSecretView):
+    """GET /k8s/pod/status -> {"name","podStatus","podSpec","annotations"}, {} without a pod."""
 
     operations = {"get": Described("The pod, as the cluster prints it", OBJECT)}
 
     def get(self, request: Request) -> Any:
         """The order's pod, as the cluster prints it."""
-        pod = pods.status(self.order)
+        pod = pods.read_pod(self.order)
         if pod is None:
             return {}
         return {

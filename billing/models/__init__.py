@@ -1,4 +1,4 @@
-"""The rows of the orders: what was bought, what runs for it, what it used, what it cost, who is told."""
+"""The rows of orders: purchases, deploys, use, costs and webhooks."""
 
 from billing.models.deployments import Deployment, PortClaim
 from billing.models.ledger import Entry, Posting, UsageSample

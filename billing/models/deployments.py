@@ -7,7 +7,7 @@ from clusters.models import Cluster
 
 
 class Deployment(models.Model):
-    """One deploy of an order: what was asked (never the values of its environment) and what became of it."""
+    """One deploy of an order and its outcome; never the values of its environment."""
 
     class State(models.TextChoices):
         """From being written to the cluster, over accepted by it, to gone from it."""
@@ -23,15 +23,27 @@ class Deployment(models.Model):
 
     LIVE = (State.APPLIED, State.READY, State.FAILED)
 
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="deployments")
-    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="+")
+    order = models.ForeignKey(
+        Order,
+        on_delete=models.PROTECT,
+        related_name="deployments",
+    )
+    cluster = models.ForeignKey(
+        Cluster,
+        on_delete=models.PROTECT,
+        related_name="+",
+    )
     namespace = models.CharField(max_length=63)
     name = models.CharField(max_length=63)
     region = models.CharField(max_length=63)
     containers = models.JSONField(help_text="Name, image, memory and ports of each.")
     memory_bytes = models.PositiveBigIntegerField()
     digest = models.CharField(max_length=64, help_text="Keyed hash of the whole manifest.")
-    state = models.CharField(max_length=10, choices=State.choices, default=State.APPLIED)
+    state = models.CharField(
+        max_length=10,
+        choices=State.choices,
+        default=State.APPLIED,
+    )
     error = models.CharField(max_length=500, blank=True, default="")
     operation = models.BigIntegerField(
         null=True, blank=True, help_text="The Operation that follows it."
@@ -65,8 +77,16 @@ class Deployment(models.Model):
 class PortClaim(models.Model):
     """A host port held by a Deployment, from before the cluster is asked until after it is gone."""
 
-    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="claims")
-    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="+")
+    deployment = models.ForeignKey(
+        Deployment,
+        on_delete=models.CASCADE,
+        related_name="claims",
+    )
+    cluster = models.ForeignKey(
+        Cluster,
+        on_delete=models.PROTECT,
+        related_name="+",
+    )
     region = models.CharField(max_length=63)
     port = models.PositiveIntegerField()
     protocol = models.CharField(max_length=4)

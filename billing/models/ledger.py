@@ -1,4 +1,4 @@
-"""Evidence of use, and the double-entry ledger that derives from it; both only ever grow."""
+"""Evidence of use, and the double-entry ledger that derives from it; rows are never changed."""
 
 from django.db import models
 
@@ -7,10 +7,18 @@ from clusters.models import Cluster
 
 
 class UsageSample(models.Model):
-    """One look at one running pod: evidence. `running_ms` derives from `at`, `since` and the sample before."""
+    """One look at a running pod; `running_ms` derives from `at`, `since` and the sample before."""
 
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="samples")
-    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="+")
+    order = models.ForeignKey(
+        Order,
+        on_delete=models.PROTECT,
+        related_name="samples",
+    )
+    cluster = models.ForeignKey(
+        Cluster,
+        on_delete=models.PROTECT,
+        related_name="+",
+    )
     pod_uid = models.CharField(max_length=64)
     pod_name = models.CharField(max_length=253)
     at = models.DateTimeField()
@@ -45,7 +53,11 @@ class Posting(models.Model):
         REFUND = "refund"
         FORFEIT = "forfeit"
 
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="postings")
+    order = models.ForeignKey(
+        Order,
+        on_delete=models.PROTECT,
+        related_name="postings",
+    )
     kind = models.CharField(max_length=8, choices=Kind.choices)
     key = models.CharField(max_length=100, unique=True)
     at = models.DateTimeField()
@@ -62,9 +74,13 @@ class Posting(models.Model):
 
 
 class Entry(models.Model):
-    """One side of a posting: debits positive, credits negative; the entries of a posting sum to zero."""
+    """One side of a posting: debits are positive, credits negative; they sum to zero."""
 
-    posting = models.ForeignKey(Posting, on_delete=models.PROTECT, related_name="entries")
+    posting = models.ForeignKey(
+        Posting,
+        on_delete=models.PROTECT,
+        related_name="entries",
+    )
     account = models.CharField(max_length=64, db_index=True)
     amount = models.DecimalField(max_digits=28, decimal_places=8)
 

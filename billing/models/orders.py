@@ -32,10 +32,20 @@ class Plan(models.Model):
     )
     units = models.JSONField(default=unit_choices, help_text="How many units one order may have.")
     regions = models.JSONField(
-        default=list, blank=True, help_text="Where it is sold; empty is everywhere."
+        default=list,
+        blank=True,
+        help_text="Where it is sold; empty is everywhere.",
     )
-    service_id = models.CharField(max_length=24, default=new_id, editable=False)
-    category_id = models.CharField(max_length=24, default=new_id, editable=False)
+    service_id = models.CharField(
+        max_length=24,
+        default=new_id,
+        editable=False,
+    )
+    category_id = models.CharField(
+        max_length=24,
+        default=new_id,
+        editable=False,
+    )
     active = models.BooleanField(default=True)
 
     class Meta:
@@ -72,8 +82,17 @@ class Order(models.Model):
         CHOSEN = "User Specified Service Port"
         RANDOM = "System Random Map Port"
 
-    id = models.CharField(primary_key=True, max_length=24, default=new_id, editable=False)
-    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="orders")
+    id = models.CharField(
+        primary_key=True,
+        max_length=24,
+        default=new_id,
+        editable=False,
+    )
+    plan = models.ForeignKey(
+        Plan,
+        on_delete=models.PROTECT,
+        related_name="orders",
+    )
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
@@ -87,36 +106,66 @@ class Order(models.Model):
     )
     step_seconds = models.PositiveIntegerField()
     region = models.CharField(max_length=63, blank=True, default="")
-    ports = models.CharField(max_length=40, choices=Ports.choices, default=Ports.CHOSEN)
+    ports = models.CharField(
+        max_length=40,
+        choices=Ports.choices,
+        default=Ports.CHOSEN,
+    )
     price = models.DecimalField(
         max_digits=18,
         decimal_places=8,
         help_text="Per resource unit and hour, as it was when it was bought.",
     )
     amount = models.DecimalField(max_digits=20, decimal_places=0)
-    amount_paid = models.DecimalField(max_digits=20, decimal_places=0, default=Decimal(0))
+    amount_paid = models.DecimalField(
+        max_digits=20,
+        decimal_places=0,
+        default=Decimal(0),
+    )
     address = models.CharField(
-        max_length=64, blank=True, default="", help_text="The payer's address."
+        max_length=64,
+        blank=True,
+        default="",
+        help_text="The payer's address.",
     )
     recipient = models.CharField(
-        max_length=64, blank=True, default="", help_text="The provider's address."
+        max_length=64,
+        blank=True,
+        default="",
+        help_text="The provider's address.",
     )
     public_key = models.CharField(max_length=128, blank=True, default="")
     status = models.CharField(
-        max_length=16, choices=Status.choices, default=Status.PENDING, editable=False
+        max_length=16,
+        choices=Status.choices,
+        default=Status.PENDING,
+        editable=False,
     )
     service = models.CharField(
-        max_length=16, choices=Service.choices, default=Service.PENDING, editable=False
+        max_length=16,
+        choices=Service.choices,
+        default=Service.PENDING,
+        editable=False,
     )
     service_name = models.UUIDField(
-        default=uuid.uuid4, unique=True, editable=False, help_text="The name of its Deployment."
+        default=uuid.uuid4,
+        unique=True,
+        editable=False,
+        help_text="The name of its Deployment.",
     )
-    secret_digest = models.CharField(max_length=64, null=True, unique=True, editable=False)
+    secret_digest = models.CharField(
+        max_length=64,
+        null=True,
+        unique=True,
+        editable=False,
+    )
     secret_issued_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(editable=False)
     updated_at = models.DateTimeField(editable=False)
     activated_at = models.DateTimeField(
-        null=True, editable=False, help_text="The first successful deploy."
+        null=True,
+        editable=False,
+        help_text="The first successful deploy.",
     )
     expires_at = models.DateTimeField(null=True, editable=False)
     closed_at = models.DateTimeField(null=True, editable=False)
@@ -152,7 +201,11 @@ class Order(models.Model):
 class Payment(models.Model):
     """Money in (positive) or given back (negative)."""
 
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="payments")
+    order = models.ForeignKey(
+        Order,
+        on_delete=models.PROTECT,
+        related_name="payments",
+    )
     amount = models.DecimalField(max_digits=28, decimal_places=8)
     reference = models.CharField(max_length=200, blank=True, default="")
     by = models.CharField(max_length=150)

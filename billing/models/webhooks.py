@@ -10,7 +10,11 @@ class Webhook(models.Model):
     """An address that is told; its key signs what is sent."""
 
     url = models.URLField(max_length=500)
-    events = models.JSONField(default=list, blank=True, help_text="Which events; empty is all.")
+    events = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Which events; empty is all.",
+    )
     key = EncryptedTextField(editable=False)
     active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -32,12 +36,29 @@ class Delivery(models.Model):
         DELIVERED = "delivered"
         FAILED = "failed"
 
-    id = models.CharField(primary_key=True, max_length=24, default=new_id, editable=False)
-    webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="deliveries")
+    id = models.CharField(
+        primary_key=True,
+        max_length=24,
+        default=new_id,
+        editable=False,
+    )
+    webhook = models.ForeignKey(
+        Webhook,
+        on_delete=models.CASCADE,
+        related_name="deliveries",
+    )
+    order = models.ForeignKey(
+        Order,
+        on_delete=models.PROTECT,
+        related_name="deliveries",
+    )
     event = models.CharField(max_length=40)
     payload = models.TextField(help_text="The exact bytes that are signed and sent.")
-    state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
+    state = models.CharField(
+        max_length=10,
+        choices=State.choices,
+        default=State.PENDING,
+    )
     attempts = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
     due_at = models.DateTimeField()

@@ -1,4 +1,4 @@
-"""Deploying an order, following it to ready, and taking it away again."""
+"""Deploying an order, stopping and starting it, and removing it from its cluster."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import QuerySet
 
 from billing import clock, manifests
-from billing.containers import PortWanted, Wanted
-from billing.locks import only_one
+from billing.containers import DeployRequest, PortRequest
+from billing.locks import try_lock
 from billing.models import Deployment, Order, PortClaim
 from billing.services import objects, orders, regions, rollout_watch, webhooks
 from billing.services.regions import ClusterSurvey, Site
@@ -19,18 +19,20 @@ from clusters import registry
 from clusters.manifests import Object
 from core.errors import ClusterUnavailable, Conflict, DomainError, Forbidden, Invalid
 
-State, Service = Deployment.State, Order.Service
-OVER = (Service.DONE, Service.ABORTED)
-CLAIM_PATIENCE_MS = 10_000
+State = Deployment.State
+Service = Order.Service
+ENDED = (Service.DONE, Service.ABORTED)
+# How long a deploy waits for a port that another one is claiming.
+CLAIM_TIMEOUT_MS = 10_000
+# How long recording the cluster's answer waits for the order's row: the answer must not be lost.
+FINISH_TIMEOUT_MS = 60_000
+BUSY = "another deploy of this order is under way; try again"
 
 
-def live(order: Order) -> Deployment | None:
-    """What runs for the order now."""
-    return (
-        Deployment.objects.filter(order=order, state__in=Deployment.LIVE)
-        .select_related("cluster")
-        .first()
-    )
+def find_live(order: Order) -> Deployment | None:
+    """The deploy that runs for the order now; None without one."""
+    rows = Deployment.objects.filter(order=order, state__in=Deployment.LIVE)
+    return rows.select_related("cluster").first()
 
 
 def require_deployable(order: Order, at: datetime) -> None:
@@ -43,198 +45,236 @@ def require_deployable(order: Order, at: datetime) -> None:
         raise Forbidden("the order has expired")
 
 
-# --- deploying ------------------------------------------------------------------------------------------------------
-def deploy(order: Order, wanted: Wanted) -> Deployment:
-    """Run what is wanted in place of what ran before.
+# --- deploying ------------------------------------------------------------------------------------
+def deploy(order: Order, request: DeployRequest) -> Deployment:
+    """Run the request's containers in place of what ran before.
 
     Clusters are asked outside transactions: first the survey, then a transaction that claims the
     ports and records the deploy as `applying`, then the cluster's answer, then a transaction that
-    records it. Forbidden for orders that may not, Invalid for regions and ports that cannot be had,
-    Conflict while another call deploys the order. What the cluster refuses, or fails to answer,
-    leaves the order as it was; an order that ended meanwhile runs nothing.
+    records it. Forbidden for orders that may not deploy, Invalid for regions and ports that are
+    not available, Conflict while another call deploys the order. When the cluster refuses or does
+    not answer, the order stays as it was; an order that ended meanwhile runs nothing.
     """
-    with _turn(order):
-        before = live(order)
-        site = _site(regions.locate(wanted.region), before)
-        look = _survey(order, wanted, site)
-        row, manifest = _begin(order, wanted, look, before)
-        number = before.pk if before is not None and _is_same(row, before) else row.pk
+    with _order_lock(order):
+        previous = find_live(order)
+        site = _choose_site(regions.locate(request.region), previous)
+        survey = _survey(order, request, site)
+        row, manifest = _begin(order, request, survey, previous)
+        number = row.pk
+        if previous is not None and _is_unchanged(row, previous):
+            # `_finish` deletes the new row again, so the object keeps the number of the old one.
+            number = previous.pk
         try:
-            companions = manifests.companions(order, wanted)
+            companions = manifests.companions(order, request)
             objects.apply(order, site.cluster, manifest, companions, number=number)
         except Exception as error:
-            # Without an answer it is not known whether a replacement was written; the cluster knows.
-            unclear = before is not None and isinstance(error, ClusterUnavailable)
-            if not (unclear and number == row.pk and _stands(row)):
-                _cancel(row, fresh=before is None)
+            # Without an answer only the cluster knows whether a replacement was written.
+            is_unclear = previous is not None and isinstance(error, ClusterUnavailable)
+            if not (is_unclear and number == row.pk and _is_applied(row)):
+                _cancel(row, is_first=previous is None)
                 raise
         return _finish(row)
 
 
 @contextmanager
-def _turn(order: Order) -> Iterator[None]:
+def _order_lock(order: Order) -> Iterator[None]:
     """One call at a time deploys, stops or starts an order; Conflict while another does.
 
-    No row is locked. PostgreSQL notices when the process dies, so whatever it left half-done is
-    ended by whoever comes next.
+    No row is locked. PostgreSQL releases the lock when the process dies; whatever that process left
+    half-done is ended by the next call.
     """
-    with only_one(_turn_name(order.pk)) as mine:
-        if not mine:
-            raise Conflict("another deploy of this order is under way; try again", reason="busy")
-        for row in _unfinished(order):
+    with try_lock(_lock_name(order.pk)) as is_mine:
+        if not is_mine:
+            raise Conflict(BUSY, reason="busy")
+        for row in _applying(order):
             _recover(row)
         yield
 
 
-def _turn_name(order: str) -> str:
-    return f"billing.deploy/{order}"
+def _lock_name(order_id: str) -> str:
+    return f"billing.deploy/{order_id}"
 
 
-def _unfinished(order: Order | None = None) -> QuerySet[Deployment]:
+def _applying(order: Order | None = None) -> QuerySet[Deployment]:
+    """Deploys whose outcome is not recorded yet, of one order or of all."""
     rows = Deployment.objects.filter(state=State.APPLYING).select_related("cluster", "order")
     return rows if order is None else rows.filter(order=order)
 
 
-def _site(found: Collection[Site], before: Deployment | None) -> Site:
-    """The cluster that has the region: the one where the order runs already, else the default one, else the oldest."""
-    for site in found:
-        if before is not None and before.cluster_id == site.cluster.pk:
+def _choose_site(sites: Collection[Site], previous: Deployment | None) -> Site:
+    """The cluster where the order runs already, else the default one, else the oldest.
+
+    ClusterUnavailable when the order runs in a cluster of the region that does not answer.
+    """
+    for site in sites:
+        if previous is not None and previous.cluster_id == site.cluster.pk:
             return site
-    if before is not None and before.region == next(iter(found)).region:
-        # Moving would leave a second copy running where nobody can be asked to stop it.
-        registry.client(before.cluster).version()
-    return next(iter(found))
+    first = next(iter(sites))
+    if previous is not None and previous.region == first.region:
+        # Its cluster was silent. Moving would leave a second copy running that we cannot stop.
+        registry.client(previous.cluster).version()
+    return first
 
 
-def _survey(order: Order, wanted: Wanted, site: Site) -> ClusterSurvey:
-    """What the cluster says about host ports, as far as the deploy wants any."""
-    ports = _ports(wanted)
+def _survey(order: Order, request: DeployRequest, site: Site) -> ClusterSurvey:
+    """The host ports in use; the cluster is asked only when the deploy needs any."""
+    ports = _ports(request)
     chosen = [port.host for port in ports if port.host]
     if not chosen and not (ports and order.ports == Order.Ports.RANDOM):
         return ClusterSurvey(site, frozenset())
-    return regions.survey(site, chosen, besides=order)
+    return regions.survey_ports(site, chosen, besides=order)
 
 
-def _ports(wanted: Wanted) -> list[PortWanted]:
-    return [port for container in wanted.containers for port in container.ports]
+def _ports(request: DeployRequest) -> list[PortRequest]:
+    return [port for container in request.containers for port in container.ports]
 
 
 def _begin(
-    order: Order, wanted: Wanted, look: ClusterSurvey, before: Deployment | None
+    order: Order,
+    request: DeployRequest,
+    survey: ClusterSurvey,
+    previous: Deployment | None,
 ) -> tuple[Deployment, Object]:
-    """Record the deploy and claim its ports, before the cluster is asked; the row and the manifest."""
+    """Record the deploy and claim its ports, before the cluster is asked; (row, manifest)."""
+    site = survey.site
     with transaction.atomic():
-        order, at = orders.locked(order), clock.now()
+        order = orders.lock(order)
+        at = clock.now()
         require_deployable(order, at)
-        _require_unchanged(order, before)
-        host_ports = _host_ports(order, wanted, look, before)
-        manifest = manifests.deployment(order, wanted, label=look.site.label, host_ports=host_ports)
+        _require_unchanged(order, previous)
+        host_ports = _host_ports(order, request, survey, previous)
+        manifest = manifests.deployment(
+            order,
+            request,
+            label=site.label,
+            host_ports=host_ports,
+        )
         row = Deployment.objects.create(
             order=order,
-            cluster=look.site.cluster,
+            cluster=site.cluster,
             namespace=settings.VKUBE_NAMESPACE,
             name=str(order.service_name),
-            region=look.site.region,
+            region=site.region,
             containers=_summary(manifest),
-            memory_bytes=wanted.memory_bytes,
+            memory_bytes=request.memory_bytes,
             digest=manifests.digest(manifest),
             state=State.APPLYING,
             created_at=at,
         )
-        _claim(row, besides=before if before is not None and _in_place(row, before) else None)
+        is_replacement = previous is not None and _is_same_object(row, previous)
+        _claim_ports(row, besides=previous if is_replacement else None)
     return row, manifest
 
 
-def _require_unchanged(order: Order, before: Deployment | None) -> None:
-    """Conflict when another deploy is under way, or came after this one looked."""
+def _require_unchanged(order: Order, previous: Deployment | None) -> None:
+    """Conflict when another deploy is under way, or began after this one read `previous`."""
     if Deployment.objects.filter(order=order, state=State.APPLYING).exists():
-        raise Conflict("another deploy of this order is under way; try again", reason="busy")
-    current = live(order)
-    if (current.pk if current else None) != (before.pk if before else None):
+        raise Conflict(BUSY, reason="busy")
+    current = find_live(order)
+    current_pk = current.pk if current else None
+    if current_pk != (previous.pk if previous else None):
         raise Conflict("the order has changed meanwhile; try again", reason="busy")
 
 
 def _host_ports(
-    order: Order, wanted: Wanted, look: ClusterSurvey, before: Deployment | None
-) -> dict[PortWanted, int]:
-    """Which host port each wanted port gets; Invalid when a chosen one is taken or none is left."""
-    ports = _ports(wanted)
+    order: Order,
+    request: DeployRequest,
+    survey: ClusterSurvey,
+    previous: Deployment | None,
+) -> dict[PortRequest, int]:
+    """The host port of each requested port; Invalid when it is occupied or none is left."""
+    ports = _ports(request)
     chosen = {port: port.host for port in ports if port.host}
-    random = order.ports == Order.Ports.RANDOM and ports
-    if not chosen and not random:
+    is_random = order.ports == Order.Ports.RANDOM and ports
+    if not chosen and not is_random:
         return {}
-    occupied = look.occupied(besides=order)
-    if busy := sorted({host for host in chosen.values() if host in occupied}):
+    occupied = survey.occupied(besides=order)
+    busy = sorted({host for host in chosen.values() if host in occupied})
+    if busy:
+        text = ", ".join(map(str, busy))
         raise Invalid(
-            f"hostPort occupied: {', '.join(map(str, busy))}", field="hostPort", occupied=busy
+            f"hostPort occupied: {text}",
+            field="hostPort",
+            occupied=busy,
         )
-    return _drawn(ports, look.site, occupied, before) if random else chosen
+    if is_random:
+        return _random_host_ports(ports, survey.site, occupied, previous)
+    return chosen
 
 
-def _drawn(
-    ports: list[PortWanted], site: Site, occupied: Collection[int], before: Deployment | None
-) -> dict[PortWanted, int]:
-    """Host ports that the system draws: those held before where they still fit, else the lowest free ones."""
-    held = {}
-    if before is not None and (before.cluster_id, before.region) == (site.cluster.pk, site.region):
-        held = {(claim.container_port, claim.protocol): claim.port for claim in before.claims.all()}
-    kept = {
-        port: number
-        for port in ports
-        if (number := held.get((port.container, port.protocol))) and number not in occupied
-    }
-    free = (
-        number
-        for number in sorted(settings.VKUBE_RANDOM_PORTS)
-        if number not in occupied and number not in kept.values()
-    )
+def _random_host_ports(
+    ports: list[PortRequest],
+    site: Site,
+    occupied: Collection[int],
+    previous: Deployment | None,
+) -> dict[PortRequest, int]:
+    """Host ports that the system chooses: those of the previous deploy, else the lowest free."""
+    assigned: dict[PortRequest, int] = {}
+    place = (site.cluster.pk, site.region)
+    if previous is not None and (previous.cluster_id, previous.region) == place:
+        claims = {
+            (claim.container_port, claim.protocol): claim.port for claim in previous.claims.all()
+        }
+        for port in ports:
+            number = claims.get((port.container, port.protocol))
+            if number and number not in occupied:
+                assigned[port] = number
+    unavailable = {*occupied, *assigned.values()}
+    free = (number for number in sorted(settings.VKUBE_RANDOM_PORTS) if number not in unavailable)
     for port in ports:
-        if port not in kept:
-            number = next(free, None)
-            if number is None:
-                raise Invalid("no host port is left in this region", field="ports")
-            kept[port] = number
-    return kept
+        if port in assigned:
+            continue
+        number = next(free, None)
+        if number is None:
+            raise Invalid("no host port is left in this region", field="ports")
+        assigned[port] = number
+    return assigned
 
 
-def _in_place(row: Deployment, before: Deployment) -> bool:
-    """Whether the one stands where the other stood, as one object."""
-    return (row.cluster_id, row.namespace) == (before.cluster_id, before.namespace)
+def _is_same_object(row: Deployment, previous: Deployment) -> bool:
+    """Whether both deploys are one object in one cluster."""
+    return (row.cluster_id, row.namespace) == (previous.cluster_id, previous.namespace)
 
 
-def _is_same(row: Deployment, before: Deployment) -> bool:
-    """Whether nothing changed."""
-    return _in_place(row, before) and row.digest == before.digest
+def _is_unchanged(row: Deployment, previous: Deployment) -> bool:
+    """Whether the deploy repeats the previous one exactly."""
+    return _is_same_object(row, previous) and row.digest == previous.digest
 
 
 def _finish(row: Deployment) -> Deployment:
-    """The cluster has accepted: the row takes the place of what ran before, and the order's time begins.
+    """Record that the cluster accepted the deploy: it replaces what ran before.
 
-    Of an order that ended meanwhile everything is taken away. Conflict when another call took over.
+    The order's time begins with its first deploy. Of an order that ended meanwhile everything is
+    removed. Conflict when another call has ended the deploy.
     """
     with transaction.atomic():
-        order, at = orders.locked(row.order, patience_ms=60_000), clock.now()
-        before = live(order)
-        if order.service in OVER:
+        order = orders.lock(row.order, patience_ms=FINISH_TIMEOUT_MS)
+        at = clock.now()
+        previous = find_live(order)
+        if order.service in ENDED:
             moved = _move(row, State.REMOVING)
-        elif before is not None and _is_same(row, before):
-            moved = _drop(row)
-            row = _revive(before)
+        elif previous is not None and _is_unchanged(row, previous):
+            moved = _delete_row(row)
+            row = _revive(previous)
         else:
-            if before is not None:
-                _retire(before, in_place=_in_place(row, before))
+            if previous is not None:
+                _retire(previous, in_place=_is_same_object(row, previous))
             moved = _move(row, State.APPLIED)
-            _claim(row)
+            _claim_ports(row)
             webhooks.emit(
-                order, "deployment.applied", at, cluster=row.cluster.name, region=row.region
+                order,
+                "deployment.applied",
+                at,
+                cluster=row.cluster.name,
+                region=row.region,
             )
         if not moved:
             raise Conflict("the deploy took so long that another call ended it", reason="busy")
-        if order.service not in OVER:
+        if order.service not in ENDED:
             _activate(order, at)
             if row.operation is None:
                 rollout_watch.follow(row)
-    if order.service in OVER:
+    if order.service in ENDED:
         remove_pending(order)
     return row
 
@@ -246,43 +286,48 @@ def _move(row: Deployment, state: str) -> bool:
     return bool(moved)
 
 
-def _drop(row: Deployment) -> bool:
-    """Forget a deploy that changed nothing, its claims with it; False when it is no longer being applied."""
-    return bool(Deployment.objects.filter(pk=row.pk, state=State.APPLYING).delete()[0])
+def _delete_row(row: Deployment) -> bool:
+    """Delete a deploy that changed nothing, with its claims.
+
+    False when it is no longer being applied.
+    """
+    count, _ = Deployment.objects.filter(pk=row.pk, state=State.APPLYING).delete()
+    return bool(count)
 
 
-def _revive(before: Deployment) -> Deployment:
-    """What was deployed again as it stood is followed again when it had failed or been stopped."""
-    if before.state == State.FAILED or before.stopped:
-        Deployment.objects.filter(pk=before.pk).update(
+def _revive(previous: Deployment) -> Deployment:
+    """A deploy that was repeated without a change; one that had failed or stopped starts again."""
+    if previous.state == State.FAILED or previous.stopped:
+        # Without an operation the caller begins to watch the rollout.
+        Deployment.objects.filter(pk=previous.pk).update(
             state=State.APPLIED, error="", operation=None, stopped=False
         )
-        before.state = State.APPLIED
-        before.operation = None
-        before.stopped = False
-    return before
+        previous.state = State.APPLIED
+        previous.operation = None
+        previous.stopped = False
+    return previous
 
 
-def _cancel(row: Deployment, *, fresh: bool) -> None:
-    """The cluster has refused: the row and its claims go, and what ran before is what runs.
+def _cancel(row: Deployment, *, is_first: bool) -> None:
+    """The cluster has refused: delete the row and its claims; what ran before still runs.
 
-    Of a first deploy nothing is left in the cluster; what cannot be undone now is removed later.
+    Of a first deploy nothing is left in the cluster; what cannot be deleted now is removed later.
     """
-    undone = not fresh or objects.undo(row.cluster, row.namespace, row.name)
+    is_undone = not is_first or objects.undo(row.cluster, row.namespace, row.name)
     with transaction.atomic():
-        order = orders.locked(row.order, patience_ms=60_000)
-        if undone:
-            _drop(row)
+        order = orders.lock(row.order, patience_ms=FINISH_TIMEOUT_MS)
+        if is_undone:
+            _delete_row(row)
         else:
             _move(row, State.REMOVING)
-    if order.service in OVER:
+    if order.service in ENDED:
         remove_pending(order)
 
 
-def _stands(row: Deployment) -> bool:
-    """Whether the cluster has what this deploy wrote; False as well when it does not say."""
+def _is_applied(row: Deployment) -> bool:
+    """Whether the cluster has what this deploy wrote; False when it does not answer."""
     try:
-        return objects.applied(row.cluster, row.namespace, row.name) == row.pk
+        return objects.read_deploy_number(row.cluster, row.namespace, row.name) == row.pk
     except (DomainError, ValueError):
         return False
 
@@ -292,9 +337,10 @@ def recover() -> None:
 
     A cluster that does not answer is asked again by the next call.
     """
-    for row in _unfinished().order_by("attempts", "pk")[:500]:
-        with only_one(_turn_name(row.order_id)) as mine:
-            if not mine or not _unfinished().filter(pk=row.pk).exists():
+    for row in _applying().order_by("attempts", "pk")[:500]:
+        with try_lock(_lock_name(row.order_id)) as is_mine:
+            # A row whose lock is taken belongs to a call that is alive.
+            if not is_mine or not _applying().filter(pk=row.pk).exists():
                 continue
             try:
                 _recover(row)
@@ -306,53 +352,58 @@ def recover() -> None:
 
 def _recover(row: Deployment) -> None:
     if row.cluster.deleted_at is not None:
-        _cancel(row, fresh=False)
-    elif objects.applied(row.cluster, row.namespace, row.name) == row.pk:
+        _cancel(row, is_first=False)
+    elif objects.read_deploy_number(row.cluster, row.namespace, row.name) == row.pk:
         _finish(row)
     else:
-        _cancel(row, fresh=live(row.order) is None)
+        _cancel(row, is_first=find_live(row.order) is None)
 
 
 def _summary(manifest: Object) -> list[Object]:
-    """What is remembered of the containers: never environment, command or arguments, which may hold secrets."""
-    found = manifest["spec"]["template"]["spec"]["containers"]
+    """What is stored of the containers: [{"name","image","memory","ports"}].
+
+    Never environment, command or arguments, which may contain secrets.
+    """
     return [
         {
-            "name": item["name"],
-            "image": item["image"],
-            "memory": item["resources"]["limits"]["memory"],
-            "ports": item.get("ports", []),
+            "name": container["name"],
+            "image": container["image"],
+            "memory": container["resources"]["limits"]["memory"],
+            "ports": container.get("ports", []),
         }
-        for item in found
+        for container in manifest["spec"]["template"]["spec"]["containers"]
     ]
 
 
-def _retire(before: Deployment, *, in_place: bool) -> None:
-    """What is replaced where it stands gives its ports back at once; what is left behind elsewhere when it is gone."""
-    Deployment.objects.filter(pk=before.pk).update(
-        state=State.REPLACED if in_place else State.REMOVING
-    )
-    if in_place:
-        PortClaim.objects.filter(deployment=before).delete()
+def _retire(previous: Deployment, *, in_place: bool) -> None:
+    """End the deploy that was replaced.
 
-
-def _claim(row: Deployment, *, besides: Deployment | None = None) -> None:
-    """Hold the host ports of the row, but for those that `besides`, which it will replace, holds still.
-
-    Always in one order, so that two deploys never wait for each other in a circle.
+    When the same object was replaced its ports are free at once; a deploy in another place keeps
+    them until it is removed.
     """
-    ports = [port for container in row.containers for port in container["ports"]]
-    needed = {
-        (port["hostPort"], port["protocol"]): port["containerPort"]
-        for port in ports
-        if "hostPort" in port
-    }
-    others = PortClaim.objects.filter(deployment=besides, region=row.region)
-    for claim in others if besides is not None else ():
-        needed.pop((claim.port, claim.protocol), None)
-    with _patience():
+    state = State.REPLACED if in_place else State.REMOVING
+    Deployment.objects.filter(pk=previous.pk).update(state=state)
+    if in_place:
+        PortClaim.objects.filter(deployment=previous).delete()
+
+
+def _claim_ports(row: Deployment, *, besides: Deployment | None = None) -> None:
+    """Claim the host ports of the row; Invalid or Conflict when another deploy claims one.
+
+    Ports that `besides`, the deploy that it will replace, claims already are left out.
+    """
+    claims: dict[tuple[int, str], int] = {}
+    for container in row.containers:
+        for port in container["ports"]:
+            if "hostPort" in port:
+                claims[port["hostPort"], port["protocol"]] = port["containerPort"]
+    if besides is not None:
+        for claim in PortClaim.objects.filter(deployment=besides, region=row.region):
+            claims.pop((claim.port, claim.protocol), None)
+    with _port_lock_timeout():
         PortClaim.objects.filter(deployment=row).delete()
-        for (number, protocol), container_port in sorted(needed.items()):
+        # Always in one order, so that two deploys never wait for each other in a circle.
+        for (number, protocol), container_port in sorted(claims.items()):
             PortClaim.objects.create(
                 deployment=row,
                 cluster=row.cluster,
@@ -364,18 +415,20 @@ def _claim(row: Deployment, *, besides: Deployment | None = None) -> None:
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
-    """A port that another deploy takes at this moment is taken; one that is not decided soon is a conflict."""
+def _port_lock_timeout() -> Iterator[None]:
+    """Translate the database's refusals of claims made in the block.
+
+    Invalid for a port that another deploy claims, Conflict when that is not decided soon.
+    """
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config('lock_timeout', %s, true)", [f"{CLAIM_PATIENCE_MS}ms"]
-            )
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{CLAIM_TIMEOUT_MS}ms"])
             yield
             cursor.execute("SELECT set_config('lock_timeout', '0', true)")
     except IntegrityError:
         raise Invalid("hostPort occupied", field="hostPort") from None
     except OperationalError as error:
+        # lock_not_available, deadlock_detected
         if getattr(error.__cause__, "pgcode", "") in {"55P03", "40P01"}:
             raise Conflict(
                 "a host port is being taken by another deploy; try again", reason="busy"
@@ -384,64 +437,70 @@ def _patience() -> Iterator[None]:
 
 
 def _activate(order: Order, at: datetime) -> None:
-    """The first successful deploy starts the clock."""
+    """Begin the order's time with its first successful deploy."""
     if order.service != Service.PENDING:
         orders.change(order, at, expected={"service": order.service})
         return
-    ends = at + timedelta(seconds=order.seconds)
     orders.change(
         order,
         at,
         expected={"service": Service.PENDING},
         service=Service.RUNNING,
         activated_at=at,
-        expires_at=ends,
+        expires_at=at + timedelta(seconds=order.seconds),
     )
     webhooks.emit(order, "service.running", at)
 
 
-# --- stopping and starting ------------------------------------------------------------------------------------------
+# --- stopping and starting ------------------------------------------------------------------------
 def stop(order: Order) -> Deployment:
-    """Run no pod until `start`; the order's time goes on. Conflict when nothing was deployed."""
-    with _exclusively(order) as row:
+    """Scale to 0 until `start`; the order's time goes on. Conflict when nothing was deployed."""
+    with _locked_deployment(order) as row:
         objects.scale(row.cluster, row.namespace, row.name, 0)
-        _note_change(row, stopped=True)
+        _record_scale(row, stopped=True)
     return row
 
 
 def start(order: Order) -> Deployment:
-    """Run what was stopped again, and follow it."""
-    with _exclusively(order) as row:
+    """Scale to 1 again and watch the rollout. Conflict when nothing was deployed."""
+    with _locked_deployment(order) as row:
         objects.scale(row.cluster, row.namespace, row.name, 1)
-        _note_change(row, stopped=False)
+        _record_scale(row, stopped=False)
     return row
 
 
 def restart(order: Order) -> Deployment:
-    """Have a new pod made, and follow it. Conflict when nothing was deployed, or it is stopped."""
-    with _exclusively(order) as row:
+    """Replace the pod and watch the rollout. Conflict without a pod that runs."""
+    with _locked_deployment(order) as row:
         if row.stopped:
             raise Conflict("the service is stopped: start it", reason="stopped")
         objects.restart(row.cluster, row.namespace, row.name, clock.now())
-        _note_change(row, stopped=False)
+        _record_scale(row, stopped=False)
     return row
 
 
 @contextmanager
-def _exclusively(order: Order) -> Iterator[Deployment]:
-    """What runs for the order, which no deploy can replace meanwhile."""
-    with _turn(order):
+def _locked_deployment(order: Order) -> Iterator[Deployment]:
+    """The deploy that runs for the order; none can replace it within the block.
+
+    Forbidden for orders that may not deploy, Conflict when nothing was deployed.
+    """
+    with _order_lock(order):
         require_deployable(orders.find(order.pk), clock.now())
-        current = live(order)
+        current = find_live(order)
         if current is None:
             raise Conflict("nothing was deployed", reason="not_deployed")
         yield current
 
 
-def _note_change(row: Deployment, *, stopped: bool) -> None:
-    """Record that the pod is stopped, or that a new one is on its way; what ended meanwhile stays as it is."""
+def _record_scale(row: Deployment, *, stopped: bool) -> None:
+    """Record that the pod was stopped, or that a new one starts.
+
+    A deploy that ended meanwhile stays as it is.
+    """
     with transaction.atomic():
-        order, at = orders.locked(row.order, patience_ms=60_000), clock.now()
+        order = orders.lock(row.order, patience_ms=FINISH_TIMEOUT_MS)
+        at = clock.now()
         columns: dict[str, Any] = {"stopped": stopped}
         if not stopped:
             columns.update(state=State.APPLIED, error="")
@@ -454,17 +513,20 @@ def _note_change(row: Deployment, *, stopped: bool) -> None:
             rollout_watch.follow(row)
 
 
-# --- taking away ----------------------------------------------------------------------------------------------------
+# --- removing -------------------------------------------------------------------------------------
 def release(order: Order) -> None:
     """Mark what runs for removal; part of the caller's transaction.
 
-    What is being applied is left to the call that applies it, which finds the order over.
+    A deploy that is being applied is left to its own call, which finds the order ended.
     """
     Deployment.objects.filter(order=order, state__in=Deployment.LIVE).update(state=State.REMOVING)
 
 
 def remove_pending(order: Order | None = None) -> int:
-    """Try to take away what is marked for removal, of one order or of all; how many are gone now. Never fails: it is called again."""
+    """Try to remove what is marked for removal, of one order or of all.
+
+    Returns how many were removed. It never fails, since it is called again.
+    """
     waiting = (
         Deployment.objects.filter(state=State.REMOVING)
         .select_related("cluster", "order")
@@ -472,41 +534,50 @@ def remove_pending(order: Order | None = None) -> int:
     )
     if order is not None:
         waiting = waiting.filter(order=order)
-    dead: set[int] = set()
-    return sum(_remove(row, dead) for row in waiting[:500] if row.cluster_id not in dead)
+    unreachable: set[int] = set()
+    count = 0
+    for row in waiting[:500]:
+        # A cluster that did not answer once is not waited for again.
+        if row.cluster_id not in unreachable:
+            count += _remove(row, unreachable)
+    return count
 
 
-def _remove(row: Deployment, dead: set[int]) -> bool:
+def _remove(row: Deployment, unreachable: set[int]) -> bool:
+    """Remove one deploy; a cluster that does not answer is added to `unreachable`."""
     if row.cluster.deleted_at is not None:
-        return _gone(row, State.ABANDONED, "its cluster is no longer registered")
-    if _same_place(row).filter(state=State.APPLYING).exists():
-        return False  # whoever applies there tells first what stands
+        return _mark_removed(row, State.ABANDONED, "its cluster is no longer registered")
+    if _rows_of_object(row).filter(state=State.APPLYING).exists():
+        # The deploy under way decides first what runs there.
+        return False
     try:
-        if not _stands_for_another(row):
+        if not _is_deployed_again(row):
             objects.delete(registry.client(row.cluster), row.namespace, row.name)
     except (DomainError, ValueError) as error:
         if isinstance(error, ClusterUnavailable):
-            dead.add(row.cluster_id)
+            unreachable.add(row.cluster_id)
         Deployment.objects.filter(pk=row.pk).update(
             attempts=row.attempts + 1, error=str(error)[:500]
         )
         return False
-    return _gone(row, State.REMOVED)
+    return _mark_removed(row, State.REMOVED)
 
 
-def _stands_for_another(row: Deployment) -> bool:
-    """Whether the order was deployed to the same place again since."""
-    return _same_place(row).filter(state__in=Deployment.LIVE).exists()
+def _is_deployed_again(row: Deployment) -> bool:
+    """Whether the order was deployed as the same object again since."""
+    return _rows_of_object(row).filter(state__in=Deployment.LIVE).exists()
 
 
-def _same_place(row: Deployment) -> QuerySet[Deployment]:
+def _rows_of_object(row: Deployment) -> QuerySet[Deployment]:
     """The order's deploys that share one object in the cluster with this one."""
     return Deployment.objects.filter(
-        order_id=row.order_id, cluster_id=row.cluster_id, namespace=row.namespace
+        order_id=row.order_id,
+        cluster_id=row.cluster_id,
+        namespace=row.namespace,
     )
 
 
-def _gone(row: Deployment, state: str, error: str = "") -> bool:
+def _mark_removed(row: Deployment, state: str, error: str = "") -> bool:
     with transaction.atomic():
         at = clock.now()
         moved = Deployment.objects.filter(pk=row.pk, state=State.REMOVING).update(

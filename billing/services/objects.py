@@ -1,4 +1,4 @@
-"""An order's objects in a cluster: applied as a whole, replaced whatever their version, deleted."""
+"""An order's objects in a cluster: applying, scaling, restarting and deleting them."""
 
 import logging
 import time
@@ -9,6 +9,7 @@ import msgspec
 from django.conf import settings
 
 from billing import manifests
+from billing.kubernetes_structs import LabelledObject
 from billing.models import Order
 from billing.services import inventory
 from clusters import registry
@@ -23,33 +24,34 @@ log = logging.getLogger(__name__)
 Companions = Sequence[tuple[str, Object]]
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 # Which deploy wrote the Deployment: a process that died cannot say whether its write arrived.
-NUMBER = "v-kube/deployment"
+DEPLOY_ANNOTATION = "v-kube/deployment"
+# After that no further write of an apply begins.
 APPLY_SECONDS = 60
 
 
-class Notes(msgspec.Struct):
+class AnnotatedMeta(msgspec.Struct):
     """An object's annotations."""
 
     annotations: dict[str, str] | None = None
 
 
-class Template(msgspec.Struct):
+class PodTemplate(msgspec.Struct):
     """A pod template."""
 
-    metadata: Notes = msgspec.field(default_factory=Notes)
+    metadata: AnnotatedMeta = msgspec.field(default_factory=AnnotatedMeta)
 
 
-class Spec(msgspec.Struct):
-    """What is asked of an object, as far as it has pods."""
+class WorkloadSpec(msgspec.Struct):
+    """The specification of a workload, as far as its pods are concerned."""
 
-    template: Template = msgspec.field(default_factory=Template)
+    template: PodTemplate = msgspec.field(default_factory=PodTemplate)
 
 
-class Annotated(msgspec.Struct):
-    """An object of which only the annotations matter, its own and its pods'."""
+class AnnotatedObject(msgspec.Struct):
+    """An object of which only the annotations matter: its own and those of its pod template."""
 
-    metadata: Notes = msgspec.field(default_factory=Notes)
-    spec: Spec = msgspec.field(default_factory=Spec)
+    metadata: AnnotatedMeta = msgspec.field(default_factory=AnnotatedMeta)
+    spec: WorkloadSpec = msgspec.field(default_factory=WorkloadSpec)
 
 
 def apply(
@@ -67,14 +69,16 @@ def apply(
     """
     client = registry.client(cluster)
     deadline = time.monotonic() + APPLY_SECONDS
-    annotations = {**manifest["metadata"].get("annotations", {}), NUMBER: str(number)}
+    annotations = {**manifest["metadata"].get("annotations", {}), DEPLOY_ANNOTATION: str(number)}
     numbered = {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
+    # The order of writes matters: what the pod needs stands before it starts.
     _prepare_namespace(client, deadline)
     if settings.VKUBE_POD_CIDRS:
         put(client, KINDS["networkpolicies"], manifests.network_policy(order), deadline=deadline)
     for resource, body in companions:
         put(client, KINDS[resource], body, deadline=deadline)
     put(client, KINDS["deployments"], numbered, deadline=deadline)
+    # Only now: until the Deployment was replaced, the old pod used the old companions.
     current = {body["metadata"]["name"] for _, body in companions}
     try:
         _delete_companions(client, settings.VKUBE_NAMESPACE, str(order.service_name), current)
@@ -97,19 +101,25 @@ def restart(cluster: Cluster, namespace: str, name: str, at: datetime) -> None:
 
 def _patch(cluster: Cluster, namespace: str, name: str, spec: Object) -> None:
     client = registry.client(cluster)
-    client.patch(KINDS["deployments"], name, {"spec": spec}, patch="strategic", namespace=namespace)
+    client.patch(
+        KINDS["deployments"],
+        name,
+        {"spec": spec},
+        patch="strategic",
+        namespace=namespace,
+    )
 
 
-def applied(cluster: Cluster, namespace: str, name: str) -> int | None:
-    """The number of the deploy that the cluster has; None when there is no Deployment or no number on it."""
-    standing = _standing(registry.client(cluster), KINDS["deployments"], name, namespace)
-    notes = (standing.metadata.annotations if standing else None) or {}
-    number = notes.get(NUMBER, "")
+def read_deploy_number(cluster: Cluster, namespace: str, name: str) -> int | None:
+    """The number of the deploy in the cluster; None without a Deployment or a number on it."""
+    existing = _read(registry.client(cluster), KINDS["deployments"], name, namespace)
+    annotations = (existing.metadata.annotations if existing else None) or {}
+    number = annotations.get(DEPLOY_ANNOTATION, "")
     return int(number) if number.isascii() and number.isdigit() else None
 
 
 def undo(cluster: Cluster, namespace: str, name: str) -> bool:
-    """Take back what `apply` left of a first deploy; False when the cluster cannot be brought to it now."""
+    """Delete what `apply` left of a first deploy; False when the cluster refuses that now."""
     try:
         delete(registry.client(cluster), namespace, name)
     except (DomainError, ValueError):
@@ -126,75 +136,101 @@ def _prepare_namespace(client: ClusterClient, deadline: float) -> None:
         put(client, KINDS["resourcequotas"], manifests.quota(), deadline=deadline)
 
 
-def put(client: ClusterClient, kind: Kind, body: Object, *, deadline: float | None = None) -> None:
-    """Create the object or replace it, whatever its version; what others do to it meanwhile is tried again.
+def put(
+    client: ClusterClient,
+    kind: Kind,
+    body: Object,
+    *,
+    deadline: float | None = None,
+) -> None:
+    """Create the object or replace it, whatever its version.
 
-    Nothing is sent after the `deadline`, a monotonic time: ClusterUnavailable.
+    A conflict with another writer is tried again. Nothing is sent after the `deadline`, a monotonic
+    time: ClusterUnavailable.
     """
     name = body["metadata"]["name"]
     space = body["metadata"].get("namespace")
 
     def write() -> None:
-        standing = _standing(client, kind, name, space)
+        existing = _read(client, kind, name, space)
         if deadline is not None and time.monotonic() > deadline:
             raise ClusterUnavailable("the cluster takes too long", reason="timeout")
-        if standing is None:
+        if existing is None:
             client.create(kind, body, namespace=space)
         else:
-            client.replace(kind, name, _with_notes(body, standing), namespace=space)
+            client.replace(kind, name, _keep_annotations(body, existing), namespace=space)
 
+    # NotFound: the object was deleted between our read and our write.
     retry_on_conflict(write, conflicts=(Conflict, NotFound))
 
 
-def _standing(
+def _read(
     client: ClusterClient, kind: Kind, name: str, namespace: str | None
-) -> Annotated | None:
-    """The object that is there; None when there is none."""
+) -> AnnotatedObject | None:
+    """The annotations of an object; None when it does not exist."""
     try:
         body = client.get(kind, name, namespace=namespace)
     except NotFound:
         return None
-    return msgspec.json.decode(body, type=Annotated)
+    return msgspec.json.decode(body, type=AnnotatedObject)
 
 
-def _with_notes(body: Object, standing: Annotated) -> Object:
-    """The body with what controllers and a restart noted, or replacing like with like would count as a change."""
-    notes = {**(standing.metadata.annotations or {}), **body["metadata"].get("annotations", {})}
-    merged = {**body, "metadata": {**body["metadata"], "annotations": notes}}
-    restarted = (standing.spec.template.metadata.annotations or {}).get(RESTARTED)
+def _keep_annotations(body: Object, existing: AnnotatedObject) -> Object:
+    """The body with the annotations of controllers and of a restart.
+
+    Without them replacing an object by an equal one would be a change, and start a new pod.
+    """
+    own = body["metadata"].get("annotations", {})
+    annotations = {**(existing.metadata.annotations or {}), **own}
+    merged = {**body, "metadata": {**body["metadata"], "annotations": annotations}}
+    restarted = (existing.spec.template.metadata.annotations or {}).get(RESTARTED)
     if restarted is None or body["kind"] != "Deployment":
         return merged
     template = body["spec"]["template"]
-    annotations = {**template["metadata"]["annotations"], RESTARTED: restarted}
-    metadata = {**template["metadata"], "annotations": annotations}
+    template_annotations = {**template["metadata"]["annotations"], RESTARTED: restarted}
+    metadata = {**template["metadata"], "annotations": template_annotations}
     spec = {**body["spec"], "template": {**template, "metadata": metadata}}
     return {**merged, "spec": spec}
 
 
 def delete(client: ClusterClient, namespace: str, name: str) -> None:
-    """Delete an order's Deployment, its pods, NetworkPolicy and companions; what is gone already is fine."""
+    """Delete an order's Deployment with its pods, its NetworkPolicy and its companions.
+
+    What is gone already is fine.
+    """
     options: Object = {
         "kind": "DeleteOptions",
         "apiVersion": "v1",
+        # The cluster deletes ReplicaSet and pods after it has answered.
         "propagationPolicy": "Background",
     }
     for kind in (KINDS["deployments"], KINDS["networkpolicies"]):
         try:
-            client.delete(kind, name, namespace=namespace, options=options)
+            client.delete(
+                kind,
+                name,
+                namespace=namespace,
+                options=options,
+            )
         except NotFound:
             continue
     _delete_companions(client, namespace, name, set())
 
 
-def _delete_companions(client: ClusterClient, namespace: str, name: str, but: set[str]) -> None:
+def _delete_companions(
+    client: ClusterClient,
+    namespace: str,
+    name: str,
+    but: set[str],
+) -> None:
     """Delete the order's ConfigMaps and Secrets, all `but` the named ones."""
     for resource in ("configmaps", "secrets"):
         kind = KINDS[resource]
         try:
-            rows = inventory.items(
+            rows = inventory.list_objects(
                 client,
                 kind,
-                inventory.Labelled,
+                LabelledObject,
                 namespace=namespace,
                 labelSelector=f"{manifests.LABEL},app={name}",
             )

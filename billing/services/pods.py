@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import msgspec
 from django.conf import settings
 
+from billing.kubernetes_structs import Container
 from billing.models import Deployment, Order
 from billing.services import deployments, inventory
 from clusters import registry
@@ -13,6 +14,7 @@ from clusters.models import Cluster
 from core.errors import Internal, Invalid
 from workloads.objects.logs import FollowedLog, LogOptions, read_log_text
 
+# What stands for a member that the API server leaves out.
 EMPTY = msgspec.Raw(b"{}")
 
 
@@ -25,16 +27,16 @@ class RawMeta(msgspec.Struct, rename="camel"):
     annotations: msgspec.Raw = EMPTY
 
 
-class Phase(msgspec.Struct):
-    """The one word of a status that choosing needs."""
+class PodPhase(msgspec.Struct):
+    """The phase of a pod's status."""
 
     phase: str = ""
 
 
-class Names(msgspec.Struct):
+class ContainerNames(msgspec.Struct):
     """A pod's containers."""
 
-    containers: list[inventory.Container] = []
+    containers: list[Container] = []
 
 
 class RawPod(msgspec.Struct):
@@ -55,24 +57,28 @@ class PodDocument:
     annotations: bytes
 
 
-def current(order: Order) -> tuple[Cluster, Deployment, RawPod] | None:
-    """The order's pod: one that stays before one that goes, a running one first, then the newest; None when there is none."""
-    row = deployments.live(order) if order.service == Order.Service.RUNNING else None
+def find_pod(order: Order) -> tuple[Cluster, Deployment, RawPod] | None:
+    """The order's pod with its cluster and deploy; None when nothing runs.
+
+    Of several pods one that is not being deleted comes first, then a running one, then the newest.
+    """
+    row = deployments.find_live(order) if order.service == Order.Service.RUNNING else None
     if row is None:
         return None
-    selector = f"app={order.service_name}"
-    found = inventory.items(
+    pods = inventory.list_objects(
         registry.client(row.cluster),
         KINDS["pods"],
         RawPod,
         namespace=row.namespace,
-        labelSelector=selector,
+        labelSelector=f"app={order.service_name}",
     )
-    return (row.cluster, row, max(found, key=_rank)) if found else None
+    if not pods:
+        return None
+    return row.cluster, row, max(pods, key=_preference)
 
 
-def _rank(pod: RawPod) -> tuple[bool, bool, str]:
-    phase = msgspec.json.decode(pod.status, type=Phase).phase
+def _preference(pod: RawPod) -> tuple[bool, bool, str]:
+    phase = msgspec.json.decode(pod.status, type=PodPhase).phase
     return (
         pod.metadata.deletion_timestamp is None,
         phase == "Running",
@@ -80,47 +86,61 @@ def _rank(pod: RawPod) -> tuple[bool, bool, str]:
     )
 
 
-def status(order: Order) -> PodDocument | None:
+def read_pod(order: Order) -> PodDocument | None:
     """The pod as the cluster shows it; None when nothing runs."""
-    found = current(order)
-    if found is None:
+    running = find_pod(order)
+    if running is None:
         return None
-    pod = found[2]
+    _, _, pod = running
     annotations = bytes(pod.metadata.annotations)
+    # A pod without annotations, in the document's shape.
+    if annotations == b"null":
+        annotations = b"{}"
     return PodDocument(
         pod.metadata.name,
         bytes(pod.status),
         bytes(pod.spec),
-        b"{}" if annotations == b"null" else annotations,
+        annotations,
     )
 
 
-def log(order: Order, options: LogOptions) -> str:
-    """The whole log of one container, at most VKUBE_LOG_BYTES of it; Internal when nothing runs, Invalid for an unknown container."""
-    cluster, namespace, pod, found = _logged(order, options)
-    options = replace(found, limit_bytes=settings.VKUBE_LOG_BYTES)
+def read_log(order: Order, options: LogOptions) -> str:
+    """The log of one container, at most VKUBE_LOG_BYTES of it.
+
+    Internal when nothing runs, Invalid for an unknown container.
+    """
+    cluster, namespace, pod, options = _log_source(order, options)
+    options = replace(options, limit_bytes=settings.VKUBE_LOG_BYTES)
     return read_log_text(cluster, namespace, pod, options)
 
 
 def follow_log(order: Order, options: LogOptions, *, pause: float) -> FollowedLog:
-    """The log as it grows, None whenever nothing came for `pause` seconds; fails as `log` does, before the first byte."""
-    cluster, namespace, pod, found = _logged(order, options)
+    """The log as it grows; yields None whenever nothing came for `pause` seconds.
+
+    Fails as `log` does, before the first byte.
+    """
+    cluster, namespace, pod, options = _log_source(order, options)
     caller = f"order {order.pk}"
-    return FollowedLog(cluster, namespace, pod, found, pause=pause, caller=caller, counted=False)
+    return FollowedLog(
+        cluster,
+        namespace,
+        pod,
+        options,
+        pause=pause,
+        caller=caller,
+        counted=False,
+    )
 
 
-def _logged(order: Order, options: LogOptions) -> tuple[Cluster, str, str, LogOptions]:
-    """Whose log is meant: the first container's unless one is named."""
-    found = current(order)
-    if found is None:
+def _log_source(order: Order, options: LogOptions) -> tuple[Cluster, str, str, LogOptions]:
+    """(cluster, namespace, pod, options): of the first container unless one is named."""
+    running = find_pod(order)
+    if running is None:
         raise Internal("no pod runs for this order", reason="no_pod")
-    cluster, row, pod = found
-    names = [container.name for container in msgspec.json.decode(pod.spec, type=Names).containers]
+    cluster, row, pod = running
+    containers = msgspec.json.decode(pod.spec, type=ContainerNames).containers
+    names = [container.name for container in containers]
     if options.container and options.container not in names:
         raise Invalid("container not found", field="container")
-    return (
-        cluster,
-        row.namespace,
-        pod.metadata.name,
-        replace(options, container=options.container or names[0]),
-    )
+    options = replace(options, container=options.container or names[0])
+    return cluster, row.namespace, pod.metadata.name, options

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.core.cache import cache
 
+from billing.kubernetes_structs import Node, Pod, Service
 from billing.manifests import LABEL
 from billing.models import Order, PortClaim
 from billing.services import inventory
-from billing.services.inventory import Node, Pod
 from clusters import registry
 from clusters.address_policy import allowed
 from clusters.models import Cluster
@@ -20,6 +20,7 @@ from core.errors import ClusterUnavailable, DomainError, Invalid
 
 log = logging.getLogger(__name__)
 CACHE_KEY = "vkube:regions"
+# Of a connection attempt; a node without the port refuses at once.
 PROBE_SECONDS = 0.5
 MAX_PROBES = 256
 
@@ -40,104 +41,128 @@ class Site:
     nodes: list[Node]
 
 
-def regions() -> list[str]:
-    """The regions of ready and schedulable nodes of every reachable cluster, sorted; kept for a moment."""
-    if (known := cache.get(CACHE_KEY)) is not None:
-        return list(known)
-    answers = inventory.survey(inventory.nodes).answers
-    found = sorted(
-        {
-            place[1]
-            for _, nodes in answers
-            for node in nodes
-            if node.usable() and (place := node.region())
-        }
-    )
-    cache.set(CACHE_KEY, found, settings.VKUBE_REGION_CACHE_SECONDS)
-    return found
+def list_regions() -> list[str]:
+    """The regions with a usable node in any reachable cluster, sorted.
+
+    Cached for VKUBE_REGION_CACHE_SECONDS, since every cluster is asked.
+    """
+    cached = cache.get(CACHE_KEY)
+    if cached is not None:
+        return list(cached)
+    names: set[str] = set()
+    for _, nodes in inventory.survey_clusters(inventory.list_nodes).answers:
+        for node in nodes:
+            label = inventory.node_region(node)
+            if label and node.is_usable():
+                names.add(label[1])
+    cache.set(CACHE_KEY, sorted(names), settings.VKUBE_REGION_CACHE_SECONDS)
+    return sorted(names)
 
 
-def regions_or_none() -> list[str]:
+def list_regions_or_none() -> list[str]:
     """The regions; the document answers every failure with an empty list."""
     try:
-        return regions()
+        return list_regions()
     except Exception:
         log.exception("regions cannot be listed")
         return []
 
 
 def locate(region: str) -> list[Site]:
-    """Where a region is, the default cluster first. NoSuchRegion when nobody has it; ClusterUnavailable while that cannot be known."""
-    survey = inventory.survey(inventory.nodes)
-    found = [site for cluster, nodes in survey.answers if (site := _site(cluster, region, nodes))]
-    if not found and survey.silent:
+    """The sites of a region, the default cluster first.
+
+    NoSuchRegion when no cluster has it; ClusterUnavailable while a cluster that does not answer
+    might.
+    """
+    survey = inventory.survey_clusters(inventory.list_nodes)
+    sites: list[Site] = []
+    for cluster, nodes in survey.answers:
+        site = _site(cluster, region, nodes)
+        if site is not None:
+            sites.append(site)
+    if sites:
+        return sites
+    if survey.silent:
         names = ", ".join(cluster.name for cluster in survey.silent)
         raise ClusterUnavailable(
             f"region {region!r} is in no reachable cluster, and {names} cannot be asked",
             reason="silent",
         )
-    if not found:
-        raise NoSuchRegion("region not found", field="region")
-    return found
+    raise NoSuchRegion("region not found", field="region")
 
 
 def _site(cluster: Cluster, region: str, nodes: list[Node]) -> Site | None:
-    here = [node for node in nodes if (place := node.region()) and place[1] == region]
-    usable = [place[0] for node in here if node.usable() and (place := node.region())]
-    return Site(cluster, region, usable[0], here) if usable else None
+    """The region in a cluster; None without a usable node there."""
+    nodes_of_region: list[Node] = []
+    usable_labels: list[str] = []
+    for node in nodes:
+        label = inventory.node_region(node)
+        if label is None or label[1] != region:
+            continue
+        nodes_of_region.append(node)
+        if node.is_usable():
+            usable_labels.append(label[0])
+    if not usable_labels:
+        return None
+    return Site(cluster, region, usable_labels[0], nodes_of_region)
 
 
-# --- host ports -----------------------------------------------------------------------------------------------------
+# --- host ports -----------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class ClusterSurvey:
-    """One look at a region in a cluster: its nodes, and the host ports that pods and Services hold.
+    """One look at a region in a cluster: its nodes, and the host ports that pods and Services use.
 
-    It is taken before any row is locked, since a cluster may answer slowly; what orders claim is
+    It is made before any row is locked, since a cluster may answer slowly; what orders claim is
     read from the database when the answer is needed.
     """
 
     site: Site
-    taken: frozenset[int]
+    used_ports: frozenset[int]
 
     def occupied(self, *, besides: Order | None = None) -> frozenset[int]:
         """The host ports that are not free now; `besides` leaves out what one order claims."""
-        return self.taken | _claimed(self.site, besides)
+        return self.used_ports | _claimed_ports(self.site, besides)
 
 
-def survey(
+def survey_ports(
     site: Site, ports: Collection[int] = (), *, besides: Order | None = None
 ) -> ClusterSurvey:
-    """Ask the cluster which host ports are taken on any node of the site.
+    """Ask the cluster which host ports are used on any node of the site.
 
-    `besides` leaves out the pods of one order. With `ports` a connection to each may be tried as
-    well (VKUBE_PORT_PROBE).
+    `besides` leaves out the pods of one order. With VKUBE_PORT_PROBE a connection to each of
+    `ports` is tried as well. ClusterUnavailable when the cluster does not answer.
     """
     client = registry.client(site.cluster)
-    taken = set(settings.VKUBE_RESERVED_PORTS)
-    taken |= _pod_ports(site, inventory.active_pods(client), besides)
-    taken.update(_node_ports(inventory.services(client)))
+    # Ports of the nodes' own services, which no API shows.
+    used = set(settings.VKUBE_RESERVED_PORTS)
+    used |= _pod_ports(site, inventory.list_active_pods(client), besides)
+    used.update(_node_ports(inventory.list_services(client)))
     if settings.VKUBE_PORT_PROBE and ports:
-        # The order's own pods answer too, so what it claims is not asked.
-        own = _claimed(site, None) - _claimed(site, besides) if besides else set()
-        taken |= _answering(site, [port for port in ports if port not in taken | own])
-    return ClusterSurvey(site, frozenset(taken))
+        # The order's own pods answer too, so the ports that it claims are not probed.
+        own: set[int] = set()
+        if besides:
+            own = _claimed_ports(site, None) - _claimed_ports(site, besides)
+        used |= _probe(site, [port for port in ports if port not in used | own])
+    return ClusterSurvey(site, frozenset(used))
 
 
 def _pod_ports(site: Site, pods: list[Pod], besides: Order | None) -> set[int]:
-    names = {node.metadata.name for node in site.nodes}
-    found: set[int] = set()
+    node_names = {node.metadata.name for node in site.nodes}
+    ports: set[int] = set()
     for pod in pods:
-        if besides is not None and (pod.metadata.labels or {}).get(LABEL) == besides.pk:
+        labels = pod.metadata.labels or {}
+        if besides is not None and labels.get(LABEL) == besides.pk:
             continue
-        if pod.spec.node_name in names or (not pod.spec.node_name and _heads_for(pod, site.region)):
-            found.update(_host_ports(pod))
-    return found
+        is_pending = not pod.spec.node_name and _selects_region(pod, site.region)
+        if pod.spec.node_name in node_names or is_pending:
+            ports.update(_host_ports(pod))
+    return ports
 
 
-def _heads_for(pod: Pod, region: str) -> bool:
+def _selects_region(pod: Pod, region: str) -> bool:
     """Whether a pod that waits for a node asks for the region."""
-    wanted = pod.spec.node_selector or {}
-    return any(wanted.get(label) == region for label in inventory.region_labels())
+    selector = pod.spec.node_selector or {}
+    return any(selector.get(label) == region for label in inventory.region_labels())
 
 
 def _host_ports(pod: Pod) -> Iterator[int]:
@@ -146,17 +171,20 @@ def _host_ports(pod: Pod) -> Iterator[int]:
             if port.host_port:
                 yield port.host_port
             elif pod.spec.host_network and port.container_port:
+                # In the node's network every port of the container is one of the node.
                 yield port.container_port
 
 
-def _node_ports(services: list[inventory.Service]) -> Iterator[int]:
+def _node_ports(services: list[Service]) -> Iterator[int]:
     for service in services:
-        yield from (port.node_port for port in service.spec.ports or [] if port.node_port)
+        for port in service.spec.ports or []:
+            if port.node_port:
+                yield port.node_port
         if service.spec.health_check_node_port:
             yield service.spec.health_check_node_port
 
 
-def _claimed(site: Site, besides: Order | None) -> set[int]:
+def _claimed_ports(site: Site, besides: Order | None) -> set[int]:
     """Ports promised to orders, from before their pods exist until after those are gone."""
     claims = PortClaim.objects.filter(cluster=site.cluster, region=site.region)
     if besides is not None:
@@ -164,17 +192,19 @@ def _claimed(site: Site, besides: Order | None) -> set[int]:
     return set(claims.values_list("port", flat=True))
 
 
-def _answering(site: Site, ports: list[int]) -> set[int]:
+def _probe(site: Site, ports: list[int]) -> set[int]:
+    """Those of the ports on which a node of the site accepts a connection."""
     addresses = [
-        item.address
+        address.address
         for node in site.nodes
-        for item in node.status.addresses or []
-        if item.type == "InternalIP" and allowed(item.address, settings.CLUSTER_ADDRESS_POLICY)
+        for address in node.status.addresses or []
+        if address.type == "InternalIP"
+        and allowed(address.address, settings.CLUSTER_ADDRESS_POLICY)
     ]
     pairs = [(address, port) for port in ports for address in addresses][:MAX_PROBES]
     with ThreadPoolExecutor(inventory.WORKERS) as pool:
-        answers = pool.map(lambda pair: _connects(*pair), pairs)
-    return {port for (_, port), answered in zip(pairs, answers, strict=True) if answered}
+        answers = list(pool.map(lambda pair: _connects(*pair), pairs))
+    return {port for (_, port), is_open in zip(pairs, answers, strict=True) if is_open}
 
 
 def _connects(address: str, port: int) -> bool:
@@ -186,17 +216,23 @@ def _connects(address: str, port: int) -> bool:
 
 
 def check_ports(region: str, ports: list[int]) -> tuple[str, list[int]]:
-    """(status, occupied ports in the order asked) in the document's words; every failure is InternalErr."""
+    """(status, occupied ports in the order asked) in the document's words.
+
+    The status is NotOccupied, PortsOccupied, NoResource without the region, or InternalErr for
+    every failure.
+    """
+    occupied: set[int] = set()
     try:
-        surveys = [survey(site, ports) for site in locate(region)]
-        occupied = frozenset[int]().union(*(look.occupied() for look in surveys))
+        for site in locate(region):
+            occupied |= survey_ports(site, ports).occupied()
     except NoSuchRegion:
         return "NoResource", []
-    except DomainError as error:  # what a cluster answers is no fault of ours
+    except DomainError as error:
+        # What a cluster answers is no defect of ours, so there is no traceback.
         log.warning("ports of region %r cannot be checked: %s", region, error.message)
         return "InternalErr", []
     except Exception:
         log.exception("ports of region %r cannot be checked", region)
         return "InternalErr", []
-    found = [port for port in ports if port in occupied]
-    return ("PortsOccupied", found) if found else ("NotOccupied", [])
+    occupied_ports = [port for port in ports if port in occupied]
+    return ("PortsOccupied", occupied_ports) if occupied_ports else ("NotOccupied", [])

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import transaction
 
 from billing import clock
+from billing.kubernetes_structs import KubernetesDeployment, Pod
 from billing.models import Deployment
 from billing.services import inventory, webhooks
 from clusters import registry
@@ -17,90 +18,29 @@ from operations.lifecycle import Again, Result, Step, Target
 from operations.models import Operation, OperationStep
 
 KIND = "vkube_deploy"
+# Between two looks at the cluster.
 SECONDS = 2.0
+GONE = "the Deployment is gone"
 State = Deployment.State
 StepState = OperationStep.State
 
 
-class Waiting(msgspec.Struct):
-    """Why a container does not run."""
-
-    reason: str = ""
-    message: str = ""
-
-
-class ContainerState(msgspec.Struct):
-    """What a container is doing."""
-
-    waiting: Waiting | None = None
-
-
-class ContainerStatus(msgspec.Struct):
-    """One container."""
-
-    name: str = ""
-    state: ContainerState = msgspec.field(default_factory=ContainerState)
-
-
-class Condition(msgspec.Struct):
-    """One condition of a pod."""
-
-    type: str = ""
-    status: str = ""
-    message: str = ""
-
-
-class PodStatus(msgspec.Struct, rename="camel"):
-    """How far a pod is."""
-
-    conditions: list[Condition] | None = None
-    container_statuses: list[ContainerStatus] | None = None
-
-
-class Pod(msgspec.Struct):
-    """A pod."""
-
-    metadata: inventory.Meta = msgspec.field(default_factory=inventory.Meta)
-    status: PodStatus = msgspec.field(default_factory=PodStatus)
-
-
-class RolloutMeta(msgspec.Struct):
-    """Which version of the object this is."""
-
-    generation: int = 0
-
-
-class RolloutStatus(msgspec.Struct, rename="camel"):
-    """How far the Deployment is."""
-
-    observed_generation: int = 0
-    replicas: int = 0
-    updated_replicas: int = 0
-    available_replicas: int = 0
-
-
-class Rollout(msgspec.Struct):
-    """A Deployment, as far as waiting for it needs."""
-
-    metadata: RolloutMeta = msgspec.field(default_factory=RolloutMeta)
-    status: RolloutStatus = msgspec.field(default_factory=RolloutStatus)
-
-    def done(self) -> bool:
-        """What `kubectl rollout status` waits for, with one replica."""
-        now = self.status
-        return (
-            now.observed_generation >= self.metadata.generation
-            and now.replicas == now.updated_replicas == now.available_replicas == 1
-        )
-
-
 def follow(row: Deployment) -> Operation:
-    """A pending Operation for the deploy; part of the caller's transaction, to be enqueued by the edge."""
+    """Create the pending Operation of a deploy.
+
+    Part of the caller's transaction; the view enqueues it when that has committed.
+    """
     target = Target(
-        cluster=row.cluster, resource="deployments", namespace=row.namespace, name=row.name
+        cluster=row.cluster,
+        resource="deployments",
+        namespace=row.namespace,
+        name=row.name,
     )
     operation = lifecycle.create(
-        KIND, target, requested_by=f"order {row.order_id}", parameters={"deployment": row.pk}
+        KIND,
+        target,
+        requested_by=f"order {row.order_id}",
+        parameters={"deployment": row.pk},
     )
     Deployment.objects.filter(pk=row.pk).update(operation=operation.pk)
     row.operation = operation.pk
@@ -108,85 +48,104 @@ def follow(row: Deployment) -> Operation:
 
 
 def run(operation: Operation) -> Again | Result:
-    """One look: ready, failed for good, replaced meanwhile, or once more in a moment."""
+    """One step of the Operation (settings: OPERATIONS).
+
+    Returns when to run the next step while the pod is not ready, else {"state", …}. Rejected when
+    the pod was not ready within VKUBE_READY_SECONDS or the Deployment is gone.
+    """
     row = (
         Deployment.objects.select_related("order", "cluster")
         .filter(pk=operation.parameters.get("deployment"))
         .first()
     )
-    if row is None or row.state != State.APPLIED:
-        return {"state": row.state if row else "gone"}
-    if row.stopped or row.operation != operation.pk:
-        return {"state": "stopped" if row.stopped else "replaced"}
+    if row is None:
+        return {"state": "gone"}
+    if row.state != State.APPLIED:
+        return {"state": row.state}
+    if row.stopped:
+        return {"state": "stopped"}
+    if row.operation != operation.pk:
+        return {"state": "replaced"}
     lifecycle.plan(operation, [Step("pod", "wait for the pod to be ready")])
     try:
-        found = _rollout(row)
-        problem = (
-            "" if found and found.done() else _problem(row) if found else "the Deployment is gone"
-        )
+        deployment = _read_deployment(row)
+        if deployment is not None and deployment.is_rolled_out():
+            _finish(row, State.READY)
+            _move_steps(operation, StepState.SUCCEEDED, "ready")
+            return {"state": State.READY, "region": row.region}
+        is_missing = deployment is None
+        problem = GONE if is_missing else _problem(row)
     except ClusterUnavailable as error:
-        found, problem = Rollout(), error.message
-    if found is not None and not problem and found.done():
-        _settle(row, State.READY)
-        _step(operation, StepState.SUCCEEDED, "ready")
-        return {"state": State.READY, "region": row.region}
-    if found is None or clock.now() - operation.created_at > timedelta(
-        seconds=settings.VKUBE_READY_SECONDS
-    ):
+        # The pod may be ready all the same: it keeps its time.
+        is_missing = False
+        problem = error.message
+    age = clock.now() - operation.created_at
+    if is_missing or age > timedelta(seconds=settings.VKUBE_READY_SECONDS):
         problem = problem or "the pod was not ready in time"
-        _settle(row, State.FAILED, problem)
-        _step(operation, StepState.FAILED, problem)
+        _finish(row, State.FAILED, problem)
+        _move_steps(operation, StepState.FAILED, problem)
         raise Rejected(problem, reason="not_ready")
-    _step(operation, StepState.RUNNING, problem)
+    _move_steps(operation, StepState.RUNNING, problem)
     return Again(SECONDS)
 
 
-def _step(operation: Operation, state: str, message: str) -> None:
+def _move_steps(operation: Operation, state: str, message: str) -> None:
     for step in lifecycle.steps(operation, *OperationStep.OPEN):
         lifecycle.move(step, state, message)
 
 
-def _rollout(row: Deployment) -> Rollout | None:
+def _read_deployment(row: Deployment) -> KubernetesDeployment | None:
+    client = registry.client(row.cluster)
     try:
-        found = registry.client(row.cluster).get(
-            KINDS["deployments"], row.name, namespace=row.namespace
-        )
+        body = client.get(KINDS["deployments"], row.name, namespace=row.namespace)
     except NotFound:
         return None
-    return msgspec.json.decode(found, type=Rollout)
+    return msgspec.json.decode(body, type=KubernetesDeployment)
 
 
 def _problem(row: Deployment) -> str:
-    """Why the pod is not ready, in the cluster's words; "" when it only takes its time."""
-    pods = inventory.items(
+    """Why the pod is not ready, in the cluster's words; "" while there is no problem."""
+    pods = inventory.list_objects(
         registry.client(row.cluster),
         KINDS["pods"],
         Pod,
         namespace=row.namespace,
         labelSelector=f"app={row.name}",
     )
-    for pod in sorted(pods, key=lambda pod: pod.metadata.creation_timestamp, reverse=True):
-        for status in pod.status.container_statuses or []:
-            if (waiting := status.state.waiting) and waiting.message:
-                return f"{status.name}: {waiting.reason}: {waiting.message}"[:500]
-        for condition in pod.status.conditions or []:
-            if (
-                condition.type == "PodScheduled"
-                and condition.status == "False"
-                and condition.message
-            ):
-                return condition.message[:500]
+    newest_first = sorted(
+        pods,
+        key=lambda pod: pod.metadata.creation_timestamp,
+        reverse=True,
+    )
+    for pod in newest_first:
+        if problem := _pod_problem(pod):
+            return problem[:500]
     return ""
 
 
-def _settle(row: Deployment, state: str, error: str = "") -> None:
-    """applied -> ready or failed, and tell; a row that moved on meanwhile stays as it is."""
+def _pod_problem(pod: Pod) -> str:
+    """What a container waits for, else why the pod is not scheduled; "" for neither."""
+    for status in pod.status.container_statuses or []:
+        waiting = status.state.waiting
+        if waiting and waiting.message:
+            return f"{status.name}: {waiting.reason}: {waiting.message}"
+    for condition in pod.status.conditions or []:
+        is_unscheduled = condition.type == "PodScheduled" and condition.status == "False"
+        if is_unscheduled and condition.message:
+            return condition.message
+    return ""
+
+
+def _finish(row: Deployment, state: str, error: str = "") -> None:
+    """applied -> ready or failed, with its event; a row in another state stays as it is."""
     with transaction.atomic():
         at = clock.now()
         ready = {"ready_at": at} if state == State.READY else {}
+        # Another deploy may have replaced the row since it was read.
         moved = Deployment.objects.filter(pk=row.pk, state=State.APPLIED).update(
             state=state, error=error[:500], **ready
         )
         if moved:
             event = "deployment.ready" if state == State.READY else "deployment.failed"
-            webhooks.emit(row.order, event, at, **({"error": error} if error else {}))
+            data = {"error": error} if error else {}
+            webhooks.emit(row.order, event, at, **data)

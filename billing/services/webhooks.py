@@ -1,4 +1,7 @@
-"""Telling the outside about an order's life: an outbox row per event, signed and retried (Standard Webhooks 1.0)."""
+"""Events of orders for the outside: an outbox row each, signed and retried.
+
+The format is that of Standard Webhooks 1.0.
+"""
 
 import base64
 import hashlib
@@ -30,18 +33,27 @@ EVENTS = (
     "deployment.removed",
 )
 KEY_PREFIX = "whsec_"
+# How long one worker has a delivery for itself.
 LEASE = timedelta(minutes=2)
 
 
 def create(url: str, events: list[str] | None = None) -> tuple[Webhook, str]:
-    """(row, its signing key): the key is shown once. Invalid for an address or event that cannot be."""
+    """(row, its signing key), which is shown once. Invalid for a bad address or event."""
     check(url, events or [])
     key = KEY_PREFIX + base64.b64encode(secrets.token_bytes(24)).decode()
-    return Webhook.objects.create(url=url, events=events or [], key=key), key
+    return Webhook.objects.create(
+        url=url,
+        events=events or [],
+        key=key,
+    ), key
 
 
 def check(url: str, events: object) -> None:
-    """Invalid unless the address is http(s), without credentials, no forbidden literal address, and the events exist."""
+    """Invalid for an impossible address or an unknown event.
+
+    The address must be http(s), without credentials, and no literal address that
+    WEBHOOK_ADDRESS_POLICY forbids.
+    """
     parts = Outbound.parse(url)
     if parts is None:
         raise Invalid(
@@ -54,11 +66,16 @@ def check(url: str, events: object) -> None:
 
 
 def emit(order: Order, event: str, at: datetime, **data: object) -> None:
-    """Write an event for everyone who wants it; part of the caller's transaction."""
+    """Write a delivery for each webhook with the event; part of the caller's transaction."""
     for webhook in Webhook.objects.filter(active=True):
+        # No events are all events.
         if webhook.events and event not in webhook.events:
             continue
-        payload = {"type": event, "timestamp": rfc3339(at), "data": {**facts(order), **data}}
+        payload = {
+            "type": event,
+            "timestamp": rfc3339(at),
+            "data": {**order_payload(order), **data},
+        }
         Delivery.objects.create(
             webhook=webhook,
             order=order,
@@ -69,8 +86,8 @@ def emit(order: Order, event: str, at: datetime, **data: object) -> None:
         )
 
 
-def facts(order: Order) -> dict[str, object]:
-    """What the outside is told of an order; never its secret."""
+def order_payload(order: Order) -> dict[str, object]:
+    """The order as webhooks send it; never its secret."""
     return {
         "id": order.id,
         "status": order.status,
@@ -92,24 +109,28 @@ def signature(key: str, *, delivery: str, timestamp: int, payload: bytes) -> str
 
 
 def deliver_due(limit: int = 200) -> int:
-    """Send what is due, each row held by one worker at a time; how many were tried."""
-    tried = 0
-    while tried < limit and (row := _claim()) is not None:
-        _note(row, _send(row))
-        tried += 1
-    return tried
+    """Send the deliveries that are due, at most `limit`; returns how many were tried."""
+    for count in range(limit):
+        row = _lease_next()
+        if row is None:
+            return count
+        # Outside any transaction: the receiver may be slow.
+        _record_outcome(row, _send(row))
+    return limit
 
 
-def _claim() -> Delivery | None:
-    """The longest due delivery, leased: should this process die, it falls due again."""
+def _lease_next() -> Delivery | None:
+    """The delivery that has been due the longest, leased: if this process dies, it is due again."""
     with transaction.atomic():
         at = clock.now()
         due = Delivery.objects.filter(
-            state=Delivery.State.PENDING, due_at__lte=at, webhook__active=True
+            state=Delivery.State.PENDING,
+            due_at__lte=at,
+            webhook__active=True,
         ).order_by("due_at")
-        row = (
-            due.select_for_update(skip_locked=True, of=("self",)).select_related("webhook").first()
-        )
+        # Other workers skip the row instead of waiting for it.
+        unlocked = due.select_for_update(skip_locked=True, of=("self",))
+        row = unlocked.select_related("webhook").first()
         if row is not None:
             Delivery.objects.filter(pk=row.pk).update(due_at=at + LEASE, attempts=row.attempts + 1)
             row.attempts += 1
@@ -117,29 +138,40 @@ def _claim() -> Delivery | None:
 
 
 def _send(row: Delivery) -> str:
-    """ "" when the receiver took it, else what went wrong in a few words."""
-    payload, timestamp = row.payload.encode(), int(clock.now().timestamp())
+    """Post the delivery: "" when the receiver accepted it, else the problem in a few words."""
+    # The stored bytes are signed and sent, so that every attempt is the same.
+    payload = row.payload.encode()
+    timestamp = int(clock.now().timestamp())
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "kubegale-webhooks",
         "webhook-id": row.pk,
         "webhook-timestamp": str(timestamp),
         "webhook-signature": signature(
-            row.webhook.key, delivery=row.pk, timestamp=timestamp, payload=payload
+            row.webhook.key,
+            delivery=row.pk,
+            timestamp=timestamp,
+            payload=payload,
         ),
     }
     try:
         with Outbound(
             policy=settings.WEBHOOK_ADDRESS_POLICY, timeout=settings.WEBHOOK_TIMEOUT
         ) as outbound:
-            answer = outbound.request("POST", row.webhook.url, headers=headers, body=payload)
+            answer = outbound.request(
+                "POST",
+                row.webhook.url,
+                headers=headers,
+                body=payload,
+            )
     except OutboundError as error:
         return str(error)[:200]
     return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"
 
 
-def _note(row: Delivery, problem: str) -> None:
-    at, waits = clock.now(), settings.WEBHOOK_BACKOFF_SECONDS
+def _record_outcome(row: Delivery, problem: str) -> None:
+    at = clock.now()
+    waits = settings.WEBHOOK_BACKOFF_SECONDS
     if not problem:
         columns = {"state": Delivery.State.DELIVERED, "finished_at": at, "answer": "delivered"}
     elif row.attempts > len(waits):

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 
 from access import authorization, grants
 from access.models import ApiToken, Grant
+from clusters.manifests import Object
 from clusters.models import Cluster
 from core.api.audit import note
 from core.api.auth import Act, Scope, authorise
@@ -43,7 +44,8 @@ MAP = {"type": "object", "additionalProperties": TEXT}
 TEXTS = {
     **record(required=(), **dict.fromkeys(quotas.RESOURCES, TEXT)),
     "additionalProperties": TEXT,
-    "description": "Quantities, under these names or under Kubernetes' own (`requests.cpu`, `count/jobs.batch`).",
+    "description": "Quantities, under these names or under Kubernetes' own "
+    "(`requests.cpu`, `count/jobs.batch`).",
 }
 MEMBER = record(username=TEXT, role=TEXT)
 TENANT = record(
@@ -62,7 +64,7 @@ TENANT = record(
     quotas=array(record(name=TEXT, hard=TEXTS, used=TEXTS)),
     usage=record(hard=NUMBERS, used=NUMBERS),
 )
-WRITE = record(
+TENANT_BODY = record(
     required=("cluster_id",),
     cluster_id=INTEGER,
     name=TEXT,
@@ -78,26 +80,31 @@ WRITE = record(
     pod_security={"type": "string", "enum": list(manifests.POD_SECURITY)},
 )
 # What a tenant was made with stays: members and options have routes of their own, or none.
-CHANGE = {
-    **WRITE,
+TENANT_CHANGE = {
+    **TENANT_BODY,
     "properties": {
         name: schema
-        for name, schema in WRITE["properties"].items()
+        for name, schema in TENANT_BODY["properties"].items()
         if name not in {"members", "network_policy", "role_bindings", "pod_security"}
     },
 }
-PLAN = record(id=INTEGER, name=TEXT, description=TEXT, hard=TEXTS)
+PLAN = record(
+    id=INTEGER,
+    name=TEXT,
+    description=TEXT,
+    hard=TEXTS,
+)
 SAMPLE = record(at=TEXT, hard=NUMBERS, used=NUMBERS)
 
 
 def represent(
-    cluster: Cluster, described: services.Described, row: Tenant | None, members: list[Grant]
+    cluster: Cluster,
+    described: services.Described,
+    row: Tenant | None,
+    members: list[Grant],
 ) -> dict[str, Any]:
-    """A tenant: what the cluster holds, and what we know beside it."""
+    """A tenant as JSON data in the shape of TENANT: the cluster's objects and our row."""
     metadata = described.namespace["metadata"]
-    found = [
-        (quota["metadata"]["name"], *quotas.hard_and_used(quota)) for quota in described.quotas
-    ]
     return {
         "id": row.pk if row else None,
         "cluster_id": cluster.pk,
@@ -110,59 +117,82 @@ def represent(
         "contact": row.contact if row else "",
         "description": row.description if row else "",
         "options": row.options if row else {},
-        "members": [_member(grant) for grant in members],
-        "quotas": [
-            {"name": name, "hard": quotas.all_texts(hard), "used": quotas.all_texts(used)}
-            for name, hard, used in found
-        ],
+        "members": [_represent_member(grant) for grant in members],
+        "quotas": [_represent_quota(quota) for quota in described.quotas],
         "usage": plans.usage(described),
     }
 
 
-def _member(grant: Grant) -> dict[str, str]:
-    return {"username": grant.user.get_username() if grant.user else "", "role": grant.role}
+def _represent_quota(quota: Object) -> dict[str, Any]:
+    hard, used = quotas.hard_and_used(quota)
+    return {
+        "name": quota["metadata"]["name"],
+        "hard": quotas.all_texts(hard),
+        "used": quotas.all_texts(used),
+    }
 
 
-def _rows(cluster: Cluster, described: list[services.Described]) -> list[dict[str, Any]]:
+def _represent_member(grant: Grant) -> dict[str, str]:
+    username = grant.user.get_username() if grant.user else ""
+    return {"username": username, "role": grant.role}
+
+
+def _represent_all(
+    cluster: Cluster,
+    described: list[services.Described],
+) -> list[dict[str, Any]]:
     """Tenants with their rows and members, in three queries however many they are."""
     uids = [str(tenant.namespace["metadata"]["uid"]) for tenant in described]
-    rows = {row.uid: row for row in Tenant.objects.filter(cluster=cluster, uid__in=uids)}
+    rows_of_cluster = Tenant.objects.filter(cluster=cluster, uid__in=uids)
+    rows = {row.uid: row for row in rows_of_cluster}
     members: dict[int, list[Grant]] = {}
-    for grant in (
-        Grant.objects.filter(tenant__in=rows.values())
-        .select_related("user")
-        .order_by("user__username")
-    ):
+    grants_of_tenants = Grant.objects.filter(tenant__in=rows.values()).select_related("user")
+    for grant in grants_of_tenants.order_by("user__username"):
         members.setdefault(grant.tenant_id or 0, []).append(grant)
-    known = [(tenant, rows.get(uid)) for tenant, uid in zip(described, uids, strict=True)]
-    return [
-        represent(cluster, tenant, row, members.get(row.pk, []) if row else [])
-        for tenant, row in known
-    ]
+    items = []
+    for tenant, uid in zip(described, uids, strict=True):
+        row = rows.get(uid)
+        row_members = members.get(row.pk, []) if row else []
+        items.append(represent(cluster, tenant, row, row_members))
+    return items
 
 
 class TenantView(DialectView):
-    """Rights on a tenant are rights in its namespace; they are checked before anything else is said."""
+    """Rights on a tenant are rights in its namespace; they are checked before anything else."""
 
     aliases = {"clusterId": "cluster_id"}
 
     def permit(
-        self, request: Request, verb: str, name: str = "", *, kind: str = "tenants"
+        self,
+        request: Request,
+        verb: str,
+        name: str = "",
+        *,
+        kind: str = "tenants",
     ) -> tuple[Target, Scope]:
-        """The request's target and what of it the caller may see."""
+        """The request's target, and the scope of the caller in it; Forbidden."""
         target = Target(self, request)
-        scope = authorise(self, request, Act(verb, kind, "", target.cluster_text, name, name))
+        act = Act(verb, kind, "", target.cluster_text, name, name)
+        scope = authorise(self, request, act)
         target.check()
         return target, scope
 
-    def require_cover(
-        self, request: Request, cluster: Cluster, name: str, members: Iterable[Member]
+    def require_may_grant(
+        self,
+        request: Request,
+        cluster: Cluster,
+        name: str,
+        members: Iterable[Member],
     ) -> None:
-        """Forbidden unless the caller, by the token they came with, holds all that the members are given."""
+        """Forbidden unless the caller, with the request's token, may grant the members' roles."""
         token = request.auth if isinstance(request.auth, ApiToken) else None
         for role in {member.role for member in members}:
-            authorization.require_cover(
-                request.user, token, role, cluster=str(cluster.pk), namespace=name
+            authorization.require_may_grant(
+                request.user,
+                token,
+                role,
+                cluster=str(cluster.pk),
+                namespace=name,
             )
 
 
@@ -176,52 +206,58 @@ class Tenants(TenantView):
             query=(CLUSTER, *PAGING),
             paged=True,
         ),
-        "post": Described("Make a tenant", TENANT, body=WRITE, also_query=("cluster_id",)),
+        "post": Described(
+            "Make a tenant",
+            TENANT,
+            body=TENANT_BODY,
+            also_query=("cluster_id",),
+        ),
     }
 
     def get(self, request: Request) -> Any:
         """One page, by name."""
         target, scope = self.permit(request, "list")
-        page, keyword = (
-            page_request(request.query_params),
-            request.query_params.get("keyword", "").lower(),
-        )
+        page = page_request(request.query_params)
+        keyword = request.query_params.get("keyword", "").lower()
         cluster = target.cluster()
-        found = sorted(
-            services.describe_all(cluster, only=scope.namespaces), key=lambda tenant: tenant.name
-        )
-        found = [tenant for tenant in found if keyword in tenant.name.lower()]
-        return Page(
-            _rows(cluster, found[page.offset : page.offset + page.size]),
-            len(found),
-            page.page,
-            page.size,
-        )
+        matching = [
+            tenant
+            for tenant in services.describe_all(cluster, only=scope.namespaces)
+            if keyword in tenant.name.lower()
+        ]
+        matching.sort(key=lambda tenant: tenant.name)
+        selected = matching[page.offset : page.offset + page.size]
+        items = _represent_all(cluster, selected)
+        return Page(items, len(matching), page.page, page.size)
 
     def post(self, request: Request) -> Any:
-        """The new tenant; a namespace that is there already is refused."""
+        """The new tenant; Conflict when the namespace exists already."""
+        # The right is checked for the namespace that the body names, before the body is.
         name = Target(self, request).body.get("name")
         name = name if isinstance(name, str) else ""
         target, _ = self.permit(request, "create", name)
-        cluster, body = target.cluster(), target.body
+        cluster = target.cluster()
+        body = target.body
         if not name:
             raise Invalid("name is required", field="name")
-        blueprint = _blueprint(name, body)
-        self.require_cover(request, cluster, name, blueprint.members)
-        note(
-            request,
-            details={
-                "members": [f"{one.username}: {one.role}" for one in blueprint.members],
-                "options": dict(blueprint.options),
-            },
+        blueprint = _parse_blueprint(name, body)
+        self.require_may_grant(request, cluster, name, blueprint.members)
+        members = [f"{member.username}: {member.role}" for member in blueprint.members]
+        note(request, details={"members": members, "options": dict(blueprint.options)})
+        tenant = services.create(
+            cluster,
+            blueprint,
+            by=request.user.get_username(),
+            contact=_text(body, "contact"),
+            description=_text(body, "description"),
         )
-        by, texts = (
-            request.user.get_username(),
-            {field: _text(body, field) for field in ("contact", "description")},
-        )
-        if services.create(cluster, blueprint, by=by, **texts) is None:
-            raise Conflict(f"namespace {name} exists already", reason="AlreadyExists", status=409)
-        return _rows(cluster, [services.describe(cluster, name)])[0]
+        if tenant is None:
+            raise Conflict(
+                f"namespace {name} exists already",
+                reason="AlreadyExists",
+                status=409,
+            )
+        return _represent_all(cluster, [services.describe(cluster, name)])[0]
 
 
 def _text(body: dict[str, Any], field: str) -> str:
@@ -233,45 +269,44 @@ def _text(body: dict[str, Any], field: str) -> str:
     return value
 
 
-def _blueprint(name: str, body: dict[str, Any]) -> Blueprint:
+def _parse_blueprint(name: str, body: dict[str, Any]) -> Blueprint:
     return Blueprint(
         name=name,
         labels=manifests.texts(body.get("labels"), "labels"),
         annotations=manifests.texts(body.get("annotations"), "annotations"),
-        quotas=_quotas(body),
-        members=_members(body.get("members")),
+        quotas=_parse_quotas(body),
+        members=_parse_members(body.get("members")),
         options=manifests.check_options(body),
     )
 
 
-def _quotas(body: dict[str, Any]) -> tuple[Quota, ...]:
-    given = body.get("quotas")
-    if given is not None and not isinstance(given, list):
+def _parse_quotas(body: dict[str, Any]) -> tuple[Quota, ...]:
+    entries = body.get("quotas")
+    if entries is not None and not isinstance(entries, list):
         raise Invalid("quotas must be a list", field="quotas")
-    items = [
-        {"quotaName": item.get("name"), "hard": item.get("hard")}
-        if isinstance(item, dict)
-        else item
-        for item in given or []
-    ]
+    items: list[Any] = []
+    for entry in entries or []:
+        if isinstance(entry, dict):
+            entry = {"quotaName": entry.get("name"), "hard": entry.get("hard")}
+        items.append(entry)
     if body.get("plan") is not None:
         plan = plans.find(body["plan"])
         items.append({"quotaName": plan.name, "hard": plan.hard})
     return quotas.read(items)
 
 
-def _members(value: object) -> tuple[Member, ...]:
+def _parse_members(value: object) -> tuple[Member, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
         raise Invalid("members must be a list", field="members")
-    members = tuple(_one_member(item) for item in value)
+    members = tuple(_parse_member(item) for item in value)
     if len({member.username for member in members}) != len(members):
-        raise Invalid("members names somebody twice", field="members")
+        raise Invalid("members names a user twice", field="members")
     return members
 
 
-def _one_member(item: object) -> Member:
+def _parse_member(item: object) -> Member:
     if not isinstance(item, dict) or not isinstance(item.get("username"), str):
         raise Invalid("a member needs a username and a role", field="members")
     return Member(item["username"], grants.role_of(item.get("role")))
@@ -285,7 +320,7 @@ class OneTenant(TenantView):
         "put": Described(
             "Change labels, annotations, quotas, contact and description",
             TENANT,
-            body=CHANGE,
+            body=TENANT_CHANGE,
             also_query=("cluster_id",),
         ),
         "delete": Described(
@@ -300,42 +335,51 @@ class OneTenant(TenantView):
         """The tenant; NotFound without the namespace."""
         target, _ = self.permit(request, "get", name)
         cluster = target.cluster()
-        return _rows(cluster, [services.describe(cluster, name)])[0]
+        return _represent_all(cluster, [services.describe(cluster, name)])[0]
 
     def put(self, request: Request, name: str) -> Any:
         """The changed tenant."""
         target, _ = self.permit(request, "update", name)
-        cluster, body = target.cluster(), target.body
+        cluster = target.cluster()
+        body = target.body
         if body.get("name", name) != name:
             raise Invalid("name cannot be changed", field="name")
         blueprint = Blueprint(
             name=name,
             labels=manifests.texts(body.get("labels"), "labels"),
             annotations=manifests.texts(body.get("annotations"), "annotations"),
-            quotas=_quotas(body),
+            quotas=_parse_quotas(body),
         )
-        texts = {field: _text(body, field) for field in ("contact", "description") if field in body}
+        texts = {}
+        for field in ("contact", "description"):
+            if field in body:
+                texts[field] = _text(body, field)
         services.update(cluster, blueprint)
         if texts:
-            Tenant.objects.filter(
-                pk=services.find(cluster, name, by=request.user.get_username()).pk
-            ).update(**texts)
-        return _rows(cluster, [services.describe(cluster, name)])[0]
+            tenant = services.find(cluster, name, by=request.user.get_username())
+            Tenant.objects.filter(pk=tenant.pk).update(**texts)
+        return _represent_all(cluster, [services.describe(cluster, name)])[0]
 
     def delete(self, request: Request, name: str) -> Any:
-        """{}: the namespace is going, and every right in it is gone. NotFound when there is none."""
+        """{}: the namespace is being deleted, and every right in it ended. NotFound."""
         target, _ = self.permit(request, "delete", name)
         cluster = target.cluster()
+        # NotFound here: deleting what is gone already is no error for the service.
         services.describe(cluster, name)
         services.delete(cluster, name)
         return {}
 
 
 class Members(TenantView):
-    """GET and POST /tenants/{name}/members: an admin of the tenant manages its members, and nobody beyond it."""
+    """GET and POST /tenants/{name}/members: an admin of the tenant manages its members."""
 
     operations = {
-        "get": Described("Members of a tenant", MEMBER, query=(CLUSTER,), paged=True),
+        "get": Described(
+            "Members of a tenant",
+            MEMBER,
+            query=(CLUSTER,),
+            paged=True,
+        ),
         "post": Described(
             "Make somebody a member, or give them another role",
             MEMBER,
@@ -348,19 +392,21 @@ class Members(TenantView):
         """All of them, by name."""
         target, _ = self.permit(request, "list", name, kind="tenants")
         cluster = target.cluster()
-        (tenant,) = _rows(cluster, [services.describe(cluster, name)])
-        return Page(tenant["members"], len(tenant["members"]), 1, max(len(tenant["members"]), 1))
+        (tenant,) = _represent_all(cluster, [services.describe(cluster, name)])
+        members = tenant["members"]
+        return Page(members, len(members), 1, max(len(members), 1))
 
     def post(self, request: Request, name: str) -> Any:
         """The member."""
         target, _ = self.permit(request, "create", name, kind="members")
-        cluster, member = target.cluster(), _one_member(target.body)
-        self.require_cover(request, cluster, name, [member])
+        cluster = target.cluster()
+        member = _parse_member(target.body)
+        self.require_may_grant(request, cluster, name, [member])
         note(request, details={"member": member.username, "role": member.role})
         by = request.user.get_username()
-        return _member(
-            services.admit(services.find(cluster, name, by=by), member.username, member.role, by=by)
-        )
+        tenant = services.find(cluster, name, by=by)
+        grant = services.admit(tenant, member.username, member.role, by=by)
+        return _represent_member(grant)
 
 
 class OneMember(TenantView):
@@ -368,7 +414,10 @@ class OneMember(TenantView):
 
     operations = {
         "delete": Described(
-            "Take a membership away", OBJECT, query=(CLUSTER,), also_body=("cluster_id",)
+            "Take a membership away",
+            OBJECT,
+            query=(CLUSTER,),
+            also_body=("cluster_id",),
         )
     }
 
@@ -393,9 +442,10 @@ class Usage(TenantView):
     }
 
     def get(self, request: Request, name: str) -> Any:
-        """{"now","samples"}; the last day unless since and until say otherwise."""
+        """{"now","samples"}; samples of the last day unless since and until say otherwise."""
         target, _ = self.permit(request, "get", name)
-        cluster, query = target.cluster(), request.query_params
+        cluster = target.cluster()
+        query = request.query_params
         until = moment(query.get("until", ""), "until") or timezone.now()
         since = moment(query.get("since", ""), "since")
         if since is None:
@@ -406,7 +456,13 @@ class Usage(TenantView):
         ).first()
         return {
             "now": plans.usage(described),
-            "samples": plans.history(row, since=since, until=until) if row else [],
+            "samples": plans.usage_history(
+                row,
+                since=since,
+                until=until,
+            )
+            if row
+            else [],
         }
 
 
@@ -433,11 +489,10 @@ class Plans(DialectView):
         target = Target(self, request)
         authorise(self, request, Act("create", "plans"))
         target.check()
-        made = plans.create(
-            target.body.get("name"), target.body.get("hard"), target.body.get("description") or ""
-        )
-        note(request, name=made.name)
-        return plans.represent(made)
+        body = target.body
+        plan = plans.create(body.get("name"), body.get("hard"), body.get("description") or "")
+        note(request, name=plan.name)
+        return plans.represent(plan)
 
 
 class OnePlan(DialectView):

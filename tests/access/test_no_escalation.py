@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from access import grants
 from access.models import ApiToken
-from access.policy import Holding, Right, Role
+from access.policy import EffectiveGrant, Right, Role
 from access.sign_in import pair_for
 from clusters.models import Cluster
 from tests.access.conftest import new_space
@@ -64,10 +64,10 @@ class World:
 
     def atoms(self, names: Iterable[str]) -> set[Atom]:
         """Every right and place that these people hold."""
-        held: list[Holding] = [
+        held: list[EffectiveGrant] = [
             holding
             for name in names
-            for holding in grants.holdings(User.objects.get(username=name))
+            for holding in grants.effective_grants(User.objects.get(username=name))
         ]
         return {
             (right, holding.cluster, holding.namespace)

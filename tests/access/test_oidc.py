@@ -141,10 +141,10 @@ def test_a_newcomer_is_made_with_the_providers_groups_and_their_grants(provider:
     (group,) = vera.groups.all()
     assert group.name == "oidc:blue"
     grants.give(group=group, role=Role.VIEWER)
-    assert grants.holdings(vera)
+    assert grants.effective_grants(vera)
     assert signed_in(sign_in(provider, groups=["green"])) == "vera"
     assert [one.name for one in vera.groups.all()] == ["oidc:green"]
-    assert not grants.holdings(vera)
+    assert not grants.effective_grants(vera)
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,15 @@ import pytest
 
 from access.policy import (
     RIGHTS,
-    Holding,
-    Reach,
+    EffectiveGrant,
     Right,
     Role,
-    covers,
+    ScopeLevel,
     is_audited,
-    narrowed,
-    need,
-    within,
+    may_hand_out,
+    narrow,
+    requirement_for,
+    visible_in_cluster,
 )
 
 RBAC = "rbac.authorization.k8s.io"
@@ -28,9 +28,12 @@ def may(
     namespace: str | None = None,
     asked: str = "",
 ) -> bool:
-    held = [Holding(RIGHTS[role], cluster, namespace)]
-    wanted = need(verb, kind, group)
-    return within(held, wanted, cluster=1, namespace=asked, collection=verb == "list") is not None
+    held = [EffectiveGrant(RIGHTS[role], cluster, namespace)]
+    wanted = requirement_for(verb, kind, group)
+    return (
+        visible_in_cluster(held, wanted, cluster=1, namespace=asked, collection=verb == "list")
+        is not None
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,20 +125,27 @@ def test_a_namespace_grant_holds_in_its_namespace_of_its_cluster_alone() -> None
 
 def test_a_list_without_a_namespace_is_narrowed_to_the_namespaces_held() -> None:
     held = [
-        Holding(RIGHTS[Role.VIEWER], 1, "a"),
-        Holding(RIGHTS[Role.VIEWER], 1, "b"),
-        Holding(RIGHTS[Role.VIEWER], 2, "c"),
+        EffectiveGrant(RIGHTS[Role.VIEWER], 1, "a"),
+        EffectiveGrant(RIGHTS[Role.VIEWER], 1, "b"),
+        EffectiveGrant(RIGHTS[Role.VIEWER], 2, "c"),
     ]
-    extent = within(held, need("list", "pods"), cluster=1, namespace="", collection=True)
+    extent = visible_in_cluster(
+        held, requirement_for("list", "pods"), cluster=1, namespace="", collection=True
+    )
     assert extent is not None
     assert extent.namespaces == {"a", "b"}
-    assert within(held, need("get", "pods"), cluster=1, namespace="", collection=False) is None
+    assert (
+        visible_in_cluster(
+            held, requirement_for("get", "pods"), cluster=1, namespace="", collection=False
+        )
+        is None
+    )
 
 
 def test_a_cluster_scoped_custom_kind_is_not_reached_through_a_namespace() -> None:
-    held = [Holding(RIGHTS[Role.ADMIN], 1, "a")]
-    wanted = need("get", "widgets", "example.com", cluster_scoped=True)
-    assert within(held, wanted, cluster=1, namespace="a", collection=False) is None
+    held = [EffectiveGrant(RIGHTS[Role.ADMIN], 1, "a")]
+    wanted = requirement_for("get", "widgets", "example.com", cluster_scoped=True)
+    assert visible_in_cluster(held, wanted, cluster=1, namespace="a", collection=False) is None
 
 
 @pytest.mark.parametrize(
@@ -153,36 +163,62 @@ def test_a_cluster_scoped_custom_kind_is_not_reached_through_a_namespace() -> No
 def test_a_viewer_of_a_cluster_sees_its_kinds_outside_namespaces_but_none_that_opens_doors(
     kind: str, group: str, *, seen: bool
 ) -> None:
-    wanted = need("list", kind, group, cluster_scoped=True)
-    whole, inside = Holding(RIGHTS[Role.VIEWER], 1), Holding(RIGHTS[Role.VIEWER], 1, "a")
+    wanted = requirement_for("list", kind, group, cluster_scoped=True)
+    whole, inside = (
+        EffectiveGrant(RIGHTS[Role.VIEWER], 1),
+        EffectiveGrant(RIGHTS[Role.VIEWER], 1, "a"),
+    )
     place = {"cluster": 1, "namespace": "", "collection": True}
-    assert (within([whole], wanted, **place) is not None) is seen
-    assert within([inside], wanted, **place) is None
+    assert (visible_in_cluster([whole], wanted, **place) is not None) is seen
+    assert visible_in_cluster([inside], wanted, **place) is None
 
 
 def test_a_token_only_ever_takes_away() -> None:
-    whole = [Holding(RIGHTS[Role.ADMIN])]
-    cut = narrowed(whole, rights=frozenset({Right.READ}), clusters=frozenset({1}))
-    assert within(cut, need("list", "pods"), cluster=1, namespace="", collection=True) is not None
-    assert within(cut, need("list", "pods"), cluster=2, namespace="", collection=True) is None
-    assert within(cut, need("delete", "pods"), cluster=1, namespace="a", collection=False) is None
-    viewer = narrowed([Holding(RIGHTS[Role.VIEWER], 1)], rights=frozenset(Right), clusters=None)
+    whole = [EffectiveGrant(RIGHTS[Role.ADMIN])]
+    cut = narrow(whole, rights=frozenset({Right.READ}), clusters=frozenset({1}))
     assert (
-        within(viewer, need("delete", "pods"), cluster=1, namespace="a", collection=False) is None
+        visible_in_cluster(
+            cut, requirement_for("list", "pods"), cluster=1, namespace="", collection=True
+        )
+        is not None
+    )
+    assert (
+        visible_in_cluster(
+            cut, requirement_for("list", "pods"), cluster=2, namespace="", collection=True
+        )
+        is None
+    )
+    assert (
+        visible_in_cluster(
+            cut, requirement_for("delete", "pods"), cluster=1, namespace="a", collection=False
+        )
+        is None
+    )
+    viewer = narrow(
+        [EffectiveGrant(RIGHTS[Role.VIEWER], 1)], rights=frozenset(Right), clusters=None
+    )
+    assert (
+        visible_in_cluster(
+            viewer, requirement_for("delete", "pods"), cluster=1, namespace="a", collection=False
+        )
+        is None
     )
 
 
 @pytest.mark.parametrize("role", list(Role))
 def test_only_an_admin_hands_out_roles_and_only_where_they_are_one(role: Role) -> None:
-    admin, operator = [Holding(RIGHTS[Role.ADMIN], 1)], [Holding(RIGHTS[Role.OPERATOR])]
-    assert covers(admin, role, cluster=1, namespace="a")
-    assert covers(admin, role, cluster=1, namespace="")
-    assert not covers(admin, role, cluster=None, namespace="")
-    assert not covers(admin, role, cluster=2, namespace="")
-    assert not covers(operator, role, cluster=1, namespace="a")
-    tenant = [Holding(RIGHTS[Role.ADMIN], 1, "a")]
-    assert covers(tenant, role, cluster=1, namespace="a")
-    assert not covers(tenant, role, cluster=1, namespace="")
+    admin, operator = (
+        [EffectiveGrant(RIGHTS[Role.ADMIN], 1)],
+        [EffectiveGrant(RIGHTS[Role.OPERATOR])],
+    )
+    assert may_hand_out(admin, role, cluster=1, namespace="a")
+    assert may_hand_out(admin, role, cluster=1, namespace="")
+    assert not may_hand_out(admin, role, cluster=None, namespace="")
+    assert not may_hand_out(admin, role, cluster=2, namespace="")
+    assert not may_hand_out(operator, role, cluster=1, namespace="a")
+    tenant = [EffectiveGrant(RIGHTS[Role.ADMIN], 1, "a")]
+    assert may_hand_out(tenant, role, cluster=1, namespace="a")
+    assert not may_hand_out(tenant, role, cluster=1, namespace="")
 
 
 def test_every_write_and_every_look_into_logs_terminals_and_secrets_is_audited() -> None:
@@ -200,4 +236,4 @@ def test_every_write_and_every_look_into_logs_terminals_and_secrets_is_audited()
 
 
 def test_wider_reaches_are_greater() -> None:
-    assert Reach.ANY < Reach.NAMESPACE < Reach.CLUSTER < Reach.EVERYTHING
+    assert ScopeLevel.ANY < ScopeLevel.NAMESPACE < ScopeLevel.CLUSTER < ScopeLevel.EVERYTHING

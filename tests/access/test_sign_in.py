@@ -100,17 +100,19 @@ def test_failures_of_others_from_an_address_keep_no_right_password_out(user: Any
 
 
 def test_a_host_with_a_network_of_its_own_counts_as_one() -> None:
-    assert attempts.place("2001:db8::1") == attempts.place("2001:db8::ffff:1")
-    assert attempts.place("2001:db8::1") != attempts.place("2001:db8:0:1::1")
-    assert attempts.place("::ffff:192.0.2.1") == attempts.place("192.0.2.1") == "192.0.2.1"
-    assert attempts.place("") == ""
+    assert attempts.network_of("2001:db8::1") == attempts.network_of("2001:db8::ffff:1")
+    assert attempts.network_of("2001:db8::1") != attempts.network_of("2001:db8:0:1::1")
+    assert (
+        attempts.network_of("::ffff:192.0.2.1") == attempts.network_of("192.0.2.1") == "192.0.2.1"
+    )
+    assert attempts.network_of("") == ""
 
 
 @pytest.mark.parametrize(("waiting", "seconds"), [(0, 60.0), (1, 0.01)])
 def test_the_line_of_passwords_to_hash_is_bounded_and_moves_on(
     waiting: int, seconds: float
 ) -> None:
-    line = attempts.Line(1, waiting, seconds)
+    line = attempts.HashingQueue(1, waiting, seconds)
     with line.turn(), pytest.raises(TooManyRequests), line.turn():
         pytest.fail("hashed beside the other")
     with line.turn():

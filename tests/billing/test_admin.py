@@ -44,7 +44,7 @@ def act(browser: Client, action: str, *found: Order) -> Any:
 
 
 def test_an_order_is_made_paid_and_refunded_on_the_pages(browser: Client) -> None:
-    plan = orders.plan_named("standard")
+    plan = orders.find_plan("standard")
     answer = browser.post("/admin/billing/order/add/", {**FORM, **INLINES, "plan": plan.pk})
     assert answer.status_code == 302, re.findall(r"error[^<]*<[^<]*", answer.content.decode())[:5]
     order = Order.objects.get()
@@ -76,7 +76,7 @@ def test_an_order_is_made_paid_and_refunded_on_the_pages(browser: Client) -> Non
 
 
 def test_what_cannot_be_sold_is_refused_on_the_page(browser: Client) -> None:
-    plan = orders.plan_named("standard")
+    plan = orders.find_plan("standard")
     page = browser.post(
         "/admin/billing/order/add/", {**FORM, **INLINES, "plan": plan.pk, "units": "3"}
     )

@@ -205,8 +205,8 @@ def test_a_step_of_duration_is_as_long_as_it_was_when_it_was_bought(
 
 def test_use_of_all_memory_all_the_time_costs_exactly_the_purchase() -> None:
     price = Decimal("12.34567891")
-    bought = pricing.purchase(price=price, units=2, seconds=100 * 3600)
-    used = pricing.usage(price, 2 * 2**30 * 100 * 3600 * 1000)
+    bought = pricing.purchase_price(price=price, units=2, seconds=100 * 3600)
+    used = pricing.usage_price(price, 2 * 2**30 * 100 * 3600 * 1000)
     assert used == Decimal("2469.135782")
     assert used <= bought < used + 1
 
@@ -260,7 +260,7 @@ def test_reconciling_names_what_does_not_derive(command: Run) -> None:
         "charge",
         key="forged",
         at=order.created_at,
-        debit=ledger.prepaid(order),
+        debit=ledger.prepaid_account(order),
         credit="revenue",
         amount=Decimal(5),
     )

@@ -221,7 +221,7 @@ def test_a_slow_cluster_holds_no_row_and_a_second_deploy_is_a_conflict(vkube: An
     def call_meanwhile() -> Any:
         eventually(lambda: slow.struck)
         with orders.transaction.atomic():
-            orders.locked(buyer.order, patience_ms=1)
+            orders.lock(buyer.order, patience_ms=1)
         return buyer.deploy(container(name="late"))
 
     deployed, late = at_once(lambda: buyer.deploy(container(name="early")), call_meanwhile)
@@ -362,7 +362,7 @@ def test_an_order_held_for_too_long_is_a_conflict_and_no_error(vkube: Any) -> No
 
     def hold() -> None:
         with orders.transaction.atomic():
-            orders.locked(buyer.order)
+            orders.lock(buyer.order)
             held.set()
             done.wait(timeout=30)
 
@@ -370,7 +370,7 @@ def test_an_order_held_for_too_long_is_a_conflict_and_no_error(vkube: Any) -> No
         held.wait(timeout=10)
         try:
             with orders.transaction.atomic():
-                return orders.locked(buyer.order, patience_ms=50)
+                return orders.lock(buyer.order, patience_ms=50)
         finally:
             done.set()
 

@@ -13,6 +13,16 @@ from pytest_django import Settings
 
 from access.tokens import create_api_token
 from billing import clock, pricing
+from billing.kubernetes_structs import (
+    Container,
+    ContainerState,
+    ContainerStateRunning,
+    ContainerStatus,
+    Pod,
+    PodSpec,
+    PodStatus,
+    ResourceRequirements,
+)
 from billing.models import Order, Posting, UsageSample
 from billing.services import expiry, ledger, orders, usage
 from billing.tasks import sample_cluster
@@ -57,7 +67,8 @@ def test_running_time_is_seen_and_charged(vkube: Any, settings: Settings, comman
     assert second.running_ms == (second.at - first.at) // timedelta(milliseconds=1)
     paid = ledger.charged(buyer.order)
     assert paid == sum(
-        pricing.usage(Decimal(90), row.memory_bytes * row.running_ms) for row in (first, second)
+        pricing.usage_price(Decimal(90), row.memory_bytes * row.running_ms)
+        for row in (first, second)
     )
     assert ledger.balance(buyer.order) == 18000 - paid
     assert command("reconcile_orders", buyer.order.pk) == "1 orders, 0 differences\n"
@@ -343,7 +354,21 @@ def test_what_is_left_when_time_is_over_is_forfeited_once(used: Order, command: 
     assert command("reconcile_orders") == "1 orders, 0 differences\n"
 
 
+def memory_of(limit: str | int) -> int:
+    """What a running container with this memory limit counts as, in bytes."""
+    resources = ResourceRequirements(limits={"memory": limit})
+    state = ContainerState(running=ContainerStateRunning("2026-01-01T00:00:00Z"))
+    pod = Pod(
+        spec=PodSpec(containers=[Container(name="c", resources=resources)]),
+        status=PodStatus(
+            phase="Running",
+            container_statuses=[ContainerStatus(name="c", state=state)],
+        ),
+    )
+    return usage.running_memory(pod)
+
+
 def test_quantities_of_memory() -> None:
-    assert [
-        usage.quantity(text) for text in ("1Gi", "100Mi", "1.5Gi", "1000", "1k", "2e3", 5, "odd")
-    ] == [*(2**30, 100 * 2**20, 3 * 2**29, 1000, 1000, 2000, 5, 0)]
+    limits = ("1Gi", "100Mi", "1.5Gi", "1000", "1k", "2e3", 5, "odd")
+    expected = [2**30, 100 * 2**20, 3 * 2**29, 1000, 1000, 2000, 5, 0]
+    assert [memory_of(limit) for limit in limits] == expected

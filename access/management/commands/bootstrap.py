@@ -13,9 +13,12 @@ from clusters import registry
 
 
 class Command(BaseCommand):
-    """Prints what is there as JSON: `{"administrator", "created", "password_current", "clusters": {name: server}}`."""
+    """Prints JSON: {"administrator","created","password_current","clusters": {name: server}}."""
 
-    help = "Migrate, make sure of an administrator (password from DJANGO_SUPERUSER_PASSWORD), print as JSON what is there."
+    help = (
+        "Migrate, make sure of an administrator (password from DJANGO_SUPERUSER_PASSWORD), "
+        "print as JSON what is there."
+    )
 
     requires_system_checks: tuple[str, ...] = ()
 

@@ -57,10 +57,8 @@ class Command(BaseCommand):
             raise CommandError("--days must be from 0 to 36500")
         lifetime = timedelta(days=options["days"]) if options["days"] else None
         try:
-            scopes, clusters = (
-                tokens.check_scopes(options["scope"] or None),
-                tokens.check_clusters(options["cluster"] or None),
-            )
+            scopes = tokens.check_scopes(options["scope"] or None)
+            clusters = tokens.check_clusters(options["cluster"] or None)
         except Invalid as error:
             raise CommandError(error.message) from None
         row, raw = tokens.create_api_token(
@@ -71,9 +69,10 @@ class Command(BaseCommand):
             clusters=clusters,
             wire=options["wire"],
         )
-        end = (
-            f"expires at {row.expires_at:%Y-%m-%dT%H:%M:%SZ}" if row.expires_at else "never expires"
-        )
-        self.stderr.write(f"the token {end}")
+        expiry = "never expires"
+        if row.expires_at:
+            expiry = f"expires at {row.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+        # Before the token, which stands alone on standard output for scripts.
+        self.stderr.write(f"the token {expiry}")
         self.stderr.flush()
         self.stdout.write(raw)

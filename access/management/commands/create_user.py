@@ -18,14 +18,26 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """NAME --role ROLE [--cluster C] [--namespace N] --password P."""
         parser.add_argument("name")
-        parser.add_argument("--role", required=True, help="viewer, operator or admin")
         parser.add_argument(
-            "--cluster", default="", help="name or id; without it the role holds everywhere"
+            "--role",
+            required=True,
+            help="viewer, operator or admin",
         )
-        parser.add_argument("--namespace", default="", help="with --cluster: only there")
+        parser.add_argument(
+            "--cluster",
+            default="",
+            help="name or id; without it the role holds everywhere",
+        )
+        parser.add_argument(
+            "--namespace",
+            default="",
+            help="with --cluster: only there",
+        )
         parser.add_argument("--email", default="")
         parser.add_argument(
-            "--password", required=True, help="the password, or - to read it from standard input"
+            "--password",
+            required=True,
+            help="the password, or - to read it from standard input",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -12,25 +12,40 @@ from core.errors import DomainError
 class Command(BaseCommand):
     """Says what was given."""
 
-    help = "Give a user (or, with --group, a group) a role on everything, on a cluster, or on a namespace of a cluster."
+    help = (
+        "Give a user (or, with --group, a group) a role on everything, on a cluster, "
+        "or on a namespace of a cluster."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """NAME --role ROLE [--cluster C] [--namespace N] [--group]."""
         parser.add_argument("name")
-        parser.add_argument("--role", required=True, help="viewer, operator or admin")
         parser.add_argument(
-            "--cluster", default="", help="name or id; without it the role holds everywhere"
+            "--role",
+            required=True,
+            help="viewer, operator or admin",
         )
-        parser.add_argument("--namespace", default="", help="with --cluster: only there")
         parser.add_argument(
-            "--group", action="store_true", help="NAME is a group, made when there is none"
+            "--cluster",
+            default="",
+            help="name or id; without it the role holds everywhere",
+        )
+        parser.add_argument(
+            "--namespace",
+            default="",
+            help="with --cluster: only there",
+        )
+        parser.add_argument(
+            "--group",
+            action="store_true",
+            help="NAME is a group, made when there is none",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Grant or refuse in one sentence."""
         try:
             grant = grants.give(
-                **users.subject(options["name"], is_group=options["group"], create=True),
+                **users.grant_subject(options["name"], is_group=options["group"], create=True),
                 role=grants.role_of(options["role"]),
                 cluster=options["cluster"],
                 namespace=options["namespace"],

@@ -12,21 +12,36 @@ from core.errors import DomainError
 class Command(BaseCommand):
     """Says how many grants went."""
 
-    help = "Take grants away from a user (or, with --group, a group): all of them, or those that fit what is given."
+    help = (
+        "Take grants away from a user (or, with --group, a group): all of them, "
+        "or those that fit what is given."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """NAME [--role ROLE] [--cluster C] [--namespace N] [--group]."""
         parser.add_argument("name")
         parser.add_argument("--role", default="", help="only this role")
-        parser.add_argument("--cluster", default="", help="only on this cluster (name or id)")
-        parser.add_argument("--namespace", default="", help="only on this namespace")
-        parser.add_argument("--group", action="store_true", help="NAME is a group")
+        parser.add_argument(
+            "--cluster",
+            default="",
+            help="only on this cluster (name or id)",
+        )
+        parser.add_argument(
+            "--namespace",
+            default="",
+            help="only on this namespace",
+        )
+        parser.add_argument(
+            "--group",
+            action="store_true",
+            help="NAME is a group",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Revoke or refuse in one sentence."""
         try:
             count = grants.take(
-                **users.subject(options["name"], is_group=options["group"]),
+                **users.grant_subject(options["name"], is_group=options["group"]),
                 role=grants.role_of(options["role"]) if options["role"] else None,
                 cluster=options["cluster"],
                 namespace=options["namespace"],

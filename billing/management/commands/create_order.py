@@ -12,14 +12,19 @@ from core.errors import DomainError
 
 
 class Command(BaseCommand):
-    """Prints {"id","secret"}; the secret is null until the order is paid, and seen only this once."""
+    """Prints {"id","secret"}; the secret is null until the order is paid, and shown only once."""
 
     help = "Make an order; prints JSON with its id and, when paid, its secret."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """--units N --duration H [--region R] [--paid] [--random-ports] [--plan P] [--owner USER] [--address A] [--public-key K]."""
+        """--units N --duration H [--region R] [--paid] [--random-ports] [--plan P] [--owner USER]
+        [--address A] [--public-key K].
+        """
         parser.add_argument(
-            "--units", type=int, required=True, help="resource units: host ports and Gi of memory"
+            "--units",
+            type=int,
+            required=True,
+            help="resource units: host ports and Gi of memory",
         )
         parser.add_argument(
             "--duration",
@@ -27,16 +32,32 @@ class Command(BaseCommand):
             required=True,
             help="how long, in hours unless VKUBE_DURATION_SECONDS says otherwise",
         )
-        parser.add_argument("--region", default="", help="bind the order to a region")
-        parser.add_argument("--paid", action="store_true", help="note the whole payment at once")
         parser.add_argument(
-            "--random-ports", action="store_true", help="the system chooses the host ports"
+            "--region",
+            default="",
+            help="bind the order to a region",
+        )
+        parser.add_argument(
+            "--paid",
+            action="store_true",
+            help="record the whole payment at once",
+        )
+        parser.add_argument(
+            "--random-ports",
+            action="store_true",
+            help="the system chooses the host ports",
         )
         parser.add_argument("--plan", default=orders.DEFAULT_PLAN)
         parser.add_argument(
-            "--owner", default="", help="user name of the buyer, who may then see the order"
+            "--owner",
+            default="",
+            help="user name of the buyer, who may then see the order",
         )
-        parser.add_argument("--address", default="", help="the payer's address")
+        parser.add_argument(
+            "--address",
+            default="",
+            help="the payer's address",
+        )
         parser.add_argument("--public-key", default="")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -54,7 +75,9 @@ class Command(BaseCommand):
 
     @staticmethod
     def _owner(name: str) -> Any:
-        found = get_user_model().objects.filter(username=name).first() if name else None
-        if name and found is None:
+        if not name:
+            return None
+        user = get_user_model().objects.filter(username=name).first()
+        if user is None:
             raise CommandError(f"user {name!r} does not exist")
-        return found
+        return user

@@ -10,12 +10,15 @@ from billing.services import expiry
 
 
 class Command(BaseCommand):
-    """Prints {"expired","waiting"}: how many ended, and how many Deployments could not be taken away yet."""
+    """Prints {"expired","waiting"}: orders that ended, Deployments that wait for removal."""
 
-    help = "End every order whose time is over; the beat task does the same every VKUBE_EXPIRE_INTERVAL_SECONDS."
+    help = (
+        "End every order whose time is over; "
+        "the beat task does the same every VKUBE_EXPIRE_INTERVAL_SECONDS."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """One run."""
-        ended = expiry.expire_due()
+        expired = expiry.expire_due()
         waiting = Deployment.objects.filter(state=Deployment.State.REMOVING).count()
-        self.stdout.write(json.dumps({"expired": ended, "waiting": waiting}))
+        self.stdout.write(json.dumps({"expired": expired, "waiting": waiting}))

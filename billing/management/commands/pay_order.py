@@ -1,4 +1,4 @@
-"""Note a payment."""
+"""Record a payment."""
 
 import json
 from argparse import ArgumentParser
@@ -12,23 +12,33 @@ from core.errors import DomainError
 
 
 class Command(BaseCommand):
-    """Prints {"id","status","amountPaid","secret"}; the last payment issues the secret, seen only this once."""
+    """Prints {"id","status","amountPaid","secret"}; the last payment issues the secret."""
 
-    help = "Note a payment for an order; the one that completes it prints the secret."
+    help = "Record a payment for an order; the one that completes it prints the secret."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """ID [--amount N] [--reference TEXT]."""
         parser.add_argument("id")
-        parser.add_argument("--amount", default=None, help="all that is open when not given")
-        parser.add_argument("--reference", default="", help="for example the id of the transfer")
+        parser.add_argument(
+            "--amount",
+            default=None,
+            help="all that is open when not given",
+        )
+        parser.add_argument(
+            "--reference",
+            default="",
+            help="for example the id of the transfer",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Note it or refuse in one sentence."""
+        """Record it or refuse in one sentence."""
         try:
             amount = None if options["amount"] is None else Decimal(options["amount"])
-            found = orders.find(options["id"])
             order, secret = orders.pay(
-                found, by="manage.py pay_order", amount=amount, reference=options["reference"]
+                orders.find(options["id"]),
+                by="manage.py pay_order",
+                amount=amount,
+                reference=options["reference"],
             )
         except InvalidOperation:
             raise CommandError("the amount must be a whole number") from None

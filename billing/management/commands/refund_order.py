@@ -19,7 +19,9 @@ class Command(BaseCommand):
         """ID [--reference TEXT]."""
         parser.add_argument("id")
         parser.add_argument(
-            "--reference", default="", help="for example the id of the transfer back"
+            "--reference",
+            default="",
+            help="for example the id of the transfer back",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -27,7 +29,9 @@ class Command(BaseCommand):
         try:
             order = orders.find(options["id"])
             refunded = expiry.refund(
-                order, by="manage.py refund_order", reference=options["reference"]
+                order,
+                by="manage.py refund_order",
+                reference=options["reference"],
             )
         except DomainError as error:
             raise CommandError(error.message) from None

@@ -11,7 +11,7 @@ from core.errors import DomainError
 
 
 class Command(BaseCommand):
-    """Prints {"id","secret"}: the secret is seen only this once, and the old one no longer opens anything."""
+    """Prints {"id","secret"}: the secret is shown only once, and the old one is void."""
 
     help = "Give an order a new secret and print it."
 

@@ -12,26 +12,32 @@ from tenants import drift
 class Command(BaseCommand):
     """One line for each difference, and how many there are."""
 
-    help = "Report where tenants and clusters have parted: namespaces gone, made anew, not known, or lacking what was asked for."
+    help = (
+        "Report differences between tenants and clusters: namespaces that are gone, were created "
+        "again, have no tenant, or lack objects of their tenant."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """[--fix] [--strict]."""
         parser.add_argument(
             "--fix",
             action="store_true",
-            help="forget what is gone or made anew, take in what is labelled as a tenant",
+            help="delete tenants without their namespace, adopt namespaces labelled as tenants",
         )
         parser.add_argument(
-            "--strict", action="store_true", help="exit 1 when there is a difference"
+            "--strict",
+            action="store_true",
+            help="exit 1 when there is a difference",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Report; mend first when asked to."""
+        """Report; with --fix repair first."""
         if options["fix"]:
-            self.stdout.write(f"mended {drift.mend()}")
-        found = list(drift.check())
-        for difference in found:
+            self.stdout.write(f"mended {drift.repair()}")
+        differences = list(drift.check())
+        for difference in differences:
             self.stdout.write(str(difference))
-        self.stdout.write(f"{len(found)} difference{'s' if len(found) != 1 else ''}")
-        if found and options["strict"]:
+        plural = "" if len(differences) == 1 else "s"
+        self.stdout.write(f"{len(differences)} difference{plural}")
+        if differences and options["strict"]:
             sys.exit(1)
