@@ -22,7 +22,7 @@ from core.front import BEHIND_FRONT
 
 BASE = "/api/v1/kubernetes/"
 # What of the page's request the API is to know: where it came from, and under which name and scheme it reached us.
-PASSED = (
+FORWARDED_META = (
     "REMOTE_ADDR",
     "HTTP_X_FORWARDED_FOR",
     "HTTP_X_FORWARDED_PROTO",
@@ -34,7 +34,7 @@ PASSED = (
 )
 
 
-class Refused(Exception):
+class ApiRefusal(Exception):
     """The API said no: its `code`, its sentence, what else it said (`details`) and the HTTP status that fits."""
 
     def __init__(self, code: int, message: str, details: Mapping[str, Any], status: int) -> None:
@@ -43,7 +43,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResult:
     """What the API answered: the envelope's `data`, or the bytes of an answer that has no envelope."""
 
     data: Any
@@ -68,29 +68,29 @@ def call(
     query: Mapping[str, Any] | None = None,
     body: Any = None,
     headers: Mapping[str, str] | None = None,
-) -> Answer:
+) -> ApiResult:
     """Ask the API; `path` is under /api/v1/kubernetes/ unless it begins with a slash, `body` a mapping, bytes or text.
 
     `query` values may be lists; None and "" are left out. Raises Refused for every failure.
     """
     address = path if path.startswith("/") else BASE + path
-    inner = _inner(request, method, address, query or {}, body, headers or {})
+    inner = _build_request(request, method, address, query or {}, body, headers or {})
     try:
         inner.resolver_match = match = resolve(address)
     except Http404:
-        raise Refused(1004, f"no such route: {address}", {}, 404) from None
+        raise ApiRefusal(1004, f"no such route: {address}", {}, 404) from None
     response = match.func(inner, *match.args, **match.kwargs)
-    return _answer(response)
+    return _read_response(response)
 
 
-def quoted(name: str) -> str:
+def require_segment(name: str) -> str:
     """A name as one segment of `path`: the address is looked up as it is, so only what would divide it is refused."""
     if "/" in name or name in ("", ".", ".."):
-        raise Refused(1004, f"{name!r} is not a name", {}, 404)
+        raise ApiRefusal(1004, f"{name!r} is not a name", {}, 404)
     return name
 
 
-def _written(body: Any) -> bytes:
+def _encode_json(body: Any) -> bytes:
     """The body as JSON; numbers of more than 64 bits as well, so that the API says what is wrong with them."""
     try:
         return dumps(body)
@@ -98,7 +98,7 @@ def _written(body: Any) -> bytes:
         return json.dumps(body).encode()
 
 
-def _inner(
+def _build_request(
     request: HttpRequest,
     method: str,
     address: str,
@@ -109,7 +109,7 @@ def _inner(
     inner = InnerRequest()
     inner.method, inner.path, inner.path_info = method, address, address
     inner.outer_scheme = request.scheme
-    inner.GET = _query(query)  # type: ignore[assignment]
+    inner.GET = _query_dict(query)  # type: ignore[assignment]
     content = (
         body
         if isinstance(body, bytes)
@@ -117,9 +117,9 @@ def _inner(
         if isinstance(body, str)
         else b""
         if body is None
-        else _written(body)
+        else _encode_json(body)
     )
-    inner.META = {name: request.META[name] for name in PASSED if name in request.META}
+    inner.META = {name: request.META[name] for name in FORWARDED_META if name in request.META}
     inner.META |= {
         "REQUEST_METHOD": method,
         "PATH_INFO": address,
@@ -135,42 +135,44 @@ def _inner(
     return inner
 
 
-def _query(query: Mapping[str, Any]) -> QueryDict:
-    found = QueryDict(mutable=True)
+def _query_dict(query: Mapping[str, Any]) -> QueryDict:
+    parameters = QueryDict(mutable=True)
     for name, value in query.items():
         values = value if isinstance(value, list | tuple) else [value]
-        if texts := [_text(one) for one in values if one is not None and one != ""]:
-            found.setlist(name, texts)
-    return found
+        if texts := [
+            _query_text(element) for element in values if element is not None and element != ""
+        ]:
+            parameters.setlist(name, texts)
+    return parameters
 
 
-def _text(value: Any) -> str:
+def _query_text(value: Any) -> str:
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
 
 
-def _answer(response: HttpResponseBase) -> Answer:
+def _read_response(response: HttpResponseBase) -> ApiResult:
     if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
         response = response.render()
     if response.streaming or not str(response.get("Content-Type", "")).startswith(
         "application/json"
     ):
-        _check(response)
+        _raise_for_status(response)
         content = b"" if response.streaming else response.content  # type: ignore[attr-defined]
-        return Answer(content, dict(response.items()), response)
+        return ApiResult(content, dict(response.items()), response)
     envelope = orjson.loads(response.content)  # type: ignore[attr-defined]
     if envelope.get("code") != 0:
-        raise Refused(
+        raise ApiRefusal(
             envelope.get("code", 5001),
             envelope.get("msg", ""),
             envelope.get("data") or {},
-            _status(response, envelope),
+            _http_status(response, envelope),
         )
-    return Answer(envelope["data"], dict(response.items()), response)
+    return ApiResult(envelope["data"], dict(response.items()), response)
 
 
-def _check(response: HttpResponseBase) -> None:
+def _raise_for_status(response: HttpResponseBase) -> None:
     if response.status_code >= HTTPStatus.BAD_REQUEST:
-        raise Refused(5001, response.reason_phrase, {}, response.status_code)
+        raise ApiRefusal(5001, response.reason_phrase, {}, response.status_code)
 
 
 STATUS_OF_CODE = {
@@ -187,7 +189,7 @@ STATUS_OF_CODE = {
 }
 
 
-def _status(response: HttpResponseBase, envelope: Mapping[str, Any]) -> int:
+def _http_status(response: HttpResponseBase, envelope: Mapping[str, Any]) -> int:
     """The document answers most failures with 200; a page does not."""
     code = response.status_code
     return (

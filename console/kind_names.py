@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from clusters.kinds import KINDS, Kind, is_place_of, known_kind, parse_reference
-from console.api_client import Refused, call
+from console.api_client import ApiRefusal, call
 
 MOST_DEFINITIONS = 1000
 
@@ -17,17 +17,17 @@ def canonical_name(request: HttpRequest, cluster: object, text: str) -> str:
 
     Names go before short names, and those of the table before others, as in the API.
     """
-    known = known_kind(text)
+    table_kind = known_kind(text)
     name, place = parse_reference(text)
-    if known and name in known.names:
-        return known.plural
+    if table_kind and name in table_kind.names:
+        return table_kind.plural
     for kinds in (_collected_kinds, _defined_kinds):
         matching = [kind for kind in kinds(request, cluster) if is_place_of(kind, place)]
         by_name = [kind for kind in matching if name in (kind.plural, kind.name.lower())]
         by_alias = [kind for kind in matching if name in kind.names]
-        if by_name or (by_alias and not known):
+        if by_name or (by_alias and not table_kind):
             return _only(text, by_name or by_alias)
-    return known.plural if known else ""
+    return table_kind.plural if table_kind else ""
 
 
 def _only(text: str, kinds: Iterable[Kind]) -> str:
@@ -35,7 +35,7 @@ def _only(text: str, kinds: Iterable[Kind]) -> str:
     if len(references) > 1:
         choices = ", ".join(sorted(f"{plural}.{group}" for group, plural in references))
         message = _("%(name)s is in several groups: name one of %(choices)s.")
-        raise Refused(1001, message % {"name": text[:80], "choices": choices}, {}, 400)
+        raise ApiRefusal(1001, message % {"name": text[:80], "choices": choices}, {}, 400)
     return next(iter(references.values()))
 
 
@@ -59,7 +59,7 @@ def _defined_kinds(request: HttpRequest, cluster: object) -> Iterator[Kind]:
     query = {"cluster_id": cluster, "pageSize": MOST_DEFINITIONS}
     try:
         items = call(request, "GET", "customresourcedefinitions", query=query).data["items"]
-    except Refused:
+    except ApiRefusal:
         return
     for item in items:
         yield from _kinds_of(item.get("spec") or {})

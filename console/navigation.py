@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from clusters.kinds import KINDS
 from console import permissions
-from console.api_client import Refused, call
-from console.permissions import Standing
+from console.api_client import ApiRefusal, call
+from console.permissions import AccessSummary
 from console.rendering import html
 
 Text = str | Promise
@@ -88,7 +88,7 @@ PLURALS: dict[str, Text] = {
     "customresourcedefinitions": _("Custom resources"),
 }
 # (address, title, key after g)
-ROOMS: tuple[tuple[str, Text, str], ...] = (
+SECTIONS: tuple[tuple[str, Text, str], ...] = (
     ("/search", _("Search"), "s"),
     ("/operations", _("Operations"), "p"),
     ("/history", _("History"), "h"),
@@ -101,10 +101,10 @@ ROOMS: tuple[tuple[str, Text, str], ...] = (
 )
 MOST_CLUSTERS, REMEMBERED = 200, 5
 # The cookie with the cluster that was looked at last.
-LAST = "cluster"
+LAST_CLUSTER_COOKIE = "cluster"
 
 
-def title(plural: str) -> str:
+def kind_title(plural: str) -> str:
     """What a kind is called in lists: a word of the viewer's language for the kinds we know, its plural for others."""
     return str(PLURALS.get(plural, plural.partition(".")[0]))
 
@@ -114,83 +114,83 @@ def kind_name(plural: str) -> str:
     return KINDS[plural].name if plural in KINDS else plural.partition(".")[0]
 
 
-def address_of(cluster: object, found: Mapping[str, Any]) -> str:
+def object_address(cluster: object, item: Mapping[str, Any]) -> str:
     """The page of an object that the API names by plural, group, version, namespace and name."""
-    plural, group = str(found["plural"]), str(found.get("group") or "")
-    known = KINDS.get(plural)
-    if known is None or known.group != group:
-        plural = f"{plural}.{found.get('version') or 'v1'}.{group}"
-    return f"/clusters/{cluster}/{plural}/{html.part(found.get('namespace') or '-')}/{html.part(found['name'])}"
+    plural, group = str(item["plural"]), str(item.get("group") or "")
+    table_kind = KINDS.get(plural)
+    if table_kind is None or table_kind.group != group:
+        plural = f"{plural}.{item.get('version') or 'v1'}.{group}"
+    return f"/clusters/{cluster}/{plural}/{html.path_segment(item.get('namespace') or '-')}/{html.path_segment(item['name'])}"
 
 
-def clusters(request: HttpRequest, wanted: object = None) -> list[dict[str, Any]]:
+def list_clusters(request: HttpRequest, required_id: object = None) -> list[dict[str, Any]]:
     """{"id","name"} of the clusters that the person may see, remembered by the session for seconds: every page names them.
 
     One that is `wanted` and not among them is looked for anew.
     """
-    found: list[dict[str, Any]] | None = cache.get(_key(request))
-    if found is None or (
-        wanted is not None and all(str(one["id"]) != str(wanted) for one in found)
+    rows: list[dict[str, Any]] | None = cache.get(_cache_key(request))
+    if rows is None or (
+        required_id is not None and all(str(row["id"]) != str(required_id) for row in rows)
     ):
         try:
             items = call(request, "GET", "clusters", query={"pageSize": MOST_CLUSTERS}).data[
                 "items"
             ]
-        except Refused:
+        except ApiRefusal:
             items = []
-        found = [{"id": one["id"], "name": one["name"]} for one in items]
-        cache.set(_key(request), found, REMEMBERED)
-    return found
+        rows = [{"id": row["id"], "name": row["name"]} for row in items]
+        cache.set(_cache_key(request), rows, REMEMBERED)
+    return rows
 
 
-def forget(request: HttpRequest) -> None:
+def forget_clusters(request: HttpRequest) -> None:
     """The person changed what clusters there are."""
-    cache.delete(_key(request))
+    cache.delete(_cache_key(request))
 
 
-def _key(request: HttpRequest) -> str:
+def _cache_key(request: HttpRequest) -> str:
     return f"console-clusters:{request.session.session_key}"
 
 
-def frame(request: HttpRequest, cluster_id: object = None) -> dict[str, Any]:
+def frame_context(request: HttpRequest, cluster_id: object = None) -> dict[str, Any]:
     """What base.html needs: clusters, the one that is looked at or was last, links. Nothing for who is not signed in."""
     if not request.user.is_authenticated:
         return {}
-    found = clusters(request, cluster_id)
-    wanted = str(cluster_id or request.COOKIES.get(LAST, ""))
+    rows = list_clusters(request, cluster_id)
+    current_id = str(cluster_id or request.COOKIES.get(LAST_CLUSTER_COOKIE, ""))
     current = next(
-        (cluster for cluster in found if str(cluster["id"]) == wanted),
-        found[0] if len(found) == 1 else None,
+        (cluster for cluster in rows if str(cluster["id"]) == current_id),
+        rows[0] if len(rows) == 1 else None,
     )
-    may = permissions.standing(request, current["id"] if current else None)
+    may = permissions.summarise_access(request, current["id"] if current else None)
     return {
         "person": request.user,
         "may": may,
-        "clusters": found,
+        "clusters": rows,
         "cluster": current,
         "chosen_cluster": current,
-        "all_clusters": found,
-        "rooms": _rooms(_room(request.path), get_language() or "", may),
-        "kinds": _kinds(
-            _kind(request.path), current["id"], get_language() or "", hidden=may.hidden()
+        "all_clusters": rows,
+        "sections": _section_links(_section(request.path), get_language() or "", may),
+        "kinds": _kind_links(
+            _kind_in_path(request.path), current["id"], get_language() or "", hidden=may.hidden()
         )
         if current
         else "",
     }
 
 
-def _room(path: str) -> str:
+def _section(path: str) -> str:
     """The room of the house that a page belongs to."""
     return "/" + path.partition("/")[2].partition("/")[0]
 
 
-def _kind(path: str) -> str:
+def _kind_in_path(path: str) -> str:
     """The kind that a page of a cluster shows."""
     return "".join(path.split("/")[3:4]) if path.startswith("/clusters/") else ""
 
 
 @lru_cache(maxsize=64)
-def _rooms(room: str, language: str, may: Standing) -> SafeString:
+def _section_links(room: str, language: str, may: AccessSummary) -> SafeString:
     hidden = {
         address
         for address, open_ in (("/people", may.somewhere), ("/audit", may.somewhere))
@@ -198,7 +198,7 @@ def _rooms(room: str, language: str, may: Standing) -> SafeString:
     }
     links = _links(
         (address, text, key, room == address)
-        for address, text, key in ROOMS
+        for address, text, key in SECTIONS
         if address not in hidden
     )
     return format_html('<ul class="nav-list">{}</ul>', links)
@@ -211,28 +211,28 @@ def _links(links: Iterable[tuple[str, Text, str, bool]]) -> SafeString:
         (
             (
                 address,
-                _HERE if here else "",
+                _CURRENT if is_current else "",
                 format_html(' data-key="{}"', key) if key else "",
                 text,
             )
-            for address, text, key, here in links
+            for address, text, key, is_current in links
         ),
     )
 
 
-_HERE, _OPEN = SafeString(' aria-current="page"'), SafeString(" open")
+_CURRENT, _OPEN = SafeString(' aria-current="page"'), SafeString(" open")
 
 
 @lru_cache(maxsize=512)
-def _kinds(plural: str, cluster: int, language: str, *, hidden: frozenset[str]) -> SafeString:
+def _kind_links(plural: str, cluster: int, language: str, *, hidden: frozenset[str]) -> SafeString:
     """The kinds in groups, without those that the person may not see; the one that is shown is marked, its group open."""
     parts = []
-    for place, (text, every) in enumerate(GROUPS):
-        plurals = [one for one in every if one not in hidden]
+    for place, (text, group_plurals) in enumerate(GROUPS):
+        plurals = [name for name in group_plurals if name not in hidden]
         if not plurals:
             continue
         links = _links(
-            (f"/clusters/{cluster}/{one}", PLURALS[one], "", one == plural) for one in plurals
+            (f"/clusters/{cluster}/{name}", PLURALS[name], "", name == plural) for name in plurals
         )
         parts.append((_OPEN if place == 0 or plural in plurals else "", text, links))
     return format_html_join(

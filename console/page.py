@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from clusters.kinds import KINDS
 from console import kind_names, navigation
-from console.api_client import Refused
+from console.api_client import ApiRefusal
 from console.rendering import hints
 from core.api.client_ip import socket_base
 
@@ -27,7 +27,7 @@ P = ParamSpec("P")
 THEMES = ("light", "dark")
 
 
-def signed_in(
+def require_sign_in(
     view: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
     """A view for people who are signed in; others are sent to sign in and come back. What the API refuses becomes a page that says so."""
@@ -35,31 +35,31 @@ def signed_in(
     @wraps(view)
     def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if not request.user.is_authenticated:
-            return _to_sign_in(request)
+            return _redirect_to_sign_in(request)
         try:
             return view(request, *args, **kwargs)
-        except Refused as refused:
-            return _to_kind(request, refused) or refusal(request, refused)
+        except ApiRefusal as refusal:
+            return _redirect_to_kind(request, refusal) or render_refusal(request, refusal)
         except (Http404, PermissionDenied, SuspiciousOperation):
             raise
         except Exception:
             log.exception("a page failed", extra={"path": request.path, "method": request.method})
-            return refusal(request, Refused(5001, _("KubeGale itself failed."), {}, 500))
+            return render_refusal(request, ApiRefusal(5001, _("KubeGale itself failed."), {}, 500))
 
     return cast("Callable[Concatenate[HttpRequest, P], HttpResponseBase]", guarded)
 
 
-def _to_kind(request: HttpRequest, refused: Refused) -> HttpResponse | None:
+def _redirect_to_kind(request: HttpRequest, refusal: ApiRefusal) -> HttpResponse | None:
     """The page that was meant, where an address names its kind by another of its names; or why that cannot be told."""
     match = request.resolver_match
     names = match.kwargs if match else {}
     text = str(names.get("plural", ""))
-    if refused.status != 404 or request.method != "GET" or not text or text in KINDS:
+    if refusal.status != 404 or request.method != "GET" or not text or text in KINDS:
         return None
     try:
         plural = kind_names.canonical_name(request, names["cluster"], text)
-    except Refused as unclear:
-        return refusal(request, unclear) if unclear.code == 1001 else None
+    except ApiRefusal as unclear:
+        return render_refusal(request, unclear) if unclear.code == 1001 else None
     if plural in ("", text):
         return None
     address = reverse(str(match.view_name), kwargs={**names, "plural": plural}) if match else ""
@@ -67,19 +67,19 @@ def _to_kind(request: HttpRequest, refused: Refused) -> HttpResponse | None:
     return HttpResponseRedirect(address + (f"?{query}" if query else ""))
 
 
-def _to_sign_in(request: HttpRequest) -> HttpResponse:
-    here = (
+def _redirect_to_sign_in(request: HttpRequest) -> HttpResponse:
+    current_page = (
         request.get_full_path()
         if request.method == "GET" and not is_fragment(request)
-        else _current(request)
+        else _page_of_fragment(request)
     )
-    address = "/signin?" + urlencode({"next": here})
+    address = "/signin?" + urlencode({"next": current_page})
     if is_fragment(request):
         return HttpResponse(status=401, headers={"HX-Redirect": address})
     return HttpResponseRedirect(address)
 
 
-def _current(request: HttpRequest) -> str:
+def _page_of_fragment(request: HttpRequest) -> str:
     """The page that a fragment was asked for from."""
     parts = urlsplit(request.headers.get("HX-Current-URL") or request.headers.get("Referer") or "/")
     return parts.path + (f"?{parts.query}" if parts.query else "")
@@ -93,7 +93,7 @@ def is_fragment(request: HttpRequest) -> bool:
     )
 
 
-def page(
+def render_page(
     request: HttpRequest,
     template: str,
     context: Mapping[str, Any] | None = None,
@@ -105,23 +105,23 @@ def page(
     Templates begin with `{% extends layout %}` and fill the blocks title, content, head (scripts and styles of the page).
     """
     bare = is_fragment(request)
-    given = dict(context or {})
-    frame = {} if bare else navigation.frame(request, given.get("cluster_id"))
+    values_of_view = dict(context or {})
+    frame = {} if bare else navigation.frame_context(request, values_of_view.get("cluster_id"))
     nonce = secrets.token_urlsafe(16)
     values = {
         "layout": "console/fragment.html" if bare else "console/base.html",
         "nonce": nonce,
         **preferences(request),
         **frame,
-        **given,
+        **values_of_view,
     }
-    response = sealed(
+    response = with_security_headers(
         request, HttpResponse(render_to_string(template, values, request), status=status), nonce
     )
-    if frame.get("chosen_cluster") and given.get("cluster_id"):
+    if frame.get("chosen_cluster") and values_of_view.get("cluster_id"):
         response.set_cookie(
-            navigation.LAST,
-            str(given["cluster_id"]),
+            navigation.LAST_CLUSTER_COOKIE,
+            str(values_of_view["cluster_id"]),
             samesite="Lax",
             secure=settings.SECURE_COOKIES,
             httponly=True,
@@ -135,44 +135,46 @@ def preferences(request: HttpRequest) -> dict[str, Any]:
     return {"theme": theme if theme in THEMES else "", "languages": settings.LANGUAGES}
 
 
-def sealed(request: HttpRequest, response: HttpResponse, nonce: str = "") -> HttpResponse:
+def with_security_headers(
+    request: HttpRequest, response: HttpResponse, nonce: str = ""
+) -> HttpResponse:
     """The response with the console's headers: no inline script or style, no framing, no copy in caches."""
     style = f"'self' 'nonce-{nonce}'" if nonce else "'self'"
     response["Content-Security-Policy"] = (
         f"default-src 'none'; script-src 'self'; style-src {style}; img-src 'self' data:; font-src 'self'; "
-        f"connect-src 'self' {_sockets(request)}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        f"connect-src 'self' {_socket_origin(request)}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     )
     response["Cache-Control"] = "no-store"
     response["Vary"] = "Cookie, HX-Request"
     return response
 
 
-def _sockets(request: HttpRequest) -> str:
+def _socket_origin(request: HttpRequest) -> str:
     """Where log, terminal and progress sockets are."""
     parts = urlsplit(socket_base(request))
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def refusal(request: HttpRequest, refused: Refused) -> HttpResponse:
+def render_refusal(request: HttpRequest, refusal: ApiRefusal) -> HttpResponse:
     """What the API refused: a page of its own, or a notice above the page that asked for a fragment."""
     context = {
-        "refused": refused,
-        "hint": hints.of(refused.code, refused.details),
+        "refusal": refusal,
+        "hint": hints.for_code(refusal.code, refusal.details),
         "request_id": getattr(request, "id", ""),
     }
     if not is_fragment(request):
-        return page(request, "console/refused.html", context, status=refused.status)
-    response = sealed(
+        return render_page(request, "console/refused.html", context, status=refusal.status)
+    response = with_security_headers(
         request,
         HttpResponse(
-            render_to_string("console/parts/refused.html", context, request), status=refused.status
+            render_to_string("console/parts/refused.html", context, request), status=refusal.status
         ),
     )
     response["HX-Retarget"], response["HX-Reswap"] = "#notices", "innerHTML"
     return response
 
 
-def with_styles(response: HttpResponse) -> HttpResponse:
+def allow_style_attributes(response: HttpResponse) -> HttpResponse:
     """The page, with style attributes allowed: terminal and editor set some by setAttribute, which no nonce covers. Scripts stay strict."""
     response["Content-Security-Policy"] += "; style-src-attr 'unsafe-inline'"
     return response
@@ -180,13 +182,13 @@ def with_styles(response: HttpResponse) -> HttpResponse:
 
 def missing(request: HttpRequest) -> HttpResponse:
     """The page for addresses that are none."""
-    return refusal(request, Refused(404, _("There is no page at this address."), {}, 404))
+    return render_refusal(request, ApiRefusal(404, _("There is no page at this address."), {}, 404))
 
 
-def go(request: HttpRequest, address: str, said: str = "") -> HttpResponse:
+def redirect(request: HttpRequest, address: str, notice: str = "") -> HttpResponse:
     """Send the person to another page of the console, with a notice there."""
-    if said:
-        messages.success(request, said)
+    if notice:
+        messages.success(request, notice)
     if is_fragment(request):
         return HttpResponse(status=204, headers={"HX-Redirect": address})
     return HttpResponseRedirect(address)

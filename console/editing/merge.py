@@ -18,10 +18,10 @@ def merge(base: Any, mine: Any, theirs: Any, path: str = "") -> tuple[Any, list[
     merged, clashes = {}, []
     for key in [*mine, *(key for key in theirs if key not in mine)]:
         below = f"{path}.{key}" if path else str(key)
-        value, found = merge(
+        value, inner_clashes = merge(
             before.get(key, MISSING), mine.get(key, MISSING), theirs.get(key, MISSING), below
         )
-        clashes += found
+        clashes += inner_clashes
         if value is not MISSING:
             merged[key] = value
     return merged, clashes

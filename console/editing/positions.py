@@ -26,18 +26,18 @@ MAX_TEXT = 3 * 1024 * 1024
 SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 BARE_SEPARATOR = re.compile(r"---[^\S\n]*+\n")
 # Lines without a letter, and lines that are a comment; each letter can match in one way only.
-SAYS_NOTHING = re.compile(r"\ufeff?(?:[^\S\n]*+(?:#[^\n]*+)?(?:\n|\Z))*+")
+ONLY_COMMENTS = re.compile(r"\ufeff?(?:[^\S\n]*+(?:#[^\n]*+)?(?:\n|\Z))*+")
 ONLY_DIRECTIVES = re.compile(
     r"(?:\ufeff)?(?:[^\S\n]*+(?:#[^\n]*+)?\n)*+(?:%[^\n]*+\n|[^\S\n]*+(?:#[^\n]*+)?\n)++"
 )
 # Filled in by the API server; nobody can change them by editing.
-KEPT_BY_SERVER = ("managedFields", "selfLink")
+SERVER_FIELDS = ("managedFields", "selfLink")
 # In the way of a comparison: they change with every write.
-RESTLESS = ("resourceVersion", "generation", "managedFields", "uid", "creationTimestamp")
+VOLATILE_FIELDS = ("resourceVersion", "generation", "managedFields", "uid", "creationTimestamp")
 # Annotations that controllers keep for themselves on the objects that people edit.
-BOOKKEEPING = ("deployment.kubernetes.io/", "deprecated.daemonset.template.generation")
+CONTROLLER_ANNOTATIONS = ("deployment.kubernetes.io/", "deprecated.daemonset.template.generation")
 # Where the JSON parser stopped.
-JSON_PLACE = re.compile(r": line (\d+) column (\d+) \(char \d+\)\Z")
+JSON_POSITION = re.compile(r": line (\d+) column (\d+) \(char \d+\)\Z")
 STEP = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 # What strict decoding and Go's decoder say.
 UNKNOWN = re.compile(r'(unknown|duplicate) field "([^"]+)"')
@@ -84,21 +84,21 @@ def documents(text: str, *, most: int = MAX_DOCUMENTS) -> list[Document]:
     returned unread where there are more.
     """
     check_length(text)
-    found: list[Document] = []
+    readable: list[Document] = []
     line = start = 0
-    for end in _ends(text):
+    for end in _document_ends(text):
         piece = text[start:end]
-        if len(found) >= most:
-            return [*found, Document("", line, None, None)]
-        if _says_something(piece):
+        if len(readable) >= most:
+            return [*readable, Document("", line, None, None)]
+        if _has_content(piece):
             # The separator itself stays with the document, so that its lines count.
-            found += _read(piece, line)
+            readable += _read_piece(piece, line)
         line += piece.count("\n")
         start = end
-    return found
+    return readable
 
 
-def _ends(text: str) -> Iterator[int]:
+def _document_ends(text: str) -> Iterator[int]:
     """Where each document ends: before the next separator, and not between directives and theirs."""
     start = 0
     for match in SEPARATOR.finditer(text):
@@ -108,11 +108,11 @@ def _ends(text: str) -> Iterator[int]:
     yield len(text)
 
 
-def _says_something(piece: str) -> bool:
-    return SAYS_NOTHING.fullmatch(SEPARATOR.sub("", piece, count=1)) is None
+def _has_content(piece: str) -> bool:
+    return ONLY_COMMENTS.fullmatch(SEPARATOR.sub("", piece, count=1)) is None
 
 
-def _read(piece: str, before: int) -> Iterator[Document]:
+def _read_piece(piece: str, before: int) -> Iterator[Document]:
     head = BARE_SEPARATOR.match(piece)
     if head and JSON.match(piece, head.end()):
         piece, before = piece[head.end() :], before + 1
@@ -122,39 +122,49 @@ def _read(piece: str, before: int) -> Iterator[Document]:
         yield Document(piece, before, None, None, (Problem(before + 1, 0, 0, error.message),))
         return
     for text in texts:
-        for document in _document(text, before):
-            yield from _listed(document)
+        for document in _parse_yaml(text, before):
+            yield from _split_list(document)
         before += text.count("\n")
 
 
-def _document(piece: str, before: int) -> Iterator[Document]:
+def _parse_yaml(piece: str, before: int) -> Iterator[Document]:
     try:
         parsed = placed(piece)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line, mark.column) if mark else (0, 0)
-        said = Problem(before + line + 1, column, column + 1, str(error.problem or error.context))
-        yield Document(piece, before, None, None, (said,))
+        problem = Problem(
+            before + line + 1, column, column + 1, str(error.problem or error.context)
+        )
+        yield Document(piece, before, None, None, (problem,))
         return
     except Invalid as error:
         yield Document(piece, before, None, None, (Problem(before + 1, 0, 0, error.message),))
         return
     except (yaml.YAMLError, ValueError) as error:
-        said = Problem(before + 1, 0, 0, str(error).splitlines()[0][:200])
-        yield Document(piece, before, None, None, (said,))
+        problem = Problem(before + 1, 0, 0, str(error).splitlines()[0][:200])
+        yield Document(piece, before, None, None, (problem,))
         return
-    for one in parsed:
-        if one.value is None:
+    for parsed_document in parsed:
+        if parsed_document.value is None:
             continue
         try:
-            obj = _object(piece, one.value, is_first=before == 0)
+            obj = _parse_object(piece, parsed_document.value, is_first=before == 0)
         except Invalid as error:
-            yield Document(piece, before, one.node, None, (_about_json(error.message, before),))
+            yield Document(
+                piece, before, parsed_document.node, None, (_json_problem(error.message, before),)
+            )
             continue
-        yield Document(piece, before, one.node, obj, tuple(_doubled(one.node, before)))
+        yield Document(
+            piece,
+            before,
+            parsed_document.node,
+            obj,
+            tuple(_duplicate_keys(parsed_document.node, before)),
+        )
 
 
-def _object(piece: str, value: Any, *, is_first: bool) -> Object:
+def _parse_object(piece: str, value: Any, *, is_first: bool) -> Object:
     """The object of a document. JSON has its own rules for numbers and texts; its places are YAML's."""
     if not JSON.match(piece):
         return as_object(value)
@@ -167,15 +177,15 @@ def _object(piece: str, value: Any, *, is_first: bool) -> Object:
         return as_object(value)
 
 
-def _about_json(message: str, before: int) -> Problem:
+def _json_problem(message: str, before: int) -> Problem:
     """The complaint at the place that it names."""
     sentence, line, column = message, 1, 0
-    if at := JSON_PLACE.search(message):
+    if at := JSON_POSITION.search(message):
         sentence, line, column = message[: at.start()], int(at[1]), int(at[2]) - 1
     return Problem(before + line, column, column + 1 if column else 0, sentence)
 
 
-def _listed(document: Document) -> Iterator[Document]:
+def _split_list(document: Document) -> Iterator[Document]:
     """The objects of a List one by one, else the document itself."""
     obj = document.obj or {}
     kind = str(obj.get("kind") or "")
@@ -187,9 +197,9 @@ def _listed(document: Document) -> Iterator[Document]:
         return
     # The items of a ConfigMapList need not say that they are ConfigMaps.
     implied = {"apiVersion": obj.get("apiVersion"), "kind": kind.removesuffix("List")}
-    _key, node = _step(document.node, "items")
+    _key, node = _descend(document.node, "items")
     for index, item in enumerate(items):
-        _none, place = _step(node, str(index))
+        _none, place = _descend(node, str(index))
         problems = document.problems if index == 0 else ()
         if not isinstance(item, dict):
             line = document.before + (place.start_mark.line if place else 0) + 1
@@ -203,18 +213,18 @@ def _listed(document: Document) -> Iterator[Document]:
         )
 
 
-def _doubled(node: yaml.Node | None, before: int) -> Iterator[Problem]:
+def _duplicate_keys(node: yaml.Node | None, before: int) -> Iterator[Problem]:
     """Keys that a mapping has twice: readers of YAML keep the last one in silence."""
     waiting = [node]
     while waiting:
-        each = waiting.pop()
-        if isinstance(each, yaml.SequenceNode):
-            waiting += each.value
-        if isinstance(each, yaml.MappingNode):
-            seen: set[str] = set()
-            for key, value in each.value:
+        current = waiting.pop()
+        if isinstance(current, yaml.SequenceNode):
+            waiting += current.value
+        if isinstance(current, yaml.MappingNode):
+            names: set[str] = set()
+            for key, value in current.value:
                 waiting.append(value)
-                if str(key.value) in seen and key.value != "<<":
+                if str(key.value) in names and key.value != "<<":
                     mark = key.start_mark
                     yield Problem(
                         before + mark.line + 1,
@@ -222,20 +232,20 @@ def _doubled(node: yaml.Node | None, before: int) -> Iterator[Problem]:
                         key.end_mark.column,
                         _("The key {key} is here twice.").format(key=key.value),
                     )
-                seen.add(str(key.value))
+                names.add(str(key.value))
 
 
 # --- where a complaint belongs ----------------------------------------------------------------------------------------
-def place(document: Document, path: str) -> tuple[int, int, int]:
+def locate_field(document: Document, path: str) -> tuple[int, int, int]:
     """(line, column, end) of a field path such as `spec.containers[0].image`; of what stands above it when it is not there."""
-    return spot(document, [index or name for index, name in STEP.findall(path)])
+    return locate_steps(document, [index or name for index, name in STEP.findall(path)])
 
 
-def spot(document: Document, steps: Iterable[str | int]) -> tuple[int, int, int]:
+def locate_steps(document: Document, steps: Iterable[str | int]) -> tuple[int, int, int]:
     """The same for a path in pieces, whose keys may hold dots."""
     node, marked = document.node, document.node
     for step in steps:
-        key, value = _step(node, str(step))
+        key, value = _descend(node, str(step))
         if value is None:
             break
         node, marked = value, key or value
@@ -249,7 +259,7 @@ def spot(document: Document, steps: Iterable[str | int]) -> tuple[int, int, int]
     )
 
 
-def _step(node: yaml.Node | None, name: str) -> tuple[yaml.Node | None, yaml.Node | None]:
+def _descend(node: yaml.Node | None, name: str) -> tuple[yaml.Node | None, yaml.Node | None]:
     """(key node, value node) one step further; (None, None) where there is none."""
     if isinstance(node, yaml.SequenceNode) and name.isdecimal() and len(name) < 10:
         return None, node.value[int(name)] if int(name) < len(node.value) else None
@@ -260,32 +270,38 @@ def _step(node: yaml.Node | None, name: str) -> tuple[yaml.Node | None, yaml.Nod
     return None, None
 
 
-def complaints(document: Document, message: str, details: Mapping[str, Any]) -> list[Problem]:
+def problems_of_refusal(
+    document: Document, message: str, details: Mapping[str, Any]
+) -> list[Problem]:
     """What the API server said about a document, each complaint at its line."""
     causes = [
-        one
-        for one in (details.get("details") or {}).get("causes") or []
-        if isinstance(one, Mapping) and one.get("field")
+        cause
+        for cause in (details.get("details") or {}).get("causes") or []
+        if isinstance(cause, Mapping) and cause.get("field")
     ]
     if causes:
         return [
             Problem(
-                *place(document, str(one["field"])), f"{one['field']}: {one.get('message', '')}"
+                *locate_field(document, str(cause["field"])),
+                f"{cause['field']}: {cause.get('message', '')}",
             )
-            for one in causes
+            for cause in causes
         ]
     if unknown := UNKNOWN.findall(message):
-        return [Problem(*place(document, path), _unknown(word, path)) for word, path in unknown]
+        return [
+            Problem(*locate_field(document, path), _unknown_field_text(word, path))
+            for word, path in unknown
+        ]
     if wrong := WRONG_TYPE.search(message):
         path = (wrong[2] or "").removeprefix(".")
-        said = _("{path}: this is a {given}, but {wanted} is wanted").format(
+        sentence = _("{path}: this is a {given}, but {wanted} is wanted").format(
             path=path, given=wrong[1], wanted=wrong[3]
         )
-        return [Problem(*_ending(document, path), said)]
+        return [Problem(*_locate_by_ending(document, path), sentence)]
     return [Problem(document.before + 1 if document.before else 0, 0, 0, message)]
 
 
-def _unknown(word: str, path: str) -> str:
+def _unknown_field_text(word: str, path: str) -> str:
     return (
         _("There is no field {path}.")
         if word == "unknown"
@@ -293,7 +309,7 @@ def _unknown(word: str, path: str) -> str:
     ).format(path=path)
 
 
-def _ending(document: Document, path: str) -> tuple[int, int, int]:
+def _locate_by_ending(document: Document, path: str) -> tuple[int, int, int]:
     """Go names a path without the places in lists: the first one that ends like it."""
     names = path.split(".")
     # The last is looked at first.
@@ -312,7 +328,7 @@ def _ending(document: Document, path: str) -> tuple[int, int, int]:
                             key.end_mark.column,
                         )
                     waiting.append((value, left[1:]))
-    return place(document, path)
+    return locate_field(document, path)
 
 
 # --- objects as text ----------------------------------------------------------------------------------------------------
@@ -321,7 +337,7 @@ def editable(item: Object) -> Object:
     metadata = {
         key: value
         for key, value in (item.get("metadata") or {}).items()
-        if key not in KEPT_BY_SERVER
+        if key not in SERVER_FIELDS
     }
     annotations = {
         key: value
@@ -335,36 +351,45 @@ def editable(item: Object) -> Object:
         kind.name == item.get("kind") and kind.api_version == item.get("apiVersion")
         for kind in KINDS.values()
     )
-    shown = {"apiVersion": item.get("apiVersion"), "kind": item.get("kind"), "metadata": metadata}
-    return shown | {
+    document = {
+        "apiVersion": item.get("apiVersion"),
+        "kind": item.get("kind"),
+        "metadata": metadata,
+    }
+    return document | {
         key: value
         for key, value in item.items()
-        if key not in shown and not (key == "status" and ours)
+        if key not in document and not (key == "status" and ours)
     }
 
 
-def whole(edited: Object, live: Object) -> Object:
+def restore_hidden_fields(edited: Object, live: Object) -> Object:
     """What is sent to the cluster: the edited object with what `editable` left out of the live one."""
-    kept = (live.get("metadata") or {}).get("annotations") or {}
-    if LAST_APPLIED not in kept:
+    live_annotations = (live.get("metadata") or {}).get("annotations") or {}
+    if LAST_APPLIED not in live_annotations:
         return edited
     metadata = edited.get("metadata") or {}
-    annotations = {**(metadata.get("annotations") or {}), LAST_APPLIED: kept[LAST_APPLIED]}
+    annotations = {
+        **(metadata.get("annotations") or {}),
+        LAST_APPLIED: live_annotations[LAST_APPLIED],
+    }
     return {**edited, "metadata": {**metadata, "annotations": annotations}}
 
 
 def comparable(item: Object) -> str:
     """The object as text for a comparison: as it is edited, without what every write changes."""
-    shown = editable(item)
-    metadata = {key: value for key, value in shown["metadata"].items() if key not in RESTLESS}
+    edited = editable(item)
+    metadata = {
+        key: value for key, value in edited["metadata"].items() if key not in VOLATILE_FIELDS
+    }
     return to_yaml(
-        {**{key: value for key, value in shown.items() if key != "status"}, "metadata": metadata}
+        {**{key: value for key, value in edited.items() if key != "status"}, "metadata": metadata}
     )
 
 
-def same_content(one: Object, other: Object) -> bool:
+def same_content(first: Object, second: Object) -> bool:
     """Whether two versions of an object differ at most in status and in what controllers keep."""
-    return comparable(_without_bookkeeping(one)) == comparable(_without_bookkeeping(other))
+    return comparable(_without_bookkeeping(first)) == comparable(_without_bookkeeping(second))
 
 
 def _without_bookkeeping(item: Object) -> Object:
@@ -372,6 +397,6 @@ def _without_bookkeeping(item: Object) -> Object:
     annotations = {
         key: value
         for key, value in (metadata.get("annotations") or {}).items()
-        if not key.startswith(BOOKKEEPING)
+        if not key.startswith(CONTROLLER_ANNOTATIONS)
     }
     return {**item, "metadata": {**metadata, "annotations": annotations}}

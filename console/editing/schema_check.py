@@ -38,14 +38,14 @@ class Fault:
     message: str
 
 
-def faults(document: Any, schema: Mapping[str, Any]) -> list[Fault]:
+def find_faults(document: Any, schema: Mapping[str, Any]) -> list[Fault]:
     """The first faults of a document; `schema` is {"root", "definitions"} as the API gives it."""
     checker = _Checker(schema.get("definitions") or {})
-    found = checker.check(document, {"$ref": REFERENCE + str(schema.get("root", ""))}, ())
-    return [fault for _place, fault in zip(range(MOST_FAULTS), found, strict=False)]
+    every_fault = checker.check(document, {"$ref": REFERENCE + str(schema.get("root", ""))}, ())
+    return [fault for _place, fault in zip(range(MOST_FAULTS), every_fault, strict=False)]
 
 
-def written(path: Path) -> str:
+def path_text(path: Path) -> str:
     """`spec.containers[0].image`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
@@ -74,10 +74,11 @@ class _Checker:
         schema = self._resolved(schema)
         if value is None or len(path) > DEEPEST or self._is_open(schema):
             return
-        wanted = str(schema.get("type") or ("object" if "properties" in schema else ""))
-        if wanted in TYPES and not _fits(value, wanted):
+        expected = str(schema.get("type") or ("object" if "properties" in schema else ""))
+        if expected in TYPES and not _has_type(value, expected):
             yield Fault(
-                path, _("{path} must be {wanted}").format(path=written(path), wanted=WORDS[wanted])
+                path,
+                _("{path} must be {wanted}").format(path=path_text(path), wanted=WORDS[expected]),
             )
         elif isinstance(value, dict):
             yield from self._mapping(value, schema, path)
@@ -85,10 +86,10 @@ class _Checker:
             for place, item in enumerate(value):
                 yield from self.check(item, schema.get("items") or {}, (*path, place))
         elif schema.get("enum") and value not in schema["enum"]:
-            allowed = ", ".join(str(one) for one in schema["enum"])
+            allowed = ", ".join(str(choice) for choice in schema["enum"])
             yield Fault(
                 path,
-                _("{path} must be one of {allowed}").format(path=written(path), allowed=allowed),
+                _("{path} must be one of {allowed}").format(path=path_text(path), allowed=allowed),
             )
 
     @staticmethod
@@ -115,21 +116,24 @@ class _Checker:
                 yield from self.check(item, others, (*path, key))
             elif closed:
                 yield Fault(
-                    (*path, key), _("There is no field {path}.").format(path=written((*path, key)))
+                    (*path, key),
+                    _("There is no field {path}.").format(path=path_text((*path, key))),
                 )
-        yield from (_lacking(path, name) for name in _required(schema) if value.get(name) is None)
+        yield from (
+            _missing_field(path, name) for name in _required(schema) if value.get(name) is None
+        )
 
 
 def _required(schema: Mapping[str, Any]) -> Sequence[str]:
-    found = schema.get("required")
-    return [str(one) for one in found] if isinstance(found, list) else []
+    names = schema.get("required")
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def _lacking(path: Path, name: str) -> Fault:
-    return Fault(path, _("{path} is required").format(path=written((*path, name))))
+def _missing_field(path: Path, name: str) -> Fault:
+    return Fault(path, _("{path} is required").format(path=path_text((*path, name))))
 
 
-def _fits(value: Any, wanted: str) -> bool:
+def _has_type(value: Any, expected: str) -> bool:
     if isinstance(value, bool):
-        return wanted == "boolean"
-    return isinstance(value, TYPES[wanted])
+        return expected == "boolean"
+    return isinstance(value, TYPES[expected])

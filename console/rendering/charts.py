@@ -26,7 +26,7 @@ class Gauge:
     used: float
     hard: float
     text: str
-    tone: str
+    severity: str
     points: str = ""
 
     @property
@@ -42,32 +42,34 @@ def amount(value: float, unit: str) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") + (f" {unit}" if unit else "")
 
 
-def of_usage(
+def usage_gauges(
     usage: Mapping[str, Mapping[str, float]],
     samples: Sequence[Mapping[str, Mapping[str, float]]] = (),
 ) -> list[Gauge]:
     """A bar for every resource that is limited, with its line over time when there are samples."""
-    found = []
+    gauges = []
     for name, (title, unit) in RESOURCES.items():
         hard, used = usage["hard"].get(name, 0), usage["used"].get(name, 0)
         if hard or used:
             share = used / hard if hard else FULL
-            tone = "bad" if share >= FULL else "warn" if share >= NEARLY else "good"
+            severity = "bad" if share >= FULL else "warn" if share >= NEARLY else "good"
             text = f"{amount(used, unit)} / {amount(hard, unit)}"
-            found.append(
+            gauges.append(
                 Gauge(
                     title,
                     used,
                     hard,
                     text,
-                    tone,
-                    line([sample["used"].get(name, 0) for sample in samples], top=hard),
+                    severity,
+                    polyline_points([sample["used"].get(name, 0) for sample in samples], top=hard),
                 )
             )
-    return found
+    return gauges
 
 
-def line(values: Sequence[float], *, top: float = 0, width: int = 300, height: int = 40) -> str:
+def polyline_points(
+    values: Sequence[float], *, top: float = 0, width: int = 300, height: int = 40
+) -> str:
     """The points of a polyline; nothing for fewer than two values."""
     if len(values) < 2:
         return ""

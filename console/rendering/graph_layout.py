@@ -28,7 +28,7 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Curve:
     """A curve between two boxes, as SVG's path data."""
 
     source: str
@@ -37,53 +37,61 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class GraphLayout:
     """Boxes by id, lines, and the size of it all."""
 
     boxes: Mapping[str, Box]
-    lines: Sequence[Line]
+    lines: Sequence[Curve]
     width: int
     height: int
 
 
-def drawn(columns: Mapping[str, int], edges: Sequence[tuple[str, str]]) -> Drawing:
+def lay_out(columns: Mapping[str, int], edges: Sequence[tuple[str, str]]) -> GraphLayout:
     """The drawing of vertices, each with its column; columns without any are left out. Neighbours stand near each other."""
-    ordered = _ordered(columns, edges)
+    ordered = _sort_columns(columns, edges)
     tallest = max((len(column) for column in ordered), default=0)
     boxes: dict[str, Box] = {}
     for place, column in enumerate(ordered):
         top = MARGIN + (tallest - len(column)) * (HEIGHT + DOWN) // 2
-        for row, one in enumerate(column):
-            boxes[one] = Box(one, MARGIN + place * (WIDTH + ACROSS), top + row * (HEIGHT + DOWN))
+        for row, vertex in enumerate(column):
+            boxes[vertex] = Box(
+                vertex, MARGIN + place * (WIDTH + ACROSS), top + row * (HEIGHT + DOWN)
+            )
     width = 2 * MARGIN + len(ordered) * (WIDTH + ACROSS) - ACROSS
     height = 2 * MARGIN + tallest * (HEIGHT + DOWN) - DOWN
     lines = [
-        Line(source, target, _curve(boxes[source], boxes[target]))
+        Curve(source, target, _curve_path(boxes[source], boxes[target]))
         for source, target in edges
         if {source, target} <= boxes.keys()
     ]
-    return Drawing(boxes, lines, max(width, 0), max(height, 0))
+    return GraphLayout(boxes, lines, max(width, 0), max(height, 0))
 
 
-def _ordered(columns: Mapping[str, int], edges: Sequence[tuple[str, str]]) -> list[list[str]]:
+def _sort_columns(columns: Mapping[str, int], edges: Sequence[tuple[str, str]]) -> list[list[str]]:
     """The columns, each sorted so that lines cross little: every vertex at the mean height of its neighbours, again and again."""
     near: dict[str, list[str]] = defaultdict(list)
     for source, target in edges:
         near[source].append(target)
         near[target].append(source)
     groups = [
-        [one for one in columns if columns[one] == number]
+        [vertex for vertex in columns if columns[vertex] == number]
         for number in sorted(set(columns.values()))
     ]
-    height = {one: _place(row, group) for group in groups for row, one in enumerate(group)}
+    height = {
+        vertex: _relative_height(row, group) for group in groups for row, vertex in enumerate(group)
+    }
     for sweep in range(SWEEPS):
         for group in groups if sweep % 2 == 0 else groups[::-1]:
-            wish = {
-                one: _mean((height[other] for other in near[one] if other in height), height[one])
-                for one in group
+            mean_heights = {
+                vertex: _mean(
+                    (height[other] for other in near[vertex] if other in height), height[vertex]
+                )
+                for vertex in group
             }
-            group.sort(key=wish.__getitem__)
-            height.update({one: _place(row, group) for row, one in enumerate(group)})
+            group.sort(key=mean_heights.__getitem__)
+            height.update(
+                {vertex: _relative_height(row, group) for row, vertex in enumerate(group)}
+            )
     # Last, whatever has the same parents stands together.
     above: dict[str, list[str]] = defaultdict(list)
     for source, target in edges:
@@ -91,28 +99,30 @@ def _ordered(columns: Mapping[str, int], edges: Sequence[tuple[str, str]]) -> li
             above[target].append(source)
     for group in groups:
         order = {
-            one: (
-                _mean((height[other] for other in above[one] if other in height), height[one]),
-                height[one],
+            vertex: (
+                _mean(
+                    (height[other] for other in above[vertex] if other in height), height[vertex]
+                ),
+                height[vertex],
             )
-            for one in group
+            for vertex in group
         }
         group.sort(key=order.__getitem__)
-        height.update({one: _place(row, group) for row, one in enumerate(group)})
+        height.update({vertex: _relative_height(row, group) for row, vertex in enumerate(group)})
     return groups
 
 
-def _place(row: int, group: Sequence[Hashable]) -> float:
+def _relative_height(row: int, group: Sequence[Hashable]) -> float:
     """How far down a row is, from 0 to 1, so that columns of any length compare."""
     return (row + 0.5) / len(group)
 
 
 def _mean(values: Iterable[float], default: float) -> float:
-    found = list(values)
-    return sum(found) / len(found) if found else default
+    heights = list(values)
+    return sum(heights) / len(heights) if heights else default
 
 
-def _curve(source: Box, target: Box) -> str:
+def _curve_path(source: Box, target: Box) -> str:
     if target.x > source.x:
         half = (target.x + source.right) // 2
         return f"M{source.right} {source.middle}C{half} {source.middle} {half} {target.middle} {target.x} {target.middle}"

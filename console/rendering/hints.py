@@ -32,7 +32,7 @@ HINTS: dict[int, str | Promise] = {
 }
 
 
-def of(code: int, details: Mapping[str, Any]) -> str:
+def for_code(code: int, details: Mapping[str, Any]) -> str:
     """The hint for a code; for a conflict the one that saves work."""
     if details.get("reason") == "Conflict" or details.get("status") == 409:
         return str(

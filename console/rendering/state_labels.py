@@ -6,7 +6,7 @@ from django.utils.functional import Promise
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-SAID: dict[str, Promise] = {
+LABELS: dict[str, Promise] = {
     "Running": _("Running"),
     "Pending": _("Pending"),
     "Succeeded": _("Succeeded"),
@@ -49,12 +49,12 @@ SAID: dict[str, Promise] = {
 }
 
 
-def said(word: str) -> str:
+def translate_state(word: str) -> str:
     """The word for a state; one that nobody translates is said as it is."""
-    return _of(get_language() or "").get(word, word)
+    return _labels_in(get_language() or "").get(word, word)
 
 
 @lru_cache(maxsize=8)
-def _of(language: str) -> dict[str, str]:
+def _labels_in(language: str) -> dict[str, str]:
     """All of them in one language: a table asks for hundreds."""
-    return {word: str(text) for word, text in SAID.items()}
+    return {word: str(text) for word, text in LABELS.items()}

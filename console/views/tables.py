@@ -14,24 +14,24 @@ from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
 from console import navigation
-from console.api_client import Refused, call, quoted
-from console.locations import kind_of
-from console.page import is_fragment, page, sealed, signed_in
+from console.api_client import ApiRefusal, call, require_segment
+from console.locations import find_kind
+from console.page import is_fragment, render_page, require_sign_in, with_security_headers
 from console.rendering import columns
 from console.rendering import html as cells
-from console.rendering.columns import Cell, Column, Sight
+from console.rendering.columns import Cell, RenderContext, TableColumn
 from console.rendering.health import Object, get
 from console.views import bulk, printer_columns
 
 SIZES = (50, 100, 250, 1000)
 DEFAULTS = {"page": 1, "size": SIZES[0], "troubled": False}
-KEPT = ("q", "namespace", "label", "troubled", "sort", "size", "page")
-MOST_LABELS = 200
-TELLING = ("created", "restarts")
+PARAMETERS = ("q", "namespace", "label", "troubled", "sort", "size", "page")
+MAX_LABELS = 200
+DESCENDING_FIRST = ("created", "restarts")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class TableQuery:
     """What the address of a table asks for."""
 
     cluster: int
@@ -42,20 +42,20 @@ class Wish:
     troubled: bool = False
     sort: str = ""
     size: int = SIZES[0]
-    page: int = 1
+    render_page: int = 1
 
     @classmethod
-    def of(cls, request: HttpRequest, cluster: int, plural: str) -> "Wish":
+    def of(cls, request: HttpRequest, cluster: int, plural: str) -> "TableQuery":
         """Out of the query; what makes no sense is the default."""
         query = request.GET
-        size = _whole(query.get("size"), SIZES[0])
+        size = _parse_whole(query.get("size"), SIZES[0])
         return cls(
             cluster,
             plural,
             **{name: query.get(name, "").strip() for name in ("q", "namespace", "label", "sort")},
             troubled=query.get("troubled") in ("1", "on", "True", "true"),
             size=size if size in SIZES else SIZES[0],
-            page=max(_whole(query.get("page"), 1), 1),
+            page=max(_parse_whole(query.get("page"), 1), 1),
         )
 
     @property
@@ -65,13 +65,13 @@ class Wish:
 
     def link(self, **changes: object) -> str:
         """The same table with something changed; what is default is left out of the address."""
-        values = {name: getattr(self, name) for name in KEPT} | {"page": 1} | changes
-        shown = {
+        values = {name: getattr(self, name) for name in PARAMETERS} | {"page": 1} | changes
+        parameters = {
             name: value
             for name, value in values.items()
             if value not in ("", None) and (name, value) not in (("page", 1), ("size", 50))
         }
-        return self.address + (f"?{urlencode(shown)}" if shown else "")
+        return self.address + (f"?{urlencode(parameters)}" if parameters else "")
 
     @property
     def filtered(self) -> bool:
@@ -84,7 +84,7 @@ class Wish:
         return self.plural in KINDS_WITH_PROBLEMS
 
 
-def _whole(text: str | None, default: int) -> int:
+def _parse_whole(text: str | None, default: int) -> int:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else default
 
 
@@ -92,10 +92,10 @@ def api_path(plural: str) -> str:
     """The API's address of a kind: `pods`, or `resources/{group}/{version}/{plural}` for `widgets.v1.example.com`."""
     if plural in KINDS:
         return plural
-    kind = kind_of(plural)
+    kind = find_kind(plural)
     if not kind.group:
-        raise Refused(1004, plural, {}, 404)
-    return f"resources/{quoted(kind.group)}/{quoted(kind.version)}/{quoted(kind.plural)}"
+        raise ApiRefusal(1004, plural, {}, 404)
+    return f"resources/{require_segment(kind.group)}/{require_segment(kind.version)}/{require_segment(kind.plural)}"
 
 
 def is_namespaced(plural: str, items: Sequence[Object] = ()) -> bool:
@@ -108,166 +108,198 @@ def is_namespaced(plural: str, items: Sequence[Object] = ()) -> bool:
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
     """The page of a kind; for htmx the table alone, and 304 while nothing in it changed."""
-    wish = Wish.of(request, cluster, plural)
+    table_query = TableQuery.of(request, cluster, plural)
     try:
-        answer = call(request, "GET", api_path(plural), query=_query(wish))
-    except Refused as refused:
+        answer = call(request, "GET", api_path(plural), query=_api_query(table_query))
+    except ApiRefusal as refusal:
         # 403 is the API server's: the cluster's credentials may look into some namespaces only.
-        limited = refused.details.get("status") == 403 and is_namespaced(plural)
-        if refused.code != 1001 and not limited:
+        limited = refusal.details.get("status") == 403 and is_namespaced(plural)
+        if refusal.code != 1001 and not limited:
             raise
-        return _shown(
+        return _render_table(
             request,
-            wish,
+            table_query,
             {
-                "problem": refused.message,
+                "problem": refusal.message,
                 "limited": limited,
                 "rows": "",
                 "total": 0,
-                "heads": _heads(wish, columns.of(plural), True),
+                "heads": _header_cells(table_query, columns.for_kind(plural), True),
             },
         )
     items, total = answer.data["items"], answer.data["total"]
-    mark = _mark(request, wish, items, total)
+    mark = _etag(request, table_query, items, total)
     if request.headers.get("If-None-Match") == mark:
-        return sealed(request, HttpResponse(status=304, headers={"ETag": mark}))
-    response = _shown(request, wish, _table(request, wish, items, total))
+        return with_security_headers(request, HttpResponse(status=304, headers={"ETag": mark}))
+    response = _render_table(
+        request, table_query, _table_context(request, table_query, items, total)
+    )
     response["ETag"] = mark
     return response
 
 
-def _query(wish: Wish) -> dict[str, Any]:
+def _api_query(table_query: TableQuery) -> dict[str, Any]:
     return {
-        "cluster_id": wish.cluster,
-        "namespace": wish.namespace,
-        "keyword": wish.q,
-        "labelSelector": wish.label,
-        "orderby": wish.sort,
-        "troubled": wish.troubled or None,
-        "page": wish.page,
-        "pageSize": wish.size,
+        "cluster_id": table_query.cluster,
+        "namespace": table_query.namespace,
+        "keyword": table_query.q,
+        "labelSelector": table_query.label,
+        "orderby": table_query.sort,
+        "troubled": table_query.troubled or None,
+        "page": table_query.page,
+        "pageSize": table_query.size,
     }
 
 
-def _mark(request: HttpRequest, wish: Wish, items: Sequence[Object], total: int) -> str:
+def _etag(
+    request: HttpRequest, table_query: TableQuery, items: Sequence[Object], total: int
+) -> str:
     """Changes exactly when a row came, went or changed."""
     versions = [
         f"{get(item, 'metadata', 'uid')}:{get(item, 'metadata', 'resourceVersion')}"
         for item in items
     ]
-    seen = "\n".join([str(wish), str(total), request.LANGUAGE_CODE, *versions])
-    return f'"{hashlib.sha256(seen.encode()).hexdigest()[:32]}"'
+    fingerprint = "\n".join([str(table_query), str(total), request.LANGUAGE_CODE, *versions])
+    return f'"{hashlib.sha256(fingerprint.encode()).hexdigest()[:32]}"'
 
 
-def _shown(request: HttpRequest, wish: Wish, found: Mapping[str, Any]) -> HttpResponse:
+def _render_table(
+    request: HttpRequest, table_query: TableQuery, content: Mapping[str, Any]
+) -> HttpResponse:
     context = {
-        "wish": wish,
-        "bulk": bulk.offered(wish.plural),
-        "cluster_id": wish.cluster,
-        "title": navigation.title(wish.plural),
-        "kind": navigation.kind_name(wish.plural),
+        "table_query": table_query,
+        "bulk": bulk.bulk_buttons(table_query.plural),
+        "cluster_id": table_query.cluster,
+        "title": navigation.kind_title(table_query.plural),
+        "kind": navigation.kind_name(table_query.plural),
     }
     part = is_fragment(request) and request.headers.get("HX-Target") == "table"
-    return page(
-        request, "console/parts/table.html" if part else "console/table.html", {**context, **found}
+    return render_page(
+        request,
+        "console/parts/table.html" if part else "console/table.html",
+        {**context, **content},
     )
 
 
-def _table(request: HttpRequest, wish: Wish, items: Sequence[Object], total: int) -> dict[str, Any]:
-    sight = Sight(f"/clusters/{wish.cluster}", cells.zone_of(request), datetime.now(UTC))
-    namespaced = is_namespaced(wish.plural, items)
-    shown = (
-        columns.of(wish.plural)
-        if wish.plural in KINDS
-        else printer_columns.columns(request, wish.cluster, wish.plural)
+def _table_context(
+    request: HttpRequest, table_query: TableQuery, items: Sequence[Object], total: int
+) -> dict[str, Any]:
+    sight = RenderContext(
+        f"/clusters/{table_query.cluster}", cells.zone_of(request), datetime.now(UTC)
     )
-    last = max((total + wish.size - 1) // wish.size, 1)
+    namespaced = is_namespaced(table_query.plural, items)
+    table_columns = (
+        columns.for_kind(table_query.plural)
+        if table_query.plural in KINDS
+        else printer_columns.columns_of_custom_kind(
+            request, table_query.cluster, table_query.plural
+        )
+    )
+    last = max((total + table_query.size - 1) // table_query.size, 1)
     return {
-        "heads": _heads(wish, shown, namespaced),
-        "rows": _rows(wish.plural, items, shown, sight, namespaced),
+        "heads": _header_cells(table_query, table_columns, namespaced),
+        "rows": _body_rows(table_query.plural, items, table_columns, sight, namespaced),
         "total": total,
         "namespaced": namespaced,
-        "first": (wish.page - 1) * wish.size + 1 if items else 0,
-        "last": (wish.page - 1) * wish.size + len(items),
-        "previous": wish.link(page=min(wish.page - 1, last)) if wish.page > 1 else "",
-        "next": wish.link(page=wish.page + 1) if wish.page < last else "",
-        "sizes": [(size, wish.link(size=size), size == wish.size) for size in SIZES],
-        "labels": _labels(items),
-        "clear": wish.address,
+        "first": (table_query.page - 1) * table_query.size + 1 if items else 0,
+        "last": (table_query.page - 1) * table_query.size + len(items),
+        "previous": table_query.link(page=min(table_query.page - 1, last))
+        if table_query.page > 1
+        else "",
+        "next": table_query.link(page=table_query.page + 1) if table_query.page < last else "",
+        "sizes": [(size, table_query.link(size=size), size == table_query.size) for size in SIZES],
+        "labels": _label_options(items),
+        "clear": table_query.address,
     }
 
 
-def _labels(items: Sequence[Object]) -> str:
+def _label_options(items: Sequence[Object]) -> str:
     """The labels of what is shown, as options to choose from."""
-    found = {
+    labels = {
         f"{key}={value}"
         for item in items
         for key, value in (get(item, "metadata", "labels") or {}).items()
     }
-    return cells.safe(
-        "".join(f'<option value="{cells.escaped(label)}">' for label in sorted(found)[:MOST_LABELS])
+    return cells.mark_safe(
+        "".join(f'<option value="{cells.escape(label)}">' for label in sorted(labels)[:MAX_LABELS])
     )
 
 
-def _heads(wish: Wish, shown: Sequence[Column], namespaced: bool) -> str:
+def _header_cells(
+    table_query: TableQuery, table_columns: Sequence[TableColumn], namespaced: bool
+) -> str:
     """The heads of the columns; those that the API can sort by are links that do, or turn the order round."""
-    own = [Column(_("Name"), columns.of_path(), sort="name")]
+    own = [TableColumn(_("Name"), columns.text_cell(), sort="name")]
     if namespaced:
-        own.append(Column(_("Namespace"), columns.of_path(), wide=True, sort="namespace"))
-    return cells.safe("".join(_head(wish, column) for column in [*own, *shown]))
+        own.append(TableColumn(_("Namespace"), columns.text_cell(), wide=True, sort="namespace"))
+    return cells.mark_safe(
+        "".join(_header_cell(table_query, column) for column in [*own, *table_columns])
+    )
 
 
-def _head(wish: Wish, column: Column) -> str:
-    style, title = _style(column), cells.escaped(column.title)
+def _header_cell(table_query: TableQuery, column: TableColumn) -> str:
+    style, title = _cell_class(column), cells.escape(column.title)
     opening = f'<th scope="col" class="{style}"' if style else '<th scope="col"'
     if not column.sort:
         return f"{opening}>{title}</th>"
-    direction = {column.sort: "ascending", f"-{column.sort}": "descending"}.get(wish.sort, "")
+    direction = {column.sort: "ascending", f"-{column.sort}": "descending"}.get(
+        table_query.sort, ""
+    )
     # The first press sorts times and numbers with the most telling end up.
-    wanted = (
+    next_sort = (
         column.sort
-        if direction == "descending" or (not direction and column.sort not in TELLING)
+        if direction == "descending" or (not direction and column.sort not in DESCENDING_FIRST)
         else f"-{column.sort}"
     )
-    link = html.escape(wish.link(sort=wanted))
-    told = f' aria-sort="{direction}"' if direction else ""
-    return f'{opening}{told}><a href="{link}" hx-get="{link}">{title}</a></th>'
+    link = html.escape(table_query.link(sort=next_sort))
+    aria_sort = f' aria-sort="{direction}"' if direction else ""
+    return f'{opening}{aria_sort}><a href="{link}" hx-get="{link}">{title}</a></th>'
 
 
-def _style(column: Column) -> str:
+def _cell_class(column: TableColumn) -> str:
     return " ".join(
-        name for name, wanted in (("wide", column.wide), ("right", column.right)) if wanted
+        name for name, applies in (("wide", column.wide), ("right", column.right)) if applies
     )
 
 
-def _rows(
-    plural: str, items: Sequence[Object], shown: Sequence[Column], sight: Sight, namespaced: bool
+def _body_rows(
+    plural: str,
+    items: Sequence[Object],
+    table_columns: Sequence[TableColumn],
+    sight: RenderContext,
+    namespaced: bool,
 ) -> str:
     """All rows; each has a key and a version, so that the page's script changes only rows that changed."""
-    base = f"{sight.base}/{cells.part(plural)}/"
+    base = f"{sight.base}/{cells.path_segment(plural)}/"
     opened = [
-        (f'<td class="{style}">' if (style := _style(column)) else "<td>", column.cell)
-        for column in shown
+        (f'<td class="{style}">' if (style := _cell_class(column)) else "<td>", column.cell)
+        for column in table_columns
     ]
-    return cells.safe("".join(_row(base, item, opened, sight, namespaced) for item in items))
+    return cells.mark_safe(
+        "".join(_body_row(base, item, opened, sight, namespaced) for item in items)
+    )
 
 
-def _row(
-    base: str, item: Object, opened: Sequence[tuple[str, Cell]], sight: Sight, namespaced: bool
+def _body_row(
+    base: str,
+    item: Object,
+    opened: Sequence[tuple[str, Cell]],
+    sight: RenderContext,
+    namespaced: bool,
 ) -> str:
     metadata = item.get("metadata") or {}
     name, space = (
-        cells.escaped(metadata.get("name", "")),
-        cells.escaped(metadata.get("namespace", "")),
+        cells.escape(metadata.get("name", "")),
+        cells.escape(metadata.get("namespace", "")),
     )
-    address = f"{base}{cells.part(metadata.get('namespace', '')) if namespaced else '-'}/{cells.part(metadata.get('name', ''))}"
+    address = f"{base}{cells.path_segment(metadata.get('namespace', '')) if namespaced else '-'}/{cells.path_segment(metadata.get('name', ''))}"
     key = f"{space}/{name}" if namespaced else name
     rest = "".join([f"{opening}{cell(item, sight)}</td>" for opening, cell in opened])
     return (
-        f'<tr data-row="{key}" data-version="{cells.escaped(metadata.get("resourceVersion", ""))}">'
+        f'<tr data-row="{key}" data-version="{cells.escape(metadata.get("resourceVersion", ""))}">'
         f'<td class="pick"><input type="checkbox" name="row" value="{key}" aria-label="{key}"></td>'
         f'<th scope="row"><a href="{address}">{name}</a>'
         + (
@@ -280,16 +312,16 @@ def _row(
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def namespaces(request: HttpRequest, cluster: int) -> HttpResponse:
     """The options of a namespace picker."""
     chosen = request.GET.get("chosen", "")
     try:
-        found = call(request, "GET", f"clusters/{cluster}/namespaces").data["namespaces"]
-    except Refused as refused:
-        if refused.code != 1005:
+        rows = call(request, "GET", f"clusters/{cluster}/namespaces").data["namespaces"]
+    except ApiRefusal as refusal:
+        if refusal.code != 1005:
             raise
         # Credentials that may not list namespaces know those that they are given.
-        found = [{"metadata": {"name": chosen}}] if chosen else []
-    names = [one["metadata"]["name"] for one in found]
-    return page(request, "console/parts/namespaces.html", {"names": names, "chosen": chosen})
+        rows = [{"metadata": {"name": chosen}}] if chosen else []
+    names = [row["metadata"]["name"] for row in rows]
+    return render_page(request, "console/parts/namespaces.html", {"names": names, "chosen": chosen})

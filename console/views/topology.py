@@ -10,10 +10,10 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from console.api_client import call
-from console.locations import Place, at
-from console.page import missing, page, signed_in
+from console.locations import Location, locate
+from console.page import missing, render_page, require_sign_in
 from console.rendering import health, state_labels
-from console.rendering.graph_layout import Drawing, drawn
+from console.rendering.graph_layout import GraphLayout, lay_out
 from console.rendering.html import clean
 from console.views import objects
 
@@ -42,78 +42,88 @@ RELATIONS: Mapping[str, str | Promise] = {
 Vertices = Mapping[str, dict[str, Any]]
 Folds = Mapping[str, tuple[str, int]]
 WORST_FIRST = {"bad": 0, "warn": 1, "busy": 2, "good": 3, "idle": 4}
-MOST_PODS, MOST_DRAWN = 6, 400
-LETTERS = 26
+MAX_PODS, MAX_VERTICES = 6, 400
+MAX_NAME_LENGTH = 26
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def show(
     request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
 ) -> HttpResponse:
     """The graph around one object; of a namespace, everything in it."""
-    if plural not in objects.DRAWN:
+    if plural not in objects.KINDS_WITH_TOPOLOGY:
         return missing(request)
-    place = at(cluster, plural, namespace, name)
-    context = objects.frame(request, place, "topology")
+    location = locate(cluster, plural, namespace, name)
+    context = objects.head_context(request, location, "topology")
     whole = plural == "namespaces"
     about = (
         {"namespace": name}
         if whole
-        else {"namespace": place.namespace, "kind": plural, "name": name}
+        else {"namespace": location.namespace, "kind": plural, "name": name}
     )
-    found = call(request, "GET", "topology", query={"cluster_id": cluster, **about}).data
-    return page(request, "console/topology.html", context | picture(place, found))
+    graph = call(request, "GET", "topology", query={"cluster_id": cluster, **about}).data
+    return render_page(request, "console/topology.html", context | picture(location, graph))
 
 
-def picture(place: Place, found: Mapping[str, Any]) -> dict[str, Any]:
+def picture(location: Location, topology: Mapping[str, Any]) -> dict[str, Any]:
     """What the template draws, and says in words."""
-    vertices = {one["id"]: {**one, **_state(one)} for one in found["nodes"]}
-    edges = [(one["from"], one["to"], one["relation"]) for one in found["edges"]]
-    shown, folded = _folded(vertices, edges)
+    vertices = {
+        vertex_id["id"]: {**vertex_id, **_vertex_state(vertex_id)}
+        for vertex_id in topology["nodes"]
+    }
+    edges = [
+        (vertex_id["from"], vertex_id["to"], vertex_id["relation"])
+        for vertex_id in topology["edges"]
+    ]
+    drawn_vertices, folded = _fold_pods(vertices, edges)
     lines = [
         (source, target)
         for source, target, _relation in edges
-        if source in shown and target in shown
+        if source in drawn_vertices and target in drawn_vertices
     ]
     lines += [(owner, key) for key, (owner, _count) in folded.items()]
-    columns = {one: _column(vertex, edges) for one, vertex in shown.items()} | dict.fromkeys(
-        folded, COLUMNS["pod"]
-    )
-    graph = drawn(columns, lines) if len(columns) <= MOST_DRAWN else drawn({}, [])
-    told = {
+    columns = {
+        vertex_id: _layout_column(vertex, edges) for vertex_id, vertex in drawn_vertices.items()
+    } | dict.fromkeys(folded, COLUMNS["pod"])
+    graph = lay_out(columns, lines) if len(columns) <= MAX_VERTICES else lay_out({}, [])
+    relation_labels = {
         (source, target): str(RELATIONS.get(relation, relation))
         for source, target, relation in edges
     }
     return {
         "graph": graph,
-        "boxes": _boxes(place, graph, vertices, folded),
+        "boxes": _box_contexts(location, graph, vertices, folded),
         "lines": [
-            (line, told.get((line.source, line.target), str(RELATIONS["owns"])))
+            (line, relation_labels.get((line.source, line.target), str(RELATIONS["owns"])))
             for line in graph.lines
         ],
         "sentences": [
-            (_said(place, vertices[one]), told[one, other], _said(place, vertices[other]))
-            for one, other, _relation in edges
+            (
+                _sentence_part(location, vertices[vertex_id]),
+                relation_labels[vertex_id, other],
+                _sentence_part(location, vertices[other]),
+            )
+            for vertex_id, other, _relation in edges
         ],
-        "too_many": len(columns) > MOST_DRAWN,
+        "too_many": len(columns) > MAX_VERTICES,
         "nothing": not vertices,
-        "truncated": found["truncated"],
-        "refused": found["refused"],
+        "truncated": topology["truncated"],
+        "refused": topology["refused"],
     }
 
 
-def _state(vertex: Mapping[str, Any]) -> dict[str, str]:
-    """The word and the tone of a vertex: missing ones are bad, those that were not read have none."""
+def _vertex_state(vertex: Mapping[str, Any]) -> dict[str, str]:
+    """The word and the severity of a vertex: missing ones are bad, those that were not read have none."""
     if vertex["presence"] == "missing":
-        return {"word": _("missing"), "tone": "bad"}
+        return {"word": _("missing"), "severity": "bad"}
     if vertex["presence"] == "unread" or vertex["layer"] in ("entry", "service", "configuration"):
-        return {"word": "", "tone": "idle"}
-    word, tone = health.of(vertex["plural"], vertex["object"])
-    return {"word": state_labels.said(word), "tone": tone}
+        return {"word": "", "severity": "idle"}
+    word, severity = health.for_kind(vertex["plural"], vertex["object"])
+    return {"word": state_labels.translate_state(word), "severity": severity}
 
 
-def _folded(vertices: Vertices, edges: list[tuple[str, str, str]]) -> tuple[Vertices, Folds]:
+def _fold_pods(vertices: Vertices, edges: list[tuple[str, str, str]]) -> tuple[Vertices, Folds]:
     """What is drawn one by one, and by id what stands for the rest of a workload's pods: (workload, how many). The worst are drawn."""
     pods: dict[str, list[str]] = {}
     for source, target, relation in edges:
@@ -121,23 +131,36 @@ def _folded(vertices: Vertices, edges: list[tuple[str, str, str]]) -> tuple[Vert
             pods.setdefault(source, []).append(target)
     hidden: set[str] = set()
     folded = {}
-    for owner, found in pods.items():
-        if len(found) > MOST_PODS:
-            found.sort(key=lambda one: (WORST_FIRST.get(vertices[one]["tone"], 4), one))
-            hidden |= set(found[MOST_PODS - 1 :])
-            folded[f"more/{owner}"] = (owner, len(found) - MOST_PODS + 1)
-    kept = {one: vertex for one, vertex in vertices.items() if one not in hidden}
+    for owner, pod_ids in pods.items():
+        if len(pod_ids) > MAX_PODS:
+            pod_ids.sort(
+                key=lambda vertex_id: (
+                    WORST_FIRST.get(vertices[vertex_id]["severity"], 4),
+                    vertex_id,
+                )
+            )
+            hidden |= set(pod_ids[MAX_PODS - 1 :])
+            folded[f"more/{owner}"] = (owner, len(pod_ids) - MAX_PODS + 1)
+    visible = {
+        vertex_id: vertex for vertex_id, vertex in vertices.items() if vertex_id not in hidden
+    }
     used = {
         target
         for source, target, relation in edges
-        if source in kept and relation in ("runs on", "mounts")
+        if source in visible and relation in ("runs on", "mounts")
     }
     # A node or claim of hidden pods only would stand there without a line.
-    lonely = {one for one, vertex in kept.items() if vertex["layer"] == "node" and one not in used}
-    return {one: vertex for one, vertex in kept.items() if one not in lonely}, folded
+    lonely = {
+        vertex_id
+        for vertex_id, vertex in visible.items()
+        if vertex["layer"] == "node" and vertex_id not in used
+    }
+    return {
+        vertex_id: vertex for vertex_id, vertex in visible.items() if vertex_id not in lonely
+    }, folded
 
 
-def _column(vertex: Mapping[str, Any], edges: list[tuple[str, str, str]]) -> int:
+def _layout_column(vertex: Mapping[str, Any], edges: list[tuple[str, str, str]]) -> int:
     if vertex["plural"] == "persistentvolumes":
         return BOUND
     if vertex["plural"] == "jobs" and any(
@@ -147,57 +170,68 @@ def _column(vertex: Mapping[str, Any], edges: list[tuple[str, str, str]]) -> int
     return COLUMNS[vertex["layer"]]
 
 
-def _boxes(place: Place, graph: Drawing, vertices: Vertices, folded: Folds) -> list[dict[str, Any]]:
-    found = []
-    for one, box in graph.boxes.items():
-        if one in folded:
-            owner, count = folded[one]
+def _box_contexts(
+    location: Location, graph: GraphLayout, vertices: Vertices, folded: Folds
+) -> list[dict[str, Any]]:
+    boxes = []
+    for vertex_id, box in graph.boxes.items():
+        if vertex_id in folded:
+            owner, count = folded[vertex_id]
             name = _("and {count} more pods").format(count=count)
-            shown = {
+            remainder = {
                 "kind": "",
                 "name": name,
                 "short": name,
                 "word": "",
-                "tone": "idle",
+                "severity": "idle",
                 "style": "more",
             }
-            found.append(
-                {"box": box, "id": one, "address": _place(place, vertices[owner]).address, **shown}
+            boxes.append(
+                {
+                    "box": box,
+                    "id": vertex_id,
+                    "address": _vertex_location(location, vertices[owner]).address,
+                    **remainder,
+                }
             )
             continue
-        vertex = vertices[one]
+        vertex = vertices[vertex_id]
         name = clean(vertex["name"])
-        found.append(
+        boxes.append(
             {
                 "box": box,
-                "id": one,
+                "id": vertex_id,
                 "kind": vertex["kind"],
                 "name": name,
-                "short": name if len(name) <= LETTERS else f"{name[: LETTERS - 9]}…{name[-8:]}",
+                "short": name
+                if len(name) <= MAX_NAME_LENGTH
+                else f"{name[: MAX_NAME_LENGTH - 9]}…{name[-8:]}",
                 "word": vertex["word"],
-                "tone": vertex["tone"],
-                "address": _place(place, vertex).address if vertex["presence"] != "missing" else "",
-                "style": f"{vertex['presence']} {'here' if _is_here(place, vertex) else ''}",
+                "severity": vertex["severity"],
+                "address": _vertex_location(location, vertex).address
+                if vertex["presence"] != "missing"
+                else "",
+                "style": f"{vertex['presence']} {'here' if _is_subject(location, vertex) else ''}",
             }
         )
-    return found
+    return boxes
 
 
-def _is_here(place: Place, vertex: Mapping[str, Any]) -> bool:
-    return (vertex["plural"], vertex["name"]) == (place.plural, place.name)
+def _is_subject(location: Location, vertex: Mapping[str, Any]) -> bool:
+    return (vertex["plural"], vertex["name"]) == (location.plural, location.name)
 
 
-def _place(place: Place, vertex: Mapping[str, Any]) -> Place:
-    return place.other(vertex["plural"], vertex["name"], vertex["namespace"] or None)
+def _vertex_location(location: Location, vertex: Mapping[str, Any]) -> Location:
+    return location.other(vertex["plural"], vertex["name"], vertex["namespace"] or None)
 
 
-def _said(place: Place, vertex: Mapping[str, Any]) -> dict[str, str]:
+def _sentence_part(location: Location, vertex: Mapping[str, Any]) -> dict[str, str]:
     """A vertex in a sentence."""
-    address = _place(place, vertex).address if vertex["presence"] != "missing" else ""
+    address = _vertex_location(location, vertex).address if vertex["presence"] != "missing" else ""
     return {
         "kind": vertex["kind"],
         "name": vertex["name"],
         "word": vertex["word"],
-        "tone": vertex["tone"],
+        "severity": vertex["severity"],
         "address": address,
     }
