@@ -1,4 +1,4 @@
-"""Forms that are sent to the API: what it refuses is shown above the form, with what was entered still in it."""
+"""Forms that are sent to the API: a refusal is shown above the form, which keeps its values."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +13,10 @@ from core.api.parsing import WHOLE_NUMBER
 
 
 def render_form(
-    request: HttpRequest, template: str, context: Mapping[str, Any], act: Callable[[], HttpResponse]
+    request: HttpRequest,
+    template: str,
+    context: Mapping[str, Any],
+    act: Callable[[], HttpResponse],
 ) -> HttpResponse:
     """The form for GET; for POST what `act` answers, or the form again with the refusal."""
     if request.method != "POST":
@@ -36,17 +39,13 @@ def form_text(request: HttpRequest, name: str) -> str:
 
 
 def form_lines(request: HttpRequest, name: str) -> list[str]:
-    """What was entered, line by line or between commas, without empty ones."""
-    return [
-        word
-        for line in request.POST.get(name, "").splitlines()
-        for part in line.split(",")
-        if (word := part.strip())
-    ]
+    """The words of a field, separated by lines or commas, without empty ones."""
+    words = request.POST.get(name, "").replace(",", "\n").splitlines()
+    return [word.strip() for word in words if word.strip()]
 
 
 def form_number(request: HttpRequest, name: str) -> int | None:
-    """The whole number that was entered, None for nothing; Refused for anything else."""
+    """The whole number that was entered, None for nothing; ApiRefusal for anything else."""
     entered = form_text(request, name)
     if not entered:
         return None
@@ -63,15 +62,14 @@ def form_number(request: HttpRequest, name: str) -> int | None:
 def query_number(request: HttpRequest, name: str, *, least: int = 0) -> int:
     """A whole number of the address, the least one for anything else."""
     entered = request.GET.get(name, "")
-    return (
-        max(int(entered), least)
-        if entered.isascii() and entered.isdecimal() and len(entered) < 19
-        else least
-    )
+    # 19 digits and more would not fit a bigint column.
+    if entered.isascii() and entered.isdecimal() and len(entered) < 19:
+        return max(int(entered), least)
+    return least
 
 
 def require_name(request: HttpRequest, name: str) -> None:
-    """Refused unless the name of what is about to be changed was typed."""
+    """ApiRefusal unless the name of what is about to be changed was typed."""
     if request.POST.get("typed", "") != name:
         raise ApiRefusal(
             1001,
@@ -82,7 +80,13 @@ def require_name(request: HttpRequest, name: str) -> None:
 
 
 def call_confirmed(
-    request: HttpRequest, method: str, path: str, *, name: str, query: Any = None, body: Any = None
+    request: HttpRequest,
+    method: str,
+    path: str,
+    *,
+    name: str,
+    query: Any = None,
+    body: Any = None,
 ) -> ApiResult:
     """Ask the API for what the person confirmed by typing the name."""
     require_name(request, name)
@@ -100,5 +104,10 @@ def call_confirmed(
         if refusal.code != 1010 or not token:
             raise
         return call(
-            request, method, path, query=query, body=body, headers={"X-Confirm-Token": token}
+            request,
+            method,
+            path,
+            query=query,
+            body=body,
+            headers={"X-Confirm-Token": token},
         )

@@ -18,7 +18,7 @@ MOST_BYTES = 4 * 1024 * 1024
 
 
 def json_response(data: object, status: int = 200) -> HttpResponse:
-    """Any data as JSON, for nobody's cache."""
+    """Any data as JSON that no cache may keep."""
     return HttpResponse(
         orjson.dumps(data),
         status=status,
@@ -30,7 +30,11 @@ def json_response(data: object, status: int = 200) -> HttpResponse:
 def json_view(
     view: Callable[Concatenate[HttpRequest, P], HttpResponse],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """A view that answers a page's script; what the API refuses becomes {"message", "hint", "code", "details"}, with a fitting status."""
+    """Decorate a view that answers a page's script.
+
+    What the API refuses becomes {"message", "hint", "code", "details"} with a fitting status;
+    401 when nobody is signed in.
+    """
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -65,7 +69,7 @@ def refusal_response(refusal: ApiRefusal) -> HttpResponse:
 
 
 def json_body(request: HttpRequest) -> Mapping[str, Any]:
-    """The JSON object that a script sent; Refused when it is none."""
+    """The JSON object that a script sent; raises ApiRefusal (400) for anything else."""
     try:
         document = loads(request.body) if len(request.body) <= MOST_BYTES else None
     except Unrepresentable as error:

@@ -1,4 +1,4 @@
-"""Kinds under any of their names: the one that addresses of the console have, `pods` or `widgets.v1.example.com`."""
+"""Resolves any name of a kind to the one in console addresses: `pods`, `widgets.v1.example.com`."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -13,9 +13,10 @@ MOST_DEFINITIONS = 1000
 
 
 def canonical_name(request: HttpRequest, cluster: object, text: str) -> str:
-    """The name in addresses of the kind that a cluster has under this one; "" for none. Refused, naming the groups, for several.
+    """The name in console addresses of the kind that `text` names in a cluster; "" for none.
 
-    Names go before short names, and those of the table before others, as in the API.
+    Full names win over short names, and built-in kinds over custom ones, as in the API.
+    Raises ApiRefusal (400), listing the groups, when several kinds match.
     """
     table_kind = known_kind(text)
     name, place = parse_reference(text)
@@ -55,7 +56,10 @@ def _collected_kinds(request: HttpRequest, cluster: object) -> Iterator[Kind]:
 
 
 def _defined_kinds(request: HttpRequest, cluster: object) -> Iterator[Kind]:
-    """What definitions there are in the cluster now, as far as this person may see them: each in its versions, the stored one first."""
+    """The kinds of the cluster's CustomResourceDefinitions, as far as the person may see them.
+
+    Each is listed in every served version, the storage version first.
+    """
     query = {"cluster_id": cluster, "pageSize": MOST_DEFINITIONS}
     try:
         items = call(request, "GET", "customresourcedefinitions", query=query).data["items"]

@@ -1,4 +1,4 @@
-"""Where an object is: its address in the console, and its path in the API."""
+"""Where an object is: the address of its page in the console and its path in the API."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,10 @@ NONE = "-"
 
 
 def find_kind(plural: str) -> Kind:
-    """The kind behind `pods` or `widgets.v1.example.com`; Refused for what can be none."""
+    """The kind that an address names, as `pods` or `widgets.v1.example.com`.
+
+    Raises ApiRefusal (404) for a text that cannot name a kind.
+    """
     if plural in KINDS:
         return KINDS[plural]
     name, _, rest = plural.partition(".")
@@ -26,7 +29,7 @@ def find_kind(plural: str) -> Kind:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """One object of one cluster; `plural` is as in addresses, `namespace` is empty for what has none."""
+    """An object of a cluster; `plural` as in console addresses, `namespace` "" for none."""
 
     cluster: int
     plural: str
@@ -57,13 +60,19 @@ class Location:
 
     @property
     def query(self) -> dict[str, Any]:
-        """What the API is told of the place beside the path."""
+        """The query parameters that go with `path`."""
         return {"cluster_id": self.cluster, "namespace": self.namespace}
 
     def other(self, plural: str, name: str, namespace: str | None = None) -> "Location":
-        """Another object of the same cluster, in the same namespace unless said otherwise or its kind has none."""
-        inside = self.namespace if namespace is None else namespace
-        return Location(self.cluster, plural, inside if find_kind(plural).namespaced else "", name)
+        """Another object of the same cluster, by default in the same namespace.
+
+        The namespace is left out for a kind that has none.
+        """
+        if not find_kind(plural).namespaced:
+            namespace = ""
+        elif namespace is None:
+            namespace = self.namespace
+        return Location(self.cluster, plural, namespace, name)
 
 
 def collection_path(plural: str) -> str:
@@ -73,13 +82,17 @@ def collection_path(plural: str) -> str:
 
 
 def locate(cluster_id: int, plural: str, namespace: str, name: str) -> Location:
-    """The place that an address of the console means."""
+    """The location that the parts of a console address name; "-" stands for no namespace."""
     return Location(cluster_id, plural, "" if namespace == NONE else namespace, name)
 
 
 def resolve_reference(location: Location, reference: Mapping[str, Any]) -> Location | None:
-    """The object that an ownerReference, an involvedObject or a targetRef names; None when it cannot be told which kind it is."""
-    name, kind = str(reference.get("name") or ""), str(reference.get("kind") or "")
+    """The object that an ownerReference, an involvedObject or a targetRef names.
+
+    None when the reference names no built-in kind.
+    """
+    name = str(reference.get("name") or "")
+    kind = str(reference.get("kind") or "")
     if not name or not kind:
         return None
     namespace = str(reference.get("namespace") or location.namespace)

@@ -1,4 +1,4 @@
-"""What every page shares: who may see it, its frame, its headers, and what is shown when the API says no."""
+"""What every page shares: sign-in, the frame around it, its headers, the page of a refusal."""
 
 import logging
 import secrets
@@ -30,7 +30,10 @@ THEMES = ("light", "dark")
 def require_sign_in(
     view: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
-    """A view for people who are signed in; others are sent to sign in and come back. What the API refuses becomes a page that says so."""
+    """Decorate a view for people who are signed in; others are sent to sign in and come back.
+
+    What the API refuses becomes a page that says so.
+    """
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
@@ -50,7 +53,10 @@ def require_sign_in(
 
 
 def _redirect_to_kind(request: HttpRequest, refusal: ApiRefusal) -> HttpResponse | None:
-    """The page that was meant, where an address names its kind by another of its names; or why that cannot be told."""
+    """A redirect to the address with the kind's canonical name; None when there is none.
+
+    A name of kinds in several groups gets the refusal that lists them.
+    """
     match = request.resolver_match
     names = match.kwargs if match else {}
     text = str(names.get("plural", ""))
@@ -68,11 +74,10 @@ def _redirect_to_kind(request: HttpRequest, refusal: ApiRefusal) -> HttpResponse
 
 
 def _redirect_to_sign_in(request: HttpRequest) -> HttpResponse:
-    current_page = (
-        request.get_full_path()
-        if request.method == "GET" and not is_fragment(request)
-        else _page_of_fragment(request)
-    )
+    current_page = request.get_full_path()
+    if request.method != "GET" or is_fragment(request):
+        # Its address cannot be opened: the person returns to the page around it.
+        current_page = _page_of_fragment(request)
     address = "/signin?" + urlencode({"next": current_page})
     if is_fragment(request):
         return HttpResponse(status=401, headers={"HX-Redirect": address})
@@ -80,13 +85,13 @@ def _redirect_to_sign_in(request: HttpRequest) -> HttpResponse:
 
 
 def _page_of_fragment(request: HttpRequest) -> str:
-    """The page that a fragment was asked for from."""
+    """The page that requested a fragment."""
     parts = urlsplit(request.headers.get("HX-Current-URL") or request.headers.get("Referer") or "/")
     return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
 def is_fragment(request: HttpRequest) -> bool:
-    """Whether a part of a page is wanted, not a whole one."""
+    """Whether htmx requests a part of a page; it restores its history from whole ones."""
     return (
         request.headers.get("HX-Request") == "true"
         and "HX-History-Restore-Request" not in request.headers
@@ -100,28 +105,29 @@ def render_page(
     *,
     status: int = 200,
 ) -> HttpResponse:
-    """The rendered template: in the console's frame, or bare for htmx. `cluster_id` in the context says which cluster the frame shows.
+    """Render a template in the console's frame, or bare for htmx.
 
-    Templates begin with `{% extends layout %}` and fill the blocks title, content, head (scripts and styles of the page).
+    `cluster_id` in the context chooses the cluster that the frame shows. Templates begin with
+    `{% extends layout %}` and fill the blocks title, content and head (scripts and styles).
     """
     bare = is_fragment(request)
-    values_of_view = dict(context or {})
-    frame = {} if bare else navigation.frame_context(request, values_of_view.get("cluster_id"))
+    context = dict(context or {})
+    frame = {} if bare else navigation.frame_context(request, context.get("cluster_id"))
     nonce = secrets.token_urlsafe(16)
     values = {
         "layout": "console/fragment.html" if bare else "console/base.html",
         "nonce": nonce,
         **preferences(request),
         **frame,
-        **values_of_view,
+        **context,
     }
-    response = with_security_headers(
-        request, HttpResponse(render_to_string(template, values, request), status=status), nonce
-    )
-    if frame.get("chosen_cluster") and values_of_view.get("cluster_id"):
+    content = render_to_string(template, values, request)
+    response = HttpResponse(content, status=status)
+    with_security_headers(request, response, nonce)
+    if frame.get("chosen_cluster") and context.get("cluster_id"):
         response.set_cookie(
             navigation.LAST_CLUSTER_COOKIE,
-            str(values_of_view["cluster_id"]),
+            str(context["cluster_id"]),
             samesite="Lax",
             secure=settings.SECURE_COOKIES,
             httponly=True,
@@ -130,19 +136,23 @@ def render_page(
 
 
 def preferences(request: HttpRequest) -> dict[str, Any]:
-    """What the viewer chose, out of their cookies: theme ("" follows the system), and whether they are known."""
+    """The viewer's theme out of their cookies ("" follows the system), and the languages."""
     theme = request.COOKIES.get("theme", "")
     return {"theme": theme if theme in THEMES else "", "languages": settings.LANGUAGES}
 
 
 def with_security_headers(
-    request: HttpRequest, response: HttpResponse, nonce: str = ""
+    request: HttpRequest,
+    response: HttpResponse,
+    nonce: str = "",
 ) -> HttpResponse:
-    """The response with the console's headers: no inline script or style, no framing, no copy in caches."""
+    """Set the console's headers: no inline script or style, no framing, no copy in caches."""
     style = f"'self' 'nonce-{nonce}'" if nonce else "'self'"
     response["Content-Security-Policy"] = (
-        f"default-src 'none'; script-src 'self'; style-src {style}; img-src 'self' data:; font-src 'self'; "
-        f"connect-src 'self' {_socket_origin(request)}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        f"default-src 'none'; script-src 'self'; style-src {style}; "
+        "img-src 'self' data:; font-src 'self'; "
+        f"connect-src 'self' {_socket_origin(request)}; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'"
     )
     response["Cache-Control"] = "no-store"
     response["Vary"] = "Cookie, HX-Request"
@@ -150,13 +160,13 @@ def with_security_headers(
 
 
 def _socket_origin(request: HttpRequest) -> str:
-    """Where log, terminal and progress sockets are."""
+    """Scheme and host of the WebSockets for logs, terminals and progress."""
     parts = urlsplit(socket_base(request))
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def render_refusal(request: HttpRequest, refusal: ApiRefusal) -> HttpResponse:
-    """What the API refused: a page of its own, or a notice above the page that asked for a fragment."""
+    """A refusal of the API as a page; for a fragment as a notice above the page around it."""
     context = {
         "refusal": refusal,
         "hint": hints.for_code(refusal.code, refusal.details),
@@ -164,24 +174,26 @@ def render_refusal(request: HttpRequest, refusal: ApiRefusal) -> HttpResponse:
     }
     if not is_fragment(request):
         return render_page(request, "console/refused.html", context, status=refusal.status)
-    response = with_security_headers(
-        request,
-        HttpResponse(
-            render_to_string("console/parts/refused.html", context, request), status=refusal.status
-        ),
-    )
-    response["HX-Retarget"], response["HX-Reswap"] = "#notices", "innerHTML"
+    content = render_to_string("console/parts/refused.html", context, request)
+    response = HttpResponse(content, status=refusal.status)
+    with_security_headers(request, response)
+    # htmx puts the notice there, wherever the fragment would have gone.
+    response["HX-Retarget"] = "#notices"
+    response["HX-Reswap"] = "innerHTML"
     return response
 
 
 def allow_style_attributes(response: HttpResponse) -> HttpResponse:
-    """The page, with style attributes allowed: terminal and editor set some by setAttribute, which no nonce covers. Scripts stay strict."""
+    """Allow style attributes on a page; its scripts stay strict.
+
+    Terminal and editor set style attributes by setAttribute, which no nonce covers.
+    """
     response["Content-Security-Policy"] += "; style-src-attr 'unsafe-inline'"
     return response
 
 
 def missing(request: HttpRequest) -> HttpResponse:
-    """The page for addresses that are none."""
+    """The page for an address that does not exist."""
     return render_refusal(request, ApiRefusal(404, _("There is no page at this address."), {}, 404))
 
 

@@ -1,4 +1,4 @@
-"""What the signed-in person may do, as the API tells it: only to leave out what would be refused."""
+"""What the signed-in person may do, so that pages leave out what the API would refuse."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from console.api_client import call
 CACHE_SECONDS = 5
 # Who may do what: an admin's, to see as well.
 ACCESS_KINDS = frozenset(
-    {"serviceaccounts", "roles", "rolebindings", "clusterroles", "clusterrolebindings"}
+    {"serviceaccounts", "roles", "rolebindings", "clusterroles", "clusterrolebindings"},
 )
 # Kinds outside namespaces: seen with a grant on the whole cluster.
 CLUSTER_WIDE = frozenset(
@@ -25,7 +25,8 @@ ADMIN_KINDS = CLUSTER_WIDE | ACCESS_KINDS
 def describe_person(request: HttpRequest) -> Mapping[str, Any]:
     """Who the person is and what they hold, remembered by the session for seconds."""
     key = f"console-me:{request.session.session_key}"
-    if (person := cache.get(key)) is None:
+    person = cache.get(key)
+    if person is None:
         person = call(request, "GET", "/api/v1/auth/me").data
         cache.set(key, person, CACHE_SECONDS)
     return cast("Mapping[str, Any]", person)
@@ -39,19 +40,22 @@ def administers_everything(request: HttpRequest) -> bool:
 def may_change(request: HttpRequest, cluster: object, plural: str, namespace: str) -> bool:
     """Whether to offer the person changes of such an object."""
     person = describe_person(request)
-    roles = {person["platform_role"]} | {
-        grant["role"]
-        for grant in _cluster_grants(person, cluster)
-        if grant["namespace"] in (None, namespace or None)
-    }
-    return not roles.isdisjoint({"admin"} if plural in ADMIN_KINDS else {"operator", "admin"})
+    roles = {person["platform_role"]}
+    for grant in _cluster_grants(person, cluster):
+        # A grant without namespace covers all of them.
+        if grant["namespace"] in (None, namespace or None):
+            roles.add(grant["role"])
+    allowed = {"admin"} if plural in ADMIN_KINDS else {"operator", "admin"}
+    return not roles.isdisjoint(allowed)
 
 
 @dataclass(frozen=True, slots=True)
 class AccessSummary:
-    """Where the person is an admin: on everything, in the cluster that is looked at, anywhere; whether they may change anything in it.
+    """What the person may do on the platform and in the cluster of the page.
 
-    `whole` says that they hold any role on all of that cluster, and so see its nodes and volumes.
+    `platform`, `cluster` and `somewhere`: an admin of everything, of this cluster, of any place.
+    `writes`: may change something in this cluster. `whole`: has a role on all of this cluster,
+    and so sees its nodes and volumes.
     """
 
     platform: bool = False
@@ -68,18 +72,18 @@ class AccessSummary:
 
 
 def summarise_access(request: HttpRequest, cluster: object = None) -> AccessSummary:
-    """The person's standing."""
+    """What the person may do, with the grants on one cluster; without a cluster, on none."""
     person = describe_person(request)
-    platform = person["platform_role"] == "admin"
+    platform_admin = person["platform_role"] == "admin"
     grants = _cluster_grants(person, cluster)
-    whole = any(grant["role"] == "admin" and not grant["namespace"] for grant in grants)
+    cluster_roles = {grant["role"] for grant in grants if not grant["namespace"]}
     roles = {person["platform_role"], *(grant["role"] for grant in grants)}
     return AccessSummary(
-        platform,
-        platform or whole,
-        person["role"] == "admin",
-        not roles.isdisjoint({"operator", "admin"}),
-        bool(person["platform_role"]) or any(not grant["namespace"] for grant in grants),
+        platform=platform_admin,
+        cluster=platform_admin or "admin" in cluster_roles,
+        somewhere=person["role"] == "admin",
+        writes=not roles.isdisjoint({"operator", "admin"}),
+        whole=bool(person["platform_role"]) or bool(cluster_roles),
     )
 
 

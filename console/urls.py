@@ -48,7 +48,9 @@ urlpatterns = [
     path("clusters/<int:cluster>/-/namespaces", tables.namespaces, name="console-namespaces"),
     path("clusters/<int:cluster>/-/metrics", metrics.cluster_page, name="console-metrics"),
     path(
-        "clusters/<int:cluster>/-/metrics/data", metrics.cluster_data, name="console-metrics-data"
+        "clusters/<int:cluster>/-/metrics/data",
+        metrics.cluster_data,
+        name="console-metrics-data",
     ),
     path("clusters/<int:cluster>/-/lint", editor.lint, name="console-lint"),
     path("clusters/<int:cluster>/-/create", editor.create, name="console-create"),
@@ -88,7 +90,9 @@ urlpatterns = [
     path("tenants/<int:cluster>/<str:name>", tenants.detail, name="console-tenant"),
     path("tenants/<int:cluster>/<str:name>/change", tenants.change, name="console-tenant-change"),
     path(
-        "tenants/<int:cluster>/<str:name>/members", tenants.members, name="console-tenant-members"
+        "tenants/<int:cluster>/<str:name>/members",
+        tenants.members,
+        name="console-tenant-members",
     ),
     path("tenants/<int:cluster>/<str:name>/delete", tenants.delete, name="console-tenant-delete"),
     path("orders", orders.index, name="console-orders"),

@@ -1,4 +1,4 @@
-"""Checks a document against the cluster's schema of its kind: fields that are none, wrong types, what is lacking. Pure."""
+"""Checks a document against the cluster's schema: unknown fields, wrong types, missing fields."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,14 +101,16 @@ class _Checker:
         )
 
     def _mapping(
-        self, value: Mapping[str, Any], schema: Mapping[str, Any], path: Path
+        self,
+        value: Mapping[str, Any],
+        schema: Mapping[str, Any],
+        path: Path,
     ) -> Iterator[Fault]:
-        properties, others = schema.get("properties") or {}, schema.get("additionalProperties")
-        closed = (
-            bool(properties)
-            and not others
-            and not schema.get("x-kubernetes-preserve-unknown-fields")
-        )
+        properties = schema.get("properties") or {}
+        others = schema.get("additionalProperties")
+        preserves_unknown = schema.get("x-kubernetes-preserve-unknown-fields")
+        # A mapping without properties is free-form, as in `data` of a ConfigMap.
+        closed = bool(properties) and not others and not preserves_unknown
         for key, item in value.items():
             if key in properties:
                 yield from self.check(item, properties[key], (*path, key))

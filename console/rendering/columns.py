@@ -28,7 +28,11 @@ Cell = Callable[[Object, RenderContext], str]
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """One column: its title, its cell; `wide` ones are left out on narrow screens, `right` ones hold numbers, `sort` is the API's word."""
+    """One column of a table.
+
+    `wide` columns are left out on narrow screens, `right` ones are aligned to the right as
+    numbers; `sort` is the API's `orderby` word, "" for a column that cannot be sorted by.
+    """
 
     title: str | Promise
     cell: Cell
@@ -39,146 +43,134 @@ class TableColumn:
 
 def text_cell(*path: str) -> Cell:
     """The text at a path of the object."""
-    return lambda item, sight: html.text(get(item, *path))
+    return lambda item, context: html.text(get(item, *path))
 
 
 def code_cell(*path: str) -> Cell:
     """The same for something long."""
-    return lambda item, sight: html.code(get(item, *path))
+    return lambda item, context: html.code(get(item, *path))
 
 
 def count_cell(*path: str) -> Cell:
     """How many members a list or mapping has."""
-    return lambda item, sight: html.text(len(get(item, *path) or ()))
+    return lambda item, context: html.text(len(get(item, *path) or ()))
 
 
 def number_cell(*path: str) -> Cell:
     """A number, 0 where it is left out."""
-    return lambda item, sight: html.text(health.number(get(item, *path)))
+    return lambda item, context: html.text(health.number(get(item, *path)))
 
 
 def age_cell(*path: str) -> Cell:
     """How long ago a moment was."""
-    return lambda item, sight: html.age(get(item, *path), sight.zone, sight.now)
+    return lambda item, context: html.age(get(item, *path), context.zone, context.now)
 
 
 def _state_column(plural: str) -> TableColumn:
     return TableColumn(
         _("Status"),
-        lambda item, sight: html.status(*health.for_kind(plural, item)),
+        lambda item, context: html.status(*health.for_kind(plural, item)),
         sort="status" if plural in KINDS_WITH_PHASE else "",
     )
 
 
-def _ready(item: Object, sight: RenderContext) -> str:
+def _ready(item: Object, context: RenderContext) -> str:
     return "{}/{}".format(*health.ready(item))
 
 
-def _replicas(item: Object, sight: RenderContext) -> str:
+def _replicas(item: Object, context: RenderContext) -> str:
     return "{}/{}".format(*health.replicas(item))
 
 
-def _images(item: Object, sight: RenderContext) -> str:
+def _images(item: Object, context: RenderContext) -> str:
     spec = (
         get(item, "spec", "template", "spec")
         or get(item, "spec", "jobTemplate", "spec", "template", "spec")
         or get(item, "spec")
     )
-    return html.chips(
-        [container.get("image", "") for container in rows(get(spec, "containers"))], 1
-    )
+    images = [container.get("image", "") for container in rows(get(spec, "containers"))]
+    return html.chips(images, 1)
 
 
-def _node(item: Object, sight: RenderContext) -> str:
+def _node(item: Object, context: RenderContext) -> str:
     name = get(item, "spec", "nodeName")
-    return (
-        html.link(f"{sight.base}/nodes/-/{html.path_segment(name)}", name)
-        if name
-        else html.text(None)
-    )
+    if not name:
+        return html.text(None)
+    return html.link(f"{context.base}/nodes/-/{html.path_segment(name)}", name)
 
 
-def _completions(item: Object, sight: RenderContext) -> str:
-    return (
-        f"{health.number(get(item, 'status', 'succeeded'))}/{get(item, 'spec', 'completions') or 1}"
-    )
+def _completions(item: Object, context: RenderContext) -> str:
+    succeeded = health.number(get(item, "status", "succeeded"))
+    completions = get(item, "spec", "completions") or 1
+    return f"{succeeded}/{completions}"
 
 
-def _ports(item: Object, sight: RenderContext) -> str:
-    def shown(port: Mapping[str, Any]) -> str:
-        node = f":{port['nodePort']}" if port.get("nodePort") else ""
-        return f"{port.get('port')}{node}/{port.get('protocol', 'TCP')}"
+def _ports(item: Object, context: RenderContext) -> str:
+    ports = []
+    for port in rows(get(item, "spec", "ports")):
+        node_port = f":{port['nodePort']}" if port.get("nodePort") else ""
+        ports.append(f"{port.get('port')}{node_port}/{port.get('protocol', 'TCP')}")
+    return html.chips(ports, 3)
 
-    return html.chips([shown(port) for port in rows(get(item, "spec", "ports"))], 3)
 
-
-def _external(item: Object, sight: RenderContext) -> str:
+def _external(item: Object, context: RenderContext) -> str:
     ingresses = rows(get(item, "status", "loadBalancer", "ingress"))
-    addresses = [ingress.get("ip") or ingress.get("hostname") for ingress in ingresses] or list(
-        get(item, "spec", "externalIPs") or []
-    )
-    return html.chips([ingress for ingress in addresses if ingress], 2)
+    addresses = [ingress.get("ip") or ingress.get("hostname") for ingress in ingresses]
+    if not addresses:
+        addresses = list(get(item, "spec", "externalIPs") or [])
+    return html.chips([address for address in addresses if address], 2)
 
 
-def _hosts(item: Object, sight: RenderContext) -> str:
+def _hosts(item: Object, context: RenderContext) -> str:
     return html.chips([rule.get("host") or "*" for rule in rows(get(item, "spec", "rules"))], 2)
 
 
 def _labels_cell(*path: str) -> Cell:
-    def shown(item: Object, sight: RenderContext) -> str:
+    def render(item: Object, context: RenderContext) -> str:
         labels = get(item, *path)
-        return html.chips(
-            [f"{key}={value}" for key, value in labels.items()]
-            if isinstance(labels, Mapping)
-            else [],
-            2,
-        )
+        if not isinstance(labels, Mapping):
+            return html.chips([], 2)
+        return html.chips([f"{key}={value}" for key, value in labels.items()], 2)
 
-    return shown
+    return render
 
 
-def _addresses(item: Object, sight: RenderContext) -> str:
-    ips = [
-        address.get("ip")
-        for subset in rows(item.get("subsets"))
-        for address in rows(subset.get("addresses"))
-    ]
+def _addresses(item: Object, context: RenderContext) -> str:
+    ips = []
+    for subset in rows(item.get("subsets")):
+        ips += [address.get("ip") for address in rows(subset.get("addresses"))]
     return html.chips(ips, 3)
 
 
-def _slice_addresses(item: Object, sight: RenderContext) -> str:
-    return html.chips(
-        [
-            address
-            for endpoint in rows(item.get("endpoints"))
-            for address in endpoint.get("addresses") or []
-        ],
-        3,
-    )
+def _slice_addresses(item: Object, context: RenderContext) -> str:
+    addresses: list[Any] = []
+    for endpoint in rows(item.get("endpoints")):
+        addresses += endpoint.get("addresses") or []
+    return html.chips(addresses, 3)
 
 
-def _claim(item: Object, sight: RenderContext) -> str:
+def _claim(item: Object, context: RenderContext) -> str:
     claim = get(item, "spec", "claimRef")
     if not claim:
         return html.text(None)
-    space, name = claim.get("namespace", ""), claim.get("name", "")
-    return html.link(
-        f"{sight.base}/persistentvolumeclaims/{html.path_segment(space)}/{html.path_segment(name)}",
-        f"{space}/{name}",
-    )
+    namespace = claim.get("namespace", "")
+    name = claim.get("name", "")
+    path = f"{html.path_segment(namespace)}/{html.path_segment(name)}"
+    address = f"{context.base}/persistentvolumeclaims/{path}"
+    return html.link(address, f"{namespace}/{name}")
 
 
 def _chips_cell(*path: str) -> Cell:
-    return lambda item, sight: html.chips(get(item, *path) or [], 2)
+    return lambda item, context: html.chips(get(item, *path) or [], 2)
 
 
-def _roles(item: Object, sight: RenderContext) -> str:
+def _roles(item: Object, context: RenderContext) -> str:
     prefix = "node-role.kubernetes.io/"
     labels = get(item, "metadata", "labels") or {}
     return html.chips([key.removeprefix(prefix) for key in labels if key.startswith(prefix)], 2)
 
 
-def _node_address(item: Object, sight: RenderContext) -> str:
+def _node_address(item: Object, context: RenderContext) -> str:
     addresses = {
         address.get("type"): address.get("address")
         for address in rows(get(item, "status", "addresses"))
@@ -186,46 +178,43 @@ def _node_address(item: Object, sight: RenderContext) -> str:
     return html.text(addresses.get("InternalIP") or addresses.get("Hostname"))
 
 
-def _subjects(item: Object, sight: RenderContext) -> str:
+def _subjects(item: Object, context: RenderContext) -> str:
     return html.chips(
         [f"{subject.get('kind')} {subject.get('name')}" for subject in rows(item.get("subjects"))],
         2,
     )
 
 
-def _role(item: Object, sight: RenderContext) -> str:
+def _role(item: Object, context: RenderContext) -> str:
     return html.code(f"{get(item, 'roleRef', 'kind')}/{get(item, 'roleRef', 'name')}")
 
 
-def _scale_target(item: Object, sight: RenderContext) -> str:
-    return html.code(
-        f"{get(item, 'spec', 'scaleTargetRef', 'kind')}/{get(item, 'spec', 'scaleTargetRef', 'name')}"
-    )
+def _scale_target(item: Object, context: RenderContext) -> str:
+    target = get(item, "spec", "scaleTargetRef")
+    return html.code(f"{get(target, 'kind')}/{get(target, 'name')}")
 
 
-def _quota(item: Object, sight: RenderContext) -> str:
-    hard, used = (
-        get(item, "status", "hard") or get(item, "spec", "hard") or {},
-        get(item, "status", "used") or {},
-    )
-    return html.chips([f"{name} {used.get(name, 0)}/{most}" for name, most in hard.items()], 3)
+def _quota(item: Object, context: RenderContext) -> str:
+    hard = get(item, "status", "hard") or get(item, "spec", "hard") or {}
+    used = get(item, "status", "used") or {}
+    return html.chips([f"{name} {used.get(name, 0)}/{limit}" for name, limit in hard.items()], 3)
 
 
-def _event_type(item: Object, sight: RenderContext) -> str:
+def _event_type(item: Object, context: RenderContext) -> str:
     kind = str(item.get("type", ""))
     return html.status(kind, "warn" if kind == "Warning" else "idle")
 
 
-def _involved_object(item: Object, sight: RenderContext) -> str:
+def _involved_object(item: Object, context: RenderContext) -> str:
     about = item.get("involvedObject") or item.get("regarding") or {}
     return html.code(f"{about.get('kind', '')} {about.get('name', '')}")
 
 
-def _last_seen(item: Object, sight: RenderContext) -> str:
-    return html.age(event_series.last_seen(item), sight.zone, sight.now)
+def _event_age(item: Object, context: RenderContext) -> str:
+    return html.age(event_series.last_seen(item), context.zone, context.now)
 
 
-def _occurrences(item: Object, sight: RenderContext) -> str:
+def _occurrences(item: Object, context: RenderContext) -> str:
     return html.text(event_series.count(item))
 
 
@@ -241,7 +230,7 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         TableColumn(_("Ready"), _ready, right=True),
         TableColumn(
             _("Restarts"),
-            lambda item, sight: str(health.restarts(item)),
+            lambda item, context: str(health.restarts(item)),
             right=True,
             sort="restarts",
         ),
@@ -253,7 +242,10 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         READY,
         TableColumn(_("Updated"), number_cell("status", "updatedReplicas"), right=True, wide=True),
         TableColumn(
-            _("Available"), number_cell("status", "availableReplicas"), right=True, wide=True
+            _("Available"),
+            number_cell("status", "availableReplicas"),
+            right=True,
+            wide=True,
         ),
         IMAGES,
     ),
@@ -267,7 +259,10 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         _state_column("daemonsets"),
         READY,
         TableColumn(
-            _("Updated"), number_cell("status", "updatedNumberScheduled"), right=True, wide=True
+            _("Updated"),
+            number_cell("status", "updatedNumberScheduled"),
+            right=True,
+            wide=True,
         ),
         IMAGES,
     ),
@@ -377,7 +372,7 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         TableColumn(_("Scope"), text_cell("spec", "scope")),
     ),
 }
-LAST_SEEN = TableColumn(_("Last seen"), _last_seen, right=True)
+LAST_SEEN = TableColumn(_("Last seen"), _event_age, right=True)
 
 
 def for_kind(plural: str) -> Sequence[TableColumn]:

@@ -37,7 +37,8 @@ def diff_lines(diff: str) -> list[DiffLine]:
 
 def compare(before: Any, after: Any) -> list[DiffLine]:
     """How two documents differ as YAML."""
-    old, new = as_yaml(before).splitlines(), as_yaml(after).splitlines()
+    old = as_yaml(before).splitlines()
+    new = as_yaml(after).splitlines()
     return diff_lines("\n".join(difflib.unified_diff(old, new, lineterm="")))
 
 
@@ -64,11 +65,5 @@ def field_changes(api_changes: Iterable[Mapping[str, Any]] | None) -> list[Field
 def _shorten(value: Any) -> str:
     if value is None:
         return ""
-    text = (
-        value
-        if isinstance(value, str)
-        else as_yaml(value).strip()
-        if isinstance(value, dict | list)
-        else str(value)
-    )
+    text = as_yaml(value).strip() if isinstance(value, dict | list) else str(value)
     return text if len(text) <= LONGEST else text[:LONGEST] + "…"

@@ -1,4 +1,4 @@
-"""How an object is doing, in the word that kubectl would use, and in a severity: good, busy, warn, bad, idle."""
+"""How an object is doing: kubectl's word, and a severity: good, busy, warn, bad or idle."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -32,12 +32,10 @@ def get(item: Any, *path: str) -> Any:
 
 
 def rows(value: Any) -> list[Mapping[str, Any]]:
-    """A list of mappings, whatever was there."""
-    return (
-        [element for element in value if isinstance(element, dict)]
-        if isinstance(value, list)
-        else []
-    )
+    """The mappings of a list; [] for anything that is not a list."""
+    if not isinstance(value, list):
+        return []
+    return [element for element in value if isinstance(element, dict)]
 
 
 def condition(item: Object, kind: str) -> Mapping[str, Any]:
@@ -143,25 +141,17 @@ def workload_health(item: Object) -> Health:
         return "Scaled to zero", "idle"
     if updated is not None and number(updated) < desired:
         return "Updating", "busy"
-    return (
-        ("Ready", "good")
-        if ready_pods >= desired
-        else ("Degraded", "warn")
-        if ready_pods
-        else ("Unavailable", "bad")
-    )
+    if ready_pods >= desired:
+        return "Ready", "good"
+    return ("Degraded", "warn") if ready_pods else ("Unavailable", "bad")
 
 
 def replicaset_health(item: Object) -> Health:
     """A ReplicaSet's own state; old ones are scaled to zero."""
     ready_pods, desired = replicas(item)
-    return (
-        ("Scaled to zero", "idle")
-        if desired == 0
-        else ("Ready", "good")
-        if ready_pods >= desired
-        else ("Degraded", "warn")
-    )
+    if desired == 0:
+        return "Scaled to zero", "idle"
+    return ("Ready", "good") if ready_pods >= desired else ("Degraded", "warn")
 
 
 def job_health(job: Object) -> Health:
@@ -182,15 +172,11 @@ def cronjob_health(item: Object) -> Health:
 
 def node_health(node: Object) -> Health:
     """Ready or not, and whether pods may be put on it."""
-    answered = condition(node, "Ready").get("status")
-    word, severity = (
-        ("Ready", "good")
-        if answered == "True"
-        else ("NotReady", "bad")
-        if answered == "False"
-        else ("Unknown", "bad")
-    )
+    words = {"True": "Ready", "False": "NotReady"}
+    word = words.get(str(condition(node, "Ready").get("status")), "Unknown")
+    severity = "good" if word == "Ready" else "bad"
     if get(node, "spec", "unschedulable"):
+        # A cordon is deliberate: a ready node is no more than a warning.
         return f"{word}, SchedulingDisabled", "warn" if severity == "good" else severity
     return word, severity
 
@@ -223,7 +209,7 @@ def phase_health(item: Object) -> Health:
 
 
 def problem_message(item: Object) -> str:
-    """What the object itself says about its trouble: the message of a container, a condition, or nothing."""
+    """What the object says about its problem: a container's or a condition's message, or ""."""
     states = [
         *rows(get(item, "status", "initContainerStatuses")),
         *rows(get(item, "status", "containerStatuses")),

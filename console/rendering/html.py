@@ -1,4 +1,4 @@
-"""Small pieces of HTML, made fast: every word that comes from a cluster is escaped, and what a terminal would obey is made visible."""
+"""Small pieces of HTML, made fast: text of a cluster is escaped, its control characters visible."""
 
 import html
 import re
@@ -14,17 +14,19 @@ from django.utils.translation import gettext as _
 
 from console.rendering import state_labels
 
-# C0 and C1 controls get their visible pictures; marks that turn the direction of text, and line breaks of other kinds, a sign of their own.
+# C0 and DEL get their control pictures. C1 controls, marks that change the direction of text, and
+# Unicode line breaks become the replacement character.
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"}
 _VISIBLE |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 _VISIBLE |= dict.fromkeys(
-    (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0x2028, 0x2029), 0xFFFD
+    (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0x2028, 0x2029),
+    0xFFFD,
 )
 SEVERITIES = ("good", "busy", "warn", "bad", "idle")
 
 
 def clean(text: object) -> str:
-    """Text with control characters made visible, so that it can neither move a cursor nor turn a line around."""
+    """Text with visible control characters, so that it cannot change the direction of a line."""
     plain = str(text)
     return plain if plain.isprintable() else plain.translate(_VISIBLE)
 
@@ -41,7 +43,9 @@ def escape(text: object) -> str:
 
 def text(value: object) -> str:
     """A value, or a dash when there is none."""
-    return escape(value) if value not in (None, "") else '<span class="none">–</span>'
+    if value in (None, ""):
+        return '<span class="none">–</span>'
+    return escape(value)
 
 
 def link(address: str, label: object) -> str:
@@ -51,7 +55,9 @@ def link(address: str, label: object) -> str:
 
 def status(word: str, severity: str) -> str:
     """A dot and its word; the severity is one of SEVERITIES."""
-    return f'<span class="status {severity if severity in SEVERITIES else "idle"}">{escape(state_labels.translate_state(word))}</span>'
+    css_class = severity if severity in SEVERITIES else "idle"
+    label = escape(state_labels.translate_state(word))
+    return f'<span class="status {css_class}">{label}</span>'
 
 
 def code(value: object) -> str:
@@ -86,7 +92,7 @@ def parse_time(moment: object) -> datetime | None:
 
 
 def _in_zone(moment: datetime, zone: ZoneInfo) -> datetime:
-    """The moment in the viewer's zone, or in UTC where it would lie beyond the last year there, as "never" often does."""
+    """The moment in the viewer's zone; in UTC where that overflows, as year 9999 for "never"."""
     try:
         return moment.astimezone(zone)
     except OverflowError:
@@ -124,21 +130,23 @@ def zone_of(request: HttpRequest | None) -> ZoneInfo:
 
 def age(moment: object, zone: ZoneInfo, now: datetime) -> str:
     """How long ago, with the moment itself in the title; the page's script keeps it going."""
-    past, opening = _time_tag(moment, zone) if isinstance(moment, str | datetime) else (None, "")
-    return f"{opening}{short_age((now - past).total_seconds())}</time>" if past else text(None)
+    if not isinstance(moment, str | datetime):
+        return text(None)
+    past, opening = _time_tag(moment, zone)
+    if past is None:
+        return text(None)
+    return f"{opening}{short_age((now - past).total_seconds())}</time>"
 
 
 @lru_cache(maxsize=8192)
 def _time_tag(moment: str | datetime, zone: ZoneInfo) -> tuple[datetime | None, str]:
-    """The moment and the tag that names it; objects are shown again and again, and dates are slow to write."""
+    """(the moment in UTC, its opening tag); cached, since formatting dates is slow."""
     parsed_time = parse_time(moment)
     if parsed_time is None:
         return None, ""
-    stamp, whole = (
-        f"{parsed_time:%Y-%m-%dT%H:%M:%SZ}",
-        f"{_in_zone(parsed_time, zone):%Y-%m-%d %H:%M:%S %Z}",
-    )
-    return parsed_time, f'<time datetime="{stamp}" title="{whole}" data-age>'
+    stamp = f"{parsed_time:%Y-%m-%dT%H:%M:%SZ}"
+    local = f"{_in_zone(parsed_time, zone):%Y-%m-%d %H:%M:%S %Z}"
+    return parsed_time, f'<time datetime="{stamp}" title="{local}" data-age>'
 
 
 def moment(value: object, zone: ZoneInfo) -> str:
@@ -147,7 +155,8 @@ def moment(value: object, zone: ZoneInfo) -> str:
     if parsed_time is None:
         return text(None)
     stamp = f"{parsed_time:%Y-%m-%dT%H:%M:%SZ}"
-    return f'<time datetime="{stamp}" data-moment>{_in_zone(parsed_time, zone):%Y-%m-%d %H:%M:%S}</time>'
+    local = f"{_in_zone(parsed_time, zone):%Y-%m-%d %H:%M:%S}"
+    return f'<time datetime="{stamp}" data-moment>{local}</time>'
 
 
 @lru_cache(maxsize=16384)

@@ -1,4 +1,4 @@
-"""States in the viewer's language: the words that Kubernetes and KubeGale use for how things are; reasons stay as they are."""
+"""States in the viewer's language; reasons, such as CrashLoopBackOff, are never translated."""
 
 from functools import lru_cache
 
@@ -50,11 +50,11 @@ LABELS: dict[str, Promise] = {
 
 
 def translate_state(word: str) -> str:
-    """The word for a state; one that nobody translates is said as it is."""
+    """The label of a state; the state itself when it has none."""
     return _labels_in(get_language() or "").get(word, word)
 
 
 @lru_cache(maxsize=8)
 def _labels_in(language: str) -> dict[str, str]:
-    """All of them in one language: a table asks for hundreds."""
+    """All labels in one language, translated once: a table needs hundreds."""
     return {word: str(text) for word, text in LABELS.items()}

@@ -21,7 +21,7 @@ def printable(value: object) -> SafeString:
 
 
 @register.filter
-def part(value: object) -> str:
+def path_segment(value: object) -> str:
     """A name as one segment of an address."""
     return html.path_segment(value)
 
@@ -67,7 +67,8 @@ def object_address(item: Any, plural: str) -> str:
     """The page of an object that came out of /multicluster/resources."""
     metadata = item["metadata"]
     return navigation.object_address(
-        item["cluster_id"], {"plural": plural, "group": KINDS[plural].group, **metadata}
+        item["cluster_id"],
+        {"plural": plural, "group": KINDS[plural].group, **metadata},
     )
 
 
@@ -75,12 +76,6 @@ def object_address(item: Any, plural: str) -> str:
 def kind_title(plural: str) -> str:
     """What a kind is called in lists."""
     return navigation.kind_title(plural)
-
-
-@register.filter
-def at(mapping: Any, key: Any) -> Any:
-    """A member of a mapping, or nothing."""
-    return mapping.get(key) if isinstance(mapping, dict) else None
 
 
 @register.filter

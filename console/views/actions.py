@@ -1,4 +1,7 @@
-"""What can be done to an object: scale, restart, pause, roll back, trigger, delete; each a page that says what will happen."""
+"""What can be done to an object: scale, restart, pause, roll back, trigger, delete.
+
+Each action is a page that says what will happen before it does.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -34,14 +37,12 @@ VERBS: Mapping[str, Verb] = {
     ),
     "restart": Verb(
         gettext_lazy("Restart"),
-        gettext_lazy(
-            "Every pod is replaced by a new one, at the pace of the update strategy, so that the service goes on."
-        ),
+        gettext_lazy("Every pod is replaced by a new one, following the update strategy."),
     ),
     "pause": Verb(
         gettext_lazy("Pause"),
         gettext_lazy(
-            "Changes of the pod template are no longer rolled out until it is resumed. Running pods go on."
+            "Changes of the pod template are not rolled out until it is resumed. Running pods stay."
         ),
     ),
     "resume": Verb(
@@ -76,7 +77,8 @@ VERBS: Mapping[str, Verb] = {
         gettext_lazy("No new pods are put on the node. What runs there goes on."),
     ),
     "uncordon": Verb(
-        gettext_lazy("Uncordon"), gettext_lazy("New pods may be put on the node again.")
+        gettext_lazy("Uncordon"),
+        gettext_lazy("New pods may be put on the node again."),
     ),
     "drain": Verb(
         gettext_lazy("Drain"),
@@ -133,7 +135,12 @@ def action_address(location: Location, verb: str) -> str:
 @require_http_methods(["GET", "POST"])
 @require_sign_in
 def act(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str, verb: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
+    verb: str,
 ) -> HttpResponse:
     """The page of an action: what it will do, and doing it."""
     location = locate(cluster, plural, namespace, name)
@@ -144,7 +151,10 @@ def act(
         or verb in ("rollback", "drain")
     ):
         raise ApiRefusal(
-            1001, _("That cannot be done to it now. Reload its page to see what can."), {}, 400
+            1001,
+            _("That cannot be done to it now. Reload its page to see what can."),
+            {},
+            400,
         )
     action = VERBS[verb]
     context = {
@@ -179,7 +189,7 @@ def _posted_values(request: HttpRequest, verb: str) -> dict[str, Any]:
     }
 
 
-# --- forms ----------------------------------------------------------------------------------------------------------
+# --- forms ------------------------------------------------------------------------------------
 def _scale_form(request: HttpRequest, location: Location, item: Object) -> dict[str, Any]:
     replicas = get(item, "spec", "replicas")
     replicas = 1 if replicas is None else replicas
@@ -201,7 +211,9 @@ def _delete_form(request: HttpRequest, location: Location, item: Object) -> dict
         (
             children,
             ngettext(
-                "%(n)s object that belongs to it", "%(n)s objects that belong to it", children
+                "%(n)s object that belongs to it",
+                "%(n)s objects that belong to it",
+                children,
             ),
         ),
         (
@@ -220,37 +232,30 @@ def _delete_form(request: HttpRequest, location: Location, item: Object) -> dict
 def _restart_form(request: HttpRequest, location: Location, item: Object) -> dict[str, Any]:
     if location.plural != "pods":
         return {}
-    owned = bool(get(item, "metadata", "ownerReferences"))
-    explanation = (
-        _("The pod is deleted and its controller makes another.")
-        if owned
-        else _(
-            "No controller would make this pod again: KubeGale keeps its manifest, deletes it and creates it anew."
-        )
+    if get(item, "metadata", "ownerReferences"):
+        explanation = _("The pod is deleted and its controller creates a new one.")
+        return {"explains": explanation, "needs_name": False}
+    explanation = _(
+        "No controller would recreate this pod: KubeGale saves its manifest, deletes the pod"
+        " and creates it again."
     )
-    return {"explains": explanation, "needs_name": not owned}
+    return {"explains": explanation, "needs_name": True}
 
 
 FORMS = {"scale": _scale_form, "delete": _delete_form, "restart": _restart_form}
 
 
-# --- deeds ----------------------------------------------------------------------------------------------------------
+# --- running an action ------------------------------------------------------------------------
 def _run_verb(request: HttpRequest, location: Location, verb: str) -> HttpResponse:
-    return _redirect_after(
-        request,
-        location,
-        verb,
-        call(
-            request, "POST", f"{location.plural}/{location.name}/{verb}", body=location.query
-        ).data,
-    )
+    path = f"{location.plural}/{location.name}/{verb}"
+    data = call(request, "POST", path, body=location.query).data
+    return _redirect_after(request, location, verb, data)
 
 
 def _run_scale(request: HttpRequest, location: Location, verb: str) -> HttpResponse:
-    replicas, current = (
-        forms.form_number(request, "replicas"),
-        forms.form_number(request, "current"),
-    )
+    replicas = forms.form_number(request, "replicas")
+    # What the person saw: the API refuses the change when somebody else has scaled since.
+    current = forms.form_number(request, "current")
     body = {**location.query, "replicas": replicas, "current_replicas": current}
     return _redirect_after(
         request,
@@ -322,9 +327,12 @@ RUNNERS = {
 
 
 def _redirect_after(
-    request: HttpRequest, location: Location, verb: str, data: Mapping[str, Any]
+    request: HttpRequest,
+    location: Location,
+    verb: str,
+    data: Mapping[str, Any],
 ) -> HttpResponse:
-    """Where the person goes after an action: to the operation that follows it, to what it made, or back."""
+    """Send the person to the action's operation, to the Job it created, or back."""
     warnings = " ".join(data.get("warnings") or [])
     if data.get("operation_id"):
         return redirect(request, f"/operations/{data['operation_id']}", warnings)
@@ -334,15 +342,13 @@ def _redirect_after(
             location.other("jobs", data["job"]).address,
             _("Job %(name)s was made.") % {"name": data["job"]},
         )
-    notice = (
-        _("Done.")
-        if data.get("changed")
-        else data.get("message") or _("Nothing had to be changed.")
-    )
+    notice = data.get("message") or _("Nothing had to be changed.")
+    if data.get("changed"):
+        notice = _("Done.")
     return redirect(request, location.address, f"{notice} {warnings}".strip())
 
 
-# --- revisions ------------------------------------------------------------------------------------------------------
+# --- revisions --------------------------------------------------------------------------------
 def list_revisions(request: HttpRequest, location: Location) -> list[dict[str, Any]]:
     """The revisions of a workload, newest first."""
     revisions: list[dict[str, Any]] = call(
@@ -357,7 +363,12 @@ def list_revisions(request: HttpRequest, location: Location) -> list[dict[str, A
 @require_http_methods(["GET", "POST"])
 @require_sign_in
 def rollback(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str, revision: int
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
+    revision: int,
 ) -> HttpResponse:
     """How the pod template would differ after going back to a revision, and going back."""
     location = locate(cluster, plural, namespace, name)
@@ -393,7 +404,10 @@ def rollback(
             location,
             "rollback",
             call(
-                request, "POST", f"{base}/rollback", body={**location.query, "revision": revision}
+                request,
+                "POST",
+                f"{base}/rollback",
+                body={**location.query, "revision": revision},
             ).data,
         )
 

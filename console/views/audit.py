@@ -39,8 +39,9 @@ def _chosen_filters(request: HttpRequest) -> dict[str, str]:
 @require_sign_in
 def index(request: HttpRequest) -> HttpResponse:
     """Entries, newest first; a cursor leads on."""
-    chosen, cursor = _chosen_filters(request), request.GET.get("cursor", "")
-    data = call(request, "GET", "audit", query={**chosen, "cursor": cursor, "pageSize": SIZE}).data
+    chosen = _chosen_filters(request)
+    query = {**chosen, "cursor": request.GET.get("cursor", ""), "pageSize": SIZE}
+    data = call(request, "GET", "audit", query=query).data
     rest = {name: value for name, value in chosen.items() if value}
     context = {
         "entries": [_entry_context(entry) for entry in data["items"]],
@@ -74,5 +75,8 @@ def _entry_context(entry: dict[str, Any]) -> dict[str, Any]:
 def export(request: HttpRequest) -> HttpResponseBase:
     """All entries that fit, one JSON object a line."""
     return call(
-        request, "GET", "audit/export", query=_chosen_filters(request)
+        request,
+        "GET",
+        "audit/export",
+        query=_chosen_filters(request),
     ).response or HttpResponse(status=204)

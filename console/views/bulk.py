@@ -26,7 +26,7 @@ MAX_OBJECTS = 1000
 
 
 def bulk_buttons(plural: str) -> list[dict[str, Any]]:
-    """The buttons above a table once rows are chosen; nothing for kinds that only cluster admins delete one by one."""
+    """The buttons above a table once rows are selected; [] for kinds without bulk actions."""
     if plural not in navigation.PLURALS or plural in ("nodes", "events"):
         return []
     return [
@@ -55,8 +55,9 @@ def _chosen_names(request: HttpRequest, namespaced: bool) -> dict[str, list[str]
 @require_POST
 @require_sign_in
 def act(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
-    """First what would be done to which objects, then, confirmed, an operation for each namespace."""
-    verb, kind = request.POST.get("verb", ""), find_kind(plural)
+    """Show what would be done to which objects; confirmed, start an operation per namespace."""
+    verb = request.POST.get("verb", "")
+    kind = find_kind(plural)
     if verb not in {entry["verb"] for entry in bulk_buttons(plural)}:
         raise ApiRefusal(1001, _("That cannot be done to many of these at once."), {}, 400)
     chosen = _chosen_names(request, kind.namespaced)
@@ -101,7 +102,11 @@ def act(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
 
 
 def _try_bulk(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, body: dict[str, Any]
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    body: dict[str, Any],
 ) -> Any:
     return call(
         request,
@@ -112,7 +117,11 @@ def _try_bulk(
 
 
 def _start_operations(
-    request: HttpRequest, cluster: int, plural: str, verb: str, chosen: Mapping[str, list[str]]
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    verb: str,
+    chosen: Mapping[str, list[str]],
 ) -> HttpResponse:
     body = {"cluster_id": cluster, "action": verb}
     if verb == "scale":
@@ -122,7 +131,11 @@ def _start_operations(
         namespace_body = {**body, "namespace": namespace, "names": names}
         if VERBS[verb].danger:
             answer = forms.call_confirmed(
-                request, "POST", f"bulk/{plural}", name=plural, body=namespace_body
+                request,
+                "POST",
+                f"bulk/{plural}",
+                name=plural,
+                body=namespace_body,
             )
         else:
             answer = call(request, "POST", f"bulk/{plural}", body=namespace_body)

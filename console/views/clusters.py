@@ -77,26 +77,27 @@ def _card(summary: Mapping[str, Any], registered: Mapping[str, Any], stale: str)
 
 def phases(pods: Mapping[str, int]) -> list[dict[str, Any]]:
     """The parts of a bar 100 wide: phase, how many, where it begins, how wide it is."""
-    total, location, parts = pods.get("total", 0), 0.0, []
+    total = pods.get("total", 0)
+    parts: list[dict[str, Any]] = []
+    x = 0.0
     for phase in PHASES:
-        if count := pods.get(phase, 0):
-            width = 100 * count / max(total, 1)
-            parts.append(
-                {"phase": phase, "count": count, "x": f"{location:.3f}", "width": f"{width:.3f}"}
-            )
-            location += width
+        count = pods.get(phase, 0)
+        if not count:
+            continue
+        width = 100 * count / max(total, 1)
+        part = {"phase": phase, "count": count, "x": f"{x:.3f}", "width": f"{width:.3f}"}
+        parts.append(part)
+        x += width
     return parts
 
 
 def _totals(cards: list[dict[str, Any]]) -> dict[str, int | None]:
     def add(kind: str, word: str) -> int | None:
         counts_by_card = [card["counts"][kind] for card in cards if card["counts"].get(kind)]
-        # What nobody may count is unknown, not zero.
-        return (
-            sum(counts.get(word, 0) for counts in counts_by_card)
-            if counts_by_card or not cards
-            else None
-        )
+        if cards and not counts_by_card:
+            # Without permission to count, the number is unknown and not zero.
+            return None
+        return sum(counts.get(word, 0) for counts in counts_by_card)
 
     return {
         "clusters": len(cards),
@@ -114,34 +115,31 @@ def _totals(cards: list[dict[str, Any]]) -> dict[str, int | None]:
 @require_sign_in
 def problems(request: HttpRequest) -> HttpResponse:
     """What fails now, in all clusters or in the one that `cluster` names."""
-    chosen, problems, totals = request.GET.get("cluster", ""), [], []
+    chosen = request.GET.get("cluster", "")
+    query = {
+        "clusters": chosen,
+        "troubled": True,
+        "pageSize": MAX_PROBLEMS,
+        "orderby": "-created",
+    }
+    failing: list[dict[str, Any]] = []
+    totals: list[tuple[str, int]] = []
     outdated: dict[str, str] = {}
     for plural in CHECKED_KINDS:
         try:
-            data = _list_problems(
-                request,
-                plural,
-                {
-                    "clusters": chosen,
-                    "troubled": True,
-                    "pageSize": MAX_PROBLEMS,
-                    "orderby": "-created",
-                },
-            )
+            data = _list_problems(request, plural, query)
         except ApiRefusal:
+            # A kind that the person may not list.
             continue
-        outdated |= {
-            error["cluster_name"]: error["msg"]
-            for error in data["partial_errors"]
-            if plural == "pods"
-        }
+        if plural == "pods":
+            for error in data["partial_errors"]:
+                outdated[error["cluster_name"]] = error["msg"]
         if data["total"]:
             totals.append((plural, data["total"]))
-        problems += [
-            {"plural": plural, "kind": KINDS[plural].name, "item": item} for item in data["items"]
-        ]
+        kind = KINDS[plural].name
+        failing += [{"plural": plural, "kind": kind, "item": item} for item in data["items"]]
     context = {
-        "problems": problems[:MAX_PROBLEMS],
+        "problems": failing[:MAX_PROBLEMS],
         "totals": totals,
         "chosen": chosen,
         "more": sum(count for _, count in totals) - MAX_PROBLEMS,
@@ -151,9 +149,15 @@ def problems(request: HttpRequest) -> HttpResponse:
 
 
 def _list_problems(request: HttpRequest, plural: str, query: Mapping[str, Any]) -> dict[str, Any]:
-    """The newest of one kind, counted only when they are not all on the page: counting looks into every document once more."""
+    """The newest problems of one kind, with their total.
+
+    They are counted only when the page does not hold them all: counting reads every document.
+    """
     data: dict[str, Any] = call(
-        request, "GET", f"multicluster/resources/{plural}", query=query
+        request,
+        "GET",
+        f"multicluster/resources/{plural}",
+        query=query,
     ).data
     if not data["next_cursor"]:
         return data | {"total": len(data["items"])}
@@ -304,7 +308,8 @@ def _registration_hint(refusal: ApiRefusal) -> str:
     """What to do about a kubeconfig that was refused or a cluster that was not reached."""
     if refusal.code == 1006:
         return _(
-            "Nothing was saved. Can the address in the kubeconfig be reached from here, and are its credentials good?"
+            "Nothing was saved. Check that the server in the kubeconfig can be reached from here"
+            " and that its credentials are valid."
         )
     return (
         hints.for_code(refusal.code, refusal.details)
@@ -314,9 +319,12 @@ def _registration_hint(refusal: ApiRefusal) -> str:
 
 
 def _render_outcome(
-    request: HttpRequest, entered: Mapping[str, str], outcome: Mapping[str, Any], status: int
+    request: HttpRequest,
+    entered: Mapping[str, str],
+    outcome: Mapping[str, Any],
+    status: int,
 ) -> HttpResponse:
-    """The outcome; without scripts the whole form again, without the kubeconfig, which is never sent back."""
+    """The outcome as a fragment; without scripts the whole form, never with the kubeconfig."""
     safe_values = {name: value for name, value in entered.items() if name != "kubeconfig"}
     fragment = request.headers.get("HX-Request") == "true"
     template = "console/parts/tried.html" if fragment else "console/register.html"
@@ -358,12 +366,14 @@ def change(request: HttpRequest, cluster: int) -> HttpResponse:
         )
     navigation.forget_clusters(request)
     return redirect(
-        request, f"/clusters/{cluster}", _("%(name)s was changed.") % {"name": changed["name"]}
+        request,
+        f"/clusters/{cluster}",
+        _("%(name)s was changed.") % {"name": changed["name"]},
     )
 
 
 def _offered_contexts(refusal: ApiRefusal) -> dict[str, Any]:
-    """The contexts of the kubeconfig that was refused, none of them chosen; nothing when it lists none."""
+    """The contexts of a refused kubeconfig, none of them selected; {} when it lists none."""
     names = refusal.details.get("contexts")
     return {"contexts": names, "context": ""} if names else {}
 
@@ -376,7 +386,10 @@ def remove(request: HttpRequest, cluster: int) -> HttpResponse:
     if request.method == "POST":
         if request.POST.get("confirm", "").strip() == registered["name"]:
             call(
-                request, "DELETE", f"clusters/{cluster}", headers={"X-Confirm": registered["name"]}
+                request,
+                "DELETE",
+                f"clusters/{cluster}",
+                headers={"X-Confirm": registered["name"]},
             )
             navigation.forget_clusters(request)
             return redirect(
@@ -386,6 +399,8 @@ def remove(request: HttpRequest, cluster: int) -> HttpResponse:
                 % {"name": registered["name"]},
             )
         return render_page(
-            request, "console/parts/remove_cluster.html", {"registered": registered, "wrong": True}
+            request,
+            "console/parts/remove_cluster.html",
+            {"registered": registered, "wrong": True},
         )
     return render_page(request, "console/parts/remove_cluster.html", {"registered": registered})

@@ -1,4 +1,4 @@
-"""The editor: an object's YAML checked by the cluster without being written, compared, applied, and brought together after a conflict."""
+"""The editor: YAML is checked by a dry run, compared, applied, and merged after a conflict."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,17 +32,22 @@ from console.page import allow_style_attributes, render_page, require_sign_in
 from console.views import objects
 from core.errors import Invalid
 
-CONFLICT, INVALID_CODES = 409, frozenset({1001, 1007, 1008})
+CONFLICT = 409
+INVALID_CODES = frozenset({1001, 1007, 1008})
 MOST_DOCUMENTS = 50
-# How often a write is tried again when only a controller's bookkeeping came in between.
+# Attempts at a write that only a controller's own writes interrupt.
 WRITE_ATTEMPTS = 4
 
 
-# --- an object that is there ------------------------------------------------------------------------------------------
+# --- an existing object -----------------------------------------------------------------------
 @require_GET
 @require_sign_in
 def edit(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """The page with the object's YAML."""
     location = locate(cluster, plural, namespace, name)
@@ -70,9 +75,13 @@ def _resource_version(item: Object) -> str:
 @require_POST
 @json_view
 def check(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
-    """{"problems": […]} or {"before", "after"}: what the cluster would make of the text, tried there without being written.
+    """Try the text by a server-side dry run: {"problems": […]} or {"before", "after"}.
 
     {"conflict": {…}} when somebody else changed the object since the text was taken from it.
     """
@@ -82,14 +91,18 @@ def check(
 @require_POST
 @json_view
 def apply(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """Write the text; {"address"} when that is done, else as `check`."""
     return _write_object(request, locate(cluster, plural, namespace, name), dry=False)
 
 
 def _write_object(request: HttpRequest, location: Location, *, dry: bool) -> HttpResponse:
-    # Whoever may not read the object has no text of theirs read either.
+    # First the permission to read the object: without it the text is not even parsed.
     live: Object = call(request, "GET", location.path, query=location.query).data
     submitted = json_body(request)
     parsed = _read_documents(str(submitted.get("text") or ""), most=1)
@@ -108,7 +121,7 @@ def _write_object(request: HttpRequest, location: Location, *, dry: bool) -> Htt
             before = _first_object(base)
             if not same_content(before, live):
                 return _conflict_response(before, edited, live)
-            # Only controllers wrote since: their bookkeeping stays, the person's change goes on top.
+            # Only controllers wrote since: the person's change is applied on top of theirs.
             edited, _clashes = merge(before, edited, editable(live))
         metadata = {**(edited.get("metadata") or {}), "resourceVersion": _resource_version(live)}
         content = restore_hidden_fields({**edited, "metadata": metadata}, live)
@@ -140,18 +153,28 @@ def _count_problem(parsed: list[Document]) -> Problem | None:
     if not parsed:
         return Problem(0, 0, 0, _("There is nothing here."))
     return Problem(
-        parsed[1].before + 1, 0, 3, _("One object at a time here; the page “Create” takes several.")
+        parsed[1].before + 1,
+        0,
+        3,
+        _("One object at a time here; the page “Create” takes several."),
     )
 
 
 def _problems_response(problems: tuple[Problem, ...] | list[Problem]) -> HttpResponse:
-    return json_response({"problems": [problem.shown() for problem in problems]})
+    return json_response({"problems": [problem.as_json() for problem in problems]})
 
 
 def _refusal_response(
-    request: HttpRequest, location: Location, document: Document, refusal: ApiRefusal, base: str
+    request: HttpRequest,
+    location: Location,
+    document: Document,
+    refusal: ApiRefusal,
+    base: str,
 ) -> HttpResponse:
-    """Problems with lines where the text is at fault; a conflict when it was overtaken meanwhile; else as every refusal."""
+    """Problems at their lines for an invalid text, a conflict for an outdated one.
+
+    Any other refusal is raised again.
+    """
     if refusal.details.get("status") == CONFLICT and document.obj is not None:
         live = call(request, "GET", location.path, query=location.query).data
         return _conflict_response(_first_object(base), document.obj, live)
@@ -192,7 +215,7 @@ def _conflict_response(before: Object, mine: Object, live: Object) -> HttpRespon
 @require_POST
 @json_view
 def lint(request: HttpRequest, cluster: int) -> HttpResponse:
-    """{"problems": […]} of a text while it is written, by YAML's rules and the cluster's own schemas; nothing is tried there."""
+    """{"problems": […]} of a text while it is typed: YAML syntax and the cluster's schemas."""
     call(request, "GET", f"clusters/{cluster}")
     parsed = _read_documents(str(json_body(request).get("text") or ""), most=MOST_DOCUMENTS)
     problems = [
@@ -204,7 +227,7 @@ def lint(request: HttpRequest, cluster: int) -> HttpResponse:
 
 
 def _schema_problems(request: HttpRequest, cluster: int, document: Document) -> list[Problem]:
-    """Where a document does not fit the schema of its kind; nothing when the cluster describes no such kind."""
+    """Where a document violates the schema of its kind; [] for a kind without schema."""
     obj = document.obj or {}
     query = {"cluster_id": cluster, "api_version": obj.get("apiVersion"), "kind": obj.get("kind")}
     try:
@@ -219,12 +242,13 @@ def _schema_problems(request: HttpRequest, cluster: int, document: Document) -> 
     ]
 
 
-# --- new objects --------------------------------------------------------------------------------------------------------
+# --- new objects ------------------------------------------------------------------------------
 @require_GET
 @require_sign_in
 def create(request: HttpRequest, cluster: int) -> HttpResponse:
     """The page for new objects, with a text to begin with for the kinds that people make most."""
-    kind, namespace = request.GET.get("kind", ""), request.GET.get("namespace", "") or "default"
+    kind = request.GET.get("kind", "")
+    namespace = request.GET.get("namespace", "") or "default"
     starters = {plural: make(namespace) for plural, make in STARTERS.items()}
     text = starters.get(kind) or _empty_manifest(kind, namespace)
     base = f"/clusters/{cluster}"
@@ -257,14 +281,17 @@ def _empty_manifest(plural: str, namespace: str) -> str:
 @require_POST
 @json_view
 def check_new(request: HttpRequest, cluster: int) -> HttpResponse:
-    """{"problems": […]} or {"before": "", "after"}: what the cluster would make of each document."""
+    """Try each document by a dry run: {"problems": […]} or {"before": "", "after"}."""
     return _create_objects(request, cluster, dry=True)
 
 
 @require_POST
 @json_view
 def apply_new(request: HttpRequest, cluster: int) -> HttpResponse:
-    """Create them in their order: {"address"}. At the first refusal {"problems", "made"}: what was made before stays, and is named."""
+    """Create the documents in their order: {"address"}.
+
+    At the first refusal {"problems", "made"}: the objects created before it stay and are named.
+    """
     return _create_objects(request, cluster, dry=False)
 
 
@@ -286,7 +313,7 @@ def _create_objects(request: HttpRequest, cluster: int, *, dry: bool) -> HttpRes
     names = [f"{obj.get('kind')} {obj['metadata']['name']}" for _place, obj in created]
     if problems:
         return json_response(
-            {"problems": [problem.shown() for problem in problems], "made": [] if dry else names}
+            {"problems": [problem.as_json() for problem in problems], "made": [] if dry else names}
         )
     if dry:
         return json_response(
@@ -309,7 +336,11 @@ def _text_problems(parsed: list[Document]) -> list[Problem]:
 
 
 def _create_object(
-    request: HttpRequest, cluster: int, document: Document, *, dry: bool
+    request: HttpRequest,
+    cluster: int,
+    document: Document,
+    *,
+    dry: bool,
 ) -> tuple[Location, Object]:
     location = _document_location(request, cluster, document)
     body = {**location.query, "content": document.obj, "dry_run": dry, "field_validation": "Strict"}
@@ -317,7 +348,7 @@ def _create_object(
 
 
 def _created_address(created: list[tuple[Location, Object]]) -> str:
-    """Where to look at what was made: the object's own page, or the table of the first one's kind."""
+    """The page of the created object; for several the table of the first one's kind."""
     location, obj = created[0]
     return (
         location.other(location.plural, obj["metadata"]["name"]).address
@@ -329,11 +360,15 @@ def _created_address(created: list[tuple[Location, Object]]) -> str:
 def _document_location(request: HttpRequest, cluster: int, document: Document) -> Location:
     """Where a document's object will be, by its apiVersion and kind."""
     obj: Mapping[str, Any] = document.obj or {}
-    version, kind = str(obj.get("apiVersion") or ""), str(obj.get("kind") or "")
+    version = str(obj.get("apiVersion") or "")
+    kind = str(obj.get("kind") or "")
     if not version or not kind:
         cause = {"field": "kind" if version else "apiVersion", "message": _("is required")}
         raise ApiRefusal(
-            1001, _("apiVersion and kind are required."), {"details": {"causes": [cause]}}, 400
+            1001,
+            _("apiVersion and kind are required."),
+            {"details": {"causes": [cause]}},
+            400,
         )
     metadata = obj.get("metadata") if isinstance(obj.get("metadata"), Mapping) else {}
     namespace = str((metadata or {}).get("namespace") or "")
@@ -349,7 +384,11 @@ def _document_location(request: HttpRequest, cluster: int, document: Document) -
 
 
 def _custom_location(
-    request: HttpRequest, cluster: int, version: str, kind: str, namespace: str
+    request: HttpRequest,
+    cluster: int,
+    version: str,
+    kind: str,
+    namespace: str,
 ) -> Location:
     """The place of a custom kind, out of the cluster's definitions."""
     group, _slash, number = version.partition("/")

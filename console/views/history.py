@@ -27,7 +27,7 @@ OPERATIONS = {
 
 
 def history_kind(plural: str) -> str:
-    """What the API's history calls a kind: its plural, or `plural.group` for kinds that are not ours."""
+    """The name of a kind in the API's history: its plural, `plural.group` for custom kinds."""
     kind = find_kind(plural)
     return plural if plural in KINDS else f"{kind.plural}.{kind.group}"
 
@@ -88,19 +88,24 @@ def _head_context(request: HttpRequest, location: Location) -> dict[str, Any]:
 @require_GET
 @require_sign_in
 def object_history(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """Every version that is kept of the object, with a slider over them."""
     location = locate(cluster, plural, namespace, name)
-    head, problem = _head_context(request, location), ""
+    head = _head_context(request, location)
+    query = {**history_query(location), "pageSize": MAX_VERSIONS}
+    problem = ""
     try:
-        listing = call(
-            request, "GET", "history", query={**history_query(location), "pageSize": MAX_VERSIONS}
-        ).data
+        listing = call(request, "GET", "history", query=query).data
     except ApiRefusal as refusal:
         if head["deleted"]:
             raise
-        listing, problem = {"items": [], "next_cursor": ""}, refusal.message
+        listing = {"items": [], "next_cursor": ""}
+        problem = refusal.message
     versions = [_version_context(version) for version in listing["items"]]
     hide_status = request.GET.get("status") == "0"
     context = {
@@ -125,10 +130,15 @@ def object_history(
 @require_GET
 @require_sign_in
 def at_time(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """The object as it was at a moment, and how it differs from what it is now."""
-    location, moment = locate(cluster, plural, namespace, name), request.GET.get("at", "")
+    location = locate(cluster, plural, namespace, name)
+    moment = request.GET.get("at", "")
     context: dict[str, Any] = {
         "cluster_id": cluster,
         "location": location,
@@ -139,7 +149,10 @@ def at_time(
         item = call(request, "GET", location.path, query={**location.query, "at": moment}).data
         context["text"] = html.clean(diffs.as_yaml(objects.hide_bookkeeping(item)))
         diff = call(
-            request, "GET", "history/diff", query={**history_query(location), "from": moment}
+            request,
+            "GET",
+            "history/diff",
+            query={**history_query(location), "from": moment},
         ).data
         context["changes"] = diffs.field_changes(diff["changes"])
     except ApiRefusal as refusal:
@@ -150,9 +163,14 @@ def at_time(
 @require_http_methods(["GET", "POST"])
 @require_sign_in
 def restore(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str, seq: int
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
+    seq: int,
 ) -> HttpResponse:
-    """What bringing a version back would change and what the cluster says to it; POST brings it back."""
+    """What restoring a version would change, by a dry run in the cluster; POST restores it."""
     location = locate(cluster, plural, namespace, name)
     body = {**history_query(location), "seq": seq}
     offer = call(request, "POST", "history/restore", body=body).data
@@ -177,7 +195,7 @@ def restore(
     return forms.render_form(request, "console/restore.html", context, bring_back)
 
 
-# --- the room -------------------------------------------------------------------------------------------------------
+# --- all objects of a kind --------------------------------------------------------------------
 FILTERS = ("cluster_id", "kind", "namespace", "keyword", "op", "at", "cursor")
 
 
@@ -227,19 +245,18 @@ def _list_at_time(request: HttpRequest, cluster: int, chosen: Mapping[str, str])
     data = call(request, "GET", collection_path(chosen["kind"]), query=query).data
     rows = []
     for item in data["items"]:
-        space, name = (
-            str(get(item, "metadata", "namespace") or ""),
-            str(get(item, "metadata", "name")),
-        )
+        namespace = str(get(item, "metadata", "namespace") or "")
+        name = str(get(item, "metadata", "name"))
         word, severity = health.for_kind(chosen["kind"], item)
-        address = f"{Location(cluster, chosen['kind'], space, name).address}/history?{urlencode({'at': chosen['at']})}"
+        location = Location(cluster, chosen["kind"], namespace, name)
+        parameters = urlencode({"at": chosen["at"]})
         rows.append(
             {
-                "namespace": space,
+                "namespace": namespace,
                 "name": name,
                 "word": word,
                 "severity": severity,
-                "address": address,
+                "address": f"{location.address}/history?{parameters}",
             }
         )
     return {"past_rows": rows, "total": data["total"]}
@@ -253,15 +270,12 @@ def _list_changes(request: HttpRequest, cluster: int, chosen: Mapping[str, str])
     query |= {"cluster_id": cluster, "pageSize": 50}
     query |= {"deleted": "true"} if chosen["op"] == "gone" else {"op": chosen["op"]}
     listing = call(request, "GET", "history", query=query).data
-    rows = [
-        {
-            **_version_context(entry),
-            "address": f"{Location(cluster, chosen['kind'], entry['namespace'], entry['name']).address}/history",
-        }
-        for entry in listing["items"]
-    ]
+    rows = []
+    for entry in listing["items"]:
+        location = Location(cluster, chosen["kind"], entry["namespace"], entry["name"])
+        rows.append({**_version_context(entry), "address": f"{location.address}/history"})
     rest = {name: value for name, value in chosen.items() if value and name != "cursor"}
-    following = (
-        urlencode({**rest, "cursor": listing["next_cursor"]}) if listing["next_cursor"] else ""
-    )
+    following = ""
+    if listing["next_cursor"]:
+        following = urlencode({**rest, "cursor": listing["next_cursor"]})
     return {"changes": rows, "following": following}

@@ -1,4 +1,4 @@
-"""The log of a pod or of all pods of a workload: the page, the ticket for its stream, the download."""
+"""The log of a pod or of a workload's pods: the page, the ticket for its stream, the download."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -50,25 +50,26 @@ def container_choices(location: Location, item: Object) -> list[ContainerChoice]
 
 
 def _container_note(item: Object, group: str, statuses: str, container: Mapping[str, Any]) -> str:
-    status = next(
-        (
-            entry
-            for entry in rows(get(item, "status", statuses))
-            if entry.get("name") == container.get("name")
-        ),
-        {},
-    )
-    waits, ended = (
-        get(status, "state", "waiting", "reason"),
-        get(status, "state", "terminated", "reason"),
-    )
-    return "" if group != "containers" and ended == "Completed" else str(waits or ended or "")
+    by_name = {
+        status.get("name"): status for status in reversed(rows(get(item, "status", statuses)))
+    }
+    status = by_name.get(container.get("name"), {})
+    waiting = get(status, "state", "waiting", "reason")
+    terminated = get(status, "state", "terminated", "reason")
+    # Init and debug containers are meant to complete.
+    if group != "containers" and terminated == "Completed":
+        return ""
+    return str(waiting or terminated or "")
 
 
 @require_GET
 @require_sign_in
 def show(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """The page; its script opens the stream."""
     location = locate(cluster, plural, namespace, name)
@@ -76,26 +77,16 @@ def show(
         return missing(request)
     context = objects.head_context(request, location, "logs")
     choices = container_choices(location, context["item"])
-    chosen = request.GET.get("container", "")
-    names = {one.name for one in choices} | {ALL}
     texts = _script_texts()
+    statuses = rows(get(context["item"], "status", "containerStatuses"))
     context |= {
         "containers": choices,
         "texts": texts,
-        "chosen": chosen
-        if chosen in names
-        else ""
-        if len(choices) == 1
-        else ALL
-        if plural != "pods"
-        else _default_container(context["item"], choices),
+        "chosen": _chosen_container(request, location, context["item"], choices),
         "tails": TAILS,
         "spans": SPANS,
         "previous": request.GET.get("previous") == "1",
-        "restarted": any(
-            one.get("restartCount")
-            for one in rows(get(context["item"], "status", "containerStatuses"))
-        ),
+        "restarted": any(status.get("restartCount") for status in statuses),
         "config": {
             "ticket": f"{location.address}/logs/ticket",
             "download": f"{location.address}/logs/download",
@@ -105,8 +96,25 @@ def show(
     return render_page(request, "console/logs.html", context)
 
 
+def _chosen_container(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+    choices: list[ContainerChoice],
+) -> str:
+    """The container of the address, else a default; "" when there is only one."""
+    requested = request.GET.get("container", "")
+    if requested == ALL or requested in {choice.name for choice in choices}:
+        return requested
+    if len(choices) == 1:
+        return ""
+    if location.plural != "pods":
+        return ALL
+    return _default_container(item, choices)
+
+
 def _default_container(pod: Object, choices: list[ContainerChoice]) -> str:
-    """The container that is meant when none is named: the annotated one, else the one in trouble, else the first."""
+    """kubectl's default container by annotation, else the first with a problem, else the first."""
     preferred = get(pod, "metadata", "annotations", "kubectl.kubernetes.io/default-container")
     names = [container.name for container in choices]
     regular = [str(container.get("name", "")) for container in rows(get(pod, "spec", "containers"))]
@@ -142,10 +150,15 @@ def _script_texts() -> dict[str, str]:
 @require_POST
 @json_view
 def ticket(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """A ticket for the stream, made through the API by the person of the session."""
-    location, requested = locate(cluster, plural, namespace, name), json_body(request)
+    location = locate(cluster, plural, namespace, name)
+    requested = json_body(request)
     body = {key: requested[key] for key in OPTIONS if requested.get(key) not in (None, "")}
     answer = call(
         request,
@@ -156,18 +169,22 @@ def ticket(
     return json_response(answer.data)
 
 
-# --- the download ---------------------------------------------------------------------------------------------------
+# --- the download -----------------------------------------------------------------------------
 @require_GET
 @require_sign_in
 def download(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
-    """The whole log as a text file: one container as it is, several one after another under a line that names each."""
+    """The whole log as a text file; several containers follow each other, each under its name."""
     location = locate(cluster, plural, namespace, name)
     chosen = request.GET.get("container", "")
     sources = list(_log_sources(request, location, chosen))
     parts = _concatenate_logs(request, location, sources)
-    # The first piece is asked for before anything is sent, so that a refusal is still a page.
+    # The first piece is read before the response begins, so that a refusal is still a page.
     first = next(parts, b"")
     response = StreamingHttpResponse(
         _prepend(first, parts),
@@ -192,7 +209,9 @@ def _prepend(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _log_sources(
-    request: HttpRequest, location: Location, chosen: str
+    request: HttpRequest,
+    location: Location,
+    chosen: str,
 ) -> Iterator[tuple[str, str]]:
     """(pod, container) of every log that was asked for."""
     if location.plural == "pods":
@@ -202,7 +221,10 @@ def _log_sources(
         pods = call(request, "GET", path, query={**location.query, "pageSize": 1000}).data["items"]
     for pod in pods:
         inside = Location(
-            location.cluster, "pods", location.namespace, str(get(pod, "metadata", "name"))
+            location.cluster,
+            "pods",
+            location.namespace,
+            str(get(pod, "metadata", "name")),
         )
         names = [container.name for container in container_choices(inside, pod)]
         yield from (
@@ -213,7 +235,9 @@ def _log_sources(
 
 
 def _concatenate_logs(
-    request: HttpRequest, location: Location, sources: list[tuple[str, str]]
+    request: HttpRequest,
+    location: Location,
+    sources: list[tuple[str, str]],
 ) -> Iterator[bytes]:
     if not sources:
         raise ApiRefusal(1004, _("There is no container to read."), {}, 404)

@@ -1,4 +1,4 @@
-"""What clusters, nodes and pods use, as charts: the pages, and the numbers that their script asks for."""
+"""Charts of what clusters, nodes and pods use: the pages, and the numbers for their script."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -73,7 +73,10 @@ def cluster_data(request: HttpRequest, cluster: int) -> HttpResponse:
     span = request.GET.get("span", "1h")
     return _series_response(
         call(
-            request, "GET", "metrics/stats", query={"cluster_id": cluster, "time_range": span}
+            request,
+            "GET",
+            "metrics/stats",
+            query={"cluster_id": cluster, "time_range": span},
         ).data
     )
 
@@ -81,9 +84,16 @@ def cluster_data(request: HttpRequest, cluster: int) -> HttpResponse:
 @require_GET
 @require_sign_in
 def object_page(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
-    """The page of a pod or a node: its past where a Prometheus knows it, else its use from now on beside what it asked for."""
+    """The page of a pod or a node: usage over time.
+
+    The past where the cluster has a Prometheus; else usage from now on, with requests and limits.
+    """
     if plural not in objects.KINDS_WITH_METRICS:
         return missing(request)
     location = locate(cluster, plural, namespace, name)
@@ -92,10 +102,8 @@ def object_page(
         {"key": "cpu", "title": _("Processors"), "unit": "cores"},
         {"key": "memory", "title": _("Memory"), "unit": "bytes"},
     ]
-    source, chosen = (
-        _metrics_source(request, cluster, plural, location.namespace, name),
-        request.GET.get("span", ""),
-    )
+    source = _metrics_source(request, cluster, plural, location.namespace, name)
+    chosen = request.GET.get("span", "")
     live = POLL_SECONDS if source != PROMETHEUS else False
     config = {
         "source": f"{location.address}/metrics/data",
@@ -111,18 +119,26 @@ def object_page(
 @require_GET
 @json_view
 def object_data(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
-    """With a span as `cluster_data`; else {"now": {name: {"used","asked","limit","has"}}, "source"}: what nobody measures is null."""
+    """With a span as `cluster_data`, else {"now": {name: {"used", …}}, "source"}.
+
+    Names are "cpu" (cores) and "memory" (bytes); beside "used" stand "asked" and "limit" of a pod
+    or "has" of a node. A number that no source has is null.
+    """
     location = locate(cluster, plural, namespace, name)
     if span := request.GET.get("span"):
         about = {**_subject_query(plural, location.namespace, name), "time_range": span}
         return _series_response(
-            call(request, "GET", "metrics/stats", query={"cluster_id": cluster, **about}).data
+            call(request, "GET", "metrics/stats", query={"cluster_id": cluster, **about}).data,
         )
     usage = _read_usage(request, cluster, plural, location.namespace, name)
     return json_response(
-        {"source": usage["source"], "now": _current_numbers(usage["metrics"], plural)}
+        {"source": usage["source"], "now": _current_numbers(usage["metrics"], plural)},
     )
 
 
@@ -140,7 +156,11 @@ def _subject_query(plural: str, namespace: str, name: str) -> dict[str, str]:
 
 
 def _read_usage(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> Mapping[str, Any]:
     query = {"cluster_id": cluster, **_subject_query(plural, namespace, name)}
     usage: Mapping[str, Any] = call(request, "GET", f"metrics/{plural}", query=query).data
@@ -148,7 +168,11 @@ def _read_usage(
 
 
 def _metrics_source(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> str:
     """Who measures here; a cluster that does not answer is the script's to tell."""
     try:
@@ -160,7 +184,8 @@ def _metrics_source(
 def _current_numbers(usage: Sequence[Mapping[str, Any]], plural: str) -> dict[str, dict[str, Any]]:
     if not usage:
         return {}
-    cpu, memory = usage[0]["cpu"], usage[0]["memory"]
+    cpu = usage[0]["cpu"]
+    memory = usage[0]["memory"]
     if plural == "nodes":
         return {
             "cpu": {"used": cpu["used_cores"], "has": cpu["total_cores"]},

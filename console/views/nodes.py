@@ -1,4 +1,4 @@
-"""Draining a node: what would become of every pod, with the flags of kubectl, and then the operation."""
+"""Draining a node: what happens to every pod under kubectl's flags, and then the operation."""
 
 from typing import Any
 
@@ -32,7 +32,11 @@ def drain(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
     def begin() -> HttpResponse:
         body = {"cluster_id": cluster, **chosen}
         data = forms.call_confirmed(
-            request, "POST", f"nodes/{name}/drain", name=name, body=body
+            request,
+            "POST",
+            f"nodes/{name}/drain",
+            name=name,
+            body=body,
         ).data
         return redirect(request, f"/operations/{data['operation_id']}")
 
@@ -57,7 +61,10 @@ def _flags(request: HttpRequest) -> dict[str, Any]:
 
 
 def _preview(
-    request: HttpRequest, cluster: int, name: str, chosen: dict[str, Any]
+    request: HttpRequest,
+    cluster: int,
+    name: str,
+    chosen: dict[str, Any],
 ) -> dict[str, Any]:
     """What a drain would do; why it cannot be told, when it cannot."""
     try:

@@ -1,4 +1,4 @@
-"""The page of one object of any kind: its head with tabs and actions, summary, events, related objects, YAML."""
+"""The pages of one object of any kind: head with tabs and actions, summary, events, YAML."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from console.views.actions import action_buttons, list_revisions
 WORKLOADS = frozenset({"deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"})
 KINDS_WITH_REVISIONS = frozenset({"deployments", "statefulsets", "daemonsets"})
 KINDS_WITH_LOGS = frozenset(
-    {"pods", "deployments", "statefulsets", "daemonsets", "jobs", "replicasets"}
+    {"pods", "deployments", "statefulsets", "daemonsets", "jobs", "replicasets"},
 )
 KINDS_WITH_METRICS = frozenset({"pods", "nodes"})
 KINDS_WITH_TOPOLOGY = frozenset(
@@ -69,7 +69,10 @@ TABS = (
 
 
 def head_context(
-    request: HttpRequest, location: Location, tab: str = "", item: Object | None = None
+    request: HttpRequest,
+    location: Location,
+    tab: str = "",
+    item: Object | None = None,
 ) -> dict[str, Any]:
     """What the head of every page about an object needs; reads the object unless it is given."""
     current: Object = (
@@ -78,10 +81,10 @@ def head_context(
     word, severity = health.for_kind(location.plural, current)
     changes = permissions.may_change(request, location.cluster, location.plural, location.namespace)
     tabs = [
-        one
-        for one in TABS
-        if (not one.plurals or location.plural in one.plurals)
-        and (changes or one.name != "terminal")
+        tab_row
+        for tab_row in TABS
+        if (not tab_row.plurals or location.plural in tab_row.plurals)
+        and (changes or tab_row.name != "terminal")
     ]
     return {
         "cluster_id": location.cluster,
@@ -92,7 +95,10 @@ def head_context(
         "kinds_title": navigation.kind_title(location.plural),
         "state": word,
         "severity": severity,
-        "tabs": [(one.title, _tab_address(location, one.name), one.name == tab) for one in tabs],
+        "tabs": [
+            (tab_row.title, _tab_address(location, tab_row.name), tab_row.name == tab)
+            for tab_row in tabs
+        ],
         "acts": action_buttons(location, current) if changes else [],
     }
 
@@ -104,7 +110,11 @@ def _tab_address(location: Location, tab: str) -> str:
 @require_GET
 @require_sign_in
 def summary(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """What the object is and how it is doing."""
     location = locate(cluster, plural, namespace, name)
@@ -128,9 +138,11 @@ BAD_WHEN_TRUE = ("Pressure", "Unavailable", "Failure", "Failed", "Stalled")
 
 
 def _condition_context(row: Mapping[str, Any]) -> dict[str, Any]:
-    kind, status = str(row.get("type", "")), str(row.get("status", ""))
-    fine = status == ("False" if kind.endswith(BAD_WHEN_TRUE) else "True")
-    return {**row, "severity": "good" if fine else "idle" if status == "Unknown" else "warn"}
+    kind = str(row.get("type", ""))
+    status = str(row.get("status", ""))
+    good_status = "False" if kind.endswith(BAD_WHEN_TRUE) else "True"
+    severities = {good_status: "good", "Unknown": "idle"}
+    return {**row, "severity": severities.get(status, "warn")}
 
 
 def _owner_links(location: Location, metadata: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -146,17 +158,19 @@ def _owner_links(location: Location, metadata: Mapping[str, Any]) -> Iterator[tu
 def _config_map_data(location: Location, item: Object) -> list[tuple[str, str]]:
     """The texts of a ConfigMap; values of Secrets are never on the page."""
     data = get(item, "data")
-    return (
-        sorted((str(key), str(value)) for key, value in data.items())
-        if location.plural == "configmaps" and isinstance(data, Mapping)
-        else []
-    )
+    if location.plural != "configmaps" or not isinstance(data, Mapping):
+        return []
+    return sorted((str(key), str(value)) for key, value in data.items())
 
 
 @require_GET
 @require_sign_in
 def events(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """What the cluster said about the object, newest first."""
     location = locate(cluster, plural, namespace, name)
@@ -169,32 +183,33 @@ def events(
 
 
 def list_events(
-    request: HttpRequest, location: Location, kind: str, size: int = MAX_EVENTS
+    request: HttpRequest,
+    location: Location,
+    kind: str,
+    size: int = MAX_EVENTS,
 ) -> list[dict[str, Any]]:
     """The events about an object of a kind and, for a workload, about what it controls."""
     query = {**location.query, "pageSize": size}
-    if location.plural in WORKLOADS:
-        found = call(request, "GET", f"{location.plural}/{location.name}/events", query=query).data[
-            "items"
-        ]
-    elif location.plural == "pods":
-        found = call(request, "GET", f"pods/{location.name}/events", query=query).data["items"]
+    path = "events"
+    if location.plural in WORKLOADS or location.plural == "pods":
+        path = f"{location.plural}/{location.name}/events"
     else:
-        about = {"resource_type": kind, "resource_name": location.name}
-        found = call(request, "GET", "events", query={**query, **about}).data["items"]
-    return [_event_context(location, one) for one in found]
+        query |= {"resource_type": kind, "resource_name": location.name}
+    items = call(request, "GET", path, query=query).data["items"]
+    return [_event_context(location, event) for event in items]
 
 
-def _event_context(location: Location, one: Object) -> dict[str, Any]:
-    about = one.get("involvedObject") or one.get("regarding") or {}
+def _event_context(location: Location, event: Object) -> dict[str, Any]:
+    # core/v1 has involvedObject and message, events.k8s.io/v1 regarding and note.
+    about = event.get("involvedObject") or event.get("regarding") or {}
     target = resolve_reference(location, about)
     return {
-        "type": one.get("type", ""),
-        "severity": "warn" if one.get("type") == "Warning" else "idle",
-        "reason": one.get("reason", ""),
-        "message": one.get("message") or one.get("note") or "",
-        "count": event_series.count(one),
-        "last": event_series.last_seen(one),
+        "type": event.get("type", ""),
+        "severity": "warn" if event.get("type") == "Warning" else "idle",
+        "reason": event.get("reason", ""),
+        "message": event.get("message") or event.get("note") or "",
+        "count": event_series.count(event),
+        "last": event_series.last_seen(event),
         "about": f"{about.get('kind', '')} {about.get('name', '')}".strip(),
         "address": target.address if target else "",
     }
@@ -203,9 +218,13 @@ def _event_context(location: Location, one: Object) -> dict[str, Any]:
 @require_GET
 @require_sign_in
 def related_fragment(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
-    """What belongs to the object and how it is doing: loaded into its summary after that is shown, and again while it is open."""
+    """Related objects, state and latest events: loaded into the summary and refreshed there."""
     location = locate(cluster, plural, namespace, name)
     try:
         item = call(request, "GET", location.path, query=location.query).data
@@ -228,7 +247,10 @@ def related_fragment(
     }
     try:
         context["events"] = list_events(
-            request, location, str(item.get("kind") or location.kind.name), 8
+            request,
+            location,
+            str(item.get("kind") or location.kind.name),
+            8,
         )
     except ApiRefusal as refusal:
         context["events_problem"] = refusal.message
@@ -238,9 +260,13 @@ def related_fragment(
 @require_GET
 @require_sign_in
 def manifest(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
-    """The object as YAML; the bookkeeping of field managers only when asked for. Values of Secrets are hidden until then as well."""
+    """The object as YAML; managed fields and values of Secrets only with `whole=1`."""
     location = locate(cluster, plural, namespace, name)
     context = head_context(request, location, "yaml")
     whole = request.GET.get("whole") == "1"
@@ -256,7 +282,11 @@ def manifest(
 @require_GET
 @require_sign_in
 def revisions(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """What the workload was before, to compare with and to go back to."""
     location = locate(cluster, plural, namespace, name)
@@ -271,7 +301,7 @@ def revisions(
 
 
 def hide_bookkeeping(item: Object) -> dict[str, Any]:
-    """The object without what nobody reads: managed fields, the copy of what was applied; values of a Secret hidden."""
+    """The object without managed fields and last-applied copy; values of a Secret are masked."""
     document = dict(item)
     metadata = {
         key: value for key, value in (item.get("metadata") or {}).items() if key != "managedFields"

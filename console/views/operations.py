@@ -1,4 +1,4 @@
-"""Work that takes time: the list, one operation with its steps while it goes on, asking it to stop."""
+"""Operations: the list, one operation with its steps while it runs, cancelling it."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -43,15 +43,15 @@ FINAL = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
 
 
 def _operation_context(request: HttpRequest, operation: dict[str, Any]) -> dict[str, Any]:
-    """An operation with what a page needs beside it: words, tones, the address of its target, how far it is."""
+    """An operation with what a page needs: words, severities, its target's address, progress."""
     names = {str(cluster["id"]): cluster["name"] for cluster in navigation.list_clusters(request)}
     target = operation["target"]
-    location = (
-        resolve_reference(Location(operation["cluster_id"] or 0, "", "", ""), target)
-        if operation["cluster_id"] and target["name"]
-        else None
-    )
-    done, total = operation["progress"]["done"], operation["progress"]["total"]
+    location = None
+    if operation["cluster_id"] and target["name"]:
+        cluster = Location(operation["cluster_id"], "", "", "")
+        location = resolve_reference(cluster, target)
+    done = operation["progress"]["done"]
+    total = operation["progress"]["total"]
     return {
         **operation,
         "word": STATES.get(operation["state"], operation["state"]),
@@ -80,7 +80,10 @@ def index(request: HttpRequest) -> HttpResponse:
     chosen = {name: request.GET.get(name, "") for name in ("state", "kind", "cluster_id")}
     number = forms.query_number(request, "page", least=1)
     listing = call(
-        request, "GET", "operations", query={**chosen, "page": number, "pageSize": SIZE}
+        request,
+        "GET",
+        "operations",
+        query={**chosen, "page": number, "pageSize": SIZE},
     ).data
     rest = urlencode({name: value for name, value in chosen.items() if value})
     context = {

@@ -36,10 +36,8 @@ STEPS = {
 
 
 def _order_context(order: dict[str, Any]) -> dict[str, Any]:
-    status, service = (
-        STATUS.get(order["status"], (order["status"], "idle")),
-        SERVICE.get(order["service"], (order["service"], "idle")),
-    )
+    status = STATUS.get(order["status"], (order["status"], "idle"))
+    service = SERVICE.get(order["service"], (order["service"], "idle"))
     due = int(order["amount"]) - int(order["amount_paid"])
     return {
         **order,
@@ -101,7 +99,10 @@ def new(request: HttpRequest) -> HttpResponse:
         "people": tenants.list_usernames(request),
     }
     return forms.render_form(
-        request, "console/order_new.html", context, lambda: _create_order(request)
+        request,
+        "console/order_new.html",
+        context,
+        lambda: _create_order(request),
     )
 
 
@@ -120,7 +121,9 @@ def _create_order(request: HttpRequest) -> HttpResponse:
     if order["secret"]:
         return _render_secret(request, order["id"], order["secret"])
     return redirect(
-        request, f"/orders/{order['id']}", _("The order was made. It can be used once it is paid.")
+        request,
+        f"/orders/{order['id']}",
+        _("The order was made. It can be used once it is paid."),
     )
 
 
@@ -213,7 +216,9 @@ def secret(request: HttpRequest, pk: str) -> HttpResponse:
     def rotated() -> HttpResponse:
         forms.require_name(request, pk)
         return _render_secret(
-            request, pk, call(request, "POST", f"orders/{pk}/secret").data["secret"]
+            request,
+            pk,
+            call(request, "POST", f"orders/{pk}/secret").data["secret"],
         )
 
     return forms.render_form(request, "console/order_act.html", context, rotated)
@@ -242,7 +247,9 @@ def refund(request: HttpRequest, pk: str) -> HttpResponse:
         body = {"reference": forms.form_text(request, "reference")}
         data = forms.call_confirmed(request, "POST", f"orders/{pk}/refund", name=pk, body=body).data
         return redirect(
-            request, f"/orders/{pk}", _("%(amount)s goes back.") % {"amount": data["refunded"]}
+            request,
+            f"/orders/{pk}",
+            _("%(amount)s goes back.") % {"amount": data["refunded"]},
         )
 
     return forms.render_form(request, "console/order_act.html", context, refunded)

@@ -23,7 +23,10 @@ def _set_password(request: HttpRequest) -> HttpResponse:
     new = request.POST.get("new_password", "")
     if new != request.POST.get("again", ""):
         raise ApiRefusal(
-            1001, _("The two new passwords differ; nothing was changed."), {"field": "again"}, 400
+            1001,
+            _("The two new passwords differ; nothing was changed."),
+            {"field": "again"},
+            400,
         )
     call(
         request,

@@ -20,7 +20,7 @@ SIZE = 200
 @require_http_methods(["GET", "POST"])
 @require_sign_in
 def index(request: HttpRequest) -> HttpResponse:
-    """People and groups for admins of everything, grants for everybody who administers some place."""
+    """People and groups for platform admins; grants for admins of any cluster or namespace."""
     keyword = request.GET.get("keyword", "")
     context: dict[str, Any] = {
         "roles": ROLES,
@@ -62,7 +62,9 @@ def _submit(request: HttpRequest) -> HttpResponse:
     }
     call(request, "POST", "users", body={**body, "password": request.POST.get("password", "")})
     return redirect(
-        request, f"/people/{path_segment(name)}", _("%(name)s can sign in now.") % {"name": name}
+        request,
+        f"/people/{path_segment(name)}",
+        _("%(name)s can sign in now.") % {"name": name},
     )
 
 
@@ -92,7 +94,10 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
         "is_me": person["username"] == request.user.get_username(),
     }
     return forms.render_form(
-        request, "console/person.html", context, lambda: _change_person(request, name)
+        request,
+        "console/person.html",
+        context,
+        lambda: _change_person(request, name),
     )
 
 
@@ -104,7 +109,10 @@ def _change_person(request: HttpRequest, name: str) -> HttpResponse:
             call(request, "PUT", f"users/{name}", body={"is_active": what == "on"})
         case "password":
             call(
-                request, "PUT", f"users/{name}", body={"password": request.POST.get("password", "")}
+                request,
+                "PUT",
+                f"users/{name}",
+                body={"password": request.POST.get("password", "")},
             )
         case _:
             groups = [*request.POST.getlist("groups"), *forms.form_lines(request, "more")]

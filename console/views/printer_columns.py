@@ -1,6 +1,7 @@
-"""The columns that a custom kind names for itself (additionalPrinterColumns of its definition), as kubectl shows them.
+"""The columns of a custom kind: additionalPrinterColumns of its definition, as kubectl shows them.
 
-https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#additional-printer-columns
+See "Additional printer columns" in the documentation of CustomResourceDefinitions:
+https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
 """
 
 import re
@@ -25,9 +26,14 @@ STEP = re.compile(
 
 
 def columns_of_custom_kind(
-    request: HttpRequest, cluster: int, plural: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
 ) -> Sequence[TableColumn]:
-    """What the definition names, then the age; the columns of unknown kinds when it names none or may not be read."""
+    """The columns of the definition, then the age.
+
+    Those of an unknown kind when it has none, or when the person may not read the definition.
+    """
     name, _, rest = plural.partition(".")
     version, _, group = rest.partition(".")
     own = [
@@ -38,7 +44,10 @@ def columns_of_custom_kind(
 
 
 def _definition_columns(
-    request: HttpRequest, cluster: int, definition: str, version: str
+    request: HttpRequest,
+    cluster: int,
+    definition: str,
+    version: str,
 ) -> list[dict[str, Any]]:
     """The columns out of the definition, remembered by the session for a minute."""
     key = f"console-columns:{request.session.session_key}:{cluster}:{definition}:{version}"
@@ -72,7 +81,8 @@ def _definition_columns(
 
 
 def _table_column(named: Mapping[str, Any]) -> TableColumn:
-    path, number = str(named.get("jsonPath", "")), named.get("type") in ("integer", "number")
+    path = str(named.get("jsonPath", ""))
+    number = named.get("type") in ("integer", "number")
     return TableColumn(
         html.clean(named.get("name", "")),
         _path_cell(path, str(named.get("type"))),
@@ -81,28 +91,32 @@ def _table_column(named: Mapping[str, Any]) -> TableColumn:
 
 
 def _path_cell(path: str, kind: str) -> Cell:
-    def shown(item: Object, sight: RenderContext) -> str:
+    def render(item: Object, context: RenderContext) -> str:
         values = evaluate_path(item, path)
         if kind == "date" and values:
-            return html.age(str(values[0]), sight.zone, sight.now)
+            return html.age(str(values[0]), context.zone, context.now)
         return html.code(
             ", ".join(
                 str(value).lower() if isinstance(value, bool) else str(value) for value in values
             )
         )
 
-    return shown
+    return render
 
 
 def evaluate_path(item: Any, path: str) -> list[Any]:
-    """What a simple JSONPath reaches: names, indexes, `[*]` and `[?(@.key=="value")]`; nothing for what is not understood."""
-    values, location = [item], 0
-    while location < len(path):
-        step = STEP.match(path, location)
+    """The values at a simple JSONPath: names, indexes, `[*]` and `[?(@.key=="value")]`.
+
+    [] for a path with anything else in it.
+    """
+    values = [item]
+    position = 0
+    while position < len(path):
+        step = STEP.match(path, position)
         if step is None:
             return []
         values = [inner for value in values for inner in _apply_step(value, step)]
-        location = step.end()
+        position = step.end()
     return [value for value in values if value is not None]
 
 

@@ -1,4 +1,4 @@
-"""What belongs to an object: what it made, what it uses, what leads to it; each a group of links."""
+"""What is related to an object: what it controls, uses, and is reached by, as groups of links."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -32,7 +32,10 @@ class RelatedLink:
 
 @dataclass(frozen=True, slots=True)
 class RelatedGroup:
-    """Objects under one title; `problem` says why they could not be read, `more` how many are left out."""
+    """Objects under one title.
+
+    `problem` says why they could not be read, `more` how many are left out.
+    """
 
     title: str | Promise
     links: list[RelatedLink] = field(default_factory=list)
@@ -44,7 +47,11 @@ Reader = Callable[[HttpRequest, Location, Object], Iterator[RelatedGroup]]
 
 
 def _list_objects(
-    request: HttpRequest, location: Location, plural: str, path: str = "", **query: Any
+    request: HttpRequest,
+    location: Location,
+    plural: str,
+    path: str = "",
+    **query: Any,
 ) -> tuple[list[Object], int]:
     """Objects of a kind in the place's namespace, and how many there are."""
     where = {
@@ -128,7 +135,9 @@ def _group_of_controlled(
 
 
 def _group_of_references(
-    location: Location, title: str | Promise, references: list[tuple[str, str]]
+    location: Location,
+    title: str | Promise,
+    references: list[tuple[str, str]],
 ) -> Iterator[RelatedGroup]:
     """What the object names, without looking whether it is there."""
     links = [
@@ -156,7 +165,9 @@ def _pod_references(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _group_of_services(
-    request: HttpRequest, location: Location, labels: Any
+    request: HttpRequest,
+    location: Location,
+    labels: Any,
 ) -> Iterator[RelatedGroup]:
     """The Services whose selectors fit these labels."""
     if not isinstance(labels, Mapping) or not labels:
@@ -177,56 +188,89 @@ def _group_of_services(
 
 
 def _workload_groups(
-    request: HttpRequest, location: Location, item: Object
+    request: HttpRequest,
+    location: Location,
+    item: Object,
 ) -> Iterator[RelatedGroup]:
-    uid, selector = (
-        str(get(item, "metadata", "uid")),
-        _selector(get(item, "spec", "selector", "matchLabels")),
-    )
+    uid = str(get(item, "metadata", "uid"))
+    selector = _selector(get(item, "spec", "selector", "matchLabels"))
     yield from _group_of_list(
-        request, location, "pods", _("Pods"), path=f"{location.plural}/{location.name}/pods"
+        request,
+        location,
+        "pods",
+        _("Pods"),
+        path=f"{location.plural}/{location.name}/pods",
     )
     if location.plural == "deployments":
         yield from _group_of_controlled(
-            request, location, "replicasets", _("ReplicaSets"), uid, selector
+            request,
+            location,
+            "replicasets",
+            _("ReplicaSets"),
+            uid,
+            selector,
         )
     yield from _group_of_services(
-        request, location, get(item, "spec", "template", "metadata", "labels")
+        request,
+        location,
+        get(item, "spec", "template", "metadata", "labels"),
     )
     yield from _group_of_references(
-        location, _("Uses"), list(_pod_references(summary.pod_spec(item)))
+        location,
+        _("Uses"),
+        list(_pod_references(summary.pod_spec(item))),
     )
 
 
 def _replicaset_groups(
-    request: HttpRequest, location: Location, item: Object
+    request: HttpRequest,
+    location: Location,
+    item: Object,
 ) -> Iterator[RelatedGroup]:
     selector = _selector(get(item, "spec", "selector", "matchLabels"))
     yield from _group_of_controlled(
-        request, location, "pods", _("Pods"), str(get(item, "metadata", "uid")), selector
+        request,
+        location,
+        "pods",
+        _("Pods"),
+        str(get(item, "metadata", "uid")),
+        selector,
     )
 
 
 def _cronjob_groups(
-    request: HttpRequest, location: Location, item: Object
+    request: HttpRequest,
+    location: Location,
+    item: Object,
 ) -> Iterator[RelatedGroup]:
     yield from _group_of_controlled(
-        request, location, "jobs", _("Jobs"), str(get(item, "metadata", "uid")), ""
+        request,
+        location,
+        "jobs",
+        _("Jobs"),
+        str(get(item, "metadata", "uid")),
+        "",
     )
     yield from _group_of_references(
-        location, _("Uses"), list(_pod_references(summary.pod_spec(item)))
+        location,
+        _("Uses"),
+        list(_pod_references(summary.pod_spec(item))),
     )
 
 
 def _pod_groups(request: HttpRequest, location: Location, item: Object) -> Iterator[RelatedGroup]:
     yield from _group_of_services(request, location, get(item, "metadata", "labels"))
     yield from _group_of_references(
-        location, _("Uses"), list(_pod_references(summary.pod_spec(item)))
+        location,
+        _("Uses"),
+        list(_pod_references(summary.pod_spec(item))),
     )
 
 
 def _service_groups(
-    request: HttpRequest, location: Location, item: Object
+    request: HttpRequest,
+    location: Location,
+    item: Object,
 ) -> Iterator[RelatedGroup]:
     if selector := _selector(get(item, "spec", "selector")):
         yield from _group_of_list(request, location, "pods", _("Pods"), labelSelector=selector)
@@ -265,7 +309,9 @@ def _node_groups(request: HttpRequest, location: Location, item: Object) -> Iter
 
 
 def _config_groups(
-    request: HttpRequest, location: Location, item: Object
+    request: HttpRequest,
+    location: Location,
+    item: Object,
 ) -> Iterator[RelatedGroup]:
     """The pods that mount or read a ConfigMap, a Secret or a claim."""
     try:
@@ -287,7 +333,9 @@ def _config_groups(
 
 
 def _namespace_groups(
-    request: HttpRequest, location: Location, item: Object
+    request: HttpRequest,
+    location: Location,
+    item: Object,
 ) -> Iterator[RelatedGroup]:
     for plural in (
         "deployments",
@@ -299,7 +347,11 @@ def _namespace_groups(
         "resourcequotas",
     ):
         yield from _group_of_list(
-            request, location, plural, navigation.kind_title(plural), namespace=location.name
+            request,
+            location,
+            plural,
+            navigation.kind_title(plural),
+            namespace=location.name,
         )
 
 

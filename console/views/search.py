@@ -9,7 +9,8 @@ from console import navigation
 from console.api_client import call
 from console.page import render_page, require_sign_in
 
-MOST, QUICK = 100, 8
+MAX_HITS = 100
+QUICK_HITS = 8
 
 
 @require_GET
@@ -17,11 +18,11 @@ MOST, QUICK = 100, 8
 def search(request: HttpRequest) -> HttpResponse:
     """The page of what was found."""
     text = request.GET.get("q", "").strip()
-    hits = _find_objects(request, text, MOST)
+    hits = _find_objects(request, text, MAX_HITS)
     return render_page(
         request,
         "console/search.html",
-        {"q": text, "hits": hits, "most": MOST if len(hits) == MOST else 0},
+        {"q": text, "hits": hits, "most": MAX_HITS if len(hits) == MAX_HITS else 0},
     )
 
 
@@ -33,7 +34,7 @@ def quick(request: HttpRequest) -> HttpResponse:
     return render_page(
         request,
         "console/parts/quick.html",
-        {"q": text, "hits": _find_objects(request, text, QUICK)},
+        {"q": text, "hits": _find_objects(request, text, QUICK_HITS)},
     )
 
 

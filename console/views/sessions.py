@@ -27,7 +27,9 @@ def destination(request: HttpRequest) -> str:
     """Where `next` leads, as long as it stays on this host."""
     address = request.POST.get("next") or request.GET.get("next") or "/"
     safe = url_has_allowed_host_and_scheme(
-        address, {request.get_host()}, require_https=request.is_secure()
+        address,
+        {request.get_host()},
+        require_https=request.is_secure(),
     )
     return address if safe else "/"
 
@@ -38,15 +40,14 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     """The form, and what it sends."""
     if request.method == "GET" and request.user.is_authenticated:
         return HttpResponseRedirect(destination(request))
-    problem, status = "", 200
+    problem = ""
+    status = 200
     if request.method == "POST":
         try:
             return _start_session(request)
         except DomainError as error:
-            problem, status = (
-                _sign_in_problem(error),
-                429 if isinstance(error, TooManyRequests) else 401,
-            )
+            problem = _sign_in_problem(error)
+            status = 429 if isinstance(error, TooManyRequests) else 401
     context = {
         "next": destination(request),
         "problem": problem,
@@ -64,7 +65,8 @@ def _sign_in_problem(error: DomainError) -> str:
 
 def _start_session(request: HttpRequest) -> HttpResponse:
     """A session for the right password; every attempt is in the audit trail."""
-    name, password = request.POST.get("username", ""), request.POST.get("password", "")
+    name = request.POST.get("username", "")
+    password = request.POST.get("password", "")
     record(request, Act("login", "sessions"))
     account_name = services.known_name(name)
     note(request, username=account_name, name=account_name)
@@ -81,9 +83,10 @@ def _start_session(request: HttpRequest) -> HttpResponse:
 
 
 def enter_admin(request: HttpRequest) -> HttpResponse:
-    """The admin site's own form is not served: people sign in where failures are counted and written down.
+    """Send people from the admin site's login to the console's, which counts failed sign-ins.
 
-    PermissionDenied for who is signed in and may not see the admin site: they would be sent to and fro.
+    Raises PermissionDenied for people who are signed in and may not see the admin site: they
+    would be redirected back and forth.
     """
     if request.user.is_authenticated and not request.user.is_staff:
         raise PermissionDenied
@@ -109,14 +112,22 @@ def set_preferences(request: HttpRequest) -> HttpResponse:
         value = request.POST.get(name)
         if value in allowed:
             response.set_cookie(
-                name, value, max_age=YEAR, samesite="Lax", secure=settings.SECURE_COOKIES
+                name,
+                value,
+                max_age=YEAR,
+                samesite="Lax",
+                secure=settings.SECURE_COOKIES,
             )
         elif value == "":
             response.delete_cookie(name)
     zone = request.POST.get("zone", "")
     if zone and _is_zone(zone):
         response.set_cookie(
-            "zone", zone, max_age=YEAR, samesite="Lax", secure=settings.SECURE_COOKIES
+            "zone",
+            zone,
+            max_age=YEAR,
+            samesite="Lax",
+            secure=settings.SECURE_COOKIES,
         )
     return response
 

@@ -1,4 +1,4 @@
-"""The store as bcs-storage's clients see it: documents by cluster and type, events, alarms, metrics, hosts."""
+"""The store as clients of bcs-storage see it: documents, events, alarms, metrics, hosts."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -24,7 +24,9 @@ FAMILIES = {
 
 
 def call_store(
-    request: HttpRequest, path: str, **query: Any
+    request: HttpRequest,
+    path: str,
+    **query: Any,
 ) -> tuple[list[dict[str, Any]], int | None]:
     """(documents, how many in all if that is said) of an address of the bcs-storage document."""
     answer = call(request, "GET", BASE + path, query=query)
@@ -34,7 +36,8 @@ def call_store(
     if envelope.get("code") != 0:
         raise ApiRefusal(1001, str(envelope.get("message", "")), {}, 400)
     data = envelope.get("data")
-    return data if isinstance(data, list) else [data] if data else [], envelope.get("total")
+    documents = data if isinstance(data, list) else [data]
+    return documents if data else [], envelope.get("total")
 
 
 @require_GET
@@ -79,7 +82,11 @@ def documents(request: HttpRequest, name: str, kind: str) -> HttpResponse:
 @require_GET
 @require_sign_in
 def document(
-    request: HttpRequest, name: str, kind: str, namespace: str, resource: str
+    request: HttpRequest,
+    name: str,
+    kind: str,
+    namespace: str,
+    resource: str,
 ) -> HttpResponse:
     """One document as it is stored, in the words of bcs-storage."""
     location = f"cluster_resources/clusters/{name}/{kind}/{resource}"
@@ -132,7 +139,10 @@ def family(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def _list_family(
-    request: HttpRequest, name: str, cluster: str, offset: int
+    request: HttpRequest,
+    name: str,
+    cluster: str,
+    offset: int,
 ) -> tuple[list[dict[str, Any]], int | None]:
     match name:
         case "events" | "alarms":

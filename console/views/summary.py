@@ -1,4 +1,4 @@
-"""The summary of an object: what is worth knowing of each kind, as rows of a title and a piece of HTML."""
+"""The summary of an object: the main facts of each kind, as rows of a title and HTML."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -62,7 +62,8 @@ def _workload(item: Object, location: Location) -> Iterator[Row]:
             ),
         )
     yield from _link(
-        _("Service"), location.other("services", str(get(item, "spec", "serviceName") or ""))
+        _("Service"),
+        location.other("services", str(get(item, "spec", "serviceName") or "")),
     )
     yield from _labels(_("Selector"), get(item, "spec", "selector", "matchLabels"))
     yield from _text(_("Generation"), item, "metadata", "generation")
@@ -92,10 +93,10 @@ def _service(item: Object, location: Location) -> Iterator[Row]:
     yield from _text(_("Type"), item, "spec", "type")
     yield from _text(_("Cluster address"), item, "spec", "clusterIP")
     yield from _labels(_("Selector"), get(item, "spec", "selector"))
-    ports = [
-        f"{port.get('name') or ''} {port.get('port')} → {port.get('targetPort', port.get('port'))}/{port.get('protocol', 'TCP')}".strip()
-        for port in rows(get(item, "spec", "ports"))
-    ]
+    ports = []
+    for port in rows(get(item, "spec", "ports")):
+        target = f"{port.get('targetPort', port.get('port'))}/{port.get('protocol', 'TCP')}"
+        ports.append(f"{port.get('name') or ''} {port.get('port')} → {target}".strip())
     if ports:
         yield _("Ports"), html.chips(ports, 8)
 
@@ -139,7 +140,8 @@ def _node(item: Object, location: Location) -> Iterator[Row]:
 
 def _claim(item: Object, location: Location) -> Iterator[Row]:
     yield from _link(
-        _("Volume"), location.other("persistentvolumes", str(get(item, "spec", "volumeName") or ""))
+        _("Volume"),
+        location.other("persistentvolumes", str(get(item, "spec", "volumeName") or "")),
     )
     yield from _link(
         _("Storage class"),
@@ -235,7 +237,10 @@ def containers(item: Object) -> list[dict[str, Any]]:
 
 
 def _container_context(
-    container: Mapping[str, Any], status: Mapping[str, Any], *, first: bool
+    container: Mapping[str, Any],
+    status: Mapping[str, Any],
+    *,
+    first: bool,
 ) -> dict[str, Any]:
     states: Mapping[str, Any] = status.get("state") or {}
     kind = next(iter(states), "")
@@ -284,5 +289,6 @@ def _env_value(env: Mapping[str, Any]) -> str:
     ):
         reference = get(env, "valueFrom", source)
         if isinstance(reference, Mapping):
-            return f"{label} {reference.get('name') or ''} {reference.get('key') or reference.get('fieldPath') or ''}".strip()
+            key = reference.get("key") or reference.get("fieldPath") or ""
+            return f"{label} {reference.get('name') or ''} {key}".strip()
     return ""

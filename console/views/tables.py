@@ -1,4 +1,4 @@
-"""A table for every kind: filter, labels, namespace, sort, pages, and rows that follow the cluster."""
+"""The table of every kind: filters, sorting, pages, and rows that follow the cluster."""
 
 import hashlib
 import html
@@ -42,11 +42,11 @@ class TableQuery:
     troubled: bool = False
     sort: str = ""
     size: int = SIZES[0]
-    render_page: int = 1
+    page: int = 1
 
     @classmethod
-    def of(cls, request: HttpRequest, cluster: int, plural: str) -> "TableQuery":
-        """Out of the query; what makes no sense is the default."""
+    def from_request(cls, request: HttpRequest, cluster: int, plural: str) -> "TableQuery":
+        """The query of a request; values that make no sense become the defaults."""
         query = request.GET
         size = _parse_whole(query.get("size"), SIZES[0])
         return cls(
@@ -64,7 +64,8 @@ class TableQuery:
         return f"/clusters/{self.cluster}/{self.plural}"
 
     def link(self, **changes: object) -> str:
-        """The same table with something changed; what is default is left out of the address."""
+        """The address of the same table with some parameters changed; defaults are left out."""
+        # Another sort order or size begins at the first page again.
         values = {name: getattr(self, name) for name in PARAMETERS} | {"page": 1} | changes
         parameters = {
             name: value
@@ -80,7 +81,7 @@ class TableQuery:
 
     @property
     def can_be_troubled(self) -> bool:
-        """Whether it is known of the kind what is in trouble."""
+        """Whether the kind has a rule for what is a problem."""
         return self.plural in KINDS_WITH_PROBLEMS
 
 
@@ -89,29 +90,31 @@ def _parse_whole(text: str | None, default: int) -> int:
 
 
 def api_path(plural: str) -> str:
-    """The API's address of a kind: `pods`, or `resources/{group}/{version}/{plural}` for `widgets.v1.example.com`."""
+    """The API's path of a kind: `pods`, or `resources/{group}/{version}/{plural}`.
+
+    Raises ApiRefusal (404) for a core kind that KubeGale does not know.
+    """
     if plural in KINDS:
         return plural
     kind = find_kind(plural)
     if not kind.group:
         raise ApiRefusal(1004, plural, {}, 404)
-    return f"resources/{require_segment(kind.group)}/{require_segment(kind.version)}/{require_segment(kind.plural)}"
+    segments = (kind.group, kind.version, kind.plural)
+    return "/".join(["resources", *(require_segment(segment) for segment in segments)])
 
 
 def is_namespaced(plural: str, items: Sequence[Object] = ()) -> bool:
-    """Whether objects of the kind live in namespaces; of custom kinds the objects themselves tell."""
-    return (
-        KINDS[plural].namespaced
-        if plural in KINDS
-        else not items or bool(get(items[0], "metadata", "namespace"))
-    )
+    """Whether a kind is namespaced; of a custom kind the first object shows it."""
+    if plural in KINDS:
+        return KINDS[plural].namespaced
+    return not items or bool(get(items[0], "metadata", "namespace"))
 
 
 @require_GET
 @require_sign_in
 def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
     """The page of a kind; for htmx the table alone, and 304 while nothing in it changed."""
-    table_query = TableQuery.of(request, cluster, plural)
+    table_query = TableQuery.from_request(request, cluster, plural)
     try:
         answer = call(request, "GET", api_path(plural), query=_api_query(table_query))
     except ApiRefusal as refusal:
@@ -130,12 +133,15 @@ def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
                 "heads": _header_cells(table_query, columns.for_kind(plural), True),
             },
         )
-    items, total = answer.data["items"], answer.data["total"]
+    items = answer.data["items"]
+    total = answer.data["total"]
     mark = _etag(request, table_query, items, total)
     if request.headers.get("If-None-Match") == mark:
         return with_security_headers(request, HttpResponse(status=304, headers={"ETag": mark}))
     response = _render_table(
-        request, table_query, _table_context(request, table_query, items, total)
+        request,
+        table_query,
+        _table_context(request, table_query, items, total),
     )
     response["ETag"] = mark
     return response
@@ -155,7 +161,10 @@ def _api_query(table_query: TableQuery) -> dict[str, Any]:
 
 
 def _etag(
-    request: HttpRequest, table_query: TableQuery, items: Sequence[Object], total: int
+    request: HttpRequest,
+    table_query: TableQuery,
+    items: Sequence[Object],
+    total: int,
 ) -> str:
     """Changes exactly when a row came, went or changed."""
     versions = [
@@ -167,7 +176,9 @@ def _etag(
 
 
 def _render_table(
-    request: HttpRequest, table_query: TableQuery, content: Mapping[str, Any]
+    request: HttpRequest,
+    table_query: TableQuery,
+    content: Mapping[str, Any],
 ) -> HttpResponse:
     context = {
         "table_query": table_query,
@@ -185,23 +196,30 @@ def _render_table(
 
 
 def _table_context(
-    request: HttpRequest, table_query: TableQuery, items: Sequence[Object], total: int
+    request: HttpRequest,
+    table_query: TableQuery,
+    items: Sequence[Object],
+    total: int,
 ) -> dict[str, Any]:
-    sight = RenderContext(
-        f"/clusters/{table_query.cluster}", cells.zone_of(request), datetime.now(UTC)
+    context = RenderContext(
+        f"/clusters/{table_query.cluster}",
+        cells.zone_of(request),
+        datetime.now(UTC),
     )
     namespaced = is_namespaced(table_query.plural, items)
     table_columns = (
         columns.for_kind(table_query.plural)
         if table_query.plural in KINDS
         else printer_columns.columns_of_custom_kind(
-            request, table_query.cluster, table_query.plural
+            request,
+            table_query.cluster,
+            table_query.plural,
         )
     )
     last = max((total + table_query.size - 1) // table_query.size, 1)
     return {
         "heads": _header_cells(table_query, table_columns, namespaced),
-        "rows": _body_rows(table_query.plural, items, table_columns, sight, namespaced),
+        "rows": _body_rows(table_query.plural, items, table_columns, context, namespaced),
         "total": total,
         "namespaced": namespaced,
         "first": (table_query.page - 1) * table_query.size + 1 if items else 0,
@@ -229,9 +247,11 @@ def _label_options(items: Sequence[Object]) -> str:
 
 
 def _header_cells(
-    table_query: TableQuery, table_columns: Sequence[TableColumn], namespaced: bool
+    table_query: TableQuery,
+    table_columns: Sequence[TableColumn],
+    namespaced: bool,
 ) -> str:
-    """The heads of the columns; those that the API can sort by are links that do, or turn the order round."""
+    """The header cells; a column that the API can sort by links to that order, or reverses it."""
     own = [TableColumn(_("Name"), columns.text_cell(), sort="name")]
     if namespaced:
         own.append(TableColumn(_("Namespace"), columns.text_cell(), wide=True, sort="namespace"))
@@ -241,19 +261,17 @@ def _header_cells(
 
 
 def _header_cell(table_query: TableQuery, column: TableColumn) -> str:
-    style, title = _cell_class(column), cells.escape(column.title)
+    style = _cell_class(column)
+    title = cells.escape(column.title)
     opening = f'<th scope="col" class="{style}"' if style else '<th scope="col"'
     if not column.sort:
         return f"{opening}>{title}</th>"
-    direction = {column.sort: "ascending", f"-{column.sort}": "descending"}.get(
-        table_query.sort, ""
-    )
-    # The first press sorts times and numbers with the most telling end up.
-    next_sort = (
-        column.sort
-        if direction == "descending" or (not direction and column.sort not in DESCENDING_FIRST)
-        else f"-{column.sort}"
-    )
+    directions = {column.sort: "ascending", f"-{column.sort}": "descending"}
+    direction = directions.get(table_query.sort, "")
+    # The first click sorts ages and restarts with the newest and the most on top.
+    descending_first = not direction and column.sort in DESCENDING_FIRST
+    descending_next = direction == "ascending" or descending_first
+    next_sort = f"-{column.sort}" if descending_next else column.sort
     link = html.escape(table_query.link(sort=next_sort))
     aria_sort = f' aria-sort="{direction}"' if direction else ""
     return f'{opening}{aria_sort}><a href="{link}" hx-get="{link}">{title}</a></th>'
@@ -269,17 +287,17 @@ def _body_rows(
     plural: str,
     items: Sequence[Object],
     table_columns: Sequence[TableColumn],
-    sight: RenderContext,
+    context: RenderContext,
     namespaced: bool,
 ) -> str:
-    """All rows; each has a key and a version, so that the page's script changes only rows that changed."""
-    base = f"{sight.base}/{cells.path_segment(plural)}/"
+    """All rows; by key and version the page's script replaces only rows that changed."""
+    base = f"{context.base}/{cells.path_segment(plural)}/"
     opened = [
         (f'<td class="{style}">' if (style := _cell_class(column)) else "<td>", column.cell)
         for column in table_columns
     ]
     return cells.mark_safe(
-        "".join(_body_row(base, item, opened, sight, namespaced) for item in items)
+        "".join(_body_row(base, item, opened, context, namespaced) for item in items)
     )
 
 
@@ -287,17 +305,16 @@ def _body_row(
     base: str,
     item: Object,
     opened: Sequence[tuple[str, Cell]],
-    sight: RenderContext,
+    context: RenderContext,
     namespaced: bool,
 ) -> str:
     metadata = item.get("metadata") or {}
-    name, space = (
-        cells.escape(metadata.get("name", "")),
-        cells.escape(metadata.get("namespace", "")),
-    )
-    address = f"{base}{cells.path_segment(metadata.get('namespace', '')) if namespaced else '-'}/{cells.path_segment(metadata.get('name', ''))}"
+    name = cells.escape(metadata.get("name", ""))
+    space = cells.escape(metadata.get("namespace", ""))
+    parent = cells.path_segment(metadata.get("namespace", "")) if namespaced else "-"
+    address = f"{base}{parent}/{cells.path_segment(metadata.get('name', ''))}"
     key = f"{space}/{name}" if namespaced else name
-    rest = "".join([f"{opening}{cell(item, sight)}</td>" for opening, cell in opened])
+    rest = "".join([f"{opening}{cell(item, context)}</td>" for opening, cell in opened])
     return (
         f'<tr data-row="{key}" data-version="{cells.escape(metadata.get("resourceVersion", ""))}">'
         f'<td class="pick"><input type="checkbox" name="row" value="{key}" aria-label="{key}"></td>'

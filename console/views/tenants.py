@@ -1,4 +1,4 @@
-"""Tenants: namespaces handed out with quotas and members; and the plans that quotas are made from."""
+"""Tenants: namespaces with quotas and members; and the quota plans."""
 
 from typing import Any
 
@@ -44,7 +44,8 @@ def _list_plans(request: HttpRequest) -> list[dict[str, Any]]:
 @require_sign_in
 def index(request: HttpRequest) -> HttpResponse:
     """The tenants of a cluster, each with its quotas as bars."""
-    cluster, keyword = chosen_cluster(request), request.GET.get("keyword", "")
+    cluster = chosen_cluster(request)
+    keyword = request.GET.get("keyword", "")
     number = forms.query_number(request, "page", least=1)
     context: dict[str, Any] = {
         "cluster_id": cluster,
@@ -82,7 +83,10 @@ def new(request: HttpRequest) -> HttpResponse:
         "people": list_usernames(request),
     }
     return forms.render_form(
-        request, "console/tenant_new.html", context, lambda: _create_tenant(request)
+        request,
+        "console/tenant_new.html",
+        context,
+        lambda: _create_tenant(request),
     )
 
 
@@ -106,7 +110,8 @@ def _hard_limits(request: HttpRequest, prefix: str = "hard.") -> dict[str, str]:
 
 
 def _create_tenant(request: HttpRequest) -> HttpResponse:
-    cluster, name = forms.form_number(request, "cluster_id"), forms.form_text(request, "name")
+    cluster = forms.form_number(request, "cluster_id")
+    name = forms.form_text(request, "name")
     body: dict[str, Any] = {
         "cluster_id": cluster,
         "name": name,
@@ -187,7 +192,10 @@ def change(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
         return redirect(request, f"/tenants/{cluster}/{path_segment(name)}", _("Saved."))
 
     return forms.render_form(
-        request, "console/tenant.html", _detail_context(request, cluster, name), save
+        request,
+        "console/tenant.html",
+        _detail_context(request, cluster, name),
+        save,
     )
 
 
@@ -200,10 +208,15 @@ def members(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
         address = f"/tenants/{cluster}/{path_segment(name)}"
         if leaver := request.POST.get("remove", ""):
             call(
-                request, "DELETE", f"tenants/{name}/members/{leaver}", query={"cluster_id": cluster}
+                request,
+                "DELETE",
+                f"tenants/{name}/members/{leaver}",
+                query={"cluster_id": cluster},
             )
             return redirect(
-                request, address, _("%(name)s is no member any more.") % {"name": leaver}
+                request,
+                address,
+                _("%(name)s is no member any more.") % {"name": leaver},
             )
         member = forms.form_text(request, "username")
         body = {"cluster_id": cluster, "username": member, "role": forms.form_text(request, "role")}
@@ -211,7 +224,10 @@ def members(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
         return redirect(request, address, _("%(name)s is a member now.") % {"name": member})
 
     return forms.render_form(
-        request, "console/tenant.html", _detail_context(request, cluster, name), save
+        request,
+        "console/tenant.html",
+        _detail_context(request, cluster, name),
+        save,
     )
 
 
@@ -220,7 +236,10 @@ def members(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
 def delete(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
     """What goes with a tenant, and deleting it."""
     forecast = call(
-        request, "DELETE", f"namespaces/{name}", query={"cluster_id": cluster, "dry_run": True}
+        request,
+        "DELETE",
+        f"namespaces/{name}",
+        query={"cluster_id": cluster, "dry_run": True},
     ).data
     context = {
         "cluster_id": cluster,
@@ -229,9 +248,13 @@ def delete(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
         "protected": forecast["protected"],
     }
 
-    def gone() -> HttpResponse:
+    def delete_tenant() -> HttpResponse:
         forms.call_confirmed(
-            request, "DELETE", f"tenants/{name}", name=name, query={"cluster_id": cluster}
+            request,
+            "DELETE",
+            f"tenants/{name}",
+            name=name,
+            query={"cluster_id": cluster},
         )
         return redirect(
             request,
@@ -239,7 +262,7 @@ def delete(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
             _("Tenant %(name)s is being deleted.") % {"name": name},
         )
 
-    return forms.render_form(request, "console/tenant_delete.html", context, gone)
+    return forms.render_form(request, "console/tenant_delete.html", context, delete_tenant)
 
 
 @require_http_methods(["GET", "POST"])
@@ -249,13 +272,13 @@ def plans(request: HttpRequest) -> HttpResponse:
     context = {"plans": call(request, "GET", "plans").data["items"], "resources": charts.RESOURCES}
 
     def save() -> HttpResponse:
-        if gone := request.POST.get("remove", ""):
-            call(request, "DELETE", f"plans/{gone}")
+        if removed := request.POST.get("remove", ""):
+            call(request, "DELETE", f"plans/{removed}")
             return redirect(
                 request,
                 "/tenants/plans",
                 _("Plan %(name)s is deleted; tenants made from it keep their quotas.")
-                % {"name": gone},
+                % {"name": removed},
             )
         name = forms.form_text(request, "name")
         body = {

@@ -37,9 +37,16 @@ def running_containers(location: Location, item: Object) -> list[str]:
 @require_GET
 @require_sign_in
 def show(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
-    """The page; its script opens the socket, on a node only after a press on a button, for that makes a privileged pod."""
+    """The page; its script opens the socket.
+
+    On a node it waits for a click, since a node shell starts a privileged pod.
+    """
     location = locate(cluster, plural, namespace, name)
     if plural not in objects.KINDS_WITH_TERMINAL:
         return missing(request)
@@ -91,10 +98,15 @@ def _script_texts() -> dict[str, str]:
 @require_POST
 @json_view
 def ticket(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """A ticket for a shell, made through the API by the person of the session."""
-    location, requested = locate(cluster, plural, namespace, name), json_body(request)
+    location = locate(cluster, plural, namespace, name)
+    requested = json_body(request)
     body = {key: requested[key] for key in OPTIONS if requested.get(key) not in (None, "")}
     return json_response(
         call(

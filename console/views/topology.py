@@ -1,4 +1,7 @@
-"""What belongs together, drawn: from the Ingress to nodes, configuration and volumes, with what is missing or in trouble."""
+"""The topology page: from the Ingress to nodes, configuration and volumes, as a graph.
+
+Missing objects and those with problems are marked.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,8 +29,9 @@ COLUMNS = {
     "storage": 4,
     "node": 5,
 }
-# A CronJob's Jobs stand to its right; what claims are bound to, beside the nodes.
-JOBS, BOUND = 3, 5
+# A CronJob's Jobs stand to its right, bound volumes under the nodes.
+JOBS_COLUMN = 3
+VOLUMES_COLUMN = 5
 RELATIONS: Mapping[str, str | Promise] = {
     "routes": gettext_lazy("sends requests to"),
     "selects": gettext_lazy("is in front of"),
@@ -42,14 +46,19 @@ RELATIONS: Mapping[str, str | Promise] = {
 Vertices = Mapping[str, dict[str, Any]]
 Folds = Mapping[str, tuple[str, int]]
 WORST_FIRST = {"bad": 0, "warn": 1, "busy": 2, "good": 3, "idle": 4}
-MAX_PODS, MAX_VERTICES = 6, 400
+MAX_PODS = 6
+MAX_VERTICES = 400
 MAX_NAME_LENGTH = 26
 
 
 @require_GET
 @require_sign_in
 def show(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """The graph around one object; of a namespace, everything in it."""
     if plural not in objects.KINDS_WITH_TOPOLOGY:
@@ -67,15 +76,9 @@ def show(
 
 
 def picture(location: Location, topology: Mapping[str, Any]) -> dict[str, Any]:
-    """What the template draws, and says in words."""
-    vertices = {
-        vertex_id["id"]: {**vertex_id, **_vertex_state(vertex_id)}
-        for vertex_id in topology["nodes"]
-    }
-    edges = [
-        (vertex_id["from"], vertex_id["to"], vertex_id["relation"])
-        for vertex_id in topology["edges"]
-    ]
+    """The graph for the template, as boxes and curves and as sentences."""
+    vertices = {vertex["id"]: {**vertex, **_vertex_state(vertex)} for vertex in topology["nodes"]}
+    edges = [(edge["from"], edge["to"], edge["relation"]) for edge in topology["edges"]]
     drawn_vertices, folded = _fold_pods(vertices, edges)
     lines = [
         (source, target)
@@ -100,11 +103,11 @@ def picture(location: Location, topology: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "sentences": [
             (
-                _sentence_part(location, vertices[vertex_id]),
-                relation_labels[vertex_id, other],
-                _sentence_part(location, vertices[other]),
+                _sentence_part(location, vertices[source]),
+                relation_labels[source, target],
+                _sentence_part(location, vertices[target]),
             )
-            for vertex_id, other, _relation in edges
+            for source, target, _relation in edges
         ],
         "too_many": len(columns) > MAX_VERTICES,
         "nothing": not vertices,
@@ -114,7 +117,7 @@ def picture(location: Location, topology: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _vertex_state(vertex: Mapping[str, Any]) -> dict[str, str]:
-    """The word and the severity of a vertex: missing ones are bad, those that were not read have none."""
+    """The state and severity of a vertex: a missing one is bad, one that was not read has none."""
     if vertex["presence"] == "missing":
         return {"word": _("missing"), "severity": "bad"}
     if vertex["presence"] == "unread" or vertex["layer"] in ("entry", "service", "configuration"):
@@ -124,7 +127,10 @@ def _vertex_state(vertex: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _fold_pods(vertices: Vertices, edges: list[tuple[str, str, str]]) -> tuple[Vertices, Folds]:
-    """What is drawn one by one, and by id what stands for the rest of a workload's pods: (workload, how many). The worst are drawn."""
+    """(vertices that are drawn, folds); of a workload's pods the worst are drawn.
+
+    A fold stands for the other pods: by its id, (id of the workload, number of pods).
+    """
     pods: dict[str, list[str]] = {}
     for source, target, relation in edges:
         if relation == "owns" and vertices[target]["layer"] == "pod":
@@ -149,29 +155,32 @@ def _fold_pods(vertices: Vertices, edges: list[tuple[str, str, str]]) -> tuple[V
         for source, target, relation in edges
         if source in visible and relation in ("runs on", "mounts")
     }
-    # A node or claim of hidden pods only would stand there without a line.
+    # A node that only hidden pods run on would be drawn without a line.
     lonely = {
         vertex_id
         for vertex_id, vertex in visible.items()
         if vertex["layer"] == "node" and vertex_id not in used
     }
-    return {
-        vertex_id: vertex for vertex_id, vertex in visible.items() if vertex_id not in lonely
-    }, folded
+    for vertex_id in lonely:
+        del visible[vertex_id]
+    return visible, folded
 
 
 def _layout_column(vertex: Mapping[str, Any], edges: list[tuple[str, str, str]]) -> int:
     if vertex["plural"] == "persistentvolumes":
-        return BOUND
+        return VOLUMES_COLUMN
     if vertex["plural"] == "jobs" and any(
         target == vertex["id"] and relation == "owns" for _source, target, relation in edges
     ):
-        return JOBS
+        return JOBS_COLUMN
     return COLUMNS[vertex["layer"]]
 
 
 def _box_contexts(
-    location: Location, graph: GraphLayout, vertices: Vertices, folded: Folds
+    location: Location,
+    graph: GraphLayout,
+    vertices: Vertices,
+    folded: Folds,
 ) -> list[dict[str, Any]]:
     boxes = []
     for vertex_id, box in graph.boxes.items():
