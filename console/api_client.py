@@ -42,7 +42,13 @@ class ApiRefusal(Exception):
     `code` is the API's error code, `details` the error's data, `status` an HTTP status for pages.
     """
 
-    def __init__(self, code: int, message: str, details: Mapping[str, Any], status: int) -> None:
+    def __init__(
+        self,
+        code: int,
+        message: str,
+        details: Mapping[str, Any],
+        status: int,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -212,7 +218,10 @@ STATUS_OF_CODE = {
 }
 
 
-def _http_status(response: HttpResponseBase, envelope: Mapping[str, Any]) -> int:
+def _http_status(
+    response: HttpResponseBase,
+    envelope: Mapping[str, Any],
+) -> int:
     """The HTTP status of a failure: the API's document answers most of them with 200."""
     if response.status_code >= HTTPStatus.BAD_REQUEST:
         return response.status_code

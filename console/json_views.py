@@ -37,7 +37,11 @@ def json_view(
     """
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def guarded(
+        request: HttpRequest,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> HttpResponse:
         if not request.user.is_authenticated:
             return json_response(
                 {

@@ -63,7 +63,12 @@ class Location:
         """The query parameters that go with `path`."""
         return {"cluster_id": self.cluster, "namespace": self.namespace}
 
-    def other(self, plural: str, name: str, namespace: str | None = None) -> "Location":
+    def other(
+        self,
+        plural: str,
+        name: str,
+        namespace: str | None = None,
+    ) -> "Location":
         """Another object of the same cluster, by default in the same namespace.
 
         The namespace is left out for a kind that has none.
@@ -81,12 +86,20 @@ def collection_path(plural: str) -> str:
     return plural if plural in KINDS else f"resources/{kind.group}/{kind.version}/{kind.plural}"
 
 
-def locate(cluster_id: int, plural: str, namespace: str, name: str) -> Location:
+def locate(
+    cluster_id: int,
+    plural: str,
+    namespace: str,
+    name: str,
+) -> Location:
     """The location that the parts of a console address name; "-" stands for no namespace."""
     return Location(cluster_id, plural, "" if namespace == NONE else namespace, name)
 
 
-def resolve_reference(location: Location, reference: Mapping[str, Any]) -> Location | None:
+def resolve_reference(
+    location: Location,
+    reference: Mapping[str, Any],
+) -> Location | None:
     """The object that an ownerReference, an involvedObject or a targetRef names.
 
     None when the reference names no built-in kind.

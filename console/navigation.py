@@ -127,7 +127,10 @@ def object_address(cluster: object, item: Mapping[str, Any]) -> str:
     return f"/clusters/{cluster}/{plural}/{namespace}/{name}"
 
 
-def list_clusters(request: HttpRequest, required_id: object = None) -> list[dict[str, Any]]:
+def list_clusters(
+    request: HttpRequest,
+    required_id: object = None,
+) -> list[dict[str, Any]]:
     """{"id", "name"} of the clusters that the person may see.
 
     Every page lists them, so they are cached for the session for CACHE_SECONDS. When the cluster
@@ -157,7 +160,10 @@ def _cache_key(request: HttpRequest) -> str:
     return f"console-clusters:{request.session.session_key}"
 
 
-def frame_context(request: HttpRequest, cluster_id: object = None) -> dict[str, Any]:
+def frame_context(
+    request: HttpRequest,
+    cluster_id: object = None,
+) -> dict[str, Any]:
     """What base.html needs; {} when nobody is signed in.
 
     The frame shows the cluster of the page, or the last one that the person looked at.
@@ -199,7 +205,11 @@ def _kind_in_path(path: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _section_links(section: str, language: str, may: AccessSummary) -> SafeString:
+def _section_links(
+    section: str,
+    language: str,
+    may: AccessSummary,
+) -> SafeString:
     # `language` is only a part of the cache's key: the titles are translated.
     hidden = () if may.somewhere else ("/people", "/audit")
     links = _links(
@@ -224,7 +234,13 @@ _OPEN = SafeString(" open")
 
 
 @lru_cache(maxsize=512)
-def _kind_links(plural: str, cluster: int, language: str, *, hidden: frozenset[str]) -> SafeString:
+def _kind_links(
+    plural: str,
+    cluster: int,
+    language: str,
+    *,
+    hidden: frozenset[str],
+) -> SafeString:
     """The kinds in groups, without those that the person may not see.
 
     The current kind is marked and its group open; the first group always is.

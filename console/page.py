@@ -36,7 +36,11 @@ def require_sign_in(
     """
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+    def guarded(
+        request: HttpRequest,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return _redirect_to_sign_in(request)
         try:
@@ -52,7 +56,10 @@ def require_sign_in(
     return cast("Callable[Concatenate[HttpRequest, P], HttpResponseBase]", guarded)
 
 
-def _redirect_to_kind(request: HttpRequest, refusal: ApiRefusal) -> HttpResponse | None:
+def _redirect_to_kind(
+    request: HttpRequest,
+    refusal: ApiRefusal,
+) -> HttpResponse | None:
     """A redirect to the address with the kind's canonical name; None when there is none.
 
     A name of kinds in several groups gets the refusal that lists them.
@@ -197,7 +204,11 @@ def missing(request: HttpRequest) -> HttpResponse:
     return render_refusal(request, ApiRefusal(404, _("There is no page at this address."), {}, 404))
 
 
-def redirect(request: HttpRequest, address: str, notice: str = "") -> HttpResponse:
+def redirect(
+    request: HttpRequest,
+    address: str,
+    notice: str = "",
+) -> HttpResponse:
     """Send the person to another page of the console, with a notice there."""
     if notice:
         messages.success(request, notice)

@@ -37,7 +37,12 @@ def administers_everything(request: HttpRequest) -> bool:
     return bool(describe_person(request)["platform_role"] == "admin")
 
 
-def may_change(request: HttpRequest, cluster: object, plural: str, namespace: str) -> bool:
+def may_change(
+    request: HttpRequest,
+    cluster: object,
+    plural: str,
+    namespace: str,
+) -> bool:
     """Whether to offer the person changes of such an object."""
     person = describe_person(request)
     roles = {person["platform_role"]}
@@ -71,7 +76,10 @@ class AccessSummary:
         return ACCESS_KINDS if self.whole else ADMIN_KINDS
 
 
-def summarise_access(request: HttpRequest, cluster: object = None) -> AccessSummary:
+def summarise_access(
+    request: HttpRequest,
+    cluster: object = None,
+) -> AccessSummary:
     """What the person may do, with the grants on one cluster; without a cluster, on none."""
     person = describe_person(request)
     platform_admin = person["platform_role"] == "admin"
@@ -87,7 +95,10 @@ def summarise_access(request: HttpRequest, cluster: object = None) -> AccessSumm
     )
 
 
-def _cluster_grants(person: Mapping[str, Any], cluster: object) -> list[Mapping[str, Any]]:
+def _cluster_grants(
+    person: Mapping[str, Any],
+    cluster: object,
+) -> list[Mapping[str, Any]]:
     return [
         grant
         for grant in person["grants"]

@@ -6,7 +6,12 @@ from typing import Any
 MISSING = object()
 
 
-def merge(base: Any, mine: Any, theirs: Any, path: str = "") -> tuple[Any, list[str]]:
+def merge(
+    base: Any,
+    mine: Any,
+    theirs: Any,
+    path: str = "",
+) -> tuple[Any, list[str]]:
     """Merge two changes of `base` and return (merged document, clashing paths).
 
     Where both sides differ, `mine` stays and its path is listed. A list is one value: an index

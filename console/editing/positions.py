@@ -254,7 +254,10 @@ def locate_field(document: Document, path: str) -> tuple[int, int, int]:
     return locate_steps(document, [index or name for index, name in STEP.findall(path)])
 
 
-def locate_steps(document: Document, steps: Iterable[str | int]) -> tuple[int, int, int]:
+def locate_steps(
+    document: Document,
+    steps: Iterable[str | int],
+) -> tuple[int, int, int]:
     """The same for a path in steps, whose keys may contain dots."""
     node = document.node
     marked = node
@@ -273,7 +276,10 @@ def locate_steps(document: Document, steps: Iterable[str | int]) -> tuple[int, i
     return document.before + start.line + 1, start.column, end_column
 
 
-def _descend(node: yaml.Node | None, name: str) -> tuple[yaml.Node | None, yaml.Node | None]:
+def _descend(
+    node: yaml.Node | None,
+    name: str,
+) -> tuple[yaml.Node | None, yaml.Node | None]:
     """(key node, value node) one step further; (None, None) where there is none."""
     if isinstance(node, yaml.SequenceNode) and name.isdecimal() and len(name) < 10:
         return None, node.value[int(name)] if int(name) < len(node.value) else None

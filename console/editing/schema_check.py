@@ -69,7 +69,12 @@ class _Checker:
                 return schema
         return {}
 
-    def check(self, value: Any, schema: Mapping[str, Any], path: Path) -> Iterator[Fault]:
+    def check(
+        self,
+        value: Any,
+        schema: Mapping[str, Any],
+        path: Path,
+    ) -> Iterator[Fault]:
         """What is wrong with a value; null is what is not there, as Kubernetes takes it."""
         schema = self._resolved(schema)
         if value is None or len(path) > DEEPEST or self._is_open(schema):
@@ -78,7 +83,9 @@ class _Checker:
         if expected in TYPES and not _has_type(value, expected):
             yield Fault(
                 path,
-                _("{path} must be {wanted}").format(path=path_text(path), wanted=WORDS[expected]),
+                _("{path} must be {expected}").format(
+                    path=path_text(path), expected=WORDS[expected]
+                ),
             )
         elif isinstance(value, dict):
             yield from self._mapping(value, schema, path)
@@ -119,7 +126,7 @@ class _Checker:
             elif closed:
                 yield Fault(
                     (*path, key),
-                    _("There is no field {path}.").format(path=path_text((*path, key))),
+                    _("Unknown field {path}.").format(path=path_text((*path, key))),
                 )
         yield from (
             _missing_field(path, name) for name in _required(schema) if value.get(name) is None

@@ -7,10 +7,10 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 RESOURCES: Mapping[str, tuple[str | Promise, str]] = {
-    "limitCpu": (_("Processors, at most"), ""),
-    "requestsCpu": (_("Processors, asked for"), ""),
-    "limitMemory": (_("Memory, at most"), "Mi"),
-    "requestsMemory": (_("Memory, asked for"), "Mi"),
+    "limitCpu": (_("CPU limit"), ""),
+    "requestsCpu": (_("CPU request"), ""),
+    "limitMemory": (_("Memory limit"), "Mi"),
+    "requestsMemory": (_("Memory request"), "Mi"),
     "requestsStorage": (_("Storage"), "Gi"),
     "pods": (_("Pods"), ""),
 }
@@ -100,7 +100,12 @@ class Bar:
     title: str
 
 
-def bars(values: Sequence[tuple[str, float]], *, width: int = 600, height: int = 100) -> list[Bar]:
+def bars(
+    values: Sequence[tuple[str, float]],
+    *,
+    width: int = 600,
+    height: int = 100,
+) -> list[Bar]:
     """The columns of a chart, the highest as high as the chart."""
     most = max((value for _title, value in values), default=0) or 1
     # A few columns stay columns, instead of filling the chart.

@@ -275,13 +275,13 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
     "cronjobs": (
         _state_column("cronjobs"),
         TableColumn(_("Schedule"), text_cell("spec", "schedule")),
-        TableColumn(_("Last run"), age_cell("status", "lastScheduleTime"), right=True),
+        TableColumn(_("Last schedule"), age_cell("status", "lastScheduleTime"), right=True),
         IMAGES,
     ),
     "services": (
         TableColumn(_("Type"), text_cell("spec", "type")),
-        TableColumn(_("Cluster address"), text_cell("spec", "clusterIP"), wide=True),
-        TableColumn(_("External"), _external, wide=True),
+        TableColumn(_("Cluster IP"), text_cell("spec", "clusterIP"), wide=True),
+        TableColumn(_("External IP"), _external, wide=True),
         TableColumn(_("Ports"), _ports),
         TableColumn(_("Selector"), _labels_cell("spec", "selector"), wide=True),
     ),
@@ -292,11 +292,11 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
     ),
     "networkpolicies": (
         TableColumn(_("Pods"), _labels_cell("spec", "podSelector", "matchLabels")),
-        TableColumn(_("Directions"), _chips_cell("spec", "policyTypes")),
+        TableColumn(_("Policy types"), _chips_cell("spec", "policyTypes")),
     ),
     "endpoints": (TableColumn(_("Addresses"), _addresses),),
     "endpointslices": (
-        TableColumn(_("Family"), text_cell("addressType"), wide=True),
+        TableColumn(_("Address type"), text_cell("addressType"), wide=True),
         TableColumn(_("Addresses"), _slice_addresses),
     ),
     "configmaps": (DATA,),
@@ -305,14 +305,16 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
     "limitranges": (TableColumn(_("Limits"), count_cell("spec", "limits"), right=True),),
     "horizontalpodautoscalers": (
         TableColumn(_("Target"), _scale_target),
-        TableColumn(_("Least"), number_cell("spec", "minReplicas"), right=True),
-        TableColumn(_("Most"), number_cell("spec", "maxReplicas"), right=True),
+        TableColumn(_("Min replicas"), number_cell("spec", "minReplicas"), right=True),
+        TableColumn(_("Max replicas"), number_cell("spec", "maxReplicas"), right=True),
         TableColumn(_("Replicas"), number_cell("status", "currentReplicas"), right=True),
     ),
     "poddisruptionbudgets": (
-        TableColumn(_("Least available"), text_cell("spec", "minAvailable"), right=True),
-        TableColumn(_("Most unavailable"), text_cell("spec", "maxUnavailable"), right=True),
-        TableColumn(_("May go now"), number_cell("status", "disruptionsAllowed"), right=True),
+        TableColumn(_("Min available"), text_cell("spec", "minAvailable"), right=True),
+        TableColumn(_("Max unavailable"), text_cell("spec", "maxUnavailable"), right=True),
+        TableColumn(
+            _("Allowed disruptions"), number_cell("status", "disruptionsAllowed"), right=True
+        ),
     ),
     "persistentvolumeclaims": (
         _state_column("persistentvolumeclaims"),
@@ -325,14 +327,16 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         _state_column("persistentvolumes"),
         TableColumn(_("Capacity"), text_cell("spec", "capacity", "storage"), right=True),
         TableColumn(_("Access"), _chips_cell("spec", "accessModes"), wide=True),
-        TableColumn(_("Reclaim"), text_cell("spec", "persistentVolumeReclaimPolicy"), wide=True),
+        TableColumn(
+            _("Reclaim policy"), text_cell("spec", "persistentVolumeReclaimPolicy"), wide=True
+        ),
         TableColumn(_("Claim"), _claim),
         TableColumn(_("Class"), text_cell("spec", "storageClassName"), wide=True),
     ),
     "storageclasses": (
         TableColumn(_("Provisioner"), text_cell("provisioner")),
-        TableColumn(_("Reclaim"), text_cell("reclaimPolicy")),
-        TableColumn(_("Binding"), text_cell("volumeBindingMode"), wide=True),
+        TableColumn(_("Reclaim policy"), text_cell("reclaimPolicy")),
+        TableColumn(_("Volume binding mode"), text_cell("volumeBindingMode"), wide=True),
     ),
     "serviceaccounts": (TableColumn(_("Secrets"), count_cell("secrets"), right=True),),
     "roles": (TableColumn(_("Rules"), count_cell("rules"), right=True),),

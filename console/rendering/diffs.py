@@ -47,7 +47,9 @@ def as_yaml(document: Any) -> str:
     return to_yaml(document)
 
 
-def field_changes(api_changes: Iterable[Mapping[str, Any]] | None) -> list[FieldChange] | None:
+def field_changes(
+    api_changes: Iterable[Mapping[str, Any]] | None,
+) -> list[FieldChange] | None:
     """The API's changes as short texts; None when the version before is no longer kept."""
     if api_changes is None:
         return None

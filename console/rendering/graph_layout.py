@@ -51,7 +51,10 @@ class GraphLayout:
     height: int
 
 
-def lay_out(columns: Mapping[str, int], edges: Sequence[tuple[str, str]]) -> GraphLayout:
+def lay_out(
+    columns: Mapping[str, int],
+    edges: Sequence[tuple[str, str]],
+) -> GraphLayout:
     """Lay out vertices, given the column of each, so that neighbours are near each other.
 
     Columns without vertices take no room. An edge with an unknown vertex is left out.
@@ -75,7 +78,10 @@ def lay_out(columns: Mapping[str, int], edges: Sequence[tuple[str, str]]) -> Gra
     return GraphLayout(boxes, lines, max(width, 0), max(height, 0))
 
 
-def _sort_columns(columns: Mapping[str, int], edges: Sequence[tuple[str, str]]) -> list[list[str]]:
+def _sort_columns(
+    columns: Mapping[str, int],
+    edges: Sequence[tuple[str, str]],
+) -> list[list[str]]:
     """The vertices of each column, sorted so that few lines cross.
 
     The barycenter method: each vertex moves to the mean height of its neighbours, in sweeps from

@@ -139,7 +139,10 @@ def age(moment: object, zone: ZoneInfo, now: datetime) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _time_tag(moment: str | datetime, zone: ZoneInfo) -> tuple[datetime | None, str]:
+def _time_tag(
+    moment: str | datetime,
+    zone: ZoneInfo,
+) -> tuple[datetime | None, str]:
     """(the moment in UTC, its opening tag); cached, since formatting dates is slow."""
     parsed_time = parse_time(moment)
     if parsed_time is None:

@@ -33,7 +33,7 @@ class Verb:
 VERBS: Mapping[str, Verb] = {
     "scale": Verb(
         gettext_lazy("Scale"),
-        gettext_lazy("Pods are started or stopped until there are as many as asked for."),
+        gettext_lazy("Pods are started or stopped until the number of replicas is reached."),
     ),
     "restart": Verb(
         gettext_lazy("Restart"),
@@ -47,7 +47,7 @@ VERBS: Mapping[str, Verb] = {
     ),
     "resume": Verb(
         gettext_lazy("Resume"),
-        gettext_lazy("Changes are rolled out again, those made meanwhile too."),
+        gettext_lazy("Changes are rolled out again, including those made while it was paused."),
     ),
     "suspend": Verb(
         gettext_lazy("Suspend"),
@@ -55,11 +55,11 @@ VERBS: Mapping[str, Verb] = {
     ),
     "trigger": Verb(
         gettext_lazy("Run now"),
-        gettext_lazy("A Job is made out of the template at once, whatever the schedule says."),
+        gettext_lazy("A Job is created from the template now, independent of the schedule."),
     ),
     "rerun": Verb(
         gettext_lazy("Run again"),
-        gettext_lazy("A copy of the Job is made under a new name; this one stays."),
+        gettext_lazy("A copy of the Job is created under a new name; this one stays."),
     ),
     "rollback": Verb(
         gettext_lazy("Roll back"),
@@ -74,11 +74,11 @@ VERBS: Mapping[str, Verb] = {
     ),
     "cordon": Verb(
         gettext_lazy("Cordon"),
-        gettext_lazy("No new pods are put on the node. What runs there goes on."),
+        gettext_lazy("No new pods are scheduled on the node. Running pods stay."),
     ),
     "uncordon": Verb(
         gettext_lazy("Uncordon"),
-        gettext_lazy("New pods may be put on the node again."),
+        gettext_lazy("New pods can be scheduled on the node again."),
     ),
     "drain": Verb(
         gettext_lazy("Drain"),
@@ -92,9 +92,9 @@ VERBS: Mapping[str, Verb] = {
 
 def _possible_verbs(location: Location, item: Object) -> Iterator[str]:
     """What makes sense for the object as it is now."""
-    paused = bool(get(item, "spec", "paused")) or "kubegale.io/paused-partition" in (
-        get(item, "metadata", "annotations") or {}
-    )
+    annotations = get(item, "metadata", "annotations") or {}
+    # A StatefulSet has no `paused`: KubeGale stops its rollout by the partition, noted there.
+    paused = bool(get(item, "spec", "paused")) or "kubegale.io/paused-partition" in annotations
     suspended = bool(get(item, "spec", "suspend"))
     match location.plural:
         case "deployments" | "statefulsets":
@@ -127,9 +127,10 @@ def action_buttons(location: Location, item: Object) -> list[dict[str, Any]]:
 
 def action_address(location: Location, verb: str) -> str:
     """Where the action is asked for."""
-    return (
-        f"{location.address}/revisions" if verb == "rollback" else f"{location.address}/act/{verb}"
-    )
+    # A rollback begins with the choice of a revision.
+    if verb == "rollback":
+        return f"{location.address}/revisions"
+    return f"{location.address}/act/{verb}"
 
 
 @require_http_methods(["GET", "POST"])
@@ -145,11 +146,9 @@ def act(
     """The page of an action: what it will do, and doing it."""
     location = locate(cluster, plural, namespace, name)
     item = call(request, "GET", location.path, query=location.query).data
-    if (
-        verb not in VERBS
-        or verb not in set(_possible_verbs(location, item))
-        or verb in ("rollback", "drain")
-    ):
+    # Rollback and drain have pages of their own.
+    possible = set(_possible_verbs(location, item)) - {"rollback", "drain"}
+    if verb not in possible:
         raise ApiRefusal(
             1001,
             _("That cannot be done to it now. Reload its page to see what can."),
@@ -167,19 +166,18 @@ def act(
         "explains": action.explains,
         "danger": action.danger,
     }
-    extra = (
-        FORMS[verb](request, location, item) if request.method == "GET" and verb in FORMS else {}
-    )
+    if request.method == "GET" and verb in FORMS:
+        context |= FORMS[verb](request, location, item)
     return forms.render_form(
         request,
         "console/act.html",
-        {**context, **extra, **_posted_values(request, verb)},
+        {**context, **_posted_values(request, verb)},
         lambda: RUNNERS.get(verb, _run_verb)(request, location, verb),
     )
 
 
 def _posted_values(request: HttpRequest, verb: str) -> dict[str, Any]:
-    """What the form has to know again when it comes back with a refusal."""
+    """The values that the form needs when it is shown again with a refusal."""
     if request.method != "POST":
         return {}
     return {
@@ -190,19 +188,34 @@ def _posted_values(request: HttpRequest, verb: str) -> dict[str, Any]:
 
 
 # --- forms ------------------------------------------------------------------------------------
-def _scale_form(request: HttpRequest, location: Location, item: Object) -> dict[str, Any]:
+def _scale_form(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> dict[str, Any]:
     replicas = get(item, "spec", "replicas")
-    replicas = 1 if replicas is None else replicas
+    if replicas is None:
+        # The API server's default.
+        replicas = 1
+    # The dry run reports, for example, an autoscaler that would undo the change.
     trial = call(
         request,
         "POST",
         f"{location.plural}/{location.name}/scale",
         body={**location.query, "replicas": replicas, "dry_run": True},
     ).data
-    return {"replicas": replicas, "current": replicas, "warnings": trial["warnings"]}
+    return {
+        "replicas": replicas,
+        "current": replicas,
+        "warnings": trial["warnings"],
+    }
 
 
-def _delete_form(request: HttpRequest, location: Location, item: Object) -> dict[str, Any]:
+def _delete_form(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> dict[str, Any]:
     trial = call(request, "DELETE", location.path, query={**location.query, "dry_run": True}).data
     impact = trial["impact"]
     pods, children, pvcs = (impact[name] or 0 for name in ("pods", "children", "pvcs"))
@@ -229,7 +242,11 @@ def _delete_form(request: HttpRequest, location: Location, item: Object) -> dict
     }
 
 
-def _restart_form(request: HttpRequest, location: Location, item: Object) -> dict[str, Any]:
+def _restart_form(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> dict[str, Any]:
     if location.plural != "pods":
         return {}
     if get(item, "metadata", "ownerReferences"):
@@ -242,39 +259,48 @@ def _restart_form(request: HttpRequest, location: Location, item: Object) -> dic
     return {"explains": explanation, "needs_name": True}
 
 
-FORMS = {"scale": _scale_form, "delete": _delete_form, "restart": _restart_form}
+FORMS = {
+    "scale": _scale_form,
+    "delete": _delete_form,
+    "restart": _restart_form,
+}
 
 
 # --- running an action ------------------------------------------------------------------------
-def _run_verb(request: HttpRequest, location: Location, verb: str) -> HttpResponse:
+def _run_verb(
+    request: HttpRequest,
+    location: Location,
+    verb: str,
+) -> HttpResponse:
     path = f"{location.plural}/{location.name}/{verb}"
     data = call(request, "POST", path, body=location.query).data
     return _redirect_after(request, location, verb, data)
 
 
-def _run_scale(request: HttpRequest, location: Location, verb: str) -> HttpResponse:
+def _run_scale(
+    request: HttpRequest,
+    location: Location,
+    verb: str,
+) -> HttpResponse:
     replicas = forms.form_number(request, "replicas")
     # What the person saw: the API refuses the change when somebody else has scaled since.
     current = forms.form_number(request, "current")
     body = {**location.query, "replicas": replicas, "current_replicas": current}
-    return _redirect_after(
-        request,
-        location,
-        verb,
-        call(request, "POST", f"{location.plural}/{location.name}/scale", body=body).data,
-    )
+    path = f"{location.plural}/{location.name}/scale"
+    data = call(request, "POST", path, body=body).data
+    return _redirect_after(request, location, verb, data)
 
 
-def _run_restart(request: HttpRequest, location: Location, verb: str) -> HttpResponse:
+def _run_restart(
+    request: HttpRequest,
+    location: Location,
+    verb: str,
+) -> HttpResponse:
     if location.plural != "pods":
         return _run_verb(request, location, verb)
-    owned = bool(
-        get(
-            call(request, "GET", location.path, query=location.query).data,
-            "metadata",
-            "ownerReferences",
-        )
-    )
+    pod = call(request, "GET", location.path, query=location.query).data
+    owned = bool(get(pod, "metadata", "ownerReferences"))
+    # Without a controller the pod is lost if it cannot be created again: the name confirms it.
     if not owned:
         forms.require_name(request, location.name)
     data = call(
@@ -288,11 +314,15 @@ def _run_restart(request: HttpRequest, location: Location, verb: str) -> HttpRes
     return redirect(
         request,
         location.table,
-        _("%(name)s was deleted; its controller makes another.") % {"name": location.name},
+        _("%(name)s was deleted; its controller creates a new one.") % {"name": location.name},
     )
 
 
-def _run_delete(request: HttpRequest, location: Location, verb: str) -> HttpResponse:
+def _run_delete(
+    request: HttpRequest,
+    location: Location,
+    verb: str,
+) -> HttpResponse:
     forms.call_confirmed(request, "DELETE", location.path, name=location.name, query=location.query)
     return redirect(
         request,
@@ -302,7 +332,11 @@ def _run_delete(request: HttpRequest, location: Location, verb: str) -> HttpResp
     )
 
 
-def _run_schedule(request: HttpRequest, location: Location, verb: str) -> HttpResponse:
+def _run_schedule(
+    request: HttpRequest,
+    location: Location,
+    verb: str,
+) -> HttpResponse:
     call(
         request,
         "POST",
@@ -310,9 +344,9 @@ def _run_schedule(request: HttpRequest, location: Location, verb: str) -> HttpRe
         body={"cluster_id": location.cluster, "schedulable": verb == "uncordon"},
     )
     notice = (
-        _("New pods may be put on %(name)s again.")
+        _("%(name)s was uncordoned: new pods can be scheduled on it again.")
         if verb == "uncordon"
-        else _("No new pods are put on %(name)s.")
+        else _("%(name)s was cordoned: no new pods are scheduled on it.")
     )
     return redirect(request, location.address, notice % {"name": location.name})
 
@@ -340,7 +374,7 @@ def _redirect_after(
         return redirect(
             request,
             location.other("jobs", data["job"]).address,
-            _("Job %(name)s was made.") % {"name": data["job"]},
+            _("Job %(name)s was created.") % {"name": data["job"]},
         )
     notice = data.get("message") or _("Nothing had to be changed.")
     if data.get("changed"):
@@ -349,7 +383,10 @@ def _redirect_after(
 
 
 # --- revisions --------------------------------------------------------------------------------
-def list_revisions(request: HttpRequest, location: Location) -> list[dict[str, Any]]:
+def list_revisions(
+    request: HttpRequest,
+    location: Location,
+) -> list[dict[str, Any]]:
     """The revisions of a workload, newest first."""
     revisions: list[dict[str, Any]] = call(
         request,
@@ -373,9 +410,11 @@ def rollback(
     """How the pod template would differ after going back to a revision, and going back."""
     location = locate(cluster, plural, namespace, name)
     revisions = list_revisions(request, location)
-    current = next(
-        (entry for entry in revisions if entry["current"]), revisions[0] if revisions else None
-    )
+    newest = revisions[0] if revisions else None
+    current = next((entry for entry in revisions if entry["current"]), newest)
+    # A revision that has been pruned since: the API says so when the rollback is requested.
+    unknown = {"revision": revision}
+    target = next((entry for entry in revisions if entry["revision"] == revision), unknown)
     base = f"{location.plural}/{location.name}"
     lines = []
     if current:
@@ -391,9 +430,7 @@ def rollback(
         "location": location,
         "kind": navigation.kind_name(plural),
         "kinds_title": navigation.kind_title(plural),
-        "target": next(
-            (entry for entry in revisions if entry["revision"] == revision), {"revision": revision}
-        ),
+        "target": target,
         "current": current,
         "lines": lines,
     }

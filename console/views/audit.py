@@ -26,8 +26,16 @@ FILTERS = (
     "since",
     "until",
 )
-SEVERITIES = {"success": "good", "denied": "warn", "failed": "bad"}
-RESULTS = {"success": _("success"), "denied": _("denied"), "failed": _("failed")}
+SEVERITIES = {
+    "success": "good",
+    "denied": "warn",
+    "failed": "bad",
+}
+RESULTS = {
+    "success": _("success"),
+    "denied": _("denied"),
+    "failed": _("failed"),
+}
 SIZE = 50
 
 

@@ -35,9 +35,13 @@ def bulk_buttons(plural: str) -> list[dict[str, Any]]:
     ]
 
 
-def _chosen_names(request: HttpRequest, namespaced: bool) -> dict[str, list[str]]:
+def _chosen_names(
+    request: HttpRequest,
+    namespaced: bool,
+) -> dict[str, list[str]]:
     """Names by namespace, as the table's rows name them."""
     names_by_namespace: dict[str, list[str]] = {}
+    # One more than the maximum is enough to refuse the request.
     for key in request.POST.getlist("row")[: MAX_OBJECTS + 1]:
         namespace, _slash, name = key.partition("/") if namespaced else ("", "", key)
         names_by_namespace.setdefault(namespace, []).append(name)
@@ -77,17 +81,12 @@ def act(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
         "replicas": request.POST.get("replicas", ""),
     }
     if request.POST.get("sure") != "1":
-        trials = [
-            _try_bulk(
-                request,
-                cluster,
-                plural,
-                namespace,
-                {"names": names, "action": verb, "dry_run": True, "replicas": 0},
-            )
-            for namespace, names in chosen.items()
-        ]
-        existing = [name for entry in trials for name in entry["objects"]]
+        existing: list[str] = []
+        for namespace, names in chosen.items():
+            # Objects may have been deleted since the table was rendered.
+            trial = {"names": names, "action": verb, "dry_run": True, "replicas": 0}
+            data = _try_bulk(request, cluster, plural, namespace, trial)
+            existing += data["objects"]
         return render_page(
             request,
             "console/bulk.html",
@@ -143,8 +142,8 @@ def _start_operations(
     if len(operation_ids) == 1:
         return redirect(request, f"/operations/{operation_ids[0]}")
     notice = ngettext(
-        "%(n)s operation was begun.",
-        "%(n)s operations were begun, one for each namespace.",
+        "%(n)s operation was started.",
+        "%(n)s operations were started, one for each namespace.",
         len(operation_ids),
     ) % {"n": len(operation_ids)}
     return redirect(request, "/operations", notice)

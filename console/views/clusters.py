@@ -14,7 +14,12 @@ from console.api_client import ApiRefusal, call
 from console.page import redirect, render_page, require_sign_in
 from console.rendering import hints
 
-SEVERITIES = {"active": "good", "inactive": "idle", "error": "bad", "unreachable": "bad"}
+SEVERITIES = {
+    "active": "good",
+    "inactive": "idle",
+    "error": "bad",
+    "unreachable": "bad",
+}
 PHASES = ("running", "pending", "succeeded", "failed", "unknown")
 COUNTED_KINDS = (
     "nodes",
@@ -46,11 +51,10 @@ FIELDS = ("name", "description", "kubeconfig")
 def overview(request: HttpRequest) -> HttpResponse:
     """Every cluster that the person may see: health, freshness, what it holds, what fails."""
     summary = call(request, "GET", "multicluster/overview").data
+    # Clusters whose counts are out of date, and why.
     stale = {row["cluster_id"]: row["msg"] for row in summary["partial_errors"]}
-    registered = {
-        row["id"]: row
-        for row in call(request, "GET", "clusters", query={"pageSize": 1000}).data["items"]
-    }
+    rows = call(request, "GET", "clusters", query={"pageSize": 1000}).data["items"]
+    registered = {row["id"]: row for row in rows}
     cards = [
         _card(row, registered.get(row["id"], {}), stale.get(row["id"], ""))
         for row in summary["clusters"]
@@ -62,7 +66,11 @@ def overview(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _card(summary: Mapping[str, Any], registered: Mapping[str, Any], stale: str) -> dict[str, Any]:
+def _card(
+    summary: Mapping[str, Any],
+    registered: Mapping[str, Any],
+    stale: str,
+) -> dict[str, Any]:
     pods = summary["counts"].get("pods") or {}
     return {
         **registered,
@@ -148,7 +156,11 @@ def problems(request: HttpRequest) -> HttpResponse:
     return render_page(request, "console/parts/troubles.html", context)
 
 
-def _list_problems(request: HttpRequest, plural: str, query: Mapping[str, Any]) -> dict[str, Any]:
+def _list_problems(
+    request: HttpRequest,
+    plural: str,
+    query: Mapping[str, Any],
+) -> dict[str, Any]:
     """The newest problems of one kind, with their total.
 
     They are counted only when the page does not hold them all: counting reads every document.
@@ -173,14 +185,13 @@ def _list_problems(request: HttpRequest, plural: str, query: Mapping[str, Any]) 
 @require_GET
 @require_sign_in
 def capacity(request: HttpRequest, cluster: int) -> HttpResponse:
-    """How much of a cluster's processors and memory is used; a dash where nobody measures it."""
+    """How much of a cluster's CPU and memory is used; a dash without a metrics source."""
+    template = "console/parts/capacity.html"
     try:
-        metrics = call(request, "GET", "metrics/cluster", query={"cluster_id": cluster}).data[
-            "metrics"
-        ]
+        data = call(request, "GET", "metrics/cluster", query={"cluster_id": cluster}).data
     except ApiRefusal as refusal:
-        return render_page(request, "console/parts/capacity.html", {"refusal": refusal})
-    return render_page(request, "console/parts/capacity.html", {"metrics": metrics})
+        return render_page(request, template, {"refusal": refusal})
+    return render_page(request, template, {"metrics": data["metrics"]})
 
 
 @require_GET
@@ -212,15 +223,14 @@ def nodes(request: HttpRequest, cluster: int) -> HttpResponse:
     except ApiRefusal as refusal:
         if refusal.code != 1005:
             raise
-        # Credentials of some namespaces only: a cluster's normal answer, no mishap.
+        # Credentials for some namespaces only may not list nodes: no reason for an error page.
         return render_page(request, "console/parts/nodes.html", {"refusal": refusal})
     try:
-        measured = call(request, "GET", "metrics/nodes", query={"cluster_id": cluster}).data[
-            "metrics"
-        ]
+        data = call(request, "GET", "metrics/nodes", query={"cluster_id": cluster}).data
+        usage = {row["node_name"]: row for row in data["metrics"]}
     except ApiRefusal:
-        measured = []
-    usage = {row["node_name"]: row for row in measured}
+        # Without a metrics source the table shows dashes.
+        usage = {}
     rows = [
         {"item": item, "usage": usage.get(item["metadata"]["name"], {})} for item in items["items"]
     ]
@@ -247,21 +257,16 @@ def freshness(request: HttpRequest, cluster: int) -> HttpResponse:
 def custom_kinds(request: HttpRequest, cluster: int) -> HttpResponse:
     """Links to the kinds that only this cluster has."""
     kinds = call(request, "GET", f"clusters/{cluster}/sync").data["kinds"]
-    custom_rows = [
-        row
-        for row in kinds
-        if KINDS.get(row["plural"]) is None or KINDS[row["plural"]].group != row["group"]
-    ]
-    links = [
-        (f"{row['plural']}.{row['version']}.{row['group']}", row["kind"], row["group"])
-        for row in custom_rows
-        if row["group"]
-    ]
-    return render_page(
-        request,
-        "console/parts/kinds.html",
-        {"links": sorted(set(links)), "base": f"/clusters/{cluster}"},
-    )
+    # With credentials for some namespaces a kind has a row for each of them: one link is enough.
+    links = set()
+    for row in kinds:
+        built_in = KINDS.get(row["plural"])
+        if not row["group"] or (built_in and built_in.group == row["group"]):
+            continue
+        address = f"{row['plural']}.{row['version']}.{row['group']}"
+        links.add((address, row["kind"], row["group"]))
+    context = {"links": sorted(links), "base": f"/clusters/{cluster}"}
+    return render_page(request, "console/parts/kinds.html", context)
 
 
 @sensitive_post_parameters("kubeconfig")
@@ -278,8 +283,10 @@ def register(request: HttpRequest) -> HttpResponse:
         "protected": "protected" in request.POST,
         "dry_run": only_try,
     }
-    if choice := request.POST.get("context", ""):
-        body["context"] = entered["context"] = choice
+    context = request.POST.get("context", "")
+    if context:
+        body["context"] = context
+        entered["context"] = context
     try:
         registered = call(request, "POST", "clusters", body=body).data
     except ApiRefusal as refusal:

@@ -63,6 +63,7 @@ def edit(
         **config,
         "lint": f"/clusters/{cluster}/-/lint",
         "texts": _script_texts(),
+        # The script sends it back, so that a change by somebody else is noticed.
         "live": _resource_version(context["item"]),
     }
     return allow_style_attributes(render_page(request, "console/edit.html", context))
@@ -101,7 +102,12 @@ def apply(
     return _write_object(request, locate(cluster, plural, namespace, name), dry=False)
 
 
-def _write_object(request: HttpRequest, location: Location, *, dry: bool) -> HttpResponse:
+def _write_object(
+    request: HttpRequest,
+    location: Location,
+    *,
+    dry: bool,
+) -> HttpResponse:
     # First the permission to read the object: without it the text is not even parsed.
     live: Object = call(request, "GET", location.path, query=location.query).data
     submitted = json_body(request)
@@ -115,6 +121,7 @@ def _write_object(request: HttpRequest, location: Location, *, dry: bool) -> Htt
     version = str(submitted.get("version") or "")
     for attempt in range(1, WRITE_ATTEMPTS + 1):
         if attempt > 1:
+            # The attempt before was overtaken: the newest version is the one to change.
             live = call(request, "GET", location.path, query=location.query).data
         edited = document.obj
         if _resource_version(live) != version:
@@ -125,6 +132,7 @@ def _write_object(request: HttpRequest, location: Location, *, dry: bool) -> Htt
             edited, _clashes = merge(before, edited, editable(live))
         metadata = {**(edited.get("metadata") or {}), "resourceVersion": _resource_version(live)}
         content = restore_hidden_fields({**edited, "metadata": metadata}, live)
+        # Strict, as kubectl: an unknown or duplicate field is an error and not dropped in silence.
         body = {**location.query, "content": content, "dry_run": dry, "field_validation": "Strict"}
         try:
             written = call(request, "PUT", location.path, body=body).data
@@ -160,7 +168,9 @@ def _count_problem(parsed: list[Document]) -> Problem | None:
     )
 
 
-def _problems_response(problems: tuple[Problem, ...] | list[Problem]) -> HttpResponse:
+def _problems_response(
+    problems: tuple[Problem, ...] | list[Problem],
+) -> HttpResponse:
     return json_response({"problems": [problem.as_json() for problem in problems]})
 
 
@@ -190,7 +200,11 @@ def _first_object(text: str) -> Object:
     )
 
 
-def _conflict_response(before: Object, mine: Object, live: Object) -> HttpResponse:
+def _conflict_response(
+    before: Object,
+    mine: Object,
+    live: Object,
+) -> HttpResponse:
     """What somebody else made of it, and the text with both changes as far as they go together."""
     theirs = editable(live)
     merged, clashes = merge(before, mine, theirs)
@@ -226,10 +240,18 @@ def lint(request: HttpRequest, cluster: int) -> HttpResponse:
     return _problems_response(problems)
 
 
-def _schema_problems(request: HttpRequest, cluster: int, document: Document) -> list[Problem]:
+def _schema_problems(
+    request: HttpRequest,
+    cluster: int,
+    document: Document,
+) -> list[Problem]:
     """Where a document violates the schema of its kind; [] for a kind without schema."""
     obj = document.obj or {}
-    query = {"cluster_id": cluster, "api_version": obj.get("apiVersion"), "kind": obj.get("kind")}
+    query = {
+        "cluster_id": cluster,
+        "api_version": obj.get("apiVersion"),
+        "kind": obj.get("kind"),
+    }
     try:
         schema = call(request, "GET", "schemas", query=query).data
     except ApiRefusal as refusal:
@@ -274,8 +296,10 @@ def _empty_manifest(plural: str, namespace: str) -> str:
     kind = KINDS.get(plural)
     if kind is None:
         return ""
-    location = {"name": "", **({"namespace": namespace} if kind.namespaced else {})}
-    return to_yaml({"apiVersion": kind.api_version, "kind": kind.name, "metadata": location})
+    metadata = {"name": ""}
+    if kind.namespaced:
+        metadata["namespace"] = namespace
+    return to_yaml({"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata})
 
 
 @require_POST
@@ -295,10 +319,17 @@ def apply_new(request: HttpRequest, cluster: int) -> HttpResponse:
     return _create_objects(request, cluster, dry=False)
 
 
-def _create_objects(request: HttpRequest, cluster: int, *, dry: bool) -> HttpResponse:
+def _create_objects(
+    request: HttpRequest,
+    cluster: int,
+    *,
+    dry: bool,
+) -> HttpResponse:
+    # First the permission to see the cluster: without it the text is not even parsed.
     call(request, "GET", f"clusters/{cluster}")
     parsed = _read_documents(str(json_body(request).get("text") or ""), most=MOST_DOCUMENTS)
-    if problems := _text_problems(parsed):
+    problems = _text_problems(parsed)
+    if problems:
         return _problems_response(problems)
     created: list[tuple[Location, Object]] = []
     for document in parsed:
@@ -308,17 +339,17 @@ def _create_objects(request: HttpRequest, cluster: int, *, dry: bool) -> HttpRes
             if refusal.code not in (*INVALID_CODES, 1003, 1004):
                 raise
             problems += problems_of_refusal(document, refusal.message, refusal.details)
+            # A dry run lists the problems of all documents; a real one stops at the first,
+            # since later objects may need the one that is missing.
             if not dry:
                 break
-    names = [f"{obj.get('kind')} {obj['metadata']['name']}" for _place, obj in created]
+    names = [f"{obj.get('kind')} {obj['metadata']['name']}" for _location, obj in created]
     if problems:
-        return json_response(
-            {"problems": [problem.as_json() for problem in problems], "made": [] if dry else names}
-        )
+        rows = [problem.as_json() for problem in problems]
+        return json_response({"problems": rows, "made": [] if dry else names})
     if dry:
-        return json_response(
-            {"before": "", "after": "---\n".join(comparable(obj) for _place, obj in created)}
-        )
+        preview = "---\n".join(comparable(obj) for _location, obj in created)
+        return json_response({"before": "", "after": preview})
     notice = ngettext("{names} was created.", "{count} objects were created: {names}", len(names))
     messages.success(request, notice.format(count=len(names), names=", ".join(names)))
     return json_response({"address": _created_address(created)})
@@ -350,14 +381,17 @@ def _create_object(
 def _created_address(created: list[tuple[Location, Object]]) -> str:
     """The page of the created object; for several the table of the first one's kind."""
     location, obj = created[0]
-    return (
-        location.other(location.plural, obj["metadata"]["name"]).address
-        if len(created) == 1
-        else location.table
-    )
+    if len(created) > 1:
+        return location.table
+    # By the answer: with generateName only the API server knows the name.
+    return location.other(location.plural, obj["metadata"]["name"]).address
 
 
-def _document_location(request: HttpRequest, cluster: int, document: Document) -> Location:
+def _document_location(
+    request: HttpRequest,
+    cluster: int,
+    document: Document,
+) -> Location:
     """Where a document's object will be, by its apiVersion and kind."""
     obj: Mapping[str, Any] = document.obj or {}
     version = str(obj.get("apiVersion") or "")
@@ -373,13 +407,10 @@ def _document_location(request: HttpRequest, cluster: int, document: Document) -
     metadata = obj.get("metadata") if isinstance(obj.get("metadata"), Mapping) else {}
     namespace = str((metadata or {}).get("namespace") or "")
     for candidate in KINDS.values():
-        if (candidate.name, candidate.api_version) == (kind, version):
-            return Location(
-                cluster,
-                candidate.plural,
-                (namespace or "default") if candidate.namespaced else "",
-                "",
-            )
+        if (candidate.name, candidate.api_version) != (kind, version):
+            continue
+        parent = (namespace or "default") if candidate.namespaced else ""
+        return Location(cluster, candidate.plural, parent, "")
     return _custom_location(request, cluster, version, kind, namespace)
 
 
@@ -392,7 +423,11 @@ def _custom_location(
 ) -> Location:
     """The place of a custom kind, out of the cluster's definitions."""
     group, _slash, number = version.partition("/")
-    query = {"cluster_id": cluster, "keyword": group, "pageSize": 500}
+    query = {
+        "cluster_id": cluster,
+        "keyword": group,
+        "pageSize": 500,
+    }
     for definition in call(request, "GET", "customresourcedefinitions", query=query).data["items"]:
         spec = definition.get("spec") or {}
         names = spec.get("names") or {}
@@ -409,12 +444,12 @@ def _custom_location(
 def _script_texts() -> dict[str, str]:
     """What the script says."""
     return {
-        "checking": _("The cluster is asked…"),
-        "fine": _("The cluster would take this."),
-        "unchanged": _("The cluster would take this, and nothing would change."),
+        "checking": _("Checking with the cluster…"),
+        "fine": _("The cluster accepts this."),
+        "unchanged": _("The cluster accepts this; nothing would change."),
         "problems": _("There is something to correct."),
         "one_problem": _("Line {line}: {message}"),
-        "applying": _("Being written…"),
+        "applying": _("Applying…"),
         "conflict": _("Somebody else changed it meanwhile. Nothing was written."),
         "clash": _("Both of you changed {paths}: your values were kept there, look at them."),
         "merged": _("Both changes are together in the editor now. Check and apply again."),

@@ -50,12 +50,10 @@ def _version_context(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_status_change(entry: Mapping[str, Any]) -> bool:
-    """Whether nothing but the status became different: what controllers write all the time."""
-    return (
-        entry["op"] == "change"
-        and bool(entry["changes"])
-        and all(change["path"][0] == "status" for change in entry["changes"])
-    )
+    """Whether only the status changed, which controllers write all the time."""
+    if entry["op"] != "change" or not entry["changes"]:
+        return False
+    return all(change["path"][0] == "status" for change in entry["changes"])
 
 
 def author(who: Mapping[str, Any] | None) -> str:
@@ -68,7 +66,7 @@ def author(who: Mapping[str, Any] | None) -> str:
 
 
 def _head_context(request: HttpRequest, location: Location) -> dict[str, Any]:
-    """The object's head; of an object that is gone, the head of what it was."""
+    """The object's head; of a deleted object, what is known without reading it."""
     try:
         return {**objects.head_context(request, location, "history"), "deleted": False}
     except ApiRefusal as refusal:
@@ -189,7 +187,7 @@ def restore(
         return redirect(
             request,
             location.address,
-            _("The old version of %(name)s is back.") % {"name": location.name},
+            _("The old version of %(name)s was restored.") % {"name": location.name},
         )
 
     return forms.render_form(request, "console/restore.html", context, bring_back)
@@ -221,7 +219,10 @@ def index(request: HttpRequest) -> HttpResponse:
     return render_page(request, "console/history.html", context)
 
 
-def _index_rows(request: HttpRequest, chosen: Mapping[str, str]) -> dict[str, Any]:
+def _index_rows(
+    request: HttpRequest,
+    chosen: Mapping[str, str],
+) -> dict[str, Any]:
     cluster = int(chosen["cluster_id"])
     try:
         return (
@@ -233,7 +234,11 @@ def _index_rows(request: HttpRequest, chosen: Mapping[str, str]) -> dict[str, An
         return {"problem": refusal.message}
 
 
-def _list_at_time(request: HttpRequest, cluster: int, chosen: Mapping[str, str]) -> dict[str, Any]:
+def _list_at_time(
+    request: HttpRequest,
+    cluster: int,
+    chosen: Mapping[str, str],
+) -> dict[str, Any]:
     """The objects of the kind as they were at the moment."""
     query = {
         "cluster_id": cluster,
@@ -262,7 +267,11 @@ def _list_at_time(request: HttpRequest, cluster: int, chosen: Mapping[str, str])
     return {"past_rows": rows, "total": data["total"]}
 
 
-def _list_changes(request: HttpRequest, cluster: int, chosen: Mapping[str, str]) -> dict[str, Any]:
+def _list_changes(
+    request: HttpRequest,
+    cluster: int,
+    chosen: Mapping[str, str],
+) -> dict[str, Any]:
     """The changes of the kind, newest first."""
     query: dict[str, Any] = {
         name: chosen[name] for name in ("kind", "namespace", "keyword", "cursor")

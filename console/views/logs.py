@@ -1,5 +1,6 @@
 """The log of a pod or of a workload's pods: the page, the ticket for its stream, the download."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -35,7 +36,10 @@ class ContainerChoice:
     note: str
 
 
-def container_choices(location: Location, item: Object) -> list[ContainerChoice]:
+def container_choices(
+    location: Location,
+    item: Object,
+) -> list[ContainerChoice]:
     """The containers of a pod, or of a workload's template: regular ones first."""
     spec = get(item, "spec") if location.plural == "pods" else get(item, "spec", "template", "spec")
     notes = {"initContainers": _("init"), "ephemeralContainers": _("debug")}
@@ -49,10 +53,13 @@ def container_choices(location: Location, item: Object) -> list[ContainerChoice]
     ]
 
 
-def _container_note(item: Object, group: str, statuses: str, container: Mapping[str, Any]) -> str:
-    by_name = {
-        status.get("name"): status for status in reversed(rows(get(item, "status", statuses)))
-    }
+def _container_note(
+    item: Object,
+    group: str,
+    statuses: str,
+    container: Mapping[str, Any],
+) -> str:
+    by_name = {status.get("name"): status for status in rows(get(item, "status", statuses))}
     status = by_name.get(container.get("name"), {})
     waiting = get(status, "state", "waiting", "reason")
     terminated = get(status, "state", "terminated", "reason")
@@ -197,10 +204,8 @@ def download(
 
 
 def _file_name(text: str) -> str:
-    return "".join(
-        letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_"
-        for letter in text
-    )
+    # Anything else could end the quoted name in the header.
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text)
 
 
 def _prepend(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
@@ -220,18 +225,14 @@ def _log_sources(
         path = f"{location.plural}/{require_segment(location.name)}/pods"
         pods = call(request, "GET", path, query={**location.query, "pageSize": 1000}).data["items"]
     for pod in pods:
-        inside = Location(
-            location.cluster,
-            "pods",
-            location.namespace,
-            str(get(pod, "metadata", "name")),
-        )
-        names = [container.name for container in container_choices(inside, pod)]
-        yield from (
-            (inside.name, container)
-            for container in names
-            if chosen in (container, ALL) or (not chosen and len(names) == 1)
-        )
+        pod_location = location.other("pods", str(get(pod, "metadata", "name")))
+        names = [container.name for container in container_choices(pod_location, pod)]
+        selected = [container for container in names if chosen in (container, ALL)]
+        # Without a choice the only container is meant.
+        if not chosen and len(names) == 1:
+            selected = names
+        for container in selected:
+            yield pod_location.name, container
 
 
 def _concatenate_logs(

@@ -23,13 +23,13 @@ def _script_texts() -> dict[str, str]:
     return {
         "time": _("Time"),
         "now": _("now"),
-        "least": _("least"),
-        "mean": _("mean"),
-        "most": _("most"),
+        "least": _("min"),
+        "mean": _("avg"),
+        "most": _("max"),
         "used": _("used"),
-        "asked": _("asked for"),
-        "limit": _("at most"),
-        "has": _("there is"),
+        "asked": _("request"),
+        "limit": _("limit"),
+        "has": _("capacity"),
         "cores": _("{n} cores"),
         "count": _("{n}"),
         "nothing": _("There are no numbers for this time yet."),
@@ -43,7 +43,7 @@ def cluster_page(request: HttpRequest, cluster: int) -> HttpResponse:
     """The page of a cluster's use over time."""
     registered = call(request, "GET", f"clusters/{cluster}").data
     charts = [
-        {"key": "cpu", "title": _("Processors"), "unit": "cores"},
+        {"key": "cpu", "title": _("CPU"), "unit": "cores"},
         {"key": "memory", "title": _("Memory"), "unit": "bytes"},
     ]
     charts.append({"key": "pods", "title": _("Pods"), "unit": "count"})
@@ -99,7 +99,7 @@ def object_page(
     location = locate(cluster, plural, namespace, name)
     context = objects.head_context(request, location, "metrics")
     charts = [
-        {"key": "cpu", "title": _("Processors"), "unit": "cores"},
+        {"key": "cpu", "title": _("CPU"), "unit": "cores"},
         {"key": "memory", "title": _("Memory"), "unit": "bytes"},
     ]
     source = _metrics_source(request, cluster, plural, location.namespace, name)
@@ -111,7 +111,12 @@ def object_page(
         "live": live,
         "texts": _script_texts(),
     }
-    context |= {"config": config, "charts": charts, "measured": source != "none", "is_object": True}
+    context |= {
+        "config": config,
+        "charts": charts,
+        "measured": source != "none",
+        "is_object": True,
+    }
     context |= {} if live else {"spans": SPANS, "span": chosen if chosen in SPANS else "1h"}
     return render_page(request, "console/metrics.html", context)
 
@@ -181,7 +186,10 @@ def _metrics_source(
         return ""
 
 
-def _current_numbers(usage: Sequence[Mapping[str, Any]], plural: str) -> dict[str, dict[str, Any]]:
+def _current_numbers(
+    usage: Sequence[Mapping[str, Any]],
+    plural: str,
+) -> dict[str, dict[str, Any]]:
     if not usage:
         return {}
     cpu = usage[0]["cpu"]

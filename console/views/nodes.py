@@ -76,7 +76,11 @@ def _preview(
         ).data
     except ApiRefusal as refusal:
         return {"problem": refusal.message, "pods": []}
-    words = {"evict": _("leaves"), "skip": _("stays"), "refuse": _("forbids the drain")}
+    words = {
+        "evict": _("evicted"),
+        "skip": _("skipped"),
+        "refuse": _("blocks the drain"),
+    }
     pods = [
         {
             **pod,

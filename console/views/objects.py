@@ -145,7 +145,10 @@ def _condition_context(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "severity": severities.get(status, "warn")}
 
 
-def _owner_links(location: Location, metadata: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _owner_links(
+    location: Location,
+    metadata: Mapping[str, Any],
+) -> Iterator[tuple[str, str, str]]:
     for reference in rows(metadata.get("ownerReferences")):
         target = resolve_reference(location, reference)
         yield (
@@ -155,7 +158,10 @@ def _owner_links(location: Location, metadata: Mapping[str, Any]) -> Iterator[tu
         )
 
 
-def _config_map_data(location: Location, item: Object) -> list[tuple[str, str]]:
+def _config_map_data(
+    location: Location,
+    item: Object,
+) -> list[tuple[str, str]]:
     """The texts of a ConfigMap; values of Secrets are never on the page."""
     data = get(item, "data")
     if location.plural != "configmaps" or not isinstance(data, Mapping):

@@ -36,13 +36,16 @@ KINDS = {
     "rollout": gettext_lazy("Rollout"),
     "drain": gettext_lazy("Drain"),
     "recreate": gettext_lazy("Recreate"),
-    "bulk": gettext_lazy("Many objects"),
+    "bulk": gettext_lazy("Bulk action"),
     "vkube_deploy": gettext_lazy("Deploy of an order"),
 }
 FINAL = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
 
 
-def _operation_context(request: HttpRequest, operation: dict[str, Any]) -> dict[str, Any]:
+def _operation_context(
+    request: HttpRequest,
+    operation: dict[str, Any],
+) -> dict[str, Any]:
     """An operation with what a page needs: words, severities, its target's address, progress."""
     names = {str(cluster["id"]): cluster["name"] for cluster in navigation.list_clusters(request)}
     target = operation["target"]

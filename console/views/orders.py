@@ -123,11 +123,15 @@ def _create_order(request: HttpRequest) -> HttpResponse:
     return redirect(
         request,
         f"/orders/{order['id']}",
-        _("The order was made. It can be used once it is paid."),
+        _("The order was created. It can be used once it is paid."),
     )
 
 
-def _render_secret(request: HttpRequest, pk: str, secret: str) -> HttpResponse:
+def _render_secret(
+    request: HttpRequest,
+    pk: str,
+    secret: str,
+) -> HttpResponse:
     """The only page that ever shows it."""
     return render_page(request, "console/order_secret.html", {"id": pk, "secret": secret})
 
@@ -194,7 +198,7 @@ def pay(request: HttpRequest, pk: str) -> HttpResponse:
         return (
             _render_secret(request, pk, order["secret"])
             if order["secret"]
-            else redirect(request, f"/orders/{pk}", _("The payment is noted."))
+            else redirect(request, f"/orders/{pk}", _("The payment was recorded."))
         )
 
     return forms.render_form(request, "console/order.html", _detail_context(request, pk), noted)

@@ -50,11 +50,11 @@ def _submit(request: HttpRequest) -> HttpResponse:
             return _create_grant(request)
         case "withdraw":
             call(request, "DELETE", f"grants/{forms.form_number(request, 'grant')}")
-            return redirect(request, "/people", _("The grant is gone at once."))
+            return redirect(request, "/people", _("The grant was revoked."))
         case "group":
             name = forms.form_text(request, "name")
             call(request, "POST", "groups", body={"name": name})
-            return redirect(request, "/people", _("Group %(name)s was made.") % {"name": name})
+            return redirect(request, "/people", _("Group %(name)s was created.") % {"name": name})
     name = forms.form_text(request, "username")
     body = {
         field: forms.form_text(request, field)
@@ -76,7 +76,7 @@ def _create_grant(request: HttpRequest) -> HttpResponse:
     call(request, "POST", "grants", body=body)
     back = request.POST.get("back", "")
     return redirect(
-        request, f"/people/{path_segment(back)}" if back else "/people", _("The role is given.")
+        request, f"/people/{path_segment(back)}" if back else "/people", _("The role was granted.")
     )
 
 

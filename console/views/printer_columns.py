@@ -62,20 +62,15 @@ def _definition_columns(
             ).data
         except ApiRefusal:
             item = {}
-        served = next(
-            (
-                entry
-                for entry in rows((item.get("spec") or {}).get("versions"))
-                if entry.get("name") == version
-            ),
-            {},
-        )
-        named = rows(served.get("additionalPrinterColumns"))
-        visible_columns = [
-            dict(entry)
-            for entry in named
-            if not entry.get("priority") and entry.get("jsonPath") != ".metadata.creationTimestamp"
-        ][:MAX_COLUMNS]
+        versions = rows((item.get("spec") or {}).get("versions"))
+        served = next((entry for entry in versions if entry.get("name") == version), {})
+        visible_columns = []
+        for entry in rows(served.get("additionalPrinterColumns")):
+            # kubectl shows columns with a priority only with `-o wide`; the age has its own column.
+            is_age = entry.get("jsonPath") == ".metadata.creationTimestamp"
+            if not entry.get("priority") and not is_age:
+                visible_columns.append(dict(entry))
+        visible_columns = visible_columns[:MAX_COLUMNS]
         cache.set(key, visible_columns, CACHE_SECONDS)
     return visible_columns
 
@@ -95,11 +90,9 @@ def _path_cell(path: str, kind: str) -> Cell:
         values = evaluate_path(item, path)
         if kind == "date" and values:
             return html.age(str(values[0]), context.zone, context.now)
-        return html.code(
-            ", ".join(
-                str(value).lower() if isinstance(value, bool) else str(value) for value in values
-            )
-        )
+        # Booleans as kubectl prints them.
+        texts = [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
+        return html.code(", ".join(texts))
 
     return render
 
@@ -121,12 +114,11 @@ def evaluate_path(item: Any, path: str) -> list[Any]:
 
 
 def _apply_step(item: Any, step: "re.Match[str]") -> list[Any]:
-    if name := step["name"] or step["quoted"]:
-        return (
-            [item[name.replace("\\.", ".")]]
-            if isinstance(item, Mapping) and name.replace("\\.", ".") in item
-            else []
-        )
+    name = step["name"] or step["quoted"]
+    if name:
+        # `\.` is a dot inside a name, as in annotations.
+        key = name.replace("\\.", ".")
+        return [item[key]] if isinstance(item, Mapping) and key in item else []
     if not isinstance(item, list):
         return []
     if step["index"]:

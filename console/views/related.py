@@ -64,7 +64,11 @@ def _list_objects(
     return data["items"], data["total"]
 
 
-def _object_link(location: Location, plural: str, item: Object) -> RelatedLink:
+def _object_link(
+    location: Location,
+    plural: str,
+    item: Object,
+) -> RelatedLink:
     metadata = item.get("metadata") or {}
     name = str(metadata.get("name", ""))
     target = location.other(plural, name, str(metadata.get("namespace") or location.namespace))
@@ -101,11 +105,9 @@ def _group_of_list(
 
 
 def _selector(labels: Any) -> str:
-    return (
-        ",".join(f"{key}={value}" for key, value in labels.items())
-        if isinstance(labels, Mapping)
-        else ""
-    )
+    if not isinstance(labels, Mapping):
+        return ""
+    return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
 def _group_of_controlled(
@@ -116,20 +118,20 @@ def _group_of_controlled(
     uid: str,
     selector: str,
 ) -> Iterator[RelatedGroup]:
-    """What the object controls, found by its selector and told by its uid."""
+    """What the object controls.
+
+    The selector narrows the list; the uid decides, since another object's pods may match it too.
+    """
     try:
         items, _total = _list_objects(request, location, plural, labelSelector=selector)
     except ApiRefusal as refusal:
         yield RelatedGroup(title, problem=refusal.message)
         return
-    controlled = [
-        item
-        for item in items
-        if any(
-            reference.get("uid") == uid
-            for reference in rows(get(item, "metadata", "ownerReferences"))
-        )
-    ]
+    controlled = []
+    for item in items:
+        references = rows(get(item, "metadata", "ownerReferences"))
+        if uid in [reference.get("uid") for reference in references]:
+            controlled.append(item)
     if controlled:
         yield RelatedGroup(title, [_object_link(location, plural, item) for item in controlled])
 
@@ -258,7 +260,11 @@ def _cronjob_groups(
     )
 
 
-def _pod_groups(request: HttpRequest, location: Location, item: Object) -> Iterator[RelatedGroup]:
+def _pod_groups(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> Iterator[RelatedGroup]:
     yield from _group_of_services(request, location, get(item, "metadata", "labels"))
     yield from _group_of_references(
         location,
@@ -297,7 +303,11 @@ def _backends(ingress: Object) -> set[str]:
     }
 
 
-def _node_groups(request: HttpRequest, location: Location, item: Object) -> Iterator[RelatedGroup]:
+def _node_groups(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> Iterator[RelatedGroup]:
     yield from _group_of_list(
         request,
         location,
@@ -372,7 +382,11 @@ READERS: Mapping[str, Reader] = {
 }
 
 
-def list_related(request: HttpRequest, location: Location, item: Object) -> list[RelatedGroup]:
+def list_related(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> list[RelatedGroup]:
     """The groups of what belongs to the object."""
     reader = READERS.get(location.plural)
     return list(reader(request, location, item)) if reader else []

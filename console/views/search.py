@@ -38,7 +38,11 @@ def quick(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _find_objects(request: HttpRequest, text: str, size: int) -> list[dict[str, Any]]:
+def _find_objects(
+    request: HttpRequest,
+    text: str,
+    size: int,
+) -> list[dict[str, Any]]:
     if not text:
         return []
     items = call(request, "GET", "multicluster/search", query={"q": text, "pageSize": size}).data[

@@ -33,13 +33,13 @@ def _labels(title: str | Promise, labels: Any) -> Iterator[Row]:
 def _pod(item: Object, location: Location) -> Iterator[Row]:
     spec = get(item, "spec") or {}
     yield from _link(_("Node"), location.other("nodes", str(spec.get("nodeName") or "")))
-    yield from _text(_("Pod address"), item, "status", "podIP")
-    yield from _text(_("Host address"), item, "status", "hostIP")
+    yield from _text(_("Pod IP"), item, "status", "podIP")
+    yield from _text(_("Host IP"), item, "status", "hostIP")
     yield from _link(
         _("Service account"),
         location.other("serviceaccounts", str(spec.get("serviceAccountName") or "")),
     )
-    yield from _text(_("Quality of service"), item, "status", "qosClass")
+    yield from _text(_("QoS class"), item, "status", "qosClass")
     yield from _text(_("Restart policy"), item, "spec", "restartPolicy")
     yield from _text(_("Reason"), item, "status", "reason")
     yield from _text(_("Message"), item, "status", "message")
@@ -83,7 +83,7 @@ def _job(item: Object, location: Location) -> Iterator[Row]:
 def _cronjob(item: Object, location: Location) -> Iterator[Row]:
     yield from _text(_("Schedule"), item, "spec", "schedule")
     yield from _text(_("Time zone"), item, "spec", "timeZone")
-    yield from _text(_("Concurrency"), item, "spec", "concurrencyPolicy")
+    yield from _text(_("Concurrency policy"), item, "spec", "concurrencyPolicy")
     yield _("Suspended"), html.yes_no(get(item, "spec", "suspend"))
     for reference in rows(get(item, "status", "active")):
         yield from _link(_("Running"), location.other("jobs", str(reference.get("name") or "")))
@@ -91,7 +91,7 @@ def _cronjob(item: Object, location: Location) -> Iterator[Row]:
 
 def _service(item: Object, location: Location) -> Iterator[Row]:
     yield from _text(_("Type"), item, "spec", "type")
-    yield from _text(_("Cluster address"), item, "spec", "clusterIP")
+    yield from _text(_("Cluster IP"), item, "spec", "clusterIP")
     yield from _labels(_("Selector"), get(item, "spec", "selector"))
     ports = []
     for port in rows(get(item, "spec", "ports")):
@@ -113,21 +113,21 @@ def _ingress(item: Object, location: Location) -> Iterator[Row]:
 
 
 def _node(item: Object, location: Location) -> Iterator[Row]:
-    yield _("Takes new pods"), html.yes_no(not get(item, "spec", "unschedulable"))
+    yield _("Schedulable"), html.yes_no(not get(item, "spec", "unschedulable"))
     for entry in rows(get(item, "status", "addresses")):
         yield str(entry.get("type", "")), html.text(entry.get("address"))
     info = get(item, "status", "nodeInfo") or {}
     for title, name in (
-        (_("Kubelet"), "kubeletVersion"),
-        (_("System"), "osImage"),
-        (_("Kernel"), "kernelVersion"),
+        (_("Kubelet version"), "kubeletVersion"),
+        (_("OS image"), "osImage"),
+        (_("Kernel version"), "kernelVersion"),
     ):
         if info.get(name):
             yield title, html.text(info[name])
     for title, name in (
-        (_("Processors"), "cpu"),
+        (_("CPU"), "cpu"),
         (_("Memory"), "memory"),
-        (_("Pods at most"), "pods"),
+        (_("Max pods"), "pods"),
     ):
         yield from _text(title, item, "status", "allocatable", name)
     taints = [
@@ -147,14 +147,14 @@ def _claim(item: Object, location: Location) -> Iterator[Row]:
         _("Storage class"),
         location.other("storageclasses", str(get(item, "spec", "storageClassName") or "")),
     )
-    yield from _text(_("Asked for"), item, "spec", "resources", "requests", "storage")
+    yield from _text(_("Requested"), item, "spec", "resources", "requests", "storage")
     yield from _text(_("Capacity"), item, "status", "capacity", "storage")
     yield _("Access"), html.chips(get(item, "spec", "accessModes") or [], 4)
 
 
 def _autoscaler(item: Object, location: Location) -> Iterator[Row]:
-    yield from _text(_("Least"), item, "spec", "minReplicas")
-    yield from _text(_("Most"), item, "spec", "maxReplicas")
+    yield from _text(_("Min replicas"), item, "spec", "minReplicas")
+    yield from _text(_("Max replicas"), item, "spec", "maxReplicas")
     yield from _text(_("Replicas"), item, "status", "currentReplicas")
 
 

@@ -45,7 +45,12 @@ class TableQuery:
     page: int = 1
 
     @classmethod
-    def from_request(cls, request: HttpRequest, cluster: int, plural: str) -> "TableQuery":
+    def from_request(
+        cls,
+        request: HttpRequest,
+        cluster: int,
+        plural: str,
+    ) -> "TableQuery":
         """The query of a request; values that make no sense become the defaults."""
         query = request.GET
         size = _parse_whole(query.get("size"), SIZES[0])
@@ -166,11 +171,12 @@ def _etag(
     items: Sequence[Object],
     total: int,
 ) -> str:
-    """Changes exactly when a row came, went or changed."""
-    versions = [
-        f"{get(item, 'metadata', 'uid')}:{get(item, 'metadata', 'resourceVersion')}"
-        for item in items
-    ]
+    """An ETag that changes exactly when a row is added, removed or changed."""
+    versions = []
+    for item in items:
+        metadata = item.get("metadata") or {}
+        versions.append(f"{metadata.get('uid')}:{metadata.get('resourceVersion')}")
+    # The language is part of it: the same rows look different in another one.
     fingerprint = "\n".join([str(table_query), str(total), request.LANGUAGE_CODE, *versions])
     return f'"{hashlib.sha256(fingerprint.encode()).hexdigest()[:32]}"'
 
@@ -206,44 +212,41 @@ def _table_context(
         cells.zone_of(request),
         datetime.now(UTC),
     )
-    namespaced = is_namespaced(table_query.plural, items)
-    table_columns = (
-        columns.for_kind(table_query.plural)
-        if table_query.plural in KINDS
-        else printer_columns.columns_of_custom_kind(
-            request,
-            table_query.cluster,
-            table_query.plural,
-        )
-    )
-    last = max((total + table_query.size - 1) // table_query.size, 1)
+    plural = table_query.plural
+    namespaced = is_namespaced(plural, items)
+    table_columns = columns.for_kind(plural)
+    if plural not in KINDS:
+        table_columns = printer_columns.columns_of_custom_kind(request, table_query.cluster, plural)
+    number = table_query.page
+    size = table_query.size
+    last_page = max((total + size - 1) // size, 1)
+    offset = (number - 1) * size
+    # From a page beyond the end, `previous` leads to the last one.
+    previous = table_query.link(page=min(number - 1, last_page)) if number > 1 else ""
+    following = table_query.link(page=number + 1) if number < last_page else ""
     return {
         "heads": _header_cells(table_query, table_columns, namespaced),
-        "rows": _body_rows(table_query.plural, items, table_columns, context, namespaced),
+        "rows": _body_rows(plural, items, table_columns, context, namespaced),
         "total": total,
         "namespaced": namespaced,
-        "first": (table_query.page - 1) * table_query.size + 1 if items else 0,
-        "last": (table_query.page - 1) * table_query.size + len(items),
-        "previous": table_query.link(page=min(table_query.page - 1, last))
-        if table_query.page > 1
-        else "",
-        "next": table_query.link(page=table_query.page + 1) if table_query.page < last else "",
-        "sizes": [(size, table_query.link(size=size), size == table_query.size) for size in SIZES],
+        "first": offset + 1 if items else 0,
+        "last": offset + len(items),
+        "previous": previous,
+        "next": following,
+        "sizes": [(choice, table_query.link(size=choice), choice == size) for choice in SIZES],
         "labels": _label_options(items),
         "clear": table_query.address,
     }
 
 
 def _label_options(items: Sequence[Object]) -> str:
-    """The labels of what is shown, as options to choose from."""
-    labels = {
-        f"{key}={value}"
-        for item in items
-        for key, value in (get(item, "metadata", "labels") or {}).items()
-    }
-    return cells.mark_safe(
-        "".join(f'<option value="{cells.escape(label)}">' for label in sorted(labels)[:MAX_LABELS])
-    )
+    """The labels of the page's objects, as options of the label filter."""
+    labels = set()
+    for item in items:
+        for key, value in (get(item, "metadata", "labels") or {}).items():
+            labels.add(f"{key}={value}")
+    options = [f'<option value="{cells.escape(label)}">' for label in sorted(labels)[:MAX_LABELS]]
+    return cells.mark_safe("".join(options))
 
 
 def _header_cells(
@@ -292,10 +295,11 @@ def _body_rows(
 ) -> str:
     """All rows; by key and version the page's script replaces only rows that changed."""
     base = f"{context.base}/{cells.path_segment(plural)}/"
-    opened = [
-        (f'<td class="{style}">' if (style := _cell_class(column)) else "<td>", column.cell)
-        for column in table_columns
-    ]
+    # Opening tags are made once for all rows: a page has up to a thousand of them.
+    opened = []
+    for column in table_columns:
+        style = _cell_class(column)
+        opened.append((f'<td class="{style}">' if style else "<td>", column.cell))
     return cells.mark_safe(
         "".join(_body_row(base, item, opened, context, namespaced) for item in items)
     )

@@ -54,7 +54,12 @@ def index(request: HttpRequest) -> HttpResponse:
         "page_number": number,
     }
     if cluster is not None:
-        query = {"cluster_id": cluster, "keyword": keyword, "page": number, "pageSize": SIZE}
+        query = {
+            "cluster_id": cluster,
+            "keyword": keyword,
+            "page": number,
+            "pageSize": SIZE,
+        }
         data = call(request, "GET", "tenants", query=query).data
         context["tenants"] = [
             {**tenant, "gauges": charts.usage_gauges(tenant["usage"])[:4]}
@@ -101,7 +106,10 @@ def list_usernames(request: HttpRequest) -> list[str]:
         return []
 
 
-def _hard_limits(request: HttpRequest, prefix: str = "hard.") -> dict[str, str]:
+def _hard_limits(
+    request: HttpRequest,
+    prefix: str = "hard.",
+) -> dict[str, str]:
     return {
         name: value
         for name in charts.RESOURCES
@@ -134,7 +142,7 @@ def _create_tenant(request: HttpRequest) -> HttpResponse:
     return redirect(
         request,
         f"/tenants/{cluster}/{path_segment(name)}",
-        _("Tenant %(name)s was made.") % {"name": name},
+        _("Tenant %(name)s was created.") % {"name": name},
     )
 
 
@@ -145,7 +153,11 @@ def detail(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
     return render_page(request, "console/tenant.html", _detail_context(request, cluster, name))
 
 
-def _detail_context(request: HttpRequest, cluster: int, name: str) -> dict[str, Any]:
+def _detail_context(
+    request: HttpRequest,
+    cluster: int,
+    name: str,
+) -> dict[str, Any]:
     tenant = call(request, "GET", f"tenants/{name}", query={"cluster_id": cluster}).data
     usage = call(request, "GET", f"tenants/{name}/usage", query={"cluster_id": cluster}).data
     return {
@@ -216,10 +228,14 @@ def members(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
             return redirect(
                 request,
                 address,
-                _("%(name)s is no member any more.") % {"name": leaver},
+                _("%(name)s is no longer a member.") % {"name": leaver},
             )
         member = forms.form_text(request, "username")
-        body = {"cluster_id": cluster, "username": member, "role": forms.form_text(request, "role")}
+        body = {
+            "cluster_id": cluster,
+            "username": member,
+            "role": forms.form_text(request, "role"),
+        }
         call(request, "POST", f"tenants/{name}/members", body=body)
         return redirect(request, address, _("%(name)s is a member now.") % {"name": member})
 
@@ -287,6 +303,6 @@ def plans(request: HttpRequest) -> HttpResponse:
             "hard": _hard_limits(request),
         }
         call(request, "POST", "plans", body=body)
-        return redirect(request, "/tenants/plans", _("Plan %(name)s was made.") % {"name": name})
+        return redirect(request, "/tenants/plans", _("Plan %(name)s was created.") % {"name": name})
 
     return forms.render_form(request, "console/quota_plans.html", context, save)

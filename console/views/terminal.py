@@ -90,7 +90,7 @@ def _script_texts() -> dict[str, str]:
         "idle": _("Closed because nothing was typed for a long time."),
         "replaced": _("This session was opened in another window."),
         "signed_out": _("You are signed out, or may no longer open a terminal here."),
-        "gone": _("The pod is gone."),
+        "gone": _("The pod was deleted."),
         "lost": _("The cluster was lost."),
     }
 

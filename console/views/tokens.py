@@ -50,7 +50,7 @@ def index(request: HttpRequest) -> HttpResponse:
 def _submit(request: HttpRequest) -> HttpResponse:
     if revoked := forms.form_text(request, "revoke"):
         call(request, "DELETE", f"{PATH}/{revoked}")
-        return redirect(request, "/tokens", _("The token is no good from now on."))
+        return redirect(request, "/tokens", _("The token was revoked."))
     body: dict[str, Any] = {
         "name": forms.form_text(request, "name"),
         # Nothing chosen is no limit: an empty list would be refused.

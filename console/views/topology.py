@@ -45,7 +45,13 @@ RELATIONS: Mapping[str, str | Promise] = {
 }
 Vertices = Mapping[str, dict[str, Any]]
 Folds = Mapping[str, tuple[str, int]]
-WORST_FIRST = {"bad": 0, "warn": 1, "busy": 2, "good": 3, "idle": 4}
+WORST_FIRST = {
+    "bad": 0,
+    "warn": 1,
+    "busy": 2,
+    "good": 3,
+    "idle": 4,
+}
 MAX_PODS = 6
 MAX_VERTICES = 400
 MAX_NAME_LENGTH = 26
@@ -75,7 +81,10 @@ def show(
     return render_page(request, "console/topology.html", context | picture(location, graph))
 
 
-def picture(location: Location, topology: Mapping[str, Any]) -> dict[str, Any]:
+def picture(
+    location: Location,
+    topology: Mapping[str, Any],
+) -> dict[str, Any]:
     """The graph for the template, as boxes and curves and as sentences."""
     vertices = {vertex["id"]: {**vertex, **_vertex_state(vertex)} for vertex in topology["nodes"]}
     edges = [(edge["from"], edge["to"], edge["relation"]) for edge in topology["edges"]]
@@ -126,7 +135,10 @@ def _vertex_state(vertex: Mapping[str, Any]) -> dict[str, str]:
     return {"word": state_labels.translate_state(word), "severity": severity}
 
 
-def _fold_pods(vertices: Vertices, edges: list[tuple[str, str, str]]) -> tuple[Vertices, Folds]:
+def _fold_pods(
+    vertices: Vertices,
+    edges: list[tuple[str, str, str]],
+) -> tuple[Vertices, Folds]:
     """(vertices that are drawn, folds); of a workload's pods the worst are drawn.
 
     A fold stands for the other pods: by its id, (id of the workload, number of pods).
@@ -166,7 +178,10 @@ def _fold_pods(vertices: Vertices, edges: list[tuple[str, str, str]]) -> tuple[V
     return visible, folded
 
 
-def _layout_column(vertex: Mapping[str, Any], edges: list[tuple[str, str, str]]) -> int:
+def _layout_column(
+    vertex: Mapping[str, Any],
+    edges: list[tuple[str, str, str]],
+) -> int:
     if vertex["plural"] == "persistentvolumes":
         return VOLUMES_COLUMN
     if vertex["plural"] == "jobs" and any(
@@ -230,11 +245,17 @@ def _is_subject(location: Location, vertex: Mapping[str, Any]) -> bool:
     return (vertex["plural"], vertex["name"]) == (location.plural, location.name)
 
 
-def _vertex_location(location: Location, vertex: Mapping[str, Any]) -> Location:
+def _vertex_location(
+    location: Location,
+    vertex: Mapping[str, Any],
+) -> Location:
     return location.other(vertex["plural"], vertex["name"], vertex["namespace"] or None)
 
 
-def _sentence_part(location: Location, vertex: Mapping[str, Any]) -> dict[str, str]:
+def _sentence_part(
+    location: Location,
+    vertex: Mapping[str, Any],
+) -> dict[str, str]:
     """A vertex in a sentence."""
     address = _vertex_location(location, vertex).address if vertex["presence"] != "missing" else ""
     return {
