@@ -100,6 +100,7 @@ def call_confirmed(
             headers={"X-Confirm": name} if name.isascii() else {},
         )
     except ApiRefusal as refusal:
+        # A name outside of ASCII fits no header: the API gives a token for the same purpose.
         token = refusal.details.get("confirm_token")
         if refusal.code != 1010 or not token:
             raise

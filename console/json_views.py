@@ -75,6 +75,7 @@ def refusal_response(refusal: ApiRefusal) -> HttpResponse:
 def json_body(request: HttpRequest) -> Mapping[str, Any]:
     """The JSON object that a script sent; raises ApiRefusal (400) for anything else."""
     try:
+        # Django itself allows MAX_BODY_BYTES, which is more than an editor sends.
         document = loads(request.body) if len(request.body) <= MOST_BYTES else None
     except Unrepresentable as error:
         raise ApiRefusal(1001, error.message, {}, 400) from None

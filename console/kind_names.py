@@ -22,6 +22,7 @@ def canonical_name(request: HttpRequest, cluster: object, text: str) -> str:
     name, place = parse_reference(text)
     if table_kind and name in table_kind.names:
         return table_kind.plural
+    # The store answers at once; the cluster's own definitions are the slower second source.
     for kinds in (_collected_kinds, _defined_kinds):
         matching = [kind for kind in kinds(request, cluster) if is_place_of(kind, place)]
         by_name = [kind for kind in matching if name in (kind.plural, kind.name.lower())]
@@ -64,6 +65,7 @@ def _defined_kinds(request: HttpRequest, cluster: object) -> Iterator[Kind]:
     try:
         items = call(request, "GET", "customresourcedefinitions", query=query).data["items"]
     except ApiRefusal:
+        # Definitions are cluster-wide: a person with grants on namespaces may not list them.
         return
     for item in items:
         yield from _kinds_of(item.get("spec") or {})

@@ -166,6 +166,7 @@ def _chips_cell(*path: str) -> Cell:
 
 def _roles(item: Object, context: RenderContext) -> str:
     prefix = "node-role.kubernetes.io/"
+    # A role is a label without a value.
     labels = get(item, "metadata", "labels") or {}
     return html.chips([key.removeprefix(prefix) for key in labels if key.startswith(prefix)], 2)
 

@@ -61,47 +61,49 @@ def restarts(pod: Object) -> int:
 def ready(pod: Object) -> tuple[int, int]:
     """(ready containers, containers)."""
     states = rows(get(pod, "status", "containerStatuses"))
-    return sum(state.get("ready") is True for state in states), len(
-        rows(get(pod, "spec", "containers"))
-    ) or len(states)
+    # A pod that was not scheduled yet has containers, but no states of them.
+    total = len(rows(get(pod, "spec", "containers"))) or len(states)
+    return sum(state.get("ready") is True for state in states), total
 
 
 def _waiting_reason(states: Iterable[Mapping[str, Any]]) -> str:
-    for state in states:
-        reason = get(state, "state", "waiting", "reason") or get(
-            state, "state", "terminated", "reason"
-        )
+    """Why a container does not run, the first that says so; "" when all do."""
+    for container in states:
+        waiting = get(container, "state", "waiting", "reason")
+        terminated = get(container, "state", "terminated")
+        reason = waiting or get(terminated, "reason")
         if reason and reason != "Completed":
             return str(reason)
-        if get(state, "state", "terminated") and not reason:
-            return f"ExitCode:{get(state, 'state', 'terminated', 'exitCode')}"
+        # Some runtimes give no reason: kubectl shows the exit code then.
+        if terminated and not reason:
+            return f"ExitCode:{get(terminated, 'exitCode')}"
     return ""
 
 
 def _init_state(pod: Object) -> str:
-    """What the init containers are at, or nothing when they are done."""
+    """`Init:1/3` or `Init:{reason}` while init containers run, as kubectl; "" afterwards."""
     states = rows(get(pod, "status", "initContainerStatuses"))
-    for place, state in enumerate(states):
+    for index, state in enumerate(states):
+        # A sidecar (an init container with restartPolicy Always) is done once it has started.
         if get(state, "state", "terminated", "exitCode") == 0 or state.get("started") is True:
             continue
         reason = _waiting_reason([state])
-        return (
-            f"Init:{reason}"
-            if reason and reason != "PodInitializing"
-            else f"Init:{place}/{len(states)}"
-        )
+        if reason and reason != "PodInitializing":
+            return f"Init:{reason}"
+        return f"Init:{index}/{len(states)}"
     return ""
 
 
 def pod_health(pod: Object) -> Health:
     """The STATUS column of `kubectl get pods`."""
+    # `status.reason` has more to say than the phase: Evicted, NodeLost.
     phase = str(get(pod, "status", "reason") or get(pod, "status", "phase") or "Unknown")
-    word = (
-        _init_state(pod) or _waiting_reason(rows(get(pod, "status", "containerStatuses"))) or phase
-    )
+    states = rows(get(pod, "status", "containerStatuses"))
+    word = _init_state(pod) or _waiting_reason(states) or phase
     if phase == "Succeeded":
         word = "Completed"
     if get(pod, "metadata", "deletionTimestamp"):
+        # From a node that does not answer nobody knows whether the pod still runs.
         word = "Unknown" if phase == "NodeLost" else "Terminating"
     return word, _pod_severity(word, pod)
 
@@ -119,8 +121,9 @@ def _pod_severity(word: str, pod: Object) -> str:
 
 
 def replicas(item: Object) -> tuple[int, int]:
-    """(ready, wanted) of a Deployment, StatefulSet, ReplicaSet or DaemonSet."""
+    """(ready, desired) of a Deployment, StatefulSet, ReplicaSet or DaemonSet."""
     status = get(item, "status") or {}
+    # A DaemonSet has no `spec.replicas`: its nodes decide.
     if "desiredNumberScheduled" in status:
         return number(status.get("numberReady")), number(status.get("desiredNumberScheduled"))
     desired = get(item, "spec", "replicas")

@@ -101,6 +101,7 @@ def _in_zone(moment: datetime, zone: ZoneInfo) -> datetime:
 
 def short_age(seconds: float) -> str:
     """`12s`, `5m`, `3h`, `12d`, `2y`; two units where the first is small, as kubectl has it."""
+    # The steps are those of duration.HumanDuration in apimachinery.
     left = max(int(seconds), 0)
     if left < 120:
         return f"{left}s"

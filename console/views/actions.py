@@ -435,7 +435,7 @@ def rollback(
         "lines": lines,
     }
 
-    def back() -> HttpResponse:
+    def roll_back() -> HttpResponse:
         return _redirect_after(
             request,
             location,
@@ -448,4 +448,4 @@ def rollback(
             ).data,
         )
 
-    return forms.render_form(request, "console/rollback.html", context, back)
+    return forms.render_form(request, "console/rollback.html", context, roll_back)

@@ -105,7 +105,8 @@ def _totals(cards: list[dict[str, Any]]) -> dict[str, int | None]:
         if cards and not counts_by_card:
             # Without permission to count, the number is unknown and not zero.
             return None
-        return sum(counts.get(word, 0) for counts in counts_by_card)
+        numbers: list[int] = [counts.get(word, 0) for counts in counts_by_card]
+        return sum(numbers)
 
     return {
         "clusters": len(cards),

@@ -181,7 +181,7 @@ def restore(
         "changes": diffs.field_changes(offer["changes"]),
     }
 
-    def bring_back() -> HttpResponse:
+    def restore_version() -> HttpResponse:
         token = request.POST.get("token") or offer["confirm_token"]
         call(request, "POST", "history/restore", body={**body, "confirm_token": token})
         return redirect(
@@ -190,7 +190,7 @@ def restore(
             _("The old version of %(name)s was restored.") % {"name": location.name},
         )
 
-    return forms.render_form(request, "console/restore.html", context, bring_back)
+    return forms.render_form(request, "console/restore.html", context, restore_version)
 
 
 # --- all objects of a kind --------------------------------------------------------------------

@@ -104,6 +104,7 @@ def object_page(
     ]
     source = _metrics_source(request, cluster, plural, location.namespace, name)
     chosen = request.GET.get("span", "")
+    # metrics-server has only the current values: the chart grows while the page is open.
     live = POLL_SECONDS if source != PROMETHEUS else False
     config = {
         "source": f"{location.address}/metrics/data",

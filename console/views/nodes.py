@@ -45,6 +45,7 @@ def drain(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
 
 def _flags(request: HttpRequest) -> dict[str, Any]:
     """The flags of the form; without one, those that kubectl's users nearly always give."""
+    # A browser does not send unchecked boxes: a missing flag is a flag that is off.
     submitted = request.POST if request.method == "POST" else request.GET
     if not submitted:
         return {

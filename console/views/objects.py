@@ -42,7 +42,7 @@ KINDS_WITH_TOPOLOGY = frozenset(
 )
 KINDS_WITH_TERMINAL = frozenset({"pods", "nodes"})
 MAX_EVENTS = 100
-# What makes htmx ask no more.
+# The status that ends htmx's polling.
 STOP_POLLING = 286
 
 
@@ -237,6 +237,7 @@ def related_fragment(
     except ApiRefusal as refusal:
         if refusal.code != 1004:
             raise
+        # The object was deleted while its page was open: nothing more to poll for.
         return render_page(
             request,
             "console/parts/related.html",

@@ -115,6 +115,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "cluster_id": operation["cluster_id"],
         "counts": [(STATES[state], number) for state, number in counts.items()],
     }
+    # While it runs, its page replaces this part of itself every second.
     part = request.headers.get("HX-Target") == "operation"
     return render_page(
         request, "console/parts/operation.html" if part else "console/operation.html", context

@@ -132,7 +132,7 @@ def _render_secret(
     pk: str,
     secret: str,
 ) -> HttpResponse:
-    """The only page that ever shows it."""
+    """The page with an order's secret: it is shown once, since only its hash is stored."""
     return render_page(request, "console/order_secret.html", {"id": pk, "secret": secret})
 
 
@@ -187,9 +187,9 @@ def usage_file(request: HttpRequest, pk: str) -> HttpResponseBase:
 @require_POST
 @require_sign_in
 def pay(request: HttpRequest, pk: str) -> HttpResponse:
-    """Note a payment; the last one shows the secret."""
+    """Record a payment; the one that completes the amount shows the secret."""
 
-    def noted() -> HttpResponse:
+    def record_payment() -> HttpResponse:
         body = {
             "amount": forms.form_text(request, "amount"),
             "reference": forms.form_text(request, "reference"),
@@ -201,13 +201,15 @@ def pay(request: HttpRequest, pk: str) -> HttpResponse:
             else redirect(request, f"/orders/{pk}", _("The payment was recorded."))
         )
 
-    return forms.render_form(request, "console/order.html", _detail_context(request, pk), noted)
+    return forms.render_form(
+        request, "console/order.html", _detail_context(request, pk), record_payment
+    )
 
 
 @require_http_methods(["GET", "POST"])
 @require_sign_in
 def secret(request: HttpRequest, pk: str) -> HttpResponse:
-    """A new secret; the old one is dead."""
+    """Replace the secret; the old one stops working."""
     context = {
         "id": pk,
         "title": _("Give a new secret"),
@@ -217,7 +219,7 @@ def secret(request: HttpRequest, pk: str) -> HttpResponse:
         "button": _("Give a new secret"),
     }
 
-    def rotated() -> HttpResponse:
+    def rotate_secret() -> HttpResponse:
         forms.require_name(request, pk)
         return _render_secret(
             request,
@@ -225,13 +227,13 @@ def secret(request: HttpRequest, pk: str) -> HttpResponse:
             call(request, "POST", f"orders/{pk}/secret").data["secret"],
         )
 
-    return forms.render_form(request, "console/order_act.html", context, rotated)
+    return forms.render_form(request, "console/order_act.html", context, rotate_secret)
 
 
 @require_http_methods(["GET", "POST"])
 @require_sign_in
 def refund(request: HttpRequest, pk: str) -> HttpResponse:
-    """What goes back and what is taken away; and doing it."""
+    """What a refund returns and which deployments it removes; POST does it."""
     order = call(request, "GET", f"orders/{pk}").data
     left = call(request, "GET", f"orders/{pk}/usage").data["balance"]
     running = sum(row["state"] in STATES for row in order["deployments"])
@@ -247,7 +249,7 @@ def refund(request: HttpRequest, pk: str) -> HttpResponse:
         "reference": True,
     }
 
-    def refunded() -> HttpResponse:
+    def refund_order() -> HttpResponse:
         body = {"reference": forms.form_text(request, "reference")}
         data = forms.call_confirmed(request, "POST", f"orders/{pk}/refund", name=pk, body=body).data
         return redirect(
@@ -256,4 +258,4 @@ def refund(request: HttpRequest, pk: str) -> HttpResponse:
             _("%(amount)s goes back.") % {"amount": data["refunded"]},
         )
 
-    return forms.render_form(request, "console/order_act.html", context, refunded)
+    return forms.render_form(request, "console/order_act.html", context, refund_order)

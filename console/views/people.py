@@ -37,6 +37,7 @@ def index(request: HttpRequest) -> HttpResponse:
             "groups": call(request, "GET", "groups").data["items"],
         }
     except ApiRefusal as refusal:
+        # An admin of a cluster or namespace may not list users, but grants.
         if refusal.code != 1005:
             raise
     context["grants"] = call(request, "GET", "grants", query={"pageSize": 1000}).data["items"]

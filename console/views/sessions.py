@@ -77,6 +77,7 @@ def _start_session(request: HttpRequest) -> HttpResponse:
         failed = error
         raise
     finally:
+        # Failed attempts have an audit line too.
         report(request, "console", failed)
     login(request, user, backend=BACKEND)
     return HttpResponseRedirect(destination(request))
@@ -119,6 +120,7 @@ def set_preferences(request: HttpRequest) -> HttpResponse:
                 secure=settings.SECURE_COOKIES,
             )
         elif value == "":
+            # Back to what the browser prefers.
             response.delete_cookie(name)
     zone = request.POST.get("zone", "")
     if zone and _is_zone(zone):

@@ -30,6 +30,7 @@ def call_store(
 ) -> tuple[list[dict[str, Any]], int | None]:
     """(documents, how many in all if that is said) of an address of the bcs-storage document."""
     answer = call(request, "GET", BASE + path, query=query)
+    # bcs-storage's lists are streamed: they are read to their end here.
     response: Any = answer.response
     content = b"".join(response.streaming_content) if response.streaming else response.content
     envelope = orjson.loads(content)

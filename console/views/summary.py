@@ -220,43 +220,48 @@ def pod_spec(item: Object) -> Mapping[str, Any]:
 
 
 def containers(item: Object) -> list[dict[str, Any]]:
-    """The containers of a pod or of a workload's pods, with what is known of each."""
+    """The containers of a pod or of a pod template, init containers first.
+
+    A template has no states: its containers have "" for a word.
+    """
     spec = pod_spec(item)
-    states: dict[Any, Mapping[str, Any]] = {}
+    statuses: dict[Any, Mapping[str, Any]] = {}
     for part in ("containerStatuses", "initContainerStatuses"):
-        states |= {
-            container.get("name"): container for container in rows(get(item, "status", part))
-        }
-    ordered = [(container, True) for container in rows(spec.get("initContainers"))] + [
-        (container, False) for container in rows(spec.get("containers"))
-    ]
-    return [
-        _container_context(container, states.get(container.get("name"), {}), first=first)
-        for container, first in ordered
-    ]
+        for status in rows(get(item, "status", part)):
+            statuses[status.get("name")] = status
+    contexts = []
+    for part in ("initContainers", "containers"):
+        for container in rows(spec.get(part)):
+            status = statuses.get(container.get("name"), {})
+            is_init = part == "initContainers"
+            contexts.append(_container_context(container, status, is_init=is_init))
+    return contexts
 
 
 def _container_context(
     container: Mapping[str, Any],
     status: Mapping[str, Any],
     *,
-    first: bool,
+    is_init: bool,
 ) -> dict[str, Any]:
     states: Mapping[str, Any] = status.get("state") or {}
     kind = next(iter(states), "")
     state: Mapping[str, Any] = states.get(kind) or {}
     word = str(state.get("reason") or kind.capitalize())
-    severity = {
-        "running": "good" if status.get("ready") else "warn",
-        "terminated": "idle" if state.get("exitCode") == 0 else "bad",
-    }
-    bad = word in health.BAD_REASONS
+    if word in health.BAD_REASONS:
+        severity = "bad"
+    elif kind == "running":
+        severity = "good" if status.get("ready") else "warn"
+    elif kind == "terminated":
+        severity = "idle" if state.get("exitCode") == 0 else "bad"
+    else:
+        severity = "busy"
     return {
         "name": container.get("name", ""),
         "image": container.get("image", ""),
-        "init": first,
+        "init": is_init,
         "word": word,
-        "severity": "bad" if bad else severity.get(kind, "busy"),
+        "severity": severity,
         "message": state.get("message", ""),
         "restarts": status.get("restartCount"),
         "last": get(status, "lastState", "terminated"),
@@ -271,11 +276,9 @@ def _container_context(
 
 
 def _quantities_text(quantities: Any) -> str:
-    return (
-        ", ".join(f"{name} {amount}" for name, amount in quantities.items())
-        if isinstance(quantities, Mapping)
-        else ""
-    )
+    if not isinstance(quantities, Mapping):
+        return ""
+    return ", ".join(f"{name} {amount}" for name, amount in quantities.items())
 
 
 def _env_value(env: Mapping[str, Any]) -> str:

@@ -251,6 +251,7 @@ def members(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
 @require_sign_in
 def delete(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
     """What goes with a tenant, and deleting it."""
+    # A dry run: it counts what would be deleted.
     forecast = call(
         request,
         "DELETE",

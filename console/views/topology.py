@@ -97,8 +97,12 @@ def picture(
     lines += [(owner, key) for key, (owner, _count) in folded.items()]
     columns = {
         vertex_id: _layout_column(vertex, edges) for vertex_id, vertex in drawn_vertices.items()
-    } | dict.fromkeys(folded, COLUMNS["pod"])
-    graph = lay_out(columns, lines) if len(columns) <= MAX_VERTICES else lay_out({}, [])
+    }
+    for fold_id in folded:
+        columns[fold_id] = COLUMNS["pod"]
+    # A larger graph would not be readable: the sentences remain.
+    too_many = len(columns) > MAX_VERTICES
+    graph = lay_out({}, []) if too_many else lay_out(columns, lines)
     relation_labels = {
         (source, target): str(RELATIONS.get(relation, relation))
         for source, target, relation in edges
@@ -118,7 +122,7 @@ def picture(
             )
             for source, target, _relation in edges
         ],
-        "too_many": len(columns) > MAX_VERTICES,
+        "too_many": too_many,
         "nothing": not vertices,
         "truncated": topology["truncated"],
         "refused": topology["refused"],
@@ -149,32 +153,28 @@ def _fold_pods(
             pods.setdefault(source, []).append(target)
     hidden: set[str] = set()
     folded = {}
+
+    def rank(vertex_id: str) -> tuple[int, str]:
+        return WORST_FIRST.get(vertices[vertex_id]["severity"], 4), vertex_id
+
     for owner, pod_ids in pods.items():
-        if len(pod_ids) > MAX_PODS:
-            pod_ids.sort(
-                key=lambda vertex_id: (
-                    WORST_FIRST.get(vertices[vertex_id]["severity"], 4),
-                    vertex_id,
-                )
-            )
-            hidden |= set(pod_ids[MAX_PODS - 1 :])
-            folded[f"more/{owner}"] = (owner, len(pod_ids) - MAX_PODS + 1)
-    visible = {
-        vertex_id: vertex for vertex_id, vertex in vertices.items() if vertex_id not in hidden
-    }
-    used = {
-        target
-        for source, target, relation in edges
-        if source in visible and relation in ("runs on", "mounts")
-    }
-    # A node that only hidden pods run on would be drawn without a line.
-    lonely = {
-        vertex_id
-        for vertex_id, vertex in visible.items()
-        if vertex["layer"] == "node" and vertex_id not in used
-    }
-    for vertex_id in lonely:
-        del visible[vertex_id]
+        if len(pod_ids) <= MAX_PODS:
+            continue
+        pod_ids.sort(key=rank)
+        # The fold itself takes the place of one pod.
+        rest = pod_ids[MAX_PODS - 1 :]
+        hidden.update(rest)
+        folded[f"more/{owner}"] = (owner, len(rest))
+    used = set()
+    for source, target, relation in edges:
+        if source in vertices and source not in hidden and relation in ("runs on", "mounts"):
+            used.add(target)
+    visible = {}
+    for vertex_id, vertex in vertices.items():
+        # A node that only hidden pods run on would be drawn without a line.
+        unused_node = vertex["layer"] == "node" and vertex_id not in used
+        if vertex_id not in hidden and not unused_node:
+            visible[vertex_id] = vertex
     return visible, folded
 
 
@@ -184,9 +184,8 @@ def _layout_column(
 ) -> int:
     if vertex["plural"] == "persistentvolumes":
         return VOLUMES_COLUMN
-    if vertex["plural"] == "jobs" and any(
-        target == vertex["id"] and relation == "owns" for _source, target, relation in edges
-    ):
+    owned_ids = {target for _source, target, relation in edges if relation == "owns"}
+    if vertex["plural"] == "jobs" and vertex["id"] in owned_ids:
         return JOBS_COLUMN
     return COLUMNS[vertex["layer"]]
 
