@@ -14,7 +14,7 @@ from core.errors import Invalid
 from core.jsontext import Unrepresentable, loads
 
 P = ParamSpec("P")
-MOST_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 
 
 def json_response(data: object, status: int = 200) -> HttpResponse:
@@ -76,7 +76,7 @@ def json_body(request: HttpRequest) -> Mapping[str, Any]:
     """The JSON object that a script sent; raises ApiRefusal (400) for anything else."""
     try:
         # Django itself allows MAX_BODY_BYTES, which is more than an editor sends.
-        document = loads(request.body) if len(request.body) <= MOST_BYTES else None
+        document = loads(request.body) if len(request.body) <= MAX_BYTES else None
     except Unrepresentable as error:
         raise ApiRefusal(1001, error.message, {}, 400) from None
     except Invalid:

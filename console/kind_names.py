@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from clusters.kinds import KINDS, Kind, is_place_of, known_kind, parse_reference
 from console.api_client import ApiRefusal, call
 
-MOST_DEFINITIONS = 1000
+MAX_DEFINITIONS = 1000
 
 
 def canonical_name(request: HttpRequest, cluster: object, text: str) -> str:
@@ -61,7 +61,7 @@ def _defined_kinds(request: HttpRequest, cluster: object) -> Iterator[Kind]:
 
     Each is listed in every served version, the storage version first.
     """
-    query = {"cluster_id": cluster, "pageSize": MOST_DEFINITIONS}
+    query = {"cluster_id": cluster, "pageSize": MAX_DEFINITIONS}
     try:
         items = call(request, "GET", "customresourcedefinitions", query=query).data["items"]
     except ApiRefusal:

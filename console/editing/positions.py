@@ -240,7 +240,7 @@ def _duplicate_keys(node: yaml.Node | None, before: int) -> Iterator[Problem]:
                         before + mark.line + 1,
                         mark.column,
                         key.end_mark.column,
-                        _("The key {key} is here twice.").format(key=key.value),
+                        _("Duplicate key {key}.").format(key=key.value),
                     )
                 names.add(str(key.value))
 

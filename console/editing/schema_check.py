@@ -9,8 +9,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 REFERENCE = "#/components/schemas/"
-DEEPEST = 60
-MOST_FAULTS = 50
+MAX_DEPTH = 60
+MAX_FAULTS = 50
 Path = tuple[str | int, ...]
 TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
@@ -42,7 +42,7 @@ def find_faults(document: Any, schema: Mapping[str, Any]) -> list[Fault]:
     """The first faults of a document; `schema` is {"root", "definitions"} as the API gives it."""
     checker = _Checker(schema.get("definitions") or {})
     every_fault = checker.check(document, {"$ref": REFERENCE + str(schema.get("root", ""))}, ())
-    return [fault for _place, fault in zip(range(MOST_FAULTS), every_fault, strict=False)]
+    return [fault for _place, fault in zip(range(MAX_FAULTS), every_fault, strict=False)]
 
 
 def path_text(path: Path) -> str:
@@ -57,7 +57,7 @@ class _Checker:
 
     def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         """The schema behind references; several of `allOf` together."""
-        for _depth in range(DEEPEST):
+        for _depth in range(MAX_DEPTH):
             if "$ref" in schema:
                 schema = self._definitions.get(str(schema["$ref"]).removeprefix(REFERENCE)) or {}
             elif isinstance(schema.get("allOf"), list) and len(schema["allOf"]) == 1:
@@ -77,7 +77,7 @@ class _Checker:
     ) -> Iterator[Fault]:
         """What is wrong with a value; null is what is not there, as Kubernetes takes it."""
         schema = self._resolved(schema)
-        if value is None or len(path) > DEEPEST or self._is_open(schema):
+        if value is None or len(path) > MAX_DEPTH or self._is_open(schema):
             return
         expected = str(schema.get("type") or ("object" if "properties" in schema else ""))
         if expected in TYPES and not _has_type(value, expected):

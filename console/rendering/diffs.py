@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from clusters.manifests import to_yaml
 
 LINE_STYLES = {"+": "added", "-": "removed", "@": "place"}
-LONGEST = 400
+MAX_LENGTH = 400
 
 
 class DiffLine(NamedTuple):
@@ -68,4 +68,4 @@ def _shorten(value: Any) -> str:
     if value is None:
         return ""
     text = as_yaml(value).strip() if isinstance(value, dict | list) else str(value)
-    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+    return text if len(text) <= MAX_LENGTH else text[:MAX_LENGTH] + "…"

@@ -7,7 +7,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 HINTS: dict[int, str | Promise] = {
-    404: _("Check the address, or begin again from the overview."),
+    404: _("Check the address, or start again from the overview."),
     1001: _("Check what was entered and try again; nothing was changed."),
     1002: _("It may have been removed. Choose another cluster, or register it again."),
     1003: _("Choose another namespace; this one may have been deleted."),

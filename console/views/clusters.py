@@ -154,7 +154,7 @@ def problems(request: HttpRequest) -> HttpResponse:
         "more": sum(count for _, count in totals) - MAX_PROBLEMS,
         "outdated": outdated,
     }
-    return render_page(request, "console/parts/troubles.html", context)
+    return render_page(request, "console/parts/problems.html", context)
 
 
 def _list_problems(
@@ -335,7 +335,7 @@ def _render_outcome(
     """The outcome as a fragment; without scripts the whole form, never with the kubeconfig."""
     safe_values = {name: value for name, value in entered.items() if name != "kubeconfig"}
     fragment = request.headers.get("HX-Request") == "true"
-    template = "console/parts/tried.html" if fragment else "console/register.html"
+    template = "console/parts/connection_result.html" if fragment else "console/register.html"
     return render_page(
         request, template, {"entered": safe_values, **outcome}, status=200 if fragment else status
     )

@@ -34,7 +34,7 @@ from core.errors import Invalid
 
 CONFLICT = 409
 INVALID_CODES = frozenset({1001, 1007, 1008})
-MOST_DOCUMENTS = 50
+MAX_DOCUMENTS = 50
 # Attempts at a write that only a controller's own writes interrupt.
 WRITE_ATTEMPTS = 4
 
@@ -159,7 +159,7 @@ def _count_problem(parsed: list[Document]) -> Problem | None:
     if len(parsed) == 1:
         return None
     if not parsed:
-        return Problem(0, 0, 0, _("There is nothing here."))
+        return Problem(0, 0, 0, _("The text is empty."))
     return Problem(
         parsed[1].before + 1,
         0,
@@ -231,10 +231,10 @@ def _conflict_response(
 def lint(request: HttpRequest, cluster: int) -> HttpResponse:
     """{"problems": […]} of a text while it is typed: YAML syntax and the cluster's schemas."""
     call(request, "GET", f"clusters/{cluster}")
-    parsed = _read_documents(str(json_body(request).get("text") or ""), most=MOST_DOCUMENTS)
+    parsed = _read_documents(str(json_body(request).get("text") or ""), most=MAX_DOCUMENTS)
     problems = [
         problem
-        for document in parsed[:MOST_DOCUMENTS]
+        for document in parsed[:MAX_DOCUMENTS]
         for problem in (document.problems or _schema_problems(request, cluster, document))
     ]
     return _problems_response(problems)
@@ -327,7 +327,7 @@ def _create_objects(
 ) -> HttpResponse:
     # First the permission to see the cluster: without it the text is not even parsed.
     call(request, "GET", f"clusters/{cluster}")
-    parsed = _read_documents(str(json_body(request).get("text") or ""), most=MOST_DOCUMENTS)
+    parsed = _read_documents(str(json_body(request).get("text") or ""), most=MAX_DOCUMENTS)
     problems = _text_problems(parsed)
     if problems:
         return _problems_response(problems)
@@ -358,11 +358,9 @@ def _create_objects(
 def _text_problems(parsed: list[Document]) -> list[Problem]:
     """Why the text cannot be sent to the cluster at all."""
     if not parsed:
-        return [Problem(0, 0, 0, _("There is nothing here."))]
-    if len(parsed) > MOST_DOCUMENTS:
-        return [
-            Problem(0, 0, 0, _("At most {count} objects at once.").format(count=MOST_DOCUMENTS))
-        ]
+        return [Problem(0, 0, 0, _("The text is empty."))]
+    if len(parsed) > MAX_DOCUMENTS:
+        return [Problem(0, 0, 0, _("At most {count} objects at once.").format(count=MAX_DOCUMENTS))]
     return [problem for document in parsed for problem in document.problems]
 
 
@@ -451,9 +449,9 @@ def _script_texts() -> dict[str, str]:
         "one_problem": _("Line {line}: {message}"),
         "applying": _("Applying…"),
         "conflict": _("Somebody else changed it meanwhile. Nothing was written."),
-        "clash": _("Both of you changed {paths}: your values were kept there, look at them."),
+        "clash": _("Both of you changed {paths}: the editor has your values there. Review them."),
         "merged": _("Both changes are together in the editor now. Check and apply again."),
-        "newest": _("This is the newest version; your own changes are gone."),
+        "newest": _("This is the newest version; your own changes were dropped."),
         "partly": _("These were created before that: {names}"),
         "leave": _("The changes are not applied yet."),
         "editor": _("YAML"),

@@ -155,7 +155,7 @@ def at_time(
         context["changes"] = diffs.field_changes(diff["changes"])
     except ApiRefusal as refusal:
         context["problem"] = refusal.message
-    return render_page(request, "console/parts/then.html", context)
+    return render_page(request, "console/parts/at_time.html", context)
 
 
 @require_http_methods(["GET", "POST"])

@@ -212,11 +212,9 @@ def secret(request: HttpRequest, pk: str) -> HttpResponse:
     """Replace the secret; the old one stops working."""
     context = {
         "id": pk,
-        "title": _("Give a new secret"),
-        "explains": _(
-            "Whoever has the old secret can no longer use the order. The new one is shown once."
-        ),
-        "button": _("Give a new secret"),
+        "title": _("Rotate the secret"),
+        "explains": _("The old secret stops working. The new one is shown once."),
+        "button": _("Rotate the secret"),
     }
 
     def rotate_secret() -> HttpResponse:
@@ -242,8 +240,8 @@ def refund(request: HttpRequest, pk: str) -> HttpResponse:
         "title": _("Refund what was not used"),
         "explains": _("The order ends, and with it all that runs for it. This cannot be undone."),
         "impact": [
-            _("%(left)s goes back, as things are now") % {"left": left},
-            _("%(n)s deployment is taken away") % {"n": running},
+            _("%(left)s would be refunded now") % {"left": left},
+            _("%(n)s deployment is removed") % {"n": running},
         ],
         "button": _("Refund"),
         "reference": True,
@@ -255,7 +253,7 @@ def refund(request: HttpRequest, pk: str) -> HttpResponse:
         return redirect(
             request,
             f"/orders/{pk}",
-            _("%(amount)s goes back.") % {"amount": data["refunded"]},
+            _("%(amount)s was refunded.") % {"amount": data["refunded"]},
         )
 
     return forms.render_form(request, "console/order_act.html", context, refund_order)

@@ -176,7 +176,7 @@ def test_somebody_drains_a_node_and_the_progress_survives_a_reload(
     page.get_by_role("link", name=f"Node {node}").click()
     page.get_by_role("link", name="Uncordon").click()
     page.get_by_role("button", name="Uncordon").click()
-    expect(page.get_by_role("status")).to_contain_text("New pods may be put on")
+    expect(page.get_by_role("status")).to_contain_text("was uncordoned")
     assert not apiserver.get("nodes", node)["spec"].get("unschedulable")
 
 
