@@ -28,11 +28,11 @@ def canonical_name(request: HttpRequest, cluster: object, text: str) -> str:
         by_name = [kind for kind in matching if name in (kind.plural, kind.name.lower())]
         by_alias = [kind for kind in matching if name in kind.names]
         if by_name or (by_alias and not table_kind):
-            return _only(text, by_name or by_alias)
+            return _require_single(text, by_name or by_alias)
     return table_kind.plural if table_kind else ""
 
 
-def _only(text: str, kinds: Iterable[Kind]) -> str:
+def _require_single(text: str, kinds: Iterable[Kind]) -> str:
     references = {(kind.group, kind.plural): _address_name(kind) for kind in reversed([*kinds])}
     if len(references) > 1:
         choices = ", ".join(sorted(f"{plural}.{group}" for group, plural in references))
@@ -68,10 +68,10 @@ def _defined_kinds(request: HttpRequest, cluster: object) -> Iterator[Kind]:
         # Definitions are cluster-wide: a person with grants on namespaces may not list them.
         return
     for item in items:
-        yield from _kinds_of(item.get("spec") or {})
+        yield from _kinds_of_definition(item.get("spec") or {})
 
 
-def _kinds_of(definition: Mapping[str, Any]) -> Iterator[Kind]:
+def _kinds_of_definition(definition: Mapping[str, Any]) -> Iterator[Kind]:
     names = definition.get("names") or {}
     aliases = [names.get("singular"), *(names.get("shortNames") or [])]
     versions = [version for version in definition.get("versions") or [] if version.get("served")]

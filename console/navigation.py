@@ -213,7 +213,7 @@ def _section_links(
 ) -> SafeString:
     # `language` is only a part of the cache's key: the titles are translated.
     hidden = () if may.somewhere else ("/people", "/audit")
-    links = _links(
+    links = _nav_links(
         (address, text, key, section == address)
         for address, text, key in SECTIONS
         if address not in hidden
@@ -221,7 +221,7 @@ def _section_links(
     return format_html('<ul class="nav-list">{}</ul>', links)
 
 
-def _links(links: Iterable[tuple[str, Text, str, bool]]) -> SafeString:
+def _nav_links(links: Iterable[tuple[str, Text, str, bool]]) -> SafeString:
     rows = []
     for address, text, key, is_current in links:
         current = _CURRENT if is_current else ""
@@ -251,7 +251,7 @@ def _kind_links(
         plurals = [name for name in group_plurals if name not in hidden]
         if not plurals:
             continue
-        links = _links(
+        links = _nav_links(
             (f"/clusters/{cluster}/{name}", PLURALS[name], "", name == plural) for name in plurals
         )
         is_open = index == 0 or plural in plurals

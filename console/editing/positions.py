@@ -357,7 +357,7 @@ def _locate_by_ending(document: Document, path: str) -> tuple[int, int, int]:
 
 
 # --- objects as text --------------------------------------------------------------------------
-def editable(item: Object) -> Object:
+def editable_object(item: Object) -> Object:
     """The object as the editor shows it, without the fields that only the API server writes.
 
     Custom kinds keep their status: without the status subresource it is theirs to write.
@@ -385,7 +385,7 @@ def editable(item: Object) -> Object:
 
 
 def restore_hidden_fields(edited: Object, live: Object) -> Object:
-    """The edited object with what `editable` left out of the live one, ready to be sent."""
+    """The edited object with what `editable_object` left out of the live one, ready to be sent."""
     live_annotations = (live.get("metadata") or {}).get("annotations") or {}
     if LAST_APPLIED not in live_annotations:
         return edited
@@ -397,21 +397,21 @@ def restore_hidden_fields(edited: Object, live: Object) -> Object:
     return {**edited, "metadata": {**metadata, "annotations": annotations}}
 
 
-def comparable(item: Object) -> str:
+def comparison_text(item: Object) -> str:
     """The object as YAML for a comparison: as it is edited, without what every write changes."""
-    document = {key: value for key, value in editable(item).items() if key != "status"}
+    document = {key: value for key, value in editable_object(item).items() if key != "status"}
     document["metadata"] = {
         key: value for key, value in document["metadata"].items() if key not in VOLATILE_FIELDS
     }
     return to_yaml(document)
 
 
-def same_content(first: Object, second: Object) -> bool:
+def has_same_content(first: Object, second: Object) -> bool:
     """Whether two versions of an object differ at most in status and in what controllers keep."""
-    return comparable(_without_bookkeeping(first)) == comparable(_without_bookkeeping(second))
+    return comparison_text(_strip_bookkeeping(first)) == comparison_text(_strip_bookkeeping(second))
 
 
-def _without_bookkeeping(item: Object) -> Object:
+def _strip_bookkeeping(item: Object) -> Object:
     metadata = item.get("metadata") or {}
     annotations = {
         key: value

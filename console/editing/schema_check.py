@@ -55,7 +55,7 @@ class _Checker:
     def __init__(self, definitions: Mapping[str, Any]) -> None:
         self._definitions = definitions
 
-    def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _resolve(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         """The schema behind references; several of `allOf` together."""
         for _depth in range(MAX_DEPTH):
             if "$ref" in schema:
@@ -63,7 +63,7 @@ class _Checker:
             elif isinstance(schema.get("allOf"), list) and len(schema["allOf"]) == 1:
                 schema = {
                     **{key: value for key, value in schema.items() if key != "allOf"},
-                    **self._resolved(schema["allOf"][0]),
+                    **self._resolve(schema["allOf"][0]),
                 }
             else:
                 return schema
@@ -76,7 +76,7 @@ class _Checker:
         path: Path,
     ) -> Iterator[Fault]:
         """What is wrong with a value; null is what is not there, as Kubernetes takes it."""
-        schema = self._resolved(schema)
+        schema = self._resolve(schema)
         if value is None or len(path) > MAX_DEPTH or self._is_open(schema):
             return
         expected = str(schema.get("type") or ("object" if "properties" in schema else ""))
@@ -88,7 +88,7 @@ class _Checker:
                 ),
             )
         elif isinstance(value, dict):
-            yield from self._mapping(value, schema, path)
+            yield from self._check_mapping(value, schema, path)
         elif isinstance(value, list):
             for place, item in enumerate(value):
                 yield from self.check(item, schema.get("items") or {}, (*path, place))
@@ -107,7 +107,7 @@ class _Checker:
             schema.get("x-kubernetes-int-or-string") or schema.get("format") == "int-or-string"
         )
 
-    def _mapping(
+    def _check_mapping(
         self,
         value: Mapping[str, Any],
         schema: Mapping[str, Any],
@@ -129,11 +129,13 @@ class _Checker:
                     _("Unknown field {path}.").format(path=path_text((*path, key))),
                 )
         yield from (
-            _missing_field(path, name) for name in _required(schema) if value.get(name) is None
+            _missing_field(path, name)
+            for name in _required_fields(schema)
+            if value.get(name) is None
         )
 
 
-def _required(schema: Mapping[str, Any]) -> Sequence[str]:
+def _required_fields(schema: Mapping[str, Any]) -> Sequence[str]:
     names = schema.get("required")
     return [str(name) for name in names] if isinstance(names, list) else []
 

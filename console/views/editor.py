@@ -16,13 +16,13 @@ from console.editing.merge import merge
 from console.editing.positions import (
     Document,
     Problem,
-    comparable,
+    comparison_text,
     documents,
-    editable,
+    editable_object,
+    has_same_content,
     locate_steps,
     problems_of_refusal,
     restore_hidden_fields,
-    same_content,
 )
 from console.editing.schema_check import find_faults
 from console.editing.starters import STARTERS
@@ -52,7 +52,7 @@ def edit(
     """The page with the object's YAML."""
     location = locate(cluster, plural, namespace, name)
     context = objects.head_context(request, location, "yaml")
-    text = to_yaml(editable(context["item"]))
+    text = to_yaml(editable_object(context["item"]))
     config = {
         "text": text,
         "check": f"{location.address}/edit/check",
@@ -126,10 +126,10 @@ def _write_object(
         edited = document.obj
         if _resource_version(live) != version:
             before = _first_object(base)
-            if not same_content(before, live):
+            if not has_same_content(before, live):
                 return _conflict_response(before, edited, live)
             # Only controllers wrote since: the person's change is applied on top of theirs.
-            edited, _clashes = merge(before, edited, editable(live))
+            edited, _clashes = merge(before, edited, editable_object(live))
         metadata = {**(edited.get("metadata") or {}), "resourceVersion": _resource_version(live)}
         content = restore_hidden_fields({**edited, "metadata": metadata}, live)
         # Strict, as kubectl: an unknown or duplicate field is an error and not dropped in silence.
@@ -143,7 +143,7 @@ def _write_object(
             if not overtaken or attempt == WRITE_ATTEMPTS:
                 return _refusal_response(request, location, document, refusal, base)
     if dry:
-        return json_response({"before": comparable(live), "after": comparable(written)})
+        return json_response({"before": comparison_text(live), "after": comparison_text(written)})
     messages.success(request, _("{name} was changed.").format(name=location.name))
     return json_response({"address": location.address})
 
@@ -206,7 +206,7 @@ def _conflict_response(
     live: Object,
 ) -> HttpResponse:
     """What somebody else made of it, and the text with both changes as far as they go together."""
-    theirs = editable(live)
+    theirs = editable_object(live)
     merged, clashes = merge(before, mine, theirs)
     both = {
         **merged,
@@ -220,8 +220,8 @@ def _conflict_response(
         "theirs": to_yaml(theirs),
         "merged": to_yaml(both),
         "clashes": clashes,
-        "before": comparable(before),
-        "after": comparable(theirs),
+        "before": comparison_text(before),
+        "after": comparison_text(theirs),
     }
     return json_response({"conflict": conflict})
 
@@ -348,7 +348,7 @@ def _create_objects(
         rows = [problem.as_json() for problem in problems]
         return json_response({"problems": rows, "made": [] if dry else names})
     if dry:
-        preview = "---\n".join(comparable(obj) for _location, obj in created)
+        preview = "---\n".join(comparison_text(obj) for _location, obj in created)
         return json_response({"before": "", "after": preview})
     notice = ngettext("{names} was created.", "{count} objects were created: {names}", len(names))
     messages.success(request, notice.format(count=len(names), names=", ".join(names)))

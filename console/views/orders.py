@@ -87,7 +87,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
 
 @require_http_methods(["GET", "POST"])
 @require_sign_in
-def new(request: HttpRequest) -> HttpResponse:
+def create(request: HttpRequest) -> HttpResponse:
     """The form of an order, and making it; paid at once it shows the secret."""
     data = call(request, "GET", "orders/plans").data
     sold = [{**plan, "sizes": ", ".join(map(str, plan["units"]))} for plan in data["items"]]

@@ -75,7 +75,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @require_sign_in
-def new(request: HttpRequest) -> HttpResponse:
+def create(request: HttpRequest) -> HttpResponse:
     """The form of a tenant, and making it."""
     cluster = chosen_cluster(request)
     context = {

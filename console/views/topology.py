@@ -78,10 +78,10 @@ def show(
         else {"namespace": location.namespace, "kind": plural, "name": name}
     )
     graph = call(request, "GET", "topology", query={"cluster_id": cluster, **about}).data
-    return render_page(request, "console/topology.html", context | picture(location, graph))
+    return render_page(request, "console/topology.html", context | graph_context(location, graph))
 
 
-def picture(
+def graph_context(
     location: Location,
     topology: Mapping[str, Any],
 ) -> dict[str, Any]:

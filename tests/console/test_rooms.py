@@ -99,10 +99,10 @@ def test_somebody_makes_an_order_notes_its_payment_and_refunds_it(
     walk.picture("paid")
     assert not walk.axe()
     page.get_by_role("link", name="Refund").click()
-    expect(page.get_by_text("1800 goes back, as things are now")).to_be_visible()
+    expect(page.get_by_text("1800 would be refunded now")).to_be_visible()
     page.get_by_label("Type").fill(order.pk)
     page.get_by_role("button", name="Refund").click()
-    expect(page.get_by_role("status")).to_contain_text("1800 goes back")
+    expect(page.get_by_role("status")).to_contain_text("1800 was refunded")
     order.refresh_from_db()
     assert order.service == "ServiceAbort"
 
