@@ -71,7 +71,7 @@ def test_somebody_looks_at_an_old_version_and_brings_it_back(
         page.get_by_role("link", name="conf", exact=True).click()
         expect(page.get_by_text("It was deleted from the cluster")).to_be_visible()
         page.get_by_role("link", name="Restore").first.click()
-        expect(page.get_by_text("it would be made anew as it was")).to_be_visible()
+        expect(page.get_by_text("it would be created again as it was")).to_be_visible()
         page.get_by_role("button", name="Restore").click()
         expect(page.get_by_role("status")).to_contain_text("was restored")
         assert apiserver.get("configmaps", "conf", "default")
