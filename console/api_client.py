@@ -1,6 +1,7 @@
-"""The console's only way to clusters, tenants and the rest: the KubeGale API, called in process as the person who is signed in.
+"""Calls the KubeGale API in process, as the person who is signed in.
 
-The very view behind the address answers, so that rights, audit, confirmation, limits and errors are those of every other caller.
+It is the console's only way to clusters, tenants and everything else. The view behind the address
+answers, so permissions, audit, confirmation, limits and errors are those of every other caller.
 """
 
 import json
@@ -21,8 +22,9 @@ from core.api.rendering import dumps
 from core.front import BEHIND_FRONT
 
 BASE = "/api/v1/kubernetes/"
-# What of the page's request the API is to know: where it came from, and under which name and scheme it reached us.
-PASSED = (
+# The page's request tells the API who called: audit lines and rate limits need the client's
+# address, links in answers need the host and scheme under which KubeGale was reached.
+FORWARDED_META = (
     "REMOTE_ADDR",
     "HTTP_X_FORWARDED_FOR",
     "HTTP_X_FORWARDED_PROTO",
@@ -34,17 +36,29 @@ PASSED = (
 )
 
 
-class Refused(Exception):
-    """The API said no: its `code`, its sentence, what else it said (`details`) and the HTTP status that fits."""
+class ApiRefusal(Exception):
+    """The API refused a call.
 
-    def __init__(self, code: int, message: str, details: Mapping[str, Any], status: int) -> None:
+    `code` is the API's error code, `details` the error's data, `status` an HTTP status for pages.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        message: str,
+        details: Mapping[str, Any],
+        status: int,
+    ) -> None:
         super().__init__(message)
-        self.code, self.message, self.details, self.status = code, message, details, status
+        self.code = code
+        self.message = message
+        self.details = details
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the API answered: the envelope's `data`, or the bytes of an answer that has no envelope."""
+class ApiResult:
+    """The API's answer: the envelope's `data`, or the bytes of an answer without envelope."""
 
     data: Any
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -52,7 +66,7 @@ class Answer:
 
 
 class InnerRequest(HttpRequest):
-    """A request that never was on a wire; it is as secure as the one that it was made for."""
+    """A request that was never on a wire; its scheme is that of the page's request."""
 
     outer_scheme: str | None = "http"
 
@@ -68,37 +82,54 @@ def call(
     query: Mapping[str, Any] | None = None,
     body: Any = None,
     headers: Mapping[str, str] | None = None,
-) -> Answer:
-    """Ask the API; `path` is under /api/v1/kubernetes/ unless it begins with a slash, `body` a mapping, bytes or text.
+) -> ApiResult:
+    """Call the API and return its answer.
 
-    `query` values may be lists; None and "" are left out. Raises Refused for every failure.
+    `path` is under /api/v1/kubernetes/ unless it begins with a slash. `query` values may be lists;
+    None and "" are left out. `body` is a mapping, bytes or text.
+    Raises ApiRefusal for every failure.
     """
     address = path if path.startswith("/") else BASE + path
-    inner = _inner(request, method, address, query or {}, body, headers or {})
+    inner = _build_request(request, method, address, query or {}, body, headers or {})
     try:
-        inner.resolver_match = match = resolve(address)
+        match = resolve(address)
     except Http404:
-        raise Refused(1004, f"no such route: {address}", {}, 404) from None
+        raise ApiRefusal(1004, f"no such route: {address}", {}, 404) from None
+    inner.resolver_match = match
     response = match.func(inner, *match.args, **match.kwargs)
-    return _answer(response)
+    return _read_response(response)
 
 
-def quoted(name: str) -> str:
-    """A name as one segment of `path`: the address is looked up as it is, so only what would divide it is refused."""
+def require_segment(name: str) -> str:
+    """Return a name that is one segment of `path`; ApiRefusal (404) for one that is not.
+
+    The address is resolved as it is, without unquoting, so only separators are refused.
+    """
     if "/" in name or name in ("", ".", ".."):
-        raise Refused(1004, f"{name!r} is not a name", {}, 404)
+        raise ApiRefusal(1004, f"{name!r} is not a name", {}, 404)
     return name
 
 
-def _written(body: Any) -> bytes:
-    """The body as JSON; numbers of more than 64 bits as well, so that the API says what is wrong with them."""
+def _encode_json(body: Any) -> bytes:
+    """The body as JSON."""
     try:
         return dumps(body)
     except TypeError:
+        # orjson refuses numbers of more than 64 bits; the API itself has to refuse them.
         return json.dumps(body).encode()
 
 
-def _inner(
+def _encode_body(body: Any) -> bytes:
+    if body is None:
+        return b""
+    if isinstance(body, bytes):
+        return body
+    if isinstance(body, str):
+        return body.encode()
+    return _encode_json(body)
+
+
+def _build_request(
     request: HttpRequest,
     method: str,
     address: str,
@@ -107,70 +138,70 @@ def _inner(
     headers: Mapping[str, str],
 ) -> InnerRequest:
     inner = InnerRequest()
-    inner.method, inner.path, inner.path_info = method, address, address
+    inner.method = method
+    inner.path = address
+    inner.path_info = address
     inner.outer_scheme = request.scheme
-    inner.GET = _query(query)  # type: ignore[assignment]
-    content = (
-        body
-        if isinstance(body, bytes)
-        else body.encode()
-        if isinstance(body, str)
-        else b""
-        if body is None
-        else _written(body)
-    )
-    inner.META = {name: request.META[name] for name in PASSED if name in request.META}
+    inner.GET = _query_dict(query)  # type: ignore[assignment]
+    content = _encode_body(body)
+    inner.META = {name: request.META[name] for name in FORWARDED_META if name in request.META}
     inner.META |= {
         "REQUEST_METHOD": method,
         "PATH_INFO": address,
         "QUERY_STRING": inner.GET.urlencode(),
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(content)),
     }
-    inner.META |= {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(content))}
     for name, value in headers.items():
         key = name.upper().replace("-", "_")
+        # WSGI has this header without the prefix.
         inner.META[key if key == "CONTENT_TYPE" else f"HTTP_{key}"] = value
-    inner._body, inner._stream = content, BytesIO(content)
+    inner._body = content
+    inner._stream = BytesIO(content)
     inner.id = getattr(request, "id", "")  # type: ignore[attr-defined]
     inner.console_session = ConsoleSession.of(request)  # type: ignore[attr-defined]
     return inner
 
 
-def _query(query: Mapping[str, Any]) -> QueryDict:
-    found = QueryDict(mutable=True)
+def _query_dict(query: Mapping[str, Any]) -> QueryDict:
+    parameters = QueryDict(mutable=True)
     for name, value in query.items():
-        values = value if isinstance(value, list | tuple) else [value]
-        if texts := [_text(one) for one in values if one is not None and one != ""]:
-            found.setlist(name, texts)
-    return found
+        elements = value if isinstance(value, list | tuple) else [value]
+        texts = [_query_text(element) for element in elements if element not in (None, "")]
+        if texts:
+            parameters.setlist(name, texts)
+    return parameters
 
 
-def _text(value: Any) -> str:
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
+def _query_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
 
 
-def _answer(response: HttpResponseBase) -> Answer:
+def _read_response(response: HttpResponseBase) -> ApiResult:
     if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
         response = response.render()
-    if response.streaming or not str(response.get("Content-Type", "")).startswith(
-        "application/json"
-    ):
-        _check(response)
+    content_type = str(response.get("Content-Type", ""))
+    # Downloads, CSV and streamed answers have no envelope.
+    if response.streaming or not content_type.startswith("application/json"):
+        _raise_for_status(response)
         content = b"" if response.streaming else response.content  # type: ignore[attr-defined]
-        return Answer(content, dict(response.items()), response)
+        return ApiResult(content, dict(response.items()), response)
     envelope = orjson.loads(response.content)  # type: ignore[attr-defined]
     if envelope.get("code") != 0:
-        raise Refused(
+        raise ApiRefusal(
             envelope.get("code", 5001),
             envelope.get("msg", ""),
             envelope.get("data") or {},
-            _status(response, envelope),
+            _http_status(response, envelope),
         )
-    return Answer(envelope["data"], dict(response.items()), response)
+    return ApiResult(envelope["data"], dict(response.items()), response)
 
 
-def _check(response: HttpResponseBase) -> None:
+def _raise_for_status(response: HttpResponseBase) -> None:
     if response.status_code >= HTTPStatus.BAD_REQUEST:
-        raise Refused(5001, response.reason_phrase, {}, response.status_code)
+        raise ApiRefusal(5001, response.reason_phrase, {}, response.status_code)
 
 
 STATUS_OF_CODE = {
@@ -187,11 +218,11 @@ STATUS_OF_CODE = {
 }
 
 
-def _status(response: HttpResponseBase, envelope: Mapping[str, Any]) -> int:
-    """The document answers most failures with 200; a page does not."""
-    code = response.status_code
-    return (
-        code
-        if code >= HTTPStatus.BAD_REQUEST
-        else STATUS_OF_CODE.get(int(envelope.get("code", 0)), 500)
-    )
+def _http_status(
+    response: HttpResponseBase,
+    envelope: Mapping[str, Any],
+) -> int:
+    """The HTTP status of a failure: the API's document answers most of them with 200."""
+    if response.status_code >= HTTPStatus.BAD_REQUEST:
+        return response.status_code
+    return STATUS_OF_CODE.get(int(envelope.get("code", 0)), 500)

@@ -1,4 +1,4 @@
-"""Forms that are sent to the API: what it refuses is shown above the form, with what was entered still in it."""
+"""Forms that are sent to the API: a refusal is shown above the form, which keeps its values."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,74 +6,72 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from console.api_client import Answer, Refused, call
-from console.page import page
+from console.api_client import ApiRefusal, ApiResult, call
+from console.page import render_page
 from console.rendering import hints
 from core.api.parsing import WHOLE_NUMBER
 
 
-def shown(
-    request: HttpRequest, template: str, context: Mapping[str, Any], act: Callable[[], HttpResponse]
+def render_form(
+    request: HttpRequest,
+    template: str,
+    context: Mapping[str, Any],
+    act: Callable[[], HttpResponse],
 ) -> HttpResponse:
     """The form for GET; for POST what `act` answers, or the form again with the refusal."""
     if request.method != "POST":
-        return page(request, template, context)
+        return render_page(request, template, context)
     try:
         return act()
-    except Refused as refused:
-        again = {
+    except ApiRefusal as refusal:
+        context_with_values = {
             **context,
-            "refused": refused,
-            "hint": hints.of(refused.code, refused.details),
+            "refusal": refusal,
+            "hint": hints.for_code(refusal.code, refusal.details),
             "values": request.POST,
         }
-        return page(request, template, again, status=refused.status)
+        return render_page(request, template, context_with_values, status=refusal.status)
 
 
-def text(request: HttpRequest, name: str) -> str:
+def form_text(request: HttpRequest, name: str) -> str:
     """What was entered, without blanks around it."""
     return request.POST.get(name, "").strip()
 
 
-def lines(request: HttpRequest, name: str) -> list[str]:
-    """What was entered, line by line or between commas, without empty ones."""
-    return [
-        word
-        for line in request.POST.get(name, "").splitlines()
-        for part in line.split(",")
-        if (word := part.strip())
-    ]
+def form_lines(request: HttpRequest, name: str) -> list[str]:
+    """The words of a field, separated by lines or commas, without empty ones."""
+    words = request.POST.get(name, "").replace(",", "\n").splitlines()
+    return [word.strip() for word in words if word.strip()]
 
 
-def number(request: HttpRequest, name: str) -> int | None:
-    """The whole number that was entered, None for nothing; Refused for anything else."""
-    given = text(request, name)
-    if not given:
+def form_number(request: HttpRequest, name: str) -> int | None:
+    """The whole number that was entered, None for nothing; ApiRefusal for anything else."""
+    entered = form_text(request, name)
+    if not entered:
         return None
-    if not WHOLE_NUMBER.match(given):
-        raise Refused(
+    if not WHOLE_NUMBER.match(entered):
+        raise ApiRefusal(
             1001,
-            _("%(given)s is not a whole number.") % {"given": given[:60]},
+            _("%(given)s is not a whole number.") % {"given": entered[:60]},
             {"field": name},
             400,
         )
-    return int(given)
+    return int(entered)
 
 
-def whole(request: HttpRequest, name: str, *, least: int = 0) -> int:
+def query_number(request: HttpRequest, name: str, *, least: int = 0) -> int:
     """A whole number of the address, the least one for anything else."""
-    given = request.GET.get(name, "")
-    return (
-        max(int(given), least)
-        if given.isascii() and given.isdecimal() and len(given) < 19
-        else least
-    )
+    entered = request.GET.get(name, "")
+    # 19 digits and more would not fit a bigint column.
+    if entered.isascii() and entered.isdecimal() and len(entered) < 19:
+        return max(int(entered), least)
+    return least
 
 
 def require_name(request: HttpRequest, name: str) -> None:
-    """Refused unless the name of what is about to be changed was typed."""
+    """ApiRefusal unless the name of what is about to be changed was typed."""
     if request.POST.get("typed", "") != name:
-        raise Refused(
+        raise ApiRefusal(
             1001,
             _("Type %(name)s to confirm; nothing was changed.") % {"name": name},
             {"field": "typed"},
@@ -81,9 +79,15 @@ def require_name(request: HttpRequest, name: str) -> None:
         )
 
 
-def confirmed(
-    request: HttpRequest, method: str, path: str, *, name: str, query: Any = None, body: Any = None
-) -> Answer:
+def call_confirmed(
+    request: HttpRequest,
+    method: str,
+    path: str,
+    *,
+    name: str,
+    query: Any = None,
+    body: Any = None,
+) -> ApiResult:
     """Ask the API for what the person confirmed by typing the name."""
     require_name(request, name)
     try:
@@ -95,10 +99,16 @@ def confirmed(
             body=body,
             headers={"X-Confirm": name} if name.isascii() else {},
         )
-    except Refused as refused:
-        token = refused.details.get("confirm_token")
-        if refused.code != 1010 or not token:
+    except ApiRefusal as refusal:
+        # A name outside of ASCII fits no header: the API gives a token for the same purpose.
+        token = refusal.details.get("confirm_token")
+        if refusal.code != 1010 or not token:
             raise
         return call(
-            request, method, path, query=query, body=body, headers={"X-Confirm-Token": token}
+            request,
+            method,
+            path,
+            query=query,
+            body=body,
+            headers={"X-Confirm-Token": token},
         )

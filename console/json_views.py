@@ -8,17 +8,17 @@ import orjson
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from console.api_client import Refused
+from console.api_client import ApiRefusal
 from console.rendering import hints
 from core.errors import Invalid
 from core.jsontext import Unrepresentable, loads
 
 P = ParamSpec("P")
-MOST_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 
 
-def answered(data: object, status: int = 200) -> HttpResponse:
-    """Any data as JSON, for nobody's cache."""
+def json_response(data: object, status: int = 200) -> HttpResponse:
+    """Any data as JSON that no cache may keep."""
     return HttpResponse(
         orjson.dumps(data),
         status=status,
@@ -27,15 +27,23 @@ def answered(data: object, status: int = 200) -> HttpResponse:
     )
 
 
-def for_scripts(
+def json_view(
     view: Callable[Concatenate[HttpRequest, P], HttpResponse],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """A view that answers a page's script; what the API refuses becomes {"message", "hint", "code", "details"}, with a fitting status."""
+    """Decorate a view that answers a page's script.
+
+    What the API refuses becomes {"message", "hint", "code", "details"} with a fitting status;
+    401 when nobody is signed in.
+    """
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def guarded(
+        request: HttpRequest,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> HttpResponse:
         if not request.user.is_authenticated:
-            return answered(
+            return json_response(
                 {
                     "message": _("You are signed out."),
                     "hint": _("Sign in again."),
@@ -46,32 +54,33 @@ def for_scripts(
             )
         try:
             return view(request, *args, **kwargs)
-        except Refused as refused:
-            return refusal(refused)
+        except ApiRefusal as refusal:
+            return refusal_response(refusal)
 
     return cast("Callable[Concatenate[HttpRequest, P], HttpResponse]", guarded)
 
 
-def refusal(refused: Refused) -> HttpResponse:
+def refusal_response(refusal: ApiRefusal) -> HttpResponse:
     """What the API said no to, and what to do next."""
-    hint = hints.of(refused.code, refused.details)
+    hint = hints.for_code(refusal.code, refusal.details)
     body = {
-        "message": refused.message,
+        "message": refusal.message,
         "hint": hint,
-        "code": refused.code,
-        "details": refused.details,
+        "code": refusal.code,
+        "details": refusal.details,
     }
-    return answered(body, refused.status)
+    return json_response(body, refusal.status)
 
 
-def sent(request: HttpRequest) -> Mapping[str, Any]:
-    """The JSON object that a script sent; Refused when it is none."""
+def json_body(request: HttpRequest) -> Mapping[str, Any]:
+    """The JSON object that a script sent; raises ApiRefusal (400) for anything else."""
     try:
-        found = loads(request.body) if len(request.body) <= MOST_BYTES else None
+        # Django itself allows MAX_BODY_BYTES, which is more than an editor sends.
+        document = loads(request.body) if len(request.body) <= MAX_BYTES else None
     except Unrepresentable as error:
-        raise Refused(1001, error.message, {}, 400) from None
+        raise ApiRefusal(1001, error.message, {}, 400) from None
     except Invalid:
-        found = None
-    if not isinstance(found, dict):
-        raise Refused(1001, _("The request was not understood."), {}, 400)
-    return found
+        document = None
+    if not isinstance(document, dict):
+        raise ApiRefusal(1001, _("The request was not understood."), {}, 400)
+    return document

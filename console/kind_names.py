@@ -1,4 +1,4 @@
-"""Kinds under any of their names: the one that addresses of the console have, `pods` or `widgets.v1.example.com`."""
+"""Resolves any name of a kind to the one in console addresses: `pods`, `widgets.v1.example.com`."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -7,35 +7,37 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from clusters.kinds import KINDS, Kind, is_place_of, known_kind, parse_reference
-from console.api_client import Refused, call
+from console.api_client import ApiRefusal, call
 
-MOST_DEFINITIONS = 1000
+MAX_DEFINITIONS = 1000
 
 
 def canonical_name(request: HttpRequest, cluster: object, text: str) -> str:
-    """The name in addresses of the kind that a cluster has under this one; "" for none. Refused, naming the groups, for several.
+    """The name in console addresses of the kind that `text` names in a cluster; "" for none.
 
-    Names go before short names, and those of the table before others, as in the API.
+    Full names win over short names, and built-in kinds over custom ones, as in the API.
+    Raises ApiRefusal (400), listing the groups, when several kinds match.
     """
-    known = known_kind(text)
+    table_kind = known_kind(text)
     name, place = parse_reference(text)
-    if known and name in known.names:
-        return known.plural
+    if table_kind and name in table_kind.names:
+        return table_kind.plural
+    # The store answers at once; the cluster's own definitions are the slower second source.
     for kinds in (_collected_kinds, _defined_kinds):
         matching = [kind for kind in kinds(request, cluster) if is_place_of(kind, place)]
         by_name = [kind for kind in matching if name in (kind.plural, kind.name.lower())]
         by_alias = [kind for kind in matching if name in kind.names]
-        if by_name or (by_alias and not known):
-            return _only(text, by_name or by_alias)
-    return known.plural if known else ""
+        if by_name or (by_alias and not table_kind):
+            return _require_single(text, by_name or by_alias)
+    return table_kind.plural if table_kind else ""
 
 
-def _only(text: str, kinds: Iterable[Kind]) -> str:
+def _require_single(text: str, kinds: Iterable[Kind]) -> str:
     references = {(kind.group, kind.plural): _address_name(kind) for kind in reversed([*kinds])}
     if len(references) > 1:
         choices = ", ".join(sorted(f"{plural}.{group}" for group, plural in references))
         message = _("%(name)s is in several groups: name one of %(choices)s.")
-        raise Refused(1001, message % {"name": text[:80], "choices": choices}, {}, 400)
+        raise ApiRefusal(1001, message % {"name": text[:80], "choices": choices}, {}, 400)
     return next(iter(references.values()))
 
 
@@ -55,17 +57,21 @@ def _collected_kinds(request: HttpRequest, cluster: object) -> Iterator[Kind]:
 
 
 def _defined_kinds(request: HttpRequest, cluster: object) -> Iterator[Kind]:
-    """What definitions there are in the cluster now, as far as this person may see them: each in its versions, the stored one first."""
-    query = {"cluster_id": cluster, "pageSize": MOST_DEFINITIONS}
+    """The kinds of the cluster's CustomResourceDefinitions, as far as the person may see them.
+
+    Each is listed in every served version, the storage version first.
+    """
+    query = {"cluster_id": cluster, "pageSize": MAX_DEFINITIONS}
     try:
         items = call(request, "GET", "customresourcedefinitions", query=query).data["items"]
-    except Refused:
+    except ApiRefusal:
+        # Definitions are cluster-wide: a person with grants on namespaces may not list them.
         return
     for item in items:
-        yield from _kinds_of(item.get("spec") or {})
+        yield from _kinds_of_definition(item.get("spec") or {})
 
 
-def _kinds_of(definition: Mapping[str, Any]) -> Iterator[Kind]:
+def _kinds_of_definition(definition: Mapping[str, Any]) -> Iterator[Kind]:
     names = definition.get("names") or {}
     aliases = [names.get("singular"), *(names.get("shortNames") or [])]
     versions = [version for version in definition.get("versions") or [] if version.get("served")]

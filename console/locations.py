@@ -1,19 +1,22 @@
-"""Where an object is: its address in the console, and its path in the API."""
+"""Where an object is: the address of its page in the console and its path in the API."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from clusters.kinds import KINDS, Kind, custom
-from console.api_client import Refused, quoted
-from console.rendering.html import part
+from console.api_client import ApiRefusal, require_segment
+from console.rendering.html import path_segment
 from core.errors import Invalid
 
 NONE = "-"
 
 
-def kind_of(plural: str) -> Kind:
-    """The kind behind `pods` or `widgets.v1.example.com`; Refused for what can be none."""
+def find_kind(plural: str) -> Kind:
+    """The kind that an address names, as `pods` or `widgets.v1.example.com`.
+
+    Raises ApiRefusal (404) for a text that cannot name a kind.
+    """
     if plural in KINDS:
         return KINDS[plural]
     name, _, rest = plural.partition(".")
@@ -21,12 +24,12 @@ def kind_of(plural: str) -> Kind:
     try:
         return custom(group, version, name, name=name)
     except Invalid as error:
-        raise Refused(1004, error.message, {}, 404) from None
+        raise ApiRefusal(1004, error.message, {}, 404) from None
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One object of one cluster; `plural` is as in addresses, `namespace` is empty for what has none."""
+class Location:
+    """An object of a cluster; `plural` as in console addresses, `namespace` "" for none."""
 
     cluster: int
     plural: str
@@ -36,52 +39,75 @@ class Place:
     @property
     def kind(self) -> Kind:
         """Its kind."""
-        return kind_of(self.plural)
+        return find_kind(self.plural)
 
     @property
     def table(self) -> str:
         """The address of the table that it stands in."""
-        return f"/clusters/{self.cluster}/{part(self.plural)}"
+        return f"/clusters/{self.cluster}/{path_segment(self.plural)}"
 
     @property
     def address(self) -> str:
         """The address of its page."""
-        return f"{self.table}/{part(self.namespace or NONE)}/{part(self.name)}"
+        return f"{self.table}/{path_segment(self.namespace or NONE)}/{path_segment(self.name)}"
 
     @property
     def path(self) -> str:
         """Its path in the API."""
         if self.plural == "pods":
-            return f"namespaces/{quoted(self.namespace)}/pods/{quoted(self.name)}"
-        return f"{collection(self.plural)}/{quoted(self.name)}"
+            return f"namespaces/{require_segment(self.namespace)}/pods/{require_segment(self.name)}"
+        return f"{collection_path(self.plural)}/{require_segment(self.name)}"
 
     @property
     def query(self) -> dict[str, Any]:
-        """What the API is told of the place beside the path."""
+        """The query parameters that go with `path`."""
         return {"cluster_id": self.cluster, "namespace": self.namespace}
 
-    def other(self, plural: str, name: str, namespace: str | None = None) -> "Place":
-        """Another object of the same cluster, in the same namespace unless said otherwise or its kind has none."""
-        inside = self.namespace if namespace is None else namespace
-        return Place(self.cluster, plural, inside if kind_of(plural).namespaced else "", name)
+    def other(
+        self,
+        plural: str,
+        name: str,
+        namespace: str | None = None,
+    ) -> "Location":
+        """Another object of the same cluster, by default in the same namespace.
+
+        The namespace is left out for a kind that has none.
+        """
+        if not find_kind(plural).namespaced:
+            namespace = ""
+        elif namespace is None:
+            namespace = self.namespace
+        return Location(self.cluster, plural, namespace, name)
 
 
-def collection(plural: str) -> str:
+def collection_path(plural: str) -> str:
     """The path of all objects of a kind in the API."""
-    kind = kind_of(plural)
+    kind = find_kind(plural)
     return plural if plural in KINDS else f"resources/{kind.group}/{kind.version}/{kind.plural}"
 
 
-def at(cluster_id: int, plural: str, namespace: str, name: str) -> Place:
-    """The place that an address of the console means."""
-    return Place(cluster_id, plural, "" if namespace == NONE else namespace, name)
+def locate(
+    cluster_id: int,
+    plural: str,
+    namespace: str,
+    name: str,
+) -> Location:
+    """The location that the parts of a console address name; "-" stands for no namespace."""
+    return Location(cluster_id, plural, "" if namespace == NONE else namespace, name)
 
 
-def referred(place: Place, reference: Mapping[str, Any]) -> Place | None:
-    """The object that an ownerReference, an involvedObject or a targetRef names; None when it cannot be told which kind it is."""
-    name, kind = str(reference.get("name") or ""), str(reference.get("kind") or "")
+def resolve_reference(
+    location: Location,
+    reference: Mapping[str, Any],
+) -> Location | None:
+    """The object that an ownerReference, an involvedObject or a targetRef names.
+
+    None when the reference names no built-in kind.
+    """
+    name = str(reference.get("name") or "")
+    kind = str(reference.get("kind") or "")
     if not name or not kind:
         return None
-    namespace = str(reference.get("namespace") or place.namespace)
-    plural = next((known.plural for known in KINDS.values() if known.name == kind), "")
-    return place.other(plural, name, namespace) if plural else None
+    namespace = str(reference.get("namespace") or location.namespace)
+    plural = next((candidate.plural for candidate in KINDS.values() if candidate.name == kind), "")
+    return location.other(plural, name, namespace) if plural else None

@@ -1,4 +1,4 @@
-"""The frame around pages: clusters to choose from, kinds in groups, rooms of the house."""
+"""The frame around pages: the cluster picker, kinds in groups, the console's sections."""
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from clusters.kinds import KINDS
 from console import permissions
-from console.api_client import Refused, call
-from console.permissions import Standing
+from console.api_client import ApiRefusal, call
+from console.permissions import AccessSummary
 from console.rendering import html
 
 Text = str | Promise
@@ -88,7 +88,7 @@ PLURALS: dict[str, Text] = {
     "customresourcedefinitions": _("Custom resources"),
 }
 # (address, title, key after g)
-ROOMS: tuple[tuple[str, Text, str], ...] = (
+SECTIONS: tuple[tuple[str, Text, str], ...] = (
     ("/search", _("Search"), "s"),
     ("/operations", _("Operations"), "p"),
     ("/history", _("History"), "h"),
@@ -99,13 +99,14 @@ ROOMS: tuple[tuple[str, Text, str], ...] = (
     ("/people", _("People"), "u"),
     ("/store", _("Store"), "b"),
 )
-MOST_CLUSTERS, REMEMBERED = 200, 5
-# The cookie with the cluster that was looked at last.
-LAST = "cluster"
+MAX_CLUSTERS = 200
+CACHE_SECONDS = 5
+# The cookie with the cluster of the page before.
+LAST_CLUSTER_COOKIE = "cluster"
 
 
-def title(plural: str) -> str:
-    """What a kind is called in lists: a word of the viewer's language for the kinds we know, its plural for others."""
+def kind_title(plural: str) -> str:
+    """A kind's name in lists, in the viewer's language; the plural itself for custom kinds."""
     return str(PLURALS.get(plural, plural.partition(".")[0]))
 
 
@@ -114,127 +115,147 @@ def kind_name(plural: str) -> str:
     return KINDS[plural].name if plural in KINDS else plural.partition(".")[0]
 
 
-def address_of(cluster: object, found: Mapping[str, Any]) -> str:
+def object_address(cluster: object, item: Mapping[str, Any]) -> str:
     """The page of an object that the API names by plural, group, version, namespace and name."""
-    plural, group = str(found["plural"]), str(found.get("group") or "")
-    known = KINDS.get(plural)
-    if known is None or known.group != group:
-        plural = f"{plural}.{found.get('version') or 'v1'}.{group}"
-    return f"/clusters/{cluster}/{plural}/{html.part(found.get('namespace') or '-')}/{html.part(found['name'])}"
+    plural = str(item["plural"])
+    group = str(item.get("group") or "")
+    built_in = KINDS.get(plural)
+    if built_in is None or built_in.group != group:
+        plural = f"{plural}.{item.get('version') or 'v1'}.{group}"
+    namespace = html.path_segment(item.get("namespace") or "-")
+    name = html.path_segment(item["name"])
+    return f"/clusters/{cluster}/{plural}/{namespace}/{name}"
 
 
-def clusters(request: HttpRequest, wanted: object = None) -> list[dict[str, Any]]:
-    """{"id","name"} of the clusters that the person may see, remembered by the session for seconds: every page names them.
+def list_clusters(
+    request: HttpRequest,
+    required_id: object = None,
+) -> list[dict[str, Any]]:
+    """{"id", "name"} of the clusters that the person may see.
 
-    One that is `wanted` and not among them is looked for anew.
+    Every page lists them, so they are cached for the session for CACHE_SECONDS. When the cluster
+    `required_id` is missing in the cache, they are read again.
     """
-    found: list[dict[str, Any]] | None = cache.get(_key(request))
-    if found is None or (
-        wanted is not None and all(str(one["id"]) != str(wanted) for one in found)
-    ):
-        try:
-            items = call(request, "GET", "clusters", query={"pageSize": MOST_CLUSTERS}).data[
-                "items"
-            ]
-        except Refused:
-            items = []
-        found = [{"id": one["id"], "name": one["name"]} for one in items]
-        cache.set(_key(request), found, REMEMBERED)
-    return found
+    clusters: list[dict[str, Any]] | None = cache.get(_cache_key(request))
+    if clusters is not None:
+        ids = {str(cluster["id"]) for cluster in clusters}
+        if required_id is None or str(required_id) in ids:
+            return clusters
+    try:
+        query = {"pageSize": MAX_CLUSTERS}
+        items = call(request, "GET", "clusters", query=query).data["items"]
+    except ApiRefusal:
+        # Without a grant there is no cluster to choose; the page itself still opens.
+        items = []
+    clusters = [{"id": item["id"], "name": item["name"]} for item in items]
+    cache.set(_cache_key(request), clusters, CACHE_SECONDS)
+    return clusters
 
 
-def forget(request: HttpRequest) -> None:
-    """The person changed what clusters there are."""
-    cache.delete(_key(request))
+def forget_clusters(request: HttpRequest) -> None:
+    """Drop the cached list: the person registered, renamed or removed a cluster."""
+    cache.delete(_cache_key(request))
 
 
-def _key(request: HttpRequest) -> str:
+def _cache_key(request: HttpRequest) -> str:
     return f"console-clusters:{request.session.session_key}"
 
 
-def frame(request: HttpRequest, cluster_id: object = None) -> dict[str, Any]:
-    """What base.html needs: clusters, the one that is looked at or was last, links. Nothing for who is not signed in."""
+def frame_context(
+    request: HttpRequest,
+    cluster_id: object = None,
+) -> dict[str, Any]:
+    """What base.html needs; {} when nobody is signed in.
+
+    The frame shows the cluster of the page, or the last one that the person looked at.
+    """
     if not request.user.is_authenticated:
         return {}
-    found = clusters(request, cluster_id)
-    wanted = str(cluster_id or request.COOKIES.get(LAST, ""))
+    clusters = list_clusters(request, cluster_id)
+    current_id = str(cluster_id or request.COOKIES.get(LAST_CLUSTER_COOKIE, ""))
+    only_cluster = clusters[0] if len(clusters) == 1 else None
     current = next(
-        (cluster for cluster in found if str(cluster["id"]) == wanted),
-        found[0] if len(found) == 1 else None,
+        (cluster for cluster in clusters if str(cluster["id"]) == current_id), only_cluster
     )
-    may = permissions.standing(request, current["id"] if current else None)
+    may = permissions.summarise_access(request, current["id"] if current else None)
+    language = get_language() or ""
+    kind_links: SafeString | str = ""
+    if current:
+        plural = _kind_in_path(request.path)
+        kind_links = _kind_links(plural, current["id"], language, hidden=may.hidden())
     return {
         "person": request.user,
         "may": may,
-        "clusters": found,
+        "clusters": clusters,
         "cluster": current,
         "chosen_cluster": current,
-        "all_clusters": found,
-        "rooms": _rooms(_room(request.path), get_language() or "", may),
-        "kinds": _kinds(
-            _kind(request.path), current["id"], get_language() or "", hidden=may.hidden()
-        )
-        if current
-        else "",
+        "all_clusters": clusters,
+        "sections": _section_links(_section(request.path), language, may),
+        "kinds": kind_links,
     }
 
 
-def _room(path: str) -> str:
-    """The room of the house that a page belongs to."""
+def _section(path: str) -> str:
+    """The section of the console that a page belongs to, as `/orders`."""
     return "/" + path.partition("/")[2].partition("/")[0]
 
 
-def _kind(path: str) -> str:
+def _kind_in_path(path: str) -> str:
     """The kind that a page of a cluster shows."""
     return "".join(path.split("/")[3:4]) if path.startswith("/clusters/") else ""
 
 
 @lru_cache(maxsize=64)
-def _rooms(room: str, language: str, may: Standing) -> SafeString:
-    hidden = {
-        address
-        for address, open_ in (("/people", may.somewhere), ("/audit", may.somewhere))
-        if not open_
-    }
-    links = _links(
-        (address, text, key, room == address)
-        for address, text, key in ROOMS
+def _section_links(
+    section: str,
+    language: str,
+    may: AccessSummary,
+) -> SafeString:
+    # `language` is only a part of the cache's key: the titles are translated.
+    hidden = () if may.somewhere else ("/people", "/audit")
+    links = _nav_links(
+        (address, text, key, section == address)
+        for address, text, key in SECTIONS
         if address not in hidden
     )
     return format_html('<ul class="nav-list">{}</ul>', links)
 
 
-def _links(links: Iterable[tuple[str, Text, str, bool]]) -> SafeString:
-    return format_html_join(
-        "",
-        '<li><a href="{}"{}{}>{}</a></li>',
-        (
-            (
-                address,
-                _HERE if here else "",
-                format_html(' data-key="{}"', key) if key else "",
-                text,
-            )
-            for address, text, key, here in links
-        ),
-    )
+def _nav_links(links: Iterable[tuple[str, Text, str, bool]]) -> SafeString:
+    rows = []
+    for address, text, key, is_current in links:
+        current = _CURRENT if is_current else ""
+        shortcut = format_html(' data-key="{}"', key) if key else ""
+        rows.append((address, current, shortcut, text))
+    return format_html_join("", '<li><a href="{}"{}{}>{}</a></li>', rows)
 
 
-_HERE, _OPEN = SafeString(' aria-current="page"'), SafeString(" open")
+_CURRENT = SafeString(' aria-current="page"')
+_OPEN = SafeString(" open")
 
 
 @lru_cache(maxsize=512)
-def _kinds(plural: str, cluster: int, language: str, *, hidden: frozenset[str]) -> SafeString:
-    """The kinds in groups, without those that the person may not see; the one that is shown is marked, its group open."""
+def _kind_links(
+    plural: str,
+    cluster: int,
+    language: str,
+    *,
+    hidden: frozenset[str],
+) -> SafeString:
+    """The kinds in groups, without those that the person may not see.
+
+    The current kind is marked and its group open; the first group always is.
+    """
     parts = []
-    for place, (text, every) in enumerate(GROUPS):
-        plurals = [one for one in every if one not in hidden]
+    for index, (text, group_plurals) in enumerate(GROUPS):
+        plurals = [name for name in group_plurals if name not in hidden]
         if not plurals:
             continue
-        links = _links(
-            (f"/clusters/{cluster}/{one}", PLURALS[one], "", one == plural) for one in plurals
+        links = _nav_links(
+            (f"/clusters/{cluster}/{name}", PLURALS[name], "", name == plural) for name in plurals
         )
-        parts.append((_OPEN if place == 0 or plural in plurals else "", text, links))
+        is_open = index == 0 or plural in plurals
+        parts.append((_OPEN if is_open else "", text, links))
     return format_html_join(
         "",
         '<details class="nav-group"{}><summary>{}</summary><ul class="nav-list">{}</ul></details>',

@@ -1,4 +1,4 @@
-"""What every page shares: who may see it, its frame, its headers, and what is shown when the API says no."""
+"""What every page shares: sign-in, the frame around it, its headers, the page of a refusal."""
 
 import logging
 import secrets
@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from clusters.kinds import KINDS
 from console import kind_names, navigation
-from console.api_client import Refused
+from console.api_client import ApiRefusal
 from console.rendering import hints
 from core.api.client_ip import socket_base
 
@@ -27,39 +27,52 @@ P = ParamSpec("P")
 THEMES = ("light", "dark")
 
 
-def signed_in(
+def require_sign_in(
     view: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
-    """A view for people who are signed in; others are sent to sign in and come back. What the API refuses becomes a page that says so."""
+    """Decorate a view for people who are signed in; others are sent to sign in and come back.
+
+    What the API refuses becomes a page that says so.
+    """
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+    def guarded(
+        request: HttpRequest,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> HttpResponseBase:
         if not request.user.is_authenticated:
-            return _to_sign_in(request)
+            return _redirect_to_sign_in(request)
         try:
             return view(request, *args, **kwargs)
-        except Refused as refused:
-            return _to_kind(request, refused) or refusal(request, refused)
+        except ApiRefusal as refusal:
+            return _redirect_to_kind(request, refusal) or render_refusal(request, refusal)
         except (Http404, PermissionDenied, SuspiciousOperation):
             raise
         except Exception:
             log.exception("a page failed", extra={"path": request.path, "method": request.method})
-            return refusal(request, Refused(5001, _("KubeGale itself failed."), {}, 500))
+            return render_refusal(request, ApiRefusal(5001, _("KubeGale itself failed."), {}, 500))
 
     return cast("Callable[Concatenate[HttpRequest, P], HttpResponseBase]", guarded)
 
 
-def _to_kind(request: HttpRequest, refused: Refused) -> HttpResponse | None:
-    """The page that was meant, where an address names its kind by another of its names; or why that cannot be told."""
+def _redirect_to_kind(
+    request: HttpRequest,
+    refusal: ApiRefusal,
+) -> HttpResponse | None:
+    """A redirect to the address with the kind's canonical name; None when there is none.
+
+    A name of kinds in several groups gets the refusal that lists them.
+    """
     match = request.resolver_match
     names = match.kwargs if match else {}
     text = str(names.get("plural", ""))
-    if refused.status != 404 or request.method != "GET" or not text or text in KINDS:
+    if refusal.status != 404 or request.method != "GET" or not text or text in KINDS:
         return None
     try:
         plural = kind_names.canonical_name(request, names["cluster"], text)
-    except Refused as unclear:
-        return refusal(request, unclear) if unclear.code == 1001 else None
+    except ApiRefusal as unclear:
+        return render_refusal(request, unclear) if unclear.code == 1001 else None
     if plural in ("", text):
         return None
     address = reverse(str(match.view_name), kwargs={**names, "plural": plural}) if match else ""
@@ -67,61 +80,61 @@ def _to_kind(request: HttpRequest, refused: Refused) -> HttpResponse | None:
     return HttpResponseRedirect(address + (f"?{query}" if query else ""))
 
 
-def _to_sign_in(request: HttpRequest) -> HttpResponse:
-    here = (
-        request.get_full_path()
-        if request.method == "GET" and not is_fragment(request)
-        else _current(request)
-    )
-    address = "/signin?" + urlencode({"next": here})
+def _redirect_to_sign_in(request: HttpRequest) -> HttpResponse:
+    current_page = request.get_full_path()
+    if request.method != "GET" or is_fragment(request):
+        # Its address cannot be opened: the person returns to the page around it.
+        current_page = _page_of_fragment(request)
+    address = "/signin?" + urlencode({"next": current_page})
     if is_fragment(request):
         return HttpResponse(status=401, headers={"HX-Redirect": address})
     return HttpResponseRedirect(address)
 
 
-def _current(request: HttpRequest) -> str:
-    """The page that a fragment was asked for from."""
+def _page_of_fragment(request: HttpRequest) -> str:
+    """The page that requested a fragment."""
     parts = urlsplit(request.headers.get("HX-Current-URL") or request.headers.get("Referer") or "/")
     return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
 def is_fragment(request: HttpRequest) -> bool:
-    """Whether a part of a page is wanted, not a whole one."""
+    """Whether htmx requests a part of a page; it restores its history from whole ones."""
     return (
         request.headers.get("HX-Request") == "true"
         and "HX-History-Restore-Request" not in request.headers
     )
 
 
-def page(
+def render_page(
     request: HttpRequest,
     template: str,
     context: Mapping[str, Any] | None = None,
     *,
     status: int = 200,
 ) -> HttpResponse:
-    """The rendered template: in the console's frame, or bare for htmx. `cluster_id` in the context says which cluster the frame shows.
+    """Render a template in the console's frame, or bare for htmx.
 
-    Templates begin with `{% extends layout %}` and fill the blocks title, content, head (scripts and styles of the page).
+    `cluster_id` in the context chooses the cluster that the frame shows. Templates begin with
+    `{% extends layout %}` and fill the blocks title, content and head (scripts and styles).
     """
     bare = is_fragment(request)
-    given = dict(context or {})
-    frame = {} if bare else navigation.frame(request, given.get("cluster_id"))
+    context = dict(context or {})
+    frame = {} if bare else navigation.frame_context(request, context.get("cluster_id"))
     nonce = secrets.token_urlsafe(16)
     values = {
         "layout": "console/fragment.html" if bare else "console/base.html",
         "nonce": nonce,
         **preferences(request),
         **frame,
-        **given,
+        **context,
     }
-    response = sealed(
-        request, HttpResponse(render_to_string(template, values, request), status=status), nonce
-    )
-    if frame.get("chosen_cluster") and given.get("cluster_id"):
+    content = render_to_string(template, values, request)
+    response = HttpResponse(content, status=status)
+    with_security_headers(request, response, nonce)
+    if frame.get("chosen_cluster") and context.get("cluster_id"):
         response.set_cookie(
-            navigation.LAST,
-            str(given["cluster_id"]),
+            navigation.LAST_CLUSTER_COOKIE,
+            str(context["cluster_id"]),
             samesite="Lax",
             secure=settings.SECURE_COOKIES,
             httponly=True,
@@ -130,63 +143,75 @@ def page(
 
 
 def preferences(request: HttpRequest) -> dict[str, Any]:
-    """What the viewer chose, out of their cookies: theme ("" follows the system), and whether they are known."""
+    """The viewer's theme out of their cookies ("" follows the system), and the languages."""
     theme = request.COOKIES.get("theme", "")
     return {"theme": theme if theme in THEMES else "", "languages": settings.LANGUAGES}
 
 
-def sealed(request: HttpRequest, response: HttpResponse, nonce: str = "") -> HttpResponse:
-    """The response with the console's headers: no inline script or style, no framing, no copy in caches."""
+def with_security_headers(
+    request: HttpRequest,
+    response: HttpResponse,
+    nonce: str = "",
+) -> HttpResponse:
+    """Set the console's headers: no inline script or style, no framing, no copy in caches."""
     style = f"'self' 'nonce-{nonce}'" if nonce else "'self'"
     response["Content-Security-Policy"] = (
-        f"default-src 'none'; script-src 'self'; style-src {style}; img-src 'self' data:; font-src 'self'; "
-        f"connect-src 'self' {_sockets(request)}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        f"default-src 'none'; script-src 'self'; style-src {style}; "
+        "img-src 'self' data:; font-src 'self'; "
+        f"connect-src 'self' {_socket_origin(request)}; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'"
     )
     response["Cache-Control"] = "no-store"
     response["Vary"] = "Cookie, HX-Request"
     return response
 
 
-def _sockets(request: HttpRequest) -> str:
-    """Where log, terminal and progress sockets are."""
+def _socket_origin(request: HttpRequest) -> str:
+    """Scheme and host of the WebSockets for logs, terminals and progress."""
     parts = urlsplit(socket_base(request))
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def refusal(request: HttpRequest, refused: Refused) -> HttpResponse:
-    """What the API refused: a page of its own, or a notice above the page that asked for a fragment."""
+def render_refusal(request: HttpRequest, refusal: ApiRefusal) -> HttpResponse:
+    """A refusal of the API as a page; for a fragment as a notice above the page around it."""
     context = {
-        "refused": refused,
-        "hint": hints.of(refused.code, refused.details),
+        "refusal": refusal,
+        "hint": hints.for_code(refusal.code, refusal.details),
         "request_id": getattr(request, "id", ""),
     }
     if not is_fragment(request):
-        return page(request, "console/refused.html", context, status=refused.status)
-    response = sealed(
-        request,
-        HttpResponse(
-            render_to_string("console/parts/refused.html", context, request), status=refused.status
-        ),
-    )
-    response["HX-Retarget"], response["HX-Reswap"] = "#notices", "innerHTML"
+        return render_page(request, "console/refused.html", context, status=refusal.status)
+    content = render_to_string("console/parts/refused.html", context, request)
+    response = HttpResponse(content, status=refusal.status)
+    with_security_headers(request, response)
+    # htmx puts the notice there, wherever the fragment would have gone.
+    response["HX-Retarget"] = "#notices"
+    response["HX-Reswap"] = "innerHTML"
     return response
 
 
-def with_styles(response: HttpResponse) -> HttpResponse:
-    """The page, with style attributes allowed: terminal and editor set some by setAttribute, which no nonce covers. Scripts stay strict."""
+def allow_style_attributes(response: HttpResponse) -> HttpResponse:
+    """Allow style attributes on a page; its scripts stay strict.
+
+    Terminal and editor set style attributes by setAttribute, which no nonce covers.
+    """
     response["Content-Security-Policy"] += "; style-src-attr 'unsafe-inline'"
     return response
 
 
 def missing(request: HttpRequest) -> HttpResponse:
-    """The page for addresses that are none."""
-    return refusal(request, Refused(404, _("There is no page at this address."), {}, 404))
+    """The page for an address that does not exist."""
+    return render_refusal(request, ApiRefusal(404, _("There is no page at this address."), {}, 404))
 
 
-def go(request: HttpRequest, address: str, said: str = "") -> HttpResponse:
+def redirect(
+    request: HttpRequest,
+    address: str,
+    notice: str = "",
+) -> HttpResponse:
     """Send the person to another page of the console, with a notice there."""
-    if said:
-        messages.success(request, said)
+    if notice:
+        messages.success(request, notice)
     if is_fragment(request):
         return HttpResponse(status=204, headers={"HX-Redirect": address})
     return HttpResponseRedirect(address)

@@ -1,4 +1,4 @@
-"""What the signed-in person may do, as the API tells it: only to leave out what would be refused."""
+"""What the signed-in person may do, so that pages leave out what the API would refuse."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,48 +10,57 @@ from django.http import HttpRequest
 from clusters.kinds import KINDS
 from console.api_client import call
 
-REMEMBERED = 5
+CACHE_SECONDS = 5
 # Who may do what: an admin's, to see as well.
 ACCESS_KINDS = frozenset(
-    {"serviceaccounts", "roles", "rolebindings", "clusterroles", "clusterrolebindings"}
+    {"serviceaccounts", "roles", "rolebindings", "clusterroles", "clusterrolebindings"},
 )
 # Kinds outside namespaces: seen with a grant on the whole cluster.
 CLUSTER_WIDE = frozenset(
     {kind.plural for kind in KINDS.values() if not kind.namespaced} - {"namespaces"}
 )
-FOR_ADMINS = CLUSTER_WIDE | ACCESS_KINDS
+ADMIN_KINDS = CLUSTER_WIDE | ACCESS_KINDS
 
 
-def me(request: HttpRequest) -> Mapping[str, Any]:
+def describe_person(request: HttpRequest) -> Mapping[str, Any]:
     """Who the person is and what they hold, remembered by the session for seconds."""
     key = f"console-me:{request.session.session_key}"
-    if (found := cache.get(key)) is None:
-        found = call(request, "GET", "/api/v1/auth/me").data
-        cache.set(key, found, REMEMBERED)
-    return cast("Mapping[str, Any]", found)
+    person = cache.get(key)
+    if person is None:
+        person = call(request, "GET", "/api/v1/auth/me").data
+        cache.set(key, person, CACHE_SECONDS)
+    return cast("Mapping[str, Any]", person)
 
 
 def administers_everything(request: HttpRequest) -> bool:
     """Whether the person is an admin of the whole platform, by themselves or through a group."""
-    return bool(me(request)["platform_role"] == "admin")
+    return bool(describe_person(request)["platform_role"] == "admin")
 
 
-def may_change(request: HttpRequest, cluster: object, plural: str, namespace: str) -> bool:
+def may_change(
+    request: HttpRequest,
+    cluster: object,
+    plural: str,
+    namespace: str,
+) -> bool:
     """Whether to offer the person changes of such an object."""
-    found = me(request)
-    roles = {found["platform_role"]} | {
-        one["role"]
-        for one in _here(found, cluster)
-        if one["namespace"] in (None, namespace or None)
-    }
-    return not roles.isdisjoint({"admin"} if plural in FOR_ADMINS else {"operator", "admin"})
+    person = describe_person(request)
+    roles = {person["platform_role"]}
+    for grant in _cluster_grants(person, cluster):
+        # A grant without namespace covers all of them.
+        if grant["namespace"] in (None, namespace or None):
+            roles.add(grant["role"])
+    allowed = {"admin"} if plural in ADMIN_KINDS else {"operator", "admin"}
+    return not roles.isdisjoint(allowed)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where the person is an admin: on everything, in the cluster that is looked at, anywhere; whether they may change anything in it.
+class AccessSummary:
+    """What the person may do on the platform and in the cluster of the page.
 
-    `whole` says that they hold any role on all of that cluster, and so see its nodes and volumes.
+    `platform`, `cluster` and `somewhere`: an admin of everything, of this cluster, of any place.
+    `writes`: may change something in this cluster. `whole`: has a role on all of this cluster,
+    and so sees its nodes and volumes.
     """
 
     platform: bool = False
@@ -64,28 +73,34 @@ class Standing:
         """The kinds that would only be refused."""
         if self.cluster:
             return frozenset()
-        return ACCESS_KINDS if self.whole else FOR_ADMINS
+        return ACCESS_KINDS if self.whole else ADMIN_KINDS
 
 
-def standing(request: HttpRequest, cluster: object = None) -> Standing:
-    """The person's standing."""
-    found = me(request)
-    platform = found["platform_role"] == "admin"
-    here = _here(found, cluster)
-    whole = any(one["role"] == "admin" and not one["namespace"] for one in here)
-    roles = {found["platform_role"], *(one["role"] for one in here)}
-    return Standing(
-        platform,
-        platform or whole,
-        found["role"] == "admin",
-        not roles.isdisjoint({"operator", "admin"}),
-        bool(found["platform_role"]) or any(not one["namespace"] for one in here),
+def summarise_access(
+    request: HttpRequest,
+    cluster: object = None,
+) -> AccessSummary:
+    """What the person may do, with the grants on one cluster; without a cluster, on none."""
+    person = describe_person(request)
+    platform_admin = person["platform_role"] == "admin"
+    grants = _cluster_grants(person, cluster)
+    cluster_roles = {grant["role"] for grant in grants if not grant["namespace"]}
+    roles = {person["platform_role"], *(grant["role"] for grant in grants)}
+    return AccessSummary(
+        platform=platform_admin,
+        cluster=platform_admin or "admin" in cluster_roles,
+        somewhere=person["role"] == "admin",
+        writes=not roles.isdisjoint({"operator", "admin"}),
+        whole=bool(person["platform_role"]) or bool(cluster_roles),
     )
 
 
-def _here(found: Mapping[str, Any], cluster: object) -> list[Mapping[str, Any]]:
+def _cluster_grants(
+    person: Mapping[str, Any],
+    cluster: object,
+) -> list[Mapping[str, Any]]:
     return [
-        one
-        for one in found["grants"]
-        if cluster is not None and str(one["cluster_id"]) == str(cluster)
+        grant
+        for grant in person["grants"]
+        if cluster is not None and str(grant["cluster_id"]) == str(cluster)
     ]

@@ -1,4 +1,4 @@
-"""Two changes of one document brought together: what one side changed is taken, what both changed differently is said. Pure."""
+"""Three-way merge of a document: what one side changed is taken; clashes are listed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,8 +6,17 @@ from typing import Any
 MISSING = object()
 
 
-def merge(base: Any, mine: Any, theirs: Any, path: str = "") -> tuple[Any, list[str]]:
-    """(merged, paths at which both sides differ); there `mine` is kept. Lists are one value: places in them mean nothing."""
+def merge(
+    base: Any,
+    mine: Any,
+    theirs: Any,
+    path: str = "",
+) -> tuple[Any, list[str]]:
+    """Merge two changes of `base` and return (merged document, clashing paths).
+
+    Where both sides differ, `mine` stays and its path is listed. A list is one value: an index
+    means nothing once elements have been added or removed.
+    """
     if mine == theirs or theirs == base:
         return mine, []
     if mine == base:
@@ -15,13 +24,18 @@ def merge(base: Any, mine: Any, theirs: Any, path: str = "") -> tuple[Any, list[
     if not (isinstance(mine, Mapping) and isinstance(theirs, Mapping)):
         return mine, [path]
     before = base if isinstance(base, Mapping) else {}
-    merged, clashes = {}, []
-    for key in [*mine, *(key for key in theirs if key not in mine)]:
-        below = f"{path}.{key}" if path else str(key)
-        value, found = merge(
-            before.get(key, MISSING), mine.get(key, MISSING), theirs.get(key, MISSING), below
+    merged: dict[Any, Any] = {}
+    clashes: list[str] = []
+    their_keys = [key for key in theirs if key not in mine]
+    for key in [*mine, *their_keys]:
+        value, inner_clashes = merge(
+            before.get(key, MISSING),
+            mine.get(key, MISSING),
+            theirs.get(key, MISSING),
+            f"{path}.{key}" if path else str(key),
         )
-        clashes += found
+        clashes += inner_clashes
+        # MISSING won: the key was removed.
         if value is not MISSING:
             merged[key] = value
     return merged, clashes

@@ -1,4 +1,4 @@
-"""Manifests as people edit them: text with line numbers, and where in it a complaint of the cluster belongs."""
+"""Manifests as people edit them: text with line numbers, and the line a problem belongs to."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,44 +25,57 @@ from core.errors import Invalid
 MAX_TEXT = 3 * 1024 * 1024
 SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 BARE_SEPARATOR = re.compile(r"---[^\S\n]*+\n")
-# Lines without a letter, and lines that are a comment; each letter can match in one way only.
-SAYS_NOTHING = re.compile(r"\ufeff?(?:[^\S\n]*+(?:#[^\n]*+)?(?:\n|\Z))*+")
+# Blank lines and comments. Possessive quantifiers keep the match linear in the text's length.
+ONLY_COMMENTS = re.compile(r"\ufeff?(?:[^\S\n]*+(?:#[^\n]*+)?(?:\n|\Z))*+")
 ONLY_DIRECTIVES = re.compile(
     r"(?:\ufeff)?(?:[^\S\n]*+(?:#[^\n]*+)?\n)*+(?:%[^\n]*+\n|[^\S\n]*+(?:#[^\n]*+)?\n)++"
 )
 # Filled in by the API server; nobody can change them by editing.
-KEPT_BY_SERVER = ("managedFields", "selfLink")
+SERVER_FIELDS = ("managedFields", "selfLink")
 # In the way of a comparison: they change with every write.
-RESTLESS = ("resourceVersion", "generation", "managedFields", "uid", "creationTimestamp")
+VOLATILE_FIELDS = ("resourceVersion", "generation", "managedFields", "uid", "creationTimestamp")
 # Annotations that controllers keep for themselves on the objects that people edit.
-BOOKKEEPING = ("deployment.kubernetes.io/", "deprecated.daemonset.template.generation")
+CONTROLLER_ANNOTATIONS = ("deployment.kubernetes.io/", "deprecated.daemonset.template.generation")
 # Where the JSON parser stopped.
-JSON_PLACE = re.compile(r": line (\d+) column (\d+) \(char \d+\)\Z")
+JSON_POSITION = re.compile(r": line (\d+) column (\d+) \(char \d+\)\Z")
 STEP = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 # What strict decoding and Go's decoder say.
 UNKNOWN = re.compile(r'(unknown|duplicate) field "([^"]+)"')
 WRONG_TYPE = re.compile(
-    r"cannot unmarshal (\w+) into Go (?:struct field|value)(?: \w+\.([\w.\[\]]+))? of type ([\w.\[\]*]+)"
+    r"cannot unmarshal (\w+) into Go (?:struct field|value)"
+    r"(?: \w+\.([\w.\[\]]+))? of type ([\w.\[\]*]+)"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A complaint about a line (from 1) of the text, from a column to another (from 0); line 0 is about the whole."""
+    """A problem in a line of the text, from `column` to `end`.
+
+    Lines count from 1 and columns from 0; line 0 is about the whole text.
+    """
 
     line: int
     column: int
     end: int
     message: str
 
-    def shown(self) -> dict[str, Any]:
-        """For the editor's script."""
-        return {"line": self.line, "column": self.column, "end": self.end, "message": self.message}
+    def as_json(self) -> dict[str, Any]:
+        """The problem for the editor's script."""
+        return {
+            "line": self.line,
+            "column": self.column,
+            "end": self.end,
+            "message": self.message,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document of a text: where it begins (lines before it), its tree with marks, and the object, unless it is none."""
+    """One document of a text.
+
+    `before` counts the lines above it, `node` is its YAML tree with positions, and `obj` the
+    Kubernetes object, None when the document is not one.
+    """
 
     text: str
     before: int
@@ -72,34 +85,35 @@ class Document:
 
 
 def check_length(text: str) -> None:
-    """Invalid when a text of one or several documents is larger than is read at once."""
+    """Raise Invalid when a text is larger than MAX_TEXT bytes."""
     if len(text) > MAX_TEXT or len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT:
         raise Invalid(f"the text is larger than {MAX_TEXT // 1024} KiB")
 
 
 def documents(text: str, *, most: int = MAX_DOCUMENTS) -> list[Document]:
-    """The documents of a text, empty ones and `null` left out; what cannot be read has a problem instead of an object.
+    """The documents of a text, without empty ones and `null`.
 
-    The objects of a List are documents of their own. No more than `most` pieces of the text are read, and one more is
-    returned unread where there are more.
+    What cannot be read has a problem instead of an object. The objects of a List are documents of
+    their own. At most `most` pieces of the text are read; where there are more, one more document
+    is returned unread. Raises Invalid for a text that is too large.
     """
     check_length(text)
-    found: list[Document] = []
+    readable: list[Document] = []
     line = start = 0
-    for end in _ends(text):
+    for end in _document_ends(text):
         piece = text[start:end]
-        if len(found) >= most:
-            return [*found, Document("", line, None, None)]
-        if _says_something(piece):
+        if len(readable) >= most:
+            return [*readable, Document("", line, None, None)]
+        if _has_content(piece):
             # The separator itself stays with the document, so that its lines count.
-            found += _read(piece, line)
+            readable += _read_piece(piece, line)
         line += piece.count("\n")
         start = end
-    return found
+    return readable
 
 
-def _ends(text: str) -> Iterator[int]:
-    """Where each document ends: before the next separator, and not between directives and theirs."""
+def _document_ends(text: str) -> Iterator[int]:
+    """The end of each document: the next separator, unless it only ends YAML directives."""
     start = 0
     for match in SEPARATOR.finditer(text):
         if not ONLY_DIRECTIVES.fullmatch(text, start, match.start()):
@@ -108,74 +122,81 @@ def _ends(text: str) -> Iterator[int]:
     yield len(text)
 
 
-def _says_something(piece: str) -> bool:
-    return SAYS_NOTHING.fullmatch(SEPARATOR.sub("", piece, count=1)) is None
+def _has_content(piece: str) -> bool:
+    return ONLY_COMMENTS.fullmatch(SEPARATOR.sub("", piece, count=1)) is None
 
 
-def _read(piece: str, before: int) -> Iterator[Document]:
+def _read_piece(piece: str, before: int) -> Iterator[Document]:
     head = BARE_SEPARATOR.match(piece)
     if head and JSON.match(piece, head.end()):
-        piece, before = piece[head.end() :], before + 1
+        piece = piece[head.end() :]
+        before += 1
     try:
         texts = json_stream(piece)
     except Invalid as error:
         yield Document(piece, before, None, None, (Problem(before + 1, 0, 0, error.message),))
         return
     for text in texts:
-        for document in _document(text, before):
-            yield from _listed(document)
+        for document in _parse_yaml(text, before):
+            yield from _split_list(document)
         before += text.count("\n")
 
 
-def _document(piece: str, before: int) -> Iterator[Document]:
+def _parse_yaml(piece: str, before: int) -> Iterator[Document]:
     try:
         parsed = placed(piece)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line, column = (mark.line, mark.column) if mark else (0, 0)
-        said = Problem(before + line + 1, column, column + 1, str(error.problem or error.context))
-        yield Document(piece, before, None, None, (said,))
+        line = mark.line if mark else 0
+        column = mark.column if mark else 0
+        message = str(error.problem or error.context)
+        problem = Problem(before + line + 1, column, column + 1, message)
+        yield Document(piece, before, None, None, (problem,))
         return
     except Invalid as error:
         yield Document(piece, before, None, None, (Problem(before + 1, 0, 0, error.message),))
         return
     except (yaml.YAMLError, ValueError) as error:
-        said = Problem(before + 1, 0, 0, str(error).splitlines()[0][:200])
-        yield Document(piece, before, None, None, (said,))
+        problem = Problem(before + 1, 0, 0, str(error).splitlines()[0][:200])
+        yield Document(piece, before, None, None, (problem,))
         return
-    for one in parsed:
-        if one.value is None:
+    for part in parsed:
+        if part.value is None:
             continue
         try:
-            obj = _object(piece, one.value, is_first=before == 0)
+            obj = _parse_object(piece, part.value, is_first=before == 0)
         except Invalid as error:
-            yield Document(piece, before, one.node, None, (_about_json(error.message, before),))
+            problem = _json_problem(error.message, before)
+            yield Document(piece, before, part.node, None, (problem,))
             continue
-        yield Document(piece, before, one.node, obj, tuple(_doubled(one.node, before)))
+        duplicates = tuple(_duplicate_keys(part.node, before))
+        yield Document(piece, before, part.node, obj, duplicates)
 
 
-def _object(piece: str, value: Any, *, is_first: bool) -> Object:
-    """The object of a document. JSON has its own rules for numbers and texts; its places are YAML's."""
+def _parse_object(piece: str, value: Any, *, is_first: bool) -> Object:
+    """The object of a document; JSON has its own rules for numbers and strings."""
     if not JSON.match(piece):
         return as_object(value)
     try:
         return from_yaml(piece)
     except Invalid:
-        # Behind a separator kubectl reads YAML: comments, commas at the end.
+        # After a separator kubectl reads JSON as YAML: comments and trailing commas are allowed.
         if is_first:
             raise
         return as_object(value)
 
 
-def _about_json(message: str, before: int) -> Problem:
-    """The complaint at the place that it names."""
-    sentence, line, column = message, 1, 0
-    if at := JSON_PLACE.search(message):
-        sentence, line, column = message[: at.start()], int(at[1]), int(at[2]) - 1
-    return Problem(before + line, column, column + 1 if column else 0, sentence)
+def _json_problem(message: str, before: int) -> Problem:
+    """The JSON parser's error, at the line and column that it names."""
+    position = JSON_POSITION.search(message)
+    if position is None:
+        return Problem(before + 1, 0, 0, message)
+    line = before + int(position[1])
+    column = int(position[2]) - 1
+    return Problem(line, column, column + 1 if column else 0, message[: position.start()])
 
 
-def _listed(document: Document) -> Iterator[Document]:
+def _split_list(document: Document) -> Iterator[Document]:
     """The objects of a List one by one, else the document itself."""
     obj = document.obj or {}
     kind = str(obj.get("kind") or "")
@@ -187,69 +208,78 @@ def _listed(document: Document) -> Iterator[Document]:
         return
     # The items of a ConfigMapList need not say that they are ConfigMaps.
     implied = {"apiVersion": obj.get("apiVersion"), "kind": kind.removesuffix("List")}
-    _key, node = _step(document.node, "items")
+    _key, node = _descend(document.node, "items")
     for index, item in enumerate(items):
-        _none, place = _step(node, str(index))
+        _key, item_node = _descend(node, str(index))
         problems = document.problems if index == 0 else ()
+        item_object: Object | None = None
         if not isinstance(item, dict):
-            line = document.before + (place.start_mark.line if place else 0) + 1
+            line = document.before + (item_node.start_mark.line if item_node else 0) + 1
             problems = (Problem(line, 0, 0, _("An item of a List must be an object.")),)
-        yield Document(
-            document.text,
-            document.before,
-            place,
-            ({**implied, **item} if kind != "List" else item) if isinstance(item, dict) else None,
-            problems,
-        )
+        elif kind == "List":
+            item_object = item
+        else:
+            item_object = {**implied, **item}
+        yield Document(document.text, document.before, item_node, item_object, problems)
 
 
-def _doubled(node: yaml.Node | None, before: int) -> Iterator[Problem]:
+def _duplicate_keys(node: yaml.Node | None, before: int) -> Iterator[Problem]:
     """Keys that a mapping has twice: readers of YAML keep the last one in silence."""
     waiting = [node]
     while waiting:
-        each = waiting.pop()
-        if isinstance(each, yaml.SequenceNode):
-            waiting += each.value
-        if isinstance(each, yaml.MappingNode):
-            seen: set[str] = set()
-            for key, value in each.value:
+        current = waiting.pop()
+        if isinstance(current, yaml.SequenceNode):
+            waiting += current.value
+        if isinstance(current, yaml.MappingNode):
+            names: set[str] = set()
+            for key, value in current.value:
                 waiting.append(value)
-                if str(key.value) in seen and key.value != "<<":
+                if str(key.value) in names and key.value != "<<":
                     mark = key.start_mark
                     yield Problem(
                         before + mark.line + 1,
                         mark.column,
                         key.end_mark.column,
-                        _("The key {key} is here twice.").format(key=key.value),
+                        _("Duplicate key {key}.").format(key=key.value),
                     )
-                seen.add(str(key.value))
+                names.add(str(key.value))
 
 
-# --- where a complaint belongs ----------------------------------------------------------------------------------------
-def place(document: Document, path: str) -> tuple[int, int, int]:
-    """(line, column, end) of a field path such as `spec.containers[0].image`; of what stands above it when it is not there."""
-    return spot(document, [index or name for index, name in STEP.findall(path)])
+# --- where a problem belongs ------------------------------------------------------------------
+def locate_field(document: Document, path: str) -> tuple[int, int, int]:
+    """(line, column, end) of a field path such as `spec.containers[0].image`.
+
+    Of its nearest ancestor in the document when the field itself is missing.
+    """
+    return locate_steps(document, [index or name for index, name in STEP.findall(path)])
 
 
-def spot(document: Document, steps: Iterable[str | int]) -> tuple[int, int, int]:
-    """The same for a path in pieces, whose keys may hold dots."""
-    node, marked = document.node, document.node
+def locate_steps(
+    document: Document,
+    steps: Iterable[str | int],
+) -> tuple[int, int, int]:
+    """The same for a path in steps, whose keys may contain dots."""
+    node = document.node
+    marked = node
     for step in steps:
-        key, value = _step(node, str(step))
+        key, value = _descend(node, str(step))
         if value is None:
             break
-        node, marked = value, key or value
+        node = value
+        # The key is marked; an element of a list has none.
+        marked = key or value
     if marked is None:
         return 0, 0, 0
-    mark, end = marked.start_mark, marked.end_mark
-    return (
-        document.before + mark.line + 1,
-        mark.column,
-        end.column if end.line == mark.line else mark.column + 1,
-    )
+    start = marked.start_mark
+    end = marked.end_mark
+    end_column = end.column if end.line == start.line else start.column + 1
+    return document.before + start.line + 1, start.column, end_column
 
 
-def _step(node: yaml.Node | None, name: str) -> tuple[yaml.Node | None, yaml.Node | None]:
+def _descend(
+    node: yaml.Node | None,
+    name: str,
+) -> tuple[yaml.Node | None, yaml.Node | None]:
     """(key node, value node) one step further; (None, None) where there is none."""
     if isinstance(node, yaml.SequenceNode) and name.isdecimal() and len(name) < 10:
         return None, node.value[int(name)] if int(name) < len(node.value) else None
@@ -260,118 +290,132 @@ def _step(node: yaml.Node | None, name: str) -> tuple[yaml.Node | None, yaml.Nod
     return None, None
 
 
-def complaints(document: Document, message: str, details: Mapping[str, Any]) -> list[Problem]:
-    """What the API server said about a document, each complaint at its line."""
+def problems_of_refusal(
+    document: Document,
+    message: str,
+    details: Mapping[str, Any],
+) -> list[Problem]:
+    """The API server's refusal as problems, each at the line of its field.
+
+    `details` is the Status of the refusal; its causes name fields. Messages of strict decoding and
+    of Go's decoder name the field in the text.
+    """
     causes = [
-        one
-        for one in (details.get("details") or {}).get("causes") or []
-        if isinstance(one, Mapping) and one.get("field")
+        cause
+        for cause in (details.get("details") or {}).get("causes") or []
+        if isinstance(cause, Mapping) and cause.get("field")
     ]
     if causes:
+        return [_cause_problem(document, cause) for cause in causes]
+    decoding_errors = UNKNOWN.findall(message)
+    if decoding_errors:
         return [
-            Problem(
-                *place(document, str(one["field"])), f"{one['field']}: {one.get('message', '')}"
-            )
-            for one in causes
+            Problem(*locate_field(document, path), _unknown_field_text(word, path))
+            for word, path in decoding_errors
         ]
-    if unknown := UNKNOWN.findall(message):
-        return [Problem(*place(document, path), _unknown(word, path)) for word, path in unknown]
-    if wrong := WRONG_TYPE.search(message):
-        path = (wrong[2] or "").removeprefix(".")
-        said = _("{path}: this is a {given}, but {wanted} is wanted").format(
-            path=path, given=wrong[1], wanted=wrong[3]
+    wrong_type = WRONG_TYPE.search(message)
+    if wrong_type:
+        path = (wrong_type[2] or "").removeprefix(".")
+        sentence = _("{path}: expected {expected}, got {actual}").format(
+            path=path,
+            expected=wrong_type[3],
+            actual=wrong_type[1],
         )
-        return [Problem(*_ending(document, path), said)]
+        return [Problem(*_locate_by_ending(document, path), sentence)]
     return [Problem(document.before + 1 if document.before else 0, 0, 0, message)]
 
 
-def _unknown(word: str, path: str) -> str:
-    return (
-        _("There is no field {path}.")
-        if word == "unknown"
-        else _("The field {path} is here twice.")
-    ).format(path=path)
+def _cause_problem(document: Document, cause: Mapping[str, Any]) -> Problem:
+    field = str(cause["field"])
+    return Problem(*locate_field(document, field), f"{field}: {cause.get('message', '')}")
 
 
-def _ending(document: Document, path: str) -> tuple[int, int, int]:
-    """Go names a path without the places in lists: the first one that ends like it."""
+def _unknown_field_text(word: str, path: str) -> str:
+    if word == "unknown":
+        return _("Unknown field {path}.").format(path=path)
+    return _("Duplicate field {path}.").format(path=path)
+
+
+def _locate_by_ending(document: Document, path: str) -> tuple[int, int, int]:
+    """The first field whose path ends like `path`: Go names it without the indexes of lists."""
     names = path.split(".")
-    # The last is looked at first.
-    waiting: list[tuple[yaml.Node | None, list[str]]] = [(document.node, names)]
-    while waiting:
-        node, left = waiting.pop()
+    # Depth first, in the order of the text: the stack's top is visited next.
+    stack: list[tuple[yaml.Node | None, list[str]]] = [(document.node, names)]
+    while stack:
+        node, remaining = stack.pop()
         if isinstance(node, yaml.SequenceNode):
-            waiting += [(item, left) for item in reversed(node.value)]
-        elif left and isinstance(node, yaml.MappingNode):
+            stack += [(item, remaining) for item in reversed(node.value)]
+        elif remaining and isinstance(node, yaml.MappingNode):
             for key, value in node.value:
-                if str(key.value) == left[0]:
-                    if len(left) == 1:
-                        return (
-                            document.before + key.start_mark.line + 1,
-                            key.start_mark.column,
-                            key.end_mark.column,
-                        )
-                    waiting.append((value, left[1:]))
-    return place(document, path)
+                if str(key.value) != remaining[0]:
+                    continue
+                if len(remaining) == 1:
+                    start = key.start_mark
+                    return document.before + start.line + 1, start.column, key.end_mark.column
+                stack.append((value, remaining[1:]))
+    return locate_field(document, path)
 
 
-# --- objects as text ----------------------------------------------------------------------------------------------------
-def editable(item: Object) -> Object:
-    """The object as it is given to the editor: without what the server alone writes. Custom kinds keep a status of their own."""
-    metadata = {
-        key: value
-        for key, value in (item.get("metadata") or {}).items()
-        if key not in KEPT_BY_SERVER
-    }
-    annotations = {
-        key: value
-        for key, value in (metadata.get("annotations") or {}).items()
-        if key != LAST_APPLIED
-    }
-    metadata.pop("annotations", None)
+# --- objects as text --------------------------------------------------------------------------
+def editable_object(item: Object) -> Object:
+    """The object as the editor shows it, without the fields that only the API server writes.
+
+    Custom kinds keep their status: without the status subresource it is theirs to write.
+    """
+    metadata = dict(item.get("metadata") or {})
+    for name in SERVER_FIELDS:
+        metadata.pop(name, None)
+    annotations = dict(metadata.pop("annotations", None) or {})
+    annotations.pop(LAST_APPLIED, None)
     if annotations:
         metadata["annotations"] = annotations
-    ours = any(
+    document = {
+        "apiVersion": item.get("apiVersion"),
+        "kind": item.get("kind"),
+        "metadata": metadata,
+    }
+    built_in = any(
         kind.name == item.get("kind") and kind.api_version == item.get("apiVersion")
         for kind in KINDS.values()
     )
-    shown = {"apiVersion": item.get("apiVersion"), "kind": item.get("kind"), "metadata": metadata}
-    return shown | {
-        key: value
-        for key, value in item.items()
-        if key not in shown and not (key == "status" and ours)
-    }
+    for key, value in item.items():
+        if key not in document and not (key == "status" and built_in):
+            document[key] = value
+    return document
 
 
-def whole(edited: Object, live: Object) -> Object:
-    """What is sent to the cluster: the edited object with what `editable` left out of the live one."""
-    kept = (live.get("metadata") or {}).get("annotations") or {}
-    if LAST_APPLIED not in kept:
+def restore_hidden_fields(edited: Object, live: Object) -> Object:
+    """The edited object with what `editable_object` left out of the live one, ready to be sent."""
+    live_annotations = (live.get("metadata") or {}).get("annotations") or {}
+    if LAST_APPLIED not in live_annotations:
         return edited
     metadata = edited.get("metadata") or {}
-    annotations = {**(metadata.get("annotations") or {}), LAST_APPLIED: kept[LAST_APPLIED]}
+    annotations = {
+        **(metadata.get("annotations") or {}),
+        LAST_APPLIED: live_annotations[LAST_APPLIED],
+    }
     return {**edited, "metadata": {**metadata, "annotations": annotations}}
 
 
-def comparable(item: Object) -> str:
-    """The object as text for a comparison: as it is edited, without what every write changes."""
-    shown = editable(item)
-    metadata = {key: value for key, value in shown["metadata"].items() if key not in RESTLESS}
-    return to_yaml(
-        {**{key: value for key, value in shown.items() if key != "status"}, "metadata": metadata}
-    )
+def comparison_text(item: Object) -> str:
+    """The object as YAML for a comparison: as it is edited, without what every write changes."""
+    document = {key: value for key, value in editable_object(item).items() if key != "status"}
+    document["metadata"] = {
+        key: value for key, value in document["metadata"].items() if key not in VOLATILE_FIELDS
+    }
+    return to_yaml(document)
 
 
-def same_content(one: Object, other: Object) -> bool:
+def has_same_content(first: Object, second: Object) -> bool:
     """Whether two versions of an object differ at most in status and in what controllers keep."""
-    return comparable(_without_bookkeeping(one)) == comparable(_without_bookkeeping(other))
+    return comparison_text(_strip_bookkeeping(first)) == comparison_text(_strip_bookkeeping(second))
 
 
-def _without_bookkeeping(item: Object) -> Object:
+def _strip_bookkeeping(item: Object) -> Object:
     metadata = item.get("metadata") or {}
     annotations = {
         key: value
         for key, value in (metadata.get("annotations") or {}).items()
-        if not key.startswith(BOOKKEEPING)
+        if not key.startswith(CONTROLLER_ANNOTATIONS)
     }
     return {**item, "metadata": {**metadata, "annotations": annotations}}

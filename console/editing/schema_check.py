@@ -1,4 +1,4 @@
-"""Checks a document against the cluster's schema of its kind: fields that are none, wrong types, what is lacking. Pure."""
+"""Checks a document against the cluster's schema: unknown fields, wrong types, missing fields."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 REFERENCE = "#/components/schemas/"
-DEEPEST = 60
-MOST_FAULTS = 50
+MAX_DEPTH = 60
+MAX_FAULTS = 50
 Path = tuple[str | int, ...]
 TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
@@ -38,14 +38,14 @@ class Fault:
     message: str
 
 
-def faults(document: Any, schema: Mapping[str, Any]) -> list[Fault]:
+def find_faults(document: Any, schema: Mapping[str, Any]) -> list[Fault]:
     """The first faults of a document; `schema` is {"root", "definitions"} as the API gives it."""
     checker = _Checker(schema.get("definitions") or {})
-    found = checker.check(document, {"$ref": REFERENCE + str(schema.get("root", ""))}, ())
-    return [fault for _place, fault in zip(range(MOST_FAULTS), found, strict=False)]
+    every_fault = checker.check(document, {"$ref": REFERENCE + str(schema.get("root", ""))}, ())
+    return [fault for _place, fault in zip(range(MAX_FAULTS), every_fault, strict=False)]
 
 
-def written(path: Path) -> str:
+def path_text(path: Path) -> str:
     """`spec.containers[0].image`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
@@ -55,40 +55,48 @@ class _Checker:
     def __init__(self, definitions: Mapping[str, Any]) -> None:
         self._definitions = definitions
 
-    def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _resolve(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         """The schema behind references; several of `allOf` together."""
-        for _depth in range(DEEPEST):
+        for _depth in range(MAX_DEPTH):
             if "$ref" in schema:
                 schema = self._definitions.get(str(schema["$ref"]).removeprefix(REFERENCE)) or {}
             elif isinstance(schema.get("allOf"), list) and len(schema["allOf"]) == 1:
                 schema = {
                     **{key: value for key, value in schema.items() if key != "allOf"},
-                    **self._resolved(schema["allOf"][0]),
+                    **self._resolve(schema["allOf"][0]),
                 }
             else:
                 return schema
         return {}
 
-    def check(self, value: Any, schema: Mapping[str, Any], path: Path) -> Iterator[Fault]:
+    def check(
+        self,
+        value: Any,
+        schema: Mapping[str, Any],
+        path: Path,
+    ) -> Iterator[Fault]:
         """What is wrong with a value; null is what is not there, as Kubernetes takes it."""
-        schema = self._resolved(schema)
-        if value is None or len(path) > DEEPEST or self._is_open(schema):
+        schema = self._resolve(schema)
+        if value is None or len(path) > MAX_DEPTH or self._is_open(schema):
             return
-        wanted = str(schema.get("type") or ("object" if "properties" in schema else ""))
-        if wanted in TYPES and not _fits(value, wanted):
+        expected = str(schema.get("type") or ("object" if "properties" in schema else ""))
+        if expected in TYPES and not _has_type(value, expected):
             yield Fault(
-                path, _("{path} must be {wanted}").format(path=written(path), wanted=WORDS[wanted])
+                path,
+                _("{path} must be {expected}").format(
+                    path=path_text(path), expected=WORDS[expected]
+                ),
             )
         elif isinstance(value, dict):
-            yield from self._mapping(value, schema, path)
+            yield from self._check_mapping(value, schema, path)
         elif isinstance(value, list):
             for place, item in enumerate(value):
                 yield from self.check(item, schema.get("items") or {}, (*path, place))
         elif schema.get("enum") and value not in schema["enum"]:
-            allowed = ", ".join(str(one) for one in schema["enum"])
+            allowed = ", ".join(str(choice) for choice in schema["enum"])
             yield Fault(
                 path,
-                _("{path} must be one of {allowed}").format(path=written(path), allowed=allowed),
+                _("{path} must be one of {allowed}").format(path=path_text(path), allowed=allowed),
             )
 
     @staticmethod
@@ -99,15 +107,17 @@ class _Checker:
             schema.get("x-kubernetes-int-or-string") or schema.get("format") == "int-or-string"
         )
 
-    def _mapping(
-        self, value: Mapping[str, Any], schema: Mapping[str, Any], path: Path
+    def _check_mapping(
+        self,
+        value: Mapping[str, Any],
+        schema: Mapping[str, Any],
+        path: Path,
     ) -> Iterator[Fault]:
-        properties, others = schema.get("properties") or {}, schema.get("additionalProperties")
-        closed = (
-            bool(properties)
-            and not others
-            and not schema.get("x-kubernetes-preserve-unknown-fields")
-        )
+        properties = schema.get("properties") or {}
+        others = schema.get("additionalProperties")
+        preserves_unknown = schema.get("x-kubernetes-preserve-unknown-fields")
+        # A mapping without properties is free-form, as in `data` of a ConfigMap.
+        closed = bool(properties) and not others and not preserves_unknown
         for key, item in value.items():
             if key in properties:
                 yield from self.check(item, properties[key], (*path, key))
@@ -115,21 +125,26 @@ class _Checker:
                 yield from self.check(item, others, (*path, key))
             elif closed:
                 yield Fault(
-                    (*path, key), _("There is no field {path}.").format(path=written((*path, key)))
+                    (*path, key),
+                    _("Unknown field {path}.").format(path=path_text((*path, key))),
                 )
-        yield from (_lacking(path, name) for name in _required(schema) if value.get(name) is None)
+        yield from (
+            _missing_field(path, name)
+            for name in _required_fields(schema)
+            if value.get(name) is None
+        )
 
 
-def _required(schema: Mapping[str, Any]) -> Sequence[str]:
-    found = schema.get("required")
-    return [str(one) for one in found] if isinstance(found, list) else []
+def _required_fields(schema: Mapping[str, Any]) -> Sequence[str]:
+    names = schema.get("required")
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def _lacking(path: Path, name: str) -> Fault:
-    return Fault(path, _("{path} is required").format(path=written((*path, name))))
+def _missing_field(path: Path, name: str) -> Fault:
+    return Fault(path, _("{path} is required").format(path=path_text((*path, name))))
 
 
-def _fits(value: Any, wanted: str) -> bool:
+def _has_type(value: Any, expected: str) -> bool:
     if isinstance(value, bool):
-        return wanted == "boolean"
-    return isinstance(value, TYPES[wanted])
+        return expected == "boolean"
+    return isinstance(value, TYPES[expected])

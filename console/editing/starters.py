@@ -117,17 +117,17 @@ metadata:
 """
 
 
-def _in(text: str) -> Callable[[str], str]:
+def _starter(text: str) -> Callable[[str], str]:
     return lambda namespace: text.format(namespace=namespace)
 
 
-BLUEPRINTS: dict[str, Callable[[str], str]] = {
-    "deployments": _in(DEPLOYMENT),
-    "services": _in(SERVICE),
-    "ingresses": _in(INGRESS),
-    "configmaps": _in(CONFIG_MAP),
-    "secrets": _in(OPAQUE),
-    "cronjobs": _in(CRON_JOB),
-    "persistentvolumeclaims": _in(CLAIM),
-    "namespaces": _in(NAMESPACE),
+STARTERS: dict[str, Callable[[str], str]] = {
+    "deployments": _starter(DEPLOYMENT),
+    "services": _starter(SERVICE),
+    "ingresses": _starter(INGRESS),
+    "configmaps": _starter(CONFIG_MAP),
+    "secrets": _starter(OPAQUE),
+    "cronjobs": _starter(CRON_JOB),
+    "persistentvolumeclaims": _starter(CLAIM),
+    "namespaces": _starter(NAMESPACE),
 }

@@ -1,1 +1,1 @@
-"""From API answers to what a page shows: columns, states, charts, graphs. Pure functions, no requests."""
+"""From API answers to what a page shows: columns, states, charts, graphs. Pure functions."""

@@ -15,7 +15,7 @@ from console.rendering.health import Object, get, rows
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class RenderContext:
     """Who looks at a table: where, when, in which zone."""
 
     base: str
@@ -23,12 +23,16 @@ class Sight:
     now: datetime
 
 
-Cell = Callable[[Object, Sight], str]
+Cell = Callable[[Object, RenderContext], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """One column: its title, its cell; `wide` ones are left out on narrow screens, `right` ones hold numbers, `sort` is the API's word."""
+class TableColumn:
+    """One column of a table.
+
+    `wide` columns are left out on narrow screens, `right` ones are aligned to the right as
+    numbers; `sort` is the API's `orderby` word, "" for a column that cannot be sorted by.
+    """
 
     title: str | Promise
     cell: Cell
@@ -37,323 +41,347 @@ class Column:
     sort: str = ""
 
 
-def of_path(*path: str) -> Cell:
+def text_cell(*path: str) -> Cell:
     """The text at a path of the object."""
-    return lambda item, sight: html.text(get(item, *path))
+    return lambda item, context: html.text(get(item, *path))
 
 
-def coded(*path: str) -> Cell:
+def code_cell(*path: str) -> Cell:
     """The same for something long."""
-    return lambda item, sight: html.code(get(item, *path))
+    return lambda item, context: html.code(get(item, *path))
 
 
-def count(*path: str) -> Cell:
+def count_cell(*path: str) -> Cell:
     """How many members a list or mapping has."""
-    return lambda item, sight: html.text(len(get(item, *path) or ()))
+    return lambda item, context: html.text(len(get(item, *path) or ()))
 
 
-def number(*path: str) -> Cell:
+def number_cell(*path: str) -> Cell:
     """A number, 0 where it is left out."""
-    return lambda item, sight: html.text(health.number(get(item, *path)))
+    return lambda item, context: html.text(health.number(get(item, *path)))
 
 
-def age(*path: str) -> Cell:
+def age_cell(*path: str) -> Cell:
     """How long ago a moment was."""
-    return lambda item, sight: html.age(get(item, *path), sight.zone, sight.now)
+    return lambda item, context: html.age(get(item, *path), context.zone, context.now)
 
 
-def _state(plural: str) -> Column:
-    return Column(
+def _state_column(plural: str) -> TableColumn:
+    return TableColumn(
         _("Status"),
-        lambda item, sight: html.status(*health.of(plural, item)),
-        sort="status" if plural in PHASED else "",
+        lambda item, context: html.status(*health.for_kind(plural, item)),
+        sort="status" if plural in KINDS_WITH_PHASE else "",
     )
 
 
-def _ready(item: Object, sight: Sight) -> str:
+def _ready(item: Object, context: RenderContext) -> str:
     return "{}/{}".format(*health.ready(item))
 
 
-def _replicas(item: Object, sight: Sight) -> str:
+def _replicas(item: Object, context: RenderContext) -> str:
     return "{}/{}".format(*health.replicas(item))
 
 
-def _images(item: Object, sight: Sight) -> str:
+def _images(item: Object, context: RenderContext) -> str:
     spec = (
         get(item, "spec", "template", "spec")
         or get(item, "spec", "jobTemplate", "spec", "template", "spec")
         or get(item, "spec")
     )
-    return html.chips([one.get("image", "") for one in rows(get(spec, "containers"))], 1)
+    images = [container.get("image", "") for container in rows(get(spec, "containers"))]
+    return html.chips(images, 1)
 
 
-def _node(item: Object, sight: Sight) -> str:
+def _node(item: Object, context: RenderContext) -> str:
     name = get(item, "spec", "nodeName")
-    return html.link(f"{sight.base}/nodes/-/{html.part(name)}", name) if name else html.text(None)
+    if not name:
+        return html.text(None)
+    return html.link(f"{context.base}/nodes/-/{html.path_segment(name)}", name)
 
 
-def _completions(item: Object, sight: Sight) -> str:
-    return (
-        f"{health.number(get(item, 'status', 'succeeded'))}/{get(item, 'spec', 'completions') or 1}"
-    )
+def _completions(item: Object, context: RenderContext) -> str:
+    succeeded = health.number(get(item, "status", "succeeded"))
+    completions = get(item, "spec", "completions") or 1
+    return f"{succeeded}/{completions}"
 
 
-def _ports(item: Object, sight: Sight) -> str:
-    def shown(port: Mapping[str, Any]) -> str:
-        node = f":{port['nodePort']}" if port.get("nodePort") else ""
-        return f"{port.get('port')}{node}/{port.get('protocol', 'TCP')}"
-
-    return html.chips([shown(port) for port in rows(get(item, "spec", "ports"))], 3)
-
-
-def _external(item: Object, sight: Sight) -> str:
-    given = rows(get(item, "status", "loadBalancer", "ingress"))
-    found = [one.get("ip") or one.get("hostname") for one in given] or list(
-        get(item, "spec", "externalIPs") or []
-    )
-    return html.chips([one for one in found if one], 2)
+def _ports(item: Object, context: RenderContext) -> str:
+    ports = []
+    for port in rows(get(item, "spec", "ports")):
+        node_port = f":{port['nodePort']}" if port.get("nodePort") else ""
+        ports.append(f"{port.get('port')}{node_port}/{port.get('protocol', 'TCP')}")
+    return html.chips(ports, 3)
 
 
-def _hosts(item: Object, sight: Sight) -> str:
+def _external(item: Object, context: RenderContext) -> str:
+    ingresses = rows(get(item, "status", "loadBalancer", "ingress"))
+    addresses = [ingress.get("ip") or ingress.get("hostname") for ingress in ingresses]
+    if not addresses:
+        addresses = list(get(item, "spec", "externalIPs") or [])
+    return html.chips([address for address in addresses if address], 2)
+
+
+def _hosts(item: Object, context: RenderContext) -> str:
     return html.chips([rule.get("host") or "*" for rule in rows(get(item, "spec", "rules"))], 2)
 
 
-def _selector(*path: str) -> Cell:
-    def shown(item: Object, sight: Sight) -> str:
+def _labels_cell(*path: str) -> Cell:
+    def render(item: Object, context: RenderContext) -> str:
         labels = get(item, *path)
-        return html.chips(
-            [f"{key}={value}" for key, value in labels.items()]
-            if isinstance(labels, Mapping)
-            else [],
-            2,
-        )
+        if not isinstance(labels, Mapping):
+            return html.chips([], 2)
+        return html.chips([f"{key}={value}" for key, value in labels.items()], 2)
 
-    return shown
+    return render
 
 
-def _addresses(item: Object, sight: Sight) -> str:
-    found = [
-        one.get("ip")
-        for subset in rows(item.get("subsets"))
-        for one in rows(subset.get("addresses"))
-    ]
-    return html.chips(found, 3)
+def _addresses(item: Object, context: RenderContext) -> str:
+    ips = []
+    for subset in rows(item.get("subsets")):
+        ips += [address.get("ip") for address in rows(subset.get("addresses"))]
+    return html.chips(ips, 3)
 
 
-def _slice(item: Object, sight: Sight) -> str:
-    return html.chips(
-        [address for one in rows(item.get("endpoints")) for address in one.get("addresses") or []],
-        3,
-    )
+def _slice_addresses(item: Object, context: RenderContext) -> str:
+    addresses: list[Any] = []
+    for endpoint in rows(item.get("endpoints")):
+        addresses += endpoint.get("addresses") or []
+    return html.chips(addresses, 3)
 
 
-def _claim(item: Object, sight: Sight) -> str:
+def _claim(item: Object, context: RenderContext) -> str:
     claim = get(item, "spec", "claimRef")
     if not claim:
         return html.text(None)
-    space, name = claim.get("namespace", ""), claim.get("name", "")
-    return html.link(
-        f"{sight.base}/persistentvolumeclaims/{html.part(space)}/{html.part(name)}",
-        f"{space}/{name}",
-    )
+    namespace = claim.get("namespace", "")
+    name = claim.get("name", "")
+    path = f"{html.path_segment(namespace)}/{html.path_segment(name)}"
+    address = f"{context.base}/persistentvolumeclaims/{path}"
+    return html.link(address, f"{namespace}/{name}")
 
 
-def _modes(*path: str) -> Cell:
-    return lambda item, sight: html.chips(get(item, *path) or [], 2)
+def _chips_cell(*path: str) -> Cell:
+    return lambda item, context: html.chips(get(item, *path) or [], 2)
 
 
-def _roles(item: Object, sight: Sight) -> str:
+def _roles(item: Object, context: RenderContext) -> str:
     prefix = "node-role.kubernetes.io/"
+    # A role is a label without a value.
     labels = get(item, "metadata", "labels") or {}
     return html.chips([key.removeprefix(prefix) for key in labels if key.startswith(prefix)], 2)
 
 
-def _address(item: Object, sight: Sight) -> str:
-    found = {one.get("type"): one.get("address") for one in rows(get(item, "status", "addresses"))}
-    return html.text(found.get("InternalIP") or found.get("Hostname"))
+def _node_address(item: Object, context: RenderContext) -> str:
+    addresses = {
+        address.get("type"): address.get("address")
+        for address in rows(get(item, "status", "addresses"))
+    }
+    return html.text(addresses.get("InternalIP") or addresses.get("Hostname"))
 
 
-def _subjects(item: Object, sight: Sight) -> str:
+def _subjects(item: Object, context: RenderContext) -> str:
     return html.chips(
-        [f"{one.get('kind')} {one.get('name')}" for one in rows(item.get("subjects"))], 2
+        [f"{subject.get('kind')} {subject.get('name')}" for subject in rows(item.get("subjects"))],
+        2,
     )
 
 
-def _role(item: Object, sight: Sight) -> str:
+def _role(item: Object, context: RenderContext) -> str:
     return html.code(f"{get(item, 'roleRef', 'kind')}/{get(item, 'roleRef', 'name')}")
 
 
-def _scaled(item: Object, sight: Sight) -> str:
-    return html.code(
-        f"{get(item, 'spec', 'scaleTargetRef', 'kind')}/{get(item, 'spec', 'scaleTargetRef', 'name')}"
-    )
+def _scale_target(item: Object, context: RenderContext) -> str:
+    target = get(item, "spec", "scaleTargetRef")
+    return html.code(f"{get(target, 'kind')}/{get(target, 'name')}")
 
 
-def _quota(item: Object, sight: Sight) -> str:
-    hard, used = (
-        get(item, "status", "hard") or get(item, "spec", "hard") or {},
-        get(item, "status", "used") or {},
-    )
-    return html.chips([f"{name} {used.get(name, 0)}/{most}" for name, most in hard.items()], 3)
+def _quota(item: Object, context: RenderContext) -> str:
+    hard = get(item, "status", "hard") or get(item, "spec", "hard") or {}
+    used = get(item, "status", "used") or {}
+    return html.chips([f"{name} {used.get(name, 0)}/{limit}" for name, limit in hard.items()], 3)
 
 
-def _event(item: Object, sight: Sight) -> str:
+def _event_type(item: Object, context: RenderContext) -> str:
     kind = str(item.get("type", ""))
     return html.status(kind, "warn" if kind == "Warning" else "idle")
 
 
-def _involved(item: Object, sight: Sight) -> str:
+def _involved_object(item: Object, context: RenderContext) -> str:
     about = item.get("involvedObject") or item.get("regarding") or {}
     return html.code(f"{about.get('kind', '')} {about.get('name', '')}")
 
 
-def _seen(item: Object, sight: Sight) -> str:
-    return html.age(event_series.last_seen(item), sight.zone, sight.now)
+def _event_age(item: Object, context: RenderContext) -> str:
+    return html.age(event_series.last_seen(item), context.zone, context.now)
 
 
-def _occurrences(item: Object, sight: Sight) -> str:
+def _occurrences(item: Object, context: RenderContext) -> str:
     return html.text(event_series.count(item))
 
 
-PHASED = ("pods", "persistentvolumeclaims", "persistentvolumes", "namespaces")
-AGE = Column(_("Age"), age("metadata", "creationTimestamp"), right=True, sort="created")
-IMAGES = Column(_("Image"), _images, wide=True)
-READY = Column(_("Ready"), _replicas, right=True)
-DATA = Column(_("Keys"), count("data"), right=True)
+KINDS_WITH_PHASE = ("pods", "persistentvolumeclaims", "persistentvolumes", "namespaces")
+AGE = TableColumn(_("Age"), age_cell("metadata", "creationTimestamp"), right=True, sort="created")
+IMAGES = TableColumn(_("Image"), _images, wide=True)
+READY = TableColumn(_("Ready"), _replicas, right=True)
+DATA = TableColumn(_("Keys"), count_cell("data"), right=True)
 
-COLUMNS: Mapping[str, Sequence[Column]] = {
+COLUMNS: Mapping[str, Sequence[TableColumn]] = {
     "pods": (
-        _state("pods"),
-        Column(_("Ready"), _ready, right=True),
-        Column(
+        _state_column("pods"),
+        TableColumn(_("Ready"), _ready, right=True),
+        TableColumn(
             _("Restarts"),
-            lambda item, sight: str(health.restarts(item)),
+            lambda item, context: str(health.restarts(item)),
             right=True,
             sort="restarts",
         ),
-        Column(_("Node"), _node, wide=True, sort="node"),
-        Column(_("Address"), of_path("status", "podIP"), wide=True),
+        TableColumn(_("Node"), _node, wide=True, sort="node"),
+        TableColumn(_("Address"), text_cell("status", "podIP"), wide=True),
     ),
     "deployments": (
-        _state("deployments"),
+        _state_column("deployments"),
         READY,
-        Column(_("Updated"), number("status", "updatedReplicas"), right=True, wide=True),
-        Column(_("Available"), number("status", "availableReplicas"), right=True, wide=True),
+        TableColumn(_("Updated"), number_cell("status", "updatedReplicas"), right=True, wide=True),
+        TableColumn(
+            _("Available"),
+            number_cell("status", "availableReplicas"),
+            right=True,
+            wide=True,
+        ),
         IMAGES,
     ),
     "statefulsets": (
-        _state("statefulsets"),
+        _state_column("statefulsets"),
         READY,
-        Column(_("Service"), of_path("spec", "serviceName"), wide=True),
+        TableColumn(_("Service"), text_cell("spec", "serviceName"), wide=True),
         IMAGES,
     ),
     "daemonsets": (
-        _state("daemonsets"),
+        _state_column("daemonsets"),
         READY,
-        Column(_("Updated"), number("status", "updatedNumberScheduled"), right=True, wide=True),
+        TableColumn(
+            _("Updated"),
+            number_cell("status", "updatedNumberScheduled"),
+            right=True,
+            wide=True,
+        ),
         IMAGES,
     ),
-    "replicasets": (_state("replicasets"), READY, IMAGES),
-    "jobs": (_state("jobs"), Column(_("Completions"), _completions, right=True), IMAGES),
+    "replicasets": (_state_column("replicasets"), READY, IMAGES),
+    "jobs": (
+        _state_column("jobs"),
+        TableColumn(_("Completions"), _completions, right=True),
+        IMAGES,
+    ),
     "cronjobs": (
-        _state("cronjobs"),
-        Column(_("Schedule"), of_path("spec", "schedule")),
-        Column(_("Last run"), age("status", "lastScheduleTime"), right=True),
+        _state_column("cronjobs"),
+        TableColumn(_("Schedule"), text_cell("spec", "schedule")),
+        TableColumn(_("Last schedule"), age_cell("status", "lastScheduleTime"), right=True),
         IMAGES,
     ),
     "services": (
-        Column(_("Type"), of_path("spec", "type")),
-        Column(_("Cluster address"), of_path("spec", "clusterIP"), wide=True),
-        Column(_("External"), _external, wide=True),
-        Column(_("Ports"), _ports),
-        Column(_("Selector"), _selector("spec", "selector"), wide=True),
+        TableColumn(_("Type"), text_cell("spec", "type")),
+        TableColumn(_("Cluster IP"), text_cell("spec", "clusterIP"), wide=True),
+        TableColumn(_("External IP"), _external, wide=True),
+        TableColumn(_("Ports"), _ports),
+        TableColumn(_("Selector"), _labels_cell("spec", "selector"), wide=True),
     ),
     "ingresses": (
-        Column(_("Class"), of_path("spec", "ingressClassName"), wide=True),
-        Column(_("Hosts"), _hosts),
-        Column(_("Address"), _external, wide=True),
+        TableColumn(_("Class"), text_cell("spec", "ingressClassName"), wide=True),
+        TableColumn(_("Hosts"), _hosts),
+        TableColumn(_("Address"), _external, wide=True),
     ),
     "networkpolicies": (
-        Column(_("Pods"), _selector("spec", "podSelector", "matchLabels")),
-        Column(_("Directions"), _modes("spec", "policyTypes")),
+        TableColumn(_("Pods"), _labels_cell("spec", "podSelector", "matchLabels")),
+        TableColumn(_("Policy types"), _chips_cell("spec", "policyTypes")),
     ),
-    "endpoints": (Column(_("Addresses"), _addresses),),
+    "endpoints": (TableColumn(_("Addresses"), _addresses),),
     "endpointslices": (
-        Column(_("Family"), of_path("addressType"), wide=True),
-        Column(_("Addresses"), _slice),
+        TableColumn(_("Address type"), text_cell("addressType"), wide=True),
+        TableColumn(_("Addresses"), _slice_addresses),
     ),
     "configmaps": (DATA,),
-    "secrets": (Column(_("Type"), coded("type")), DATA),
-    "resourcequotas": (Column(_("Used"), _quota),),
-    "limitranges": (Column(_("Limits"), count("spec", "limits"), right=True),),
+    "secrets": (TableColumn(_("Type"), code_cell("type")), DATA),
+    "resourcequotas": (TableColumn(_("Used"), _quota),),
+    "limitranges": (TableColumn(_("Limits"), count_cell("spec", "limits"), right=True),),
     "horizontalpodautoscalers": (
-        Column(_("Target"), _scaled),
-        Column(_("Least"), number("spec", "minReplicas"), right=True),
-        Column(_("Most"), number("spec", "maxReplicas"), right=True),
-        Column(_("Replicas"), number("status", "currentReplicas"), right=True),
+        TableColumn(_("Target"), _scale_target),
+        TableColumn(_("Min replicas"), number_cell("spec", "minReplicas"), right=True),
+        TableColumn(_("Max replicas"), number_cell("spec", "maxReplicas"), right=True),
+        TableColumn(_("Replicas"), number_cell("status", "currentReplicas"), right=True),
     ),
     "poddisruptionbudgets": (
-        Column(_("Least available"), of_path("spec", "minAvailable"), right=True),
-        Column(_("Most unavailable"), of_path("spec", "maxUnavailable"), right=True),
-        Column(_("May go now"), number("status", "disruptionsAllowed"), right=True),
+        TableColumn(_("Min available"), text_cell("spec", "minAvailable"), right=True),
+        TableColumn(_("Max unavailable"), text_cell("spec", "maxUnavailable"), right=True),
+        TableColumn(
+            _("Allowed disruptions"), number_cell("status", "disruptionsAllowed"), right=True
+        ),
     ),
     "persistentvolumeclaims": (
-        _state("persistentvolumeclaims"),
-        Column(_("Volume"), coded("spec", "volumeName"), wide=True),
-        Column(_("Capacity"), of_path("status", "capacity", "storage"), right=True),
-        Column(_("Access"), _modes("spec", "accessModes"), wide=True),
-        Column(_("Class"), of_path("spec", "storageClassName")),
+        _state_column("persistentvolumeclaims"),
+        TableColumn(_("Volume"), code_cell("spec", "volumeName"), wide=True),
+        TableColumn(_("Capacity"), text_cell("status", "capacity", "storage"), right=True),
+        TableColumn(_("Access"), _chips_cell("spec", "accessModes"), wide=True),
+        TableColumn(_("Class"), text_cell("spec", "storageClassName")),
     ),
     "persistentvolumes": (
-        _state("persistentvolumes"),
-        Column(_("Capacity"), of_path("spec", "capacity", "storage"), right=True),
-        Column(_("Access"), _modes("spec", "accessModes"), wide=True),
-        Column(_("Reclaim"), of_path("spec", "persistentVolumeReclaimPolicy"), wide=True),
-        Column(_("Claim"), _claim),
-        Column(_("Class"), of_path("spec", "storageClassName"), wide=True),
+        _state_column("persistentvolumes"),
+        TableColumn(_("Capacity"), text_cell("spec", "capacity", "storage"), right=True),
+        TableColumn(_("Access"), _chips_cell("spec", "accessModes"), wide=True),
+        TableColumn(
+            _("Reclaim policy"), text_cell("spec", "persistentVolumeReclaimPolicy"), wide=True
+        ),
+        TableColumn(_("Claim"), _claim),
+        TableColumn(_("Class"), text_cell("spec", "storageClassName"), wide=True),
     ),
     "storageclasses": (
-        Column(_("Provisioner"), of_path("provisioner")),
-        Column(_("Reclaim"), of_path("reclaimPolicy")),
-        Column(_("Binding"), of_path("volumeBindingMode"), wide=True),
+        TableColumn(_("Provisioner"), text_cell("provisioner")),
+        TableColumn(_("Reclaim policy"), text_cell("reclaimPolicy")),
+        TableColumn(_("Volume binding mode"), text_cell("volumeBindingMode"), wide=True),
     ),
-    "serviceaccounts": (Column(_("Secrets"), count("secrets"), right=True),),
-    "roles": (Column(_("Rules"), count("rules"), right=True),),
-    "clusterroles": (Column(_("Rules"), count("rules"), right=True),),
-    "rolebindings": (Column(_("Role"), _role), Column(_("Subjects"), _subjects, wide=True)),
-    "clusterrolebindings": (Column(_("Role"), _role), Column(_("Subjects"), _subjects, wide=True)),
+    "serviceaccounts": (TableColumn(_("Secrets"), count_cell("secrets"), right=True),),
+    "roles": (TableColumn(_("Rules"), count_cell("rules"), right=True),),
+    "clusterroles": (TableColumn(_("Rules"), count_cell("rules"), right=True),),
+    "rolebindings": (
+        TableColumn(_("Role"), _role),
+        TableColumn(_("Subjects"), _subjects, wide=True),
+    ),
+    "clusterrolebindings": (
+        TableColumn(_("Role"), _role),
+        TableColumn(_("Subjects"), _subjects, wide=True),
+    ),
     "nodes": (
-        _state("nodes"),
-        Column(_("Roles"), _roles, wide=True),
-        Column(_("Address"), _address, wide=True),
-        Column(_("CPU"), of_path("status", "allocatable", "cpu"), right=True),
-        Column(_("Memory"), of_path("status", "allocatable", "memory"), right=True),
-        Column(_("Version"), of_path("status", "nodeInfo", "kubeletVersion"), wide=True),
+        _state_column("nodes"),
+        TableColumn(_("Roles"), _roles, wide=True),
+        TableColumn(_("Address"), _node_address, wide=True),
+        TableColumn(_("CPU"), text_cell("status", "allocatable", "cpu"), right=True),
+        TableColumn(_("Memory"), text_cell("status", "allocatable", "memory"), right=True),
+        TableColumn(_("Version"), text_cell("status", "nodeInfo", "kubeletVersion"), wide=True),
     ),
-    "namespaces": (_state("namespaces"),),
+    "namespaces": (_state_column("namespaces"),),
     "events": (
-        Column(_("Type"), _event),
-        Column(_("Reason"), of_path("reason")),
-        Column(_("Object"), _involved),
-        Column(_("Message"), coded("message")),
-        Column(_("Count"), _occurrences, right=True, wide=True),
+        TableColumn(_("Type"), _event_type),
+        TableColumn(_("Reason"), text_cell("reason")),
+        TableColumn(_("Object"), _involved_object),
+        TableColumn(_("Message"), code_cell("message")),
+        TableColumn(_("Count"), _occurrences, right=True, wide=True),
     ),
     "leases": (
-        Column(_("Holder"), coded("spec", "holderIdentity")),
-        Column(_("Renewed"), age("spec", "renewTime"), right=True),
+        TableColumn(_("Holder"), code_cell("spec", "holderIdentity")),
+        TableColumn(_("Renewed"), age_cell("spec", "renewTime"), right=True),
     ),
-    "controllerrevisions": (Column(_("Revision"), number("revision"), right=True),),
+    "controllerrevisions": (TableColumn(_("Revision"), number_cell("revision"), right=True),),
     "customresourcedefinitions": (
-        Column(_("Group"), of_path("spec", "group")),
-        Column(_("Kind"), of_path("spec", "names", "kind")),
-        Column(_("Scope"), of_path("spec", "scope")),
+        TableColumn(_("Group"), text_cell("spec", "group")),
+        TableColumn(_("Kind"), text_cell("spec", "names", "kind")),
+        TableColumn(_("Scope"), text_cell("spec", "scope")),
     ),
 }
-SEEN = Column(_("Last seen"), _seen, right=True)
+LAST_SEEN = TableColumn(_("Last seen"), _event_age, right=True)
 
 
-def of(plural: str) -> Sequence[Column]:
+def for_kind(plural: str) -> Sequence[TableColumn]:
     """The columns after name and namespace."""
     if plural == "events":
-        return (*COLUMNS["events"], SEEN)
-    return (*COLUMNS.get(plural, (_state(plural),)), AGE)
+        return (*COLUMNS["events"], LAST_SEEN)
+    return (*COLUMNS.get(plural, (_state_column(plural),)), AGE)

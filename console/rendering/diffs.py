@@ -6,18 +6,18 @@ from typing import Any, NamedTuple
 
 from clusters.manifests import to_yaml
 
-TONES = {"+": "added", "-": "removed", "@": "place"}
-LONGEST = 400
+LINE_STYLES = {"+": "added", "-": "removed", "@": "place"}
+MAX_LENGTH = 400
 
 
-class Line(NamedTuple):
+class DiffLine(NamedTuple):
     """One line of a diff and how it is to look."""
 
     text: str
-    tone: str
+    style: str
 
 
-class Change(NamedTuple):
+class FieldChange(NamedTuple):
     """One path, and what stood and stands there."""
 
     path: str
@@ -26,19 +26,20 @@ class Change(NamedTuple):
     after: str
 
 
-def lines(diff: str) -> list[Line]:
+def diff_lines(diff: str) -> list[DiffLine]:
     """The lines of a unified diff without its head."""
     return [
-        Line(line, TONES.get(line[:1], ""))
+        DiffLine(line, LINE_STYLES.get(line[:1], ""))
         for line in diff.splitlines()
         if not line.startswith(("--- ", "+++ "))
     ]
 
 
-def between(before: Any, after: Any) -> list[Line]:
+def compare(before: Any, after: Any) -> list[DiffLine]:
     """How two documents differ as YAML."""
-    old, new = as_yaml(before).splitlines(), as_yaml(after).splitlines()
-    return lines("\n".join(difflib.unified_diff(old, new, lineterm="")))
+    old = as_yaml(before).splitlines()
+    new = as_yaml(after).splitlines()
+    return diff_lines("\n".join(difflib.unified_diff(old, new, lineterm="")))
 
 
 def as_yaml(document: Any) -> str:
@@ -46,24 +47,25 @@ def as_yaml(document: Any) -> str:
     return to_yaml(document)
 
 
-def changes(found: Iterable[Mapping[str, Any]] | None) -> list[Change] | None:
+def field_changes(
+    api_changes: Iterable[Mapping[str, Any]] | None,
+) -> list[FieldChange] | None:
     """The API's changes as short texts; None when the version before is no longer kept."""
-    if found is None:
+    if api_changes is None:
         return None
     return [
-        Change(".".join(one["path"]), one["op"], _short(one.get("from")), _short(one.get("to")))
-        for one in found
+        FieldChange(
+            ".".join(change["path"]),
+            change["op"],
+            _shorten(change.get("from")),
+            _shorten(change.get("to")),
+        )
+        for change in api_changes
     ]
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     if value is None:
         return ""
-    text = (
-        value
-        if isinstance(value, str)
-        else as_yaml(value).strip()
-        if isinstance(value, dict | list)
-        else str(value)
-    )
-    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+    text = as_yaml(value).strip() if isinstance(value, dict | list) else str(value)
+    return text if len(text) <= MAX_LENGTH else text[:MAX_LENGTH] + "…"

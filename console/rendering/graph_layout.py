@@ -1,10 +1,15 @@
-"""A graph laid out in columns from left to right: boxes with places, lines between them. Pure; all in pixels."""
+"""Lays out a graph in columns from left to right: boxes and curves between them, in pixels."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT, ACROSS, DOWN, MARGIN = 208, 44, 64, 14, 8
+WIDTH = 208
+HEIGHT = 44
+# Between two columns, and between two boxes of a column.
+COLUMN_GAP = 64
+ROW_GAP = 14
+MARGIN = 8
 SWEEPS = 6
 
 
@@ -28,7 +33,7 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Curve:
     """A curve between two boxes, as SVG's path data."""
 
     source: str
@@ -37,85 +42,98 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class GraphLayout:
     """Boxes by id, lines, and the size of it all."""
 
     boxes: Mapping[str, Box]
-    lines: Sequence[Line]
+    lines: Sequence[Curve]
     width: int
     height: int
 
 
-def drawn(columns: Mapping[str, int], edges: Sequence[tuple[str, str]]) -> Drawing:
-    """The drawing of vertices, each with its column; columns without any are left out. Neighbours stand near each other."""
-    ordered = _ordered(columns, edges)
+def lay_out(
+    columns: Mapping[str, int],
+    edges: Sequence[tuple[str, str]],
+) -> GraphLayout:
+    """Lay out vertices, given the column of each, so that neighbours are near each other.
+
+    Columns without vertices take no room. An edge with an unknown vertex is left out.
+    """
+    ordered = _sort_columns(columns, edges)
     tallest = max((len(column) for column in ordered), default=0)
     boxes: dict[str, Box] = {}
-    for place, column in enumerate(ordered):
-        top = MARGIN + (tallest - len(column)) * (HEIGHT + DOWN) // 2
-        for row, one in enumerate(column):
-            boxes[one] = Box(one, MARGIN + place * (WIDTH + ACROSS), top + row * (HEIGHT + DOWN))
-    width = 2 * MARGIN + len(ordered) * (WIDTH + ACROSS) - ACROSS
-    height = 2 * MARGIN + tallest * (HEIGHT + DOWN) - DOWN
+    for index, column in enumerate(ordered):
+        x = MARGIN + index * (WIDTH + COLUMN_GAP)
+        # Shorter columns are centred.
+        top = MARGIN + (tallest - len(column)) * (HEIGHT + ROW_GAP) // 2
+        for row, vertex in enumerate(column):
+            boxes[vertex] = Box(vertex, x, top + row * (HEIGHT + ROW_GAP))
+    width = 2 * MARGIN + len(ordered) * (WIDTH + COLUMN_GAP) - COLUMN_GAP
+    height = 2 * MARGIN + tallest * (HEIGHT + ROW_GAP) - ROW_GAP
     lines = [
-        Line(source, target, _curve(boxes[source], boxes[target]))
+        Curve(source, target, _curve_path(boxes[source], boxes[target]))
         for source, target in edges
         if {source, target} <= boxes.keys()
     ]
-    return Drawing(boxes, lines, max(width, 0), max(height, 0))
+    return GraphLayout(boxes, lines, max(width, 0), max(height, 0))
 
 
-def _ordered(columns: Mapping[str, int], edges: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """The columns, each sorted so that lines cross little: every vertex at the mean height of its neighbours, again and again."""
-    near: dict[str, list[str]] = defaultdict(list)
+def _sort_columns(
+    columns: Mapping[str, int],
+    edges: Sequence[tuple[str, str]],
+) -> list[list[str]]:
+    """The vertices of each column, sorted so that few lines cross.
+
+    The barycenter method: each vertex moves to the mean height of its neighbours, in sweeps from
+    left to right and back.
+    """
+    neighbours: dict[str, list[str]] = defaultdict(list)
+    parents: dict[str, list[str]] = defaultdict(list)
     for source, target in edges:
-        near[source].append(target)
-        near[target].append(source)
+        neighbours[source].append(target)
+        neighbours[target].append(source)
+        if columns.get(source, 0) < columns.get(target, 0):
+            parents[target].append(source)
     groups = [
-        [one for one in columns if columns[one] == number]
+        [vertex for vertex in columns if columns[vertex] == number]
         for number in sorted(set(columns.values()))
     ]
-    height = {one: _place(row, group) for group in groups for row, one in enumerate(group)}
+    height: dict[str, float] = {}
+    for group in groups:
+        height.update(_relative_heights(group))
+
+    def mean_height(vertex: str, others: Mapping[str, list[str]]) -> float:
+        heights = [height[other] for other in others[vertex] if other in height]
+        return sum(heights) / len(heights) if heights else height[vertex]
+
     for sweep in range(SWEEPS):
         for group in groups if sweep % 2 == 0 else groups[::-1]:
-            wish = {
-                one: _mean((height[other] for other in near[one] if other in height), height[one])
-                for one in group
-            }
-            group.sort(key=wish.__getitem__)
-            height.update({one: _place(row, group) for row, one in enumerate(group)})
-    # Last, whatever has the same parents stands together.
-    above: dict[str, list[str]] = defaultdict(list)
-    for source, target in edges:
-        if columns.get(source, 0) < columns.get(target, 0):
-            above[target].append(source)
+            # The heights are those before the column is sorted.
+            means = {vertex: mean_height(vertex, neighbours) for vertex in group}
+            group.sort(key=means.__getitem__)
+            height.update(_relative_heights(group))
+    # Last, vertices with the same parents are put together.
     for group in groups:
-        order = {
-            one: (
-                _mean((height[other] for other in above[one] if other in height), height[one]),
-                height[one],
-            )
-            for one in group
-        }
+        order = {vertex: (mean_height(vertex, parents), height[vertex]) for vertex in group}
         group.sort(key=order.__getitem__)
-        height.update({one: _place(row, group) for row, one in enumerate(group)})
+        height.update(_relative_heights(group))
     return groups
 
 
-def _place(row: int, group: Sequence[Hashable]) -> float:
-    """How far down a row is, from 0 to 1, so that columns of any length compare."""
-    return (row + 0.5) / len(group)
+def _relative_heights(group: Sequence[str]) -> dict[str, float]:
+    """The height of each vertex from 0 to 1, so that columns of any length compare."""
+    return {vertex: (row + 0.5) / len(group) for row, vertex in enumerate(group)}
 
 
-def _mean(values: Iterable[float], default: float) -> float:
-    found = list(values)
-    return sum(found) / len(found) if found else default
-
-
-def _curve(source: Box, target: Box) -> str:
+def _curve_path(source: Box, target: Box) -> str:
     if target.x > source.x:
-        half = (target.x + source.right) // 2
-        return f"M{source.right} {source.middle}C{half} {source.middle} {half} {target.middle} {target.x} {target.middle}"
-    # In the same column, or backwards: around the left.
-    out = source.x - ACROSS // 2
-    return f"M{source.x} {source.middle}C{out} {source.middle} {out} {target.middle} {target.x} {target.middle}"
+        start = source.right
+        bend = (target.x + source.right) // 2
+    else:
+        # In the same column, or backwards: around the left.
+        start = source.x
+        bend = source.x - COLUMN_GAP // 2
+    return (
+        f"M{start} {source.middle}"
+        f"C{bend} {source.middle} {bend} {target.middle} {target.x} {target.middle}"
+    )

@@ -1,4 +1,4 @@
-"""How an object is doing, in the word that kubectl would use, and in a tone: good, busy, warn, bad, idle."""
+"""How an object is doing: kubectl's word, and a severity: good, busy, warn, bad or idle."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -32,14 +32,17 @@ def get(item: Any, *path: str) -> Any:
 
 
 def rows(value: Any) -> list[Mapping[str, Any]]:
-    """A list of mappings, whatever was there."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    """The mappings of a list; [] for anything that is not a list."""
+    if not isinstance(value, list):
+        return []
+    return [element for element in value if isinstance(element, dict)]
 
 
 def condition(item: Object, kind: str) -> Mapping[str, Any]:
     """The condition of that type, or {}."""
     return next(
-        (one for one in rows(get(item, "status", "conditions")) if one.get("type") == kind), {}
+        (entry for entry in rows(get(item, "status", "conditions")) if entry.get("type") == kind),
+        {},
     )
 
 
@@ -51,78 +54,85 @@ def number(value: Any) -> int:
 def restarts(pod: Object) -> int:
     """How often the pod's containers were started again."""
     return sum(
-        number(one.get("restartCount")) for one in rows(get(pod, "status", "containerStatuses"))
+        number(state.get("restartCount")) for state in rows(get(pod, "status", "containerStatuses"))
     )
 
 
 def ready(pod: Object) -> tuple[int, int]:
     """(ready containers, containers)."""
     states = rows(get(pod, "status", "containerStatuses"))
-    return sum(one.get("ready") is True for one in states), len(
-        rows(get(pod, "spec", "containers"))
-    ) or len(states)
+    # A pod that was not scheduled yet has containers, but no states of them.
+    total = len(rows(get(pod, "spec", "containers"))) or len(states)
+    return sum(state.get("ready") is True for state in states), total
 
 
-def _waiting(states: Iterable[Mapping[str, Any]]) -> str:
-    for one in states:
-        reason = get(one, "state", "waiting", "reason") or get(one, "state", "terminated", "reason")
+def _waiting_reason(states: Iterable[Mapping[str, Any]]) -> str:
+    """Why a container does not run, the first that says so; "" when all do."""
+    for container in states:
+        waiting = get(container, "state", "waiting", "reason")
+        terminated = get(container, "state", "terminated")
+        reason = waiting or get(terminated, "reason")
         if reason and reason != "Completed":
             return str(reason)
-        if get(one, "state", "terminated") and not reason:
-            return f"ExitCode:{get(one, 'state', 'terminated', 'exitCode')}"
+        # Some runtimes give no reason: kubectl shows the exit code then.
+        if terminated and not reason:
+            return f"ExitCode:{get(terminated, 'exitCode')}"
     return ""
 
 
-def _starting(pod: Object) -> str:
-    """What the init containers are at, or nothing when they are done."""
+def _init_state(pod: Object) -> str:
+    """`Init:1/3` or `Init:{reason}` while init containers run, as kubectl; "" afterwards."""
     states = rows(get(pod, "status", "initContainerStatuses"))
-    for place, one in enumerate(states):
-        if get(one, "state", "terminated", "exitCode") == 0 or one.get("started") is True:
+    for index, state in enumerate(states):
+        # A sidecar (an init container with restartPolicy Always) is done once it has started.
+        if get(state, "state", "terminated", "exitCode") == 0 or state.get("started") is True:
             continue
-        reason = _waiting([one])
-        return (
-            f"Init:{reason}"
-            if reason and reason != "PodInitializing"
-            else f"Init:{place}/{len(states)}"
-        )
+        reason = _waiting_reason([state])
+        if reason and reason != "PodInitializing":
+            return f"Init:{reason}"
+        return f"Init:{index}/{len(states)}"
     return ""
 
 
-def of_pod(pod: Object) -> Health:
+def pod_health(pod: Object) -> Health:
     """The STATUS column of `kubectl get pods`."""
+    # `status.reason` has more to say than the phase: Evicted, NodeLost.
     phase = str(get(pod, "status", "reason") or get(pod, "status", "phase") or "Unknown")
-    word = _starting(pod) or _waiting(rows(get(pod, "status", "containerStatuses"))) or phase
+    states = rows(get(pod, "status", "containerStatuses"))
+    word = _init_state(pod) or _waiting_reason(states) or phase
     if phase == "Succeeded":
         word = "Completed"
     if get(pod, "metadata", "deletionTimestamp"):
+        # From a node that does not answer nobody knows whether the pod still runs.
         word = "Unknown" if phase == "NodeLost" else "Terminating"
-    return word, _pod_tone(word, pod)
+    return word, _pod_severity(word, pod)
 
 
-def _pod_tone(word: str, pod: Object) -> str:
+def _pod_severity(word: str, pod: Object) -> str:
     reason = word.removeprefix("Init:")
     if reason in BAD_REASONS or reason.startswith("ExitCode:"):
         return "bad"
     if word == "Running":
-        done, wanted = ready(pod)
-        return "good" if done >= wanted else "warn"
+        ready_containers, total = ready(pod)
+        return "good" if ready_containers >= total else "warn"
     if word == "Completed":
         return "idle"
     return "busy" if reason in BUSY_REASONS or word.startswith("Init:") else "warn"
 
 
 def replicas(item: Object) -> tuple[int, int]:
-    """(ready, wanted) of a Deployment, StatefulSet, ReplicaSet or DaemonSet."""
+    """(ready, desired) of a Deployment, StatefulSet, ReplicaSet or DaemonSet."""
     status = get(item, "status") or {}
+    # A DaemonSet has no `spec.replicas`: its nodes decide.
     if "desiredNumberScheduled" in status:
         return number(status.get("numberReady")), number(status.get("desiredNumberScheduled"))
-    wanted = get(item, "spec", "replicas")
-    return number(status.get("readyReplicas")), 1 if wanted is None else number(wanted)
+    desired = get(item, "spec", "replicas")
+    return number(status.get("readyReplicas")), 1 if desired is None else number(desired)
 
 
-def of_workload(item: Object) -> Health:
+def workload_health(item: Object) -> Health:
     """Ready, updating, short of pods, stopped or paused."""
-    done, wanted = replicas(item)
+    ready_pods, desired = replicas(item)
     updated = get(item, "status", "updatedReplicas") or get(
         item, "status", "updatedNumberScheduled"
     )
@@ -130,32 +140,24 @@ def of_workload(item: Object) -> Health:
         return "Paused", "idle"
     if condition(item, "Progressing").get("reason") == "ProgressDeadlineExceeded":
         return "Failed", "bad"
-    if wanted == 0:
+    if desired == 0:
         return "Scaled to zero", "idle"
-    if updated is not None and number(updated) < wanted:
+    if updated is not None and number(updated) < desired:
         return "Updating", "busy"
-    return (
-        ("Ready", "good")
-        if done >= wanted
-        else ("Degraded", "warn")
-        if done
-        else ("Unavailable", "bad")
-    )
+    if ready_pods >= desired:
+        return "Ready", "good"
+    return ("Degraded", "warn") if ready_pods else ("Unavailable", "bad")
 
 
-def of_replicaset(item: Object) -> Health:
+def replicaset_health(item: Object) -> Health:
     """A ReplicaSet's own state; old ones are scaled to zero."""
-    done, wanted = replicas(item)
-    return (
-        ("Scaled to zero", "idle")
-        if wanted == 0
-        else ("Ready", "good")
-        if done >= wanted
-        else ("Degraded", "warn")
-    )
+    ready_pods, desired = replicas(item)
+    if desired == 0:
+        return "Scaled to zero", "idle"
+    return ("Ready", "good") if ready_pods >= desired else ("Degraded", "warn")
 
 
-def of_job(job: Object) -> Health:
+def job_health(job: Object) -> Health:
     """Complete, failed, suspended or running."""
     if condition(job, "Complete").get("status") == "True":
         return "Complete", "idle"
@@ -164,26 +166,22 @@ def of_job(job: Object) -> Health:
     return ("Suspended", "idle") if get(job, "spec", "suspend") else ("Running", "busy")
 
 
-def of_cronjob(item: Object) -> Health:
+def cronjob_health(item: Object) -> Health:
     """Suspended, running or waiting for its time."""
     if get(item, "spec", "suspend"):
         return "Suspended", "idle"
     return ("Running", "busy") if get(item, "status", "active") else ("Scheduled", "good")
 
 
-def of_node(node: Object) -> Health:
+def node_health(node: Object) -> Health:
     """Ready or not, and whether pods may be put on it."""
-    answered = condition(node, "Ready").get("status")
-    word, tone = (
-        ("Ready", "good")
-        if answered == "True"
-        else ("NotReady", "bad")
-        if answered == "False"
-        else ("Unknown", "bad")
-    )
+    words = {"True": "Ready", "False": "NotReady"}
+    word = words.get(str(condition(node, "Ready").get("status")), "Unknown")
+    severity = "good" if word == "Ready" else "bad"
     if get(node, "spec", "unschedulable"):
-        return f"{word}, SchedulingDisabled", "warn" if tone == "good" else tone
-    return word, tone
+        # A cordon is deliberate: a ready node is no more than a warning.
+        return f"{word}, SchedulingDisabled", "warn" if severity == "good" else severity
+    return word, severity
 
 
 PHASES = {
@@ -201,27 +199,27 @@ PHASES = {
 }
 
 
-def of_phase(item: Object) -> Health:
+def phase_health(item: Object) -> Health:
     """`status.phase`, or the Ready condition, as custom kinds have it."""
     if get(item, "metadata", "deletionTimestamp"):
         return "Terminating", "busy"
     if phase := get(item, "status", "phase"):
         return str(phase), PHASES.get(str(phase), "idle")
     for kind in ("Ready", "Available"):
-        if found := condition(item, kind).get("status"):
-            return (kind, "good") if found == "True" else (f"Not{kind}", "bad")
+        if status := condition(item, kind).get("status"):
+            return (kind, "good") if status == "True" else (f"Not{kind}", "bad")
     return "", "idle"
 
 
-def why(item: Object) -> str:
-    """What the object itself says about its trouble: the message of a container, a condition, or nothing."""
+def problem_message(item: Object) -> str:
+    """What the object says about its problem: a container's or a condition's message, or ""."""
     states = [
         *rows(get(item, "status", "initContainerStatuses")),
         *rows(get(item, "status", "containerStatuses")),
     ]
     ends = [
-        (one.get("name"), get(one, state, "terminated"))
-        for one in states
+        (container.get("name"), get(container, state, "terminated"))
+        for container in states
         for state in ("state", "lastState")
     ]
     for name, end in ends:
@@ -230,31 +228,31 @@ def why(item: Object) -> str:
     for name, end in ends:
         if get(end, "exitCode"):
             return f"{name}: {get(end, 'reason') or 'Error'}, exit code {get(end, 'exitCode')}"
-    for one in states:
-        if get(one, "state", "waiting", "message"):
-            return str(get(one, "state", "waiting", "message"))
+    for container in states:
+        if get(container, "state", "waiting", "message"):
+            return str(get(container, "state", "waiting", "message"))
     if get(item, "status", "message"):
         return str(get(item, "status", "message"))
-    for found in rows(get(item, "status", "conditions")):
-        if found.get("message") and (found.get("status") != "True") != (
-            found.get("type") in ("Failed", "ReplicaFailure")
+    for entry in rows(get(item, "status", "conditions")):
+        if entry.get("message") and (entry.get("status") != "True") != (
+            entry.get("type") in ("Failed", "ReplicaFailure")
         ):
-            return str(found["message"])
+            return str(entry["message"])
     return ""
 
 
-OF: Mapping[str, Callable[[Object], Health]] = {
-    "pods": of_pod,
-    "deployments": of_workload,
-    "statefulsets": of_workload,
-    "daemonsets": of_workload,
-    "replicasets": of_replicaset,
-    "jobs": of_job,
-    "cronjobs": of_cronjob,
-    "nodes": of_node,
+HEALTH_BY_KIND: Mapping[str, Callable[[Object], Health]] = {
+    "pods": pod_health,
+    "deployments": workload_health,
+    "statefulsets": workload_health,
+    "daemonsets": workload_health,
+    "replicasets": replicaset_health,
+    "jobs": job_health,
+    "cronjobs": cronjob_health,
+    "nodes": node_health,
 }
 
 
-def of(plural: str, item: Object) -> Health:
-    """(word, tone) of an object of any kind; ("", "idle") when it has no state."""
-    return OF.get(plural, of_phase)(item)
+def for_kind(plural: str, item: Object) -> Health:
+    """(word, severity) of an object of any kind; ("", "idle") when it has no state."""
+    return HEALTH_BY_KIND.get(plural, phase_health)(item)

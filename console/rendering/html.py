@@ -1,4 +1,4 @@
-"""Small pieces of HTML, made fast: every word that comes from a cluster is escaped, and what a terminal would obey is made visible."""
+"""Small pieces of HTML, made fast: text of a cluster is escaped, its control characters visible."""
 
 import html
 import re
@@ -14,17 +14,19 @@ from django.utils.translation import gettext as _
 
 from console.rendering import state_labels
 
-# C0 and C1 controls get their visible pictures; marks that turn the direction of text, and line breaks of other kinds, a sign of their own.
+# C0 and DEL get their control pictures. C1 controls, marks that change the direction of text, and
+# Unicode line breaks become the replacement character.
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"}
 _VISIBLE |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 _VISIBLE |= dict.fromkeys(
-    (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0x2028, 0x2029), 0xFFFD
+    (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0x2028, 0x2029),
+    0xFFFD,
 )
-TONES = ("good", "busy", "warn", "bad", "idle")
+SEVERITIES = ("good", "busy", "warn", "bad", "idle")
 
 
 def clean(text: object) -> str:
-    """Text with control characters made visible, so that it can neither move a cursor nor turn a line around."""
+    """Text with visible control characters, so that it cannot change the direction of a line."""
     plain = str(text)
     return plain if plain.isprintable() else plain.translate(_VISIBLE)
 
@@ -33,7 +35,7 @@ def clean(text: object) -> str:
 _PLAIN = re.compile(r"[ !#-%(-;=?-~]*").fullmatch
 
 
-def escaped(text: object) -> str:
+def escape(text: object) -> str:
     """Clean text, ready for HTML."""
     plain = str(text)
     return plain if _PLAIN(plain) else html.escape(clean(plain))
@@ -41,48 +43,56 @@ def escaped(text: object) -> str:
 
 def text(value: object) -> str:
     """A value, or a dash when there is none."""
-    return escaped(value) if value not in (None, "") else '<span class="none">–</span>'
+    if value in (None, ""):
+        return '<span class="none">–</span>'
+    return escape(value)
 
 
-def link(address: str, shown: object) -> str:
+def link(address: str, label: object) -> str:
     """A link to a page of the console; `address` is quoted already."""
-    return f'<a href="{html.escape(address)}">{escaped(shown)}</a>'
+    return f'<a href="{html.escape(address)}">{escape(label)}</a>'
 
 
-def status(word: str, tone: str) -> str:
-    """A dot and its word; the tone is one of TONES."""
-    return f'<span class="status {tone if tone in TONES else "idle"}">{escaped(state_labels.said(word))}</span>'
+def status(word: str, severity: str) -> str:
+    """A dot and its word; the severity is one of SEVERITIES."""
+    css_class = severity if severity in SEVERITIES else "idle"
+    label = escape(state_labels.translate_state(word))
+    return f'<span class="status {css_class}">{label}</span>'
 
 
 def code(value: object) -> str:
     """Something technical that may be long: shortened by the style, whole in the title."""
     if value in (None, ""):
         return text(None)
-    shown = escaped(value)
-    return f'<span class="clip" title="{shown}">{shown}</span>'
+    content = escape(value)
+    return f'<span class="clip" title="{content}">{content}</span>'
 
 
 def chips(values: Sequence[object], most: int = 3) -> str:
     """A few small labels, and how many more there are."""
-    shown = "".join(
-        f'<span class="chip" title="{escaped(value)}">{escaped(value)}</span>'
+    labels = "".join(
+        f'<span class="chip" title="{escape(value)}">{escape(value)}</span>'
         for value in values[:most]
     )
     more = len(values) - most
-    return (shown + (f'<span class="chip more">+{more}</span>' if more > 0 else "")) or text(None)
+    return (labels + (f'<span class="chip more">+{more}</span>' if more > 0 else "")) or text(None)
 
 
-def parsed(moment: object) -> datetime | None:
+def parse_time(moment: object) -> datetime | None:
     """RFC 3339 as Kubernetes and KubeGale write it, in UTC; None for anything else."""
     try:
-        found = moment if isinstance(moment, datetime) else datetime.fromisoformat(str(moment))
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        parsed_time = (
+            moment if isinstance(moment, datetime) else datetime.fromisoformat(str(moment))
+        )
+        return (
+            parsed_time.astimezone(UTC) if parsed_time.tzinfo else parsed_time.replace(tzinfo=UTC)
+        )
     except (ValueError, OverflowError):
         return None
 
 
 def _in_zone(moment: datetime, zone: ZoneInfo) -> datetime:
-    """The moment in the viewer's zone, or in UTC where it would lie beyond the last year there, as "never" often does."""
+    """The moment in the viewer's zone; in UTC where that overflows, as year 9999 for "never"."""
     try:
         return moment.astimezone(zone)
     except OverflowError:
@@ -91,6 +101,7 @@ def _in_zone(moment: datetime, zone: ZoneInfo) -> datetime:
 
 def short_age(seconds: float) -> str:
     """`12s`, `5m`, `3h`, `12d`, `2y`; two units where the first is small, as kubectl has it."""
+    # The steps are those of duration.HumanDuration in apimachinery.
     left = max(int(seconds), 0)
     if left < 120:
         return f"{left}s"
@@ -120,43 +131,49 @@ def zone_of(request: HttpRequest | None) -> ZoneInfo:
 
 def age(moment: object, zone: ZoneInfo, now: datetime) -> str:
     """How long ago, with the moment itself in the title; the page's script keeps it going."""
-    found, opening = _opening(moment, zone) if isinstance(moment, str | datetime) else (None, "")
-    return f"{opening}{short_age((now - found).total_seconds())}</time>" if found else text(None)
+    if not isinstance(moment, str | datetime):
+        return text(None)
+    past, opening = _time_tag(moment, zone)
+    if past is None:
+        return text(None)
+    return f"{opening}{short_age((now - past).total_seconds())}</time>"
 
 
 @lru_cache(maxsize=8192)
-def _opening(moment: str | datetime, zone: ZoneInfo) -> tuple[datetime | None, str]:
-    """The moment and the tag that names it; objects are shown again and again, and dates are slow to write."""
-    found = parsed(moment)
-    if found is None:
+def _time_tag(
+    moment: str | datetime,
+    zone: ZoneInfo,
+) -> tuple[datetime | None, str]:
+    """(the moment in UTC, its opening tag); cached, since formatting dates is slow."""
+    parsed_time = parse_time(moment)
+    if parsed_time is None:
         return None, ""
-    stamp, whole = (
-        f"{found:%Y-%m-%dT%H:%M:%SZ}",
-        f"{_in_zone(found, zone):%Y-%m-%d %H:%M:%S %Z}",
-    )
-    return found, f'<time datetime="{stamp}" title="{whole}" data-age>'
+    stamp = f"{parsed_time:%Y-%m-%dT%H:%M:%SZ}"
+    local = f"{_in_zone(parsed_time, zone):%Y-%m-%d %H:%M:%S %Z}"
+    return parsed_time, f'<time datetime="{stamp}" title="{local}" data-age>'
 
 
 def moment(value: object, zone: ZoneInfo) -> str:
     """A moment in the viewer's zone."""
-    found = parsed(value)
-    if found is None:
+    parsed_time = parse_time(value)
+    if parsed_time is None:
         return text(None)
-    stamp = f"{found:%Y-%m-%dT%H:%M:%SZ}"
-    return f'<time datetime="{stamp}" data-moment>{_in_zone(found, zone):%Y-%m-%d %H:%M:%S}</time>'
+    stamp = f"{parsed_time:%Y-%m-%dT%H:%M:%SZ}"
+    local = f"{_in_zone(parsed_time, zone):%Y-%m-%d %H:%M:%S}"
+    return f'<time datetime="{stamp}" data-moment>{local}</time>'
 
 
 @lru_cache(maxsize=16384)
-def part(name: object) -> str:
+def path_segment(name: object) -> str:
     """A name as one segment of an address."""
     return quote(str(name), safe=":@~-._")
 
 
-def safe(piece: str) -> SafeString:
+def mark_safe(piece: str) -> SafeString:
     """A piece made by this module, for a template."""
     return SafeString(piece)
 
 
 def yes_no(value: object) -> str:
     """A truth in the viewer's language."""
-    return escaped(_("yes") if value else _("no"))
+    return escape(_("yes") if value else _("no"))

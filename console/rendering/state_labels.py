@@ -1,4 +1,4 @@
-"""States in the viewer's language: the words that Kubernetes and KubeGale use for how things are; reasons stay as they are."""
+"""States in the viewer's language; reasons, such as CrashLoopBackOff, are never translated."""
 
 from functools import lru_cache
 
@@ -6,7 +6,7 @@ from django.utils.functional import Promise
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-SAID: dict[str, Promise] = {
+LABELS: dict[str, Promise] = {
     "Running": _("Running"),
     "Pending": _("Pending"),
     "Succeeded": _("Succeeded"),
@@ -16,9 +16,9 @@ SAID: dict[str, Promise] = {
     "Complete": _("Complete"),
     "Terminating": _("Terminating"),
     "Ready": _("Ready"),
-    "NotReady": _("Not ready"),
-    "Ready, SchedulingDisabled": _("Ready, takes no new pods"),
-    "NotReady, SchedulingDisabled": _("Not ready, takes no new pods"),
+    "NotReady": _("NotReady"),
+    "Ready, SchedulingDisabled": _("Ready, SchedulingDisabled"),
+    "NotReady, SchedulingDisabled": _("NotReady, SchedulingDisabled"),
     "Updating": _("Updating"),
     "Degraded": _("Degraded"),
     "Unavailable": _("Unavailable"),
@@ -49,12 +49,12 @@ SAID: dict[str, Promise] = {
 }
 
 
-def said(word: str) -> str:
-    """The word for a state; one that nobody translates is said as it is."""
-    return _of(get_language() or "").get(word, word)
+def translate_state(word: str) -> str:
+    """The label of a state; the state itself when it has none."""
+    return _labels_in(get_language() or "").get(word, word)
 
 
 @lru_cache(maxsize=8)
-def _of(language: str) -> dict[str, str]:
-    """All of them in one language: a table asks for hundreds."""
-    return {word: str(text) for word, text in SAID.items()}
+def _labels_in(language: str) -> dict[str, str]:
+    """All labels in one language, translated once: a table needs hundreds."""
+    return {word: str(text) for word, text in LABELS.items()}

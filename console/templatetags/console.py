@@ -15,15 +15,15 @@ register = template.Library()
 
 
 @register.filter
-def shown(value: object) -> SafeString:
+def printable(value: object) -> SafeString:
     """Text of a cluster: escaped, control characters visible."""
-    return SafeString(html.escaped("" if value is None else value))
+    return SafeString(html.escape("" if value is None else value))
 
 
 @register.filter
-def part(value: object) -> str:
+def path_segment(value: object) -> str:
     """A name as one segment of an address."""
-    return html.part(value)
+    return html.path_segment(value)
 
 
 @register.simple_tag(takes_context=True)
@@ -39,48 +39,43 @@ def moment(context: Context, value: object) -> SafeString:
 
 
 @register.simple_tag
-def status(word: str, tone: str) -> SafeString:
+def status(word: str, severity: str) -> SafeString:
     """A dot and its word."""
-    return SafeString(html.status(word, tone))
+    return SafeString(html.status(word, severity))
 
 
 @register.simple_tag
 def state(plural: str, item: Any) -> SafeString:
     """How an object of a kind is doing."""
-    return SafeString(html.status(*health.of(plural, item)))
+    return SafeString(html.status(*health.for_kind(plural, item)))
 
 
 @register.filter
-def said(word: str) -> str:
+def translate_state(word: str) -> str:
     """A state in the viewer's language."""
-    return state_labels.said(word)
+    return state_labels.translate_state(word)
 
 
 @register.filter
-def why(item: Any) -> str:
+def problem_message(item: Any) -> str:
     """What an object says about its trouble."""
-    return html.clean(health.why(item))
+    return html.clean(health.problem_message(item))
 
 
 @register.filter
 def object_address(item: Any, plural: str) -> str:
     """The page of an object that came out of /multicluster/resources."""
     metadata = item["metadata"]
-    return navigation.address_of(
-        item["cluster_id"], {"plural": plural, "group": KINDS[plural].group, **metadata}
+    return navigation.object_address(
+        item["cluster_id"],
+        {"plural": plural, "group": KINDS[plural].group, **metadata},
     )
 
 
 @register.filter
 def kind_title(plural: str) -> str:
     """What a kind is called in lists."""
-    return navigation.title(plural)
-
-
-@register.filter
-def at(mapping: Any, key: Any) -> Any:
-    """A member of a mapping, or nothing."""
-    return mapping.get(key) if isinstance(mapping, dict) else None
+    return navigation.kind_title(plural)
 
 
 @register.filter

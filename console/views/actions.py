@@ -1,4 +1,7 @@
-"""What can be done to an object: scale, restart, pause, roll back, trigger, delete; each a page that says what will happen."""
+"""What can be done to an object: scale, restart, pause, roll back, trigger, delete.
+
+Each action is a page that says what will happen before it does.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,9 +14,9 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods
 
 from console import forms, navigation
-from console.api_client import Refused, call
-from console.locations import Place, at
-from console.page import go, signed_in
+from console.api_client import ApiRefusal, call
+from console.locations import Location, locate
+from console.page import redirect, require_sign_in
 from console.rendering import diffs
 from console.rendering.health import Object, get
 
@@ -30,23 +33,21 @@ class Verb:
 VERBS: Mapping[str, Verb] = {
     "scale": Verb(
         gettext_lazy("Scale"),
-        gettext_lazy("Pods are started or stopped until there are as many as asked for."),
+        gettext_lazy("Pods are started or stopped until the number of replicas is reached."),
     ),
     "restart": Verb(
         gettext_lazy("Restart"),
-        gettext_lazy(
-            "Every pod is replaced by a new one, at the pace of the update strategy, so that the service goes on."
-        ),
+        gettext_lazy("Every pod is replaced by a new one, following the update strategy."),
     ),
     "pause": Verb(
         gettext_lazy("Pause"),
         gettext_lazy(
-            "Changes of the pod template are no longer rolled out until it is resumed. Running pods go on."
+            "Changes of the pod template are not rolled out until it is resumed. Running pods stay."
         ),
     ),
     "resume": Verb(
         gettext_lazy("Resume"),
-        gettext_lazy("Changes are rolled out again, those made meanwhile too."),
+        gettext_lazy("Changes are rolled out again, including those made while it was paused."),
     ),
     "suspend": Verb(
         gettext_lazy("Suspend"),
@@ -54,11 +55,11 @@ VERBS: Mapping[str, Verb] = {
     ),
     "trigger": Verb(
         gettext_lazy("Run now"),
-        gettext_lazy("A Job is made out of the template at once, whatever the schedule says."),
+        gettext_lazy("A Job is created from the template now, independent of the schedule."),
     ),
     "rerun": Verb(
         gettext_lazy("Run again"),
-        gettext_lazy("A copy of the Job is made under a new name; this one stays."),
+        gettext_lazy("A copy of the Job is created under a new name; this one stays."),
     ),
     "rollback": Verb(
         gettext_lazy("Roll back"),
@@ -73,10 +74,11 @@ VERBS: Mapping[str, Verb] = {
     ),
     "cordon": Verb(
         gettext_lazy("Cordon"),
-        gettext_lazy("No new pods are put on the node. What runs there goes on."),
+        gettext_lazy("No new pods are scheduled on the node. Running pods stay."),
     ),
     "uncordon": Verb(
-        gettext_lazy("Uncordon"), gettext_lazy("New pods may be put on the node again.")
+        gettext_lazy("Uncordon"),
+        gettext_lazy("New pods can be scheduled on the node again."),
     ),
     "drain": Verb(
         gettext_lazy("Drain"),
@@ -88,13 +90,13 @@ VERBS: Mapping[str, Verb] = {
 }
 
 
-def _verbs(place: Place, item: Object) -> Iterator[str]:
+def _possible_verbs(location: Location, item: Object) -> Iterator[str]:
     """What makes sense for the object as it is now."""
-    paused = bool(get(item, "spec", "paused")) or "kubegale.io/paused-partition" in (
-        get(item, "metadata", "annotations") or {}
-    )
+    annotations = get(item, "metadata", "annotations") or {}
+    # A StatefulSet has no `paused`: KubeGale stops its rollout by the partition, noted there.
+    paused = bool(get(item, "spec", "paused")) or "kubegale.io/paused-partition" in annotations
     suspended = bool(get(item, "spec", "suspend"))
-    match place.plural:
+    match location.plural:
         case "deployments" | "statefulsets":
             yield from ("scale", "restart", "rollback", "resume" if paused else "pause")
         case "daemonsets":
@@ -110,58 +112,72 @@ def _verbs(place: Place, item: Object) -> Iterator[str]:
     yield "delete"
 
 
-def offered(place: Place, item: Object) -> list[dict[str, Any]]:
+def action_buttons(location: Location, item: Object) -> list[dict[str, Any]]:
     """The buttons on the object's page."""
     return [
         {
             "verb": verb,
             "title": VERBS[verb].title,
             "danger": VERBS[verb].danger,
-            "address": address(place, verb),
+            "address": action_address(location, verb),
         }
-        for verb in _verbs(place, item)
+        for verb in _possible_verbs(location, item)
     ]
 
 
-def address(place: Place, verb: str) -> str:
+def action_address(location: Location, verb: str) -> str:
     """Where the action is asked for."""
-    return f"{place.address}/revisions" if verb == "rollback" else f"{place.address}/act/{verb}"
+    # A rollback begins with the choice of a revision.
+    if verb == "rollback":
+        return f"{location.address}/revisions"
+    return f"{location.address}/act/{verb}"
 
 
 @require_http_methods(["GET", "POST"])
-@signed_in
+@require_sign_in
 def act(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str, verb: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
+    verb: str,
 ) -> HttpResponse:
     """The page of an action: what it will do, and doing it."""
-    place = at(cluster, plural, namespace, name)
-    item = call(request, "GET", place.path, query=place.query).data
-    if verb not in VERBS or verb not in set(_verbs(place, item)) or verb in ("rollback", "drain"):
-        raise Refused(
-            1001, _("That cannot be done to it now. Reload its page to see what can."), {}, 400
+    location = locate(cluster, plural, namespace, name)
+    item = call(request, "GET", location.path, query=location.query).data
+    # Rollback and drain have pages of their own.
+    possible = set(_possible_verbs(location, item)) - {"rollback", "drain"}
+    if verb not in possible:
+        raise ApiRefusal(
+            1001,
+            _("That cannot be done to it now. Reload its page to see what can."),
+            {},
+            400,
         )
-    known = VERBS[verb]
+    action = VERBS[verb]
     context = {
         "cluster_id": cluster,
-        "place": place,
+        "location": location,
         "kind": navigation.kind_name(plural),
-        "kinds_title": navigation.title(plural),
+        "kinds_title": navigation.kind_title(plural),
         "verb": verb,
-        "act_title": known.title,
-        "explains": known.explains,
-        "danger": known.danger,
+        "act_title": action.title,
+        "explains": action.explains,
+        "danger": action.danger,
     }
-    extra = FORMS[verb](request, place, item) if request.method == "GET" and verb in FORMS else {}
-    return forms.shown(
+    if request.method == "GET" and verb in FORMS:
+        context |= FORMS[verb](request, location, item)
+    return forms.render_form(
         request,
         "console/act.html",
-        {**context, **extra, **_kept(request, verb)},
-        lambda: DEEDS.get(verb, _plain)(request, place, verb),
+        {**context, **_posted_values(request, verb)},
+        lambda: RUNNERS.get(verb, _run_verb)(request, location, verb),
     )
 
 
-def _kept(request: HttpRequest, verb: str) -> dict[str, Any]:
-    """What the form has to know again when it comes back with a refusal."""
+def _posted_values(request: HttpRequest, verb: str) -> dict[str, Any]:
+    """The values that the form needs when it is shown again with a refusal."""
     if request.method != "POST":
         return {}
     return {
@@ -171,29 +187,46 @@ def _kept(request: HttpRequest, verb: str) -> dict[str, Any]:
     }
 
 
-# --- forms ----------------------------------------------------------------------------------------------------------
-def _scale_form(request: HttpRequest, place: Place, item: Object) -> dict[str, Any]:
-    had = get(item, "spec", "replicas")
-    had = 1 if had is None else had
-    tried = call(
+# --- forms ------------------------------------------------------------------------------------
+def _scale_form(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> dict[str, Any]:
+    replicas = get(item, "spec", "replicas")
+    if replicas is None:
+        # The API server's default.
+        replicas = 1
+    # The dry run reports, for example, an autoscaler that would undo the change.
+    trial = call(
         request,
         "POST",
-        f"{place.plural}/{place.name}/scale",
-        body={**place.query, "replicas": had, "dry_run": True},
+        f"{location.plural}/{location.name}/scale",
+        body={**location.query, "replicas": replicas, "dry_run": True},
     ).data
-    return {"replicas": had, "current": had, "warnings": tried["warnings"]}
+    return {
+        "replicas": replicas,
+        "current": replicas,
+        "warnings": trial["warnings"],
+    }
 
 
-def _delete_form(request: HttpRequest, place: Place, item: Object) -> dict[str, Any]:
-    found = call(request, "DELETE", place.path, query={**place.query, "dry_run": True}).data
-    impact = found["impact"]
+def _delete_form(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> dict[str, Any]:
+    trial = call(request, "DELETE", location.path, query={**location.query, "dry_run": True}).data
+    impact = trial["impact"]
     pods, children, pvcs = (impact[name] or 0 for name in ("pods", "children", "pvcs"))
     counts = (
         (pods, ngettext("%(n)s pod goes with it", "%(n)s pods go with it", pods)),
         (
             children,
             ngettext(
-                "%(n)s object that belongs to it", "%(n)s objects that belong to it", children
+                "%(n)s object that belongs to it",
+                "%(n)s objects that belong to it",
+                children,
             ),
         ),
         (
@@ -205,171 +238,214 @@ def _delete_form(request: HttpRequest, place: Place, item: Object) -> dict[str, 
         "needs_name": True,
         "impact": [sentence % {"n": number} for number, sentence in counts if number],
         "warnings": impact["warnings"],
-        "protected": found["protected"],
+        "protected": trial["protected"],
     }
 
 
-def _restart_form(request: HttpRequest, place: Place, item: Object) -> dict[str, Any]:
-    if place.plural != "pods":
+def _restart_form(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> dict[str, Any]:
+    if location.plural != "pods":
         return {}
-    owned = bool(get(item, "metadata", "ownerReferences"))
-    said = (
-        _("The pod is deleted and its controller makes another.")
-        if owned
-        else _(
-            "No controller would make this pod again: KubeGale keeps its manifest, deletes it and creates it anew."
-        )
+    if get(item, "metadata", "ownerReferences"):
+        explanation = _("The pod is deleted and its controller creates a new one.")
+        return {"explains": explanation, "needs_name": False}
+    explanation = _(
+        "No controller would recreate this pod: KubeGale saves its manifest, deletes the pod"
+        " and creates it again."
     )
-    return {"explains": said, "needs_name": not owned}
+    return {"explains": explanation, "needs_name": True}
 
 
-FORMS = {"scale": _scale_form, "delete": _delete_form, "restart": _restart_form}
-
-
-# --- deeds ----------------------------------------------------------------------------------------------------------
-def _plain(request: HttpRequest, place: Place, verb: str) -> HttpResponse:
-    return _done(
-        request,
-        place,
-        verb,
-        call(request, "POST", f"{place.plural}/{place.name}/{verb}", body=place.query).data,
-    )
-
-
-def _scale(request: HttpRequest, place: Place, verb: str) -> HttpResponse:
-    wanted, current = forms.number(request, "replicas"), forms.number(request, "current")
-    body = {**place.query, "replicas": wanted, "current_replicas": current}
-    return _done(
-        request,
-        place,
-        verb,
-        call(request, "POST", f"{place.plural}/{place.name}/scale", body=body).data,
-    )
-
-
-def _restart(request: HttpRequest, place: Place, verb: str) -> HttpResponse:
-    if place.plural != "pods":
-        return _plain(request, place, verb)
-    owned = bool(
-        get(call(request, "GET", place.path, query=place.query).data, "metadata", "ownerReferences")
-    )
-    if not owned:
-        forms.require_name(request, place.name)
-    data = call(
-        request, "POST", f"pods/{place.name}/restart", body={**place.query, "force": not owned}
-    ).data
-    if data.get("operation_id"):
-        return go(request, f"/operations/{data['operation_id']}")
-    return go(
-        request,
-        place.table,
-        _("%(name)s was deleted; its controller makes another.") % {"name": place.name},
-    )
-
-
-def _delete(request: HttpRequest, place: Place, verb: str) -> HttpResponse:
-    forms.confirmed(request, "DELETE", place.path, name=place.name, query=place.query)
-    return go(
-        request,
-        place.table,
-        _("%(kind)s %(name)s is being deleted.") % {"kind": place.kind.name, "name": place.name},
-    )
-
-
-def _schedule(request: HttpRequest, place: Place, verb: str) -> HttpResponse:
-    call(
-        request,
-        "POST",
-        f"nodes/{place.name}/schedule",
-        body={"cluster_id": place.cluster, "schedulable": verb == "uncordon"},
-    )
-    said = (
-        _("New pods may be put on %(name)s again.")
-        if verb == "uncordon"
-        else _("No new pods are put on %(name)s.")
-    )
-    return go(request, place.address, said % {"name": place.name})
-
-
-DEEDS = {
-    "scale": _scale,
-    "restart": _restart,
-    "delete": _delete,
-    "cordon": _schedule,
-    "uncordon": _schedule,
+FORMS = {
+    "scale": _scale_form,
+    "delete": _delete_form,
+    "restart": _restart_form,
 }
 
 
-def _done(request: HttpRequest, place: Place, verb: str, data: Mapping[str, Any]) -> HttpResponse:
-    """Where the person goes after an action: to the operation that follows it, to what it made, or back."""
+# --- running an action ------------------------------------------------------------------------
+def _run_verb(
+    request: HttpRequest,
+    location: Location,
+    verb: str,
+) -> HttpResponse:
+    path = f"{location.plural}/{location.name}/{verb}"
+    data = call(request, "POST", path, body=location.query).data
+    return _redirect_after(request, location, verb, data)
+
+
+def _run_scale(
+    request: HttpRequest,
+    location: Location,
+    verb: str,
+) -> HttpResponse:
+    replicas = forms.form_number(request, "replicas")
+    # What the person saw: the API refuses the change when somebody else has scaled since.
+    current = forms.form_number(request, "current")
+    body = {**location.query, "replicas": replicas, "current_replicas": current}
+    path = f"{location.plural}/{location.name}/scale"
+    data = call(request, "POST", path, body=body).data
+    return _redirect_after(request, location, verb, data)
+
+
+def _run_restart(
+    request: HttpRequest,
+    location: Location,
+    verb: str,
+) -> HttpResponse:
+    if location.plural != "pods":
+        return _run_verb(request, location, verb)
+    pod = call(request, "GET", location.path, query=location.query).data
+    owned = bool(get(pod, "metadata", "ownerReferences"))
+    # Without a controller the pod is lost if it cannot be created again: the name confirms it.
+    if not owned:
+        forms.require_name(request, location.name)
+    data = call(
+        request,
+        "POST",
+        f"pods/{location.name}/restart",
+        body={**location.query, "force": not owned},
+    ).data
+    if data.get("operation_id"):
+        return redirect(request, f"/operations/{data['operation_id']}")
+    return redirect(
+        request,
+        location.table,
+        _("%(name)s was deleted; its controller creates a new one.") % {"name": location.name},
+    )
+
+
+def _run_delete(
+    request: HttpRequest,
+    location: Location,
+    verb: str,
+) -> HttpResponse:
+    forms.call_confirmed(request, "DELETE", location.path, name=location.name, query=location.query)
+    return redirect(
+        request,
+        location.table,
+        _("%(kind)s %(name)s is being deleted.")
+        % {"kind": location.kind.name, "name": location.name},
+    )
+
+
+def _run_schedule(
+    request: HttpRequest,
+    location: Location,
+    verb: str,
+) -> HttpResponse:
+    call(
+        request,
+        "POST",
+        f"nodes/{location.name}/schedule",
+        body={"cluster_id": location.cluster, "schedulable": verb == "uncordon"},
+    )
+    notice = (
+        _("%(name)s was uncordoned: new pods can be scheduled on it again.")
+        if verb == "uncordon"
+        else _("%(name)s was cordoned: no new pods are scheduled on it.")
+    )
+    return redirect(request, location.address, notice % {"name": location.name})
+
+
+RUNNERS = {
+    "scale": _run_scale,
+    "restart": _run_restart,
+    "delete": _run_delete,
+    "cordon": _run_schedule,
+    "uncordon": _run_schedule,
+}
+
+
+def _redirect_after(
+    request: HttpRequest,
+    location: Location,
+    verb: str,
+    data: Mapping[str, Any],
+) -> HttpResponse:
+    """Send the person to the action's operation, to the Job it created, or back."""
     warnings = " ".join(data.get("warnings") or [])
     if data.get("operation_id"):
-        return go(request, f"/operations/{data['operation_id']}", warnings)
+        return redirect(request, f"/operations/{data['operation_id']}", warnings)
     if data.get("job"):
-        return go(
+        return redirect(
             request,
-            place.other("jobs", data["job"]).address,
-            _("Job %(name)s was made.") % {"name": data["job"]},
+            location.other("jobs", data["job"]).address,
+            _("Job %(name)s was created.") % {"name": data["job"]},
         )
-    said = (
-        _("Done.")
-        if data.get("changed")
-        else data.get("message") or _("Nothing had to be changed.")
-    )
-    return go(request, place.address, f"{said} {warnings}".strip())
+    notice = data.get("message") or _("Nothing had to be changed.")
+    if data.get("changed"):
+        notice = _("Done.")
+    return redirect(request, location.address, f"{notice} {warnings}".strip())
 
 
-# --- revisions ------------------------------------------------------------------------------------------------------
-def revisions_of(request: HttpRequest, place: Place) -> list[dict[str, Any]]:
+# --- revisions --------------------------------------------------------------------------------
+def list_revisions(
+    request: HttpRequest,
+    location: Location,
+) -> list[dict[str, Any]]:
     """The revisions of a workload, newest first."""
-    found: list[dict[str, Any]] = call(
+    revisions: list[dict[str, Any]] = call(
         request,
         "GET",
-        f"{place.plural}/{place.name}/revisions",
-        query={**place.query, "pageSize": 200},
+        f"{location.plural}/{location.name}/revisions",
+        query={**location.query, "pageSize": 200},
     ).data["items"]
-    return found
+    return revisions
 
 
 @require_http_methods(["GET", "POST"])
-@signed_in
+@require_sign_in
 def rollback(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str, revision: int
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
+    revision: int,
 ) -> HttpResponse:
     """How the pod template would differ after going back to a revision, and going back."""
-    place = at(cluster, plural, namespace, name)
-    found = revisions_of(request, place)
-    current = next((one for one in found if one["current"]), found[0] if found else None)
-    base = f"{place.plural}/{place.name}"
+    location = locate(cluster, plural, namespace, name)
+    revisions = list_revisions(request, location)
+    newest = revisions[0] if revisions else None
+    current = next((entry for entry in revisions if entry["current"]), newest)
+    # A revision that has been pruned since: the API says so when the rollback is requested.
+    unknown = {"revision": revision}
+    target = next((entry for entry in revisions if entry["revision"] == revision), unknown)
+    base = f"{location.plural}/{location.name}"
     lines = []
     if current:
         diff = call(
             request,
             "GET",
             f"{base}/revisions/{current['revision']}",
-            query={**place.query, "diff_to": revision},
+            query={**location.query, "diff_to": revision},
         ).data["diff"]
-        lines = diffs.lines(diff)
+        lines = diffs.diff_lines(diff)
     context = {
         "cluster_id": cluster,
-        "place": place,
+        "location": location,
         "kind": navigation.kind_name(plural),
-        "kinds_title": navigation.title(plural),
-        "wanted": next(
-            (one for one in found if one["revision"] == revision), {"revision": revision}
-        ),
+        "kinds_title": navigation.kind_title(plural),
+        "target": target,
         "current": current,
         "lines": lines,
     }
 
-    def back() -> HttpResponse:
-        return _done(
+    def roll_back() -> HttpResponse:
+        return _redirect_after(
             request,
-            place,
+            location,
             "rollback",
             call(
-                request, "POST", f"{base}/rollback", body={**place.query, "revision": revision}
+                request,
+                "POST",
+                f"{base}/rollback",
+                body={**location.query, "revision": revision},
             ).data,
         )
 
-    return forms.shown(request, "console/rollback.html", context, back)
+    return forms.render_form(request, "console/rollback.html", context, roll_back)

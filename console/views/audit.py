@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
 from console.api_client import call
-from console.page import page, signed_in
+from console.page import render_page, require_sign_in
 from console.rendering import diffs
 
 FILTERS = (
@@ -26,24 +26,33 @@ FILTERS = (
     "since",
     "until",
 )
-TONES = {"success": "good", "denied": "warn", "failed": "bad"}
-RESULTS = {"success": _("success"), "denied": _("denied"), "failed": _("failed")}
+SEVERITIES = {
+    "success": "good",
+    "denied": "warn",
+    "failed": "bad",
+}
+RESULTS = {
+    "success": _("success"),
+    "denied": _("denied"),
+    "failed": _("failed"),
+}
 SIZE = 50
 
 
-def _chosen(request: HttpRequest) -> dict[str, str]:
+def _chosen_filters(request: HttpRequest) -> dict[str, str]:
     return {name: request.GET.get(name, "").strip() for name in FILTERS}
 
 
 @require_GET
-@signed_in
-def listed(request: HttpRequest) -> HttpResponse:
+@require_sign_in
+def index(request: HttpRequest) -> HttpResponse:
     """Entries, newest first; a cursor leads on."""
-    chosen, cursor = _chosen(request), request.GET.get("cursor", "")
-    data = call(request, "GET", "audit", query={**chosen, "cursor": cursor, "pageSize": SIZE}).data
+    chosen = _chosen_filters(request)
+    query = {**chosen, "cursor": request.GET.get("cursor", ""), "pageSize": SIZE}
+    data = call(request, "GET", "audit", query=query).data
     rest = {name: value for name, value in chosen.items() if value}
     context = {
-        "entries": [_shown(one) for one in data["items"]],
+        "entries": [_entry_context(entry) for entry in data["items"]],
         "total": data["total"],
         "chosen": chosen,
         "filtered": bool(rest),
@@ -53,26 +62,29 @@ def listed(request: HttpRequest) -> HttpResponse:
         if data["next_cursor"]
         else "",
     }
-    return page(request, "console/audit.html", context)
+    return render_page(request, "console/audit.html", context)
 
 
-def _shown(one: dict[str, Any]) -> dict[str, Any]:
+def _entry_context(entry: dict[str, Any]) -> dict[str, Any]:
     return {
-        **one,
-        "tone": TONES.get(one["result"], "idle"),
-        "word": RESULTS.get(one["result"], one["result"]),
-        "changes": [change for change in one["diff"] if isinstance(change, dict)],
-        "told": diffs.as_yaml(one["details"]).strip() if one["details"] else "",
-        "differs": orjson.dumps(one["diff"], option=orjson.OPT_INDENT_2).decode()
-        if one["diff"]
+        **entry,
+        "severity": SEVERITIES.get(entry["result"], "idle"),
+        "word": RESULTS.get(entry["result"], entry["result"]),
+        "changes": [change for change in entry["diff"] if isinstance(change, dict)],
+        "details_text": diffs.as_yaml(entry["details"]).strip() if entry["details"] else "",
+        "diff_text": orjson.dumps(entry["diff"], option=orjson.OPT_INDENT_2).decode()
+        if entry["diff"]
         else "",
     }
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def export(request: HttpRequest) -> HttpResponseBase:
     """All entries that fit, one JSON object a line."""
-    return call(request, "GET", "audit/export", query=_chosen(request)).response or HttpResponse(
-        status=204
-    )
+    return call(
+        request,
+        "GET",
+        "audit/export",
+        query=_chosen_filters(request),
+    ).response or HttpResponse(status=204)

@@ -9,12 +9,12 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from console import forms, navigation
-from console.api_client import Refused, call
-from console.locations import kind_of
-from console.page import go, page, signed_in
+from console.api_client import ApiRefusal, call
+from console.locations import find_kind
+from console.page import redirect, render_page, require_sign_in
 from console.views.actions import VERBS
 
-OFFERED: Mapping[str, tuple[str, ...]] = {
+VERBS_BY_KIND: Mapping[str, tuple[str, ...]] = {
     "pods": ("restart", "delete"),
     "deployments": ("restart", "scale", "pause", "resume", "delete"),
     "statefulsets": ("restart", "scale", "pause", "resume", "delete"),
@@ -22,49 +22,54 @@ OFFERED: Mapping[str, tuple[str, ...]] = {
     "jobs": ("rerun", "suspend", "resume", "delete"),
     "cronjobs": ("trigger", "suspend", "resume", "delete"),
 }
-MOST = 1000
+MAX_OBJECTS = 1000
 
 
-def offered(plural: str) -> list[dict[str, Any]]:
-    """The buttons above a table once rows are chosen; nothing for kinds that only cluster admins delete one by one."""
+def bulk_buttons(plural: str) -> list[dict[str, Any]]:
+    """The buttons above a table once rows are selected; [] for kinds without bulk actions."""
     if plural not in navigation.PLURALS or plural in ("nodes", "events"):
         return []
     return [
         {"verb": verb, "title": VERBS[verb].title, "danger": VERBS[verb].danger}
-        for verb in OFFERED.get(plural, ("delete",))
+        for verb in VERBS_BY_KIND.get(plural, ("delete",))
     ]
 
 
-def _chosen(request: HttpRequest, namespaced: bool) -> dict[str, list[str]]:
+def _chosen_names(
+    request: HttpRequest,
+    namespaced: bool,
+) -> dict[str, list[str]]:
     """Names by namespace, as the table's rows name them."""
-    found: dict[str, list[str]] = {}
-    for key in request.POST.getlist("row")[: MOST + 1]:
+    names_by_namespace: dict[str, list[str]] = {}
+    # One more than the maximum is enough to refuse the request.
+    for key in request.POST.getlist("row")[: MAX_OBJECTS + 1]:
         namespace, _slash, name = key.partition("/") if namespaced else ("", "", key)
-        found.setdefault(namespace, []).append(name)
-    count = sum(len(names) for names in found.values())
-    if not count or count > MOST:
-        raise Refused(
+        names_by_namespace.setdefault(namespace, []).append(name)
+    count = sum(len(names) for names in names_by_namespace.values())
+    if not count or count > MAX_OBJECTS:
+        raise ApiRefusal(
             1001,
-            _("Choose from 1 to %(most)s objects in the table first.") % {"most": MOST},
+            _("Choose from 1 to %(most)s objects in the table first.") % {"most": MAX_OBJECTS},
             {},
             400,
         )
-    return found
+    return names_by_namespace
 
 
 @require_POST
-@signed_in
+@require_sign_in
 def act(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
-    """First what would be done to which objects, then, confirmed, an operation for each namespace."""
-    verb, kind = request.POST.get("verb", ""), kind_of(plural)
-    if verb not in {one["verb"] for one in offered(plural)}:
-        raise Refused(1001, _("That cannot be done to many of these at once."), {}, 400)
-    chosen = _chosen(request, kind.namespaced)
+    """Show what would be done to which objects; confirmed, start an operation per namespace."""
+    verb = request.POST.get("verb", "")
+    kind = find_kind(plural)
+    if verb not in {entry["verb"] for entry in bulk_buttons(plural)}:
+        raise ApiRefusal(1001, _("That cannot be done to many of these at once."), {}, 400)
+    chosen = _chosen_names(request, kind.namespaced)
     count = sum(len(names) for names in chosen.values())
     context = {
         "cluster_id": cluster,
         "plural": plural,
-        "kinds_title": navigation.title(plural),
+        "kinds_title": navigation.kind_title(plural),
         "table": f"/clusters/{cluster}/{plural}",
         "verb": verb,
         "act_title": VERBS[verb].title,
@@ -76,27 +81,31 @@ def act(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
         "replicas": request.POST.get("replicas", ""),
     }
     if request.POST.get("sure") != "1":
-        found = [
-            _ask(
-                request,
-                cluster,
-                plural,
-                namespace,
-                {"names": names, "action": verb, "dry_run": True, "replicas": 0},
-            )
-            for namespace, names in chosen.items()
-        ]
-        there = [name for one in found for name in one["objects"]]
-        return page(
-            request, "console/bulk.html", {**context, "objects": there, "gone": count - len(there)}
+        existing: list[str] = []
+        for namespace, names in chosen.items():
+            # Objects may have been deleted since the table was rendered.
+            trial = {"names": names, "action": verb, "dry_run": True, "replicas": 0}
+            data = _try_bulk(request, cluster, plural, namespace, trial)
+            existing += data["objects"]
+        return render_page(
+            request,
+            "console/bulk.html",
+            {**context, "objects": existing, "missing": count - len(existing)},
         )
-    return forms.shown(
-        request, "console/bulk.html", context, lambda: _do(request, cluster, plural, verb, chosen)
+    return forms.render_form(
+        request,
+        "console/bulk.html",
+        context,
+        lambda: _start_operations(request, cluster, plural, verb, chosen),
     )
 
 
-def _ask(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, body: dict[str, Any]
+def _try_bulk(
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    body: dict[str, Any],
 ) -> Any:
     return call(
         request,
@@ -106,25 +115,35 @@ def _ask(
     ).data
 
 
-def _do(
-    request: HttpRequest, cluster: int, plural: str, verb: str, chosen: Mapping[str, list[str]]
+def _start_operations(
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    verb: str,
+    chosen: Mapping[str, list[str]],
 ) -> HttpResponse:
     body = {"cluster_id": cluster, "action": verb}
     if verb == "scale":
-        body["replicas"] = forms.number(request, "replicas")
-    begun = []
+        body["replicas"] = forms.form_number(request, "replicas")
+    operation_ids = []
     for namespace, names in chosen.items():
-        wanted = {**body, "namespace": namespace, "names": names}
+        namespace_body = {**body, "namespace": namespace, "names": names}
         if VERBS[verb].danger:
-            answer = forms.confirmed(request, "POST", f"bulk/{plural}", name=plural, body=wanted)
+            answer = forms.call_confirmed(
+                request,
+                "POST",
+                f"bulk/{plural}",
+                name=plural,
+                body=namespace_body,
+            )
         else:
-            answer = call(request, "POST", f"bulk/{plural}", body=wanted)
-        begun.append(answer.data["operation_id"])
-    if len(begun) == 1:
-        return go(request, f"/operations/{begun[0]}")
-    said = ngettext(
-        "%(n)s operation was begun.",
-        "%(n)s operations were begun, one for each namespace.",
-        len(begun),
-    ) % {"n": len(begun)}
-    return go(request, "/operations", said)
+            answer = call(request, "POST", f"bulk/{plural}", body=namespace_body)
+        operation_ids.append(answer.data["operation_id"])
+    if len(operation_ids) == 1:
+        return redirect(request, f"/operations/{operation_ids[0]}")
+    notice = ngettext(
+        "%(n)s operation was started.",
+        "%(n)s operations were started, one for each namespace.",
+        len(operation_ids),
+    ) % {"n": len(operation_ids)}
+    return redirect(request, "/operations", notice)

@@ -10,13 +10,18 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from clusters.kinds import KINDS
 from console import navigation
-from console.api_client import Refused, call
-from console.page import go, page, signed_in
+from console.api_client import ApiRefusal, call
+from console.page import redirect, render_page, require_sign_in
 from console.rendering import hints
 
-TONES = {"active": "good", "inactive": "idle", "error": "bad", "unreachable": "bad"}
+SEVERITIES = {
+    "active": "good",
+    "inactive": "idle",
+    "error": "bad",
+    "unreachable": "bad",
+}
 PHASES = ("running", "pending", "succeeded", "failed", "unknown")
-COUNTED = (
+COUNTED_KINDS = (
     "nodes",
     "namespaces",
     "pods",
@@ -28,7 +33,7 @@ COUNTED = (
     "persistentvolumeclaims",
 )
 # What is looked through for troubles, the most telling first.
-LOOKED_AT = (
+CHECKED_KINDS = (
     "nodes",
     "pods",
     "deployments",
@@ -37,65 +42,75 @@ LOOKED_AT = (
     "jobs",
     "persistentvolumeclaims",
 )
-MOST_TROUBLES = 20
+MAX_PROBLEMS = 20
 FIELDS = ("name", "description", "kubeconfig")
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def overview(request: HttpRequest) -> HttpResponse:
     """Every cluster that the person may see: health, freshness, what it holds, what fails."""
-    found = call(request, "GET", "multicluster/overview").data
-    stale = {one["cluster_id"]: one["msg"] for one in found["partial_errors"]}
-    known = {
-        one["id"]: one
-        for one in call(request, "GET", "clusters", query={"pageSize": 1000}).data["items"]
-    }
+    summary = call(request, "GET", "multicluster/overview").data
+    # Clusters whose counts are out of date, and why.
+    stale = {row["cluster_id"]: row["msg"] for row in summary["partial_errors"]}
+    rows = call(request, "GET", "clusters", query={"pageSize": 1000}).data["items"]
+    registered = {row["id"]: row for row in rows}
     cards = [
-        _card(one, known.get(one["id"], {}), stale.get(one["id"], "")) for one in found["clusters"]
+        _card(row, registered.get(row["id"], {}), stale.get(row["id"], ""))
+        for row in summary["clusters"]
     ]
-    return page(
+    return render_page(
         request,
         "console/overview.html",
-        {"cards": cards, "totals": found["totals"], "sums": _sums(cards)},
+        {"cards": cards, "totals": summary["totals"], "sums": _totals(cards)},
     )
 
 
-def _card(one: Mapping[str, Any], known: Mapping[str, Any], stale: str) -> dict[str, Any]:
-    pods = one["counts"].get("pods") or {}
+def _card(
+    summary: Mapping[str, Any],
+    registered: Mapping[str, Any],
+    stale: str,
+) -> dict[str, Any]:
+    pods = summary["counts"].get("pods") or {}
     return {
-        **known,
-        **one,
-        "tone": TONES.get(one["status"], "warn"),
+        **registered,
+        **summary,
+        "severity": SEVERITIES.get(summary["status"], "warn"),
         "stale": stale,
         "pods": pods,
-        "nodes": one["counts"].get("nodes"),
+        "nodes": summary["counts"].get("nodes"),
         "phases": phases(pods),
     }
 
 
 def phases(pods: Mapping[str, int]) -> list[dict[str, Any]]:
     """The parts of a bar 100 wide: phase, how many, where it begins, how wide it is."""
-    total, place, parts = pods.get("total", 0), 0.0, []
+    total = pods.get("total", 0)
+    parts: list[dict[str, Any]] = []
+    x = 0.0
     for phase in PHASES:
-        if count := pods.get(phase, 0):
-            width = 100 * count / max(total, 1)
-            parts.append(
-                {"phase": phase, "count": count, "x": f"{place:.3f}", "width": f"{width:.3f}"}
-            )
-            place += width
+        count = pods.get(phase, 0)
+        if not count:
+            continue
+        width = 100 * count / max(total, 1)
+        part = {"phase": phase, "count": count, "x": f"{x:.3f}", "width": f"{width:.3f}"}
+        parts.append(part)
+        x += width
     return parts
 
 
-def _sums(cards: list[dict[str, Any]]) -> dict[str, int | None]:
+def _totals(cards: list[dict[str, Any]]) -> dict[str, int | None]:
     def add(kind: str, word: str) -> int | None:
-        known = [card["counts"][kind] for card in cards if card["counts"].get(kind)]
-        # What nobody may count is unknown, not zero.
-        return sum(counts.get(word, 0) for counts in known) if known or not cards else None
+        counts_by_card = [card["counts"][kind] for card in cards if card["counts"].get(kind)]
+        if cards and not counts_by_card:
+            # Without permission to count, the number is unknown and not zero.
+            return None
+        numbers: list[int] = [counts.get(word, 0) for counts in counts_by_card]
+        return sum(numbers)
 
     return {
         "clusters": len(cards),
-        "reached": sum(card["tone"] == "good" for card in cards),
+        "reached": sum(card["severity"] == "good" for card in cards),
         "nodes": add("nodes", "total"),
         "ready": add("nodes", "ready"),
         "pods": add("pods", "total"),
@@ -106,47 +121,56 @@ def _sums(cards: list[dict[str, Any]]) -> dict[str, int | None]:
 
 
 @require_GET
-@signed_in
-def troubles(request: HttpRequest) -> HttpResponse:
+@require_sign_in
+def problems(request: HttpRequest) -> HttpResponse:
     """What fails now, in all clusters or in the one that `cluster` names."""
-    chosen, found, totals = request.GET.get("cluster", ""), [], []
-    behind: dict[str, str] = {}
-    for plural in LOOKED_AT:
+    chosen = request.GET.get("cluster", "")
+    query = {
+        "clusters": chosen,
+        "troubled": True,
+        "pageSize": MAX_PROBLEMS,
+        "orderby": "-created",
+    }
+    failing: list[dict[str, Any]] = []
+    totals: list[tuple[str, int]] = []
+    outdated: dict[str, str] = {}
+    for plural in CHECKED_KINDS:
         try:
-            data = _troubled(
-                request,
-                plural,
-                {
-                    "clusters": chosen,
-                    "troubled": True,
-                    "pageSize": MOST_TROUBLES,
-                    "orderby": "-created",
-                },
-            )
-        except Refused:
+            data = _list_problems(request, plural, query)
+        except ApiRefusal:
+            # A kind that the person may not list.
             continue
-        behind |= {
-            one["cluster_name"]: one["msg"] for one in data["partial_errors"] if plural == "pods"
-        }
+        if plural == "pods":
+            for error in data["partial_errors"]:
+                outdated[error["cluster_name"]] = error["msg"]
         if data["total"]:
             totals.append((plural, data["total"]))
-        found += [
-            {"plural": plural, "kind": KINDS[plural].name, "item": item} for item in data["items"]
-        ]
+        kind = KINDS[plural].name
+        failing += [{"plural": plural, "kind": kind, "item": item} for item in data["items"]]
     context = {
-        "found": found[:MOST_TROUBLES],
+        "problems": failing[:MAX_PROBLEMS],
         "totals": totals,
         "chosen": chosen,
-        "more": sum(count for _, count in totals) - MOST_TROUBLES,
-        "behind": behind,
+        "more": sum(count for _, count in totals) - MAX_PROBLEMS,
+        "outdated": outdated,
     }
-    return page(request, "console/parts/troubles.html", context)
+    return render_page(request, "console/parts/problems.html", context)
 
 
-def _troubled(request: HttpRequest, plural: str, query: Mapping[str, Any]) -> dict[str, Any]:
-    """The newest of one kind, counted only when they are not all on the page: counting looks into every document once more."""
+def _list_problems(
+    request: HttpRequest,
+    plural: str,
+    query: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The newest problems of one kind, with their total.
+
+    They are counted only when the page does not hold them all: counting reads every document.
+    """
     data: dict[str, Any] = call(
-        request, "GET", f"multicluster/resources/{plural}", query=query
+        request,
+        "GET",
+        f"multicluster/resources/{plural}",
+        query=query,
     ).data
     if not data["next_cursor"]:
         return data | {"total": len(data["items"])}
@@ -160,71 +184,69 @@ def _troubled(request: HttpRequest, plural: str, query: Mapping[str, Any]) -> di
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def capacity(request: HttpRequest, cluster: int) -> HttpResponse:
-    """How much of a cluster's processors and memory is used; a dash where nobody measures it."""
+    """How much of a cluster's CPU and memory is used; a dash without a metrics source."""
+    template = "console/parts/capacity.html"
     try:
-        metrics = call(request, "GET", "metrics/cluster", query={"cluster_id": cluster}).data[
-            "metrics"
-        ]
-    except Refused as refused:
-        return page(request, "console/parts/capacity.html", {"refused": refused})
-    return page(request, "console/parts/capacity.html", {"metrics": metrics})
+        data = call(request, "GET", "metrics/cluster", query={"cluster_id": cluster}).data
+    except ApiRefusal as refusal:
+        return render_page(request, template, {"refusal": refusal})
+    return render_page(request, template, {"metrics": data["metrics"]})
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def cluster(request: HttpRequest, cluster: int) -> HttpResponse:
     """One cluster: what it is, what it holds, its nodes, what fails, how fresh the copy is."""
-    shown = call(request, "GET", f"clusters/{cluster}").data
+    registered = call(request, "GET", f"clusters/{cluster}").data
     counted = call(request, "GET", "multicluster/overview").data
     counts: dict[str, Any] = next(
-        (one["counts"] for one in counted["clusters"] if one["id"] == cluster), {}
+        (row["counts"] for row in counted["clusters"] if row["id"] == cluster), {}
     )
     context = {
         "cluster_id": cluster,
-        "shown": shown,
-        "tone": TONES.get(shown["status"], "warn"),
-        "counts": [(plural, (counts.get(plural) or {}).get("total")) for plural in COUNTED],
+        "registered": registered,
+        "severity": SEVERITIES.get(registered["status"], "warn"),
+        "counts": [(plural, (counts.get(plural) or {}).get("total")) for plural in COUNTED_KINDS],
         "phases": phases(counts.get("pods") or {}),
         "at_cluster": True,
     }
-    return page(request, "console/cluster.html", context)
+    return render_page(request, "console/cluster.html", context)
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def nodes(request: HttpRequest, cluster: int) -> HttpResponse:
     """The nodes of a cluster with what they use."""
     try:
         items = call(request, "GET", "nodes", query={"cluster_id": cluster, "pageSize": 100}).data
-    except Refused as refused:
-        if refused.code != 1005:
+    except ApiRefusal as refusal:
+        if refusal.code != 1005:
             raise
-        # Credentials of some namespaces only: a cluster's normal answer, no mishap.
-        return page(request, "console/parts/nodes.html", {"refused": refused})
+        # Credentials for some namespaces only may not list nodes: no reason for an error page.
+        return render_page(request, "console/parts/nodes.html", {"refusal": refusal})
     try:
-        measured = call(request, "GET", "metrics/nodes", query={"cluster_id": cluster}).data[
-            "metrics"
-        ]
-    except Refused:
-        measured = []
-    usage = {one["node_name"]: one for one in measured}
-    found = [
+        data = call(request, "GET", "metrics/nodes", query={"cluster_id": cluster}).data
+        usage = {row["node_name"]: row for row in data["metrics"]}
+    except ApiRefusal:
+        # Without a metrics source the table shows dashes.
+        usage = {}
+    rows = [
         {"item": item, "usage": usage.get(item["metadata"]["name"], {})} for item in items["items"]
     ]
-    return page(
+    return render_page(
         request,
         "console/parts/nodes.html",
-        {"found": found, "total": items["total"], "at": f"/clusters/{cluster}"},
+        {"rows": rows, "total": items["total"], "at": f"/clusters/{cluster}"},
     )
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def freshness(request: HttpRequest, cluster: int) -> HttpResponse:
     """How far the store's copy of each kind is."""
-    return page(
+    return render_page(
         request,
         "console/parts/freshness.html",
         {"sync": call(request, "GET", f"clusters/{cluster}/sync").data},
@@ -232,97 +254,100 @@ def freshness(request: HttpRequest, cluster: int) -> HttpResponse:
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def custom_kinds(request: HttpRequest, cluster: int) -> HttpResponse:
     """Links to the kinds that only this cluster has."""
     kinds = call(request, "GET", f"clusters/{cluster}/sync").data["kinds"]
-    found = [
-        one
-        for one in kinds
-        if KINDS.get(one["plural"]) is None or KINDS[one["plural"]].group != one["group"]
-    ]
-    links = [
-        (f"{one['plural']}.{one['version']}.{one['group']}", one["kind"], one["group"])
-        for one in found
-        if one["group"]
-    ]
-    return page(
-        request,
-        "console/parts/kinds.html",
-        {"links": sorted(set(links)), "base": f"/clusters/{cluster}"},
-    )
+    # With credentials for some namespaces a kind has a row for each of them: one link is enough.
+    links = set()
+    for row in kinds:
+        built_in = KINDS.get(row["plural"])
+        if not row["group"] or (built_in and built_in.group == row["group"]):
+            continue
+        address = f"{row['plural']}.{row['version']}.{row['group']}"
+        links.add((address, row["kind"], row["group"]))
+    context = {"links": sorted(links), "base": f"/clusters/{cluster}"}
+    return render_page(request, "console/parts/kinds.html", context)
 
 
 @sensitive_post_parameters("kubeconfig")
 @require_http_methods(["GET", "POST"])
-@signed_in
+@require_sign_in
 def register(request: HttpRequest) -> HttpResponse:
     """The form for a new cluster; its connection is tried before anything is saved."""
     if request.method == "GET":
-        return page(request, "console/register.html", {"given": {}})
+        return render_page(request, "console/register.html", {"entered": {}})
     only_try = request.POST.get("act") == "try"
-    given: dict[str, str] = {name: request.POST.get(name, "").strip() for name in FIELDS}
-    body: dict[str, Any] = given | {
+    entered: dict[str, str] = {name: request.POST.get(name, "").strip() for name in FIELDS}
+    body: dict[str, Any] = entered | {
         "is_default": "is_default" in request.POST,
         "protected": "protected" in request.POST,
         "dry_run": only_try,
     }
-    if choice := request.POST.get("context", ""):
-        body["context"] = given["context"] = choice
+    context = request.POST.get("context", "")
+    if context:
+        body["context"] = context
+        entered["context"] = context
     try:
-        made = call(request, "POST", "clusters", body=body).data
-    except Refused as refused:
-        return _register_again(
+        registered = call(request, "POST", "clusters", body=body).data
+    except ApiRefusal as refusal:
+        return _render_outcome(
             request,
-            given,
+            entered,
             {
-                "refused": refused,
-                "hint": _hint(refused),
-                "contexts": refused.details.get("contexts"),
+                "refusal": refusal,
+                "hint": _registration_hint(refusal),
+                "contexts": refusal.details.get("contexts"),
             },
-            refused.status,
+            refusal.status,
         )
     if only_try:
-        contexts = made["contexts"] if len(made["contexts"]) > 1 else None
-        return _register_again(request, given, {"tried": made, "contexts": contexts}, 200)
-    return go(
+        contexts = registered["contexts"] if len(registered["contexts"]) > 1 else None
+        return _render_outcome(request, entered, {"trial": registered, "contexts": contexts}, 200)
+    return redirect(
         request,
-        f"/clusters/{made['id']}",
+        f"/clusters/{registered['id']}",
         _("%(name)s is registered. Its objects appear as they are collected.")
-        % {"name": made["name"]},
+        % {"name": registered["name"]},
     )
 
 
-def _hint(refused: Refused) -> str:
+def _registration_hint(refusal: ApiRefusal) -> str:
     """What to do about a kubeconfig that was refused or a cluster that was not reached."""
-    if refused.code == 1006:
+    if refusal.code == 1006:
         return _(
-            "Nothing was saved. Can the address in the kubeconfig be reached from here, and are its credentials good?"
+            "Nothing was saved. Check that the server in the kubeconfig can be reached from here"
+            " and that its credentials are valid."
         )
     return (
-        hints.of(refused.code, refused.details)
-        if refused.code != 1001
+        hints.for_code(refusal.code, refusal.details)
+        if refusal.code != 1001
         else _("Nothing was saved. Correct it and try again.")
     )
 
 
-def _register_again(
-    request: HttpRequest, given: Mapping[str, str], outcome: Mapping[str, Any], status: int
+def _render_outcome(
+    request: HttpRequest,
+    entered: Mapping[str, str],
+    outcome: Mapping[str, Any],
+    status: int,
 ) -> HttpResponse:
-    """The outcome; without scripts the whole form again, without the kubeconfig, which is never sent back."""
-    kept = {name: value for name, value in given.items() if name != "kubeconfig"}
+    """The outcome as a fragment; without scripts the whole form, never with the kubeconfig."""
+    safe_values = {name: value for name, value in entered.items() if name != "kubeconfig"}
     fragment = request.headers.get("HX-Request") == "true"
-    template = "console/parts/tried.html" if fragment else "console/register.html"
-    return page(request, template, {"given": kept, **outcome}, status=200 if fragment else status)
+    template = "console/parts/connection_result.html" if fragment else "console/register.html"
+    return render_page(
+        request, template, {"entered": safe_values, **outcome}, status=200 if fragment else status
+    )
 
 
 @require_http_methods(["GET", "POST"])
-@signed_in
+@require_sign_in
 def change(request: HttpRequest, cluster: int) -> HttpResponse:
     """What can be changed of a registered cluster."""
-    shown = call(request, "GET", f"clusters/{cluster}").data
+    registered = call(request, "GET", f"clusters/{cluster}").data
     if request.method == "GET":
-        return page(request, "console/parts/change_cluster.html", {"shown": shown})
+        return render_page(request, "console/parts/change_cluster.html", {"registered": registered})
     body: dict[str, Any] = {
         name: request.POST.get(name, "").strip() for name in ("name", "description", "prometheus")
     }
@@ -331,46 +356,59 @@ def change(request: HttpRequest, cluster: int) -> HttpResponse:
         body["namespaces"] = request.POST["namespaces"].replace(",", " ").split()
     if "is_default" in request.POST:
         body["is_default"] = True
-    if given := request.POST.get("kubeconfig", "").strip():
-        body["kubeconfig"] = given
+    if kubeconfig := request.POST.get("kubeconfig", "").strip():
+        body["kubeconfig"] = kubeconfig
     if choice := request.POST.get("context", ""):
         body["context"] = choice
     try:
-        made = call(request, "PUT", f"clusters/{cluster}", body=body).data
-    except Refused as refused:
-        return page(
+        changed = call(request, "PUT", f"clusters/{cluster}", body=body).data
+    except ApiRefusal as refusal:
+        return render_page(
             request,
             "console/parts/change_cluster.html",
             {
-                "shown": shown | body | _offered_contexts(refused),
-                "refused": refused,
-                "hint": _hint(refused),
+                "registered": registered | body | _offered_contexts(refusal),
+                "refusal": refusal,
+                "hint": _registration_hint(refusal),
             },
         )
-    navigation.forget(request)
-    return go(request, f"/clusters/{cluster}", _("%(name)s was changed.") % {"name": made["name"]})
+    navigation.forget_clusters(request)
+    return redirect(
+        request,
+        f"/clusters/{cluster}",
+        _("%(name)s was changed.") % {"name": changed["name"]},
+    )
 
 
-def _offered_contexts(refused: Refused) -> dict[str, Any]:
-    """The contexts of the kubeconfig that was refused, none of them chosen; nothing when it lists none."""
-    names = refused.details.get("contexts")
+def _offered_contexts(refusal: ApiRefusal) -> dict[str, Any]:
+    """The contexts of a refused kubeconfig, none of them selected; {} when it lists none."""
+    names = refusal.details.get("contexts")
     return {"contexts": names, "context": ""} if names else {}
 
 
 @require_http_methods(["GET", "POST"])
-@signed_in
+@require_sign_in
 def remove(request: HttpRequest, cluster: int) -> HttpResponse:
     """Forgetting a cluster: what that means, and its name to be typed."""
-    shown = call(request, "GET", f"clusters/{cluster}").data
+    registered = call(request, "GET", f"clusters/{cluster}").data
     if request.method == "POST":
-        if request.POST.get("confirm", "").strip() == shown["name"]:
-            call(request, "DELETE", f"clusters/{cluster}", headers={"X-Confirm": shown["name"]})
-            navigation.forget(request)
-            return go(
+        if request.POST.get("confirm", "").strip() == registered["name"]:
+            call(
+                request,
+                "DELETE",
+                f"clusters/{cluster}",
+                headers={"X-Confirm": registered["name"]},
+            )
+            navigation.forget_clusters(request)
+            return redirect(
                 request,
                 "/",
                 _("%(name)s is no longer registered. Nothing in it was touched.")
-                % {"name": shown["name"]},
+                % {"name": registered["name"]},
             )
-        return page(request, "console/parts/remove_cluster.html", {"shown": shown, "wrong": True})
-    return page(request, "console/parts/remove_cluster.html", {"shown": shown})
+        return render_page(
+            request,
+            "console/parts/remove_cluster.html",
+            {"registered": registered, "wrong": True},
+        )
+    return render_page(request, "console/parts/remove_cluster.html", {"registered": registered})

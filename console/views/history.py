@@ -11,51 +11,49 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from clusters.kinds import KINDS
 from console import forms, navigation
-from console.api_client import Refused, call
-from console.locations import Place, at, collection, kind_of
-from console.page import go, page, signed_in
+from console.api_client import ApiRefusal, call
+from console.locations import Location, collection_path, find_kind, locate
+from console.page import redirect, render_page, require_sign_in
 from console.rendering import diffs, health, html
 from console.rendering.health import get
 from console.views import objects
 
-MOST = 200
-WORDS = {
+MAX_VERSIONS = 200
+OPERATIONS = {
     "add": (gettext_lazy("added"), "good"),
     "change": (gettext_lazy("changed"), "busy"),
     "delete": (gettext_lazy("deleted"), "bad"),
 }
 
 
-def kind_word(plural: str) -> str:
-    """What the API's history calls a kind: its plural, or `plural.group` for kinds that are not ours."""
-    kind = kind_of(plural)
+def history_kind(plural: str) -> str:
+    """The name of a kind in the API's history: its plural, `plural.group` for custom kinds."""
+    kind = find_kind(plural)
     return plural if plural in KINDS else f"{kind.plural}.{kind.group}"
 
 
-def about(place: Place) -> dict[str, Any]:
+def history_query(location: Location) -> dict[str, Any]:
     """The object as the API's history asks for it."""
-    return {**place.query, "kind": kind_word(place.plural), "name": place.name}
+    return {**location.query, "kind": history_kind(location.plural), "name": location.name}
 
 
-def _version(one: Mapping[str, Any]) -> dict[str, Any]:
-    word, tone = WORDS.get(one["op"], (one["op"], "idle"))
+def _version_context(entry: Mapping[str, Any]) -> dict[str, Any]:
+    word, severity = OPERATIONS.get(entry["op"], (entry["op"], "idle"))
     return {
-        **one,
+        **entry,
         "word": word,
-        "tone": tone,
-        "by": author(one.get("who")),
-        "shown": diffs.changes(one["changes"]),
-        "quiet": _is_quiet(one),
+        "severity": severity,
+        "by": author(entry.get("who")),
+        "field_changes": diffs.field_changes(entry["changes"]),
+        "is_status_change": _is_status_change(entry),
     }
 
 
-def _is_quiet(one: Mapping[str, Any]) -> bool:
-    """Whether nothing but the status became different: what controllers write all the time."""
-    return (
-        one["op"] == "change"
-        and bool(one["changes"])
-        and all(change["path"][0] == "status" for change in one["changes"])
-    )
+def _is_status_change(entry: Mapping[str, Any]) -> bool:
+    """Whether only the status changed, which controllers write all the time."""
+    if entry["op"] != "change" or not entry["changes"]:
+        return False
+    return all(change["path"][0] == "status" for change in entry["changes"])
 
 
 def author(who: Mapping[str, Any] | None) -> str:
@@ -67,111 +65,145 @@ def author(who: Mapping[str, Any] | None) -> str:
     return str(who.get("manager") or "")
 
 
-def _frame(request: HttpRequest, place: Place) -> dict[str, Any]:
-    """The object's head; of an object that is gone, the head of what it was."""
+def _head_context(request: HttpRequest, location: Location) -> dict[str, Any]:
+    """The object's head; of a deleted object, what is known without reading it."""
     try:
-        return {**objects.frame(request, place, "history"), "gone": False}
-    except Refused as refused:
-        if refused.code != 1004:
+        return {**objects.head_context(request, location, "history"), "deleted": False}
+    except ApiRefusal as refusal:
+        if refusal.code != 1004:
             raise
-    head = objects.frame(request, place, "history", item={})
-    return {**head, "tabs": [], "acts": [], "state": _("Deleted"), "tone": "idle", "gone": True}
+    head = objects.head_context(request, location, "history", item={})
+    return {
+        **head,
+        "tabs": [],
+        "acts": [],
+        "state": _("Deleted"),
+        "severity": "idle",
+        "deleted": True,
+    }
 
 
 @require_GET
-@signed_in
-def of_object(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+@require_sign_in
+def object_history(
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """Every version that is kept of the object, with a slider over them."""
-    place = at(cluster, plural, namespace, name)
-    head, problem = _frame(request, place), ""
+    location = locate(cluster, plural, namespace, name)
+    head = _head_context(request, location)
+    query = {**history_query(location), "pageSize": MAX_VERSIONS}
+    problem = ""
     try:
-        found = call(request, "GET", "history", query={**about(place), "pageSize": MOST}).data
-    except Refused as refused:
-        if head["gone"]:
+        listing = call(request, "GET", "history", query=query).data
+    except ApiRefusal as refusal:
+        if head["deleted"]:
             raise
-        found, problem = {"items": [], "next_cursor": ""}, refused.message
-    versions = [_version(one) for one in found["items"]]
-    loud = request.GET.get("status") == "0"
+        listing = {"items": [], "next_cursor": ""}
+        problem = refusal.message
+    versions = [_version_context(version) for version in listing["items"]]
+    hide_status = request.GET.get("status") == "0"
     context = {
         **head,
-        "loud": loud,
-        "quiet": sum(one["quiet"] for one in versions),
-        "listed": [one for one in versions if not (loud and one["quiet"])],
+        "hide_status": hide_status,
+        "status_changes": sum(version["is_status_change"] for version in versions),
+        "visible_versions": [
+            version for version in versions if not (hide_status and version["is_status_change"])
+        ],
         "problem": problem,
         "versions": versions,
         "moments": [
-            {"at": one["at"], "seq": one["seq"], "op": one["op"]} for one in reversed(versions)
+            {"at": version["at"], "seq": version["seq"], "op": version["op"]}
+            for version in reversed(versions)
         ],
-        "more": bool(found["next_cursor"]),
+        "more": bool(listing["next_cursor"]),
         "at": request.GET.get("at", ""),
     }
-    return page(request, "console/object_history.html", context)
+    return render_page(request, "console/object_history.html", context)
 
 
 @require_GET
-@signed_in
-def then(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+@require_sign_in
+def at_time(
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """The object as it was at a moment, and how it differs from what it is now."""
-    place, moment = at(cluster, plural, namespace, name), request.GET.get("at", "")
+    location = locate(cluster, plural, namespace, name)
+    moment = request.GET.get("at", "")
     context: dict[str, Any] = {
         "cluster_id": cluster,
-        "place": place,
+        "location": location,
         "at": moment,
-        "seq": forms.whole(request, "seq"),
+        "seq": forms.query_number(request, "seq"),
     }
     try:
-        item = call(request, "GET", place.path, query={**place.query, "at": moment}).data
-        context["text"] = html.clean(diffs.as_yaml(objects.plain(item)))
-        found = call(request, "GET", "history/diff", query={**about(place), "from": moment}).data
-        context["shown"] = diffs.changes(found["changes"])
-    except Refused as refused:
-        context["problem"] = refused.message
-    return page(request, "console/parts/then.html", context)
+        item = call(request, "GET", location.path, query={**location.query, "at": moment}).data
+        context["text"] = html.clean(diffs.as_yaml(objects.hide_bookkeeping(item)))
+        diff = call(
+            request,
+            "GET",
+            "history/diff",
+            query={**history_query(location), "from": moment},
+        ).data
+        context["changes"] = diffs.field_changes(diff["changes"])
+    except ApiRefusal as refusal:
+        context["problem"] = refusal.message
+    return render_page(request, "console/parts/at_time.html", context)
 
 
 @require_http_methods(["GET", "POST"])
-@signed_in
+@require_sign_in
 def restore(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str, seq: int
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
+    seq: int,
 ) -> HttpResponse:
-    """What bringing a version back would change and what the cluster says to it; POST brings it back."""
-    place = at(cluster, plural, namespace, name)
-    body = {**about(place), "seq": seq}
+    """What restoring a version would change, by a dry run in the cluster; POST restores it."""
+    location = locate(cluster, plural, namespace, name)
+    body = {**history_query(location), "seq": seq}
     offer = call(request, "POST", "history/restore", body=body).data
     context = {
         "cluster_id": cluster,
-        "place": place,
+        "location": location,
         "kind": navigation.kind_name(plural),
-        "kinds_title": navigation.title(plural),
+        "kinds_title": navigation.kind_title(plural),
         "offer": offer,
-        "shown": diffs.changes(offer["changes"]),
+        "changes": diffs.field_changes(offer["changes"]),
     }
 
-    def bring_back() -> HttpResponse:
+    def restore_version() -> HttpResponse:
         token = request.POST.get("token") or offer["confirm_token"]
         call(request, "POST", "history/restore", body={**body, "confirm_token": token})
-        return go(
-            request, place.address, _("The old version of %(name)s is back.") % {"name": place.name}
+        return redirect(
+            request,
+            location.address,
+            _("The old version of %(name)s was restored.") % {"name": location.name},
         )
 
-    return forms.shown(request, "console/restore.html", context, bring_back)
+    return forms.render_form(request, "console/restore.html", context, restore_version)
 
 
-# --- the room -------------------------------------------------------------------------------------------------------
-CHOSEN = ("cluster_id", "kind", "namespace", "keyword", "op", "at", "cursor")
+# --- all objects of a kind --------------------------------------------------------------------
+FILTERS = ("cluster_id", "kind", "namespace", "keyword", "op", "at", "cursor")
 
 
 @require_GET
-@signed_in
-def room(request: HttpRequest) -> HttpResponse:
+@require_sign_in
+def index(request: HttpRequest) -> HttpResponse:
     """What happened to all objects of a kind, what is gone, and what there was at a moment."""
-    known = navigation.clusters(request)
-    chosen = {name: request.GET.get(name, "") for name in CHOSEN}
-    chosen["cluster_id"] = chosen["cluster_id"] or (str(known[0]["id"]) if known else "")
+    clusters = navigation.list_clusters(request)
+    chosen = {name: request.GET.get(name, "") for name in FILTERS}
+    chosen["cluster_id"] = chosen["cluster_id"] or (str(clusters[0]["id"]) if clusters else "")
     chosen["kind"] = chosen["kind"] if chosen["kind"] in KINDS else "deployments"
     context: dict[str, Any] = {
         "chosen": chosen,
@@ -180,64 +212,79 @@ def room(request: HttpRequest) -> HttpResponse:
             for plural, title in navigation.PLURALS.items()
             if plural not in ("events", "leases")
         ],
-        "ops": WORDS.items(),
+        "ops": OPERATIONS.items(),
     }
     if chosen["cluster_id"].isdecimal() and len(chosen["cluster_id"]) < 19:
-        context |= _past(request, chosen)
-    return page(request, "console/history.html", context)
+        context |= _index_rows(request, chosen)
+    return render_page(request, "console/history.html", context)
 
 
-def _past(request: HttpRequest, chosen: Mapping[str, str]) -> dict[str, Any]:
+def _index_rows(
+    request: HttpRequest,
+    chosen: Mapping[str, str],
+) -> dict[str, Any]:
     cluster = int(chosen["cluster_id"])
     try:
         return (
-            _listed(request, cluster, chosen)
+            _list_at_time(request, cluster, chosen)
             if chosen["at"]
-            else _happened(request, cluster, chosen)
+            else _list_changes(request, cluster, chosen)
         )
-    except Refused as refused:
-        return {"problem": refused.message}
+    except ApiRefusal as refusal:
+        return {"problem": refusal.message}
 
 
-def _listed(request: HttpRequest, cluster: int, chosen: Mapping[str, str]) -> dict[str, Any]:
+def _list_at_time(
+    request: HttpRequest,
+    cluster: int,
+    chosen: Mapping[str, str],
+) -> dict[str, Any]:
     """The objects of the kind as they were at the moment."""
     query = {
         "cluster_id": cluster,
         "namespace": chosen["namespace"],
         "keyword": chosen["keyword"],
         "at": chosen["at"],
-        "pageSize": MOST,
+        "pageSize": MAX_VERSIONS,
     }
-    data = call(request, "GET", collection(chosen["kind"]), query=query).data
+    data = call(request, "GET", collection_path(chosen["kind"]), query=query).data
     rows = []
     for item in data["items"]:
-        space, name = (
-            str(get(item, "metadata", "namespace") or ""),
-            str(get(item, "metadata", "name")),
-        )
-        word, tone = health.of(chosen["kind"], item)
-        address = f"{Place(cluster, chosen['kind'], space, name).address}/history?{urlencode({'at': chosen['at']})}"
+        namespace = str(get(item, "metadata", "namespace") or "")
+        name = str(get(item, "metadata", "name"))
+        word, severity = health.for_kind(chosen["kind"], item)
+        location = Location(cluster, chosen["kind"], namespace, name)
+        parameters = urlencode({"at": chosen["at"]})
         rows.append(
-            {"namespace": space, "name": name, "word": word, "tone": tone, "address": address}
+            {
+                "namespace": namespace,
+                "name": name,
+                "word": word,
+                "severity": severity,
+                "address": f"{location.address}/history?{parameters}",
+            }
         )
-    return {"then_rows": rows, "total": data["total"]}
+    return {"past_rows": rows, "total": data["total"]}
 
 
-def _happened(request: HttpRequest, cluster: int, chosen: Mapping[str, str]) -> dict[str, Any]:
+def _list_changes(
+    request: HttpRequest,
+    cluster: int,
+    chosen: Mapping[str, str],
+) -> dict[str, Any]:
     """The changes of the kind, newest first."""
     query: dict[str, Any] = {
         name: chosen[name] for name in ("kind", "namespace", "keyword", "cursor")
     }
     query |= {"cluster_id": cluster, "pageSize": 50}
     query |= {"deleted": "true"} if chosen["op"] == "gone" else {"op": chosen["op"]}
-    found = call(request, "GET", "history", query=query).data
-    rows = [
-        {
-            **_version(one),
-            "address": f"{Place(cluster, chosen['kind'], one['namespace'], one['name']).address}/history",
-        }
-        for one in found["items"]
-    ]
+    listing = call(request, "GET", "history", query=query).data
+    rows = []
+    for entry in listing["items"]:
+        location = Location(cluster, chosen["kind"], entry["namespace"], entry["name"])
+        rows.append({**_version_context(entry), "address": f"{location.address}/history"})
     rest = {name: value for name, value in chosen.items() if value and name != "cursor"}
-    following = urlencode({**rest, "cursor": found["next_cursor"]}) if found["next_cursor"] else ""
-    return {"happened": rows, "following": following}
+    following = ""
+    if listing["next_cursor"]:
+        following = urlencode({**rest, "cursor": listing["next_cursor"]})
+    return {"changes": rows, "following": following}

@@ -1,5 +1,6 @@
-"""The log of a pod or of all pods of a workload: the page, the ticket for its stream, the download."""
+"""The log of a pod or of a workload's pods: the page, the ticket for its stream, the download."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -8,14 +9,14 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from console.api_client import Refused, call, quoted
-from console.json_views import answered, for_scripts, sent
-from console.locations import Place, at
-from console.page import missing, page, signed_in
+from console.api_client import ApiRefusal, call, require_segment
+from console.json_views import json_body, json_response, json_view
+from console.locations import Location, locate
+from console.page import missing, render_page, require_sign_in
 from console.rendering.health import Object, get, rows
 from console.views import objects
 
-GROUPS = (
+CONTAINER_FIELDS = (
     ("containers", "containerStatuses"),
     ("initContainers", "initContainerStatuses"),
     ("ephemeralContainers", "ephemeralContainerStatuses"),
@@ -28,92 +29,109 @@ ALL = "*"
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
+class ContainerChoice:
     """One container to choose; `note` says what is special about it."""
 
     name: str
     note: str
 
 
-def containers(place: Place, item: Object) -> list[Container]:
+def container_choices(
+    location: Location,
+    item: Object,
+) -> list[ContainerChoice]:
     """The containers of a pod, or of a workload's template: regular ones first."""
-    spec = get(item, "spec") if place.plural == "pods" else get(item, "spec", "template", "spec")
+    spec = get(item, "spec") if location.plural == "pods" else get(item, "spec", "template", "spec")
     notes = {"initContainers": _("init"), "ephemeralContainers": _("debug")}
     return [
-        Container(
-            str(one.get("name", "")), _note(item, group, statuses, one) or notes.get(group, "")
+        ContainerChoice(
+            str(container.get("name", "")),
+            _container_note(item, group, statuses, container) or notes.get(group, ""),
         )
-        for group, statuses in GROUPS
-        for one in rows(get(spec, group))
+        for group, statuses in CONTAINER_FIELDS
+        for container in rows(get(spec, group))
     ]
 
 
-def _note(item: Object, group: str, statuses: str, container: Mapping[str, Any]) -> str:
-    found = next(
-        (
-            one
-            for one in rows(get(item, "status", statuses))
-            if one.get("name") == container.get("name")
-        ),
-        {},
-    )
-    waits, ended = (
-        get(found, "state", "waiting", "reason"),
-        get(found, "state", "terminated", "reason"),
-    )
-    return "" if group != "containers" and ended == "Completed" else str(waits or ended or "")
+def _container_note(
+    item: Object,
+    group: str,
+    statuses: str,
+    container: Mapping[str, Any],
+) -> str:
+    by_name = {status.get("name"): status for status in rows(get(item, "status", statuses))}
+    status = by_name.get(container.get("name"), {})
+    waiting = get(status, "state", "waiting", "reason")
+    terminated = get(status, "state", "terminated", "reason")
+    # Init and debug containers are meant to complete.
+    if group != "containers" and terminated == "Completed":
+        return ""
+    return str(waiting or terminated or "")
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def show(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """The page; its script opens the stream."""
-    place = at(cluster, plural, namespace, name)
-    if plural not in objects.LOGGED:
+    location = locate(cluster, plural, namespace, name)
+    if plural not in objects.KINDS_WITH_LOGS:
         return missing(request)
-    context = objects.frame(request, place, "logs")
-    found = containers(place, context["item"])
-    chosen = request.GET.get("container", "")
-    known = {one.name for one in found} | {ALL}
-    texts = _texts()
+    context = objects.head_context(request, location, "logs")
+    choices = container_choices(location, context["item"])
+    texts = _script_texts()
+    statuses = rows(get(context["item"], "status", "containerStatuses"))
     context |= {
-        "containers": found,
+        "containers": choices,
         "texts": texts,
-        "chosen": chosen
-        if chosen in known
-        else ""
-        if len(found) == 1
-        else ALL
-        if plural != "pods"
-        else _usual(context["item"], found),
+        "chosen": _chosen_container(request, location, context["item"], choices),
         "tails": TAILS,
         "spans": SPANS,
         "previous": request.GET.get("previous") == "1",
-        "restarted": any(
-            one.get("restartCount")
-            for one in rows(get(context["item"], "status", "containerStatuses"))
-        ),
+        "restarted": any(status.get("restartCount") for status in statuses),
         "config": {
-            "ticket": f"{place.address}/logs/ticket",
-            "download": f"{place.address}/logs/download",
+            "ticket": f"{location.address}/logs/ticket",
+            "download": f"{location.address}/logs/download",
             "texts": texts,
         },
     }
-    return page(request, "console/logs.html", context)
+    return render_page(request, "console/logs.html", context)
 
 
-def _usual(pod: Object, found: list[Container]) -> str:
-    """The container that is meant when none is named: the annotated one, else the one in trouble, else the first."""
+def _chosen_container(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+    choices: list[ContainerChoice],
+) -> str:
+    """The container of the address, else a default; "" when there is only one."""
+    requested = request.GET.get("container", "")
+    if requested == ALL or requested in {choice.name for choice in choices}:
+        return requested
+    if len(choices) == 1:
+        return ""
+    if location.plural != "pods":
+        return ALL
+    return _default_container(item, choices)
+
+
+def _default_container(pod: Object, choices: list[ContainerChoice]) -> str:
+    """kubectl's default container by annotation, else the first with a problem, else the first."""
     preferred = get(pod, "metadata", "annotations", "kubectl.kubernetes.io/default-container")
-    names = [one.name for one in found]
-    regular = [str(one.get("name", "")) for one in rows(get(pod, "spec", "containers"))]
-    troubled = [one.name for one in found if one.name in regular and one.note]
+    names = [container.name for container in choices]
+    regular = [str(container.get("name", "")) for container in rows(get(pod, "spec", "containers"))]
+    troubled = [
+        container.name for container in choices if container.name in regular and container.note
+    ]
     return str(preferred) if preferred in names else (troubled or regular or [""])[0]
 
 
-def _texts() -> dict[str, str]:
+def _script_texts() -> dict[str, str]:
     """What the script says."""
     return {
         "connecting": _("Connecting…"),
@@ -137,37 +155,46 @@ def _texts() -> dict[str, str]:
 
 
 @require_POST
-@for_scripts
+@json_view
 def ticket(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """A ticket for the stream, made through the API by the person of the session."""
-    place, wanted = at(cluster, plural, namespace, name), sent(request)
-    body = {key: wanted[key] for key in OPTIONS if wanted.get(key) not in (None, "")}
+    location = locate(cluster, plural, namespace, name)
+    requested = json_body(request)
+    body = {key: requested[key] for key in OPTIONS if requested.get(key) not in (None, "")}
     answer = call(
         request,
         "POST",
-        f"{plural}/{quoted(name)}/logs/stream",
-        body={**place.query, **body, "batch": True},
+        f"{plural}/{require_segment(name)}/logs/stream",
+        body={**location.query, **body, "batch": True},
     )
-    return answered(answer.data)
+    return json_response(answer.data)
 
 
-# --- the download ---------------------------------------------------------------------------------------------------
+# --- the download -----------------------------------------------------------------------------
 @require_GET
-@signed_in
+@require_sign_in
 def download(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
-    """The whole log as a text file: one container as it is, several one after another under a line that names each."""
-    place = at(cluster, plural, namespace, name)
+    """The whole log as a text file; several containers follow each other, each under its name."""
+    location = locate(cluster, plural, namespace, name)
     chosen = request.GET.get("container", "")
-    sources = list(_sources(request, place, chosen))
-    parts = _one_after_another(request, place, sources)
-    # The first piece is asked for before anything is sent, so that a refusal is still a page.
+    sources = list(_log_sources(request, location, chosen))
+    parts = _concatenate_logs(request, location, sources)
+    # The first piece is read before the response begins, so that a refusal is still a page.
     first = next(parts, b"")
     response = StreamingHttpResponse(
-        _with(first, parts),
+        _prepend(first, parts),
         content_type="text/plain; charset=utf-8",
         headers={"Cache-Control": "no-store"},
     )
@@ -177,53 +204,58 @@ def download(
 
 
 def _file_name(text: str) -> str:
-    return "".join(
-        letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_"
-        for letter in text
-    )
+    # Anything else could end the quoted name in the header.
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text)
 
 
-def _with(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+def _prepend(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield first
     yield from rest
 
 
-def _sources(request: HttpRequest, place: Place, chosen: str) -> Iterator[tuple[str, str]]:
+def _log_sources(
+    request: HttpRequest,
+    location: Location,
+    chosen: str,
+) -> Iterator[tuple[str, str]]:
     """(pod, container) of every log that was asked for."""
-    if place.plural == "pods":
-        pods = [call(request, "GET", place.path, query=place.query).data]
+    if location.plural == "pods":
+        pods = [call(request, "GET", location.path, query=location.query).data]
     else:
-        path = f"{place.plural}/{quoted(place.name)}/pods"
-        pods = call(request, "GET", path, query={**place.query, "pageSize": 1000}).data["items"]
+        path = f"{location.plural}/{require_segment(location.name)}/pods"
+        pods = call(request, "GET", path, query={**location.query, "pageSize": 1000}).data["items"]
     for pod in pods:
-        inside = Place(place.cluster, "pods", place.namespace, str(get(pod, "metadata", "name")))
-        names = [one.name for one in containers(inside, pod)]
-        yield from (
-            (inside.name, one)
-            for one in names
-            if chosen in (one, ALL) or (not chosen and len(names) == 1)
-        )
+        pod_location = location.other("pods", str(get(pod, "metadata", "name")))
+        names = [container.name for container in container_choices(pod_location, pod)]
+        selected = [container for container in names if chosen in (container, ALL)]
+        # Without a choice the only container is meant.
+        if not chosen and len(names) == 1:
+            selected = names
+        for container in selected:
+            yield pod_location.name, container
 
 
-def _one_after_another(
-    request: HttpRequest, place: Place, sources: list[tuple[str, str]]
+def _concatenate_logs(
+    request: HttpRequest,
+    location: Location,
+    sources: list[tuple[str, str]],
 ) -> Iterator[bytes]:
     if not sources:
-        raise Refused(1004, _("There is no container to read."), {}, 404)
+        raise ApiRefusal(1004, _("There is no container to read."), {}, 404)
     for pod, container in sources:
         if len(sources) > 1:
             yield f"==> {pod}/{container} <==\n".encode()
         try:
             query = {
-                **place.query,
+                **location.query,
                 "container": container,
                 "download": True,
                 "previous": request.GET.get("previous") == "1",
             }
-            answer = call(request, "GET", f"pods/{quoted(pod)}/logs", query=query)
-        except Refused as refused:
+            answer = call(request, "GET", f"pods/{require_segment(pod)}/logs", query=query)
+        except ApiRefusal as refusal:
             if len(sources) == 1:
                 raise
-            yield f"({refused.message})\n".encode()
+            yield f"({refusal.message})\n".encode()
             continue
         yield from answer.response or ()

@@ -1,4 +1,4 @@
-"""What clusters, nodes and pods use, as charts: the pages, and the numbers that their script asks for."""
+"""Charts of what clusters, nodes and pods use: the pages, and the numbers for their script."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,10 +7,10 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from console.api_client import Refused, call
-from console.json_views import answered, for_scripts
-from console.locations import at
-from console.page import missing, page, signed_in
+from console.api_client import ApiRefusal, call
+from console.json_views import json_response, json_view
+from console.locations import locate
+from console.page import missing, render_page, require_sign_in
 from console.views import objects
 
 SPANS = ("15m", "1h", "6h", "24h", "7d")
@@ -18,18 +18,18 @@ POLL_SECONDS = 10
 PROMETHEUS = "prometheus"
 
 
-def _texts() -> dict[str, str]:
+def _script_texts() -> dict[str, str]:
     """What the script says."""
     return {
         "time": _("Time"),
         "now": _("now"),
-        "least": _("least"),
-        "mean": _("mean"),
-        "most": _("most"),
+        "least": _("min"),
+        "mean": _("avg"),
+        "most": _("max"),
         "used": _("used"),
-        "asked": _("asked for"),
-        "limit": _("at most"),
-        "has": _("there is"),
+        "asked": _("request"),
+        "limit": _("limit"),
+        "has": _("capacity"),
         "cores": _("{n} cores"),
         "count": _("{n}"),
         "nothing": _("There are no numbers for this time yet."),
@@ -38,12 +38,12 @@ def _texts() -> dict[str, str]:
 
 
 @require_GET
-@signed_in
-def of_cluster(request: HttpRequest, cluster: int) -> HttpResponse:
+@require_sign_in
+def cluster_page(request: HttpRequest, cluster: int) -> HttpResponse:
     """The page of a cluster's use over time."""
-    shown = call(request, "GET", f"clusters/{cluster}").data
+    registered = call(request, "GET", f"clusters/{cluster}").data
     charts = [
-        {"key": "cpu", "title": _("Processors"), "unit": "cores"},
+        {"key": "cpu", "title": _("CPU"), "unit": "cores"},
         {"key": "memory", "title": _("Memory"), "unit": "bytes"},
     ]
     charts.append({"key": "pods", "title": _("Pods"), "unit": "count"})
@@ -52,111 +52,149 @@ def of_cluster(request: HttpRequest, cluster: int) -> HttpResponse:
         "source": f"/clusters/{cluster}/-/metrics/data",
         "charts": charts,
         "live": False,
-        "texts": _texts(),
+        "texts": _script_texts(),
     }
     context = {
         "cluster_id": cluster,
-        "shown": shown,
+        "registered": registered,
         "config": config,
         "charts": charts,
         "spans": SPANS,
     }
-    return page(
+    return render_page(
         request, "console/metrics.html", context | {"span": chosen if chosen in SPANS else "1h"}
     )
 
 
 @require_GET
-@for_scripts
+@json_view
 def cluster_data(request: HttpRequest, cluster: int) -> HttpResponse:
     """{"series": {name: {"used": [[seconds, value], …]}}, "source"}: what the API has of a span."""
     span = request.GET.get("span", "1h")
-    return _past(
+    return _series_response(
         call(
-            request, "GET", "metrics/stats", query={"cluster_id": cluster, "time_range": span}
+            request,
+            "GET",
+            "metrics/stats",
+            query={"cluster_id": cluster, "time_range": span},
         ).data
     )
 
 
 @require_GET
-@signed_in
-def of_object(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+@require_sign_in
+def object_page(
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
-    """The page of a pod or a node: its past where a Prometheus knows it, else its use from now on beside what it asked for."""
-    if plural not in objects.MEASURED:
+    """The page of a pod or a node: usage over time.
+
+    The past where the cluster has a Prometheus; else usage from now on, with requests and limits.
+    """
+    if plural not in objects.KINDS_WITH_METRICS:
         return missing(request)
-    place = at(cluster, plural, namespace, name)
-    context = objects.frame(request, place, "metrics")
+    location = locate(cluster, plural, namespace, name)
+    context = objects.head_context(request, location, "metrics")
     charts = [
-        {"key": "cpu", "title": _("Processors"), "unit": "cores"},
+        {"key": "cpu", "title": _("CPU"), "unit": "cores"},
         {"key": "memory", "title": _("Memory"), "unit": "bytes"},
     ]
-    source, chosen = (
-        _source(request, cluster, plural, place.namespace, name),
-        request.GET.get("span", ""),
-    )
+    source = _metrics_source(request, cluster, plural, location.namespace, name)
+    chosen = request.GET.get("span", "")
+    # metrics-server has only the current values: the chart grows while the page is open.
     live = POLL_SECONDS if source != PROMETHEUS else False
     config = {
-        "source": f"{place.address}/metrics/data",
+        "source": f"{location.address}/metrics/data",
         "charts": charts,
         "live": live,
-        "texts": _texts(),
+        "texts": _script_texts(),
     }
-    context |= {"config": config, "charts": charts, "measured": source != "none", "is_object": True}
+    context |= {
+        "config": config,
+        "charts": charts,
+        "measured": source != "none",
+        "is_object": True,
+    }
     context |= {} if live else {"spans": SPANS, "span": chosen if chosen in SPANS else "1h"}
-    return page(request, "console/metrics.html", context)
+    return render_page(request, "console/metrics.html", context)
 
 
 @require_GET
-@for_scripts
+@json_view
 def object_data(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
-    """With a span as `cluster_data`; else {"now": {name: {"used","asked","limit","has"}}, "source"}: what nobody measures is null."""
-    place = at(cluster, plural, namespace, name)
+    """With a span as `cluster_data`, else {"now": {name: {"used", …}}, "source"}.
+
+    Names are "cpu" (cores) and "memory" (bytes); beside "used" stand "asked" and "limit" of a pod
+    or "has" of a node. A number that no source has is null.
+    """
+    location = locate(cluster, plural, namespace, name)
     if span := request.GET.get("span"):
-        about = {**_about(plural, place.namespace, name), "time_range": span}
-        return _past(
-            call(request, "GET", "metrics/stats", query={"cluster_id": cluster, **about}).data
+        about = {**_subject_query(plural, location.namespace, name), "time_range": span}
+        return _series_response(
+            call(request, "GET", "metrics/stats", query={"cluster_id": cluster, **about}).data,
         )
-    found = _asked(request, cluster, plural, place.namespace, name)
-    return answered({"source": found["source"], "now": _numbers(found["metrics"], plural)})
+    usage = _read_usage(request, cluster, plural, location.namespace, name)
+    return json_response(
+        {"source": usage["source"], "now": _current_numbers(usage["metrics"], plural)},
+    )
 
 
-def _past(found: Mapping[str, Any]) -> HttpResponse:
-    return answered(
+def _series_response(history: Mapping[str, Any]) -> HttpResponse:
+    return json_response(
         {
-            "source": found["source"],
-            "series": {name: {"used": points} for name, points in found["series"].items()},
+            "source": history["source"],
+            "series": {name: {"used": points} for name, points in history["series"].items()},
         }
     )
 
 
-def _about(plural: str, namespace: str, name: str) -> dict[str, str]:
+def _subject_query(plural: str, namespace: str, name: str) -> dict[str, str]:
     return {"node_name": name} if plural == "nodes" else {"namespace": namespace, "pod_name": name}
 
 
-def _asked(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+def _read_usage(
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> Mapping[str, Any]:
-    query = {"cluster_id": cluster, **_about(plural, namespace, name)}
-    found: Mapping[str, Any] = call(request, "GET", f"metrics/{plural}", query=query).data
-    return found
+    query = {"cluster_id": cluster, **_subject_query(plural, namespace, name)}
+    usage: Mapping[str, Any] = call(request, "GET", f"metrics/{plural}", query=query).data
+    return usage
 
 
-def _source(request: HttpRequest, cluster: int, plural: str, namespace: str, name: str) -> str:
+def _metrics_source(
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
+) -> str:
     """Who measures here; a cluster that does not answer is the script's to tell."""
     try:
-        return str(_asked(request, cluster, plural, namespace, name)["source"])
-    except Refused:
+        return str(_read_usage(request, cluster, plural, namespace, name)["source"])
+    except ApiRefusal:
         return ""
 
 
-def _numbers(found: Sequence[Mapping[str, Any]], plural: str) -> dict[str, dict[str, Any]]:
-    if not found:
+def _current_numbers(
+    usage: Sequence[Mapping[str, Any]],
+    plural: str,
+) -> dict[str, dict[str, Any]]:
+    if not usage:
         return {}
-    cpu, memory = found[0]["cpu"], found[0]["memory"]
+    cpu = usage[0]["cpu"]
+    memory = usage[0]["memory"]
     if plural == "nodes":
         return {
             "cpu": {"used": cpu["used_cores"], "has": cpu["total_cores"]},

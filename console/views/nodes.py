@@ -1,4 +1,4 @@
-"""Draining a node: what would become of every pod, with the flags of kubectl, and then the operation."""
+"""Draining a node: what happens to every pod under kubectl's flags, and then the operation."""
 
 from typing import Any
 
@@ -7,23 +7,23 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from console import forms
-from console.api_client import Refused, call
-from console.locations import at
-from console.page import go, signed_in
+from console.api_client import ApiRefusal, call
+from console.locations import locate
+from console.page import redirect, require_sign_in
 
 FLAGS = ("ignore_daemonsets", "delete_emptydir_data", "force", "disable_eviction")
-TONES = {"evict": "busy", "skip": "idle", "refuse": "bad"}
+SEVERITIES = {"evict": "busy", "skip": "idle", "refuse": "bad"}
 
 
 @require_http_methods(["GET", "POST"])
-@signed_in
+@require_sign_in
 def drain(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
     """The fate of every pod under the chosen flags; POST drains."""
-    place = at(cluster, "nodes", "-", name)
+    location = locate(cluster, "nodes", "-", name)
     chosen = _flags(request)
     context: dict[str, Any] = {
         "cluster_id": cluster,
-        "place": place,
+        "location": location,
         "flags": chosen,
         "timeout": chosen["timeout"],
     }
@@ -31,16 +31,23 @@ def drain(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
 
     def begin() -> HttpResponse:
         body = {"cluster_id": cluster, **chosen}
-        data = forms.confirmed(request, "POST", f"nodes/{name}/drain", name=name, body=body).data
-        return go(request, f"/operations/{data['operation_id']}")
+        data = forms.call_confirmed(
+            request,
+            "POST",
+            f"nodes/{name}/drain",
+            name=name,
+            body=body,
+        ).data
+        return redirect(request, f"/operations/{data['operation_id']}")
 
-    return forms.shown(request, "console/drain.html", context, begin)
+    return forms.render_form(request, "console/drain.html", context, begin)
 
 
 def _flags(request: HttpRequest) -> dict[str, Any]:
     """The flags of the form; without one, those that kubectl's users nearly always give."""
-    given = request.POST if request.method == "POST" else request.GET
-    if not given:
+    # A browser does not send unchecked boxes: a missing flag is a flag that is off.
+    submitted = request.POST if request.method == "POST" else request.GET
+    if not submitted:
         return {
             "ignore_daemonsets": True,
             "delete_emptydir_data": False,
@@ -49,37 +56,44 @@ def _flags(request: HttpRequest) -> dict[str, Any]:
             "timeout": "300",
         }
     return {
-        **{flag: given.get(flag) == "1" for flag in FLAGS},
-        "timeout": given.get("timeout", "").strip() or "300",
+        **{flag: submitted.get(flag) == "1" for flag in FLAGS},
+        "timeout": submitted.get("timeout", "").strip() or "300",
     }
 
 
 def _preview(
-    request: HttpRequest, cluster: int, name: str, chosen: dict[str, Any]
+    request: HttpRequest,
+    cluster: int,
+    name: str,
+    chosen: dict[str, Any],
 ) -> dict[str, Any]:
     """What a drain would do; why it cannot be told, when it cannot."""
     try:
-        found = call(
+        trial = call(
             request,
             "POST",
             f"nodes/{name}/drain",
             body={"cluster_id": cluster, "dry_run": True, **chosen},
         ).data
-    except Refused as refused:
-        return {"problem": refused.message, "pods": []}
-    words = {"evict": _("leaves"), "skip": _("stays"), "refuse": _("forbids the drain")}
+    except ApiRefusal as refusal:
+        return {"problem": refusal.message, "pods": []}
+    words = {
+        "evict": _("evicted"),
+        "skip": _("skipped"),
+        "refuse": _("blocks the drain"),
+    }
     pods = [
         {
             **pod,
             "word": words.get(pod["action"], pod["action"]),
-            "tone": TONES.get(pod["action"], "idle"),
+            "severity": SEVERITIES.get(pod["action"], "idle"),
         }
-        for pod in found["pods"]
+        for pod in trial["pods"]
     ]
-    counts = {action: sum(pod["action"] == action for pod in pods) for action in TONES}
+    counts = {action: sum(pod["action"] == action for pod in pods) for action in SEVERITIES}
     return {
         "pods": pods,
         "counts": counts,
-        "would_fail": found["would_fail"],
-        "warnings": found["warnings"],
+        "would_fail": trial["would_fail"],
+        "warnings": trial["warnings"],
     }

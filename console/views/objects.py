@@ -1,4 +1,4 @@
-"""The page of one object of any kind: its head with tabs and actions, summary, events, related objects, YAML."""
+"""The pages of one object of any kind: head with tabs and actions, summary, events, YAML."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,20 +12,22 @@ from django.views.decorators.http import require_GET
 
 from clusters import event_series
 from console import navigation, permissions
-from console.api_client import Refused, call
-from console.locations import Place, at, referred
-from console.page import page, signed_in
+from console.api_client import ApiRefusal, call
+from console.locations import Location, locate, resolve_reference
+from console.page import render_page, require_sign_in
 from console.rendering import diffs, health, html
 from console.rendering.health import Object, get, rows
 from console.views import related
 from console.views import summary as facts
-from console.views.actions import offered, revisions_of
+from console.views.actions import action_buttons, list_revisions
 
 WORKLOADS = frozenset({"deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"})
-REVISED = frozenset({"deployments", "statefulsets", "daemonsets"})
-LOGGED = frozenset({"pods", "deployments", "statefulsets", "daemonsets", "jobs", "replicasets"})
-MEASURED = frozenset({"pods", "nodes"})
-DRAWN = frozenset(
+KINDS_WITH_REVISIONS = frozenset({"deployments", "statefulsets", "daemonsets"})
+KINDS_WITH_LOGS = frozenset(
+    {"pods", "deployments", "statefulsets", "daemonsets", "jobs", "replicasets"},
+)
+KINDS_WITH_METRICS = frozenset({"pods", "nodes"})
+KINDS_WITH_TOPOLOGY = frozenset(
     {
         "namespaces",
         "ingresses",
@@ -38,10 +40,10 @@ DRAWN = frozenset(
         "pods",
     }
 )
-SHELLS = frozenset({"pods", "nodes"})
-MOST_EVENTS = 100
-# What makes htmx ask no more.
-STOP_ASKING = 286
+KINDS_WITH_TERMINAL = frozenset({"pods", "nodes"})
+MAX_EVENTS = 100
+# The status that ends htmx's polling.
+STOP_POLLING = 286
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,208 +57,259 @@ class Tab:
 
 TABS = (
     Tab("", gettext_lazy("Summary")),
-    Tab("logs", gettext_lazy("Logs"), LOGGED),
-    Tab("terminal", gettext_lazy("Terminal"), SHELLS),
+    Tab("logs", gettext_lazy("Logs"), KINDS_WITH_LOGS),
+    Tab("terminal", gettext_lazy("Terminal"), KINDS_WITH_TERMINAL),
     Tab("events", gettext_lazy("Events")),
-    Tab("revisions", gettext_lazy("Revisions"), REVISED),
-    Tab("topology", gettext_lazy("Topology"), DRAWN),
-    Tab("metrics", gettext_lazy("Metrics"), MEASURED),
+    Tab("revisions", gettext_lazy("Revisions"), KINDS_WITH_REVISIONS),
+    Tab("topology", gettext_lazy("Topology"), KINDS_WITH_TOPOLOGY),
+    Tab("metrics", gettext_lazy("Metrics"), KINDS_WITH_METRICS),
     Tab("yaml", gettext_lazy("YAML")),
     Tab("history", gettext_lazy("History")),
 )
 
 
-def frame(
-    request: HttpRequest, place: Place, tab: str = "", item: Object | None = None
+def head_context(
+    request: HttpRequest,
+    location: Location,
+    tab: str = "",
+    item: Object | None = None,
 ) -> dict[str, Any]:
     """What the head of every page about an object needs; reads the object unless it is given."""
-    found: Object = (
-        call(request, "GET", place.path, query=place.query).data if item is None else item
+    current: Object = (
+        call(request, "GET", location.path, query=location.query).data if item is None else item
     )
-    word, tone = health.of(place.plural, found)
-    changes = permissions.may_change(request, place.cluster, place.plural, place.namespace)
+    word, severity = health.for_kind(location.plural, current)
+    changes = permissions.may_change(request, location.cluster, location.plural, location.namespace)
     tabs = [
-        one
-        for one in TABS
-        if (not one.plurals or place.plural in one.plurals) and (changes or one.name != "terminal")
+        tab_row
+        for tab_row in TABS
+        if (not tab_row.plurals or location.plural in tab_row.plurals)
+        and (changes or tab_row.name != "terminal")
     ]
     return {
-        "cluster_id": place.cluster,
+        "cluster_id": location.cluster,
         "may_change": changes,
-        "place": place,
-        "item": found,
-        "kind": found.get("kind") or navigation.kind_name(place.plural),
-        "kinds_title": navigation.title(place.plural),
+        "location": location,
+        "item": current,
+        "kind": current.get("kind") or navigation.kind_name(location.plural),
+        "kinds_title": navigation.kind_title(location.plural),
         "state": word,
-        "tone": tone,
-        "tabs": [(one.title, _address(place, one.name), one.name == tab) for one in tabs],
-        "acts": offered(place, found) if changes else [],
+        "severity": severity,
+        "tabs": [
+            (tab_row.title, _tab_address(location, tab_row.name), tab_row.name == tab)
+            for tab_row in tabs
+        ],
+        "acts": action_buttons(location, current) if changes else [],
     }
 
 
-def _address(place: Place, tab: str) -> str:
-    return f"{place.address}/{tab}" if tab else place.address
+def _tab_address(location: Location, tab: str) -> str:
+    return f"{location.address}/{tab}" if tab else location.address
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def summary(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """What the object is and how it is doing."""
-    place = at(cluster, plural, namespace, name)
-    context = frame(request, place)
+    location = locate(cluster, plural, namespace, name)
+    context = head_context(request, location)
     item = context["item"]
     metadata = item.get("metadata") or {}
     context |= {
-        "facts": facts.of(item, place),
-        "conditions": [_condition(one) for one in rows(get(item, "status", "conditions"))],
+        "facts": facts.for_object(item, location),
+        "conditions": [_condition_context(row) for row in rows(get(item, "status", "conditions"))],
         "containers": facts.containers(item),
         "labels": sorted((metadata.get("labels") or {}).items()),
         "annotations": sorted((metadata.get("annotations") or {}).items()),
-        "owners": list(_owners(place, metadata)),
-        "data": _data(place, item),
+        "owners": list(_owner_links(location, metadata)),
+        "data": _config_map_data(location, item),
     }
-    return page(request, "console/object.html", context)
+    return render_page(request, "console/object.html", context)
 
 
 # Conditions of which True is bad news.
 BAD_WHEN_TRUE = ("Pressure", "Unavailable", "Failure", "Failed", "Stalled")
 
 
-def _condition(one: Mapping[str, Any]) -> dict[str, Any]:
-    kind, status = str(one.get("type", "")), str(one.get("status", ""))
-    fine = status == ("False" if kind.endswith(BAD_WHEN_TRUE) else "True")
-    return {**one, "tone": "good" if fine else "idle" if status == "Unknown" else "warn"}
+def _condition_context(row: Mapping[str, Any]) -> dict[str, Any]:
+    kind = str(row.get("type", ""))
+    status = str(row.get("status", ""))
+    good_status = "False" if kind.endswith(BAD_WHEN_TRUE) else "True"
+    severities = {good_status: "good", "Unknown": "idle"}
+    return {**row, "severity": severities.get(status, "warn")}
 
 
-def _owners(place: Place, metadata: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    for one in rows(metadata.get("ownerReferences")):
-        target = referred(place, one)
-        yield str(one.get("kind", "")), str(one.get("name", "")), target.address if target else ""
+def _owner_links(
+    location: Location,
+    metadata: Mapping[str, Any],
+) -> Iterator[tuple[str, str, str]]:
+    for reference in rows(metadata.get("ownerReferences")):
+        target = resolve_reference(location, reference)
+        yield (
+            str(reference.get("kind", "")),
+            str(reference.get("name", "")),
+            target.address if target else "",
+        )
 
 
-def _data(place: Place, item: Object) -> list[tuple[str, str]]:
+def _config_map_data(
+    location: Location,
+    item: Object,
+) -> list[tuple[str, str]]:
     """The texts of a ConfigMap; values of Secrets are never on the page."""
-    found = get(item, "data")
-    return (
-        sorted((str(key), str(value)) for key, value in found.items())
-        if place.plural == "configmaps" and isinstance(found, Mapping)
-        else []
-    )
+    data = get(item, "data")
+    if location.plural != "configmaps" or not isinstance(data, Mapping):
+        return []
+    return sorted((str(key), str(value)) for key, value in data.items())
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def events(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """What the cluster said about the object, newest first."""
-    place = at(cluster, plural, namespace, name)
-    context = frame(request, place, "events")
-    return page(
-        request, "console/events.html", {**context, "events": told(request, place, context["kind"])}
+    location = locate(cluster, plural, namespace, name)
+    context = head_context(request, location, "events")
+    return render_page(
+        request,
+        "console/events.html",
+        {**context, "events": list_events(request, location, context["kind"])},
     )
 
 
-def told(
-    request: HttpRequest, place: Place, kind: str, size: int = MOST_EVENTS
+def list_events(
+    request: HttpRequest,
+    location: Location,
+    kind: str,
+    size: int = MAX_EVENTS,
 ) -> list[dict[str, Any]]:
     """The events about an object of a kind and, for a workload, about what it controls."""
-    query = {**place.query, "pageSize": size}
-    if place.plural in WORKLOADS:
-        found = call(request, "GET", f"{place.plural}/{place.name}/events", query=query).data[
-            "items"
-        ]
-    elif place.plural == "pods":
-        found = call(request, "GET", f"pods/{place.name}/events", query=query).data["items"]
+    query = {**location.query, "pageSize": size}
+    path = "events"
+    if location.plural in WORKLOADS or location.plural == "pods":
+        path = f"{location.plural}/{location.name}/events"
     else:
-        about = {"resource_type": kind, "resource_name": place.name}
-        found = call(request, "GET", "events", query={**query, **about}).data["items"]
-    return [_event(place, one) for one in found]
+        query |= {"resource_type": kind, "resource_name": location.name}
+    items = call(request, "GET", path, query=query).data["items"]
+    return [_event_context(location, event) for event in items]
 
 
-def _event(place: Place, one: Object) -> dict[str, Any]:
-    about = one.get("involvedObject") or one.get("regarding") or {}
-    target = referred(place, about)
+def _event_context(location: Location, event: Object) -> dict[str, Any]:
+    # core/v1 has involvedObject and message, events.k8s.io/v1 regarding and note.
+    about = event.get("involvedObject") or event.get("regarding") or {}
+    target = resolve_reference(location, about)
     return {
-        "type": one.get("type", ""),
-        "tone": "warn" if one.get("type") == "Warning" else "idle",
-        "reason": one.get("reason", ""),
-        "message": one.get("message") or one.get("note") or "",
-        "count": event_series.count(one),
-        "last": event_series.last_seen(one),
+        "type": event.get("type", ""),
+        "severity": "warn" if event.get("type") == "Warning" else "idle",
+        "reason": event.get("reason", ""),
+        "message": event.get("message") or event.get("note") or "",
+        "count": event_series.count(event),
+        "last": event_series.last_seen(event),
         "about": f"{about.get('kind', '')} {about.get('name', '')}".strip(),
         "address": target.address if target else "",
     }
 
 
 @require_GET
-@signed_in
-def beside(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+@require_sign_in
+def related_fragment(
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
-    """What belongs to the object and how it is doing: loaded into its summary after that is shown, and again while it is open."""
-    place = at(cluster, plural, namespace, name)
+    """Related objects, state and latest events: loaded into the summary and refreshed there."""
+    location = locate(cluster, plural, namespace, name)
     try:
-        item = call(request, "GET", place.path, query=place.query).data
-    except Refused as refused:
-        if refused.code != 1004:
+        item = call(request, "GET", location.path, query=location.query).data
+    except ApiRefusal as refusal:
+        if refusal.code != 1004:
             raise
-        return page(
+        # The object was deleted while its page was open: nothing more to poll for.
+        return render_page(
             request,
             "console/parts/related.html",
-            {"cluster_id": cluster, "place": place, "gone": True},
-            status=STOP_ASKING,
+            {"cluster_id": cluster, "location": location, "deleted": True},
+            status=STOP_POLLING,
         )
-    word, tone = health.of(place.plural, item)
+    word, severity = health.for_kind(location.plural, item)
     context = {
         "cluster_id": cluster,
-        "groups": related.of(request, place, item),
-        "place": place,
+        "groups": related.list_related(request, location, item),
+        "location": location,
         "state": word,
-        "tone": tone,
+        "severity": severity,
     }
     try:
-        context["events"] = told(request, place, str(item.get("kind") or place.kind.name), 8)
-    except Refused as refused:
-        context["events_problem"] = refused.message
-    return page(request, "console/parts/related.html", context)
+        context["events"] = list_events(
+            request,
+            location,
+            str(item.get("kind") or location.kind.name),
+            8,
+        )
+    except ApiRefusal as refusal:
+        context["events_problem"] = refusal.message
+    return render_page(request, "console/parts/related.html", context)
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def manifest(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
-    """The object as YAML; the bookkeeping of field managers only when asked for. Values of Secrets are hidden until then as well."""
-    place = at(cluster, plural, namespace, name)
-    context = frame(request, place, "yaml")
+    """The object as YAML; managed fields and values of Secrets only with `whole=1`."""
+    location = locate(cluster, plural, namespace, name)
+    context = head_context(request, location, "yaml")
     whole = request.GET.get("whole") == "1"
     context |= {
-        "text": html.clean(diffs.as_yaml(context["item"] if whole else plain(context["item"]))),
+        "text": html.clean(
+            diffs.as_yaml(context["item"] if whole else hide_bookkeeping(context["item"]))
+        ),
         "whole": whole,
     }
-    return page(request, "console/yaml.html", context)
+    return render_page(request, "console/yaml.html", context)
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def revisions(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """What the workload was before, to compare with and to go back to."""
-    place = at(cluster, plural, namespace, name)
-    return page(
+    location = locate(cluster, plural, namespace, name)
+    return render_page(
         request,
         "console/revisions.html",
-        {**frame(request, place, "revisions"), "revisions": revisions_of(request, place)},
+        {
+            **head_context(request, location, "revisions"),
+            "revisions": list_revisions(request, location),
+        },
     )
 
 
-def plain(item: Object) -> dict[str, Any]:
-    """The object without what nobody reads: managed fields, the copy of what was applied; values of a Secret hidden."""
-    shown = dict(item)
+def hide_bookkeeping(item: Object) -> dict[str, Any]:
+    """The object without managed fields and last-applied copy; values of a Secret are masked."""
+    document = dict(item)
     metadata = {
         key: value for key, value in (item.get("metadata") or {}).items() if key != "managedFields"
     }
@@ -267,7 +320,7 @@ def plain(item: Object) -> dict[str, Any]:
             for k, v in annotations.items()
             if k != "kubectl.kubernetes.io/last-applied-configuration"
         }
-    shown["metadata"] = metadata
+    document["metadata"] = metadata
     if item.get("kind") == "Secret" and isinstance(item.get("data"), Mapping):
-        shown["data"] = dict.fromkeys(item["data"], _("hidden"))
-    return shown
+        document["data"] = dict.fromkeys(item["data"], _("hidden"))
+    return document

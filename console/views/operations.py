@@ -1,4 +1,4 @@
-"""Work that takes time: the list, one operation with its steps while it goes on, asking it to stop."""
+"""Operations: the list, one operation with its steps while it runs, cancelling it."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -10,11 +10,11 @@ from django.views.decorators.http import require_GET, require_POST
 
 from console import forms, navigation
 from console.api_client import call
-from console.locations import Place, referred
-from console.page import go, page, signed_in
+from console.locations import Location, resolve_reference
+from console.page import redirect, render_page, require_sign_in
 
 SIZE = 50
-TONES = {
+SEVERITIES = {
     "pending": "idle",
     "running": "busy",
     "succeeded": "good",
@@ -36,88 +36,95 @@ KINDS = {
     "rollout": gettext_lazy("Rollout"),
     "drain": gettext_lazy("Drain"),
     "recreate": gettext_lazy("Recreate"),
-    "bulk": gettext_lazy("Many objects"),
+    "bulk": gettext_lazy("Bulk action"),
     "vkube_deploy": gettext_lazy("Deploy of an order"),
 }
 FINAL = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
 
 
-def _shown(request: HttpRequest, one: dict[str, Any]) -> dict[str, Any]:
-    """An operation with what a page needs beside it: words, tones, the address of its target, how far it is."""
-    names = {str(cluster["id"]): cluster["name"] for cluster in navigation.clusters(request)}
-    target = one["target"]
-    place = (
-        referred(Place(one["cluster_id"] or 0, "", "", ""), target)
-        if one["cluster_id"] and target["name"]
-        else None
-    )
-    done, total = one["progress"]["done"], one["progress"]["total"]
+def _operation_context(
+    request: HttpRequest,
+    operation: dict[str, Any],
+) -> dict[str, Any]:
+    """An operation with what a page needs: words, severities, its target's address, progress."""
+    names = {str(cluster["id"]): cluster["name"] for cluster in navigation.list_clusters(request)}
+    target = operation["target"]
+    location = None
+    if operation["cluster_id"] and target["name"]:
+        cluster = Location(operation["cluster_id"], "", "", "")
+        location = resolve_reference(cluster, target)
+    done = operation["progress"]["done"]
+    total = operation["progress"]["total"]
     return {
-        **one,
-        "word": STATES.get(one["state"], one["state"]),
-        "tone": TONES.get(one["state"], "idle"),
-        "kind_title": KINDS.get(one["kind"], one["kind"]),
-        "cluster_name": names.get(str(one["cluster_id"]), ""),
-        "address": place.address if place else "",
-        "is_final": one["state"] in FINAL,
+        **operation,
+        "word": STATES.get(operation["state"], operation["state"]),
+        "severity": SEVERITIES.get(operation["state"], "idle"),
+        "kind_title": KINDS.get(operation["kind"], operation["kind"]),
+        "cluster_name": names.get(str(operation["cluster_id"]), ""),
+        "address": location.address if location else "",
+        "is_final": operation["state"] in FINAL,
         "done": done,
         "total": total,
         "steps": [
             {
                 **step,
                 "word": STATES.get(step["state"], step["state"]),
-                "tone": TONES.get(step["state"], "idle"),
+                "severity": SEVERITIES.get(step["state"], "idle"),
             }
-            for step in one["steps"]
+            for step in operation["steps"]
         ],
     }
 
 
 @require_GET
-@signed_in
-def listed(request: HttpRequest) -> HttpResponse:
+@require_sign_in
+def index(request: HttpRequest) -> HttpResponse:
     """Operations, newest first; the rows follow what goes on."""
     chosen = {name: request.GET.get(name, "") for name in ("state", "kind", "cluster_id")}
-    number = forms.whole(request, "page", least=1)
-    found = call(
-        request, "GET", "operations", query={**chosen, "page": number, "pageSize": SIZE}
+    number = forms.query_number(request, "page", least=1)
+    listing = call(
+        request,
+        "GET",
+        "operations",
+        query={**chosen, "page": number, "pageSize": SIZE},
     ).data
     rest = urlencode({name: value for name, value in chosen.items() if value})
     context = {
-        "operations": [_shown(request, one) for one in found["items"]],
-        "total": found["total"],
+        "operations": [_operation_context(request, operation) for operation in listing["items"]],
+        "total": listing["total"],
         "chosen": chosen,
         "states": [(state, word) for state, word in STATES.items() if state != "skipped"],
         "operation_kinds": KINDS.items(),
         "page_number": number,
         "previous": f"?{rest}&page={number - 1}" if number > 1 else "",
-        "next": f"?{rest}&page={number + 1}" if number * SIZE < found["total"] else "",
+        "next": f"?{rest}&page={number + 1}" if number * SIZE < listing["total"] else "",
     }
-    return page(request, "console/operations.html", context)
+    return render_page(request, "console/operations.html", context)
 
 
 @require_GET
-@signed_in
-def one(request: HttpRequest, pk: int) -> HttpResponse:
+@require_sign_in
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
     """One operation; asked for again by the page every second until it is over."""
-    found = _shown(request, call(request, "GET", f"operations/{pk}").data)
+    operation = _operation_context(request, call(request, "GET", f"operations/{pk}").data)
     counts: dict[str, int] = {}
-    for step in found["steps"]:
+    for step in operation["steps"]:
         counts[step["state"]] = counts.get(step["state"], 0) + 1
     context = {
-        "operation": found,
-        "cluster_id": found["cluster_id"],
+        "operation": operation,
+        "cluster_id": operation["cluster_id"],
         "counts": [(STATES[state], number) for state, number in counts.items()],
     }
+    # While it runs, its page replaces this part of itself every second.
     part = request.headers.get("HX-Target") == "operation"
-    return page(
+    return render_page(
         request, "console/parts/operation.html" if part else "console/operation.html", context
     )
 
 
 @require_POST
-@signed_in
+@require_sign_in
 def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask it to stop before its next step."""
     call(request, "POST", f"operations/{pk}/cancel")
-    return go(request, f"/operations/{pk}", _("It stops before its next step."))
+    return redirect(request, f"/operations/{pk}", _("It stops before its next step."))

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from console import forms, permissions
 from console.api_client import call
-from console.page import go, page, signed_in
+from console.page import redirect, render_page, require_sign_in
 from console.rendering import charts
 from console.views import tenants
 
@@ -35,34 +35,32 @@ STEPS = {
 }
 
 
-def _shown(one: dict[str, Any]) -> dict[str, Any]:
-    status, service = (
-        STATUS.get(one["status"], (one["status"], "idle")),
-        SERVICE.get(one["service"], (one["service"], "idle")),
-    )
-    due = int(one["amount"]) - int(one["amount_paid"])
+def _order_context(order: dict[str, Any]) -> dict[str, Any]:
+    status = STATUS.get(order["status"], (order["status"], "idle"))
+    service = SERVICE.get(order["service"], (order["service"], "idle"))
+    due = int(order["amount"]) - int(order["amount_paid"])
     return {
-        **one,
+        **order,
         "status_word": status[0],
-        "status_tone": status[1],
+        "status_severity": status[1],
         "service_word": service[0],
-        "service_tone": service[1],
+        "service_severity": service[1],
         "due": due,
     }
 
 
 @require_GET
-@signed_in
-def listed(request: HttpRequest) -> HttpResponse:
+@require_sign_in
+def index(request: HttpRequest) -> HttpResponse:
     """Orders, newest first; their owners see their own."""
     chosen = {
         name: request.GET.get(name, "") for name in ("status", "service", "region", "keyword")
     }
-    number = forms.whole(request, "page", least=1)
+    number = forms.query_number(request, "page", least=1)
     data = call(request, "GET", "orders", query={**chosen, "page": number, "pageSize": SIZE}).data
     rest = urlencode({name: value for name, value in chosen.items() if value})
     context = {
-        "orders": [_shown(one) for one in data["items"]],
+        "orders": [_order_context(order) for order in data["items"]],
         "total": data["total"],
         "chosen": chosen,
         "filtered": any(chosen.values()),
@@ -73,11 +71,11 @@ def listed(request: HttpRequest) -> HttpResponse:
         "previous": f"?{rest}&page={number - 1}" if number > 1 else "",
         "next": f"?{rest}&page={number + 1}" if number * SIZE < data["total"] else "",
     }
-    return page(request, "console/orders.html", context)
+    return render_page(request, "console/orders.html", context)
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def export(request: HttpRequest) -> HttpResponseBase:
     """The same orders as CSV, with what each has cost."""
     chosen = {
@@ -88,8 +86,8 @@ def export(request: HttpRequest) -> HttpResponseBase:
 
 
 @require_http_methods(["GET", "POST"])
-@signed_in
-def new(request: HttpRequest) -> HttpResponse:
+@require_sign_in
+def create(request: HttpRequest) -> HttpResponse:
     """The form of an order, and making it; paid at once it shows the secret."""
     data = call(request, "GET", "orders/plans").data
     sold = [{**plan, "sizes": ", ".join(map(str, plan["units"]))} for plan in data["items"]]
@@ -98,53 +96,64 @@ def new(request: HttpRequest) -> HttpResponse:
         "plans": sold,
         "regions": data["regions"],
         "units": units,
-        "people": tenants.names(request),
+        "people": tenants.list_usernames(request),
     }
-    return forms.shown(request, "console/order_new.html", context, lambda: _make(request))
-
-
-def _make(request: HttpRequest) -> HttpResponse:
-    body = {
-        name: forms.text(request, name)
-        for name in ("plan", "region", "owner", "address", "public_key")
-    }
-    wanted: dict[str, Any] = {name: value for name, value in body.items() if value}
-    wanted |= {
-        "units": forms.number(request, "units"),
-        "duration": forms.number(request, "duration"),
-    }
-    wanted |= {name: request.POST.get(name) == "1" for name in ("random_ports", "paid")}
-    order = call(request, "POST", "orders", body=wanted).data
-    if order["secret"]:
-        return _secret(request, order["id"], order["secret"])
-    return go(
-        request, f"/orders/{order['id']}", _("The order was made. It can be used once it is paid.")
+    return forms.render_form(
+        request,
+        "console/order_new.html",
+        context,
+        lambda: _create_order(request),
     )
 
 
-def _secret(request: HttpRequest, pk: str, secret: str) -> HttpResponse:
-    """The only page that ever shows it."""
-    return page(request, "console/order_secret.html", {"id": pk, "secret": secret})
+def _create_order(request: HttpRequest) -> HttpResponse:
+    body = {
+        name: forms.form_text(request, name)
+        for name in ("plan", "region", "owner", "address", "public_key")
+    }
+    order_body: dict[str, Any] = {name: value for name, value in body.items() if value}
+    order_body |= {
+        "units": forms.form_number(request, "units"),
+        "duration": forms.form_number(request, "duration"),
+    }
+    order_body |= {name: request.POST.get(name) == "1" for name in ("random_ports", "paid")}
+    order = call(request, "POST", "orders", body=order_body).data
+    if order["secret"]:
+        return _render_secret(request, order["id"], order["secret"])
+    return redirect(
+        request,
+        f"/orders/{order['id']}",
+        _("The order was created. It can be used once it is paid."),
+    )
+
+
+def _render_secret(
+    request: HttpRequest,
+    pk: str,
+    secret: str,
+) -> HttpResponse:
+    """The page with an order's secret: it is shown once, since only its hash is stored."""
+    return render_page(request, "console/order_secret.html", {"id": pk, "secret": secret})
 
 
 @require_GET
-@signed_in
-def one(request: HttpRequest, pk: str) -> HttpResponse:
+@require_sign_in
+def detail(request: HttpRequest, pk: str) -> HttpResponse:
     """An order: what it is, what runs for it, what it used and cost, its ledger."""
-    return page(request, "console/order.html", _context(request, pk))
+    return render_page(request, "console/order.html", _detail_context(request, pk))
 
 
-def _context(request: HttpRequest, pk: str) -> dict[str, Any]:
+def _detail_context(request: HttpRequest, pk: str) -> dict[str, Any]:
     step = request.GET.get("step", "hour")
     step = step if step in STEPS else "hour"
-    order = _shown(call(request, "GET", f"orders/{pk}").data)
+    order = _order_context(call(request, "GET", f"orders/{pk}").data)
     usage = call(request, "GET", f"orders/{pk}/usage", query={"step": step}).data
     ledger = call(request, "GET", f"orders/{pk}/ledger", query={"pageSize": 200}).data
     return {
         "order": order,
         "sells": permissions.administers_everything(request),
         "deployments": [
-            {**row, "tone": STATES.get(row["state"], "idle")} for row in order["deployments"]
+            {**row, "severity": STATES.get(row["state"], "idle")} for row in order["deployments"]
         ],
         "usage": usage,
         "bars": charts.bars(
@@ -163,7 +172,7 @@ def _context(request: HttpRequest, pk: str) -> dict[str, Any]:
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def usage_file(request: HttpRequest, pk: str) -> HttpResponseBase:
     """Use and cost as CSV."""
     response = call(
@@ -176,49 +185,53 @@ def usage_file(request: HttpRequest, pk: str) -> HttpResponseBase:
 
 
 @require_POST
-@signed_in
+@require_sign_in
 def pay(request: HttpRequest, pk: str) -> HttpResponse:
-    """Note a payment; the last one shows the secret."""
+    """Record a payment; the one that completes the amount shows the secret."""
 
-    def noted() -> HttpResponse:
+    def record_payment() -> HttpResponse:
         body = {
-            "amount": forms.text(request, "amount"),
-            "reference": forms.text(request, "reference"),
+            "amount": forms.form_text(request, "amount"),
+            "reference": forms.form_text(request, "reference"),
         }
         order = call(request, "POST", f"orders/{pk}/pay", body=body).data
         return (
-            _secret(request, pk, order["secret"])
+            _render_secret(request, pk, order["secret"])
             if order["secret"]
-            else go(request, f"/orders/{pk}", _("The payment is noted."))
+            else redirect(request, f"/orders/{pk}", _("The payment was recorded."))
         )
 
-    return forms.shown(request, "console/order.html", _context(request, pk), noted)
+    return forms.render_form(
+        request, "console/order.html", _detail_context(request, pk), record_payment
+    )
 
 
 @require_http_methods(["GET", "POST"])
-@signed_in
+@require_sign_in
 def secret(request: HttpRequest, pk: str) -> HttpResponse:
-    """A new secret; the old one is dead."""
+    """Replace the secret; the old one stops working."""
     context = {
         "id": pk,
-        "title": _("Give a new secret"),
-        "explains": _(
-            "Whoever has the old secret can no longer use the order. The new one is shown once."
-        ),
-        "button": _("Give a new secret"),
+        "title": _("Rotate the secret"),
+        "explains": _("The old secret stops working. The new one is shown once."),
+        "button": _("Rotate the secret"),
     }
 
-    def rotated() -> HttpResponse:
+    def rotate_secret() -> HttpResponse:
         forms.require_name(request, pk)
-        return _secret(request, pk, call(request, "POST", f"orders/{pk}/secret").data["secret"])
+        return _render_secret(
+            request,
+            pk,
+            call(request, "POST", f"orders/{pk}/secret").data["secret"],
+        )
 
-    return forms.shown(request, "console/order_act.html", context, rotated)
+    return forms.render_form(request, "console/order_act.html", context, rotate_secret)
 
 
 @require_http_methods(["GET", "POST"])
-@signed_in
+@require_sign_in
 def refund(request: HttpRequest, pk: str) -> HttpResponse:
-    """What goes back and what is taken away; and doing it."""
+    """What a refund returns and which deployments it removes; POST does it."""
     order = call(request, "GET", f"orders/{pk}").data
     left = call(request, "GET", f"orders/{pk}/usage").data["balance"]
     running = sum(row["state"] in STATES for row in order["deployments"])
@@ -227,18 +240,20 @@ def refund(request: HttpRequest, pk: str) -> HttpResponse:
         "title": _("Refund what was not used"),
         "explains": _("The order ends, and with it all that runs for it. This cannot be undone."),
         "impact": [
-            _("%(left)s goes back, as things are now") % {"left": left},
-            _("%(n)s deployment is taken away") % {"n": running},
+            _("%(left)s would be refunded now") % {"left": left},
+            _("%(n)s deployment is removed") % {"n": running},
         ],
         "button": _("Refund"),
         "reference": True,
     }
 
-    def refunded() -> HttpResponse:
-        body = {"reference": forms.text(request, "reference")}
-        data = forms.confirmed(request, "POST", f"orders/{pk}/refund", name=pk, body=body).data
-        return go(
-            request, f"/orders/{pk}", _("%(amount)s goes back.") % {"amount": data["refunded"]}
+    def refund_order() -> HttpResponse:
+        body = {"reference": forms.form_text(request, "reference")}
+        data = forms.call_confirmed(request, "POST", f"orders/{pk}/refund", name=pk, body=body).data
+        return redirect(
+            request,
+            f"/orders/{pk}",
+            _("%(amount)s was refunded.") % {"amount": data["refunded"]},
         )
 
-    return forms.shown(request, "console/order_act.html", context, refunded)
+    return forms.render_form(request, "console/order_act.html", context, refund_order)

@@ -7,23 +7,26 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from console import forms
-from console.api_client import Refused, call
-from console.page import go, signed_in
+from console.api_client import ApiRefusal, call
+from console.page import redirect, require_sign_in
 
 
 @sensitive_post_parameters("password", "new_password", "again")
 @require_http_methods(["GET", "POST"])
-@signed_in
-def room(request: HttpRequest) -> HttpResponse:
+@require_sign_in
+def change_password(request: HttpRequest) -> HttpResponse:
     """The old password once, the new one twice; every session of before ends, this one too."""
-    return forms.shown(request, "console/password.html", {}, lambda: _change(request))
+    return forms.render_form(request, "console/password.html", {}, lambda: _set_password(request))
 
 
-def _change(request: HttpRequest) -> HttpResponse:
+def _set_password(request: HttpRequest) -> HttpResponse:
     new = request.POST.get("new_password", "")
     if new != request.POST.get("again", ""):
-        raise Refused(
-            1001, _("The two new passwords differ; nothing was changed."), {"field": "again"}, 400
+        raise ApiRefusal(
+            1001,
+            _("The two new passwords differ; nothing was changed."),
+            {"field": "again"},
+            400,
         )
     call(
         request,
@@ -32,4 +35,4 @@ def _change(request: HttpRequest) -> HttpResponse:
         body={"password": request.POST.get("password", ""), "new_password": new},
     )
     logout(request)
-    return go(request, "/signin", _("The password is changed. Sign in with the new one."))
+    return redirect(request, "/signin", _("The password is changed. Sign in with the new one."))

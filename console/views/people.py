@@ -8,9 +8,9 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from console import forms
-from console.api_client import Refused, call
-from console.page import go, signed_in
-from console.rendering.html import part
+from console.api_client import ApiRefusal, call
+from console.page import redirect, require_sign_in
+from console.rendering.html import path_segment
 from console.views.tenants import ROLES
 
 SIZE = 200
@@ -18,9 +18,9 @@ SIZE = 200
 
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "POST"])
-@signed_in
-def room(request: HttpRequest) -> HttpResponse:
-    """People and groups for admins of everything, grants for everybody who administers some place."""
+@require_sign_in
+def index(request: HttpRequest) -> HttpResponse:
+    """People and groups for platform admins; grants for admins of any cluster or namespace."""
     keyword = request.GET.get("keyword", "")
     context: dict[str, Any] = {
         "roles": ROLES,
@@ -36,61 +36,73 @@ def room(request: HttpRequest) -> HttpResponse:
             "total": data["total"],
             "groups": call(request, "GET", "groups").data["items"],
         }
-    except Refused as refused:
-        if refused.code != 1005:
+    except ApiRefusal as refusal:
+        # An admin of a cluster or namespace may not list users, but grants.
+        if refusal.code != 1005:
             raise
     context["grants"] = call(request, "GET", "grants", query={"pageSize": 1000}).data["items"]
-    return forms.shown(request, "console/people.html", context, lambda: _act(request))
+    return forms.render_form(request, "console/people.html", context, lambda: _submit(request))
 
 
-def _act(request: HttpRequest) -> HttpResponse:
+def _submit(request: HttpRequest) -> HttpResponse:
     """What the page's forms ask for, told apart by `what`."""
     match request.POST.get("what", ""):
         case "grant":
-            return _grant(request)
+            return _create_grant(request)
         case "withdraw":
-            call(request, "DELETE", f"grants/{forms.number(request, 'grant')}")
-            return go(request, "/people", _("The grant is gone at once."))
+            call(request, "DELETE", f"grants/{forms.form_number(request, 'grant')}")
+            return redirect(request, "/people", _("The grant was revoked."))
         case "group":
-            name = forms.text(request, "name")
+            name = forms.form_text(request, "name")
             call(request, "POST", "groups", body={"name": name})
-            return go(request, "/people", _("Group %(name)s was made.") % {"name": name})
-    name = forms.text(request, "username")
+            return redirect(request, "/people", _("Group %(name)s was created.") % {"name": name})
+    name = forms.form_text(request, "username")
     body = {
-        field: forms.text(request, field)
+        field: forms.form_text(request, field)
         for field in ("username", "email", "role", "cluster", "namespace")
     }
     call(request, "POST", "users", body={**body, "password": request.POST.get("password", "")})
-    return go(request, f"/people/{part(name)}", _("%(name)s can sign in now.") % {"name": name})
+    return redirect(
+        request,
+        f"/people/{path_segment(name)}",
+        _("%(name)s can sign in now.") % {"name": name},
+    )
 
 
-def _grant(request: HttpRequest) -> HttpResponse:
-    body = {field: forms.text(request, field) for field in ("role", "cluster", "namespace")}
-    body["group" if request.POST.get("is_group") == "1" else "user"] = forms.text(
+def _create_grant(request: HttpRequest) -> HttpResponse:
+    body = {field: forms.form_text(request, field) for field in ("role", "cluster", "namespace")}
+    body["group" if request.POST.get("is_group") == "1" else "user"] = forms.form_text(
         request, "subject"
     )
     call(request, "POST", "grants", body=body)
     back = request.POST.get("back", "")
-    return go(request, f"/people/{part(back)}" if back else "/people", _("The role is given."))
+    return redirect(
+        request, f"/people/{path_segment(back)}" if back else "/people", _("The role was granted.")
+    )
 
 
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "POST"])
-@signed_in
-def one(request: HttpRequest, name: str) -> HttpResponse:
+@require_sign_in
+def detail(request: HttpRequest, name: str) -> HttpResponse:
     """One person: address, groups, password, whether they may sign in, their grants."""
-    shown = call(request, "GET", f"users/{name}").data
+    person = call(request, "GET", f"users/{name}").data
     groups = [group["name"] for group in call(request, "GET", "groups").data["items"]]
     context = {
-        "shown": shown,
+        "account": person,
         "groups": groups,
         "roles": ROLES,
-        "is_me": shown["username"] == request.user.get_username(),
+        "is_me": person["username"] == request.user.get_username(),
     }
-    return forms.shown(request, "console/person.html", context, lambda: _change(request, name))
+    return forms.render_form(
+        request,
+        "console/person.html",
+        context,
+        lambda: _change_person(request, name),
+    )
 
 
-def _change(request: HttpRequest, name: str) -> HttpResponse:
+def _change_person(request: HttpRequest, name: str) -> HttpResponse:
     match request.POST.get("what", ""):
         case "off" | "on" as what:
             if what == "off":
@@ -98,14 +110,17 @@ def _change(request: HttpRequest, name: str) -> HttpResponse:
             call(request, "PUT", f"users/{name}", body={"is_active": what == "on"})
         case "password":
             call(
-                request, "PUT", f"users/{name}", body={"password": request.POST.get("password", "")}
+                request,
+                "PUT",
+                f"users/{name}",
+                body={"password": request.POST.get("password", "")},
             )
         case _:
-            groups = [*request.POST.getlist("groups"), *forms.lines(request, "more")]
+            groups = [*request.POST.getlist("groups"), *forms.form_lines(request, "more")]
             call(
                 request,
                 "PUT",
                 f"users/{name}",
-                body={"email": forms.text(request, "email"), "groups": groups},
+                body={"email": forms.form_text(request, "email"), "groups": groups},
             )
-    return go(request, f"/people/{part(name)}", _("Saved."))
+    return redirect(request, f"/people/{path_segment(name)}", _("Saved."))

@@ -1,4 +1,4 @@
-"""What belongs to an object: what it made, what it uses, what leads to it; each a group of links."""
+"""What is related to an object: what it controls, uses, and is reached by, as groups of links."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,121 +9,149 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from console import navigation
-from console.api_client import Refused, call
-from console.locations import Place, collection
+from console.api_client import ApiRefusal, call
+from console.locations import Location, collection_path
 from console.rendering import health
 from console.rendering.health import Object, get, rows
 from console.views import summary
 
-MOST = 50
+MAX_LINKS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class RelatedLink:
     """One object: its kind, name and address, and how it is doing."""
 
     kind: str
     name: str
     address: str
     word: str = ""
-    tone: str = "idle"
+    severity: str = "idle"
     created: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Objects under one title; `problem` says why they could not be read, `more` how many are left out."""
+class RelatedGroup:
+    """Objects under one title.
+
+    `problem` says why they could not be read, `more` how many are left out.
+    """
 
     title: str | Promise
-    links: list[Link] = field(default_factory=list)
+    links: list[RelatedLink] = field(default_factory=list)
     problem: str = ""
     more: int = 0
 
 
-Reader = Callable[[HttpRequest, Place, Object], Iterator[Group]]
+Reader = Callable[[HttpRequest, Location, Object], Iterator[RelatedGroup]]
 
 
-def _list(
-    request: HttpRequest, place: Place, plural: str, path: str = "", **query: Any
+def _list_objects(
+    request: HttpRequest,
+    location: Location,
+    plural: str,
+    path: str = "",
+    **query: Any,
 ) -> tuple[list[Object], int]:
     """Objects of a kind in the place's namespace, and how many there are."""
-    where = {"cluster_id": place.cluster, "namespace": place.namespace, "pageSize": MOST, **query}
-    data = call(request, "GET", path or collection(plural), query=where).data
+    where = {
+        "cluster_id": location.cluster,
+        "namespace": location.namespace,
+        "pageSize": MAX_LINKS,
+        **query,
+    }
+    data = call(request, "GET", path or collection_path(plural), query=where).data
     return data["items"], data["total"]
 
 
-def _link(place: Place, plural: str, item: Object) -> Link:
+def _object_link(
+    location: Location,
+    plural: str,
+    item: Object,
+) -> RelatedLink:
     metadata = item.get("metadata") or {}
     name = str(metadata.get("name", ""))
-    target = place.other(plural, name, str(metadata.get("namespace") or place.namespace))
-    return Link(
+    target = location.other(plural, name, str(metadata.get("namespace") or location.namespace))
+    return RelatedLink(
         navigation.kind_name(plural),
         name,
         target.address,
-        *health.of(plural, item),
+        *health.for_kind(plural, item),
         str(metadata.get("creationTimestamp", "")),
     )
 
 
-def _found(
+def _group_of_list(
     request: HttpRequest,
-    place: Place,
+    location: Location,
     plural: str,
     title: str | Promise,
     *,
     path: str = "",
     **query: Any,
-) -> Iterator[Group]:
+) -> Iterator[RelatedGroup]:
     """A group of what the API lists; nothing when there is nothing."""
     try:
-        items, total = _list(request, place, plural, path, **query)
-    except Refused as refused:
-        yield Group(title, problem=refused.message)
+        items, total = _list_objects(request, location, plural, path, **query)
+    except ApiRefusal as refusal:
+        yield RelatedGroup(title, problem=refusal.message)
         return
     if items:
-        yield Group(
-            title, [_link(place, plural, item) for item in items], more=max(total - len(items), 0)
+        yield RelatedGroup(
+            title,
+            [_object_link(location, plural, item) for item in items],
+            more=max(total - len(items), 0),
         )
 
 
 def _selector(labels: Any) -> str:
-    return (
-        ",".join(f"{key}={value}" for key, value in labels.items())
-        if isinstance(labels, Mapping)
-        else ""
-    )
+    if not isinstance(labels, Mapping):
+        return ""
+    return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
-def _owned(
-    request: HttpRequest, place: Place, plural: str, title: str | Promise, uid: str, selector: str
-) -> Iterator[Group]:
-    """What the object controls, found by its selector and told by its uid."""
+def _group_of_controlled(
+    request: HttpRequest,
+    location: Location,
+    plural: str,
+    title: str | Promise,
+    uid: str,
+    selector: str,
+) -> Iterator[RelatedGroup]:
+    """What the object controls.
+
+    The selector narrows the list; the uid decides, since another object's pods may match it too.
+    """
     try:
-        items, _total = _list(request, place, plural, labelSelector=selector)
-    except Refused as refused:
-        yield Group(title, problem=refused.message)
+        items, _total = _list_objects(request, location, plural, labelSelector=selector)
+    except ApiRefusal as refusal:
+        yield RelatedGroup(title, problem=refusal.message)
         return
-    mine = [
-        item
-        for item in items
-        if any(one.get("uid") == uid for one in rows(get(item, "metadata", "ownerReferences")))
-    ]
-    if mine:
-        yield Group(title, [_link(place, plural, item) for item in mine])
+    controlled = []
+    for item in items:
+        references = rows(get(item, "metadata", "ownerReferences"))
+        if uid in [reference.get("uid") for reference in references]:
+            controlled.append(item)
+    if controlled:
+        yield RelatedGroup(title, [_object_link(location, plural, item) for item in controlled])
 
 
-def _used(place: Place, title: str | Promise, wanted: list[tuple[str, str]]) -> Iterator[Group]:
+def _group_of_references(
+    location: Location,
+    title: str | Promise,
+    references: list[tuple[str, str]],
+) -> Iterator[RelatedGroup]:
     """What the object names, without looking whether it is there."""
     links = [
-        Link(navigation.kind_name(plural), name, place.other(plural, name).address)
-        for plural, name in dict.fromkeys(wanted)
+        RelatedLink(navigation.kind_name(plural), name, location.other(plural, name).address)
+        for plural, name in dict.fromkeys(references)
         if name
     ]
     if links:
-        yield Group(title, links)
+        yield RelatedGroup(title, links)
 
 
-def _mounted(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _pod_references(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What a pod's volumes and environment name: configuration, secrets, claims."""
     for volume in rows(spec.get("volumes")):
         yield "configmaps", str(get(volume, "configMap", "name") or "")
@@ -138,100 +166,187 @@ def _mounted(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "secrets", str(get(env, "valueFrom", "secretKeyRef", "name") or "")
 
 
-def _exposing(request: HttpRequest, place: Place, labels: Any) -> Iterator[Group]:
+def _group_of_services(
+    request: HttpRequest,
+    location: Location,
+    labels: Any,
+) -> Iterator[RelatedGroup]:
     """The Services whose selectors fit these labels."""
     if not isinstance(labels, Mapping) or not labels:
         return
     try:
-        items, _total = _list(request, place, "services", pageSize=500)
-    except Refused:
+        items, _total = _list_objects(request, location, "services", pageSize=500)
+    except ApiRefusal:
         return
-    fitting = [
+    selecting = [
         item
         for item in items
-        if (wanted := get(item, "spec", "selector")) and wanted.items() <= labels.items()
+        if (selector := get(item, "spec", "selector")) and selector.items() <= labels.items()
     ]
-    if fitting:
-        yield Group(_("Reached through"), [_link(place, "services", item) for item in fitting])
+    if selecting:
+        yield RelatedGroup(
+            _("Reached through"), [_object_link(location, "services", item) for item in selecting]
+        )
 
 
-def _workload(request: HttpRequest, place: Place, item: Object) -> Iterator[Group]:
-    uid, selector = (
-        str(get(item, "metadata", "uid")),
-        _selector(get(item, "spec", "selector", "matchLabels")),
-    )
-    yield from _found(request, place, "pods", _("Pods"), path=f"{place.plural}/{place.name}/pods")
-    if place.plural == "deployments":
-        yield from _owned(request, place, "replicasets", _("ReplicaSets"), uid, selector)
-    yield from _exposing(request, place, get(item, "spec", "template", "metadata", "labels"))
-    yield from _used(place, _("Uses"), list(_mounted(summary.template(item))))
-
-
-def _replicaset(request: HttpRequest, place: Place, item: Object) -> Iterator[Group]:
+def _workload_groups(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> Iterator[RelatedGroup]:
+    uid = str(get(item, "metadata", "uid"))
     selector = _selector(get(item, "spec", "selector", "matchLabels"))
-    yield from _owned(
-        request, place, "pods", _("Pods"), str(get(item, "metadata", "uid")), selector
+    yield from _group_of_list(
+        request,
+        location,
+        "pods",
+        _("Pods"),
+        path=f"{location.plural}/{location.name}/pods",
+    )
+    if location.plural == "deployments":
+        yield from _group_of_controlled(
+            request,
+            location,
+            "replicasets",
+            _("ReplicaSets"),
+            uid,
+            selector,
+        )
+    yield from _group_of_services(
+        request,
+        location,
+        get(item, "spec", "template", "metadata", "labels"),
+    )
+    yield from _group_of_references(
+        location,
+        _("Uses"),
+        list(_pod_references(summary.pod_spec(item))),
     )
 
 
-def _cronjob(request: HttpRequest, place: Place, item: Object) -> Iterator[Group]:
-    yield from _owned(request, place, "jobs", _("Jobs"), str(get(item, "metadata", "uid")), "")
-    yield from _used(place, _("Uses"), list(_mounted(summary.template(item))))
+def _replicaset_groups(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> Iterator[RelatedGroup]:
+    selector = _selector(get(item, "spec", "selector", "matchLabels"))
+    yield from _group_of_controlled(
+        request,
+        location,
+        "pods",
+        _("Pods"),
+        str(get(item, "metadata", "uid")),
+        selector,
+    )
 
 
-def _pod(request: HttpRequest, place: Place, item: Object) -> Iterator[Group]:
-    yield from _exposing(request, place, get(item, "metadata", "labels"))
-    yield from _used(place, _("Uses"), list(_mounted(summary.template(item))))
+def _cronjob_groups(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> Iterator[RelatedGroup]:
+    yield from _group_of_controlled(
+        request,
+        location,
+        "jobs",
+        _("Jobs"),
+        str(get(item, "metadata", "uid")),
+        "",
+    )
+    yield from _group_of_references(
+        location,
+        _("Uses"),
+        list(_pod_references(summary.pod_spec(item))),
+    )
 
 
-def _service(request: HttpRequest, place: Place, item: Object) -> Iterator[Group]:
+def _pod_groups(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> Iterator[RelatedGroup]:
+    yield from _group_of_services(request, location, get(item, "metadata", "labels"))
+    yield from _group_of_references(
+        location,
+        _("Uses"),
+        list(_pod_references(summary.pod_spec(item))),
+    )
+
+
+def _service_groups(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> Iterator[RelatedGroup]:
     if selector := _selector(get(item, "spec", "selector")):
-        yield from _found(request, place, "pods", _("Pods"), labelSelector=selector)
+        yield from _group_of_list(request, location, "pods", _("Pods"), labelSelector=selector)
     try:
-        items, _total = _list(request, place, "ingresses", pageSize=500)
-    except Refused:
+        items, _total = _list_objects(request, location, "ingresses", pageSize=500)
+    except ApiRefusal:
         return
-    leading = [one for one in items if place.name in _backends(one)]
+    leading = [ingress for ingress in items if location.name in _backends(ingress)]
     if leading:
-        yield Group(_("Reached through"), [_link(place, "ingresses", one) for one in leading])
+        yield RelatedGroup(
+            _("Reached through"),
+            [_object_link(location, "ingresses", ingress) for ingress in leading],
+        )
 
 
 def _backends(ingress: Object) -> set[str]:
     paths = [
-        one
+        path
         for rule in rows(get(ingress, "spec", "rules"))
-        for one in rows(get(rule, "http", "paths"))
+        for path in rows(get(rule, "http", "paths"))
     ]
-    return {str(get(one, "backend", "service", "name")) for one in paths} | {
+    return {str(get(path, "backend", "service", "name")) for path in paths} | {
         str(get(ingress, "spec", "defaultBackend", "service", "name"))
     }
 
 
-def _node(request: HttpRequest, place: Place, item: Object) -> Iterator[Group]:
-    yield from _found(
-        request, place, "pods", _("Pods"), namespace="", fieldSelector=f"spec.nodeName={place.name}"
+def _node_groups(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> Iterator[RelatedGroup]:
+    yield from _group_of_list(
+        request,
+        location,
+        "pods",
+        _("Pods"),
+        namespace="",
+        fieldSelector=f"spec.nodeName={location.name}",
     )
 
 
-def _config(request: HttpRequest, place: Place, item: Object) -> Iterator[Group]:
+def _config_groups(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> Iterator[RelatedGroup]:
     """The pods that mount or read a ConfigMap, a Secret or a claim."""
     try:
-        items, _total = _list(request, place, "pods", pageSize=500)
-    except Refused as refused:
-        yield Group(_("Used by"), problem=refused.message)
+        items, _total = _list_objects(request, location, "pods", pageSize=500)
+    except ApiRefusal as refusal:
+        yield RelatedGroup(_("Used by"), problem=refusal.message)
         return
     using = [
-        one for one in items if (place.plural, place.name) in set(_mounted(get(one, "spec") or {}))
+        pod
+        for pod in items
+        if (location.plural, location.name) in set(_pod_references(get(pod, "spec") or {}))
     ]
     if using:
-        yield Group(
+        yield RelatedGroup(
             _("Used by"),
-            [_link(place, "pods", one) for one in using[:MOST]],
-            more=max(len(using) - MOST, 0),
+            [_object_link(location, "pods", pod) for pod in using[:MAX_LINKS]],
+            more=max(len(using) - MAX_LINKS, 0),
         )
 
 
-def _namespace(request: HttpRequest, place: Place, item: Object) -> Iterator[Group]:
+def _namespace_groups(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> Iterator[RelatedGroup]:
     for plural in (
         "deployments",
         "statefulsets",
@@ -241,27 +356,37 @@ def _namespace(request: HttpRequest, place: Place, item: Object) -> Iterator[Gro
         "ingresses",
         "resourcequotas",
     ):
-        yield from _found(request, place, plural, navigation.title(plural), namespace=place.name)
+        yield from _group_of_list(
+            request,
+            location,
+            plural,
+            navigation.kind_title(plural),
+            namespace=location.name,
+        )
 
 
-OF: Mapping[str, Reader] = {
-    "deployments": _workload,
-    "statefulsets": _workload,
-    "daemonsets": _workload,
-    "jobs": _workload,
-    "cronjobs": _cronjob,
-    "replicasets": _replicaset,
-    "pods": _pod,
-    "services": _service,
-    "nodes": _node,
-    "configmaps": _config,
-    "secrets": _config,
-    "persistentvolumeclaims": _config,
-    "namespaces": _namespace,
+READERS: Mapping[str, Reader] = {
+    "deployments": _workload_groups,
+    "statefulsets": _workload_groups,
+    "daemonsets": _workload_groups,
+    "jobs": _workload_groups,
+    "cronjobs": _cronjob_groups,
+    "replicasets": _replicaset_groups,
+    "pods": _pod_groups,
+    "services": _service_groups,
+    "nodes": _node_groups,
+    "configmaps": _config_groups,
+    "secrets": _config_groups,
+    "persistentvolumeclaims": _config_groups,
+    "namespaces": _namespace_groups,
 }
 
 
-def of(request: HttpRequest, place: Place, item: Object) -> list[Group]:
+def list_related(
+    request: HttpRequest,
+    location: Location,
+    item: Object,
+) -> list[RelatedGroup]:
     """The groups of what belongs to the object."""
-    reader = OF.get(place.plural)
-    return list(reader(request, place, item)) if reader else []
+    reader = READERS.get(location.plural)
+    return list(reader(request, location, item)) if reader else []

@@ -7,40 +7,47 @@ from django.views.decorators.http import require_GET
 
 from console import navigation
 from console.api_client import call
-from console.page import page, signed_in
+from console.page import render_page, require_sign_in
 
-MOST, QUICK = 100, 8
+MAX_HITS = 100
+QUICK_HITS = 8
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def search(request: HttpRequest) -> HttpResponse:
     """The page of what was found."""
     text = request.GET.get("q", "").strip()
-    found = _found(request, text, MOST)
-    return page(
+    hits = _find_objects(request, text, MAX_HITS)
+    return render_page(
         request,
         "console/search.html",
-        {"q": text, "found": found, "most": MOST if len(found) == MOST else 0},
+        {"q": text, "hits": hits, "most": MAX_HITS if len(hits) == MAX_HITS else 0},
     )
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def quick(request: HttpRequest) -> HttpResponse:
     """A few best hits below the search field while somebody types."""
     text = request.GET.get("q", "").strip()
-    return page(
-        request, "console/parts/quick.html", {"q": text, "found": _found(request, text, QUICK)}
+    return render_page(
+        request,
+        "console/parts/quick.html",
+        {"q": text, "hits": _find_objects(request, text, QUICK_HITS)},
     )
 
 
-def _found(request: HttpRequest, text: str, size: int) -> list[dict[str, Any]]:
+def _find_objects(
+    request: HttpRequest,
+    text: str,
+    size: int,
+) -> list[dict[str, Any]]:
     if not text:
         return []
     items = call(request, "GET", "multicluster/search", query={"q": text, "pageSize": size}).data[
         "items"
     ]
     for item in items:
-        item["address"] = navigation.address_of(item["cluster_id"], item)
+        item["address"] = navigation.object_address(item["cluster_id"], item)
     return list(items)

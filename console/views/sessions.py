@@ -13,7 +13,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from access import sign_in as services
-from console.page import THEMES, page
+from console.page import THEMES, render_page
 from core.api.audit import note, record, report
 from core.api.auth import Act
 from core.api.client_ip import client_address
@@ -25,11 +25,13 @@ YEAR = 365 * 86400
 
 def destination(request: HttpRequest) -> str:
     """Where `next` leads, as long as it stays on this host."""
-    wanted = request.POST.get("next") or request.GET.get("next") or "/"
+    address = request.POST.get("next") or request.GET.get("next") or "/"
     safe = url_has_allowed_host_and_scheme(
-        wanted, {request.get_host()}, require_https=request.is_secure()
+        address,
+        {request.get_host()},
+        require_https=request.is_secure(),
     )
-    return wanted if safe else "/"
+    return address if safe else "/"
 
 
 @sensitive_post_parameters("password")
@@ -38,33 +40,36 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     """The form, and what it sends."""
     if request.method == "GET" and request.user.is_authenticated:
         return HttpResponseRedirect(destination(request))
-    problem, status = "", 200
+    problem = ""
+    status = 200
     if request.method == "POST":
         try:
-            return _signed_in(request)
+            return _start_session(request)
         except DomainError as error:
-            problem, status = _said(error), 429 if isinstance(error, TooManyRequests) else 401
+            problem = _sign_in_problem(error)
+            status = 429 if isinstance(error, TooManyRequests) else 401
     context = {
         "next": destination(request),
         "problem": problem,
         "oidc": settings.OIDC_ENABLED,
         "username": request.POST.get("username", ""),
     }
-    return page(request, "console/signin.html", context, status=status)
+    return render_page(request, "console/signin.html", context, status=status)
 
 
-def _said(error: DomainError) -> str:
+def _sign_in_problem(error: DomainError) -> str:
     if isinstance(error, TooManyRequests):
         return _("Too many failed sign-ins. Wait a minute, then try again.")
     return _("Wrong username or password.")
 
 
-def _signed_in(request: HttpRequest) -> HttpResponse:
+def _start_session(request: HttpRequest) -> HttpResponse:
     """A session for the right password; every attempt is in the audit trail."""
-    name, password = request.POST.get("username", ""), request.POST.get("password", "")
+    name = request.POST.get("username", "")
+    password = request.POST.get("password", "")
     record(request, Act("login", "sessions"))
-    known = services.known_name(name)
-    note(request, username=known, name=known)
+    account_name = services.known_name(name)
+    note(request, username=account_name, name=account_name)
     failed: DomainError | None = None
     try:
         user = services.verified(name, password, address=client_address(request))
@@ -72,20 +77,22 @@ def _signed_in(request: HttpRequest) -> HttpResponse:
         failed = error
         raise
     finally:
+        # Failed attempts have an audit line too.
         report(request, "console", failed)
     login(request, user, backend=BACKEND)
     return HttpResponseRedirect(destination(request))
 
 
 def enter_admin(request: HttpRequest) -> HttpResponse:
-    """The admin site's own form is not served: people sign in where failures are counted and written down.
+    """Send people from the admin site's login to the console's, which counts failed sign-ins.
 
-    PermissionDenied for who is signed in and may not see the admin site: they would be sent to and fro.
+    Raises PermissionDenied for people who are signed in and may not see the admin site: they
+    would be redirected back and forth.
     """
     if request.user.is_authenticated and not request.user.is_staff:
         raise PermissionDenied
-    wanted = request.GET.get("next") or "/admin/"
-    return HttpResponseRedirect("/signin?" + urlencode({"next": wanted}))
+    address = request.GET.get("next") or "/admin/"
+    return HttpResponseRedirect("/signin?" + urlencode({"next": address}))
 
 
 @require_POST
@@ -99,21 +106,30 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-def prefer(request: HttpRequest) -> HttpResponse:
+def set_preferences(request: HttpRequest) -> HttpResponse:
     """Keep a theme, a language or a time zone in a cookie and go back."""
     response = HttpResponseRedirect(destination(request))
     for name, allowed in {"theme": THEMES, "language": tuple(dict(settings.LANGUAGES))}.items():
         value = request.POST.get(name)
         if value in allowed:
             response.set_cookie(
-                name, value, max_age=YEAR, samesite="Lax", secure=settings.SECURE_COOKIES
+                name,
+                value,
+                max_age=YEAR,
+                samesite="Lax",
+                secure=settings.SECURE_COOKIES,
             )
         elif value == "":
+            # Back to what the browser prefers.
             response.delete_cookie(name)
     zone = request.POST.get("zone", "")
     if zone and _is_zone(zone):
         response.set_cookie(
-            "zone", zone, max_age=YEAR, samesite="Lax", secure=settings.SECURE_COOKIES
+            "zone",
+            zone,
+            max_age=YEAR,
+            samesite="Lax",
+            secure=settings.SECURE_COOKIES,
         )
     return response
 

@@ -1,4 +1,4 @@
-"""The store as bcs-storage's clients see it: documents by cluster and type, events, alarms, metrics, hosts."""
+"""The store as clients of bcs-storage see it: documents, events, alarms, metrics, hosts."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -9,8 +9,8 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
 from console import forms
-from console.api_client import Refused, call
-from console.page import page, signed_in
+from console.api_client import ApiRefusal, call
+from console.page import render_page, require_sign_in
 from console.rendering import diffs, html
 
 BASE = "/bcsapi/v4/storage/"
@@ -23,38 +23,46 @@ FAMILIES = {
 }
 
 
-def ask(request: HttpRequest, path: str, **query: Any) -> tuple[list[dict[str, Any]], int | None]:
+def call_store(
+    request: HttpRequest,
+    path: str,
+    **query: Any,
+) -> tuple[list[dict[str, Any]], int | None]:
     """(documents, how many in all if that is said) of an address of the bcs-storage document."""
     answer = call(request, "GET", BASE + path, query=query)
+    # bcs-storage's lists are streamed: they are read to their end here.
     response: Any = answer.response
     content = b"".join(response.streaming_content) if response.streaming else response.content
     envelope = orjson.loads(content)
     if envelope.get("code") != 0:
-        raise Refused(1001, str(envelope.get("message", "")), {}, 400)
+        raise ApiRefusal(1001, str(envelope.get("message", "")), {}, 400)
     data = envelope.get("data")
-    return data if isinstance(data, list) else [data] if data else [], envelope.get("total")
+    documents = data if isinstance(data, list) else [data]
+    return documents if data else [], envelope.get("total")
 
 
 @require_GET
-@signed_in
-def room(request: HttpRequest) -> HttpResponse:
+@require_sign_in
+def index(request: HttpRequest) -> HttpResponse:
     """What the store holds, cluster by cluster."""
-    held = call(request, "GET", "store").data
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in held["clusters"]}
-    for one in held["types"]:
-        found[one["cluster"]].append(one)
-    return page(
-        request, "console/store.html", {"held": found.items(), "families": FAMILIES.items()}
+    contents = call(request, "GET", "store").data
+    types_by_cluster: dict[str, list[dict[str, Any]]] = {name: [] for name in contents["clusters"]}
+    for row in contents["types"]:
+        types_by_cluster[row["cluster"]].append(row)
+    return render_page(
+        request,
+        "console/store.html",
+        {"contents": types_by_cluster.items(), "families": FAMILIES.items()},
     )
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def documents(request: HttpRequest, name: str, kind: str) -> HttpResponse:
     """The documents of one type, oldest first."""
-    offset = forms.whole(request, "offset")
+    offset = forms.query_number(request, "offset")
     fields = "resourceName,namespace,createTime,updateTime"
-    found, _total = ask(
+    rows, _total = call_store(
         request,
         f"k8s/dynamic/all_resources/clusters/{name}/{kind}",
         offset=offset,
@@ -64,26 +72,30 @@ def documents(request: HttpRequest, name: str, kind: str) -> HttpResponse:
     context = {
         "store_cluster": name,
         "type": kind,
-        "documents": found[:SIZE],
+        "documents": rows[:SIZE],
         "previous": max(offset - SIZE, 0) if offset else None,
-        "next": offset + SIZE if len(found) > SIZE else None,
+        "next": offset + SIZE if len(rows) > SIZE else None,
         "first": offset + 1,
     }
-    return page(request, "console/store_type.html", context)
+    return render_page(request, "console/store_type.html", context)
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def document(
-    request: HttpRequest, name: str, kind: str, namespace: str, resource: str
+    request: HttpRequest,
+    name: str,
+    kind: str,
+    namespace: str,
+    resource: str,
 ) -> HttpResponse:
     """One document as it is stored, in the words of bcs-storage."""
-    place = f"cluster_resources/clusters/{name}/{kind}/{resource}"
+    location = f"cluster_resources/clusters/{name}/{kind}/{resource}"
     if namespace != "-":
-        place = f"namespace_resources/clusters/{name}/namespaces/{namespace}/{kind}/{resource}"
-    found, _total = ask(request, f"k8s/dynamic/{place}")
-    text = html.clean(diffs.as_yaml(found[0])) if found else ""
-    return page(
+        location = f"namespace_resources/clusters/{name}/namespaces/{namespace}/{kind}/{resource}"
+    rows, _total = call_store(request, f"k8s/dynamic/{location}")
+    text = html.clean(diffs.as_yaml(rows[0])) if rows else ""
+    return render_page(
         request,
         "console/store_document.html",
         {"store_cluster": name, "type": kind, "name": resource, "text": text},
@@ -91,29 +103,29 @@ def document(
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def family(request: HttpRequest, name: str) -> HttpResponse:
     """Events, alarms, metrics or hosts of a cluster."""
     cluster = request.GET.get("cluster", "")
-    offset = forms.whole(request, "offset")
-    held = call(request, "GET", "store").data["clusters"]
-    cluster = cluster or (held[0] if held else "")
+    offset = forms.query_number(request, "offset")
+    clusters = call(request, "GET", "store").data["clusters"]
+    cluster = cluster or (clusters[0] if clusters else "")
     context: dict[str, Any] = {
         "family": name,
         "family_title": FAMILIES.get(name, name),
-        "held": held,
+        "store_clusters": clusters,
         "chosen": cluster,
         "documents": [],
     }
     if cluster:
-        found, total = _family(request, name, cluster, offset)
+        stored, total = _list_family(request, name, cluster, offset)
         rows = [
             {
-                "text": html.clean(diffs.as_yaml(one)),
-                "head": html.clean(_head(one)),
-                "at": _when(one),
+                "text": html.clean(diffs.as_yaml(document)),
+                "head": html.clean(_document_heading(document)),
+                "at": _document_time(document),
             }
-            for one in found[:SIZE]
+            for document in stored[:SIZE]
         ]
         rest = urlencode({"cluster": cluster})
         following = offset + SIZE if (total or 0) > offset + SIZE else None
@@ -124,36 +136,39 @@ def family(request: HttpRequest, name: str) -> HttpResponse:
             "next": following,
             "previous": max(offset - SIZE, 0) if offset else None,
         }
-    return page(request, "console/store_family.html", context)
+    return render_page(request, "console/store_family.html", context)
 
 
-def _family(
-    request: HttpRequest, name: str, cluster: str, offset: int
+def _list_family(
+    request: HttpRequest,
+    name: str,
+    cluster: str,
+    offset: int,
 ) -> tuple[list[dict[str, Any]], int | None]:
     match name:
         case "events" | "alarms":
-            return ask(request, name, clusterId=cluster, offset=offset, length=SIZE)
+            return call_store(request, name, clusterId=cluster, offset=offset, length=SIZE)
         case "metrics":
-            return ask(request, f"metric/clusters/{cluster}", offset=offset, limit=SIZE)
+            return call_store(request, f"metric/clusters/{cluster}", offset=offset, limit=SIZE)
         case "hosts":
-            return ask(request, f"host/clusters/{cluster}")
-    raise Refused(1004, name, {}, 404)
+            return call_store(request, f"host/clusters/{cluster}")
+    raise ApiRefusal(1004, name, {}, 404)
 
 
-def _head(one: dict[str, Any]) -> str:
+def _document_heading(document: dict[str, Any]) -> str:
     """What tells documents apart at a glance."""
     parts = [
-        one.get(key)
+        document.get(key)
         for key in ("kind", "type", "module", "namespace", "name", "ip", "describe", "message")
     ]
     return " · ".join(str(part) for part in parts if part)[:200]
 
 
-def _when(one: dict[str, Any]) -> str:
-    found = (
-        one.get("eventTime")
-        or one.get("receivedTime")
-        or one.get("updateTime")
-        or one.get("createTime")
+def _document_time(document: dict[str, Any]) -> str:
+    moment = (
+        document.get("eventTime")
+        or document.get("receivedTime")
+        or document.get("updateTime")
+        or document.get("createTime")
     )
-    return str(found or "")
+    return str(moment or "")

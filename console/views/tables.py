@@ -1,4 +1,4 @@
-"""A table for every kind: filter, labels, namespace, sort, pages, and rows that follow the cluster."""
+"""The table of every kind: filters, sorting, pages, and rows that follow the cluster."""
 
 import hashlib
 import html
@@ -14,24 +14,24 @@ from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
 from console import navigation
-from console.api_client import Refused, call, quoted
-from console.locations import kind_of
-from console.page import is_fragment, page, sealed, signed_in
+from console.api_client import ApiRefusal, call, require_segment
+from console.locations import find_kind
+from console.page import is_fragment, render_page, require_sign_in, with_security_headers
 from console.rendering import columns
 from console.rendering import html as cells
-from console.rendering.columns import Cell, Column, Sight
+from console.rendering.columns import Cell, RenderContext, TableColumn
 from console.rendering.health import Object, get
 from console.views import bulk, printer_columns
 
 SIZES = (50, 100, 250, 1000)
 DEFAULTS = {"page": 1, "size": SIZES[0], "troubled": False}
-KEPT = ("q", "namespace", "label", "troubled", "sort", "size", "page")
-MOST_LABELS = 200
-TELLING = ("created", "restarts")
+PARAMETERS = ("q", "namespace", "label", "troubled", "sort", "size", "page")
+MAX_LABELS = 200
+DESCENDING_FIRST = ("created", "restarts")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class TableQuery:
     """What the address of a table asks for."""
 
     cluster: int
@@ -45,17 +45,22 @@ class Wish:
     page: int = 1
 
     @classmethod
-    def of(cls, request: HttpRequest, cluster: int, plural: str) -> "Wish":
-        """Out of the query; what makes no sense is the default."""
+    def from_request(
+        cls,
+        request: HttpRequest,
+        cluster: int,
+        plural: str,
+    ) -> "TableQuery":
+        """The query of a request; values that make no sense become the defaults."""
         query = request.GET
-        size = _whole(query.get("size"), SIZES[0])
+        size = _parse_whole(query.get("size"), SIZES[0])
         return cls(
             cluster,
             plural,
             **{name: query.get(name, "").strip() for name in ("q", "namespace", "label", "sort")},
             troubled=query.get("troubled") in ("1", "on", "True", "true"),
             size=size if size in SIZES else SIZES[0],
-            page=max(_whole(query.get("page"), 1), 1),
+            page=max(_parse_whole(query.get("page"), 1), 1),
         )
 
     @property
@@ -64,14 +69,15 @@ class Wish:
         return f"/clusters/{self.cluster}/{self.plural}"
 
     def link(self, **changes: object) -> str:
-        """The same table with something changed; what is default is left out of the address."""
-        values = {name: getattr(self, name) for name in KEPT} | {"page": 1} | changes
-        shown = {
+        """The address of the same table with some parameters changed; defaults are left out."""
+        # Another sort order or size begins at the first page again.
+        values = {name: getattr(self, name) for name in PARAMETERS} | {"page": 1} | changes
+        parameters = {
             name: value
             for name, value in values.items()
             if value not in ("", None) and (name, value) not in (("page", 1), ("size", 50))
         }
-        return self.address + (f"?{urlencode(shown)}" if shown else "")
+        return self.address + (f"?{urlencode(parameters)}" if parameters else "")
 
     @property
     def filtered(self) -> bool:
@@ -80,194 +86,241 @@ class Wish:
 
     @property
     def can_be_troubled(self) -> bool:
-        """Whether it is known of the kind what is in trouble."""
+        """Whether the kind has a rule for what is a problem."""
         return self.plural in KINDS_WITH_PROBLEMS
 
 
-def _whole(text: str | None, default: int) -> int:
+def _parse_whole(text: str | None, default: int) -> int:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else default
 
 
 def api_path(plural: str) -> str:
-    """The API's address of a kind: `pods`, or `resources/{group}/{version}/{plural}` for `widgets.v1.example.com`."""
+    """The API's path of a kind: `pods`, or `resources/{group}/{version}/{plural}`.
+
+    Raises ApiRefusal (404) for a core kind that KubeGale does not know.
+    """
     if plural in KINDS:
         return plural
-    kind = kind_of(plural)
+    kind = find_kind(plural)
     if not kind.group:
-        raise Refused(1004, plural, {}, 404)
-    return f"resources/{quoted(kind.group)}/{quoted(kind.version)}/{quoted(kind.plural)}"
+        raise ApiRefusal(1004, plural, {}, 404)
+    segments = (kind.group, kind.version, kind.plural)
+    return "/".join(["resources", *(require_segment(segment) for segment in segments)])
 
 
 def is_namespaced(plural: str, items: Sequence[Object] = ()) -> bool:
-    """Whether objects of the kind live in namespaces; of custom kinds the objects themselves tell."""
-    return (
-        KINDS[plural].namespaced
-        if plural in KINDS
-        else not items or bool(get(items[0], "metadata", "namespace"))
-    )
+    """Whether a kind is namespaced; of a custom kind the first object shows it."""
+    if plural in KINDS:
+        return KINDS[plural].namespaced
+    return not items or bool(get(items[0], "metadata", "namespace"))
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
     """The page of a kind; for htmx the table alone, and 304 while nothing in it changed."""
-    wish = Wish.of(request, cluster, plural)
+    table_query = TableQuery.from_request(request, cluster, plural)
     try:
-        answer = call(request, "GET", api_path(plural), query=_query(wish))
-    except Refused as refused:
+        answer = call(request, "GET", api_path(plural), query=_api_query(table_query))
+    except ApiRefusal as refusal:
         # 403 is the API server's: the cluster's credentials may look into some namespaces only.
-        limited = refused.details.get("status") == 403 and is_namespaced(plural)
-        if refused.code != 1001 and not limited:
+        limited = refusal.details.get("status") == 403 and is_namespaced(plural)
+        if refusal.code != 1001 and not limited:
             raise
-        return _shown(
+        return _render_table(
             request,
-            wish,
+            table_query,
             {
-                "problem": refused.message,
+                "problem": refusal.message,
                 "limited": limited,
                 "rows": "",
                 "total": 0,
-                "heads": _heads(wish, columns.of(plural), True),
+                "heads": _header_cells(table_query, columns.for_kind(plural), True),
             },
         )
-    items, total = answer.data["items"], answer.data["total"]
-    mark = _mark(request, wish, items, total)
+    items = answer.data["items"]
+    total = answer.data["total"]
+    mark = _etag(request, table_query, items, total)
     if request.headers.get("If-None-Match") == mark:
-        return sealed(request, HttpResponse(status=304, headers={"ETag": mark}))
-    response = _shown(request, wish, _table(request, wish, items, total))
+        return with_security_headers(request, HttpResponse(status=304, headers={"ETag": mark}))
+    response = _render_table(
+        request,
+        table_query,
+        _table_context(request, table_query, items, total),
+    )
     response["ETag"] = mark
     return response
 
 
-def _query(wish: Wish) -> dict[str, Any]:
+def _api_query(table_query: TableQuery) -> dict[str, Any]:
     return {
-        "cluster_id": wish.cluster,
-        "namespace": wish.namespace,
-        "keyword": wish.q,
-        "labelSelector": wish.label,
-        "orderby": wish.sort,
-        "troubled": wish.troubled or None,
-        "page": wish.page,
-        "pageSize": wish.size,
+        "cluster_id": table_query.cluster,
+        "namespace": table_query.namespace,
+        "keyword": table_query.q,
+        "labelSelector": table_query.label,
+        "orderby": table_query.sort,
+        "troubled": table_query.troubled or None,
+        "page": table_query.page,
+        "pageSize": table_query.size,
     }
 
 
-def _mark(request: HttpRequest, wish: Wish, items: Sequence[Object], total: int) -> str:
-    """Changes exactly when a row came, went or changed."""
-    versions = [
-        f"{get(item, 'metadata', 'uid')}:{get(item, 'metadata', 'resourceVersion')}"
-        for item in items
-    ]
-    seen = "\n".join([str(wish), str(total), request.LANGUAGE_CODE, *versions])
-    return f'"{hashlib.sha256(seen.encode()).hexdigest()[:32]}"'
+def _etag(
+    request: HttpRequest,
+    table_query: TableQuery,
+    items: Sequence[Object],
+    total: int,
+) -> str:
+    """An ETag that changes exactly when a row is added, removed or changed."""
+    versions = []
+    for item in items:
+        metadata = item.get("metadata") or {}
+        versions.append(f"{metadata.get('uid')}:{metadata.get('resourceVersion')}")
+    # The language is part of it: the same rows look different in another one.
+    fingerprint = "\n".join([str(table_query), str(total), request.LANGUAGE_CODE, *versions])
+    return f'"{hashlib.sha256(fingerprint.encode()).hexdigest()[:32]}"'
 
 
-def _shown(request: HttpRequest, wish: Wish, found: Mapping[str, Any]) -> HttpResponse:
+def _render_table(
+    request: HttpRequest,
+    table_query: TableQuery,
+    content: Mapping[str, Any],
+) -> HttpResponse:
     context = {
-        "wish": wish,
-        "bulk": bulk.offered(wish.plural),
-        "cluster_id": wish.cluster,
-        "title": navigation.title(wish.plural),
-        "kind": navigation.kind_name(wish.plural),
+        "table_query": table_query,
+        "bulk": bulk.bulk_buttons(table_query.plural),
+        "cluster_id": table_query.cluster,
+        "title": navigation.kind_title(table_query.plural),
+        "kind": navigation.kind_name(table_query.plural),
     }
     part = is_fragment(request) and request.headers.get("HX-Target") == "table"
-    return page(
-        request, "console/parts/table.html" if part else "console/table.html", {**context, **found}
+    return render_page(
+        request,
+        "console/parts/table.html" if part else "console/table.html",
+        {**context, **content},
     )
 
 
-def _table(request: HttpRequest, wish: Wish, items: Sequence[Object], total: int) -> dict[str, Any]:
-    sight = Sight(f"/clusters/{wish.cluster}", cells.zone_of(request), datetime.now(UTC))
-    namespaced = is_namespaced(wish.plural, items)
-    shown = (
-        columns.of(wish.plural)
-        if wish.plural in KINDS
-        else printer_columns.columns(request, wish.cluster, wish.plural)
+def _table_context(
+    request: HttpRequest,
+    table_query: TableQuery,
+    items: Sequence[Object],
+    total: int,
+) -> dict[str, Any]:
+    context = RenderContext(
+        f"/clusters/{table_query.cluster}",
+        cells.zone_of(request),
+        datetime.now(UTC),
     )
-    last = max((total + wish.size - 1) // wish.size, 1)
+    plural = table_query.plural
+    namespaced = is_namespaced(plural, items)
+    table_columns = columns.for_kind(plural)
+    if plural not in KINDS:
+        table_columns = printer_columns.columns_of_custom_kind(request, table_query.cluster, plural)
+    number = table_query.page
+    size = table_query.size
+    last_page = max((total + size - 1) // size, 1)
+    offset = (number - 1) * size
+    # From a page beyond the end, `previous` leads to the last one.
+    previous = table_query.link(page=min(number - 1, last_page)) if number > 1 else ""
+    following = table_query.link(page=number + 1) if number < last_page else ""
     return {
-        "heads": _heads(wish, shown, namespaced),
-        "rows": _rows(wish.plural, items, shown, sight, namespaced),
+        "heads": _header_cells(table_query, table_columns, namespaced),
+        "rows": _body_rows(plural, items, table_columns, context, namespaced),
         "total": total,
         "namespaced": namespaced,
-        "first": (wish.page - 1) * wish.size + 1 if items else 0,
-        "last": (wish.page - 1) * wish.size + len(items),
-        "previous": wish.link(page=min(wish.page - 1, last)) if wish.page > 1 else "",
-        "next": wish.link(page=wish.page + 1) if wish.page < last else "",
-        "sizes": [(size, wish.link(size=size), size == wish.size) for size in SIZES],
-        "labels": _labels(items),
-        "clear": wish.address,
+        "first": offset + 1 if items else 0,
+        "last": offset + len(items),
+        "previous": previous,
+        "next": following,
+        "sizes": [(choice, table_query.link(size=choice), choice == size) for choice in SIZES],
+        "labels": _label_options(items),
+        "clear": table_query.address,
     }
 
 
-def _labels(items: Sequence[Object]) -> str:
-    """The labels of what is shown, as options to choose from."""
-    found = {
-        f"{key}={value}"
-        for item in items
-        for key, value in (get(item, "metadata", "labels") or {}).items()
-    }
-    return cells.safe(
-        "".join(f'<option value="{cells.escaped(label)}">' for label in sorted(found)[:MOST_LABELS])
+def _label_options(items: Sequence[Object]) -> str:
+    """The labels of the page's objects, as options of the label filter."""
+    labels = set()
+    for item in items:
+        for key, value in (get(item, "metadata", "labels") or {}).items():
+            labels.add(f"{key}={value}")
+    options = [f'<option value="{cells.escape(label)}">' for label in sorted(labels)[:MAX_LABELS]]
+    return cells.mark_safe("".join(options))
+
+
+def _header_cells(
+    table_query: TableQuery,
+    table_columns: Sequence[TableColumn],
+    namespaced: bool,
+) -> str:
+    """The header cells; a column that the API can sort by links to that order, or reverses it."""
+    own = [TableColumn(_("Name"), columns.text_cell(), sort="name")]
+    if namespaced:
+        own.append(TableColumn(_("Namespace"), columns.text_cell(), wide=True, sort="namespace"))
+    return cells.mark_safe(
+        "".join(_header_cell(table_query, column) for column in [*own, *table_columns])
     )
 
 
-def _heads(wish: Wish, shown: Sequence[Column], namespaced: bool) -> str:
-    """The heads of the columns; those that the API can sort by are links that do, or turn the order round."""
-    own = [Column(_("Name"), columns.of_path(), sort="name")]
-    if namespaced:
-        own.append(Column(_("Namespace"), columns.of_path(), wide=True, sort="namespace"))
-    return cells.safe("".join(_head(wish, column) for column in [*own, *shown]))
-
-
-def _head(wish: Wish, column: Column) -> str:
-    style, title = _style(column), cells.escaped(column.title)
+def _header_cell(table_query: TableQuery, column: TableColumn) -> str:
+    style = _cell_class(column)
+    title = cells.escape(column.title)
     opening = f'<th scope="col" class="{style}"' if style else '<th scope="col"'
     if not column.sort:
         return f"{opening}>{title}</th>"
-    direction = {column.sort: "ascending", f"-{column.sort}": "descending"}.get(wish.sort, "")
-    # The first press sorts times and numbers with the most telling end up.
-    wanted = (
-        column.sort
-        if direction == "descending" or (not direction and column.sort not in TELLING)
-        else f"-{column.sort}"
-    )
-    link = html.escape(wish.link(sort=wanted))
-    told = f' aria-sort="{direction}"' if direction else ""
-    return f'{opening}{told}><a href="{link}" hx-get="{link}">{title}</a></th>'
+    directions = {column.sort: "ascending", f"-{column.sort}": "descending"}
+    direction = directions.get(table_query.sort, "")
+    # The first click sorts ages and restarts with the newest and the most on top.
+    descending_first = not direction and column.sort in DESCENDING_FIRST
+    descending_next = direction == "ascending" or descending_first
+    next_sort = f"-{column.sort}" if descending_next else column.sort
+    link = html.escape(table_query.link(sort=next_sort))
+    aria_sort = f' aria-sort="{direction}"' if direction else ""
+    return f'{opening}{aria_sort}><a href="{link}" hx-get="{link}">{title}</a></th>'
 
 
-def _style(column: Column) -> str:
+def _cell_class(column: TableColumn) -> str:
     return " ".join(
-        name for name, wanted in (("wide", column.wide), ("right", column.right)) if wanted
+        name for name, applies in (("wide", column.wide), ("right", column.right)) if applies
     )
 
 
-def _rows(
-    plural: str, items: Sequence[Object], shown: Sequence[Column], sight: Sight, namespaced: bool
+def _body_rows(
+    plural: str,
+    items: Sequence[Object],
+    table_columns: Sequence[TableColumn],
+    context: RenderContext,
+    namespaced: bool,
 ) -> str:
-    """All rows; each has a key and a version, so that the page's script changes only rows that changed."""
-    base = f"{sight.base}/{cells.part(plural)}/"
-    opened = [
-        (f'<td class="{style}">' if (style := _style(column)) else "<td>", column.cell)
-        for column in shown
-    ]
-    return cells.safe("".join(_row(base, item, opened, sight, namespaced) for item in items))
+    """All rows; by key and version the page's script replaces only rows that changed."""
+    base = f"{context.base}/{cells.path_segment(plural)}/"
+    # Opening tags are made once for all rows: a page has up to a thousand of them.
+    opened = []
+    for column in table_columns:
+        style = _cell_class(column)
+        opened.append((f'<td class="{style}">' if style else "<td>", column.cell))
+    return cells.mark_safe(
+        "".join(_body_row(base, item, opened, context, namespaced) for item in items)
+    )
 
 
-def _row(
-    base: str, item: Object, opened: Sequence[tuple[str, Cell]], sight: Sight, namespaced: bool
+def _body_row(
+    base: str,
+    item: Object,
+    opened: Sequence[tuple[str, Cell]],
+    context: RenderContext,
+    namespaced: bool,
 ) -> str:
     metadata = item.get("metadata") or {}
-    name, space = (
-        cells.escaped(metadata.get("name", "")),
-        cells.escaped(metadata.get("namespace", "")),
-    )
-    address = f"{base}{cells.part(metadata.get('namespace', '')) if namespaced else '-'}/{cells.part(metadata.get('name', ''))}"
+    name = cells.escape(metadata.get("name", ""))
+    space = cells.escape(metadata.get("namespace", ""))
+    parent = cells.path_segment(metadata.get("namespace", "")) if namespaced else "-"
+    address = f"{base}{parent}/{cells.path_segment(metadata.get('name', ''))}"
     key = f"{space}/{name}" if namespaced else name
-    rest = "".join([f"{opening}{cell(item, sight)}</td>" for opening, cell in opened])
+    rest = "".join([f"{opening}{cell(item, context)}</td>" for opening, cell in opened])
     return (
-        f'<tr data-row="{key}" data-version="{cells.escaped(metadata.get("resourceVersion", ""))}">'
+        f'<tr data-row="{key}" data-version="{cells.escape(metadata.get("resourceVersion", ""))}">'
         f'<td class="pick"><input type="checkbox" name="row" value="{key}" aria-label="{key}"></td>'
         f'<th scope="row"><a href="{address}">{name}</a>'
         + (
@@ -280,16 +333,16 @@ def _row(
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def namespaces(request: HttpRequest, cluster: int) -> HttpResponse:
     """The options of a namespace picker."""
     chosen = request.GET.get("chosen", "")
     try:
-        found = call(request, "GET", f"clusters/{cluster}/namespaces").data["namespaces"]
-    except Refused as refused:
-        if refused.code != 1005:
+        rows = call(request, "GET", f"clusters/{cluster}/namespaces").data["namespaces"]
+    except ApiRefusal as refusal:
+        if refusal.code != 1005:
             raise
         # Credentials that may not list namespaces know those that they are given.
-        found = [{"metadata": {"name": chosen}}] if chosen else []
-    names = [one["metadata"]["name"] for one in found]
-    return page(request, "console/parts/namespaces.html", {"names": names, "chosen": chosen})
+        rows = [{"metadata": {"name": chosen}}] if chosen else []
+    names = [row["metadata"]["name"] for row in rows]
+    return render_page(request, "console/parts/namespaces.html", {"names": names, "chosen": chosen})

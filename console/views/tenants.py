@@ -1,4 +1,4 @@
-"""Tenants: namespaces handed out with quotas and members; and the plans that quotas are made from."""
+"""Tenants: namespaces with quotas and members; and the quota plans."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from console import forms, navigation
-from console.api_client import Refused, call
-from console.page import go, page, signed_in
+from console.api_client import ApiRefusal, call
+from console.page import redirect, render_page, require_sign_in
 from console.rendering import charts
-from console.rendering.html import part
+from console.rendering.html import path_segment
 
 ROLES = ("viewer", "operator", "admin")
 SECURITY = ("", "privileged", "baseline", "restricted")
@@ -25,27 +25,28 @@ OPTIONS = {
 
 def chosen_cluster(request: HttpRequest) -> int | None:
     """The cluster of the query, or the first that there is."""
-    known = navigation.clusters(request)
-    wanted = request.GET.get("cluster_id", "")
-    if wanted.isdecimal() and len(wanted) < 19:
-        return int(wanted)
-    return int(known[0]["id"]) if known else None
+    clusters = navigation.list_clusters(request)
+    cluster_id = request.GET.get("cluster_id", "")
+    if cluster_id.isdecimal() and len(cluster_id) < 19:
+        return int(cluster_id)
+    return int(clusters[0]["id"]) if clusters else None
 
 
-def _plans(request: HttpRequest) -> list[dict[str, Any]]:
+def _list_plans(request: HttpRequest) -> list[dict[str, Any]]:
     try:
-        found: list[dict[str, Any]] = call(request, "GET", "plans").data["items"]
-    except Refused:
+        plans: list[dict[str, Any]] = call(request, "GET", "plans").data["items"]
+    except ApiRefusal:
         return []
-    return found
+    return plans
 
 
 @require_GET
-@signed_in
-def listed(request: HttpRequest) -> HttpResponse:
+@require_sign_in
+def index(request: HttpRequest) -> HttpResponse:
     """The tenants of a cluster, each with its quotas as bars."""
-    cluster, keyword = chosen_cluster(request), request.GET.get("keyword", "")
-    number = forms.whole(request, "page", least=1)
+    cluster = chosen_cluster(request)
+    keyword = request.GET.get("keyword", "")
+    number = forms.query_number(request, "page", least=1)
     context: dict[str, Any] = {
         "cluster_id": cluster,
         "keyword": keyword,
@@ -53,91 +54,116 @@ def listed(request: HttpRequest) -> HttpResponse:
         "page_number": number,
     }
     if cluster is not None:
-        query = {"cluster_id": cluster, "keyword": keyword, "page": number, "pageSize": SIZE}
+        query = {
+            "cluster_id": cluster,
+            "keyword": keyword,
+            "page": number,
+            "pageSize": SIZE,
+        }
         data = call(request, "GET", "tenants", query=query).data
         context["tenants"] = [
-            {**one, "gauges": charts.of_usage(one["usage"])[:4]} for one in data["items"]
+            {**tenant, "gauges": charts.usage_gauges(tenant["usage"])[:4]}
+            for tenant in data["items"]
         ]
         context |= {
             "total": data["total"],
             "next": number + 1 if number * SIZE < data["total"] else 0,
             "previous": number - 1,
         }
-    return page(request, "console/tenants.html", context)
+    return render_page(request, "console/tenants.html", context)
 
 
 @require_http_methods(["GET", "POST"])
-@signed_in
-def new(request: HttpRequest) -> HttpResponse:
+@require_sign_in
+def create(request: HttpRequest) -> HttpResponse:
     """The form of a tenant, and making it."""
     cluster = chosen_cluster(request)
     context = {
         "cluster_id": cluster,
         "chosen": cluster,
-        "plans": _plans(request),
+        "plans": _list_plans(request),
         "resources": charts.RESOURCES.items(),
         "roles": ROLES,
         "securities": SECURITY,
-        "people": names(request),
+        "people": list_usernames(request),
     }
-    return forms.shown(request, "console/tenant_new.html", context, lambda: _make(request))
+    return forms.render_form(
+        request,
+        "console/tenant_new.html",
+        context,
+        lambda: _create_tenant(request),
+    )
 
 
-def names(request: HttpRequest) -> list[str]:
+def list_usernames(request: HttpRequest) -> list[str]:
     """The names of people to choose from; none for who may not see them."""
     try:
         return [
-            one["username"]
-            for one in call(request, "GET", "users", query={"pageSize": 500}).data["items"]
+            person["username"]
+            for person in call(request, "GET", "users", query={"pageSize": 500}).data["items"]
         ]
-    except Refused:
+    except ApiRefusal:
         return []
 
 
-def _hard(request: HttpRequest, prefix: str = "hard.") -> dict[str, str]:
+def _hard_limits(
+    request: HttpRequest,
+    prefix: str = "hard.",
+) -> dict[str, str]:
     return {
-        name: value for name in charts.RESOURCES if (value := forms.text(request, prefix + name))
+        name: value
+        for name in charts.RESOURCES
+        if (value := forms.form_text(request, prefix + name))
     }
 
 
-def _make(request: HttpRequest) -> HttpResponse:
-    cluster, name = forms.number(request, "cluster_id"), forms.text(request, "name")
+def _create_tenant(request: HttpRequest) -> HttpResponse:
+    cluster = forms.form_number(request, "cluster_id")
+    name = forms.form_text(request, "name")
     body: dict[str, Any] = {
         "cluster_id": cluster,
         "name": name,
-        "contact": forms.text(request, "contact"),
-        "description": forms.text(request, "description"),
+        "contact": forms.form_text(request, "contact"),
+        "description": forms.form_text(request, "description"),
         "network_policy": request.POST.get("network_policy") == "1",
         "role_bindings": request.POST.get("role_bindings") == "1",
     }
-    if plan := forms.text(request, "plan"):
+    if plan := forms.form_text(request, "plan"):
         body["plan"] = plan
-    if hard := _hard(request):
+    if hard := _hard_limits(request):
         body["quotas"] = [{"name": "quota", "hard": hard}]
-    if member := forms.text(request, "member"):
-        body["members"] = [{"username": member, "role": forms.text(request, "role") or "admin"}]
-    if security := forms.text(request, "pod_security"):
+    if member := forms.form_text(request, "member"):
+        body["members"] = [
+            {"username": member, "role": forms.form_text(request, "role") or "admin"}
+        ]
+    if security := forms.form_text(request, "pod_security"):
         body["pod_security"] = security
     call(request, "POST", "tenants", body=body)
-    return go(
-        request, f"/tenants/{cluster}/{part(name)}", _("Tenant %(name)s was made.") % {"name": name}
+    return redirect(
+        request,
+        f"/tenants/{cluster}/{path_segment(name)}",
+        _("Tenant %(name)s was created.") % {"name": name},
     )
 
 
 @require_GET
-@signed_in
-def one(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
+@require_sign_in
+def detail(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
     """A tenant: quota bars and their course over the last day, members, what may be changed."""
-    return page(request, "console/tenant.html", _context(request, cluster, name))
+    return render_page(request, "console/tenant.html", _detail_context(request, cluster, name))
 
 
-def _context(request: HttpRequest, cluster: int, name: str) -> dict[str, Any]:
+def _detail_context(
+    request: HttpRequest,
+    cluster: int,
+    name: str,
+) -> dict[str, Any]:
     tenant = call(request, "GET", f"tenants/{name}", query={"cluster_id": cluster}).data
     usage = call(request, "GET", f"tenants/{name}/usage", query={"cluster_id": cluster}).data
     return {
         "cluster_id": cluster,
         "tenant": tenant,
-        "gauges": charts.of_usage(usage["now"], usage["samples"]),
+        "gauges": charts.usage_gauges(usage["now"], usage["samples"]),
         "quotas": [
             {
                 **quota,
@@ -154,56 +180,83 @@ def _context(request: HttpRequest, cluster: int, name: str) -> dict[str, Any]:
             if tenant["options"].get(name)
         ],
         "roles": ROLES,
-        "people": names(request),
+        "people": list_usernames(request),
     }
 
 
 @require_POST
-@signed_in
+@require_sign_in
 def change(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
     """Contact, description and quotas."""
 
     def save() -> HttpResponse:
         body: dict[str, Any] = {"cluster_id": cluster}
         body |= {
-            field: forms.text(request, field)
+            field: forms.form_text(request, field)
             for field in ("contact", "description")
             if field in request.POST
         }
         if request.POST.get("quota"):
-            body["quotas"] = [{"name": forms.text(request, "quota"), "hard": _hard(request)}]
+            body["quotas"] = [
+                {"name": forms.form_text(request, "quota"), "hard": _hard_limits(request)}
+            ]
         call(request, "PUT", f"tenants/{name}", body=body)
-        return go(request, f"/tenants/{cluster}/{part(name)}", _("Saved."))
+        return redirect(request, f"/tenants/{cluster}/{path_segment(name)}", _("Saved."))
 
-    return forms.shown(request, "console/tenant.html", _context(request, cluster, name), save)
+    return forms.render_form(
+        request,
+        "console/tenant.html",
+        _detail_context(request, cluster, name),
+        save,
+    )
 
 
 @require_POST
-@signed_in
+@require_sign_in
 def members(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
     """Take somebody in, give them another role, or send them away."""
 
     def save() -> HttpResponse:
-        address = f"/tenants/{cluster}/{part(name)}"
+        address = f"/tenants/{cluster}/{path_segment(name)}"
         if leaver := request.POST.get("remove", ""):
             call(
-                request, "DELETE", f"tenants/{name}/members/{leaver}", query={"cluster_id": cluster}
+                request,
+                "DELETE",
+                f"tenants/{name}/members/{leaver}",
+                query={"cluster_id": cluster},
             )
-            return go(request, address, _("%(name)s is no member any more.") % {"name": leaver})
-        member = forms.text(request, "username")
-        body = {"cluster_id": cluster, "username": member, "role": forms.text(request, "role")}
+            return redirect(
+                request,
+                address,
+                _("%(name)s is no longer a member.") % {"name": leaver},
+            )
+        member = forms.form_text(request, "username")
+        body = {
+            "cluster_id": cluster,
+            "username": member,
+            "role": forms.form_text(request, "role"),
+        }
         call(request, "POST", f"tenants/{name}/members", body=body)
-        return go(request, address, _("%(name)s is a member now.") % {"name": member})
+        return redirect(request, address, _("%(name)s is a member now.") % {"name": member})
 
-    return forms.shown(request, "console/tenant.html", _context(request, cluster, name), save)
+    return forms.render_form(
+        request,
+        "console/tenant.html",
+        _detail_context(request, cluster, name),
+        save,
+    )
 
 
 @require_http_methods(["GET", "POST"])
-@signed_in
+@require_sign_in
 def delete(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
     """What goes with a tenant, and deleting it."""
+    # A dry run: it counts what would be deleted.
     forecast = call(
-        request, "DELETE", f"namespaces/{name}", query={"cluster_id": cluster, "dry_run": True}
+        request,
+        "DELETE",
+        f"namespaces/{name}",
+        query={"cluster_id": cluster, "dry_run": True},
     ).data
     context = {
         "cluster_id": cluster,
@@ -212,41 +265,45 @@ def delete(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
         "protected": forecast["protected"],
     }
 
-    def gone() -> HttpResponse:
-        forms.confirmed(
-            request, "DELETE", f"tenants/{name}", name=name, query={"cluster_id": cluster}
+    def delete_tenant() -> HttpResponse:
+        forms.call_confirmed(
+            request,
+            "DELETE",
+            f"tenants/{name}",
+            name=name,
+            query={"cluster_id": cluster},
         )
-        return go(
+        return redirect(
             request,
             f"/tenants?cluster_id={cluster}",
             _("Tenant %(name)s is being deleted.") % {"name": name},
         )
 
-    return forms.shown(request, "console/tenant_delete.html", context, gone)
+    return forms.render_form(request, "console/tenant_delete.html", context, delete_tenant)
 
 
 @require_http_methods(["GET", "POST"])
-@signed_in
+@require_sign_in
 def plans(request: HttpRequest) -> HttpResponse:
     """Templates of quotas: the list, making one, deleting one."""
     context = {"plans": call(request, "GET", "plans").data["items"], "resources": charts.RESOURCES}
 
     def save() -> HttpResponse:
-        if gone := request.POST.get("remove", ""):
-            call(request, "DELETE", f"plans/{gone}")
-            return go(
+        if removed := request.POST.get("remove", ""):
+            call(request, "DELETE", f"plans/{removed}")
+            return redirect(
                 request,
                 "/tenants/plans",
                 _("Plan %(name)s is deleted; tenants made from it keep their quotas.")
-                % {"name": gone},
+                % {"name": removed},
             )
-        name = forms.text(request, "name")
+        name = forms.form_text(request, "name")
         body = {
             "name": name,
-            "description": forms.text(request, "description"),
-            "hard": _hard(request),
+            "description": forms.form_text(request, "description"),
+            "hard": _hard_limits(request),
         }
         call(request, "POST", "plans", body=body)
-        return go(request, "/tenants/plans", _("Plan %(name)s was made.") % {"name": name})
+        return redirect(request, "/tenants/plans", _("Plan %(name)s was created.") % {"name": name})
 
-    return forms.shown(request, "console/quota_plans.html", context, save)
+    return forms.render_form(request, "console/quota_plans.html", context, save)

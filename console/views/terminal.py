@@ -4,71 +4,78 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from console.api_client import call, quoted
-from console.json_views import answered, for_scripts, sent
-from console.locations import Place, at
-from console.page import missing, page, signed_in, with_styles
+from console.api_client import call, require_segment
+from console.json_views import json_body, json_response, json_view
+from console.locations import Location, locate
+from console.page import allow_style_attributes, missing, render_page, require_sign_in
 from console.rendering.health import Object, get, rows
 from console.views import objects
-from console.views.logs import GROUPS
+from console.views.logs import CONTAINER_FIELDS
 
 OPTIONS = ("container", "shell", "session")
 SHELLS = ("bash", "sh", "ash", "zsh")
 
 
-def containers(place: Place, item: Object) -> list[str]:
+def running_containers(location: Location, item: Object) -> list[str]:
     """The containers of a pod that run: the regular ones first. Nothing for a node."""
-    if place.plural != "pods":
+    if location.plural != "pods":
         return []
     running = {
-        one.get("name")
-        for _group, statuses in GROUPS
-        for one in rows(get(item, "status", statuses))
-        if get(one, "state", "running")
+        status.get("name")
+        for _group, statuses in CONTAINER_FIELDS
+        for status in rows(get(item, "status", statuses))
+        if get(status, "state", "running")
     }
     names = [
-        str(one.get("name", ""))
-        for group, _statuses in GROUPS
-        for one in rows(get(item, "spec", group))
+        str(status.get("name", ""))
+        for group, _statuses in CONTAINER_FIELDS
+        for status in rows(get(item, "spec", group))
     ]
     return [name for name in names if name in running]
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def show(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
-    """The page; its script opens the socket, on a node only after a press on a button, for that makes a privileged pod."""
-    place = at(cluster, plural, namespace, name)
-    if plural not in objects.SHELLS:
+    """The page; its script opens the socket.
+
+    On a node it waits for a click, since a node shell starts a privileged pod.
+    """
+    location = locate(cluster, plural, namespace, name)
+    if plural not in objects.KINDS_WITH_TERMINAL:
         return missing(request)
-    context = objects.frame(request, place, "terminal")
-    found = containers(place, context["item"])
-    asked = request.GET.get("container", "")
-    chosen = asked if asked in found else _usual(context["item"], found)
+    context = objects.head_context(request, location, "terminal")
+    names = running_containers(location, context["item"])
+    requested = request.GET.get("container", "")
+    chosen = requested if requested in names else _default_container(context["item"], names)
     context |= {
-        "containers": found,
+        "containers": names,
         "chosen": chosen,
         "shells": SHELLS,
         "on_node": plural == "nodes",
-        "can_open": plural == "nodes" or bool(found),
+        "can_open": plural == "nodes" or bool(names),
         "config": {
-            "ticket": f"{place.address}/terminal/ticket",
+            "ticket": f"{location.address}/terminal/ticket",
             "ask": plural == "nodes",
             "container": chosen,
-            "texts": _texts(),
+            "texts": _script_texts(),
         },
     }
-    return with_styles(page(request, "console/terminal.html", context))
+    return allow_style_attributes(render_page(request, "console/terminal.html", context))
 
 
-def _usual(pod: Object, found: list[str]) -> str:
+def _default_container(pod: Object, names: list[str]) -> str:
     preferred = get(pod, "metadata", "annotations", "kubectl.kubernetes.io/default-container")
-    return str(preferred) if preferred in found else (found or [""])[0]
+    return str(preferred) if preferred in names else (names or [""])[0]
 
 
-def _texts() -> dict[str, str]:
+def _script_texts() -> dict[str, str]:
     """What the script says."""
     return {
         "connecting": _("Connecting…"),
@@ -83,21 +90,29 @@ def _texts() -> dict[str, str]:
         "idle": _("Closed because nothing was typed for a long time."),
         "replaced": _("This session was opened in another window."),
         "signed_out": _("You are signed out, or may no longer open a terminal here."),
-        "gone": _("The pod is gone."),
+        "gone": _("The pod was deleted."),
         "lost": _("The cluster was lost."),
     }
 
 
 @require_POST
-@for_scripts
+@json_view
 def ticket(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """A ticket for a shell, made through the API by the person of the session."""
-    place, wanted = at(cluster, plural, namespace, name), sent(request)
-    body = {key: wanted[key] for key in OPTIONS if wanted.get(key) not in (None, "")}
-    return answered(
+    location = locate(cluster, plural, namespace, name)
+    requested = json_body(request)
+    body = {key: requested[key] for key in OPTIONS if requested.get(key) not in (None, "")}
+    return json_response(
         call(
-            request, "POST", f"{plural}/{quoted(name)}/terminal", body={**place.query, **body}
+            request,
+            "POST",
+            f"{plural}/{require_segment(name)}/terminal",
+            body={**location.query, **body},
         ).data
     )

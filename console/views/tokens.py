@@ -12,8 +12,8 @@ from django.views.decorators.http import require_http_methods
 
 from console import forms
 from console.api_client import call
-from console.page import go, page, signed_in
-from console.rendering.html import parsed
+from console.page import redirect, render_page, require_sign_in
+from console.rendering.html import parse_time
 
 PATH = "/api/v1/auth/tokens"
 SCOPES: dict[str, str | Promise] = {
@@ -31,34 +31,34 @@ SCOPES: dict[str, str | Promise] = {
 
 
 @require_http_methods(["GET", "POST"])
-@signed_in
-def room(request: HttpRequest) -> HttpResponse:
+@require_sign_in
+def index(request: HttpRequest) -> HttpResponse:
     """The tokens, the form for another, and revoking one."""
     now = datetime.now(UTC)
-    found = [
-        {**one, "expired": bool((end := parsed(one["expires_at"])) and end <= now)}
-        for one in call(request, "GET", PATH).data["items"]
+    tokens = [
+        {**token, "expired": bool((end := parse_time(token["expires_at"])) and end <= now)}
+        for token in call(request, "GET", PATH).data["items"]
     ]
-    return forms.shown(
+    return forms.render_form(
         request,
         "console/tokens.html",
-        {"tokens": found, "scopes": SCOPES.items(), "days": settings.API_TOKEN_DAYS or ""},
-        lambda: _act(request),
+        {"tokens": tokens, "scopes": SCOPES.items(), "days": settings.API_TOKEN_DAYS or ""},
+        lambda: _submit(request),
     )
 
 
-def _act(request: HttpRequest) -> HttpResponse:
-    if revoked := forms.text(request, "revoke"):
+def _submit(request: HttpRequest) -> HttpResponse:
+    if revoked := forms.form_text(request, "revoke"):
         call(request, "DELETE", f"{PATH}/{revoked}")
-        return go(request, "/tokens", _("The token is no good from now on."))
+        return redirect(request, "/tokens", _("The token was revoked."))
     body: dict[str, Any] = {
-        "name": forms.text(request, "name"),
+        "name": forms.form_text(request, "name"),
         # Nothing chosen is no limit: an empty list would be refused.
         "scopes": request.POST.getlist("scopes") or None,
         "clusters": request.POST.getlist("clusters") or None,
     }
     if "days" in request.POST:
         # Emptied on purpose: the field holds the settings' number at first.
-        body["expires_in_days"] = forms.number(request, "days")
-    made = call(request, "POST", PATH, body=body).data
-    return page(request, "console/token_made.html", {"token": made})
+        body["expires_in_days"] = forms.form_number(request, "days")
+    token = call(request, "POST", PATH, body=body).data
+    return render_page(request, "console/token_made.html", {"token": token})

@@ -1,4 +1,7 @@
-"""What belongs together, drawn: from the Ingress to nodes, configuration and volumes, with what is missing or in trouble."""
+"""The topology page: from the Ingress to nodes, configuration and volumes, as a graph.
+
+Missing objects and those with problems are marked.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +13,10 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from console.api_client import call
-from console.locations import Place, at
-from console.page import missing, page, signed_in
+from console.locations import Location, locate
+from console.page import missing, render_page, require_sign_in
 from console.rendering import health, state_labels
-from console.rendering.graph_layout import Drawing, drawn
+from console.rendering.graph_layout import GraphLayout, lay_out
 from console.rendering.html import clean
 from console.views import objects
 
@@ -26,8 +29,9 @@ COLUMNS = {
     "storage": 4,
     "node": 5,
 }
-# A CronJob's Jobs stand to its right; what claims are bound to, beside the nodes.
-JOBS, BOUND = 3, 5
+# A CronJob's Jobs stand to its right, bound volumes under the nodes.
+JOBS_COLUMN = 3
+VOLUMES_COLUMN = 5
 RELATIONS: Mapping[str, str | Promise] = {
     "routes": gettext_lazy("sends requests to"),
     "selects": gettext_lazy("is in front of"),
@@ -41,163 +45,222 @@ RELATIONS: Mapping[str, str | Promise] = {
 }
 Vertices = Mapping[str, dict[str, Any]]
 Folds = Mapping[str, tuple[str, int]]
-WORST_FIRST = {"bad": 0, "warn": 1, "busy": 2, "good": 3, "idle": 4}
-MOST_PODS, MOST_DRAWN = 6, 400
-LETTERS = 26
+WORST_FIRST = {
+    "bad": 0,
+    "warn": 1,
+    "busy": 2,
+    "good": 3,
+    "idle": 4,
+}
+MAX_PODS = 6
+MAX_VERTICES = 400
+MAX_NAME_LENGTH = 26
 
 
 @require_GET
-@signed_in
+@require_sign_in
 def show(
-    request: HttpRequest, cluster: int, plural: str, namespace: str, name: str
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
 ) -> HttpResponse:
     """The graph around one object; of a namespace, everything in it."""
-    if plural not in objects.DRAWN:
+    if plural not in objects.KINDS_WITH_TOPOLOGY:
         return missing(request)
-    place = at(cluster, plural, namespace, name)
-    context = objects.frame(request, place, "topology")
+    location = locate(cluster, plural, namespace, name)
+    context = objects.head_context(request, location, "topology")
     whole = plural == "namespaces"
     about = (
         {"namespace": name}
         if whole
-        else {"namespace": place.namespace, "kind": plural, "name": name}
+        else {"namespace": location.namespace, "kind": plural, "name": name}
     )
-    found = call(request, "GET", "topology", query={"cluster_id": cluster, **about}).data
-    return page(request, "console/topology.html", context | picture(place, found))
+    graph = call(request, "GET", "topology", query={"cluster_id": cluster, **about}).data
+    return render_page(request, "console/topology.html", context | graph_context(location, graph))
 
 
-def picture(place: Place, found: Mapping[str, Any]) -> dict[str, Any]:
-    """What the template draws, and says in words."""
-    vertices = {one["id"]: {**one, **_state(one)} for one in found["nodes"]}
-    edges = [(one["from"], one["to"], one["relation"]) for one in found["edges"]]
-    shown, folded = _folded(vertices, edges)
+def graph_context(
+    location: Location,
+    topology: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The graph for the template, as boxes and curves and as sentences."""
+    vertices = {vertex["id"]: {**vertex, **_vertex_state(vertex)} for vertex in topology["nodes"]}
+    edges = [(edge["from"], edge["to"], edge["relation"]) for edge in topology["edges"]]
+    drawn_vertices, folded = _fold_pods(vertices, edges)
     lines = [
         (source, target)
         for source, target, _relation in edges
-        if source in shown and target in shown
+        if source in drawn_vertices and target in drawn_vertices
     ]
     lines += [(owner, key) for key, (owner, _count) in folded.items()]
-    columns = {one: _column(vertex, edges) for one, vertex in shown.items()} | dict.fromkeys(
-        folded, COLUMNS["pod"]
-    )
-    graph = drawn(columns, lines) if len(columns) <= MOST_DRAWN else drawn({}, [])
-    told = {
+    columns = {
+        vertex_id: _layout_column(vertex, edges) for vertex_id, vertex in drawn_vertices.items()
+    }
+    for fold_id in folded:
+        columns[fold_id] = COLUMNS["pod"]
+    # A larger graph would not be readable: the sentences remain.
+    too_many = len(columns) > MAX_VERTICES
+    graph = lay_out({}, []) if too_many else lay_out(columns, lines)
+    relation_labels = {
         (source, target): str(RELATIONS.get(relation, relation))
         for source, target, relation in edges
     }
     return {
         "graph": graph,
-        "boxes": _boxes(place, graph, vertices, folded),
+        "boxes": _box_contexts(location, graph, vertices, folded),
         "lines": [
-            (line, told.get((line.source, line.target), str(RELATIONS["owns"])))
+            (line, relation_labels.get((line.source, line.target), str(RELATIONS["owns"])))
             for line in graph.lines
         ],
         "sentences": [
-            (_said(place, vertices[one]), told[one, other], _said(place, vertices[other]))
-            for one, other, _relation in edges
+            (
+                _sentence_part(location, vertices[source]),
+                relation_labels[source, target],
+                _sentence_part(location, vertices[target]),
+            )
+            for source, target, _relation in edges
         ],
-        "too_many": len(columns) > MOST_DRAWN,
+        "too_many": too_many,
         "nothing": not vertices,
-        "truncated": found["truncated"],
-        "refused": found["refused"],
+        "truncated": topology["truncated"],
+        "refused": topology["refused"],
     }
 
 
-def _state(vertex: Mapping[str, Any]) -> dict[str, str]:
-    """The word and the tone of a vertex: missing ones are bad, those that were not read have none."""
+def _vertex_state(vertex: Mapping[str, Any]) -> dict[str, str]:
+    """The state and severity of a vertex: a missing one is bad, one that was not read has none."""
     if vertex["presence"] == "missing":
-        return {"word": _("missing"), "tone": "bad"}
+        return {"word": _("missing"), "severity": "bad"}
     if vertex["presence"] == "unread" or vertex["layer"] in ("entry", "service", "configuration"):
-        return {"word": "", "tone": "idle"}
-    word, tone = health.of(vertex["plural"], vertex["object"])
-    return {"word": state_labels.said(word), "tone": tone}
+        return {"word": "", "severity": "idle"}
+    word, severity = health.for_kind(vertex["plural"], vertex["object"])
+    return {"word": state_labels.translate_state(word), "severity": severity}
 
 
-def _folded(vertices: Vertices, edges: list[tuple[str, str, str]]) -> tuple[Vertices, Folds]:
-    """What is drawn one by one, and by id what stands for the rest of a workload's pods: (workload, how many). The worst are drawn."""
+def _fold_pods(
+    vertices: Vertices,
+    edges: list[tuple[str, str, str]],
+) -> tuple[Vertices, Folds]:
+    """(vertices that are drawn, folds); of a workload's pods the worst are drawn.
+
+    A fold stands for the other pods: by its id, (id of the workload, number of pods).
+    """
     pods: dict[str, list[str]] = {}
     for source, target, relation in edges:
         if relation == "owns" and vertices[target]["layer"] == "pod":
             pods.setdefault(source, []).append(target)
     hidden: set[str] = set()
     folded = {}
-    for owner, found in pods.items():
-        if len(found) > MOST_PODS:
-            found.sort(key=lambda one: (WORST_FIRST.get(vertices[one]["tone"], 4), one))
-            hidden |= set(found[MOST_PODS - 1 :])
-            folded[f"more/{owner}"] = (owner, len(found) - MOST_PODS + 1)
-    kept = {one: vertex for one, vertex in vertices.items() if one not in hidden}
-    used = {
-        target
-        for source, target, relation in edges
-        if source in kept and relation in ("runs on", "mounts")
-    }
-    # A node or claim of hidden pods only would stand there without a line.
-    lonely = {one for one, vertex in kept.items() if vertex["layer"] == "node" and one not in used}
-    return {one: vertex for one, vertex in kept.items() if one not in lonely}, folded
+
+    def rank(vertex_id: str) -> tuple[int, str]:
+        return WORST_FIRST.get(vertices[vertex_id]["severity"], 4), vertex_id
+
+    for owner, pod_ids in pods.items():
+        if len(pod_ids) <= MAX_PODS:
+            continue
+        pod_ids.sort(key=rank)
+        # The fold itself takes the place of one pod.
+        rest = pod_ids[MAX_PODS - 1 :]
+        hidden.update(rest)
+        folded[f"more/{owner}"] = (owner, len(rest))
+    used = set()
+    for source, target, relation in edges:
+        if source in vertices and source not in hidden and relation in ("runs on", "mounts"):
+            used.add(target)
+    visible = {}
+    for vertex_id, vertex in vertices.items():
+        # A node that only hidden pods run on would be drawn without a line.
+        unused_node = vertex["layer"] == "node" and vertex_id not in used
+        if vertex_id not in hidden and not unused_node:
+            visible[vertex_id] = vertex
+    return visible, folded
 
 
-def _column(vertex: Mapping[str, Any], edges: list[tuple[str, str, str]]) -> int:
+def _layout_column(
+    vertex: Mapping[str, Any],
+    edges: list[tuple[str, str, str]],
+) -> int:
     if vertex["plural"] == "persistentvolumes":
-        return BOUND
-    if vertex["plural"] == "jobs" and any(
-        target == vertex["id"] and relation == "owns" for _source, target, relation in edges
-    ):
-        return JOBS
+        return VOLUMES_COLUMN
+    owned_ids = {target for _source, target, relation in edges if relation == "owns"}
+    if vertex["plural"] == "jobs" and vertex["id"] in owned_ids:
+        return JOBS_COLUMN
     return COLUMNS[vertex["layer"]]
 
 
-def _boxes(place: Place, graph: Drawing, vertices: Vertices, folded: Folds) -> list[dict[str, Any]]:
-    found = []
-    for one, box in graph.boxes.items():
-        if one in folded:
-            owner, count = folded[one]
+def _box_contexts(
+    location: Location,
+    graph: GraphLayout,
+    vertices: Vertices,
+    folded: Folds,
+) -> list[dict[str, Any]]:
+    boxes = []
+    for vertex_id, box in graph.boxes.items():
+        if vertex_id in folded:
+            owner, count = folded[vertex_id]
             name = _("and {count} more pods").format(count=count)
-            shown = {
+            remainder = {
                 "kind": "",
                 "name": name,
                 "short": name,
                 "word": "",
-                "tone": "idle",
+                "severity": "idle",
                 "style": "more",
             }
-            found.append(
-                {"box": box, "id": one, "address": _place(place, vertices[owner]).address, **shown}
+            boxes.append(
+                {
+                    "box": box,
+                    "id": vertex_id,
+                    "address": _vertex_location(location, vertices[owner]).address,
+                    **remainder,
+                }
             )
             continue
-        vertex = vertices[one]
+        vertex = vertices[vertex_id]
         name = clean(vertex["name"])
-        found.append(
+        boxes.append(
             {
                 "box": box,
-                "id": one,
+                "id": vertex_id,
                 "kind": vertex["kind"],
                 "name": name,
-                "short": name if len(name) <= LETTERS else f"{name[: LETTERS - 9]}…{name[-8:]}",
+                "short": name
+                if len(name) <= MAX_NAME_LENGTH
+                else f"{name[: MAX_NAME_LENGTH - 9]}…{name[-8:]}",
                 "word": vertex["word"],
-                "tone": vertex["tone"],
-                "address": _place(place, vertex).address if vertex["presence"] != "missing" else "",
-                "style": f"{vertex['presence']} {'here' if _is_here(place, vertex) else ''}",
+                "severity": vertex["severity"],
+                "address": _vertex_location(location, vertex).address
+                if vertex["presence"] != "missing"
+                else "",
+                "style": f"{vertex['presence']} {'here' if _is_subject(location, vertex) else ''}",
             }
         )
-    return found
+    return boxes
 
 
-def _is_here(place: Place, vertex: Mapping[str, Any]) -> bool:
-    return (vertex["plural"], vertex["name"]) == (place.plural, place.name)
+def _is_subject(location: Location, vertex: Mapping[str, Any]) -> bool:
+    return (vertex["plural"], vertex["name"]) == (location.plural, location.name)
 
 
-def _place(place: Place, vertex: Mapping[str, Any]) -> Place:
-    return place.other(vertex["plural"], vertex["name"], vertex["namespace"] or None)
+def _vertex_location(
+    location: Location,
+    vertex: Mapping[str, Any],
+) -> Location:
+    return location.other(vertex["plural"], vertex["name"], vertex["namespace"] or None)
 
 
-def _said(place: Place, vertex: Mapping[str, Any]) -> dict[str, str]:
+def _sentence_part(
+    location: Location,
+    vertex: Mapping[str, Any],
+) -> dict[str, str]:
     """A vertex in a sentence."""
-    address = _place(place, vertex).address if vertex["presence"] != "missing" else ""
+    address = _vertex_location(location, vertex).address if vertex["presence"] != "missing" else ""
     return {
         "kind": vertex["kind"],
         "name": vertex["name"],
         "word": vertex["word"],
-        "tone": vertex["tone"],
+        "severity": vertex["severity"],
         "address": address,
     }

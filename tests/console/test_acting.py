@@ -151,10 +151,10 @@ def test_somebody_drains_a_node_and_the_progress_survives_a_reload(
     put("pods", {"metadata": {"name": "lonely"}, "spec": {**template()["spec"], "nodeName": node}})
     page = walk.open(f"/clusters/{cluster.pk}/nodes/-/{node}")
     page.get_by_role("link", name="Drain").click()
-    expect(page.get_by_text("forbids the drain")).to_be_visible()
+    expect(page.get_by_text("blocks the drain")).to_be_visible()
     expect(page.get_by_role("button", name="Drain")).to_be_disabled()
-    page.get_by_label("Delete pods that nobody makes anew").check()
-    expect(page.get_by_text("forbids the drain")).to_have_count(0)
+    page.get_by_label("Force: also delete pods without a controller").check()
+    expect(page.get_by_text("blocks the drain")).to_have_count(0)
     walk.picture("preview")
     assert not walk.axe()
     page.get_by_label("Type").fill("some other node")
@@ -176,7 +176,7 @@ def test_somebody_drains_a_node_and_the_progress_survives_a_reload(
     page.get_by_role("link", name=f"Node {node}").click()
     page.get_by_role("link", name="Uncordon").click()
     page.get_by_role("button", name="Uncordon").click()
-    expect(page.get_by_role("status")).to_contain_text("New pods may be put on")
+    expect(page.get_by_role("status")).to_contain_text("was uncordoned")
     assert not apiserver.get("nodes", node)["spec"].get("unschedulable")
 
 
@@ -191,7 +191,7 @@ def test_an_operation_stops_when_it_is_asked_to(
     )
     page = walk.open("/operations")
     page.get_by_role("link", name=f"Rollout {made['operation_id']}").click()
-    page.get_by_role("button", name="Stop it").click()
+    page.get_by_role("button", name="Cancel operation").click()
     expect(page.locator("#operation h1 + span")).to_contain_text("cancelled")
 
 
@@ -247,7 +247,7 @@ def test_an_open_page_follows_its_object_to_the_end(
     admin.data("DELETE", "deployments/web", cluster_id=cluster.pk, namespace=space)
     apiserver.wait(lambda: apiserver.get("deployments.apps", "web", space) is None)
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    expect(page.get_by_text("It is gone from the cluster.")).to_be_visible()
+    expect(page.get_by_text("It was deleted from the cluster.")).to_be_visible()
 
 
 def test_the_pages_of_an_object_fit_a_telephone(

@@ -49,7 +49,7 @@ def test_a_change_is_checked_compared_and_applied(
     replace(page, "replicas: 2", "replicas: 3")
     expect(page.get_by_role("button", name="Apply")).to_be_disabled()
     check(page)
-    expect(state(page)).to_have_text("The cluster would take this.")
+    expect(state(page)).to_have_text("The cluster accepts this.")
     expect(page.locator("#editor-diff")).to_contain_text("replicas: 3")
     assert (apiserver.get("deployments.apps", "web", make.space) or {})["spec"]["replicas"] == 2
     assert walk.axe() == []
@@ -66,7 +66,7 @@ def test_complaints_stand_at_their_lines(walk: Walk, cluster: Cluster, make: Mak
     expect(page.locator("#editor-problems")).to_contain_text("spec.replicas")
     replace(page, "replicas: two", "replicas: 2")
     check(page)
-    expect(page.locator("#editor-problems")).to_contain_text("There is no field spec.replikas.")
+    expect(page.locator("#editor-problems")).to_contain_text("Unknown field spec.replikas.")
     line = page.evaluate(
         """document.getElementById("editor").view.state.doc.toString().split("\\n").indexOf("  replikas: 2") + 1"""
     )
@@ -92,7 +92,7 @@ def test_the_clusters_own_schema_is_minded_while_one_writes(
     apiserver.requests.clear()
     replace(page, "replicas: 2", "replicas: two\n  replikas: 2")
     expect(page.locator("#editor-problems")).to_contain_text("spec.replicas must be a whole number")
-    expect(page.locator("#editor-problems")).to_contain_text("There is no field spec.replikas.")
+    expect(page.locator("#editor-problems")).to_contain_text("Unknown field spec.replikas.")
     replace(page, "replicas: two\n  replikas: 2", "replicas: 2")
     replace(page, "- name: main", "- nome: main")
     expect(page.locator("#editor-problems")).to_contain_text(
@@ -112,7 +112,7 @@ def test_a_conflict_loses_nobodys_change(
     page = walk.open(address(cluster, make))
     replace(page, "replicas: 2", "replicas: 3")
     check(page)
-    expect(state(page)).to_have_text("The cluster would take this.")
+    expect(state(page)).to_have_text("The cluster accepts this.")
     somebody_else(
         admin,
         cluster,
@@ -202,7 +202,7 @@ def test_new_objects_are_created_together_or_the_first_fault_is_named(
 ) -> None:
     page = walk.open(f"/clusters/{cluster.pk}/-/create?kind=deployments&namespace={make.space}")
     check(page)
-    expect(state(page)).to_have_text("The cluster would take this.")
+    expect(state(page)).to_have_text("The cluster accepts this.")
     assert walk.axe() == []
     first = f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: first\n  namespace: {make.space}\n---\n"
     replace(page, "apiVersion: apps/v1", f"{first}apiVersion: apps/v1")
@@ -211,7 +211,7 @@ def test_new_objects_are_created_together_or_the_first_fault_is_named(
     expect(page.locator("#editor-problems button")).to_contain_text("Line 8: ")
     replace(page, "kind: Deploymint", "kind: Deployment")
     check(page)
-    expect(state(page)).to_have_text("The cluster would take this.")
+    expect(state(page)).to_have_text("The cluster accepts this.")
     walk.picture("create", full=True)
     page.get_by_role("button", name="Create", exact=True).click()
     expect(

@@ -72,7 +72,7 @@ def test_a_cluster_is_tried_before_it_is_saved_and_its_kubeconfig_never_comes_ba
         "act": "try",
     }
     tried = visitor.post("/clusters/register", given).content.decode()
-    assert "The credentials are good. Nothing is saved yet." in tried
+    assert "The credentials are valid. Nothing is saved yet." in tried
     assert "certificate-authority-data" not in tried
     assert not Cluster.objects.exists()
     wrong = visitor.post(

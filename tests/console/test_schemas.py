@@ -7,8 +7,8 @@ import pytest
 
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from console.editing.positions import editable
-from console.editing.schema_check import faults, written
+from console.editing.positions import editable_object
+from console.editing.schema_check import find_faults, path_text
 from simcluster.testing import RunningCluster
 from tests.caller import Caller
 from tests.console.conftest import Make
@@ -65,7 +65,7 @@ SCHEMA = {
     ],
 )
 def test_each_fault_is_found_at_its_path(document: Any, expected: list[str]) -> None:
-    assert [written(fault.path) for fault in faults(document, SCHEMA)] == expected
+    assert [path_text(fault.path) for fault in find_faults(document, SCHEMA)] == expected
 
 
 def test_what_a_cluster_holds_fits_its_own_schemas(
@@ -78,7 +78,7 @@ def test_what_a_cluster_holds_fits_its_own_schemas(
         query = {"cluster_id": cluster.pk, "api_version": kind.api_version, "kind": kind.name}
         answer = admin("GET", "schemas", **query)
         for item in apiserver.list(storage)[:20] if answer["code"] == 0 else ():
-            found = faults(orjson.loads(orjson.dumps(editable(item))), answer["data"])
+            found = find_faults(orjson.loads(orjson.dumps(editable_object(item))), answer["data"])
             assert found == [], (kind.name, item)
             looked += 1
     assert looked > 15

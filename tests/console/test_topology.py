@@ -88,6 +88,6 @@ def test_many_pods_are_folded_and_a_namespace_is_drawn_whole(
 
 def test_an_empty_namespace_says_how_to_begin(walk: Walk, cluster: Cluster, make: Make) -> None:
     page = walk.open(f"/clusters/{cluster.pk}/namespaces/-/{make.space}/topology")
-    expect(page.get_by_role("heading", name="Nothing here belongs together yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="No related objects yet")).to_be_visible()
     page.get_by_role("link", name="Create", exact=True).click()
     expect(page.locator("#editor")).to_contain_text(f"namespace: {make.space}")

@@ -29,11 +29,11 @@ function styled(state, codes) {
 export function pieces(line) {
   const plain = line.endsWith("\r") ? line.slice(0, -1) : line;
   if (!/[\x1b\x80-\x9f]/.test(plain)) return [{ text: visible(plain), style: "" }];
-  const found = [];
+  const parts = [];
   let state = { colour: "", bold: false };
   let from = 0;
   const add = (end) => {
-    if (end > from) found.push({ text: visible(plain.slice(from, end)), style: `${state.colour}${state.bold ? " ansi-bold" : ""}`.trim() });
+    if (end > from) parts.push({ text: visible(plain.slice(from, end)), style: `${state.colour}${state.bold ? " ansi-bold" : ""}`.trim() });
   };
   for (const match of plain.matchAll(ESCAPES)) {
     add(match.index);
@@ -41,5 +41,5 @@ export function pieces(line) {
     if (match[2] === "m") state = styled(state, (match[1] || "0").split(/[;:]/).map(Number));
   }
   add(plain.length);
-  return found;
+  return parts;
 }

@@ -4,24 +4,24 @@ import { startAges } from "./times.js";
 document.documentElement.classList.add("scripted");
 
 const YEAR = 31536000;
-function keep(name, value) {
+function setCookie(name, value) {
   document.cookie = `${name}=${value}; path=/; max-age=${value ? YEAR : 0}; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
 }
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-if (zone && !document.cookie.split("; ").includes(`zone=${zone}`)) keep("zone", zone);
+if (zone && !document.cookie.split("; ").includes(`zone=${zone}`)) setCookie("zone", zone);
 startAges();
 
 // --- preferences: a choice is kept at once; the form is for browsers without scripts --------------------------------
 for (const form of document.querySelectorAll("form[data-prefer]")) {
   form.addEventListener("change", (event) => {
     if (event.target.name === "theme") {
-      keep("theme", event.target.value);
+      setCookie("theme", event.target.value);
       if (event.target.value) document.documentElement.dataset.theme = event.target.value;
       else delete document.documentElement.dataset.theme;
       document.dispatchEvent(new CustomEvent("themechange"));
     } else {
-      keep("language", event.target.value);
+      setCookie("language", event.target.value);
       location.reload();
     }
   });
@@ -30,11 +30,11 @@ for (const form of document.querySelectorAll("form[data-prefer]")) {
 // --- the drawer of narrow screens -----------------------------------------------------------------------------------
 const menu = document.getElementById("menu");
 const side = document.getElementById("nav");
-function drawer(open) {
+function toggleDrawer(open) {
   side?.classList.toggle("open", open);
   menu?.setAttribute("aria-expanded", String(open));
 }
-menu?.addEventListener("click", () => drawer(!side.classList.contains("open")));
+menu?.addEventListener("click", () => toggleDrawer(!side.classList.contains("open")));
 
 // --- menus close when something else is pressed ---------------------------------------------------------------------
 document.addEventListener("click", (event) => {
@@ -42,7 +42,7 @@ document.addEventListener("click", (event) => {
   const dismissed = event.target.closest("[data-dismiss]");
   if (dismissed) dismissed.closest(".notice")?.remove();
   if (event.target.closest("[data-close]")) event.target.closest("dialog")?.close();
-  if (side?.classList.contains("open") && !side.contains(event.target) && !menu.contains(event.target)) drawer(false);
+  if (side?.classList.contains("open") && !side.contains(event.target) && !menu.contains(event.target)) toggleDrawer(false);
 });
 
 // --- dialogs: whatever htmx puts into #dialog-body is shown in the dialog ---------------------------------------------
@@ -52,13 +52,13 @@ document.body.addEventListener("htmx:afterSwap", (event) => {
 });
 document.body.addEventListener("close-dialog", () => dialog.close());
 dialog?.addEventListener("close", () => dialog.querySelector("#dialog-body").replaceChildren());
-document.body.addEventListener("htmx:sendError", () => say(document.body.dataset.offline));
+document.body.addEventListener("htmx:sendError", () => showNotice(document.body.dataset.offline));
 
 // A notice above the page; `text` is shown as it is, never as HTML.
-export function say(text, tone = "error") {
+export function showNotice(text, severity = "error") {
   const notice = document.createElement("div");
-  notice.className = `notice ${tone}`;
-  notice.setAttribute("role", tone === "error" ? "alert" : "status");
+  notice.className = `notice ${severity}`;
+  notice.setAttribute("role", severity === "error" ? "alert" : "status");
   notice.textContent = text;
   document.getElementById("notices")?.replaceChildren(notice);
 }
@@ -70,7 +70,7 @@ document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, textarea, select, [contenteditable], .xterm, .cm-editor");
   if (event.key === "Escape") {
     for (const open of document.querySelectorAll("details.menu[open]")) open.open = false;
-    drawer(false);
+    toggleDrawer(false);
     if (typing && typing.matches(".search input, .filters input")) typing.blur();
     return;
   }
@@ -84,7 +84,7 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "g") {
     going = Date.now();
   } else if (Date.now() - going < 1500) {
-    const link = [...document.querySelectorAll("#nav a[data-key]")].find((one) => one.dataset.key === event.key);
+    const link = [...document.querySelectorAll("#nav a[data-key]")].find((candidate) => candidate.dataset.key === event.key);
     going = 0;
     if (link) location.assign(link.href);
   }

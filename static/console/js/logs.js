@@ -1,5 +1,5 @@
 // The log page: a stream by WebSocket, kept whole over broken connections, shown as text and nothing else.
-import { Patience, Refused, data, fill, post } from "./sockets.js";
+import { Backoff, RequestError, data, fill, post } from "./sockets.js";
 import { pieces } from "./ansi.js";
 import { moment } from "./times.js";
 
@@ -14,7 +14,7 @@ const form = byId("log-form");
 const jump = byId("log-jump");
 
 let socket = null;
-let wish = 0;
+let attempt = 0;
 let cursors = {};
 let paused = false;
 let following = true;
@@ -22,17 +22,17 @@ let unseen = 0;
 let count = 0;
 let acknowledged = 0;
 let timer = 0;
-const patience = new Patience();
+const backoff = new Backoff();
 const colours = new Map();
 
 // --- what is shown --------------------------------------------------------------------------------------------------
 function chunk() {
   const last = box.lastElementChild;
   if (last?.classList.contains("chunk") && last.childElementCount < CHUNK) return last;
-  const made = document.createElement("div");
-  made.className = "chunk";
-  box.append(made);
-  return made;
+  const node = document.createElement("div");
+  node.className = "chunk";
+  box.append(node);
+  return node;
 }
 
 function colour(source) {
@@ -41,10 +41,10 @@ function colour(source) {
 }
 
 function element(name, style, text) {
-  const made = document.createElement(name);
-  if (style) made.className = style;
-  if (text !== undefined) made.textContent = text;
-  return made;
+  const node = document.createElement(name);
+  if (style) node.className = style;
+  if (text !== undefined) node.textContent = text;
+  return node;
 }
 
 function row(frame) {
@@ -61,38 +61,38 @@ function row(frame) {
   return line;
 }
 
-function note(text) {
+function appendNote(text) {
   if (!text) return;
   chunk().append(element("div", "line note", text));
   scroll();
 }
 
-function show(lines) {
+function appendLines(lines) {
   const wasNew = count === 0;
   if (wasNew) byId("log-empty").hidden = true;
   for (const frame of lines) {
     const line = row(frame);
-    if (query) mark(line);
+    if (query) markHit(line);
     chunk().append(line);
     cursors[frame.data.source] = frame.data.cursor;
   }
   count += lines.length;
   if (!following) unseen += lines.length;
-  shorten();
-  tell();
+  dropOldLines();
+  scheduleUpdate();
 }
 
-function shorten() {
+function dropOldLines() {
   while (box.childElementCount * CHUNK > MOST_LINES + CHUNK && box.firstElementChild) {
-    const gone = box.firstElementChild;
-    count -= gone.querySelectorAll(".line:not(.note)").length;
-    gone.remove();
+    const oldest = box.firstElementChild;
+    count -= oldest.querySelectorAll(".line:not(.note)").length;
+    oldest.remove();
     byId("log-cut").hidden = false;
   }
 }
 
 let planned = false;
-function tell() {
+function scheduleUpdate() {
   if (planned) return;
   planned = true;
   requestAnimationFrame(() => {
@@ -102,10 +102,10 @@ function tell() {
     jump.textContent = unseen ? fill(texts.newer, { count: unseen.toLocaleString() }) : "↓";
     box.classList.toggle("several", colours.size > 1);
     scroll();
-    if (query && !looking) looking = setTimeout(() => ((looking = 0), look(false)), 400);
+    if (query && !searchTimer) searchTimer = setTimeout(() => ((searchTimer = 0), showHits(false)), 400);
   });
 }
-let looking = 0;
+let searchTimer = 0;
 
 function scroll() {
   if (following) box.scrollTop = box.scrollHeight;
@@ -116,23 +116,23 @@ box.addEventListener("scroll", () => {
   if (atEnd === following) return;
   following = atEnd;
   if (following) unseen = 0;
-  tell();
+  scheduleUpdate();
 });
 jump.addEventListener("click", () => {
   following = true;
   unseen = 0;
-  tell();
+  scheduleUpdate();
   box.focus();
 });
 
-function state(word, tone) {
+function showState(word, severity) {
   const status = byId("log-state");
-  status.className = `status ${tone}`;
+  status.className = `status ${severity}`;
   if (status.textContent !== word) status.textContent = word;
 }
 
 // --- the stream -----------------------------------------------------------------------------------------------------
-function wanted() {
+function streamOptions() {
   const chosen = form.elements.container?.value ?? "";
   const values = { containers: chosen, previous: form.elements.previous?.checked ?? false };
   if (Object.keys(cursors).length) return { ...values, cursor: cursors };
@@ -140,73 +140,73 @@ function wanted() {
 }
 
 async function connect() {
-  const mine = ++wish;
+  const ownAttempt = ++attempt;
   clearTimeout(timer);
   socket?.close();
   socket = null;
-  state(texts.connecting, "busy");
+  showState(texts.connecting, "busy");
   let ticket;
   try {
-    ticket = await post(config.ticket, wanted());
+    ticket = await post(config.ticket, streamOptions());
   } catch (error) {
-    if (mine === wish) refused(error);
+    if (ownAttempt === attempt) onRefused(error);
     return;
   }
-  if (mine !== wish) return;
+  if (ownAttempt !== attempt) return;
   acknowledged = 0;
   socket = new WebSocket(ticket.ws_url);
-  socket.addEventListener("message", (event) => mine === wish && heard(JSON.parse(event.data)));
-  socket.addEventListener("close", (event) => mine === wish && closed(event));
+  socket.addEventListener("message", (event) => ownAttempt === attempt && onMessage(JSON.parse(event.data)));
+  socket.addEventListener("close", (event) => ownAttempt === attempt && onClose(event));
 }
 
-function refused(error) {
-  if (error instanceof Refused && error.status < 500 && error.status !== 429) {
-    state(error.message, "bad");
-    note(`${error.message} ${error.hint}`.trim());
+function onRefused(error) {
+  if (error instanceof RequestError && error.status < 500 && error.status !== 429) {
+    showState(error.message, "bad");
+    appendNote(`${error.message} ${error.hint}`.trim());
   } else {
-    later();
+    retryLater();
   }
 }
 
-function later() {
-  const seconds = patience.next();
-  state(fill(texts.again, { seconds: Math.round(seconds) }), "warn");
+function retryLater() {
+  const seconds = backoff.next();
+  showState(fill(texts.again, { seconds: Math.round(seconds) }), "warn");
   timer = setTimeout(connect, seconds * 1000);
 }
 
-let over = "";
-function closed(event) {
+let endText = "";
+function onClose(event) {
   socket = null;
   if (event.code === 1000) {
-    state(over || texts.ended, "idle");
-    note(over || texts.ended);
+    showState(endText || texts.ended, "idle");
+    appendNote(endText || texts.ended);
   } else if (event.code === 4001 || event.code === 4003) {
-    state(texts.signed_out, "bad");
-    note(event.reason || texts.signed_out);
+    showState(texts.signed_out, "bad");
+    appendNote(event.reason || texts.signed_out);
   } else if (event.code === 4004 || event.code === 1008) {
-    state(event.reason || texts.ended, "idle");
-    note(event.reason);
+    showState(event.reason || texts.ended, "idle");
+    appendNote(event.reason);
   } else {
-    later();
+    retryLater();
   }
 }
 
-function heard(frame) {
+function onMessage(frame) {
   const send = (reply) => socket?.readyState === WebSocket.OPEN && socket.send(JSON.stringify(reply));
   switch (frame.type) {
     case "log":
-      show([frame]);
+      appendLines([frame]);
       break;
     case "batch":
-      return together(frame.frames, send);
+      return onBatch(frame.frames, send);
     case "status":
-      status(frame);
+      onStatus(frame);
       break;
     case "dropped":
-      note(fill(texts.dropped, frame));
+      appendNote(fill(texts.dropped, frame));
       break;
     case "error":
-      note(frame.msg);
+      appendNote(frame.msg);
       break;
     case "ping":
       send({ type: "pong" });
@@ -214,18 +214,18 @@ function heard(frame) {
   return acknowledge(frame.seq, send);
 }
 
-function together(frames, send) {
+function onBatch(frames, send) {
   let lines = [];
   for (const frame of frames) {
     if (frame.type === "log") {
       lines.push(frame);
     } else {
-      if (lines.length) show(lines);
+      if (lines.length) appendLines(lines);
       lines = [];
-      heard(frame);
+      onMessage(frame);
     }
   }
-  if (lines.length) show(lines);
+  if (lines.length) appendLines(lines);
   acknowledge(frames.findLast((frame) => frame.seq)?.seq, send);
 }
 
@@ -236,43 +236,43 @@ function acknowledge(seq, send) {
   }
 }
 
-function status(frame) {
+function onStatus(frame) {
   const about = { source: frame.source ?? "", reason: frame.reason ? `(${frame.reason})` : "" };
   switch (frame.state) {
     case "connected":
-      patience.reset();
-      over = "";
-      if (!frame.source) state(paused ? texts.paused : texts.live, paused ? "idle" : "good");
+      backoff.reset();
+      endText = "";
+      if (!frame.source) showState(paused ? texts.paused : texts.live, paused ? "idle" : "good");
       byId("log-empty").textContent = texts.waiting;
       if (paused) socket.send(JSON.stringify({ type: "pause" }));
       break;
     case "reconnecting":
-      note(fill(texts.reconnecting, about));
+      appendNote(fill(texts.reconnecting, about));
       break;
     case "container_restarted":
-      note(fill(texts.restarted, about));
+      appendNote(fill(texts.restarted, about));
       break;
     case "limited":
-      note(fill(texts.limited, about));
+      appendNote(fill(texts.limited, about));
       break;
     case "eof":
-      over = frame.reason?.startsWith("pod_") ? texts.gone : texts.ended;
+      endText = frame.reason?.startsWith("pod_") ? texts.gone : texts.ended;
   }
 }
 
 // --- search ---------------------------------------------------------------------------------------------------------
 let query = "";
 let hits = [];
-let here = -1;
+let currentHit = -1;
 const highlights = "highlights" in CSS ? CSS.highlights : null;
 
-function mark(line) {
+function markHit(line) {
   line.classList.toggle("hit", Boolean(query) && line.textContent.toLowerCase().includes(query));
 }
 
 // Ranges of what is looked for, in the text of the lines that have it.
-function ranges(line) {
-  const found = [];
+function hitRanges(line) {
+  const matches = [];
   const walker = document.createTreeWalker(line, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const text = walker.currentNode.data.toLowerCase();
@@ -280,36 +280,36 @@ function ranges(line) {
       const range = new Range();
       range.setStart(walker.currentNode, at);
       range.setEnd(walker.currentNode, at + query.length);
-      found.push(range);
+      matches.push(range);
     }
   }
-  return found;
+  return matches;
 }
 
-function look(moving) {
+function showHits(moving) {
   hits = query ? [...box.querySelectorAll(".line.hit")] : [];
   if (highlights) {
-    if (query) highlights.set("found", new Highlight(...hits.slice(-2000).flatMap(ranges)));
+    if (query) highlights.set("found", new Highlight(...hits.slice(-2000).flatMap(hitRanges)));
     else highlights.delete("found");
   }
   if (moving && hits.length) {
-    here = (here + moving + hits.length) % hits.length;
+    currentHit = (currentHit + moving + hits.length) % hits.length;
     box.querySelector(".line.here")?.classList.remove("here");
-    hits[here].classList.add("here");
+    hits[currentHit].classList.add("here");
     following = false;
-    hits[here].scrollIntoView({ block: "center" });
+    hits[currentHit].scrollIntoView({ block: "center" });
     jump.hidden = false;
   }
-  const shown = query ? (hits.length ? fill(texts.found, { here: Math.max(here + 1, 1), count: hits.length }) : texts.nothing) : "";
-  byId("log-found").textContent = shown;
+  const label = query ? (hits.length ? fill(texts.found, { here: Math.max(currentHit + 1, 1), count: hits.length }) : texts.nothing) : "";
+  byId("log-found").textContent = label;
 }
 
 function search() {
   query = byId("log-search").value.toLowerCase();
-  here = -1;
-  for (const line of box.querySelectorAll(".line")) mark(line);
+  currentHit = -1;
+  for (const line of box.querySelectorAll(".line")) markHit(line);
   byId("log-previous").disabled = byId("log-next").disabled = !query;
-  look(query ? -1 : 0);
+  showHits(query ? -1 : 0);
 }
 
 let typed = 0;
@@ -320,15 +320,15 @@ byId("log-search").addEventListener("input", () => {
 byId("log-search").addEventListener("keydown", (event) => {
   if (event.key === "Enter") {
     event.preventDefault();
-    look(event.shiftKey ? -1 : 1);
+    showHits(event.shiftKey ? -1 : 1);
   }
 });
-byId("log-previous").addEventListener("click", () => look(-1));
-byId("log-next").addEventListener("click", () => look(1));
+byId("log-previous").addEventListener("click", () => showHits(-1));
+byId("log-next").addEventListener("click", () => showHits(1));
 byId("log-only").addEventListener("change", (event) => box.classList.toggle("only", event.target.checked));
 
 // --- controls -------------------------------------------------------------------------------------------------------
-function begin() {
+function restart() {
   cursors = {};
   count = acknowledged = unseen = 0;
   following = true;
@@ -341,25 +341,25 @@ function begin() {
     container: form.elements.container?.value ?? "",
     previous: form.elements.previous?.checked ? "1" : "",
   })}`;
-  patience.reset();
-  tell();
+  backoff.reset();
+  scheduleUpdate();
   connect();
 }
 
 form.addEventListener("submit", (event) => event.preventDefault());
-form.addEventListener("change", (event) => event.target.closest("[data-stream]") && begin());
+form.addEventListener("change", (event) => event.target.closest("[data-stream]") && restart());
 byId("log-pause").addEventListener("click", (event) => {
   paused = !paused;
   event.currentTarget.setAttribute("aria-pressed", String(paused));
   event.currentTarget.textContent = event.currentTarget.dataset[paused ? "resume" : "pause"];
   if (socket?.readyState !== WebSocket.OPEN) return;
   socket.send(JSON.stringify({ type: paused ? "pause" : "resume" }));
-  state(paused ? texts.paused : texts.live, paused ? "idle" : "good");
+  showState(paused ? texts.paused : texts.live, paused ? "idle" : "good");
 });
 for (const [id, style] of [["log-times", "times"], ["log-wrap", "wrap"]]) {
   const choice = byId(id);
-  const kept = localStorage.getItem(`kubegale.${id}`);
-  if (kept !== null) choice.checked = kept === "1";
+  const stored = localStorage.getItem(`kubegale.${id}`);
+  if (stored !== null) choice.checked = stored === "1";
   else if (id === "log-times" && matchMedia("(max-width: 760px)").matches) choice.checked = false;
   const apply = () => {
     box.classList.toggle(style, choice.checked);
@@ -371,4 +371,4 @@ for (const [id, style] of [["log-times", "times"], ["log-wrap", "wrap"]]) {
 }
 addEventListener("pagehide", () => socket?.close());
 addEventListener("online", () => !socket && timer && connect());
-begin();
+restart();

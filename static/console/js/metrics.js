@@ -43,13 +43,13 @@ function colours() {
 }
 
 function series(chart, names) {
-  const tone = colours();
+  const palette = colours();
   return names.map((name) => ({
     label: texts[name],
-    stroke: tone[name],
+    stroke: palette[name],
     width: name === "used" ? 2 : 1.3,
     dash: name === "used" ? undefined : [6, 4],
-    fill: name === "used" ? `color-mix(in srgb, ${tone.used} 12%, transparent)` : undefined,
+    fill: name === "used" ? `color-mix(in srgb, ${palette.used} 12%, transparent)` : undefined,
     points: { show: name === "used" ? undefined : false },
     spanGaps: false,
     value: (_, value) => (value === null || value === undefined ? "–" : SHOWN[chart.unit](value)),
@@ -67,8 +67,8 @@ function draw(chart, names, columns) {
   }
   known?.plot.destroy();
   place.replaceChildren();
-  const tone = colours();
-  const axis = { stroke: tone.ink, grid: { stroke: tone.line, width: 1 }, ticks: { stroke: tone.line, width: 1 } };
+  const palette = colours();
+  const axis = { stroke: palette.ink, grid: { stroke: palette.line, width: 1 }, ticks: { stroke: palette.line, width: 1 } };
   const plot = new uPlot(
     {
       width: place.clientWidth || 300,
@@ -90,7 +90,7 @@ function numbers(figure, chart, names, columns) {
   const used = columns[1].filter((value) => value !== null);
   const list = figure.querySelector(".numbers");
   list.replaceChildren();
-  const say = (name, value) => {
+  const addNumber = (name, value) => {
     const pair = document.createElement("div");
     const term = document.createElement("dt");
     const told = document.createElement("dd");
@@ -100,86 +100,86 @@ function numbers(figure, chart, names, columns) {
     list.append(pair);
   };
   if (used.length) {
-    say(texts.now, used.at(-1));
+    addNumber(texts.now, used.at(-1));
     if (used.length > 1) {
-      say(texts.least, Math.min(...used));
-      say(texts.mean, used.reduce((sum, value) => sum + value, 0) / used.length);
-      say(texts.most, Math.max(...used));
+      addNumber(texts.least, Math.min(...used));
+      addNumber(texts.mean, used.reduce((sum, value) => sum + value, 0) / used.length);
+      addNumber(texts.most, Math.max(...used));
     }
   }
   names.slice(1).forEach((name, place) => {
     const last = columns[place + 2].at(-1);
-    if (last !== null && last !== undefined) say(texts[name], last);
+    if (last !== null && last !== undefined) addNumber(texts[name], last);
   });
   figure.querySelector(".plot").setAttribute("aria-label", `${figure.querySelector("h2").textContent}: ${list.innerText.replace(/\n/g, " ")}`);
 }
 
-async function fetched(address) {
+async function fetchJson(address) {
   const response = await fetch(address, { headers: { Accept: "application/json" } });
   const answer = await response.json();
   if (!response.ok) throw new Error(`${answer.message} ${answer.hint ?? ""}`);
   return answer;
 }
 
-function tell(words) {
+function showStatus(words) {
   if (state.textContent !== words) state.textContent = words;
 }
 
-async function past() {
-  const answer = await fetched(`${config.source}?span=${encodeURIComponent(span.value)}`);
+async function drawHistory() {
+  const answer = await fetchJson(`${config.source}?span=${encodeURIComponent(span.value)}`);
   let any = false;
   for (const chart of config.charts) {
     const points = answer.series[chart.key]?.used ?? [];
     any ||= points.length > 0;
     draw(chart, ["used"], [points.map((point) => point[0]), points.map((point) => point[1])]);
   }
-  tell(any ? "" : texts.nothing);
+  showStatus(any ? "" : texts.nothing);
 }
 
-async function moment() {
-  const answer = await fetched(config.source);
+async function drawCurrent() {
+  const answer = await fetchJson(config.source);
   const now = Math.round(Date.now() / 1000);
   let any = false;
   for (const chart of config.charts) {
-    const found = answer.now[chart.key];
-    if (!found || found.used === null) continue;
+    const usage = answer.now[chart.key];
+    if (!usage || usage.used === null) continue;
     any = true;
-    const names = ["used", ...["asked", "limit", "has"].filter((name) => found[name] !== null && found[name] !== undefined)];
-    const kept = gathered.get(chart.key) ?? [];
-    kept.push([now, ...names.map((name) => found[name])]);
-    gathered.set(chart.key, kept.slice(-MOST_POINTS));
-    draw(chart, names, names.map((_, place) => place).concat(names.length).map((place) => kept.map((row) => row[place] ?? null)));
+    const names = ["used", ...["asked", "limit", "has"].filter((name) => usage[name] !== null && usage[name] !== undefined)];
+    const stored = gathered.get(chart.key) ?? [];
+    stored.push([now, ...names.map((name) => usage[name])]);
+    gathered.set(chart.key, stored.slice(-MOST_POINTS));
+    draw(chart, names, names.map((_, place) => place).concat(names.length).map((place) => stored.map((row) => row[place] ?? null)));
   }
-  tell(any ? "" : texts.nothing);
+  showStatus(any ? "" : texts.nothing);
 }
 
-async function look() {
+async function refresh() {
   try {
-    await (config.live ? moment() : past());
+    await (config.live ? drawCurrent() : drawHistory());
   } catch (error) {
-    tell(error.message || texts.failed);
+    showStatus(error.message || texts.failed);
   }
 }
 
 span?.addEventListener("change", () => {
   history.replaceState(null, "", `?span=${encodeURIComponent(span.value)}`);
-  look();
+  refresh();
 });
-const again = () => {
+const redraw = () => {
   for (const { plot, names, chart, columns } of [...plots.values()]) {
-    const kept = plot.data ?? columns;
+    const stored = plot.data ?? columns;
     plots.delete(chart.key);
     plot.destroy();
-    draw(chart, names, kept);
+    draw(chart, names, stored);
   }
 };
-document.addEventListener("themechange", again);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+document.addEventListener("themechange", redraw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 new ResizeObserver(() => {
   for (const { plot, chart } of plots.values()) {
     const width = document.querySelector(`.chart[data-key="${chart.key}"] .plot`).clientWidth;
     if (width && Math.abs(width - plot.width) > 2) plot.setSize({ width, height: 220 });
   }
 }).observe(document.querySelector(".charts"));
-setInterval(() => document.hidden || look(), (config.live || 30) * 1000);
-look();
+setInterval(() => document.hidden || refresh(), (config.live || 30) * 1000);
+refresh();

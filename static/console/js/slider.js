@@ -9,23 +9,23 @@ if (slider && listed) {
   const moments = JSON.parse(listed.textContent);
   const input = slider.querySelector("input");
   const output = slider.querySelector("output");
-  const wanted = moments.findIndex((one) => one.at === slider.dataset.at);
+  const index = moments.findIndex((version) => version.at === slider.dataset.at);
   input.max = String(moments.length - 1);
-  input.value = String(wanted < 0 ? moments.length - 1 : wanted);
-  const tell = () => {
-    const one = moments[Number(input.value)];
-    output.textContent = words(one.at);
+  input.value = String(index < 0 ? moments.length - 1 : index);
+  const showMoment = () => {
+    const version = moments[Number(input.value)];
+    output.textContent = words(version.at);
     input.setAttribute("aria-valuetext", output.textContent);
-    return one;
+    return version;
   };
   const look = () => {
-    const one = tell();
-    const query = new URLSearchParams({ at: one.at, seq: one.op === "delete" || Number(input.value) === moments.length - 1 ? "0" : one.seq });
+    const version = showMoment();
+    const query = new URLSearchParams({ at: version.at, seq: version.op === "delete" || Number(input.value) === moments.length - 1 ? "0" : version.seq });
     window.htmx.ajax("GET", `${slider.dataset.address}?${query}`, { target: "#then", swap: "outerHTML" });
   };
-  input.addEventListener("input", tell);
+  input.addEventListener("input", showMoment);
   input.addEventListener("change", look);
-  tell();
+  showMoment();
 }
 
 const ago = document.querySelector("[data-ago]");

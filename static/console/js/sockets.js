@@ -9,7 +9,7 @@ function csrf() {
 }
 
 // What the server refused: `message`, `hint`, `status`, `details`.
-export class Refused extends Error {
+export class RequestError extends Error {
   constructor(status, body) {
     super(body.message || "");
     this.status = status;
@@ -31,12 +31,12 @@ export async function post(address, body) {
   } catch {
     // A proxy's page, or nothing: the status says enough.
   }
-  if (!response.ok) throw new Refused(response.status, { message: `HTTP ${response.status}`, ...data });
+  if (!response.ok) throw new RequestError(response.status, { message: `HTTP ${response.status}`, ...data });
   return data;
 }
 
 // 1, 2, 4 … 30 seconds, a little apart for each page.
-export class Patience {
+export class Backoff {
   constructor() {
     this.tries = 0;
   }

@@ -3,8 +3,8 @@ import { showTimes } from "./times.js";
 
 const EVERY = 4000;
 const PATIENCE = 30000;
-let mark = "";
-let asked = "";
+let etag = "";
+let lastAddress = "";
 let wait = EVERY;
 
 function table() {
@@ -18,68 +18,68 @@ function rowsOf(body) {
 // Put the fresh rows in the place of the old ones, touching only what differs; what is selected stays selected.
 export function follow(body, fresh) {
   const old = rowsOf(body);
-  let place = body.firstElementChild;
+  let position = body.firstElementChild;
   for (const row of [...fresh.rows]) {
-    let kept = old.get(row.dataset.row);
+    let current = old.get(row.dataset.row);
     old.delete(row.dataset.row);
-    if (!kept) {
-      kept = row;
-      kept.classList.add("changed");
-    } else if (kept.dataset.version !== row.dataset.version) {
-      const chosen = kept.querySelector("input")?.checked;
-      if (place === kept) place = row;
-      kept.replaceWith(row);
-      kept = row;
-      if (chosen) choose(kept, true);
-      kept.classList.add("changed");
+    if (!current) {
+      current = row;
+      current.classList.add("changed");
+    } else if (current.dataset.version !== row.dataset.version) {
+      const chosen = current.querySelector("input")?.checked;
+      if (position === current) position = row;
+      current.replaceWith(row);
+      current = row;
+      if (chosen) selectRow(current, true);
+      current.classList.add("changed");
     }
-    if (kept === place) place = place.nextElementSibling;
-    else body.insertBefore(kept, place);
+    if (current === position) position = position.nextElementSibling;
+    else body.insertBefore(current, position);
   }
-  for (const gone of old.values()) gone.remove();
+  for (const removed of old.values()) removed.remove();
 }
 
 async function refresh() {
-  const shown = table();
-  if (!shown || document.hidden || document.querySelector(".htmx-request")) return;
-  const address = shown.dataset.live;
-  if (address !== asked) { mark = ""; asked = address; }
+  const element = table();
+  if (!element || document.hidden || document.querySelector(".htmx-request")) return;
+  const address = element.dataset.live;
+  if (address !== lastAddress) { etag = ""; lastAddress = address; }
   const answer = await fetch(address, {
-    headers: { "HX-Request": "true", "HX-Target": "table", "HX-Current-URL": location.href, ...(mark ? { "If-None-Match": mark } : {}) },
+    headers: { "HX-Request": "true", "HX-Target": "table", "HX-Current-URL": location.href, ...(etag ? { "If-None-Match": etag } : {}) },
     signal: AbortSignal.timeout(PATIENCE),
   });
   if (answer.status === 401 && answer.headers.get("HX-Redirect")) return location.assign(answer.headers.get("HX-Redirect"));
   if (answer.status === 304) return;
   if (!answer.ok) throw new Error(String(answer.status));
   const text = await answer.text();
-  if (table() !== shown || shown.dataset.live !== address) return;
-  mark = answer.headers.get("ETag") || "";
+  if (table() !== element || element.dataset.live !== address) return;
+  etag = answer.headers.get("ETag") || "";
   const fresh = new DOMParser().parseFromString(text, "text/html").getElementById("table");
-  const [body, next] = [shown.querySelector("tbody"), fresh?.querySelector("tbody")];
+  const [body, next] = [element.querySelector("tbody"), fresh?.querySelector("tbody")];
   if (body && next) {
     follow(body, next);
-    shown.querySelector(".pager")?.replaceWith(fresh.querySelector(".pager"));
-    window.htmx?.process(shown.querySelector(".pager"));
+    element.querySelector(".pager")?.replaceWith(fresh.querySelector(".pager"));
+    window.htmx?.process(element.querySelector(".pager"));
   } else if (fresh) {
-    shown.replaceChildren(...fresh.childNodes);
-    window.htmx?.process(shown);
+    element.replaceChildren(...fresh.childNodes);
+    window.htmx?.process(element);
   }
-  showTimes(shown);
-  tell();
+  showTimes(element);
+  announceSelection();
 }
 
-async function turn() {
+async function poll() {
   try {
     await refresh();
     wait = EVERY;
   } catch {
     wait = Math.min(wait * 2, 60000);
   }
-  setTimeout(turn, wait);
+  setTimeout(poll, wait);
 }
 
 // --- selection --------------------------------------------------------------------------------------------------------
-function choose(row, on) {
+function selectRow(row, on) {
   const box = row.querySelector('input[name="row"]');
   if (box) box.checked = on;
   row.classList.toggle("selected", on);
@@ -90,7 +90,7 @@ export function chosen() {
 }
 
 // Others listen to `selection` on the document; its detail is the list of `namespace/name` that are chosen.
-function tell() {
+function announceSelection() {
   const all = document.querySelectorAll('#table tbody input[name="row"]').length;
   const some = chosen();
   const head = document.querySelector("#table [data-all]");
@@ -103,11 +103,11 @@ function tell() {
 
 document.addEventListener("change", (event) => {
   if (!event.target.closest("#table")) return;
-  if (event.target.matches("[data-all]")) for (const row of document.querySelectorAll("#table tbody tr")) choose(row, event.target.checked);
-  else if (event.target.matches('input[name="row"]')) choose(event.target.closest("tr"), event.target.checked);
+  if (event.target.matches("[data-all]")) for (const row of document.querySelectorAll("#table tbody tr")) selectRow(row, event.target.checked);
+  else if (event.target.matches('input[name="row"]')) selectRow(event.target.closest("tr"), event.target.checked);
   else return;
-  tell();
+  announceSelection();
 });
-document.body.addEventListener("htmx:afterSwap", (event) => { if (event.detail.target.id === "table" || event.detail.elt?.id === "table") tell(); });
+document.body.addEventListener("htmx:afterSwap", (event) => { if (event.detail.target.id === "table" || event.detail.elt?.id === "table") announceSelection(); });
 
-setTimeout(turn, EVERY);
+setTimeout(poll, EVERY);

@@ -1,5 +1,5 @@
 // The terminal page: xterm.js on a socket that can be lost and found again while the shell goes on.
-import { Patience, Refused, data, fill, post } from "./sockets.js";
+import { Backoff, RequestError, data, fill, post } from "./sockets.js";
 
 const config = data("terminal-config");
 const texts = config.texts;
@@ -48,15 +48,15 @@ let socket = null;
 let session = null;
 let attempt = 0;
 let timer = 0;
-let lost = 0;
-const patience = new Patience();
+let lostSince = 0;
+const backoff = new Backoff();
 
-function state(word, tone) {
+function showState(word, severity) {
   const status = byId("terminal-state");
-  status.className = `status ${tone}`;
+  status.className = `status ${severity}`;
   status.textContent = word;
   status.hidden = !word;
-  const running = tone === "good" || tone === "busy";
+  const running = severity === "good" || severity === "busy";
   byId("terminal-open").hidden = running;
   byId("terminal-end").hidden = !running;
 }
@@ -66,58 +66,58 @@ function send(frame) {
 }
 
 // --- the session ----------------------------------------------------------------------------------------------------
-async function open() {
-  const mine = ++attempt;
+async function startSession() {
+  const ownAttempt = ++attempt;
   clearTimeout(timer);
   socket?.close(1000);
   session = null;
   starting = false;
-  lost = 0;
+  lostSince = 0;
   terminal.reset();
-  state(texts.connecting, "busy");
+  showState(texts.connecting, "busy");
   let ticket;
   try {
     ticket = await post(config.ticket, { container: byId("terminal-container")?.value ?? config.container, shell: byId("terminal-shell").value });
   } catch (error) {
-    if (mine !== attempt) return;
-    const reason = error instanceof Refused ? `${error.message} ${error.hint}`.trim() : texts.lost;
-    state(fill(texts.failed, { reason }), "bad");
+    if (ownAttempt !== attempt) return;
+    const reason = error instanceof RequestError ? `${error.message} ${error.hint}`.trim() : texts.lost;
+    showState(fill(texts.failed, { reason }), "bad");
     return;
   }
-  if (mine === attempt) listen(new WebSocket(ticket.terminal_url), mine);
+  if (ownAttempt === attempt) attach(new WebSocket(ticket.terminal_url), ownAttempt);
 }
 
 // Back to the shell that goes on: with the token of its last word, from the last piece that was shown.
 function resume() {
-  const mine = ++attempt;
+  const ownAttempt = ++attempt;
   const { address, token, seq, id } = session;
-  state(texts.connecting, "busy");
+  showState(texts.connecting, "busy");
   const again = new WebSocket(address);
   again.addEventListener("open", () => again.send(JSON.stringify({ type: "attach", session: id, last_seq: seq, token })));
-  listen(again, mine);
+  attach(again, ownAttempt);
 }
 
-function listen(opened, mine) {
-  socket = opened;
-  opened.addEventListener("message", (event) => mine === attempt && heard(JSON.parse(event.data), opened));
-  opened.addEventListener("close", (event) => mine === attempt && closed(event));
+function attach(newSocket, ownAttempt) {
+  socket = newSocket;
+  newSocket.addEventListener("message", (event) => ownAttempt === attempt && onMessage(JSON.parse(event.data), newSocket));
+  newSocket.addEventListener("close", (event) => ownAttempt === attempt && onClose(event));
 }
 
-function heard(frame, opened) {
+function onMessage(frame, newSocket) {
   switch (frame.type) {
     case "data":
       if (session) session.seq = frame.seq;
       terminal.write(frame.data.output);
       break;
     case "status":
-      if (frame.state === "connected") connected(frame, opened);
+      if (frame.state === "connected") onConnected(frame, newSocket);
       else {
         starting = true;
-        state(texts.starting, "busy");
+        showState(texts.starting, "busy");
       }
       break;
     case "dropped":
-      say(texts.dropped);
+      printNotice(texts.dropped);
       break;
     case "close":
       ended = frame.data.exit_code === null ? fill(texts.failed, { reason: frame.data.error }) : fill(texts.exited, { code: frame.data.exit_code });
@@ -136,40 +136,40 @@ function heard(frame, opened) {
 
 let ended = "";
 let starting = false;
-function connected(frame, opened) {
-  const address = opened.url.replace(/\?.*$/, "");
+function onConnected(frame, newSocket) {
+  const address = newSocket.url.replace(/\?.*$/, "");
   // A shell that took its time is announced twice: when there is a session, and when there is a shell.
   const back = Boolean(session) && !starting;
   starting = false;
   session = { id: frame.session, token: frame.token, seq: session?.seq ?? 0, address };
-  patience.reset();
-  lost = 0;
+  backoff.reset();
+  lostSince = 0;
   ended = "";
-  state(back ? texts.back : texts.connected, "good");
-  size();
+  showState(back ? texts.back : texts.connected, "good");
+  resize();
   terminal.focus();
 }
 
-function say(text) {
+function printNotice(text) {
   terminal.write(`\r\n\x1b[2m${text}\x1b[0m\r\n`);
 }
 
-const WHY = { 4001: "signed_out", 4003: "signed_out", 4004: "gone", 4008: "idle", 4009: "replaced", 4010: "lost", 1000: "over" };
+const CLOSE_TEXTS = { 4001: "signed_out", 4003: "signed_out", 4004: "gone", 4008: "idle", 4009: "replaced", 4010: "lost", 1000: "over" };
 
-function closed(event) {
+function onClose(event) {
   socket = null;
   const vanished = [1001, 1006, 1012].includes(event.code);
-  lost ||= Date.now();
-  if (session && vanished && Date.now() - lost < HOLD) {
-    const seconds = Math.min(patience.next(), 8);
-    state(fill(texts.again, { seconds: Math.round(seconds) }), "warn");
+  lostSince ||= Date.now();
+  if (session && vanished && Date.now() - lostSince < HOLD) {
+    const seconds = Math.min(backoff.next(), 8);
+    showState(fill(texts.again, { seconds: Math.round(seconds) }), "warn");
     timer = setTimeout(resume, seconds * 1000);
     return;
   }
-  const told = ended || event.reason || "";
-  const text = ended || texts[WHY[event.code] ?? "over"] || event.reason;
-  state(text, event.code === 1000 ? "idle" : "bad");
-  if (told && session) say(text);
+  const notice = ended || event.reason || "";
+  const text = ended || texts[CLOSE_TEXTS[event.code] ?? "over"] || event.reason;
+  showState(text, event.code === 1000 ? "idle" : "bad");
+  if (notice && session) printNotice(text);
   session = null;
 }
 
@@ -178,7 +178,7 @@ terminal.onData((input) => send({ type: "data", data: { input } }));
 terminal.onBinary((input) => send({ type: "data", data: { input } }));
 terminal.onResize(({ cols, rows }) => send({ type: "resize", data: { cols, rows } }));
 
-function size() {
+function resize() {
   fitting.fit();
   send({ type: "resize", data: { cols: terminal.cols, rows: terminal.rows } });
 }
@@ -203,7 +203,7 @@ terminal.attachCustomKeyEventHandler((event) => {
   return true;
 });
 
-byId("terminal-open").addEventListener("click", open);
+byId("terminal-open").addEventListener("click", startSession);
 byId("terminal-end").addEventListener("click", () => {
   clearTimeout(timer);
   if (socket?.readyState === WebSocket.OPEN) send({ type: "close" });
@@ -211,11 +211,11 @@ byId("terminal-end").addEventListener("click", () => {
     attempt += 1;
     session = null;
     socket?.close();
-    state(texts.over, "idle");
+    showState(texts.over, "idle");
   }
 });
-byId("terminal-container")?.addEventListener("change", open);
-byId("terminal-shell").addEventListener("change", () => !config.ask && open());
+byId("terminal-container")?.addEventListener("change", startSession);
+byId("terminal-shell").addEventListener("change", () => !config.ask && startSession());
 const reader = byId("terminal-reader");
 reader.checked = terminal.options.screenReaderMode;
 reader.addEventListener("change", () => {
@@ -223,5 +223,5 @@ reader.addEventListener("change", () => {
   localStorage.setItem("kubegale.reader", reader.checked ? "1" : "0");
 });
 addEventListener("online", () => session && !socket && resume());
-if (config.ask) state("", "idle");
-else open();
+if (config.ask) showState("", "idle");
+else startSession();

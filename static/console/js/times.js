@@ -22,13 +22,13 @@ export function moment(date) {
 
 export function showTimes(root = document) {
   const now = Date.now();
-  for (const one of root.querySelectorAll("time[data-age], time[data-moment]")) {
-    const date = new Date(one.dateTime);
-    const text = "age" in one.dataset ? shortAge((now - date) / 1000) : moment(date);
-    if (one.textContent !== text) one.textContent = text;
-    if ("age" in one.dataset && !one.dataset.told) {
-      one.title = moment(date);
-      one.dataset.told = "1";
+  for (const element of root.querySelectorAll("time[data-age], time[data-moment]")) {
+    const date = new Date(element.dateTime);
+    const text = "age" in element.dataset ? shortAge((now - date) / 1000) : moment(date);
+    if (element.textContent !== text) element.textContent = text;
+    if ("age" in element.dataset && !element.dataset.told) {
+      element.title = moment(date);
+      element.dataset.told = "1";
     }
   }
 }

@@ -23,10 +23,10 @@ if (picture) {
     picture.classList.toggle("pointed", Boolean(box));
     const down = box ? reach(box.dataset.id, "from", "to") : new Set();
     const up = box ? reach(box.dataset.id, "to", "from") : new Set();
-    for (const one of boxes) one.classList.toggle("near", down.has(one.dataset.id) || up.has(one.dataset.id));
-    for (const one of lines) {
-      const below = down.has(one.dataset.from) && down.has(one.dataset.to);
-      one.classList.toggle("near", below || (up.has(one.dataset.from) && up.has(one.dataset.to)));
+    for (const element of boxes) element.classList.toggle("near", down.has(element.dataset.id) || up.has(element.dataset.id));
+    for (const element of lines) {
+      const below = down.has(element.dataset.from) && down.has(element.dataset.to);
+      element.classList.toggle("near", below || (up.has(element.dataset.from) && up.has(element.dataset.to)));
     }
   };
   picture.addEventListener("pointerover", (event) => point(event.target.closest(".box")));
@@ -36,8 +36,8 @@ if (picture) {
 
   const { width, height } = picture.viewBox.baseVal;
   let scale = 1;
-  const size = (wanted) => {
-    scale = Math.min(Math.max(wanted, 0.3), 2);
+  const size = (newScale) => {
+    scale = Math.min(Math.max(newScale, 0.3), 2);
     picture.setAttribute("width", width * scale);
     picture.setAttribute("height", height * scale);
   };
