@@ -11,9 +11,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
-# How the header is written: nginx, HAProxy and AWS hand on the subject alone, Envoy a record, Traefik and nginx the certificate.
+# How the header is written: nginx, HAProxy and AWS hand on the subject alone, Envoy a record,
+# Traefik and nginx the certificate.
 FORMATS = ("dn", "xfcc", "pem")
-# What the proxies' "verified" headers hold for a good certificate: nginx and Apache; HAProxy's ssl_c_verify.
+# What the proxies' "verified" headers hold for a good certificate: nginx and Apache; HAProxy's
+# ssl_c_verify.
 VERIFIED = frozenset({"SUCCESS", "0"})
 LONGEST = 8190
 _NAMES = {
@@ -50,7 +52,8 @@ class Certificate:
 class Rule:
     """What a certificate has to say to be let in; an empty rule admits every certificate.
 
-    An attribute of the subject fits only when the certificate has no other value of it, so that no second CN passes for the first.
+    An attribute of the subject fits only when the certificate has no other value of it, so that no
+    second CN passes for the first.
     """
 
     subject: frozenset[tuple[str, str]] = field(default_factory=frozenset)
@@ -154,7 +157,8 @@ def _from_xfcc(text: str) -> Certificate:
     try:
         subject = _subject(_parse_name(values.get("subject", [""])[0]))
     except ValueError:
-        # A subject with an attribute that we have no name for: the other members still say who it is.
+        # A subject with an attribute that we have no name for: the other members still say who it
+        # is.
         subject = ()
     return Certificate(
         subject=subject,

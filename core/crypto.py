@@ -45,7 +45,7 @@ def rotate(token: str) -> str:
     return _current().rotate(token.encode()).decode()
 
 
-# --- sealed values --------------------------------------------------------------------------------------------------
+# --- sealed values --------------------------------------------------------------------------------
 @lru_cache(maxsize=4)
 def _sealers(keys: tuple[str, ...]) -> list[tuple[AESSIV, bytes]]:
     """For each key the cipher and the key of its digests of places."""
@@ -62,7 +62,8 @@ def _sealers(keys: tuple[str, ...]) -> list[tuple[AESSIV, bytes]]:
 def seal(text: bytes, place: str) -> str:
     """The text encrypted under the first key, as url-safe base64 (AES-SIV, RFC 5297).
 
-    The same text at the same place is the same token, so that a change can be seen; at two places the tokens differ.
+    The same text at the same place is the same token, so that a change can be seen; at two places
+    the tokens differ.
     """
     cipher, place_key = _sealers(tuple(settings.FIELD_ENCRYPTION_KEYS))[0]
     digest = hmac.digest(place_key, place.encode("utf-8", "surrogatepass"), "sha256")[:PLACE_BYTES]

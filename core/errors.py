@@ -112,8 +112,8 @@ class ConfirmationRequired(DomainError):
 class ClusterUnavailable(DomainError):
     """The cluster cannot be used right now; `details` name the reason in one word, and the cause when it lies on the way there.
 
-    The causes: refused, broken, timeout, dns, tls, bad_answer, redirect, address_refused, credentials, forbidden,
-    server_error.
+    The causes: refused, broken, timeout, dns, tls, bad_answer, redirect, address_refused,
+    credentials, forbidden, server_error.
     """
 
     code = "cluster_unavailable"

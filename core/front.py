@@ -10,7 +10,8 @@ PEER, LENGTH, REFUSED = (
     "HTTP_X_KUBEGALE_LENGTH",
     "HTTP_X_KUBEGALE_REFUSED",
 )
-# In a request's META: that the front is there, that it left a body unread for its size, and what it refuses the request for.
+# In a request's META: that the front is there, that it left a body unread for its size, and what it
+# refuses the request for.
 BEHIND_FRONT, BODY_LEFT, REFUSAL = (
     "kubegale.behind_front",
     "kubegale.body_left",

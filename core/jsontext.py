@@ -67,8 +67,8 @@ def check_shape(body: bytes, *, nodes: int = MAX_MEMBERS, depth: int = MAX_DEPTH
 def loads(body: bytes | str, *, last_wins: bool = False, what: str = "the body") -> Any:
     """Strict JSON: no NaN, no Infinity, no integer beyond 64 bits, no lone surrogates, at most 100 levels.
 
-    A member that stands there twice with different values is refused, unless `last_wins`. Size and depth are limited
-    before anything is parsed. Sentences say `what` it is.
+    A member that stands there twice with different values is refused, unless `last_wins`. Size and
+    depth are limited before anything is parsed. Sentences say `what` it is.
     """
     raw = _utf8(body, what)
     check_shape(raw)
@@ -107,7 +107,8 @@ def _utf8(body: bytes | str, what: str) -> bytes:
             return body.encode()
         encoding = json.detect_encoding(body)
         if encoding == "utf-8":
-            # Whether these are UTF-8 is seen when they are parsed; to decode them twice would be dear.
+            # Whether these are UTF-8 is seen when they are parsed; to decode them twice would be
+            # dear.
             return body
         return body.decode(encoding).encode()
     except UnicodeEncodeError:

@@ -8,15 +8,16 @@ from django.conf import settings
 
 from core.errors import TooManyRequests
 
-# Set when this process is asked to end: what would last ends at once, in the words of its kind, and its clients come back elsewhere.
+# Set when this process is asked to end: what would last ends at once, in the words of its kind, and
+# its clients come back elsewhere.
 stopping = Event()
 
 
 class StreamPlace:
     """One place among the lasting answers of this process, taken by making it.
 
-    `caller` names whose share it comes out of: a user, an order, an address. TooManyRequests when WEB_STREAMS are taken, or
-    WEB_STREAMS_PER_CALLER by this caller.
+    `caller` names whose share it comes out of: a user, an order, an address. TooManyRequests when
+    WEB_STREAMS are taken, or WEB_STREAMS_PER_CALLER by this caller.
     """
 
     _lock: ClassVar[Lock] = Lock()

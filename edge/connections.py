@@ -10,7 +10,8 @@ READ_AHEAD = 128 * 1024
 class Connection(asyncio.Protocol):
     """Bytes come into `buffer`; reading stops while more than READ_AHEAD of them wait there.
 
-    `write_ahead` is how many bytes wait inside for a reader that is slower than we are before `blocked` is true.
+    `write_ahead` is how many bytes wait inside for a reader that is slower than we are before
+    `blocked` is true.
     """
 
     def __init__(

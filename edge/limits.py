@@ -47,7 +47,8 @@ class Limits:
     stop_seconds: float = 30.0
     trusted: tuple[Network, ...] = ()
     open_prefixes: tuple[bytes, ...] = ()
-    # Names, in lower case, of the headers in which a trusted proxy describes its client's certificate.
+    # Names, in lower case, of the headers in which a trusted proxy describes its client's
+    # certificate.
     certificate_headers: frozenset[bytes] = frozenset()
 
     @classmethod

@@ -48,7 +48,8 @@ REASONS = {
 LARGEST_ANSWER_HEAD = 128 * 1024
 REFUSAL_SECONDS = 5.0
 FAREWELL_SECONDS = 10.0
-# How many times the largest body is still read from a client that sends too much, so that it sees the refusal.
+# How many times the largest body is still read from a client that sends too much, so that it sees
+# the refusal.
 DRAINED_SIZES = 4
 
 
@@ -237,8 +238,8 @@ class Session:
             if answer is not None:
                 return server, answer
             server.abort()
-            # A kept connection may end just as it is used again; what changes nothing is asked once more, and nothing else is
-            # sent on one.
+            # A kept connection may end just as it is used again; what changes nothing is asked once
+            # more, and nothing else is sent on one.
             if last or not used:
                 break
         raise Refusal(502, "The server ended before it answered.")
@@ -256,7 +257,8 @@ class Session:
         if request.websocket:
             lines += [b"connection: Upgrade", b"upgrade: websocket"]
         elif not _repeatable(request, size):
-            # The web server ends a connection, whatever it has said, when much of a body was not read.
+            # The web server ends a connection, whatever it has said, when much of a body was not
+            # read.
             lines.append(b"connection: close")
         return CRLF.join(lines) + END
 

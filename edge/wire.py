@@ -90,7 +90,8 @@ def heed_certificate(request: Request, names: frozenset[bytes], *, trusted: bool
 def find_head(buffer: bytearray, limits: Limits) -> int:
     """Where the head in the buffer ends (after its empty line), or 0 when it is not whole yet.
 
-    Refusal as soon as no continuation can make it good: too long, or a line that ends in a bare line feed.
+    Refusal as soon as no continuation can make it good: too long, or a line that ends in a bare
+    line feed.
     """
     end = buffer.find(END)
     seen = buffer if end < 0 else buffer[: end + 4]

@@ -43,7 +43,8 @@ def _cores() -> int:
 
 
 _address = os.environ.get("KUBEGALE_BIND") or "0.0.0.0"  # noqa: S104  a server is there to be reached; make run says loopback
-# Behind the front it is a unix socket in a folder that only we enter, and clients are who the front says.
+# Behind the front it is a unix socket in a folder that only we enter, and clients are who the front
+# says.
 _socket = os.environ.get("KUBEGALE_WEB_SOCKET") or ""
 bind = (
     f"unix:{_socket}"
@@ -54,7 +55,8 @@ worker_class = "gthread"
 workers = _number("WEB_CONCURRENCY", min(4, _cores()))
 threads = _number("WEB_THREADS", 16)
 preload_app = True
-# Before the application is loaded: where the processes keep their numbers, so that /metrics can add them up.
+# Before the application is loaded: where the processes keep their numbers, so that /metrics can add
+# them up.
 _numbers = ""
 if workers > 1 and not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
     _numbers = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="kubegale-metrics-")

@@ -16,8 +16,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 class UnmeasuredRequest(WSGIRequest):
     """A request whose body may come without a length (`Transfer-Encoding: chunked`), which Django alone would read as empty.
 
-    Such a body is read to its end where the server marks the end (`wsgi.input_terminated`), within the limit of every other body;
-    where it does not, reading the body is refused.
+    Such a body is read to its end where the server marks the end (`wsgi.input_terminated`), within
+    the limit of every other body; where it does not, reading the body is refused.
     """
 
     def __init__(self, environ: dict[str, Any]) -> None:

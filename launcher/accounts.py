@@ -65,7 +65,8 @@ def give(path: Path, account: Account | None) -> None:
 def reachable(folder: Path, account: Account | None) -> tuple[str, tuple[int, ...]]:
     """A path by which `account` reaches its own `folder`, and the descriptors that the path needs to be inherited.
 
-    A folder below a private one (root's home) has no path that another user may walk; an open descriptor needs none.
+    A folder below a private one (root's home) has no path that another user may walk; an open
+    descriptor needs none.
     """
     if account is None or can_enter(folder, account):
         return str(folder), ()

@@ -40,7 +40,8 @@ class Binaries:
 def choose(environ: Mapping[str, str], *, made_by: int | None, account: Account | None) -> Binaries:
     """The PostgreSQL to run: `KUBEGALE_POSTGRES_BIN` if set, else the system's (14 or newer), else the wheel's.
 
-    `made_by` is the major version of an existing data directory, which only the same version can open.
+    `made_by` is the major version of an existing data directory, which only the same version can
+    open.
     """
     found: list[Binaries] = []
     for candidate in _candidates(environ):

@@ -23,7 +23,8 @@ def is_free(port: int, address: str = "127.0.0.1") -> bool:
 def free_port() -> int:
     """A port that nobody listens on at the moment.
 
-    None of those that systems hand out to outgoing connections: one of these could sit on it before its server starts.
+    None of those that systems hand out to outgoing connections: one of these could sit on it before
+    its server starts.
     """
     while not is_free(port := random.randrange(*CHOICE)):  # noqa: S311  # no secret
         pass

@@ -32,9 +32,9 @@ class Account:
 class Command:
     """A long-running child: what to execute, as whom, and how to ask it to end.
 
-    `stop_signal` is its polite end, `orphan_signal` is what the kernel sends it when we die without a word,
-    `grace` is the number of seconds before SIGKILL, `tier` orders the stop (the highest tier first),
-    `diagnose` turns the exit code of a start that failed into a sentence.
+    `stop_signal` is its polite end, `orphan_signal` is what the kernel sends it when we die without
+    a word, `grace` is the number of seconds before SIGKILL, `tier` orders the stop (the highest
+    tier first), `diagnose` turns the exit code of a start that failed into a sentence.
     """
 
     name: str

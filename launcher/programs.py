@@ -16,10 +16,12 @@ ROOT = Path(__file__).resolve().parent.parent
 TIER = 2
 # The path of a unix socket has at most 107 bytes, on some systems 103.
 LONGEST_HOME = 90
-# Warnings about what is meant to be so: our own machine's user, and static files served from where the packages have them.
+# Warnings about what is meant to be so: our own machine's user, and static files served from where
+# the packages have them.
 AS_ROOT = "ignore:You're running the worker with superuser privileges"
 NOT_COLLECTED = "ignore:No directory at"
-# Each thread would keep the most that it has ever held: large bodies, one a thread, would stay in memory for good.
+# Each thread would keep the most that it has ever held: large bodies, one a thread, would stay in
+# memory for good.
 ALLOCATOR = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(1024 * 1024),
@@ -166,7 +168,8 @@ def worker(environ: Mapping[str, str]) -> Command:
         ("-W", AS_ROOT, "-m", "celery", "-q", "-A", "kubegale", "worker", *options),
         environ,
         grace=20.0,
-        # Asked politely it would wait for a broker that has died with us, for ever; what it was doing is done again.
+        # Asked politely it would wait for a broker that has died with us, for ever; what it was
+        # doing is done again.
         orphan_signal=signal.SIGKILL,
     )
 

@@ -58,17 +58,18 @@ class Dialect:
     error: Callable[[DomainError, str], tuple[int, object]]
     params: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
-    # For the OpenAPI document: the envelope around an answer's schema (and whether it is a page), the shape of
-    # failures, and 200 where the document answers failures with HTTP 200.
+    # For the OpenAPI document: the envelope around an answer's schema (and whether it is a page),
+    # the shape of failures, and 200 where the document answers failures with HTTP 200.
     envelope: Callable[[dict[str, Any], bool], dict[str, Any]] = lambda schema, paged: schema
     error_schema: Mapping[str, Any] = field(default_factory=dict)
     error_status: int = 400
-    # What its nouns begin with there, the kinds whose names stand in addresses (plural -> name), and how callers say who they are.
+    # What its nouns begin with there, the kinds whose names stand in addresses (plural -> name),
+    # and how callers say who they are.
     prefix: str = ""
     kinds: Mapping[str, str] = field(default_factory=dict)
     security: tuple[str, ...] = ("bearer",)
-    # Whether calls may say only what their routes declare (`core.api.accepted_input`), what every changing call may say besides,
-    # and whether the case of names counts.
+    # Whether calls may say only what their routes declare (`core.api.accepted_input`), what every
+    # changing call may say besides, and whether the case of names counts.
     strict: bool = True
     spoken: frozenset[str] = frozenset()
     folds_names: bool = False
@@ -110,9 +111,11 @@ class DialectView(APIView):
 
     dialect: ClassVar[Dialect] = None  # type: ignore[assignment]  # bound per route by as_view
     public: ClassVar[bool] = False
-    # Whether a route without sign-in asks for credentials of its own first, and looks at what was said by itself.
+    # Whether a route without sign-in asks for credentials of its own first, and looks at what was
+    # said by itself.
     own_credentials: ClassVar[bool] = False
-    # The method whose refusals these are, where it is not the request's own: an action is a POST that changes.
+    # The method whose refusals these are, where it is not the request's own: an action is a POST
+    # that changes.
     refused_as: ClassVar[str] = ""
     operations: ClassVar[Mapping[str, Any]] = {}
     # Whether query and body are read alike, and other spellings of names that are declared.
@@ -215,7 +218,7 @@ class DialectView(APIView):
 
     def recheck(self, request: Request) -> long_lived.Check:
         """What an answer that lasts asks again while it does: all that this request was let do."""
-        return long_lived.check_of(request)
+        return long_lived.recheck_of_request(request)
 
     def farewell(self, error: DomainError) -> bytes:
         """The last words of a streamed answer whose caller lost the right to it; nothing where its format has none."""
@@ -230,7 +233,8 @@ class DialectView(APIView):
 
     def _answer(self, error: Exception, context: Mapping[str, Any]) -> Response:
         set_rollback()
-        # A read that is refused is nothing that was not made or changed, whatever the view's actions are.
+        # A read that is refused is nothing that was not made or changed, whatever the view's
+        # actions are.
         reading = context["request"].method in {"GET", "HEAD"}
         return error_response(
             self.dialect, error, context["request"], method="" if reading else self.refused_as

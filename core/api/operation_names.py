@@ -1,12 +1,14 @@
 """How the OpenAPI document calls its operations: verb and noun for code (`listPods`), a topic for people (`Pods`).
 
-Most names follow from method and address; `SPECIAL` has those that would not say what the call does.
+Most names follow from method and address; `SPECIAL` has those that would not say what the call
+does.
 """
 
 import re
 from collections.abc import Mapping
 
-# Beginnings of addresses that say nothing about what a call is for. The second address of a document is marked in its names.
+# Beginnings of addresses that say nothing about what a call is for. The second address of a
+# document is marked in its names.
 PREFIXES: Mapping[str, str] = {
     "/api/v1/kubernetes": "",
     "/api/v1/k8s": "",
@@ -17,7 +19,8 @@ PREFIXES: Mapping[str, str] = {
     "/api/v1": "",
 }
 
-# What the rules would call by its address rather than by what it does: "dialect method address" -> operation id.
+# What the rules would call by its address rather than by what it does: "dialect method address" ->
+# operation id.
 SPECIAL: Mapping[str, str] = {
     "kubegale POST /auth/login": "signIn",
     "kubegale POST /auth/logout": "signOut",
@@ -129,7 +132,8 @@ SPECIAL: Mapping[str, str] = {
     "walm POST /tenant/{name}": "createWalmTenant",
     "walm PUT /tenant/{name}": "updateWalmTenant",
 }
-# The last part of an address under which one thing can be done or asked: what it adds to the name. `{}` is the noun before it.
+# The last part of an address under which one thing can be done or asked: what it adds to the name.
+# `{}` is the noun before it.
 ENDINGS: Mapping[str, str] = {
     "GET logs/stream": "get{}LogTicket",
     "POST logs/stream": "create{}LogTicket",
@@ -241,8 +245,9 @@ def _joined(address: str, nouns: list[str]) -> str:
     return "".join(nouns)
 
 
-# --- topics ---------------------------------------------------------------------------------------------------------
-# Topic -> (what it is about, first parts of the addresses of the KubeGale document that belong to it).
+# --- topics ---------------------------------------------------------------------------------------
+# Topic -> (what it is about, first parts of the addresses of the KubeGale document that belong to
+# it).
 TOPICS: Mapping[str, tuple[str, str]] = {
     "Authentication": ("Signing in, tokens and the caller.", "auth"),
     "Clusters": ("The registered clusters.", "clusters"),

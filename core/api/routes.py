@@ -10,12 +10,13 @@ from django.urls import URLPattern, re_path, register_converter
 
 from core.api.dialect import Dialect, UnknownRoute
 
-# Stands for a percent-encoded slash while a route is looked up; no request can hold it, as text out of UTF-8 has no surrogates.
+# Stands for a percent-encoded slash while a route is looked up; no request can hold it, as text out
+# of UTF-8 has no surrogates.
 ENCODED_SLASH = "\udc2f"
 
 
 class Segment:
-    """Path converter `segment`: any text between two slashes, where %2F is a slash of the text itself."""
+    """Path converter `segment`: text between two slashes, where %2F is a slash of the text."""
 
     regex = "[^/]+"
 
@@ -39,8 +40,9 @@ def catch_all(dialect: Dialect, view: type[UnknownRoute] = UnknownRoute) -> URLP
 class OptionalSlash:
     """Middleware: API routes work with and without a trailing slash, and never redirect.
 
-    Where the server passes the address as it was sent (gunicorn: RAW_URI), a %2F in it does not divide segments: it belongs to the name
-    where names are free (`Segment`), and everywhere else there is no such route.
+    Where the server passes the address as it was sent (gunicorn: RAW_URI), a %2F in it does not
+    divide segments: it belongs to the name where names are free (`Segment`), and everywhere else
+    there is no such route.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

@@ -87,7 +87,8 @@ class Described:
     body_types: tuple[str, ...] = ("application/json",)
     paged: bool = False
     answer_types: tuple[str, ...] = ("application/json",)
-    # What is read besides: other spellings, and members of a representation that is sent back whole.
+    # What is read besides: other spellings, and members of a representation that is sent back
+    # whole.
     also_query: tuple[str, ...] = ()
     also_body: tuple[str, ...] = ()
     # Whether the body may be the object itself instead of a member `content`.
@@ -96,7 +97,8 @@ class Described:
     guarded: bool = False
     # Whether the summary speaks of objects in general, so that each kind's own name says more.
     generic: bool = False
-    # What the data of the answer (of a page: its items) and the body are called where the operation's own name says too little.
+    # What the data of the answer (of a page: its items) and the body are called where the
+    # operation's own name says too little.
     answer_name: str = ""
     body_name: str = ""
 
@@ -182,7 +184,7 @@ class DialectSchema(AutoSchema):
             operation["requestBody"] = self._body(described, name)
         return operation
 
-    # --- words ------------------------------------------------------------------------------------------------------
+    # --- words ------------------------------------------------------------------------------------
     def _is_of_kind(self) -> bool:
         return getattr(self.view, "kind", None) is not None
 
@@ -232,7 +234,7 @@ class DialectSchema(AutoSchema):
             return [{"orderSecret": []}] if self.view.own_credentials else []
         return [{scheme: []} for scheme in self.view.dialect.security]
 
-    # --- bodies -----------------------------------------------------------------------------------------------------
+    # --- bodies -----------------------------------------------------------------------------------
     def _body(self, described: Described, name: str) -> Schema:
         example = parameter_texts.example(
             described.body or {},
@@ -261,7 +263,7 @@ class DialectSchema(AutoSchema):
             metadata["namespace"] = "default"
         return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata}
 
-    # --- answers ----------------------------------------------------------------------------------------------------
+    # --- answers ----------------------------------------------------------------------------------
     def _responses(self, described: Described, name: str, path: str) -> Schema:
         dialect = self.view.dialect
         data, noun = self._answer(described, name, path)
@@ -352,8 +354,8 @@ TEXT_ANSWERS: Mapping[str, Schema] = {
 }
 PATCH_LIST = "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
-# Merge patch first: generators take the first type. A JSON patch is a list, which clients that are generated from a choice
-# of list and object cannot send; it is described in words.
+# Merge patch first: generators take the first type. A JSON patch is a list, which clients that are
+# generated from a choice of list and object cannot send; it is described in words.
 PATCH_BODIES: Mapping[str, Schema] = {
     "application/merge-patch+json": {
         "title": "MergePatch",

@@ -1,4 +1,4 @@
-"""What a client that only watches may say: answers to pings, pings of its own, pause, resume, close."""
+"""The receiving half of a socket whose client only watches: pings, pause, resume, close."""
 
 from core.errors import Invalid
 from core.sockets import handshake
@@ -8,7 +8,7 @@ from core.sockets.send_buffer import Outbox
 
 
 async def listen(socket: Socket, pongs: Pongs, outbox: Outbox) -> None:
-    """Obey the client until it says `close`; a frame that is none is answered with an error."""
+    """Obey the client's frames until it sends `close`; answer what is no frame with an error."""
     while True:
         message = await socket.receive()
         pongs.heard()
@@ -17,11 +17,14 @@ async def listen(socket: Socket, pongs: Pongs, outbox: Outbox) -> None:
         except Invalid as error:
             outbox.notify(socket.error_frame(error))
             continue
-        if kind == "pong":
-            pongs.answered()
-        elif kind == "ping":
-            outbox.notify({"type": "pong", "timestamp": now()})
-        elif kind in ("pause", "resume"):
-            (outbox.pause if kind == "pause" else outbox.resume)()
-        elif kind == "close":
-            return
+        match kind:
+            case "pong":
+                pongs.answered()
+            case "ping":
+                outbox.notify({"type": "pong", "timestamp": now()})
+            case "pause":
+                outbox.pause()
+            case "resume":
+                outbox.resume()
+            case "close":
+                return
