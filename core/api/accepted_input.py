@@ -217,7 +217,10 @@ def _canonical_name(view: Any, names: AcceptedNames, name: str) -> str:
 
 
 def _check_agreement(values_by_name: Mapping[str, list[Any]]) -> None:
-    """UnclearInput for a name with two values: the check could read one, the operation the other."""
+    """UnclearInput for a name with two values.
+
+    The check could read one of them and the operation the other.
+    """
     for name, values in values_by_name.items():
         texts = {_query_text(value) for value in values if value not in (None, "")}
         if len(texts) > 1:

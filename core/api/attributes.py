@@ -1,4 +1,4 @@
-"""What a caller is about to do, and what they may see of it: the question and answer of the policy."""
+"""What a caller is about to do, and what they may see: the policy's question and its answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -45,7 +45,7 @@ class Components:
         self._names: dict[str, str] = {}
 
     def name(self, schema: Any, suggestion: str) -> Any:
-        """The schema with every object that has members replaced by a reference, itself included."""
+        """The schema with a reference in place of each object with members, itself included."""
         if not isinstance(schema, dict) or "$ref" in schema:
             return schema
         schema = dict(schema)

@@ -120,7 +120,7 @@ def recheck_of_request(request: Request | HttpRequest) -> Check:
 
 
 def guard(response: StreamingHttpResponse, check: Check, farewell: Farewell) -> None:
-    """End a streamed answer soon after its caller lost the right; `farewell` makes its last part."""
+    """End a streamed answer soon after its caller lost the right; `farewell` gives its end."""
     parts = response.streaming_content
     response.streaming_content = ReauthorisedParts(cast(Iterable[bytes], parts), check, farewell)
 

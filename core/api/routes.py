@@ -1,4 +1,4 @@
-"""URL tables: kinds bound to viewsets, optional trailing slashes, a catch-all per dialect."""
+"""URL tables: names with slashes, optional trailing slashes, a catch-all for each dialect."""
 
 from collections.abc import Callable
 from urllib.parse import quote, unquote_to_bytes
@@ -73,10 +73,9 @@ def _keep_encoded_slashes(request: HttpRequest) -> None:
     raw = _raw_path(request)
     if "%2f" not in raw.lower() or not raw.startswith("/"):
         return
-    parts = [
-        unquote_to_bytes(part).decode("utf-8", "replace")
-        for part in raw.replace("%2f", "%2F").split("%2F")
-    ]
-    path = ENCODED_SLASH.join(parts)
+    parts = raw.replace("%2f", "%2F").split("%2F")
+    decoded = [unquote_to_bytes(part).decode("utf-8", "replace") for part in parts]
+    path = ENCODED_SLASH.join(decoded)
+    # Only where this is the very address that Django decoded: a server may have rewritten it.
     if path.replace(ENCODED_SLASH, "/") == request.path:
         request.path_info = path.rstrip("/")

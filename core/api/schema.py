@@ -1,4 +1,4 @@
-"""OpenAPI: what each route takes and answers, inside its dialect's envelope."""
+"""The OpenAPI document: what each route takes and answers, inside its dialect's envelope."""
 
 import re
 from collections.abc import Mapping
@@ -44,15 +44,23 @@ MANIFEST: Schema = {"oneOf": [OBJECT, {"type": "string", "description": "The sam
 
 
 def record(*, required: tuple[str, ...] | Schema | None = None, **properties: Schema) -> Schema:
-    """An object schema; every property is required unless some are named. A schema given as `required` is a property of that name."""
+    """An object schema; every property is required unless `required` names some.
+
+    A schema given as `required` is a property of that name.
+    """
     if isinstance(required, dict):
-        properties, required = {**properties, "required": required}, None
+        properties = {**properties, "required": required}
+        required = None
     names = list(properties if required is None else required)
-    return {"type": "object", "properties": properties, **({"required": names} if names else {})}
+    schema: Schema = {"type": "object", "properties": properties}
+    if names:
+        # OpenAPI forbids an empty list.
+        schema["required"] = names
+    return schema
 
 
 def titled(name: str, schema: Schema) -> Schema:
-    """The schema under a name of its own in the OpenAPI document; without one it is named after where it stands."""
+    """The schema under a name of its own; without one it is named after where it stands."""
     return {"title": name, **schema}
 
 
@@ -78,7 +86,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What one operation takes and answers: `answer` is the data inside the envelope, `paged` its items."""
+    """What one operation takes and answers.
+
+    `answer` is the schema of the data inside the envelope; with `paged`, of the items of a page.
+    """
 
     summary: str
     answer: Mapping[str, Any]
@@ -132,7 +143,10 @@ CONFIRMATION = (
 def dialect_routes(
     endpoints: list[tuple[str, str, str, Any]], **_: Any
 ) -> list[tuple[str, str, str, Any]]:
-    """What speaks a dialect and can succeed: neither the schema's own pages, nor actions that a kind does not have."""
+    """Preprocessing hook of drf-spectacular: the routes that speak a dialect and can succeed.
+
+    Neither the schema's own pages, nor actions that a kind does not have.
+    """
     return [
         endpoint
         for endpoint in endpoints
@@ -155,7 +169,8 @@ class DialectSchema(AutoSchema):
         """One OpenAPI operation."""
         dialect = self.view.dialect
         action = getattr(self.view, "action", None) or method.lower()
-        described = getattr(self.view, "operations", {}).get(action) or Described(action, ANYTHING)
+        operations = getattr(self.view, "operations", {})
+        described = operations.get(action) or Described(action, ANYTHING)
         name = operation_names.operation_id(
             dialect.name,
             method,
@@ -189,45 +204,48 @@ class DialectSchema(AutoSchema):
         return getattr(self.view, "kind", None) is not None
 
     def _summary(self, name: str, described: Described) -> str:
-        """The declaration's words; where one declaration serves every kind, the operation's name as a sentence."""
+        """The declaration's summary; where it serves every kind, the operation's name in words."""
         if described.generic and self._is_of_kind():
             return operation_names.sentence(name)
         return described.summary.rstrip(".")
 
     def _description(self, described: Described, summary: str, method: str) -> str:
-        words = [f"{summary}."]
+        sentences = [f"{summary}."]
         if summary != described.summary.rstrip("."):
             # What a declaration for every kind says beyond the operation's own name.
             more = described.summary.partition("; ")[2]
-            words += [f"{more[:1].upper()}{more[1:]}."] if more else []
-        kind = getattr(self.view, "kind", None)
-        verb = VERBS.get(getattr(self.view, "action", None) or "") or getattr(self.view, "verb", "")
-        if self.view.is_open():
-            words.append(
-                "Needs the secret of an order."
-                if self.view.own_credentials
-                else "Answers without credentials."
-            )
-        elif described.generic and kind is not None and verb:
-            place = "namespace" if kind.namespaced else "cluster"
-            words.append(f"Needs the right to {verb} {kind.plural} in the {place}.")
-        elif method == "GET":
-            words.append("Needs the right to read what is asked for (a viewer has it by default).")
-        else:
-            words.append("Needs the right to change it; what it did is in the audit trail.")
+            if more:
+                sentences.append(f"{more[:1].upper()}{more[1:]}.")
+        sentences.append(self._required_right(described, method))
         if described.guarded and self.view.dialect.spoken:
-            words.append(
+            sentences.append(
                 "What is protected is refused first (code 1010) with what would happen and a "
                 "`confirm_token`: send the same call again with it, or with `confirm=true`."
             )
         if PATCH_LIST in described.body_types:
-            words.append(
+            sentences.append(
                 "A JSON patch (RFC 6902), which is a list of operations, is taken too, as "
                 f"`{PATCH_LIST}`."
             )
         if self.view.dialect.error_status == 200:
-            words.append("Failures come in the same envelope: look at `code` before `data`.")
-        return " ".join(words)
+            sentences.append("Failures come in the same envelope: look at `code` before `data`.")
+        return " ".join(sentences)
+
+    def _required_right(self, described: Described, method: str) -> str:
+        """A sentence: what a caller needs for the call."""
+        if self.view.is_open():
+            if self.view.own_credentials:
+                return "Needs the secret of an order."
+            return "Answers without credentials."
+        kind = getattr(self.view, "kind", None)
+        action = getattr(self.view, "action", None) or ""
+        verb = VERBS.get(action) or getattr(self.view, "verb", "")
+        if described.generic and kind is not None and verb:
+            level = "namespace" if kind.namespaced else "cluster"
+            return f"Needs the right to {verb} {kind.plural} in the {level}."
+        if method == "GET":
+            return "Needs the right to read what is asked for (a viewer has it by default)."
+        return "Needs the right to change it; what it did is in the audit trail."
 
     def _security(self) -> list[Schema]:
         if self.view.is_open():
@@ -239,22 +257,24 @@ class DialectSchema(AutoSchema):
         example = parameter_texts.example(
             described.body or {},
             manifest=self._manifest(),
-            shown=parameter_texts.shown(getattr(self.view, "verb", "")),
+            optional=parameter_texts.optional_members(getattr(self.view, "verb", "")),
         )
         content: Schema = {}
-        for kind in _ordered(described.body_types):
-            schema: Schema = dict(described.body or {}) or dict(PATCH_BODIES.get(kind, ANYTHING))
+        for body_type in _ordered_body_types(described.body_types):
+            schema: Schema = dict(described.body or PATCH_BODIES.get(body_type, ANYTHING))
             if described.body_name:
                 schema["title"] = described.body_name
-            content[kind] = {"schema": schema}
-            if kind in PATCH_BODIES:
-                content[kind]["example"] = self._manifest() if kind == APPLY else PATCH_EXAMPLE
+            if body_type == APPLY:
+                body_example = self._manifest()
+            elif body_type in PATCH_BODIES:
+                body_example = PATCH_EXAMPLE
             else:
-                content[kind]["example"] = example or {"namespace": "default"}
+                body_example = example or {"namespace": "default"}
+            content[body_type] = {"schema": schema, "example": body_example}
         return {"content": content, "required": True}
 
     def _manifest(self) -> Schema:
-        """The least of an object of the view's kind."""
+        """The smallest object of the view's kind."""
         kind = getattr(self.view, "kind", None)
         metadata = {"name": "web", "labels": {"app": "web"}}
         if kind is None:
@@ -268,7 +288,8 @@ class DialectSchema(AutoSchema):
         dialect = self.view.dialect
         data, noun = self._answer(described, name, path)
         answer = _titled_answer(dialect.envelope(data, described.paged), data, noun, described)
-        good = answer if dialect.error_status != 200 else {"anyOf": [answer, dialect.error_schema]}
+        fails_with_200 = dialect.error_status == 200
+        schema = {"anyOf": [answer, dialect.error_schema]} if fails_with_200 else answer
         failure = {
             "description": "Refused or failed.",
             "content": {
@@ -279,25 +300,21 @@ class DialectSchema(AutoSchema):
             },
         }
         content: Schema = {}
-        for kind in described.answer_types:
-            if kind == "application/json":
-                content[kind] = {"schema": good, "example": self._example(data, answer)}
+        for answer_type in described.answer_types:
+            if answer_type == "application/json":
+                example = self._example(data, answer)
+                content[answer_type] = {"schema": schema, "example": example}
             else:
-                content[kind] = dict(TEXT_ANSWERS[kind])
-        if dialect.error_status == 200:
+                content[answer_type] = dict(TEXT_ANSWERS[answer_type])
+        description = "Done."
+        if fails_with_200:
+            description = "Done, or a failure in the document's envelope."
             content.setdefault("application/json", {"schema": dialect.error_schema})
-        success = {
-            "description": (
-                "Done, or a failure in the document's envelope."
-                if dialect.error_status == 200
-                else "Done."
-            ),
-            "content": content,
-        }
+        success = {"description": description, "content": content}
         return {"200": success, "4XX": failure, "5XX": failure}
 
     def _example(self, data: Schema, answer: Schema) -> Any:
-        """An answer as it may come; an object of the view's own kind stands for the objects in it."""
+        """An example of an answer; an object of the view's own kind stands for its objects."""
         kind = getattr(self.view, "kind", None)
         own = kind is not None and data.get("title") == kind.name
         sample = parameter_texts.example(answer, manifest=self._manifest() if own else None)
@@ -308,8 +325,9 @@ class DialectSchema(AutoSchema):
 
     def _answer(self, described: Described, name: str, path: str) -> tuple[Schema, str]:
         """The data inside the envelope under its title, and the noun that names the envelope."""
-        dialect, answer = self.view.dialect, dict(described.answer)
-        if answer == KUBERNETES_OBJECT and (kind := _kind_of(path, dialect.kinds)):
+        dialect = self.view.dialect
+        answer = dict(described.answer)
+        if answer == KUBERNETES_OBJECT and (kind := _kind_in_path(path, dialect.kinds)):
             return of_kind(kind), kind
         if described.answer_name:
             answer["title"] = described.answer_name
@@ -333,7 +351,7 @@ VERBS: Mapping[str, str] = {
     "partial_update": "patch",
     "destroy": "delete",
 }
-# What stands in an envelope without a name of its own.
+# Nouns for answers without a name of their own, by JSON type.
 PLAIN = {"object": "Object", "string": "Text", "boolean": "Flag", "integer": "Count"}
 # What the envelopes say when all went well.
 SUCCESS_WORDS = {"msg": "success", "message": "Success"}
@@ -376,7 +394,7 @@ PATCH_BODIES: Mapping[str, Schema] = {
 PATCH_EXAMPLE: Schema = {"metadata": {"labels": {"app": "web"}}}
 
 
-def _ordered(body_types: tuple[str, ...]) -> list[str]:
+def _ordered_body_types(body_types: tuple[str, ...]) -> list[str]:
     """The types of a body that have a schema, a merge patch first."""
     if PATCH_LIST not in body_types:
         return list(body_types)
@@ -420,8 +438,8 @@ MEMBERS: Mapping[str, Schema] = {
 }
 
 
-def _kind_of(path: str, kinds: Mapping[str, str]) -> str:
-    """The kind whose objects an address answers: the last that it names."""
+def _kind_in_path(path: str, kinds: Mapping[str, str]) -> str:
+    """The kind of the objects at an address, the last that it names; "" without one."""
     return next((kinds[word] for word in reversed(path.split("/")) if word in kinds), "")
 
 
@@ -432,7 +450,10 @@ def _plain_noun(answer: Schema) -> str:
 
 
 def _noun(name: str) -> str:
-    """`getOrder` -> `Order`; what an action answers is called after it: `drainNode` -> `DrainNodeResult`."""
+    """The noun of what an operation answers: `getOrder` -> `Order`.
+
+    What an action answers is named after the action: `drainNode` -> `DrainNodeResult`.
+    """
     verb, noun = re.match(r"([a-z]+)(.*)", name).groups()  # type: ignore[union-attr]
     if verb in {"get", "create", "replace", "update", "register"}:
         return str(noun)
@@ -442,9 +463,13 @@ def _noun(name: str) -> str:
 
 
 def _titled_answer(answer: Schema, data: Schema, noun: str, described: Described) -> Schema:
-    """The envelope under a title; a page inside it too. Bare data keeps its own name, or has none."""
+    """The envelope under a title, and a page inside it too.
+
+    Bare data keeps its own name, or has none.
+    """
     if answer == data or not answer.get("properties"):
         return answer
+    # Some dialects have the members of a page inside `data`, others beside it.
     inside = answer["properties"].get("data", {})
     if not described.paged:
         return titled(f"{noun}Answer", answer)
