@@ -149,8 +149,9 @@ def _members(text: str) -> Iterator[tuple[str, str]]:
         match = _MEMBER.match(text, end)
         if match is None:
             raise ValueError("not one element")
-        name, quoted, plain = match[1], match[2], match[3]
-        value = plain
+        name = match[1]
+        value = match[3]
+        quoted = match[2]
         if quoted is not None:
             value = re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
         yield name.lower(), value

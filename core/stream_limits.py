@@ -1,6 +1,6 @@
-"""A limit for streamed answers: each followed log or feed over HTTP holds a thread of the web server.
+"""A limit for streamed answers, so that they cannot take every thread of the web server.
 
-Without it they could take every thread.
+Each followed log or feed over HTTP holds one of them.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Structured logs."""
+"""Structured logs: the same format for web servers, workers and commands."""
 
 import logging
 import sys
@@ -8,7 +8,10 @@ import structlog
 
 
 def configure_logging(options: dict[str, Any]) -> None:
-    """Send everything that is logged to standard error, one line each, as JSON or as text."""
+    """Log everything to standard error, one line each.
+
+    `options` is the setting LOGGING: {"level": "INFO" …, "format": "json" or "text"}.
+    """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -1,4 +1,4 @@
-"""Every setting, out of the environment alone; docs/settings.md lists them all."""
+"""Every setting, from environment variables alone; docs/settings.md lists them all."""
 
 from datetime import timedelta
 from ipaddress import ip_network
@@ -20,13 +20,15 @@ SECRET_KEY = env.required("SECRET_KEY", "set it to a long random text, the same 
 FIELD_ENCRYPTION_KEYS = env.words("FIELD_ENCRYPTION_KEYS")
 if not FIELD_ENCRYPTION_KEYS:
     raise env.SettingError(
-        "FIELD_ENCRYPTION_KEYS is not set: give one or more Fernet keys, comma separated; the first encrypts."
+        "FIELD_ENCRYPTION_KEYS is not set: give one or more Fernet keys, comma separated; "
+        "the first encrypts."
     )
 try:
     [Fernet(key) for key in FIELD_ENCRYPTION_KEYS]
 except ValueError:
     raise env.SettingError(
-        "FIELD_ENCRYPTION_KEYS holds something that is not a Fernet key (32 bytes, url-safe base64)."
+        "FIELD_ENCRYPTION_KEYS holds something that is not a Fernet key "
+        "(32 bytes, url-safe base64)."
     ) from None
 DEBUG = env.boolean("DEBUG", False)
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
@@ -289,7 +291,8 @@ if OIDC_ENABLED:
     OIDC_USERNAME_CLAIM = env.text("OIDC_USERNAME_CLAIM", "preferred_username")
     OIDC_GROUPS_CLAIM = env.text("OIDC_GROUPS_CLAIM", "groups")
     OIDC_RENEW_ID_TOKEN_EXPIRY_SECONDS = OIDC_RENEW_SECONDS
-    OIDC_USE_PKCE, OIDC_TIMEOUT = True, 10
+    OIDC_USE_PKCE = True
+    OIDC_TIMEOUT = 10
     LOGIN_REDIRECT_URL = "/"
     INSTALLED_APPS.append("mozilla_django_oidc")
     # A session ends soon after the provider has ended it.
@@ -315,21 +318,20 @@ if CLIENT_CERT_HEADER.lower() == CLIENT_CERT_VERIFIED_HEADER.lower() != "":
 OPEN_DIALECTS: frozenset[str] = frozenset()
 OPEN_DIALECTS_NETWORKS: dict[str, tuple[str, ...]] = {}
 OPEN_DIALECTS_CERTIFICATES: dict[str, tuple[tuple[str, client_certificates.Rule], ...]] = {}
-for _word, _network, _rule in env.opened("OPEN_DIALECTS"):
+for _word, _network, _rule in env.opened_dialects("OPEN_DIALECTS"):
     if _word not in _OPENABLE:
         raise env.SettingError(f"OPEN_DIALECTS knows {', '.join(_OPENABLE)}, not {_word}.")
     _name = _OPENABLE[_word]
     OPEN_DIALECTS |= {_name}
     if not _rule:
-        OPEN_DIALECTS_NETWORKS[_name] = (
-            *OPEN_DIALECTS_NETWORKS.get(_name, ()),
-            *([_network] if _network else ["0.0.0.0/0", "::/0"]),
-        )
+        _networks = (_network,) if _network else ("0.0.0.0/0", "::/0")
+        OPEN_DIALECTS_NETWORKS[_name] = OPEN_DIALECTS_NETWORKS.get(_name, ()) + _networks
         continue
     if not CLIENT_CERT_HEADER or not TRUSTED_PROXIES:
         raise env.SettingError(
-            f"OPEN_DIALECTS opens {_word} by certificate: set TRUSTED_PROXIES to the proxies that verify "
-            "certificates, and CLIENT_CERT_HEADER to the header in which they describe them."
+            f"OPEN_DIALECTS opens {_word} by certificate: set TRUSTED_PROXIES to the proxies "
+            "that verify certificates, and CLIENT_CERT_HEADER to the header in which they "
+            "describe them."
         )
     try:
         _parsed = client_certificates.parse_rule(_rule, CLIENT_CERT_FORMAT)

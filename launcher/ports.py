@@ -4,6 +4,7 @@ import random
 import socket
 from pathlib import Path
 
+# Below the ports that systems give to outgoing connections.
 CHOICE = (15_000, 30_000)
 
 
@@ -31,7 +32,7 @@ def free_port() -> int:
     return port
 
 
-def kept_port(file: Path) -> int:
+def stored_port(file: Path) -> int:
     """The port written in `file` when it is still free, else a new one, which is written there."""
     try:
         port = int(file.read_text())

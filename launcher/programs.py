@@ -51,12 +51,14 @@ class Listening:
         """A LaunchError when somebody listens on one of the ports already."""
         if self.port == self.ws_port:
             raise LaunchError(
-                f"KUBEGALE_PORT and KUBEGALE_WS_PORT are both {self.port}: give two different ports."
+                f"KUBEGALE_PORT and KUBEGALE_WS_PORT are both {self.port}: "
+                "give two different ports."
             )
         for name, port in (("KUBEGALE_PORT", self.port), ("KUBEGALE_WS_PORT", self.ws_port)):
             if not ports.is_free(port, self.address):
                 raise LaunchError(
-                    f"Port {port} on {self.address} cannot be used (already in use?): free it, or set {name} to another one."
+                    f"Port {port} on {self.address} cannot be used (already in use?): "
+                    f"free it, or set {name} to another one."
                 )
 
     @property
@@ -76,7 +78,7 @@ class Listening:
         return f"http://{self.host}:{self.ws_port}"
 
     def environment(self, folder: Path) -> dict[str, str]:
-        """The same as environment variables; the servers behind the front listen on sockets in `folder`."""
+        """The ports as environment variables; servers behind the front use sockets in `folder`."""
         return {
             "KUBEGALE_BIND": self.address,
             "KUBEGALE_PORT": str(self.port),
@@ -88,8 +90,11 @@ class Listening:
 
 @contextmanager
 def socket_folder(home: Path | None = None) -> Iterator[Path]:
-    """A folder for unix sockets that only we enter: below `home`, where a launch that was killed leaves nothing in the way of the
-    next, unless its path is too long for a socket's; else a temporary one."""
+    """A folder for unix sockets that only we enter.
+
+    It is below `home`, where a launch that was killed leaves nothing in the way of the next, unless
+    its path is too long for a socket's; else a temporary one.
+    """
     if home is not None and len(os.fsencode(home)) < LONGEST_HOME:
         folder = home / "sockets"
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -115,12 +120,12 @@ def manage(*arguments: str) -> list[str]:
 
 
 def front(environ: Mapping[str, str]) -> Command:
-    """What clients talk to: reads whole requests, hands them to the web server and WebSockets to theirs."""
+    """What clients talk to: it forwards whole requests to the web server, WebSockets to theirs."""
     return _python("front", ("-m", "edge"), environ, grace=35.0)
 
 
 def web(environ: Mapping[str, str]) -> Command:
-    """Pages, admin and every JSON route: gunicorn with threads; kubegale/gunicorn.py has its settings."""
+    """Pages, admin and every JSON route: gunicorn with threads (kubegale/gunicorn.py)."""
     program = (
         "-m",
         "gunicorn",
@@ -175,7 +180,10 @@ def worker(environ: Mapping[str, str]) -> Command:
 
 
 def beat(environ: Mapping[str, str], schedule: Path) -> Command:
-    """The clock of periodic tasks, a process of its own: as part of a worker it outlives the worker's SIGKILL."""
+    """The clock of periodic tasks.
+
+    A process of its own: as part of a worker it would outlive the worker's SIGKILL.
+    """
     options = (
         "--schedule",
         str(schedule),
