@@ -34,7 +34,8 @@ _NAMES = {
 # `key=value` or `key="value"` of an XFCC element, and what ends it.
 _MEMBER = re.compile(r'([A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^",;]*))(;|$)', re.DOTALL)
 _PEM = re.compile(
-    r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*", re.ASCII
+    r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*",
+    re.ASCII,
 )
 
 
@@ -110,7 +111,12 @@ def parse_rule(text: str, form: str) -> Rule:
             sha256 = value.lower()
         else:
             raise ValueError(f"{name!r} is none of {', '.join(_NAMES)}, URI, DNS, Hash")
-    return Rule(frozenset(subject), frozenset(uris), frozenset(dns_names), sha256)
+    return Rule(
+        frozenset(subject),
+        frozenset(uris),
+        frozenset(dns_names),
+        sha256,
+    )
 
 
 def read_header(text: str, form: str) -> Certificate | None:
@@ -202,7 +208,9 @@ def _from_pem(text: str) -> Certificate:
     )
 
 
-def _alternative_names(certificate: x509.Certificate) -> tuple[frozenset[str], frozenset[str]]:
+def _alternative_names(
+    certificate: x509.Certificate,
+) -> tuple[frozenset[str], frozenset[str]]:
     """(URIs, DNS names)."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

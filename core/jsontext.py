@@ -49,7 +49,12 @@ def _children(item: object) -> list[object]:
     return [child for child in members if isinstance(child, dict | list)]
 
 
-def check_shape(body: bytes, *, nodes: int = MAX_MEMBERS, depth: int = MAX_DEPTH) -> None:
+def check_shape(
+    body: bytes,
+    *,
+    nodes: int = MAX_MEMBERS,
+    depth: int = MAX_DEPTH,
+) -> None:
     """Invalid when JSON holds more values or nests deeper than is read.
 
     It scans the text alone, before anything is parsed.
@@ -72,7 +77,12 @@ def check_shape(body: bytes, *, nodes: int = MAX_MEMBERS, depth: int = MAX_DEPTH
         raise Invalid(f"the body nests deeper than {depth} levels")
 
 
-def loads(body: bytes | str, *, last_wins: bool = False, what: str = "the body") -> Any:
+def loads(
+    body: bytes | str,
+    *,
+    last_wins: bool = False,
+    what: str = "the body",
+) -> Any:
     """Parse strict JSON; Invalid, Unrepresentable or UnclearInput when it is not.
 
     No NaN, no Infinity, no integer beyond 64 bits, no lone surrogates, at most MAX_DEPTH levels. A
@@ -141,7 +151,10 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for name, value in pairs:
         if members[name] != value:
             short = name[:100]
-            raise UnclearInput(f"{short} is given twice, and differently", field=short)
+            raise UnclearInput(
+                f"{short} is given twice, and differently",
+                field=short,
+            )
     return members
 
 

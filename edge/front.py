@@ -10,7 +10,14 @@ from collections.abc import Iterable
 
 from edge.connections import Connection
 from edge.limits import Limits
-from edge.sessions import BODY, FAREWELL, HEAD, STREAM, TUNNEL, Session
+from edge.sessions import (
+    BODY,
+    FAREWELL,
+    HEAD,
+    STREAM,
+    TUNNEL,
+    Session,
+)
 from edge.spool import Budget
 from edge.upstreams import Upstream
 
@@ -44,7 +51,9 @@ class Front:
 
         self._servers.append(
             await loop.create_server(
-                lambda: Connection(connected=accepted), sock=listener, backlog=BACKLOG
+                lambda: Connection(connected=accepted),
+                sock=listener,
+                backlog=BACKLOG,
             )
         )
 

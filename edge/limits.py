@@ -3,7 +3,12 @@
 import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import (
+    IPv4Network,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 
 Network = IPv4Network | IPv6Network
 # The names of OPEN_DIALECTS, and the addresses that answer without credentials then.
@@ -20,7 +25,14 @@ OPEN_PREFIXES = {
 }
 # What shows that a request has credentials: a session of the console, or one of these headers.
 SESSION_COOKIE = b"sessionid="
-CREDENTIALS = frozenset({b"authorization", b"x-bcs-user-token", b"secret", b"username"})
+CREDENTIALS = frozenset(
+    {
+        b"authorization",
+        b"x-bcs-user-token",
+        b"secret",
+        b"username",
+    }
+)
 MIB = 1024 * 1024
 
 
@@ -85,7 +97,10 @@ class Limits:
             answer_seconds=seconds("EDGE_ANSWER_SECONDS", cls.answer_seconds),
             stall_seconds=seconds("EDGE_STALL_SECONDS", cls.stall_seconds),
             spool_total=count("EDGE_SPOOL_BYTES", cls.spool_total),
-            connections=min(possible, count("EDGE_CONNECTIONS", cls.connections)),
+            connections=min(
+                possible,
+                count("EDGE_CONNECTIONS", cls.connections),
+            ),
             connections_per_address=count(
                 "EDGE_CONNECTIONS_PER_ADDRESS",
                 cls.connections_per_address,
@@ -149,8 +164,13 @@ def _open_prefixes(text: str) -> tuple[bytes, ...]:
     return prefixes
 
 
-def _certificate_headers(environ: Mapping[str, str]) -> frozenset[bytes]:
-    settings = ("CLIENT_CERT_HEADER", "CLIENT_CERT_VERIFIED_HEADER")
+def _certificate_headers(
+    environ: Mapping[str, str],
+) -> frozenset[bytes]:
+    settings = (
+        "CLIENT_CERT_HEADER",
+        "CLIENT_CERT_VERIFIED_HEADER",
+    )
     names = [environ.get(setting, "").strip().lower() for setting in settings]
     return frozenset(name.encode() for name in names if name)
 

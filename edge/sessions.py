@@ -64,7 +64,12 @@ class Session:
     """
 
     def __init__(
-        self, front: "Front", client: Connection, address: str, *, sockets_only: bool
+        self,
+        front: "Front",
+        client: Connection,
+        address: str,
+        *,
+        sockets_only: bool,
     ) -> None:
         self.state = HEAD
         self.address = address
@@ -107,7 +112,11 @@ class Session:
             method = request.method
             self._drain = 0
             limits = self._limits
-            spool = spooling(self._front.budget, limits.spool_memory, limits.body_bytes + PART)
+            spool = spooling(
+                self._front.budget,
+                limits.spool_memory,
+                limits.body_bytes + PART,
+            )
             with spool as body:
                 excess = await self._read_body(request, body)
                 return await self._forward(request, body, excess)
@@ -137,7 +146,11 @@ class Session:
                     del buffer[:end]
                     request = parse_request(raw, limits)
                     trusted = limits.trusts(self.address)
-                    check_certificate_headers(request, limits.certificate_headers, trusted=trusted)
+                    check_certificate_headers(
+                        request,
+                        limits.certificate_headers,
+                        trusted=trusted,
+                    )
                     return request
             if self._front.stopping and not begun:
                 return None
@@ -171,7 +184,11 @@ class Session:
             await self._read_plain(request.length, body, began)
             return 0
         except TimeoutError:
-            raise Refusal(408, "The request's body came too slowly.", request.target) from None
+            raise Refusal(
+                408,
+                "The request's body came too slowly.",
+                request.target,
+            ) from None
         except Refusal as refusal:
             refusal.target = request.target
             raise
@@ -200,7 +217,10 @@ class Session:
 
     def _spool(self, body: Spool, data: bytes) -> None:
         if not body.put(data):
-            raise Refusal(503, "The server holds too many bodies of requests: try again later.")
+            raise Refusal(
+                503,
+                "The server holds too many bodies of requests: try again later.",
+            )
 
     async def _wait_for_body(self, body: Spool, began: float) -> None:
         """Wait for more of a body.
@@ -231,7 +251,8 @@ class Session:
             server, answer = await self._ask(upstream, request, body, excess)
         except Unavailable:
             raise Refusal(
-                503, "The server is starting or stopping: try again in a moment."
+                503,
+                "The server is starting or stopping: try again in a moment.",
             ) from None
         try:
             if request.websocket and answer.status == 101:
@@ -248,7 +269,11 @@ class Session:
         return keep_alive
 
     async def _ask(
-        self, upstream: Upstream, request: Request, body: Spool, excess: int
+        self,
+        upstream: Upstream,
+        request: Request,
+        body: Spool,
+        excess: int,
     ) -> tuple[Connection, Answer]:
         """(connection to the server, head of its answer).
 
@@ -298,7 +323,11 @@ class Session:
         return f"{literal}:{port}".encode()
 
     async def _exchange(
-        self, server: Connection, request: Request, head: bytes, body: Spool
+        self,
+        server: Connection,
+        request: Request,
+        head: bytes,
+        body: Spool,
     ) -> Answer | None:
         """Send the request and wait for the head of its answer.
 
@@ -397,7 +426,10 @@ class Session:
         """Both directions of a WebSocket as plain bytes, until one of them ends."""
         self.state = TUNNEL
         self._client.on_end = None
-        lines = [answer.line, *(b"%s: %s" % pair for pair in answer.headers)]
+        lines = [
+            answer.line,
+            *(b"%s: %s" % pair for pair in answer.headers),
+        ]
         self._client.write(CRLF.join(lines) + END)
         ways = [
             asyncio.create_task(self._copy(self._client, server)),
@@ -512,5 +544,10 @@ def _plain_refusal(refusal: Refusal, method: bytes) -> bytes:
     head = (
         b"HTTP/1.1 %d %s\r\nServer: KubeGale\r\nContent-Type: application/json\r\n%s"
         b"Content-Length: %d\r\nConnection: close\r\n\r\n"
-    ) % (refusal.status, REASONS[refusal.status].encode(), retry, len(body))
+    ) % (
+        refusal.status,
+        REASONS[refusal.status].encode(),
+        retry,
+        len(body),
+    )
     return head if method == b"HEAD" else head + body

@@ -41,7 +41,11 @@ class Upstream:
         while True:
             try:
                 _, connection = await loop.create_unix_connection(Connection, self.path)
-            except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
+            except (
+                FileNotFoundError,
+                ConnectionRefusedError,
+                BlockingIOError,
+            ):
                 if loop.time() > deadline:
                     raise Unavailable from None
                 await asyncio.sleep(PAUSE_SECONDS)

@@ -106,7 +106,11 @@ def check_certificate_headers(request: Request, names: frozenset[bytes], *, trus
         request.headers = [pair for pair in request.headers if pair[0] not in names]
     present = [name for name, _ in request.headers if name in names]
     if len(present) > len(set(present)):
-        raise Refusal(400, "The client's certificate is described more than once.", request.target)
+        raise Refusal(
+            400,
+            "The client's certificate is described more than once.",
+            request.target,
+        )
 
 
 def find_head(buffer: bytearray, limits: Limits) -> int:

@@ -51,7 +51,10 @@ def _state(check: Callable[[], None]) -> str:
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 when database and broker answer, 503 naming what does not."""
-    checks = {"database": _state(_check_database), "broker": _state(_check_broker)}
+    checks = {
+        "database": _state(_check_database),
+        "broker": _state(_check_broker),
+    }
     if set(checks.values()) == {"ok"}:
         return JsonResponse({"status": "ok", "checks": checks})
     return JsonResponse({"status": "unavailable", "checks": checks}, status=503)

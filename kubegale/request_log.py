@@ -14,10 +14,14 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 # Any other method is counted as "other": Prometheus keeps a label value for ever.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 REQUESTS = Counter(
-    "kubegale_http_requests_total", "Requests answered", ["method", "route", "status"]
+    "kubegale_http_requests_total",
+    "Requests answered",
+    ["method", "route", "status"],
 )
 SECONDS = Histogram(
-    "kubegale_http_request_seconds", "Time to answer, without streaming", ["method", "route"]
+    "kubegale_http_request_seconds",
+    "Time to answer, without streaming",
+    ["method", "route"],
 )
 log = structlog.stdlib.get_logger("kubegale.request")
 
@@ -43,7 +47,11 @@ class RequestLog:
         try:
             response = self.get_response(request)
             response["X-Request-Id"] = identity
-            self._record(request, response.status_code, time.perf_counter() - started)
+            self._record(
+                request,
+                response.status_code,
+                time.perf_counter() - started,
+            )
             return response
         finally:
             structlog.contextvars.clear_contextvars()

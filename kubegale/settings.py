@@ -16,7 +16,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 globals().update(env.overrides("KUBEGALE_TUNING", vars(tuning)))
 
 # --- Identity and secrets -------------------------------------------------------------------------
-SECRET_KEY = env.required("SECRET_KEY", "set it to a long random text, the same for every process.")
+SECRET_KEY = env.required(
+    "SECRET_KEY",
+    "set it to a long random text, the same for every process.",
+)
 FIELD_ENCRYPTION_KEYS = env.words("FIELD_ENCRYPTION_KEYS")
 if not FIELD_ENCRYPTION_KEYS:
     raise env.SettingError(
@@ -114,10 +117,12 @@ TEMPLATES = [
 
 # --- Database, broker, cache ----------------------------------------------------------------------
 DATABASE_URL = env.required(
-    "DATABASE_URL", "give postgres://user:password@host:port/name (make run brings its own server)."
+    "DATABASE_URL",
+    "give postgres://user:password@host:port/name (make run brings its own server).",
 )
 REDIS_URL = env.required(
-    "REDIS_URL", "give redis://[:password@]host:port/0 (make run brings its own server)."
+    "REDIS_URL",
+    "give redis://[:password@]host:port/0 (make run brings its own server).",
 )
 STATEMENT_TIMEOUT_MS = env.integer("DATABASE_STATEMENT_TIMEOUT_MS", 30_000)
 DATABASES = {
@@ -159,11 +164,20 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
 # --- Operations: kind -> runner and queue; queue -> how many may run at once in one cluster -------
 OPERATIONS: dict[str, dict[str, str]] = {
-    "vkube_deploy": {"run": "billing.services.rollout_watch.run", "queue": "rollout"},
+    "vkube_deploy": {
+        "run": "billing.services.rollout_watch.run",
+        "queue": "rollout",
+    },
     "bulk": {"run": "workloads.actions.bulk.run", "queue": "bulk"},
     "drain": {"run": "workloads.actions.drain.run", "queue": "drain"},
-    "rollout": {"run": "workloads.actions.rollouts.run", "queue": "rollout"},
-    "recreate": {"run": "workloads.actions.restarts.run", "queue": "rollout"},
+    "rollout": {
+        "run": "workloads.actions.rollouts.run",
+        "queue": "rollout",
+    },
+    "recreate": {
+        "run": "workloads.actions.restarts.run",
+        "queue": "rollout",
+    },
 }
 OPERATION_LIMITS = {
     "drain": env.integer("OPERATION_LIMIT_DRAIN", 4),
@@ -181,7 +195,10 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         "task": "workloads.sample_clusters",
         "schedule": METRIC_INTERVAL,
     },
-    "forget-expired-tokens": {"task": "access.forget_expired_tokens", "schedule": 86400.0},
+    "forget-expired-tokens": {
+        "task": "access.forget_expired_tokens",
+        "schedule": 86400.0,
+    },
     "sample-tenants": {
         "task": "tenants.sample_usage",
         "schedule": TENANT_USAGE_INTERVAL,
@@ -195,10 +212,22 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         "task": "operations.resume_operations",
         "schedule": OPERATION_RESUME_INTERVAL,
     },
-    "purge-operations": {"task": "operations.purge_operations", "schedule": 3600.0},
-    "forget-recordings": {"task": "workloads.forget_recordings", "schedule": 3600.0},
-    "remove-debug-pods": {"task": "workloads.remove_debug_pods", "schedule": 120.0},
-    "storage-retention": {"task": "storage_api.keep_retention", "schedule": 3600.0},
+    "purge-operations": {
+        "task": "operations.purge_operations",
+        "schedule": 3600.0,
+    },
+    "forget-recordings": {
+        "task": "workloads.forget_recordings",
+        "schedule": 3600.0,
+    },
+    "remove-debug-pods": {
+        "task": "workloads.remove_debug_pods",
+        "schedule": 120.0,
+    },
+    "storage-retention": {
+        "task": "storage_api.keep_retention",
+        "schedule": 3600.0,
+    },
     "expire-orders": {
         "task": "billing.expire_orders",
         "schedule": env.number("VKUBE_EXPIRE_INTERVAL_SECONDS", 10.0),
@@ -241,7 +270,8 @@ BEHIND_TLS_PROXY = env.boolean("BEHIND_TLS_PROXY", False)
 SECURE_COOKIES = env.boolean("SECURE_COOKIES", BEHIND_TLS_PROXY)
 # Browsers come back by https only; sent over https alone.
 SECURE_HSTS_SECONDS = env.integer(
-    "HSTS_SECONDS", 365 * 86400 if BEHIND_TLS_PROXY or SECURE_COOKIES else 0
+    "HSTS_SECONDS",
+    365 * 86400 if BEHIND_TLS_PROXY or SECURE_COOKIES else 0,
 )
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("HSTS_INCLUDE_SUBDOMAINS", False)
 LANGUAGE_COOKIE_SECURE = SECURE_COOKIES
@@ -285,7 +315,9 @@ if OIDC_ENABLED:
     OIDC_OP_USER_ENDPOINT = env.required("OIDC_USERINFO_ENDPOINT", _HINT)
     OIDC_OP_JWKS_ENDPOINT = env.required("OIDC_JWKS_ENDPOINT", _HINT)
     OIDC_RP_SIGN_ALGO = env.choice(
-        "OIDC_SIGN_ALGORITHM", "RS256", ("RS256", "RS384", "RS512", "ES256", "ES384")
+        "OIDC_SIGN_ALGORITHM",
+        "RS256",
+        ("RS256", "RS384", "RS512", "ES256", "ES384"),
     )
     OIDC_RP_SCOPES = env.text("OIDC_SCOPES", "openid profile email groups")
     OIDC_USERNAME_CLAIM = env.text("OIDC_USERNAME_CLAIM", "preferred_username")
@@ -297,12 +329,19 @@ if OIDC_ENABLED:
     INSTALLED_APPS.append("mozilla_django_oidc")
     # A session ends soon after the provider has ended it.
     MIDDLEWARE.append("mozilla_django_oidc.middleware.SessionRefresh")
-    AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "access.oidc.Backend"]
+    AUTHENTICATION_BACKENDS = [
+        "django.contrib.auth.backends.ModelBackend",
+        "access.oidc.Backend",
+    ]
 
 # --- API ------------------------------------------------------------------------------------------
 # The names of the setting -> the dialects' own; only those whose originals had no credentials can
 # be opened.
-_OPENABLE = {"bcs": "bcs_storage", "k8sservice": "k8s_service", "walm": "walm"}
+_OPENABLE = {
+    "bcs": "bcs_storage",
+    "k8sservice": "k8s_service",
+    "walm": "walm",
+}
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 # The header in which a trusted proxy describes its client's certificate, and the one that says that
 # it has verified it.
@@ -363,7 +402,8 @@ AUDIT_SINK = "access.audit_sink.write"
 AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 365)
 AUDIT_STORE_WRITES = env.boolean("AUDIT_STORE_WRITES", True)
 METRICS_NETWORKS = env.networks(
-    "METRICS_NETWORKS", "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
+    "METRICS_NETWORKS",
+    "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7",
 )
 METRICS_TOKEN = env.text("METRICS_TOKEN")
 STREAM_POLICY = "access.streams"
@@ -404,7 +444,10 @@ SPECTACULAR_SETTINGS = {
     "PREPROCESSING_HOOKS": ["core.api.schema.dialect_routes"],
     "POSTPROCESSING_HOOKS": ["core.api.components.name_components"],
     "SERVERS": [{"url": "/", "description": "This server"}],
-    "LICENSE": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+    "LICENSE": {
+        "name": "Apache-2.0",
+        "url": "https://www.apache.org/licenses/LICENSE-2.0",
+    },
 }
 
 # --- Clusters -------------------------------------------------------------------------------------

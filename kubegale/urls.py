@@ -15,7 +15,13 @@ from core.api.bodies import FrontRefusal
 from core.api.dialect import Dialect
 from core.api.openapi import SchemaView
 from core.api.rendering import dumps
-from dialects import bcs_storage, k8s_service, kubegale, vkube, walm
+from dialects import (
+    bcs_storage,
+    k8s_service,
+    kubegale,
+    vkube,
+    walm,
+)
 from kubegale import health
 
 # Whose error shape addresses under a prefix get when no view was reached.
@@ -34,19 +40,32 @@ urlpatterns = [
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
     path("api/schema", SchemaView.as_view(), name="schema"),
-    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path(
+        "api/docs",
+        SpectacularSwaggerView.as_view(url_name="schema"),
+        name="docs",
+    ),
     path("api/v1/auth/", include(kubegale.auth_urlpatterns)),
     path("api/v1/kubernetes/", include(kubegale.urlpatterns)),
     path("bcsapi/v4/storage/", include(bcs_storage.urlpatterns)),
     path("bcsstorage/v1/", include(bcs_storage.urlpatterns)),
-    path("api/v1/k8s/", include((vkube.urlpatterns, "vkube"), namespace="vkube")),
-    path("k8s/", include((vkube.urlpatterns, "vkube"), namespace="vkube-short")),
+    path(
+        "api/v1/k8s/",
+        include((vkube.urlpatterns, "vkube"), namespace="vkube"),
+    ),
+    path(
+        "k8s/",
+        include((vkube.urlpatterns, "vkube"), namespace="vkube-short"),
+    ),
     path("v1/k8sservice/", include(k8s_service.urlpatterns)),
     path("", include(walm.urlpatterns)),
     # The console's pages for signing in and out and for passwords serve the admin site, too.
     path("admin/login/", sessions.enter_admin),
     path("admin/logout/", sessions.sign_out),
-    path("admin/password_change/", RedirectView.as_view(url="/password")),
+    path(
+        "admin/password_change/",
+        RedirectView.as_view(url="/password"),
+    ),
     path("admin/", admin.site.urls),
 ]
 if settings.OIDC_ENABLED:
@@ -54,25 +73,43 @@ if settings.OIDC_ENABLED:
 urlpatterns.append(path("", include("console.urls")))
 
 
-def _refuse(request: HttpRequest, error: errors.DomainError, plain_status: int) -> HttpResponse:
+def _refuse(
+    request: HttpRequest,
+    error: errors.DomainError,
+    plain_status: int,
+) -> HttpResponse:
     """The error in its dialect's shape, else as plain text with `plain_status`."""
     for prefix, dialect in DIALECTS.items():
         if request.path.startswith(prefix):
             status, body = dialect.error(error, request.method or "GET")
-            return HttpResponse(dumps(body), status=status, content_type=dialect.content_type)
+            return HttpResponse(
+                dumps(body),
+                status=status,
+                content_type=dialect.content_type,
+            )
     return HttpResponse(
-        f"{error.message}\n", status=plain_status, content_type="text/plain; charset=utf-8"
+        f"{error.message}\n",
+        status=plain_status,
+        content_type="text/plain; charset=utf-8",
     )
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """A request that Django, or the front, refuses before any view is reached."""
     if isinstance(exception, FrontRefusal):
-        response = _refuse(request, errors.Invalid(str(exception)), exception.status)
+        response = _refuse(
+            request,
+            errors.Invalid(str(exception)),
+            exception.status,
+        )
         response.status_code = exception.status
         return response
     if isinstance(exception, RequestDataTooBig):
-        return _refuse(request, errors.PayloadTooLarge("the body is too large"), 413)
+        return _refuse(
+            request,
+            errors.PayloadTooLarge("the body is too large"),
+            413,
+        )
     return _refuse(request, errors.Invalid("bad request"), 400)
 
 

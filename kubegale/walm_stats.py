@@ -94,7 +94,10 @@ class CountAnswers:
     The size of a streamed answer is not known, and counts as 0.
     """
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+    def __init__(
+        self,
+        get_response: Callable[[HttpRequest], HttpResponseBase],
+    ) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
@@ -102,5 +105,9 @@ class CountAnswers:
         started = time.perf_counter()
         response = self.get_response(request)
         size = len(response.content) if isinstance(response, HttpResponse) else 0
-        STATISTICS.record(response.status_code, time.perf_counter() - started, size)
+        STATISTICS.record(
+            response.status_code,
+            time.perf_counter() - started,
+            size,
+        )
         return response

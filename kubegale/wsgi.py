@@ -6,7 +6,11 @@ from typing import Any
 import django
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
-from django.core.handlers.wsgi import LimitedStream, WSGIHandler, WSGIRequest
+from django.core.handlers.wsgi import (
+    LimitedStream,
+    WSGIHandler,
+    WSGIRequest,
+)
 
 from core.front import behind_front
 

@@ -95,7 +95,11 @@ class Postgres:
             self._initialise(environment)
         self._settle_old_server()
         address, descriptors = accounts.reachable(self.data, self.account)
-        settings = {**SETTINGS, **(QUICK if self.quick else {}), "port": str(self.port)}
+        settings = {
+            **SETTINGS,
+            **(QUICK if self.quick else {}),
+            "port": str(self.port),
+        }
         # SIGINT ends sessions and writes a checkpoint, SIGQUIT ends at once.
         stop_signal = signal.SIGQUIT if self.quick else signal.SIGINT
         return Command(

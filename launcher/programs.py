@@ -54,7 +54,10 @@ class Listening:
                 f"KUBEGALE_PORT and KUBEGALE_WS_PORT are both {self.port}: "
                 "give two different ports."
             )
-        for name, port in (("KUBEGALE_PORT", self.port), ("KUBEGALE_WS_PORT", self.ws_port)):
+        for name, port in (
+            ("KUBEGALE_PORT", self.port),
+            ("KUBEGALE_WS_PORT", self.ws_port),
+        ):
             if not ports.is_free(port, self.address):
                 raise LaunchError(
                     f"Port {port} on {self.address} cannot be used (already in use?): "
@@ -154,7 +157,11 @@ def sockets(environ: Mapping[str, str]) -> Command:
         "--ws-per-message-deflate",
         "false",
     ]
-    return _python("ws", ("-m", "uvicorn", "kubegale.asgi:application", *options, *limits), environ)
+    return _python(
+        "ws",
+        ("-m", "uvicorn", "kubegale.asgi:application", *options, *limits),
+        environ,
+    )
 
 
 def worker(environ: Mapping[str, str]) -> Command:

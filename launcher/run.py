@@ -120,14 +120,20 @@ class Launch:
         self.supervisor.start(programs.sockets(environment))
         self._demo_cluster(environment, state["clusters"])
         self._background(environment)
-        self._announce(password if state["password_current"] else None, time.monotonic() - started)
+        self._announce(
+            password if state["password_current"] else None,
+            time.monotonic() - started,
+        )
         self.supervisor.watch()
 
     def _settings(self) -> dict[str, str]:
         """The environment of the processes: the caller's, and what is generated once and stored."""
         environ = self.environ
         opened = self.listening.address in LOOPBACK and "OPEN_DIALECTS" not in environ
-        open_demo = {"OPEN_DIALECTS": DOCUMENTED_AS_OPEN, "OPEN_DIALECTS_CLUSTERS": DEMO}
+        open_demo = {
+            "OPEN_DIALECTS": DOCUMENTED_AS_OPEN,
+            "OPEN_DIALECTS_CLUSTERS": DEMO,
+        }
         return {
             "LOG_FORMAT": "text",
             "WEB_CONCURRENCY": "1",
@@ -137,7 +143,9 @@ class Launch:
             "PYTHONUNBUFFERED": "1",
             "SECRET_KEY": self._secret("SECRET_KEY", "secret.key", secretfiles.secret_key),
             "FIELD_ENCRYPTION_KEYS": self._secret(
-                "FIELD_ENCRYPTION_KEYS", "field-encryption.keys", secretfiles.fernet_key
+                "FIELD_ENCRYPTION_KEYS",
+                "field-encryption.keys",
+                secretfiles.fernet_key,
             ),
         }
 
@@ -170,7 +178,9 @@ class Launch:
         started = [(server, self.supervisor.start(server.command())) for server in servers]
         for server, child in started:
             self.supervisor.until(
-                partial(server.is_ready, child), seconds=60.0, what=type(server).__name__
+                partial(server.is_ready, child),
+                seconds=60.0,
+                what=type(server).__name__,
             )
         return addresses
 
@@ -213,7 +223,9 @@ class Launch:
     def _background(self, environment: Mapping[str, str]) -> None:
         """Start what nobody waits for, once the web server answers."""
         self.supervisor.until(
-            lambda: _answers(f"{self.listening.url}/readyz"), seconds=120.0, what="The web server"
+            lambda: _answers(f"{self.listening.url}/readyz"),
+            seconds=120.0,
+            what="The web server",
         )
         self.supervisor.until(
             lambda: _answers(f"{self.listening.ws_url}/healthz"),
@@ -221,7 +233,10 @@ class Launch:
             what="The socket server",
         )
         # A line for every run of every periodic task would push the password off the screen.
-        quiet = {**environment, "LOG_LEVEL": environment.get("LOG_LEVEL") or "WARNING"}
+        quiet = {
+            **environment,
+            "LOG_LEVEL": environment.get("LOG_LEVEL") or "WARNING",
+        }
         self.supervisor.start(programs.worker(quiet))
         self.supervisor.start(programs.beat(quiet, self.home / "beat.schedule"))
         if (collector := programs.collector(environment)) is not None:

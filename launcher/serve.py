@@ -41,7 +41,9 @@ def main(environ: Mapping[str, str]) -> None:
 
 
 def _serve(
-    supervisor: Supervisor, environment: Mapping[str, str], listening: programs.Listening
+    supervisor: Supervisor,
+    environment: Mapping[str, str],
+    listening: programs.Listening,
 ) -> None:
     supervisor.once("settings", programs.manage("check"), env=environment, cwd=programs.ROOT)
     listening.check()

@@ -134,8 +134,16 @@ def _check_conditions(request: Request) -> None:
             )
 
 
-def _check_change(view: Any, request: Request, described: Described, names: AcceptedNames) -> None:
-    _refuse(_first_unknown(request.query_params, names.query, names.fold), "parameter")
+def _check_change(
+    view: Any,
+    request: Request,
+    described: Described,
+    names: AcceptedNames,
+) -> None:
+    _refuse(
+        _first_unknown(request.query_params, names.query, names.fold),
+        "parameter",
+    )
     # Every value of each name, under one spelling.
     values_by_name: dict[str, list[Any]] = {}
     for name in request.query_params:
@@ -171,12 +179,16 @@ def _declared_body(view: Any, request: Request, described: Described) -> Mapping
             return None
         raise
     # The object itself instead of a member `content`: its members are the cluster's to check.
-    is_bare_object = "content" not in members and {"metadata", "kind"} & set(members)
-    return None if described.bare and is_bare_object else members
+    is_object = "metadata" in members or "kind" in members
+    if described.bare and is_object and "content" not in members:
+        return None
+    return members
 
 
 def _first_unknown(
-    names: Iterable[str], accepted: frozenset[str], fold: Callable[[str], str]
+    names: Iterable[str],
+    accepted: frozenset[str],
+    fold: Callable[[str], str],
 ) -> str:
     """The first of `names` that is not accepted, or ""."""
     folded = {fold(name) for name in accepted}
@@ -242,14 +254,19 @@ def _check_read(request: Request, described: Described, names: AcceptedNames) ->
         if names.fold(name) in accepted:
             values = request.query_params.getlist(name)
             if len({value for value in values if value}) > 1:
-                raise UnclearInput(f"{name} is given twice, and differently", field=short)
+                raise UnclearInput(
+                    f"{name} is given twice, and differently",
+                    field=short,
+                )
         elif suggestion := _suggestion(_letters(name), spellings):
             raise UnclearInput(
-                f"unknown parameter {short!r}: did you mean {suggestion}?", field=short
+                f"unknown parameter {short!r}: did you mean {suggestion}?",
+                field=short,
             )
         elif described.paged and _letters(name) in FILTERS - EVERYWHERE:
             raise UnclearInput(
-                f"unknown parameter {short!r}: this list has no such filter", field=short
+                f"unknown parameter {short!r}: this list has no such filter",
+                field=short,
             )
 
 

@@ -1,6 +1,6 @@
 """Admin base classes with types: unfold's look at run time, Django's stubs for the type checker."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Model
 from django.http import HttpRequest
@@ -25,17 +25,17 @@ else:
     class ModelAdmin(_Subscriptable, UnfoldAdmin):
         """One model's pages; each change goes to the audit trail like a change over the API."""
 
-        def log_addition(self, request, obj, message):  # noqa: ANN001, ANN201
+        def log_addition(self, request: Any, obj: Any, message: Any) -> Any:
             """Django's hook after something was added."""
             _write_audit_line(request, "create", obj, message)
             return super().log_addition(request, obj, message)
 
-        def log_change(self, request, obj, message):  # noqa: ANN001, ANN201
+        def log_change(self, request: Any, obj: Any, message: Any) -> Any:
             """Django's hook after something was changed."""
             _write_audit_line(request, "update", obj, message)
             return super().log_change(request, obj, message)
 
-        def log_deletions(self, request, queryset):  # noqa: ANN001, ANN201
+        def log_deletions(self, request: Any, queryset: Any) -> Any:
             """Django's hook before things are deleted."""
             for obj in queryset:
                 _write_audit_line(request, "delete", obj, [])

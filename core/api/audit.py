@@ -18,6 +18,8 @@ from core.api.attributes import Act
 from core.errors import DomainError
 
 log = logging.getLogger(__name__)
+# Views see DRF's request, middleware and the admin site Django's.
+AnyRequest = Request | HttpRequest
 # Where Django's request holds its events.
 ATTRIBUTE = "_kubegale_deeds"
 
@@ -36,7 +38,7 @@ class Sink(Protocol):
 
     def __call__(
         self,
-        request: Request | HttpRequest,
+        request: AnyRequest,
         dialect: str,
         deeds: Sequence[Deed],
         error: DomainError | None,
@@ -48,16 +50,16 @@ def _sink(dotted: str) -> Sink:
     return cast(Sink, import_string(dotted))
 
 
-def deeds(request: Request | HttpRequest) -> list[Deed]:
+def deeds(request: AnyRequest) -> list[Deed]:
     """What the request did so far: its own list, oldest first, which the caller may change."""
-    # Views see DRF's request, middleware and the admin Django's: the events belong to the latter.
+    # The events belong to Django's request, which all of them share.
     plain = request._request if isinstance(request, Request) else request
     pending: list[Deed] = getattr(plain, ATTRIBUTE, [])
     setattr(plain, ATTRIBUTE, pending)
     return pending
 
 
-def record(request: Request | HttpRequest, act: Act, *, allowed: bool = True) -> Deed:
+def record(request: AnyRequest, act: Act, *, allowed: bool = True) -> Deed:
     """Add an event and return it.
 
     The same act again is the same event; it stays refused once it was refused.
@@ -72,7 +74,7 @@ def record(request: Request | HttpRequest, act: Act, *, allowed: bool = True) ->
     return event
 
 
-def note(request: Request | HttpRequest, **facts: Any) -> None:
+def note(request: AnyRequest, **facts: Any) -> None:
     """Add facts to the latest event.
 
     `name`, `before` and `after` (an object's bytes), `username`, `details` (never a secret).
@@ -81,7 +83,7 @@ def note(request: Request | HttpRequest, **facts: Any) -> None:
         pending[-1].facts |= facts
 
 
-def report(request: Request | HttpRequest, dialect: str, error: DomainError | None) -> None:
+def report(request: AnyRequest, dialect: str, error: DomainError | None) -> None:
     """Write the request's events, once.
 
     When that fails the request still succeeds, for what it did is done; the failure is logged.

@@ -14,6 +14,8 @@ from core.client_certificates import Certificate
 from core.front import BEHIND_FRONT
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# Views see DRF's request, middleware and the admin site Django's.
+AnyRequest = Request | HttpRequest
 
 
 @lru_cache(maxsize=32)
@@ -38,12 +40,12 @@ def _is_trusted_proxy(address: str) -> bool:
     return is_inside(address, settings.TRUSTED_PROXIES)
 
 
-def _peer(request: Request | HttpRequest) -> str:
+def _peer(request: AnyRequest) -> str:
     """The address at the other end of the connection; "" when unknown."""
     return str(request.META.get("REMOTE_ADDR") or "")
 
 
-def came_from(request: Request | HttpRequest, networks: Iterable[str]) -> bool:
+def came_from(request: AnyRequest, networks: Iterable[str]) -> bool:
     """Whether the caller is in one of the networks.
 
     False when a proxy that is not in TRUSTED_PROXIES speaks for somebody else.
@@ -54,7 +56,7 @@ def came_from(request: Request | HttpRequest, networks: Iterable[str]) -> bool:
     return is_inside(client_address(request), networks)
 
 
-def client_certificate(request: Request | HttpRequest) -> Certificate | None:
+def client_certificate(request: AnyRequest) -> Certificate | None:
     """The verified certificate of a trusted proxy's client, or None.
 
     The peer must be in TRUSTED_PROXIES and say that it has verified the certificate; headers of
@@ -70,12 +72,12 @@ def client_certificate(request: Request | HttpRequest) -> Certificate | None:
     return client_certificates.read_header(certificate, settings.CLIENT_CERT_FORMAT)
 
 
-def _header(request: Request | HttpRequest, name: str) -> str:
+def _header(request: AnyRequest, name: str) -> str:
     key = f"HTTP_{name.upper().replace('-', '_')}"
     return str(request.META.get(key) or "").strip(" \t")
 
 
-def client_address(request: Request | HttpRequest) -> str:
+def client_address(request: AnyRequest) -> str:
     """The caller's IP address; "" when unknown.
 
     X-Forwarded-For counts only as far as proxies in TRUSTED_PROXIES wrote it.
@@ -92,7 +94,7 @@ def client_address(request: Request | HttpRequest) -> str:
         return ""
 
 
-def is_cross_site(request: Request | HttpRequest) -> bool:
+def is_cross_site(request: AnyRequest) -> bool:
     """Whether a browser sent it for a page of another origin (Origin, Sec-Fetch-Site)."""
     site = request.headers.get("Sec-Fetch-Site", "none").strip().lower()
     if site not in ("none", "same-origin"):
@@ -108,13 +110,15 @@ def is_cross_site(request: Request | HttpRequest) -> bool:
         return True
 
 
-def _host_and_port(parts: SplitResult) -> tuple[str | None, int | None]:
+def _host_and_port(
+    parts: SplitResult,
+) -> tuple[str | None, int | None]:
     """(host, port); without a port in the address it is the scheme's own."""
     standard = {"http": 80, "https": 443}.get(parts.scheme)
     return parts.hostname, parts.port or standard
 
 
-def socket_base(request: Request | HttpRequest) -> str:
+def socket_base(request: AnyRequest) -> str:
     """The address of the WebSockets: `ws://host:port`, or `wss` behind TLS.
 
     WS_BASE_URL, else where the caller reached us, as the front serves both there. A web server

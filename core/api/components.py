@@ -11,7 +11,12 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, count
 from typing import Any
 
-from core.api.operation_names import PREFIXES, TOPICS, pascal, singular
+from core.api.operation_names import (
+    PREFIXES,
+    TOPICS,
+    pascal,
+    singular,
+)
 
 Schema = dict[str, Any]
 CHOICES = ("oneOf", "anyOf")
@@ -72,7 +77,12 @@ class Components:
         """The alternatives of a choice: the first has the plain name, the others are numbered."""
         named = []
         for number, option in enumerate(options, 1):
-            named.append(self.name(option, name if number == 1 else f"{name}Option{number}"))
+            named.append(
+                self.name(
+                    option,
+                    name if number == 1 else f"{name}Option{number}",
+                )
+            )
         return named
 
     def _members(self, properties: dict[str, Schema], name: str) -> dict[str, Schema]:
@@ -86,7 +96,10 @@ class Components:
         if "title" in schema:
             named: Schema = self.name(schema, name)
             return named
-        return {**schema, "properties": self._members(schema.get("properties", {}), name)}
+        return {
+            **schema,
+            "properties": self._members(schema.get("properties", {}), name),
+        }
 
     def _reference(self, schema: Schema, name: str) -> Schema:
         """A reference to the schema, which is written down under a free name the first time."""
@@ -98,7 +111,11 @@ class Components:
         reference = {"$ref": f"#/components/schemas/{self._names[key]}"}
         if is_nullable:
             # OpenAPI 3.0 ignores what stands beside a $ref, so the reference is wrapped.
-            return {"type": "object", "nullable": True, "allOf": [reference]}
+            return {
+                "type": "object",
+                "nullable": True,
+                "allOf": [reference],
+            }
         return reference
 
     def _free_name(self, name: str) -> str:
@@ -162,7 +179,10 @@ def _shared_examples(operations: list[Schema], responses: dict[str, Schema]) -> 
             key = json.dumps(example, sort_keys=True)
             if key not in names:
                 names[key] = _example_name(content["schema"], owner, shared)
-                shared[names[key]] = {"summary": names[key], "value": example}
+                shared[names[key]] = {
+                    "summary": names[key],
+                    "value": example,
+                }
             content["examples"] = {"answer": {"$ref": f"#/components/examples/{names[key]}"}}
     return dict(sorted(shared.items()))
 

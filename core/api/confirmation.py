@@ -90,7 +90,10 @@ def answer(request: Request, guarded: Guarded) -> bool | None:
 def invite(request: Request, guarded: Guarded) -> dict[str, Any]:
     """{"confirm_token", "expires_in" (seconds)} for the same request, to be sent again."""
     digest = fingerprint(request, _readable_body(request), guarded)
-    return {"confirm_token": _issue(request, digest), "expires_in": EXPIRES_IN}
+    return {
+        "confirm_token": _issue(request, digest),
+        "expires_in": EXPIRES_IN,
+    }
 
 
 def _token_of(request: Request, body: Mapping[str, Any]) -> str:

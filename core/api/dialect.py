@@ -6,9 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import (
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
 from django.db import DatabaseError, DataError
-from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    StreamingHttpResponse,
+)
 from django.http.response import HttpResponseBase
 from rest_framework import exceptions
 from rest_framework.request import Request
@@ -16,8 +23,17 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, set_rollback
 
 from core.api import accepted_input, audit, long_lived
-from core.api.client_ip import came_from, client_certificate, is_cross_site
-from core.api.parsing import BodyParser, json_body, know_caller, query_with_body
+from core.api.client_ip import (
+    came_from,
+    client_certificate,
+    is_cross_site,
+)
+from core.api.parsing import (
+    BodyParser,
+    json_body,
+    know_caller,
+    query_with_body,
+)
 from core.api.rendering import JSON
 from core.errors import (
     DomainError,
@@ -94,7 +110,10 @@ def domain_error(error: Exception) -> DomainError | None:
         case exceptions.MethodNotAllowed():
             return MethodNotAllowed(str(error.detail))
         case exceptions.Throttled():
-            return TooManyRequests(str(error.detail), retry_after=getattr(error, "wait", None))
+            return TooManyRequests(
+                str(error.detail),
+                retry_after=getattr(error, "wait", None),
+            )
         case exceptions.NotFound() | Http404():
             return NotFound(str(error) or "not found")
         case RequestDataTooBig():
@@ -185,7 +204,8 @@ class DialectView(APIView):
         super().initial(request, *args, **kwargs)
         if request.successful_authenticator or self.is_opened():
             know_caller(request)
-        if self.dialect.reads_bodies and request.method in {"GET", "HEAD"}:
+        is_read = request.method in {"GET", "HEAD"}
+        if is_read and self.dialect.reads_bodies:
             # The stubs know only the query that came, which nobody may change.
             request._request.GET = query_with_body(request)  # type: ignore[assignment]
         if self.public and not self.own_credentials:
@@ -212,22 +232,38 @@ class DialectView(APIView):
         return renderer, self.dialect.content_type
 
     def permission_denied(
-        self, request: Request, message: str | None = None, code: str | None = None
+        self,
+        request: Request,
+        message: str | None = None,
+        code: str | None = None,
     ) -> NoReturn:
         """401 without credentials, else forbidden."""
         if not request.successful_authenticator:
             raise Unauthenticated("authentication credentials were not provided")
         raise Forbidden(message or "permission denied")
 
-    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+    def finalize_response(
+        self,
+        request: Request,
+        response: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         """Wrap plain data and pages; Django responses pass untouched."""
         if not isinstance(response, HttpResponseBase):
-            response = Response(self._shape(response), content_type=self.dialect.content_type)
+            response = Response(
+                self._shape(response),
+                content_type=self.dialect.content_type,
+            )
         elif isinstance(response, Response) and not _has_shape(response):
             response.data = self._shape(response.data)
         if isinstance(response, StreamingHttpResponse):
             long_lived.guard(response, self.recheck(request), self.farewell)
-        audit.report(request, self.dialect.name, getattr(response, "error", None))
+        audit.report(
+            request,
+            self.dialect.name,
+            getattr(response, "error", None),
+        )
         return super().finalize_response(request, response, *args, **kwargs)
 
     def recheck(self, request: Request) -> long_lived.Check:
@@ -265,7 +301,11 @@ def _has_shape(response: Response) -> bool:
 
 
 def error_response(
-    dialect: Dialect, error: Exception, request: Request | HttpRequest, *, method: str = ""
+    dialect: Dialect,
+    error: Exception,
+    request: Request | HttpRequest,
+    *,
+    method: str = "",
 ) -> Response:
     """The dialect's answer to any exception.
 
@@ -277,12 +317,20 @@ def error_response(
         log.exception(
             "unhandled exception",
             exc_info=error,
-            extra={"path": request.path, "method": request.method},
+            extra={
+                "path": request.path,
+                "method": request.method,
+            },
         )
         is_database = isinstance(error, DatabaseError)
         failure = Internal("database error" if is_database else "internal server error")
     status, body = dialect.error(failure, method or request.method or "GET")
-    response = Response(body, status=status, exception=True, content_type=dialect.content_type)
+    response = Response(
+        body,
+        status=status,
+        exception=True,
+        content_type=dialect.content_type,
+    )
     # `finalize_response` gives it to the audit trail.
     response.error = failure  # type: ignore[attr-defined]
     if isinstance(failure, Unauthenticated) and status == 401:

@@ -5,7 +5,14 @@ Every streamed answer of a `DialectView` passes through `guard`. Sockets do the 
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set,
+)
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
@@ -17,7 +24,12 @@ from django.http import HttpRequest, StreamingHttpResponse
 from rest_framework.request import Request
 
 from core.api.attributes import Act, Scope
-from core.errors import ClusterUnavailable, DomainError, Forbidden, Unauthenticated
+from core.errors import (
+    ClusterUnavailable,
+    DomainError,
+    Forbidden,
+    Unauthenticated,
+)
 
 # Where Django's request holds its Authority.
 ATTRIBUTE = "_kubegale_authority"

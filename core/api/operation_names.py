@@ -151,7 +151,13 @@ ENDINGS: Mapping[str, str] = {
     "GET stream": "get{}StreamTicket",
     "POST stream": "create{}StreamTicket",
 }
-METHODS = {"GET": "get", "POST": "create", "PUT": "replace", "PATCH": "patch", "DELETE": "delete"}
+METHODS = {
+    "GET": "get",
+    "POST": "create",
+    "PUT": "replace",
+    "PATCH": "patch",
+    "DELETE": "delete",
+}
 # Documents of bcs-storage by the last parts of their addresses, where `{}` is "Bcs" or "BcsMesos".
 BCS_COLLECTIONS = {
     "all_resources": "{}Resource",
@@ -197,7 +203,13 @@ def singular(noun: str) -> str:
 
 
 def operation_id(
-    dialect: str, method: str, path: str, *, kinds: Mapping[str, str], prefix: str, paged: bool
+    dialect: str,
+    method: str,
+    path: str,
+    *,
+    kinds: Mapping[str, str],
+    prefix: str,
+    paged: bool,
 ) -> str:
     """The operation's name: a verb and a noun.
 
@@ -234,7 +246,11 @@ def _bcs_name(method: str, address: str) -> str:
 
 
 def _name_by_rule(
-    method: str, address: str, kinds: Mapping[str, str], prefix: str, paged: bool
+    method: str,
+    address: str,
+    kinds: Mapping[str, str],
+    prefix: str,
+    paged: bool,
 ) -> str:
     """The name that follows from method and address."""
     parts = address.strip("/").split("/")
@@ -303,23 +319,44 @@ TOPICS: Mapping[str, tuple[str, str]] = {
         "resources customresourcedefinitions schemas",
     ),
     "Bulk": ("One change to many objects.", "bulk"),
-    "Operations": ("Work that takes time: its progress, its result, its end.", "operations"),
-    "Many clusters": ("Lists, search and overview over all clusters.", "multicluster topology"),
+    "Operations": (
+        "Work that takes time: its progress, its result, its end.",
+        "operations",
+    ),
+    "Many clusters": (
+        "Lists, search and overview over all clusters.",
+        "multicluster topology",
+    ),
     "Store": (
         "What is known of clusters without asking them: history, changes as they happen.",
         "store history watch",
     ),
     "Metrics": ("What clusters, nodes and pods use.", "metrics"),
-    "Tenants": ("Namespaces with quotas and members, and templates of quotas.", "tenants plans"),
-    "Orders": ("Room that is sold: orders, payments, use and cost.", "orders"),
-    "Users": ("People, groups and what they may do.", "users groups grants"),
+    "Tenants": (
+        "Namespaces with quotas and members, and templates of quotas.",
+        "tenants plans",
+    ),
+    "Orders": (
+        "Room that is sold: orders, payments, use and cost.",
+        "orders",
+    ),
+    "Users": (
+        "People, groups and what they may do.",
+        "users groups grants",
+    ),
     "Audit": (
         "Who did what, and recordings of terminals.",
         "audit terminal-recordings",
     ),
-    "bcs-storage": ("The bcs-storage document: resources, watches, events, metrics, hosts.", ""),
+    "bcs-storage": (
+        "The bcs-storage document: resources, watches, events, metrics, hosts.",
+        "",
+    ),
     "Walm": ("The Walm document.", ""),
-    "V-Kube": ("The V-Kube document; most calls carry an order's secret in a header.", ""),
+    "V-Kube": (
+        "The V-Kube document; most calls carry an order's secret in a header.",
+        "",
+    ),
     "K8s-service": ("The K8s-service document.", ""),
 }
 OWN_TOPICS = {

@@ -22,7 +22,10 @@ class PageRequest:
 
 
 def page_request(
-    query: Mapping[str, str], *, default: int = 20, maximum: int = MAX_PAGE_SIZE
+    query: Mapping[str, str],
+    *,
+    default: int = 20,
+    maximum: int = MAX_PAGE_SIZE,
 ) -> PageRequest:
     """The page that a query asks for by `page` and `pageSize` (or `page_size`).
 

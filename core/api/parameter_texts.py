@@ -190,14 +190,26 @@ def example(
         return schema["enum"][0]
     for choice in ("oneOf", "anyOf"):
         if choice in schema:
-            return example(schema[choice][0], name, manifest=manifest, optional=optional)
+            return example(
+                schema[choice][0],
+                name,
+                manifest=manifest,
+                optional=optional,
+            )
     match schema.get("type"):
         case "object":
             return _members(schema, manifest, optional)
         case "array":
             element = schema.get("items", {})
             singular = name.removesuffix("s")
-            return [example(element, singular, manifest=manifest, optional=optional)]
+            return [
+                example(
+                    element,
+                    singular,
+                    manifest=manifest,
+                    optional=optional,
+                )
+            ]
         case "integer" | "number":
             return schema.get("default", schema.get("minimum", 1))
         case "boolean":
@@ -213,7 +225,12 @@ def _members(schema: Mapping[str, Any], manifest: Any, optional: frozenset[str])
     named = {*schema.get("required", ()), *optional}
     members = [member for member in properties if member in named]
     return {
-        member: example(properties[member], member, manifest=manifest, optional=optional)
+        member: example(
+            properties[member],
+            member,
+            manifest=manifest,
+            optional=optional,
+        )
         for member in members or list(properties)[:FEW]
     }
 

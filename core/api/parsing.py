@@ -135,7 +135,11 @@ def dry_run(value: object) -> bool:
 
 
 def integer(
-    value: object, name: str, *, minimum: int | None = None, maximum: int | None = None
+    value: object,
+    name: str,
+    *,
+    minimum: int | None = None,
+    maximum: int | None = None,
 ) -> int:
     """A whole number within bounds, as JSON or as text; Invalid for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | str):

@@ -34,7 +34,11 @@ register_converter(Segment, "segment")
 
 def catch_all(dialect: Dialect, view: type[UnknownRoute] = UnknownRoute) -> URLPattern:
     """The last route of a dialect: any address not matched before."""
-    return re_path(r"^.*$", view.as_view(dialect=dialect), name=f"{dialect.name}-unknown")
+    return re_path(
+        r"^.*$",
+        view.as_view(dialect=dialect),
+        name=f"{dialect.name}-unknown",
+    )
 
 
 class OptionalSlash:
@@ -45,7 +49,10 @@ class OptionalSlash:
     there is no such route.
     """
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+    def __init__(
+        self,
+        get_response: Callable[[HttpRequest], HttpResponseBase],
+    ) -> None:
         self.get_response = get_response
         self.prefixes = tuple(settings.API_PREFIXES)
         self.free_names = tuple(settings.FREE_NAME_PREFIXES)

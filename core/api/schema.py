@@ -36,14 +36,27 @@ KUBERNETES_OBJECT: Schema = {
     "title": "KubernetesObject",
     "type": "object",
     "description": "A Kubernetes object exactly as the API server gives it.",
-    "properties": {"apiVersion": TEXT, "kind": TEXT, "metadata": METADATA},
+    "properties": {
+        "apiVersion": TEXT,
+        "kind": TEXT,
+        "metadata": METADATA,
+    },
     "required": ["metadata"],
     "additionalProperties": True,
 }
-MANIFEST: Schema = {"oneOf": [OBJECT, {"type": "string", "description": "The same as YAML text."}]}
+MANIFEST: Schema = {
+    "oneOf": [
+        OBJECT,
+        {"type": "string", "description": "The same as YAML text."},
+    ]
+}
 
 
-def record(*, required: tuple[str, ...] | Schema | None = None, **properties: Schema) -> Schema:
+def record(
+    *,
+    required: tuple[str, ...] | Schema | None = None,
+    **properties: Schema,
+) -> Schema:
     """An object schema; every property is required unless `required` names some.
 
     A schema given as `required` is a property of that name.
@@ -114,7 +127,12 @@ class Described:
     body_name: str = ""
 
 
-CLUSTER = Query("cluster_id", INTEGER, required=True, description="The registered cluster.")
+CLUSTER = Query(
+    "cluster_id",
+    INTEGER,
+    required=True,
+    description="The registered cluster.",
+)
 NAMESPACE = Query(
     "namespace",
     TEXT,
@@ -122,13 +140,29 @@ NAMESPACE = Query(
 )
 PAGING = (
     Query("page", {"type": "integer", "minimum": 1, "default": 1}),
-    Query("pageSize", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 20}),
-    Query("keyword", TEXT, description="Part of a name, whatever its case."),
+    Query(
+        "pageSize",
+        {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 1000,
+            "default": 20,
+        },
+    ),
+    Query(
+        "keyword",
+        TEXT,
+        description="Part of a name, whatever its case.",
+    ),
 )
 SELECTORS = (Query("labelSelector", TEXT), Query("fieldSelector", TEXT))
 DRY_RUN = Query("dry_run", BOOLEAN, description="Check everything, change nothing.")
 CONFIRMATION = (
-    Query("confirm", BOOLEAN, description="Do it without asking: for scripts."),
+    Query(
+        "confirm",
+        BOOLEAN,
+        description="Do it without asking: for scripts.",
+    ),
     Query(
         "confirm_token",
         TEXT,
@@ -164,7 +198,12 @@ class DialectSchema(AutoSchema):
     view: Any
 
     def get_operation(
-        self, path: str, path_regex: str, path_prefix: str, method: str, registry: Any
+        self,
+        path: str,
+        path_regex: str,
+        path_prefix: str,
+        method: str,
+        registry: Any,
     ) -> Any:
         """One OpenAPI operation."""
         dialect = self.view.dialect
@@ -270,7 +309,10 @@ class DialectSchema(AutoSchema):
                 body_example = PATCH_EXAMPLE
             else:
                 body_example = example or {"namespace": "default"}
-            content[body_type] = {"schema": schema, "example": body_example}
+            content[body_type] = {
+                "schema": schema,
+                "example": body_example,
+            }
         return {"content": content, "required": True}
 
     def _manifest(self) -> Schema:
@@ -278,16 +320,29 @@ class DialectSchema(AutoSchema):
         kind = getattr(self.view, "kind", None)
         metadata = {"name": "web", "labels": {"app": "web"}}
         if kind is None:
-            return {"apiVersion": "example.com/v1", "kind": "Example", "metadata": metadata}
+            return {
+                "apiVersion": "example.com/v1",
+                "kind": "Example",
+                "metadata": metadata,
+            }
         if kind.namespaced:
             metadata["namespace"] = "default"
-        return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata}
+        return {
+            "apiVersion": kind.api_version,
+            "kind": kind.name,
+            "metadata": metadata,
+        }
 
     # --- answers ----------------------------------------------------------------------------------
     def _responses(self, described: Described, name: str, path: str) -> Schema:
         dialect = self.view.dialect
         data, noun = self._answer(described, name, path)
-        answer = _titled_answer(dialect.envelope(data, described.paged), data, noun, described)
+        answer = _titled_answer(
+            dialect.envelope(data, described.paged),
+            data,
+            noun,
+            described,
+        )
         fails_with_200 = dialect.error_status == 200
         schema = {"anyOf": [answer, dialect.error_schema]} if fails_with_200 else answer
         failure = {
@@ -303,7 +358,10 @@ class DialectSchema(AutoSchema):
         for answer_type in described.answer_types:
             if answer_type == "application/json":
                 example = self._example(data, answer)
-                content[answer_type] = {"schema": schema, "example": example}
+                content[answer_type] = {
+                    "schema": schema,
+                    "example": example,
+                }
             else:
                 content[answer_type] = dict(TEXT_ANSWERS[answer_type])
         description = "Done."
@@ -339,7 +397,10 @@ class DialectSchema(AutoSchema):
         inner = answer.get("items") or {}
         if answer.get("type") == "array" and inner.get("properties"):
             noun = str(inner.get("title") or operation_names.singular(_noun(name)))
-            return {**answer, "items": titled(noun, inner)}, f"{noun}List"
+            return {
+                **answer,
+                "items": titled(noun, inner),
+            }, f"{noun}List"
         return answer, dialect.prefix + _plain_noun(answer)
 
 
@@ -352,21 +413,35 @@ VERBS: Mapping[str, str] = {
     "destroy": "delete",
 }
 # Nouns for answers without a name of their own, by JSON type.
-PLAIN = {"object": "Object", "string": "Text", "boolean": "Flag", "integer": "Count"}
+PLAIN = {
+    "object": "Object",
+    "string": "Text",
+    "boolean": "Flag",
+    "integer": "Count",
+}
 # What the envelopes say when all went well.
 SUCCESS_WORDS = {"msg": "success", "message": "Success"}
 # Answers that are no JSON have no envelope: a schema and an example of their own.
 TEXT_ANSWERS: Mapping[str, Schema] = {
     "text/event-stream": {
-        "schema": {"type": "string", "description": "Server-sent events, as they happen."},
+        "schema": {
+            "type": "string",
+            "description": "Server-sent events, as they happen.",
+        },
         "example": 'id: 17\ndata: {"seq":17}\n\n',
     },
     "text/csv": {
-        "schema": {"type": "string", "description": "A line of names, then a line for each row."},
+        "schema": {
+            "type": "string",
+            "description": "A line of names, then a line for each row.",
+        },
         "example": "id,state\n17,running\n",
     },
     "application/x-ndjson": {
-        "schema": {"type": "string", "description": "One JSON object in each line."},
+        "schema": {
+            "type": "string",
+            "description": "One JSON object in each line.",
+        },
         "example": '{"id":17,"verb":"delete"}\n',
     },
 }
@@ -423,24 +498,51 @@ HAS_SPEC: Schema = {"spec": OBJECT, "status": OBJECT}
 RULES: Schema = {"rules": array(OBJECT)}
 BINDING: Schema = {"subjects": array(OBJECT), "roleRef": OBJECT}
 MEMBERS: Mapping[str, Schema] = {
-    "ConfigMap": {"data": TEXTS_BY_NAME, "binaryData": TEXTS_BY_NAME, "immutable": BOOLEAN},
-    "Secret": {"data": TEXTS_BY_NAME, "type": TEXT, "immutable": BOOLEAN},
+    "ConfigMap": {
+        "data": TEXTS_BY_NAME,
+        "binaryData": TEXTS_BY_NAME,
+        "immutable": BOOLEAN,
+    },
+    "Secret": {
+        "data": TEXTS_BY_NAME,
+        "type": TEXT,
+        "immutable": BOOLEAN,
+    },
     "Role": RULES,
     "ClusterRole": RULES,
     "RoleBinding": BINDING,
     "ClusterRoleBinding": BINDING,
-    "ServiceAccount": {"secrets": array(OBJECT), "imagePullSecrets": array(OBJECT)},
+    "ServiceAccount": {
+        "secrets": array(OBJECT),
+        "imagePullSecrets": array(OBJECT),
+    },
     "Endpoints": {"subsets": array(OBJECT)},
-    "EndpointSlice": {"addressType": TEXT, "endpoints": array(OBJECT), "ports": array(OBJECT)},
+    "EndpointSlice": {
+        "addressType": TEXT,
+        "endpoints": array(OBJECT),
+        "ports": array(OBJECT),
+    },
     "ControllerRevision": {"revision": INTEGER, "data": OBJECT},
-    "StorageClass": {"provisioner": TEXT, "parameters": TEXTS_BY_NAME, "reclaimPolicy": TEXT},
-    "Event": {"type": TEXT, "reason": TEXT, "message": TEXT, "involvedObject": OBJECT},
+    "StorageClass": {
+        "provisioner": TEXT,
+        "parameters": TEXTS_BY_NAME,
+        "reclaimPolicy": TEXT,
+    },
+    "Event": {
+        "type": TEXT,
+        "reason": TEXT,
+        "message": TEXT,
+        "involvedObject": OBJECT,
+    },
 }
 
 
 def _kind_in_path(path: str, kinds: Mapping[str, str]) -> str:
     """The kind of the objects at an address, the last that it names; "" without one."""
-    return next((kinds[word] for word in reversed(path.split("/")) if word in kinds), "")
+    return next(
+        (kinds[word] for word in reversed(path.split("/")) if word in kinds),
+        "",
+    )
 
 
 def _plain_noun(answer: Schema) -> str:
@@ -475,7 +577,10 @@ def _titled_answer(answer: Schema, data: Schema, noun: str, described: Described
         return titled(f"{noun}Answer", answer)
     if "items" not in inside.get("properties", {}):
         return titled(f"{noun}Page", answer)
-    page = {**answer["properties"], "data": titled(f"{noun}Page", inside)}
+    page = {
+        **answer["properties"],
+        "data": titled(f"{noun}Page", inside),
+    }
     return titled(f"{noun}PageAnswer", {**answer, "properties": page})
 
 

@@ -16,7 +16,13 @@ from django.conf import settings
 from core.api.auth import Act, stream_policy
 from core.errors import Forbidden, Invalid, Unauthenticated
 from core.sockets import connections, tickets
-from core.sockets.protocol import Closing, Disconnected, Socket, now, same_origin
+from core.sockets.protocol import (
+    Closing,
+    Disconnected,
+    Socket,
+    now,
+    same_origin,
+)
 from core.sockets.tickets import Ticket
 
 # How long a client may take to send its ticket.
@@ -37,7 +43,9 @@ def frame_of(message: str | bytes) -> dict[str, Any]:
     return frame
 
 
-async def token_of(socket: Socket) -> tuple[str, Mapping[str, Any]]:
+async def token_of(
+    socket: Socket,
+) -> tuple[str, Mapping[str, Any]]:
     """(token, first frame): the ticket's token from the address, else from the first frame.
 
     The frame is {} when the token came with the address. Unauthenticated when there is no token
@@ -108,11 +116,18 @@ class Guest:
         if self.act is not None:
             await connections.in_database_thread(policy.require_cluster, self.act)
 
-    async def watch(self, notify: Callable[[dict[str, Any]], None], pongs: "Pongs") -> None:
+    async def watch(
+        self,
+        notify: Callable[[dict[str, Any]], None],
+        pongs: "Pongs",
+    ) -> None:
         """Ping, renew the seat and check the rights again; ends only by an exception."""
         checked = time.monotonic()
         pinged = checked
-        pause = min(settings.STREAM_PING_SECONDS, settings.STREAM_REAUTHORISE_SECONDS)
+        pause = min(
+            settings.STREAM_PING_SECONDS,
+            settings.STREAM_REAUTHORISE_SECONDS,
+        )
         while True:
             await asyncio.sleep(pause)
             moment = time.monotonic()
@@ -123,7 +138,12 @@ class Guest:
                 pinged = moment
                 pongs.check()
                 notify({"type": "ping", "timestamp": now()})
-                await connections.take_seat(self.seats, self.user, self.session, self.limit)
+                await connections.take_seat(
+                    self.seats,
+                    self.user,
+                    self.session,
+                    self.limit,
+                )
 
 
 class Pongs:
@@ -171,7 +191,9 @@ async def redeem(socket: Socket, token: str, kind: str, session: str) -> Ticket:
     ticket = await tickets.redeem(connections.store(), token, kind, session)
     check_origin(socket, ticket.host)
     await connections.in_database_thread(
-        stream_policy().still_allowed, ticket.credential, ticket_attributes(ticket)
+        stream_policy().still_allowed,
+        ticket.credential,
+        ticket_attributes(ticket),
     )
     return ticket
 

@@ -2,7 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+    MutableMapping,
+)
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -100,7 +106,12 @@ class Socket:
 
     async def accept(self, subprotocol: str | None = None) -> None:
         """Complete the handshake."""
-        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+        await self._send(
+            {
+                "type": "websocket.accept",
+                "subprotocol": subprotocol,
+            }
+        )
 
     async def receive(self) -> str | bytes:
         """The next message; Disconnected at the end, Closing when it is too big."""
@@ -148,7 +159,13 @@ class Socket:
         self.closed = True
         text = reason.encode()[:REASON_BYTES].decode(errors="ignore")
         with suppress(OSError, RuntimeError):
-            await self._send({"type": "websocket.close", "code": code, "reason": text})
+            await self._send(
+                {
+                    "type": "websocket.close",
+                    "code": code,
+                    "reason": text,
+                }
+            )
 
 
 Handler = Callable[[Socket, Mapping[str, str]], Coroutine[Any, Any, None]]

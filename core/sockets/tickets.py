@@ -19,7 +19,12 @@ import redis
 import redis.asyncio
 from django.conf import settings
 
-from core.errors import Internal, Invalid, TooManyRequests, Unauthenticated
+from core.errors import (
+    Internal,
+    Invalid,
+    TooManyRequests,
+    Unauthenticated,
+)
 from core.one_time_tokens import OneTimeToken
 
 PREFIX = "kubegale:ticket:"
@@ -128,7 +133,12 @@ def _store_ticket(key: str, content: bytes, user: int) -> int:
     return unspent
 
 
-async def redeem(client: "redis.asyncio.Redis", token: str, kind: str, session: str) -> Ticket:
+async def redeem(
+    client: "redis.asyncio.Redis",
+    token: str,
+    kind: str,
+    session: str,
+) -> Ticket:
     """Spend a ticket and return it.
 
     Unauthenticated when it is unknown, expired, used before or for another stream; Internal when
