@@ -73,7 +73,6 @@ async def close() -> None:
     await store().aclose()
 
 
-# --- quotas: how many streams a user has, over all processes --------------------------------------
 # A process that dies leaves its seats for so many seconds.
 SEAT_SECONDS = 90
 # The kind of seat that every followed log of a user takes, over sockets and over HTTP.
