@@ -18,7 +18,6 @@ from core.errors import Forbidden, Invalid, Unauthenticated
 from core.sockets import connections, tickets
 from core.sockets.protocol import (
     Closing,
-    Disconnected,
     Socket,
     now,
     same_origin,
@@ -119,7 +118,7 @@ class Guest:
     async def watch(
         self,
         notify: Callable[[dict[str, Any]], None],
-        pongs: "Pongs",
+        keep_alive: "Pongs",
     ) -> None:
         """Ping, renew the seat and check the rights again; ends only by an exception."""
         checked = time.monotonic()
@@ -136,7 +135,7 @@ class Guest:
                 await self.recheck()
             if moment - pinged >= settings.STREAM_PING_SECONDS:
                 pinged = moment
-                pongs.check()
+                keep_alive.check()
                 notify({"type": "ping", "timestamp": now()})
                 await connections.take_seat(
                     self.seats,
@@ -173,13 +172,13 @@ class Pongs:
 
 
 @asynccontextmanager
-async def seated(guest: Guest) -> AsyncIterator[Guest]:
+async def seated(client: Guest) -> AsyncIterator[Guest]:
     """Count the caller's stream in for the length of the block; TooManyRequests above the limit."""
-    await connections.take_seat(guest.seats, guest.user, guest.session, guest.limit)
+    await connections.take_seat(client.seats, client.user, client.session, client.limit)
     try:
-        yield guest
+        yield client
     finally:
-        await connections.leave_seat(guest.seats, guest.user, guest.session)
+        await connections.leave_seat(client.seats, client.user, client.session)
 
 
 async def redeem(socket: Socket, token: str, kind: str, session: str) -> Ticket:
@@ -208,17 +207,3 @@ def guest_of(ticket: Ticket, *, seats: str, limit: int) -> Guest:
         seats=seats,
         limit=limit,
     )
-
-
-__all__ = [
-    "Disconnected",
-    "Guest",
-    "Pongs",
-    "check_origin",
-    "frame_of",
-    "guest_of",
-    "redeem",
-    "seated",
-    "ticket_attributes",
-    "token_of",
-]

@@ -7,24 +7,24 @@ from core.sockets.protocol import Socket, now
 from core.sockets.send_buffer import Outbox
 
 
-async def listen(socket: Socket, pongs: Pongs, outbox: Outbox) -> None:
+async def listen(socket: Socket, keep_alive: Pongs, send_buffer: Outbox) -> None:
     """Obey the client's frames until it sends `close`; answer what is no frame with an error."""
     while True:
         message = await socket.receive()
-        pongs.heard()
+        keep_alive.heard()
         try:
             kind = handshake.frame_of(message).get("type")
         except Invalid as error:
-            outbox.notify(socket.error_frame(error))
+            send_buffer.notify(socket.error_frame(error))
             continue
         match kind:
             case "pong":
-                pongs.answered()
+                keep_alive.answered()
             case "ping":
-                outbox.notify({"type": "pong", "timestamp": now()})
+                send_buffer.notify({"type": "pong", "timestamp": now()})
             case "pause":
-                outbox.pause()
+                send_buffer.pause()
             case "resume":
-                outbox.resume()
+                send_buffer.resume()
             case "close":
                 return
