@@ -156,9 +156,9 @@ class Supervisor:
         if self._stop_requested is not None:
             raise Stopped
         for keeper in self._keepers:
-            self._look_after(keeper)
+            self._check_child(keeper)
 
-    def _look_after(self, keeper: Keeper) -> None:
+    def _check_child(self, keeper: Keeper) -> None:
         now = time.monotonic()
         if keeper.child is None:
             if now >= keeper.due:
@@ -170,10 +170,13 @@ class Supervisor:
             if age > 2 * LONGEST_PAUSE:
                 keeper.crashes = 0
         else:
-            self._bury(keeper, keeper.child, now)
+            self._replace_dead_child(keeper, keeper.child, now)
 
-    def _bury(self, keeper: Keeper, child: Child, now: float) -> None:
-        """A child has died: stop everything when it never came up, else start it again after a pause."""
+    def _replace_dead_child(self, keeper: Keeper, child: Child, now: float) -> None:
+        """A child has died: start it again after a pause.
+
+        LaunchError, which stops everything, when it never came up.
+        """
         processes.kill_group(child)
         how = _ending(child.process.returncode)
         if not keeper.proven:
